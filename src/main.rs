@@ -1,1 +1,3 @@
+//! The `safe-chat` program.
+
 fn main() {}

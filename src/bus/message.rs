@@ -1,0 +1,260 @@
+//! What travels on the bus and what is kept there.
+
+use crate::room::{Action, Epoch, Event, Incarnation, Millis, Rejection, RoomId, Seq, SessionId, ShardId, UserId};
+use std::sync::Arc;
+
+/// A place in a stream of the bus. 0 is before the first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// Before the first message.
+    pub const ZERO: Position = Position(0);
+
+    /// The position after this one.
+    pub fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+}
+
+/// A command on its way to the bus.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// The room that it is for.
+    pub room: RoomId,
+    /// What is wanted.
+    pub action: Action,
+    /// Who waits for the answer; `None`: nobody.
+    pub reply: Option<ReplyTo>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The node.
+    pub node: Incarnation,
+    /// Unique among what that node waits for.
+    pub tag: u64,
+}
+
+/// A command as it was stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Where it is stored. Not above the one before: everything stored is being read again.
+    pub position: Position,
+    /// When it was stored.
+    pub at: Millis,
+    /// The command.
+    pub submission: Submission,
+}
+
+/// Events that were appended together: at least one, of dense places.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// The owner's epoch.
+    pub epoch: Epoch,
+    /// The events, ascending.
+    pub events: Vec<Event>,
+}
+
+impl Commit {
+    /// The place of the first event.
+    ///
+    /// # Panics
+    /// When the commit is empty: there is no such commit.
+    pub fn first(&self) -> Seq {
+        self.events.first().expect("a commit holds at least one event").seq
+    }
+
+    /// The place of the last event.
+    ///
+    /// # Panics
+    /// When the commit is empty: there is no such commit.
+    pub fn last(&self) -> Seq {
+        self.events.last().expect("a commit holds at least one event").seq
+    }
+}
+
+/// What is known of the last published message of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Where it is.
+    pub position: Position,
+    /// Under which epoch it was published.
+    pub epoch: Epoch,
+    /// The last place that is published: with it, or (a message without events) before it.
+    pub seq: Seq,
+}
+
+/// A message of a room as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Where it is.
+    pub position: Position,
+    /// Under which epoch it was published.
+    pub epoch: Epoch,
+    /// Its events; empty: an owner's claim.
+    pub events: Vec<Event>,
+}
+
+/// What a subscriber of a room sees.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Live {
+    /// A published commit.
+    Commit(Arc<Commit>),
+    /// Something may have been missed: the connection was lost, or this subscriber was too slow. Ask for the head.
+    Interrupted,
+}
+
+/// Where a room ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The room.
+    pub room: RoomId,
+    /// The owner's epoch.
+    pub epoch: Epoch,
+    /// Its last published place.
+    pub seq: Seq,
+}
+
+/// What is sent to one node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inbound {
+    /// The answer to a command that this node submitted.
+    Answer(Answer),
+    /// A session of this node was replaced by one of the same device.
+    Replaced {
+        /// The room.
+        room: RoomId,
+        /// The session that is over.
+        session: SessionId,
+    },
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The tag of its [`ReplyTo`].
+    pub tag: u64,
+    /// What became of it.
+    pub answered: Answered,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answered {
+    /// It is in the journal.
+    Journaled {
+        /// Its place; of a command without an event of its own (a second session): the head when it was decided.
+        seq: Seq,
+        /// The owner's epoch.
+        epoch: Epoch,
+        /// Whether it was there before.
+        duplicate: bool,
+    },
+    /// It is refused.
+    Rejected(Rejection),
+}
+
+/// A question to the owner of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// About which room.
+    pub room: RoomId,
+}
+
+/// What the owner says of a room. All of it is journaled and published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoomView {
+    /// The owner's epoch.
+    pub epoch: Epoch,
+    /// The last published place.
+    pub head: Seq,
+    /// Who is here at the head.
+    pub members: Vec<UserId>,
+    /// Users and their pinned keys are not told; a room that cannot be opened says why here and has no other content.
+    pub refused: Option<Rejection>,
+}
+
+/// A question that waits for its answer.
+pub struct Question {
+    /// What is asked.
+    pub ask: Ask,
+    /// Takes the answer; dropping it leaves the question unanswered (the asker's deadline ends it).
+    pub respond: Box<dyn FnOnce(RoomView) + Send>,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Accepts clients.
+    Gateway,
+    /// Owns shards.
+    Writer,
+}
+
+/// A node as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// This run of it.
+    pub incarnation: Incarnation,
+    /// Its name, for people.
+    pub name: String,
+    /// What it does.
+    pub roles: Vec<Role>,
+    /// It is stopping: give it no shards, and take those that it releases.
+    pub draining: bool,
+    /// The program's version.
+    pub version: String,
+}
+
+/// A node's record as it was seen in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeSeen {
+    /// Stored, first or again.
+    Beat {
+        /// The record.
+        node: NodeRecord,
+        /// Its revision: a higher one is a newer heartbeat.
+        revision: u64,
+    },
+    /// Forgotten.
+    Forgotten(Incarnation),
+    /// All that was stored at the beginning has been seen.
+    Current,
+}
+
+/// Who writes a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardRecord {
+    /// The owner; `None`: released.
+    pub owner: Option<Incarnation>,
+    /// The epoch of the owner, or of the last one.
+    pub epoch: Epoch,
+    /// Every command below this position is decided and journaled.
+    pub floor: Position,
+}
+
+/// A shard's record as it was seen in the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardSeen {
+    /// Stored.
+    Stored {
+        /// Which shard.
+        shard: ShardId,
+        /// Its record.
+        record: ShardRecord,
+        /// Its revision.
+        revision: u64,
+    },
+    /// All that was stored at the beginning has been seen.
+    Current,
+}
+
+/// What all nodes of a cluster must agree on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How many shards there are.
+    pub shards: u16,
+}

@@ -1,0 +1,141 @@
+//! The bus: what carries commands, events, answers and the cluster's records between nodes. This is the port; the adapters are `nats` and
+//! `memory`, and one contract suite runs against both.
+//!
+//! Five traits by what travels, one [`Bus`] that has them all. Every call has a deadline inside the adapter and ends in an [`Error`] that
+//! says what the caller can do next. Streams never end by themselves: an adapter that loses its connection restores it and, where
+//! something may have been missed, says so in the stream ([`Live::Interrupted`]).
+
+mod error;
+mod message;
+
+pub use error::Error;
+pub use message::{
+    Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen, Position, Published, Question, ReplyTo, Role,
+    RoomView, Settings, ShardRecord, ShardSeen, Stored, Submission,
+};
+
+use crate::room::{Epoch, Incarnation, RoomId, Seq, ShardId};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+/// Commands: stored until the shard's floor has passed them.
+#[async_trait]
+pub trait Commands: Send + Sync {
+    /// Stores a command. After `Ok` it will be decided, whoever dies. [`Error::Full`]: there is no room, nothing was stored.
+    async fn submit(&self, submission: &Submission) -> Result<Position, Error>;
+
+    /// The commands of a shard from `from` on, in stored order, without end. One reader per shard, never one per room.
+    ///
+    /// When the bus lost its unsynced tail, positions go back: the stream then starts again from the first command that is stored, so a
+    /// position that is not above the one before means that everything stored is being read again.
+    async fn commands(&self, shard: ShardId, from: Position) -> Result<BoxStream<'static, Delivery>, Error>;
+
+    /// Forgets the commands of a shard below a position.
+    async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error>;
+}
+
+/// Events: every commit of a room, in order, for all gateways.
+#[async_trait]
+pub trait Feed: Send + Sync {
+    /// Publishes a journaled commit. `after`: the position of the room's last published message, [`Position::ZERO`] when there is none;
+    /// [`Error::Conflict`] when that is not the last one any more. [`Error::Unknown`]: read [`Feed::last`], then decide.
+    async fn publish(&self, room: &RoomId, commit: &Commit, after: Position) -> Result<Position, Error>;
+
+    /// Publishes a message without events under a new epoch, which makes `after` of every earlier owner outdated. Errors as [`Feed::publish`].
+    /// `head` is the room's last place.
+    async fn publish_claim(&self, room: &RoomId, epoch: Epoch, head: Seq, after: Position) -> Result<Position, Error>;
+
+    /// The messages of a room that are still stored, from position `from` on, ascending: at most `limit` of them, and at most about 1 MiB.
+    /// Empty: there are no more.
+    async fn stored(&self, room: &RoomId, from: Position, limit: usize) -> Result<Vec<Stored>, Error>;
+
+    /// The first stored message of a room that holds the place `seq` or a later one; `None` when there is none.
+    async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error>;
+
+    /// The last published message of a room, read through the stream's leader.
+    async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error>;
+
+    /// What is published for a room from now on. Subscribed (on the server too) when this returns.
+    async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error>;
+
+    /// Tells all gateways where rooms of a shard end, so that a lost last message is noticed. At most once.
+    async fn tell_heads(&self, shard: ShardId, heads: &[Head]) -> Result<(), Error>;
+
+    /// What [`Feed::tell_heads`] told, of all shards.
+    async fn heads(&self) -> Result<BoxStream<'static, Head>, Error>;
+}
+
+/// Words between two nodes, not stored: at most once.
+#[async_trait]
+pub trait Direct: Send + Sync {
+    /// Sends something to a node.
+    async fn tell(&self, node: Incarnation, message: &Inbound) -> Result<(), Error>;
+
+    /// What is sent to this node. Subscribed when this returns.
+    async fn inbox(&self, me: Incarnation) -> Result<BoxStream<'static, Inbound>, Error>;
+
+    /// Asks the owner of a shard. [`Error::NoResponders`]: nobody owns it now.
+    async fn ask(&self, shard: ShardId, ask: &Ask) -> Result<RoomView, Error>;
+
+    /// The questions to the owner of a shard. Subscribed when this returns; unsubscribed when the stream is dropped.
+    async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error>;
+
+    /// Whether a node's connection to the bus is there: `Ok(true)` it answered, `Ok(false)` the bus knows nobody at its address (its process
+    /// is gone), [`Error::Unknown`] silence (frozen, or cut off).
+    async fn probe(&self, node: Incarnation) -> Result<bool, Error>;
+
+    /// Answers probes of this node for as long as the returned guard lives.
+    async fn answer_probes(&self, me: Incarnation) -> Result<Box<dyn Send + Sync>, Error>;
+}
+
+/// The cluster's records: nodes, shards, which node has sessions in which room. All changes are compare-and-set by revision.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Stores the cluster's settings if there are none yet, and returns those that are stored.
+    async fn settings(&self, wanted: &Settings) -> Result<Settings, Error>;
+
+    /// A heartbeat of a node, about once a second.
+    async fn beat(&self, node: &NodeRecord) -> Result<(), Error>;
+
+    /// Forgets a node.
+    async fn forget(&self, node: Incarnation) -> Result<(), Error>;
+
+    /// All nodes as they are stored, then every change.
+    async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error>;
+
+    /// A shard's record with its revision, read through the leader.
+    async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error>;
+
+    /// Replaces a shard's record if its revision is still `expected` (0: if there is none). Returns the new revision; [`Error::Conflict`] when
+    /// somebody was faster, [`Error::Unknown`] when it may have happened: read it.
+    async fn set_shard(&self, shard: ShardId, record: &ShardRecord, expected: u64) -> Result<u64, Error>;
+
+    /// All shards as they are stored, then every change.
+    async fn shards(&self) -> Result<BoxStream<'static, ShardSeen>, Error>;
+
+    /// Notes that a node has sessions in a room, before the first of them is opened.
+    async fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error>;
+
+    /// Takes the note back.
+    async fn unmark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error>;
+
+    /// The notes of all nodes about rooms of a shard.
+    async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error>;
+}
+
+/// Larger values by name, such as snapshots.
+#[async_trait]
+pub trait Blobs: Send + Sync {
+    /// Stores a value; replaces an earlier one of the name.
+    async fn put(&self, name: &str, value: Bytes) -> Result<(), Error>;
+
+    /// The value of a name.
+    async fn get(&self, name: &str) -> Result<Option<Bytes>, Error>;
+}
+
+/// All that a node needs of the bus.
+pub trait Bus: Commands + Feed + Direct + Registry + Blobs {
+    /// Whether the bus can be reached at the moment; the reason when it cannot.
+    fn ready(&self) -> Result<(), String>;
+}

@@ -1,0 +1,36 @@
+//! What can go wrong in the journal, by what the caller does next.
+
+use crate::room::{Epoch, Seq};
+
+/// A failed call to the journal.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The shard or the room has a newer owner: answer nothing, publish nothing, give the shard up. A new claim must be above `seen`.
+    #[error("fenced: epoch {seen} has been seen")]
+    Fenced {
+        /// The highest epoch that was seen.
+        seen: Epoch,
+    },
+    /// It may or may not have happened. Repeat the identical call until the outcome is definite.
+    #[error("the outcome in the journal is not known: {0}")]
+    Unknown(String),
+    /// It did not happen. Try again later.
+    #[error("the journal is not available: {0}")]
+    Unavailable(String),
+    /// The room holds an event that this version cannot read. Nothing may be written to the room; install a newer version.
+    #[error("event {seq} is `{name}` version {version}, which this version cannot read: install a newer one")]
+    Unsupported {
+        /// Its place.
+        seq: Seq,
+        /// The event's stored name.
+        name: String,
+        /// Its stored version.
+        version: u32,
+    },
+    /// What is stored cannot be as it is: it names what, and where to look.
+    #[error("the journal is damaged: {0}")]
+    Damaged(String),
+    /// The database does not fit the configuration: it names what differs and what to do.
+    #[error("{0}")]
+    Unusable(String),
+}

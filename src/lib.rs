@@ -1,0 +1,15 @@
+//! Group chat as a service: one order, no loss, no duplicate, through any fault.
+//!
+//! How a message travels, and where to read it:
+//!
+//! ```text
+//! frame -> wire -> gateway -> bus (command) -> writer -> journal -> bus (event) -> gateway -> wire -> frames
+//!                                               room::decide
+//! ```
+//!
+//! `room` and `wire` are pure. `gateway`, `writer` and `cluster` know the ports `bus` and `journal`, not their adapters; `app` wires them.
+
+pub mod bus;
+pub mod journal;
+pub mod proto;
+pub mod room;

@@ -1,0 +1,113 @@
+//! What a client, or the cluster on its behalf, wants of a room.
+
+use super::{DeviceId, Incarnation, Key, Millis, SessionId, UserId};
+use bytes::Bytes;
+use std::{fmt, sync::Arc};
+
+/// A command as it lies on the bus. Deciding it needs nothing else but the room's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// When the bus stored it; the time of the events that it causes.
+    pub at: Millis,
+    /// What is wanted.
+    pub action: Action,
+}
+
+/// What is wanted of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A session opens. Answered before the connection is upgraded.
+    Open {
+        /// The new session; never seen before, except when this very command is repeated.
+        session: SessionId,
+        /// Whose session.
+        user: UserId,
+        /// The key that the user brings.
+        key: Key,
+        /// An earlier session of the same user and device is replaced.
+        device: Option<DeviceId>,
+        /// The node that holds the connection.
+        gateway: Incarnation,
+    },
+    /// A session ended. Of a session that is not open: nothing happens.
+    Close {
+        /// The session that ended.
+        session: SessionId,
+    },
+    /// The node is gone, and all of its sessions with it.
+    Abandon {
+        /// The node that is gone.
+        gateway: Incarnation,
+    },
+    /// A message for the room.
+    Send {
+        /// Who sends.
+        user: UserId,
+        /// The key that the user brought.
+        key: Key,
+        /// The session it came through, which must be open; `None`: sent over HTTP, where no membership is needed.
+        session: Option<SessionId>,
+        /// Unique per room and user within the dedupe window.
+        id: CommandId,
+        /// Label: whom it is addressed to; `None`: the whole room.
+        to: Option<UserId>,
+        /// The content.
+        body: Body,
+    },
+}
+
+/// What makes a repeated command recognisable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CommandId {
+    /// Chosen by the client: 1 to 64 visible ASCII characters.
+    Client(Arc<str>),
+    /// Given by the gateway to a message of the text protocol, whose clients have no ids; never shown. `n` counts within the session.
+    Gateway(SessionId, u64),
+}
+
+impl CommandId {
+    /// The most characters of a client's id.
+    pub const MAX: usize = 64;
+
+    /// Accepts a client's id: 1 to 64 visible ASCII characters (0x21 to 0x7e).
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=Self::MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Self::Client(text.into()))
+    }
+
+    /// The id as clients see it; `None` for one that a gateway gave.
+    pub fn shown(&self) -> Option<&str> {
+        match self {
+            Self::Client(id) => Some(id),
+            Self::Gateway(..) => None,
+        }
+    }
+}
+
+/// The content of a message. `Debug` shows its size only.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Body {
+    /// 1 to 16384 bytes of UTF-8.
+    Text(Arc<str>),
+    /// 1 to 65536 bytes that the service cannot read.
+    Sealed(Bytes),
+}
+
+impl Body {
+    /// Bytes of content.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Sealed(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Sealed(bytes) => write!(f, "Sealed({} bytes)", bytes.len()),
+        }
+    }
+}

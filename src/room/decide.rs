@@ -1,0 +1,177 @@
+//! What a command means in a state. Deterministic: a command that is read again gets the answer that it got first.
+
+use super::{
+    Action, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits, Reason, Rejection, Seq, Session, SessionId, State,
+    UserId,
+};
+use std::collections::HashSet;
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What changes without taking a place, in order; before `kinds`.
+    pub changes: Vec<Change>,
+    /// What takes the next places, in order.
+    pub kinds: Vec<Kind>,
+    /// What the sender is told once all of it is journaled.
+    pub outcome: Outcome,
+    /// Which gateways are told that a session of theirs is over.
+    pub notices: Vec<Notice>,
+}
+
+/// What the sender of a command is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done; the place is that of its last event, or else the head.
+    Done,
+    /// It was done before, at this place.
+    Repeated(Seq),
+    /// It is refused, and will be whenever it is decided again.
+    Refused(Rejection),
+}
+
+/// A gateway is told that its session was replaced by one of the same device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// The node that holds the connection.
+    pub gateway: Incarnation,
+    /// The session that is over.
+    pub session: SessionId,
+}
+
+impl Decision {
+    fn nothing(outcome: Outcome) -> Self {
+        Self { changes: Vec::new(), kinds: Vec::new(), outcome, notices: Vec::new() }
+    }
+
+    fn refused(reason: Reason) -> Self {
+        Self::nothing(Outcome::Refused(refusal(reason)))
+    }
+}
+
+impl State {
+    /// Applies a decision at the time of its command and returns the events that it makes.
+    pub fn enact(&mut self, decision: &Decision, command: &Command) -> Vec<Event> {
+        for change in &decision.changes {
+            self.change(change.clone());
+        }
+        let mut events = Vec::with_capacity(decision.kinds.len());
+        for kind in &decision.kinds {
+            let event = Event { seq: self.head.next(), at: command.at, kind: kind.clone(), changes: self.carried.clone() };
+            self.evolve(&event);
+            events.push(event);
+        }
+        events
+    }
+}
+
+/// Decides a command. The state stays as it is; [`State::enact`] applies what was decided.
+pub fn decide(state: &State, command: &Command) -> Decision {
+    match &command.action {
+        Action::Open { session, user, key, device, gateway } => open(state, *session, user, key, device.as_ref(), *gateway),
+        Action::Close { session } => close(state, *session),
+        Action::Abandon { gateway } => abandon(state, *gateway),
+        Action::Send { .. } => send(state, &command.action),
+    }
+}
+
+fn open(state: &State, session: SessionId, user: &UserId, key: &Key, device: Option<&DeviceId>, gateway: Incarnation) -> Decision {
+    if state.sessions.contains(session) {
+        return Decision::nothing(Outcome::Repeated(state.head));
+    }
+    match state.ended.get(&session) {
+        Some(Ended::Closed) => return Decision::refused(Reason::NotMember),
+        Some(Ended::Refused(reason)) => return Decision::refused(*reason),
+        None => {}
+    }
+    if state.keys.get(user).is_some_and(|pinned| pinned != key) {
+        return turn_away(session, Reason::KeyMismatch);
+    }
+    let open = state.sessions.of(user).iter().filter_map(|id| Some((*id, state.sessions.get(*id)?)));
+    let replaced = open.into_iter().find(|(_, other)| device.is_some() && other.device.as_ref() == device);
+    if replaced.is_none() && state.sessions.of(user).len() >= Limits::SESSIONS_PER_USER {
+        return turn_away(session, Reason::TooManySessions);
+    }
+
+    let mut decision = Decision::nothing(Outcome::Done);
+    if !state.keys.contains_key(user) {
+        decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() });
+    }
+    if let Some((session, old)) = replaced {
+        decision.changes.push(Change::Closed { session });
+        decision.notices.push(Notice { gateway: old.gateway, session });
+    }
+    decision.changes.push(Change::Opened { session, user: user.clone(), device: device.cloned(), gateway });
+    if !state.members.contains(user) {
+        decision.kinds.push(Kind::Joined { user: user.clone() });
+    }
+    decision
+}
+
+fn turn_away(session: SessionId, reason: Reason) -> Decision {
+    Decision { changes: vec![Change::Refused { session, reason }], ..Decision::refused(reason) }
+}
+
+fn close(state: &State, session: SessionId) -> Decision {
+    let mut decision = Decision::nothing(Outcome::Done);
+    let Some(Session { user, .. }) = state.sessions.get(session) else { return decision };
+    decision.changes.push(Change::Closed { session });
+    if state.sessions.of(user) == [session] && state.members.contains(user) {
+        decision.kinds.push(Kind::Left { user: user.clone() });
+    }
+    decision
+}
+
+/// Looks at every member rather than at the users of the sessions that end: when an owner died after the first of several `left` was
+/// journaled, the command is decided again and must find the members whose sessions are gone already.
+fn abandon(state: &State, gateway: Incarnation) -> Decision {
+    let mut decision = Decision::nothing(Outcome::Done);
+    let mut stay = HashSet::new();
+    for (session, Session { user, gateway: at, .. }) in state.sessions.iter() {
+        if *at == gateway {
+            decision.changes.push(Change::Closed { session });
+        } else {
+            stay.insert(user);
+        }
+    }
+    let gone = state.members.iter().filter(|user| !stay.contains(user));
+    decision.kinds.extend(gone.map(|user| Kind::Left { user: user.clone() }));
+    decision
+}
+
+fn send(state: &State, action: &Action) -> Decision {
+    let Action::Send { user, key, session, id, to, body } = action else { unreachable!("only called for a send") };
+    if let Some(seq) = state.sent.get(&(user.clone(), id.clone())) {
+        return Decision::nothing(Outcome::Repeated(*seq));
+    }
+    // A session id is never used again after its end, so this refusal stays true however late the command is decided again.
+    let through = session.map(|session| state.sessions.get(session));
+    if matches!(through, Some(None)) {
+        return Decision::refused(Reason::NotMember);
+    }
+    if state.keys.get(user).is_some_and(|pinned| pinned != key) {
+        return Decision::refused(Reason::KeyMismatch);
+    }
+
+    let mut decision = Decision::nothing(Outcome::Done);
+    if !state.keys.contains_key(user) {
+        decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() });
+    }
+    decision.kinds.push(Kind::Message {
+        from: user.clone(),
+        to: to.clone(),
+        body: body.clone(),
+        id: Some(id.clone()),
+        device: through.flatten().and_then(|session| session.device.clone()),
+    });
+    decision
+}
+
+fn refusal(reason: Reason) -> Rejection {
+    let message = match reason {
+        Reason::KeyMismatch => "another key is pinned to this user in this room: bring the first one, or take another name",
+        Reason::TooManySessions => "this user has 8 sessions in this room already: close one, or name its device to replace it",
+        _ => "this session is not open any more: connect again, then send with the same id",
+    };
+    Rejection::new(reason, message)
+}

@@ -1,0 +1,82 @@
+//! What happened in a room.
+
+use super::{Body, CommandId, DeviceId, Incarnation, Key, Millis, Seq, SessionId, UserId};
+
+/// One place of the room's sequence, and what changed silently on the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place: one more than that of the event before.
+    pub seq: Seq,
+    /// The stored time of the command that caused it.
+    pub at: Millis,
+    /// What clients see.
+    pub kind: Kind,
+    /// What changed since the event before without taking a place, in order. Clients do not see it.
+    pub changes: Vec<Change>,
+}
+
+/// What clients see of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A user's first session opened.
+    Joined {
+        /// Who.
+        user: UserId,
+    },
+    /// A user's last session ended.
+    Left {
+        /// Who.
+        user: UserId,
+    },
+    /// Somebody said something.
+    Message {
+        /// Who.
+        from: UserId,
+        /// Label: whom it is addressed to; `None`: the whole room.
+        to: Option<UserId>,
+        /// The content.
+        body: Body,
+        /// The command that it answers; `None` only for events of stored version 1, which had none.
+        id: Option<CommandId>,
+        /// The sender's device, if it named one.
+        device: Option<DeviceId>,
+    },
+}
+
+/// A change of the room's state that takes no place in the sequence. Applying one twice changes nothing more.
+///
+/// It is journaled with the next event of the room, or within a snapshot when none comes; until then the command that caused it is
+/// kept on the bus (the shard's floor stays below it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A session opened.
+    Opened {
+        /// The session.
+        session: SessionId,
+        /// Whose.
+        user: UserId,
+        /// Its device, if it named one.
+        device: Option<DeviceId>,
+        /// The node that holds the connection.
+        gateway: Incarnation,
+    },
+    /// A session ended.
+    Closed {
+        /// The session.
+        session: SessionId,
+    },
+    /// A session was not admitted. Kept so that the same command, read again, gets the same answer.
+    Refused {
+        /// The session.
+        session: SessionId,
+        /// Why: [`super::Reason::KeyMismatch`] or [`super::Reason::TooManySessions`].
+        reason: super::Reason,
+    },
+    /// A user brought a first key, which stays.
+    Pinned {
+        /// Who.
+        user: UserId,
+        /// The key.
+        key: Key,
+    },
+}

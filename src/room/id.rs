@@ -1,0 +1,255 @@
+//! The names and numbers of a room, each a type of its own. Parsed once at the edge, then trusted.
+
+use std::{fmt, sync::Arc};
+use uuid::Uuid;
+
+/// Why a name was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} must be 1 to {max} characters of A-Z a-z 0-9 _ -")]
+pub struct Invalid {
+    /// What the name should have named, such as `room`.
+    pub what: &'static str,
+    /// The most characters that it may have.
+    pub max: usize,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// The most characters.
+            pub const MAX: usize = $max;
+
+            /// Accepts 1 to [`Self::MAX`] characters of `A-Z a-z 0-9 _ -`.
+            pub fn parse(text: &str) -> Result<Self, Invalid> {
+                let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+                if text.is_empty() || text.len() > Self::MAX || !text.bytes().all(allowed) {
+                    return Err(Invalid { what: $what, max: Self::MAX });
+                }
+                Ok(Self(text.into()))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a room.
+    RoomId, "room", 64
+);
+name!(
+    /// The name of a user, unique within a room.
+    UserId, "user", 64
+);
+name!(
+    /// A user's device; a session replaces the earlier session of the same device.
+    DeviceId, "device", 32
+);
+
+/// A user's public key, base64url. Printed nowhere: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The most characters.
+    pub const MAX: usize = 128;
+
+    /// Accepts 1 to 128 characters of `A-Z a-z 0-9 _ -`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if text.is_empty() || text.len() > Self::MAX || !text.bytes().all(allowed) {
+            return Err(Invalid { what: "pub", max: Self::MAX });
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The key as text, for storing and comparing only.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+macro_rules! unique {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $type(Uuid);
+
+        impl $type {
+            /// Wraps a UUID; whoever creates one brings the randomness.
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            /// Reads what `Display` wrote (32 hexadecimal digits).
+            pub fn parse(text: &str) -> Option<Self> {
+                Uuid::try_parse(text).ok().map(Self)
+            }
+
+            /// The 16 bytes, for storing.
+            pub fn to_bytes(self) -> [u8; 16] {
+                self.0.into_bytes()
+            }
+
+            /// Reads what [`Self::to_bytes`] gave; `None` when it is not 16 bytes.
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                Uuid::from_slice(bytes).ok().map(Self)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.simple())
+            }
+        }
+    };
+}
+
+unique!(
+    /// One connection of a user to a room. Never used again after it ended.
+    SessionId
+);
+unique!(
+    /// One run of a node.
+    Incarnation
+);
+
+/// A place in a room: dense from 1. 0 is the place before the first event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first event.
+    pub const ZERO: Seq = Seq(0);
+
+    /// The place after this one.
+    pub fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One ownership of a shard; a later one is higher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The least epoch above this one.
+    pub fn next(self) -> Epoch {
+        Epoch(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Millis(pub u64);
+
+/// A fixed fraction of the rooms: 0 to [`Shards::count`] - 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How many shards there are; fixed for the life of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shards(u16);
+
+impl Shards {
+    /// The most shards.
+    pub const MAX: u16 = 4096;
+
+    /// 1 to [`Self::MAX`], else `None`.
+    pub fn new(count: u16) -> Option<Self> {
+        (1..=Self::MAX).contains(&count).then_some(Self(count))
+    }
+
+    /// How many.
+    pub fn count(self) -> u16 {
+        self.0
+    }
+
+    /// All of them, ascending.
+    pub fn all(self) -> impl Iterator<Item = ShardId> {
+        (0..self.0).map(ShardId)
+    }
+
+    /// The shard of a room: FNV-1a-32 of its name, modulo the count.
+    /// Source: Fowler, Noll, Vo, <http://www.isthe.com/chongo/tech/comp/fnv/>.
+    pub fn of(self, room: &RoomId) -> ShardId {
+        let hash = room.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        ShardId((hash % u32::from(self.0)) as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_of_the_shard_that_fnv_1a_says() {
+        // Published test vectors of FNV-1a-32: "a" = e40c292c, "foobar" = bf9cf968.
+        let all = Shards::new(Shards::MAX).unwrap();
+        assert_eq!(all.of(&RoomId::parse("a").unwrap()), ShardId((0xe40c_292c_u32 % 4096) as u16));
+        assert_eq!(all.of(&RoomId::parse("foobar").unwrap()), ShardId((0xbf9c_f968_u32 % 4096) as u16));
+    }
+
+    #[test]
+    fn names_are_checked_at_both_bounds() {
+        assert!(RoomId::parse("").is_err());
+        assert!(RoomId::parse(&"r".repeat(64)).is_ok());
+        assert!(RoomId::parse(&"r".repeat(65)).is_err());
+        assert!(UserId::parse("with space").is_err());
+        assert!(Key::parse("k=").is_err());
+    }
+
+    #[test]
+    fn a_key_is_not_printed() {
+        assert_eq!(format!("{:?}", Key::parse("verysecret").unwrap()), "Key(..)");
+    }
+}

@@ -1,0 +1,20 @@
+//! The bounds of a room, each with its reason. They are part of the contract with clients or of the replayed state: not configurable.
+
+/// Bounds of a room.
+pub struct Limits;
+
+impl Limits {
+    /// Bytes of a text message (contract with clients).
+    pub const TEXT: usize = 16 * 1024;
+    /// Bytes of a sealed message, decoded (contract with clients).
+    pub const SEALED: usize = 64 * 1024;
+    /// Open sessions of one user in one room (contract with clients).
+    pub const SESSIONS_PER_USER: usize = 8;
+    /// Messages whose ids are remembered, across failover (contract with clients).
+    pub const WINDOW: usize = 4096;
+    /// Ended or refused sessions that are remembered, so that their commands, read again, change nothing.
+    pub const ENDED_SESSIONS: usize = 4096;
+    /// Commands of one room that may lie between the shard's floor and its reader: half of the smaller window, so that what is
+    /// read again after a takeover is always still in it.
+    pub const REREAD: u64 = 2048;
+}

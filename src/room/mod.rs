@@ -1,0 +1,24 @@
+//! The room: what a command means and what an event changes. Pure: no clock, no randomness, no I/O, no async.
+//!
+//! [`decide`] turns a command into changes or refuses it; [`State::evolve`] and [`State::change`] apply them and never fail. The same
+//! functions run in the owner of the room and in every replay, so a replayed state equals the live one.
+
+mod command;
+mod decide;
+mod event;
+mod id;
+mod limits;
+mod rejection;
+mod sessions;
+mod state;
+mod window;
+
+pub use command::{Action, Body, Command, CommandId};
+pub use decide::{Decision, Notice, Outcome, decide};
+pub use event::{Change, Event, Kind};
+pub use id::{DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RoomId, Seq, SessionId, ShardId, Shards, UserId};
+pub use limits::Limits;
+pub use rejection::{Reason, Rejection};
+pub use sessions::{Session, Sessions};
+pub use state::{Ended, State};
+pub use window::Window;

@@ -1,0 +1,107 @@
+//! Why something was not accepted, in the words of the client protocol.
+
+use std::fmt;
+
+/// The reason that a client can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // The words of the protocol, explained there.
+pub enum Reason {
+    BadFrame,
+    BadField,
+    Unsupported,
+    TooLarge,
+    NotMember,
+    RateLimited,
+    Busy,
+    Unavailable,
+    KeyMismatch,
+    TooManySessions,
+    BadRoom,
+    BadUser,
+    BadPub,
+    BadQuery,
+    NotFound,
+    UpgradeRequired,
+    Draining,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 17] = [
+        Self::BadFrame,
+        Self::BadField,
+        Self::Unsupported,
+        Self::TooLarge,
+        Self::NotMember,
+        Self::RateLimited,
+        Self::Busy,
+        Self::Unavailable,
+        Self::KeyMismatch,
+        Self::TooManySessions,
+        Self::BadRoom,
+        Self::BadUser,
+        Self::BadPub,
+        Self::BadQuery,
+        Self::NotFound,
+        Self::UpgradeRequired,
+        Self::Draining,
+    ];
+
+    /// The word that goes over the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadFrame => "bad_frame",
+            Self::BadField => "bad_field",
+            Self::Unsupported => "unsupported",
+            Self::TooLarge => "too_large",
+            Self::NotMember => "not_member",
+            Self::RateLimited => "rate_limited",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::KeyMismatch => "key_mismatch",
+            Self::TooManySessions => "too_many_sessions",
+            Self::BadRoom => "bad_room",
+            Self::BadUser => "bad_user",
+            Self::BadPub => "bad_pub",
+            Self::BadQuery => "bad_query",
+            Self::NotFound => "not_found",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Reads the word that goes over the wire.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal: what a client can act on, and a sentence for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {message}")]
+pub struct Rejection {
+    /// What a client can act on.
+    pub reason: Reason,
+    /// What happened and what to do, for a person. Without content, keys or passwords.
+    pub message: String,
+    /// When a retry can help: after how many milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Rejection {
+    /// A refusal that a retry does not help.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), retry_after_ms: None }
+    }
+
+    /// A refusal that a retry may help, after `ms` milliseconds.
+    pub fn retry(reason: Reason, message: impl Into<String>, ms: u64) -> Self {
+        Self { reason, message: message.into(), retry_after_ms: Some(ms) }
+    }
+}

@@ -1,0 +1,74 @@
+//! The open sessions of a room, by id and by user.
+
+use super::{DeviceId, Incarnation, SessionId, UserId};
+use std::collections::{BTreeMap, HashMap};
+
+/// An open session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Whose.
+    pub user: UserId,
+    /// Its device, if it named one.
+    pub device: Option<DeviceId>,
+    /// The node that holds the connection.
+    pub gateway: Incarnation,
+}
+
+/// The open sessions of a room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sessions {
+    by_id: BTreeMap<SessionId, Session>,
+    by_user: HashMap<UserId, Vec<SessionId>>,
+}
+
+impl Sessions {
+    /// Adds an open session; one that is there already stays as it is.
+    pub fn insert(&mut self, id: SessionId, session: Session) {
+        if self.by_id.contains_key(&id) {
+            return;
+        }
+        self.by_user.entry(session.user.clone()).or_default().push(id);
+        self.by_id.insert(id, session);
+    }
+
+    /// Removes a session; one that is not there is left alone.
+    pub fn remove(&mut self, id: SessionId) {
+        let Some(session) = self.by_id.remove(&id) else { return };
+        if let Some(ids) = self.by_user.get_mut(&session.user) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_user.remove(&session.user);
+            }
+        }
+    }
+
+    /// An open session.
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.by_id.get(&id)
+    }
+
+    /// Whether a session is open.
+    pub fn contains(&self, id: SessionId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    /// The open sessions of a user, oldest first.
+    pub fn of(&self, user: &UserId) -> &[SessionId] {
+        self.by_user.get(user).map_or(&[], Vec::as_slice)
+    }
+
+    /// All open sessions, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.by_id.iter().map(|(id, session)| (*id, session))
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}

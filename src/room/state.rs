@@ -1,0 +1,94 @@
+//! What a room remembers, and how events and changes alter it.
+
+use super::{Change, CommandId, Event, Key, Kind, Limits, Reason, Seq, Session, SessionId, Sessions, UserId, Window};
+use std::collections::{BTreeSet, HashMap};
+
+/// How a session came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was open once.
+    Closed,
+    /// It was never admitted, for this reason.
+    Refused(Reason),
+}
+
+/// The state of a room: everything that deciding needs, rebuilt by replay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// The last place taken.
+    pub head: Seq,
+    /// Users who are here, by name.
+    pub members: BTreeSet<UserId>,
+    /// Open sessions.
+    pub sessions: Sessions,
+    /// The first key that each user brought.
+    pub keys: HashMap<UserId, Key>,
+    /// The messages of the dedupe window, and their places.
+    pub sent: Window<(UserId, CommandId), Seq>,
+    /// Sessions that are over, the newest [`Limits::ENDED_SESSIONS`].
+    pub ended: Window<SessionId, Ended>,
+    /// Changes since the last event, in order. The next event takes them along.
+    pub carried: Vec<Change>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            head: Seq::ZERO,
+            members: BTreeSet::new(),
+            sessions: Sessions::default(),
+            keys: HashMap::new(),
+            sent: Window::new(Limits::WINDOW),
+            ended: Window::new(Limits::ENDED_SESSIONS),
+            carried: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// Applies the next event: first those of its changes that were not applied yet, then what it is.
+    ///
+    /// # Panics
+    /// When the event is not the next one: the sequence is dense.
+    pub fn evolve(&mut self, event: &Event) {
+        assert_eq!(event.seq, self.head.next(), "the sequence of a room is dense");
+        for change in event.changes.iter().skip(self.carried.len()) {
+            self.apply(change);
+        }
+        self.carried.clear();
+        self.head = event.seq;
+        match &event.kind {
+            Kind::Joined { user } => {
+                self.members.insert(user.clone());
+            }
+            Kind::Left { user } => {
+                self.members.remove(user);
+            }
+            Kind::Message { from, id: Some(id), .. } => self.sent.insert((from.clone(), id.clone()), event.seq),
+            Kind::Message { id: None, .. } => {}
+        }
+    }
+
+    /// Applies a change that waits for the next event to carry it.
+    pub fn change(&mut self, change: Change) {
+        self.apply(&change);
+        self.carried.push(change);
+    }
+
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Opened { session, user, device, gateway } => {
+                let opened = Session { user: user.clone(), device: device.clone(), gateway: *gateway };
+                self.sessions.insert(*session, opened);
+            }
+            Change::Closed { session } => {
+                self.sessions.remove(*session);
+                self.ended.insert(*session, Ended::Closed);
+            }
+            Change::Refused { session, reason } => self.ended.insert(*session, Ended::Refused(*reason)),
+            Change::Pinned { user, key } => {
+                self.keys.entry(user.clone()).or_insert_with(|| key.clone());
+            }
+        }
+    }
+}
