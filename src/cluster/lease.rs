@@ -1,0 +1,171 @@
+//! The lease of one shard: this node's right to write it, as a record in the registry that is only ever changed by compare-and-set.
+//!
+//! A lease elects, it does not fence: whoever holds one may already have lost it, which the journal notices. Its holder is one task. For each
+//! shard a run of a node has at most one lease at a time, so a record that names this run belongs to the lease.
+
+use crate::{
+    bus::{Bus, Error as BusError, Position, ShardRecord},
+    room::{Epoch, Incarnation, ShardId},
+};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// How often a change is tried again after its outcome had to be read back: the revision can only be outdated by this lease's own earlier
+/// changes, of which one can be on its way.
+const ATTEMPTS: usize = 3;
+
+/// A failed change of a lease.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The shard has another owner, or none: stop writing at once and drop the lease.
+    #[error("the lease is lost: the record now has epoch {seen}")]
+    Lost {
+        /// The epoch that the record has now.
+        seen: Epoch,
+    },
+    /// It is not known whether the record was changed. The lease still counts; try again later.
+    #[error("the lease cannot be changed now: {0}")]
+    Unavailable(String),
+}
+
+/// The end of a lease, for whatever reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose lease.
+    pub shard: ShardId,
+    /// The epoch of the lease.
+    pub epoch: Epoch,
+    /// The highest epoch that its holder saw; the next lease of the shard must be above it.
+    pub seen: Epoch,
+}
+
+/// Where leases tell their end. Unbounded, because each lease tells once and there is at most one per shard.
+pub type Ends = mpsc::UnboundedSender<Ended>;
+
+/// The right to write a shard. Dropping it tells the cluster that it is over, and leaves the record to the cluster.
+pub struct Lease {
+    bus: Arc<dyn Bus>,
+    ends: Ends,
+    me: Incarnation,
+    shard: ShardId,
+    epoch: Epoch,
+    floor: Position,
+    revision: u64,
+    seen: Epoch,
+}
+
+impl Lease {
+    /// Takes a shard: replaces `found` (its record and revision, `None`: it has no record) by one that names `me` and an epoch above both the
+    /// record's and `seen`.
+    pub async fn take(
+        bus: Arc<dyn Bus>,
+        ends: Ends,
+        me: Incarnation,
+        shard: ShardId,
+        found: Option<(ShardRecord, u64)>,
+        seen: Epoch,
+    ) -> Result<Self, Error> {
+        let (before, revision) = found.map_or((Epoch::default(), 0), |(record, revision)| (record.epoch, revision));
+        let floor = found.map_or(Position::ZERO, |(record, _)| record.floor);
+        let epoch = before.max(seen).next();
+        let wanted = ShardRecord { owner: Some(me), epoch, floor };
+        let revision = match bus.set_shard(shard, &wanted, revision).await {
+            Ok(revision) => revision,
+            Err(BusError::Conflict(_) | BusError::Unknown(_)) => match read(&*bus, shard).await? {
+                (record, revision) if record == wanted => revision,
+                (record, _) => return Err(Error::Lost { seen: record.epoch }),
+            },
+            Err(error) => return Err(Error::Unavailable(error.to_string())),
+        };
+        Ok(Self { bus, ends, me, shard, epoch, floor, revision, seen: epoch })
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The run of this node, which the record names.
+    pub fn owner(&self) -> Incarnation {
+        self.me
+    }
+
+    /// The epoch of this ownership.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Every command below this position is decided and journaled.
+    pub fn floor(&self) -> Position {
+        self.floor
+    }
+
+    /// Stores a new floor. Cancel safe: a change whose outcome was not awaited is found by the next one.
+    pub async fn checkpoint(&mut self, floor: Position) -> Result<(), Error> {
+        self.store(Some(self.me), floor).await
+    }
+
+    /// Stores a higher epoch, which the journal gave at the claim. A lower one changes nothing. When it cannot be stored now, the next change of the
+    /// lease stores it.
+    pub async fn raise(&mut self, epoch: Epoch) -> Result<(), Error> {
+        if epoch <= self.epoch {
+            return Ok(());
+        }
+        self.epoch = epoch;
+        self.seen = self.seen.max(epoch);
+        self.store(Some(self.me), self.floor).await
+    }
+
+    /// Gives the shard back with its floor, so that the next owner can take it at once. When that fails, the cluster gives it back later, with
+    /// the floor that is stored.
+    pub async fn release(mut self, floor: Position) -> Result<(), Error> {
+        self.store(None, floor).await
+    }
+
+    /// Ends the lease because the journal refused its epoch: `seen` is the one that the journal has.
+    pub fn fenced(mut self, seen: Epoch) {
+        self.seen = self.seen.max(seen);
+    }
+
+    async fn store(&mut self, owner: Option<Incarnation>, floor: Position) -> Result<(), Error> {
+        let wanted = ShardRecord { owner, epoch: self.epoch, floor };
+        for _ in 0..ATTEMPTS {
+            match self.bus.set_shard(self.shard, &wanted, self.revision).await {
+                Ok(revision) => {
+                    (self.revision, self.floor) = (revision, floor);
+                    return Ok(());
+                }
+                Err(BusError::Conflict(_) | BusError::Unknown(_)) => {
+                    let (record, revision) = read(&*self.bus, self.shard).await?;
+                    if record == wanted {
+                        (self.revision, self.floor) = (revision, floor);
+                        return Ok(());
+                    }
+                    if record.owner != Some(self.me) {
+                        self.seen = self.seen.max(record.epoch);
+                        return Err(Error::Lost { seen: record.epoch });
+                    }
+                    self.revision = revision;
+                }
+                Err(error) => return Err(Error::Unavailable(error.to_string())),
+            }
+        }
+        Err(Error::Unavailable(format!("shard {}: its record kept changing", self.shard)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Nobody listens any more when the cluster's service has ended; then the record is not this process's to mend.
+        let _ = self.ends.send(Ended { shard: self.shard, epoch: self.epoch, seen: self.seen });
+    }
+}
+
+/// The record as the registry's leader has it.
+async fn read(bus: &dyn Bus, shard: ShardId) -> Result<(ShardRecord, u64), Error> {
+    match bus.shard(shard).await {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(Error::Unavailable(format!("shard {shard} has no record"))),
+        Err(error) => Err(Error::Unavailable(error.to_string())),
+    }
+}
