@@ -29,7 +29,7 @@ pub enum Action {
         /// The node that holds the connection.
         gateway: Incarnation,
     },
-    /// A session ended. Of a session that is not open: nothing happens.
+    /// A session ended. One that was never opened cannot be opened any more.
     Close {
         /// The session that ended.
         session: SessionId,

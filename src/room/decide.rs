@@ -1,8 +1,8 @@
 //! What a command means in a state. Deterministic: a command that is read again gets the answer that it got first.
 
 use super::{
-    Action, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits, Reason, Rejection, Seq, Session, SessionId, State,
-    UserId,
+    Action, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Rejection, Seq, Session, SessionId,
+    State, UserId,
 };
 use std::collections::HashSet;
 
@@ -70,7 +70,7 @@ pub fn decide(state: &State, command: &Command) -> Decision {
     match &command.action {
         Action::Open { session, user, key, device, gateway } => open(state, *session, user, key, device.as_ref(), *gateway),
         Action::Close { session } => close(state, *session),
-        Action::Abandon { gateway } => abandon(state, *gateway),
+        Action::Abandon { gateway } => abandon(state, *gateway, command.at),
         Action::Send { .. } => send(state, &command.action),
     }
 }
@@ -114,25 +114,34 @@ fn turn_away(session: SessionId, reason: Reason) -> Decision {
 
 fn close(state: &State, session: SessionId) -> Decision {
     let mut decision = Decision::nothing(Outcome::Done);
-    let Some(Session { user, .. }) = state.sessions.get(session) else { return decision };
+    if state.ended.get(&session).is_some() {
+        return decision;
+    }
+    // Also of a session that was never opened: its opening may still be on the way, and must find it closed.
     decision.changes.push(Change::Closed { session });
+    let Some(Session { user, .. }) = state.sessions.get(session) else { return decision };
     if state.sessions.of(user) == [session] && state.members.contains(user) {
         decision.kinds.push(Kind::Left { user: user.clone() });
     }
     decision
 }
 
-/// Looks at every member rather than at the users of the sessions that end: when an owner died after the first of several `left` was
-/// journaled, the command is decided again and must find the members whose sessions are gone already.
-fn abandon(state: &State, gateway: Incarnation) -> Decision {
+/// The `left` of many users may be spread over several commits, and the owner may die between two of them: then the command is decided
+/// again, and finds the members whose sessions are gone but who have not left.
+fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
     let mut decision = Decision::nothing(Outcome::Done);
+    let again = state.abandoned.get(&(gateway, at)).is_some();
+    let ends = |session: &Session| session.gateway == gateway && !again;
     let mut stay = HashSet::new();
-    for (session, Session { user, gateway: at, .. }) in state.sessions.iter() {
-        if *at == gateway {
+    for (session, described) in state.sessions.iter() {
+        if ends(described) {
             decision.changes.push(Change::Closed { session });
         } else {
-            stay.insert(user);
+            stay.insert(&described.user);
         }
+    }
+    if !again {
+        decision.changes.push(Change::Abandoned { gateway, at });
     }
     let gone = state.members.iter().filter(|user| !stay.contains(user));
     decision.kinds.extend(gone.map(|user| Kind::Left { user: user.clone() }));
@@ -149,13 +158,14 @@ fn send(state: &State, action: &Action) -> Decision {
     if matches!(through, Some(None)) {
         return Decision::refused(Reason::NotMember);
     }
-    if state.keys.get(user).is_some_and(|pinned| pinned != key) {
-        return Decision::refused(Reason::KeyMismatch);
-    }
-
+    // The key of a session was checked when it opened.
     let mut decision = Decision::nothing(Outcome::Done);
-    if !state.keys.contains_key(user) {
-        decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() });
+    if through.is_none() {
+        match state.keys.get(user) {
+            Some(pinned) if pinned != key => return Decision::refused(Reason::KeyMismatch),
+            Some(_) => {}
+            None => decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() }),
+        }
     }
     decision.kinds.push(Kind::Message {
         from: user.clone(),

@@ -72,6 +72,14 @@ pub enum Change {
         /// Why: [`super::Reason::KeyMismatch`] or [`super::Reason::TooManySessions`].
         reason: super::Reason,
     },
+    /// The sessions of a node that is gone were ended by the command that was stored at this time. Kept so that the same command, read again,
+    /// does not end sessions that the node opened later (it was frozen, not gone).
+    Abandoned {
+        /// The node.
+        gateway: Incarnation,
+        /// The stored time of the command.
+        at: Millis,
+    },
     /// A user brought a first key, which stays.
     Pinned {
         /// Who.

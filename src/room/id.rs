@@ -183,7 +183,7 @@ impl fmt::Display for Epoch {
 }
 
 /// Milliseconds since 1970 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Millis(pub u64);
 
 /// A fixed fraction of the rooms: 0 to [`Shards::count`] - 1.

@@ -14,6 +14,8 @@ impl Limits {
     pub const WINDOW: usize = 4096;
     /// Ended or refused sessions that are remembered, so that their commands, read again, change nothing.
     pub const ENDED_SESSIONS: usize = 4096;
+    /// Commands that ended the sessions of a node, remembered for the same reason.
+    pub const ABANDONS: usize = 4096;
     /// Commands of one room that may lie between the shard's floor and its reader: half of the smaller window, so that what is
     /// read again after a takeover is always still in it.
     pub const REREAD: u64 = 2048;

@@ -1,6 +1,6 @@
 //! What a room remembers, and how events and changes alter it.
 
-use super::{Change, CommandId, Event, Key, Kind, Limits, Reason, Seq, Session, SessionId, Sessions, UserId, Window};
+use super::{Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq, Session, SessionId, Sessions, UserId, Window};
 use std::collections::{BTreeSet, HashMap};
 
 /// How a session came to its end.
@@ -27,6 +27,8 @@ pub struct State {
     pub sent: Window<(UserId, CommandId), Seq>,
     /// Sessions that are over, the newest [`Limits::ENDED_SESSIONS`].
     pub ended: Window<SessionId, Ended>,
+    /// Commands that ended the sessions of a node, by node and stored time; the newest [`Limits::ABANDONS`].
+    pub abandoned: Window<(Incarnation, Millis), ()>,
     /// Changes since the last event, in order. The next event takes them along.
     pub carried: Vec<Change>,
 }
@@ -40,6 +42,7 @@ impl Default for State {
             keys: HashMap::new(),
             sent: Window::new(Limits::WINDOW),
             ended: Window::new(Limits::ENDED_SESSIONS),
+            abandoned: Window::new(Limits::ABANDONS),
             carried: Vec::new(),
         }
     }
@@ -86,6 +89,7 @@ impl State {
                 self.ended.insert(*session, Ended::Closed);
             }
             Change::Refused { session, reason } => self.ended.insert(*session, Ended::Refused(*reason)),
+            Change::Abandoned { gateway, at } => self.abandoned.insert((*gateway, *at), ()),
             Change::Pinned { user, key } => {
                 self.keys.entry(user.clone()).or_insert_with(|| key.clone());
             }

@@ -1,0 +1,196 @@
+//! What holds for every room, whatever is commanded: shown on random histories of a small world.
+
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+use safe_chat::room::{
+    Action, Body, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind, Limits, Millis, Outcome, Reason, Seq, SessionId, State,
+    UserId, decide,
+};
+use std::collections::{BTreeSet, HashSet};
+use uuid::Uuid;
+
+fn session(n: u8) -> SessionId {
+    SessionId::new(Uuid::from_u128(1000 + u128::from(n)))
+}
+
+fn gateway(n: u8) -> Incarnation {
+    Incarnation::new(Uuid::from_u128(u128::from(n)))
+}
+
+fn user(n: u8) -> UserId {
+    UserId::parse(&format!("user-{n}")).unwrap()
+}
+
+fn key(n: u8) -> Key {
+    Key::parse(&format!("key-{n}")).unwrap()
+}
+
+prop_compose! {
+    fn open()(s in 0..40u8, k in 0..8u8, device in option::of(0..2u8), g in 0..3u8) -> Action {
+        // A session belongs to one user; one in eight brings the wrong key.
+        let device = device.map(|n| DeviceId::parse(&format!("device-{n}")).unwrap());
+        Action::Open { session: session(s), user: user(s % 3), key: key(if k == 0 { 9 } else { s % 3 }), device, gateway: gateway(g) }
+    }
+}
+
+prop_compose! {
+    fn send()(u in 0..3u8, s in option::of(0..40u8), id in 0..30u8, k in 0..8u8) -> Action {
+        let from = s.map_or(u, |s| s % 3);
+        Action::Send {
+            user: user(from),
+            key: key(if k == 0 { 9 } else { from }),
+            session: s.map(session),
+            id: CommandId::parse(&format!("id-{id}")).unwrap(),
+            to: None,
+            body: Body::Text("hello".into()),
+        }
+    }
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        4 => open(),
+        3 => (0..40u8).prop_map(|s| Action::Close { session: session(s) }),
+        6 => send(),
+        1 => (0..3u8).prop_map(|g| Action::Abandon { gateway: gateway(g) }),
+    ]
+}
+
+/// Commands as the bus stores them: each with a time of its own. Nobody sends through a session before it was opened.
+fn commands() -> impl Strategy<Value = Vec<Command>> {
+    vec(action(), 0..120).prop_map(|mut actions| {
+        let mut opened = HashSet::new();
+        actions.retain(|action| match action {
+            Action::Open { session, .. } => opened.insert(*session),
+            Action::Send { session: Some(session), .. } => opened.contains(session),
+            Action::Send { session: None, .. } | Action::Close { .. } | Action::Abandon { .. } => true,
+        });
+        (1..).zip(actions).map(|(at, action)| Command { at: Millis(at), action }).collect()
+    })
+}
+
+fn run(state: &mut State, commands: &[Command]) -> (Vec<Event>, Vec<Outcome>) {
+    let mut events = Vec::new();
+    let mut outcomes = Vec::new();
+    for command in commands {
+        let decision = decide(state, command);
+        events.extend(state.enact(&decision, command));
+        outcomes.push(decision.outcome);
+    }
+    (events, outcomes)
+}
+
+proptest! {
+    #[test]
+    fn a_replayed_state_equals_the_live_one(commands in commands()) {
+        let mut live = State::default();
+        let (events, _) = run(&mut live, &commands);
+        let mut replayed = State::default();
+        events.iter().for_each(|event| replayed.evolve(event));
+        live.carried.iter().for_each(|change| replayed.change(change.clone()));
+        prop_assert_eq!(replayed, live);
+    }
+
+    #[test]
+    fn a_replay_from_any_snapshot_equals_the_live_state(commands in commands(), at in any::<Index>()) {
+        let mut live = State::default();
+        let (before, after) = commands.split_at(at.index(commands.len() + 1));
+        run(&mut live, before);
+        let mut replayed = live.clone();
+        let (events, _) = run(&mut live, after);
+        events.iter().for_each(|event| replayed.evolve(event));
+        let missing = replayed.carried.len();
+        live.carried.iter().skip(missing).for_each(|change| replayed.change(change.clone()));
+        prop_assert_eq!(replayed, live);
+    }
+
+    #[test]
+    fn the_sequence_is_dense_from_one(commands in commands()) {
+        let (events, _) = run(&mut State::default(), &commands);
+        prop_assert!(events.iter().map(|event| event.seq).eq((1..=events.len() as u64).map(Seq)));
+    }
+
+    #[test]
+    fn commands_that_are_read_again_change_nothing_and_are_answered_alike(commands in commands(), from in any::<Index>()) {
+        let mut state = State::default();
+        let (_, first) = run(&mut state, &commands);
+        let from = from.index(commands.len() + 1);
+        let before = state.clone();
+        let (events, again) = run(&mut state, &commands[from..]);
+        prop_assert_eq!(events, vec![]);
+        prop_assert_eq!(state, before);
+        for ((first, again), command) in first[from..].iter().zip(&again).zip(&commands[from..]) {
+            let is_open = matches!(command.action, Action::Open { .. });
+            match (first, again) {
+                // A session that was admitted and is over by now is told so; nobody waits for that answer.
+                (Outcome::Done | Outcome::Repeated(_), Outcome::Refused(refused)) if is_open => prop_assert_eq!(refused.reason, Reason::NotMember),
+                (Outcome::Done | Outcome::Repeated(_), Outcome::Done | Outcome::Repeated(_)) => {}
+                // The id was used again after it was refused, and that one was accepted.
+                (Outcome::Refused(_), Outcome::Repeated(_)) if !is_open => {}
+                (first, again) => prop_assert_eq!(first, again),
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_stored_twice_makes_one_event(commands in commands()) {
+        let doubled: Vec<Command> = commands.iter().flat_map(|command| [command.clone(), command.clone()]).collect();
+        let (once, _) = run(&mut State::default(), &commands);
+        let (twice, _) = run(&mut State::default(), &doubled);
+        prop_assert_eq!(once, twice);
+    }
+
+    #[test]
+    fn members_are_exactly_the_users_with_open_sessions(commands in commands()) {
+        let mut state = State::default();
+        for command in &commands {
+            let decision = decide(&state, command);
+            state.enact(&decision, command);
+            let with_sessions = state.sessions.iter().map(|(_, session)| session.user.clone()).collect();
+            prop_assert_eq!(&state.members, &with_sessions);
+            for user in &state.members {
+                prop_assert!(state.sessions.of(user).len() <= Limits::SESSIONS_PER_USER);
+            }
+        }
+    }
+
+    #[test]
+    fn the_events_alone_say_who_is_here(commands in commands()) {
+        let mut state = State::default();
+        let (events, _) = run(&mut state, &commands);
+        let mut here = BTreeSet::new();
+        for event in &events {
+            match &event.kind {
+                Kind::Joined { user } => prop_assert!(here.insert(user.clone()), "joined twice"),
+                Kind::Left { user } => prop_assert!(here.remove(user), "left without having joined"),
+                Kind::Message { .. } => {}
+            }
+        }
+        prop_assert_eq!(here, state.members);
+    }
+}
+
+#[test]
+fn the_window_forgets_only_after_4096_messages() {
+    let mut state = State::default();
+    let send = |n: usize| Command {
+        at: Millis(n as u64),
+        action: Action::Send {
+            user: user(0),
+            key: key(0),
+            session: None,
+            id: CommandId::parse(&format!("id-{n}")).unwrap(),
+            to: None,
+            body: Body::Text("hello".into()),
+        },
+    };
+    for n in 0..Limits::WINDOW {
+        let decision = decide(&state, &send(n));
+        state.enact(&decision, &send(n));
+    }
+    assert_eq!(decide(&state, &send(0)).outcome, Outcome::Repeated(Seq(1)));
+    let one_more = send(Limits::WINDOW);
+    let decision = decide(&state, &one_more);
+    state.enact(&decision, &one_more);
+    assert_eq!(decide(&state, &send(0)).outcome, Outcome::Done);
+    assert_eq!(decide(&state, &send(1)).outcome, Outcome::Repeated(Seq(2)));
+}
