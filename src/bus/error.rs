@@ -1,5 +1,7 @@
 //! What can go wrong on the bus, by what the caller does next.
 
+use crate::room::Seq;
+
 /// A failed call to the bus.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -18,6 +20,16 @@ pub enum Error {
     /// It did not happen. Try again later.
     #[error("the bus is not available: {0}")]
     Unavailable(String),
+    /// A stored event is newer than this version. Nothing may be written to the room; install a newer version.
+    #[error("event {seq} is `{name}` version {version}, which this version cannot read: install a newer one")]
+    Unsupported {
+        /// Its place.
+        seq: Seq,
+        /// The event's stored name.
+        name: String,
+        /// Its stored version.
+        version: u32,
+    },
     /// What is stored cannot be used: it names what differs and what to do.
     #[error("{0}")]
     Unusable(String),

@@ -6,6 +6,7 @@
 //! [`Journal::append`] and [`Journal::confirm`]. A commit counts as journaled when `append` returned `Ok` and a `confirm` that was
 //! called after that returned `Ok`; before that nothing of it may be answered or published.
 
+pub mod codec;
 mod error;
 
 pub use error::Error;

@@ -1,0 +1,105 @@
+//! Stored form of changes and of the ids in them.
+
+use crate::{
+    proto::journal::v1::{self, change::Change as Stored, command_id::Id},
+    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Reason, SessionId, UserId},
+};
+use bytes::Bytes;
+
+/// Why stored bytes cannot be what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Bad(pub String);
+
+impl From<prost::DecodeError> for Bad {
+    fn from(error: prost::DecodeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Invalid> for Bad {
+    fn from(invalid: Invalid) -> Self {
+        Self(invalid.to_string())
+    }
+}
+
+/// The stored form of a command's id.
+pub fn encode_command_id(id: &CommandId) -> v1::CommandId {
+    let id = match id {
+        CommandId::Client(id) => Id::Client(id.to_string()),
+        CommandId::Gateway(session, n) => Id::Gateway(v1::command_id::Gateway { session: id_bytes(session.to_bytes()), n: *n }),
+    };
+    v1::CommandId { id: Some(id) }
+}
+
+/// Reads what [`encode_command_id`] gave.
+pub fn decode_command_id(stored: v1::CommandId) -> Result<CommandId, Bad> {
+    match stored.id {
+        Some(Id::Client(id)) => CommandId::parse(&id).ok_or_else(|| Bad("a command id is not 1 to 64 visible ASCII characters".into())),
+        Some(Id::Gateway(v1::command_id::Gateway { session, n })) => Ok(CommandId::Gateway(session_id(&session)?, n)),
+        None => Err(Bad("a command id of a kind that is not known".into())),
+    }
+}
+
+/// The stored form of a change.
+pub(super) fn encode_change(change: &Change) -> v1::Change {
+    let change = match change {
+        Change::Opened { session, user, device, gateway } => Stored::Opened(encode_opened(*session, user, device.as_ref(), *gateway)),
+        Change::Closed { session } => Stored::Closed(v1::change::Closed { session: id_bytes(session.to_bytes()) }),
+        Change::Refused { session, reason } => {
+            Stored::Refused(v1::change::Refused { session: id_bytes(session.to_bytes()), reason: reason.as_str().into() })
+        }
+        Change::Pinned { user, key } => Stored::Pinned(v1::change::Pinned { user: user.to_string(), key: key.as_str().into() }),
+    };
+    v1::Change { change: Some(change) }
+}
+
+/// Reads what [`encode_change`] gave.
+pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
+    match stored.change {
+        Some(Stored::Opened(opened)) => {
+            let (session, user, device, gateway) = decode_opened(opened)?;
+            Ok(Change::Opened { session, user, device, gateway })
+        }
+        Some(Stored::Closed(closed)) => Ok(Change::Closed { session: session_id(&closed.session)? }),
+        Some(Stored::Refused(refused)) => {
+            Ok(Change::Refused { session: session_id(&refused.session)?, reason: decode_reason(&refused.reason)? })
+        }
+        Some(Stored::Pinned(pinned)) => Ok(Change::Pinned { user: user(&pinned.user)?, key: Key::parse(&pinned.key)? }),
+        None => Err(Bad("a change of a kind that this version does not know: install a newer one".into())),
+    }
+}
+
+pub(super) fn encode_opened(session: SessionId, user: &UserId, device: Option<&DeviceId>, gateway: Incarnation) -> v1::change::Opened {
+    v1::change::Opened {
+        session: id_bytes(session.to_bytes()),
+        user: user.to_string(),
+        device: device.map(DeviceId::to_string),
+        gateway: id_bytes(gateway.to_bytes()),
+    }
+}
+
+pub(super) fn decode_opened(stored: v1::change::Opened) -> Result<(SessionId, UserId, Option<DeviceId>, Incarnation), Bad> {
+    let gateway = Incarnation::from_slice(&stored.gateway).ok_or_else(|| Bad("a gateway is not 16 bytes".into()))?;
+    Ok((session_id(&stored.session)?, user(&stored.user)?, device(stored.device.as_deref())?, gateway))
+}
+
+pub(super) fn decode_reason(word: &str) -> Result<Reason, Bad> {
+    Reason::parse(word).ok_or_else(|| Bad("a reason that this version does not know: install a newer one".into()))
+}
+
+pub(super) fn user(name: &str) -> Result<UserId, Bad> {
+    Ok(UserId::parse(name)?)
+}
+
+pub(super) fn device(name: Option<&str>) -> Result<Option<DeviceId>, Bad> {
+    Ok(name.map(DeviceId::parse).transpose()?)
+}
+
+pub(super) fn session_id(bytes: &[u8]) -> Result<SessionId, Bad> {
+    SessionId::from_slice(bytes).ok_or_else(|| Bad("a session is not 16 bytes".into()))
+}
+
+pub(super) fn id_bytes(id: [u8; 16]) -> Bytes {
+    Bytes::copy_from_slice(&id)
+}

@@ -1,0 +1,83 @@
+//! Stored form of a room's state.
+
+use super::{
+    Error,
+    change::{Bad, decode_change, decode_opened, decode_reason, encode_change, encode_opened, id_bytes, session_id, user},
+    decode_command_id, encode_command_id,
+};
+use crate::{
+    proto::journal::v1::{self, change, snapshot},
+    room::{Change, Ended, Key, Seq, Session, State},
+};
+use bytes::Bytes;
+use prost::Message;
+
+/// The version of the stored state, kept beside it. A snapshot of another version is not used: the room is replayed instead.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// The stored form of a state (`v1::Snapshot`).
+pub fn encode_snapshot(state: &State) -> Bytes {
+    let mut keys: Vec<_> =
+        state.keys.iter().map(|(user, key)| change::Pinned { user: user.to_string(), key: key.as_str().into() }).collect();
+    keys.sort_by(|a, b| a.user.cmp(&b.user));
+    let sent =
+        state.sent.iter().map(|((user, id), seq)| snapshot::Sent { user: user.to_string(), id: Some(encode_command_id(id)), seq: seq.0 });
+    let ended = state.ended.iter().map(|(session, ended)| snapshot::Ended {
+        session: id_bytes(session.to_bytes()),
+        reason: match ended {
+            Ended::Closed => None,
+            Ended::Refused(reason) => Some(reason.as_str().into()),
+        },
+    });
+    let stored = v1::Snapshot {
+        head: state.head.0,
+        members: state.members.iter().map(ToString::to_string).collect(),
+        sessions: sessions(state),
+        keys,
+        sent: sent.collect(),
+        ended: ended.collect(),
+        carried: state.carried.iter().map(encode_change).collect(),
+    };
+    stored.encode_to_vec().into()
+}
+
+/// User by user, and of a user oldest first, so that reading them in this order restores that order.
+fn sessions(state: &State) -> Vec<change::Opened> {
+    let mut users: Vec<_> = state.sessions.iter().map(|(_, session)| &session.user).collect();
+    users.sort();
+    users.dedup();
+    let ids = users.into_iter().flat_map(|user| state.sessions.of(user));
+    let open = ids.filter_map(|id| Some((*id, state.sessions.get(*id)?)));
+    open.map(|(id, session)| encode_opened(id, &session.user, session.device.as_ref(), session.gateway)).collect()
+}
+
+/// Reads what [`encode_snapshot`] gave.
+pub fn decode_snapshot(bytes: Bytes) -> Result<State, Error> {
+    let damaged = |bad: Bad| Error::Damaged(format!("a snapshot: {bad}"));
+    let stored = v1::Snapshot::decode(bytes).map_err(|error| damaged(error.into()))?;
+    restore(stored).map_err(damaged)
+}
+
+fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
+    let mut state = State { head: Seq(stored.head), ..State::default() };
+    for name in &stored.members {
+        state.members.insert(user(name)?);
+    }
+    for opened in stored.sessions {
+        let (id, user, device, gateway) = decode_opened(opened)?;
+        state.sessions.insert(id, Session { user, device, gateway });
+    }
+    for pinned in stored.keys {
+        state.keys.insert(user(&pinned.user)?, Key::parse(&pinned.key)?);
+    }
+    for sent in stored.sent {
+        let id = sent.id.ok_or_else(|| Bad("a message of the dedupe window without an id".into()))?;
+        state.sent.insert((user(&sent.user)?, decode_command_id(id)?), Seq(sent.seq));
+    }
+    for ended in stored.ended {
+        let how = ended.reason.as_deref().map(decode_reason).transpose()?.map_or(Ended::Closed, Ended::Refused);
+        state.ended.insert(session_id(&ended.session)?, how);
+    }
+    state.carried = stored.carried.into_iter().map(decode_change).collect::<Result<Vec<Change>, _>>()?;
+    Ok(state)
+}
