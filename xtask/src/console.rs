@@ -1,0 +1,114 @@
+//! What the person at the terminal sees: single lines, and steps that say how long they take.
+//!
+//! Progress goes to stderr, results to stdout. A reader that went away (`| head`) ends nothing: write errors are ignored.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A step that takes longer than this says so again, where no line can be drawn over.
+const REMINDER: Duration = Duration::from_secs(20);
+/// How often a line on a terminal is drawn again.
+const REDRAW: Duration = Duration::from_millis(250);
+
+static SHARED: AtomicBool = AtomicBool::new(false);
+
+/// Another program writes to the terminal at the same time: from now on no line is drawn over.
+pub(crate) fn share() {
+    SHARED.store(true, Ordering::Relaxed);
+}
+
+/// One line of progress or trouble.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// One line of what the command is for.
+pub(crate) fn print(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Something that takes a while.
+pub(crate) struct Step {
+    shown: bool,
+    what: String,
+    since: Instant,
+    drawn: Instant,
+}
+
+impl Step {
+    pub(crate) fn start(what: impl Into<String>) -> Self {
+        let now = Instant::now();
+        let step = Self {
+            shown: true,
+            what: what.into(),
+            since: now,
+            drawn: now,
+        };
+        if draws() {
+            step.draw("")
+        } else {
+            say(format!("{} ...", step.what))
+        }
+        step
+    }
+
+    /// For what is done before anyone could wonder.
+    pub(crate) fn silent() -> Self {
+        Self {
+            shown: false,
+            what: String::new(),
+            since: Instant::now(),
+            drawn: Instant::now(),
+        }
+    }
+
+    /// Called while waiting, as often as the caller likes.
+    pub(crate) fn tick(&mut self, detail: &str) {
+        let pause = if draws() { REDRAW } else { REMINDER };
+        if !self.shown || self.drawn.elapsed() < pause {
+            return;
+        }
+        self.drawn = Instant::now();
+        match draws() {
+            true => self.draw(detail),
+            false => say(format!(
+                "{} ... {} s {detail}",
+                self.what,
+                self.since.elapsed().as_secs()
+            )),
+        }
+    }
+
+    pub(crate) fn done(self, outcome: impl Display) {
+        self.finish(format!(
+            "{outcome} ({:.1} s)",
+            self.since.elapsed().as_secs_f64()
+        ));
+    }
+
+    pub(crate) fn failed(self, why: impl Display) {
+        self.finish(why);
+    }
+
+    fn finish(&self, outcome: impl Display) {
+        let clear = if draws() { "\r\x1b[K" } else { "" };
+        say(format!("{clear}{}: {outcome}", self.what));
+    }
+
+    fn draw(&self, detail: &str) {
+        let mut out = std::io::stderr();
+        let _ = write!(
+            out,
+            "\r\x1b[K{} ... {} s {detail}",
+            self.what,
+            self.since.elapsed().as_secs()
+        );
+        let _ = out.flush();
+    }
+}
+
+fn draws() -> bool {
+    !SHARED.load(Ordering::Relaxed) && std::io::stderr().is_terminal()
+}
