@@ -46,12 +46,14 @@ fn opened() -> Change {
 fn events() -> Vec<(&'static str, Event, bool)> {
     let pinned = Change::Pinned { user: user("harry"), key: Key::parse("KEY-1").unwrap() };
     let refused = Change::Refused { session: session(0x22), reason: Reason::KeyMismatch };
+    let abandoned = Change::Abandoned { gateway: Incarnation::from_slice(&[0x33; 16]).unwrap(), at: Millis(1_795_465_200_000) };
     let closed = Change::Closed { session: session(0x11) };
     let (greeting, hello) = (|| Body::Text("Hallo, Grüße".into()), || Body::Text("Hello".into()));
     let by_client = || CommandId::parse("m1");
     vec![
         ("joined.v1", event(1, Kind::Joined { user: user("harry") }, vec![pinned, opened()]), true),
         ("left.v1", event(2, Kind::Left { user: user("harry") }, vec![refused, closed]), true),
+        ("left.v1.abandoned", event(8, Kind::Left { user: user("harry") }, vec![abandoned]), true),
         ("text.v1", event(3, message(Some("charly"), greeting(), None, None), vec![]), false),
         ("text.v1.all", event(4, message(None, hello(), None, None), vec![]), false),
         ("text.v2", event(5, message(Some("charly"), greeting(), by_client(), Some("phone")), vec![]), true),
@@ -118,6 +120,11 @@ fn a_commit_with_a_gap_is_refused() {
 fn a_snapshot_is_read_and_written_as_it_always_was() {
     assert_eq!(codec::decode_snapshot(golden("snapshot.v1")).unwrap(), state());
     assert_eq!(codec::encode_snapshot(&state()), golden("snapshot.v1"));
+
+    let mut state = state();
+    state.abandoned.insert((Incarnation::from_slice(&[0x33; 16]).unwrap(), Millis(1_795_465_200_000)), ());
+    assert_eq!(codec::decode_snapshot(golden("snapshot.v1.abandoned")).unwrap(), state);
+    assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.abandoned"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
-    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Reason, SessionId, UserId},
+    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Millis, Reason, SessionId, UserId},
 };
 use bytes::Bytes;
 
@@ -49,6 +49,7 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
         Change::Refused { session, reason } => {
             Stored::Refused(v1::change::Refused { session: id_bytes(session.to_bytes()), reason: reason.as_str().into() })
         }
+        Change::Abandoned { gateway, at } => Stored::Abandoned(encode_abandoned(*gateway, *at)),
         Change::Pinned { user, key } => Stored::Pinned(v1::change::Pinned { user: user.to_string(), key: key.as_str().into() }),
     };
     v1::Change { change: Some(change) }
@@ -65,6 +66,10 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
         Some(Stored::Refused(refused)) => {
             Ok(Change::Refused { session: session_id(&refused.session)?, reason: decode_reason(&refused.reason)? })
         }
+        Some(Stored::Abandoned(abandoned)) => {
+            let (gateway, at) = decode_abandoned(&abandoned)?;
+            Ok(Change::Abandoned { gateway, at })
+        }
         Some(Stored::Pinned(pinned)) => Ok(Change::Pinned { user: user(&pinned.user)?, key: Key::parse(&pinned.key)? }),
         None => Err(Bad("a change of a kind that this version does not know: install a newer one".into())),
     }
@@ -80,8 +85,15 @@ pub(super) fn encode_opened(session: SessionId, user: &UserId, device: Option<&D
 }
 
 pub(super) fn decode_opened(stored: v1::change::Opened) -> Result<(SessionId, UserId, Option<DeviceId>, Incarnation), Bad> {
-    let gateway = Incarnation::from_slice(&stored.gateway).ok_or_else(|| Bad("a gateway is not 16 bytes".into()))?;
-    Ok((session_id(&stored.session)?, user(&stored.user)?, device(stored.device.as_deref())?, gateway))
+    Ok((session_id(&stored.session)?, user(&stored.user)?, device(stored.device.as_deref())?, incarnation(&stored.gateway)?))
+}
+
+pub(super) fn encode_abandoned(gateway: Incarnation, at: Millis) -> v1::change::Abandoned {
+    v1::change::Abandoned { gateway: id_bytes(gateway.to_bytes()), at: at.0 }
+}
+
+pub(super) fn decode_abandoned(stored: &v1::change::Abandoned) -> Result<(Incarnation, Millis), Bad> {
+    Ok((incarnation(&stored.gateway)?, Millis(stored.at)))
 }
 
 pub(super) fn decode_reason(word: &str) -> Result<Reason, Bad> {
@@ -98,6 +110,10 @@ pub(super) fn device(name: Option<&str>) -> Result<Option<DeviceId>, Bad> {
 
 pub(super) fn session_id(bytes: &[u8]) -> Result<SessionId, Bad> {
     SessionId::from_slice(bytes).ok_or_else(|| Bad("a session is not 16 bytes".into()))
+}
+
+fn incarnation(bytes: &[u8]) -> Result<Incarnation, Bad> {
+    Incarnation::from_slice(bytes).ok_or_else(|| Bad("a gateway is not 16 bytes".into()))
 }
 
 pub(super) fn id_bytes(id: [u8; 16]) -> Bytes {

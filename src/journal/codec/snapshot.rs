@@ -2,7 +2,10 @@
 
 use super::{
     Error,
-    change::{Bad, decode_change, decode_opened, decode_reason, encode_change, encode_opened, id_bytes, session_id, user},
+    change::{
+        Bad, decode_abandoned, decode_change, decode_opened, decode_reason, encode_abandoned, encode_change, encode_opened, id_bytes,
+        session_id, user,
+    },
     decode_command_id, encode_command_id,
 };
 use crate::{
@@ -37,6 +40,7 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         sent: sent.collect(),
         ended: ended.collect(),
         carried: state.carried.iter().map(encode_change).collect(),
+        abandoned: state.abandoned.iter().map(|((gateway, at), ())| encode_abandoned(*gateway, *at)).collect(),
     };
     stored.encode_to_vec().into()
 }
@@ -77,6 +81,9 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     for ended in stored.ended {
         let how = ended.reason.as_deref().map(decode_reason).transpose()?.map_or(Ended::Closed, Ended::Refused);
         state.ended.insert(session_id(&ended.session)?, how);
+    }
+    for abandoned in &stored.abandoned {
+        state.abandoned.insert(decode_abandoned(abandoned)?, ());
     }
     state.carried = stored.carried.into_iter().map(decode_change).collect::<Result<Vec<Change>, _>>()?;
     Ok(state)
