@@ -34,3 +34,10 @@ pub enum Error {
     #[error("{0}")]
     Unusable(String),
 }
+
+impl Error {
+    /// Whether the identical call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::Unavailable(_))
+    }
+}

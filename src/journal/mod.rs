@@ -69,6 +69,9 @@ pub trait Journal: Send + Sync + 'static {
     /// The names of all rooms that were ever written, in no order, in pages: those after `after`.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
 
+    /// The last place that a commit whose first event is at `first` may hold: a commit never crosses a partition.
+    fn boundary(&self, first: Seq) -> Seq;
+
     /// Whether `append` also publishes to the bus's feed (the bus journal), so that nobody else needs to.
     fn publishes(&self) -> bool;
 
