@@ -14,3 +14,4 @@ pub mod cluster;
 pub mod journal;
 pub mod proto;
 pub mod room;
+pub mod wire;

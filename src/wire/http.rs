@@ -1,0 +1,49 @@
+//! What is said over HTTP: the status of a refusal, its body, and when to come back.
+
+use super::Utf8;
+use crate::room::{Reason, Rejection};
+use serde::Serialize;
+
+/// When to come back if a refusal says nothing of it, in seconds: about as long as a takeover takes.
+const RETRY_AFTER: u64 = 2;
+
+/// The status code of an answer that refuses.
+pub fn status(reason: Reason) -> u16 {
+    match reason {
+        Reason::BadFrame
+        | Reason::BadField
+        | Reason::Unsupported
+        | Reason::BadRoom
+        | Reason::BadUser
+        | Reason::BadPub
+        | Reason::BadQuery => 400,
+        Reason::KeyMismatch | Reason::NotMember => 403,
+        Reason::NotFound => 404,
+        Reason::TooManySessions => 409,
+        Reason::TooLarge => 413,
+        Reason::UpgradeRequired => 426,
+        Reason::RateLimited => 429,
+        Reason::Busy | Reason::Unavailable | Reason::Draining => 503,
+    }
+}
+
+/// The value of `Retry-After`, in whole seconds, at least 1: always with a 503, else where a retry can help.
+pub fn retry_after(rejection: &Rejection) -> Option<u64> {
+    let seconds = rejection.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
+    if status(rejection.reason) == 503 { Some(seconds.unwrap_or(RETRY_AFTER)) } else { seconds }
+}
+
+/// The body of a refusal: `{"error":{"reason":"bad_room","message":"..."}}`.
+pub fn refusal(rejection: &Rejection) -> Utf8 {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: Error<'a>,
+    }
+    #[derive(Serialize)]
+    struct Error<'a> {
+        reason: &'a str,
+        message: &'a str,
+    }
+    let body = Body { error: Error { reason: rejection.reason.as_str(), message: &rejection.message } };
+    serde_json::to_string(&body).expect("strings can be written").into()
+}

@@ -1,0 +1,7 @@
+//! The JSON protocol: one object per text frame.
+
+mod read;
+mod write;
+
+pub(super) use read::{decode, decode_send};
+pub(super) use write::{encode, event};

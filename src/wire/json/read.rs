@@ -1,0 +1,152 @@
+//! Reads what a client sent. Members are taken apart one by one, so that a bad one is refused with the frame's id. What is not known is skipped
+//! without being built, however deep it is.
+
+use crate::wire::{ClientFrame, Message, Refused, check};
+use base64::{
+    Engine as _,
+    alphabet::URL_SAFE,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use std::{fmt, sync::Arc};
+
+/// base64url; padding is accepted and not needed.
+const BASE64URL: GeneralPurpose =
+    GeneralPurpose::new(&URL_SAFE, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+
+/// Reads a frame.
+pub(in crate::wire) fn decode(text: &str) -> Result<ClientFrame, Refused> {
+    let object = Object::parse(text)?;
+    let Some(kind) = object.kind.and_then(value::<String>) else {
+        return Err(Refused::bad_frame("the frame has no type; it is one of send, history, members, ping"));
+    };
+    match kind.as_str() {
+        "send" => object.message().map(ClientFrame::Send),
+        "history" => object.history(),
+        "members" => Ok(ClientFrame::Members { id: object.id()? }),
+        "ping" => Ok(ClientFrame::Ping { id: object.id()? }),
+        _ => Err(Refused::unsupported(object.id().ok())),
+    }
+}
+
+/// Reads a `send` object, whose type may be absent.
+pub(in crate::wire) fn decode_send(text: &str) -> Result<Message, Refused> {
+    let object = Object::parse(text)?;
+    match object.kind.map(value::<String>) {
+        None => object.message(),
+        Some(Some(kind)) if kind == "send" => object.message(),
+        Some(_) => Err(Refused::unsupported(object.id().ok())),
+    }
+}
+
+/// The members that some frame knows, not yet read. Absent and null are the same; of several with one name the last counts.
+#[derive(Default)]
+struct Object<'a> {
+    kind: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    to: Option<&'a RawValue>,
+    text: Option<&'a RawValue>,
+    sealed: Option<&'a RawValue>,
+    before: Option<&'a RawValue>,
+    limit: Option<&'a RawValue>,
+}
+
+impl<'a> Object<'a> {
+    fn parse(text: &'a str) -> Result<Self, Refused> {
+        serde_json::from_str(text).map_err(|_| Refused::bad_frame("a frame must be one JSON object"))
+    }
+
+    fn id(&self) -> Result<Arc<str>, Refused> {
+        check::id(&self.id.and_then(value::<String>).unwrap_or_default())
+    }
+
+    fn message(&self) -> Result<Message, Refused> {
+        let id = self.id()?;
+        let to = match member::<String>(&id, self.to, "to must be a string")? {
+            Some(to) => check::to(Some(&id), &to)?,
+            None => None,
+        };
+        let text = member::<String>(&id, self.text, "text must be a string")?;
+        let sealed = member::<String>(&id, self.sealed, "sealed must be a string")?;
+        let body = match (text, sealed) {
+            (Some(text), None) => check::text(Some(&id), &text)?,
+            (None, Some(sealed)) => {
+                let bytes = BASE64URL.decode(sealed).map_err(|_| Refused::bad_field(Some(id.clone()), "sealed must be base64url"))?;
+                check::sealed(Some(&id), bytes.into())?
+            }
+            (Some(_), Some(_)) => return Err(Refused::bad_field(Some(id), "a message has text or sealed content, not both")),
+            (None, None) => return Err(Refused::bad_field(Some(id), "a message needs text or sealed content")),
+        };
+        Ok(check::message(id, to, body))
+    }
+
+    fn history(&self) -> Result<ClientFrame, Refused> {
+        let id = self.id()?;
+        let before = member(&id, self.before, "before must be a number from 0 to 2^64-1")?;
+        let limit = member(&id, self.limit, "limit must be 1 to 500")?;
+        check::history(id, before, limit)
+    }
+}
+
+fn value<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn member<T: DeserializeOwned>(id: &Arc<str>, raw: Option<&RawValue>, wrong: &str) -> Result<Option<T>, Refused> {
+    raw.map(|raw| value(raw).ok_or_else(|| Refused::bad_field(Some(id.clone()), wrong))).transpose()
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Name {
+    Type,
+    Id,
+    To,
+    Text,
+    Sealed,
+    Before,
+    Limit,
+    #[serde(other)]
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut object = Object::default();
+        while let Some(name) = map.next_key()? {
+            let member = match name {
+                Name::Type => &mut object.kind,
+                Name::Id => &mut object.id,
+                Name::To => &mut object.to,
+                Name::Text => &mut object.text,
+                Name::Sealed => &mut object.sealed,
+                Name::Before => &mut object.before,
+                Name::Limit => &mut object.limit,
+                Name::Unknown => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *member = Some(map.next_value::<&RawValue>()?).filter(|raw| raw.get() != "null");
+        }
+        Ok(object)
+    }
+}

@@ -1,0 +1,137 @@
+//! Writes what the server says. The order of the members is that of docs/protocol.md; what is absent is left out.
+
+use crate::{
+    room::{Body, Event, RoomId, UserId},
+    wire::{ServerFrame, Utf8, view::View},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Serialize;
+
+/// The object of a frame.
+pub(in crate::wire) fn encode(room: &RoomId, frame: &ServerFrame) -> Utf8 {
+    write(&Frame::of(room, frame))
+}
+
+/// The object of an event.
+pub(in crate::wire) fn event(event: &Event) -> Utf8 {
+    write(&Frame::event(event))
+}
+
+fn write(frame: &Frame<'_>) -> Utf8 {
+    serde_json::to_string(frame).expect("names, numbers and strings can be written").into()
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Frame<'a> {
+    Welcome {
+        room: &'a str,
+        user: &'a str,
+        session: String,
+        seq: u64,
+        recovered: bool,
+        members: Vec<&'a str>,
+        epoch: u64,
+        node: &'a str,
+    },
+    Event {
+        seq: u64,
+        at: u64,
+        kind: &'a str,
+        from: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sealed: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+    },
+    Accepted {
+        id: &'a str,
+    },
+    Journaled {
+        id: &'a str,
+        seq: u64,
+        epoch: u64,
+        duplicate: bool,
+    },
+    Rejected {
+        id: Option<&'a str>, // null, not left out: the contract says so
+        reason: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    History {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        events: Vec<Frame<'a>>,
+        more: bool,
+    },
+    Members {
+        id: &'a str,
+        members: Vec<&'a str>,
+    },
+    Pong {
+        id: &'a str,
+    },
+    Reset {
+        seq: u64,
+        reason: &'a str,
+    },
+    Bye {
+        reason: &'a str,
+        reconnect_after_ms: u64,
+    },
+}
+
+impl<'a> Frame<'a> {
+    fn of(room: &'a RoomId, frame: &'a ServerFrame) -> Self {
+        match frame {
+            ServerFrame::Welcome { user, session, seq, recovered, members, epoch, node } => Self::Welcome {
+                room: room.as_str(),
+                user: user.as_str(),
+                session: session.to_string(),
+                seq: seq.0,
+                recovered: *recovered,
+                members: names(members),
+                epoch: epoch.0,
+                node,
+            },
+            ServerFrame::Event(shared) => Self::event(shared.event()),
+            ServerFrame::Accepted { id } => Self::Accepted { id },
+            ServerFrame::Journaled { id, seq, epoch, duplicate } => {
+                Self::Journaled { id, seq: seq.0, epoch: epoch.0, duplicate: *duplicate }
+            }
+            ServerFrame::Rejected { id, rejection } => Self::Rejected {
+                id: id.as_deref(),
+                reason: rejection.reason.as_str(),
+                message: &rejection.message,
+                retry_after_ms: rejection.retry_after_ms,
+            },
+            ServerFrame::History { id, events, more } => {
+                Self::History { id: id.as_deref(), events: events.iter().map(Self::event).collect(), more: *more }
+            }
+            ServerFrame::Members { id, members } => Self::Members { id, members: names(members) },
+            ServerFrame::Pong { id } => Self::Pong { id },
+            ServerFrame::Reset { seq, reason } => Self::Reset { seq: seq.0, reason },
+            ServerFrame::Bye { reason, reconnect_after_ms } => Self::Bye { reason, reconnect_after_ms: *reconnect_after_ms },
+        }
+    }
+
+    fn event(event: &'a Event) -> Self {
+        let View { seq, at, kind, from, to, body, id } = View::of(event);
+        let (text, sealed) = match body {
+            Some(Body::Text(text)) => (Some(&**text), None),
+            Some(Body::Sealed(bytes)) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
+            None => (None, None),
+        };
+        Self::Event { seq, at, kind, from: from.as_str(), to: to.map(UserId::as_str), text, sealed, id }
+    }
+}
+
+fn names(users: &[UserId]) -> Vec<&str> {
+    users.iter().map(UserId::as_str).collect()
+}

@@ -1,0 +1,31 @@
+//! An event as clients see it, before it is put into a protocol.
+
+use crate::room::{Body, CommandId, Event, Kind, UserId};
+
+/// What every protocol tells of an event.
+pub(super) struct View<'a> {
+    pub(super) seq: u64,
+    pub(super) at: u64,
+    pub(super) kind: &'static str,
+    pub(super) from: &'a UserId,
+    pub(super) to: Option<&'a UserId>,
+    pub(super) body: Option<&'a Body>,
+    pub(super) id: Option<&'a str>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(event: &'a Event) -> Self {
+        let plain = |kind, from| View { seq: event.seq.0, at: event.at.0, kind, from, to: None, body: None, id: None };
+        match &event.kind {
+            Kind::Joined { user } => plain("joined", user),
+            Kind::Left { user } => plain("left", user),
+            Kind::Message { from, to, body, id, device: _ } => {
+                let kind = match body {
+                    Body::Text(_) => "text",
+                    Body::Sealed(_) => "sealed",
+                };
+                View { to: to.as_ref(), body: Some(body), id: id.as_ref().and_then(CommandId::shown), ..plain(kind, from) }
+            }
+        }
+    }
+}
