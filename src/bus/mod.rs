@@ -6,6 +6,7 @@
 //! something may have been missed, says so in the stream ([`Live::Interrupted`]).
 
 mod error;
+pub mod memory;
 mod message;
 
 pub use error::Error;

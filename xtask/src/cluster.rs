@@ -48,14 +48,7 @@ impl Cluster {
             Ok(())
         })?;
         let (children, seen) = (Vec::new(), BTreeMap::new());
-        Ok(Self {
-            state,
-            interrupt,
-            children,
-            seen,
-            stopped: false,
-            _supervision: supervision,
-        })
+        Ok(Self { state, interrupt, children, seen, stopped: false, _supervision: supervision })
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -84,9 +77,7 @@ impl Cluster {
             match (seen, identity.is_alive()) {
                 (true, false) => {
                     self.seen.remove(&name);
-                    let how = statuses
-                        .get(&pid)
-                        .map_or("ended".to_owned(), |status| describe(*status));
+                    let how = statuses.get(&pid).map_or("ended".to_owned(), |status| describe(*status));
                     changes.push(Change::Died { name, pid, how });
                 }
                 (false, true) => {
@@ -138,14 +129,9 @@ impl Drop for Cluster {
 /// Ends what a supervisor that is gone left running.
 pub(crate) fn end_leftovers(state: &State) -> Result<()> {
     let processes = state.read()?.processes;
-    let alive = processes
-        .iter()
-        .filter(|process| process.identity.is_alive())
-        .count();
+    let alive = processes.iter().filter(|process| process.identity.is_alive()).count();
     if alive > 0 {
-        console::say(format!(
-            "ending {alive} processes that an earlier run left behind"
-        ));
+        console::say(format!("ending {alive} processes that an earlier run left behind"));
     }
     end(&processes, || false)?;
     forget(state)
@@ -153,9 +139,7 @@ pub(crate) fn end_leftovers(state: &State) -> Result<()> {
 
 fn end(processes: &[Process], hurry: impl Fn() -> bool) -> Result<()> {
     let of = |nodes: bool| -> Vec<Identity> {
-        let wanted = processes
-            .iter()
-            .filter(|process| (process.server.kind == Kind::Node) == nodes);
+        let wanted = processes.iter().filter(|process| (process.server.kind == Kind::Node) == nodes);
         wanted.map(|process| process.identity).collect()
     };
     process::end_all(&of(true), GRACE, &hurry)?;
@@ -171,10 +155,7 @@ fn forget(state: &State) -> Result<()> {
 }
 
 fn describe(status: ExitStatus) -> String {
-    match status
-        .signal()
-        .and_then(|signal| Signal::try_from(signal).ok())
-    {
+    match status.signal().and_then(|signal| Signal::try_from(signal).ok()) {
         Some(signal) => format!("was ended by {signal}"),
         None => format!("ended with {status}"),
     }

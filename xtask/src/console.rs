@@ -40,12 +40,7 @@ pub(crate) struct Step {
 impl Step {
     pub(crate) fn start(what: impl Into<String>) -> Self {
         let now = Instant::now();
-        let step = Self {
-            shown: true,
-            what: what.into(),
-            since: now,
-            drawn: now,
-        };
+        let step = Self { shown: true, what: what.into(), since: now, drawn: now };
         if draws() {
             step.draw("")
         } else {
@@ -56,12 +51,7 @@ impl Step {
 
     /// For what is done before anyone could wonder.
     pub(crate) fn silent() -> Self {
-        Self {
-            shown: false,
-            what: String::new(),
-            since: Instant::now(),
-            drawn: Instant::now(),
-        }
+        Self { shown: false, what: String::new(), since: Instant::now(), drawn: Instant::now() }
     }
 
     /// Called while waiting, as often as the caller likes.
@@ -73,19 +63,12 @@ impl Step {
         self.drawn = Instant::now();
         match draws() {
             true => self.draw(detail),
-            false => say(format!(
-                "{} ... {} s {detail}",
-                self.what,
-                self.since.elapsed().as_secs()
-            )),
+            false => say(format!("{} ... {} s {detail}", self.what, self.since.elapsed().as_secs())),
         }
     }
 
     pub(crate) fn done(self, outcome: impl Display) {
-        self.finish(format!(
-            "{outcome} ({:.1} s)",
-            self.since.elapsed().as_secs_f64()
-        ));
+        self.finish(format!("{outcome} ({:.1} s)", self.since.elapsed().as_secs_f64()));
     }
 
     pub(crate) fn failed(self, why: impl Display) {
@@ -99,12 +82,7 @@ impl Step {
 
     fn draw(&self, detail: &str) {
         let mut out = std::io::stderr();
-        let _ = write!(
-            out,
-            "\r\x1b[K{} ... {} s {detail}",
-            self.what,
-            self.since.elapsed().as_secs()
-        );
+        let _ = write!(out, "\r\x1b[K{} ... {} s {detail}", self.what, self.since.elapsed().as_secs());
         let _ = out.flush();
     }
 }

@@ -32,8 +32,7 @@ impl Interrupt {
     pub(crate) fn install() -> Result<Self> {
         let interrupt = Self::default();
         let seen = interrupt.signals.clone();
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
         thread::spawn(move || {
             for _ in signals.forever() {
                 seen.fetch_add(1, Ordering::SeqCst);
@@ -44,10 +43,7 @@ impl Interrupt {
 
     /// One that can also be cancelled on its own.
     pub(crate) fn part(&self) -> Self {
-        Self {
-            signals: self.signals.clone(),
-            cancelled: Arc::default(),
-        }
+        Self { signals: self.signals.clone(), cancelled: Arc::default() }
     }
 
     pub(crate) fn cancel(&self) {
@@ -64,10 +60,6 @@ impl Interrupt {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.requested() {
-            Err(Interrupted.into())
-        } else {
-            Ok(())
-        }
+        if self.requested() { Err(Interrupted.into()) } else { Ok(()) }
     }
 }

@@ -44,8 +44,7 @@ impl Nodes {
 
     fn args(&self, name: &str, host: Ipv4Addr) -> Vec<String> {
         let mut args = vec!["serve".to_owned()];
-        let mut flag =
-            |flag: &str, value: &dyn ToString| args.extend([flag.to_owned(), value.to_string()]);
+        let mut flag = |flag: &str, value: &dyn ToString| args.extend([flag.to_owned(), value.to_string()]);
         flag("--node", &name);
         flag("--host", &host);
         flag("--http-port", &HTTP);
@@ -68,10 +67,7 @@ impl Nodes {
 /// The addresses of node i.
 pub(crate) fn listens(i: u8) -> Vec<Listen> {
     let host = loopback::numbered(i);
-    vec![
-        Listen::new("http", (host, HTTP)),
-        Listen::new("internal", (host, INTERNAL)),
-    ]
+    vec![Listen::new("http", (host, HTTP)), Listen::new("internal", (host, INTERNAL))]
 }
 
 /// Where clients of node i go.
@@ -93,29 +89,10 @@ mod tests {
             journal: Journal::Bus,
             dir: "/".into(),
         };
-        assert!(
-            nodes
-                .server(2)
-                .args
-                .join(" ")
-                .ends_with("--replicas 1 --journal bus")
-        );
-        nodes.journal = Journal::Cassandra {
-            hosts: "127.0.0.1:9042".into(),
-            replication: 1,
-        };
+        assert!(nodes.server(2).args.join(" ").ends_with("--replicas 1 --journal bus"));
+        nodes.journal = Journal::Cassandra { hosts: "127.0.0.1:9042".into(), replication: 1 };
         let args = nodes.server(2).args.join(" ");
-        assert!(
-            args.starts_with(
-                "serve --node node-2 --host 127.0.0.2 --http-port 8080 --internal-port 8558"
-            ),
-            "{args}"
-        );
-        assert!(
-            args.ends_with(
-                "--journal cassandra --cassandra 127.0.0.1:9042 --replication 1 --auto-migrate"
-            ),
-            "{args}"
-        );
+        assert!(args.starts_with("serve --node node-2 --host 127.0.0.2 --http-port 8080 --internal-port 8558"), "{args}");
+        assert!(args.ends_with("--journal cassandra --cassandra 127.0.0.1:9042 --replication 1 --auto-migrate"), "{args}");
     }
 }

@@ -61,11 +61,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     summary(&outcomes, since.elapsed(), interrupt)
 }
 
-fn with_servers(
-    options: &Options,
-    interrupt: &Interrupt,
-    outcomes: &mut Vec<Outcome>,
-) -> Result<()> {
+fn with_servers(options: &Options, interrupt: &Interrupt, outcomes: &mut Vec<Outcome>) -> Result<()> {
     process::raise_open_files();
     let runs = paths::state()?.join("runs");
     sweep(&runs)?;
@@ -81,10 +77,7 @@ fn with_servers(
     let failed = outcomes.iter().any(|outcome| outcome.result.is_err());
     cluster.state().wipe_data()?;
     if failed {
-        say(format!(
-            "logs of the servers: {}/logs (until the next run)",
-            paths::short(&dir)
-        ));
+        say(format!("logs of the servers: {}/logs (until the next run)", paths::short(&dir)));
     } else {
         drop(cluster);
         fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
@@ -94,23 +87,10 @@ fn with_servers(
 
 fn lints(options: &Options, interrupt: &Interrupt, outcomes: &mut Vec<Outcome>) {
     if options.only.is_none_or(|only| only == Step::Fmt) {
-        outcomes.push(cargo_step(
-            "fmt",
-            &["fmt", "--all", "--check"],
-            &[],
-            &Vec::new(),
-            interrupt,
-        ));
+        outcomes.push(cargo_step("fmt", &["fmt", "--all", "--check"], &[], &Vec::new(), interrupt));
     }
     if options.only.is_none_or(|only| only == Step::Clippy) {
-        let clippy = [
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "--deny",
-            "warnings",
-        ];
+        let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
         outcomes.push(cargo_step("clippy", &clippy, &[], &Vec::new(), interrupt));
     }
 }
@@ -124,46 +104,21 @@ fn tests(
     outcomes: &mut Vec<Outcome>,
 ) {
     let test = ["test", "--workspace"];
-    let build = cargo_step(
-        "build",
-        &["test", "--workspace", "--no-run"],
-        &options.args,
-        &Vec::new(),
-        interrupt,
-    );
+    let build = cargo_step("build", &["test", "--workspace", "--no-run"], &options.args, &Vec::new(), interrupt);
     if build.result.is_err() {
         part.cancel(); // nobody needs them any more
     }
     let built = build.result.is_ok();
     outcomes.push(build);
-    let joined = servers.join().unwrap_or_else(|_| {
-        (
-            Duration::ZERO,
-            Err(anyhow!("the thread of the servers panicked")),
-        )
-    });
+    let joined = servers.join().unwrap_or_else(|_| (Duration::ZERO, Err(anyhow!("the thread of the servers panicked"))));
     let (took, result) = joined;
     match result {
         Ok(environment) if built => {
-            outcomes.push(Outcome {
-                step: "servers",
-                took,
-                result: Ok(()),
-            });
-            outcomes.push(cargo_step(
-                "test",
-                &test,
-                &options.args,
-                &environment,
-                interrupt,
-            ));
+            outcomes.push(Outcome { step: "servers", took, result: Ok(()) });
+            outcomes.push(cargo_step("test", &test, &options.args, &environment, interrupt));
         }
         Err(error) if built || !error.is::<Interrupted>() => {
-            outcomes.push(Outcome {
-                step: "servers",
-                took,
-                result: Err(error),
-            });
+            outcomes.push(Outcome { step: "servers", took, result: Err(error) });
         }
         _ => (),
     }
@@ -173,32 +128,19 @@ fn tests(
 fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> {
     let host = loopback::of_pid(std::process::id());
     let data = cluster.state().data("test");
-    let nats = Nats {
-        program: obtain::nats::nats_server(interrupt)?,
-        host,
-        servers: 1,
-        data: data.clone(),
-    };
+    let nats = Nats { program: obtain::nats::nats_server(interrupt)?, host, servers: 1, data: data.clone() };
     let mut servers = nats.servers()?;
     cluster.start(&servers[0])?;
 
     let program = obtain::cassandra::cassandra(interrupt)?;
     // No test cuts the power: periodic sync is as real and much faster.
-    let cassandra = Cassandra {
-        program,
-        hosts: vec![host],
-        data,
-        commit_log: CommitLog::Periodic,
-    };
+    let cassandra = Cassandra { program, hosts: vec![host], data, commit_log: CommitLog::Periodic };
     servers.extend(cassandra.servers()?);
     cluster.start(&servers[1])?;
     cluster.await_ready(&servers)?;
     Ok(vec![
         ("SAFE_CHAT_TEST_NATS", nats.urls()),
-        (
-            "SAFE_CHAT_TEST_NATS_SERVER",
-            nats.program.display().to_string(),
-        ),
+        ("SAFE_CHAT_TEST_NATS_SERVER", nats.program.display().to_string()),
         ("SAFE_CHAT_TEST_CASSANDRA", cassandra.addresses()),
     ])
 }
@@ -219,25 +161,12 @@ fn sweep(runs: &Path) -> Result<()> {
     Ok(())
 }
 
-fn cargo_step(
-    step: &'static str,
-    args: &[&str],
-    more: &[String],
-    environment: &Environment,
-    interrupt: &Interrupt,
-) -> Outcome {
+fn cargo_step(step: &'static str, args: &[&str], more: &[String], environment: &Environment, interrupt: &Interrupt) -> Outcome {
     let mut command = cargo();
-    command
-        .args(args)
-        .args(more)
-        .envs(environment.iter().map(|(name, value)| (name, value)));
+    command.args(args).args(more).envs(environment.iter().map(|(name, value)| (name, value)));
     let (took, result) = timed(step, || {
         interrupt.check()?;
-        say(format!(
-            "{step}: cargo {} {}",
-            args.join(" "),
-            more.join(" ")
-        ));
+        say(format!("{step}: cargo {} {}", args.join(" "), more.join(" ")));
         let status = tool::shown(&mut command, interrupt)?;
         ensure!(status.success(), "cargo {}: {status}", args[0]);
         Ok(())
@@ -267,14 +196,6 @@ fn summary(outcomes: &[Outcome], took: Duration, interrupt: &Interrupt) -> Resul
         })
         .collect();
     let verdict = if failed { "FAILED" } else { "ok" };
-    say(format!(
-        "cargo xtask test: {verdict} in {:.1} s ({})",
-        took.as_secs_f64(),
-        steps.join(", ")
-    ));
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    say(format!("cargo xtask test: {verdict} in {:.1} s ({})", took.as_secs_f64(), steps.join(", ")));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

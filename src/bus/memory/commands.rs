@@ -1,0 +1,92 @@
+//! Commands of the memory adapter.
+
+use super::{Delivered, Memory, Op, pause, state::Command, stream};
+use crate::{
+    bus::{Commands, Delivery, Error, Position, Submission},
+    room::ShardId,
+};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use tokio::sync::watch;
+
+/// Where a reader is.
+struct Reader {
+    memory: Memory,
+    shard: ShardId,
+    next: u64,
+    /// How many cuts of the log it has seen.
+    cuts: usize,
+    grown: watch::Receiver<()>,
+    /// A copy of the last delivery that is to arrive once more.
+    again: Option<Delivery>,
+}
+
+#[async_trait]
+impl Commands for Memory {
+    async fn submit(&self, submission: &Submission) -> Result<Position, Error> {
+        let shard = self.server.config.shards.of(&submission.room);
+        self.call(Op::Submit, |state| {
+            let most = self.server.config.commands;
+            if state.commands.messages.len() >= most {
+                return Err(Error::Full(format!("the hub keeps {most} commands at most")));
+            }
+            Ok(state.commands.push(Command { shard, at: self.server.now(), submission: submission.clone() }))
+        })
+        .await
+    }
+
+    async fn commands(&self, shard: ShardId, from: Position) -> Result<BoxStream<'static, Delivery>, Error> {
+        let reader = self
+            .call(Op::Commands, |state| {
+                let lost = from.0 > state.commands.last + 1;
+                let (next, cuts) = (if lost { 0 } else { from.0 }, state.commands.cuts.len());
+                let mut grown = state.commands.grown.subscribe();
+                grown.mark_changed();
+                Ok(Reader { memory: self.clone(), shard, next, cuts, grown, again: None })
+            })
+            .await?;
+        Ok(stream(reader, |mut reader| async move { Some((reader.next().await, reader)) }))
+    }
+
+    async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error> {
+        self.call(Op::Discard, |state| {
+            state.commands.messages.retain(|position, command| command.shard != shard || *position >= below.0);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Reader {
+    async fn next(&mut self) -> Delivery {
+        if let Some(again) = self.again.take() {
+            return again;
+        }
+        let delivery = loop {
+            self.memory.connected().await;
+            if let Some(delivery) = self.take() {
+                break delivery;
+            }
+            // The hub outlives its connections, so this never fails.
+            let _ = self.grown.changed().await;
+        };
+        let passage = self.memory.server.faults.delivery(self.memory.connection, Delivered::Command);
+        pause(passage.delay).await;
+        if passage.copies > 1 {
+            self.again = Some(delivery.clone());
+        }
+        delivery
+    }
+
+    fn take(&mut self) -> Option<Delivery> {
+        let state = self.memory.server.state();
+        let log = &state.commands;
+        if log.cuts[self.cuts..].iter().any(|last| self.next > last + 1) {
+            self.next = 0;
+        }
+        self.cuts = log.cuts.len();
+        let (position, command) = log.messages.range(self.next..).find(|(_, command)| command.shard == self.shard)?;
+        self.next = position + 1;
+        Some(Delivery { position: Position(*position), at: command.at, submission: command.submission.clone() })
+    }
+}

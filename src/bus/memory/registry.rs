@@ -1,0 +1,182 @@
+//! The cluster's records and the blobs of the memory adapter.
+
+use super::{
+    Delivered, Memory, Op, pause,
+    state::{Records, State},
+    stream,
+};
+use crate::{
+    bus::{Blobs, Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen},
+    room::{Incarnation, RoomId, ShardId},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
+use std::collections::VecDeque;
+use tokio::sync::watch;
+
+/// A record as a watcher sees it.
+enum Seen<K, V> {
+    Is(K, V, u64),
+    Gone(K),
+    Current,
+}
+
+/// A watcher of records. It sees the newest state of each key, not every state: as many may be skipped as were replaced meanwhile.
+struct Watcher<K, V> {
+    memory: Memory,
+    records: fn(&State) -> &Records<K, V>,
+    seen: u64,
+    ready: VecDeque<Seen<K, V>>,
+    changed: watch::Receiver<()>,
+}
+
+#[async_trait]
+impl Registry for Memory {
+    async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
+        self.call(Op::Settings, |state| Ok(*state.settings.get_or_insert(*wanted))).await
+    }
+
+    async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
+        self.call(Op::Beat, |state| {
+            state.nodes.put(node.incarnation, Some(node.clone()));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forget(&self, node: Incarnation) -> Result<(), Error> {
+        self.call(Op::Forget, |state| {
+            state.nodes.put(node, None);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error> {
+        let watcher = self.watch(Op::Nodes, |state| &state.nodes).await?;
+        Ok(watcher
+            .map(|seen| match seen {
+                Seen::Is(_, node, revision) => NodeSeen::Beat { node, revision },
+                Seen::Gone(incarnation) => NodeSeen::Forgotten(incarnation),
+                Seen::Current => NodeSeen::Current,
+            })
+            .boxed())
+    }
+
+    async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
+        self.call(Op::Shard, |state| Ok(state.shards.get(&shard))).await
+    }
+
+    async fn set_shard(&self, shard: ShardId, record: &ShardRecord, expected: u64) -> Result<u64, Error> {
+        self.call(Op::SetShard, |state| {
+            let revision = state.shards.get(&shard).map_or(0, |(_, revision)| revision);
+            if revision != expected {
+                return Err(Error::Conflict(format!("shard {shard} is at revision {revision}, not {expected}")));
+            }
+            Ok(state.shards.put(shard, Some(*record)))
+        })
+        .await
+    }
+
+    async fn shards(&self) -> Result<BoxStream<'static, ShardSeen>, Error> {
+        let watcher = self.watch(Op::Shards, |state| &state.shards).await?;
+        Ok(watcher
+            .filter_map(|seen| async move {
+                match seen {
+                    Seen::Is(shard, record, revision) => Some(ShardSeen::Stored { shard, record, revision }),
+                    Seen::Gone(_) => None,
+                    Seen::Current => Some(ShardSeen::Current),
+                }
+            })
+            .boxed())
+    }
+
+    async fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+        self.call(Op::Mark, |state| {
+            state.marks.insert((shard, node, room.clone()));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn unmark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+        self.call(Op::Unmark, |state| {
+            state.marks.remove(&(shard, node, room.clone()));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error> {
+        self.call(Op::Marks, |state| {
+            let of_shard = state.marks.iter().filter(|(of, ..)| *of == shard);
+            Ok(of_shard.map(|(_, node, room)| (*node, room.clone())).collect())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Blobs for Memory {
+    async fn put(&self, name: &str, value: Bytes) -> Result<(), Error> {
+        self.call(Op::Put, |state| {
+            state.blobs.insert(name.into(), value);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        self.call(Op::Get, |state| Ok(state.blobs.get(name).cloned())).await
+    }
+}
+
+impl Memory {
+    async fn watch<K, V>(&self, op: Op, records: fn(&State) -> &Records<K, V>) -> Result<BoxStream<'static, Seen<K, V>>, Error>
+    where
+        K: Ord + Copy + Send + 'static,
+        V: Clone + Send + 'static,
+    {
+        let watcher = self
+            .call(op, |state| {
+                let records_now = records(state);
+                let changed = records_now.changed.subscribe();
+                let stored =
+                    records_now.entries.iter().filter_map(|(key, (revision, value))| Some(Seen::Is(*key, value.clone()?, *revision)));
+                let ready = stored.chain([Seen::Current]).collect();
+                Ok(Watcher { memory: self.clone(), records, seen: records_now.revision, ready, changed })
+            })
+            .await?;
+        Ok(stream(watcher, |mut watcher| async move { Some((watcher.next().await, watcher)) }))
+    }
+}
+
+impl<K: Ord + Copy, V: Clone> Watcher<K, V> {
+    async fn next(&mut self) -> Seen<K, V> {
+        loop {
+            if let Some(seen) = self.ready.pop_front() {
+                let passage = self.memory.server.faults.delivery(self.memory.connection, Delivered::Record);
+                pause(passage.delay).await;
+                return seen;
+            }
+            // The hub outlives its connections, so this never fails.
+            let _ = self.changed.changed().await;
+            self.memory.connected().await;
+            self.collect();
+        }
+    }
+
+    /// Queues what changed since the last time, in the order in which it changed.
+    fn collect(&mut self) {
+        let state = self.memory.server.state();
+        let records = (self.records)(&state);
+        let mut news: Vec<_> = records.entries.iter().filter(|(_, (revision, _))| *revision > self.seen).collect();
+        news.sort_by_key(|(_, (revision, _))| *revision);
+        self.ready.extend(news.into_iter().map(|(key, (revision, value))| match value {
+            Some(value) => Seen::Is(*key, value.clone(), *revision),
+            None => Seen::Gone(*key),
+        }));
+        self.seen = records.revision;
+    }
+}
