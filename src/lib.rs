@@ -15,3 +15,4 @@ pub mod journal;
 pub mod proto;
 pub mod room;
 pub mod wire;
+pub mod writer;

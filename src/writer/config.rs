@@ -1,0 +1,61 @@
+//! How a writer may be tuned.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Settings of the writer. Times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// A room that nobody used for this long leaves the memory (default 120000).
+    pub idle_ms: u64,
+    /// Open rooms per shard; beyond it the one that was not used for the longest time leaves the memory (default 10000).
+    pub max_rooms_per_shard: usize,
+    /// How often the floor is stored when it moved (default 1000).
+    pub checkpoint_ms: u64,
+    /// Changes that no event carried for this long are stored in a snapshot (default 5000).
+    pub carry_ms: u64,
+    /// How often heads of rooms that changed lately are repeated to gateways (default 2000).
+    pub heads_ms: u64,
+    /// How long a released shard may take to finish its commits (default 5000).
+    pub release_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { idle_ms: 120_000, max_rooms_per_shard: 10_000, checkpoint_ms: 1_000, carry_ms: 5_000, heads_ms: 2_000, release_ms: 5_000 }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with the settings, and what to do.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.max_rooms_per_shard == 0 {
+            return Err("writer.max_rooms_per_shard is 0: allow at least one room".into());
+        }
+        if self.checkpoint_ms == 0 || self.heads_ms == 0 {
+            return Err("writer.checkpoint_ms and writer.heads_ms must be above 0".into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms)
+    }
+
+    pub(super) fn checkpoint(&self) -> Duration {
+        Duration::from_millis(self.checkpoint_ms)
+    }
+
+    pub(super) fn carry(&self) -> Duration {
+        Duration::from_millis(self.carry_ms)
+    }
+
+    pub(super) fn heads(&self) -> Duration {
+        Duration::from_millis(self.heads_ms)
+    }
+
+    pub(super) fn release(&self) -> Duration {
+        Duration::from_millis(self.release_ms)
+    }
+}

@@ -1,0 +1,190 @@
+//! Which commands of a shard are settled, and so from where a successor would have to read. Pure.
+
+use crate::{
+    bus::{Delivery, Position},
+    room::{Limits, RoomId},
+};
+use std::collections::{HashMap, VecDeque};
+
+/// Commands that may lie above the stored floor, of all rooms: what a successor reads again in well under a second.
+const COMMANDS: usize = 16_384;
+
+/// Bytes of content that may wait to be settled: the most that one shard keeps in memory of messages.
+const BYTES: usize = 32 * 1024 * 1024;
+
+/// A command that was read, to be settled later. Of no effect after the bus went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    generation: u32,
+    position: Position,
+}
+
+struct Entry {
+    position: Position,
+    room: RoomId,
+    bytes: usize,
+    settled: bool,
+}
+
+/// The commands between the stored floor and the reader.
+pub(super) struct Floor {
+    generation: u32,
+    stored: Position,
+    last: Option<Position>,
+    entries: VecDeque<Entry>,
+    /// How many of the first entries are settled.
+    settled: usize,
+    per_room: HashMap<RoomId, u64>,
+    unsettled_bytes: usize,
+}
+
+impl Floor {
+    pub(super) fn new(stored: Position) -> Self {
+        Self { generation: 0, stored, last: None, entries: VecDeque::new(), settled: 0, per_room: HashMap::new(), unsettled_bytes: 0 }
+    }
+
+    /// Whether a command of the room may be read now. No: wait until the floor was stored. The dedupe window of the room must cover whatever a
+    /// successor reads again.
+    pub(super) fn accepts(&self, room: &RoomId) -> bool {
+        self.entries.len() < COMMANDS
+            && self.unsettled_bytes < BYTES
+            && self.per_room.get(room).is_none_or(|commands| *commands < Limits::REREAD)
+    }
+
+    /// Takes note of a command that was read. One that is not above those before means that the bus went back: all earlier tickets are void.
+    pub(super) fn read(&mut self, delivery: &Delivery, bytes: usize) -> Ticket {
+        let position = delivery.position;
+        let went_back = self.last.map_or(position < self.stored, |last| position <= last);
+        if went_back {
+            self.generation += 1;
+            self.entries.clear();
+            self.settled = 0;
+            self.per_room.clear();
+            self.unsettled_bytes = 0;
+        }
+        self.last = Some(position);
+        self.unsettled_bytes += bytes;
+        let room = delivery.submission.room.clone();
+        *self.per_room.entry(room.clone()).or_default() += 1;
+        self.entries.push_back(Entry { position, room, bytes, settled: false });
+        Ticket { generation: self.generation, position }
+    }
+
+    /// The command needs not be read again.
+    pub(super) fn settle(&mut self, ticket: Ticket) {
+        if ticket.generation != self.generation {
+            return;
+        }
+        if let Ok(index) = self.entries.binary_search_by_key(&ticket.position, |entry| entry.position) {
+            let entry = &mut self.entries[index];
+            if !entry.settled {
+                entry.settled = true;
+                self.unsettled_bytes -= entry.bytes;
+            }
+        }
+        while self.entries.get(self.settled).is_some_and(|entry| entry.settled) {
+            self.settled += 1;
+        }
+    }
+
+    /// Below this position everything is settled.
+    pub(super) fn reached(&self) -> Position {
+        let oldest = self.entries.get(self.settled).map(|entry| entry.position);
+        oldest.or(self.last.map(Position::next)).unwrap_or(self.stored)
+    }
+
+    /// The position that is stored.
+    pub(super) fn stored(&self) -> Position {
+        self.stored
+    }
+
+    /// The position was stored: what lies below needs not be remembered.
+    pub(super) fn store(&mut self, position: Position) {
+        self.stored = position;
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.settled && entry.position < position) {
+            self.settled -= 1;
+            if let Some(commands) = self.per_room.get_mut(&entry.room) {
+                *commands -= 1;
+                if *commands == 0 {
+                    self.per_room.remove(&entry.room);
+                }
+            }
+        }
+    }
+
+    /// Whether enough commands were read since the floor was stored that it should be stored now, to keep the reader going.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.entries.len() >= (Limits::REREAD / 2) as usize && self.reached() != self.stored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::Submission,
+        room::{Action, Millis, SessionId},
+    };
+    use uuid::Uuid;
+
+    fn delivery(position: u64, room: &str) -> Delivery {
+        let action = Action::Close { session: SessionId::new(Uuid::nil()) };
+        let submission = Submission { room: RoomId::parse(room).unwrap(), action, reply: None };
+        Delivery { position: Position(position), at: Millis(0), submission }
+    }
+
+    #[test]
+    fn the_floor_stays_below_the_oldest_unsettled_command() {
+        let mut floor = Floor::new(Position(5));
+        assert_eq!(floor.reached(), Position(5));
+        let first = floor.read(&delivery(7, "a"), 10);
+        let second = floor.read(&delivery(9, "b"), 10);
+        floor.settle(second);
+        assert_eq!(floor.reached(), Position(7));
+        floor.settle(first);
+        floor.settle(first);
+        assert_eq!(floor.reached(), Position(10));
+    }
+
+    #[test]
+    fn a_room_is_not_read_further_than_its_window_covers() {
+        let mut floor = Floor::new(Position(1));
+        let tickets: Vec<Ticket> = (1..=Limits::REREAD).map(|position| floor.read(&delivery(position, "a"), 1)).collect();
+        let (a, b) = (RoomId::parse("a").unwrap(), RoomId::parse("b").unwrap());
+        assert!(!floor.accepts(&a));
+        assert!(floor.accepts(&b));
+        tickets.into_iter().for_each(|ticket| floor.settle(ticket));
+        assert!(!floor.accepts(&a), "settled, but a successor would still read it again");
+        floor.store(floor.reached());
+        assert!(floor.accepts(&a));
+    }
+
+    #[test]
+    fn content_that_waits_is_bounded() {
+        let mut floor = Floor::new(Position(1));
+        let ticket = floor.read(&delivery(1, "a"), BYTES);
+        assert!(!floor.accepts(&RoomId::parse("b").unwrap()));
+        floor.settle(ticket);
+        assert!(floor.accepts(&RoomId::parse("b").unwrap()));
+    }
+
+    #[test]
+    fn a_ticket_from_before_the_bus_went_back_settles_nothing() {
+        let mut floor = Floor::new(Position(1));
+        let old = floor.read(&delivery(8, "a"), 1);
+        let new = floor.read(&delivery(8, "a"), 1);
+        floor.settle(old);
+        assert_eq!(floor.reached(), Position(8));
+        floor.settle(new);
+        assert_eq!(floor.reached(), Position(9));
+    }
+
+    #[test]
+    fn a_first_command_below_the_floor_means_that_the_bus_went_back() {
+        let mut floor = Floor::new(Position(100));
+        let ticket = floor.read(&delivery(3, "a"), 1);
+        assert_eq!(floor.reached(), Position(3));
+        floor.settle(ticket);
+        assert_eq!(floor.reached(), Position(4));
+    }
+}

@@ -1,0 +1,106 @@
+//! The writer: the single writer of each shard that this node owns.
+//!
+//! ```text
+//! bus command -> shard -> room (decide, enact) -> batch -> journal append + confirm -> answers
+//!                                                                                  -> bus event -> floor
+//! ```
+//!
+//! One task per owned shard ([`shard`](self)); its rooms are plain values in it. Per room one commit is on its way to the journal; what is
+//! decided meanwhile forms the next one. Nothing is answered or published before the journal confirmed it. A command is settled when its
+//! events are published and its changes are stored; the shard's floor follows the oldest command that is not settled, so that a successor
+//! reads again whatever may be unfinished.
+
+mod batch;
+mod config;
+mod floor;
+mod open;
+mod publish;
+mod room;
+mod shard;
+mod work;
+
+pub use config::Config;
+
+use crate::{
+    bus::Bus,
+    cluster::{Lease, Owner},
+    journal::Journal,
+    room::ShardId,
+};
+use async_trait::async_trait;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What every shard of a node shares.
+struct Parts {
+    config: Config,
+    bus: Arc<dyn Bus>,
+    journal: Arc<dyn Journal>,
+}
+
+/// The owned shards of this node. The cluster holds it as its [`Owner`].
+#[derive(Clone)]
+pub struct Handle {
+    parts: Arc<Parts>,
+    shards: Arc<Mutex<HashMap<ShardId, Running>>>,
+    tasks: TaskTracker,
+}
+
+/// How a running shard is reached.
+struct Running {
+    release: mpsc::Sender<oneshot::Sender<()>>,
+    lose: CancellationToken,
+}
+
+impl Handle {
+    /// A writer without shards.
+    pub fn new(config: Config, bus: Arc<dyn Bus>, journal: Arc<dyn Journal>) -> Self {
+        Self { parts: Arc::new(Parts { config, bus, journal }), shards: Arc::default(), tasks: TaskTracker::new() }
+    }
+
+    fn with_shards<T>(&self, f: impl FnOnce(&mut HashMap<ShardId, Running>) -> T) -> T {
+        f(&mut self.shards.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Owner for Handle {
+    async fn acquire(&self, lease: Lease) {
+        let shard = lease.shard();
+        let (release, releases) = mpsc::channel(1);
+        let lose = CancellationToken::new();
+        let running = Running { release: release.clone(), lose: lose.clone() };
+        if let Some(before) = self.with_shards(|shards| shards.insert(shard, running)) {
+            before.lose.cancel();
+        }
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            shard::run(this.parts.clone(), lease, releases, lose).await;
+            this.with_shards(|shards| {
+                // A later ownership of the same shard may have taken the place.
+                if shards.get(&shard).is_some_and(|running| running.release.same_channel(&release)) {
+                    shards.remove(&shard);
+                }
+            });
+        });
+    }
+
+    async fn release(&self, shard: ShardId) {
+        let Some(release) = self.with_shards(|shards| shards.get(&shard).map(|running| running.release.clone())) else { return };
+        let (done, released) = oneshot::channel();
+        // A shard that has just ended drops its receiver, and with it `done`: then `released` returns as well.
+        if release.send(done).await.is_ok() {
+            let _ = released.await;
+        }
+    }
+
+    async fn lose(&self, shard: ShardId) {
+        if let Some(running) = self.with_shards(|shards| shards.remove(&shard)) {
+            running.lose.cancel();
+        }
+    }
+}

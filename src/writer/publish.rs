@@ -1,0 +1,79 @@
+//! Publishing a journaled commit: again and again until it is definitely on the bus, or the shard has a newer owner.
+
+use super::Parts;
+use crate::{
+    bus::{Commit, Error as BusError, Position, Published},
+    journal,
+    room::{RoomId, Seq, ShardId},
+};
+use std::time::Duration;
+
+/// Between two attempts while the bus is away.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Parts {
+    /// Publishes a commit after the room's last message, which is believed to be at `after`. Returns where the room's last message is then.
+    /// Fails only when the shard is lost.
+    ///
+    /// After a failed attempt the epoch is confirmed before the next one: a publish that was held up during an outage must not come from an
+    /// owner that was replaced meanwhile.
+    pub(super) async fn publish(
+        &self,
+        shard: ShardId,
+        room: &RoomId,
+        commit: &Commit,
+        mut after: Position,
+    ) -> Result<Position, journal::Error> {
+        let mut rest = commit.clone();
+        loop {
+            match self.bus.publish(room, &rest, after).await {
+                Ok(position) => return Ok(position),
+                Err(error) => {
+                    tracing::debug!(%shard, %room, %error, "publish again");
+                    if !matches!(error, BusError::Conflict(_)) {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+            self.confirm(shard, commit.epoch).await?;
+            let last = self.last_published(room).await;
+            if let Some(last) = last.filter(|last| last.epoch > commit.epoch) {
+                return Err(journal::Error::Fenced { seen: last.epoch });
+            }
+            (after, rest) = match last {
+                Some(last) if last.seq >= commit.last() => return Ok(last.position),
+                Some(last) => (last.position, beyond(commit, last.seq)),
+                // The bus lost or dropped the room's messages. Gateways find what is missing in the journal.
+                None => (Position::ZERO, commit.clone()),
+            };
+        }
+    }
+
+    /// The last message of a room, however long it takes to learn.
+    pub(super) async fn last_published(&self, room: &RoomId) -> Option<Published> {
+        loop {
+            match self.bus.last(room).await {
+                Ok(last) => return last,
+                Err(error) => tracing::debug!(%room, %error, "read the last message again"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether the epoch still holds, however long it takes to learn.
+    pub(super) async fn confirm(&self, shard: ShardId, epoch: crate::room::Epoch) -> Result<(), journal::Error> {
+        loop {
+            match self.journal.confirm(shard, epoch).await {
+                Err(error) if error.is_transient() => tracing::debug!(%shard, %error, "confirm again"),
+                definite => return definite,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The events of a commit after a place.
+fn beyond(commit: &Commit, seq: Seq) -> Commit {
+    let events = commit.events.iter().filter(|event| event.seq > seq).cloned().collect();
+    Commit { epoch: commit.epoch, events }
+}

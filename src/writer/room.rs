@@ -1,0 +1,252 @@
+//! A room in its owner: what is decided, what is on its way to the journal, what is published. Pure.
+
+use super::{batch::Batch, floor::Ticket};
+use crate::{
+    bus::{Answered, Commit, Delivery, Position, RoomView},
+    journal::Limits,
+    room::{Command, Epoch, Event, Kind, Outcome, Seq, State, UserId, decide},
+};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+use tokio::time::Instant;
+
+/// A commit that is journaled and not published yet, with the commands that it settles.
+pub(super) type Unpublished = (Arc<Commit>, Vec<Ticket>);
+
+/// An open room. Events go through it in one direction: decided, committed, published.
+pub(super) struct Room {
+    /// Includes everything that is decided.
+    state: State,
+    /// Who is here at the published head.
+    members: BTreeSet<UserId>,
+    head: Seq,
+    /// Decided, in order; the first is next to be committed.
+    queue: VecDeque<Batch>,
+    committing: bool,
+    unpublished: VecDeque<Unpublished>,
+    publishing: bool,
+    /// Where the last published message is.
+    position: Position,
+    /// Commands whose changes no event has carried yet, and since when.
+    carrying: Vec<Ticket>,
+    carrying_since: Option<Instant>,
+    saving: bool,
+    saved: Seq,
+    used: Instant,
+    changed: Option<Instant>,
+}
+
+impl Room {
+    /// A room as it was found: everything in `state` is journaled and published, the last message at `position`; a snapshot of `saved` exists.
+    pub(super) fn new(state: State, saved: Seq, position: Position, now: Instant) -> Self {
+        Self {
+            members: state.members.clone(),
+            head: state.head,
+            state,
+            queue: VecDeque::new(),
+            committing: false,
+            unpublished: VecDeque::new(),
+            publishing: false,
+            position,
+            carrying: Vec::new(),
+            carrying_since: None,
+            saving: false,
+            saved,
+            used: now,
+            changed: Some(now),
+        }
+    }
+
+    /// Decides a command. What follows from it waits in the queue; `boundary` says how far a commit that starts somewhere may go.
+    pub(super) fn decide(&mut self, delivery: Delivery, ticket: Ticket, epoch: Epoch, boundary: impl Fn(Seq) -> Seq, now: Instant) {
+        self.used = now;
+        let command = Command { at: delivery.at, action: delivery.submission.action };
+        let decision = decide(&self.state, &command);
+        let events = self.state.enact(&decision, &command);
+        let takes_places = !events.is_empty();
+        for event in events {
+            self.enqueue(event, &boundary);
+        }
+
+        let head = self.state.head;
+        let answered = match decision.outcome {
+            Outcome::Done => Answered::Journaled { seq: head, epoch, duplicate: false },
+            Outcome::Repeated(seq) => Answered::Journaled { seq, epoch, duplicate: true },
+            Outcome::Refused(rejection) => Answered::Rejected(rejection),
+        };
+        let waits_for_an_event = !takes_places && !decision.changes.is_empty();
+        if waits_for_an_event {
+            self.carrying.push(ticket);
+            self.carrying_since.get_or_insert(now);
+            if delivery.submission.reply.is_none() && decision.notices.is_empty() {
+                return;
+            }
+        }
+        let carried = if takes_places { std::mem::take(&mut self.carrying) } else { Vec::new() };
+        if takes_places {
+            self.carrying_since = None;
+        }
+        let batch = self.tail();
+        batch.answers.extend(delivery.submission.reply.map(|to| (to, answered)));
+        batch.notices.extend(decision.notices);
+        batch.tickets.extend(carried);
+        if !waits_for_an_event {
+            batch.tickets.push(ticket);
+        }
+    }
+
+    fn enqueue(&mut self, event: Event, boundary: &impl Fn(Seq) -> Seq) {
+        let fits = self.queue.back().is_some_and(|batch| {
+            let first = batch.events.first().map_or(event.seq, |event| event.seq);
+            batch.has_room_for(&event, boundary(first))
+        });
+        if !fits {
+            self.queue.push_back(Batch::default());
+        }
+        self.tail().push(event);
+    }
+
+    fn tail(&mut self) -> &mut Batch {
+        if self.queue.is_empty() {
+            self.queue.push_back(Batch::default());
+        }
+        self.queue.back_mut().expect("a batch was just added")
+    }
+
+    /// The next batch for the journal, unless one is on its way.
+    pub(super) fn next_batch(&mut self) -> Option<Batch> {
+        if self.committing {
+            return None;
+        }
+        let mut batch = self.queue.pop_front()?;
+        self.committing = true;
+        let is_last = self.queue.is_empty() && !batch.events.is_empty();
+        if is_last && !self.saving && self.state.head.0 - self.saved.0 >= Limits::SNAPSHOT_EVERY {
+            self.saving = true;
+            batch.snapshot = Some(Box::new(self.state.clone()));
+        }
+        Some(batch)
+    }
+
+    /// The batch is in the journal. `published`: so it is on the bus.
+    pub(super) fn committed(&mut self, commit: Option<Arc<Commit>>, tickets: Vec<Ticket>, published: bool, now: Instant) -> Vec<Ticket> {
+        self.committing = false;
+        match commit {
+            None => tickets,
+            Some(commit) if published => {
+                self.show(&commit, now);
+                tickets
+            }
+            Some(commit) => {
+                self.unpublished.push_back((commit, tickets));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The next commit to publish and the position that it follows, unless one is on its way.
+    pub(super) fn next_unpublished(&mut self) -> Option<(Unpublished, Position)> {
+        if self.publishing {
+            return None;
+        }
+        let next = self.unpublished.pop_front()?;
+        self.publishing = true;
+        Some((next, self.position))
+    }
+
+    /// The commit is published at `position`.
+    pub(super) fn published(&mut self, commit: &Commit, position: Position, now: Instant) {
+        self.publishing = false;
+        self.position = position;
+        self.show(commit, now);
+    }
+
+    fn show(&mut self, commit: &Commit, now: Instant) {
+        for event in &commit.events {
+            match &event.kind {
+                Kind::Joined { user } => {
+                    self.members.insert(user.clone());
+                }
+                Kind::Left { user } => {
+                    self.members.remove(user);
+                }
+                Kind::Message { .. } => {}
+            }
+        }
+        self.head = commit.last();
+        self.changed = Some(now);
+    }
+
+    /// What the owner says of the room.
+    pub(super) fn view(&mut self, epoch: Epoch, now: Instant) -> RoomView {
+        self.used = now;
+        RoomView { epoch, head: self.head, members: self.members.iter().cloned().collect(), refused: None }
+    }
+
+    /// The published head, if it moved within the last `span`.
+    pub(super) fn recent_head(&self, now: Instant, span: std::time::Duration) -> Option<Seq> {
+        self.changed.filter(|changed| now.duration_since(*changed) <= span).map(|_| self.head)
+    }
+
+    /// Whether nothing is on its way anywhere.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue.is_empty() && !self.committing && self.unpublished.is_empty() && !self.publishing && !self.saving
+    }
+
+    /// When it was last used.
+    pub(super) fn used(&self) -> Instant {
+        self.used
+    }
+
+    /// Whether changes have waited for an event for longer than `span`.
+    pub(super) fn carries_since(&self, now: Instant, span: std::time::Duration) -> bool {
+        self.carrying_since.is_some_and(|since| now.duration_since(since) >= span)
+    }
+
+    /// Whether there is something that a snapshot would spare the next opening.
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.state.head > self.saved || !self.carrying.is_empty()
+    }
+
+    /// The state to save, and the commands that are settled by saving it. Only of a quiet room: everything in the state is journaled.
+    pub(super) fn save(&mut self) -> (Box<State>, Vec<Ticket>) {
+        assert!(self.is_quiet(), "a snapshot is taken of journaled events only");
+        self.saving = true;
+        self.carrying_since = None;
+        (Box::new(self.state.clone()), std::mem::take(&mut self.carrying))
+    }
+
+    /// A snapshot was saved, or could not be: then the commands that waited for it wait on.
+    pub(super) fn saved(&mut self, seq: Seq, unsaved: Vec<Ticket>, now: Instant) {
+        self.saving = false;
+        self.saved = self.saved.max(seq);
+        if !unsaved.is_empty() {
+            self.carrying.extend(unsaved);
+            self.carrying_since.get_or_insert(now);
+        }
+    }
+}
+
+/// The commands and questions that wait until a room is open. Bounded by the floor (commands) and [`Waiting::QUESTIONS`].
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Commands, in order.
+    pub(super) commands: Vec<(Delivery, Ticket)>,
+    /// Questions about the room.
+    pub(super) questions: Vec<crate::bus::Question>,
+}
+
+impl Waiting {
+    /// Questions that wait for one room to open; what is more is dropped and asked again.
+    pub(super) const QUESTIONS: usize = 1024;
+}
+
+/// What is known of a room of the shard.
+pub(super) enum Slot {
+    /// It is being read from the journal.
+    Opening(Waiting),
+    /// It is open.
+    Open(Box<Room>),
+}

@@ -1,0 +1,172 @@
+//! What a shard has under way: calls to the journal and the bus, each ending in a [`Done`] that the shard's task handles.
+
+use super::{
+    Parts,
+    batch::Batch,
+    floor::Ticket,
+    room::{Room, Unpublished, Waiting},
+};
+use crate::{
+    bus::{Answer, Answered, Commit, Head, Inbound, Position, RoomView},
+    cluster::{Lease, LeaseError},
+    journal,
+    room::{Epoch, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
+};
+use futures::{
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Between two attempts while the journal is away.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// When a client may send again to a room that cannot be opened, in milliseconds.
+const REFUSED_RETRY_MS: u64 = 30_000;
+
+/// What has come to its end.
+pub(super) enum Done {
+    /// A room was read from the journal.
+    Opened { room: RoomId, opened: Result<Box<Room>, journal::Error> },
+    /// A batch is in the journal and confirmed, or never will be.
+    Committed { room: RoomId, batch: Box<Batch>, commit: Option<Arc<Commit>>, result: Result<(), journal::Error> },
+    /// A commit is on the bus, or the shard is lost.
+    Published { room: RoomId, unpublished: Unpublished, result: Result<Position, journal::Error> },
+    /// A snapshot up to `seq` was saved, or not.
+    Saved { room: RoomId, seq: Seq, tickets: Vec<Ticket>, saved: bool },
+    /// The floor was stored, or not.
+    Checkpointed { lease: Lease, floor: Position, result: Result<(), LeaseError> },
+    /// Somebody was told something.
+    Told,
+}
+
+/// Everything under way. Bounded: per room one opening, one commit, one publish and one snapshot; answers by the commits.
+#[derive(Default)]
+pub(super) struct Work(FuturesUnordered<BoxFuture<'static, Done>>);
+
+impl Work {
+    /// The next that comes to its end; `None` while nothing is under way. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Done> {
+        self.0.next().await
+    }
+
+    fn push(&mut self, future: impl Future<Output = Done> + Send + 'static) {
+        self.0.push(Box::pin(future));
+    }
+
+    pub(super) fn open(&mut self, parts: Arc<Parts>, shard: ShardId, room: RoomId, epoch: Epoch) {
+        self.push(async move {
+            let opened = parts.open(shard, &room, epoch).await.map(Box::new);
+            Done::Opened { room, opened }
+        });
+    }
+
+    pub(super) fn commit(&mut self, parts: Arc<Parts>, shard: ShardId, room: RoomId, epoch: Epoch, mut batch: Batch) {
+        let commit = batch.take_commit(epoch);
+        self.push(async move {
+            let result = parts.commit(shard, &room, epoch, commit.as_deref()).await;
+            Done::Committed { room, batch: Box::new(batch), commit, result }
+        });
+    }
+
+    pub(super) fn publish(&mut self, parts: Arc<Parts>, shard: ShardId, room: RoomId, unpublished: Unpublished, after: Position) {
+        self.push(async move {
+            let result = parts.publish(shard, &room, &unpublished.0, after).await;
+            Done::Published { room, unpublished, result }
+        });
+    }
+
+    pub(super) fn save(&mut self, parts: Arc<Parts>, room: RoomId, epoch: Epoch, state: Box<State>, tickets: Vec<Ticket>) {
+        self.push(async move {
+            let seq = state.head;
+            let result = parts.journal.save_snapshot(&room, epoch, &state).await;
+            if let Err(error) = &result {
+                tracing::debug!(%room, %error, "the snapshot is taken again later");
+            }
+            // Rejections by retention or size do not concern a snapshot: whatever failed, the events are in the journal.
+            let saved = result.is_ok();
+            Done::Saved { room, seq: if saved { seq } else { Seq::ZERO }, tickets, saved }
+        });
+    }
+
+    pub(super) fn checkpoint(&mut self, parts: Arc<Parts>, mut lease: Lease, floor: Position, discard: bool) {
+        self.push(async move {
+            let result = lease.checkpoint(floor).await;
+            if discard
+                && result.is_ok()
+                && let Err(error) = parts.bus.discard(lease.shard(), floor).await
+            {
+                tracing::debug!(shard = %lease.shard(), %error, "decided commands are forgotten later");
+            }
+            Done::Checkpointed { lease, floor, result }
+        });
+    }
+
+    /// Tells the waiting gateways what became of their commands. An answer that is lost is asked for again by its gateway.
+    pub(super) fn tell(&mut self, parts: Arc<Parts>, room: RoomId, batch: &mut Batch) {
+        let answers = batch.take_answers().map(|(to, answer)| (to.node, Inbound::Answer(answer)));
+        let notices = std::mem::take(&mut batch.notices).into_iter().map(move |notice| {
+            let replaced = Inbound::Replaced { room: room.clone(), session: notice.session };
+            (notice.gateway, replaced)
+        });
+        let told: Vec<(Incarnation, Inbound)> = answers.chain(notices).collect();
+        if !told.is_empty() {
+            self.push(tell_all(parts, told));
+        }
+    }
+
+    pub(super) fn tell_heads(&mut self, parts: Arc<Parts>, shard: ShardId, heads: Vec<Head>) {
+        self.push(async move {
+            if let Err(error) = parts.bus.tell_heads(shard, &heads).await {
+                tracing::debug!(%shard, %error, "heads were not told");
+            }
+            Done::Told
+        });
+    }
+
+    /// Refuses all that waited for a room that cannot be opened. Returns the commands, which are settled by that.
+    pub(super) fn refuse(&mut self, parts: Arc<Parts>, epoch: Epoch, waiting: Waiting, error: &journal::Error) -> Vec<Ticket> {
+        let rejection = Rejection::retry(Reason::Unavailable, format!("the room cannot be opened: {error}"), REFUSED_RETRY_MS);
+        for question in waiting.questions {
+            let view = RoomView { epoch, head: Seq::ZERO, members: Vec::new(), refused: Some(rejection.clone()) };
+            (question.respond)(view);
+        }
+        let mut told = Vec::new();
+        let mut tickets = Vec::new();
+        for (delivery, ticket) in waiting.commands {
+            tickets.push(ticket);
+            if let Some(to) = delivery.submission.reply {
+                let answer = Answer { tag: to.tag, answered: Answered::Rejected(rejection.clone()) };
+                told.push((to.node, Inbound::Answer(answer)));
+            }
+        }
+        self.push(tell_all(parts, told));
+        tickets
+    }
+}
+
+async fn tell_all(parts: Arc<Parts>, told: Vec<(Incarnation, Inbound)>) -> Done {
+    for (node, message) in told {
+        if let Err(error) = parts.bus.tell(node, &message).await {
+            tracing::debug!(%node, %error, "an answer was not sent");
+        }
+    }
+    Done::Told
+}
+
+impl Parts {
+    /// Brings a commit into the journal and confirms it, however long the journal is away; without a commit it only confirms. Fails when the shard is lost.
+    async fn commit(&self, shard: ShardId, room: &RoomId, epoch: Epoch, commit: Option<&Commit>) -> Result<(), journal::Error> {
+        let Some(commit) = commit else { return self.confirm(shard, epoch).await };
+        loop {
+            match self.journal.append(room, commit).await {
+                Ok(()) => break,
+                Err(error) if error.is_transient() => tracing::debug!(%shard, %room, %error, "append again"),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        metrics::counter!("safechat_events_journaled_total").increment(commit.events.len() as u64);
+        if self.journal.publishes() { Ok(()) } else { self.confirm(shard, epoch).await }
+    }
+}
