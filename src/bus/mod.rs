@@ -57,6 +57,9 @@ pub trait Feed: Send + Sync {
     /// The last published message of a room, read through the stream's leader.
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error>;
 
+    /// Rooms that have a stored message, in the order of their names: at most `limit` of those after `after`. Never fewer unless there are no more.
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
+
     /// What is published for a room from now on. Subscribed (on the server too) when this returns.
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error>;
 
@@ -125,15 +128,19 @@ pub trait Registry: Send + Sync {
     async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error>;
 }
 
-/// Larger values by name, such as snapshots.
+/// Larger values by name, such as snapshots. Changed by compare-and-set, so that a node that lost a shard cannot replace what its new owner stored.
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Stores a value; replaces an earlier one of the name.
-    async fn put(&self, name: &str, value: Bytes) -> Result<(), Error>;
+    /// Stores a value of at most [`BLOB`] bytes if the revision of the name is still `expected` (0: if there is none). Returns the new revision;
+    /// [`Error::Conflict`] when somebody was faster, [`Error::Unknown`] when it may have happened: read it.
+    async fn put(&self, name: &str, value: Bytes, expected: u64) -> Result<u64, Error>;
 
-    /// The value of a name.
-    async fn get(&self, name: &str) -> Result<Option<Bytes>, Error>;
+    /// The value of a name with its revision, read through the leader.
+    async fn get(&self, name: &str) -> Result<Option<(Bytes, u64)>, Error>;
 }
+
+/// The most bytes of a blob: half of what one message of NATS carries by default.
+pub const BLOB: usize = 512 * 1024;
 
 /// All that a node needs of the bus.
 pub trait Bus: Commands + Feed + Direct + Registry + Blobs {

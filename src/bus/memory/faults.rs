@@ -14,6 +14,7 @@ pub enum Op {
     PublishClaim,
     Stored,
     Find,
+    Rooms,
     Last,
     Live,
     TellHeads,

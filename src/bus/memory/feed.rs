@@ -12,7 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 /// Bytes of content in one answer of [`Feed::stored`].
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -60,6 +60,12 @@ impl Feed for Memory {
 
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
         self.call(Op::Last, |state| Ok(state.last_published(room))).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
+        let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
+        self.call(Op::Rooms, |state| Ok(state.last_of.range((from, Bound::Unbounded)).take(limit).map(|(room, _)| room.clone()).collect()))
+            .await
     }
 
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {

@@ -119,16 +119,19 @@ impl Registry for Memory {
 
 #[async_trait]
 impl Blobs for Memory {
-    async fn put(&self, name: &str, value: Bytes) -> Result<(), Error> {
+    async fn put(&self, name: &str, value: Bytes, expected: u64) -> Result<u64, Error> {
         self.call(Op::Put, |state| {
-            state.blobs.insert(name.into(), value);
-            Ok(())
+            let revision = state.blobs.get(&name.to_owned()).map_or(0, |(_, revision)| revision);
+            if revision != expected {
+                return Err(Error::Conflict(format!("{name} has revision {revision}, not {expected}")));
+            }
+            Ok(state.blobs.put(name.to_owned(), Some(value)))
         })
         .await
     }
 
-    async fn get(&self, name: &str) -> Result<Option<Bytes>, Error> {
-        self.call(Op::Get, |state| Ok(state.blobs.get(name).cloned())).await
+    async fn get(&self, name: &str) -> Result<Option<(Bytes, u64)>, Error> {
+        self.call(Op::Get, |state| Ok(state.blobs.get(&name.to_owned()))).await
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct State {
     pub(super) nodes: Records<Incarnation, NodeRecord>,
     pub(super) shards: Records<ShardId, ShardRecord>,
     pub(super) marks: BTreeSet<(ShardId, Incarnation, RoomId)>,
-    pub(super) blobs: BTreeMap<String, Bytes>,
+    pub(super) blobs: Records<String, Bytes>,
     pub(super) connections: Vec<watch::Sender<bool>>,
     pub(super) live: BTreeMap<RoomId, Vec<Line<Live>>>,
     pub(super) heads: Vec<Line<Head>>,
