@@ -16,13 +16,15 @@ use crate::server::{Kind, Server};
 use crate::state::{Process, State, Supervision};
 
 /// From SIGTERM to SIGKILL: nodes drain meanwhile.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// Started servers. Dropping it ends them, whatever happened.
 pub(crate) struct Cluster {
     state: State,
     interrupt: Interrupt,
     children: Vec<Child>,
+    /// How those ended that were reaped, until it is reported.
+    ended: BTreeMap<i32, ExitStatus>,
     /// Which processes were seen alive last, to notice what died and what was started again.
     seen: BTreeMap<String, Identity>,
     stopped: bool,
@@ -47,8 +49,8 @@ impl Cluster {
             record.stopping = false;
             Ok(())
         })?;
-        let (children, seen) = (Vec::new(), BTreeMap::new());
-        Ok(Self { state, interrupt, children, seen, stopped: false, _supervision: supervision })
+        let (children, ended, seen) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { state, interrupt, children, ended, seen, stopped: false, _supervision: supervision })
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -69,48 +71,44 @@ impl Cluster {
 
     /// What died or was started (by another terminal) since the last call.
     pub(crate) fn changes(&mut self) -> Result<Vec<Change>> {
-        let statuses = self.reap();
+        let look = |process: Process| (process.identity.is_alive(), process);
+        let processes: Vec<_> = self.state.read()?.processes.into_iter().map(look).collect();
+        self.reap(); // after the look: the status of whatever was seen dead is known
         let mut changes = Vec::new();
-        for Process { server, identity } in self.state.read()?.processes {
+        for (alive, Process { server, identity }) in processes {
             let (name, pid) = (server.name, identity.pid);
             let seen = self.seen.get(&name) == Some(&identity);
-            match (seen, identity.is_alive()) {
-                (true, false) => {
-                    self.seen.remove(&name);
-                    let how = statuses.get(&pid).map_or("ended".to_owned(), |status| describe(*status));
-                    changes.push(Change::Died { name, pid, how });
-                }
-                (false, true) => {
-                    self.seen.insert(name.clone(), identity);
-                    changes.push(Change::Started { name, pid });
-                }
-                _ => (),
+            if seen && !alive {
+                self.seen.remove(&name);
+                let how = self.ended.remove(&pid).map_or("ended".to_owned(), describe);
+                changes.push(Change::Died { name, pid, how });
+            } else if alive && !seen {
+                self.seen.insert(name.clone(), identity);
+                changes.push(Change::Started { name, pid });
             }
         }
         Ok(changes)
     }
 
-    fn reap(&mut self) -> BTreeMap<i32, ExitStatus> {
-        let mut ended = BTreeMap::new();
+    fn reap(&mut self) {
         self.children.retain_mut(|child| match child.try_wait() {
             Ok(Some(status)) => {
-                ended.insert(child.id().cast_signed(), status);
+                self.ended.insert(child.id().cast_signed(), status);
                 false
             }
             _ => true,
         });
-        ended
     }
 
-    /// Ends all: nodes first, so that they can drain while their servers still answer.
-    pub(crate) fn stop(&mut self) -> Result<()> {
+    /// Ends all: nodes first, so that they can drain while their servers still answer. Without grace they are killed.
+    pub(crate) fn stop(&mut self, grace: Duration) -> Result<()> {
         self.stopped = true;
         let processes = self.state.update(|record| {
             record.stopping = true;
             Ok(record.processes.clone())
         })?;
         let signals = self.interrupt.signals();
-        end(&processes, || self.interrupt.signals() > signals)?;
+        end(&processes, grace, || self.interrupt.signals() > signals)?;
         self.reap();
         forget(&self.state)
     }
@@ -119,7 +117,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if !self.stopped
-            && let Err(error) = self.stop()
+            && let Err(error) = self.stop(GRACE)
         {
             console::say(format!("error: {error:#}"));
         }
@@ -133,17 +131,17 @@ pub(crate) fn end_leftovers(state: &State) -> Result<()> {
     if alive > 0 {
         console::say(format!("ending {alive} processes that an earlier run left behind"));
     }
-    end(&processes, || false)?;
+    end(&processes, GRACE, || false)?;
     forget(state)
 }
 
-fn end(processes: &[Process], hurry: impl Fn() -> bool) -> Result<()> {
+fn end(processes: &[Process], grace: Duration, hurry: impl Fn() -> bool) -> Result<()> {
     let of = |nodes: bool| -> Vec<Identity> {
         let wanted = processes.iter().filter(|process| (process.server.kind == Kind::Node) == nodes);
         wanted.map(|process| process.identity).collect()
     };
-    process::end_all(&of(true), GRACE, &hurry)?;
-    process::end_all(&of(false), GRACE, &hurry)
+    process::end_all(&of(true), grace, &hurry)?;
+    process::end_all(&of(false), grace, &hurry)
 }
 
 fn forget(state: &State) -> Result<()> {
@@ -158,5 +156,103 @@ fn describe(status: ExitStatus) -> String {
     match status.signal().and_then(|signal| Signal::try_from(signal).ok()) {
         Some(signal) => format!("was ended by {signal}"),
         None => format!("ended with {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::process::{Condition, wait_for};
+    use crate::server::Ready;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// A "server" that runs a shell script and never answers.
+    fn server(name: &str, script: &str, dir: &Path) -> Server {
+        Server {
+            name: name.to_owned(),
+            kind: Kind::Nats,
+            program: "/bin/sh".into(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            dir: dir.to_owned(),
+            listens: Vec::new(),
+            ready: Ready::Http("http://127.0.0.1:1/".to_owned()),
+            patience: 60,
+        }
+    }
+
+    fn cluster(dir: &Path) -> Cluster {
+        Cluster::new(State::open(dir).unwrap(), Interrupt::default()).unwrap()
+    }
+
+    fn identity(state: &State, name: &str) -> Identity {
+        state.read().unwrap().process(name).unwrap().identity
+    }
+
+    #[test]
+    fn a_dropped_cluster_leaves_nothing_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = cluster(dir.path());
+        cluster.start(&server("nats-1", "exec sleep 600", dir.path())).unwrap();
+        let started = identity(&cluster.state, "nats-1");
+        assert_eq!(started.condition(), Condition::Running);
+        drop(cluster);
+        assert_eq!(started.condition(), Condition::Dead);
+    }
+
+    #[test]
+    fn what_a_killed_supervisor_left_is_ended_by_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut left = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let identity = Identity::of(left.id()).unwrap();
+        let server = server("nats-1", "", dir.path());
+        let note = |record: &mut crate::state::Record| {
+            record.note(Process { server, identity });
+            Ok(())
+        };
+        State::open(dir.path()).unwrap().update(note).unwrap();
+        let cluster = cluster(dir.path());
+        assert_eq!(identity.condition(), Condition::Dead);
+        assert!(cluster.state.read().unwrap().processes.is_empty());
+        left.wait().unwrap();
+    }
+
+    #[test]
+    fn a_death_before_ready_shows_the_last_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = cluster(dir.path());
+        let server = server("nats-1", "echo no disk; exit 1", dir.path());
+        cluster.start(&server).unwrap();
+        let error = cluster.await_ready(&[server]).unwrap_err().to_string();
+        assert!(error.contains("ended before it was ready"), "{error}");
+        assert!(error.ends_with("\n    no disk"), "{error}");
+    }
+
+    #[test]
+    fn a_death_is_reported_once_and_so_is_the_new_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = cluster(dir.path());
+        let server = server("nats-1", "exec sleep 600", dir.path());
+        cluster.start(&server).unwrap();
+        assert!(matches!(cluster.changes().unwrap()[..], [Change::Started { .. }]));
+        let killed = identity(&cluster.state, "nats-1");
+        killed.signal(Signal::SIGKILL);
+        assert!(wait_for(SOON, || !killed.is_alive()));
+        let changes = cluster.changes().unwrap();
+        assert!(matches!(&changes[..], [Change::Died { how, .. }] if how == "was ended by SIGKILL"));
+        assert!(cluster.changes().unwrap().is_empty());
+        cluster.start(&server).unwrap();
+        assert!(matches!(cluster.changes().unwrap()[..], [Change::Started { .. }]));
+    }
+
+    #[test]
+    fn nothing_starts_in_a_cluster_that_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = cluster(dir.path());
+        cluster.stop(SOON).unwrap();
+        let error = cluster.start(&server("nats-1", "exec sleep 600", dir.path())).unwrap_err();
+        assert!(error.to_string().contains("is ending"), "{error}");
     }
 }

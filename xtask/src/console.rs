@@ -31,7 +31,7 @@ pub(crate) fn print(line: impl Display) {
 
 /// Something that takes a while.
 pub(crate) struct Step {
-    shown: bool,
+    open: bool,
     what: String,
     since: Instant,
     drawn: Instant,
@@ -40,7 +40,7 @@ pub(crate) struct Step {
 impl Step {
     pub(crate) fn start(what: impl Into<String>) -> Self {
         let now = Instant::now();
-        let step = Self { shown: true, what: what.into(), since: now, drawn: now };
+        let step = Self { open: true, what: what.into(), since: now, drawn: now };
         if draws() {
             step.draw("")
         } else {
@@ -51,13 +51,13 @@ impl Step {
 
     /// For what is done before anyone could wonder.
     pub(crate) fn silent() -> Self {
-        Self { shown: false, what: String::new(), since: Instant::now(), drawn: Instant::now() }
+        Self { open: false, what: String::new(), since: Instant::now(), drawn: Instant::now() }
     }
 
     /// Called while waiting, as often as the caller likes.
     pub(crate) fn tick(&mut self, detail: &str) {
         let pause = if draws() { REDRAW } else { REMINDER };
-        if !self.shown || self.drawn.elapsed() < pause {
+        if !self.open || self.drawn.elapsed() < pause {
             return;
         }
         self.drawn = Instant::now();
@@ -67,15 +67,16 @@ impl Step {
         }
     }
 
-    pub(crate) fn done(self, outcome: impl Display) {
+    pub(crate) fn done(mut self, outcome: impl Display) {
         self.finish(format!("{outcome} ({:.1} s)", self.since.elapsed().as_secs_f64()));
     }
 
-    pub(crate) fn failed(self, why: impl Display) {
+    pub(crate) fn failed(mut self, why: impl Display) {
         self.finish(why);
     }
 
-    fn finish(&self, outcome: impl Display) {
+    fn finish(&mut self, outcome: impl Display) {
+        self.open = false;
         let clear = if draws() { "\r\x1b[K" } else { "" };
         say(format!("{clear}{}: {outcome}", self.what));
     }
@@ -84,6 +85,15 @@ impl Step {
         let mut out = std::io::stderr();
         let _ = write!(out, "\r\x1b[K{} ... {} s {detail}", self.what, self.since.elapsed().as_secs());
         let _ = out.flush();
+    }
+}
+
+/// Given up by an error: what is said next begins on a line of its own.
+impl Drop for Step {
+    fn drop(&mut self) {
+        if self.open && draws() {
+            say("");
+        }
     }
 }
 

@@ -93,7 +93,7 @@ impl State {
 
     pub(crate) fn read(&self) -> Result<Record> {
         match fs::read(self.file()) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| self.file().display().to_string()),
+            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{} cannot be read", self.file().display())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Record::default()),
             Err(error) => Err(error).with_context(|| self.file().display().to_string()),
         }

@@ -73,7 +73,7 @@ fn with_servers(options: &Options, interrupt: &Interrupt, outcomes: &mut Vec<Out
         lints(options, interrupt, outcomes);
         tests(options, interrupt, servers, &part, outcomes);
     });
-    cluster.stop()?;
+    cluster.stop(Duration::ZERO)?; // nobody reads their data again
     let failed = outcomes.iter().any(|outcome| outcome.result.is_err());
     cluster.state().wipe_data()?;
     if failed {
@@ -103,8 +103,8 @@ fn tests(
     part: &Interrupt,
     outcomes: &mut Vec<Outcome>,
 ) {
-    let test = ["test", "--workspace"];
-    let build = cargo_step("build", &["test", "--workspace", "--no-run"], &options.args, &Vec::new(), interrupt);
+    let test = if names_package(&options.args) { vec!["test"] } else { vec!["test", "--workspace"] };
+    let build = cargo_step("build", &[test.as_slice(), &["--no-run"]].concat(), &options.args, &Vec::new(), interrupt);
     if build.result.is_err() {
         part.cancel(); // nobody needs them any more
     }
@@ -122,6 +122,12 @@ fn tests(
         }
         _ => (),
     }
+}
+
+/// Whether the person asks for less than everything: cargo takes `--workspace -p X` as everything.
+fn names_package(args: &[String]) -> bool {
+    let mut of_cargo = args.iter().take_while(|arg| *arg != "--");
+    of_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
 /// Obtains and starts what tests need.

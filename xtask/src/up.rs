@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::cassandra::{self, Cassandra, CommitLog};
-use crate::cluster::{Change, Cluster};
+use crate::cluster::{self, Change, Cluster};
 use crate::console::{print, say};
 use crate::interrupt::Interrupt;
 use crate::nats::{self, Nats};
@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     welcome(options.nodes, &nodes.program, started);
     watch(&mut cluster, interrupt)?;
     say("ending all processes (once more Ctrl-C: at once)");
-    cluster.stop()?;
+    cluster.stop(cluster::GRACE)?;
     say("all ended; the data stays for the next cargo xtask up");
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(crate) fn cassandra(interrupt: &Interrupt) -> Result<Program> {
 fn jars(interrupt: &Interrupt) -> Result<PathBuf> {
     let place = cache::place(PLACE)?;
     if place.exists() {
-        console::say(format!("cassandra: {VERSION} from the cache ({})", place.display()));
+        console::say(format!("cassandra: {VERSION} in the cache ({})", place.display()));
         return Ok(place);
     }
     let slot = Slot::take(PLACE)?;

