@@ -72,7 +72,8 @@ impl Lease {
         let revision = match bus.set_shard(shard, &wanted, revision).await {
             Ok(revision) => revision,
             Err(BusError::Conflict(_) | BusError::Unknown(_)) => match read(&*bus, shard).await? {
-                (record, revision) if record == wanted => revision,
+                (record, now) if record == wanted => now,
+                (_, now) if now == revision => return Err(Error::Unavailable(format!("shard {shard}: its record was not changed"))),
                 (record, _) => return Err(Error::Lost { seen: record.epoch }),
             },
             Err(error) => return Err(Error::Unavailable(error.to_string())),
@@ -93,6 +94,11 @@ impl Lease {
     /// The epoch of this ownership.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The record as it was last stored, and its revision.
+    pub(super) fn record(&self) -> (ShardRecord, u64) {
+        (ShardRecord { owner: Some(self.me), epoch: self.epoch, floor: self.floor }, self.revision)
     }
 
     /// Every command below this position is decided and journaled.

@@ -1,12 +1,28 @@
 //! The cluster: which nodes live, which of them writes which shard, and how a shard goes from one to the next.
 //!
-//! Every node beats once a second. Each judges the others by its own clock and computes the same assignment of shards to live writers, so
-//! nobody has to be elected. A shard that is assigned to this node and free is taken by compare-and-set of its record ([`Lease`]) and given
-//! to the [`Owner`], which writes it until it is assigned to another. Safety does not rest on any of this: the journal fences.
+//! Every node beats once a second. Each judges the others by its own clock (`membership`) and computes the same assignment of shards to live
+//! writers (`assignment`), so nobody has to be elected. A shard that is assigned to this node and free is taken by compare-and-set of its
+//! record ([`Lease`]) and given to the [`Owner`], which writes it until it is assigned to another. What a node that is gone left in rooms is
+//! cleared by the owners of their shards (`abandon`). Safety does not rest on any of this: the journal fences.
 
+mod abandon;
+mod assignment;
+mod config;
+mod driver;
+mod error;
+mod handle;
+mod jobs;
 mod lease;
+mod membership;
+mod service;
+mod table;
 
+pub use assignment::assignee;
+pub use config::Config;
+pub use error::Error;
+pub use handle::{Handle, View};
 pub use lease::{Ended, Ends, Error as LeaseError, Lease};
+pub use service::Service;
 
 use crate::room::ShardId;
 use async_trait::async_trait;

@@ -1,0 +1,78 @@
+//! What other parts see of the cluster, and how they ask this node to hand its shards over.
+
+use crate::{
+    bus::NodeRecord,
+    room::{Incarnation, ShardId},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The cluster as this node sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// This node and every other that is not known to be gone, by incarnation.
+    pub nodes: Vec<NodeRecord>,
+    /// The shards that this node writes, or is taking or giving up at the moment, ascending.
+    pub owned: Vec<ShardId>,
+    /// How many of the shards that this node should write it does not write yet.
+    pub waiting: usize,
+    /// Whether this node is handing its shards over, to stop.
+    pub draining: bool,
+    /// Whether this node's picture of the cluster is complete and recent.
+    pub fresh: bool,
+    /// How often others took this node for dead, or may have: sessions that it held before may have been abandoned.
+    pub deaths: u64,
+}
+
+/// A cheap handle on the cluster part.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) me: Incarnation,
+    pub(super) view: watch::Receiver<View>,
+    pub(super) drain: CancellationToken,
+}
+
+impl Handle {
+    /// This run of this node.
+    pub fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    /// The newest view.
+    pub fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// The views as they change.
+    pub fn watch(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// Whether this node is about to stop.
+    pub fn draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Hands all shards over and takes no more. Returns when none is left, or the part has ended; the caller brings the deadline. Cancel safe: the
+    /// hand-over goes on.
+    pub async fn drain(&self) {
+        self.drain.cancel();
+        // An error: the part has ended, nothing is left.
+        let _ = self.view.clone().wait_for(|view| view.draining && view.owned.is_empty()).await;
+    }
+
+    /// Whether this node plays its part in the cluster; the reason when it does not.
+    pub fn ready(&self) -> Result<(), String> {
+        let view = self.view.borrow();
+        if self.draining() {
+            return Err("stopping: shards are being handed over".into());
+        }
+        if !view.fresh {
+            return Err("this node's own heartbeat does not come back from the bus".into());
+        }
+        match view.waiting {
+            0 => Ok(()),
+            n => Err(format!("{n} shards of this node are not taken yet")),
+        }
+    }
+}

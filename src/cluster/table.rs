@@ -1,0 +1,174 @@
+//! The shards as one node sees them: their records, and what this node is doing with each. Says what to do next; does nothing itself.
+
+use crate::{
+    bus::ShardRecord,
+    room::{Epoch, Incarnation, ShardId},
+};
+use std::collections::BTreeMap;
+
+/// What this node is doing with a shard. At most one lease of a shard exists from `Taking` until its holder tells its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// The record is being changed to name this node.
+    Taking,
+    /// The lease is being given to the owner.
+    Starting,
+    /// The owner writes it.
+    Held,
+    /// The owner is finishing, to hand it over.
+    Releasing,
+    /// The owner is stopping at once, because the record names another.
+    Losing,
+    /// A lease has ended, or taking it failed: the record is being read before anything else is done.
+    Looking,
+}
+
+/// What to do with a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing until something changes.
+    Nothing,
+    /// Take it: the record found, and the epoch to be above.
+    Take(Option<(ShardRecord, u64)>, Epoch),
+    /// The record names this node, which has no lease and should not have one: give it back.
+    Return(ShardRecord, u64),
+    /// Hand it over.
+    Release,
+    /// It is another's already.
+    Lose,
+}
+
+/// The shards.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    records: BTreeMap<ShardId, (ShardRecord, u64)>,
+    holds: BTreeMap<ShardId, Hold>,
+    seen: BTreeMap<ShardId, Epoch>,
+}
+
+impl Table {
+    /// Takes in a record; an older one than is known changes nothing. Whether it is news.
+    pub(super) fn see(&mut self, shard: ShardId, record: ShardRecord, revision: u64) -> bool {
+        let news = self.records.get(&shard).is_none_or(|(_, known)| revision > *known);
+        if news {
+            self.records.insert(shard, (record, revision));
+        }
+        news
+    }
+
+    /// Notes the epoch that the next lease of a shard must be above.
+    pub(super) fn must_exceed(&mut self, shard: ShardId, epoch: Epoch) {
+        let seen = self.seen.entry(shard).or_default();
+        *seen = epoch.max(*seen);
+    }
+
+    /// What this node is doing with a shard.
+    pub(super) fn hold(&self, shard: ShardId) -> Option<Hold> {
+        self.holds.get(&shard).copied()
+    }
+
+    /// Notes what this node is doing with a shard.
+    pub(super) fn set(&mut self, shard: ShardId, hold: Option<Hold>) {
+        match hold {
+            Some(hold) => self.holds.insert(shard, hold),
+            None => self.holds.remove(&shard),
+        };
+    }
+
+    /// The shards that have, or are about to have, a lease of this node.
+    pub(super) fn leased(&self) -> impl Iterator<Item = ShardId> {
+        self.holds.iter().filter(|(_, hold)| **hold != Hold::Looking).map(|(shard, _)| *shard)
+    }
+
+    /// How many shards this node is doing something of a kind with.
+    pub(super) fn count(&self, hold: Hold) -> usize {
+        self.holds.values().filter(|other| **other == hold).count()
+    }
+
+    /// What to do with a shard that is assigned to `assignee` (`None`: to nobody). `gone`: whether a node is dead.
+    pub(super) fn step(&self, me: Incarnation, shard: ShardId, assignee: Option<Incarnation>, gone: impl Fn(Incarnation) -> bool) -> Step {
+        let found = self.records.get(&shard).copied();
+        let owner = found.and_then(|(record, _)| record.owner);
+        let mine = assignee == Some(me);
+        match self.hold(shard) {
+            Some(Hold::Held) if owner != Some(me) => Step::Lose,
+            Some(Hold::Held) if !mine => Step::Release,
+            Some(_) => Step::Nothing,
+            None => match (found, owner) {
+                (_, owner) if mine && owner.is_none_or(|owner| owner == me || gone(owner)) => {
+                    Step::Take(found, self.seen.get(&shard).copied().unwrap_or_default())
+                }
+                (Some((record, revision)), Some(owner)) if owner == me => Step::Return(record, revision),
+                _ => Step::Nothing,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Position;
+    use uuid::Uuid;
+
+    const SHARD: ShardId = ShardId(7);
+
+    fn node(n: u128) -> Incarnation {
+        Incarnation::new(Uuid::from_u128(n))
+    }
+
+    fn owned_by(owner: Option<Incarnation>) -> ShardRecord {
+        ShardRecord { owner, epoch: Epoch(3), floor: Position(9) }
+    }
+
+    fn step(table: &Table, assignee: Option<Incarnation>, gone: Option<Incarnation>) -> Step {
+        table.step(node(1), SHARD, assignee, |other| Some(other) == gone)
+    }
+
+    #[test]
+    fn a_free_shard_is_taken_by_its_assignee_only() {
+        let mut table = Table::default();
+        assert_eq!(step(&table, Some(node(1)), None), Step::Take(None, Epoch(0)));
+        assert_eq!(step(&table, Some(node(2)), None), Step::Nothing);
+        table.see(SHARD, owned_by(None), 5);
+        assert_eq!(step(&table, Some(node(1)), None), Step::Take(Some((owned_by(None), 5)), Epoch(0)));
+    }
+
+    #[test]
+    fn a_shard_is_taken_from_the_dead_and_never_from_the_living() {
+        let mut table = Table::default();
+        table.see(SHARD, owned_by(Some(node(2))), 5);
+        assert_eq!(step(&table, Some(node(1)), None), Step::Nothing);
+        assert_eq!(step(&table, Some(node(1)), Some(node(2))), Step::Take(Some((owned_by(Some(node(2))), 5)), Epoch(0)));
+    }
+
+    #[test]
+    fn a_held_shard_is_kept_until_another_should_have_it_or_has_it() {
+        let mut table = Table::default();
+        table.see(SHARD, owned_by(Some(node(1))), 5);
+        table.set(SHARD, Some(Hold::Held));
+        assert_eq!(step(&table, Some(node(1)), None), Step::Nothing);
+        assert_eq!(step(&table, Some(node(2)), None), Step::Release);
+        assert_eq!(step(&table, None, None), Step::Release, "the last node of a cluster hands over to nobody");
+        table.see(SHARD, owned_by(Some(node(2))), 6);
+        assert_eq!(step(&table, Some(node(1)), None), Step::Lose);
+    }
+
+    #[test]
+    fn a_record_that_names_this_node_without_a_lease_is_mended() {
+        let mut table = Table::default();
+        table.see(SHARD, owned_by(Some(node(1))), 5);
+        table.must_exceed(SHARD, Epoch(8));
+        assert_eq!(step(&table, Some(node(1)), None), Step::Take(Some((owned_by(Some(node(1))), 5)), Epoch(8)));
+        assert_eq!(step(&table, Some(node(2)), None), Step::Return(owned_by(Some(node(1))), 5));
+        assert_eq!(step(&table, None, None), Step::Return(owned_by(Some(node(1))), 5));
+    }
+
+    #[test]
+    fn an_older_record_than_is_known_changes_nothing() {
+        let mut table = Table::default();
+        assert!(table.see(SHARD, owned_by(Some(node(2))), 6));
+        assert!(!table.see(SHARD, owned_by(None), 5));
+        assert_eq!(step(&table, Some(node(1)), None), Step::Nothing);
+    }
+}
