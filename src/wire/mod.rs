@@ -86,3 +86,6 @@ pub fn decode_send_object(body: &[u8]) -> Result<Message, Refused> {
     let text = std::str::from_utf8(body).map_err(|_| Refused::bad_frame("the body must be UTF-8"))?;
     json::decode_send(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! The protocols once more, written against docs/protocol.md and not against the code: what a client that knows only that would read and write.
+
+use super::*;
+use crate::proto::client::v1 as pb;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use prost::Message as _;
+use serde_json::{Map, Value, json};
+
+/// An object without its null members.
+fn object(value: Value) -> Value {
+    let Value::Object(members) = value else { panic!("not an object") };
+    members.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
+}
+
+fn event_value(event: &Event) -> Value {
+    let (seq, at) = (event.seq.0, event.at.0);
+    object(match &event.kind {
+        Kind::Joined { user } => json!({"seq": seq, "at": at, "kind": "joined", "from": user.as_str()}),
+        Kind::Left { user } => json!({"seq": seq, "at": at, "kind": "left", "from": user.as_str()}),
+        Kind::Message { from, to, body, id, .. } => {
+            let id = id.as_ref().and_then(|id| id.shown());
+            let (kind, text, sealed) = match body {
+                Body::Text(text) => ("text", Some(text.to_string()), None),
+                Body::Sealed(bytes) => ("sealed", None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
+            };
+            let to = to.as_ref().map(UserId::as_str);
+            json!({"seq": seq, "at": at, "kind": kind, "from": from.as_str(), "to": to, "text": text, "sealed": sealed, "id": id})
+        }
+    })
+}
+
+/// A frame's members, without the type.
+pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
+    let names = |users: &[UserId]| users.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (kind, value) = match frame {
+        ServerFrame::Welcome { user, session, seq, recovered, members, epoch, node } => (
+            "welcome",
+            json!({"room": "aaa", "user": user.as_str(), "session": session.to_string(), "seq": seq.0, "recovered": recovered,
+                "members": names(members), "epoch": epoch.0, "node": node}),
+        ),
+        ServerFrame::Event(shared) => ("event", event_value(shared.event())),
+        ServerFrame::Accepted { id } => ("accepted", json!({"id": &**id})),
+        ServerFrame::Journaled { id, seq, epoch, duplicate } => {
+            ("journaled", json!({"id": &**id, "seq": seq.0, "epoch": epoch.0, "duplicate": duplicate}))
+        }
+        ServerFrame::Rejected { id, rejection } => (
+            "rejected",
+            json!({"id": id.as_deref(), "reason": rejection.reason.as_str(), "message": rejection.message,
+                "retry_after_ms": rejection.retry_after_ms}),
+        ),
+        ServerFrame::History { id, events, more } => {
+            ("history", json!({"id": id.as_deref(), "events": events.iter().map(event_value).collect::<Vec<_>>(), "more": more}))
+        }
+        ServerFrame::Members { id, members } => ("members", json!({"id": &**id, "members": names(members)})),
+        ServerFrame::Pong { id } => ("pong", json!({"id": &**id})),
+        ServerFrame::Reset { seq, reason } => ("reset", json!({"seq": seq.0, "reason": reason})),
+        ServerFrame::Bye { reason, reconnect_after_ms } => ("bye", json!({"reason": reason, "reconnect_after_ms": reconnect_after_ms})),
+    };
+    (kind, object(value))
+}
+
+fn pb_event_value(event: pb::Event) -> Value {
+    let (text, sealed) = match event.content {
+        Some(pb::event::Content::Text(text)) => (Some(text), None),
+        Some(pb::event::Content::Sealed(bytes)) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
+        None => (None, None),
+    };
+    object(json!({"seq": event.seq, "at": event.at, "kind": event.kind, "from": event.from, "to": event.to, "text": text,
+        "sealed": sealed, "id": event.id}))
+}
+
+pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
+    use pb::server_frame::Frame;
+    let (kind, value) = match frame.frame.expect("a frame of a known type") {
+        Frame::Welcome(w) => (
+            "welcome",
+            json!({"room": w.room, "user": w.user, "session": w.session, "seq": w.seq, "recovered": w.recovered, "members": w.members,
+                "epoch": w.epoch, "node": w.node}),
+        ),
+        Frame::Event(event) => ("event", pb_event_value(event)),
+        Frame::Accepted(a) => ("accepted", json!({"id": a.id})),
+        Frame::Journaled(j) => ("journaled", json!({"id": j.id, "seq": j.seq, "epoch": j.epoch, "duplicate": j.duplicate})),
+        Frame::Rejected(r) => {
+            ("rejected", json!({"id": r.id, "reason": r.reason, "message": r.message, "retry_after_ms": r.retry_after_ms}))
+        }
+        Frame::History(h) => {
+            let events: Vec<_> = h.events.into_iter().map(pb_event_value).collect();
+            ("history", json!({"id": h.id, "events": events, "more": h.more}))
+        }
+        Frame::Members(m) => ("members", json!({"id": m.id, "members": m.members})),
+        Frame::Pong(p) => ("pong", json!({"id": p.id})),
+        Frame::Reset(r) => ("reset", json!({"seq": r.seq, "reason": r.reason})),
+        Frame::Bye(b) => ("bye", json!({"reason": b.reason, "reconnect_after_ms": b.reconnect_after_ms})),
+    };
+    (kind, object(value))
+}
+
+/// Reads a JSON frame without the code under test: the type, and the members that are not null.
+pub(super) fn json_value(text: &str) -> (String, Value) {
+    fn typed(value: Value) -> (String, Value) {
+        let Value::Object(mut members) = value else { panic!("not an object") };
+        let Some(Value::String(kind)) = members.remove("type") else { panic!("no type") };
+        if let Some(Value::Array(events)) = members.get_mut("events") {
+            for event in events {
+                let (kind, value) = typed(event.take());
+                assert_eq!(kind, "event");
+                *event = value;
+            }
+        }
+        (kind, object(members.into()))
+    }
+    typed(serde_json::from_str(text).unwrap())
+}
+
+pub(super) fn json_of(frame: &ClientFrame) -> String {
+    match frame {
+        ClientFrame::Send(Message { id, to, body }) => {
+            let id = id.as_ref().and_then(CommandId::shown);
+            let to = to.as_ref().map(UserId::as_str);
+            match body {
+                Body::Text(text) => json!({"type": "send", "id": id, "to": to, "text": &**text}),
+                Body::Sealed(bytes) => json!({"type": "send", "id": id, "to": to, "sealed": BASE64_URL_SAFE_NO_PAD.encode(bytes)}),
+            }
+        }
+        ClientFrame::History { id, before, limit } => {
+            json!({"type": "history", "id": &**id, "before": before.map(|seq| seq.0), "limit": limit})
+        }
+        ClientFrame::Members { id } => json!({"type": "members", "id": &**id}),
+        ClientFrame::Ping { id } => json!({"type": "ping", "id": &**id}),
+    }
+    .to_string()
+}
+
+pub(super) fn proto_of(frame: &ClientFrame) -> Vec<u8> {
+    use pb::client_frame::Frame;
+    let frame = match frame {
+        ClientFrame::Send(Message { id, to, body }) => Frame::Send(pb::Send {
+            id: id.as_ref().and_then(CommandId::shown).unwrap().into(),
+            to: to.as_ref().map(ToString::to_string),
+            content: Some(match body {
+                Body::Text(text) => pb::send::Content::Text(text.to_string()),
+                Body::Sealed(bytes) => pb::send::Content::Sealed(bytes.clone()),
+            }),
+        }),
+        ClientFrame::History { id, before, limit } => {
+            Frame::History(pb::HistoryRequest { id: id.to_string(), before: before.map(|seq| seq.0), limit: Some(u32::from(*limit)) })
+        }
+        ClientFrame::Members { id } => Frame::Members(pb::MembersRequest { id: id.to_string() }),
+        ClientFrame::Ping { id } => Frame::Ping(pb::Ping { id: id.to_string() }),
+    };
+    pb::ClientFrame { frame: Some(frame) }.encode_to_vec()
+}
+
+/// Reads a line of the text protocol as a person would: what it is, and its parts.
+pub(super) fn read_line<'a>(room: &str, line: &'a str) -> (&'a str, Vec<&'a str>) {
+    if let Some((kind, rest)) = line.strip_prefix('!').and_then(|line| line.split_once(' ')) {
+        return (kind, rest.splitn(2, ' ').collect());
+    }
+    let Some((place, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(" - ")) else {
+        return ("welcome", line.split(':').collect());
+    };
+    let (line_room, seq) = place.split_once(':').unwrap();
+    assert_eq!(line_room, room);
+    let (head, content) = rest.split_once(']').unwrap();
+    match head.split_once(" -> ") {
+        Some((from, to)) => ("message", vec![seq, from, to, content.strip_prefix(' ').unwrap()]),
+        None => ("change", [vec![seq], head.split(' ').collect()].concat()),
+    }
+}
+
+/// Content as the text protocol should show it, by the ranges of the contract.
+pub(super) fn shown(content: &str) -> String {
+    content.chars().fold(String::new(), |shown, c| match c {
+        '\n' => shown + "\\n",
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => shown + &format!("\\u{{{:x}}}", c as u32),
+        _ => shown + c.encode_utf8(&mut [0; 4]),
+    })
+}
