@@ -6,8 +6,11 @@
 //! [`Journal::append`] and [`Journal::confirm`]. A commit counts as journaled when `append` returned `Ok` and a `confirm` that was
 //! called after that returned `Ok`; before that nothing of it may be answered or published.
 
+mod coalesce;
 pub mod codec;
 mod error;
+pub mod memory;
+pub mod readback;
 
 pub use error::Error;
 

@@ -1,0 +1,191 @@
+//! The journal within one process: a [`Database`] in place of the servers, shared by the journals of several nodes. It keeps what Cassandra
+//! would keep and uses the same fencing ([`ReadBack`]), so that a simulation exercises that. [`Faults`] decides what goes wrong.
+
+mod faults;
+
+pub use faults::{Fate, Faults, NoFaults, Op, Outcome};
+
+use super::{
+    Error,
+    readback::{Fence, Partitions, ReadBack, Reading, Row, SnapshotKey, Store},
+};
+use crate::room::{Epoch, RoomId, Seq, ShardId, Shards};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::time::sleep;
+
+/// In place of the servers. Clones are the same database.
+#[derive(Clone)]
+pub struct Database {
+    partitions: Partitions,
+    content: Arc<Mutex<Content>>,
+}
+
+/// Ordered maps throughout, so that a simulation repeats exactly.
+#[derive(Default)]
+struct Content {
+    fences: BTreeMap<ShardId, Fence>,
+    /// Serial readings of each fence: one decides every raise that was sent before it.
+    decided: BTreeMap<ShardId, u64>,
+    rows: BTreeMap<(RoomId, Seq, Epoch), Row>,
+    rooms: BTreeSet<RoomId>,
+    snapshots: BTreeMap<(RoomId, SnapshotKey), (u32, Bytes)>,
+}
+
+/// A node's connection to a [`Database`].
+pub struct Connection {
+    database: Database,
+    faults: Arc<dyn Faults>,
+}
+
+/// The journal of a node.
+pub type Memory = ReadBack<Connection>;
+
+impl Database {
+    /// An empty database.
+    pub fn new(partitions: Partitions) -> Self {
+        Self { partitions, content: Arc::default() }
+    }
+
+    /// A node's journal, where nothing goes wrong.
+    pub fn connect(&self, shards: Shards) -> Memory {
+        self.connect_with(shards, Arc::new(NoFaults))
+    }
+
+    /// A node's journal, where `faults` decides what goes wrong.
+    pub fn connect_with(&self, shards: Shards, faults: Arc<dyn Faults>) -> Memory {
+        ReadBack::new(Connection { database: self.clone(), faults }, shards)
+    }
+
+    fn step<T>(&self, step: impl FnOnce(&mut Content) -> T) -> T {
+        step(&mut self.content.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Connection {
+    async fn read<T>(&self, op: Op, read: impl FnOnce(&mut Content) -> T + Send) -> Result<T, Error> {
+        let fate = self.faults.call(op);
+        sleep(fate.before).await;
+        let result = self.database.step(read);
+        sleep(fate.after).await;
+        match fate.outcome {
+            Outcome::Done => Ok(result),
+            _ => Err(Error::Unavailable(format!("no answer to {op:?}"))),
+        }
+    }
+
+    async fn write<T>(&self, op: Op, write: impl FnOnce(&mut Content) -> T + Send + 'static) -> Result<T, Error> {
+        let fate = self.faults.call(op);
+        sleep(fate.before).await;
+        let unknown = || Err(Error::Unknown(format!("no answer to {op:?}")));
+        let result = match fate.outcome {
+            Outcome::Done => Ok(self.database.step(write)),
+            Outcome::Refused => Err(Error::Unavailable(format!("{op:?} was refused"))),
+            Outcome::Vanished => unknown(),
+            Outcome::Unanswered => {
+                self.database.step(write);
+                unknown()
+            }
+            Outcome::Late(time) => {
+                let database = self.database.clone();
+                tokio::spawn(async move {
+                    sleep(time).await;
+                    database.step(write);
+                });
+                unknown()
+            }
+        };
+        sleep(fate.after).await;
+        result
+    }
+}
+
+#[async_trait]
+impl Store for Connection {
+    fn partitions(&self) -> Partitions {
+        self.database.partitions
+    }
+
+    async fn fence(&self, shard: ShardId, reading: Reading) -> Result<Option<Fence>, Error> {
+        let fence = |content: &mut Content| {
+            if reading == Reading::Serial {
+                *content.decided.entry(shard).or_default() += 1;
+            }
+            content.fences.get(&shard).copied()
+        };
+        self.read(Op::Fence(reading), fence).await
+    }
+
+    async fn raise(&self, shard: ShardId, expected: Option<Epoch>, fence: &Fence) -> Result<bool, Error> {
+        let fence = *fence;
+        let sent = self.database.step(|content| content.decided.get(&shard).copied());
+        let raise = move |content: &mut Content| {
+            let matches = content.fences.get(&shard).map(|fence| fence.epoch) == expected && content.decided.get(&shard).copied() == sent;
+            if matches {
+                content.fences.insert(shard, fence);
+            }
+            matches
+        };
+        self.write(Op::Raise, raise).await
+    }
+
+    async fn write(&self, room: &RoomId, rows: &[Row]) -> Result<(), Error> {
+        let (room, rows) = (room.clone(), rows.to_vec());
+        self.write(Op::Write, move |content| {
+            for row in rows {
+                let before = content.rows.insert((room.clone(), row.seq(), row.epoch), row.clone());
+                assert!(before.is_none_or(|before| before == row), "one (place, epoch) has one content only");
+            }
+        })
+        .await
+    }
+
+    async fn rows(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error> {
+        let range = (room.clone(), first, Epoch(0))..=(room.clone(), last, Epoch(u64::MAX));
+        self.read(Op::Rows, |content| content.rows.range(range).map(|(_, row)| row.clone()).collect()).await
+    }
+
+    async fn note(&self, room: &RoomId) -> Result<(), Error> {
+        let room = room.clone();
+        let noted = self.write(Op::Note, move |content| content.rooms.insert(room)).await;
+        noted.map(|_| ())
+    }
+
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
+        let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
+        self.read(Op::Rooms, |content| content.rooms.range((from, Bound::Unbounded)).take(limit).cloned().collect()).await
+    }
+
+    async fn snapshots(&self, room: &RoomId) -> Result<Vec<SnapshotKey>, Error> {
+        self.read(Op::Snapshots, |content| content.snapshots.keys().filter(|(of, _)| of == room).map(|(_, key)| *key).collect()).await
+    }
+
+    async fn snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error> {
+        self.read(Op::Snapshot, |content| content.snapshots.get(&(room.clone(), key)).cloned()).await
+    }
+
+    async fn put_snapshot(&self, room: &RoomId, key: SnapshotKey, version: u32, content: Bytes) -> Result<(), Error> {
+        let room = room.clone();
+        self.write(Op::PutSnapshot, move |all| {
+            all.snapshots.insert((room, key), (version, content));
+        })
+        .await
+    }
+
+    async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error> {
+        let room = room.clone();
+        self.write(Op::DropSnapshot, move |content| {
+            content.snapshots.remove(&(room, key));
+        })
+        .await
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.faults.ready()
+    }
+}

@@ -1,0 +1,130 @@
+//! Read-back fencing: a journal over any database that has quorum reads and writes and one compare-and-set per shard.
+//!
+//! Appending is a plain write; then the fence is read. Why that is enough: a new owner raises the fence before it reads a room. If the old
+//! owner's reading of the fence, started after its write was at a quorum, still saw the old epoch, then the write was at a quorum before
+//! the new owner read, which therefore saw it. Opening writes the whole last commit again under the new epoch, so every later row of an
+//! older owner is a decrease of the epoch, where every reader stops ([`rule`]).
+//!
+//! One (place, epoch) has one content only, ever: after an unknown outcome nothing but the identical commit may be written, and a room
+//! that is given up in that condition cannot be opened again under the same epoch.
+
+mod append;
+mod claim;
+mod open;
+mod page;
+pub mod rule;
+mod snapshot;
+mod store;
+
+pub use rule::Row;
+pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};
+
+use super::{Error, Journal, Limits, Opened, coalesce::Coalesce};
+use crate::{
+    bus::Commit,
+    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
+};
+use append::Rooms;
+use async_trait::async_trait;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
+
+type Confirms = HashMap<ShardId, Arc<Coalesce<Result<Option<Fence>, Error>>>>;
+
+/// The journal over a [`Store`].
+pub struct ReadBack<S> {
+    store: S,
+    shards: Shards,
+    rooms: Rooms,
+    confirms: Mutex<Confirms>,
+    snapshots: AtomicU64,
+}
+
+impl<S: Store> ReadBack<S> {
+    /// A journal of rooms in `shards` shards.
+    pub fn new(store: S, shards: Shards) -> Self {
+        Self { store, shards, rooms: Rooms::default(), confirms: Mutex::default(), snapshots: AtomicU64::new(0) }
+    }
+
+    /// The database.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    async fn confirm_fence(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
+        let shared = self.confirms.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default().clone();
+        match shared.get(|| self.store.fence(shard, Reading::Quorum)).await? {
+            Some(fence) if fence.epoch == epoch => Ok(()),
+            // Lower or none: the database forgot a claim. Whoever relied on it must not go on.
+            other => Err(Error::Fenced { seen: other.map_or(epoch, |fence| fence.epoch.max(epoch)) }),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Store> Journal for ReadBack<S> {
+    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+        let epoch = claim::claim(&self.store, shard, owner, least).await?;
+        self.rooms.forget(|room| self.shards.of(room) == shard);
+        Ok(epoch)
+    }
+
+    async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error> {
+        self.rooms.check_openable(room, epoch)?;
+        let found = open::read(&self.store, room, epoch).await?;
+        let last = rule::last_commit(&found.rows);
+        if !last.is_empty() {
+            let mine: Vec<Row> = last.iter().map(|row| Row { epoch, ..row.clone() }).collect();
+            self.store.write(room, &mine).await?;
+        }
+        self.confirm_fence(self.shards.of(room), epoch).await?;
+        self.rooms.opened(room, epoch, found.head());
+        Ok(found.opened)
+    }
+
+    fn close(&self, room: &RoomId) {
+        self.rooms.close(room);
+    }
+
+    async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), Error> {
+        assert!(commit.last() <= self.boundary(commit.first()), "a commit never crosses a partition");
+        let begun = self.rooms.begin(room, commit)?;
+        let written = async {
+            if begun.is_first {
+                self.store.note(room).await?;
+            }
+            self.store.write(room, &append::rows(commit)).await
+        };
+        self.rooms.end(room, commit, begun, written.await)
+    }
+
+    async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
+        self.confirm_fence(shard, epoch).await
+    }
+
+    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), Error> {
+        snapshot::save(&self.store, room, epoch, &self.snapshots, state).await
+    }
+
+    async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
+        page::read(&self.store, room, first, last).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
+        self.store.rooms(after, limit).await
+    }
+
+    fn boundary(&self, first: Seq) -> Seq {
+        self.store.partitions().end(first)
+    }
+
+    fn publishes(&self) -> bool {
+        false
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.store.ready()
+    }
+}

@@ -1,0 +1,120 @@
+//! What the read-back journal needs of a database.
+
+use super::Row;
+use crate::{
+    journal::Error,
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Who may write a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The epoch of the newest claim.
+    pub epoch: Epoch,
+    /// Who claimed it.
+    pub owner: Incarnation,
+}
+
+/// How sure a reading of the fence must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reading {
+    /// At a quorum: sees every [`Store::raise`] that returned before.
+    Quorum,
+    /// Within the order of all [`Store::raise`]: also decides one whose outcome is not known. After it, that one happened or never will.
+    Serial,
+}
+
+/// Names a snapshot. A greater one is newer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotKey {
+    /// The head of its state.
+    pub seq: Seq,
+    /// Under which epoch it was taken.
+    pub epoch: Epoch,
+    /// Counts the snapshots of a process.
+    pub number: u64,
+}
+
+/// The partitions of a room: each holds the same number of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partitions(u64);
+
+impl Partitions {
+    /// Partitions of `size` places (> 0).
+    pub fn new(size: u64) -> Self {
+        assert!(size > 0, "a partition holds at least one place");
+        Self(size)
+    }
+
+    /// How many places a partition holds.
+    pub fn size(self) -> u64 {
+        self.0
+    }
+
+    /// The number of the partition of a place (from 1 on): 0, 1, 2 ...
+    pub fn of(self, seq: Seq) -> u64 {
+        seq.0.saturating_sub(1) / self.0
+    }
+
+    /// The last place of the partition of a place.
+    pub fn end(self, seq: Seq) -> Seq {
+        Seq((self.of(seq) + 1).saturating_mul(self.0))
+    }
+}
+
+/// A database: rows by room, place and epoch, and a fence per shard. Every call has a deadline inside.
+///
+/// [`Error::Unknown`] of a write: it may have happened, or may still happen at any later time. [`Error::Unavailable`]: it did not and will not.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// How rooms are partitioned.
+    fn partitions(&self) -> Partitions;
+
+    /// The fence of a shard; `None`: never claimed.
+    async fn fence(&self, shard: ShardId, reading: Reading) -> Result<Option<Fence>, Error>;
+
+    /// Replaces the fence if its epoch is still `expected` (`None`: if there is none), in one order for all callers. `false`: it was not.
+    async fn raise(&self, shard: ShardId, expected: Option<Epoch>, fence: &Fence) -> Result<bool, Error>;
+
+    /// Writes rows of one partition, all or none, at a quorum.
+    async fn write(&self, room: &RoomId, rows: &[Row]) -> Result<(), Error>;
+
+    /// The rows of all epochs from place `first` to `last` (both included, in one partition), at a quorum. One reading: of what is written together
+    /// it has all or nothing.
+    async fn rows(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error>;
+
+    /// Notes that a room exists.
+    async fn note(&self, room: &RoomId) -> Result<(), Error>;
+
+    /// Noted rooms, in pages as [`crate::journal::Journal::rooms`].
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
+
+    /// The snapshots of a room, in no order.
+    async fn snapshots(&self, room: &RoomId) -> Result<Vec<SnapshotKey>, Error>;
+
+    /// A snapshot's version and content; `None`: it is not there (any more).
+    async fn snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error>;
+
+    /// Stores a snapshot. It is among [`Store::snapshots`] only when it is complete.
+    async fn put_snapshot(&self, room: &RoomId, key: SnapshotKey, version: u32, content: Bytes) -> Result<(), Error>;
+
+    /// Forgets a snapshot.
+    async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error>;
+
+    /// Whether the database can be reached at the moment; the reason when it cannot.
+    fn ready(&self) -> Result<(), String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_full_at_their_end() {
+        let partitions = Partitions::new(10);
+        assert_eq!([1, 10, 11].map(|seq| partitions.of(Seq(seq))), [0, 0, 1]);
+        assert_eq!([1, 10, 11].map(|seq| partitions.end(Seq(seq))), [Seq(10), Seq(10), Seq(20)]);
+    }
+}
