@@ -1,6 +1,8 @@
-//! Generates the protobuf types from `proto/`, without protoc.
+//! Generates the protobuf types from `proto/`, without protoc, and notes the facts of the build for `--version`.
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+use std::{env, error::Error, process::Command};
+
+fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "safechat/client/v1/client.proto",
         "safechat/bus/v1/bus.proto",
@@ -10,5 +12,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
     prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
+    facts()
+}
+
+/// `SAFE_CHAT_COMMIT` may be given from outside, where there is no git (an image, a source archive).
+fn facts() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-env-changed=SAFE_CHAT_COMMIT");
+    // Where git notes every change of the commit that is checked out; in a worktree this is not .git/logs/HEAD.
+    if let Some(log) = says("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    let commit = env::var("SAFE_CHAT_COMMIT").ok().or_else(|| says("git", &["rev-parse", "--short=12", "HEAD"]));
+    let rustc = says(&env::var("RUSTC")?, &["--version"]);
+    println!("cargo:rustc-env=SAFE_CHAT_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=SAFE_CHAT_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=SAFE_CHAT_PROFILE={}", env::var("PROFILE")?);
+    println!("cargo:rustc-env=SAFE_CHAT_TARGET={}", env::var("TARGET")?);
     Ok(())
+}
+
+/// The output of a command, if it succeeds.
+fn says(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

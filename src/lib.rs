@@ -10,9 +10,14 @@
 //! `room` and `wire` are pure. `gateway`, `writer` and `cluster` know the ports `bus` and `journal`, not their adapters; `app` wires them.
 
 pub mod bus;
+pub mod cli;
 pub mod cluster;
+pub mod config;
 pub mod journal;
+pub mod ops;
 pub mod proto;
 pub mod room;
+pub mod shutdown;
+pub mod telemetry;
 pub mod wire;
 pub mod writer;

@@ -1,3 +1,15 @@
 //! The `safe-chat` program.
 
-fn main() {}
+use clap::Parser;
+use safe_chat::cli::{self, Cli};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

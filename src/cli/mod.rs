@@ -1,0 +1,123 @@
+//! The command line: what can be typed, and where each command is.
+
+mod check;
+mod version;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+use crate::config::{Flags, Loaded};
+
+/// Group chat as a service: one order, no loss, no duplicate, through any fault.
+#[derive(Debug, Parser)]
+#[command(name = "safe-chat", version, long_version = version::long(), disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the effective configuration, where each value comes from, and what is wrong with it
+    Check {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+/// Flags that set configuration keys, and the file that sets the others.
+#[derive(Debug, Args)]
+struct Settings {
+    /// Config file (TOML); environment and flags win over it
+    #[arg(long, value_name = "FILE", env = "SAFE_CHAT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Name of this node (default: the host name)
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// What this node does (default: gateway,writer)
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
+    /// Address to listen on, for clients and for operators (default: 127.0.0.1)
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// Port for clients (default: 8080)
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<String>,
+    /// Port for operators: /live, /ready, /metrics (default: 8558)
+    #[arg(long, value_name = "PORT")]
+    internal_port: Option<String>,
+    /// NATS servers, separated by commas (default: nats://127.0.0.1:4222)
+    #[arg(long, value_name = "URLS")]
+    nats: Option<String>,
+    /// First part of the names of streams, buckets and subjects (default: chat)
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Copies of each stream and bucket (default: 1)
+    #[arg(long, value_name = "N")]
+    replicas: Option<String>,
+    /// How many shards the rooms are spread over; fixed at the first start of a cluster (default: 64)
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// Where rooms are kept: bus or cassandra (default: bus, or cassandra when its hosts are set)
+    #[arg(long, value_name = "KIND")]
+    journal: Option<String>,
+    /// Cassandra nodes, separated by commas (default: 127.0.0.1:9042)
+    #[arg(long, value_name = "HOSTS")]
+    cassandra: Option<String>,
+    /// Keyspace in Cassandra (default: safe_chat)
+    #[arg(long, value_name = "NAME")]
+    keyspace: Option<String>,
+    /// Copies of each row in a keyspace that is created (default: 1)
+    #[arg(long, value_name = "N")]
+    replication: Option<String>,
+    /// Create or update the tables in Cassandra at start
+    #[arg(long)]
+    auto_migrate: bool,
+    /// How logs look: pretty or json (default: pretty)
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<String>,
+}
+
+impl Settings {
+    /// The keys that the flags set.
+    fn flags(&self) -> Flags {
+        let auto_migrate = self.auto_migrate.then(|| "true".to_owned());
+        let all = [
+            ("node.name", "--node", &self.node),
+            ("node.roles", "--roles", &self.roles),
+            ("gateway.host", "--host", &self.host),
+            ("ops.host", "--host", &self.host),
+            ("gateway.port", "--http-port", &self.http_port),
+            ("ops.port", "--internal-port", &self.internal_port),
+            ("bus.servers", "--nats", &self.nats),
+            ("bus.prefix", "--prefix", &self.prefix),
+            ("bus.replicas", "--replicas", &self.replicas),
+            ("cluster.shards", "--shards", &self.shards),
+            ("journal.kind", "--journal", &self.journal),
+            ("cassandra.hosts", "--cassandra", &self.cassandra),
+            ("cassandra.keyspace", "--keyspace", &self.keyspace),
+            ("cassandra.replication", "--replication", &self.replication),
+            ("cassandra.auto_migrate", "--auto-migrate", &auto_migrate),
+            ("log.format", "--log", &self.log),
+        ];
+        all.into_iter().filter_map(|(key, flag, text)| Some((key, flag, text.clone()?))).collect()
+    }
+
+    fn load(&self) -> anyhow::Result<Loaded> {
+        Ok(Loaded::load(self.config.as_deref(), std::env::vars(), self.flags())?)
+    }
+}
+
+/// Runs what was typed. An error is for the person who typed it.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),
+    }
+}

@@ -1,0 +1,202 @@
+//! Where values come from: defaults < file < environment (short names < `SAFE_CHAT_SECTION__KEY`) < flags.
+
+use super::{Config, Error};
+use config::{ConfigError, File, FileFormat, Map, Value, ValueKind};
+use std::{collections::BTreeMap, fmt, path::Path};
+
+/// Variables that others set too, or that are short to type, and the keys that they set.
+const SHORT: [(&str, &str); 7] = [
+    ("HOSTNAME", "node.name"),
+    ("HTTP_PORT", "gateway.port"),
+    ("NATS", "bus.servers"),
+    ("CASSANDRA", "cassandra.hosts"),
+    ("CAS_USER", "cassandra.user"),
+    ("CAS_PWS", "cassandra.password"),
+    ("RUST_LOG", "log.level"),
+];
+const PREFIX: &str = "SAFE_CHAT_";
+/// Variables with the prefix that are not configuration: the path of the file, and the servers of the tests.
+const NOT_KEYS: [&str; 2] = ["SAFE_CHAT_CONFIG", "SAFE_CHAT_TEST_"];
+/// How similar a known name must be to be suggested (Jaro-Winkler, 0 to 1).
+const SIMILAR: f64 = 0.8;
+
+/// Values of flags: the key, the flag and its text.
+pub type Flags = Vec<(&'static str, &'static str, String)>;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Source {
+    /// Nobody set it.
+    #[default]
+    Default,
+    /// It follows from another key.
+    Follows(&'static str),
+    /// The config file.
+    File(String),
+    /// An environment variable.
+    Environment(String),
+    /// A flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Follows(key) => write!(f, "because {key} is set"),
+            Self::File(path) => write!(f, "file {path}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// A configuration, where its values came from, and what to warn about.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the parts get.
+    pub config: Config,
+    /// Where each set key came from.
+    pub(super) sources: BTreeMap<String, Source>,
+    /// One line for each key that is not known.
+    pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Puts the layers together. `environment` is usually [`std::env::vars`].
+    pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>, flags: Flags) -> Result<Self, Error> {
+        let mut layers = Layers { known: known(), set: BTreeMap::new(), warnings: Vec::new() };
+        if let Some(path) = file {
+            layers.file(path)?;
+        }
+        layers.environment(environment);
+        for (key, flag, text) in flags {
+            layers.text(key, text, Source::Flag(flag));
+        }
+        if layers.set.contains_key("cassandra.hosts") && !layers.set.contains_key("journal.kind") {
+            layers.text("journal.kind", "cassandra".into(), Source::Follows("cassandra.hosts"));
+        }
+        layers.finish()
+    }
+}
+
+struct Layers {
+    /// Every key with its default.
+    known: BTreeMap<String, serde_json::Value>,
+    set: BTreeMap<String, (ValueKind, Source)>,
+    warnings: Vec<String>,
+}
+
+impl Layers {
+    fn file(&mut self, path: &Path) -> Result<(), Error> {
+        let unusable = |why: String| Error::File { path: path.to_owned(), why };
+        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let file = File::from_str(&text, FileFormat::Toml);
+        let values = config::Source::collect(&file).map_err(|error| unusable(one_line(&error.to_string())))?;
+        let mut found = Vec::new();
+        flatten("", values, &mut found);
+        for (key, value) in found {
+            let source = Source::File(path.display().to_string());
+            if self.known.contains_key(&key) {
+                self.set.insert(key, (value, source));
+            } else {
+                self.unknown(&key, &key, &source);
+            }
+        }
+        Ok(())
+    }
+
+    fn environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
+        // A variable that is set to nothing counts as not set: that is how compose files leave one out.
+        let variables: BTreeMap<_, _> = environment.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        for (name, key) in SHORT {
+            if let Some(text) = variables.get(name) {
+                self.text(key, text.clone(), Source::Environment(name.into()));
+            }
+        }
+        for (name, text) in variables {
+            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let key = rest.to_lowercase().replace("__", ".");
+            let source = Source::Environment(name.clone());
+            if self.known.contains_key(&key) {
+                self.text(&key, text, source);
+            } else if !NOT_KEYS.iter().any(|other| name.starts_with(other)) {
+                self.unknown(&key, &name, &source);
+            }
+        }
+    }
+
+    /// Sets a key from text: a list is separated by commas.
+    fn text(&mut self, key: &str, text: String, source: Source) {
+        let value = match self.known.get(key) {
+            Some(serde_json::Value::Array(_)) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                ValueKind::Array(items.map(|item| Value::new(None, item)).collect())
+            }
+            _ => text.into(),
+        };
+        self.set.insert(key.to_owned(), (value, source));
+    }
+
+    fn unknown(&mut self, key: &str, written: &str, source: &Source) {
+        let by_likeness = self.known.keys().map(|known| (strsim::jaro_winkler(key, known), known));
+        let nearest = by_likeness.filter(|(likeness, _)| *likeness >= SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = nearest.map_or_else(String::new, |(_, known)| match source {
+            Source::Environment(_) => format!(": did you mean {PREFIX}{}?", known.to_uppercase().replace('.', "__")),
+            _ => format!(": did you mean {known}?"),
+        });
+        let place = match source {
+            Source::Environment(_) => "the environment".to_owned(),
+            source => source.to_string(),
+        };
+        self.warnings.push(format!("{written} in {place} is not known and ignored{hint}"));
+    }
+
+    fn finish(self) -> Result<Loaded, Error> {
+        let mut builder = config::Config::builder();
+        for (key, (value, _)) in &self.set {
+            builder = builder.set_override(key, value.clone()).map_err(|error| Error::Value(error.to_string()))?;
+        }
+        let sources: BTreeMap<_, _> = self.set.into_iter().map(|(key, (_, source))| (key, source)).collect();
+        let built = builder.build().and_then(config::Config::try_deserialize::<Config>);
+        let config = built.map_err(|error| Error::Value(explain(&error, &sources)))?;
+        config.validate()?;
+        Ok(Loaded { config, sources, warnings: self.warnings })
+    }
+}
+
+/// Every key with its default value, from the types themselves.
+pub(super) fn known() -> BTreeMap<String, serde_json::Value> {
+    keys(&Config::default())
+}
+
+/// Every key of a configuration with its value.
+pub(super) fn keys(config: &Config) -> BTreeMap<String, serde_json::Value> {
+    let sections = serde_json::to_value(config).expect("a configuration has only plain values");
+    let sections = sections.as_object().cloned().unwrap_or_default();
+    let keys = sections.into_iter().flat_map(|(section, values)| {
+        let values = values.as_object().cloned().unwrap_or_default();
+        values.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
+    });
+    keys.collect()
+}
+
+fn flatten(prefix: &str, table: Map<String, Value>, found: &mut Vec<(String, ValueKind)>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match value.kind {
+            ValueKind::Table(table) => flatten(&key, table, found),
+            kind => found.push((key, kind)),
+        }
+    }
+}
+
+fn explain(error: &ConfigError, sources: &BTreeMap<String, Source>) -> String {
+    let text = one_line(&error.to_string());
+    let source = sources.iter().find(|(key, _)| text.contains(&format!("`{key}")));
+    source.map_or(text.clone(), |(key, source)| format!("{key} ({source}) cannot be used: {text}"))
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,46 @@
+//! What `safe-chat config check` prints: every key, its value and where that came from.
+
+use super::{Loaded, Secret, layers};
+use serde_json::Value;
+use std::fmt::Write;
+
+impl Loaded {
+    /// The effective configuration as TOML, with the source of each value as a comment. Passwords are not shown.
+    pub fn show(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        let keys = layers::keys(&self.config);
+        for (key, value) in &keys {
+            let (in_section, name) = key.split_once('.').unwrap_or(("", key));
+            if in_section != section {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                let _ = writeln!(text, "{gap}[{in_section}]");
+                section = in_section;
+            }
+            let source = self.sources.get(key).cloned().unwrap_or_default();
+            let line = match value {
+                Value::Null => format!("# {name} is not set"),
+                value => format!("{name} = {}", shown(value)),
+            };
+            let _ = writeln!(text, "{line:<48} # {source}");
+        }
+        text
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => Value::String(without_credentials(text)).to_string(),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+/// A server's address without the user and password that may stand in it: `nats://user:password@host` -> `nats://(hidden)@host`.
+pub(crate) fn without_credentials(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").map_or(("", address), |(_, rest)| (&address[..address.len() - rest.len()], rest));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{}@{host}", Secret::SHOWN),
+        None => address.to_owned(),
+    }
+}

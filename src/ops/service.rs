@@ -1,0 +1,171 @@
+//! The internal port: its own HTTP server, so that a full client port never hides a node's health.
+
+use super::{Config, Readiness, process};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use serde_json::{Value, json};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How often histograms are tidied when nobody asks for metrics; the exporter's own choice.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Bounds of everything that is measured in seconds: from a memory access over the network to a client's patience.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Why the internal port cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("the internal port {address} cannot be opened ({why}): end what uses it, or choose another with --internal-port")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why not.
+        why: io::Error,
+    },
+    /// Metrics cannot be collected.
+    #[error("metrics cannot be collected: {0}")]
+    Metrics(#[from] BuildError),
+}
+
+/// The internal port.
+pub struct Service {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Shared,
+}
+
+#[derive(Clone)]
+struct Shared {
+    readiness: Arc<Readiness>,
+    metrics: PrometheusHandle,
+}
+
+impl Service {
+    /// Opens the port; from now on connections wait to be answered.
+    pub async fn bind(config: &Config, readiness: Arc<Readiness>) -> Result<Self, Error> {
+        let refused = |why| Error::Listen { address: format!("{}:{}", config.host, config.port), why };
+        let listener = TcpListener::bind((config.host.as_str(), config.port)).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Self { listener, address, shared: Shared { readiness, metrics: recorder()? } })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let metrics = self.shared.metrics.clone();
+        let routes = Router::new()
+            .route("/live", get(|| async { Json(json!({"live": true})) }))
+            .route("/ready", get(ready))
+            .route("/metrics", get(figures))
+            .with_state(self.shared);
+        let serve = axum::serve(self.listener, routes);
+        let upkeep = async {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                metrics.run_upkeep();
+            }
+        };
+        // The end comes first; which of the other two goes on does not matter, as neither ever ends.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = async { serve.await } => {}
+            () = upkeep => {}
+        }
+    }
+}
+
+async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
+    let why = shared.readiness.why_not();
+    if why.is_empty() {
+        return (StatusCode::OK, Json(json!({"ready": true})));
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "why": why})))
+}
+
+async fn figures(State(shared): State<Shared>) -> String {
+    process::record();
+    shared.metrics.render()
+}
+
+/// The process has one recorder, however many nodes run in it (tests).
+fn recorder() -> Result<PrometheusHandle, BuildError> {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = RECORDER.get() {
+        return Ok(handle.clone());
+    }
+    let built = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?;
+    match built.install_recorder() {
+        Ok(handle) => {
+            process::describe();
+            Ok(RECORDER.get_or_init(|| handle).clone())
+        }
+        // Two nodes of one process started at the same moment.
+        Err(error) => RECORDER.get().cloned().ok_or(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn running() -> (SocketAddr, Arc<Readiness>, CancellationToken) {
+        let (readiness, stop) = (Arc::new(Readiness::default()), CancellationToken::new());
+        let config = Config { port: 0, ..Config::default() };
+        let service = Service::bind(&config, readiness.clone()).await.unwrap();
+        let address = service.address();
+        tokio::spawn(service.run(stop.clone()));
+        (address, readiness, stop)
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_node_is_live_at_once_and_ready_when_every_check_passes() {
+        let (address, readiness, _stop) = running().await;
+        assert_eq!(ask(address, "/live").await, (200, r#"{"live":true}"#.into()));
+        readiness.starting("waiting for NATS");
+        assert_eq!(ask(address, "/ready").await, (503, r#"{"ready":false,"why":["waiting for NATS"]}"#.into()));
+        readiness.running(vec![Box::new(|| Ok(())), Box::new(|| Err("no journal".into())), Box::new(|| Err("no bus".into()))]);
+        assert_eq!(ask(address, "/ready").await, (503, r#"{"ready":false,"why":["no journal","no bus"]}"#.into()));
+        readiness.running(vec![Box::new(|| Ok(()))]);
+        assert_eq!(ask(address, "/ready").await, (200, r#"{"ready":true}"#.into()));
+        readiness.draining();
+        assert_eq!(ask(address, "/ready").await, (503, r#"{"ready":false,"why":["draining"]}"#.into()));
+    }
+
+    #[tokio::test]
+    async fn metrics_of_the_process_and_of_the_parts_are_shown() {
+        let (address, ..) = running().await;
+        metrics::counter!("safechat_test_total").increment(2);
+        metrics::histogram!("safechat_test_seconds").record(0.003);
+        let (status, text) = ask(address, "/metrics").await;
+        assert_eq!(status, 200);
+        for line in ["safechat_process_resident_bytes ", "safechat_process_open_fds ", "safechat_test_total 2"] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(text.contains(r#"safechat_test_seconds_bucket{le="0.005"} 1"#), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_in_use_is_named() {
+        let (address, ..) = running().await;
+        let config = Config { port: address.port(), ..Config::default() };
+        let Err(error) = Service::bind(&config, Arc::default()).await else { panic!("two services on one port") };
+        assert!(error.to_string().contains(&address.to_string()) && error.to_string().contains("--internal-port"), "{error}");
+    }
+}
