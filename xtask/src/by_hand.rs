@@ -104,7 +104,7 @@ pub(crate) fn down(options: &Down) -> Result<()> {
         }
     }
     let _supervision = state.supervise()?;
-    cluster::end_leftovers(&state)?;
+    cluster::end_leftovers(&state, cluster::GRACE)?;
     if options.wipe {
         state.wipe_data()?;
     }

@@ -41,7 +41,7 @@ impl Cluster {
     /// Takes the directory over; what an earlier supervisor left running there (it was killed) is ended first.
     pub(crate) fn new(state: State, interrupt: Interrupt) -> Result<Self> {
         let supervision = state.supervise()?;
-        end_leftovers(&state)?;
+        end_leftovers(&state, GRACE)?;
         state.clear_logs()?;
         let me = Identity::of(std::process::id())?;
         state.update(|record| {
@@ -125,13 +125,13 @@ impl Drop for Cluster {
 }
 
 /// Ends what a supervisor that is gone left running.
-pub(crate) fn end_leftovers(state: &State) -> Result<()> {
+pub(crate) fn end_leftovers(state: &State, grace: Duration) -> Result<()> {
     let processes = state.read()?.processes;
     let alive = processes.iter().filter(|process| process.identity.is_alive()).count();
     if alive > 0 {
         console::say(format!("ending {alive} processes that an earlier run left behind"));
     }
-    end(&processes, GRACE, || false)?;
+    end(&processes, grace, || false)?;
     forget(state)
 }
 

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const REMINDER: Duration = Duration::from_secs(20);
 /// How often a line on a terminal is drawn again.
 const REDRAW: Duration = Duration::from_millis(250);
+/// A line that wraps cannot be drawn over.
+const WIDTH: usize = 79;
 
 static SHARED: AtomicBool = AtomicBool::new(false);
 
@@ -82,8 +84,10 @@ impl Step {
     }
 
     fn draw(&self, detail: &str) {
+        let line = format!("{} ... {} s {detail}", self.what, self.since.elapsed().as_secs());
+        let line: String = line.chars().take(WIDTH).collect();
         let mut out = std::io::stderr();
-        let _ = write!(out, "\r\x1b[K{} ... {} s {detail}", self.what, self.since.elapsed().as_secs());
+        let _ = write!(out, "\r\x1b[K{line}");
         let _ = out.flush();
     }
 }

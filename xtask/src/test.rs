@@ -3,10 +3,11 @@
 //! A real nats-server and a real Cassandra start while cargo compiles, on a loopback address of this run, so that it can
 //! run beside `up` and beside itself. Tests find them by environment variables. No server: the run fails.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -38,6 +39,13 @@ enum Step {
     Test,
 }
 
+/// One run: what was asked for, and how each step went.
+struct Run<'a> {
+    options: &'a Options,
+    interrupt: &'a Interrupt,
+    outcomes: Vec<Outcome>,
+}
+
 /// How a step went.
 struct Outcome {
     step: &'static str,
@@ -51,83 +59,113 @@ type Environment = Vec<(&'static str, String)>;
 pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> {
     console::share();
     let since = Instant::now();
-    let mut outcomes = Vec::new();
-    let wanted = |step: Step| options.only.is_none_or(|only| only == step);
-    if wanted(Step::Test) {
-        with_servers(options, interrupt, &mut outcomes)?;
+    let mut run = Run { options, interrupt, outcomes: Vec::new() };
+    if run.wants(Step::Test) {
+        run.all_beside_servers()?
     } else {
-        lints(options, interrupt, &mut outcomes);
+        run.lints()
     }
-    summary(&outcomes, since.elapsed(), interrupt)
+    interrupt.check()?;
+    Ok(run.verdict(since.elapsed()))
 }
 
-fn with_servers(options: &Options, interrupt: &Interrupt, outcomes: &mut Vec<Outcome>) -> Result<()> {
-    process::raise_open_files();
-    let runs = paths::state()?.join("runs");
-    sweep(&runs)?;
-    let dir = runs.join(std::process::id().to_string());
-    let part = interrupt.part();
-    let mut cluster = Cluster::new(State::open(&dir)?, part.clone())?;
-    thread::scope(|scope| {
-        let servers = scope.spawn(|| timed("servers", || servers(&mut cluster, &part)));
-        lints(options, interrupt, outcomes);
-        tests(options, interrupt, servers, &part, outcomes);
-    });
-    cluster.stop(Duration::ZERO)?; // nobody reads their data again
-    let failed = outcomes.iter().any(|outcome| outcome.result.is_err());
-    cluster.state().wipe_data()?;
-    if failed {
-        say(format!("logs of the servers: {}/logs (until the next run)", paths::short(&dir)));
-    } else {
+impl Run<'_> {
+    fn wants(&self, step: Step) -> bool {
+        self.options.only.is_none_or(|only| only == step)
+    }
+
+    /// The servers start while cargo lints and compiles, and end when all is done, also by an error.
+    fn all_beside_servers(&mut self) -> Result<()> {
+        process::raise_open_files();
+        let runs = paths::state()?.join("runs");
+        sweep(&runs)?;
+        let dir = runs.join(std::process::id().to_string());
+        let part = self.interrupt.part();
+        let mut cluster = Cluster::new(State::open(&dir)?, part.clone())?;
+        thread::scope(|scope| {
+            let servers = scope.spawn(|| timed("servers", || servers(&mut cluster, &part)));
+            self.lints();
+            if !self.cargo("build", &[self.test_command(), &["--no-run"]].concat(), &self.options.args, &Vec::new()) {
+                part.cancel(); // nobody needs the servers any more
+            }
+            let joined = servers.join();
+            let (took, result) = joined.unwrap_or_else(|_| (Duration::ZERO, Err(anyhow!("the thread of the servers panicked"))));
+            self.tests(took, result);
+        });
+        cluster.stop(Duration::ZERO)?; // nobody reads their data again
+        cluster.state().wipe_data()?;
+        if self.failed() {
+            say(format!("logs of the servers: {}/logs (until the next run)", paths::short(&dir)));
+            return Ok(());
+        }
         drop(cluster);
-        fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())
     }
-    Ok(())
-}
 
-fn lints(options: &Options, interrupt: &Interrupt, outcomes: &mut Vec<Outcome>) {
-    if options.only.is_none_or(|only| only == Step::Fmt) {
-        outcomes.push(cargo_step("fmt", &["fmt", "--all", "--check"], &[], &Vec::new(), interrupt));
-    }
-    if options.only.is_none_or(|only| only == Step::Clippy) {
-        let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-        outcomes.push(cargo_step("clippy", &clippy, &[], &Vec::new(), interrupt));
-    }
-}
-
-/// Compiles while the servers start, then runs the tests with them.
-fn tests(
-    options: &Options,
-    interrupt: &Interrupt,
-    servers: ScopedJoinHandle<'_, (Duration, Result<Environment>)>,
-    part: &Interrupt,
-    outcomes: &mut Vec<Outcome>,
-) {
-    let test = if names_package(&options.args) { vec!["test"] } else { vec!["test", "--workspace"] };
-    let build = cargo_step("build", &[test.as_slice(), &["--no-run"]].concat(), &options.args, &Vec::new(), interrupt);
-    if build.result.is_err() {
-        part.cancel(); // nobody needs them any more
-    }
-    let built = build.result.is_ok();
-    outcomes.push(build);
-    let joined = servers.join().unwrap_or_else(|_| (Duration::ZERO, Err(anyhow!("the thread of the servers panicked"))));
-    let (took, result) = joined;
-    match result {
-        Ok(environment) if built => {
-            outcomes.push(Outcome { step: "servers", took, result: Ok(()) });
-            outcomes.push(cargo_step("test", &test, &options.args, &environment, interrupt));
+    fn lints(&mut self) {
+        if self.wants(Step::Fmt) {
+            self.cargo("fmt", &["fmt", "--all", "--check"], &[], &Vec::new());
         }
-        Err(error) if built || !error.is::<Interrupted>() => {
-            outcomes.push(Outcome { step: "servers", took, result: Err(error) });
+        if self.wants(Step::Clippy) {
+            self.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[], &Vec::new());
         }
-        _ => (),
+    }
+
+    /// Only when they were built, and with servers: a test that finds none would be left out unseen.
+    fn tests(&mut self, took: Duration, servers: Result<Environment>) {
+        let built = self.outcomes.last().is_some_and(|build| build.result.is_ok());
+        match servers {
+            Ok(environment) => {
+                self.outcomes.push(Outcome { step: "servers", took, result: Ok(()) });
+                if built {
+                    self.cargo("test", self.test_command(), &self.options.args, &environment);
+                }
+            }
+            Err(error) if error.is::<Interrupted>() => (), // not wanted any more: no failure of theirs
+            Err(error) => self.outcomes.push(Outcome { step: "servers", took, result: Err(error) }),
+        }
+    }
+
+    /// cargo takes `--workspace -p X` as everything, but who names a package wants less.
+    fn test_command(&self) -> &'static [&'static str] {
+        let mut of_cargo = self.options.args.iter().take_while(|arg| *arg != "--");
+        let narrowed = of_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
+        if narrowed { &["test"] } else { &["test", "--workspace"] }
+    }
+
+    /// Runs a cargo command as a step, with more arguments and variables; whether it went well.
+    fn cargo(&mut self, step: &'static str, args: &[&str], more: &[String], environment: &Environment) -> bool {
+        let mut command = cargo();
+        command.args(args).args(more).envs(environment.iter().map(|(name, value)| (name, value)));
+        let (took, result) = timed(step, || {
+            self.interrupt.check()?;
+            say(format!("{step}: cargo {} {}", args.join(" "), more.join(" ")));
+            let status = tool::shown(&mut command, self.interrupt)?;
+            ensure!(status.success(), "cargo {}: {status}", args[0]);
+            Ok(())
+        });
+        let well = result.is_ok();
+        self.outcomes.push(Outcome { step, took, result });
+        well
+    }
+
+    fn failed(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.result.is_err())
+    }
+
+    fn verdict(&self, took: Duration) -> ExitCode {
+        let steps: Vec<String> = self.outcomes.iter().map(ToString::to_string).collect();
+        let verdict = if self.failed() { "FAILED" } else { "ok" };
+        say(format!("cargo xtask test: {verdict} in {:.1} s ({})", took.as_secs_f64(), steps.join(", ")));
+        if self.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
-/// Whether the person asks for less than everything: cargo takes `--workspace -p X` as everything.
-fn names_package(args: &[String]) -> bool {
-    let mut of_cargo = args.iter().take_while(|arg| *arg != "--");
-    of_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failed = if self.result.is_err() { " FAILED" } else { "" };
+        write!(out, "{}{failed} {:.1} s", self.step, self.took.as_secs_f64())
+    }
 }
 
 /// Obtains and starts what tests need.
@@ -160,26 +198,14 @@ fn sweep(runs: &Path) -> Result<()> {
         let state = State::open(&entry.path())?;
         // Supervised: that run is still going on.
         if let Ok(_supervision) = state.supervise() {
-            cluster::end_leftovers(&state)?;
+            cluster::end_leftovers(&state, Duration::ZERO)?;
             fs::remove_dir_all(entry.path()).with_context(|| entry.path().display().to_string())?;
         }
     }
     Ok(())
 }
 
-fn cargo_step(step: &'static str, args: &[&str], more: &[String], environment: &Environment, interrupt: &Interrupt) -> Outcome {
-    let mut command = cargo();
-    command.args(args).args(more).envs(environment.iter().map(|(name, value)| (name, value)));
-    let (took, result) = timed(step, || {
-        interrupt.check()?;
-        say(format!("{step}: cargo {} {}", args.join(" "), more.join(" ")));
-        let status = tool::shown(&mut command, interrupt)?;
-        ensure!(status.success(), "cargo {}: {status}", args[0]);
-        Ok(())
-    });
-    Outcome { step, took, result }
-}
-
+/// How long it took, too. An error is said at once, not only at the end.
 fn timed<T>(step: &str, run: impl FnOnce() -> Result<T>) -> (Duration, Result<T>) {
     let since = Instant::now();
     let result = run();
@@ -191,17 +217,19 @@ fn timed<T>(step: &str, run: impl FnOnce() -> Result<T>) -> (Duration, Result<T>
     (since.elapsed(), result)
 }
 
-fn summary(outcomes: &[Outcome], took: Duration, interrupt: &Interrupt) -> Result<ExitCode> {
-    interrupt.check()?;
-    let failed = outcomes.iter().any(|outcome| outcome.result.is_err());
-    let steps: Vec<String> = outcomes
-        .iter()
-        .map(|Outcome { step, took, result }| {
-            let failed = if result.is_err() { " FAILED" } else { "" };
-            format!("{step}{failed} {:.1} s", took.as_secs_f64())
-        })
-        .collect();
-    let verdict = if failed { "FAILED" } else { "ok" };
-    say(format!("cargo xtask test: {verdict} in {:.1} s ({})", took.as_secs_f64(), steps.join(", ")));
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_package_narrows_the_run() {
+        let command = |args: &[&str]| {
+            let options = Options { only: None, args: args.iter().map(ToString::to_string).collect() };
+            Run { options: &options, interrupt: &Interrupt::default(), outcomes: Vec::new() }.test_command().len()
+        };
+        assert_eq!(command(&[]), 2);
+        assert_eq!(command(&["--test", "e2e"]), 2);
+        assert_eq!(command(&["--", "-p"]), 2, "that is an argument of the test program");
+        assert_eq!(command(&["-p", "xtask"]), 1);
+    }
 }

@@ -77,7 +77,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     cluster.await_ready(&servers)?;
     welcome(options.nodes, &nodes.program, started);
     watch(&mut cluster, interrupt)?;
-    say("ending all processes (once more Ctrl-C: at once)");
+    say("\nending all processes (once more Ctrl-C: at once)");
     cluster.stop(cluster::GRACE)?;
     say("all ended; the data stays for the next cargo xtask up");
     Ok(())
