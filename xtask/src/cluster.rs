@@ -42,7 +42,6 @@ impl Cluster {
     pub(crate) fn new(state: State, interrupt: Interrupt) -> Result<Self> {
         let supervision = state.supervise()?;
         end_leftovers(&state, GRACE)?;
-        state.clear_logs()?;
         let me = Identity::of(std::process::id())?;
         state.update(|record| {
             record.supervisor = Some(me);

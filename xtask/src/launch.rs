@@ -41,10 +41,14 @@ pub(crate) fn launch(state: &State, server: &Server) -> Result<Child> {
 fn spawn(state: &State, server: &Server) -> Result<Child> {
     fs::create_dir_all(&server.dir).with_context(|| server.dir.display().to_string())?;
     let path = state.log(&server.name);
+    fs::create_dir_all(path.parent().unwrap_or(&server.dir))?;
     let mut log = File::options().create(true).append(true).open(&path).with_context(|| path.display().to_string())?;
     let _ = writeln!(log, "--- {} {}", server.program.display(), server.args.join(" "));
     let mut command = Command::new(&server.program);
     command.args(&server.args).current_dir(&server.dir).process_group(0).stdin(Stdio::null());
+    for ours in paths::VARIABLES {
+        command.env_remove(ours); // a node would warn about them as unknown settings of its own
+    }
     command.stdout(log.try_clone()?).stderr(log);
     command.spawn().with_context(|| format!("{} cannot be started ({})", server.name, server.program.display()))
 }

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// The variables that move these places.
+pub(crate) const VARIABLES: [&str; 2] = ["SAFE_CHAT_STATE", "SAFE_CHAT_CACHE"];
+
 /// The root of the checkout. Cargo says where it runs; the place of the build is right for a copied binary too.
 pub(crate) fn root() -> PathBuf {
     let here = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);

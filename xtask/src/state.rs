@@ -121,8 +121,7 @@ impl State {
     }
 
     pub(crate) fn clear_logs(&self) -> Result<()> {
-        remove(&self.dir.join("logs"))?;
-        fs::create_dir_all(self.dir.join("logs")).context("logs")
+        remove(&self.dir.join("logs"))
     }
 
     pub(crate) fn wipe_data(&self) -> Result<()> {

@@ -59,6 +59,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let mut servers = nats.servers()?;
     let ring = cassandra.as_ref().map_or(Ok(Vec::new()), Cassandra::servers)?;
     servers.extend(ring.first().cloned());
+    cluster.state().clear_logs()?; // only now: who was refused above may want to read the last ones
     for server in &servers {
         cluster.start(server)?;
     }
