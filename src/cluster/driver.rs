@@ -62,6 +62,8 @@ pub(super) struct Driver {
     beat_due: Instant,
     beating: bool,
     beat_failed: bool,
+    /// When the connection was last seen to be away.
+    cut_off: Option<Instant>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     view: watch::Sender<View>,
     view_changed: bool,
@@ -96,6 +98,7 @@ impl Driver {
             beat_due: Instant::now(),
             beating: false,
             beat_failed: false,
+            cut_off: None,
             jobs: FuturesUnordered::new(),
             view,
             view_changed: true,
@@ -163,18 +166,20 @@ impl Driver {
                     self.sweep_all();
                 }
             }
-            Change::Forgotten => {
-                tracing::warn!("others took this node for dead; it comes back");
-                self.deaths += 1;
-                self.beat_due = now;
-                self.view_changed = true;
+            Change::Forgotten => self.taken_for_dead("its record was removed", now),
+            // Its address was empty for a while, or it was silent for too long; if neither, nobody took it for dead.
+            Change::Away(away) if self.cut_off.is_some_and(|at| now - at <= away) || away >= self.config.timing().dead => {
+                self.taken_for_dead("it was away for too long", now);
             }
-            Change::Away => {
-                tracing::warn!("this node was away for so long that others may have taken it for dead");
-                self.deaths += 1;
-                self.view_changed = true;
-            }
+            Change::Away(_) => {}
         }
+    }
+
+    fn taken_for_dead(&mut self, why: &str, now: Instant) {
+        tracing::warn!(why, "others took this node for dead, or may have; it comes back");
+        self.deaths += 1;
+        self.beat_due = now;
+        self.view_changed = true;
     }
 
     fn see_shard(&mut self, seen: ShardSeen) {
@@ -280,6 +285,9 @@ impl Driver {
     // What goes out, after every input.
 
     fn work(&mut self, now: Instant) {
+        if self.bus.ready().is_err() {
+            self.cut_off = Some(now);
+        }
         self.judge(now);
         self.beat(now);
         if self.owner.is_some() {

@@ -175,3 +175,131 @@ async fn read(bus: &dyn Bus, shard: ShardId) -> Result<(ShardRecord, u64), Error
         Err(error) => Err(Error::Unavailable(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::{
+        Registry,
+        memory::{Config, ConnectionId, Fate, Faults, Hub, Memory, Op, Outcome},
+    };
+    use std::sync::Mutex;
+    use uuid::Uuid;
+
+    const SHARD: ShardId = ShardId(3);
+
+    /// What becomes of the next changes of a shard's record, one after another.
+    #[derive(Default)]
+    struct Script(Mutex<Vec<Outcome>>);
+
+    impl Faults for Script {
+        fn call(&self, _by: ConnectionId, op: Op) -> Fate {
+            let next = (op == Op::SetShard).then(|| self.0.lock().unwrap().pop()).flatten();
+            Fate { outcome: next.unwrap_or_default(), ..Fate::default() }
+        }
+    }
+
+    struct Bench {
+        bus: Memory,
+        script: Arc<Script>,
+        ends: Ends,
+        ended: mpsc::UnboundedReceiver<Ended>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let script = Arc::new(Script::default());
+            let bus = Hub::with_faults(Config::default(), script.clone()).connect();
+            let (ends, ended) = mpsc::unbounded_channel();
+            Self { bus, script, ends, ended }
+        }
+
+        fn next(&self, outcome: Outcome) {
+            self.script.0.lock().unwrap().push(outcome);
+        }
+
+        async fn found(&self) -> Option<(ShardRecord, u64)> {
+            self.bus.shard(SHARD).await.unwrap()
+        }
+
+        async fn take_as(&self, n: u128) -> Result<Lease, Error> {
+            self.take_from(n, self.found().await).await
+        }
+
+        async fn take_from(&self, n: u128, found: Option<(ShardRecord, u64)>) -> Result<Lease, Error> {
+            Lease::take(Arc::new(self.bus.clone()), self.ends.clone(), node(n), SHARD, found, Epoch::default()).await
+        }
+    }
+
+    fn node(n: u128) -> Incarnation {
+        Incarnation::new(Uuid::from_u128(n))
+    }
+
+    #[tokio::test]
+    async fn of_two_nodes_that_found_the_same_record_one_takes_it() {
+        let bench = Bench::new();
+        let lease = bench.take_from(1, None).await.unwrap();
+        assert!(matches!(bench.take_from(2, None).await, Err(Error::Lost { seen: Epoch(1) })));
+        assert_eq!(bench.found().await.unwrap().0, ShardRecord { owner: Some(node(1)), epoch: Epoch(1), floor: Position::ZERO });
+        assert_eq!(lease.epoch(), Epoch(1));
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_does_not_hide_that_the_shard_was_taken() {
+        let bench = Bench::new();
+        bench.next(Outcome::Unanswered);
+        assert_eq!(bench.take_as(1).await.unwrap().epoch(), Epoch(1));
+        bench.next(Outcome::Vanished);
+        assert!(matches!(bench.take_as(2).await, Err(Error::Unavailable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_zombie_cannot_change_the_record() {
+        let bench = Bench::new();
+        let mut zombie = bench.take_as(1).await.unwrap();
+        let lease = bench.take_as(2).await.unwrap();
+        let record = bench.found().await;
+        assert!(matches!(zombie.checkpoint(Position(9)).await, Err(Error::Lost { seen: Epoch(2) })));
+        assert!(matches!(zombie.raise(Epoch(9)).await, Err(Error::Lost { .. })));
+        assert!(matches!(zombie.release(Position(9)).await, Err(Error::Lost { .. })));
+        assert_eq!(bench.found().await, record);
+        drop(lease);
+    }
+
+    #[tokio::test]
+    async fn changes_whose_answers_are_lost_or_that_never_arrive_are_made_once() {
+        let bench = Bench::new();
+        let mut lease = bench.take_as(1).await.unwrap();
+        for outcome in [Outcome::Unanswered, Outcome::Vanished] {
+            bench.next(outcome);
+            let floor = lease.floor().next();
+            lease.checkpoint(floor).await.unwrap();
+            assert_eq!(bench.found().await, Some(lease.record()));
+        }
+        bench.next(Outcome::Unanswered);
+        lease.release(Position(7)).await.unwrap();
+        assert_eq!(bench.found().await.unwrap().0, ShardRecord { owner: None, epoch: Epoch(1), floor: Position(7) });
+    }
+
+    #[tokio::test]
+    async fn an_epoch_that_could_not_be_stored_is_stored_with_the_next_change() {
+        let bench = Bench::new();
+        let mut lease = bench.take_as(1).await.unwrap();
+        bench.next(Outcome::Refused);
+        assert!(matches!(lease.raise(Epoch(5)).await, Err(Error::Unavailable(_))));
+        lease.checkpoint(Position(2)).await.unwrap();
+        assert_eq!(bench.found().await.unwrap().0.epoch, Epoch(5));
+        drop(lease);
+        assert_eq!(bench.take_as(2).await.unwrap().epoch(), Epoch(6));
+    }
+
+    #[tokio::test]
+    async fn every_lease_tells_its_end_once_with_the_highest_epoch_that_was_seen() {
+        let mut bench = Bench::new();
+        bench.take_as(1).await.unwrap().fenced(Epoch(8));
+        bench.take_as(1).await.unwrap().release(Position(1)).await.unwrap();
+        drop(bench.take_as(1).await.unwrap());
+        let told: Vec<_> = std::iter::from_fn(|| bench.ended.try_recv().ok()).map(|ended| (ended.epoch.0, ended.seen.0)).collect();
+        assert_eq!(told, [(1, 8), (2, 2), (3, 3)]);
+    }
+}

@@ -8,7 +8,7 @@ use crate::{
     bus::{NodeRecord, NodeSeen, Role},
     room::Incarnation,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 use tokio::time::Instant;
 
 /// The most time that others get to return after this node itself was cut off, before silence at their address counts as death.
@@ -59,8 +59,8 @@ pub(super) enum Change {
     Nodes,
     /// This node's own record was removed: others took it for dead.
     Forgotten,
-    /// This node was away for so long that others may have taken it for dead.
-    Away,
+    /// This node's own heartbeats were away for so long, and nothing was said of its record.
+    Away(Duration),
 }
 
 /// The nodes that this one knows of.
@@ -73,11 +73,13 @@ pub(super) struct Membership {
     current: bool,
     /// The newest of this node's own heartbeats that came back, and when.
     own: Option<(u64, Instant)>,
+    /// Whether its record was removed since.
+    removed: bool,
 }
 
 impl Membership {
     pub(super) fn new(me: Incarnation, timing: Timing) -> Self {
-        Self { me, timing, nodes: BTreeMap::new(), current: false, own: None }
+        Self { me, timing, nodes: BTreeMap::new(), current: false, own: None, removed: false }
     }
 
     /// Takes in what the registry shows.
@@ -85,7 +87,10 @@ impl Membership {
         match seen {
             NodeSeen::Beat { node, revision } if node.incarnation == self.me => self.see_own(now, revision),
             NodeSeen::Beat { node, revision } => self.see_other(now, node, revision),
-            NodeSeen::Forgotten(node) if node == self.me => Change::Forgotten,
+            NodeSeen::Forgotten(node) if node == self.me => {
+                self.removed = true;
+                Change::Forgotten
+            }
             NodeSeen::Forgotten(node) => self.nodes.remove(&node).map_or(Change::None, |_| Change::Nodes),
             NodeSeen::Current => {
                 self.current = true;
@@ -100,6 +105,7 @@ impl Membership {
             self.own = Some((last, at));
             return Change::None;
         }
+        let removed = mem::take(&mut self.removed);
         let away = now - at;
         if away <= self.timing.late {
             return Change::None;
@@ -108,7 +114,7 @@ impl Membership {
         for node in self.nodes.values_mut() {
             (node.changed, node.probe_from) = (now, now + grace);
         }
-        if away >= self.timing.dead { Change::Away } else { Change::None }
+        if removed { Change::None } else { Change::Away(away) }
     }
 
     fn see_other(&mut self, now: Instant, record: NodeRecord, revision: u64) -> Change {
@@ -189,5 +195,177 @@ impl Membership {
     pub(super) fn other_writers(&self) -> impl Iterator<Item = Incarnation> {
         let may_own = |node: &&Node| node.standing == Standing::Live && !node.record.draining && node.record.roles.contains(&Role::Writer);
         self.nodes.values().filter(may_own).map(|node| node.record.incarnation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const TIMING: Timing =
+        Timing { beat: Duration::from_millis(1000), late: Duration::from_millis(1500), dead: Duration::from_millis(10_000) };
+
+    fn node(n: u128) -> Incarnation {
+        Incarnation::new(Uuid::from_u128(n))
+    }
+
+    /// Node 1's view, and the clock; node 2 is a writer, too.
+    struct Watch {
+        membership: Membership,
+        start: Instant,
+        revision: u64,
+    }
+
+    impl Watch {
+        fn begin() -> Self {
+            Self { membership: Membership::new(node(1), TIMING), start: Instant::now(), revision: 0 }
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.start + Duration::from_millis(ms)
+        }
+
+        fn beat(&mut self, ms: u64, n: u128) -> Change {
+            self.revision += 1;
+            let roles = vec![Role::Writer];
+            let record = NodeRecord { incarnation: node(n), name: "n".into(), roles, draining: false, version: "0".into() };
+            self.membership.see(self.at(ms), NodeSeen::Beat { node: record, revision: self.revision })
+        }
+
+        /// Only node 1 beats, once a second.
+        fn beats_alone(&mut self, from: u64, to: u64) {
+            (from..=to).step_by(1000).for_each(|ms| _ = self.beat(ms, 1));
+        }
+
+        fn current(&mut self, ms: u64) {
+            self.membership.see(self.at(ms), NodeSeen::Current);
+        }
+
+        fn judge(&mut self, ms: u64) -> Judged {
+            self.membership.judge(self.at(ms))
+        }
+
+        fn probed(&mut self, ms: u64, probe: Probe, there: Option<bool>) -> bool {
+            self.membership.probed(self.at(ms), probe, there)
+        }
+
+        fn writers(&self) -> Vec<Incarnation> {
+            self.membership.other_writers().collect()
+        }
+
+        /// Both nodes beat at 0 and 1000.
+        fn of_two() -> Self {
+            let mut watch = Self::begin();
+            watch.current(0);
+            for ms in [0, 1000] {
+                watch.beat(ms, 1);
+                watch.beat(ms, 2);
+            }
+            assert_eq!(watch.writers(), [node(2)]);
+            watch
+        }
+    }
+
+    #[test]
+    fn a_node_that_has_just_come_is_given_nothing_before_its_second_heartbeat() {
+        let mut watch = Watch::begin();
+        watch.current(0);
+        watch.beat(0, 1);
+        assert_eq!(watch.beat(10, 2), Change::Nodes);
+        assert!(watch.writers().is_empty());
+        assert!(!watch.membership.gone(node(2)), "nothing is taken from it either");
+        assert_eq!(watch.beat(1010, 2), Change::Nodes);
+        assert_eq!(watch.writers(), [node(2)]);
+        assert_eq!(watch.beat(2010, 2), Change::None);
+    }
+
+    #[test]
+    fn a_node_that_was_there_before_is_probed_at_once() {
+        let mut watch = Watch::begin();
+        watch.beat(0, 2);
+        watch.beat(0, 3);
+        watch.current(0);
+        assert_eq!(watch.judge(0), Judged::default(), "before its own heartbeat comes back, it judges nobody");
+        watch.beat(5, 1);
+        let probes = watch.judge(5).probes;
+        assert_eq!(probes.iter().map(|probe| probe.node).collect::<Vec<_>>(), [node(2), node(3)]);
+        assert!(watch.probed(6, probes[0], Some(true)));
+        assert!(watch.probed(6, probes[1], Some(false)));
+        assert_eq!(watch.writers(), [node(2)]);
+        assert!(watch.membership.gone(node(3)));
+    }
+
+    #[test]
+    fn a_late_node_whose_address_is_empty_is_dead() {
+        let mut watch = Watch::of_two();
+        watch.beat(2000, 1);
+        assert_eq!(watch.judge(2499), Judged::default());
+        let probe = watch.judge(2500).probes[0];
+        assert_eq!(watch.judge(2600), Judged::default(), "one probe at a time");
+        assert!(watch.probed(2601, probe, Some(false)));
+        assert!(watch.membership.gone(node(2)));
+        assert_eq!(watch.membership.dead().collect::<Vec<_>>(), [node(2)]);
+    }
+
+    #[test]
+    fn a_heartbeat_that_comes_during_a_probe_counts_more_than_its_answer() {
+        let mut watch = Watch::of_two();
+        watch.beat(2000, 1);
+        let probe = watch.judge(2500).probes[0];
+        watch.beat(2550, 2);
+        assert!(!watch.probed(2600, probe, Some(false)));
+        assert!(!watch.membership.gone(node(2)));
+    }
+
+    #[test]
+    fn a_silent_node_is_dead_after_ten_seconds_and_not_before() {
+        let mut watch = Watch::of_two();
+        watch.beats_alone(2000, 11_000);
+        assert!(watch.judge(10_999).died.is_empty());
+        assert_eq!(watch.judge(11_000).died, [node(2)]);
+        assert!(watch.writers().is_empty());
+    }
+
+    #[test]
+    fn a_dead_node_that_beats_again_comes_back() {
+        let mut watch = Watch::of_two();
+        watch.beats_alone(2000, 11_000);
+        watch.judge(11_000);
+        assert_eq!(watch.beat(11_500, 2), Change::Nodes);
+        assert!(!watch.membership.gone(node(2)));
+        assert!(watch.writers().is_empty());
+        watch.beat(12_500, 2);
+        assert_eq!(watch.writers(), [node(2)]);
+    }
+
+    #[test]
+    fn a_node_that_is_cut_off_itself_judges_nobody() {
+        let mut watch = Watch::of_two();
+        assert_eq!(watch.judge(60_000), Judged::default());
+        assert!(!watch.membership.fresh(watch.at(60_000)));
+        assert_eq!(watch.beat(60_000, 1), Change::Away(Duration::from_secs(59)));
+        assert_eq!(watch.judge(60_000), Judged::default(), "others get time to come back as well");
+        watch.beats_alone(61_000, 65_000);
+        assert_eq!(watch.judge(64_999), Judged::default());
+        assert_eq!(watch.judge(65_000).probes.len(), 1);
+    }
+
+    #[test]
+    fn a_short_interruption_delays_the_next_probe_by_its_length_only() {
+        let mut watch = Watch::of_two();
+        assert_eq!(watch.beat(3000, 1), Change::Away(Duration::from_secs(2)));
+        watch.beats_alone(4000, 5000);
+        assert_eq!(watch.judge(4999), Judged::default());
+        assert_eq!(watch.judge(5000).probes.len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_is_removed_is_gone_and_this_one_notices_when_it_is_itself() {
+        let mut watch = Watch::of_two();
+        assert_eq!(watch.membership.see(watch.at(1500), NodeSeen::Forgotten(node(2))), Change::Nodes);
+        assert!(watch.membership.gone(node(2)));
+        assert_eq!(watch.membership.see(watch.at(1500), NodeSeen::Forgotten(node(1))), Change::Forgotten);
+        assert!(!watch.membership.gone(node(1)));
     }
 }
