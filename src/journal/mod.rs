@@ -6,11 +6,13 @@
 //! [`Journal::append`] and [`Journal::confirm`]. A commit counts as journaled when `append` returned `Ok` and a `confirm` that was
 //! called after that returned `Ok`; before that nothing of it may be answered or published.
 
+pub mod bus;
 mod coalesce;
 pub mod codec;
 mod error;
 pub mod memory;
 pub mod readback;
+mod rooms;
 
 pub use error::Error;
 

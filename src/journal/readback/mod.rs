@@ -8,7 +8,6 @@
 //! One (place, epoch) has one content only, ever: after an unknown outcome nothing but the identical commit may be written, and a room
 //! that is given up in that condition cannot be opened again under the same epoch.
 
-mod append;
 mod claim;
 mod open;
 mod page;
@@ -19,12 +18,11 @@ mod store;
 pub use rule::Row;
 pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};
 
-use super::{Error, Journal, Limits, Opened, coalesce::Coalesce};
+use super::{Error, Journal, Limits, Opened, coalesce::Coalesce, codec, rooms::Rooms};
 use crate::{
     bus::Commit,
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
-use append::Rooms;
 use async_trait::async_trait;
 use std::{
     collections::HashMap,
@@ -37,7 +35,7 @@ type Confirms = HashMap<ShardId, Arc<Coalesce<Result<Option<Fence>, Error>>>>;
 pub struct ReadBack<S> {
     store: S,
     shards: Shards,
-    rooms: Rooms,
+    rooms: Rooms<()>,
     confirms: Mutex<Confirms>,
     snapshots: AtomicU64,
 }
@@ -63,11 +61,17 @@ impl<S: Store> ReadBack<S> {
     }
 }
 
+/// The rows of a commit.
+fn rows(commit: &Commit) -> Vec<Row> {
+    let (epoch, first) = (commit.epoch, commit.first());
+    commit.events.iter().map(|event| Row { epoch, first, event: codec::encode_event(event) }).collect()
+}
+
 #[async_trait]
 impl<S: Store> Journal for ReadBack<S> {
     async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
         let epoch = claim::claim(&self.store, shard, owner, least).await?;
-        self.rooms.forget(|room| self.shards.of(room) == shard);
+        self.rooms.forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
         Ok(epoch)
     }
 
@@ -80,7 +84,7 @@ impl<S: Store> Journal for ReadBack<S> {
             self.store.write(room, &mine).await?;
         }
         self.confirm_fence(self.shards.of(room), epoch).await?;
-        self.rooms.opened(room, epoch, found.head());
+        self.rooms.opened(room, epoch, found.head(), ());
         Ok(found.opened)
     }
 
@@ -95,7 +99,7 @@ impl<S: Store> Journal for ReadBack<S> {
             if begun.is_first {
                 self.store.note(room).await?;
             }
-            self.store.write(room, &append::rows(commit)).await
+            self.store.write(room, &rows(commit)).await
         };
         self.rooms.end(room, commit, begun, written.await)
     }

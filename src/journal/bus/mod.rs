@@ -1,0 +1,118 @@
+//! The journal on the bus: the feed of a room is its journal, so nothing else needs to be installed.
+//!
+//! A commit is one message, published only if the room's last message is still the one that its owner knows. A new owner publishes a claim, a
+//! message without events, which makes the position that the old owner expects outdated. The record of the shard, which the lease changes
+//! by compare-and-set, is the fence: its epoch is the claimed one. After any doubt the last message, read through the stream's
+//! leader, decides what happened.
+
+mod append;
+mod claim;
+mod open;
+mod page;
+mod snapshot;
+
+use super::{Error, Journal, Opened, coalesce::Coalesce, rooms::Rooms};
+use crate::{
+    bus::{Bus, Commit, Error as BusError, Position, ShardRecord},
+    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
+};
+use async_trait::async_trait;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
+
+/// How often a change is tried again after others were faster, or its outcome had to be read back.
+const ATTEMPTS: usize = 8;
+
+type Confirms = HashMap<ShardId, Arc<Coalesce<Result<Option<ShardRecord>, Error>>>>;
+
+/// The journal on a bus.
+pub struct OnBus {
+    bus: Arc<dyn Bus>,
+    shards: Shards,
+    rooms: Rooms<Position>,
+    confirms: Mutex<Confirms>,
+    snapshots: AtomicU64,
+}
+
+impl OnBus {
+    /// A journal of rooms in `shards` shards on a bus that keeps every event.
+    pub fn new(bus: Arc<dyn Bus>, shards: Shards) -> Self {
+        Self { bus, shards, rooms: Rooms::default(), confirms: Mutex::default(), snapshots: AtomicU64::new(0) }
+    }
+
+    async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {
+        Ok(self.bus.shard(shard).await.map_err(reading)?.map(|(record, _)| record))
+    }
+}
+
+/// A failed reading: nothing happened.
+fn reading(error: BusError) -> Error {
+    match error {
+        BusError::Unsupported { seq, name, version } => Error::Unsupported { seq, name, version },
+        BusError::Unusable(why) => Error::Damaged(why),
+        error => Error::Unavailable(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Journal for OnBus {
+    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+        let epoch = claim::claim(&*self.bus, shard, owner, least).await?;
+        self.rooms.forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
+        Ok(epoch)
+    }
+
+    async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error> {
+        self.rooms.check_openable(room, epoch)?;
+        let end = open::claim(&*self.bus, room, epoch).await?;
+        let opened = open::read(&*self.bus, room, &end).await?;
+        self.rooms.opened(room, epoch, end.seq, end.position);
+        Ok(opened)
+    }
+
+    fn close(&self, room: &RoomId) {
+        self.rooms.close(room);
+    }
+
+    async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), Error> {
+        let begun = self.rooms.begin(room, commit)?;
+        let published = append::publish(&*self.bus, room, commit, begun.at).await;
+        self.rooms.end(room, commit, begun, published)
+    }
+
+    async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
+        let shared = self.confirms.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default().clone();
+        match shared.get(|| self.record(shard)).await? {
+            Some(record) if record.epoch == epoch && record.owner.is_some() => Ok(()),
+            other => Err(Error::Fenced { seen: other.map_or(epoch, |record| record.epoch.max(epoch)) }),
+        }
+    }
+
+    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), Error> {
+        let (head, position) = self.rooms.end_of(room, epoch)?;
+        let at = snapshot::place(&*self.bus, room, state.head, (head, position, epoch)).await?;
+        snapshot::save(&*self.bus, room, epoch, &self.snapshots, state, at).await
+    }
+
+    async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
+        page::read(&*self.bus, room, first, last).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
+        self.bus.rooms(after, limit).await.map_err(reading)
+    }
+
+    fn boundary(&self, _: Seq) -> Seq {
+        Seq(u64::MAX)
+    }
+
+    fn publishes(&self) -> bool {
+        true
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.bus.ready()
+    }
+}

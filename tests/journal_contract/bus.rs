@@ -1,0 +1,58 @@
+//! The contract on the bus journal, over whatever bus.
+
+use crate::cluster::{Cluster, Node, shards};
+use async_trait::async_trait;
+use safe_chat::{
+    bus::{Bus, Position, ShardRecord, memory::Hub},
+    journal::{Error, bus::OnBus},
+    proto::journal::v1::StoredEvent,
+    room::{Epoch, Incarnation, RoomId, ShardId},
+};
+use std::sync::Arc;
+
+/// Takes a shard's lease, as the cluster does.
+pub async fn take_lease(bus: &dyn Bus, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+    let found = bus.shard(shard).await.unwrap();
+    let (before, revision) = found.map_or((Epoch::default(), 0), |(record, revision)| (record.epoch, revision));
+    let epoch = before.next().max(least);
+    let wanted = ShardRecord { owner: Some(owner), epoch, floor: Position::ZERO };
+    bus.set_shard(shard, &wanted, revision).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    Ok(epoch)
+}
+
+/// What a bus holds of a room.
+pub async fn messages(bus: &dyn Bus, room: &RoomId) -> Vec<String> {
+    let stored = bus.stored(room, Position::ZERO, 1000).await.unwrap();
+    stored.iter().map(|message| if message.events.is_empty() { "claim".to_owned() } else { format!("{message:?}") }).collect()
+}
+
+mod memory {
+    use super::*;
+
+    struct OverMemory(Hub);
+
+    #[async_trait]
+    impl Cluster for OverMemory {
+        async fn node(&self) -> Node {
+            Arc::new(OnBus::new(Arc::new(self.0.connect()), shards()))
+        }
+
+        async fn elect(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+            take_lease(&self.0.connect(), shard, owner, least).await
+        }
+
+        async fn store(&self, _: &RoomId, _: StoredEvent, _: Epoch) -> bool {
+            false
+        }
+
+        async fn stored(&self, room: &RoomId) -> Vec<String> {
+            messages(&self.0.connect(), room).await
+        }
+    }
+
+    async fn cluster() -> Option<impl Cluster> {
+        Some(OverMemory(Hub::default()))
+    }
+
+    crate::contract!(cluster());
+}

@@ -1,0 +1,314 @@
+//! What every journal promises, whatever it is built on.
+
+use crate::{
+    cluster::{Case, Node},
+    events::{commit, message, sized},
+};
+use futures::future::join_all;
+use safe_chat::{
+    bus::Commit,
+    journal::{Error, Limits, Opened},
+    room::{Change, Epoch, Event, Incarnation, Seq, SessionId, State},
+};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+fn replay(opened: &Opened) -> State {
+    let mut state = opened.state.clone();
+    opened.events.iter().for_each(|event| state.evolve(event));
+    state
+}
+
+/// Appends as an owner does, and says whether the commit is journaled.
+async fn journal(node: &Node, case: &Case, commit: &Commit) -> Result<(), Error> {
+    node.append(&case.room, commit).await?;
+    if node.publishes() { Ok(()) } else { node.confirm(case.shard, commit.epoch).await }
+}
+
+/// A new owner of the room, which it has opened.
+async fn owner(case: &Case) -> (Node, Epoch, Opened) {
+    let node = case.node().await;
+    let epoch = case.claim(&node).await;
+    let opened = node.open(&case.room, epoch).await.unwrap();
+    (node, epoch, opened)
+}
+
+pub async fn a_claim_is_higher_than_every_earlier_one(case: Case) {
+    let mut last = Epoch::default();
+    for _ in 0..5 {
+        let epoch = case.claim(&case.node().await).await;
+        assert!(epoch > last, "{epoch} after {last}");
+        last = epoch;
+    }
+    let far = case.claim_at_least(&case.node().await, Epoch(last.0 + 100)).await.unwrap();
+    assert!(far.0 >= last.0 + 100);
+}
+
+pub async fn claims_at_the_same_time_get_different_epochs(case: Case) {
+    let nodes = join_all((0..6).map(|_| case.node())).await;
+    let claims = join_all(nodes.iter().map(|node| case.claim_at_least(node, Epoch(1)))).await;
+    let won: Vec<_> = claims.into_iter().filter_map(Result::ok).collect();
+    assert!(!won.is_empty());
+    assert_eq!(won.iter().collect::<BTreeSet<_>>().len(), won.len(), "{won:?}");
+}
+
+pub async fn a_room_that_was_never_written_opens_empty(case: Case) {
+    let (node, epoch, opened) = owner(&case).await;
+    assert_eq!(opened, Opened { state: State::default(), events: vec![] });
+    node.confirm(case.shard, epoch).await.unwrap();
+    assert_eq!(node.read(&case.room, Seq(1), Seq(0)).await.unwrap(), []);
+}
+
+pub async fn what_is_journaled_is_read_and_replayed(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    let mut all = Vec::new();
+    for (first, count) in [(1, 1), (2, 3), (5, 5)] {
+        let commit = commit(epoch, first, count, "first owner");
+        journal(&node, &case, &commit).await.unwrap();
+        all.extend(commit.events);
+    }
+    assert_eq!(node.read(&case.room, Seq(1), Seq(9)).await.unwrap(), all);
+    assert_eq!(node.read(&case.room, Seq(3), Seq(6)).await.unwrap(), all[2..6]);
+
+    let (next, _, opened) = owner(&case).await;
+    assert_eq!(opened, Opened { state: State::default(), events: all.clone() });
+    assert_eq!(next.read(&case.room, Seq(1), Seq(9)).await.unwrap(), all);
+}
+
+pub async fn the_next_owner_goes_on_where_the_last_one_ended(case: Case) {
+    let mut head = 0;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let (node, epoch, opened) = owner(&case).await;
+        assert_eq!(opened.events, all);
+        for count in [2, 1] {
+            let commit = commit(epoch, head + 1, count, "whoever it is");
+            journal(&node, &case, &commit).await.unwrap();
+            head += count;
+            all.extend(commit.events);
+        }
+    }
+    assert_eq!(case.node().await.read(&case.room, Seq(1), Seq(head)).await.unwrap(), all);
+}
+
+pub async fn a_room_that_was_closed_is_opened_again_under_the_same_epoch(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    let mut all = Vec::new();
+    for first in 1..4 {
+        let commit = commit(epoch, first, 1, "again");
+        journal(&node, &case, &commit).await.unwrap();
+        all.extend(commit.events);
+        node.close(&case.room);
+        assert_eq!(node.open(&case.room, epoch).await.unwrap().events, all);
+    }
+}
+
+pub async fn an_owner_that_was_replaced_journals_nothing(case: Case) {
+    let (old, old_epoch, _) = owner(&case).await;
+    journal(&old, &case, &commit(old_epoch, 1, 2, "in time")).await.unwrap();
+    let (_new, new_epoch, _) = owner(&case).await;
+
+    let late = journal(&old, &case, &commit(old_epoch, 3, 1, "too late")).await;
+    assert!(matches!(late, Err(Error::Fenced { seen }) if seen >= new_epoch), "{late:?}");
+    let confirmed = old.confirm(case.shard, old_epoch).await;
+    assert!(matches!(confirmed, Err(Error::Fenced { seen }) if seen >= new_epoch), "{confirmed:?}");
+}
+
+pub async fn what_a_replaced_owner_writes_is_never_seen(case: Case) {
+    let (old, old_epoch, _) = owner(&case).await;
+    let base = commit(old_epoch, 1, 3, "in time");
+    journal(&old, &case, &base).await.unwrap();
+    let (new, new_epoch, opened) = owner(&case).await;
+    assert_eq!(opened.events, base.events);
+
+    // The zombie writes more than the new owner, so that some of it lies behind the new head.
+    old.append(&case.room, &commit(old_epoch, 4, 3, "zombie")).await.ok();
+    let (third, third_epoch, opened) = owner(&case).await;
+    assert_eq!(opened.events, base.events, "nothing of a zombie, though the second owner wrote nothing");
+
+    let mine = commit(third_epoch, 4, 1, "third owner");
+    journal(&third, &case, &mine).await.unwrap();
+    new.append(&case.room, &commit(new_epoch, 4, 2, "another zombie")).await.ok();
+    let all: Vec<Event> = base.events.into_iter().chain(mine.events).collect();
+    assert_eq!(third.read(&case.room, Seq(1), Seq(4)).await.unwrap(), all);
+    assert_eq!(owner(&case).await.2.events, all);
+}
+
+pub async fn a_replaced_owner_opens_no_room(case: Case) {
+    let old = case.node().await;
+    let old_epoch = case.claim(&old).await;
+    let new = case.node().await;
+    let new_epoch = case.claim(&new).await;
+    let opened = new.open(&case.room, new_epoch).await;
+    assert!(opened.is_ok(), "{opened:?}");
+    let opened = old.open(&case.room, old_epoch).await;
+    assert!(matches!(opened, Err(Error::Fenced { seen }) if seen >= new_epoch), "{opened:?}");
+}
+
+pub async fn opening_starts_at_the_newest_snapshot(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    let mut state = State::default();
+    let mut after = Vec::new();
+    for first in 1..=4 {
+        let commit = commit(epoch, first, 1, "under a snapshot");
+        journal(&node, &case, &commit).await.unwrap();
+        if first < 4 {
+            state.evolve(&commit.events[0]);
+            node.save_snapshot(&case.room, epoch, &state).await.unwrap();
+        } else {
+            after = commit.events;
+        }
+    }
+    let (next, epoch, opened) = owner(&case).await;
+    assert_eq!(opened, Opened { state, events: after });
+
+    // A snapshot at the head, from which nothing follows, and another one of the same head with a change that has no place.
+    let mut state = replay(&opened);
+    next.save_snapshot(&case.room, epoch, &state).await.unwrap();
+    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    next.save_snapshot(&case.room, epoch, &state).await.unwrap();
+    let (third, epoch, opened) = owner(&case).await;
+    assert_eq!(opened, Opened { state: state.clone(), events: vec![] });
+    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    third.save_snapshot(&case.room, epoch, &state).await.unwrap();
+    journal(&third, &case, &commit(epoch, 5, 2, "after it")).await.unwrap();
+    assert_eq!(owner(&case).await.2.state, state);
+}
+
+pub async fn a_snapshot_of_an_empty_room_keeps_its_changes(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    let mut state = State::default();
+    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    node.save_snapshot(&case.room, epoch, &state).await.unwrap();
+    assert_eq!(owner(&case).await.2, Opened { state, events: vec![] });
+}
+
+pub async fn the_late_snapshot_of_a_replaced_owner_replaces_nothing(case: Case) {
+    let (old, old_epoch, _) = owner(&case).await;
+    let base = commit(old_epoch, 1, 1, "in time");
+    journal(&old, &case, &base).await.unwrap();
+    let mut state = State::default();
+    state.evolve(&base.events[0]);
+    let late = state.clone();
+    let (new, new_epoch, _) = owner(&case).await;
+    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    for _ in 0..2 {
+        new.save_snapshot(&case.room, new_epoch, &state).await.unwrap();
+    }
+    for _ in 0..3 {
+        old.save_snapshot(&case.room, old_epoch, &late).await.ok();
+    }
+    assert_eq!(owner(&case).await.2.state, state);
+}
+
+pub async fn a_large_room_has_large_snapshots(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    let mut state = State::default();
+    for _ in 0..12_000 {
+        state.change(Change::Opened {
+            session: SessionId::new(Uuid::now_v7()),
+            user: case.user(),
+            device: None,
+            gateway: Incarnation::new(Uuid::now_v7()),
+        });
+    }
+    node.save_snapshot(&case.room, epoch, &state).await.unwrap();
+    assert_eq!(owner(&case).await.2.state, state);
+}
+
+pub async fn an_event_of_an_unknown_version_refuses_its_room_and_nothing_is_overwritten(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    journal(&node, &case, &commit(epoch, 1, 1, "known")).await.unwrap();
+    let next = case.node().await;
+    let epoch = case.claim(&next).await;
+    if !case.store_unknown(Seq(2), epoch).await {
+        return println!("left out: this adapter keeps no stored form");
+    }
+    let before = case.stored().await;
+
+    let last = case.node().await;
+    let epoch = case.claim(&last).await;
+    match last.open(&case.room, epoch).await {
+        Err(Error::Unsupported { seq: Seq(2), name, version: 99 }) => assert_eq!(name, "text"),
+        other => panic!("{other:?}"),
+    }
+    let page = last.read(&case.room, Seq(1), Seq(2)).await;
+    assert!(matches!(page, Err(Error::Unsupported { seq: Seq(2), .. })), "{page:?}");
+    let after = case.stored().await;
+    assert_eq!(after[..before.len()], before, "nothing was changed");
+    assert!(after[before.len()..].iter().all(|line| line.contains("claim")), "nothing was added but a claim: {after:?}");
+}
+
+pub async fn pages_are_dense_and_end_at_their_bound(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    let mut all = Vec::new();
+    while all.len() < 1100 {
+        let first = all.len() as u64 + 1;
+        let count = (node.boundary(Seq(first)).0 - first + 1).min(100).min(1101 - first);
+        let commit = commit(epoch, first, count, "page");
+        journal(&node, &case, &commit).await.unwrap();
+        all.extend(commit.events);
+    }
+    for (first, last, expected) in [(1, 1100, 500), (601, 1100, 500), (602, 1100, 499), (1100, 1100, 1), (9, 22, 14)] {
+        let page = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
+        assert_eq!(page, all[first as usize - 1..][..expected], "{first} to {last}");
+    }
+    let (_, _, opened) = owner(&case).await;
+    assert_eq!(opened.events, all, "opening reads more than one slice, page and partition");
+}
+
+pub async fn the_largest_commits_are_kept_whole(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    let mut all = vec![];
+    let mut first = 1;
+    for (count, bytes) in [(1, 64 * 1024), (Limits::EVENTS as u64, 256), (Limits::EVENTS as u64, 512), (1, 1)] {
+        let end = first + count - 1;
+        while first <= end {
+            let last = node.boundary(Seq(first)).0.min(end);
+            let commit = Commit { epoch, events: (first..=last).map(|seq| sized(seq, bytes)).collect() };
+            journal(&node, &case, &commit).await.unwrap();
+            all.extend(commit.events);
+            first = last + 1;
+        }
+    }
+    assert_eq!(owner(&case).await.2.events, all);
+}
+
+pub async fn every_room_that_was_written_is_listed(case: Case) {
+    let node = case.node().await;
+    let epoch = case.claim(&node).await;
+    let mut written = BTreeSet::new();
+    for _ in 0..7 {
+        let room = case.another_room();
+        node.open(&room, epoch).await.unwrap();
+        node.append(&room, &commit(epoch, 1, 1, "listed")).await.unwrap();
+        written.insert(room);
+    }
+    let mut listed = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = node.rooms(after.as_ref(), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last().cloned() else { break };
+        for room in page {
+            assert!(listed.insert(room.clone()), "{room} is listed twice");
+        }
+        after = Some(last);
+    }
+    assert!(listed.is_superset(&written), "{written:?} in {listed:?}");
+}
+
+pub async fn many_rooms_of_a_shard_share_their_confirmations(case: Case) {
+    let node = case.node().await;
+    let epoch = case.claim(&node).await;
+    let rooms: Vec<_> = (0..40).map(|_| case.another_room()).collect();
+    let owners = rooms.iter().map(|room| async {
+        node.open(room, epoch).await.unwrap();
+        for first in 1..=10 {
+            node.append(room, &Commit { epoch, events: vec![message(first, room.as_str())] }).await.unwrap();
+            node.confirm(case.shard, epoch).await.unwrap();
+        }
+        assert_eq!(node.read(room, Seq(1), Seq(10)).await.unwrap(), (1..=10).map(|seq| message(seq, room.as_str())).collect::<Vec<_>>());
+    });
+    join_all(owners).await;
+}

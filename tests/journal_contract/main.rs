@@ -1,0 +1,46 @@
+//! One suite of claims about the journal, run against every adapter.
+
+#![allow(unreachable_pub)] // A test has no reader outside.
+
+mod bus;
+mod claims;
+mod cluster;
+mod events;
+mod memory;
+
+/// The tests of every claim on a cluster: an expression for a future of `Option<impl Cluster>`; `None` leaves the claim out.
+#[macro_export]
+macro_rules! contract {
+    ($cluster:expr) => {
+        $crate::contract!($cluster;
+            a_claim_is_higher_than_every_earlier_one
+            claims_at_the_same_time_get_different_epochs
+            a_room_that_was_never_written_opens_empty
+            what_is_journaled_is_read_and_replayed
+            the_next_owner_goes_on_where_the_last_one_ended
+            a_room_that_was_closed_is_opened_again_under_the_same_epoch
+            an_owner_that_was_replaced_journals_nothing
+            what_a_replaced_owner_writes_is_never_seen
+            a_replaced_owner_opens_no_room
+            opening_starts_at_the_newest_snapshot
+            a_snapshot_of_an_empty_room_keeps_its_changes
+            the_late_snapshot_of_a_replaced_owner_replaces_nothing
+            a_large_room_has_large_snapshots
+            an_event_of_an_unknown_version_refuses_its_room_and_nothing_is_overwritten
+            pages_are_dense_and_end_at_their_bound
+            the_largest_commits_are_kept_whole
+            every_room_that_was_written_is_listed
+            many_rooms_of_a_shard_share_their_confirmations
+        );
+    };
+    ($cluster:expr; $($claim:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $claim() {
+                if let Some(cluster) = $cluster.await {
+                    $crate::claims::$claim($crate::cluster::Case::new(cluster)).await;
+                }
+            }
+        )*
+    };
+}

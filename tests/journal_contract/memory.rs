@@ -1,0 +1,37 @@
+//! The contract on the memory adapter.
+
+use crate::cluster::{Cluster, Node, rows, shards, store_row};
+use async_trait::async_trait;
+use safe_chat::{
+    journal::{Error, memory::Database, readback::Partitions},
+    proto::journal::v1::StoredEvent,
+    room::{Epoch, Incarnation, RoomId, ShardId},
+};
+use std::sync::Arc;
+
+struct Memory(Database);
+
+#[async_trait]
+impl Cluster for Memory {
+    async fn node(&self) -> Node {
+        Arc::new(self.0.connect(shards()))
+    }
+
+    async fn elect(&self, _: ShardId, _: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+        Ok(least)
+    }
+
+    async fn store(&self, room: &RoomId, event: StoredEvent, epoch: Epoch) -> bool {
+        store_row(&self.0.connect(shards()), room, event, epoch).await
+    }
+
+    async fn stored(&self, room: &RoomId) -> Vec<String> {
+        rows(&self.0.connect(shards()), room).await
+    }
+}
+
+async fn cluster() -> Option<impl Cluster> {
+    Some(Memory(Database::new(Partitions::new(700))))
+}
+
+crate::contract!(cluster());
