@@ -1,0 +1,93 @@
+//! Where to connect: addresses as a person writes them, and the names and keys that go into the path.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A server, as `ws://HOST[:PORT][/PREFIX]` or `wss://...`, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// The address of a room for a user. All parts are checked already, so nothing needs escaping.
+    pub(super) fn of_chat(&self, room: &str, user: &str, query: &str) -> String {
+        format!("{self}/chat/{room}/user/{user}?{query}")
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// Accepts http, https, ws and wss, or no scheme at all; a fragment (`#room`, from a shared link) is dropped.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim().split(['#', '?']).next().unwrap_or_default();
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let rest = rest.trim_end_matches('/');
+        let scheme = match scheme {
+            "http" | "ws" => "ws",
+            "https" | "wss" => "wss",
+            other => return Err(format!("{other}: is neither http, https, ws nor wss")),
+        };
+        if rest.is_empty() || rest.contains(char::is_whitespace) {
+            return Err("no host in it; an address looks like http://127.0.0.1:8080".into());
+        }
+        Ok(Address(format!("{scheme}://{rest}")))
+    }
+}
+
+/// A user or room: 1-64 of `A-Z a-z 0-9 _ -`.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    of_set(text, 64)
+}
+
+/// A public key: 1-128 of the same characters.
+pub(super) fn key(text: &str) -> Result<String, String> {
+    of_set(text, 128)
+}
+
+fn of_set(text: &str, most: usize) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if (1..=most).contains(&text.len()) && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be 1-{most} of A-Z a-z 0-9 _ -"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> String {
+        text.parse::<Address>().unwrap().to_string()
+    }
+
+    #[test]
+    fn web_addresses_become_websocket_addresses() {
+        assert_eq!(address("http://127.0.0.1:8080"), "ws://127.0.0.1:8080");
+        assert_eq!(address("https://chat.example/"), "wss://chat.example");
+        assert_eq!(address("wss://chat.example/eu/"), "wss://chat.example/eu");
+        assert_eq!(address("127.0.0.2:8080"), "ws://127.0.0.2:8080");
+        assert_eq!(address("http://127.0.0.1:8080/#lobby"), "ws://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn other_schemes_and_empty_hosts_are_refused() {
+        assert!("ftp://x".parse::<Address>().is_err());
+        assert!("http://".parse::<Address>().is_err());
+        assert!("".parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn names_hold_only_what_needs_no_escaping() {
+        assert!(name("Harry_2-b").is_ok());
+        for bad in ["", "a b", "a/b", "ä", "a?b", &"x".repeat(65)] {
+            assert!(name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

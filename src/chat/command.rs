@@ -1,0 +1,93 @@
+//! What a typed line means: a message, or a command that begins with a slash.
+
+/// What `/help` says.
+pub(super) const HELP: &str = "\
+text               to the whole room
+/to NAME text      the same, labelled for NAME (a label: the whole room reads it)
+/who               who is here
+/history [N]       N earlier events (default 50)
+/quit              leave (Ctrl-D, too)
+//text             a message that begins with a slash";
+
+const HISTORY: u16 = 50;
+
+/// A line, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    Say { text: String, to: Option<String> },
+    Who,
+    History(u16),
+    Quit,
+    Help,
+    Nothing,
+    Unclear(String),
+}
+
+pub(super) fn parse(line: &str) -> Command {
+    let Some(command) = line.strip_prefix('/') else {
+        return if line.trim().is_empty() { Command::Nothing } else { Command::Say { text: line.into(), to: None } };
+    };
+    if command.starts_with('/') {
+        return Command::Say { text: command.into(), to: None };
+    }
+    let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let rest = rest.trim_start();
+    match word {
+        "who" => Command::Who,
+        "quit" | "q" | "exit" => Command::Quit,
+        "help" | "h" | "?" => Command::Help,
+        "history" => history(rest.trim_end()),
+        "to" => to(rest),
+        _ => Command::Unclear(format!("/{word} is not a command; /help lists them")),
+    }
+}
+
+fn history(rest: &str) -> Command {
+    match rest.parse() {
+        _ if rest.is_empty() => Command::History(HISTORY),
+        Ok(limit @ 1..=500) => Command::History(limit),
+        _ => Command::Unclear("/history takes a number from 1 to 500".into()),
+    }
+}
+
+fn to(rest: &str) -> Command {
+    match rest.split_once(char::is_whitespace) {
+        Some((name, text)) if !text.trim().is_empty() => match super::address::name(name) {
+            Ok(name) => Command::Say { text: text.trim_start().into(), to: Some(name) },
+            Err(why) => Command::Unclear(format!("/to: the name {why}")),
+        },
+        _ => Command::Unclear("/to NAME text".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(text: &str, to: Option<&str>) -> Command {
+        Command::Say { text: text.into(), to: to.map(Into::into) }
+    }
+
+    #[test]
+    fn what_begins_with_a_slash_is_a_command() {
+        assert_eq!(parse("/who"), Command::Who);
+        assert_eq!(parse("/quit "), Command::Quit);
+        assert_eq!(parse("/history"), Command::History(50));
+        assert_eq!(parse("/history 7"), Command::History(7));
+        assert_eq!(parse("/to charly  Hello: you"), say("Hello: you", Some("charly")));
+    }
+
+    #[test]
+    fn the_rest_is_a_message_as_it_was_typed() {
+        assert_eq!(parse(" a / b "), say(" a / b ", None));
+        assert_eq!(parse("//who"), say("/who", None));
+        assert_eq!(parse("   "), Command::Nothing);
+    }
+
+    #[test]
+    fn what_is_unclear_is_never_sent() {
+        for line in ["/whoo", "/history 0", "/history 501", "/history x", "/to charly", "/to a/b text", "/to"] {
+            assert!(matches!(parse(line), Command::Unclear(_)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the end of a connection, or a refusal of one, means for the client. Pure.
+
+use std::time::Duration;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Trying again cannot help.
+    Stop(String),
+    /// Connect again, resuming, when `when` says.
+    Reconnect { why: String, when: When },
+}
+
+/// When to connect again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Almost at once; the usual backoff if that did not last.
+    Soon,
+    /// After the usual backoff.
+    Backoff,
+    /// After this time; `Backoff` may make it longer.
+    AtLeast(Duration),
+    /// After exactly this time: the server spreads its clients.
+    After(Duration),
+}
+
+/// The connection ended: with a close code, or without one when it broke. `bye` is the delay that the server announced.
+pub(super) fn after_close(code: Option<u16>, reason: &str, bye: Option<Duration>) -> Verdict {
+    let said = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let (why, when) = match code {
+        Some(4001) => return Verdict::Stop(format!("ended: an operator ended this session{said}")),
+        Some(4002) => return Verdict::Stop(format!("bad_frames: the server did not understand this client{said}")),
+        Some(4004) => return Verdict::Stop(format!("key: the proof of the key failed{said}")),
+        Some(4005) => return Verdict::Stop(format!("replaced: another session of the same device took over{said}")),
+        Some(1001) => ("the server goes away", When::Backoff),
+        Some(4003) => ("this session was too slow", When::Soon),
+        Some(4006) => ("the server heard nothing from here", When::Soon),
+        Some(4010) => ("the room is not available now", When::Backoff),
+        Some(_) => ("the server closed the connection", When::Backoff),
+        None => ("the connection was lost", When::Soon),
+    };
+    Verdict::Reconnect { why: format!("{why}{said}"), when: bye.map_or(when, When::After) }
+}
+
+/// The request was answered with an HTTP status instead of an upgrade.
+pub(super) fn after_refusal(status: u16, reason: &str, message: &str, retry_after: Option<Duration>) -> Verdict {
+    let why = match (reason, message) {
+        ("", _) => format!("HTTP {status}: no safe-chat answered there"),
+        (reason, "") => reason.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    };
+    let retryable = matches!(reason, "draining" | "unavailable" | "rate_limited") || matches!(status, 429 | 500..=599);
+    if retryable { Verdict::Reconnect { why, when: retry_after.map_or(When::Backoff, When::AtLeast) } } else { Verdict::Stop(why) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn when(code: u16) -> Option<When> {
+        match after_close(Some(code), "", None) {
+            Verdict::Stop(_) => None,
+            Verdict::Reconnect { when, .. } => Some(when),
+        }
+    }
+
+    #[test]
+    fn codes_that_say_no_end_the_client() {
+        for code in [4001, 4002, 4004, 4005] {
+            assert_eq!(when(code), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn all_other_codes_reconnect() {
+        for code in [1000, 1001, 1006, 1007, 1009, 1011, 4000, 4010, 4999] {
+            assert_eq!(when(code), Some(When::Backoff), "{code}");
+        }
+        assert_eq!(when(4003), Some(When::Soon));
+        assert_eq!(when(4006), Some(When::Soon));
+    }
+
+    #[test]
+    fn the_delay_of_bye_is_honoured() {
+        let delay = Duration::from_millis(1300);
+        let Verdict::Reconnect { when, .. } = after_close(Some(1001), "draining", Some(delay)) else { panic!("stopped") };
+        assert_eq!(when, When::After(delay));
+    }
+
+    #[test]
+    fn a_bye_does_not_make_a_final_code_retryable() {
+        assert!(matches!(after_close(Some(4001), "", Some(Duration::ZERO)), Verdict::Stop(_)));
+    }
+
+    #[test]
+    fn refusals_that_pass_are_waited_for_and_the_others_end_the_client() {
+        for (status, reason) in [(503, "draining"), (503, "unavailable"), (429, "rate_limited"), (502, ""), (500, "internal")] {
+            assert!(matches!(after_refusal(status, reason, "m", None), Verdict::Reconnect { .. }), "{status} {reason}");
+        }
+        for (status, reason) in [(400, "bad_room"), (403, "key_mismatch"), (404, "not_found"), (409, "too_many_sessions"), (200, "")] {
+            assert!(matches!(after_refusal(status, reason, "m", None), Verdict::Stop(_)), "{status} {reason}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_the_least_that_one_waits() {
+        let Verdict::Reconnect { why, when } = after_refusal(503, "draining", "stops", Some(Duration::from_secs(2))) else {
+            panic!("stopped")
+        };
+        assert_eq!((why.as_str(), when), ("draining: stops", When::AtLeast(Duration::from_secs(2))));
+    }
+}

@@ -1,0 +1,272 @@
+//! How lines look: columns and colours on a screen, one event per line in a pipe, or the frames themselves. Control characters of others
+//! are always escaped, so that no message can move the cursor, change colours or pretend to be a line of its own.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Local, NaiveDate};
+use crossterm::style::{Attribute, Color, ContentStyle, StyledContent, Stylize};
+
+use super::frame::Event;
+use super::session::Line;
+
+/// Which of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Screen { color: bool },
+    Lines,
+    Json,
+}
+
+/// Readable on dark and on light terminals.
+const COLORS: [u8; 12] = [31, 36, 64, 67, 97, 130, 133, 136, 161, 166, 168, 172];
+
+/// Names shorter than this leave the texts in one column.
+const NAME_WIDTH: usize = 10;
+
+/// Renders lines; remembers the day, to say when it changes.
+#[derive(Debug)]
+pub(super) struct View {
+    style: Style,
+    room: String,
+    user: String,
+    day: Option<NaiveDate>,
+}
+
+impl View {
+    pub(super) fn new(style: Style, room: &str, user: &str) -> View {
+        View { style, room: room.into(), user: user.into(), day: None }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.style == Style::Json
+    }
+
+    /// Whether a line is about the client rather than from the room: in a pipe it goes to stderr.
+    pub(super) fn is_note(&self, line: &Line) -> bool {
+        !matches!(line, Line::Event(_) | Line::Earlier { .. } | Line::Members(_))
+    }
+
+    /// The text of a note; empty: nothing to say.
+    pub(super) fn note_of(&self, line: &Line) -> String {
+        let screen = matches!(self.style, Style::Screen { .. });
+        match line {
+            Line::Joined { node, resumed: true, .. } => format!("connected again{}", at_node(node)),
+            Line::Joined { members, node, .. } => format!("joined #{}{}: {}", self.room, at_node(node), here(members)),
+            Line::Rejected { text, reason, message } => format!("! not sent ({}): {}", refusal(reason, message), shortened(text)),
+            Line::Reset { reason } => format!("the room begins anew here: {}", escaped(reason)),
+            Line::Bye { reason } => format!("the server closes this connection: {}", escaped(reason)),
+            Line::Queued { text } if screen => format!("waiting to be sent: {}", shortened(text)),
+            Line::Note(text) => (*text).to_owned(),
+            Line::Queued { .. } | Line::Event(_) | Line::Earlier { .. } | Line::Members(_) => String::new(),
+        }
+    }
+
+    /// A note, ready to print.
+    pub(super) fn note(&self, text: &str) -> String {
+        if text.is_empty() {
+            return String::new();
+        }
+        let style = if text.starts_with('!') { ContentStyle::new().red() } else { ContentStyle::new().dim() };
+        text.lines().fold(String::new(), |out, line| out + &self.paint(style, line).to_string() + "\n")
+    }
+
+    /// Appends a line of the room.
+    pub(super) fn render(&mut self, line: &Line, out: &mut String) {
+        match (self.style, line) {
+            (Style::Json, _) => {}
+            (Style::Lines, Line::Event(event)) => plain(&self.room, event, out),
+            (Style::Screen { .. }, Line::Event(event)) => self.event(event, out),
+            (_, Line::Members(members)) => out.push_str(&self.note(&format!("here: {}", here(members)))),
+            (_, Line::Earlier { events, more }) => self.earlier(events, *more, out),
+            _ => {}
+        }
+    }
+
+    fn earlier(&mut self, events: &[Event], more: bool, out: &mut String) {
+        let today = self.day.take();
+        let title = if events.is_empty() { "nothing earlier is kept" } else { "earlier" };
+        out.push_str(&self.note(&format!("--- {title} ---")));
+        for event in events {
+            self.event(event, out);
+        }
+        if !events.is_empty() {
+            let end = if more { "--- end of the earlier part; /history goes on ---" } else { "--- end of the earlier part ---" };
+            out.push_str(&self.note(end));
+        }
+        self.day = today;
+    }
+
+    /// `12:03 charly     Hello`, further lines of the text below its first one.
+    fn event(&mut self, event: &Event, out: &mut String) {
+        let when = DateTime::from_timestamp_millis(event.at).unwrap_or_default().with_timezone(&Local);
+        self.day_of(when, out);
+        let time = self.paint(ContentStyle::new().dim(), when.format("%H:%M").to_string()).to_string();
+        let from = escaped(&event.from);
+        let quiet = |what: &str| self.paint(ContentStyle::new().dim(), format!("{from} {what}"));
+        let _ = match event.kind.as_str() {
+            "joined" => writeln!(out, "{time} {}", quiet("joined")),
+            "left" => writeln!(out, "{time} {}", quiet("left")),
+            "text" | "sealed" => writeln!(out, "{time} {} {}{}", self.name(&from), self.content(event), self.mark(event)),
+            _ => Ok(()),
+        };
+    }
+
+    fn day_of(&mut self, when: DateTime<Local>, out: &mut String) {
+        let day = when.date_naive();
+        let shown = self.day.unwrap_or_else(|| Local::now().date_naive());
+        if day != shown {
+            out.push_str(&self.note(&format!("--- {} ---", when.format("%A, %-d %B %Y"))));
+        }
+        self.day = Some(day);
+    }
+
+    fn name(&self, from: &str) -> String {
+        let color = ContentStyle::new().with(color_of(from));
+        let style = if from == self.user { color.attribute(Attribute::Bold) } else { color };
+        self.paint(style, format!("{from:<NAME_WIDTH$}")).to_string()
+    }
+
+    fn content(&self, event: &Event) -> String {
+        let label = match event.to.as_deref() {
+            None | Some("*") => String::new(),
+            Some(to) => format!("{} ", self.paint(ContentStyle::new().dim(), format!("(to {})", escaped(to)))),
+        };
+        let text = match &event.text {
+            Some(text) => text.lines().map(escaped).collect::<Vec<_>>().join(&format!("\n      {:<NAME_WIDTH$} ", "")),
+            None => self.paint(ContentStyle::new().dim(), format!("(sealed, {} bytes)", event.sealed_bytes())).to_string(),
+        };
+        label + &text
+    }
+
+    /// Own messages are shown when they come back: they are in the journal.
+    fn mark(&self, event: &Event) -> String {
+        if event.from == self.user { format!(" {}", self.paint(ContentStyle::new().dim(), "✓")) } else { String::new() }
+    }
+
+    /// The prompt of the edited line, with what one has to know about the connection.
+    pub(super) fn prompt(&self, state: &str, undecided: usize) -> String {
+        let waiting = if undecided > 0 { format!("{undecided} waiting") } else { String::new() };
+        let facts: Vec<&str> = [state, &waiting].into_iter().filter(|fact| !fact.is_empty()).collect();
+        let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+        let room = self.paint(ContentStyle::new().attribute(Attribute::Bold), format!("#{}", self.room));
+        format!("{room}{} ", self.paint(ContentStyle::new().dim(), format!("{facts} ›")))
+    }
+
+    fn paint<T: std::fmt::Display>(&self, style: ContentStyle, text: T) -> StyledContent<T> {
+        let color = self.style == Style::Screen { color: true };
+        StyledContent::new(if color { style } else { ContentStyle::new() }, text)
+    }
+}
+
+/// One event per line, as the text protocol of the service writes it; unknown kinds included, so that every seq is seen.
+fn plain(room: &str, event: &Event, out: &mut String) {
+    let Event { seq, .. } = event;
+    let from = escaped(&event.from);
+    let to = escaped(event.to.as_deref().unwrap_or("*"));
+    let _ = match (event.kind.as_str(), &event.text) {
+        ("text", Some(text)) => writeln!(out, "[{room}:{seq} - {from} -> {to}] {}", escaped(text)),
+        ("sealed", _) => writeln!(out, "[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)", event.sealed_bytes()),
+        (kind, _) => writeln!(out, "[{room}:{seq} - {from} {}]", escaped(kind)),
+    };
+}
+
+/// C0, DEL, C1, the line separators and the marks that turn the direction of text, written out.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// `3 messages`.
+pub(super) fn plural(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+fn at_node(node: &str) -> String {
+    if node.is_empty() { String::new() } else { format!(" on {}", escaped(node)) }
+}
+
+fn here(members: &[String]) -> String {
+    let names: Vec<String> = members.iter().map(|name| escaped(name)).collect();
+    format!("{} ({})", names.join(", "), names.len())
+}
+
+fn refusal(reason: &str, message: &str) -> String {
+    if message.is_empty() { escaped(reason) } else { format!("{}: {}", escaped(reason), escaped(message)) }
+}
+
+fn shortened(text: &str) -> String {
+    let start: String = text.chars().take(60).collect();
+    let more = if start.len() < text.len() { "…" } else { "" };
+    escaped(&start) + more
+}
+
+/// Always the same for a name (FNV-1a).
+fn color_of(name: &str) -> Color {
+    let hash = name.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
+    Color::AnsiValue(COLORS[(hash >> 8) as usize % COLORS.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(from: &str, text: &str) -> Event {
+        Event { seq: 7, at: 0, kind: "text".into(), from: from.into(), to: None, text: Some(text.into()), sealed: None, id: None }
+    }
+
+    fn shown(style: Style, event: Event) -> String {
+        let mut out = String::new();
+        View::new(style, "aaa", "harry").render(&Line::Event(event), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_pipe_gets_the_lines_of_the_text_protocol() {
+        let labelled = Event { to: Some("charly".into()), ..text("harry", "Hello") };
+        assert_eq!(shown(Style::Lines, labelled), "[aaa:7 - harry -> charly] Hello\n");
+        assert_eq!(shown(Style::Lines, text("harry", "a\nb")), "[aaa:7 - harry -> *] a\\nb\n");
+        let joined = Event { kind: "joined".into(), text: None, ..text("charly", "") };
+        assert_eq!(shown(Style::Lines, joined), "[aaa:7 - charly joined]\n");
+    }
+
+    #[test]
+    fn no_message_can_send_commands_to_the_terminal() {
+        let evil = "\u{1b}[2J\u{9b}31m\u{7f}\u{202e}x\u{2028}\r\n\u{1b}]0;t\u{7}";
+        for style in [Style::Lines, Style::Screen { color: false }] {
+            let event = Event { to: Some(evil.into()), ..text(evil, evil) };
+            let out = shown(style, event).replace('\n', "");
+            assert!(out.chars().all(|c| !c.is_control() && c != '\u{202e}' && c != '\u{2028}'), "{out:?}");
+        }
+    }
+
+    #[test]
+    fn further_lines_of_a_text_never_begin_at_the_margin() {
+        let out = shown(Style::Screen { color: false }, text("charly", "one\n12:00 harry said\n\nthree"));
+        let message = out.split_once("charly").unwrap().1;
+        assert!(message.lines().skip(1).all(|line| line.starts_with("      ")), "{out}");
+    }
+
+    #[test]
+    fn the_same_name_always_has_the_same_color() {
+        assert_eq!(color_of("harry"), color_of("harry"));
+        assert_ne!(color_of("harry"), color_of("charly"));
+    }
+
+    #[test]
+    fn the_prompt_says_what_one_has_to_know() {
+        let view = View::new(Style::Screen { color: false }, "aaa", "harry");
+        assert_eq!(view.prompt("", 0), "#aaa › ");
+        assert_eq!(view.prompt("reconnecting in 3 s", 2), "#aaa (reconnecting in 3 s, 2 waiting) › ");
+    }
+}
