@@ -1,0 +1,439 @@
+//! The writer over the memory bus and the memory journal, in virtual time: what is answered, and what a successor finds.
+
+use futures::{StreamExt, stream::BoxStream};
+use safe_chat::{
+    bus::{self, Answered, Ask, Bus, Inbound, ReplyTo, RoomView, Submission, memory::Hub},
+    cluster::{Ends, Lease, Owner},
+    journal::{
+        Journal,
+        memory::{self, Database},
+        readback::Partitions,
+    },
+    room::{
+        Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, Kind, Limits, Reason, RoomId, Seq, SessionId, ShardId, Shards,
+        UserId,
+    },
+    writer::{Config, Handle},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use uuid::Uuid;
+
+/// Beyond every deadline and pause of the parts.
+const LONG: Duration = Duration::from_secs(600);
+
+struct World {
+    hub: Hub,
+    database: Database,
+    shards: Shards,
+    room: RoomId,
+}
+
+/// An owner of the room's shard.
+struct Node {
+    bus: Arc<dyn Bus>,
+    journal: Arc<dyn Journal>,
+    writer: Handle,
+    me: Incarnation,
+    ends: Ends,
+    ended: mpsc::UnboundedReceiver<safe_chat::cluster::Ended>,
+    shard: ShardId,
+}
+
+/// Somebody who submits commands and gets the answers.
+struct Client {
+    bus: Arc<dyn Bus>,
+    me: Incarnation,
+    inbox: BoxStream<'static, Inbound>,
+    tag: u64,
+    room: RoomId,
+}
+
+impl World {
+    fn new() -> Self {
+        let config = bus::memory::Config::default();
+        let shards = config.shards;
+        let database = Database::new(Partitions::new(1000));
+        Self { hub: Hub::new(config), database, shards, room: RoomId::parse("aaa").unwrap() }
+    }
+
+    fn node(&self, n: u128) -> Node {
+        self.node_with(n, Arc::new(memory::NoFaults))
+    }
+
+    fn node_with(&self, n: u128, faults: Arc<dyn memory::Faults>) -> Node {
+        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
+        let journal: Arc<dyn Journal> = Arc::new(self.database.connect_with(self.shards, faults));
+        let (ends, ended) = mpsc::unbounded_channel();
+        let writer = Handle::new(Config::default(), bus.clone(), journal.clone());
+        Node { bus, journal, writer, me: Incarnation::new(Uuid::from_u128(n)), ends, ended, shard: self.shards.of(&self.room) }
+    }
+
+    async fn client(&self) -> Client {
+        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
+        let me = Incarnation::new(Uuid::from_u128(0xc11e));
+        let inbox = bus.inbox(me).await.unwrap();
+        Client { bus, me, inbox, tag: 0, room: self.room.clone() }
+    }
+}
+
+impl Node {
+    /// Takes the shard, whoever has it.
+    async fn take(&self) {
+        let found = self.bus.shard(self.shard).await.unwrap();
+        let lease = Lease::take(self.bus.clone(), self.ends.clone(), self.me, self.shard, found, Epoch(0)).await.unwrap();
+        self.writer.acquire(lease).await;
+    }
+
+    async fn events(&self, room: &RoomId, last: Seq) -> Vec<Event> {
+        self.journal.read(room, Seq(1), last).await.unwrap()
+    }
+
+    async fn floor(&self) -> bus::Position {
+        self.bus.shard(self.shard).await.unwrap().unwrap().0.floor
+    }
+}
+
+impl Client {
+    /// Submits a command; the answer has the returned tag.
+    async fn submit(&mut self, action: Action) -> u64 {
+        self.tag += 1;
+        let reply = Some(ReplyTo { node: self.me, tag: self.tag });
+        self.bus.submit(&Submission { room: self.room.clone(), action, reply }).await.unwrap();
+        self.tag
+    }
+
+    async fn answer(&mut self, tag: u64) -> Answered {
+        let wait = async {
+            loop {
+                if let Inbound::Answer(answer) = self.inbox.next().await.expect("an inbox does not end")
+                    && answer.tag == tag
+                {
+                    return answer.answered;
+                }
+            }
+        };
+        timeout(LONG, wait).await.expect("the command is answered")
+    }
+
+    async fn ask(&mut self, action: Action) -> Answered {
+        let tag = self.submit(action).await;
+        self.answer(tag).await
+    }
+
+    /// The place at which the command was journaled, and whether it was before.
+    async fn journaled(&mut self, action: Action) -> (u64, bool) {
+        match self.ask(action).await {
+            Answered::Journaled { seq, duplicate, .. } => (seq.0, duplicate),
+            Answered::Rejected(rejection) => panic!("{rejection}"),
+        }
+    }
+
+    async fn view(&self, shard: ShardId) -> RoomView {
+        self.bus.ask(shard, &Ask { room: self.room.clone() }).await.unwrap()
+    }
+}
+
+fn send(id: u64) -> Action {
+    Action::Send {
+        user: UserId::parse("harry").unwrap(),
+        key: Key::parse("key").unwrap(),
+        session: None,
+        id: CommandId::parse(&format!("m{id}")).unwrap(),
+        to: None,
+        body: Body::Text("Hello".into()),
+    }
+}
+
+fn send_through(session: u128, id: u64) -> Action {
+    let Action::Send { user, key, id, to, body, .. } = send(id) else { unreachable!() };
+    Action::Send { user, key, session: Some(SessionId::new(Uuid::from_u128(session))), id, to, body }
+}
+
+fn open(session: u128, device: Option<&str>) -> Action {
+    Action::Open {
+        session: SessionId::new(Uuid::from_u128(session)),
+        user: UserId::parse("harry").unwrap(),
+        key: Key::parse("key").unwrap(),
+        device: device.map(|device| DeviceId::parse(device).unwrap()),
+        gateway: Incarnation::new(Uuid::from_u128(0xc11e)),
+    }
+}
+
+fn close(session: u128) -> Action {
+    Action::Close { session: SessionId::new(Uuid::from_u128(session)) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_get_dense_places_in_the_order_in_which_they_were_stored() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    let mut tags = Vec::new();
+    for id in 1..=600 {
+        tags.push(client.submit(send(id)).await);
+    }
+    for (seq, tag) in (1..).zip(tags) {
+        let Answered::Journaled { seq: place, duplicate: false, .. } = client.answer(tag).await else { panic!("journaled") };
+        assert_eq!(place, Seq(seq));
+    }
+    let events = [node.events(&world.room, Seq(500)).await, node.journal.read(&world.room, Seq(501), Seq(600)).await.unwrap()].concat();
+    for (n, event) in (1..).zip(&events) {
+        assert_eq!(event.seq, Seq(n));
+        assert!(matches!(&event.kind, Kind::Message { id: Some(id), .. } if id.shown() == Some(&format!("m{n}"))));
+    }
+    assert_eq!(events.len(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_journaled_is_published_as_well() {
+    let world = World::new();
+    let node = world.node(1);
+    let mut live = node.bus.live(&world.room).await.unwrap();
+    node.take().await;
+    let mut client = world.client().await;
+    assert_eq!(client.journaled(send(1)).await, (1, false));
+    let bus::Live::Commit(commit) = live.next().await.unwrap() else { panic!("a commit") };
+    assert_eq!((commit.first(), commit.last()), (Seq(1), Seq(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_id_gets_its_first_place_across_a_takeover() {
+    let world = World::new();
+    let (first, second) = (world.node(1), world.node(2));
+    first.take().await;
+    let mut client = world.client().await;
+    assert_eq!(client.journaled(send(1)).await, (1, false));
+    assert_eq!(client.journaled(send(2)).await, (2, false));
+    assert_eq!(client.journaled(send(1)).await, (1, true));
+    first.writer.lose(first.shard).await;
+    second.take().await;
+    assert_eq!(client.journaled(send(1)).await, (1, true));
+    assert_eq!(client.journaled(send(3)).await, (3, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_stored_while_nobody_owned_the_shard_is_decided_later() {
+    let world = World::new();
+    let mut client = world.client().await;
+    let tag = client.submit(send(1)).await;
+    sleep(Duration::from_secs(60)).await;
+    let node = world.node(1);
+    node.take().await;
+    assert!(matches!(client.answer(tag).await, Answered::Journaled { seq: Seq(1), duplicate: false, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_replaced_without_noticing_steps_down_and_answers_nothing_wrong() {
+    let world = World::new();
+    let (mut zombie, successor) = (world.node(1), world.node(2));
+    zombie.take().await;
+    let mut client = world.client().await;
+    assert_eq!(client.journaled(send(1)).await, (1, false));
+    // Both read the same commands from now on.
+    successor.take().await;
+    let mut places = Vec::new();
+    for id in 2..50 {
+        places.push((id, client.journaled(send(id)).await.0));
+    }
+    let events = successor.events(&world.room, Seq(49)).await;
+    assert_eq!(events.len(), 49, "no command was journaled twice");
+    for (id, place) in places {
+        let event = &events[place as usize - 1];
+        assert!(matches!(&event.kind, Kind::Message { id: Some(shown), .. } if shown.shown() == Some(&format!("m{id}"))));
+    }
+    let ended = timeout(LONG, zombie.ended.recv()).await.expect("the zombie steps down").unwrap();
+    assert_eq!(ended.shard, zombie.shard);
+    assert!(ended.seen > ended.epoch, "it knows of the epoch that replaced it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_shard_leaves_nothing_to_read_again() {
+    let world = World::new();
+    let (mut first, second) = (world.node(1), world.node(2));
+    first.take().await;
+    let mut client = world.client().await;
+    for id in 1..=20 {
+        client.submit(send(id)).await;
+    }
+    let last = client.submit(send(21)).await;
+    client.answer(last).await;
+    first.writer.release(first.shard).await;
+    first.ended.recv().await.unwrap();
+    let (record, _) = first.bus.shard(first.shard).await.unwrap().unwrap();
+    assert_eq!((record.owner, record.floor), (None, bus::Position(22)));
+    second.take().await;
+    assert_eq!(client.journaled(send(22)).await, (22, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_takes_no_time_worth_speaking_of() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    client.journaled(send(1)).await;
+    client.submit(send(2)).await;
+    let start = Instant::now();
+    node.writer.release(node.shard).await;
+    assert!(start.elapsed() < Duration::from_millis(50), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_no_event_tells_of_survives_its_owner() {
+    for settle in [Duration::ZERO, Duration::from_secs(60)] {
+        let world = World::new();
+        let (first, second) = (world.node(1), world.node(2));
+        first.take().await;
+        let mut client = world.client().await;
+        assert_eq!(client.journaled(open(1, None)).await, (1, false));
+        // The second session of a user makes no event.
+        assert_eq!(client.journaled(open(2, None)).await, (1, false));
+        sleep(settle).await;
+        first.writer.lose(first.shard).await;
+        second.take().await;
+        assert_eq!(client.journaled(send_through(2, 1)).await, (2, false));
+        assert_eq!(client.journaled(close(1)).await, (2, false));
+        assert_eq!(client.journaled(close(2)).await, (3, false), "harry left when his last session ended, after {settle:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_floor_waits_for_changes_until_a_snapshot_has_them() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    client.journaled(open(1, None)).await;
+    client.journaled(open(2, None)).await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(node.floor().await, bus::Position(2), "the second session is in no event and no snapshot");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(node.floor().await, bus::Position(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_the_same_device_replaces_the_earlier_one() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    client.journaled(open(1, Some("phone"))).await;
+    let tag = client.submit(open(2, Some("phone"))).await;
+    let mut replaced = None;
+    let mut answered = false;
+    while replaced.is_none() || !answered {
+        match timeout(LONG, client.inbox.next()).await.unwrap().unwrap() {
+            Inbound::Answer(answer) => answered |= answer.tag == tag,
+            Inbound::Replaced { session, .. } => replaced = Some(session),
+        }
+    }
+    assert_eq!(replaced, Some(SessionId::new(Uuid::from_u128(1))));
+    let Answered::Rejected(rejection) = client.ask(send_through(1, 1)).await else { panic!("the old session is over") };
+    assert_eq!(rejection.reason, Reason::NotMember);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ninth_session_of_a_user_is_refused() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    for session in 1..=Limits::SESSIONS_PER_USER as u128 {
+        client.journaled(open(session, None)).await;
+    }
+    let Answered::Rejected(rejection) = client.ask(open(9, None)).await else { panic!("refused") };
+    assert_eq!(rejection.reason, Reason::TooManySessions);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_view_of_a_room_is_its_published_head_and_members() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    client.journaled(open(1, None)).await;
+    client.journaled(send_through(1, 1)).await;
+    let view = loop {
+        let view = client.view(node.shard).await;
+        if view.head == Seq(2) {
+            break view;
+        }
+        sleep(Duration::from_millis(1)).await;
+    };
+    assert_eq!(view.members, [UserId::parse("harry").unwrap()]);
+    assert_eq!(view.refused, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_nobody_uses_leaves_the_memory_and_forgets_nothing() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    client.journaled(open(1, None)).await;
+    client.journaled(send_through(1, 1)).await;
+    sleep(Duration::from_secs(300)).await;
+    assert_eq!(client.journaled(send_through(1, 1)).await, (2, true));
+    assert_eq!(client.journaled(send_through(1, 2)).await, (3, false));
+}
+
+/// A journal that cannot be reached until a moment.
+struct AwayUntil(Instant);
+
+impl memory::Faults for AwayUntil {
+    fn call(&self, _: memory::Op) -> memory::Fate {
+        let outcome = if Instant::now() < self.0 { memory::Outcome::Vanished } else { memory::Outcome::Done };
+        memory::Fate { outcome, ..memory::Fate::default() }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_wait_for_a_journal_that_is_away() {
+    let world = World::new();
+    let node = world.node_with(1, Arc::new(AwayUntil(Instant::now() + Duration::from_secs(180))));
+    node.take().await;
+    let mut client = world.client().await;
+    let start = Instant::now();
+    let tags = [client.submit(send(1)).await, client.submit(send(2)).await];
+    for (seq, tag) in (1..).zip(tags) {
+        assert!(matches!(client.answer(tag).await, Answered::Journaled { seq: place, duplicate: false, .. } if place == Seq(seq)));
+    }
+    let took = start.elapsed();
+    assert!((Duration::from_secs(180)..Duration::from_secs(184)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_room_gets_past_its_window_and_the_floor_follows() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    let total = 3 * Limits::REREAD;
+    for id in 1..=total {
+        client.submit(send(id)).await;
+    }
+    let tag = client.submit(send(total + 1)).await;
+    assert!(matches!(client.answer(tag).await, Answered::Journaled { seq, .. } if seq == Seq(total + 1)));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.floor().await, bus::Position(total + 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_lost_its_tail_is_read_from_its_beginning() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    for id in 1..=5 {
+        client.journaled(send(id)).await;
+    }
+    world.hub.lose_tail(3, 0);
+    // What was journaled stays so; what comes now takes positions that were taken before.
+    assert_eq!(client.journaled(send(6)).await, (6, false));
+    assert_eq!(client.journaled(send(2)).await, (2, true));
+}
