@@ -32,6 +32,9 @@ const RELEASES: usize = 16;
 /// Shards that are searched for sessions of gone nodes at once: it is not urgent and competes with the traffic of clients.
 const SWEEPS: usize = 4;
 
+/// How often the records of shards that this node waits for are read, should the news of one have been lost.
+const RECHECK: Duration = Duration::from_secs(5);
+
 /// What the driver listens to.
 pub(super) struct Inputs {
     pub(super) nodes: BoxStream<'static, NodeSeen>,
@@ -59,6 +62,7 @@ pub(super) struct Driver {
     to_sweep: BTreeSet<ShardId>,
     sweeping: BTreeSet<ShardId>,
     forgetting: BTreeSet<Incarnation>,
+    recheck_due: Instant,
     beat_due: Instant,
     beating: bool,
     beat_failed: bool,
@@ -95,6 +99,7 @@ impl Driver {
             to_sweep: BTreeSet::new(),
             sweeping: BTreeSet::new(),
             forgetting: BTreeSet::new(),
+            recheck_due: Instant::now() + RECHECK,
             beat_due: Instant::now(),
             beating: false,
             beat_failed: false,
@@ -231,9 +236,7 @@ impl Driver {
             Done::Started(shard) if self.table.hold(shard) == Some(Hold::Starting) => self.set(shard, Some(Hold::Held)),
             Done::Started(_) | Done::Stopped => {}
             Done::Looked(shard, found) => {
-                if let Some((record, revision)) = found {
-                    self.table.see(shard, record, revision);
-                }
+                self.table.correct(shard, found);
                 self.set(shard, None);
             }
             Done::Swept(shard, clean) => {
@@ -292,6 +295,7 @@ impl Driver {
         self.beat(now);
         if self.owner.is_some() {
             self.forget(now);
+            self.recheck(now);
             self.assign(now);
             self.sweep(now);
         }
@@ -384,6 +388,19 @@ impl Driver {
         };
         self.table.set(shard, Some(hold));
         self.view_changed = true;
+    }
+
+    fn recheck(&mut self, now: Instant) {
+        if now < self.recheck_due {
+            return;
+        }
+        self.recheck_due = now + RECHECK;
+        let writers = self.writers();
+        for shard in self.shards.all() {
+            if self.table.hold(shard).is_none() && assignee(shard, &writers) == Some(self.me.incarnation) {
+                self.look(shard, Duration::ZERO);
+            }
+        }
     }
 
     fn sweep(&mut self, now: Instant) {

@@ -1,7 +1,8 @@
 //! Who is alive, as one node sees it: by its own clock, from heartbeats that it sees change or not change. Pure: time comes in with each call.
 //!
 //! Heartbeats come through one ordered stream, this node's own among them. While it does not see its own come back, it is the one that is cut
-//! off, and judges nobody; afterwards everybody else gets as much time to return as it needed itself.
+//! off, and judges nobody; afterwards everybody else gets as much time to return as it needed itself. A heartbeat is told by its revision being
+//! another one, not a higher one: a bus that lost its unsynced tail counts on from an earlier revision.
 
 use super::config::Timing;
 use crate::{
@@ -101,7 +102,7 @@ impl Membership {
 
     fn see_own(&mut self, now: Instant, revision: u64) -> Change {
         let Some((last, at)) = self.own.replace((revision, now)) else { return Change::Nodes };
-        if revision <= last {
+        if revision == last {
             self.own = Some((last, at));
             return Change::None;
         }
@@ -125,7 +126,7 @@ impl Membership {
             self.nodes.insert(node.record.incarnation, node);
             return Change::Nodes;
         };
-        if revision <= node.revision {
+        if revision == node.revision {
             return Change::None;
         }
         let before = (node.standing, node.record.draining);

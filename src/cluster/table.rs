@@ -56,6 +56,15 @@ impl Table {
         news
     }
 
+    /// Takes in a record as the registry's leader has it, which counts more than anything seen before: a bus that lost its unsynced tail has gone back to
+    /// an earlier revision.
+    pub(super) fn correct(&mut self, shard: ShardId, found: Option<(ShardRecord, u64)>) {
+        match found {
+            Some(found) => self.records.insert(shard, found),
+            None => self.records.remove(&shard),
+        };
+    }
+
     /// Notes the epoch that the next lease of a shard must be above.
     pub(super) fn must_exceed(&mut self, shard: ShardId, epoch: Epoch) {
         let seen = self.seen.entry(shard).or_default();
@@ -162,6 +171,14 @@ mod tests {
         assert_eq!(step(&table, Some(node(1)), None), Step::Take(Some((owned_by(Some(node(1))), 5)), Epoch(8)));
         assert_eq!(step(&table, Some(node(2)), None), Step::Return(owned_by(Some(node(1))), 5));
         assert_eq!(step(&table, None, None), Step::Return(owned_by(Some(node(1))), 5));
+    }
+
+    #[test]
+    fn what_the_leader_has_counts_more_than_what_was_seen() {
+        let mut table = Table::default();
+        table.see(SHARD, owned_by(Some(node(2))), 6);
+        table.correct(SHARD, Some((owned_by(None), 4)));
+        assert_eq!(step(&table, Some(node(1)), None), Step::Take(Some((owned_by(None), 4)), Epoch(0)));
     }
 
     #[test]
