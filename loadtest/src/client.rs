@@ -1,0 +1,192 @@
+//! One client of a room, over the JSON protocol: it reconnects to the next gateway, resumes where it was, and sends again with the same id.
+
+use crate::history::{Event, Step};
+use anyhow::{Context, Result, bail};
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+};
+
+/// How long a connection may take to get its `welcome`.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// Between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Longest wait for anything on an open connection; the server itself pings after 25 s.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// A step of a client, and when it was.
+pub type Timed = (Instant, Step);
+
+/// Who connects where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Gateways, such as `http://127.0.0.1:8080`; the next one is tried when one fails.
+    pub urls: Vec<String>,
+    /// The room.
+    pub room: String,
+    /// The user; also the key.
+    pub user: String,
+    /// Which of the gateways is first.
+    pub first: usize,
+}
+
+/// A message to send.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its id.
+    pub id: String,
+    /// Its text.
+    pub text: String,
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+struct Client {
+    options: Options,
+    steps: mpsc::UnboundedSender<Timed>,
+    /// The last place that it has; `None` before the first welcome.
+    seq: Option<u64>,
+    /// Sent and not answered, in the order of sending.
+    open: BTreeMap<u64, Outgoing>,
+    sent: u64,
+}
+
+/// Runs a client: it sends what comes in, tells every step, and ends when `until` says so, or when nothing comes in any more and everything is answered and
+/// the room was seen up to the place that `until` names.
+pub async fn run(
+    options: Options,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    steps: mpsc::UnboundedSender<Timed>,
+    connected: mpsc::Sender<()>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<()> {
+    let mut client = Client { options, steps, seq: None, open: BTreeMap::new(), sent: 0 };
+    let mut attempt = client.options.first;
+    let mut connected = Some(connected);
+    loop {
+        if *stop.borrow() {
+            return Ok(());
+        }
+        let url = client.options.urls[attempt % client.options.urls.len()].clone();
+        attempt += 1;
+        let socket = tokio::select! {
+            _ = stop.changed() => return Ok(()),
+            socket = timeout(CONNECT, client.connect(&url)) => socket,
+        };
+        if let Ok(Ok(socket)) = socket {
+            connected.take();
+            let _lost = client.serve(socket, &mut outgoing, &mut stop).await;
+        } else {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+impl Client {
+    fn step(&self, step: Step) {
+        // Whoever listens has ended only when the run has.
+        let _ = self.steps.send((Instant::now(), step));
+    }
+
+    async fn connect(&mut self, url: &str) -> Result<Socket> {
+        let base = url.replacen("http", "ws", 1);
+        let Options { room, user, .. } = &self.options;
+        let resume = self.seq.map_or("history=0".to_owned(), |seq| format!("since={seq}"));
+        let uri = format!("{base}/chat/{room}/user/{user}?pub=key-{user}&{resume}");
+        let mut request = uri.into_client_request()?;
+        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("safechat.v1+json"));
+        let (mut socket, _) = connect_async(request).await?;
+        let welcome = socket.next().await.context("closed before the welcome")??;
+        let welcome: Value = serde_json::from_str(welcome.to_text()?)?;
+        if welcome["type"] != "welcome" {
+            bail!("the first frame is a {}", welcome["type"]);
+        }
+        let head = welcome["seq"].as_u64().context("a welcome without seq")?;
+        let after = *self.seq.get_or_insert(head);
+        self.step(Step::Connected { after });
+        Ok(socket)
+    }
+
+    async fn serve(&mut self, mut socket: Socket, outgoing: &mut mpsc::Receiver<Outgoing>, stop: &mut watch::Receiver<bool>) -> Result<()> {
+        for message in self.open.values() {
+            self.step(Step::Sent { id: message.id.clone() });
+            socket.feed(frame(message)).await?;
+        }
+        socket.flush().await?;
+        loop {
+            tokio::select! {
+                _ = stop.changed() => {
+                    socket.close(None).await?;
+                    return Ok(());
+                }
+                received = timeout(SILENCE, socket.next()) => match received.context("silence")?.context("closed")?? {
+                    Message::Text(text) => self.on_frame(&serde_json::from_str(&text)?)?,
+                    Message::Close(_) => bail!("closed"),
+                    _ => {}
+                },
+                Some(message) = outgoing.recv() => {
+                    self.step(Step::Sent { id: message.id.clone() });
+                    let text = frame(&message);
+                    self.sent += 1;
+                    self.open.insert(self.sent, message);
+                    socket.send(text).await?;
+                }
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: &Value) -> Result<()> {
+        let text = |name: &str| frame[name].as_str().map(str::to_owned);
+        match frame["type"].as_str() {
+            Some("event") => {
+                let seq = frame["seq"].as_u64().context("an event without seq")?;
+                self.seq = Some(seq);
+                let event = Event {
+                    seq,
+                    kind: text("kind").unwrap_or_default(),
+                    from: text("from").unwrap_or_default(),
+                    id: text("id"),
+                    text: text("text"),
+                };
+                self.step(Step::Saw(event));
+            }
+            Some("journaled") => {
+                let id = text("id").context("journaled without id")?;
+                self.open.retain(|_, message| message.id != id);
+                self.step(Step::Journaled { id, seq: frame["seq"].as_u64().context("journaled without seq")? });
+            }
+            Some("rejected") => {
+                let (id, reason) = (text("id").unwrap_or_default(), text("reason").unwrap_or_default());
+                // What a retry can help is sent again on the next connection; here it counts as not answered.
+                if frame["retry_after_ms"].is_null() && reason != "not_member" {
+                    self.open.retain(|_, message| message.id != id);
+                    self.step(Step::Rejected { id, reason });
+                } else {
+                    bail!("{reason}: connect again and send again");
+                }
+            }
+            Some("reset") => {
+                let seq = frame["seq"].as_u64().context("a reset without seq")?;
+                self.seq = Some(seq - 1);
+                self.step(Step::Reset { seq });
+            }
+            Some("bye") => bail!("bye"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn frame(message: &Outgoing) -> Message {
+    Message::text(json!({"type": "send", "id": message.id, "text": message.text}).to_string())
+}
