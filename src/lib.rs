@@ -14,6 +14,7 @@ pub mod chat;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod gateway;
 pub mod journal;
 pub mod ops;
 pub mod proto;

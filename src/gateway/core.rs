@@ -1,0 +1,236 @@
+//! What all parts of the gateway share: the ports, the rooms and sessions of this node, who waits for which answer.
+
+use super::{
+    Config, Outbox,
+    answers::Answers,
+    metrics,
+    past::Past,
+    replica::{self, Claim, Replica},
+};
+use crate::{
+    bus::{self, Answered, Bus, ReplyTo, Submission},
+    journal::Journal,
+    room::{Action, Incarnation, Reason, Rejection, RoomId, SessionId, Shards},
+};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A command without an answer is submitted again after this: an answer can be lost. Longer than a usual commit, shorter than patience.
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
+
+/// What all parts of the gateway share.
+pub(super) struct Core {
+    pub(super) config: Config,
+    pub(super) me: Incarnation,
+    pub(super) node: String,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) shards: Shards,
+    pub(super) answers: Arc<Answers>,
+    pub(super) past: Past,
+    pub(super) tasks: TaskTracker,
+    /// Ends every task at once, without a farewell.
+    pub(super) halt: CancellationToken,
+    /// Whether answers arrive.
+    pub(super) listening: watch::Sender<bool>,
+    /// Cancelled: no new clients.
+    pub(super) draining: CancellationToken,
+    rooms: Mutex<HashMap<RoomId, Arc<Replica>>>,
+    sessions: Mutex<BTreeMap<SessionId, Outbox>>,
+    session_count: watch::Sender<usize>,
+    places: Arc<Semaphore>,
+    random: Mutex<StdRng>,
+}
+
+impl Core {
+    pub(super) fn new(
+        config: Config,
+        me: Incarnation,
+        node: String,
+        bus: Arc<dyn Bus>,
+        journal: Arc<dyn Journal>,
+        shards: Shards,
+        seed: u64,
+    ) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(config.max_sessions)),
+            config,
+            me,
+            node,
+            bus,
+            shards,
+            answers: Arc::default(),
+            past: Past::new(journal),
+            tasks: TaskTracker::new(),
+            halt: CancellationToken::new(),
+            listening: watch::Sender::new(false),
+            draining: CancellationToken::new(),
+            rooms: Mutex::default(),
+            sessions: Mutex::default(),
+            session_count: watch::Sender::new(0),
+            random: Mutex::new(StdRng::seed_from_u64(seed)),
+        }
+    }
+
+    /// Runs a task until it ends or the gateway halts.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let halt = self.halt.clone();
+        self.tasks.spawn(async move { halt.run_until_cancelled_owned(task).await });
+    }
+
+    // Rooms.
+
+    /// The replica of a room, made if there is none; it stays at least as long as the claim.
+    pub(super) fn claim(self: &Arc<Self>, room: &RoomId) -> Claim {
+        let mut rooms = lock(&self.rooms);
+        if let Some(replica) = rooms.get(room) {
+            return Claim::new(replica.clone());
+        }
+        let (replica, task) = replica::new(self.clone(), room.clone());
+        let claim = Claim::new(replica.clone());
+        rooms.insert(room.clone(), replica);
+        metrics::rooms(rooms.len());
+        drop(rooms);
+        self.spawn(task);
+        claim
+    }
+
+    /// The replica of a room, if there is one.
+    pub(super) fn replica(&self, room: &RoomId) -> Option<Arc<Replica>> {
+        lock(&self.rooms).get(room).cloned()
+    }
+
+    /// Forgets the replica of a room, unless somebody claims it.
+    pub(super) fn release(&self, replica: &Replica) -> bool {
+        let mut rooms = lock(&self.rooms);
+        let unclaimed = replica.claims() == 0;
+        if unclaimed {
+            rooms.remove(replica.room());
+            metrics::rooms(rooms.len());
+        }
+        unclaimed
+    }
+
+    // Sessions.
+
+    /// A place for one more client.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Rejection> {
+        if self.is_draining() {
+            return Err(draining());
+        }
+        let full = || Rejection::retry(Reason::Unavailable, "this node has as many clients as it takes: try again, or another node", 5_000);
+        self.places.clone().try_acquire_owned().map_err(|_| full())
+    }
+
+    pub(super) fn enter(&self, session: SessionId, outbox: Outbox) {
+        let mut sessions = lock(&self.sessions);
+        sessions.insert(session, outbox);
+        self.session_count.send_replace(sessions.len());
+        metrics::sessions(sessions.len());
+    }
+
+    pub(super) fn leave(&self, session: SessionId) {
+        let mut sessions = lock(&self.sessions);
+        sessions.remove(&session);
+        self.session_count.send_replace(sessions.len());
+        metrics::sessions(sessions.len());
+    }
+
+    /// Sessions that are open or opening here.
+    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Outbox>> {
+        lock(&self.sessions)
+    }
+
+    /// How many there are, as it changes.
+    pub(super) fn session_count(&self) -> watch::Receiver<usize> {
+        self.session_count.subscribe()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    // Commands.
+
+    /// Submits a command and waits for its answer; submits it again when either is missing. The caller's deadline ends it; what was submitted may
+    /// still be decided. Refused with `busy` when the bus is full.
+    pub(super) async fn decide(&self, room: &RoomId, action: Action) -> Result<Answered, Rejection> {
+        // Always true, or the gateway is gone and with it the caller.
+        let _ = self.listening.subscribe().wait_for(|listening| *listening).await;
+        let mut waiting = self.answers.wait_once();
+        let reply = Some(ReplyTo { node: self.me, tag: waiting.tag });
+        let submission = Submission { room: room.clone(), action, reply };
+        let mut pauses = self.pauses();
+        let mut uncertain = false;
+        loop {
+            let submitted = tokio::select! {
+                biased; // The answer first: it makes the rest needless.
+                answered = &mut waiting.answer => return answered.map_err(|_| unavailable("the gateway stops")),
+                submitted = self.bus.submit(&submission) => submitted,
+            };
+            let pause = match submitted {
+                Ok(_) => ANSWER_WAIT,
+                Err(bus::Error::Full(_)) if !uncertain => return Err(busy()),
+                Err(_) => pauses.next().unwrap_or(ANSWER_WAIT),
+            };
+            uncertain |= !matches!(submitted, Err(bus::Error::Full(_) | bus::Error::Unavailable(_)));
+            if let Ok(answered) = timeout(pause, &mut waiting.answer).await {
+                return answered.map_err(|_| unavailable("the gateway stops"));
+            }
+        }
+    }
+
+    /// Submits that a session ended, until it is stored. Only then its place in the room is given back.
+    pub(super) async fn close(&self, claim: &Claim, session: SessionId) {
+        let submission = Submission { room: claim.room().clone(), action: Action::Close { session }, reply: None };
+        let mut pauses = self.pauses();
+        while let Err(error) = self.bus.submit(&submission).await {
+            tracing::debug!(room = %claim.room(), %session, %error, "the end of a session is not stored yet");
+            sleep(pauses.next().unwrap_or(ANSWER_WAIT)).await;
+        }
+    }
+
+    // Randomness, all from one seed.
+
+    /// Growing pauses between attempts, with jitter: 50 ms to 2 s, without end.
+    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        let (least, most) = (Duration::from_millis(50), Duration::from_secs(2));
+        let jitter = ExponentialBuilder::new().with_jitter().with_jitter_seed(lock(&self.random).random());
+        jitter.with_min_delay(least).with_max_delay(most).without_max_times().build()
+    }
+
+    /// A duration below `most`.
+    pub(super) fn jitter(&self, most: Duration) -> Duration {
+        most.mul_f64(lock(&self.random).random_range(0.0..1.0))
+    }
+
+    pub(super) fn new_session(&self) -> SessionId {
+        let bytes = lock(&self.random).random();
+        SessionId::new(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn unavailable(message: impl Into<String>) -> Rejection {
+    Rejection::retry(Reason::Unavailable, message, 1_000)
+}
+
+pub(super) fn busy() -> Rejection {
+    Rejection::retry(Reason::Busy, "there is more to do than can be stored now: send again later", 500)
+}
+
+pub(super) fn draining() -> Rejection {
+    Rejection::retry(Reason::Draining, "this node is stopping: connect again, another one answers", 1_000)
+}

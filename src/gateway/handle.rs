@@ -1,0 +1,108 @@
+//! What others hold of the gateway: clients are attached here, and operators end them here.
+
+use super::{
+    Close, From, Join, Session, Watch,
+    core::{Core, draining, unavailable},
+    history, join,
+};
+use crate::{
+    bus::Answered,
+    room::{Action, Key, Rejection, RoomId, Seq, SessionId, UserId},
+    wire::{Message, ServerFrame},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How long a message over HTTP waits for its answer.
+const POST_DEADLINE: Duration = Duration::from_secs(10);
+/// Clients that may come back to the other nodes per second when this one drains.
+const COMEBACKS: u64 = 1_000;
+/// The least and the longest that a drained client is told to wait before it comes back, in milliseconds.
+const COMEBACK_MS: (u64, u64) = (500, 30_000);
+
+/// A cheap handle on the gateway.
+#[derive(Clone)]
+pub struct Handle(pub(super) Arc<Core>);
+
+impl Handle {
+    /// Opens a session, within 10 s. Dropping the future leaves nothing open.
+    pub async fn join(&self, join: Join) -> Result<Session, Rejection> {
+        join::join(&self.0, join).await
+    }
+
+    /// Lets a client read a room without a session, within 10 s.
+    pub async fn watch(&self, room: &RoomId, from: From) -> Result<Watch, Rejection> {
+        join::watch(&self.0, room, from).await
+    }
+
+    /// Sends a message without a session and waits for its answer, for at most 10 s. The message has an id.
+    pub async fn post(&self, room: &RoomId, user: UserId, key: Key, message: Message) -> Result<ServerFrame, Rejection> {
+        if self.0.is_draining() {
+            return Err(draining());
+        }
+        let id = message.id.ok_or_else(|| Rejection::new(crate::room::Reason::BadField, "a message needs an id"))?;
+        let shown = id.shown().unwrap_or_default().into();
+        let action = Action::Send { user, key, session: None, id, to: message.to, body: message.body };
+        match timeout(POST_DEADLINE, self.0.decide(room, action)).await {
+            Ok(Ok(Answered::Journaled { seq, epoch, duplicate })) => Ok(ServerFrame::Journaled { id: shown, seq, epoch, duplicate }),
+            Ok(Ok(Answered::Rejected(rejection)) | Err(rejection)) => Ok(ServerFrame::Rejected { id: Some(shown), rejection }),
+            Err(_) => {
+                let rejection = unavailable("not journaled in time; it still may be: send it again with the same id");
+                Ok(ServerFrame::Rejected { id: Some(shown), rejection })
+            }
+        }
+    }
+
+    /// The last events below `before`, at most `limit` (1 to 500): the `history` frame without id.
+    pub async fn history(&self, room: &RoomId, before: Option<Seq>, limit: u16) -> Result<ServerFrame, Rejection> {
+        let history = history::history(&self.0, room, before, limit).await?;
+        Ok(ServerFrame::History { id: None, events: history.events, more: history.more })
+    }
+
+    /// Sessions that are open or opening here.
+    pub fn sessions(&self) -> usize {
+        self.0.sessions().len()
+    }
+
+    /// Ends a session for an operator (4001). Whether it is here.
+    pub fn end(&self, session: SessionId) -> bool {
+        let sessions = self.0.sessions();
+        let outbox = sessions.get(&session);
+        outbox.inspect(|outbox| outbox.close(Close::Operator)).is_some()
+    }
+
+    /// Whether clients can be served; the reason when not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.0.is_draining() {
+            return Err("the gateway is draining".into());
+        }
+        let listening = *self.0.listening.borrow();
+        listening.then_some(()).ok_or_else(|| "the gateway does not hear answers yet: the bus is not available".into())
+    }
+
+    /// Refuses new clients, says goodbye to all sessions (they come back to other nodes, spread over time), and waits until their ends are
+    /// stored, for at most `drain_ms`.
+    pub async fn drain(&self) {
+        self.0.draining.cancel();
+        let sessions: Vec<_> = self.0.sessions().values().cloned().collect();
+        let spread = (sessions.len() as u64 * 1_000 / COMEBACKS).clamp(COMEBACK_MS.0, COMEBACK_MS.1);
+        for outbox in &sessions {
+            let reconnect_after_ms = COMEBACK_MS.0 + self.0.jitter(Duration::from_millis(spread)).as_millis() as u64;
+            outbox.push(&ServerFrame::Bye { reason: "draining".into(), reconnect_after_ms });
+            outbox.close(Close::GoingAway);
+        }
+        let ended = async {
+            let mut count = self.0.session_count();
+            // The sender lives in the core, so this never fails.
+            let _ = count.wait_for(|count| *count == 0).await;
+        };
+        if timeout(self.0.config.drain(), ended).await.is_err() {
+            tracing::warn!(left = self.sessions(), "not all sessions ended in time; the owners of their rooms end them as abandoned");
+        }
+    }
+
+    /// Ends everything at once, without a farewell, as if the process had died.
+    pub fn halt(&self) {
+        self.0.halt.cancel();
+    }
+}

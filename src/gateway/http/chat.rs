@@ -1,0 +1,61 @@
+//! `GET /chat/{room}/user/{user}`: joins, then upgrades. Every refusal is an answer before the upgrade.
+
+use super::{
+    answer::refuse,
+    request::{self, Parameters},
+};
+use crate::{
+    gateway::{Handle, Join, Session, socket},
+    room::{Reason, Rejection},
+    wire::Protocol,
+};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+    response::Response,
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+pub(super) async fn chat(State(handle): State<Handle>, mut request: Request) -> Response {
+    match open(&handle, &mut request).await {
+        Ok((session, response)) => {
+            let upgrade = hyper::upgrade::on(&mut request);
+            handle.0.spawn(talk(upgrade, session));
+            response
+        }
+        Err(rejection) => refuse(&rejection),
+    }
+}
+
+/// Checks the path, then the query, then the headers; then joins. A client that goes away meanwhile drops this future, and leaves nothing open.
+async fn open(handle: &Handle, request: &mut Request) -> Result<(Session, Response), Rejection> {
+    let (room, user) = (request::room(request.uri())?, request::user_of_path(request.uri())?);
+    let parameters = Parameters::of(request.uri())?;
+    let (key, from, device) = (parameters.key()?, parameters.from()?, parameters.device()?);
+    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().map(|value| value.to_str().unwrap_or("?"));
+    let (protocol, echo) = Protocol::negotiate(offered)?;
+    let mut response = create_response_with_body(request, Body::empty).map_err(|_| not_an_upgrade())?;
+    if let Some(name) = echo {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+    }
+    let session = handle.join(Join { room, user, key, device, from, protocol }).await?;
+    Ok((session, response))
+}
+
+/// A connection that is not upgraded after all drops its session, which ends it.
+async fn talk(upgrade: OnUpgrade, session: Session) {
+    match upgrade.await {
+        Ok(io) => socket::serve(TokioIo::new(io), session).await,
+        Err(error) => tracing::debug!(%error, "a connection was gone before its upgrade"),
+    }
+}
+
+fn not_an_upgrade() -> Rejection {
+    Rejection::new(
+        Reason::UpgradeRequired,
+        "connect with a WebSocket (version 13); without one there are /rooms/{room}/events and /rooms/{room}/messages",
+    )
+}

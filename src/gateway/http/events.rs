@@ -1,0 +1,66 @@
+//! `GET /rooms/{room}/events`: a room as server-sent events. The id of an event is its seq, so a client that reconnects goes on where it was.
+
+use super::{
+    answer::refuse,
+    request::{self, Parameters, bad},
+};
+use crate::{
+    gateway::{Handle, Taken, Watch},
+    room::{Rejection, Seq},
+};
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{
+        HeaderMap, HeaderValue, Uri,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::Response,
+};
+use futures::{Stream, StreamExt, stream};
+use std::{convert::Infallible, time::Duration};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// A comment after so much silence keeps proxies from closing the stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) async fn events(State(handle): State<Handle>, uri: Uri, headers: HeaderMap) -> Response {
+    match open(&handle, &uri, &headers).await {
+        Ok(watch) => {
+            let mut response = Response::new(Body::from_stream(bytes(watch, handle.0.draining.clone())));
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            response
+        }
+        Err(rejection) => refuse(&rejection),
+    }
+}
+
+async fn open(handle: &Handle, uri: &Uri, headers: &HeaderMap) -> Result<Watch, Rejection> {
+    let room = request::room(uri)?;
+    let mut from = Parameters::of(uri)?.from()?;
+    // Newer than the query, which a client repeats when it reconnects.
+    if let Some(last) = headers.get("last-event-id") {
+        let seq = last.to_str().ok().and_then(|text| text.parse().ok());
+        from.since = Some(Seq(seq.ok_or_else(|| bad("Last-Event-ID must be a number from 0 to 2^64-1"))?));
+    }
+    handle.watch(&room, from).await
+}
+
+/// All that waits at once, as one chunk; ends when the client is too slow, the room is lost, or the node drains. The client then reconnects.
+fn bytes(watch: Watch, end: CancellationToken) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let start = stream::once(async { Ok(Bytes::from_static(b"retry: 1000\n\n")) });
+    let rest = stream::unfold((watch, end), |(watch, end)| async move {
+        let taken = end.run_until_cancelled(timeout(KEEP_ALIVE, watch.outbox().take())).await?;
+        let chunk = match taken {
+            Ok(Taken::Frames(frames)) => frames.iter().flat_map(|frame| frame.bytes().iter().copied()).collect(),
+            Ok(Taken::Close(_)) => return None,
+            Err(_) => Bytes::from_static(b":\n\n"),
+        };
+        Some((Ok(chunk), (watch, end)))
+    });
+    start.chain(rest)
+}

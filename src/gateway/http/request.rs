@@ -1,0 +1,125 @@
+//! What a request names: room and user in the path, the rest in the query. Of a parameter that is there twice the last one counts; unknown ones
+//! are ignored.
+
+use crate::{
+    gateway::From,
+    room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, UserId},
+};
+use axum::{extract::Query, http::Uri};
+
+/// The most events of a history in a join (contract with clients).
+const HISTORY: u16 = 500;
+
+/// The room of `/rooms/{room}/...` and `/chat/{room}/...`.
+pub(super) fn room(uri: &Uri) -> Result<RoomId, Rejection> {
+    RoomId::parse(segment(uri, 1)).map_err(|why| Rejection::new(Reason::BadRoom, why.to_string()))
+}
+
+/// The user of `/chat/{room}/user/{user}`.
+pub(super) fn user_of_path(uri: &Uri) -> Result<UserId, Rejection> {
+    user(segment(uri, 3))
+}
+
+fn segment(uri: &Uri, at: usize) -> &str {
+    uri.path().trim_start_matches('/').split('/').nth(at).unwrap_or_default()
+}
+
+fn user(text: &str) -> Result<UserId, Rejection> {
+    UserId::parse(text).map_err(|why| Rejection::new(Reason::BadUser, why.to_string()))
+}
+
+/// The query of a request.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Rejection> {
+        let query = Query::try_from_uri(uri).map_err(|_| bad("the query cannot be read: it is name=value&name=value"))?;
+        Ok(Self(query.0))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str, range: &str) -> Result<Option<T>, Rejection> {
+        let wrong = |_| bad(format!("{name} must be a number from {range}"));
+        self.get(name).map(|text| text.parse().map_err(wrong)).transpose()
+    }
+
+    pub(super) fn key(&self) -> Result<Key, Rejection> {
+        let missing =
+            || Rejection::new(Reason::BadPub, "the parameter pub is missing: bring a key, 1 to 128 characters of A-Z a-z 0-9 _ -");
+        Key::parse(self.get("pub").ok_or_else(missing)?).map_err(|why| Rejection::new(Reason::BadPub, why.to_string()))
+    }
+
+    pub(super) fn user(&self) -> Result<UserId, Rejection> {
+        user(self.get("user").unwrap_or_default())
+    }
+
+    pub(super) fn device(&self) -> Result<Option<DeviceId>, Rejection> {
+        self.get("device").map(|text| DeviceId::parse(text).map_err(|why| bad(why.to_string()))).transpose()
+    }
+
+    /// `since` and `history`.
+    pub(super) fn from(&self) -> Result<From, Rejection> {
+        let since = self.number("since", "0 to 2^64-1")?.map(Seq);
+        let history = self.number("history", "0 to 500")?.unwrap_or(From::default().history);
+        if history > HISTORY {
+            return Err(bad("history must be a number from 0 to 500"));
+        }
+        Ok(From { since, history })
+    }
+
+    /// `before` and `limit`.
+    pub(super) fn page(&self) -> Result<(Option<Seq>, u16), Rejection> {
+        let before = self.number("before", "0 to 2^64-1")?.map(Seq);
+        let limit = self.number("limit", "1 to 500")?.unwrap_or(From::default().history);
+        if !(1..=HISTORY).contains(&limit) {
+            return Err(bad("limit must be a number from 1 to 500"));
+        }
+        Ok((before, limit))
+    }
+}
+
+/// A value of the query that cannot be.
+pub(super) fn bad(message: impl Into<String>) -> Rejection {
+    Rejection::new(Reason::BadQuery, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parameters(query: &str) -> Result<Parameters, Rejection> {
+        Parameters::of(&format!("/x?{query}").parse().unwrap())
+    }
+
+    #[test]
+    fn bounds_are_bounds() {
+        let from = |query: &str| parameters(query).and_then(|parameters| parameters.from());
+        assert_eq!(from("").unwrap(), From { since: None, history: 50 });
+        assert_eq!(from("since=18446744073709551615&history=500").unwrap(), From { since: Some(Seq(u64::MAX)), history: 500 });
+        for bad in ["since=-1", "since=18446744073709551616", "since=", "history=501", "history=-1", "history=x", "history=70000"] {
+            assert_eq!(from(bad).unwrap_err().reason, Reason::BadQuery, "{bad}");
+        }
+        assert_eq!(parameters("limit=0").unwrap().page().unwrap_err().reason, Reason::BadQuery);
+    }
+
+    #[test]
+    fn the_last_of_two_counts_and_unknown_ones_are_ignored() {
+        let from = parameters("since=x&colour=blue&since=7").unwrap().from().unwrap();
+        assert_eq!(from.since, Some(Seq(7)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_makes_it_panic(path in "/[!-~]{0,40}", query in "[!-~]{0,60}") {
+            let Ok(uri) = format!("{path}?{query}").parse::<Uri>() else { return Ok(()) };
+            let _ = (room(&uri), user_of_path(&uri));
+            if let Ok(parameters) = Parameters::of(&uri) {
+                let _ = (parameters.from(), parameters.page(), parameters.key(), parameters.device(), parameters.user());
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A message into a room, and a page of its history, without a WebSocket.
+
+use super::{
+    answer::{json, refuse, refuse_with},
+    request::{self, Parameters},
+};
+use crate::{
+    gateway::Handle,
+    room::{Key, Reason, Rejection, RoomId, UserId},
+    wire::{Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
+};
+use axum::{
+    body::{Body, to_bytes},
+    extract::State,
+    http::{StatusCode, Uri},
+    response::Response,
+};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Bytes of a body: the largest sealed message in base64 and what is around it.
+const BODY: usize = 131_072;
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// `POST /rooms/{room}/messages?user=U&pub=KEY`
+pub(super) async fn message(State(handle): State<Handle>, uri: Uri, body: Body) -> Response {
+    let addressed = || -> Result<(RoomId, UserId, Key), Rejection> {
+        let room = request::room(&uri)?;
+        let parameters = Parameters::of(&uri)?;
+        Ok((room, parameters.user()?, parameters.key()?))
+    };
+    let (room, user, key) = match addressed() {
+        Ok(addressed) => addressed,
+        Err(rejection) => return refuse(&rejection),
+    };
+    let message = match read(body).await {
+        Ok(message) => message,
+        Err(refused) => return answer(&room, &refused),
+    };
+    match handle.post(&room, user, key, message).await {
+        Ok(frame) => answer(&room, &frame),
+        Err(rejection) => refuse(&rejection),
+    }
+}
+
+async fn read(body: Body) -> Result<Message, ServerFrame> {
+    let rejected = |reason, message| ServerFrame::Rejected { id: None, rejection: Rejection::new(reason, message) };
+    let body = timeout(BODY_DEADLINE, to_bytes(body, BODY)).await;
+    let body = body.map_err(|_| rejected(Reason::BadFrame, "the body did not arrive in time"))?;
+    let body = body.map_err(|_| rejected(Reason::TooLarge, "the body may have 131072 bytes at most"))?;
+    decode_send_object(&body).map_err(ServerFrame::from)
+}
+
+/// `GET /rooms/{room}/history?before=SEQ&limit=N`
+pub(super) async fn history(State(handle): State<Handle>, uri: Uri) -> Response {
+    let page = async {
+        let room = request::room(&uri)?;
+        let (before, limit) = Parameters::of(&uri)?.page()?;
+        let frame = handle.history(&room, before, limit).await?;
+        Ok((room, frame))
+    };
+    match page.await {
+        Ok((room, frame)) => answer(&room, &frame),
+        Err(rejection) => refuse(&rejection),
+    }
+}
+
+/// A frame as an answer.
+fn answer(room: &RoomId, frame: &ServerFrame) -> Response {
+    let body = encode(room, frame);
+    match frame {
+        ServerFrame::Rejected { rejection, .. } => refuse_with(rejection, body),
+        _ => json(StatusCode::OK, body),
+    }
+}
+
+fn encode(room: &RoomId, frame: &ServerFrame) -> Utf8 {
+    match Protocol::Json.encode(room, frame) {
+        Some(Encoded::Text(json)) => json,
+        _ => unreachable!("JSON has every frame, as text"),
+    }
+}

@@ -1,0 +1,235 @@
+//! How a client gets into a room: the owner lets it in, the replica has come as far as that, and everything that it wants from before is at hand;
+//! only then it is added, and nothing comes between what was before and what follows.
+
+use super::{
+    Close, Form, Outbox,
+    core::{Core, draining, unavailable},
+    metrics,
+    past::{Page, Past},
+    replica::{Attach, Claim, Need, Seat, Start, ViewerId},
+    sends::{Sender, Sends},
+    session::Session,
+};
+use crate::{
+    bus::{Answered, Ask},
+    room::{Action, DeviceId, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    wire::Protocol,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{sleep, timeout},
+};
+
+/// How long a join may take: a takeover takes less.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a client wants of a room.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The room.
+    pub room: RoomId,
+    /// Who comes.
+    pub user: UserId,
+    /// The user's key.
+    pub key: Key,
+    /// Replaces an earlier session of the same device.
+    pub device: Option<DeviceId>,
+    /// What to begin with.
+    pub from: From,
+    /// How frames look.
+    pub protocol: Protocol,
+}
+
+/// What a client wants of what was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct From {
+    /// Everything after this place.
+    pub since: Option<Seq>,
+    /// Without `since`, or when that is not possible: the last events, so many (0 to 500).
+    pub history: u16,
+}
+
+impl Default for From {
+    fn default() -> Self {
+        Self { since: None, history: 50 }
+    }
+}
+
+/// A client without a session: it only reads.
+pub struct Watch {
+    outbox: Outbox,
+    _viewer: Viewer,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Watch {
+    /// What it gets.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+}
+
+/// A viewer of a replica; leaves it when dropped.
+pub(super) struct Viewer {
+    claim: Claim,
+    id: ViewerId,
+    outbox: Outbox,
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.outbox.abandon();
+        self.claim.detach(self.id);
+    }
+}
+
+/// Opens a session. A client that goes away before (the future is dropped) leaves nothing open.
+pub(super) async fn join(core: &Arc<Core>, join: Join) -> Result<Session, Rejection> {
+    let admitted = timeout(DEADLINE, admit(core, join)).await;
+    let result = admitted.unwrap_or_else(|_| Err(unavailable("the room could not be opened in time: try again")));
+    metrics::join(result.as_ref().map_or_else(|rejection| rejection.reason.as_str(), |_| "joined"));
+    result
+}
+
+/// Lets a client read along.
+pub(super) async fn watch(core: &Arc<Core>, room: &RoomId, from: From) -> Result<Watch, Rejection> {
+    let watching = async {
+        let place = core.place()?;
+        let claim = core.claim(room);
+        let outbox = Outbox::new(room.clone(), Form::EventStream, core.config.backlog());
+        let mut least = Seq::ZERO;
+        if let Some(since) = from.since
+            && since > claim.extent(least).await?.head
+        {
+            // It may be that the replica is behind, and not the client ahead.
+            least = head(core, room).await?;
+        }
+        let viewer = attach(core, &claim, &outbox, from, least, None).await?;
+        Ok(Watch { outbox, _viewer: viewer, _place: place })
+    };
+    timeout(DEADLINE, watching).await.unwrap_or_else(|_| Err(unavailable("the room could not be opened in time: try again")))
+}
+
+/// The head of a room, from its owner.
+pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
+    let mut pauses = core.pauses();
+    loop {
+        match core.bus.ask(core.shards.of(room), &Ask { room: room.clone() }).await {
+            Ok(view) => return view.refused.map_or(Ok(view.head), Err),
+            Err(error) => tracing::debug!(%room, %error, "the owner has not answered yet"),
+        }
+        sleep(pauses.next().unwrap_or(DEADLINE)).await;
+    }
+}
+
+/// A session that was submitted and is not yet one; dropped, it is closed.
+struct Opening {
+    core: Arc<Core>,
+    claim: Option<Claim>,
+    session: SessionId,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let Some(claim) = self.claim.take() else { return };
+        let (core, session) = (self.core.clone(), self.session);
+        core.leave(session);
+        self.core.spawn(async move { core.close(&claim, session).await });
+    }
+}
+
+async fn admit(core: &Arc<Core>, join: Join) -> Result<Session, Rejection> {
+    let place = core.place()?;
+    let Join { room, user, key, device, from, protocol } = join;
+    let claim = core.claim(&room);
+    let outbox = Outbox::new(room.clone(), Form::Frames(protocol), core.config.backlog());
+    let session = core.new_session();
+    claim.mark(core).await;
+
+    core.enter(session, outbox.clone());
+    let mut opening = Opening { core: core.clone(), claim: Some(claim.clone()), session };
+    let action = Action::Open { session, user: user.clone(), key: key.clone(), device: device.clone(), gateway: core.me };
+    let least = match core.decide(&room, action).await {
+        Ok(Answered::Journaled { seq, .. }) => seq,
+        Ok(Answered::Rejected(rejection)) => return Err(rejection),
+        Err(rejection) => return Err(Rejection { reason: Reason::Unavailable, ..rejection }),
+    };
+
+    let sends = Sends::new(core.clone(), Sender { room, user: user.clone(), key, session }, outbox.clone());
+    let seat = Seat { session, user: user.clone(), device, sends: sends.clone() };
+    let viewer = attach(core, &claim, &outbox, from, least, Some(seat)).await?;
+    if core.is_draining() {
+        return Err(draining());
+    }
+    opening.claim = None;
+    Ok(Session::begin(core.clone(), claim, session, user, protocol, outbox, sends, viewer, place))
+}
+
+/// Adds a viewer once the replica's head is at least `least`, with all that it wants from before, or with a reset where that is not there.
+async fn attach(core: &Arc<Core>, claim: &Claim, outbox: &Outbox, from: From, least: Seq, seat: Option<Seat>) -> Result<Viewer, Rejection> {
+    let extent = claim.extent(least).await?;
+    let mut start = match from.since {
+        Some(since) if since <= extent.head => Start::After(since),
+        _ => Start::Last(from.history),
+    };
+    let (mut floor, mut page) = (Seq(1), None);
+    loop {
+        let first = start.first(extent.head, floor);
+        if first >= extent.oldest || first > extent.head {
+            break;
+        }
+        let read = read(core, claim, first, extent.head).await;
+        if read.from(first).is_some() {
+            page = Some(read);
+            break;
+        }
+        // Retention has cut the beginning of the room.
+        match start {
+            Start::After(_) => start = Start::Last(from.history),
+            Start::Last(_) => floor = read.first().filter(|left| *left > first).unwrap_or(Past::next_page(first)),
+        }
+    }
+    let recovered = from.since.is_none() || matches!(start, Start::After(_));
+    if from.since.is_some() {
+        metrics::resume(recovered);
+    }
+    let attach = Attach { outbox: outbox.clone(), start, floor, page, recovered, seat };
+    let (id, need) = claim.attach(attach).await.map_err(|_| unavailable("the room is starting again: try again"))?;
+    let viewer = Viewer { claim: claim.clone(), id, outbox: outbox.clone() };
+    if let Some(need) = need {
+        core.spawn(catch_up(core.clone(), claim.clone(), id, outbox.clone(), need));
+    }
+    Ok(viewer)
+}
+
+/// The page of old events that holds `seq`; tries until it is there. The caller's deadline ends it.
+async fn read(core: &Core, claim: &Claim, seq: Seq, head: Seq) -> Arc<Page> {
+    let mut pauses = core.pauses();
+    loop {
+        match core.past.page(claim.room(), seq, head).await {
+            Ok(page) => return page,
+            Err(error) => tracing::debug!(room = %claim.room(), %seq, %error, "old events cannot be read yet"),
+        }
+        sleep(pauses.next().unwrap_or(DEADLINE)).await;
+    }
+}
+
+/// Gives a viewer what is between it and the live events, at the pace at which it takes it.
+async fn catch_up(core: Arc<Core>, claim: Claim, viewer: ViewerId, outbox: Outbox, mut need: Need) {
+    let mut page: Option<Arc<Page>> = None;
+    while outbox.space().await {
+        if !need.recent && page.as_ref().is_none_or(|page| page.from(need.next).is_none()) {
+            let read = read(&core, &claim, need.next, need.head).await;
+            if read.from(need.next).is_none() {
+                // Retention was faster than the client; resuming gives it a reset.
+                return outbox.close(Close::Unavailable);
+            }
+            page = Some(read);
+        }
+        match claim.feed(viewer, page.clone()).await {
+            Ok(Some(more)) => need = more,
+            Ok(None) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Decides by sequence numbers alone what a replica does with what it hears: take it, drop what overlaps, or notice that something is missing.
+//! Whatever is lost, repeated or reordered on the way, what is taken is dense: 1, 2, 3 ...
+
+use crate::room::{Epoch, Seq};
+use std::ops::RangeInclusive;
+
+/// Where a replica is, and how far it knows the room to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line {
+    head: Seq,
+    known: Seq,
+    epoch: Epoch,
+}
+
+/// What to do with a run of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// All of it was taken before.
+    Old,
+    /// Take it, without its first `skip` events.
+    Take {
+        /// How many of its events were taken before.
+        skip: usize,
+    },
+    /// Something before it is missing; it is to be read again with that.
+    Gap,
+}
+
+impl Line {
+    /// A replica that has everything up to `head`.
+    pub(super) fn new(head: Seq, epoch: Epoch) -> Self {
+        Self { head, known: head, epoch }
+    }
+
+    /// The last place taken.
+    pub(super) fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// The highest epoch heard of.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// A dense run of events, `first` to `last`. After [`Step::Take`] it counts as taken.
+    pub(super) fn hear(&mut self, first: Seq, last: Seq, epoch: Epoch) -> Step {
+        assert!(Seq::ZERO < first && first <= last, "a run holds at least one place, from 1 on");
+        self.epoch = self.epoch.max(epoch);
+        self.known = self.known.max(last);
+        if last <= self.head {
+            return Step::Old;
+        }
+        if first > self.head.next() {
+            return Step::Gap;
+        }
+        let skip = (self.head.next().0 - first.0) as usize;
+        self.head = last;
+        Step::Take { skip }
+    }
+
+    /// Somebody knows that the room goes at least as far as `seq`.
+    pub(super) fn told(&mut self, seq: Seq) {
+        self.known = self.known.max(seq);
+    }
+
+    /// The places that are missing, as far as known.
+    pub(super) fn missing(&self) -> Option<RangeInclusive<u64>> {
+        (self.known > self.head).then(|| self.head.next().0..=self.known.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What may happen to a subscriber of a room of `END` events.
+    #[derive(Debug, Clone)]
+    enum Heard {
+        Run(u64, u64),
+        Told(u64),
+        Repaired,
+    }
+
+    const END: u64 = 40;
+
+    fn heard() -> impl Strategy<Value = Heard> {
+        prop_oneof![
+            6 => (1..=END, 0..5u64).prop_map(|(first, more)| Heard::Run(first, (first + more).min(END))),
+            1 => (0..=END).prop_map(Heard::Told),
+            2 => Just(Heard::Repaired),
+        ]
+    }
+
+    fn take(line: &mut Line, taken: &mut Vec<u64>, first: u64, last: u64) -> Step {
+        let step = line.hear(Seq(first), Seq(last), Epoch(1));
+        if let Step::Take { skip } = step {
+            taken.extend((first..=last).skip(skip));
+        }
+        step
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_dense_whatever_is_heard(start in 0..END, all in prop::collection::vec(heard(), 0..80)) {
+            let mut line = Line::new(Seq(start), Epoch(1));
+            let (mut taken, mut known) = (Vec::new(), start);
+            for heard in all {
+                match heard {
+                    Heard::Run(first, last) => {
+                        known = known.max(last);
+                        let gap = first > line.head().0 + 1;
+                        prop_assert_eq!(take(&mut line, &mut taken, first, last) == Step::Gap, gap);
+                    }
+                    Heard::Told(seq) => {
+                        known = known.max(seq);
+                        line.told(Seq(seq));
+                    }
+                    Heard::Repaired => {
+                        if let Some(missing) = line.missing() {
+                            take(&mut line, &mut taken, *missing.start(), *missing.end());
+                        }
+                    }
+                }
+                prop_assert_eq!(line.missing().is_some(), known > line.head().0);
+            }
+            prop_assert_eq!(taken, (start + 1..=line.head().0).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_epoch_is_the_highest_that_was_heard() {
+        let mut line = Line::new(Seq(3), Epoch(4));
+        line.hear(Seq(4), Seq(4), Epoch(7));
+        line.hear(Seq(4), Seq(4), Epoch(5));
+        assert_eq!(line.epoch(), Epoch(7));
+    }
+}

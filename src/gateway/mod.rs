@@ -1,0 +1,33 @@
+//! The gateway: where clients come in. Any client of a room may be at any gateway.
+//!
+//! A client [`Join`]s and becomes a [`Session`]: what it sends is submitted to the bus in its order ([`sends`]), what the room makes of it comes back
+//! through the room's replica ([`replica`]: one task and one subscription per room, whatever the number of clients), which puts every event,
+//! encoded once, into each client's bounded [`Outbox`]. Old events come in pages from the journal, at the client's pace ([`past`], [`join`]).
+//! None of that knows sockets; [`http`] and [`socket`] connect them, a simulation connects its own clients.
+
+mod answers;
+mod close;
+mod config;
+mod core;
+mod handle;
+mod history;
+mod http;
+mod join;
+mod line;
+mod metrics;
+mod outbox;
+mod past;
+mod replica;
+mod ring;
+mod sends;
+mod service;
+mod session;
+mod socket;
+
+pub use close::Close;
+pub use config::Config;
+pub use handle::Handle;
+pub use join::{From, Join, Watch};
+pub use outbox::{Form, Outbox, Taken};
+pub use service::Service;
+pub use session::Session;

@@ -1,0 +1,118 @@
+//! Old events, read from the journal in aligned pages. Readers who want the same page at the same time share one read and the encoded
+//! events: a thousand clients that come back at once cost one.
+
+use super::metrics;
+use crate::{
+    journal::{self, Journal},
+    room::{RoomId, Seq},
+    wire::SharedEvent,
+};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+/// Places in a page. With the largest messages a page takes 8 MiB, with usual ones some 50 KiB.
+const PAGE: u64 = 128;
+/// Reads of the journal at a time: they are for those who come back, and leave room for the writers' own.
+const READS: usize = 32;
+/// How long a read may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Reads of old events.
+pub(super) struct Past {
+    journal: Arc<dyn Journal>,
+    reads: Arc<Semaphore>,
+    running: Mutex<HashMap<Key, WeakShared<Read>>>,
+}
+
+type Key = (RoomId, u64, u64);
+type Read = BoxFuture<'static, Result<Arc<Page>, String>>;
+
+/// Events of adjoining places, ascending; empty or shorter than asked for when retention has cut the beginning of the room.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) events: Vec<SharedEvent>,
+}
+
+impl Page {
+    /// The place of the first event.
+    pub(super) fn first(&self) -> Option<Seq> {
+        self.events.first().map(|event| event.event().seq)
+    }
+
+    /// Whether it begins where a page begins: nothing before its first event was cut from it.
+    pub(super) fn begins_aligned(&self) -> bool {
+        self.first().is_some_and(|first| (first.0 - 1) % PAGE == 0)
+    }
+
+    /// The events from `from` on; `None` when that place is not in the page.
+    pub(super) fn from(&self, from: Seq) -> Option<&[SharedEvent]> {
+        let skip = from.0.checked_sub(self.first()?.0)? as usize;
+        self.events.get(skip..).filter(|rest| !rest.is_empty())
+    }
+}
+
+impl Past {
+    pub(super) fn new(journal: Arc<dyn Journal>) -> Self {
+        Self { journal, reads: Arc::new(Semaphore::new(READS)), running: Mutex::default() }
+    }
+
+    /// The first place of the page after the one that holds `seq`.
+    pub(super) fn next_page(seq: Seq) -> Seq {
+        Seq(seq.0.saturating_sub(1) / PAGE * PAGE + 1 + PAGE)
+    }
+
+    /// The page that holds `seq`, up to `last` at most, which is published. The error says why it cannot be read now.
+    pub(super) async fn page(&self, room: &RoomId, seq: Seq, last: Seq) -> Result<Arc<Page>, String> {
+        let first = (seq.0 - 1) / PAGE * PAGE + 1;
+        let key = (room.clone(), first, last.0.min(first + PAGE - 1));
+        let read = self.share(&key);
+        let page = read.await;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // The read is over: the first of its readers to get here makes room for a new one.
+        if running.get(&key).is_some_and(|read| read.upgrade().is_none_or(|read| read.peek().is_some())) {
+            running.remove(&key);
+        }
+        page
+    }
+
+    fn share(&self, key: &Key) -> Shared<Read> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = running.get(key).and_then(WeakShared::upgrade) {
+            return read;
+        }
+        running.retain(|_, read| read.upgrade().is_some());
+        let (journal, reads, key) = (self.journal.clone(), self.reads.clone(), key.clone());
+        let again = key.clone();
+        let read = async move { read(&*journal, &reads, &key).await }.boxed().shared();
+        if let Some(weak) = read.downgrade() {
+            running.insert(again, weak);
+        }
+        read
+    }
+}
+
+async fn read(journal: &dyn Journal, reads: &Semaphore, (room, first, last): &Key) -> Result<Arc<Page>, String> {
+    let read = async {
+        let _permit = reads.acquire().await.expect("never closed");
+        journal.read(room, Seq(*first), Seq(*last)).await
+    };
+    let events = match timeout(DEADLINE, read).await {
+        Ok(Ok(events)) => events,
+        Ok(Err(error @ journal::Error::Damaged(_))) => {
+            tracing::error!(%room, first, last, %error, "old events cannot be read: look at the room with `safe-chat journal verify`");
+            return Err(error.to_string());
+        }
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err("the journal did not answer in time".into()),
+    };
+    metrics::page_read();
+    Ok(Arc::new(Page { events: events.into_iter().map(|event| SharedEvent::new(room.clone(), event)).collect() }))
+}

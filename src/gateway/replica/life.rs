@@ -1,0 +1,285 @@
+//! One life of a replica: from subscribing and asking the owner until it loses the thread.
+
+use super::{Extent, Inbox, Message, Need, Replica, ViewerId, viewers::Viewers};
+use crate::{
+    bus::{Ask, Commit, Live, RoomView},
+    gateway::{
+        Close,
+        core::Core,
+        line::{Line, Step},
+        metrics,
+        past::Page,
+        ring::Ring,
+    },
+    room::{Event, Kind, Rejection, Seq, UserId},
+    wire::{ServerFrame, SharedEvent},
+};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// How long a place that somebody knows of may still be on its way before it is read from the journal.
+const GRACE: Duration = Duration::from_millis(250);
+/// After an interruption all rooms of a node ask their owners; they spread that over this time.
+const SPREAD: Duration = Duration::from_millis(250);
+
+/// How a life ends.
+pub(super) enum Ended {
+    /// The room cannot be served, says its owner.
+    Refused(Rejection),
+    /// Events are missing that nobody has any more.
+    Lost,
+}
+
+struct Life<'a> {
+    core: &'a Arc<Core>,
+    replica: &'a Arc<Replica>,
+    line: Line,
+    ring: Ring,
+    members: BTreeSet<UserId>,
+    viewers: Viewers,
+    waiting: Vec<(Seq, oneshot::Sender<Result<Extent, Rejection>>)>,
+    /// Something may have been missed: ask the owner.
+    interrupted: bool,
+    /// When what is missing is read.
+    overdue: Option<Instant>,
+}
+
+/// What was found out.
+enum Found {
+    View(RoomView),
+    Page(Arc<Page>),
+}
+
+/// Lives until the thread is lost; then all viewers are closed, to come back.
+pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) -> Ended {
+    let live = subscribe(core, replica).await;
+    let view = ask(core, replica).await;
+    if let Some(rejection) = view.refused {
+        return Ended::Refused(rejection);
+    }
+    let mut life = Life {
+        core,
+        replica,
+        line: Line::new(view.head, view.epoch),
+        ring: Ring::default(),
+        members: view.members.into_iter().collect(),
+        viewers: Viewers::new(),
+        waiting: Vec::new(),
+        interrupted: false,
+        overdue: None,
+    };
+    replica.head.store(view.head.0, Relaxed);
+    let ended = life.run(inbox, live).await;
+    life.viewers.close_all(Close::Unavailable);
+    ended
+}
+
+async fn subscribe(core: &Core, replica: &Replica) -> BoxStream<'static, Live> {
+    let mut pauses = core.pauses();
+    loop {
+        match core.bus.live(&replica.room).await {
+            Ok(live) => return live,
+            Err(error) => tracing::debug!(room = %replica.room, %error, "not subscribed to the room yet"),
+        }
+        sleep(pauses.next().unwrap_or(GRACE)).await;
+    }
+}
+
+/// Asks until the owner answers: while there is none, a takeover is on its way.
+async fn ask(core: &Core, replica: &Replica) -> RoomView {
+    let mut pauses = core.pauses();
+    loop {
+        match core.bus.ask(replica.shard, &Ask { room: replica.room.clone() }).await {
+            Ok(view) => return view,
+            Err(error) => tracing::debug!(room = %replica.room, %error, "the owner has not answered yet"),
+        }
+        sleep(pauses.next().unwrap_or(GRACE)).await;
+    }
+}
+
+impl Life<'_> {
+    async fn run(&mut self, inbox: &mut Inbox, mut live: BoxStream<'static, Live>) -> Ended {
+        let mut work: Option<BoxFuture<'static, Found>> = None;
+        loop {
+            if work.is_none() {
+                work = self.next_work();
+            }
+            let overdue = self.overdue;
+            let step = tokio::select! {
+                // Messages first: there are never more than clients. While something is being found out, live events wait in their subscription.
+                biased;
+                Some(message) = inbox.recv() => self.message(message),
+                Some(found) = async { Some(work.as_mut()?.await) } => {
+                    work = None;
+                    self.found(found)
+                }
+                heard = live.next(), if work.is_none() => self.heard(heard),
+                () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() && work.is_none() => Ok(()),
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    /// What has to be found out now, if anything.
+    fn next_work(&mut self) -> Option<BoxFuture<'static, Found>> {
+        let (core, replica) = (self.core.clone(), self.replica.clone());
+        if std::mem::take(&mut self.interrupted) {
+            return Some(
+                async move {
+                    sleep(core.jitter(SPREAD)).await;
+                    Found::View(ask(&core, &replica).await)
+                }
+                .boxed(),
+            );
+        }
+        let Some(missing) = self.line.missing() else {
+            self.overdue = None;
+            return None;
+        };
+        if *self.overdue.get_or_insert_with(|| Instant::now() + GRACE) > Instant::now() {
+            return None;
+        }
+        let (first, last) = (Seq(*missing.start()), Seq(*missing.end()));
+        Some(
+            async move {
+                let mut pauses = core.pauses();
+                loop {
+                    match core.past.page(&replica.room, first, last).await {
+                        Ok(page) => return Found::Page(page),
+                        Err(error) => {
+                            tracing::warn!(room = %replica.room, %first, %error, "missed events cannot be read yet; trying again")
+                        }
+                    }
+                    sleep(pauses.next().unwrap_or(GRACE)).await;
+                }
+            }
+            .boxed(),
+        )
+    }
+
+    fn found(&mut self, found: Found) -> Result<(), Ended> {
+        match found {
+            Found::View(RoomView { refused: Some(rejection), .. }) => return Err(Ended::Refused(rejection)),
+            // An owner of before, which does not know yet that it is none: ask again.
+            Found::View(view) if view.epoch < self.line.epoch() => self.interrupted = true,
+            Found::View(view) if view.head < self.line.head() => {
+                let (room, ours, theirs) = (&self.replica.room, self.line.head(), view.head);
+                tracing::error!(%room, %ours, %theirs, "the room has gone back: the bus lost what it had stored; its clients start again");
+                return Err(Ended::Lost);
+            }
+            Found::View(view) => {
+                self.line.told(view.head);
+                self.overdue = Some(Instant::now());
+            }
+            Found::Page(page) => {
+                let next = self.line.head().next();
+                let Some(events) = page.from(next) else {
+                    tracing::error!(room = %self.replica.room, %next, "retention has cut events that were not read yet; clients start again");
+                    return Err(Ended::Lost);
+                };
+                let epoch = self.line.epoch();
+                let last = Seq(self.line.head().0 + events.len() as u64);
+                self.line.hear(next, last, epoch);
+                metrics::repaired(events.len());
+                self.take(events.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, heard: Option<Live>) -> Result<(), Ended> {
+        match heard {
+            None => Err(Ended::Lost),
+            Some(Live::Interrupted) => {
+                self.interrupted = true;
+                Ok(())
+            }
+            Some(Live::Commit(commit)) => {
+                self.commit(&commit);
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: &Commit) {
+        match self.line.hear(commit.first(), commit.last(), commit.epoch) {
+            Step::Old => {}
+            Step::Gap => self.overdue = Some(Instant::now()),
+            Step::Take { skip } => {
+                let share = |event: &Event| SharedEvent::new(self.replica.room.clone(), event.clone());
+                self.take(commit.events[skip..].iter().map(share).collect());
+            }
+        }
+    }
+
+    /// The next events of the room.
+    fn take(&mut self, events: Vec<SharedEvent>) {
+        for shared in &events {
+            let event = shared.event();
+            match &event.kind {
+                Kind::Joined { user } => drop(self.members.insert(user.clone())),
+                Kind::Left { user } => drop(self.members.remove(user)),
+                Kind::Message { .. } => {}
+            }
+            self.ring.push(shared.clone());
+        }
+        self.replica.head.store(self.line.head().0, Relaxed);
+        self.viewers.fan_out(&events);
+        // After the events: what a session is told of its end comes behind them.
+        events.iter().for_each(|event| self.viewers.notice(event.event(), self.line.epoch()));
+        let head = self.line.head();
+        let ready: Vec<_> = self.waiting.extract_if(.., |(least, _)| *least <= head).collect();
+        ready.into_iter().for_each(|(_, reply)| drop(reply.send(Ok(self.extent()))));
+    }
+
+    fn extent(&self) -> Extent {
+        let head = self.line.head();
+        Extent { head, oldest: self.ring.first().unwrap_or(head.next()) }
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), Ended> {
+        match message {
+            Message::Extent(least, reply) if least <= self.line.head() => drop(reply.send(Ok(self.extent()))),
+            Message::Extent(least, reply) => {
+                self.line.told(least);
+                self.waiting.retain(|(_, reply)| !reply.is_closed());
+                self.waiting.push((least, reply));
+            }
+            Message::Attach(attach, reply) => {
+                let head = self.line.head();
+                let first = attach.start.first(head, attach.floor);
+                attach.greet(self.members.iter().cloned().collect(), head, first, self.line.epoch(), &self.core.node);
+                let viewer = ViewerId(self.replica.viewers.fetch_add(1, Relaxed));
+                self.viewers.add(viewer, &attach, first);
+                let need = self.feed(viewer, attach.page.as_deref());
+                if reply.send((viewer, need)).is_err() {
+                    self.viewers.remove(viewer);
+                }
+            }
+            Message::Feed(viewer, page, reply) => drop(reply.send(self.feed(viewer, page.as_deref()))),
+            Message::Members(id, outbox, _permit) => {
+                outbox.push(&ServerFrame::Members { id, members: self.members.iter().cloned().collect() });
+            }
+            Message::Told(seq) => self.line.told(seq),
+            Message::Detach(viewer) => self.viewers.remove(viewer),
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, viewer: ViewerId, page: Option<&Page>) -> Option<Need> {
+        if let Some(page) = page {
+            self.ring.extend_back(&page.events, self.line.head());
+        }
+        self.viewers.feed(viewer, page, &self.ring, self.line.head())
+    }
+}

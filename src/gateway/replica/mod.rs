@@ -1,0 +1,293 @@
+//! A room as one gateway knows it: subscribed to once, whatever the number of clients, and complete from the moment it started.
+//!
+//! One task per room owns all of it ([`life`]); others hold a [`Claim`] and send it messages. It starts by subscribing and asking the owner,
+//! drops by seq what overlaps, reads from the journal what it missed, and puts each event, encoded once, into the outboxes of its viewers.
+//! When nobody claims it for a while, it takes back the node's mark on the room and ends.
+
+mod life;
+mod viewers;
+
+pub(super) use viewers::{Seat, ViewerId};
+
+use super::{Outbox, core::Core, past::Page};
+use crate::{
+    bus,
+    room::{Rejection, RoomId, Seq, ShardId},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    time::{sleep, timeout},
+};
+
+/// How long a room stays without claims: a client that reconnects finds it warm.
+const LINGER: Duration = Duration::from_secs(5);
+/// Before a question that a replica's end left unanswered is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// How long a room that cannot be served refuses joins before it asks again.
+const REFUSED: Duration = Duration::from_secs(1);
+
+/// A room's replica, as others see it.
+pub(super) struct Replica {
+    room: RoomId,
+    shard: ShardId,
+    /// The head; [`u64::MAX`] while it is not known.
+    head: AtomicU64,
+    claims: watch::Sender<usize>,
+    /// The last viewer's name; they stay unique when the replica starts again.
+    viewers: AtomicU64,
+    /// Never longer than the number of clients here: each message waits for its answer, is the last of its viewer, or holds a permit.
+    messages: mpsc::UnboundedSender<Message>,
+    /// Each waits for its answer.
+    marks: mpsc::UnboundedSender<oneshot::Sender<Result<(), bus::Error>>>,
+}
+
+/// Keeps a replica from ending.
+pub(super) struct Claim(Arc<Replica>);
+
+/// What is asked of a replica.
+enum Message {
+    /// To wait until the head is at least this, and say how far it has the room.
+    Extent(Seq, oneshot::Sender<Result<Extent, Rejection>>),
+    /// To add a viewer; answers with what it still needs before it is live.
+    Attach(Box<Attach>, oneshot::Sender<(ViewerId, Option<Need>)>),
+    /// To go on with a viewer that is not live yet, with a page of old events.
+    Feed(ViewerId, Option<Arc<Page>>, oneshot::Sender<Option<Need>>),
+    /// To put a `members` frame with this id into an outbox.
+    Members(Arc<str>, Outbox, OwnedSemaphorePermit),
+    /// The room goes at least as far as this.
+    Told(Seq),
+    /// A viewer is gone.
+    Detach(ViewerId),
+}
+
+/// How far a replica has its room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) head: Seq,
+    /// The first place from which it has all events.
+    pub(super) oldest: Seq,
+}
+
+/// Where a viewer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// After this place, which is not above the head.
+    After(Seq),
+    /// With the last events, so many.
+    Last(u16),
+}
+
+/// A new viewer.
+pub(super) struct Attach {
+    pub(super) outbox: Outbox,
+    pub(super) start: Start,
+    /// The first place that retention has left, as far as known.
+    pub(super) floor: Seq,
+    /// Old events that it needs first.
+    pub(super) page: Option<Arc<Page>>,
+    /// False: tell it that continuity was lost.
+    pub(super) recovered: bool,
+    /// Whose session it is; none for an event stream.
+    pub(super) seat: Option<Seat>,
+}
+
+/// What a viewer needs before it is live.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need {
+    pub(super) next: Seq,
+    pub(super) head: Seq,
+    /// Whether the replica has it, so that only space in the outbox is missing.
+    pub(super) recent: bool,
+}
+
+impl Start {
+    /// The first place that a viewer gets.
+    pub(super) fn first(self, head: Seq, floor: Seq) -> Seq {
+        match self {
+            Self::After(seq) => seq.next(),
+            Self::Last(count) => Seq((head.0 + 1).saturating_sub(count.into())).max(floor).max(Seq(1)),
+        }
+    }
+}
+
+/// A replica without claims, and the task that runs it.
+pub(super) fn new(core: Arc<Core>, room: RoomId) -> (Arc<Replica>, impl Future<Output = ()> + Send) {
+    let (messages, inbox) = mpsc::unbounded_channel();
+    let (marks, wanted) = mpsc::unbounded_channel();
+    let (shard, head, claims, viewers) = (core.shards.of(&room), AtomicU64::new(u64::MAX), watch::Sender::new(0), AtomicU64::new(0));
+    let replica = Arc::new(Replica { room, shard, head, claims, viewers, messages, marks });
+    (replica.clone(), run(core, replica, inbox, wanted))
+}
+
+type Inbox = mpsc::UnboundedReceiver<Message>;
+type Marks = mpsc::UnboundedReceiver<oneshot::Sender<Result<(), bus::Error>>>;
+
+async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks: Marks) {
+    let mut marked = false;
+    loop {
+        tokio::select! {
+            biased; // Nobody there counts first: what else happens then is for nobody.
+            () = deserted(&replica) => {}
+            () = live(&core, &replica, &mut inbox) => {}
+            () = mark(&core, &replica, &mut marks, &mut marked) => {}
+        }
+        if marked {
+            // The commands that ended the sessions are stored. Without success the mark stays, and the next try comes after another linger.
+            marked = core.bus.unmark(core.me, replica.shard, &replica.room).await.is_err();
+        }
+        if !marked && core.release(&replica) {
+            return;
+        }
+    }
+}
+
+/// Lives again and again: a replica that lost the thread closes its viewers, which come back to a new one.
+async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) {
+    loop {
+        let ended = life::live(core, replica, inbox).await;
+        replica.head.store(u64::MAX, Relaxed);
+        let life::Ended::Refused(rejection) = ended else { continue };
+        // Answers only joins; all else was for viewers that are gone.
+        let refuse = async {
+            while let Some(message) = inbox.recv().await {
+                if let Message::Extent(_, reply) = message {
+                    drop(reply.send(Err(rejection.clone())));
+                }
+            }
+        };
+        drop(timeout(REFUSED, refuse).await);
+    }
+}
+
+/// Marks the room when a session is about to open and it is not marked yet.
+async fn mark(core: &Core, replica: &Replica, wanted: &mut Marks, marked: &mut bool) {
+    let mut sure = *marked;
+    while let Some(reply) = wanted.recv().await {
+        let result = if sure {
+            Ok(())
+        } else {
+            *marked = true; // It may be, whatever the outcome says.
+            core.bus.mark(core.me, replica.shard, &replica.room).await
+        };
+        sure = result.is_ok();
+        drop(reply.send(result));
+    }
+}
+
+/// Returns when there was no claim for a while.
+async fn deserted(replica: &Replica) {
+    let mut claims = replica.claims.subscribe();
+    loop {
+        // The sender lives in the replica, so this never fails.
+        let _ = claims.wait_for(|count| *count == 0).await;
+        let come = timeout(LINGER, claims.wait_for(|count| *count > 0));
+        if come.await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Replica {
+    pub(super) fn room(&self) -> &RoomId {
+        &self.room
+    }
+
+    /// The head, if it is known.
+    pub(super) fn head(&self) -> Option<Seq> {
+        Some(Seq(self.head.load(Relaxed))).filter(|head| head.0 != u64::MAX)
+    }
+
+    pub(super) fn claims(&self) -> usize {
+        *self.claims.borrow()
+    }
+
+    /// Somebody knows that the room goes at least as far as `seq`.
+    pub(super) fn told(&self, seq: Seq) {
+        if self.head().is_some_and(|head| head < seq) {
+            drop(self.messages.send(Message::Told(seq)));
+        }
+    }
+}
+
+/// The replica lost the thread or stops; its viewers are closed.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+impl Claim {
+    pub(super) fn new(replica: Arc<Replica>) -> Self {
+        replica.claims.send_modify(|count| *count += 1);
+        Self(replica)
+    }
+
+    pub(super) fn room(&self) -> &RoomId {
+        &self.0.room
+    }
+
+    /// Marks the room as one where this node has sessions; tries until it is done. The caller's deadline ends it.
+    pub(super) async fn mark(&self, core: &Core) {
+        for pause in core.pauses() {
+            let (reply, answer) = oneshot::channel();
+            drop(self.0.marks.send(reply));
+            if matches!(answer.await, Ok(Ok(()))) {
+                return;
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// How far the replica has the room, once its head is at least `least`.
+    pub(super) async fn extent(&self, least: Seq) -> Result<Extent, Rejection> {
+        loop {
+            match self.ask(|reply| Message::Extent(least, reply)).await {
+                Ok(extent) => return extent,
+                // It starts again; the question went to the life before.
+                Err(Lost) => sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// Adds a viewer.
+    pub(super) async fn attach(&self, attach: Attach) -> Result<(ViewerId, Option<Need>), Lost> {
+        self.ask(|reply| Message::Attach(Box::new(attach), reply)).await
+    }
+
+    /// Goes on with a viewer that is not live yet.
+    pub(super) async fn feed(&self, viewer: ViewerId, page: Option<Arc<Page>>) -> Result<Option<Need>, Lost> {
+        self.ask(|reply| Message::Feed(viewer, page, reply)).await
+    }
+
+    /// Puts a `members` frame into an outbox.
+    pub(super) fn members(&self, id: Arc<str>, outbox: Outbox, permit: OwnedSemaphorePermit) {
+        drop(self.0.messages.send(Message::Members(id, outbox, permit)));
+    }
+
+    /// A viewer is gone.
+    pub(super) fn detach(&self, viewer: ViewerId) {
+        drop(self.0.messages.send(Message::Detach(viewer)));
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Lost> {
+        let (reply, answer) = oneshot::channel();
+        self.0.messages.send(message(reply)).map_err(|_| Lost)?;
+        answer.await.map_err(|_| Lost)
+    }
+}
+
+impl Clone for Claim {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.claims.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,159 @@
+//! The clients of one room on this gateway: who gets which event, and whose session is over.
+
+use super::{Attach, Need};
+use crate::{
+    gateway::{Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, sends::Sends},
+    room::{Change, CommandId, DeviceId, Epoch, Event, Kind, Seq, SessionId, UserId, Window},
+    wire::{Encoded, ServerFrame, SharedEvent},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Sessions that ended lately, in case one of them is about to be added: more than may join at a time.
+const ENDED: usize = 4096;
+
+/// Names a viewer within its replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::gateway) struct ViewerId(pub(super) u64);
+
+/// Whose session a viewer is.
+#[derive(Clone)]
+pub(in crate::gateway) struct Seat {
+    pub(in crate::gateway) session: SessionId,
+    pub(in crate::gateway) user: UserId,
+    pub(in crate::gateway) device: Option<DeviceId>,
+    pub(in crate::gateway) sends: Arc<Sends>,
+}
+
+struct Viewer {
+    outbox: Outbox,
+    /// The next place that it needs; `None`: it is live.
+    next: Option<Seq>,
+    seat: Option<Seat>,
+}
+
+/// The clients of one room on this gateway.
+pub(super) struct Viewers {
+    all: BTreeMap<ViewerId, Viewer>,
+    sessions: HashMap<SessionId, ViewerId>,
+    users: HashMap<UserId, Vec<ViewerId>>,
+    ended: Window<SessionId, Close>,
+}
+
+impl Viewers {
+    pub(super) fn new() -> Self {
+        Self { all: BTreeMap::new(), sessions: HashMap::new(), users: HashMap::new(), ended: Window::new(ENDED) }
+    }
+
+    /// Adds a viewer that needs `first` next. One whose session is over already is closed instead.
+    pub(super) fn add(&mut self, id: ViewerId, attach: &Attach, first: Seq) {
+        if let Some(seat) = &attach.seat {
+            if let Some(close) = self.ended.get(&seat.session) {
+                return attach.outbox.close(*close);
+            }
+            self.sessions.insert(seat.session, id);
+            self.users.entry(seat.user.clone()).or_default().push(id);
+        }
+        self.all.insert(id, Viewer { outbox: attach.outbox.clone(), next: Some(first), seat: attach.seat.clone() });
+    }
+
+    pub(super) fn remove(&mut self, id: ViewerId) {
+        let Some(Viewer { seat: Some(seat), .. }) = self.all.remove(&id) else { return };
+        self.sessions.remove(&seat.session);
+        if let Some(ids) = self.users.get_mut(&seat.user) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.users.remove(&seat.user);
+            }
+        }
+    }
+
+    /// Gives a viewer what it needs of a page and of the ring, as far as there is space; returns what it still needs, `None` when it is live (or gone).
+    pub(super) fn feed(&mut self, id: ViewerId, page: Option<&Page>, ring: &Ring, head: Seq) -> Option<Need> {
+        let viewer = self.all.get_mut(&id)?;
+        while let Some(next) = viewer.next {
+            if next > head {
+                viewer.next = None;
+                break;
+            }
+            let taken = match (page.and_then(|page| page.from(next)), ring.from(next)) {
+                (Some(events), _) => viewer.outbox.fill(events.iter()),
+                (None, Some(events)) => viewer.outbox.fill(events),
+                (None, None) => return Some(Need { next, head, recent: false }),
+            };
+            viewer.next = Some(Seq(next.0 + taken as u64));
+            if taken == 0 {
+                return Some(Need { next, head, recent: true });
+            }
+        }
+        None
+    }
+
+    /// Gives new events to all who are live.
+    pub(super) fn fan_out(&self, events: &[SharedEvent]) {
+        let mut encoded: Vec<(Form, Vec<Encoded>)> = Vec::new();
+        let mut live = 0;
+        for viewer in self.all.values().filter(|viewer| viewer.next.is_none()) {
+            live += 1;
+            let form = viewer.outbox.form();
+            let known = encoded.iter().position(|(known, _)| *known == form);
+            let at = known.unwrap_or_else(|| {
+                encoded.push((form, events.iter().map(|event| form.event(event)).collect()));
+                encoded.len() - 1
+            });
+            viewer.outbox.extend(&encoded[at].1);
+        }
+        metrics::fanned_out(events.len(), live);
+    }
+
+    /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that the room does not know any more.
+    pub(super) fn notice(&mut self, event: &Event, epoch: Epoch) {
+        if let Kind::Message { from, id: Some(id), .. } = &event.kind {
+            self.sent(from, id, event.seq, epoch);
+        }
+        for (at, change) in event.changes.iter().enumerate() {
+            let Change::Closed { session } = change else { continue };
+            let close = self.why(*session, &event.changes[at..]);
+            self.ended.insert(*session, close);
+            if let Some(viewer) = self.sessions.get(session) {
+                self.all[viewer].outbox.close(close);
+            }
+        }
+    }
+
+    fn sent(&self, from: &UserId, id: &CommandId, seq: Seq, epoch: Epoch) {
+        let seats = self.users.get(from).into_iter().flatten().filter_map(|viewer| self.all[viewer].seat.as_ref());
+        seats.for_each(|seat| seat.sends.seen(id, seq, epoch));
+    }
+
+    /// A session that was replaced is closed in one decision with the opening of the one that took its place. Any other end that this gateway
+    /// did not ask for means that the node was judged dead: the client comes back.
+    fn why(&self, session: SessionId, changes: &[Change]) -> Close {
+        let seat = self.sessions.get(&session).and_then(|viewer| self.all[viewer].seat.as_ref());
+        let replaces = |change: &Change| match (change, seat) {
+            (Change::Opened { user, device, .. }, Some(seat)) => device.is_some() && *user == seat.user && *device == seat.device,
+            _ => false,
+        };
+        if changes.iter().any(replaces) { Close::Replaced } else { Close::Unavailable }
+    }
+
+    /// Ends all.
+    pub(super) fn close_all(&self, close: Close) {
+        self.all.values().for_each(|viewer| viewer.outbox.close(close));
+    }
+}
+
+impl Attach {
+    /// What a viewer is told first.
+    pub(super) fn greet(&self, members: Vec<UserId>, head: Seq, first: Seq, epoch: Epoch, node: &str) {
+        if let Some(seat) = &self.seat {
+            let (user, session, recovered, node) = (seat.user.clone(), seat.session, self.recovered, node.to_owned());
+            self.outbox.push(&ServerFrame::Welcome { user, session, seq: head, recovered, members, epoch, node });
+        }
+        if !self.recovered {
+            self.outbox.push(&ServerFrame::Reset { seq: first, reason: "what followed the wanted place is not known any more".into() });
+        }
+    }
+}

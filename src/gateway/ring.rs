@@ -1,0 +1,115 @@
+//! The newest events of a room, encoded once: they serve joins and resumes without a read of the journal.
+
+use crate::{
+    room::{Kind, Seq},
+    wire::SharedEvent,
+};
+use std::collections::VecDeque;
+
+/// The most events: enough for the largest history (500) and for a reconnect after a short loss of the network.
+const EVENTS: usize = 1024;
+/// The most bytes of content, whatever the number of events: a node has many rooms.
+const BYTES: usize = 1024 * 1024;
+/// What an event takes beside its content, about.
+const OVERHEAD: usize = 256;
+
+/// The newest events of a room, dense.
+#[derive(Debug, Default)]
+pub(super) struct Ring {
+    events: VecDeque<SharedEvent>,
+    bytes: usize,
+}
+
+impl Ring {
+    /// The place of the oldest event; `None` when it is empty.
+    pub(super) fn first(&self) -> Option<Seq> {
+        self.events.front().map(|event| event.event().seq)
+    }
+
+    /// Adds the next event, and forgets the oldest ones beyond the bounds.
+    pub(super) fn push(&mut self, event: SharedEvent) {
+        if let Some(last) = self.events.back() {
+            assert_eq!(event.event().seq, last.event().seq.next(), "the ring is dense");
+        }
+        self.bytes += size(&event);
+        self.events.push_back(event);
+        while self.events.len() > EVENTS || (self.bytes > BYTES && self.events.len() > 1) {
+            self.bytes -= self.events.pop_front().map_or(0, |event| size(&event));
+        }
+    }
+
+    /// Adds older events, `page` (dense, ascending), as far as they join on to the oldest one (or, when there is none, to `head`) and fit.
+    pub(super) fn extend_back(&mut self, page: &[SharedEvent], head: Seq) {
+        for event in page.iter().rev() {
+            let seq = event.event().seq;
+            let joins = seq.next() == self.first().unwrap_or(head.next());
+            let fits = self.events.len() < EVENTS && self.bytes + size(event) <= BYTES;
+            if joins && fits {
+                self.bytes += size(event);
+                self.events.push_front(event.clone());
+            } else if self.first().is_none_or(|first| seq < first) {
+                return;
+            }
+        }
+    }
+
+    /// The events from `from` on; `None` when it is older than the ring.
+    pub(super) fn from(&self, from: Seq) -> Option<impl Iterator<Item = &SharedEvent>> {
+        let skip = from.0.checked_sub(self.first()?.0)?;
+        Some(self.events.range((skip as usize).min(self.events.len())..))
+    }
+}
+
+fn size(event: &SharedEvent) -> usize {
+    OVERHEAD
+        + match &event.event().kind {
+            Kind::Message { body, .. } => body.size(),
+            Kind::Joined { .. } | Kind::Left { .. } => 0,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::{Body, Event, Millis, RoomId, UserId};
+    use proptest::prelude::*;
+
+    fn event(seq: u64, size: usize) -> SharedEvent {
+        let user = UserId::parse("harry").unwrap();
+        let body = Body::Sealed(vec![0; size].into());
+        let kind = Kind::Message { from: user, to: None, body, id: None, device: None };
+        SharedEvent::new(RoomId::parse("aaa").unwrap(), Event { seq: Seq(seq), at: Millis(0), kind, changes: Vec::new() })
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_a_dense_newest_part_within_its_bounds(head in 0..50u64, sizes in prop::collection::vec(1..65536usize, 1..60), old in 0..60u64) {
+            let mut ring = Ring::default();
+            let page: Vec<_> = (head.saturating_sub(old) + 1..=head).map(|seq| event(seq, 100)).collect();
+            ring.extend_back(&page, Seq(head));
+            let mut last = head;
+            for size in sizes {
+                last += 1;
+                ring.push(event(last, size));
+            }
+            ring.extend_back(&page, Seq(last));
+            let first = ring.first().unwrap();
+            let held: Vec<_> = ring.from(first).unwrap().map(|event| event.event().seq.0).collect();
+            prop_assert_eq!(held, (first.0..=last).collect::<Vec<_>>());
+            prop_assert!(ring.bytes <= BYTES + 65536 + OVERHEAD && ring.events.len() <= EVENTS);
+            prop_assert_eq!(ring.bytes, ring.events.iter().map(size).sum::<usize>());
+            prop_assert!(first == Seq(1) || ring.from(Seq(first.0 - 1)).is_none());
+            prop_assert_eq!(ring.from(Seq(last + 1)).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn older_events_join_on_without_a_hole() {
+        let mut ring = Ring::default();
+        ring.extend_back(&[event(1, 1), event(2, 1)], Seq(5));
+        assert_eq!(ring.first(), None, "3 to 5 are missing");
+        ring.extend_back(&[event(4, 1), event(5, 1)], Seq(5));
+        ring.extend_back(&[event(3, 1), event(4, 1)], Seq(5));
+        assert_eq!(ring.first(), Some(Seq(3)));
+    }
+}

@@ -1,0 +1,250 @@
+//! The messages of one session on their way to the room: submitted one after the other, so that their stored order is the order in which
+//! they were sent, whatever fails; answered in any order.
+//!
+//! A message leaves when it is answered: by the owner, or by its own event that the replica saw. Without either it is submitted again, which
+//! the room's dedupe window makes harmless, unless a later message of the session was seen in the room: then this one was lost, a repetition
+//! would come behind the later one, and the client is told instead.
+
+use super::{
+    Close, Outbox,
+    answers::Waiter,
+    core::{ANSWER_WAIT, Core, busy, unavailable},
+};
+use crate::{
+    bus::{self, Answered, ReplyTo, Submission},
+    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    wire::{Message, ServerFrame},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+/// Messages of a session without an answer; beyond them a message is refused as busy.
+const PENDING: usize = 1024;
+/// Bytes of content of messages without an answer, unless there is only one.
+const PENDING_BYTES: usize = 1024 * 1024;
+/// How long the answer may come after the own event before the event is taken for it. They travel side by side.
+const EVENT_GRACE: Duration = Duration::from_millis(200);
+
+/// Whose messages.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    pub(super) room: RoomId,
+    pub(super) user: UserId,
+    pub(super) key: Key,
+    pub(super) session: SessionId,
+}
+
+/// The messages of a session that are not answered yet.
+pub(super) struct Sends {
+    core: Arc<Core>,
+    sender: Sender,
+    outbox: Outbox,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    last: u64,
+    pending: BTreeMap<u64, Pending>,
+    bytes: usize,
+    /// The last message of the session that was seen in the room.
+    seen: u64,
+}
+
+/// A message without an answer.
+struct Pending {
+    tag: u64,
+    id: CommandId,
+    action: Action,
+    size: usize,
+    /// When it is to be submitted (again).
+    due: Instant,
+    stored: bool,
+    /// An attempt ended without a definite outcome.
+    uncertain: bool,
+    event: Option<(Seq, Epoch)>,
+}
+
+/// What to do next.
+enum Step {
+    Submit(u64, Submission),
+    Wait(Option<Instant>),
+}
+
+impl Sends {
+    pub(super) fn new(core: Arc<Core>, sender: Sender, outbox: Outbox) -> Arc<Self> {
+        Arc::new(Self { core, sender, outbox, state: Mutex::default(), changed: Notify::new() })
+    }
+
+    /// Takes a message; refuses it when too many wait.
+    pub(super) fn push(self: &Arc<Self>, message: Message) {
+        let size = message.body.size();
+        let mut state = self.state();
+        let full = state.pending.len() >= PENDING || (state.bytes + size > PENDING_BYTES && !state.pending.is_empty());
+        if full {
+            return self.reject(message.id.as_ref(), busy());
+        }
+        state.last += 1;
+        let number = state.last;
+        let Sender { user, key, session, .. } = self.sender.clone();
+        let id = message.id.unwrap_or(CommandId::Gateway(session, number));
+        let tag = self.core.answers.wait(Waiter::Send(Arc::downgrade(self), number));
+        let action = Action::Send { user, key, session: Some(session), id: id.clone(), to: message.to, body: message.body };
+        let due = Instant::now();
+        state.bytes += size;
+        state.pending.insert(number, Pending { tag, id, action, size, due, stored: false, uncertain: false, event: None });
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The answer to a message.
+    pub(super) fn answered(&self, number: u64, answered: Answered) {
+        let mut state = self.state();
+        let Some(pending) = self.remove(&mut state, number) else { return };
+        match answered {
+            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&pending.id, seq, epoch, duplicate),
+            // The owner thinks that this session is over (this node was judged dead). The client comes back and sends again.
+            Answered::Rejected(Rejection { reason: Reason::NotMember, .. }) => self.outbox.close(Close::Unavailable),
+            Answered::Rejected(rejection) => self.reject(Some(&pending.id), rejection),
+        }
+        self.changed.notify_one();
+    }
+
+    /// A message of this user was seen in the room; events are seen in their order.
+    pub(super) fn seen(&self, id: &CommandId, seq: Seq, epoch: Epoch) {
+        let mut state = self.state();
+        let Some((number, pending)) = state.pending.iter_mut().find(|(_, pending)| pending.id == *id) else { return };
+        pending.event = Some((seq, epoch));
+        pending.due = pending.due.min(Instant::now() + EVENT_GRACE);
+        let number = *number;
+        state.seen = state.seen.max(number);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Submits messages, for ever.
+    pub(super) async fn run(&self) {
+        let mut pauses = self.core.pauses();
+        loop {
+            match self.step(Instant::now()) {
+                Step::Submit(number, submission) => {
+                    let submitted = self.core.bus.submit(&submission).await;
+                    if submitted.is_ok() {
+                        pauses = self.core.pauses();
+                    }
+                    let pause = if submitted.is_ok() { ANSWER_WAIT } else { pauses.next().unwrap_or(ANSWER_WAIT) };
+                    self.submitted(number, &submitted, pause);
+                }
+                Step::Wait(until) => tokio::select! {
+                    biased; // A change may make the wait needless.
+                    () = self.changed.notified() => {}
+                    () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+                },
+            }
+        }
+    }
+
+    /// Submits what was never submitted, each message once, until one fails: the client is gone, what it said before is not.
+    pub(super) async fn finish(&self) {
+        let unsent: Vec<_> = {
+            let state = self.state();
+            state.pending.values().filter(|pending| !pending.stored).map(|pending| self.submission(pending)).collect()
+        };
+        for submission in unsent {
+            if self.core.bus.submit(&submission).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The first message that is due. One that is not stored holds up all behind it.
+    fn step(&self, now: Instant) -> Step {
+        let mut state = self.state();
+        let mut wake: Option<Instant> = None;
+        let numbers: Vec<u64> = state.pending.keys().copied().collect();
+        for number in numbers {
+            let overtaken = state.seen > number;
+            let pending = &state.pending[&number];
+            if pending.due > now {
+                wake = Some(wake.map_or(pending.due, |wake| wake.min(pending.due)));
+                if !pending.stored && pending.event.is_none() {
+                    break;
+                }
+            } else if let Some((seq, epoch)) = pending.event {
+                let pending = self.remove(&mut state, number).expect("it was just there");
+                self.journaled(&pending.id, seq, epoch, false);
+            } else if overtaken {
+                let pending = self.remove(&mut state, number).expect("it was just there");
+                self.reject(Some(&pending.id), unavailable("the message was lost on the way: send it again with the same id"));
+            } else {
+                return Step::Submit(number, self.submission(pending));
+            }
+        }
+        Step::Wait(wake)
+    }
+
+    fn submitted(&self, number: u64, submitted: &Result<bus::Position, bus::Error>, pause: Duration) {
+        let mut state = self.state();
+        let Some(pending) = state.pending.get_mut(&number) else { return };
+        pending.due = Instant::now() + pause;
+        match submitted {
+            Ok(_) if !pending.stored => {
+                pending.stored = true;
+                if let CommandId::Client(id) = &pending.id {
+                    self.outbox.push(&ServerFrame::Accepted { id: id.clone() });
+                }
+            }
+            Err(bus::Error::Full(_)) if !pending.stored && !pending.uncertain => {
+                let pending = self.remove(&mut state, number).expect("it was just there");
+                self.reject(Some(&pending.id), busy());
+            }
+            Err(bus::Error::Unknown(_)) => pending.uncertain = true,
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn submission(&self, pending: &Pending) -> Submission {
+        let reply = Some(ReplyTo { node: self.core.me, tag: pending.tag });
+        Submission { room: self.sender.room.clone(), action: pending.action.clone(), reply }
+    }
+
+    fn remove(&self, state: &mut State, number: u64) -> Option<Pending> {
+        let pending = state.pending.remove(&number)?;
+        state.bytes -= pending.size;
+        self.core.answers.forget(pending.tag);
+        Some(pending)
+    }
+
+    fn journaled(&self, id: &CommandId, seq: Seq, epoch: Epoch, duplicate: bool) {
+        if let CommandId::Client(id) = id {
+            self.outbox.push(&ServerFrame::Journaled { id: id.clone(), seq, epoch, duplicate });
+        }
+    }
+
+    fn reject(&self, id: Option<&CommandId>, rejection: Rejection) {
+        let id = match id {
+            Some(CommandId::Client(id)) => Some(id.clone()),
+            _ => None,
+        };
+        self.outbox.push(&ServerFrame::Rejected { id, rejection });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Sends {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.pending.values().for_each(|pending| self.core.answers.forget(pending.tag));
+    }
+}

@@ -1,0 +1,122 @@
+//! Runs the gateway: hears what is sent to this node and where rooms end, and accepts clients.
+
+use super::{Close, Config, Handle, core::Core, http};
+use crate::{
+    bus::{Answer, Bus, Error, Head, Inbound},
+    journal::Journal,
+    room::{Incarnation, RoomId, SessionId, Shards},
+};
+use futures::{StreamExt, stream::BoxStream};
+use std::sync::Arc;
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+/// The gateway of a node.
+pub struct Service(Arc<Core>);
+
+impl Service {
+    /// The gateway of the node `me`, which is called `node`. The configuration is valid.
+    pub fn new(
+        config: Config,
+        me: Incarnation,
+        node: impl Into<String>,
+        bus: Arc<dyn Bus>,
+        journal: Arc<dyn Journal>,
+        shards: Shards,
+    ) -> Self {
+        Self::seeded(config, me, node, bus, journal, shards, rand::random())
+    }
+
+    /// As [`Self::new`], with the seed of all its randomness: session names, jitter.
+    pub fn seeded(
+        config: Config,
+        me: Incarnation,
+        node: impl Into<String>,
+        bus: Arc<dyn Bus>,
+        journal: Arc<dyn Journal>,
+        shards: Shards,
+        seed: u64,
+    ) -> Self {
+        Self(Arc::new(Core::new(config, me, node.into(), bus, journal, shards, seed)))
+    }
+
+    /// A handle on it.
+    pub fn handle(&self) -> Handle {
+        Handle(self.0.clone())
+    }
+
+    /// Serves clients at `listener` until `shutdown`; then drains and returns.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+        let ended = CancellationToken::new();
+        let core = self.attach(ended.clone());
+        tokio::pin!(core);
+        tokio::select! {
+            biased; // Only one of them ends.
+            () = &mut core => {}
+            () = http::serve(self.handle(), listener, shutdown) => {}
+        }
+        ended.cancel();
+        core.await;
+    }
+
+    /// Hears what is sent to this node, until `shutdown`: for clients that are attached without sockets. Nothing is drained.
+    pub async fn attach(&self, shutdown: CancellationToken) {
+        let core = &self.0;
+        let hear = async {
+            tokio::join!(self.answers(), self.heads());
+        };
+        let halt = core.halt.clone();
+        tokio::select! {
+            biased; // The end first.
+            () = shutdown.cancelled() => {}
+            () = halt.cancelled() => {}
+            () = hear => {}
+        }
+        // Whoever still waits for an answer will not get one.
+        core.halt.cancel();
+    }
+
+    async fn answers(&self) {
+        loop {
+            let mut inbox = persist(&self.0, "listening for answers", async || self.0.bus.inbox(self.0.me).await).await;
+            self.0.listening.send_replace(true);
+            while let Some(message) = inbox.next().await {
+                match message {
+                    Inbound::Answer(Answer { tag, answered }) => self.0.answers.answer(tag, answered),
+                    Inbound::Replaced { room, session } => self.replaced(&room, session),
+                }
+            }
+            self.0.listening.send_replace(false);
+        }
+    }
+
+    fn replaced(&self, room: &RoomId, session: SessionId) {
+        tracing::debug!(%room, %session, "replaced by a session of the same device");
+        if let Some(outbox) = self.0.sessions().get(&session) {
+            outbox.close(Close::Replaced);
+        }
+    }
+
+    async fn heads(&self) {
+        loop {
+            let mut heads = persist(&self.0, "listening for heads", async || self.0.bus.heads().await).await;
+            while let Some(Head { room, seq, .. }) = heads.next().await {
+                if let Some(replica) = self.0.replica(&room) {
+                    replica.told(seq);
+                }
+            }
+        }
+    }
+}
+
+/// Subscribes, however long it takes.
+async fn persist<T>(core: &Core, what: &str, subscribe: impl AsyncFn() -> Result<BoxStream<'static, T>, Error>) -> BoxStream<'static, T> {
+    let mut pauses = core.pauses();
+    loop {
+        match subscribe().await {
+            Ok(stream) => return stream,
+            Err(error) => tracing::warn!(%error, "{what} is not possible yet; trying again"),
+        }
+        sleep(pauses.next().unwrap_or_default()).await;
+    }
+}

@@ -1,0 +1,230 @@
+//! A WebSocket and its session. One task per connection: it reads, and writes all that waits in the outbox with one flush.
+//!
+//! This is the boundary behind which a faster engine can come: it gets a byte stream after the upgrade, and a [`Session`].
+
+use super::{Close, Session, Taken, metrics, outbox::BATCH};
+use crate::wire::{Encoded, Incoming};
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::ProtocolError,
+        protocol::{
+            CloseFrame, Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
+};
+
+/// The largest message, all fragments (contract with clients).
+const MESSAGE: usize = 131_072;
+/// Small, because there is one per connection, mostly idle.
+const READ_BUFFER: usize = 4 * 1024;
+/// Silence after which the client is pinged (contract with clients).
+const SILENCE: Duration = Duration::from_secs(25);
+/// Silence after which it is closed (contract with clients).
+const SILENCE_MOST: Duration = Duration::from_secs(35);
+/// Messages that are read before it is looked again for what is to be written.
+const READS: u32 = 32;
+/// How long the close frame may take to get out.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the client may take to close its side, so that the close frame is not lost with the connection.
+const CLOSE_LINGER: Duration = Duration::from_secs(2);
+
+struct Socket<S> {
+    ws: WebSocketStream<S>,
+    /// Something is not flushed yet.
+    dirty: bool,
+    reads: u32,
+    heard: Instant,
+    pinged: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// What happens next.
+enum Turn {
+    Read(Message),
+    Write(Vec<Encoded>),
+    End(Close),
+    /// The client broke the rules; its side cannot be understood any more.
+    Broken(Close),
+    Gone,
+    Tick,
+}
+
+/// Serves a client until one side ends it.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session: Session) {
+    let sizes = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
+    // Nothing is written before the flush, except a frame that is larger than all this.
+    let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH);
+    let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let heard = Instant::now();
+    let timer = Box::pin(sleep_until(heard + SILENCE));
+    let mut socket = Socket { ws, dirty: false, reads: 0, heard, pinged: false, timer };
+    let (close, broken) = match socket.talk(&mut session).await {
+        Turn::End(close) => (close, false),
+        Turn::Broken(close) => (close, true),
+        _ => return,
+    };
+    session.close(close);
+    drop(session);
+    socket.say_goodbye(close, broken).await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Carries messages both ways; returns why it ends.
+    async fn talk(&mut self, session: &mut Session) -> Turn {
+        loop {
+            let turn = std::future::poll_fn(|cx| self.poll_turn(session, cx)).await;
+            let going = match turn {
+                Turn::Read(message) => {
+                    self.read(session, &message);
+                    Ok(())
+                }
+                Turn::Write(frames) => self.write(frames),
+                Turn::Tick => match self.tick() {
+                    Ok(()) => Ok(()),
+                    Err(Silent) => return Turn::End(Close::Silent),
+                },
+                end => return end,
+            };
+            if going.is_err() {
+                return Turn::Gone;
+            }
+        }
+    }
+
+    /// Reading comes before writing, for a client that sends is alive; but only so many messages in a row.
+    fn poll_turn(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<Turn> {
+        if self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Turn::Tick);
+        }
+        if let Poll::Ready(close) = session.outbox().poll_cut(cx) {
+            return Poll::Ready(Turn::End(close));
+        }
+        if self.reads < READS
+            && let Poll::Ready(read) = Pin::new(&mut self.ws).poll_next(cx)
+        {
+            self.reads += 1;
+            return Poll::Ready(match read {
+                Some(Ok(message)) => Turn::Read(message),
+                Some(Err(error)) => broken(&error).map_or(Turn::Gone, Turn::Broken),
+                None => Turn::Gone,
+            });
+        }
+        if self.reads == READS {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+        }
+        if self.dirty {
+            if ready!(Pin::new(&mut self.ws).poll_flush(cx)).is_err() {
+                return Poll::Ready(Turn::Gone);
+            }
+            self.dirty = false;
+        }
+        Poll::Ready(match ready!(session.outbox().poll_take(cx)) {
+            Taken::Frames(frames) => Turn::Write(frames),
+            Taken::Close(close) => Turn::End(close),
+        })
+    }
+
+    fn read(&mut self, session: &mut Session, message: &Message) {
+        self.heard = Instant::now();
+        self.pinged = false;
+        match message {
+            Message::Text(text) => session.receive(Incoming::Text(text)),
+            Message::Binary(bytes) => session.receive(Incoming::Binary(bytes)),
+            // The answers to these are in the write buffer already.
+            Message::Ping(_) | Message::Close(_) => self.dirty = true,
+            Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+
+    fn write(&mut self, frames: Vec<Encoded>) -> Result<(), Error> {
+        metrics::written(frames.len());
+        self.dirty = true;
+        self.reads = 0;
+        frames.into_iter().try_for_each(|frame| self.put(whole(frame)))
+    }
+
+    /// Puts a message into the write buffer. Bounded: what was there before is flushed, or control frames only follow.
+    fn put(&mut self, message: Message) -> Result<(), Error> {
+        Pin::new(&mut self.ws).start_send(message)
+    }
+
+    fn tick(&mut self) -> Result<(), Silent> {
+        let silence = self.heard.elapsed();
+        if silence >= SILENCE_MOST {
+            return Err(Silent);
+        }
+        if silence >= SILENCE && !self.pinged {
+            self.pinged = true;
+            self.dirty = true;
+            // A connection that cannot take a ping is found silent.
+            let _ = self.put(Message::Ping(Default::default()));
+        }
+        let patience = if self.pinged { SILENCE_MOST } else { SILENCE };
+        self.timer.as_mut().reset(self.heard + patience);
+        Ok(())
+    }
+
+    /// Sends the close frame and gives the client time to take it.
+    async fn say_goodbye(mut self, close: Close, broken: bool) {
+        let frame = CloseFrame { code: close.code().into(), reason: close.reason().into() };
+        let sent = async {
+            self.put(Message::Close(Some(frame)))?;
+            self.ws.flush().await
+        };
+        if !matches!(timeout(CLOSE_DEADLINE, sent).await, Ok(Ok(()))) {
+            return;
+        }
+        let linger = async {
+            if broken {
+                // What comes cannot be understood, but has to be read: a connection that is dropped with unread bytes is reset.
+                let io = self.ws.get_mut();
+                let mut waste = [0; 4096];
+                io.shutdown().await?;
+                while io.read(&mut waste).await? > 0 {}
+            } else {
+                while let Some(Ok(_)) = self.ws.next().await {}
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        drop(timeout(CLOSE_LINGER, linger).await);
+    }
+}
+
+/// Nothing was heard for too long.
+struct Silent;
+
+/// A frame with shared bytes; text is not checked again for being UTF-8.
+fn whole(frame: Encoded) -> Message {
+    Message::Frame(match frame {
+        Encoded::Text(text) => Frame::message(text, OpCode::Data(Data::Text), true),
+        Encoded::Binary(bytes) => Frame::message(bytes, OpCode::Data(Data::Binary), true),
+    })
+}
+
+/// Which rule the client broke; `None`: the connection is gone.
+fn broken(error: &Error) -> Option<Close> {
+    match error {
+        Error::Capacity(_) => Some(Close::TooBig),
+        Error::Utf8(_) => Some(Close::NotUtf8),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(Close::Protocol),
+        _ => None,
+    }
+}
