@@ -7,6 +7,7 @@
 //! called after that returned `Ok`; before that nothing of it may be answered or published.
 
 pub mod bus;
+pub mod cassandra;
 mod coalesce;
 pub mod codec;
 mod error;

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)] // A test has no reader outside.
 
 mod bus;
+mod cassandra;
 mod claims;
 mod cluster;
 mod events;

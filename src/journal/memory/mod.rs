@@ -161,8 +161,12 @@ impl Store for Connection {
         self.read(Op::Rooms, |content| content.rooms.range((from, Bound::Unbounded)).take(limit).cloned().collect()).await
     }
 
-    async fn snapshots(&self, room: &RoomId) -> Result<Vec<SnapshotKey>, Error> {
-        self.read(Op::Snapshots, |content| content.snapshots.keys().filter(|(of, _)| of == room).map(|(_, key)| *key).collect()).await
+    async fn snapshots(&self, room: &RoomId, limit: usize) -> Result<Vec<SnapshotKey>, Error> {
+        let newest = |content: &mut Content| {
+            let of_room = content.snapshots.keys().rev().filter(|(of, _)| of == room);
+            of_room.take(limit).map(|(_, key)| *key).collect()
+        };
+        self.read(Op::Snapshots, newest).await
     }
 
     async fn snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error> {

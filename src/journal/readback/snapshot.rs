@@ -5,10 +5,7 @@ use crate::{
     journal::codec,
     room::{Epoch, RoomId, State},
 };
-use std::{
-    cmp::Reverse,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Snapshots that are kept: while one is dropped, the one before it stays.
 const KEPT: usize = 2;
@@ -18,7 +15,7 @@ const ATTEMPTS: usize = 3;
 pub(super) async fn save(store: &impl Store, room: &RoomId, epoch: Epoch, counter: &AtomicU64, state: &State) -> Result<(), Error> {
     let key = SnapshotKey { seq: state.head, epoch, number: counter.fetch_add(1, Ordering::Relaxed) };
     store.put_snapshot(room, key, codec::SNAPSHOT_VERSION, codec::encode_snapshot(state)).await?;
-    for old in newest_first(store, room).await?.into_iter().skip(KEPT) {
+    for old in store.snapshots(room, KEPT + 1).await?.into_iter().skip(KEPT) {
         store.drop_snapshot(room, old).await?;
     }
     Ok(())
@@ -27,7 +24,7 @@ pub(super) async fn save(store: &impl Store, room: &RoomId, epoch: Epoch, counte
 /// The newest snapshot. An older one is no substitute for one that cannot be read: it lacks changes whose commands are gone from the bus.
 pub(super) async fn newest(store: &impl Store, room: &RoomId) -> Result<Option<State>, Error> {
     for _ in 0..ATTEMPTS {
-        let Some(key) = newest_first(store, room).await?.into_iter().next() else { return Ok(None) };
+        let Some(key) = store.snapshots(room, 1).await?.into_iter().next() else { return Ok(None) };
         match store.snapshot(room, key).await? {
             Some((codec::SNAPSHOT_VERSION, content)) => return codec::decode_snapshot(content).map(Some),
             Some((version, _)) => return Err(Error::Unsupported { seq: key.seq, name: "snapshot".into(), version }),
@@ -35,10 +32,4 @@ pub(super) async fn newest(store: &impl Store, room: &RoomId) -> Result<Option<S
         }
     }
     Err(Error::Damaged(format!("room {room}: its newest snapshot is listed, but its content is missing")))
-}
-
-async fn newest_first(store: &impl Store, room: &RoomId) -> Result<Vec<SnapshotKey>, Error> {
-    let mut keys = store.snapshots(room).await?;
-    keys.sort_by_key(|key| Reverse(*key));
-    Ok(keys)
 }

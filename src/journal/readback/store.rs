@@ -91,8 +91,8 @@ pub trait Store: Send + Sync + 'static {
     /// Noted rooms, in pages as [`crate::journal::Journal::rooms`].
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
 
-    /// The snapshots of a room, in no order.
-    async fn snapshots(&self, room: &RoomId) -> Result<Vec<SnapshotKey>, Error>;
+    /// The newest snapshots of a room, newest first: at most `limit` (> 0).
+    async fn snapshots(&self, room: &RoomId, limit: usize) -> Result<Vec<SnapshotKey>, Error>;
 
     /// A snapshot's version and content; `None`: it is not there (any more).
     async fn snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error>;

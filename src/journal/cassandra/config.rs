@@ -1,0 +1,180 @@
+//! How Cassandra is reached, and how its tables are made.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// How Cassandra is reached, and how its tables are made.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// `host:port`, any of which may answer; as a list or separated by commas. Default 127.0.0.1:9042.
+    #[serde(deserialize_with = "one_or_many")]
+    pub hosts: Vec<String>,
+    /// The keyspace: 1 to 48 of `a-z 0-9 _`, a letter first. Default safe_chat.
+    pub keyspace: String,
+    /// The user. Default: none.
+    pub user: Option<String>,
+    /// The user's password. Printed nowhere. Default: none.
+    #[serde(serialize_with = "hidden")]
+    pub password: Option<String>,
+    /// The datacenter that this node writes to and reads from. All nodes of a cluster must use the same one. Default datacenter1.
+    pub datacenter: String,
+    /// Copies of everything: a number for `datacenter`, or a number for each datacenter by name. Used when the keyspace is made. Default 1.
+    pub replication: Replication,
+    /// Makes and changes the tables at start, for development. Default false: `safe-chat migrate` does it.
+    pub auto_migrate: bool,
+    /// Events in a partition. Kept in the database when the keyspace is made; another value is refused from then on. Default 50000.
+    pub partition_size: u64,
+    /// Milliseconds until a connection must be there. Default 5000.
+    pub connect_timeout_ms: u64,
+    /// Milliseconds until a request must be answered. Default 5000: above Cassandra's own 2 s for writes, so that it usually answers first.
+    pub request_timeout_ms: u64,
+}
+
+/// How many copies there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Replication {
+    /// In the configured datacenter.
+    Here(u8),
+    /// In each datacenter.
+    PerDatacenter(BTreeMap<String, u8>),
+}
+
+impl From<BTreeMap<String, u8>> for Replication {
+    fn from(copies: BTreeMap<String, u8>) -> Self {
+        Self::PerDatacenter(copies)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hosts: vec!["127.0.0.1:9042".into()],
+            keyspace: "safe_chat".into(),
+            user: None,
+            password: None,
+            datacenter: "datacenter1".into(),
+            replication: Replication::Here(1),
+            auto_migrate: false,
+            partition_size: 50_000,
+            connect_timeout_ms: 5_000,
+            request_timeout_ms: 5_000,
+        }
+    }
+}
+
+impl Config {
+    /// The fewest events in a partition: one of the largest commits.
+    const LEAST_PARTITION: u64 = crate::journal::Limits::EVENTS as u64;
+
+    /// Says what is wrong, if something is.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.hosts.is_empty() {
+            return Err("cassandra.hosts is empty: name a server with --cassandra HOST:PORT".into());
+        }
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let starts = self.keyspace.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        if !starts || self.keyspace.len() > 48 || !self.keyspace.bytes().all(fits) {
+            return Err("cassandra.keyspace must be 1 to 48 characters of a-z 0-9 _, a letter first".into());
+        }
+        let copies = self.copies();
+        if !copies.contains_key(&self.datacenter) || copies.values().any(|copies| !(1..=9).contains(copies)) {
+            return Err(format!("cassandra.replication must give 1 to 9 copies to each datacenter, and name {}", self.datacenter));
+        }
+        let name = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+        if let Some(bad) = copies.keys().find(|datacenter| datacenter.is_empty() || !datacenter.bytes().all(name)) {
+            return Err(format!("cassandra.replication: `{bad}` is no name of a datacenter (A-Z a-z 0-9 _ - .)"));
+        }
+        if self.partition_size < Self::LEAST_PARTITION {
+            return Err(format!("cassandra.partition_size must be at least {}", Self::LEAST_PARTITION));
+        }
+        if self.connect_timeout_ms == 0 || self.request_timeout_ms == 0 {
+            return Err("cassandra.connect_timeout_ms and cassandra.request_timeout_ms must be above 0".into());
+        }
+        Ok(())
+    }
+
+    /// The servers, for people.
+    pub fn shown(&self) -> String {
+        self.hosts.join(", ")
+    }
+
+    /// Copies by datacenter.
+    pub(super) fn copies(&self) -> BTreeMap<String, u8> {
+        match &self.replication {
+            Replication::Here(copies) => BTreeMap::from([(self.datacenter.clone(), *copies)]),
+            Replication::PerDatacenter(copies) => copies.clone(),
+        }
+    }
+
+    pub(super) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("hosts", &self.hosts)
+            .field("keyspace", &self.keyspace)
+            .field("user", &self.user)
+            .field("datacenter", &self.datacenter)
+            .field("replication", &self.replication)
+            .field("auto_migrate", &self.auto_migrate)
+            .field("partition_size", &self.partition_size)
+            .finish_non_exhaustive()
+    }
+}
+
+fn hidden<S: Serializer>(password: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    password.as_ref().map(|_| "(hidden)").serialize(serializer)
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Hosts {
+        Line(String),
+        List(Vec<String>),
+    }
+    let hosts = match Hosts::deserialize(deserializer)? {
+        Hosts::Line(line) => line.split(',').map(|host| host.trim().to_owned()).collect(),
+        Hosts::List(list) => list,
+    };
+    Ok(hosts.into_iter().filter(|host| !host.is_empty()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_not_printed() {
+        let config = Config { password: Some("very secret".into()), ..Config::default() };
+        assert!(!format!("{config:?}").contains("very secret"));
+        assert!(!serde_json::to_string(&config).unwrap().contains("very secret"));
+    }
+
+    #[test]
+    fn hosts_and_copies_may_be_one_or_many() {
+        let config: Config = serde_json::from_str(r#"{"hosts":"a:1, b:2","replication":3}"#).unwrap();
+        assert_eq!((config.hosts, config.replication), (vec!["a:1".to_owned(), "b:2".to_owned()], Replication::Here(3)));
+        let config: Config = serde_json::from_str(r#"{"hosts":["a:1"],"datacenter":"x","replication":{"x":3,"y":2}}"#).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.copies()["y"], 2);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let bad = |config: Config| config.validate().unwrap_err();
+        assert!(bad(Config { keyspace: "Chat; DROP".into(), ..Config::default() }).contains("keyspace"));
+        assert!(bad(Config { partition_size: 10, ..Config::default() }).contains("partition_size"));
+        assert!(bad(Config { replication: Replication::PerDatacenter(BTreeMap::new()), ..Config::default() }).contains("datacenter1"));
+        assert!(bad(Config { hosts: vec![], ..Config::default() }).contains("--cassandra"));
+    }
+}

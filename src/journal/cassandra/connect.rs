@@ -1,0 +1,80 @@
+//! Connecting: a session whose every statement has a deadline and is tried exactly once.
+
+use super::{Config, errors};
+use crate::journal::Error;
+use scylla::{
+    client::{execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
+    policies::{load_balancing::DefaultPolicy, retry::FallthroughRetryPolicy},
+    response::query_result::QueryRowsResult,
+    statement::{Consistency, SerialConsistency},
+    value::{CqlValue, Row},
+};
+use std::{collections::BTreeSet, sync::Arc};
+use tokio::time::timeout;
+
+/// Opens a session. [`Error::Unavailable`] says which addresses do not answer.
+pub(super) async fn session(config: &Config) -> Result<Session, Error> {
+    config.validate().map_err(Error::Unusable)?;
+    let balancing =
+        DefaultPolicy::builder().prefer_datacenter(config.datacenter.clone()).token_aware(true).permit_dc_failover(false).build();
+    // Nothing is repeated behind our back: whether a write may be sent again is decided where the outcome is known.
+    let profile = ExecutionProfile::builder()
+        .consistency(Consistency::LocalQuorum)
+        .serial_consistency(Some(SerialConsistency::LocalSerial))
+        .request_timeout(Some(config.request_timeout()))
+        .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+        .speculative_execution_policy(None)
+        .load_balancing_policy(balancing)
+        .build();
+    let mut builder = SessionBuilder::new()
+        .known_nodes(&config.hosts)
+        .connection_timeout(config.connect_timeout())
+        .default_execution_profile_handle(profile.into_handle());
+    if let (Some(user), Some(password)) = (&config.user, &config.password) {
+        builder = builder.user(user, password);
+    }
+    let unreachable = |why: String| Error::Unavailable(format!("Cassandra does not answer at {}: {why}", config.shown()));
+    let session = match timeout(config.connect_timeout() * 2, builder.build()).await {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => return Err(unreachable(error.to_string())),
+        Err(_) => return Err(unreachable(format!("no connection within {} ms", config.connect_timeout_ms * 2))),
+    };
+    check_datacenter(config, &session)?;
+    Ok(session)
+}
+
+fn check_datacenter(config: &Config, session: &Session) -> Result<(), Error> {
+    let state = session.get_cluster_state();
+    let there: BTreeSet<&str> = state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+    match there.contains(config.datacenter.as_str()) {
+        true => Ok(()),
+        false => Err(Error::Unusable(format!(
+            "Cassandra at {} has no datacenter {}: set cassandra.datacenter to one of {there:?}",
+            config.shown(),
+            config.datacenter
+        ))),
+    }
+}
+
+/// The version of the server.
+pub(super) async fn release(session: &Session) -> Result<String, Error> {
+    let result = session.query_unpaged("SELECT release_version FROM system.local", ()).await.map_err(errors::reading)?;
+    let (release,) = result.into_rows_result().map_err(unreadable)?.single_row::<(String,)>().map_err(unreadable)?;
+    Ok(release)
+}
+
+/// An answer that is not of the expected shape.
+pub(super) fn unreadable(error: impl std::fmt::Display) -> Error {
+    Error::Unusable(format!("Cassandra answered in an unexpected form: {error}"))
+}
+
+/// Whether a conditional statement was applied. The column is found by its name: the others differ with the outcome.
+pub(super) fn applied(rows: &QueryRowsResult) -> Result<bool, Error> {
+    let missing = || unreadable("no column [applied]");
+    let (index, _) = rows.column_specs().get_by_name("[applied]").ok_or_else(missing)?;
+    let row: Row = rows.first_row().map_err(unreadable)?;
+    match row.columns.get(index) {
+        Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),
+        _ => Err(missing()),
+    }
+}

@@ -1,0 +1,70 @@
+//! The prepared statements.
+
+use super::{Config, errors};
+use crate::journal::Error;
+use scylla::{
+    client::session::Session,
+    errors::ExecutionError,
+    statement::{Consistency, prepared::PreparedStatement},
+};
+
+/// Every statement that runs more than once. All keys are bound, so that the driver sends each to a replica.
+pub(super) struct Statements {
+    pub(super) fence: PreparedStatement,
+    pub(super) fence_serial: PreparedStatement,
+    pub(super) first_claim: PreparedStatement,
+    pub(super) raise: PreparedStatement,
+    pub(super) write: PreparedStatement,
+    pub(super) rows: PreparedStatement,
+    pub(super) note: PreparedStatement,
+    pub(super) rooms: PreparedStatement,
+    pub(super) rooms_after: PreparedStatement,
+    pub(super) snapshots: PreparedStatement,
+    pub(super) snapshot: PreparedStatement,
+    pub(super) put_snapshot: PreparedStatement,
+    pub(super) drop_snapshot: PreparedStatement,
+    pub(super) chunks: PreparedStatement,
+    pub(super) put_chunk: PreparedStatement,
+    pub(super) drop_chunks: PreparedStatement,
+}
+
+impl Statements {
+    pub(super) async fn prepare(session: &Session, config: &Config) -> Result<Self, Error> {
+        let keyspace = &config.keyspace;
+        let prepare = async |text: &str| {
+            let text = text.replace("{ks}", keyspace);
+            session.prepare(text).await.map_err(|error| errors::reading(ExecutionError::PrepareError(error)))
+        };
+        let key = "room = ? AND seq = ? AND epoch = ? AND number = ?";
+        let mut fence_serial = prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?;
+        fence_serial.set_consistency(Consistency::LocalSerial);
+        Ok(Self {
+            fence: prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?,
+            fence_serial,
+            first_claim: prepare("INSERT INTO {ks}.fence (epoch, owner, shard) VALUES (?, ?, ?) IF NOT EXISTS").await?,
+            raise: prepare("UPDATE {ks}.fence SET epoch = ?, owner = ? WHERE shard = ? IF epoch = ?").await?,
+            write: prepare(
+                "INSERT INTO {ks}.journal (room, partition_nr, seq, epoch, first_seq, at, event, version, payload, changes) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .await?,
+            rows: prepare(
+                "SELECT seq, epoch, first_seq, at, event, version, payload, changes FROM {ks}.journal \
+                 WHERE room = ? AND partition_nr = ? AND seq >= ? AND seq <= ?",
+            )
+            .await?,
+            note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,
+            rooms: prepare("SELECT room FROM {ks}.all_persistence_ids LIMIT ?").await?,
+            rooms_after: prepare("SELECT room FROM {ks}.all_persistence_ids WHERE token(room) > token(?) LIMIT ?").await?,
+            snapshots: prepare("SELECT seq, epoch, number FROM {ks}.snapshots WHERE room = ? LIMIT ?").await?,
+            snapshot: prepare(&format!("SELECT version, chunks FROM {{ks}}.snapshots WHERE {key}")).await?,
+            put_snapshot: prepare("INSERT INTO {ks}.snapshots (room, seq, epoch, number, version, chunks) VALUES (?, ?, ?, ?, ?, ?)")
+                .await?,
+            drop_snapshot: prepare(&format!("DELETE FROM {{ks}}.snapshots WHERE {key}")).await?,
+            chunks: prepare(&format!("SELECT content FROM {{ks}}.snapshot_chunks WHERE {key}")).await?,
+            put_chunk: prepare("INSERT INTO {ks}.snapshot_chunks (room, seq, epoch, number, chunk, content) VALUES (?, ?, ?, ?, ?, ?)")
+                .await?,
+            drop_chunks: prepare(&format!("DELETE FROM {{ks}}.snapshot_chunks WHERE {key}")).await?,
+        })
+    }
+}

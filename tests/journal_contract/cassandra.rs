@@ -1,0 +1,108 @@
+//! The contract on a real Cassandra: SAFE_CHAT_TEST_CASSANDRA=host:port.
+
+use crate::cluster::{Cluster, Node, rows, shards, store_row};
+use async_trait::async_trait;
+use safe_chat::{
+    journal::{
+        Error,
+        cassandra::{Cassandra, Config, Migrated, connect, migrate},
+    },
+    proto::journal::v1::StoredEvent,
+    room::{Epoch, Incarnation, RoomId, ShardId, Shards},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+struct Tables(Config);
+
+#[async_trait]
+impl Cluster for Tables {
+    async fn node(&self) -> Node {
+        Arc::new(self.connect().await)
+    }
+
+    async fn elect(&self, _: ShardId, _: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+        Ok(least)
+    }
+
+    async fn store(&self, room: &RoomId, event: StoredEvent, epoch: Epoch) -> bool {
+        store_row(&self.connect().await, room, event, epoch).await
+    }
+
+    async fn stored(&self, room: &RoomId) -> Vec<String> {
+        rows(&self.connect().await, room).await
+    }
+}
+
+impl Tables {
+    async fn connect(&self) -> Cassandra {
+        connect(&self.0, shards()).await.unwrap()
+    }
+}
+
+/// A configuration with a keyspace of its own, if there is a server.
+fn config() -> Option<Config> {
+    let Ok(host) = std::env::var("SAFE_CHAT_TEST_CASSANDRA") else {
+        println!("left out: set SAFE_CHAT_TEST_CASSANDRA to host:port of a Cassandra");
+        return None;
+    };
+    let keyspace = format!("t_{}", Uuid::now_v7().simple());
+    Some(Config { hosts: vec![host], keyspace, partition_size: 700, request_timeout_ms: 20_000, ..Config::default() })
+}
+
+/// The tests of a run share a keyspace; every claim has its own shard and rooms.
+async fn cluster() -> Option<impl Cluster> {
+    static CONFIG: OnceCell<Option<Config>> = OnceCell::const_new();
+    let config = CONFIG.get_or_init(async || {
+        let config = config()?;
+        migrate(&config).await.unwrap();
+        Some(config)
+    });
+    config.await.clone().map(Tables)
+}
+
+crate::contract!(cluster());
+
+async fn refusal(config: &Config, shards: Shards) -> String {
+    match connect(config, shards).await {
+        Err(Error::Unusable(why)) => why,
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("it started"),
+    }
+}
+
+#[tokio::test]
+async fn tables_are_migrated_once_by_nodes_that_start_together_and_settings_stay() {
+    let Some(config) = config() else { return };
+    assert!(refusal(&config, shards()).await.contains("safe-chat migrate"));
+    let three = tokio::join!(migrate(&config), migrate(&config), migrate(&config));
+    let mut from: Vec<_> = [three.0, three.1, three.2].into_iter().map(|migrated| migrated.unwrap().from).collect();
+    from.sort_unstable();
+    assert_eq!(from, [0, 1, 1], "one migrates, the others wait for it");
+    assert_eq!(migrate(&config).await.unwrap(), Migrated { from: 1, to: 1 });
+
+    connect(&config, shards()).await.unwrap();
+    connect(&config, shards()).await.unwrap();
+    let other = Config { partition_size: 701, ..config.clone() };
+    assert!(refusal(&other, shards()).await.contains("set cassandra.partition_size to 700"));
+    assert!(refusal(&config, Shards::new(7).unwrap()).await.contains("set cluster.shards to 512"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let config = Config { hosts: vec!["127.0.0.1:9".into()], connect_timeout_ms: 500, ..Config::default() };
+    match connect(&config, shards()).await {
+        Err(Error::Unavailable(why)) => assert!(why.contains("127.0.0.1:9"), "{why}"),
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("it started"),
+    }
+}
+
+#[tokio::test]
+async fn a_datacenter_that_is_not_there_is_named() {
+    let Some(config) = config() else { return };
+    let config = Config { datacenter: "elsewhere".into(), replication: BTreeMap::from([("elsewhere".into(), 1)]).into(), ..config };
+    let why = refusal(&config, shards()).await;
+    assert!(why.contains("elsewhere") && why.contains("datacenter1"), "{why}");
+}
