@@ -1,0 +1,84 @@
+// The start card: name, room and key; says why a join failed.
+
+import { KEY, NAME, browser, identity } from "./identity.js";
+import { $ } from "./tools.js";
+
+const RULE = "1 to 64 of the letters A–Z a–z, digits, _ and -";
+
+export class Card {
+  /** `join(who)` is called with { room, user, key, device }. */
+  constructor(join) {
+    this.typedKey = false;
+    $("join").addEventListener("submit", (submit) => {
+      submit.preventDefault();
+      const who = this.read();
+      if (who) join(who);
+    });
+    $("key").addEventListener("input", () => { this.typedKey = true; });
+    for (const id of ["name", "room"]) {
+      $(id).addEventListener("input", () => {
+        this.complain(id, null);
+        this.fillKey();
+      });
+    }
+  }
+
+  async fill(room) {
+    $("name").value = browser.get("name") ?? "";
+    $("room").value = room ?? browser.get("room") ?? "";
+    await this.fillKey();
+  }
+
+  /** The key that fits this name and room, unless the person typed one. */
+  async fillKey() {
+    if (this.typedKey) return;
+    const key = await identity.keyFor($("room").value.trim(), $("name").value.trim());
+    if (!this.typedKey) $("key").value = key;
+  }
+
+  setRoom(room) {
+    $("room").value = room;
+    this.fillKey();
+  }
+
+  focus() {
+    ($("name").value ? $("room") : $("name")).focus();
+  }
+
+  /** What was entered, or null after saying what is wrong with it. */
+  read() {
+    const user = $("name").value.trim(), room = $("room").value.trim().replace(/^#/, ""), key = $("key").value.trim();
+    const wrong = [
+      ["name", !NAME.test(user) && (user ? `A name has ${RULE}.` : "Choose a name.")],
+      ["room", !NAME.test(room) && (room ? `A room has ${RULE}.` : "Choose a room.")],
+      ["key", !KEY.test(key) && "A key has 1 to 128 of A–Z a–z 0–9 _ and -."],
+    ].filter(([id, text]) => this.complain(id, text || null));
+    if (wrong.length) {
+      if (wrong[0][0] === "key") document.querySelector("details.key").open = true;
+      $(wrong[0][0]).focus();
+      return null;
+    }
+    if (this.typedKey) browser.set("key", key);
+    this.typedKey = false;
+    return { user, room, key, device: identity.device() };
+  }
+
+  complain(id, text) {
+    $(`${id}-error`).textContent = text ?? "";
+    $(`${id}-error`).hidden = !text;
+    $(id).setAttribute("aria-invalid", text ? "true" : "false");
+    return Boolean(text);
+  }
+
+  busy(on) {
+    $("enter").disabled = on;
+    $("enter-label").textContent = on ? "Joining…" : "Join";
+  }
+
+  /** Why the join failed; null: it did not. `passing`: trying again may help. */
+  refused(text, passing = false) {
+    $("refusal").hidden = !text;
+    $("refusal").textContent = text ?? "";
+    $("refusal").classList.toggle("wait", passing);
+  }
+}

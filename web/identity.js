@@ -1,0 +1,53 @@
+// Who this browser is: its key, the names it pinned in rooms, its device; and what it remembers.
+
+import { base64url, parsed, randomId } from "./tools.js";
+
+export const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+export const KEY = /^[A-Za-z0-9_-]{1,128}$/;
+
+/** Storage that still works, for this page view, when the browser forbids it. */
+function store(kind) {
+  const memory = new Map();
+  let real = null;
+  try { real = window[kind]; real.getItem("safechat"); } catch { real = null; }
+  return {
+    get: (key) => (real ? real.getItem(`safechat.${key}`) : memory.get(key) ?? null),
+    set: (key, value) => {
+      try { if (real) real.setItem(`safechat.${key}`, value); else memory.set(key, value); } catch { /* full: not remembered */ }
+    },
+    remove: (key) => { if (real) real.removeItem(`safechat.${key}`); else memory.delete(key); },
+  };
+}
+
+export const browser = store("localStorage");
+export const tab = store("sessionStorage");
+
+export const identity = {
+  /** The key of this browser: the public half of an Ed25519 pair where WebCrypto has it, else 32 random bytes. */
+  async key() {
+    const known = browser.get("key");
+    if (known && KEY.test(known)) return known;
+    let key = randomId(32);
+    try {
+      const pair = await crypto.subtle.generateKey({ name: "Ed25519" }, true, ["sign", "verify"]);
+      key = base64url(await crypto.subtle.exportKey("raw", pair.publicKey));
+      // Kept so that possession can be proven once the service asks for it.
+      browser.set("key.private", (await crypto.subtle.exportKey("jwk", pair.privateKey)).d);
+    } catch { /* not a secure context, or no Ed25519: random bytes do, only the characters are checked */ }
+    browser.set("key", key);
+    return key;
+  },
+  /** The key that this name brought to this room before (the first one stays pinned there), else the key of this browser. */
+  async keyFor(room, user) {
+    return parsed(browser.get("pinned"), {})[`${room}/${user}`] ?? this.key();
+  },
+  pin(room, user, key) {
+    browser.set("pinned", JSON.stringify({ ...parsed(browser.get("pinned"), {}), [`${room}/${user}`]: key }));
+  },
+  /** One per tab: a reload replaces its own earlier session instead of opening one more. */
+  device() {
+    const device = tab.get("device") ?? `web-${randomId(9)}`;
+    tab.set("device", device);
+    return device;
+  },
+};

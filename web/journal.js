@@ -1,0 +1,73 @@
+// What the room said, in order. Knows no network and no document.
+
+/** Events kept in memory; older ones can be asked for again. */
+const KEPT = 20000;
+
+/** Events of a first join. */
+export const HISTORY = 50;
+
+const SHOWN = new Set(["text", "sealed", "joined", "left"]);
+export const isMessage = (event) => event.kind === "text" || event.kind === "sealed";
+
+/** The events of the room that we hold: one stretch without gaps, first..last. */
+export class Journal {
+  constructor() {
+    this.clear(0);
+    this.started = false;        // `last` is not known yet: any seq may be the first
+  }
+
+  /** Forgets; what follows comes after `last`. */
+  clear(last) {
+    this.started = true;
+    this.events = [];            // of kinds that we can show, ascending
+    this.first = last + 1;       // lowest seq that we hold, unknown kinds included
+    this.last = last;            // highest one: where to resume
+    this.more = last > 0;        // whether the service has earlier ones
+    this.unknown = 0;            // events of kinds that this page does not know
+  }
+
+  /** "next" (taken), "known" (a repeat) or "gap" (something is missing before it: not taken). */
+  take(event) {
+    if (this.started && event.seq <= this.last) return "known";
+    if (this.started && event.seq !== this.last + 1) return "gap";
+    if (!this.started) {
+      this.started = true;
+      this.first = event.seq;
+      this.more = event.seq > 1;
+    }
+    this.last = event.seq;
+    if (SHOWN.has(event.kind)) this.events.push(event);
+    else this.unknown += 1;
+    return "next";
+  }
+
+  /** A page of history. Returns how many events were added before `first`. */
+  takeEarlier(events, more) {
+    const earlier = events.filter((event) => event.seq < this.first);
+    if (earlier.length && earlier.at(-1).seq !== this.first - 1) return 0;
+    this.more = more;
+    if (earlier.length) this.first = earlier[0].seq;
+    const shown = earlier.filter((event) => SHOWN.has(event.kind));
+    this.unknown += earlier.length - shown.length;
+    this.events.unshift(...shown);
+    return shown.length;
+  }
+
+  /** Forgets the oldest when there are too many; they can be asked for again. */
+  shrink() {
+    if (this.events.length <= KEPT) return;
+    this.events.splice(0, this.events.length - KEPT + KEPT / 4);
+    this.first = this.events[0].seq;
+    this.more = true;
+  }
+
+  /** Index of the first event with a seq above this one. */
+  after(seq) {
+    let low = 0, high = this.events.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.events[middle].seq > seq) high = middle; else low = middle + 1;
+    }
+    return low;
+  }
+}

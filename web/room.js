@@ -1,0 +1,249 @@
+// One stay in one room, from join to leave: what each frame means, what is sent and sent again. The other modules do the rest:
+// `journal` and `outbox` remember, `link` connects, `log`, `pending` and `screen` show.
+
+import { identity } from "./identity.js";
+import { Journal, isMessage } from "./journal.js";
+import { Link } from "./link.js";
+import { Log } from "./log.js";
+import { Outbox } from "./outbox.js";
+import { Pending } from "./pending.js";
+import { Screen } from "./screen.js";
+import { wellFormed } from "./tools.js";
+
+const EARLIER = 100;             // events of one step back
+const UNANSWERED_MS = 15_000;    // a message without any answer is sent again, with its id
+const AUTO_RETRIES = 5;          // of a message that was rejected with retry_after_ms
+
+export class Room {
+  /** `who`: { room, user, key, device }. Calls back onWelcome(), onState(state, detail), onAddress(name), onEdit(text), onRejoin(). */
+  constructor(who, calls) {
+    Object.assign(this, { who, calls });
+    this.journal = new Journal();
+    this.outbox = new Outbox(who.room, who.user);
+    this.members = new Set();
+    this.gaps = 0;
+    this.screen = new Screen(who, {
+      address: (name) => calls.onAddress(name),
+      hurry: () => this.link.hurry(),
+      rejoin: () => calls.onRejoin(),
+    });
+    this.log = new Log(this.journal, who.user, () => this.askEarlier());
+    this.pending = new Pending(this.journal, this.outbox, who.user, {
+      retry: (message) => this.retry(message),
+      edit: (message) => this.edit(message),
+      changed: () => this.log.settle(),
+    });
+    this.link = new Link(who, {
+      since: () => (this.journal.started ? this.journal.last : null),
+      onFrame: (frame) => this.take(frame),
+      onState: (state, detail) => this.stateChanged(state, detail),
+    });
+    this.second = setInterval(() => this.everySecond(), 1000);
+  }
+
+  start() {
+    this.pending.showAll();
+    this.schedule();
+    this.link.connect();
+  }
+
+  end() {
+    this.over = true;
+    this.link.end();
+    clearInterval(this.second);
+    this.log.end();
+    this.pending.end();
+    this.screen.end();
+  }
+
+  // --- what the service says
+
+  take(frame) {
+    switch (frame.type) {
+      case "welcome": return this.welcome(frame);
+      case "event": return this.event(frame);
+      case "accepted": return this.change(frame.id, { state: "accepted" });
+      case "journaled": return this.journaled(frame);
+      case "rejected": return this.rejected(frame);
+      case "history": return this.earlier(frame);
+      case "members": return this.setMembers(frame.members);
+      case "reset": return this.reset(frame);
+      default: return undefined;   // pong, bye (the link's), and frames added later
+    }
+  }
+
+  welcome(frame) {
+    this.facts = frame;
+    this.firstHead ??= frame.seq;
+    this.asking = null;
+    this.caughtUp = false;
+    this.lost = frame.recovered === false;   // `reset` follows
+    identity.pin(this.who.room, this.who.user, this.who.key);
+    this.setMembers(frame.members ?? []);
+    this.calls.onWelcome();
+    this.catchUp();
+  }
+
+  /**
+   * Messages are sent again only when all that was said meanwhile is here: those that were journaled have come back by then,
+   * even if they are older than the service's window of known ids.
+   */
+  catchUp() {
+    if (this.caughtUp || this.lost || !this.facts || !this.journal.started || this.journal.last < this.facts.seq) return;
+    this.caughtUp = true;
+    for (const message of this.outbox.undecided()) this.transmit(message);
+    this.log.announceSoon();
+  }
+
+  event(event) {
+    const taken = this.journal.take(event);
+    if (taken === "known") return;
+    if (taken === "gap") return this.gap(event);
+    if (event.seq > this.facts.seq) this.trackMember(event);
+    if (event.from === this.who.user && event.id && this.outbox.remove(event.id)) this.pending.drop(event.id);
+    if (isMessage(event) && event.from !== this.who.user && event.seq > this.firstHead) this.screen.countUnread();
+    this.catchUp();
+    this.schedule();
+  }
+
+  /** Never seen by a client of a correct service; the way out is the same as after any broken connection. */
+  gap(event) {
+    this.gaps += 1;
+    console.error(`safe-chat: #${event.seq} came after #${this.journal.last}; joining again`);
+    this.link.restart("An event was missing; joining again.");
+    this.schedule();
+  }
+
+  trackMember({ kind, from }) {
+    if (kind === "joined") this.members.add(from);
+    else if (kind === "left") this.members.delete(from);
+    else return;
+    this.membersChanged = true;
+  }
+
+  setMembers(names) {
+    this.members = new Set(names);
+    this.membersChanged = true;
+    this.schedule();
+  }
+
+  change(id, change) {
+    const message = this.outbox.messages.get(id);
+    if (!message || message.state === "journaled") return;
+    this.outbox.change(id, change);
+    this.pending.show(message);
+  }
+
+  journaled({ id, seq }) {
+    const cameBack = seq <= this.journal.last;
+    if (!cameBack) return this.change(id, { state: "journaled", seq });
+    if (this.outbox.remove(id)) this.drop(id);
+  }
+
+  drop(id) {
+    this.pending.drop(id);
+    this.schedule();
+  }
+
+  rejected({ id, reason, message, retry_after_ms: after }) {
+    const own = id && this.outbox.messages.get(id);
+    if (!own) return console.warn(`safe-chat: rejected ${reason}: ${message}`);
+    if (after == null || own.tries >= AUTO_RETRIES) return this.change(id, { state: "rejected", reason, message });
+    this.change(id, { tries: own.tries + 1, state: "sending", sentAt: Date.now() + after });
+    setTimeout(() => this.transmit(own), after * (1 + Math.random() / 4));
+  }
+
+  reset({ seq }) {
+    this.lost = false;
+    this.journal.clear(seq - 1);
+    this.log.clear();
+    for (const [id, message] of this.outbox.messages) {
+      if (message.state === "journaled" && message.seq < seq && this.outbox.remove(id)) this.pending.drop(id);
+    }
+    this.catchUp();
+    this.schedule();
+  }
+
+  askEarlier() {
+    if (this.asking || !this.journal.started) return;
+    const id = `h${this.journal.first}`;
+    if (this.link.send({ type: "history", id, before: this.journal.first, limit: EARLIER })) this.asking = id;
+    this.showTop();
+  }
+
+  earlier({ id, events, more }) {
+    if (id !== this.asking) return;
+    this.asking = null;
+    if (this.log.rows.length === 0) this.log.update(false);
+    this.log.prepend(this.journal.takeEarlier(events ?? [], Boolean(more)));
+    this.showTop();
+    if (this.journal.more) this.log.fill();
+  }
+
+  // --- what we say
+
+  say(text, to) {
+    const message = this.outbox.add(wellFormed(text), to);
+    this.log.toLatest();
+    this.pending.show(message);
+    this.transmit(message);
+  }
+
+  transmit(message) {
+    const open = message.state === "sending" || message.state === "accepted";
+    if (!this.caughtUp || !open || !this.outbox.messages.has(message.id)) return;
+    const frame = { type: "send", id: message.id, text: message.text };
+    if (message.to) frame.to = message.to;
+    if (this.link.send(frame)) message.sentAt = Date.now();
+  }
+
+  retry(message) {
+    this.change(message.id, { state: "sending", tries: 0, sentAt: 0 });
+    this.transmit(message);
+  }
+
+  edit(message) {
+    this.outbox.remove(message.id);
+    this.drop(message.id);
+    this.calls.onEdit(message.text, message.to);
+  }
+
+  // --- what is seen
+
+  /** At most once per animation frame, however many events arrive. */
+  schedule() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      if (this.over) return;
+      this.log.update(this.caughtUp);
+      this.pending.sweep();
+      this.log.settle();
+      if (this.log.stuck) this.journal.shrink();
+      if (this.membersChanged) this.screen.members(this.members);
+      this.membersChanged = false;
+      this.showTop();
+      if (this.facts) this.screen.facts(this.facts, this.journal, this.gaps);
+    });
+  }
+
+  showTop() {
+    const { journal } = this;
+    if (this.asking) this.screen.top("Loading earlier messages…");
+    else if (!journal.started || journal.more || !this.log.isAtTop()) this.screen.top("");
+    else this.screen.top(journal.first > 1 ? "Earlier messages are no longer kept." : `The beginning of #${this.who.room}`);
+  }
+
+  stateChanged(state, detail) {
+    if (state !== "open") this.caughtUp = false;
+    this.screen.state(state, detail);
+    this.calls.onState(state, detail);
+  }
+
+  everySecond() {
+    this.screen.countDown();
+    if (!this.caughtUp) return;
+    for (const message of this.outbox.undecided()) {
+      if (message.state === "sending" && Date.now() - message.sentAt > UNANSWERED_MS) this.transmit(message);
+    }
+  }
+}

@@ -1,0 +1,149 @@
+// One event, or one message of ours that is not in the journal yet, as DOM. Text of others becomes text nodes, never markup.
+
+import { isMessage } from "./journal.js";
+import { make, plural } from "./tools.js";
+
+/** Messages of one author within this time share a header. */
+const GROUP_MS = 5 * 60_000;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const dated = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
+
+function svg(path, className) {
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  picture.setAttribute("viewBox", "0 0 22 16");
+  picture.setAttribute("class", className);
+  picture.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", path);
+  picture.append(line);
+  return picture;
+}
+
+function dayOf(at) {
+  return new Date(at).toDateString();
+}
+
+function dayName(at) {
+  const day = new Date(at), now = new Date();
+  const days = Math.round((new Date(now.toDateString()) - new Date(day.toDateString())) / 86_400_000);
+  if (days === 0) return "Today";
+  if (days === 1) return "Yesterday";
+  return day.getFullYear() === now.getFullYear() ? weekday.format(day) : dated.format(day);
+}
+
+/** A hue in degrees that is always the same for a name. */
+function hue(name) {
+  let hash = 2166136261;
+  for (const c of name) hash = Math.imul(hash ^ c.codePointAt(0), 16777619);
+  return (Math.imul(hash ^ (hash >>> 15), 2246822519) >>> 0) % 360;
+}
+
+/** The text with its http(s) addresses as links, as nodes. */
+function linked(text) {
+  const nodes = [];
+  let from = 0;
+  for (const match of text.matchAll(/\bhttps?:\/\/[^\s<>"]+/gi)) {
+    let address = match[0].replace(/[.,;:!?'*_~]+$/, "");
+    while (address.endsWith(")") && address.split("(").length < address.split(")").length) address = address.slice(0, -1);
+    if (!URL.canParse?.(address)) continue;
+    nodes.push(text.slice(from, match.index));
+    nodes.push(make("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address));
+    from = match.index + address.length;
+  }
+  nodes.push(text.slice(from));
+  return nodes.filter((node) => node !== "");
+}
+
+const TICKS = {
+  sending: ["M11 2.5a5.5 5.5 0 1 0 .01 0M11 5v3l2 1.5", "sending"],
+  accepted: ["M5 8.5l4 4 8-9", "accepted: stored, its place is not decided yet"],
+  journaled: ["M1.5 8.5l4 4 8-9M10 11.5l1 1 8-9", "journaled"],
+  rejected: ["M11 3v6M11 12.5v.1", "rejected"],
+};
+
+function tick(state, seq) {
+  const [path, meaning] = TICKS[state];
+  const said = seq ? `${meaning} as #${seq}` : meaning;
+  return make("span", { title: said }, svg(path, `tick ${state}`), make("span", { className: "sr" }, said));
+}
+
+export function avatar(name) {
+  const round = make("span", { className: "avatar", "aria-hidden": "true" }, name.replace(/^[-_]+/, "").slice(0, 2).toUpperCase() || name.slice(0, 2));
+  round.style.setProperty("--hue", hue(name));
+  return round;
+}
+
+function sealedBytes(base64) {
+  return Math.floor((String(base64).replace(/=+$/, "").length * 3) / 4);
+}
+
+function bubble(message) {
+  const box = make("div", { className: "bubble", dir: "auto" });
+  if (message.to && message.to !== "*") box.append(make("span", { className: "label", title: "a label only: the whole room reads it" }, `to ${message.to}`));
+  if (message.kind === "sealed") {
+    box.classList.add("sealed");
+    box.append(`(sealed, ${plural(sealedBytes(message.sealed), "byte")})`);
+  } else {
+    box.append(...linked(String(message.text ?? "")));
+  }
+  return box;
+}
+
+function timeOf(at) {
+  return make("time", { dateTime: new Date(at).toISOString(), title: exact.format(at) }, clock.format(at));
+}
+
+function startsGroup(event, before) {
+  return !before || !isMessage(before) || before.from !== event.from || event.at - before.at > GROUP_MS || dayOf(before.at) !== dayOf(event.at);
+}
+
+function messageRow(event, before, me) {
+  const own = event.from === me, first = startsGroup(event, before);
+  const seq = make("span", { className: "seq", title: "place in the room" }, `#${event.seq}`);
+  const main = make("div", { className: "main" });
+  if (own) return ownRow(event, first, tick("journaled", event.seq), seq);
+  if (first) {
+    const name = make("b", {}, event.from);
+    name.style.setProperty("--hue", hue(event.from));
+    main.append(make("div", { className: "by" }, name, timeOf(event.at)));
+  }
+  main.append(make("div", { className: "line" }, bubble(event), make("span", { className: "meta" }, first ? "" : timeOf(event.at), seq)));
+  return make("div", { className: `row${first ? " first" : ""}` }, make("div", { className: "side" }, first ? avatar(event.from) : ""), main);
+}
+
+function ownRow(message, first, state, ...extra) {
+  const main = make("div", { className: "main" });
+  if (first) main.append(make("div", { className: "by" }, make("span", { className: "sr" }, "You"), timeOf(message.at)));
+  main.append(make("div", { className: "line" }, bubble(message),
+    make("span", { className: "meta" }, ...extra, first ? "" : timeOf(message.at), state)));
+  return make("div", { className: `row own${first ? " first" : ""}` }, main);
+}
+
+function quietRow(event, me) {
+  const who = event.from === me ? "You" : event.from;
+  return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), event.kind === "joined" ? " joined" : " left");
+}
+
+/** The <li> of an event; `before` is the event shown above it, or null. */
+export function rowOf(event, before, me) {
+  const item = make("li");
+  if (!before || dayOf(before.at) !== dayOf(event.at)) item.append(make("p", { className: "day" }, dayName(event.at)));
+  item.append(isMessage(event) ? messageRow(event, before, me) : quietRow(event, me));
+  return item;
+}
+
+/** The <li> of a message that is not in the journal yet; `before` is what stands above it. */
+export function pendingRow(message, before, actions) {
+  const { state } = message;
+  const row = ownRow(message, startsGroup(message, before), tick(state, message.seq));
+  row.classList.add(state === "rejected" ? "rejected" : "pending");
+  if (state === "rejected") {
+    row.lastChild.append(make("div", { className: "refused" }, make("span", {}, `Not sent: ${message.message || message.reason}`),
+      make("button", { type: "button", onclick: actions.retry }, "Retry"),
+      make("button", { type: "button", onclick: actions.edit }, "Edit")));
+  }
+  return make("li", {}, row);
+}

@@ -1,0 +1,30 @@
+// Small tools: elements, numbers, times, random ids. None of them knows the chat.
+
+export const $ = (id) => document.getElementById(id);
+export const bytes = (text) => new TextEncoder().encode(text).length;
+export const number = new Intl.NumberFormat();
+export const plural = (n, one) => `${number.format(n)} ${one}${n === 1 ? "" : "s"}`;
+export const wellFormed = (text) => (text.toWellFormed ? text.toWellFormed() : text);
+
+export function base64url(buffer) {
+  return btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}
+
+export function randomId(size) {
+  return base64url(crypto.getRandomValues(new Uint8Array(size)));
+}
+
+/** Creates an element: make("b", { className: "x" }, "text", child). Strings become text nodes. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+export function parsed(json, otherwise) {
+  try { return JSON.parse(json) ?? otherwise; } catch { return otherwise; }
+}
