@@ -97,6 +97,7 @@ pub async fn run(options: Options) -> Result<()> {
         leaving: None,
         quit: false,
         refused: 0,
+        troubles: Vec::new(),
     }
     .run()
     .await
@@ -129,6 +130,8 @@ struct Chat {
     leaving: Option<Instant>,
     quit: bool,
     refused: u64,
+    /// Why there is no connection, as it was said since there was one: about one cause per address.
+    troubles: Vec<String>,
 }
 
 impl Chat {
@@ -235,7 +238,7 @@ impl Chat {
             Signal::Frame(text) => self.take_frame(&text).await,
             Signal::Down { why, wait } => {
                 self.session.disconnected();
-                self.note(&format!("{why}; reconnecting in {:.1} s", wait.as_secs_f64()))
+                self.say_trouble(why, wait)
             }
             Signal::Connect => {
                 self.link.connect(self.session.resume_after());
@@ -245,12 +248,26 @@ impl Chat {
         }
     }
 
+    /// Once per cause: the prompt counts the seconds of further attempts.
+    fn say_trouble(&mut self, why: String, wait: Duration) -> Result<()> {
+        if self.troubles.contains(&why) {
+            return Ok(());
+        }
+        let again = if self.troubles.is_empty() { format!("reconnecting in {:.1} s", wait.as_secs_f64()) } else { "trying on".into() };
+        self.note(&format!("{why}; {again}"))?;
+        self.troubles.push(why);
+        Ok(())
+    }
+
     async fn take_frame(&mut self, text: &str) -> Result<()> {
         let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else {
             return Ok(());
         };
         if let ServerFrame::Bye { reconnect_after_ms, .. } = frame {
             self.link.said_bye(Duration::from_millis(reconnect_after_ms));
+        }
+        if matches!(frame, ServerFrame::Welcome { .. }) {
+            self.troubles.clear();
         }
         if self.session.is_repeat(&frame) {
             return Ok(());
