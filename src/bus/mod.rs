@@ -5,9 +5,11 @@
 //! says what the caller can do next. Streams never end by themselves: an adapter that loses its connection restores it and, where
 //! something may have been missed, says so in the stream ([`Live::Interrupted`]).
 
+pub mod codec;
 mod error;
 pub mod memory;
 mod message;
+pub mod nats;
 
 pub use error::Error;
 pub use message::{

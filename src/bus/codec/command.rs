@@ -1,0 +1,78 @@
+//! Commands as they lie on the bus. The room is in the subject.
+
+use super::{Bad, device, id, key, node, session, user};
+use crate::{
+    bus::{ReplyTo, Submission},
+    journal::codec::{decode_command_id, encode_command_id},
+    proto::bus::v1::{
+        self,
+        command::{Abandon, Action as Wire, Close, Open, Send, send::Content},
+    },
+    room::{Action, Body, DeviceId, RoomId, SessionId, UserId},
+};
+use bytes::Bytes;
+use prost::Message;
+
+/// A command as it is sent.
+pub fn encode_command(submission: &Submission) -> Bytes {
+    let action = match &submission.action {
+        Action::Open { session, user, key, device, gateway } => Wire::Open(Open {
+            session: id(session.to_bytes()),
+            user: user.to_string(),
+            key: key.as_str().into(),
+            device: device.as_ref().map(DeviceId::to_string),
+            gateway: id(gateway.to_bytes()),
+        }),
+        Action::Close { session } => Wire::Close(Close { session: id(session.to_bytes()) }),
+        Action::Abandon { gateway } => Wire::Abandon(Abandon { gateway: id(gateway.to_bytes()) }),
+        Action::Send { user, key, session, id: command, to, body } => Wire::Send(Send {
+            user: user.to_string(),
+            key: key.as_str().into(),
+            session: session.map(SessionId::to_bytes).map(id),
+            id: Some(encode_command_id(command)),
+            to: to.as_ref().map(UserId::to_string),
+            content: Some(match body {
+                Body::Text(text) => Content::Text(text.to_string()),
+                Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
+            }),
+        }),
+    };
+    let reply = submission.reply.map(|reply| v1::ReplyTo { node: id(reply.node.to_bytes()), tag: reply.tag });
+    v1::Command { action: Some(action), reply }.encode_to_vec().into()
+}
+
+/// Reads what [`encode_command`] gave.
+pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
+    let v1::Command { action, reply } = v1::Command::decode(bytes)?;
+    let action = match action {
+        Some(Wire::Open(open)) => Action::Open {
+            session: session(&open.session)?,
+            user: user(&open.user)?,
+            key: key(&open.key)?,
+            device: device(open.device.as_deref())?,
+            gateway: node(&open.gateway)?,
+        },
+        Some(Wire::Close(close)) => Action::Close { session: session(&close.session)? },
+        Some(Wire::Abandon(abandon)) => Action::Abandon { gateway: node(&abandon.gateway)? },
+        Some(Wire::Send(send)) => decode_send(send)?,
+        None => return Err(Bad("a command of a kind that this version does not know".into())),
+    };
+    let reply = reply.map(|reply| Ok::<_, Bad>(ReplyTo { node: node(&reply.node)?, tag: reply.tag })).transpose()?;
+    Ok(Submission { room: room.clone(), action, reply })
+}
+
+fn decode_send(send: Send) -> Result<Action, Bad> {
+    let body = match send.content {
+        Some(Content::Text(text)) => Body::Text(text.into()),
+        Some(Content::Sealed(bytes)) => Body::Sealed(bytes),
+        None => return Err(Bad("content of a kind that this version does not know".into())),
+    };
+    Ok(Action::Send {
+        user: user(&send.user)?,
+        key: key(&send.key)?,
+        session: send.session.as_deref().map(session).transpose()?,
+        id: decode_command_id(send.id.ok_or_else(|| Bad("a message without a command id".into()))?)?,
+        to: send.to.as_deref().map(user).transpose()?,
+        body,
+    })
+}

@@ -1,0 +1,95 @@
+//! What nodes say to each other.
+
+use super::{Bad, id, room, session, user};
+use crate::{
+    bus::{Answer, Answered, Ask, Head, Inbound, RoomView},
+    proto::bus::v1::{
+        self,
+        heads::Head as WireHead,
+        inbound::{Answer as WireAnswer, Journaled, Message as Wire, Replaced, answer::Answered as WireAnswered},
+    },
+    room::{Epoch, Reason, Rejection, Seq, UserId},
+};
+use bytes::Bytes;
+use prost::Message;
+
+/// Something for one node, as it is sent.
+pub fn encode_inbound(inbound: &Inbound) -> Bytes {
+    let message = match inbound {
+        Inbound::Answer(Answer { tag, answered }) => {
+            let answered = match answered {
+                Answered::Journaled { seq, epoch, duplicate } => {
+                    WireAnswered::Journaled(Journaled { seq: seq.0, epoch: epoch.0, duplicate: *duplicate })
+                }
+                Answered::Rejected(rejection) => WireAnswered::Rejected(encode_rejection(rejection)),
+            };
+            Wire::Answer(WireAnswer { tag: *tag, answered: Some(answered) })
+        }
+        Inbound::Replaced { room, session } => Wire::Replaced(Replaced { room: room.to_string(), session: id(session.to_bytes()) }),
+    };
+    v1::Inbound { message: Some(message) }.encode_to_vec().into()
+}
+
+/// Reads what [`encode_inbound`] gave.
+pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
+    let unknown = || Bad("a message to a node of a kind that this version does not know".into());
+    match v1::Inbound::decode(bytes)?.message.ok_or_else(unknown)? {
+        Wire::Answer(WireAnswer { tag, answered }) => {
+            let answered = match answered.ok_or_else(unknown)? {
+                WireAnswered::Journaled(Journaled { seq, epoch, duplicate }) => {
+                    Answered::Journaled { seq: Seq(seq), epoch: Epoch(epoch), duplicate }
+                }
+                WireAnswered::Rejected(rejection) => Answered::Rejected(decode_rejection(rejection)?),
+            };
+            Ok(Inbound::Answer(Answer { tag, answered }))
+        }
+        Wire::Replaced(replaced) => Ok(Inbound::Replaced { room: room(&replaced.room)?, session: session(&replaced.session)? }),
+    }
+}
+
+/// A question, as it is sent.
+pub fn encode_ask(ask: &Ask) -> Bytes {
+    v1::Ask { room: ask.room.to_string() }.encode_to_vec().into()
+}
+
+/// Reads what [`encode_ask`] gave.
+pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
+    Ok(Ask { room: room(&v1::Ask::decode(bytes)?.room)? })
+}
+
+/// The answer to a question, as it is sent.
+pub fn encode_view(view: &RoomView) -> Bytes {
+    let members = view.members.iter().map(UserId::to_string).collect();
+    let refused = view.refused.as_ref().map(encode_rejection);
+    v1::RoomView { epoch: view.epoch.0, head: view.head.0, members, refused }.encode_to_vec().into()
+}
+
+/// Reads what [`encode_view`] gave.
+pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
+    let view = v1::RoomView::decode(bytes)?;
+    let members = view.members.iter().map(|name| user(name)).collect::<Result<_, _>>()?;
+    let refused = view.refused.map(decode_rejection).transpose()?;
+    Ok(RoomView { epoch: Epoch(view.epoch), head: Seq(view.head), members, refused })
+}
+
+/// Where rooms end, as it is sent.
+pub fn encode_heads(heads: &[Head]) -> Bytes {
+    let heads = heads.iter().map(|head| WireHead { room: head.room.to_string(), epoch: head.epoch.0, seq: head.seq.0 }).collect();
+    v1::Heads { heads }.encode_to_vec().into()
+}
+
+/// Reads what [`encode_heads`] gave.
+pub fn decode_heads(bytes: Bytes) -> Result<Vec<Head>, Bad> {
+    let heads = v1::Heads::decode(bytes)?.heads.into_iter();
+    heads.map(|head| Ok(Head { room: room(&head.room)?, epoch: Epoch(head.epoch), seq: Seq(head.seq) })).collect()
+}
+
+fn encode_rejection(rejection: &Rejection) -> v1::Rejection {
+    let Rejection { reason, message, retry_after_ms } = rejection;
+    v1::Rejection { reason: reason.as_str().into(), message: message.clone(), retry_after_ms: *retry_after_ms }
+}
+
+fn decode_rejection(wire: v1::Rejection) -> Result<Rejection, Bad> {
+    let reason = Reason::parse(&wire.reason).ok_or_else(|| Bad("a reason that this version does not know".into()))?;
+    Ok(Rejection { reason, message: wire.message, retry_after_ms: wire.retry_after_ms })
+}

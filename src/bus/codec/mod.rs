@@ -1,0 +1,70 @@
+//! The form in which things travel on the bus: protobuf (`proto/safechat/bus/v1`) for what nodes say, JSON for the cluster's records, so that
+//! `nats kv get` shows them readably. Commits travel as they are stored: see `journal::codec`.
+
+mod command;
+mod direct;
+mod record;
+
+pub use command::{decode_command, encode_command};
+pub use direct::{decode_ask, decode_heads, decode_inbound, decode_view, encode_ask, encode_heads, encode_inbound, encode_view};
+pub use record::{decode_node, decode_settings, decode_shard, encode_node, encode_settings, encode_shard};
+
+use crate::room::{DeviceId, Incarnation, Invalid, Key, RoomId, SessionId, UserId};
+use bytes::Bytes;
+
+/// Why bytes from the bus cannot be what they should be. Without content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Bad(pub String);
+
+impl From<prost::DecodeError> for Bad {
+    fn from(error: prost::DecodeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Invalid> for Bad {
+    fn from(invalid: Invalid) -> Self {
+        Self(invalid.to_string())
+    }
+}
+
+impl From<crate::journal::codec::Bad> for Bad {
+    fn from(bad: crate::journal::codec::Bad) -> Self {
+        Self(bad.0)
+    }
+}
+
+impl From<serde_json::Error> for Bad {
+    fn from(error: serde_json::Error) -> Self {
+        Self(format!("not the JSON that it should be (line {}, column {})", error.line(), error.column()))
+    }
+}
+
+fn room(name: &str) -> Result<RoomId, Bad> {
+    Ok(RoomId::parse(name)?)
+}
+
+fn user(name: &str) -> Result<UserId, Bad> {
+    Ok(UserId::parse(name)?)
+}
+
+fn key(text: &str) -> Result<Key, Bad> {
+    Ok(Key::parse(text)?)
+}
+
+fn device(name: Option<&str>) -> Result<Option<DeviceId>, Bad> {
+    Ok(name.map(DeviceId::parse).transpose()?)
+}
+
+fn session(bytes: &[u8]) -> Result<SessionId, Bad> {
+    SessionId::from_slice(bytes).ok_or_else(|| Bad("a session is not 16 bytes".into()))
+}
+
+fn node(bytes: &[u8]) -> Result<Incarnation, Bad> {
+    Incarnation::from_slice(bytes).ok_or_else(|| Bad("a node is not 16 bytes".into()))
+}
+
+fn id(bytes: [u8; 16]) -> Bytes {
+    Bytes::copy_from_slice(&bytes)
+}

@@ -1,0 +1,253 @@
+//! What the adapter asks of JetStream, by the requests of its API: publishing with expectations, reads through the stream's leader, direct reads.
+
+use super::link::{Failure, Link};
+use crate::bus::{Error, Position};
+use async_nats::{
+    HeaderMap, Message, StatusCode,
+    header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+    jetstream::{message::StreamMessage, stream::RawMessage},
+};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use tokio::time::timeout;
+
+/// Errors of the JetStream API that are told apart, by their number.
+mod code {
+    pub(super) const NO_MESSAGE: u64 = 10037;
+    pub(super) const STREAM_NOT_FOUND: u64 = 10059;
+    pub(super) const WRONG_LAST: [u64; 2] = [10071, 10164];
+    pub(super) const STORE_FAILED: u64 = 10077;
+    /// Account, server and storage limits.
+    pub(super) const EXHAUSTED: [u64; 3] = [10002, 10023, 10047];
+    pub(super) const MESSAGE_TOO_LARGE: u64 = 10054;
+}
+
+/// An error answer of the JetStream API.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refusal {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+impl Refusal {
+    pub(super) fn is_not_found(&self) -> bool {
+        self.err_code == code::STREAM_NOT_FOUND
+    }
+
+    /// As the error of a publish. What is not known for sure to have stored nothing is unknown.
+    fn of_publish(self, what: &str) -> Error {
+        let Self { err_code, description } = self;
+        let text = format!("{what}: {description} ({err_code})");
+        match err_code {
+            code if code::WRONG_LAST.contains(&code) => Error::Conflict(text),
+            code::STORE_FAILED if description.contains("maximum") => Error::Full(text),
+            code if code::EXHAUSTED.contains(&code) => Error::Full(text),
+            code::MESSAGE_TOO_LARGE => Error::Unusable(text),
+            _ => Error::Unknown(text),
+        }
+    }
+
+    pub(super) fn of_read(self, what: &str) -> Error {
+        Error::Unavailable(format!("{what}: {} ({})", self.description, self.err_code))
+    }
+}
+
+/// What the API answers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Response<T> {
+    Refused { error: Refusal },
+    Done(T),
+}
+
+#[derive(Deserialize)]
+struct Acknowledged {
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Gotten {
+    message: RawMessage,
+}
+
+/// What `STREAM.INFO` says.
+#[derive(Deserialize)]
+pub(super) struct StreamInfo {
+    pub(super) config: Value,
+    pub(super) state: StreamState,
+}
+
+/// The part of a stream's state that is used.
+#[derive(Deserialize)]
+pub(super) struct StreamState {
+    pub(super) last_seq: u64,
+    /// Only when they were asked for: how many messages each subject has, at most a page of them.
+    #[serde(default)]
+    pub(super) subjects: HashMap<String, u64>,
+}
+
+impl Link {
+    /// Stores a message. With `after`: only if the subject's last message is there (0: if it has none).
+    pub(super) async fn store(
+        &self,
+        subject: String,
+        mut headers: HeaderMap,
+        payload: Bytes,
+        after: Option<u64>,
+    ) -> Result<Position, Error> {
+        if let Some(after) = after {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, after.to_string().as_str());
+        }
+        let what = format!("storing to {subject}");
+        if payload.len() > self.client.max_payload() {
+            return Err(Error::Unusable(format!("{what}: {} bytes are more than the server's max_payload", payload.len())));
+        }
+        let answer = self.request(subject, headers, payload).await.map_err(|failure| failure.of_write(&what))?;
+        match serde_json::from_slice(&answer.payload) {
+            Ok(Response::Done(Acknowledged { seq })) => Ok(Position(seq)),
+            Ok(Response::Refused { error }) => Err(error.of_publish(&what)),
+            Err(error) => Err(Error::Unknown(format!("{what}: an answer that cannot be read: {error}"))),
+        }
+    }
+
+    /// A request to the JetStream API.
+    pub(super) async fn api<T: DeserializeOwned>(&self, call: &str, body: &Value) -> Result<Result<T, Refusal>, Failure> {
+        let answer = self.request(format!("$JS.API.{call}"), HeaderMap::new(), body.to_string().into()).await?;
+        match serde_json::from_slice(&answer.payload) {
+            Ok(Response::Done(done)) => Ok(Ok(done)),
+            Ok(Response::Refused { error }) => Ok(Err(error)),
+            Err(error) => Err(Failure::Unanswered(format!("an answer that cannot be read: {error}"))),
+        }
+    }
+
+    /// What a stream's leader knows of it.
+    pub(super) async fn info(&self, stream: &str) -> Result<StreamInfo, Error> {
+        self.info_with(stream, &json!({})).await
+    }
+
+    /// The subjects of a stream that a filter names, from its leader.
+    pub(super) async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, Error> {
+        let mut subjects = Vec::new();
+        loop {
+            let page = self.info_with(stream, &json!({ "subjects_filter": filter, "offset": subjects.len() })).await?.state.subjects;
+            if page.is_empty() {
+                return Ok(subjects);
+            }
+            subjects.extend(page.into_keys());
+        }
+    }
+
+    async fn info_with(&self, stream: &str, request: &Value) -> Result<StreamInfo, Error> {
+        let what = format!("looking at stream {stream}");
+        let answer = self.api(&format!("STREAM.INFO.{stream}"), request).await.map_err(|failure| failure.of_read(&what))?;
+        answer.map_err(|refusal| refusal.of_read(&what))
+    }
+
+    /// The last message of a subject, from the leader.
+    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
+        self.get(stream, &json!({ "last_by_subj": subject })).await
+    }
+
+    /// The message at a position, from the leader.
+    pub(super) async fn at(&self, stream: &str, position: u64) -> Result<Option<StreamMessage>, Error> {
+        self.get(stream, &json!({ "seq": position })).await
+    }
+
+    /// The first message of a subject at or after a position, from the leader.
+    pub(super) async fn next(&self, stream: &str, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
+        self.get(stream, &json!({ "next_by_subj": subject, "seq": from.max(1) })).await
+    }
+
+    async fn get(&self, stream: &str, request: &Value) -> Result<Option<StreamMessage>, Error> {
+        let what = format!("reading stream {stream}");
+        let answer = self.api(&format!("STREAM.MSG.GET.{stream}"), request).await.map_err(|failure| failure.of_read(&what))?;
+        match answer {
+            Ok(Gotten { message }) => {
+                let message = StreamMessage::try_from(message);
+                message.map(Some).map_err(|error| Error::Unavailable(format!("{what}: {error}")))
+            }
+            Err(refusal) if refusal.err_code == code::NO_MESSAGE => Ok(None),
+            Err(refusal) => Err(refusal.of_read(&what)),
+        }
+    }
+
+    /// As [`Link::next`], from whichever replica is near: what it does not have (yet) the leader may have.
+    pub(super) async fn next_direct(&self, stream: &str, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
+        let request = json!({ "next_by_subj": subject, "seq": from.max(1) }).to_string();
+        let answer = self.request(format!("$JS.API.DIRECT.GET.{stream}"), HeaderMap::new(), request.into()).await;
+        let message = answer.map_err(|failure| failure.of_read(&format!("reading stream {stream}")))?;
+        match message.status {
+            None => stream_message(stream, message).map(Some),
+            Some(_) => self.next(stream, subject, from).await,
+        }
+    }
+
+    /// Up to `limit` messages of a subject from a position on, from whichever replica is near, which may lack the newest; cut after `bytes`.
+    /// Second: whether that replica has no more.
+    pub(super) async fn batch(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<(Vec<StreamMessage>, bool), Error> {
+        let failed = |why: String| Error::Unavailable(format!("reading stream {stream}: {why}"));
+        let request = json!({ "next_by_subj": subject, "seq": from.max(1), "batch": limit, "max_bytes": bytes }).to_string();
+        let inbox = self.client.new_inbox();
+        let mut answers = self.subscribe_soon(inbox.clone()).await?;
+        let mut losses = self.losses();
+        let collect = async {
+            let sent = self.client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into()).await;
+            sent.map_err(|error| failed(error.to_string()))?;
+            let mut messages = Vec::new();
+            loop {
+                let message = tokio::select! {
+                    biased; // What has arrived counts.
+                    message = answers.next() => message.ok_or_else(|| failed("the connection is closed".into()))?,
+                    _ = losses.changed() => return Err(failed("the connection was lost".into())),
+                };
+                match message.status {
+                    None => messages.push(follow(stream, messages.last(), message)?),
+                    Some(StatusCode::NOT_FOUND) => return Ok((messages, true)),
+                    Some(status) if status.as_u16() == 204 => {
+                        let pending = message.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
+                        return Ok((messages, pending.is_none_or(|pending| pending.as_str() == "0")));
+                    }
+                    Some(status) => return Err(failed(format!("status {status}"))),
+                }
+            }
+        };
+        timeout(self.deadline, collect).await.map_err(|_| failed(format!("no answer within {:?}", self.deadline)))?
+    }
+
+    /// Removes the messages that a filter names, below a position if one is given.
+    pub(super) async fn purge(&self, stream: &str, filter: &str, below: Option<u64>) -> Result<(), Error> {
+        let what = format!("purging {filter}");
+        let mut request = json!({ "filter": filter });
+        if let Some(below) = below {
+            request["seq"] = below.into();
+        }
+        let answer = self.api::<Value>(&format!("STREAM.PURGE.{stream}"), &request).await.map_err(|failure| failure.of_write(&what))?;
+        answer.map(drop).map_err(|refusal| refusal.of_read(&what))
+    }
+}
+
+/// A message of a batch, which must be the one that follows the one before.
+fn follow(stream: &str, before: Option<&StreamMessage>, message: Message) -> Result<StreamMessage, Error> {
+    let previous = message.headers.as_ref().and_then(|headers| headers.get("Nats-Last-Sequence")).map(|value| value.as_str().to_owned());
+    let expected = before.map_or(0, |before| before.sequence).to_string();
+    if previous.is_some_and(|previous| previous != expected) {
+        return Err(Error::Unavailable(format!("reading stream {stream}: a message of a batch was lost on the way")));
+    }
+    stream_message(stream, message)
+}
+
+fn stream_message(stream: &str, message: Message) -> Result<StreamMessage, Error> {
+    StreamMessage::try_from(message).map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))
+}

@@ -1,0 +1,62 @@
+//! Commands on NATS: `<P>_CMD`, one reader per shard.
+
+use super::{
+    Nats,
+    reader::{Entry, Reader, Start, Step},
+    subjects::last_token,
+};
+use crate::{
+    bus::{
+        Commands, Delivery, Error, Position, Submission,
+        codec::{Bad, decode_command, encode_command},
+    },
+    room::{Millis, RoomId, ShardId},
+};
+use async_nats::HeaderMap;
+use async_trait::async_trait;
+use futures::stream::{BoxStream, unfold};
+use tracing::warn;
+
+#[async_trait]
+impl Commands for Nats {
+    async fn submit(&self, submission: &Submission) -> Result<Position, Error> {
+        let subject = self.subjects.command(&submission.room);
+        self.commands.store(subject, HeaderMap::new(), encode_command(submission), None).await
+    }
+
+    async fn commands(&self, shard: ShardId, from: Position) -> Result<BoxStream<'static, Delivery>, Error> {
+        let (stream, filter) = (self.subjects.stream("CMD"), self.subjects.commands_of(shard));
+        let reader = Reader::open(&self.commands, stream, filter, Start::At(from.0)).await?;
+        Ok(Box::pin(unfold(reader, |mut reader| async move { Some((next(&mut reader).await, reader)) })))
+    }
+
+    /// Keeps the last one below: a reader finds by it whether the stream lost its tail.
+    async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error> {
+        let (stream, filter) = (self.subjects.stream("CMD"), self.subjects.commands_of(shard));
+        match below.0.saturating_sub(1) {
+            0 => Ok(()),
+            kept => self.commands.purge(&stream, &filter, Some(kept)).await,
+        }
+    }
+}
+
+/// The next command that can be read. One that cannot be is skipped: it can never be decided.
+async fn next(reader: &mut Reader) -> Delivery {
+    loop {
+        let Step::Entry(entry) = reader.next().await else { continue };
+        let position = entry.position;
+        match read(entry) {
+            Ok(delivery) => return delivery,
+            Err(bad) => {
+                warn!(position, %bad, "a command is skipped");
+                metrics::counter!("safechat_bus_undecodable_total", "what" => "command").increment(1);
+            }
+        }
+    }
+}
+
+fn read(entry: Entry) -> Result<Delivery, Bad> {
+    let room = RoomId::parse(last_token(&entry.subject))?;
+    let at = Millis(u64::try_from(entry.at / 1_000_000).unwrap_or_default());
+    Ok(Delivery { position: Position(entry.position), at, submission: decode_command(&room, entry.payload)? })
+}

@@ -1,0 +1,103 @@
+//! Words between nodes on NATS: core messages and requests, nothing stored.
+
+use super::{Nats, link::Failure};
+use crate::{
+    bus::{
+        Ask, Direct, Error, Inbound, Question, RoomView,
+        codec::{Bad, decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view},
+    },
+    room::{Incarnation, ShardId},
+};
+use async_nats::{HeaderMap, Message};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
+use std::future::ready;
+use tokio::task::AbortHandle;
+use tracing::{debug, warn};
+
+#[async_trait]
+impl Direct for Nats {
+    async fn tell(&self, node: Incarnation, message: &Inbound) -> Result<(), Error> {
+        self.commands.send(self.subjects.inbox(node), encode_inbound(message)).await
+    }
+
+    async fn inbox(&self, me: Incarnation) -> Result<BoxStream<'static, Inbound>, Error> {
+        let messages = self.commands.subscribe(self.subjects.inbox(me), &self.subjects).await?;
+        Ok(messages.filter_map(|message| ready(readable("inbound", decode_inbound(message.payload)))).boxed())
+    }
+
+    async fn ask(&self, shard: ShardId, ask: &Ask) -> Result<RoomView, Error> {
+        let what = format!("asking the owner of shard {shard}");
+        let answer = self.commands.request(self.subjects.ask(shard), HeaderMap::new(), encode_ask(ask)).await;
+        let answer = answer.map_err(|failure| match failure {
+            Failure::NoResponders => Error::NoResponders(format!("the owner of shard {shard}")),
+            other => other.of_read(&what),
+        })?;
+        decode_view(answer.payload).map_err(|bad| Error::Unavailable(format!("{what}: {bad}")))
+    }
+
+    async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error> {
+        let nats = self.clone();
+        let messages = self.commands.subscribe(self.subjects.ask(shard), &self.subjects).await?;
+        Ok(messages.filter_map(move |message| ready(nats.question(message))).boxed())
+    }
+
+    async fn probe(&self, node: Incarnation) -> Result<bool, Error> {
+        let probed = self.registry.request_within(self.probe_deadline, self.subjects.probe(node), HeaderMap::new(), Bytes::new()).await;
+        match probed {
+            Ok(_) => Ok(true),
+            Err(Failure::NoResponders) => Ok(false),
+            Err(Failure::Unanswered(why)) => Err(Error::Unknown(format!("probing node {node}: {why}"))),
+            Err(Failure::NotSent(why)) => Err(Error::Unavailable(format!("probing node {node}: {why}"))),
+        }
+    }
+
+    async fn answer_probes(&self, me: Incarnation) -> Result<Box<dyn Send + Sync>, Error> {
+        let mut probes = self.registry.subscribe(self.subjects.probe(me), &self.subjects).await?;
+        let link = self.registry.clone();
+        let answering = tokio::spawn(async move {
+            while let Some(probe) = probes.next().await {
+                let Some(reply) = probe.reply else { continue };
+                if let Err(error) = link.send(reply.to_string(), Bytes::new()).await {
+                    debug!(%error, "a probe is not answered");
+                }
+            }
+        });
+        Ok(Box::new(Guard(answering.abort_handle())))
+    }
+}
+
+impl Nats {
+    fn question(&self, message: Message) -> Option<Question> {
+        let reply = message.reply?.to_string();
+        let ask = readable("ask", decode_ask(message.payload))?;
+        let link = self.commands.clone();
+        let respond = move |view: RoomView| {
+            tokio::spawn(async move {
+                if let Err(error) = link.send(reply, encode_view(&view)).await {
+                    debug!(%error, "a question is not answered");
+                }
+            });
+        };
+        Some(Question { ask, respond: Box::new(respond) })
+    }
+}
+
+/// What could be read; else a warning.
+fn readable<T>(what: &'static str, read: Result<T, Bad>) -> Option<T> {
+    read.inspect_err(|bad| {
+        warn!(what, %bad, "a message is skipped");
+        metrics::counter!("safechat_bus_undecodable_total", "what" => what).increment(1);
+    })
+    .ok()
+}
+
+/// Ends a task when it is dropped.
+struct Guard(AbortHandle);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,201 @@
+//! One connection to the servers: requests that end with an answer or a reason, and news of losses.
+//!
+//! Nothing is sent while the connection is lost: the client library would keep it and deliver it late. What was sent just before a loss can
+//! still arrive late, after the reconnect; that is why an unanswered request has an unknown outcome, never a failed one.
+
+use super::{Config, subjects::Subjects};
+use crate::bus::Error;
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber, connection::State};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::timeout};
+
+/// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
+const PING_EVERY: Duration = Duration::from_secs(3);
+
+/// The longest pause between two attempts to reconnect.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// A connection. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) deadline: Duration,
+    /// What it is for: `commands`, `registry`, `live`.
+    name: &'static str,
+    servers: Arc<str>,
+    losses: watch::Receiver<u64>,
+    gaps: watch::Receiver<u64>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It was not sent.
+    NotSent(String),
+    /// Nobody is there to answer it.
+    NoResponders,
+    /// It may have arrived.
+    Unanswered(String),
+}
+
+impl Failure {
+    /// As the error of a call that changes nothing.
+    pub(super) fn of_read(self, what: &str) -> Error {
+        match self {
+            Self::NotSent(why) | Self::Unanswered(why) => Error::Unavailable(format!("{what}: {why}")),
+            Self::NoResponders => Error::Unavailable(format!("{what}: no server answers for it")),
+        }
+    }
+
+    /// As the error of a call that changes something.
+    pub(super) fn of_write(self, what: &str) -> Error {
+        match self {
+            Self::Unanswered(why) => Error::Unknown(format!("{what}: {why}")),
+            other => other.of_read(what),
+        }
+    }
+}
+
+impl Link {
+    pub(super) async fn open(config: &Config, name: &'static str, deadline: Duration, subjects: &Subjects) -> Result<Self, Error> {
+        let servers: Arc<str> = shown(&config.servers).into();
+        let (lost, losses) = watch::channel(0);
+        let (connected, reconnects) = watch::channel(0);
+        let (gap, gaps) = watch::channel(0);
+        let gap = Arc::new(gap);
+        let slow = gap.clone();
+        let options = ConnectOptions::new()
+            .name(format!("safe-chat {name}"))
+            .connection_timeout(config.deadline)
+            .ping_interval(PING_EVERY)
+            .reconnect_delay_callback(pause_before)
+            .event_callback(move |event| {
+                match event {
+                    Event::Disconnected | Event::Closed => lost.send_modify(|count| *count += 1),
+                    Event::Connected => connected.send_modify(|count| *count += 1),
+                    Event::SlowConsumer(_) => slow.send_modify(|count| *count += 1),
+                    _ => {}
+                }
+                std::future::ready(())
+            });
+        let connecting = options.connect(config.servers.as_slice());
+        let client = match timeout(config.deadline, connecting).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(Error::Unavailable(format!("no connection to NATS at {servers}: {error}"))),
+            Err(_) => return Err(Error::Unavailable(format!("no connection to NATS at {servers} within {:?}", config.deadline))),
+        };
+        let link = Self { client, deadline, name, servers, losses, gaps };
+        tokio::spawn(tell_gaps(link.clone(), reconnects, gap, subjects.nobody()));
+        Ok(link)
+    }
+
+    pub(super) fn ready(&self) -> Result<(), String> {
+        match self.client.connection_state() {
+            State::Connected => Ok(()),
+            State::Pending | State::Disconnected => Err(format!("the connection for {} to NATS at {} is lost", self.name, self.servers)),
+        }
+    }
+
+    /// Sees a change whenever something may have been missed: after a reconnect (subscriptions are on the server again then), or when a
+    /// subscriber was too slow.
+    pub(super) fn gaps(&self) -> watch::Receiver<u64> {
+        let mut gaps = self.gaps.clone();
+        gaps.mark_unchanged();
+        gaps
+    }
+
+    /// Sees a change whenever the connection is lost.
+    pub(super) fn losses(&self) -> watch::Receiver<u64> {
+        let mut losses = self.losses.clone();
+        losses.mark_unchanged();
+        losses
+    }
+
+    pub(super) async fn request(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Message, Failure> {
+        self.request_within(self.deadline, subject, headers, payload).await
+    }
+
+    pub(super) async fn request_within(
+        &self,
+        time: Duration,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Message, Failure> {
+        let mut losses = self.losses();
+        self.ready().map_err(Failure::NotSent)?;
+        let mut request = async_nats::Request::new().payload(payload).timeout(Some(time));
+        if !headers.is_empty() {
+            request = request.headers(headers);
+        }
+        let answer = tokio::select! {
+            biased; // An answer counts even if the connection was lost right after it.
+            answer = self.client.send_request(subject, request) => answer,
+            _ = losses.changed() => return Err(Failure::Unanswered(format!("the connection to NATS at {} was lost", self.servers))),
+        };
+        answer.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => Failure::NoResponders,
+            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => Failure::NotSent(error.to_string()),
+            RequestErrorKind::TimedOut => Failure::Unanswered(format!("no answer within {time:?}")),
+            RequestErrorKind::Other => Failure::Unanswered(error.to_string()),
+        })
+    }
+
+    /// Sends without waiting for anything: at most once.
+    pub(super) async fn send(&self, subject: String, payload: Bytes) -> Result<(), Error> {
+        let failed = |why: String| Error::Unavailable(format!("sending to {subject}: {why}"));
+        self.ready().map_err(&failed)?;
+        let sent = timeout(self.deadline, self.client.publish(subject.clone(), payload)).await;
+        sent.map_err(|_| failed("the send queue is full".into()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Subscribes; on the server too when this returns.
+    pub(super) async fn subscribe(&self, subject: String, subjects: &Subjects) -> Result<Subscriber, Error> {
+        let subscriber = self.subscribe_soon(subject.clone()).await?;
+        self.round_trip(subjects.nobody()).await.map_err(|failure| failure.of_read(&format!("subscribing to {subject}")))?;
+        Ok(subscriber)
+    }
+
+    /// Subscribes; on the server with the next thing that is sent there.
+    pub(super) async fn subscribe_soon(&self, subject: String) -> Result<Subscriber, Error> {
+        let failed = |why: String| Error::Unavailable(format!("subscribing to {subject}: {why}"));
+        self.ready().map_err(&failed)?;
+        let subscribed = timeout(self.deadline, self.client.subscribe(subject.clone())).await;
+        subscribed.map_err(|_| failed("the send queue is full".into()))?.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Waits until the server has seen everything that was sent to it.
+    async fn round_trip(&self, nobody: String) -> Result<(), Failure> {
+        match self.request(nobody, HeaderMap::new(), Bytes::new()).await {
+            Ok(_) | Err(Failure::NoResponders) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// After each reconnect, makes sure that the subscriptions are on the server again, then tells of a gap.
+async fn tell_gaps(link: Link, mut reconnects: watch::Receiver<u64>, gap: Arc<watch::Sender<u64>>, nobody: String) {
+    // The first connect is the one that made the link.
+    let _ = reconnects.wait_for(|count| *count > 0).await;
+    while reconnects.changed().await.is_ok() {
+        // When it fails the connection is lost again, and the next reconnect comes.
+        if link.round_trip(nobody.clone()).await.is_ok() {
+            gap.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// At once, then 50 ms, doubled up to [`RECONNECT_PAUSE`].
+fn pause_before(attempt: usize) -> Duration {
+    match attempt {
+        0 | 1 => Duration::ZERO,
+        _ => (Duration::from_millis(25) * 2_u32.pow(attempt.min(8) as u32 - 1)).min(RECONNECT_PAUSE),
+    }
+}
+
+/// Addresses without the names and passwords that may be in them.
+fn shown(servers: &[String]) -> String {
+    let without_user = |server: &String| server.rsplit('@').next().unwrap_or(server).trim_start_matches("nats://").to_owned();
+    servers.iter().map(without_user).collect::<Vec<_>>().join(", ")
+}

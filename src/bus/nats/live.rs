@@ -1,0 +1,63 @@
+//! What is published for a room from now on: a core subscription on the subject to which the stream republishes what it stored.
+
+use super::{Nats, feed::is_claim};
+use crate::{
+    bus::{Error, Live},
+    journal::codec::decode_commit,
+    room::RoomId,
+};
+use async_nats::{Message, Subscriber};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, unfold},
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tracing::warn;
+
+/// A subscription and the news that something may be missing from it.
+struct Tail {
+    messages: Subscriber,
+    gaps: watch::Receiver<u64>,
+    room: RoomId,
+}
+
+impl Nats {
+    /// The stream's leader is asked for something before this returns: a request overtakes no subscription on its way, and from the leader on what it
+    /// republishes finds the subscription.
+    pub(super) async fn tail(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {
+        let gaps = self.live.gaps();
+        let messages = self.live.subscribe_soon(self.subjects.live(room)).await?;
+        self.live.last(&self.subjects.stream("EVT"), &self.subjects.event(room)).await?;
+        let tail = Tail { messages, gaps, room: room.clone() };
+        Ok(Box::pin(unfold(tail, |mut tail| async move { tail.next().await.map(|live| (live, tail)) })))
+    }
+}
+
+impl Tail {
+    async fn next(&mut self) -> Option<Live> {
+        loop {
+            tokio::select! {
+                biased; // The gap first: it is known before what comes after it.
+                _ = self.gaps.changed() => return Some(Live::Interrupted),
+                message = self.messages.next() => match message? {
+                    message if is_claim(message.headers.as_ref()) => {}
+                    message => return Some(self.read(&message)),
+                }
+            }
+        }
+    }
+
+    /// What cannot be read is as good as missed: whoever reads it from the journal gets the reason.
+    fn read(&self, message: &Message) -> Live {
+        match decode_commit(&message.payload) {
+            Ok(commit) if !commit.events.is_empty() => Live::Commit(Arc::new(commit)),
+            Ok(_) => Live::Interrupted,
+            Err(error) => {
+                warn!(room = %self.room, %error, "a published commit cannot be read");
+                metrics::counter!("safechat_bus_undecodable_total", "what" => "commit").increment(1);
+                Live::Interrupted
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The bus on NATS with JetStream.
+//!
+//! Three connections: `commands` (commands, the feed, words between nodes), `registry` (records and probes: a full send buffer of the first must not
+//! delay a heartbeat) and `live` (what gateways subscribe to: a slow reader must not cost the others their connection).
+
+mod api;
+mod blobs;
+mod commands;
+mod definition;
+mod direct;
+mod feed;
+mod link;
+mod live;
+mod reader;
+mod registry;
+mod subjects;
+
+use crate::{
+    bus::{Bus, Error},
+    room::Shards,
+};
+use link::Link;
+use std::{sync::Arc, time::Duration};
+use subjects::Subjects;
+
+/// The oldest server that has what is used: batched direct reads.
+const OLDEST: (i64, i64, i64) = (2, 11, 0);
+
+/// How to reach the servers, and how streams are made that are not there yet.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `nats://[user:password@]host:port`, any of which may answer.
+    pub servers: Vec<String>,
+    /// Begins the names of all streams, buckets and subjects: 1 to 32 characters of `a-z 0-9 _ -`.
+    pub prefix: String,
+    /// Copies of each stream: 1, 3 or 5.
+    pub replicas: usize,
+    /// How many shards there are.
+    pub shards: Shards,
+    /// Bytes of commands that wait to be decided; beyond them clients are told `busy`.
+    pub command_bytes: u64,
+    /// Bytes of events that are kept; `None`: all, as the journal needs it when it is on the bus.
+    pub event_bytes: Option<u64>,
+    /// How long a call may take.
+    pub deadline: Duration,
+    /// How long a call to the cluster's records may take.
+    pub registry_deadline: Duration,
+    /// How long a probed node may be silent.
+    pub probe_deadline: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            servers: vec!["nats://127.0.0.1:4222".into()],
+            prefix: "chat".into(),
+            replicas: 1,
+            shards: Shards::new(64).expect("64 is a valid count"),
+            command_bytes: 256 * 1024 * 1024,
+            event_bytes: None,
+            deadline: Duration::from_secs(5),
+            registry_deadline: Duration::from_secs(3),
+            probe_deadline: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The bus on NATS. Clones share the connections.
+#[derive(Clone)]
+pub struct Nats {
+    subjects: Arc<Subjects>,
+    commands: Link,
+    registry: Link,
+    live: Link,
+    probe_deadline: Duration,
+}
+
+impl Nats {
+    /// Connects, and makes or checks the streams and buckets. [`Error::Unavailable`]: the servers do not answer, which may change;
+    /// [`Error::Unusable`]: something there does not fit.
+    pub async fn connect(config: &Config) -> Result<Self, Error> {
+        let subjects = Subjects::new(&config.prefix, config.shards)?;
+        let (commands, registry, live) = tokio::try_join!(
+            Link::open(config, "commands", config.deadline, &subjects),
+            Link::open(config, "registry", config.registry_deadline, &subjects),
+            Link::open(config, "live", config.deadline, &subjects),
+        )?;
+        let server = commands.client.server_info();
+        if !commands.client.is_server_compatible(OLDEST.0, OLDEST.1, OLDEST.2) {
+            let (major, minor, _) = OLDEST;
+            return Err(Error::Unusable(format!(
+                "nats-server {} at {}:{} is too old: install {major}.{minor} or newer",
+                server.version, server.host, server.port
+            )));
+        }
+        definition::ensure_all(&commands, config, &subjects).await?;
+        Ok(Self { subjects: Arc::new(subjects), commands, registry, live, probe_deadline: config.probe_deadline })
+    }
+
+    /// The version of the server, for people.
+    pub fn server_version(&self) -> String {
+        self.commands.client.server_info().version
+    }
+}
+
+impl Bus for Nats {
+    fn ready(&self) -> Result<(), String> {
+        [&self.commands, &self.registry, &self.live].into_iter().try_for_each(|link| link.ready())
+    }
+}

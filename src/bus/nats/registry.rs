@@ -1,0 +1,173 @@
+//! The cluster's records on NATS: key-value buckets, compare-and-set by revision (the position of a key's last message).
+
+use super::{
+    Nats,
+    reader::{Entry, Reader, Start, Step},
+    subjects::{last_token, parse_mark},
+};
+use crate::{
+    bus::{
+        Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen,
+        codec::{Bad, decode_node, decode_settings, decode_shard, encode_node, encode_settings, encode_shard},
+    },
+    room::{Incarnation, RoomId, ShardId},
+};
+use async_nats::HeaderMap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{BoxStream, unfold};
+use std::collections::HashMap;
+use tracing::warn;
+
+/// The header by which a bucket says that a key was deleted.
+const OPERATION: &str = "KV-Operation";
+/// The key of the settings, beside those of the shards.
+const SETTINGS: &str = "settings";
+
+#[async_trait]
+impl Registry for Nats {
+    async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
+        let subject = self.subjects.key("SHARDS", SETTINGS);
+        match self.registry.store(subject.clone(), HeaderMap::new(), encode_settings(wanted), Some(0)).await {
+            Ok(_) => return Ok(*wanted),
+            Err(Error::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let stored = self.registry.last(&self.subjects.bucket("SHARDS"), &subject).await?;
+        let stored = stored.ok_or_else(|| Error::Unavailable("the settings were removed while they were read: try again".into()))?;
+        decode_settings(&stored.payload).map_err(|bad| unusable(&subject, &bad))
+    }
+
+    async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
+        let subject = self.subjects.key("NODES", &node.incarnation.to_string());
+        self.registry.store(subject, HeaderMap::new(), encode_node(node), None).await.map(drop)
+    }
+
+    async fn forget(&self, node: Incarnation) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "DEL");
+        self.registry.store(self.subjects.key("NODES", &node.to_string()), headers, Bytes::new(), None).await.map(drop)
+    }
+
+    async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error> {
+        self.watch("NODES", read_node, NodeSeen::Current).await
+    }
+
+    async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
+        let subject = self.subjects.key("SHARDS", &shard.to_string());
+        let Some(stored) = self.registry.last(&self.subjects.bucket("SHARDS"), &subject).await? else { return Ok(None) };
+        let record = decode_shard(&stored.payload).map_err(|bad| unusable(&subject, &bad))?;
+        Ok(Some((record, stored.sequence)))
+    }
+
+    async fn set_shard(&self, shard: ShardId, record: &ShardRecord, expected: u64) -> Result<u64, Error> {
+        let subject = self.subjects.key("SHARDS", &shard.to_string());
+        let stored = self.registry.store(subject, HeaderMap::new(), encode_shard(record), Some(expected)).await?;
+        Ok(stored.0)
+    }
+
+    async fn shards(&self) -> Result<BoxStream<'static, ShardSeen>, Error> {
+        self.watch("SHARDS", read_shard, ShardSeen::Current).await
+    }
+
+    async fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+        self.registry.store(self.subjects.mark(node, shard, room), HeaderMap::new(), Bytes::new(), None).await.map(drop)
+    }
+
+    /// Removes the note without leaving a marker of its deletion, of which there would be ever more. Only the note that is there now: should this
+    /// arrive late, it does not take back a later one.
+    async fn unmark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+        let (stream, subject) = (self.subjects.bucket("SESSIONS"), self.subjects.mark(node, shard, room));
+        match self.registry.last(&stream, &subject).await? {
+            Some(note) => self.registry.purge(&stream, &subject, Some(note.sequence + 1)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error> {
+        let subjects = self.registry.subjects(&self.subjects.bucket("SESSIONS"), &self.subjects.marks_of(shard)).await?;
+        Ok(subjects.iter().filter_map(|subject| parse_mark(subject)).collect())
+    }
+}
+
+/// Watches a bucket: what its records mean, and which revision of each key was told already.
+struct Watcher<T> {
+    reader: Reader,
+    read: fn(Entry) -> Result<Option<T>, Bad>,
+    /// Told once, when everything that was stored at the beginning has been; `None` after that.
+    current: Option<T>,
+    told: HashMap<String, u64>,
+}
+
+impl Nats {
+    async fn watch<T: Send + 'static>(
+        &self,
+        bucket: &str,
+        read: fn(Entry) -> Result<Option<T>, Bad>,
+        current: T,
+    ) -> Result<BoxStream<'static, T>, Error> {
+        let reader =
+            Reader::open(&self.registry, self.subjects.bucket(bucket), self.subjects.key(bucket, ">"), Start::LastPerSubject).await?;
+        let watcher = Watcher { reader, read, current: Some(current), told: HashMap::new() };
+        Ok(Box::pin(unfold(watcher, |mut watcher| async move { Some((watcher.next().await, watcher)) })))
+    }
+}
+
+impl<T> Watcher<T> {
+    async fn next(&mut self) -> T {
+        loop {
+            match self.reader.next().await {
+                Step::Current => {
+                    if let Some(current) = self.current.take() {
+                        return current;
+                    }
+                }
+                Step::Entry(entry) => {
+                    if let Some(seen) = self.take(entry) {
+                        return seen;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A record that was not told yet. After a loss of the connection all of them are read again. Deletions of before the beginning are no news.
+    fn take(&mut self, entry: Entry) -> Option<T> {
+        let key = entry.subject.to_string();
+        let is_news = self.told.insert(key.clone(), entry.position) != Some(entry.position);
+        if is_deleted(&entry) && self.current.is_some() {
+            return None;
+        }
+        let read = (self.read)(entry).unwrap_or_else(|bad| {
+            warn!(key, %bad, "a record is skipped");
+            metrics::counter!("safechat_bus_undecodable_total", "what" => "record").increment(1);
+            None
+        });
+        read.filter(|_| is_news)
+    }
+}
+
+fn is_deleted(entry: &Entry) -> bool {
+    entry.headers.as_ref().is_some_and(|headers| headers.get(OPERATION).is_some())
+}
+
+fn read_node(entry: Entry) -> Result<Option<NodeSeen>, Bad> {
+    if is_deleted(&entry) {
+        let incarnation = Incarnation::parse(last_token(&entry.subject)).ok_or_else(|| Bad("its key is not a node's".into()))?;
+        return Ok(Some(NodeSeen::Forgotten(incarnation)));
+    }
+    Ok(Some(NodeSeen::Beat { node: decode_node(&entry.payload)?, revision: entry.position }))
+}
+
+fn read_shard(entry: Entry) -> Result<Option<ShardSeen>, Bad> {
+    let key = last_token(&entry.subject);
+    if key == SETTINGS || is_deleted(&entry) {
+        return Ok(None);
+    }
+    let shard = ShardId(key.parse().map_err(|_| Bad("its key is not a shard's".into()))?);
+    Ok(Some(ShardSeen::Stored { shard, record: decode_shard(&entry.payload)?, revision: entry.position }))
+}
+
+fn unusable(subject: &str, bad: &Bad) -> Error {
+    Error::Unusable(format!("the record {subject} cannot be read: {bad}; remove it, or install the version that wrote it"))
+}
