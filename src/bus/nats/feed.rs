@@ -1,6 +1,6 @@
 //! The feed on NATS: `<P>_EVT`, one message per commit, its place and epoch in headers.
 
-use super::Nats;
+use super::{Nats, subjects::last_token};
 use crate::{
     bus::{
         Commit, Error, Feed, Head, Live, Position, Published, Stored,
@@ -78,6 +78,16 @@ impl Feed for Nats {
             Ok(Published { position: Position(message.sequence), epoch: Epoch(number(&message, EPOCH)?), seq: seq_of(&message)? })
         };
         last.map(published).transpose()
+    }
+
+    /// Lists all of them each time, since the server orders them by shard: meant for tools.
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
+        let subjects = self.commands.subjects(&self.subjects.stream("EVT"), &self.subjects.all_events()).await?;
+        let rooms = subjects.iter().filter_map(|subject| RoomId::parse(last_token(subject)).ok());
+        let mut rooms: Vec<_> = rooms.filter(|room| after.is_none_or(|after| room > after)).collect();
+        rooms.sort();
+        rooms.truncate(limit);
+        Ok(rooms)
     }
 
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {

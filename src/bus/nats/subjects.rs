@@ -54,6 +54,10 @@ impl Subjects {
         format!("{}.evt.{}.{room}", self.prefix, self.shards.of(room))
     }
 
+    pub(super) fn all_events(&self) -> String {
+        format!("{}.evt.>", self.prefix)
+    }
+
     pub(super) fn live(&self, room: &RoomId) -> String {
         format!("{}.live.{}.{room}", self.prefix, self.shards.of(room))
     }
