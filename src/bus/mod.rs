@@ -5,12 +5,14 @@
 //! says what the caller can do next. Streams never end by themselves: an adapter that loses its connection restores it and, where
 //! something may have been missed, says so in the stream ([`Live::Interrupted`]).
 
+mod blob;
 pub mod codec;
 mod error;
 pub mod memory;
 mod message;
 pub mod nats;
 
+pub use blob::BLOB;
 pub use error::Error;
 pub use message::{
     Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen, Position, Published, Question, ReplyTo, Role,
@@ -140,9 +142,6 @@ pub trait Blobs: Send + Sync {
     /// The value of a name with its revision, read through the leader.
     async fn get(&self, name: &str) -> Result<Option<(Bytes, u64)>, Error>;
 }
-
-/// The most bytes of a blob: half of what one message of NATS carries by default.
-pub const BLOB: usize = 512 * 1024;
 
 /// All that a node needs of the bus.
 pub trait Bus: Commands + Feed + Direct + Registry + Blobs {

@@ -6,7 +6,7 @@ use super::{
     stream,
 };
 use crate::{
-    bus::{Blobs, Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen},
+    bus::{Blobs, Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen, blob::check_blob},
     room::{Incarnation, RoomId, ShardId},
 };
 use async_trait::async_trait;
@@ -120,6 +120,7 @@ impl Registry for Memory {
 #[async_trait]
 impl Blobs for Memory {
     async fn put(&self, name: &str, value: Bytes, expected: u64) -> Result<u64, Error> {
+        check_blob(name, value.len())?;
         self.call(Op::Put, |state| {
             let revision = state.blobs.get(&name.to_owned()).map_or(0, |(_, revision)| revision);
             if revision != expected {

@@ -1,0 +1,89 @@
+//! Words between nodes.
+
+use crate::{
+    things::*,
+    world::{World, shard_of},
+};
+use futures::StreamExt;
+use safe_chat::{
+    bus::{Answer, Answered, Ask, Error, Inbound, RoomView},
+    room::{Epoch, Reason, Rejection, Seq, ShardId},
+};
+use std::time::Duration;
+
+fn view(head: u64) -> RoomView {
+    RoomView { epoch: Epoch(3), head: Seq(head), members: vec![user("harry"), user("charly")], refused: None }
+}
+
+pub(crate) async fn a_word_reaches_its_node_only(world: World) {
+    let (one, two) = (node(), node());
+    let (mut of_one, mut of_two) = (world.a.inbox(one).await.unwrap(), world.b.inbox(two).await.unwrap());
+    let answer = |tag, answered| Inbound::Answer(Answer { tag, answered });
+    let words = [
+        answer(1, Answered::Journaled { seq: Seq(9), epoch: Epoch(2), duplicate: true }),
+        answer(2, Answered::Rejected(Rejection::retry(Reason::Busy, "later", 500))),
+        Inbound::Replaced { room: room("lobby"), session: session() },
+    ];
+    for word in &words {
+        world.a.tell(two, word).await.unwrap();
+    }
+    world.a.tell(one, &words[0]).await.unwrap();
+    world.a.tell(node(), &words[0]).await.unwrap();
+    for word in &words {
+        assert_eq!(&next(&mut of_two).await, word);
+    }
+    assert_eq!(next(&mut of_one).await, words[0]);
+}
+
+pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: World) {
+    let lobby = room("lobby");
+    let shard = shard_of(&lobby);
+    let mut questions = world.b.questions(shard).await.unwrap();
+    let owner = tokio::spawn(async move {
+        for head in [5, 6] {
+            let question = next(&mut questions).await;
+            assert_eq!(question.ask, Ask { room: room("lobby") });
+            (question.respond)(view(head));
+        }
+        let question = next(&mut questions).await;
+        (question.respond)(RoomView { refused: Some(Rejection::new(Reason::Unavailable, "why")), ..view(0) });
+        questions
+    });
+    let ask = Ask { room: lobby };
+    assert_eq!(world.a.ask(shard, &ask).await.unwrap(), view(5));
+    assert_eq!(world.a.ask(shard, &ask).await.unwrap(), view(6));
+    let refused = world.a.ask(shard, &ask).await.unwrap().refused;
+    assert_eq!(refused, Some(Rejection::new(Reason::Unavailable, "why")));
+    drop(owner.await.unwrap());
+}
+
+pub(crate) async fn nobody_answers_for_a_shard_without_owner(world: World) {
+    let ask = Ask { room: room("lobby") };
+    let nobody = |result| matches!(result, Err(Error::NoResponders(_)));
+    assert!(nobody(world.a.ask(ShardId(0), &ask).await));
+    let questions = world.b.questions(ShardId(0)).await.unwrap();
+    drop(questions);
+    soon(async { while !nobody(world.a.ask(ShardId(0), &ask).await) {} }).await;
+}
+
+pub(crate) async fn a_question_that_the_owner_drops_ends_by_its_deadline(world: World) {
+    let mut questions = world.b.questions(ShardId(0)).await.unwrap();
+    let owner = tokio::spawn(async move {
+        drop(questions.next().await);
+        questions
+    });
+    let asked = tokio::time::Instant::now();
+    let error = world.a.ask(ShardId(0), &Ask { room: room("lobby") }).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(asked.elapsed() < Duration::from_secs(8));
+    drop(owner);
+}
+
+pub(crate) async fn a_probe_tells_a_node_that_is_there_from_one_that_is_gone(world: World) {
+    let node = node();
+    assert!(!world.a.probe(node).await.unwrap());
+    let guard = world.b.answer_probes(node).await.unwrap();
+    assert!(world.a.probe(node).await.unwrap());
+    drop(guard);
+    soon(async { while world.a.probe(node).await.unwrap_or(true) {} }).await;
+}

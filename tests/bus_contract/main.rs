@@ -1,0 +1,107 @@
+//! What the bus promises, claim by claim. The same claims run against the memory adapter (virtual time) and a real nats-server
+//! (`SAFE_CHAT_TEST_NATS`); those about servers that die need servers of their own (`SAFE_CHAT_TEST_NATS_SERVER`).
+
+mod blobs;
+mod commands;
+mod direct;
+mod faults;
+mod feed;
+mod registry;
+#[path = "../support/mod.rs"]
+mod support;
+mod things;
+mod world;
+
+/// One test per claim and adapter.
+macro_rules! contract {
+    ($($part:ident: $($claim:ident)*;)*) => {
+        mod memory {
+            $($(
+                #[tokio::test(start_paused = true)]
+                async fn $claim() {
+                    crate::$part::$claim(crate::world::World::memory()).await;
+                }
+            )*)*
+        }
+
+        mod nats {
+            $($(
+                #[tokio::test]
+                async fn $claim() {
+                    if let Some(world) = crate::world::World::nats(stringify!($claim)).await {
+                        crate::$part::$claim(world).await;
+                    }
+                }
+            )*)*
+        }
+    };
+}
+
+/// One test per claim and adapter, about servers that die.
+macro_rules! faults {
+    ($($claim:ident)*) => {
+        mod faults_memory {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $claim() {
+                    crate::faults::$claim(crate::world::Mortal::memory()).await;
+                }
+            )*
+        }
+
+        mod faults_nats {
+            $(
+                #[tokio::test]
+                async fn $claim() {
+                    if let Some(world) = crate::world::Mortal::nats(stringify!($claim)).await {
+                        crate::faults::$claim(world).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+contract! {
+    commands:
+        a_command_is_delivered_as_it_was_submitted
+        a_shard_sees_its_own_commands_in_stored_order
+        a_reader_starts_where_it_is_told_and_sees_what_comes_later
+        discarded_commands_are_not_read_again
+        a_full_bus_refuses_and_stores_nothing;
+    feed:
+        a_published_commit_is_live_and_stored
+        an_outdated_publish_stores_nothing_and_nobody_sees_it
+        a_claim_outdates_every_earlier_owner_and_nobody_sees_it
+        the_last_message_is_told_with_epoch_and_place
+        stored_messages_come_in_pages_of_one_room
+        a_place_is_found_by_bisection_among_claims_and_other_rooms
+        a_live_subscriber_misses_nothing_published_after_it_returned
+        a_buffer_that_dropped_a_room_takes_its_next_commit
+        rooms_are_listed_in_order_of_their_names
+        heads_reach_every_gateway;
+    direct:
+        a_word_reaches_its_node_only
+        a_question_is_answered_by_the_owner_of_its_shard
+        nobody_answers_for_a_shard_without_owner
+        a_question_that_the_owner_drops_ends_by_its_deadline
+        a_probe_tells_a_node_that_is_there_from_one_that_is_gone;
+    registry:
+        the_first_settings_stay
+        of_two_that_set_a_shard_one_is_first
+        shards_are_watched_from_what_is_stored_on
+        nodes_are_watched_from_beat_to_forgotten
+        marks_are_listed_by_shard_until_taken_back;
+    blobs:
+        a_blob_is_replaced_by_revision
+        a_blob_of_any_permitted_size_is_kept
+        a_blob_that_cannot_be_kept_is_refused;
+}
+
+faults! {
+    readers_and_watchers_go_on_after_a_restart
+    a_live_subscriber_is_told_that_it_may_have_missed_something
+    calls_while_the_servers_are_away_say_that_nothing_happened
+    a_reader_starts_again_when_the_stream_has_lost_its_tail
+    a_reader_that_comes_later_starts_again_too
+}
