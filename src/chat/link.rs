@@ -14,7 +14,6 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, header};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::Options;
 use super::address::Address;
 use super::frame::{ClientFrame, PROTOCOL};
 use super::policy::{Verdict, When, after_close, after_refusal};
@@ -46,13 +45,9 @@ pub(super) struct Identity {
 
 impl Identity {
     /// With a device of this process: a connection of it that the server still believes in is replaced, not counted.
-    pub(super) fn new(options: &Options, key: String) -> Identity {
+    pub(super) fn new(room: &str, user: &str, key: &str, history: u16) -> Identity {
         let device = format!("cli-{:08x}", rand::random::<u32>());
-        Identity {
-            room: options.room.clone(),
-            user: options.user.clone(),
-            query: format!("pub={key}&device={device}&history={}", options.history),
-        }
+        Identity { room: room.into(), user: user.into(), query: format!("pub={key}&device={device}&history={history}") }
     }
 }
 

@@ -19,6 +19,8 @@ mod session;
 mod view;
 
 #[cfg(test)]
+mod link_tests;
+#[cfg(test)]
 mod session_tests;
 
 use std::io::IsTerminal;
@@ -31,7 +33,7 @@ use address::Address;
 use command::Command;
 use console::{Console, Input};
 use frame::ServerFrame;
-use link::{Link, Signal};
+use link::{Identity, Link, Signal};
 use session::{Effect, Line, Session};
 use view::{Style, View};
 
@@ -84,7 +86,7 @@ pub async fn run(options: Options) -> Result<()> {
         (false, true) => Style::Screen { color },
         (false, false) => Style::Lines,
     };
-    let link = Link::new(options.url.clone(), link::Identity::new(&options, key));
+    let link = Link::new(options.url.clone(), Identity::new(&options.room, &options.user, &key, options.history));
     let view = View::new(style, &options.room, &options.user);
     let console = if editing { Console::terminal(view.prompt("connecting", 0))? } else { Console::pipe() };
     Chat {
