@@ -22,11 +22,33 @@ struct File {
     content: &'static str,
 }
 
-const FILES: [(&str, File); 4] = [
-    ("/", File { kind: "text/html; charset=utf-8", content: include_str!("../../../web/index.html") }),
-    ("/app.js", File { kind: "text/javascript; charset=utf-8", content: include_str!("../../../web/app.js") }),
-    ("/style.css", File { kind: "text/css; charset=utf-8", content: include_str!("../../../web/style.css") }),
-    ("/favicon.svg", File { kind: "image/svg+xml", content: include_str!("../../../web/favicon.svg") }),
+macro_rules! file {
+    ($path:literal = $file:literal, $kind:literal) => {
+        ($path, File { kind: $kind, content: include_str!(concat!("../../../web", $file)) })
+    };
+    ($script:literal) => {
+        file!($script = $script, "text/javascript; charset=utf-8")
+    };
+}
+
+const FILES: [(&str, File); 17] = [
+    file!("/" = "/index.html", "text/html; charset=utf-8"),
+    file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
+    file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
+    file!("/app.js"),
+    file!("/card.js"),
+    file!("/composer.js"),
+    file!("/identity.js"),
+    file!("/journal.js"),
+    file!("/link.js"),
+    file!("/log.js"),
+    file!("/outbox.js"),
+    file!("/pending.js"),
+    file!("/refusals.js"),
+    file!("/room.js"),
+    file!("/rows.js"),
+    file!("/screen.js"),
+    file!("/tools.js"),
 ];
 
 pub(super) fn routes() -> Router<Handle> {
@@ -47,4 +69,21 @@ fn answer(file: File, headers: &HeaderMap) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(ETAG, HeaderValue::from_str(&tag).expect("hexadecimal digits fit into a header"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn every_file_of_the_page_is_served_as_it_is() {
+        for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let path = if name == "index.html" { String::new() } else { name };
+            let (_, file) = FILES.iter().find(|(known, _)| known[1..] == path).unwrap_or_else(|| panic!("/{path} is not served"));
+            assert_eq!(file.content, fs::read_to_string(entry.path()).unwrap(), "/{path}");
+        }
+    }
 }
