@@ -1,0 +1,281 @@
+//! The fencing under faults: several owners of one room over a memory database that refuses, forgets to answer and applies writes late, in virtual
+//! time and by seed. Whatever was confirmed stays, at its place, unchanged.
+
+use safe_chat::{
+    bus::Commit,
+    journal::{
+        Error, Journal,
+        memory::{Database, Fate, Faults, Memory, Op, Outcome},
+        readback::{Partitions, Reading},
+    },
+    room::{Body, Epoch, Event, Incarnation, Kind, Millis, RoomId, Seq, ShardId, Shards, UserId},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+const SHARD: ShardId = ShardId(0);
+
+fn shards() -> Shards {
+    Shards::new(1).unwrap()
+}
+
+fn room() -> RoomId {
+    RoomId::parse("room").unwrap()
+}
+
+fn commit(epoch: Epoch, first: Seq, count: u64, text: &str) -> Commit {
+    let event = |seq| {
+        let body = Body::Text(format!("{text} {epoch} {seq}").into());
+        let kind = Kind::Message { from: UserId::parse("harry").unwrap(), to: None, body, id: None, device: None };
+        Event { seq: Seq(seq), at: Millis(0), kind, changes: vec![] }
+    };
+    Commit { epoch, events: (first.0..first.0 + count).map(event).collect() }
+}
+
+fn owner() -> Incarnation {
+    Incarnation::new(Uuid::now_v7())
+}
+
+/// Gives the calls of one kind the fates of a list, and all others none.
+struct Script(Op, Mutex<VecDeque<Fate>>);
+
+impl Script {
+    fn new(op: Op, fates: impl IntoIterator<Item = Fate>) -> Arc<Self> {
+        Arc::new(Self(op, Mutex::new(fates.into_iter().collect())))
+    }
+}
+
+impl Faults for Script {
+    fn call(&self, op: Op) -> Fate {
+        if op == self.0 { self.1.lock().unwrap().pop_front().unwrap_or_default() } else { Fate::default() }
+    }
+}
+
+fn fate(outcome: Outcome) -> Fate {
+    Fate { outcome, ..Fate::default() }
+}
+
+async fn claimed(node: &Memory) -> Epoch {
+    node.claim(SHARD, owner(), Epoch(1)).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_commit_that_is_repeated_is_there_once() {
+    let database = Database::new(Partitions::new(10));
+    let fates = [Outcome::Unanswered, Outcome::Refused, Outcome::Vanished, Outcome::Late(Duration::from_secs(5))];
+    let node = database.connect_with(shards(), Script::new(Op::Write, fates.map(fate)));
+    let epoch = claimed(&node).await;
+    node.open(&room(), epoch).await.unwrap();
+    let commit = commit(epoch, Seq(1), 3, "once");
+    for attempt in 1..=4 {
+        let outcome = node.append(&room(), &commit).await;
+        assert!(matches!(outcome, Err(Error::Unknown(_))), "attempt {attempt}: {outcome:?}");
+    }
+    node.append(&room(), &commit).await.unwrap();
+    node.confirm(SHARD, epoch).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(node.read(&room(), Seq(1), Seq(3)).await.unwrap(), commit.events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zombies_write_that_arrives_after_the_takeover_is_never_seen() {
+    let database = Database::new(Partitions::new(10));
+    let late = fate(Outcome::Late(Duration::from_secs(60)));
+    let old = database.connect_with(shards(), Script::new(Op::Write, [Fate::default(), late]));
+    let old_epoch = claimed(&old).await;
+    old.open(&room(), old_epoch).await.unwrap();
+    let base = commit(old_epoch, Seq(1), 2, "base");
+    old.append(&room(), &base).await.unwrap();
+    old.confirm(SHARD, old_epoch).await.unwrap();
+    assert!(matches!(old.append(&room(), &commit(old_epoch, Seq(3), 3, "zombie")).await, Err(Error::Unknown(_))));
+
+    let new = database.connect(shards());
+    let epoch = claimed(&new).await;
+    assert_eq!(new.open(&room(), epoch).await.unwrap().events, base.events);
+    sleep(Duration::from_secs(120)).await;
+    let third = database.connect(shards());
+    let epoch = claimed(&third).await;
+    assert_eq!(third.open(&room(), epoch).await.unwrap().events, base.events, "the second owner wrote nothing of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_is_lost_is_found_or_made_again() {
+    for outcome in [Outcome::Unanswered, Outcome::Vanished, Outcome::Late(Duration::from_millis(1)), Outcome::Late(Duration::from_secs(1))]
+    {
+        let database = Database::new(Partitions::new(10));
+        let node = database.connect_with(shards(), Script::new(Op::Raise, [fate(outcome)]));
+        let first = claimed(&node).await;
+        sleep(Duration::from_secs(2)).await;
+        node.confirm(SHARD, first).await.unwrap_or_else(|error| panic!("{outcome:?}: {error}"));
+        assert!(claimed(&database.connect(shards())).await > first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_is_overtaken_is_fenced() {
+    let database = Database::new(Partitions::new(10));
+    let slow = Fate { after: Duration::from_secs(10), ..Fate::default() };
+    let node = database.connect_with(shards(), Script::new(Op::Rows, [slow]));
+    let epoch = claimed(&node).await;
+    let other = database.connect(shards());
+    let overtake = async {
+        sleep(Duration::from_secs(1)).await;
+        let epoch = claimed(&other).await;
+        other.open(&room(), epoch).await.unwrap();
+        other.append(&room(), &commit(epoch, Seq(1), 1, "new")).await.unwrap();
+        other.confirm(SHARD, epoch).await.unwrap();
+    };
+    let room = room();
+    let (opened, ()) = tokio::join!(node.open(&room, epoch), overtake);
+    assert!(matches!(opened, Err(Error::Fenced { seen }) if seen > epoch), "{opened:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_is_read_after_the_call() {
+    let database = Database::new(Partitions::new(10));
+    let slow = Fate { after: Duration::from_secs(10), ..Fate::default() };
+    // The first two readings at a quorum belong to the claim and the opening.
+    let fates = [Fate::default(), Fate::default(), slow];
+    let node = database.connect_with(shards(), Script::new(Op::Fence(Reading::Quorum), fates));
+    let epoch = claimed(&node).await;
+    node.open(&room(), epoch).await.unwrap();
+    let late = async {
+        sleep(Duration::from_secs(1)).await;
+        claimed(&database.connect(shards())).await;
+        node.confirm(SHARD, epoch).await
+    };
+    let (early, late) = tokio::join!(node.confirm(SHARD, epoch), late);
+    early.unwrap();
+    assert!(
+        matches!(late, Err(Error::Fenced { .. })),
+        "it was called after the takeover, while an older reading was still running: {late:?}"
+    );
+}
+
+/// SplitMix64. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
+#[derive(Clone)]
+struct Random(Arc<Mutex<u64>>);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(seed)))
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        let mut state = self.0.lock().unwrap();
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn time(&self, longest: u64) -> Duration {
+        Duration::from_millis(self.below(longest))
+    }
+}
+
+impl Faults for Random {
+    fn call(&self, _: Op) -> Fate {
+        let outcome = match self.below(100) {
+            0..75 => Outcome::Done,
+            75..80 => Outcome::Refused,
+            80..85 => Outcome::Vanished,
+            85..92 => Outcome::Unanswered,
+            _ => Outcome::Late(self.time(4000)),
+        };
+        let pause = || if self.below(10) == 0 { self.time(1500) } else { self.time(20) };
+        Fate { before: pause(), outcome, after: pause() }
+    }
+}
+
+/// What was confirmed, by place.
+type Confirmed = Arc<Mutex<BTreeMap<Seq, Event>>>;
+
+/// Becomes the owner of the room again and again, and appends until it is stopped, fenced or tired.
+async fn own(node: Memory, random: Random, confirmed: Confirmed, end: Instant) {
+    while Instant::now() < end {
+        sleep(random.time(3000)).await;
+        let Ok(epoch) = node.claim(SHARD, owner(), Epoch(1)).await else { continue };
+        serve(&node, epoch, &random, &confirmed, end).await.ok();
+        node.close(&room());
+    }
+}
+
+async fn serve(node: &Memory, epoch: Epoch, random: &Random, confirmed: &Confirmed, end: Instant) -> Result<(), Error> {
+    let before = confirmed.lock().unwrap().clone();
+    let events = node.open(&room(), epoch).await?.events;
+    for (seq, event) in &before {
+        assert_eq!(events.get(seq.0 as usize - 1), Some(event), "epoch {epoch}: event {seq} was confirmed before the room was opened");
+    }
+    // What an opening returns is confirmed too.
+    confirm(confirmed, &events);
+    let mut head = Seq(events.len() as u64);
+    while Instant::now() < end && random.below(8) > 0 {
+        let count = (1 + random.below(3)).min(node.boundary(head.next()).0 - head.0);
+        let commit = commit(epoch, head.next(), count, "event");
+        while let Err(error) = node.append(&room(), &commit).await {
+            if !error.is_transient() || random.below(6) == 0 {
+                return Err(error);
+            }
+        }
+        sleep(random.time(200)).await;
+        while let Err(error) = node.confirm(SHARD, epoch).await {
+            if !error.is_transient() {
+                return Err(error);
+            }
+        }
+        confirm(confirmed, &commit.events);
+        head = commit.last();
+    }
+    Ok(())
+}
+
+fn confirm(confirmed: &Confirmed, events: &[Event]) {
+    let mut confirmed = confirmed.lock().unwrap();
+    for event in events {
+        let before = confirmed.insert(event.seq, event.clone());
+        assert!(before.is_none_or(|before| before == *event), "event {} was confirmed with another content", event.seq);
+    }
+}
+
+async fn history(seed: u64) -> usize {
+    let random = Random::new(seed);
+    let database = Database::new(Partitions::new(5));
+    let confirmed = Confirmed::default();
+    let end = Instant::now() + Duration::from_secs(60);
+    let owners = (0..3).map(|_| {
+        let node = database.connect_with(shards(), Arc::new(random.clone()));
+        own(node, random.clone(), confirmed.clone(), end)
+    });
+    futures::future::join_all(owners).await;
+    sleep(Duration::from_secs(10)).await;
+
+    let last = database.connect(shards());
+    let epoch = claimed(&last).await;
+    let events = last.open(&room(), epoch).await.unwrap().events;
+    let confirmed = confirmed.lock().unwrap().clone();
+    for (seq, event) in &confirmed {
+        assert_eq!(events.get(seq.0 as usize - 1), Some(event), "event {seq} was confirmed");
+    }
+    assert_eq!(last.read(&room(), Seq(1), Seq(events.len() as u64)).await.unwrap(), events);
+    confirmed.len()
+}
+
+#[test]
+fn what_was_confirmed_is_never_lost_or_changed() {
+    let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..400, |seed: u64| seed..seed + 1);
+    let mut confirmed = 0;
+    for seed in seeds {
+        println!("replay with SEED={seed} cargo test --test journal_faults");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        confirmed += runtime.block_on(history(seed));
+    }
+    assert!(confirmed > 0, "nothing was confirmed at all");
+    println!("{confirmed} events confirmed");
+}
