@@ -11,6 +11,7 @@ pub mod cassandra;
 mod coalesce;
 pub mod codec;
 mod error;
+pub mod inspect;
 pub mod memory;
 pub mod readback;
 mod rooms;

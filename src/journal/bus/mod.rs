@@ -13,7 +13,7 @@ mod snapshot;
 
 use super::{Error, Journal, Opened, coalesce::Coalesce, rooms::Rooms};
 use crate::{
-    bus::{Bus, Commit, Error as BusError, Position, ShardRecord},
+    bus::{Bus, Commit, Error as BusError, Position, ShardRecord, Stored},
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
@@ -40,6 +40,18 @@ impl OnBus {
     /// A journal of rooms in `shards` shards on a bus that keeps every event.
     pub fn new(bus: Arc<dyn Bus>, shards: Shards) -> Self {
         Self { bus, shards, rooms: Rooms::default(), confirms: Mutex::default(), snapshots: AtomicU64::new(0) }
+    }
+
+    /// Messages of a room as they are stored, from a position on.
+    pub(super) async fn messages(&self, room: &RoomId, from: Position) -> Result<Vec<Stored>, Error> {
+        self.bus.stored(room, from, open::MESSAGES).await.map_err(reading)
+    }
+
+    /// The newest snapshot of a room.
+    pub(super) async fn newest_snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
+        let Some(end) = self.bus.last(room).await.map_err(reading)? else { return Ok(None) };
+        let (state, position) = snapshot::newest(&*self.bus, room, &end).await?;
+        Ok((position > Position::ZERO).then_some(state))
     }
 
     async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Messages in one reading; the bus bounds it by bytes as well.
-const MESSAGES: usize = 500;
+pub(super) const MESSAGES: usize = 500;
 
 /// Makes the room's last message one of this epoch, so that no earlier owner can publish any more. [`Error::Fenced`] when there is one of a higher epoch.
 pub(super) async fn claim(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result<Published, Error> {

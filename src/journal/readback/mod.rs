@@ -51,6 +51,11 @@ impl<S: Store> ReadBack<S> {
         &self.store
     }
 
+    /// The newest snapshot of a room.
+    pub(super) async fn newest_snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
+        snapshot::newest(&self.store, room).await
+    }
+
     async fn confirm_fence(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
         let shared = self.confirms.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default().clone();
         match shared.get(|| self.store.fence(shard, Reading::Quorum)).await? {

@@ -1,0 +1,133 @@
+//! Looking at a room as it is stored: `safe-chat journal inspect` prints every row or message, `safe-chat journal verify` checks them.
+
+mod verify;
+
+pub use verify::{Report, verify};
+
+use super::{
+    Error, Limits,
+    bus::OnBus,
+    codec,
+    readback::{ReadBack, Row, Store},
+};
+use crate::{
+    bus::Position,
+    room::{Body, Epoch, Event, Kind, RoomId, Seq, State},
+};
+use async_trait::async_trait;
+use std::{cmp::Reverse, fmt::Write};
+
+/// Places or messages that are read at a time: no more than two of the largest commits.
+const SLICE: u64 = 2 * Limits::EVENTS as u64;
+
+/// A stored row or message part. Of rows of one place, the highest epoch comes first.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// Where on the bus; `None`: not on the bus.
+    pub position: Option<Position>,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// Its place, the first place of its commit, and the event, or why it cannot be read; `None`: an owner's claim.
+    pub event: Option<(Seq, Seq, Result<Event, Error>)>,
+}
+
+/// A journal whose content can be looked at as it is stored.
+#[async_trait]
+pub trait Inspect: Send + Sync {
+    /// What is stored of a room from a mark on (0 at first), in stored order; and the next mark, `None`: there is no more.
+    async fn raw(&self, room: &RoomId, mark: u64) -> Result<(Vec<Raw>, Option<u64>), Error>;
+
+    /// The state that the newest snapshot holds.
+    async fn snapshot(&self, room: &RoomId) -> Result<Option<State>, Error>;
+}
+
+#[async_trait]
+impl<S: Store> Inspect for ReadBack<S> {
+    async fn raw(&self, room: &RoomId, mark: u64) -> Result<(Vec<Raw>, Option<u64>), Error> {
+        let first = Seq(mark.max(1));
+        let last = Seq(first.0 + SLICE - 1).min(self.store().partitions().end(first));
+        let mut rows = self.store().rows(room, first, last).await?;
+        rows.sort_by_key(|row| (row.seq(), Reverse(row.epoch)));
+        let next = (!rows.is_empty()).then_some(last.0 + 1);
+        let raw = |row: Row| {
+            let (seq, first) = (row.seq(), row.first);
+            Raw { position: None, epoch: row.epoch, event: Some((seq, first, codec::decode_event(row.event))) }
+        };
+        Ok((rows.into_iter().map(raw).collect(), next))
+    }
+
+    async fn snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
+        self.newest_snapshot(room).await
+    }
+}
+
+#[async_trait]
+impl Inspect for OnBus {
+    async fn raw(&self, room: &RoomId, mark: u64) -> Result<(Vec<Raw>, Option<u64>), Error> {
+        let messages = self.messages(room, Position(mark)).await?;
+        let next = messages.last().map(|last| last.position.0 + 1);
+        let raw = messages.into_iter().flat_map(|message| {
+            let (position, epoch) = (Some(message.position), message.epoch);
+            let first = message.events.first().map(|event| event.seq).unwrap_or_default();
+            let claim = message.events.is_empty().then_some(Raw { position, epoch, event: None });
+            let events = message.events.into_iter();
+            claim.into_iter().chain(events.map(move |event| Raw { position, epoch, event: Some((event.seq, first, Ok(event))) }))
+        });
+        Ok((raw.collect(), next))
+    }
+
+    async fn snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
+        self.newest_snapshot(room).await
+    }
+}
+
+/// Hands every line about a room to `print`. `content`: with what was said, instead of its size only.
+pub async fn inspect(journal: &dyn Inspect, room: &RoomId, content: bool, print: &mut (dyn FnMut(String) + Send)) -> Result<(), Error> {
+    let mut mark = Some(0);
+    while let Some(from) = mark {
+        let (raw, next) = journal.raw(room, from).await?;
+        raw.iter().for_each(|raw| print(raw.line(content)));
+        mark = next;
+    }
+    match journal.snapshot(room).await? {
+        Some(state) => print(format!("snapshot at {}: {} members, {} sessions", state.head, state.members.len(), state.sessions.len())),
+        None => print("no snapshot".into()),
+    }
+    Ok(())
+}
+
+impl Raw {
+    fn line(&self, content: bool) -> String {
+        let mut line = String::new();
+        if let Some(position) = self.position {
+            let _ = write!(line, "position {} ", position.0);
+        }
+        match &self.event {
+            None => {
+                let _ = write!(line, "epoch {} claim", self.epoch);
+            }
+            Some((seq, first, event)) => {
+                let _ = write!(line, "seq {seq} epoch {} commit {first} ", self.epoch);
+                line += &event.as_ref().map_or_else(|error| format!("unreadable: {error}"), |event| described(event, content));
+            }
+        }
+        line
+    }
+}
+
+fn described(event: &Event, content: bool) -> String {
+    let stored = codec::encode_event(event);
+    let what = match &event.kind {
+        Kind::Joined { user } | Kind::Left { user } => user.to_string(),
+        Kind::Message { from, to, body, .. } => {
+            let to = to.as_ref().map_or("*", |to| to.as_str());
+            let said = match body {
+                Body::Text(text) if content => format!("{text:?}"),
+                Body::Text(text) => format!("text of {} bytes", text.len()),
+                Body::Sealed(bytes) => format!("sealed, {} bytes", bytes.len()),
+            };
+            format!("{from} -> {to} {said}")
+        }
+    };
+    format!("at {} {} {what}, {} changes", event.at.0, stored.name, event.changes.len())
+}

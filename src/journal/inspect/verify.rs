@@ -1,0 +1,143 @@
+//! Checks a stored room: dense, in order, the epochs never decrease, and the snapshot equals the replay.
+
+use super::{Inspect, Raw};
+use crate::{
+    journal::Error,
+    room::{Epoch, RoomId, Seq, State},
+};
+use std::fmt;
+
+/// The most problems that are told one by one.
+const TOLD: usize = 20;
+
+/// What was found in a room.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Its last place.
+    pub head: Seq,
+    /// Each epoch, and the first place that counts under it.
+    pub epochs: Vec<(Epoch, Seq)>,
+    /// Rows that do not count: of former owners, or written again by a later one.
+    pub hidden: u64,
+    /// Owners' claims (on the bus).
+    pub claims: u64,
+    /// The head of the newest snapshot.
+    pub snapshot: Option<Seq>,
+    /// What is wrong, and how often something more was.
+    pub problems: Vec<String>,
+    /// Problems that are not among `problems`.
+    pub more_problems: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn problem(&mut self, what: String) {
+        if self.problems.len() < TOLD {
+            self.problems.push(what);
+        } else {
+            self.more_problems += 1;
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.is_sound() { "sound" } else { "DAMAGED" };
+        writeln!(f, "{verdict}: {} events, {} rows that do not count, {} claims", self.head, self.hidden, self.claims)?;
+        for (epoch, first) in &self.epochs {
+            writeln!(f, "epoch {epoch} from event {first} on")?;
+        }
+        match self.snapshot {
+            Some(head) => writeln!(f, "snapshot at event {head}")?,
+            None => writeln!(f, "no snapshot")?,
+        }
+        for problem in &self.problems {
+            writeln!(f, "problem: {problem}")?;
+        }
+        match self.more_problems {
+            0 => Ok(()),
+            more => writeln!(f, "and {more} more problems"),
+        }
+    }
+}
+
+/// Reads all of a room and checks it.
+pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Error> {
+    let snapshot = journal.snapshot(room).await?;
+    let mut check = Check { report: Report::default(), replayed: Some(State::default()), snapshot };
+    check.report.snapshot = check.snapshot.as_ref().map(|snapshot| snapshot.head);
+    check.compare();
+    let mut mark = Some(0);
+    while let Some(from) = mark {
+        let (raw, next) = journal.raw(room, from).await?;
+        raw.into_iter().for_each(|raw| check.see(raw));
+        mark = next;
+    }
+    if let Some(head) = check.report.snapshot.filter(|head| *head > check.report.head) {
+        check.report.problem(format!("the snapshot holds event {head}, which is not stored"));
+    }
+    Ok(check.report)
+}
+
+struct Check {
+    report: Report,
+    /// The state at the report's head; `None`: an event could not be read.
+    replayed: Option<State>,
+    snapshot: Option<State>,
+}
+
+impl Check {
+    /// Looks at what is stored next. Of a place the highest epoch comes first.
+    fn see(&mut self, raw: Raw) {
+        let epoch = self.report.epochs.last().map(|last| last.0).unwrap_or_default();
+        let on_bus = raw.position.is_some();
+        if on_bus && raw.epoch < epoch {
+            self.report.problem(format!("a message of epoch {} follows one of epoch {epoch}", raw.epoch));
+        }
+        let Some((seq, first, event)) = raw.event else {
+            self.report.claims += 1;
+            return;
+        };
+        let head = self.report.head;
+        if seq != head.next() || raw.epoch < epoch {
+            self.report.hidden += 1;
+            if on_bus || (seq > head && raw.epoch >= epoch) {
+                self.report.problem(format!("event {seq} of epoch {} follows event {head} of epoch {epoch}", raw.epoch));
+            }
+            return;
+        }
+        if first > seq {
+            self.report.problem(format!("event {seq} says that its commit begins at {first}"));
+        }
+        if raw.epoch > epoch || self.report.epochs.is_empty() {
+            self.report.epochs.push((raw.epoch, seq));
+        }
+        self.report.head = seq;
+        match (event, &mut self.replayed) {
+            (Ok(event), Some(state)) => state.evolve(&event),
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                self.report.problem(error.to_string());
+                self.replayed = None;
+            }
+        }
+        self.compare();
+    }
+
+    /// Compares the snapshot once its head is reached: its changes without a place are in no event yet.
+    fn compare(&mut self) {
+        let (Some(snapshot), Some(replayed)) = (&self.snapshot, &self.replayed) else { return };
+        if snapshot.head != replayed.head {
+            return;
+        }
+        let mut expected = replayed.clone();
+        snapshot.carried.iter().for_each(|change| expected.change(change.clone()));
+        if expected != *snapshot {
+            self.report.problem(format!("the snapshot at event {} differs from the replay", snapshot.head));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Looking at stored rooms, sound and damaged.
+
+use safe_chat::{
+    bus::{Commit, memory::Hub},
+    journal::{
+        Journal,
+        bus::OnBus,
+        inspect::{Inspect, inspect, verify},
+        memory::{Database, Memory},
+        readback::{Partitions, Row, Store},
+    },
+    room::{
+        Action, Body, Change, Command, CommandId, Epoch, Incarnation, Key, Millis, RoomId, Seq, SessionId, ShardId, Shards, State, UserId,
+        decide,
+    },
+};
+use std::sync::Arc;
+use uuid::Uuid;
+
+fn shards() -> Shards {
+    Shards::new(1).unwrap()
+}
+
+fn room() -> RoomId {
+    RoomId::parse("room").unwrap()
+}
+
+/// A room with two owners and a snapshot, in which something was said.
+async fn fill(journal: &dyn Journal) -> Epoch {
+    let me = Incarnation::new(Uuid::now_v7());
+    let epoch = journal.claim(ShardId(0), me, Epoch(1)).await.unwrap();
+    let mut state = journal.open(&room(), epoch).await.unwrap().state;
+    for n in 1..=3 {
+        let action = Action::Send {
+            user: UserId::parse("harry").unwrap(),
+            key: Key::parse("KEY").unwrap(),
+            session: None,
+            id: CommandId::parse(&format!("m{n}")).unwrap(),
+            to: None,
+            body: Body::Text("secret words".into()),
+        };
+        let command = Command { at: Millis(n), action };
+        let decision = decide(&state, &command);
+        let events = state.enact(&decision, &command);
+        journal.append(&room(), &Commit { epoch, events }).await.unwrap();
+    }
+    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    journal.save_snapshot(&room(), epoch, &state).await.unwrap();
+    epoch
+}
+
+async fn lines(journal: &dyn Inspect, content: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    inspect(journal, &room(), content, &mut |line| lines.push(line)).await.unwrap();
+    lines
+}
+
+async fn rows_of(memory: &Memory) -> Vec<Row> {
+    memory.store().rows(&room(), Seq(1), Seq(10)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_sound_room_is_told_line_by_line_without_its_content() {
+    let memory = Database::new(Partitions::new(10)).connect(shards());
+    fill(&memory).await;
+    let next = memory.claim(ShardId(0), Incarnation::new(Uuid::now_v7()), Epoch(1)).await.unwrap();
+    memory.open(&room(), next).await.unwrap();
+
+    let told = lines(&memory, false).await;
+    assert_eq!(told.len(), 5, "{told:#?}");
+    assert_eq!(told[0], "seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes");
+    assert_eq!(told[2], "seq 3 epoch 2 commit 3 at 3 text harry -> * text of 12 bytes, 0 changes");
+    assert_eq!(told[4], "snapshot at 3: 0 members, 0 sessions");
+    assert!(lines(&memory, true).await[0].contains("\"secret words\""));
+
+    let report = verify(&memory, &room()).await.unwrap();
+    assert!(report.is_sound(), "{report}");
+    assert_eq!((report.head, report.hidden, report.snapshot), (Seq(3), 1, Some(Seq(3))));
+    assert_eq!(report.epochs, [(Epoch(1), Seq(1)), (Epoch(2), Seq(3))]);
+}
+
+#[tokio::test]
+async fn a_room_on_the_bus_is_told_with_its_claims() {
+    let bus = OnBus::new(Arc::new(Hub::default().connect()), shards());
+    fill(&bus).await;
+    let told = lines(&bus, false).await;
+    assert_eq!(told[0], "position 1 epoch 1 claim");
+    assert_eq!(told[1], "position 2 seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes");
+    let report = verify(&bus, &room()).await.unwrap();
+    assert!(report.is_sound(), "{report}");
+    assert_eq!((report.head, report.claims, report.snapshot), (Seq(3), 1, Some(Seq(3))));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_differs_from_the_replay_is_a_problem() {
+    let memory = Database::new(Partitions::new(10)).connect(shards());
+    let epoch = fill(&memory).await;
+    let wrong = State { head: Seq(3), ..State::default() };
+    memory.save_snapshot(&room(), epoch, &wrong).await.unwrap();
+    let report = verify(&memory, &room()).await.unwrap();
+    assert_eq!(report.problems, ["the snapshot at event 3 differs from the replay"]);
+}
+
+#[tokio::test]
+async fn a_missing_event_and_an_unreadable_one_are_problems() {
+    let (good, damaged) = (Database::new(Partitions::new(10)), Database::new(Partitions::new(10)));
+    let memory = good.connect(shards());
+    fill(&memory).await;
+    let mut rows = rows_of(&memory).await;
+    rows.remove(1);
+    rows[0].event.version = 99;
+    let damaged = damaged.connect(shards());
+    damaged.store().write(&room(), &rows).await.unwrap();
+
+    let report = verify(&damaged, &room()).await.unwrap();
+    assert_eq!(report.problems.len(), 2, "{report}");
+    assert!(report.problems[0].contains("`text` version 99"), "{report}");
+    assert_eq!(report.problems[1], "event 3 of epoch 1 follows event 1 of epoch 1");
+    assert!(report.to_string().starts_with("DAMAGED"));
+}
