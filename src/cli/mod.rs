@@ -1,12 +1,18 @@
 //! The command line: what can be typed, and where each command is.
 
 mod check;
+mod serve;
 mod version;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-use crate::config::{Flags, Loaded};
+use crate::{
+    chat,
+    config::{Flags, Loaded},
+};
+use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
 
 /// Group chat as a service: one order, no loss, no duplicate, through any fault.
 #[derive(Debug, Parser)]
@@ -18,6 +24,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a node: gateway (clients connect to it), writer (it writes rooms), or both
+    Serve {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Chat in a terminal
+    Chat(chat::Options),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -118,6 +131,12 @@ impl Settings {
 /// Runs what was typed. An error is for the person who typed it.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Serve { settings } => serve::run(&settings),
+        Command::Chat(options) => runtime()?.block_on(chat::run(options)),
         Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),
     }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")
 }

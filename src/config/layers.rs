@@ -94,7 +94,7 @@ impl Layers {
         let file = File::from_str(&text, FileFormat::Toml);
         let values = config::Source::collect(&file).map_err(|error| unusable(one_line(&error.to_string())))?;
         let mut found = Vec::new();
-        flatten("", values, &mut found);
+        self.flatten("", values, &mut found);
         for (key, value) in found {
             let source = Source::File(path.display().to_string());
             if self.known.contains_key(&key) {
@@ -126,13 +126,26 @@ impl Layers {
         }
     }
 
-    /// Sets a key from text: a list is separated by commas.
+    /// Spells nested tables out to keys; a known key may have a table as its value.
+    fn flatten(&self, prefix: &str, table: Map<String, Value>, found: &mut Vec<(String, ValueKind)>) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            match value.kind {
+                ValueKind::Table(table) if !self.known.contains_key(&key) => self.flatten(&key, table, found),
+                kind => found.push((key, kind)),
+            }
+        }
+    }
+
+    /// Sets a key from text, which becomes what the key's default is: a list (separated by commas), a number, or text.
     fn text(&mut self, key: &str, text: String, source: Source) {
         let value = match self.known.get(key) {
             Some(serde_json::Value::Array(_)) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 ValueKind::Array(items.map(|item| Value::new(None, item)).collect())
             }
+            // What is no number stays text, so that the refusal can quote it.
+            Some(serde_json::Value::Number(_)) => text.trim().parse().map_or_else(|_| text.into(), ValueKind::I64),
             _ => text.into(),
         };
         self.set.insert(key.to_owned(), (value, source));
@@ -179,16 +192,6 @@ pub(super) fn keys(config: &Config) -> BTreeMap<String, serde_json::Value> {
         values.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
     });
     keys.collect()
-}
-
-fn flatten(prefix: &str, table: Map<String, Value>, found: &mut Vec<(String, ValueKind)>) {
-    for (name, value) in table {
-        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
-        match value.kind {
-            ValueKind::Table(table) => flatten(&key, table, found),
-            kind => found.push((key, kind)),
-        }
-    }
 }
 
 fn explain(error: &ConfigError, sources: &BTreeMap<String, Source>) -> String {

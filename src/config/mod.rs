@@ -3,17 +3,18 @@
 //! [`Loaded::load`] puts the layers together and remembers where each value came from; [`Config`] is what the parts get.
 
 mod layers;
-mod secret;
+mod sections;
 mod show;
 #[cfg(test)]
 mod tests;
 
 pub use layers::{Flags, Loaded, Source};
-pub use secret::Secret;
+pub use sections::{Bus, Journal, JournalKind, Node};
+pub(crate) use show::without_credentials;
 
-use crate::{bus::Role, cluster, ops, telemetry, writer};
+use crate::{cluster, gateway, journal::cassandra, ops, telemetry, writer};
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,10 @@ pub enum Error {
 pub struct Config {
     /// This node.
     pub node: Node,
+    /// Where clients come in.
+    pub gateway: gateway::Config,
+    /// NATS.
+    pub bus: Bus,
     /// The internal port.
     pub ops: ops::Config,
     /// How nodes share the shards.
@@ -45,84 +50,18 @@ pub struct Config {
     pub writer: writer::Config,
     /// Where rooms are kept.
     pub journal: Journal,
+    /// Cassandra, when it is the journal.
+    pub cassandra: cassandra::Config,
     /// Logs.
     pub log: telemetry::Config,
-}
-
-/// Where rooms are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Journal {
-    /// Which journal. Default: bus, or cassandra when `cassandra.hosts` is set.
-    pub kind: JournalKind,
-}
-
-/// Which journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JournalKind {
-    /// The bus itself.
-    #[default]
-    Bus,
-    /// Cassandra.
-    Cassandra,
-}
-
-/// This node, and how patiently it starts and stops.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Node {
-    /// Its name, for people: 1 to 64 visible ASCII characters. Default: the host name.
-    pub name: String,
-    /// What it does. Default: everything.
-    pub roles: Vec<Role>,
-    /// Milliseconds that a start waits for NATS and Cassandra. Default 60000.
-    pub start_timeout_ms: u64,
-    /// Milliseconds that a stop may take. Default 20000, less than the 30 s that Kubernetes waits before it kills.
-    pub drain_timeout_ms: u64,
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let name = if host.trim().is_empty() { "node".to_owned() } else { host.trim().to_owned() };
-        Self { name, roles: vec![Role::Gateway, Role::Writer], start_timeout_ms: 60_000, drain_timeout_ms: 20_000 }
-    }
-}
-
-impl Node {
-    /// Whether it has a role.
-    pub fn has(&self, role: Role) -> bool {
-        self.roles.contains(&role)
-    }
-
-    /// How long a start waits for NATS and Cassandra.
-    pub fn start_timeout(&self) -> Duration {
-        Duration::from_millis(self.start_timeout_ms)
-    }
-
-    /// How long a stop may take.
-    pub fn drain_timeout(&self) -> Duration {
-        Duration::from_millis(self.drain_timeout_ms)
-    }
-
-    /// Says what is wrong, if something is.
-    pub fn validate(&self) -> Result<(), String> {
-        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err("node.name must be 1 to 64 visible ASCII characters: set it with --node".into());
-        }
-        if self.roles.is_empty() {
-            return Err("node.roles is empty: use gateway, writer, or both".into());
-        }
-        Ok(())
-    }
 }
 
 impl Config {
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), Error> {
         let cluster = self.cluster.validate().map(|_| ()).map_err(|error| error.to_string());
-        let all = [self.node.validate(), cluster, self.writer.validate(), self.log.validate()];
-        all.into_iter().collect::<Result<(), _>>().map_err(Error::Value)
+        let parts = [self.node.validate(), self.gateway.validate(), self.bus.validate(), cluster, self.writer.validate()];
+        let all = parts.into_iter().chain([self.cassandra.validate(), self.log.validate()]);
+        all.collect::<Result<(), _>>().map_err(Error::Value)
     }
 }

@@ -1,6 +1,7 @@
 //! Which layer wins, what is warned about, and what is never shown.
 
 use super::*;
+use crate::bus::Role;
 use std::{io::Write, path::Path};
 
 fn load(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &'static str, &str)]) -> Result<Loaded, Error> {
@@ -101,7 +102,4 @@ fn a_password_is_never_shown() {
     assert_eq!(show::without_credentials("nats://me:secret@host:4222"), "nats://(hidden)@host:4222");
     assert_eq!(show::without_credentials("nats://host:4222"), "nats://host:4222");
     assert_eq!(show::without_credentials("token@host:4222"), "(hidden)@host:4222");
-    let password = Secret::new("secret");
-    assert_eq!((format!("{password:?}"), serde_json::to_string(&password).unwrap()), ("(hidden)".into(), "\"(hidden)\"".into()));
-    assert_eq!(password.reveal(), "secret");
 }

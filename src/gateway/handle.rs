@@ -80,10 +80,15 @@ impl Handle {
         listening.then_some(()).ok_or_else(|| "the gateway does not hear answers yet: the bus is not available".into())
     }
 
+    /// Refuses new clients from now on; those that are here stay.
+    pub fn refuse(&self) {
+        self.0.draining.cancel();
+    }
+
     /// Refuses new clients, says goodbye to all sessions (they come back to other nodes, spread over time), and waits until their ends are
     /// stored, for at most `drain_ms`.
     pub async fn drain(&self) {
-        self.0.draining.cancel();
+        self.refuse();
         let sessions: Vec<_> = self.0.sessions().values().cloned().collect();
         let spread = (sessions.len() as u64 * 1_000 / COMEBACKS).clamp(COMEBACK_MS.0, COMEBACK_MS.1);
         for outbox in &sessions {

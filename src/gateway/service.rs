@@ -6,7 +6,7 @@ use crate::{
     journal::Journal,
     room::{Incarnation, RoomId, SessionId, Shards},
 };
-use futures::{StreamExt, stream::BoxStream};
+use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use std::sync::Arc;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -78,7 +78,7 @@ impl Service {
 
     async fn answers(&self) {
         loop {
-            let mut inbox = persist(&self.0, "listening for answers", async || self.0.bus.inbox(self.0.me).await).await;
+            let mut inbox = persist(&self.0, "listening for answers", || self.0.bus.inbox(self.0.me)).await;
             self.0.listening.send_replace(true);
             while let Some(message) = inbox.next().await {
                 match message {
@@ -99,7 +99,7 @@ impl Service {
 
     async fn heads(&self) {
         loop {
-            let mut heads = persist(&self.0, "listening for heads", async || self.0.bus.heads().await).await;
+            let mut heads = persist(&self.0, "listening for heads", || self.0.bus.heads()).await;
             while let Some(Head { room, seq, .. }) = heads.next().await {
                 if let Some(replica) = self.0.replica(&room) {
                     replica.told(seq);
@@ -110,7 +110,11 @@ impl Service {
 }
 
 /// Subscribes, however long it takes.
-async fn persist<T>(core: &Core, what: &str, subscribe: impl AsyncFn() -> Result<BoxStream<'static, T>, Error>) -> BoxStream<'static, T> {
+async fn persist<'a, T>(
+    core: &Core,
+    what: &str,
+    subscribe: impl Fn() -> BoxFuture<'a, Result<BoxStream<'static, T>, Error>>,
+) -> BoxStream<'static, T> {
     let mut pauses = core.pauses();
     loop {
         match subscribe().await {

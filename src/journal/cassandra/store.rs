@@ -2,7 +2,7 @@
 
 use super::{
     Config,
-    connect::{applied, unreadable},
+    connect::{applied, release, unreadable},
     errors,
     statements::Statements,
 };
@@ -54,6 +54,11 @@ impl Tables {
     pub(super) async fn new(session: Session, config: &Config) -> Result<Self, Error> {
         let statements = Statements::prepare(&session, config).await?;
         Ok(Self { session, statements, partitions: Partitions::new(config.partition_size), failed: Mutex::default() })
+    }
+
+    /// The version of the server, for people.
+    pub async fn release(&self) -> Result<String, Error> {
+        release(&self.session).await
     }
 
     pub(super) async fn select(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Result<QueryRowsResult, Error> {

@@ -1,0 +1,59 @@
+//! What a node says of itself when it starts.
+
+use super::Running;
+use crate::{
+    bus::Role,
+    config::Config,
+    journal::codec,
+    ops::{
+        banner::{Fact, render},
+        host,
+    },
+    telemetry::Format,
+};
+use tracing::info;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Says what this node is and what it found: a banner for people, one object for machines.
+pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
+    let facts = facts(config, running, ports);
+    match config.log.format {
+        Format::Pretty => eprint!("{}", render(&format!("safe-chat {}", env!("CARGO_PKG_VERSION")), &facts)),
+        Format::Json => info!(facts = ?facts, version = env!("CARGO_PKG_VERSION"), "started"),
+    }
+}
+
+fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
+    let internal = running.internal_address();
+    let mut facts =
+        vec![("node", format!("{} (incarnation {})", config.node.name, running.incarnation())), ("roles", roles(&config.node.roles))];
+    facts.extend(running.client_address().map(|address| ("clients", format!("http://{address}/"))));
+    facts.push(("internal", format!("http://{internal}/ready, /live, /metrics")));
+    facts.extend_from_slice(ports);
+    facts.push(("schema", schema()));
+    facts.push(("shards", config.cluster.shards.to_string()));
+    facts.push(("machine", machine()));
+    facts
+}
+
+fn roles(roles: &[Role]) -> String {
+    let name = |role: &Role| match role {
+        Role::Gateway => "gateway",
+        Role::Writer => "writer",
+    };
+    roles.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn schema() -> String {
+    let older = |mapping: &codec::Mapping| {
+        let older: Vec<_> = mapping.reads.iter().filter(|version| **version != mapping.version).map(u32::to_string).collect();
+        if older.is_empty() { String::new() } else { format!(" (reads {} too)", older.join(", ")) }
+    };
+    codec::schema().iter().map(|mapping| format!("{mapping}{}", older(mapping))).collect::<Vec<_>>().join(", ")
+}
+
+fn machine() -> String {
+    let memory = host::memory_limit().map_or("no memory limit".to_owned(), |bytes| format!("memory limit {} MiB", bytes / MIB));
+    format!("{} cores, {memory}", host::cores())
+}

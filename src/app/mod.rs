@@ -1,0 +1,103 @@
+//! A whole node: which adapters stand behind the ports, in which order the parts start, and in which they end.
+//!
+//! Start: internal port, bus and journal (waiting for their servers), cluster with the writer, gateway. [`App::start_with`] takes the
+//! ports from outside, so that whole nodes run over memory adapters in one process.
+
+mod connect;
+mod facts;
+mod running;
+mod wait;
+
+pub use running::Running;
+
+use crate::{
+    bus::{Bus, NodeRecord, Role, Settings},
+    cluster,
+    config::Config,
+    gateway,
+    journal::Journal,
+    ops::banner::Fact,
+    room::{Incarnation, Shards},
+    writer,
+};
+use anyhow::{Context, anyhow};
+use running::Internal;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+/// The ports of a node.
+#[derive(Clone)]
+pub struct Ports {
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// What the banner says of both.
+    pub facts: Vec<Fact>,
+}
+
+/// Starts nodes.
+pub struct App;
+
+impl App {
+    /// Starts a node with the servers that the configuration names; waits for those that are not there yet. Says what it found.
+    pub async fn start(config: Config) -> anyhow::Result<Running> {
+        let internal = Internal::open(&config.ops).await?;
+        let ports = connect::ports(&config, shards(&config)?, &internal.readiness).await?;
+        let facts = ports.facts.clone();
+        let running = start(&config, ports, internal).await?;
+        facts::announce(&config, &running, &facts);
+        Ok(running)
+    }
+
+    /// Starts a node over given ports.
+    pub async fn start_with(config: Config, ports: Ports) -> anyhow::Result<Running> {
+        let internal = Internal::open(&config.ops).await?;
+        start(&config, ports, internal).await
+    }
+}
+
+async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Result<Running> {
+    let shards = shards(config)?;
+    agree(config, &*ports.bus).await?;
+    let me = NodeRecord {
+        incarnation: Incarnation::new(Uuid::now_v7()),
+        name: config.node.name.clone(),
+        roles: config.node.roles.clone(),
+        draining: false,
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let owner = config.node.has(Role::Writer).then(|| {
+        let writer = writer::Handle::new(config.writer.clone(), ports.bus.clone(), ports.journal.clone());
+        Arc::new(writer) as Arc<dyn cluster::Owner>
+    });
+    let gateway = match config.node.has(Role::Gateway) {
+        true => {
+            let (settings, name, Ports { bus, journal, .. }) = (config.gateway.clone(), config.node.name.clone(), ports.clone());
+            Some((gateway::Service::new(settings, me.incarnation, name, bus, journal, shards), listen(config).await?))
+        }
+        false => None,
+    };
+    let cluster = cluster::Service::new(config.cluster.clone(), me, ports.bus.clone(), owner)?;
+    Running::new(config, ports, internal, cluster, gateway)
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let gateway::Config { host, port, .. } = &config.gateway;
+    let listener = TcpListener::bind((host.as_str(), *port)).await;
+    listener.map_err(|why| {
+        anyhow!("the port for clients {host}:{port} cannot be opened ({why}): end what uses it, or choose another with --http-port")
+    })
+}
+
+fn shards(config: &Config) -> anyhow::Result<Shards> {
+    Ok(config.cluster.validate()?)
+}
+
+/// The number of shards is fixed for the life of a cluster: rooms would be looked for in wrong shards.
+async fn agree(config: &Config, bus: &dyn Bus) -> anyhow::Result<()> {
+    let mine = config.cluster.shards;
+    let stored = bus.settings(&Settings { shards: mine }).await.context("the cluster's settings cannot be read")?.shards;
+    if stored == mine { Ok(()) } else { Err(anyhow!(cluster::Error::Shards { mine, stored })) }
+}

@@ -1,0 +1,141 @@
+//! A node that runs: how it is observed, and the order in which it stops.
+//!
+//! Stop: unready, new clients refused, shards handed over, clients sent elsewhere, internal port last. Within the configured
+//! time; what is not done then is dropped, which costs others time (they find out that this node is gone) but no event.
+
+use super::Ports;
+use crate::{
+    cluster,
+    config::Config,
+    gateway,
+    ops::{self, Check, Readiness},
+    room::Incarnation,
+};
+use anyhow::{Context, anyhow};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// The tasks of a node. None ends before it is asked to, unless it failed.
+type Parts = JoinSet<anyhow::Result<()>>;
+
+/// The internal port, which is there before and after everything else.
+pub(super) struct Internal {
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) address: SocketAddr,
+    stop: CancellationToken,
+    parts: Parts,
+}
+
+impl Internal {
+    pub(super) async fn open(config: &ops::Config) -> anyhow::Result<Self> {
+        let (readiness, stop, mut parts) = (Arc::new(Readiness::default()), CancellationToken::new(), Parts::new());
+        let service = ops::Service::bind(config, readiness.clone()).await?;
+        let (address, until) = (service.address(), stop.clone());
+        parts.spawn(async move {
+            service.run(until).await;
+            Ok(())
+        });
+        Ok(Self { readiness, address, stop, parts })
+    }
+}
+
+/// A node that runs. Dropping it ends it at once, as a crash would.
+pub struct Running {
+    internal: Internal,
+    cluster: cluster::Handle,
+    gateway: Option<(gateway::Handle, SocketAddr)>,
+    drain_timeout: Duration,
+    stop: CancellationToken,
+}
+
+impl Running {
+    pub(super) fn new(
+        config: &Config,
+        ports: Ports,
+        mut internal: Internal,
+        cluster: cluster::Service,
+        gateway: Option<(gateway::Service, TcpListener)>,
+    ) -> anyhow::Result<Self> {
+        let stop = CancellationToken::new();
+        let members = cluster.handle();
+        let until = stop.clone();
+        internal.parts.spawn(async move { cluster.run(until).await.context("the cluster part ended") });
+        let mut clients = None;
+        if let Some((gateway, listener)) = gateway {
+            clients = Some((gateway.handle(), listener.local_addr()?));
+            let until = stop.clone();
+            internal.parts.spawn(async move {
+                gateway.run(listener, until).await;
+                Ok(())
+            });
+        }
+        internal.readiness.running(checks(ports, members.clone(), clients.clone().map(|(gateway, _)| gateway)));
+        Ok(Self { internal, cluster: members, gateway: clients, drain_timeout: config.node.drain_timeout(), stop })
+    }
+
+    /// Where clients find it, if it is a gateway.
+    pub fn client_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Where operators find it.
+    pub fn internal_address(&self) -> SocketAddr {
+        self.internal.address
+    }
+
+    /// This run of the node.
+    pub fn incarnation(&self) -> Incarnation {
+        self.cluster.me()
+    }
+
+    /// Waits until a part fails, which none should ever do; then the node cannot go on.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.internal.parts.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(panic)) => anyhow!("a part of the node broke: {panic}"),
+            Some(Ok(Ok(()))) | None => anyhow!("a part of the node ended without being asked to"),
+        }
+    }
+
+    /// Stops in order, within the configured time.
+    pub async fn drain(self) {
+        let (since, deadline) = (Instant::now(), Instant::now() + self.drain_timeout);
+        self.internal.readiness.draining();
+        if let Some((gateway, _)) = &self.gateway {
+            gateway.refuse();
+        }
+        if timeout_at(deadline, self.cluster.drain()).await.is_err() {
+            warn!("not all shards could be handed over in time; others take them when they notice that this node is gone");
+        }
+        // The gateway says goodbye to its clients, the cluster part forgets this node.
+        self.stop.cancel();
+        let Internal { mut parts, stop, .. } = self.internal;
+        let ended = async {
+            // The internal port is the last part that runs.
+            while parts.len() > 1 {
+                parts.join_next().await;
+            }
+            stop.cancel();
+            while parts.join_next().await.is_some() {}
+        };
+        match timeout_at(deadline, ended).await {
+            Ok(()) => info!("drained in {:.1} s", since.elapsed().as_secs_f64()),
+            Err(_) => warn!("not drained within {} s: ending as a crash would", self.drain_timeout.as_secs_f64()),
+        }
+    }
+}
+
+fn checks(ports: Ports, cluster: cluster::Handle, gateway: Option<gateway::Handle>) -> Vec<Check> {
+    let Ports { bus, journal, .. } = ports;
+    let mut checks: Vec<Check> = vec![Box::new(move || bus.ready()), Box::new(move || journal.ready()), Box::new(move || cluster.ready())];
+    if let Some(gateway) = gateway {
+        checks.push(Box::new(move || gateway.ready()));
+    }
+    checks
+}

@@ -1,0 +1,123 @@
+//! Waiting for a server at start: try again until it answers, say so meanwhile, give up in the end.
+
+use crate::ops::Readiness;
+use anyhow::anyhow;
+use std::{
+    fmt::Display,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two lines of the countdown.
+const LINE: Duration = Duration::from_secs(5);
+
+/// A server that is waited for.
+pub(super) struct Wait<'a> {
+    /// What it is, such as `NATS`.
+    pub(super) what: &'static str,
+    /// Where it should be, without credentials.
+    pub(super) address: String,
+    /// The flag that sets the address.
+    pub(super) flag: &'static str,
+    /// How long it is waited for.
+    pub(super) patience: Duration,
+    /// Says meanwhile why the node is not ready.
+    pub(super) readiness: &'a Readiness,
+}
+
+impl Wait<'_> {
+    /// Tries until it works, for as long as trying again can help (`hopeless` says when not).
+    pub(super) async fn until<T, E: Display, F: Future<Output = Result<T, E>>>(
+        &self,
+        mut attempt: impl FnMut() -> F,
+        hopeless: impl Fn(&E) -> bool,
+    ) -> anyhow::Result<T> {
+        let since = Instant::now();
+        let why = Mutex::new("no answer yet".to_owned());
+        let reason = || why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let attempts = async {
+            loop {
+                match attempt().await {
+                    Ok(value) => return Ok(value),
+                    Err(error) if hopeless(&error) => return Err(anyhow!("{} at {}: {error}", self.what, self.address)),
+                    Err(error) => *why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string(),
+                }
+                if since.elapsed() + PAUSE > self.patience {
+                    return Err(self.given_up(&reason()));
+                }
+                sleep(PAUSE).await;
+            }
+        };
+        let countdown = async {
+            sleep(PAUSE).await;
+            loop {
+                let left = self.patience.saturating_sub(since.elapsed()).as_secs_f64().round();
+                self.readiness.starting(format!("waiting for {} at {}", self.what, self.address));
+                warn!("waiting for {} at {} ({}): giving up in {left} s", self.what, self.address, reason());
+                sleep(LINE).await;
+            }
+        };
+        // Every attempt has deadlines of its own; the last one may take longer than the countdown (tables are made).
+        tokio::select! {
+            biased;
+            done = attempts => done,
+            () = countdown => unreachable!("the countdown has no end of its own"),
+        }
+    }
+
+    fn given_up(&self, why: &str) -> anyhow::Error {
+        let (what, address, waited, flag) = (self.what, &self.address, self.patience.as_secs_f64(), self.flag);
+        anyhow!("{what} at {address} did not answer within {waited} s ({why}): start it, or give its address with {flag}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(readiness: &Readiness) -> Wait<'_> {
+        Wait { what: "NATS", address: "nats://host:1".into(), flag: "--nats", patience: Duration::from_secs(60), readiness }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_comes_late_is_used() {
+        let (mut attempts, readiness, since) = (0, Readiness::default(), Instant::now());
+        let attempt = || {
+            attempts += 1;
+            let result = if attempts < 10 { Err("refused") } else { Ok(attempts) };
+            async move { result }
+        };
+        assert_eq!(wait(&readiness).until(attempt, |_| false).await.unwrap(), 10);
+        assert_eq!(since.elapsed(), Duration::from_secs(9));
+        assert_eq!(readiness.why_not(), ["waiting for NATS at nats://host:1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_comes_is_named_in_the_end() {
+        let (readiness, since) = (Readiness::default(), Instant::now());
+        let error = wait(&readiness).until(|| async { Err::<(), _>("refused") }, |_| false).await.unwrap_err();
+        let expected = "NATS at nats://host:1 did not answer within 60 s (refused): start it, or give its address with --nats";
+        assert_eq!((error.to_string().as_str(), since.elapsed()), (expected, Duration::from_secs(60)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_goes_on_is_not_cut_off() {
+        let readiness = Readiness::default();
+        let slow = || async {
+            sleep(Duration::from_secs(90)).await;
+            Ok::<_, &str>("tables made")
+        };
+        assert_eq!(wait(&readiness).until(slow, |_| false).await.unwrap(), "tables made");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_get_better_ends_at_once() {
+        let (readiness, since) = (Readiness::default(), Instant::now());
+        let error = wait(&readiness).until(|| async { Err::<(), _>("wrong version") }, |_| true).await.unwrap_err();
+        assert_eq!((error.to_string().as_str(), since.elapsed()), ("NATS at nats://host:1: wrong version", Duration::ZERO));
+    }
+}

@@ -1,0 +1,37 @@
+//! `safe-chat serve`: a node, from its configuration to its last goodbye.
+
+use super::{Settings, runtime};
+use crate::{
+    app::App,
+    config::{Config, Loaded},
+    shutdown, telemetry,
+};
+use anyhow::{Context, anyhow};
+use tracing::warn;
+
+pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
+    let Loaded { config, warnings, .. } = settings.load()?;
+    telemetry::start(&config.log).map_err(|why| anyhow!(why))?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(config));
+    // What did not end within the drain's time must not hold up the exit.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let asked = shutdown::on_signals().context("signals cannot be received")?;
+    let Some(running) = asked.run_until_cancelled(App::start(config)).await else { return Ok(()) };
+    let mut running = running?;
+    // Asked to stop at the very moment in which a part fails: stopping in order is still the better end.
+    tokio::select! {
+        biased;
+        () = asked.cancelled() => {}
+        error = running.failed() => return Err(error),
+    }
+    running.drain().await;
+    Ok(())
+}

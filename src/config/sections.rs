@@ -1,0 +1,121 @@
+//! The sections that belong to no single part: this node, the bus, and the choice of the journal.
+
+use super::without_credentials;
+use crate::bus::Role;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Where rooms are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Journal {
+    /// Which journal. Default: bus, or cassandra when `cassandra.hosts` is set.
+    pub kind: JournalKind,
+}
+
+/// Which journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalKind {
+    /// The bus itself.
+    #[default]
+    Bus,
+    /// Cassandra.
+    Cassandra,
+}
+
+/// This node, and how patiently it starts and stops.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// Its name, for people: 1 to 64 visible ASCII characters. Default: the host name.
+    pub name: String,
+    /// What it does. Default: everything.
+    pub roles: Vec<Role>,
+    /// Milliseconds that a start waits for NATS and Cassandra. Default 60000.
+    pub start_timeout_ms: u64,
+    /// Milliseconds that a stop may take. Default 20000, less than the 30 s that Kubernetes waits before it kills.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = if host.trim().is_empty() { "node".to_owned() } else { host.trim().to_owned() };
+        Self { name, roles: vec![Role::Gateway, Role::Writer], start_timeout_ms: 60_000, drain_timeout_ms: 20_000 }
+    }
+}
+
+impl Node {
+    /// Whether it has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// How long a start waits for NATS and Cassandra.
+    pub fn start_timeout(&self) -> Duration {
+        Duration::from_millis(self.start_timeout_ms)
+    }
+
+    /// How long a stop may take.
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+
+    /// Says what is wrong, if something is.
+    pub fn validate(&self) -> Result<(), String> {
+        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("node.name must be 1 to 64 visible ASCII characters: set it with --node".into());
+        }
+        if self.roles.is_empty() {
+            return Err("node.roles is empty: use gateway, writer, or both".into());
+        }
+        Ok(())
+    }
+}
+
+/// How NATS is reached, and how streams are made that are not there yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bus {
+    /// `nats://[user:password@]host:port`, any of which may answer. Default nats://127.0.0.1:4222.
+    pub servers: Vec<String>,
+    /// Begins the names of all streams, buckets and subjects: 1 to 32 characters of `a-z 0-9 _ -`. Default chat.
+    pub prefix: String,
+    /// Copies of each stream and bucket: 1, 3 or 5. Default 1.
+    pub replicas: usize,
+    /// Bytes of commands that wait to be decided; beyond them clients are told `busy`. Default 256 MiB.
+    pub command_bytes: u64,
+    /// Bytes of events that are kept for gateways when the journal is elsewhere. Default 1 GiB.
+    pub event_bytes: u64,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        let servers = vec!["nats://127.0.0.1:4222".into()];
+        Self { servers, prefix: "chat".into(), replicas: 1, command_bytes: 256 * MIB, event_bytes: 1024 * MIB }
+    }
+}
+
+impl Bus {
+    /// Says what is wrong, if something is.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.servers.is_empty() {
+            return Err("bus.servers is empty: name a NATS server with --nats nats://HOST:PORT".into());
+        }
+        if ![1, 3, 5].contains(&self.replicas) {
+            return Err(format!("bus.replicas must be 1, 3 or 5, not {}", self.replicas));
+        }
+        if self.command_bytes < MIB || self.event_bytes < MIB {
+            return Err("bus.command_bytes and bus.event_bytes must be at least 1048576".into());
+        }
+        Ok(())
+    }
+
+    /// The servers for people: without users and passwords.
+    pub fn shown(&self) -> String {
+        self.servers.iter().map(|server| without_credentials(server)).collect::<Vec<_>>().join(", ")
+    }
+}

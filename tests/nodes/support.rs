@@ -1,0 +1,103 @@
+//! Nodes over one hub and one database in memory.
+
+use safe_chat::{
+    app::{App, Ports, Running},
+    bus::{Registry, Role, memory::Hub},
+    config::Config,
+    journal::bus::OnBus,
+    room::{Incarnation, Shards},
+};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// Long enough for anything that happens in one process.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// In place of the servers.
+pub(crate) struct Cluster {
+    hub: Hub,
+    shards: Shards,
+    connections: Mutex<Vec<safe_chat::bus::memory::ConnectionId>>,
+}
+
+/// A node of it.
+pub(crate) struct Node(Running);
+
+impl Cluster {
+    pub(crate) fn new(shards: u16) -> Self {
+        let shards = Shards::new(shards).unwrap();
+        let config = safe_chat::bus::memory::Config { shards, ..Default::default() };
+        Self { hub: Hub::new(config), shards, connections: Mutex::default() }
+    }
+
+    /// Any free ports, and a cluster that notices changes fast.
+    pub(crate) fn config(&self, name: &str, roles: &[Role]) -> Config {
+        let mut config = Config::default();
+        (config.node.name, config.node.roles) = (name.into(), roles.to_vec());
+        config.ops.port = 0;
+        config.cluster.shards = self.shards.count();
+        (config.cluster.beat_ms, config.cluster.late_ms, config.cluster.dead_ms) = (50, 200, 2_000);
+        config
+    }
+
+    pub(crate) async fn start(&self, config: Config) -> anyhow::Result<Node> {
+        let bus = self.hub.connect();
+        self.connections.lock().unwrap().push(bus.connection());
+        let bus = Arc::new(bus);
+        let journal = Arc::new(OnBus::new(bus.clone(), self.shards));
+        App::start_with(config, Ports { bus, journal, facts: Vec::new() }).await.map(Node)
+    }
+
+    pub(crate) async fn node(&self, name: &str, roles: &[Role]) -> Node {
+        self.start(self.config(name, roles)).await.unwrap()
+    }
+
+    /// The owner of each shard that has one.
+    pub(crate) async fn owners(&self) -> Vec<Incarnation> {
+        let (bus, mut owners) = (self.hub.connect(), Vec::new());
+        for shard in self.shards.all() {
+            owners.extend(bus.shard(shard).await.unwrap().and_then(|(record, _)| record.owner));
+        }
+        owners
+    }
+
+    /// Takes the bus away from every node.
+    pub(crate) fn cut_all(&self) {
+        for connection in self.connections.lock().unwrap().iter() {
+            self.hub.cut(*connection);
+        }
+    }
+}
+
+impl Deref for Node {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.0
+    }
+}
+
+impl Node {
+    /// Waits until it is ready, as operators see it.
+    pub(crate) async fn ready(&self) {
+        let url = format!("http://{}/ready", self.internal_address());
+        eventually("a node is ready", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())).await;
+    }
+
+    pub(crate) async fn drain(self) {
+        self.0.drain().await;
+    }
+}
+
+/// Waits until something is so that gives no signal.
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
