@@ -7,12 +7,14 @@
 
 mod blob;
 pub mod codec;
+mod describe;
 mod error;
 pub mod memory;
 mod message;
 pub mod nats;
 
 pub use blob::BLOB;
+pub use describe::describe;
 pub use error::Error;
 pub use message::{
     Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen, Position, Published, Question, ReplyTo, Role,
