@@ -76,7 +76,8 @@ pub trait Feed: Send + Sync {
     async fn heads(&self) -> Result<BoxStream<'static, Head>, Error>;
 }
 
-/// Words between two nodes, not stored: at most once.
+/// Words between two nodes, not stored: at most once. "Subscribed when this returns" holds at the server of this node; the others of a cluster
+/// learn of it a moment later, so what is sent through them within that moment is lost, and a question or probe finds nobody.
 #[async_trait]
 pub trait Direct: Send + Sync {
     /// Sends something to a node.

@@ -30,7 +30,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
     let mut reader = world.b.commands(shard_of(&room("lobby")), Position::ZERO).await.unwrap();
     let mut before = (Position::ZERO, 0);
     for (n, action) in actions.into_iter().enumerate() {
-        let reply = (n % 2 == 0).then(|| ReplyTo { node: gateway, tag: n as u64 });
+        let reply = (n % 2 == 0).then_some(ReplyTo { node: gateway, tag: n as u64 });
         let submission = Submission { room: room("lobby"), action, reply };
         let position = world.a.submit(&submission).await.unwrap();
         let delivery = next(&mut reader).await;
@@ -83,10 +83,16 @@ pub(crate) async fn discarded_commands_are_not_read_again(world: World) {
     }
     world.b.discard(shard, positions[7]).await.unwrap();
     world.b.discard(shard, Position::ZERO).await.unwrap();
-    let mut reader = world.b.commands(shard, Position::ZERO).await.unwrap();
-    let first = number(&next(&mut reader).await.submission);
-    // An adapter may keep the very last of them.
-    assert!((6..=7).contains(&first), "{first}");
+    // An adapter may keep the very last of them, and a copy of the stream that lags behind may show more for a moment.
+    soon(async {
+        loop {
+            let mut reader = world.b.commands(shard, Position::ZERO).await.unwrap();
+            if (6..=7).contains(&number(&next(&mut reader).await.submission)) {
+                return;
+            }
+        }
+    })
+    .await;
     let mut others = world.b.commands(shard_of(&room(&other)), Position::ZERO).await.unwrap();
     assert_eq!(number(&next(&mut others).await.submission), 100, "other shards keep theirs");
 }

@@ -4,15 +4,35 @@ use crate::{
     things::*,
     world::{World, shard_of},
 };
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use safe_chat::{
     bus::{Answer, Answered, Ask, Error, Inbound, RoomView},
-    room::{Epoch, Reason, Rejection, Seq, ShardId},
+    room::{Epoch, Incarnation, Reason, Rejection, Seq, ShardId},
 };
 use std::time::Duration;
+use tokio::time::timeout;
 
 fn view(head: u64) -> RoomView {
     RoomView { epoch: Epoch(3), head: Seq(head), members: vec![user("harry"), user("charly")], refused: None }
+}
+
+/// Waits until a node's inbox is known to all servers.
+async fn known(world: &World, node: Incarnation, inbox: &mut BoxStream<'static, Inbound>) {
+    let word = |tag| Inbound::Answer(Answer { tag, answered: Answered::Rejected(Rejection::new(Reason::Busy, "known?")) });
+    let mut tag = 0;
+    let seen = soon(async {
+        loop {
+            tag += 1;
+            world.a.tell(node, &word(tag)).await.unwrap();
+            if let Ok(seen) = timeout(Duration::from_millis(50), inbox.next()).await {
+                return seen;
+            }
+        }
+    });
+    let mut seen = seen.await;
+    while seen != Some(word(tag)) {
+        seen = soon(inbox.next()).await;
+    }
 }
 
 pub(crate) async fn a_word_reaches_its_node_only(world: World) {
@@ -24,6 +44,8 @@ pub(crate) async fn a_word_reaches_its_node_only(world: World) {
         answer(2, Answered::Rejected(Rejection::retry(Reason::Busy, "later", 500))),
         Inbound::Replaced { room: room("lobby"), session: session() },
     ];
+    known(&world, one, &mut of_one).await;
+    known(&world, two, &mut of_two).await;
     for word in &words {
         world.a.tell(two, word).await.unwrap();
     }
@@ -50,7 +72,7 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
         questions
     });
     let ask = Ask { room: lobby };
-    assert_eq!(world.a.ask(shard, &ask).await.unwrap(), view(5));
+    assert_eq!(until_ok(async || world.a.ask(shard, &ask).await).await, view(5));
     assert_eq!(world.a.ask(shard, &ask).await.unwrap(), view(6));
     let refused = world.a.ask(shard, &ask).await.unwrap().refused;
     assert_eq!(refused, Some(Rejection::new(Reason::Unavailable, "why")));
@@ -69,11 +91,15 @@ pub(crate) async fn nobody_answers_for_a_shard_without_owner(world: World) {
 pub(crate) async fn a_question_that_the_owner_drops_ends_by_its_deadline(world: World) {
     let mut questions = world.b.questions(ShardId(0)).await.unwrap();
     let owner = tokio::spawn(async move {
+        let first = next(&mut questions).await;
+        (first.respond)(view(1));
         drop(questions.next().await);
         questions
     });
+    let ask = Ask { room: room("lobby") };
+    until_ok(async || world.a.ask(ShardId(0), &ask).await).await;
     let asked = tokio::time::Instant::now();
-    let error = world.a.ask(ShardId(0), &Ask { room: room("lobby") }).await.unwrap_err();
+    let error = world.a.ask(ShardId(0), &ask).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert!(asked.elapsed() < Duration::from_secs(8));
     drop(owner);
@@ -83,7 +109,7 @@ pub(crate) async fn a_probe_tells_a_node_that_is_there_from_one_that_is_gone(wor
     let node = node();
     assert!(!world.a.probe(node).await.unwrap());
     let guard = world.b.answer_probes(node).await.unwrap();
-    assert!(world.a.probe(node).await.unwrap());
+    soon(async { while !world.a.probe(node).await.unwrap() {} }).await;
     drop(guard);
     soon(async { while world.a.probe(node).await.unwrap_or(true) {} }).await;
 }

@@ -7,6 +7,7 @@ mod direct;
 mod faults;
 mod feed;
 mod registry;
+mod start;
 #[path = "../support/mod.rs"]
 mod support;
 mod things;

@@ -78,13 +78,15 @@ pub(crate) async fn next<T>(stream: &mut BoxStream<'static, T>) -> T {
     soon(stream.next()).await.expect("the stream does not end")
 }
 
-/// What a call gives once it succeeds: the servers are about to come back.
+/// What a call gives once it succeeds: the servers are about to come back, or to learn of a subscription.
 pub(crate) async fn until_ok<T>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
     soon(async {
         loop {
             match call().await {
                 Ok(value) => return value,
-                Err(Error::Unavailable(_) | Error::Unknown(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(Error::Unavailable(_) | Error::Unknown(_) | Error::NoResponders(_)) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await
+                }
                 Err(error) => panic!("{error}"),
             }
         }

@@ -63,9 +63,14 @@ impl World {
         Self { a: Arc::new(hub.connect()), b: Arc::new(hub.connect()), kind: Kind::Memory }
     }
 
+    /// The nodes are at different servers, if there are several.
     async fn of_nats(config: &nats::Config) -> Self {
-        let connect = async || Arc::new(Nats::connect(config).await.expect("the server at SAFE_CHAT_TEST_NATS answers"));
-        Self { a: connect().await, b: connect().await, kind: Kind::Nats(config.servers[0].clone()) }
+        let connect = async |server: Option<&String>| {
+            let servers = server.into_iter().cloned().collect();
+            Arc::new(Nats::connect(&nats::Config { servers, ..config.clone() }).await.expect("the servers at SAFE_CHAT_TEST_NATS answer"))
+        };
+        let (a, b) = (connect(config.servers.first()).await, connect(config.servers.last()).await);
+        Self { a, b, kind: Kind::Nats(config.servers.join(",")) }
     }
 }
 
@@ -78,9 +83,12 @@ fn hub_config() -> memory::Config {
     memory::Config { shards: Shards::new(SHARDS).unwrap(), ..memory::Config::default() }
 }
 
-fn nats_config(server: &str) -> nats::Config {
+/// Three servers, given with commas between them, are a cluster: everything is kept three times.
+pub(crate) fn nats_config(servers: &str) -> nats::Config {
+    let servers: Vec<_> = servers.split(',').map(str::to_owned).collect();
     nats::Config {
-        servers: vec![server.into()],
+        replicas: if servers.len() >= 3 { 3 } else { 1 },
+        servers,
         prefix: support::unique('t'),
         shards: Shards::new(SHARDS).unwrap(),
         command_bytes: 16 * 1024 * 1024,
