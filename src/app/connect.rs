@@ -3,7 +3,7 @@
 use super::{Ports, wait::Wait};
 use crate::{
     bus::{
-        Error as BusError,
+        Error as BusError, Registry, Settings,
         nats::{self, Nats},
     },
     config::{Config, JournalKind},
@@ -11,11 +11,33 @@ use crate::{
         Error as JournalError, Journal,
         bus::OnBus,
         cassandra::{self, Cassandra},
+        inspect::Inspect,
     },
     ops::{Readiness, banner::Fact},
     room::Shards,
 };
+use anyhow::bail;
 use std::sync::Arc;
+
+/// The journal as it is stored, for looking at it. One attempt: a person waits.
+pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> {
+    let shards = config.cluster.validate()?;
+    match config.journal.kind {
+        JournalKind::Bus => {
+            let nats = Nats::connect(&nats_config(config, shards)).await?;
+            let stored = nats.settings(&Settings { shards: shards.count() }).await?.shards;
+            if stored != shards.count() {
+                bail!("the cluster has {stored} shards: look at it with --shards {stored}");
+            }
+            Ok(Box::new(OnBus::new(Arc::new(nats), shards)))
+        }
+        // Looking must not change tables.
+        JournalKind::Cassandra => {
+            let settings = cassandra::Config { auto_migrate: false, ..config.cassandra.clone() };
+            Ok(Box::new(cassandra::connect(&settings, shards).await?))
+        }
+    }
+}
 
 /// Connects to NATS and to the journal, and makes or checks what is needed there.
 pub(super) async fn ports(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::Result<Ports> {
@@ -29,8 +51,15 @@ pub(super) async fn ports(config: &Config, shards: Shards, readiness: &Readiness
 }
 
 async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::Result<Nats> {
+    let settings = nats_config(config, shards);
+    let patience = config.node.start_timeout();
+    let wait = Wait { what: "NATS", address: config.bus.shown(), flag: "--nats", patience, readiness };
+    wait.until(|| Nats::connect(&settings), |error| matches!(error, BusError::Unusable(_))).await
+}
+
+fn nats_config(config: &Config, shards: Shards) -> nats::Config {
     let on_bus = config.journal.kind == JournalKind::Bus;
-    let settings = nats::Config {
+    nats::Config {
         servers: config.bus.servers.clone(),
         prefix: config.bus.prefix.clone(),
         replicas: config.bus.replicas,
@@ -38,10 +67,7 @@ async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::
         command_bytes: config.bus.command_bytes,
         event_bytes: (!on_bus).then_some(config.bus.event_bytes),
         ..nats::Config::default()
-    };
-    let patience = config.node.start_timeout();
-    let wait = Wait { what: "NATS", address: config.bus.shown(), flag: "--nats", patience, readiness };
-    wait.until(|| Nats::connect(&settings), |error| matches!(error, BusError::Unusable(_))).await
+    }
 }
 
 async fn journal(config: &Config, shards: Shards, readiness: &Readiness, bus: Arc<Nats>) -> anyhow::Result<(Arc<dyn Journal>, String)> {

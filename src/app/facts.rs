@@ -3,6 +3,7 @@
 use super::Running;
 use crate::{
     bus::Role,
+    cluster::View,
     config::Config,
     journal::codec,
     ops::{
@@ -11,6 +12,8 @@ use crate::{
     },
     telemetry::Format,
 };
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 const MIB: u64 = 1024 * 1024;
@@ -22,6 +25,20 @@ pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
         Format::Pretty => eprint!("{}", render(&format!("safe-chat {}", env!("CARGO_PKG_VERSION")), &facts)),
         Format::Json => info!(facts = ?facts, version = env!("CARGO_PKG_VERSION"), "started"),
     }
+}
+
+/// Says how many shards this node writes, whenever that has settled.
+pub(super) async fn tell_shards(mut views: watch::Receiver<View>, shards: u16, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut told = 0;
+    let tell = async {
+        while let Ok(view) = views.wait_for(|view| view.fresh && view.waiting == 0 && view.owned.len() != told).await {
+            told = view.owned.len();
+            info!("writes {told} of {shards} shards");
+        }
+    };
+    stop.run_until_cancelled(tell).await;
+    stop.cancelled().await;
+    Ok(())
 }
 
 fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {

@@ -3,7 +3,7 @@
 //! Start: internal port, bus and journal (waiting for their servers), cluster with the writer, gateway. [`App::start_with`] takes the
 //! ports from outside, so that whole nodes run over memory adapters in one process.
 
-mod connect;
+pub(crate) mod connect;
 mod facts;
 mod running;
 mod wait;

@@ -3,7 +3,7 @@
 //! Stop: unready, new clients refused, shards handed over, clients sent elsewhere, internal port last. Within the configured
 //! time; what is not done then is dropped, which costs others time (they find out that this node is gone) but no event.
 
-use super::Ports;
+use super::{Ports, facts};
 use crate::{
     cluster,
     config::Config,
@@ -66,6 +66,7 @@ impl Running {
         let members = cluster.handle();
         let until = stop.clone();
         internal.parts.spawn(async move { cluster.run(until).await.context("the cluster part ended") });
+        internal.parts.spawn(facts::tell_shards(members.watch(), config.cluster.shards, stop.clone()));
         let mut clients = None;
         if let Some((gateway, listener)) = gateway {
             clients = Some((gateway.handle(), listener.local_addr()?));

@@ -46,10 +46,11 @@ impl Wait<'_> {
                     Err(error) if hopeless(&error) => return Err(anyhow!("{} at {}: {error}", self.what, self.address)),
                     Err(error) => *why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string(),
                 }
-                if since.elapsed() + PAUSE > self.patience {
+                let left = self.patience.saturating_sub(since.elapsed());
+                if left.is_zero() {
                     return Err(self.given_up(&reason()));
                 }
-                sleep(PAUSE).await;
+                sleep(PAUSE.min(left)).await;
             }
         };
         let countdown = async {
@@ -71,7 +72,7 @@ impl Wait<'_> {
 
     fn given_up(&self, why: &str) -> anyhow::Error {
         let (what, address, waited, flag) = (self.what, &self.address, self.patience.as_secs_f64(), self.flag);
-        anyhow!("{what} at {address} did not answer within {waited} s ({why}): start it, or give its address with {flag}")
+        anyhow!("{what} at {address} was not there within {waited} s ({why}): start it, or give its address with {flag}")
     }
 }
 
@@ -100,7 +101,7 @@ mod tests {
     async fn a_server_that_never_comes_is_named_in_the_end() {
         let (readiness, since) = (Readiness::default(), Instant::now());
         let error = wait(&readiness).until(|| async { Err::<(), _>("refused") }, |_| false).await.unwrap_err();
-        let expected = "NATS at nats://host:1 did not answer within 60 s (refused): start it, or give its address with --nats";
+        let expected = "NATS at nats://host:1 was not there within 60 s (refused): start it, or give its address with --nats";
         assert_eq!((error.to_string().as_str(), since.elapsed()), (expected, Duration::from_secs(60)));
     }
 

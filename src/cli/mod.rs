@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and where each command is.
 
 mod check;
+mod journal;
+mod migrate;
 mod serve;
 mod version;
 
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::{
     chat,
-    config::{Flags, Loaded},
+    config::{Config, Flags, Loaded},
 };
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
@@ -31,6 +33,14 @@ enum Command {
     },
     /// Chat in a terminal
     Chat(chat::Options),
+    /// Look at a room as it is stored
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Create or update the tables in Cassandra
+    Migrate {
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -126,6 +136,15 @@ impl Settings {
     fn load(&self) -> anyhow::Result<Loaded> {
         Ok(Loaded::load(self.config.as_deref(), std::env::vars(), self.flags())?)
     }
+
+    /// The configuration of a command that has no log: warnings go to stderr.
+    fn read(&self) -> anyhow::Result<Config> {
+        let Loaded { config, warnings, .. } = self.load()?;
+        for warning in warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(config)
+    }
 }
 
 /// Runs what was typed. An error is for the person who typed it.
@@ -133,6 +152,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve { settings } => serve::run(&settings),
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
+        Command::Journal(command) => runtime()?.block_on(journal::run(command)),
+        Command::Migrate { settings } => runtime()?.block_on(migrate::run(&settings)),
         Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),
     }
 }

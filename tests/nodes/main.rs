@@ -1,10 +1,68 @@
 //! Whole nodes in one process, over memory adapters: what people at different gateways see, and how nodes come and go.
 
+mod person;
 mod support;
 
+use person::Person;
 use safe_chat::bus::Role;
 use std::time::Duration;
 use support::{Cluster, eventually};
+
+const BOTH: [Role; 2] = [Role::Gateway, Role::Writer];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_at_two_gateways_read_the_same() {
+    let cluster = Cluster::new(16);
+    let (first, second) = (cluster.node("first", &BOTH).await, cluster.node("second", &BOTH).await);
+    first.ready().await;
+    second.ready().await;
+    let mut harry = Person::joins(&first, "aaa", "harry", "").await;
+    let mut charly = Person::joins(&second, "aaa", "charly", "").await;
+    for n in 0..20 {
+        harry.says(&format!("h{n}"), "from harry").await;
+        charly.says(&format!("c{n}"), "from charly").await;
+    }
+    let (of_harry, of_charly) = (harry.reads_until(42).await, charly.reads_until(42).await);
+    assert_eq!(of_harry, of_charly);
+    assert_eq!(of_harry.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=42).collect::<Vec<_>>());
+    let ids = |letter: char| of_harry.iter().filter_map(|event| event.id.clone()).filter(|id| id.starts_with(letter)).collect::<Vec<_>>();
+    assert_eq!(ids('h'), (0..20).map(|n| format!("h{n}")).collect::<Vec<_>>());
+    assert_eq!(ids('c'), (0..20).map(|n| format!("c{n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_writer_and_a_writer_without_gateway_work_together() {
+    let cluster = Cluster::new(4);
+    let (gateway, writer) = (cluster.node("gateway", &[Role::Gateway]).await, cluster.node("writer", &[Role::Writer]).await);
+    gateway.ready().await;
+    writer.ready().await;
+    assert!(writer.client_address().is_none());
+    let mut harry = Person::joins(&gateway, "aaa", "harry", "").await;
+    harry.says("m1", "Hello").await;
+    assert_eq!(harry.reads_until(2).await.last().unwrap().id.as_deref(), Some("m1"));
+    assert_eq!(cluster.owners().await, vec![writer.incarnation(); 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_node_that_drains_are_told_to_come_back_and_miss_nothing() {
+    let cluster = Cluster::new(16);
+    let (first, second) = (cluster.node("first", &BOTH).await, cluster.node("second", &BOTH).await);
+    first.ready().await;
+    second.ready().await;
+    let mut harry = Person::joins(&first, "aaa", "harry", "").await;
+    let mut charly = Person::joins(&second, "aaa", "charly", "").await;
+    harry.reads_until(2).await;
+    let draining = tokio::spawn(first.drain());
+    let delay = harry.is_told_to_come_back().await;
+    assert!((500..=30_000).contains(&delay), "{delay}");
+    charly.says("m1", "while harry is away").await;
+    charly.reads_until(4).await;
+    draining.await.unwrap();
+
+    let mut harry = Person::joins(&second, "aaa", "harry", "&since=2").await;
+    let missed = harry.reads_until(5).await;
+    assert_eq!(missed.iter().map(|event| (event.seq, event.kind.as_str())).collect::<Vec<_>>(), [(3, "left"), (4, "text"), (5, "joined")]);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_share_the_shards_and_one_hands_its_own_over_when_it_stops() {

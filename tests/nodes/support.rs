@@ -38,7 +38,7 @@ impl Cluster {
     pub(crate) fn config(&self, name: &str, roles: &[Role]) -> Config {
         let mut config = Config::default();
         (config.node.name, config.node.roles) = (name.into(), roles.to_vec());
-        config.ops.port = 0;
+        (config.ops.port, config.gateway.port) = (0, 0);
         config.cluster.shards = self.shards.count();
         (config.cluster.beat_ms, config.cluster.late_ms, config.cluster.dead_ms) = (50, 200, 2_000);
         config

@@ -23,6 +23,7 @@ mod code {
     /// Account, server and storage limits.
     pub(super) const EXHAUSTED: [u64; 3] = [10002, 10023, 10047];
     pub(super) const MESSAGE_TOO_LARGE: u64 = 10054;
+    pub(super) const NO_REPLICAS: u64 = 10074;
 }
 
 /// An error answer of the JetStream API.
@@ -53,7 +54,11 @@ impl Refusal {
     }
 
     pub(super) fn of_read(self, what: &str) -> Error {
-        Error::Unavailable(format!("{what}: {} ({})", self.description, self.err_code))
+        let text = format!("{what}: {} ({})", self.description, self.err_code);
+        match self.err_code {
+            code::NO_REPLICAS => Error::Unusable(format!("{text}: set bus.replicas to 1, or use a cluster of nats-servers")),
+            _ => Error::Unavailable(text),
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Driver {
     }
 
     pub(super) fn ended(&mut self, ended: Ended) {
-        tracing::info!(shard = %ended.shard, epoch = %ended.epoch, "does not write the shard any more");
+        tracing::debug!(shard = %ended.shard, epoch = %ended.epoch, "does not write the shard any more");
         self.table.must_exceed(ended.shard, ended.seen);
         let orderly = self.table.hold(ended.shard) == Some(Hold::Releasing);
         self.look(ended.shard, if orderly { Duration::ZERO } else { jobs::PAUSE });
@@ -85,7 +85,7 @@ impl Driver {
             }
             Done::Taken(shard, Ok(lease)) => {
                 let (record, revision) = lease.record();
-                tracing::info!(%shard, epoch = %record.epoch, "writes the shard");
+                tracing::debug!(%shard, epoch = %record.epoch, "writes the shard");
                 metrics::counter!("safechat_cluster_shards_taken_total").increment(1);
                 self.table.see(shard, record, revision);
                 self.set(shard, Some(Hold::Starting));
