@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and where each command is.
 
 mod check;
+mod decode;
 mod journal;
 mod migrate;
 mod serve;
@@ -33,6 +34,8 @@ enum Command {
     },
     /// Chat in a terminal
     Chat(chat::Options),
+    /// Turn a message of the bus (stdin) into a readable line: nats sub 'chat.>' --translate 'safe-chat decode'
+    Decode(decode::Options),
     /// Look at a room as it is stored
     #[command(subcommand)]
     Journal(journal::Command),
@@ -152,6 +155,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve { settings } => serve::run(&settings),
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
+        Command::Decode(options) => decode::run(&options),
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),
         Command::Migrate { settings } => runtime()?.block_on(migrate::run(&settings)),
         Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),

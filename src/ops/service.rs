@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::net::TcpListener;
@@ -101,19 +101,16 @@ async fn figures(State(shared): State<Shared>) -> String {
 
 /// The process has one recorder, however many nodes run in it (tests).
 fn recorder() -> Result<PrometheusHandle, BuildError> {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = RECORDER.get() {
+    static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    // Held while it is installed, so that two nodes that start at the same moment do not both try.
+    let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*recorder {
         return Ok(handle.clone());
     }
-    let built = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?;
-    match built.install_recorder() {
-        Ok(handle) => {
-            process::describe();
-            Ok(RECORDER.get_or_init(|| handle).clone())
-        }
-        // Two nodes of one process started at the same moment.
-        Err(error) => RECORDER.get().cloned().ok_or(error),
-    }
+    let handle = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?.install_recorder()?;
+    process::describe();
+    *recorder = Some(handle.clone());
+    Ok(handle)
 }
 
 #[cfg(test)]
