@@ -4,9 +4,9 @@
 use safe_chat::{
     bus::Commit,
     journal::{
-        Error, Journal,
+        Error, Journal, codec,
         memory::{Database, Fate, Faults, Memory, Op, Outcome},
-        readback::{Partitions, Reading},
+        readback::{Partitions, Reading, Row, Store},
     },
     room::{Body, Epoch, Event, Incarnation, Kind, Millis, RoomId, Seq, ShardId, Shards, UserId},
 };
@@ -133,6 +133,19 @@ async fn an_opening_that_is_overtaken_is_fenced() {
     let room = room();
     let (opened, ()) = tokio::join!(node.open(&room, epoch), overtake);
     assert!(matches!(opened, Err(Error::Fenced { seen }) if seen > epoch), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_row_of_a_higher_epoch_fences_though_the_fence_forgot_its_claim() {
+    let database = Database::new(Partitions::new(10));
+    let node = database.connect(shards());
+    let rows = [Row { epoch: Epoch(9), first: Seq(1), event: codec::encode_event(&commit(Epoch(9), Seq(1), 1, "newer").events[0]) }];
+    node.store().write(&room(), &rows).await.unwrap();
+    let epoch = claimed(&node).await;
+    let opened = node.open(&room(), epoch).await;
+    assert!(matches!(opened, Err(Error::Fenced { seen: Epoch(9) })), "{opened:?}");
+    let above = node.claim(SHARD, owner(), Epoch(10)).await.unwrap();
+    assert_eq!(node.open(&room(), above).await.unwrap().events.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,12 @@
 //! The contract on the bus journal, over whatever bus.
 
-use crate::cluster::{Cluster, Node, shards};
+use crate::cluster::{Case, Cluster, Node, shards};
 use async_trait::async_trait;
 use safe_chat::{
     bus::{Bus, Position, ShardRecord, memory::Hub},
     journal::{Error, bus::OnBus},
     proto::journal::v1::StoredEvent,
-    room::{Epoch, Incarnation, RoomId, ShardId},
+    room::{Epoch, Incarnation, RoomId, ShardId, State},
 };
 use std::sync::Arc;
 
@@ -55,4 +55,19 @@ mod memory {
     }
 
     crate::contract!(cluster());
+
+    #[tokio::test]
+    async fn the_snapshot_of_a_replaced_owner_is_refused() {
+        let case = Case::new(cluster().await.unwrap());
+        let (old, new) = (case.node().await, case.node().await);
+        let old_epoch = case.claim(&old).await;
+        old.open(&case.room, old_epoch).await.unwrap();
+        let new_epoch = case.claim(&new).await;
+        new.open(&case.room, new_epoch).await.unwrap();
+        for _ in 0..2 {
+            new.save_snapshot(&case.room, new_epoch, &State::default()).await.unwrap();
+        }
+        let late = old.save_snapshot(&case.room, old_epoch, &State::default()).await;
+        assert!(matches!(late, Err(Error::Fenced { seen }) if seen == new_epoch), "{late:?}");
+    }
 }

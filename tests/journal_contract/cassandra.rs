@@ -1,6 +1,9 @@
 //! The contract on a real Cassandra: SAFE_CHAT_TEST_CASSANDRA=host:port.
 
-use crate::cluster::{Cluster, Node, rows, shards, store_row};
+use crate::{
+    cluster::{Cluster, Node, rows, shards, store_row},
+    support,
+};
 use async_trait::async_trait;
 use safe_chat::{
     journal::{
@@ -12,7 +15,6 @@ use safe_chat::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 struct Tables(Config);
 
@@ -43,11 +45,8 @@ impl Tables {
 
 /// A configuration with a keyspace of its own, if there is a server.
 fn config() -> Option<Config> {
-    let Ok(host) = std::env::var("SAFE_CHAT_TEST_CASSANDRA") else {
-        println!("left out: set SAFE_CHAT_TEST_CASSANDRA to host:port of a Cassandra");
-        return None;
-    };
-    let keyspace = format!("t_{}", Uuid::now_v7().simple());
+    let host = support::server("SAFE_CHAT_TEST_CASSANDRA", "the journal in a real Cassandra")?;
+    let keyspace = support::unique('t');
     Some(Config { hosts: vec![host], keyspace, partition_size: 700, request_timeout_ms: 20_000, ..Config::default() })
 }
 

@@ -8,6 +8,9 @@ mod claims;
 mod cluster;
 mod events;
 mod memory;
+mod nats;
+#[path = "../support/mod.rs"]
+mod support;
 
 /// The tests of every claim on a cluster: an expression for a future of `Option<impl Cluster>`; `None` leaves the claim out.
 #[macro_export]

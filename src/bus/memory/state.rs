@@ -145,7 +145,10 @@ impl State {
             Some(last) if *last != after.0 => {
                 return Err(Error::Conflict(format!("the last message of room {} is at {last}, not at {}", message.room, after.0)));
             }
-            // Nothing stored although something was: retention has cut it, which is no conflict.
+            // Nothing stored although something was: where events are only a buffer, it was dropped, which is no conflict; else it was lost.
+            None if after != Position::ZERO && capacity.is_none() => {
+                return Err(Error::Conflict(format!("room {} has no message any more, though {} was its last one", message.room, after.0)));
+            }
             _ => {}
         }
         let room = message.room.clone();

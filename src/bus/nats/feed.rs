@@ -6,7 +6,10 @@ use crate::{
         Commit, Error, Feed, Head, Live, Position, Published, Stored,
         codec::{decode_heads, encode_heads},
     },
-    journal::codec::{decode_commit, encode_commit},
+    journal::{
+        self,
+        codec::{decode_commit, encode_commit},
+    },
     room::{Epoch, RoomId, Seq, ShardId},
 };
 use async_nats::{HeaderMap, jetstream::message::StreamMessage};
@@ -116,7 +119,7 @@ impl Nats {
         let stored = self.commands.store(subject.clone(), headers.clone(), payload.clone(), Some(after.0)).await;
         match stored {
             // Where events are only a buffer, the room's messages may all have been dropped: then nobody was faster.
-            Err(Error::Conflict(_)) if after != Position::ZERO && self.last(room).await?.is_none() => {
+            Err(Error::Conflict(_)) if self.is_buffer && after != Position::ZERO && self.last(room).await?.is_none() => {
                 self.commands.store(subject, headers, payload, Some(0)).await
             }
             stored => stored,
@@ -149,7 +152,10 @@ fn number(message: &StreamMessage, header: &str) -> Result<u64, Error> {
 }
 
 fn read(message: &StreamMessage) -> Result<Stored, Error> {
-    let commit = decode_commit(&message.payload).map_err(|error| unusable(message, &error.to_string()))?;
+    let commit = decode_commit(&message.payload).map_err(|error| match error {
+        journal::Error::Unsupported { seq, name, version } => Error::Unsupported { seq, name, version },
+        error => unusable(message, &error.to_string()),
+    })?;
     Ok(Stored { position: Position(message.sequence), epoch: commit.epoch, events: commit.events })
 }
 

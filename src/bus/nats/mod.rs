@@ -73,6 +73,8 @@ pub struct Nats {
     registry: Link,
     live: Link,
     probe_deadline: Duration,
+    /// Whether old events are dropped. When they are the journal, a room without messages has lost them.
+    is_buffer: bool,
 }
 
 impl Nats {
@@ -94,7 +96,14 @@ impl Nats {
             )));
         }
         definition::ensure_all(&commands, config, &subjects).await?;
-        Ok(Self { subjects: Arc::new(subjects), commands, registry, live, probe_deadline: config.probe_deadline })
+        Ok(Self {
+            subjects: Arc::new(subjects),
+            commands,
+            registry,
+            live,
+            probe_deadline: config.probe_deadline,
+            is_buffer: config.event_bytes.is_some(),
+        })
     }
 
     /// The version of the server, for people.

@@ -14,6 +14,7 @@ mod page;
 pub mod rule;
 mod snapshot;
 mod store;
+mod tail;
 
 pub use rule::Row;
 pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};

@@ -1,17 +1,15 @@
 //! Reading the end of a room for its owner: the newest snapshot, and the rows that count from the commit on that holds its head.
 
 use super::{
-    Error, Limits, Opened, Row, Store,
-    rule::{walk, winners},
+    Error, Opened, Row, Store,
+    rule::winners,
     snapshot,
+    tail::{Problem, Tail},
 };
 use crate::{
     journal::codec,
     room::{Epoch, RoomId, Seq},
 };
-
-/// Places that are read at a time: two of the largest commits, so that each slice has a whole one beyond the one that it started with.
-const SLICE: u64 = 2 * Limits::EVENTS as u64;
 
 /// What a room ends with.
 #[derive(Debug)]
@@ -32,7 +30,8 @@ impl Found {
 /// Reads a room. [`Error::Fenced`] when it holds a row of an epoch above `epoch`.
 pub(super) async fn read(store: &impl Store, room: &RoomId, epoch: Epoch) -> Result<Found, Error> {
     let state = snapshot::newest(store, room).await?.unwrap_or_default();
-    let rows = tail(store, room, start(store, room, state.head).await?, epoch).await?;
+    let from = start(store, room, state.head).await?;
+    let rows = tail(store, room, from, epoch).await?;
     let head = rows.last().map_or(Seq::ZERO, Row::seq);
     if head < state.head {
         return Err(damaged(room, format!("a snapshot holds event {}, but the events end at {head}", state.head)));
@@ -54,31 +53,15 @@ async fn start(store: &impl Store, room: &RoomId, head: Seq) -> Result<Seq, Erro
     }
 }
 
-/// The rows that count from `from` on, the first place of a commit.
-///
-/// A slice may end within a commit. The next slice begins with the first place of that commit and replaces what was read of it, so that every
-/// commit is taken from one reading: two readings may see different halves of one that is just being written.
-pub(super) async fn tail(store: &impl Store, room: &RoomId, mut from: Seq, epoch: Epoch) -> Result<Vec<Row>, Error> {
-    let mut kept: Vec<Row> = Vec::new();
-    loop {
-        let end_of_partition = store.partitions().end(from);
-        let end = Seq(from.0.saturating_add(SLICE - 1)).min(end_of_partition);
-        let slice = store.rows(room, from, end).await?;
-        if let Some(seen) = slice.iter().map(|row| row.epoch).max().filter(|seen| *seen > epoch) {
-            return Err(Error::Fenced { seen });
-        }
-        let before = kept.last().map(|row| row.epoch).unwrap_or_default();
-        kept.extend(walk(slice, from, before));
-        let Some(last) = kept.last().filter(|last| last.seq() == end).cloned() else { return Ok(kept) };
-        if end == end_of_partition {
-            from = end.next();
-        } else if last.first > from && last.first <= end {
-            kept.truncate(kept.partition_point(|row| row.seq() < last.first));
-            from = last.first;
-        } else {
-            return Err(damaged(room, format!("event {end} says that its commit begins at {}", last.first)));
-        }
+async fn tail(store: &impl Store, room: &RoomId, from: Seq, epoch: Epoch) -> Result<Vec<Row>, Error> {
+    let mut tail = Tail::new(store.partitions(), from, epoch);
+    while let Some((first, last)) = tail.next() {
+        tail.take(store.rows(room, first, last).await?).map_err(|problem| match problem {
+            Problem::Higher(seen) => Error::Fenced { seen },
+            Problem::Commit(seq, first) => damaged(room, format!("event {seq} says that its commit begins at {first}")),
+        })?;
     }
+    Ok(tail.into_rows())
 }
 
 fn damaged(room: &RoomId, what: String) -> Error {
