@@ -58,6 +58,7 @@ pub fn last_commit(walked: &[Row]) -> &[Row] {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::ops::RangeInclusive;
 
     fn row(seq: u64, epoch: u64, first: u64) -> Row {
         Row { epoch: Epoch(epoch), first: Seq(first), event: StoredEvent { seq, ..StoredEvent::default() } }
@@ -100,11 +101,11 @@ mod tests {
     fn history() -> impl Strategy<Value = (Vec<Row>, Vec<(u64, u64)>)> {
         let commits = prop::collection::vec(1..4_u64, 0..4);
         prop::collection::vec((commits, 0..4_u64), 1..6).prop_map(|owners| {
-            let (mut rows, mut head, mut last) = (Vec::new(), 0, 1..=0);
+            let (mut rows, mut head, mut last) = (Vec::new(), 0, RangeInclusive::new(1, 0));
             let mut truth: Vec<(u64, u64)> = Vec::new();
             for (owner, (commits, late)) in owners.into_iter().enumerate() {
                 let epoch = owner as u64 + 1;
-                let mut write = |range: std::ops::RangeInclusive<u64>, truth: Option<&mut Vec<(u64, u64)>>| {
+                let mut write = |range: RangeInclusive<u64>, truth: Option<&mut Vec<(u64, u64)>>| {
                     rows.extend(range.clone().map(|seq| row(seq, epoch, *range.start())));
                     if let Some(truth) = truth {
                         truth.truncate(*range.start() as usize - 1);
