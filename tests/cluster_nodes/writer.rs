@@ -1,5 +1,7 @@
 //! An owner that only holds leases, and the ledger in which all owners write down what they were given.
 
+#![allow(dead_code)] // Each test binary uses its part.
+
 use async_trait::async_trait;
 use safe_chat::{
     bus::Position,
