@@ -135,6 +135,24 @@ async fn an_opening_that_is_overtaken_is_fenced() {
     assert!(matches!(opened, Err(Error::Fenced { seen }) if seen > epoch), "{opened:?}");
 }
 
+/// All of it: a row of it that lay on one replica only, and was left there, could be missing in the next reading.
+#[tokio::test]
+async fn opening_writes_the_whole_last_commit_again() {
+    let database = Database::new(Partitions::new(10));
+    let old = database.connect(shards());
+    let epoch = claimed(&old).await;
+    old.open(&room(), epoch).await.unwrap();
+    old.append(&room(), &commit(epoch, Seq(1), 2, "before")).await.unwrap();
+    old.append(&room(), &commit(epoch, Seq(3), 3, "last")).await.unwrap();
+
+    let new = database.connect(shards());
+    let epoch = claimed(&new).await;
+    new.open(&room(), epoch).await.unwrap();
+    let rows = new.store().rows(&room(), Seq(1), Seq(10)).await.unwrap();
+    let again: Vec<_> = rows.iter().filter(|row| row.epoch == epoch).map(|row| (row.seq(), row.first)).collect();
+    assert_eq!(again, [3, 4, 5].map(|seq| (Seq(seq), Seq(3))));
+}
+
 #[tokio::test]
 async fn a_row_of_a_higher_epoch_fences_though_the_fence_forgot_its_claim() {
     let database = Database::new(Partitions::new(10));
