@@ -2,7 +2,8 @@
 //!
 //! One room of one shard on three replicas. Owners claim the shard one after the other and none of them ever has to stop: whatever an owner does not do
 //! any more in some interleaving is a crash, whatever it does late is a freeze. A write reaches each replica by itself, at any later time or never, which covers
-//! delayed and lost writes, unknown outcomes and repeated identical writes. A read asks two replicas one after the other and repairs nothing.
+//! delayed and lost writes, unknown outcomes and repeated identical writes. A read asks two replicas one after the other; only the reading of
+//! the fence after a claim is taken to repair what differs, and rests on it.
 //!
 //! What must hold: what was answered once has one content and one place for ever, every later owner starts from it, and a reader who stays below the published head
 //! finds it through any two replicas.
@@ -37,6 +38,9 @@ pub enum Mutation {
     NoStopAtDecrease,
     /// A snapshot is taken before the commit that it includes is confirmed.
     SnapshotUnconfirmed,
+    /// The reading that shows the own epoch leaves the replicas as they are. Then one of them may be the only one that has it, and an older owner's
+    /// confirmation can miss it.
+    NoReadRepair,
     /// A tail is read without having seen the own epoch at a quorum.
     ClaimNotRead,
 }

@@ -85,10 +85,18 @@ impl Owner {
     pub fn go(&mut self, model: &Fencing, store: &mut Store, replica: usize) -> Option<Vec<u8>> {
         match self.step {
             Step::CheckClaim => {
+                let asked = self.asked();
                 let seen = self.read(store, replica)?;
                 match store.fence(seen).cmp(&self.epoch) {
                     Ordering::Less => {}
-                    Ordering::Equal => self.step = Step::ReadTail,
+                    Ordering::Equal => {
+                        // Blocking read repair: where the two differ, both have the newest when the read returns.
+                        if model.mutation != Some(Mutation::NoReadRepair) {
+                            let fence = store.write(Write::Fence { epoch: self.epoch });
+                            asked.into_iter().chain([replica]).for_each(|replica| store.reach(fence, replica));
+                        }
+                        self.step = Step::ReadTail;
+                    }
                     Ordering::Greater => self.step = Step::Stopped,
                 }
             }

@@ -24,18 +24,18 @@ fn is_caught(mutation: Mutation, owners: usize, commits: &[usize], snapshots: bo
 }
 
 #[test]
-fn two_owners_with_two_commits_of_two_rows() {
-    holds("2 owners, commits of 2 and 2 rows", Fencing { owners: 2, commits: vec![2, 2], snapshots: false, mutation: None });
+fn two_owners_with_two_commits() {
+    holds("2 owners, commits of 1 and 1 rows", Fencing { owners: 2, commits: vec![1, 1], snapshots: false, mutation: None });
 }
 
 #[test]
-fn three_owners_with_a_commit_of_two_rows() {
-    holds("3 owners, one commit of 2 rows", Fencing { owners: 3, commits: vec![2], snapshots: false, mutation: None });
+fn three_owners_with_a_commit() {
+    holds("3 owners, a commit of 1 row", Fencing { owners: 3, commits: vec![1], snapshots: false, mutation: None });
 }
 
 #[test]
 fn two_owners_with_snapshots() {
-    holds("2 owners, commits of 2 and 1 rows, snapshots", Fencing { owners: 2, commits: vec![2, 1], snapshots: true, mutation: None });
+    holds("2 owners, a commit of 2 rows, snapshots", Fencing { owners: 2, commits: vec![2], snapshots: true, mutation: None });
 }
 
 #[test]
@@ -75,10 +75,15 @@ fn a_walk_that_goes_on_where_the_epoch_decreases_is_noticed() {
 
 #[test]
 fn a_snapshot_of_unconfirmed_events_is_noticed() {
-    is_caught(Mutation::SnapshotUnconfirmed, 2, &[1, 1], true);
+    is_caught(Mutation::SnapshotUnconfirmed, 2, &[1], true);
 }
 
 #[test]
 fn a_tail_that_is_read_before_the_claim_is_seen_is_noticed() {
     is_caught(Mutation::ClaimNotRead, 2, &[1, 1], false);
+}
+
+#[test]
+fn a_claim_that_only_one_replica_has_is_noticed() {
+    is_caught(Mutation::NoReadRepair, 2, &[1], false);
 }
