@@ -111,6 +111,11 @@ impl State {
         Ok(result)
     }
 
+    /// The state directories of test runs, one below each pid.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.dir.join("runs")
+    }
+
     /// The data of servers whose data may be mixed.
     pub(crate) fn data(&self, flavour: &str) -> PathBuf {
         self.dir.join("data").join(flavour)

@@ -77,7 +77,7 @@ impl Run<'_> {
     /// The servers start while cargo lints and compiles, and end when all is done, also by an error.
     fn all_beside_servers(&mut self) -> Result<()> {
         process::raise_open_files();
-        let runs = paths::state()?.join("runs");
+        let runs = State::open(&paths::state()?)?.runs();
         sweep(&runs)?;
         let dir = runs.join(std::process::id().to_string());
         let part = self.interrupt.part();
