@@ -74,7 +74,8 @@ export class Link {
 
   async closed(code) {
     const welcomed = this.welcomeAt > 0;
-    if (welcomed && Date.now() - this.welcomeAt > STEADY_MS) this.attempt = 0;
+    const steady = welcomed && Date.now() - this.welcomeAt > STEADY_MS;
+    if (steady || this.byeAfter !== null) this.attempt = 0;
     this.socket = null;
     this.welcomeAt = 0;
     const policy = closePolicy(code);

@@ -135,7 +135,7 @@ impl Link {
             Verdict::Reconnect { why, when } => (why, when),
         };
         let steady = matches!(&self.state, State::Open { since, .. } if since.elapsed() > STEADY);
-        if steady {
+        if steady || matches!(when, When::After(_)) {
             self.backoff = backoff();
         }
         // The first round through several addresses is quick; only then all of them are known to fail.

@@ -25,21 +25,24 @@ pub(super) enum When {
 }
 
 /// The connection ended: with a close code, or without one when it broke. `bye` is the delay that the server announced.
+/// `reason` is shown only for a code that has no words here.
 pub(super) fn after_close(code: Option<u16>, reason: &str, bye: Option<Duration>) -> Verdict {
-    let said = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let stop = |why: &str| Verdict::Stop(why.to_owned());
     let (why, when) = match code {
-        Some(4001) => return Verdict::Stop(format!("ended: an operator ended this session{said}")),
-        Some(4002) => return Verdict::Stop(format!("bad_frames: the server did not understand this client{said}")),
-        Some(4004) => return Verdict::Stop(format!("key: the proof of the key failed{said}")),
-        Some(4005) => return Verdict::Stop(format!("replaced: another session of the same device took over{said}")),
-        Some(1001) => ("the server goes away", When::Backoff),
-        Some(4003) => ("this session was too slow", When::Soon),
-        Some(4006) => ("the server heard nothing from here", When::Soon),
-        Some(4010) => ("the room is not available now", When::Backoff),
-        Some(_) => ("the server closed the connection", When::Backoff),
-        None => ("the connection was lost", When::Soon),
+        Some(4001) => return stop("ended: an operator ended this session"),
+        Some(4002) => return stop("bad_frames: the server did not understand this client"),
+        Some(4004) => return stop("key: the proof of the key failed"),
+        Some(4005) => return stop("replaced: another session of the same device took over"),
+        Some(1001) => ("the server goes away".into(), When::Backoff),
+        Some(4003) => ("this session was too slow".into(), When::Soon),
+        Some(4006) => ("the server heard nothing from here".into(), When::Soon),
+        Some(4010) => ("the room is not available now".into(), When::Backoff),
+        Some(code) => {
+            (format!("the server closed the connection ({code}{}{reason})", if reason.is_empty() { "" } else { ": " }), When::Backoff)
+        }
+        None => ("the connection was lost".into(), When::Soon),
     };
-    Verdict::Reconnect { why: format!("{why}{said}"), when: bye.map_or(when, When::After) }
+    Verdict::Reconnect { why, when: bye.map_or(when, When::After) }
 }
 
 /// The request was answered with an HTTP status instead of an upgrade.
