@@ -22,6 +22,8 @@ mod view;
 mod link_tests;
 #[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+mod session_world;
 
 use std::io::IsTerminal;
 use std::time::Duration;
