@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("room", &[]),
     ("proto", &[]),
     ("wire", &["room", "proto"]),
-    ("bus", &["room", "proto", "journal::codec"]),
+    ("bus", &["room", "proto", "journal::codec", "journal::Error"]),
     ("journal", &["room", "proto", "bus"]),
     ("cluster", &["room", "bus"]),
     ("writer", &["room", "bus", "journal", "cluster"]),
@@ -76,6 +76,15 @@ fn links_in_documents_lead_somewhere() {
     check(&[files("", "md"), files("docs", "md")].concat(), |file| links(file, &|path| path.exists()));
 }
 
+#[test]
+fn the_architecture_names_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let there: Vec<_> = files("src", "rs").iter().map(|file| file.path.clone()).collect();
+    let exists =
+        |name: &str| root.join(name).exists() || root.join("src").join(name).exists() || there.iter().any(|path| path.ends_with(name));
+    check(&files("", "ARCHITECTURE.md"), |file| named(file, &exists));
+}
+
 fn check(files: &[std::rc::Rc<File>], complaints: impl Fn(&File) -> Vec<String>) {
     assert!(!files.is_empty(), "no files were found: the check looks in the wrong place");
     let all: Vec<_> =
@@ -132,6 +141,8 @@ fn production(text: &str) -> &str {
 /// Every path of the crate that is mentioned outside comments, with groups spelt out: `crate::{a, b::{c, d}}` is `a`, `b::c`, `b::d`.
 fn used(text: &str) -> BTreeSet<String> {
     let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect();
+    // A path keeps its own name, whatever it is called here.
+    let code = code.replace(" as ", "\0");
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         spell(&mut code[at + "crate::".len()..].chars().filter(|c| !c.is_whitespace()).peekable(), "", &mut found);
@@ -143,6 +154,9 @@ fn spell(rest: &mut std::iter::Peekable<impl Iterator<Item = char>>, prefix: &st
     let mut path = prefix.to_owned();
     while let Some(c) = rest.next_if(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '*')) {
         path.push(c);
+    }
+    if rest.next_if_eq(&'\0').is_some() {
+        while rest.next_if(|c| c.is_alphanumeric() || *c == '_').is_some() {}
     }
     if rest.next_if_eq(&'{').is_none() {
         found.insert(path.trim_end_matches(':').to_owned());
@@ -194,6 +208,13 @@ fn links(file: &File, exists: &dyn Fn(&Path) -> bool) -> Vec<String> {
     broken.map(|target| format!("the link to {target} leads nowhere")).collect()
 }
 
+/// The files and folders that are named in backticks.
+fn named(file: &File, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let quoted = file.text.split('`').skip(1).step_by(2);
+    let paths = quoted.filter(|text| (text.ends_with(".rs") || text.ends_with('/')) && !text.contains(char::is_whitespace));
+    paths.filter(|path| !exists(path)).map(|path| format!("names {path}, which is not there")).collect()
+}
+
 mod each_check_complains {
     use super::*;
 
@@ -204,7 +225,10 @@ mod each_check_complains {
     #[test]
     fn about_a_module_that_uses_one_above_it() {
         assert_eq!(directions(&file("src/room/mod.rs", "use crate::bus::Bus;")), ["room may not use crate::bus::Bus"]);
-        assert_eq!(directions(&file("src/wire/text.rs", "use crate::{\n    proto::x,\n    room::{A, B},\n    writer,\n};")).len(), 1);
+        assert_eq!(
+            directions(&file("src/wire/text.rs", "use crate::{\n    proto::x as y,\n    room::{A as B, C},\n    writer,\n};")).len(),
+            1
+        );
         assert_eq!(directions(&file("src/wire/text.rs", "// crate::writer\nuse crate::room::A;")), [""; 0]);
         assert_eq!(directions(&file("src/other.rs", "")).len(), 1);
     }
@@ -237,6 +261,12 @@ mod each_check_complains {
     fn about_a_dependency_without_a_reason() {
         let text = "[package]\nname = \"a\"\n[dev-dependencies]\nserde = \"1\" # JSON\nrand = \"1\"";
         assert_eq!(dependencies(&file("Cargo.toml", text)).len(), 1);
+    }
+
+    #[test]
+    fn about_a_named_file_that_is_not_there() {
+        let text = "`a.rs` is `b/`; `c d.rs`, `e::f` and `g.rs` are not";
+        assert_eq!(named(&file("ARCHITECTURE.md", text), &|name| name != "g.rs"), ["names g.rs, which is not there"]);
     }
 
     #[test]

@@ -23,7 +23,10 @@ pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
     let facts = facts(config, running, ports);
     match config.log.format {
         Format::Pretty => eprint!("{}", render(&format!("safe-chat {}", env!("CARGO_PKG_VERSION")), &facts)),
-        Format::Json => info!(facts = ?facts, version = env!("CARGO_PKG_VERSION"), "started"),
+        Format::Json => {
+            let facts: serde_json::Map<_, _> = facts.into_iter().map(|(name, fact)| (name.to_owned(), fact.into())).collect();
+            info!(version = env!("CARGO_PKG_VERSION"), facts = %serde_json::Value::from(facts), "started");
+        }
     }
 }
 

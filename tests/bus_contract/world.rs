@@ -117,7 +117,7 @@ impl Mortal {
 
     pub(crate) async fn nats(claim: &str) -> Option<Self> {
         let binary = support::server("SAFE_CHAT_TEST_NATS_SERVER", &format!("{claim} on NATS"))?;
-        let server = Server::start(binary.into());
+        let server = Server::start(binary.into()).await;
         let bus = Nats::connect(&nats_config(&server.address())).await.expect("the server has started");
         Some(Self { bus: Arc::new(bus), servers: Servers::Nats(server) })
     }
@@ -137,7 +137,7 @@ impl Mortal {
     pub(crate) async fn revive(&mut self) {
         match &mut self.servers {
             Servers::Memory { hub, node } => hub.restore(*node),
-            Servers::Nats(server) => server.run(),
+            Servers::Nats(server) => server.run().await,
         }
         while self.bus.ready().is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -149,7 +149,7 @@ impl Mortal {
         if let Servers::Nats(server) = &mut self.servers {
             server.stop();
             server.keep();
-            server.run();
+            server.run().await;
         }
         while self.bus.ready().is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -174,10 +174,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(binary: PathBuf) -> Self {
+    async fn start(binary: PathBuf) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let mut server = Self { binary, directory: tempfile::tempdir().expect("a directory"), port, child: None };
-        server.run();
+        server.run().await;
         server
     }
 
@@ -185,15 +185,15 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    fn run(&mut self) {
+    async fn run(&mut self) {
         let mut command = Command::new(&self.binary);
         command.args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream", "--store_dir"]).arg(self.data());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.child = Some(child.expect("SAFE_CHAT_TEST_NATS_SERVER can be run"));
-        let started = std::time::Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        let started = tokio::time::Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
             assert!(started.elapsed() < Duration::from_secs(20), "nats-server does not start");
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
         codec::{decode_heads, encode_heads},
     },
     journal::{
-        self,
+        Error as JournalError,
         codec::{decode_commit, encode_commit},
     },
     room::{Epoch, RoomId, Seq, ShardId},
@@ -153,7 +153,7 @@ fn number(message: &StreamMessage, header: &str) -> Result<u64, Error> {
 
 fn read(message: &StreamMessage) -> Result<Stored, Error> {
     let commit = decode_commit(&message.payload).map_err(|error| match error {
-        journal::Error::Unsupported { seq, name, version } => Error::Unsupported { seq, name, version },
+        JournalError::Unsupported { seq, name, version } => Error::Unsupported { seq, name, version },
         error => unusable(message, &error.to_string()),
     })?;
     Ok(Stored { position: Position(message.sequence), epoch: commit.epoch, events: commit.events })

@@ -1,14 +1,17 @@
 //! The task that writes one shard: it reads the shard's commands in stored order and drives its rooms.
 
+mod done;
+mod upkeep;
+
 use super::{
     Parts,
     floor::{Floor, Ticket},
-    room::{Room, Slot, Waiting},
+    room::{Slot, Waiting},
     work::{Done, Work},
 };
 use crate::{
-    bus::{Delivery, Head, Question},
-    cluster::{Lease, LeaseError},
+    bus::{Delivery, Question},
+    cluster::Lease,
     journal,
     room::{Action, Epoch, RoomId, ShardId},
 };
@@ -33,15 +36,6 @@ const CHUNK: usize = journal::Limits::EVENTS;
 
 /// How often the shard looks at the time.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How often it looks through its rooms for idle ones.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Heads of rooms that changed within this span are repeated.
-const RECENT: Duration = Duration::from_secs(10);
-
-/// Commands are forgotten on the bus at most this often.
-const DISCARD: Duration = Duration::from_secs(5);
 
 /// Why the shard is not written any more.
 pub(super) enum End {
@@ -317,183 +311,6 @@ impl Shard {
             Slot::Opening(waiting) if waiting.questions.len() < Waiting::QUESTIONS => waiting.questions.push(question),
             Slot::Opening(_) => {}
         }
-    }
-
-    fn on_done(&mut self, done: Done) -> ControlFlow<End> {
-        let now = Instant::now();
-        match done {
-            Done::Opened { room, opened } => return self.on_opened(room, opened, now),
-            Done::Committed { room: name, batch, commit, result } => {
-                if let Err(error) = result {
-                    return self.on_failed(&name, error);
-                }
-                let mut batch = *batch;
-                self.work.tell(self.parts.clone(), name.clone(), &mut batch);
-                let published = self.parts.journal.publishes();
-                let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else { return ControlFlow::Continue(()) };
-                for ticket in room.committed(commit, batch.tickets, published, now) {
-                    self.floor.settle(ticket);
-                }
-                if let Some(state) = batch.snapshot {
-                    self.work.save(self.parts.clone(), name.clone(), self.epoch, state, Vec::new());
-                }
-                self.pump(&name);
-            }
-            Done::Published { room: name, unpublished: (commit, tickets), result } => {
-                let position = match result {
-                    Ok(position) => position,
-                    Err(error) => return self.on_failed(&name, error),
-                };
-                tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
-                if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
-                    room.published(&commit, position, now);
-                }
-                self.pump(&name);
-            }
-            Done::Saved { room: name, seq, tickets, saved } => {
-                let unsaved = if saved {
-                    tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
-                    Vec::new()
-                } else {
-                    tickets
-                };
-                if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
-                    room.saved(seq, unsaved, now);
-                }
-            }
-            Done::Checkpointed { lease, floor, result } => {
-                self.lease = Some(lease);
-                match result {
-                    Ok(()) => self.floor.store(floor),
-                    Err(LeaseError::Lost { .. }) => return ControlFlow::Break(End::LeaseLost),
-                    Err(error @ LeaseError::Unavailable(_)) => tracing::debug!(shard = %self.id, %error, "store the floor later"),
-                }
-            }
-            Done::Told => {}
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn on_opened(&mut self, name: RoomId, opened: Result<Box<Room>, journal::Error>, now: Instant) -> ControlFlow<End> {
-        let Some(Slot::Opening(waiting)) = self.rooms.remove(&name) else {
-            self.parts.journal.close(&name);
-            return ControlFlow::Continue(());
-        };
-        let room = match opened {
-            Ok(room) => room,
-            Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
-            Err(error) => {
-                tracing::error!(shard = %self.id, room = %name, %error, "the room is refused");
-                let tickets = self.work.refuse(self.parts.clone(), self.epoch, waiting, &error);
-                tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
-                return ControlFlow::Continue(());
-            }
-        };
-        self.rooms.insert(name.clone(), Slot::Open(room));
-        for (delivery, ticket) in waiting.commands {
-            self.decide(&name, delivery, ticket, now);
-        }
-        for question in waiting.questions {
-            self.on_question(question);
-        }
-        self.pump(&name);
-        ControlFlow::Continue(())
-    }
-
-    /// A commit or a publish ended in something that repeating cannot mend.
-    fn on_failed(&mut self, name: &RoomId, error: journal::Error) -> ControlFlow<End> {
-        match error {
-            journal::Error::Fenced { seen } => ControlFlow::Break(End::Fenced(seen)),
-            error => {
-                // What became of the commit is found out by opening the room again, under a new epoch.
-                tracing::error!(shard = %self.id, room = %name, %error, "the shard is given up");
-                ControlFlow::Break(End::Fenced(self.epoch))
-            }
-        }
-    }
-
-    fn on_tick(&mut self, now: Instant) {
-        self.checkpoint(now);
-        if now.duration_since(self.told_at) >= self.parts.config.heads() {
-            self.told_at = now;
-            self.tell_heads(now);
-        }
-        if now.duration_since(self.looked_at) >= LOOK {
-            self.looked_at = now;
-            self.save_and_passivate(now);
-        }
-    }
-
-    /// Stores the floor when it is time, or when the reader waits for it.
-    fn checkpoint(&mut self, now: Instant) {
-        let reached = self.floor.reached();
-        let due = now.duration_since(self.stored_at) >= self.parts.config.checkpoint() && reached != self.floor.stored();
-        if !due && !self.floor.is_pressing() {
-            return;
-        }
-        let Some(lease) = self.lease.take() else { return };
-        self.stored_at = now;
-        let discard = now.duration_since(self.discarded_at) >= DISCARD;
-        if discard {
-            self.discarded_at = now;
-        }
-        self.work.checkpoint(self.parts.clone(), lease, reached, discard);
-    }
-
-    fn tell_heads(&mut self, now: Instant) {
-        let epoch = self.epoch;
-        let heads: Vec<Head> = self
-            .rooms
-            .iter()
-            .filter_map(|(name, slot)| match slot {
-                Slot::Open(room) => Some(Head { room: name.clone(), epoch, seq: room.recent_head(now, RECENT)? }),
-                Slot::Opening(_) => None,
-            })
-            .collect();
-        if !heads.is_empty() {
-            self.work.tell_heads(self.parts.clone(), self.id, heads);
-        }
-    }
-
-    /// Saves rooms whose changes have waited for an event for too long; lets go of rooms that nobody uses, and of the longest unused ones beyond the cap.
-    fn save_and_passivate(&mut self, now: Instant) {
-        let config = &self.parts.config;
-        let excess = self.rooms.len().saturating_sub(config.max_rooms_per_shard);
-        let mut unused: Vec<(Instant, RoomId)> = Vec::new();
-        let mut save = Vec::new();
-        for (name, slot) in &self.rooms {
-            let Slot::Open(room) = slot else { continue };
-            if !room.is_quiet() {
-                continue;
-            }
-            let idle = now.duration_since(room.used()) >= config.idle();
-            if room.carries_since(now, config.carry()) || (idle && room.is_unsaved()) {
-                save.push(name.clone());
-            } else if idle || excess > 0 {
-                unused.push((room.used(), name.clone()));
-            }
-        }
-        for name in save {
-            let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else { continue };
-            let (state, tickets) = room.save();
-            self.work.save(self.parts.clone(), name, self.epoch, state, tickets);
-        }
-        unused.sort();
-        let idle = unused.iter().filter(|(used, _)| now.duration_since(*used) >= config.idle()).count();
-        for (_, name) in unused.into_iter().take(idle.max(excess)) {
-            self.passivate(&name);
-        }
-    }
-
-    fn passivate(&mut self, name: &RoomId) {
-        let Some(Slot::Open(room)) = self.rooms.get(name) else { return };
-        // Beyond the cap also a room whose last events no snapshot holds yet: opening replays them.
-        if room.carries_since(Instant::now(), Duration::ZERO) {
-            return;
-        }
-        tracing::debug!(shard = %self.id, room = %name, "room passivated");
-        self.rooms.remove(name);
-        self.parts.journal.close(name);
     }
 }
 

@@ -1,171 +1,18 @@
 //! The writer over the memory bus and the memory journal, in virtual time: what is answered, and what a successor finds.
 
-use futures::{StreamExt, stream::BoxStream};
+mod world;
+
+use futures::StreamExt;
 use safe_chat::{
-    bus::{self, Answered, Ask, Bus, Inbound, ReplyTo, RoomView, Submission, memory::Hub},
-    cluster::{Ends, Lease, Owner},
-    journal::{
-        Journal,
-        memory::{self, Database},
-        readback::Partitions,
-    },
-    room::{
-        Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, Kind, Limits, Reason, RoomId, Seq, SessionId, ShardId, Shards,
-        UserId,
-    },
-    writer::{Config, Handle},
+    bus::{self, Answered, Inbound},
+    cluster::Owner,
+    journal::memory,
+    room::{Kind, Limits, Reason, Seq, SessionId, UserId},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
-
-/// Beyond every deadline and pause of the parts.
-const LONG: Duration = Duration::from_secs(600);
-
-struct World {
-    hub: Hub,
-    database: Database,
-    shards: Shards,
-    room: RoomId,
-}
-
-/// An owner of the room's shard.
-struct Node {
-    bus: Arc<dyn Bus>,
-    journal: Arc<dyn Journal>,
-    writer: Handle,
-    me: Incarnation,
-    ends: Ends,
-    ended: mpsc::UnboundedReceiver<safe_chat::cluster::Ended>,
-    shard: ShardId,
-}
-
-/// Somebody who submits commands and gets the answers.
-struct Client {
-    bus: Arc<dyn Bus>,
-    me: Incarnation,
-    inbox: BoxStream<'static, Inbound>,
-    tag: u64,
-    room: RoomId,
-}
-
-impl World {
-    fn new() -> Self {
-        let config = bus::memory::Config::default();
-        let shards = config.shards;
-        let database = Database::new(Partitions::new(1000));
-        Self { hub: Hub::new(config), database, shards, room: RoomId::parse("aaa").unwrap() }
-    }
-
-    fn node(&self, n: u128) -> Node {
-        self.node_with(n, Arc::new(memory::NoFaults))
-    }
-
-    fn node_with(&self, n: u128, faults: Arc<dyn memory::Faults>) -> Node {
-        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
-        let journal: Arc<dyn Journal> = Arc::new(self.database.connect_with(self.shards, faults));
-        let (ends, ended) = mpsc::unbounded_channel();
-        let writer = Handle::new(Config::default(), bus.clone(), journal.clone());
-        Node { bus, journal, writer, me: Incarnation::new(Uuid::from_u128(n)), ends, ended, shard: self.shards.of(&self.room) }
-    }
-
-    async fn client(&self) -> Client {
-        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
-        let me = Incarnation::new(Uuid::from_u128(0xc11e));
-        let inbox = bus.inbox(me).await.unwrap();
-        Client { bus, me, inbox, tag: 0, room: self.room.clone() }
-    }
-}
-
-impl Node {
-    /// Takes the shard, whoever has it.
-    async fn take(&self) {
-        let found = self.bus.shard(self.shard).await.unwrap();
-        let lease = Lease::take(self.bus.clone(), self.ends.clone(), self.me, self.shard, found, Epoch(0)).await.unwrap();
-        self.writer.acquire(lease).await;
-    }
-
-    async fn events(&self, room: &RoomId, last: Seq) -> Vec<Event> {
-        self.journal.read(room, Seq(1), last).await.unwrap()
-    }
-
-    async fn floor(&self) -> bus::Position {
-        self.bus.shard(self.shard).await.unwrap().unwrap().0.floor
-    }
-}
-
-impl Client {
-    /// Submits a command; the answer has the returned tag.
-    async fn submit(&mut self, action: Action) -> u64 {
-        self.tag += 1;
-        let reply = Some(ReplyTo { node: self.me, tag: self.tag });
-        self.bus.submit(&Submission { room: self.room.clone(), action, reply }).await.unwrap();
-        self.tag
-    }
-
-    async fn answer(&mut self, tag: u64) -> Answered {
-        let wait = async {
-            loop {
-                if let Inbound::Answer(answer) = self.inbox.next().await.expect("an inbox does not end")
-                    && answer.tag == tag
-                {
-                    return answer.answered;
-                }
-            }
-        };
-        timeout(LONG, wait).await.expect("the command is answered")
-    }
-
-    async fn ask(&mut self, action: Action) -> Answered {
-        let tag = self.submit(action).await;
-        self.answer(tag).await
-    }
-
-    /// The place at which the command was journaled, and whether it was before.
-    async fn journaled(&mut self, action: Action) -> (u64, bool) {
-        match self.ask(action).await {
-            Answered::Journaled { seq, duplicate, .. } => (seq.0, duplicate),
-            Answered::Rejected(rejection) => panic!("{rejection}"),
-        }
-    }
-
-    async fn view(&self, shard: ShardId) -> RoomView {
-        self.bus.ask(shard, &Ask { room: self.room.clone() }).await.unwrap()
-    }
-}
-
-fn send(id: u64) -> Action {
-    Action::Send {
-        user: UserId::parse("harry").unwrap(),
-        key: Key::parse("key").unwrap(),
-        session: None,
-        id: CommandId::parse(&format!("m{id}")).unwrap(),
-        to: None,
-        body: Body::Text("Hello".into()),
-    }
-}
-
-fn send_through(session: u128, id: u64) -> Action {
-    let Action::Send { user, key, id, to, body, .. } = send(id) else { unreachable!() };
-    Action::Send { user, key, session: Some(SessionId::new(Uuid::from_u128(session))), id, to, body }
-}
-
-fn open(session: u128, device: Option<&str>) -> Action {
-    Action::Open {
-        session: SessionId::new(Uuid::from_u128(session)),
-        user: UserId::parse("harry").unwrap(),
-        key: Key::parse("key").unwrap(),
-        device: device.map(|device| DeviceId::parse(device).unwrap()),
-        gateway: Incarnation::new(Uuid::from_u128(0xc11e)),
-    }
-}
-
-fn close(session: u128) -> Action {
-    Action::Close { session: SessionId::new(Uuid::from_u128(session)) }
-}
+use world::{LONG, World, close, open, send, send_through};
 
 #[tokio::test(start_paused = true)]
 async fn commands_get_dense_places_in_the_order_in_which_they_were_stored() {

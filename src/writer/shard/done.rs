@@ -1,0 +1,109 @@
+//! What a shard does when a call to the journal or the bus has ended.
+
+use super::{End, Shard};
+use crate::{
+    cluster::LeaseError,
+    journal,
+    room::RoomId,
+    writer::{
+        room::{Room, Slot},
+        work::Done,
+    },
+};
+use std::ops::ControlFlow;
+use tokio::time::Instant;
+
+impl Shard {
+    pub(super) fn on_done(&mut self, done: Done) -> ControlFlow<End> {
+        let now = Instant::now();
+        match done {
+            Done::Opened { room, opened } => return self.on_opened(room, opened, now),
+            Done::Committed { room: name, batch, commit, result } => {
+                if let Err(error) = result {
+                    return self.on_failed(&name, error);
+                }
+                let mut batch = *batch;
+                self.work.tell(self.parts.clone(), name.clone(), &mut batch);
+                let published = self.parts.journal.publishes();
+                let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else { return ControlFlow::Continue(()) };
+                for ticket in room.committed(commit, batch.tickets, published, now) {
+                    self.floor.settle(ticket);
+                }
+                if let Some(state) = batch.snapshot {
+                    self.work.save(self.parts.clone(), name.clone(), self.epoch, state, Vec::new());
+                }
+                self.pump(&name);
+            }
+            Done::Published { room: name, unpublished: (commit, tickets), result } => {
+                let position = match result {
+                    Ok(position) => position,
+                    Err(error) => return self.on_failed(&name, error),
+                };
+                tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
+                if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
+                    room.published(&commit, position, now);
+                }
+                self.pump(&name);
+            }
+            Done::Saved { room: name, seq, tickets, saved } => {
+                let unsaved = if saved {
+                    tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
+                    Vec::new()
+                } else {
+                    tickets
+                };
+                if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
+                    room.saved(seq, unsaved, now);
+                }
+            }
+            Done::Checkpointed { lease, floor, result } => {
+                self.lease = Some(lease);
+                match result {
+                    Ok(()) => self.floor.store(floor),
+                    Err(LeaseError::Lost { .. }) => return ControlFlow::Break(End::LeaseLost),
+                    Err(error @ LeaseError::Unavailable(_)) => tracing::debug!(shard = %self.id, %error, "store the floor later"),
+                }
+            }
+            Done::Told => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_opened(&mut self, name: RoomId, opened: Result<Box<Room>, journal::Error>, now: Instant) -> ControlFlow<End> {
+        let Some(Slot::Opening(waiting)) = self.rooms.remove(&name) else {
+            self.parts.journal.close(&name);
+            return ControlFlow::Continue(());
+        };
+        let room = match opened {
+            Ok(room) => room,
+            Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
+            Err(error) => {
+                tracing::error!(shard = %self.id, room = %name, %error, "the room is refused");
+                let tickets = self.work.refuse(self.parts.clone(), self.epoch, waiting, &error);
+                tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
+                return ControlFlow::Continue(());
+            }
+        };
+        self.rooms.insert(name.clone(), Slot::Open(room));
+        for (delivery, ticket) in waiting.commands {
+            self.decide(&name, delivery, ticket, now);
+        }
+        for question in waiting.questions {
+            self.on_question(question);
+        }
+        self.pump(&name);
+        ControlFlow::Continue(())
+    }
+
+    /// A commit or a publish ended in something that repeating cannot mend.
+    fn on_failed(&mut self, name: &RoomId, error: journal::Error) -> ControlFlow<End> {
+        match error {
+            journal::Error::Fenced { seen } => ControlFlow::Break(End::Fenced(seen)),
+            error => {
+                // What became of the commit is found out by opening the room again, under a new epoch.
+                tracing::error!(shard = %self.id, room = %name, %error, "the shard is given up");
+                ControlFlow::Break(End::Fenced(self.epoch))
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a shard does as time goes by: it stores its floor, repeats heads, saves rooms and lets go of those that nobody uses.
+
+use super::Shard;
+use crate::{bus::Head, room::RoomId, writer::room::Slot};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often it looks through its rooms for idle ones.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Heads of rooms that changed within this span are repeated.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// Commands are forgotten on the bus at most this often.
+const DISCARD: Duration = Duration::from_secs(5);
+
+impl Shard {
+    pub(super) fn on_tick(&mut self, now: Instant) {
+        self.checkpoint(now);
+        if now.duration_since(self.told_at) >= self.parts.config.heads() {
+            self.told_at = now;
+            self.tell_heads(now);
+        }
+        if now.duration_since(self.looked_at) >= LOOK {
+            self.looked_at = now;
+            self.save_and_passivate(now);
+        }
+    }
+
+    /// Stores the floor when it is time, or when the reader waits for it.
+    pub(super) fn checkpoint(&mut self, now: Instant) {
+        let reached = self.floor.reached();
+        let due = now.duration_since(self.stored_at) >= self.parts.config.checkpoint() && reached != self.floor.stored();
+        if !due && !self.floor.is_pressing() {
+            return;
+        }
+        let Some(lease) = self.lease.take() else { return };
+        self.stored_at = now;
+        let discard = now.duration_since(self.discarded_at) >= DISCARD;
+        if discard {
+            self.discarded_at = now;
+        }
+        self.work.checkpoint(self.parts.clone(), lease, reached, discard);
+    }
+
+    fn tell_heads(&mut self, now: Instant) {
+        let epoch = self.epoch;
+        let heads: Vec<Head> = self
+            .rooms
+            .iter()
+            .filter_map(|(name, slot)| match slot {
+                Slot::Open(room) => Some(Head { room: name.clone(), epoch, seq: room.recent_head(now, RECENT)? }),
+                Slot::Opening(_) => None,
+            })
+            .collect();
+        if !heads.is_empty() {
+            self.work.tell_heads(self.parts.clone(), self.id, heads);
+        }
+    }
+
+    /// Saves rooms whose changes have waited for an event for too long; lets go of rooms that nobody uses, and of the longest unused ones beyond the cap.
+    fn save_and_passivate(&mut self, now: Instant) {
+        let config = &self.parts.config;
+        let excess = self.rooms.len().saturating_sub(config.max_rooms_per_shard);
+        let mut unused: Vec<(Instant, RoomId)> = Vec::new();
+        let mut save = Vec::new();
+        for (name, slot) in &self.rooms {
+            let Slot::Open(room) = slot else { continue };
+            if !room.is_quiet() {
+                continue;
+            }
+            let idle = now.duration_since(room.used()) >= config.idle();
+            if room.carries_since(now, config.carry()) || (idle && room.is_unsaved()) {
+                save.push(name.clone());
+            } else if idle || excess > 0 {
+                unused.push((room.used(), name.clone()));
+            }
+        }
+        for name in save {
+            let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else { continue };
+            let (state, tickets) = room.save();
+            self.work.save(self.parts.clone(), name, self.epoch, state, tickets);
+        }
+        unused.sort();
+        let idle = unused.iter().filter(|(used, _)| now.duration_since(*used) >= config.idle()).count();
+        for (_, name) in unused.into_iter().take(idle.max(excess)) {
+            self.passivate(&name);
+        }
+    }
+
+    fn passivate(&mut self, name: &RoomId) {
+        let Some(Slot::Open(room)) = self.rooms.get(name) else { return };
+        // Beyond the cap also a room whose last events no snapshot holds yet: opening replays them.
+        if room.carries_since(Instant::now(), Duration::ZERO) {
+            return;
+        }
+        tracing::debug!(shard = %self.id, room = %name, "room passivated");
+        self.rooms.remove(name);
+        self.parts.journal.close(name);
+    }
+}

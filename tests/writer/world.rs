@@ -1,0 +1,162 @@
+//! A world in memory: nodes that write, clients that submit commands.
+
+use futures::{StreamExt, stream::BoxStream};
+use safe_chat::{
+    bus::{self, Answered, Ask, Bus, Inbound, ReplyTo, RoomView, Submission, memory::Hub},
+    cluster::{Ends, Lease, Owner},
+    journal::{
+        Journal,
+        memory::{self, Database},
+        readback::Partitions,
+    },
+    room::{Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RoomId, Seq, SessionId, ShardId, Shards, UserId},
+    writer::{Config, Handle},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
+
+/// Beyond every deadline and pause of the parts.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+pub(crate) struct World {
+    pub(crate) hub: Hub,
+    pub(crate) database: Database,
+    pub(crate) shards: Shards,
+    pub(crate) room: RoomId,
+}
+
+/// An owner of the room's shard.
+pub(crate) struct Node {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) writer: Handle,
+    pub(crate) me: Incarnation,
+    pub(crate) ends: Ends,
+    pub(crate) ended: mpsc::UnboundedReceiver<safe_chat::cluster::Ended>,
+    pub(crate) shard: ShardId,
+}
+
+/// Somebody who submits commands and gets the answers.
+pub(crate) struct Client {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) me: Incarnation,
+    pub(crate) inbox: BoxStream<'static, Inbound>,
+    pub(crate) tag: u64,
+    pub(crate) room: RoomId,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let config = bus::memory::Config::default();
+        let shards = config.shards;
+        let database = Database::new(Partitions::new(1000));
+        Self { hub: Hub::new(config), database, shards, room: RoomId::parse("aaa").unwrap() }
+    }
+
+    pub(crate) fn node(&self, n: u128) -> Node {
+        self.node_with(n, Arc::new(memory::NoFaults))
+    }
+
+    pub(crate) fn node_with(&self, n: u128, faults: Arc<dyn memory::Faults>) -> Node {
+        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
+        let journal: Arc<dyn Journal> = Arc::new(self.database.connect_with(self.shards, faults));
+        let (ends, ended) = mpsc::unbounded_channel();
+        let writer = Handle::new(Config::default(), bus.clone(), journal.clone());
+        Node { bus, journal, writer, me: Incarnation::new(Uuid::from_u128(n)), ends, ended, shard: self.shards.of(&self.room) }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
+        let me = Incarnation::new(Uuid::from_u128(0xc11e));
+        let inbox = bus.inbox(me).await.unwrap();
+        Client { bus, me, inbox, tag: 0, room: self.room.clone() }
+    }
+}
+
+impl Node {
+    /// Takes the shard, whoever has it.
+    pub(crate) async fn take(&self) {
+        let found = self.bus.shard(self.shard).await.unwrap();
+        let lease = Lease::take(self.bus.clone(), self.ends.clone(), self.me, self.shard, found, Epoch(0)).await.unwrap();
+        self.writer.acquire(lease).await;
+    }
+
+    pub(crate) async fn events(&self, room: &RoomId, last: Seq) -> Vec<Event> {
+        self.journal.read(room, Seq(1), last).await.unwrap()
+    }
+
+    pub(crate) async fn floor(&self) -> bus::Position {
+        self.bus.shard(self.shard).await.unwrap().unwrap().0.floor
+    }
+}
+
+impl Client {
+    /// Submits a command; the answer has the returned tag.
+    pub(crate) async fn submit(&mut self, action: Action) -> u64 {
+        self.tag += 1;
+        let reply = Some(ReplyTo { node: self.me, tag: self.tag });
+        self.bus.submit(&Submission { room: self.room.clone(), action, reply }).await.unwrap();
+        self.tag
+    }
+
+    pub(crate) async fn answer(&mut self, tag: u64) -> Answered {
+        let wait = async {
+            loop {
+                if let Inbound::Answer(answer) = self.inbox.next().await.expect("an inbox does not end")
+                    && answer.tag == tag
+                {
+                    return answer.answered;
+                }
+            }
+        };
+        timeout(LONG, wait).await.expect("the command is answered")
+    }
+
+    pub(crate) async fn ask(&mut self, action: Action) -> Answered {
+        let tag = self.submit(action).await;
+        self.answer(tag).await
+    }
+
+    /// The place at which the command was journaled, and whether it was before.
+    pub(crate) async fn journaled(&mut self, action: Action) -> (u64, bool) {
+        match self.ask(action).await {
+            Answered::Journaled { seq, duplicate, .. } => (seq.0, duplicate),
+            Answered::Rejected(rejection) => panic!("{rejection}"),
+        }
+    }
+
+    pub(crate) async fn view(&self, shard: ShardId) -> RoomView {
+        self.bus.ask(shard, &Ask { room: self.room.clone() }).await.unwrap()
+    }
+}
+
+pub(crate) fn send(id: u64) -> Action {
+    Action::Send {
+        user: UserId::parse("harry").unwrap(),
+        key: Key::parse("key").unwrap(),
+        session: None,
+        id: CommandId::parse(&format!("m{id}")).unwrap(),
+        to: None,
+        body: Body::Text("Hello".into()),
+    }
+}
+
+pub(crate) fn send_through(session: u128, id: u64) -> Action {
+    let Action::Send { user, key, id, to, body, .. } = send(id) else { unreachable!() };
+    Action::Send { user, key, session: Some(SessionId::new(Uuid::from_u128(session))), id, to, body }
+}
+
+pub(crate) fn open(session: u128, device: Option<&str>) -> Action {
+    Action::Open {
+        session: SessionId::new(Uuid::from_u128(session)),
+        user: UserId::parse("harry").unwrap(),
+        key: Key::parse("key").unwrap(),
+        device: device.map(|device| DeviceId::parse(device).unwrap()),
+        gateway: Incarnation::new(Uuid::from_u128(0xc11e)),
+    }
+}
+
+pub(crate) fn close(session: u128) -> Action {
+    Action::Close { session: SessionId::new(Uuid::from_u128(session)) }
+}
