@@ -104,6 +104,21 @@ proptest! {
     }
 
     #[test]
+    fn changes_that_a_snapshot_has_need_not_be_carried_any_more(commands in commands(), at in any::<Index>()) {
+        let mut live = State::default();
+        let (before, after) = commands.split_at(at.index(commands.len() + 1));
+        run(&mut live, before);
+        let mut replayed = live.clone();
+        live.saved(live.carried.len());
+        let (events, _) = run(&mut live, after);
+        events.iter().for_each(|event| replayed.evolve(event));
+        live.carried.iter().for_each(|change| replayed.change(change.clone()));
+        live.carried.clear();
+        replayed.carried.clear();
+        prop_assert_eq!(replayed, live);
+    }
+
+    #[test]
     fn the_sequence_is_dense_from_one(commands in commands()) {
         let (events, _) = run(&mut State::default(), &commands);
         prop_assert!(events.iter().map(|event| event.seq).eq((1..=events.len() as u64).map(Seq)));

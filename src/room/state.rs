@@ -49,13 +49,14 @@ impl Default for State {
 }
 
 impl State {
-    /// Applies the next event: first those of its changes that were not applied yet, then what it is.
+    /// Applies the next event: first its changes, unless those that wait here are the first of them and so applied already; then what it is.
     ///
     /// # Panics
     /// When the event is not the next one: the sequence is dense.
     pub fn evolve(&mut self, event: &Event) {
         assert_eq!(event.seq, self.head.next(), "the sequence of a room is dense");
-        for change in event.changes.iter().skip(self.carried.len()) {
+        let applied = if event.changes.starts_with(&self.carried) { self.carried.len() } else { 0 };
+        for change in &event.changes[applied..] {
             self.apply(change);
         }
         self.carried.clear();
@@ -76,6 +77,12 @@ impl State {
     pub fn change(&mut self, change: Change) {
         self.apply(&change);
         self.carried.push(change);
+    }
+
+    /// The first `count` changes that wait for an event are in a stored snapshot: the next event needs not carry them. Changes are all different, so
+    /// the next event does not look as if it carried them.
+    pub fn saved(&mut self, count: usize) {
+        self.carried.drain(..count);
     }
 
     fn apply(&mut self, change: &Change) {

@@ -218,10 +218,14 @@ impl Room {
         (Box::new(self.state.clone()), std::mem::take(&mut self.carrying))
     }
 
-    /// A snapshot was saved, or could not be: then the commands that waited for it wait on.
-    pub(super) fn saved(&mut self, seq: Seq, unsaved: Vec<Ticket>, now: Instant) {
+    /// A snapshot at `seq` with `carried` waiting changes was saved; or (at seq 0, with none) could not be, then the commands that waited for it wait on.
+    pub(super) fn saved(&mut self, seq: Seq, carried: usize, unsaved: Vec<Ticket>, now: Instant) {
         self.saving = false;
         self.saved = self.saved.max(seq);
+        // An event that came meanwhile has carried them.
+        if seq == self.state.head {
+            self.state.saved(carried);
+        }
         if !unsaved.is_empty() {
             self.carrying.extend(unsaved);
             self.carrying_since.get_or_insert(now);

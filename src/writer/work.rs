@@ -32,8 +32,8 @@ pub(super) enum Done {
     Committed { room: RoomId, batch: Box<Batch>, commit: Option<Arc<Commit>>, result: Result<(), journal::Error> },
     /// A commit is on the bus, or the shard is lost.
     Published { room: RoomId, unpublished: Unpublished, result: Result<Position, journal::Error> },
-    /// A snapshot up to `seq` was saved, or not.
-    Saved { room: RoomId, seq: Seq, tickets: Vec<Ticket>, saved: bool },
+    /// A snapshot up to a place, with so many changes beyond it, was saved, or none.
+    Saved { room: RoomId, saved: Option<(Seq, usize)>, tickets: Vec<Ticket> },
     /// The floor was stored, or not.
     Checkpointed { lease: Lease, floor: Position, result: Result<(), LeaseError> },
     /// Somebody was told something.
@@ -78,14 +78,12 @@ impl Work {
 
     pub(super) fn save(&mut self, parts: Arc<Parts>, room: RoomId, epoch: Epoch, state: Box<State>, tickets: Vec<Ticket>) {
         self.push(async move {
-            let seq = state.head;
             let result = parts.journal.save_snapshot(&room, epoch, &state).await;
             if let Err(error) = &result {
                 tracing::debug!(%room, %error, "the snapshot is taken again later");
             }
-            // Rejections by retention or size do not concern a snapshot: whatever failed, the events are in the journal.
-            let saved = result.is_ok();
-            Done::Saved { room, seq: if saved { seq } else { Seq::ZERO }, tickets, saved }
+            let saved = result.is_ok().then_some((state.head, state.carried.len()));
+            Done::Saved { room, saved, tickets }
         });
     }
 

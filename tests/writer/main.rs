@@ -284,3 +284,27 @@ async fn a_bus_that_lost_its_tail_is_read_from_its_beginning() {
     assert_eq!(client.journaled(send(6)).await, (6, false));
     assert_eq!(client.journaled(send(2)).await, (2, true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn changes_without_events_do_not_pile_up() {
+    let world = World::new();
+    let (first, second) = (world.node(1), world.node(2));
+    first.take().await;
+    let mut client = world.client().await;
+    client.journaled(open(1, None)).await;
+    for round in 0..5 {
+        for session in 0..20 {
+            client.journaled(open(100 + 20 * round + session, Some("phone"))).await;
+        }
+        // Longer than changes wait for an event: a snapshot has them.
+        sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(client.journaled(send_through(1, 1)).await, (2, false));
+    let events = first.events(&world.room, Seq(2)).await;
+    assert_eq!(events[1].changes.len(), 0, "the snapshots have them");
+    first.writer.lose(first.shard).await;
+    second.take().await;
+    assert_eq!(client.journaled(send_through(199, 2)).await, (3, false), "the last session of the phone is open");
+    let Answered::Rejected(rejection) = client.ask(send_through(198, 3)).await else { panic!("it was replaced") };
+    assert_eq!(rejection.reason, Reason::NotMember);
+}

@@ -45,15 +45,13 @@ impl Shard {
                 }
                 self.pump(&name);
             }
-            Done::Saved { room: name, seq, tickets, saved } => {
-                let unsaved = if saved {
-                    tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
-                    Vec::new()
-                } else {
-                    tickets
-                };
+            Done::Saved { room: name, saved, mut tickets } => {
+                if saved.is_some() {
+                    tickets.drain(..).for_each(|ticket| self.floor.settle(ticket));
+                }
                 if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
-                    room.saved(seq, unsaved, now);
+                    let (seq, carried) = saved.unwrap_or_default();
+                    room.saved(seq, carried, tickets, now);
                 }
             }
             Done::Checkpointed { lease, floor, result } => {
