@@ -1,0 +1,201 @@
+//! Gateways with an owner of all rooms, in one process over the memory adapters, and clients without sockets.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use safe_chat::{
+    bus::{self, Bus, memory::Hub},
+    cluster::{Lease, Owner},
+    gateway::{Close, Config, From, Handle, Join, Service, Session, Taken},
+    journal::{
+        Journal,
+        memory::{self, Database},
+        readback::Partitions,
+    },
+    room::{DeviceId, Epoch, Incarnation, Key, Rejection, RoomId, Seq, Shards, UserId},
+    wire::{Encoded, Incoming, Protocol},
+    writer,
+};
+use serde_json::Value;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Beyond every deadline of the parts that a test waits for.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub(crate) hub: Hub,
+    pub(crate) database: Database,
+    pub(crate) shards: Shards,
+    writers: Vec<(writer::Handle, mpsc::UnboundedReceiver<safe_chat::cluster::Ended>)>,
+    nodes: u128,
+}
+
+pub(crate) struct Gateway {
+    pub(crate) handle: Handle,
+    pub(crate) bus: Arc<bus::memory::Memory>,
+    pub(crate) me: Incarnation,
+}
+
+impl World {
+    /// A world whose rooms nobody owns yet.
+    pub(crate) fn deserted() -> Self {
+        Self::with_faults(Arc::new(bus::memory::NoFaults))
+    }
+
+    /// A world whose rooms nobody owns yet, with a bus where `faults` decides what goes wrong.
+    pub(crate) fn with_faults(faults: Arc<dyn bus::memory::Faults>) -> Self {
+        let shards = Shards::new(4).unwrap();
+        let config = bus::memory::Config { shards, ..Default::default() };
+        let database = Database::new(Partitions::new(1000));
+        Self { hub: Hub::with_faults(config, faults), database, shards, writers: Vec::new(), nodes: 0 }
+    }
+
+    pub(crate) async fn new() -> Self {
+        let mut world = Self::deserted();
+        world.own().await;
+        world
+    }
+
+    /// A new node takes all shards.
+    pub(crate) async fn own(&mut self) {
+        self.nodes += 1;
+        let me = Incarnation::new(Uuid::from_u128(self.nodes));
+        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
+        let journal: Arc<dyn Journal> = Arc::new(self.database.connect(self.shards));
+        let (ends, ended) = mpsc::unbounded_channel();
+        let writer = writer::Handle::new(writer::Config::default(), bus.clone(), journal);
+        for shard in self.shards.all() {
+            let found = bus.shard(shard).await.unwrap();
+            let lease = Lease::take(bus.clone(), ends.clone(), me, shard, found, Epoch(0)).await.unwrap();
+            writer.acquire(lease).await;
+        }
+        self.writers.push((writer, ended));
+    }
+
+    pub(crate) fn gateway(&mut self) -> Gateway {
+        self.gateway_with(Config::default(), Arc::new(memory::NoFaults))
+    }
+
+    pub(crate) fn gateway_with(&mut self, config: Config, faults: Arc<dyn memory::Faults>) -> Gateway {
+        let journal = Arc::new(self.database.connect_with(self.shards, faults));
+        let (gateway, service) = self.service(config, journal);
+        tokio::spawn(async move { service.attach(CancellationToken::new()).await });
+        gateway
+    }
+
+    /// A gateway that nobody runs yet.
+    pub(crate) fn service(&mut self, config: Config, journal: Arc<dyn Journal>) -> (Gateway, Service) {
+        self.nodes += 1;
+        let me = Incarnation::new(Uuid::from_u128(self.nodes));
+        let bus = Arc::new(self.hub.connect());
+        let seed = self.nodes as u64;
+        let service = Service::seeded(config, me, format!("node-{}", self.nodes), bus.clone(), journal, self.shards, seed);
+        (Gateway { handle: service.handle(), bus, me }, service)
+    }
+}
+
+/// A wish to come into room `aaa`, with the JSON protocol.
+pub(crate) fn join(user: &str) -> Join {
+    Join {
+        room: RoomId::parse("aaa").unwrap(),
+        user: UserId::parse(user).unwrap(),
+        key: Key::parse("key").unwrap(),
+        device: None,
+        from: From::default(),
+        protocol: Protocol::Json,
+    }
+}
+
+pub(crate) fn since(user: &str, since: u64, history: u16) -> Join {
+    Join { from: From { since: Some(Seq(since)), history }, ..join(user) }
+}
+
+pub(crate) fn device(user: &str, device: &str) -> Join {
+    Join { device: Some(DeviceId::parse(device).unwrap()), ..join(user) }
+}
+
+impl Gateway {
+    pub(crate) async fn join(&self, join: Join) -> Client {
+        self.try_join(join).await.unwrap()
+    }
+
+    pub(crate) async fn try_join(&self, join: Join) -> Result<Client, Rejection> {
+        let session = timeout(LONG, self.handle.join(join)).await.expect("a join ends")?;
+        Ok(Client { session, frames: VecDeque::new() })
+    }
+}
+
+/// A client without a socket.
+pub(crate) struct Client {
+    pub(crate) session: Session,
+    frames: VecDeque<Value>,
+}
+
+impl Client {
+    /// Says what a client says.
+    pub(crate) fn say(&mut self, frame: &Value) {
+        self.session.receive(Incoming::Text(&frame.to_string()));
+    }
+
+    pub(crate) fn send(&mut self, id: &str) {
+        self.say(&serde_json::json!({"type": "send", "id": id, "text": id}));
+    }
+
+    /// The next frame, or why there is none.
+    pub(crate) async fn next(&mut self) -> Result<Value, Close> {
+        while self.frames.is_empty() {
+            match timeout(LONG, self.session.outbox().take()).await.expect("something comes") {
+                Taken::Frames(frames) => self.frames.extend(frames.iter().map(value)),
+                Taken::Close(close) => return Err(close),
+            }
+        }
+        Ok(self.frames.pop_front().expect("there is one"))
+    }
+
+    pub(crate) async fn frame(&mut self) -> Value {
+        self.next().await.expect("a frame")
+    }
+
+    /// Frames until one of this type, which is returned; what came before is dropped.
+    pub(crate) async fn until(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.frame().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// Events until the one at `seq`; other frames are dropped.
+    pub(crate) async fn events(&mut self, seq: u64) -> Vec<Value> {
+        let mut events = Vec::new();
+        while events.last().is_none_or(|last: &Value| last["seq"] != seq) {
+            events.push(self.until("event").await);
+        }
+        events
+    }
+
+    /// Why it ends.
+    pub(crate) async fn end(&mut self) -> Close {
+        loop {
+            if let Err(close) = self.next().await {
+                return close;
+            }
+        }
+    }
+}
+
+fn value(frame: &Encoded) -> Value {
+    serde_json::from_slice(frame.bytes()).unwrap()
+}
+
+pub(crate) fn seqs(events: &[Value]) -> Vec<u64> {
+    events.iter().map(|event| event["seq"].as_u64().unwrap()).collect()
+}
+
+/// Texts of the messages among events.
+pub(crate) fn texts(events: &[Value]) -> Vec<String> {
+    events.iter().filter_map(|event| event["text"].as_str().map(str::to_owned)).collect()
+}
