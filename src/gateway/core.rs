@@ -44,6 +44,8 @@ pub(super) struct Core {
     pub(super) listening: watch::Sender<bool>,
     /// Cancelled: no new clients.
     pub(super) draining: CancellationToken,
+    /// Cancelled: event streams end.
+    pub(super) leaving: CancellationToken,
     rooms: Mutex<HashMap<RoomId, Arc<Replica>>>,
     sessions: Mutex<BTreeMap<SessionId, Outbox>>,
     session_count: watch::Sender<usize>,
@@ -74,6 +76,7 @@ impl Core {
             halt: CancellationToken::new(),
             listening: watch::Sender::new(false),
             draining: CancellationToken::new(),
+            leaving: CancellationToken::new(),
             rooms: Mutex::default(),
             sessions: Mutex::default(),
             session_count: watch::Sender::new(0),

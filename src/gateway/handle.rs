@@ -89,6 +89,7 @@ impl Handle {
     /// stored, for at most `drain_ms`.
     pub async fn drain(&self) {
         self.refuse();
+        self.0.leaving.cancel();
         let sessions: Vec<_> = self.0.sessions().values().cloned().collect();
         let spread = (sessions.len() as u64 * 1_000 / COMEBACKS).clamp(COMEBACK_MS.0, COMEBACK_MS.1);
         for outbox in &sessions {

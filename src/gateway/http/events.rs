@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn events(State(handle): State<Handle>, uri: Uri, headers: HeaderMap) -> Response {
     match open(&handle, &uri, &headers).await {
         Ok(watch) => {
-            let mut response = Response::new(Body::from_stream(bytes(watch, handle.0.draining.clone())));
+            let mut response = Response::new(Body::from_stream(bytes(watch, handle.0.leaving.clone())));
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
