@@ -5,12 +5,12 @@ mod gateway;
 use gateway::{Client, LONG, World, device, join, seqs, since, texts};
 use safe_chat::{
     bus::{
-        Commands, Registry, Submission,
+        Commands, Commit, Registry, Submission,
         memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage},
     },
     gateway::{Close, Config},
-    journal::memory,
-    room::{Action, Key, Reason, RoomId},
+    journal::{self, Journal, Opened, memory},
+    room::{Action, Epoch, Event, Incarnation, Key, Reason, RoomId, Seq, ShardId, State},
 };
 use serde_json::json;
 use std::{
@@ -54,11 +54,11 @@ async fn full(world: &mut World, count: u64) -> Client {
     let mut harry = gateway.join(join("harry")).await;
     for n in 2..=count {
         harry.send(&format!("m{n}"));
-        if n % 256 == 0 {
+        if n.is_multiple_of(256) {
             harry.events(n).await;
         }
     }
-    if count % 256 != 0 {
+    if !count.is_multiple_of(256) {
         harry.events(count).await;
     }
     harry
@@ -233,7 +233,7 @@ impl Faults for Losing {
     }
 
     fn delivery(&self, _: ConnectionId, what: Delivered) -> Passage {
-        let lost = self.on.load(Relaxed) && Some(what) == self.what && self.count.fetch_add(1, Relaxed) % 3 != 0;
+        let lost = self.on.load(Relaxed) && Some(what) == self.what && !self.count.fetch_add(1, Relaxed).is_multiple_of(3);
         Passage { copies: usize::from(!lost), ..Passage::default() }
     }
 }
@@ -399,6 +399,74 @@ async fn twenty_bad_frames_in_a_row_end_a_session_and_nineteen_do_not() {
     assert_eq!(harry.until("pong").await["id"], "p");
     harry.say(&json!(7));
     assert_eq!(harry.end().await, Close::BadFrames);
+}
+
+/// A journal whose operator has cut what was before a place.
+struct Cut(Arc<memory::Memory>, u64);
+
+#[async_trait::async_trait]
+impl Journal for Cut {
+    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, journal::Error> {
+        self.0.claim(shard, owner, least).await
+    }
+    async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, journal::Error> {
+        self.0.open(room, epoch).await
+    }
+    fn close(&self, room: &RoomId) {
+        self.0.close(room);
+    }
+    async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), journal::Error> {
+        self.0.append(room, commit).await
+    }
+    async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), journal::Error> {
+        self.0.confirm(shard, epoch).await
+    }
+    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), journal::Error> {
+        self.0.save_snapshot(room, epoch, state).await
+    }
+    async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, journal::Error> {
+        let mut events = self.0.read(room, first, last).await?;
+        events.retain(|event| event.seq.0 >= self.1);
+        Ok(events)
+    }
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, journal::Error> {
+        self.0.rooms(after, limit).await
+    }
+    fn boundary(&self, first: Seq) -> Seq {
+        self.0.boundary(first)
+    }
+    fn publishes(&self) -> bool {
+        self.0.publishes()
+    }
+    fn ready(&self) -> Result<(), String> {
+        self.0.ready()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
+    let mut world = World::new().await;
+    let mut head = 300;
+    let _harry = full(&mut world, head).await;
+    // Within a page, at its beginning, and so that whole pages are gone.
+    for (cut, since_seq, history, first) in [(100, 40, 500, 100), (129, 127, 400, 129), (299, 5, 20, 0), (299, 297, 500, 299)] {
+        let journal = Arc::new(Cut(Arc::new(world.database.connect(world.shards)), cut));
+        let gateway = world.attach(Config::default(), journal);
+        let mut charly = gateway.join(since("charly", since_seq, history)).await;
+        head += 1;
+        let first = if first == 0 { head - 19 } else { first };
+        let first = first.max(cut);
+        assert_eq!(charly.frame().await["recovered"], false);
+        assert_eq!(charly.until("reset").await["seq"], first);
+        dense(&charly.events(head).await, first, head);
+        charly.say(&json!({"type": "history", "id": "h", "limit": 500}));
+        let page = charly.until("history").await;
+        assert_eq!((&page["events"][0]["seq"], &page["more"]), (&json!(cut), &json!(false)));
+        drop(charly);
+        head += 1;
+        let mut last = gateway.join(since("harry", head - 1, 0)).await;
+        dense(&last.events(head).await, head, head);
+    }
 }
 
 #[tokio::test(start_paused = true)]

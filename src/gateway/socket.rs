@@ -228,3 +228,82 @@ fn broken(error: &Error) -> Option<Close> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::{self, Ask, Bus, Inbound, RoomView, memory::Hub},
+        gateway::{Config, From, Join, Service},
+        journal::{memory::Database, readback::Partitions},
+        room::{Epoch, Incarnation, Key, RoomId, Seq, UserId},
+        wire::Protocol,
+    };
+    use std::sync::Arc;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    /// A session of a room whose owner lets everybody in, served on a pipe.
+    async fn connect(pipe: usize) -> WebSocketStream<DuplexStream> {
+        let (hub, config) = (Hub::default(), bus::memory::Config::default());
+        let (me, room) = (Incarnation::new(Uuid::from_u128(1)), RoomId::parse("aaa").unwrap());
+        tokio::spawn(own(Arc::new(hub.connect()), me, room.clone()));
+        let journal = Arc::new(Database::new(Partitions::new(1000)).connect(config.shards));
+        let service = Service::seeded(Config::default(), me, "node", Arc::new(hub.connect()), journal, config.shards, 1);
+        let handle = service.handle();
+        tokio::spawn(async move { service.attach(CancellationToken::new()).await });
+        let (user, key) = (UserId::parse("harry").unwrap(), Key::parse("key").unwrap());
+        let join = Join { room, user, key, device: None, from: From::default(), protocol: Protocol::Text };
+        let session = handle.join(join).await.unwrap();
+        let (near, far) = duplex(pipe);
+        tokio::spawn(serve(near, session));
+        WebSocketStream::from_raw_socket(far, Role::Client, None).await
+    }
+
+    async fn own(bus: Arc<dyn Bus>, gateway: Incarnation, room: RoomId) {
+        let shard = bus::memory::Config::default().shards.of(&room);
+        let view = RoomView { epoch: Epoch(1), head: Seq::ZERO, members: Vec::new(), refused: None };
+        let mut questions = bus.questions(shard).await.unwrap();
+        let mut commands = bus.commands(shard, bus::Position::ZERO).await.unwrap();
+        loop {
+            tokio::select! {
+                Some(bus::Question { ask: Ask { .. }, respond }) = questions.next() => respond(view.clone()),
+                Some(command) = commands.next() => if let Some(reply) = command.submission.reply {
+                    let answered = bus::Answered::Journaled { seq: Seq::ZERO, epoch: Epoch(1), duplicate: false };
+                    bus.tell(gateway, &Inbound::Answer(bus::Answer { tag: reply.tag, answered })).await.unwrap();
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_pinged_after_25_s_and_closed_after_35() {
+        let mut client = connect(4096).await;
+        let started = Instant::now();
+        assert!(matches!(client.next().await, Some(Ok(Message::Text(_)))), "the welcome");
+        assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
+        assert_eq!(started.elapsed().as_secs(), 25);
+        // That ping is answered when the client reads on, and all begins again.
+        assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
+        assert_eq!(started.elapsed().as_secs(), 50);
+        // This one is not: the rest is read raw. The answer to the close frame is waited for as well.
+        let mut bytes = Vec::new();
+        client.get_mut().read_to_end(&mut bytes).await.unwrap();
+        let code = 4006_u16.to_be_bytes();
+        assert!(bytes.windows(2).any(|pair| pair == code));
+        assert_eq!(started.elapsed(), SILENCE + SILENCE_MOST + CLOSE_LINGER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_dropped_within_the_deadlines() {
+        let mut client = connect(16).await;
+        let started = Instant::now();
+        // The pipe is full with a part of the welcome. Nothing more fits, not even the close frame.
+        tokio::time::sleep(SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER).await;
+        let mut bytes = Vec::new();
+        client.get_mut().read_to_end(&mut bytes).await.unwrap();
+        assert!(bytes.len() <= 16, "the other end is gone");
+        assert_eq!(started.elapsed(), SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER);
+    }
+}

@@ -80,6 +80,11 @@ impl World {
 
     pub(crate) fn gateway_with(&mut self, config: Config, faults: Arc<dyn memory::Faults>) -> Gateway {
         let journal = Arc::new(self.database.connect_with(self.shards, faults));
+        self.attach(config, journal)
+    }
+
+    /// A gateway without sockets that reads old events from `journal`.
+    pub(crate) fn attach(&mut self, config: Config, journal: Arc<dyn Journal>) -> Gateway {
         let (gateway, service) = self.service(config, journal);
         tokio::spawn(async move { service.attach(CancellationToken::new()).await });
         gateway
