@@ -209,3 +209,23 @@ fn the_window_forgets_only_after_4096_messages() {
     assert_eq!(decide(&state, &send(0)).outcome, Outcome::Done);
     assert_eq!(decide(&state, &send(1)).outcome, Outcome::Repeated(Seq(2)));
 }
+
+#[test]
+fn a_repeated_id_tells_nothing_to_another_key() {
+    let mut state = State::default();
+    let send = |key| Command {
+        at: Millis(1),
+        action: Action::Send {
+            user: user(0),
+            key,
+            session: None,
+            id: CommandId::parse("m1").unwrap(),
+            to: None,
+            body: Body::Text("hello".into()),
+        },
+    };
+    let decision = decide(&state, &send(key(0)));
+    state.enact(&decision, &send(key(0)));
+    assert_eq!(decide(&state, &send(key(0))).outcome, Outcome::Repeated(Seq(1)));
+    assert!(matches!(decide(&state, &send(key(9))).outcome, Outcome::Refused(rejection) if rejection.reason == Reason::KeyMismatch));
+}

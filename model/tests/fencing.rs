@@ -11,26 +11,26 @@ fn holds(name: &str, model: Fencing) {
     checker.assert_properties();
 }
 
-/// Explores until something that must always hold does not; asserts that this happens.
-fn is_caught(mutation: Mutation, owners: usize, commits: &[usize], snapshots: bool) {
-    let model = Fencing { owners, commits: commits.to_vec(), snapshots, mutation: Some(mutation) };
-    let checker = model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
-    let found: Vec<_> = checker.discoveries().into_iter().filter(|(name, _)| !name.starts_with("the last owner")).collect();
-    println!("{mutation:?}: {} states", checker.unique_state_count());
+/// Explores until something that must always hold does not; asserts that this happens. Of two owners the shortest way there is near; of three the
+/// depths are faster reached than the breadth.
+fn is_caught(mutation: Mutation, owners: usize, commits: &[usize]) {
+    let model = Fencing { owners, commits: commits.to_vec(), snapshots: false, mutation: Some(mutation) };
+    let checker = model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
+    let found = if owners == 2 { failures(checker.spawn_bfs().join()) } else { failures(checker.spawn_dfs().join()) };
+    println!("{mutation:?} is noticed: {found:?}");
     assert!(!found.is_empty(), "{mutation:?} is not noticed");
-    for (name, path) in found {
-        println!("  not so: {name}, after {} steps", path.into_actions().len());
-    }
+}
+
+/// What must always hold and does not, and after how many steps.
+fn failures(checker: impl Checker<Fencing>) -> Vec<(&'static str, usize)> {
+    let always = |name: &str| !name.starts_with("the last owner");
+    let found = checker.discoveries().into_iter().filter(|(name, _)| always(name));
+    found.map(|(name, path)| (name, path.into_actions().len())).collect()
 }
 
 #[test]
-fn two_owners_with_two_commits() {
-    holds("2 owners, commits of 1 and 1 rows", Fencing { owners: 2, commits: vec![1, 1], snapshots: false, mutation: None });
-}
-
-#[test]
-fn three_owners_with_a_commit() {
-    holds("3 owners, a commit of 1 row", Fencing { owners: 3, commits: vec![1], snapshots: false, mutation: None });
+fn two_owners_with_a_commit_of_two_rows() {
+    holds("2 owners, a commit of 2 rows", Fencing { owners: 2, commits: vec![2], snapshots: false, mutation: None });
 }
 
 #[test]
@@ -40,50 +40,30 @@ fn two_owners_with_snapshots() {
 
 #[test]
 fn a_commit_that_is_not_confirmed_is_noticed() {
-    is_caught(Mutation::NoConfirm, 2, &[1, 1], false);
+    is_caught(Mutation::NoConfirm, 2, &[1, 1]);
 }
 
 #[test]
 fn a_confirmation_before_the_write_is_noticed() {
-    is_caught(Mutation::ConfirmBeforeWrite, 2, &[1, 1], false);
-}
-
-#[test]
-fn an_opening_that_is_not_confirmed_is_noticed() {
-    is_caught(Mutation::OpeningNotConfirmed, 3, &[1], false);
+    is_caught(Mutation::ConfirmBeforeWrite, 2, &[1, 1]);
 }
 
 #[test]
 fn a_last_commit_that_is_not_written_again_is_noticed() {
-    is_caught(Mutation::LastCommitNotRewritten, 3, &[1], false);
+    is_caught(Mutation::LastCommitNotRewritten, 3, &[1]);
 }
 
 #[test]
 fn a_last_commit_of_which_only_one_row_is_written_again_is_noticed() {
-    is_caught(Mutation::OnlyLastRowRewritten, 3, &[2], false);
-}
-
-#[test]
-fn a_reader_that_takes_the_lowest_epoch_is_noticed() {
-    is_caught(Mutation::LowestEpochWins, 2, &[1, 1], false);
-}
-
-#[test]
-fn a_walk_that_goes_on_where_the_epoch_decreases_is_noticed() {
-    is_caught(Mutation::NoStopAtDecrease, 3, &[2], false);
-}
-
-#[test]
-fn a_snapshot_of_unconfirmed_events_is_noticed() {
-    is_caught(Mutation::SnapshotUnconfirmed, 2, &[1], true);
+    is_caught(Mutation::OnlyLastRowRewritten, 3, &[2]);
 }
 
 #[test]
 fn a_tail_that_is_read_before_the_claim_is_seen_is_noticed() {
-    is_caught(Mutation::ClaimNotRead, 2, &[1, 1], false);
+    is_caught(Mutation::ClaimNotRead, 2, &[1, 1]);
 }
 
 #[test]
 fn a_claim_that_only_one_replica_has_is_noticed() {
-    is_caught(Mutation::NoReadRepair, 2, &[1], false);
+    is_caught(Mutation::NoReadRepair, 2, &[1]);
 }

@@ -150,6 +150,11 @@ fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
 
 fn send(state: &State, action: &Action) -> Decision {
     let Action::Send { user, key, session, id, to, body } = action else { unreachable!("only called for a send") };
+    // The key of a session was checked when it opened.
+    let pinned = state.keys.get(user);
+    if session.is_none() && pinned.is_some_and(|pinned| pinned != key) {
+        return Decision::refused(Reason::KeyMismatch);
+    }
     if let Some(seq) = state.sent.get(&(user.clone(), id.clone())) {
         return Decision::nothing(Outcome::Repeated(*seq));
     }
@@ -158,14 +163,9 @@ fn send(state: &State, action: &Action) -> Decision {
     if matches!(through, Some(None)) {
         return Decision::refused(Reason::NotMember);
     }
-    // The key of a session was checked when it opened.
     let mut decision = Decision::nothing(Outcome::Done);
-    if through.is_none() {
-        match state.keys.get(user) {
-            Some(pinned) if pinned != key => return Decision::refused(Reason::KeyMismatch),
-            Some(_) => {}
-            None => decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() }),
-        }
+    if pinned.is_none() {
+        decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() });
     }
     decision.kinds.push(Kind::Message {
         from: user.clone(),
