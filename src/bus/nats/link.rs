@@ -3,7 +3,7 @@
 //! Nothing is sent while the connection is lost: the client library would keep it and deliver it late. What was sent just before a loss can
 //! still arrive late, after the reconnect; that is why an unanswered request has an unknown outcome, never a failed one.
 
-use super::{Config, subjects::Subjects};
+use super::{Config, login::Servers, subjects::Subjects};
 use crate::bus::Error;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber, connection::State};
 use bytes::Bytes;
@@ -79,7 +79,8 @@ impl Link {
                 }
                 std::future::ready(())
             });
-        let connecting = options.connect(config.servers.as_slice());
+        let at = Servers::parse(&config.servers)?;
+        let connecting = at.log_in(options).connect(at.addresses.as_slice());
         let client = match timeout(config.deadline, connecting).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(Error::Unavailable(format!("no connection to NATS at {servers}: {error}"))),

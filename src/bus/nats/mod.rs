@@ -11,6 +11,7 @@ mod direct;
 mod feed;
 mod link;
 mod live;
+mod login;
 mod reader;
 mod registry;
 mod subjects;
