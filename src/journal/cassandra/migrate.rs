@@ -51,7 +51,15 @@ pub(super) async fn check(session: &Session, config: &Config) -> Result<(), Erro
 }
 
 pub(super) async fn run(session: &Session, config: &Config) -> Result<Migrated, Error> {
-    let found = if exists(session, config).await? { version(session, config).await? } else { 0 };
+    let found = match exists(session, config).await? {
+        false => 0,
+        // A table that another node is just making is listed before it can be read: that it cannot be read here is no reason to end. If it stays
+        // so, `steps` says it.
+        true => match version(session, config).await {
+            Err(Error::Unusable(_)) => 0,
+            found => found?,
+        },
+    };
     if found >= schema::CURRENT {
         return Ok(Migrated { from: found, to: found });
     }
