@@ -1,0 +1,145 @@
+//! A cluster of a test: servers that are there, and names that no other test has.
+
+use crate::{
+    node::{Ended, Node},
+    support,
+};
+use safe_chat::{
+    bus::{
+        Registry,
+        nats::{Config, Nats},
+    },
+    room::{Incarnation, RoomId, Shards},
+};
+use std::time::Duration;
+use tokio::{
+    process::Command,
+    time::{Instant, sleep, timeout},
+};
+
+/// How long anything may take that does not say otherwise: longer than a takeover on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+const SHARDS: u16 = 16;
+/// Small streams: a server reserves their whole size, for every test.
+const STREAM: u64 = 16 * 1024 * 1024;
+
+/// What the nodes of a test share.
+pub(crate) struct Cluster {
+    nats: String,
+    /// Cassandra's address, when it is the journal.
+    cassandra: Option<String>,
+    prefix: String,
+    keyspace: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// With the journal on the bus; `None` without a nats-server.
+    pub(crate) fn bus(claim: &str) -> Option<Self> {
+        let nats = support::server("SAFE_CHAT_TEST_NATS", &format!("{claim}, as processes"))?;
+        Some(Self::nowhere(nats))
+    }
+
+    /// With servers that need not be there.
+    pub(crate) fn nowhere(nats: String) -> Self {
+        Self { nats, cassandra: None, prefix: support::unique('e'), keyspace: support::unique('e'), environment: Vec::new() }
+    }
+
+    /// With the journal in Cassandra; `None` without both servers.
+    pub(crate) fn cassandra(claim: &str) -> Option<Self> {
+        let cassandra = support::server("SAFE_CHAT_TEST_CASSANDRA", &format!("{claim}, as processes with Cassandra"))?;
+        Some(Self { cassandra: Some(cassandra), ..Self::bus(claim)? })
+    }
+
+    /// The same, with Cassandra found elsewhere.
+    pub(crate) fn with_cassandra_at(self, address: String) -> Self {
+        Self { cassandra: Some(address), ..self }
+    }
+
+    /// The same, with another nats-server.
+    pub(crate) fn with_nats_at(self, nats: String) -> Self {
+        Self { nats, ..self }
+    }
+
+    /// The same, with a variable in the environment of every process.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn nats(&self) -> &str {
+        &self.nats
+    }
+
+    pub(crate) fn cassandra_address(&self) -> Option<&str> {
+        self.cassandra.as_deref()
+    }
+
+    pub(crate) fn keyspace(&self) -> &str {
+        &self.keyspace
+    }
+
+    /// Starts a node and waits until it is ready.
+    pub(crate) async fn node(&self, name: &str) -> Node {
+        self.node_with(name, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn node_with(&self, name: &str, flags: &[&str]) -> Node {
+        let mut node = self.launch(name, flags);
+        node.ready().await;
+        node
+    }
+
+    /// Starts a node.
+    pub(crate) fn launch(&self, name: &str, flags: &[&str]) -> Node {
+        Node::launch(name, |flags| self.command(&["serve"], flags), flags)
+    }
+
+    /// Runs a command of the program to its end.
+    pub(crate) async fn run(&self, words: &[&str], flags: &[&str]) -> Ended {
+        let output = timeout(PATIENCE, self.command(words, flags).kill_on_drop(true).output()).await;
+        let output = output.expect("a command that ends in time").expect("the program can be run");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Which run of a node writes a room.
+    pub(crate) async fn owner(&self, room: &str) -> Incarnation {
+        let shards = Shards::new(SHARDS).expect("a valid count");
+        let (servers, prefix, event_bytes) = (vec![self.nats.clone()], self.prefix.clone(), self.cassandra.as_ref().map(|_| STREAM));
+        let config = Config { servers, prefix, shards, command_bytes: STREAM, event_bytes, ..Config::default() };
+        let bus = Nats::connect(&config).await.expect("a connection");
+        let record = bus.shard(shards.of(&RoomId::parse(room).expect("a room"))).await.expect("an answer");
+        record.and_then(|(record, _)| record.owner).expect("a room that is written has an owner")
+    }
+
+    fn command(&self, words: &[&str], flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
+        command.env_clear().args(words).args(["--nats", &self.nats, "--prefix", &self.prefix, "--keyspace", &self.keyspace]);
+        if !flags.contains(&"--shards") {
+            command.args(["--shards", &SHARDS.to_string()]);
+        }
+        match &self.cassandra {
+            None => command.args(["--journal", "bus"]),
+            Some(address) => command.args(["--journal", "cassandra", "--cassandra", address, "--auto-migrate"]),
+        };
+        command.args(flags);
+        let stream = STREAM.to_string();
+        command.env("SAFE_CHAT_BUS__COMMAND_BYTES", &stream).env("SAFE_CHAT_BUS__EVENT_BYTES", &stream);
+        // Several tests make tables at the same time.
+        command.env("SAFE_CHAT_CASSANDRA__REQUEST_TIMEOUT_MS", "20000");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// Waits until something is so that gives no signal.
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

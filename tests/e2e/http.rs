@@ -1,0 +1,80 @@
+//! Rooms without a WebSocket: a stream of events, a message, a page of history.
+
+use crate::{
+    cluster::{Cluster, PATIENCE},
+    node::Node,
+};
+use futures::{Stream, StreamExt};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use std::pin::Pin;
+use tokio::time::timeout;
+
+pub(crate) async fn a_stream_a_message_and_a_page_go_without_a_websocket(cluster: Cluster) {
+    let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
+    let mut stream = Events::of(&second, None).await;
+    for seq in 1..=3 {
+        let answer = post(&first, &format!("m{seq}")).await;
+        assert_eq!((&answer["type"], &answer["seq"], &answer["duplicate"]), (&json!("journaled"), &json!(seq), &json!(false)));
+    }
+    let again = post(&second, "m2").await;
+    assert_eq!((&again["seq"], &again["duplicate"]), (&json!(2), &json!(true)));
+
+    let seen = stream.take(3).await;
+    let expected: Vec<_> = (1..=3).map(|seq| (seq.to_string(), json!(format!("m{seq}")))).collect();
+    assert_eq!(seen.iter().map(|(id, event)| (id.clone(), event["id"].clone())).collect::<Vec<_>>(), expected);
+    drop(stream);
+    // At the other node, from where it was.
+    let mut resumed = Events::of(&first, Some("1")).await;
+    assert_eq!(resumed.take(2).await, seen[1..]);
+
+    for node in [&first, &second] {
+        let url = format!("{}/rooms/aaa/history?before=3&limit=1", node.url());
+        let page: Value = reqwest::get(url).await.expect("an answer").json().await.expect("JSON");
+        assert_eq!(page, json!({ "type": "history", "events": [seen[1].1], "more": true }));
+    }
+}
+
+async fn post(node: &Node, id: &str) -> Value {
+    let url = format!("{}/rooms/aaa/messages?user=harry&pub=key-harry", node.url());
+    let frame = json!({ "type": "send", "id": id, "text": "Hello" });
+    let answer = Client::new().post(url).json(&frame).timeout(PATIENCE).send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer.json().await.expect("JSON")
+}
+
+/// A stream of server-sent events.
+struct Events {
+    chunks: Pin<Box<dyn Stream<Item = String> + Send>>,
+    text: String,
+}
+
+impl Events {
+    async fn of(node: &Node, last: Option<&'static str>) -> Self {
+        let mut request = Client::new().get(format!("{}/rooms/aaa/events", node.url()));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let chunks = answer.bytes_stream().map(|chunk| String::from_utf8(chunk.expect("a sound stream").to_vec()).expect("UTF-8"));
+        Self { chunks: Box::pin(chunks), text: String::new() }
+    }
+
+    /// The next events: id and data.
+    async fn take(&mut self, count: usize) -> Vec<(String, Value)> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            let Some((block, rest)) = self.text.split_once("\n\n") else {
+                self.text += &timeout(PATIENCE, self.chunks.next()).await.expect("an event in time").expect("an open stream");
+                continue;
+            };
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim_start().to_owned());
+            if let (Some(id), Some(data)) = (field("id:"), field("data:")) {
+                events.push((id, serde_json::from_str(&data).expect("JSON")));
+            }
+            self.text = rest.to_owned();
+        }
+        events
+    }
+}

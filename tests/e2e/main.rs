@@ -1,0 +1,56 @@
+//! The real program, end to end: every node is a process, on a real nats-server (`SAFE_CHAT_TEST_NATS`), and where the journal matters also on
+//! a real Cassandra (`SAFE_CHAT_TEST_CASSANDRA`). Every test has a prefix, a keyspace and ports of its own, so all can run side by side.
+
+mod cluster;
+mod faults;
+mod http;
+mod logs;
+mod node;
+mod outage;
+mod person;
+mod proxy;
+mod start;
+mod stored;
+#[path = "../support/mod.rs"]
+mod support;
+mod talk;
+
+/// One test per claim and journal.
+macro_rules! claims {
+    ($($journal:ident: $($part:ident::$claim:ident)*;)*) => {
+        $(mod $journal {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() {
+                    if let Some(cluster) = crate::cluster::Cluster::$journal(stringify!($claim)) {
+                        crate::$part::$claim(cluster).await;
+                    }
+                }
+            )*
+        })*
+    };
+}
+
+claims! {
+    bus:
+        talk::two_people_at_two_nodes_read_the_same_lines
+        talk::json_and_protobuf_show_the_same_events
+        talk::a_message_that_is_sent_again_keeps_its_place
+        talk::nodes_with_one_role_each_work_together
+        faults::killed_nodes_cost_no_message_and_no_order
+        faults::a_node_that_is_stopped_under_load_ends_well_and_costs_nothing
+        faults::after_all_nodes_were_killed_a_room_is_complete_and_nobody_is_left_behind
+        stored::what_was_said_is_stored_and_can_be_looked_at
+        http::a_stream_a_message_and_a_page_go_without_a_websocket
+        logs::nothing_secret_is_logged
+        start::a_node_refuses_another_number_of_shards
+        start::a_port_in_use_is_named;
+    cassandra:
+        talk::two_people_at_two_nodes_read_the_same_lines
+        faults::killed_nodes_cost_no_message_and_no_order
+        faults::a_node_that_is_stopped_under_load_ends_well_and_costs_nothing
+        stored::what_was_said_is_stored_and_can_be_looked_at
+        stored::every_message_is_a_row
+        outage::what_is_said_while_cassandra_is_away_is_journaled_later
+        logs::nothing_secret_is_logged;
+}

@@ -1,0 +1,137 @@
+//! A node as a process: started, watched through its internal port, stopped or killed. Whatever happens to the test, it ends with it.
+
+use crate::cluster::{PATIENCE, eventually};
+use safe_chat::room::Incarnation;
+use serde_json::Value;
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+pub(crate) struct Node {
+    name: String,
+    /// Killed when it is dropped.
+    child: Child,
+    command: Command,
+    logs: TempDir,
+    http: u16,
+    internal: u16,
+}
+
+impl Node {
+    pub(crate) fn launch(name: &str, command: impl FnOnce(&[&str]) -> Command, flags: &[&str]) -> Self {
+        let [http, internal] = free_ports();
+        let logs = tempfile::tempdir().expect("a directory for logs");
+        let mut command = command(flags);
+        command.args(["--node", name, "--http-port", &http.to_string(), "--internal-port", &internal.to_string()]);
+        command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = spawn(&mut command, &logs);
+        Self { name: name.into(), child, command, logs, http, internal }
+    }
+
+    /// Where clients come in.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// Waits until operators would send clients to it.
+    pub(crate) async fn ready(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while let Err(why) = self.readiness().await {
+            if let Some(status) = self.child.try_wait().expect("a child of this process") {
+                panic!("{} ended with {status}", self.name);
+            }
+            assert!(Instant::now() < until, "{} is not ready: {why}", self.name);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it says that it is not ready; why.
+    pub(crate) async fn unready(&self) -> String {
+        eventually("a node says that it is not ready", async || self.readiness().await.is_err()).await;
+        self.readiness().await.err().unwrap_or_default()
+    }
+
+    async fn readiness(&self) -> Result<(), String> {
+        let answer = reqwest::get(format!("http://127.0.0.1:{}/ready", self.internal)).await.map_err(|error| error.to_string())?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        Err(answer.text().await.unwrap_or_default())
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        reqwest::get(format!("http://127.0.0.1:{}/metrics", self.internal)).await.expect("an answer").text().await.expect("text")
+    }
+
+    /// The last place of a room.
+    pub(crate) async fn head(&self, room: &str) -> u64 {
+        let Ok(answer) = reqwest::get(format!("{}/rooms/{room}/history?limit=1", self.url())).await else { return 0 };
+        let page: Value = answer.json().await.unwrap_or_default();
+        page["events"][0]["seq"].as_u64().unwrap_or(0)
+    }
+
+    /// kill -9.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("a child that runs");
+    }
+
+    /// SIGTERM; how it ended.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        let id = self.child.id().expect("a child that runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill can be run");
+        assert!(sent.success(), "no signal to {}", self.name);
+        timeout(PATIENCE, self.child.wait()).await.expect("an end in time").expect("a child of this process")
+    }
+
+    /// Starts it again as it was, and waits until it is ready.
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(&mut self.command, &self.logs);
+        self.ready().await;
+    }
+
+    /// Whether this is a run of it, by the banner.
+    pub(crate) fn is(&self, incarnation: Incarnation) -> bool {
+        self.logs().contains(&format!("{} (incarnation {incarnation})", self.name))
+    }
+
+    /// All that it logged.
+    pub(crate) fn logs(&self) -> String {
+        fs::read_to_string(self.logs.path().join("stderr")).unwrap_or_default()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- log of {}\n{}", self.name, self.logs());
+        }
+    }
+}
+
+fn spawn(command: &mut Command, logs: &TempDir) -> Child {
+    let log = File::options().create(true).append(true).open(logs.path().join("stderr")).expect("a file for logs");
+    command.stderr(log).spawn().expect("the program can be started")
+}
+
+/// Ports that were free just now.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    // All are held until all are known, so that they differ.
+    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("a bound port").port())
+}

@@ -1,0 +1,110 @@
+//! A person in a room: a WebSocket in any of the three protocols.
+
+use crate::{cluster::PATIENCE, node::Node};
+use futures::{SinkExt, StreamExt};
+use prost::Message as _;
+use safe_chat::proto::client::v1::{self as proto, server_frame::Frame};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+};
+
+pub(crate) const JSON: Option<&str> = Some("safechat.v1+json");
+pub(crate) const PROTO: Option<&str> = Some("safechat.v1+proto");
+pub(crate) const TEXT: Option<&str> = None;
+
+pub(crate) struct Person(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Person {
+    /// Connects; `query` begins with the key.
+    pub(crate) async fn joins(node: &Node, room: &str, user: &str, query: &str, protocol: Option<&'static str>) -> Self {
+        let url = format!("{}/chat/{room}/user/{user}?pub={query}", node.url().replacen("http", "ws", 1));
+        let mut request = url.into_client_request().expect("a sound address");
+        if let Some(protocol) = protocol {
+            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
+        }
+        let (socket, _) = timeout(PATIENCE, connect_async(request)).await.expect("an upgrade in time").expect("an upgrade");
+        Self(socket)
+    }
+
+    /// The same in JSON, past the welcome.
+    pub(crate) async fn joins_in_json(node: &Node, room: &str, user: &str, query: &str) -> Self {
+        let mut person = Self::joins(node, room, user, query, JSON).await;
+        assert_eq!(person.json().await["type"], "welcome");
+        person
+    }
+
+    pub(crate) async fn types(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.expect("an open connection");
+    }
+
+    pub(crate) async fn says(&mut self, id: &str, text: &str) {
+        self.types(&json!({ "type": "send", "id": id, "text": text }).to_string()).await;
+    }
+
+    pub(crate) async fn says_in_proto(&mut self, id: &str, text: &str) {
+        let content = Some(proto::send::Content::Text(text.into()));
+        let send = proto::Send { id: id.into(), to: None, content };
+        let frame = proto::ClientFrame { frame: Some(proto::client_frame::Frame::Send(send)) };
+        self.0.send(Message::binary(frame.encode_to_vec())).await.expect("an open connection");
+    }
+
+    /// The next line or JSON text.
+    pub(crate) async fn line(&mut self) -> String {
+        loop {
+            if let Message::Text(text) = self.message().await {
+                return text.to_string();
+            }
+        }
+    }
+
+    pub(crate) async fn lines(&mut self, count: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.len() < count {
+            lines.push(self.line().await);
+        }
+        lines
+    }
+
+    pub(crate) async fn json(&mut self) -> Value {
+        serde_json::from_str(&self.line().await).expect("JSON")
+    }
+
+    pub(crate) async fn proto(&mut self) -> Frame {
+        loop {
+            if let Message::Binary(bytes) = self.message().await {
+                return proto::ServerFrame::decode(bytes).expect("protobuf").frame.expect("a known frame");
+            }
+        }
+    }
+
+    /// Frames until one of a type; that is the last.
+    pub(crate) async fn reads_until(&mut self, kind: &str) -> Vec<Value> {
+        let mut frames: Vec<Value> = Vec::new();
+        while frames.last().is_none_or(|frame| frame["type"] != kind) {
+            frames.push(self.json().await);
+        }
+        frames
+    }
+
+    /// The next frame of a type; others are skipped.
+    pub(crate) async fn next(&mut self, kind: &str) -> Value {
+        self.reads_until(kind).await.pop().expect("that frame")
+    }
+
+    /// The events up to a place; other frames are skipped.
+    pub(crate) async fn events_until(&mut self, seq: u64) -> Vec<Value> {
+        let mut events: Vec<Value> = Vec::new();
+        while events.last().is_none_or(|event| event["seq"].as_u64() < Some(seq)) {
+            events.push(self.next("event").await);
+        }
+        events
+    }
+
+    async fn message(&mut self) -> Message {
+        let next = timeout(PATIENCE, self.0.next()).await.expect("a frame in time");
+        next.expect("an open connection").expect("a sound connection")
+    }
+}
