@@ -26,8 +26,11 @@ impl Names {
     pub(super) fn new(config: &Config, release: &str) -> Self {
         let major: u32 = release.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
         let compaction = if major >= 5 { "UnifiedCompactionStrategy" } else { "SizeTieredCompactionStrategy" };
-        let options =
-            format!("compaction = {{'class': '{compaction}'}} AND compression = {{'class': 'LZ4Compressor', 'chunk_length_in_kb': 16}}");
+        // Blocking read repair is the default; the fencing rests on it: a claim that is seen in a reading is at a quorum when the reading returns.
+        let options = format!(
+            "compaction = {{'class': '{compaction}'}} AND compression = {{'class': 'LZ4Compressor', 'chunk_length_in_kb': 16}} \
+             AND read_repair = 'BLOCKING'"
+        );
         Self { keyspace: config.keyspace.clone(), options }
     }
 }
