@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn different_logins_are_refused() {
-        let why = parse(&["nats://me:one@a:4222", "nats://me:two@b:4222"]).unwrap_err().to_string();
-        assert!(why.contains("bus.servers") && !why.contains("one") && !why.contains("two@"), "{why}");
+        let why = parse(&["nats://me:first-secret@a:4222", "nats://me:second-secret@b:4222"]).unwrap_err().to_string();
+        assert!(why.contains("bus.servers") && !why.contains("secret"), "{why}");
     }
 }
