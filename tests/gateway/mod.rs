@@ -204,3 +204,24 @@ pub(crate) fn seqs(events: &[Value]) -> Vec<u64> {
 pub(crate) fn texts(events: &[Value]) -> Vec<String> {
     events.iter().filter_map(|event| event["text"].as_str().map(str::to_owned)).collect()
 }
+
+/// Asserts that these are the events of the places `first` to `last`.
+pub(crate) fn dense(client_events: &[serde_json::Value], first: u64, last: u64) {
+    assert_eq!(seqs(client_events), (first..=last).collect::<Vec<_>>());
+}
+
+/// A room with `count` events; its first member stays.
+pub(crate) async fn full(world: &mut World, count: u64) -> Client {
+    let gateway = world.gateway();
+    let mut harry = gateway.join(join("harry")).await;
+    for n in 2..=count {
+        harry.send(&format!("m{n}"));
+        if n.is_multiple_of(256) {
+            harry.events(n).await;
+        }
+    }
+    if !count.is_multiple_of(256) {
+        harry.events(count).await;
+    }
+    harry
+}

@@ -1,0 +1,186 @@
+//! The gateway when things go wrong: cuts, lost answers and events, a gateway judged dead, a room whose beginning was cut.
+
+mod gateway;
+
+use gateway::{World, dense, full, join, since, texts};
+use safe_chat::{
+    bus::{
+        Commands, Commit, Submission,
+        memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage},
+    },
+    gateway::{Close, Config},
+    journal::{self, Journal, Opened, memory},
+    room::{Action, Epoch, Event, Incarnation, RoomId, Seq, ShardId, State},
+};
+use serde_json::json;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_was_cut_off_repairs_what_it_missed() {
+    let mut world = World::new().await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let (mut harry, mut charly) = (one.join(join("harry")).await, two.join(join("charly")).await);
+    world.hub.cut(two.bus.connection());
+    for n in 0..50 {
+        harry.send(&format!("m{n}"));
+    }
+    harry.events(52).await;
+    world.hub.restore(two.bus.connection());
+    dense(&charly.events(52).await, 1, 52);
+}
+
+/// Loses or delays by a fixed pattern, so that every run is the same.
+#[derive(Default)]
+struct Losing {
+    on: AtomicBool,
+    what: Option<Delivered>,
+    submits: bool,
+    count: AtomicU64,
+}
+
+impl Faults for Losing {
+    fn call(&self, _: ConnectionId, op: Op) -> Fate {
+        if !self.submits || op != Op::Submit || !self.on.load(Relaxed) {
+            return Fate::default();
+        }
+        let outcomes = [Outcome::Done, Outcome::Refused, Outcome::Unanswered, Outcome::Done, Outcome::Vanished];
+        let n = self.count.fetch_add(1, Relaxed);
+        let before = Duration::from_millis(n * 7 % 13);
+        Fate { before, outcome: outcomes[(n % 5) as usize], ..Fate::default() }
+    }
+
+    fn delivery(&self, _: ConnectionId, what: Delivered) -> Passage {
+        let lost = self.on.load(Relaxed) && Some(what) == self.what && !self.count.fetch_add(1, Relaxed).is_multiple_of(3);
+        Passage { copies: usize::from(!lost), ..Passage::default() }
+    }
+}
+
+/// Sends 100 messages into a room where something is lost; each must be there once, in order, and answered.
+async fn endure(losing: Losing) {
+    let losing = Arc::new(losing);
+    let mut world = World::with_faults(losing.clone());
+    world.own().await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let (mut harry, mut charly) = (one.join(join("harry")).await, two.join(join("charly")).await);
+    losing.on.store(true, Relaxed);
+    let wanted: Vec<_> = (0..100).map(|n| format!("m{n}")).collect();
+    wanted.iter().for_each(|id| harry.send(id));
+    let mut journaled = Vec::new();
+    while journaled.len() < 100 {
+        let frame = harry.frame().await;
+        assert_ne!(frame["type"], "rejected", "{frame}");
+        if frame["type"] == "journaled" {
+            journaled.push(frame["id"].as_str().unwrap().to_owned());
+        }
+    }
+    let events = charly.events(102).await;
+    dense(&events, 1, 102);
+    assert_eq!(texts(&events), wanted);
+    journaled.sort();
+    let answers = journaled.len();
+    journaled.dedup();
+    assert_eq!((answers, journaled.len()), (100, 100), "each is answered once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_answers_are_made_up_for() {
+    endure(Losing { what: Some(Delivered::Inbound), ..Losing::default() }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_events_are_made_up_for() {
+    endure(Losing { what: Some(Delivered::Event), ..Losing::default() }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn submits_that_fail_change_neither_order_nor_number() {
+    endure(Losing { submits: true, ..Losing::default() }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_judged_dead_is_closed_to_resume() {
+    let mut world = World::new().await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let (mut harry, mut charly) = (one.join(join("harry")).await, two.join(join("charly")).await);
+    let abandon = Submission { room: RoomId::parse("aaa").unwrap(), action: Action::Abandon { gateway: one.me }, reply: None };
+    two.bus.submit(&abandon).await.unwrap();
+    assert_eq!(harry.end().await, Close::Unavailable);
+    let left = charly.events(3).await.pop().unwrap();
+    assert_eq!((&left["kind"], &left["from"]), (&json!("left"), &json!("harry")));
+    drop(harry);
+    let mut back = one.join(since("harry", 2, 0)).await;
+    dense(&back.events(4).await, 3, 4);
+}
+
+struct Cut(Arc<memory::Memory>, u64);
+
+#[async_trait::async_trait]
+impl Journal for Cut {
+    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, journal::Error> {
+        self.0.claim(shard, owner, least).await
+    }
+    async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, journal::Error> {
+        self.0.open(room, epoch).await
+    }
+    fn close(&self, room: &RoomId) {
+        self.0.close(room);
+    }
+    async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), journal::Error> {
+        self.0.append(room, commit).await
+    }
+    async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), journal::Error> {
+        self.0.confirm(shard, epoch).await
+    }
+    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), journal::Error> {
+        self.0.save_snapshot(room, epoch, state).await
+    }
+    async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, journal::Error> {
+        let mut events = self.0.read(room, first, last).await?;
+        events.retain(|event| event.seq.0 >= self.1);
+        Ok(events)
+    }
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, journal::Error> {
+        self.0.rooms(after, limit).await
+    }
+    fn boundary(&self, first: Seq) -> Seq {
+        self.0.boundary(first)
+    }
+    fn publishes(&self) -> bool {
+        self.0.publishes()
+    }
+    fn ready(&self) -> Result<(), String> {
+        self.0.ready()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
+    let mut world = World::new().await;
+    let mut head = 300;
+    let _harry = full(&mut world, head).await;
+    // Within a page, at its beginning, and so that whole pages are gone.
+    for (cut, since_seq, history, first) in [(100, 40, 500, 100), (129, 127, 400, 129), (299, 5, 20, 0), (299, 297, 500, 299)] {
+        let journal = Arc::new(Cut(Arc::new(world.database.connect(world.shards)), cut));
+        let gateway = world.attach(Config::default(), journal);
+        let mut charly = gateway.join(since("charly", since_seq, history)).await;
+        head += 1;
+        let first = if first == 0 { head - 19 } else { first };
+        let first = first.max(cut);
+        assert_eq!(charly.frame().await["recovered"], false);
+        assert_eq!(charly.until("reset").await["seq"], first);
+        dense(&charly.events(head).await, first, head);
+        charly.say(&json!({"type": "history", "id": "h", "limit": 500}));
+        let page = charly.until("history").await;
+        assert_eq!((&page["events"][0]["seq"], &page["more"]), (&json!(cut), &json!(false)));
+        drop(charly);
+        head += 1;
+        let mut last = gateway.join(since("harry", head - 1, 0)).await;
+        dense(&last.events(head).await, head, head);
+    }
+}
