@@ -6,15 +6,19 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::process::Identity;
+use crate::process::{Identity, wait_for};
 use crate::server::Server;
 
 /// Marks a directory as ours: `down --wipe` deletes in no other.
 const MARK: &str = "state-of-cargo-xtask";
+
+/// How long a lock may outlive its holder.
+const LOCK_LINGERS: Duration = Duration::from_millis(300);
 
 /// A state directory.
 #[derive(Clone)]
@@ -81,6 +85,8 @@ impl State {
     /// Becomes the one supervisor of this directory.
     pub(crate) fn supervise(&self) -> Result<Supervision> {
         let lock = File::create(self.dir.join("supervisor.lock"))?;
+        // A process that is being started holds a copy until its exec: a supervisor may be gone a moment before its lock.
+        wait_for(LOCK_LINGERS, || !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
         match lock.try_lock() {
             Ok(()) => Ok(Supervision { _lock: lock }),
             Err(TryLockError::WouldBlock) => {
