@@ -184,3 +184,33 @@ async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
         dense(&last.events(head).await, head, head);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_sent_again_while_the_bus_is_away_is_one_message_in_its_place() {
+    let mut world = World::new().await;
+    let one = world.gateway();
+    let mut harry = one.join(join("harry")).await;
+    world.hub.cut(one.bus.connection());
+    for id in ["m1", "m2", "m1", "m3", "m1"] {
+        harry.send(id);
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    harry.send("m2");
+    world.hub.restore(one.bus.connection());
+
+    let mut places = Vec::new();
+    let mut answers = Vec::new();
+    while answers.len() < 6 || places.len() < 3 {
+        let frame = harry.frame().await;
+        match frame["type"].as_str() {
+            Some("event") if frame["kind"] == "text" => places.push(frame["id"].as_str().unwrap().to_owned()),
+            Some("journaled") => answers.push((frame["id"].as_str().unwrap().to_owned(), frame["duplicate"] == true)),
+            Some("rejected") => panic!("{frame}"),
+            _ => {}
+        }
+    }
+    assert_eq!(places, ["m1", "m2", "m3"]);
+    answers.sort();
+    let expected = [("m1", false), ("m1", true), ("m1", true), ("m2", false), ("m2", true), ("m3", false)];
+    assert_eq!(answers, expected.map(|(id, duplicate)| (id.to_owned(), duplicate)));
+}

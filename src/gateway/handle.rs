@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     bus::Answered,
-    room::{Action, Key, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{Action, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     wire::{Message, ServerFrame},
 };
 use std::{sync::Arc, time::Duration};
@@ -40,11 +40,13 @@ impl Handle {
         if self.0.is_draining() {
             return Err(draining());
         }
-        let id = message.id.ok_or_else(|| Rejection::new(crate::room::Reason::BadField, "a message needs an id"))?;
+        let id = message.id.ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
         let shown = id.shown().unwrap_or_default().into();
         let action = Action::Send { user, key, session: None, id, to: message.to, body: message.body };
         match timeout(POST_DEADLINE, self.0.decide(room, action)).await {
             Ok(Ok(Answered::Journaled { seq, epoch, duplicate })) => Ok(ServerFrame::Journaled { id: shown, seq, epoch, duplicate }),
+            // Refused like an upgrade.
+            Ok(Ok(Answered::Rejected(rejection))) if rejection.reason == Reason::KeyMismatch => return Err(rejection),
             Ok(Ok(Answered::Rejected(rejection)) | Err(rejection)) => Ok(ServerFrame::Rejected { id: Some(shown), rejection }),
             Err(_) => {
                 let rejection = unavailable("not journaled in time; it still may be: send it again with the same id");

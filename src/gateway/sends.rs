@@ -16,7 +16,7 @@ use crate::{
     wire::{Message, ServerFrame},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -54,6 +54,8 @@ pub(super) struct Sends {
 struct State {
     last: u64,
     pending: BTreeMap<u64, Pending>,
+    /// The numbers of pending messages.
+    numbers: HashMap<CommandId, u64>,
     bytes: usize,
     /// The last message of the session that was seen in the room.
     seen: u64,
@@ -71,6 +73,8 @@ struct Pending {
     /// An attempt ended without a definite outcome.
     uncertain: bool,
     event: Option<(Seq, Epoch)>,
+    /// How often the client sent it again meanwhile; each gets an answer.
+    repeats: u64,
 }
 
 /// What to do next.
@@ -88,6 +92,10 @@ impl Sends {
     pub(super) fn push(self: &Arc<Self>, message: Message) {
         let size = message.body.size();
         let mut state = self.state();
+        if let Some(pending) = message.id.as_ref().and_then(|id| state.find(id)) {
+            pending.repeats += 1;
+            return;
+        }
         let full = state.pending.len() >= PENDING || (state.bytes + size > PENDING_BYTES && !state.pending.is_empty());
         if full {
             return self.reject(message.id.as_ref(), busy());
@@ -100,7 +108,8 @@ impl Sends {
         let action = Action::Send { user, key, session: Some(session), id: id.clone(), to: message.to, body: message.body };
         let due = Instant::now();
         state.bytes += size;
-        state.pending.insert(number, Pending { tag, id, action, size, due, stored: false, uncertain: false, event: None });
+        state.numbers.insert(id.clone(), number);
+        state.pending.insert(number, Pending { tag, id, action, size, due, stored: false, uncertain: false, event: None, repeats: 0 });
         drop(state);
         self.changed.notify_one();
     }
@@ -110,10 +119,10 @@ impl Sends {
         let mut state = self.state();
         let Some(pending) = self.remove(&mut state, number) else { return };
         match answered {
-            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&pending.id, seq, epoch, duplicate),
+            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&pending, seq, epoch, duplicate),
             // The owner thinks that this session is over (this node was judged dead). The client comes back and sends again.
             Answered::Rejected(Rejection { reason: Reason::NotMember, .. }) => self.outbox.close(Close::Unavailable),
-            Answered::Rejected(rejection) => self.reject(Some(&pending.id), rejection),
+            Answered::Rejected(rejection) => self.reject_all(&pending, &rejection),
         }
         self.changed.notify_one();
     }
@@ -121,10 +130,10 @@ impl Sends {
     /// A message of this user was seen in the room; events are seen in their order.
     pub(super) fn seen(&self, id: &CommandId, seq: Seq, epoch: Epoch) {
         let mut state = self.state();
-        let Some((number, pending)) = state.pending.iter_mut().find(|(_, pending)| pending.id == *id) else { return };
+        let Some(pending) = state.find(id) else { return };
         pending.event = Some((seq, epoch));
         pending.due = pending.due.min(Instant::now() + EVENT_GRACE);
-        let number = *number;
+        let number = state.numbers[id];
         state.seen = state.seen.max(number);
         drop(state);
         self.changed.notify_one();
@@ -180,10 +189,10 @@ impl Sends {
                 }
             } else if let Some((seq, epoch)) = pending.event {
                 let pending = self.remove(&mut state, number).expect("it was just there");
-                self.journaled(&pending.id, seq, epoch, false);
+                self.journaled(&pending, seq, epoch, false);
             } else if overtaken {
                 let pending = self.remove(&mut state, number).expect("it was just there");
-                self.reject(Some(&pending.id), unavailable("the message was lost on the way: send it again with the same id"));
+                self.reject_all(&pending, &unavailable("the message was lost on the way: send it again with the same id"));
             } else {
                 return Step::Submit(number, self.submission(pending));
             }
@@ -204,7 +213,7 @@ impl Sends {
             }
             Err(bus::Error::Full(_)) if !pending.stored && !pending.uncertain => {
                 let pending = self.remove(&mut state, number).expect("it was just there");
-                self.reject(Some(&pending.id), busy());
+                self.reject_all(&pending, &busy());
             }
             Err(bus::Error::Unknown(_)) => pending.uncertain = true,
             Ok(_) | Err(_) => {}
@@ -218,14 +227,22 @@ impl Sends {
 
     fn remove(&self, state: &mut State, number: u64) -> Option<Pending> {
         let pending = state.pending.remove(&number)?;
+        state.numbers.remove(&pending.id);
         state.bytes -= pending.size;
         self.core.answers.forget(pending.tag);
         Some(pending)
     }
 
-    fn journaled(&self, id: &CommandId, seq: Seq, epoch: Epoch, duplicate: bool) {
-        if let CommandId::Client(id) = id {
-            self.outbox.push(&ServerFrame::Journaled { id: id.clone(), seq, epoch, duplicate });
+    fn journaled(&self, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
+        let CommandId::Client(id) = &pending.id else { return };
+        for repeat in 0..=pending.repeats {
+            self.outbox.push(&ServerFrame::Journaled { id: id.clone(), seq, epoch, duplicate: duplicate || repeat > 0 });
+        }
+    }
+
+    fn reject_all(&self, pending: &Pending, rejection: &Rejection) {
+        for _ in 0..=pending.repeats {
+            self.reject(Some(&pending.id), rejection.clone());
         }
     }
 
@@ -239,6 +256,13 @@ impl Sends {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The pending message with this id.
+    fn find(&mut self, id: &CommandId) -> Option<&mut Pending> {
+        self.pending.get_mut(self.numbers.get(id)?)
     }
 }
 

@@ -47,7 +47,10 @@ pub(super) async fn message(State(handle): State<Handle>, uri: Uri, body: Body) 
 async fn read(body: Body) -> Result<Message, ServerFrame> {
     let rejected = |reason, message| ServerFrame::Rejected { id: None, rejection: Rejection::new(reason, message) };
     let body = timeout(BODY_DEADLINE, to_bytes(body, BODY)).await;
-    let body = body.map_err(|_| rejected(Reason::BadFrame, "the body did not arrive in time"))?;
+    let body = body.map_err(|_| {
+        let rejection = Rejection::retry(Reason::Unavailable, "the body did not arrive in time: send it again", 1_000);
+        ServerFrame::Rejected { id: None, rejection }
+    })?;
     let body = body.map_err(|_| rejected(Reason::TooLarge, "the body may have 131072 bytes at most"))?;
     decode_send_object(&body).map_err(ServerFrame::from)
 }
