@@ -17,7 +17,9 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn to(server: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        // At the address of the server: a driver that learns the address of a node keeps the port that it was given.
+        let at = server.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+        let listener = TcpListener::bind((at, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let (open, is_open) = watch::channel(true);
         let mut tasks = JoinSet::new();
