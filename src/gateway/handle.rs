@@ -46,7 +46,7 @@ impl Handle {
         match timeout(POST_DEADLINE, self.0.decide(room, action)).await {
             Ok(Ok(Answered::Journaled { seq, epoch, duplicate })) => Ok(ServerFrame::Journaled { id: shown, seq, epoch, duplicate }),
             // Refused like an upgrade.
-            Ok(Ok(Answered::Rejected(rejection))) if rejection.reason == Reason::KeyMismatch => return Err(rejection),
+            Ok(Ok(Answered::Rejected(rejection))) if rejection.reason == Reason::KeyMismatch => Err(rejection),
             Ok(Ok(Answered::Rejected(rejection)) | Err(rejection)) => Ok(ServerFrame::Rejected { id: Some(shown), rejection }),
             Err(_) => {
                 let rejection = unavailable("not journaled in time; it still may be: send it again with the same id");
