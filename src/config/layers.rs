@@ -16,7 +16,7 @@ const SHORT: [(&str, &str); 7] = [
 ];
 const PREFIX: &str = "SAFE_CHAT_";
 /// Variables with the prefix that are not configuration: the path of the file, and the servers of the tests.
-const NOT_KEYS: [&str; 2] = ["SAFE_CHAT_CONFIG", "SAFE_CHAT_TEST_"];
+const NOT_KEYS: [&str; 4] = ["SAFE_CHAT_CONFIG", "SAFE_CHAT_TEST_", "SAFE_CHAT_CACHE", "SAFE_CHAT_STATE"];
 /// How similar a known name must be to be suggested (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
 
