@@ -12,6 +12,7 @@
 
 mod batch;
 mod config;
+mod definite;
 mod floor;
 mod open;
 mod publish;

@@ -1,6 +1,6 @@
 //! Opening a room: replay it, and publish what its last owner journaled but did not get to publish.
 
-use super::{Parts, room::Room};
+use super::{Parts, definite::definite, room::Room};
 use crate::{
     bus::{Commit, Position},
     journal::{self, Limits},
@@ -15,13 +15,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 impl Parts {
     /// Opens a room under an epoch. Waits as long as the journal is away; fails when the shard is lost or the room cannot be read.
     pub(super) async fn open(&self, shard: ShardId, room: &RoomId, epoch: Epoch) -> Result<Room, journal::Error> {
-        let opened = loop {
-            match self.journal.open(room, epoch).await {
-                Err(error) if error.is_transient() => tracing::debug!(%shard, %room, %error, "open again"),
-                definite => break definite?,
-            }
-            tokio::time::sleep(PAUSE).await;
-        };
+        let opened = definite(shard, "open", PAUSE, || self.journal.open(room, epoch)).await?;
         let mut state = opened.state;
         let saved = state.head;
         for event in &opened.events {
@@ -46,7 +40,7 @@ impl Parts {
         let oldest = Seq(head.0.saturating_sub(Limits::EVENTS as u64));
         let mut from = published.max(oldest);
         while from < head {
-            let events = self.read(room, from.next(), head).await?;
+            let events = definite(shard, "read", PAUSE, || self.journal.read(room, from.next(), head)).await?;
             let commit = Commit { epoch, events: first_commit(events) };
             if commit.events.is_empty() {
                 return Err(journal::Error::Damaged(format!("{room}: event {} is missing, the journal ends at {head}", from.next())));
@@ -55,16 +49,6 @@ impl Parts {
             position = self.publish(shard, room, &commit, position).await?;
         }
         Ok(position)
-    }
-
-    async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<crate::room::Event>, journal::Error> {
-        loop {
-            match self.journal.read(room, first, last).await {
-                Err(error) if error.is_transient() => tracing::debug!(%room, %error, "read again"),
-                definite => return definite,
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
     }
 }
 

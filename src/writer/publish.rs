@@ -1,6 +1,6 @@
 //! Publishing a journaled commit: again and again until it is definitely on the bus, or the shard has a newer owner.
 
-use super::Parts;
+use super::{Parts, definite::definite};
 use crate::{
     bus::{Commit, Error as BusError, Position, Published},
     journal,
@@ -62,13 +62,7 @@ impl Parts {
 
     /// Whether the epoch still holds, however long it takes to learn.
     pub(super) async fn confirm(&self, shard: ShardId, epoch: crate::room::Epoch) -> Result<(), journal::Error> {
-        loop {
-            match self.journal.confirm(shard, epoch).await {
-                Err(error) if error.is_transient() => tracing::debug!(%shard, %error, "confirm again"),
-                definite => return definite,
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        definite(shard, "confirm", PAUSE, || self.journal.confirm(shard, epoch)).await
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Parts,
     batch::Batch,
+    definite::definite,
     floor::Ticket,
     room::{Room, Unpublished, Waiting},
 };
@@ -156,14 +157,7 @@ impl Parts {
     /// Brings a commit into the journal and confirms it, however long the journal is away; without a commit it only confirms. Fails when the shard is lost.
     async fn commit(&self, shard: ShardId, room: &RoomId, epoch: Epoch, commit: Option<&Commit>) -> Result<(), journal::Error> {
         let Some(commit) = commit else { return self.confirm(shard, epoch).await };
-        loop {
-            match self.journal.append(room, commit).await {
-                Ok(()) => break,
-                Err(error) if error.is_transient() => tracing::debug!(%shard, %room, %error, "append again"),
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        definite(shard, "append", PAUSE, || self.journal.append(room, commit)).await?;
         metrics::counter!("safechat_events_journaled_total").increment(commit.events.len() as u64);
         if self.journal.publishes() { Ok(()) } else { self.confirm(shard, epoch).await }
     }

@@ -5,6 +5,7 @@ mod upkeep;
 
 use super::{
     Parts,
+    definite::definite,
     floor::{Floor, Ticket},
     room::{Slot, Waiting},
     work::{Done, Work},
@@ -136,18 +137,9 @@ async fn claim(parts: &Parts, lease: &mut Lease) -> Result<(Questions, Commands)
     /// Between two attempts while the journal or the bus is away.
     const PAUSE: Duration = Duration::from_millis(250);
     let shard = lease.shard();
-    loop {
-        match parts.journal.claim(shard, lease.owner(), lease.epoch()).await {
-            Ok(epoch) => {
-                if let Err(error) = lease.raise(epoch).await {
-                    tracing::debug!(%shard, %error, "the lease's epoch is stored later");
-                }
-                break;
-            }
-            Err(error) if error.is_transient() => tracing::debug!(%shard, %error, "claim again"),
-            Err(error) => return Err(error),
-        }
-        tokio::time::sleep(PAUSE).await;
+    let epoch = definite(shard, "claim", PAUSE, || parts.journal.claim(shard, lease.owner(), lease.epoch())).await?;
+    if let Err(error) = lease.raise(epoch).await {
+        tracing::debug!(%shard, %error, "the lease's epoch is stored later");
     }
     loop {
         let streams =
