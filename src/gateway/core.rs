@@ -11,6 +11,7 @@ use crate::{
     bus::{self, Answered, Bus, ReplyTo, Submission},
     journal::Journal,
     room::{Action, Incarnation, Reason, Rejection, RoomId, SessionId, Shards},
+    task,
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -87,7 +88,7 @@ impl Core {
     /// Runs a task until it ends or the gateway halts.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let halt = self.halt.clone();
-        self.tasks.spawn(async move { halt.run_until_cancelled_owned(task).await });
+        task::spawn(&self.tasks, async move { halt.run_until_cancelled_owned(task).await.unwrap_or_default() });
     }
 
     // Rooms.
