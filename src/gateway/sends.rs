@@ -2,8 +2,9 @@
 //! they were sent, whatever fails; answered in any order.
 //!
 //! A message leaves when it is answered: by the owner, or by its own event that the replica saw. Without either it is submitted again, which
-//! the room's dedupe window makes harmless, unless a later message of the session was seen in the room: then this one was lost, a repetition
-//! would come behind the later one, and the client is told instead.
+//! the room's dedupe window makes harmless, and so are all behind it, in their order: if the bus lost what it had stored, none may overtake another.
+//! Unless a later message of the session was seen in the room: then this one was lost, a repetition would come behind the later one, and the
+//! client is told instead.
 
 use super::{
     Close, Outbox,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     bus::{self, Answered, ReplyTo, Submission},
-    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId, Window},
     wire::{Message, ServerFrame},
 };
 use std::{
@@ -29,6 +30,8 @@ use tokio::{
 const PENDING: usize = 1024;
 /// Bytes of content of messages without an answer, unless there is only one.
 const PENDING_BYTES: usize = 1024 * 1024;
+/// Messages of a session whose answers are remembered, so that one that is sent once more is told to be a repetition, whoever answers.
+const ANSWERED: usize = 32;
 /// How long the answer may come after the own event before the event is taken for it. They travel side by side.
 const EVENT_GRACE: Duration = Duration::from_millis(200);
 
@@ -50,7 +53,6 @@ pub(super) struct Sends {
     changed: Notify,
 }
 
-#[derive(Default)]
 struct State {
     last: u64,
     pending: BTreeMap<u64, Pending>,
@@ -59,6 +61,14 @@ struct State {
     bytes: usize,
     /// The last message of the session that was seen in the room.
     seen: u64,
+    answered: Window<CommandId, ()>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let answered = Window::new(ANSWERED);
+        Self { last: 0, pending: BTreeMap::new(), numbers: HashMap::new(), bytes: 0, seen: 0, answered }
+    }
 }
 
 /// A message without an answer.
@@ -69,10 +79,15 @@ struct Pending {
     size: usize,
     /// When it is to be submitted (again).
     due: Instant,
+    /// The client was told that it is stored.
+    accepted: bool,
+    /// The last attempt to submit it succeeded.
     stored: bool,
     /// An attempt ended without a definite outcome.
     uncertain: bool,
     event: Option<(Seq, Epoch)>,
+    /// It was answered before.
+    repeated: bool,
     /// How often the client sent it again meanwhile; each gets an answer.
     repeats: u64,
 }
@@ -106,10 +121,12 @@ impl Sends {
         let id = message.id.unwrap_or(CommandId::Gateway(session, number));
         let tag = self.core.answers.wait(Waiter::Send(Arc::downgrade(self), number));
         let action = Action::Send { user, key, session: Some(session), id: id.clone(), to: message.to, body: message.body };
-        let due = Instant::now();
+        let (due, repeated) = (Instant::now(), state.answered.get(&id).is_some());
         state.bytes += size;
         state.numbers.insert(id.clone(), number);
-        state.pending.insert(number, Pending { tag, id, action, size, due, stored: false, uncertain: false, event: None, repeats: 0 });
+        let pending =
+            Pending { tag, id, action, size, due, accepted: false, stored: false, uncertain: false, event: None, repeated, repeats: 0 };
+        state.pending.insert(number, pending);
         drop(state);
         self.changed.notify_one();
     }
@@ -119,7 +136,7 @@ impl Sends {
         let mut state = self.state();
         let Some(pending) = self.remove(&mut state, number) else { return };
         match answered {
-            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&pending, seq, epoch, duplicate),
+            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&mut state, &pending, seq, epoch, duplicate),
             // The owner thinks that this session is over (this node was judged dead). The client comes back and sends again.
             Answered::Rejected(Rejection { reason: Reason::NotMember, .. }) => self.outbox.close(Close::Unavailable),
             Answered::Rejected(rejection) => self.reject_all(&pending, &rejection),
@@ -189,12 +206,14 @@ impl Sends {
                 }
             } else if let Some((seq, epoch)) = pending.event {
                 let pending = self.remove(&mut state, number).expect("it was just there");
-                self.journaled(&pending, seq, epoch, false);
+                self.journaled(&mut state, &pending, seq, epoch, pending.repeated);
             } else if overtaken {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 self.reject_all(&pending, &unavailable("the message was lost on the way: send it again with the same id"));
             } else {
-                return Step::Submit(number, self.submission(pending));
+                let submission = self.submission(pending);
+                state.pending.range_mut(number + 1..).for_each(|(_, behind)| behind.due = behind.due.min(now));
+                return Step::Submit(number, submission);
             }
         }
         Step::Wait(wake)
@@ -205,18 +224,21 @@ impl Sends {
         let Some(pending) = state.pending.get_mut(&number) else { return };
         pending.due = Instant::now() + pause;
         match submitted {
-            Ok(_) if !pending.stored => {
+            Ok(_) => {
                 pending.stored = true;
-                if let CommandId::Client(id) = &pending.id {
+                let first = !std::mem::replace(&mut pending.accepted, true);
+                if first && let CommandId::Client(id) = &pending.id {
                     self.outbox.push(&ServerFrame::Accepted { id: id.clone() });
                 }
             }
-            Err(bus::Error::Full(_)) if !pending.stored && !pending.uncertain => {
+            Err(bus::Error::Full(_)) if !pending.accepted && !pending.uncertain => {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 self.reject_all(&pending, &busy());
             }
-            Err(bus::Error::Unknown(_)) => pending.uncertain = true,
-            Ok(_) | Err(_) => {}
+            Err(error) => {
+                pending.stored = false;
+                pending.uncertain |= matches!(error, bus::Error::Unknown(_));
+            }
         }
     }
 
@@ -233,7 +255,8 @@ impl Sends {
         Some(pending)
     }
 
-    fn journaled(&self, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
+    fn journaled(&self, state: &mut State, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
+        state.answered.insert(pending.id.clone(), ());
         let CommandId::Client(id) = &pending.id else { return };
         for repeat in 0..=pending.repeats {
             self.outbox.push(&ServerFrame::Journaled { id: id.clone(), seq, epoch, duplicate: duplicate || repeat > 0 });
