@@ -48,10 +48,19 @@ pub(super) struct Core {
     /// Cancelled: event streams end.
     pub(super) leaving: CancellationToken,
     rooms: Mutex<HashMap<RoomId, Arc<Replica>>>,
-    sessions: Mutex<BTreeMap<SessionId, Outbox>>,
+    sessions: Mutex<BTreeMap<SessionId, Seated>>,
     session_count: watch::Sender<usize>,
     places: Arc<Semaphore>,
     random: Mutex<StdRng>,
+}
+
+/// A session that is open or opening here.
+#[derive(Clone)]
+pub(super) struct Seated {
+    pub(super) outbox: Outbox,
+    pub(super) room: RoomId,
+    /// The command that opened it.
+    pub(super) open: Action,
 }
 
 impl Core {
@@ -135,9 +144,9 @@ impl Core {
         self.places.clone().try_acquire_owned().map_err(|_| full())
     }
 
-    pub(super) fn enter(&self, session: SessionId, outbox: Outbox) {
+    pub(super) fn enter(&self, session: SessionId, seated: Seated) {
         let mut sessions = lock(&self.sessions);
-        sessions.insert(session, outbox);
+        sessions.insert(session, seated);
         self.session_count.send_replace(sessions.len());
         metrics::sessions(sessions.len());
     }
@@ -150,7 +159,7 @@ impl Core {
     }
 
     /// Sessions that are open or opening here.
-    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Outbox>> {
+    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Seated>> {
         lock(&self.sessions)
     }
 
