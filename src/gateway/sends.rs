@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     bus::{self, Answered, ReplyTo, Submission},
-    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId, Window},
+    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     wire::{Message, ServerFrame},
 };
 use std::{
@@ -30,8 +30,6 @@ use tokio::{
 const PENDING: usize = 1024;
 /// Bytes of content of messages without an answer, unless there is only one.
 const PENDING_BYTES: usize = 1024 * 1024;
-/// Messages of a session whose answers are remembered, so that one that is sent once more is told to be a repetition, whoever answers.
-const ANSWERED: usize = 32;
 /// How long the answer may come after the own event before the event is taken for it. They travel side by side.
 const EVENT_GRACE: Duration = Duration::from_millis(200);
 
@@ -53,6 +51,7 @@ pub(super) struct Sends {
     changed: Notify,
 }
 
+#[derive(Default)]
 struct State {
     last: u64,
     pending: BTreeMap<u64, Pending>,
@@ -61,14 +60,6 @@ struct State {
     bytes: usize,
     /// The last message of the session that was seen in the room.
     seen: u64,
-    answered: Window<CommandId, ()>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        let answered = Window::new(ANSWERED);
-        Self { last: 0, pending: BTreeMap::new(), numbers: HashMap::new(), bytes: 0, seen: 0, answered }
-    }
 }
 
 /// A message without an answer.
@@ -86,8 +77,6 @@ struct Pending {
     /// An attempt ended without a definite outcome.
     uncertain: bool,
     event: Option<(Seq, Epoch)>,
-    /// It was answered before.
-    repeated: bool,
     /// How often the client sent it again meanwhile; each gets an answer.
     repeats: u64,
 }
@@ -121,11 +110,10 @@ impl Sends {
         let id = message.id.unwrap_or(CommandId::Gateway(session, number));
         let tag = self.core.answers.wait(Waiter::Send(Arc::downgrade(self), number));
         let action = Action::Send { user, key, session: Some(session), id: id.clone(), to: message.to, body: message.body };
-        let (due, repeated) = (Instant::now(), state.answered.get(&id).is_some());
+        let due = Instant::now();
         state.bytes += size;
         state.numbers.insert(id.clone(), number);
-        let pending =
-            Pending { tag, id, action, size, due, accepted: false, stored: false, uncertain: false, event: None, repeated, repeats: 0 };
+        let pending = Pending { tag, id, action, size, due, accepted: false, stored: false, uncertain: false, event: None, repeats: 0 };
         state.pending.insert(number, pending);
         drop(state);
         self.changed.notify_one();
@@ -136,7 +124,7 @@ impl Sends {
         let mut state = self.state();
         let Some(pending) = self.remove(&mut state, number) else { return };
         match answered {
-            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&mut state, &pending, seq, epoch, duplicate),
+            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&pending, seq, epoch, duplicate),
             // The owner thinks that this session is over (this node was judged dead). The client comes back and sends again.
             Answered::Rejected(Rejection { reason: Reason::NotMember, .. }) => self.outbox.close(Close::Unavailable),
             Answered::Rejected(rejection) => self.reject_all(&pending, &rejection),
@@ -206,13 +194,15 @@ impl Sends {
                 }
             } else if let Some((seq, epoch)) = pending.event {
                 let pending = self.remove(&mut state, number).expect("it was just there");
-                self.journaled(&mut state, &pending, seq, epoch, pending.repeated);
+                // It does not say whether it came of this attempt or of an earlier one, perhaps through another gateway.
+                self.journaled(&pending, seq, epoch, true);
             } else if overtaken {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 self.reject_all(&pending, &unavailable("the message was lost on the way: send it again with the same id"));
             } else {
                 let submission = self.submission(pending);
-                state.pending.range_mut(number + 1..).for_each(|(_, behind)| behind.due = behind.due.min(now));
+                let behind = state.pending.range_mut(number + 1..).map(|(_, behind)| behind);
+                behind.filter(|behind| behind.event.is_none()).for_each(|behind| behind.due = behind.due.min(now));
                 return Step::Submit(number, submission);
             }
         }
@@ -255,8 +245,7 @@ impl Sends {
         Some(pending)
     }
 
-    fn journaled(&self, state: &mut State, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
-        state.answered.insert(pending.id.clone(), ());
+    fn journaled(&self, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
         let CommandId::Client(id) = &pending.id else { return };
         for repeat in 0..=pending.repeats {
             self.outbox.push(&ServerFrame::Journaled { id: id.clone(), seq, epoch, duplicate: duplicate || repeat > 0 });
