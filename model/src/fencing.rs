@@ -172,7 +172,8 @@ impl Fencing {
         actions.extend(world.returns(self.0.level, write).into_iter().map(|at| Action::Return { epoch, at }));
     }
 
-    /// An opening may start over when its confirmation could not be read, and a room may be closed and opened again; not while it is not known what became of a write.
+    /// An opening may start over when its confirmation could not be read, and a room may be closed and opened again; not while it is unknown what became
+    /// of a write.
     fn may_reopen(&self, owner: &Owner) -> bool {
         let unknown = self.0.mutation == Some(Mutation::OpeningReadAgain) && matches!(owner.step, Step::Opening { .. });
         let reopens = self.0.reopens.max(usize::from(unknown));

@@ -11,8 +11,11 @@
 //! Explored at two [`Level`]s, by the same code: with three replicas, and with nothing but what readings at a quorum promise, which reaches further. At the
 //! first it is also checked that the replicas keep what the second takes for granted.
 //!
-//! What makes it small, and loses nothing: a write arrives at a replica when that replica is read and not before; nobody could tell. Steps of an owner that touch nothing
-//! shared are part of the step before them. An owner that could only find out that it is fenced is at rest. The replicas have no names.
+//! What makes it small, and loses nothing: a write arrives at a replica when that replica is read and not before; nobody could tell. Steps of an owner that
+//! touch nothing shared are part of the step before them. An owner that could only find out that it is fenced is at rest. Replicas have no names.
+//! `tests/levels.rs` compares what clients can be told with and without the first, and at both levels.
+//!
+//! Not in it: the compare-and-set of a claim (epochs are unique and ascending), slices of a tail (each begins with a whole commit), the bus, more than one room.
 
 mod fencing;
 mod mutation;
