@@ -356,6 +356,7 @@ async fn the_page_is_served_and_other_paths_are_not_found() {
     assert_eq!((none.status().as_u16(), none.json::<Value>().await.unwrap()["error"]["reason"].clone()), (404, json!("not_found")));
     let wrong = reqwest::Client::new().post(server.url("/")).send().await.unwrap();
     assert_eq!((wrong.status().as_u16(), wrong.headers()["allow"].to_str().unwrap()), (405, "GET,HEAD"));
+    assert_eq!(wrong.json::<Value>().await.unwrap()["error"]["reason"], "method_not_allowed");
 }
 
 #[tokio::test]

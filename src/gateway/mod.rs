@@ -28,6 +28,8 @@ mod socket;
 pub use close::Close;
 pub use config::Config;
 pub use handle::Handle;
+#[doc(hidden)] // For fuzzing: it reads what anybody may send.
+pub use http::request;
 pub use join::{From, Join, Watch};
 pub use outbox::{Form, Outbox, Taken};
 pub use service::Service;

@@ -21,13 +21,14 @@ pub enum Reason {
     BadPub,
     BadQuery,
     NotFound,
+    MethodNotAllowed,
     UpgradeRequired,
     Draining,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -43,6 +44,7 @@ impl Reason {
         Self::BadPub,
         Self::BadQuery,
         Self::NotFound,
+        Self::MethodNotAllowed,
         Self::UpgradeRequired,
         Self::Draining,
     ];
@@ -65,6 +67,7 @@ impl Reason {
             Self::BadPub => "bad_pub",
             Self::BadQuery => "bad_query",
             Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
             Self::Draining => "draining",
         }

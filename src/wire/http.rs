@@ -19,6 +19,7 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::BadQuery => 400,
         Reason::KeyMismatch | Reason::NotMember => 403,
         Reason::NotFound => 404,
+        Reason::MethodNotAllowed => 405,
         Reason::TooManySessions => 409,
         Reason::TooLarge => 413,
         Reason::UpgradeRequired => 426,

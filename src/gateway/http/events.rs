@@ -2,11 +2,11 @@
 
 use super::{
     answer::refuse,
-    request::{self, Parameters, bad},
+    request::{self, Parameters},
 };
 use crate::{
     gateway::{Handle, Taken, Watch},
-    room::{Rejection, Seq},
+    room::Rejection,
 };
 use axum::{
     body::{Body, Bytes},
@@ -44,8 +44,7 @@ async fn open(handle: &Handle, uri: &Uri, headers: &HeaderMap) -> Result<Watch, 
     let mut from = Parameters::of(uri)?.from()?;
     // Newer than the query, which a client repeats when it reconnects.
     if let Some(last) = headers.get("last-event-id") {
-        let seq = last.to_str().ok().and_then(|text| text.parse().ok());
-        from.since = Some(Seq(seq.ok_or_else(|| bad("Last-Event-ID must be a number from 0 to 2^64-1"))?));
+        from.since = Some(request::last_event_id(last)?);
     }
     handle.watch(&room, from).await
 }

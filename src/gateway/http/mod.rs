@@ -5,7 +5,7 @@ mod answer;
 mod chat;
 mod events;
 mod page;
-mod request;
+pub mod request;
 mod rooms;
 
 use super::Handle;
@@ -13,9 +13,9 @@ use crate::room::{Reason, Rejection};
 use answer::refuse;
 use axum::{
     Router,
-    http::{HeaderValue, StatusCode, header::ACCESS_CONTROL_ALLOW_ORIGIN},
+    http::{HeaderValue, header::ACCESS_CONTROL_ALLOW_ORIGIN},
     middleware::map_response,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use hyper::server::conn::http1;
@@ -136,6 +136,5 @@ async fn not_found() -> Response {
 }
 
 async fn wrong_method() -> Response {
-    let rejection = Rejection::new(Reason::NotFound, "this path has no such method: see the header Allow");
-    (StatusCode::METHOD_NOT_ALLOWED, refuse(&rejection)).into_response()
+    refuse(&Rejection::new(Reason::MethodNotAllowed, "this path has no such method: see the header Allow"))
 }

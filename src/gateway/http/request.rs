@@ -5,18 +5,22 @@ use crate::{
     gateway::From,
     room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, UserId},
 };
-use axum::{extract::Query, http::Uri};
+use axum::{
+    extract::Query,
+    http::{HeaderValue, Uri},
+};
+use std::str::FromStr;
 
 /// The most events of a history in a join (contract with clients).
 const HISTORY: u16 = 500;
 
 /// The room of `/rooms/{room}/...` and `/chat/{room}/...`.
-pub(super) fn room(uri: &Uri) -> Result<RoomId, Rejection> {
+pub fn room(uri: &Uri) -> Result<RoomId, Rejection> {
     RoomId::parse(segment(uri, 1)).map_err(|why| Rejection::new(Reason::BadRoom, why.to_string()))
 }
 
 /// The user of `/chat/{room}/user/{user}`.
-pub(super) fn user_of_path(uri: &Uri) -> Result<UserId, Rejection> {
+pub fn user_of_path(uri: &Uri) -> Result<UserId, Rejection> {
     user(segment(uri, 3))
 }
 
@@ -29,10 +33,11 @@ fn user(text: &str) -> Result<UserId, Rejection> {
 }
 
 /// The query of a request.
-pub(super) struct Parameters(Vec<(String, String)>);
+pub struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    pub(super) fn of(uri: &Uri) -> Result<Self, Rejection> {
+    /// Splits and decodes it.
+    pub fn of(uri: &Uri) -> Result<Self, Rejection> {
         let query = Query::try_from_uri(uri).map_err(|_| bad("the query cannot be read: it is name=value&name=value"))?;
         Ok(Self(query.0))
     }
@@ -41,27 +46,30 @@ impl Parameters {
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str, range: &str) -> Result<Option<T>, Rejection> {
-        let wrong = |_| bad(format!("{name} must be a number from {range}"));
-        self.get(name).map(|text| text.parse().map_err(wrong)).transpose()
+    fn number<T: FromStr>(&self, name: &str, range: &str) -> Result<Option<T>, Rejection> {
+        let wrong = || bad(format!("{name} must be a number from {range}"));
+        self.get(name).map(|text| digits(text).ok_or_else(wrong)).transpose()
     }
 
-    pub(super) fn key(&self) -> Result<Key, Rejection> {
+    /// `pub`, which must be there.
+    pub fn key(&self) -> Result<Key, Rejection> {
         let missing =
             || Rejection::new(Reason::BadPub, "the parameter pub is missing: bring a key, 1 to 128 characters of A-Z a-z 0-9 _ -");
         Key::parse(self.get("pub").ok_or_else(missing)?).map_err(|why| Rejection::new(Reason::BadPub, why.to_string()))
     }
 
-    pub(super) fn user(&self) -> Result<UserId, Rejection> {
+    /// `user`, which must be there.
+    pub fn user(&self) -> Result<UserId, Rejection> {
         user(self.get("user").unwrap_or_default())
     }
 
-    pub(super) fn device(&self) -> Result<Option<DeviceId>, Rejection> {
+    /// `device`.
+    pub fn device(&self) -> Result<Option<DeviceId>, Rejection> {
         self.get("device").map(|text| DeviceId::parse(text).map_err(|why| bad(why.to_string()))).transpose()
     }
 
     /// `since` and `history`.
-    pub(super) fn from(&self) -> Result<From, Rejection> {
+    pub fn from(&self) -> Result<From, Rejection> {
         let since = self.number("since", "0 to 2^64-1")?.map(Seq);
         let history = self.number("history", "0 to 500")?.unwrap_or(From::default().history);
         if history > HISTORY {
@@ -71,7 +79,7 @@ impl Parameters {
     }
 
     /// `before` and `limit`.
-    pub(super) fn page(&self) -> Result<(Option<Seq>, u16), Rejection> {
+    pub fn page(&self) -> Result<(Option<Seq>, u16), Rejection> {
         let before = self.number("before", "0 to 2^64-1")?.map(Seq);
         let limit = self.number("limit", "1 to 500")?.unwrap_or(From::default().history);
         if !(1..=HISTORY).contains(&limit) {
@@ -81,8 +89,19 @@ impl Parameters {
     }
 }
 
+/// The header `Last-Event-ID`.
+pub fn last_event_id(value: &HeaderValue) -> Result<Seq, Rejection> {
+    let seq = value.to_str().ok().and_then(digits);
+    seq.map(Seq).ok_or_else(|| bad("Last-Event-ID must be a number from 0 to 2^64-1"))
+}
+
+/// A number as the protocol writes it: digits only. The standard library takes a plus sign too.
+fn digits<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
 /// A value of the query that cannot be.
-pub(super) fn bad(message: impl Into<String>) -> Rejection {
+pub fn bad(message: impl Into<String>) -> Rejection {
     Rejection::new(Reason::BadQuery, message)
 }
 
@@ -100,9 +119,22 @@ mod tests {
         let from = |query: &str| parameters(query).and_then(|parameters| parameters.from());
         assert_eq!(from("").unwrap(), From { since: None, history: 50 });
         assert_eq!(from("since=18446744073709551615&history=500").unwrap(), From { since: Some(Seq(u64::MAX)), history: 500 });
-        for bad in ["since=-1", "since=18446744073709551616", "since=", "history=501", "history=-1", "history=x", "history=70000"] {
+        for bad in [
+            "since=-1",
+            "since=18446744073709551616",
+            "since=",
+            "history=501",
+            "history=-1",
+            "history=x",
+            "history=70000",
+            "since=%2B1",
+            "since=+1",
+            "history=%2b5",
+        ] {
             assert_eq!(from(bad).unwrap_err().reason, Reason::BadQuery, "{bad}");
         }
+        assert_eq!(last_event_id(&HeaderValue::from_static("+1")).unwrap_err().reason, Reason::BadQuery);
+        assert_eq!(last_event_id(&HeaderValue::from_static("1")).unwrap(), Seq(1));
         assert_eq!(parameters("limit=0").unwrap().page().unwrap_err().reason, Reason::BadQuery);
     }
 

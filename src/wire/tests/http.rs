@@ -11,6 +11,7 @@ fn every_reason_has_the_status_of_the_contract() {
     }
     assert_eq!(status("key_mismatch"), 403);
     assert_eq!(status("not_found"), 404);
+    assert_eq!(status("method_not_allowed"), 405);
     assert_eq!(status("too_many_sessions"), 409);
     assert_eq!(status("too_large"), 413);
     assert_eq!(status("upgrade_required"), 426);
