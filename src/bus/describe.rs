@@ -28,6 +28,17 @@ enum Payload {
 
 /// The line. `bodies`: with the texts of messages.
 pub fn describe(bytes: &[u8], subject: Option<&str>, bodies: bool) -> String {
+    escaped(&raw(bytes, subject, bodies))
+}
+
+/// A record or a refusal may hold anything; in a terminal it must stay one line of text.
+fn escaped(line: &str) -> String {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let escape = |c: char| if breaks(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    if line.contains(breaks) { line.chars().map(escape).collect() } else { line.into() }
+}
+
+fn raw(bytes: &[u8], subject: Option<&str>, bodies: bool) -> String {
     if bytes.is_empty() {
         return "(empty)".into();
     }
@@ -227,6 +238,14 @@ mod tests {
             assert!(!describe(&bytes, None, true).contains("topsecret"));
         }
         assert!(describe(&encode_commit(&commit()), Some("chat.evt.3.lobby"), true).contains("\"secret\""));
+    }
+
+    #[test]
+    fn whatever_it_holds_is_one_line_without_control_characters() {
+        let rejected = Answered::Rejected(Rejection::new(Reason::Busy, "later\r\n\u{1b}[2J\u{2028}"));
+        let line = describe(&encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: rejected })), None, false);
+        assert_eq!(line, r"answer 7: rejected busy: later\u{d}\u{a}\u{1b}[2J\u{2028}");
+        assert_eq!(describe("{\"name\":\"\u{9b}2J\"}".as_bytes(), None, false), r#"{"name":"\u{9b}2J"}"#);
     }
 
     #[test]

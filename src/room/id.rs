@@ -106,9 +106,10 @@ macro_rules! unique {
                 Self(id)
             }
 
-            /// Reads what `Display` wrote (32 hexadecimal digits).
+            /// Reads what `Display` wrote (32 hexadecimal digits), and nothing else.
             pub fn parse(text: &str) -> Option<Self> {
-                Uuid::try_parse(text).ok().map(Self)
+                // The library reads other spellings too; two keys of one thing would be two things.
+                Uuid::try_parse(text).ok().map(Self).filter(|id| id.to_string() == text)
             }
 
             /// The 16 bytes, for storing.
@@ -246,6 +247,14 @@ mod tests {
         assert!(RoomId::parse(&"r".repeat(65)).is_err());
         assert!(UserId::parse("with space").is_err());
         assert!(Key::parse("k=").is_err());
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(SessionId::parse(id).unwrap().to_string(), id);
+        let others = ["01234567-89ab-cdef-0123-456789abcdef", "{01234567-89ab-cdef-0123-456789abcdef}", "0123456789ABCDEF0123456789ABCDEF"];
+        assert_eq!(others.map(SessionId::parse), [None; 3]);
     }
 
     #[test]

@@ -19,4 +19,6 @@ impl Limits {
     /// Commands of one room that may lie between the shard's floor and its reader: half of the smaller window, so that what is
     /// read again after a takeover is always still in it.
     pub const REREAD: u64 = 2048;
+    /// The highest place, epoch or position: what Cassandra keeps of a number. What is read is checked, so that counting on never overflows.
+    pub const NUMBER: u64 = i64::MAX as u64;
 }

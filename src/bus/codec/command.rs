@@ -8,7 +8,7 @@ use crate::{
         self,
         command::{Abandon, Action as Wire, Close, Open, Send, send::Content},
     },
-    room::{Action, Body, DeviceId, RoomId, SessionId, UserId},
+    room::{Action, Body, DeviceId, Limits, RoomId, SessionId, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -67,6 +67,10 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
         Some(Content::Sealed(bytes)) => Body::Sealed(bytes),
         None => return Err(Bad("content of a kind that this version does not know".into())),
     };
+    let most = if matches!(body, Body::Text(_)) { Limits::TEXT } else { Limits::SEALED };
+    if !(1..=most).contains(&body.size()) {
+        return Err(Bad(format!("content of {} bytes, where 1 to {most} are allowed", body.size())));
+    }
     Ok(Action::Send {
         user: user(&send.user)?,
         key: key(&send.key)?,

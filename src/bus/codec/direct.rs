@@ -3,6 +3,7 @@
 use super::{Bad, id, room, session, user};
 use crate::{
     bus::{Answer, Answered, Ask, Head, Inbound, RoomView},
+    journal::codec::number,
     proto::bus::v1::{
         self,
         heads::Head as WireHead,
@@ -37,7 +38,7 @@ pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
         Wire::Answer(WireAnswer { tag, answered }) => {
             let answered = match answered.ok_or_else(unknown)? {
                 WireAnswered::Journaled(Journaled { seq, epoch, duplicate }) => {
-                    Answered::Journaled { seq: Seq(seq), epoch: Epoch(epoch), duplicate }
+                    Answered::Journaled { seq: seq_of(seq)?, epoch: epoch_of(epoch)?, duplicate }
                 }
                 WireAnswered::Rejected(rejection) => Answered::Rejected(decode_rejection(rejection)?),
             };
@@ -69,7 +70,7 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
     let view = v1::RoomView::decode(bytes)?;
     let members = view.members.iter().map(|name| user(name)).collect::<Result<_, _>>()?;
     let refused = view.refused.map(decode_rejection).transpose()?;
-    Ok(RoomView { epoch: Epoch(view.epoch), head: Seq(view.head), members, refused })
+    Ok(RoomView { epoch: epoch_of(view.epoch)?, head: seq_of(view.head)?, members, refused })
 }
 
 /// Where rooms end, as it is sent.
@@ -81,7 +82,15 @@ pub fn encode_heads(heads: &[Head]) -> Bytes {
 /// Reads what [`encode_heads`] gave.
 pub fn decode_heads(bytes: Bytes) -> Result<Vec<Head>, Bad> {
     let heads = v1::Heads::decode(bytes)?.heads.into_iter();
-    heads.map(|head| Ok(Head { room: room(&head.room)?, epoch: Epoch(head.epoch), seq: Seq(head.seq) })).collect()
+    heads.map(|head| Ok(Head { room: room(&head.room)?, epoch: epoch_of(head.epoch)?, seq: seq_of(head.seq)? })).collect()
+}
+
+fn seq_of(value: u64) -> Result<Seq, Bad> {
+    Ok(Seq(number("event", value)?))
+}
+
+fn epoch_of(value: u64) -> Result<Epoch, Bad> {
+    Ok(Epoch(number("epoch", value)?))
 }
 
 fn encode_rejection(rejection: &Rejection) -> v1::Rejection {

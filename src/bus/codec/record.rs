@@ -3,6 +3,7 @@
 use super::Bad;
 use crate::{
     bus::{NodeRecord, Position, Role, Settings, ShardRecord},
+    journal::codec::number,
     room::{Epoch, Incarnation},
 };
 use bytes::Bytes;
@@ -45,6 +46,10 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
 /// Reads what [`encode_node`] gave.
 pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
     let Node { incarnation, name, roles, draining, version } = serde_json::from_slice(bytes)?;
+    let visible = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if !visible(&name) || !visible(&version) {
+        return Err(Bad("a node's name or version is not 1 to 64 visible ASCII characters".into()));
+    }
     Ok(NodeRecord { incarnation: parse(&incarnation)?, name, roles, draining, version })
 }
 
@@ -56,7 +61,8 @@ pub fn encode_shard(shard: &ShardRecord) -> Bytes {
 /// Reads what [`encode_shard`] gave.
 pub fn decode_shard(bytes: &[u8]) -> Result<ShardRecord, Bad> {
     let Shard { owner, epoch, floor } = serde_json::from_slice(bytes)?;
-    Ok(ShardRecord { owner: owner.as_deref().map(parse).transpose()?, epoch: Epoch(epoch), floor: Position(floor) })
+    let (epoch, floor) = (Epoch(number("epoch", epoch)?), Position(number("position", floor)?));
+    Ok(ShardRecord { owner: owner.as_deref().map(parse).transpose()?, epoch, floor })
 }
 
 /// The settings as they are stored.

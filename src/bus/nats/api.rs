@@ -113,21 +113,13 @@ impl Link {
             return Err(Error::Unusable(format!("{what}: {} bytes are more than the server's max_payload", payload.len())));
         }
         let answer = self.request(subject, headers, payload).await.map_err(|failure| failure.of_write(&what))?;
-        match serde_json::from_slice(&answer.payload) {
-            Ok(Response::Done(Acknowledged { seq })) => Ok(Position(seq)),
-            Ok(Response::Refused { error }) => Err(error.of_publish(&what)),
-            Err(error) => Err(Error::Unknown(format!("{what}: an answer that cannot be read: {error}"))),
-        }
+        read_acknowledged(&what, &answer.payload)
     }
 
     /// A request to the JetStream API.
     pub(super) async fn api<T: DeserializeOwned>(&self, call: &str, body: &Value) -> Result<Result<T, Refusal>, Failure> {
         let answer = self.request(format!("$JS.API.{call}"), HeaderMap::new(), body.to_string().into()).await?;
-        match serde_json::from_slice(&answer.payload) {
-            Ok(Response::Done(done)) => Ok(Ok(done)),
-            Ok(Response::Refused { error }) => Ok(Err(error)),
-            Err(error) => Err(Failure::Unanswered(format!("an answer that cannot be read: {error}"))),
-        }
+        read(&answer.payload).map_err(Failure::Unanswered)
     }
 
     /// What a stream's leader knows of it.
@@ -171,14 +163,7 @@ impl Link {
     async fn get(&self, stream: &str, request: &Value) -> Result<Option<StreamMessage>, Error> {
         let what = format!("reading stream {stream}");
         let answer = self.api(&format!("STREAM.MSG.GET.{stream}"), request).await.map_err(|failure| failure.of_read(&what))?;
-        match answer {
-            Ok(Gotten { message }) => {
-                let message = StreamMessage::try_from(message);
-                message.map(Some).map_err(|error| Error::Unavailable(format!("{what}: {error}")))
-            }
-            Err(refusal) if refusal.err_code == code::NO_MESSAGE => Ok(None),
-            Err(refusal) => Err(refusal.of_read(&what)),
-        }
+        gotten(&what, answer)
     }
 
     /// As [`Link::next`], from whichever replica is near: what it does not have (yet) the leader may have.
@@ -243,6 +228,37 @@ impl Link {
     }
 }
 
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Result<T, Refusal>, String> {
+    match serde_json::from_slice(bytes) {
+        Ok(Response::Done(done)) => Ok(Ok(done)),
+        Ok(Response::Refused { error }) => Ok(Err(error)),
+        Err(error) => Err(format!("an answer that cannot be read: {error}")),
+    }
+}
+
+/// The answer to a publish.
+pub(super) fn read_acknowledged(what: &str, bytes: &[u8]) -> Result<Position, Error> {
+    match read(bytes).map_err(|why| Error::Unknown(format!("{what}: {why}")))? {
+        Ok(Acknowledged { seq }) => Ok(Position(seq)),
+        Err(refusal) => Err(refusal.of_publish(what)),
+    }
+}
+
+/// The answer to the question for a message.
+pub(super) fn read_message(what: &str, bytes: &[u8]) -> Result<Option<StreamMessage>, Error> {
+    gotten(what, read(bytes).map_err(|why| Error::Unavailable(format!("{what}: {why}")))?)
+}
+
+fn gotten(what: &str, answer: Result<Gotten, Refusal>) -> Result<Option<StreamMessage>, Error> {
+    match answer {
+        Ok(Gotten { message }) => {
+            StreamMessage::try_from(message).map(Some).map_err(|error| Error::Unavailable(format!("{what}: {error}")))
+        }
+        Err(refusal) if refusal.err_code == code::NO_MESSAGE => Ok(None),
+        Err(refusal) => Err(refusal.of_read(what)),
+    }
+}
+
 /// A message of a batch, which must be the one that follows the one before.
 fn follow(stream: &str, before: Option<&StreamMessage>, message: Message) -> Result<StreamMessage, Error> {
     let previous = message.headers.as_ref().and_then(|headers| headers.get("Nats-Last-Sequence")).map(|value| value.as_str().to_owned());
@@ -253,6 +269,6 @@ fn follow(stream: &str, before: Option<&StreamMessage>, message: Message) -> Res
     stream_message(stream, message)
 }
 
-fn stream_message(stream: &str, message: Message) -> Result<StreamMessage, Error> {
+pub(super) fn stream_message(stream: &str, message: Message) -> Result<StreamMessage, Error> {
     StreamMessage::try_from(message).map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))
 }

@@ -55,7 +55,7 @@ async fn next(reader: &mut Reader) -> Delivery {
     }
 }
 
-fn read(entry: Entry) -> Result<Delivery, Bad> {
+pub(super) fn read(entry: Entry) -> Result<Delivery, Bad> {
     let room = RoomId::parse(last_token(&entry.subject))?;
     let at = Millis(u64::try_from(entry.at / 1_000_000).unwrap_or_default());
     Ok(Delivery { position: Position(entry.position), at, submission: decode_command(&room, entry.payload)? })

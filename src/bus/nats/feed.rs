@@ -10,7 +10,7 @@ use crate::{
         Error as JournalError,
         codec::{decode_commit, encode_commit},
     },
-    room::{Epoch, RoomId, Seq, ShardId},
+    room::{Epoch, Limits, RoomId, Seq, ShardId},
 };
 use async_nats::{HeaderMap, jetstream::message::StreamMessage};
 use async_trait::async_trait;
@@ -77,10 +77,7 @@ impl Feed for Nats {
 
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
         let last = self.commands.last(&self.subjects.stream("EVT"), &self.subjects.event(room)).await?;
-        let published = |message: StreamMessage| {
-            Ok(Published { position: Position(message.sequence), epoch: Epoch(number(&message, EPOCH)?), seq: seq_of(&message)? })
-        };
-        last.map(published).transpose()
+        last.as_ref().map(published).transpose()
     }
 
     /// Lists all of them each time, since the server orders them by shard: meant for tools.
@@ -142,16 +139,21 @@ pub(super) fn is_claim(headers: Option<&HeaderMap>) -> bool {
     headers.and_then(|headers| headers.get(TYPE)).is_some_and(|kind| kind.as_str() == CLAIM)
 }
 
+/// What the headers say.
+pub(super) fn published(message: &StreamMessage) -> Result<Published, Error> {
+    Ok(Published { position: Position(message.sequence), epoch: Epoch(number(message, EPOCH)?), seq: seq_of(message)? })
+}
+
 fn seq_of(message: &StreamMessage) -> Result<Seq, Error> {
     number(message, SEQ).map(Seq)
 }
 
 fn number(message: &StreamMessage, header: &str) -> Result<u64, Error> {
-    let number = message.headers.get(header).and_then(|value| value.as_str().parse().ok());
+    let number = message.headers.get(header).and_then(|value| value.as_str().parse().ok()).filter(|number| *number <= Limits::NUMBER);
     number.ok_or_else(|| unusable(message, &format!("it has no header {header} with a number")))
 }
 
-fn read(message: &StreamMessage) -> Result<Stored, Error> {
+pub(super) fn read(message: &StreamMessage) -> Result<Stored, Error> {
     let commit = decode_commit(&message.payload).map_err(|error| match error {
         JournalError::Unsupported { seq, name, version } => Error::Unsupported { seq, name, version },
         error => unusable(message, &error.to_string()),
@@ -160,7 +162,7 @@ fn read(message: &StreamMessage) -> Result<Stored, Error> {
 }
 
 fn unusable(message: &StreamMessage, why: &str) -> Error {
-    Error::Unusable(format!("message {} of {} cannot be read: {why}", message.sequence, message.subject))
+    Error::Unusable(format!("message {} of {} cannot be read: {why}", message.sequence, message.subject.escape_debug()))
 }
 
 fn read_heads(payload: Bytes) -> Vec<Head> {

@@ -6,7 +6,7 @@
 //! starts again from the first message stored.
 
 use super::link::Link;
-use crate::bus::Error;
+use crate::{bus::Error, room::Limits};
 use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -238,20 +238,20 @@ impl Session {
 }
 
 /// What the server says about a message that it delivers, in its reply subject.
-struct Delivered {
-    position: u64,
+pub(super) struct Delivered {
+    pub(super) position: u64,
     /// Counts the consumer's deliveries.
     number: u64,
-    at: i128,
+    pub(super) at: i128,
 }
 
 impl Delivered {
     /// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>[.<token>]`
     /// Source: NATS ADR-15, <https://github.com/nats-io/nats-architecture-and-design>.
-    fn parse(reply: &str) -> Option<Self> {
+    pub(super) fn parse(reply: &str) -> Option<Self> {
         let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
         let after_names = if tokens.len() >= 9 { 4 } else { 2 };
-        let number = |at: usize| tokens.get(after_names + at)?.parse().ok();
+        let number = |at: usize| tokens.get(after_names + at)?.parse().ok().filter(|number| *number <= Limits::NUMBER);
         Some(Self { position: number(1)?, number: number(2)?, at: i128::from(number(3)?) })
     }
 }
@@ -266,6 +266,7 @@ mod tests {
             let Delivered { position, number, at } = Delivered::parse(reply).unwrap();
             assert_eq!((position, number, at), (17, 4, 1_700_000_000_000_000_001), "{reply}");
         }
-        assert!(Delivered::parse("_INBOX.x").is_none());
+        let beyond = format!("$JS.ACK.S.c.1.{}.4.1700000000000000001.9", u64::MAX);
+        assert!(Delivered::parse("_INBOX.x").is_none() && Delivered::parse(&beyond).is_none());
     }
 }

@@ -151,7 +151,7 @@ fn is_deleted(entry: &Entry) -> bool {
     entry.headers.as_ref().is_some_and(|headers| headers.get(OPERATION).is_some())
 }
 
-fn read_node(entry: Entry) -> Result<Option<NodeSeen>, Bad> {
+pub(super) fn read_node(entry: Entry) -> Result<Option<NodeSeen>, Bad> {
     if is_deleted(&entry) {
         let incarnation = Incarnation::parse(last_token(&entry.subject)).ok_or_else(|| Bad("its key is not a node's".into()))?;
         return Ok(Some(NodeSeen::Forgotten(incarnation)));
@@ -159,7 +159,7 @@ fn read_node(entry: Entry) -> Result<Option<NodeSeen>, Bad> {
     Ok(Some(NodeSeen::Beat { node: decode_node(&entry.payload)?, revision: entry.position }))
 }
 
-fn read_shard(entry: Entry) -> Result<Option<ShardSeen>, Bad> {
+pub(super) fn read_shard(entry: Entry) -> Result<Option<ShardSeen>, Bad> {
     let key = last_token(&entry.subject);
     if key == SETTINGS || is_deleted(&entry) {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
-    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Millis, Reason, SessionId, UserId},
+    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, SessionId, UserId},
 };
 use bytes::Bytes;
 
@@ -98,6 +98,11 @@ pub(super) fn decode_abandoned(stored: &v1::change::Abandoned) -> Result<(Incarn
 
 pub(super) fn decode_reason(word: &str) -> Result<Reason, Bad> {
     Reason::parse(word).ok_or_else(|| Bad("a reason that this version does not know: install a newer one".into()))
+}
+
+/// A number that counts something: beyond the limit nothing can be counted on.
+pub(crate) fn number(what: &str, value: u64) -> Result<u64, Bad> {
+    if value <= Limits::NUMBER { Ok(value) } else { Err(Bad(format!("{what} {value} is more than there can be"))) }
 }
 
 pub(super) fn user(name: &str) -> Result<UserId, Bad> {

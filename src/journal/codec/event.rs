@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    change::{Bad, decode_change, device, encode_change, user},
+    change::{Bad, decode_change, device, encode_change, number, user},
     decode_command_id, encode_command_id,
 };
 use crate::{
@@ -93,11 +93,21 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
 pub fn decode_event(stored: v1::StoredEvent) -> Result<Event, Error> {
     let v1::StoredEvent { seq, at, name, version, payload, changes } = stored;
     let upcast = STORED.iter().find(|known| known.0 == name && known.1 == version).map(|known| known.2);
-    let Some(upcast) = upcast else { return Err(Error::Unsupported { seq: Seq(seq), name, version }) };
+    let Some(upcast) = upcast else { return Err(Error::Unsupported { seq: Seq(seq), name: shown(name), version }) };
     let damaged = |bad: Bad| Error::Damaged(format!("event {seq} (`{name}` version {version}): {bad}"));
+    if seq == 0 || number("event", seq).is_err() {
+        return Err(damaged(Bad("no room has such a place".into())));
+    }
     let kind = upcast(payload).map_err(damaged)?;
     let changes = changes.into_iter().map(decode_change).collect::<Result<_, _>>().map_err(damaged)?;
     Ok(Event { seq: Seq(seq), at: Millis(at), kind, changes })
+}
+
+/// A name that is none may be anything; errors are no place for that.
+fn shown(name: String) -> String {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    let is_name = (1..=32).contains(&name.len()) && name.bytes().all(allowed);
+    if is_name { name } else { format!("({} bytes that are no name)", name.len()) }
 }
 
 fn joined_v1(payload: Bytes) -> Result<Kind, Bad> {

@@ -7,6 +7,7 @@ mod change;
 mod event;
 mod snapshot;
 
+pub(crate) use change::number;
 pub use change::{Bad, decode_command_id, encode_command_id};
 pub use event::{Mapping, decode_event, encode_event, schema};
 pub use snapshot::{SNAPSHOT_VERSION, decode_snapshot, encode_snapshot};
@@ -24,10 +25,12 @@ pub fn encode_commit(commit: &Commit) -> Bytes {
 
 /// Reads what [`encode_commit`] gave, of any stored version. The events of a claim are empty; else they are dense.
 pub fn decode_commit(bytes: &[u8]) -> Result<Commit, Error> {
-    let stored = v1::Commit::decode(Bytes::copy_from_slice(bytes)).map_err(|error| Error::Damaged(format!("a stored commit: {error}")))?;
+    let damaged = |bad: Bad| Error::Damaged(format!("a stored commit: {bad}"));
+    let stored = v1::Commit::decode(Bytes::copy_from_slice(bytes)).map_err(|error| damaged(error.into()))?;
+    let epoch = number("epoch", stored.epoch).map_err(damaged)?;
     let events = stored.events.into_iter().map(decode_event).collect::<Result<Vec<_>, _>>()?;
     if let Some(pair) = events.windows(2).find(|pair| pair[1].seq != pair[0].seq.next()) {
         return Err(Error::Damaged(format!("a stored commit goes from event {} to event {}", pair[0].seq, pair[1].seq)));
     }
-    Ok(Commit { epoch: Epoch(stored.epoch), events })
+    Ok(Commit { epoch: Epoch(epoch), events })
 }

@@ -4,7 +4,7 @@ use super::{
     Error,
     change::{
         Bad, decode_abandoned, decode_change, decode_opened, decode_reason, encode_abandoned, encode_change, encode_opened, id_bytes,
-        session_id, user,
+        number, session_id, user,
     },
     decode_command_id, encode_command_id,
 };
@@ -63,7 +63,7 @@ pub fn decode_snapshot(bytes: Bytes) -> Result<State, Error> {
 }
 
 fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
-    let mut state = State { head: Seq(stored.head), ..State::default() };
+    let mut state = State { head: Seq(number("head", stored.head)?), ..State::default() };
     for name in &stored.members {
         state.members.insert(user(name)?);
     }
@@ -76,7 +76,7 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     }
     for sent in stored.sent {
         let id = sent.id.ok_or_else(|| Bad("a message of the dedupe window without an id".into()))?;
-        state.sent.insert((user(&sent.user)?, decode_command_id(id)?), Seq(sent.seq));
+        state.sent.insert((user(&sent.user)?, decode_command_id(id)?), Seq(number("event", sent.seq)?));
     }
     for ended in stored.ended {
         let how = ended.reason.as_deref().map(decode_reason).transpose()?.map_or(Ended::Closed, Ended::Refused);
