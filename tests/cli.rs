@@ -55,6 +55,14 @@ fn a_value_that_cannot_be_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_script_that_reaches_nobody_ends_with_an_error() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut chat = safe_chat(&["chat", &format!("http://{free}"), "--room", "aaa", "--user", "harry", "--key", "KEY"]);
+    let line = refusal(&chat.stdin(Stdio::null()).output().unwrap());
+    assert!(line.contains(&free.to_string()) && line.ends_with("gave up after 5 attempts"), "{line}");
+}
+
+#[test]
 fn a_start_without_nats_names_the_address_and_gives_up() {
     // A port that was free a moment ago, and that nobody was told of.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

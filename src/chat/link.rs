@@ -92,6 +92,11 @@ impl Link {
         Link { addresses, identity, state: State::Waiting(Box::pin(sleep(Duration::ZERO))), backoff: backoff(), attempts: 0, bye: None }
     }
 
+    /// How many there are.
+    pub(super) fn addresses(&self) -> usize {
+        self.addresses.len()
+    }
+
     /// Connects to the next address, resuming after `since`.
     pub(super) fn connect(&mut self, since: Option<u64>) {
         let address = &self.addresses[self.attempts % self.addresses.len()];

@@ -45,6 +45,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long one may still wait for undecided messages after `/quit`.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// Attempts per address after which a script that never got in ends: some seconds. A person sees what is wrong and can wait.
+const ATTEMPTS: usize = 5;
+
 /// Where to go, as whom.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -102,6 +105,7 @@ pub async fn run(options: Options) -> Result<()> {
         quit: false,
         refused: 0,
         troubles: Vec::new(),
+        attempts_left: Some(ATTEMPTS * options.url.len()),
     }
     .run()
     .await
@@ -136,6 +140,8 @@ struct Chat {
     refused: u64,
     /// Why there is no connection, as it was said since there was one: about one cause per address.
     troubles: Vec<String>,
+    /// Failed attempts until a script gives up; `None`: it has been in.
+    attempts_left: Option<usize>,
 }
 
 impl Chat {
@@ -242,6 +248,7 @@ impl Chat {
             Signal::Frame(text) => self.take_frame(&text).await,
             Signal::Down { why, wait } => {
                 self.session.disconnected();
+                self.give_up_in_time(&why)?;
                 self.say_trouble(why, wait)
             }
             Signal::Connect => {
@@ -250,6 +257,16 @@ impl Chat {
             }
             Signal::Over(why) => bail!(why),
         }
+    }
+
+    /// What was said can wait for a server that comes back, but not for one that was never there.
+    fn give_up_in_time(&mut self, why: &str) -> Result<()> {
+        let Some(left) = self.attempts_left.as_mut().filter(|_| !self.console.is_terminal()) else { return Ok(()) };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            bail!("{why}: gave up after {} attempts", ATTEMPTS * self.link.addresses());
+        }
+        Ok(())
     }
 
     /// Once per cause: the prompt counts the seconds of further attempts.
@@ -272,6 +289,7 @@ impl Chat {
         }
         if matches!(frame, ServerFrame::Welcome { .. }) {
             self.troubles.clear();
+            self.attempts_left = None;
         }
         if self.session.is_repeat(&frame) {
             return Ok(());
