@@ -92,6 +92,18 @@ async fn a_room_on_the_bus_is_told_with_its_claims() {
 }
 
 #[tokio::test]
+async fn a_room_that_never_existed_is_not_sound_but_empty() {
+    let memory = Database::new(Partitions::new(10)).connect(shards());
+    let bus = OnBus::new(Arc::new(Hub::default().connect()), shards());
+    for report in [verify(&memory, &room()).await.unwrap(), verify(&bus, &room()).await.unwrap()] {
+        assert!(report.is_empty());
+        assert_eq!(report.to_string(), "nothing is stored\n");
+    }
+    fill(&memory).await;
+    assert!(!verify(&memory, &room()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_snapshot_that_differs_from_the_replay_is_a_problem() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
     let epoch = fill(&memory).await;

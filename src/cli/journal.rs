@@ -45,6 +45,9 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
             let journal = connect::stored(&settings.read()?).await?;
             let report = verify(&*journal, &room).await?;
             print!("{report}");
+            if report.is_empty() {
+                bail!("room {room} does not exist: look at its name, and at the journal and the prefix or keyspace of this command");
+            }
             if !report.is_sound() {
                 bail!("room {room} is damaged: do not write to it before you know why");
             }

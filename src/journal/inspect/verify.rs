@@ -30,6 +30,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether nothing at all is stored of it: nobody has ever written it, or its name is misspelt.
+    pub fn is_empty(&self) -> bool {
+        self.head == Seq::ZERO && self.hidden == 0 && self.claims == 0 && self.snapshot.is_none() && self.is_sound()
+    }
+
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
@@ -46,6 +51,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return writeln!(f, "nothing is stored");
+        }
         let verdict = if self.is_sound() { "sound" } else { "DAMAGED" };
         writeln!(f, "{verdict}: {} events, {} rows that do not count, {} claims", self.head, self.hidden, self.claims)?;
         for (epoch, first) in &self.epochs {
