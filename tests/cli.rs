@@ -42,7 +42,8 @@ fn config_check_shows_sources_and_misspelt_names_but_no_password() {
     let mut command = safe_chat(&["config", "check", "--http-port", "99", "--nats", "nats://me:topsecret@a:1,b:2"]);
     let output = command.env("CAS_PWS", "verysecret").env("SAFE_CHAT_GATWAY__PORT", "1").output().unwrap();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success() && stderr.contains("did you mean SAFE_CHAT_GATEWAY__PORT?"), "{stderr}");
+    assert!(stderr.contains("did you mean SAFE_CHAT_GATEWAY__PORT?"), "{stderr}");
+    assert_eq!((output.status.code(), stderr.lines().last()), (Some(1), Some("error: a key is not known: see the warning above")));
     assert!(stdout.lines().any(|line| line.starts_with("port = 99 ") && line.ends_with("# flag --http-port")), "{stdout}");
     assert!(stdout.contains(r#"servers = ["nats://(hidden)@a:1", "b:2"]"#), "{stdout}");
     assert!(!stdout.contains("secret"), "{stdout}");
@@ -52,6 +53,17 @@ fn config_check_shows_sources_and_misspelt_names_but_no_password() {
 fn a_value_that_cannot_be_is_refused_in_one_line() {
     let line = refusal(&safe_chat(&["serve", "--http-port", "many"]).output().unwrap());
     assert!(line.contains("gateway.port (flag --http-port)") && line.contains("many"), "{line}");
+}
+
+#[test]
+fn a_configuration_without_unknown_keys_passes_the_check() {
+    assert!(safe_chat(&["config", "check"]).output().unwrap().status.success());
+}
+
+#[test]
+fn a_word_that_cannot_be_is_refused_with_those_that_can() {
+    let line = refusal(&safe_chat(&["serve", "--journal", "foo"]).output().unwrap());
+    assert_eq!(line, "error: journal.kind (flag --journal) cannot be `foo`: it must be bus or cassandra");
 }
 
 #[test]

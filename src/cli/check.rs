@@ -1,6 +1,7 @@
-//! `safe-chat config check`: what a node would use, and why.
+//! `safe-chat config check`: what a node would use, and why. A node starts with keys that it does not know; a check fails.
 
 use super::Settings;
+use anyhow::bail;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let loaded = settings.load()?;
@@ -8,5 +9,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         eprintln!("warning: {warning}");
     }
     print!("{}", loaded.show());
-    Ok(())
+    match loaded.warnings.len() {
+        0 => Ok(()),
+        1 => bail!("a key is not known: see the warning above"),
+        n => bail!("{n} keys are not known: see the warnings above"),
+    }
 }

@@ -20,6 +20,12 @@ const NOT_KEYS: [&str; 4] = ["SAFE_CHAT_CONFIG", "SAFE_CHAT_TEST_", "SAFE_CHAT_C
 /// How similar a known name must be to be suggested (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
 
+/// Keys whose values are words, and which.
+const WORDS: [(&str, &str); 3] =
+    [("journal.kind", "bus or cassandra"), ("log.format", "pretty or json"), ("node.roles", "gateway, writer, or both")];
+/// Keys whose values may hold passwords: errors do not quote them.
+const SECRET: [(&str, &str); 2] = [("bus.servers", "a list of addresses"), ("cassandra.password", "text")];
+
 /// Values of flags: the key, the flag and its text.
 pub type Flags = Vec<(&'static str, &'static str, String)>;
 
@@ -92,7 +98,7 @@ impl Layers {
         let unusable = |why: String| Error::File { path: path.to_owned(), why };
         let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
         let file = File::from_str(&text, FileFormat::Toml);
-        let values = config::Source::collect(&file).map_err(|error| unusable(one_line(&error.to_string())))?;
+        let values = config::Source::collect(&file).map_err(|error| unusable(one_line(&without_excerpt(&error.to_string()))))?;
         let mut found = Vec::new();
         self.flatten("", values, &mut found);
         for (key, value) in found {
@@ -196,8 +202,21 @@ pub(super) fn keys(config: &Config) -> BTreeMap<String, serde_json::Value> {
 
 fn explain(error: &ConfigError, sources: &BTreeMap<String, Source>) -> String {
     let text = one_line(&error.to_string());
-    let source = sources.iter().find(|(key, _)| text.contains(&format!("`{key}")));
-    source.map_or(text.clone(), |(key, source)| format!("{key} ({source}) cannot be used: {text}"))
+    let Some((key, source)) = sources.iter().find(|(key, _)| text.contains(&format!("`{key}"))) else { return text };
+    let named = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| known == key).map(|(_, words)| *words);
+    // The library quotes what was given before the key.
+    let given = text.split_once("variant constructor ").and_then(|(_, rest)| rest.rsplit_once(" for key ")).map(|(given, _)| given);
+    match (named(&WORDS), given, named(&SECRET)) {
+        (Some(words), Some(given), _) => format!("{key} ({source}) cannot be `{given}`: it must be {words}"),
+        (Some(words), None, _) | (None, _, Some(words)) => format!("{key} ({source}) cannot be used: it must be {words}"),
+        (None, _, None) => format!("{key} ({source}) cannot be used: {text}"),
+    }
+}
+
+/// An error of the TOML reader without the line that it quotes: a password may stand there.
+fn without_excerpt(text: &str) -> String {
+    let quotes = |line: &&str| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
+    text.lines().filter(|line| !quotes(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn one_line(text: &str) -> String {

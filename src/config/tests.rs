@@ -86,6 +86,37 @@ fn a_value_that_cannot_be_is_refused_with_its_key_and_source() {
 }
 
 #[test]
+fn words_that_can_be_are_accepted_and_named_when_another_is_given() {
+    let refused = |key: &str, word: &str| {
+        let (section, name) = key.split_once('.').unwrap();
+        load(&format!("[{section}]\n{name} = {word}"), &[], &[]).map(drop).map_err(|error| error.to_string())
+    };
+    for (key, words) in [("journal.kind", ["bus", "cassandra"]), ("log.format", ["pretty", "json"])] {
+        let why = refused(key, "'Foo'").unwrap_err();
+        assert!(why.contains(&format!("{key} (file ")) && why.contains("cannot be `Foo`") && !why.contains("enum"), "{why}");
+        assert!(words.iter().all(|word| why.contains(word) && refused(key, &format!("'{word}'")).is_ok()), "{why}");
+        let why = refused(key, "[1]").unwrap_err();
+        assert!(words.iter().all(|word| why.contains(word)) && !why.contains("enum"), "{why}");
+    }
+}
+
+#[test]
+fn no_error_quotes_a_password() {
+    let syntax = "[cassandra]\nuser = 'me'\npassword = 'topsecret\n";
+    let no_list = "[bus]\nservers = 'nats://me:topsecret@a:4222'";
+    let no_text = "[cassandra]\npassword = ['topsecret']";
+    let no_table = "[bus.servers]\na = 'nats://me:topsecret@a:4222'";
+    for file in [syntax, no_list, no_text, no_table, "bus = 'topsecret'", "cassandra.password.a = 'topsecret'"] {
+        let told = match load(file, &[], &[]) {
+            Ok(loaded) => loaded.warnings.join("\n") + &loaded.show(),
+            Err(error) => error.to_string(),
+        };
+        assert!(!told.contains("topsecret"), "{file}:\n{told}");
+    }
+    assert!(load(syntax, &[], &[]).unwrap_err().to_string().contains("line 3"));
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Loaded::load(Some(Path::new("/nowhere/safe-chat.toml")), [], vec![]).unwrap_err();
     assert!(error.to_string().contains("/nowhere/safe-chat.toml"), "{error}");
