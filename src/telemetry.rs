@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
-use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,15 +55,38 @@ impl Config {
 pub fn start(config: &Config) -> Result<(), String> {
     let builder = fmt().with_env_filter(config.filter()?).with_writer(std::io::stderr);
     let started = match config.format {
-        Format::Pretty => builder.with_ansi(std::io::stderr().is_terminal()).compact().with_target(false).finish().try_init(),
-        Format::Json => builder.json().flatten_event(true).finish().try_init(),
+        Format::Pretty => {
+            builder.with_ansi(std::io::stderr().is_terminal()).compact().with_target(false).finish().with(filter_fn(is_safe)).try_init()
+        }
+        Format::Json => builder.json().flatten_event(true).finish().with(filter_fn(is_safe)).try_init(),
     };
     started.map_err(|error| format!("logging is running already: {error}"))
+}
+
+/// At level trace, libraries log what goes over their connections (the WebSocket library: every message). No setting may show that.
+fn is_safe(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::DEBUG || metadata.target().starts_with("safe_chat")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Seek};
+
+    #[test]
+    fn libraries_never_log_at_level_trace() {
+        let file = std::sync::Arc::new(tempfile::tempfile().unwrap());
+        let everything = fmt().with_env_filter("trace").with_writer(file.clone()).finish().with(filter_fn(is_safe));
+        tracing::subscriber::with_default(everything, || {
+            tracing::trace!(target: "tungstenite::protocol", "Received message");
+            tracing::debug!(target: "tungstenite::protocol", "Received close");
+            tracing::trace!(target: "safe_chat::gateway", "own words");
+        });
+        let mut logged = String::new();
+        (&*file).rewind().unwrap();
+        (&*file).read_to_string(&mut logged).unwrap();
+        assert!(!logged.contains("message") && logged.contains("close") && logged.contains("own words"), "{logged}");
+    }
 
     #[test]
     fn levels_and_filters_are_accepted_and_nonsense_is_not() {

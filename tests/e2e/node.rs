@@ -76,7 +76,13 @@ impl Node {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        reqwest::get(format!("http://127.0.0.1:{}/metrics", self.internal)).await.expect("an answer").text().await.expect("text")
+        self.internal("metrics").await
+    }
+
+    /// What the internal port says at a path.
+    pub(crate) async fn internal(&self, path: &str) -> String {
+        let url = format!("http://127.0.0.1:{}/{path}", self.internal);
+        reqwest::get(url).await.expect("an answer").text().await.expect("text")
     }
 
     /// The last place of a room.

@@ -68,6 +68,16 @@ impl Person {
         lines
     }
 
+    /// The next lines that begin so; others are skipped.
+    pub(crate) async fn lines_with(&mut self, start: &str, count: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.len() < count {
+            lines.push(self.line().await);
+            lines.retain(|line| line.starts_with(start));
+        }
+        lines
+    }
+
     pub(crate) async fn json(&mut self) -> Value {
         serde_json::from_str(&self.line().await).expect("JSON")
     }
