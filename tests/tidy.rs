@@ -54,12 +54,16 @@ fn modules_depend_in_one_direction() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    check(&[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs")].concat(), header);
+    check(
+        &[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs"), files("fuzz/src", "rs"), files("fuzz/fuzz_targets", "rs")]
+            .concat(),
+        header,
+    );
 }
 
 #[test]
 fn nothing_is_left_over() {
-    check(&[files("src", "rs"), files("tests", "rs")].concat(), left_over);
+    check(&[files("src", "rs"), files("tests", "rs"), files("fuzz/src", "rs")].concat(), left_over);
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn a_file_is_one_idea() {
 
 #[test]
 fn every_dependency_says_what_for() {
-    check(&[files("", "Cargo.toml"), files("xtask", "Cargo.toml")].concat(), dependencies);
+    check(&[files("", "Cargo.toml"), files("xtask", "Cargo.toml"), files("fuzz", "Cargo.toml")].concat(), dependencies);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod address;
 mod command;
 mod console;
 mod frame;
+mod heard;
 mod key;
 mod link;
 mod policy;
@@ -30,6 +31,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+#[doc(hidden)]
+pub use heard::heard;
 
 use address::Address;
 use command::Command;

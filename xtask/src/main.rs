@@ -2,13 +2,14 @@
 //!
 //! What a command starts is described by a `server::Server`, runs in a `cluster::Cluster` and is recorded in a
 //! `state::State`, so that another terminal (or the next run, after a SIGKILL) finds it. `nats`, `cassandra` and `node`
-//! describe servers; `obtain` gets their programs; `up`, `by_hand` and `test` are the commands.
+//! describe servers; `obtain` gets their programs; `up`, `by_hand`, `fuzz` and `test` are the commands.
 
 mod binary;
 mod by_hand;
 mod cassandra;
 mod cluster;
 mod console;
+mod fuzz;
 mod interrupt;
 mod launch;
 mod loopback;
@@ -55,7 +56,9 @@ enum Command {
     Start(by_hand::Name),
     /// End `up` and everything it started
     Down(by_hand::Down),
-    /// Everything that must hold before a change lands: format, lints, tests against real servers
+    /// Look for inputs that break a parser of outside bytes
+    Fuzz(fuzz::Options),
+    /// Everything that must hold before a change lands: format, lints, tests against real servers, fuzzing
     Test(test::Options),
 }
 
@@ -84,6 +87,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Resume(name) => by_hand::resume(&name)?,
         Command::Start(name) => by_hand::start(&name, &interrupt)?,
         Command::Down(options) => by_hand::down(&options)?,
+        Command::Fuzz(options) => return fuzz::run(&options, &interrupt),
         Command::Test(options) => return test::run(&options, &interrupt),
     }
     Ok(ExitCode::SUCCESS)

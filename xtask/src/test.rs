@@ -20,14 +20,17 @@ use crate::console::{self, say};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::nats::Nats;
 use crate::state::State;
-use crate::{loopback, obtain, paths, process, tool};
+use crate::{fuzz, loopback, obtain, paths, process, tool};
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only this step
     #[arg(long, value_name = "STEP")]
     only: Option<Step>,
-    /// Passed on to `cargo test`
+    /// All but fuzzing, which takes minutes
+    #[arg(long)]
+    no_fuzz: bool,
+    /// Passed on to `cargo test`; with them, nothing is fuzzed
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
 }
@@ -37,6 +40,7 @@ enum Step {
     Fmt,
     Clippy,
     Test,
+    Fuzz,
 }
 
 /// One run: what was asked for, and how each step went.
@@ -65,13 +69,17 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     } else {
         run.lints()
     }
+    if run.wants(Step::Fuzz) {
+        run.fuzz();
+    }
     interrupt.check()?;
     Ok(run.verdict(since.elapsed()))
 }
 
 impl Run<'_> {
     fn wants(&self, step: Step) -> bool {
-        self.options.only.is_none_or(|only| only == step)
+        let narrowed = step == Step::Fuzz && (self.options.no_fuzz || !self.options.args.is_empty());
+        self.options.only.map_or(!narrowed, |only| only == step)
     }
 
     /// The servers start while cargo lints and compiles, and end when all is done, also by an error.
@@ -109,6 +117,17 @@ impl Run<'_> {
         if self.wants(Step::Clippy) {
             self.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[], &Vec::new());
         }
+    }
+
+    /// Last, with the machine to itself.
+    fn fuzz(&mut self) {
+        let (took, result) = timed("fuzz", || {
+            self.interrupt.check()?;
+            let found = fuzz::found(&fuzz::Options::in_a_test_run(), self.interrupt)?;
+            ensure!(found == 0, "something was found in {found} targets");
+            Ok(())
+        });
+        self.outcomes.push(Outcome { step: "fuzz", took, result });
     }
 
     /// Only when they were built, and with servers: a test that finds none would be left out unseen.
@@ -225,7 +244,7 @@ mod tests {
     #[test]
     fn a_named_package_narrows_the_run() {
         let command = |args: &[&str]| {
-            let options = Options { only: None, args: args.iter().map(ToString::to_string).collect() };
+            let options = Options { only: None, no_fuzz: false, args: args.iter().map(ToString::to_string).collect() };
             Run { options: &options, interrupt: &Interrupt::default(), outcomes: Vec::new() }.test_command()
         };
         assert!(command(&[]).contains(&"--workspace"));

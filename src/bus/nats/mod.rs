@@ -4,6 +4,8 @@
 //! delay a heartbeat) and `live` (what gateways subscribe to: a slow reader must not cost the others their connection).
 
 mod api;
+#[doc(hidden)]
+pub mod arriving;
 mod blobs;
 mod commands;
 mod definition;

@@ -1,0 +1,4 @@
+//! See `src/names.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| safe_chat_fuzz::names::check(bytes));

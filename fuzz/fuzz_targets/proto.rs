@@ -1,0 +1,4 @@
+//! See `src/proto.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| safe_chat_fuzz::proto::check(bytes));
