@@ -23,7 +23,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-fn holds(check: fn(&[u8]), bytes: &[u8], what: &str, path: &Path) {
+fn holds(check: fuzz::Check, bytes: &[u8], what: &str, path: &Path) {
     let held = catch_unwind(|| check(bytes));
     assert!(held.is_ok(), "{}, {what}: see above", path.display());
 }

@@ -13,8 +13,11 @@ pub mod stored;
 pub mod terminal;
 pub mod text;
 
+/// Panics when something does not hold for these bytes.
+pub type Check = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Check); 10] = [
     ("bus", bus::check),
     ("json", json::check),
     ("names", names::check),

@@ -58,8 +58,8 @@ fn refused<T>(read: Result<T, Rejection>, allowed: &[Reason]) -> Option<T> {
 fn given(target: &str, name: &str) -> Option<String> {
     let query = target.split('#').next()?.split_once('?')?.1;
     let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(|(known, _)| decoded(known) == name).last().map(|(_, value)| decoded(value))
+    let mut pairs = query.split('&').rev().map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.find(|(known, _)| decoded(known) == name).map(|(_, value)| decoded(value))
 }
 
 /// `None`: given, but no number.
