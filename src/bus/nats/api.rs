@@ -43,7 +43,7 @@ impl Refusal {
     /// As the error of a publish. What is not known for sure to have stored nothing is unknown.
     fn of_publish(self, what: &str) -> Error {
         let Self { err_code, description } = self;
-        let text = format!("{what}: {description} ({err_code})");
+        let text = format!("{what}: {} ({err_code})", description.escape_debug());
         match err_code {
             code if code::WRONG_LAST.contains(&code) => Error::Conflict(text),
             code::STORE_FAILED if description.contains("maximum") => Error::Full(text),
@@ -54,7 +54,7 @@ impl Refusal {
     }
 
     pub(super) fn of_read(self, what: &str) -> Error {
-        let text = format!("{what}: {} ({})", self.description, self.err_code);
+        let text = format!("{what}: {} ({})", self.description.escape_debug(), self.err_code);
         match self.err_code {
             code::NO_REPLICAS => Error::Unusable(format!("{text}: set bus.replicas to 1, or use a cluster of nats-servers")),
             _ => Error::Unavailable(text),
