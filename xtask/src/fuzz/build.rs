@@ -31,7 +31,7 @@ pub(super) fn programs(interrupt: &Interrupt) -> Result<PathBuf> {
     say("building the targets of fuzzing (minutes, the first time)");
     let mut command = cargo();
     // With a target, the flags do not reach what runs while compiling.
-    command.args(["build", "--release", "--bins", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &host]);
+    command.args(["build", "--release", "--bins", "--manifest-path", "fuzz/Cargo.toml", "--target", &host]);
     command.arg("--target-dir").arg(&target_dir);
     command.env("RUSTFLAGS", FLAGS.join(" ")).env_remove("CARGO_ENCODED_RUSTFLAGS");
     let status = tool::shown(&mut command, interrupt)?;
