@@ -30,6 +30,8 @@ use tokio::{
 const PENDING: usize = 1024;
 /// Bytes of content of messages without an answer, unless there is only one.
 const PENDING_BYTES: usize = 1024 * 1024;
+/// How often the wait for an answer doubles: an owner that is behind, or away with what it has to read again, is not helped by repetitions.
+const DOUBLINGS: u32 = 3;
 /// How long the answer may come after the own event before the event is taken for it. They travel side by side.
 const EVENT_GRACE: Duration = Duration::from_millis(200);
 
@@ -72,6 +74,8 @@ struct Pending {
     due: Instant,
     /// The client was told that it is stored.
     accepted: bool,
+    /// How often it was stored.
+    times: u32,
     /// The last attempt to submit it succeeded.
     stored: bool,
     /// An attempt ended without a definite outcome.
@@ -113,7 +117,8 @@ impl Sends {
         let due = Instant::now();
         state.bytes += size;
         state.numbers.insert(id.clone(), number);
-        let pending = Pending { tag, id, action, size, due, accepted: false, stored: false, uncertain: false, event: None, repeats: 0 };
+        let pending =
+            Pending { tag, id, action, size, due, accepted: false, times: 0, stored: false, uncertain: false, event: None, repeats: 0 };
         state.pending.insert(number, pending);
         drop(state);
         self.changed.notify_one();
@@ -154,8 +159,8 @@ impl Sends {
                     if submitted.is_ok() {
                         pauses = self.core.pauses();
                     }
-                    let pause = if submitted.is_ok() { ANSWER_WAIT } else { pauses.next().unwrap_or(ANSWER_WAIT) };
-                    self.submitted(number, &submitted, pause);
+                    let retry = if submitted.is_ok() { ANSWER_WAIT } else { pauses.next().unwrap_or(ANSWER_WAIT) };
+                    self.submitted(number, &submitted, retry);
                 }
                 Step::Wait(until) => tokio::select! {
                     biased; // A change may make the wait needless.
@@ -209,12 +214,14 @@ impl Sends {
         Step::Wait(wake)
     }
 
-    fn submitted(&self, number: u64, submitted: &Result<bus::Position, bus::Error>, pause: Duration) {
+    fn submitted(&self, number: u64, submitted: &Result<bus::Position, bus::Error>, retry: Duration) {
         let mut state = self.state();
         let Some(pending) = state.pending.get_mut(&number) else { return };
-        pending.due = Instant::now() + pause;
+        pending.due = Instant::now() + retry;
         match submitted {
             Ok(_) => {
+                pending.due = Instant::now() + retry * (1 << pending.times.min(DOUBLINGS));
+                pending.times += 1;
                 pending.stored = true;
                 let first = !std::mem::replace(&mut pending.accepted, true);
                 if first && let CommandId::Client(id) = &pending.id {
