@@ -15,6 +15,7 @@ pub mod chat;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+mod door;
 pub mod gateway;
 pub mod journal;
 pub mod ops;

@@ -3,120 +3,20 @@
 mod gateway;
 
 use futures::{SinkExt, StreamExt};
-use gateway::{LONG, World};
+use gateway::{
+    LONG,
+    server::{Server, code, frame, line, next, say},
+};
 use prost::Message as _;
 use reqwest::StatusCode;
-use safe_chat::{
-    gateway::{Config, Handle},
-    proto::client::v1 as pb,
-};
+use safe_chat::{gateway::Config, proto::client::v1 as pb};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::timeout,
 };
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{
-        Error, Message,
-        client::IntoClientRequest,
-        http::{HeaderValue, Response},
-    },
-};
-use tokio_util::sync::CancellationToken;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-struct Server {
-    address: String,
-    handle: Handle,
-    stop: CancellationToken,
-    stopped: tokio::task::JoinHandle<()>,
-    _world: World,
-}
-
-impl Server {
-    async fn start() -> Self {
-        Self::with(Config::default()).await
-    }
-
-    async fn with(config: Config) -> Self {
-        let mut world = World::new().await;
-        let journal = Arc::new(world.database.connect(world.shards));
-        let (gateway, service) = world.service(config, journal);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stop) = (listener.local_addr().unwrap().to_string(), CancellationToken::new());
-        let stopped = tokio::spawn(service.run(listener, stop.clone()));
-        Self { address, handle: gateway.handle, stop, stopped, _world: world }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    async fn try_connect(&self, path: &str, protocol: Option<&str>) -> Result<Socket, Response<Option<Vec<u8>>>> {
-        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
-        if let Some(protocol) = protocol {
-            request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_str(protocol).unwrap());
-        }
-        match timeout(LONG, connect_async(request)).await.expect("an answer") {
-            Ok((socket, answer)) => {
-                let echoed = answer.headers().get("sec-websocket-protocol").map(|name| name.to_str().unwrap());
-                assert_eq!(echoed, protocol);
-                Ok(socket)
-            }
-            Err(Error::Http(answer)) => Err(*answer),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    async fn text(&self, user: &str) -> Socket {
-        self.try_connect(&format!("/chat/aaa/user/{user}?pub=key"), None).await.unwrap()
-    }
-
-    async fn json(&self, user: &str, more: &str) -> Socket {
-        self.try_connect(&format!("/chat/aaa/user/{user}?pub=key{more}"), Some("safechat.v1+json")).await.unwrap()
-    }
-
-    /// The status and the reason of a refused upgrade.
-    async fn refused(&self, path: &str, protocol: Option<&str>) -> (u16, String) {
-        let answer = self.try_connect(path, protocol).await.expect_err("it is refused");
-        let body: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
-        (answer.status().as_u16(), body["error"]["reason"].as_str().unwrap().to_owned())
-    }
-}
-
-async fn next(socket: &mut Socket) -> Message {
-    timeout(LONG, socket.next()).await.expect("something comes").expect("it is open").unwrap()
-}
-
-async fn line(socket: &mut Socket) -> String {
-    next(socket).await.into_text().unwrap().to_string()
-}
-
-async fn frame(socket: &mut Socket, kind: &str) -> Value {
-    loop {
-        let frame: Value = serde_json::from_str(&line(socket).await).unwrap();
-        if frame["type"] == kind {
-            return frame;
-        }
-    }
-}
-
-async fn say(socket: &mut Socket, text: impl Into<String>) {
-    socket.send(Message::text(text.into())).await.unwrap();
-}
-
-/// The code with which the server closes.
-async fn code(socket: &mut Socket) -> u16 {
-    loop {
-        if let Message::Close(frame) = next(socket).await {
-            return frame.expect("a code").code.into();
-        }
-    }
-}
+use tokio_tungstenite::{MaybeTlsStream, tungstenite::Message};
 
 #[tokio::test]
 async fn text_json_and_protobuf_talk_to_each_other() {
@@ -227,7 +127,7 @@ async fn rules_of_frames_are_enforced_with_their_close_codes() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_closed_while_the_others_go_on() {
-    let server = Server::with(Config { backlog_bytes: 256 * 1024, ..Config::default() }).await;
+    let server = Server::with(Config { backlog_bytes: 256 * 1024, ..gateway::unlimited() }).await;
     let mut slow = server.json("slow", "").await;
     let mut harry = server.json("harry", "").await;
     frame(&mut slow, "welcome").await;

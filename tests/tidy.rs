@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module and what it may use of the crate besides itself. Dependencies point one way; only `app`, `cli` and tests know adapters.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("room", &[]),
     ("proto", &[]),
     ("wire", &["room", "proto"]),
@@ -17,9 +17,10 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("cluster", &["room", "bus"]),
     ("task", &[]),
     ("writer", &["room", "bus", "journal", "cluster", "task"]),
-    ("gateway", &["room", "wire", "bus", "journal", "cluster", "task"]),
+    ("gateway", &["room", "wire", "bus", "journal", "cluster", "task", "door"]),
     ("chat", &[]),
-    ("ops", &[]),
+    ("door", &[]),
+    ("ops", &["door"]),
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("config", &["room", "bus", "journal", "cluster", "writer", "gateway", "ops", "telemetry"]),

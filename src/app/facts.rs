@@ -75,5 +75,6 @@ fn schema() -> String {
 
 fn machine() -> String {
     let memory = host::memory_limit().map_or("no memory limit".to_owned(), |bytes| format!("memory limit {} MiB", bytes / MIB));
-    format!("{} cores, {memory}", host::cores())
+    let files = host::open_files().map_or(String::new(), |files| format!(", {files} open files"));
+    format!("{} cores, {memory}{files}", host::cores())
 }

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     gateway,
     journal::Journal,
-    ops::banner::Fact,
+    ops::{banner::Fact, host},
     room::{Incarnation, Shards},
     writer,
 };
@@ -74,7 +74,10 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
     });
     let gateway = match config.node.has(Role::Gateway) {
         true => {
-            let (settings, name, Ports { bus, journal, .. }) = (config.gateway.clone(), config.node.name.clone(), ports.clone());
+            let (mut settings, name, Ports { bus, journal, .. }) = (config.gateway.clone(), config.node.name.clone(), ports.clone());
+            if settings.max_connections == 0 {
+                settings.max_connections = host::open_files().map_or(0, |files| files / 4 * 3);
+            }
             Some((gateway::Service::new(settings, me.incarnation, name, bus, journal, shards), listen(config).await?))
         }
         false => None,

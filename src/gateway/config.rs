@@ -1,6 +1,6 @@
 //! The settings of the gateway, with their defaults and bounds.
 
-use super::outbox;
+use super::{limits::Proxies, outbox};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ pub struct Config {
     pub port: u16,
     /// The most sessions and event streams at a time; beyond them a join is `unavailable`. Default 100000.
     pub max_sessions: usize,
-    /// The most open TCP connections; beyond them new ones wait in the listen queue. Default 120000.
+    /// The most open TCP connections; beyond them new ones are refused with HTTP 503. Default 0: three quarters of the open files that the system lets this
+    /// process have (it asks for as many as it may), which leaves the rest to NATS, Cassandra and files.
     pub max_connections: usize,
     /// Bytes that may wait for one client before it is closed as slow (4003). 262144 to 67108864, default 1048576.
     pub backlog_bytes: usize,
@@ -22,6 +23,32 @@ pub struct Config {
     pub backlog_frames: usize,
     /// Milliseconds that a stop waits until the ends of all sessions are stored. Default 10000.
     pub drain_ms: u64,
+    /// Frames per second that a session may send, understood or not; beyond them they are `rate_limited`. A page of history counts as one frame and
+    /// one more per 100 events. 0: no limit. Default 200: more than a person types and a script needs.
+    pub session_rate: u32,
+    /// Frames that a session may send at once after a pause. Default 1000: what a client sends again when it comes back.
+    pub session_burst: u32,
+    /// The same for all sessions of a user (a name with its key) at this gateway, and its messages over HTTP. 0: no limit. Default 800: four sessions at
+    /// their limit, which is a person with a few devices.
+    pub user_rate: u32,
+    /// Default 4000.
+    pub user_burst: u32,
+    /// Frames and HTTP requests per second of a client address (of IPv6: a network of 64 bits); beyond them they are `rate_limited`, HTTP 429. 0: no
+    /// limit. Default 2000: ten sessions at their limit, or a few hundred people behind one address.
+    pub address_rate: u32,
+    /// Default 10000.
+    pub address_burst: u32,
+    /// Sessions and event streams per second that an address may open. 0: no limit. Default 100: each costs the room's owner a command.
+    pub join_rate: u32,
+    /// Default 1000: all clients behind one address come back at once.
+    pub join_burst: u32,
+    /// Open connections of an address; beyond them HTTP 429. 0: no limit. Default 1000.
+    pub connections_per_address: usize,
+    /// Different rooms in which clients of an address may be at a time; beyond them a join is refused with HTTP 429. 0: no limit. Default 1000.
+    pub rooms_per_address: usize,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8; every other client is known by the address that it
+    /// connects from. Default none. Behind a proxy that is not named here all clients share the limits of one address.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for Config {
@@ -30,10 +57,21 @@ impl Default for Config {
             host: "127.0.0.1".into(),
             port: 8080,
             max_sessions: 100_000,
-            max_connections: 120_000,
+            max_connections: 0,
             backlog_bytes: 1024 * 1024,
             backlog_frames: 8192,
             drain_ms: 10_000,
+            session_rate: 200,
+            session_burst: 1_000,
+            user_rate: 800,
+            user_burst: 4_000,
+            address_rate: 2_000,
+            address_burst: 10_000,
+            join_rate: 100,
+            join_burst: 1_000,
+            connections_per_address: 1_000,
+            rooms_per_address: 1_000,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -46,11 +84,33 @@ impl Config {
             false => Err(format!("gateway.{name} must be {least} to {most}, not {value}")),
         };
         within("max_sessions", self.max_sessions, 1, 10_000_000)?;
-        within("max_connections", self.max_connections, 1, 10_000_000)?;
+        within("max_connections", self.max_connections, 0, 10_000_000)?;
         // The least holds the largest frame (a page of history) beside what is paced.
         within("backlog_bytes", self.backlog_bytes, 256 * 1024, 64 * 1024 * 1024)?;
         within("backlog_frames", self.backlog_frames, 256, 1024 * 1024)?;
         within("drain_ms", self.drain_ms as usize, 1, 600_000)?;
+        let bursts = [
+            ("session_burst", self.session_burst),
+            ("user_burst", self.user_burst),
+            ("address_burst", self.address_burst),
+            ("join_burst", self.join_burst),
+        ];
+        for (name, burst) in bursts {
+            // The least lets the dearest frame through, the most keeps what a bucket forgets within hours.
+            within(name, burst as usize, 10, 1_000_000)?;
+        }
+        let rates = [
+            ("session_rate", self.session_rate),
+            ("user_rate", self.user_rate),
+            ("address_rate", self.address_rate),
+            ("join_rate", self.join_rate),
+        ];
+        for (name, rate) in rates {
+            within(name, rate as usize, 0, 1_000_000)?;
+        }
+        if let Err(wrong) = Proxies::parse(&self.trusted_proxies) {
+            return Err(format!("gateway.trusted_proxies: {wrong} is no address and no network: write 10.0.0.7 or 10.0.0.0/8"));
+        }
         if self.host.is_empty() {
             return Err("gateway.host is empty: name an address to listen on, such as 127.0.0.1".into());
         }
@@ -59,6 +119,11 @@ impl Config {
 
     pub(super) fn backlog(&self) -> outbox::Limits {
         outbox::Limits { bytes: self.backlog_bytes, frames: self.backlog_frames }
+    }
+
+    pub(super) fn proxies(&self) -> Proxies {
+        // What cannot be parsed is refused when the configuration is loaded.
+        Proxies::parse(&self.trusted_proxies).unwrap_or_default()
     }
 
     pub(super) fn drain(&self) -> Duration {
@@ -75,5 +140,7 @@ mod tests {
         assert_eq!(Config::default().validate(), Ok(()));
         let small = Config { backlog_bytes: 1, ..Config::default() };
         assert!(small.validate().unwrap_err().starts_with("gateway.backlog_bytes must be 262144 to"));
+        let proxy = Config { trusted_proxies: vec!["10.0.0.0/8".into(), "proxy.example".into()], ..Config::default() };
+        assert!(proxy.validate().unwrap_err().contains("proxy.example is no address"));
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Config, Outbox,
     answers::Answers,
+    limits::Limits,
     metrics,
     past::Past,
     replica::{self, Claim, Replica},
@@ -38,6 +39,7 @@ pub(super) struct Core {
     pub(super) shards: Shards,
     pub(super) answers: Arc<Answers>,
     pub(super) past: Past,
+    pub(super) limits: Limits,
     pub(super) tasks: TaskTracker,
     /// Ends every task at once, without a farewell.
     pub(super) halt: CancellationToken,
@@ -75,6 +77,7 @@ impl Core {
     ) -> Self {
         Self {
             places: Arc::new(Semaphore::new(config.max_sessions)),
+            limits: Limits::new(&config),
             config,
             me,
             node,

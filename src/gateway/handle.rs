@@ -1,9 +1,9 @@
 //! What others hold of the gateway: clients are attached here, and operators end them here.
 
 use super::{
-    Close, From, Join, Session, Watch,
+    Client, Close, From, Join, Session, Watch,
     core::{Core, draining, unavailable},
-    doubt, history, join,
+    doubt, history, join, limits,
 };
 use crate::{
     bus::Answered,
@@ -11,7 +11,7 @@ use crate::{
     room::{Action, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     wire::{Message, ServerFrame},
 };
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// How long a message over HTTP waits for its answer.
@@ -26,21 +26,33 @@ const COMEBACK_MS: (u64, u64) = (500, 30_000);
 pub struct Handle(pub(super) Arc<Core>);
 
 impl Handle {
-    /// Opens a session, within 10 s. Dropping the future leaves nothing open.
+    /// The client at an address, whose limits then hold for what it does.
+    pub fn client(&self, address: IpAddr) -> Client {
+        self.0.limits.client(address)
+    }
+
+    /// Opens a session, within 10 s. Dropping the future leaves nothing open. For a client without an address, which only the limits of its session and
+    /// user hold back.
     pub async fn join(&self, join: Join) -> Result<Session, Rejection> {
-        join::join(&self.0, join).await
+        join::join(&self.0, join, None).await
+    }
+
+    /// Opens a session for the client at an address, as [`Self::join`].
+    pub async fn join_of(&self, client: &Client, join: Join) -> Result<Session, Rejection> {
+        join::join(&self.0, join, Some(client)).await
     }
 
     /// Lets a client read a room without a session, within 10 s.
-    pub async fn watch(&self, room: &RoomId, from: From) -> Result<Watch, Rejection> {
-        join::watch(&self.0, room, from).await
+    pub async fn watch(&self, client: &Client, room: &RoomId, from: From) -> Result<Watch, Rejection> {
+        join::watch(&self.0, client, room, from).await
     }
 
-    /// Sends a message without a session and waits for its answer, for at most 10 s. The message has an id.
+    /// Sends a message without a session and waits for its answer, for at most 10 s. The message has an id. The request counts for the address already.
     pub async fn post(&self, room: &RoomId, user: UserId, key: Key, message: Message) -> Result<ServerFrame, Rejection> {
         if self.0.is_draining() {
             return Err(draining());
         }
+        self.0.limits.post(&user, &key)?;
         let id = message.id.ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
         let shown = id.shown().unwrap_or_default().into();
         let action = Action::Send { user, key, session: None, id, to: message.to, body: message.body };
@@ -56,8 +68,10 @@ impl Handle {
         }
     }
 
-    /// The last events below `before`, at most `limit` (1 to 500): the `history` frame without id.
-    pub async fn history(&self, room: &RoomId, before: Option<Seq>, limit: u16) -> Result<ServerFrame, Rejection> {
+    /// The last events below `before`, at most `limit` (1 to 500): the `history` frame without id. The request counts for the address already, its
+    /// size does not.
+    pub async fn history(&self, client: &Client, room: &RoomId, before: Option<Seq>, limit: u16) -> Result<ServerFrame, Rejection> {
+        client.request(limits::cost(limit) - 1)?;
         let history = history::history(&self.0, room, before, limit).await?;
         Ok(ServerFrame::History { id: None, events: history.events, more: history.more })
     }

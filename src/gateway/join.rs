@@ -4,6 +4,7 @@
 use super::{
     Close, Form, Outbox,
     core::{Core, Seated, draining, unavailable},
+    limits::{Client, Entered},
     metrics,
     past::{Page, Past},
     replica::{Attach, Claim, Need, Seat, Start, ViewerId},
@@ -59,6 +60,7 @@ impl Default for From {
 /// A client without a session: it only reads.
 pub struct Watch {
     outbox: Outbox,
+    _entered: Entered,
     _viewer: Viewer,
     _place: OwnedSemaphorePermit,
 }
@@ -85,17 +87,18 @@ impl Drop for Viewer {
 }
 
 /// Opens a session. A client that goes away before (the future is dropped) leaves nothing open.
-pub(super) async fn join(core: &Arc<Core>, join: Join) -> Result<Session, Rejection> {
-    let admitted = timeout(DEADLINE, admit(core, join)).await;
+pub(super) async fn join(core: &Arc<Core>, join: Join, client: Option<&Client>) -> Result<Session, Rejection> {
+    let admitted = timeout(DEADLINE, admit(core, join, client)).await;
     let result = admitted.unwrap_or_else(|_| Err(unavailable("the room could not be opened in time: try again")));
     metrics::join(result.as_ref().map_or_else(|rejection| rejection.reason.as_str(), |_| "joined"));
     result
 }
 
 /// Lets a client read along.
-pub(super) async fn watch(core: &Arc<Core>, room: &RoomId, from: From) -> Result<Watch, Rejection> {
+pub(super) async fn watch(core: &Arc<Core>, client: &Client, room: &RoomId, from: From) -> Result<Watch, Rejection> {
     let watching = async {
         let place = core.place()?;
+        let entered = client.join(room)?;
         let claim = core.claim(room);
         let outbox = Outbox::new(room.clone(), Form::EventStream, core.config.backlog());
         let mut least = Seq::ZERO;
@@ -106,7 +109,7 @@ pub(super) async fn watch(core: &Arc<Core>, room: &RoomId, from: From) -> Result
             least = head(core, room).await?;
         }
         let viewer = attach(core, &claim, &outbox, from, least, None).await?;
-        Ok(Watch { outbox, _viewer: viewer, _place: place })
+        Ok(Watch { outbox, _entered: entered, _viewer: viewer, _place: place })
     };
     timeout(DEADLINE, watching).await.unwrap_or_else(|_| Err(unavailable("the room could not be opened in time: try again")))
 }
@@ -139,9 +142,11 @@ impl Drop for Opening {
     }
 }
 
-async fn admit(core: &Arc<Core>, join: Join) -> Result<Session, Rejection> {
+async fn admit(core: &Arc<Core>, join: Join, client: Option<&Client>) -> Result<Session, Rejection> {
     let place = core.place()?;
     let Join { room, user, key, device, from, protocol } = join;
+    let entered = client.map(|client| client.join(&room)).transpose()?;
+    let meter = core.limits.meter(&user, &key, client);
     let claim = core.claim(&room);
     let outbox = Outbox::new(room.clone(), Form::Frames(protocol), core.config.backlog());
     let session = core.new_session();
@@ -169,7 +174,7 @@ async fn admit(core: &Arc<Core>, join: Join) -> Result<Session, Rejection> {
         return Err(draining());
     }
     opening.claim = None;
-    Ok(Session::begin(core.clone(), claim, session, user, protocol, outbox, sends, viewer, place))
+    Ok(Session::begin(core.clone(), claim, session, user, protocol, outbox, sends, viewer, place, (meter, entered)))
 }
 
 /// Adds a viewer once the replica's head is at least `least`, with all that it wants from before, or with a reset where that is not there. A session

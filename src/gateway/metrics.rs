@@ -12,6 +12,11 @@ pub(super) fn rooms(count: usize) {
     gauge!("safechat_rooms").set(count as f64);
 }
 
+/// Something was refused because of a limit.
+pub(super) fn limited(limit: &'static str) {
+    counter!("safechat_rate_limited_total", "limit" => limit).increment(1);
+}
+
 /// A join ended: `joined`, or the reason of its refusal.
 pub(super) fn join(outcome: &'static str) {
     counter!("safechat_joins_total", "outcome" => outcome).increment(1);

@@ -3,7 +3,7 @@
 //! A client [`Join`]s and becomes a [`Session`]: what it sends is submitted to the bus in its order ([`sends`]), what the room makes of it comes back
 //! through the room's replica ([`replica`]: one task and one subscription per room, whatever the number of clients), which puts every event,
 //! encoded once, into each client's bounded [`Outbox`]. Old events come in pages from the journal, at the client's pace ([`past`], [`join`]).
-//! None of that knows sockets; [`http`] and [`socket`] connect them, a simulation connects its own clients.
+//! What clients may do per second and at a time is decided before any of that ([`limits`]). None of it knows sockets; [`http`] and [`socket`] connect them, a simulation connects its own clients.
 
 mod answers;
 mod close;
@@ -14,6 +14,7 @@ mod handle;
 mod history;
 mod http;
 mod join;
+mod limits;
 mod line;
 mod metrics;
 mod outbox;
@@ -31,6 +32,7 @@ pub use handle::Handle;
 #[doc(hidden)] // For fuzzing: it reads what anybody may send.
 pub use http::request;
 pub use join::{From, Join, Watch};
+pub use limits::Client;
 pub use outbox::{Form, Outbox, Taken};
 pub use service::Service;
 pub use session::Session;

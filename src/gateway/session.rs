@@ -6,6 +6,7 @@ use super::{
     core::{Core, busy},
     history::history,
     join::Viewer,
+    limits::{Entered, Meter},
     metrics,
     replica::Claim,
     sends::Sends,
@@ -38,7 +39,9 @@ pub struct Session {
     outbox: Outbox,
     sends: Arc<Sends>,
     questions: Arc<Semaphore>,
+    meter: Meter,
     bad: u32,
+    _entered: Option<Entered>,
     _viewer: Viewer,
     _place: OwnedSemaphorePermit,
     _over: DropGuard,
@@ -56,12 +59,28 @@ impl Session {
         sends: Arc<Sends>,
         viewer: Viewer,
         place: OwnedSemaphorePermit,
+        (meter, entered): (Meter, Option<Entered>),
     ) -> Self {
         let over = CancellationToken::new();
         core.spawn(speak(core.clone(), claim.clone(), id, outbox.clone(), sends.clone(), over.clone()));
         let questions = Arc::new(Semaphore::new(QUESTIONS));
         let _over = over.drop_guard();
-        Self { core, claim, id, user, protocol, outbox, sends, questions, bad: 0, _viewer: viewer, _place: place, _over }
+        Self {
+            core,
+            claim,
+            id,
+            user,
+            protocol,
+            outbox,
+            sends,
+            questions,
+            meter,
+            bad: 0,
+            _entered: entered,
+            _viewer: viewer,
+            _place: place,
+            _over,
+        }
     }
 
     /// Its name, as in `welcome`.
@@ -83,6 +102,7 @@ impl Session {
             }
             Err(refused) => {
                 self.bad = if refused.understood { 0 } else { self.bad + 1 };
+                self.meter.bad_frame();
                 self.outbox.push(&refused.into());
                 if self.bad >= BAD_FRAMES {
                     self.outbox.close(Close::BadFrames);
@@ -93,6 +113,13 @@ impl Session {
 
     /// A frame of the client.
     pub fn frame(&mut self, frame: ClientFrame) {
+        if let Err(rejection) = self.meter.frame(&frame) {
+            let id = match frame {
+                ClientFrame::Send(message) => message.id.and_then(|id| id.shown().map(Arc::from)),
+                ClientFrame::Ping { id } | ClientFrame::Members { id } | ClientFrame::History { id, .. } => Some(id),
+            };
+            return self.outbox.push(&ServerFrame::Rejected { id, rejection });
+        }
         match frame {
             ClientFrame::Send(message) => self.sends.push(message),
             ClientFrame::Ping { id } => self.outbox.push(&ServerFrame::Pong { id }),

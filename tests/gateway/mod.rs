@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod server;
+
 use safe_chat::{
     bus::{self, Bus, memory::Hub},
     cluster::{Lease, Owner},
@@ -84,7 +86,7 @@ impl World {
     }
 
     pub(crate) fn gateway(&mut self) -> Gateway {
-        self.gateway_with(Config::default(), Arc::new(memory::NoFaults))
+        self.gateway_with(unlimited(), Arc::new(memory::NoFaults))
     }
 
     pub(crate) fn gateway_with(&mut self, config: Config, faults: Arc<dyn memory::Faults>) -> Gateway {
@@ -110,6 +112,11 @@ impl World {
     }
 }
 
+/// For tests that are not about limits, and say more than a client may.
+pub(crate) fn unlimited() -> Config {
+    Config { session_rate: 0, user_rate: 0, address_rate: 0, join_rate: 0, ..Config::default() }
+}
+
 /// A wish to come into room `aaa`, with the JSON protocol.
 pub(crate) fn join(user: &str) -> Join {
     Join {
@@ -133,6 +140,12 @@ pub(crate) fn device(user: &str, device: &str) -> Join {
 impl Gateway {
     pub(crate) async fn join(&self, join: Join) -> Client {
         self.try_join(join).await.unwrap()
+    }
+
+    /// A client at an address joins.
+    pub(crate) async fn join_of(&self, client: &safe_chat::gateway::Client, join: Join) -> Result<Client, Rejection> {
+        let session = timeout(LONG, self.handle.join_of(client, join)).await.expect("a join ends")?;
+        Ok(Client { session, frames: VecDeque::new() })
     }
 
     pub(crate) async fn try_join(&self, join: Join) -> Result<Client, Rejection> {

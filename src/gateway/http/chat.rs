@@ -2,16 +2,17 @@
 
 use super::{
     answer::refuse,
+    guard::Proxied,
     request::{self, Parameters},
 };
 use crate::{
-    gateway::{Handle, Join, Session, socket},
+    gateway::{Client, Handle, Join, Session, socket},
     room::{Reason, Rejection},
     wire::Protocol,
 };
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{Extension, Request, State},
     http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
     response::Response,
 };
@@ -19,11 +20,11 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-pub(super) async fn chat(State(handle): State<Handle>, mut request: Request) -> Response {
-    match open(&handle, &mut request).await {
+pub(super) async fn chat(State(handle): State<Handle>, Extension(client): Extension<Client>, mut request: Request) -> Response {
+    match open(&handle, &client, &mut request).await {
         Ok((session, response)) => {
-            let upgrade = hyper::upgrade::on(&mut request);
-            handle.0.spawn(talk(upgrade, session));
+            let (upgrade, proxied) = (hyper::upgrade::on(&mut request), request.extensions_mut().remove());
+            handle.0.spawn(talk(upgrade, session, proxied));
             response
         }
         Err(rejection) => refuse(&rejection),
@@ -31,7 +32,7 @@ pub(super) async fn chat(State(handle): State<Handle>, mut request: Request) -> 
 }
 
 /// Checks the path, then the query, then the headers; then joins. A client that goes away meanwhile drops this future, and leaves nothing open.
-async fn open(handle: &Handle, request: &mut Request) -> Result<(Session, Response), Rejection> {
+async fn open(handle: &Handle, client: &Client, request: &mut Request) -> Result<(Session, Response), Rejection> {
     let (room, user) = (request::room(request.uri())?, request::user_of_path(request.uri())?);
     let parameters = Parameters::of(request.uri())?;
     let (key, from, device) = (parameters.key()?, parameters.from()?, parameters.device()?);
@@ -41,12 +42,12 @@ async fn open(handle: &Handle, request: &mut Request) -> Result<(Session, Respon
     if let Some(name) = echo {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
-    let session = handle.join(Join { room, user, key, device, from, protocol }).await?;
+    let session = handle.join_of(client, Join { room, user, key, device, from, protocol }).await?;
     Ok((session, response))
 }
 
 /// A connection that is not upgraded after all drops its session, which ends it.
-async fn talk(upgrade: OnUpgrade, session: Session) {
+async fn talk(upgrade: OnUpgrade, session: Session, _proxied: Option<Proxied>) {
     match upgrade.await {
         Ok(io) => socket::serve(TokioIo::new(io), session).await,
         Err(error) => tracing::debug!(%error, "a connection was gone before its upgrade"),

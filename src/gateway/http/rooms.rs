@@ -5,13 +5,13 @@ use super::{
     request::{self, Parameters},
 };
 use crate::{
-    gateway::Handle,
+    gateway::{Client, Handle},
     room::{Key, Reason, Rejection, RoomId, UserId},
     wire::{Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
 };
 use axum::{
     body::{Body, to_bytes},
-    extract::State,
+    extract::{Extension, State},
     http::{StatusCode, Uri},
     response::Response,
 };
@@ -56,11 +56,11 @@ async fn read(body: Body) -> Result<Message, ServerFrame> {
 }
 
 /// `GET /rooms/{room}/history?before=SEQ&limit=N`
-pub(super) async fn history(State(handle): State<Handle>, uri: Uri) -> Response {
+pub(super) async fn history(State(handle): State<Handle>, Extension(client): Extension<Client>, uri: Uri) -> Response {
     let page = async {
         let room = request::room(&uri)?;
         let (before, limit) = Parameters::of(&uri)?.page()?;
-        let frame = handle.history(&room, before, limit).await?;
+        let frame = handle.history(&client, &room, before, limit).await?;
         Ok((room, frame))
     };
     match page.await {

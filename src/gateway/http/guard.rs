@@ -1,0 +1,83 @@
+//! What every request passes before it is looked at: whose it is, and whether that client may ask now.
+
+use super::answer::refuse;
+use crate::{
+    door::{Peer, Verdict},
+    gateway::{
+        Handle,
+        limits::{Connection, Proxies},
+        metrics,
+    },
+    room::{Reason, Rejection},
+};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::sync::Semaphore;
+
+/// Before a client that a full node refused should try again, in milliseconds.
+const FULL_MS: u64 = 5_000;
+
+/// A connection of a client that a proxy opened for it; counts for the client as long as it is kept.
+#[derive(Clone)]
+pub(super) struct Proxied(#[expect(dead_code, reason = "counts until it is dropped")] Arc<Connection>);
+
+/// What the door and the guard know.
+pub(super) struct Guard {
+    handle: Handle,
+    proxies: Proxies,
+    places: Arc<Semaphore>,
+}
+
+impl Guard {
+    pub(super) fn new(handle: Handle) -> Arc<Self> {
+        let config = &handle.0.config;
+        let most = if config.max_connections == 0 { Semaphore::MAX_PERMITS } else { config.max_connections };
+        let (proxies, places) = (config.proxies(), Arc::new(Semaphore::new(most)));
+        Arc::new(Self { handle, proxies, places })
+    }
+
+    /// Whether a connection is let in. Those of a trusted proxy count for its clients, request by request.
+    pub(super) fn judge(&self, peer: SocketAddr) -> Verdict {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            metrics::limited("node");
+            return refused(Rejection::retry(
+                Reason::Unavailable,
+                "this node has as many connections as it takes: try again, or another node",
+                FULL_MS,
+            ));
+        };
+        if self.proxies.trust(peer.ip()) {
+            return Verdict::Welcome(Box::new(place));
+        }
+        match self.handle.client(peer.ip()).connect() {
+            Ok(connection) => Verdict::Welcome(Box::new((place, connection))),
+            Err(rejection) => refused(rejection),
+        }
+    }
+}
+
+fn refused(rejection: Rejection) -> Verdict {
+    Verdict::Refused(Box::new(move || refuse(&rejection)))
+}
+
+/// Finds out whose request it is, and takes what it costs.
+pub(super) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let Some(Peer(peer)) = request.extensions().get().copied() else { unreachable!("the door says where a request comes from") };
+    let proxied = guard.proxies.client(peer.ip(), request.headers());
+    let client = guard.handle.client(proxied.unwrap_or(peer.ip()));
+    if proxied.is_some() {
+        match client.connect() {
+            Ok(connection) => drop(request.extensions_mut().insert(Proxied(Arc::new(connection)))),
+            Err(rejection) => return refuse(&rejection),
+        }
+    }
+    if let Err(rejection) = client.request(1) {
+        return refuse(&rejection);
+    }
+    request.extensions_mut().insert(client);
+    next.run(request).await
+}

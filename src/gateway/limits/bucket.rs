@@ -1,0 +1,85 @@
+//! A token bucket: so many per second, and a burst. The arithmetic (GCRA) is `governor`'s; the clock is tokio's, so that tests run in virtual time.
+
+use governor::{Quota, RateLimiter, clock::Clock, middleware::NoOpMiddleware, nanos::Nanos, state::InMemoryState, state::NotKeyed};
+use std::{num::NonZeroU32, time::Duration};
+use tokio::time::Instant;
+
+/// How much is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate {
+    /// Per second; 0: everything.
+    pub(super) per_second: u32,
+    /// At once, after a pause.
+    pub(super) burst: u32,
+}
+
+/// Nanoseconds since the bucket was made.
+#[derive(Debug, Clone)]
+struct Since(Instant);
+
+impl Clock for Since {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.elapsed().into()
+    }
+}
+
+/// A token bucket, full at first.
+pub(in crate::gateway) struct Bucket(Option<RateLimiter<NotKeyed, InMemoryState, Since, NoOpMiddleware<Nanos>>>, u32);
+
+impl Bucket {
+    pub(super) fn new(rate: Rate) -> Self {
+        let quota = NonZeroU32::new(rate.per_second).map(|per_second| {
+            let burst = NonZeroU32::new(rate.burst).unwrap_or(per_second);
+            RateLimiter::direct_with_clock(Quota::per_second(per_second).allow_burst(burst), Since(Instant::now()))
+        });
+        Self(quota, rate.burst)
+    }
+
+    /// Takes so many tokens, at most a burst, or none: then says how long it takes until they are there.
+    pub(super) fn take(&self, count: u32) -> Result<(), Duration> {
+        let (Some(limiter), Some(count)) = (&self.0, NonZeroU32::new(count.min(self.1))) else { return Ok(()) };
+        let taken = limiter.check_n(count).expect("never more than a burst");
+        taken.map_err(|until| until.wait_time_from(limiter.clock().now()))
+    }
+
+    /// Whether it is as it was made, and can be made again instead of being kept. Empties it: only for a bucket that is dropped if so.
+    pub(super) fn is_full(&self) -> bool {
+        self.take(self.1).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{advance, sleep};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_then_a_rate() {
+        let bucket = Bucket::new(Rate { per_second: 10, burst: 3 });
+        assert_eq!((0..5).filter(|_| bucket.take(1).is_ok()).count(), 3);
+        let wait = bucket.take(2).unwrap_err();
+        assert!((Duration::from_millis(190)..=Duration::from_millis(210)).contains(&wait), "{wait:?}");
+        sleep(wait).await;
+        assert_eq!((bucket.take(2).is_ok(), bucket.take(1).is_ok()), (true, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_full_again_after_a_pause_and_not_before() {
+        let full = || Bucket::new(Rate { per_second: 10, burst: 3 });
+        assert!(full().is_full());
+        for (ms, expected) in [(199, false), (201, true)] {
+            let bucket = full();
+            bucket.take(2).unwrap();
+            advance(Duration::from_millis(ms)).await;
+            assert_eq!(bucket.is_full(), expected, "after {ms} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn zero_is_no_limit() {
+        let bucket = Bucket::new(Rate { per_second: 0, burst: 1 });
+        assert!((0..10_000).all(|_| bucket.take(1).is_ok()));
+    }
+}

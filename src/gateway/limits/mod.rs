@@ -1,0 +1,152 @@
+//! What clients may do: decided here, before the bus, so that deciding a command again cannot differ.
+//!
+//! Token buckets per session, per user and per client address, one for joins per address, and how many connections and rooms an address may
+//! have at a time. All of it is this gateway's own: a client that spreads over n gateways has n times as much. What counts is every frame and request,
+//! understood or not; a page of history counts by its size.
+
+mod address;
+mod bucket;
+mod keyed;
+mod meter;
+mod proxies;
+
+pub(super) use address::{Connection, Entered};
+pub(super) use meter::{Meter, cost};
+pub(super) use proxies::Proxies;
+
+use super::{Config, metrics};
+use crate::room::{Key, Reason, Rejection, RoomId, UserId};
+use address::{Address, Origin};
+use bucket::{Bucket, Rate};
+use keyed::{Idle, Keyed};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// The least time that a client is told to wait: one that was refused much should not come back for every single token.
+const WAIT_LEAST: Duration = Duration::from_millis(100);
+
+/// The limits in the form in which they are used.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    session: Rate,
+    user: Rate,
+    address: Rate,
+    joins: Rate,
+    connections: usize,
+    rooms: usize,
+}
+
+impl Settings {
+    fn of(config: &Config) -> Self {
+        let rate = |per_second, burst| Rate { per_second, burst };
+        let most = |count: usize| if count == 0 { usize::MAX } else { count };
+        Self {
+            session: rate(config.session_rate, config.session_burst),
+            user: rate(config.user_rate, config.user_burst),
+            address: rate(config.address_rate, config.address_burst),
+            joins: rate(config.join_rate, config.join_burst),
+            connections: most(config.connections_per_address),
+            rooms: most(config.rooms_per_address),
+        }
+    }
+}
+
+/// Which limit was reached, in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// Frames of a session.
+    Session,
+    /// Frames of all sessions of a user.
+    User,
+    /// Frames and requests of an address.
+    Address,
+    /// Joins of an address.
+    Joins,
+    /// Connections of an address.
+    Connections,
+    /// Rooms of an address.
+    Rooms,
+}
+
+impl Limit {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::User => "user",
+            Self::Address => "address",
+            Self::Joins => "joins",
+            Self::Connections => "connections",
+            Self::Rooms => "rooms",
+        }
+    }
+
+    /// Takes tokens from a bucket, or says when they are there.
+    fn take(self, bucket: &Bucket, count: u32, message: &str) -> Result<(), Rejection> {
+        bucket.take(count).map_err(|wait| self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64))
+    }
+
+    fn reached(self, message: &str, retry_after_ms: u64) -> Rejection {
+        metrics::limited(self.as_str());
+        Rejection::retry(Reason::RateLimited, message, retry_after_ms)
+    }
+}
+
+/// All limits of a gateway.
+pub(super) struct Limits {
+    settings: Settings,
+    addresses: Keyed<Origin, Address>,
+    /// A user is a name with a key: the same name may be somebody else in another room.
+    users: Keyed<(UserId, Key), Bucket>,
+}
+
+impl Idle for Bucket {
+    fn is_idle(&self) -> bool {
+        self.is_full()
+    }
+}
+
+impl Limits {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { settings: Settings::of(config), addresses: Keyed::default(), users: Keyed::default() }
+    }
+
+    /// A client at an address.
+    pub(super) fn client(&self, address: IpAddr) -> Client {
+        Client(self.addresses.get(Origin::of(address), || Address::new(&self.settings)))
+    }
+
+    /// What a session of a user may send, from an address if that is known.
+    pub(super) fn meter(&self, user: &UserId, key: &Key, client: Option<&Client>) -> Meter {
+        Meter { session: Bucket::new(self.settings.session), user: self.user(user, key), address: client.cloned() }
+    }
+
+    /// Takes what a message without a session costs.
+    pub(super) fn post(&self, user: &UserId, key: &Key) -> Result<(), Rejection> {
+        Limit::User.take(&self.user(user, key), 1, "too many messages of this user: send it again later")
+    }
+
+    fn user(&self, user: &UserId, key: &Key) -> Arc<Bucket> {
+        self.users.get((user.clone(), key.clone()), || Bucket::new(self.settings.user))
+    }
+}
+
+/// A client as far as limits are concerned: its address.
+#[derive(Clone)]
+pub struct Client(Arc<Address>);
+
+impl Client {
+    /// Takes what a request costs.
+    pub(super) fn request(&self, cost: u32) -> Result<(), Rejection> {
+        Limit::Address.take(&self.0.frames, cost, "too many requests from this address: try again later")
+    }
+
+    /// Takes what a join costs, and a place in the room.
+    pub(super) fn join(&self, room: &RoomId) -> Result<Entered, Rejection> {
+        Limit::Joins.take(&self.0.joins, 1, "too many joins from this address: try again later")?;
+        self.0.enter(room)
+    }
+
+    /// A connection more of this address.
+    pub(super) fn connect(&self) -> Result<Connection, Rejection> {
+        self.0.connect()
+    }
+}

@@ -1,0 +1,111 @@
+//! A gateway on a real socket, and WebSocket clients.
+
+use super::{LONG, World};
+use futures::{SinkExt, StreamExt};
+use safe_chat::gateway::{Config, Handle};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        http::{HeaderValue, Response},
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub(crate) struct Server {
+    pub(crate) address: String,
+    pub(crate) handle: Handle,
+    pub(crate) stop: CancellationToken,
+    pub(crate) stopped: tokio::task::JoinHandle<()>,
+    pub(crate) world: World,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let mut world = World::new().await;
+        let journal = Arc::new(world.database.connect(world.shards));
+        let (gateway, service) = world.service(config, journal);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap().to_string(), CancellationToken::new());
+        let stopped = tokio::spawn(service.run(listener, stop.clone()));
+        Self { address, handle: gateway.handle, stop, stopped, world }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn try_connect(&self, path: &str, protocol: Option<&str>) -> Result<Socket, Response<Option<Vec<u8>>>> {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        if let Some(protocol) = protocol {
+            request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_str(protocol).unwrap());
+        }
+        match timeout(LONG, connect_async(request)).await.expect("an answer") {
+            Ok((socket, answer)) => {
+                let echoed = answer.headers().get("sec-websocket-protocol").map(|name| name.to_str().unwrap());
+                assert_eq!(echoed, protocol);
+                Ok(socket)
+            }
+            Err(Error::Http(answer)) => Err(*answer),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) async fn text(&self, user: &str) -> Socket {
+        self.try_connect(&format!("/chat/aaa/user/{user}?pub=key"), None).await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, user: &str, more: &str) -> Socket {
+        self.try_connect(&format!("/chat/aaa/user/{user}?pub=key{more}"), Some("safechat.v1+json")).await.unwrap()
+    }
+
+    /// The status and the reason of a refused upgrade.
+    pub(crate) async fn refused(&self, path: &str, protocol: Option<&str>) -> (u16, String) {
+        let answer = self.try_connect(path, protocol).await.expect_err("it is refused");
+        let body: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
+        (answer.status().as_u16(), body["error"]["reason"].as_str().unwrap().to_owned())
+    }
+}
+
+pub(crate) async fn next(socket: &mut Socket) -> Message {
+    timeout(LONG, socket.next()).await.expect("something comes").expect("it is open").unwrap()
+}
+
+pub(crate) async fn line(socket: &mut Socket) -> String {
+    next(socket).await.into_text().unwrap().to_string()
+}
+
+pub(crate) async fn frame(socket: &mut Socket, kind: &str) -> Value {
+    loop {
+        let frame: Value = serde_json::from_str(&line(socket).await).unwrap();
+        if frame["type"] == kind {
+            return frame;
+        }
+    }
+}
+
+pub(crate) async fn say(socket: &mut Socket, text: impl Into<String>) {
+    socket.send(Message::text(text.into())).await.unwrap();
+}
+
+/// The code with which the server closes.
+pub(crate) async fn code(socket: &mut Socket) -> u16 {
+    loop {
+        if let Message::Close(frame) = next(socket).await {
+            return frame.expect("a code").code.into();
+        }
+    }
+}
