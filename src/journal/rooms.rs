@@ -70,6 +70,15 @@ impl<T: Copy> Rooms<T> {
         rooms.get(room).filter(|open| open.epoch == epoch).map(|open| (open.head, open.at)).ok_or(Error::Fenced { seen: epoch })
     }
 
+    /// Notes where the end of an empty room is now. A commit that is under way notes its own end.
+    pub(super) fn anchored(&self, room: &RoomId, epoch: Epoch, at: T) {
+        let mut rooms = self.lock();
+        let empty = |open: &&mut Open<T>| open.epoch == epoch && open.head == Seq::ZERO && open.pending.is_none();
+        if let Some(open) = rooms.get_mut(room).filter(empty) {
+            open.at = at;
+        }
+    }
+
     /// Notes that a commit is sent. It stays noted until [`Rooms::end`], also when the sender stops waiting. [`Error::Fenced`] when the room is not
     /// open under the commit's epoch (any more).
     pub(super) fn begin(&self, room: &RoomId, commit: &Commit) -> Result<Begun<T>, Error> {

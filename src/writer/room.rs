@@ -195,6 +195,11 @@ impl Room {
         self.queue.is_empty() && !self.committing && self.unpublished.is_empty() && !self.publishing && !self.saving
     }
 
+    /// Whether it was never written: opening it again costs next to nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == Seq::ZERO && self.carrying.is_empty()
+    }
+
     /// When it was last used.
     pub(super) fn used(&self) -> Instant {
         self.used

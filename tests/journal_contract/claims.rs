@@ -59,6 +59,69 @@ pub async fn a_room_that_was_never_written_opens_empty(case: Case) {
     assert_eq!(node.read(&case.room, Seq(1), Seq(0)).await.unwrap(), []);
 }
 
+pub async fn opening_a_room_that_was_never_written_stores_nothing(case: Case) {
+    for _ in 0..3 {
+        let (node, epoch, opened) = owner(&case).await;
+        assert_eq!(opened, Opened { state: State::default(), events: vec![] });
+        node.close(&case.room);
+        node.open(&case.room, epoch).await.unwrap();
+    }
+    assert_eq!(case.stored().await, Vec::<String>::new());
+    let mut after = None;
+    let node = case.node().await;
+    loop {
+        let page = node.rooms(after.as_ref(), 500).await.unwrap();
+        assert!(!page.contains(&case.room), "a room that nobody wrote is listed");
+        let Some(last) = page.last().cloned() else { break };
+        after = Some(last);
+    }
+}
+
+pub async fn an_owner_of_an_unwritten_room_is_fenced_at_its_first_append(case: Case) {
+    let (old, old_epoch, _) = owner(&case).await;
+    let (new, new_epoch, _) = owner(&case).await;
+    let first = commit(new_epoch, 1, 2, "new owner");
+    journal(&new, &case, &first).await.unwrap();
+    let late = journal(&old, &case, &commit(old_epoch, 1, 1, "zombie")).await;
+    assert!(matches!(late, Err(Error::Fenced { seen }) if seen >= new_epoch), "{late:?}");
+    assert!(old.save_snapshot(&case.room, old_epoch, &State::default()).await.is_err() || !old.publishes());
+    journal(&new, &case, &commit(new_epoch, 3, 1, "goes on")).await.unwrap();
+    let opened = owner(&case).await.2;
+    assert_eq!(opened.events, [first.events, commit(new_epoch, 3, 1, "goes on").events].concat());
+}
+
+pub async fn of_two_owners_that_saw_a_room_empty_one_gets_the_first_place(case: Case) {
+    let (old, old_epoch, _) = owner(&case).await;
+    let (new, new_epoch, opened) = owner(&case).await;
+    assert_eq!(opened.events, []);
+    let (zombie, mine) = (commit(old_epoch, 1, 1, "zombie"), commit(new_epoch, 1, 2, "new owner"));
+    let of_old = journal(&old, &case, &zombie).await;
+    let of_new = journal(&new, &case, &mine).await;
+    let (third, epoch, opened) = owner(&case).await;
+    // Which of them depends on the journal; what was journaled is there, and nothing else.
+    match (of_old, of_new) {
+        (Err(Error::Fenced { .. }), Ok(())) => assert_eq!(opened.events, mine.events),
+        (Ok(()), Err(Error::Fenced { .. })) => assert_eq!(opened.events, zombie.events),
+        other => panic!("{other:?}"),
+    }
+    let head = opened.events.len() as u64;
+    journal(&third, &case, &commit(epoch, head + 1, 1, "third owner")).await.unwrap();
+    assert_eq!(owner(&case).await.2.events.len() as u64, head + 1);
+}
+
+pub async fn an_empty_room_is_written_after_its_snapshot(case: Case) {
+    let (old, old_epoch, _) = owner(&case).await;
+    let (node, epoch, _) = owner(&case).await;
+    let mut state = State::default();
+    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    node.save_snapshot(&case.room, epoch, &state).await.unwrap();
+    let late = journal(&old, &case, &commit(old_epoch, 1, 1, "zombie")).await;
+    assert!(matches!(late, Err(Error::Fenced { .. })), "{late:?}");
+    let first = commit(epoch, 1, 2, "after the snapshot");
+    journal(&node, &case, &first).await.unwrap();
+    assert_eq!(owner(&case).await.2, Opened { state, events: first.events });
+}
+
 pub async fn what_is_journaled_is_read_and_replayed(case: Case) {
     let (node, epoch, _) = owner(&case).await;
     let mut all = Vec::new();

@@ -20,6 +20,10 @@ macro_rules! contract {
             a_claim_is_higher_than_every_earlier_one
             claims_at_the_same_time_get_different_epochs
             a_room_that_was_never_written_opens_empty
+            opening_a_room_that_was_never_written_stores_nothing
+            an_owner_of_an_unwritten_room_is_fenced_at_its_first_append
+            of_two_owners_that_saw_a_room_empty_one_gets_the_first_place
+            an_empty_room_is_written_after_its_snapshot
             what_is_journaled_is_read_and_replayed
             the_next_owner_goes_on_where_the_last_one_ended
             a_room_that_was_closed_is_opened_again_under_the_same_epoch

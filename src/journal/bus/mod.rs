@@ -1,7 +1,7 @@
 //! The journal on the bus: the feed of a room is its journal, so nothing else needs to be installed.
 //!
 //! A commit is one message, published only if the room's last message is still the one that its owner knows. A new owner publishes a claim, a
-//! message without events, which makes the position that the old owner expects outdated. The record of the shard, which the lease changes
+//! message without events, which makes the position that the old owner expects outdated; a room without any message needs none ([`open`]). The record of the shard, which the lease changes
 //! by compare-and-set, is the fence: its epoch is the claimed one. After any doubt the last message, read through the stream's
 //! leader, decides what happened.
 
@@ -78,7 +78,11 @@ impl Journal for OnBus {
 
     async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error> {
         self.rooms.check_openable(room, epoch)?;
-        let end = open::claim(&*self.bus, room, epoch).await?;
+        let Some(end) = open::claim(&*self.bus, room, epoch).await? else {
+            self.confirm(self.shards.of(room), epoch).await?;
+            self.rooms.opened(room, epoch, Seq::ZERO, Position::ZERO);
+            return Ok(Opened { state: State::default(), events: Vec::new() });
+        };
         let opened = open::read(&*self.bus, room, &end).await?;
         self.rooms.opened(room, epoch, end.seq, end.position);
         Ok(opened)
@@ -103,7 +107,11 @@ impl Journal for OnBus {
     }
 
     async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), Error> {
-        let (head, position) = self.rooms.end_of(room, epoch)?;
+        let (head, mut position) = self.rooms.end_of(room, epoch)?;
+        if position == Position::ZERO {
+            position = open::anchor(&*self.bus, room, epoch).await?;
+            self.rooms.anchored(room, epoch, position);
+        }
         let at = snapshot::place(&*self.bus, room, state.head, (head, position, epoch)).await?;
         snapshot::save(&*self.bus, room, epoch, &self.snapshots, state, at).await
     }

@@ -1,4 +1,15 @@
-//! Opening a room: a claim as its last message, then everything before it.
+//! Opening a room: a claim as its last message, then everything before it. A room that was never written gets none, so that asking for made-up rooms
+//! stores nothing.
+//!
+//! Why an owner of an unwritten room is still fenced. Its first commit expects that the room has no message. A claim would have to be refused in the
+//! same way, and would only come earlier; so with and without it exactly one of several owners that saw the room empty gets the first place:
+//! - Another owner was first: the stream refuses the commit, and this owner gives the shard up (`Fenced`). What it has decided rests on an empty room, so
+//!   it all waits for that commit, and what it answers without one is confirmed by the shard's record. Nothing of it was told to anybody.
+//! - An owner that was replaced is first: its commit is in the stream, journaled and published, as it would be had the new owner not opened the room yet.
+//!   The new owner's first commit is refused, it takes the shard again, and finds the event. No event is lost or has a second content.
+//!
+//! Opening asks the shard's record instead, so that an owner that knows of its end opens nothing. A snapshot of an empty room hangs on a message like any
+//! other: it is claimed then ([`anchor`]).
 
 use super::{ATTEMPTS, BusError, Error, Opened, page::dense, reading, snapshot};
 use crate::{
@@ -10,18 +21,41 @@ use crate::{
 pub(super) const MESSAGES: usize = 500;
 
 /// Makes the room's last message one of this epoch, so that no earlier owner can publish any more. [`Error::Fenced`] when there is one of a higher epoch.
-pub(super) async fn claim(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result<Published, Error> {
+/// `None`: the room has no message, and gets none.
+pub(super) async fn claim(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result<Option<Published>, Error> {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
         let (seq, after) = match bus.last(room).await.map_err(reading)? {
             Some(last) if last.epoch > epoch => return Err(Error::Fenced { seen: last.epoch }),
-            Some(last) if last.epoch == epoch => return Ok(last),
+            Some(last) if last.epoch == epoch => return Ok(Some(last)),
             Some(last) => (last.seq, last.position),
-            None => (Seq::ZERO, Position::ZERO),
+            None => return Ok(None),
         };
         match bus.publish_claim(room, epoch, seq, after).await {
-            Ok(position) => return Ok(Published { position, epoch, seq }),
+            Ok(position) => return Ok(Some(Published { position, epoch, seq })),
             // An earlier owner was faster, or the answer was lost: the last message tells.
+            Err(BusError::Conflict(reason) | BusError::Unknown(reason)) => why = reason,
+            Err(error) => return Err(reading(error)),
+        }
+    }
+    Err(Error::Unavailable(format!("room {room} could not be claimed in {ATTEMPTS} attempts: {why}")))
+}
+
+/// A claim in a room that is empty, for its snapshot; where it is. [`Error::Fenced`] when somebody else has written.
+pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result<Position, Error> {
+    let mut why = String::new();
+    for _ in 0..ATTEMPTS {
+        let after = match bus.last(room).await.map_err(reading)? {
+            Some(last) if last.epoch > epoch => return Err(Error::Fenced { seen: last.epoch }),
+            Some(last) if last.epoch == epoch && last.seq == Seq::ZERO => return Ok(last.position),
+            // The first commit of this owner was faster: the next snapshot hangs on that.
+            Some(last) if last.epoch == epoch => return Err(Error::Unavailable(format!("room {room} was written meanwhile"))),
+            // What this owner knows of the room is outdated; a claim on top would make it look true.
+            Some(last) if last.seq > Seq::ZERO => return Err(Error::Fenced { seen: epoch }),
+            last => last.map_or(Position::ZERO, |last| last.position),
+        };
+        match bus.publish_claim(room, epoch, Seq::ZERO, after).await {
+            Ok(position) => return Ok(position),
             Err(BusError::Conflict(reason) | BusError::Unknown(reason)) => why = reason,
             Err(error) => return Err(reading(error)),
         }

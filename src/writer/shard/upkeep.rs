@@ -64,7 +64,7 @@ impl Shard {
         let config = &self.parts.config;
         let excess = self.rooms.len().saturating_sub(config.max_rooms_per_shard);
         let mut unused: Vec<(Instant, RoomId)> = Vec::new();
-        let mut save = Vec::new();
+        let (mut save, mut empty) = (Vec::new(), Vec::new());
         for (name, slot) in &self.rooms {
             let Slot::Open(room) = slot else { continue };
             if !room.is_quiet() {
@@ -73,6 +73,9 @@ impl Shard {
             let idle = now.duration_since(room.used()) >= config.idle();
             if room.carries_since(now, config.carry()) || (idle && room.is_unsaved()) {
                 save.push(name.clone());
+            } else if room.is_empty() {
+                // Anybody can ask for rooms that do not exist.
+                empty.push(name.clone());
             } else if idle || excess > 0 {
                 unused.push((room.used(), name.clone()));
             }
@@ -85,6 +88,7 @@ impl Shard {
         }
         unused.sort();
         let idle = unused.iter().filter(|(used, _)| now.duration_since(*used) >= config.idle()).count();
+        empty.iter().for_each(|name| self.passivate(name));
         for (_, name) in unused.into_iter().take(idle.max(excess)) {
             self.passivate(&name);
         }
