@@ -69,7 +69,9 @@ enum Turn {
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session: Session) {
     let sizes = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
     // Nothing is written before the flush, except a frame that is larger than all this.
-    let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH);
+    // The most is for pongs to a client that pings and takes nothing; beyond it only the last one is kept. No frame is larger than the backlog.
+    let most = 2 * BATCH + session.backlog_bytes();
+    let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH).max_write_buffer_size(most);
     let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
@@ -293,6 +295,42 @@ mod tests {
         let code = 4006_u16.to_be_bytes();
         assert!(bytes.windows(2).any(|pair| pair == code));
         assert_eq!(started.elapsed(), SILENCE + SILENCE_MOST + CLOSE_LINGER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_frame_is_no_sign_of_life() {
+        let mut client = connect(4096).await;
+        let started = Instant::now();
+        // The head of a masked text frame of 100000 bytes, of which one comes each second.
+        let raw = client.get_mut();
+        raw.write_all(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0x86, 0xa0, 0, 0, 0, 0]).await.unwrap();
+        while raw.write_all(b"x").await.is_ok() && started.elapsed() < 2 * SILENCE_MOST {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let mut bytes = Vec::new();
+        raw.read_to_end(&mut bytes).await.unwrap();
+        assert!(bytes.windows(2).any(|pair| pair == 4006_u16.to_be_bytes()));
+        assert!(started.elapsed() <= SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pongs_that_nobody_takes_are_bounded_as_the_backlog_is() {
+        let mut client = connect(1024).await;
+        // 100000 pings of 125 bytes, mask 0; nothing is read meanwhile.
+        let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
+        for _ in 0..100_000 {
+            client.get_mut().write_all(&ping).await.unwrap();
+        }
+        client.send(Message::text("not a line of the protocol")).await.unwrap();
+        let mut pongs = 0;
+        loop {
+            match client.next().await.unwrap().unwrap() {
+                Message::Pong(_) => pongs += 1,
+                Message::Text(text) if text.starts_with("!rejected bad_frame") => break,
+                _ => {}
+            }
+        }
+        assert!(pongs * 127 <= 2 * Config::default().backlog_bytes, "{pongs}");
     }
 
     #[tokio::test(start_paused = true)]
