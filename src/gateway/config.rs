@@ -1,6 +1,6 @@
 //! The settings of the gateway, with their defaults and bounds.
 
-use super::{limits::Proxies, outbox};
+use super::{http::Origins, limits::Proxies, outbox};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -49,6 +49,9 @@ pub struct Config {
     /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8; every other client is known by the address that it
     /// connects from. Default none. Behind a proxy that is not named here all clients share the limits of one address.
     pub trusted_proxies: Vec<String>,
+    /// Origins of web pages that may open sessions and send messages here besides the server's own pages, such as https://app.example; * for every page.
+    /// Others are refused with HTTP 403. Programs that are no browsers send no origin and are not held back. Default none.
+    pub allowed_origins: Vec<String>,
 }
 
 impl Default for Config {
@@ -72,6 +75,7 @@ impl Default for Config {
             connections_per_address: 1_000,
             rooms_per_address: 1_000,
             trusted_proxies: Vec::new(),
+            allowed_origins: Vec::new(),
         }
     }
 }
@@ -111,6 +115,9 @@ impl Config {
         if let Err(wrong) = Proxies::parse(&self.trusted_proxies) {
             return Err(format!("gateway.trusted_proxies: {wrong} is no address and no network: write 10.0.0.7 or 10.0.0.0/8"));
         }
+        if let Err(wrong) = Origins::parse(&self.allowed_origins) {
+            return Err(format!("gateway.allowed_origins: {wrong} is no origin: write https://app.example, without a path, or *"));
+        }
         if self.host.is_empty() {
             return Err("gateway.host is empty: name an address to listen on, such as 127.0.0.1".into());
         }
@@ -124,6 +131,11 @@ impl Config {
     pub(super) fn proxies(&self) -> Proxies {
         // What cannot be parsed is refused when the configuration is loaded.
         Proxies::parse(&self.trusted_proxies).unwrap_or_default()
+    }
+
+    pub(super) fn origins(&self) -> Origins {
+        // As above.
+        Origins::parse(&self.allowed_origins).unwrap_or_default()
     }
 
     pub(super) fn drain(&self) -> Duration {

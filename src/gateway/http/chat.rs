@@ -2,10 +2,10 @@
 
 use super::{
     answer::refuse,
-    guard::Proxied,
     request::{self, Parameters},
 };
 use crate::{
+    door::Counted,
     gateway::{Client, Handle, Join, Session, socket},
     room::{Reason, Rejection},
     wire::Protocol,
@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 pub(super) async fn chat(State(handle): State<Handle>, Extension(client): Extension<Client>, mut request: Request) -> Response {
     match open(&handle, &client, &mut request).await {
         Ok((session, response)) => {
-            let (upgrade, proxied) = (hyper::upgrade::on(&mut request), request.extensions_mut().remove());
-            handle.0.spawn(talk(upgrade, session, proxied));
+            let (upgrade, counted) = (hyper::upgrade::on(&mut request), request.extensions_mut().remove());
+            handle.0.spawn(talk(upgrade, session, counted));
             response
         }
         Err(rejection) => refuse(&rejection),
@@ -46,8 +46,8 @@ async fn open(handle: &Handle, client: &Client, request: &mut Request) -> Result
     Ok((session, response))
 }
 
-/// A connection that is not upgraded after all drops its session, which ends it.
-async fn talk(upgrade: OnUpgrade, session: Session, _proxied: Option<Proxied>) {
+/// A connection that is not upgraded after all drops its session, which ends it. It counts until it is closed.
+async fn talk(upgrade: OnUpgrade, session: Session, _counted: Option<Counted>) {
     match upgrade.await {
         Ok(io) => socket::serve(TokioIo::new(io), session).await,
         Err(error) => tracing::debug!(%error, "a connection was gone before its upgrade"),

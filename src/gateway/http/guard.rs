@@ -1,13 +1,9 @@
 //! What every request passes before it is looked at: whose it is, and whether that client may ask now.
 
-use super::answer::refuse;
+use super::{answer::refuse, origin::Origins};
 use crate::{
-    door::{Peer, Verdict},
-    gateway::{
-        Handle,
-        limits::{Connection, Proxies},
-        metrics,
-    },
+    door::{Counted, Peer, Verdict},
+    gateway::{Handle, limits::Proxies, metrics},
     room::{Reason, Rejection},
 };
 use axum::{
@@ -21,14 +17,11 @@ use tokio::sync::Semaphore;
 /// Before a client that a full node refused should try again, in milliseconds.
 const FULL_MS: u64 = 5_000;
 
-/// A connection of a client that a proxy opened for it; counts for the client as long as it is kept.
-#[derive(Clone)]
-pub(super) struct Proxied(#[expect(dead_code, reason = "counts until it is dropped")] Arc<Connection>);
-
 /// What the door and the guard know.
 pub(super) struct Guard {
     handle: Handle,
     proxies: Proxies,
+    origins: Origins,
     places: Arc<Semaphore>,
 }
 
@@ -36,8 +29,13 @@ impl Guard {
     pub(super) fn new(handle: Handle) -> Arc<Self> {
         let config = &handle.0.config;
         let most = if config.max_connections == 0 { Semaphore::MAX_PERMITS } else { config.max_connections };
-        let (proxies, places) = (config.proxies(), Arc::new(Semaphore::new(most)));
-        Arc::new(Self { handle, proxies, places })
+        let (proxies, origins, places) = (config.proxies(), config.origins(), Arc::new(Semaphore::new(most)));
+        Arc::new(Self { handle, proxies, origins, places })
+    }
+
+    /// Whose pages may come in.
+    pub(super) fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     /// Whether a connection is let in. Those of a trusted proxy count for its clients, request by request.
@@ -51,10 +49,10 @@ impl Guard {
             ));
         };
         if self.proxies.trust(peer.ip()) {
-            return Verdict::Welcome(Box::new(place));
+            return Verdict::Welcome(Counted::new(place));
         }
         match self.handle.client(peer.ip()).connect() {
-            Ok(connection) => Verdict::Welcome(Box::new((place, connection))),
+            Ok(connection) => Verdict::Welcome(Counted::new((place, connection))),
             Err(rejection) => refused(rejection),
         }
     }
@@ -71,7 +69,10 @@ pub(super) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request,
     let client = guard.handle.client(proxied.unwrap_or(peer.ip()));
     if proxied.is_some() {
         match client.connect() {
-            Ok(connection) => drop(request.extensions_mut().insert(Proxied(Arc::new(connection)))),
+            Ok(connection) => {
+                let both = (request.extensions_mut().remove::<Counted>(), connection);
+                request.extensions_mut().insert(Counted::new(both));
+            }
             Err(rejection) => return refuse(&rejection),
         }
     }

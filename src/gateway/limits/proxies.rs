@@ -56,7 +56,9 @@ mod tests {
     fn client(proxies: &[&str], peer: &str, forwarded: &[&'static str]) -> Option<String> {
         let proxies = Proxies::parse(&proxies.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap();
         let mut headers = HeaderMap::new();
-        forwarded.iter().for_each(|value| drop(headers.append(FORWARDED, HeaderValue::from_static(value))));
+        for value in forwarded {
+            headers.append(FORWARDED, HeaderValue::from_static(value));
+        }
         proxies.client(peer.parse().unwrap(), &headers).map(|address| address.to_string())
     }
 
