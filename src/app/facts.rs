@@ -49,7 +49,7 @@ fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
     let mut facts =
         vec![("node", format!("{} (incarnation {})", config.node.name, running.incarnation())), ("roles", roles(&config.node.roles))];
     facts.extend(running.client_address().map(|address| ("clients", format!("http://{address}/"))));
-    facts.push(("internal", format!("http://{internal}/ready, /live, /metrics")));
+    facts.push(("internal", format!("http://{internal}/ready, /live, /metrics, and management (user {})", config.ops.user)));
     facts.extend_from_slice(ports);
     facts.push(("schema", schema()));
     facts.push(("shards", config.cluster.shards.to_string()));

@@ -5,6 +5,7 @@
 
 pub(crate) mod connect;
 mod facts;
+mod operator;
 mod running;
 mod wait;
 

@@ -3,7 +3,7 @@
 //! Stop: unready, new clients refused, shards handed over, clients sent elsewhere, internal port last. Within the configured
 //! time; what is not done then is dropped, which costs others time (they find out that this node is gone) but no event.
 
-use super::{Ports, facts};
+use super::{Ports, facts, operator::Here};
 use crate::{
     cluster,
     config::Config,
@@ -28,6 +28,7 @@ type Parts = JoinSet<anyhow::Result<()>>;
 pub(super) struct Internal {
     pub(super) readiness: Arc<Readiness>,
     pub(super) address: SocketAddr,
+    desk: ops::Desk,
     stop: CancellationToken,
     parts: Parts,
 }
@@ -36,12 +37,12 @@ impl Internal {
     pub(super) async fn open(config: &ops::Config) -> anyhow::Result<Self> {
         let (readiness, stop, mut parts) = (Arc::new(Readiness::default()), CancellationToken::new(), Parts::new());
         let service = ops::Service::bind(config, readiness.clone()).await?;
-        let (address, until) = (service.address(), stop.clone());
+        let (address, desk, until) = (service.address(), service.desk(), stop.clone());
         parts.spawn(async move {
             service.run(until).await;
             Ok(())
         });
-        Ok(Self { readiness, address, stop, parts })
+        Ok(Self { readiness, address, desk, stop, parts })
     }
 }
 
@@ -51,6 +52,8 @@ pub struct Running {
     cluster: cluster::Handle,
     gateway: Option<(gateway::Handle, SocketAddr)>,
     drain_timeout: Duration,
+    /// Cancelled: an operator wants it to stop.
+    unwanted: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -79,8 +82,14 @@ impl Running {
                 Ok(())
             });
         }
+        let unwanted = CancellationToken::new();
+        let shards = config.cluster.validate()?;
+        let gateway = clients.as_ref().map(|(gateway, _)| gateway.clone());
+        let here = Here { bus: ports.bus.clone(), cluster: members.clone(), gateway, shards, unwanted: unwanted.clone() };
+        // Set once: this node starts once.
+        let _ = internal.desk.set(Arc::new(here));
         internal.readiness.running(checks(ports, members.clone(), clients.clone().map(|(gateway, _)| gateway)));
-        Ok(Self { internal, cluster: members, gateway: clients, drain_timeout: config.node.drain_timeout(), stop })
+        Ok(Self { internal, cluster: members, gateway: clients, drain_timeout: config.node.drain_timeout(), unwanted, stop })
     }
 
     /// Where clients find it, if it is a gateway.
@@ -96,6 +105,11 @@ impl Running {
     /// This run of the node.
     pub fn incarnation(&self) -> Incarnation {
         self.cluster.me()
+    }
+
+    /// Cancelled when an operator asks it to stop: then [`Self::drain`] it.
+    pub fn unwanted(&self) -> CancellationToken {
+        self.unwanted.clone()
     }
 
     /// Waits until a part fails, which none should ever do; then the node cannot go on.

@@ -106,6 +106,7 @@ fn line(payload: &Payload, bodies: bool) -> String {
             Answered::Rejected(rejection) => format!("answer {tag}: rejected {rejection}"),
         },
         Payload::Inbound(Inbound::Replaced { room, session }) => format!("replaced session {session} in {room}"),
+        Payload::Inbound(Inbound::Expel { room, user }) => format!("expel {user} from {room}"),
         Payload::View(view) => {
             let refused = view.refused.as_ref().map(|refused| format!(", refused {refused}")).unwrap_or_default();
             format!("view epoch {} head {} with {} members{refused}", view.epoch, view.head, view.members.len())
@@ -214,6 +215,7 @@ mod tests {
             (encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: journaled })), "answer 7: journaled 9 epoch 3 (duplicate)"),
             (encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: rejected })), "answer 7: rejected busy"),
             (encode_inbound(&Inbound::Replaced { room: room("sixteen-letters-"), session: SESSION }), "replaced session"),
+            (encode_inbound(&Inbound::Expel { room: room("lobby"), user: user("harry") }), "expel harry from lobby"),
             (encode_view(&view), "view epoch 3 head 9 with 1 members"),
             (encode_heads(&[head("lobby"), head("den")]), "heads | lobby 9 epoch 3 | den 9 epoch 3"),
             (encode_ask(&Ask { room: room("lobby") }), "ask lobby"),

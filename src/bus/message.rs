@@ -129,6 +129,13 @@ pub enum Inbound {
         /// The session that is over.
         session: SessionId,
     },
+    /// An operator ends all sessions of a user in a room; this node closes those that it has.
+    Expel {
+        /// The room.
+        room: RoomId,
+        /// The user.
+        user: UserId,
+    },
 }
 
 /// The answer to a command.

@@ -26,10 +26,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let asked = shutdown::on_signals().context("signals cannot be received")?;
     let Some(running) = asked.run_until_cancelled(App::start(config)).await else { return Ok(()) };
     let mut running = running?;
+    let unwanted = running.unwanted();
     // Asked to stop at the very moment in which a part fails: stopping in order is still the better end.
     tokio::select! {
         biased;
         () = asked.cancelled() => {}
+        () = unwanted.cancelled() => {}
         error = running.failed() => return Err(error),
     }
     running.drain().await;

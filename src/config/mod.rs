@@ -61,7 +61,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), Error> {
         let cluster = self.cluster.validate().map(|_| ()).map_err(|error| error.to_string());
         let parts = [self.node.validate(), self.gateway.validate(), self.bus.validate(), cluster, self.writer.validate()];
-        let all = parts.into_iter().chain([self.cassandra.validate(), self.log.validate()]);
+        let all = parts.into_iter().chain([self.ops.validate(), self.cassandra.validate(), self.log.validate()]);
         all.collect::<Result<(), _>>().map_err(Error::Value)
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bus::{self, Answered, Bus, ReplyTo, Submission},
     journal::Journal,
-    room::{Action, Incarnation, Reason, Rejection, RoomId, SessionId, Shards},
+    room::{Action, Incarnation, Reason, Rejection, RoomId, SessionId, Shards, UserId},
     task,
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -61,6 +61,7 @@ pub(super) struct Core {
 pub(super) struct Seated {
     pub(super) outbox: Outbox,
     pub(super) room: RoomId,
+    pub(super) user: UserId,
     /// The command that opened it.
     pub(super) open: Action,
 }

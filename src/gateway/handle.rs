@@ -86,6 +86,13 @@ impl Handle {
         self.0.sessions().len()
     }
 
+    /// Sessions in a room that are open or opening here, with their users.
+    pub fn sessions_in(&self, room: &RoomId) -> Vec<(SessionId, UserId)> {
+        let sessions = self.0.sessions();
+        let here = sessions.iter().filter(|(_, seated)| seated.room == *room);
+        here.map(|(session, seated)| (*session, seated.user.clone())).collect()
+    }
+
     /// Ends a session for an operator (4001). Whether it is here.
     pub fn end(&self, session: SessionId) -> bool {
         let sessions = self.0.sessions();

@@ -155,7 +155,7 @@ async fn admit(core: &Arc<Core>, join: Join, client: Option<&Client>) -> Result<
     let life = claim.extent(Seq::ZERO).await?.life;
 
     let open = Action::Open { session, user: user.clone(), key: key.clone(), device: device.clone(), gateway: core.me };
-    core.enter(session, Seated { outbox: outbox.clone(), room: room.clone(), open: open.clone() });
+    core.enter(session, Seated { outbox: outbox.clone(), room: room.clone(), user: user.clone(), open: open.clone() });
     let mut opening = Opening { core: core.clone(), claim: Some(claim.clone()), session };
     let least = match core.decide(&room, open).await {
         Ok(Answered::Journaled { seq, .. }) => seq,

@@ -4,7 +4,7 @@ use super::{Close, Config, Handle, core::Core, http};
 use crate::{
     bus::{Answer, Bus, Error, Head, Inbound},
     journal::Journal,
-    room::{Incarnation, RoomId, SessionId, Shards},
+    room::{Incarnation, RoomId, SessionId, Shards, UserId},
 };
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use std::sync::Arc;
@@ -84,6 +84,7 @@ impl Service {
                 match message {
                     Inbound::Answer(Answer { tag, answered }) => self.0.answers.answer(tag, answered),
                     Inbound::Replaced { room, session } => self.replaced(&room, session),
+                    Inbound::Expel { room, user } => self.expel(&room, &user),
                 }
             }
             self.0.listening.send_replace(false);
@@ -94,6 +95,12 @@ impl Service {
         tracing::debug!(%room, %session, "replaced by a session of the same device");
         if let Some(seated) = self.0.sessions().get(&session) {
             seated.outbox.close(Close::Replaced);
+        }
+    }
+
+    fn expel(&self, room: &RoomId, user: &UserId) {
+        for seated in self.0.sessions().values().filter(|seated| seated.room == *room && seated.user == *user) {
+            seated.outbox.close(Close::Operator);
         }
     }
 

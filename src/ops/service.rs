@@ -1,7 +1,8 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
 
-use super::{Config, Readiness, process};
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, process};
+use crate::door::{Counted, Door, Verdict};
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use std::{
@@ -10,13 +11,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// How often histograms are tidied when nobody asks for metrics; the exporter's own choice.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Bounds of everything that is measured in seconds: from a memory access over the network to a client's patience.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Open connections; more are refused. Health checks, a scraper or two and an operator need a few.
+const CONNECTIONS: usize = 256;
 
 /// Why the internal port cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,8 @@ pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     shared: Shared,
+    guard: Guard,
+    desk: Desk,
 }
 
 #[derive(Clone)]
@@ -53,12 +59,18 @@ impl Service {
         let refused = |why| Error::Listen { address: format!("{}:{}", config.host, config.port), why };
         let listener = TcpListener::bind((config.host.as_str(), config.port)).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        Ok(Self { listener, address, shared: Shared { readiness, metrics: recorder()? } })
+        let shared = Shared { readiness, metrics: recorder()? };
+        Ok(Self { listener, address, shared, guard: Guard::new(config), desk: Desk::default() })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the node puts its operator once it runs; until then management is not available.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// Answers until `stop`.
@@ -68,20 +80,30 @@ impl Service {
             .route("/live", get(|| async { Json(json!({"live": true})) }))
             .route("/ready", get(ready))
             .route("/metrics", get(figures))
-            .with_state(self.shared);
-        let serve = axum::serve(self.listener, routes);
+            .with_state(self.shared)
+            .merge(manage::routes(self.guard, self.desk));
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let door = Door::new(routes, move |_| judge(&places), stop.clone());
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;
                 metrics.run_upkeep();
             }
         };
-        // The end comes first; which of the other two goes on does not matter, as neither ever ends.
+        // Only the door ends.
         tokio::select! {
             biased;
-            () = stop.cancelled() => {}
-            _ = async { serve.await } => {}
+            () = door.serve(self.listener, stop.cancelled()) => {}
             () = upkeep => {}
+        }
+    }
+}
+
+fn judge(places: &Arc<Semaphore>) -> Verdict {
+    match places.clone().try_acquire_owned() {
+        Ok(place) => Verdict::Welcome(Counted::new(place)),
+        Err(_) => {
+            Verdict::Refused(Box::new(|| Problem::unavailable("the internal port has as many connections as it takes").into_response()))
         }
     }
 }

@@ -43,6 +43,7 @@ pub(crate) async fn a_word_reaches_its_node_only(world: World) {
         answer(1, Answered::Journaled { seq: Seq(9), epoch: Epoch(2), duplicate: true }),
         answer(2, Answered::Rejected(Rejection::retry(Reason::Busy, "later", 500))),
         Inbound::Replaced { room: room("lobby"), session: session() },
+        Inbound::Expel { room: room("lobby"), user: safe_chat::room::UserId::parse("harry").unwrap() },
     ];
     known(&world, one, &mut of_one).await;
     known(&world, two, &mut of_two).await;

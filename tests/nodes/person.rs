@@ -77,6 +77,15 @@ impl Person {
         }
     }
 
+    /// Reads until the server closes; returns the code.
+    pub(crate) async fn is_closed(&mut self) -> u16 {
+        loop {
+            if let Message::Close(reason) = self.message().await {
+                return reason.expect("a code").code.into();
+            }
+        }
+    }
+
     async fn frame(&mut self) -> Value {
         loop {
             if let Message::Text(text) = self.message().await {

@@ -1,0 +1,86 @@
+//! The settings of the internal port.
+
+use serde::{Deserialize, Serialize, Serializer};
+use std::{fmt, net::IpAddr};
+
+/// Good enough where only this machine can ask.
+const DEFAULT_PASSWORD: &str = "safe-chat";
+
+/// Where the internal port listens, and who may manage the node there.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// The address. Default 127.0.0.1.
+    pub host: String,
+    /// The port; 0: any free one. Default 8558.
+    pub port: u16,
+    /// Who may manage the node (HTTP Basic authentication). Default admin.
+    pub user: String,
+    /// The password for that. Printed nowhere. Default safe-chat, with which a node that listens beyond loopback does not start; empty (in the config
+    /// file): there is no management, only /live, /ready and /metrics.
+    #[serde(serialize_with = "hidden")]
+    pub password: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".into(), port: 8558, user: "admin".into(), password: DEFAULT_PASSWORD.into() }
+    }
+}
+
+impl Config {
+    /// Says what is wrong, if something is.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.password == DEFAULT_PASSWORD && !self.is_loopback() {
+            return Err(format!(
+                "ops.password is the default one and ops.host {} is no loopback address, so that anybody there could manage this node: \
+                 set SAFE_CHAT_OPS__PASSWORD, or password = \"\" under [ops] in the config file for no management",
+                self.host
+            ));
+        }
+        if self.user.is_empty() || self.user.contains(':') {
+            return Err("ops.user must not be empty, and HTTP Basic authentication allows no colon in it".into());
+        }
+        Ok(())
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, user, .. } = self;
+        f.debug_struct("Config").field("host", host).field("port", port).field("user", user).finish_non_exhaustive()
+    }
+}
+
+fn hidden<S: Serializer>(_: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("(hidden)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_password_is_for_loopback_only() {
+        let at = |host: &str, password: &str| Config { host: host.into(), password: password.into(), ..Config::default() };
+        for host in ["127.0.0.1", "127.0.0.2", "::1", "localhost"] {
+            assert_eq!(at(host, DEFAULT_PASSWORD).validate(), Ok(()), "{host}");
+        }
+        for host in ["0.0.0.0", "::", "192.0.2.1", "internal.example"] {
+            let refused = at(host, DEFAULT_PASSWORD).validate().unwrap_err();
+            assert!(refused.contains(host) && refused.contains("SAFE_CHAT_OPS__PASSWORD"), "{refused}");
+            assert_eq!(at(host, "another").validate(), Ok(()), "{host}");
+            assert_eq!(at(host, "").validate(), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_not_printed() {
+        let config = Config { password: "very secret".into(), ..Config::default() };
+        assert!(!format!("{config:?}{}", serde_json::to_string(&config).unwrap()).contains("very"));
+    }
+}
