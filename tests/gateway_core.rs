@@ -4,8 +4,8 @@ mod gateway;
 
 use gateway::{LONG, World, dense, device, full, join, since, texts};
 use safe_chat::{
-    bus::Registry,
-    gateway::{Close, Config},
+    bus::{self, Registry},
+    gateway::{Close, Config, From, Join},
     journal::memory,
     room::{Key, Reason, RoomId},
 };
@@ -243,6 +243,38 @@ async fn a_thousand_clients_that_come_back_at_once_cost_a_few_reads() {
         dense(&client.unwrap().events(1200).await, 151, 1200);
     }
     assert!(reads.0.load(Relaxed) < 40, "{} reads", reads.0.load(Relaxed));
+}
+
+/// Counts the questions to owners.
+#[derive(Default)]
+struct Asks(AtomicUsize);
+
+impl bus::memory::Faults for Asks {
+    fn call(&self, _: bus::memory::ConnectionId, op: bus::memory::Op) -> bus::memory::Fate {
+        if op == bus::memory::Op::Ask {
+            self.0.fetch_add(1, Relaxed);
+        }
+        bus::memory::Fate::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
+    let asks = Arc::new(Asks::default());
+    let mut world = World::with_faults(asks.clone());
+    world.own().await;
+    let _harry = full(&mut world, 384).await;
+    let (reads, before) = (Arc::new(Reads::default()), asks.0.load(Relaxed));
+    let gateway = world.gateway_with(Config::default(), reads.clone());
+    let wish = |n| Join { from: From { since: None, history: 500 }, ..join(&format!("u{n}")) };
+    let clients = futures::future::join_all((0..500).map(|n| gateway.try_join(wish(n)))).await;
+    for client in clients {
+        let events = client.unwrap().events(884).await;
+        dense(&events, gateway::seqs(&events)[0], 884);
+    }
+    assert_eq!(asks.0.load(Relaxed) - before, 1);
+    // Three pages of 128, and what of the storm itself was read before its own events were recent.
+    assert!(reads.0.load(Relaxed) < 20, "{} reads", reads.0.load(Relaxed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,6 +45,25 @@ async fn a_gateway_without_writer_and_a_writer_without_gateway_work_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn asking_for_made_up_rooms_stores_nothing() {
+    let cluster = Cluster::new(4);
+    let node = cluster.node("first", &BOTH).await;
+    node.ready().await;
+    let address = node.client_address().unwrap();
+    for n in 0..100 {
+        for _ in 0..2 {
+            let page = reqwest::get(format!("http://{address}/rooms/made-up-{n}/history")).await.unwrap();
+            assert_eq!(page.text().await.unwrap(), r#"{"type":"history","events":[],"more":false}"#);
+        }
+    }
+    assert_eq!(cluster.rooms().await, Vec::<String>::new());
+    let mut harry = Person::joins(&node, "made-up-7", "harry", "").await;
+    harry.says("m1", "Hello").await;
+    harry.reads_until(2).await;
+    assert_eq!(cluster.rooms().await, ["made-up-7"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_of_a_node_that_drains_are_told_to_come_back_and_miss_nothing() {
     let cluster = Cluster::new(16);
     let (first, second) = (cluster.node("first", &BOTH).await, cluster.node("second", &BOTH).await);

@@ -2,7 +2,7 @@
 
 use safe_chat::{
     app::{App, Ports, Running},
-    bus::{Registry, Role, memory::Hub},
+    bus::{Feed, Registry, Role, memory::Hub},
     config::Config,
     journal::bus::OnBus,
     room::{Incarnation, Shards},
@@ -63,6 +63,12 @@ impl Cluster {
             owners.extend(bus.shard(shard).await.unwrap().and_then(|(record, _)| record.owner));
         }
         owners
+    }
+
+    /// The rooms of which something is stored.
+    pub(crate) async fn rooms(&self) -> Vec<String> {
+        let rooms = self.hub.connect().rooms(None, 1000).await.unwrap();
+        rooms.iter().map(|room| room.as_str().to_owned()).collect()
     }
 
     /// Takes the bus away from every node.

@@ -87,7 +87,7 @@ impl Shard {
             self.decide(&name, delivery, ticket, now);
         }
         for question in waiting.questions {
-            self.on_question(question);
+            self.answer(question);
         }
         self.pump(&name);
         ControlFlow::Continue(())

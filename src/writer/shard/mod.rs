@@ -307,13 +307,19 @@ impl Shard {
     }
 
     fn on_question(&mut self, question: Question) {
-        let (now, epoch) = (Instant::now(), self.epoch);
         let name = question.ask.room.clone();
         // Between two looks at what is idle; the asker asks again.
         if !self.rooms.contains_key(&name) && self.rooms.len() >= 2 * self.parts.config.max_rooms_per_shard {
             return;
         }
         self.forget_if_empty(&name);
+        self.answer(question);
+    }
+
+    /// Answers from the room as it is; waits for one that is being opened.
+    fn answer(&mut self, question: Question) {
+        let (now, epoch) = (Instant::now(), self.epoch);
+        let name = question.ask.room.clone();
         match self.slot(&name) {
             Slot::Open(room) => (question.respond)(room.view(epoch, now)),
             Slot::Opening(waiting) if waiting.questions.len() < Waiting::QUESTIONS => waiting.questions.push(question),
