@@ -177,6 +177,7 @@ async fn a_session_of_the_same_device_replaces_the_earlier_one() {
         match timeout(LONG, client.inbox.next()).await.unwrap().unwrap() {
             Inbound::Answer(answer) => answered |= answer.tag == tag,
             Inbound::Replaced { session, .. } => replaced = Some(session),
+            Inbound::Expel { .. } => unreachable!("no operator is here"),
         }
     }
     assert_eq!(replaced, Some(SessionId::new(Uuid::from_u128(1))));
