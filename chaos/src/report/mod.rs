@@ -1,4 +1,24 @@
 //! What a run of scenarios leaves behind: figures and broken promises, as data. Rendered as a page and as a table.
+//!
+//! [`html`] and [`markdown`] are pure: the same reports give the same text. [`files`] puts them, and the data, on disk; [`command`] makes one page of several reports.
+
+pub mod command;
+mod drift;
+pub mod files;
+mod group;
+mod page;
+mod scale;
+mod soak;
+mod svg;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+mod timeline;
+
+pub use page::html;
+pub use soak::{Series, Soak};
+pub use table::markdown;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +39,9 @@ pub struct Report {
     pub seed: u64,
     /// The runs, in the order in which they were made.
     pub runs: Vec<Run>,
+    /// Long runs at a steady load, in the order in which they were made.
+    #[serde(default)]
+    pub soaks: Vec<Soak>,
 }
 
 /// One scenario on one journal.
