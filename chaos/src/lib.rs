@@ -1,6 +1,14 @@
 //! Real processes of safe-chat under real faults, while clients write down everything that they see.
 //!
-//! [`report`] is what a run leaves behind, for a person to read. [`proxy`] is a network that can be broken.
+//! A [`site::Site`] is a running system: servers, nodes, and a network between them that can be broken ([`proxy`]). A [`scenario::Scenario`] says
+//! which [`fault::Fault`] happens when, to whom. [`run`] puts clients on a site, lets a scenario happen, and judges with the checker of `loadtest`
+//! what the clients saw. [`report`] is what that leaves behind, for a person to read. [`command`] is the command line.
 
+pub mod command;
+pub mod fault;
+pub mod figures;
 pub mod proxy;
 pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod site;

@@ -19,13 +19,15 @@ use tokio_tungstenite::{
 };
 
 /// How long a connection may take to get its `welcome`.
-const CONNECT: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest wait for anything on an open connection; the server itself pings after 25 s.
-const SILENCE: Duration = Duration::from_secs(45);
+/// After so long without a frame the client asks whether anybody is there.
+const QUIET: Duration = Duration::from_secs(5);
+/// After so long it goes elsewhere.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A step of a client, and when it was.
 pub type Timed = (Instant, Step);
@@ -149,6 +151,7 @@ impl Client {
             socket.feed(frame(message)).await?;
         }
         socket.flush().await?;
+        let (mut heard, mut asked) = (Instant::now(), false);
         loop {
             let again = self.later.front().map(|(at, _)| *at);
             tokio::select! {
@@ -156,15 +159,21 @@ impl Client {
                     socket.close(None).await?;
                     return Ok(End::Stopped);
                 }
-                received = timeout(SILENCE, socket.next()) => match received.context("silence")?.context("closed")?? {
-                    Message::Text(text) => {
-                        if self.on_frame(&serde_json::from_str(&text)?)? == Next::Bye {
-                            return Ok(End::Bye);
-                        }
+                received = socket.next() => {
+                    (heard, asked) = (Instant::now(), false);
+                    match received.context("closed")?? {
+                        Message::Text(text) if self.on_frame(&serde_json::from_str(&text)?)? == Next::Bye => return Ok(End::Bye),
+                        Message::Close(_) => bail!("closed"),
+                        _ => {}
                     }
-                    Message::Close(_) => bail!("closed"),
-                    _ => {}
-                },
+                }
+                () = sleep_until(heard + if asked { SILENCE } else { QUIET }) => {
+                    if asked {
+                        bail!("silence");
+                    }
+                    asked = true;
+                    socket.send(Message::text(json!({"type": "ping", "id": "there"}).to_string())).await?;
+                }
                 Some(message) = outgoing.recv() => {
                     self.step(Step::Sent { id: message.id.clone() });
                     let text = frame(&message);

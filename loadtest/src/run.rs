@@ -81,12 +81,10 @@ impl Record {
                 }
                 self.sent.entry(id.clone()).or_insert(at);
             }
-            Step::Journaled { id, .. } | Step::Repeated { id, .. } => {
-                if !self.answered.contains_key(id) {
-                    self.silence = self.silence.max(at - self.last_answer.unwrap_or(at));
-                    self.last_answer = Some(at);
-                    self.answered.insert(id.clone(), at);
-                }
+            Step::Journaled { id, .. } | Step::Repeated { id, .. } if !self.answered.contains_key(id) => {
+                self.silence = self.silence.max(at - self.last_answer.unwrap_or(at));
+                self.last_answer = Some(at);
+                self.answered.insert(id.clone(), at);
             }
             Step::Rejected { .. } => self.rejected += 1,
             Step::Connected { .. } => self.connects += 1,

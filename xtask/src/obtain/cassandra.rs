@@ -13,7 +13,8 @@ use crate::console::{self, Step};
 use crate::interrupt::Interrupt;
 use crate::{template, tool};
 
-const VERSION: &str = "5.0.8";
+/// The version that is obtained.
+pub const VERSION: &str = "5.0.8";
 const PLACE: &str = "cassandra-5.0.8";
 /// Copies the jars of a project's dependencies into a directory.
 const GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
