@@ -118,7 +118,7 @@ fn get(url: &str) -> Result<String> {
     Ok(agent.get(url).call()?.body_mut().read_to_string()?)
 }
 
-/// Metrics by name; those with labels are left out.
+/// Metrics by name; labels are part of it.
 fn prometheus(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_once(' ')).filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
@@ -146,10 +146,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn metrics_are_read_and_labels_left_out() {
+    fn metrics_are_read_by_name() {
         let text =
             "# HELP safechat_tasks x\n# TYPE safechat_tasks gauge\nsafechat_tasks 41\nsafechat_joins_total{outcome=\"joined\"} 7\nx NaNa\n";
-        assert_eq!(prometheus(text), BTreeMap::from([("safechat_tasks".to_owned(), 41.0)]));
+        assert_eq!(
+            prometheus(text),
+            BTreeMap::from([("safechat_joins_total{outcome=\"joined\"}".to_owned(), 7.0), ("safechat_tasks".to_owned(), 41.0)])
+        );
     }
 
     #[test]
