@@ -1,6 +1,7 @@
 //! `chaos [SCENARIO...]`: the runs that were asked for, one after another, and their report.
 
 use crate::{
+    about,
     report::{self, Report, Run},
     run::{self, Load},
     scenario::{self, Scenario},
@@ -11,14 +12,13 @@ use chrono::Utc;
 use clap::{Args, ValueEnum};
 use std::{
     path::PathBuf,
-    process::{Command, ExitCode},
     time::Duration,
 };
 use tokio::{runtime::Runtime, task::block_in_place};
 use xtask::{
     binary,
     console::{print, say},
-    interrupt::{Interrupt, Interrupted},
+    interrupt::Interrupt,
     paths, process, runs,
     state::State,
 };
@@ -91,27 +91,9 @@ fn one_or_three(text: &str) -> Result<u16, String> {
     }
 }
 
-/// Runs them. Fails when a promise was broken, or, unless it is the short one, a wanted figure was missed.
-pub fn run(options: Options) -> ExitCode {
-    let interrupt = match Interrupt::install() {
-        Ok(interrupt) => interrupt,
-        Err(error) => {
-            say(format!("error: {error:#}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    match Runtime::new().map_err(Into::into).and_then(|runtime| runtime.block_on(async { options.shortened().run(&interrupt).await })) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) if error.is::<Interrupted>() => {
-            say("interrupted");
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            say(format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+/// Runs them. `false` when a promise was broken or, unless it is the short one, a wanted figure was missed.
+pub fn run(options: Options, interrupt: &Interrupt) -> Result<bool> {
+    Runtime::new()?.block_on(async { options.shortened().run(interrupt).await })
 }
 
 impl Options {
@@ -140,9 +122,9 @@ impl Options {
         };
         let (state, dir) = block_in_place(runs::open)?;
         let mut report = Report {
-            made_at: Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
-            commit: commit(),
-            machine: machine(),
+            made_at: about::now(),
+            commit: about::commit(),
+            machine: about::machine(),
             versions: versions(&program),
             command: self.command(seed),
             seed,
@@ -296,31 +278,8 @@ fn tell(run: &Run) {
     }
 }
 
-fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).current_dir(paths::root()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "unknown".to_owned() };
-    match git(&["status", "--porcelain", "--untracked-files=no"]) {
-        Some(changes) if !changes.is_empty() => format!("{commit} and changes"),
-        _ => commit,
-    }
-}
-
-fn machine() -> String {
-    let processors = std::thread::available_parallelism().map_or(0, usize::from);
-    let of = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    let kib = of("/proc/meminfo").split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
-    format!("{processors} processors, {} GiB, Linux {}", kib >> 20, of("/proc/sys/kernel/osrelease").trim())
-}
-
 fn versions(program: &std::path::Path) -> Vec<String> {
-    let of = |program: &std::path::Path| {
-        let output = Command::new(program).arg("--version").output().ok()?;
-        String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
-    };
     let nats = xtask::obtain::nats::nats_server(&Interrupt::default()).ok();
     let cassandra = format!("Cassandra {}", xtask::obtain::cassandra::VERSION);
-    [of(program), nats.and_then(|nats| of(&nats)), Some(cassandra)].into_iter().flatten().collect()
+    [Some(about::version(program)), nats.map(|nats| about::version(&nats)), Some(cassandra)].into_iter().flatten().collect()
 }

@@ -2,8 +2,10 @@
 //!
 //! A [`site::Site`] is a running system: servers, nodes, and a network between them that can be broken ([`proxy`]). A [`scenario::Scenario`] says
 //! which [`fault::Fault`] happens when, to whom. [`run`] puts clients on a site, lets a scenario happen, and judges with the checker of `loadtest`
-//! what the clients saw. [`report`] is what that leaves behind, for a person to read. [`command`] is the command line.
+//! what the clients saw. [`soak`] is a long run that breaks nothing, and looks whether anything grows. [`report`] is what runs leave behind, for a
+//! person to read. [`command`] is the command line.
 
+pub mod about;
 pub mod command;
 pub mod fault;
 pub mod figures;
@@ -12,3 +14,4 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod site;
+pub mod soak;

@@ -1,9 +1,13 @@
 //! `chaos`: faults on a real safe-chat, and a report of what came of them.
 
-use chaos::{command, report};
+use anyhow::Result;
+use chaos::{command, report, soak};
 use clap::Parser;
 use std::process::ExitCode;
-use xtask::console::say;
+use xtask::{
+    console::say,
+    interrupt::{Interrupt, Interrupted},
+};
 
 /// Real faults on real processes, while clients write down everything that they see. Fails when a promise of the protocol was broken.
 #[derive(Parser)]
@@ -18,18 +22,29 @@ struct Cli {
 #[derive(clap::Subcommand)]
 enum Command {
     Report(report::command::Options),
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    match run(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) if error.is::<Interrupted>() => {
+            say("interrupted");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            say(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all that was wanted is so.
+fn run(cli: Cli) -> Result<bool> {
     match cli.command {
-        None => command::run(cli.run),
-        Some(Command::Report(options)) => match report::command::run(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                say(format!("error: {error:#}"));
-                ExitCode::FAILURE
-            }
-        },
+        None => command::run(cli.run, &Interrupt::install()?),
+        Some(Command::Report(options)) => report::command::run(&options).map(|()| true),
+        Some(Command::Soak(options)) => soak::run(&options, &Interrupt::install()?),
     }
 }

@@ -1,7 +1,7 @@
 //! What others hold of the gateway: clients are attached here, and operators end them here.
 
 use super::{
-    Close, From, Join, Session, Watch,
+    Close, From, Join, Outbox, Session, Watch,
     core::{Core, draining, unavailable},
     history, join,
 };
@@ -64,6 +64,11 @@ impl Handle {
     /// Sessions that are open or opening here.
     pub fn sessions(&self) -> usize {
         self.0.sessions().len()
+    }
+
+    /// Bytes that wait for the clients of these sessions.
+    pub fn waiting_bytes(&self) -> usize {
+        self.0.sessions().values().map(Outbox::waiting_bytes).sum()
     }
 
     /// Ends a session for an operator (4001). Whether it is here.

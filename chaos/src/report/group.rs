@@ -53,8 +53,7 @@ impl Group<'_> {
         let sum = |of: fn(&Run) -> u64| text::count(self.runs.iter().map(|run| of(run)).sum());
         let most = |of: fn(&Run) -> u64| text::micros(self.runs.iter().map(|run| of(run)).max().unwrap_or(0));
         let first = self.runs.first();
-        let load =
-            first.map_or(String::new(), |run| format!("{} clients, {} rooms, {}", run.clients, run.rooms, text::duration(run.seconds)));
+        let load = first.map_or(String::new(), |run| format!("{} in {} rooms, {}", run.clients, run.rooms, text::duration(run.seconds)));
         let wanted = first.and_then(|run| run.wanted.clone()).unwrap_or_else(|| "promises kept".to_owned());
         [
             self.scenario.to_owned(),

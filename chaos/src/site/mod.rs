@@ -40,8 +40,8 @@ pub const NODES: u8 = 3;
 pub const SPARE: u8 = NODES + 1;
 /// A node that is asked to stop drains for 20 s at most.
 const ORDERLY: Duration = Duration::from_secs(30);
-/// The streams of each nats-server, in bytes: what `disk-full` fills.
-const DISK: u64 = 1 << 30;
+/// The streams of each nats-server, in bytes: what `disk-full` fills. More than what safe-chat reserves for its streams (1.25 GiB).
+const DISK: u64 = 3 << 29;
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -256,7 +256,10 @@ impl Site {
                     }
                 }
             }
-            block_in_place(|| self.cluster.await_ready(&servers))?;
+            let late: Vec<Server> = servers.into_iter().filter(|server| block_in_place(|| server.ready.ask()).is_err()).collect();
+            if !late.is_empty() {
+                block_in_place(|| self.cluster.await_ready(&late))?;
+            }
         }
         Ok(())
     }
