@@ -10,10 +10,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use chrono::Utc;
 use clap::{Args, ValueEnum};
-use std::{
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 use tokio::{runtime::Runtime, task::block_in_place};
 use xtask::{
     binary,

@@ -189,7 +189,7 @@ impl<'a> Hand<'a> {
             }
         }
         self.interrupt.check()?;
-        for name in self.site.died()? {
+        for name in self.site.dead()? {
             if !self.down.contains(&name) {
                 self.broken.push(format!("{name} ended by itself"));
             }

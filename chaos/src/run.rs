@@ -9,11 +9,7 @@ use crate::{
 use anyhow::Result;
 use chrono::Utc;
 use loadtest::crowd::{Crowd, Outcome, Plan};
-use std::{
-    collections::BTreeMap,
-    fs,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, time::Duration};
 use tokio::time::{Instant, sleep};
 use xtask::interrupt::Interrupt;
 

@@ -145,7 +145,12 @@ impl Client {
         Ok(socket)
     }
 
-    async fn serve(&mut self, mut socket: Socket, outgoing: &mut mpsc::Receiver<Outgoing>, stop: &mut watch::Receiver<bool>) -> Result<End> {
+    async fn serve(
+        &mut self,
+        mut socket: Socket,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<End> {
         for message in self.open.values() {
             self.step(Step::Sent { id: message.id.clone() });
             socket.feed(frame(message)).await?;

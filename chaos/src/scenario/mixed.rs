@@ -17,11 +17,13 @@ pub fn mixed(seed: u64, talk: Duration, nats: u16, cassandra: usize) -> Scenario
     let (mut faults, mut at) = (Vec::new(), CALM);
     loop {
         let act = act(&mut random, nats, cassandra);
-        let lasts = Duration::from_millis(random.random_range(1_000..match act {
-            Act::Freeze(_) | Act::Cut { .. } => 31_000,
-            Act::Kill(Whom::Cassandra(_)) => 20_000,
-            _ => 10_000,
-        }));
+        let lasts = Duration::from_millis(random.random_range(
+            1_000..match act {
+                Act::Freeze(_) | Act::Cut { .. } => 31_000,
+                Act::Kill(Whom::Cassandra(_)) => 20_000,
+                _ => 10_000,
+            },
+        ));
         if at + lasts + CALM * 2 > talk {
             break;
         }

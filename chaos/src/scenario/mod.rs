@@ -105,7 +105,11 @@ mod tests {
     fn every_fault_of_a_scenario_is_over_before_its_talk_is() {
         for scenario in all(1, s(1200), 3, 3).into_iter().chain(short(Kept::Bus)).chain(short(Kept::Cassandra)) {
             for fault in &scenario.faults {
-                assert!(fault.until.unwrap_or(fault.at) >= fault.at && fault.until.unwrap_or(fault.at) < scenario.talk, "{}", scenario.name);
+                assert!(
+                    fault.until.unwrap_or(fault.at) >= fault.at && fault.until.unwrap_or(fault.at) < scenario.talk,
+                    "{}",
+                    scenario.name
+                );
             }
         }
     }

@@ -264,10 +264,11 @@ impl Site {
         Ok(())
     }
 
-    /// Names of processes that are dead and should not be.
-    pub fn died(&self) -> Result<Vec<String>> {
-        let record = self.cluster.state().read()?;
-        Ok(record.processes.iter().filter(|it| !it.identity.is_alive()).map(|it| it.server.name.clone()).collect())
+    /// Names of servers that are dead.
+    pub fn dead(&self) -> Result<Vec<String>> {
+        let names = self.servers.iter().map(|server| server.name.clone());
+        let looked: Result<Vec<_>> = names.map(|name| Ok((self.identity(&name)?.is_alive(), name))).collect();
+        Ok(looked?.into_iter().filter(|(alive, _)| !alive).map(|(_, name)| name).collect())
     }
 
     /// What `safe-chat journal verify` says of a room, when it is not sound.

@@ -69,7 +69,8 @@ impl Bus {
     /// Fills the disk until nothing more is taken; how many bytes that took.
     pub async fn fill(&self, replicas: usize) -> Result<u64> {
         let context = jetstream::new(self.connect().await?);
-        let config = stream::Config { name: FILLER.into(), subjects: vec!["chaos.filler".into()], num_replicas: replicas, ..Default::default() };
+        let config =
+            stream::Config { name: FILLER.into(), subjects: vec!["chaos.filler".into()], num_replicas: replicas, ..Default::default() };
         context.create_stream(config).await.context("no stream to fill the disk with")?;
         // Random bytes would not be smaller: the server does not compress.
         let chunk = Bytes::from(vec![b'x'; FILL]);

@@ -81,8 +81,7 @@ impl Crowd {
                 writer.lock().unwrap_or_else(PoisonError::into_inner).take(note);
             }
         });
-        let mut crowd =
-            Self { plan, members: Vec::new(), notes, noted, tasks, quiet: watch::channel(false).0, began: Instant::now() };
+        let mut crowd = Self { plan, members: Vec::new(), notes, noted, tasks, quiet: watch::channel(false).0, began: Instant::now() };
         let (connected, mut all) = mpsc::channel(1);
         for n in 0..crowd.plan.clients {
             let member = crowd.join(format!("user-{n:03}"), n % crowd.plan.rooms.len(), n, None, connected.clone());

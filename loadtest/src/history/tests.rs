@@ -24,15 +24,8 @@ fn history(clients: &[(&str, Vec<Step>)]) -> History {
 
 #[test]
 fn a_history_that_keeps_all_promises_passes() {
-    let harry = vec![
-        connected(0),
-        sent("m1"),
-        sent("m2"),
-        saw(1, "harry", "m1"),
-        journaled("m1", 1),
-        saw(2, "harry", "m2"),
-        journaled("m2", 2),
-    ];
+    let harry =
+        vec![connected(0), sent("m1"), sent("m2"), saw(1, "harry", "m1"), journaled("m1", 1), saw(2, "harry", "m2"), journaled("m2", 2)];
     let charly = vec![connected(1), saw(2, "harry", "m2")];
     let history = history(&[("harry", harry), ("charly", charly)]);
     assert_eq!(history.safety(), []);
@@ -69,10 +62,7 @@ fn each_broken_promise_is_found() {
 fn what_is_missing_in_the_end_is_found() {
     let harry = vec![connected(0), sent("m1"), sent("m2"), saw(1, "harry", "m1"), journaled("m1", 1)];
     let found = history(&[("harry", harry), ("charly", vec![connected(0)])]).liveness();
-    assert!(
-        matches!(&found[..], [Violation::Behind { saw: 0, head: 1, .. }, Violation::Unanswered { id, .. }] if id == "m2"),
-        "{found:?}"
-    );
+    assert!(matches!(&found[..], [Violation::Behind { saw: 0, head: 1, .. }, Violation::Unanswered { id, .. }] if id == "m2"), "{found:?}");
 }
 
 #[test]

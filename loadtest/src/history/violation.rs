@@ -121,7 +121,10 @@ impl fmt::Display for Violation {
             Self::Reset { client, seq } => write!(f, "{client} was told to forget and to go on at {seq}, although nothing was cut"),
             Self::Accepted { client, id } => write!(f, "{client} was told that {id} is accepted, once too often or too late"),
             Self::Forgotten { user, id, first, then } => {
-                write!(f, "{id} of {user} was journaled at {first}; sent again, it was answered with {then} as if it were new, or another one")
+                write!(
+                    f,
+                    "{id} of {user} was journaled at {first}; sent again, it was answered with {then} as if it were new, or another one"
+                )
             }
             Self::Membership { seq, what } => write!(f, "at seq {seq} {what}"),
             Self::Behind { client, saw, head } => write!(f, "{client} saw the room up to {saw}, it ends at {head}"),
