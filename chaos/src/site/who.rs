@@ -8,10 +8,12 @@ use async_nats::{
 use bytes::Bytes;
 use serde::Deserialize;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long the bus may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long the bus may need until it takes a deletion when its disk is full.
+const CLEAR: Duration = Duration::from_secs(60);
 /// How many shards safe-chat has unless it is told otherwise.
 const SHARDS: u32 = 64;
 /// The stream that fills the disk, and the size of its messages.
@@ -86,11 +88,18 @@ impl Bus {
         bail!("the disk has no limit")
     }
 
-    /// Gives the space back.
+    /// Gives the space back. A bus without space may need some attempts until one of its servers leads again.
     pub async fn clear(&self) -> Result<()> {
         let context = jetstream::new(self.connect().await?);
-        timeout(ANSWER, context.delete_stream(FILLER)).await.context("NATS does not answer")??;
-        Ok(())
+        let since = Instant::now();
+        loop {
+            match timeout(ANSWER, context.delete_stream(FILLER)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) if since.elapsed() > CLEAR => return Err(error).context("the disk stays full"),
+                Err(_) if since.elapsed() > CLEAR => bail!("the disk stays full: NATS does not answer"),
+                _ => sleep(ANSWER / 10).await,
+            }
+        }
     }
 }
 

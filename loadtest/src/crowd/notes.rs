@@ -37,8 +37,8 @@ pub(super) struct Room {
     pub(super) connected: BTreeSet<String>,
     left: BTreeSet<String>,
     head: u64,
-    /// Ids of the last messages of each user that were answered.
-    pub(super) answered: HashMap<String, VecDeque<String>>,
+    /// The last messages of each user that were answered, and when.
+    pub(super) answered: HashMap<String, VecDeque<(Instant, String)>>,
     last_journaled: Option<Instant>,
     altered: Vec<String>,
 }
@@ -90,7 +90,7 @@ impl Notes {
                     message.journaled.get_or_insert(at);
                 }
                 let answered = here.answered.entry(user.clone()).or_default();
-                answered.push_back(id.clone());
+                answered.push_back((at, id.clone()));
                 if answered.len() > REMEMBERED {
                     answered.pop_front();
                 }

@@ -13,6 +13,8 @@ use tokio::{
 
 /// Of how many of its last answered messages one is sent again.
 pub(super) const REMEMBERED: usize = 50;
+/// What was answered before is not sent again: the room may have forgotten it (its window is 4096 messages) before this is decided.
+const RECENT: Duration = Duration::from_secs(10);
 
 pub(super) struct Talk {
     pub(super) user: String,
@@ -53,7 +55,8 @@ impl Talk {
     fn earlier(&self, n: usize) -> Option<String> {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let answered = notes.rooms[self.room].answered.get(&self.user)?;
-        answered.get(n % answered.len().max(1)).cloned()
+        let recent = |(at, _): &&(Instant, String)| at.elapsed() < RECENT;
+        answered.get(n % answered.len().max(1)).filter(recent).map(|(_, id)| id.clone())
     }
 }
 
