@@ -21,6 +21,7 @@ pub mod ops;
 pub mod proto;
 pub mod room;
 pub mod shutdown;
+pub mod task;
 pub mod telemetry;
 pub mod wire;
 pub mod writer;

@@ -10,7 +10,7 @@ use safe_chat::{
     },
     gateway::{Close, Config},
     journal::{self, Journal, Opened, memory},
-    room::{Action, Epoch, Event, Incarnation, RoomId, Seq, ShardId, State},
+    room::{Action, Epoch, Event, Incarnation, Reason, RoomId, Seq, ShardId, State},
 };
 use serde_json::json;
 use std::{
@@ -213,4 +213,99 @@ async fn a_message_that_is_sent_again_while_the_bus_is_away_is_one_message_in_it
     answers.sort();
     let expected = [("m1", false), ("m1", true), ("m1", true), ("m2", false), ("m2", true), ("m3", false)];
     assert_eq!(answers, expected.map(|(id, duplicate)| (id.to_owned(), duplicate)));
+}
+
+/// Delays and loses what is named, while it is on.
+struct Slow {
+    on: AtomicBool,
+    /// What arrives so much later.
+    late: (Delivered, Duration),
+    /// Answers after so many are lost.
+    answers: u64,
+    answered: AtomicU64,
+}
+
+impl Slow {
+    fn new(late: (Delivered, Duration), answers: u64) -> Arc<Self> {
+        Arc::new(Self { on: AtomicBool::new(true), late, answers, answered: AtomicU64::new(0) })
+    }
+}
+
+impl Faults for Slow {
+    fn delivery(&self, _: ConnectionId, what: Delivered) -> Passage {
+        let on = self.on.load(Relaxed);
+        let lost = on && what == Delivered::Inbound && self.answered.fetch_add(1, Relaxed) >= self.answers;
+        let delay = if on && what == self.late.0 { self.late.1 } else { Duration::ZERO };
+        Passage { delay, copies: usize::from(!lost) }
+    }
+}
+
+async fn abandon(gateway: &gateway::Gateway, by: &gateway::Gateway) {
+    let abandon = Submission { room: RoomId::parse("aaa").unwrap(), action: Action::Abandon { gateway: gateway.me }, reply: None };
+    by.bus.submit(&abandon).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_was_answered_is_a_duplicate_also_when_only_its_event_answers() {
+    // The answers to the join and to the message arrive, later ones do not.
+    let slow = Slow::new((Delivered::Event, Duration::from_millis(500)), 2);
+    let mut world = World::with_faults(slow.clone());
+    world.own().await;
+    let one = world.gateway();
+    let mut harry = one.join(join("harry")).await;
+    harry.send("m1");
+    assert_eq!(harry.until("journaled").await["duplicate"], false);
+    harry.send("m1");
+    assert_eq!(harry.until("journaled").await["duplicate"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_welcomed_is_a_member_whatever_happened_while_the_room_was_new_here() {
+    let slow = Slow::new((Delivered::Question, Duration::from_secs(1)), u64::MAX);
+    let mut world = World::with_faults(slow);
+    world.own().await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let judged_dead = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        abandon(&one, &two).await;
+    };
+    let (mut harry, ()) = tokio::join!(one.join(join("harry")), judged_dead);
+    assert_eq!(harry.frame().await["members"], json!(["harry"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ended_while_it_opened_may_be_tried_again() {
+    let slow = Slow::new((Delivered::Head, Duration::ZERO), 0);
+    let mut world = World::with_faults(slow.clone());
+    world.own().await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let judged_dead = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        abandon(&one, &two).await;
+        slow.on.store(false, Relaxed);
+    };
+    let (joined, ()) = tokio::join!(one.try_join(join("harry")), judged_dead);
+    let rejection = joined.err().expect("the room says that the session is over");
+    assert_eq!((rejection.reason, rejection.retry_after_ms.is_some()), (Reason::Unavailable, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_a_bus_forgot_come_in_their_order() {
+    let losing = Arc::new(Losing { submits: true, ..Losing::default() });
+    let mut world = World::with_faults(losing.clone());
+    let one = world.gateway();
+    world.own().await;
+    let mut harry = one.join(join("harry")).await;
+    // Nobody decides for some time: the shard's owner is gone.
+    world.disown().await;
+    let wanted: Vec<_> = (0..40).map(|n| format!("m{n}")).collect();
+    wanted.iter().for_each(|id| harry.send(id));
+    for _ in 0..40 {
+        harry.until("accepted").await;
+    }
+    losing.on.store(true, Relaxed);
+    world.hub.lose_tail(40, 0);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    world.own().await;
+    assert_eq!(texts(&harry.events(41).await), wanted);
 }

@@ -103,6 +103,28 @@ async fn a_zombies_write_that_arrives_after_the_takeover_is_never_seen() {
     assert_eq!(third.open(&room(), epoch).await.unwrap().events, base.events, "the second owner wrote nothing of its own");
 }
 
+/// The first owner's first commit is late, and so is that of the second one, who opened an empty room and had nothing to write again. The third one finds
+/// the first commit, and does not learn whether it is written again under its epoch. When it opens the room once more, it would find the second commit.
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_is_repeated_writes_the_same_again() {
+    let database = Database::new(Partitions::new(10));
+    let late = |secs| Script::new(Op::Write, [fate(Outcome::Late(Duration::from_secs(secs)))]);
+    for (name, secs) in [("first", 10), ("second", 30)] {
+        let node = database.connect_with(shards(), late(secs));
+        let epoch = claimed(&node).await;
+        node.open(&room(), epoch).await.unwrap();
+        assert!(matches!(node.append(&room(), &commit(epoch, Seq(1), 1, name)).await, Err(Error::Unknown(_))));
+    }
+    sleep(Duration::from_secs(20)).await;
+    let third = database.connect_with(shards(), late(60));
+    let epoch = claimed(&third).await;
+    assert!(matches!(third.open(&room(), epoch).await, Err(Error::Unknown(_))));
+    sleep(Duration::from_secs(20)).await;
+    let opened = third.open(&room(), epoch).await.unwrap();
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(third.read(&room(), Seq(1), Seq(1)).await.unwrap(), opened.events, "what was journaled has changed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_answer_is_lost_is_found_or_made_again() {
     for outcome in [Outcome::Unanswered, Outcome::Vanished, Outcome::Late(Duration::from_millis(1)), Outcome::Late(Duration::from_secs(1))]

@@ -70,9 +70,12 @@ impl Running {
         let mut clients = None;
         if let Some((gateway, listener)) = gateway {
             clients = Some((gateway.handle(), listener.local_addr()?));
-            let until = stop.clone();
+            let (until, members, handle) = (stop.clone(), members.clone(), gateway.handle());
             internal.parts.spawn(async move {
-                gateway.run(listener, until).await;
+                // Clients wait in the listen queue until the cluster knows this node: the sessions of an unknown one would be taken for abandoned.
+                if until.run_until_cancelled(members.known()).await.is_some() {
+                    tokio::join!(gateway.run(listener, until.clone()), until.run_until_cancelled(handle.follow(members)));
+                }
                 Ok(())
             });
         }

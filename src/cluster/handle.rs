@@ -48,6 +48,12 @@ impl Handle {
         self.view.clone()
     }
 
+    /// Returns once the registry shows this node, so that nobody takes what it does from then on for a gone node's.
+    pub async fn known(&self) {
+        // An error: the part has ended.
+        let _ = self.view.clone().wait_for(|view| view.fresh).await;
+    }
+
     /// Whether this node is about to stop.
     pub fn draining(&self) -> bool {
         self.drain.is_cancelled()

@@ -11,6 +11,7 @@ use crate::{
     bus::{self, Answered, Bus, ReplyTo, Submission},
     journal::Journal,
     room::{Action, Incarnation, Reason, Rejection, RoomId, SessionId, Shards},
+    task,
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -47,10 +48,19 @@ pub(super) struct Core {
     /// Cancelled: event streams end.
     pub(super) leaving: CancellationToken,
     rooms: Mutex<HashMap<RoomId, Arc<Replica>>>,
-    sessions: Mutex<BTreeMap<SessionId, Outbox>>,
+    sessions: Mutex<BTreeMap<SessionId, Seated>>,
     session_count: watch::Sender<usize>,
     places: Arc<Semaphore>,
     random: Mutex<StdRng>,
+}
+
+/// A session that is open or opening here.
+#[derive(Clone)]
+pub(super) struct Seated {
+    pub(super) outbox: Outbox,
+    pub(super) room: RoomId,
+    /// The command that opened it.
+    pub(super) open: Action,
 }
 
 impl Core {
@@ -87,7 +97,7 @@ impl Core {
     /// Runs a task until it ends or the gateway halts.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let halt = self.halt.clone();
-        self.tasks.spawn(async move { halt.run_until_cancelled_owned(task).await });
+        task::spawn(&self.tasks, async move { halt.run_until_cancelled_owned(task).await.unwrap_or_default() });
     }
 
     // Rooms.
@@ -134,9 +144,9 @@ impl Core {
         self.places.clone().try_acquire_owned().map_err(|_| full())
     }
 
-    pub(super) fn enter(&self, session: SessionId, outbox: Outbox) {
+    pub(super) fn enter(&self, session: SessionId, seated: Seated) {
         let mut sessions = lock(&self.sessions);
-        sessions.insert(session, outbox);
+        sessions.insert(session, seated);
         self.session_count.send_replace(sessions.len());
         metrics::sessions(sessions.len());
     }
@@ -149,7 +159,7 @@ impl Core {
     }
 
     /// Sessions that are open or opening here.
-    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Outbox>> {
+    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Seated>> {
         lock(&self.sessions)
     }
 

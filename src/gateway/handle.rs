@@ -3,10 +3,11 @@
 use super::{
     Close, From, Join, Outbox, Session, Watch,
     core::{Core, draining, unavailable},
-    history, join,
+    doubt, history, join,
 };
 use crate::{
     bus::Answered,
+    cluster,
     room::{Action, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     wire::{Message, ServerFrame},
 };
@@ -61,6 +62,11 @@ impl Handle {
         Ok(ServerFrame::History { id: None, events: history.events, more: history.more })
     }
 
+    /// Makes sure of the sessions here whenever others may have taken this node for dead; ends with the cluster part.
+    pub async fn follow(&self, members: cluster::Handle) {
+        doubt::follow(self.0.clone(), members).await;
+    }
+
     /// Sessions that are open or opening here.
     pub fn sessions(&self) -> usize {
         self.0.sessions().len()
@@ -74,8 +80,8 @@ impl Handle {
     /// Ends a session for an operator (4001). Whether it is here.
     pub fn end(&self, session: SessionId) -> bool {
         let sessions = self.0.sessions();
-        let outbox = sessions.get(&session);
-        outbox.inspect(|outbox| outbox.close(Close::Operator)).is_some()
+        let seated = sessions.get(&session);
+        seated.inspect(|seated| seated.outbox.close(Close::Operator)).is_some()
     }
 
     /// Whether clients can be served; the reason when not.
@@ -97,7 +103,7 @@ impl Handle {
     pub async fn drain(&self) {
         self.refuse();
         self.0.leaving.cancel();
-        let sessions: Vec<_> = self.0.sessions().values().cloned().collect();
+        let sessions: Vec<_> = self.0.sessions().values().map(|seated| seated.outbox.clone()).collect();
         let spread = (sessions.len() as u64 * 1_000 / COMEBACKS).clamp(COMEBACK_MS.0, COMEBACK_MS.1);
         for outbox in &sessions {
             let reconnect_after_ms = COMEBACK_MS.0 + self.0.jitter(Duration::from_millis(spread)).as_millis() as u64;

@@ -3,7 +3,7 @@
 
 use super::{
     Close, Form, Outbox,
-    core::{Core, draining, unavailable},
+    core::{Core, Seated, draining, unavailable},
     metrics,
     past::{Page, Past},
     replica::{Attach, Claim, Need, Seat, Start, ViewerId},
@@ -146,19 +146,25 @@ async fn admit(core: &Arc<Core>, join: Join) -> Result<Session, Rejection> {
     let outbox = Outbox::new(room.clone(), Form::Frames(protocol), core.config.backlog());
     let session = core.new_session();
     claim.mark(core).await;
+    // The replica lives before the session opens: whatever ends the session, it will have noticed.
+    let life = claim.extent(Seq::ZERO).await?.life;
 
-    core.enter(session, outbox.clone());
+    let open = Action::Open { session, user: user.clone(), key: key.clone(), device: device.clone(), gateway: core.me };
+    core.enter(session, Seated { outbox: outbox.clone(), room: room.clone(), open: open.clone() });
     let mut opening = Opening { core: core.clone(), claim: Some(claim.clone()), session };
-    let action = Action::Open { session, user: user.clone(), key: key.clone(), device: device.clone(), gateway: core.me };
-    let least = match core.decide(&room, action).await {
+    let least = match core.decide(&room, open).await {
         Ok(Answered::Journaled { seq, .. }) => seq,
+        // It was opened and has ended since: others took this node for dead before the answer came.
+        Ok(Answered::Rejected(Rejection { reason: Reason::NotMember, .. })) => {
+            return Err(unavailable("the session has ended already: try again"));
+        }
         Ok(Answered::Rejected(rejection)) => return Err(rejection),
         Err(rejection) => return Err(Rejection { reason: Reason::Unavailable, ..rejection }),
     };
 
     let sends = Sends::new(core.clone(), Sender { room, user: user.clone(), key, session }, outbox.clone());
     let seat = Seat { session, user: user.clone(), device, sends: sends.clone() };
-    let viewer = attach(core, &claim, &outbox, from, least, Some(seat)).await?;
+    let viewer = attach(core, &claim, &outbox, from, least, Some((seat, life))).await?;
     if core.is_draining() {
         return Err(draining());
     }
@@ -166,8 +172,16 @@ async fn admit(core: &Arc<Core>, join: Join) -> Result<Session, Rejection> {
     Ok(Session::begin(core.clone(), claim, session, user, protocol, outbox, sends, viewer, place))
 }
 
-/// Adds a viewer once the replica's head is at least `least`, with all that it wants from before, or with a reset where that is not there.
-async fn attach(core: &Arc<Core>, claim: &Claim, outbox: &Outbox, from: From, least: Seq, seat: Option<Seat>) -> Result<Viewer, Rejection> {
+/// Adds a viewer once the replica's head is at least `least`, with all that it wants from before, or with a reset where that is not there. A session
+/// comes with the life of the replica in which it was opened.
+async fn attach(
+    core: &Arc<Core>,
+    claim: &Claim,
+    outbox: &Outbox,
+    from: From,
+    least: Seq,
+    seat: Option<(Seat, u64)>,
+) -> Result<Viewer, Rejection> {
     let extent = claim.extent(least).await?;
     let mut start = match from.since {
         Some(since) if since <= extent.head => Start::After(since),
@@ -194,7 +208,8 @@ async fn attach(core: &Arc<Core>, claim: &Claim, outbox: &Outbox, from: From, le
     if from.since.is_some() {
         metrics::resume(recovered);
     }
-    let attach = Attach { outbox: outbox.clone(), start, floor, page, recovered, seat };
+    let (seat, life) = seat.map_or((None, extent.life), |(seat, life)| (Some(seat), life));
+    let attach = Attach { outbox: outbox.clone(), start, floor, page, recovered, seat, life };
     let (id, need) = claim.attach(attach).await.map_err(|_| unavailable("the room is starting again: try again"))?;
     let viewer = Viewer { claim: claim.clone(), id, outbox: outbox.clone() };
     if let Some(need) = need {

@@ -9,6 +9,7 @@ mod answers;
 mod close;
 mod config;
 mod core;
+mod doubt;
 mod handle;
 mod history;
 mod http;

@@ -2,8 +2,9 @@
 //! they were sent, whatever fails; answered in any order.
 //!
 //! A message leaves when it is answered: by the owner, or by its own event that the replica saw. Without either it is submitted again, which
-//! the room's dedupe window makes harmless, unless a later message of the session was seen in the room: then this one was lost, a repetition
-//! would come behind the later one, and the client is told instead.
+//! the room's dedupe window makes harmless, and so are all behind it, in their order: if the bus lost what it had stored, none may overtake another.
+//! Unless a later message of the session was seen in the room: then this one was lost, a repetition would come behind the later one, and the
+//! client is told instead.
 
 use super::{
     Close, Outbox,
@@ -69,6 +70,9 @@ struct Pending {
     size: usize,
     /// When it is to be submitted (again).
     due: Instant,
+    /// The client was told that it is stored.
+    accepted: bool,
+    /// The last attempt to submit it succeeded.
     stored: bool,
     /// An attempt ended without a definite outcome.
     uncertain: bool,
@@ -109,7 +113,8 @@ impl Sends {
         let due = Instant::now();
         state.bytes += size;
         state.numbers.insert(id.clone(), number);
-        state.pending.insert(number, Pending { tag, id, action, size, due, stored: false, uncertain: false, event: None, repeats: 0 });
+        let pending = Pending { tag, id, action, size, due, accepted: false, stored: false, uncertain: false, event: None, repeats: 0 };
+        state.pending.insert(number, pending);
         drop(state);
         self.changed.notify_one();
     }
@@ -189,12 +194,16 @@ impl Sends {
                 }
             } else if let Some((seq, epoch)) = pending.event {
                 let pending = self.remove(&mut state, number).expect("it was just there");
-                self.journaled(&pending, seq, epoch, false);
+                // It does not say whether it came of this attempt or of an earlier one, perhaps through another gateway.
+                self.journaled(&pending, seq, epoch, true);
             } else if overtaken {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 self.reject_all(&pending, &unavailable("the message was lost on the way: send it again with the same id"));
             } else {
-                return Step::Submit(number, self.submission(pending));
+                let submission = self.submission(pending);
+                let behind = state.pending.range_mut(number + 1..).map(|(_, behind)| behind);
+                behind.filter(|behind| behind.event.is_none()).for_each(|behind| behind.due = behind.due.min(now));
+                return Step::Submit(number, submission);
             }
         }
         Step::Wait(wake)
@@ -205,18 +214,21 @@ impl Sends {
         let Some(pending) = state.pending.get_mut(&number) else { return };
         pending.due = Instant::now() + pause;
         match submitted {
-            Ok(_) if !pending.stored => {
+            Ok(_) => {
                 pending.stored = true;
-                if let CommandId::Client(id) = &pending.id {
+                let first = !std::mem::replace(&mut pending.accepted, true);
+                if first && let CommandId::Client(id) = &pending.id {
                     self.outbox.push(&ServerFrame::Accepted { id: id.clone() });
                 }
             }
-            Err(bus::Error::Full(_)) if !pending.stored && !pending.uncertain => {
+            Err(bus::Error::Full(_)) if !pending.accepted && !pending.uncertain => {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 self.reject_all(&pending, &busy());
             }
-            Err(bus::Error::Unknown(_)) => pending.uncertain = true,
-            Ok(_) | Err(_) => {}
+            Err(error) => {
+                pending.stored = false;
+                pending.uncertain |= matches!(error, bus::Error::Unknown(_));
+            }
         }
     }
 

@@ -96,8 +96,8 @@ impl Service {
 
     fn replaced(&self, room: &RoomId, session: SessionId) {
         tracing::debug!(%room, %session, "replaced by a session of the same device");
-        if let Some(outbox) = self.0.sessions().get(&session) {
-            outbox.close(Close::Replaced);
+        if let Some(seated) = self.0.sessions().get(&session) {
+            seated.outbox.close(Close::Replaced);
         }
     }
 

@@ -27,6 +27,7 @@ use crate::{
     cluster::{Lease, Owner},
     journal::Journal,
     room::ShardId,
+    task,
 };
 use async_trait::async_trait;
 use std::{
@@ -79,7 +80,7 @@ impl Owner for Handle {
             before.lose.cancel();
         }
         let this = self.clone();
-        self.tasks.spawn(async move {
+        task::spawn(&self.tasks, async move {
             shard::run(this.parts.clone(), lease, releases, lose).await;
             this.with_shards(|shards| {
                 // A later ownership of the same shard may have taken the place.

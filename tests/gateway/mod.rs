@@ -74,6 +74,15 @@ impl World {
         self.writers.push((writer, ended));
     }
 
+    /// Nobody writes any more.
+    pub(crate) async fn disown(&mut self) {
+        for (writer, _) in self.writers.drain(..) {
+            for shard in self.shards.all() {
+                writer.lose(shard).await;
+            }
+        }
+    }
+
     pub(crate) fn gateway(&mut self) -> Gateway {
         self.gateway_with(Config::default(), Arc::new(memory::NoFaults))
     }

@@ -78,8 +78,8 @@ async fn tables_are_migrated_once_by_nodes_that_start_together_and_settings_stay
     let three = tokio::join!(migrate(&config), migrate(&config), migrate(&config));
     let mut from: Vec<_> = [three.0, three.1, three.2].into_iter().map(|migrated| migrated.unwrap().from).collect();
     from.sort_unstable();
-    assert_eq!(from, [0, 1, 1], "one migrates, the others wait for it");
-    assert_eq!(migrate(&config).await.unwrap(), Migrated { from: 1, to: 1 });
+    assert_eq!(from, [0, 2, 2], "one migrates, the others wait for it");
+    assert_eq!(migrate(&config).await.unwrap(), Migrated { from: 2, to: 2 });
 
     connect(&config, shards()).await.unwrap();
     connect(&config, shards()).await.unwrap();

@@ -17,8 +17,6 @@ struct Reader {
     /// How many cuts of the log it has seen.
     cuts: usize,
     grown: watch::Receiver<()>,
-    /// A copy of the last delivery that is to arrive once more.
-    again: Option<Delivery>,
 }
 
 #[async_trait]
@@ -42,7 +40,7 @@ impl Commands for Memory {
                 let (next, cuts) = (if lost { 0 } else { from.0 }, state.commands.cuts.len());
                 let mut grown = state.commands.grown.subscribe();
                 grown.mark_changed();
-                Ok(Reader { memory: self.clone(), shard, next, cuts, grown, again: None })
+                Ok(Reader { memory: self.clone(), shard, next, cuts, grown })
             })
             .await?;
         Ok(stream(reader, |mut reader| async move { Some((reader.next().await, reader)) }))
@@ -59,9 +57,6 @@ impl Commands for Memory {
 
 impl Reader {
     async fn next(&mut self) -> Delivery {
-        if let Some(again) = self.again.take() {
-            return again;
-        }
         let delivery = loop {
             self.memory.connected().await;
             if let Some(delivery) = self.take() {
@@ -72,9 +67,6 @@ impl Reader {
         };
         let passage = self.memory.server.faults.delivery(self.memory.connection, Delivered::Command);
         pause(passage.delay).await;
-        if passage.copies > 1 {
-            self.again = Some(delivery.clone());
-        }
         delivery
     }
 

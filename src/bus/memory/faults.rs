@@ -94,7 +94,7 @@ pub enum Outcome {
 pub struct Passage {
     /// Passes before the node sees it.
     pub delay: Duration,
-    /// How often it arrives. 0: lost, which only what is delivered at most once can be (a command or a record is delivered anyway).
+    /// How often it arrives. 0: lost, and 2: repeated, which only what is delivered at most once can be: a command or a record is delivered once.
     pub copies: usize,
 }
 

@@ -100,10 +100,12 @@ impl Hub {
         self.server.state().connections[connection.0].send_replace(false);
     }
 
-    /// Restores a connection with its subscriptions. Those to live events are told that they may have missed something.
+    /// Restores a connection that was cut, with its subscriptions. Those to live events are told that they may have missed something.
     pub fn restore(&self, connection: ConnectionId) {
         let state = self.server.state();
-        state.connections[connection.0].send_replace(true);
+        if state.connections[connection.0].send_replace(true) {
+            return;
+        }
         state.live.values().flatten().filter(|line| line.connection == connection).for_each(|line| line.interrupt());
     }
 

@@ -41,6 +41,7 @@ pub(super) enum Ended {
 struct Life<'a> {
     core: &'a Arc<Core>,
     replica: &'a Arc<Replica>,
+    number: u64,
     line: Line,
     ring: Ring,
     members: BTreeSet<UserId>,
@@ -68,6 +69,7 @@ pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut I
     let mut life = Life {
         core,
         replica,
+        number: replica.lives.fetch_add(1, Relaxed),
         line: Line::new(view.head, view.epoch),
         ring: Ring::default(),
         members: view.members.into_iter().collect(),
@@ -190,6 +192,7 @@ impl Life<'_> {
                 let epoch = self.line.epoch();
                 let last = Seq(self.line.head().0 + events.len() as u64);
                 self.line.hear(next, last, epoch);
+                tracing::debug!(room = %self.replica.room, %next, %last, "read what was missed");
                 metrics::repaired(events.len());
                 self.take(events.to_vec());
             }
@@ -244,7 +247,7 @@ impl Life<'_> {
 
     fn extent(&self) -> Extent {
         let head = self.line.head();
-        Extent { head, oldest: self.ring.first().unwrap_or(head.next()) }
+        Extent { life: self.number, head, oldest: self.ring.first().unwrap_or(head.next()) }
     }
 
     fn message(&mut self, message: Message) -> Result<(), Ended> {
@@ -255,6 +258,8 @@ impl Life<'_> {
                 self.waiting.retain(|(_, reply)| !reply.is_closed());
                 self.waiting.push((least, reply));
             }
+            // Unanswered: the life that it was meant for is over.
+            Message::Attach(attach, _) if attach.life != self.number => {}
             Message::Attach(attach, reply) => {
                 let head = self.line.head();
                 let first = attach.start.first(head, attach.floor);

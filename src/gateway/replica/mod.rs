@@ -42,6 +42,8 @@ pub(super) struct Replica {
     claims: watch::Sender<usize>,
     /// The last viewer's name; they stay unique when the replica starts again.
     viewers: AtomicU64,
+    /// How often it has started.
+    lives: AtomicU64,
     /// Never longer than the number of clients here: each message waits for its answer, is the last of its viewer, or holds a permit.
     messages: mpsc::UnboundedSender<Message>,
     /// Each waits for its answer.
@@ -70,6 +72,8 @@ enum Message {
 /// How far a replica has its room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
+    /// Of which life of the replica this is said.
+    pub(super) life: u64,
     pub(super) head: Seq,
     /// The first place from which it has all events.
     pub(super) oldest: Seq,
@@ -96,6 +100,8 @@ pub(super) struct Attach {
     pub(super) recovered: bool,
     /// Whose session it is; none for an event stream.
     pub(super) seat: Option<Seat>,
+    /// Only this life of the replica may take it in: one that began before the session was opened, so that it noticed whatever ended the session since.
+    pub(super) life: u64,
 }
 
 /// What a viewer needs before it is live.
@@ -121,8 +127,9 @@ impl Start {
 pub(super) fn new(core: Arc<Core>, room: RoomId) -> (Arc<Replica>, impl Future<Output = ()> + Send) {
     let (messages, inbox) = mpsc::unbounded_channel();
     let (marks, wanted) = mpsc::unbounded_channel();
-    let (shard, head, claims, viewers) = (core.shards.of(&room), AtomicU64::new(u64::MAX), watch::Sender::new(0), AtomicU64::new(0));
-    let replica = Arc::new(Replica { room, shard, head, claims, viewers, messages, marks });
+    let (shard, head, claims) = (core.shards.of(&room), AtomicU64::new(u64::MAX), watch::Sender::new(0));
+    let (viewers, lives) = (AtomicU64::new(0), AtomicU64::new(0));
+    let replica = Arc::new(Replica { room, shard, head, claims, viewers, lives, messages, marks });
     (replica.clone(), run(core, replica, inbox, wanted))
 }
 

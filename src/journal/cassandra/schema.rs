@@ -9,10 +9,10 @@ pub(super) struct Version {
 }
 
 /// The version that this program works with.
-pub(super) const CURRENT: i32 = 1;
+pub(super) const CURRENT: i32 = 2;
 
 /// Every version, ascending.
-pub(super) const VERSIONS: [Version; 1] = [Version { number: 1, statements: first }];
+pub(super) const VERSIONS: [Version; 2] = [Version { number: 1, statements: first }, Version { number: 2, statements: second }];
 
 /// What the statements are filled with.
 pub(super) struct Names {
@@ -77,6 +77,12 @@ fn first(names: &Names) -> Vec<String> {
     tables.iter().map(|table| format!("CREATE TABLE IF NOT EXISTS {keyspace}.{table} {options}")).collect()
 }
 
+/// A reading repairs only the rows that it reads, so that the reading of a page that ends within a commit would give a replica a part of what was written as
+/// a whole, and the walk of a later opening would stop there. The journal needs whole commits, and no two readings that agree.
+fn second(names: &Names) -> Vec<String> {
+    vec![format!("ALTER TABLE {}.journal WITH read_repair = 'NONE'", names.keyspace)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +93,15 @@ mod tests {
         let statements = |release| first(&Names::new(&Config::default(), release)).concat();
         assert!(statements("5.0.8").contains("UnifiedCompactionStrategy"));
         assert!(!statements("4.1.12").contains("UnifiedCompactionStrategy"));
+    }
+
+    #[test]
+    fn the_fence_is_repaired_by_readings_and_the_journal_is_not() {
+        let names = Names::new(&Config::default(), "5.0.8");
+        let fence = first(&names).into_iter().find(|statement| statement.contains(".fence ")).unwrap();
+        assert!(fence.contains("read_repair = 'BLOCKING'"), "{fence}");
+        assert_eq!(VERSIONS.iter().flat_map(|version| (version.statements)(&names)).next_back().unwrap(), second(&names)[0]);
+        assert!(second(&names)[0].contains("journal WITH read_repair = 'NONE'"));
     }
 
     #[test]

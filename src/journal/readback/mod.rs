@@ -6,7 +6,7 @@
 //! older owner is a decrease of the epoch, where every reader stops ([`rule`]).
 //!
 //! One (place, epoch) has one content only, ever: after an unknown outcome nothing but the identical commit may be written, and a room
-//! that is given up in that condition cannot be opened again under the same epoch.
+//! that is given up in that condition cannot be opened again under the same epoch. The same goes for the last commit that an opening writes again.
 
 mod claim;
 mod open;
@@ -16,6 +16,7 @@ mod snapshot;
 mod store;
 mod tail;
 
+use open::Found;
 pub use rule::Row;
 pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};
 
@@ -27,9 +28,11 @@ use crate::{
 use async_trait::async_trait;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
+/// What openings have found and not yet written again for certain, and under which epoch.
+type Openings = HashMap<RoomId, (Epoch, Arc<Found>)>;
 type Confirms = HashMap<ShardId, Arc<Coalesce<Result<Option<Fence>, Error>>>>;
 
 /// The journal over a [`Store`].
@@ -37,6 +40,7 @@ pub struct ReadBack<S> {
     store: S,
     shards: Shards,
     rooms: Rooms<()>,
+    openings: Mutex<Openings>,
     confirms: Mutex<Confirms>,
     snapshots: AtomicU64,
 }
@@ -44,7 +48,14 @@ pub struct ReadBack<S> {
 impl<S: Store> ReadBack<S> {
     /// A journal of rooms in `shards` shards.
     pub fn new(store: S, shards: Shards) -> Self {
-        Self { store, shards, rooms: Rooms::default(), confirms: Mutex::default(), snapshots: AtomicU64::new(0) }
+        Self {
+            store,
+            shards,
+            rooms: Rooms::default(),
+            openings: Mutex::default(),
+            confirms: Mutex::default(),
+            snapshots: AtomicU64::new(0),
+        }
     }
 
     /// The database.
@@ -55,6 +66,21 @@ impl<S: Store> ReadBack<S> {
     /// The newest snapshot of a room.
     pub(super) async fn newest_snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
         snapshot::newest(&self.store, room).await
+    }
+
+    fn openings(&self) -> MutexGuard<'_, Openings> {
+        self.openings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a room ends with. As long as it is not known whether that is written again, an opening that is repeated does not read anew: it could find
+    /// another commit at the same place, and what the attempt before wrote under this epoch may still appear.
+    async fn find(&self, room: &RoomId, epoch: Epoch) -> Result<Arc<Found>, Error> {
+        if let Some((_, found)) = self.openings().get(room).filter(|(opened, _)| *opened == epoch) {
+            return Ok(found.clone());
+        }
+        let found = Arc::new(open::read(&self.store, room, epoch).await?);
+        self.openings().insert(room.clone(), (epoch, found.clone()));
+        Ok(found)
     }
 
     async fn confirm_fence(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
@@ -78,20 +104,22 @@ impl<S: Store> Journal for ReadBack<S> {
     async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
         let epoch = claim::claim(&self.store, shard, owner, least).await?;
         self.rooms.forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
+        self.openings().retain(|room, (opened, _)| self.shards.of(room) != shard || *opened >= epoch);
         Ok(epoch)
     }
 
     async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error> {
         self.rooms.check_openable(room, epoch)?;
-        let found = open::read(&self.store, room, epoch).await?;
+        let found = self.find(room, epoch).await?;
         let last = rule::last_commit(&found.rows);
         if !last.is_empty() {
             let mine: Vec<Row> = last.iter().map(|row| Row { epoch, ..row.clone() }).collect();
             self.store.write(room, &mine).await?;
         }
+        self.openings().remove(room);
         self.confirm_fence(self.shards.of(room), epoch).await?;
         self.rooms.opened(room, epoch, found.head(), ());
-        Ok(found.opened)
+        Ok(Arc::unwrap_or_clone(found).opened)
     }
 
     fn close(&self, room: &RoomId) {

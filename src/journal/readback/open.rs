@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What a room ends with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Found {
     /// Snapshot and events.
     pub(super) opened: Opened,

@@ -45,7 +45,7 @@ impl Shard {
 
     fn tell_heads(&mut self, now: Instant) {
         let epoch = self.epoch;
-        let heads: Vec<Head> = self
+        let mut heads: Vec<Head> = self
             .rooms
             .iter()
             .filter_map(|(name, slot)| match slot {
@@ -54,6 +54,7 @@ impl Shard {
             })
             .collect();
         if !heads.is_empty() {
+            heads.sort_unstable_by(|one, other| one.room.cmp(&other.room)); // so that a simulation repeats exactly
             self.work.tell_heads(self.parts.clone(), self.id, heads);
         }
     }
@@ -76,6 +77,7 @@ impl Shard {
                 unused.push((room.used(), name.clone()));
             }
         }
+        save.sort_unstable(); // so that a simulation repeats exactly
         for name in save {
             let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else { continue };
             let (state, tickets) = room.save();

@@ -1,0 +1,242 @@
+//! The cluster of a run: the servers, in memory, and the nodes by name, which come and go.
+
+use crate::{node::Node, random::Random, weather::Weather};
+use safe_chat::{
+    bus::{
+        Ask, Commands, Direct, Registry,
+        memory::{Config, Hub, Memory},
+    },
+    journal::{Journal, bus::OnBus, memory::Database, readback::Partitions},
+    room::{Event, RoomId, Seq, ShardId, Shards},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// Few, so that a shard has several rooms and a node several shards.
+const SHARDS: u16 = 6;
+
+/// Where the rooms are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// In a database with the fencing of the Cassandra adapter; the bus's feed is a bounded buffer.
+    InDatabase,
+    /// On the bus.
+    OnBus,
+}
+
+/// The servers and the nodes. Clones are the same cluster.
+#[derive(Clone)]
+pub(crate) struct Cluster(Arc<Inner>);
+
+struct Inner {
+    seed: u64,
+    kept: Kept,
+    shards: Shards,
+    hub: Hub,
+    database: Database,
+    weather: Arc<Weather>,
+    /// A connection to which nothing happens.
+    own: Memory,
+    nodes: Mutex<Nodes>,
+}
+
+#[derive(Default)]
+struct Nodes {
+    running: BTreeMap<&'static str, Node>,
+    started: u64,
+    wires: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::of(seed, "cluster");
+        let kept = if random.chance(500) { Kept::InDatabase } else { Kept::OnBus };
+        let shards = Shards::new(SHARDS).expect("a valid count");
+        let weather = Weather::of(seed);
+        // Small, so that it drops events that a gateway still wants.
+        let events = (kept == Kept::InDatabase).then(|| 20 + random.below(200) as usize);
+        let hub = Hub::with_faults(Config { shards, events, ..Config::default() }, weather.clone());
+        let own = hub.connect();
+        weather.spare(own.connection());
+        let database = Database::new(Partitions::new(5 + random.below(60)));
+        Self(Arc::new(Inner { seed, kept, shards, hub, database, weather, own, nodes: Mutex::default() }))
+    }
+
+    pub(crate) fn weather(&self) -> &Weather {
+        &self.0.weather
+    }
+
+    pub(crate) fn kept(&self) -> Kept {
+        self.0.kept
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.0.nodes.lock().expect("nobody panics with it")
+    }
+
+    /// Starts a node, unless it runs.
+    pub(crate) fn start(&self, name: &'static str) {
+        let mut nodes = self.nodes();
+        if nodes.running.contains_key(name) {
+            return;
+        }
+        nodes.started += 1;
+        let bus = self.0.hub.connect();
+        let journal: Arc<dyn Journal> = match self.0.kept {
+            Kept::InDatabase => Arc::new(self.0.database.connect_with(self.0.shards, self.0.weather.of_journal(bus.connection()))),
+            Kept::OnBus => Arc::new(OnBus::new(Arc::new(bus.clone()), self.0.shards)),
+        };
+        let number = nodes.started;
+        let seed = Random::of(self.0.seed, &format!("node {number}")).seed();
+        let node = Node::start(name, number, bus, journal, self.0.shards, seed);
+        tracing::info!(name, id = %node.incarnation(), "started");
+        nodes.running.insert(name, node);
+    }
+
+    /// A node that runs.
+    pub(crate) fn node(&self, name: &str) -> Option<Node> {
+        self.nodes().running.get(name).cloned()
+    }
+
+    /// The names of the nodes that run.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.nodes().running.keys().copied().collect()
+    }
+
+    /// The chance of the next connection.
+    pub(crate) fn next_wire(&self) -> Random {
+        let mut nodes = self.nodes();
+        nodes.wires += 1;
+        Random::of(self.0.seed, &format!("wire {}", nodes.wires))
+    }
+
+    fn remove(&self, name: &str) -> Option<Node> {
+        self.nodes().running.remove(name)
+    }
+
+    pub(crate) fn kill(&self, name: &'static str) {
+        let Some(node) = self.remove(name) else { return };
+        tracing::info!(name, "killed");
+        node.kill();
+        self.0.hub.cut(node.bus.connection());
+    }
+
+    /// Stops a node in order; it is gone when this returns.
+    pub(crate) async fn drain(&self, name: &'static str) {
+        let Some(node) = self.node(name) else { return };
+        tracing::info!(name, "draining");
+        node.drain().await;
+        self.0.hub.cut(node.bus.connection());
+        let mut nodes = self.nodes();
+        // It may have been killed, and started again, meanwhile.
+        if nodes.running.get(name).is_some_and(|running| running.incarnation() == node.incarnation()) {
+            nodes.running.remove(name);
+        }
+    }
+
+    pub(crate) fn freeze(&self, node: &Node) {
+        node.freeze();
+        self.0.weather.frozen(node.bus.connection(), true);
+    }
+
+    pub(crate) fn thaw(&self, node: &Node) {
+        self.0.weather.frozen(node.bus.connection(), false);
+        node.thaw();
+    }
+
+    /// Takes the bus away from a node.
+    pub(crate) fn cut(&self, node: &Node) {
+        self.0.hub.cut(node.bus.connection());
+    }
+
+    /// Gives it back, unless the node is gone.
+    pub(crate) fn restore(&self, node: &Node) {
+        if self.nodes().running.values().any(|running| running.incarnation() == node.incarnation()) {
+            self.0.hub.restore(node.bus.connection());
+        }
+    }
+
+    /// The bus loses the newest commands, and of a feed that is only a buffer the newest events.
+    pub(crate) fn lose_tail(&self, commands: u64, events: u64) {
+        self.0.hub.lose_tail(commands, if self.0.kept == Kept::InDatabase { events } else { 0 });
+    }
+
+    /// From now on everything works, and all nodes run.
+    pub(crate) fn mend(&self, names: &[&'static str]) {
+        self.0.weather.calm();
+        for node in self.nodes().running.values() {
+            node.thaw();
+            self.0.hub.restore(node.bus.connection());
+        }
+        names.iter().for_each(|name| self.start(name));
+    }
+
+    // What there is in the end.
+
+    fn journal(&self) -> Box<dyn Journal> {
+        match self.0.kept {
+            Kept::InDatabase => Box::new(self.0.database.connect(self.0.shards)),
+            Kept::OnBus => Box::new(OnBus::new(Arc::new(self.0.own.clone()), self.0.shards)),
+        }
+    }
+
+    /// The head of a room, if its owner tells it.
+    pub(crate) async fn head(&self, room: &RoomId) -> Option<Seq> {
+        let view = self.0.own.ask(self.0.shards.of(room), &Ask { room: room.clone() }).await.ok()?;
+        view.refused.is_none().then_some(view.head)
+    }
+
+    /// All events of a room up to its head.
+    pub(crate) async fn events(&self, room: &RoomId, head: Seq) -> Vec<Event> {
+        let journal = self.journal();
+        let mut events: Vec<Event> = Vec::new();
+        while events.len() < head.0 as usize {
+            let page = journal.read(room, Seq(events.len() as u64 + 1), head).await.expect("nothing goes wrong any more");
+            if page.is_empty() {
+                break;
+            }
+            events.extend(page);
+        }
+        events
+    }
+
+    /// Shards whose floor has not passed every stored command, with the commands that are left; and those that nobody owns.
+    pub(crate) async fn undecided(&self) -> Vec<(ShardId, String)> {
+        let mut all = Vec::new();
+        for shard in self.0.shards.all() {
+            let Some((record, _)) = self.0.own.shard(shard).await.expect("the own connection works") else {
+                all.push((shard, "has no record".to_owned()));
+                continue;
+            };
+            let left = self.stored_commands(shard, record.floor).await;
+            if record.owner.is_none() {
+                all.push((shard, "has no owner".to_owned()));
+            } else if left > 0 {
+                all.push((shard, format!("has {left} commands above its floor {}", record.floor.0)));
+            }
+        }
+        all
+    }
+
+    async fn stored_commands(&self, shard: ShardId, from: safe_chat::bus::Position) -> usize {
+        use std::task::{Context, Poll, Waker};
+        let mut commands = self.0.own.commands(shard, from).await.expect("the own connection works");
+        let mut context = Context::from_waker(Waker::noop());
+        let mut count = 0;
+        while let Poll::Ready(Some(_)) = commands.as_mut().poll_next(&mut context) {
+            count += 1;
+        }
+        count
+    }
+
+    /// How often shards were taken over.
+    pub(crate) async fn epochs(&self) -> u64 {
+        let mut sum = 0;
+        for shard in self.0.shards.all() {
+            sum += self.0.own.shard(shard).await.ok().flatten().map_or(0, |(record, _)| record.epoch.0);
+        }
+        sum
+    }
+}

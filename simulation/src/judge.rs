@@ -1,0 +1,122 @@
+//! The verdict on a run: what clients saw against the promises of the protocol, and against what is kept.
+
+use crate::{
+    board::{Board, Room},
+    cluster::Cluster,
+};
+use loadtest::history::{Step, Violation};
+use safe_chat::room::{Body, Event, Kind, RoomId, Seq};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What no client may have seen, whatever happens later.
+pub(crate) fn safety(board: &Board) -> Vec<String> {
+    // What a bus forgets after it was stored may be overtaken by what is said next; the promise of an order rests on a bus that syncs.
+    let forgetful = board.counted().of("LoseTail") > 0;
+    let found = board.rooms(|(name, room)| {
+        let violations =
+            room.history.safety().into_iter().filter(|violation| !(forgetful && matches!(violation, Violation::Reordered { .. })));
+        let history = violations.map(|violation| format!("{name}: {violation}"));
+        let complaints = room.complaints.iter().map(|complaint| format!("{name}: {complaint}"));
+        history.chain(complaints).collect::<Vec<_>>()
+    });
+    found.into_iter().flatten().collect()
+}
+
+/// What must be so when everything has had its time.
+pub(crate) fn liveness(board: &Board) -> Vec<String> {
+    let found = board.rooms(|(name, room)| {
+        let away =
+            room.standing.iter().filter(|(_, standing)| !standing.connected).map(|(client, _)| format!("{name}: {client} has no session"));
+        let history = room.history.liveness().into_iter().map(|violation| format!("{name}: {violation}"));
+        away.chain(history).collect::<Vec<_>>()
+    });
+    found.into_iter().flatten().collect()
+}
+
+/// What is kept of the rooms against what clients saw and were told, and whether anything is left undone.
+pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
+    let mut violations = Vec::new();
+    for name in board.rooms(|(name, _)| name.clone()) {
+        let room = RoomId::parse(&name).expect("a room of the run");
+        let Some(head) = cluster.head(&room).await else {
+            violations.push(format!("{name}: its owner does not answer"));
+            continue;
+        };
+        let events = cluster.events(&room, head).await;
+        let found = board.room(&name, |room| against(&events, head, room));
+        violations.extend(found.into_iter().map(|violation| format!("{name}: {violation}")));
+    }
+    violations.extend(cluster.undecided().await.into_iter().map(|(shard, what)| format!("shard {shard} {what}")));
+    violations
+}
+
+fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
+    let mut violations = Vec::new();
+    let kept: BTreeMap<u64, loadtest::history::Event> = events.iter().map(|event| (event.seq.0, shown(event))).collect();
+    if kept.len() != events.len() || !kept.keys().copied().eq(1..=head.0) {
+        violations.push(format!("the journal does not hold 1 to {head}, each once, but {:?}", kept.keys().collect::<Vec<_>>()));
+    }
+    let saw = room.history.clients.values().flatten().filter_map(|step| if let Step::Saw(event) = step { Some(event) } else { None });
+    for event in saw.chain(&room.pages) {
+        if kept.get(&event.seq) != Some(event) {
+            violations.push(format!("seq {} was shown as {event:?} and is kept as {:?}", event.seq, kept.get(&event.seq)));
+        }
+    }
+    let mut places: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for event in kept.values() {
+        let Some(id) = &event.id else { continue };
+        if let Some(first) = places.insert((&event.from, id), event.seq) {
+            violations.push(format!("{id} is kept at {first} and at {}", event.seq));
+        }
+    }
+    for (client, steps) in &room.history.clients {
+        for step in steps {
+            if let Step::Journaled { id, seq } = step
+                && places.get(&(client.as_str(), id.as_str())) != Some(seq)
+            {
+                violations.push(format!("{id} was journaled at {seq} and is kept at {:?}", places.get(&(client.as_str(), id.as_str()))));
+            }
+        }
+    }
+    violations.extend(members(&kept, room));
+    violations
+}
+
+/// Everybody has a session in the end, so everybody is a member, by the events and by what members were told.
+fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut here: BTreeSet<&str> = BTreeSet::new();
+    for event in kept.values() {
+        let changed = match event.kind.as_str() {
+            "joined" => here.insert(&event.from),
+            "left" => here.remove(event.from.as_str()),
+            _ => true,
+        };
+        if !changed {
+            violations.push(format!("seq {}: {} {} twice", event.seq, event.from, event.kind));
+        }
+    }
+    let all: BTreeSet<&str> = room.standing.keys().map(String::as_str).collect();
+    if here != all {
+        violations.push(format!("{all:?} are here, the events say {here:?}"));
+    }
+    for (client, standing) in &room.standing {
+        if !standing.members.iter().map(String::as_str).eq(all.iter().copied()) {
+            violations.push(format!("{client} was told that {:?} are here, not {all:?}", standing.members));
+        }
+    }
+    violations
+}
+
+/// An event as clients see it.
+fn shown(event: &Event) -> loadtest::history::Event {
+    let (kind, from, id, text) = match &event.kind {
+        Kind::Joined { user } => ("joined", user, None, None),
+        Kind::Left { user } => ("left", user, None, None),
+        Kind::Message { from, id, body, .. } => {
+            let text = if let Body::Text(text) = body { Some(text.to_string()) } else { None };
+            ("text", from, id.as_ref().and_then(|id| id.shown()).map(str::to_owned), text)
+        }
+    };
+    loadtest::history::Event { seq: event.seq.0, kind: kind.into(), from: from.to_string(), id, text }
+}

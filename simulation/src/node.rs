@@ -1,0 +1,106 @@
+//! A node: the parts of safe-chat that `app` wires, without sockets, within a scope of its own, so that it can be frozen and killed as a process can.
+
+use crate::{
+    random::Random,
+    wire::{Wire, wire},
+};
+use safe_chat::{
+    bus::{Bus, NodeRecord, Role, memory::Memory},
+    cluster,
+    gateway::{self, Join},
+    journal::Journal,
+    room::{Incarnation, Shards},
+    task::Scope,
+    writer,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How long a stop may take; then the process is gone.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// A running node. Clones are the same node.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) bus: Memory,
+    scope: Scope,
+    gateway: gateway::Handle,
+    cluster: cluster::Handle,
+    stop: CancellationToken,
+}
+
+impl Node {
+    /// The `number`th start of a process in this run.
+    pub(crate) fn start(name: &str, number: u64, bus: Memory, journal: Arc<dyn Journal>, shards: Shards, seed: u64) -> Self {
+        let incarnation = Incarnation::new(Uuid::from_u64_pair(number, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let roles = vec![Role::Gateway, Role::Writer];
+        let record = NodeRecord { incarnation, name: name.into(), roles, draining: false, version: "0".into() };
+        let shared: Arc<dyn Bus> = Arc::new(bus.clone());
+        let writer = writer::Handle::new(settings(), shared.clone(), journal.clone());
+        // Small outboxes, so that a client can be slow within seconds.
+        let slow = gateway::Config { backlog_bytes: 256 * 1024, backlog_frames: 256, ..gateway::Config::default() };
+        let gateway = gateway::Service::seeded(slow, incarnation, name, shared.clone(), journal, shards, seed);
+        let config = cluster::Config { shards: shards.count(), ..cluster::Config::default() };
+        let cluster = cluster::Service::new(config, record, shared, Some(Arc::new(writer))).expect("a valid configuration");
+        let (scope, stop) = (Scope::default(), CancellationToken::new());
+        let node = Self { bus, scope: scope.clone(), gateway: gateway.handle(), cluster: cluster.handle(), stop: stop.clone() };
+        let until = stop.clone();
+        tokio::spawn(scope.clone().run(async move { cluster.run(until).await.expect("the cluster part fits the cluster") }));
+        tokio::spawn(scope.clone().run(async move { gateway.attach(stop).await }));
+        let (handle, members) = (node.gateway.clone(), node.cluster.clone());
+        tokio::spawn(scope.run(async move { handle.follow(members).await }));
+        node
+    }
+
+    /// A connection of a client; it waits until the cluster knows the node, as in `app`.
+    pub(crate) fn connect(&self, join: Join, random: Random) -> Wire {
+        let (near, far) = wire(random);
+        let (gateway, members) = (self.gateway.clone(), self.cluster.clone());
+        let carry = async move {
+            members.known().await;
+            far.carry(gateway, join).await;
+        };
+        tokio::spawn(self.scope.clone().run(carry));
+        near
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.cluster.me()
+    }
+
+    pub(crate) fn freeze(&self) {
+        self.scope.freeze();
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.scope.thaw();
+    }
+
+    /// As SIGKILL does.
+    pub(crate) fn kill(&self) {
+        self.scope.kill();
+    }
+
+    /// As SIGTERM does, in the order of `app`: no new clients, hand over, say goodbye, forget.
+    pub(crate) async fn drain(&self) {
+        let (gateway, cluster, stop) = (self.gateway.clone(), self.cluster.clone(), self.stop.clone());
+        let in_order = async move {
+            gateway.refuse();
+            cluster.drain().await;
+            gateway.drain().await;
+            stop.cancel();
+            let mut view = cluster.watch();
+            // Until the cluster part has ended and with it the view.
+            while view.changed().await.is_ok() {}
+        };
+        drop(timeout(DRAIN, self.scope.clone().run(in_order)).await);
+        self.kill();
+    }
+}
+
+/// Rooms leave the memory within seconds, so that they are opened again often.
+fn settings() -> writer::Config {
+    writer::Config { idle_ms: 3_000, carry_ms: 2_000, ..writer::Config::default() }
+}

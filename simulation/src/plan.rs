@@ -1,0 +1,153 @@
+//! What goes wrong in a run, and when: drawn from the seed, and done to the cluster while clients talk.
+
+use crate::{
+    board::Board,
+    cluster::Cluster,
+    node::Node,
+    random::Random,
+    run::{Conditions, ROUGH},
+};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// The names of the nodes of a run.
+pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
+/// One that joins later, in some runs.
+const LATE: &str = "n4";
+
+/// What can go wrong with the parts of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Kill,
+    Drain,
+    Freeze,
+    Cut,
+    JournalAway,
+    JournalAwayForOne,
+    LoseTail,
+    SlowRecords,
+    KillAll,
+    Join,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::Kill,
+    Kind::Drain,
+    Kind::Freeze,
+    Kind::Cut,
+    Kind::JournalAway,
+    Kind::JournalAwayForOne,
+    Kind::LoseTail,
+    Kind::SlowRecords,
+    Kind::KillAll,
+    Kind::Join,
+];
+
+#[derive(Debug, Clone)]
+struct Fault {
+    at: Duration,
+    kind: Kind,
+    node: &'static str,
+    /// Until it is mended.
+    lasts: Duration,
+    size: u64,
+}
+
+/// The faults of a run, in the order of their times.
+pub(crate) struct Plan(Vec<Fault>);
+
+impl Plan {
+    pub(crate) fn of(conditions: Conditions, seed: u64) -> Self {
+        match conditions {
+            Conditions::Rough => Self::rough(seed),
+            Conditions::Calm => Self(Vec::new()),
+            Conditions::RollingRestart => Self::rolling_restart(),
+        }
+    }
+
+    fn rolling_restart() -> Self {
+        let restart = |(at, node)| Fault { at: Duration::from_secs(at), kind: Kind::Drain, node, lasts: Duration::from_secs(2), size: 0 };
+        Self([8, 18, 28].into_iter().zip(NODES).map(restart).collect())
+    }
+
+    fn rough(seed: u64) -> Self {
+        let mut random = Random::of(seed, "plan");
+        let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| random.chance(400)).collect();
+        let count = if kinds.is_empty() { 0 } else { 1 + random.below(8) };
+        let mut faults: Vec<Fault> = (0..count).map(|_| Self::fault(&mut random, &kinds)).collect();
+        faults.sort_by_key(|fault| fault.at);
+        Self(faults)
+    }
+
+    fn fault(random: &mut Random, kinds: &[Kind]) -> Fault {
+        let (at, kind, node) = (random.time(ROUGH), *random.pick(kinds), *random.pick(&NODES));
+        Fault { at, kind, node, lasts: random.skewed(Duration::from_secs(40)), size: 1 + random.below(20) }
+    }
+
+    /// The nodes that run in the end.
+    pub(crate) fn nodes(&self) -> Vec<&'static str> {
+        let late = self.0.iter().any(|fault| fault.kind == Kind::Join).then_some(LATE);
+        NODES.into_iter().chain(late).collect()
+    }
+
+    /// Does it all, and returns when the rough part of the run is over.
+    pub(crate) async fn happen(self, cluster: &Cluster, board: &Board) {
+        let start = Instant::now();
+        for fault in self.0 {
+            sleep_until(start + fault.at).await;
+            board.count(format!("{:?}", fault.kind));
+            tracing::info!(?fault, "fault");
+            tokio::spawn(fault.strike(cluster.clone()));
+        }
+        sleep_until(start + ROUGH).await;
+    }
+}
+
+impl Fault {
+    async fn strike(self, cluster: Cluster) {
+        let (name, lasts) = (self.node, self.lasts);
+        match self.kind {
+            Kind::Kill => {
+                cluster.kill(name);
+                sleep(lasts).await;
+                cluster.start(name);
+            }
+            Kind::KillAll => {
+                cluster.names().into_iter().for_each(|name| cluster.kill(name));
+                sleep(lasts).await;
+                NODES.into_iter().for_each(|name| cluster.start(name));
+            }
+            Kind::Drain => {
+                cluster.drain(name).await;
+                sleep(lasts).await;
+                cluster.start(name);
+            }
+            Kind::Join => cluster.start(LATE),
+            Kind::Freeze => self.to_node(&cluster, Cluster::freeze, Cluster::thaw).await,
+            Kind::Cut => self.to_node(&cluster, Cluster::cut, Cluster::restore).await,
+            Kind::JournalAwayForOne => {
+                let away =
+                    |away: bool| move |cluster: &Cluster, node: &Node| cluster.weather().without_journal(node.bus.connection(), away);
+                self.to_node(&cluster, away(true), away(false)).await;
+            }
+            Kind::SlowRecords => {
+                let slow = |by: Duration| move |cluster: &Cluster, node: &Node| cluster.weather().slow_records(node.bus.connection(), by);
+                self.to_node(&cluster, slow(Duration::from_secs(self.size)), slow(Duration::ZERO)).await;
+            }
+            Kind::JournalAway => {
+                cluster.weather().journal_away(true);
+                sleep(lasts).await;
+                cluster.weather().journal_away(false);
+            }
+            Kind::LoseTail => cluster.lose_tail(self.size, self.size / 2),
+        }
+    }
+
+    /// Does something to a node, if it runs, and takes it back later.
+    async fn to_node(&self, cluster: &Cluster, begin: impl Fn(&Cluster, &Node), end: impl Fn(&Cluster, &Node)) {
+        let Some(node) = cluster.node(self.node) else { return };
+        begin(cluster, &node);
+        sleep(self.lasts).await;
+        end(cluster, &node);
+    }
+}

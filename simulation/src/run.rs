@@ -1,0 +1,154 @@
+//! One run: a seed becomes a history and a verdict.
+
+use crate::{
+    board::Board,
+    client::{Client, Phase},
+    cluster::{Cluster, Kept},
+    count::Count,
+    judge,
+    plan::{NODES, Plan},
+    random::Random,
+};
+use safe_chat::room::{RoomId, UserId};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+/// How long things go wrong.
+pub const ROUGH: Duration = Duration::from_secs(40);
+/// How long clients go on talking after that.
+const CALM: Duration = Duration::from_secs(5);
+/// How long it may then take until everything has settled: longer than a takeover after a freeze, a client's silence and its next join together.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// What happens to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Conditions {
+    /// Whatever the seed says.
+    Rough,
+    /// Nothing goes wrong.
+    Calm,
+    /// Nothing goes wrong, and each node is stopped in order and started again, one after the other.
+    RollingRestart,
+}
+
+/// What became of a seed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Broken promises, in words.
+    pub violations: Vec<String>,
+    /// What happened.
+    pub count: Count,
+    /// The longest time from sending a message to its `journaled` on the same connection.
+    pub slowest: Duration,
+    /// A number of everything that clients did and saw: two runs of a seed have the same.
+    pub digest: u64,
+}
+
+/// Runs a seed, in virtual time.
+pub fn run_in(conditions: Conditions, seed: u64) -> Outcome {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // Without it a run depends on the order in which tokio wakes the waiters of a `watch`, which is random.
+    #[cfg(tokio_unstable)]
+    runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    let runtime = runtime.enable_time().start_paused(true).build();
+    runtime.expect("a runtime without I/O").block_on(simulate(conditions, seed))
+}
+
+async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
+    let (cluster, board, plan) = (Cluster::new(seed), Board::default(), Plan::of(conditions, seed));
+    if conditions != Conditions::Rough {
+        cluster.weather().calm();
+    }
+    let nodes = plan.nodes();
+    NODES.into_iter().for_each(|name| cluster.start(name));
+    let (phase, _) = watch::channel(Phase::Talk);
+    let clients = clients(conditions, seed, &cluster, &board, &phase);
+    plan.happen(&cluster, &board).await;
+    tracing::info!("calm");
+    cluster.mend(&nodes);
+    sleep(CALM).await;
+    phase.send_replace(Phase::Listen);
+    // A fault that began late may end only now.
+    cluster.mend(&nodes);
+    let mut violations = judge::safety(&board);
+    if violations.is_empty() {
+        violations = settle(&cluster, &board, &nodes).await;
+    }
+    phase.send_replace(Phase::Over);
+    for client in clients {
+        // A client that is held up by its wire ends with the runtime.
+        client.abort();
+    }
+    let mut count = board.counted();
+    count.add("takeovers", cluster.epochs().await);
+    count.add(if cluster.kept() == Kept::OnBus { "runs on the bus" } else { "runs in the database" }, 1);
+    count.add("steps", board.rooms(|(_, room)| room.history.clients.values().map(Vec::len).sum::<usize>() as u64).into_iter().sum());
+    Outcome { seed, violations, count, slowest: board.slowest(), digest: digest(&board) }
+}
+
+fn clients(
+    conditions: Conditions,
+    seed: u64,
+    cluster: &Cluster,
+    board: &Board,
+    phase: &watch::Sender<Phase>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let mut random = Random::of(seed, "clients");
+    let rooms = 1 + random.below(3);
+    let pace = Duration::from_millis(50 + random.below(1500));
+    let mut all = Vec::new();
+    for room in 0..rooms {
+        for user in 0..1 + random.below(4) {
+            let (room, user) = (format!("room-{room}"), format!("user-{user}"));
+            let random = Random::of(seed, &format!("{user} in {room}"));
+            let client = Client {
+                cluster: cluster.clone(),
+                board: board.clone(),
+                room: RoomId::parse(&room).expect("a valid name"),
+                user: UserId::parse(&user).expect("a valid name"),
+                random,
+                phase: phase.subscribe(),
+                pace,
+                naps: conditions == Conditions::Rough,
+                said: BTreeMap::new(),
+            };
+            all.push(tokio::spawn(client.run()));
+        }
+    }
+    all
+}
+
+/// Waits until every client is there, was answered, saw everything and knows who is here, and every command is decided; for at most [`SETTLE`]. Returns
+/// what is not so then.
+async fn settle(cluster: &Cluster, board: &Board, nodes: &[&'static str]) -> Vec<String> {
+    let until = Instant::now() + SETTLE;
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        // A drain that began before ends in a node that is started again only after its fault.
+        nodes.iter().for_each(|name| cluster.start(name));
+        let mut violations = judge::safety(board);
+        let broken = !violations.is_empty();
+        violations.extend(judge::liveness(board));
+        violations.extend(judge::kept(board, cluster).await);
+        if violations.is_empty() || broken || Instant::now() > until {
+            return violations;
+        }
+    }
+}
+
+fn digest(board: &Board) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for room in board.rooms(|(name, room)| format!("{name} {:?} {:?}", room.history, room.pages)) {
+        room.hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,144 @@
+//! What a client knows: what it said and was answered, and how far it saw the room. Pure but for the time of a retry.
+
+use loadtest::history::{Event, Step};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+
+/// What a frame told the client.
+pub(crate) enum Told {
+    Nothing,
+    Step(Step),
+    /// An answer to something that was answered before.
+    Repeated(Step),
+    Page(Vec<Event>),
+    Members(Vec<String>),
+    /// Send again later.
+    Retry(String),
+    /// Connect again.
+    Leave(String),
+}
+
+pub(crate) struct Talk {
+    user: String,
+    seen: Option<u64>,
+    said: u64,
+    /// Not answered, by number.
+    open: BTreeMap<u64, String>,
+    /// Answered, with the place. Whether `accepted` was told on this connection is noted beside.
+    journaled: BTreeMap<String, u64>,
+    retry_at: Option<Instant>,
+}
+
+impl Talk {
+    pub(crate) fn new(user: &str) -> Self {
+        Self { user: user.into(), seen: None, said: 0, open: BTreeMap::new(), journaled: BTreeMap::new(), retry_at: None }
+    }
+
+    pub(crate) fn seen(&self) -> Option<u64> {
+        self.seen
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// The first frame of a connection. Returns the place that it continues after.
+    pub(crate) fn welcome(&mut self, frame: &Value) -> Result<u64, String> {
+        if frame["type"] != "welcome" {
+            return Err(format!("the first frame is {frame}"));
+        }
+        if frame["recovered"] != true {
+            return Err(format!("not recovered though nothing was lost: {frame}"));
+        }
+        if !names(&frame["members"]).contains(&self.user) {
+            return Err(format!("welcomed and no member: {frame}"));
+        }
+        let head = frame["seq"].as_u64().ok_or_else(|| format!("a welcome without seq: {frame}"))?;
+        Ok(*self.seen.get_or_insert(head))
+    }
+
+    pub(crate) fn new_message(&mut self) -> (String, String) {
+        let id = format!("{}-{}", self.user, self.said + 1);
+        self.say(id)
+    }
+
+    /// A message that was answered already, once more.
+    pub(crate) fn repeat(&mut self) -> Option<(String, String)> {
+        let id = self.journaled.keys().nth(self.said as usize % self.journaled.len().max(1))?.clone();
+        Some(self.say(id))
+    }
+
+    fn say(&mut self, id: String) -> (String, String) {
+        self.said += 1;
+        self.open.insert(self.said, id.clone());
+        let frame = message(&id);
+        (id, frame)
+    }
+
+    /// All that is not answered, in the order in which it was said.
+    pub(crate) fn again(&mut self) -> Vec<(String, String)> {
+        self.retry_at = None;
+        self.open.values().map(|id| (id.clone(), message(id))).collect()
+    }
+
+    pub(crate) fn hear(&mut self, frame: &Value) -> Result<Told, String> {
+        let wrong = || format!("not understood: {frame}");
+        let id = frame["id"].as_str();
+        Ok(match frame["type"].as_str().ok_or_else(wrong)? {
+            "event" => {
+                let event = event(frame).ok_or_else(wrong)?;
+                self.seen = Some(event.seq);
+                Told::Step(Step::Saw(event))
+            }
+            "journaled" => {
+                let (id, seq) = (id.ok_or_else(wrong)?.to_owned(), frame["seq"].as_u64().ok_or_else(wrong)?);
+                self.open.retain(|_, open| *open != id);
+                let step = Step::Journaled { id: id.clone(), seq };
+                match self.journaled.insert(id, seq) {
+                    None => Told::Step(step),
+                    Some(before) if before != seq => return Err(format!("journaled at {before}, and now {frame}")),
+                    Some(_) if frame["duplicate"] != true => return Err(format!("answered before, and now {frame}")),
+                    Some(_) => Told::Repeated(step),
+                }
+            }
+            "rejected" => {
+                let reason = frame["reason"].as_str().ok_or_else(wrong)?.to_owned();
+                match (reason.as_str(), frame["retry_after_ms"].as_u64()) {
+                    ("not_member", _) => Told::Leave(reason),
+                    (_, Some(ms)) => {
+                        self.retry_at = Some(Instant::now() + Duration::from_millis(ms.min(5_000)));
+                        Told::Retry(reason)
+                    }
+                    _ => return Err(format!("rejected for good: {frame}")),
+                }
+            }
+            "history" => Told::Page(frame["events"].as_array().ok_or_else(wrong)?.iter().filter_map(event).collect()),
+            "members" => Told::Members(names(&frame["members"])),
+            "reset" => return Err(format!("reset though nothing was lost: {frame}")),
+            "bye" => Told::Leave("bye".into()),
+            "accepted" if id.is_some_and(|id| !self.open.values().any(|open| open == id) && !self.journaled.contains_key(id)) => {
+                return Err(format!("accepted and never said: {frame}"));
+            }
+            "accepted" | "pong" => Told::Nothing,
+            _ => return Err(wrong()),
+        })
+    }
+}
+
+fn message(id: &str) -> String {
+    json!({"type": "send", "id": id, "text": format!("text of {id}")}).to_string()
+}
+
+fn names(frame: &Value) -> Vec<String> {
+    frame.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+fn event(frame: &Value) -> Option<Event> {
+    let text = |name: &str| frame[name].as_str().map(str::to_owned);
+    Some(Event { seq: frame["seq"].as_u64()?, kind: text("kind")?, from: text("from")?, id: text("id"), text: text("text") })
+}

@@ -1,0 +1,52 @@
+//! Many runs, none of which may break a promise; and runs that are what they claim to be.
+
+use simulation::{
+    run::{Conditions, run_in},
+    seeds,
+};
+use std::{env, thread};
+
+/// Seeds of a usual test run; `SEEDS` sets another number, `FROM` the first.
+const SEEDS: u64 = 1000;
+
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    let from = number("FROM", 0);
+    let jobs = thread::available_parallelism().map_or(1, Into::into);
+    let summary = seeds::all(Conditions::Rough, from..from + number("SEEDS", SEEDS), jobs, 5);
+    println!("{} seeds: {}", summary.runs, summary.count);
+    let failed = summary.failed.iter().map(|outcome| {
+        let seed = outcome.seed;
+        format!("seed {seed} (cargo xtask simulate --from {seed} --trace):\n  {}", outcome.violations.join("\n  "))
+    });
+    let failed: Vec<String> = failed.collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    // Runs in which nothing happens would pass as well.
+    if summary.runs >= 500 {
+        let needed = [
+            "takeovers",
+            "duplicates answered",
+            "pages",
+            "closed 4003",
+            "closed 4010",
+            "closed 1001",
+            "runs on the bus",
+            "runs in the database",
+        ];
+        let missing: Vec<_> = needed.into_iter().filter(|what| summary.count.of(what) == 0).collect();
+        assert!(missing.is_empty(), "never happened: {missing:?}");
+    }
+}
+
+#[cfg(tokio_unstable)] // Without it tokio takes no seed; .cargo/config.toml sets it.
+#[test]
+fn a_seed_does_the_same_again() {
+    for seed in 0..10 {
+        let (one, other) = (run_in(Conditions::Rough, seed), run_in(Conditions::Rough, seed));
+        assert_eq!((one.digest, one.count), (other.digest, other.count), "seed {seed}");
+    }
+}

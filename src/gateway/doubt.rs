@@ -1,0 +1,40 @@
+//! Whether the sessions here are still sessions of their rooms. When others took this node for dead, or may have, the owners of the rooms ended its
+//! sessions; the events say so, but of a user's second session only with the next event, or never, when a snapshot took the change in. So each
+//! room is asked once more: opening a session that is open changes nothing, and of one that is over the room says that it is.
+
+use super::{
+    Close,
+    core::{ANSWER_WAIT, Core, Seated},
+};
+use crate::{bus::Answered, cluster, room::SessionId};
+use futures::{StreamExt, stream};
+use std::sync::Arc;
+use tokio::time::sleep;
+
+/// Rooms that are asked at a time: the doubt comes to all sessions of a node at once.
+const AT_A_TIME: usize = 64;
+
+/// Asks whenever the cluster part says that others may have taken this node for dead; until the cluster part ends.
+pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
+    let mut view = members.watch();
+    let mut deaths = 0;
+    while view.wait_for(|view| view.deaths > deaths).await.is_ok_and(|view| {
+        deaths = view.deaths;
+        true
+    }) {
+        let sessions: Vec<_> = core.sessions().iter().map(|(id, seated)| (*id, seated.clone())).collect();
+        tracing::info!(sessions = sessions.len(), "asking the rooms whether the sessions here are still open");
+        stream::iter(sessions).for_each_concurrent(AT_A_TIME, |(id, seated)| ask(&core, id, seated)).await;
+    }
+}
+
+async fn ask(core: &Core, session: SessionId, seated: Seated) {
+    while seated.outbox.closed().is_none() && core.sessions().contains_key(&session) {
+        match core.decide(&seated.room, seated.open.clone()).await {
+            Ok(Answered::Journaled { .. }) => return,
+            Ok(Answered::Rejected(rejection)) if rejection.retry_after_ms.is_none() => return seated.outbox.close(Close::Unavailable),
+            // The room cannot be opened now, or the bus is full.
+            Ok(Answered::Rejected(_)) | Err(_) => sleep(ANSWER_WAIT).await,
+        }
+    }
+}
