@@ -98,12 +98,12 @@ impl Talk {
             "journaled" => {
                 let (id, seq) = (id.ok_or_else(wrong)?.to_owned(), frame["seq"].as_u64().ok_or_else(wrong)?);
                 self.open.retain(|_, open| *open != id);
-                let step = Step::Journaled { id: id.clone(), seq };
+                let (step, again) = (Step::Journaled { id: id.clone(), seq }, Step::Repeated { id: id.clone(), seq });
                 match self.journaled.insert(id, seq) {
                     None => Told::Step(step),
                     Some(before) if before != seq => return Err(format!("journaled at {before}, and now {frame}")),
                     Some(_) if frame["duplicate"] != true => return Err(format!("answered before, and now {frame}")),
-                    Some(_) => Told::Repeated(step),
+                    Some(_) => Told::Repeated(again),
                 }
             }
             "rejected" => {
