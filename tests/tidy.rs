@@ -54,7 +54,11 @@ fn modules_depend_in_one_direction() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    check(&[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs"), files("chaos/src", "rs"), files("loadtest/src", "rs")].concat(), header);
+    check(
+        &[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs"), files("chaos/src", "rs"), files("loadtest/src", "rs")]
+            .concat(),
+        header,
+    );
 }
 
 #[test]
@@ -64,7 +68,11 @@ fn nothing_is_left_over() {
 
 #[test]
 fn a_file_is_one_idea() {
-    check(&[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs"), files("chaos/src", "rs"), files("loadtest/src", "rs")].concat(), length);
+    check(
+        &[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs"), files("chaos/src", "rs"), files("loadtest/src", "rs")]
+            .concat(),
+        length,
+    );
 }
 
 #[test]
