@@ -1,7 +1,7 @@
 //! What a report says of the moment and the place where it was made.
 
 use chrono::Utc;
-use std::{env, fs, process::Command, thread};
+use std::{fs, process::Command, thread};
 use xtask::paths;
 
 /// The time, in UTC: `2026-11-25 00:10:07 UTC`.
@@ -26,11 +26,6 @@ pub fn machine() -> String {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} cores, {} GiB, Linux {}", total_gib(&memory), kernel.trim())
-}
-
-/// The command that was given, as `cargo xtask chaos` takes it.
-pub fn command() -> String {
-    ["cargo xtask chaos".to_owned()].into_iter().chain(env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
 
 /// What a program says to `--version`, in its first line.

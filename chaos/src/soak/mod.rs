@@ -57,15 +57,32 @@ pub struct Options {
     /// Where the page is written; its data and tables are put beside it
     #[arg(long, value_name = "FILE", default_value = "target/soak.html")]
     report: PathBuf,
-    /// Build with the dev profile
+    /// Programs of the profile for development
     #[arg(long)]
     debug: bool,
+    /// A safe-chat that is built already
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+impl Options {
+    /// The command that repeats it.
+    fn command(&self) -> String {
+        let Self { seconds, nodes, clients, rate, rooms, seed, .. } = self;
+        let debug = if self.debug { " --debug" } else { "" };
+        format!(
+            "cargo xtask chaos soak --seconds {seconds} --nodes {nodes} --clients {clients} --rate {rate} --rooms {rooms} --seed {seed}{debug}"
+        )
+    }
 }
 
 /// Runs it and writes the report. Whether everything stayed flat and every promise was kept.
 pub fn run(options: &Options, interrupt: &Interrupt) -> Result<bool> {
     process::raise_open_files();
-    let program = binary::build(options.debug, interrupt)?;
+    let program = match &options.program {
+        Some(program) => std::path::absolute(program)?,
+        None => binary::build(options.debug, interrupt)?,
+    };
     let (state, dir) = runs::open()?;
     let mut cluster = Cluster::new(state, interrupt.clone())?;
     let servers = servers::start(&mut cluster, options.nodes, program, interrupt)?;
@@ -75,7 +92,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<bool> {
         commit: about::commit(),
         machine: about::machine(),
         versions: servers.versions.clone(),
-        command: about::command(),
+        command: options.command(),
         seed: options.seed,
         ..Report::default()
     };

@@ -14,8 +14,8 @@ use tokio::{
 pub(super) const MESSAGES: usize = 1500;
 /// Between two floods.
 pub(super) const PAUSE: Duration = Duration::from_secs(30);
-/// How long the answers may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the answers may take: the messages of a session are stored one after another, each when the disk has it.
+const PATIENCE: Duration = Duration::from_secs(180);
 const ROOM: &str = "soak-flood";
 
 pub(super) async fn run(n: usize, gateway: SocketAddr, ledger: Ledger, mut phase: watch::Receiver<Phase>) {
@@ -23,7 +23,14 @@ pub(super) async fn run(n: usize, gateway: SocketAddr, ledger: Ledger, mut phase
     for number in 0.. {
         if let Ok(mut socket) = Socket::join(gateway, ROOM, &user, None).await {
             ledger.count(|counts| counts.connects += 1);
-            match timeout(PATIENCE, flood(&mut socket, number, &ledger)).await {
+            let flood = timeout(PATIENCE, flood(&mut socket, number, &ledger));
+            let flooded = tokio::select! {
+                biased;
+                // It is asked to leave before it has all answers.
+                _ = phase.wait_for(|phase| *phase == Phase::Leave) => return,
+                flooded = flood => flooded,
+            };
+            match flooded {
                 Ok(MESSAGES) => {}
                 Ok(answered) => {
                     ledger.broken(format!("{user}: {answered} of {MESSAGES} messages were answered before the connection ended"))

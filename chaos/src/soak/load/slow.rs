@@ -12,11 +12,11 @@ use tokio::{
 
 const ROOM: &str = "soak-large";
 /// Bytes of a message of the room.
-const BYTES: usize = 8 * 1024;
+const BYTES: usize = 16 * 1024;
 /// Between two messages of the room.
-const EVERY: Duration = Duration::from_millis(50);
+const EVERY: Duration = Duration::from_millis(125);
 /// Between two frames that are read: a tenth of what is said.
-const READ: Duration = Duration::from_millis(500);
+const READ: Duration = Duration::from_millis(1250);
 /// What the system may keep for a slow reader.
 const BUFFER: u32 = 16 * 1024;
 /// The close code of a client whose backlog passed the limit.
