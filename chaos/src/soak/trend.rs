@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_few_odd_points_bend_nothing() {
-        let odd = |at: f64| if at as u64 % 300 == 0 { 1e9 } else { 100.0 };
+        let odd = |at: f64| if (at as u64).is_multiple_of(300) { 1e9 } else { 100.0 };
         assert_eq!(per_hour(&points(odd), 0.0), Some(0.0));
     }
 
