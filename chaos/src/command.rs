@@ -99,7 +99,7 @@ impl Options {
         if !self.short {
             return self;
         }
-        Self { nats: 1, cassandra: 1, clients: self.clients.min(24), rate: self.rate.min(100.0), debug: true, ..self }
+        Self { nats: 1, cassandra: 1, clients: self.clients.min(16), rate: self.rate.min(40.0), debug: true, ..self }
     }
 
     async fn run(&self, interrupt: &Interrupt) -> Result<bool> {

@@ -48,6 +48,8 @@ pub(super) struct Notes {
     pub(super) rooms: Vec<Room>,
     pub(super) messages: HashMap<String, Message>,
     pub(super) open: BTreeSet<String>,
+    /// Answers to messages so far, and events seen: whether anything moves.
+    pub(super) steps: usize,
     pub(super) rejected: usize,
     pub(super) connects: Vec<Instant>,
     /// Refusals for now, with their reasons.
@@ -60,7 +62,7 @@ impl Notes {
     pub(super) fn new(rooms: usize) -> Self {
         let rooms = (0..rooms).map(|_| Room::default()).collect();
         let (messages, open) = (HashMap::new(), BTreeSet::new());
-        Self { rooms, messages, open, rejected: 0, connects: Vec::new(), refused: Vec::new(), lost: Vec::new() }
+        Self { rooms, messages, open, steps: 0, rejected: 0, connects: Vec::new(), refused: Vec::new(), lost: Vec::new() }
     }
 
     pub(super) fn take(&mut self, note: Note) {
@@ -82,6 +84,9 @@ impl Notes {
 
     fn step(&mut self, user: String, room: usize, at: Instant, step: Step) {
         let here = &mut self.rooms[room];
+        if is_answer(&step) || matches!(step, Step::Saw(_)) {
+            self.steps += 1;
+        }
         match &step {
             Step::Journaled { id, seq } | Step::Repeated { id, seq } => {
                 here.head = here.head.max(*seq);
