@@ -1,7 +1,7 @@
 //! What others hold of the gateway: clients are attached here, and operators end them here.
 
 use super::{
-    Close, From, Join, Outbox, Session, Watch,
+    Close, From, Join, Session, Watch,
     core::{Core, draining, unavailable},
     doubt, history, join,
 };
@@ -74,7 +74,7 @@ impl Handle {
 
     /// Bytes that wait for the clients of these sessions.
     pub fn waiting_bytes(&self) -> usize {
-        self.0.sessions().values().map(Outbox::waiting_bytes).sum()
+        self.0.sessions().values().map(|seated| seated.outbox.waiting_bytes()).sum()
     }
 
     /// Ends a session for an operator (4001). Whether it is here.
