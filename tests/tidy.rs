@@ -56,7 +56,8 @@ fn modules_depend_in_one_direction() {
 #[test]
 fn every_file_says_what_it_is() {
     check(
-        &[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs"), files("fuzz/src", "rs"), files("fuzz/fuzz_targets", "rs")]
+        &["src", "tests", "xtask/src", "loadtest/src", "simulation/src", "simulation/tests", "chaos/src", "fuzz/src", "fuzz/fuzz_targets"]
+            .map(|folder| files(folder, "rs"))
             .concat(),
         header,
     );
@@ -69,12 +70,17 @@ fn nothing_is_left_over() {
 
 #[test]
 fn a_file_is_one_idea() {
-    check(&[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs")].concat(), length);
+    check(
+        &[files("src", "rs"), files("tests", "rs"), files("xtask/src", "rs"), files("chaos/src", "rs"), files("loadtest/src", "rs")]
+            .concat(),
+        length,
+    );
 }
 
 #[test]
 fn every_dependency_says_what_for() {
-    check(&[files("", "Cargo.toml"), files("xtask", "Cargo.toml"), files("fuzz", "Cargo.toml")].concat(), dependencies);
+    let of = ["", "xtask", "chaos", "simulation", "loadtest", "model", "fuzz"].map(|folder| files(folder, "Cargo.toml"));
+    check(&of.concat(), dependencies);
 }
 
 #[test]

@@ -4,11 +4,14 @@ use crate::history::{Event, Step};
 use anyhow::{Context, Result, bail};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -16,13 +19,15 @@ use tokio_tungstenite::{
 };
 
 /// How long a connection may take to get its `welcome`.
-const CONNECT: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest wait for anything on an open connection; the server itself pings after 25 s.
-const SILENCE: Duration = Duration::from_secs(45);
+/// After so long without a frame the client asks whether anybody is there.
+const QUIET: Duration = Duration::from_secs(5);
+/// After so long it goes elsewhere.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A step of a client, and when it was.
 pub type Timed = (Instant, Step);
@@ -38,6 +43,8 @@ pub struct Options {
     pub user: String,
     /// Which of the gateways is first.
     pub first: usize,
+    /// The last place that it has already; `None`: it begins with what comes after its own `joined`.
+    pub since: Option<u64>,
 }
 
 /// A message to send.
@@ -51,6 +58,19 @@ pub struct Outgoing {
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+/// How a connection ended in order; everything else is an error.
+enum End {
+    Stopped,
+    Bye,
+}
+
+/// What to wait for after a frame.
+#[derive(PartialEq)]
+enum Next {
+    Frame,
+    Bye,
+}
+
 struct Client {
     options: Options,
     steps: mpsc::UnboundedSender<Timed>,
@@ -59,6 +79,8 @@ struct Client {
     /// Sent and not answered, in the order of sending.
     open: BTreeMap<u64, Outgoing>,
     sent: u64,
+    /// Refused for now, and when to try again.
+    later: VecDeque<(Instant, String)>,
 }
 
 /// Runs a client: it sends what comes in, tells every step, and ends when `until` says so, or when nothing comes in any more and everything is answered and
@@ -70,7 +92,8 @@ pub async fn run(
     connected: mpsc::Sender<()>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
-    let mut client = Client { options, steps, seq: None, open: BTreeMap::new(), sent: 0 };
+    let seq = options.since;
+    let mut client = Client { options, steps, seq, open: BTreeMap::new(), sent: 0, later: VecDeque::new() };
     let mut attempt = client.options.first;
     let mut connected = Some(connected);
     loop {
@@ -85,7 +108,9 @@ pub async fn run(
         };
         if let Ok(Ok(socket)) = socket {
             connected.take();
-            let _lost = client.serve(socket, &mut outgoing, &mut stop).await;
+            let end = client.serve(socket, &mut outgoing, &mut stop).await;
+            client.step(Step::Closed { bye: matches!(end, Ok(End::Bye | End::Stopped)) });
+            client.later.clear();
         } else {
             sleep(PAUSE).await;
         }
@@ -113,27 +138,47 @@ impl Client {
         }
         let head = welcome["seq"].as_u64().context("a welcome without seq")?;
         let after = *self.seq.get_or_insert(head);
+        let members = welcome["members"].as_array().context("a welcome without members")?;
+        let members = members.iter().filter_map(|member| member.as_str().map(str::to_owned)).collect();
         self.step(Step::Connected { after });
+        self.step(Step::Welcomed { seq: head, members, recovered: welcome["recovered"] == true });
         Ok(socket)
     }
 
-    async fn serve(&mut self, mut socket: Socket, outgoing: &mut mpsc::Receiver<Outgoing>, stop: &mut watch::Receiver<bool>) -> Result<()> {
+    async fn serve(
+        &mut self,
+        mut socket: Socket,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<End> {
         for message in self.open.values() {
             self.step(Step::Sent { id: message.id.clone() });
             socket.feed(frame(message)).await?;
         }
         socket.flush().await?;
+        let (mut heard, mut asked) = (Instant::now(), false);
         loop {
+            let again = self.later.front().map(|(at, _)| *at);
             tokio::select! {
                 _ = stop.changed() => {
                     socket.close(None).await?;
-                    return Ok(());
+                    return Ok(End::Stopped);
                 }
-                received = timeout(SILENCE, socket.next()) => match received.context("silence")?.context("closed")?? {
-                    Message::Text(text) => self.on_frame(&serde_json::from_str(&text)?)?,
-                    Message::Close(_) => bail!("closed"),
-                    _ => {}
-                },
+                received = socket.next() => {
+                    (heard, asked) = (Instant::now(), false);
+                    match received.context("closed")?? {
+                        Message::Text(text) if self.on_frame(&serde_json::from_str(&text)?)? == Next::Bye => return Ok(End::Bye),
+                        Message::Close(_) => bail!("closed"),
+                        _ => {}
+                    }
+                }
+                () = sleep_until(heard + if asked { SILENCE } else { QUIET }) => {
+                    if asked {
+                        bail!("silence");
+                    }
+                    asked = true;
+                    socket.send(Message::text(json!({"type": "ping", "id": "there"}).to_string())).await?;
+                }
                 Some(message) = outgoing.recv() => {
                     self.step(Step::Sent { id: message.id.clone() });
                     let text = frame(&message);
@@ -141,11 +186,18 @@ impl Client {
                     self.open.insert(self.sent, message);
                     socket.send(text).await?;
                 }
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    let (_, id) = self.later.pop_front().context("the time of nothing came")?;
+                    if let Some(message) = self.open.values().find(|message| message.id == id) {
+                        self.step(Step::Sent { id });
+                        socket.send(frame(message)).await?;
+                    }
+                }
             }
         }
     }
 
-    fn on_frame(&mut self, frame: &Value) -> Result<()> {
+    fn on_frame(&mut self, frame: &Value) -> Result<Next> {
         let text = |name: &str| frame[name].as_str().map(str::to_owned);
         match frame["type"].as_str() {
             Some("event") => {
@@ -163,16 +215,26 @@ impl Client {
             Some("journaled") => {
                 let id = text("id").context("journaled without id")?;
                 self.open.retain(|_, message| message.id != id);
-                self.step(Step::Journaled { id, seq: frame["seq"].as_u64().context("journaled without seq")? });
+                let seq = frame["seq"].as_u64().context("journaled without seq")?;
+                self.step(if frame["duplicate"] == true { Step::Repeated { id, seq } } else { Step::Journaled { id, seq } });
             }
+            Some("accepted") => self.step(Step::Accepted { id: text("id").context("accepted without id")? }),
             Some("rejected") => {
                 let (id, reason) = (text("id").unwrap_or_default(), text("reason").unwrap_or_default());
-                // What a retry can help is sent again on the next connection; here it counts as not answered.
-                if frame["retry_after_ms"].is_null() && reason != "not_member" {
-                    self.open.retain(|_, message| message.id != id);
-                    self.step(Step::Rejected { id, reason });
-                } else {
-                    bail!("{reason}: connect again and send again");
+                match frame["retry_after_ms"].as_u64() {
+                    Some(pause) => {
+                        self.later.push_back((Instant::now() + Duration::from_millis(pause), id.clone()));
+                        self.step(Step::Refused { id, reason });
+                    }
+                    // The session ended without the connection; another one helps.
+                    None if reason == "not_member" => {
+                        self.step(Step::Refused { id, reason });
+                        bail!("not a member any more");
+                    }
+                    None => {
+                        self.open.retain(|_, message| message.id != id);
+                        self.step(Step::Rejected { id, reason });
+                    }
                 }
             }
             Some("reset") => {
@@ -180,10 +242,10 @@ impl Client {
                 self.seq = Some(seq - 1);
                 self.step(Step::Reset { seq });
             }
-            Some("bye") => bail!("bye"),
+            Some("bye") => return Ok(Next::Bye),
             _ => {}
         }
-        Ok(())
+        Ok(Next::Frame)
     }
 }
 

@@ -81,12 +81,10 @@ impl Record {
                 }
                 self.sent.entry(id.clone()).or_insert(at);
             }
-            Step::Journaled { id, .. } => {
-                if !self.answered.contains_key(id) {
-                    self.silence = self.silence.max(at - self.last_answer.unwrap_or(at));
-                    self.last_answer = Some(at);
-                    self.answered.insert(id.clone(), at);
-                }
+            Step::Journaled { id, .. } | Step::Repeated { id, .. } if !self.answered.contains_key(id) => {
+                self.silence = self.silence.max(at - self.last_answer.unwrap_or(at));
+                self.last_answer = Some(at);
+                self.answered.insert(id.clone(), at);
             }
             Step::Rejected { .. } => self.rejected += 1,
             Step::Connected { .. } => self.connects += 1,
@@ -96,7 +94,7 @@ impl Record {
                     *seen = (seen.0 + 1, at.max(seen.1));
                 }
             }
-            Step::Reset { .. } => {}
+            _ => {}
         }
         self.history.clients.entry(client.to_owned()).or_default().push(step);
     }
@@ -151,7 +149,7 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     let mut senders = Vec::new();
     for n in 0..plan.clients {
         let user = format!("user-{n:03}");
-        let options = Options { urls: plan.urls.clone(), room: plan.room.clone(), user: user.clone(), first: n };
+        let options = Options { urls: plan.urls.clone(), room: plan.room.clone(), user: user.clone(), first: n, since: None };
         let (outgoing, outgoing_rx) = mpsc::channel(plan.window);
         let (own, mut own_rx) = mpsc::unbounded_channel();
         tasks.spawn(client::run(options, outgoing_rx, own, connected.clone(), stopped.clone()));
@@ -201,7 +199,7 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     let deadline = start + sending + plan.settle;
     while !record.is_settled(plan, total) {
         let Ok(Some((client, step))) = tokio::time::timeout_at(deadline, steps.recv()).await else { break };
-        let answered = matches!(step.1, Step::Journaled { .. } | Step::Rejected { .. });
+        let answered = matches!(step.1, Step::Journaled { .. } | Step::Repeated { .. } | Step::Rejected { .. });
         record.take(&client, step);
         if answered {
             window_tx.send_modify(|answered| *answered.entry(client).or_default() += 1);

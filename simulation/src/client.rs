@@ -117,11 +117,10 @@ impl Client {
         let mut wire = node.connect(join, self.cluster.next_wire());
         match timeout(CONNECT, wire.down.recv()).await.ok().flatten()? {
             Heard::Frames(frames) => {
-                let after = talk.welcome(&frames[0]).unwrap_or_else(|what| {
-                    self.complain(what);
-                    0
-                });
-                self.step(Step::Connected { after });
+                match talk.welcome(&frames[0]) {
+                    Ok(steps) => steps.into_iter().for_each(|step| self.step(step)),
+                    Err(what) => self.complain(what),
+                }
                 self.hear(talk, &frames[1..]).then_some(wire)
             }
             Heard::Refused(reason) => {
@@ -239,7 +238,10 @@ impl Client {
                     self.board.room(self.room.as_str(), |room| room.pages.extend(events));
                 }
                 Ok(Told::Members(members)) => self.stand(|standing| standing.members = members),
-                Ok(Told::Retry(reason)) => self.board.count(format!("rejected {reason}")),
+                Ok(Told::Retry(step)) => {
+                    self.board.count("refused for now");
+                    self.step(step);
+                }
                 Ok(Told::Leave(why)) => {
                     self.board.count(format!("told {why}"));
                     return false;

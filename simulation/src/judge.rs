@@ -71,7 +71,7 @@ fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
     }
     for (client, steps) in &room.history.clients {
         for step in steps {
-            if let Step::Journaled { id, seq } = step
+            if let Step::Journaled { id, seq } | Step::Repeated { id, seq } = step
                 && places.get(&(client.as_str(), id.as_str())) != Some(seq)
             {
                 violations.push(format!("{id} was journaled at {seq} and is kept at {:?}", places.get(&(client.as_str(), id.as_str()))));

@@ -2,7 +2,10 @@
 
 use loadtest::history::{Event, Step};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// What a frame told the client.
@@ -14,7 +17,7 @@ pub(crate) enum Told {
     Page(Vec<Event>),
     Members(Vec<String>),
     /// Send again later.
-    Retry(String),
+    Retry(Step),
     /// Connect again.
     Leave(String),
 }
@@ -25,14 +28,14 @@ pub(crate) struct Talk {
     said: u64,
     /// Not answered, by number.
     open: BTreeMap<u64, String>,
-    /// Answered, with the place. Whether `accepted` was told on this connection is noted beside.
-    journaled: BTreeMap<String, u64>,
+    /// Answered.
+    journaled: BTreeSet<String>,
     retry_at: Option<Instant>,
 }
 
 impl Talk {
     pub(crate) fn new(user: &str) -> Self {
-        Self { user: user.into(), seen: None, said: 0, open: BTreeMap::new(), journaled: BTreeMap::new(), retry_at: None }
+        Self { user: user.into(), seen: None, said: 0, open: BTreeMap::new(), journaled: BTreeSet::new(), retry_at: None }
     }
 
     pub(crate) fn seen(&self) -> Option<u64> {
@@ -47,19 +50,16 @@ impl Talk {
         self.retry_at
     }
 
-    /// The first frame of a connection. Returns the place that it continues after.
-    pub(crate) fn welcome(&mut self, frame: &Value) -> Result<u64, String> {
-        if frame["type"] != "welcome" {
-            return Err(format!("the first frame is {frame}"));
-        }
-        if frame["recovered"] != true {
-            return Err(format!("not recovered though nothing was lost: {frame}"));
-        }
-        if !names(&frame["members"]).contains(&self.user) {
+    /// The first frame of a connection: after which place it goes on, and what it says.
+    pub(crate) fn welcome(&mut self, frame: &Value) -> Result<[Step; 2], String> {
+        let wrong = || format!("the first frame is {frame}");
+        let (seq, recovered) = (frame["seq"].as_u64().ok_or_else(wrong)?, frame["recovered"].as_bool().ok_or_else(wrong)?);
+        let members = names(&frame["members"]);
+        if !members.contains(&self.user) {
             return Err(format!("welcomed and no member: {frame}"));
         }
-        let head = frame["seq"].as_u64().ok_or_else(|| format!("a welcome without seq: {frame}"))?;
-        Ok(*self.seen.get_or_insert(head))
+        let after = *self.seen.get_or_insert(seq);
+        Ok([Step::Connected { after }, Step::Welcomed { seq, members, recovered }])
     }
 
     pub(crate) fn new_message(&mut self) -> (String, String) {
@@ -69,7 +69,7 @@ impl Talk {
 
     /// A message that was answered already, once more.
     pub(crate) fn repeat(&mut self) -> Option<(String, String)> {
-        let id = self.journaled.keys().nth(self.said as usize % self.journaled.len().max(1))?.clone();
+        let id = self.journaled.iter().nth(self.said as usize % self.journaled.len().max(1))?.clone();
         Some(self.say(id))
     }
 
@@ -95,15 +95,14 @@ impl Talk {
                 self.seen = Some(event.seq);
                 Told::Step(Step::Saw(event))
             }
+            "accepted" => Told::Step(Step::Accepted { id: id.ok_or_else(wrong)?.into() }),
             "journaled" => {
                 let (id, seq) = (id.ok_or_else(wrong)?.to_owned(), frame["seq"].as_u64().ok_or_else(wrong)?);
                 self.open.retain(|_, open| *open != id);
-                let step = Step::Journaled { id: id.clone(), seq };
-                match self.journaled.insert(id, seq) {
-                    None => Told::Step(step),
-                    Some(before) if before != seq => return Err(format!("journaled at {before}, and now {frame}")),
-                    Some(_) if frame["duplicate"] != true => return Err(format!("answered before, and now {frame}")),
-                    Some(_) => Told::Repeated(step),
+                self.journaled.insert(id.clone());
+                match frame["duplicate"].as_bool().ok_or_else(wrong)? {
+                    true => Told::Repeated(Step::Repeated { id, seq }),
+                    false => Told::Step(Step::Journaled { id, seq }),
                 }
             }
             "rejected" => {
@@ -112,7 +111,7 @@ impl Talk {
                     ("not_member", _) => Told::Leave(reason),
                     (_, Some(ms)) => {
                         self.retry_at = Some(Instant::now() + Duration::from_millis(ms.min(5_000)));
-                        Told::Retry(reason)
+                        Told::Retry(Step::Refused { id: id.ok_or_else(wrong)?.into(), reason })
                     }
                     _ => return Err(format!("rejected for good: {frame}")),
                 }
@@ -121,10 +120,7 @@ impl Talk {
             "members" => Told::Members(names(&frame["members"])),
             "reset" => return Err(format!("reset though nothing was lost: {frame}")),
             "bye" => Told::Leave("bye".into()),
-            "accepted" if id.is_some_and(|id| !self.open.values().any(|open| open == id) && !self.journaled.contains_key(id)) => {
-                return Err(format!("accepted and never said: {frame}"));
-            }
-            "accepted" | "pong" => Told::Nothing,
+            "pong" => Told::Nothing,
             _ => return Err(wrong()),
         })
     }

@@ -24,7 +24,7 @@ const SIMILAR: f64 = 0.8;
 const WORDS: [(&str, &str); 3] =
     [("journal.kind", "bus or cassandra"), ("log.format", "pretty or json"), ("node.roles", "gateway, writer, or both")];
 /// Keys whose values may hold passwords: errors do not quote them.
-const SECRET: [(&str, &str); 2] = [("bus.servers", "a list of addresses"), ("cassandra.password", "text")];
+const SECRET: [(&str, &str); 3] = [("bus.servers", "a list of addresses"), ("cassandra.password", "text"), ("ops.password", "text")];
 
 /// Values of flags: the key, the flag and its text.
 pub type Flags = Vec<(&'static str, &'static str, String)>;

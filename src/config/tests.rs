@@ -106,7 +106,9 @@ fn no_error_quotes_a_password() {
     let no_list = "[bus]\nservers = 'nats://me:topsecret@a:4222'";
     let no_text = "[cassandra]\npassword = ['topsecret']";
     let no_table = "[bus.servers]\na = 'nats://me:topsecret@a:4222'";
-    for file in [syntax, no_list, no_text, no_table, "bus = 'topsecret'", "cassandra.password.a = 'topsecret'"] {
+    for file in
+        [syntax, no_list, no_text, no_table, "bus = 'topsecret'", "cassandra.password.a = 'topsecret'", "ops.password = ['topsecret']"]
+    {
         let told = match load(file, &[], &[]) {
             Ok(loaded) => loaded.warnings.join("\n") + &loaded.show(),
             Err(error) => error.to_string(),

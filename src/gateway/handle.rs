@@ -93,6 +93,11 @@ impl Handle {
         here.map(|(session, seated)| (*session, seated.user.clone())).collect()
     }
 
+    /// Bytes that wait for the clients of these sessions.
+    pub fn waiting_bytes(&self) -> usize {
+        self.0.sessions().values().map(|seated| seated.outbox.waiting_bytes()).sum()
+    }
+
     /// Ends a session for an operator (4001). Whether it is here.
     pub fn end(&self, session: SessionId) -> bool {
         let sessions = self.0.sessions();

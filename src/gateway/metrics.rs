@@ -17,6 +17,11 @@ pub(super) fn limited(limit: &'static str) {
     counter!("safechat_rate_limited_total", "limit" => limit).increment(1);
 }
 
+/// Bytes that wait for the clients of sessions.
+pub(super) fn waiting(bytes: usize) {
+    gauge!("safechat_waiting_bytes").set(bytes as f64);
+}
+
 /// A join ended: `joined`, or the reason of its refusal.
 pub(super) fn join(outcome: &'static str) {
     counter!("safechat_joins_total", "outcome" => outcome).increment(1);

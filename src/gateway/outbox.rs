@@ -188,6 +188,11 @@ impl Outbox {
         self.0.space.notify_waiters();
     }
 
+    /// Bytes that wait to be taken out, with what keeping them takes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.state().bytes
+    }
+
     /// Why it ends, if it does.
     pub(super) fn closed(&self) -> Option<Close> {
         self.state().close
@@ -296,7 +301,10 @@ mod tests {
     #[test]
     fn a_slow_client_is_told_so_instead_of_its_backlog() {
         let outbox = outbox(1000, 100);
-        (0..10).for_each(|_| outbox.extend(&[frame(100)]));
+        outbox.extend(&[frame(100)]);
+        assert_eq!(outbox.waiting_bytes(), 100 + OVERHEAD);
+        (1..10).for_each(|_| outbox.extend(&[frame(100)]));
+        assert_eq!(outbox.waiting_bytes(), 0, "what a slow client did not take is not kept");
         assert_eq!(take(&outbox), Poll::Ready(Taken::Close(Close::Slow)));
     }
 

@@ -1,15 +1,18 @@
 //! Runs the gateway: hears what is sent to this node and where rooms end, and accepts clients.
 
-use super::{Close, Config, Handle, core::Core, http};
+use super::{Close, Config, Handle, core::Core, http, metrics};
 use crate::{
     bus::{Answer, Bus, Error, Head, Inbound},
     journal::Journal,
     room::{Incarnation, RoomId, SessionId, Shards, UserId},
 };
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
+
+/// How often it is counted what waits for clients; not more often than metrics are usually asked for.
+const COUNT: Duration = Duration::from_secs(5);
 
 /// The gateway of a node.
 pub struct Service(Arc<Core>);
@@ -51,9 +54,10 @@ impl Service {
         let core = self.attach(ended.clone());
         tokio::pin!(core);
         tokio::select! {
-            biased; // Only one of them ends.
+            biased; // Only one of the first two ends.
             () = &mut core => {}
             () = http::serve(self.handle(), listener, shutdown) => {}
+            () = count_waiting(self.handle()) => {}
         }
         ended.cancel();
         core.await;
@@ -113,6 +117,13 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+async fn count_waiting(gateway: Handle) {
+    loop {
+        metrics::waiting(gateway.waiting_bytes());
+        sleep(COUNT).await;
     }
 }
 

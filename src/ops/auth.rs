@@ -22,7 +22,7 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(config: &Config) -> Self {
         let requests = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
-        Self { user: config.user.clone(), password: config.password.clone(), requests }
+        Self { user: config.user.clone(), password: config.password().to_owned(), requests }
     }
 
     /// Whether a request may be looked at.
@@ -69,7 +69,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn guard() -> Guard {
-        Guard::new(&Config { user: "me".into(), password: "pass:word".into(), ..Config::default() })
+        Guard::new(&Config { user: "me".into(), password: Some("pass:word".into()), ..Config::default() })
     }
 
     fn login(scheme: &str, text: &str) -> HeaderMap {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn without_a_password_there_is_no_management() {
-        let guard = Guard::new(&Config { password: String::new(), ..Config::default() });
+        let guard = Guard::new(&Config { password: Some(String::new()), ..Config::default() });
         assert_eq!(guard.check(&Method::GET, &login("Basic", "admin:")).unwrap_err().status, StatusCode::NOT_FOUND);
     }
 }

@@ -19,19 +19,24 @@ pub struct Config {
     /// The password for that. Printed nowhere. Default safe-chat, with which a node that listens beyond loopback does not start; empty (in the config
     /// file): there is no management, only /live, /ready and /metrics.
     #[serde(serialize_with = "hidden")]
-    pub password: String,
+    pub password: Option<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { host: "127.0.0.1".into(), port: 8558, user: "admin".into(), password: DEFAULT_PASSWORD.into() }
+        Self { host: "127.0.0.1".into(), port: 8558, user: "admin".into(), password: None }
     }
 }
 
 impl Config {
+    /// The password that counts.
+    pub(super) fn password(&self) -> &str {
+        self.password.as_deref().unwrap_or(DEFAULT_PASSWORD)
+    }
+
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), String> {
-        if self.password == DEFAULT_PASSWORD && !self.is_loopback() {
+        if self.password() == DEFAULT_PASSWORD && !self.is_loopback() {
             return Err(format!(
                 "ops.password is the default one and ops.host {} is no loopback address, so that anybody there could manage this node: \
                  set SAFE_CHAT_OPS__PASSWORD, or password = \"\" under [ops] in the config file for no management",
@@ -56,8 +61,8 @@ impl fmt::Debug for Config {
     }
 }
 
-fn hidden<S: Serializer>(_: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str("(hidden)")
+fn hidden<S: Serializer>(password: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    password.as_ref().map(|_| "(hidden)").serialize(serializer)
 }
 
 #[cfg(test)]
@@ -66,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_default_password_is_for_loopback_only() {
-        let at = |host: &str, password: &str| Config { host: host.into(), password: password.into(), ..Config::default() };
+        let at = |host: &str, password: &str| Config { host: host.into(), password: Some(password.into()), ..Config::default() };
         for host in ["127.0.0.1", "127.0.0.2", "::1", "localhost"] {
             assert_eq!(at(host, DEFAULT_PASSWORD).validate(), Ok(()), "{host}");
         }
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_password_is_not_printed() {
-        let config = Config { password: "very secret".into(), ..Config::default() };
+        let config = Config { password: Some("very secret".into()), ..Config::default() };
         assert!(!format!("{config:?}{}", serde_json::to_string(&config).unwrap()).contains("very"));
     }
 }

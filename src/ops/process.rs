@@ -1,4 +1,4 @@
-//! Figures of this process, taken from /proc when somebody asks for metrics.
+//! Figures of this process, taken from /proc and from the runtime when somebody asks for metrics.
 
 use metrics::{describe_gauge, gauge};
 use std::fs;
@@ -8,9 +8,10 @@ pub(crate) fn describe() {
     describe_gauge!("safechat_process_resident_bytes", "Memory of the process that is in RAM");
     describe_gauge!("safechat_process_open_fds", "Open file descriptors of the process");
     describe_gauge!("safechat_process_threads", "Threads of the process");
+    describe_gauge!("safechat_tasks", "Tasks of the runtime that have not ended");
 }
 
-/// Takes the figures; leaves out what the system does not tell.
+/// Takes the figures, within the runtime; leaves out what the system does not tell.
 pub(crate) fn record() {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(kib) = field(&status, "VmRSS:") {
@@ -21,6 +22,9 @@ pub(crate) fn record() {
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         gauge!("safechat_process_open_fds").set(open.count() as f64);
+    }
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        gauge!("safechat_tasks").set(runtime.metrics().num_alive_tasks() as f64);
     }
 }
 

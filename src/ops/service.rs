@@ -174,7 +174,7 @@ mod tests {
         metrics::histogram!("safechat_test_seconds").record(0.003);
         let (status, text) = ask(address, "/metrics").await;
         assert_eq!(status, 200);
-        for line in ["safechat_process_resident_bytes ", "safechat_process_open_fds ", "safechat_test_total 2"] {
+        for line in ["safechat_process_resident_bytes ", "safechat_process_open_fds ", "safechat_tasks ", "safechat_test_total 2"] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.contains(r#"safechat_test_seconds_bucket{le="0.005"} 1"#), "{text}");

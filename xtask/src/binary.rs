@@ -23,14 +23,14 @@ struct Target {
 }
 
 /// A cargo command in the checkout.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::root());
     command
 }
 
 /// Builds it with the release profile (what is measured and shown should be what is run), or the dev one.
-pub(crate) fn build(debug: bool, interrupt: &Interrupt) -> Result<PathBuf> {
+pub fn build(debug: bool, interrupt: &Interrupt) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--package", "safe-chat", "--bin", "safe-chat"]);
     command.args(["--message-format", "json-render-diagnostics"]);

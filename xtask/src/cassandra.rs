@@ -14,16 +14,20 @@ const CQL: u16 = 9042;
 const STORAGE: u16 = 7000;
 
 /// Nodes `cassandra-1` ..., one per address. They form their ring only if each is ready before the next one starts.
-pub(crate) struct Cassandra {
-    pub(crate) program: Program,
-    pub(crate) hosts: Vec<Ipv4Addr>,
-    pub(crate) data: PathBuf,
-    pub(crate) commit_log: CommitLog,
+pub struct Cassandra {
+    /// What runs it.
+    pub program: Program,
+    /// One address for each node.
+    pub hosts: Vec<Ipv4Addr>,
+    /// Each node has a directory of its own below it.
+    pub data: PathBuf,
+    /// What an acknowledged write survives.
+    pub commit_log: CommitLog,
 }
 
 /// What an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CommitLog {
+pub enum CommitLog {
     /// The death of the process; synced to disk every 10 s.
     Periodic,
     /// The death of the machine: writes wait for the sync of their group, up to 5 ms.
@@ -41,13 +45,13 @@ impl CommitLog {
 
 impl Cassandra {
     /// What clients connect to: `HOST:PORT,...`
-    pub(crate) fn addresses(&self) -> String {
+    pub fn addresses(&self) -> String {
         let addresses: Vec<String> = self.hosts.iter().map(|host| format!("{host}:{CQL}")).collect();
         addresses.join(",")
     }
 
     /// Writes their configuration, and says how to start them.
-    pub(crate) fn servers(&self) -> Result<Vec<Server>> {
+    pub fn servers(&self) -> Result<Vec<Server>> {
         (0..self.hosts.len()).map(|i| self.server(i)).collect()
     }
 
@@ -104,7 +108,7 @@ impl Cassandra {
 }
 
 /// The addresses of a node.
-pub(crate) fn listens(host: Ipv4Addr) -> Vec<Listen> {
+pub fn listens(host: Ipv4Addr) -> Vec<Listen> {
     vec![Listen::new("cql", (host, CQL)), Listen::new("storage", (host, STORAGE))]
 }
 

@@ -16,10 +16,10 @@ use crate::server::{Kind, Server};
 use crate::state::{Process, State, Supervision};
 
 /// From SIGTERM to SIGKILL: nodes drain meanwhile.
-pub(crate) const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Started servers. Dropping it ends them, whatever happened.
-pub(crate) struct Cluster {
+pub struct Cluster {
     state: State,
     interrupt: Interrupt,
     children: Vec<Child>,
@@ -32,14 +32,28 @@ pub(crate) struct Cluster {
 }
 
 /// Something that happened to a server.
-pub(crate) enum Change {
-    Died { name: String, pid: i32, how: String },
-    Started { name: String, pid: i32 },
+pub enum Change {
+    /// It is gone.
+    Died {
+        /// Its name.
+        name: String,
+        /// Its process.
+        pid: i32,
+        /// By what.
+        how: String,
+    },
+    /// It was started, here or from another terminal.
+    Started {
+        /// Its name.
+        name: String,
+        /// Its process.
+        pid: i32,
+    },
 }
 
 impl Cluster {
     /// Takes the directory over; what an earlier supervisor left running there (it was killed) is ended first.
-    pub(crate) fn new(state: State, interrupt: Interrupt) -> Result<Self> {
+    pub fn new(state: State, interrupt: Interrupt) -> Result<Self> {
         let supervision = state.supervise()?;
         end_leftovers(&state, GRACE)?;
         let me = Identity::of(std::process::id())?;
@@ -52,24 +66,27 @@ impl Cluster {
         Ok(Self { state, interrupt, children, ended, seen, stopped: false, _supervision: supervision })
     }
 
-    pub(crate) fn state(&self) -> &State {
+    /// Where its record, data and logs are.
+    pub fn state(&self) -> &State {
         &self.state
     }
 
-    pub(crate) fn start(&mut self, server: &Server) -> Result<()> {
+    /// Starts a server, which is recorded as long as this lives.
+    pub fn start(&mut self, server: &Server) -> Result<()> {
         self.interrupt.check()?;
         let child = launch::launch(&self.state, server)?;
         self.children.push(child);
         Ok(())
     }
 
-    pub(crate) fn await_ready(&self, servers: &[Server]) -> Result<()> {
+    /// Waits until all of them answer; one that dies meanwhile is an error with its last words.
+    pub fn await_ready(&self, servers: &[Server]) -> Result<()> {
         let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
         launch::await_ready(&self.state, &names, &self.interrupt)
     }
 
     /// What died or was started (by another terminal) since the last call.
-    pub(crate) fn changes(&mut self) -> Result<Vec<Change>> {
+    pub fn changes(&mut self) -> Result<Vec<Change>> {
         let look = |process: Process| (process.identity.is_alive(), process);
         let processes: Vec<_> = self.state.read()?.processes.into_iter().map(look).collect();
         self.reap(); // after the look: the status of whatever was seen dead is known
@@ -100,7 +117,7 @@ impl Cluster {
     }
 
     /// Ends all: nodes first, so that they can drain while their servers still answer. Without grace they are killed.
-    pub(crate) fn stop(&mut self, grace: Duration) -> Result<()> {
+    pub fn stop(&mut self, grace: Duration) -> Result<()> {
         self.stopped = true;
         let processes = self.state.update(|record| {
             record.stopping = true;
@@ -124,7 +141,7 @@ impl Drop for Cluster {
 }
 
 /// Ends what a supervisor that is gone left running.
-pub(crate) fn end_leftovers(state: &State, grace: Duration) -> Result<()> {
+pub fn end_leftovers(state: &State, grace: Duration) -> Result<()> {
     let processes = state.read()?.processes;
     let alive = processes.iter().filter(|process| process.identity.is_alive()).count();
     if alive > 0 {

@@ -17,22 +17,22 @@ const WIDTH: usize = 79;
 static SHARED: AtomicBool = AtomicBool::new(false);
 
 /// Another program writes to the terminal at the same time: from now on no line is drawn over.
-pub(crate) fn share() {
+pub fn share() {
     SHARED.store(true, Ordering::Relaxed);
 }
 
 /// One line of progress or trouble.
-pub(crate) fn say(line: impl Display) {
+pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// One line of what the command is for.
-pub(crate) fn print(line: impl Display) {
+pub fn print(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Something that takes a while.
-pub(crate) struct Step {
+pub struct Step {
     open: bool,
     what: String,
     since: Instant,
@@ -40,7 +40,8 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    pub(crate) fn start(what: impl Into<String>) -> Self {
+    /// Says what begins.
+    pub fn start(what: impl Into<String>) -> Self {
         let now = Instant::now();
         let step = Self { open: true, what: what.into(), since: now, drawn: now };
         if draws() {
@@ -52,12 +53,12 @@ impl Step {
     }
 
     /// For what is done before anyone could wonder.
-    pub(crate) fn silent() -> Self {
+    pub fn silent() -> Self {
         Self { open: false, what: String::new(), since: Instant::now(), drawn: Instant::now() }
     }
 
     /// Called while waiting, as often as the caller likes.
-    pub(crate) fn tick(&mut self, detail: &str) {
+    pub fn tick(&mut self, detail: &str) {
         let pause = if draws() { REDRAW } else { REMINDER };
         if !self.open || self.drawn.elapsed() < pause {
             return;
@@ -69,11 +70,13 @@ impl Step {
         }
     }
 
-    pub(crate) fn done(mut self, outcome: impl Display) {
+    /// Says how it ended, and how long it took.
+    pub fn done(mut self, outcome: impl Display) {
         self.finish(format!("{outcome} ({:.1} s)", self.since.elapsed().as_secs_f64()));
     }
 
-    pub(crate) fn failed(mut self, why: impl Display) {
+    /// Says why it did not work out.
+    pub fn failed(mut self, why: impl Display) {
         self.finish(why);
     }
 

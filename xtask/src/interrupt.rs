@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 
 /// The error of a wait that was interrupted.
 #[derive(Debug)]
-pub(crate) struct Interrupted;
+pub struct Interrupted;
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -22,14 +22,14 @@ impl std::error::Error for Interrupted {}
 
 /// Says whether to stop. Clones see the same signals.
 #[derive(Clone, Default)]
-pub(crate) struct Interrupt {
+pub struct Interrupt {
     signals: Arc<AtomicUsize>,
     cancelled: Arc<AtomicBool>,
 }
 
 impl Interrupt {
     /// From now on the signals no longer end this process; whoever waits must look.
-    pub(crate) fn install() -> Result<Self> {
+    pub fn install() -> Result<Self> {
         let interrupt = Self::default();
         let seen = interrupt.signals.clone();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
@@ -42,24 +42,27 @@ impl Interrupt {
     }
 
     /// One that can also be cancelled on its own.
-    pub(crate) fn part(&self) -> Self {
+    pub fn part(&self) -> Self {
         Self { signals: self.signals.clone(), cancelled: Arc::default() }
     }
 
-    pub(crate) fn cancel(&self) {
+    /// Stops those who look at this part.
+    pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn requested(&self) -> bool {
+    /// Whether to stop.
+    pub fn requested(&self) -> bool {
         self.signals.load(Ordering::SeqCst) > 0 || self.cancelled.load(Ordering::SeqCst)
     }
 
     /// How many signals came: one more during an orderly stop means "at once".
-    pub(crate) fn signals(&self) -> usize {
+    pub fn signals(&self) -> usize {
         self.signals.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// An error when it is time to stop.
+    pub fn check(&self) -> Result<()> {
         if self.requested() { Err(Interrupted.into()) } else { Ok(()) }
     }
 }

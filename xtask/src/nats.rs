@@ -14,22 +14,28 @@ const ROUTES: u16 = 6222;
 const MONITORING: u16 = 8222;
 
 /// Servers `nats-1` ... on consecutive ports of one address.
-pub(crate) struct Nats {
-    pub(crate) program: PathBuf,
-    pub(crate) host: Ipv4Addr,
-    pub(crate) servers: u16,
-    pub(crate) data: PathBuf,
+pub struct Nats {
+    /// The nats-server program.
+    pub program: PathBuf,
+    /// The address of all of them.
+    pub host: Ipv4Addr,
+    /// How many: one, or a cluster of three or five.
+    pub servers: u16,
+    /// Each has a directory of its own below it.
+    pub data: PathBuf,
+    /// Bytes of streams that each may keep; more is refused. `None`: as the disk has room.
+    pub max_file: Option<u64>,
 }
 
 impl Nats {
     /// What clients connect to: `nats://HOST:PORT,...`
-    pub(crate) fn urls(&self) -> String {
+    pub fn urls(&self) -> String {
         let urls: Vec<String> = (0..self.servers).map(|i| format!("nats://{}", self.at(CLIENTS, i))).collect();
         urls.join(",")
     }
 
     /// Writes their configuration, and says how to start them.
-    pub(crate) fn servers(&self) -> Result<Vec<Server>> {
+    pub fn servers(&self) -> Result<Vec<Server>> {
         (0..self.servers).map(|i| self.server(i)).collect()
     }
 
@@ -56,7 +62,8 @@ impl Nats {
     fn config(&self, name: &str, i: u16, dir: &Path) -> String {
         let (clients, monitoring) = (self.at(CLIENTS, i).to_string(), self.at(MONITORING, i).to_string());
         let store = dir.join("jetstream").display().to_string();
-        let values = [("NAME", name), ("CLIENTS", &clients), ("MONITORING", &monitoring), ("STORE", &store)];
+        let limit = self.max_file.map_or(String::new(), |most| format!("max_file_store: {most}"));
+        let values = [("NAME", name), ("CLIENTS", &clients), ("MONITORING", &monitoring), ("STORE", &store), ("LIMIT", &limit)];
         let config = template::fill(include_str!("../templates/nats.conf"), &values);
         if self.servers == 1 {
             return config;
@@ -74,7 +81,7 @@ impl Nats {
 }
 
 /// The addresses of the server with index `i` of `servers`.
-pub(crate) fn listens(host: Ipv4Addr, servers: u16, i: u16) -> Vec<Listen> {
+pub fn listens(host: Ipv4Addr, servers: u16, i: u16) -> Vec<Listen> {
     let mut listens = vec![Listen::new("nats", (host, CLIENTS + i)), Listen::new("monitoring", (host, MONITORING + i))];
     if servers > 1 {
         listens.push(Listen::new("routes", (host, ROUTES + i)));
@@ -88,7 +95,7 @@ mod tests {
     use crate::template::unfilled;
 
     fn nats(servers: u16) -> Nats {
-        Nats { program: "nats-server".into(), host: Ipv4Addr::LOCALHOST, servers, data: "/data".into() }
+        Nats { program: "nats-server".into(), host: Ipv4Addr::LOCALHOST, servers, data: "/data".into(), max_file: None }
     }
 
     #[test]

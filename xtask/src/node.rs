@@ -10,45 +10,62 @@ const HTTP: u16 = 8080;
 const INTERNAL: u16 = 8558;
 
 /// What all nodes of a run have in common.
-pub(crate) struct Nodes {
-    pub(crate) program: PathBuf,
-    pub(crate) nats: String,
-    pub(crate) replicas: u16,
-    pub(crate) journal: Journal,
-    pub(crate) dir: PathBuf,
+pub struct Nodes {
+    /// The safe-chat program.
+    pub program: PathBuf,
+    /// Where NATS is: `nats://HOST:PORT,...`
+    pub nats: String,
+    /// Copies of each stream.
+    pub replicas: u16,
+    /// Where the rooms are kept.
+    pub journal: Journal,
+    /// The working directory.
+    pub dir: PathBuf,
 }
 
 /// Where the rooms are kept.
-pub(crate) enum Journal {
+pub enum Journal {
+    /// On the bus.
     Bus,
-    Cassandra { hosts: String, replication: usize },
+    /// In Cassandra.
+    Cassandra {
+        /// Where it is: `HOST:PORT,...`
+        hosts: String,
+        /// Copies of each row.
+        replication: usize,
+    },
 }
 
 impl Nodes {
     /// Node i listens on 127.0.0.i.
-    pub(crate) fn server(&self, i: u8) -> Server {
-        let (name, host) = (format!("node-{i}"), loopback::numbered(i));
-        let internal = SocketAddr::from((host, INTERNAL));
+    pub fn server(&self, i: u8) -> Server {
+        self.server_at(i, Place::numbered(i))
+    }
+
+    /// Node i, elsewhere.
+    pub fn server_at(&self, i: u8, place: Place) -> Server {
+        let name = format!("node-{i}");
+        let internal = SocketAddr::from((place.host, place.internal));
         Server {
-            args: self.args(&name, host),
+            args: self.args(&name, place),
             name,
             kind: Kind::Node,
             program: self.program.clone(),
             dir: self.dir.clone(),
-            listens: listens(i),
+            listens: place.listens(),
             ready: Ready::Http(format!("http://{internal}/ready")),
             // A node gives up by itself, with a better message, when its servers do not answer for 60 s.
             patience: 90,
         }
     }
 
-    fn args(&self, name: &str, host: Ipv4Addr) -> Vec<String> {
+    fn args(&self, name: &str, place: Place) -> Vec<String> {
         let mut args = vec!["serve".to_owned()];
         let mut flag = |flag: &str, value: &dyn ToString| args.extend([flag.to_owned(), value.to_string()]);
         flag("--node", &name);
-        flag("--host", &host);
-        flag("--http-port", &HTTP);
-        flag("--internal-port", &INTERNAL);
+        flag("--host", &place.host);
+        flag("--http-port", &place.http);
+        flag("--internal-port", &place.internal);
         flag("--nats", &self.nats);
         flag("--replicas", &self.replicas);
         match &self.journal {
@@ -64,14 +81,35 @@ impl Nodes {
     }
 }
 
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The address of both ports.
+    pub host: Ipv4Addr,
+    /// For clients.
+    pub http: u16,
+    /// For operators.
+    pub internal: u16,
+}
+
+impl Place {
+    /// The usual ports of 127.0.0.i.
+    pub fn numbered(i: u8) -> Self {
+        Self { host: loopback::numbered(i), http: HTTP, internal: INTERNAL }
+    }
+
+    fn listens(self) -> Vec<Listen> {
+        vec![Listen::new("http", (self.host, self.http)), Listen::new("internal", (self.host, self.internal))]
+    }
+}
+
 /// The addresses of node i.
-pub(crate) fn listens(i: u8) -> Vec<Listen> {
-    let host = loopback::numbered(i);
-    vec![Listen::new("http", (host, HTTP)), Listen::new("internal", (host, INTERNAL))]
+pub fn listens(i: u8) -> Vec<Listen> {
+    Place::numbered(i).listens()
 }
 
 /// Where clients of node i go.
-pub(crate) fn client_address(i: u8) -> SocketAddr {
+pub fn client_address(i: u8) -> SocketAddr {
     (loopback::numbered(i), HTTP).into()
 }
 

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// The variables that move these places.
-pub(crate) const VARIABLES: [&str; 2] = ["SAFE_CHAT_STATE", "SAFE_CHAT_CACHE"];
+pub const VARIABLES: [&str; 2] = ["SAFE_CHAT_STATE", "SAFE_CHAT_CACHE"];
 
 /// The root of the checkout. Cargo says where it runs; the place of the build is right for a copied binary too.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let here = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     here.parent().map_or(here.clone(), Path::to_path_buf)
 }
 
 /// Data, logs and the record of what runs: `SAFE_CHAT_STATE`, by default `.safe-chat` in the checkout.
-pub(crate) fn state() -> Result<PathBuf> {
+pub fn state() -> Result<PathBuf> {
     let dir = set("SAFE_CHAT_STATE").unwrap_or_else(|| root().join(".safe-chat"));
     std::path::absolute(&dir).with_context(|| format!("SAFE_CHAT_STATE={}", dir.display()))
 }
 
 /// Downloaded programs, shared by all checkouts: `SAFE_CHAT_CACHE`, by default `safe-chat` in the user's cache.
-pub(crate) fn cache() -> Result<PathBuf> {
+pub fn cache() -> Result<PathBuf> {
     let dir = set("SAFE_CHAT_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("safe-chat")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/safe-chat")))
@@ -30,12 +30,12 @@ pub(crate) fn cache() -> Result<PathBuf> {
 }
 
 /// The program of that name in a directory of PATH.
-pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+pub fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
 /// As short as a person would type it here.
-pub(crate) fn short(path: &Path) -> String {
+pub fn short(path: &Path) -> String {
     let here = env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

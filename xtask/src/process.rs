@@ -17,17 +17,21 @@ const REAP: Duration = Duration::from_secs(20);
 
 /// Which process is meant, across a reuse of its pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    pub(crate) pid: i32,
+pub struct Identity {
+    /// Its number.
+    pub pid: i32,
     /// Clock ticks from the boot to its start.
-    pub(crate) start: u64,
+    pub start: u64,
 }
 
 /// How a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
+pub enum Condition {
+    /// It runs.
     Running,
+    /// It was stopped by a signal and can go on.
     Paused,
+    /// It is gone, or only waits for its parent to notice.
     Dead,
 }
 
@@ -42,13 +46,15 @@ impl fmt::Display for Condition {
 }
 
 impl Identity {
-    pub(crate) fn of(pid: u32) -> Result<Self> {
+    /// The process that has this number now.
+    pub fn of(pid: u32) -> Result<Self> {
         let pid = pid.cast_signed();
         let stat = procfs::stat(pid).with_context(|| format!("no process {pid}"))?;
         Ok(Self { pid, start: stat.start })
     }
 
-    pub(crate) fn condition(self) -> Condition {
+    /// How it is now.
+    pub fn condition(self) -> Condition {
         match procfs::stat(self.pid) {
             Some(stat) if stat.start != self.start => Condition::Dead,
             Some(stat) if matches!(stat.state, 'T' | 't') => Condition::Paused,
@@ -57,18 +63,20 @@ impl Identity {
         }
     }
 
-    pub(crate) fn is_alive(self) -> bool {
+    /// Whether it runs or is paused.
+    pub fn is_alive(self) -> bool {
         self.condition() != Condition::Dead
     }
 
     /// Nothing happens to a process that is gone.
-    pub(crate) fn signal(self, signal: Signal) {
+    pub fn signal(self, signal: Signal) {
         if self.is_alive() {
             let _ = kill(Pid::from_raw(self.pid), signal);
         }
     }
 
-    pub(crate) fn kill(self) -> Result<()> {
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(self) -> Result<()> {
         self.signal(Signal::SIGKILL);
         if wait_for(REAP, || !self.is_alive()) {
             return Ok(());
@@ -78,14 +86,14 @@ impl Identity {
 }
 
 /// Servers inherit the highest limit that is allowed: Cassandra and a gateway with many clients need it.
-pub(crate) fn raise_open_files() {
+pub fn raise_open_files() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 
 /// SIGTERM to all, SIGKILL to those that are still there after `grace` or when `hurry` says so.
-pub(crate) fn end_all(processes: &[Identity], grace: Duration, hurry: impl Fn() -> bool) -> Result<()> {
+pub fn end_all(processes: &[Identity], grace: Duration, hurry: impl Fn() -> bool) -> Result<()> {
     for process in processes {
         process.signal(Signal::SIGTERM);
         process.signal(Signal::SIGCONT); // a paused process sees SIGTERM only when it runs again
@@ -95,7 +103,7 @@ pub(crate) fn end_all(processes: &[Identity], grace: Duration, hurry: impl Fn() 
 }
 
 /// Whether `condition` came true in time.
-pub(crate) fn wait_for(limit: Duration, condition: impl Fn() -> bool) -> bool {
+pub fn wait_for(limit: Duration, condition: impl Fn() -> bool) -> bool {
     let since = Instant::now();
     loop {
         if condition() {

@@ -14,38 +14,49 @@ const TRY: Duration = Duration::from_secs(2);
 
 /// A server and how to run it. Kept in the state file: `cargo xtask start` uses the same flags.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Server {
+pub struct Server {
     /// `nats-1`, `node-2` ...
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<String>,
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
     /// Its working directory, created if missing.
-    pub(crate) dir: PathBuf,
-    pub(crate) listens: Vec<Listen>,
-    pub(crate) ready: Ready,
+    pub dir: PathBuf,
+    /// Every address that it listens on.
+    pub listens: Vec<Listen>,
+    /// How to know that it answers.
+    pub ready: Ready,
     /// How long it may take until it is ready, in seconds.
-    pub(crate) patience: u64,
+    pub patience: u64,
 }
 
 /// What it is; later kinds need earlier ones, and are stopped before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A Cassandra node.
     Cassandra,
+    /// A nats-server.
     Nats,
+    /// A safe-chat node.
     Node,
 }
 
 /// An address that must be free, and what it is for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Listen {
-    pub(crate) what: String,
-    pub(crate) at: SocketAddr,
+pub struct Listen {
+    /// What for.
+    pub what: String,
+    /// The address.
+    pub at: SocketAddr,
 }
 
 impl Listen {
-    pub(crate) fn new(what: &str, at: impl Into<SocketAddr>) -> Self {
+    /// From its two parts.
+    pub fn new(what: &str, at: impl Into<SocketAddr>) -> Self {
         Self { what: what.to_owned(), at: at.into() }
     }
 }
@@ -59,7 +70,7 @@ impl fmt::Display for Listen {
 /// How a server shows that it is ready.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Ready {
+pub enum Ready {
     /// GET answers 200.
     Http(String),
     /// A CQL OPTIONS frame is answered by SUPPORTED. An open port alone also answers for a paused or dying process.
@@ -68,7 +79,7 @@ pub(crate) enum Ready {
 
 impl Ready {
     /// An error says what the server answers instead.
-    pub(crate) fn ask(&self) -> Result<()> {
+    pub fn ask(&self) -> Result<()> {
         match self {
             Self::Http(url) => http(url),
             Self::Cql(address) => cql(*address),

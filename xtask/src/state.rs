@@ -22,33 +22,38 @@ const LOCK_LINGERS: Duration = Duration::from_millis(300);
 
 /// A state directory.
 #[derive(Clone)]
-pub(crate) struct State {
+pub struct State {
     dir: PathBuf,
 }
 
 /// What runs in a state directory.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub struct Record {
     /// The `cargo xtask` that ends the rest when it ends.
-    pub(crate) supervisor: Option<Identity>,
+    pub supervisor: Option<Identity>,
     /// It is ending them: nothing may be started any more.
-    pub(crate) stopping: bool,
-    pub(crate) processes: Vec<Process>,
+    pub stopping: bool,
+    /// What was started, dead or alive.
+    pub processes: Vec<Process>,
 }
 
 /// A server that was started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Process {
-    pub(crate) server: Server,
-    pub(crate) identity: Identity,
+pub struct Process {
+    /// How it was started.
+    pub server: Server,
+    /// Which process it is.
+    pub identity: Identity,
 }
 
 impl Record {
-    pub(crate) fn supervisor_lives(&self) -> bool {
+    /// Whether there is one who ends the rest.
+    pub fn supervisor_lives(&self) -> bool {
         self.supervisor.is_some_and(Identity::is_alive)
     }
 
-    pub(crate) fn process(&self, name: &str) -> Result<&Process> {
+    /// The process of that name.
+    pub fn process(&self, name: &str) -> Result<&Process> {
         let names: Vec<&str> = self.processes.iter().map(|process| process.server.name.as_str()).collect();
         ensure!(!names.is_empty(), "nothing was started (cargo xtask up)");
         let found = self.processes.iter().find(|process| process.server.name == name);
@@ -56,7 +61,7 @@ impl Record {
     }
 
     /// Notes a start, in the place of an earlier one of that name.
-    pub(crate) fn note(&mut self, process: Process) {
+    pub fn note(&mut self, process: Process) {
         match self.processes.iter_mut().find(|known| known.server.name == process.server.name) {
             Some(known) => *known = process,
             None => self.processes.push(process),
@@ -65,13 +70,13 @@ impl Record {
 }
 
 /// Held by the supervisor as long as it lives; the kernel lets go of it even after SIGKILL.
-pub(crate) struct Supervision {
+pub struct Supervision {
     _lock: File,
 }
 
 impl State {
     /// Creates the directory if needed. A directory with other things in it is refused.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
+    pub fn open(dir: &Path) -> Result<Self> {
         let place = || format!("state directory {}", dir.display());
         fs::create_dir_all(dir).with_context(place)?;
         if !dir.join(MARK).exists() {
@@ -83,7 +88,7 @@ impl State {
     }
 
     /// Becomes the one supervisor of this directory.
-    pub(crate) fn supervise(&self) -> Result<Supervision> {
+    pub fn supervise(&self) -> Result<Supervision> {
         let lock = File::create(self.dir.join("supervisor.lock"))?;
         // A process that is being started holds a copy until its exec: a supervisor may be gone a moment before its lock.
         wait_for(LOCK_LINGERS, || !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
@@ -97,7 +102,8 @@ impl State {
         }
     }
 
-    pub(crate) fn read(&self) -> Result<Record> {
+    /// The record as it is now.
+    pub fn read(&self) -> Result<Record> {
         match fs::read(self.file()) {
             Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{} cannot be read", self.file().display())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Record::default()),
@@ -106,7 +112,7 @@ impl State {
     }
 
     /// Changes the record; no other process changes it meanwhile. An error leaves it as it was.
-    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Record) -> Result<T>) -> Result<T> {
+    pub fn update<T>(&self, change: impl FnOnce(&mut Record) -> Result<T>) -> Result<T> {
         let lock = File::create(self.dir.join("state.lock"))?;
         lock.lock().context("state.lock")?;
         let mut record = self.read()?;
@@ -118,24 +124,27 @@ impl State {
     }
 
     /// The state directories of test runs, one below each pid.
-    pub(crate) fn runs(&self) -> PathBuf {
+    pub fn runs(&self) -> PathBuf {
         self.dir.join("runs")
     }
 
     /// The data of servers whose data may be mixed.
-    pub(crate) fn data(&self, flavour: &str) -> PathBuf {
+    pub fn data(&self, flavour: &str) -> PathBuf {
         self.dir.join("data").join(flavour)
     }
 
-    pub(crate) fn log(&self, name: &str) -> PathBuf {
+    /// The log of a process.
+    pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{name}.log"))
     }
 
-    pub(crate) fn clear_logs(&self) -> Result<()> {
+    /// Deletes all logs.
+    pub fn clear_logs(&self) -> Result<()> {
         remove(&self.dir.join("logs"))
     }
 
-    pub(crate) fn wipe_data(&self) -> Result<()> {
+    /// Deletes all data.
+    pub fn wipe_data(&self) -> Result<()> {
         remove(&self.dir.join("data"))
     }
 

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,12 +14,11 @@ use clap::{Args, ValueEnum};
 
 use crate::binary::cargo;
 use crate::cassandra::{Cassandra, CommitLog};
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::console::{self, say};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::nats::Nats;
-use crate::state::State;
-use crate::{fuzz, loopback, obtain, paths, process, tool};
+use crate::{chaos, fuzz, loopback, obtain, paths, process, runs, tool};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -40,6 +38,7 @@ enum Step {
     Fmt,
     Clippy,
     Test,
+    Chaos,
     Fuzz,
 }
 
@@ -69,6 +68,10 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     } else {
         run.lints()
     }
+    // After a failure the logs of its servers should stay, and a run deletes those of the one before.
+    if run.wants(Step::Chaos) && !run.is_narrowed() && !run.failed() {
+        run.cargo("chaos", &[&chaos::ARGUMENTS[..], &["--short"]].concat(), &[], &Vec::new());
+    }
     if run.wants(Step::Fuzz) {
         run.fuzz();
     }
@@ -85,11 +88,9 @@ impl Run<'_> {
     /// The servers start while cargo lints and compiles, and end when all is done, also by an error.
     fn all_beside_servers(&mut self) -> Result<()> {
         process::raise_open_files();
-        let runs = State::open(&paths::state()?)?.runs();
-        sweep(&runs)?;
-        let dir = runs.join(std::process::id().to_string());
+        let (state, dir) = runs::open()?;
         let part = self.interrupt.part();
-        let mut cluster = Cluster::new(State::open(&dir)?, part.clone())?;
+        let mut cluster = Cluster::new(state, part.clone())?;
         thread::scope(|scope| {
             let servers = scope.spawn(|| timed("servers", || servers(&mut cluster, &part)));
             self.lints();
@@ -153,6 +154,11 @@ impl Run<'_> {
         if narrowed { &["test", "--no-fail-fast"] } else { &["test", "--no-fail-fast", "--workspace"] }
     }
 
+    /// Who names a test wants that one.
+    fn is_narrowed(&self) -> bool {
+        self.options.only.is_none() && !self.options.args.is_empty()
+    }
+
     /// Runs a cargo command as a step, with more arguments and variables; whether it went well.
     fn cargo(&mut self, step: &'static str, args: &[&str], more: &[String], environment: &Environment) -> bool {
         let mut command = cargo();
@@ -192,7 +198,7 @@ impl fmt::Display for Outcome {
 fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> {
     let host = loopback::of_pid(std::process::id());
     let data = cluster.state().data("test");
-    let nats = Nats { program: obtain::nats::nats_server(interrupt)?, host, servers: 1, data: data.clone() };
+    let nats = Nats { program: obtain::nats::nats_server(interrupt)?, host, servers: 1, data: data.clone(), max_file: None };
     let mut servers = nats.servers()?;
     cluster.start(&servers[0])?;
 
@@ -207,22 +213,6 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
         ("SAFE_CHAT_TEST_NATS_SERVER", nats.program.display().to_string()),
         ("SAFE_CHAT_TEST_CASSANDRA", cassandra.addresses()),
     ])
-}
-
-/// Ends and deletes what killed runs left behind.
-fn sweep(runs: &Path) -> Result<()> {
-    let Ok(entries) = fs::read_dir(runs) else {
-        return Ok(());
-    };
-    for entry in entries.flatten() {
-        let state = State::open(&entry.path())?;
-        // Supervised: that run is still going on.
-        if let Ok(_supervision) = state.supervise() {
-            cluster::end_leftovers(&state, Duration::ZERO)?;
-            fs::remove_dir_all(entry.path()).with_context(|| entry.path().display().to_string())?;
-        }
-    }
-    Ok(())
 }
 
 /// How long it took, too. An error is said at once, not only at the end.

@@ -110,7 +110,7 @@ impl Options {
 
     fn nats(&self, data: &Path, interrupt: &Interrupt) -> Result<Nats> {
         let program = obtain::nats::nats_server(interrupt)?;
-        Ok(Nats { program, host: loopback::numbered(1), servers: self.nats_servers(), data: data.to_owned() })
+        Ok(Nats { program, host: loopback::numbered(1), servers: self.nats_servers(), data: data.to_owned(), max_file: None })
     }
 
     fn cassandra(&self, data: &Path, interrupt: &Interrupt) -> Result<Option<Cassandra>> {

@@ -1,4 +1,4 @@
-//! Checks a stored room: dense, in order, the epochs never decrease, and the snapshot equals the replay.
+//! Checks a stored room: dense, in order, the epochs never decrease, and the snapshot fits the replay.
 
 use super::{Inspect, Raw};
 use crate::{
@@ -144,8 +144,20 @@ impl Check {
         }
         let mut expected = replayed.clone();
         snapshot.carried.iter().for_each(|change| expected.change(change.clone()));
-        if expected != *snapshot {
-            self.report.problem(format!("the snapshot at event {} differs from the replay", snapshot.head));
+        let differs = differences(&expected, snapshot);
+        if !differs.is_empty() {
+            self.report.problem(format!("the snapshot at event {} differs from the replay in {}", snapshot.head, differs.join(", ")));
         }
     }
+}
+
+/// In what a snapshot differs from the state that the events give. Of sessions it may know more: what opened or closed without an event and was saved in
+/// an earlier snapshot, no event carries any more, and that snapshot is not there to be read.
+fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
+    let parts = [
+        ("members", replayed.members == snapshot.members),
+        ("keys", replayed.keys.iter().all(|(user, key)| snapshot.keys.get(user) == Some(key))),
+        ("messages", replayed.sent == snapshot.sent),
+    ];
+    parts.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
 }

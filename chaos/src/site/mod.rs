@@ -1,0 +1,295 @@
+//! A running safe-chat: NATS, Cassandra, nodes, and proxies between them, on addresses of this process.
+//!
+//! Every node reaches every server through a proxy of its own, and clients reach every node through one, so that each of these ways can be broken
+//! alone. Who looks (who owns a room, who leads the bus) goes around them.
+
+mod links;
+mod places;
+mod who;
+
+pub use links::Way;
+pub use who::{Bus, shard_of};
+
+use anyhow::{Context, Result};
+use links::Links;
+use places::Places;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+use tokio::task::block_in_place;
+use xtask::{
+    cassandra::{Cassandra, CommitLog},
+    cluster::Cluster,
+    console::say,
+    interrupt::Interrupt,
+    nats::Nats,
+    node::{Journal, Nodes},
+    obtain,
+    process::{Condition, Identity, wait_for},
+    server::{Kind, Server},
+    state::State,
+};
+
+pub use nix::sys::signal::Signal;
+
+/// Nodes that are there from the beginning.
+pub const NODES: u8 = 3;
+/// Another one, which joins later.
+pub const SPARE: u8 = NODES + 1;
+/// A node that is asked to stop drains for 20 s at most.
+const ORDERLY: Duration = Duration::from_secs(30);
+/// The streams of each nats-server, in bytes: what `disk-full` fills. More than what safe-chat reserves for its streams (1.25 GiB).
+const DISK: u64 = 3 << 29;
+
+/// What to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// The safe-chat program.
+    pub program: PathBuf,
+    /// Where rooms are kept.
+    pub journal: Kept,
+    /// nats-servers: 1 or 3.
+    pub nats: u16,
+    /// Cassandra nodes, when rooms are kept there: 1 or 3.
+    pub cassandra: usize,
+}
+
+/// Where rooms are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// On the bus.
+    Bus,
+    /// In Cassandra.
+    Cassandra,
+}
+
+impl Kept {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bus => "bus",
+            Self::Cassandra => "cassandra",
+        }
+    }
+}
+
+/// A running system. Dropping it ends everything.
+pub struct Site {
+    cluster: Cluster,
+    setup: Setup,
+    nats: Nats,
+    ring: Option<Cassandra>,
+    /// All of them, nodes last.
+    servers: Vec<Server>,
+    links: Links,
+    places: Places,
+    data: PathBuf,
+}
+
+impl Site {
+    /// Starts it and waits until everything answers. `data` is a new directory.
+    pub async fn start(setup: Setup, state: State, data: PathBuf, seed: u64, interrupt: &Interrupt) -> Result<Self> {
+        let places = Places::of_this_process();
+        let nats = Nats {
+            program: block_in_place(|| obtain::nats::nats_server(interrupt))?,
+            host: places.host(),
+            servers: setup.nats,
+            data: data.clone(),
+            max_file: Some(DISK),
+        };
+        let ring = match setup.journal {
+            Kept::Bus => None,
+            Kept::Cassandra => Some(Cassandra {
+                program: block_in_place(|| obtain::cassandra::cassandra(interrupt))?,
+                hosts: places.cassandra(setup.cassandra),
+                data: data.clone(),
+                // As nats-server, it acknowledges what is on disk.
+                commit_log: CommitLog::Group,
+            }),
+        };
+        let links = Links::start(&places, setup.nats, ring.as_ref().map_or(0, |ring| ring.hosts.len()), seed).await?;
+        let cluster = block_in_place(|| Cluster::new(state, interrupt.clone()))?;
+        let mut site = Self { cluster, setup, nats, ring, servers: Vec::new(), links, places, data };
+        block_in_place(|| site.start_all())?;
+        Ok(site)
+    }
+
+    fn start_all(&mut self) -> Result<()> {
+        let mut first = self.nats.servers()?;
+        let ring = self.ring.as_ref().map_or(Ok(Vec::new()), Cassandra::servers)?;
+        first.extend(ring.first().cloned());
+        for server in &first {
+            self.cluster.start(server)?;
+        }
+        self.cluster.await_ready(&first)?;
+        for server in ring.iter().skip(1) {
+            self.cluster.start(server)?;
+            self.cluster.await_ready(std::slice::from_ref(server))?;
+        }
+        let nodes: Vec<Server> = (1..=NODES).map(|i| self.node(i)).collect();
+        for server in &nodes {
+            self.cluster.start(server)?;
+        }
+        self.cluster.await_ready(&nodes)?;
+        self.servers = [first, ring.into_iter().skip(1).collect(), nodes].concat();
+        Ok(())
+    }
+
+    /// How to start node i, which sees its servers through its own proxies.
+    fn node(&self, i: u8) -> Server {
+        let journal = match &self.ring {
+            None => Journal::Bus,
+            Some(ring) => Journal::Cassandra { hosts: self.places.cassandra_proxies(i, ring.hosts.len()), replication: ring.hosts.len() },
+        };
+        let nodes = Nodes {
+            program: self.setup.program.clone(),
+            nats: self.places.nats_proxies(i, self.nats.servers),
+            replicas: self.nats.servers,
+            journal,
+            dir: self.data.clone(),
+        };
+        nodes.server_at(i, self.places.node(i))
+    }
+
+    /// What was asked for.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Where logs are.
+    pub fn logs(&self) -> PathBuf {
+        self.cluster.state().log("x").parent().unwrap_or(Path::new(".")).to_owned()
+    }
+
+    /// Where clients go, in the order of the nodes.
+    pub fn urls(&self) -> Vec<String> {
+        (1..=NODES).map(|i| self.places.url(i)).collect()
+    }
+
+    /// Where clients would find the node that joins later.
+    pub fn spare_url(&self) -> String {
+        self.places.url(SPARE)
+    }
+
+    /// The network.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// The bus, asked directly.
+    pub fn bus(&self) -> Bus {
+        Bus::new(self.nats.urls())
+    }
+
+    /// Names of all servers of a kind.
+    pub fn names(&self, kind: Kind) -> Vec<String> {
+        self.servers.iter().filter(|server| server.kind == kind).map(|server| server.name.clone()).collect()
+    }
+
+    fn identity(&self, name: &str) -> Result<Identity> {
+        Ok(self.cluster.state().read()?.process(name)?.identity)
+    }
+
+    /// How to start a server.
+    pub fn server(&self, name: &str) -> Result<Server> {
+        let known = self.servers.iter().find(|server| server.name == name).cloned();
+        known.with_context(|| format!("there is no {name}"))
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        let identity = self.identity(name)?;
+        block_in_place(|| identity.kill())?;
+        self.cluster.changes().map(drop)
+    }
+
+    /// SIGSTOP or SIGCONT.
+    pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+        self.identity(name)?.signal(signal);
+        Ok(())
+    }
+
+    /// SIGTERM, and waits until it has ended by itself. Whether it did.
+    pub fn stop(&mut self, name: &str) -> Result<bool> {
+        let identity = self.identity(name)?;
+        identity.signal(Signal::SIGTERM);
+        let ended = block_in_place(|| wait_for(ORDERLY, || !identity.is_alive()));
+        if !ended {
+            block_in_place(|| identity.kill())?;
+        }
+        self.cluster.changes()?;
+        Ok(ended)
+    }
+
+    /// Starts what is dead, the spare node included. It is not ready yet.
+    pub fn begin(&mut self, name: &str) -> Result<Server> {
+        if name == format!("node-{SPARE}") && !self.servers.iter().any(|server| server.name == name) {
+            self.servers.push(self.node(SPARE));
+        }
+        let server = self.server(name)?;
+        block_in_place(|| self.cluster.start(&server))?;
+        Ok(server)
+    }
+
+    /// Makes everything as it was in the beginning: a whole network, all servers running and ready, no spare node.
+    pub fn heal(&mut self) -> Result<()> {
+        self.links.mend();
+        let spare = format!("node-{SPARE}");
+        if self.servers.iter().any(|server| server.name == spare) {
+            if self.identity(&spare)?.is_alive() {
+                self.stop(&spare)?;
+            }
+            self.servers.retain(|server| server.name != spare);
+        }
+        // Servers before nodes: a node that starts without them waits, and gives up.
+        for kind in [Kind::Cassandra, Kind::Nats, Kind::Node] {
+            let servers: Vec<Server> = self.servers.iter().filter(|server| server.kind == kind).cloned().collect();
+            for server in &servers {
+                match self.identity(&server.name)?.condition() {
+                    Condition::Running => {}
+                    Condition::Paused => self.signal(&server.name, Signal::SIGCONT)?,
+                    Condition::Dead => {
+                        self.cluster.changes()?;
+                        block_in_place(|| self.cluster.start(server))?;
+                    }
+                }
+            }
+            let late: Vec<Server> = servers.into_iter().filter(|server| block_in_place(|| server.ready.ask()).is_err()).collect();
+            if !late.is_empty() {
+                block_in_place(|| self.cluster.await_ready(&late))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of servers that are dead.
+    pub fn dead(&self) -> Result<Vec<String>> {
+        let names = self.servers.iter().map(|server| server.name.clone());
+        let looked: Result<Vec<_>> = names.map(|name| Ok((self.identity(&name)?.is_alive(), name))).collect();
+        Ok(looked?.into_iter().filter(|(alive, _)| !alive).map(|(_, name)| name).collect())
+    }
+
+    /// What `safe-chat journal verify` says of a room, when it is not sound.
+    pub fn verify(&self, room: &str) -> Result<Option<String>> {
+        let mut command = Command::new(&self.setup.program);
+        command.args(["journal", "verify", room, "--nats", &self.nats.urls(), "--journal", self.setup.journal.as_str()]);
+        if let Some(ring) = &self.ring {
+            command.args(["--cassandra", &ring.addresses()]);
+        }
+        let output = block_in_place(|| command.output()).context("safe-chat cannot be run")?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((!output.status.success()).then(|| format!("journal verify {room}: {}", String::from_utf8_lossy(&text).trim())))
+    }
+
+    /// Ends everything at once and deletes its data; logs stay.
+    pub fn end(mut self) -> Result<()> {
+        block_in_place(|| self.cluster.stop(Duration::ZERO))?;
+        match std::fs::remove_dir_all(&self.data) {
+            Err(error) if self.data.exists() => say(format!("{} cannot be removed: {error}", self.data.display())),
+            _ => {}
+        }
+        Ok(())
+    }
+}

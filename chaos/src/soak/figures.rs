@@ -1,0 +1,173 @@
+//! What is measured: how much each process holds. Nodes say it in their metrics, nats-server on its monitoring port.
+
+use crate::report::Series;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+
+/// One answer may take this long, on a busy machine.
+const ANSWER: Duration = Duration::from_secs(10);
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Where a process is asked for its figures.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// `http://HOST:PORT`
+    pub(super) url: String,
+}
+
+/// What it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Node,
+    Nats,
+}
+
+/// A figure: where it stands, what it is called, its unit, and what it may grow by in an hour (`None`: it grows by design, or goes up and down with the load).
+type Figure = (&'static str, &'static str, &'static str, Option<f64>);
+
+const OF_A_NODE: [Figure; 7] = [
+    ("safechat_process_resident_bytes", "resident memory", "bytes", Some(16.0 * MIB)),
+    ("safechat_process_open_fds", "open files", "", Some(30.0)),
+    ("safechat_process_threads", "threads", "", Some(4.0)),
+    ("safechat_tasks", "tasks", "", Some(60.0)),
+    ("safechat_sessions", "sessions", "", Some(30.0)),
+    ("safechat_rooms", "rooms with clients", "", Some(30.0)),
+    ("safechat_waiting_bytes", "bytes waiting for clients", "bytes", Some(4.0 * MIB)),
+];
+const OF_NATS: [Figure; 7] = [
+    // The journal is on the bus and keeps every event, and so does its index.
+    ("mem", "resident memory of NATS", "bytes", None),
+    ("connections", "connections to NATS", "", Some(10.0)),
+    ("subscriptions", "subscriptions at NATS", "", Some(60.0)),
+    ("CHAT_CMD.messages", "commands kept", "", Some(5000.0)),
+    ("CHAT_CMD.bytes", "bytes of commands kept", "bytes", Some(4.0 * MIB)),
+    ("CHAT_EVT.messages", "commits kept", "", None),
+    ("CHAT_EVT.bytes", "bytes of commits kept", "bytes", None),
+];
+
+/// Series that grow by a point at a time.
+pub(super) struct Figures {
+    places: Vec<Place>,
+    series: Vec<Series>,
+}
+
+impl Figures {
+    pub(super) fn new(places: Vec<Place>) -> Self {
+        let series = places.iter().flat_map(|place| {
+            figures(place.kind).iter().map(|(_, what, unit, tolerance)| Series {
+                process: place.name.clone(),
+                what: (*what).to_owned(),
+                unit: (*unit).to_owned(),
+                tolerance: *tolerance,
+                ..Series::default()
+            })
+        });
+        Self { series: series.collect(), places }
+    }
+
+    /// Takes all figures once, `at` seconds from the beginning. A process that does not answer is an error; the others are measured all the same.
+    pub(super) fn take(&mut self, at: f64) -> Result<()> {
+        let mut failed = Ok(());
+        let mut series = self.series.iter_mut();
+        for place in &self.places {
+            let measured = measure(place).with_context(|| format!("{} does not tell its figures", place.name));
+            for (key, ..) in figures(place.kind) {
+                let series = series.next().context("every figure has a series")?;
+                if let Some(value) = measured.as_ref().ok().and_then(|measured| measured.get(*key)) {
+                    series.points.push((at, *value));
+                }
+            }
+            failed = failed.and(measured.map(drop));
+        }
+        failed
+    }
+
+    /// The last value of a figure of each process that has it.
+    pub(super) fn now(&self, what: &str) -> Vec<f64> {
+        self.series.iter().filter(|series| series.what == what).filter_map(Series::last).collect()
+    }
+
+    pub(super) fn into_series(self) -> Vec<Series> {
+        self.series
+    }
+}
+
+fn figures(kind: Kind) -> &'static [Figure] {
+    match kind {
+        Kind::Node => &OF_A_NODE,
+        Kind::Nats => &OF_NATS,
+    }
+}
+
+fn measure(Place { kind, url, .. }: &Place) -> Result<BTreeMap<String, f64>> {
+    Ok(match kind {
+        Kind::Node => prometheus(&get(&format!("{url}/metrics"))?),
+        Kind::Nats => {
+            let mut figures = server(&serde_json::from_str(&get(&format!("{url}/varz"))?)?);
+            figures.extend(streams(&serde_json::from_str(&get(&format!("{url}/jsz?streams=true"))?)?));
+            figures
+        }
+    })
+}
+
+fn get(url: &str) -> Result<String> {
+    let agent = ureq::Agent::from(ureq::Agent::config_builder().timeout_global(Some(ANSWER)).proxy(None).build());
+    Ok(agent.get(url).call()?.body_mut().read_to_string()?)
+}
+
+/// Metrics by name; labels are part of it.
+fn prometheus(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ')).filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+}
+
+fn server(varz: &Value) -> BTreeMap<String, f64> {
+    let figure = |name: &str| Some((name.to_owned(), varz[name].as_f64()?));
+    ["mem", "connections", "subscriptions"].into_iter().filter_map(figure).collect()
+}
+
+/// `STREAM.messages` and `STREAM.bytes`.
+fn streams(jsz: &Value) -> BTreeMap<String, f64> {
+    let accounts = jsz["account_details"].as_array().into_iter().flatten();
+    let streams = accounts.flat_map(|account| account["stream_detail"].as_array().into_iter().flatten());
+    let figures = streams.flat_map(|stream| {
+        let name = stream["name"].as_str().unwrap_or_default();
+        ["messages", "bytes"].map(|what| Some((format!("{name}.{what}"), stream["state"][what].as_f64()?)))
+    });
+    figures.flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn metrics_are_read_by_name() {
+        let text =
+            "# HELP safechat_tasks x\n# TYPE safechat_tasks gauge\nsafechat_tasks 41\nsafechat_joins_total{outcome=\"joined\"} 7\nx NaNa\n";
+        assert_eq!(
+            prometheus(text),
+            BTreeMap::from([("safechat_joins_total{outcome=\"joined\"}".to_owned(), 7.0), ("safechat_tasks".to_owned(), 41.0)])
+        );
+    }
+
+    #[test]
+    fn streams_are_found_in_what_nats_says() {
+        let stream = json!({"name": "CHAT_CMD", "state": {"messages": 12, "bytes": 3456}});
+        let figures = streams(&json!({"account_details": [{"stream_detail": [stream]}]}));
+        assert_eq!((figures["CHAT_CMD.messages"], figures["CHAT_CMD.bytes"]), (12.0, 3456.0));
+        assert_eq!(streams(&json!({})).len(), 0);
+        assert_eq!(server(&json!({"mem": 5, "connections": 1, "other": 2})).len(), 2);
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_is_told_by_name() {
+        let nowhere = Place { name: "node-1".into(), kind: Kind::Node, url: "http://127.0.0.1:1".into() };
+        let error = Figures::new(vec![nowhere]).take(0.0).unwrap_err().to_string();
+        assert_eq!(error, "node-1 does not tell its figures");
+    }
+}

@@ -1,0 +1,76 @@
+//! A bare WebSocket of a client that does not behave: what it does with it is its own affair.
+
+use anyhow::{Context, Result};
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, protocol::frame::coding::CloseCode},
+};
+
+/// How long a connection may take to get its `welcome`.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// A session, over JSON.
+pub(super) struct Socket(WebSocketStream<TcpStream>);
+
+/// What it got.
+pub(super) enum Got {
+    Frame(Value),
+    /// Closed, with this code if there was one.
+    Closed(Option<u16>),
+}
+
+impl Socket {
+    /// Joins a room. `buffer`: bytes that the system may keep for it, if it is to be slow.
+    pub(super) async fn join(gateway: SocketAddr, room: &str, user: &str, buffer: Option<u32>) -> Result<Self> {
+        let join = async {
+            let socket = TcpSocket::new_v4()?;
+            if let Some(bytes) = buffer {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            let stream = socket.connect(gateway).await?;
+            let mut request = format!("ws://{gateway}/chat/{room}/user/{user}?pub=key-{user}&history=0").into_client_request()?;
+            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("safechat.v1+json"));
+            let (mut socket, _) = client_async(request, stream).await?;
+            socket.next().await.context("closed before the welcome")??;
+            Ok(Self(socket))
+        };
+        timeout(CONNECT, join).await.context("no welcome in time")?
+    }
+
+    /// Queues a message; [`Self::flush`] sends what is queued.
+    pub(super) async fn queue(&mut self, id: &str, text: &str) -> Result<()> {
+        Ok(self.0.feed(Message::text(json!({"type": "send", "id": id, "text": text}).to_string())).await?)
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+
+    /// The next frame, or the end.
+    pub(super) async fn next(&mut self) -> Got {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) => return Got::Frame(serde_json::from_str(&text).unwrap_or_default()),
+                Some(Ok(Message::Close(close))) => return Got::Closed(close.map(|close| code(close.code))),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Got::Closed(None),
+            }
+        }
+    }
+
+    pub(super) async fn close(mut self) {
+        // It is gone either way.
+        let _ = timeout(CONNECT, self.0.close(None)).await;
+    }
+}
+
+fn code(code: CloseCode) -> u16 {
+    code.into()
+}

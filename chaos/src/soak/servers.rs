@@ -1,0 +1,51 @@
+//! What a soak runs on: one nats-server, which keeps the rooms, and nodes; on a loopback address of this process.
+
+use super::figures::{Kind, Place};
+use anyhow::Result;
+use std::net::SocketAddr;
+use xtask::{
+    cluster::Cluster,
+    interrupt::Interrupt,
+    loopback,
+    nats::Nats,
+    node::{self, Journal, Nodes},
+    obtain,
+    server::Server,
+};
+
+const HTTP: u16 = 8080;
+const INTERNAL: u16 = 8558;
+/// The monitoring port of the first nats-server.
+const MONITORING: u16 = 8222;
+
+/// Where everything is.
+pub(super) struct Servers {
+    pub(super) gateways: Vec<SocketAddr>,
+    pub(super) places: Vec<Place>,
+    pub(super) versions: Vec<String>,
+}
+
+/// Starts everything and waits until it answers.
+pub(super) fn start(cluster: &mut Cluster, nodes: u8, program: std::path::PathBuf, interrupt: &Interrupt) -> Result<Servers> {
+    let (host, data) = (loopback::of_pid(std::process::id()), cluster.state().data("soak"));
+    let nats = Nats { program: obtain::nats::nats_server(interrupt)?, host, servers: 1, data: data.clone(), max_file: None };
+    let servers = nats.servers()?;
+    launch(cluster, &servers)?;
+    let versions = vec![crate::about::version(&program), crate::about::version(&nats.program)];
+    let settings = Nodes { program, nats: nats.urls(), replicas: 1, journal: Journal::Bus, dir: data };
+    let place = |i: u8| node::Place { host, http: HTTP + u16::from(i), internal: INTERNAL + u16::from(i) };
+    let servers: Vec<Server> = (1..=nodes).map(|i| settings.server_at(i, place(i))).collect();
+    launch(cluster, &servers)?;
+
+    let mut places: Vec<Place> = (1..=nodes)
+        .map(|i| Place { name: format!("node-{i}"), kind: Kind::Node, url: format!("http://{host}:{}", place(i).internal) })
+        .collect();
+    places.push(Place { name: "nats-1".to_owned(), kind: Kind::Nats, url: format!("http://{host}:{MONITORING}") });
+    let gateways = (1..=nodes).map(|i| (host, place(i).http).into()).collect();
+    Ok(Servers { gateways, places, versions })
+}
+
+fn launch(cluster: &mut Cluster, servers: &[Server]) -> Result<()> {
+    servers.iter().try_for_each(|server| cluster.start(server))?;
+    cluster.await_ready(servers)
+}

@@ -1,0 +1,131 @@
+//! What clients of one room sent and saw, and whether that keeps the promises of the client protocol. Pure.
+//!
+//! `session` checks what one client was told, `room` what all of them together saw, `members` who was said to be there, `settled` what must be
+//! true in the end.
+
+mod members;
+mod room;
+mod session;
+mod settled;
+#[cfg(test)]
+mod tests;
+mod violation;
+
+use std::collections::BTreeMap;
+pub use violation::Violation;
+
+/// An event as a client saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place.
+    pub seq: u64,
+    /// `joined`, `left`, `text`, ...
+    pub kind: String,
+    /// Whose.
+    pub from: String,
+    /// The id of the command, if it is shown.
+    pub id: Option<String>,
+    /// The text, if there is one.
+    pub text: Option<String>,
+}
+
+/// Something that a client did or saw, in its own order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It sent a message, for the first time or again.
+    Sent {
+        /// The id.
+        id: String,
+    },
+    /// It was told that the message is in the journal.
+    Journaled {
+        /// The id.
+        id: String,
+        /// Its place.
+        seq: u64,
+    },
+    /// It was told that the message is in the journal, and was there before (`duplicate`).
+    Repeated {
+        /// The id.
+        id: String,
+        /// Its place.
+        seq: u64,
+    },
+    /// It was told that the message is stored and will be decided.
+    Accepted {
+        /// The id.
+        id: String,
+    },
+    /// It was told that the message is refused now, and to try it again.
+    Refused {
+        /// The id.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// It was told that the message is refused.
+    Rejected {
+        /// The id.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// It connected and expects the event after `after` next.
+    Connected {
+        /// The last place that it has.
+        after: u64,
+    },
+    /// It was welcomed, right after it connected.
+    Welcomed {
+        /// The end of the room, with its own `joined`.
+        seq: u64,
+        /// Who is there.
+        members: Vec<String>,
+        /// Whether all that it missed follows.
+        recovered: bool,
+    },
+    /// Its connection ended.
+    Closed {
+        /// Whether the server had said `bye`.
+        bye: bool,
+    },
+    /// It was told to forget, and expects the event at `seq` next.
+    Reset {
+        /// The place.
+        seq: u64,
+    },
+    /// It saw an event.
+    Saw(Event),
+}
+
+/// All that the clients of one room did and saw.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Steps by client. A client is one user.
+    pub clients: BTreeMap<String, Vec<Step>>,
+}
+
+impl History {
+    /// The promises that are broken whatever happens later (safety). Nothing may have been cut from the room's history.
+    pub fn safety(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        for (client, steps) in &self.clients {
+            session::dense(client, steps, &mut violations);
+            session::continuous(client, steps, &mut violations);
+            session::accepted(client, steps, &mut violations);
+            session::remembered(client, steps, &mut violations);
+        }
+        let room = room::seen(self, &mut violations);
+        room::places(self, &room, &mut violations);
+        members::consistent(self, &room, &mut violations);
+        for (client, steps) in &self.clients {
+            room::ordered(client, steps, &room, &mut violations);
+        }
+        violations
+    }
+
+    /// The promises that are broken once everything had time to settle (liveness).
+    pub fn liveness(&self) -> Vec<Violation> {
+        settled::missing(self)
+    }
+}

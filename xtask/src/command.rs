@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::{by_hand, chaos, console, fuzz, procfs, simulate, test, up};
+
+/// Development commands of safe-chat.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build safe-chat and run it with a real NATS (and Cassandra) until Ctrl-C
+    Up(up::Options),
+    /// One line per process of `up`
+    Ps,
+    /// SIGKILL a process of `up`
+    Kill(by_hand::Name),
+    /// SIGSTOP a process of `up`: it freezes
+    Pause(by_hand::Name),
+    /// SIGCONT a paused process of `up`
+    Resume(by_hand::Name),
+    /// Start a dead process of `up` again, with the same flags and data
+    Start(by_hand::Name),
+    /// End `up` and everything it started
+    Down(by_hand::Down),
+    /// Everything that must hold before a change lands: format, lints, tests against real servers, faults, fuzzing
+    Test(test::Options),
+    /// Look for inputs that break a parser of outside bytes
+    Fuzz(fuzz::Options),
+    /// Whole clusters in virtual time, with faults by seed: `cargo xtask simulate --help`
+    Simulate(simulate::Options),
+    /// Real faults on real processes under load: `cargo xtask chaos --list`
+    Chaos(chaos::Options),
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => {
+            console::say("interrupted");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            console::say(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::install()?;
+    procfs::required()?;
+    match command {
+        Command::Up(options) => up::run(&options, &interrupt)?,
+        Command::Ps => by_hand::ps()?,
+        Command::Kill(name) => by_hand::kill(&name)?,
+        Command::Pause(name) => by_hand::pause(&name)?,
+        Command::Resume(name) => by_hand::resume(&name)?,
+        Command::Start(name) => by_hand::start(&name, &interrupt)?,
+        Command::Down(options) => by_hand::down(&options)?,
+        Command::Test(options) => return test::run(&options, &interrupt),
+        Command::Fuzz(options) => return fuzz::run(&options, &interrupt),
+        Command::Simulate(options) => return simulate::run(&options, &interrupt),
+        Command::Chaos(options) => return chaos::run(&options, &interrupt),
+    }
+    Ok(ExitCode::SUCCESS)
+}
