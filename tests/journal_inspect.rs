@@ -1,7 +1,7 @@
 //! Looking at stored rooms, sound and damaged.
 
 use safe_chat::{
-    bus::{Commit, memory::Hub},
+    bus::{Commit, Registry, ShardRecord, memory::Hub},
     journal::{
         Journal,
         bus::OnBus,
@@ -83,9 +83,12 @@ async fn a_sound_room_is_told_line_by_line_without_its_content() {
 async fn a_room_on_the_bus_is_told_with_its_claims() {
     let hub = Hub::default();
     let bus = OnBus::new(Arc::new(hub.connect()), shards());
-    fill(&bus).await;
-    let next = OnBus::new(Arc::new(hub.connect()), shards());
-    let epoch = next.claim(ShardId(0), Incarnation::new(Uuid::now_v7()), Epoch(1)).await.unwrap();
+    let first = fill(&bus).await;
+    let (next, owner) = (hub.connect(), Incarnation::new(Uuid::now_v7()));
+    let (record, revision) = next.shard(ShardId(0)).await.unwrap().unwrap();
+    next.set_shard(ShardId(0), &ShardRecord { owner: Some(owner), epoch: first.next(), ..record }, revision).await.unwrap();
+    let next = OnBus::new(Arc::new(next), shards());
+    let epoch = next.claim(ShardId(0), owner, Epoch(1)).await.unwrap();
     next.open(&room(), epoch).await.unwrap();
     let told = lines(&bus, false).await;
     assert_eq!(told[0], "position 1 seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes");

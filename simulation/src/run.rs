@@ -106,7 +106,7 @@ fn clients(
     let rooms = 1 + random.below(3);
     let pace = Duration::from_millis(50 + random.below(1500));
     // Busy, so that every hand-over finds something under way.
-    let pace = if conditions == Conditions::RollingRestart { Duration::from_millis(10) } else { pace };
+    let pace = if conditions == Conditions::RollingRestart { Duration::from_millis(40) } else { pace };
     let mut all = Vec::new();
     for room in 0..rooms {
         for user in 0..1 + random.below(4) {

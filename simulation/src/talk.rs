@@ -3,10 +3,13 @@
 use loadtest::history::{Event, Step};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 use tokio::time::Instant;
+
+/// Answered messages that may be said once more.
+const REPEATABLE: usize = 100;
 
 /// What a frame told the client.
 pub(crate) enum Told {
@@ -28,14 +31,14 @@ pub(crate) struct Talk {
     said: u64,
     /// Not answered, by number.
     open: BTreeMap<u64, String>,
-    /// Answered.
-    journaled: BTreeSet<String>,
+    /// Answered lately: well within the room's window of remembered messages.
+    journaled: VecDeque<String>,
     retry_at: Option<Instant>,
 }
 
 impl Talk {
     pub(crate) fn new(user: &str) -> Self {
-        Self { user: user.into(), seen: None, said: 0, open: BTreeMap::new(), journaled: BTreeSet::new(), retry_at: None }
+        Self { user: user.into(), seen: None, said: 0, open: BTreeMap::new(), journaled: VecDeque::new(), retry_at: None }
     }
 
     pub(crate) fn seen(&self) -> Option<u64> {
@@ -69,7 +72,7 @@ impl Talk {
 
     /// A message that was answered already, once more.
     pub(crate) fn repeat(&mut self) -> Option<(String, String)> {
-        let id = self.journaled.iter().nth(self.said as usize % self.journaled.len().max(1))?.clone();
+        let id = self.journaled.get(self.said as usize % self.journaled.len().max(1))?.clone();
         Some(self.say(id))
     }
 
@@ -99,7 +102,8 @@ impl Talk {
             "journaled" => {
                 let (id, seq) = (id.ok_or_else(wrong)?.to_owned(), frame["seq"].as_u64().ok_or_else(wrong)?);
                 self.open.retain(|_, open| *open != id);
-                self.journaled.insert(id.clone());
+                self.journaled.push_front(id.clone());
+                self.journaled.truncate(REPEATABLE);
                 match frame["duplicate"].as_bool().ok_or_else(wrong)? {
                     true => Told::Repeated(Step::Repeated { id, seq }),
                     false => Told::Step(Step::Journaled { id, seq }),
