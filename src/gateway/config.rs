@@ -38,13 +38,13 @@ pub struct Config {
     pub address_rate: u32,
     /// Default 10000.
     pub address_burst: u32,
-    /// Sessions and event streams per second that an address may open. 0: no limit. Default 100: each costs the room's owner a command.
+    /// Sessions and event streams per second that an address may open. 0: no limit. Default 500: each costs the room's owner a command.
     pub join_rate: u32,
-    /// Default 1000: all clients behind one address come back at once.
+    /// Default 5000: all clients behind one address come back at once.
     pub join_burst: u32,
-    /// Open connections of an address; beyond them HTTP 429. 0: no limit. Default 1000.
+    /// Open connections of an address; beyond them HTTP 429. 0: no limit. Default 10000: a company behind one address.
     pub connections_per_address: usize,
-    /// Different rooms in which clients of an address may be at a time; beyond them a join is refused with HTTP 429. 0: no limit. Default 1000.
+    /// Different rooms in which clients of an address may be at a time; beyond them a join is refused with HTTP 429. 0: no limit. Default 10000.
     pub rooms_per_address: usize,
     /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8; every other client is known by the address that it
     /// connects from. Default none. Behind a proxy that is not named here all clients share the limits of one address.
@@ -70,10 +70,10 @@ impl Default for Config {
             user_burst: 4_000,
             address_rate: 2_000,
             address_burst: 10_000,
-            join_rate: 100,
-            join_burst: 1_000,
-            connections_per_address: 1_000,
-            rooms_per_address: 1_000,
+            join_rate: 500,
+            join_burst: 5_000,
+            connections_per_address: 10_000,
+            rooms_per_address: 10_000,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
         }
