@@ -17,7 +17,7 @@ use crate::{paths, tool};
 /// A patched copy compiles and runs within this time, also on a busy machine.
 const LIMIT: Duration = Duration::from_secs(1800);
 /// So many seeds may pass a mutant by.
-const SEEDS: &str = "300";
+const SEEDS: &str = "150";
 /// What may notice a mutant, in this order: whole clusters first, then the parts on their own.
 const TESTS: [(&str, &str); 6] = [
     ("simulation", "seeds"),
