@@ -72,9 +72,7 @@ struct Pending {
     size: usize,
     /// When it is to be submitted (again).
     due: Instant,
-    /// The client was told that it is stored.
-    accepted: bool,
-    /// How often it was stored.
+    /// How often it was stored; the client is told of the first time.
     times: u32,
     /// The last attempt to submit it succeeded.
     stored: bool,
@@ -117,8 +115,7 @@ impl Sends {
         let due = Instant::now();
         state.bytes += size;
         state.numbers.insert(id.clone(), number);
-        let pending =
-            Pending { tag, id, action, size, due, accepted: false, times: 0, stored: false, uncertain: false, event: None, repeats: 0 };
+        let pending = Pending { tag, id, action, size, due, times: 0, stored: false, uncertain: false, event: None, repeats: 0 };
         state.pending.insert(number, pending);
         drop(state);
         self.changed.notify_one();
@@ -223,12 +220,13 @@ impl Sends {
                 pending.due = Instant::now() + retry * (1 << pending.times.min(DOUBLINGS));
                 pending.times += 1;
                 pending.stored = true;
-                let first = !std::mem::replace(&mut pending.accepted, true);
-                if first && let CommandId::Client(id) = &pending.id {
+                if pending.times == 1
+                    && let CommandId::Client(id) = &pending.id
+                {
                     self.outbox.push(&ServerFrame::Accepted { id: id.clone() });
                 }
             }
-            Err(bus::Error::Full(_)) if !pending.accepted && !pending.uncertain => {
+            Err(bus::Error::Full(_)) if pending.times == 0 && !pending.uncertain => {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 self.reject_all(&pending, &busy());
             }
