@@ -104,7 +104,7 @@ pub struct Hand<'a> {
     told: BTreeMap<usize, report::Fault>,
     /// Killed or stopped, and not started again.
     down: BTreeSet<String>,
-    /// Servers that were started, until they are ready: which fault is over then.
+    /// Servers that were started, until they are ready, and the bus, until it is led again: which fault is over then.
     starting: JoinSet<(usize, Instant)>,
     broken: Vec<String>,
 }
@@ -140,6 +140,13 @@ impl<'a> Hand<'a> {
                 Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
             }
         }
+        if fault.act.stops_the_bus() {
+            let bus = self.site.bus();
+            self.starting.spawn(async move {
+                bus.led().await;
+                (n, Instant::now())
+            });
+        }
         match fault.act {
             Act::Resets(probability) => self.site.links().set(&Way::Everywhere, Rules::resetting(probability)),
             Act::Delays(least) => self.site.links().set(&Way::Everywhere, Rules::delayed(least, least)),
@@ -159,6 +166,7 @@ impl<'a> Hand<'a> {
         say(format!("  {:5.1} s  end of: {}", self.began.elapsed().as_secs_f64(), told(&fault.act, &targets)));
         for name in &targets {
             match fault.act {
+                Act::Kill(_) if fault.act.stops_the_bus() => drop(self.revive(name)?),
                 Act::Kill(_) | Act::Stop(_) => self.start(n, name)?,
                 Act::Freeze(_) => self.site.signal(name, Signal::SIGCONT)?,
                 Act::Join => {
@@ -170,6 +178,7 @@ impl<'a> Hand<'a> {
             }
         }
         match fault.act {
+            _ if fault.act.stops_the_bus() => return Ok(()), // over when its streams are led again
             Act::Resets(_) | Act::Delays(_) => self.site.links().mend(),
             Act::Fill => self.site.bus().clear().await?,
             Act::Kill(_) | Act::Stop(_) => return Ok(()), // over when they are ready
@@ -255,16 +264,27 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
+    fn revive(&mut self, name: &str) -> Result<Server> {
+        self.down.remove(name);
+        self.site.begin(name)
+    }
+
     /// Starts it; fault `n` is over when it is ready.
     fn start(&mut self, n: usize, name: &str) -> Result<()> {
-        let server = self.site.begin(name)?;
-        self.down.remove(name);
+        let server = self.revive(name)?;
         let interrupt = self.interrupt.clone();
         self.starting.spawn(async move {
             let ready = spawn_blocking(move || await_ready(&server, &interrupt)).await;
             (n, ready.unwrap_or_else(|_| Instant::now()))
         });
         Ok(())
+    }
+}
+
+impl Act {
+    /// Whether the bus is away until others of its servers lead its streams, or the same ones again.
+    fn stops_the_bus(&self) -> bool {
+        matches!(self, Self::Kill(whom) | Self::Freeze(whom) if matches!(whom, Whom::BusLeader | Whom::EveryNats | Whom::Nats(_)))
     }
 }
 

@@ -187,6 +187,8 @@ fn a_soak_says_what_grows() {
     let unmeasured = Series { slope: None, ..long.series[0].clone() };
     assert!(!unmeasured.is_flat(), "what could not be measured is not flat");
     assert!(!Soak::default().met(), "nothing was measured");
+    let shown = Series { tolerance: None, ..long.series[0].clone() };
+    assert!(!Soak { series: vec![shown], ..Soak::default() }.met(), "nothing was judged");
 }
 
 #[test]

@@ -20,6 +20,12 @@ const SHARDS: u32 = 64;
 const FILLER: &str = "CHAOS_FILLER";
 const FILL: usize = 512 * 1024;
 
+/// The streams that a message goes through, and those by which its owner is found.
+const STREAMS: [&str; 4] = ["CHAT_CMD", "CHAT_EVT", "KV_CHAT_NODES", "KV_CHAT_SHARDS"];
+/// How often it is asked whether they have leaders, and how long a server may take to say so.
+const LOOK: Duration = Duration::from_millis(100);
+const PROMPT: Duration = Duration::from_millis(500);
+
 /// The bus of a site.
 pub struct Bus {
     urls: String,
@@ -41,9 +47,33 @@ impl Bus {
     }
 
     async fn connect(&self) -> Result<Client> {
+        self.connect_within(ANSWER).await
+    }
+
+    /// Each server has so long to answer.
+    async fn connect_within(&self, time: Duration) -> Result<Client> {
         let urls: Vec<&str> = self.urls.split(',').collect();
-        let options = ConnectOptions::new().name("chaos").connection_timeout(ANSWER).ignore_discovered_servers();
+        let options = ConnectOptions::new().name("chaos").connection_timeout(time).ignore_discovered_servers();
         Ok(timeout(ANSWER, options.connect(urls)).await.context("NATS does not answer")??)
+    }
+
+    /// Returns when every stream that messages need has a leader that answers; or after a minute, what is wrong is found when the site is healed.
+    pub async fn led(&self) {
+        let asked = async {
+            while self.ask_leaders().await.is_err() {
+                sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(CLEAR, asked).await;
+    }
+
+    /// Only a leader answers.
+    async fn ask_leaders(&self) -> Result<()> {
+        let client = self.connect_within(PROMPT).await?;
+        for stream in STREAMS {
+            timeout(PROMPT, client.request(format!("$JS.API.STREAM.INFO.{stream}"), Bytes::new())).await??;
+        }
+        Ok(())
     }
 
     /// The node that owns the shard of a room.
