@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 use tokio::time::timeout;
 
 /// Errors of the JetStream API that are told apart, by their number.
@@ -118,7 +118,16 @@ impl Link {
 
     /// A request to the JetStream API.
     pub(super) async fn api<T: DeserializeOwned>(&self, call: &str, body: &Value) -> Result<Result<T, Refusal>, Failure> {
-        let answer = self.request(format!("$JS.API.{call}"), HeaderMap::new(), body.to_string().into()).await?;
+        self.api_within(self.deadline, call, body).await
+    }
+
+    pub(super) async fn api_within<T: DeserializeOwned>(
+        &self,
+        time: Duration,
+        call: &str,
+        body: &Value,
+    ) -> Result<Result<T, Refusal>, Failure> {
+        let answer = self.request_within(time, format!("$JS.API.{call}"), HeaderMap::new(), body.to_string().into()).await?;
         read(&answer.payload).map_err(Failure::Unanswered)
     }
 
@@ -192,28 +201,28 @@ impl Link {
         let inbox = self.client.new_inbox();
         let mut answers = self.subscribe_soon(inbox.clone()).await?;
         let mut losses = self.losses();
-        let collect = async {
-            let sent = self.client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into()).await;
-            sent.map_err(|error| failed(error.to_string()))?;
-            let mut messages = Vec::new();
-            loop {
-                let message = tokio::select! {
-                    biased; // What has arrived counts.
-                    message = answers.next() => message.ok_or_else(|| failed("the connection is closed".into()))?,
-                    _ = losses.changed() => return Err(failed("the connection was lost".into())),
-                };
-                match message.status {
-                    None => messages.push(follow(stream, messages.last(), message)?),
-                    Some(StatusCode::NOT_FOUND) => return Ok((messages, true)),
-                    Some(status) if status.as_u16() == 204 => {
-                        let pending = message.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
-                        return Ok((messages, pending.is_none_or(|pending| pending.as_str() == "0")));
-                    }
-                    Some(status) => return Err(failed(format!("status {status}"))),
+        let sent =
+            timeout(self.deadline, self.client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into())).await;
+        sent.map_err(|_| failed("the send queue is full".into()))?.map_err(|error| failed(error.to_string()))?;
+        let mut messages = Vec::new();
+        loop {
+            let message = tokio::select! {
+                biased; // What has arrived counts.
+                message = timeout(self.deadline, answers.next()) => message
+                    .map_err(|_| failed(format!("no answer within {:?}", self.deadline)))?
+                    .ok_or_else(|| failed("the connection is closed".into()))?,
+                _ = losses.changed() => return Err(failed("the connection was lost".into())),
+            };
+            match message.status {
+                None => messages.push(follow(stream, messages.last(), message)?),
+                Some(StatusCode::NOT_FOUND) => return Ok((messages, true)),
+                Some(status) if status.as_u16() == 204 => {
+                    let pending = message.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
+                    return Ok((messages, pending.is_none_or(|pending| pending.as_str() == "0")));
                 }
+                Some(status) => return Err(failed(format!("status {status}"))),
             }
-        };
-        timeout(self.deadline, collect).await.map_err(|_| failed(format!("no answer within {:?}", self.deadline)))?
+        }
     }
 
     /// Removes the messages that a filter names, below a position if one is given.

@@ -3,6 +3,7 @@
 use super::{Config, api::StreamInfo, link::Link, subjects::Subjects};
 use crate::bus::Error;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Every definition, written for prefix `chat` and one replica.
 const DEFINITIONS: [&str; 6] = [
@@ -20,6 +21,9 @@ const MATTERS: [&str; 9] =
 
 /// Where it only matters whether there is a bound.
 const BOUNDS: [&str; 3] = ["max_bytes", "max_msgs", "max_age"];
+
+/// How long making a stream may take: in a cluster, its replicas agree on a leader first.
+const CREATE: Duration = Duration::from_secs(10);
 
 /// Makes or checks everything.
 pub(super) async fn ensure_all(link: &Link, config: &Config, subjects: &Subjects) -> Result<(), Error> {
@@ -61,7 +65,8 @@ async fn ensure(link: &Link, wanted: &Value) -> Result<(), Error> {
 /// Creating what another node has just created in the same way succeeds.
 async fn create(link: &Link, name: &str, wanted: &Value) -> Result<(), Error> {
     let what = format!("creating stream {name}");
-    let answer = link.api::<StreamInfo>(&format!("STREAM.CREATE.{name}"), wanted).await.map_err(|failure| failure.of_write(&what))?;
+    let answer =
+        link.api_within::<StreamInfo>(CREATE, &format!("STREAM.CREATE.{name}"), wanted).await.map_err(|failure| failure.of_write(&what))?;
     answer.map(drop).map_err(|refusal| refusal.of_read(&what))
 }
 

@@ -13,6 +13,9 @@ use tokio::{sync::watch, time::timeout};
 /// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
 const PING_EVERY: Duration = Duration::from_secs(3);
 
+/// How long a server may take to let a connection in.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// The longest pause between two attempts to reconnect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,7 +70,7 @@ impl Link {
         let slow = gap.clone();
         let options = ConnectOptions::new()
             .name(format!("safe-chat {name}"))
-            .connection_timeout(config.deadline)
+            .connection_timeout(CONNECT)
             .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause_before)
             .event_callback(move |event| {
@@ -81,10 +84,10 @@ impl Link {
             });
         let at = Servers::parse(&config.servers)?;
         let connecting = at.log_in(options).connect(at.addresses.as_slice());
-        let client = match timeout(config.deadline, connecting).await {
+        let client = match timeout(CONNECT, connecting).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(Error::Unavailable(format!("no connection to NATS at {servers}: {error}"))),
-            Err(_) => return Err(Error::Unavailable(format!("no connection to NATS at {servers} within {:?}", config.deadline))),
+            Err(_) => return Err(Error::Unavailable(format!("no connection to NATS at {servers} within {CONNECT:?}"))),
         };
         let link = Self { client, deadline, name, servers, losses, gaps };
         tokio::spawn(tell_gaps(link.clone(), reconnects, gap, subjects.nobody()));

@@ -44,7 +44,7 @@ pub struct Config {
     pub command_bytes: u64,
     /// Bytes of events that are kept; `None`: all, as the journal needs it when it is on the bus.
     pub event_bytes: Option<u64>,
-    /// How long a call may take.
+    /// How long a call may take. A stream that has no leader for the moment answers nothing, so this is how late it is noticed that it has one again.
     pub deadline: Duration,
     /// How long a call to the cluster's records may take.
     pub registry_deadline: Duration,
@@ -61,8 +61,8 @@ impl Default for Config {
             shards: Shards::new(64).expect("64 is a valid count"),
             command_bytes: 256 * 1024 * 1024,
             event_bytes: None,
-            deadline: Duration::from_secs(5),
-            registry_deadline: Duration::from_secs(3),
+            deadline: Duration::from_secs(2),
+            registry_deadline: Duration::from_secs(2),
             probe_deadline: Duration::from_secs(1),
         }
     }
