@@ -31,7 +31,7 @@ fn room() -> RoomId {
 fn commit(epoch: Epoch, first: Seq, count: u64, text: &str) -> Commit {
     let event = |seq| {
         let body = Body::Text(format!("{text} {epoch} {seq}").into());
-        let kind = Kind::Message { from: UserId::parse("harry").unwrap(), to: None, body, id: None, device: None };
+        let kind = Kind::Message { from: UserId::parse("harry").unwrap(), to: None, body, id: None, device: None, turn: None };
         Event { seq: Seq(seq), at: Millis(0), kind, changes: vec![] }
     };
     Commit { epoch, events: (first.0..first.0 + count).map(event).collect() }

@@ -34,7 +34,7 @@ fn event(seq: u64, kind: Kind, changes: Vec<Change>) -> Event {
 }
 
 fn message(to: Option<&str>, body: Body, id: Option<CommandId>, device: Option<&str>) -> Kind {
-    Kind::Message { from: user("harry"), to: to.map(user), body, id, device: device.map(|name| DeviceId::parse(name).unwrap()) }
+    Kind::Message { from: user("harry"), to: to.map(user), body, id, device: device.map(|name| DeviceId::parse(name).unwrap()), turn: None }
 }
 
 fn opened() -> Change {
@@ -66,7 +66,7 @@ fn state() -> State {
     let mut state = State { head: Seq(7), ..State::default() };
     state.members.extend([user("charly"), user("harry")]);
     let Change::Opened { session: id, user: name, device, gateway } = opened() else { unreachable!() };
-    state.sessions.insert(id, Session { user: name, device, gateway });
+    state.sessions.insert(id, Session { user: name, device, gateway, last: 0 });
     state.keys.insert(user("harry"), Key::parse("KEY-1").unwrap());
     state.keys.insert(user("charly"), Key::parse("KEY-2").unwrap());
     state.sent.insert((user("charly"), CommandId::Gateway(session(0x11), 300)), Seq(5));

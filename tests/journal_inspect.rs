@@ -34,7 +34,8 @@ async fn fill(journal: &dyn Journal) -> Epoch {
         let action = Action::Send {
             user: UserId::parse("harry").unwrap(),
             key: Key::parse("KEY").unwrap(),
-            session: None,
+            turn: None,
+            after: 0,
             id: CommandId::parse(&format!("m{n}")).unwrap(),
             to: None,
             body: Body::Text("secret words".into()),
@@ -130,7 +131,8 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
     let action = Action::Send {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("KEY").unwrap(),
-        session: None,
+        turn: None,
+        after: 0,
         id: CommandId::parse("m4").unwrap(),
         to: None,
         body: Body::Text("more".into()),

@@ -56,7 +56,7 @@ pub(super) fn refused(refused: &Refused, allowed: &[Reason]) {
 /// An accepted message, in its place in the room: the same for all, whatever they speak.
 pub(super) fn accepted(message: &Message) {
     let Message { id, to, body } = message.clone();
-    let kind = Kind::Message { from: harry(), to, body, id, device: None };
+    let kind = Kind::Message { from: harry(), to, body, id, device: None, turn: None };
     event(&Event { seq: Seq(7), at: Millis(1_795_465_200_123), kind, changes: Vec::new() });
 }
 

@@ -44,7 +44,8 @@ fn decided(state: &State) {
         Action::Send {
             user: user.clone(),
             key: key.clone(),
-            session: None,
+            turn: None,
+            after: 0,
             id: CommandId::Gateway(stranger, 1),
             to: None,
             body: Body::Text("x".into()),

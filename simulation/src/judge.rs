@@ -4,18 +4,14 @@ use crate::{
     board::{Board, Room},
     cluster::Cluster,
 };
-use loadtest::history::{Step, Violation};
+use loadtest::history::Step;
 use safe_chat::room::{Body, Event, Kind, RoomId, Seq};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What no client may have seen, whatever happens later.
 pub(crate) fn safety(board: &Board) -> Vec<String> {
-    // What a bus forgets after it was stored may be overtaken by what is said next; the promise of an order rests on a bus that syncs.
-    let forgetful = board.counted().of("LoseTail") > 0;
     let found = board.rooms(|(name, room)| {
-        let violations =
-            room.history.safety().into_iter().filter(|violation| !(forgetful && matches!(violation, Violation::Reordered { .. })));
-        let history = violations.map(|violation| format!("{name}: {violation}"));
+        let history = room.history.safety().into_iter().map(|violation| format!("{name}: {violation}"));
         let complaints = room.complaints.iter().map(|complaint| format!("{name}: {complaint}"));
         history.chain(complaints).collect::<Vec<_>>()
     });

@@ -105,6 +105,7 @@ fn line(payload: &Payload, bodies: bool) -> String {
             }
             Answered::Rejected(rejection) => format!("answer {tag}: rejected {rejection}"),
         },
+        Payload::Inbound(Inbound::Early { tag }) => format!("early {tag}"),
         Payload::Inbound(Inbound::Replaced { room, session }) => format!("replaced session {session} in {room}"),
         Payload::Inbound(Inbound::Expel { room, user }) => format!("expel {user} from {room}"),
         Payload::View(view) => {
@@ -160,7 +161,7 @@ fn message_line(from: &UserId, to: Option<&UserId>, body: &Body, id: Option<&Com
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::{Epoch, Incarnation, Key, Millis, Reason, Rejection, Seq, SessionId};
+    use crate::room::{Epoch, Incarnation, Key, Millis, Reason, Rejection, Seq, SessionId, Turn};
     use uuid::Uuid;
 
     const NODE: Incarnation = Incarnation::new(Uuid::from_u128(0x1122));
@@ -176,7 +177,7 @@ mod tests {
 
     fn commit() -> Commit {
         let id = CommandId::parse("c-1");
-        let message = Kind::Message { from: user("harry"), to: None, body: Body::Text("secret".into()), id, device: None };
+        let message = Kind::Message { from: user("harry"), to: None, body: Body::Text("secret".into()), id, device: None, turn: None };
         let event = |seq, kind| Event { seq: Seq(seq), at: Millis(1), kind, changes: Vec::new() };
         Commit { epoch: Epoch(3), events: vec![event(8, Kind::Joined { user: user("harry") }), event(9, message)] }
     }
@@ -186,7 +187,8 @@ mod tests {
         let send = |body| Action::Send {
             user: user("harry"),
             key: key.clone(),
-            session: Some(SESSION),
+            turn: Some(Turn { session: SESSION, number: 1 }),
+            after: 0,
             id: CommandId::Gateway(SESSION, 1),
             to: None,
             body,
@@ -214,6 +216,7 @@ mod tests {
             (encode_commit(&claim), "claim epoch 4"),
             (encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: journaled })), "answer 7: journaled 9 epoch 3 (duplicate)"),
             (encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: rejected })), "answer 7: rejected busy"),
+            (encode_inbound(&Inbound::Early { tag: 7 }), "early 7"),
             (encode_inbound(&Inbound::Replaced { room: room("sixteen-letters-"), session: SESSION }), "replaced session"),
             (encode_inbound(&Inbound::Expel { room: room("lobby"), user: user("harry") }), "expel harry from lobby"),
             (encode_view(&view), "view epoch 3 head 9 with 1 members"),

@@ -122,6 +122,11 @@ pub struct Head {
 pub enum Inbound {
     /// The answer to a command that this node submitted.
     Answer(Answer),
+    /// A message that this node submitted came before one of its session that must be in the room first. It has no answer yet.
+    Early {
+        /// The tag of its [`ReplyTo`].
+        tag: u64,
+    },
     /// A session of this node was replaced by one of the same device.
     Replaced {
         /// The room.

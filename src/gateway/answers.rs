@@ -68,6 +68,17 @@ impl Answers {
         }
     }
 
+    /// Tells a session that its message came too early; the answer is still to come.
+    pub(super) fn early(&self, tag: u64) {
+        let sends = match self.table().waiters.get(&tag) {
+            Some(Waiter::Send(sends, number)) => sends.upgrade().map(|sends| (sends, *number)),
+            _ => None,
+        };
+        if let Some((sends, number)) = sends {
+            sends.early(number);
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -55,7 +55,7 @@ impl Handle {
         self.0.limits.post(&user, &key)?;
         let id = message.id.ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
         let shown = id.shown().unwrap_or_default().into();
-        let action = Action::Send { user, key, session: None, id, to: message.to, body: message.body };
+        let action = Action::Send { user, key, turn: None, after: 0, id, to: message.to, body: message.body };
         match timeout(POST_DEADLINE, self.0.decide(room, action)).await {
             Ok(Ok(Answered::Journaled { seq, epoch, duplicate })) => Ok(ServerFrame::Journaled { id: shown, seq, epoch, duplicate }),
             // Refused like an upgrade.

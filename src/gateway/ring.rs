@@ -77,7 +77,7 @@ mod tests {
     fn event(seq: u64, size: usize) -> SharedEvent {
         let user = UserId::parse("harry").unwrap();
         let body = Body::Sealed(vec![0; size].into());
-        let kind = Kind::Message { from: user, to: None, body, id: None, device: None };
+        let kind = Kind::Message { from: user, to: None, body, id: None, device: None, turn: None };
         SharedEvent::new(RoomId::parse("aaa").unwrap(), Event { seq: Seq(seq), at: Millis(0), kind, changes: Vec::new() })
     }
 

@@ -2,18 +2,17 @@
 //! they were sent, whatever fails; answered in any order.
 //!
 //! A message leaves when it is answered: by the owner, or by its own event that the replica saw. Without either it is submitted again, which
-//! the room's dedupe window makes harmless, and so are all behind it, in their order: if the bus lost what it had stored, none may overtake another.
-//! Unless a later message of the session was seen in the room: then this one was lost, a repetition would come behind the later one, and the
-//! client is told instead.
+//! the room's memory of the session makes harmless, and so are all behind it, in their order. Each names the one that must come before it, so that
+//! none overtakes another even if the bus lost what it had stored; what came too early is submitted again as soon as nothing is before it.
 
 use super::{
     Close, Outbox,
     answers::Waiter,
-    core::{ANSWER_WAIT, Core, busy, unavailable},
+    core::{ANSWER_WAIT, Core, busy},
 };
 use crate::{
     bus::{self, Answered, ReplyTo, Submission},
-    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, Turn, UserId},
     wire::{Message, ServerFrame},
 };
 use std::{
@@ -60,8 +59,6 @@ struct State {
     /// The numbers of pending messages.
     numbers: HashMap<CommandId, u64>,
     bytes: usize,
-    /// The last message of the session that was seen in the room.
-    seen: u64,
 }
 
 /// A message without an answer.
@@ -78,6 +75,8 @@ struct Pending {
     stored: bool,
     /// An attempt ended without a definite outcome.
     uncertain: bool,
+    /// The owner said that it came before one that must come first.
+    early: bool,
     event: Option<(Seq, Epoch)>,
     /// How often the client sent it again meanwhile; each gets an answer.
     repeats: u64,
@@ -111,11 +110,13 @@ impl Sends {
         let Sender { user, key, session, .. } = self.sender.clone();
         let id = message.id.unwrap_or(CommandId::Gateway(session, number));
         let tag = self.core.answers.wait(Waiter::Send(Arc::downgrade(self), number));
-        let action = Action::Send { user, key, session: Some(session), id: id.clone(), to: message.to, body: message.body };
+        let turn = Some(Turn { session, number });
+        let action = Action::Send { user, key, turn, after: 0, id: id.clone(), to: message.to, body: message.body };
         let due = Instant::now();
         state.bytes += size;
         state.numbers.insert(id.clone(), number);
-        let pending = Pending { tag, id, action, size, due, times: 0, stored: false, uncertain: false, event: None, repeats: 0 };
+        let pending =
+            Pending { tag, id, action, size, due, times: 0, stored: false, uncertain: false, early: false, event: None, repeats: 0 };
         state.pending.insert(number, pending);
         drop(state);
         self.changed.notify_one();
@@ -134,14 +135,23 @@ impl Sends {
         self.changed.notify_one();
     }
 
+    /// The owner has not placed a message because one before it is not in the room.
+    pub(super) fn early(&self, number: u64) {
+        let mut state = self.state();
+        let Some(pending) = state.pending.get_mut(&number) else { return };
+        pending.early = true;
+        state.hurry();
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// A message of this user was seen in the room; events are seen in their order.
     pub(super) fn seen(&self, id: &CommandId, seq: Seq, epoch: Epoch) {
         let mut state = self.state();
         let Some(pending) = state.find(id) else { return };
         pending.event = Some((seq, epoch));
         pending.due = pending.due.min(Instant::now() + EVENT_GRACE);
-        let number = state.numbers[id];
-        state.seen = state.seen.max(number);
+        state.hurry();
         drop(state);
         self.changed.notify_one();
     }
@@ -172,7 +182,7 @@ impl Sends {
     pub(super) async fn finish(&self) {
         let unsent: Vec<_> = {
             let state = self.state();
-            state.pending.values().filter(|pending| !pending.stored).map(|pending| self.submission(pending)).collect()
+            state.pending.iter().filter(|(_, pending)| !pending.stored).map(|(number, _)| self.submission(&state, *number)).collect()
         };
         for submission in unsent {
             if self.core.bus.submit(&submission).await.is_err() {
@@ -187,7 +197,6 @@ impl Sends {
         let mut wake: Option<Instant> = None;
         let numbers: Vec<u64> = state.pending.keys().copied().collect();
         for number in numbers {
-            let overtaken = state.seen > number;
             let pending = &state.pending[&number];
             if pending.due > now {
                 wake = Some(wake.map_or(pending.due, |wake| wake.min(pending.due)));
@@ -198,11 +207,9 @@ impl Sends {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 // It does not say whether it came of this attempt or of an earlier one, perhaps through another gateway.
                 self.journaled(&pending, seq, epoch, true);
-            } else if overtaken {
-                let pending = self.remove(&mut state, number).expect("it was just there");
-                self.reject_all(&pending, &unavailable("the message was lost on the way: send it again with the same id"));
             } else {
-                let submission = self.submission(pending);
+                let submission = self.submission(&state, number);
+                state.pending.get_mut(&number).expect("it was just there").early = false;
                 let behind = state.pending.range_mut(number + 1..).map(|(_, behind)| behind);
                 behind.filter(|behind| behind.event.is_none()).for_each(|behind| behind.due = behind.due.min(now));
                 return Step::Submit(number, submission);
@@ -235,11 +242,16 @@ impl Sends {
                 pending.uncertain |= matches!(error, bus::Error::Unknown(_));
             }
         }
+        state.hurry();
     }
 
-    fn submission(&self, pending: &Pending) -> Submission {
-        let reply = Some(ReplyTo { node: self.core.me, tag: pending.tag });
-        Submission { room: self.sender.room.clone(), action: pending.action.clone(), reply }
+    fn submission(&self, state: &State, number: u64) -> Submission {
+        let pending = &state.pending[&number];
+        let mut action = pending.action.clone();
+        if let Action::Send { after, .. } = &mut action {
+            *after = state.before(number);
+        }
+        Submission { room: self.sender.room.clone(), action, reply: Some(ReplyTo { node: self.core.me, tag: pending.tag }) }
     }
 
     fn remove(&self, state: &mut State, number: u64) -> Option<Pending> {
@@ -247,6 +259,7 @@ impl Sends {
         state.numbers.remove(&pending.id);
         state.bytes -= pending.size;
         self.core.answers.forget(pending.tag);
+        state.hurry();
         Some(pending)
     }
 
@@ -280,6 +293,19 @@ impl State {
     /// The pending message with this id.
     fn find(&mut self, id: &CommandId) -> Option<&mut Pending> {
         self.pending.get_mut(self.numbers.get(id)?)
+    }
+
+    /// The last message before this one that is not known to be in the room; 0: none.
+    fn before(&self, number: u64) -> u64 {
+        self.pending.range(..number).rev().find(|(_, before)| before.event.is_none()).map_or(0, |(number, _)| *number)
+    }
+
+    /// The first message that is not known to be in the room waits for no other: if it came too early, it is time now.
+    fn hurry(&mut self) {
+        let first = self.pending.values_mut().find(|pending| pending.event.is_none());
+        if let Some(first) = first.filter(|first| first.early) {
+            first.due = first.due.min(Instant::now());
+        }
     }
 }
 

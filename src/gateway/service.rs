@@ -87,6 +87,7 @@ impl Service {
             while let Some(message) = inbox.next().await {
                 match message {
                     Inbound::Answer(Answer { tag, answered }) => self.0.answers.answer(tag, answered),
+                    Inbound::Early { tag } => self.0.answers.early(tag),
                     Inbound::Replaced { room, session } => self.replaced(&room, session),
                     Inbound::Expel { room, user } => self.expel(&room, &user),
                 }

@@ -45,8 +45,10 @@ pub enum Action {
         user: UserId,
         /// The key that the user brought.
         key: Key,
-        /// The session it came through, which must be open; `None`: sent over HTTP, where no membership is needed.
-        session: Option<SessionId>,
+        /// The session it came through, which must be open, and which of its messages it is; `None`: sent over HTTP, where no membership is needed.
+        turn: Option<Turn>,
+        /// Which message of the session must be in the room before this one: the last that was not when this one was submitted; 0: none.
+        after: u64,
         /// Unique per room and user within the dedupe window.
         id: CommandId,
         /// Label: whom it is addressed to; `None`: the whole room.
@@ -54,6 +56,15 @@ pub enum Action {
         /// The content.
         body: Body,
     },
+}
+
+/// A message among those of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// The session.
+    pub session: SessionId,
+    /// Counts from 1 in the order in which the session sent them; 0: a gateway of an older version does not say.
+    pub number: u64,
 }
 
 /// What makes a repeated command recognisable.

@@ -28,6 +28,10 @@ pub enum Outcome {
     Repeated(Seq),
     /// It is refused, and will be whenever it is decided again.
     Refused(Rejection),
+    /// Nothing happens: a message of its session that must come first is not in the room. The bus lost it, or it was said before and took no new place.
+    Early,
+    /// Nothing happens: it is in the room, so long ago that the window has forgotten where.
+    Forgotten,
 }
 
 /// A gateway is told that its session was replaced by one of the same device.
@@ -149,19 +153,26 @@ fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
 }
 
 fn send(state: &State, action: &Action) -> Decision {
-    let Action::Send { user, key, session, id, to, body } = action else { unreachable!("only called for a send") };
+    let Action::Send { user, key, turn, after, id, to, body } = action else { unreachable!("only called for a send") };
     // The key of a session was checked when it opened.
     let pinned = state.keys.get(user);
-    if session.is_none() && pinned.is_some_and(|pinned| pinned != key) {
+    if turn.is_none() && pinned.is_some_and(|pinned| pinned != key) {
         return Decision::refused(Reason::KeyMismatch);
     }
     if let Some(seq) = state.sent.get(&(user.clone(), id.clone())) {
         return Decision::nothing(Outcome::Repeated(*seq));
     }
     // A session id is never used again after its end, so this refusal stays true however late the command is decided again.
-    let through = session.map(|session| state.sessions.get(session));
+    let through = turn.map(|turn| state.sessions.get(turn.session));
     if matches!(through, Some(None)) {
         return Decision::refused(Reason::NotMember);
+    }
+    let last = through.flatten().map_or(0, |session| session.last);
+    if turn.is_some_and(|turn| (1..=last).contains(&turn.number)) {
+        return Decision::nothing(Outcome::Forgotten);
+    }
+    if *after > last {
+        return Decision::nothing(Outcome::Early);
     }
     let mut decision = Decision::nothing(Outcome::Done);
     if pinned.is_none() {
@@ -173,6 +184,7 @@ fn send(state: &State, action: &Action) -> Decision {
         body: body.clone(),
         id: Some(id.clone()),
         device: through.flatten().and_then(|session| session.device.clone()),
+        turn: *turn,
     });
     decision
 }

@@ -1,6 +1,6 @@
 //! What happened in a room.
 
-use super::{Body, CommandId, DeviceId, Incarnation, Key, Millis, Seq, SessionId, UserId};
+use super::{Body, CommandId, DeviceId, Incarnation, Key, Millis, Seq, SessionId, Turn, UserId};
 
 /// One place of the room's sequence, and what changed silently on the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub enum Kind {
         id: Option<CommandId>,
         /// The sender's device, if it named one.
         device: Option<DeviceId>,
+        /// The session it came through, and which of its messages it is; `None`: sent over HTTP, or by an older version.
+        turn: Option<Turn>,
     },
 }
 

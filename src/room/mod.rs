@@ -13,7 +13,7 @@ mod sessions;
 mod state;
 mod window;
 
-pub use command::{Action, Body, Command, CommandId};
+pub use command::{Action, Body, Command, CommandId, Turn};
 pub use decide::{Decision, Notice, Outcome, decide};
 pub use event::{Change, Event, Kind};
 pub use id::{DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RoomId, Seq, SessionId, ShardId, Shards, UserId};

@@ -1,6 +1,6 @@
 //! The open sessions of a room, by id and by user.
 
-use super::{DeviceId, Incarnation, SessionId, UserId};
+use super::{DeviceId, Incarnation, SessionId, Turn, UserId};
 use std::collections::{BTreeMap, HashMap};
 
 /// An open session.
@@ -12,6 +12,8 @@ pub struct Session {
     pub device: Option<DeviceId>,
     /// The node that holds the connection.
     pub gateway: Incarnation,
+    /// The number of its last message that is in the room; 0: none is.
+    pub last: u64,
 }
 
 /// The open sessions of a room.
@@ -39,6 +41,13 @@ impl Sessions {
             if ids.is_empty() {
                 self.by_user.remove(&session.user);
             }
+        }
+    }
+
+    /// A message of a session is in the room; one that is not open is left alone.
+    pub fn said(&mut self, turn: Turn) {
+        if let Some(session) = self.by_id.get_mut(&turn.session) {
+            session.last = session.last.max(turn.number);
         }
     }
 

@@ -68,8 +68,14 @@ impl State {
             Kind::Left { user } => {
                 self.members.remove(user);
             }
-            Kind::Message { from, id: Some(id), .. } => self.sent.insert((from.clone(), id.clone()), event.seq),
-            Kind::Message { id: None, .. } => {}
+            Kind::Message { from, id, turn, .. } => {
+                if let Some(id) = id {
+                    self.sent.insert((from.clone(), id.clone()), event.seq);
+                }
+                if let Some(turn) = turn {
+                    self.sessions.said(*turn);
+                }
+            }
         }
     }
 
@@ -88,7 +94,7 @@ impl State {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::Opened { session, user, device, gateway } => {
-                let opened = Session { user: user.clone(), device: device.clone(), gateway: *gateway };
+                let opened = Session { user: user.clone(), device: device.clone(), gateway: *gateway, last: 0 };
                 self.sessions.insert(*session, opened);
             }
             Change::Closed { session } => {

@@ -19,7 +19,7 @@ impl<'a> View<'a> {
         match &event.kind {
             Kind::Joined { user } => plain("joined", user),
             Kind::Left { user } => plain("left", user),
-            Kind::Message { from, to, body, id, device: _ } => {
+            Kind::Message { from, to, body, id, device: _, turn: _ } => {
                 let kind = match body {
                     Body::Text(_) => "text",
                     Body::Sealed(_) => "sealed",

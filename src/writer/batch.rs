@@ -15,6 +15,8 @@ pub(super) struct Batch {
     pub(super) events: Vec<Event>,
     /// Who is told what.
     pub(super) answers: Vec<(ReplyTo, Answered)>,
+    /// Who is told that a message came too early.
+    pub(super) early: Vec<ReplyTo>,
     /// Which gateways are told that a session of theirs was replaced.
     pub(super) notices: Vec<Notice>,
     /// Commands that are settled by it.
@@ -66,7 +68,12 @@ mod tests {
     fn event(seq: u64, bytes: usize) -> Event {
         let from = UserId::parse("harry").unwrap();
         let body = Body::Text("x".repeat(bytes).into());
-        Event { seq: Seq(seq), at: Millis(0), kind: Kind::Message { from, to: None, body, id: None, device: None }, changes: Vec::new() }
+        Event {
+            seq: Seq(seq),
+            at: Millis(0),
+            kind: Kind::Message { from, to: None, body, id: None, device: None, turn: None },
+            changes: Vec::new(),
+        }
     }
 
     #[test]

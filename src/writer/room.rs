@@ -71,10 +71,13 @@ impl Room {
         }
 
         let head = self.state.head;
+        let early = decision.outcome == Outcome::Early;
         let answered = match decision.outcome {
-            Outcome::Done => Answered::Journaled { seq: head, epoch, duplicate: false },
-            Outcome::Repeated(seq) => Answered::Journaled { seq, epoch, duplicate: true },
-            Outcome::Refused(rejection) => Answered::Rejected(rejection),
+            Outcome::Done => Some(Answered::Journaled { seq: head, epoch, duplicate: false }),
+            Outcome::Repeated(seq) => Some(Answered::Journaled { seq, epoch, duplicate: true }),
+            Outcome::Refused(rejection) => Some(Answered::Rejected(rejection)),
+            // A forgotten one's gateway sees its event.
+            Outcome::Early | Outcome::Forgotten => None,
         };
         let waits_for_an_event = !takes_places && !decision.changes.is_empty();
         if waits_for_an_event {
@@ -89,7 +92,8 @@ impl Room {
             self.carrying_since = None;
         }
         let batch = self.tail();
-        batch.answers.extend(delivery.submission.reply.map(|to| (to, answered)));
+        batch.early.extend(delivery.submission.reply.filter(|_| early));
+        batch.answers.extend(delivery.submission.reply.zip(answered));
         batch.notices.extend(decision.notices);
         batch.tickets.extend(carried);
         if !waits_for_an_event {

@@ -104,11 +104,12 @@ impl Work {
     /// Tells the waiting gateways what became of their commands. An answer that is lost is asked for again by its gateway.
     pub(super) fn tell(&mut self, parts: Arc<Parts>, room: RoomId, batch: &mut Batch) {
         let answers = batch.take_answers().map(|(to, answer)| (to.node, Inbound::Answer(answer)));
+        let early = std::mem::take(&mut batch.early).into_iter().map(|to| (to.node, Inbound::Early { tag: to.tag }));
         let notices = std::mem::take(&mut batch.notices).into_iter().map(move |notice| {
             let replaced = Inbound::Replaced { room: room.clone(), session: notice.session };
             (notice.gateway, replaced)
         });
-        let told: Vec<(Incarnation, Inbound)> = answers.chain(notices).collect();
+        let told: Vec<(Incarnation, Inbound)> = answers.chain(early).chain(notices).collect();
         if !told.is_empty() {
             self.push(tell_all(parts, told));
         }

@@ -6,7 +6,7 @@ use crate::{
 };
 use safe_chat::{
     bus::{Error, Position, ReplyTo, Submission},
-    room::{Action, Body, CommandId, DeviceId},
+    room::{Action, Body, CommandId, DeviceId, Turn},
 };
 
 pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
@@ -20,7 +20,8 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
         Action::Send {
             user: user("harry"),
             key: key(),
-            session: Some(session()),
+            turn: Some(Turn { session: session(), number: 7 }),
+            after: 6,
             id: CommandId::Gateway(session(), 7),
             to: Some(user("charly")),
             body: Body::Sealed(vec![0, 159, 146, 150].into()),

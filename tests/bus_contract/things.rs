@@ -35,7 +35,7 @@ pub(crate) fn session() -> SessionId {
 pub(crate) fn send(to: &str, n: u64) -> Submission {
     let id = CommandId::Client(format!("id-{n}").into());
     let body = Body::Text(format!("text {n}").into());
-    let action = Action::Send { user: user("harry"), key: key(), session: None, id, to: None, body };
+    let action = Action::Send { user: user("harry"), key: key(), turn: None, after: 0, id, to: None, body };
     Submission { room: room(to), action, reply: None }
 }
 
@@ -58,6 +58,7 @@ pub(crate) fn commit(epoch: u64, first: u64, last: u64) -> Commit {
             body: Body::Text(format!("text {seq}").into()),
             id: Some(CommandId::Client(format!("id-{seq}").into())),
             device: None,
+            turn: None,
         },
         changes: Vec::new(),
     };

@@ -22,5 +22,10 @@ pub fn commit(epoch: Epoch, first: u64, count: u64, text: &str) -> Commit {
 
 fn event(seq: u64, body: Body) -> Event {
     let (from, id) = (UserId::parse("harry").unwrap(), CommandId::parse(&format!("m{seq}")));
-    Event { seq: Seq(seq), at: Millis(1000 + seq), kind: Kind::Message { from, to: None, body, id, device: None }, changes: vec![] }
+    Event {
+        seq: Seq(seq),
+        at: Millis(1000 + seq),
+        kind: Kind::Message { from, to: None, body, id, device: None, turn: None },
+        changes: vec![],
+    }
 }

@@ -48,6 +48,27 @@ async fn what_is_journaled_is_published_as_well() {
     assert_eq!((commit.first(), commit.last()), (Seq(1), Seq(1)));
 }
 
+/// The bus forgot the first: the gateway submits all again.
+#[tokio::test(start_paused = true)]
+async fn a_message_does_not_overtake_the_one_that_must_come_first() {
+    let world = World::new();
+    let (first, second) = (world.node(1), world.node(2));
+    first.take().await;
+    let mut client = world.client().await;
+    client.journaled(open(1, None)).await;
+    for early in [send_through(1, 2, 1), send_through(1, 3, 2)] {
+        let tag = client.submit(early).await;
+        assert_eq!(client.inbox.next().await, Some(Inbound::Early { tag }));
+    }
+    assert_eq!(client.journaled(send(9)).await, (2, false), "others do not wait for it");
+    first.writer.lose(first.shard).await;
+    second.take().await;
+    for (place, number) in (3..).zip(1..=3) {
+        assert_eq!(client.journaled(send_through(1, number, number - 1)).await, (place, false));
+    }
+    assert_eq!(client.journaled(send_through(1, 2, 1)).await, (4, true));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_repeated_id_gets_its_first_place_across_a_takeover() {
     let world = World::new();
@@ -143,7 +164,7 @@ async fn a_session_that_no_event_tells_of_survives_its_owner() {
         sleep(settle).await;
         first.writer.lose(first.shard).await;
         second.take().await;
-        assert_eq!(client.journaled(send_through(2, 1)).await, (2, false));
+        assert_eq!(client.journaled(send_through(2, 1, 0)).await, (2, false));
         assert_eq!(client.journaled(close(1)).await, (2, false));
         assert_eq!(client.journaled(close(2)).await, (3, false), "harry left when his last session ended, after {settle:?}");
     }
@@ -177,11 +198,11 @@ async fn a_session_of_the_same_device_replaces_the_earlier_one() {
         match timeout(LONG, client.inbox.next()).await.unwrap().unwrap() {
             Inbound::Answer(answer) => answered |= answer.tag == tag,
             Inbound::Replaced { session, .. } => replaced = Some(session),
-            Inbound::Expel { .. } => unreachable!("no operator is here"),
+            Inbound::Early { .. } | Inbound::Expel { .. } => unreachable!("nothing is lost, and no operator is here"),
         }
     }
     assert_eq!(replaced, Some(SessionId::new(Uuid::from_u128(1))));
-    let Answered::Rejected(rejection) = client.ask(send_through(1, 1)).await else { panic!("the old session is over") };
+    let Answered::Rejected(rejection) = client.ask(send_through(1, 1, 0)).await else { panic!("the old session is over") };
     assert_eq!(rejection.reason, Reason::NotMember);
 }
 
@@ -205,7 +226,7 @@ async fn the_view_of_a_room_is_its_published_head_and_members() {
     node.take().await;
     let mut client = world.client().await;
     client.journaled(open(1, None)).await;
-    client.journaled(send_through(1, 1)).await;
+    client.journaled(send_through(1, 1, 0)).await;
     let view = loop {
         let view = client.view(node.shard).await;
         if view.head == Seq(2) {
@@ -224,10 +245,10 @@ async fn a_room_that_nobody_uses_leaves_the_memory_and_forgets_nothing() {
     node.take().await;
     let mut client = world.client().await;
     client.journaled(open(1, None)).await;
-    client.journaled(send_through(1, 1)).await;
+    client.journaled(send_through(1, 1, 0)).await;
     sleep(Duration::from_secs(300)).await;
-    assert_eq!(client.journaled(send_through(1, 1)).await, (2, true));
-    assert_eq!(client.journaled(send_through(1, 2)).await, (3, false));
+    assert_eq!(client.journaled(send_through(1, 1, 0)).await, (2, true));
+    assert_eq!(client.journaled(send_through(1, 2, 0)).await, (3, false));
 }
 
 /// A journal that cannot be reached until a moment.
@@ -300,12 +321,12 @@ async fn changes_without_events_do_not_pile_up() {
         // Longer than changes wait for an event: a snapshot has them.
         sleep(Duration::from_secs(10)).await;
     }
-    assert_eq!(client.journaled(send_through(1, 1)).await, (2, false));
+    assert_eq!(client.journaled(send_through(1, 1, 0)).await, (2, false));
     let events = first.events(&world.room, Seq(2)).await;
     assert_eq!(events[1].changes.len(), 0, "the snapshots have them");
     first.writer.lose(first.shard).await;
     second.take().await;
-    assert_eq!(client.journaled(send_through(199, 2)).await, (3, false), "the last session of the phone is open");
-    let Answered::Rejected(rejection) = client.ask(send_through(198, 3)).await else { panic!("it was replaced") };
+    assert_eq!(client.journaled(send_through(199, 2, 0)).await, (3, false), "the last session of the phone is open");
+    let Answered::Rejected(rejection) = client.ask(send_through(198, 3, 0)).await else { panic!("it was replaced") };
     assert_eq!(rejection.reason, Reason::NotMember);
 }

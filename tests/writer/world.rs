@@ -9,7 +9,7 @@ use safe_chat::{
         memory::{self, Database},
         readback::Partitions,
     },
-    room::{Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RoomId, Seq, SessionId, ShardId, Shards, UserId},
+    room::{Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RoomId, Seq, SessionId, ShardId, Shards, Turn, UserId},
     writer::{Config, Handle},
 };
 use std::{sync::Arc, time::Duration};
@@ -135,16 +135,19 @@ pub(crate) fn send(id: u64) -> Action {
     Action::Send {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("key").unwrap(),
-        session: None,
+        turn: None,
+        after: 0,
         id: CommandId::parse(&format!("m{id}")).unwrap(),
         to: None,
         body: Body::Text("Hello".into()),
     }
 }
 
-pub(crate) fn send_through(session: u128, id: u64) -> Action {
-    let Action::Send { user, key, id, to, body, .. } = send(id) else { unreachable!() };
-    Action::Send { user, key, session: Some(SessionId::new(Uuid::from_u128(session))), id, to, body }
+/// The session's message `number`, with the id of that number, which must not come before message `after`.
+pub(crate) fn send_through(session: u128, number: u64, after: u64) -> Action {
+    let Action::Send { user, key, id, to, body, .. } = send(number) else { unreachable!() };
+    let turn = Some(Turn { session: SessionId::new(Uuid::from_u128(session)), number });
+    Action::Send { user, key, turn, after, id, to, body }
 }
 
 pub(crate) fn open(session: u128, device: Option<&str>) -> Action {

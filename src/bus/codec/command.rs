@@ -8,7 +8,7 @@ use crate::{
         self,
         command::{Abandon, Action as Wire, Close, Open, Send, send::Content},
     },
-    room::{Action, Body, DeviceId, Limits, RoomId, SessionId, UserId},
+    room::{Action, Body, DeviceId, Limits, RoomId, Turn, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -25,10 +25,12 @@ pub fn encode_command(submission: &Submission) -> Bytes {
         }),
         Action::Close { session } => Wire::Close(Close { session: id(session.to_bytes()) }),
         Action::Abandon { gateway } => Wire::Abandon(Abandon { gateway: id(gateway.to_bytes()) }),
-        Action::Send { user, key, session, id: command, to, body } => Wire::Send(Send {
+        Action::Send { user, key, turn, after, id: command, to, body } => Wire::Send(Send {
             user: user.to_string(),
             key: key.as_str().into(),
-            session: session.map(SessionId::to_bytes).map(id),
+            session: turn.map(|turn| id(turn.session.to_bytes())),
+            number: turn.map_or(0, |turn| turn.number),
+            after: *after,
             id: Some(encode_command_id(command)),
             to: to.as_ref().map(UserId::to_string),
             content: Some(match body {
@@ -74,7 +76,8 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
     Ok(Action::Send {
         user: user(&send.user)?,
         key: key(&send.key)?,
-        session: send.session.as_deref().map(session).transpose()?,
+        turn: send.session.as_deref().map(session).transpose()?.map(|session| Turn { session, number: send.number }),
+        after: send.after,
         id: decode_command_id(send.id.ok_or_else(|| Bad("a message without a command id".into()))?)?,
         to: send.to.as_deref().map(user).transpose()?,
         body,

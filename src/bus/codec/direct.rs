@@ -7,7 +7,7 @@ use crate::{
     proto::bus::v1::{
         self,
         heads::Head as WireHead,
-        inbound::{Answer as WireAnswer, Expel, Journaled, Message as Wire, Replaced, answer::Answered as WireAnswered},
+        inbound::{Answer as WireAnswer, Early, Expel, Journaled, Message as Wire, Replaced, answer::Answered as WireAnswered},
     },
     room::{Epoch, Reason, Rejection, Seq, UserId},
 };
@@ -26,6 +26,7 @@ pub fn encode_inbound(inbound: &Inbound) -> Bytes {
             };
             Wire::Answer(WireAnswer { tag: *tag, answered: Some(answered) })
         }
+        Inbound::Early { tag } => Wire::Early(Early { tag: *tag }),
         Inbound::Replaced { room, session } => Wire::Replaced(Replaced { room: room.to_string(), session: id(session.to_bytes()) }),
         Inbound::Expel { room, user } => Wire::Expel(Expel { room: room.to_string(), user: user.to_string() }),
     };
@@ -45,6 +46,7 @@ pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
             };
             Ok(Inbound::Answer(Answer { tag, answered }))
         }
+        Wire::Early(Early { tag }) => Ok(Inbound::Early { tag }),
         Wire::Replaced(replaced) => Ok(Inbound::Replaced { room: room(&replaced.room)?, session: session(&replaced.session)? }),
         Wire::Expel(expel) => Ok(Inbound::Expel { room: room(&expel.room)?, user: user(&expel.user)? }),
     }

@@ -81,6 +81,7 @@ pub(super) fn encode_opened(session: SessionId, user: &UserId, device: Option<&D
         user: user.to_string(),
         device: device.map(DeviceId::to_string),
         gateway: id_bytes(gateway.to_bytes()),
+        last: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    change::{Bad, decode_change, device, encode_change, number, user},
+    change::{Bad, decode_change, device, encode_change, id_bytes, number, session_id, user},
     decode_command_id, encode_command_id,
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         v1,
         v2::{self, text::Content},
     },
-    room::{Body, DeviceId, Event, Kind, Millis, Seq, UserId},
+    room::{Body, DeviceId, Event, Kind, Millis, Seq, Turn, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -68,7 +68,7 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
     let (name, payload) = match &event.kind {
         Kind::Joined { user } => (JOINED, v1::Joined { user: user.to_string() }.encode_to_vec()),
         Kind::Left { user } => (LEFT, v1::Left { user: user.to_string() }.encode_to_vec()),
-        Kind::Message { from, to, body, id, device } => {
+        Kind::Message { from, to, body, id, device, turn } => {
             let content = match body {
                 Body::Text(text) => Content::Text(text.to_string()),
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
@@ -79,6 +79,8 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
                 content: Some(content),
                 id: id.as_ref().map(encode_command_id),
                 device: device.as_ref().map(DeviceId::to_string),
+                session: turn.map(|turn| id_bytes(turn.session.to_bytes())),
+                number: turn.map_or(0, |turn| turn.number),
             };
             (TEXT, stored.encode_to_vec())
         }
@@ -122,7 +124,7 @@ fn left_v1(payload: Bytes) -> Result<Kind, Bad> {
 fn text_v1(payload: Bytes) -> Result<Kind, Bad> {
     let stored = v1::Text::decode(payload)?;
     let to = (stored.recipient != "*").then(|| user(&stored.recipient)).transpose()?;
-    Ok(Kind::Message { from: user(&stored.user)?, to, body: Body::Text(stored.content.into()), id: None, device: None })
+    Ok(Kind::Message { from: user(&stored.user)?, to, body: Body::Text(stored.content.into()), id: None, device: None, turn: None })
 }
 
 fn text_v2(payload: Bytes) -> Result<Kind, Bad> {
@@ -134,5 +136,7 @@ fn text_v2(payload: Bytes) -> Result<Kind, Bad> {
     };
     let to = stored.recipient.as_deref().map(user).transpose()?;
     let id = stored.id.map(decode_command_id).transpose()?;
-    Ok(Kind::Message { from: user(&stored.user)?, to, body, id, device: device(stored.device.as_deref())? })
+    let session = stored.session.as_deref().map(session_id).transpose()?;
+    let turn = session.map(|session| Turn { session, number: stored.number });
+    Ok(Kind::Message { from: user(&stored.user)?, to, body, id, device: device(stored.device.as_deref())?, turn })
 }

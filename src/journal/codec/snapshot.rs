@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     proto::journal::v1::{self, change, snapshot},
-    room::{Change, Ended, Key, Seq, Session, State},
+    room::{Change, Ended, Key, Seq, Session, SessionId, State},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -52,7 +52,11 @@ fn sessions(state: &State) -> Vec<change::Opened> {
     users.dedup();
     let ids = users.into_iter().flat_map(|user| state.sessions.of(user));
     let open = ids.filter_map(|id| Some((*id, state.sessions.get(*id)?)));
-    open.map(|(id, session)| encode_opened(id, &session.user, session.device.as_ref(), session.gateway)).collect()
+    let stored = |(id, session): (SessionId, &Session)| {
+        let opened = encode_opened(id, &session.user, session.device.as_ref(), session.gateway);
+        change::Opened { last: session.last, ..opened }
+    };
+    open.map(stored).collect()
 }
 
 /// Reads what [`encode_snapshot`] gave.
@@ -68,8 +72,9 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
         state.members.insert(user(name)?);
     }
     for opened in stored.sessions {
+        let last = opened.last;
         let (id, user, device, gateway) = decode_opened(opened)?;
-        state.sessions.insert(id, Session { user, device, gateway });
+        state.sessions.insert(id, Session { user, device, gateway, last });
     }
     for pinned in stored.keys {
         state.keys.insert(user(&pinned.user)?, Key::parse(&pinned.key)?);

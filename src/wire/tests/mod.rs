@@ -24,7 +24,7 @@ fn event(seq: u64, kind: Kind) -> Event {
 }
 
 fn message(to: Option<&str>, body: Body, id: Option<CommandId>) -> Kind {
-    Kind::Message { from: user("harry"), to: to.map(user), body, id, device: None }
+    Kind::Message { from: user("harry"), to: to.map(user), body, id, device: None, turn: None }
 }
 
 fn said(frame: Option<Encoded>) -> String {

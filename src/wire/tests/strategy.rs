@@ -65,7 +65,8 @@ fn any_kind() -> impl Strategy<Value = Kind> {
             to,
             body,
             id,
-            device: None
+            device: None,
+            turn: None
         }),
     ]
 }
