@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
 /// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
-const PING_EVERY: Duration = Duration::from_secs(3);
+const PING_EVERY: Duration = Duration::from_millis(1500);
 
 /// How long a server may take to let a connection in.
 const CONNECT: Duration = Duration::from_secs(5);
