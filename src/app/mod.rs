@@ -12,7 +12,7 @@ mod wait;
 pub use running::Running;
 
 use crate::{
-    bus::{Bus, NodeRecord, Role, Settings},
+    bus::{self, Bus, NodeRecord, Role, Settings},
     cluster,
     config::Config,
     gateway,
@@ -22,10 +22,14 @@ use crate::{
     writer,
 };
 use anyhow::{Context, anyhow};
+use backon::{ConstantBuilder, Retryable};
 use running::Internal;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use uuid::Uuid;
+
+/// Between two attempts to agree on the settings.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The ports of a node.
 #[derive(Clone)]
@@ -102,6 +106,11 @@ fn shards(config: &Config) -> anyhow::Result<Shards> {
 /// The number of shards is fixed for the life of a cluster: rooms would be looked for in wrong shards.
 async fn agree(config: &Config, bus: &dyn Bus) -> anyhow::Result<()> {
     let mine = config.cluster.shards;
-    let stored = bus.settings(&Settings { shards: mine }).await.context("the cluster's settings cannot be read")?.shards;
+    let wanted = Settings { shards: mine };
+    // A cluster of NATS servers says that the settings are there before any of them shows them.
+    let pauses =
+        ConstantBuilder::default().with_delay(AGAIN).with_max_times((config.node.start_timeout().as_millis() / AGAIN.as_millis()) as usize);
+    let read = (|| bus.settings(&wanted)).retry(pauses).when(|error| !matches!(error, bus::Error::Unusable(_)));
+    let stored = read.await.context("the cluster's settings cannot be read")?.shards;
     if stored == mine { Ok(()) } else { Err(anyhow!(cluster::Error::Shards { mine, stored })) }
 }
