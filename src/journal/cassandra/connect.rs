@@ -9,8 +9,11 @@ use scylla::{
     statement::{Consistency, SerialConsistency},
     value::{CqlValue, Row},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::timeout;
+
+/// How often a server says that it is there; three times as long a silence and its connection counts as lost.
+const KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// Opens a session. [`Error::Unavailable`] says which addresses do not answer.
 pub(super) async fn session(config: &Config) -> Result<Session, Error> {
@@ -29,6 +32,9 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     let mut builder = SessionBuilder::new()
         .known_nodes(&config.hosts)
         .connection_timeout(config.connect_timeout())
+        // A server that is frozen or cut off takes requests without an answer: others are asked once its connection counts as lost.
+        .keepalive_interval(KEEPALIVE)
+        .keepalive_timeout(KEEPALIVE * 3)
         .default_execution_profile_handle(profile.into_handle());
     reconnect_soon(&mut builder);
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
@@ -50,7 +56,6 @@ fn reconnect_soon(_builder: &mut SessionBuilder) {
     #[cfg(scylla_unstable)]
     {
         use scylla::policies::reconnect::ExponentialReconnectPolicy;
-        use std::time::Duration;
         let policy = ExponentialReconnectPolicy::new().with_backoff_limits(Duration::from_millis(50), Duration::from_secs(1));
         _builder.config.reconnect_policy = Arc::new(policy);
     }
