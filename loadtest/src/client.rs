@@ -201,15 +201,8 @@ impl Client {
         let text = |name: &str| frame[name].as_str().map(str::to_owned);
         match frame["type"].as_str() {
             Some("event") => {
-                let seq = frame["seq"].as_u64().context("an event without seq")?;
-                self.seq = Some(seq);
-                let event = Event {
-                    seq,
-                    kind: text("kind").unwrap_or_default(),
-                    from: text("from").unwrap_or_default(),
-                    id: text("id"),
-                    text: text("text"),
-                };
+                let event = Event::of_json(frame).context("an event that lacks something")?;
+                self.seq = Some(event.seq);
                 self.step(Step::Saw(event));
             }
             Some("journaled") => {

@@ -3,7 +3,9 @@
 use crate::{
     board::{Board, Room},
     cluster::Cluster,
+    talk::content,
 };
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use loadtest::history::Step;
 use safe_chat::room::{Body, Event, Kind, RoomId, Seq};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +63,13 @@ fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
     let mut places: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for event in kept.values() {
         let Some(id) = &event.id else { continue };
+        let said = content(id);
+        if [("text", &event.text), ("sealed", &event.sealed), ("to", &event.to)]
+            .iter()
+            .any(|(name, kept)| said[name].as_str() != kept.as_deref())
+        {
+            violations.push(format!("{id} is not kept as it was sent"));
+        }
         if let Some(first) = places.insert((&event.from, id), event.seq) {
             violations.push(format!("{id} is kept at {first} and at {}", event.seq));
         }
@@ -104,15 +113,21 @@ fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<S
     violations
 }
 
-/// An event as clients see it.
+/// An event as clients see it, by what is written down of the protocol, not by the code that makes frames.
 fn shown(event: &Event) -> loadtest::history::Event {
-    let (kind, from, id, text) = match &event.kind {
-        Kind::Joined { user } => ("joined", user, None, None),
-        Kind::Left { user } => ("left", user, None, None),
-        Kind::Message { from, id, body, .. } => {
-            let text = if let Body::Text(text) = body { Some(text.to_string()) } else { None };
-            ("text", from, id.as_ref().and_then(|id| id.shown()).map(str::to_owned), text)
-        }
+    let seen = loadtest::history::Event { seq: event.seq.0, at: event.at.0, ..Default::default() };
+    let (kind, from) = match &event.kind {
+        Kind::Joined { user } => ("joined", user),
+        Kind::Left { user } => ("left", user),
+        Kind::Message { from, body: Body::Text(_), .. } => ("text", from),
+        Kind::Message { from, body: Body::Sealed(_), .. } => ("sealed", from),
     };
-    loadtest::history::Event { seq: event.seq.0, kind: kind.into(), from: from.to_string(), id, text }
+    let seen = loadtest::history::Event { kind: kind.into(), from: from.to_string(), ..seen };
+    let Kind::Message { to, body, id, .. } = &event.kind else { return seen };
+    let (text, sealed) = match body {
+        Body::Text(text) => (Some(text.to_string()), None),
+        Body::Sealed(bytes) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
+    };
+    let id = id.as_ref().and_then(|id| id.shown()).map(str::to_owned);
+    loadtest::history::Event { id, to: to.as_ref().map(ToString::to_string), text, sealed, ..seen }
 }

@@ -1,5 +1,6 @@
 //! What a client knows: what it said and was answered, and how far it saw the room. Pure but for the time of a retry.
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use loadtest::history::{Event, Step};
 use serde_json::{Value, json};
 use std::{
@@ -94,7 +95,7 @@ impl Talk {
         let id = frame["id"].as_str();
         Ok(match frame["type"].as_str().ok_or_else(wrong)? {
             "event" => {
-                let event = event(frame).ok_or_else(wrong)?;
+                let event = Event::of_json(frame).ok_or_else(wrong)?;
                 self.seen = Some(event.seq);
                 Told::Step(Step::Saw(event))
             }
@@ -120,7 +121,7 @@ impl Talk {
                     _ => return Err(format!("rejected for good: {frame}")),
                 }
             }
-            "history" => Told::Page(frame["events"].as_array().ok_or_else(wrong)?.iter().filter_map(event).collect()),
+            "history" => Told::Page(frame["events"].as_array().ok_or_else(wrong)?.iter().filter_map(Event::of_json).collect()),
             "members" => Told::Members(names(&frame["members"])),
             "reset" => return Err(format!("reset though nothing was lost: {frame}")),
             "bye" => Told::Leave("bye".into()),
@@ -131,14 +132,25 @@ impl Talk {
 }
 
 fn message(id: &str) -> String {
-    json!({"type": "send", "id": id, "text": format!("text of {id}")}).to_string()
+    let mut frame = content(id);
+    frame["type"] = "send".into();
+    frame["id"] = id.into();
+    frame.to_string()
+}
+
+/// What a message says, and to whom: some of them sealed, some to one user.
+pub(crate) fn content(id: &str) -> Value {
+    let n: usize = id.bytes().map(usize::from).sum();
+    let mut content = match n % 4 {
+        0 => json!({"sealed": BASE64_URL_SAFE_NO_PAD.encode(format!("sealed {id}"))}),
+        _ => json!({"text": format!("text of {id}")}),
+    };
+    if n.is_multiple_of(3) {
+        content["to"] = "user-1".into();
+    }
+    content
 }
 
 fn names(frame: &Value) -> Vec<String> {
     frame.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
-}
-
-fn event(frame: &Value) -> Option<Event> {
-    let text = |name: &str| frame[name].as_str().map(str::to_owned);
-    Some(Event { seq: frame["seq"].as_u64()?, kind: text("kind")?, from: text("from")?, id: text("id"), text: text("text") })
 }

@@ -11,22 +11,42 @@ mod settled;
 mod tests;
 mod violation;
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 pub use violation::Violation;
 
+/// How many messages of a room are known when they are sent again.
+const WINDOW: u64 = 4096;
+
 /// An event as a client saw it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
     /// Its place.
     pub seq: u64,
+    /// When it was stored: milliseconds since 1970 UTC.
+    pub at: u64,
     /// `joined`, `left`, `text`, ...
     pub kind: String,
     /// Whose.
     pub from: String,
     /// The id of the command, if it is shown.
     pub id: Option<String>,
+    /// Whom it is addressed to, if not to all.
+    pub to: Option<String>,
     /// The text, if there is one.
     pub text: Option<String>,
+    /// Content that the service cannot read, in base64, if there is some.
+    pub sealed: Option<String>,
+}
+
+impl Event {
+    /// Reads an event as it stands in JSON frames; `None`: it lacks what every event has.
+    pub fn of_json(event: &Value) -> Option<Self> {
+        let text = |name: &str| event[name].as_str().map(str::to_owned);
+        let (seq, at) = (event["seq"].as_u64()?, event["at"].as_u64()?);
+        let (kind, from) = (text("kind")?, text("from")?);
+        Some(Self { seq, at, kind, from, id: text("id"), to: text("to"), text: text("text"), sealed: text("sealed") })
+    }
 }
 
 /// Something that a client did or saw, in its own order.

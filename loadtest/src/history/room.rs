@@ -1,7 +1,7 @@
 //! What all clients together saw of the room.
 
-use super::{Event, History, Step, Violation};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use super::{Event, History, Step, Violation, WINDOW};
+use std::collections::{BTreeMap, HashMap};
 
 /// The room: at each place one event.
 pub(super) fn seen<'a>(history: &'a History, violations: &mut Vec<Violation>) -> BTreeMap<u64, &'a Event> {
@@ -16,21 +16,22 @@ pub(super) fn seen<'a>(history: &'a History, violations: &mut Vec<Violation>) ->
     room
 }
 
-/// Every message is at one place, at the place that was answered, and was sent by somebody.
+/// Every message is at one place, at the place that was answered, and was sent by somebody. One that was sent again after so many others that it was
+/// not known any more may be at another one, too.
 pub(super) fn places(history: &History, room: &BTreeMap<u64, &Event>, violations: &mut Vec<Violation>) {
-    let sent = |steps: &'_ [Step]| -> HashSet<String> {
-        steps.iter().filter_map(|step| if let Step::Sent { id } = step { Some(id.clone()) } else { None }).collect()
-    };
-    let sent: HashMap<&str, HashSet<String>> = history.clients.iter().map(|(client, steps)| (client.as_str(), sent(steps))).collect();
-    let mut places: HashMap<(&str, &str), u64> = HashMap::new();
+    let sent: HashMap<&str, HashMap<&str, usize>> = history.clients.iter().map(|(client, steps)| (client.as_str(), times(steps))).collect();
+    let mut places: HashMap<(&str, &str), Vec<u64>> = HashMap::new();
     for event in room.values() {
         let Some(id) = &event.id else { continue };
-        if let Some(other) = places.insert((&event.from, id), event.seq) {
-            violations.push(Violation::Duplicated { user: event.from.clone(), id: id.clone(), places: (other, event.seq) });
-        }
-        if sent.get(event.from.as_str()).is_some_and(|sent| !sent.contains(id)) {
+        let sent = sent.get(event.from.as_str()).map(|sent| sent.get(id.as_str()).copied().unwrap_or(0));
+        if sent == Some(0) {
             violations.push(Violation::Invented { event: (*event).clone() });
         }
+        let places = places.entry((&event.from, id)).or_default();
+        if let Some(other) = places.last().filter(|other| event.seq - **other <= WINDOW || places.len() >= sent.unwrap_or(usize::MAX)) {
+            violations.push(Violation::Duplicated { user: event.from.clone(), id: id.clone(), places: (*other, event.seq) });
+        }
+        places.push(event.seq);
     }
     let head = room.keys().next_back().copied().unwrap_or(0);
     for (client, steps) in &history.clients {
@@ -38,21 +39,27 @@ pub(super) fn places(history: &History, room: &BTreeMap<u64, &Event>, violations
             let (Step::Journaled { id, seq } | Step::Repeated { id, seq }) = step else { continue };
             let there = places.get(&(client.as_str(), id.as_str()));
             // Beyond what anyone saw nothing is known of the place; that it is never seen is a matter of liveness.
-            if there.is_some_and(|there| there != seq) || (there.is_none() && *seq <= head) {
+            if there.is_some_and(|there| !there.contains(seq)) || (there.is_none() && *seq <= head) {
                 violations.push(Violation::Lost { user: client.clone(), id: id.clone(), seq: *seq });
             }
         }
     }
 }
 
-/// Messages that were sent once, through the same connection, keep their order.
-pub(super) fn ordered(client: &str, steps: &[Step], room: &BTreeMap<u64, &Event>, violations: &mut Vec<Violation>) {
+/// How often each message was sent.
+fn times(steps: &[Step]) -> HashMap<&str, usize> {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for step in steps {
         if let Step::Sent { id } = step {
             *times.entry(id).or_default() += 1;
         }
     }
+    times
+}
+
+/// Messages that were sent once, through the same connection, keep their order.
+pub(super) fn ordered(client: &str, steps: &[Step], room: &BTreeMap<u64, &Event>, violations: &mut Vec<Violation>) {
+    let times = times(steps);
     let places: HashMap<&str, u64> =
         room.values().filter(|event| event.from == client).filter_map(|event| Some((event.id.as_deref()?, event.seq))).collect();
     let mut before: Option<(&str, u64)> = None;

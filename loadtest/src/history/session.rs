@@ -1,6 +1,6 @@
 //! What one client was told, in its own order.
 
-use super::{Step, Violation};
+use super::{Step, Violation, WINDOW};
 use std::collections::HashMap;
 
 /// Every event is at the next place.
@@ -70,6 +70,7 @@ pub(super) fn remembered(client: &str, steps: &[Step], violations: &mut Vec<Viol
             _ => continue,
         };
         match answers.get(id.as_str()) {
+            Some(first) if first.abs_diff(seq) > WINDOW => drop(answers.insert(id, seq)),
             Some(first) if *first != seq || is_new => {
                 violations.push(Violation::Forgotten { user: client.to_owned(), id: id.clone(), first: *first, then: seq });
             }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn saw(seq: u64, from: &str, id: &str) -> Step {
-    Step::Saw(Event { seq, kind: "text".into(), from: from.into(), id: Some(id.into()), text: Some("Hello".into()) })
+    Step::Saw(Event { seq, kind: "text".into(), from: from.into(), id: Some(id.into()), text: Some("Hello".into()), ..Event::default() })
 }
 
 fn sent(id: &str) -> Step {
@@ -73,12 +73,25 @@ fn after_a_reset_the_next_place_is_the_one_that_was_said() {
     assert!(matches!(found[..], [Violation::Reset { seq: 7, .. }]), "{found:?}");
 }
 
+/// What is known of a message when it is sent again is limited, and was not sent again by itself.
+#[test]
+fn a_message_may_be_new_again_only_if_it_was_sent_again_after_very_many() {
+    let far = |sends: usize, place: u64| {
+        let sends = (0..sends).map(|_| sent("m1"));
+        let harry = [connected(0)].into_iter().chain(sends).chain([saw(1, "harry", "m1"), connected(place - 1), saw(place, "harry", "m1")]);
+        history(&[("harry", harry.chain([journaled("m1", 1), journaled("m1", place)]).collect())]).safety()
+    };
+    assert_eq!(far(2, 5000), []);
+    assert!(matches!(far(1, 5000)[..], [Violation::Duplicated { places: (1, 5000), .. }]));
+    assert!(matches!(far(2, 4097)[..], [Violation::Forgotten { .. }, Violation::Duplicated { .. }]));
+}
+
 fn joined(seq: u64, from: &str) -> Step {
-    Step::Saw(Event { seq, kind: "joined".into(), from: from.into(), id: None, text: None })
+    Step::Saw(Event { seq, kind: "joined".into(), from: from.into(), ..Event::default() })
 }
 
 fn left(seq: u64, from: &str) -> Step {
-    Step::Saw(Event { seq, kind: "left".into(), from: from.into(), id: None, text: None })
+    Step::Saw(Event { seq, kind: "left".into(), from: from.into(), ..Event::default() })
 }
 
 fn repeated(id: &str, seq: u64) -> Step {

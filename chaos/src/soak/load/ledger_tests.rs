@@ -5,7 +5,7 @@ use loadtest::history::{Event, Step};
 use tokio::time::Instant;
 
 fn saw(seq: u64, from: &str, id: &str) -> Step {
-    Step::Saw(Event { seq, kind: "text".into(), from: from.into(), id: Some(id.into()), text: Some("x".into()) })
+    Step::Saw(Event { seq, kind: "text".into(), from: from.into(), id: Some(id.into()), text: Some("x".into()), ..Event::default() })
 }
 
 /// What is broken when harry, who sends m1 and m2, goes through these steps and charly through those.
