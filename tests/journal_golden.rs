@@ -9,7 +9,7 @@ use safe_chat::{
     proto::journal::v1::StoredEvent,
     room::{
         Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Incarnation, Key, Kind, Millis, Reason, Seq, Session, SessionId, State,
-        UserId,
+        Turn, UserId,
     },
 };
 use std::{fs, path::PathBuf};
@@ -37,6 +37,12 @@ fn message(to: Option<&str>, body: Body, id: Option<CommandId>, device: Option<&
     Kind::Message { from: user("harry"), to: to.map(user), body, id, device: device.map(|name| DeviceId::parse(name).unwrap()), turn: None }
 }
 
+/// A message of a session, with its number there.
+fn turn() -> Kind {
+    let turn = Some(Turn { session: session(0x11), number: 300 });
+    Kind::Message { from: user("harry"), to: None, body: Body::Text("Hello".into()), id: CommandId::parse("m1"), device: None, turn }
+}
+
 fn opened() -> Change {
     let gateway = Incarnation::from_slice(&[0x33; 16]).unwrap();
     Change::Opened { session: session(0x11), user: user("harry"), device: Some(DeviceId::parse("phone").unwrap()), gateway }
@@ -48,6 +54,7 @@ fn events() -> Vec<(&'static str, Event, bool)> {
     let refused = Change::Refused { session: session(0x22), reason: Reason::KeyMismatch };
     let abandoned = Change::Abandoned { gateway: Incarnation::from_slice(&[0x33; 16]).unwrap(), at: Millis(1_795_465_200_000) };
     let closed = Change::Closed { session: session(0x11) };
+    let said = Change::Said { turn: Turn { session: session(0x11), number: 300 } };
     let (greeting, hello) = (|| Body::Text("Hallo, Grüße".into()), || Body::Text("Hello".into()));
     let by_client = || CommandId::parse("m1");
     vec![
@@ -59,6 +66,8 @@ fn events() -> Vec<(&'static str, Event, bool)> {
         ("text.v2", event(5, message(Some("charly"), greeting(), by_client(), Some("phone")), vec![]), true),
         ("text.v2.all", event(6, message(None, hello(), Some(CommandId::Gateway(session(0x11), 300)), None), vec![]), true),
         ("text.v2.sealed", event(7, message(None, Body::Sealed(Bytes::from_static(&[0, 1, 2, 255])), by_client(), None), vec![]), true),
+        ("left.v1.said", event(10, Kind::Left { user: user("harry") }, vec![said]), true),
+        ("text.v2.turn", event(9, turn(), vec![]), true),
     ]
 }
 
@@ -125,6 +134,14 @@ fn a_snapshot_is_read_and_written_as_it_always_was() {
     state.abandoned.insert((Incarnation::from_slice(&[0x33; 16]).unwrap(), Millis(1_795_465_200_000)), ());
     assert_eq!(codec::decode_snapshot(golden("snapshot.v1.abandoned")).unwrap(), state);
     assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.abandoned"));
+}
+
+#[test]
+fn a_snapshot_keeps_how_far_a_session_has_come() {
+    let mut state = state();
+    state.sessions.said(Turn { session: session(0x11), number: 300 });
+    assert_eq!(codec::decode_snapshot(golden("snapshot.v1.turn")).unwrap(), state);
+    assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.turn"));
 }
 
 #[test]

@@ -260,10 +260,13 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
     let through = |number| send(number, Some(Turn { session: session(1), number }));
     enact(Action::Open { session: session(1), user: user(0), key: key(0), device: None, gateway: gateway(1) });
     assert_eq!((enact(through(1)), enact(through(1))), (Outcome::Done, Outcome::Repeated(Seq(2))));
+    // Its client sent the same once more: nobody behind it has to wait, and it is not said later either.
+    let again = |number| send(1, Some(Turn { session: session(1), number }));
+    assert_eq!((enact(again(2)), enact(again(2))), (Outcome::Repeated(Seq(2)), Outcome::Repeated(Seq(2))));
     for n in 0..Limits::WINDOW as u64 {
         enact(send(1000 + n, None));
     }
-    assert_eq!((enact(through(1)), enact(through(2))), (Outcome::Forgotten, Outcome::Done));
+    assert_eq!((enact(through(1)), enact(again(2)), enact(through(3))), (Outcome::Forgotten, Outcome::Forgotten, Outcome::Done));
 }
 
 #[test]

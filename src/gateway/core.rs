@@ -185,6 +185,8 @@ impl Core {
         let _ = self.listening.subscribe().wait_for(|listening| *listening).await;
         let mut waiting = self.answers.wait_once();
         let reply = Some(ReplyTo { node: self.me, tag: waiting.tag });
+        // A message without a session has no number: submitted again after very many others, it would be another one. Its client decides that.
+        let silence = if matches!(action, Action::Send { .. }) { Duration::MAX } else { ANSWER_WAIT };
         let submission = Submission { room: room.clone(), action, reply };
         let mut pauses = self.pauses();
         let mut uncertain = false;
@@ -195,7 +197,7 @@ impl Core {
                 submitted = self.bus.submit(&submission) => submitted,
             };
             let pause = match submitted {
-                Ok(_) => ANSWER_WAIT,
+                Ok(_) => silence,
                 Err(bus::Error::Full(_)) if !uncertain => return Err(busy()),
                 Err(_) => pauses.next().unwrap_or(ANSWER_WAIT),
             };

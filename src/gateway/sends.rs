@@ -2,8 +2,8 @@
 //! they were sent, whatever fails; answered in any order.
 //!
 //! A message leaves when it is answered: by the owner, or by its own event that the replica saw. Without either it is submitted again, which
-//! the room's memory of the session makes harmless, and so are all behind it, in their order. Each names the one that must come before it, so that
-//! none overtakes another even if the bus lost what it had stored; what came too early is submitted again as soon as nothing is before it.
+//! the room's memory of the session makes harmless. Each names the one that must come before it, so that none overtakes another even if the bus lost
+//! what it had stored; those that came too early are submitted again as soon as nothing is before them.
 
 use super::{
     Close, Outbox,
@@ -210,8 +210,6 @@ impl Sends {
             } else {
                 let submission = self.submission(&state, number);
                 state.pending.get_mut(&number).expect("it was just there").early = false;
-                let behind = state.pending.range_mut(number + 1..).map(|(_, behind)| behind);
-                behind.filter(|behind| behind.event.is_none()).for_each(|behind| behind.due = behind.due.min(now));
                 return Step::Submit(number, submission);
             }
         }
@@ -300,11 +298,11 @@ impl State {
         self.pending.range(..number).rev().find(|(_, before)| before.event.is_none()).map_or(0, |(number, _)| *number)
     }
 
-    /// The first message that is not known to be in the room waits for no other: if it came too early, it is time now.
+    /// The first message that is not known to be in the room waits for no other: if it came too early, it is time now for it and those that wait for it.
     fn hurry(&mut self) {
-        let first = self.pending.values_mut().find(|pending| pending.event.is_none());
-        if let Some(first) = first.filter(|first| first.early) {
-            first.due = first.due.min(Instant::now());
+        let now = Instant::now();
+        if self.pending.values().find(|pending| pending.event.is_none()).is_some_and(|first| first.early) {
+            self.pending.values_mut().filter(|pending| pending.early).for_each(|early| early.due = early.due.min(now));
         }
     }
 }

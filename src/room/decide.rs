@@ -28,7 +28,7 @@ pub enum Outcome {
     Repeated(Seq),
     /// It is refused, and will be whenever it is decided again.
     Refused(Rejection),
-    /// Nothing happens: a message of its session that must come first is not in the room. The bus lost it, or it was said before and took no new place.
+    /// Nothing happens: a message of its session that must come first is not in the room, because the bus lost it.
     Early,
     /// Nothing happens: it is in the room, so long ago that the window has forgotten where.
     Forgotten,
@@ -159,20 +159,27 @@ fn send(state: &State, action: &Action) -> Decision {
     if turn.is_none() && pinned.is_some_and(|pinned| pinned != key) {
         return Decision::refused(Reason::KeyMismatch);
     }
-    if let Some(seq) = state.sent.get(&(user.clone(), id.clone())) {
-        return Decision::nothing(Outcome::Repeated(*seq));
+    let seq = state.sent.get(&(user.clone(), id.clone())).copied();
+    let session = turn.and_then(|turn| state.sessions.get(turn.session));
+    match (turn, session) {
+        (Some(turn), Some(session)) if (1..=session.last).contains(&turn.number) => {
+            return Decision::nothing(seq.map_or(Outcome::Forgotten, Outcome::Repeated));
+        }
+        (Some(_), Some(session)) if *after > session.last => return Decision::nothing(Outcome::Early),
+        (Some(turn), Some(_))
+            if turn.number > 0
+                && let Some(seq) = seq =>
+        {
+            return Decision { changes: vec![Change::Said { turn: *turn }], ..Decision::nothing(Outcome::Repeated(seq)) };
+        }
+        _ => {}
+    }
+    if let Some(seq) = seq {
+        return Decision::nothing(Outcome::Repeated(seq));
     }
     // A session id is never used again after its end, so this refusal stays true however late the command is decided again.
-    let through = turn.map(|turn| state.sessions.get(turn.session));
-    if matches!(through, Some(None)) {
+    if turn.is_some() && session.is_none() {
         return Decision::refused(Reason::NotMember);
-    }
-    let last = through.flatten().map_or(0, |session| session.last);
-    if turn.is_some_and(|turn| (1..=last).contains(&turn.number)) {
-        return Decision::nothing(Outcome::Forgotten);
-    }
-    if *after > last {
-        return Decision::nothing(Outcome::Early);
     }
     let mut decision = Decision::nothing(Outcome::Done);
     if pinned.is_none() {
@@ -183,7 +190,7 @@ fn send(state: &State, action: &Action) -> Decision {
         to: to.clone(),
         body: body.clone(),
         id: Some(id.clone()),
-        device: through.flatten().and_then(|session| session.device.clone()),
+        device: session.and_then(|session| session.device.clone()),
         turn: *turn,
     });
     decision

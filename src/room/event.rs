@@ -82,6 +82,11 @@ pub enum Change {
         /// The stored time of the command.
         at: Millis,
     },
+    /// A message of a session was there before, and took no new place: those behind it need not wait for it, and it is not placed later either.
+    Said {
+        /// Which message.
+        turn: Turn,
+    },
     /// A user brought a first key, which stays.
     Pinned {
         /// Who.

@@ -103,6 +103,7 @@ impl State {
             }
             Change::Refused { session, reason } => self.ended.insert(*session, Ended::Refused(*reason)),
             Change::Abandoned { gateway, at } => self.abandoned.insert((*gateway, *at), ()),
+            Change::Said { turn } => self.sessions.said(*turn),
             Change::Pinned { user, key } => {
                 self.keys.entry(user.clone()).or_insert_with(|| key.clone());
             }
