@@ -12,7 +12,7 @@ use safe_chat::{
         Turn, UserId,
     },
 };
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 fn golden(name: &str) -> Bytes {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/journal").join(format!("{name}.hex"));
@@ -54,7 +54,7 @@ fn events() -> Vec<(&'static str, Event, bool)> {
     let refused = Change::Refused { session: session(0x22), reason: Reason::KeyMismatch };
     let abandoned = Change::Abandoned { gateway: Incarnation::from_slice(&[0x33; 16]).unwrap(), at: Millis(1_795_465_200_000) };
     let closed = Change::Closed { session: session(0x11) };
-    let said = Change::Said { turn: Turn { session: session(0x11), number: 300 } };
+    let said = Change::Said { turn: Turn { session: session(0x11), number: 300 }, seq: Seq(5) };
     let (greeting, hello) = (|| Body::Text("Hallo, Grüße".into()), || Body::Text("Hello".into()));
     let by_client = || CommandId::parse("m1");
     vec![
@@ -75,7 +75,7 @@ fn state() -> State {
     let mut state = State { head: Seq(7), ..State::default() };
     state.members.extend([user("charly"), user("harry")]);
     let Change::Opened { session: id, user: name, device, gateway } = opened() else { unreachable!() };
-    state.sessions.insert(id, Session { user: name, device, gateway, last: 0 });
+    state.sessions.insert(id, Session { user: name, device, gateway, last: 0, repeats: BTreeMap::new() });
     state.keys.insert(user("harry"), Key::parse("KEY-1").unwrap());
     state.keys.insert(user("charly"), Key::parse("KEY-2").unwrap());
     state.sent.insert((user("charly"), CommandId::Gateway(session(0x11), 300)), Seq(5));
@@ -139,6 +139,7 @@ fn a_snapshot_is_read_and_written_as_it_always_was() {
 #[test]
 fn a_snapshot_keeps_how_far_a_session_has_come() {
     let mut state = state();
+    state.sessions.repeated(Turn { session: session(0x11), number: 299 }, Seq(5));
     state.sessions.said(Turn { session: session(0x11), number: 300 });
     assert_eq!(codec::decode_snapshot(golden("snapshot.v1.turn")).unwrap(), state);
     assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.turn"));

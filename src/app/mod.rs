@@ -25,7 +25,7 @@ use anyhow::{Context, anyhow};
 use backon::{ConstantBuilder, Retryable};
 use running::Internal;
 use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use uuid::Uuid;
 
 /// Between two attempts to agree on the settings.
@@ -108,9 +108,10 @@ async fn agree(config: &Config, bus: &dyn Bus) -> anyhow::Result<()> {
     let mine = config.cluster.shards;
     let wanted = Settings { shards: mine };
     // A cluster of NATS servers says that the settings are there before any of them shows them.
-    let pauses =
-        ConstantBuilder::default().with_delay(AGAIN).with_max_times((config.node.start_timeout().as_millis() / AGAIN.as_millis()) as usize);
-    let read = (|| bus.settings(&wanted)).retry(pauses).when(|error| !matches!(error, bus::Error::Unusable(_)));
+    let pauses = ConstantBuilder::default().with_delay(AGAIN).without_max_times();
+    let since = Instant::now();
+    let may_help = |error: &bus::Error| !matches!(error, bus::Error::Unusable(_)) && since.elapsed() < config.node.start_timeout();
+    let read = (|| bus.settings(&wanted)).retry(pauses).when(may_help);
     let stored = read.await.context("the cluster's settings cannot be read")?.shards;
     if stored == mine { Ok(()) } else { Err(anyhow!(cluster::Error::Shards { mine, stored })) }
 }

@@ -178,11 +178,14 @@ impl Sends {
         }
     }
 
-    /// Submits what was never submitted, each message once, until one fails: the client is gone, what it said before is not.
+    /// Submits what was never submitted, and all again if some came too early, each message once, until one fails: the client is gone, what it said
+    /// before is not.
     pub(super) async fn finish(&self) {
         let unsent: Vec<_> = {
             let state = self.state();
-            state.pending.iter().filter(|(_, pending)| !pending.stored).map(|(number, _)| self.submission(&state, *number)).collect()
+            let again = state.pending.values().any(|pending| pending.early);
+            let unsent = state.pending.iter().filter(|(_, pending)| !pending.stored || (again && pending.event.is_none()));
+            unsent.map(|(number, _)| self.submission(&state, *number)).collect()
         };
         for submission in unsent {
             if self.core.bus.submit(&submission).await.is_err() {

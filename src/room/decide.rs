@@ -30,7 +30,7 @@ pub enum Outcome {
     Refused(Rejection),
     /// Nothing happens: a message of its session that must come first is not in the room, because the bus lost it.
     Early,
-    /// Nothing happens: it is in the room, so long ago that the window has forgotten where.
+    /// Nothing happens: it came into the room through its session, so long ago that the window has forgotten where. Its gateway sees the event.
     Forgotten,
 }
 
@@ -163,6 +163,7 @@ fn send(state: &State, action: &Action) -> Decision {
     let session = turn.and_then(|turn| state.sessions.get(turn.session));
     match (turn, session) {
         (Some(turn), Some(session)) if (1..=session.last).contains(&turn.number) => {
+            let seq = seq.or_else(|| session.repeats.get(&turn.number).copied());
             return Decision::nothing(seq.map_or(Outcome::Forgotten, Outcome::Repeated));
         }
         (Some(_), Some(session)) if *after > session.last => return Decision::nothing(Outcome::Early),
@@ -170,7 +171,7 @@ fn send(state: &State, action: &Action) -> Decision {
             if turn.number > 0
                 && let Some(seq) = seq =>
         {
-            return Decision { changes: vec![Change::Said { turn: *turn }], ..Decision::nothing(Outcome::Repeated(seq)) };
+            return Decision { changes: vec![Change::Said { turn: *turn, seq }], ..Decision::nothing(Outcome::Repeated(seq)) };
         }
         _ => {}
     }

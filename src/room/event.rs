@@ -86,6 +86,8 @@ pub enum Change {
     Said {
         /// Which message.
         turn: Turn,
+        /// Where it is.
+        seq: Seq,
     },
     /// A user brought a first key, which stays.
     Pinned {

@@ -16,6 +16,9 @@ impl Limits {
     pub const ENDED_SESSIONS: usize = 4096;
     /// Commands that ended the sessions of a node, remembered for the same reason.
     pub const ABANDONS: usize = 4096;
+    /// Messages of a session that were there before, whose places are remembered although the window may forget them: as many as a gateway keeps waiting
+    /// for an answer.
+    pub const REPEATS: usize = 1024;
     /// Commands of one room that may lie between the shard's floor and its reader: half of the smaller window, so that what is
     /// read again after a takeover is always still in it.
     pub const REREAD: u64 = 2048;

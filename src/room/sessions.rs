@@ -1,6 +1,6 @@
 //! The open sessions of a room, by id and by user.
 
-use super::{DeviceId, Incarnation, SessionId, Turn, UserId};
+use super::{DeviceId, Incarnation, Limits, Seq, SessionId, Turn, UserId};
 use std::collections::{BTreeMap, HashMap};
 
 /// An open session.
@@ -14,6 +14,8 @@ pub struct Session {
     pub gateway: Incarnation,
     /// The number of its last message that is in the room; 0: none is.
     pub last: u64,
+    /// Of its messages that were there before, by number: where. The newest [`Limits::REPEATS`].
+    pub repeats: BTreeMap<u64, Seq>,
 }
 
 /// The open sessions of a room.
@@ -40,6 +42,17 @@ impl Sessions {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
                 self.by_user.remove(&session.user);
+            }
+        }
+    }
+
+    /// A message of a session was in the room before, at this place; one that is not open is left alone.
+    pub fn repeated(&mut self, turn: Turn, seq: Seq) {
+        self.said(turn);
+        if let Some(session) = self.by_id.get_mut(&turn.session) {
+            session.repeats.insert(turn.number, seq);
+            if session.repeats.len() > Limits::REPEATS {
+                session.repeats.pop_first();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq, Session, SessionId, Sessions, UserId, Window};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How a session came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,8 @@ impl State {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::Opened { session, user, device, gateway } => {
-                let opened = Session { user: user.clone(), device: device.clone(), gateway: *gateway, last: 0 };
+                let (user, device, gateway) = (user.clone(), device.clone(), *gateway);
+                let opened = Session { user, device, gateway, last: 0, repeats: BTreeMap::new() };
                 self.sessions.insert(*session, opened);
             }
             Change::Closed { session } => {
@@ -103,7 +104,7 @@ impl State {
             }
             Change::Refused { session, reason } => self.ended.insert(*session, Ended::Refused(*reason)),
             Change::Abandoned { gateway, at } => self.abandoned.insert((*gateway, *at), ()),
-            Change::Said { turn } => self.sessions.said(*turn),
+            Change::Said { turn, seq } => self.sessions.repeated(*turn, *seq),
             Change::Pinned { user, key } => {
                 self.keys.entry(user.clone()).or_insert_with(|| key.clone());
             }

@@ -76,7 +76,6 @@ impl Room {
             Outcome::Done => Some(Answered::Journaled { seq: head, epoch, duplicate: false }),
             Outcome::Repeated(seq) => Some(Answered::Journaled { seq, epoch, duplicate: true }),
             Outcome::Refused(rejection) => Some(Answered::Rejected(rejection)),
-            // A forgotten one's gateway sees its event.
             Outcome::Early | Outcome::Forgotten => None,
         };
         let waits_for_an_event = !takes_places && !decision.changes.is_empty();

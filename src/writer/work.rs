@@ -51,6 +51,11 @@ impl Work {
         self.0.next().await
     }
 
+    /// Whether nothing is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn push(&mut self, future: impl Future<Output = Done> + Send + 'static) {
         self.0.push(Box::pin(future));
     }

@@ -12,7 +12,12 @@ use futures::StreamExt;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long may be taken by what makes the server go through a whole stream.
+const SEARCH: Duration = Duration::from_secs(5);
+/// How long a batch of messages may take.
+const BATCH: Duration = Duration::from_secs(10);
 
 /// Errors of the JetStream API that are told apart, by their number.
 mod code {
@@ -133,14 +138,18 @@ impl Link {
 
     /// What a stream's leader knows of it.
     pub(super) async fn info(&self, stream: &str) -> Result<StreamInfo, Error> {
-        self.info_with(stream, &json!({})).await
+        self.info_with(self.deadline, stream, &json!({})).await
     }
 
     /// The subjects of a stream that a filter names, from its leader.
     pub(super) async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, Error> {
         let mut subjects = Vec::new();
         loop {
-            let page = self.info_with(stream, &json!({ "subjects_filter": filter, "offset": subjects.len() })).await?.state.subjects;
+            let page = self
+                .info_with(self.deadline.max(SEARCH), stream, &json!({ "subjects_filter": filter, "offset": subjects.len() }))
+                .await?
+                .state
+                .subjects;
             if page.is_empty() {
                 return Ok(subjects);
             }
@@ -148,9 +157,9 @@ impl Link {
         }
     }
 
-    async fn info_with(&self, stream: &str, request: &Value) -> Result<StreamInfo, Error> {
+    async fn info_with(&self, time: Duration, stream: &str, request: &Value) -> Result<StreamInfo, Error> {
         let what = format!("looking at stream {stream}");
-        let answer = self.api(&format!("STREAM.INFO.{stream}"), request).await.map_err(|failure| failure.of_read(&what))?;
+        let answer = self.api_within(time, &format!("STREAM.INFO.{stream}"), request).await.map_err(|failure| failure.of_read(&what))?;
         answer.map_err(|refusal| refusal.of_read(&what))
     }
 
@@ -204,12 +213,14 @@ impl Link {
         let sent =
             timeout(self.deadline, self.client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into())).await;
         sent.map_err(|_| failed("the send queue is full".into()))?.map_err(|error| failed(error.to_string()))?;
-        let mut messages = Vec::new();
+        let (mut messages, ends) = (Vec::new(), Instant::now() + self.deadline.max(BATCH));
         loop {
+            // The first has to be found.
+            let time = if messages.is_empty() { self.deadline.max(SEARCH) } else { self.deadline };
             let message = tokio::select! {
                 biased; // What has arrived counts.
-                message = timeout(self.deadline, answers.next()) => message
-                    .map_err(|_| failed(format!("no answer within {:?}", self.deadline)))?
+                message = timeout_at(ends.min(Instant::now() + time), answers.next()) => message
+                    .map_err(|_| failed(format!("{} messages came in time, then none", messages.len())))?
                     .ok_or_else(|| failed("the connection is closed".into()))?,
                 _ = losses.changed() => return Err(failed("the connection was lost".into())),
             };

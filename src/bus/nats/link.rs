@@ -8,7 +8,10 @@ use crate::bus::Error;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber, connection::State};
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 /// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
 const PING_EVERY: Duration = Duration::from_millis(1500);
@@ -183,9 +186,13 @@ async fn tell_gaps(link: Link, mut reconnects: watch::Receiver<u64>, gap: Arc<wa
     // The first connect is the one that made the link.
     let _ = reconnects.wait_for(|count| *count > 0).await;
     while reconnects.changed().await.is_ok() {
-        // When it fails the connection is lost again, and the next reconnect comes.
-        if link.round_trip(nobody.clone()).await.is_ok() {
-            gap.send_modify(|count| *count += 1);
+        // When the connection is lost again, the next reconnect comes.
+        while link.ready().is_ok() {
+            if link.round_trip(nobody.clone()).await.is_ok() {
+                gap.send_modify(|count| *count += 1);
+                break;
+            }
+            sleep(RECONNECT_PAUSE).await;
         }
     }
 }

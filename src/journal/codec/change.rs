@@ -2,7 +2,7 @@
 
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
-    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, SessionId, Turn, UserId},
+    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, Seq, SessionId, Turn, UserId},
 };
 use bytes::Bytes;
 
@@ -50,8 +50,8 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             Stored::Refused(v1::change::Refused { session: id_bytes(session.to_bytes()), reason: reason.as_str().into() })
         }
         Change::Abandoned { gateway, at } => Stored::Abandoned(encode_abandoned(*gateway, *at)),
-        Change::Said { turn: Turn { session, number } } => {
-            Stored::Said(v1::change::Said { session: id_bytes(session.to_bytes()), number: *number })
+        Change::Said { turn: Turn { session, number: n }, seq } => {
+            Stored::Said(v1::change::Said { session: id_bytes(session.to_bytes()), number: *n, seq: seq.0 })
         }
         Change::Pinned { user, key } => Stored::Pinned(v1::change::Pinned { user: user.to_string(), key: key.as_str().into() }),
     };
@@ -73,7 +73,10 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
             let (gateway, at) = decode_abandoned(&abandoned)?;
             Ok(Change::Abandoned { gateway, at })
         }
-        Some(Stored::Said(said)) => Ok(Change::Said { turn: Turn { session: session_id(&said.session)?, number: said.number } }),
+        Some(Stored::Said(said)) => {
+            let turn = Turn { session: session_id(&said.session)?, number: said.number };
+            Ok(Change::Said { turn, seq: Seq(number("event", said.seq)?) })
+        }
         Some(Stored::Pinned(pinned)) => Ok(Change::Pinned { user: user(&pinned.user)?, key: Key::parse(&pinned.key)? }),
         None => Err(Bad("a change of a kind that this version does not know: install a newer one".into())),
     }
@@ -86,6 +89,7 @@ pub(super) fn encode_opened(session: SessionId, user: &UserId, device: Option<&D
         device: device.map(DeviceId::to_string),
         gateway: id_bytes(gateway.to_bytes()),
         last: 0,
+        repeats: Vec::new(),
     }
 }
 

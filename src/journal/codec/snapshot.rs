@@ -54,7 +54,8 @@ fn sessions(state: &State) -> Vec<change::Opened> {
     let open = ids.filter_map(|id| Some((*id, state.sessions.get(*id)?)));
     let stored = |(id, session): (SessionId, &Session)| {
         let opened = encode_opened(id, &session.user, session.device.as_ref(), session.gateway);
-        change::Opened { last: session.last, ..opened }
+        let repeats = session.repeats.iter().map(|(number, seq)| change::Repeat { number: *number, seq: seq.0 }).collect();
+        change::Opened { last: session.last, repeats, ..opened }
     };
     open.map(stored).collect()
 }
@@ -73,8 +74,10 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     }
     for opened in stored.sessions {
         let last = opened.last;
+        let repeats =
+            opened.repeats.iter().map(|repeat| Ok((repeat.number, Seq(number("event", repeat.seq)?)))).collect::<Result<_, Bad>>()?;
         let (id, user, device, gateway) = decode_opened(opened)?;
-        state.sessions.insert(id, Session { user, device, gateway, last });
+        state.sessions.insert(id, Session { user, device, gateway, last, repeats });
     }
     for pinned in stored.keys {
         state.keys.insert(user(&pinned.user)?, Key::parse(&pinned.key)?);

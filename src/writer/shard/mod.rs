@@ -209,7 +209,7 @@ impl Shard {
         }
     }
 
-    /// Finishes what is decided. What is not decided stays above the floor, for the next owner.
+    /// Finishes what is decided, and tells it: nobody is told again of what the floor has passed. What is not decided stays above it, for the next owner.
     async fn finish(&mut self) -> End {
         let deadline = tokio::time::sleep(self.parts.config.release());
         tokio::pin!(deadline);
@@ -217,7 +217,7 @@ impl Shard {
         self.rooms.retain(|_, slot| matches!(slot, Slot::Open(_)));
         loop {
             let quiet = self.rooms.values().all(|slot| matches!(slot, Slot::Open(room) if room.is_quiet()));
-            if quiet {
+            if quiet && self.work.is_empty() {
                 break;
             }
             tokio::select! {

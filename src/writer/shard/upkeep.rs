@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// How often it looks through its rooms for idle ones.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long changes wait for an event when they hold commands up: their room is saved then.
+const HURRY: Duration = Duration::from_millis(500);
+
 /// Heads of rooms that changed within this span are repeated.
 const RECENT: Duration = Duration::from_secs(10);
 
@@ -21,9 +24,11 @@ impl Shard {
             self.told_at = now;
             self.tell_heads(now);
         }
-        if now.duration_since(self.looked_at) >= LOOK {
+        // Commands wait because changes hold the floor back.
+        let pressed = !self.pending.is_empty();
+        if pressed || now.duration_since(self.looked_at) >= LOOK {
             self.looked_at = now;
-            self.save_and_passivate(now);
+            self.save_and_passivate(now, if pressed { HURRY } else { self.parts.config.carry() });
         }
     }
 
@@ -59,8 +64,8 @@ impl Shard {
         }
     }
 
-    /// Saves rooms whose changes have waited for an event for too long; lets go of rooms that nobody uses, and of the longest unused ones beyond the cap.
-    fn save_and_passivate(&mut self, now: Instant) {
+    /// Saves rooms whose changes have waited for an event for longer than `carry`; lets go of rooms that nobody uses, and of the longest unused ones beyond the cap.
+    fn save_and_passivate(&mut self, now: Instant, carry: Duration) {
         let config = &self.parts.config;
         let excess = self.rooms.len().saturating_sub(config.max_rooms_per_shard);
         let mut unused: Vec<(Instant, RoomId)> = Vec::new();
@@ -71,7 +76,7 @@ impl Shard {
                 continue;
             }
             let idle = now.duration_since(room.used()) >= config.idle();
-            if room.carries_since(now, config.carry()) || (idle && room.is_unsaved()) {
+            if room.carries_since(now, carry) || (idle && room.is_unsaved()) {
                 save.push(name.clone());
             } else if room.is_empty() {
                 // Anybody can ask for rooms that do not exist.
