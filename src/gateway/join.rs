@@ -24,6 +24,8 @@ use tokio::{
 
 /// How long a join may take: a takeover takes less.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client that catches up keeps the page that it reads while it takes nothing: one of large messages is 8 MiB.
+const PAGE_KEPT: Duration = Duration::from_secs(1);
 
 /// What a client wants of a room.
 #[derive(Debug, Clone)]
@@ -238,7 +240,17 @@ async fn read(core: &Core, claim: &Claim, seq: Seq, head: Seq) -> Arc<Page> {
 /// Gives a viewer what is between it and the live events, at the pace at which it takes it.
 async fn catch_up(core: Arc<Core>, claim: Claim, viewer: ViewerId, outbox: Outbox, mut need: Need) {
     let mut page: Option<Arc<Page>> = None;
-    while outbox.space().await {
+    loop {
+        let has_space = match timeout(PAGE_KEPT, outbox.space()).await {
+            Ok(has_space) => has_space,
+            Err(_) => {
+                page = None;
+                outbox.space().await
+            }
+        };
+        if !has_space {
+            return;
+        }
         if !need.recent && page.as_ref().is_none_or(|page| page.from(need.next).is_none()) {
             let read = read(&core, &claim, need.next, need.head).await;
             if read.from(need.next).is_none() {

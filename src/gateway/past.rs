@@ -20,8 +20,9 @@ use tokio::{sync::Semaphore, time::timeout};
 
 /// Places in a page. With the largest messages a page takes 8 MiB, with usual ones some 50 KiB.
 const PAGE: u64 = 128;
-/// Reads of the journal at a time: they are for those who come back, and leave room for the writers' own.
-const READS: usize = 32;
+/// Reads of the journal at a time: they are for those who come back, leave room for the writers' own, and bound the memory that pages of the largest
+/// messages take.
+const READS: usize = 8;
 /// How long a read may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
