@@ -1,4 +1,4 @@
-//! Which commands of a shard are settled, and so from where a successor would have to read. Pure.
+//! Which commands of a shard are settled, and so from where a successor would have to read, and which the bus may forget. Pure.
 
 use crate::{
     bus::{Delivery, Position},
@@ -12,11 +12,29 @@ const COMMANDS: usize = 16_384;
 /// Bytes of content that may wait to be settled: the most that one shard keeps in memory of messages.
 const BYTES: usize = 32 * 1024 * 1024;
 
+/// Bytes of settled commands that are worth a new floor, and then their forgetting, at once. The bus keeps about twice this for each shard besides what is
+/// not settled; all of it together must be far below what it can keep.
+const WORTH: usize = 1024 * 1024;
+
 /// A command that was read, to be settled later. Of no effect after the bus went back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     generation: u32,
     position: Position,
+}
+
+/// Settled commands that the bus may still have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Forgettable {
+    pub(super) below: Position,
+    bytes: usize,
+}
+
+impl Forgettable {
+    /// Whether it is worth telling the bus at once.
+    pub(super) fn is_much(self) -> bool {
+        self.bytes >= WORTH
+    }
 }
 
 struct Entry {
@@ -36,11 +54,29 @@ pub(super) struct Floor {
     settled: usize,
     per_room: HashMap<RoomId, u64>,
     unsettled_bytes: usize,
+    /// Bytes of the first entries, which are settled.
+    settled_bytes: usize,
+    /// Below it the bus has forgotten everything.
+    forgotten: Position,
+    /// Bytes between that and the stored floor.
+    forgettable: usize,
 }
 
 impl Floor {
+    /// A floor as it was found stored. What the bus still has below is not known.
     pub(super) fn new(stored: Position) -> Self {
-        Self { generation: 0, stored, last: None, entries: VecDeque::new(), settled: 0, per_room: HashMap::new(), unsettled_bytes: 0 }
+        Self {
+            generation: 0,
+            stored,
+            last: None,
+            entries: VecDeque::new(),
+            settled: 0,
+            per_room: HashMap::new(),
+            unsettled_bytes: 0,
+            settled_bytes: 0,
+            forgotten: Position::ZERO,
+            forgettable: 0,
+        }
     }
 
     /// Whether a command of the room may be read now. No: wait until the floor was stored. The dedupe window of the room must cover whatever a
@@ -60,7 +96,7 @@ impl Floor {
             self.entries.clear();
             self.settled = 0;
             self.per_room.clear();
-            self.unsettled_bytes = 0;
+            (self.unsettled_bytes, self.settled_bytes) = (0, 0);
         }
         self.last = Some(position);
         self.unsettled_bytes += bytes;
@@ -82,8 +118,9 @@ impl Floor {
                 self.unsettled_bytes -= entry.bytes;
             }
         }
-        while self.entries.get(self.settled).is_some_and(|entry| entry.settled) {
+        while let Some(entry) = self.entries.get(self.settled).filter(|entry| entry.settled) {
             self.settled += 1;
+            self.settled_bytes += entry.bytes;
         }
     }
 
@@ -103,6 +140,8 @@ impl Floor {
         self.stored = position;
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.settled && entry.position < position) {
             self.settled -= 1;
+            self.settled_bytes -= entry.bytes;
+            self.forgettable += entry.bytes;
             if let Some(commands) = self.per_room.get_mut(&entry.room) {
                 *commands -= 1;
                 if *commands == 0 {
@@ -112,9 +151,21 @@ impl Floor {
         }
     }
 
-    /// Whether enough commands were read since the floor was stored that it should be stored now, to keep the reader going.
+    /// Whether so much was read since the floor was stored that it should be stored now, to keep the reader going and the bus from being filled.
     pub(super) fn is_pressing(&self) -> bool {
-        self.entries.len() >= (Limits::REREAD / 2) as usize && self.reached() != self.stored
+        let much = self.entries.len() >= (Limits::REREAD / 2) as usize || self.settled_bytes >= WORTH;
+        much && self.reached() != self.stored
+    }
+
+    /// What the bus may forget; `None`: nothing.
+    pub(super) fn forgettable(&self) -> Option<Forgettable> {
+        (self.stored != self.forgotten).then_some(Forgettable { below: self.stored, bytes: self.forgettable })
+    }
+
+    /// The bus has forgotten it.
+    pub(super) fn forget(&mut self, Forgettable { below, bytes }: Forgettable) {
+        self.forgotten = below;
+        self.forgettable -= bytes;
     }
 }
 
@@ -166,6 +217,30 @@ mod tests {
         assert!(!floor.accepts(&RoomId::parse("b").unwrap()));
         floor.settle(ticket);
         assert!(floor.accepts(&RoomId::parse("b").unwrap()));
+    }
+
+    #[test]
+    fn large_commands_press_and_are_worth_forgetting() {
+        let mut floor = Floor::new(Position(5));
+        let left = floor.forgettable().expect("an earlier owner may have left something");
+        floor.forget(left);
+        assert_eq!(floor.forgettable(), None);
+        for position in [7, 8] {
+            let ticket = floor.read(&delivery(position, "a"), WORTH / 2);
+            assert!(!floor.is_pressing());
+            floor.settle(ticket);
+        }
+        assert!(floor.is_pressing());
+        floor.store(Position(8));
+        let first = floor.forgettable().unwrap();
+        assert_eq!((floor.is_pressing(), first.below, first.is_much()), (false, Position(8), false));
+        floor.store(Position(9));
+        assert!(floor.forgettable().unwrap().is_much());
+        floor.forget(first);
+        let rest = floor.forgettable().unwrap();
+        assert_eq!((rest.below, rest.is_much()), (Position(9), false), "the second is still there");
+        floor.forget(rest);
+        assert_eq!(floor.forgettable(), None);
     }
 
     #[test]

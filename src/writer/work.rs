@@ -4,7 +4,7 @@ use super::{
     Parts,
     batch::Batch,
     definite::definite,
-    floor::Ticket,
+    floor::{Forgettable, Ticket},
     room::{Room, Unpublished, Waiting},
 };
 use crate::{
@@ -37,6 +37,8 @@ pub(super) enum Done {
     Saved { room: RoomId, saved: Option<(Seq, usize)>, tickets: Vec<Ticket> },
     /// The floor was stored, or not.
     Checkpointed { lease: Lease, floor: Position, result: Result<(), LeaseError> },
+    /// The bus has forgotten commands, or none.
+    Forgotten(Option<Forgettable>),
     /// Somebody was told something.
     Told,
 }
@@ -93,16 +95,20 @@ impl Work {
         });
     }
 
-    pub(super) fn checkpoint(&mut self, parts: Arc<Parts>, mut lease: Lease, floor: Position, discard: bool) {
+    pub(super) fn checkpoint(&mut self, mut lease: Lease, floor: Position) {
         self.push(async move {
             let result = lease.checkpoint(floor).await;
-            if discard
-                && result.is_ok()
-                && let Err(error) = parts.bus.discard(lease.shard(), floor).await
-            {
-                tracing::debug!(shard = %lease.shard(), %error, "decided commands are forgotten later");
-            }
             Done::Checkpointed { lease, floor, result }
+        });
+    }
+
+    pub(super) fn forget(&mut self, parts: Arc<Parts>, shard: ShardId, forgettable: Forgettable) {
+        self.push(async move {
+            let forgotten = parts.bus.discard(shard, forgettable.below).await;
+            if let Err(error) = &forgotten {
+                tracing::debug!(%shard, %error, "decided commands are forgotten later");
+            }
+            Done::Forgotten(forgotten.is_ok().then_some(forgettable))
         });
     }
 

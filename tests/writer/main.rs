@@ -12,7 +12,7 @@ use safe_chat::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
-use world::{LONG, World, close, open, send, send_through};
+use world::{LONG, World, close, open, send, send_large, send_through};
 
 #[tokio::test(start_paused = true)]
 async fn commands_get_dense_places_in_the_order_in_which_they_were_stored() {
@@ -290,6 +290,40 @@ async fn a_busy_room_gets_past_its_window_and_the_floor_follows() {
     assert!(matches!(client.answer(tag).await, Answered::Journaled { seq, .. } if seq == Seq(total + 1)));
     sleep(Duration::from_secs(5)).await;
     assert_eq!(node.floor().await, bus::Position(total + 2));
+}
+
+/// Everything was decided before the first time that it could have been forgotten, and nothing comes after it.
+#[tokio::test(start_paused = true)]
+async fn a_full_bus_takes_commands_again_without_a_new_one() {
+    let world = World::on(bus::memory::Config { commands: 8, ..bus::memory::Config::default() });
+    let (first, second) = (world.node(1), world.node(2));
+    let mut client = world.client().await;
+    first.take().await;
+    for id in 1..=8 {
+        client.journaled(send(id)).await;
+    }
+    sleep(Duration::from_secs(10)).await;
+    for id in 9..=16 {
+        client.journaled(send(id)).await;
+    }
+    // Its successor finds all of them settled, and the bus full.
+    first.writer.release(first.shard).await;
+    second.take().await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(client.journaled(send(17)).await, (17, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_commands_are_forgotten_as_soon_as_they_are_decided() {
+    let world = World::on(bus::memory::Config { commands: 100, ..bus::memory::Config::default() });
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    let start = Instant::now();
+    for id in 1..=1000 {
+        client.journaled(send_large(id)).await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,7 +48,10 @@ pub(crate) struct Client {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let config = bus::memory::Config::default();
+        Self::on(bus::memory::Config::default())
+    }
+
+    pub(crate) fn on(config: bus::memory::Config) -> Self {
         let shards = config.shards;
         let database = Database::new(Partitions::new(1000));
         Self { hub: Hub::new(config), database, shards, room: RoomId::parse("aaa").unwrap() }
@@ -141,6 +144,12 @@ pub(crate) fn send(id: u64) -> Action {
         to: None,
         body: Body::Text("Hello".into()),
     }
+}
+
+/// The same with the largest content.
+pub(crate) fn send_large(id: u64) -> Action {
+    let Action::Send { user, key, turn, after, id, to, .. } = send(id) else { unreachable!() };
+    Action::Send { user, key, turn, after, id, to, body: Body::Sealed(vec![7; 65_536].into()) }
 }
 
 /// The session's message `number`, with the id of that number, which must not come before message `after`.

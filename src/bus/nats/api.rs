@@ -118,7 +118,9 @@ impl Link {
             return Err(Error::Unusable(format!("{what}: {} bytes are more than the server's max_payload", payload.len())));
         }
         let answer = self.request(subject, headers, payload).await.map_err(|failure| failure.of_write(&what))?;
-        read_acknowledged(&what, &answer.payload)
+        let stored = read_acknowledged(&what, &answer.payload);
+        self.note_fullness(&stored);
+        stored
     }
 
     /// A request to the JetStream API.

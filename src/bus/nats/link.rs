@@ -4,14 +4,21 @@
 //! still arrive late, after the reconnect; that is why an unanswered request has an unknown outcome, never a failed one.
 
 use super::{Config, login::Servers, subjects::Subjects};
-use crate::bus::Error;
+use crate::bus::{Error, Position};
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber, connection::State};
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tracing::{info, warn};
 
 /// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
 const PING_EVERY: Duration = Duration::from_millis(1500);
@@ -32,6 +39,7 @@ pub(super) struct Link {
     servers: Arc<str>,
     losses: watch::Receiver<u64>,
     gaps: watch::Receiver<u64>,
+    full: Arc<AtomicBool>,
 }
 
 /// Why a request has no answer.
@@ -92,7 +100,7 @@ impl Link {
             Ok(Err(error)) => return Err(Error::Unavailable(format!("no connection to NATS at {servers}: {error}"))),
             Err(_) => return Err(Error::Unavailable(format!("no connection to NATS at {servers} within {CONNECT:?}"))),
         };
-        let link = Self { client, deadline, name, servers, losses, gaps };
+        let link = Self { client, deadline, name, servers, losses, gaps, full: Arc::default() };
         tokio::spawn(tell_gaps(link.clone(), reconnects, gap, subjects.nobody()));
         Ok(link)
     }
@@ -101,6 +109,20 @@ impl Link {
         match self.client.connection_state() {
             State::Connected => Ok(()),
             State::Pending | State::Disconnected => Err(format!("the connection for {} to NATS at {} is lost", self.name, self.servers)),
+        }
+    }
+
+    /// Tells the operator when the servers have begun to refuse what is stored through this connection, and when they take it again.
+    pub(super) fn note_fullness(&self, stored: &Result<Position, Error>) {
+        match stored {
+            Err(Error::Full(why)) => {
+                metrics::counter!("safechat_bus_full_total").increment(1);
+                if !self.full.swap(true, Relaxed) {
+                    warn!(%why, "NATS is full: clients are told `busy` until decided commands are forgotten; if it stays so, give the stream or the disk more space");
+                }
+            }
+            Ok(_) if self.full.swap(false, Relaxed) => info!("NATS has space again"),
+            _ => {}
         }
     }
 

@@ -57,9 +57,18 @@ impl Shard {
             Done::Checkpointed { lease, floor, result } => {
                 self.lease = Some(lease);
                 match result {
-                    Ok(()) => self.floor.store(floor),
+                    Ok(()) => {
+                        self.floor.store(floor);
+                        self.forget(now);
+                    }
                     Err(LeaseError::Lost { .. }) => return ControlFlow::Break(End::LeaseLost),
                     Err(error @ LeaseError::Unavailable(_)) => tracing::debug!(shard = %self.id, %error, "store the floor later"),
+                }
+            }
+            Done::Forgotten(forgotten) => {
+                self.forgotten_at = Some(now);
+                if let Some(forgotten) = forgotten {
+                    self.floor.forget(forgotten);
                 }
             }
             Done::Told => {}

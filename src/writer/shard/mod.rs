@@ -63,7 +63,8 @@ struct Shard {
     stored_at: Instant,
     told_at: Instant,
     looked_at: Instant,
-    discarded_at: Instant,
+    /// When the bus was last told to forget; `None` while it is being told.
+    forgotten_at: Option<Instant>,
 }
 
 /// Writes a shard until it is released or lost. The lease ends with it.
@@ -111,7 +112,7 @@ async fn write(parts: Arc<Parts>, mut lease: Lease, mut releases: mpsc::Receiver
         stored_at: now,
         told_at: now,
         looked_at: now,
-        discarded_at: now,
+        forgotten_at: Some(now),
         parts,
     };
     let (end, done) = this.serve(questions, commands, &mut releases).await;

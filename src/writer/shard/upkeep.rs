@@ -14,12 +14,13 @@ const HURRY: Duration = Duration::from_millis(500);
 /// Heads of rooms that changed within this span are repeated.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// Commands are forgotten on the bus at most this often.
-const DISCARD: Duration = Duration::from_secs(5);
+/// How often the bus is told to forget, unless there is much to forget.
+const FORGET: Duration = Duration::from_secs(5);
 
 impl Shard {
     pub(super) fn on_tick(&mut self, now: Instant) {
         self.checkpoint(now);
+        self.forget(now);
         if now.duration_since(self.told_at) >= self.parts.config.heads() {
             self.told_at = now;
             self.tell_heads(now);
@@ -41,11 +42,16 @@ impl Shard {
         }
         let Some(lease) = self.lease.take() else { return };
         self.stored_at = now;
-        let discard = now.duration_since(self.discarded_at) >= DISCARD;
-        if discard {
-            self.discarded_at = now;
+        self.work.checkpoint(lease, reached);
+    }
+
+    /// Lets the bus forget what the stored floor has passed, whether or not anything follows: commands that stay would fill it for all shards.
+    pub(super) fn forget(&mut self, now: Instant) {
+        let (Some(before), Some(forgettable)) = (self.forgotten_at, self.floor.forgettable()) else { return };
+        if forgettable.is_much() || now.duration_since(before) >= FORGET {
+            self.forgotten_at = None;
+            self.work.forget(self.parts.clone(), self.id, forgettable);
         }
-        self.work.checkpoint(self.parts.clone(), lease, reached, discard);
     }
 
     fn tell_heads(&mut self, now: Instant) {
