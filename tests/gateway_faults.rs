@@ -8,15 +8,16 @@ use safe_chat::{
         Commands, Commit, Submission,
         memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage},
     },
-    gateway::{Close, Config},
+    gateway::{Close, Config, Taken},
     journal::{self, Journal, Opened, memory},
     room::{Action, Epoch, Event, Incarnation, Reason, RoomId, Seq, ShardId, State},
+    wire::ServerFrame,
 };
 use serde_json::json;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -118,44 +119,56 @@ async fn a_session_that_was_judged_dead_is_closed_to_resume() {
     dense(&back.events(4).await, 3, 4);
 }
 
-struct Cut(Arc<memory::Memory>, u64);
+/// A journal whose beginning retention has cut; counts the content that is read.
+struct Cut {
+    journal: memory::Memory,
+    first: u64,
+    bytes: AtomicUsize,
+}
+
+impl Cut {
+    fn at(world: &World, first: u64) -> Arc<Self> {
+        Arc::new(Self { journal: world.database.connect(world.shards), first, bytes: AtomicUsize::new(0) })
+    }
+}
 
 #[async_trait::async_trait]
 impl Journal for Cut {
     async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, journal::Error> {
-        self.0.claim(shard, owner, least).await
+        self.journal.claim(shard, owner, least).await
     }
     async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, journal::Error> {
-        self.0.open(room, epoch).await
+        self.journal.open(room, epoch).await
     }
     fn close(&self, room: &RoomId) {
-        self.0.close(room);
+        self.journal.close(room);
     }
     async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), journal::Error> {
-        self.0.append(room, commit).await
+        self.journal.append(room, commit).await
     }
     async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), journal::Error> {
-        self.0.confirm(shard, epoch).await
+        self.journal.confirm(shard, epoch).await
     }
     async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), journal::Error> {
-        self.0.save_snapshot(room, epoch, state).await
+        self.journal.save_snapshot(room, epoch, state).await
     }
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, journal::Error> {
-        let mut events = self.0.read(room, first, last).await?;
-        events.retain(|event| event.seq.0 >= self.1);
+        let mut events = self.journal.read(room, first, last).await?;
+        events.retain(|event| event.seq.0 >= self.first);
+        self.bytes.fetch_add(events.iter().map(Event::size).sum(), Relaxed);
         Ok(events)
     }
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, journal::Error> {
-        self.0.rooms(after, limit).await
+        self.journal.rooms(after, limit).await
     }
     fn boundary(&self, first: Seq) -> Seq {
-        self.0.boundary(first)
+        self.journal.boundary(first)
     }
     fn publishes(&self) -> bool {
-        self.0.publishes()
+        self.journal.publishes()
     }
     fn ready(&self) -> Result<(), String> {
-        self.0.ready()
+        self.journal.ready()
     }
 }
 
@@ -166,8 +179,7 @@ async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
     let _harry = full(&mut world, head).await;
     // Within a page, at its beginning, and so that whole pages are gone.
     for (cut, since_seq, history, first) in [(100, 40, 500, 100), (129, 127, 400, 129), (299, 5, 20, 0), (299, 297, 500, 299)] {
-        let journal = Arc::new(Cut(Arc::new(world.database.connect(world.shards)), cut));
-        let gateway = world.attach(Config::default(), journal);
+        let gateway = world.attach(Config::default(), Cut::at(&world, cut));
         let mut charly = gateway.join(since("charly", since_seq, history)).await;
         head += 1;
         let first = if first == 0 { head - 19 } else { first };
@@ -183,6 +195,59 @@ async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
         let mut last = gateway.join(since("harry", head - 1, 0)).await;
         dense(&last.events(head).await, head, head);
     }
+}
+
+/// The largest messages, some small ones between them: what is read at once ends at any place of a page.
+#[tokio::test(start_paused = true)]
+async fn large_messages_are_read_in_parts() {
+    let mut world = World::new().await;
+    let mut harry = full(&mut world, 5).await;
+    let head = 70;
+    let sealed = "A".repeat(87_380);
+    for n in 6..=head {
+        let content = if n % 9 == 0 { json!({"text": "small"}) } else { json!({"sealed": sealed}) };
+        let mut message = json!({"type": "send", "id": format!("m{n}")});
+        message.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+        harry.say(&message);
+        harry.events(n).await;
+    }
+    for since_seq in [0, 4, 17, 30, 53, head - 1] {
+        let gateway = world.gateway();
+        let watch = gateway.handle.client("192.0.2.1".parse().unwrap());
+        let from = safe_chat::gateway::From { since: Some(Seq(since_seq)), history: 0 };
+        let watch = gateway.handle.watch(&watch, &RoomId::parse("aaa").unwrap(), from).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.last() != Some(&head) {
+            let Taken::Frames(frames) = watch.outbox().take().await else { panic!("it ended") };
+            seen.extend(frames.iter().map(|frame| event_id(frame.bytes())));
+        }
+        assert_eq!(seen, (since_seq + 1..=head).collect::<Vec<_>>());
+    }
+    let journal = Cut::at(&world, 1);
+    let gateway = world.attach(Config { address_rate: 0, ..Config::default() }, journal.clone());
+    let client = gateway.handle.client("192.0.2.1".parse().unwrap());
+    for limit in [1, 10, 500] {
+        let (mut before, mut told, mut largest) = (None, Vec::new(), 0);
+        loop {
+            let read = journal.bytes.load(Relaxed);
+            let page = gateway.handle.history(&client, &RoomId::parse("aaa").unwrap(), before, limit).await.unwrap();
+            largest = largest.max(journal.bytes.load(Relaxed) - read);
+            let ServerFrame::History { events, more, .. } = page else { panic!("a page") };
+            before = events.first().map(|event| event.seq);
+            told.splice(0..0, events.iter().map(|event| event.seq.0));
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(told, (1..=head).collect::<Vec<_>>());
+        assert!(largest <= if limit == 1 { 2 * 65_536 } else { 2 * 1024 * 1024 }, "{largest} bytes were read for one page of {limit}");
+    }
+}
+
+/// The place of a server-sent event.
+fn event_id(bytes: &[u8]) -> u64 {
+    let text = std::str::from_utf8(bytes).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("id: ").or(line.strip_prefix("id:"))).unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test(start_paused = true)]

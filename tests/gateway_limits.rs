@@ -6,8 +6,8 @@ use gateway::{Client, Gateway, World, join};
 use safe_chat::{
     gateway::{Config, Join},
     journal::memory,
-    room::{Key, Reason, RoomId},
-    wire::ServerFrame,
+    room::{Body, CommandId, Key, Reason, RoomId},
+    wire::{Message, ServerFrame},
 };
 use serde_json::{Value, json};
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -126,6 +126,66 @@ async fn the_clients_of_an_address_share_a_limit() {
     assert_eq!(page.unwrap_err().reason, Reason::RateLimited);
     let page = gateway.handle.history(&there, &RoomId::parse("aaa").unwrap(), None, 500).await;
     assert!(matches!(page, Ok(ServerFrame::History { .. })));
+}
+
+/// Says so many messages with the largest content, and returns how many were journaled.
+async fn flood_large(client: &mut Client, name: &str, count: usize) -> usize {
+    let sealed = "A".repeat(87_380);
+    (0..count).for_each(|n| client.say(&json!({"type": "send", "id": format!("{name}{n}"), "sealed": sealed})));
+    let (mut journaled, mut refused) = (0, 0);
+    while journaled + refused < count {
+        let frame = client.frame().await;
+        match frame["type"].as_str() {
+            Some("journaled") => journaled += 1,
+            Some("rejected") => {
+                assert_eq!(frame["reason"], "rate_limited");
+                refused += 1;
+            }
+            _ => {}
+        }
+    }
+    journaled
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
+    const KIB: u32 = 1024;
+    let config = Config {
+        session_bytes_rate: 64 * KIB,
+        session_bytes_burst: 4 * 64 * KIB,
+        user_bytes_rate: 64 * KIB,
+        user_bytes_burst: 6 * 64 * KIB,
+        address_bytes_rate: 64 * KIB,
+        address_bytes_burst: 9 * 64 * KIB,
+        ..Config::default()
+    };
+    let (_world, gateway) = limited(config).await;
+    let (here, there) = (gateway.handle.client(address("192.0.2.1")), gateway.handle.client(address("192.0.2.2")));
+    let mut first = gateway.join_of(&here, in_room("aaa", "harry")).await.unwrap();
+    let mut second = gateway.join_of(&here, in_room("bbb", "harry")).await.unwrap();
+    let mut charly = gateway.join_of(&here, in_room("ccc", "charly")).await.unwrap();
+    let mut dora = gateway.join_of(&there, in_room("ddd", "dora")).await.unwrap();
+    assert_eq!(flood_large(&mut first, "a", 6).await, 4, "a session");
+    assert_eq!(flood_large(&mut second, "b", 4).await, 2, "what the user has left");
+    assert_eq!(flood_large(&mut charly, "c", 4).await, 3, "what the address has left");
+    assert_eq!(flood_large(&mut dora, "d", 4).await, 4, "nobody else pays for it");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(flood_large(&mut charly, "e", 3).await, 1);
+    sleep(Duration::from_secs(20)).await;
+    // What is not understood counts by its bytes too.
+    for _ in 0..5 {
+        first.say(&json!({ "nonsense": "x".repeat(65_536) }));
+        assert_eq!(first.until("rejected").await["reason"], "bad_frame");
+    }
+    assert_eq!(flood_large(&mut first, "v", 1).await, 0);
+    let room = RoomId::parse("aaa").unwrap();
+    let message = |id: &str| Message { id: CommandId::parse(id), to: None, body: Body::Sealed(vec![0; 65_536].into()) };
+    let (user, key) = (join("emil").user, join("emil").key);
+    let mut posted = 0;
+    for n in 0..8 {
+        posted += usize::from(gateway.handle.post(&there, &room, user.clone(), key.clone(), message(&format!("p{n}"))).await.is_ok());
+    }
+    assert_eq!(posted, 6, "messages without a session count for the user");
 }
 
 #[tokio::test(start_paused = true)]

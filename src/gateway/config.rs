@@ -38,6 +38,19 @@ pub struct Config {
     pub address_rate: u32,
     /// Default 10000.
     pub address_burst: u32,
+    /// Bytes of content per second that a session may send, and of frames that were not understood; beyond them what it sends is `rate_limited`. 0: no
+    /// limit. Default 524288: eight of the largest messages.
+    pub session_bytes_rate: u32,
+    /// Bytes that a session may send at once after a pause. Default 4194304: a few times what it can have under way.
+    pub session_bytes_burst: u32,
+    /// The same for all sessions of a user, and its messages over HTTP. Default 2097152.
+    pub user_bytes_rate: u32,
+    /// Default 16777216.
+    pub user_bytes_burst: u32,
+    /// The same for all clients of an address. Default 5242880: one address alone must not fill the bus.
+    pub address_bytes_rate: u32,
+    /// Default 41943040, a sixth of what the bus keeps of commands by default.
+    pub address_bytes_burst: u32,
     /// Sessions and event streams per second that an address may open. 0: no limit. Default 500: each costs the room's owner a command.
     pub join_rate: u32,
     /// Default 5000: all clients behind one address come back at once.
@@ -70,6 +83,12 @@ impl Default for Config {
             user_burst: 4_000,
             address_rate: 2_000,
             address_burst: 10_000,
+            session_bytes_rate: 512 * 1024,
+            session_bytes_burst: 4 * 1024 * 1024,
+            user_bytes_rate: 2 * 1024 * 1024,
+            user_bytes_burst: 16 * 1024 * 1024,
+            address_bytes_rate: 5 * 1024 * 1024,
+            address_bytes_burst: 40 * 1024 * 1024,
             join_rate: 500,
             join_burst: 5_000,
             connections_per_address: 10_000,
@@ -102,6 +121,23 @@ impl Config {
         for (name, burst) in bursts {
             // The least lets the dearest frame through, the most keeps what a bucket forgets within hours.
             within(name, burst as usize, 10, 1_000_000)?;
+        }
+        let byte_bursts = [
+            ("session_bytes_burst", self.session_bytes_burst),
+            ("user_bytes_burst", self.user_bytes_burst),
+            ("address_bytes_burst", self.address_bytes_burst),
+        ];
+        for (name, burst) in byte_bursts {
+            // The least lets the largest frame through.
+            within(name, burst as usize, 128 * 1024, 1_000_000_000)?;
+        }
+        let byte_rates = [
+            ("session_bytes_rate", self.session_bytes_rate),
+            ("user_bytes_rate", self.user_bytes_rate),
+            ("address_bytes_rate", self.address_bytes_rate),
+        ];
+        for (name, rate) in byte_rates {
+            within(name, rate as usize, 0, 1_000_000_000)?;
         }
         let rates = [
             ("session_rate", self.session_rate),

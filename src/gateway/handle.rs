@@ -3,7 +3,8 @@
 use super::{
     Client, Close, From, Join, Session, Watch,
     core::{Core, draining, unavailable},
-    doubt, history, join, limits,
+    doubt, history, join,
+    limits::Cost,
 };
 use crate::{
     bus::Answered,
@@ -48,11 +49,11 @@ impl Handle {
     }
 
     /// Sends a message without a session and waits for its answer, for at most 10 s. The message has an id. The request counts for the address already.
-    pub async fn post(&self, room: &RoomId, user: UserId, key: Key, message: Message) -> Result<ServerFrame, Rejection> {
+    pub async fn post(&self, client: &Client, room: &RoomId, user: UserId, key: Key, message: Message) -> Result<ServerFrame, Rejection> {
         if self.0.is_draining() {
             return Err(draining());
         }
-        self.0.limits.post(&user, &key)?;
+        self.0.limits.post(client, &user, &key, Cost::message(&message.body))?;
         let id = message.id.ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
         let shown = id.shown().unwrap_or_default().into();
         let action = Action::Send { user, key, turn: None, after: 0, id, to: message.to, body: message.body };
@@ -71,7 +72,7 @@ impl Handle {
     /// The last events below `before`, at most `limit` (1 to 500): the `history` frame without id. The request counts for the address already, its
     /// size does not.
     pub async fn history(&self, client: &Client, room: &RoomId, before: Option<Seq>, limit: u16) -> Result<ServerFrame, Rejection> {
-        client.request(limits::cost(limit) - 1)?;
+        client.request(Cost::history(limit).beyond_a_frame())?;
         let history = history::history(&self.0, room, before, limit).await?;
         Ok(ServerFrame::History { id: None, events: history.events, more: history.more })
     }

@@ -4,12 +4,16 @@ use super::{
     core::{Core, unavailable},
     join,
 };
-use crate::room::{Event, Kind, Rejection, RoomId, Seq};
+use crate::room::{Event, Rejection, RoomId, Seq};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Bytes of content in an answer, unless its only event is larger; the rest is asked for again.
 const BYTES: usize = 192 * 1024;
+/// Events that are read first. Only when these are small more are read at once: what is read and not told is work for nothing.
+const FEW: u64 = 4;
+/// The most that are read at once.
+const MOST: u64 = 128;
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -36,34 +40,41 @@ pub(super) async fn history(core: &Core, room: &RoomId, before: Option<Seq>, lim
     timeout(DEADLINE, read).await.unwrap_or_else(|_| Err(unavailable("the history could not be read in time: ask again")))
 }
 
-/// Page by page backwards from `last`.
+/// Backwards from `last`, twice as many each time as before.
 async fn walk(core: &Core, room: &RoomId, last: Seq, limit: usize) -> Result<History, Rejection> {
-    let (mut events, mut bytes, mut next) = (Vec::new(), 0, last);
+    let (mut events, mut bytes, mut next, mut span) = (Vec::new(), 0, last, FEW);
+    let history = |mut events: Vec<Event>, more| {
+        events.reverse();
+        Ok(History { events, more })
+    };
     while next > Seq::ZERO {
-        let page = core.past.page(room, next, last).await;
+        // One more than wanted tells whether there are earlier ones.
+        let count = span.min((limit + 1 - events.len()) as u64);
+        let first = Seq((next.0 + 1).saturating_sub(count).max(1));
+        let page = core.past.read(room, first, next).await;
         let page = page.map_err(|why| unavailable(format!("the history cannot be read now: {why}")))?;
-        let from = next;
-        for event in page.events.iter().rev().map(|event| event.event()).skip_while(|event| event.seq > from) {
-            bytes += size(event);
+        match page.last() {
+            // Retention has cut all of it.
+            None => return history(events, false),
+            // It is too large to be read at once.
+            Some(end) if end < next => {
+                span = FEW;
+                continue;
+            }
+            Some(_) => span = MOST.min(2 * span),
+        }
+        for event in page.events.iter().rev().map(|event| event.event()) {
+            bytes += event.size();
             if events.len() == limit || (bytes > BYTES && !events.is_empty()) {
-                events.reverse();
-                return Ok(History { events, more: true });
+                return history(events, true);
             }
             next = Seq(event.seq.0 - 1);
             events.push(event.clone());
         }
-        // A page that does not reach down to its beginning was cut by retention; so is all before it.
-        if !page.begins_aligned() {
-            break;
+        // So it has what was before this.
+        if page.first() > Some(first) {
+            return history(events, false);
         }
     }
-    events.reverse();
-    Ok(History { events, more: false })
-}
-
-fn size(event: &Event) -> usize {
-    match &event.kind {
-        Kind::Message { body, .. } => body.size(),
-        Kind::Joined { .. } | Kind::Left { .. } => 0,
-    }
+    history(events, false)
 }

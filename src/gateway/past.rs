@@ -18,11 +18,10 @@ use std::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-/// Places in a page. With the largest messages a page takes 8 MiB, with usual ones some 50 KiB.
+/// Places in a page, some 50 KiB with usual messages; one with large messages ends earlier ([`journal::Limits::PAGE_BYTES`]).
 const PAGE: u64 = 128;
-/// Reads of the journal at a time: they are for those who come back, leave room for the writers' own, and bound the memory that pages of the largest
-/// messages take.
-const READS: usize = 8;
+/// Reads of the journal at a time: they are for those who come back, and leave room for the writers' own.
+const READS: usize = 16;
 /// How long a read may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -33,10 +32,11 @@ pub(super) struct Past {
     running: Mutex<HashMap<Key, WeakShared<Read>>>,
 }
 
+/// The room, the first place and the last.
 type Key = (RoomId, u64, u64);
 type Read = BoxFuture<'static, Result<Arc<Page>, String>>;
 
-/// Events of adjoining places, ascending; empty or shorter than asked for when retention has cut the beginning of the room.
+/// Events of adjoining places, ascending; none, or not those of the first places that were asked for, when retention has cut the beginning of the room.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) events: Vec<SharedEvent>,
@@ -48,9 +48,9 @@ impl Page {
         self.events.first().map(|event| event.event().seq)
     }
 
-    /// Whether it begins where a page begins: nothing before its first event was cut from it.
-    pub(super) fn begins_aligned(&self) -> bool {
-        self.first().is_some_and(|first| (first.0 - 1) % PAGE == 0)
+    /// The place of the last event.
+    pub(super) fn last(&self) -> Option<Seq> {
+        self.events.last().map(|event| event.event().seq)
     }
 
     /// The events from `from` on; `None` when that place is not in the page.
@@ -70,10 +70,21 @@ impl Past {
         Seq(seq.0.saturating_sub(1) / PAGE * PAGE + 1 + PAGE)
     }
 
-    /// The page that holds `seq`, up to `last` at most, which is published. The error says why it cannot be read now.
+    /// The page that holds `seq`, up to `last` at most, which is published. Pages begin at the same places for all who read, unless large messages make
+    /// them end before `seq`. The error says why it cannot be read now.
     pub(super) async fn page(&self, room: &RoomId, seq: Seq, last: Seq) -> Result<Arc<Page>, String> {
         let first = (seq.0 - 1) / PAGE * PAGE + 1;
-        let key = (room.clone(), first, last.0.min(first + PAGE - 1));
+        let last = last.min(Seq(first + PAGE - 1));
+        let page = self.read(room, Seq(first), last).await?;
+        match page.last() {
+            Some(end) if end < seq => self.read(room, seq, last).await,
+            _ => Ok(page),
+        }
+    }
+
+    /// The events from `first` on, at most up to `last`, which is published; it may end earlier.
+    pub(super) async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Arc<Page>, String> {
+        let key = (room.clone(), first.0, last.0);
         let read = self.share(&key);
         let page = read.await;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,6 @@
 //! The newest events of a room, encoded once: they serve joins and resumes without a read of the journal.
 
-use crate::{
-    room::{Kind, Seq},
-    wire::SharedEvent,
-};
+use crate::{room::Seq, wire::SharedEvent};
 use std::collections::VecDeque;
 
 /// The most events: enough for the largest history (500) and for a reconnect after a short loss of the network.
@@ -61,17 +58,13 @@ impl Ring {
 }
 
 fn size(event: &SharedEvent) -> usize {
-    OVERHEAD
-        + match &event.event().kind {
-            Kind::Message { body, .. } => body.size(),
-            Kind::Joined { .. } | Kind::Left { .. } => 0,
-        }
+    OVERHEAD + event.event().size()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::{Body, Event, Millis, RoomId, UserId};
+    use crate::room::{Body, Event, Kind, Millis, RoomId, UserId};
     use proptest::prelude::*;
 
     fn event(seq: u64, size: usize) -> SharedEvent {

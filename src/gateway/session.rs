@@ -100,6 +100,7 @@ impl Session {
 
     /// A message of the client. Never waits; what is not accepted is answered in the outbox.
     pub fn receive(&mut self, message: Incoming<'_>) {
+        let bytes = message.bytes().len();
         match self.protocol.decode(message, &self.user) {
             Ok(frame) => {
                 self.bad = 0;
@@ -107,7 +108,7 @@ impl Session {
             }
             Err(refused) => {
                 self.bad = if refused.understood { 0 } else { self.bad + 1 };
-                self.meter.bad_frame();
+                self.meter.bad_frame(bytes);
                 self.outbox.push(&refused.into());
                 if self.bad >= BAD_FRAMES {
                     self.outbox.close(Close::BadFrames);

@@ -45,6 +45,8 @@ impl Limits {
     pub const SNAPSHOT_EVERY: u64 = 300;
     /// Events in one answer of [`Journal::read`].
     pub const PAGE: usize = 500;
+    /// Bytes of content in one answer of [`Journal::read`], unless its only event is larger.
+    pub const PAGE_BYTES: usize = 1024 * 1024;
 }
 
 /// The journal of all rooms.
@@ -69,8 +71,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Keeps a state of a room, confirmed up to its head (the state's `head`), so that opening need not replay from the beginning. The newest two are kept.
     async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), Error>;
 
-    /// Events of a room from `first` to at most `last`, both included, ascending: at most [`Limits::PAGE`] of them. The caller knows that `last` is
-    /// published. Fewer than asked for, other than for the page's bound, means that retention has cut the room's beginning.
+    /// Events of a room from `first` to at most `last`, both included, ascending: at most [`Limits::PAGE`] of them, and [`Limits::PAGE_BYTES`]. The caller
+    /// knows that `last` is published. An answer that does not begin at `first` means that retention has cut the room's beginning.
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error>;
 
     /// The names of all rooms that were ever written, in no order, in pages: those after `after`.

@@ -15,6 +15,16 @@ pub struct Event {
     pub changes: Vec<Change>,
 }
 
+impl Event {
+    /// Bytes of its content.
+    pub fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Message { body, .. } => body.size(),
+            Kind::Joined { .. } | Kind::Left { .. } => 0,
+        }
+    }
+}
+
 /// What clients see of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {

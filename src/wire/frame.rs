@@ -14,6 +14,16 @@ pub enum Incoming<'a> {
     Binary(&'a [u8]),
 }
 
+impl Incoming<'_> {
+    /// What it is made of.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 /// What a client wants. Everything in it is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientFrame {

@@ -4,7 +4,7 @@ use super::floor::Ticket;
 use crate::{
     bus::{Answer, Answered, Commit, ReplyTo},
     journal::Limits,
-    room::{Epoch, Event, Kind, Notice, Seq, State},
+    room::{Epoch, Event, Notice, Seq, State},
 };
 use std::sync::Arc;
 
@@ -53,17 +53,13 @@ impl Batch {
 pub(super) fn size(event: &Event) -> usize {
     /// Names, times, headers.
     const ENVELOPE: usize = 128;
-    let content = match &event.kind {
-        Kind::Message { body, .. } => body.size(),
-        Kind::Joined { .. } | Kind::Left { .. } => 0,
-    };
-    content + ENVELOPE * (1 + event.changes.len())
+    event.size() + ENVELOPE * (1 + event.changes.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::{Body, Millis, UserId};
+    use crate::room::{Body, Kind, Millis, UserId};
 
     fn event(seq: u64, bytes: usize) -> Event {
         let from = UserId::parse("harry").unwrap();

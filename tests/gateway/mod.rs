@@ -114,7 +114,16 @@ impl World {
 
 /// For tests that are not about limits, and say more than a client may.
 pub(crate) fn unlimited() -> Config {
-    Config { session_rate: 0, user_rate: 0, address_rate: 0, join_rate: 0, ..Config::default() }
+    Config {
+        session_rate: 0,
+        session_bytes_rate: 0,
+        user_rate: 0,
+        user_bytes_rate: 0,
+        address_rate: 0,
+        address_bytes_rate: 0,
+        join_rate: 0,
+        ..Config::default()
+    }
 }
 
 /// A wish to come into room `aaa`, with the JSON protocol.

@@ -320,6 +320,17 @@ pub async fn pages_are_dense_and_end_at_their_bound(case: Case) {
     assert_eq!(opened.events, all, "opening reads more than one slice, page and partition");
 }
 
+pub async fn a_page_of_large_events_ends_earlier(case: Case) {
+    let (node, epoch, _) = owner(&case).await;
+    for seq in 1..=40 {
+        journal(&node, &case, &Commit { epoch, events: vec![sized(seq, 64 * 1024)] }).await.unwrap();
+    }
+    for (first, last, expected) in [(1, 40, 1..=16), (3, 40, 3..=18), (30, 40, 30..=40), (40, 40, 40..=40)] {
+        let page = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
+        assert_eq!(page.iter().map(|event| event.seq.0).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+}
+
 pub async fn the_largest_commits_are_kept_whole(case: Case) {
     let (node, epoch, _) = owner(&case).await;
     let mut all = vec![];

@@ -36,6 +36,7 @@ macro_rules! contract {
             a_large_room_has_large_snapshots
             an_event_of_an_unknown_version_refuses_its_room_and_nothing_is_overwritten
             pages_are_dense_and_end_at_their_bound
+            a_page_of_large_events_ends_earlier
             the_largest_commits_are_kept_whole
             every_room_that_was_written_is_listed
             many_rooms_of_a_shard_share_their_confirmations

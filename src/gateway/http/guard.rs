@@ -3,7 +3,11 @@
 use super::{answer::refuse, origin::Origins};
 use crate::{
     door::{Counted, Peer, Verdict},
-    gateway::{Handle, limits::Proxies, metrics},
+    gateway::{
+        Handle,
+        limits::{Cost, Proxies},
+        metrics,
+    },
     room::{Reason, Rejection},
 };
 use axum::{
@@ -76,7 +80,7 @@ pub(super) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request,
             Err(rejection) => return refuse(&rejection),
         }
     }
-    if let Err(rejection) = client.request(1) {
+    if let Err(rejection) = client.request(Cost::FRAME) {
         return refuse(&rejection);
     }
     request.extensions_mut().insert(client);

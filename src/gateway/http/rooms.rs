@@ -24,7 +24,7 @@ const BODY: usize = 131_072;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// `POST /rooms/{room}/messages?user=U&pub=KEY`
-pub(super) async fn message(State(handle): State<Handle>, uri: Uri, body: Body) -> Response {
+pub(super) async fn message(State(handle): State<Handle>, Extension(client): Extension<Client>, uri: Uri, body: Body) -> Response {
     let addressed = || -> Result<(RoomId, UserId, Key), Rejection> {
         let room = request::room(&uri)?;
         let parameters = Parameters::of(&uri)?;
@@ -38,7 +38,7 @@ pub(super) async fn message(State(handle): State<Handle>, uri: Uri, body: Body) 
         Ok(message) => message,
         Err(refused) => return answer(&room, &refused),
     };
-    match handle.post(&room, user, key, message).await {
+    match handle.post(&client, &room, user, key, message).await {
         Ok(frame) => answer(&room, &frame),
         Err(rejection) => refuse(&rejection),
     }

@@ -1,7 +1,7 @@
 //! What one client address may do at a time and per second. It is shared by all connections of the address, and outlives them for as long as a new
 //! one would otherwise begin with a full bucket.
 
-use super::{Limit, Settings, bucket::Bucket, keyed::Idle};
+use super::{Allowance, Limit, Settings, bucket::Bucket, keyed::Idle};
 use crate::room::{Rejection, RoomId};
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ impl Origin {
 
 /// What one address has and may have.
 pub(super) struct Address {
-    pub(super) frames: Bucket,
+    pub(super) allowance: Allowance,
     pub(super) joins: Bucket,
     connections: AtomicUsize,
     most_connections: usize,
@@ -44,7 +44,7 @@ pub(super) struct Address {
 impl Address {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            frames: Bucket::new(settings.address),
+            allowance: Allowance::address(settings),
             joins: Bucket::new(settings.joins),
             connections: AtomicUsize::new(0),
             most_connections: settings.connections,
@@ -82,7 +82,7 @@ impl Address {
 impl Idle for Address {
     fn is_idle(&self) -> bool {
         // Connections and clients in rooms hold it.
-        self.frames.is_full() && self.joins.is_full()
+        self.allowance.is_idle() && self.joins.is_full()
     }
 }
 

@@ -2,23 +2,26 @@
 //!
 //! Token buckets per session, per user and per client address, one for joins per address, and how many connections and rooms an address may
 //! have at a time. All of it is this gateway's own: a client that spreads over n gateways has n times as much. What counts is every frame and request,
-//! understood or not; a page of history counts by its size.
+//! understood or not, and the bytes of what is in it; a page of history counts by its size.
 
 mod address;
+mod allowance;
 mod bucket;
 mod keyed;
 mod meter;
 mod proxies;
 
 pub(super) use address::{Connection, Entered};
-pub(super) use meter::{Meter, cost};
+pub(super) use allowance::Cost;
+pub(super) use meter::Meter;
 pub(super) use proxies::Proxies;
 
 use super::{Config, metrics};
 use crate::room::{Key, Reason, Rejection, RoomId, UserId};
 use address::{Address, Origin};
-use bucket::{Bucket, Rate};
-use keyed::{Idle, Keyed};
+use allowance::Allowance;
+use bucket::Rate;
+use keyed::Keyed;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// The least time that a client is told to wait: one that was refused much should not come back for every single token.
@@ -28,8 +31,11 @@ const WAIT_LEAST: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     session: Rate,
+    session_bytes: Rate,
     user: Rate,
+    user_bytes: Rate,
     address: Rate,
+    address_bytes: Rate,
     joins: Rate,
     connections: usize,
     rooms: usize,
@@ -41,8 +47,11 @@ impl Settings {
         let most = |count: usize| if count == 0 { usize::MAX } else { count };
         Self {
             session: rate(config.session_rate, config.session_burst),
+            session_bytes: rate(config.session_bytes_rate, config.session_bytes_burst),
             user: rate(config.user_rate, config.user_burst),
+            user_bytes: rate(config.user_bytes_rate, config.user_bytes_burst),
             address: rate(config.address_rate, config.address_burst),
+            address_bytes: rate(config.address_bytes_rate, config.address_bytes_burst),
             joins: rate(config.join_rate, config.join_burst),
             connections: most(config.connections_per_address),
             rooms: most(config.rooms_per_address),
@@ -55,10 +64,16 @@ impl Settings {
 pub(super) enum Limit {
     /// Frames of a session.
     Session,
+    /// Bytes that a session sends.
+    SessionBytes,
     /// Frames of all sessions of a user.
     User,
+    /// Bytes that all sessions of a user send.
+    UserBytes,
     /// Frames and requests of an address.
     Address,
+    /// Bytes that an address sends.
+    AddressBytes,
     /// Joins of an address.
     Joins,
     /// Connections of an address.
@@ -71,8 +86,11 @@ impl Limit {
     fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
+            Self::SessionBytes => "session_bytes",
             Self::User => "user",
+            Self::UserBytes => "user_bytes",
             Self::Address => "address",
+            Self::AddressBytes => "address_bytes",
             Self::Joins => "joins",
             Self::Connections => "connections",
             Self::Rooms => "rooms",
@@ -80,7 +98,7 @@ impl Limit {
     }
 
     /// Takes tokens from a bucket, or says when they are there.
-    fn take(self, bucket: &Bucket, count: u32, message: &str) -> Result<(), Rejection> {
+    fn take(self, bucket: &bucket::Bucket, count: u32, message: &str) -> Result<(), Rejection> {
         bucket.take(count).map_err(|wait| self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64))
     }
 
@@ -95,13 +113,7 @@ pub(super) struct Limits {
     settings: Settings,
     addresses: Keyed<Origin, Address>,
     /// A user is a name with a key: the same name may be somebody else in another room.
-    users: Keyed<(UserId, Key), Bucket>,
-}
-
-impl Idle for Bucket {
-    fn is_idle(&self) -> bool {
-        self.is_full()
-    }
+    users: Keyed<(UserId, Key), Allowance>,
 }
 
 impl Limits {
@@ -116,16 +128,17 @@ impl Limits {
 
     /// What a session of a user may send, from an address if that is known.
     pub(super) fn meter(&self, user: &UserId, key: &Key, client: Option<&Client>) -> Meter {
-        Meter { session: Bucket::new(self.settings.session), user: self.user(user, key), address: client.cloned() }
+        Meter::new(self, user, key, client)
     }
 
-    /// Takes what a message without a session costs.
-    pub(super) fn post(&self, user: &UserId, key: &Key) -> Result<(), Rejection> {
-        Limit::User.take(&self.user(user, key), 1, "too many messages of this user: send it again later")
+    /// Takes what a message without a session costs. The request is paid for by its address already.
+    pub(super) fn post(&self, client: &Client, user: &UserId, key: &Key, cost: Cost) -> Result<(), Rejection> {
+        self.user(user, key).take(cost, "too much at once of this user: send it again later")?;
+        client.request(cost.beyond_a_frame())
     }
 
-    fn user(&self, user: &UserId, key: &Key) -> Arc<Bucket> {
-        self.users.get((user.clone(), key.clone()), || Bucket::new(self.settings.user))
+    fn user(&self, user: &UserId, key: &Key) -> Arc<Allowance> {
+        self.users.get((user.clone(), key.clone()), || Allowance::user(&self.settings))
     }
 }
 
@@ -135,8 +148,12 @@ pub struct Client(Arc<Address>);
 
 impl Client {
     /// Takes what a request costs.
-    pub(super) fn request(&self, cost: u32) -> Result<(), Rejection> {
-        Limit::Address.take(&self.0.frames, cost, "too many requests from this address: try again later")
+    pub(super) fn request(&self, cost: Cost) -> Result<(), Rejection> {
+        self.take(cost, "too much at once from this address: try again later")
+    }
+
+    fn take(&self, cost: Cost, message: &str) -> Result<(), Rejection> {
+        self.0.allowance.take(cost, message)
     }
 
     /// Takes what a join costs, and a place in the room.

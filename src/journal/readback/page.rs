@@ -6,20 +6,28 @@ use crate::{
     room::{Event, RoomId, Seq},
 };
 
-/// Events from `first` to `last`, which is published: there the highest epoch at each place is the published one, and nothing can be missing but
+/// Places that are read from the database at once: with the largest content 4 MiB.
+const SLICE: u64 = 64;
+
+/// Events from `first` to `last`, at most [`Limits::PAGE`] and [`Limits::PAGE_BYTES`]. `last` is published: up to there the highest epoch at each place is the published one, and nothing can be missing but
 /// the beginning of the room.
 pub(super) async fn read(store: &impl Store, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
     let first = first.max(Seq(1));
     let last = last.min(Seq(first.0.saturating_add(Limits::PAGE as u64 - 1)));
-    let mut events: Vec<Event> = Vec::new();
+    let (mut events, mut bytes): (Vec<Event>, _) = (Vec::new(), 0);
     let mut from = first;
     while from <= last {
-        let end = last.min(store.partitions().end(from));
+        let end = last.min(store.partitions().end(from)).min(Seq(from.0.saturating_add(SLICE - 1)));
         for row in winners(store.rows(room, from, end).await?) {
             if events.last().is_some_and(|before| before.seq.next() != row.seq()) {
                 return Err(Error::Damaged(format!("room {room}: event {} is missing", row.seq().0 - 1)));
             }
-            events.push(codec::decode_event(row.event)?);
+            let event = codec::decode_event(row.event)?;
+            bytes += event.size();
+            if bytes > Limits::PAGE_BYTES && !events.is_empty() {
+                return Ok(events);
+            }
+            events.push(event);
         }
         from = end.next();
     }

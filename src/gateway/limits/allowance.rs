@@ -1,0 +1,71 @@
+//! How much one session, user or address may send: so many frames and so many bytes, each with a bucket of its own.
+
+use super::{Limit, Settings, bucket::Bucket, keyed::Idle};
+use crate::room::{Body, Rejection};
+
+/// Events of a page of history that count as one frame more.
+const EVENTS: u32 = 100;
+
+/// What something costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway) struct Cost {
+    frames: u32,
+    bytes: u32,
+}
+
+impl Cost {
+    /// One frame or request, whatever is in it.
+    pub(in crate::gateway) const FRAME: Self = Self { frames: 1, bytes: 0 };
+
+    /// A frame with a message. Its content is what is stored, wherever it goes.
+    pub(in crate::gateway) fn message(body: &Body) -> Self {
+        Self::bytes(body.size())
+    }
+
+    /// A frame of so many bytes.
+    pub(super) fn bytes(bytes: usize) -> Self {
+        Self { frames: 1, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
+    }
+
+    /// A page of history: reading and sending it is more work than a message.
+    pub(in crate::gateway) fn history(limit: u16) -> Self {
+        Self { frames: 1 + u32::from(limit) / EVENTS, bytes: 0 }
+    }
+
+    /// The same where one frame is paid for already.
+    pub(in crate::gateway) fn beyond_a_frame(self) -> Self {
+        Self { frames: self.frames.saturating_sub(1), ..self }
+    }
+}
+
+/// So many frames and so many bytes.
+pub(in crate::gateway) struct Allowance {
+    frames: (Limit, Bucket),
+    bytes: (Limit, Bucket),
+}
+
+impl Allowance {
+    pub(super) fn session(settings: &Settings) -> Self {
+        Self { frames: (Limit::Session, Bucket::new(settings.session)), bytes: (Limit::SessionBytes, Bucket::new(settings.session_bytes)) }
+    }
+
+    pub(super) fn user(settings: &Settings) -> Self {
+        Self { frames: (Limit::User, Bucket::new(settings.user)), bytes: (Limit::UserBytes, Bucket::new(settings.user_bytes)) }
+    }
+
+    pub(super) fn address(settings: &Settings) -> Self {
+        Self { frames: (Limit::Address, Bucket::new(settings.address)), bytes: (Limit::AddressBytes, Bucket::new(settings.address_bytes)) }
+    }
+
+    /// Takes a cost, or says when it can be paid.
+    pub(super) fn take(&self, cost: Cost, message: &str) -> Result<(), Rejection> {
+        self.frames.0.take(&self.frames.1, cost.frames, message)?;
+        self.bytes.0.take(&self.bytes.1, cost.bytes, message)
+    }
+}
+
+impl Idle for Allowance {
+    fn is_idle(&self) -> bool {
+        self.frames.1.is_full() && self.bytes.1.is_full()
+    }
+}
