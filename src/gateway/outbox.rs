@@ -129,7 +129,8 @@ impl Outbox {
         for frame in frames {
             state.put(frame.clone());
         }
-        if state.bytes > self.0.limits.bytes || state.frames.len() > self.0.limits.frames {
+        // A single frame may be larger: the members of a large room.
+        if state.frames.len() > 1 && (state.bytes > self.0.limits.bytes || state.frames.len() > self.0.limits.frames) {
             metrics::slow();
             state.end(Close::Slow);
             self.0.space.notify_waiters();

@@ -93,11 +93,6 @@ impl Session {
         &self.outbox
     }
 
-    /// Bytes that may wait for it.
-    pub(super) fn backlog_bytes(&self) -> usize {
-        self.core.config.backlog_bytes
-    }
-
     /// A message of the client. Never waits; what is not accepted is answered in the outbox.
     pub fn receive(&mut self, message: Incoming<'_>) {
         let bytes = message.bytes().len();

@@ -4,6 +4,7 @@
 
 use super::{Close, Session, Taken, metrics, outbox::BATCH};
 use crate::wire::{Encoded, Incoming};
+use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use std::{
     pin::Pin,
@@ -33,6 +34,8 @@ use tokio_tungstenite::{
 const MESSAGE: usize = 131_072;
 /// Small, because there is one per connection, mostly idle.
 const READ_BUFFER: usize = 4 * 1024;
+/// Bytes of a frame that go out at once. Few are larger: the members of a large room, for example. They go out in fragments.
+const PART: usize = 512 * 1024;
 /// Silence after which the client is pinged (contract with clients).
 const SILENCE: Duration = Duration::from_secs(25);
 /// Silence after which it is closed (contract with clients).
@@ -46,6 +49,8 @@ const CLOSE_LINGER: Duration = Duration::from_secs(2);
 
 struct Socket<S> {
     ws: WebSocketStream<S>,
+    /// What is left of a large frame.
+    rest: Option<Bytes>,
     /// Something is not flushed yet.
     dirty: bool,
     reads: u32,
@@ -58,6 +63,8 @@ struct Socket<S> {
 enum Turn {
     Read(Message),
     Write(Vec<Encoded>),
+    /// To write what is left of a large frame.
+    Rest(Bytes),
     End(Close),
     /// The client broke the rules; its side cannot be understood any more.
     Broken(Close),
@@ -68,14 +75,12 @@ enum Turn {
 /// Serves a client until one side ends it.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session: Session) {
     let sizes = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
-    // Nothing is written before the flush, except a frame that is larger than all this.
-    // The most is for pongs to a client that pings and takes nothing; beyond it only the last one is kept. No frame is larger than the backlog.
-    let most = 2 * BATCH + session.backlog_bytes();
-    let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH).max_write_buffer_size(most);
+    // Nothing is written before the flush. The most is for pongs to a client that pings and takes nothing; beyond it only the last one is kept.
+    let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH).max_write_buffer_size(2 * BATCH + PART);
     let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
-    let mut socket = Socket { ws, dirty: false, reads: 0, heard, pinged: false, timer };
+    let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, heard, pinged: false, timer };
     let (close, broken) = match socket.talk(&mut session).await {
         Turn::End(close) => (close, false),
         Turn::Broken(close) => (close, true),
@@ -97,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     Ok(())
                 }
                 Turn::Write(frames) => self.write(frames),
+                Turn::Rest(rest) => self.write_part(rest, Data::Continue),
                 Turn::Tick => match self.tick() {
                     Ok(()) => Ok(()),
                     Err(Silent) => return Turn::End(Close::Silent),
@@ -137,6 +143,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             }
             self.dirty = false;
         }
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Turn::Rest(rest));
+        }
         Poll::Ready(match ready!(session.outbox().poll_take(cx)) {
             Taken::Frames(frames) => Turn::Write(frames),
             Taken::Close(close) => Turn::End(close),
@@ -159,7 +168,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         metrics::written(frames.len());
         self.dirty = true;
         self.reads = 0;
-        frames.into_iter().try_for_each(|frame| self.put(whole(frame)))
+        frames.into_iter().try_for_each(|frame| match frame {
+            Encoded::Text(text) => self.write_part(text.into(), Data::Text),
+            Encoded::Binary(bytes) => self.write_part(bytes, Data::Binary),
+        })
+    }
+
+    /// Puts a frame into the write buffer, in parts when it is large: the rest after the flush, and no other frame between. Text is not checked again
+    /// for being UTF-8.
+    fn write_part(&mut self, mut bytes: Bytes, kind: Data) -> Result<(), Error> {
+        let rest = bytes.split_off(bytes.len().min(PART));
+        self.dirty = true;
+        self.put(Message::Frame(Frame::message(bytes, OpCode::Data(kind), rest.is_empty())))?;
+        self.rest = Some(rest).filter(|rest| !rest.is_empty());
+        Ok(())
     }
 
     /// Puts a message into the write buffer. Bounded: what was there before is flushed, or control frames only follow.
@@ -212,14 +234,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 /// Nothing was heard for too long.
 struct Silent;
 
-/// A frame with shared bytes; text is not checked again for being UTF-8.
-fn whole(frame: Encoded) -> Message {
-    Message::Frame(match frame {
-        Encoded::Text(text) => Frame::message(text, OpCode::Data(Data::Text), true),
-        Encoded::Binary(bytes) => Frame::message(bytes, OpCode::Data(Data::Binary), true),
-    })
-}
-
 /// Which rule the client broke; `None`: the connection is gone.
 fn broken(error: &Error) -> Option<Close> {
     match error {
@@ -248,24 +262,28 @@ mod tests {
 
     /// A session of a room whose owner lets everybody in, served on a pipe.
     async fn connect(pipe: usize) -> WebSocketStream<DuplexStream> {
+        connect_among(Vec::new(), Protocol::Text, pipe).await
+    }
+
+    async fn connect_among(members: Vec<UserId>, protocol: Protocol, pipe: usize) -> WebSocketStream<DuplexStream> {
         let (hub, config) = (Hub::default(), bus::memory::Config::default());
         let (me, room) = (Incarnation::new(Uuid::from_u128(1)), RoomId::parse("aaa").unwrap());
-        tokio::spawn(own(Arc::new(hub.connect()), me, room.clone()));
+        tokio::spawn(own(Arc::new(hub.connect()), me, room.clone(), members));
         let journal = Arc::new(Database::new(Partitions::new(1000)).connect(config.shards));
         let service = Service::seeded(Config::default(), me, "node", Arc::new(hub.connect()), journal, config.shards, 1);
         let handle = service.handle();
         tokio::spawn(async move { service.attach(CancellationToken::new()).await });
         let (user, key) = (UserId::parse("harry").unwrap(), Key::parse("key").unwrap());
-        let join = Join { room, user, key, device: None, from: From::default(), protocol: Protocol::Text };
+        let join = Join { room, user, key, device: None, from: From::default(), protocol };
         let session = handle.join(join).await.unwrap();
         let (near, far) = duplex(pipe);
         tokio::spawn(serve(near, session));
         WebSocketStream::from_raw_socket(far, Role::Client, None).await
     }
 
-    async fn own(bus: Arc<dyn Bus>, gateway: Incarnation, room: RoomId) {
+    async fn own(bus: Arc<dyn Bus>, gateway: Incarnation, room: RoomId, members: Vec<UserId>) {
         let shard = bus::memory::Config::default().shards.of(&room);
-        let view = RoomView { epoch: Epoch(1), head: Seq::ZERO, members: Vec::new(), refused: None };
+        let view = RoomView { epoch: Epoch(1), head: Seq::ZERO, members, refused: None };
         let mut questions = bus.questions(shard).await.unwrap();
         let mut commands = bus.commands(shard, bus::Position::ZERO).await.unwrap();
         loop {
@@ -311,6 +329,19 @@ mod tests {
         raw.read_to_end(&mut bytes).await.unwrap();
         assert!(bytes.windows(2).any(|pair| pair == 4006_u16.to_be_bytes()));
         assert!(started.elapsed() <= SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_welcome_of_a_large_room_may_be_larger_than_the_backlog() {
+        let members: Vec<UserId> = (0..50_000).map(|n| UserId::parse(&format!("a-member-with-a-long-name-{n}")).unwrap()).collect();
+        let client = connect_among(members, Protocol::Json, 64 * 1024).await;
+        let unbounded = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+        let mut client = WebSocketStream::from_raw_socket(client.into_inner(), Role::Client, Some(unbounded)).await;
+        let Some(Ok(Message::Text(welcome))) = client.next().await else { panic!("a welcome") };
+        assert!(welcome.len() > Config::default().backlog_bytes, "{}", welcome.len());
+        client.send(Message::text("not a line of the protocol")).await.unwrap();
+        let Some(Ok(Message::Text(answer))) = client.next().await else { panic!("an answer") };
+        assert!(answer.contains("bad_frame"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]
