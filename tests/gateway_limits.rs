@@ -69,13 +69,13 @@ async fn everything_that_a_client_says_counts_also_what_is_not_understood() {
     let (_world, gateway) = limited(Config { session_rate: 10, session_burst: 20, ..Config::default() }).await;
     let mut harry = gateway.join(join("harry")).await;
     harry.until("event").await;
-    harry.say(&json!({"type": "history", "id": "h", "limit": 500})); // 6
+    harry.say(&json!({"type": "history", "id": "h", "limit": 500})); // 10
     harry.until("history").await;
-    harry.say(&json!({"type": "members", "id": "q"})); // 7
-    harry.say(&json!({"type": "ping", "id": "p"})); // 8
-    harry.say(&json!({"type": "send", "id": "m", "text": ""})); // 9: bad_field
-    harry.say(&json!({"type": "nonsense", "id": "n"})); // 10: unsupported
-    (0..10).for_each(|n| harry.say(&json!({"type": "ping", "id": format!("p{n}")}))); // 20
+    harry.say(&json!({"type": "members", "id": "q"})); // 15
+    harry.say(&json!({"type": "ping", "id": "p"})); // 16
+    harry.say(&json!({"type": "send", "id": "m", "text": ""})); // 17: bad_field
+    harry.say(&json!({"type": "nonsense", "id": "n"})); // 18: unsupported
+    (0..2).for_each(|n| harry.say(&json!({"type": "ping", "id": format!("p{n}")}))); // 20
     harry.say(&json!({"type": "ping", "id": "last"}));
     let refused = harry.until("rejected").await;
     assert_eq!((&refused["reason"], &refused["id"]), (&json!("bad_field"), &json!("m")));

@@ -23,8 +23,8 @@ pub struct Config {
     pub backlog_frames: usize,
     /// Milliseconds that a stop waits until the ends of all sessions are stored. Default 10000.
     pub drain_ms: u64,
-    /// Frames per second that a session may send, understood or not; beyond them they are `rate_limited`. A page of history counts as one frame and
-    /// one more per 100 events. 0: no limit. Default 200: more than a person types and a script needs.
+    /// Frames per second that a session may send, understood or not; beyond them they are `rate_limited`. A question for members
+    /// counts as five, a page of history as five and one more per 100 events. 0: no limit. Default 200: more than a person types and a script needs.
     pub session_rate: u32,
     /// Frames that a session may send at once after a pause. Default 1000: what a client sends again when it comes back.
     pub session_burst: u32,

@@ -3,6 +3,8 @@
 use super::{Limit, Settings, bucket::Bucket, keyed::Idle};
 use crate::room::{Body, Rejection};
 
+/// How many frames a question costs: it is more work to answer than a message is to take.
+const QUESTION: u32 = 5;
 /// Events of a page of history that count as one frame more.
 const EVENTS: u32 = 100;
 
@@ -27,9 +29,12 @@ impl Cost {
         Self { frames: 1, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
     }
 
-    /// A page of history: reading and sending it is more work than a message.
+    /// A question for the members.
+    pub(super) const MEMBERS: Self = Self { frames: QUESTION, bytes: 0 };
+
+    /// A page of history.
     pub(in crate::gateway) fn history(limit: u16) -> Self {
-        Self { frames: 1 + u32::from(limit) / EVENTS, bytes: 0 }
+        Self { frames: QUESTION + u32::from(limit) / EVENTS, bytes: 0 }
     }
 
     /// The same where one frame is paid for already.

@@ -24,7 +24,8 @@ impl Meter {
         self.take(match frame {
             ClientFrame::Send(message) => Cost::message(&message.body),
             ClientFrame::History { limit, .. } => Cost::history(*limit),
-            ClientFrame::Members { .. } | ClientFrame::Ping { .. } => Cost::FRAME,
+            ClientFrame::Members { .. } => Cost::MEMBERS,
+            ClientFrame::Ping { .. } => Cost::FRAME,
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Token buckets per session, per user and per client address, one for joins per address, and how many connections and rooms an address may
 //! have at a time. All of it is this gateway's own: a client that spreads over n gateways has n times as much. What counts is every frame and request,
-//! understood or not, and the bytes of what is in it; a page of history counts by its size.
+//! understood or not, and the bytes of what is in it; questions count for more than messages.
 
 mod address;
 mod allowance;
