@@ -28,7 +28,10 @@ pub(super) enum Kind {
 /// A figure: where it stands, what it is called, its unit, and what it may grow by in an hour (`None`: it grows by design, or goes up and down with the load).
 type Figure = (&'static str, &'static str, &'static str, Option<f64>);
 
-const OF_A_NODE: [Figure; 7] = [
+/// How many clients a node has closed as slow.
+pub(super) const SLOW: &str = "clients closed as slow";
+
+const OF_A_NODE: [Figure; 8] = [
     ("safechat_process_resident_bytes", "resident memory", "bytes", Some(16.0 * MIB)),
     ("safechat_process_open_fds", "open files", "", Some(30.0)),
     ("safechat_process_threads", "threads", "", Some(4.0)),
@@ -36,6 +39,7 @@ const OF_A_NODE: [Figure; 7] = [
     ("safechat_sessions", "sessions", "", Some(30.0)),
     ("safechat_rooms", "rooms with clients", "", Some(30.0)),
     ("safechat_waiting_bytes", "bytes waiting for clients", "bytes", Some(4.0 * MIB)),
+    ("safechat_backlog_closes_total", SLOW, "", None),
 ];
 const OF_NATS: [Figure; 7] = [
     // The journal is on the bus and keeps every event, and so does its index.

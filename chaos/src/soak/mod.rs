@@ -13,7 +13,7 @@ use crate::{
 };
 use anyhow::Result;
 use clap::Args;
-use figures::Figures;
+use figures::{Figures, SLOW};
 use load::{Load, Plan};
 use servers::Servers;
 use std::{path::PathBuf, time::Duration};
@@ -147,6 +147,7 @@ async fn soak(options: &Options, servers: Servers, cluster: &mut Cluster, interr
     let ended = load.end().await;
     broken.extend(ended.violations);
     let warm_up = (seconds / 4.0).min(WARM_UP);
+    let slow = closed_as_slow(&figures);
     let mut series = figures.into_series();
     for series in &mut series {
         series.slope = trend::per_hour(&series.points, warm_up);
@@ -155,7 +156,7 @@ async fn soak(options: &Options, servers: Servers, cluster: &mut Cluster, interr
         }
     }
     let mut told = plan.told();
-    told.push(format!("{} visits, {} closed as slow, {resets} connections reset", ended.counts.visits, ended.counts.slow_closes));
+    told.push(format!("{} visits, {slow} closed as slow, {resets} connections reset", ended.counts.visits));
     Ok(Soak {
         journal: "bus".to_owned(),
         started,
@@ -185,6 +186,10 @@ fn died(change: &Change, at: Duration) -> Option<String> {
     }
 }
 
+fn closed_as_slow(figures: &Figures) -> u64 {
+    figures.now(SLOW).iter().map(|count| *count as u64).sum()
+}
+
 fn tell_now(at: Duration, load: &Load, figures: &Figures) {
     let mib = |bytes: Vec<f64>| bytes.iter().map(|bytes| format!("{:.0}", bytes / 1_048_576.0)).collect::<Vec<_>>().join("/");
     let counts = load.counts();
@@ -195,7 +200,7 @@ fn tell_now(at: Duration, load: &Load, figures: &Figures) {
         at.as_secs(),
         counts.journaled,
         counts.visits,
-        counts.slow_closes,
+        closed_as_slow(figures),
         counts.rejected,
         load.violations().len(),
     ));

@@ -60,7 +60,7 @@ async fn flood(socket: &mut Socket, number: usize, ledger: &Ledger) -> usize {
     let mut answered = 0;
     while answered < MESSAGES {
         match socket.next().await {
-            Got::Closed(_) => break,
+            Got::Closed => break,
             Got::Frame(frame) if frame["type"] == "rejected" => {
                 ledger.count(|counts| counts.rejected += 1);
                 answered += 1;

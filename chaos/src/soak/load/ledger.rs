@@ -55,7 +55,6 @@ pub(in crate::soak) struct Counts {
     pub(in crate::soak) journaled: u64,
     pub(in crate::soak) rejected: u64,
     pub(in crate::soak) connects: u64,
-    pub(in crate::soak) slow_closes: u64,
     pub(in crate::soak) visits: u64,
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, protocol::frame::coding::CloseCode},
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
 
 /// How long a connection may take to get its `welcome`.
@@ -22,8 +22,7 @@ pub(super) struct Socket(WebSocketStream<TcpStream>);
 /// What it got.
 pub(super) enum Got {
     Frame(Value),
-    /// Closed, with this code if there was one.
-    Closed(Option<u16>),
+    Closed,
 }
 
 impl Socket {
@@ -58,9 +57,8 @@ impl Socket {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Text(text))) => return Got::Frame(serde_json::from_str(&text).unwrap_or_default()),
-                Some(Ok(Message::Close(close))) => return Got::Closed(close.map(|close| code(close.code))),
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Got::Closed(None),
+                Some(Err(_)) | None => return Got::Closed,
             }
         }
     }
@@ -69,8 +67,4 @@ impl Socket {
         // It is gone either way.
         let _ = timeout(CONNECT, self.0.close(None)).await;
     }
-}
-
-fn code(code: CloseCode) -> u16 {
-    code.into()
 }
