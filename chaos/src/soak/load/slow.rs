@@ -29,8 +29,8 @@ pub(super) async fn read(n: usize, gateway: SocketAddr, ledger: Ledger, mut phas
         loop {
             if let Ok(mut socket) = Socket::join(gateway, ROOM, &user, Some(BUFFER)).await {
                 ledger.count(|counts| counts.connects += 1);
-                // It does not get as far as the close frame: the connection ends before.
-                while !matches!(socket.next().await, Got::Closed) {
+                // It shows that it is alive, or it would be closed as silent. It does not get as far as the close frame: the connection ends before.
+                while !matches!(socket.next().await, Got::Closed) && socket.ping().await.is_ok() {
                     sleep(READ).await;
                 }
             }

@@ -1,6 +1,7 @@
 //! A bare WebSocket of a client that does not behave: what it does with it is its own affair.
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
@@ -50,6 +51,11 @@ impl Socket {
 
     pub(super) async fn flush(&mut self) -> Result<()> {
         Ok(self.0.flush().await?)
+    }
+
+    /// Shows that it is there.
+    pub(super) async fn ping(&mut self) -> Result<()> {
+        Ok(self.0.send(Message::Ping(Bytes::new())).await?)
     }
 
     /// The next frame, or the end.
