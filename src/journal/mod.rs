@@ -41,7 +41,7 @@ impl Limits {
     pub const EVENTS: usize = 256;
     /// Bytes of content in a commit, unless its only event is larger.
     pub const BYTES: usize = 128 * 1024;
-    /// Events between two snapshots.
+    /// Events between two snapshots, at least.
     pub const SNAPSHOT_EVERY: u64 = 300;
     /// Events in one answer of [`Journal::read`].
     pub const PAGE: usize = 500;

@@ -12,6 +12,9 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// A snapshot holds the key of everybody who ever came. So many of them cost about as much as it does to replay an event instead.
+const KEYS_PER_EVENT: u64 = 8;
+
 /// A commit that is journaled and not published yet, with the commands that it settles.
 pub(super) type Unpublished = (Arc<Commit>, Vec<Ticket>);
 
@@ -126,11 +129,16 @@ impl Room {
         let mut batch = self.queue.pop_front()?;
         self.committing = true;
         let is_last = self.queue.is_empty() && !batch.events.is_empty();
-        if is_last && !self.saving && self.state.head.0 - self.saved.0 >= Limits::SNAPSHOT_EVERY {
+        if is_last && !self.saving && self.state.head.0 - self.saved.0 >= self.snapshot_every() {
             self.saving = true;
             batch.snapshot = Some(Box::new(self.state.clone()));
         }
         Some(batch)
+    }
+
+    /// Events between two snapshots: more in a room with large snapshots, so that they never cost more than the events do.
+    fn snapshot_every(&self) -> u64 {
+        Limits::SNAPSHOT_EVERY.max(self.state.keys.len() as u64 / KEYS_PER_EVENT)
     }
 
     /// The batch is in the journal. `published`: so it is on the bus.
@@ -261,4 +269,36 @@ pub(super) enum Slot {
     Opening(Waiting),
     /// It is open.
     Open(Box<Room>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::Submission,
+        room::{Action, Body, CommandId, Key, Millis, RoomId},
+        writer::floor::Floor,
+    };
+
+    #[test]
+    fn a_room_that_many_came_to_is_saved_less_often() {
+        let (now, epoch, key) = (Instant::now(), Epoch(1), Key::parse("key").unwrap());
+        let user = |n: u64| UserId::parse(&format!("user{n}")).unwrap();
+        for (users, expected) in [(0, 300), (2_400, 300), (8_000, 1_000)] {
+            let state = State { keys: (0..users).map(|n| (user(n), key.clone())).collect(), ..State::default() };
+            let (mut room, mut floor) = (Room::new(state, Seq::ZERO, Position::ZERO, now), Floor::new(Position(1)));
+            let mut say = |n: u64| {
+                let (id, body) = (CommandId::parse(&format!("m{n}")).unwrap(), Body::Text("Hello".into()));
+                let action = Action::Send { user: user(0), key: key.clone(), turn: None, after: 0, id, to: None, body };
+                let submission = Submission { room: RoomId::parse("aaa").unwrap(), action, reply: None };
+                let delivery = Delivery { position: Position(n), at: Millis(n), submission };
+                let ticket = floor.read(&delivery, 1);
+                room.decide(delivery, ticket, epoch, |_| Seq(u64::MAX), now);
+                let mut batch = room.next_batch().unwrap();
+                room.committed(batch.take_commit(epoch), Vec::new(), true, now);
+                batch.snapshot.is_some()
+            };
+            assert_eq!((1..10_000).find(|n| say(*n)), Some(expected), "{users} users");
+        }
+    }
 }
