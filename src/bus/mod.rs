@@ -38,7 +38,7 @@ pub trait Commands: Send + Sync {
     /// position that is not above the one before means that everything stored is being read again.
     async fn commands(&self, shard: ShardId, from: Position) -> Result<BoxStream<'static, Delivery>, Error>;
 
-    /// Forgets the commands of a shard below a position.
+    /// Forgets the commands of a shard below a position; nothing when the bus has not come as far as that, because it lost its unsynced tail since.
     async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error>;
 }
 

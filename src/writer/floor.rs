@@ -159,7 +159,9 @@ impl Floor {
 
     /// What the bus may forget; `None`: nothing.
     pub(super) fn forgettable(&self) -> Option<Forgettable> {
-        (self.stored != self.forgotten).then_some(Forgettable { below: self.stored, bytes: self.forgettable })
+        // The stored floor is too high for as long as the bus has gone back and nothing was stored since.
+        let below = self.stored.min(self.reached());
+        (below != self.forgotten).then_some(Forgettable { below, bytes: self.forgettable })
     }
 
     /// The bus has forgotten it.
@@ -252,6 +254,18 @@ mod tests {
         assert_eq!(floor.reached(), Position(8));
         floor.settle(new);
         assert_eq!(floor.reached(), Position(9));
+    }
+
+    #[test]
+    fn what_is_stored_again_after_the_bus_went_back_is_not_forgotten() {
+        let mut floor = Floor::new(Position(1));
+        let ticket = floor.read(&delivery(99, "a"), 1);
+        floor.settle(ticket);
+        floor.store(Position(100));
+        let ticket = floor.read(&delivery(41, "a"), 1);
+        assert_eq!(floor.forgettable().unwrap().below, Position(41));
+        floor.settle(ticket);
+        assert_eq!(floor.forgettable().unwrap().below, Position(42));
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(crate) async fn discarded_commands_are_not_read_again(world: World) {
     }
     world.b.discard(shard, positions[7]).await.unwrap();
     world.b.discard(shard, Position::ZERO).await.unwrap();
+    // As after a loss of the tail.
+    world.b.discard(shard, Position(positions[9].0 + 1000)).await.unwrap();
     // An adapter may keep the very last of them, and a copy of the stream that lags behind may show more for a moment.
     soon(async {
         loop {

@@ -48,6 +48,9 @@ impl Commands for Memory {
 
     async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error> {
         self.call(Op::Discard, |state| {
+            if below.0 > state.commands.last + 1 {
+                return Ok(());
+            }
             state.commands.messages.retain(|position, command| command.shard != shard || *position >= below.0);
             Ok(())
         })

@@ -33,10 +33,11 @@ impl Commands for Nats {
     /// Keeps the last one below: a reader finds by it whether the stream lost its tail.
     async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error> {
         let (stream, filter) = (self.subjects.stream("CMD"), self.subjects.commands_of(shard));
-        match below.0.saturating_sub(1) {
-            0 => Ok(()),
-            kept => self.commands.purge(&stream, &filter, Some(kept)).await,
+        let kept = below.0.saturating_sub(1);
+        if kept == 0 || self.commands.info(&stream).await?.state.last_seq < kept {
+            return Ok(());
         }
+        self.commands.purge(&stream, &filter, Some(kept)).await
     }
 }
 
