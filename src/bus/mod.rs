@@ -21,7 +21,7 @@ pub use message::{
     RoomView, Settings, ShardRecord, ShardSeen, Stored, Submission,
 };
 
-use crate::room::{Epoch, Incarnation, RoomId, Seq, ShardId};
+use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -38,8 +38,9 @@ pub trait Commands: Send + Sync {
     /// position that is not above the one before means that everything stored is being read again.
     async fn commands(&self, shard: ShardId, from: Position) -> Result<BoxStream<'static, Delivery>, Error>;
 
-    /// Forgets the commands of a shard below a position; nothing when the bus has not come as far as that, because it lost its unsynced tail since.
-    async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error>;
+    /// Forgets the commands of a shard below a position, all but the newest of them. `newest`: which that is and when it was stored, if that is known.
+    /// `false`, and nothing is forgotten, when it is not there: the bus lost its unsynced tail since, and has other commands below the position now.
+    async fn discard(&self, shard: ShardId, below: Position, newest: Option<(Position, Millis)>) -> Result<bool, Error>;
 }
 
 /// Events: every commit of a room, in order, for all gateways.

@@ -38,8 +38,8 @@ const READ_BUFFER: usize = 4 * 1024;
 const PART: usize = 512 * 1024;
 /// Silence after which the client is pinged (contract with clients).
 const SILENCE: Duration = Duration::from_secs(25);
-/// Silence after which it is closed (contract with clients).
-const SILENCE_MOST: Duration = Duration::from_secs(35);
+/// Silence after the ping, after which it is closed (contract with clients).
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that are read before it is looked again for what is to be written.
 const READS: u32 = 32;
 /// How long the close frame may take to get out.
@@ -55,7 +55,7 @@ struct Socket<S> {
     dirty: bool,
     reads: u32,
     heard: Instant,
-    pinged: bool,
+    pinged: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session:
     let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
-    let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, heard, pinged: false, timer };
+    let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, heard, pinged: None, timer };
     let (close, broken) = match socket.talk(&mut session).await {
         Turn::End(close) => (close, false),
         Turn::Broken(close) => (close, true),
@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn read(&mut self, session: &mut Session, message: &Message) {
         self.heard = Instant::now();
-        self.pinged = false;
+        self.pinged = None;
         match message {
             Message::Text(text) => session.receive(Incoming::Text(text)),
             Message::Binary(bytes) => session.receive(Incoming::Binary(bytes)),
@@ -190,18 +190,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     fn tick(&mut self) -> Result<(), Silent> {
-        let silence = self.heard.elapsed();
-        if silence >= SILENCE_MOST {
+        // By the ping and not by the silence: after a freeze of this process everybody has been silent for long.
+        if self.pinged.is_some_and(|at| at.elapsed() >= PATIENCE) {
             return Err(Silent);
         }
-        if silence >= SILENCE && !self.pinged {
-            self.pinged = true;
+        if self.heard.elapsed() >= SILENCE && self.pinged.is_none() {
+            self.pinged = Some(Instant::now());
             self.dirty = true;
             // A connection that cannot take a ping is found silent.
             let _ = self.put(Message::Ping(Default::default()));
         }
-        let patience = if self.pinged { SILENCE_MOST } else { SILENCE };
-        self.timer.as_mut().reset(self.heard + patience);
+        self.timer.as_mut().reset(self.pinged.map_or(self.heard + SILENCE, |at| at + PATIENCE));
         Ok(())
     }
 
@@ -260,6 +259,9 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use uuid::Uuid;
 
+    /// Silence after which a client is closed.
+    const SILENCE_MOST: Duration = SILENCE.saturating_add(PATIENCE);
+
     /// A session of a room whose owner lets everybody in, served on a pipe.
     async fn connect(pipe: usize) -> WebSocketStream<DuplexStream> {
         connect_among(Vec::new(), Protocol::Text, pipe).await
@@ -313,6 +315,16 @@ mod tests {
         let code = 4006_u16.to_be_bytes();
         assert!(bytes.windows(2).any(|pair| pair == code));
         assert_eq!(started.elapsed(), SILENCE + SILENCE_MOST + CLOSE_LINGER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_freeze_the_client_is_pinged_before_it_is_judged() {
+        let mut client = connect(4096).await;
+        assert!(matches!(client.next().await, Some(Ok(Message::Text(_)))), "the welcome");
+        tokio::time::advance(3 * SILENCE_MOST).await;
+        assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
+        // The answer goes out with the next reading.
+        assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))), "it is there, and silent again");
     }
 
     #[tokio::test(start_paused = true)]

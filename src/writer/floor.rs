@@ -2,7 +2,7 @@
 
 use crate::{
     bus::{Delivery, Position},
-    room::{Limits, RoomId},
+    room::{Limits, Millis, RoomId},
 };
 use std::collections::{HashMap, VecDeque};
 
@@ -27,6 +27,8 @@ pub(super) struct Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Forgettable {
     pub(super) below: Position,
+    /// The newest of them and when it was stored, if it was read here.
+    pub(super) newest: Option<(Position, Millis)>,
     bytes: usize,
 }
 
@@ -39,6 +41,7 @@ impl Forgettable {
 
 struct Entry {
     position: Position,
+    at: Millis,
     room: RoomId,
     bytes: usize,
     settled: bool,
@@ -60,6 +63,8 @@ pub(super) struct Floor {
     forgotten: Position,
     /// Bytes between that and the stored floor.
     forgettable: usize,
+    /// The newest command below the stored floor.
+    newest: Option<(Position, Millis)>,
 }
 
 impl Floor {
@@ -76,6 +81,7 @@ impl Floor {
             settled_bytes: 0,
             forgotten: Position::ZERO,
             forgettable: 0,
+            newest: None,
         }
     }
 
@@ -97,12 +103,13 @@ impl Floor {
             self.settled = 0;
             self.per_room.clear();
             (self.unsettled_bytes, self.settled_bytes) = (0, 0);
+            self.newest = None;
         }
         self.last = Some(position);
         self.unsettled_bytes += bytes;
         let room = delivery.submission.room.clone();
         *self.per_room.entry(room.clone()).or_default() += 1;
-        self.entries.push_back(Entry { position, room, bytes, settled: false });
+        self.entries.push_back(Entry { position, at: delivery.at, room, bytes, settled: false });
         Ticket { generation: self.generation, position }
     }
 
@@ -142,6 +149,7 @@ impl Floor {
             self.settled -= 1;
             self.settled_bytes -= entry.bytes;
             self.forgettable += entry.bytes;
+            self.newest = Some((entry.position, entry.at));
             if let Some(commands) = self.per_room.get_mut(&entry.room) {
                 *commands -= 1;
                 if *commands == 0 {
@@ -161,13 +169,18 @@ impl Floor {
     pub(super) fn forgettable(&self) -> Option<Forgettable> {
         // The stored floor is too high for as long as the bus has gone back and nothing was stored since.
         let below = self.stored.min(self.reached());
-        (below != self.forgotten).then_some(Forgettable { below, bytes: self.forgettable })
+        (below != self.forgotten).then_some(Forgettable { below, newest: self.newest, bytes: self.forgettable })
     }
 
     /// The bus has forgotten it.
-    pub(super) fn forget(&mut self, Forgettable { below, bytes }: Forgettable) {
+    pub(super) fn forget(&mut self, Forgettable { below, bytes, .. }: Forgettable) {
         self.forgotten = below;
         self.forgettable -= bytes;
+    }
+
+    /// It may have come back: a server forgets a forgetting that it had not synced.
+    pub(super) fn doubt(&mut self) {
+        self.forgotten = Position::ZERO;
     }
 }
 
@@ -176,7 +189,7 @@ mod tests {
     use super::*;
     use crate::{
         bus::Submission,
-        room::{Action, Millis, SessionId},
+        room::{Action, SessionId},
     };
     use uuid::Uuid;
 
@@ -241,8 +254,11 @@ mod tests {
         floor.forget(first);
         let rest = floor.forgettable().unwrap();
         assert_eq!((rest.below, rest.is_much()), (Position(9), false), "the second is still there");
+        assert_eq!(rest.newest, Some((Position(8), Millis(0))));
         floor.forget(rest);
         assert_eq!(floor.forgettable(), None);
+        floor.doubt();
+        assert_eq!(floor.forgettable(), Some(Forgettable { bytes: 0, ..rest }));
     }
 
     #[test]

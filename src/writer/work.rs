@@ -104,11 +104,14 @@ impl Work {
 
     pub(super) fn forget(&mut self, parts: Arc<Parts>, shard: ShardId, forgettable: Forgettable) {
         self.push(async move {
-            let forgotten = parts.bus.discard(shard, forgettable.below).await;
-            if let Err(error) = &forgotten {
-                tracing::debug!(%shard, %error, "decided commands are forgotten later");
-            }
-            Done::Forgotten(forgotten.is_ok().then_some(forgettable))
+            let forgotten = match parts.bus.discard(shard, forgettable.below, forgettable.newest).await {
+                Ok(forgotten) => forgotten,
+                Err(error) => {
+                    tracing::debug!(%shard, %error, "decided commands are forgotten later");
+                    false
+                }
+            };
+            Done::Forgotten(forgotten.then_some(forgettable))
         });
     }
 

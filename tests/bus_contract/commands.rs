@@ -6,7 +6,7 @@ use crate::{
 };
 use safe_chat::{
     bus::{Error, Position, ReplyTo, Submission},
-    room::{Action, Body, CommandId, DeviceId, Turn},
+    room::{Action, Body, CommandId, DeviceId, Millis, Turn},
 };
 
 pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
@@ -82,10 +82,14 @@ pub(crate) async fn discarded_commands_are_not_read_again(world: World) {
     for n in 0..10 {
         positions.push(world.a.submit(&send("lobby", n)).await.unwrap());
     }
-    world.b.discard(shard, positions[7]).await.unwrap();
-    world.b.discard(shard, Position::ZERO).await.unwrap();
-    // As after a loss of the tail.
-    world.b.discard(shard, Position(positions[9].0 + 1000)).await.unwrap();
+    let mut reader = world.b.commands(shard, positions[6]).await.unwrap();
+    let newest = next(&mut reader).await;
+    assert!(world.b.discard(shard, positions[7], Some((newest.position, newest.at))).await.unwrap());
+    assert!(world.b.discard(shard, positions[7], Some((newest.position, newest.at))).await.unwrap(), "once more");
+    world.b.discard(shard, Position::ZERO, None).await.unwrap();
+    // As after a loss of the tail: it ends before, or another command is there now.
+    assert!(!world.b.discard(shard, Position(positions[9].0 + 1000), None).await.unwrap());
+    assert!(!world.b.discard(shard, positions[9].next(), Some((positions[9], Millis(7)))).await.unwrap());
     // An adapter may keep the very last of them, and a copy of the stream that lags behind may show more for a moment.
     soon(async {
         loop {
@@ -119,7 +123,7 @@ pub(crate) async fn a_full_bus_refuses_and_stores_nothing(world: World) {
         assert_eq!(number(&delivery.submission), expected);
         last = delivery.position;
     }
-    small.b.discard(shard, last.next()).await.unwrap();
+    assert!(small.b.discard(shard, last.next(), None).await.unwrap());
     small.a.submit(&send("lobby", 77_777)).await.unwrap();
     assert_eq!(number(&next(&mut reader).await.submission), 77_777, "the refused one was not stored");
 }

@@ -3,7 +3,7 @@
 use super::{Delivered, Memory, Op, pause, state::Command, stream};
 use crate::{
     bus::{Commands, Delivery, Error, Position, Submission},
-    room::ShardId,
+    room::{Millis, ShardId},
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -46,13 +46,16 @@ impl Commands for Memory {
         Ok(stream(reader, |mut reader| async move { Some((reader.next().await, reader)) }))
     }
 
-    async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error> {
+    async fn discard(&self, shard: ShardId, below: Position, newest: Option<(Position, Millis)>) -> Result<bool, Error> {
         self.call(Op::Discard, |state| {
-            if below.0 > state.commands.last + 1 {
-                return Ok(());
-            }
-            state.commands.messages.retain(|position, command| command.shard != shard || *position >= below.0);
-            Ok(())
+            let log = &mut state.commands;
+            let is_there = match newest {
+                Some((position, at)) => log.messages.get(&position.0).is_some_and(|command| command.at == at),
+                None => below.0 <= log.last + 1,
+            };
+            let kept = newest.map_or(below, |(position, _)| position);
+            log.messages.retain(|position, command| !is_there || command.shard != shard || *position >= kept.0);
+            Ok(is_there)
         })
         .await
     }

@@ -30,14 +30,22 @@ impl Commands for Nats {
         Ok(Box::pin(unfold(reader, |mut reader| async move { Some((next(&mut reader).await, reader)) })))
     }
 
-    /// Keeps the last one below: a reader finds by it whether the stream lost its tail.
-    async fn discard(&self, shard: ShardId, below: Position) -> Result<(), Error> {
+    async fn discard(&self, shard: ShardId, below: Position, newest: Option<(Position, Millis)>) -> Result<bool, Error> {
         let (stream, filter) = (self.subjects.stream("CMD"), self.subjects.commands_of(shard));
-        let kept = below.0.saturating_sub(1);
-        if kept == 0 || self.commands.info(&stream).await?.state.last_seq < kept {
-            return Ok(());
+        let kept = newest.map_or(below.0.saturating_sub(1), |(position, _)| position.0);
+        if kept == 0 {
+            return Ok(true);
         }
-        self.commands.purge(&stream, &filter, Some(kept)).await
+        let is_there = match newest {
+            Some((_, at)) => {
+                self.commands.at(&stream, kept).await?.is_some_and(|message| millis(message.time.unix_timestamp_nanos()) == at)
+            }
+            None => self.commands.info(&stream).await?.state.last_seq >= kept,
+        };
+        if is_there {
+            self.commands.purge(&stream, &filter, Some(kept)).await?;
+        }
+        Ok(is_there)
     }
 }
 
@@ -58,6 +66,9 @@ async fn next(reader: &mut Reader) -> Delivery {
 
 pub(super) fn read(entry: Entry) -> Result<Delivery, Bad> {
     let room = RoomId::parse(last_token(&entry.subject))?;
-    let at = Millis(u64::try_from(entry.at / 1_000_000).unwrap_or_default());
-    Ok(Delivery { position: Position(entry.position), at, submission: decode_command(&room, entry.payload)? })
+    Ok(Delivery { position: Position(entry.position), at: millis(entry.at), submission: decode_command(&room, entry.payload)? })
+}
+
+fn millis(nanos: i128) -> Millis {
+    Millis(u64::try_from(nanos / 1_000_000).unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use crate::{
         Ask, Direct, Error, Inbound, Question, RoomView,
         codec::{Bad, decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view},
     },
-    room::{Incarnation, ShardId},
+    room::{Incarnation, Reason, Rejection, ShardId},
 };
 use async_nats::{HeaderMap, Message};
 use async_trait::async_trait;
@@ -15,6 +15,9 @@ use futures::{StreamExt, stream::BoxStream};
 use std::future::ready;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
+
+/// When a client may try again to join a room with too many members, in milliseconds.
+const TOO_MANY_MS: u64 = 30_000;
 
 #[async_trait]
 impl Direct for Nats {
@@ -73,9 +76,18 @@ impl Nats {
         let reply = message.reply?.to_string();
         let ask = readable("ask", decode_ask(message.payload))?;
         let link = self.commands.clone();
+        let room = ask.room.clone();
         let respond = move |view: RoomView| {
+            let mut answer = encode_view(&view);
+            if answer.len() > link.client.max_payload() {
+                let members = view.members.len();
+                warn!(%room, members, "nobody can join: its members do not fit into a message; give the nats-servers a larger max_payload");
+                let refused =
+                    Rejection::retry(Reason::Unavailable, "the room has more members than the servers are set up for", TOO_MANY_MS);
+                answer = encode_view(&RoomView { members: Vec::new(), refused: Some(refused), ..view });
+            }
             tokio::spawn(async move {
-                if let Err(error) = link.send(reply, encode_view(&view)).await {
+                if let Err(error) = link.send(reply, answer).await {
                     debug!(%error, "a question is not answered");
                 }
             });

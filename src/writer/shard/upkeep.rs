@@ -17,6 +17,9 @@ const RECENT: Duration = Duration::from_secs(10);
 /// How often the bus is told to forget, unless there is much to forget.
 const FORGET: Duration = Duration::from_secs(5);
 
+/// How long the bus is trusted to have forgotten.
+const DOUBT: Duration = Duration::from_secs(60);
+
 impl Shard {
     pub(super) fn on_tick(&mut self, now: Instant) {
         self.checkpoint(now);
@@ -47,7 +50,11 @@ impl Shard {
 
     /// Lets the bus forget what the stored floor has passed, whether or not anything follows: commands that stay would fill it for all shards.
     pub(super) fn forget(&mut self, now: Instant) {
-        let (Some(before), Some(forgettable)) = (self.forgotten_at, self.floor.forgettable()) else { return };
+        let Some(before) = self.forgotten_at else { return };
+        if now.duration_since(before) >= DOUBT {
+            self.floor.doubt();
+        }
+        let Some(forgettable) = self.floor.forgettable() else { return };
         if forgettable.is_much() || now.duration_since(before) >= FORGET {
             self.forgotten_at = None;
             self.work.forget(self.parts.clone(), self.id, forgettable);
