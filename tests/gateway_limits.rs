@@ -183,7 +183,7 @@ async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
     let (user, key) = (join("emil").user, join("emil").key);
     let mut posted = 0;
     for n in 0..8 {
-        posted += usize::from(gateway.handle.post(&there, &room, user.clone(), key.clone(), message(&format!("p{n}"))).await.is_ok());
+        posted += usize::from(gateway.handle.post(&room, user.clone(), key.clone(), message(&format!("p{n}"))).await.is_ok());
     }
     assert_eq!(posted, 6, "messages without a session count for the user");
 }

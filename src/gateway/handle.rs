@@ -49,11 +49,11 @@ impl Handle {
     }
 
     /// Sends a message without a session and waits for its answer, for at most 10 s. The message has an id. The request counts for the address already.
-    pub async fn post(&self, client: &Client, room: &RoomId, user: UserId, key: Key, message: Message) -> Result<ServerFrame, Rejection> {
+    pub async fn post(&self, room: &RoomId, user: UserId, key: Key, message: Message) -> Result<ServerFrame, Rejection> {
         if self.0.is_draining() {
             return Err(draining());
         }
-        self.0.limits.post(client, &user, &key, Cost::message(&message.body))?;
+        self.0.limits.post(&user, &key, Cost::message(&message.body))?;
         let id = message.id.ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
         let shown = id.shown().unwrap_or_default().into();
         let action = Action::Send { user, key, turn: None, after: 0, id, to: message.to, body: message.body };

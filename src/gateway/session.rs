@@ -12,7 +12,7 @@ use super::{
     sends::Sends,
 };
 use crate::{
-    room::{SessionId, UserId},
+    room::{Rejection, SessionId, UserId},
     wire::{ClientFrame, Incoming, Protocol, ServerFrame},
 };
 use std::{sync::Arc, time::Duration};
@@ -26,6 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const BAD_FRAMES: u32 = 20;
 /// Questions of one session (history, members) that are answered at a time; beyond them a question is refused as busy.
 const QUESTIONS: usize = 4;
+/// The longest that a client is not listened to.
+const PAUSE_MOST: Duration = Duration::from_secs(1);
 /// How long what a client said right before it went away may take to be stored.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -93,34 +95,47 @@ impl Session {
         &self.outbox
     }
 
-    /// A message of the client. Never waits; what is not accepted is answered in the outbox.
-    pub fn receive(&mut self, message: Incoming<'_>) {
+    /// A message of the client. Never waits; what is not accepted is answered in the outbox. Returns how long not to listen to a client that says more than
+    /// it may: what is refused must not cost others anything.
+    pub fn receive(&mut self, message: Incoming<'_>) -> Option<Duration> {
         let bytes = message.bytes().len();
         match self.protocol.decode(message, &self.user) {
             Ok(frame) => {
                 self.bad = 0;
-                self.frame(frame);
+                self.frame(frame)
             }
             Err(refused) => {
                 self.bad = if refused.understood { 0 } else { self.bad + 1 };
-                self.meter.bad_frame(bytes);
                 self.outbox.push(&refused.into());
                 if self.bad >= BAD_FRAMES {
                     self.outbox.close(Close::BadFrames);
                 }
+                self.meter.empty_frame(bytes).err().and_then(|rejection| pause(&rejection))
             }
         }
     }
 
-    /// A frame of the client.
-    pub fn frame(&mut self, frame: ClientFrame) {
+    /// A ping of the client with so many bytes, which is answered elsewhere. Returns what [`Self::receive`] returns.
+    pub(super) fn pinged(&self, bytes: usize) -> Option<Duration> {
+        self.meter.empty_frame(bytes).err().and_then(|rejection| pause(&rejection))
+    }
+
+    /// A frame of the client. Returns what [`Self::receive`] returns.
+    pub fn frame(&mut self, frame: ClientFrame) -> Option<Duration> {
         if let Err(rejection) = self.meter.frame(&frame) {
+            let pause = pause(&rejection);
             let id = match frame {
                 ClientFrame::Send(message) => message.id.and_then(|id| id.shown().map(Arc::from)),
                 ClientFrame::Ping { id } | ClientFrame::Members { id } | ClientFrame::History { id, .. } => Some(id),
             };
-            return self.outbox.push(&ServerFrame::Rejected { id, rejection });
+            self.outbox.push(&ServerFrame::Rejected { id, rejection });
+            return pause;
         }
+        self.take(frame);
+        None
+    }
+
+    fn take(&mut self, frame: ClientFrame) {
         match frame {
             ClientFrame::Send(message) => self.sends.push(message),
             ClientFrame::Ping { id } => self.outbox.push(&ServerFrame::Pong { id }),
@@ -155,6 +170,11 @@ impl Session {
     pub fn close(&self, close: Close) {
         self.outbox.close(close);
     }
+}
+
+/// How long not to listen.
+fn pause(rejection: &Rejection) -> Option<Duration> {
+    rejection.retry_after_ms.map(|ms| Duration::from_millis(ms).min(PAUSE_MOST))
 }
 
 /// Submits what a session says until it is over, then that it is. Holds the room until that is stored, so that the node's mark on the room stays

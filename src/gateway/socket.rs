@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -54,6 +54,8 @@ struct Socket<S> {
     /// Something is not flushed yet.
     dirty: bool,
     reads: u32,
+    /// Until when nothing is read.
+    hold: Option<Pin<Box<Sleep>>>,
     heard: Instant,
     pinged: Option<Instant>,
     timer: Pin<Box<Sleep>>,
@@ -80,7 +82,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session:
     let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
-    let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, heard, pinged: None, timer };
+    let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, hold: None, heard, pinged: None, timer };
     let (close, broken) = match socket.talk(&mut session).await {
         Turn::End(close) => (close, false),
         Turn::Broken(close) => (close, true),
@@ -124,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return Poll::Ready(Turn::End(close));
         }
         if self.reads < READS
+            && self.listens(cx)
             && let Poll::Ready(read) = Pin::new(&mut self.ws).poll_next(cx)
         {
             self.reads += 1;
@@ -152,16 +155,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         })
     }
 
+    /// Whether it reads now. What it does not read stays with the client.
+    fn listens(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_pending()) {
+            return false;
+        }
+        self.hold = None;
+        true
+    }
+
     fn read(&mut self, session: &mut Session, message: &Message) {
         self.heard = Instant::now();
         self.pinged = None;
-        match message {
+        let pause = match message {
             Message::Text(text) => session.receive(Incoming::Text(text)),
             Message::Binary(bytes) => session.receive(Incoming::Binary(bytes)),
             // The answers to these are in the write buffer already.
-            Message::Ping(_) | Message::Close(_) => self.dirty = true,
-            Message::Pong(_) | Message::Frame(_) => {}
-        }
+            Message::Ping(bytes) => {
+                self.dirty = true;
+                session.pinged(bytes.len())
+            }
+            Message::Close(_) => {
+                self.dirty = true;
+                None
+            }
+            Message::Pong(bytes) => session.pinged(bytes.len()),
+            Message::Frame(_) => None,
+        };
+        self.hold = pause.map(|pause| Box::pin(sleep(pause)));
     }
 
     fn write(&mut self, frames: Vec<Encoded>) -> Result<(), Error> {
@@ -264,15 +285,15 @@ mod tests {
 
     /// A session of a room whose owner lets everybody in, served on a pipe.
     async fn connect(pipe: usize) -> WebSocketStream<DuplexStream> {
-        connect_among(Vec::new(), Protocol::Text, pipe).await
+        connect_with(Config::default(), Vec::new(), Protocol::Text, pipe).await
     }
 
-    async fn connect_among(members: Vec<UserId>, protocol: Protocol, pipe: usize) -> WebSocketStream<DuplexStream> {
+    async fn connect_with(settings: Config, members: Vec<UserId>, protocol: Protocol, pipe: usize) -> WebSocketStream<DuplexStream> {
         let (hub, config) = (Hub::default(), bus::memory::Config::default());
         let (me, room) = (Incarnation::new(Uuid::from_u128(1)), RoomId::parse("aaa").unwrap());
         tokio::spawn(own(Arc::new(hub.connect()), me, room.clone(), members));
         let journal = Arc::new(Database::new(Partitions::new(1000)).connect(config.shards));
-        let service = Service::seeded(Config::default(), me, "node", Arc::new(hub.connect()), journal, config.shards, 1);
+        let service = Service::seeded(settings, me, "node", Arc::new(hub.connect()), journal, config.shards, 1);
         let handle = service.handle();
         tokio::spawn(async move { service.attach(CancellationToken::new()).await });
         let (user, key) = (UserId::parse("harry").unwrap(), Key::parse("key").unwrap());
@@ -346,7 +367,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_welcome_of_a_large_room_may_be_larger_than_the_backlog() {
         let members: Vec<UserId> = (0..50_000).map(|n| UserId::parse(&format!("a-member-with-a-long-name-{n}")).unwrap()).collect();
-        let client = connect_among(members, Protocol::Json, 64 * 1024).await;
+        let client = connect_with(Config::default(), members, Protocol::Json, 64 * 1024).await;
         let unbounded = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
         let mut client = WebSocketStream::from_raw_socket(client.into_inner(), Role::Client, Some(unbounded)).await;
         let Some(Ok(Message::Text(welcome))) = client.next().await else { panic!("a welcome") };
@@ -358,7 +379,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pongs_that_nobody_takes_are_bounded_as_the_backlog_is() {
-        let mut client = connect(1024).await;
+        let unlimited = Config { session_rate: 0, user_rate: 0, session_bytes_rate: 0, user_bytes_rate: 0, ..Config::default() };
+        let mut client = connect_with(unlimited, Vec::new(), Protocol::Text, 1024).await;
         // 100000 pings of 125 bytes, mask 0; nothing is read meanwhile.
         let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
         for _ in 0..100_000 {
@@ -374,6 +396,30 @@ mod tests {
             }
         }
         assert!(pongs * 127 <= 2 * Config::default().backlog_bytes, "{pongs}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_more_than_it_may_is_not_listened_to_for_a_while() {
+        let slow = Config { session_rate: 10, session_burst: 10, ..Config::default() };
+        let mut client = connect_with(slow, Vec::new(), Protocol::Text, 1024).await;
+        let started = Instant::now();
+        let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
+        let (mut reader, mut writer) = tokio::io::split(client.get_mut());
+        let write = async {
+            for _ in 0..120 {
+                writer.write_all(&ping).await.unwrap();
+            }
+        };
+        let read = async {
+            let mut waste = [0; 1024];
+            while reader.read(&mut waste).await.is_ok_and(|count| count > 0) {}
+        };
+        tokio::select! {
+            () = write => {}
+            () = read => panic!("it was closed"),
+        }
+        // 10 at once, 10 per second, and some that wait in buffers.
+        assert!((Duration::from_secs(5)..=Duration::from_secs(12)).contains(&started.elapsed()), "{:?}", started.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,17 +34,17 @@ pub(super) async fn message(State(handle): State<Handle>, Extension(client): Ext
         Ok(addressed) => addressed,
         Err(rejection) => return refuse(&rejection),
     };
-    let message = match read(body).await {
+    let message = match read(&client, body).await {
         Ok(message) => message,
         Err(refused) => return answer(&room, &refused),
     };
-    match handle.post(&client, &room, user, key, message).await {
+    match handle.post(&room, user, key, message).await {
         Ok(frame) => answer(&room, &frame),
         Err(rejection) => refuse(&rejection),
     }
 }
 
-async fn read(body: Body) -> Result<Message, ServerFrame> {
+async fn read(client: &Client, body: Body) -> Result<Message, ServerFrame> {
     let rejected = |reason, message| ServerFrame::Rejected { id: None, rejection: Rejection::new(reason, message) };
     let body = timeout(BODY_DEADLINE, to_bytes(body, BODY)).await;
     let body = body.map_err(|_| {
@@ -52,6 +52,7 @@ async fn read(body: Body) -> Result<Message, ServerFrame> {
         ServerFrame::Rejected { id: None, rejection }
     })?;
     let body = body.map_err(|_| rejected(Reason::TooLarge, "the body may have 131072 bytes at most"))?;
+    client.read(body.len()).map_err(|rejection| ServerFrame::Rejected { id: None, rejection })?;
     decode_send_object(&body).map_err(ServerFrame::from)
 }
 

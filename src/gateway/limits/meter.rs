@@ -29,9 +29,9 @@ impl Meter {
         })
     }
 
-    /// Takes what a frame of so many bytes costs that was not understood; its sender is told so anyway.
-    pub(in crate::gateway) fn bad_frame(&self, bytes: usize) {
-        let _ = self.take(Cost::bytes(bytes));
+    /// Takes what a frame of so many bytes costs that says nothing: a ping of the WebSocket, or what was not understood.
+    pub(in crate::gateway) fn empty_frame(&self, bytes: usize) -> Result<(), Rejection> {
+        self.take(Cost::bytes(bytes))
     }
 
     /// The narrowest first: what one session is refused costs its user's other sessions nothing.

@@ -20,7 +20,7 @@ use super::{Config, metrics};
 use crate::room::{Key, Reason, Rejection, RoomId, UserId};
 use address::{Address, Origin};
 use allowance::Allowance;
-use bucket::Rate;
+use bucket::{Bucket, Rate};
 use keyed::Keyed;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -98,7 +98,7 @@ impl Limit {
     }
 
     /// Takes tokens from a bucket, or says when they are there.
-    fn take(self, bucket: &bucket::Bucket, count: u32, message: &str) -> Result<(), Rejection> {
+    fn take(self, bucket: &Bucket, count: u32, message: &str) -> Result<(), Rejection> {
         bucket.take(count).map_err(|wait| self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64))
     }
 
@@ -131,10 +131,9 @@ impl Limits {
         Meter::new(self, user, key, client)
     }
 
-    /// Takes what a message without a session costs. The request is paid for by its address already.
-    pub(super) fn post(&self, client: &Client, user: &UserId, key: &Key, cost: Cost) -> Result<(), Rejection> {
-        self.user(user, key).take(cost, "too much at once of this user: send it again later")?;
-        client.request(cost.beyond_a_frame())
+    /// Takes what a message without a session costs. Its address has paid for it already.
+    pub(super) fn post(&self, user: &UserId, key: &Key, cost: Cost) -> Result<(), Rejection> {
+        self.user(user, key).take(cost, "too much at once of this user: send it again later")
     }
 
     fn user(&self, user: &UserId, key: &Key) -> Arc<Allowance> {
@@ -150,6 +149,11 @@ impl Client {
     /// Takes what a request costs.
     pub(super) fn request(&self, cost: Cost) -> Result<(), Rejection> {
         self.take(cost, "too much at once from this address: try again later")
+    }
+
+    /// Takes what the body of a request costs, whatever is in it.
+    pub(super) fn read(&self, bytes: usize) -> Result<(), Rejection> {
+        self.request(Cost::bytes(bytes).beyond_a_frame())
     }
 
     fn take(&self, cost: Cost, message: &str) -> Result<(), Rejection> {
