@@ -55,7 +55,10 @@ impl Far {
             tokio::select! {
                 biased; // What the client says first, as far as it is there; both are bounded by the client.
                 said = self.up.recv() => match said {
-                    Some(text) => session.receive(Incoming::Text(&text)),
+                    // Bounded by the client: it need not be held back.
+                    Some(text) => {
+                        session.receive(Incoming::Text(&text));
+                    }
                     None => return,
                 },
                 taken = session.outbox().take() => {
