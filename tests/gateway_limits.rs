@@ -30,6 +30,19 @@ fn in_room(room: &str, user: &str) -> Join {
 /// Says so much at once, and returns how much of it was journaled, and the frames that refused the rest.
 async fn flood(client: &mut Client, name: &str, count: usize) -> (usize, Vec<Value>) {
     (0..count).for_each(|n| client.send(&format!("{name}{n}")));
+    answers(client, count).await
+}
+
+/// The same with the largest content; all that is refused is refused for its rate.
+async fn flood_large(client: &mut Client, name: &str, count: usize) -> usize {
+    let sealed = "A".repeat(87_380);
+    (0..count).for_each(|n| client.say(&json!({"type": "send", "id": format!("{name}{n}"), "sealed": sealed})));
+    let (journaled, refused) = answers(client, count).await;
+    refused.iter().for_each(|frame| assert_eq!(frame["reason"], "rate_limited"));
+    journaled
+}
+
+async fn answers(client: &mut Client, count: usize) -> (usize, Vec<Value>) {
     let (mut journaled, mut refused) = (0, Vec::new());
     while journaled + refused.len() < count {
         let frame = client.frame().await;
@@ -126,25 +139,6 @@ async fn the_clients_of_an_address_share_a_limit() {
     assert_eq!(page.unwrap_err().reason, Reason::RateLimited);
     let page = gateway.handle.history(&there, &RoomId::parse("aaa").unwrap(), None, 500).await;
     assert!(matches!(page, Ok(ServerFrame::History { .. })));
-}
-
-/// Says so many messages with the largest content, and returns how many were journaled.
-async fn flood_large(client: &mut Client, name: &str, count: usize) -> usize {
-    let sealed = "A".repeat(87_380);
-    (0..count).for_each(|n| client.say(&json!({"type": "send", "id": format!("{name}{n}"), "sealed": sealed})));
-    let (mut journaled, mut refused) = (0, 0);
-    while journaled + refused < count {
-        let frame = client.frame().await;
-        match frame["type"].as_str() {
-            Some("journaled") => journaled += 1,
-            Some("rejected") => {
-                assert_eq!(frame["reason"], "rate_limited");
-                refused += 1;
-            }
-            _ => {}
-        }
-    }
-    journaled
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,41 +112,20 @@ impl Config {
         within("backlog_bytes", self.backlog_bytes, 256 * 1024, 64 * 1024 * 1024)?;
         within("backlog_frames", self.backlog_frames, 256, 1024 * 1024)?;
         within("drain_ms", self.drain_ms as usize, 1, 600_000)?;
-        let bursts = [
-            ("session_burst", self.session_burst),
-            ("user_burst", self.user_burst),
-            ("address_burst", self.address_burst),
-            ("join_burst", self.join_burst),
+        // The least lets the dearest frame through, the most keeps what a bucket forgets within hours.
+        let (frames, bytes) = (10..=1_000_000, 128 * 1024..=1_000_000_000);
+        let limits = [
+            ("session", self.session_rate, self.session_burst, &frames),
+            ("user", self.user_rate, self.user_burst, &frames),
+            ("address", self.address_rate, self.address_burst, &frames),
+            ("join", self.join_rate, self.join_burst, &frames),
+            ("session_bytes", self.session_bytes_rate, self.session_bytes_burst, &bytes),
+            ("user_bytes", self.user_bytes_rate, self.user_bytes_burst, &bytes),
+            ("address_bytes", self.address_bytes_rate, self.address_bytes_burst, &bytes),
         ];
-        for (name, burst) in bursts {
-            // The least lets the dearest frame through, the most keeps what a bucket forgets within hours.
-            within(name, burst as usize, 10, 1_000_000)?;
-        }
-        let byte_bursts = [
-            ("session_bytes_burst", self.session_bytes_burst),
-            ("user_bytes_burst", self.user_bytes_burst),
-            ("address_bytes_burst", self.address_bytes_burst),
-        ];
-        for (name, burst) in byte_bursts {
-            // The least lets the largest frame through.
-            within(name, burst as usize, 128 * 1024, 1_000_000_000)?;
-        }
-        let byte_rates = [
-            ("session_bytes_rate", self.session_bytes_rate),
-            ("user_bytes_rate", self.user_bytes_rate),
-            ("address_bytes_rate", self.address_bytes_rate),
-        ];
-        for (name, rate) in byte_rates {
-            within(name, rate as usize, 0, 1_000_000_000)?;
-        }
-        let rates = [
-            ("session_rate", self.session_rate),
-            ("user_rate", self.user_rate),
-            ("address_rate", self.address_rate),
-            ("join_rate", self.join_rate),
-        ];
-        for (name, rate) in rates {
-            within(name, rate as usize, 0, 1_000_000)?;
+        for (name, rate, burst, bounds) in limits {
+            within(&format!("{name}_burst"), burst as usize, *bounds.start(), *bounds.end())?;
+            within(&format!("{name}_rate"), rate as usize, 0, *bounds.end())?;
         }
         if let Err(wrong) = Proxies::parse(&self.trusted_proxies) {
             return Err(format!("gateway.trusted_proxies: {wrong} is no address and no network: write 10.0.0.7 or 10.0.0.0/8"));

@@ -110,13 +110,13 @@ impl Session {
                 if self.bad >= BAD_FRAMES {
                     self.outbox.close(Close::BadFrames);
                 }
-                self.meter.empty_frame(bytes).err().and_then(|rejection| pause(&rejection))
+                self.empty(bytes)
             }
         }
     }
 
-    /// A ping of the client with so many bytes, which is answered elsewhere. Returns what [`Self::receive`] returns.
-    pub(super) fn pinged(&self, bytes: usize) -> Option<Duration> {
+    /// Something of the client with so many bytes that says nothing, and is answered elsewhere. Returns what [`Self::receive`] returns.
+    pub(super) fn empty(&self, bytes: usize) -> Option<Duration> {
         self.meter.empty_frame(bytes).err().and_then(|rejection| pause(&rejection))
     }
 

@@ -167,27 +167,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn read(&mut self, session: &mut Session, message: &Message) {
         self.heard = Instant::now();
         self.pinged = None;
+        // The answers to these are in the write buffer already.
+        self.dirty |= matches!(message, Message::Ping(_) | Message::Close(_));
         let pause = match message {
             Message::Text(text) => session.receive(Incoming::Text(text)),
             Message::Binary(bytes) => session.receive(Incoming::Binary(bytes)),
-            // The answers to these are in the write buffer already.
-            Message::Ping(bytes) => {
-                self.dirty = true;
-                session.pinged(bytes.len())
-            }
-            Message::Close(_) => {
-                self.dirty = true;
-                None
-            }
-            Message::Pong(bytes) => session.pinged(bytes.len()),
-            Message::Frame(_) => None,
+            Message::Ping(bytes) | Message::Pong(bytes) => session.empty(bytes.len()),
+            Message::Close(_) | Message::Frame(_) => None,
         };
         self.hold = pause.map(|pause| Box::pin(sleep(pause)));
     }
 
     fn write(&mut self, frames: Vec<Encoded>) -> Result<(), Error> {
         metrics::written(frames.len());
-        self.dirty = true;
         self.reads = 0;
         frames.into_iter().try_for_each(|frame| match frame {
             Encoded::Text(text) => self.write_part(text.into(), Data::Text),

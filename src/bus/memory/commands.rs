@@ -53,8 +53,10 @@ impl Commands for Memory {
                 Some((position, at)) => log.messages.get(&position.0).is_some_and(|command| command.at == at),
                 None => below.0 <= log.last + 1,
             };
-            let kept = newest.map_or(below, |(position, _)| position);
-            log.messages.retain(|position, command| !is_there || command.shard != shard || *position >= kept.0);
+            if is_there {
+                let kept = newest.map_or(below, |(position, _)| position);
+                log.messages.retain(|position, command| command.shard != shard || *position >= kept.0);
+            }
             Ok(is_there)
         })
         .await

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bus::{Commit, Error, Feed, Head, Live, Position, Published, Stored},
-    room::{Epoch, Kind, RoomId, Seq, ShardId},
+    room::{Epoch, Event, RoomId, Seq, ShardId},
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -128,9 +128,5 @@ impl Memory {
 }
 
 fn size(stored: &Stored) -> usize {
-    let body = |kind: &Kind| match kind {
-        Kind::Message { body, .. } => body.size(),
-        Kind::Joined { .. } | Kind::Left { .. } => 0,
-    };
-    1 + stored.events.iter().map(|event| body(&event.kind)).sum::<usize>()
+    1 + stored.events.iter().map(Event::size).sum::<usize>()
 }
