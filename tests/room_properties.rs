@@ -2,8 +2,8 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use safe_chat::room::{
-    Action, Body, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind, Limits, Millis, Outcome, Reason, Seq, SessionId, State,
-    Turn, UserId, decide,
+    Action, Body, Change, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind, Limits, Millis, Outcome, Reason, Seq, SessionId,
+    State, Turn, UserId, decide,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -56,13 +56,17 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Commands as the bus stores them: each with a time of its own. Nobody sends through a session before it was opened.
+/// Commands as the bus stores them: each with a time of its own. Nobody sends through a session before it was opened, and a number of a session names one
+/// message: a second one would be taken for it.
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     vec(action(), 0..120).prop_map(|mut actions| {
-        let mut opened = HashSet::new();
+        let (mut opened, mut numbered) = (HashSet::new(), HashMap::new());
         actions.retain(|action| match action {
             Action::Open { session, .. } => opened.insert(*session),
-            Action::Send { turn: Some(turn), .. } => opened.contains(&turn.session),
+            Action::Send { turn: Some(turn), id, .. } => {
+                opened.contains(&turn.session)
+                    && (turn.number == 0 || numbered.entry((turn.session, turn.number)).or_insert_with(|| id.clone()) == id)
+            }
             Action::Send { turn: None, .. } | Action::Close { .. } | Action::Abandon { .. } => true,
         });
         (1..).zip(actions).map(|(at, action)| Command { at: Millis(at), action }).collect()
@@ -198,6 +202,12 @@ proptest! {
         events.extend(run(&mut state, &commands[from.index(commands.len() + 1)..]).0);
         let mut last = HashMap::new();
         for event in &events {
+            // A message that was in the room already is said again without an event.
+            for change in &event.changes {
+                let Change::Said { turn, .. } = change else { continue };
+                let last = last.entry(turn.session).or_insert(0);
+                *last = turn.number.max(*last);
+            }
             let Kind::Message { id: Some(id), turn: Some(turn), .. } = &event.kind else { continue };
             let last = last.entry(turn.session).or_insert(0);
             prop_assert!(turn.number == 0 || turn.number > *last, "{turn:?} came after {last}");
