@@ -23,9 +23,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        // late: half a heartbeat overdue, so that kill -9 is answered by the next owner within 2 s even right after a heartbeat.
+        // late: one heartbeat is missing, so that kill -9 is answered by the next owner within 2 s even right after a heartbeat.
         // dead: above the 5.5-8.5 s for which a leader change of the bus can stall heartbeats.
-        Self { shards: 64, beat_ms: 1_000, late_ms: 1_500, dead_ms: 10_000, drain_ms: 20_000 }
+        Self { shards: 64, beat_ms: 500, late_ms: 1_000, dead_ms: 10_000, drain_ms: 20_000 }
     }
 }
 
