@@ -12,8 +12,10 @@ const ATTEMPTS: usize = 8;
 /// Raises the fence of a shard to an epoch of at least `least` and above every earlier one. When it returns, every reading of the fence at a
 /// quorum sees this epoch or a higher one.
 pub(super) async fn claim(store: &impl Store, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
-    for _ in 0..ATTEMPTS {
-        let current = store.fence(shard, Reading::Serial).await?;
+    for attempt in 0..ATTEMPTS {
+        // The cheaper reading first: when it is outdated, the raise finds out.
+        let reading = if attempt == 0 { Reading::Quorum } else { Reading::Serial };
+        let current = store.fence(shard, reading).await?;
         let expected = current.map(|fence| fence.epoch);
         let wanted = Fence { epoch: expected.unwrap_or_default().next().max(least), owner };
         let raised = match store.raise(shard, expected, &wanted).await {

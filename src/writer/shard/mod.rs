@@ -11,13 +11,14 @@ use super::{
     work::{Done, Work},
 };
 use crate::{
-    bus::{Delivery, Question},
+    bus::{self, Delivery, Question},
     cluster::Lease,
     journal,
     room::{Action, Epoch, RoomId, ShardId},
 };
 use futures::{
     StreamExt,
+    future::BoxFuture,
     stream::{BoxStream, ReadyChunks},
 };
 use std::{
@@ -34,6 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Commands taken from the bus at once: what is there already, up to the events of a commit.
 const CHUNK: usize = journal::Limits::EVENTS;
+
+/// Between two attempts to begin while the journal or the bus is away.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// How often the shard looks at the time.
 const TICK: Duration = Duration::from_millis(100);
@@ -135,18 +139,24 @@ type Commands = ReadyChunks<BoxStream<'static, Delivery>>;
 
 /// Claims the shard in the journal and starts to listen, however long that takes.
 async fn claim(parts: &Parts, lease: &mut Lease) -> Result<(Questions, Commands), journal::Error> {
-    /// Between two attempts while the journal or the bus is away.
-    const PAUSE: Duration = Duration::from_millis(250);
-    let shard = lease.shard();
-    let epoch = definite(shard, "claim", PAUSE, || parts.journal.claim(shard, lease.owner(), lease.epoch())).await?;
+    let (shard, owner, epoch, floor) = (lease.shard(), lease.owner(), lease.epoch(), lease.floor());
+    let claim = definite(shard, "claim", PAUSE, || parts.journal.claim(shard, owner, epoch));
+    let commands = patiently(shard, || parts.bus.commands(shard, floor));
+    // At the same time, for everybody in the shard waits. Questions only afterwards: who asks before hears at once that nobody answers yet.
+    let (epoch, commands) = tokio::try_join!(claim, async { Ok(commands.await) })?;
     if let Err(error) = lease.raise(epoch).await {
         tracing::debug!(%shard, %error, "the lease's epoch is stored later");
     }
+    let questions = patiently(shard, || parts.bus.questions(shard)).await;
+    tracing::debug!(%shard, %epoch, "claimed");
+    Ok((questions, commands.ready_chunks(CHUNK)))
+}
+
+/// Listens on the bus, however long it is away.
+async fn patiently<'a, T>(shard: ShardId, listen: impl Fn() -> BoxFuture<'a, Result<T, bus::Error>>) -> T {
     loop {
-        let streams =
-            async { Ok::<_, crate::bus::Error>((parts.bus.questions(shard).await?, parts.bus.commands(shard, lease.floor()).await?)) };
-        match streams.await {
-            Ok((questions, commands)) => return Ok((questions, commands.ready_chunks(CHUNK))),
+        match listen().await {
+            Ok(stream) => return stream,
             Err(error) => tracing::debug!(%shard, %error, "listen again"),
         }
         tokio::time::sleep(PAUSE).await;
@@ -159,7 +169,7 @@ fn fenced(lease: Lease, error: &journal::Error) {
     }
 }
 
-async fn release(lease: Lease, floor: Option<crate::bus::Position>, shard: ShardId) {
+async fn release(lease: Lease, floor: Option<bus::Position>, shard: ShardId) {
     let floor = floor.unwrap_or(lease.floor());
     if let Err(error) = lease.release(floor).await {
         tracing::warn!(%shard, %error, "the shard could not be given back; the cluster does it later");
