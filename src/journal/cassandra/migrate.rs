@@ -163,9 +163,16 @@ impl Lock<'_> {
         }
     }
 
+    /// Gives the right back; tries for as long as it would last, so that the next migrator, often this very node again, does not wait for its end.
     async fn release(&self) -> Result<(), Error> {
         let statement = format!("DELETE FROM {}.migration_lock WHERE name = 'schema' IF owner = '{}'", self.keyspace, self.owner);
-        self.conditional(&statement).await.map(|_| ())
+        let started = Instant::now();
+        loop {
+            match self.conditional(&statement).await {
+                Err(error) if error.is_transient() && started.elapsed() < LEASE => sleep(LOOK).await,
+                outcome => return outcome.map(|_| ()),
+            }
+        }
     }
 
     async fn conditional(&self, statement: &str) -> Result<bool, Error> {
