@@ -9,6 +9,7 @@ mod cgroup;
 mod config;
 pub mod host;
 mod manage;
+mod places;
 mod process;
 mod readiness;
 mod service;

@@ -1,6 +1,6 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
 
-use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, process};
+use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, places::Places, process};
 use crate::door::{Counted, Door, Verdict};
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -11,16 +11,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// How often histograms are tidied when nobody asks for metrics; the exporter's own choice.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Bounds of everything that is measured in seconds: from a memory access over the network to a client's patience.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// Open connections; more are refused. Health checks, a scraper or two and an operator need a few.
-const CONNECTIONS: usize = 256;
 
 /// Why the internal port cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +79,8 @@ impl Service {
             .route("/metrics", get(figures))
             .with_state(self.shared)
             .merge(manage::routes(self.guard, self.desk));
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let door = Door::new(routes, move |_| judge(&places), stop.clone());
+        let places = Arc::new(Places::default());
+        let door = Door::new(routes, move |peer| judge(&places, peer), stop.clone());
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;
@@ -99,12 +96,10 @@ impl Service {
     }
 }
 
-fn judge(places: &Arc<Semaphore>) -> Verdict {
-    match places.clone().try_acquire_owned() {
+fn judge(places: &Arc<Places>, peer: SocketAddr) -> Verdict {
+    match places.take(peer.ip()) {
         Ok(place) => Verdict::Welcome(Counted::new(place)),
-        Err(_) => {
-            Verdict::Refused(Box::new(|| Problem::unavailable("the internal port has as many connections as it takes").into_response()))
-        }
+        Err(full) => Verdict::Refused(Box::new(move || Problem::unavailable(full.to_string()).into_response())),
     }
 }
 
