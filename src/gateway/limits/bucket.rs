@@ -1,6 +1,12 @@
 //! A token bucket: so many per second, and a burst. The arithmetic (GCRA) is `governor`'s; the clock is tokio's, so that tests run in virtual time.
 
-use governor::{Quota, RateLimiter, clock::Clock, middleware::NoOpMiddleware, nanos::Nanos, state::InMemoryState, state::NotKeyed};
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::StateInformationMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed},
+};
 use std::{num::NonZeroU32, time::Duration};
 use tokio::time::Instant;
 
@@ -26,13 +32,14 @@ impl Clock for Since {
 }
 
 /// A token bucket, full at first.
-pub(in crate::gateway) struct Bucket(Option<RateLimiter<NotKeyed, InMemoryState, Since, NoOpMiddleware<Nanos>>>, u32);
+pub(in crate::gateway) struct Bucket(Option<RateLimiter<NotKeyed, InMemoryState, Since, StateInformationMiddleware>>, u32);
 
 impl Bucket {
     pub(super) fn new(rate: Rate) -> Self {
         let quota = NonZeroU32::new(rate.per_second).map(|per_second| {
             let burst = NonZeroU32::new(rate.burst).unwrap_or(per_second);
-            RateLimiter::direct_with_clock(Quota::per_second(per_second).allow_burst(burst), Since(Instant::now()))
+            let limiter = RateLimiter::direct_with_clock(Quota::per_second(per_second).allow_burst(burst), Since(Instant::now()));
+            limiter.with_middleware::<StateInformationMiddleware>()
         });
         Self(quota, rate.burst)
     }
@@ -41,12 +48,13 @@ impl Bucket {
     pub(super) fn take(&self, count: u32) -> Result<(), Duration> {
         let (Some(limiter), Some(count)) = (&self.0, NonZeroU32::new(count.min(self.1))) else { return Ok(()) };
         let taken = limiter.check_n(count).expect("never more than a burst");
-        taken.map_err(|until| until.wait_time_from(limiter.clock().now()))
+        taken.map(|_| ()).map_err(|until| until.wait_time_from(limiter.clock().now()))
     }
 
-    /// Whether it is as it was made, and can be made again instead of being kept. Empties it: only for a bucket that is dropped if so.
+    /// Whether it is as it was made, and can be made again instead of being kept. Costs one token: that is how `governor` can be asked.
     pub(super) fn is_full(&self) -> bool {
-        self.take(self.1).is_ok()
+        let Some(limiter) = &self.0 else { return true };
+        limiter.check().is_ok_and(|left| left.remaining_burst_capacity() + 1 >= self.1)
     }
 }
 
@@ -74,6 +82,7 @@ mod tests {
             bucket.take(2).unwrap();
             advance(Duration::from_millis(ms)).await;
             assert_eq!(bucket.is_full(), expected, "after {ms} ms");
+            assert!(bucket.take(1).is_ok(), "asking does not empty it");
         }
     }
 
