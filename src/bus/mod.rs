@@ -107,7 +107,7 @@ pub trait Registry: Send + Sync {
     /// Stores the cluster's settings if there are none yet, and returns those that are stored.
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error>;
 
-    /// A heartbeat of a node, about once a second.
+    /// A heartbeat of a node, about twice a second.
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error>;
 
     /// Forgets a node.

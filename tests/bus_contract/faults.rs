@@ -127,3 +127,29 @@ pub(crate) async fn a_reader_that_comes_later_starts_again_too(mut world: Mortal
         assert_eq!(number(&next(&mut reader).await.submission), expected);
     }
 }
+
+pub(crate) async fn a_reader_starts_again_when_nothing_is_left_where_it_was(mut world: Mortal) {
+    let lobby = shard_of(&room("lobby"));
+    let other = (0..).map(|n| format!("room-{n}")).find(|name| shard_of(&room(name)) != lobby).unwrap();
+    let mut reader = world.bus.commands(lobby, Position::ZERO).await.unwrap();
+    for n in 0..3 {
+        submit(&world, n).await;
+    }
+    world.stop_syncing().await;
+    let last = submit(&world, 3).await;
+    for n in 0..4 {
+        assert_eq!(number(&next(&mut reader).await.submission), n);
+    }
+    world.kill().await;
+    world.forget(1, 0);
+    world.revive().await;
+    // Another shard gets the place, and is done with it before this reader looks.
+    for n in 4..6 {
+        until_ok(async || world.bus.submit(&send(&other, n)).await).await;
+    }
+    assert!(world.bus.discard(shard_of(&room(&other)), last.next().next(), None).await.unwrap());
+    submit(&world, 10).await;
+    for expected in [0, 1, 2, 10] {
+        assert_eq!(number(&next(&mut reader).await.submission), expected);
+    }
+}

@@ -105,4 +105,5 @@ faults! {
     calls_while_the_servers_are_away_say_that_nothing_happened
     a_reader_starts_again_when_the_stream_has_lost_its_tail
     a_reader_that_comes_later_starts_again_too
+    a_reader_starts_again_when_nothing_is_left_where_it_was
 }

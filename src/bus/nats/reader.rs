@@ -142,7 +142,9 @@ impl Reader {
             (Some((position, _)), _) if position > end => Ok(true),
             (Some((position, at)), _) => {
                 let now_there = self.link.at(&self.stream, position).await?;
-                Ok(now_there.is_some_and(|message| message.time.unix_timestamp_nanos() != at))
+                // Where messages are removed, the newest that was decided stays; nothing there means that the place was given to another and that one
+                // removed. Of subjects only the last message stays anyway.
+                Ok(now_there.map_or(self.start != Start::LastPerSubject, |message| message.time.unix_timestamp_nanos() != at))
             }
             (None, Start::At(position)) => Ok(position > end + 1),
             (None, Start::LastPerSubject) => Ok(false),
