@@ -143,14 +143,15 @@ async fn the_clients_of_an_address_share_a_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
-    const KIB: u32 = 1024;
+    /// What 64 KiB of sealed content is in JSON.
+    const LARGE: u32 = 88 * 1024;
     let config = Config {
-        session_bytes_rate: 64 * KIB,
-        session_bytes_burst: 4 * 64 * KIB,
-        user_bytes_rate: 64 * KIB,
-        user_bytes_burst: 6 * 64 * KIB,
-        address_bytes_rate: 64 * KIB,
-        address_bytes_burst: 9 * 64 * KIB,
+        session_bytes_rate: LARGE,
+        session_bytes_burst: 4 * LARGE,
+        user_bytes_rate: LARGE,
+        user_bytes_burst: 6 * LARGE,
+        address_bytes_rate: LARGE,
+        address_bytes_burst: 9 * LARGE,
         ..Config::default()
     };
     let (_world, gateway) = limited(config).await;
@@ -166,20 +167,22 @@ async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(flood_large(&mut charly, "e", 3).await, 1);
     sleep(Duration::from_secs(20)).await;
-    // What is not understood counts by its bytes too.
-    for _ in 0..5 {
-        first.say(&json!({ "nonsense": "x".repeat(65_536) }));
+    // What is not understood counts by its bytes too, and so does what nobody asked for in a frame that is.
+    for _ in 0..2 {
+        first.say(&json!({ "nonsense": "x".repeat(88_000) }));
         assert_eq!(first.until("rejected").await["reason"], "bad_frame");
+        first.say(&json!({ "type": "ping", "id": "p", "nonsense": "x".repeat(88_000) }));
+        assert_eq!(first.until("pong").await["id"], "p");
     }
     assert_eq!(flood_large(&mut first, "v", 1).await, 0);
     let room = RoomId::parse("aaa").unwrap();
     let message = |id: &str| Message { id: CommandId::parse(id), to: None, body: Body::Sealed(vec![0; 65_536].into()) };
     let (user, key) = (join("emil").user, join("emil").key);
     let mut posted = 0;
-    for n in 0..8 {
+    for n in 0..10 {
         posted += usize::from(gateway.handle.post(&room, user.clone(), key.clone(), message(&format!("p{n}"))).await.is_ok());
     }
-    assert_eq!(posted, 6, "messages without a session count for the user");
+    assert_eq!(posted, 8, "messages without a session count for the user");
 }
 
 #[tokio::test(start_paused = true)]

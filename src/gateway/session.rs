@@ -102,7 +102,7 @@ impl Session {
         match self.protocol.decode(message, &self.user) {
             Ok(frame) => {
                 self.bad = 0;
-                self.frame(frame)
+                self.frame(frame, bytes)
             }
             Err(refused) => {
                 self.bad = if refused.understood { 0 } else { self.bad + 1 };
@@ -115,14 +115,13 @@ impl Session {
         }
     }
 
-    /// Something of the client with so many bytes that says nothing, and is answered elsewhere. Returns what [`Self::receive`] returns.
+    /// So many bytes of the client that say nothing, or are answered elsewhere. Returns what [`Self::receive`] returns.
     pub(super) fn empty(&self, bytes: usize) -> Option<Duration> {
         self.meter.empty_frame(bytes).err().and_then(|rejection| pause(&rejection))
     }
 
-    /// A frame of the client. Returns what [`Self::receive`] returns.
-    pub fn frame(&mut self, frame: ClientFrame) -> Option<Duration> {
-        if let Err(rejection) = self.meter.frame(&frame) {
+    fn frame(&mut self, frame: ClientFrame, bytes: usize) -> Option<Duration> {
+        if let Err(rejection) = self.meter.frame(&frame, bytes) {
             let pause = pause(&rejection);
             let id = match frame {
                 ClientFrame::Send(message) => message.id.and_then(|id| id.shown().map(Arc::from)),

@@ -2,6 +2,8 @@
 //!
 //! This is the boundary behind which a faster engine can come: it gets a byte stream after the upgrade, and a [`Session`].
 
+mod wire;
+
 use super::{Close, Session, Taken, metrics, outbox::BATCH};
 use crate::wire::{Encoded, Incoming};
 use bytes::Bytes;
@@ -29,6 +31,7 @@ use tokio_tungstenite::{
         },
     },
 };
+use wire::Wire;
 
 /// The largest message, all fragments (contract with clients).
 const MESSAGE: usize = 131_072;
@@ -48,7 +51,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 const CLOSE_LINGER: Duration = Duration::from_secs(2);
 
 struct Socket<S> {
-    ws: WebSocketStream<S>,
+    ws: WebSocketStream<Wire<S>>,
     /// What is left of a large frame.
     rest: Option<Bytes>,
     /// Something is not flushed yet.
@@ -64,6 +67,8 @@ struct Socket<S> {
 /// What happens next.
 enum Turn {
     Read(Message),
+    /// So many bytes were read that are no message, and are to be paid for.
+    Waste(usize),
     Write(Vec<Encoded>),
     /// To write what is left of a large frame.
     Rest(Bytes),
@@ -79,7 +84,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session:
     let sizes = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
     // Nothing is written before the flush. The most is for pongs to a client that pings and takes nothing; beyond it only the last one is kept.
     let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH).max_write_buffer_size(2 * BATCH + PART);
-    let ws = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let ws = WebSocketStream::from_raw_socket(Wire::new(io), Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
     let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, hold: None, heard, pinged: None, timer };
@@ -101,6 +106,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let going = match turn {
                 Turn::Read(message) => {
                     self.read(session, &message);
+                    Ok(())
+                }
+                Turn::Waste(bytes) => {
+                    match session.empty(bytes) {
+                        None => self.ws.get_mut().paid(bytes),
+                        pause => self.hold(pause),
+                    }
                     Ok(())
                 }
                 Turn::Write(frames) => self.write(frames),
@@ -125,16 +137,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if let Poll::Ready(close) = session.outbox().poll_cut(cx) {
             return Poll::Ready(Turn::End(close));
         }
-        if self.reads < READS
-            && self.listens(cx)
-            && let Poll::Ready(read) = Pin::new(&mut self.ws).poll_next(cx)
-        {
-            self.reads += 1;
-            return Poll::Ready(match read {
-                Some(Ok(message)) => Turn::Read(message),
-                Some(Err(error)) => broken(&error).map_or(Turn::Gone, Turn::Broken),
-                None => Turn::Gone,
-            });
+        if self.reads < READS && self.listens(cx) {
+            let read = Pin::new(&mut self.ws).poll_next(cx);
+            if let Poll::Ready(read) = read {
+                self.reads += 1;
+                return Poll::Ready(match read {
+                    Some(Ok(message)) => Turn::Read(message),
+                    Some(Err(error)) => broken(&error).map_or(Turn::Gone, Turn::Broken),
+                    None => Turn::Gone,
+                });
+            }
+            if let Some(bytes) = self.ws.get_ref().due() {
+                return Poll::Ready(Turn::Waste(bytes));
+            }
         }
         if self.reads == READS {
             self.reads = 0;
@@ -169,12 +184,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.pinged = None;
         // The answers to these are in the write buffer already.
         self.dirty |= matches!(message, Message::Ping(_) | Message::Close(_));
-        let pause = match message {
+        self.ws.get_mut().paid(message.len());
+        self.hold(match message {
             Message::Text(text) => session.receive(Incoming::Text(text)),
             Message::Binary(bytes) => session.receive(Incoming::Binary(bytes)),
             Message::Ping(bytes) | Message::Pong(bytes) => session.empty(bytes.len()),
             Message::Close(_) | Message::Frame(_) => None,
-        };
+        });
+    }
+
+    fn hold(&mut self, pause: Option<Duration>) {
         self.hold = pause.map(|pause| Box::pin(sleep(pause)));
     }
 
@@ -219,6 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Sends the close frame and gives the client time to take it.
     async fn say_goodbye(mut self, close: Close, broken: bool) {
+        self.ws.get_mut().set_free();
         let frame = CloseFrame { code: close.code().into(), reason: close.reason().into() };
         let sent = async {
             self.put(Message::Close(Some(frame)))?;

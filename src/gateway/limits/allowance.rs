@@ -19,14 +19,19 @@ impl Cost {
     /// One frame or request, whatever is in it.
     pub(in crate::gateway) const FRAME: Self = Self { frames: 1, bytes: 0 };
 
-    /// A frame with a message. Its content is what is stored, wherever it goes.
+    /// A message that came without a frame.
     pub(in crate::gateway) fn message(body: &Body) -> Self {
         Self::bytes(body.size())
     }
 
     /// A frame of so many bytes.
     pub(super) fn bytes(bytes: usize) -> Self {
-        Self { frames: 1, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
+        Self::FRAME.of(bytes)
+    }
+
+    /// The same, in so many bytes.
+    pub(super) fn of(self, bytes: usize) -> Self {
+        Self { bytes: u32::try_from(bytes).unwrap_or(u32::MAX), ..self }
     }
 
     /// A question for the members.

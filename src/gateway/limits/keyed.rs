@@ -14,7 +14,7 @@ const MOST: usize = 131_072;
 
 /// A value that may be forgotten when it is as it was made.
 pub(super) trait Idle {
-    /// Whether it is. Asked once, before it is dropped, and only when nobody holds it.
+    /// Whether it is. Asked only when nobody holds it; if so, it is dropped.
     fn is_idle(&self) -> bool;
 }
 

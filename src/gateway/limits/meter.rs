@@ -19,17 +19,17 @@ impl Meter {
         Self { session: Allowance::session(&limits.settings), user: limits.user(user, key), address: client.cloned() }
     }
 
-    /// Takes what a frame costs.
-    pub(in crate::gateway) fn frame(&self, frame: &ClientFrame) -> Result<(), Rejection> {
-        self.take(match frame {
-            ClientFrame::Send(message) => Cost::message(&message.body),
+    /// Takes what a frame costs that came in so many bytes.
+    pub(in crate::gateway) fn frame(&self, frame: &ClientFrame, bytes: usize) -> Result<(), Rejection> {
+        let cost = match frame {
+            ClientFrame::Send(_) | ClientFrame::Ping { .. } => Cost::FRAME,
             ClientFrame::History { limit, .. } => Cost::history(*limit),
             ClientFrame::Members { .. } => Cost::MEMBERS,
-            ClientFrame::Ping { .. } => Cost::FRAME,
-        })
+        };
+        self.take(cost.of(bytes))
     }
 
-    /// Takes what a frame of so many bytes costs that says nothing: a ping of the WebSocket, or what was not understood.
+    /// Takes what so many bytes cost that say nothing: a ping of the WebSocket, what was not understood, or what is around messages.
     pub(in crate::gateway) fn empty_frame(&self, bytes: usize) -> Result<(), Rejection> {
         self.take(Cost::bytes(bytes))
     }

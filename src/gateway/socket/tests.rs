@@ -166,3 +166,14 @@ async fn a_client_that_takes_nothing_is_dropped_within_the_deadlines() {
     assert!(bytes.len() <= 16, "the other end is gone");
     assert_eq!(started.elapsed(), SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_without_end_is_read_at_the_rate_of_its_bytes() {
+    let settings = Config { session_bytes_rate: 64 * 1024, session_bytes_burst: 256 * 1024, ..Config::default() };
+    let mut client = connect_with(settings, Vec::new(), Protocol::Text, 64 * 1024).await;
+    let (begin, go_on) = ([0x01, 0x80, 0, 0, 0, 0], [0x00, 0x80, 0, 0, 0, 0]);
+    let io = client.get_mut();
+    io.write_all(&begin).await.unwrap();
+    let fragments = go_on.repeat(1_000_000);
+    assert!(timeout(Duration::from_secs(10), io.write_all(&fragments)).await.is_err(), "all of it was read");
+}
