@@ -283,6 +283,7 @@ async fn a_message_that_is_sent_again_while_the_bus_is_away_is_one_message_in_it
 /// Delays and loses what is named, while it is on.
 struct Slow {
     on: AtomicBool,
+    lost: Option<Delivered>,
     /// What arrives so much later.
     late: (Delivered, Duration),
     /// Answers after so many are lost.
@@ -292,14 +293,19 @@ struct Slow {
 
 impl Slow {
     fn new(late: (Delivered, Duration), answers: u64) -> Arc<Self> {
-        Arc::new(Self { on: AtomicBool::new(true), late, answers, answered: AtomicU64::new(0) })
+        Self::losing(None, late, answers)
+    }
+
+    fn losing(lost: Option<Delivered>, late: (Delivered, Duration), answers: u64) -> Arc<Self> {
+        Arc::new(Self { on: AtomicBool::new(true), lost, late, answers, answered: AtomicU64::new(0) })
     }
 }
 
 impl Faults for Slow {
     fn delivery(&self, _: ConnectionId, what: Delivered) -> Passage {
         let on = self.on.load(Relaxed);
-        let lost = on && what == Delivered::Inbound && self.answered.fetch_add(1, Relaxed) >= self.answers;
+        let unanswered = what == Delivered::Inbound && self.answered.fetch_add(1, Relaxed) >= self.answers;
+        let lost = on && (unanswered || Some(what) == self.lost);
         let delay = if on && what == self.late.0 { self.late.1 } else { Duration::ZERO };
         Passage { delay, copies: usize::from(!lost) }
     }
@@ -352,6 +358,24 @@ async fn a_session_that_ended_while_it_opened_may_be_tried_again() {
     let (joined, ()) = tokio::join!(one.try_join(join("harry")), judged_dead);
     let rejection = joined.err().expect("the room says that the session is over");
     assert_eq!((rejection.reason, rejection.retry_after_ms.is_some()), (Reason::Unavailable, true));
+}
+
+/// The replica in which the session opened lost the thread, and the one after it never heard that the session is over.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_not_taken_in_by_a_replica_that_began_after_it() {
+    let slow = Slow::losing(Some(Delivered::Event), (Delivered::Inbound, Duration::from_secs(5)), u64::MAX);
+    let mut world = World::with_faults(slow.clone());
+    world.own().await;
+    let beginning_is_cut = Cut::at(&world, 3);
+    let (one, two) = (world.attach(Config::default(), beginning_is_cut), world.gateway());
+    let judged_dead = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        abandon(&one, &two).await;
+    };
+    let (joined, ()) = tokio::join!(one.try_join(join("harry")), judged_dead);
+    assert_eq!(joined.err().map(|rejection| rejection.reason), Some(Reason::Unavailable));
+    slow.on.store(false, Relaxed);
+    assert_eq!(one.join(join("harry")).await.frame().await["members"], json!(["harry"]));
 }
 
 #[tokio::test(start_paused = true)]
