@@ -1,6 +1,6 @@
 //! The cluster: which nodes live, which of them writes which shard, and how a shard goes from one to the next.
 //!
-//! Every node beats once a second. Each judges the others by its own clock (`membership`) and computes the same assignment of shards to live
+//! Every node beats twice a second. Each judges the others by its own clock (`membership`) and computes the same assignment of shards to live
 //! writers (`assignment`), so nobody has to be elected. A shard that is assigned to this node and free is taken by compare-and-set of its
 //! record ([`Lease`]) and given to the [`Owner`], which writes it until it is assigned to another. What a node that is gone left in rooms is
 //! cleared by the owners of their shards (`abandon`). Safety does not rest on any of this: the journal fences.

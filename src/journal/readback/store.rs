@@ -22,7 +22,7 @@ pub struct Fence {
 pub enum Reading {
     /// At a quorum: sees every [`Store::raise`] that returned before.
     Quorum,
-    /// Within the order of all [`Store::raise`]: also decides one whose outcome is not known. After it, that one happened or never will.
+    /// Within the order of all [`Store::raise`]. One whose outcome is not known has happened then, or can only happen while the fence stays as it was read.
     Serial,
 }
 
