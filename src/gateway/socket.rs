@@ -2,7 +2,7 @@
 //!
 //! This is the boundary behind which a faster engine can come: it gets a byte stream after the upgrade, and a [`Session`].
 
-mod wire;
+mod tally;
 
 use super::{Close, Session, Taken, metrics, outbox::BATCH};
 use crate::wire::{Encoded, Incoming};
@@ -13,6 +13,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
+use tally::Tally;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, Sleep, sleep, sleep_until, timeout},
@@ -31,7 +32,6 @@ use tokio_tungstenite::{
         },
     },
 };
-use wire::Wire;
 
 /// The largest message, all fragments (contract with clients).
 const MESSAGE: usize = 131_072;
@@ -51,7 +51,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 const CLOSE_LINGER: Duration = Duration::from_secs(2);
 
 struct Socket<S> {
-    ws: WebSocketStream<Wire<S>>,
+    ws: WebSocketStream<Tally<S>>,
     /// What is left of a large frame.
     rest: Option<Bytes>,
     /// Something is not flushed yet.
@@ -84,7 +84,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session:
     let sizes = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
     // Nothing is written before the flush. The most is for pongs to a client that pings and takes nothing; beyond it only the last one is kept.
     let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH).max_write_buffer_size(2 * BATCH + PART);
-    let ws = WebSocketStream::from_raw_socket(Wire::new(io), Role::Server, Some(config)).await;
+    let ws = WebSocketStream::from_raw_socket(Tally::new(io), Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
     let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, hold: None, heard, pinged: None, timer };

@@ -11,15 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that are read before they are paid for. More than the largest message, which is paid for as such when it is whole.
 const SLICE: isize = super::MESSAGE as isize + 64 * 1024;
 
-/// A byte stream that is not read on while a slice of it is unpaid.
-pub(super) struct Wire<S> {
+/// A byte stream that counts what is read of it, and is not read on while a slice is unpaid.
+pub(super) struct Tally<S> {
     io: S,
     /// Negative: a part of a message was paid for in a slice, and again with the message.
     unpaid: isize,
     is_free: bool,
 }
 
-impl<S> Wire<S> {
+impl<S> Tally<S> {
     pub(super) fn new(io: S) -> Self {
         Self { io, unpaid: 0, is_free: false }
     }
@@ -44,7 +44,7 @@ impl<S> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Tally<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_due() {
             return Poll::Pending;
@@ -56,7 +56,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tally<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
