@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use loadtest::run::{Plan, run};
+use loadtest::{
+    run::{Plan, run},
+    slow,
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Puts many clients into one room, measures, and checks that every promise of the protocol was kept.
@@ -29,6 +32,9 @@ struct Options {
     /// Bytes of text in a message.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
+    /// So many more clients that read nothing, and come back again and again.
+    #[arg(long, default_value_t = 0)]
+    slow: usize,
     /// Seconds that everything may take to settle.
     #[arg(long, default_value_t = 60)]
     settle: u64,
@@ -48,7 +54,10 @@ async fn main() -> Result<()> {
         bytes: options.bytes.max(1),
         settle: Duration::from_secs(options.settle),
     };
-    let outcome = run(&plan).await?;
+    let outcome = tokio::select! {
+        outcome = run(&plan) => outcome?,
+        () = slow::sit(&plan.urls, &plan.room, options.slow), if options.slow > 0 => bail!("slow clients never end"),
+    };
     print!("{outcome}");
     if !outcome.violations.is_empty() {
         bail!("{} promises were broken", outcome.violations.len());

@@ -1,0 +1,46 @@
+//! Clients that take nothing, to see what they cost the others.
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, future::join_all};
+use std::time::Duration;
+use tokio::{
+    net::{TcpSocket, TcpStream, lookup_host},
+    time::sleep,
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{client::IntoClientRequest, http::HeaderValue},
+};
+
+/// Bytes that the system may keep for such a client, so that the server notices soon.
+const BUFFER: u32 = 4096;
+/// How long it takes nothing before it comes back.
+const SIT: Duration = Duration::from_secs(5);
+/// Before it tries again when it was not let in.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// So many of them in a room, until it is dropped.
+pub async fn sit(urls: &[String], room: &str, count: usize) {
+    join_all(urls.iter().cycle().take(count).enumerate().map(|(n, url)| async move {
+        let user = format!("slow{n}");
+        loop {
+            match join(url, room, &user).await {
+                Ok(_unread) => sleep(SIT).await,
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }))
+    .await;
+}
+
+async fn join(url: &str, room: &str, user: &str) -> Result<WebSocketStream<TcpStream>> {
+    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    let address = lookup_host(host).await?.next().context("no address")?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(BUFFER)?;
+    let mut request = format!("ws://{host}/chat/{room}/user/{user}?pub=key-{user}").into_client_request()?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("safechat.v1+json"));
+    let (mut socket, _) = client_async(request, socket.connect(address).await?).await?;
+    socket.next().await.context("closed before the welcome")??;
+    Ok(socket)
+}
