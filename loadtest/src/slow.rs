@@ -1,16 +1,14 @@
 //! Clients that take nothing, to see what they cost the others.
 
+use crate::raw;
 use anyhow::{Context, Result};
-use futures::{StreamExt, future::join_all};
+use futures::future::join_all;
 use std::time::Duration;
 use tokio::{
-    net::{TcpSocket, TcpStream, lookup_host},
+    net::{TcpStream, lookup_host},
     time::sleep,
 };
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{client::IntoClientRequest, http::HeaderValue},
-};
+use tokio_tungstenite::WebSocketStream;
 
 /// Bytes that the system may keep for such a client, so that the server notices soon.
 const BUFFER: u32 = 4096;
@@ -35,12 +33,6 @@ pub async fn sit(urls: &[String], room: &str, count: usize) {
 
 async fn join(url: &str, room: &str, user: &str) -> Result<WebSocketStream<TcpStream>> {
     let host = url.trim_start_matches("http://").trim_end_matches('/');
-    let address = lookup_host(host).await?.next().context("no address")?;
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_recv_buffer_size(BUFFER)?;
-    let mut request = format!("ws://{host}/chat/{room}/user/{user}?pub=key-{user}").into_client_request()?;
-    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("safechat.v1+json"));
-    let (mut socket, _) = client_async(request, socket.connect(address).await?).await?;
-    socket.next().await.context("closed before the welcome")??;
-    Ok(socket)
+    let gateway = lookup_host(host).await?.next().context("no address")?;
+    raw::join(gateway, room, user, Some(BUFFER)).await
 }

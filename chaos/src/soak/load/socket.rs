@@ -1,21 +1,16 @@
 //! A bare WebSocket of a client that does not behave: what it does with it is its own affair.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use loadtest::raw;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
-};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
-/// How long a connection may take to get its `welcome`.
-const CONNECT: Duration = Duration::from_secs(15);
+/// How long the close may take.
+const CLOSE: Duration = Duration::from_secs(15);
 
 /// A session, over JSON.
 pub(super) struct Socket(WebSocketStream<TcpStream>);
@@ -29,19 +24,7 @@ pub(super) enum Got {
 impl Socket {
     /// Joins a room. `buffer`: bytes that the system may keep for it, if it is to be slow.
     pub(super) async fn join(gateway: SocketAddr, room: &str, user: &str, buffer: Option<u32>) -> Result<Self> {
-        let join = async {
-            let socket = TcpSocket::new_v4()?;
-            if let Some(bytes) = buffer {
-                socket.set_recv_buffer_size(bytes)?;
-            }
-            let stream = socket.connect(gateway).await?;
-            let mut request = format!("ws://{gateway}/chat/{room}/user/{user}?pub=key-{user}&history=0").into_client_request()?;
-            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("safechat.v1+json"));
-            let (mut socket, _) = client_async(request, stream).await?;
-            socket.next().await.context("closed before the welcome")??;
-            Ok(Self(socket))
-        };
-        timeout(CONNECT, join).await.context("no welcome in time")?
+        raw::join(gateway, room, user, buffer).await.map(Self)
     }
 
     /// Queues a message; [`Self::flush`] sends what is queued.
@@ -71,6 +54,6 @@ impl Socket {
 
     pub(super) async fn close(mut self) {
         // It is gone either way.
-        let _ = timeout(CONNECT, self.0.close(None)).await;
+        let _ = timeout(CLOSE, self.0.close(None)).await;
     }
 }
