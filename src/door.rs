@@ -2,6 +2,10 @@
 //!
 //! A connection that is not let in gets an answer if it asks soon, as long as few others do; the rest is dropped.
 
+mod places;
+
+pub(crate) use places::{Place, Places};
+
 use axum::{Router, body::Body, response::Response};
 use hyper::{Request, body::Incoming, server::conn::http1, service::Service as _};
 use hyper_util::{

@@ -1,10 +1,7 @@
 //! How many connections the internal port takes: so few from one address that it cannot keep the others' health checks and scrapers out.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use crate::door::{Place, Places};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 /// Open connections, from all addresses. Health checks, a scraper or two and an operator need a few.
 const MOST: usize = 256;
@@ -22,47 +19,19 @@ pub(super) enum Full {
     Address,
 }
 
-/// The open connections by address.
-#[derive(Default)]
-pub(super) struct Places(Mutex<HashMap<IpAddr, usize>>);
-
-impl Places {
-    /// A place for a connection from an address.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
-        let mut open = self.open();
-        let all: usize = open.values().sum();
-        if all >= MOST {
-            return Err(Full::Port);
-        }
-        let of_one = open.entry(address).or_default();
-        if *of_one >= MOST_OF_ONE {
-            return Err(Full::Address);
-        }
-        *of_one += 1;
-        Ok(Place { places: self.clone(), address })
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A place for a connection from an address.
+pub(super) fn take(places: &Arc<Places<IpAddr>>, address: IpAddr) -> Result<Place<IpAddr>, Full> {
+    places.take(&address, |taken| room_for(address, taken))
 }
 
-/// A connection's place; free again when it is dropped.
-pub(super) struct Place {
-    places: Arc<Places>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.places.open();
-        if let Some(of_one) = open.get_mut(&self.address) {
-            *of_one -= 1;
-            if *of_one == 0 {
-                open.remove(&self.address);
-            }
-        }
+fn room_for(address: IpAddr, taken: &HashMap<IpAddr, usize>) -> Result<(), Full> {
+    if taken.values().sum::<usize>() >= MOST {
+        return Err(Full::Port);
     }
+    if taken.get(&address).is_some_and(|of_one| *of_one >= MOST_OF_ONE) {
+        return Err(Full::Address);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -76,13 +45,13 @@ mod tests {
     #[test]
     fn one_address_leaves_places_for_others_and_all_have_an_end() {
         let places = Arc::new(Places::default());
-        let mut taken: Vec<_> = (0..MOST_OF_ONE).map(|_| places.take(address(1)).unwrap()).collect();
-        assert_eq!(places.take(address(1)).err(), Some(Full::Address));
-        taken.extend((MOST_OF_ONE..MOST).map(|n| places.take(address((n / MOST_OF_ONE) as u8 + 1)).unwrap()));
-        assert_eq!(places.take(address(9)).err(), Some(Full::Port));
+        let mut taken: Vec<_> = (0..MOST_OF_ONE).map(|_| take(&places, address(1)).unwrap()).collect();
+        assert_eq!(take(&places, address(1)).err(), Some(Full::Address));
+        taken.extend((MOST_OF_ONE..MOST).map(|n| take(&places, address((n / MOST_OF_ONE) as u8 + 1)).unwrap()));
+        assert_eq!(take(&places, address(9)).err(), Some(Full::Port));
         taken.pop();
-        assert!(places.take(address(9)).is_ok());
+        assert!(take(&places, address(9)).is_ok());
         drop(taken);
-        assert!(places.open().is_empty(), "nothing is kept of who is gone");
+        assert!(places.are_free(), "nothing is kept of who is gone");
     }
 }

@@ -1,13 +1,13 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
 
-use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, places::Places, process};
-use crate::door::{Counted, Door, Verdict};
+use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, places, process};
+use crate::door::{Counted, Door, Places, Verdict};
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -96,8 +96,8 @@ impl Service {
     }
 }
 
-fn judge(places: &Arc<Places>, peer: SocketAddr) -> Verdict {
-    match places.take(peer.ip()) {
+fn judge(places: &Arc<Places<IpAddr>>, peer: SocketAddr) -> Verdict {
+    match places::take(places, peer.ip()) {
         Ok(place) => Verdict::Welcome(Counted::new(place)),
         Err(full) => Verdict::Refused(Box::new(move || Problem::unavailable(full.to_string()).into_response())),
     }

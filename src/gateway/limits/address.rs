@@ -2,12 +2,14 @@
 //! one would otherwise begin with a full bucket.
 
 use super::{Allowance, Limit, Settings, bucket::Bucket, keyed::Idle};
-use crate::room::{Rejection, RoomId};
+use crate::{
+    door::{Place, Places},
+    room::{Rejection, RoomId},
+};
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -37,7 +39,7 @@ pub(super) struct Address {
     pub(super) joins: Bucket,
     connections: AtomicUsize,
     most_connections: usize,
-    rooms: Mutex<HashMap<RoomId, usize>>,
+    rooms: Arc<Places<RoomId>>,
     most_rooms: usize,
 }
 
@@ -48,7 +50,7 @@ impl Address {
             joins: Bucket::new(settings.joins),
             connections: AtomicUsize::new(0),
             most_connections: settings.connections,
-            rooms: Mutex::default(),
+            rooms: Arc::default(),
             most_rooms: settings.rooms,
         }
     }
@@ -66,16 +68,13 @@ impl Address {
 
     /// A client more in a room.
     pub(super) fn enter(self: &Arc<Self>, room: &RoomId) -> Result<Entered, Rejection> {
-        let mut rooms = self.rooms();
-        if rooms.len() >= self.most_rooms && !rooms.contains_key(room) {
-            return Err(Limit::Rooms.reached("this address is in as many rooms as it may be: leave one, or try later", AGAIN_MS));
-        }
-        *rooms.entry(room.clone()).or_default() += 1;
-        Ok(Entered { address: self.clone(), room: room.clone() })
-    }
-
-    fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, usize>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+        let place = self.rooms.take(room, |rooms| {
+            if rooms.len() >= self.most_rooms && !rooms.contains_key(room) {
+                return Err(Limit::Rooms.reached("this address is in as many rooms as it may be: leave one, or try later", AGAIN_MS));
+            }
+            Ok(())
+        })?;
+        Ok(Entered { _place: place, _address: self.clone() })
     }
 }
 
@@ -97,20 +96,9 @@ impl Drop for Connection {
 
 /// A client of an address in a room; counts until it is dropped.
 pub(in crate::gateway) struct Entered {
-    address: Arc<Address>,
-    room: RoomId,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let mut rooms = self.address.rooms();
-        if let Some(clients) = rooms.get_mut(&self.room) {
-            *clients -= 1;
-            if *clients == 0 {
-                rooms.remove(&self.room);
-            }
-        }
-    }
+    _place: Place<RoomId>,
+    /// Held: an address that nobody holds may be forgotten.
+    _address: Arc<Address>,
 }
 
 #[cfg(test)]
@@ -141,6 +129,6 @@ mod tests {
         assert!(entered.iter().all(Result::is_ok) && address.enter(&room("c")).is_err());
         drop(entered);
         assert!(address.enter(&room("c")).is_ok());
-        assert!(address.rooms().is_empty());
+        assert!(address.rooms.are_free());
     }
 }
