@@ -11,7 +11,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
-    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .compile_fds(descriptors)?;
     facts()
 }
 
@@ -22,10 +24,18 @@ fn facts() -> Result<(), Box<dyn Error>> {
     if let Some(log) = says("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={log}");
     }
-    let commit = env::var("SAFE_CHAT_COMMIT").ok().or_else(|| says("git", &["rev-parse", "--short=12", "HEAD"]));
+    let commit = env::var("SAFE_CHAT_COMMIT")
+        .ok()
+        .or_else(|| says("git", &["rev-parse", "--short=12", "HEAD"]));
     let rustc = says(&env::var("RUSTC")?, &["--version"]);
-    println!("cargo:rustc-env=SAFE_CHAT_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
-    println!("cargo:rustc-env=SAFE_CHAT_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
+    println!(
+        "cargo:rustc-env=SAFE_CHAT_COMMIT={}",
+        commit.as_deref().unwrap_or("unknown")
+    );
+    println!(
+        "cargo:rustc-env=SAFE_CHAT_RUSTC={}",
+        rustc.as_deref().unwrap_or("unknown")
+    );
     println!("cargo:rustc-env=SAFE_CHAT_PROFILE={}", env::var("PROFILE")?);
     println!("cargo:rustc-env=SAFE_CHAT_TARGET={}", env::var("TARGET")?);
     Ok(())
@@ -33,6 +43,10 @@ fn facts() -> Result<(), Box<dyn Error>> {
 
 /// The output of a command, if it succeeds.
 fn says(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

@@ -50,7 +50,9 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn new(counted: impl Any + Send + Sync) -> Self {
-        Self { _until_dropped: Arc::new(counted) }
+        Self {
+            _until_dropped: Arc::new(counted),
+        }
     }
 }
 
@@ -76,7 +78,14 @@ impl<F: Fn(SocketAddr) -> Verdict> Door<F> {
     /// A door before `router`, where `judge` decides who is let in. `halt` ends all connections at once.
     pub(crate) fn new(router: Router, judge: F, halt: CancellationToken) -> Self {
         let refusals = Arc::new(Semaphore::new(REFUSALS));
-        Self { router, judge, refusals, tasks: TaskTracker::new(), finish: CancellationToken::new(), halt }
+        Self {
+            router,
+            judge,
+            refusals,
+            tasks: TaskTracker::new(),
+            finish: CancellationToken::new(),
+            halt,
+        }
     }
 
     /// Lets connections in until `end` is over; then gives open requests a moment.
@@ -90,7 +99,10 @@ impl<F: Fn(SocketAddr) -> Verdict> Door<F> {
         self.finish.cancel();
         self.tasks.close();
         if timeout(FINISH, self.tasks.wait()).await.is_err() {
-            tracing::debug!(left = self.tasks.len(), "connections that were still open are dropped");
+            tracing::debug!(
+                left = self.tasks.len(),
+                "connections that were still open are dropped"
+            );
         }
     }
 
@@ -121,7 +133,9 @@ impl<F: Fn(SocketAddr) -> Verdict> Door<F> {
             }
             Verdict::Refused(answer) => {
                 // Beyond them not even an answer is worth it.
-                let Ok(permit) = self.refusals.clone().try_acquire_owned() else { return };
+                let Ok(permit) = self.refusals.clone().try_acquire_owned() else {
+                    return;
+                };
                 self.tasks.spawn(async move {
                     halt.run_until_cancelled(refuse(io, answer)).await;
                     drop(permit);
@@ -139,7 +153,9 @@ async fn converse(
     finish: CancellationToken,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(HEAD);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD);
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -147,8 +163,13 @@ async fn converse(
         router.call(request)
     });
     let mut timed = Box::pin(TimeoutStream::new(io));
-    timed.as_mut().set_write_timeout_pinned(Some(WRITE_DEADLINE));
-    let mut serving = pin!(http.serve_connection(TokioIo::new(timed), service).with_upgrades());
+    timed
+        .as_mut()
+        .set_write_timeout_pinned(Some(WRITE_DEADLINE));
+    let mut serving = pin!(
+        http.serve_connection(TokioIo::new(timed), service)
+            .with_upgrades()
+    );
     let result = tokio::select! {
         biased; // The end is waited for only while nothing else is to do.
         result = serving.as_mut() => result,
@@ -163,14 +184,25 @@ async fn converse(
 }
 
 /// Answers one request, whatever it asks.
-async fn refuse(io: impl AsyncRead + AsyncWrite + Unpin, answer: Box<dyn Fn() -> Response + Send + Sync>) {
+async fn refuse(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Box<dyn Fn() -> Response + Send + Sync>,
+) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).max_buf_size(HEAD).keep_alive(false);
+    http.timer(TokioTimer::new())
+        .max_buf_size(HEAD)
+        .keep_alive(false);
     let service = hyper::service::service_fn(move |_: Request<Incoming>| {
         std::future::ready(Ok::<Response<Body>, std::convert::Infallible>(answer()))
     });
     // What does not ask in time is dropped.
-    drop(timeout(REFUSAL_DEADLINE, http.serve_connection(TokioIo::new(io), service)).await);
+    drop(
+        timeout(
+            REFUSAL_DEADLINE,
+            http.serve_connection(TokioIo::new(io), service),
+        )
+        .await,
+    );
 }
 
 #[cfg(test)]
@@ -185,7 +217,9 @@ mod tests {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
     fn door(judge: impl Fn(SocketAddr) -> Verdict) -> Door<impl Fn(SocketAddr) -> Verdict> {
-        let routes = Router::new().route("/", get(|| async { "hello" })).route("/large", get(|| async { vec![b'x'; 1 << 20] }));
+        let routes = Router::new()
+            .route("/", get(|| async { "hello" }))
+            .route("/large", get(|| async { vec![b'x'; 1 << 20] }));
         Door::new(routes, judge, CancellationToken::new())
     }
 
@@ -241,22 +275,36 @@ mod tests {
         let counted = Counted::new(kept.clone());
         let door = door(move |_| Verdict::Welcome(counted.clone()));
         let mut client = connect(&door, 64);
-        client.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        client
+            .write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
         let started = Instant::now();
         door.tasks.close();
         door.tasks.wait().await;
-        assert!((WRITE_DEADLINE..WRITE_DEADLINE * 2).contains(&started.elapsed()), "{:?}", started.elapsed());
+        assert!(
+            (WRITE_DEADLINE..WRITE_DEADLINE * 2).contains(&started.elapsed()),
+            "{:?}",
+            started.elapsed()
+        );
         drop(door);
         assert_eq!(Arc::strong_count(&kept), 1, "it counts no longer");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_not_let_in_gets_an_answer_when_asking_soon() {
-        let door = door(|_| Verdict::Refused(Box::new(|| (StatusCode::TOO_MANY_REQUESTS, "too many").into_response())));
+        let door = door(|_| {
+            Verdict::Refused(Box::new(|| {
+                (StatusCode::TOO_MANY_REQUESTS, "too many").into_response()
+            }))
+        });
         let mut asking = connect(&door, 4096);
         asking.write_all(REQUEST).await.unwrap();
         let answer = rest(asking).await;
-        assert!(answer.starts_with("HTTP/1.1 429") && answer.ends_with("too many"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 429") && answer.ends_with("too many"),
+            "{answer}"
+        );
         // More than are answered at a time, none of which asks.
         let started = Instant::now();
         let silent: Vec<_> = (0..2 * REFUSALS).map(|_| connect(&door, 4096)).collect();

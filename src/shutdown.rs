@@ -10,7 +10,10 @@ const AT_ONCE: i32 = 1;
 
 /// Returns a token that SIGTERM or SIGINT cancels. A second one of either ends the process.
 pub fn on_signals() -> std::io::Result<CancellationToken> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let asked = CancellationToken::new();
     let token = asked.clone();
     tokio::spawn(async move {

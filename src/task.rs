@@ -43,7 +43,8 @@ impl Scope {
     }
 
     fn set(&self, pace: Pace) {
-        self.0.send_if_modified(|now| *now != Pace::Dead && std::mem::replace(now, pace) != pace);
+        self.0
+            .send_if_modified(|now| *now != Pace::Dead && std::mem::replace(now, pace) != pace);
     }
 
     /// Runs a task within the scope; `None` when the scope is killed before the task has ended. What it drops then is dropped within the scope too.
@@ -112,7 +113,11 @@ mod tests {
         assert_eq!(count.load(Relaxed), 3);
         scope.thaw();
         seconds(0).await;
-        assert_eq!(count.load(Relaxed), 4, "the second that was under way has long passed");
+        assert_eq!(
+            count.load(Relaxed),
+            4,
+            "the second that was under way has long passed"
+        );
     }
 
     #[tokio::test(start_paused = true)]

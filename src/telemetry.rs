@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
 use tracing::{Level, Metadata};
-use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { format: Format::Pretty, level: "info".into() }
+        Self {
+            format: Format::Pretty,
+            level: "info".into(),
+        }
     }
 }
 
@@ -46,19 +51,34 @@ impl Config {
             own @ ("info" | "debug" | "trace") => format!("warn,safe_chat={own}"),
             _ => level.to_owned(),
         };
-        let invalid = |error| format!("log.level `{level}` is not a level or filter: {error}; use error, warn, info, debug or trace");
+        let invalid = |error| {
+            format!(
+                "log.level `{level}` is not a level or filter: {error}; use error, warn, info, debug or trace"
+            )
+        };
         EnvFilter::builder().parse(directives).map_err(invalid)
     }
 }
 
 /// Starts logging for the rest of the process. Called once, by `main`.
 pub fn start(config: &Config) -> Result<(), String> {
-    let builder = fmt().with_env_filter(config.filter()?).with_writer(std::io::stderr);
+    let builder = fmt()
+        .with_env_filter(config.filter()?)
+        .with_writer(std::io::stderr);
     let started = match config.format {
-        Format::Pretty => {
-            builder.with_ansi(std::io::stderr().is_terminal()).compact().with_target(false).finish().with(filter_fn(is_safe)).try_init()
-        }
-        Format::Json => builder.json().flatten_event(true).finish().with(filter_fn(is_safe)).try_init(),
+        Format::Pretty => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .compact()
+            .with_target(false)
+            .finish()
+            .with(filter_fn(is_safe))
+            .try_init(),
+        Format::Json => builder
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(filter_fn(is_safe))
+            .try_init(),
     };
     started.map_err(|error| format!("logging is running already: {error}"))
 }
@@ -76,7 +96,11 @@ mod tests {
     #[test]
     fn libraries_never_log_at_level_trace() {
         let file = std::sync::Arc::new(tempfile::tempfile().unwrap());
-        let everything = fmt().with_env_filter("trace").with_writer(file.clone()).finish().with(filter_fn(is_safe));
+        let everything = fmt()
+            .with_env_filter("trace")
+            .with_writer(file.clone())
+            .finish()
+            .with(filter_fn(is_safe));
         tracing::subscriber::with_default(everything, || {
             tracing::trace!(target: "tungstenite::protocol", "Received message");
             tracing::debug!(target: "tungstenite::protocol", "Received close");
@@ -85,15 +109,35 @@ mod tests {
         let mut logged = String::new();
         (&*file).rewind().unwrap();
         (&*file).read_to_string(&mut logged).unwrap();
-        assert!(!logged.contains("message") && logged.contains("close") && logged.contains("own words"), "{logged}");
+        assert!(
+            !logged.contains("message") && logged.contains("close") && logged.contains("own words"),
+            "{logged}"
+        );
     }
 
     #[test]
     fn levels_and_filters_are_accepted_and_nonsense_is_not() {
-        let with = |level: &str| Config { level: level.into(), ..Config::default() }.validate();
-        for good in ["info", "INFO", "debug", "off", "info,safe_chat::writer=debug", "async_nats=trace"] {
+        let with = |level: &str| {
+            Config {
+                level: level.into(),
+                ..Config::default()
+            }
+            .validate()
+        };
+        for good in [
+            "info",
+            "INFO",
+            "debug",
+            "off",
+            "info,safe_chat::writer=debug",
+            "async_nats=trace",
+        ] {
             assert_eq!(with(good), Ok(()), "{good}");
         }
-        assert!(with("loud=very=much").unwrap_err().contains("loud=very=much"));
+        assert!(
+            with("loud=very=much")
+                .unwrap_err()
+                .contains("loud=very=much")
+        );
     }
 }

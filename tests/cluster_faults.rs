@@ -30,9 +30,17 @@ async fn a_node_that_joins_gets_its_part_by_hand_over() {
     cluster.settled(&["a"], SECOND).await;
     cluster.start("b");
     cluster.settled(&["a", "b"], 3 * SECOND).await;
-    assert!(cluster.held("b").len() > usize::from(SHARDS) / 4, "{} shards", cluster.held("b").len());
+    assert!(
+        cluster.held("b").len() > usize::from(SHARDS) / 4,
+        "{} shards",
+        cluster.held("b").len()
+    );
     assert_eq!(cluster.lost(), 0, "a hand-over is a release, not a loss");
-    assert_eq!(cluster.taken(), usize::from(SHARDS) + cluster.held("b").len(), "no shard moves that need not");
+    assert_eq!(
+        cluster.taken(),
+        usize::from(SHARDS) + cluster.held("b").len(),
+        "no shard moves that need not"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,11 +71,19 @@ async fn the_shards_of_a_frozen_node_are_taken_and_it_is_told_when_it_wakes() {
     let before = cluster.held("a").len();
     cluster.freeze("a");
     sleep(9 * SECOND).await;
-    assert_eq!(cluster.held("a").len(), before, "a leader change of the bus can take so long");
+    assert_eq!(
+        cluster.held("a").len(),
+        before,
+        "a leader change of the bus can take so long"
+    );
     cluster.settled(&["b"], 3 * SECOND).await;
     cluster.thaw("a");
     cluster.settled(&["a", "b"], 5 * SECOND).await;
-    assert_eq!(cluster.lost(), before, "each of its leases is lost, none is handed over");
+    assert_eq!(
+        cluster.lost(),
+        before,
+        "each of its leases is lost, none is handed over"
+    );
     assert_eq!(cluster.handle("a").view().deaths, 1);
 }
 
@@ -90,7 +106,9 @@ async fn the_last_node_stops_without_waiting_for_a_successor() {
     let mut cluster = Cluster::new();
     cluster.start("a");
     cluster.settled(&["a"], SECOND).await;
-    tokio::time::timeout(SECOND, cluster.stop("a")).await.expect("it stops at once");
+    tokio::time::timeout(SECOND, cluster.stop("a"))
+        .await
+        .expect("it stops at once");
     assert_eq!(cluster.records().await, Vec::<String>::new());
 }
 
@@ -102,11 +120,19 @@ async fn a_node_that_was_cut_off_kills_nobody_and_comes_back() {
     cluster.settled(&["b", "c"], 3 * SECOND).await;
     let (b, c) = (cluster.held("b").len(), cluster.held("c").len());
     sleep(20 * SECOND).await;
-    assert_eq!((cluster.held("b").len(), cluster.held("c").len()), (b, c), "the node that is away disturbs nobody");
+    assert_eq!(
+        (cluster.held("b").len(), cluster.held("c").len()),
+        (b, c),
+        "the node that is away disturbs nobody"
+    );
     cluster.restore("a");
     cluster.settled(&["a", "b", "c"], 8 * SECOND).await;
     for name in ["b", "c"] {
-        assert_eq!(cluster.handle(name).view().deaths, 0, "{name} was never taken for dead");
+        assert_eq!(
+            cluster.handle(name).view().deaths,
+            0,
+            "{name} was never taken for dead"
+        );
     }
     assert_eq!(cluster.handle("a").view().deaths, 1);
 }
@@ -145,7 +171,9 @@ async fn the_sessions_of_a_killed_gateway_are_abandoned() {
     cluster.start_gateway("g");
     sleep(3 * SECOND).await;
     let (gateway, living) = (cluster.id("g"), cluster.id("a"));
-    let rooms: Vec<_> = (0..20).map(|n| RoomId::parse(&format!("room-{n}")).unwrap()).collect();
+    let rooms: Vec<_> = (0..20)
+        .map(|n| RoomId::parse(&format!("room-{n}")).unwrap())
+        .collect();
     let of = |room: &RoomId| Shards::new(SHARDS).unwrap().of(room);
     for room in &rooms {
         cluster.bus.mark(gateway, of(room), room).await.unwrap();
@@ -156,7 +184,11 @@ async fn the_sessions_of_a_killed_gateway_are_abandoned() {
     for room in &rooms {
         let left = cluster.bus.marks(of(room)).await.unwrap();
         assert!(left.iter().all(|(node, _)| *node == living), "{left:?}");
-        let abandoned = Submission { room: room.clone(), action: Action::Abandon { gateway }, reply: None };
+        let abandoned = Submission {
+            room: room.clone(),
+            action: Action::Abandon { gateway },
+            reply: None,
+        };
         assert!(cluster.submitted(of(room)).await.contains(&abandoned));
     }
     assert_eq!(cluster.records().await, ["a", "b"]);
@@ -181,8 +213,14 @@ async fn a_node_with_another_number_of_shards_refuses_to_start() {
     let mut cluster = Cluster::new();
     cluster.start("a");
     cluster.settled(&["a"], SECOND).await;
-    let error = cluster.start_with_shards("b", SHARDS + 1).await.unwrap_err();
-    assert_eq!(error.to_string(), "the cluster has 32 shards, this node is configured with 33: set cluster.shards to 32");
+    let error = cluster
+        .start_with_shards("b", SHARDS + 1)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the cluster has 32 shards, this node is configured with 33: set cluster.shards to 32"
+    );
 }
 
 /// What happens to the cluster; the number picks the node.

@@ -16,11 +16,17 @@ const MOST_BYTES: usize = 1024;
 const MOST_FILES: usize = 60;
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let files =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     paths.sort();
-    paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
 }
 
 fn holds(check: fuzz::Check, bytes: &[u8], what: &str, path: &Path) {
@@ -61,13 +67,31 @@ fn every_target_has_a_program_and_a_small_corpus() {
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
     for (target, _) in fuzz::TARGETS {
         let program = fs::read_to_string(folder.join(format!("fuzz_targets/{target}.rs"))).unwrap();
-        assert!(program.contains(&format!("safe_chat_fuzz::{target}::check")), "{target}");
-        assert!(manifest.contains(&format!("[[bin]]\nname = \"{target}\"\n")), "{target}");
+        assert!(
+            program.contains(&format!("safe_chat_fuzz::{target}::check")),
+            "{target}"
+        );
+        assert!(
+            manifest.contains(&format!("[[bin]]\nname = \"{target}\"\n")),
+            "{target}"
+        );
         let files = corpus(target);
-        assert!((5..=MOST_FILES).contains(&files.len()), "{target} has {} files", files.len());
-        assert!(files.iter().all(|(_, bytes)| bytes.len() <= MOST_BYTES), "{target} has a file of more than {MOST_BYTES} bytes");
+        assert!(
+            (5..=MOST_FILES).contains(&files.len()),
+            "{target} has {} files",
+            files.len()
+        );
+        assert!(
+            files.iter().all(|(_, bytes)| bytes.len() <= MOST_BYTES),
+            "{target} has a file of more than {MOST_BYTES} bytes"
+        );
     }
     for folder in [folder.join("fuzz_targets"), folder.join("corpus")] {
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), fuzz::TARGETS.len(), "{}", folder.display());
+        assert_eq!(
+            fs::read_dir(&folder).unwrap().count(),
+            fuzz::TARGETS.len(),
+            "{}",
+            folder.display()
+        );
     }
 }

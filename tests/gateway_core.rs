@@ -25,7 +25,10 @@ async fn clients_of_two_gateways_see_the_same_events_in_the_same_order() {
     let (one, two) = (world.gateway(), world.gateway());
     let mut harry = one.join(join("harry")).await;
     let welcome = harry.frame().await;
-    assert_eq!((&welcome["type"], &welcome["seq"], &welcome["members"]), (&json!("welcome"), &json!(1), &json!(["harry"])));
+    assert_eq!(
+        (&welcome["type"], &welcome["seq"], &welcome["members"]),
+        (&json!("welcome"), &json!(1), &json!(["harry"]))
+    );
     let mut charly = two.join(join("charly")).await;
     assert_eq!(charly.frame().await["members"], json!(["charly", "harry"]));
     for n in 0..20 {
@@ -36,8 +39,15 @@ async fn clients_of_two_gateways_see_the_same_events_in_the_same_order() {
     assert_eq!(of_harry, of_charly);
     dense(&of_harry, 1, 42);
     for from in ["h", "c"] {
-        let sent: Vec<_> = texts(&of_harry).into_iter().filter(|text| text.starts_with(from)).collect();
-        assert_eq!(sent, (0..20).map(|n| format!("{from}{n}")).collect::<Vec<_>>(), "a session's messages keep their order");
+        let sent: Vec<_> = texts(&of_harry)
+            .into_iter()
+            .filter(|text| text.starts_with(from))
+            .collect();
+        assert_eq!(
+            sent,
+            (0..20).map(|n| format!("{from}{n}")).collect::<Vec<_>>(),
+            "a session's messages keep their order"
+        );
     }
 }
 
@@ -48,14 +58,20 @@ async fn resume_from_any_seq_never_skips_and_never_repeats() {
     let _harry = full(&mut world, head).await;
     let warm = world.gateway();
     let _stays = warm.join(join("harry")).await;
-    for seq in (0..=head).step_by(7).chain([1, 127, 128, 129, 256, 257, head - 1, head]) {
+    for seq in (0..=head)
+        .step_by(7)
+        .chain([1, 127, 128, 129, 256, 257, head - 1, head])
+    {
         // A gateway that knows nothing of the room yet, and one that has a part of it.
         let cold = world.gateway();
         for gateway in [&cold, &warm] {
             let mut charly = gateway.join(since("charly", seq, 3)).await;
             head += 1;
             let welcome = charly.frame().await;
-            assert_eq!((&welcome["recovered"], &welcome["seq"]), (&json!(true), &json!(head)));
+            assert_eq!(
+                (&welcome["recovered"], &welcome["seq"]),
+                (&json!(true), &json!(head))
+            );
             dense(&charly.events(head).await, seq + 1, head);
             drop(charly);
             // The end of the session comes as an event as well.
@@ -73,12 +89,21 @@ async fn a_place_beyond_the_head_is_a_reset() {
     let gateway = world.gateway();
     let mut charly = gateway.join(since("charly", 1000, 5)).await;
     let (welcome, reset) = (charly.frame().await, charly.frame().await);
-    assert_eq!((&welcome["recovered"], &welcome["seq"]), (&json!(false), &json!(21)));
-    assert_eq!((&reset["type"], &reset["seq"]), (&json!("reset"), &json!(17)));
+    assert_eq!(
+        (&welcome["recovered"], &welcome["seq"]),
+        (&json!(false), &json!(21))
+    );
+    assert_eq!(
+        (&reset["type"], &reset["seq"]),
+        (&json!("reset"), &json!(17))
+    );
     dense(&charly.events(21).await, 17, 21);
     let mut none = gateway.join(since("dora", u64::MAX, 0)).await;
     assert_eq!(
-        (none.frame().await["seq"].clone(), none.frame().await["seq"].clone()),
+        (
+            none.frame().await["seq"].clone(),
+            none.frame().await["seq"].clone()
+        ),
         (json!(22), json!(23)),
         "head + 1 when none follows"
     );
@@ -97,7 +122,10 @@ async fn a_message_is_accepted_then_journaled_and_a_repetition_gets_the_first_pl
     assert!(kinds.iter().filter(|kind| *kind == "accepted").count() <= 1);
     harry.send("m1");
     let again = harry.until("journaled").await;
-    assert_eq!((&again["seq"], &again["duplicate"]), (&json!(2), &json!(true)));
+    assert_eq!(
+        (&again["seq"], &again["duplicate"]),
+        (&json!(2), &json!(true))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,11 +137,20 @@ async fn the_ninth_session_and_another_key_are_refused_and_the_same_device_repla
     for _ in 0..7 {
         others.push(one.join(join("harry")).await);
     }
-    assert_eq!(one.try_join(join("harry")).await.err().unwrap().reason, Reason::TooManySessions);
+    assert_eq!(
+        one.try_join(join("harry")).await.err().unwrap().reason,
+        Reason::TooManySessions
+    );
     let _second = two.join(device("harry", "phone")).await;
     assert_eq!(first.end().await, Close::Replaced);
-    let other = safe_chat::gateway::Join { key: Key::parse("other").unwrap(), ..join("harry") };
-    assert_eq!(two.try_join(other).await.err().unwrap().reason, Reason::KeyMismatch);
+    let other = safe_chat::gateway::Join {
+        key: Key::parse("other").unwrap(),
+        ..join("harry")
+    };
+    assert_eq!(
+        two.try_join(other).await.err().unwrap().reason,
+        Reason::KeyMismatch
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +158,11 @@ async fn a_client_that_vanishes_while_it_joins_leaves_nothing_open() {
     let mut world = World::deserted();
     let gateway = world.gateway();
     // Nobody owns the room, so the opening is stored and not answered.
-    assert!(timeout(Duration::from_secs(4), gateway.handle.join(join("harry"))).await.is_err());
+    assert!(
+        timeout(Duration::from_secs(4), gateway.handle.join(join("harry")))
+            .await
+            .is_err()
+    );
     world.own().await;
     let mut charly = gateway.join(join("charly")).await;
     charly.say(&json!({"type": "members", "id": "q"}));
@@ -133,7 +174,10 @@ async fn a_client_that_vanishes_while_it_joins_leaves_nothing_open() {
 async fn a_join_waits_for_an_owner_but_not_for_ever() {
     let mut world = World::deserted();
     let gateway = world.gateway();
-    assert_eq!(gateway.try_join(join("harry")).await.err().unwrap().reason, Reason::Unavailable);
+    assert_eq!(
+        gateway.try_join(join("harry")).await.err().unwrap().reason,
+        Reason::Unavailable
+    );
     let (handle, wish) = (gateway.handle.clone(), join("charly"));
     let waiting = tokio::spawn(async move { handle.join(wish).await.is_ok() });
     sleep(Duration::from_secs(5)).await;
@@ -144,15 +188,25 @@ async fn a_join_waits_for_an_owner_but_not_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_client_is_closed_and_the_others_go_on() {
     let mut world = World::new().await;
-    let small = Config { backlog_bytes: 256 * 1024, ..Config::default() };
+    let small = Config {
+        backlog_bytes: 256 * 1024,
+        ..Config::default()
+    };
     let gateway = world.gateway_with(small, Arc::new(memory::NoFaults));
-    let (mut slow, mut harry) = (gateway.join(join("slow")).await, gateway.join(join("harry")).await);
+    let (mut slow, mut harry) = (
+        gateway.join(join("slow")).await,
+        gateway.join(join("harry")).await,
+    );
     let text = "x".repeat(16_000);
     for n in 0..40 {
         harry.say(&json!({"type": "send", "id": format!("m{n}"), "text": text}));
         harry.events(n + 3).await;
     }
-    assert_eq!(slow.next().await, Err(Close::Slow), "what waited is dropped, so that it hears of its end");
+    assert_eq!(
+        slow.next().await,
+        Err(Close::Slow),
+        "what waited is dropped, so that it hears of its end"
+    );
     drop(slow);
     harry.events(43).await;
     let mut back = gateway.join(since("slow", 2, 0)).await;
@@ -163,7 +217,10 @@ async fn a_slow_client_is_closed_and_the_others_go_on() {
 async fn a_long_catch_up_goes_at_the_pace_of_the_client_while_the_room_goes_on() {
     let mut world = World::new().await;
     let mut harry = full(&mut world, 2000).await;
-    let small = Config { backlog_frames: 256, ..Config::default() };
+    let small = Config {
+        backlog_frames: 256,
+        ..Config::default()
+    };
     let gateway = world.gateway_with(small, Arc::new(memory::NoFaults));
     let mut charly = gateway.join(since("charly", 0, 0)).await;
     for n in 0..200 {
@@ -179,7 +236,10 @@ async fn a_long_catch_up_goes_at_the_pace_of_the_client_while_the_room_goes_on()
 async fn a_drain_says_goodbye_and_closes_every_session_in_the_rooms() {
     let mut world = World::new().await;
     let (one, two) = (world.gateway(), world.gateway());
-    let (mut harry, mut charly) = (one.join(join("harry")).await, two.join(join("charly")).await);
+    let (mut harry, mut charly) = (
+        one.join(join("harry")).await,
+        two.join(join("charly")).await,
+    );
     let handle = one.handle.clone();
     let draining = tokio::spawn(async move { handle.drain().await });
     let bye = harry.until("bye").await;
@@ -188,7 +248,10 @@ async fn a_drain_says_goodbye_and_closes_every_session_in_the_rooms() {
     drop(harry);
     draining.await.unwrap();
     assert_eq!(charly.events(3).await.pop().unwrap()["kind"], "left");
-    assert_eq!(one.try_join(join("harry")).await.err().unwrap().reason, Reason::Draining);
+    assert_eq!(
+        one.try_join(join("harry")).await.err().unwrap().reason,
+        Reason::Draining
+    );
     assert_eq!(one.handle.sessions(), 0);
 }
 
@@ -210,7 +273,10 @@ async fn the_mark_on_a_room_is_there_from_before_the_first_session_until_after_t
 async fn what_a_client_said_before_it_went_away_is_in_the_room() {
     let mut world = World::new().await;
     let gateway = world.gateway();
-    let (mut harry, mut charly) = (gateway.join(join("harry")).await, gateway.join(join("charly")).await);
+    let (mut harry, mut charly) = (
+        gateway.join(join("harry")).await,
+        gateway.join(join("charly")).await,
+    );
     (0..10).for_each(|n| harry.send(&format!("m{n}")));
     drop(harry);
     let events = charly.events(13).await;
@@ -227,7 +293,10 @@ impl memory::Faults for Reads {
         if op == memory::Op::Rows {
             self.0.fetch_add(1, Relaxed);
         }
-        memory::Fate { before: Duration::from_millis(5), ..Default::default() }
+        memory::Fate {
+            before: Duration::from_millis(5),
+            ..Default::default()
+        }
     }
 }
 
@@ -242,7 +311,11 @@ async fn a_thousand_clients_that_come_back_at_once_cost_a_few_reads() {
     for client in clients {
         dense(&client.unwrap().events(1200).await, 151, 1200);
     }
-    assert!(reads.0.load(Relaxed) < 40, "{} reads", reads.0.load(Relaxed));
+    assert!(
+        reads.0.load(Relaxed) < 40,
+        "{} reads",
+        reads.0.load(Relaxed)
+    );
 }
 
 /// Counts the questions to owners.
@@ -266,7 +339,13 @@ async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
     let _harry = full(&mut world, 384).await;
     let (reads, before) = (Arc::new(Reads::default()), asks.0.load(Relaxed));
     let gateway = world.gateway_with(Config::default(), reads.clone());
-    let wish = |n| Join { from: From { since: None, history: 500 }, ..join(&format!("u{n}")) };
+    let wish = |n| Join {
+        from: From {
+            since: None,
+            history: 500,
+        },
+        ..join(&format!("u{n}"))
+    };
     let clients = futures::future::join_all((0..500).map(|n| gateway.try_join(wish(n)))).await;
     for client in clients {
         let events = client.unwrap().events(884).await;
@@ -274,7 +353,11 @@ async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
     }
     assert_eq!(asks.0.load(Relaxed) - before, 1);
     // Three pages of 128, and what of the storm itself was read before its own events were recent.
-    assert!(reads.0.load(Relaxed) < 20, "{} reads", reads.0.load(Relaxed));
+    assert!(
+        reads.0.load(Relaxed) < 20,
+        "{} reads",
+        reads.0.load(Relaxed)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,10 @@ use std::{
 async fn a_gateway_that_was_cut_off_repairs_what_it_missed() {
     let mut world = World::new().await;
     let (one, two) = (world.gateway(), world.gateway());
-    let (mut harry, mut charly) = (one.join(join("harry")).await, two.join(join("charly")).await);
+    let (mut harry, mut charly) = (
+        one.join(join("harry")).await,
+        two.join(join("charly")).await,
+    );
     world.hub.cut(two.bus.connection());
     for n in 0..50 {
         harry.send(&format!("m{n}"));
@@ -50,15 +53,30 @@ impl Faults for Losing {
         if !self.submits || op != Op::Submit || !self.on.load(Relaxed) {
             return Fate::default();
         }
-        let outcomes = [Outcome::Done, Outcome::Refused, Outcome::Unanswered, Outcome::Done, Outcome::Vanished];
+        let outcomes = [
+            Outcome::Done,
+            Outcome::Refused,
+            Outcome::Unanswered,
+            Outcome::Done,
+            Outcome::Vanished,
+        ];
         let n = self.count.fetch_add(1, Relaxed);
         let before = Duration::from_millis(n * 7 % 13);
-        Fate { before, outcome: outcomes[(n % 5) as usize], ..Fate::default() }
+        Fate {
+            before,
+            outcome: outcomes[(n % 5) as usize],
+            ..Fate::default()
+        }
     }
 
     fn delivery(&self, _: ConnectionId, what: Delivered) -> Passage {
-        let lost = self.on.load(Relaxed) && Some(what) == self.what && !self.count.fetch_add(1, Relaxed).is_multiple_of(3);
-        Passage { copies: usize::from(!lost), ..Passage::default() }
+        let lost = self.on.load(Relaxed)
+            && Some(what) == self.what
+            && !self.count.fetch_add(1, Relaxed).is_multiple_of(3);
+        Passage {
+            copies: usize::from(!lost),
+            ..Passage::default()
+        }
     }
 }
 
@@ -68,7 +86,10 @@ async fn endure(losing: Losing) {
     let mut world = World::with_faults(losing.clone());
     world.own().await;
     let (one, two) = (world.gateway(), world.gateway());
-    let (mut harry, mut charly) = (one.join(join("harry")).await, two.join(join("charly")).await);
+    let (mut harry, mut charly) = (
+        one.join(join("harry")).await,
+        two.join(join("charly")).await,
+    );
     losing.on.store(true, Relaxed);
     let wanted: Vec<_> = (0..100).map(|n| format!("m{n}")).collect();
     wanted.iter().for_each(|id| harry.send(id));
@@ -86,34 +107,60 @@ async fn endure(losing: Losing) {
     journaled.sort();
     let answers = journaled.len();
     journaled.dedup();
-    assert_eq!((answers, journaled.len()), (100, 100), "each is answered once");
+    assert_eq!(
+        (answers, journaled.len()),
+        (100, 100),
+        "each is answered once"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn lost_answers_are_made_up_for() {
-    endure(Losing { what: Some(Delivered::Inbound), ..Losing::default() }).await;
+    endure(Losing {
+        what: Some(Delivered::Inbound),
+        ..Losing::default()
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn lost_events_are_made_up_for() {
-    endure(Losing { what: Some(Delivered::Event), ..Losing::default() }).await;
+    endure(Losing {
+        what: Some(Delivered::Event),
+        ..Losing::default()
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn submits_that_fail_change_neither_order_nor_number() {
-    endure(Losing { submits: true, ..Losing::default() }).await;
+    endure(Losing {
+        submits: true,
+        ..Losing::default()
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_was_judged_dead_is_closed_to_resume() {
     let mut world = World::new().await;
     let (one, two) = (world.gateway(), world.gateway());
-    let (mut harry, mut charly) = (one.join(join("harry")).await, two.join(join("charly")).await);
-    let abandon = Submission { room: RoomId::parse("aaa").unwrap(), action: Action::Abandon { gateway: one.me }, reply: None };
+    let (mut harry, mut charly) = (
+        one.join(join("harry")).await,
+        two.join(join("charly")).await,
+    );
+    let abandon = Submission {
+        room: RoomId::parse("aaa").unwrap(),
+        action: Action::Abandon { gateway: one.me },
+        reply: None,
+    };
     two.bus.submit(&abandon).await.unwrap();
     assert_eq!(harry.end().await, Close::Unavailable);
     let left = charly.events(3).await.pop().unwrap();
-    assert_eq!((&left["kind"], &left["from"]), (&json!("left"), &json!("harry")));
+    assert_eq!(
+        (&left["kind"], &left["from"]),
+        (&json!("left"), &json!("harry"))
+    );
     drop(harry);
     let mut back = one.join(since("harry", 2, 0)).await;
     dense(&back.events(4).await, 3, 4);
@@ -128,13 +175,22 @@ struct Cut {
 
 impl Cut {
     fn at(world: &World, first: u64) -> Arc<Self> {
-        Arc::new(Self { journal: world.database.connect(world.shards), first, bytes: AtomicUsize::new(0) })
+        Arc::new(Self {
+            journal: world.database.connect(world.shards),
+            first,
+            bytes: AtomicUsize::new(0),
+        })
     }
 }
 
 #[async_trait::async_trait]
 impl Journal for Cut {
-    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, journal::Error> {
+    async fn claim(
+        &self,
+        shard: ShardId,
+        owner: Incarnation,
+        least: Epoch,
+    ) -> Result<Epoch, journal::Error> {
         self.journal.claim(shard, owner, least).await
     }
     async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, journal::Error> {
@@ -149,16 +205,31 @@ impl Journal for Cut {
     async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), journal::Error> {
         self.journal.confirm(shard, epoch).await
     }
-    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), journal::Error> {
+    async fn save_snapshot(
+        &self,
+        room: &RoomId,
+        epoch: Epoch,
+        state: &State,
+    ) -> Result<(), journal::Error> {
         self.journal.save_snapshot(room, epoch, state).await
     }
-    async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, journal::Error> {
+    async fn read(
+        &self,
+        room: &RoomId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, journal::Error> {
         let mut events = self.journal.read(room, first, last).await?;
         events.retain(|event| event.seq.0 >= self.first);
-        self.bytes.fetch_add(events.iter().map(Event::size).sum(), Relaxed);
+        self.bytes
+            .fetch_add(events.iter().map(Event::size).sum(), Relaxed);
         Ok(events)
     }
-    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, journal::Error> {
+    async fn rooms(
+        &self,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, journal::Error> {
         self.journal.rooms(after, limit).await
     }
     fn boundary(&self, first: Seq) -> Seq {
@@ -178,7 +249,12 @@ async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
     let mut head = 300;
     let _harry = full(&mut world, head).await;
     // Within a page, at its beginning, and so that whole pages are gone.
-    for (cut, since_seq, history, first) in [(100, 40, 500, 100), (129, 127, 400, 129), (299, 5, 20, 0), (299, 297, 500, 299)] {
+    for (cut, since_seq, history, first) in [
+        (100, 40, 500, 100),
+        (129, 127, 400, 129),
+        (299, 5, 20, 0),
+        (299, 297, 500, 299),
+    ] {
         let gateway = world.attach(Config::default(), Cut::at(&world, cut));
         let mut charly = gateway.join(since("charly", since_seq, history)).await;
         head += 1;
@@ -189,7 +265,10 @@ async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
         dense(&charly.events(head).await, first, head);
         charly.say(&json!({"type": "history", "id": "h", "limit": 500}));
         let page = charly.until("history").await;
-        assert_eq!((&page["events"][0]["seq"], &page["more"]), (&json!(cut), &json!(false)));
+        assert_eq!(
+            (&page["events"][0]["seq"], &page["more"]),
+            (&json!(cut), &json!(false))
+        );
         drop(charly);
         head += 1;
         let mut last = gateway.join(since("harry", head - 1, 0)).await;
@@ -205,34 +284,62 @@ async fn large_messages_are_read_in_parts() {
     let head = 70;
     let sealed = "A".repeat(87_380);
     for n in 6..=head {
-        let content = if n % 9 == 0 { json!({"text": "small"}) } else { json!({"sealed": sealed}) };
+        let content = if n % 9 == 0 {
+            json!({"text": "small"})
+        } else {
+            json!({"sealed": sealed})
+        };
         let mut message = json!({"type": "send", "id": format!("m{n}")});
-        message.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+        message
+            .as_object_mut()
+            .unwrap()
+            .extend(content.as_object().unwrap().clone());
         harry.say(&message);
         harry.events(n).await;
     }
     for since_seq in [0, 4, 17, 30, 53, head - 1] {
         let gateway = world.gateway();
         let watch = gateway.handle.client("192.0.2.1".parse().unwrap());
-        let from = safe_chat::gateway::From { since: Some(Seq(since_seq)), history: 0 };
-        let watch = gateway.handle.watch(&watch, &RoomId::parse("aaa").unwrap(), from).await.unwrap();
+        let from = safe_chat::gateway::From {
+            since: Some(Seq(since_seq)),
+            history: 0,
+        };
+        let watch = gateway
+            .handle
+            .watch(&watch, &RoomId::parse("aaa").unwrap(), from)
+            .await
+            .unwrap();
         let mut seen = Vec::new();
         while seen.last() != Some(&head) {
-            let Taken::Frames(frames) = watch.outbox().take().await else { panic!("it ended") };
+            let Taken::Frames(frames) = watch.outbox().take().await else {
+                panic!("it ended")
+            };
             seen.extend(frames.iter().map(|frame| event_id(frame.bytes())));
         }
         assert_eq!(seen, (since_seq + 1..=head).collect::<Vec<_>>());
     }
     let journal = Cut::at(&world, 1);
-    let gateway = world.attach(Config { address_rate: 0, ..Config::default() }, journal.clone());
+    let gateway = world.attach(
+        Config {
+            address_rate: 0,
+            ..Config::default()
+        },
+        journal.clone(),
+    );
     let client = gateway.handle.client("192.0.2.1".parse().unwrap());
     for limit in [1, 10, 500] {
         let (mut before, mut told, mut largest) = (None, Vec::new(), 0);
         loop {
             let read = journal.bytes.load(Relaxed);
-            let page = gateway.handle.history(&client, &RoomId::parse("aaa").unwrap(), before, limit).await.unwrap();
+            let page = gateway
+                .handle
+                .history(&client, &RoomId::parse("aaa").unwrap(), before, limit)
+                .await
+                .unwrap();
             largest = largest.max(journal.bytes.load(Relaxed) - read);
-            let ServerFrame::History { events, more, .. } = page else { panic!("a page") };
+            let ServerFrame::History { events, more, .. } = page else {
+                panic!("a page")
+            };
             before = events.first().map(|event| event.seq);
             told.splice(0..0, events.iter().map(|event| event.seq.0));
             if !more {
@@ -240,14 +347,27 @@ async fn large_messages_are_read_in_parts() {
             }
         }
         assert_eq!(told, (1..=head).collect::<Vec<_>>());
-        assert!(largest <= if limit == 1 { 2 * 65_536 } else { 2 * 1024 * 1024 }, "{largest} bytes were read for one page of {limit}");
+        assert!(
+            largest
+                <= if limit == 1 {
+                    2 * 65_536
+                } else {
+                    2 * 1024 * 1024
+                },
+            "{largest} bytes were read for one page of {limit}"
+        );
     }
 }
 
 /// The place of a server-sent event.
 fn event_id(bytes: &[u8]) -> u64 {
     let text = std::str::from_utf8(bytes).unwrap();
-    text.lines().find_map(|line| line.strip_prefix("id: ").or(line.strip_prefix("id:"))).unwrap().trim().parse().unwrap()
+    text.lines()
+        .find_map(|line| line.strip_prefix("id: ").or(line.strip_prefix("id:")))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,16 +388,31 @@ async fn a_message_that_is_sent_again_while_the_bus_is_away_is_one_message_in_it
     while answers.len() < 6 || places.len() < 3 {
         let frame = harry.frame().await;
         match frame["type"].as_str() {
-            Some("event") if frame["kind"] == "text" => places.push(frame["id"].as_str().unwrap().to_owned()),
-            Some("journaled") => answers.push((frame["id"].as_str().unwrap().to_owned(), frame["duplicate"] == true)),
+            Some("event") if frame["kind"] == "text" => {
+                places.push(frame["id"].as_str().unwrap().to_owned())
+            }
+            Some("journaled") => answers.push((
+                frame["id"].as_str().unwrap().to_owned(),
+                frame["duplicate"] == true,
+            )),
             Some("rejected") => panic!("{frame}"),
             _ => {}
         }
     }
     assert_eq!(places, ["m1", "m2", "m3"]);
     answers.sort();
-    let expected = [("m1", false), ("m1", true), ("m1", true), ("m2", false), ("m2", true), ("m3", false)];
-    assert_eq!(answers, expected.map(|(id, duplicate)| (id.to_owned(), duplicate)));
+    let expected = [
+        ("m1", false),
+        ("m1", true),
+        ("m1", true),
+        ("m2", false),
+        ("m2", true),
+        ("m3", false),
+    ];
+    assert_eq!(
+        answers,
+        expected.map(|(id, duplicate)| (id.to_owned(), duplicate))
+    );
 }
 
 /// Delays and loses what is named, while it is on.
@@ -297,22 +432,42 @@ impl Slow {
     }
 
     fn losing(lost: Option<Delivered>, late: (Delivered, Duration), answers: u64) -> Arc<Self> {
-        Arc::new(Self { on: AtomicBool::new(true), lost, late, answers, answered: AtomicU64::new(0) })
+        Arc::new(Self {
+            on: AtomicBool::new(true),
+            lost,
+            late,
+            answers,
+            answered: AtomicU64::new(0),
+        })
     }
 }
 
 impl Faults for Slow {
     fn delivery(&self, _: ConnectionId, what: Delivered) -> Passage {
         let on = self.on.load(Relaxed);
-        let unanswered = what == Delivered::Inbound && self.answered.fetch_add(1, Relaxed) >= self.answers;
+        let unanswered =
+            what == Delivered::Inbound && self.answered.fetch_add(1, Relaxed) >= self.answers;
         let lost = on && (unanswered || Some(what) == self.lost);
-        let delay = if on && what == self.late.0 { self.late.1 } else { Duration::ZERO };
-        Passage { delay, copies: usize::from(!lost) }
+        let delay = if on && what == self.late.0 {
+            self.late.1
+        } else {
+            Duration::ZERO
+        };
+        Passage {
+            delay,
+            copies: usize::from(!lost),
+        }
     }
 }
 
 async fn abandon(gateway: &gateway::Gateway, by: &gateway::Gateway) {
-    let abandon = Submission { room: RoomId::parse("aaa").unwrap(), action: Action::Abandon { gateway: gateway.me }, reply: None };
+    let abandon = Submission {
+        room: RoomId::parse("aaa").unwrap(),
+        action: Action::Abandon {
+            gateway: gateway.me,
+        },
+        reply: None,
+    };
     by.bus.submit(&abandon).await.unwrap();
 }
 
@@ -356,31 +511,52 @@ async fn a_session_that_ended_while_it_opened_may_be_tried_again() {
         slow.on.store(false, Relaxed);
     };
     let (joined, ()) = tokio::join!(one.try_join(join("harry")), judged_dead);
-    let rejection = joined.err().expect("the room says that the session is over");
-    assert_eq!((rejection.reason, rejection.retry_after_ms.is_some()), (Reason::Unavailable, true));
+    let rejection = joined
+        .err()
+        .expect("the room says that the session is over");
+    assert_eq!(
+        (rejection.reason, rejection.retry_after_ms.is_some()),
+        (Reason::Unavailable, true)
+    );
 }
 
 /// The replica in which the session opened lost the thread, and the one after it never heard that the session is over.
 #[tokio::test(start_paused = true)]
 async fn a_session_is_not_taken_in_by_a_replica_that_began_after_it() {
-    let slow = Slow::losing(Some(Delivered::Event), (Delivered::Inbound, Duration::from_secs(5)), u64::MAX);
+    let slow = Slow::losing(
+        Some(Delivered::Event),
+        (Delivered::Inbound, Duration::from_secs(5)),
+        u64::MAX,
+    );
     let mut world = World::with_faults(slow.clone());
     world.own().await;
     let beginning_is_cut = Cut::at(&world, 3);
-    let (one, two) = (world.attach(Config::default(), beginning_is_cut), world.gateway());
+    let (one, two) = (
+        world.attach(Config::default(), beginning_is_cut),
+        world.gateway(),
+    );
     let judged_dead = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         abandon(&one, &two).await;
     };
     let (joined, ()) = tokio::join!(one.try_join(join("harry")), judged_dead);
-    assert_eq!(joined.err().map(|rejection| rejection.reason), Some(Reason::Unavailable));
+    assert_eq!(
+        joined.err().map(|rejection| rejection.reason),
+        Some(Reason::Unavailable)
+    );
     slow.on.store(false, Relaxed);
-    assert_eq!(one.join(join("harry")).await.frame().await["members"], json!(["harry"]));
+    assert_eq!(
+        one.join(join("harry")).await.frame().await["members"],
+        json!(["harry"])
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn messages_that_a_bus_forgot_come_in_their_order() {
-    let losing = Arc::new(Losing { submits: true, ..Losing::default() });
+    let losing = Arc::new(Losing {
+        submits: true,
+        ..Losing::default()
+    });
     let mut world = World::with_faults(losing.clone());
     let one = world.gateway();
     world.own().await;

@@ -21,19 +21,33 @@ use tokio_tungstenite::{
 };
 
 /// A connection with more headers than usual: the socket, or the status and reason of the refusal.
-async fn with_headers(server: &Server, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, (u16, String)> {
-    let mut request = format!("ws://{}{path}", server.address).into_client_request().unwrap();
+async fn with_headers(
+    server: &Server,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Socket, (u16, String)> {
+    let mut request = format!("ws://{}{path}", server.address)
+        .into_client_request()
+        .unwrap();
     for (name, value) in headers {
-        request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        request
+            .headers_mut()
+            .insert(*name, HeaderValue::from_str(value).unwrap());
     }
-    match timeout(LONG, connect_async(request)).await.expect("an answer") {
+    match timeout(LONG, connect_async(request))
+        .await
+        .expect("an answer")
+    {
         Ok((socket, answer)) => {
             assert_eq!(answer.headers().get("sec-websocket-extensions"), None);
             Ok(socket)
         }
         Err(Error::Http(answer)) => {
             let body: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
-            Err((answer.status().as_u16(), body["error"]["reason"].as_str().unwrap().to_owned()))
+            Err((
+                answer.status().as_u16(),
+                body["error"]["reason"].as_str().unwrap().to_owned(),
+            ))
         }
         Err(error) => panic!("{error}"),
     }
@@ -44,7 +58,9 @@ fn limited() -> (u16, String) {
 }
 
 fn raw(socket: &mut Socket) -> &mut TcpStream {
-    let MaybeTlsStream::Plain(raw) = socket.get_mut() else { unreachable!("no TLS here") };
+    let MaybeTlsStream::Plain(raw) = socket.get_mut() else {
+        unreachable!("no TLS here")
+    };
     raw
 }
 
@@ -56,27 +72,44 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Two members talk: what one says the other hears.
 async fn talk(harry: &mut Socket, charly: &mut Socket, id: &str) {
-    say(harry, json!({"type": "send", "id": id, "text": id}).to_string()).await;
+    say(
+        harry,
+        json!({"type": "send", "id": id, "text": id}).to_string(),
+    )
+    .await;
     while frame(charly, "event").await["id"] != id {}
 }
 
 #[tokio::test]
 async fn bombs_end_their_own_session_only() {
     let server = Server::start().await;
-    let (mut harry, mut charly) = (server.json("harry", "").await, server.json("charly", "").await);
+    let (mut harry, mut charly) = (
+        server.json("harry", "").await,
+        server.json("charly", "").await,
+    );
 
     // A frame that only says that it is huge, of which nothing follows.
     let mut huge = server.json("huge", "").await;
-    raw(&mut huge).write_all(&[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.unwrap();
+    raw(&mut huge)
+        .write_all(&[0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        .await
+        .unwrap();
     assert_eq!(code(&mut huge).await, 1009);
     talk(&mut harry, &mut charly, "m1").await;
 
     // Fragments without end, none of them large.
     let mut fragments = server.json("fragments", "").await;
-    raw(&mut fragments).write_all(&masked(0x01, &[b' '; 1000])).await.unwrap();
+    raw(&mut fragments)
+        .write_all(&masked(0x01, &[b' '; 1000]))
+        .await
+        .unwrap();
     for _ in 0..140 {
         // It may be closed already.
-        if raw(&mut fragments).write_all(&masked(0x00, &[b' '; 1000])).await.is_err() {
+        if raw(&mut fragments)
+            .write_all(&masked(0x00, &[b' '; 1000]))
+            .await
+            .is_err()
+        {
             break;
         }
     }
@@ -85,15 +118,30 @@ async fn bombs_end_their_own_session_only() {
 
     // Fragments without content cost nothing but the sender's time: the message that they lead to is the first that is heard.
     let mut empty = server.json("empty", "").await;
-    let nothing = [masked(0x01, b""), masked(0x00, b"").repeat(10_000), masked(0x80, b"{}")].concat();
+    let nothing = [
+        masked(0x01, b""),
+        masked(0x00, b"").repeat(10_000),
+        masked(0x80, b"{}"),
+    ]
+    .concat();
     raw(&mut empty).write_all(&nothing).await.unwrap();
     assert_eq!(frame(&mut empty, "rejected").await["reason"], "bad_frame");
 
     // Compressed without having been asked to: the extension is never negotiated.
-    let offer =
-        [("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"), ("sec-websocket-protocol", "safechat.v1+json")];
-    let mut deflated = with_headers(&server, "/chat/aaa/user/deflated?pub=key", &offer).await.unwrap();
-    raw(&mut deflated).write_all(&masked(0xc1, b"\xaa\x56\x2a")).await.unwrap();
+    let offer = [
+        (
+            "sec-websocket-extensions",
+            "permessage-deflate; client_max_window_bits",
+        ),
+        ("sec-websocket-protocol", "safechat.v1+json"),
+    ];
+    let mut deflated = with_headers(&server, "/chat/aaa/user/deflated?pub=key", &offer)
+        .await
+        .unwrap();
+    raw(&mut deflated)
+        .write_all(&masked(0xc1, b"\xaa\x56\x2a"))
+        .await
+        .unwrap();
     assert_eq!(code(&mut deflated).await, 1002);
 
     // Nesting as deep as a frame is long.
@@ -101,7 +149,11 @@ async fn bombs_end_their_own_session_only() {
     for text in [
         "[".repeat(131_072),
         r#"{"a":"#.repeat(26_000),
-        format!(r#"{{"type":"ping","id":"p","x":{}{}}}"#, "[".repeat(60_000), "]".repeat(60_000)),
+        format!(
+            r#"{{"type":"ping","id":"p","x":{}{}}}"#,
+            "[".repeat(60_000),
+            "]".repeat(60_000)
+        ),
         format!(r#"{{"type":{}{}}}"#, "[".repeat(60_000), "]".repeat(60_000)),
     ] {
         say(&mut deep, text).await;
@@ -114,14 +166,21 @@ async fn bombs_end_their_own_session_only() {
 #[tokio::test]
 async fn a_flood_of_pings_costs_the_others_nothing() {
     let server = Server::start().await;
-    let (mut harry, mut charly) = (server.json("harry", "").await, server.json("charly", "").await);
+    let (mut harry, mut charly) = (
+        server.json("harry", "").await,
+        server.json("charly", "").await,
+    );
     let mut pinging = server.json("pinging", "").await;
     frame(&mut pinging, "welcome").await;
     let (mut read, mut write) = {
-        let MaybeTlsStream::Plain(stream) = pinging.into_inner() else { unreachable!("no TLS here") };
+        let MaybeTlsStream::Plain(stream) = pinging.into_inner() else {
+            unreachable!("no TLS here")
+        };
         stream.into_split()
     };
-    let pings = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat().repeat(100);
+    let pings = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]]
+        .concat()
+        .repeat(100);
     let flood = tokio::spawn(async move { while write.write_all(&pings).await.is_ok() {} });
     for n in 0..50 {
         talk(&mut harry, &mut charly, &format!("m{n}")).await;
@@ -134,7 +193,11 @@ async fn a_flood_of_pings_costs_the_others_nothing() {
 
 #[tokio::test]
 async fn a_member_that_never_reads_is_closed_and_comes_back_while_all_others_get_everything() {
-    let server = Server::with(Config { backlog_bytes: 256 * 1024, ..gateway::unlimited() }).await;
+    let server = Server::with(Config {
+        backlog_bytes: 256 * 1024,
+        ..gateway::unlimited()
+    })
+    .await;
     let mut slow = server.json("slow", "").await;
     frame(&mut slow, "welcome").await;
     let mut others = Vec::new();
@@ -143,7 +206,11 @@ async fn a_member_that_never_reads_is_closed_and_comes_back_while_all_others_get
     }
     let text = "x".repeat(16_000);
     for n in 0..600 {
-        say(&mut others[0], json!({"type": "send", "id": format!("m{n}"), "text": text}).to_string()).await;
+        say(
+            &mut others[0],
+            json!({"type": "send", "id": format!("m{n}"), "text": text}).to_string(),
+        )
+        .await;
         for other in &mut others {
             while frame(other, "event").await["id"] != format!("m{n}") {}
         }
@@ -162,7 +229,10 @@ async fn a_member_that_never_reads_is_closed_and_comes_back_while_all_others_get
             Some(Err(_)) | None => break None,
         }
     };
-    assert!(closed.is_none_or(|code| code == 4003) && last < 600, "{closed:?} after {last}");
+    assert!(
+        closed.is_none_or(|code| code == 4003) && last < 600,
+        "{closed:?} after {last}"
+    );
     let mut back = server.json("slow", &format!("&since={last}")).await;
     assert_eq!(frame(&mut back, "welcome").await["recovered"], true);
     let first = frame(&mut back, "event").await;
@@ -171,92 +241,211 @@ async fn a_member_that_never_reads_is_closed_and_comes_back_while_all_others_get
 
 #[tokio::test]
 async fn an_address_has_so_many_connections() {
-    let server = Server::with(Config { connections_per_address: 3, ..Config::default() }).await;
+    let server = Server::with(Config {
+        connections_per_address: 3,
+        ..Config::default()
+    })
+    .await;
     let mut open = Vec::new();
     for n in 0..3 {
         open.push(server.text(&format!("user{n}")).await);
     }
     let refused = reqwest::get(server.url("/")).await.unwrap();
-    assert_eq!((refused.status(), refused.headers()["retry-after"].to_str().unwrap()), (StatusCode::TOO_MANY_REQUESTS, "5"));
-    assert_eq!(refused.json::<Value>().await.unwrap()["error"]["reason"], "rate_limited");
-    assert_eq!(server.refused("/chat/aaa/user/more?pub=key", None).await, limited());
+    assert_eq!(
+        (
+            refused.status(),
+            refused.headers()["retry-after"].to_str().unwrap()
+        ),
+        (StatusCode::TOO_MANY_REQUESTS, "5")
+    );
+    assert_eq!(
+        refused.json::<Value>().await.unwrap()["error"]["reason"],
+        "rate_limited"
+    );
+    assert_eq!(
+        server.refused("/chat/aaa/user/more?pub=key", None).await,
+        limited()
+    );
     drop(open.pop());
     // As soon as the server has seen that end.
-    let again = async { while server.try_connect("/chat/aaa/user/more?pub=key", None).await.is_err() {} };
+    let again = async {
+        while server
+            .try_connect("/chat/aaa/user/more?pub=key", None)
+            .await
+            .is_err()
+        {}
+    };
     timeout(LONG, again).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_full_node_says_so() {
-    let server = Server::with(Config { max_connections: 1, ..Config::default() }).await;
+    let server = Server::with(Config {
+        max_connections: 1,
+        ..Config::default()
+    })
+    .await;
     let _harry = server.text("harry").await;
-    assert_eq!(server.refused("/chat/aaa/user/more?pub=key", None).await, (503, "unavailable".into()));
+    assert_eq!(
+        server.refused("/chat/aaa/user/more?pub=key", None).await,
+        (503, "unavailable".into())
+    );
 }
 
 #[tokio::test]
 async fn requests_of_an_address_are_limited_whatever_they_are() {
-    let server = Server::with(Config { address_rate: 1, address_burst: 10, ..Config::default() }).await;
+    let server = Server::with(Config {
+        address_rate: 1,
+        address_burst: 10,
+        ..Config::default()
+    })
+    .await;
     for n in 0..10 {
-        assert_ne!(reqwest::get(server.url(["/", "/nothing"][n % 2])).await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_ne!(
+            reqwest::get(server.url(["/", "/nothing"][n % 2]))
+                .await
+                .unwrap()
+                .status(),
+            StatusCode::TOO_MANY_REQUESTS
+        );
     }
     let refused = reqwest::get(server.url("/")).await.unwrap();
-    assert!(refused.status() == StatusCode::TOO_MANY_REQUESTS && refused.headers().contains_key("retry-after"));
-    assert_eq!(server.refused("/chat/aaa/user/harry?pub=key", None).await, limited());
-    let post = reqwest::Client::new().post(server.url("/rooms/aaa/messages?user=harry&pub=key")).body(r#"{"id":"m1","text":"x"}"#);
-    assert_eq!(post.send().await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(
+        refused.status() == StatusCode::TOO_MANY_REQUESTS
+            && refused.headers().contains_key("retry-after")
+    );
+    assert_eq!(
+        server.refused("/chat/aaa/user/harry?pub=key", None).await,
+        limited()
+    );
+    let post = reqwest::Client::new()
+        .post(server.url("/rooms/aaa/messages?user=harry&pub=key"))
+        .body(r#"{"id":"m1","text":"x"}"#);
+    assert_eq!(
+        post.send().await.unwrap().status(),
+        StatusCode::TOO_MANY_REQUESTS
+    );
 }
 
 #[tokio::test]
 async fn behind_a_trusted_proxy_each_client_has_its_own_limits_and_others_are_not_believed() {
-    let config = Config { connections_per_address: 1, ..Config::default() };
-    let proxied = Server::with(Config { trusted_proxies: vec!["127.0.0.0/8".into()], ..config.clone() }).await;
+    let config = Config {
+        connections_per_address: 1,
+        ..Config::default()
+    };
+    let proxied = Server::with(Config {
+        trusted_proxies: vec!["127.0.0.0/8".into()],
+        ..config.clone()
+    })
+    .await;
     let of = |forwarded: &'static str| [("x-forwarded-for", forwarded)];
-    let first = with_headers(&proxied, "/chat/aaa/user/a?pub=key", &of("192.0.2.1")).await.unwrap();
-    assert_eq!(with_headers(&proxied, "/chat/aaa/user/b?pub=key", &of("198.51.100.1, 192.0.2.1")).await.err(), Some(limited()));
-    with_headers(&proxied, "/chat/aaa/user/c?pub=key", &of("192.0.2.2")).await.unwrap();
+    let first = with_headers(&proxied, "/chat/aaa/user/a?pub=key", &of("192.0.2.1"))
+        .await
+        .unwrap();
+    assert_eq!(
+        with_headers(
+            &proxied,
+            "/chat/aaa/user/b?pub=key",
+            &of("198.51.100.1, 192.0.2.1")
+        )
+        .await
+        .err(),
+        Some(limited())
+    );
+    with_headers(&proxied, "/chat/aaa/user/c?pub=key", &of("192.0.2.2"))
+        .await
+        .unwrap();
     drop(first);
-    let again = async { while with_headers(&proxied, "/chat/aaa/user/a?pub=key", &of("192.0.2.1")).await.is_err() {} };
+    let again = async {
+        while with_headers(&proxied, "/chat/aaa/user/a?pub=key", &of("192.0.2.1"))
+            .await
+            .is_err()
+        {}
+    };
     timeout(LONG, again).await.unwrap();
 
     let direct = Server::with(config).await;
-    let _first = with_headers(&direct, "/chat/aaa/user/a?pub=key", &of("192.0.2.1")).await.unwrap();
-    assert_eq!(with_headers(&direct, "/chat/aaa/user/b?pub=key", &of("192.0.2.2")).await.err(), Some(limited()));
+    let _first = with_headers(&direct, "/chat/aaa/user/a?pub=key", &of("192.0.2.1"))
+        .await
+        .unwrap();
+    assert_eq!(
+        with_headers(&direct, "/chat/aaa/user/b?pub=key", &of("192.0.2.2"))
+            .await
+            .err(),
+        Some(limited())
+    );
 }
 
 #[tokio::test]
 async fn a_page_of_another_site_opens_no_session_and_sends_no_message() {
-    let server = Server::with(Config { allowed_origins: vec!["https://app.example".into()], ..Config::default() }).await;
+    let server = Server::with(Config {
+        allowed_origins: vec!["https://app.example".into()],
+        ..Config::default()
+    })
+    .await;
     let (own, evil) = (format!("http://{}", server.address), "https://evil.example");
     let refused = with_headers(&server, "/chat/aaa/user/harry?pub=key", &[("origin", evil)]).await;
     assert_eq!(refused.err(), Some((403, "not_member".into())));
     let post = async |origin: &str| {
-        let post = reqwest::Client::new().post(server.url("/rooms/aaa/messages?user=harry&pub=key"));
-        post.header("origin", origin).body(r#"{"id":"m1","text":"x"}"#).send().await.unwrap().status()
+        let post =
+            reqwest::Client::new().post(server.url("/rooms/aaa/messages?user=harry&pub=key"));
+        post.header("origin", origin)
+            .body(r#"{"id":"m1","text":"x"}"#)
+            .send()
+            .await
+            .unwrap()
+            .status()
     };
     assert_eq!(post(evil).await, StatusCode::FORBIDDEN);
     for origin in [&own, "https://app.example"] {
-        with_headers(&server, "/chat/aaa/user/harry?pub=key", &[("origin", origin)]).await.unwrap();
+        with_headers(
+            &server,
+            "/chat/aaa/user/harry?pub=key",
+            &[("origin", origin)],
+        )
+        .await
+        .unwrap();
         assert_eq!(post(origin).await, StatusCode::OK);
     }
     // What anybody may read without a name any page may read.
-    let history = reqwest::Client::new().get(server.url("/rooms/aaa/history")).header("origin", evil).send().await.unwrap();
+    let history = reqwest::Client::new()
+        .get(server.url("/rooms/aaa/history"))
+        .header("origin", evil)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(history.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_session_that_floods_is_told_so_and_stays() {
-    let server = Server::with(Config { session_rate: 5, session_burst: 10, ..Config::default() }).await;
+    let server = Server::with(Config {
+        session_rate: 5,
+        session_burst: 10,
+        ..Config::default()
+    })
+    .await;
     let mut json = server.json("harry", "").await;
     for n in 0..30 {
-        say(&mut json, json!({"type": "send", "id": format!("m{n}"), "text": "x"}).to_string()).await;
+        say(
+            &mut json,
+            json!({"type": "send", "id": format!("m{n}"), "text": "x"}).to_string(),
+        )
+        .await;
     }
     let refused = frame(&mut json, "rejected").await;
     assert_eq!(refused["reason"], "rate_limited");
-    assert!(refused["retry_after_ms"].as_u64().unwrap() >= 100, "{refused}");
+    assert!(
+        refused["retry_after_ms"].as_u64().unwrap() >= 100,
+        "{refused}"
+    );
     json.send(Message::Ping(Default::default())).await.unwrap();
     let mut text = server.text("charly").await;
     for _ in 0..30 {
         say(&mut text, "charly:*:x").await;
     }
-    while !gateway::server::line(&mut text).await.starts_with("!rejected rate_limited ") {}
+    while !gateway::server::line(&mut text)
+        .await
+        .starts_with("!rejected rate_limited ")
+    {}
 }

@@ -24,7 +24,10 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn in_room(room: &str, user: &str) -> Join {
-    Join { room: RoomId::parse(room).unwrap(), ..join(user) }
+    Join {
+        room: RoomId::parse(room).unwrap(),
+        ..join(user)
+    }
 }
 
 /// Says so much at once, and returns how much of it was journaled, and the frames that refused the rest.
@@ -36,9 +39,13 @@ async fn flood(client: &mut Client, name: &str, count: usize) -> (usize, Vec<Val
 /// The same with the largest content; all that is refused is refused for its rate.
 async fn flood_large(client: &mut Client, name: &str, count: usize) -> usize {
     let sealed = "A".repeat(87_380);
-    (0..count).for_each(|n| client.say(&json!({"type": "send", "id": format!("{name}{n}"), "sealed": sealed})));
+    (0..count).for_each(|n| {
+        client.say(&json!({"type": "send", "id": format!("{name}{n}"), "sealed": sealed}))
+    });
     let (journaled, refused) = answers(client, count).await;
-    refused.iter().for_each(|frame| assert_eq!(frame["reason"], "rate_limited"));
+    refused
+        .iter()
+        .for_each(|frame| assert_eq!(frame["reason"], "rate_limited"));
     journaled
 }
 
@@ -58,19 +65,31 @@ async fn answers(client: &mut Client, count: usize) -> (usize, Vec<Value>) {
 #[tokio::test(start_paused = true)]
 async fn a_session_may_send_a_burst_of_1000_and_then_200_in_a_second() {
     let (_world, gateway) = limited(Config::default()).await;
-    let (mut harry, mut charly) = (gateway.join(join("harry")).await, gateway.join(join("charly")).await);
+    let (mut harry, mut charly) = (
+        gateway.join(join("harry")).await,
+        gateway.join(join("charly")).await,
+    );
     let (journaled, refused) = flood(&mut harry, "a", 1020).await;
     // A few more than the burst: some milliseconds of virtual time went by.
     assert!((1000..1020).contains(&journaled), "{journaled}");
     for frame in refused {
         assert_eq!(frame["reason"], "rate_limited");
-        assert!(frame["id"].is_string() && frame["retry_after_ms"].as_u64().is_some_and(|ms| (100..=1000).contains(&ms)), "{frame}");
+        assert!(
+            frame["id"].is_string()
+                && frame["retry_after_ms"]
+                    .as_u64()
+                    .is_some_and(|ms| (100..=1000).contains(&ms)),
+            "{frame}"
+        );
     }
     let (others, _) = flood(&mut charly, "c", 100).await;
     assert_eq!(others, 100, "nobody else pays for it");
     sleep(Duration::from_secs(1)).await;
     let (journaled, refused) = flood(&mut harry, "b", 300).await;
-    assert!((200..260).contains(&journaled) && refused.len() == 300 - journaled, "{journaled}");
+    assert!(
+        (200..260).contains(&journaled) && refused.len() == 300 - journaled,
+        "{journaled}"
+    );
     // The id may be used again after `rejected`.
     sleep(Duration::from_secs(1)).await;
     let (journaled, _) = flood(&mut harry, "b", 10).await;
@@ -79,7 +98,12 @@ async fn a_session_may_send_a_burst_of_1000_and_then_200_in_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn everything_that_a_client_says_counts_also_what_is_not_understood() {
-    let (_world, gateway) = limited(Config { session_rate: 10, session_burst: 20, ..Config::default() }).await;
+    let (_world, gateway) = limited(Config {
+        session_rate: 10,
+        session_burst: 20,
+        ..Config::default()
+    })
+    .await;
     let mut harry = gateway.join(join("harry")).await;
     harry.until("event").await;
     harry.say(&json!({"type": "history", "id": "h", "limit": 500})); // 10
@@ -91,15 +115,26 @@ async fn everything_that_a_client_says_counts_also_what_is_not_understood() {
     (0..2).for_each(|n| harry.say(&json!({"type": "ping", "id": format!("p{n}")}))); // 20
     harry.say(&json!({"type": "ping", "id": "last"}));
     let refused = harry.until("rejected").await;
-    assert_eq!((&refused["reason"], &refused["id"]), (&json!("bad_field"), &json!("m")));
+    assert_eq!(
+        (&refused["reason"], &refused["id"]),
+        (&json!("bad_field"), &json!("m"))
+    );
     assert_eq!(harry.until("rejected").await["reason"], "unsupported");
     let refused = harry.until("rejected").await;
-    assert_eq!((&refused["reason"], &refused["id"]), (&json!("rate_limited"), &json!("last")));
+    assert_eq!(
+        (&refused["reason"], &refused["id"]),
+        (&json!("rate_limited"), &json!("last"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn bad_frames_end_the_session_also_when_it_is_limited() {
-    let (_world, gateway) = limited(Config { session_rate: 1, session_burst: 10, ..Config::default() }).await;
+    let (_world, gateway) = limited(Config {
+        session_rate: 1,
+        session_burst: 10,
+        ..Config::default()
+    })
+    .await;
     let mut harry = gateway.join(join("harry")).await;
     flood(&mut harry, "m", 20).await;
     (0..20).for_each(|_| harry.say(&json!("nonsense")));
@@ -108,25 +143,48 @@ async fn bad_frames_end_the_session_also_when_it_is_limited() {
 
 #[tokio::test(start_paused = true)]
 async fn the_sessions_of_a_user_share_a_limit_in_all_rooms_and_survive_no_reconnect() {
-    let (_world, gateway) = limited(Config { user_rate: 10, user_burst: 100, ..Config::default() }).await;
+    let (_world, gateway) = limited(Config {
+        user_rate: 10,
+        user_burst: 100,
+        ..Config::default()
+    })
+    .await;
     let mut first = gateway.join(in_room("aaa", "harry")).await;
     let mut second = gateway.join(in_room("bbb", "harry")).await;
-    let stranger = Join { key: Key::parse("other").unwrap(), ..in_room("ccc", "harry") };
+    let stranger = Join {
+        key: Key::parse("other").unwrap(),
+        ..in_room("ccc", "harry")
+    };
     let mut stranger = gateway.join(stranger).await;
     assert_eq!(flood(&mut first, "a", 100).await.0, 100);
     assert!(flood(&mut second, "b", 20).await.0 < 5);
     drop(second);
     let mut again = gateway.join(in_room("bbb", "harry")).await;
-    assert!(flood(&mut again, "c", 20).await.0 < 5, "a new session begins no new burst of its user");
-    assert_eq!(flood(&mut stranger, "d", 50).await.0, 50, "the same name with another key is somebody else");
+    assert!(
+        flood(&mut again, "c", 20).await.0 < 5,
+        "a new session begins no new burst of its user"
+    );
+    assert_eq!(
+        flood(&mut stranger, "d", 50).await.0,
+        50,
+        "the same name with another key is somebody else"
+    );
     advance(Duration::from_secs(10)).await;
     assert_eq!(flood(&mut first, "e", 90).await.0, 90);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_clients_of_an_address_share_a_limit() {
-    let (_world, gateway) = limited(Config { address_rate: 10, address_burst: 100, ..Config::default() }).await;
-    let (here, there) = (gateway.handle.client(address("192.0.2.1")), gateway.handle.client(address("192.0.2.2")));
+    let (_world, gateway) = limited(Config {
+        address_rate: 10,
+        address_burst: 100,
+        ..Config::default()
+    })
+    .await;
+    let (here, there) = (
+        gateway.handle.client(address("192.0.2.1")),
+        gateway.handle.client(address("192.0.2.2")),
+    );
     let mut harry = gateway.join_of(&here, join("harry")).await.unwrap();
     let mut charly = gateway.join_of(&here, join("charly")).await.unwrap();
     let mut dora = gateway.join_of(&there, join("dora")).await.unwrap();
@@ -135,9 +193,15 @@ async fn the_clients_of_an_address_share_a_limit() {
     assert_eq!(flood(&mut dora, "c", 50).await.0, 50);
     // The same address, as a new connection sees it.
     let again = gateway.handle.client(address("::ffff:192.0.2.1"));
-    let page = gateway.handle.history(&again, &RoomId::parse("aaa").unwrap(), None, 500).await;
+    let page = gateway
+        .handle
+        .history(&again, &RoomId::parse("aaa").unwrap(), None, 500)
+        .await;
     assert_eq!(page.unwrap_err().reason, Reason::RateLimited);
-    let page = gateway.handle.history(&there, &RoomId::parse("aaa").unwrap(), None, 500).await;
+    let page = gateway
+        .handle
+        .history(&there, &RoomId::parse("aaa").unwrap(), None, 500)
+        .await;
     assert!(matches!(page, Ok(ServerFrame::History { .. })));
 }
 
@@ -155,15 +219,42 @@ async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
         ..Config::default()
     };
     let (_world, gateway) = limited(config).await;
-    let (here, there) = (gateway.handle.client(address("192.0.2.1")), gateway.handle.client(address("192.0.2.2")));
-    let mut first = gateway.join_of(&here, in_room("aaa", "harry")).await.unwrap();
-    let mut second = gateway.join_of(&here, in_room("bbb", "harry")).await.unwrap();
-    let mut charly = gateway.join_of(&here, in_room("ccc", "charly")).await.unwrap();
-    let mut dora = gateway.join_of(&there, in_room("ddd", "dora")).await.unwrap();
+    let (here, there) = (
+        gateway.handle.client(address("192.0.2.1")),
+        gateway.handle.client(address("192.0.2.2")),
+    );
+    let mut first = gateway
+        .join_of(&here, in_room("aaa", "harry"))
+        .await
+        .unwrap();
+    let mut second = gateway
+        .join_of(&here, in_room("bbb", "harry"))
+        .await
+        .unwrap();
+    let mut charly = gateway
+        .join_of(&here, in_room("ccc", "charly"))
+        .await
+        .unwrap();
+    let mut dora = gateway
+        .join_of(&there, in_room("ddd", "dora"))
+        .await
+        .unwrap();
     assert_eq!(flood_large(&mut first, "a", 6).await, 4, "a session");
-    assert_eq!(flood_large(&mut second, "b", 4).await, 2, "what the user has left");
-    assert_eq!(flood_large(&mut charly, "c", 4).await, 3, "what the address has left");
-    assert_eq!(flood_large(&mut dora, "d", 4).await, 4, "nobody else pays for it");
+    assert_eq!(
+        flood_large(&mut second, "b", 4).await,
+        2,
+        "what the user has left"
+    );
+    assert_eq!(
+        flood_large(&mut charly, "c", 4).await,
+        3,
+        "what the address has left"
+    );
+    assert_eq!(
+        flood_large(&mut dora, "d", 4).await,
+        4,
+        "nobody else pays for it"
+    );
     sleep(Duration::from_secs(1)).await;
     assert_eq!(flood_large(&mut charly, "e", 3).await, 1);
     sleep(Duration::from_secs(20)).await;
@@ -176,22 +267,40 @@ async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
     }
     assert_eq!(flood_large(&mut first, "v", 1).await, 0);
     let room = RoomId::parse("aaa").unwrap();
-    let message = |id: &str| Message { id: CommandId::parse(id), to: None, body: Body::Sealed(vec![0; 65_536].into()) };
+    let message = |id: &str| Message {
+        id: CommandId::parse(id),
+        to: None,
+        body: Body::Sealed(vec![0; 65_536].into()),
+    };
     let (user, key) = (join("emil").user, join("emil").key);
     let mut posted = 0;
     for n in 0..10 {
-        posted += usize::from(gateway.handle.post(&room, user.clone(), key.clone(), message(&format!("p{n}"))).await.is_ok());
+        posted += usize::from(
+            gateway
+                .handle
+                .post(&room, user.clone(), key.clone(), message(&format!("p{n}")))
+                .await
+                .is_ok(),
+        );
     }
     assert_eq!(posted, 8, "messages without a session count for the user");
 }
 
 #[tokio::test(start_paused = true)]
 async fn joins_of_an_address_have_a_limit_of_their_own() {
-    let (_world, gateway) = limited(Config { join_rate: 10, join_burst: 10, ..Config::default() }).await;
+    let (_world, gateway) = limited(Config {
+        join_rate: 10,
+        join_burst: 10,
+        ..Config::default()
+    })
+    .await;
     let here = gateway.handle.client(address("2001:db8::1"));
     let mut sessions = Vec::new();
     let refused = loop {
-        match gateway.join_of(&here, in_room("aaa", &format!("user{}", sessions.len()))).await {
+        match gateway
+            .join_of(&here, in_room("aaa", &format!("user{}", sessions.len())))
+            .await
+        {
             Ok(session) => sessions.push(session),
             Err(rejection) => break rejection,
         }
@@ -199,7 +308,16 @@ async fn joins_of_an_address_have_a_limit_of_their_own() {
     assert!((10..20).contains(&sessions.len()), "{}", sessions.len());
     assert_eq!(refused.reason, Reason::RateLimited);
     let neighbour = gateway.handle.client(address("2001:db8::ffff:0:0:2"));
-    assert_eq!(gateway.join_of(&neighbour, join("neighbour")).await.err().unwrap().reason, Reason::RateLimited, "the same /64");
+    assert_eq!(
+        gateway
+            .join_of(&neighbour, join("neighbour"))
+            .await
+            .err()
+            .unwrap()
+            .reason,
+        Reason::RateLimited,
+        "the same /64"
+    );
     let other = gateway.handle.client(address("2001:db8:0:1::1"));
     gateway.join_of(&other, join("other")).await.unwrap();
     sleep(Duration::from_millis(refused.retry_after_ms.unwrap())).await;
@@ -208,17 +326,40 @@ async fn joins_of_an_address_have_a_limit_of_their_own() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_is_in_so_many_rooms_at_a_time() {
-    let (_world, gateway) = limited(Config { rooms_per_address: 3, ..Config::default() }).await;
+    let (_world, gateway) = limited(Config {
+        rooms_per_address: 3,
+        ..Config::default()
+    })
+    .await;
     let here = gateway.handle.client(address("192.0.2.1"));
     let mut sessions = Vec::new();
     for room in ["a", "b", "c", "a"] {
-        sessions.push(gateway.join_of(&here, in_room(room, "harry")).await.unwrap());
+        sessions.push(
+            gateway
+                .join_of(&here, in_room(room, "harry"))
+                .await
+                .unwrap(),
+        );
     }
-    assert_eq!(gateway.join_of(&here, in_room("d", "harry")).await.err().unwrap().reason, Reason::RateLimited);
-    let watched = gateway.handle.watch(&here, &RoomId::parse("d").unwrap(), Default::default()).await;
+    assert_eq!(
+        gateway
+            .join_of(&here, in_room("d", "harry"))
+            .await
+            .err()
+            .unwrap()
+            .reason,
+        Reason::RateLimited
+    );
+    let watched = gateway
+        .handle
+        .watch(&here, &RoomId::parse("d").unwrap(), Default::default())
+        .await;
     assert_eq!(watched.err().unwrap().reason, Reason::RateLimited);
     drop(sessions.remove(1));
     gateway.join_of(&here, in_room("d", "harry")).await.unwrap();
     drop(sessions.remove(0));
-    assert!(gateway.join_of(&here, in_room("e", "harry")).await.is_ok(), "the client in d has gone already");
+    assert!(
+        gateway.join_of(&here, in_room("e", "harry")).await.is_ok(),
+        "the client in d has gone already"
+    );
 }

@@ -31,10 +31,25 @@ fn room() -> RoomId {
 fn commit(epoch: Epoch, first: Seq, count: u64, text: &str) -> Commit {
     let event = |seq| {
         let body = Body::Text(format!("{text} {epoch} {seq}").into());
-        let kind = Kind::Message { from: UserId::parse("harry").unwrap(), to: None, body, id: None, device: None, turn: None };
-        Event { seq: Seq(seq), at: Millis(0), kind, changes: vec![] }
+        let kind = Kind::Message {
+            from: UserId::parse("harry").unwrap(),
+            to: None,
+            body,
+            id: None,
+            device: None,
+            turn: None,
+        };
+        Event {
+            seq: Seq(seq),
+            at: Millis(0),
+            kind,
+            changes: vec![],
+        }
     };
-    Commit { epoch, events: (first.0..first.0 + count).map(event).collect() }
+    Commit {
+        epoch,
+        events: (first.0..first.0 + count).map(event).collect(),
+    }
 }
 
 fn owner() -> Incarnation {
@@ -52,12 +67,19 @@ impl Script {
 
 impl Faults for Script {
     fn call(&self, op: Op) -> Fate {
-        if op == self.0 { self.1.lock().unwrap().pop_front().unwrap_or_default() } else { Fate::default() }
+        if op == self.0 {
+            self.1.lock().unwrap().pop_front().unwrap_or_default()
+        } else {
+            Fate::default()
+        }
     }
 }
 
 fn fate(outcome: Outcome) -> Fate {
-    Fate { outcome, ..Fate::default() }
+    Fate {
+        outcome,
+        ..Fate::default()
+    }
 }
 
 async fn claimed(node: &Memory) -> Epoch {
@@ -67,19 +89,30 @@ async fn claimed(node: &Memory) -> Epoch {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_commit_that_is_repeated_is_there_once() {
     let database = Database::new(Partitions::new(10));
-    let fates = [Outcome::Unanswered, Outcome::Refused, Outcome::Vanished, Outcome::Late(Duration::from_secs(5))];
+    let fates = [
+        Outcome::Unanswered,
+        Outcome::Refused,
+        Outcome::Vanished,
+        Outcome::Late(Duration::from_secs(5)),
+    ];
     let node = database.connect_with(shards(), Script::new(Op::Write, fates.map(fate)));
     let epoch = claimed(&node).await;
     node.open(&room(), epoch).await.unwrap();
     let commit = commit(epoch, Seq(1), 3, "once");
     for attempt in 1..=4 {
         let outcome = node.append(&room(), &commit).await;
-        assert!(matches!(outcome, Err(Error::Unknown(_))), "attempt {attempt}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(Error::Unknown(_))),
+            "attempt {attempt}: {outcome:?}"
+        );
     }
     node.append(&room(), &commit).await.unwrap();
     node.confirm(SHARD, epoch).await.unwrap();
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(node.read(&room(), Seq(1), Seq(3)).await.unwrap(), commit.events);
+    assert_eq!(
+        node.read(&room(), Seq(1), Seq(3)).await.unwrap(),
+        commit.events
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +125,11 @@ async fn a_zombies_write_that_arrives_after_the_takeover_is_never_seen() {
     let base = commit(old_epoch, Seq(1), 2, "base");
     old.append(&room(), &base).await.unwrap();
     old.confirm(SHARD, old_epoch).await.unwrap();
-    assert!(matches!(old.append(&room(), &commit(old_epoch, Seq(3), 3, "zombie")).await, Err(Error::Unknown(_))));
+    assert!(matches!(
+        old.append(&room(), &commit(old_epoch, Seq(3), 3, "zombie"))
+            .await,
+        Err(Error::Unknown(_))
+    ));
 
     let new = database.connect(shards());
     let epoch = claimed(&new).await;
@@ -100,7 +137,11 @@ async fn a_zombies_write_that_arrives_after_the_takeover_is_never_seen() {
     sleep(Duration::from_secs(120)).await;
     let third = database.connect(shards());
     let epoch = claimed(&third).await;
-    assert_eq!(third.open(&room(), epoch).await.unwrap().events, base.events, "the second owner wrote nothing of its own");
+    assert_eq!(
+        third.open(&room(), epoch).await.unwrap().events,
+        base.events,
+        "the second owner wrote nothing of its own"
+    );
 }
 
 /// The first owner's first commit is late, and so is that of the second one, who opened an empty room and had nothing to write again. The third one finds
@@ -113,27 +154,43 @@ async fn an_opening_that_is_repeated_writes_the_same_again() {
         let node = database.connect_with(shards(), late(secs));
         let epoch = claimed(&node).await;
         node.open(&room(), epoch).await.unwrap();
-        assert!(matches!(node.append(&room(), &commit(epoch, Seq(1), 1, name)).await, Err(Error::Unknown(_))));
+        assert!(matches!(
+            node.append(&room(), &commit(epoch, Seq(1), 1, name)).await,
+            Err(Error::Unknown(_))
+        ));
     }
     sleep(Duration::from_secs(20)).await;
     let third = database.connect_with(shards(), late(60));
     let epoch = claimed(&third).await;
-    assert!(matches!(third.open(&room(), epoch).await, Err(Error::Unknown(_))));
+    assert!(matches!(
+        third.open(&room(), epoch).await,
+        Err(Error::Unknown(_))
+    ));
     sleep(Duration::from_secs(20)).await;
     let opened = third.open(&room(), epoch).await.unwrap();
     sleep(Duration::from_secs(100)).await;
-    assert_eq!(third.read(&room(), Seq(1), Seq(1)).await.unwrap(), opened.events, "what was journaled has changed");
+    assert_eq!(
+        third.read(&room(), Seq(1), Seq(1)).await.unwrap(),
+        opened.events,
+        "what was journaled has changed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_answer_is_lost_is_found_or_made_again() {
-    for outcome in [Outcome::Unanswered, Outcome::Vanished, Outcome::Late(Duration::from_millis(1)), Outcome::Late(Duration::from_secs(1))]
-    {
+    for outcome in [
+        Outcome::Unanswered,
+        Outcome::Vanished,
+        Outcome::Late(Duration::from_millis(1)),
+        Outcome::Late(Duration::from_secs(1)),
+    ] {
         let database = Database::new(Partitions::new(10));
         let node = database.connect_with(shards(), Script::new(Op::Raise, [fate(outcome)]));
         let first = claimed(&node).await;
         sleep(Duration::from_secs(2)).await;
-        node.confirm(SHARD, first).await.unwrap_or_else(|error| panic!("{outcome:?}: {error}"));
+        node.confirm(SHARD, first)
+            .await
+            .unwrap_or_else(|error| panic!("{outcome:?}: {error}"));
         assert!(claimed(&database.connect(shards())).await > first);
     }
 }
@@ -141,7 +198,10 @@ async fn a_claim_whose_answer_is_lost_is_found_or_made_again() {
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_is_overtaken_is_fenced() {
     let database = Database::new(Partitions::new(10));
-    let slow = Fate { after: Duration::from_secs(10), ..Fate::default() };
+    let slow = Fate {
+        after: Duration::from_secs(10),
+        ..Fate::default()
+    };
     let node = database.connect_with(shards(), Script::new(Op::Rows, [slow]));
     let epoch = claimed(&node).await;
     let other = database.connect(shards());
@@ -149,12 +209,18 @@ async fn an_opening_that_is_overtaken_is_fenced() {
         sleep(Duration::from_secs(1)).await;
         let epoch = claimed(&other).await;
         other.open(&room(), epoch).await.unwrap();
-        other.append(&room(), &commit(epoch, Seq(1), 1, "new")).await.unwrap();
+        other
+            .append(&room(), &commit(epoch, Seq(1), 1, "new"))
+            .await
+            .unwrap();
         other.confirm(SHARD, epoch).await.unwrap();
     };
     let room = room();
     let (opened, ()) = tokio::join!(node.open(&room, epoch), overtake);
-    assert!(matches!(opened, Err(Error::Fenced { seen }) if seen > epoch), "{opened:?}");
+    assert!(
+        matches!(opened, Err(Error::Fenced { seen }) if seen > epoch),
+        "{opened:?}"
+    );
 }
 
 /// All of it: a row of it that lay on one replica only, and was left there, could be missing in the next reading.
@@ -164,14 +230,22 @@ async fn opening_writes_the_whole_last_commit_again() {
     let old = database.connect(shards());
     let epoch = claimed(&old).await;
     old.open(&room(), epoch).await.unwrap();
-    old.append(&room(), &commit(epoch, Seq(1), 2, "before")).await.unwrap();
-    old.append(&room(), &commit(epoch, Seq(3), 3, "last")).await.unwrap();
+    old.append(&room(), &commit(epoch, Seq(1), 2, "before"))
+        .await
+        .unwrap();
+    old.append(&room(), &commit(epoch, Seq(3), 3, "last"))
+        .await
+        .unwrap();
 
     let new = database.connect(shards());
     let epoch = claimed(&new).await;
     new.open(&room(), epoch).await.unwrap();
     let rows = new.store().rows(&room(), Seq(1), Seq(10)).await.unwrap();
-    let again: Vec<_> = rows.iter().filter(|row| row.epoch == epoch).map(|row| (row.seq(), row.first)).collect();
+    let again: Vec<_> = rows
+        .iter()
+        .filter(|row| row.epoch == epoch)
+        .map(|row| (row.seq(), row.first))
+        .collect();
     assert_eq!(again, [3, 4, 5].map(|seq| (Seq(seq), Seq(3))));
 }
 
@@ -179,11 +253,18 @@ async fn opening_writes_the_whole_last_commit_again() {
 async fn a_row_of_a_higher_epoch_fences_though_the_fence_forgot_its_claim() {
     let database = Database::new(Partitions::new(10));
     let node = database.connect(shards());
-    let rows = [Row { epoch: Epoch(9), first: Seq(1), event: codec::encode_event(&commit(Epoch(9), Seq(1), 1, "newer").events[0]) }];
+    let rows = [Row {
+        epoch: Epoch(9),
+        first: Seq(1),
+        event: codec::encode_event(&commit(Epoch(9), Seq(1), 1, "newer").events[0]),
+    }];
     node.store().write(&room(), &rows).await.unwrap();
     let epoch = claimed(&node).await;
     let opened = node.open(&room(), epoch).await;
-    assert!(matches!(opened, Err(Error::Fenced { seen: Epoch(9) })), "{opened:?}");
+    assert!(
+        matches!(opened, Err(Error::Fenced { seen: Epoch(9) })),
+        "{opened:?}"
+    );
     let above = node.claim(SHARD, owner(), Epoch(10)).await.unwrap();
     assert_eq!(node.open(&room(), above).await.unwrap().events.len(), 1);
 }
@@ -191,7 +272,10 @@ async fn a_row_of_a_higher_epoch_fences_though_the_fence_forgot_its_claim() {
 #[tokio::test(start_paused = true)]
 async fn a_confirmation_is_read_after_the_call() {
     let database = Database::new(Partitions::new(10));
-    let slow = Fate { after: Duration::from_secs(10), ..Fate::default() };
+    let slow = Fate {
+        after: Duration::from_secs(10),
+        ..Fate::default()
+    };
     // The first two readings at a quorum belong to the claim and the opening.
     let fates = [Fate::default(), Fate::default(), slow];
     let node = database.connect_with(shards(), Script::new(Op::Fence(Reading::Quorum), fates));
@@ -242,8 +326,18 @@ impl Faults for Random {
             85..92 => Outcome::Unanswered,
             _ => Outcome::Late(self.time(4000)),
         };
-        let pause = || if self.below(10) == 0 { self.time(1500) } else { self.time(20) };
-        Fate { before: pause(), outcome, after: pause() }
+        let pause = || {
+            if self.below(10) == 0 {
+                self.time(1500)
+            } else {
+                self.time(20)
+            }
+        };
+        Fate {
+            before: pause(),
+            outcome,
+            after: pause(),
+        }
     }
 }
 
@@ -254,17 +348,29 @@ type Confirmed = Arc<Mutex<BTreeMap<Seq, Event>>>;
 async fn own(node: Memory, random: Random, confirmed: Confirmed, end: Instant) {
     while Instant::now() < end {
         sleep(random.time(3000)).await;
-        let Ok(epoch) = node.claim(SHARD, owner(), Epoch(1)).await else { continue };
+        let Ok(epoch) = node.claim(SHARD, owner(), Epoch(1)).await else {
+            continue;
+        };
         serve(&node, epoch, &random, &confirmed, end).await.ok();
         node.close(&room());
     }
 }
 
-async fn serve(node: &Memory, epoch: Epoch, random: &Random, confirmed: &Confirmed, end: Instant) -> Result<(), Error> {
+async fn serve(
+    node: &Memory,
+    epoch: Epoch,
+    random: &Random,
+    confirmed: &Confirmed,
+    end: Instant,
+) -> Result<(), Error> {
     let before = confirmed.lock().unwrap().clone();
     let events = node.open(&room(), epoch).await?.events;
     for (seq, event) in &before {
-        assert_eq!(events.get(seq.0 as usize - 1), Some(event), "epoch {epoch}: event {seq} was confirmed before the room was opened");
+        assert_eq!(
+            events.get(seq.0 as usize - 1),
+            Some(event),
+            "epoch {epoch}: event {seq} was confirmed before the room was opened"
+        );
     }
     // What an opening returns is confirmed too.
     confirm(confirmed, &events);
@@ -293,7 +399,11 @@ fn confirm(confirmed: &Confirmed, events: &[Event]) {
     let mut confirmed = confirmed.lock().unwrap();
     for event in events {
         let before = confirmed.insert(event.seq, event.clone());
-        assert!(before.is_none_or(|before| before == *event), "event {} was confirmed with another content", event.seq);
+        assert!(
+            before.is_none_or(|before| before == *event),
+            "event {} was confirmed with another content",
+            event.seq
+        );
     }
 }
 
@@ -314,19 +424,35 @@ async fn history(seed: u64) -> usize {
     let events = last.open(&room(), epoch).await.unwrap().events;
     let confirmed = confirmed.lock().unwrap().clone();
     for (seq, event) in &confirmed {
-        assert_eq!(events.get(seq.0 as usize - 1), Some(event), "event {seq} was confirmed");
+        assert_eq!(
+            events.get(seq.0 as usize - 1),
+            Some(event),
+            "event {seq} was confirmed"
+        );
     }
-    assert_eq!(last.read(&room(), Seq(1), Seq(events.len() as u64)).await.unwrap(), events);
+    assert_eq!(
+        last.read(&room(), Seq(1), Seq(events.len() as u64))
+            .await
+            .unwrap(),
+        events
+    );
     confirmed.len()
 }
 
 #[test]
 fn what_was_confirmed_is_never_lost_or_changed() {
-    let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..400, |seed: u64| seed..seed + 1);
+    let seeds = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .map_or(0..400, |seed: u64| seed..seed + 1);
     let mut confirmed = 0;
     for seed in seeds {
         println!("replay with SEED={seed} cargo test --test journal_faults");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         confirmed += runtime.block_on(history(seed));
     }
     assert!(confirmed > 0, "nothing was confirmed at all");

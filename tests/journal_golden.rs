@@ -8,17 +8,23 @@ use safe_chat::{
     journal::{Error, codec},
     proto::journal::v1::StoredEvent,
     room::{
-        Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Incarnation, Key, Kind, Millis, Reason, Seq, Session, SessionId, State,
-        Turn, UserId,
+        Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Incarnation, Key, Kind, Millis,
+        Reason, Seq, Session, SessionId, State, Turn, UserId,
     },
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 fn golden(name: &str) -> Bytes {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/journal").join(format!("{name}.hex"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/journal")
+        .join(format!("{name}.hex"));
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
 }
 
 fn user(name: &str) -> UserId {
@@ -30,59 +36,221 @@ fn session(byte: u8) -> SessionId {
 }
 
 fn event(seq: u64, kind: Kind, changes: Vec<Change>) -> Event {
-    Event { seq: Seq(seq), at: Millis(1_795_465_200_123), kind, changes }
+    Event {
+        seq: Seq(seq),
+        at: Millis(1_795_465_200_123),
+        kind,
+        changes,
+    }
 }
 
 fn message(to: Option<&str>, body: Body, id: Option<CommandId>, device: Option<&str>) -> Kind {
-    Kind::Message { from: user("harry"), to: to.map(user), body, id, device: device.map(|name| DeviceId::parse(name).unwrap()), turn: None }
+    Kind::Message {
+        from: user("harry"),
+        to: to.map(user),
+        body,
+        id,
+        device: device.map(|name| DeviceId::parse(name).unwrap()),
+        turn: None,
+    }
 }
 
 /// A message of a session, with its number there.
 fn turn() -> Kind {
-    let turn = Some(Turn { session: session(0x11), number: 300 });
-    Kind::Message { from: user("harry"), to: None, body: Body::Text("Hello".into()), id: CommandId::parse("m1"), device: None, turn }
+    let turn = Some(Turn {
+        session: session(0x11),
+        number: 300,
+    });
+    Kind::Message {
+        from: user("harry"),
+        to: None,
+        body: Body::Text("Hello".into()),
+        id: CommandId::parse("m1"),
+        device: None,
+        turn,
+    }
 }
 
 fn opened() -> Change {
     let gateway = Incarnation::from_slice(&[0x33; 16]).unwrap();
-    Change::Opened { session: session(0x11), user: user("harry"), device: Some(DeviceId::parse("phone").unwrap()), gateway }
+    Change::Opened {
+        session: session(0x11),
+        user: user("harry"),
+        device: Some(DeviceId::parse("phone").unwrap()),
+        gateway,
+    }
 }
 
 /// File, the event that it stands for, whether it is the version that is written now.
 fn events() -> Vec<(&'static str, Event, bool)> {
-    let pinned = Change::Pinned { user: user("harry"), key: Key::parse("KEY-1").unwrap() };
-    let refused = Change::Refused { session: session(0x22), reason: Reason::KeyMismatch };
-    let abandoned = Change::Abandoned { gateway: Incarnation::from_slice(&[0x33; 16]).unwrap(), at: Millis(1_795_465_200_000) };
-    let closed = Change::Closed { session: session(0x11) };
-    let said = Change::Said { turn: Turn { session: session(0x11), number: 300 }, seq: Seq(5) };
-    let (greeting, hello) = (|| Body::Text("Hallo, Grüße".into()), || Body::Text("Hello".into()));
+    let pinned = Change::Pinned {
+        user: user("harry"),
+        key: Key::parse("KEY-1").unwrap(),
+    };
+    let refused = Change::Refused {
+        session: session(0x22),
+        reason: Reason::KeyMismatch,
+    };
+    let abandoned = Change::Abandoned {
+        gateway: Incarnation::from_slice(&[0x33; 16]).unwrap(),
+        at: Millis(1_795_465_200_000),
+    };
+    let closed = Change::Closed {
+        session: session(0x11),
+    };
+    let said = Change::Said {
+        turn: Turn {
+            session: session(0x11),
+            number: 300,
+        },
+        seq: Seq(5),
+    };
+    let (greeting, hello) = (
+        || Body::Text("Hallo, Grüße".into()),
+        || Body::Text("Hello".into()),
+    );
     let by_client = || CommandId::parse("m1");
     vec![
-        ("joined.v1", event(1, Kind::Joined { user: user("harry") }, vec![pinned, opened()]), true),
-        ("left.v1", event(2, Kind::Left { user: user("harry") }, vec![refused, closed]), true),
-        ("left.v1.abandoned", event(8, Kind::Left { user: user("harry") }, vec![abandoned]), true),
-        ("text.v1", event(3, message(Some("charly"), greeting(), None, None), vec![]), false),
-        ("text.v1.all", event(4, message(None, hello(), None, None), vec![]), false),
-        ("text.v2", event(5, message(Some("charly"), greeting(), by_client(), Some("phone")), vec![]), true),
-        ("text.v2.all", event(6, message(None, hello(), Some(CommandId::Gateway(session(0x11), 300)), None), vec![]), true),
-        ("text.v2.sealed", event(7, message(None, Body::Sealed(Bytes::from_static(&[0, 1, 2, 255])), by_client(), None), vec![]), true),
-        ("left.v1.said", event(10, Kind::Left { user: user("harry") }, vec![said]), true),
+        (
+            "joined.v1",
+            event(
+                1,
+                Kind::Joined {
+                    user: user("harry"),
+                },
+                vec![pinned, opened()],
+            ),
+            true,
+        ),
+        (
+            "left.v1",
+            event(
+                2,
+                Kind::Left {
+                    user: user("harry"),
+                },
+                vec![refused, closed],
+            ),
+            true,
+        ),
+        (
+            "left.v1.abandoned",
+            event(
+                8,
+                Kind::Left {
+                    user: user("harry"),
+                },
+                vec![abandoned],
+            ),
+            true,
+        ),
+        (
+            "text.v1",
+            event(3, message(Some("charly"), greeting(), None, None), vec![]),
+            false,
+        ),
+        (
+            "text.v1.all",
+            event(4, message(None, hello(), None, None), vec![]),
+            false,
+        ),
+        (
+            "text.v2",
+            event(
+                5,
+                message(Some("charly"), greeting(), by_client(), Some("phone")),
+                vec![],
+            ),
+            true,
+        ),
+        (
+            "text.v2.all",
+            event(
+                6,
+                message(
+                    None,
+                    hello(),
+                    Some(CommandId::Gateway(session(0x11), 300)),
+                    None,
+                ),
+                vec![],
+            ),
+            true,
+        ),
+        (
+            "text.v2.sealed",
+            event(
+                7,
+                message(
+                    None,
+                    Body::Sealed(Bytes::from_static(&[0, 1, 2, 255])),
+                    by_client(),
+                    None,
+                ),
+                vec![],
+            ),
+            true,
+        ),
+        (
+            "left.v1.said",
+            event(
+                10,
+                Kind::Left {
+                    user: user("harry"),
+                },
+                vec![said],
+            ),
+            true,
+        ),
         ("text.v2.turn", event(9, turn(), vec![]), true),
     ]
 }
 
 fn state() -> State {
-    let mut state = State { head: Seq(7), ..State::default() };
+    let mut state = State {
+        head: Seq(7),
+        ..State::default()
+    };
     state.members.extend([user("charly"), user("harry")]);
-    let Change::Opened { session: id, user: name, device, gateway } = opened() else { unreachable!() };
-    state.sessions.insert(id, Session { user: name, device, gateway, last: 0, repeats: BTreeMap::new() });
-    state.keys.insert(user("harry"), Key::parse("KEY-1").unwrap());
-    state.keys.insert(user("charly"), Key::parse("KEY-2").unwrap());
-    state.sent.insert((user("charly"), CommandId::Gateway(session(0x11), 300)), Seq(5));
-    state.sent.insert((user("harry"), CommandId::parse("m1").unwrap()), Seq(7));
-    state.ended.insert(session(0x22), Ended::Refused(Reason::KeyMismatch));
+    let Change::Opened {
+        session: id,
+        user: name,
+        device,
+        gateway,
+    } = opened()
+    else {
+        unreachable!()
+    };
+    state.sessions.insert(
+        id,
+        Session {
+            user: name,
+            device,
+            gateway,
+            last: 0,
+            repeats: BTreeMap::new(),
+        },
+    );
+    state
+        .keys
+        .insert(user("harry"), Key::parse("KEY-1").unwrap());
+    state
+        .keys
+        .insert(user("charly"), Key::parse("KEY-2").unwrap());
+    state.sent.insert(
+        (user("charly"), CommandId::Gateway(session(0x11), 300)),
+        Seq(5),
+    );
+    state
+        .sent
+        .insert((user("harry"), CommandId::parse("m1").unwrap()), Seq(7));
+    state
+        .ended
+        .insert(session(0x22), Ended::Refused(Reason::KeyMismatch));
     state.ended.insert(session(0x44), Ended::Closed);
-    state.carried.push(Change::Closed { session: session(0x44) });
+    state.carried.push(Change::Closed {
+        session: session(0x44),
+    });
     state
 }
 
@@ -97,7 +265,11 @@ fn every_stored_version_leads_to_its_event() {
 #[test]
 fn events_are_written_as_they_always_were() {
     for (name, event, _) in events().into_iter().filter(|(_, _, current)| *current) {
-        assert_eq!(codec::encode_event(&event).encode_to_vec(), golden(name), "{name}");
+        assert_eq!(
+            codec::encode_event(&event).encode_to_vec(),
+            golden(name),
+            "{name}"
+        );
     }
 }
 
@@ -109,48 +281,111 @@ fn every_version_that_can_be_read_has_a_golden_file() {
         }
     }
     let shown: Vec<String> = codec::schema().iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["Joined -> joined@1", "Left -> left@1", "Message -> text@2"]);
+    assert_eq!(
+        shown,
+        ["Joined -> joined@1", "Left -> left@1", "Message -> text@2"]
+    );
 }
 
 #[test]
 fn a_commit_of_old_events_can_be_read() {
-    let expected = events().into_iter().filter(|(name, ..)| name.starts_with("text.v1")).map(|(_, event, _)| event).collect();
-    assert_eq!(codec::decode_commit(&golden("commit.v1")).unwrap(), Commit { epoch: Epoch(9), events: expected });
+    let expected = events()
+        .into_iter()
+        .filter(|(name, ..)| name.starts_with("text.v1"))
+        .map(|(_, event, _)| event)
+        .collect();
+    assert_eq!(
+        codec::decode_commit(&golden("commit.v1")).unwrap(),
+        Commit {
+            epoch: Epoch(9),
+            events: expected
+        }
+    );
 }
 
 #[test]
 fn a_commit_with_a_gap_is_refused() {
-    let events = [1, 3].map(|seq| event(seq, Kind::Left { user: user("harry") }, vec![]));
-    let bytes = codec::encode_commit(&Commit { epoch: Epoch(1), events: events.into() });
-    assert!(matches!(codec::decode_commit(&bytes), Err(Error::Damaged(_))));
+    let events = [1, 3].map(|seq| {
+        event(
+            seq,
+            Kind::Left {
+                user: user("harry"),
+            },
+            vec![],
+        )
+    });
+    let bytes = codec::encode_commit(&Commit {
+        epoch: Epoch(1),
+        events: events.into(),
+    });
+    assert!(matches!(
+        codec::decode_commit(&bytes),
+        Err(Error::Damaged(_))
+    ));
 }
 
 #[test]
 fn a_snapshot_is_read_and_written_as_it_always_was() {
-    assert_eq!(codec::decode_snapshot(golden("snapshot.v1")).unwrap(), state());
+    assert_eq!(
+        codec::decode_snapshot(golden("snapshot.v1")).unwrap(),
+        state()
+    );
     assert_eq!(codec::encode_snapshot(&state()), golden("snapshot.v1"));
 
     let mut state = state();
-    state.abandoned.insert((Incarnation::from_slice(&[0x33; 16]).unwrap(), Millis(1_795_465_200_000)), ());
-    assert_eq!(codec::decode_snapshot(golden("snapshot.v1.abandoned")).unwrap(), state);
-    assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.abandoned"));
+    state.abandoned.insert(
+        (
+            Incarnation::from_slice(&[0x33; 16]).unwrap(),
+            Millis(1_795_465_200_000),
+        ),
+        (),
+    );
+    assert_eq!(
+        codec::decode_snapshot(golden("snapshot.v1.abandoned")).unwrap(),
+        state
+    );
+    assert_eq!(
+        codec::encode_snapshot(&state),
+        golden("snapshot.v1.abandoned")
+    );
 }
 
 #[test]
 fn a_snapshot_keeps_how_far_a_session_has_come() {
     let mut state = state();
-    state.sessions.repeated(Turn { session: session(0x11), number: 299 }, Seq(5));
-    state.sessions.said(Turn { session: session(0x11), number: 300 });
-    assert_eq!(codec::decode_snapshot(golden("snapshot.v1.turn")).unwrap(), state);
+    state.sessions.repeated(
+        Turn {
+            session: session(0x11),
+            number: 299,
+        },
+        Seq(5),
+    );
+    state.sessions.said(Turn {
+        session: session(0x11),
+        number: 300,
+    });
+    assert_eq!(
+        codec::decode_snapshot(golden("snapshot.v1.turn")).unwrap(),
+        state
+    );
     assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.turn"));
 }
 
 #[test]
 fn a_name_or_version_that_is_not_known_is_refused_by_name() {
     for (name, version) in [("text", 3), ("text", 0), ("reaction", 1)] {
-        let stored = StoredEvent { seq: 8, name: name.into(), version, ..StoredEvent::default() };
+        let stored = StoredEvent {
+            seq: 8,
+            name: name.into(),
+            version,
+            ..StoredEvent::default()
+        };
         match codec::decode_event(stored) {
-            Err(Error::Unsupported { seq, name: refused, version: at }) => assert_eq!((seq, refused.as_str(), at), (Seq(8), name, version)),
+            Err(Error::Unsupported {
+                seq,
+                name: refused,
+                version: at,
+            }) => assert_eq!((seq, refused.as_str(), at), (Seq(8), name, version)),
             other => panic!("{name} {version}: {other:?}"),
         }
     }
@@ -159,7 +394,18 @@ fn a_name_or_version_that_is_not_known_is_refused_by_name() {
 #[test]
 fn damaged_content_is_refused_without_showing_it() {
     let payload = Bytes::from_static(b"\x0a\x09not valid");
-    let stored = StoredEvent { seq: 8, name: "joined".into(), version: 1, payload, ..StoredEvent::default() };
-    let Err(Error::Damaged(why)) = codec::decode_event(stored) else { panic!("a user's name with a space was accepted") };
-    assert_eq!(why, "event 8 (`joined` version 1): user must be 1 to 64 characters of A-Z a-z 0-9 _ -");
+    let stored = StoredEvent {
+        seq: 8,
+        name: "joined".into(),
+        version: 1,
+        payload,
+        ..StoredEvent::default()
+    };
+    let Err(Error::Damaged(why)) = codec::decode_event(stored) else {
+        panic!("a user's name with a space was accepted")
+    };
+    assert_eq!(
+        why,
+        "event 8 (`joined` version 1): user must be 1 to 64 characters of A-Z a-z 0-9 _ -"
+    );
 }

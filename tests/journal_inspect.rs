@@ -10,8 +10,8 @@ use safe_chat::{
         readback::{Partitions, Row, Store},
     },
     room::{
-        Action, Body, Change, Command, CommandId, Epoch, Incarnation, Key, Millis, RoomId, Seq, SessionId, ShardId, Shards, State, UserId,
-        decide,
+        Action, Body, Change, Command, CommandId, Epoch, Incarnation, Key, Millis, RoomId, Seq,
+        SessionId, ShardId, Shards, State, UserId, decide,
     },
 };
 use std::sync::Arc;
@@ -40,19 +40,29 @@ async fn fill(journal: &dyn Journal) -> Epoch {
             to: None,
             body: Body::Text("secret words".into()),
         };
-        let command = Command { at: Millis(n), action };
+        let command = Command {
+            at: Millis(n),
+            action,
+        };
         let decision = decide(&state, &command);
         let events = state.enact(&decision, &command);
-        journal.append(&room(), &Commit { epoch, events }).await.unwrap();
+        journal
+            .append(&room(), &Commit { epoch, events })
+            .await
+            .unwrap();
     }
-    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    state.change(Change::Closed {
+        session: SessionId::new(Uuid::now_v7()),
+    });
     journal.save_snapshot(&room(), epoch, &state).await.unwrap();
     epoch
 }
 
 async fn lines(journal: &dyn Inspect, content: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    inspect(journal, &room(), content, &mut |line| lines.push(line)).await.unwrap();
+    inspect(journal, &room(), content, &mut |line| lines.push(line))
+        .await
+        .unwrap();
     lines
 }
 
@@ -64,19 +74,31 @@ async fn rows_of(memory: &Memory) -> Vec<Row> {
 async fn a_sound_room_is_told_line_by_line_without_its_content() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
     fill(&memory).await;
-    let next = memory.claim(ShardId(0), Incarnation::new(Uuid::now_v7()), Epoch(1)).await.unwrap();
+    let next = memory
+        .claim(ShardId(0), Incarnation::new(Uuid::now_v7()), Epoch(1))
+        .await
+        .unwrap();
     memory.open(&room(), next).await.unwrap();
 
     let told = lines(&memory, false).await;
     assert_eq!(told.len(), 5, "{told:#?}");
-    assert_eq!(told[0], "seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes");
-    assert_eq!(told[2], "seq 3 epoch 2 commit 3 at 3 text harry -> * text of 12 bytes, 0 changes");
+    assert_eq!(
+        told[0],
+        "seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes"
+    );
+    assert_eq!(
+        told[2],
+        "seq 3 epoch 2 commit 3 at 3 text harry -> * text of 12 bytes, 0 changes"
+    );
     assert_eq!(told[4], "snapshot at 3: 0 members, 0 sessions");
     assert!(lines(&memory, true).await[0].contains("\"secret words\""));
 
     let report = verify(&memory, &room()).await.unwrap();
     assert!(report.is_sound(), "{report}");
-    assert_eq!((report.head, report.hidden, report.snapshot), (Seq(3), 1, Some(Seq(3))));
+    assert_eq!(
+        (report.head, report.hidden, report.snapshot),
+        (Seq(3), 1, Some(Seq(3)))
+    );
     assert_eq!(report.epochs, [(Epoch(1), Seq(1)), (Epoch(2), Seq(3))]);
 }
 
@@ -87,23 +109,42 @@ async fn a_room_on_the_bus_is_told_with_its_claims() {
     let first = fill(&bus).await;
     let (next, owner) = (hub.connect(), Incarnation::new(Uuid::now_v7()));
     let (record, revision) = next.shard(ShardId(0)).await.unwrap().unwrap();
-    next.set_shard(ShardId(0), &ShardRecord { owner: Some(owner), epoch: first.next(), ..record }, revision).await.unwrap();
+    next.set_shard(
+        ShardId(0),
+        &ShardRecord {
+            owner: Some(owner),
+            epoch: first.next(),
+            ..record
+        },
+        revision,
+    )
+    .await
+    .unwrap();
     let next = OnBus::new(Arc::new(next), shards());
     let epoch = next.claim(ShardId(0), owner, Epoch(1)).await.unwrap();
     next.open(&room(), epoch).await.unwrap();
     let told = lines(&bus, false).await;
-    assert_eq!(told[0], "position 1 seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes");
+    assert_eq!(
+        told[0],
+        "position 1 seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes"
+    );
     assert_eq!(told[3], format!("position 4 epoch {epoch} claim"));
     let report = verify(&bus, &room()).await.unwrap();
     assert!(report.is_sound(), "{report}");
-    assert_eq!((report.head, report.claims, report.snapshot), (Seq(3), 1, Some(Seq(3))));
+    assert_eq!(
+        (report.head, report.claims, report.snapshot),
+        (Seq(3), 1, Some(Seq(3)))
+    );
 }
 
 #[tokio::test]
 async fn a_room_that_never_existed_is_not_sound_but_empty() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
     let bus = OnBus::new(Arc::new(Hub::default().connect()), shards());
-    for report in [verify(&memory, &room()).await.unwrap(), verify(&bus, &room()).await.unwrap()] {
+    for report in [
+        verify(&memory, &room()).await.unwrap(),
+        verify(&bus, &room()).await.unwrap(),
+    ] {
         assert!(report.is_empty());
         assert_eq!(report.to_string(), "nothing is stored\n");
     }
@@ -115,10 +156,16 @@ async fn a_room_that_never_existed_is_not_sound_but_empty() {
 async fn a_snapshot_that_differs_from_the_replay_is_a_problem() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
     let epoch = fill(&memory).await;
-    let wrong = State { head: Seq(3), ..State::default() };
+    let wrong = State {
+        head: Seq(3),
+        ..State::default()
+    };
     memory.save_snapshot(&room(), epoch, &wrong).await.unwrap();
     let report = verify(&memory, &room()).await.unwrap();
-    assert_eq!(report.problems, ["the snapshot at event 3 differs from the replay in keys, messages"]);
+    assert_eq!(
+        report.problems,
+        ["the snapshot at event 3 differs from the replay in keys, messages"]
+    );
 }
 
 /// The owner of a quiet room saves changes that no event carries; the events that follow do not either, and the next snapshot takes the place of that one.
@@ -137,10 +184,16 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
         to: None,
         body: Body::Text("more".into()),
     };
-    let command = Command { at: Millis(4), action };
+    let command = Command {
+        at: Millis(4),
+        action,
+    };
     let decision = decide(&state, &command);
     let events = state.enact(&decision, &command);
-    memory.append(&room(), &Commit { epoch, events }).await.unwrap();
+    memory
+        .append(&room(), &Commit { epoch, events })
+        .await
+        .unwrap();
     memory.save_snapshot(&room(), epoch, &state).await.unwrap();
     let report = verify(&memory, &room()).await.unwrap();
     assert!(report.is_sound(), "{report}");
@@ -149,7 +202,10 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
 
 #[tokio::test]
 async fn a_missing_event_and_an_unreadable_one_are_problems() {
-    let (good, damaged) = (Database::new(Partitions::new(10)), Database::new(Partitions::new(10)));
+    let (good, damaged) = (
+        Database::new(Partitions::new(10)),
+        Database::new(Partitions::new(10)),
+    );
     let memory = good.connect(shards());
     fill(&memory).await;
     let mut rows = rows_of(&memory).await;
@@ -161,6 +217,9 @@ async fn a_missing_event_and_an_unreadable_one_are_problems() {
     let report = verify(&damaged, &room()).await.unwrap();
     assert_eq!(report.problems.len(), 2, "{report}");
     assert!(report.problems[0].contains("`text` version 99"), "{report}");
-    assert_eq!(report.problems[1], "event 3 of epoch 1 follows event 1 of epoch 1");
+    assert_eq!(
+        report.problems[1],
+        "event 3 of epoch 1 follows event 1 of epoch 1"
+    );
     assert!(report.to_string().starts_with("DAMAGED"));
 }

@@ -2,8 +2,8 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use safe_chat::room::{
-    Action, Body, Change, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind, Limits, Millis, Outcome, Reason, Seq, SessionId,
-    State, Turn, UserId, decide,
+    Action, Body, Change, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind, Limits,
+    Millis, Outcome, Reason, Seq, SessionId, State, Turn, UserId, decide,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -63,13 +63,27 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         let (mut opened, mut numbered) = (HashSet::new(), HashMap::new());
         actions.retain(|action| match action {
             Action::Open { session, .. } => opened.insert(*session),
-            Action::Send { turn: Some(turn), id, .. } => {
+            Action::Send {
+                turn: Some(turn),
+                id,
+                ..
+            } => {
                 opened.contains(&turn.session)
-                    && (turn.number == 0 || numbered.entry((turn.session, turn.number)).or_insert_with(|| id.clone()) == id)
+                    && (turn.number == 0
+                        || numbered
+                            .entry((turn.session, turn.number))
+                            .or_insert_with(|| id.clone())
+                            == id)
             }
             Action::Send { turn: None, .. } | Action::Close { .. } | Action::Abandon { .. } => true,
         });
-        (1..).zip(actions).map(|(at, action)| Command { at: Millis(at), action }).collect()
+        (1..)
+            .zip(actions)
+            .map(|(at, action)| Command {
+                at: Millis(at),
+                action,
+            })
+            .collect()
     })
 }
 
@@ -253,7 +267,10 @@ fn the_window_forgets_only_after_4096_messages() {
 fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
     let mut state = State::default();
     let mut enact = |action| {
-        let command = Command { at: Millis(1), action };
+        let command = Command {
+            at: Millis(1),
+            action,
+        };
         let decision = decide(&state, &command);
         state.enact(&decision, &command);
         decision.outcome
@@ -267,16 +284,47 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
         to: None,
         body: Body::Text("hello".into()),
     };
-    let through = |number| send(number, Some(Turn { session: session(1), number }));
-    enact(Action::Open { session: session(1), user: user(0), key: key(0), device: None, gateway: gateway(1) });
-    assert_eq!((enact(through(1)), enact(through(1))), (Outcome::Done, Outcome::Repeated(Seq(2))));
+    let through = |number| {
+        send(
+            number,
+            Some(Turn {
+                session: session(1),
+                number,
+            }),
+        )
+    };
+    enact(Action::Open {
+        session: session(1),
+        user: user(0),
+        key: key(0),
+        device: None,
+        gateway: gateway(1),
+    });
+    assert_eq!(
+        (enact(through(1)), enact(through(1))),
+        (Outcome::Done, Outcome::Repeated(Seq(2)))
+    );
     // Its client sent the same once more: nobody behind it has to wait, and it is not said later either.
-    let again = |number| send(1, Some(Turn { session: session(1), number }));
-    assert_eq!((enact(again(2)), enact(again(2))), (Outcome::Repeated(Seq(2)), Outcome::Repeated(Seq(2))));
+    let again = |number| {
+        send(
+            1,
+            Some(Turn {
+                session: session(1),
+                number,
+            }),
+        )
+    };
+    assert_eq!(
+        (enact(again(2)), enact(again(2))),
+        (Outcome::Repeated(Seq(2)), Outcome::Repeated(Seq(2)))
+    );
     for n in 0..Limits::WINDOW as u64 {
         enact(send(1000 + n, None));
     }
-    assert_eq!((enact(through(1)), enact(again(2)), enact(through(3))), (Outcome::Forgotten, Outcome::Repeated(Seq(2)), Outcome::Done));
+    assert_eq!(
+        (enact(through(1)), enact(again(2)), enact(through(3))),
+        (Outcome::Forgotten, Outcome::Repeated(Seq(2)), Outcome::Done)
+    );
 }
 
 #[test]
@@ -296,6 +344,11 @@ fn a_repeated_id_tells_nothing_to_another_key() {
     };
     let decision = decide(&state, &send(key(0)));
     state.enact(&decision, &send(key(0)));
-    assert_eq!(decide(&state, &send(key(0))).outcome, Outcome::Repeated(Seq(1)));
-    assert!(matches!(decide(&state, &send(key(9))).outcome, Outcome::Refused(rejection) if rejection.reason == Reason::KeyMismatch));
+    assert_eq!(
+        decide(&state, &send(key(0))).outcome,
+        Outcome::Repeated(Seq(1))
+    );
+    assert!(
+        matches!(decide(&state, &send(key(9))).outcome, Outcome::Refused(rejection) if rejection.reason == Reason::KeyMismatch)
+    );
 }

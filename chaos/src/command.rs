@@ -99,19 +99,41 @@ impl Options {
         if !self.short {
             return self;
         }
-        Self { nats: 1, cassandra: 1, clients: self.clients.min(16), rate: self.rate.min(40.0), debug: true, ..self }
+        Self {
+            nats: 1,
+            cassandra: 1,
+            clients: self.clients.min(16),
+            rate: self.rate.min(40.0),
+            debug: true,
+            ..self
+        }
     }
 
     async fn run(&self, interrupt: &Interrupt) -> Result<bool> {
-        let seed = self.seed.unwrap_or_else(|| Utc::now().timestamp_millis().unsigned_abs());
+        let seed = self
+            .seed
+            .unwrap_or_else(|| Utc::now().timestamp_millis().unsigned_abs());
         if self.list {
-            for scenario in scenario::all(seed, Duration::from_secs(self.seconds), self.nats, usize::from(self.cassandra)) {
-                print(format!("{:<20} {:>5} s  {}", scenario.name, scenario.talk.as_secs(), scenario.about));
+            for scenario in scenario::all(
+                seed,
+                Duration::from_secs(self.seconds),
+                self.nats,
+                usize::from(self.cassandra),
+            ) {
+                print(format!(
+                    "{:<20} {:>5} s  {}",
+                    scenario.name,
+                    scenario.talk.as_secs(),
+                    scenario.about
+                ));
             }
             return Ok(true);
         }
-        let plans: Vec<(Kept, Vec<Scenario>)> =
-            self.journals().into_iter().map(|kept| Ok((kept, self.chosen(kept, seed)?))).collect::<Result<_>>()?;
+        let plans: Vec<(Kept, Vec<Scenario>)> = self
+            .journals()
+            .into_iter()
+            .map(|kept| Ok((kept, self.chosen(kept, seed)?)))
+            .collect::<Result<_>>()?;
         block_in_place(process::raise_open_files);
         let program = match &self.program {
             Some(program) => std::path::absolute(program)?,
@@ -129,8 +151,16 @@ impl Options {
         };
         let mut failed = None;
         for (kept, scenarios) in plans {
-            let setup = Setup { program: program.clone(), journal: kept, nats: self.nats, cassandra: usize::from(self.cassandra) };
-            if let Err(error) = self.journal(setup, &scenarios, &state, seed, interrupt, &mut report).await {
+            let setup = Setup {
+                program: program.clone(),
+                journal: kept,
+                nats: self.nats,
+                cassandra: usize::from(self.cassandra),
+            };
+            if let Err(error) = self
+                .journal(setup, &scenarios, &state, seed, interrupt, &mut report)
+                .await
+            {
                 failed = Some(error);
                 break;
             }
@@ -142,7 +172,11 @@ impl Options {
         }
         let well = self.verdict(&report) && failed.is_none();
         if !well {
-            say(format!("logs: {}/logs (until the next run)\nagain: {}", paths::short(&dir), report.command));
+            say(format!(
+                "logs: {}/logs (until the next run)\nagain: {}",
+                paths::short(&dir),
+                report.command
+            ));
         }
         if let Some(error) = failed {
             return Err(error);
@@ -164,7 +198,10 @@ impl Options {
         report: &mut Report,
     ) -> Result<()> {
         let mut site = None;
-        for scenario in scenarios.iter().flat_map(|scenario| std::iter::repeat_n(scenario, self.repeat)) {
+        for scenario in scenarios
+            .iter()
+            .flat_map(|scenario| std::iter::repeat_n(scenario, self.repeat))
+        {
             let n = report.runs.len() + 1;
             let mut here = match site.take() {
                 Some(site) => site,
@@ -173,8 +210,20 @@ impl Options {
                     Site::start(setup.clone(), state.clone(), data, seed, interrupt).await?
                 }
             };
-            say(format!("{n}: {} on {}: {}", scenario.name, setup.journal.as_str(), scenario.about));
-            let run = run::run(&mut here, scenario, self.load(), &format!("{}-{n}", scenario.name), interrupt).await?;
+            say(format!(
+                "{n}: {} on {}: {}",
+                scenario.name,
+                setup.journal.as_str(),
+                scenario.about
+            ));
+            let run = run::run(
+                &mut here,
+                scenario,
+                self.load(),
+                &format!("{}-{n}", scenario.name),
+                interrupt,
+            )
+            .await?;
             tell(&run);
             let broken = !run.violations.is_empty();
             report.runs.push(run);
@@ -188,7 +237,12 @@ impl Options {
     }
 
     fn load(&self) -> Load {
-        Load { clients: self.clients, rooms: self.rooms, rate: self.rate, repeats: self.repeats }
+        Load {
+            clients: self.clients,
+            rooms: self.rooms,
+            rate: self.rate,
+            repeats: self.repeats,
+        }
     }
 
     fn journals(&self) -> Vec<Kept> {
@@ -203,14 +257,31 @@ impl Options {
         if self.short && self.scenarios.is_empty() {
             return Ok(scenario::short(kept));
         }
-        let cassandra = if kept == Kept::Cassandra { usize::from(self.cassandra) } else { 0 };
-        let all = scenario::all(seed, Duration::from_secs(self.seconds), self.nats, cassandra);
+        let cassandra = if kept == Kept::Cassandra {
+            usize::from(self.cassandra)
+        } else {
+            0
+        };
+        let all = scenario::all(
+            seed,
+            Duration::from_secs(self.seconds),
+            self.nats,
+            cassandra,
+        );
         for name in &self.scenarios {
-            ensure!(all.iter().any(|scenario| scenario.name == *name), "there is no scenario {name} (--list tells them)");
+            ensure!(
+                all.iter().any(|scenario| scenario.name == *name),
+                "there is no scenario {name} (--list tells them)"
+            );
         }
-        let named = |scenario: &Scenario| self.scenarios.is_empty() || self.scenarios.contains(&scenario.name);
+        let named = |scenario: &Scenario| {
+            self.scenarios.is_empty() || self.scenarios.contains(&scenario.name)
+        };
         let fits = |scenario: &Scenario| kept == Kept::Cassandra || !scenario.needs_cassandra;
-        let chosen: Vec<_> = all.into_iter().filter(|scenario| named(scenario) && fits(scenario)).collect();
+        let chosen: Vec<_> = all
+            .into_iter()
+            .filter(|scenario| named(scenario) && fits(scenario))
+            .collect();
         if chosen.is_empty() && self.journals().len() == 1 {
             bail!("these scenarios have a meaning only when rooms are kept in Cassandra");
         }
@@ -218,10 +289,20 @@ impl Options {
     }
 
     fn verdict(&self, report: &Report) -> bool {
-        let broken = report.runs.iter().filter(|run| !run.violations.is_empty()).count();
-        let missed = report.runs.iter().filter(|run| run.violations.is_empty() && !run.met).count();
+        let broken = report
+            .runs
+            .iter()
+            .filter(|run| !run.violations.is_empty())
+            .count();
+        let missed = report
+            .runs
+            .iter()
+            .filter(|run| run.violations.is_empty() && !run.met)
+            .count();
         let runs = report.runs.len();
-        print(format!("{runs} runs: {broken} with broken promises, {missed} missed a wanted figure"));
+        print(format!(
+            "{runs} runs: {broken} with broken promises, {missed} missed a wanted figure"
+        ));
         if self.repeat > 1 {
             self.tell_repeated(report);
         }
@@ -230,11 +311,22 @@ impl Options {
 
     /// The gaps of runs of the same scenario, sorted.
     fn tell_repeated(&self, report: &Report) {
-        for runs in report.runs.chunk_by(|a, b| (&a.scenario, &a.journal) == (&b.scenario, &b.journal)) {
-            let mut gaps: Vec<f64> = runs.iter().filter_map(|run| run.gap_after_fault_ms).collect();
+        for runs in report
+            .runs
+            .chunk_by(|a, b| (&a.scenario, &a.journal) == (&b.scenario, &b.journal))
+        {
+            let mut gaps: Vec<f64> = runs
+                .iter()
+                .filter_map(|run| run.gap_after_fault_ms)
+                .collect();
             gaps.sort_by(f64::total_cmp);
             let gaps: Vec<String> = gaps.iter().map(|gap| format!("{gap:.0}")).collect();
-            print(format!("{} on {}: gaps after the fault, ms: {}", runs[0].scenario, runs[0].journal, gaps.join(" ")));
+            print(format!(
+                "{} on {}: gaps after the fault, ms: {}",
+                runs[0].scenario,
+                runs[0].journal,
+                gaps.join(" ")
+            ));
         }
     }
 
@@ -242,9 +334,18 @@ impl Options {
     fn command(&self, seed: u64) -> String {
         let mut words = vec!["cargo xtask chaos".to_owned()];
         words.extend(self.scenarios.iter().cloned());
-        let journal = self.journal.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
-        words.push(format!("--journal {journal} --seed {seed} --rate {} --clients {} --rooms {}", self.rate, self.clients, self.rooms));
-        words.push(format!("--nats {} --cassandra {} --seconds {} --repeat {}", self.nats, self.cassandra, self.seconds, self.repeat));
+        let journal = self
+            .journal
+            .to_possible_value()
+            .map_or(String::new(), |value| value.get_name().to_owned());
+        words.push(format!(
+            "--journal {journal} --seed {seed} --rate {} --clients {} --rooms {}",
+            self.rate, self.clients, self.rooms
+        ));
+        words.push(format!(
+            "--nats {} --cassandra {} --seconds {} --repeat {}",
+            self.nats, self.cassandra, self.seconds, self.repeat
+        ));
         words.extend(self.short.then(|| "--short".to_owned()));
         words.extend((self.debug && !self.short).then(|| "--debug".to_owned()));
         words.join(" ")
@@ -252,7 +353,9 @@ impl Options {
 }
 
 fn tell(run: &Run) {
-    let gap = run.gap_after_fault_ms.map_or(String::new(), |gap| format!(", {gap:.0} ms after a fault"));
+    let gap = run
+        .gap_after_fault_ms
+        .map_or(String::new(), |gap| format!(", {gap:.0} ms after a fault"));
     say(format!(
         "   sent {}  journaled {}  rejected {}  connects {}  failures seen {}  p50 {:.1} ms  p99 {:.1} ms  longest gap {:.0} ms{gap}",
         run.sent,
@@ -265,7 +368,10 @@ fn tell(run: &Run) {
         run.longest_gap_ms
     ));
     if let Some(wanted) = &run.wanted {
-        say(format!("   wanted: {wanted}: {}", if run.met { "met" } else { "MISSED" }));
+        say(format!(
+            "   wanted: {wanted}: {}",
+            if run.met { "met" } else { "MISSED" }
+        ));
     }
     for violation in run.violations.iter().take(20) {
         say(format!("   BROKEN: {violation}"));
@@ -278,5 +384,12 @@ fn tell(run: &Run) {
 fn versions(program: &std::path::Path) -> Vec<String> {
     let nats = xtask::obtain::nats::nats_server(&Interrupt::default()).ok();
     let cassandra = format!("Cassandra {}", xtask::obtain::cassandra::VERSION);
-    [Some(about::version(program)), nats.map(|nats| about::version(&nats)), Some(cassandra)].into_iter().flatten().collect()
+    [
+        Some(about::version(program)),
+        nats.map(|nats| about::version(&nats)),
+        Some(cassandra),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -113,15 +113,35 @@ impl<'a> Hand<'a> {
     /// For a run that began then; the owner is that of `room`.
     pub fn new(site: &'a mut Site, room: &'a str, interrupt: Interrupt, began: Instant) -> Self {
         let (targets, told, down) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { site, room, interrupt, began, targets, told, down, starting: JoinSet::new(), broken: Vec::new() }
+        Self {
+            site,
+            room,
+            interrupt,
+            began,
+            targets,
+            told,
+            down,
+            starting: JoinSet::new(),
+            broken: Vec::new(),
+        }
     }
 
     /// Does fault `n`.
     pub async fn begin(&mut self, n: usize, fault: &Fault) -> Result<()> {
         let targets = self.targets_of(&fault.act).await?;
         let what = told(&fault.act, &targets);
-        say(format!("  {:5.1} s  {what}", self.began.elapsed().as_secs_f64()));
-        self.told.insert(n, report::Fault { at_s: self.began.elapsed().as_secs_f64(), until_s: None, what });
+        say(format!(
+            "  {:5.1} s  {what}",
+            self.began.elapsed().as_secs_f64()
+        ));
+        self.told.insert(
+            n,
+            report::Fault {
+                at_s: self.began.elapsed().as_secs_f64(),
+                until_s: None,
+                what,
+            },
+        );
         self.targets.insert(n, targets.clone());
         for name in &targets {
             match fault.act {
@@ -148,10 +168,20 @@ impl<'a> Hand<'a> {
             });
         }
         match fault.act {
-            Act::Resets(probability) => self.site.links().set(&Way::Everywhere, Rules::resetting(probability)),
-            Act::Delays(least) => self.site.links().set(&Way::Everywhere, Rules::delayed(least, least)),
+            Act::Resets(probability) => self
+                .site
+                .links()
+                .set(&Way::Everywhere, Rules::resetting(probability)),
+            Act::Delays(least) => self
+                .site
+                .links()
+                .set(&Way::Everywhere, Rules::delayed(least, least)),
             Act::Fill => {
-                let filled = self.site.bus().fill(usize::from(self.site.setup().nats)).await?;
+                let filled = self
+                    .site
+                    .bus()
+                    .fill(usize::from(self.site.setup().nats))
+                    .await?;
                 say(format!("           the disk took {} MiB", filled >> 20));
             }
             Act::Roll => self.over(n),
@@ -162,8 +192,16 @@ impl<'a> Hand<'a> {
 
     /// Undoes fault `n`.
     pub async fn end(&mut self, n: usize, fault: &Fault) -> Result<()> {
-        let targets = self.targets.get(&n).context("a fault ends that did not begin")?.clone();
-        say(format!("  {:5.1} s  end of: {}", self.began.elapsed().as_secs_f64(), told(&fault.act, &targets)));
+        let targets = self
+            .targets
+            .get(&n)
+            .context("a fault ends that did not begin")?
+            .clone();
+        say(format!(
+            "  {:5.1} s  end of: {}",
+            self.began.elapsed().as_secs_f64(),
+            told(&fault.act, &targets)
+        ));
         for name in &targets {
             match fault.act {
                 Act::Kill(_) if fault.act.stops_the_bus() => drop(self.revive(name)?),
@@ -224,11 +262,19 @@ impl<'a> Hand<'a> {
             Whom::Owner => vec![self.site.bus().owner(self.room).await?],
             Whom::Gateway => {
                 let owner = self.site.bus().owner(self.room).await?;
-                let others = (1..=NODES).map(|i| format!("node-{i}")).find(|name| *name != owner);
+                let others = (1..=NODES)
+                    .map(|i| format!("node-{i}"))
+                    .find(|name| *name != owner);
                 vec![others.context("there is one node only")?]
             }
             Whom::BusLeader => vec![self.site.bus().leader().await?],
-            Whom::OneCassandra => self.site.names(Kind::Cassandra).into_iter().next_back().into_iter().collect(),
+            Whom::OneCassandra => self
+                .site
+                .names(Kind::Cassandra)
+                .into_iter()
+                .next_back()
+                .into_iter()
+                .collect(),
             Whom::EveryNode => self.site.names(Kind::Node),
             Whom::EveryNats => self.site.names(Kind::Nats),
             Whom::EveryCassandra => self.site.names(Kind::Cassandra),
@@ -239,18 +285,23 @@ impl<'a> Hand<'a> {
     }
 
     fn set_cut(&self, act: &Act, name: &str, rules: Rules) {
-        let Act::Cut { bus, journal, .. } = act else { return };
+        let Act::Cut { bus, journal, .. } = act else {
+            return;
+        };
         if *bus {
             self.site.links().set(&Way::ToBus(name.to_owned()), rules);
         }
         if *journal {
-            self.site.links().set(&Way::ToJournal(name.to_owned()), rules);
+            self.site
+                .links()
+                .set(&Way::ToJournal(name.to_owned()), rules);
         }
     }
 
     fn stop(&mut self, name: &str) -> Result<()> {
         if !self.site.stop(name)? {
-            self.broken.push(format!("{name} did not end by itself after SIGTERM"));
+            self.broken
+                .push(format!("{name} did not end by itself after SIGTERM"));
         }
         Ok(())
     }
@@ -291,7 +342,10 @@ impl Act {
 /// When it answered; or, if it never does, when that was given up: what is wrong with it is found when the site is healed.
 fn await_ready(server: &Server, interrupt: &Interrupt) -> Instant {
     let since = Instant::now();
-    while server.ready.ask().is_err() && !interrupt.requested() && since.elapsed().as_secs() < server.patience {
+    while server.ready.ask().is_err()
+        && !interrupt.requested()
+        && since.elapsed().as_secs() < server.patience
+    {
         thread::sleep(ASK);
     }
     Instant::now()
@@ -319,8 +373,15 @@ fn told(act: &Act, targets: &[String]) -> String {
             };
             format!("{} cut off from {from}", of(whom))
         }
-        Act::Resets(probability) => format!("{:.0} % of connections reset per second", probability * 100.0),
-        Act::Delays(least) => format!("everything {0}-{1} ms later", least.as_millis(), 2 * least.as_millis()),
+        Act::Resets(probability) => format!(
+            "{:.0} % of connections reset per second",
+            probability * 100.0
+        ),
+        Act::Delays(least) => format!(
+            "everything {0}-{1} ms later",
+            least.as_millis(),
+            2 * least.as_millis()
+        ),
         Act::Fill => "the disk of the bus is full".to_owned(),
     }
 }

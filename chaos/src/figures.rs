@@ -31,7 +31,11 @@ pub fn run(scenario: &Scenario, outcome: &Outcome, faults: Vec<Fault>) -> crate:
         violations: outcome.broken.clone(),
         per_second: per_second(outcome),
         longest_gap_ms: outcome.longest_gap(Duration::ZERO).map_or(0.0, ms),
-        gap_after_fault_ms: faults.iter().filter_map(|fault| after(outcome, fault)).max().map(ms),
+        gap_after_fault_ms: faults
+            .iter()
+            .filter_map(|fault| after(outcome, fault))
+            .max()
+            .map(ms),
         faults,
         p50_us: all.value_at_quantile(0.5),
         p99_us: all.value_at_quantile(0.99),
@@ -42,18 +46,27 @@ pub fn run(scenario: &Scenario, outcome: &Outcome, faults: Vec<Fault>) -> crate:
 
 fn after(outcome: &Outcome, fault: &Fault) -> Option<Duration> {
     let seconds = |s: f64| Duration::from_secs_f64(s.max(0.0));
-    outcome.longest_gap_within(seconds(fault.at_s), seconds(fault.until_s.unwrap_or(fault.at_s)) + AFTERMATH)
+    outcome.longest_gap_within(
+        seconds(fault.at_s),
+        seconds(fault.until_s.unwrap_or(fault.at_s)) + AFTERMATH,
+    )
 }
 
 fn per_second(outcome: &Outcome) -> Vec<Second> {
-    let last = outcome.answers.last().map_or(Duration::ZERO, |answer| answer.at).max(outcome.talked);
+    let last = outcome
+        .answers
+        .last()
+        .map_or(Duration::ZERO, |answer| answer.at)
+        .max(outcome.talked);
     let mut seconds = vec![Second::default(); last.as_secs() as usize + 1];
     let mut histograms: Vec<Option<Histogram<u64>>> = vec![None; seconds.len()];
     for answer in &outcome.answers {
         let second = answer.at.as_secs() as usize;
         seconds[second].journaled += 1;
         let micros = (answer.at - answer.due.min(answer.at)).as_micros() as u64;
-        histograms[second].get_or_insert_with(latencies).saturating_record(micros);
+        histograms[second]
+            .get_or_insert_with(latencies)
+            .saturating_record(micros);
     }
     for at in &outcome.connects {
         if let Some(second) = seconds.get_mut(at.as_secs() as usize) {
@@ -62,7 +75,10 @@ fn per_second(outcome: &Outcome) -> Vec<Second> {
     }
     for (second, histogram) in seconds.iter_mut().zip(histograms) {
         if let Some(histogram) = histogram {
-            (second.p50_us, second.p99_us) = (histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99));
+            (second.p50_us, second.p99_us) = (
+                histogram.value_at_quantile(0.5),
+                histogram.value_at_quantile(0.99),
+            );
         }
     }
     seconds
@@ -80,21 +96,45 @@ mod tests {
     use loadtest::crowd::Answer;
 
     fn answer(due: u64, at: u64) -> Answer {
-        Answer { room: 0, due: Duration::from_millis(due), at: Duration::from_millis(at) }
+        Answer {
+            room: 0,
+            due: Duration::from_millis(due),
+            at: Duration::from_millis(at),
+        }
     }
 
     #[test]
     fn a_gap_belongs_to_the_fault_that_it_follows_or_spans() {
-        let answers = (0..100).map(|n| answer(n * 100, n * 100 + 10)).filter(|it| it.at.as_millis() < 2_000 || it.at.as_millis() > 3_500);
-        let outcome =
-            Outcome { talked: Duration::from_secs(10), rooms: vec!["a".into()], answers: answers.collect(), ..Outcome::default() };
+        let answers = (0..100)
+            .map(|n| answer(n * 100, n * 100 + 10))
+            .filter(|it| it.at.as_millis() < 2_000 || it.at.as_millis() > 3_500);
+        let outcome = Outcome {
+            talked: Duration::from_secs(10),
+            rooms: vec!["a".into()],
+            answers: answers.collect(),
+            ..Outcome::default()
+        };
         let scenario = scenario::all(1, Duration::from_secs(60), 1, 1).remove(0);
-        let fault = |at_s, until_s| vec![Fault { at_s, until_s, what: String::new() }];
-        let gap = |faults| run(&scenario, &outcome, faults).gap_after_fault_ms.unwrap().round();
+        let fault = |at_s, until_s| {
+            vec![Fault {
+                at_s,
+                until_s,
+                what: String::new(),
+            }]
+        };
+        let gap = |faults| {
+            run(&scenario, &outcome, faults)
+                .gap_after_fault_ms
+                .unwrap()
+                .round()
+        };
         assert_eq!(gap(fault(2.0, None)), 1510.0);
         assert_eq!(gap(fault(1.0, Some(2.5))), 1600.0);
         assert_eq!(gap(fault(6.0, None)), 100.0);
-        assert_eq!(run(&scenario, &outcome, Vec::new()).gap_after_fault_ms, None);
+        assert_eq!(
+            run(&scenario, &outcome, Vec::new()).gap_after_fault_ms,
+            None
+        );
     }
 
     #[test]
@@ -107,7 +147,13 @@ mod tests {
             ..Outcome::default()
         };
         let seconds = per_second(&outcome);
-        assert_eq!(seconds.iter().map(|second| (second.journaled, second.connects)).collect::<Vec<_>>(), [(1, 0), (2, 1), (0, 0)]);
+        assert_eq!(
+            seconds
+                .iter()
+                .map(|second| (second.journaled, second.connects))
+                .collect::<Vec<_>>(),
+            [(1, 0), (2, 1), (0, 0)]
+        );
         assert!(seconds[1].p99_us.abs_diff(950_000) < 1_000, "{seconds:?}");
     }
 }

@@ -11,7 +11,11 @@ use xtask::{
 
 /// Real faults on real processes, while clients write down everything that they see. Fails when a promise of the protocol was broken.
 #[derive(Parser)]
-#[command(name = "cargo xtask chaos", bin_name = "cargo xtask chaos", args_conflicts_with_subcommands = true)]
+#[command(
+    name = "cargo xtask chaos",
+    bin_name = "cargo xtask chaos",
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

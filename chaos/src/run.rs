@@ -40,11 +40,23 @@ enum Event {
 }
 
 /// Runs a scenario; `name` makes its rooms new ones. An error means that it could not be run, not that a promise was broken.
-pub async fn run(site: &mut Site, scenario: &Scenario, load: Load, name: &str, interrupt: &Interrupt) -> Result<report::Run> {
+pub async fn run(
+    site: &mut Site,
+    scenario: &Scenario,
+    load: Load,
+    name: &str,
+    interrupt: &Interrupt,
+) -> Result<report::Run> {
     site.heal()?;
     let rooms: Vec<String> = (1..=load.rooms).map(|n| format!("{name}-{n}")).collect();
     let logs = log_sizes(site)?;
-    let plan = Plan { urls: site.urls(), rooms: rooms.clone(), clients: load.clients, rate: load.rate, repeats: load.repeats };
+    let plan = Plan {
+        urls: site.urls(),
+        rooms: rooms.clone(),
+        clients: load.clients,
+        rate: load.rate,
+        repeats: load.repeats,
+    };
     let mut crowd = Crowd::gather(plan).await?;
     let started = Utc::now().format("%Y-%m-%d %H:%M:%S").to_string();
     let began = crowd.begin();
@@ -75,8 +87,14 @@ pub async fn run(site: &mut Site, scenario: &Scenario, load: Load, name: &str, i
 
 /// Beginnings and ends of all faults in the order of their times; at the same time, ends first.
 fn timeline(faults: &[Fault]) -> Vec<(Duration, Event, usize)> {
-    let begins = faults.iter().enumerate().map(|(n, fault)| (fault.at, Event::Begins, n));
-    let ends = faults.iter().enumerate().filter_map(|(n, fault)| Some((fault.until?, Event::Ends, n)));
+    let begins = faults
+        .iter()
+        .enumerate()
+        .map(|(n, fault)| (fault.at, Event::Begins, n));
+    let ends = faults
+        .iter()
+        .enumerate()
+        .filter_map(|(n, fault)| Some((fault.until?, Event::Ends, n)));
     let mut events: Vec<_> = begins.chain(ends).collect();
     events.sort_by_key(|(at, event, n)| (*at, *event == Event::Begins, *n));
     events
@@ -121,7 +139,11 @@ fn panics(site: &Site, from: &BTreeMap<String, u64>) -> Result<Vec<String>> {
         let log = fs::read(site.logs().join(format!("{name}.log"))).unwrap_or_default();
         let new = &log[(from.get(&name).copied().unwrap_or(0) as usize).min(log.len())..];
         let text = String::from_utf8_lossy(new);
-        found.extend(text.lines().filter(|line| line.contains("panicked at")).map(|line| format!("{name}: {line}")));
+        found.extend(
+            text.lines()
+                .filter(|line| line.contains("panicked at"))
+                .map(|line| format!("{name}: {line}")),
+        );
     }
     Ok(found)
 }
@@ -143,8 +165,20 @@ mod tests {
             act: Act::Kill(Whom::Owner),
         };
         let order = timeline(&[fault(5, Some(9)), fault(9, None), fault(1, Some(20))]);
-        let order: Vec<_> = order.into_iter().map(|(at, event, n)| (at.as_secs(), event, n)).collect();
+        let order: Vec<_> = order
+            .into_iter()
+            .map(|(at, event, n)| (at.as_secs(), event, n))
+            .collect();
         use Event::{Begins, Ends};
-        assert_eq!(order, [(1, Begins, 2), (5, Begins, 0), (9, Ends, 0), (9, Begins, 1), (20, Ends, 2)]);
+        assert_eq!(
+            order,
+            [
+                (1, Begins, 2),
+                (5, Begins, 0),
+                (9, Ends, 0),
+                (9, Begins, 1),
+                (20, Ends, 2)
+            ]
+        );
     }
 }

@@ -27,25 +27,54 @@ const SUBJECTS: [Option<&str>; 7] = [
 
 pub fn check(bytes: &[u8]) {
     let room = RoomId::parse("aaa").expect("a room");
-    let command = same(bytes, |bytes| codec::decode_command(&room, bytes), codec::encode_command);
+    let command = same(
+        bytes,
+        |bytes| codec::decode_command(&room, bytes),
+        codec::encode_command,
+    );
     let inbound = same(bytes, codec::decode_inbound, codec::encode_inbound);
     same(bytes, codec::decode_ask, codec::encode_ask);
     let view = same(bytes, codec::decode_view, codec::encode_view);
-    let heads = same(bytes, codec::decode_heads, |heads: &Vec<_>| codec::encode_heads(heads));
-    same(bytes, |bytes| codec::decode_node(&bytes), codec::encode_node);
-    let shard = same(bytes, |bytes| codec::decode_shard(&bytes), codec::encode_shard);
-    same(bytes, |bytes| codec::decode_settings(&bytes), codec::encode_settings);
+    let heads = same(bytes, codec::decode_heads, |heads: &Vec<_>| {
+        codec::encode_heads(heads)
+    });
+    same(
+        bytes,
+        |bytes| codec::decode_node(&bytes),
+        codec::encode_node,
+    );
+    let shard = same(
+        bytes,
+        |bytes| codec::decode_shard(&bytes),
+        codec::encode_shard,
+    );
+    same(
+        bytes,
+        |bytes| codec::decode_settings(&bytes),
+        codec::encode_settings,
+    );
 
     let mut numbers = Vec::new();
     numbers.extend(shard.map(|shard| [shard.epoch.0, shard.floor.0]));
     numbers.extend(view.map(|view| [view.epoch.0, view.head.0]));
-    numbers.extend(heads.into_iter().flatten().map(|head| [head.epoch.0, head.seq.0]));
+    numbers.extend(
+        heads
+            .into_iter()
+            .flatten()
+            .map(|head| [head.epoch.0, head.seq.0]),
+    );
     if let Some(Inbound::Answer(answer)) = inbound
         && let Answered::Journaled { seq, epoch, .. } = answer.answered
     {
         numbers.push([epoch.0, seq.0]);
     }
-    assert!(numbers.into_iter().flatten().all(|number| number <= Limits::NUMBER), "what is counted on can overflow");
+    assert!(
+        numbers
+            .into_iter()
+            .flatten()
+            .all(|number| number <= Limits::NUMBER),
+        "what is counted on can overflow"
+    );
 
     for subject in SUBJECTS {
         for bodies in [false, true] {
@@ -61,7 +90,11 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// What was read, if it could be; it is the same after it was written.
-fn same<T: PartialEq + Debug>(bytes: &[u8], read: impl Fn(Bytes) -> Result<T, Bad>, write: impl Fn(&T) -> Bytes) -> Option<T> {
+fn same<T: PartialEq + Debug>(
+    bytes: &[u8],
+    read: impl Fn(Bytes) -> Result<T, Bad>,
+    write: impl Fn(&T) -> Bytes,
+) -> Option<T> {
     match read(Bytes::copy_from_slice(bytes)) {
         Ok(it) => {
             let written = write(&it);
@@ -78,7 +111,13 @@ fn same<T: PartialEq + Debug>(bytes: &[u8], read: impl Fn(Bytes) -> Result<T, Ba
 
 /// The line of a command is the same with another key, and, unless contents are asked for, with another content of the same size.
 fn command_keeps_secrets(command: &Submission) {
-    let line = |command: &Submission, bodies| describe(&codec::encode_command(command), Some("chat.cmd.3.aaa"), bodies);
+    let line = |command: &Submission, bodies| {
+        describe(
+            &codec::encode_command(command),
+            Some("chat.cmd.3.aaa"),
+            bodies,
+        )
+    };
     let mut other = command.clone();
     if let Action::Open { key, .. } | Action::Send { key, .. } = &mut other.action {
         *key = Key::parse("another-key").expect("a key");
@@ -91,7 +130,8 @@ fn command_keeps_secrets(command: &Submission) {
 }
 
 fn commit_keeps_secrets(commit: Commit) {
-    let line = |commit: &Commit, bodies| describe(&encode_commit(commit), Some("chat.live.3.aaa"), bodies);
+    let line =
+        |commit: &Commit, bodies| describe(&encode_commit(commit), Some("chat.live.3.aaa"), bodies);
     let mut other = commit.clone();
     for change in other.events.iter_mut().flat_map(|event| &mut event.changes) {
         if let Change::Pinned { key, .. } = change {

@@ -10,16 +10,25 @@ use serde_json::Value;
 /// What the contract says about a frame: the frame, or the reason and the id of its refusal.
 type Expected = Result<ClientFrame, (Reason, Option<String>)>;
 
-const ALLOWED: [Reason; 4] = [Reason::BadFrame, Reason::BadField, Reason::Unsupported, Reason::TooLarge];
+const ALLOWED: [Reason; 4] = [
+    Reason::BadFrame,
+    Reason::BadField,
+    Reason::Unsupported,
+    Reason::TooLarge,
+];
 
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        let refused = decode_send_object(bytes).expect_err("bytes that are no text were understood");
+        let refused =
+            decode_send_object(bytes).expect_err("bytes that are no text were understood");
         return shown::refused(&refused, &[Reason::BadFrame]);
     };
     let read = Protocol::Json.decode(Incoming::Text(text), &harry());
     let posted = decode_send_object(bytes);
-    for refused in [read.as_ref().err(), posted.as_ref().err()].into_iter().flatten() {
+    for refused in [read.as_ref().err(), posted.as_ref().err()]
+        .into_iter()
+        .flatten()
+    {
         shown::refused(refused, &ALLOWED);
     }
     if let Ok(message) = &posted {
@@ -27,22 +36,34 @@ pub fn check(bytes: &[u8]) {
         shown::accepted(message);
     }
     // The second reading refuses what the first one skips unread: nesting without end, numbers without bound, halves of characters.
-    let Ok(value) = serde_json::from_str::<Value>(text) else { return };
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        return;
+    };
     assert_eq!(told(&read), expected(&value), "{value}");
     let typed = value["type"].is_string();
     match (typed, value["type"].is_null()) {
         (true, _) if value["type"] == "send" => assert_eq!(posted.map(ClientFrame::Send), read),
-        (_, true) if value.is_object() => assert_eq!(told(&posted.map(ClientFrame::Send)), message(&value).map(ClientFrame::Send)),
+        (_, true) if value.is_object() => assert_eq!(
+            told(&posted.map(ClientFrame::Send)),
+            message(&value).map(ClientFrame::Send)
+        ),
         _ => assert!(posted.is_err()),
     }
 }
 
 fn told(read: &Result<ClientFrame, Refused>) -> Expected {
-    read.clone().map_err(|refused| (refused.rejection.reason, refused.id.map(|id| id.to_string())))
+    read.clone().map_err(|refused| {
+        (
+            refused.rejection.reason,
+            refused.id.map(|id| id.to_string()),
+        )
+    })
 }
 
 fn expected(frame: &Value) -> Expected {
-    let Some(kind) = frame["type"].as_str().filter(|_| frame.is_object()) else { return Err((Reason::BadFrame, None)) };
+    let Some(kind) = frame["type"].as_str().filter(|_| frame.is_object()) else {
+        return Err((Reason::BadFrame, None));
+    };
     match kind {
         "send" => message(frame).map(ClientFrame::Send),
         "history" => {
@@ -50,11 +71,22 @@ fn expected(frame: &Value) -> Expected {
             let bad = || (Reason::BadField, Some(id.clone()));
             let before = number(&frame["before"]).ok_or_else(bad)?.map(Seq);
             let limit = number(&frame["limit"]).ok_or_else(bad)?.unwrap_or(50);
-            let limit = u16::try_from(limit).ok().filter(|limit| (1..=500).contains(limit)).ok_or_else(bad)?;
-            Ok(ClientFrame::History { id: id.as_str().into(), before, limit })
+            let limit = u16::try_from(limit)
+                .ok()
+                .filter(|limit| (1..=500).contains(limit))
+                .ok_or_else(bad)?;
+            Ok(ClientFrame::History {
+                id: id.as_str().into(),
+                before,
+                limit,
+            })
         }
-        "members" => Ok(ClientFrame::Members { id: id(frame)?.into() }),
-        "ping" => Ok(ClientFrame::Ping { id: id(frame)?.into() }),
+        "members" => Ok(ClientFrame::Members {
+            id: id(frame)?.into(),
+        }),
+        "ping" => Ok(ClientFrame::Ping {
+            id: id(frame)?.into(),
+        }),
         _ => Err((Reason::Unsupported, id(frame).ok())),
     }
 }
@@ -67,32 +99,55 @@ fn message(frame: &Value) -> Result<Message, (Reason, Option<String>)> {
         None | Some("*") => None,
         Some(name) => Some(UserId::parse(name).map_err(|_| bad())?),
     };
-    let (text, sealed) = (string(&frame["text"]).ok_or_else(bad)?, string(&frame["sealed"]).ok_or_else(bad)?);
+    let (text, sealed) = (
+        string(&frame["text"]).ok_or_else(bad)?,
+        string(&frame["sealed"]).ok_or_else(bad)?,
+    );
     let (body, most) = match (text, sealed) {
         (Some(text), None) => (Body::Text(text.into()), Limits::TEXT),
-        (None, Some(sealed)) => (Body::Sealed(base64url(&sealed).ok_or_else(bad)?.into()), Limits::SEALED),
+        (None, Some(sealed)) => (
+            Body::Sealed(base64url(&sealed).ok_or_else(bad)?.into()),
+            Limits::SEALED,
+        ),
         _ => return Err(bad()),
     };
     match body.size() {
         0 => Err(bad()),
         size if size > most => Err(refuse(Reason::TooLarge)),
-        _ => Ok(Message { id: CommandId::parse(&id), to, body }),
+        _ => Ok(Message {
+            id: CommandId::parse(&id),
+            to,
+            body,
+        }),
     }
 }
 
 /// 1 to 64 visible ASCII characters.
 fn id(frame: &Value) -> Result<String, (Reason, Option<String>)> {
-    let valid = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| (0x21..=0x7e).contains(&b));
-    frame["id"].as_str().filter(valid).map(str::to_owned).ok_or((Reason::BadField, None))
+    let valid =
+        |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| (0x21..=0x7e).contains(&b));
+    frame["id"]
+        .as_str()
+        .filter(valid)
+        .map(str::to_owned)
+        .ok_or((Reason::BadField, None))
 }
 
 /// `None`: neither a string nor absent.
 fn string(value: &Value) -> Option<Option<String>> {
-    if value.is_null() { Some(None) } else { value.as_str().map(|text| Some(text.to_owned())) }
+    if value.is_null() {
+        Some(None)
+    } else {
+        value.as_str().map(|text| Some(text.to_owned()))
+    }
 }
 
 fn number(value: &Value) -> Option<Option<u64>> {
-    if value.is_null() { Some(None) } else { value.as_u64().map(Some) }
+    if value.is_null() {
+        Some(None)
+    } else {
+        value.as_u64().map(Some)
+    }
 }
 
 /// Bit by bit: RFC 4648, section 5. Padding may be there, in part too.

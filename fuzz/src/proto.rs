@@ -20,7 +20,15 @@ pub fn check(bytes: &[u8]) {
         Err(refused) => {
             let readable = pb::ClientFrame::decode(bytes).is_ok();
             assert_eq!(readable, refused.rejection.reason != Reason::BadFrame);
-            shown::refused(&refused, &[Reason::BadFrame, Reason::BadField, Reason::Unsupported, Reason::TooLarge]);
+            shown::refused(
+                &refused,
+                &[
+                    Reason::BadFrame,
+                    Reason::BadField,
+                    Reason::Unsupported,
+                    Reason::TooLarge,
+                ],
+            );
         }
     }
 }
@@ -28,16 +36,22 @@ pub fn check(bytes: &[u8]) {
 fn written(frame: &ClientFrame) -> Vec<u8> {
     let frame = match frame {
         ClientFrame::Send(Message { id, to, body }) => Frame::Send(pb::Send {
-            id: id.as_ref().and_then(CommandId::shown).expect("a client's id").into(),
+            id: id
+                .as_ref()
+                .and_then(CommandId::shown)
+                .expect("a client's id")
+                .into(),
             to: to.as_ref().map(UserId::to_string),
             content: Some(match body {
                 Body::Text(text) => Content::Text(text.to_string()),
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
             }),
         }),
-        ClientFrame::History { id, before, limit } => {
-            Frame::History(pb::HistoryRequest { id: id.to_string(), before: before.map(|seq| seq.0), limit: Some(u32::from(*limit)) })
-        }
+        ClientFrame::History { id, before, limit } => Frame::History(pb::HistoryRequest {
+            id: id.to_string(),
+            before: before.map(|seq| seq.0),
+            limit: Some(u32::from(*limit)),
+        }),
         ClientFrame::Members { id } => Frame::Members(pb::MembersRequest { id: id.to_string() }),
         ClientFrame::Ping { id } => Frame::Ping(pb::Ping { id: id.to_string() }),
     };

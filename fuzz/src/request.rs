@@ -10,17 +10,27 @@ use safe_chat::{
 use serde_json::{Value, json};
 
 pub fn check(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
     let (target, last) = text.split_once('\n').unwrap_or((text, ""));
     if let Ok(header) = last.parse() {
-        assert_eq!(refused(request::last_event_id(&header), &[Reason::BadQuery]).map(|seq| seq.0), number(last));
+        assert_eq!(
+            refused(request::last_event_id(&header), &[Reason::BadQuery]).map(|seq| seq.0),
+            number(last)
+        );
     }
     let Ok(uri) = target.parse() else { return };
     let room = refused(request::room(&uri), &[Reason::BadRoom]);
     let user = refused(request::user_of_path(&uri), &[Reason::BadUser]);
-    assert!(room.is_none_or(|room| target.contains(room.as_str())) && user.is_none_or(|user| target.contains(user.as_str())));
+    assert!(
+        room.is_none_or(|room| target.contains(room.as_str()))
+            && user.is_none_or(|user| target.contains(user.as_str()))
+    );
 
-    let Some(parameters) = refused(request::Parameters::of(&uri), &[Reason::BadQuery]) else { return };
+    let Some(parameters) = refused(request::Parameters::of(&uri), &[Reason::BadQuery]) else {
+        return;
+    };
     let given = |name: &str| given(target, name);
     let key = refused(parameters.key(), &[Reason::BadPub]);
     let user = refused(parameters.user(), &[Reason::BadUser]);
@@ -32,34 +42,63 @@ pub fn check(bytes: &[u8]) {
     assert!(device.is_none_or(|device| device.map(|device| device.to_string()) == given("device")));
 
     let (since, history) = (counted(given("since")), counted(given("history")));
-    let history = history.map(|history| history.unwrap_or(50)).filter(|history| *history <= 500);
-    let expected = since.zip(history).map(|(since, history)| From { since: since.map(Seq), history: history as u16 });
+    let history = history
+        .map(|history| history.unwrap_or(50))
+        .filter(|history| *history <= 500);
+    let expected = since.zip(history).map(|(since, history)| From {
+        since: since.map(Seq),
+        history: history as u16,
+    });
     assert_eq!(from, expected, "{target}");
     let (before, limit) = (counted(given("before")), counted(given("limit")));
-    let limit = limit.map(|limit| limit.unwrap_or(50)).filter(|limit| (1..=500).contains(limit));
-    assert_eq!(page, before.zip(limit).map(|(before, limit)| (before.map(Seq), limit as u16)), "{target}");
+    let limit = limit
+        .map(|limit| limit.unwrap_or(50))
+        .filter(|limit| (1..=500).contains(limit));
+    assert_eq!(
+        page,
+        before
+            .zip(limit)
+            .map(|(before, limit)| (before.map(Seq), limit as u16)),
+        "{target}"
+    );
 }
 
 /// What was accepted; a refusal has an allowed reason, and is an answer that can be read.
 fn refused<T>(read: Result<T, Rejection>, allowed: &[Reason]) -> Option<T> {
-    let Rejection { reason, message, .. } = match read {
+    let Rejection {
+        reason, message, ..
+    } = match read {
         Ok(it) => return Some(it),
         Err(ref rejection) => rejection,
     };
     assert!(allowed.contains(reason), "{reason} is no reason here");
     is_one_line(message);
     assert_eq!(http::status(*reason), 400);
-    let body: Value = serde_json::from_str(http::refusal(&Rejection::new(*reason, message)).as_str()).expect("JSON");
-    assert_eq!(body, json!({"error": {"reason": reason.as_str(), "message": message}}));
+    let body: Value =
+        serde_json::from_str(http::refusal(&Rejection::new(*reason, message)).as_str())
+            .expect("JSON");
+    assert_eq!(
+        body,
+        json!({"error": {"reason": reason.as_str(), "message": message}})
+    );
     None
 }
 
 /// The last value of a name. Form encoding: WHATWG URL, section 5.1.
 fn given(target: &str, name: &str) -> Option<String> {
     let query = target.split('#').next()?.split_once('?')?.1;
-    let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    let mut pairs = query.split('&').rev().map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.find(|(known, _)| decoded(known) == name).map(|(_, value)| decoded(value))
+    let decoded = |text: &str| {
+        percent_decode_str(&text.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let mut pairs = query
+        .split('&')
+        .rev()
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs
+        .find(|(known, _)| decoded(known) == name)
+        .map(|(_, value)| decoded(value))
 }
 
 /// `None`: given, but no number.
@@ -70,6 +109,10 @@ fn counted(given: Option<String>) -> Option<Option<u64>> {
 /// Digits only, below 2^64.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-    let value = text.chars().try_fold(0_u128, |value, c| Some((value * 10 + u128::from(c.to_digit(10)?)).min(1 << 64)));
-    value.filter(|_| digits).and_then(|value| u64::try_from(value).ok())
+    let value = text.chars().try_fold(0_u128, |value, c| {
+        Some((value * 10 + u128::from(c.to_digit(10)?)).min(1 << 64))
+    });
+    value
+        .filter(|_| digits)
+        .and_then(|value| u64::try_from(value).ok())
 }

@@ -4,7 +4,10 @@ use super::shown;
 use bytes::Bytes;
 use safe_chat::{
     journal::{Error, codec},
-    room::{Action, Body, Change, Command, CommandId, Key, Limits, Millis, SessionId, State, UserId, decide},
+    room::{
+        Action, Body, Change, Command, CommandId, Key, Limits, Millis, SessionId, State, UserId,
+        decide,
+    },
 };
 
 pub fn check(bytes: &[u8]) {
@@ -22,7 +25,11 @@ pub fn check(bytes: &[u8]) {
 
 /// Within its bounds, and the same after it was stored.
 pub(super) fn kept(state: &State) {
-    assert!(state.sent.len() <= Limits::WINDOW && state.ended.len() <= Limits::ENDED_SESSIONS && state.abandoned.len() <= Limits::ABANDONS);
+    assert!(
+        state.sent.len() <= Limits::WINDOW
+            && state.ended.len() <= Limits::ENDED_SESSIONS
+            && state.abandoned.len() <= Limits::ABANDONS
+    );
     let written = codec::encode_snapshot(state);
     let read = codec::decode_snapshot(written.clone()).expect("what was written");
     assert!(read == *state, "a state is not what it was");
@@ -37,9 +44,22 @@ fn decided(state: &State) {
     }
     let mut state = state.clone();
     let stranger = SessionId::from_slice(&[7; 16]).expect("16 bytes");
-    let sessions: Vec<_> = state.sessions.iter().take(3).map(|(id, session)| (id, session.clone())).collect();
-    let user = state.members.first().cloned().unwrap_or_else(|| UserId::parse("harry").expect("a user"));
-    let key = state.keys.get(&user).cloned().unwrap_or_else(|| Key::parse("key").expect("a key"));
+    let sessions: Vec<_> = state
+        .sessions
+        .iter()
+        .take(3)
+        .map(|(id, session)| (id, session.clone()))
+        .collect();
+    let user = state
+        .members
+        .first()
+        .cloned()
+        .unwrap_or_else(|| UserId::parse("harry").expect("a user"));
+    let key = state
+        .keys
+        .get(&user)
+        .cloned()
+        .unwrap_or_else(|| Key::parse("key").expect("a key"));
     let mut actions = vec![
         Action::Send {
             user: user.clone(),
@@ -54,19 +74,31 @@ fn decided(state: &State) {
     ];
     for (session, described) in sessions {
         let (gateway, device) = (described.gateway, described.device.clone());
-        actions.push(Action::Open { session: stranger, user: described.user, key: key.clone(), device, gateway });
+        actions.push(Action::Open {
+            session: stranger,
+            user: described.user,
+            key: key.clone(),
+            device,
+            gateway,
+        });
         actions.push(Action::Close { session });
         actions.push(Action::Abandon { gateway });
     }
     for action in actions {
-        let command = Command { at: Millis(1), action };
+        let command = Command {
+            at: Millis(1),
+            action,
+        };
         let decision = decide(&state, &command);
         let head = state.head;
         let events = state.enact(&decision, &command);
         assert_eq!(state.head.0, head.0 + events.len() as u64);
         assert!(decision.changes.iter().all(|change| !matches!(change, Change::Closed { session } if state.sessions.contains(*session))));
         // Decided again it changes nothing more.
-        assert!(decide(&state, &command).kinds.is_empty(), "the second time is not the first");
+        assert!(
+            decide(&state, &command).kinds.is_empty(),
+            "the second time is not the first"
+        );
     }
     kept(&state);
 }

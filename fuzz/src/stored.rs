@@ -14,7 +14,10 @@ pub fn check(bytes: &[u8]) {
     if let Ok(stored) = StoredEvent::decode(bytes) {
         match codec::decode_event(stored) {
             Ok(event) => {
-                assert_eq!(codec::decode_event(codec::encode_event(&event)).expect("what was written"), event);
+                assert_eq!(
+                    codec::decode_event(codec::encode_event(&event)).expect("what was written"),
+                    event
+                );
                 replayed(&[event]);
             }
             Err(error) => told(&error),
@@ -23,9 +26,17 @@ pub fn check(bytes: &[u8]) {
     match codec::decode_commit(bytes) {
         Ok(commit) => {
             let again = codec::encode_commit(&commit);
-            assert_eq!(codec::decode_commit(&again).expect("what was written"), commit);
+            assert_eq!(
+                codec::decode_commit(&again).expect("what was written"),
+                commit
+            );
             let Commit { events, .. } = &commit;
-            assert!(events.windows(2).all(|pair| pair[0].seq.0 + 1 == pair[1].seq.0), "a commit is dense");
+            assert!(
+                events
+                    .windows(2)
+                    .all(|pair| pair[0].seq.0 + 1 == pair[1].seq.0),
+                "a commit is dense"
+            );
             replayed(events);
         }
         Err(error) => told(&error),
@@ -36,7 +47,10 @@ pub fn check(bytes: &[u8]) {
 fn replayed(events: &[Event]) {
     let Some(first) = events.first() else { return };
     let before = first.seq.0.checked_sub(1).expect("places begin at 1");
-    let mut state = State { head: Seq(before), ..State::default() };
+    let mut state = State {
+        head: Seq(before),
+        ..State::default()
+    };
     for event in events {
         shown::event(event);
         state.evolve(event);
@@ -47,6 +61,9 @@ fn replayed(events: &[Event]) {
 
 /// What cannot be read is refused in one line, by what is stored and not by a failure of the service.
 fn told(error: &Error) {
-    assert!(matches!(error, Error::Damaged(_) | Error::Unsupported { .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Damaged(_) | Error::Unsupported { .. }),
+        "{error:?}"
+    );
     shown::is_one_line(&error.to_string());
 }

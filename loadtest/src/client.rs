@@ -93,7 +93,14 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let seq = options.since;
-    let mut client = Client { options, steps, seq, open: BTreeMap::new(), sent: 0, later: VecDeque::new() };
+    let mut client = Client {
+        options,
+        steps,
+        seq,
+        open: BTreeMap::new(),
+        sent: 0,
+        later: VecDeque::new(),
+    };
     let mut attempt = client.options.first;
     let mut connected = Some(connected);
     loop {
@@ -109,7 +116,9 @@ pub async fn run(
         if let Ok(Ok(socket)) = socket {
             connected.take();
             let end = client.serve(socket, &mut outgoing, &mut stop).await;
-            client.step(Step::Closed { bye: matches!(end, Ok(End::Bye | End::Stopped)) });
+            client.step(Step::Closed {
+                bye: matches!(end, Ok(End::Bye | End::Stopped)),
+            });
             client.later.clear();
         } else {
             sleep(PAUSE).await;
@@ -126,10 +135,15 @@ impl Client {
     async fn connect(&mut self, url: &str) -> Result<Socket> {
         let base = url.replacen("http", "ws", 1);
         let Options { room, user, .. } = &self.options;
-        let resume = self.seq.map_or("history=0".to_owned(), |seq| format!("since={seq}"));
+        let resume = self
+            .seq
+            .map_or("history=0".to_owned(), |seq| format!("since={seq}"));
         let uri = format!("{base}/chat/{room}/user/{user}?pub=key-{user}&{resume}");
         let mut request = uri.into_client_request()?;
-        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("safechat.v1+json"));
+        request.headers_mut().insert(
+            "Sec-WebSocket-Protocol",
+            HeaderValue::from_static("safechat.v1+json"),
+        );
         let (mut socket, _) = connect_async(request).await?;
         let welcome = socket.next().await.context("closed before the welcome")??;
         let welcome: Value = serde_json::from_str(welcome.to_text()?)?;
@@ -138,10 +152,19 @@ impl Client {
         }
         let head = welcome["seq"].as_u64().context("a welcome without seq")?;
         let after = *self.seq.get_or_insert(head);
-        let members = welcome["members"].as_array().context("a welcome without members")?;
-        let members = members.iter().filter_map(|member| member.as_str().map(str::to_owned)).collect();
+        let members = welcome["members"]
+            .as_array()
+            .context("a welcome without members")?;
+        let members = members
+            .iter()
+            .filter_map(|member| member.as_str().map(str::to_owned))
+            .collect();
         self.step(Step::Connected { after });
-        self.step(Step::Welcomed { seq: head, members, recovered: welcome["recovered"] == true });
+        self.step(Step::Welcomed {
+            seq: head,
+            members,
+            recovered: welcome["recovered"] == true,
+        });
         Ok(socket)
     }
 
@@ -152,7 +175,9 @@ impl Client {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<End> {
         for message in self.open.values() {
-            self.step(Step::Sent { id: message.id.clone() });
+            self.step(Step::Sent {
+                id: message.id.clone(),
+            });
             socket.feed(frame(message)).await?;
         }
         socket.flush().await?;
@@ -209,14 +234,24 @@ impl Client {
                 let id = text("id").context("journaled without id")?;
                 self.open.retain(|_, message| message.id != id);
                 let seq = frame["seq"].as_u64().context("journaled without seq")?;
-                self.step(if frame["duplicate"] == true { Step::Repeated { id, seq } } else { Step::Journaled { id, seq } });
+                self.step(if frame["duplicate"] == true {
+                    Step::Repeated { id, seq }
+                } else {
+                    Step::Journaled { id, seq }
+                });
             }
-            Some("accepted") => self.step(Step::Accepted { id: text("id").context("accepted without id")? }),
+            Some("accepted") => self.step(Step::Accepted {
+                id: text("id").context("accepted without id")?,
+            }),
             Some("rejected") => {
-                let (id, reason) = (text("id").unwrap_or_default(), text("reason").unwrap_or_default());
+                let (id, reason) = (
+                    text("id").unwrap_or_default(),
+                    text("reason").unwrap_or_default(),
+                );
                 match frame["retry_after_ms"].as_u64() {
                     Some(pause) => {
-                        self.later.push_back((Instant::now() + Duration::from_millis(pause), id.clone()));
+                        self.later
+                            .push_back((Instant::now() + Duration::from_millis(pause), id.clone()));
                         self.step(Step::Refused { id, reason });
                     }
                     // The session ended without the connection; another one helps.

@@ -81,7 +81,9 @@ impl Record {
                 }
                 self.sent.entry(id.clone()).or_insert(at);
             }
-            Step::Journaled { id, .. } | Step::Repeated { id, .. } if !self.answered.contains_key(id) => {
+            Step::Journaled { id, .. } | Step::Repeated { id, .. }
+                if !self.answered.contains_key(id) =>
+            {
                 self.silence = self.silence.max(at - self.last_answer.unwrap_or(at));
                 self.last_answer = Some(at);
                 self.answered.insert(id.clone(), at);
@@ -96,12 +98,20 @@ impl Record {
             }
             _ => {}
         }
-        self.history.clients.entry(client.to_owned()).or_default().push(step);
+        self.history
+            .clients
+            .entry(client.to_owned())
+            .or_default()
+            .push(step);
     }
 
     fn is_settled(&self, plan: &Plan, total: usize) -> bool {
         self.answered.len() + self.rejected >= total
-            && self.answered.keys().all(|id| self.seen.get(id).is_some_and(|(count, _)| *count >= plan.clients))
+            && self.answered.keys().all(|id| {
+                self.seen
+                    .get(id)
+                    .is_some_and(|(count, _)| *count >= plan.clients)
+            })
     }
 
     fn outcome(self, plan: &Plan) -> Outcome {
@@ -111,20 +121,30 @@ impl Record {
             if let Some(at) = self.answered.get(id) {
                 to_journaled.saturating_record((*at - *sent).as_micros() as u64);
             }
-            if let Some((_, at)) = self.seen.get(id).filter(|(count, _)| *count >= plan.clients) {
+            if let Some((_, at)) = self
+                .seen
+                .get(id)
+                .filter(|(count, _)| *count >= plan.clients)
+            {
                 to_last_member.saturating_record((*at - *sent).as_micros() as u64);
             }
         }
         let first = self.sent.values().min();
         let last = self.answered.values().max();
-        let took = first.zip(last).map_or(Duration::ZERO, |(first, last)| *last - *first);
+        let took = first
+            .zip(last)
+            .map_or(Duration::ZERO, |(first, last)| *last - *first);
         let mut violations = self.history.safety();
         violations.extend(self.history.liveness());
         Outcome {
             sent: self.sent.len(),
             journaled: self.answered.len(),
             rejected: self.rejected,
-            seen: self.seen.values().filter(|(count, _)| *count >= plan.clients).count(),
+            seen: self
+                .seen
+                .values()
+                .filter(|(count, _)| *count >= plan.clients)
+                .count(),
             took,
             to_journaled,
             to_last_member,
@@ -149,10 +169,22 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     let mut senders = Vec::new();
     for n in 0..plan.clients {
         let user = format!("user-{n:03}");
-        let options = Options { urls: plan.urls.clone(), room: plan.room.clone(), user: user.clone(), first: n, since: None };
+        let options = Options {
+            urls: plan.urls.clone(),
+            room: plan.room.clone(),
+            user: user.clone(),
+            first: n,
+            since: None,
+        };
         let (outgoing, outgoing_rx) = mpsc::channel(plan.window);
         let (own, mut own_rx) = mpsc::unbounded_channel();
-        tasks.spawn(client::run(options, outgoing_rx, own, connected.clone(), stopped.clone()));
+        tasks.spawn(client::run(
+            options,
+            outgoing_rx,
+            own,
+            connected.clone(),
+            stopped.clone(),
+        ));
         let all = all.clone();
         let name = user.clone();
         tasks.spawn(async move {
@@ -165,7 +197,9 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     }
     drop((connected, all));
     // Every client drops its sender when it is connected for the first time.
-    timeout(Duration::from_secs(60), waiting.recv()).await.context("not every client could connect within 60 s")?;
+    timeout(Duration::from_secs(60), waiting.recv())
+        .await
+        .context("not every client could connect within 60 s")?;
 
     let total = plan.clients * plan.messages;
     let (window_tx, window_rx) = watch::channel(HashMap::<String, usize>::new());
@@ -178,12 +212,17 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
                     let slot = (m * plan.clients + n) as f64 / rate;
                     sleep_until(start + Duration::from_secs_f64(slot)).await;
                 } else {
-                    let free = |answered: &HashMap<String, usize>| m < answered.get(&user).copied().unwrap_or(0) + plan.window;
+                    let free = |answered: &HashMap<String, usize>| {
+                        m < answered.get(&user).copied().unwrap_or(0) + plan.window
+                    };
                     if answered.wait_for(free).await.is_err() {
                         return Ok(());
                     }
                 }
-                let message = Outgoing { id: format!("{user}-{m}"), text: "x".repeat(plan.bytes) };
+                let message = Outgoing {
+                    id: format!("{user}-{m}"),
+                    text: "x".repeat(plan.bytes),
+                };
                 if outgoing.send(message).await.is_err() {
                     return Ok(());
                 }
@@ -195,11 +234,18 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     }
 
     let mut record = Record::default();
-    let sending = plan.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(total as f64 / rate));
+    let sending = plan.rate.map_or(Duration::ZERO, |rate| {
+        Duration::from_secs_f64(total as f64 / rate)
+    });
     let deadline = start + sending + plan.settle;
     while !record.is_settled(plan, total) {
-        let Ok(Some((client, step))) = tokio::time::timeout_at(deadline, steps.recv()).await else { break };
-        let answered = matches!(step.1, Step::Journaled { .. } | Step::Repeated { .. } | Step::Rejected { .. });
+        let Ok(Some((client, step))) = tokio::time::timeout_at(deadline, steps.recv()).await else {
+            break;
+        };
+        let answered = matches!(
+            step.1,
+            Step::Journaled { .. } | Step::Repeated { .. } | Step::Rejected { .. }
+        );
         record.take(&client, step);
         if answered {
             window_tx.send_modify(|answered| *answered.entry(client).or_default() += 1);
@@ -216,18 +262,38 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |micros: u64| micros as f64 / 1000.0;
         let rate = self.journaled as f64 / self.took.as_secs_f64().max(1e-9);
-        writeln!(f, "sent {}  journaled {}  rejected {}  seen by all {}", self.sent, self.journaled, self.rejected, self.seen)?;
+        writeln!(
+            f,
+            "sent {}  journaled {}  rejected {}  seen by all {}",
+            self.sent, self.journaled, self.rejected, self.seen
+        )?;
         writeln!(
             f,
             "took {:.2} s  rate {rate:.0} messages/s  longest time without an answer {:.0} ms",
             self.took.as_secs_f64(),
             self.silence.as_secs_f64() * 1e3
         )?;
-        for (name, histogram) in [("send -> journaled", &self.to_journaled), ("send -> last member", &self.to_last_member)] {
-            let [p50, p99, max] = [histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99), histogram.max()].map(ms);
-            writeln!(f, "{name:<20} p50 {p50:.1} ms  p99 {p99:.1} ms  max {max:.1} ms")?;
+        for (name, histogram) in [
+            ("send -> journaled", &self.to_journaled),
+            ("send -> last member", &self.to_last_member),
+        ] {
+            let [p50, p99, max] = [
+                histogram.value_at_quantile(0.5),
+                histogram.value_at_quantile(0.99),
+                histogram.max(),
+            ]
+            .map(ms);
+            writeln!(
+                f,
+                "{name:<20} p50 {p50:.1} ms  p99 {p99:.1} ms  max {max:.1} ms"
+            )?;
         }
-        writeln!(f, "connects {}  broken promises {}", self.connects, self.violations.len())?;
+        writeln!(
+            f,
+            "connects {}  broken promises {}",
+            self.connects,
+            self.violations.len()
+        )?;
         for violation in self.violations.iter().take(20) {
             writeln!(f, "  {violation}")?;
         }

@@ -19,15 +19,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// So many of them in a room, until it is dropped.
 pub async fn sit(urls: &[String], room: &str, count: usize) {
-    join_all(urls.iter().cycle().take(count).enumerate().map(|(n, url)| async move {
-        let user = format!("slow{n}");
-        loop {
-            match join(url, room, &user).await {
-                Ok(_unread) => sleep(SIT).await,
-                Err(_) => sleep(PAUSE).await,
-            }
-        }
-    }))
+    join_all(
+        urls.iter()
+            .cycle()
+            .take(count)
+            .enumerate()
+            .map(|(n, url)| async move {
+                let user = format!("slow{n}");
+                loop {
+                    match join(url, room, &user).await {
+                        Ok(_unread) => sleep(SIT).await,
+                        Err(_) => sleep(PAUSE).await,
+                    }
+                }
+            }),
+    )
     .await;
 }
 

@@ -99,14 +99,24 @@ impl Model for Fencing {
         for (epoch, owner) in (1..).zip(&world.owners) {
             match owner.step {
                 Step::Claiming => actions.push(Action::SeeClaim(epoch)),
-                Step::Starting => actions.extend((0..=world.snapshots.len()).map(|snapshot| Action::Begin { epoch, snapshot })),
+                Step::Starting => actions.extend(
+                    (0..=world.snapshots.len()).map(|snapshot| Action::Begin { epoch, snapshot }),
+                ),
                 Step::Reading { .. } => world.readings(self.0.level, epoch, owner.step, actions),
                 Step::Opening { write } => self.returns(world, epoch, write, actions),
                 Step::Appending { write } => self.returns(world, epoch, Some(write), actions),
                 Step::Confirming { .. } => actions.push(Action::Confirm(epoch)),
                 Step::Open => {
-                    let fits = |size: &&usize| rule::decide(&owner.events, self.0.commands, **size, epoch).is_some();
-                    actions.extend(self.0.sizes.iter().filter(fits).map(|size| Action::Append { epoch, size: *size }));
+                    let fits = |size: &&usize| {
+                        rule::decide(&owner.events, self.0.commands, **size, epoch).is_some()
+                    };
+                    actions.extend(
+                        self.0
+                            .sizes
+                            .iter()
+                            .filter(fits)
+                            .map(|size| Action::Append { epoch, size: *size }),
+                    );
                 }
                 Step::Resting => {}
             }
@@ -128,40 +138,88 @@ impl Model for Fencing {
             Action::Claim => world.claim(&self.0),
             Action::SeeClaim(epoch) => world.see_claim(&self.0, epoch),
             Action::Begin { epoch, snapshot } => world.begin(epoch, snapshot),
-            Action::Ask { epoch, replica, seen } => world.ask(epoch, replica, seen),
-            Action::Open { epoch, replica, first, seen } => world.open(&self.0, epoch, replica, first, seen),
+            Action::Ask {
+                epoch,
+                replica,
+                seen,
+            } => world.ask(epoch, replica, seen),
+            Action::Open {
+                epoch,
+                replica,
+                first,
+                seen,
+            } => world.open(&self.0, epoch, replica, first, seen),
             Action::Return { epoch, at } => world.return_write(&self.0, epoch, at),
             Action::Confirm(epoch) => world.confirm(&self.0, epoch),
             Action::Append { epoch, size } => world.append(&self.0, epoch, size),
             Action::Reopen(epoch) => world.reopen(epoch),
             Action::Arrive { slot, replica } => world.arrive(replica, 1 << slot),
-            Action::Page { slot, rows, from, to } => world.page(slot, rows, from, to),
+            Action::Page {
+                slot,
+                rows,
+                from,
+                to,
+            } => world.page(slot, rows, from, to),
         }
-        Some(if self.0.level == Level::Replicas { world.representative() } else { world })
+        Some(if self.0.level == Level::Replicas {
+            world.representative()
+        } else {
+            world
+        })
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("what was answered is never lost", |_, world: &World| world.record.wrong != Some(Wrong::Lost)),
-            Property::always("what was answered keeps its place and content", |_, world: &World| {
-                world.record.wrong != Some(Wrong::Changed)
+            Property::always("what was answered is never lost", |_, world: &World| {
+                world.record.wrong != Some(Wrong::Lost)
             }),
-            Property::always("a command appears at one place", |_, world: &World| world.record.wrong != Some(Wrong::Twice)),
-            Property::always("an opening finds what a snapshot holds", |_, world: &World| world.record.wrong != Some(Wrong::Damaged)),
-            Property::always("one place and epoch has one content", |_, world: &World| world.record.wrong != Some(Wrong::TwoContents)),
-            Property::always("a reading sees what a quorum had before", |_, world: &World| world.record.wrong != Some(Wrong::Overlooked)),
-            Property::always("a reader below the published head misses nothing", |_, world: &World| world.readers_agree()),
-            Property::sometimes("the last owner answers a command of its own", |model: &Self, world: &World| {
-                world.record.published.last().is_some_and(|event| usize::from(event.epoch) == model.0.owners)
+            Property::always(
+                "what was answered keeps its place and content",
+                |_, world: &World| world.record.wrong != Some(Wrong::Changed),
+            ),
+            Property::always("a command appears at one place", |_, world: &World| {
+                world.record.wrong != Some(Wrong::Twice)
             }),
-            Property::sometimes("all commands are answered", |model: &Self, world: &World| {
-                world.record.published.len() == usize::from(model.0.commands)
+            Property::always(
+                "an opening finds what a snapshot holds",
+                |_, world: &World| world.record.wrong != Some(Wrong::Damaged),
+            ),
+            Property::always("one place and epoch has one content", |_, world: &World| {
+                world.record.wrong != Some(Wrong::TwoContents)
             }),
-            Property::sometimes("a commit that its owner never answered is found and published", |_, world: &World| {
-                world.finds_unanswered()
-            }),
+            Property::always(
+                "a reading sees what a quorum had before",
+                |_, world: &World| world.record.wrong != Some(Wrong::Overlooked),
+            ),
+            Property::always(
+                "a reader below the published head misses nothing",
+                |_, world: &World| world.readers_agree(),
+            ),
+            Property::sometimes(
+                "the last owner answers a command of its own",
+                |model: &Self, world: &World| {
+                    world
+                        .record
+                        .published
+                        .last()
+                        .is_some_and(|event| usize::from(event.epoch) == model.0.owners)
+                },
+            ),
+            Property::sometimes(
+                "all commands are answered",
+                |model: &Self, world: &World| {
+                    world.record.published.len() == usize::from(model.0.commands)
+                },
+            ),
+            Property::sometimes(
+                "a commit that its owner never answered is found and published",
+                |_, world: &World| world.finds_unanswered(),
+            ),
             Property::sometimes("a late row is overruled", |_, world: &World| {
-                world.sent.iter().any(|sent| world.record.overrules(&sent.commit))
+                world
+                    .sent
+                    .iter()
+                    .any(|sent| world.record.overrules(&sent.commit))
             }),
         ]
     }
@@ -169,14 +227,21 @@ impl Model for Fencing {
 
 impl Fencing {
     fn returns(&self, world: &World, epoch: u8, write: Option<u8>, actions: &mut Vec<Action>) {
-        actions.extend(world.returns(self.0.level, write).into_iter().map(|at| Action::Return { epoch, at }));
+        actions.extend(
+            world
+                .returns(self.0.level, write)
+                .into_iter()
+                .map(|at| Action::Return { epoch, at }),
+        );
     }
 
     /// An opening may start over when its confirmation could not be read, and a room may be closed and opened again; not while it is unknown what became
     /// of a write.
     fn may_reopen(&self, owner: &Owner) -> bool {
-        let unknown = self.0.mutation == Some(Mutation::OpeningReadAgain) && matches!(owner.step, Step::Opening { .. });
+        let unknown = self.0.mutation == Some(Mutation::OpeningReadAgain)
+            && matches!(owner.step, Step::Opening { .. });
         let reopens = self.0.reopens.max(usize::from(unknown));
-        owner.reopened < reopens && (unknown || matches!(owner.step, Step::Open | Step::Confirming { opening: true }))
+        owner.reopened < reopens
+            && (unknown || matches!(owner.step, Step::Open | Step::Confirming { opening: true }))
     }
 }

@@ -40,7 +40,11 @@ impl Record {
         if epoch >= self.newest && events.len() < self.published.len() {
             self.note(Wrong::Lost);
         }
-        if (1..events.len()).any(|n| events[..n].iter().any(|event| event.command == events[n].command)) {
+        if (1..events.len()).any(|n| {
+            events[..n]
+                .iter()
+                .any(|event| event.command == events[n].command)
+        }) {
             self.note(Wrong::Twice);
         }
         self.newest = self.newest.max(epoch);
@@ -56,6 +60,10 @@ impl Record {
 
     /// Whether a row that is not the published one lies below the published head.
     pub fn overrules(&self, commit: &Commit) -> bool {
-        commit.places().any(|seq| self.published.get(seq - 1).is_some_and(|event| commit.row(seq).is_some_and(|row| row.event != *event)))
+        commit.places().any(|seq| {
+            self.published
+                .get(seq - 1)
+                .is_some_and(|event| commit.row(seq).is_some_and(|row| row.event != *event))
+        })
     }
 }

@@ -33,7 +33,11 @@ impl Commit {
     /// Its row at a place.
     pub fn row(&self, seq: usize) -> Option<Row> {
         let event = self.events.get(seq.checked_sub(usize::from(self.first))?)?;
-        Some(Row { epoch: self.epoch, event: *event, commit_first: self.commit_first })
+        Some(Row {
+            epoch: self.epoch,
+            event: *event,
+            commit_first: self.commit_first,
+        })
     }
 
     /// The places of its rows.
@@ -44,7 +48,10 @@ impl Commit {
 
     /// Whether both give the same key two contents.
     pub fn contradicts(&self, other: &Self) -> bool {
-        self.epoch == other.epoch && self.places().any(|seq| other.row(seq).is_some_and(|row| Some(row) != self.row(seq)))
+        self.epoch == other.epoch
+            && self
+                .places()
+                .any(|seq| other.row(seq).is_some_and(|row| Some(row) != self.row(seq)))
     }
 }
 
@@ -98,26 +105,53 @@ pub fn open<'a>(
     if head < snapshot.len() {
         return Err(Problem::Damaged);
     }
-    let after = rows.iter().skip(snapshot.len() - before).map(|row| row.event);
+    let after = rows
+        .iter()
+        .skip(snapshot.len() - before)
+        .map(|row| row.event);
     let events: Log = snapshot.iter().copied().chain(after).collect();
-    let Some(last) = rows.last() else { return Ok((events, None)) };
+    let Some(last) = rows.last() else {
+        return Ok((events, None));
+    };
     let from = match mutation {
         Some(Mutation::LastCommitNotRewritten) => return Ok((events, None)),
         Some(Mutation::OnlyLastRowRewritten) => head,
         _ => usize::from(last.commit_first.max(first)),
     };
-    let again = rows.iter().skip(from - usize::from(first)).map(|row| row.event).collect();
-    Ok((events, Some(Commit { epoch, first: from as u8, events: again, commit_first: last.commit_first })))
+    let again = rows
+        .iter()
+        .skip(from - usize::from(first))
+        .map(|row| row.event)
+        .collect();
+    Ok((
+        events,
+        Some(Commit {
+            epoch,
+            first: from as u8,
+            events: again,
+            commit_first: last.commit_first,
+        }),
+    ))
 }
 
 /// At each place the highest epoch counts; the walk stops where a place is missing or the epoch decreases.
-fn walk<'a>(mutation: Option<Mutation>, first: usize, seen: impl Iterator<Item = &'a Commit> + Clone) -> SmallVec<[Row; 6]> {
+fn walk<'a>(
+    mutation: Option<Mutation>,
+    first: usize,
+    seen: impl Iterator<Item = &'a Commit> + Clone,
+) -> SmallVec<[Row; 6]> {
     let mut walked: SmallVec<[Row; 6]> = SmallVec::new();
     for seq in first.. {
         let rows = seen.clone().filter_map(|commit| commit.row(seq));
-        let best = if mutation == Some(Mutation::LowestEpochWins) { rows.min() } else { rows.max() };
+        let best = if mutation == Some(Mutation::LowestEpochWins) {
+            rows.min()
+        } else {
+            rows.max()
+        };
         let Some(best) = best else { break };
-        let decreases = walked.last().is_some_and(|last: &Row| best.epoch < last.epoch);
+        let decreases = walked
+            .last()
+            .is_some_and(|last: &Row| best.epoch < last.epoch);
         if decreases && mutation != Some(Mutation::NoStopAtDecrease) {
             break;
         }
@@ -129,8 +163,19 @@ fn walk<'a>(mutation: Option<Mutation>, first: usize, seen: impl Iterator<Item =
 /// The next `size` commands that these events do not hold yet, as events of `epoch`; `None` when there are fewer. Two owners that follow each other read the
 /// commands in opposite orders: the bus may have lost them in between, and clients sent them again.
 pub fn decide(events: &[Event], commands: u8, size: usize, epoch: u8) -> Option<Log> {
-    let order = |command| if epoch % 2 == 1 { command } else { commands + 1 - command };
-    let waiting = (1..=commands).map(order).filter(|command| events.iter().all(|event| event.command != *command));
-    let decided: Log = waiting.take(size).map(|command| Event { command, epoch }).collect();
+    let order = |command| {
+        if epoch % 2 == 1 {
+            command
+        } else {
+            commands + 1 - command
+        }
+    };
+    let waiting = (1..=commands)
+        .map(order)
+        .filter(|command| events.iter().all(|event| event.command != *command));
+    let decided: Log = waiting
+        .take(size)
+        .map(|command| Event { command, epoch })
+        .collect();
     (decided.len() == size).then_some(decided)
 }

@@ -12,7 +12,11 @@ const SLOTS: u8 = 8;
 
 impl Owner {
     fn new(step: Step) -> Self {
-        Self { step, events: rule::Log::new(), reopened: 0 }
+        Self {
+            step,
+            events: rule::Log::new(),
+            reopened: 0,
+        }
     }
 }
 
@@ -33,7 +37,11 @@ impl World {
     /// The claim is a compare-and-set: epochs are unique and ascending. When its value reaches which replica is left open.
     pub(crate) fn claim(&mut self, scenario: &Scenario) {
         let read = scenario.mutation != Some(Mutation::ClaimNotRead);
-        self.owners.push(Owner::new(if read { Step::Claiming } else { Step::Starting }));
+        self.owners.push(Owner::new(if read {
+            Step::Claiming
+        } else {
+            Step::Starting
+        }));
     }
 
     /// Blocking read repair: when the reading returns, a quorum has what it shows.
@@ -46,31 +54,65 @@ impl World {
 
     pub(crate) fn begin(&mut self, epoch: u8, snapshot: usize) {
         let must = self.certain();
-        self.owner(epoch).step = Step::Reading { snapshot, must, half: None };
+        self.owner(epoch).step = Step::Reading {
+            snapshot,
+            must,
+            half: None,
+        };
     }
 
     /// The first of two replicas answers. What it has now of what was sent is decided now.
     pub(crate) fn ask(&mut self, epoch: u8, replica: usize, seen: u32) {
         self.arrive(replica, seen);
-        let Step::Reading { half, .. } = &mut self.owner(epoch).step else { unreachable!("only who reads asks") };
+        let Step::Reading { half, .. } = &mut self.owner(epoch).step else {
+            unreachable!("only who reads asks")
+        };
         *half = Some((replica, seen));
     }
 
     pub(crate) fn arrive(&mut self, replica: usize, slots: u32) {
-        self.sent.iter_mut().filter(|sent| slots & sent.bit() != 0).for_each(|sent| sent.at |= 1 << replica);
+        self.sent
+            .iter_mut()
+            .filter(|sent| slots & sent.bit() != 0)
+            .for_each(|sent| sent.at |= 1 << replica);
     }
 
-    pub(crate) fn open(&mut self, scenario: &Scenario, epoch: u8, replica: Option<usize>, first: u8, seen: u32) {
-        let Step::Reading { snapshot, must, half } = self.owner(epoch).step else { unreachable!("only who reads opens") };
+    pub(crate) fn open(
+        &mut self,
+        scenario: &Scenario,
+        epoch: u8,
+        replica: Option<usize>,
+        first: u8,
+        seen: u32,
+    ) {
+        let Step::Reading {
+            snapshot,
+            must,
+            half,
+        } = self.owner(epoch).step
+        else {
+            unreachable!("only who reads opens")
+        };
         if let Some(replica) = replica {
             self.arrive(replica, seen & !half.map_or(0, |(_, seen)| seen));
         }
         if must & !seen != 0 {
             self.record.note(Wrong::Overlooked);
         }
-        let snapshot = snapshot.checked_sub(1).map(|index| self.snapshots[index].events.clone()).unwrap_or_default();
-        let seen = self.sent.iter().filter(|sent| seen & sent.bit() != 0).map(|sent| &sent.commit);
-        let found = if first == 0 { Err(Problem::Damaged) } else { rule::open(scenario.mutation, epoch, &snapshot, first, seen) };
+        let snapshot = snapshot
+            .checked_sub(1)
+            .map(|index| self.snapshots[index].events.clone())
+            .unwrap_or_default();
+        let seen = self
+            .sent
+            .iter()
+            .filter(|sent| seen & sent.bit() != 0)
+            .map(|sent| &sent.commit);
+        let found = if first == 0 {
+            Err(Problem::Damaged)
+        } else {
+            rule::open(scenario.mutation, epoch, &snapshot, first, seen)
+        };
         match found {
             Ok((events, again)) => {
                 let write = again.map(|commit| self.send(commit));
@@ -91,13 +133,26 @@ impl World {
         if let Some(sent) = self.sent.iter().find(|sent| sent.commit == commit) {
             return sent.slot;
         }
-        if self.sent.iter().any(|sent| sent.commit.contradicts(&commit)) {
+        if self
+            .sent
+            .iter()
+            .any(|sent| sent.commit.contradicts(&commit))
+        {
             self.record.note(Wrong::TwoContents);
         }
         let first = (commit.epoch - 1) * SLOTS;
-        let slot = (first..).find(|slot| self.sent.iter().all(|sent| sent.slot != *slot)).expect("slots are numbered without end");
-        assert!(slot < first + SLOTS - 1, "the writes of an epoch fit its slots");
-        self.insert(Sent { slot, at: 0, commit });
+        let slot = (first..)
+            .find(|slot| self.sent.iter().all(|sent| sent.slot != *slot))
+            .expect("slots are numbered without end");
+        assert!(
+            slot < first + SLOTS - 1,
+            "the writes of an epoch fit its slots"
+        );
+        self.insert(Sent {
+            slot,
+            at: 0,
+            commit,
+        });
         slot
     }
 
@@ -113,7 +168,10 @@ impl World {
             Step::Appending { write } => (Some(write), false),
             _ => unreachable!("only a write returns"),
         };
-        self.sent.iter_mut().filter(|sent| Some(sent.slot) == write).for_each(|sent| sent.at |= at);
+        self.sent
+            .iter_mut()
+            .filter(|sent| Some(sent.slot) == write)
+            .for_each(|sent| sent.at |= at);
         let reads = match scenario.mutation {
             Some(Mutation::OpeningNotConfirmed) => !opening,
             // Of the latter, the fence was read before.
@@ -139,8 +197,13 @@ impl World {
         if owner.step == (Step::Confirming { opening: false }) {
             self.save(scenario, epoch);
         }
-        let done = owner.events.len() == usize::from(scenario.commands) && owner.reopened == scenario.reopens;
-        if done { self.rest(epoch) } else { self.owner(epoch).step = Step::Open }
+        let done = owner.events.len() == usize::from(scenario.commands)
+            && owner.reopened == scenario.reopens;
+        if done {
+            self.rest(epoch)
+        } else {
+            self.owner(epoch).step = Step::Open
+        }
     }
 
     pub(crate) fn append(&mut self, scenario: &Scenario, epoch: u8, size: usize) {
@@ -149,9 +212,15 @@ impl World {
         }
         let mut events = self.owner(epoch).events.clone();
         let first = events.len() as u8 + 1;
-        let decided = rule::decide(&events, scenario.commands, size, epoch).expect("there are so many commands");
+        let decided = rule::decide(&events, scenario.commands, size, epoch)
+            .expect("there are so many commands");
         events.extend(decided.iter().copied());
-        let write = self.send(Commit { epoch, first, events: decided, commit_first: first });
+        let write = self.send(Commit {
+            epoch,
+            first,
+            events: decided,
+            commit_first: first,
+        });
         let owner = self.owner(epoch);
         owner.events = events;
         owner.step = Step::Appending { write };
@@ -159,7 +228,10 @@ impl World {
 
     /// Sends a snapshot; nobody waits for it.
     fn save(&mut self, scenario: &Scenario, epoch: u8) {
-        let snapshot = Snapshot { epoch, events: self.owner(epoch).events.clone() };
+        let snapshot = Snapshot {
+            epoch,
+            events: self.owner(epoch).events.clone(),
+        };
         if scenario.snapshots && !self.snapshots.contains(&snapshot) {
             self.snapshots.push(snapshot);
         }
@@ -167,15 +239,29 @@ impl World {
 
     pub(crate) fn reopen(&mut self, epoch: u8) {
         let owner = self.owner(epoch);
-        *owner = Owner { reopened: owner.reopened + 1, ..Owner::new(Step::Starting) };
+        *owner = Owner {
+            reopened: owner.reopened + 1,
+            ..Owner::new(Step::Starting)
+        };
     }
 
     /// A page was read from two replicas, of which one had a commit and the other had not; now both have the rows that were read.
     pub(crate) fn page(&mut self, slot: u8, rows: usize, from: usize, to: usize) {
         self.arrive(from, 1 << slot);
-        let sent = self.sent.iter().find(|sent| sent.slot == slot).expect("a page is of what was sent");
-        let commit = Commit { events: sent.commit.events[..rows].into(), ..sent.commit };
-        let part = Sent { slot: commit.epoch * SLOTS - 1, at: 1 << from | 1 << to, commit };
+        let sent = self
+            .sent
+            .iter()
+            .find(|sent| sent.slot == slot)
+            .expect("a page is of what was sent");
+        let commit = Commit {
+            events: sent.commit.events[..rows].into(),
+            ..sent.commit
+        };
+        let part = Sent {
+            slot: commit.epoch * SLOTS - 1,
+            at: 1 << from | 1 << to,
+            commit,
+        };
         if self.sent.iter().all(|sent| sent.slot != part.slot) {
             self.insert(part);
         }

@@ -98,47 +98,93 @@ pub struct World {
 impl World {
     /// The rows that were sent at a place, and whether every reading sees them.
     pub(crate) fn rows(&self, seq: usize) -> impl Iterator<Item = (bool, Row)> + Clone {
-        self.sent.iter().filter_map(move |sent| sent.commit.row(seq).map(|row| (sent.is_certain(), row)))
+        self.sent
+            .iter()
+            .filter_map(move |sent| sent.commit.row(seq).map(|row| (sent.is_certain(), row)))
     }
 
     /// The slots that a quorum has.
     pub(crate) fn certain(&self) -> u32 {
-        self.sent.iter().filter(|sent| sent.is_certain()).fold(0, |all, sent| all | sent.bit())
+        self.sent
+            .iter()
+            .filter(|sent| sent.is_certain())
+            .fold(0, |all, sent| all | sent.bit())
     }
 
     /// Whether every reading finds what was published: of what it sees for certain the highest epoch holds it, and whatever else it may see of higher epochs
     /// holds the same.
     pub fn readers_agree(&self) -> bool {
         (1..).zip(&self.record.published).all(|(seq, event)| {
-            let certain = self.rows(seq).filter(|(certain, _)| *certain).map(|(_, row)| row).max();
+            let certain = self
+                .rows(seq)
+                .filter(|(certain, _)| *certain)
+                .map(|(_, row)| row)
+                .max();
             certain.is_some_and(|certain| {
-                certain.event == *event && self.rows(seq).all(|(_, row)| row.epoch <= certain.epoch || row.event == *event)
+                certain.event == *event
+                    && self
+                        .rows(seq)
+                        .all(|(_, row)| row.epoch <= certain.epoch || row.event == *event)
             })
         })
     }
 
     /// Whether something is published whose own owner never learned that it is written.
     pub fn finds_unanswered(&self) -> bool {
-        let uncertain = self.sent.iter().filter(|sent| !sent.is_certain()).map(|sent| &sent.commit);
-        let mut own = uncertain.flat_map(|commit| commit.events.iter().filter(|event| event.epoch == commit.epoch));
+        let uncertain = self
+            .sent
+            .iter()
+            .filter(|sent| !sent.is_certain())
+            .map(|sent| &sent.commit);
+        let mut own = uncertain.flat_map(|commit| {
+            commit
+                .events
+                .iter()
+                .filter(|event| event.epoch == commit.epoch)
+        });
         own.any(|event| self.record.published.contains(event))
     }
 
     /// Renames the replicas so that states that differ only in their names become one.
     pub(crate) fn representative(mut self) -> Self {
-        const ORDERS: [[usize; REPLICAS]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        const ORDERS: [[usize; REPLICAS]; 6] = [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ];
         let renamed = |order: &[usize; REPLICAS]| {
-            let at: SmallVec<[u8; 16]> = self.sent.iter().map(|sent| rename(sent.at, order)).collect();
-            let asked: SmallVec<[u8; 4]> =
-                self.owners.iter().map(|owner| owner.asked().map_or(0, |replica| rename(1 << replica, order))).collect();
+            let at: SmallVec<[u8; 16]> = self
+                .sent
+                .iter()
+                .map(|sent| rename(sent.at, order))
+                .collect();
+            let asked: SmallVec<[u8; 4]> = self
+                .owners
+                .iter()
+                .map(|owner| {
+                    owner
+                        .asked()
+                        .map_or(0, |replica| rename(1 << replica, order))
+                })
+                .collect();
             (at, asked)
         };
-        let order = ORDERS.iter().min_by_key(|order| renamed(order)).expect("there are six orders");
+        let order = ORDERS
+            .iter()
+            .min_by_key(|order| renamed(order))
+            .expect("there are six orders");
         for sent in &mut self.sent {
             sent.at = rename(sent.at, order);
         }
         for owner in &mut self.owners {
-            if let Step::Reading { half: Some((replica, _)), .. } = &mut owner.step {
+            if let Step::Reading {
+                half: Some((replica, _)),
+                ..
+            } = &mut owner.step
+            {
                 *replica = order[*replica];
             }
         }
@@ -158,5 +204,7 @@ impl Owner {
 
 /// A set of replicas under other names.
 fn rename(at: u8, order: &[usize; REPLICAS]) -> u8 {
-    (0..REPLICAS).filter(|replica| at & (1 << replica) != 0).fold(0, |renamed, replica| renamed | 1 << order[replica])
+    (0..REPLICAS)
+        .filter(|replica| at & (1 << replica) != 0)
+        .fold(0, |renamed, replica| renamed | 1 << order[replica])
 }

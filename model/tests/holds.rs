@@ -10,19 +10,39 @@ use std::time::Instant;
 
 /// Explores all states and asserts that every property holds: what must always, in each; what must be possible, in some.
 fn holds(scenario: Scenario) {
-    let Scenario { level, owners, commands, sizes, snapshots, reopens, .. } = scenario;
+    let Scenario {
+        level,
+        owners,
+        commands,
+        sizes,
+        snapshots,
+        reopens,
+        ..
+    } = scenario;
     let with = if snapshots { ", snapshots" } else { "" };
-    let name = format!("{level:?}: {owners} owners, {commands} commands in commits of {sizes:?}{with}, opened again {reopens} times");
+    let name = format!(
+        "{level:?}: {owners} owners, {commands} commands in commits of {sizes:?}{with}, opened again {reopens} times"
+    );
     let started = Instant::now();
     let checker = Fencing(scenario).checker().threads(2).spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
-    println!("{name}: {states} states, depth {depth}, {:.1} s", started.elapsed().as_secs_f32());
+    println!(
+        "{name}: {states} states, depth {depth}, {:.1} s",
+        started.elapsed().as_secs_f32()
+    );
     assert!(checker.is_done(), "{name}: every state was explored");
     checker.assert_properties();
 }
 
 fn scenario(level: Level, owners: usize, commands: u8) -> Scenario {
-    Scenario { level, owners, commands, sizes: &[1, 2], snapshots: true, ..Scenario::default() }
+    Scenario {
+        level,
+        owners,
+        commands,
+        sizes: &[1, 2],
+        snapshots: true,
+        ..Scenario::default()
+    }
 }
 
 #[test]
@@ -32,7 +52,10 @@ fn two_owners_with_many_commits() {
 
 #[test]
 fn two_owners_that_open_the_room_again() {
-    holds(Scenario { reopens: 1, ..scenario(Replicas, 2, 3) });
+    holds(Scenario {
+        reopens: 1,
+        ..scenario(Replicas, 2, 3)
+    });
 }
 
 #[test]
@@ -47,7 +70,10 @@ fn three_owners_with_many_commits_over_quorums() {
 
 #[test]
 fn three_owners_that_open_the_room_again_over_quorums() {
-    holds(Scenario { reopens: 1, ..scenario(Quorums, 3, 3) });
+    holds(Scenario {
+        reopens: 1,
+        ..scenario(Quorums, 3, 3)
+    });
 }
 
 #[test]

@@ -10,8 +10,15 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 /// Asserts that something that must always hold does not, at both levels, and says what and after how many steps.
 fn is_noticed(mutation: Mutation, scenario: Scenario) {
     for level in [Quorums, Replicas] {
-        let (steps, failed) = shortest(&Fencing(Scenario { level, mutation: Some(mutation), ..scenario.clone() }));
-        println!("{mutation:?}, {level:?}: after {steps} steps: {}", failed.join(", "));
+        let (steps, failed) = shortest(&Fencing(Scenario {
+            level,
+            mutation: Some(mutation),
+            ..scenario.clone()
+        }));
+        println!(
+            "{mutation:?}, {level:?}: after {steps} steps: {}",
+            failed.join(", ")
+        );
     }
 }
 
@@ -20,21 +27,45 @@ fn shortest(model: &Fencing) -> (usize, Vec<&'static str>) {
     let mut shortest = None;
     let mut depth = 0;
     loop {
-        let checker = model.clone().checker().target_max_depth(depth).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        let always =
-            |name: &str| model.properties().iter().any(|property| property.name == name && property.expectation == Expectation::Always);
-        let failed =
-            checker.discoveries().into_iter().filter(|(name, _)| always(name)).map(|(name, path)| (path.into_actions().len(), name));
-        let Some((steps, name)) = failed.min() else { break };
+        let checker = model
+            .clone()
+            .checker()
+            .target_max_depth(depth)
+            .finish_when(HasDiscoveries::AnyFailures)
+            .spawn_bfs()
+            .join();
+        let always = |name: &str| {
+            model.properties().iter().any(|property| {
+                property.name == name && property.expectation == Expectation::Always
+            })
+        };
+        let failed = checker
+            .discoveries()
+            .into_iter()
+            .filter(|(name, _)| always(name))
+            .map(|(name, path)| (path.into_actions().len(), name));
+        let Some((steps, name)) = failed.min() else {
+            break;
+        };
         shortest = Some((steps, vec![name]));
         // What is deeper is not looked at: the first state has the depth 1.
         depth = steps + 1;
     }
-    shortest.unwrap_or_else(|| panic!("{:?} is not noticed at the level of {:?}", model.0.mutation, model.0.level))
+    shortest.unwrap_or_else(|| {
+        panic!(
+            "{:?} is not noticed at the level of {:?}",
+            model.0.mutation, model.0.level
+        )
+    })
 }
 
 fn owners(owners: usize, commands: u8, sizes: &'static [usize]) -> Scenario {
-    Scenario { owners, commands, sizes, ..Scenario::default() }
+    Scenario {
+        owners,
+        commands,
+        sizes,
+        ..Scenario::default()
+    }
 }
 
 #[test]
@@ -74,7 +105,13 @@ fn a_walk_that_does_not_stop_where_the_epoch_decreases() {
 
 #[test]
 fn a_snapshot_of_unconfirmed_events() {
-    is_noticed(Mutation::SnapshotUnconfirmed, Scenario { snapshots: true, ..owners(3, 1, &[1]) });
+    is_noticed(
+        Mutation::SnapshotUnconfirmed,
+        Scenario {
+            snapshots: true,
+            ..owners(3, 1, &[1])
+        },
+    );
 }
 
 #[test]

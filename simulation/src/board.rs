@@ -80,6 +80,10 @@ impl Board {
 
 impl Room {
     pub(crate) fn step(&mut self, client: &str, step: Step) {
-        self.history.clients.entry(client.to_owned()).or_default().push(step);
+        self.history
+            .clients
+            .entry(client.to_owned())
+            .or_default()
+            .push(step);
     }
 }

@@ -85,17 +85,23 @@ impl Client {
     }
 
     fn stand(&self, change: impl FnOnce(&mut Standing)) {
-        self.board.room(self.room.as_str(), |room| change(room.standing.entry(self.user.to_string()).or_default()));
+        self.board.room(self.room.as_str(), |room| {
+            change(room.standing.entry(self.user.to_string()).or_default())
+        });
     }
 
     fn step(&self, step: Step) {
         tracing::debug!(room = %self.room, user = %self.user, ?step);
-        self.board.room(self.room.as_str(), |room| room.step(self.user.as_str(), step));
+        self.board.room(self.room.as_str(), |room| {
+            room.step(self.user.as_str(), step)
+        });
     }
 
     fn complain(&self, what: String) {
         tracing::error!(room = %self.room, user = %self.user, what, "complaint");
-        self.board.room(self.room.as_str(), |room| room.complaints.push(format!("{}: {what}", self.user)));
+        self.board.room(self.room.as_str(), |room| {
+            room.complaints.push(format!("{}: {what}", self.user))
+        });
     }
 
     /// Connects to any node that runs; `None` when that did not work this time.
@@ -111,7 +117,10 @@ impl Client {
             user: self.user.clone(),
             key: Key::parse(&format!("key-{}", self.user)).expect("a valid key"),
             device: None,
-            from: From { since: talk.seen().map(Seq), history: 0 },
+            from: From {
+                since: talk.seen().map(Seq),
+                history: 0,
+            },
             protocol: Protocol::Json,
         };
         let mut wire = node.connect(join, self.cluster.next_wire());
@@ -125,7 +134,13 @@ impl Client {
             }
             Heard::Refused(reason) => {
                 self.board.count(format!("refused {reason}"));
-                let may_be = [Reason::Unavailable, Reason::Draining, Reason::Busy, Reason::RateLimited, Reason::TooManySessions];
+                let may_be = [
+                    Reason::Unavailable,
+                    Reason::Draining,
+                    Reason::Busy,
+                    Reason::RateLimited,
+                    Reason::TooManySessions,
+                ];
                 if !may_be.contains(&reason) {
                     self.complain(format!("refused with {reason}"));
                 }
@@ -188,7 +203,13 @@ impl Client {
         let now = Instant::now();
         let mut within = |seconds: u64| now + self.random.time(Duration::from_secs(seconds));
         let (vanish, nap, ask) = (within(60), within(120), within(8));
-        Times { send: now + self.random.time(self.pace * 2), vanish, nap, ask, silent: now + SILENCE }
+        Times {
+            send: now + self.random.time(self.pace * 2),
+            vanish,
+            nap,
+            ask,
+            silent: now + SILENCE,
+        }
     }
 
     /// Something new, or something old again.
@@ -235,7 +256,8 @@ impl Client {
                 }
                 Ok(Told::Page(events)) => {
                     self.board.count("pages");
-                    self.board.room(self.room.as_str(), |room| room.pages.extend(events));
+                    self.board
+                        .room(self.room.as_str(), |room| room.pages.extend(events));
                 }
                 Ok(Told::Members(members)) => self.stand(|standing| standing.members = members),
                 Ok(Told::Retry(step)) => {
@@ -249,7 +271,9 @@ impl Client {
                 Err(what) => self.complain(what),
             }
         }
-        self.stand(|standing| (standing.open, standing.seen) = (talk.open(), talk.seen().unwrap_or_default()));
+        self.stand(|standing| {
+            (standing.open, standing.seen) = (talk.open(), talk.seen().unwrap_or_default())
+        });
         true
     }
 

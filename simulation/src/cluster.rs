@@ -52,16 +52,36 @@ struct Nodes {
 impl Cluster {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::of(seed, "cluster");
-        let kept = if random.chance(500) { Kept::InDatabase } else { Kept::OnBus };
+        let kept = if random.chance(500) {
+            Kept::InDatabase
+        } else {
+            Kept::OnBus
+        };
         let shards = Shards::new(SHARDS).expect("a valid count");
         let weather = Weather::of(seed);
         // Small, so that it drops events that a gateway still wants.
         let events = (kept == Kept::InDatabase).then(|| 20 + random.below(200) as usize);
-        let hub = Hub::with_faults(Config { shards, events, ..Config::default() }, weather.clone());
+        let hub = Hub::with_faults(
+            Config {
+                shards,
+                events,
+                ..Config::default()
+            },
+            weather.clone(),
+        );
         let own = hub.connect();
         weather.spare(own.connection());
         let database = Database::new(Partitions::new(5 + random.below(60)));
-        Self(Arc::new(Inner { seed, kept, shards, hub, database, weather, own, nodes: Mutex::default() }))
+        Self(Arc::new(Inner {
+            seed,
+            kept,
+            shards,
+            hub,
+            database,
+            weather,
+            own,
+            nodes: Mutex::default(),
+        }))
     }
 
     pub(crate) fn weather(&self) -> &Weather {
@@ -85,7 +105,11 @@ impl Cluster {
         nodes.started += 1;
         let bus = self.0.hub.connect();
         let journal: Arc<dyn Journal> = match self.0.kept {
-            Kept::InDatabase => Arc::new(self.0.database.connect_with(self.0.shards, self.0.weather.of_journal(bus.connection()))),
+            Kept::InDatabase => Arc::new(
+                self.0
+                    .database
+                    .connect_with(self.0.shards, self.0.weather.of_journal(bus.connection())),
+            ),
             Kept::OnBus => Arc::new(OnBus::new(Arc::new(bus.clone()), self.0.shards)),
         };
         let number = nodes.started;
@@ -117,7 +141,9 @@ impl Cluster {
     }
 
     pub(crate) fn kill(&self, name: &'static str) {
-        let Some(node) = self.remove(name) else { return };
+        let Some(node) = self.remove(name) else {
+            return;
+        };
         tracing::info!(name, "killed");
         node.kill();
         self.0.hub.cut(node.bus.connection());
@@ -131,7 +157,11 @@ impl Cluster {
         self.0.hub.cut(node.bus.connection());
         let mut nodes = self.nodes();
         // It may have been killed, and started again, meanwhile.
-        if nodes.running.get(name).is_some_and(|running| running.incarnation() == node.incarnation()) {
+        if nodes
+            .running
+            .get(name)
+            .is_some_and(|running| running.incarnation() == node.incarnation())
+        {
             nodes.running.remove(name);
         }
     }
@@ -153,14 +183,26 @@ impl Cluster {
 
     /// Gives it back, unless the node is gone.
     pub(crate) fn restore(&self, node: &Node) {
-        if self.nodes().running.values().any(|running| running.incarnation() == node.incarnation()) {
+        if self
+            .nodes()
+            .running
+            .values()
+            .any(|running| running.incarnation() == node.incarnation())
+        {
             self.0.hub.restore(node.bus.connection());
         }
     }
 
     /// The bus loses the newest commands, and of a feed that is only a buffer the newest events.
     pub(crate) fn lose_tail(&self, commands: u64, events: u64) {
-        self.0.hub.lose_tail(commands, if self.0.kept == Kept::InDatabase { events } else { 0 });
+        self.0.hub.lose_tail(
+            commands,
+            if self.0.kept == Kept::InDatabase {
+                events
+            } else {
+                0
+            },
+        );
     }
 
     /// From now on everything works, and all nodes run.
@@ -184,7 +226,12 @@ impl Cluster {
 
     /// The head of a room, if its owner tells it.
     pub(crate) async fn head(&self, room: &RoomId) -> Option<Seq> {
-        let view = self.0.own.ask(self.0.shards.of(room), &Ask { room: room.clone() }).await.ok()?;
+        let view = self
+            .0
+            .own
+            .ask(self.0.shards.of(room), &Ask { room: room.clone() })
+            .await
+            .ok()?;
         view.refused.is_none().then_some(view.head)
     }
 
@@ -193,7 +240,10 @@ impl Cluster {
         let journal = self.journal();
         let mut events: Vec<Event> = Vec::new();
         while events.len() < head.0 as usize {
-            let page = journal.read(room, Seq(events.len() as u64 + 1), head).await.expect("nothing goes wrong any more");
+            let page = journal
+                .read(room, Seq(events.len() as u64 + 1), head)
+                .await
+                .expect("nothing goes wrong any more");
             if page.is_empty() {
                 break;
             }
@@ -206,7 +256,13 @@ impl Cluster {
     pub(crate) async fn undecided(&self) -> Vec<(ShardId, String)> {
         let mut all = Vec::new();
         for shard in self.0.shards.all() {
-            let Some((record, _)) = self.0.own.shard(shard).await.expect("the own connection works") else {
+            let Some((record, _)) = self
+                .0
+                .own
+                .shard(shard)
+                .await
+                .expect("the own connection works")
+            else {
                 all.push((shard, "has no record".to_owned()));
                 continue;
             };
@@ -214,7 +270,10 @@ impl Cluster {
             if record.owner.is_none() {
                 all.push((shard, "has no owner".to_owned()));
             } else if left > 0 {
-                all.push((shard, format!("has {left} commands above its floor {}", record.floor.0)));
+                all.push((
+                    shard,
+                    format!("has {left} commands above its floor {}", record.floor.0),
+                ));
             }
         }
         all
@@ -222,7 +281,12 @@ impl Cluster {
 
     async fn stored_commands(&self, shard: ShardId, from: safe_chat::bus::Position) -> usize {
         use std::task::{Context, Poll, Waker};
-        let mut commands = self.0.own.commands(shard, from).await.expect("the own connection works");
+        let mut commands = self
+            .0
+            .own
+            .commands(shard, from)
+            .await
+            .expect("the own connection works");
         let mut context = Context::from_waker(Waker::noop());
         let mut count = 0;
         while let Poll::Ready(Some(_)) = commands.as_mut().poll_next(&mut context) {
@@ -235,7 +299,14 @@ impl Cluster {
     pub(crate) async fn epochs(&self) -> u64 {
         let mut sum = 0;
         for shard in self.0.shards.all() {
-            sum += self.0.own.shard(shard).await.ok().flatten().map_or(0, |(record, _)| record.epoch.0);
+            sum += self
+                .0
+                .own
+                .shard(shard)
+                .await
+                .ok()
+                .flatten()
+                .map_or(0, |(record, _)| record.epoch.0);
         }
         sum
     }

@@ -18,13 +18,20 @@ impl Count {
 
     /// Adds what happened in another run.
     pub fn merge(&mut self, other: &Count) {
-        other.0.iter().for_each(|(what, times)| self.add(what, *times));
+        other
+            .0
+            .iter()
+            .for_each(|(what, times)| self.add(what, *times));
     }
 }
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.0.iter().map(|(what, times)| format!("{what} {times}")).collect();
+        let all: Vec<String> = self
+            .0
+            .iter()
+            .map(|(what, times)| format!("{what} {times}"))
+            .collect();
         f.write_str(&all.join(", "))
     }
 }

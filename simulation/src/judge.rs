@@ -13,8 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What no client may have seen, whatever happens later.
 pub(crate) fn safety(board: &Board) -> Vec<String> {
     let found = board.rooms(|(name, room)| {
-        let history = room.history.safety().into_iter().map(|violation| format!("{name}: {violation}"));
-        let complaints = room.complaints.iter().map(|complaint| format!("{name}: {complaint}"));
+        let history = room
+            .history
+            .safety()
+            .into_iter()
+            .map(|violation| format!("{name}: {violation}"));
+        let complaints = room
+            .complaints
+            .iter()
+            .map(|complaint| format!("{name}: {complaint}"));
         history.chain(complaints).collect::<Vec<_>>()
     });
     found.into_iter().flatten().collect()
@@ -23,9 +30,16 @@ pub(crate) fn safety(board: &Board) -> Vec<String> {
 /// What must be so when everything has had its time.
 pub(crate) fn liveness(board: &Board) -> Vec<String> {
     let found = board.rooms(|(name, room)| {
-        let away =
-            room.standing.iter().filter(|(_, standing)| !standing.connected).map(|(client, _)| format!("{name}: {client} has no session"));
-        let history = room.history.liveness().into_iter().map(|violation| format!("{name}: {violation}"));
+        let away = room
+            .standing
+            .iter()
+            .filter(|(_, standing)| !standing.connected)
+            .map(|(client, _)| format!("{name}: {client} has no session"));
+        let history = room
+            .history
+            .liveness()
+            .into_iter()
+            .map(|violation| format!("{name}: {violation}"));
         away.chain(history).collect::<Vec<_>>()
     });
     found.into_iter().flatten().collect()
@@ -42,31 +56,61 @@ pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
         };
         let events = cluster.events(&room, head).await;
         let found = board.room(&name, |room| against(&events, head, room));
-        violations.extend(found.into_iter().map(|violation| format!("{name}: {violation}")));
+        violations.extend(
+            found
+                .into_iter()
+                .map(|violation| format!("{name}: {violation}")),
+        );
     }
-    violations.extend(cluster.undecided().await.into_iter().map(|(shard, what)| format!("shard {shard} {what}")));
+    violations.extend(
+        cluster
+            .undecided()
+            .await
+            .into_iter()
+            .map(|(shard, what)| format!("shard {shard} {what}")),
+    );
     violations
 }
 
 fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
     let mut violations = Vec::new();
-    let kept: BTreeMap<u64, loadtest::history::Event> = events.iter().map(|event| (event.seq.0, shown(event))).collect();
+    let kept: BTreeMap<u64, loadtest::history::Event> = events
+        .iter()
+        .map(|event| (event.seq.0, shown(event)))
+        .collect();
     if kept.len() != events.len() || !kept.keys().copied().eq(1..=head.0) {
-        violations.push(format!("the journal does not hold 1 to {head}, each once, but {:?}", kept.keys().collect::<Vec<_>>()));
+        violations.push(format!(
+            "the journal does not hold 1 to {head}, each once, but {:?}",
+            kept.keys().collect::<Vec<_>>()
+        ));
     }
-    let saw = room.history.clients.values().flatten().filter_map(|step| if let Step::Saw(event) = step { Some(event) } else { None });
+    let saw = room.history.clients.values().flatten().filter_map(|step| {
+        if let Step::Saw(event) = step {
+            Some(event)
+        } else {
+            None
+        }
+    });
     for event in saw.chain(&room.pages) {
         if kept.get(&event.seq) != Some(event) {
-            violations.push(format!("seq {} was shown as {event:?} and is kept as {:?}", event.seq, kept.get(&event.seq)));
+            violations.push(format!(
+                "seq {} was shown as {event:?} and is kept as {:?}",
+                event.seq,
+                kept.get(&event.seq)
+            ));
         }
     }
     let mut places: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for event in kept.values() {
         let Some(id) = &event.id else { continue };
         let said = content(id);
-        if [("text", &event.text), ("sealed", &event.sealed), ("to", &event.to)]
-            .iter()
-            .any(|(name, kept)| said[name].as_str() != kept.as_deref())
+        if [
+            ("text", &event.text),
+            ("sealed", &event.sealed),
+            ("to", &event.to),
+        ]
+        .iter()
+        .any(|(name, kept)| said[name].as_str() != kept.as_deref())
         {
             violations.push(format!("{id} is not kept as it was sent"));
         }
@@ -79,7 +123,10 @@ fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
             if let Step::Journaled { id, seq } | Step::Repeated { id, seq } = step
                 && places.get(&(client.as_str(), id.as_str())) != Some(seq)
             {
-                violations.push(format!("{id} was journaled at {seq} and is kept at {:?}", places.get(&(client.as_str(), id.as_str()))));
+                violations.push(format!(
+                    "{id} was journaled at {seq} and is kept at {:?}",
+                    places.get(&(client.as_str(), id.as_str()))
+                ));
             }
         }
     }
@@ -98,7 +145,10 @@ fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<S
             _ => true,
         };
         if !changed {
-            violations.push(format!("seq {}: {} {} twice", event.seq, event.from, event.kind));
+            violations.push(format!(
+                "seq {}: {} {} twice",
+                event.seq, event.from, event.kind
+            ));
         }
     }
     let all: BTreeSet<&str> = room.standing.keys().map(String::as_str).collect();
@@ -106,8 +156,16 @@ fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<S
         violations.push(format!("{all:?} are here, the events say {here:?}"));
     }
     for (client, standing) in &room.standing {
-        if !standing.members.iter().map(String::as_str).eq(all.iter().copied()) {
-            violations.push(format!("{client} was told that {:?} are here, not {all:?}", standing.members));
+        if !standing
+            .members
+            .iter()
+            .map(String::as_str)
+            .eq(all.iter().copied())
+        {
+            violations.push(format!(
+                "{client} was told that {:?} are here, not {all:?}",
+                standing.members
+            ));
         }
     }
     violations
@@ -115,19 +173,43 @@ fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<S
 
 /// An event as clients see it, by what is written down of the protocol, not by the code that makes frames.
 fn shown(event: &Event) -> loadtest::history::Event {
-    let seen = loadtest::history::Event { seq: event.seq.0, at: event.at.0, ..Default::default() };
+    let seen = loadtest::history::Event {
+        seq: event.seq.0,
+        at: event.at.0,
+        ..Default::default()
+    };
     let (kind, from) = match &event.kind {
         Kind::Joined { user } => ("joined", user),
         Kind::Left { user } => ("left", user),
-        Kind::Message { from, body: Body::Text(_), .. } => ("text", from),
-        Kind::Message { from, body: Body::Sealed(_), .. } => ("sealed", from),
+        Kind::Message {
+            from,
+            body: Body::Text(_),
+            ..
+        } => ("text", from),
+        Kind::Message {
+            from,
+            body: Body::Sealed(_),
+            ..
+        } => ("sealed", from),
     };
-    let seen = loadtest::history::Event { kind: kind.into(), from: from.to_string(), ..seen };
-    let Kind::Message { to, body, id, .. } = &event.kind else { return seen };
+    let seen = loadtest::history::Event {
+        kind: kind.into(),
+        from: from.to_string(),
+        ..seen
+    };
+    let Kind::Message { to, body, id, .. } = &event.kind else {
+        return seen;
+    };
     let (text, sealed) = match body {
         Body::Text(text) => (Some(text.to_string()), None),
         Body::Sealed(bytes) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
     };
     let id = id.as_ref().and_then(|id| id.shown()).map(str::to_owned);
-    loadtest::history::Event { id, to: to.as_ref().map(ToString::to_string), text, sealed, ..seen }
+    loadtest::history::Event {
+        id,
+        to: to.as_ref().map(ToString::to_string),
+        text,
+        sealed,
+        ..seen
+    }
 }

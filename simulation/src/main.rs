@@ -43,12 +43,28 @@ fn main() -> Result<()> {
     if options.trace {
         return replay(&options, options.from);
     }
-    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+    let jobs = options
+        .jobs
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
     let since = Instant::now();
-    let summary = seeds::all(options.conditions, options.from..options.from.saturating_add(options.seeds), jobs, options.failures);
-    println!("{} seeds in {:.1} s: {}", summary.runs, since.elapsed().as_secs_f64(), summary.count);
+    let summary = seeds::all(
+        options.conditions,
+        options.from..options.from.saturating_add(options.seeds),
+        jobs,
+        options.failures,
+    );
+    println!(
+        "{} seeds in {:.1} s: {}",
+        summary.runs,
+        since.elapsed().as_secs_f64(),
+        summary.count
+    );
     for failed in &summary.failed {
-        println!("seed {}: {}", failed.seed, failed.violations.first().map_or("", String::as_str));
+        println!(
+            "seed {}: {}",
+            failed.seed,
+            failed.violations.first().map_or("", String::as_str)
+        );
     }
     match summary.failed.first() {
         Some(failed) => replay(&options, failed.seed),
@@ -64,11 +80,21 @@ fn replay(options: &Options, seed: u64) -> Result<()> {
     fs::write(&file, &trace)?;
     let lines: Vec<&str> = trace.lines().collect();
     println!("{}", lines[lines.len().saturating_sub(SHOWN)..].join("\n"));
-    println!("seed {seed}: {}, slowest answer after {:?}", outcome.count, outcome.slowest);
+    println!(
+        "seed {seed}: {}, slowest answer after {:?}",
+        outcome.count, outcome.slowest
+    );
     println!("{} lines in {}", lines.len(), file.display());
     if outcome.violations.is_empty() {
         return Ok(());
     }
-    outcome.violations.iter().take(20).for_each(|violation| println!("  {violation}"));
-    bail!("seed {seed} broke {} promises; repeat it with: cargo xtask simulate --from {seed} --trace", outcome.violations.len())
+    outcome
+        .violations
+        .iter()
+        .take(20)
+        .for_each(|violation| println!("  {violation}"));
+    bail!(
+        "seed {seed} broke {} promises; repeat it with: cargo xtask simulate --from {seed} --trace",
+        outcome.violations.len()
+    )
 }

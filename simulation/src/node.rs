@@ -33,21 +33,64 @@ pub(crate) struct Node {
 
 impl Node {
     /// The `number`th start of a process in this run.
-    pub(crate) fn start(name: &str, number: u64, bus: Memory, journal: Arc<dyn Journal>, shards: Shards, seed: u64) -> Self {
-        let incarnation = Incarnation::new(Uuid::from_u64_pair(number, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    pub(crate) fn start(
+        name: &str,
+        number: u64,
+        bus: Memory,
+        journal: Arc<dyn Journal>,
+        shards: Shards,
+        seed: u64,
+    ) -> Self {
+        let incarnation = Incarnation::new(Uuid::from_u64_pair(
+            number,
+            number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        ));
         let roles = vec![Role::Gateway, Role::Writer];
-        let record = NodeRecord { incarnation, name: name.into(), roles, draining: false, version: "0".into() };
+        let record = NodeRecord {
+            incarnation,
+            name: name.into(),
+            roles,
+            draining: false,
+            version: "0".into(),
+        };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
         let writer = writer::Handle::new(settings(), shared.clone(), journal.clone());
         // Small outboxes, so that a client can be slow within seconds.
-        let slow = gateway::Config { backlog_bytes: 256 * 1024, backlog_frames: 256, ..gateway::Config::default() };
-        let gateway = gateway::Service::seeded(slow, incarnation, name, shared.clone(), journal, shards, seed);
-        let config = cluster::Config { shards: shards.count(), ..cluster::Config::default() };
-        let cluster = cluster::Service::new(config, record, shared, Some(Arc::new(writer))).expect("a valid configuration");
+        let slow = gateway::Config {
+            backlog_bytes: 256 * 1024,
+            backlog_frames: 256,
+            ..gateway::Config::default()
+        };
+        let gateway = gateway::Service::seeded(
+            slow,
+            incarnation,
+            name,
+            shared.clone(),
+            journal,
+            shards,
+            seed,
+        );
+        let config = cluster::Config {
+            shards: shards.count(),
+            ..cluster::Config::default()
+        };
+        let cluster = cluster::Service::new(config, record, shared, Some(Arc::new(writer)))
+            .expect("a valid configuration");
         let (scope, stop) = (Scope::default(), CancellationToken::new());
-        let node = Self { bus, scope: scope.clone(), gateway: gateway.handle(), cluster: cluster.handle(), stop: stop.clone() };
+        let node = Self {
+            bus,
+            scope: scope.clone(),
+            gateway: gateway.handle(),
+            cluster: cluster.handle(),
+            stop: stop.clone(),
+        };
         let until = stop.clone();
-        tokio::spawn(scope.clone().run(async move { cluster.run(until).await.expect("the cluster part fits the cluster") }));
+        tokio::spawn(scope.clone().run(async move {
+            cluster
+                .run(until)
+                .await
+                .expect("the cluster part fits the cluster")
+        }));
         tokio::spawn(scope.clone().run(async move { gateway.attach(stop).await }));
         let (handle, members) = (node.gateway.clone(), node.cluster.clone());
         tokio::spawn(scope.run(async move { handle.follow(members).await }));
@@ -85,7 +128,11 @@ impl Node {
 
     /// As SIGTERM does, in the order of `app`: no new clients, hand over, say goodbye, forget.
     pub(crate) async fn drain(&self) {
-        let (gateway, cluster, stop) = (self.gateway.clone(), self.cluster.clone(), self.stop.clone());
+        let (gateway, cluster, stop) = (
+            self.gateway.clone(),
+            self.cluster.clone(),
+            self.stop.clone(),
+        );
         let in_order = async move {
             gateway.refuse();
             cluster.drain().await;
@@ -102,5 +149,9 @@ impl Node {
 
 /// Rooms leave the memory within seconds, so that they are opened again often.
 fn settings() -> writer::Config {
-    writer::Config { idle_ms: 3_000, carry_ms: 2_000, ..writer::Config::default() }
+    writer::Config {
+        idle_ms: 3_000,
+        carry_ms: 2_000,
+        ..writer::Config::default()
+    }
 }

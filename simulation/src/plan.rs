@@ -66,27 +66,53 @@ impl Plan {
     }
 
     fn rolling_restart() -> Self {
-        let restart = |(at, node)| Fault { at: Duration::from_secs(at), kind: Kind::Drain, node, lasts: Duration::from_secs(2), size: 0 };
+        let restart = |(at, node)| Fault {
+            at: Duration::from_secs(at),
+            kind: Kind::Drain,
+            node,
+            lasts: Duration::from_secs(2),
+            size: 0,
+        };
         Self([8, 18, 28].into_iter().zip(NODES).map(restart).collect())
     }
 
     fn rough(seed: u64) -> Self {
         let mut random = Random::of(seed, "plan");
         let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| random.chance(400)).collect();
-        let count = if kinds.is_empty() { 0 } else { 1 + random.below(8) };
-        let mut faults: Vec<Fault> = (0..count).map(|_| Self::fault(&mut random, &kinds)).collect();
+        let count = if kinds.is_empty() {
+            0
+        } else {
+            1 + random.below(8)
+        };
+        let mut faults: Vec<Fault> = (0..count)
+            .map(|_| Self::fault(&mut random, &kinds))
+            .collect();
         faults.sort_by_key(|fault| fault.at);
         Self(faults)
     }
 
     fn fault(random: &mut Random, kinds: &[Kind]) -> Fault {
-        let (at, kind, node) = (random.time(ROUGH), *random.pick(kinds), *random.pick(&NODES));
-        Fault { at, kind, node, lasts: random.skewed(Duration::from_secs(40)), size: 1 + random.below(20) }
+        let (at, kind, node) = (
+            random.time(ROUGH),
+            *random.pick(kinds),
+            *random.pick(&NODES),
+        );
+        Fault {
+            at,
+            kind,
+            node,
+            lasts: random.skewed(Duration::from_secs(40)),
+            size: 1 + random.below(20),
+        }
     }
 
     /// The nodes that run in the end.
     pub(crate) fn nodes(&self) -> Vec<&'static str> {
-        let late = self.0.iter().any(|fault| fault.kind == Kind::Join).then_some(LATE);
+        let late = self
+            .0
+            .iter()
+            .any(|fault| fault.kind == Kind::Join)
+            .then_some(LATE);
         NODES.into_iter().chain(late).collect()
     }
 
@@ -113,7 +139,10 @@ impl Fault {
                 cluster.start(name);
             }
             Kind::KillAll => {
-                cluster.names().into_iter().for_each(|name| cluster.kill(name));
+                cluster
+                    .names()
+                    .into_iter()
+                    .for_each(|name| cluster.kill(name));
                 sleep(lasts).await;
                 NODES.into_iter().for_each(|name| cluster.start(name));
             }
@@ -126,13 +155,27 @@ impl Fault {
             Kind::Freeze => self.to_node(&cluster, Cluster::freeze, Cluster::thaw).await,
             Kind::Cut => self.to_node(&cluster, Cluster::cut, Cluster::restore).await,
             Kind::JournalAwayForOne => {
-                let away =
-                    |away: bool| move |cluster: &Cluster, node: &Node| cluster.weather().without_journal(node.bus.connection(), away);
+                let away = |away: bool| {
+                    move |cluster: &Cluster, node: &Node| {
+                        cluster
+                            .weather()
+                            .without_journal(node.bus.connection(), away)
+                    }
+                };
                 self.to_node(&cluster, away(true), away(false)).await;
             }
             Kind::SlowRecords => {
-                let slow = |by: Duration| move |cluster: &Cluster, node: &Node| cluster.weather().slow_records(node.bus.connection(), by);
-                self.to_node(&cluster, slow(Duration::from_secs(self.size)), slow(Duration::ZERO)).await;
+                let slow = |by: Duration| {
+                    move |cluster: &Cluster, node: &Node| {
+                        cluster.weather().slow_records(node.bus.connection(), by)
+                    }
+                };
+                self.to_node(
+                    &cluster,
+                    slow(Duration::from_secs(self.size)),
+                    slow(Duration::ZERO),
+                )
+                .await;
             }
             Kind::JournalAway => {
                 cluster.weather().journal_away(true);
@@ -144,8 +187,15 @@ impl Fault {
     }
 
     /// Does something to a node, if it runs, and takes it back later.
-    async fn to_node(&self, cluster: &Cluster, begin: impl Fn(&Cluster, &Node), end: impl Fn(&Cluster, &Node)) {
-        let Some(node) = cluster.node(self.node) else { return };
+    async fn to_node(
+        &self,
+        cluster: &Cluster,
+        begin: impl Fn(&Cluster, &Node),
+        end: impl Fn(&Cluster, &Node),
+    ) {
+        let Some(node) = cluster.node(self.node) else {
+            return;
+        };
         begin(cluster, &node);
         sleep(self.lasts).await;
         end(cluster, &node);

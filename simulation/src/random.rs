@@ -10,7 +10,9 @@ impl Random {
     /// The source of `actor` in the run of a seed.
     pub(crate) fn of(seed: u64, actor: &str) -> Self {
         // FNV-1a-64 over the name, mixed with the seed. Source: Fowler, Noll, Vo; draft-eastlake-fnv.
-        let name = actor.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let name = actor.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         Self(StdRng::seed_from_u64(seed ^ name))
     }
 

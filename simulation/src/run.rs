@@ -60,11 +60,17 @@ pub fn run_in(conditions: Conditions, seed: u64) -> Outcome {
     #[cfg(tokio_unstable)]
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = runtime.enable_time().start_paused(true).build();
-    runtime.expect("a runtime without I/O").block_on(simulate(conditions, seed))
+    runtime
+        .expect("a runtime without I/O")
+        .block_on(simulate(conditions, seed))
 }
 
 async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
-    let (cluster, board, plan) = (Cluster::new(seed), Board::default(), Plan::of(conditions, seed));
+    let (cluster, board, plan) = (
+        Cluster::new(seed),
+        Board::default(),
+        Plan::of(conditions, seed),
+    );
     if conditions != Conditions::Rough {
         cluster.weather().calm();
     }
@@ -90,9 +96,28 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     }
     let mut count = board.counted();
     count.add("takeovers", cluster.epochs().await);
-    count.add(if cluster.kept() == Kept::OnBus { "runs on the bus" } else { "runs in the database" }, 1);
-    count.add("steps", board.rooms(|(_, room)| room.history.clients.values().map(Vec::len).sum::<usize>() as u64).into_iter().sum());
-    Outcome { seed, violations, count, slowest: board.slowest(), digest: digest(&board) }
+    count.add(
+        if cluster.kept() == Kept::OnBus {
+            "runs on the bus"
+        } else {
+            "runs in the database"
+        },
+        1,
+    );
+    count.add(
+        "steps",
+        board
+            .rooms(|(_, room)| room.history.clients.values().map(Vec::len).sum::<usize>() as u64)
+            .into_iter()
+            .sum(),
+    );
+    Outcome {
+        seed,
+        violations,
+        count,
+        slowest: board.slowest(),
+        digest: digest(&board),
+    }
 }
 
 fn clients(
@@ -106,7 +131,11 @@ fn clients(
     let rooms = 1 + random.below(3);
     let pace = Duration::from_millis(50 + random.below(1500));
     // Busy, so that every hand-over finds something under way.
-    let pace = if conditions == Conditions::RollingRestart { Duration::from_millis(40) } else { pace };
+    let pace = if conditions == Conditions::RollingRestart {
+        Duration::from_millis(40)
+    } else {
+        pace
+    };
     let mut all = Vec::new();
     for room in 0..rooms {
         for user in 0..1 + random.below(4) {

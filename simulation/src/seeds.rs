@@ -28,7 +28,11 @@ pub struct Summary {
 
 /// Runs seeds on `jobs` threads; stops early when `most` of them have failed.
 pub fn all(conditions: Conditions, seeds: Range<u64>, jobs: usize, most: usize) -> Summary {
-    let (next, stop, summary) = (AtomicU64::new(seeds.start), AtomicBool::new(false), Mutex::new(Summary::default()));
+    let (next, stop, summary) = (
+        AtomicU64::new(seeds.start),
+        AtomicBool::new(false),
+        Mutex::new(Summary::default()),
+    );
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
@@ -57,8 +61,17 @@ pub fn all(conditions: Conditions, seeds: Range<u64>, jobs: usize, most: usize) 
 /// A panic is a violation too: an invariant that is asserted in the code did not hold.
 fn caught(conditions: Conditions, seed: u64) -> Outcome {
     catch_unwind(|| run_in(conditions, seed)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        let words = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         let violations = vec![format!("panicked: {}", words.unwrap_or_default())];
-        Outcome { seed, violations, count: Count::default(), slowest: Duration::ZERO, digest: 0 }
+        Outcome {
+            seed,
+            violations,
+            count: Count::default(),
+            slowest: Duration::ZERO,
+            digest: 0,
+        }
     })
 }

@@ -39,7 +39,14 @@ pub(crate) struct Talk {
 
 impl Talk {
     pub(crate) fn new(user: &str) -> Self {
-        Self { user: user.into(), seen: None, said: 0, open: BTreeMap::new(), journaled: VecDeque::new(), retry_at: None }
+        Self {
+            user: user.into(),
+            seen: None,
+            said: 0,
+            open: BTreeMap::new(),
+            journaled: VecDeque::new(),
+            retry_at: None,
+        }
     }
 
     pub(crate) fn seen(&self) -> Option<u64> {
@@ -57,13 +64,23 @@ impl Talk {
     /// The first frame of a connection: after which place it goes on, and what it says.
     pub(crate) fn welcome(&mut self, frame: &Value) -> Result<[Step; 2], String> {
         let wrong = || format!("the first frame is {frame}");
-        let (seq, recovered) = (frame["seq"].as_u64().ok_or_else(wrong)?, frame["recovered"].as_bool().ok_or_else(wrong)?);
+        let (seq, recovered) = (
+            frame["seq"].as_u64().ok_or_else(wrong)?,
+            frame["recovered"].as_bool().ok_or_else(wrong)?,
+        );
         let members = names(&frame["members"]);
         if !members.contains(&self.user) {
             return Err(format!("welcomed and no member: {frame}"));
         }
         let after = *self.seen.get_or_insert(seq);
-        Ok([Step::Connected { after }, Step::Welcomed { seq, members, recovered }])
+        Ok([
+            Step::Connected { after },
+            Step::Welcomed {
+                seq,
+                members,
+                recovered,
+            },
+        ])
     }
 
     pub(crate) fn new_message(&mut self) -> (String, String) {
@@ -73,7 +90,10 @@ impl Talk {
 
     /// A message that was answered already, once more.
     pub(crate) fn repeat(&mut self) -> Option<(String, String)> {
-        let id = self.journaled.get(self.said as usize % self.journaled.len().max(1))?.clone();
+        let id = self
+            .journaled
+            .get(self.said as usize % self.journaled.len().max(1))?
+            .clone();
         Some(self.say(id))
     }
 
@@ -87,7 +107,10 @@ impl Talk {
     /// All that is not answered, in the order in which it was said.
     pub(crate) fn again(&mut self) -> Vec<(String, String)> {
         self.retry_at = None;
-        self.open.values().map(|id| (id.clone(), message(id))).collect()
+        self.open
+            .values()
+            .map(|id| (id.clone(), message(id)))
+            .collect()
     }
 
     pub(crate) fn hear(&mut self, frame: &Value) -> Result<Told, String> {
@@ -99,9 +122,14 @@ impl Talk {
                 self.seen = Some(event.seq);
                 Told::Step(Step::Saw(event))
             }
-            "accepted" => Told::Step(Step::Accepted { id: id.ok_or_else(wrong)?.into() }),
+            "accepted" => Told::Step(Step::Accepted {
+                id: id.ok_or_else(wrong)?.into(),
+            }),
             "journaled" => {
-                let (id, seq) = (id.ok_or_else(wrong)?.to_owned(), frame["seq"].as_u64().ok_or_else(wrong)?);
+                let (id, seq) = (
+                    id.ok_or_else(wrong)?.to_owned(),
+                    frame["seq"].as_u64().ok_or_else(wrong)?,
+                );
                 self.open.retain(|_, open| *open != id);
                 self.journaled.push_front(id.clone());
                 self.journaled.truncate(REPEATABLE);
@@ -116,12 +144,22 @@ impl Talk {
                     ("not_member", _) => Told::Leave(reason),
                     (_, Some(ms)) => {
                         self.retry_at = Some(Instant::now() + Duration::from_millis(ms.min(5_000)));
-                        Told::Retry(Step::Refused { id: id.ok_or_else(wrong)?.into(), reason })
+                        Told::Retry(Step::Refused {
+                            id: id.ok_or_else(wrong)?.into(),
+                            reason,
+                        })
                     }
                     _ => return Err(format!("rejected for good: {frame}")),
                 }
             }
-            "history" => Told::Page(frame["events"].as_array().ok_or_else(wrong)?.iter().filter_map(Event::of_json).collect()),
+            "history" => Told::Page(
+                frame["events"]
+                    .as_array()
+                    .ok_or_else(wrong)?
+                    .iter()
+                    .filter_map(Event::of_json)
+                    .collect(),
+            ),
             "members" => Told::Members(names(&frame["members"])),
             "reset" => return Err(format!("reset though nothing was lost: {frame}")),
             "bye" => Told::Leave("bye".into()),
@@ -152,5 +190,10 @@ pub(crate) fn content(id: &str) -> Value {
 }
 
 fn names(frame: &Value) -> Vec<String> {
-    frame.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    frame
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
 }

@@ -21,7 +21,8 @@ pub fn traced<T>(filter: &str, run: impl FnOnce() -> T) -> (T, String) {
         .with_writer(lines.clone())
         .finish();
     let output = tracing::subscriber::with_default(subscriber, run);
-    let text = String::from_utf8_lossy(&lines.0.lock().expect("nobody panics with it")).into_owned();
+    let text =
+        String::from_utf8_lossy(&lines.0.lock().expect("nobody panics with it")).into_owned();
     (output, text)
 }
 

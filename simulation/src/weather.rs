@@ -30,15 +30,34 @@ struct Climate {
 
 impl Climate {
     fn of(random: &mut Random) -> Self {
-        let mut some = |most: u64| if random.chance(500) { random.below(most) } else { 0 };
+        let mut some = |most: u64| {
+            if random.chance(500) {
+                random.below(most)
+            } else {
+                0
+            }
+        };
         let (refused, vanished, unanswered, late) = (some(40), some(40), some(60), some(60));
         let (stalls, lost, repeated) = (some(20), some(60), some(100));
         let stall = Duration::from_millis(50 + some(4000));
-        Self { refused, vanished, unanswered, late, stalls, lost, repeated, stall }
+        Self {
+            refused,
+            vanished,
+            unanswered,
+            late,
+            stalls,
+            lost,
+            repeated,
+            stall,
+        }
     }
 
     fn delay(&self, random: &mut Random) -> Duration {
-        let most = if random.chance(self.stalls) { self.stall } else { NEAR };
+        let most = if random.chance(self.stalls) {
+            self.stall
+        } else {
+            NEAR
+        };
         random.time(most)
     }
 }
@@ -77,7 +96,10 @@ impl Weather {
             journal_away: false,
             without_journal: BTreeSet::new(),
         };
-        Arc::new(Self { climate, state: Mutex::new(state) })
+        Arc::new(Self {
+            climate,
+            state: Mutex::new(state),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -115,8 +137,14 @@ impl Weather {
     }
 
     /// The weather between a node and the journal.
-    pub(crate) fn of_journal(self: &Arc<Self>, connection: ConnectionId) -> Arc<dyn journal::Faults> {
-        Arc::new(ToJournal { weather: self.clone(), connection })
+    pub(crate) fn of_journal(
+        self: &Arc<Self>,
+        connection: ConnectionId,
+    ) -> Arc<dyn journal::Faults> {
+        Arc::new(ToJournal {
+            weather: self.clone(),
+            connection,
+        })
     }
 }
 
@@ -136,7 +164,11 @@ impl Faults for Weather {
         }
         let random = &mut state.random;
         if !state.rough {
-            return Fate { before: random.time(NEAR), outcome: Outcome::Done, after: random.time(NEAR) };
+            return Fate {
+                before: random.time(NEAR),
+                outcome: Outcome::Done,
+                after: random.time(NEAR),
+            };
         }
         let outcome = if random.chance(self.climate.refused) {
             Outcome::Refused
@@ -147,7 +179,11 @@ impl Faults for Weather {
         } else {
             Outcome::Done
         };
-        Fate { before: self.climate.delay(random), outcome, after: self.climate.delay(random) }
+        Fate {
+            before: self.climate.delay(random),
+            outcome,
+            after: self.climate.delay(random),
+        }
     }
 
     fn delivery(&self, to: ConnectionId, what: Delivered) -> Passage {
@@ -157,12 +193,22 @@ impl Faults for Weather {
         }
         let random = &mut state.random;
         if what == Delivered::Probe && state.frozen.contains(&to) {
-            return Passage { delay: Duration::ZERO, copies: 0 };
+            return Passage {
+                delay: Duration::ZERO,
+                copies: 0,
+            };
         }
         if !state.rough {
-            return Passage { delay: random.time(NEAR), copies: 1 };
+            return Passage {
+                delay: random.time(NEAR),
+                copies: 1,
+            };
         }
-        let slow = if what == Delivered::Record { state.slow_records.get(&to).copied().unwrap_or_default() } else { Duration::ZERO };
+        let slow = if what == Delivered::Record {
+            state.slow_records.get(&to).copied().unwrap_or_default()
+        } else {
+            Duration::ZERO
+        };
         let copies = if random.chance(self.climate.lost) {
             0
         } else if random.chance(self.climate.repeated) {
@@ -170,7 +216,10 @@ impl Faults for Weather {
         } else {
             1
         };
-        Passage { delay: slow + self.climate.delay(random), copies }
+        Passage {
+            delay: slow + self.climate.delay(random),
+            copies,
+        }
     }
 }
 
@@ -185,11 +234,19 @@ impl journal::Faults for ToJournal {
         let state = &mut *self.weather.state();
         let random = &mut state.random;
         if !state.rough {
-            return journal::Fate { before: random.time(NEAR), outcome: journal::Outcome::Done, after: random.time(NEAR) };
+            return journal::Fate {
+                before: random.time(NEAR),
+                outcome: journal::Outcome::Done,
+                after: random.time(NEAR),
+            };
         }
         let away = state.journal_away || state.without_journal.contains(&self.connection);
         let outcome = if away {
-            if random.chance(500) { journal::Outcome::Refused } else { journal::Outcome::Vanished }
+            if random.chance(500) {
+                journal::Outcome::Refused
+            } else {
+                journal::Outcome::Vanished
+            }
         } else if random.chance(climate.refused) {
             journal::Outcome::Refused
         } else if random.chance(climate.vanished) {
@@ -201,12 +258,20 @@ impl journal::Faults for ToJournal {
         } else {
             journal::Outcome::Done
         };
-        journal::Fate { before: climate.delay(random), outcome, after: climate.delay(random) }
+        journal::Fate {
+            before: climate.delay(random),
+            outcome,
+            after: climate.delay(random),
+        }
     }
 
     fn ready(&self) -> Result<(), String> {
         let state = self.weather.state();
         let away = state.journal_away || state.without_journal.contains(&self.connection);
-        if away { Err("the journal is away".into()) } else { Ok(()) }
+        if away {
+            Err("the journal is away".into())
+        } else {
+            Ok(())
+        }
     }
 }

@@ -40,7 +40,14 @@ pub(crate) struct Far {
 pub(crate) fn wire(random: Random) -> (Wire, Far) {
     let (up, up_far) = mpsc::unbounded_channel();
     let (down_far, down) = mpsc::channel(ON_THE_WAY);
-    (Wire { up, down }, Far { up: up_far, down: down_far, random })
+    (
+        Wire { up, down },
+        Far {
+            up: up_far,
+            down: down_far,
+            random,
+        },
+    )
 }
 
 impl Far {

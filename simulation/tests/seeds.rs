@@ -10,18 +10,29 @@ use std::{env, thread};
 const SEEDS: u64 = 1000;
 
 fn number(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number"))
+    })
 }
 
 #[test]
 fn no_seed_breaks_a_promise() {
     let from = number("FROM", 0);
     let jobs = thread::available_parallelism().map_or(1, Into::into);
-    let summary = seeds::all(Conditions::Rough, from..from + number("SEEDS", SEEDS), jobs, number("FAILURES", 5) as usize);
+    let summary = seeds::all(
+        Conditions::Rough,
+        from..from + number("SEEDS", SEEDS),
+        jobs,
+        number("FAILURES", 5) as usize,
+    );
     println!("{} seeds: {}", summary.runs, summary.count);
     let failed = summary.failed.iter().map(|outcome| {
         let seed = outcome.seed;
-        format!("seed {seed} (cargo xtask simulate --from {seed} --trace):\n  {}", outcome.violations.join("\n  "))
+        format!(
+            "seed {seed} (cargo xtask simulate --from {seed} --trace):\n  {}",
+            outcome.violations.join("\n  ")
+        )
     });
     let failed: Vec<String> = failed.collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -37,7 +48,10 @@ fn no_seed_breaks_a_promise() {
             "runs on the bus",
             "runs in the database",
         ];
-        let missing: Vec<_> = needed.into_iter().filter(|what| summary.count.of(what) == 0).collect();
+        let missing: Vec<_> = needed
+            .into_iter()
+            .filter(|what| summary.count.of(what) == 0)
+            .collect();
         assert!(missing.is_empty(), "never happened: {missing:?}");
     }
 }
@@ -46,7 +60,14 @@ fn no_seed_breaks_a_promise() {
 #[test]
 fn a_seed_does_the_same_again() {
     for seed in 0..10 {
-        let (one, other) = (run_in(Conditions::Rough, seed), run_in(Conditions::Rough, seed));
-        assert_eq!((one.digest, one.count), (other.digest, other.count), "seed {seed}");
+        let (one, other) = (
+            run_in(Conditions::Rough, seed),
+            run_in(Conditions::Rough, seed),
+        );
+        assert_eq!(
+            (one.digest, one.count),
+            (other.digest, other.count),
+            "seed {seed}"
+        );
     }
 }

@@ -25,7 +25,12 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> 
     match config.journal.kind {
         JournalKind::Bus => {
             let nats = Nats::connect(&nats_config(config, shards)).await?;
-            let stored = nats.settings(&Settings { shards: shards.count() }).await?.shards;
+            let stored = nats
+                .settings(&Settings {
+                    shards: shards.count(),
+                })
+                .await?
+                .shards;
             if stored != shards.count() {
                 bail!("the cluster has {stored} shards: look at it with --shards {stored}");
             }
@@ -33,28 +38,56 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> 
         }
         // Looking must not change tables.
         JournalKind::Cassandra => {
-            let settings = cassandra::Config { auto_migrate: false, ..config.cassandra.clone() };
+            let settings = cassandra::Config {
+                auto_migrate: false,
+                ..config.cassandra.clone()
+            };
             Ok(Box::new(cassandra::connect(&settings, shards).await?))
         }
     }
 }
 
 /// Connects to NATS and to the journal, and makes or checks what is needed there.
-pub(super) async fn ports(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::Result<Ports> {
+pub(super) async fn ports(
+    config: &Config,
+    shards: Shards,
+    readiness: &Readiness,
+) -> anyhow::Result<Ports> {
     let nats = bus(config, shards, readiness).await?;
-    let mut facts: Vec<Fact> =
-        vec![("bus", format!("{} (nats-server {}), prefix {}", config.bus.shown(), nats.server_version(), config.bus.prefix))];
+    let mut facts: Vec<Fact> = vec![(
+        "bus",
+        format!(
+            "{} (nats-server {}), prefix {}",
+            config.bus.shown(),
+            nats.server_version(),
+            config.bus.prefix
+        ),
+    )];
     let bus = Arc::new(nats);
     let (journal, fact) = journal(config, shards, readiness, bus.clone()).await?;
     facts.push(("journal", fact));
-    Ok(Ports { bus, journal, facts })
+    Ok(Ports {
+        bus,
+        journal,
+        facts,
+    })
 }
 
 async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::Result<Nats> {
     let settings = nats_config(config, shards);
     let patience = config.node.start_timeout();
-    let wait = Wait { what: "NATS", address: config.bus.shown(), flag: "--nats", patience, readiness };
-    wait.until(|| Nats::connect(&settings), |error| matches!(error, BusError::Unusable(_))).await
+    let wait = Wait {
+        what: "NATS",
+        address: config.bus.shown(),
+        flag: "--nats",
+        patience,
+        readiness,
+    };
+    wait.until(
+        || Nats::connect(&settings),
+        |error| matches!(error, BusError::Unusable(_)),
+    )
+    .await
 }
 
 fn nats_config(config: &Config, shards: Shards) -> nats::Config {
@@ -70,20 +103,45 @@ fn nats_config(config: &Config, shards: Shards) -> nats::Config {
     }
 }
 
-async fn journal(config: &Config, shards: Shards, readiness: &Readiness, bus: Arc<Nats>) -> anyhow::Result<(Arc<dyn Journal>, String)> {
+async fn journal(
+    config: &Config,
+    shards: Shards,
+    readiness: &Readiness,
+    bus: Arc<Nats>,
+) -> anyhow::Result<(Arc<dyn Journal>, String)> {
     if config.journal.kind == JournalKind::Bus {
-        return Ok((Arc::new(OnBus::new(bus, shards)), "on the bus: every event stays in its stream".into()));
+        return Ok((
+            Arc::new(OnBus::new(bus, shards)),
+            "on the bus: every event stays in its stream".into(),
+        ));
     }
     let settings = &config.cassandra;
     let address = settings.shown();
-    let wait = Wait { what: "Cassandra", address, flag: "--cassandra", patience: config.node.start_timeout(), readiness };
-    let journal = wait.until(|| cassandra::connect(settings, shards), |error| matches!(error, JournalError::Unusable(_))).await?;
+    let wait = Wait {
+        what: "Cassandra",
+        address,
+        flag: "--cassandra",
+        patience: config.node.start_timeout(),
+        readiness,
+    };
+    let journal = wait
+        .until(
+            || cassandra::connect(settings, shards),
+            |error| matches!(error, JournalError::Unusable(_)),
+        )
+        .await?;
     let fact = cassandra_fact(config, &journal).await?;
     Ok((Arc::new(journal), fact))
 }
 
 async fn cassandra_fact(config: &Config, journal: &Cassandra) -> anyhow::Result<String> {
     let release = journal.store().release().await?;
-    let (address, keyspace, events) = (config.cassandra.shown(), &config.cassandra.keyspace, config.cassandra.partition_size);
-    Ok(format!("Cassandra {release} at {address}, keyspace {keyspace}, {events} events in a partition"))
+    let (address, keyspace, events) = (
+        config.cassandra.shown(),
+        &config.cassandra.keyspace,
+        config.cassandra.partition_size,
+    );
+    Ok(format!(
+        "Cassandra {release} at {address}, keyspace {keyspace}, {events} events in a partition"
+    ))
 }

@@ -74,16 +74,27 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         version: env!("CARGO_PKG_VERSION").into(),
     };
     let owner = config.node.has(Role::Writer).then(|| {
-        let writer = writer::Handle::new(config.writer.clone(), ports.bus.clone(), ports.journal.clone());
+        let writer = writer::Handle::new(
+            config.writer.clone(),
+            ports.bus.clone(),
+            ports.journal.clone(),
+        );
         Arc::new(writer) as Arc<dyn cluster::Owner>
     });
     let gateway = match config.node.has(Role::Gateway) {
         true => {
-            let (mut settings, name, Ports { bus, journal, .. }) = (config.gateway.clone(), config.node.name.clone(), ports.clone());
+            let (mut settings, name, Ports { bus, journal, .. }) = (
+                config.gateway.clone(),
+                config.node.name.clone(),
+                ports.clone(),
+            );
             if settings.max_connections == 0 {
                 settings.max_connections = host::open_files().map_or(0, |files| files / 4 * 3);
             }
-            Some((gateway::Service::new(settings, me.incarnation, name, bus, journal, shards), listen(config).await?))
+            Some((
+                gateway::Service::new(settings, me.incarnation, name, bus, journal, shards),
+                listen(config).await?,
+            ))
         }
         false => None,
     };
@@ -108,10 +119,21 @@ async fn agree(config: &Config, bus: &dyn Bus) -> anyhow::Result<()> {
     let mine = config.cluster.shards;
     let wanted = Settings { shards: mine };
     // A cluster of NATS servers says that the settings are there before any of them shows them.
-    let pauses = ConstantBuilder::default().with_delay(AGAIN).without_max_times();
+    let pauses = ConstantBuilder::default()
+        .with_delay(AGAIN)
+        .without_max_times();
     let since = Instant::now();
-    let may_help = |error: &bus::Error| !matches!(error, bus::Error::Unusable(_)) && since.elapsed() < config.node.start_timeout();
+    let may_help = |error: &bus::Error| {
+        !matches!(error, bus::Error::Unusable(_)) && since.elapsed() < config.node.start_timeout()
+    };
     let read = (|| bus.settings(&wanted)).retry(pauses).when(may_help);
-    let stored = read.await.context("the cluster's settings cannot be read")?.shards;
-    if stored == mine { Ok(()) } else { Err(anyhow!(cluster::Error::Shards { mine, stored })) }
+    let stored = read
+        .await
+        .context("the cluster's settings cannot be read")?
+        .shards;
+    if stored == mine {
+        Ok(())
+    } else {
+        Err(anyhow!(cluster::Error::Shards { mine, stored }))
+    }
 }

@@ -34,8 +34,13 @@ pub(super) struct Here {
 impl Here {
     /// The owner's answer about a room.
     async fn view(&self, room: &RoomId) -> Result<RoomView, Problem> {
-        let view = self.bus.ask(self.shards.of(room), &Ask { room: room.clone() }).await;
-        let view = view.map_err(|error| Problem::unavailable(format!("the owner of room {room} does not answer: {error}")))?;
+        let view = self
+            .bus
+            .ask(self.shards.of(room), &Ask { room: room.clone() })
+            .await;
+        let view = view.map_err(|error| {
+            Problem::unavailable(format!("the owner of room {room} does not answer: {error}"))
+        })?;
         match view.refused {
             Some(rejection) => Err(Problem::unavailable(rejection.to_string())),
             None => Ok(view),
@@ -44,7 +49,12 @@ impl Here {
 
     fn name(&self, node: Option<Incarnation>) -> Value {
         let nodes = self.cluster.view().nodes;
-        let name = |owner| nodes.into_iter().find(|node| node.incarnation == owner).map(|node| node.name);
+        let name = |owner| {
+            nodes
+                .into_iter()
+                .find(|node| node.incarnation == owner)
+                .map(|node| node.name)
+        };
         json!({"incarnation": node.map(|node| node.to_string()), "node": node.and_then(name)})
     }
 }
@@ -54,7 +64,13 @@ impl Operator for Here {
     fn nodes(&self) -> Value {
         let (me, view) = (self.cluster.me(), self.cluster.view());
         let node = |node: &NodeRecord| {
-            let NodeRecord { incarnation, name, roles, draining, version } = node;
+            let NodeRecord {
+                incarnation,
+                name,
+                roles,
+                draining,
+                version,
+            } = node;
             json!({"node": name, "incarnation": incarnation.to_string(), "roles": roles, "draining": draining, "version": version, "this": *incarnation == me})
         };
         let owned: Vec<_> = view.owned.iter().map(|shard| shard.0).collect();
@@ -70,49 +86,79 @@ impl Operator for Here {
             }
             Ok(shards)
         };
-        let shards = timeout(RECORDS, read).await.unwrap_or_else(|_| Err(Problem::unavailable("the bus did not answer in time")))?;
+        let shards = timeout(RECORDS, read)
+            .await
+            .unwrap_or_else(|_| Err(Problem::unavailable("the bus did not answer in time")))?;
         let line = |(shard, record): (_, crate::bus::ShardRecord)| {
             let crate::room::ShardId(number) = shard;
             json!({"shard": number, "owner": self.name(record.owner), "epoch": record.epoch.0, "floor": record.floor.0})
         };
-        Ok(json!({"shards": shards.into_iter().map(line).collect::<Vec<_>>(), "of": self.shards.count()}))
+        Ok(
+            json!({"shards": shards.into_iter().map(line).collect::<Vec<_>>(), "of": self.shards.count()}),
+        )
     }
 
     async fn room(&self, room: &str) -> Result<Value, Problem> {
         let room = parse_room(room)?;
         let shard = self.shards.of(&room);
-        let record = self.bus.shard(shard).await.map_err(unavailable)?.map(|(record, _)| record);
+        let record = self
+            .bus
+            .shard(shard)
+            .await
+            .map_err(unavailable)?
+            .map(|(record, _)| record);
         let view = self.view(&room).await?;
         let members: Vec<_> = view.members.iter().map(UserId::to_string).collect();
         let owner = self.name(record.and_then(|record| record.owner));
-        Ok(json!({"room": room.as_str(), "shard": shard.0, "owner": owner, "epoch": view.epoch.0, "head": view.head.0, "members": members}))
+        Ok(
+            json!({"room": room.as_str(), "shard": shard.0, "owner": owner, "epoch": view.epoch.0, "head": view.head.0, "members": members}),
+        )
     }
 
     fn sessions(&self, room: &str) -> Result<Value, Problem> {
         let room = parse_room(room)?;
-        let sessions = self.gateway.as_ref().map_or_else(Vec::new, |gateway| gateway.sessions_in(&room));
-        let line = |(session, user): &(_, UserId)| json!({"session": id(session), "user": user.as_str()});
-        Ok(json!({"room": room.as_str(), "sessions": sessions.iter().map(line).collect::<Vec<_>>()}))
+        let sessions = self
+            .gateway
+            .as_ref()
+            .map_or_else(Vec::new, |gateway| gateway.sessions_in(&room));
+        let line =
+            |(session, user): &(_, UserId)| json!({"session": id(session), "user": user.as_str()});
+        Ok(
+            json!({"room": room.as_str(), "sessions": sessions.iter().map(line).collect::<Vec<_>>()}),
+        )
     }
 
     /// A word to a node may be lost, so it is repeated until the room itself says that the user is gone.
     async fn expel(&self, room: &str, user: &str) -> Result<Value, Problem> {
         let room = parse_room(room)?;
-        let user = UserId::parse(user).map_err(|why| Problem::new(StatusCode::BAD_REQUEST, "bad_user", why.to_string()))?;
+        let user = UserId::parse(user)
+            .map_err(|why| Problem::new(StatusCode::BAD_REQUEST, "bad_user", why.to_string()))?;
         let until = Instant::now() + EXPEL;
         let mut was_member = false;
         loop {
             if !self.view(&room).await?.members.contains(&user) {
-                return Ok(json!({"room": room.as_str(), "user": user.as_str(), "was_member": was_member}));
+                return Ok(
+                    json!({"room": room.as_str(), "user": user.as_str(), "was_member": was_member}),
+                );
             }
             if Instant::now() >= until {
-                let message =
-                    format!("{user} is still in room {room}, or came back: try again; with the key a client may always come back");
+                let message = format!(
+                    "{user} is still in room {room}, or came back: try again; with the key a client may always come back"
+                );
                 return Err(Problem::unavailable(message));
             }
             was_member = true;
-            let expel = Inbound::Expel { room: room.clone(), user: user.clone() };
-            for node in self.cluster.view().nodes.iter().filter(|node| node.roles.contains(&Role::Gateway)) {
+            let expel = Inbound::Expel {
+                room: room.clone(),
+                user: user.clone(),
+            };
+            for node in self
+                .cluster
+                .view()
+                .nodes
+                .iter()
+                .filter(|node| node.roles.contains(&Role::Gateway))
+            {
                 if let Err(error) = self.bus.tell(node.incarnation, &expel).await {
                     tracing::debug!(node = %node.incarnation, %error, "a node was not told to end sessions; it is told again");
                 }
@@ -129,7 +175,8 @@ impl Operator for Here {
 }
 
 fn parse_room(room: &str) -> Result<RoomId, Problem> {
-    RoomId::parse(room).map_err(|why| Problem::new(StatusCode::BAD_REQUEST, "bad_room", why.to_string()))
+    RoomId::parse(room)
+        .map_err(|why| Problem::new(StatusCode::BAD_REQUEST, "bad_room", why.to_string()))
 }
 
 fn unavailable(error: impl Display) -> Problem {

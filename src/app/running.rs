@@ -35,14 +35,24 @@ pub(super) struct Internal {
 
 impl Internal {
     pub(super) async fn open(config: &ops::Config) -> anyhow::Result<Self> {
-        let (readiness, stop, mut parts) = (Arc::new(Readiness::default()), CancellationToken::new(), Parts::new());
+        let (readiness, stop, mut parts) = (
+            Arc::new(Readiness::default()),
+            CancellationToken::new(),
+            Parts::new(),
+        );
         let service = ops::Service::bind(config, readiness.clone()).await?;
         let (address, desk, until) = (service.address(), service.desk(), stop.clone());
         parts.spawn(async move {
             service.run(until).await;
             Ok(())
         });
-        Ok(Self { readiness, address, desk, stop, parts })
+        Ok(Self {
+            readiness,
+            address,
+            desk,
+            stop,
+            parts,
+        })
     }
 }
 
@@ -68,8 +78,14 @@ impl Running {
         let stop = CancellationToken::new();
         let members = cluster.handle();
         let until = stop.clone();
-        internal.parts.spawn(async move { cluster.run(until).await.context("the cluster part ended") });
-        internal.parts.spawn(facts::tell_shards(members.watch(), config.cluster.shards, stop.clone()));
+        internal
+            .parts
+            .spawn(async move { cluster.run(until).await.context("the cluster part ended") });
+        internal.parts.spawn(facts::tell_shards(
+            members.watch(),
+            config.cluster.shards,
+            stop.clone(),
+        ));
         let mut clients = None;
         if let Some((gateway, listener)) = gateway {
             clients = Some((gateway.handle(), listener.local_addr()?));
@@ -77,7 +93,10 @@ impl Running {
             internal.parts.spawn(async move {
                 // Clients wait in the listen queue until the cluster knows this node: the sessions of an unknown one would be taken for abandoned.
                 if until.run_until_cancelled(members.known()).await.is_some() {
-                    tokio::join!(gateway.run(listener, until.clone()), until.run_until_cancelled(handle.follow(members)));
+                    tokio::join!(
+                        gateway.run(listener, until.clone()),
+                        until.run_until_cancelled(handle.follow(members))
+                    );
                 }
                 Ok(())
             });
@@ -85,11 +104,28 @@ impl Running {
         let unwanted = CancellationToken::new();
         let shards = config.cluster.validate()?;
         let gateway = clients.as_ref().map(|(gateway, _)| gateway.clone());
-        let here = Here { bus: ports.bus.clone(), cluster: members.clone(), gateway, shards, unwanted: unwanted.clone() };
+        let here = Here {
+            bus: ports.bus.clone(),
+            cluster: members.clone(),
+            gateway,
+            shards,
+            unwanted: unwanted.clone(),
+        };
         // Set once: this node starts once.
         let _ = internal.desk.set(Arc::new(here));
-        internal.readiness.running(checks(ports, members.clone(), clients.clone().map(|(gateway, _)| gateway)));
-        Ok(Self { internal, cluster: members, gateway: clients, drain_timeout: config.node.drain_timeout(), unwanted, stop })
+        internal.readiness.running(checks(
+            ports,
+            members.clone(),
+            clients.clone().map(|(gateway, _)| gateway),
+        ));
+        Ok(Self {
+            internal,
+            cluster: members,
+            gateway: clients,
+            drain_timeout: config.node.drain_timeout(),
+            unwanted,
+            stop,
+        })
     }
 
     /// Where clients find it, if it is a gateway.
@@ -129,11 +165,15 @@ impl Running {
             gateway.refuse();
         }
         if timeout_at(deadline, self.cluster.drain()).await.is_err() {
-            warn!("not all shards could be handed over in time; others take them when they notice that this node is gone");
+            warn!(
+                "not all shards could be handed over in time; others take them when they notice that this node is gone"
+            );
         }
         // The gateway says goodbye to its clients, the cluster part forgets this node.
         self.stop.cancel();
-        let Internal { mut parts, stop, .. } = self.internal;
+        let Internal {
+            mut parts, stop, ..
+        } = self.internal;
         let ended = async {
             // The internal port is the last part that runs.
             while parts.len() > 1 {
@@ -144,14 +184,21 @@ impl Running {
         };
         match timeout_at(deadline, ended).await {
             Ok(()) => info!("drained in {:.1} s", since.elapsed().as_secs_f64()),
-            Err(_) => warn!("not drained within {} s: ending as a crash would", self.drain_timeout.as_secs_f64()),
+            Err(_) => warn!(
+                "not drained within {} s: ending as a crash would",
+                self.drain_timeout.as_secs_f64()
+            ),
         }
     }
 }
 
 fn checks(ports: Ports, cluster: cluster::Handle, gateway: Option<gateway::Handle>) -> Vec<Check> {
     let Ports { bus, journal, .. } = ports;
-    let mut checks: Vec<Check> = vec![Box::new(move || bus.ready()), Box::new(move || journal.ready()), Box::new(move || cluster.ready())];
+    let mut checks: Vec<Check> = vec![
+        Box::new(move || bus.ready()),
+        Box::new(move || journal.ready()),
+        Box::new(move || cluster.ready()),
+    ];
     if let Some(gateway) = gateway {
         checks.push(Box::new(move || gateway.ready()));
     }

@@ -43,8 +43,12 @@ impl Wait<'_> {
             loop {
                 match attempt().await {
                     Ok(value) => return Ok(value),
-                    Err(error) if hopeless(&error) => return Err(anyhow!("{} at {}: {error}", self.what, self.address)),
-                    Err(error) => *why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string(),
+                    Err(error) if hopeless(&error) => {
+                        return Err(anyhow!("{} at {}: {error}", self.what, self.address));
+                    }
+                    Err(error) => {
+                        *why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string()
+                    }
                 }
                 let left = self.patience.saturating_sub(since.elapsed());
                 if left.is_zero() {
@@ -56,9 +60,19 @@ impl Wait<'_> {
         let countdown = async {
             sleep(PAUSE).await;
             loop {
-                let left = self.patience.saturating_sub(since.elapsed()).as_secs_f64().round();
-                self.readiness.starting(format!("waiting for {} at {}", self.what, self.address));
-                warn!("waiting for {} at {} ({}): giving up in {left} s", self.what, self.address, reason());
+                let left = self
+                    .patience
+                    .saturating_sub(since.elapsed())
+                    .as_secs_f64()
+                    .round();
+                self.readiness
+                    .starting(format!("waiting for {} at {}", self.what, self.address));
+                warn!(
+                    "waiting for {} at {} ({}): giving up in {left} s",
+                    self.what,
+                    self.address,
+                    reason()
+                );
                 sleep(LINE).await;
             }
         };
@@ -71,8 +85,15 @@ impl Wait<'_> {
     }
 
     fn given_up(&self, why: &str) -> anyhow::Error {
-        let (what, address, waited, flag) = (self.what, &self.address, self.patience.as_secs_f64(), self.flag);
-        anyhow!("{what} at {address} was not there within {waited} s ({why}): start it, or give its address with {flag}")
+        let (what, address, waited, flag) = (
+            self.what,
+            &self.address,
+            self.patience.as_secs_f64(),
+            self.flag,
+        );
+        anyhow!(
+            "{what} at {address} was not there within {waited} s ({why}): start it, or give its address with {flag}"
+        )
     }
 }
 
@@ -81,7 +102,13 @@ mod tests {
     use super::*;
 
     fn wait(readiness: &Readiness) -> Wait<'_> {
-        Wait { what: "NATS", address: "nats://host:1".into(), flag: "--nats", patience: Duration::from_secs(60), readiness }
+        Wait {
+            what: "NATS",
+            address: "nats://host:1".into(),
+            flag: "--nats",
+            patience: Duration::from_secs(60),
+            readiness,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -89,10 +116,17 @@ mod tests {
         let (mut attempts, readiness, since) = (0, Readiness::default(), Instant::now());
         let attempt = || {
             attempts += 1;
-            let result = if attempts < 10 { Err("refused") } else { Ok(attempts) };
+            let result = if attempts < 10 {
+                Err("refused")
+            } else {
+                Ok(attempts)
+            };
             async move { result }
         };
-        assert_eq!(wait(&readiness).until(attempt, |_| false).await.unwrap(), 10);
+        assert_eq!(
+            wait(&readiness).until(attempt, |_| false).await.unwrap(),
+            10
+        );
         assert_eq!(since.elapsed(), Duration::from_secs(9));
         assert_eq!(readiness.why_not(), ["waiting for NATS at nats://host:1"]);
     }
@@ -100,9 +134,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_never_comes_is_named_in_the_end() {
         let (readiness, since) = (Readiness::default(), Instant::now());
-        let error = wait(&readiness).until(|| async { Err::<(), _>("refused") }, |_| false).await.unwrap_err();
+        let error = wait(&readiness)
+            .until(|| async { Err::<(), _>("refused") }, |_| false)
+            .await
+            .unwrap_err();
         let expected = "NATS at nats://host:1 was not there within 60 s (refused): start it, or give its address with --nats";
-        assert_eq!((error.to_string().as_str(), since.elapsed()), (expected, Duration::from_secs(60)));
+        assert_eq!(
+            (error.to_string().as_str(), since.elapsed()),
+            (expected, Duration::from_secs(60))
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -112,13 +152,22 @@ mod tests {
             sleep(Duration::from_secs(90)).await;
             Ok::<_, &str>("tables made")
         };
-        assert_eq!(wait(&readiness).until(slow, |_| false).await.unwrap(), "tables made");
+        assert_eq!(
+            wait(&readiness).until(slow, |_| false).await.unwrap(),
+            "tables made"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_cannot_get_better_ends_at_once() {
         let (readiness, since) = (Readiness::default(), Instant::now());
-        let error = wait(&readiness).until(|| async { Err::<(), _>("wrong version") }, |_| true).await.unwrap_err();
-        assert_eq!((error.to_string().as_str(), since.elapsed()), ("NATS at nats://host:1: wrong version", Duration::ZERO));
+        let error = wait(&readiness)
+            .until(|| async { Err::<(), _>("wrong version") }, |_| true)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), since.elapsed()),
+            ("NATS at nats://host:1: wrong version", Duration::ZERO)
+        );
     }
 }

@@ -8,11 +8,18 @@ pub const BLOB: usize = 512 * 1024;
 /// A name is letters, digits and `_ - = / .`, with no empty part between dots; a value has at most [`BLOB`] bytes.
 pub(super) fn check_blob(name: &str, bytes: usize) -> Result<(), Error> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-=/".contains(&b);
-    if !name.split('.').all(|part| !part.is_empty() && part.bytes().all(allowed)) {
-        return Err(Error::Unusable(format!("`{name}` cannot name a value: letters, digits and _ - = / . only")));
+    if !name
+        .split('.')
+        .all(|part| !part.is_empty() && part.bytes().all(allowed))
+    {
+        return Err(Error::Unusable(format!(
+            "`{name}` cannot name a value: letters, digits and _ - = / . only"
+        )));
     }
     if bytes > BLOB {
-        return Err(Error::Unusable(format!("the value {name} has {bytes} bytes, more than {BLOB}")));
+        return Err(Error::Unusable(format!(
+            "the value {name} has {bytes} bytes, more than {BLOB}"
+        )));
     }
     Ok(())
 }

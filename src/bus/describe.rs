@@ -6,8 +6,8 @@
 use super::{
     Answer, Answered, Ask, Commit, Head, Inbound, ReplyTo, RoomView, Submission,
     codec::{
-        decode_ask, decode_command, decode_heads, decode_inbound, decode_view, encode_ask, encode_command, encode_heads, encode_inbound,
-        encode_view,
+        decode_ask, decode_command, decode_heads, decode_inbound, decode_view, encode_ask,
+        encode_command, encode_heads, encode_inbound, encode_view,
     },
 };
 use crate::{
@@ -34,8 +34,18 @@ pub fn describe(bytes: &[u8], subject: Option<&str>, bodies: bool) -> String {
 /// A record or a refusal may hold anything; in a terminal it must stay one line of text.
 fn escaped(line: &str) -> String {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    let escape = |c: char| if breaks(c) { c.escape_unicode().to_string() } else { c.to_string() };
-    if line.contains(breaks) { line.chars().map(escape).collect() } else { line.into() }
+    let escape = |c: char| {
+        if breaks(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    if line.contains(breaks) {
+        line.chars().map(escape).collect()
+    } else {
+        line.into()
+    }
 }
 
 fn raw(bytes: &[u8], subject: Option<&str>, bodies: bool) -> String {
@@ -57,7 +67,9 @@ fn raw(bytes: &[u8], subject: Option<&str>, bodies: bool) -> String {
 fn by_subject(bytes: &[u8], subject: &str) -> Option<Payload> {
     let owned = Bytes::copy_from_slice(bytes);
     match subject.split('.').nth(1) {
-        Some("cmd") => decode_command(&room_of(subject), owned).ok().map(Payload::Command),
+        Some("cmd") => decode_command(&room_of(subject), owned)
+            .ok()
+            .map(Payload::Command),
         Some("evt" | "live") => decode_commit(bytes).ok().map(Payload::Commit),
         Some("node") => decode_inbound(owned).ok().map(Payload::Inbound),
         Some("head") => decode_heads(owned).ok().map(Payload::Heads),
@@ -70,11 +82,31 @@ fn by_shape(bytes: &[u8]) -> Option<Payload> {
     let owned = || Bytes::copy_from_slice(bytes);
     let same = |again: Bytes| again == bytes;
     // Stored commits of older versions are not written the same again: a known event name in each event is proof enough.
-    let commit = || decode_commit(bytes).ok().filter(|commit| !commit.events.is_empty() || same(encode_commit(commit)));
-    let command = || decode_command(&room_of(""), owned()).ok().filter(|command| same(encode_command(command)));
-    let inbound = || decode_inbound(owned()).ok().filter(|inbound| same(encode_inbound(inbound)));
-    let view = || decode_view(owned()).ok().filter(|view| same(encode_view(view)));
-    let heads = || decode_heads(owned()).ok().filter(|heads| same(encode_heads(heads)));
+    let commit = || {
+        decode_commit(bytes)
+            .ok()
+            .filter(|commit| !commit.events.is_empty() || same(encode_commit(commit)))
+    };
+    let command = || {
+        decode_command(&room_of(""), owned())
+            .ok()
+            .filter(|command| same(encode_command(command)))
+    };
+    let inbound = || {
+        decode_inbound(owned())
+            .ok()
+            .filter(|inbound| same(encode_inbound(inbound)))
+    };
+    let view = || {
+        decode_view(owned())
+            .ok()
+            .filter(|view| same(encode_view(view)))
+    };
+    let heads = || {
+        decode_heads(owned())
+            .ok()
+            .filter(|heads| same(encode_heads(heads)))
+    };
     let ask = || decode_ask(owned()).ok().filter(|ask| same(encode_ask(ask)));
     commit()
         .map(Payload::Commit)
@@ -88,32 +120,63 @@ fn by_shape(bytes: &[u8]) -> Option<Payload> {
 /// The room that a subject ends with; without one a dash, which is a room's name too.
 fn room_of(subject: &str) -> RoomId {
     let dash = || RoomId::parse("-").expect("a dash is a name");
-    subject.rsplit('.').next().and_then(|name| RoomId::parse(name).ok()).unwrap_or_else(dash)
+    subject
+        .rsplit('.')
+        .next()
+        .and_then(|name| RoomId::parse(name).ok())
+        .unwrap_or_else(dash)
 }
 
 fn line(payload: &Payload, bodies: bool) -> String {
     match payload {
-        Payload::Commit(Commit { epoch, events }) if events.is_empty() => format!("claim epoch {epoch}"),
+        Payload::Commit(Commit { epoch, events }) if events.is_empty() => {
+            format!("claim epoch {epoch}")
+        }
         Payload::Commit(commit) => {
-            let events: Vec<_> = commit.events.iter().map(|event| event_line(event, bodies)).collect();
+            let events: Vec<_> = commit
+                .events
+                .iter()
+                .map(|event| event_line(event, bodies))
+                .collect();
             format!("commit epoch {} | {}", commit.epoch, events.join(" | "))
         }
         Payload::Command(submission) => command_line(submission, bodies),
         Payload::Inbound(Inbound::Answer(Answer { tag, answered })) => match answered {
-            Answered::Journaled { seq, epoch, duplicate } => {
-                format!("answer {tag}: journaled {seq} epoch {epoch}{}", if *duplicate { " (duplicate)" } else { "" })
+            Answered::Journaled {
+                seq,
+                epoch,
+                duplicate,
+            } => {
+                format!(
+                    "answer {tag}: journaled {seq} epoch {epoch}{}",
+                    if *duplicate { " (duplicate)" } else { "" }
+                )
             }
             Answered::Rejected(rejection) => format!("answer {tag}: rejected {rejection}"),
         },
         Payload::Inbound(Inbound::Early { tag }) => format!("early {tag}"),
-        Payload::Inbound(Inbound::Replaced { room, session }) => format!("replaced session {session} in {room}"),
+        Payload::Inbound(Inbound::Replaced { room, session }) => {
+            format!("replaced session {session} in {room}")
+        }
         Payload::Inbound(Inbound::Expel { room, user }) => format!("expel {user} from {room}"),
         Payload::View(view) => {
-            let refused = view.refused.as_ref().map(|refused| format!(", refused {refused}")).unwrap_or_default();
-            format!("view epoch {} head {} with {} members{refused}", view.epoch, view.head, view.members.len())
+            let refused = view
+                .refused
+                .as_ref()
+                .map(|refused| format!(", refused {refused}"))
+                .unwrap_or_default();
+            format!(
+                "view epoch {} head {} with {} members{refused}",
+                view.epoch,
+                view.head,
+                view.members.len()
+            )
         }
         Payload::Heads(heads) => {
-            let heads: Vec<_> = heads.iter().map(|head| format!("{} {} epoch {}", head.room, head.seq, head.epoch)).collect();
+            let heads: Vec<_> = heads
+                .iter()
+                .map(|head| format!("{} {} epoch {}", head.room, head.seq, head.epoch))
+                .collect();
             format!("heads | {}", heads.join(" | "))
         }
         Payload::Ask(ask) => format!("ask {}", ask.room),
@@ -124,7 +187,9 @@ fn event_line(event: &Event, bodies: bool) -> String {
     let what = match &event.kind {
         Kind::Joined { user } => format!("{user} joined"),
         Kind::Left { user } => format!("{user} left"),
-        Kind::Message { from, to, body, id, .. } => message_line(from, to.as_ref(), body, id.as_ref(), bodies),
+        Kind::Message {
+            from, to, body, id, ..
+        } => message_line(from, to.as_ref(), body, id.as_ref(), bodies),
     };
     let changes = match event.changes.len() {
         0 => String::new(),
@@ -135,26 +200,51 @@ fn event_line(event: &Event, bodies: bool) -> String {
 
 fn command_line(Submission { action, reply, .. }: &Submission, bodies: bool) -> String {
     let what = match action {
-        Action::Open { session, user, device, gateway, .. } => {
-            let device = device.as_ref().map(|device| format!(" on {device}")).unwrap_or_default();
+        Action::Open {
+            session,
+            user,
+            device,
+            gateway,
+            ..
+        } => {
+            let device = device
+                .as_ref()
+                .map(|device| format!(" on {device}"))
+                .unwrap_or_default();
             format!("open session {session} of {user}{device} at {gateway}")
         }
         Action::Close { session } => format!("close session {session}"),
         Action::Abandon { gateway } => format!("abandon {gateway}"),
-        Action::Send { user, to, body, id, .. } => format!("send {}", message_line(user, to.as_ref(), body, Some(id), bodies)),
+        Action::Send {
+            user, to, body, id, ..
+        } => format!(
+            "send {}",
+            message_line(user, to.as_ref(), body, Some(id), bodies)
+        ),
     };
-    let reply = reply.map(|ReplyTo { node, tag }| format!(", answer {tag} to {node}")).unwrap_or_default();
+    let reply = reply
+        .map(|ReplyTo { node, tag }| format!(", answer {tag} to {node}"))
+        .unwrap_or_default();
     format!("command {what}{reply}")
 }
 
-fn message_line(from: &UserId, to: Option<&UserId>, body: &Body, id: Option<&CommandId>, bodies: bool) -> String {
+fn message_line(
+    from: &UserId,
+    to: Option<&UserId>,
+    body: &Body,
+    id: Option<&CommandId>,
+    bodies: bool,
+) -> String {
     let to = to.map_or("*", UserId::as_str);
     let body = match body {
         Body::Text(text) if bodies => format!("{text:?}"),
         Body::Text(text) => format!("{} bytes of text", text.len()),
         Body::Sealed(bytes) => format!("{} bytes sealed", bytes.len()),
     };
-    let id = id.and_then(CommandId::shown).map(|id| format!(" (id {id})")).unwrap_or_default();
+    let id = id
+        .and_then(CommandId::shown)
+        .map(|id| format!(" (id {id})"))
+        .unwrap_or_default();
     format!("{from} -> {to}: {body}{id}")
 }
 
@@ -177,9 +267,32 @@ mod tests {
 
     fn commit() -> Commit {
         let id = CommandId::parse("c-1");
-        let message = Kind::Message { from: user("harry"), to: None, body: Body::Text("secret".into()), id, device: None, turn: None };
-        let event = |seq, kind| Event { seq: Seq(seq), at: Millis(1), kind, changes: Vec::new() };
-        Commit { epoch: Epoch(3), events: vec![event(8, Kind::Joined { user: user("harry") }), event(9, message)] }
+        let message = Kind::Message {
+            from: user("harry"),
+            to: None,
+            body: Body::Text("secret".into()),
+            id,
+            device: None,
+            turn: None,
+        };
+        let event = |seq, kind| Event {
+            seq: Seq(seq),
+            at: Millis(1),
+            kind,
+            changes: Vec::new(),
+        };
+        Commit {
+            epoch: Epoch(3),
+            events: vec![
+                event(
+                    8,
+                    Kind::Joined {
+                        user: user("harry"),
+                    },
+                ),
+                event(9, message),
+            ],
+        }
     }
 
     fn commands() -> Vec<Submission> {
@@ -187,43 +300,116 @@ mod tests {
         let send = |body| Action::Send {
             user: user("harry"),
             key: key.clone(),
-            turn: Some(Turn { session: SESSION, number: 1 }),
+            turn: Some(Turn {
+                session: SESSION,
+                number: 1,
+            }),
             after: 0,
             id: CommandId::Gateway(SESSION, 1),
             to: None,
             body,
         };
         let actions = [
-            Action::Open { session: SESSION, user: user("harry"), key: key.clone(), device: None, gateway: NODE },
+            Action::Open {
+                session: SESSION,
+                user: user("harry"),
+                key: key.clone(),
+                device: None,
+                gateway: NODE,
+            },
             Action::Close { session: SESSION },
             Action::Abandon { gateway: NODE },
             send(Body::Text("secret".into())),
             send(Body::Sealed(vec![1, 2, 3].into())),
         ];
         let reply = Some(ReplyTo { node: NODE, tag: 5 });
-        actions.into_iter().map(|action| Submission { room: room("-"), action, reply }).collect()
+        actions
+            .into_iter()
+            .map(|action| Submission {
+                room: room("-"),
+                action,
+                reply,
+            })
+            .collect()
     }
 
     /// Every kind, and how its line begins.
     fn samples() -> Vec<(Bytes, &'static str)> {
-        let claim = Commit { epoch: Epoch(4), events: Vec::new() };
+        let claim = Commit {
+            epoch: Epoch(4),
+            events: Vec::new(),
+        };
         let rejected = Answered::Rejected(Rejection::new(Reason::Busy, "later"));
-        let journaled = Answered::Journaled { seq: Seq(9), epoch: Epoch(3), duplicate: true };
-        let view = RoomView { epoch: Epoch(3), head: Seq(9), members: vec![user("harry")], refused: None };
-        let head = |name: &str| Head { room: room(name), epoch: Epoch(3), seq: Seq(9) };
+        let journaled = Answered::Journaled {
+            seq: Seq(9),
+            epoch: Epoch(3),
+            duplicate: true,
+        };
+        let view = RoomView {
+            epoch: Epoch(3),
+            head: Seq(9),
+            members: vec![user("harry")],
+            refused: None,
+        };
+        let head = |name: &str| Head {
+            room: room(name),
+            epoch: Epoch(3),
+            seq: Seq(9),
+        };
         let mut samples = vec![
-            (encode_commit(&commit()), "commit epoch 3 | 8 harry joined | 9 harry -> *: 6 bytes of text (id c-1)"),
+            (
+                encode_commit(&commit()),
+                "commit epoch 3 | 8 harry joined | 9 harry -> *: 6 bytes of text (id c-1)",
+            ),
             (encode_commit(&claim), "claim epoch 4"),
-            (encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: journaled })), "answer 7: journaled 9 epoch 3 (duplicate)"),
-            (encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: rejected })), "answer 7: rejected busy"),
+            (
+                encode_inbound(&Inbound::Answer(Answer {
+                    tag: 7,
+                    answered: journaled,
+                })),
+                "answer 7: journaled 9 epoch 3 (duplicate)",
+            ),
+            (
+                encode_inbound(&Inbound::Answer(Answer {
+                    tag: 7,
+                    answered: rejected,
+                })),
+                "answer 7: rejected busy",
+            ),
             (encode_inbound(&Inbound::Early { tag: 7 }), "early 7"),
-            (encode_inbound(&Inbound::Replaced { room: room("sixteen-letters-"), session: SESSION }), "replaced session"),
-            (encode_inbound(&Inbound::Expel { room: room("lobby"), user: user("harry") }), "expel harry from lobby"),
+            (
+                encode_inbound(&Inbound::Replaced {
+                    room: room("sixteen-letters-"),
+                    session: SESSION,
+                }),
+                "replaced session",
+            ),
+            (
+                encode_inbound(&Inbound::Expel {
+                    room: room("lobby"),
+                    user: user("harry"),
+                }),
+                "expel harry from lobby",
+            ),
             (encode_view(&view), "view epoch 3 head 9 with 1 members"),
-            (encode_heads(&[head("lobby"), head("den")]), "heads | lobby 9 epoch 3 | den 9 epoch 3"),
-            (encode_ask(&Ask { room: room("lobby") }), "ask lobby"),
+            (
+                encode_heads(&[head("lobby"), head("den")]),
+                "heads | lobby 9 epoch 3 | den 9 epoch 3",
+            ),
+            (
+                encode_ask(&Ask {
+                    room: room("lobby"),
+                }),
+                "ask lobby",
+            ),
         ];
-        let begins = ["command open", "command close", "command abandon", "command send", "command send"];
+        let begins = [
+            "command open",
+            "command close",
+            "command abandon",
+            "command send",
+            "command send",
+        ];
         samples.extend(commands().iter().map(encode_command).zip(begins));
         samples
     }
@@ -242,15 +428,32 @@ mod tests {
             assert!(!describe(&bytes, None, false).contains("secret"));
             assert!(!describe(&bytes, None, true).contains("topsecret"));
         }
-        assert!(describe(&encode_commit(&commit()), Some("chat.evt.3.lobby"), true).contains("\"secret\""));
+        assert!(
+            describe(&encode_commit(&commit()), Some("chat.evt.3.lobby"), true)
+                .contains("\"secret\"")
+        );
     }
 
     #[test]
     fn whatever_it_holds_is_one_line_without_control_characters() {
-        let rejected = Answered::Rejected(Rejection::new(Reason::Busy, "later\r\n\u{1b}[2J\u{2028}"));
-        let line = describe(&encode_inbound(&Inbound::Answer(Answer { tag: 7, answered: rejected })), None, false);
-        assert_eq!(line, r"answer 7: rejected busy: later\u{d}\u{a}\u{1b}[2J\u{2028}");
-        assert_eq!(describe("{\"name\":\"\u{9b}2J\"}".as_bytes(), None, false), r#"{"name":"\u{9b}2J"}"#);
+        let rejected =
+            Answered::Rejected(Rejection::new(Reason::Busy, "later\r\n\u{1b}[2J\u{2028}"));
+        let line = describe(
+            &encode_inbound(&Inbound::Answer(Answer {
+                tag: 7,
+                answered: rejected,
+            })),
+            None,
+            false,
+        );
+        assert_eq!(
+            line,
+            r"answer 7: rejected busy: later\u{d}\u{a}\u{1b}[2J\u{2028}"
+        );
+        assert_eq!(
+            describe("{\"name\":\"\u{9b}2J\"}".as_bytes(), None, false),
+            r#"{"name":"\u{9b}2J"}"#
+        );
     }
 
     #[test]
@@ -262,7 +465,13 @@ mod tests {
             "31 bytes that are nothing of safe-chat's".replace("31", &close.len().to_string())
         );
         assert_eq!(describe(b"", None, false), "(empty)");
-        assert_eq!(describe(b"hello world", None, false), "11 bytes that are nothing of safe-chat's");
-        assert_eq!(describe(br#"{"shards":64}"#, Some("$KV.CHAT_SHARDS.settings"), false), r#"{"shards":64}"#);
+        assert_eq!(
+            describe(b"hello world", None, false),
+            "11 bytes that are nothing of safe-chat's"
+        );
+        assert_eq!(
+            describe(br#"{"shards":64}"#, Some("$KV.CHAT_SHARDS.settings"), false),
+            r#"{"shards":64}"#
+        );
     }
 }

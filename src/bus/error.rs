@@ -21,7 +21,9 @@ pub enum Error {
     #[error("the bus is not available: {0}")]
     Unavailable(String),
     /// A stored event is newer than this version. Nothing may be written to the room; install a newer version.
-    #[error("event {seq} is `{name}` version {version}, which this version cannot read: install a newer one")]
+    #[error(
+        "event {seq} is `{name}` version {version}, which this version cannot read: install a newer one"
+    )]
     Unsupported {
         /// Its place.
         seq: Seq,

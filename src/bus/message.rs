@@ -1,6 +1,8 @@
 //! What travels on the bus and what is kept there.
 
-use crate::room::{Action, Epoch, Event, Incarnation, Millis, Rejection, RoomId, Seq, SessionId, ShardId, UserId};
+use crate::room::{
+    Action, Epoch, Event, Incarnation, Millis, Rejection, RoomId, Seq, SessionId, ShardId, UserId,
+};
 use std::sync::Arc;
 
 /// A place in a stream of the bus. 0 is before the first message.
@@ -63,7 +65,10 @@ impl Commit {
     /// # Panics
     /// When the commit is empty: there is no such commit.
     pub fn first(&self) -> Seq {
-        self.events.first().expect("a commit holds at least one event").seq
+        self.events
+            .first()
+            .expect("a commit holds at least one event")
+            .seq
     }
 
     /// The place of the last event.
@@ -71,7 +76,10 @@ impl Commit {
     /// # Panics
     /// When the commit is empty: there is no such commit.
     pub fn last(&self) -> Seq {
-        self.events.last().expect("a commit holds at least one event").seq
+        self.events
+            .last()
+            .expect("a commit holds at least one event")
+            .seq
     }
 }
 
@@ -197,7 +205,9 @@ pub struct Question {
 }
 
 /// What a node does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Accepts clients.

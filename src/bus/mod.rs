@@ -17,8 +17,9 @@ pub use blob::BLOB;
 pub use describe::describe;
 pub use error::Error;
 pub use message::{
-    Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen, Position, Published, Question, ReplyTo, Role,
-    RoomView, Settings, ShardRecord, ShardSeen, Stored, Submission,
+    Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen, Position,
+    Published, Question, ReplyTo, Role, RoomView, Settings, ShardRecord, ShardSeen, Stored,
+    Submission,
 };
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
@@ -36,11 +37,20 @@ pub trait Commands: Send + Sync {
     ///
     /// When the bus lost its unsynced tail, positions go back: the stream then starts again from the first command that is stored, so a
     /// position that is not above the one before means that everything stored is being read again.
-    async fn commands(&self, shard: ShardId, from: Position) -> Result<BoxStream<'static, Delivery>, Error>;
+    async fn commands(
+        &self,
+        shard: ShardId,
+        from: Position,
+    ) -> Result<BoxStream<'static, Delivery>, Error>;
 
     /// Forgets the commands of a shard below a position, all but the newest of them. `newest`: which that is and when it was stored, if that is known.
     /// `false`, and nothing is forgotten, when it is not there: the bus lost its unsynced tail since, and has other commands below the position now.
-    async fn discard(&self, shard: ShardId, below: Position, newest: Option<(Position, Millis)>) -> Result<bool, Error>;
+    async fn discard(
+        &self,
+        shard: ShardId,
+        below: Position,
+        newest: Option<(Position, Millis)>,
+    ) -> Result<bool, Error>;
 }
 
 /// Events: every commit of a room, in order, for all gateways.
@@ -48,15 +58,31 @@ pub trait Commands: Send + Sync {
 pub trait Feed: Send + Sync {
     /// Publishes a journaled commit. `after`: the position of the room's last published message, [`Position::ZERO`] when there is none;
     /// [`Error::Conflict`] when that is not the last one any more. [`Error::Unknown`]: read [`Feed::last`], then decide.
-    async fn publish(&self, room: &RoomId, commit: &Commit, after: Position) -> Result<Position, Error>;
+    async fn publish(
+        &self,
+        room: &RoomId,
+        commit: &Commit,
+        after: Position,
+    ) -> Result<Position, Error>;
 
     /// Publishes a message without events under a new epoch, which makes `after` of every earlier owner outdated. Errors as [`Feed::publish`].
     /// `head` is the room's last place.
-    async fn publish_claim(&self, room: &RoomId, epoch: Epoch, head: Seq, after: Position) -> Result<Position, Error>;
+    async fn publish_claim(
+        &self,
+        room: &RoomId,
+        epoch: Epoch,
+        head: Seq,
+        after: Position,
+    ) -> Result<Position, Error>;
 
     /// The messages of a room that are still stored, from position `from` on, ascending: at most `limit` of them, and at most about 1 MiB.
     /// Empty: there are no more.
-    async fn stored(&self, room: &RoomId, from: Position, limit: usize) -> Result<Vec<Stored>, Error>;
+    async fn stored(
+        &self,
+        room: &RoomId,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<Stored>, Error>;
 
     /// The first stored message of a room that holds the place `seq` or a later one; `None` when there is none.
     async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error>;
@@ -121,7 +147,12 @@ pub trait Registry: Send + Sync {
 
     /// Replaces a shard's record if its revision is still `expected` (0: if there is none). Returns the new revision; [`Error::Conflict`] when
     /// somebody was faster, [`Error::Unknown`] when it may have happened: read it.
-    async fn set_shard(&self, shard: ShardId, record: &ShardRecord, expected: u64) -> Result<u64, Error>;
+    async fn set_shard(
+        &self,
+        shard: ShardId,
+        record: &ShardRecord,
+        expected: u64,
+    ) -> Result<u64, Error>;
 
     /// All shards as they are stored, then every change.
     async fn shards(&self) -> Result<BoxStream<'static, ShardSeen>, Error>;

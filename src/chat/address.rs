@@ -73,7 +73,10 @@ mod tests {
         assert_eq!(address("https://chat.example/"), "wss://chat.example");
         assert_eq!(address("wss://chat.example/eu/"), "wss://chat.example/eu");
         assert_eq!(address("127.0.0.2:8080"), "ws://127.0.0.2:8080");
-        assert_eq!(address("http://127.0.0.1:8080/#lobby"), "ws://127.0.0.1:8080");
+        assert_eq!(
+            address("http://127.0.0.1:8080/#lobby"),
+            "ws://127.0.0.1:8080"
+        );
     }
 
     #[test]

@@ -25,12 +25,24 @@ pub(super) enum Command {
 
 pub(super) fn parse(line: &str) -> Command {
     let Some(command) = line.strip_prefix('/') else {
-        return if line.trim().is_empty() { Command::Nothing } else { Command::Say { text: line.into(), to: None } };
+        return if line.trim().is_empty() {
+            Command::Nothing
+        } else {
+            Command::Say {
+                text: line.into(),
+                to: None,
+            }
+        };
     };
     if command.starts_with('/') {
-        return Command::Say { text: command.into(), to: None };
+        return Command::Say {
+            text: command.into(),
+            to: None,
+        };
     }
-    let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let (word, rest) = command
+        .split_once(char::is_whitespace)
+        .unwrap_or((command, ""));
     let rest = rest.trim_start();
     match word {
         "who" => Command::Who,
@@ -53,7 +65,10 @@ fn history(rest: &str) -> Command {
 fn to(rest: &str) -> Command {
     match rest.split_once(char::is_whitespace) {
         Some((name, text)) if !text.trim().is_empty() => match super::address::name(name) {
-            Ok(name) => Command::Say { text: text.trim_start().into(), to: Some(name) },
+            Ok(name) => Command::Say {
+                text: text.trim_start().into(),
+                to: Some(name),
+            },
             Err(why) => Command::Unclear(format!("/to: the name {why}")),
         },
         _ => Command::Unclear("/to NAME text".into()),
@@ -65,7 +80,10 @@ mod tests {
     use super::*;
 
     fn say(text: &str, to: Option<&str>) -> Command {
-        Command::Say { text: text.into(), to: to.map(Into::into) }
+        Command::Say {
+            text: text.into(),
+            to: to.map(Into::into),
+        }
     }
 
     #[test]
@@ -74,7 +92,10 @@ mod tests {
         assert_eq!(parse("/quit "), Command::Quit);
         assert_eq!(parse("/history"), Command::History(50));
         assert_eq!(parse("/history 7"), Command::History(7));
-        assert_eq!(parse("/to charly  Hello: you"), say("Hello: you", Some("charly")));
+        assert_eq!(
+            parse("/to charly  Hello: you"),
+            say("Hello: you", Some("charly"))
+        );
     }
 
     #[test]
@@ -86,7 +107,15 @@ mod tests {
 
     #[test]
     fn what_is_unclear_is_never_sent() {
-        for line in ["/whoo", "/history 0", "/history 501", "/history x", "/to charly", "/to a/b text", "/to"] {
+        for line in [
+            "/whoo",
+            "/history 0",
+            "/history 501",
+            "/history x",
+            "/to charly",
+            "/to a/b text",
+            "/to",
+        ] {
             assert!(matches!(parse(line), Command::Unclear(_)), "{line}");
         }
     }

@@ -21,16 +21,30 @@ const READ_AHEAD: usize = 16;
 
 /// See the module.
 pub(super) enum Console {
-    Terminal { editor: Box<Readline>, screen: SharedWriter, prompt: String, ended: bool },
-    Pipe { lines: mpsc::Receiver<String>, ended: bool },
+    Terminal {
+        editor: Box<Readline>,
+        screen: SharedWriter,
+        prompt: String,
+        ended: bool,
+    },
+    Pipe {
+        lines: mpsc::Receiver<String>,
+        ended: bool,
+    },
 }
 
 impl Console {
     /// Takes the terminal over until it is dropped.
     pub(super) fn terminal(prompt: String) -> Result<Console> {
-        let (mut editor, screen) = Readline::new(prompt.clone()).context("cannot use this terminal")?;
+        let (mut editor, screen) =
+            Readline::new(prompt.clone()).context("cannot use this terminal")?;
         editor.should_print_line_on(false, false);
-        Ok(Console::Terminal { editor: Box::new(editor), screen, prompt, ended: false })
+        Ok(Console::Terminal {
+            editor: Box::new(editor),
+            screen,
+            prompt,
+            ended: false,
+        })
     }
 
     /// Reads stdin on a thread of its own: a read that waits for ever must not keep the process alive.
@@ -39,16 +53,25 @@ impl Console {
         thread::spawn(move || {
             let mut stdin = io::stdin().lock();
             let mut line = Vec::new();
-            while stdin.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            while stdin
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
                 let text = String::from_utf8_lossy(&line);
                 let text = text.strip_suffix('\n').unwrap_or(&text);
-                if sender.blocking_send(text.strip_suffix('\r').unwrap_or(text).to_owned()).is_err() {
+                if sender
+                    .blocking_send(text.strip_suffix('\r').unwrap_or(text).to_owned())
+                    .is_err()
+                {
                     return;
                 }
                 line.clear();
             }
         });
-        Console::Pipe { lines, ended: false }
+        Console::Pipe {
+            lines,
+            ended: false,
+        }
     }
 
     pub(super) fn is_terminal(&self) -> bool {

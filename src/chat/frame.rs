@@ -101,7 +101,13 @@ pub(super) struct Event {
 impl Event {
     /// Bytes of the sealed content, from the length of its base64url.
     pub(super) fn sealed_bytes(&self) -> usize {
-        self.sealed.as_deref().unwrap_or_default().trim_end_matches('=').len() * 3 / 4
+        self.sealed
+            .as_deref()
+            .unwrap_or_default()
+            .trim_end_matches('=')
+            .len()
+            * 3
+            / 4
     }
 }
 
@@ -120,16 +126,32 @@ mod tests {
 
     #[test]
     fn frames_are_written_as_the_protocol_says() {
-        let send = ClientFrame::Send { id: "m1".into(), to: None, text: "Hello".into() };
-        assert_eq!(serde_json::to_string(&send).unwrap(), r#"{"type":"send","id":"m1","text":"Hello"}"#);
-        let history = ClientFrame::History { id: "h1".into(), before: Some(120), limit: 50 };
-        assert_eq!(serde_json::to_string(&history).unwrap(), r#"{"type":"history","id":"h1","before":120,"limit":50}"#);
+        let send = ClientFrame::Send {
+            id: "m1".into(),
+            to: None,
+            text: "Hello".into(),
+        };
+        assert_eq!(
+            serde_json::to_string(&send).unwrap(),
+            r#"{"type":"send","id":"m1","text":"Hello"}"#
+        );
+        let history = ClientFrame::History {
+            id: "h1".into(),
+            before: Some(120),
+            limit: 50,
+        };
+        assert_eq!(
+            serde_json::to_string(&history).unwrap(),
+            r#"{"type":"history","id":"h1","before":120,"limit":50}"#
+        );
     }
 
     #[test]
     fn null_and_absent_are_the_same_and_unknown_members_are_ignored() {
         let short = read(r#"{"type":"event","seq":3,"at":1,"kind":"joined","from":"a"}"#);
-        let long = read(r#"{"type":"event","seq":3,"at":1,"kind":"joined","from":"a","to":null,"text":null,"id":null,"new":[1]}"#);
+        let long = read(
+            r#"{"type":"event","seq":3,"at":1,"kind":"joined","from":"a","to":null,"text":null,"id":null,"new":[1]}"#,
+        );
         assert_eq!(short, long);
     }
 
@@ -140,7 +162,15 @@ mod tests {
 
     #[test]
     fn a_frame_that_was_not_understood_is_rejected_without_an_id() {
-        let frame = read(r#"{"type":"rejected","id":null,"reason":"bad_frame","message":"not JSON"}"#);
-        assert!(matches!(frame, ServerFrame::Rejected { id: None, retry_after_ms: None, .. }));
+        let frame =
+            read(r#"{"type":"rejected","id":null,"reason":"bad_frame","message":"not JSON"}"#);
+        assert!(matches!(
+            frame,
+            ServerFrame::Rejected {
+                id: None,
+                retry_after_ms: None,
+                ..
+            }
+        ));
     }
 }

@@ -15,8 +15,14 @@ pub(super) fn load_or_create() -> Result<String> {
 }
 
 fn path() -> Result<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CONFIG_HOME").filter(|base| base.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")));
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = set("XDG_CONFIG_HOME")
+        .filter(|base| base.is_absolute())
+        .or_else(|| Some(set("HOME")?.join(".config")));
     let Some(base) = base else {
         bail!("neither HOME nor XDG_CONFIG_HOME is set: give the key with --key");
     };
@@ -25,10 +31,17 @@ fn path() -> Result<PathBuf> {
 
 fn load_or_create_at(path: &Path) -> Result<String> {
     if !path.exists() {
-        create(path).with_context(|| format!("cannot keep a key in {}: give one with --key", path.display()))?;
+        create(path).with_context(|| {
+            format!(
+                "cannot keep a key in {}: give one with --key",
+                path.display()
+            )
+        })?;
     }
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read the key in {}", path.display()))?;
-    super::address::key(text.trim()).map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()))
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the key in {}", path.display()))?;
+    super::address::key(text.trim())
+        .map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()))
 }
 
 /// Written beside and linked into place, so that of two clients that start at once one wins and neither reads half a key.
@@ -37,7 +50,12 @@ fn create(path: &Path) -> Result<()> {
     let folder = path.parent().context("no folder")?;
     fs::create_dir_all(folder)?;
     let draft = folder.join(format!("key.{}.new", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
     writeln!(file, "{key}")?;
     file.sync_all()?;
     let linked = fs::hard_link(&draft, path);
@@ -61,7 +79,10 @@ mod tests {
         let key = load_or_create_at(&path).unwrap();
         assert_eq!(key.len(), 43);
         assert_eq!(load_or_create_at(&path).unwrap(), key);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -70,6 +91,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "not a key!\n").unwrap();
-        assert!(load_or_create_at(&path).unwrap_err().to_string().contains("1-128"));
+        assert!(
+            load_or_create_at(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("1-128")
+        );
     }
 }

@@ -47,7 +47,11 @@ impl Identity {
     /// With a device of this process: a connection of it that the server still believes in is replaced, not counted.
     pub(super) fn new(room: &str, user: &str, key: &str, history: u16) -> Identity {
         let device = format!("cli-{:08x}", rand::random::<u32>());
-        Identity { room: room.into(), user: user.into(), query: format!("pub={key}&device={device}&history={history}") }
+        Identity {
+            room: room.into(),
+            user: user.into(),
+            query: format!("pub={key}&device={device}&history={history}"),
+        }
     }
 }
 
@@ -89,7 +93,14 @@ pub(super) struct Link {
 impl Link {
     /// Asks for [`Link::connect`] at once.
     pub(super) fn new(addresses: Vec<Address>, identity: Identity) -> Link {
-        Link { addresses, identity, state: State::Waiting(Box::pin(sleep(Duration::ZERO))), backoff: backoff(), attempts: 0, bye: None }
+        Link {
+            addresses,
+            identity,
+            state: State::Waiting(Box::pin(sleep(Duration::ZERO))),
+            backoff: backoff(),
+            attempts: 0,
+            bye: None,
+        }
     }
 
     /// How many there are.
@@ -119,16 +130,29 @@ impl Link {
                     Ok(socket) => {
                         let now = Instant::now();
                         self.bye = None;
-                        self.state = State::Open { socket: Box::new(socket), since: now, heard: now, asked: false };
+                        self.state = State::Open {
+                            socket: Box::new(socket),
+                            since: now,
+                            heard: now,
+                            asked: false,
+                        };
                         continue;
                     }
                     Err(verdict) => verdict,
                 },
-                State::Open { socket, heard, asked, .. } => match receive(socket, heard, asked, self.bye).await {
+                State::Open {
+                    socket,
+                    heard,
+                    asked,
+                    ..
+                } => match receive(socket, heard, asked, self.bye).await {
                     Ok(text) => return Signal::Frame(text),
                     Err(verdict) => verdict,
                 },
-                State::Abandoned(why) => Verdict::Reconnect { why: (*why).to_owned(), when: When::Backoff },
+                State::Abandoned(why) => Verdict::Reconnect {
+                    why: (*why).to_owned(),
+                    when: When::Backoff,
+                },
             };
             return self.settle(verdict);
         }
@@ -145,7 +169,11 @@ impl Link {
         }
         // The first round through several addresses is quick; only then all of them are known to fail.
         let quick = self.attempts < self.addresses.len();
-        let usual = if quick { BACKOFF_FIRST } else { self.backoff.next().unwrap_or(BACKOFF_MOST) };
+        let usual = if quick {
+            BACKOFF_FIRST
+        } else {
+            self.backoff.next().unwrap_or(BACKOFF_MOST)
+        };
         let wait = match when {
             When::Soon if steady => BACKOFF_FIRST.mul_f64(rand::random()),
             When::Soon | When::Backoff => usual,
@@ -158,9 +186,14 @@ impl Link {
 
     /// Sends a frame. A failure shows as [`Signal::Down`]; what was not answered is sent again by the session.
     pub(super) async fn send(&mut self, frame: &ClientFrame) {
-        let Ok(json) = serde_json::to_string(frame) else { return };
+        let Ok(json) = serde_json::to_string(frame) else {
+            return;
+        };
         if let State::Open { socket, .. } = &mut self.state
-            && !matches!(timeout(DEADLINE, socket.send(Message::text(json))).await, Ok(Ok(())))
+            && !matches!(
+                timeout(DEADLINE, socket.send(Message::text(json))).await,
+                Ok(Ok(()))
+            )
         {
             self.state = State::Abandoned("the connection was lost");
         }
@@ -203,34 +236,69 @@ impl Link {
 
 /// With jitter (up to twice the delay), so that the clients of a node that died do not come back as one.
 fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::default().with_min_delay(BACKOFF_FIRST).with_max_delay(BACKOFF_MOST).with_jitter().without_max_times().build()
+    ExponentialBuilder::default()
+        .with_min_delay(BACKOFF_FIRST)
+        .with_max_delay(BACKOFF_MOST)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 async fn open(url: String, address: String) -> Result<Socket, Verdict> {
-    let mut request = url.into_client_request().map_err(|error| Verdict::Stop(format!("{address}: {error}")))?;
-    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
-    let failed = |why: String| Verdict::Reconnect { why: format!("{address}: {why}"), when: When::Backoff };
+    let mut request = url
+        .into_client_request()
+        .map_err(|error| Verdict::Stop(format!("{address}: {error}")))?;
+    request.headers_mut().insert(
+        header::SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(PROTOCOL),
+    );
+    let failed = |why: String| Verdict::Reconnect {
+        why: format!("{address}: {why}"),
+        when: When::Backoff,
+    };
     match timeout(DEADLINE, connect_async_with_config(request, None, true)).await {
         Err(_) => Err(failed(format!("no answer within {} s", DEADLINE.as_secs()))),
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(Error::Http(answer))) => Err(refusal(&answer)),
         Ok(Err(Error::Io(error))) => Err(failed(error.to_string())),
         Ok(Err(Error::Protocol(_))) => Err(failed("no WebSocket answered there".into())),
-        Ok(Err(error @ (Error::Url(_) | Error::HttpFormat(_)))) => Err(Verdict::Stop(format!("{address}: {error}"))),
+        Ok(Err(error @ (Error::Url(_) | Error::HttpFormat(_)))) => {
+            Err(Verdict::Stop(format!("{address}: {error}")))
+        }
         Ok(Err(error)) => Err(failed(error.to_string())),
     }
 }
 
 fn refusal(answer: &Response<Option<Vec<u8>>>) -> Verdict {
-    let body: serde_json::Value = answer.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+    let body: serde_json::Value = answer
+        .body()
+        .as_deref()
+        .and_then(|body| serde_json::from_slice(body).ok())
+        .unwrap_or_default();
     let said = |name: &str| super::view::escaped(body["error"][name].as_str().unwrap_or_default());
-    let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    after_refusal(answer.status().as_u16(), &said("reason"), &said("message"), retry_after.map(Duration::from_secs))
+    let retry_after = answer
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    after_refusal(
+        answer.status().as_u16(),
+        &said("reason"),
+        &said("message"),
+        retry_after.map(Duration::from_secs),
+    )
 }
 
 /// The next text frame. Pings are answered by the socket itself; anything that arrives counts as a sign of life.
-async fn receive(socket: &mut Socket, heard: &mut Instant, asked: &mut bool, bye: Option<Duration>) -> Result<String, Verdict> {
-    let lost = |why: &str| Verdict::Reconnect { why: why.to_owned(), when: When::Soon };
+async fn receive(
+    socket: &mut Socket,
+    heard: &mut Instant,
+    asked: &mut bool,
+    bye: Option<Duration>,
+) -> Result<String, Verdict> {
+    let lost = |why: &str| Verdict::Reconnect {
+        why: why.to_owned(),
+        when: When::Soon,
+    };
     loop {
         let patience = *heard + if *asked { DEAD } else { IDLE };
         let message = tokio::select! {
@@ -250,7 +318,9 @@ async fn receive(socket: &mut Socket, heard: &mut Instant, asked: &mut bool, bye
         match message {
             Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
             Some(Ok(Message::Close(frame))) => {
-                let (code, reason) = frame.map_or((None, String::new()), |frame| (Some(frame.code.into()), frame.reason.to_string()));
+                let (code, reason) = frame.map_or((None, String::new()), |frame| {
+                    (Some(frame.code.into()), frame.reason.to_string())
+                });
                 return Err(after_close(code, &super::view::escaped(&reason), bye));
             }
             Some(Ok(_)) => {}

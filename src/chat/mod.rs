@@ -56,7 +56,11 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Address of a server; several, separated by commas, take turns when a connection is lost
-    #[arg(default_value = "http://127.0.0.1:8080", value_delimiter = ',', value_name = "URL")]
+    #[arg(
+        default_value = "http://127.0.0.1:8080",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
     pub url: Vec<Address>,
     /// Room to join: 1-64 of A-Z a-z 0-9 _ -
     #[arg(long, value_parser = address::name)]
@@ -88,16 +92,24 @@ pub async fn run(options: Options) -> Result<()> {
         Some(key) => key.clone(),
         None => key::load_or_create()?,
     };
-    let editing = !options.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let editing =
+        !options.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let color = editing && !options.no_color && std::env::var_os("NO_COLOR").is_none();
     let style = match (options.json, editing) {
         (true, _) => Style::Json,
         (false, true) => Style::Screen { color },
         (false, false) => Style::Lines,
     };
-    let link = Link::new(options.url.clone(), Identity::new(&options.room, &options.user, &key, options.history));
+    let link = Link::new(
+        options.url.clone(),
+        Identity::new(&options.room, &options.user, &key, options.history),
+    );
     let view = View::new(style, &options.room, &options.user);
-    let console = if editing { Console::terminal(view.prompt("connecting", 0))? } else { Console::pipe() };
+    let console = if editing {
+        Console::terminal(view.prompt("connecting", 0))?
+    } else {
+        Console::pipe()
+    };
     Chat {
         session: Session::new(&options.user, u64::from(options.history)),
         link,
@@ -196,13 +208,17 @@ impl Chat {
 
     /// A person who left waits at most [`FAREWELL`] for what is undecided; a pipe waits until all is decided.
     fn is_over(&self) -> bool {
-        let patience = self.leaving.is_some_and(|since| since.elapsed() > FAREWELL && self.console.is_terminal());
+        let patience = self
+            .leaving
+            .is_some_and(|since| since.elapsed() > FAREWELL && self.console.is_terminal());
         self.quit || self.leaving.is_some() && (patience || self.session.is_settled())
     }
 
     async fn take_input(&mut self, input: Input) -> Result<()> {
         match input {
-            Input::Line(line) if self.console.is_terminal() => self.command(command::parse(&line)).await,
+            Input::Line(line) if self.console.is_terminal() => {
+                self.command(command::parse(&line)).await
+            }
             Input::Line(line) => self.say(line, None).await,
             Input::End => self.leave(),
             Input::Interrupt => {
@@ -265,10 +281,19 @@ impl Chat {
 
     /// What was said can wait for a server that comes back, but not for one that was never there.
     fn give_up_in_time(&mut self, why: &str) -> Result<()> {
-        let Some(left) = self.attempts_left.as_mut().filter(|_| !self.console.is_terminal()) else { return Ok(()) };
+        let Some(left) = self
+            .attempts_left
+            .as_mut()
+            .filter(|_| !self.console.is_terminal())
+        else {
+            return Ok(());
+        };
         *left = left.saturating_sub(1);
         if *left == 0 {
-            bail!("{why}: gave up after {} attempts", ATTEMPTS * self.link.addresses());
+            bail!(
+                "{why}: gave up after {} attempts",
+                ATTEMPTS * self.link.addresses()
+            );
         }
         Ok(())
     }
@@ -278,7 +303,11 @@ impl Chat {
         if self.troubles.contains(&why) {
             return Ok(());
         }
-        let again = if self.troubles.is_empty() { format!("reconnecting in {:.1} s", wait.as_secs_f64()) } else { "trying on".into() };
+        let again = if self.troubles.is_empty() {
+            format!("reconnecting in {:.1} s", wait.as_secs_f64())
+        } else {
+            "trying on".into()
+        };
         self.note(&format!("{why}; {again}"))?;
         self.troubles.push(why);
         Ok(())
@@ -288,8 +317,12 @@ impl Chat {
         let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else {
             return Ok(());
         };
-        if let ServerFrame::Bye { reconnect_after_ms, .. } = frame {
-            self.link.said_bye(Duration::from_millis(reconnect_after_ms));
+        if let ServerFrame::Bye {
+            reconnect_after_ms, ..
+        } = frame
+        {
+            self.link
+                .said_bye(Duration::from_millis(reconnect_after_ms));
         }
         if matches!(frame, ServerFrame::Welcome { .. }) {
             self.troubles.clear();
@@ -334,6 +367,7 @@ impl Chat {
 
     fn refresh_prompt(&mut self) -> Result<()> {
         let state = self.link.state();
-        self.console.prompt(&self.view.prompt(&state, self.session.undecided()))
+        self.console
+            .prompt(&self.view.prompt(&state, self.session.undecided()))
     }
 }

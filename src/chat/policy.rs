@@ -37,23 +37,43 @@ pub(super) fn after_close(code: Option<u16>, reason: &str, bye: Option<Duration>
         Some(4003) => ("this session was too slow".into(), When::Soon),
         Some(4006) => ("the server heard nothing from here".into(), When::Soon),
         Some(4010) => ("the room is not available now".into(), When::Backoff),
-        Some(code) => {
-            (format!("the server closed the connection ({code}{}{reason})", if reason.is_empty() { "" } else { ": " }), When::Backoff)
-        }
+        Some(code) => (
+            format!(
+                "the server closed the connection ({code}{}{reason})",
+                if reason.is_empty() { "" } else { ": " }
+            ),
+            When::Backoff,
+        ),
         None => ("the connection was lost".into(), When::Soon),
     };
-    Verdict::Reconnect { why, when: bye.map_or(when, When::After) }
+    Verdict::Reconnect {
+        why,
+        when: bye.map_or(when, When::After),
+    }
 }
 
 /// The request was answered with an HTTP status instead of an upgrade.
-pub(super) fn after_refusal(status: u16, reason: &str, message: &str, retry_after: Option<Duration>) -> Verdict {
+pub(super) fn after_refusal(
+    status: u16,
+    reason: &str,
+    message: &str,
+    retry_after: Option<Duration>,
+) -> Verdict {
     let why = match (reason, message) {
         ("", _) => format!("HTTP {status}: no safe-chat answered there"),
         (reason, "") => reason.to_owned(),
         (reason, message) => format!("{reason}: {message}"),
     };
-    let retryable = matches!(reason, "draining" | "unavailable" | "rate_limited") || matches!(status, 429 | 500..=599);
-    if retryable { Verdict::Reconnect { why, when: retry_after.map_or(When::Backoff, When::AtLeast) } } else { Verdict::Stop(why) }
+    let retryable = matches!(reason, "draining" | "unavailable" | "rate_limited")
+        || matches!(status, 429 | 500..=599);
+    if retryable {
+        Verdict::Reconnect {
+            why,
+            when: retry_after.map_or(When::Backoff, When::AtLeast),
+        }
+    } else {
+        Verdict::Stop(why)
+    }
 }
 
 #[cfg(test)]
@@ -86,30 +106,62 @@ mod tests {
     #[test]
     fn the_delay_of_bye_is_honoured() {
         let delay = Duration::from_millis(1300);
-        let Verdict::Reconnect { when, .. } = after_close(Some(1001), "draining", Some(delay)) else { panic!("stopped") };
+        let Verdict::Reconnect { when, .. } = after_close(Some(1001), "draining", Some(delay))
+        else {
+            panic!("stopped")
+        };
         assert_eq!(when, When::After(delay));
     }
 
     #[test]
     fn a_bye_does_not_make_a_final_code_retryable() {
-        assert!(matches!(after_close(Some(4001), "", Some(Duration::ZERO)), Verdict::Stop(_)));
+        assert!(matches!(
+            after_close(Some(4001), "", Some(Duration::ZERO)),
+            Verdict::Stop(_)
+        ));
     }
 
     #[test]
     fn refusals_that_pass_are_waited_for_and_the_others_end_the_client() {
-        for (status, reason) in [(503, "draining"), (503, "unavailable"), (429, "rate_limited"), (502, ""), (500, "internal")] {
-            assert!(matches!(after_refusal(status, reason, "m", None), Verdict::Reconnect { .. }), "{status} {reason}");
+        for (status, reason) in [
+            (503, "draining"),
+            (503, "unavailable"),
+            (429, "rate_limited"),
+            (502, ""),
+            (500, "internal"),
+        ] {
+            assert!(
+                matches!(
+                    after_refusal(status, reason, "m", None),
+                    Verdict::Reconnect { .. }
+                ),
+                "{status} {reason}"
+            );
         }
-        for (status, reason) in [(400, "bad_room"), (403, "key_mismatch"), (404, "not_found"), (409, "too_many_sessions"), (200, "")] {
-            assert!(matches!(after_refusal(status, reason, "m", None), Verdict::Stop(_)), "{status} {reason}");
+        for (status, reason) in [
+            (400, "bad_room"),
+            (403, "key_mismatch"),
+            (404, "not_found"),
+            (409, "too_many_sessions"),
+            (200, ""),
+        ] {
+            assert!(
+                matches!(after_refusal(status, reason, "m", None), Verdict::Stop(_)),
+                "{status} {reason}"
+            );
         }
     }
 
     #[test]
     fn retry_after_is_the_least_that_one_waits() {
-        let Verdict::Reconnect { why, when } = after_refusal(503, "draining", "stops", Some(Duration::from_secs(2))) else {
+        let Verdict::Reconnect { why, when } =
+            after_refusal(503, "draining", "stops", Some(Duration::from_secs(2)))
+        else {
             panic!("stopped")
         };
-        assert_eq!((why.as_str(), when), ("draining: stops", When::AtLeast(Duration::from_secs(2))));
+        assert_eq!(
+            (why.as_str(), when),
+            ("draining: stops", When::AtLeast(Duration::from_secs(2)))
+        );
     }
 }

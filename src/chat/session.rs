@@ -36,13 +36,30 @@ pub(super) enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     Event(Event),
-    Earlier { events: Vec<Event>, more: bool },
-    Joined { members: Vec<String>, node: String, resumed: bool },
+    Earlier {
+        events: Vec<Event>,
+        more: bool,
+    },
+    Joined {
+        members: Vec<String>,
+        node: String,
+        resumed: bool,
+    },
     Members(Vec<String>),
-    Rejected { text: String, reason: String, message: String },
-    Reset { reason: String },
-    Bye { reason: String },
-    Queued { text: String },
+    Rejected {
+        text: String,
+        reason: String,
+        message: String,
+    },
+    Reset {
+        reason: String,
+    },
+    Bye {
+        reason: String,
+    },
+    Queued {
+        text: String,
+    },
     Note(&'static str),
 }
 
@@ -63,7 +80,11 @@ impl Pending {
     fn send(&mut self) -> Effect {
         self.sent = true;
         self.ticks = 0;
-        Effect::Send(ClientFrame::Send { id: self.id.clone(), to: self.to.clone(), text: self.text.clone() })
+        Effect::Send(ClientFrame::Send {
+            id: self.id.clone(),
+            to: self.to.clone(),
+            text: self.text.clone(),
+        })
     }
 }
 
@@ -129,7 +150,9 @@ impl Session {
 
     /// Whether everything said is decided and was shown, and the room was caught up with at least once.
     pub(super) fn is_settled(&self) -> bool {
-        self.was_live && self.pending.is_empty() && self.last.is_some_and(|last| last >= self.awaited)
+        self.was_live
+            && self.pending.is_empty()
+            && self.last.is_some_and(|last| last >= self.awaited)
     }
 
     /// Whether this frame was seen before, so that nothing follows from it.
@@ -141,11 +164,23 @@ impl Session {
     pub(super) fn say(&mut self, id: String, text: String, to: Option<String>) -> Vec<Effect> {
         if text.len() > TEXT_BYTES {
             let message = format!("{} bytes, at most {TEXT_BYTES} are possible", text.len());
-            return vec![Effect::Show(Line::Rejected { text, reason: "too_large".into(), message })];
+            return vec![Effect::Show(Line::Rejected {
+                text,
+                reason: "too_large".into(),
+                message,
+            })];
         }
         let held = self.phase != Phase::Live || self.paused;
         let queued = held.then(|| Effect::Show(Line::Queued { text: text.clone() }));
-        self.pending.push_back(Pending { id, text, to, sent: false, accepted: false, tries: 0, ticks: 0 });
+        self.pending.push_back(Pending {
+            id,
+            text,
+            to,
+            sent: false,
+            accepted: false,
+            tries: 0,
+            ticks: 0,
+        });
         queued.into_iter().chain(self.flush()).collect()
     }
 
@@ -155,8 +190,14 @@ impl Session {
 
     pub(super) fn ask_earlier(&self, limit: u16) -> Vec<Effect> {
         match self.first {
-            Some(1) => vec![Effect::Show(Line::Note("this is the beginning of the room"))],
-            before => self.ask(ClientFrame::History { id: "earlier".into(), before, limit }),
+            Some(1) => vec![Effect::Show(Line::Note(
+                "this is the beginning of the room",
+            ))],
+            before => self.ask(ClientFrame::History {
+                id: "earlier".into(),
+                before,
+                limit,
+            }),
         }
     }
 
@@ -188,7 +229,11 @@ impl Session {
             return Vec::new();
         }
         let mut effects = Vec::new();
-        for message in self.pending.iter_mut().filter(|message| message.sent && !message.accepted) {
+        for message in self
+            .pending
+            .iter_mut()
+            .filter(|message| message.sent && !message.accepted)
+        {
             message.ticks += 1;
             if message.ticks >= UNANSWERED_TICKS {
                 effects.push(message.send());
@@ -200,7 +245,12 @@ impl Session {
     /// What the server said.
     pub(super) fn take(&mut self, frame: ServerFrame) -> Vec<Effect> {
         match frame {
-            ServerFrame::Welcome { seq, recovered, members, node } => self.welcome(seq, recovered, members, node),
+            ServerFrame::Welcome {
+                seq,
+                recovered,
+                members,
+                node,
+            } => self.welcome(seq, recovered, members, node),
             ServerFrame::Event(event) => self.event(event),
             ServerFrame::Accepted { id } => {
                 if let Some(message) = self.pending.iter_mut().find(|message| message.id == id) {
@@ -214,7 +264,12 @@ impl Session {
                 }
                 Vec::new()
             }
-            ServerFrame::Rejected { id, reason, message, retry_after_ms } => self.rejected(id, reason, message, retry_after_ms),
+            ServerFrame::Rejected {
+                id,
+                reason,
+                message,
+                retry_after_ms,
+            } => self.rejected(id, reason, message, retry_after_ms),
             ServerFrame::History { events, more, .. } => self.earlier(events, more),
             ServerFrame::Members { members } => vec![Effect::Show(Line::Members(members))],
             ServerFrame::Reset { seq, reason } => self.reset(seq, reason),
@@ -223,14 +278,28 @@ impl Session {
         }
     }
 
-    fn welcome(&mut self, head: u64, recovered: bool, members: Vec<String>, node: String) -> Vec<Effect> {
+    fn welcome(
+        &mut self,
+        head: u64,
+        recovered: bool,
+        members: Vec<String>,
+        node: String,
+    ) -> Vec<Effect> {
         let resumed = self.last.is_some() && recovered;
         if self.last.is_none() && self.history == 0 {
             self.first = Some(head + 1);
             self.last = Some(head);
         }
-        self.phase = if recovered { Phase::CatchingUp(head) } else { Phase::Lost(head) };
-        let mut effects = vec![Effect::Show(Line::Joined { members, node, resumed })];
+        self.phase = if recovered {
+            Phase::CatchingUp(head)
+        } else {
+            Phase::Lost(head)
+        };
+        let mut effects = vec![Effect::Show(Line::Joined {
+            members,
+            node,
+            resumed,
+        })];
         effects.extend(self.catch_up());
         effects
     }
@@ -249,7 +318,9 @@ impl Session {
     }
 
     fn event(&mut self, event: Event) -> Vec<Effect> {
-        if matches!(self.phase, Phase::Away | Phase::Lost(_)) || self.last.is_some_and(|last| event.seq <= last) {
+        if matches!(self.phase, Phase::Away | Phase::Lost(_))
+            || self.last.is_some_and(|last| event.seq <= last)
+        {
             return Vec::new();
         }
         if self.last.is_some_and(|last| event.seq != last + 1) {
@@ -273,8 +344,16 @@ impl Session {
         self.pending.remove(at)
     }
 
-    fn rejected(&mut self, id: Option<String>, reason: String, message: String, retry_after_ms: Option<u64>) -> Vec<Effect> {
-        let own = id.as_deref().and_then(|id| self.pending.iter_mut().find(|message| message.id == id));
+    fn rejected(
+        &mut self,
+        id: Option<String>,
+        reason: String,
+        message: String,
+        retry_after_ms: Option<u64>,
+    ) -> Vec<Effect> {
+        let own = id
+            .as_deref()
+            .and_then(|id| self.pending.iter_mut().find(|message| message.id == id));
         match (own, retry_after_ms) {
             (Some(own), Some(delay)) if own.tries < RETRIES => {
                 own.tries += 1;
@@ -284,8 +363,15 @@ impl Session {
                 vec![Effect::RetryIn(Duration::from_millis(delay))]
             }
             _ => {
-                let text = id.and_then(|id| self.decided(&id)).map(|message| message.text).unwrap_or_default();
-                vec![Effect::Show(Line::Rejected { text, reason, message })]
+                let text = id
+                    .and_then(|id| self.decided(&id))
+                    .map(|message| message.text)
+                    .unwrap_or_default();
+                vec![Effect::Show(Line::Rejected {
+                    text,
+                    reason,
+                    message,
+                })]
             }
         }
     }
@@ -314,6 +400,10 @@ impl Session {
         if self.phase != Phase::Live || self.paused {
             return Vec::new();
         }
-        self.pending.iter_mut().filter(|message| !message.sent).map(Pending::send).collect()
+        self.pending
+            .iter_mut()
+            .filter(|message| !message.sent)
+            .map(Pending::send)
+            .collect()
     }
 }

@@ -17,11 +17,21 @@ pub(super) fn event(seq: u64, from: &str, id: Option<&str>) -> ServerFrame {
 }
 
 pub(super) fn welcome(seq: u64, recovered: bool) -> ServerFrame {
-    ServerFrame::Welcome { seq, recovered, members: Vec::new(), node: String::new() }
+    ServerFrame::Welcome {
+        seq,
+        recovered,
+        members: Vec::new(),
+        node: String::new(),
+    }
 }
 
 pub(super) fn rejected(id: &str, retry_after_ms: Option<u64>) -> ServerFrame {
-    ServerFrame::Rejected { id: Some(id.into()), reason: "busy".into(), message: String::new(), retry_after_ms }
+    ServerFrame::Rejected {
+        id: Some(id.into()),
+        reason: "busy".into(),
+        message: String::new(),
+        retry_after_ms,
+    }
 }
 
 pub(super) fn sent(effects: &[Effect]) -> Vec<String> {
@@ -114,8 +124,14 @@ fn a_gap_leads_to_another_connection_from_the_last_event() {
 #[test]
 fn a_kind_that_we_do_not_know_counts() {
     let mut session = live();
-    let ServerFrame::Event(later) = event(2, "charly", None) else { unreachable!() };
-    session.take(ServerFrame::Event(Event { kind: "pinned".into(), text: None, ..later }));
+    let ServerFrame::Event(later) = event(2, "charly", None) else {
+        unreachable!()
+    };
+    session.take(ServerFrame::Event(Event {
+        kind: "pinned".into(),
+        text: None,
+        ..later
+    }));
     assert_eq!(shown(&session.take(event(3, "charly", None))), [3]);
 }
 
@@ -125,9 +141,15 @@ fn a_reset_forgets_and_goes_on_from_its_seq() {
     say(&mut session, "m1");
     session.disconnected();
     assert!(sent(&session.take(welcome(40, false))).is_empty());
-    session.take(ServerFrame::Reset { seq: 40, reason: "history was cut".into() });
+    session.take(ServerFrame::Reset {
+        seq: 40,
+        reason: "history was cut".into(),
+    });
     let effects = session.take(event(40, "charly", None));
-    assert_eq!((shown(&effects), sent(&effects)), (vec![40], vec!["m1".to_owned()]));
+    assert_eq!(
+        (shown(&effects), sent(&effects)),
+        (vec![40], vec!["m1".to_owned()])
+    );
 }
 
 #[test]
@@ -137,7 +159,10 @@ fn a_reset_to_an_empty_room_is_caught_up_with_at_once() {
     session.disconnected();
     say(&mut session, "m1");
     assert!(sent(&session.take(welcome(1, false))).is_empty());
-    let reset = session.take(ServerFrame::Reset { seq: 2, reason: "beyond the head".into() });
+    let reset = session.take(ServerFrame::Reset {
+        seq: 2,
+        reason: "beyond the head".into(),
+    });
     assert_eq!(sent(&reset), ["m1"]);
 }
 
@@ -172,8 +197,13 @@ fn a_final_rejection_is_shown_and_ends_the_message() {
 fn a_text_that_the_service_cannot_take_is_never_sent() {
     let mut session = live();
     let effects = session.say("m1".into(), "x".repeat(16_385), None);
-    assert!(matches!(&effects[..], [Effect::Show(Line::Rejected { reason, .. })] if reason == "too_large"));
-    assert_eq!(sent(&session.say("m2".into(), "x".repeat(16_384), None)), ["m2"]);
+    assert!(
+        matches!(&effects[..], [Effect::Show(Line::Rejected { reason, .. })] if reason == "too_large")
+    );
+    assert_eq!(
+        sent(&session.say("m2".into(), "x".repeat(16_384), None)),
+        ["m2"]
+    );
 }
 
 #[test]
@@ -192,7 +222,10 @@ fn it_is_settled_when_own_messages_are_journaled_and_shown() {
     assert!(session.is_settled());
     say(&mut session, "m1");
     assert!(!session.is_settled());
-    session.take(ServerFrame::Journaled { id: "m1".into(), seq: 2 });
+    session.take(ServerFrame::Journaled {
+        id: "m1".into(),
+        seq: 2,
+    });
     assert!(!session.is_settled());
     session.take(event(2, "harry", Some("m1")));
     assert!(session.is_settled());
@@ -212,6 +245,10 @@ fn earlier_pages_join_up_with_what_is_held() {
         ServerFrame::Event(event) => event,
         _ => unreachable!(),
     });
-    session.take(ServerFrame::History { id: "earlier".into(), events: page.to_vec(), more: true });
+    session.take(ServerFrame::History {
+        id: "earlier".into(),
+        events: page.to_vec(),
+        more: true,
+    });
     assert_eq!(before(&session), Some(7));
 }

@@ -115,11 +115,18 @@ impl World {
     fn perform(&mut self, effects: &[Effect]) {
         self.outgoing.extend(sent(effects));
         self.seen.extend(shown(effects));
-        assert!(!effects.contains(&Effect::Rejoin), "a session of a correct server saw a gap");
+        assert!(
+            !effects.contains(&Effect::Rejoin),
+            "a session of a correct server saw a gap"
+        );
     }
 
     fn arrive(&mut self, most: usize) {
-        for frame in self.incoming.drain(..most.min(self.incoming.len())).collect::<Vec<_>>() {
+        for frame in self
+            .incoming
+            .drain(..most.min(self.incoming.len()))
+            .collect::<Vec<_>>()
+        {
             let effects = self.session.take(frame);
             self.perform(&effects);
         }
@@ -139,7 +146,9 @@ impl World {
         match step {
             Step::Say => {
                 self.said += 1;
-                let effects = self.session.say(format!("m{}", self.said), "x".into(), None);
+                let effects = self
+                    .session
+                    .say(format!("m{}", self.said), "x".into(), None);
                 self.perform(&effects);
             }
             Step::Other => {

@@ -34,7 +34,12 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(style: Style, room: &str, user: &str) -> View {
-        View { style, room: room.into(), user: user.into(), day: None }
+        View {
+            style,
+            room: room.into(),
+            user: user.into(),
+            day: None,
+        }
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -43,21 +48,42 @@ impl View {
 
     /// Whether a line is about the client rather than from the room: in a pipe it goes to stderr.
     pub(super) fn is_note(&self, line: &Line) -> bool {
-        !matches!(line, Line::Event(_) | Line::Earlier { .. } | Line::Members(_))
+        !matches!(
+            line,
+            Line::Event(_) | Line::Earlier { .. } | Line::Members(_)
+        )
     }
 
     /// The text of a note; empty: nothing to say.
     pub(super) fn note_of(&self, line: &Line) -> String {
         let screen = matches!(self.style, Style::Screen { .. });
         match line {
-            Line::Joined { node, resumed: true, .. } => format!("connected again{}", at_node(node)),
-            Line::Joined { members, node, .. } => format!("joined #{}{}: {}", self.room, at_node(node), here(members)),
-            Line::Rejected { text, reason, message } => format!("! not sent ({}): {}", refusal(reason, message), shortened(text)),
+            Line::Joined {
+                node,
+                resumed: true,
+                ..
+            } => format!("connected again{}", at_node(node)),
+            Line::Joined { members, node, .. } => {
+                format!("joined #{}{}: {}", self.room, at_node(node), here(members))
+            }
+            Line::Rejected {
+                text,
+                reason,
+                message,
+            } => format!(
+                "! not sent ({}): {}",
+                refusal(reason, message),
+                shortened(text)
+            ),
             Line::Reset { reason } => format!("the room begins anew here: {}", escaped(reason)),
-            Line::Bye { reason } => format!("the server closes this connection: {}", escaped(reason)),
+            Line::Bye { reason } => {
+                format!("the server closes this connection: {}", escaped(reason))
+            }
             Line::Queued { text } if screen => format!("waiting to be sent: {}", shortened(text)),
             Line::Note(text) => (*text).to_owned(),
-            Line::Queued { .. } | Line::Event(_) | Line::Earlier { .. } | Line::Members(_) => String::new(),
+            Line::Queued { .. } | Line::Event(_) | Line::Earlier { .. } | Line::Members(_) => {
+                String::new()
+            }
         }
     }
 
@@ -66,8 +92,14 @@ impl View {
         if text.is_empty() {
             return String::new();
         }
-        let style = if text.starts_with('!') { ContentStyle::new().red() } else { ContentStyle::new().dim() };
-        text.lines().fold(String::new(), |out, line| out + &self.paint(style, line).to_string() + "\n")
+        let style = if text.starts_with('!') {
+            ContentStyle::new().red()
+        } else {
+            ContentStyle::new().dim()
+        };
+        text.lines().fold(String::new(), |out, line| {
+            out + &self.paint(style, line).to_string() + "\n"
+        })
     }
 
     /// Appends a line of the room.
@@ -76,7 +108,9 @@ impl View {
             (Style::Json, _) => {}
             (Style::Lines, Line::Event(event)) => plain(&self.room, event, out),
             (Style::Screen { .. }, Line::Event(event)) => self.event(event, out),
-            (_, Line::Members(members)) => out.push_str(&self.note(&format!("here: {}", here(members)))),
+            (_, Line::Members(members)) => {
+                out.push_str(&self.note(&format!("here: {}", here(members))))
+            }
             (_, Line::Earlier { events, more }) => self.earlier(events, *more, out),
             _ => {}
         }
@@ -84,13 +118,21 @@ impl View {
 
     fn earlier(&mut self, events: &[Event], more: bool, out: &mut String) {
         let today = self.day.take();
-        let title = if events.is_empty() { "nothing earlier is kept" } else { "earlier" };
+        let title = if events.is_empty() {
+            "nothing earlier is kept"
+        } else {
+            "earlier"
+        };
         out.push_str(&self.note(&format!("--- {title} ---")));
         for event in events {
             self.event(event, out);
         }
         if !events.is_empty() {
-            let end = if more { "--- end of the earlier part; /history goes on ---" } else { "--- end of the earlier part ---" };
+            let end = if more {
+                "--- end of the earlier part; /history goes on ---"
+            } else {
+                "--- end of the earlier part ---"
+            };
             out.push_str(&self.note(end));
         }
         self.day = today;
@@ -98,15 +140,25 @@ impl View {
 
     /// `12:03 charly     Hello`, further lines of the text below its first one.
     fn event(&mut self, event: &Event, out: &mut String) {
-        let when = DateTime::from_timestamp_millis(event.at).unwrap_or_default().with_timezone(&Local);
+        let when = DateTime::from_timestamp_millis(event.at)
+            .unwrap_or_default()
+            .with_timezone(&Local);
         self.day_of(when, out);
-        let time = self.paint(ContentStyle::new().dim(), when.format("%H:%M").to_string()).to_string();
+        let time = self
+            .paint(ContentStyle::new().dim(), when.format("%H:%M").to_string())
+            .to_string();
         let from = escaped(&event.from);
         let quiet = |what: &str| self.paint(ContentStyle::new().dim(), format!("{from} {what}"));
         let _ = match event.kind.as_str() {
             "joined" => writeln!(out, "{time} {}", quiet("joined")),
             "left" => writeln!(out, "{time} {}", quiet("left")),
-            "text" | "sealed" => writeln!(out, "{time} {} {}{}", self.name(&from), self.content(event), self.mark(event)),
+            "text" | "sealed" => writeln!(
+                out,
+                "{time} {} {}{}",
+                self.name(&from),
+                self.content(event),
+                self.mark(event)
+            ),
             _ => Ok(()),
         };
     }
@@ -122,34 +174,72 @@ impl View {
 
     fn name(&self, from: &str) -> String {
         let color = ContentStyle::new().with(color_of(from));
-        let style = if from == self.user { color.attribute(Attribute::Bold) } else { color };
-        self.paint(style, format!("{from:<NAME_WIDTH$}")).to_string()
+        let style = if from == self.user {
+            color.attribute(Attribute::Bold)
+        } else {
+            color
+        };
+        self.paint(style, format!("{from:<NAME_WIDTH$}"))
+            .to_string()
     }
 
     fn content(&self, event: &Event) -> String {
         let label = match event.to.as_deref() {
             None | Some("*") => String::new(),
-            Some(to) => format!("{} ", self.paint(ContentStyle::new().dim(), format!("(to {})", escaped(to)))),
+            Some(to) => format!(
+                "{} ",
+                self.paint(ContentStyle::new().dim(), format!("(to {})", escaped(to)))
+            ),
         };
         let text = match &event.text {
-            Some(text) => text.lines().map(escaped).collect::<Vec<_>>().join(&format!("\n      {:<NAME_WIDTH$} ", "")),
-            None => self.paint(ContentStyle::new().dim(), format!("(sealed, {} bytes)", event.sealed_bytes())).to_string(),
+            Some(text) => text
+                .lines()
+                .map(escaped)
+                .collect::<Vec<_>>()
+                .join(&format!("\n      {:<NAME_WIDTH$} ", "")),
+            None => self
+                .paint(
+                    ContentStyle::new().dim(),
+                    format!("(sealed, {} bytes)", event.sealed_bytes()),
+                )
+                .to_string(),
         };
         label + &text
     }
 
     /// Own messages are shown when they come back: they are in the journal.
     fn mark(&self, event: &Event) -> String {
-        if event.from == self.user { format!(" {}", self.paint(ContentStyle::new().dim(), "✓")) } else { String::new() }
+        if event.from == self.user {
+            format!(" {}", self.paint(ContentStyle::new().dim(), "✓"))
+        } else {
+            String::new()
+        }
     }
 
     /// The prompt of the edited line, with what one has to know about the connection.
     pub(super) fn prompt(&self, state: &str, undecided: usize) -> String {
-        let waiting = if undecided > 0 { format!("{undecided} waiting") } else { String::new() };
-        let facts: Vec<&str> = [state, &waiting].into_iter().filter(|fact| !fact.is_empty()).collect();
-        let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-        let room = self.paint(ContentStyle::new().attribute(Attribute::Bold), format!("#{}", self.room));
-        format!("{room}{} ", self.paint(ContentStyle::new().dim(), format!("{facts} ›")))
+        let waiting = if undecided > 0 {
+            format!("{undecided} waiting")
+        } else {
+            String::new()
+        };
+        let facts: Vec<&str> = [state, &waiting]
+            .into_iter()
+            .filter(|fact| !fact.is_empty())
+            .collect();
+        let facts = if facts.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", facts.join(", "))
+        };
+        let room = self.paint(
+            ContentStyle::new().attribute(Attribute::Bold),
+            format!("#{}", self.room),
+        );
+        format!(
+            "{room}{} ",
+            self.paint(ContentStyle::new().dim(), format!("{facts} ›"))
+        )
     }
 
     fn paint<T: std::fmt::Display>(&self, style: ContentStyle, text: T) -> StyledContent<T> {
@@ -165,7 +255,11 @@ fn plain(room: &str, event: &Event, out: &mut String) {
     let to = escaped(event.to.as_deref().unwrap_or("*"));
     let _ = match (event.kind.as_str(), &event.text) {
         ("text", Some(text)) => writeln!(out, "[{room}:{seq} - {from} -> {to}] {}", escaped(text)),
-        ("sealed", _) => writeln!(out, "[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)", event.sealed_bytes()),
+        ("sealed", _) => writeln!(
+            out,
+            "[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)",
+            event.sealed_bytes()
+        ),
         (kind, _) => writeln!(out, "[{room}:{seq} - {from} {}]", escaped(kind)),
     };
 }
@@ -178,7 +272,9 @@ pub(super) fn escaped(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            c if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             c => out.push(c),
@@ -193,7 +289,11 @@ pub(super) fn plural(count: u64, one: &str) -> String {
 }
 
 fn at_node(node: &str) -> String {
-    if node.is_empty() { String::new() } else { format!(" on {}", escaped(node)) }
+    if node.is_empty() {
+        String::new()
+    } else {
+        format!(" on {}", escaped(node))
+    }
 }
 
 fn here(members: &[String]) -> String {
@@ -202,7 +302,11 @@ fn here(members: &[String]) -> String {
 }
 
 fn refusal(reason: &str, message: &str) -> String {
-    if message.is_empty() { escaped(reason) } else { format!("{}: {}", escaped(reason), escaped(message)) }
+    if message.is_empty() {
+        escaped(reason)
+    } else {
+        format!("{}: {}", escaped(reason), escaped(message))
+    }
 }
 
 fn shortened(text: &str) -> String {
@@ -213,7 +317,9 @@ fn shortened(text: &str) -> String {
 
 /// Always the same for a name (FNV-1a).
 fn color_of(name: &str) -> Color {
-    let hash = name.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
+    let hash = name.bytes().fold(2_166_136_261_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
+    });
     Color::AnsiValue(COLORS[(hash >> 8) as usize % COLORS.len()])
 }
 
@@ -222,7 +328,16 @@ mod tests {
     use super::*;
 
     fn text(from: &str, text: &str) -> Event {
-        Event { seq: 7, at: 0, kind: "text".into(), from: from.into(), to: None, text: Some(text.into()), sealed: None, id: None }
+        Event {
+            seq: 7,
+            at: 0,
+            kind: "text".into(),
+            from: from.into(),
+            to: None,
+            text: Some(text.into()),
+            sealed: None,
+            id: None,
+        }
     }
 
     fn shown(style: Style, event: Event) -> String {
@@ -233,10 +348,23 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_the_lines_of_the_text_protocol() {
-        let labelled = Event { to: Some("charly".into()), ..text("harry", "Hello") };
-        assert_eq!(shown(Style::Lines, labelled), "[aaa:7 - harry -> charly] Hello\n");
-        assert_eq!(shown(Style::Lines, text("harry", "a\nb")), "[aaa:7 - harry -> *] a\\nb\n");
-        let joined = Event { kind: "joined".into(), text: None, ..text("charly", "") };
+        let labelled = Event {
+            to: Some("charly".into()),
+            ..text("harry", "Hello")
+        };
+        assert_eq!(
+            shown(Style::Lines, labelled),
+            "[aaa:7 - harry -> charly] Hello\n"
+        );
+        assert_eq!(
+            shown(Style::Lines, text("harry", "a\nb")),
+            "[aaa:7 - harry -> *] a\\nb\n"
+        );
+        let joined = Event {
+            kind: "joined".into(),
+            text: None,
+            ..text("charly", "")
+        };
         assert_eq!(shown(Style::Lines, joined), "[aaa:7 - charly joined]\n");
     }
 
@@ -244,17 +372,33 @@ mod tests {
     fn no_message_can_send_commands_to_the_terminal() {
         let evil = "\u{1b}[2J\u{9b}31m\u{7f}\u{202e}x\u{2028}\r\n\u{1b}]0;t\u{7}";
         for style in [Style::Lines, Style::Screen { color: false }] {
-            let event = Event { to: Some(evil.into()), ..text(evil, evil) };
+            let event = Event {
+                to: Some(evil.into()),
+                ..text(evil, evil)
+            };
             let out = shown(style, event).replace('\n', "");
-            assert!(out.chars().all(|c| !c.is_control() && c != '\u{202e}' && c != '\u{2028}'), "{out:?}");
+            assert!(
+                out.chars()
+                    .all(|c| !c.is_control() && c != '\u{202e}' && c != '\u{2028}'),
+                "{out:?}"
+            );
         }
     }
 
     #[test]
     fn further_lines_of_a_text_never_begin_at_the_margin() {
-        let out = shown(Style::Screen { color: false }, text("charly", "one\n12:00 harry said\n\nthree"));
+        let out = shown(
+            Style::Screen { color: false },
+            text("charly", "one\n12:00 harry said\n\nthree"),
+        );
         let message = out.split_once("charly").unwrap().1;
-        assert!(message.lines().skip(1).all(|line| line.starts_with("      ")), "{out}");
+        assert!(
+            message
+                .lines()
+                .skip(1)
+                .all(|line| line.starts_with("      ")),
+            "{out}"
+        );
     }
 
     #[test]
@@ -267,6 +411,9 @@ mod tests {
     fn the_prompt_says_what_one_has_to_know() {
         let view = View::new(Style::Screen { color: false }, "aaa", "harry");
         assert_eq!(view.prompt("", 0), "#aaa › ");
-        assert_eq!(view.prompt("reconnecting in 3 s", 2), "#aaa (reconnecting in 3 s, 2 waiting) › ");
+        assert_eq!(
+            view.prompt("reconnecting in 3 s", 2),
+            "#aaa (reconnecting in 3 s, 2 waiting) › "
+        );
     }
 }

@@ -19,8 +19,15 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
-    io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes).context("stdin cannot be read")?;
-    ensure!(bytes.len() as u64 <= MOST, "stdin has more than {MOST} bytes: give it one message at a time");
+    io::stdin()
+        .lock()
+        .take(MOST + 1)
+        .read_to_end(&mut bytes)
+        .context("stdin cannot be read")?;
+    ensure!(
+        bytes.len() as u64 <= MOST,
+        "stdin has more than {MOST} bytes: give it one message at a time"
+    );
     let line = bus::describe(&bytes, options.subject.as_deref(), options.content);
     writeln!(io::stdout(), "{line}").context("stdout cannot be written")
 }

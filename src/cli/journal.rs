@@ -37,7 +37,11 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Inspect { room, content, settings } => {
+        Command::Inspect {
+            room,
+            content,
+            settings,
+        } => {
             let journal = connect::stored(&settings.read()?).await?;
             let mut lines = 0;
             let mut print = |line: String| {
@@ -68,5 +72,7 @@ fn show(what: Arguments<'_>) {
 }
 
 fn missing(room: &RoomId) -> String {
-    format!("room {room} does not exist: look at its name, and at the journal and the prefix or keyspace of this command")
+    format!(
+        "room {room} does not exist: look at its name, and at the journal and the prefix or keyspace of this command"
+    )
 }

@@ -133,16 +133,24 @@ impl Settings {
             ("cassandra.auto_migrate", "--auto-migrate", &auto_migrate),
             ("log.format", "--log", &self.log),
         ];
-        all.into_iter().filter_map(|(key, flag, text)| Some((key, flag, text.clone()?))).collect()
+        all.into_iter()
+            .filter_map(|(key, flag, text)| Some((key, flag, text.clone()?)))
+            .collect()
     }
 
     fn load(&self) -> anyhow::Result<Loaded> {
-        Ok(Loaded::load(self.config.as_deref(), std::env::vars(), self.flags())?)
+        Ok(Loaded::load(
+            self.config.as_deref(),
+            std::env::vars(),
+            self.flags(),
+        )?)
     }
 
     /// The configuration of a command that has no log: warnings go to stderr.
     fn read(&self) -> anyhow::Result<Config> {
-        let Loaded { config, warnings, .. } = self.load()?;
+        let Loaded {
+            config, warnings, ..
+        } = self.load()?;
         for warning in warnings {
             eprintln!("warning: {warning}");
         }
@@ -163,5 +171,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")
 }

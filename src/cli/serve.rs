@@ -10,7 +10,9 @@ use anyhow::{Context, anyhow};
 use tracing::warn;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
-    let Loaded { config, warnings, .. } = settings.load()?;
+    let Loaded {
+        config, warnings, ..
+    } = settings.load()?;
     telemetry::start(&config.log).map_err(|why| anyhow!(why))?;
     for warning in warnings {
         warn!("{warning}");
@@ -24,7 +26,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let asked = shutdown::on_signals().context("signals cannot be received")?;
-    let Some(running) = asked.run_until_cancelled(App::start(config)).await else { return Ok(()) };
+    let Some(running) = asked.run_until_cancelled(App::start(config)).await else {
+        return Ok(());
+    };
     let mut running = running?;
     let unwanted = running.unwanted();
     // Asked to stop at the very moment in which a part fails: stopping in order is still the better end.

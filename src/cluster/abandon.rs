@@ -66,7 +66,12 @@ async fn abandon(
         if present(view, node) {
             return Ok(false);
         }
-        bus.submit(&Submission { room: room.clone(), action: Action::Abandon { gateway: node }, reply: None }).await?;
+        bus.submit(&Submission {
+            room: room.clone(),
+            action: Action::Abandon { gateway: node },
+            reply: None,
+        })
+        .await?;
         bus.unmark(node, shard, &room).await?;
     }
     tracing::info!(%node, %shard, rooms = count, "abandoned the sessions of a node that is gone");
@@ -74,5 +79,8 @@ async fn abandon(
 }
 
 fn present(view: &watch::Receiver<View>, node: Incarnation) -> bool {
-    view.borrow().nodes.iter().any(|record| record.incarnation == node)
+    view.borrow()
+        .nodes
+        .iter()
+        .any(|record| record.incarnation == node)
 }

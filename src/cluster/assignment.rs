@@ -7,7 +7,10 @@ use crate::room::{Incarnation, ShardId};
 
 /// The writer with the highest weight for the shard; `None` when there is no writer. The order of the writers does not matter.
 pub fn assignee(shard: ShardId, writers: &[Incarnation]) -> Option<Incarnation> {
-    writers.iter().copied().max_by_key(|writer| (weight(shard, *writer), *writer))
+    writers
+        .iter()
+        .copied()
+        .max_by_key(|writer| (weight(shard, *writer), *writer))
 }
 
 fn weight(shard: ShardId, writer: Incarnation) -> u64 {
@@ -35,8 +38,13 @@ mod tests {
 
     fn writers() -> impl Strategy<Value = Vec<Incarnation>> {
         // As they are in practice: nearly the same time in the upper half, any lower half.
-        prop::collection::btree_set((0_u64..100, any::<u64>()), 2..8)
-            .prop_map(|ids| ids.into_iter().map(|(hi, lo)| Incarnation::new(Uuid::from_u64_pair(0x0193_0000_0000_7000 + hi, lo))).collect())
+        prop::collection::btree_set((0_u64..100, any::<u64>()), 2..8).prop_map(|ids| {
+            ids.into_iter()
+                .map(|(hi, lo)| {
+                    Incarnation::new(Uuid::from_u64_pair(0x0193_0000_0000_7000 + hi, lo))
+                })
+                .collect()
+        })
     }
 
     proptest! {

@@ -25,7 +25,13 @@ impl Default for Config {
     fn default() -> Self {
         // late: one heartbeat is missing, so that kill -9 is answered by the next owner within 2 s even right after a heartbeat.
         // dead: above the 5.5-8.5 s for which a leader change of the bus can stall heartbeats.
-        Self { shards: 64, beat_ms: 500, late_ms: 1_000, dead_ms: 10_000, drain_ms: 20_000 }
+        Self {
+            shards: 64,
+            beat_ms: 500,
+            late_ms: 1_000,
+            dead_ms: 10_000,
+            drain_ms: 20_000,
+        }
     }
 }
 
@@ -33,12 +39,23 @@ impl Config {
     /// The shards, when the configuration makes sense; else what is wrong with it.
     pub fn validate(&self) -> Result<Shards, Error> {
         if !(0 < self.beat_ms && self.beat_ms < self.late_ms && self.late_ms < self.dead_ms) {
-            let Self { beat_ms, late_ms, dead_ms, .. } = self;
+            let Self {
+                beat_ms,
+                late_ms,
+                dead_ms,
+                ..
+            } = self;
             return Err(Error::Config(format!(
                 "cluster.beat_ms ({beat_ms}) must be above 0 and below cluster.late_ms ({late_ms}), and that below cluster.dead_ms ({dead_ms})"
             )));
         }
-        Shards::new(self.shards).ok_or_else(|| Error::Config(format!("cluster.shards must be 1 to {}, not {}", Shards::MAX, self.shards)))
+        Shards::new(self.shards).ok_or_else(|| {
+            Error::Config(format!(
+                "cluster.shards must be 1 to {}, not {}",
+                Shards::MAX,
+                self.shards
+            ))
+        })
     }
 
     pub(super) fn timing(&self) -> Timing {

@@ -7,7 +7,9 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// The cluster was started with another number of shards. Going on would send rooms to wrong shards.
-    #[error("the cluster has {stored} shards, this node is configured with {mine}: set cluster.shards to {stored}")]
+    #[error(
+        "the cluster has {stored} shards, this node is configured with {mine}: set cluster.shards to {stored}"
+    )]
     Shards {
         /// Configured here.
         mine: u16,

@@ -64,7 +64,11 @@ impl Handle {
     pub async fn drain(&self) {
         self.drain.cancel();
         // An error: the part has ended, nothing is left.
-        let _ = self.view.clone().wait_for(|view| view.draining && view.owned.is_empty()).await;
+        let _ = self
+            .view
+            .clone()
+            .wait_for(|view| view.draining && view.owned.is_empty())
+            .await;
     }
 
     /// Whether this node plays its part in the cluster; the reason when it does not.

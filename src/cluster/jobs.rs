@@ -77,15 +77,32 @@ pub(super) async fn look(bus: Arc<dyn Bus>, shard: ShardId, pause: Duration) -> 
     loop {
         match bus.shard(shard).await {
             Ok(found) => return Done::Looked(shard, found),
-            Err(error) => tracing::warn!(%shard, %error, "a shard's record cannot be read now; trying again"),
+            Err(error) => {
+                tracing::warn!(%shard, %error, "a shard's record cannot be read now; trying again")
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// Removes this node's name from the record of a shard that it does not write.
-pub(super) async fn give_back(bus: Arc<dyn Bus>, shard: ShardId, record: ShardRecord, revision: u64) -> Done {
-    let pause = match bus.set_shard(shard, &ShardRecord { owner: None, ..record }, revision).await {
+pub(super) async fn give_back(
+    bus: Arc<dyn Bus>,
+    shard: ShardId,
+    record: ShardRecord,
+    revision: u64,
+) -> Done {
+    let pause = match bus
+        .set_shard(
+            shard,
+            &ShardRecord {
+                owner: None,
+                ..record
+            },
+            revision,
+        )
+        .await
+    {
         Ok(_) | Err(Error::Conflict(_)) => Duration::ZERO,
         Err(_) => PAUSE,
     };

@@ -65,20 +65,39 @@ impl Lease {
         found: Option<(ShardRecord, u64)>,
         seen: Epoch,
     ) -> Result<Self, Error> {
-        let (before, revision) = found.map_or((Epoch::default(), 0), |(record, revision)| (record.epoch, revision));
+        let (before, revision) = found.map_or((Epoch::default(), 0), |(record, revision)| {
+            (record.epoch, revision)
+        });
         let floor = found.map_or(Position::ZERO, |(record, _)| record.floor);
         let epoch = before.max(seen).next();
-        let wanted = ShardRecord { owner: Some(me), epoch, floor };
+        let wanted = ShardRecord {
+            owner: Some(me),
+            epoch,
+            floor,
+        };
         let revision = match bus.set_shard(shard, &wanted, revision).await {
             Ok(revision) => revision,
             Err(BusError::Conflict(_) | BusError::Unknown(_)) => match read(&*bus, shard).await? {
                 (record, now) if record == wanted => now,
-                (_, now) if now == revision => return Err(Error::Unavailable(format!("shard {shard}: its record was not changed"))),
+                (_, now) if now == revision => {
+                    return Err(Error::Unavailable(format!(
+                        "shard {shard}: its record was not changed"
+                    )));
+                }
                 (record, _) => return Err(Error::Lost { seen: record.epoch }),
             },
             Err(error) => return Err(Error::Unavailable(error.to_string())),
         };
-        Ok(Self { bus, ends, me, shard, epoch, floor, revision, seen: epoch })
+        Ok(Self {
+            bus,
+            ends,
+            me,
+            shard,
+            epoch,
+            floor,
+            revision,
+            seen: epoch,
+        })
     }
 
     /// The shard.
@@ -98,7 +117,14 @@ impl Lease {
 
     /// The record as it was last stored, and its revision.
     pub(super) fn record(&self) -> (ShardRecord, u64) {
-        (ShardRecord { owner: Some(self.me), epoch: self.epoch, floor: self.floor }, self.revision)
+        (
+            ShardRecord {
+                owner: Some(self.me),
+                epoch: self.epoch,
+                floor: self.floor,
+            },
+            self.revision,
+        )
     }
 
     /// Every command below this position is decided and journaled.
@@ -134,7 +160,11 @@ impl Lease {
     }
 
     async fn store(&mut self, owner: Option<Incarnation>, floor: Position) -> Result<(), Error> {
-        let wanted = ShardRecord { owner, epoch: self.epoch, floor };
+        let wanted = ShardRecord {
+            owner,
+            epoch: self.epoch,
+            floor,
+        };
         for _ in 0..ATTEMPTS {
             match self.bus.set_shard(self.shard, &wanted, self.revision).await {
                 Ok(revision) => {
@@ -156,14 +186,21 @@ impl Lease {
                 Err(error) => return Err(Error::Unavailable(error.to_string())),
             }
         }
-        Err(Error::Unavailable(format!("shard {}: its record kept changing", self.shard)))
+        Err(Error::Unavailable(format!(
+            "shard {}: its record kept changing",
+            self.shard
+        )))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Nobody listens any more when the cluster's service has ended; then the record is not this process's to mend.
-        let _ = self.ends.send(Ended { shard: self.shard, epoch: self.epoch, seen: self.seen });
+        let _ = self.ends.send(Ended {
+            shard: self.shard,
+            epoch: self.epoch,
+            seen: self.seen,
+        });
     }
 }
 
@@ -194,8 +231,13 @@ mod tests {
 
     impl Faults for Script {
         fn call(&self, _by: ConnectionId, op: Op) -> Fate {
-            let next = (op == Op::SetShard).then(|| self.0.lock().unwrap().pop()).flatten();
-            Fate { outcome: next.unwrap_or_default(), ..Fate::default() }
+            let next = (op == Op::SetShard)
+                .then(|| self.0.lock().unwrap().pop())
+                .flatten();
+            Fate {
+                outcome: next.unwrap_or_default(),
+                ..Fate::default()
+            }
         }
     }
 
@@ -211,7 +253,12 @@ mod tests {
             let script = Arc::new(Script::default());
             let bus = Hub::with_faults(Config::default(), script.clone()).connect();
             let (ends, ended) = mpsc::unbounded_channel();
-            Self { bus, script, ends, ended }
+            Self {
+                bus,
+                script,
+                ends,
+                ended,
+            }
         }
 
         fn next(&self, outcome: Outcome) {
@@ -226,8 +273,20 @@ mod tests {
             self.take_from(n, self.found().await).await
         }
 
-        async fn take_from(&self, n: u128, found: Option<(ShardRecord, u64)>) -> Result<Lease, Error> {
-            Lease::take(Arc::new(self.bus.clone()), self.ends.clone(), node(n), SHARD, found, Epoch::default()).await
+        async fn take_from(
+            &self,
+            n: u128,
+            found: Option<(ShardRecord, u64)>,
+        ) -> Result<Lease, Error> {
+            Lease::take(
+                Arc::new(self.bus.clone()),
+                self.ends.clone(),
+                node(n),
+                SHARD,
+                found,
+                Epoch::default(),
+            )
+            .await
         }
     }
 
@@ -239,8 +298,18 @@ mod tests {
     async fn of_two_nodes_that_found_the_same_record_one_takes_it() {
         let bench = Bench::new();
         let lease = bench.take_from(1, None).await.unwrap();
-        assert!(matches!(bench.take_from(2, None).await, Err(Error::Lost { seen: Epoch(1) })));
-        assert_eq!(bench.found().await.unwrap().0, ShardRecord { owner: Some(node(1)), epoch: Epoch(1), floor: Position::ZERO });
+        assert!(matches!(
+            bench.take_from(2, None).await,
+            Err(Error::Lost { seen: Epoch(1) })
+        ));
+        assert_eq!(
+            bench.found().await.unwrap().0,
+            ShardRecord {
+                owner: Some(node(1)),
+                epoch: Epoch(1),
+                floor: Position::ZERO
+            }
+        );
         assert_eq!(lease.epoch(), Epoch(1));
     }
 
@@ -259,9 +328,18 @@ mod tests {
         let mut zombie = bench.take_as(1).await.unwrap();
         let lease = bench.take_as(2).await.unwrap();
         let record = bench.found().await;
-        assert!(matches!(zombie.checkpoint(Position(9)).await, Err(Error::Lost { seen: Epoch(2) })));
-        assert!(matches!(zombie.raise(Epoch(9)).await, Err(Error::Lost { .. })));
-        assert!(matches!(zombie.release(Position(9)).await, Err(Error::Lost { .. })));
+        assert!(matches!(
+            zombie.checkpoint(Position(9)).await,
+            Err(Error::Lost { seen: Epoch(2) })
+        ));
+        assert!(matches!(
+            zombie.raise(Epoch(9)).await,
+            Err(Error::Lost { .. })
+        ));
+        assert!(matches!(
+            zombie.release(Position(9)).await,
+            Err(Error::Lost { .. })
+        ));
         assert_eq!(bench.found().await, record);
         drop(lease);
     }
@@ -278,7 +356,14 @@ mod tests {
         }
         bench.next(Outcome::Unanswered);
         lease.release(Position(7)).await.unwrap();
-        assert_eq!(bench.found().await.unwrap().0, ShardRecord { owner: None, epoch: Epoch(1), floor: Position(7) });
+        assert_eq!(
+            bench.found().await.unwrap().0,
+            ShardRecord {
+                owner: None,
+                epoch: Epoch(1),
+                floor: Position(7)
+            }
+        );
     }
 
     #[tokio::test]
@@ -286,7 +371,10 @@ mod tests {
         let bench = Bench::new();
         let mut lease = bench.take_as(1).await.unwrap();
         bench.next(Outcome::Refused);
-        assert!(matches!(lease.raise(Epoch(5)).await, Err(Error::Unavailable(_))));
+        assert!(matches!(
+            lease.raise(Epoch(5)).await,
+            Err(Error::Unavailable(_))
+        ));
         lease.checkpoint(Position(2)).await.unwrap();
         assert_eq!(bench.found().await.unwrap().0.epoch, Epoch(5));
         drop(lease);
@@ -297,9 +385,17 @@ mod tests {
     async fn every_lease_tells_its_end_once_with_the_highest_epoch_that_was_seen() {
         let mut bench = Bench::new();
         bench.take_as(1).await.unwrap().fenced(Epoch(8));
-        bench.take_as(1).await.unwrap().release(Position(1)).await.unwrap();
+        bench
+            .take_as(1)
+            .await
+            .unwrap()
+            .release(Position(1))
+            .await
+            .unwrap();
         drop(bench.take_as(1).await.unwrap());
-        let told: Vec<_> = std::iter::from_fn(|| bench.ended.try_recv().ok()).map(|ended| (ended.epoch.0, ended.seen.0)).collect();
+        let told: Vec<_> = std::iter::from_fn(|| bench.ended.try_recv().ok())
+            .map(|ended| (ended.epoch.0, ended.seen.0))
+            .collect();
         assert_eq!(told, [(1, 8), (2, 2), (3, 3)]);
     }
 }

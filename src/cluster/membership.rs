@@ -80,19 +80,31 @@ pub(super) struct Membership {
 
 impl Membership {
     pub(super) fn new(me: Incarnation, timing: Timing) -> Self {
-        Self { me, timing, nodes: BTreeMap::new(), current: false, own: None, removed: false }
+        Self {
+            me,
+            timing,
+            nodes: BTreeMap::new(),
+            current: false,
+            own: None,
+            removed: false,
+        }
     }
 
     /// Takes in what the registry shows.
     pub(super) fn see(&mut self, now: Instant, seen: NodeSeen) -> Change {
         match seen {
-            NodeSeen::Beat { node, revision } if node.incarnation == self.me => self.see_own(now, revision),
+            NodeSeen::Beat { node, revision } if node.incarnation == self.me => {
+                self.see_own(now, revision)
+            }
             NodeSeen::Beat { node, revision } => self.see_other(now, node, revision),
             NodeSeen::Forgotten(node) if node == self.me => {
                 self.removed = true;
                 Change::Forgotten
             }
-            NodeSeen::Forgotten(node) => self.nodes.remove(&node).map_or(Change::None, |_| Change::Nodes),
+            NodeSeen::Forgotten(node) => self
+                .nodes
+                .remove(&node)
+                .map_or(Change::None, |_| Change::Nodes),
             NodeSeen::Current => {
                 self.current = true;
                 Change::Nodes
@@ -101,7 +113,9 @@ impl Membership {
     }
 
     fn see_own(&mut self, now: Instant, revision: u64) -> Change {
-        let Some((last, at)) = self.own.replace((revision, now)) else { return Change::Nodes };
+        let Some((last, at)) = self.own.replace((revision, now)) else {
+            return Change::Nodes;
+        };
         if revision == last {
             self.own = Some((last, at));
             return Change::None;
@@ -115,14 +129,29 @@ impl Membership {
         for node in self.nodes.values_mut() {
             (node.changed, node.probe_from) = (now, now + grace);
         }
-        if removed { Change::None } else { Change::Away(away) }
+        if removed {
+            Change::None
+        } else {
+            Change::Away(away)
+        }
     }
 
     fn see_other(&mut self, now: Instant, record: NodeRecord, revision: u64) -> Change {
         let Some(node) = self.nodes.get_mut(&record.incarnation) else {
             // One that was there before this node may be long gone: ask at once. One that has just come has just been heard.
-            let probe_from = if self.current { now + self.timing.late } else { now };
-            let node = Node { record, revision, changed: now, probe_from, probing: false, standing: Standing::New };
+            let probe_from = if self.current {
+                now + self.timing.late
+            } else {
+                now
+            };
+            let node = Node {
+                record,
+                revision,
+                changed: now,
+                probe_from,
+                probing: false,
+                standing: Standing::New,
+            };
             self.nodes.insert(node.record.incarnation, node);
             return Change::Nodes;
         };
@@ -132,8 +161,16 @@ impl Membership {
         let before = (node.standing, node.record.draining);
         (node.revision, node.changed, node.probe_from) = (revision, now, now + self.timing.late);
         node.record = record;
-        node.standing = if node.standing == Standing::Dead { Standing::New } else { Standing::Live };
-        if before == (node.standing, node.record.draining) { Change::None } else { Change::Nodes }
+        node.standing = if node.standing == Standing::Dead {
+            Standing::New
+        } else {
+            Standing::Live
+        };
+        if before == (node.standing, node.record.draining) {
+            Change::None
+        } else {
+            Change::Nodes
+        }
     }
 
     /// Whether this node's picture of the others is complete and recent: without that it takes nothing and judges nobody.
@@ -147,13 +184,20 @@ impl Membership {
         if !self.fresh(now) {
             return judged;
         }
-        for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.standing != Standing::Dead) {
+        for (id, node) in self
+            .nodes
+            .iter_mut()
+            .filter(|(_, node)| node.standing != Standing::Dead)
+        {
             if now >= node.changed + self.timing.dead {
                 node.standing = Standing::Dead;
                 judged.died.push(*id);
             } else if now >= node.probe_from && !node.probing {
                 node.probing = true;
-                judged.probes.push(Probe { node: *id, revision: node.revision });
+                judged.probes.push(Probe {
+                    node: *id,
+                    revision: node.revision,
+                });
             }
         }
         judged
@@ -162,7 +206,9 @@ impl Membership {
     /// Takes in the answer to a probe: `Some(true)` it is there, `Some(false)` its address is empty, `None` silence. Whether anything changed.
     pub(super) fn probed(&mut self, now: Instant, probe: Probe, there: Option<bool>) -> bool {
         let fresh = self.fresh(now);
-        let Some(node) = self.nodes.get_mut(&probe.node) else { return false };
+        let Some(node) = self.nodes.get_mut(&probe.node) else {
+            return false;
+        };
         node.probing = false;
         if node.revision != probe.revision || node.standing == Standing::Dead {
             return false;
@@ -179,23 +225,41 @@ impl Membership {
 
     /// Whether a node is known to be gone: dead, or not in the registry.
     pub(super) fn gone(&self, node: Incarnation) -> bool {
-        node != self.me && self.current && self.nodes.get(&node).is_none_or(|node| node.standing == Standing::Dead)
+        node != self.me
+            && self.current
+            && self
+                .nodes
+                .get(&node)
+                .is_none_or(|node| node.standing == Standing::Dead)
     }
 
     /// Nodes that are dead and still in the registry.
     pub(super) fn dead(&self) -> impl Iterator<Item = Incarnation> {
-        self.nodes.iter().filter(|(_, node)| node.standing == Standing::Dead).map(|(id, _)| *id)
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.standing == Standing::Dead)
+            .map(|(id, _)| *id)
     }
 
     /// Nodes that are not known to be gone, without this one.
     pub(super) fn others(&self) -> impl Iterator<Item = &NodeRecord> {
-        self.nodes.values().filter(|node| node.standing != Standing::Dead).map(|node| &node.record)
+        self.nodes
+            .values()
+            .filter(|node| node.standing != Standing::Dead)
+            .map(|node| &node.record)
     }
 
     /// Other nodes that shards may be given to.
     pub(super) fn other_writers(&self) -> impl Iterator<Item = Incarnation> {
-        let may_own = |node: &&Node| node.standing == Standing::Live && !node.record.draining && node.record.roles.contains(&Role::Writer);
-        self.nodes.values().filter(may_own).map(|node| node.record.incarnation)
+        let may_own = |node: &&Node| {
+            node.standing == Standing::Live
+                && !node.record.draining
+                && node.record.roles.contains(&Role::Writer)
+        };
+        self.nodes
+            .values()
+            .filter(may_own)
+            .map(|node| node.record.incarnation)
     }
 }
 
@@ -204,8 +268,11 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    const TIMING: Timing =
-        Timing { beat: Duration::from_millis(1000), late: Duration::from_millis(1500), dead: Duration::from_millis(10_000) };
+    const TIMING: Timing = Timing {
+        beat: Duration::from_millis(1000),
+        late: Duration::from_millis(1500),
+        dead: Duration::from_millis(10_000),
+    };
 
     fn node(n: u128) -> Incarnation {
         Incarnation::new(Uuid::from_u128(n))
@@ -220,7 +287,11 @@ mod tests {
 
     impl Watch {
         fn begin() -> Self {
-            Self { membership: Membership::new(node(1), TIMING), start: Instant::now(), revision: 0 }
+            Self {
+                membership: Membership::new(node(1), TIMING),
+                start: Instant::now(),
+                revision: 0,
+            }
         }
 
         fn at(&self, ms: u64) -> Instant {
@@ -230,13 +301,27 @@ mod tests {
         fn beat(&mut self, ms: u64, n: u128) -> Change {
             self.revision += 1;
             let roles = vec![Role::Writer];
-            let record = NodeRecord { incarnation: node(n), name: "n".into(), roles, draining: false, version: "0".into() };
-            self.membership.see(self.at(ms), NodeSeen::Beat { node: record, revision: self.revision })
+            let record = NodeRecord {
+                incarnation: node(n),
+                name: "n".into(),
+                roles,
+                draining: false,
+                version: "0".into(),
+            };
+            self.membership.see(
+                self.at(ms),
+                NodeSeen::Beat {
+                    node: record,
+                    revision: self.revision,
+                },
+            )
         }
 
         /// Only node 1 beats, once a second.
         fn beats_alone(&mut self, from: u64, to: u64) {
-            (from..=to).step_by(1000).for_each(|ms| _ = self.beat(ms, 1));
+            (from..=to)
+                .step_by(1000)
+                .for_each(|ms| _ = self.beat(ms, 1));
         }
 
         fn current(&mut self, ms: u64) {
@@ -275,7 +360,10 @@ mod tests {
         watch.beat(0, 1);
         assert_eq!(watch.beat(10, 2), Change::Nodes);
         assert!(watch.writers().is_empty());
-        assert!(!watch.membership.gone(node(2)), "nothing is taken from it either");
+        assert!(
+            !watch.membership.gone(node(2)),
+            "nothing is taken from it either"
+        );
         assert_eq!(watch.beat(1010, 2), Change::Nodes);
         assert_eq!(watch.writers(), [node(2)]);
         assert_eq!(watch.beat(2010, 2), Change::None);
@@ -287,10 +375,17 @@ mod tests {
         watch.beat(0, 2);
         watch.beat(0, 3);
         watch.current(0);
-        assert_eq!(watch.judge(0), Judged::default(), "before its own heartbeat comes back, it judges nobody");
+        assert_eq!(
+            watch.judge(0),
+            Judged::default(),
+            "before its own heartbeat comes back, it judges nobody"
+        );
         watch.beat(5, 1);
         let probes = watch.judge(5).probes;
-        assert_eq!(probes.iter().map(|probe| probe.node).collect::<Vec<_>>(), [node(2), node(3)]);
+        assert_eq!(
+            probes.iter().map(|probe| probe.node).collect::<Vec<_>>(),
+            [node(2), node(3)]
+        );
         assert!(watch.probed(6, probes[0], Some(true)));
         assert!(watch.probed(6, probes[1], Some(false)));
         assert_eq!(watch.writers(), [node(2)]);
@@ -346,7 +441,11 @@ mod tests {
         assert_eq!(watch.judge(60_000), Judged::default());
         assert!(!watch.membership.fresh(watch.at(60_000)));
         assert_eq!(watch.beat(60_000, 1), Change::Away(Duration::from_secs(59)));
-        assert_eq!(watch.judge(60_000), Judged::default(), "others get time to come back as well");
+        assert_eq!(
+            watch.judge(60_000),
+            Judged::default(),
+            "others get time to come back as well"
+        );
         watch.beats_alone(61_000, 65_000);
         assert_eq!(watch.judge(64_999), Judged::default());
         assert_eq!(watch.judge(65_000).probes.len(), 1);
@@ -364,9 +463,19 @@ mod tests {
     #[test]
     fn a_node_that_is_removed_is_gone_and_this_one_notices_when_it_is_itself() {
         let mut watch = Watch::of_two();
-        assert_eq!(watch.membership.see(watch.at(1500), NodeSeen::Forgotten(node(2))), Change::Nodes);
+        assert_eq!(
+            watch
+                .membership
+                .see(watch.at(1500), NodeSeen::Forgotten(node(2))),
+            Change::Nodes
+        );
         assert!(watch.membership.gone(node(2)));
-        assert_eq!(watch.membership.see(watch.at(1500), NodeSeen::Forgotten(node(1))), Change::Forgotten);
+        assert_eq!(
+            watch
+                .membership
+                .see(watch.at(1500), NodeSeen::Forgotten(node(1))),
+            Change::Forgotten
+        );
         assert!(!watch.membership.gone(node(1)));
     }
 }

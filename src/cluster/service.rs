@@ -27,23 +27,48 @@ pub struct Service {
 impl Service {
     /// The part of the node `me`. `owner` writes the shards that the node takes; a node without one takes none. [`Error::Config`] when the
     /// configuration makes no sense, or the node's roles do not fit `owner`.
-    pub fn new(config: Config, me: NodeRecord, bus: Arc<dyn Bus>, owner: Option<Arc<dyn Owner>>) -> Result<Self, Error> {
+    pub fn new(
+        config: Config,
+        me: NodeRecord,
+        bus: Arc<dyn Bus>,
+        owner: Option<Arc<dyn Owner>>,
+    ) -> Result<Self, Error> {
         let shards = config.validate()?;
         if owner.is_some() != me.roles.contains(&Role::Writer) {
-            return Err(Error::Config("a node must have the role `writer` exactly when it can write shards".into()));
+            return Err(Error::Config(
+                "a node must have the role `writer` exactly when it can write shards".into(),
+            ));
         }
-        Ok(Self { config, shards, me, bus, owner, view: watch::Sender::new(View::default()), drain: CancellationToken::new() })
+        Ok(Self {
+            config,
+            shards,
+            me,
+            bus,
+            owner,
+            view: watch::Sender::new(View::default()),
+            drain: CancellationToken::new(),
+        })
     }
 
     /// A handle on it.
     pub fn handle(&self) -> Handle {
-        Handle { me: self.me.incarnation, view: self.view.subscribe(), drain: self.drain.clone() }
+        Handle {
+            me: self.me.incarnation,
+            view: self.view.subscribe(),
+            drain: self.drain.clone(),
+        }
     }
 
     /// Takes part until `shutdown`; then hands the shards over, for at most `drain_ms`, and removes the node's record. While the bus is not
     /// available it waits.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Some(()) = shutdown.run_until_cancelled(agree(&*self.bus, self.shards)).await.transpose()? else { return Ok(()) };
+        let Some(()) = shutdown
+            .run_until_cancelled(agree(&*self.bus, self.shards))
+            .await
+            .transpose()?
+        else {
+            return Ok(());
+        };
         let me = self.me.incarnation;
         let listen = async {
             // Probes are answered before the first heartbeat: a record without an answer at its address is a dead node's.
@@ -52,10 +77,30 @@ impl Service {
             let shards = persist("watching shards", || self.bus.shards()).await?;
             Ok::<_, Error>((probes, nodes, shards))
         };
-        let Some((probes, nodes, shards)) = shutdown.run_until_cancelled(listen).await.transpose()? else { return Ok(()) };
+        let Some((probes, nodes, shards)) =
+            shutdown.run_until_cancelled(listen).await.transpose()?
+        else {
+            return Ok(());
+        };
         let (ends_in, ends) = mpsc::unbounded_channel();
-        let inputs = Inputs { nodes, shards, ends, drain: self.drain, shutdown };
-        Driver::new(self.config, self.shards, self.me, Arc::clone(&self.bus), self.owner, ends_in, self.view).run(inputs).await;
+        let inputs = Inputs {
+            nodes,
+            shards,
+            ends,
+            drain: self.drain,
+            shutdown,
+        };
+        Driver::new(
+            self.config,
+            self.shards,
+            self.me,
+            Arc::clone(&self.bus),
+            self.owner,
+            ends_in,
+            self.view,
+        )
+        .run(inputs)
+        .await;
         drop(probes);
         if let Err(error) = self.bus.forget(me).await {
             tracing::warn!(%error, "this node's record could not be removed; others find out that it is gone");
@@ -66,9 +111,18 @@ impl Service {
 
 /// Makes sure that the cluster has as many shards as this node thinks.
 async fn agree(bus: &dyn Bus, shards: Shards) -> Result<(), Error> {
-    let wanted = Settings { shards: shards.count() };
+    let wanted = Settings {
+        shards: shards.count(),
+    };
     let stored = persist("reading the cluster's settings", || bus.settings(&wanted)).await?;
-    if stored == wanted { Ok(()) } else { Err(Error::Shards { mine: wanted.shards, stored: stored.shards }) }
+    if stored == wanted {
+        Ok(())
+    } else {
+        Err(Error::Shards {
+            mine: wanted.shards,
+            stored: stored.shards,
+        })
+    }
 }
 
 /// Tries a call until it succeeds, or until it is known that it never will.
@@ -80,7 +134,9 @@ where
         match call().await {
             Ok(value) => return Ok(value),
             Err(BusError::Unusable(why)) => return Err(Error::Unusable(why)),
-            Err(error) => tracing::warn!(what, %error, "the cluster part waits for the bus; trying again"),
+            Err(error) => {
+                tracing::warn!(what, %error, "the cluster part waits for the bus; trying again")
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -49,7 +49,10 @@ pub(super) struct Table {
 impl Table {
     /// Takes in a record; an older one than is known changes nothing. Whether it is news.
     pub(super) fn see(&mut self, shard: ShardId, record: ShardRecord, revision: u64) -> bool {
-        let news = self.records.get(&shard).is_none_or(|(_, known)| revision > *known);
+        let news = self
+            .records
+            .get(&shard)
+            .is_none_or(|(_, known)| revision > *known);
         if news {
             self.records.insert(shard, (record, revision));
         }
@@ -86,7 +89,10 @@ impl Table {
 
     /// The shards that have, or are about to have, a lease of this node.
     pub(super) fn leased(&self) -> impl Iterator<Item = ShardId> {
-        self.holds.iter().filter(|(_, hold)| **hold != Hold::Looking).map(|(shard, _)| *shard)
+        self.holds
+            .iter()
+            .filter(|(_, hold)| **hold != Hold::Looking)
+            .map(|(shard, _)| *shard)
     }
 
     /// How many shards this node is doing something of a kind with.
@@ -95,7 +101,13 @@ impl Table {
     }
 
     /// What to do with a shard that is assigned to `assignee` (`None`: to nobody). `gone`: whether a node is dead.
-    pub(super) fn step(&self, me: Incarnation, shard: ShardId, assignee: Option<Incarnation>, gone: impl Fn(Incarnation) -> bool) -> Step {
+    pub(super) fn step(
+        &self,
+        me: Incarnation,
+        shard: ShardId,
+        assignee: Option<Incarnation>,
+        gone: impl Fn(Incarnation) -> bool,
+    ) -> Step {
         let found = self.records.get(&shard).copied();
         let owner = found.and_then(|(record, _)| record.owner);
         let mine = assignee == Some(me);
@@ -107,7 +119,9 @@ impl Table {
                 (_, owner) if mine && owner.is_none_or(|owner| owner == me || gone(owner)) => {
                     Step::Take(found, self.seen.get(&shard).copied().unwrap_or_default())
                 }
-                (Some((record, revision)), Some(owner)) if owner == me => Step::Return(record, revision),
+                (Some((record, revision)), Some(owner)) if owner == me => {
+                    Step::Return(record, revision)
+                }
                 _ => Step::Nothing,
             },
         }
@@ -127,7 +141,11 @@ mod tests {
     }
 
     fn owned_by(owner: Option<Incarnation>) -> ShardRecord {
-        ShardRecord { owner, epoch: Epoch(3), floor: Position(9) }
+        ShardRecord {
+            owner,
+            epoch: Epoch(3),
+            floor: Position(9),
+        }
     }
 
     fn step(table: &Table, assignee: Option<Incarnation>, gone: Option<Incarnation>) -> Step {
@@ -137,10 +155,16 @@ mod tests {
     #[test]
     fn a_free_shard_is_taken_by_its_assignee_only() {
         let mut table = Table::default();
-        assert_eq!(step(&table, Some(node(1)), None), Step::Take(None, Epoch(0)));
+        assert_eq!(
+            step(&table, Some(node(1)), None),
+            Step::Take(None, Epoch(0))
+        );
         assert_eq!(step(&table, Some(node(2)), None), Step::Nothing);
         table.see(SHARD, owned_by(None), 5);
-        assert_eq!(step(&table, Some(node(1)), None), Step::Take(Some((owned_by(None), 5)), Epoch(0)));
+        assert_eq!(
+            step(&table, Some(node(1)), None),
+            Step::Take(Some((owned_by(None), 5)), Epoch(0))
+        );
     }
 
     #[test]
@@ -148,7 +172,10 @@ mod tests {
         let mut table = Table::default();
         table.see(SHARD, owned_by(Some(node(2))), 5);
         assert_eq!(step(&table, Some(node(1)), None), Step::Nothing);
-        assert_eq!(step(&table, Some(node(1)), Some(node(2))), Step::Take(Some((owned_by(Some(node(2))), 5)), Epoch(0)));
+        assert_eq!(
+            step(&table, Some(node(1)), Some(node(2))),
+            Step::Take(Some((owned_by(Some(node(2))), 5)), Epoch(0))
+        );
     }
 
     #[test]
@@ -158,7 +185,11 @@ mod tests {
         table.set(SHARD, Some(Hold::Held));
         assert_eq!(step(&table, Some(node(1)), None), Step::Nothing);
         assert_eq!(step(&table, Some(node(2)), None), Step::Release);
-        assert_eq!(step(&table, None, None), Step::Release, "the last node of a cluster hands over to nobody");
+        assert_eq!(
+            step(&table, None, None),
+            Step::Release,
+            "the last node of a cluster hands over to nobody"
+        );
         table.see(SHARD, owned_by(Some(node(2))), 6);
         assert_eq!(step(&table, Some(node(1)), None), Step::Lose);
     }
@@ -168,9 +199,18 @@ mod tests {
         let mut table = Table::default();
         table.see(SHARD, owned_by(Some(node(1))), 5);
         table.must_exceed(SHARD, Epoch(8));
-        assert_eq!(step(&table, Some(node(1)), None), Step::Take(Some((owned_by(Some(node(1))), 5)), Epoch(8)));
-        assert_eq!(step(&table, Some(node(2)), None), Step::Return(owned_by(Some(node(1))), 5));
-        assert_eq!(step(&table, None, None), Step::Return(owned_by(Some(node(1))), 5));
+        assert_eq!(
+            step(&table, Some(node(1)), None),
+            Step::Take(Some((owned_by(Some(node(1))), 5)), Epoch(8))
+        );
+        assert_eq!(
+            step(&table, Some(node(2)), None),
+            Step::Return(owned_by(Some(node(1))), 5)
+        );
+        assert_eq!(
+            step(&table, None, None),
+            Step::Return(owned_by(Some(node(1))), 5)
+        );
     }
 
     #[test]
@@ -178,7 +218,10 @@ mod tests {
         let mut table = Table::default();
         table.see(SHARD, owned_by(Some(node(2))), 6);
         table.correct(SHARD, Some((owned_by(None), 4)));
-        assert_eq!(step(&table, Some(node(1)), None), Step::Take(Some((owned_by(None), 4)), Epoch(0)));
+        assert_eq!(
+            step(&table, Some(node(1)), None),
+            Step::Take(Some((owned_by(None), 4)), Epoch(0))
+        );
     }
 
     #[test]

@@ -16,15 +16,27 @@ const SHORT: [(&str, &str); 7] = [
 ];
 const PREFIX: &str = "SAFE_CHAT_";
 /// Variables with the prefix that are not configuration: the path of the file, and the servers of the tests.
-const NOT_KEYS: [&str; 4] = ["SAFE_CHAT_CONFIG", "SAFE_CHAT_TEST_", "SAFE_CHAT_CACHE", "SAFE_CHAT_STATE"];
+const NOT_KEYS: [&str; 4] = [
+    "SAFE_CHAT_CONFIG",
+    "SAFE_CHAT_TEST_",
+    "SAFE_CHAT_CACHE",
+    "SAFE_CHAT_STATE",
+];
 /// How similar a known name must be to be suggested (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
 
 /// Keys whose values are words, and which.
-const WORDS: [(&str, &str); 3] =
-    [("journal.kind", "bus or cassandra"), ("log.format", "pretty or json"), ("node.roles", "gateway, writer, or both")];
+const WORDS: [(&str, &str); 3] = [
+    ("journal.kind", "bus or cassandra"),
+    ("log.format", "pretty or json"),
+    ("node.roles", "gateway, writer, or both"),
+];
 /// Keys whose values may hold passwords: errors do not quote them.
-const SECRET: [(&str, &str); 3] = [("bus.servers", "a list of addresses"), ("cassandra.password", "text"), ("ops.password", "text")];
+const SECRET: [(&str, &str); 3] = [
+    ("bus.servers", "a list of addresses"),
+    ("cassandra.password", "text"),
+    ("ops.password", "text"),
+];
 
 /// Values of flags: the key, the flag and its text.
 pub type Flags = Vec<(&'static str, &'static str, String)>;
@@ -70,8 +82,16 @@ pub struct Loaded {
 
 impl Loaded {
     /// Puts the layers together. `environment` is usually [`std::env::vars`].
-    pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>, flags: Flags) -> Result<Self, Error> {
-        let mut layers = Layers { known: known(), set: BTreeMap::new(), warnings: Vec::new() };
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: Flags,
+    ) -> Result<Self, Error> {
+        let mut layers = Layers {
+            known: known(),
+            set: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
         if let Some(path) = file {
             layers.file(path)?;
         }
@@ -80,7 +100,11 @@ impl Loaded {
             layers.text(key, text, Source::Flag(flag));
         }
         if layers.set.contains_key("cassandra.hosts") && !layers.set.contains_key("journal.kind") {
-            layers.text("journal.kind", "cassandra".into(), Source::Follows("cassandra.hosts"));
+            layers.text(
+                "journal.kind",
+                "cassandra".into(),
+                Source::Follows("cassandra.hosts"),
+            );
         }
         layers.finish()
     }
@@ -95,10 +119,14 @@ struct Layers {
 
 impl Layers {
     fn file(&mut self, path: &Path) -> Result<(), Error> {
-        let unusable = |why: String| Error::File { path: path.to_owned(), why };
+        let unusable = |why: String| Error::File {
+            path: path.to_owned(),
+            why,
+        };
         let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
         let file = File::from_str(&text, FileFormat::Toml);
-        let values = config::Source::collect(&file).map_err(|error| unusable(one_line(&without_excerpt(&error.to_string()))))?;
+        let values = config::Source::collect(&file)
+            .map_err(|error| unusable(one_line(&without_excerpt(&error.to_string()))))?;
         let mut found = Vec::new();
         self.flatten("", values, &mut found);
         for (key, value) in found {
@@ -114,14 +142,19 @@ impl Layers {
 
     fn environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
         // A variable that is set to nothing counts as not set: that is how compose files leave one out.
-        let variables: BTreeMap<_, _> = environment.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        let variables: BTreeMap<_, _> = environment
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .collect();
         for (name, key) in SHORT {
             if let Some(text) = variables.get(name) {
                 self.text(key, text.clone(), Source::Environment(name.into()));
             }
         }
         for (name, text) in variables {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
             let key = rest.to_lowercase().replace("__", ".");
             let source = Source::Environment(name.clone());
             if self.known.contains_key(&key) {
@@ -133,11 +166,22 @@ impl Layers {
     }
 
     /// Spells nested tables out to keys; a known key may have a table as its value.
-    fn flatten(&self, prefix: &str, table: Map<String, Value>, found: &mut Vec<(String, ValueKind)>) {
+    fn flatten(
+        &self,
+        prefix: &str,
+        table: Map<String, Value>,
+        found: &mut Vec<(String, ValueKind)>,
+    ) {
         for (name, value) in table {
-            let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            let key = if prefix.is_empty() {
+                name
+            } else {
+                format!("{prefix}.{name}")
+            };
             match value.kind {
-                ValueKind::Table(table) if !self.known.contains_key(&key) => self.flatten(&key, table, found),
+                ValueKind::Table(table) if !self.known.contains_key(&key) => {
+                    self.flatten(&key, table, found)
+                }
                 kind => found.push((key, kind)),
             }
         }
@@ -147,40 +191,68 @@ impl Layers {
     fn text(&mut self, key: &str, text: String, source: Source) {
         let value = match self.known.get(key) {
             Some(serde_json::Value::Array(_)) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items = text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
                 ValueKind::Array(items.map(|item| Value::new(None, item)).collect())
             }
             // What is no number stays text, so that the refusal can quote it.
-            Some(serde_json::Value::Number(_)) => text.trim().parse().map_or_else(|_| text.into(), ValueKind::I64),
+            Some(serde_json::Value::Number(_)) => text
+                .trim()
+                .parse()
+                .map_or_else(|_| text.into(), ValueKind::I64),
             _ => text.into(),
         };
         self.set.insert(key.to_owned(), (value, source));
     }
 
     fn unknown(&mut self, key: &str, written: &str, source: &Source) {
-        let by_likeness = self.known.keys().map(|known| (strsim::jaro_winkler(key, known), known));
-        let nearest = by_likeness.filter(|(likeness, _)| *likeness >= SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0));
+        let by_likeness = self
+            .known
+            .keys()
+            .map(|known| (strsim::jaro_winkler(key, known), known));
+        let nearest = by_likeness
+            .filter(|(likeness, _)| *likeness >= SIMILAR)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
         let hint = nearest.map_or_else(String::new, |(_, known)| match source {
-            Source::Environment(_) => format!(": did you mean {PREFIX}{}?", known.to_uppercase().replace('.', "__")),
+            Source::Environment(_) => format!(
+                ": did you mean {PREFIX}{}?",
+                known.to_uppercase().replace('.', "__")
+            ),
             _ => format!(": did you mean {known}?"),
         });
         let place = match source {
             Source::Environment(_) => "the environment".to_owned(),
             source => source.to_string(),
         };
-        self.warnings.push(format!("{written} in {place} is not known and ignored{hint}"));
+        self.warnings.push(format!(
+            "{written} in {place} is not known and ignored{hint}"
+        ));
     }
 
     fn finish(self) -> Result<Loaded, Error> {
         let mut builder = config::Config::builder();
         for (key, (value, _)) in &self.set {
-            builder = builder.set_override(key, value.clone()).map_err(|error| Error::Value(error.to_string()))?;
+            builder = builder
+                .set_override(key, value.clone())
+                .map_err(|error| Error::Value(error.to_string()))?;
         }
-        let sources: BTreeMap<_, _> = self.set.into_iter().map(|(key, (_, source))| (key, source)).collect();
-        let built = builder.build().and_then(config::Config::try_deserialize::<Config>);
+        let sources: BTreeMap<_, _> = self
+            .set
+            .into_iter()
+            .map(|(key, (_, source))| (key, source))
+            .collect();
+        let built = builder
+            .build()
+            .and_then(config::Config::try_deserialize::<Config>);
         let config = built.map_err(|error| Error::Value(explain(&error, &sources)))?;
         config.validate()?;
-        Ok(Loaded { config, sources, warnings: self.warnings })
+        Ok(Loaded {
+            config,
+            sources,
+            warnings: self.warnings,
+        })
     }
 }
 
@@ -195,30 +267,61 @@ pub(super) fn keys(config: &Config) -> BTreeMap<String, serde_json::Value> {
     let sections = sections.as_object().cloned().unwrap_or_default();
     let keys = sections.into_iter().flat_map(|(section, values)| {
         let values = values.as_object().cloned().unwrap_or_default();
-        values.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
+        values
+            .into_iter()
+            .map(move |(key, value)| (format!("{section}.{key}"), value))
     });
     keys.collect()
 }
 
 fn explain(error: &ConfigError, sources: &BTreeMap<String, Source>) -> String {
     let text = one_line(&error.to_string());
-    let Some((key, source)) = sources.iter().find(|(key, _)| text.contains(&format!("`{key}"))) else { return text };
-    let named = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| known == key).map(|(_, words)| *words);
+    let Some((key, source)) = sources
+        .iter()
+        .find(|(key, _)| text.contains(&format!("`{key}")))
+    else {
+        return text;
+    };
+    let named = |table: &[(&str, &'static str)]| {
+        table
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, words)| *words)
+    };
     // The library quotes what was given before the key.
-    let given = text.split_once("variant constructor ").and_then(|(_, rest)| rest.rsplit_once(" for key ")).map(|(given, _)| given);
+    let given = text
+        .split_once("variant constructor ")
+        .and_then(|(_, rest)| rest.rsplit_once(" for key "))
+        .map(|(given, _)| given);
     match (named(&WORDS), given, named(&SECRET)) {
-        (Some(words), Some(given), _) => format!("{key} ({source}) cannot be `{given}`: it must be {words}"),
-        (Some(words), None, _) | (None, _, Some(words)) => format!("{key} ({source}) cannot be used: it must be {words}"),
+        (Some(words), Some(given), _) => {
+            format!("{key} ({source}) cannot be `{given}`: it must be {words}")
+        }
+        (Some(words), None, _) | (None, _, Some(words)) => {
+            format!("{key} ({source}) cannot be used: it must be {words}")
+        }
         (None, _, None) => format!("{key} ({source}) cannot be used: {text}"),
     }
 }
 
 /// An error of the TOML reader without the line that it quotes: a password may stand there.
 fn without_excerpt(text: &str) -> String {
-    let quotes = |line: &&str| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
-    text.lines().filter(|line| !quotes(line)).collect::<Vec<_>>().join("\n")
+    let quotes = |line: &&str| {
+        line.trim_start()
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .trim_start()
+            .starts_with('|')
+    };
+    text.lines()
+        .filter(|line| !quotes(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -59,9 +59,23 @@ pub struct Config {
 impl Config {
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), Error> {
-        let cluster = self.cluster.validate().map(|_| ()).map_err(|error| error.to_string());
-        let parts = [self.node.validate(), self.gateway.validate(), self.bus.validate(), cluster, self.writer.validate()];
-        let all = parts.into_iter().chain([self.ops.validate(), self.cassandra.validate(), self.log.validate()]);
+        let cluster = self
+            .cluster
+            .validate()
+            .map(|_| ())
+            .map_err(|error| error.to_string());
+        let parts = [
+            self.node.validate(),
+            self.gateway.validate(),
+            self.bus.validate(),
+            cluster,
+            self.writer.validate(),
+        ];
+        let all = parts.into_iter().chain([
+            self.ops.validate(),
+            self.cassandra.validate(),
+            self.log.validate(),
+        ]);
         all.collect::<Result<(), _>>().map_err(Error::Value)
     }
 }

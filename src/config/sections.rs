@@ -43,8 +43,17 @@ pub struct Node {
 impl Default for Node {
     fn default() -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let name = if host.trim().is_empty() { "node".to_owned() } else { host.trim().to_owned() };
-        Self { name, roles: vec![Role::Gateway, Role::Writer], start_timeout_ms: 60_000, drain_timeout_ms: 20_000 }
+        let name = if host.trim().is_empty() {
+            "node".to_owned()
+        } else {
+            host.trim().to_owned()
+        };
+        Self {
+            name,
+            roles: vec![Role::Gateway, Role::Writer],
+            start_timeout_ms: 60_000,
+            drain_timeout_ms: 20_000,
+        }
     }
 }
 
@@ -66,8 +75,11 @@ impl Node {
 
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), String> {
-        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err("node.name must be 1 to 64 visible ASCII characters: set it with --node".into());
+        if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(
+                "node.name must be 1 to 64 visible ASCII characters: set it with --node".into(),
+            );
         }
         if self.roles.is_empty() {
             return Err("node.roles is empty: use gateway, writer, or both".into());
@@ -95,7 +107,13 @@ pub struct Bus {
 impl Default for Bus {
     fn default() -> Self {
         let servers = vec!["nats://127.0.0.1:4222".into()];
-        Self { servers, prefix: "chat".into(), replicas: 1, command_bytes: 256 * MIB, event_bytes: 1024 * MIB }
+        Self {
+            servers,
+            prefix: "chat".into(),
+            replicas: 1,
+            command_bytes: 256 * MIB,
+            event_bytes: 1024 * MIB,
+        }
     }
 }
 
@@ -103,10 +121,15 @@ impl Bus {
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), String> {
         if self.servers.is_empty() {
-            return Err("bus.servers is empty: name a NATS server with --nats nats://HOST:PORT".into());
+            return Err(
+                "bus.servers is empty: name a NATS server with --nats nats://HOST:PORT".into(),
+            );
         }
         if ![1, 3, 5].contains(&self.replicas) {
-            return Err(format!("bus.replicas must be 1, 3 or 5, not {}", self.replicas));
+            return Err(format!(
+                "bus.replicas must be 1, 3 or 5, not {}",
+                self.replicas
+            ));
         }
         if self.command_bytes < MIB || self.event_bytes < MIB {
             return Err("bus.command_bytes and bus.event_bytes must be at least 1048576".into());
@@ -116,6 +139,10 @@ impl Bus {
 
     /// The servers for people: without users and passwords.
     pub fn shown(&self) -> String {
-        self.servers.iter().map(|server| without_credentials(server)).collect::<Vec<_>>().join(", ")
+        self.servers
+            .iter()
+            .map(|server| without_credentials(server))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }

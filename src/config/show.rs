@@ -31,9 +31,15 @@ impl Loaded {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => Value::String(without_credentials(text)).to_string(),
-        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(shown).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(table) => {
-            let entries: Vec<_> = table.iter().map(|(name, value)| format!("{} = {}", Value::from(name.as_str()), shown(value))).collect();
+            let entries: Vec<_> = table
+                .iter()
+                .map(|(name, value)| format!("{} = {}", Value::from(name.as_str()), shown(value)))
+                .collect();
             format!("{{ {} }}", entries.join(", "))
         }
         other => other.to_string(),
@@ -45,7 +51,11 @@ const HIDDEN: &str = "(hidden)";
 
 /// A server's address without the user and password that may stand in it: `nats://user:password@host` -> `nats://(hidden)@host`.
 pub(crate) fn without_credentials(address: &str) -> String {
-    let (scheme, rest) = address.split_once("://").map_or(("", address), |(_, rest)| (&address[..address.len() - rest.len()], rest));
+    let (scheme, rest) = address
+        .split_once("://")
+        .map_or(("", address), |(_, rest)| {
+            (&address[..address.len() - rest.len()], rest)
+        });
     match rest.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}{}@{host}", HIDDEN),
         None => address.to_owned(),

@@ -4,11 +4,19 @@ use super::*;
 use crate::bus::Role;
 use std::{io::Write, path::Path};
 
-fn load(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &'static str, &str)]) -> Result<Loaded, Error> {
+fn load(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &'static str, &str)],
+) -> Result<Loaded, Error> {
     let mut on_disk = tempfile::NamedTempFile::new().unwrap();
     on_disk.write_all(file.as_bytes()).unwrap();
-    let environment = environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let flags = flags.iter().map(|(key, flag, text)| (*key, *flag, (*text).to_owned()));
+    let environment = environment
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    let flags = flags
+        .iter()
+        .map(|(key, flag, text)| (*key, *flag, (*text).to_owned()));
     Loaded::load(Some(on_disk.path()), environment, flags.collect())
 }
 
@@ -30,8 +38,17 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     ];
     for (file, environment, flags, port, source) in table {
         let loaded = load(file, &environment, &flags).unwrap();
-        let from = loaded.sources.get("ops.port").cloned().unwrap_or_default().to_string();
-        assert_eq!((loaded.config.ops.port, from.starts_with(source)), (port, true), "{file:?} {environment:?} {flags:?}: {from}");
+        let from = loaded
+            .sources
+            .get("ops.port")
+            .cloned()
+            .unwrap_or_default()
+            .to_string();
+        assert_eq!(
+            (loaded.config.ops.port, from.starts_with(source)),
+            (port, true),
+            "{file:?} {environment:?} {flags:?}: {from}"
+        );
         assert_eq!(loaded.warnings, [""; 0]);
     }
 }
@@ -45,27 +62,48 @@ fn a_long_name_wins_over_a_short_one() {
 
 #[test]
 fn lists_are_separated_by_commas_and_numbers_may_be_names() {
-    let lists = [("SAFE_CHAT_NODE__ROLES", "writer, gateway,"), ("HOSTNAME", "42")];
+    let lists = [
+        ("SAFE_CHAT_NODE__ROLES", "writer, gateway,"),
+        ("HOSTNAME", "42"),
+    ];
     let node = load("", &lists, &[]).unwrap().config.node;
-    assert_eq!((node.roles, node.name.as_str()), (vec![Role::Writer, Role::Gateway], "42"));
+    assert_eq!(
+        (node.roles, node.name.as_str()),
+        (vec![Role::Writer, Role::Gateway], "42")
+    );
 }
 
 #[test]
 fn cassandra_hosts_choose_the_cassandra_journal_unless_something_else_does() {
-    let kind = |file: &str, environment: &[(&str, &str)]| load(file, environment, &[]).unwrap().config.journal.kind;
+    let kind = |file: &str, environment: &[(&str, &str)]| {
+        load(file, environment, &[]).unwrap().config.journal.kind
+    };
     let hosts = ("CASSANDRA", "127.0.0.1:9042");
     assert_eq!(kind("", &[]), JournalKind::Bus);
     assert_eq!(kind("", &[hosts]), JournalKind::Cassandra);
-    assert_eq!(kind("", &[hosts, ("SAFE_CHAT_JOURNAL__KIND", "bus")]), JournalKind::Bus);
+    assert_eq!(
+        kind("", &[hosts, ("SAFE_CHAT_JOURNAL__KIND", "bus")]),
+        JournalKind::Bus
+    );
     assert_eq!(kind("[journal]\nkind = 'bus'", &[hosts]), JournalKind::Bus);
 }
 
 #[test]
 fn unknown_keys_are_ignored_with_the_nearest_known_name() {
     let file = "[opps]\nport = 1\n[log]\nlevle = 'debug'\n[else]\nwhere = 1";
-    let environment = [("SAFE_CHAT_LOG__FROMAT", "json"), ("SAFE_CHAT_TEST_NATS", "x"), ("SAFE_CHAT_CONFIG", "x"), ("OTHER", "x")];
+    let environment = [
+        ("SAFE_CHAT_LOG__FROMAT", "json"),
+        ("SAFE_CHAT_TEST_NATS", "x"),
+        ("SAFE_CHAT_CONFIG", "x"),
+        ("OTHER", "x"),
+    ];
     let warnings = load(file, &environment, &[]).unwrap().warnings.join("\n");
-    for part in ["did you mean ops.port?", "did you mean log.level?", "did you mean SAFE_CHAT_LOG__FORMAT?", "else.where"] {
+    for part in [
+        "did you mean ops.port?",
+        "did you mean log.level?",
+        "did you mean SAFE_CHAT_LOG__FORMAT?",
+        "else.where",
+    ] {
         assert!(warnings.contains(part), "{part} is missing in\n{warnings}");
     }
     assert_eq!(warnings.lines().count(), 4, "{warnings}");
@@ -73,13 +111,24 @@ fn unknown_keys_are_ignored_with_the_nearest_known_name() {
 
 #[test]
 fn a_value_that_cannot_be_is_refused_with_its_key_and_source() {
-    let refused = |file: &str, environment: &[(&str, &str)]| load(file, environment, &[]).unwrap_err().to_string();
+    let refused = |file: &str, environment: &[(&str, &str)]| {
+        load(file, environment, &[]).unwrap_err().to_string()
+    };
     let text = refused("", &[("SAFE_CHAT_OPS__PORT", "many")]);
-    assert!(text.contains("ops.port (environment SAFE_CHAT_OPS__PORT)") && text.contains("many"), "{text}");
+    assert!(
+        text.contains("ops.port (environment SAFE_CHAT_OPS__PORT)") && text.contains("many"),
+        "{text}"
+    );
     let text = refused("[ops]\nport = 65536", &[]);
-    assert!(text.contains("ops.port (file ") && text.contains("65536"), "{text}");
+    assert!(
+        text.contains("ops.port (file ") && text.contains("65536"),
+        "{text}"
+    );
     let text = refused("", &[("SAFE_CHAT_NODE__ROLES", "gateway,reader")]);
-    assert!(text.contains("node.roles (environment SAFE_CHAT_NODE__ROLES)") && text.contains("reader"), "{text}");
+    assert!(
+        text.contains("node.roles (environment SAFE_CHAT_NODE__ROLES)") && text.contains("reader"),
+        "{text}"
+    );
     let text = refused("", &[("SAFE_CHAT_NODE__NAME", "two words")]);
     assert!(text.contains("node.name"), "{text}");
     assert!(refused("[ops", &[]).contains("cannot be used"));
@@ -89,14 +138,32 @@ fn a_value_that_cannot_be_is_refused_with_its_key_and_source() {
 fn words_that_can_be_are_accepted_and_named_when_another_is_given() {
     let refused = |key: &str, word: &str| {
         let (section, name) = key.split_once('.').unwrap();
-        load(&format!("[{section}]\n{name} = {word}"), &[], &[]).map(drop).map_err(|error| error.to_string())
+        load(&format!("[{section}]\n{name} = {word}"), &[], &[])
+            .map(drop)
+            .map_err(|error| error.to_string())
     };
-    for (key, words) in [("journal.kind", ["bus", "cassandra"]), ("log.format", ["pretty", "json"])] {
+    for (key, words) in [
+        ("journal.kind", ["bus", "cassandra"]),
+        ("log.format", ["pretty", "json"]),
+    ] {
         let why = refused(key, "'Foo'").unwrap_err();
-        assert!(why.contains(&format!("{key} (file ")) && why.contains("cannot be `Foo`") && !why.contains("enum"), "{why}");
-        assert!(words.iter().all(|word| why.contains(word) && refused(key, &format!("'{word}'")).is_ok()), "{why}");
+        assert!(
+            why.contains(&format!("{key} (file "))
+                && why.contains("cannot be `Foo`")
+                && !why.contains("enum"),
+            "{why}"
+        );
+        assert!(
+            words
+                .iter()
+                .all(|word| why.contains(word) && refused(key, &format!("'{word}'")).is_ok()),
+            "{why}"
+        );
         let why = refused(key, "[1]").unwrap_err();
-        assert!(words.iter().all(|word| why.contains(word)) && !why.contains("enum"), "{why}");
+        assert!(
+            words.iter().all(|word| why.contains(word)) && !why.contains("enum"),
+            "{why}"
+        );
     }
 }
 
@@ -106,33 +173,59 @@ fn no_error_quotes_a_password() {
     let no_list = "[bus]\nservers = 'nats://me:topsecret@a:4222'";
     let no_text = "[cassandra]\npassword = ['topsecret']";
     let no_table = "[bus.servers]\na = 'nats://me:topsecret@a:4222'";
-    for file in
-        [syntax, no_list, no_text, no_table, "bus = 'topsecret'", "cassandra.password.a = 'topsecret'", "ops.password = ['topsecret']"]
-    {
+    for file in [
+        syntax,
+        no_list,
+        no_text,
+        no_table,
+        "bus = 'topsecret'",
+        "cassandra.password.a = 'topsecret'",
+        "ops.password = ['topsecret']",
+    ] {
         let told = match load(file, &[], &[]) {
             Ok(loaded) => loaded.warnings.join("\n") + &loaded.show(),
             Err(error) => error.to_string(),
         };
         assert!(!told.contains("topsecret"), "{file}:\n{told}");
     }
-    assert!(load(syntax, &[], &[]).unwrap_err().to_string().contains("line 3"));
+    assert!(
+        load(syntax, &[], &[])
+            .unwrap_err()
+            .to_string()
+            .contains("line 3")
+    );
 }
 
 #[test]
 fn a_missing_file_is_named() {
     let error = Loaded::load(Some(Path::new("/nowhere/safe-chat.toml")), [], vec![]).unwrap_err();
-    assert!(error.to_string().contains("/nowhere/safe-chat.toml"), "{error}");
+    assert!(
+        error.to_string().contains("/nowhere/safe-chat.toml"),
+        "{error}"
+    );
 }
 
 #[test]
 fn every_default_is_valid_and_what_is_shown_can_be_loaded_again() {
     let defaults = load("", &[], &[]).unwrap();
-    assert_eq!(load(&defaults.show(), &[], &[]).unwrap().config, defaults.config);
+    assert_eq!(
+        load(&defaults.show(), &[], &[]).unwrap().config,
+        defaults.config
+    );
 }
 
 #[test]
 fn a_password_is_never_shown() {
-    assert_eq!(show::without_credentials("nats://me:secret@host:4222"), "nats://(hidden)@host:4222");
-    assert_eq!(show::without_credentials("nats://host:4222"), "nats://host:4222");
-    assert_eq!(show::without_credentials("token@host:4222"), "(hidden)@host:4222");
+    assert_eq!(
+        show::without_credentials("nats://me:secret@host:4222"),
+        "nats://(hidden)@host:4222"
+    );
+    assert_eq!(
+        show::without_credentials("nats://host:4222"),
+        "nats://host:4222"
+    );
+    assert_eq!(
+        show::without_credentials("token@host:4222"),
+        "(hidden)@host:4222"
+    );
 }

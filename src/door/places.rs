@@ -17,11 +17,18 @@ impl<K> Default for Places<K> {
 
 impl<K: Eq + Hash + Clone> Places<K> {
     /// Takes a place for a key, unless `judge` refuses that by what is taken already.
-    pub(crate) fn take<E>(self: &Arc<Self>, key: &K, judge: impl FnOnce(&HashMap<K, usize>) -> Result<(), E>) -> Result<Place<K>, E> {
+    pub(crate) fn take<E>(
+        self: &Arc<Self>,
+        key: &K,
+        judge: impl FnOnce(&HashMap<K, usize>) -> Result<(), E>,
+    ) -> Result<Place<K>, E> {
         let mut taken = self.taken();
         judge(&taken)?;
         *taken.entry(key.clone()).or_default() += 1;
-        Ok(Place { places: self.clone(), key: key.clone() })
+        Ok(Place {
+            places: self.clone(),
+            key: key.clone(),
+        })
     }
 }
 

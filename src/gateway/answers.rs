@@ -46,7 +46,11 @@ impl Answers {
     /// Waits under a new tag until the answer or the returned place is dropped.
     pub(super) fn wait_once(self: &Arc<Self>) -> Waiting {
         let (sender, answer) = oneshot::channel();
-        Waiting { tag: self.wait(Waiter::Once(sender)), answers: self.clone(), answer }
+        Waiting {
+            tag: self.wait(Waiter::Once(sender)),
+            answers: self.clone(),
+            answer,
+        }
     }
 
     /// Nobody waits under this tag any more.

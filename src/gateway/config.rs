@@ -102,14 +102,23 @@ impl Default for Config {
 impl Config {
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), String> {
-        let within = |name: &str, value: usize, least: usize, most: usize| match (least..=most).contains(&value) {
+        let within = |name: &str, value: usize, least: usize, most: usize| match (least..=most)
+            .contains(&value)
+        {
             true => Ok(()),
-            false => Err(format!("gateway.{name} must be {least} to {most}, not {value}")),
+            false => Err(format!(
+                "gateway.{name} must be {least} to {most}, not {value}"
+            )),
         };
         within("max_sessions", self.max_sessions, 1, 10_000_000)?;
         within("max_connections", self.max_connections, 0, 10_000_000)?;
         // The least holds the largest frame (a page of history) beside what is paced.
-        within("backlog_bytes", self.backlog_bytes, 256 * 1024, 64 * 1024 * 1024)?;
+        within(
+            "backlog_bytes",
+            self.backlog_bytes,
+            256 * 1024,
+            64 * 1024 * 1024,
+        )?;
         within("backlog_frames", self.backlog_frames, 256, 1024 * 1024)?;
         within("drain_ms", self.drain_ms as usize, 1, 600_000)?;
         // The least lets the dearest frame through, the most keeps what a bucket forgets within hours.
@@ -119,28 +128,57 @@ impl Config {
             ("user", self.user_rate, self.user_burst, &frames),
             ("address", self.address_rate, self.address_burst, &frames),
             ("join", self.join_rate, self.join_burst, &frames),
-            ("session_bytes", self.session_bytes_rate, self.session_bytes_burst, &bytes),
-            ("user_bytes", self.user_bytes_rate, self.user_bytes_burst, &bytes),
-            ("address_bytes", self.address_bytes_rate, self.address_bytes_burst, &bytes),
+            (
+                "session_bytes",
+                self.session_bytes_rate,
+                self.session_bytes_burst,
+                &bytes,
+            ),
+            (
+                "user_bytes",
+                self.user_bytes_rate,
+                self.user_bytes_burst,
+                &bytes,
+            ),
+            (
+                "address_bytes",
+                self.address_bytes_rate,
+                self.address_bytes_burst,
+                &bytes,
+            ),
         ];
         for (name, rate, burst, bounds) in limits {
-            within(&format!("{name}_burst"), burst as usize, *bounds.start(), *bounds.end())?;
+            within(
+                &format!("{name}_burst"),
+                burst as usize,
+                *bounds.start(),
+                *bounds.end(),
+            )?;
             within(&format!("{name}_rate"), rate as usize, 0, *bounds.end())?;
         }
         if let Err(wrong) = Proxies::parse(&self.trusted_proxies) {
-            return Err(format!("gateway.trusted_proxies: {wrong} is no address and no network: write 10.0.0.7 or 10.0.0.0/8"));
+            return Err(format!(
+                "gateway.trusted_proxies: {wrong} is no address and no network: write 10.0.0.7 or 10.0.0.0/8"
+            ));
         }
         if let Err(wrong) = Origins::parse(&self.allowed_origins) {
-            return Err(format!("gateway.allowed_origins: {wrong} is no origin: write https://app.example, without a path, or *"));
+            return Err(format!(
+                "gateway.allowed_origins: {wrong} is no origin: write https://app.example, without a path, or *"
+            ));
         }
         if self.host.is_empty() {
-            return Err("gateway.host is empty: name an address to listen on, such as 127.0.0.1".into());
+            return Err(
+                "gateway.host is empty: name an address to listen on, such as 127.0.0.1".into(),
+            );
         }
         Ok(())
     }
 
     pub(super) fn backlog(&self) -> outbox::Limits {
-        outbox::Limits { bytes: self.backlog_bytes, frames: self.backlog_frames }
+        outbox::Limits {
+            bytes: self.backlog_bytes,
+            frames: self.backlog_frames,
+        }
     }
 
     pub(super) fn proxies(&self) -> Proxies {
@@ -165,9 +203,25 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_and_a_bound_names_its_key() {
         assert_eq!(Config::default().validate(), Ok(()));
-        let small = Config { backlog_bytes: 1, ..Config::default() };
-        assert!(small.validate().unwrap_err().starts_with("gateway.backlog_bytes must be 262144 to"));
-        let proxy = Config { trusted_proxies: vec!["10.0.0.0/8".into(), "proxy.example".into()], ..Config::default() };
-        assert!(proxy.validate().unwrap_err().contains("proxy.example is no address"));
+        let small = Config {
+            backlog_bytes: 1,
+            ..Config::default()
+        };
+        assert!(
+            small
+                .validate()
+                .unwrap_err()
+                .starts_with("gateway.backlog_bytes must be 262144 to")
+        );
+        let proxy = Config {
+            trusted_proxies: vec!["10.0.0.0/8".into(), "proxy.example".into()],
+            ..Config::default()
+        };
+        assert!(
+            proxy
+                .validate()
+                .unwrap_err()
+                .contains("proxy.example is no address")
+        );
     }
 }

@@ -101,7 +101,11 @@ impl Core {
     /// Runs a task until it ends or the gateway halts.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let halt = self.halt.clone();
-        task::spawn(&self.tasks, async move { halt.run_until_cancelled_owned(task).await.unwrap_or_default() });
+        task::spawn(&self.tasks, async move {
+            halt.run_until_cancelled_owned(task)
+                .await
+                .unwrap_or_default()
+        });
     }
 
     // Rooms.
@@ -144,7 +148,13 @@ impl Core {
         if self.is_draining() {
             return Err(draining());
         }
-        let full = || Rejection::retry(Reason::Unavailable, "this node has as many clients as it takes: try again, or another node", 5_000);
+        let full = || {
+            Rejection::retry(
+                Reason::Unavailable,
+                "this node has as many clients as it takes: try again, or another node",
+                5_000,
+            )
+        };
         self.places.clone().try_acquire_owned().map_err(|_| full())
     }
 
@@ -180,14 +190,33 @@ impl Core {
 
     /// Submits a command and waits for its answer; submits it again when either is missing. The caller's deadline ends it; what was submitted may
     /// still be decided. Refused with `busy` when the bus is full.
-    pub(super) async fn decide(&self, room: &RoomId, action: Action) -> Result<Answered, Rejection> {
+    pub(super) async fn decide(
+        &self,
+        room: &RoomId,
+        action: Action,
+    ) -> Result<Answered, Rejection> {
         // Always true, or the gateway is gone and with it the caller.
-        let _ = self.listening.subscribe().wait_for(|listening| *listening).await;
+        let _ = self
+            .listening
+            .subscribe()
+            .wait_for(|listening| *listening)
+            .await;
         let mut waiting = self.answers.wait_once();
-        let reply = Some(ReplyTo { node: self.me, tag: waiting.tag });
+        let reply = Some(ReplyTo {
+            node: self.me,
+            tag: waiting.tag,
+        });
         // A message without a session has no number: submitted again after very many others, it would be another one. Its client decides that.
-        let silence = if matches!(action, Action::Send { .. }) { Duration::MAX } else { ANSWER_WAIT };
-        let submission = Submission { room: room.clone(), action, reply };
+        let silence = if matches!(action, Action::Send { .. }) {
+            Duration::MAX
+        } else {
+            ANSWER_WAIT
+        };
+        let submission = Submission {
+            room: room.clone(),
+            action,
+            reply,
+        };
         let mut pauses = self.pauses();
         let mut uncertain = false;
         loop {
@@ -201,7 +230,10 @@ impl Core {
                 Err(bus::Error::Full(_)) if !uncertain => return Err(busy()),
                 Err(_) => pauses.next().unwrap_or(ANSWER_WAIT),
             };
-            uncertain |= !matches!(submitted, Err(bus::Error::Full(_) | bus::Error::Unavailable(_)));
+            uncertain |= !matches!(
+                submitted,
+                Err(bus::Error::Full(_) | bus::Error::Unavailable(_))
+            );
             if let Ok(answered) = timeout(pause, &mut waiting.answer).await {
                 return answered.map_err(|_| unavailable("the gateway stops"));
             }
@@ -210,7 +242,11 @@ impl Core {
 
     /// Submits that a session ended, until it is stored. Only then its place in the room is given back.
     pub(super) async fn close(&self, claim: &Claim, session: SessionId) {
-        let submission = Submission { room: claim.room().clone(), action: Action::Close { session }, reply: None };
+        let submission = Submission {
+            room: claim.room().clone(),
+            action: Action::Close { session },
+            reply: None,
+        };
         let mut pauses = self.pauses();
         while let Err(error) = self.bus.submit(&submission).await {
             tracing::debug!(room = %claim.room(), %session, %error, "the end of a session is not stored yet");
@@ -223,8 +259,14 @@ impl Core {
     /// Growing pauses between attempts, with jitter: 50 ms to 2 s, without end.
     pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let (least, most) = (Duration::from_millis(50), Duration::from_secs(2));
-        let jitter = ExponentialBuilder::new().with_jitter().with_jitter_seed(lock(&self.random).random());
-        jitter.with_min_delay(least).with_max_delay(most).without_max_times().build()
+        let jitter = ExponentialBuilder::new()
+            .with_jitter()
+            .with_jitter_seed(lock(&self.random).random());
+        jitter
+            .with_min_delay(least)
+            .with_max_delay(most)
+            .without_max_times()
+            .build()
     }
 
     /// A duration below `most`.
@@ -247,9 +289,17 @@ pub(super) fn unavailable(message: impl Into<String>) -> Rejection {
 }
 
 pub(super) fn busy() -> Rejection {
-    Rejection::retry(Reason::Busy, "there is more to do than can be stored now: send again later", 500)
+    Rejection::retry(
+        Reason::Busy,
+        "there is more to do than can be stored now: send again later",
+        500,
+    )
 }
 
 pub(super) fn draining() -> Rejection {
-    Rejection::retry(Reason::Draining, "this node is stopping: connect again, another one answers", 1_000)
+    Rejection::retry(
+        Reason::Draining,
+        "this node is stopping: connect again, another one answers",
+        1_000,
+    )
 }

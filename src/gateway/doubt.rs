@@ -18,13 +18,26 @@ const AT_A_TIME: usize = 64;
 pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
     let mut view = members.watch();
     let mut deaths = 0;
-    while view.wait_for(|view| view.deaths > deaths).await.is_ok_and(|view| {
-        deaths = view.deaths;
-        true
-    }) {
-        let sessions: Vec<_> = core.sessions().iter().map(|(id, seated)| (*id, seated.clone())).collect();
-        tracing::info!(sessions = sessions.len(), "asking the rooms whether the sessions here are still open");
-        stream::iter(sessions).for_each_concurrent(AT_A_TIME, |(id, seated)| ask(&core, id, seated)).await;
+    while view
+        .wait_for(|view| view.deaths > deaths)
+        .await
+        .is_ok_and(|view| {
+            deaths = view.deaths;
+            true
+        })
+    {
+        let sessions: Vec<_> = core
+            .sessions()
+            .iter()
+            .map(|(id, seated)| (*id, seated.clone()))
+            .collect();
+        tracing::info!(
+            sessions = sessions.len(),
+            "asking the rooms whether the sessions here are still open"
+        );
+        stream::iter(sessions)
+            .for_each_concurrent(AT_A_TIME, |(id, seated)| ask(&core, id, seated))
+            .await;
     }
 }
 
@@ -32,7 +45,9 @@ async fn ask(core: &Core, session: SessionId, seated: Seated) {
     while seated.outbox.closed().is_none() && core.sessions().contains_key(&session) {
         match core.decide(&seated.room, seated.open.clone()).await {
             Ok(Answered::Journaled { .. }) => return,
-            Ok(Answered::Rejected(rejection)) if rejection.retry_after_ms.is_none() => return seated.outbox.close(Close::Unavailable),
+            Ok(Answered::Rejected(rejection)) if rejection.retry_after_ms.is_none() => {
+                return seated.outbox.close(Close::Unavailable);
+            }
             // The room cannot be opened now, or the bus is full.
             Ok(Answered::Rejected(_)) | Err(_) => sleep(ANSWER_WAIT).await,
         }

@@ -44,37 +44,89 @@ impl Handle {
     }
 
     /// Lets a client read a room without a session, within 10 s.
-    pub async fn watch(&self, client: &Client, room: &RoomId, from: From) -> Result<Watch, Rejection> {
+    pub async fn watch(
+        &self,
+        client: &Client,
+        room: &RoomId,
+        from: From,
+    ) -> Result<Watch, Rejection> {
         join::watch(&self.0, client, room, from).await
     }
 
     /// Sends a message without a session and waits for its answer, for at most 10 s. The message has an id. The request counts for the address already.
-    pub async fn post(&self, room: &RoomId, user: UserId, key: Key, message: Message) -> Result<ServerFrame, Rejection> {
+    pub async fn post(
+        &self,
+        room: &RoomId,
+        user: UserId,
+        key: Key,
+        message: Message,
+    ) -> Result<ServerFrame, Rejection> {
         if self.0.is_draining() {
             return Err(draining());
         }
-        self.0.limits.post(&user, &key, Cost::message(&message.body))?;
-        let id = message.id.ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
+        self.0
+            .limits
+            .post(&user, &key, Cost::message(&message.body))?;
+        let id = message
+            .id
+            .ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
         let shown = id.shown().unwrap_or_default().into();
-        let action = Action::Send { user, key, turn: None, after: 0, id, to: message.to, body: message.body };
+        let action = Action::Send {
+            user,
+            key,
+            turn: None,
+            after: 0,
+            id,
+            to: message.to,
+            body: message.body,
+        };
         match timeout(POST_DEADLINE, self.0.decide(room, action)).await {
-            Ok(Ok(Answered::Journaled { seq, epoch, duplicate })) => Ok(ServerFrame::Journaled { id: shown, seq, epoch, duplicate }),
+            Ok(Ok(Answered::Journaled {
+                seq,
+                epoch,
+                duplicate,
+            })) => Ok(ServerFrame::Journaled {
+                id: shown,
+                seq,
+                epoch,
+                duplicate,
+            }),
             // Refused like an upgrade.
-            Ok(Ok(Answered::Rejected(rejection))) if rejection.reason == Reason::KeyMismatch => Err(rejection),
-            Ok(Ok(Answered::Rejected(rejection)) | Err(rejection)) => Ok(ServerFrame::Rejected { id: Some(shown), rejection }),
+            Ok(Ok(Answered::Rejected(rejection))) if rejection.reason == Reason::KeyMismatch => {
+                Err(rejection)
+            }
+            Ok(Ok(Answered::Rejected(rejection)) | Err(rejection)) => Ok(ServerFrame::Rejected {
+                id: Some(shown),
+                rejection,
+            }),
             Err(_) => {
-                let rejection = unavailable("not journaled in time; it still may be: send it again with the same id");
-                Ok(ServerFrame::Rejected { id: Some(shown), rejection })
+                let rejection = unavailable(
+                    "not journaled in time; it still may be: send it again with the same id",
+                );
+                Ok(ServerFrame::Rejected {
+                    id: Some(shown),
+                    rejection,
+                })
             }
         }
     }
 
     /// The last events below `before`, at most `limit` (1 to 500): the `history` frame without id. The request counts for the address already, its
     /// size does not.
-    pub async fn history(&self, client: &Client, room: &RoomId, before: Option<Seq>, limit: u16) -> Result<ServerFrame, Rejection> {
+    pub async fn history(
+        &self,
+        client: &Client,
+        room: &RoomId,
+        before: Option<Seq>,
+        limit: u16,
+    ) -> Result<ServerFrame, Rejection> {
         client.request(Cost::history(limit).beyond_a_frame())?;
         let history = history::history(&self.0, room, before, limit).await?;
-        Ok(ServerFrame::History { id: None, events: history.events, more: history.more })
+        Ok(ServerFrame::History {
+            id: None,
+            events: history.events,
+            more: history.more,
+        })
     }
 
     /// Makes sure of the sessions here whenever others may have taken this node for dead; ends with the cluster part.
@@ -91,19 +143,26 @@ impl Handle {
     pub fn sessions_in(&self, room: &RoomId) -> Vec<(SessionId, UserId)> {
         let sessions = self.0.sessions();
         let here = sessions.iter().filter(|(_, seated)| seated.room == *room);
-        here.map(|(session, seated)| (*session, seated.user.clone())).collect()
+        here.map(|(session, seated)| (*session, seated.user.clone()))
+            .collect()
     }
 
     /// Bytes that wait for the clients of these sessions.
     pub fn waiting_bytes(&self) -> usize {
-        self.0.sessions().values().map(|seated| seated.outbox.waiting_bytes()).sum()
+        self.0
+            .sessions()
+            .values()
+            .map(|seated| seated.outbox.waiting_bytes())
+            .sum()
     }
 
     /// Ends a session for an operator (4001). Whether it is here.
     pub fn end(&self, session: SessionId) -> bool {
         let sessions = self.0.sessions();
         let seated = sessions.get(&session);
-        seated.inspect(|seated| seated.outbox.close(Close::Operator)).is_some()
+        seated
+            .inspect(|seated| seated.outbox.close(Close::Operator))
+            .is_some()
     }
 
     /// Whether clients can be served; the reason when not.
@@ -112,7 +171,9 @@ impl Handle {
             return Err("the gateway is draining".into());
         }
         let listening = *self.0.listening.borrow();
-        listening.then_some(()).ok_or_else(|| "the gateway does not hear answers yet: the bus is not available".into())
+        listening
+            .then_some(())
+            .ok_or_else(|| "the gateway does not hear answers yet: the bus is not available".into())
     }
 
     /// Refuses new clients from now on; those that are here stay.
@@ -125,11 +186,21 @@ impl Handle {
     pub async fn drain(&self) {
         self.refuse();
         self.0.leaving.cancel();
-        let sessions: Vec<_> = self.0.sessions().values().map(|seated| seated.outbox.clone()).collect();
-        let spread = (sessions.len() as u64 * 1_000 / COMEBACKS).clamp(COMEBACK_MS.0, COMEBACK_MS.1);
+        let sessions: Vec<_> = self
+            .0
+            .sessions()
+            .values()
+            .map(|seated| seated.outbox.clone())
+            .collect();
+        let spread =
+            (sessions.len() as u64 * 1_000 / COMEBACKS).clamp(COMEBACK_MS.0, COMEBACK_MS.1);
         for outbox in &sessions {
-            let reconnect_after_ms = COMEBACK_MS.0 + self.0.jitter(Duration::from_millis(spread)).as_millis() as u64;
-            outbox.push(&ServerFrame::Bye { reason: "draining".into(), reconnect_after_ms });
+            let reconnect_after_ms =
+                COMEBACK_MS.0 + self.0.jitter(Duration::from_millis(spread)).as_millis() as u64;
+            outbox.push(&ServerFrame::Bye {
+                reason: "draining".into(),
+                reconnect_after_ms,
+            });
             outbox.close(Close::GoingAway);
         }
         let ended = async {
@@ -138,7 +209,10 @@ impl Handle {
             let _ = count.wait_for(|count| *count == 0).await;
         };
         if timeout(self.0.config.drain(), ended).await.is_err() {
-            tracing::warn!(left = self.sessions(), "not all sessions ended in time; the owners of their rooms end them as abandoned");
+            tracing::warn!(
+                left = self.sessions(),
+                "not all sessions ended in time; the owners of their rooms end them as abandoned"
+            );
         }
     }
 

@@ -27,7 +27,12 @@ pub(super) struct History {
 }
 
 /// The last events of a room below `before` (`None`: all): at most `limit`, and fewer when they are large.
-pub(super) async fn history(core: &Core, room: &RoomId, before: Option<Seq>, limit: u16) -> Result<History, Rejection> {
+pub(super) async fn history(
+    core: &Core,
+    room: &RoomId,
+    before: Option<Seq>,
+    limit: u16,
+) -> Result<History, Rejection> {
     let read = async {
         let known = core.replica(room).and_then(|replica| replica.head());
         let head = match known {
@@ -37,7 +42,11 @@ pub(super) async fn history(core: &Core, room: &RoomId, before: Option<Seq>, lim
         let last = before.map_or(head, |before| Seq(before.0.saturating_sub(1)).min(head));
         walk(core, room, last, limit.into()).await
     };
-    timeout(DEADLINE, read).await.unwrap_or_else(|_| Err(unavailable("the history could not be read in time: ask again")))
+    timeout(DEADLINE, read).await.unwrap_or_else(|_| {
+        Err(unavailable(
+            "the history could not be read in time: ask again",
+        ))
+    })
 }
 
 /// Backwards from `last`, twice as many each time as before.
@@ -52,7 +61,8 @@ async fn walk(core: &Core, room: &RoomId, last: Seq, limit: usize) -> Result<His
         let count = span.min((limit + 1 - events.len()) as u64);
         let first = Seq((next.0 + 1).saturating_sub(count).max(1));
         let page = core.past.read(room, first, next).await;
-        let page = page.map_err(|why| unavailable(format!("the history cannot be read now: {why}")))?;
+        let page =
+            page.map_err(|why| unavailable(format!("the history cannot be read now: {why}")))?;
         match page.last() {
             // Retention has cut all of it.
             None => return history(events, false),

@@ -55,7 +55,10 @@ pub struct From {
 
 impl Default for From {
     fn default() -> Self {
-        Self { since: None, history: 50 }
+        Self {
+            since: None,
+            history: 50,
+        }
     }
 }
 
@@ -89,15 +92,32 @@ impl Drop for Viewer {
 }
 
 /// Opens a session. A client that goes away before (the future is dropped) leaves nothing open.
-pub(super) async fn join(core: &Arc<Core>, join: Join, client: Option<&Client>) -> Result<Session, Rejection> {
+pub(super) async fn join(
+    core: &Arc<Core>,
+    join: Join,
+    client: Option<&Client>,
+) -> Result<Session, Rejection> {
     let admitted = timeout(DEADLINE, admit(core, join, client)).await;
-    let result = admitted.unwrap_or_else(|_| Err(unavailable("the room could not be opened in time: try again")));
-    metrics::join(result.as_ref().map_or_else(|rejection| rejection.reason.as_str(), |_| "joined"));
+    let result = admitted.unwrap_or_else(|_| {
+        Err(unavailable(
+            "the room could not be opened in time: try again",
+        ))
+    });
+    metrics::join(
+        result
+            .as_ref()
+            .map_or_else(|rejection| rejection.reason.as_str(), |_| "joined"),
+    );
     result
 }
 
 /// Lets a client read along.
-pub(super) async fn watch(core: &Arc<Core>, client: &Client, room: &RoomId, from: From) -> Result<Watch, Rejection> {
+pub(super) async fn watch(
+    core: &Arc<Core>,
+    client: &Client,
+    room: &RoomId,
+    from: From,
+) -> Result<Watch, Rejection> {
     let watching = async {
         let place = core.place()?;
         let entered = client.join(room)?;
@@ -111,16 +131,29 @@ pub(super) async fn watch(core: &Arc<Core>, client: &Client, room: &RoomId, from
             least = head(core, room).await?;
         }
         let viewer = attach(core, &claim, &outbox, from, least, None).await?;
-        Ok(Watch { outbox, _entered: entered, _viewer: viewer, _place: place })
+        Ok(Watch {
+            outbox,
+            _entered: entered,
+            _viewer: viewer,
+            _place: place,
+        })
     };
-    timeout(DEADLINE, watching).await.unwrap_or_else(|_| Err(unavailable("the room could not be opened in time: try again")))
+    timeout(DEADLINE, watching).await.unwrap_or_else(|_| {
+        Err(unavailable(
+            "the room could not be opened in time: try again",
+        ))
+    })
 }
 
 /// The head of a room, from its owner.
 pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
     let mut pauses = core.pauses();
     loop {
-        match core.bus.ask(core.shards.of(room), &Ask { room: room.clone() }).await {
+        match core
+            .bus
+            .ask(core.shards.of(room), &Ask { room: room.clone() })
+            .await
+        {
             Ok(view) => return view.refused.map_or(Ok(view.head), Err),
             Err(error) => tracing::debug!(%room, %error, "the owner has not answered yet"),
         }
@@ -137,16 +170,30 @@ struct Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let Some(claim) = self.claim.take() else { return };
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
         let (core, session) = (self.core.clone(), self.session);
         core.leave(session);
-        self.core.spawn(async move { core.close(&claim, session).await });
+        self.core
+            .spawn(async move { core.close(&claim, session).await });
     }
 }
 
-async fn admit(core: &Arc<Core>, join: Join, client: Option<&Client>) -> Result<Session, Rejection> {
+async fn admit(
+    core: &Arc<Core>,
+    join: Join,
+    client: Option<&Client>,
+) -> Result<Session, Rejection> {
     let place = core.place()?;
-    let Join { room, user, key, device, from, protocol } = join;
+    let Join {
+        room,
+        user,
+        key,
+        device,
+        from,
+        protocol,
+    } = join;
     let entered = client.map(|client| client.join(&room)).transpose()?;
     let meter = core.limits.meter(&user, &key, client);
     let claim = core.claim(&room);
@@ -156,27 +203,78 @@ async fn admit(core: &Arc<Core>, join: Join, client: Option<&Client>) -> Result<
     // The replica lives before the session opens: whatever ends the session, it will have noticed.
     let life = claim.extent(Seq::ZERO).await?.life;
 
-    let open = Action::Open { session, user: user.clone(), key: key.clone(), device: device.clone(), gateway: core.me };
-    core.enter(session, Seated { outbox: outbox.clone(), room: room.clone(), user: user.clone(), open: open.clone() });
-    let mut opening = Opening { core: core.clone(), claim: Some(claim.clone()), session };
+    let open = Action::Open {
+        session,
+        user: user.clone(),
+        key: key.clone(),
+        device: device.clone(),
+        gateway: core.me,
+    };
+    core.enter(
+        session,
+        Seated {
+            outbox: outbox.clone(),
+            room: room.clone(),
+            user: user.clone(),
+            open: open.clone(),
+        },
+    );
+    let mut opening = Opening {
+        core: core.clone(),
+        claim: Some(claim.clone()),
+        session,
+    };
     let least = match core.decide(&room, open).await {
         Ok(Answered::Journaled { seq, .. }) => seq,
         // It was opened and has ended since: others took this node for dead before the answer came.
-        Ok(Answered::Rejected(Rejection { reason: Reason::NotMember, .. })) => {
+        Ok(Answered::Rejected(Rejection {
+            reason: Reason::NotMember,
+            ..
+        })) => {
             return Err(unavailable("the session has ended already: try again"));
         }
         Ok(Answered::Rejected(rejection)) => return Err(rejection),
-        Err(rejection) => return Err(Rejection { reason: Reason::Unavailable, ..rejection }),
+        Err(rejection) => {
+            return Err(Rejection {
+                reason: Reason::Unavailable,
+                ..rejection
+            });
+        }
     };
 
-    let sends = Sends::new(core.clone(), Sender { room, user: user.clone(), key, session }, outbox.clone());
-    let seat = Seat { session, user: user.clone(), device, sends: sends.clone() };
+    let sends = Sends::new(
+        core.clone(),
+        Sender {
+            room,
+            user: user.clone(),
+            key,
+            session,
+        },
+        outbox.clone(),
+    );
+    let seat = Seat {
+        session,
+        user: user.clone(),
+        device,
+        sends: sends.clone(),
+    };
     let viewer = attach(core, &claim, &outbox, from, least, Some((seat, life))).await?;
     if core.is_draining() {
         return Err(draining());
     }
     opening.claim = None;
-    Ok(Session::begin(core.clone(), claim, session, user, protocol, outbox, sends, viewer, place, (meter, entered)))
+    Ok(Session::begin(
+        core.clone(),
+        claim,
+        session,
+        user,
+        protocol,
+        outbox,
+        sends,
+        viewer,
+        place,
+        (meter, entered),
+    ))
 }
 
 /// Adds a viewer once the replica's head is at least `least`, with all that it wants from before, or with a reset where that is not there. A session
@@ -208,7 +306,12 @@ async fn attach(
         // Retention has cut the beginning of the room.
         match start {
             Start::After(_) => start = Start::Last(from.history),
-            Start::Last(_) => floor = read.first().filter(|left| *left > first).unwrap_or(Past::next_page(first)),
+            Start::Last(_) => {
+                floor = read
+                    .first()
+                    .filter(|left| *left > first)
+                    .unwrap_or(Past::next_page(first))
+            }
         }
     }
     let recovered = from.since.is_none() || matches!(start, Start::After(_));
@@ -216,11 +319,32 @@ async fn attach(
         metrics::resume(recovered);
     }
     let (seat, life) = seat.map_or((None, extent.life), |(seat, life)| (Some(seat), life));
-    let attach = Attach { outbox: outbox.clone(), start, floor, page, recovered, seat, life };
-    let (id, need) = claim.attach(attach).await.map_err(|_| unavailable("the room is starting again: try again"))?;
-    let viewer = Viewer { claim: claim.clone(), id, outbox: outbox.clone() };
+    let attach = Attach {
+        outbox: outbox.clone(),
+        start,
+        floor,
+        page,
+        recovered,
+        seat,
+        life,
+    };
+    let (id, need) = claim
+        .attach(attach)
+        .await
+        .map_err(|_| unavailable("the room is starting again: try again"))?;
+    let viewer = Viewer {
+        claim: claim.clone(),
+        id,
+        outbox: outbox.clone(),
+    };
     if let Some(need) = need {
-        core.spawn(catch_up(core.clone(), claim.clone(), id, outbox.clone(), need));
+        core.spawn(catch_up(
+            core.clone(),
+            claim.clone(),
+            id,
+            outbox.clone(),
+            need,
+        ));
     }
     Ok(viewer)
 }
@@ -231,7 +355,9 @@ async fn read(core: &Core, claim: &Claim, seq: Seq, head: Seq) -> Arc<Page> {
     loop {
         match core.past.page(claim.room(), seq, head).await {
             Ok(page) => return page,
-            Err(error) => tracing::debug!(room = %claim.room(), %seq, %error, "old events cannot be read yet"),
+            Err(error) => {
+                tracing::debug!(room = %claim.room(), %seq, %error, "old events cannot be read yet")
+            }
         }
         sleep(pauses.next().unwrap_or(DEADLINE)).await;
     }
@@ -251,7 +377,11 @@ async fn catch_up(core: Arc<Core>, claim: Claim, viewer: ViewerId, outbox: Outbo
         if !has_space {
             return;
         }
-        if !need.recent && page.as_ref().is_none_or(|page| page.from(need.next).is_none()) {
+        if !need.recent
+            && page
+                .as_ref()
+                .is_none_or(|page| page.from(need.next).is_none())
+        {
             let read = read(&core, &claim, need.next, need.head).await;
             if read.from(need.next).is_none() {
                 // Retention was faster than the client; resuming gives it a reset.

@@ -29,7 +29,11 @@ pub(super) enum Step {
 impl Line {
     /// A replica that has everything up to `head`.
     pub(super) fn new(head: Seq, epoch: Epoch) -> Self {
-        Self { head, known: head, epoch }
+        Self {
+            head,
+            known: head,
+            epoch,
+        }
     }
 
     /// The last place taken.
@@ -44,7 +48,10 @@ impl Line {
 
     /// A dense run of events, `first` to `last`. After [`Step::Take`] it counts as taken.
     pub(super) fn hear(&mut self, first: Seq, last: Seq, epoch: Epoch) -> Step {
-        assert!(Seq::ZERO < first && first <= last, "a run holds at least one place, from 1 on");
+        assert!(
+            Seq::ZERO < first && first <= last,
+            "a run holds at least one place, from 1 on"
+        );
         self.epoch = self.epoch.max(epoch);
         self.known = self.known.max(last);
         if last <= self.head {

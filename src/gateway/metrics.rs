@@ -29,7 +29,8 @@ pub(super) fn join(outcome: &'static str) {
 
 /// A join asked for what follows a place, and got it or not.
 pub(super) fn resume(recovered: bool) {
-    counter!("safechat_resumes_total", "recovered" => if recovered { "true" } else { "false" }).increment(1);
+    counter!("safechat_resumes_total", "recovered" => if recovered { "true" } else { "false" })
+        .increment(1);
 }
 
 /// Events were put into the outboxes of live clients.

@@ -69,7 +69,14 @@ pub enum Taken {
 impl Outbox {
     pub(super) fn new(room: RoomId, form: Form, limits: Limits) -> Self {
         let (state, taker, space) = (Mutex::default(), AtomicWaker::new(), Notify::new());
-        Self(Arc::new(Inner { room, form, limits, state, taker, space }))
+        Self(Arc::new(Inner {
+            room,
+            form,
+            limits,
+            state,
+            taker,
+            space,
+        }))
     }
 
     /// How its client gets what it gets.
@@ -101,7 +108,9 @@ impl Outbox {
             }
             return Poll::Ready(Taken::Frames(taken));
         }
-        state.close.map_or(Poll::Pending, |close| Poll::Ready(Taken::Close(close)))
+        state
+            .close
+            .map_or(Poll::Pending, |close| Poll::Ready(Taken::Close(close)))
     }
 
     /// Why to end at once, without taking out what waits. Wakes the same task as [`Self::poll_take`].
@@ -130,7 +139,9 @@ impl Outbox {
             state.put(frame.clone());
         }
         // A single frame may be larger: the members of a large room.
-        if state.frames.len() > 1 && (state.bytes > self.0.limits.bytes || state.frames.len() > self.0.limits.frames) {
+        if state.frames.len() > 1
+            && (state.bytes > self.0.limits.bytes || state.frames.len() > self.0.limits.frames)
+        {
             metrics::slow();
             state.end(Close::Slow);
             self.0.space.notify_waiters();
@@ -234,7 +245,10 @@ impl Form {
     pub(super) fn event(self, event: &SharedEvent) -> Encoded {
         match self {
             Self::Frames(protocol) => event.encoded(protocol),
-            Self::EventStream => Encoded::Text(stream_entry(&format!("id: {}", event.event().seq), event.json().as_str())),
+            Self::EventStream => Encoded::Text(stream_entry(
+                &format!("id: {}", event.event().seq),
+                event.json().as_str(),
+            )),
         }
     }
 
@@ -242,10 +256,14 @@ impl Form {
         match (self, frame) {
             (Self::Frames(protocol), _) => protocol.encode(room, frame),
             (Self::EventStream, ServerFrame::Event(event)) => Some(self.event(event)),
-            (Self::EventStream, ServerFrame::Reset { .. }) => match Protocol::Json.encode(room, frame)? {
-                Encoded::Text(json) => Some(Encoded::Text(stream_entry("event: reset", json.as_str()))),
-                Encoded::Binary(_) => None,
-            },
+            (Self::EventStream, ServerFrame::Reset { .. }) => {
+                match Protocol::Json.encode(room, frame)? {
+                    Encoded::Text(json) => {
+                        Some(Encoded::Text(stream_entry("event: reset", json.as_str())))
+                    }
+                    Encoded::Binary(_) => None,
+                }
+            }
             (Self::EventStream, _) => None,
         }
     }
@@ -261,7 +279,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn outbox(bytes: usize, frames: usize) -> Outbox {
-        Outbox::new(RoomId::parse("aaa").unwrap(), Form::Frames(Protocol::Json), Limits { bytes, frames })
+        Outbox::new(
+            RoomId::parse("aaa").unwrap(),
+            Form::Frames(Protocol::Json),
+            Limits { bytes, frames },
+        )
     }
 
     fn frame(size: usize) -> Encoded {
@@ -305,7 +327,11 @@ mod tests {
         outbox.extend(&[frame(100)]);
         assert_eq!(outbox.waiting_bytes(), 100 + OVERHEAD);
         (1..10).for_each(|_| outbox.extend(&[frame(100)]));
-        assert_eq!(outbox.waiting_bytes(), 0, "what a slow client did not take is not kept");
+        assert_eq!(
+            outbox.waiting_bytes(),
+            0,
+            "what a slow client did not take is not kept"
+        );
         assert_eq!(take(&outbox), Poll::Ready(Taken::Close(Close::Slow)));
     }
 
@@ -316,7 +342,10 @@ mod tests {
         outbox.close(Close::Replaced);
         outbox.close(Close::Operator);
         outbox.extend(&[frame(3)]);
-        assert_eq!(take(&outbox), Poll::Ready(Taken::Frames(vec![frame(1), frame(2)])));
+        assert_eq!(
+            take(&outbox),
+            Poll::Ready(Taken::Frames(vec![frame(1), frame(2)]))
+        );
         assert_eq!(take(&outbox), Poll::Ready(Taken::Close(Close::Replaced)));
     }
 }

@@ -62,7 +62,11 @@ impl Page {
 
 impl Past {
     pub(super) fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { journal, reads: Arc::new(Semaphore::new(READS)), running: Mutex::default() }
+        Self {
+            journal,
+            reads: Arc::new(Semaphore::new(READS)),
+            running: Mutex::default(),
+        }
     }
 
     /// The first place of the page after the one that holds `seq`.
@@ -72,7 +76,12 @@ impl Past {
 
     /// The page that holds `seq`, up to `last` at most, which is published. Pages begin at the same places for all who read, unless large messages make
     /// them end before `seq`. The error says why it cannot be read now.
-    pub(super) async fn page(&self, room: &RoomId, seq: Seq, last: Seq) -> Result<Arc<Page>, String> {
+    pub(super) async fn page(
+        &self,
+        room: &RoomId,
+        seq: Seq,
+        last: Seq,
+    ) -> Result<Arc<Page>, String> {
         let first = (seq.0 - 1) / PAGE * PAGE + 1;
         let last = last.min(Seq(first + PAGE - 1));
         let page = self.read(room, Seq(first), last).await?;
@@ -83,13 +92,21 @@ impl Past {
     }
 
     /// The events from `first` on, at most up to `last`, which is published; it may end earlier.
-    pub(super) async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Arc<Page>, String> {
+    pub(super) async fn read(
+        &self,
+        room: &RoomId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Arc<Page>, String> {
         let key = (room.clone(), first.0, last.0);
         let read = self.share(&key);
         let page = read.await;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         // The read is over: the first of its readers to get here makes room for a new one.
-        if running.get(&key).is_some_and(|read| read.upgrade().is_none_or(|read| read.peek().is_some())) {
+        if running
+            .get(&key)
+            .is_some_and(|read| read.upgrade().is_none_or(|read| read.peek().is_some()))
+        {
             running.remove(&key);
         }
         page
@@ -103,7 +120,9 @@ impl Past {
         running.retain(|_, read| read.upgrade().is_some());
         let (journal, reads, key) = (self.journal.clone(), self.reads.clone(), key.clone());
         let again = key.clone();
-        let read = async move { read(&*journal, &reads, &key).await }.boxed().shared();
+        let read = async move { read(&*journal, &reads, &key).await }
+            .boxed()
+            .shared();
         if let Some(weak) = read.downgrade() {
             running.insert(again, weak);
         }
@@ -111,7 +130,11 @@ impl Past {
     }
 }
 
-async fn read(journal: &dyn Journal, reads: &Semaphore, (room, first, last): &Key) -> Result<Arc<Page>, String> {
+async fn read(
+    journal: &dyn Journal,
+    reads: &Semaphore,
+    (room, first, last): &Key,
+) -> Result<Arc<Page>, String> {
     let read = async {
         let _permit = reads.acquire().await.expect("never closed");
         journal.read(room, Seq(*first), Seq(*last)).await
@@ -126,5 +149,10 @@ async fn read(journal: &dyn Journal, reads: &Semaphore, (room, first, last): &Ke
         Err(_) => return Err("the journal did not answer in time".into()),
     };
     metrics::page_read();
-    Ok(Arc::new(Page { events: events.into_iter().map(|event| SharedEvent::new(room.clone(), event)).collect() }))
+    Ok(Arc::new(Page {
+        events: events
+            .into_iter()
+            .map(|event| SharedEvent::new(room.clone(), event))
+            .collect(),
+    }))
 }

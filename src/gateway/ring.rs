@@ -26,7 +26,11 @@ impl Ring {
     /// Adds the next event, and forgets the oldest ones beyond the bounds.
     pub(super) fn push(&mut self, event: SharedEvent) {
         if let Some(last) = self.events.back() {
-            assert_eq!(event.event().seq, last.event().seq.next(), "the ring is dense");
+            assert_eq!(
+                event.event().seq,
+                last.event().seq.next(),
+                "the ring is dense"
+            );
         }
         self.bytes += size(&event);
         self.events.push_back(event);
@@ -70,8 +74,23 @@ mod tests {
     fn event(seq: u64, size: usize) -> SharedEvent {
         let user = UserId::parse("harry").unwrap();
         let body = Body::Sealed(vec![0; size].into());
-        let kind = Kind::Message { from: user, to: None, body, id: None, device: None, turn: None };
-        SharedEvent::new(RoomId::parse("aaa").unwrap(), Event { seq: Seq(seq), at: Millis(0), kind, changes: Vec::new() })
+        let kind = Kind::Message {
+            from: user,
+            to: None,
+            body,
+            id: None,
+            device: None,
+            turn: None,
+        };
+        SharedEvent::new(
+            RoomId::parse("aaa").unwrap(),
+            Event {
+                seq: Seq(seq),
+                at: Millis(0),
+                kind,
+                changes: Vec::new(),
+            },
+        )
     }
 
     proptest! {

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     bus::{self, Answered, ReplyTo, Submission},
-    room::{Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, Turn, UserId},
+    room::{
+        Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, Turn, UserId,
+    },
     wire::{Message, ServerFrame},
 };
 use std::{
@@ -90,7 +92,13 @@ enum Step {
 
 impl Sends {
     pub(super) fn new(core: Arc<Core>, sender: Sender, outbox: Outbox) -> Arc<Self> {
-        Arc::new(Self { core, sender, outbox, state: Mutex::default(), changed: Notify::new() })
+        Arc::new(Self {
+            core,
+            sender,
+            outbox,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        })
     }
 
     /// Takes a message; refuses it when too many wait.
@@ -101,22 +109,47 @@ impl Sends {
             pending.repeats += 1;
             return;
         }
-        let full = state.pending.len() >= PENDING || (state.bytes + size > PENDING_BYTES && !state.pending.is_empty());
+        let full = state.pending.len() >= PENDING
+            || (state.bytes + size > PENDING_BYTES && !state.pending.is_empty());
         if full {
             return self.reject(message.id.as_ref(), busy());
         }
         state.last += 1;
         let number = state.last;
-        let Sender { user, key, session, .. } = self.sender.clone();
+        let Sender {
+            user, key, session, ..
+        } = self.sender.clone();
         let id = message.id.unwrap_or(CommandId::Gateway(session, number));
-        let tag = self.core.answers.wait(Waiter::Send(Arc::downgrade(self), number));
+        let tag = self
+            .core
+            .answers
+            .wait(Waiter::Send(Arc::downgrade(self), number));
         let turn = Some(Turn { session, number });
-        let action = Action::Send { user, key, turn, after: 0, id: id.clone(), to: message.to, body: message.body };
+        let action = Action::Send {
+            user,
+            key,
+            turn,
+            after: 0,
+            id: id.clone(),
+            to: message.to,
+            body: message.body,
+        };
         let due = Instant::now();
         state.bytes += size;
         state.numbers.insert(id.clone(), number);
-        let pending =
-            Pending { tag, id, action, size, due, times: 0, stored: false, uncertain: false, early: false, event: None, repeats: 0 };
+        let pending = Pending {
+            tag,
+            id,
+            action,
+            size,
+            due,
+            times: 0,
+            stored: false,
+            uncertain: false,
+            early: false,
+            event: None,
+            repeats: 0,
+        };
         state.pending.insert(number, pending);
         drop(state);
         self.changed.notify_one();
@@ -125,11 +158,20 @@ impl Sends {
     /// The answer to a message.
     pub(super) fn answered(&self, number: u64, answered: Answered) {
         let mut state = self.state();
-        let Some(pending) = self.remove(&mut state, number) else { return };
+        let Some(pending) = self.remove(&mut state, number) else {
+            return;
+        };
         match answered {
-            Answered::Journaled { seq, epoch, duplicate } => self.journaled(&pending, seq, epoch, duplicate),
+            Answered::Journaled {
+                seq,
+                epoch,
+                duplicate,
+            } => self.journaled(&pending, seq, epoch, duplicate),
             // The owner thinks that this session is over (this node was judged dead). The client comes back and sends again.
-            Answered::Rejected(Rejection { reason: Reason::NotMember, .. }) => self.outbox.close(Close::Unavailable),
+            Answered::Rejected(Rejection {
+                reason: Reason::NotMember,
+                ..
+            }) => self.outbox.close(Close::Unavailable),
             Answered::Rejected(rejection) => self.reject_all(&pending, &rejection),
         }
         self.changed.notify_one();
@@ -138,7 +180,9 @@ impl Sends {
     /// The owner has not placed a message because one before it is not in the room.
     pub(super) fn early(&self, number: u64) {
         let mut state = self.state();
-        let Some(pending) = state.pending.get_mut(&number) else { return };
+        let Some(pending) = state.pending.get_mut(&number) else {
+            return;
+        };
         pending.early = true;
         state.hurry();
         drop(state);
@@ -148,7 +192,9 @@ impl Sends {
     /// A message of this user was seen in the room; events are seen in their order.
     pub(super) fn seen(&self, id: &CommandId, seq: Seq, epoch: Epoch) {
         let mut state = self.state();
-        let Some(pending) = state.find(id) else { return };
+        let Some(pending) = state.find(id) else {
+            return;
+        };
         pending.event = Some((seq, epoch));
         pending.due = pending.due.min(Instant::now() + EVENT_GRACE);
         state.hurry();
@@ -166,7 +212,11 @@ impl Sends {
                     if submitted.is_ok() {
                         pauses = self.core.pauses();
                     }
-                    let retry = if submitted.is_ok() { ANSWER_WAIT } else { pauses.next().unwrap_or(ANSWER_WAIT) };
+                    let retry = if submitted.is_ok() {
+                        ANSWER_WAIT
+                    } else {
+                        pauses.next().unwrap_or(ANSWER_WAIT)
+                    };
                     self.submitted(number, &submitted, retry);
                 }
                 Step::Wait(until) => tokio::select! {
@@ -184,8 +234,13 @@ impl Sends {
         let unsent: Vec<_> = {
             let state = self.state();
             let again = state.pending.values().any(|pending| pending.early);
-            let unsent = state.pending.iter().filter(|(_, pending)| !pending.stored || (again && pending.event.is_none()));
-            unsent.map(|(number, _)| self.submission(&state, *number)).collect()
+            let unsent = state
+                .pending
+                .iter()
+                .filter(|(_, pending)| !pending.stored || (again && pending.event.is_none()));
+            unsent
+                .map(|(number, _)| self.submission(&state, *number))
+                .collect()
         };
         for submission in unsent {
             if self.core.bus.submit(&submission).await.is_err() {
@@ -212,16 +267,27 @@ impl Sends {
                 self.journaled(&pending, seq, epoch, true);
             } else {
                 let submission = self.submission(&state, number);
-                state.pending.get_mut(&number).expect("it was just there").early = false;
+                state
+                    .pending
+                    .get_mut(&number)
+                    .expect("it was just there")
+                    .early = false;
                 return Step::Submit(number, submission);
             }
         }
         Step::Wait(wake)
     }
 
-    fn submitted(&self, number: u64, submitted: &Result<bus::Position, bus::Error>, retry: Duration) {
+    fn submitted(
+        &self,
+        number: u64,
+        submitted: &Result<bus::Position, bus::Error>,
+        retry: Duration,
+    ) {
         let mut state = self.state();
-        let Some(pending) = state.pending.get_mut(&number) else { return };
+        let Some(pending) = state.pending.get_mut(&number) else {
+            return;
+        };
         pending.due = Instant::now() + retry;
         match submitted {
             Ok(_) => {
@@ -252,7 +318,14 @@ impl Sends {
         if let Action::Send { after, .. } = &mut action {
             *after = state.before(number);
         }
-        Submission { room: self.sender.room.clone(), action, reply: Some(ReplyTo { node: self.core.me, tag: pending.tag }) }
+        Submission {
+            room: self.sender.room.clone(),
+            action,
+            reply: Some(ReplyTo {
+                node: self.core.me,
+                tag: pending.tag,
+            }),
+        }
     }
 
     fn remove(&self, state: &mut State, number: u64) -> Option<Pending> {
@@ -265,9 +338,16 @@ impl Sends {
     }
 
     fn journaled(&self, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
-        let CommandId::Client(id) = &pending.id else { return };
+        let CommandId::Client(id) = &pending.id else {
+            return;
+        };
         for repeat in 0..=pending.repeats {
-            self.outbox.push(&ServerFrame::Journaled { id: id.clone(), seq, epoch, duplicate: duplicate || repeat > 0 });
+            self.outbox.push(&ServerFrame::Journaled {
+                id: id.clone(),
+                seq,
+                epoch,
+                duplicate: duplicate || repeat > 0,
+            });
         }
     }
 
@@ -298,14 +378,26 @@ impl State {
 
     /// The last message before this one that is not known to be in the room; 0: none.
     fn before(&self, number: u64) -> u64 {
-        self.pending.range(..number).rev().find(|(_, before)| before.event.is_none()).map_or(0, |(number, _)| *number)
+        self.pending
+            .range(..number)
+            .rev()
+            .find(|(_, before)| before.event.is_none())
+            .map_or(0, |(number, _)| *number)
     }
 
     /// The first message that is not known to be in the room waits for no other: if it came too early, it is time now for it and those that wait for it.
     fn hurry(&mut self) {
         let now = Instant::now();
-        if self.pending.values().find(|pending| pending.event.is_none()).is_some_and(|first| first.early) {
-            self.pending.values_mut().filter(|pending| pending.early).for_each(|early| early.due = early.due.min(now));
+        if self
+            .pending
+            .values()
+            .find(|pending| pending.event.is_none())
+            .is_some_and(|first| first.early)
+        {
+            self.pending
+                .values_mut()
+                .filter(|pending| pending.early)
+                .for_each(|early| early.due = early.due.min(now));
         }
     }
 }
@@ -313,6 +405,9 @@ impl State {
 impl Drop for Sends {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        state.pending.values().for_each(|pending| self.core.answers.forget(pending.tag));
+        state
+            .pending
+            .values()
+            .for_each(|pending| self.core.answers.forget(pending.tag));
     }
 }

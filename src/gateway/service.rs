@@ -40,7 +40,15 @@ impl Service {
         shards: Shards,
         seed: u64,
     ) -> Self {
-        Self(Arc::new(Core::new(config, me, node.into(), bus, journal, shards, seed)))
+        Self(Arc::new(Core::new(
+            config,
+            me,
+            node.into(),
+            bus,
+            journal,
+            shards,
+            seed,
+        )))
     }
 
     /// A handle on it.
@@ -82,11 +90,16 @@ impl Service {
 
     async fn answers(&self) {
         loop {
-            let mut inbox = persist(&self.0, "listening for answers", || self.0.bus.inbox(self.0.me)).await;
+            let mut inbox = persist(&self.0, "listening for answers", || {
+                self.0.bus.inbox(self.0.me)
+            })
+            .await;
             self.0.listening.send_replace(true);
             while let Some(message) = inbox.next().await {
                 match message {
-                    Inbound::Answer(Answer { tag, answered }) => self.0.answers.answer(tag, answered),
+                    Inbound::Answer(Answer { tag, answered }) => {
+                        self.0.answers.answer(tag, answered)
+                    }
                     Inbound::Early { tag } => self.0.answers.early(tag),
                     Inbound::Replaced { room, session } => self.replaced(&room, session),
                     Inbound::Expel { room, user } => self.expel(&room, &user),
@@ -104,7 +117,12 @@ impl Service {
     }
 
     fn expel(&self, room: &RoomId, user: &UserId) {
-        for seated in self.0.sessions().values().filter(|seated| seated.room == *room && seated.user == *user) {
+        for seated in self
+            .0
+            .sessions()
+            .values()
+            .filter(|seated| seated.room == *room && seated.user == *user)
+        {
             seated.outbox.close(Close::Operator);
         }
     }

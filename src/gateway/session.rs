@@ -50,7 +50,10 @@ pub struct Session {
 }
 
 impl Session {
-    #[expect(clippy::too_many_arguments, reason = "the parts of a session, each made at its own step of joining")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a session, each made at its own step of joining"
+    )]
     pub(super) fn begin(
         core: Arc<Core>,
         claim: Claim,
@@ -64,7 +67,14 @@ impl Session {
         (meter, entered): (Meter, Option<Entered>),
     ) -> Self {
         let over = CancellationToken::new();
-        core.spawn(speak(core.clone(), claim.clone(), id, outbox.clone(), sends.clone(), over.clone()));
+        core.spawn(speak(
+            core.clone(),
+            claim.clone(),
+            id,
+            outbox.clone(),
+            sends.clone(),
+            over.clone(),
+        ));
         let questions = Arc::new(Semaphore::new(QUESTIONS));
         let _over = over.drop_guard();
         Self {
@@ -117,7 +127,10 @@ impl Session {
 
     /// So many bytes of the client that say nothing, or are answered elsewhere. Returns what [`Self::receive`] returns.
     pub(super) fn empty(&self, bytes: usize) -> Option<Duration> {
-        self.meter.empty_frame(bytes).err().and_then(|rejection| pause(&rejection))
+        self.meter
+            .empty_frame(bytes)
+            .err()
+            .and_then(|rejection| pause(&rejection))
     }
 
     fn frame(&mut self, frame: ClientFrame, bytes: usize) -> Option<Duration> {
@@ -125,7 +138,9 @@ impl Session {
             let pause = pause(&rejection);
             let id = match frame {
                 ClientFrame::Send(message) => message.id.and_then(|id| id.shown().map(Arc::from)),
-                ClientFrame::Ping { id } | ClientFrame::Members { id } | ClientFrame::History { id, .. } => Some(id),
+                ClientFrame::Ping { id }
+                | ClientFrame::Members { id }
+                | ClientFrame::History { id, .. } => Some(id),
             };
             self.outbox.push(&ServerFrame::Rejected { id, rejection });
             return pause;
@@ -144,12 +159,25 @@ impl Session {
                 }
             }
             ClientFrame::History { id, before, limit } => {
-                let Some(permit) = self.question(&id) else { return };
-                let (core, room, outbox) = (self.core.clone(), self.claim.room().clone(), self.outbox.clone());
+                let Some(permit) = self.question(&id) else {
+                    return;
+                };
+                let (core, room, outbox) = (
+                    self.core.clone(),
+                    self.claim.room().clone(),
+                    self.outbox.clone(),
+                );
                 self.core.spawn(async move {
                     outbox.push(&match history(&core, &room, before, limit).await {
-                        Ok(history) => ServerFrame::History { id: Some(id), events: history.events, more: history.more },
-                        Err(rejection) => ServerFrame::Rejected { id: Some(id), rejection },
+                        Ok(history) => ServerFrame::History {
+                            id: Some(id),
+                            events: history.events,
+                            more: history.more,
+                        },
+                        Err(rejection) => ServerFrame::Rejected {
+                            id: Some(id),
+                            rejection,
+                        },
                     });
                     drop(permit);
                 });
@@ -160,7 +188,10 @@ impl Session {
     fn question(&self, id: &Arc<str>) -> Option<OwnedSemaphorePermit> {
         let permit = self.questions.clone().try_acquire_owned().ok();
         if permit.is_none() {
-            self.outbox.push(&ServerFrame::Rejected { id: Some(id.clone()), rejection: busy() });
+            self.outbox.push(&ServerFrame::Rejected {
+                id: Some(id.clone()),
+                rejection: busy(),
+            });
         }
         permit
     }
@@ -173,12 +204,21 @@ impl Session {
 
 /// How long not to listen.
 fn pause(rejection: &Rejection) -> Option<Duration> {
-    rejection.retry_after_ms.map(|ms| Duration::from_millis(ms).min(PAUSE_MOST))
+    rejection
+        .retry_after_ms
+        .map(|ms| Duration::from_millis(ms).min(PAUSE_MOST))
 }
 
 /// Submits what a session says until it is over, then that it is. Holds the room until that is stored, so that the node's mark on the room stays
 /// as long as there may be a session to abandon.
-async fn speak(core: Arc<Core>, claim: Claim, session: SessionId, outbox: Outbox, sends: Arc<Sends>, over: CancellationToken) {
+async fn speak(
+    core: Arc<Core>,
+    claim: Claim,
+    session: SessionId,
+    outbox: Outbox,
+    sends: Arc<Sends>,
+    over: CancellationToken,
+) {
     over.run_until_cancelled(sends.run()).await;
     let closed = outbox.closed();
     if let Some(close) = closed {

@@ -81,13 +81,27 @@ enum Turn {
 
 /// Serves a client until one side ends it.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session: Session) {
-    let sizes = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
+    let sizes = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE))
+        .max_frame_size(Some(MESSAGE));
     // Nothing is written before the flush. The most is for pongs to a client that pings and takes nothing; beyond it only the last one is kept.
-    let config = sizes.read_buffer_size(READ_BUFFER).write_buffer_size(2 * BATCH).max_write_buffer_size(2 * BATCH + PART);
+    let config = sizes
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(2 * BATCH)
+        .max_write_buffer_size(2 * BATCH + PART);
     let ws = WebSocketStream::from_raw_socket(Tally::new(io), Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
-    let mut socket = Socket { ws, rest: None, dirty: false, reads: 0, hold: None, heard, pinged: None, timer };
+    let mut socket = Socket {
+        ws,
+        rest: None,
+        dirty: false,
+        reads: 0,
+        hold: None,
+        heard,
+        pinged: None,
+        timer,
+    };
     let (close, broken) = match socket.talk(&mut session).await {
         Turn::End(close) => (close, false),
         Turn::Broken(close) => (close, true),
@@ -172,7 +186,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Whether it reads now. What it does not read stays with the client.
     fn listens(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.hold.as_mut().is_some_and(|hold| hold.as_mut().poll(cx).is_pending()) {
+        if self
+            .hold
+            .as_mut()
+            .is_some_and(|hold| hold.as_mut().poll(cx).is_pending())
+        {
             return false;
         }
         self.hold = None;
@@ -211,7 +229,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     fn write_part(&mut self, mut bytes: Bytes, kind: Data) -> Result<(), Error> {
         let rest = bytes.split_off(bytes.len().min(PART));
         self.dirty = true;
-        self.put(Message::Frame(Frame::message(bytes, OpCode::Data(kind), rest.is_empty())))?;
+        self.put(Message::Frame(Frame::message(
+            bytes,
+            OpCode::Data(kind),
+            rest.is_empty(),
+        )))?;
         self.rest = Some(rest).filter(|rest| !rest.is_empty());
         Ok(())
     }
@@ -232,14 +254,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             // A connection that cannot take a ping is found silent.
             let _ = self.put(Message::Ping(Default::default()));
         }
-        self.timer.as_mut().reset(self.pinged.map_or(self.heard + SILENCE, |at| at + PATIENCE));
+        self.timer
+            .as_mut()
+            .reset(self.pinged.map_or(self.heard + SILENCE, |at| at + PATIENCE));
         Ok(())
     }
 
     /// Sends the close frame and gives the client time to take it.
     async fn say_goodbye(mut self, close: Close, broken: bool) {
         self.ws.get_mut().set_free();
-        let frame = CloseFrame { code: close.code().into(), reason: close.reason().into() };
+        let frame = CloseFrame {
+            code: close.code().into(),
+            reason: close.reason().into(),
+        };
         let sent = async {
             self.put(Message::Close(Some(frame)))?;
             self.ws.flush().await

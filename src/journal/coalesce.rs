@@ -16,7 +16,11 @@ pub(super) struct Coalesce<T> {
 
 impl<T> Default for Coalesce<T> {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1), started: AtomicU64::new(0), last: Mutex::new(None) }
+        Self {
+            turn: Semaphore::new(1),
+            started: AtomicU64::new(0),
+            last: Mutex::new(None),
+        }
     }
 }
 
@@ -24,7 +28,11 @@ impl<T: Clone> Coalesce<T> {
     /// The value of a read that started after this call: of `read`, or of another caller's.
     pub(super) async fn get<F: Future<Output = T>>(&self, read: impl FnOnce() -> F) -> T {
         let before = self.started.load(Ordering::SeqCst);
-        let _turn = self.turn.acquire().await.expect("the semaphore is never closed");
+        let _turn = self
+            .turn
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         if let Some((number, value)) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner)
             && *number > before
         {
@@ -61,7 +69,11 @@ mod tests {
             join_all((0..100).map(|_| shared.get(|| read(&reads)))).await
         };
         tokio::join!(first, others);
-        assert_eq!(reads.into_inner(), 2, "one for the first caller, one for the hundred that came while it ran");
+        assert_eq!(
+            reads.into_inner(),
+            2,
+            "one for the first caller, one for the hundred that came while it ran"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -74,11 +86,18 @@ mod tests {
                 sleep(Duration::from_millis(i * 7 % 53)).await;
                 let called = Instant::now();
                 let started = shared.get(|| read(&reads)).await;
-                assert!(started >= called, "the read started {:?} before the call", called - started);
+                assert!(
+                    started >= called,
+                    "the read started {:?} before the call",
+                    called - started
+                );
             }
         });
         join_all(callers).await;
-        assert!(reads.load(Ordering::SeqCst) <= 7, "{reads:?} reads in 63 ms of 10 ms each");
+        assert!(
+            reads.load(Ordering::SeqCst) <= 7,
+            "{reads:?} reads in 63 ms of 10 ms each"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,9 @@ pub enum Error {
     #[error("the journal is not available: {0}")]
     Unavailable(String),
     /// The room holds an event that this version cannot read. Nothing may be written to the room; install a newer version.
-    #[error("event {seq} is `{name}` version {version}, which this version cannot read: install a newer one")]
+    #[error(
+        "event {seq} is `{name}` version {version}, which this version cannot read: install a newer one"
+    )]
     Unsupported {
         /// Its place.
         seq: Seq,

@@ -53,7 +53,8 @@ impl Limits {
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// Makes `owner` the only writer of a shard. The epoch is at least `least` and above every epoch that was claimed before.
-    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error>;
+    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch)
+    -> Result<Epoch, Error>;
 
     /// Reads a room for its owner and makes sure that no earlier owner can append to it any more. Confirmed when it returns.
     async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error>;

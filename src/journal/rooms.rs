@@ -43,13 +43,23 @@ impl<T: Copy> Rooms<T> {
     /// and one (place, epoch) has one content only.
     pub(super) fn check_openable(&self, room: &RoomId, epoch: Epoch) -> Result<(), Error> {
         match self.lock().get(room) {
-            Some(open) if open.epoch == epoch && open.pending.is_some() => Err(Error::Fenced { seen: epoch }),
+            Some(open) if open.epoch == epoch && open.pending.is_some() => {
+                Err(Error::Fenced { seen: epoch })
+            }
             _ => Ok(()),
         }
     }
 
     pub(super) fn opened(&self, room: &RoomId, epoch: Epoch, head: Seq, at: T) {
-        self.lock().insert(room.clone(), Open { epoch, head, at, pending: None });
+        self.lock().insert(
+            room.clone(),
+            Open {
+                epoch,
+                head,
+                at,
+                pending: None,
+            },
+        );
     }
 
     pub(super) fn close(&self, room: &RoomId) {
@@ -67,13 +77,19 @@ impl<T: Copy> Rooms<T> {
     /// The end of a room that is open under an epoch: its head, and what the adapter keeps of it.
     pub(super) fn end_of(&self, room: &RoomId, epoch: Epoch) -> Result<(Seq, T), Error> {
         let rooms = self.lock();
-        rooms.get(room).filter(|open| open.epoch == epoch).map(|open| (open.head, open.at)).ok_or(Error::Fenced { seen: epoch })
+        rooms
+            .get(room)
+            .filter(|open| open.epoch == epoch)
+            .map(|open| (open.head, open.at))
+            .ok_or(Error::Fenced { seen: epoch })
     }
 
     /// Notes where the end of an empty room is now. A commit that is under way notes its own end.
     pub(super) fn anchored(&self, room: &RoomId, epoch: Epoch, at: T) {
         let mut rooms = self.lock();
-        let empty = |open: &&mut Open<T>| open.epoch == epoch && open.head == Seq::ZERO && open.pending.is_none();
+        let empty = |open: &&mut Open<T>| {
+            open.epoch == epoch && open.head == Seq::ZERO && open.pending.is_none()
+        };
         if let Some(open) = rooms.get_mut(room).filter(empty) {
             open.at = at;
         }
@@ -83,22 +99,48 @@ impl<T: Copy> Rooms<T> {
     /// open under the commit's epoch (any more).
     pub(super) fn begin(&self, room: &RoomId, commit: &Commit) -> Result<Begun<T>, Error> {
         let mut rooms = self.lock();
-        let Some(open) = rooms.get_mut(room) else { return Err(Error::Fenced { seen: commit.epoch }) };
+        let Some(open) = rooms.get_mut(room) else {
+            return Err(Error::Fenced { seen: commit.epoch });
+        };
         if open.epoch != commit.epoch {
-            return Err(Error::Fenced { seen: open.epoch.max(commit.epoch) });
+            return Err(Error::Fenced {
+                seen: open.epoch.max(commit.epoch),
+            });
         }
-        assert_eq!(commit.first(), open.head.next(), "a commit follows the last one");
+        assert_eq!(
+            commit.first(),
+            open.head.next(),
+            "a commit follows the last one"
+        );
         let is_repeated = open.pending.is_some();
-        assert!(open.pending.as_ref().is_none_or(|pending| pending == commit), "one (place, epoch) has one content only");
+        assert!(
+            open.pending
+                .as_ref()
+                .is_none_or(|pending| pending == commit),
+            "one (place, epoch) has one content only"
+        );
         open.pending = Some(commit.clone());
-        Ok(Begun { is_first: open.head == Seq::ZERO, at: open.at, is_repeated })
+        Ok(Begun {
+            is_first: open.head == Seq::ZERO,
+            at: open.at,
+            is_repeated,
+        })
     }
 
     /// Notes what became of a commit.
-    pub(super) fn end(&self, room: &RoomId, commit: &Commit, begun: Begun<T>, written: Result<T, Error>) -> Result<(), Error> {
+    pub(super) fn end(
+        &self,
+        room: &RoomId,
+        commit: &Commit,
+        begun: Begun<T>,
+        written: Result<T, Error>,
+    ) -> Result<(), Error> {
         let mut rooms = self.lock();
         // A new claim of the shard has forgotten the room: the epoch is over.
-        let Some(open) = rooms.get_mut(room).filter(|open| open.epoch == commit.epoch) else {
+        let Some(open) = rooms
+            .get_mut(room)
+            .filter(|open| open.epoch == commit.epoch)
+        else {
             return written.and(Err(Error::Fenced { seen: commit.epoch }));
         };
         match written {
@@ -129,8 +171,18 @@ mod tests {
     use crate::room::{Event, Kind, Millis, UserId};
 
     fn commit(seq: u64, user: &str) -> Commit {
-        let kind = Kind::Left { user: UserId::parse(user).unwrap() };
-        Commit { epoch: Epoch(1), events: vec![Event { seq: Seq(seq), at: Millis(0), kind, changes: vec![] }] }
+        let kind = Kind::Left {
+            user: UserId::parse(user).unwrap(),
+        };
+        Commit {
+            epoch: Epoch(1),
+            events: vec![Event {
+                seq: Seq(seq),
+                at: Millis(0),
+                kind,
+                changes: vec![],
+            }],
+        }
     }
 
     fn opened() -> (Rooms<()>, RoomId) {
@@ -143,9 +195,19 @@ mod tests {
     fn an_attempt_that_did_not_happen_leaves_an_earlier_one_unknown() {
         let (rooms, room) = opened();
         let first = commit(1, "harry");
-        let unknown = rooms.end(&room, &first, rooms.begin(&room, &first).unwrap(), Err(Error::Unknown("lost".into())));
+        let unknown = rooms.end(
+            &room,
+            &first,
+            rooms.begin(&room, &first).unwrap(),
+            Err(Error::Unknown("lost".into())),
+        );
         assert!(matches!(unknown, Err(Error::Unknown(_))));
-        let refused = rooms.end(&room, &first, rooms.begin(&room, &first).unwrap(), Err(Error::Unavailable("refused".into())));
+        let refused = rooms.end(
+            &room,
+            &first,
+            rooms.begin(&room, &first).unwrap(),
+            Err(Error::Unavailable("refused".into())),
+        );
         assert!(matches!(refused, Err(Error::Unknown(_))), "{refused:?}");
     }
 
@@ -162,7 +224,10 @@ mod tests {
         let (rooms, room) = opened();
         rooms.begin(&room, &commit(1, "harry")).unwrap();
         rooms.close(&room);
-        assert!(matches!(rooms.check_openable(&room, Epoch(1)), Err(Error::Fenced { seen: Epoch(1) })));
+        assert!(matches!(
+            rooms.check_openable(&room, Epoch(1)),
+            Err(Error::Fenced { seen: Epoch(1) })
+        ));
         rooms.check_openable(&room, Epoch(2)).unwrap();
     }
 }

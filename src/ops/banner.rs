@@ -26,6 +26,9 @@ mod tests {
     #[test]
     fn facts_stand_under_each_other() {
         let facts = [("node", "a".to_owned()), ("addresses", "b\nc".to_owned())];
-        assert_eq!(render("safe-chat", &facts), "safe-chat\n  node       a\n  addresses  b\n             c\n");
+        assert_eq!(
+            render("safe-chat", &facts),
+            "safe-chat\n  node       a\n  addresses  b\n             c\n"
+        );
     }
 }

@@ -24,7 +24,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { host: "127.0.0.1".into(), port: 8558, user: "admin".into(), password: None }
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8558,
+            user: "admin".into(),
+            password: None,
+        }
     }
 }
 
@@ -44,20 +49,33 @@ impl Config {
             ));
         }
         if self.user.is_empty() || self.user.contains(':') {
-            return Err("ops.user must not be empty, and HTTP Basic authentication allows no colon in it".into());
+            return Err(
+                "ops.user must not be empty, and HTTP Basic authentication allows no colon in it"
+                    .into(),
+            );
         }
         Ok(())
     }
 
     fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        self.host == "localhost"
+            || self
+                .host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.to_canonical().is_loopback())
     }
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, user, .. } = self;
-        f.debug_struct("Config").field("host", host).field("port", port).field("user", user).finish_non_exhaustive()
+        let Self {
+            host, port, user, ..
+        } = self;
+        f.debug_struct("Config")
+            .field("host", host)
+            .field("port", port)
+            .field("user", user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,13 +89,20 @@ mod tests {
 
     #[test]
     fn the_default_password_is_for_loopback_only() {
-        let at = |host: &str, password: &str| Config { host: host.into(), password: Some(password.into()), ..Config::default() };
+        let at = |host: &str, password: &str| Config {
+            host: host.into(),
+            password: Some(password.into()),
+            ..Config::default()
+        };
         for host in ["127.0.0.1", "127.0.0.2", "::1", "localhost"] {
             assert_eq!(at(host, DEFAULT_PASSWORD).validate(), Ok(()), "{host}");
         }
         for host in ["0.0.0.0", "::", "192.0.2.1", "internal.example"] {
             let refused = at(host, DEFAULT_PASSWORD).validate().unwrap_err();
-            assert!(refused.contains(host) && refused.contains("SAFE_CHAT_OPS__PASSWORD"), "{refused}");
+            assert!(
+                refused.contains(host) && refused.contains("SAFE_CHAT_OPS__PASSWORD"),
+                "{refused}"
+            );
             assert_eq!(at(host, "another").validate(), Ok(()), "{host}");
             assert_eq!(at(host, "").validate(), Ok(()), "{host}");
         }
@@ -85,7 +110,10 @@ mod tests {
 
     #[test]
     fn the_password_is_not_printed() {
-        let config = Config { password: Some("very secret".into()), ..Config::default() };
+        let config = Config {
+            password: Some("very secret".into()),
+            ..Config::default()
+        };
         assert!(!format!("{config:?}{}", serde_json::to_string(&config).unwrap()).contains("very"));
     }
 }

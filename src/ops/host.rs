@@ -16,5 +16,7 @@ pub fn memory_limit() -> Option<u64> {
 
 /// Open files that this process may have, after asking for as many as it may; `None`: the system does not say.
 pub fn open_files() -> Option<usize> {
-    rlimit::increase_nofile_limit(u64::MAX).ok().and_then(|files| files.try_into().ok())
+    rlimit::increase_nofile_limit(u64::MAX)
+        .ok()
+        .and_then(|files| files.try_into().ok())
 }

@@ -47,24 +47,39 @@ pub struct Problem {
 impl Problem {
     /// A problem that trying again does not help.
     pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { status, reason, message: message.into(), retry_after: None }
+        Self {
+            status,
+            reason,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// Something is away at the moment.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) }
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({"error": {"reason": self.reason, "message": self.message}}))).into_response();
+        let mut response = (
+            self.status,
+            Json(json!({"error": {"reason": self.reason, "message": self.message}})),
+        )
+            .into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"safe-chat\", charset=\"UTF-8\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"safe-chat\", charset=\"UTF-8\""),
+            );
         }
         response
     }
@@ -89,14 +104,17 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     match guard.check(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
-            metrics::counter!("safechat_management_refused_total", "reason" => problem.reason).increment(1);
+            metrics::counter!("safechat_management_refused_total", "reason" => problem.reason)
+                .increment(1);
             problem.into_response()
         }
     }
 }
 
 fn operator(desk: &Desk) -> Result<&dyn Operator, Problem> {
-    desk.get().map(|operator| &**operator).ok_or_else(|| Problem::unavailable("the node is starting: see /ready"))
+    desk.get()
+        .map(|operator| &**operator)
+        .ok_or_else(|| Problem::unavailable("the node is starting: see /ready"))
 }
 
 type Answer = Result<Json<Value>, Problem>;

@@ -15,7 +15,9 @@ pub(super) enum Full {
     #[error("the internal port has the {MOST} connections that it takes: try again later")]
     Port,
     /// By the address that wants one more.
-    #[error("the internal port has the {MOST_OF_ONE} connections that it takes from one address: close one, or try again later")]
+    #[error(
+        "the internal port has the {MOST_OF_ONE} connections that it takes from one address: close one, or try again later"
+    )]
     Address,
 }
 
@@ -28,7 +30,10 @@ fn room_for(address: IpAddr, taken: &HashMap<IpAddr, usize>) -> Result<(), Full>
     if taken.values().sum::<usize>() >= MOST {
         return Err(Full::Port);
     }
-    if taken.get(&address).is_some_and(|of_one| *of_one >= MOST_OF_ONE) {
+    if taken
+        .get(&address)
+        .is_some_and(|of_one| *of_one >= MOST_OF_ONE)
+    {
         return Err(Full::Address);
     }
     Ok(())
@@ -45,9 +50,14 @@ mod tests {
     #[test]
     fn one_address_leaves_places_for_others_and_all_have_an_end() {
         let places = Arc::new(Places::default());
-        let mut taken: Vec<_> = (0..MOST_OF_ONE).map(|_| take(&places, address(1)).unwrap()).collect();
+        let mut taken: Vec<_> = (0..MOST_OF_ONE)
+            .map(|_| take(&places, address(1)).unwrap())
+            .collect();
         assert_eq!(take(&places, address(1)).err(), Some(Full::Address));
-        taken.extend((MOST_OF_ONE..MOST).map(|n| take(&places, address((n / MOST_OF_ONE) as u8 + 1)).unwrap()));
+        taken.extend(
+            (MOST_OF_ONE..MOST)
+                .map(|n| take(&places, address((n / MOST_OF_ONE) as u8 + 1)).unwrap()),
+        );
         assert_eq!(take(&places, address(9)).err(), Some(Full::Port));
         taken.pop();
         assert!(take(&places, address(9)).is_ok());

@@ -5,8 +5,14 @@ use std::fs;
 
 /// Says what the figures are.
 pub(crate) fn describe() {
-    describe_gauge!("safechat_process_resident_bytes", "Memory of the process that is in RAM");
-    describe_gauge!("safechat_process_open_fds", "Open file descriptors of the process");
+    describe_gauge!(
+        "safechat_process_resident_bytes",
+        "Memory of the process that is in RAM"
+    );
+    describe_gauge!(
+        "safechat_process_open_fds",
+        "Open file descriptors of the process"
+    );
     describe_gauge!("safechat_process_threads", "Threads of the process");
     describe_gauge!("safechat_tasks", "Tasks of the runtime that have not ended");
 }
@@ -29,7 +35,13 @@ pub(crate) fn record() {
 }
 
 fn field(status: &str, name: &str) -> Option<f64> {
-    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ pub struct Readiness {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self { phase: Mutex::new(Phase::Starting("starting".into())) }
+        Self {
+            phase: Mutex::new(Phase::Starting("starting".into())),
+        }
     }
 }
 

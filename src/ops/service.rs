@@ -17,13 +17,17 @@ use tokio_util::sync::CancellationToken;
 /// How often histograms are tidied when nobody asks for metrics; the exporter's own choice.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Bounds of everything that is measured in seconds: from a memory access over the network to a client's patience.
-const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// Why the internal port cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("the internal port {address} cannot be opened ({why}): end what uses it, or choose another with --internal-port")]
+    #[error(
+        "the internal port {address} cannot be opened ({why}): end what uses it, or choose another with --internal-port"
+    )]
     Listen {
         /// The address.
         address: String,
@@ -53,11 +57,25 @@ struct Shared {
 impl Service {
     /// Opens the port; from now on connections wait to be answered.
     pub async fn bind(config: &Config, readiness: Arc<Readiness>) -> Result<Self, Error> {
-        let refused = |why| Error::Listen { address: format!("{}:{}", config.host, config.port), why };
-        let listener = TcpListener::bind((config.host.as_str(), config.port)).await.map_err(refused)?;
+        let refused = |why| Error::Listen {
+            address: format!("{}:{}", config.host, config.port),
+            why,
+        };
+        let listener = TcpListener::bind((config.host.as_str(), config.port))
+            .await
+            .map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let shared = Shared { readiness, metrics: recorder()? };
-        Ok(Self { listener, address, shared, guard: Guard::new(config), desk: Desk::default() })
+        let shared = Shared {
+            readiness,
+            metrics: recorder()?,
+        };
+        Ok(Self {
+            listener,
+            address,
+            shared,
+            guard: Guard::new(config),
+            desk: Desk::default(),
+        })
     }
 
     /// Where it listens.
@@ -99,7 +117,9 @@ impl Service {
 fn judge(places: &Arc<Places<IpAddr>>, peer: SocketAddr) -> Verdict {
     match places::take(places, peer.ip()) {
         Ok(place) => Verdict::Welcome(Counted::new(place)),
-        Err(full) => Verdict::Refused(Box::new(move || Problem::unavailable(full.to_string()).into_response())),
+        Err(full) => Verdict::Refused(Box::new(move || {
+            Problem::unavailable(full.to_string()).into_response()
+        })),
     }
 }
 
@@ -108,7 +128,10 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
     if why.is_empty() {
         return (StatusCode::OK, Json(json!({"ready": true})));
     }
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "why": why})))
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        Json(json!({"ready": false, "why": why})),
+    )
 }
 
 async fn figures(State(shared): State<Shared>) -> String {
@@ -124,7 +147,9 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     if let Some(handle) = &*recorder {
         return Ok(handle.clone());
     }
-    let handle = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?.install_recorder()?;
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .install_recorder()?;
     process::describe();
     *recorder = Some(handle.clone());
     Ok(handle)
@@ -136,7 +161,10 @@ mod tests {
 
     async fn running() -> (SocketAddr, Arc<Readiness>, CancellationToken) {
         let (readiness, stop) = (Arc::new(Readiness::default()), CancellationToken::new());
-        let config = Config { port: 0, ..Config::default() };
+        let config = Config {
+            port: 0,
+            ..Config::default()
+        };
         let service = Service::bind(&config, readiness.clone()).await.unwrap();
         let address = service.address();
         tokio::spawn(service.run(stop.clone()));
@@ -144,22 +172,46 @@ mod tests {
     }
 
     async fn ask(address: SocketAddr, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        let answer = reqwest::get(format!("http://{address}{path}"))
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     #[tokio::test]
     async fn a_node_is_live_at_once_and_ready_when_every_check_passes() {
         let (address, readiness, _stop) = running().await;
-        assert_eq!(ask(address, "/live").await, (200, r#"{"live":true}"#.into()));
+        assert_eq!(
+            ask(address, "/live").await,
+            (200, r#"{"live":true}"#.into())
+        );
         readiness.starting("waiting for NATS");
-        assert_eq!(ask(address, "/ready").await, (503, r#"{"ready":false,"why":["waiting for NATS"]}"#.into()));
-        readiness.running(vec![Box::new(|| Ok(())), Box::new(|| Err("no journal".into())), Box::new(|| Err("no bus".into()))]);
-        assert_eq!(ask(address, "/ready").await, (503, r#"{"ready":false,"why":["no journal","no bus"]}"#.into()));
+        assert_eq!(
+            ask(address, "/ready").await,
+            (503, r#"{"ready":false,"why":["waiting for NATS"]}"#.into())
+        );
+        readiness.running(vec![
+            Box::new(|| Ok(())),
+            Box::new(|| Err("no journal".into())),
+            Box::new(|| Err("no bus".into())),
+        ]);
+        assert_eq!(
+            ask(address, "/ready").await,
+            (
+                503,
+                r#"{"ready":false,"why":["no journal","no bus"]}"#.into()
+            )
+        );
         readiness.running(vec![Box::new(|| Ok(()))]);
-        assert_eq!(ask(address, "/ready").await, (200, r#"{"ready":true}"#.into()));
+        assert_eq!(
+            ask(address, "/ready").await,
+            (200, r#"{"ready":true}"#.into())
+        );
         readiness.draining();
-        assert_eq!(ask(address, "/ready").await, (503, r#"{"ready":false,"why":["draining"]}"#.into()));
+        assert_eq!(
+            ask(address, "/ready").await,
+            (503, r#"{"ready":false,"why":["draining"]}"#.into())
+        );
     }
 
     #[tokio::test]
@@ -169,17 +221,34 @@ mod tests {
         metrics::histogram!("safechat_test_seconds").record(0.003);
         let (status, text) = ask(address, "/metrics").await;
         assert_eq!(status, 200);
-        for line in ["safechat_process_resident_bytes ", "safechat_process_open_fds ", "safechat_tasks ", "safechat_test_total 2"] {
+        for line in [
+            "safechat_process_resident_bytes ",
+            "safechat_process_open_fds ",
+            "safechat_tasks ",
+            "safechat_test_total 2",
+        ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
-        assert!(text.contains(r#"safechat_test_seconds_bucket{le="0.005"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"safechat_test_seconds_bucket{le="0.005"} 1"#),
+            "{text}"
+        );
     }
 
     #[tokio::test]
     async fn a_port_that_is_in_use_is_named() {
         let (address, ..) = running().await;
-        let config = Config { port: address.port(), ..Config::default() };
-        let Err(error) = Service::bind(&config, Arc::default()).await else { panic!("two services on one port") };
-        assert!(error.to_string().contains(&address.to_string()) && error.to_string().contains("--internal-port"), "{error}");
+        let config = Config {
+            port: address.port(),
+            ..Config::default()
+        };
+        let Err(error) = Service::bind(&config, Arc::default()).await else {
+            panic!("two services on one port")
+        };
+        assert!(
+            error.to_string().contains(&address.to_string())
+                && error.to_string().contains("--internal-port"),
+            "{error}"
+        );
     }
 }

@@ -82,7 +82,8 @@ impl CommandId {
 
     /// Accepts a client's id: 1 to 64 visible ASCII characters (0x21 to 0x7e).
     pub fn parse(text: &str) -> Option<Self> {
-        let fits = (1..=Self::MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        let fits =
+            (1..=Self::MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         fits.then(|| Self::Client(text.into()))
     }
 

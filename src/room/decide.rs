@@ -1,8 +1,8 @@
 //! What a command means in a state. Deterministic: a command that is read again gets the answer that it got first.
 
 use super::{
-    Action, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Rejection, Seq, Session, SessionId,
-    State, UserId,
+    Action, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits, Millis,
+    Reason, Rejection, Seq, Session, SessionId, State, UserId,
 };
 use std::collections::HashSet;
 
@@ -45,7 +45,12 @@ pub struct Notice {
 
 impl Decision {
     fn nothing(outcome: Outcome) -> Self {
-        Self { changes: Vec::new(), kinds: Vec::new(), outcome, notices: Vec::new() }
+        Self {
+            changes: Vec::new(),
+            kinds: Vec::new(),
+            outcome,
+            notices: Vec::new(),
+        }
     }
 
     fn refused(reason: Reason) -> Self {
@@ -61,7 +66,12 @@ impl State {
         }
         let mut events = Vec::with_capacity(decision.kinds.len());
         for kind in &decision.kinds {
-            let event = Event { seq: self.head.next(), at: command.at, kind: kind.clone(), changes: self.carried.clone() };
+            let event = Event {
+                seq: self.head.next(),
+                at: command.at,
+                kind: kind.clone(),
+                changes: self.carried.clone(),
+            };
             self.evolve(&event);
             events.push(event);
         }
@@ -72,14 +82,27 @@ impl State {
 /// Decides a command. The state stays as it is; [`State::enact`] applies what was decided.
 pub fn decide(state: &State, command: &Command) -> Decision {
     match &command.action {
-        Action::Open { session, user, key, device, gateway } => open(state, *session, user, key, device.as_ref(), *gateway),
+        Action::Open {
+            session,
+            user,
+            key,
+            device,
+            gateway,
+        } => open(state, *session, user, key, device.as_ref(), *gateway),
         Action::Close { session } => close(state, *session),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),
         Action::Send { .. } => send(state, &command.action),
     }
 }
 
-fn open(state: &State, session: SessionId, user: &UserId, key: &Key, device: Option<&DeviceId>, gateway: Incarnation) -> Decision {
+fn open(
+    state: &State,
+    session: SessionId,
+    user: &UserId,
+    key: &Key,
+    device: Option<&DeviceId>,
+    gateway: Incarnation,
+) -> Decision {
     if state.sessions.contains(session) {
         return Decision::nothing(Outcome::Repeated(state.head));
     }
@@ -91,21 +114,38 @@ fn open(state: &State, session: SessionId, user: &UserId, key: &Key, device: Opt
     if state.keys.get(user).is_some_and(|pinned| pinned != key) {
         return turn_away(session, Reason::KeyMismatch);
     }
-    let open = state.sessions.of(user).iter().filter_map(|id| Some((*id, state.sessions.get(*id)?)));
-    let replaced = open.into_iter().find(|(_, other)| device.is_some() && other.device.as_ref() == device);
+    let open = state
+        .sessions
+        .of(user)
+        .iter()
+        .filter_map(|id| Some((*id, state.sessions.get(*id)?)));
+    let replaced = open
+        .into_iter()
+        .find(|(_, other)| device.is_some() && other.device.as_ref() == device);
     if replaced.is_none() && state.sessions.of(user).len() >= Limits::SESSIONS_PER_USER {
         return turn_away(session, Reason::TooManySessions);
     }
 
     let mut decision = Decision::nothing(Outcome::Done);
     if !state.keys.contains_key(user) {
-        decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() });
+        decision.changes.push(Change::Pinned {
+            user: user.clone(),
+            key: key.clone(),
+        });
     }
     if let Some((session, old)) = replaced {
         decision.changes.push(Change::Closed { session });
-        decision.notices.push(Notice { gateway: old.gateway, session });
+        decision.notices.push(Notice {
+            gateway: old.gateway,
+            session,
+        });
     }
-    decision.changes.push(Change::Opened { session, user: user.clone(), device: device.cloned(), gateway });
+    decision.changes.push(Change::Opened {
+        session,
+        user: user.clone(),
+        device: device.cloned(),
+        gateway,
+    });
     if !state.members.contains(user) {
         decision.kinds.push(Kind::Joined { user: user.clone() });
     }
@@ -113,7 +153,10 @@ fn open(state: &State, session: SessionId, user: &UserId, key: &Key, device: Opt
 }
 
 fn turn_away(session: SessionId, reason: Reason) -> Decision {
-    Decision { changes: vec![Change::Refused { session, reason }], ..Decision::refused(reason) }
+    Decision {
+        changes: vec![Change::Refused { session, reason }],
+        ..Decision::refused(reason)
+    }
 }
 
 fn close(state: &State, session: SessionId) -> Decision {
@@ -123,7 +166,9 @@ fn close(state: &State, session: SessionId) -> Decision {
     }
     // Also of a session that was never opened: its opening may still be on the way, and must find it closed.
     decision.changes.push(Change::Closed { session });
-    let Some(Session { user, .. }) = state.sessions.get(session) else { return decision };
+    let Some(Session { user, .. }) = state.sessions.get(session) else {
+        return decision;
+    };
     if state.sessions.of(user) == [session] && state.members.contains(user) {
         decision.kinds.push(Kind::Left { user: user.clone() });
     }
@@ -148,12 +193,25 @@ fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
         decision.changes.push(Change::Abandoned { gateway, at });
     }
     let gone = state.members.iter().filter(|user| !stay.contains(user));
-    decision.kinds.extend(gone.map(|user| Kind::Left { user: user.clone() }));
+    decision
+        .kinds
+        .extend(gone.map(|user| Kind::Left { user: user.clone() }));
     decision
 }
 
 fn send(state: &State, action: &Action) -> Decision {
-    let Action::Send { user, key, turn, after, id, to, body } = action else { unreachable!("only called for a send") };
+    let Action::Send {
+        user,
+        key,
+        turn,
+        after,
+        id,
+        to,
+        body,
+    } = action
+    else {
+        unreachable!("only called for a send")
+    };
     // The key of a session was checked when it opened.
     let pinned = state.keys.get(user);
     if turn.is_none() && pinned.is_some_and(|pinned| pinned != key) {
@@ -166,12 +224,17 @@ fn send(state: &State, action: &Action) -> Decision {
             let seq = seq.or_else(|| session.repeats.get(&turn.number).copied());
             return Decision::nothing(seq.map_or(Outcome::Forgotten, Outcome::Repeated));
         }
-        (Some(_), Some(session)) if *after > session.last => return Decision::nothing(Outcome::Early),
+        (Some(_), Some(session)) if *after > session.last => {
+            return Decision::nothing(Outcome::Early);
+        }
         (Some(turn), Some(_))
             if turn.number > 0
                 && let Some(seq) = seq =>
         {
-            return Decision { changes: vec![Change::Said { turn: *turn, seq }], ..Decision::nothing(Outcome::Repeated(seq)) };
+            return Decision {
+                changes: vec![Change::Said { turn: *turn, seq }],
+                ..Decision::nothing(Outcome::Repeated(seq))
+            };
         }
         _ => {}
     }
@@ -184,7 +247,10 @@ fn send(state: &State, action: &Action) -> Decision {
     }
     let mut decision = Decision::nothing(Outcome::Done);
     if pinned.is_none() {
-        decision.changes.push(Change::Pinned { user: user.clone(), key: key.clone() });
+        decision.changes.push(Change::Pinned {
+            user: user.clone(),
+            key: key.clone(),
+        });
     }
     decision.kinds.push(Kind::Message {
         from: user.clone(),
@@ -199,8 +265,12 @@ fn send(state: &State, action: &Action) -> Decision {
 
 fn refusal(reason: Reason) -> Rejection {
     let message = match reason {
-        Reason::KeyMismatch => "another key is pinned to this user in this room: bring the first one, or take another name",
-        Reason::TooManySessions => "this user has 8 sessions in this room already: close one, or name its device to replace it",
+        Reason::KeyMismatch => {
+            "another key is pinned to this user in this room: bring the first one, or take another name"
+        }
+        Reason::TooManySessions => {
+            "this user has 8 sessions in this room already: close one, or name its device to replace it"
+        }
         _ => "this session is not open any more: connect again, then send with the same id",
     };
     Rejection::new(reason, message)

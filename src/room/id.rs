@@ -77,7 +77,10 @@ impl Key {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         if text.is_empty() || text.len() > Self::MAX || !text.bytes().all(allowed) {
-            return Err(Invalid { what: "pub", max: Self::MAX });
+            return Err(Invalid {
+                what: "pub",
+                max: Self::MAX,
+            });
         }
         Ok(Self(text.into()))
     }
@@ -223,7 +226,9 @@ impl Shards {
     /// The shard of a room: FNV-1a-32 of its name, modulo the count.
     /// Source: Fowler, Noll, Vo, <http://www.isthe.com/chongo/tech/comp/fnv/>.
     pub fn of(self, room: &RoomId) -> ShardId {
-        let hash = room.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash = room.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
         ShardId((hash % u32::from(self.0)) as u16)
     }
 }
@@ -236,8 +241,14 @@ mod tests {
     fn a_room_is_of_the_shard_that_fnv_1a_says() {
         // Published test vectors of FNV-1a-32: "a" = e40c292c, "foobar" = bf9cf968.
         let all = Shards::new(Shards::MAX).unwrap();
-        assert_eq!(all.of(&RoomId::parse("a").unwrap()), ShardId((0xe40c_292c_u32 % 4096) as u16));
-        assert_eq!(all.of(&RoomId::parse("foobar").unwrap()), ShardId((0xbf9c_f968_u32 % 4096) as u16));
+        assert_eq!(
+            all.of(&RoomId::parse("a").unwrap()),
+            ShardId((0xe40c_292c_u32 % 4096) as u16)
+        );
+        assert_eq!(
+            all.of(&RoomId::parse("foobar").unwrap()),
+            ShardId((0xbf9c_f968_u32 % 4096) as u16)
+        );
     }
 
     #[test]
@@ -253,12 +264,19 @@ mod tests {
     fn an_id_has_one_spelling() {
         let id = "0123456789abcdef0123456789abcdef";
         assert_eq!(SessionId::parse(id).unwrap().to_string(), id);
-        let others = ["01234567-89ab-cdef-0123-456789abcdef", "{01234567-89ab-cdef-0123-456789abcdef}", "0123456789ABCDEF0123456789ABCDEF"];
+        let others = [
+            "01234567-89ab-cdef-0123-456789abcdef",
+            "{01234567-89ab-cdef-0123-456789abcdef}",
+            "0123456789ABCDEF0123456789ABCDEF",
+        ];
         assert_eq!(others.map(SessionId::parse), [None; 3]);
     }
 
     #[test]
     fn a_key_is_not_printed() {
-        assert_eq!(format!("{:?}", Key::parse("verysecret").unwrap()), "Key(..)");
+        assert_eq!(
+            format!("{:?}", Key::parse("verysecret").unwrap()),
+            "Key(..)"
+        );
     }
 }

@@ -16,7 +16,10 @@ mod window;
 pub use command::{Action, Body, Command, CommandId, Turn};
 pub use decide::{Decision, Notice, Outcome, decide};
 pub use event::{Change, Event, Kind};
-pub use id::{DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RoomId, Seq, SessionId, ShardId, Shards, UserId};
+pub use id::{
+    DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RoomId, Seq, SessionId, ShardId, Shards,
+    UserId,
+};
 pub use limits::Limits;
 pub use rejection::{Reason, Rejection};
 pub use sessions::{Session, Sessions};

@@ -100,11 +100,19 @@ pub struct Rejection {
 impl Rejection {
     /// A refusal that a retry does not help.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after_ms: None }
+        Self {
+            reason,
+            message: message.into(),
+            retry_after_ms: None,
+        }
     }
 
     /// A refusal that a retry may help, after `ms` milliseconds.
     pub fn retry(reason: Reason, message: impl Into<String>, ms: u64) -> Self {
-        Self { reason, message: message.into(), retry_after_ms: Some(ms) }
+        Self {
+            reason,
+            message: message.into(),
+            retry_after_ms: Some(ms),
+        }
     }
 }

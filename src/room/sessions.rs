@@ -31,13 +31,18 @@ impl Sessions {
         if self.by_id.contains_key(&id) {
             return;
         }
-        self.by_user.entry(session.user.clone()).or_default().push(id);
+        self.by_user
+            .entry(session.user.clone())
+            .or_default()
+            .push(id);
         self.by_id.insert(id, session);
     }
 
     /// Removes a session; one that is not there is left alone.
     pub fn remove(&mut self, id: SessionId) {
-        let Some(session) = self.by_id.remove(&id) else { return };
+        let Some(session) = self.by_id.remove(&id) else {
+            return;
+        };
         if let Some(ids) = self.by_user.get_mut(&session.user) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {

@@ -1,6 +1,9 @@
 //! What a room remembers, and how events and changes alter it.
 
-use super::{Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq, Session, SessionId, Sessions, UserId, Window};
+use super::{
+    Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq, Session,
+    SessionId, Sessions, UserId, Window,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How a session came to its end.
@@ -54,8 +57,16 @@ impl State {
     /// # Panics
     /// When the event is not the next one: the sequence is dense.
     pub fn evolve(&mut self, event: &Event) {
-        assert_eq!(event.seq, self.head.next(), "the sequence of a room is dense");
-        let applied = if event.changes.starts_with(&self.carried) { self.carried.len() } else { 0 };
+        assert_eq!(
+            event.seq,
+            self.head.next(),
+            "the sequence of a room is dense"
+        );
+        let applied = if event.changes.starts_with(&self.carried) {
+            self.carried.len()
+        } else {
+            0
+        };
         for change in &event.changes[applied..] {
             self.apply(change);
         }
@@ -93,16 +104,29 @@ impl State {
 
     fn apply(&mut self, change: &Change) {
         match change {
-            Change::Opened { session, user, device, gateway } => {
+            Change::Opened {
+                session,
+                user,
+                device,
+                gateway,
+            } => {
                 let (user, device, gateway) = (user.clone(), device.clone(), *gateway);
-                let opened = Session { user, device, gateway, last: 0, repeats: BTreeMap::new() };
+                let opened = Session {
+                    user,
+                    device,
+                    gateway,
+                    last: 0,
+                    repeats: BTreeMap::new(),
+                };
                 self.sessions.insert(*session, opened);
             }
             Change::Closed { session } => {
                 self.sessions.remove(*session);
                 self.ended.insert(*session, Ended::Closed);
             }
-            Change::Refused { session, reason } => self.ended.insert(*session, Ended::Refused(*reason)),
+            Change::Refused { session, reason } => {
+                self.ended.insert(*session, Ended::Refused(*reason))
+            }
             Change::Abandoned { gateway, at } => self.abandoned.insert((*gateway, *at), ()),
             Change::Said { turn, seq } => self.sessions.repeated(*turn, *seq),
             Change::Pinned { user, key } => {

@@ -17,7 +17,11 @@ impl<K: Hash + Eq + Clone, V> Window<K, V> {
     /// An empty window of `capacity` (> 0) keys.
     pub fn new(capacity: usize) -> Self {
         assert!(capacity > 0, "a window remembers at least one key");
-        Self { capacity, order: VecDeque::new(), values: HashMap::new() }
+        Self {
+            capacity,
+            order: VecDeque::new(),
+            values: HashMap::new(),
+        }
     }
 
     /// The value of a key that is still remembered.

@@ -14,7 +14,10 @@ pub(super) const MAX_LIMIT: u64 = 500;
 pub(super) fn id(text: &str) -> Result<Arc<str>, Refused> {
     match CommandId::parse(text) {
         Some(CommandId::Client(id)) => Ok(id),
-        _ => Err(Refused::bad_field(None, "id must be 1 to 64 visible ASCII characters")),
+        _ => Err(Refused::bad_field(
+            None,
+            "id must be 1 to 64 visible ASCII characters",
+        )),
     }
 }
 
@@ -24,7 +27,12 @@ pub(super) fn to(id: Option<&Arc<str>>, text: &str) -> Result<Option<UserId>, Re
         return Ok(None);
     }
     let user = UserId::parse(text);
-    user.map(Some).map_err(|_| Refused::bad_field(id.cloned(), "to must be a user name (1 to 64 of A-Z a-z 0-9 _ -) or *"))
+    user.map(Some).map_err(|_| {
+        Refused::bad_field(
+            id.cloned(),
+            "to must be a user name (1 to 64 of A-Z a-z 0-9 _ -) or *",
+        )
+    })
 }
 
 /// Text content.
@@ -32,28 +40,55 @@ pub(super) fn text(id: Option<&Arc<str>>, text: &str) -> Result<Body, Refused> {
     match text.len() {
         0 => Err(Refused::bad_field(id.cloned(), "the text is empty")),
         1..=Limits::TEXT => Ok(Body::Text(text.into())),
-        n => Err(Refused::too_large(id.cloned(), format!("the text has {n} bytes; at most {} are allowed", Limits::TEXT))),
+        n => Err(Refused::too_large(
+            id.cloned(),
+            format!(
+                "the text has {n} bytes; at most {} are allowed",
+                Limits::TEXT
+            ),
+        )),
     }
 }
 
 /// Sealed content, decoded.
 pub(super) fn sealed(id: Option<&Arc<str>>, bytes: Bytes) -> Result<Body, Refused> {
     match bytes.len() {
-        0 => Err(Refused::bad_field(id.cloned(), "the sealed content is empty")),
+        0 => Err(Refused::bad_field(
+            id.cloned(),
+            "the sealed content is empty",
+        )),
         1..=Limits::SEALED => Ok(Body::Sealed(bytes)),
-        n => Err(Refused::too_large(id.cloned(), format!("the sealed content has {n} bytes; at most {} are allowed", Limits::SEALED))),
+        n => Err(Refused::too_large(
+            id.cloned(),
+            format!(
+                "the sealed content has {n} bytes; at most {} are allowed",
+                Limits::SEALED
+            ),
+        )),
     }
 }
 
 /// A message of a client that gives ids.
 pub(super) fn message(id: Arc<str>, to: Option<UserId>, body: Body) -> Message {
-    Message { id: Some(CommandId::Client(id)), to, body }
+    Message {
+        id: Some(CommandId::Client(id)),
+        to,
+        body,
+    }
 }
 
 /// A question for earlier events.
-pub(super) fn history(id: Arc<str>, before: Option<u64>, limit: Option<u64>) -> Result<super::ClientFrame, Refused> {
+pub(super) fn history(
+    id: Arc<str>,
+    before: Option<u64>,
+    limit: Option<u64>,
+) -> Result<super::ClientFrame, Refused> {
     match limit.unwrap_or(DEFAULT_LIMIT) {
-        limit @ 1..=MAX_LIMIT => Ok(super::ClientFrame::History { id, before: before.map(Seq), limit: limit as u16 }),
+        limit @ 1..=MAX_LIMIT => Ok(super::ClientFrame::History {
+            id,
+            before: before.map(Seq),
+            limit: limit as u16,
+        }),
         _ => Err(Refused::bad_field(Some(id), "limit must be 1 to 500")),
     }
 }

@@ -75,7 +75,11 @@ pub struct Refused {
 impl Refused {
     fn new(id: Option<Arc<str>>, reason: Reason, message: impl Into<String>) -> Self {
         let understood = !matches!(reason, Reason::BadFrame | Reason::Unsupported);
-        Self { id, rejection: Rejection::new(reason, message), understood }
+        Self {
+            id,
+            rejection: Rejection::new(reason, message),
+            understood,
+        }
     }
 
     pub(super) fn bad_frame(message: impl Into<String>) -> Self {
@@ -87,7 +91,11 @@ impl Refused {
     }
 
     pub(super) fn unsupported(id: Option<Arc<str>>) -> Self {
-        Self::new(id, Reason::Unsupported, "this type of frame is not known: send, history, members and ping are")
+        Self::new(
+            id,
+            Reason::Unsupported,
+            "this type of frame is not known: send, history, members and ping are",
+        )
     }
 
     pub(super) fn too_large(id: Option<Arc<str>>, message: impl Into<String>) -> Self {
@@ -97,7 +105,10 @@ impl Refused {
 
 impl From<Refused> for ServerFrame {
     fn from(refused: Refused) -> Self {
-        Self::Rejected { id: refused.id, rejection: refused.rejection }
+        Self::Rejected {
+            id: refused.id,
+            rejection: refused.rejection,
+        }
     }
 }
 

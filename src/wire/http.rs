@@ -31,7 +31,11 @@ pub fn status(reason: Reason) -> u16 {
 /// The value of `Retry-After`, in whole seconds, at least 1: always with a 503, else where a retry can help.
 pub fn retry_after(rejection: &Rejection) -> Option<u64> {
     let seconds = rejection.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
-    if status(rejection.reason) == 503 { Some(seconds.unwrap_or(RETRY_AFTER)) } else { seconds }
+    if status(rejection.reason) == 503 {
+        Some(seconds.unwrap_or(RETRY_AFTER))
+    } else {
+        seconds
+    }
 }
 
 /// The body of a refusal: `{"error":{"reason":"bad_room","message":"..."}}`.
@@ -45,6 +49,13 @@ pub fn refusal(rejection: &Rejection) -> Utf8 {
         reason: &'a str,
         message: &'a str,
     }
-    let body = Body { error: Error { reason: rejection.reason.as_str(), message: &rejection.message } };
-    serde_json::to_string(&body).expect("strings can be written").into()
+    let body = Body {
+        error: Error {
+            reason: rejection.reason.as_str(),
+            message: &rejection.message,
+        },
+    };
+    serde_json::to_string(&body)
+        .expect("strings can be written")
+        .into()
 }

@@ -44,10 +44,20 @@ impl Protocol {
 
     /// Chooses by the values of all `Sec-WebSocket-Protocol` headers (each a name, or names separated by commas): the first known name
     /// wins, no name at all is the text protocol. Returns also the name to echo. Only unknown names: [`Reason::BadQuery`].
-    pub fn negotiate<'a>(offered: impl IntoIterator<Item = &'a str>) -> Result<(Protocol, Option<&'static str>), Rejection> {
+    pub fn negotiate<'a>(
+        offered: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(Protocol, Option<&'static str>), Rejection> {
         let mut unknown = false;
-        for name in offered.into_iter().flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
-            if let Some(known) = Self::ALL.into_iter().find(|known| known.name() == Some(name)) {
+        for name in offered
+            .into_iter()
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            if let Some(known) = Self::ALL
+                .into_iter()
+                .find(|known| known.name() == Some(name))
+            {
                 return Ok((known, known.name()));
             }
             unknown = true;
@@ -65,8 +75,12 @@ impl Protocol {
             (Self::Text, Incoming::Text(line)) => text::decode(line, user),
             (Self::Json, Incoming::Text(text)) => json::decode(text),
             (Self::Proto, Incoming::Binary(bytes)) => proto::decode(bytes),
-            (Self::Text | Self::Json, Incoming::Binary(_)) => Err(Refused::bad_frame("this protocol uses text frames, not binary ones")),
-            (Self::Proto, Incoming::Text(_)) => Err(Refused::bad_frame("this protocol uses binary frames, not text ones")),
+            (Self::Text | Self::Json, Incoming::Binary(_)) => Err(Refused::bad_frame(
+                "this protocol uses text frames, not binary ones",
+            )),
+            (Self::Proto, Incoming::Text(_)) => Err(Refused::bad_frame(
+                "this protocol uses binary frames, not text ones",
+            )),
         }
     }
 
@@ -83,7 +97,8 @@ impl Protocol {
 
 /// Reads the body of `POST /rooms/{room}/messages`: a JSON `send` object; its `type` may be absent. The message has an id.
 pub fn decode_send_object(body: &[u8]) -> Result<Message, Refused> {
-    let text = std::str::from_utf8(body).map_err(|_| Refused::bad_frame("the body must be UTF-8"))?;
+    let text =
+        std::str::from_utf8(body).map_err(|_| Refused::bad_frame("the body must be UTF-8"))?;
     json::decode_send(text)
 }
 

@@ -10,15 +10,22 @@ use prost::Message as _;
 
 /// Reads a frame. A frame without a known type is unsupported; the id of one cannot be known.
 pub(super) fn decode(bytes: &[u8]) -> Result<ClientFrame, Refused> {
-    let frame = pb::ClientFrame::decode(bytes).map_err(|_| Refused::bad_frame("a frame must be one ClientFrame message"))?;
+    let frame = pb::ClientFrame::decode(bytes)
+        .map_err(|_| Refused::bad_frame("a frame must be one ClientFrame message"))?;
     match frame.frame {
         None => Err(Refused::unsupported(None)),
         Some(client_frame::Frame::Send(send)) => message(send),
-        Some(client_frame::Frame::History(history)) => {
-            check::history(check::id(&history.id)?, history.before, history.limit.map(u64::from))
-        }
-        Some(client_frame::Frame::Members(members)) => Ok(ClientFrame::Members { id: check::id(&members.id)? }),
-        Some(client_frame::Frame::Ping(ping)) => Ok(ClientFrame::Ping { id: check::id(&ping.id)? }),
+        Some(client_frame::Frame::History(history)) => check::history(
+            check::id(&history.id)?,
+            history.before,
+            history.limit.map(u64::from),
+        ),
+        Some(client_frame::Frame::Members(members)) => Ok(ClientFrame::Members {
+            id: check::id(&members.id)?,
+        }),
+        Some(client_frame::Frame::Ping(ping)) => Ok(ClientFrame::Ping {
+            id: check::id(&ping.id)?,
+        }),
     }
 }
 
@@ -31,7 +38,12 @@ fn message(send: pb::Send) -> Result<ClientFrame, Refused> {
     let body = match send.content {
         Some(send::Content::Text(text)) => check::text(Some(&id), &text)?,
         Some(send::Content::Sealed(bytes)) => check::sealed(Some(&id), bytes)?,
-        None => return Err(Refused::bad_field(Some(id), "a message needs text or sealed content")),
+        None => {
+            return Err(Refused::bad_field(
+                Some(id),
+                "a message needs text or sealed content",
+            ));
+        }
     };
     Ok(ClientFrame::Send(check::message(id, to, body)))
 }
@@ -40,7 +52,15 @@ fn message(send: pb::Send) -> Result<ClientFrame, Refused> {
 pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
     use server_frame::Frame;
     let frame = match frame {
-        ServerFrame::Welcome { user, session, seq, recovered, members, epoch, node } => Frame::Welcome(pb::Welcome {
+        ServerFrame::Welcome {
+            user,
+            session,
+            seq,
+            recovered,
+            members,
+            epoch,
+            node,
+        } => Frame::Welcome(pb::Welcome {
             room: room.to_string(),
             user: user.to_string(),
             session: session.to_string(),
@@ -52,9 +72,17 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
         }),
         ServerFrame::Event(shared) => Frame::Event(seen(shared.event())),
         ServerFrame::Accepted { id } => Frame::Accepted(pb::Accepted { id: id.to_string() }),
-        ServerFrame::Journaled { id, seq, epoch, duplicate } => {
-            Frame::Journaled(pb::Journaled { id: id.to_string(), seq: seq.0, epoch: epoch.0, duplicate: *duplicate })
-        }
+        ServerFrame::Journaled {
+            id,
+            seq,
+            epoch,
+            duplicate,
+        } => Frame::Journaled(pb::Journaled {
+            id: id.to_string(),
+            seq: seq.0,
+            epoch: epoch.0,
+            duplicate: *duplicate,
+        }),
         ServerFrame::Rejected { id, rejection } => Frame::Rejected(pb::Rejected {
             id: id.as_deref().map(str::to_owned),
             reason: rejection.reason.to_string(),
@@ -63,14 +91,28 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
         }),
         ServerFrame::History { id, events, more } => {
             let id = id.as_deref().map(str::to_owned);
-            Frame::History(pb::History { id, events: events.iter().map(seen).collect(), more: *more })
+            Frame::History(pb::History {
+                id,
+                events: events.iter().map(seen).collect(),
+                more: *more,
+            })
         }
-        ServerFrame::Members { id, members } => Frame::Members(pb::Members { id: id.to_string(), members: names(members) }),
+        ServerFrame::Members { id, members } => Frame::Members(pb::Members {
+            id: id.to_string(),
+            members: names(members),
+        }),
         ServerFrame::Pong { id } => Frame::Pong(pb::Pong { id: id.to_string() }),
-        ServerFrame::Reset { seq, reason } => Frame::Reset(pb::Reset { seq: seq.0, reason: reason.to_string() }),
-        ServerFrame::Bye { reason, reconnect_after_ms } => {
-            Frame::Bye(pb::Bye { reason: reason.to_string(), reconnect_after_ms: *reconnect_after_ms })
-        }
+        ServerFrame::Reset { seq, reason } => Frame::Reset(pb::Reset {
+            seq: seq.0,
+            reason: reason.to_string(),
+        }),
+        ServerFrame::Bye {
+            reason,
+            reconnect_after_ms,
+        } => Frame::Bye(pb::Bye {
+            reason: reason.to_string(),
+            reconnect_after_ms: *reconnect_after_ms,
+        }),
     };
     write(frame)
 }
@@ -81,17 +123,35 @@ pub(super) fn event(event: &Event) -> Bytes {
 }
 
 fn write(frame: server_frame::Frame) -> Bytes {
-    pb::ServerFrame { frame: Some(frame) }.encode_to_vec().into()
+    pb::ServerFrame { frame: Some(frame) }
+        .encode_to_vec()
+        .into()
 }
 
 fn seen(event: &Event) -> pb::Event {
-    let View { seq, at, kind, from, to, body, id } = View::of(event);
+    let View {
+        seq,
+        at,
+        kind,
+        from,
+        to,
+        body,
+        id,
+    } = View::of(event);
     let content = body.map(|body| match body {
         Body::Text(text) => event::Content::Text(text.to_string()),
         Body::Sealed(bytes) => event::Content::Sealed(bytes.clone()),
     });
     let (kind, from, to) = (kind.to_owned(), from.to_string(), to.map(UserId::to_string));
-    pb::Event { seq, at, kind, from, to, content, id: id.map(str::to_owned) }
+    pb::Event {
+        seq,
+        at,
+        kind,
+        from,
+        to,
+        content,
+        id: id.map(str::to_owned),
+    }
 }
 
 fn names(users: &[UserId]) -> Vec<String> {

@@ -23,7 +23,13 @@ struct Inner {
 impl SharedEvent {
     /// Wraps an event of `room`. Encodes nothing yet.
     pub fn new(room: RoomId, event: Event) -> Self {
-        Self(Arc::new(Inner { room, event, text: OnceLock::new(), json: OnceLock::new(), proto: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            room,
+            event,
+            text: OnceLock::new(),
+            json: OnceLock::new(),
+            proto: OnceLock::new(),
+        }))
     }
 
     /// The event.
@@ -33,7 +39,13 @@ impl SharedEvent {
 
     /// The frame of the event.
     pub fn encoded(&self, protocol: Protocol) -> Encoded {
-        let Inner { room, event, text, proto, .. } = &*self.0;
+        let Inner {
+            room,
+            event,
+            text,
+            proto,
+            ..
+        } = &*self.0;
         match protocol {
             Protocol::Text => Encoded::Text(text.get_or_init(|| text::event(room, event)).clone()),
             Protocol::Json => Encoded::Text(self.json()),
@@ -43,7 +55,10 @@ impl SharedEvent {
 
     /// The JSON object of the event: the frame of the JSON protocol, and the data of a server-sent event.
     pub fn json(&self) -> Utf8 {
-        self.0.json.get_or_init(|| json::event(&self.0.event)).clone()
+        self.0
+            .json
+            .get_or_init(|| json::event(&self.0.event))
+            .clone()
     }
 }
 

@@ -7,11 +7,17 @@ use std::fmt::Write as _;
 /// Reads `sender:recipient:content`.
 pub(super) fn decode(line: &str, user: &UserId) -> Result<ClientFrame, Refused> {
     let mut parts = line.splitn(3, ':');
-    let (Some(sender), Some(recipient), Some(content)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(Refused::bad_frame("a line is sender:recipient:content, with * as recipient for the whole room"));
+    let (Some(sender), Some(recipient), Some(content)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Refused::bad_frame(
+            "a line is sender:recipient:content, with * as recipient for the whole room",
+        ));
     };
     if sender != user.as_str() {
-        return Err(Refused::bad_field(None, "the sender must be the user of this connection"));
+        return Err(Refused::bad_field(
+            None,
+            "the sender must be the user of this connection",
+        ));
     }
     let to = check::to(None, recipient)?;
     let body = check::text(None, content)?;
@@ -23,9 +29,16 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Option<Utf8> {
     let line = match frame {
         ServerFrame::Welcome { user, .. } => format!("{user}:{room}:connected"),
         ServerFrame::Event(shared) => return Some(event(room, shared.event())),
-        ServerFrame::Rejected { rejection, .. } => format!("!rejected {} {}", rejection.reason, Escaped(&rejection.message)),
+        ServerFrame::Rejected { rejection, .. } => format!(
+            "!rejected {} {}",
+            rejection.reason,
+            Escaped(&rejection.message)
+        ),
         ServerFrame::Reset { seq, reason } => format!("!reset {seq} {}", Escaped(reason)),
-        ServerFrame::Bye { reason, reconnect_after_ms } => format!("!bye {reconnect_after_ms} {}", Escaped(reason)),
+        ServerFrame::Bye {
+            reason,
+            reconnect_after_ms,
+        } => format!("!bye {reconnect_after_ms} {}", Escaped(reason)),
         ServerFrame::Accepted { .. }
         | ServerFrame::Journaled { .. }
         | ServerFrame::History { .. }
@@ -37,12 +50,22 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Option<Utf8> {
 
 /// The line of an event.
 pub(super) fn event(room: &RoomId, event: &Event) -> Utf8 {
-    let View { seq, kind, from, to, body, .. } = View::of(event);
+    let View {
+        seq,
+        kind,
+        from,
+        to,
+        body,
+        ..
+    } = View::of(event);
     let to = to.map_or("*", UserId::as_str);
     let line = match body {
         None => format!("[{room}:{seq} - {from} {kind}]"),
         Some(Body::Text(text)) => format!("[{room}:{seq} - {from} -> {to}] {}", Escaped(text)),
-        Some(Body::Sealed(bytes)) => format!("[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)", bytes.len()),
+        Some(Body::Sealed(bytes)) => format!(
+            "[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)",
+            bytes.len()
+        ),
     };
     line.into()
 }

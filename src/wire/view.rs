@@ -15,16 +15,36 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn of(event: &'a Event) -> Self {
-        let plain = |kind, from| View { seq: event.seq.0, at: event.at.0, kind, from, to: None, body: None, id: None };
+        let plain = |kind, from| View {
+            seq: event.seq.0,
+            at: event.at.0,
+            kind,
+            from,
+            to: None,
+            body: None,
+            id: None,
+        };
         match &event.kind {
             Kind::Joined { user } => plain("joined", user),
             Kind::Left { user } => plain("left", user),
-            Kind::Message { from, to, body, id, device: _, turn: _ } => {
+            Kind::Message {
+                from,
+                to,
+                body,
+                id,
+                device: _,
+                turn: _,
+            } => {
                 let kind = match body {
                     Body::Text(_) => "text",
                     Body::Sealed(_) => "sealed",
                 };
-                View { to: to.as_ref(), body: Some(body), id: id.as_ref().and_then(CommandId::shown), ..plain(kind, from) }
+                View {
+                    to: to.as_ref(),
+                    body: Some(body),
+                    id: id.as_ref().and_then(CommandId::shown),
+                    ..plain(kind, from)
+                }
             }
         }
     }

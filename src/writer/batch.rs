@@ -29,7 +29,10 @@ pub(super) struct Batch {
 impl Batch {
     /// Whether an event still belongs into this batch. `boundary`: the last place that a commit starting where this one starts may hold.
     pub(super) fn has_room_for(&self, event: &Event, boundary: Seq) -> bool {
-        self.events.is_empty() || (self.events.len() < Limits::EVENTS && self.bytes + size(event) <= Limits::BYTES && event.seq <= boundary)
+        self.events.is_empty()
+            || (self.events.len() < Limits::EVENTS
+                && self.bytes + size(event) <= Limits::BYTES
+                && event.seq <= boundary)
     }
 
     /// Adds the next event.
@@ -40,12 +43,27 @@ impl Batch {
 
     /// The commit, and what is left of the batch; `None`: it has no events.
     pub(super) fn take_commit(&mut self, epoch: Epoch) -> Option<Arc<Commit>> {
-        (!self.events.is_empty()).then(|| Arc::new(Commit { epoch, events: std::mem::take(&mut self.events) }))
+        (!self.events.is_empty()).then(|| {
+            Arc::new(Commit {
+                epoch,
+                events: std::mem::take(&mut self.events),
+            })
+        })
     }
 
     /// The answers as the gateways get them.
     pub(super) fn take_answers(&mut self) -> impl Iterator<Item = (ReplyTo, Answer)> + use<> {
-        std::mem::take(&mut self.answers).into_iter().map(|(to, answered)| (to, Answer { tag: to.tag, answered }))
+        std::mem::take(&mut self.answers)
+            .into_iter()
+            .map(|(to, answered)| {
+                (
+                    to,
+                    Answer {
+                        tag: to.tag,
+                        answered,
+                    },
+                )
+            })
     }
 }
 
@@ -67,7 +85,14 @@ mod tests {
         Event {
             seq: Seq(seq),
             at: Millis(0),
-            kind: Kind::Message { from, to: None, body, id: None, device: None, turn: None },
+            kind: Kind::Message {
+                from,
+                to: None,
+                body,
+                id: None,
+                device: None,
+                turn: None,
+            },
             changes: Vec::new(),
         }
     }
@@ -76,7 +101,10 @@ mod tests {
     fn a_batch_is_bounded_by_events_bytes_and_the_boundary() {
         let far = Seq(u64::MAX);
         let mut batch = Batch::default();
-        assert!(batch.has_room_for(&event(1, Limits::BYTES * 2), Seq(0)), "a first event always fits");
+        assert!(
+            batch.has_room_for(&event(1, Limits::BYTES * 2), Seq(0)),
+            "a first event always fits"
+        );
         for seq in 1..=Limits::EVENTS as u64 {
             assert!(batch.has_room_for(&event(seq, 1), far));
             batch.push(event(seq, 1));

@@ -24,7 +24,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { idle_ms: 120_000, max_rooms_per_shard: 10_000, checkpoint_ms: 1_000, carry_ms: 5_000, heads_ms: 2_000, release_ms: 5_000 }
+        Self {
+            idle_ms: 120_000,
+            max_rooms_per_shard: 10_000,
+            checkpoint_ms: 1_000,
+            carry_ms: 5_000,
+            heads_ms: 2_000,
+            release_ms: 5_000,
+        }
     }
 }
 

@@ -4,7 +4,12 @@ use crate::{journal::Error, room::ShardId};
 use std::time::Duration;
 
 /// Repeats a call after each `pause` until it succeeds or fails for good. `what` names it in the log.
-pub(super) async fn definite<T, F>(shard: ShardId, what: &str, pause: Duration, mut call: impl FnMut() -> F) -> Result<T, Error>
+pub(super) async fn definite<T, F>(
+    shard: ShardId,
+    what: &str,
+    pause: Duration,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {

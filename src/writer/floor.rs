@@ -90,13 +90,18 @@ impl Floor {
     pub(super) fn accepts(&self, room: &RoomId) -> bool {
         self.entries.len() < COMMANDS
             && self.unsettled_bytes < BYTES
-            && self.per_room.get(room).is_none_or(|commands| *commands < Limits::REREAD)
+            && self
+                .per_room
+                .get(room)
+                .is_none_or(|commands| *commands < Limits::REREAD)
     }
 
     /// Takes note of a command that was read. One that is not above those before means that the bus went back: all earlier tickets are void.
     pub(super) fn read(&mut self, delivery: &Delivery, bytes: usize) -> Ticket {
         let position = delivery.position;
-        let went_back = self.last.map_or(position < self.stored, |last| position <= last);
+        let went_back = self
+            .last
+            .map_or(position < self.stored, |last| position <= last);
         if went_back {
             self.generation += 1;
             self.entries.clear();
@@ -109,8 +114,17 @@ impl Floor {
         self.unsettled_bytes += bytes;
         let room = delivery.submission.room.clone();
         *self.per_room.entry(room.clone()).or_default() += 1;
-        self.entries.push_back(Entry { position, at: delivery.at, room, bytes, settled: false });
-        Ticket { generation: self.generation, position }
+        self.entries.push_back(Entry {
+            position,
+            at: delivery.at,
+            room,
+            bytes,
+            settled: false,
+        });
+        Ticket {
+            generation: self.generation,
+            position,
+        }
     }
 
     /// The command needs not be read again.
@@ -118,7 +132,10 @@ impl Floor {
         if ticket.generation != self.generation {
             return;
         }
-        if let Ok(index) = self.entries.binary_search_by_key(&ticket.position, |entry| entry.position) {
+        if let Ok(index) = self
+            .entries
+            .binary_search_by_key(&ticket.position, |entry| entry.position)
+        {
             let entry = &mut self.entries[index];
             if !entry.settled {
                 entry.settled = true;
@@ -134,7 +151,9 @@ impl Floor {
     /// Below this position everything is settled.
     pub(super) fn reached(&self) -> Position {
         let oldest = self.entries.get(self.settled).map(|entry| entry.position);
-        oldest.or(self.last.map(Position::next)).unwrap_or(self.stored)
+        oldest
+            .or(self.last.map(Position::next))
+            .unwrap_or(self.stored)
     }
 
     /// The position that is stored.
@@ -145,7 +164,10 @@ impl Floor {
     /// The position was stored: what lies below needs not be remembered.
     pub(super) fn store(&mut self, position: Position) {
         self.stored = position;
-        while let Some(entry) = self.entries.pop_front_if(|entry| entry.settled && entry.position < position) {
+        while let Some(entry) = self
+            .entries
+            .pop_front_if(|entry| entry.settled && entry.position < position)
+        {
             self.settled -= 1;
             self.settled_bytes -= entry.bytes;
             self.forgettable += entry.bytes;
@@ -161,7 +183,8 @@ impl Floor {
 
     /// Whether so much was read since the floor was stored that it should be stored now, to keep the reader going and the bus from being filled.
     pub(super) fn is_pressing(&self) -> bool {
-        let much = self.entries.len() >= (Limits::REREAD / 2) as usize || self.settled_bytes >= WORTH;
+        let much =
+            self.entries.len() >= (Limits::REREAD / 2) as usize || self.settled_bytes >= WORTH;
         much && self.reached() != self.stored
     }
 
@@ -169,7 +192,11 @@ impl Floor {
     pub(super) fn forgettable(&self) -> Option<Forgettable> {
         // The stored floor is too high for as long as the bus has gone back and nothing was stored since.
         let below = self.stored.min(self.reached());
-        (below != self.forgotten).then_some(Forgettable { below, newest: self.newest, bytes: self.forgettable })
+        (below != self.forgotten).then_some(Forgettable {
+            below,
+            newest: self.newest,
+            bytes: self.forgettable,
+        })
     }
 
     /// The bus has forgotten it.
@@ -194,9 +221,19 @@ mod tests {
     use uuid::Uuid;
 
     fn delivery(position: u64, room: &str) -> Delivery {
-        let action = Action::Close { session: SessionId::new(Uuid::nil()) };
-        let submission = Submission { room: RoomId::parse(room).unwrap(), action, reply: None };
-        Delivery { position: Position(position), at: Millis(0), submission }
+        let action = Action::Close {
+            session: SessionId::new(Uuid::nil()),
+        };
+        let submission = Submission {
+            room: RoomId::parse(room).unwrap(),
+            action,
+            reply: None,
+        };
+        Delivery {
+            position: Position(position),
+            at: Millis(0),
+            submission,
+        }
     }
 
     #[test]
@@ -215,12 +252,17 @@ mod tests {
     #[test]
     fn a_room_is_not_read_further_than_its_window_covers() {
         let mut floor = Floor::new(Position(1));
-        let tickets: Vec<Ticket> = (1..=Limits::REREAD).map(|position| floor.read(&delivery(position, "a"), 1)).collect();
+        let tickets: Vec<Ticket> = (1..=Limits::REREAD)
+            .map(|position| floor.read(&delivery(position, "a"), 1))
+            .collect();
         let (a, b) = (RoomId::parse("a").unwrap(), RoomId::parse("b").unwrap());
         assert!(!floor.accepts(&a));
         assert!(floor.accepts(&b));
         tickets.into_iter().for_each(|ticket| floor.settle(ticket));
-        assert!(!floor.accepts(&a), "settled, but a successor would still read it again");
+        assert!(
+            !floor.accepts(&a),
+            "settled, but a successor would still read it again"
+        );
         floor.store(floor.reached());
         assert!(floor.accepts(&a));
     }
@@ -237,7 +279,9 @@ mod tests {
     #[test]
     fn large_commands_press_and_are_worth_forgetting() {
         let mut floor = Floor::new(Position(5));
-        let left = floor.forgettable().expect("an earlier owner may have left something");
+        let left = floor
+            .forgettable()
+            .expect("an earlier owner may have left something");
         floor.forget(left);
         assert_eq!(floor.forgettable(), None);
         for position in [7, 8] {
@@ -248,12 +292,19 @@ mod tests {
         assert!(floor.is_pressing());
         floor.store(Position(8));
         let first = floor.forgettable().unwrap();
-        assert_eq!((floor.is_pressing(), first.below, first.is_much()), (false, Position(8), false));
+        assert_eq!(
+            (floor.is_pressing(), first.below, first.is_much()),
+            (false, Position(8), false)
+        );
         floor.store(Position(9));
         assert!(floor.forgettable().unwrap().is_much());
         floor.forget(first);
         let rest = floor.forgettable().unwrap();
-        assert_eq!((rest.below, rest.is_much()), (Position(9), false), "the second is still there");
+        assert_eq!(
+            (rest.below, rest.is_much()),
+            (Position(9), false),
+            "the second is still there"
+        );
         assert_eq!(rest.newest, Some((Position(8), Millis(0))));
         floor.forget(rest);
         assert_eq!(floor.forgettable(), None);

@@ -61,7 +61,15 @@ struct Running {
 impl Handle {
     /// A writer without shards.
     pub fn new(config: Config, bus: Arc<dyn Bus>, journal: Arc<dyn Journal>) -> Self {
-        Self { parts: Arc::new(Parts { config, bus, journal }), shards: Arc::default(), tasks: TaskTracker::new() }
+        Self {
+            parts: Arc::new(Parts {
+                config,
+                bus,
+                journal,
+            }),
+            shards: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     fn with_shards<T>(&self, f: impl FnOnce(&mut HashMap<ShardId, Running>) -> T) -> T {
@@ -75,7 +83,10 @@ impl Owner for Handle {
         let shard = lease.shard();
         let (release, releases) = mpsc::channel(1);
         let lose = CancellationToken::new();
-        let running = Running { release: release.clone(), lose: lose.clone() };
+        let running = Running {
+            release: release.clone(),
+            lose: lose.clone(),
+        };
         if let Some(before) = self.with_shards(|shards| shards.insert(shard, running)) {
             before.lose.cancel();
         }
@@ -84,7 +95,10 @@ impl Owner for Handle {
             shard::run(this.parts.clone(), lease, releases, lose).await;
             this.with_shards(|shards| {
                 // A later ownership of the same shard may have taken the place.
-                if shards.get(&shard).is_some_and(|running| running.release.same_channel(&release)) {
+                if shards
+                    .get(&shard)
+                    .is_some_and(|running| running.release.same_channel(&release))
+                {
                     shards.remove(&shard);
                 }
             });
@@ -92,7 +106,11 @@ impl Owner for Handle {
     }
 
     async fn release(&self, shard: ShardId) {
-        let Some(release) = self.with_shards(|shards| shards.get(&shard).map(|running| running.release.clone())) else { return };
+        let Some(release) =
+            self.with_shards(|shards| shards.get(&shard).map(|running| running.release.clone()))
+        else {
+            return;
+        };
         let (done, released) = oneshot::channel();
         // A shard that has just ended drops its receiver, and with it `done`: then `released` returns as well.
         if release.send(done).await.is_ok() {

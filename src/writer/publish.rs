@@ -61,13 +61,28 @@ impl Parts {
     }
 
     /// Whether the epoch still holds, however long it takes to learn.
-    pub(super) async fn confirm(&self, shard: ShardId, epoch: crate::room::Epoch) -> Result<(), journal::Error> {
-        definite(shard, "confirm", PAUSE, || self.journal.confirm(shard, epoch)).await
+    pub(super) async fn confirm(
+        &self,
+        shard: ShardId,
+        epoch: crate::room::Epoch,
+    ) -> Result<(), journal::Error> {
+        definite(shard, "confirm", PAUSE, || {
+            self.journal.confirm(shard, epoch)
+        })
+        .await
     }
 }
 
 /// The events of a commit after a place.
 fn beyond(commit: &Commit, seq: Seq) -> Commit {
-    let events = commit.events.iter().filter(|event| event.seq > seq).cloned().collect();
-    Commit { epoch: commit.epoch, events }
+    let events = commit
+        .events
+        .iter()
+        .filter(|event| event.seq > seq)
+        .cloned()
+        .collect();
+    Commit {
+        epoch: commit.epoch,
+        events,
+    }
 }

@@ -63,9 +63,19 @@ impl Room {
     }
 
     /// Decides a command. What follows from it waits in the queue; `boundary` says how far a commit that starts somewhere may go.
-    pub(super) fn decide(&mut self, delivery: Delivery, ticket: Ticket, epoch: Epoch, boundary: impl Fn(Seq) -> Seq, now: Instant) {
+    pub(super) fn decide(
+        &mut self,
+        delivery: Delivery,
+        ticket: Ticket,
+        epoch: Epoch,
+        boundary: impl Fn(Seq) -> Seq,
+        now: Instant,
+    ) {
         self.used = now;
-        let command = Command { at: delivery.at, action: delivery.submission.action };
+        let command = Command {
+            at: delivery.at,
+            action: delivery.submission.action,
+        };
         let decision = decide(&self.state, &command);
         let events = self.state.enact(&decision, &command);
         let takes_places = !events.is_empty();
@@ -76,8 +86,16 @@ impl Room {
         let head = self.state.head;
         let early = decision.outcome == Outcome::Early;
         let answered = match decision.outcome {
-            Outcome::Done => Some(Answered::Journaled { seq: head, epoch, duplicate: false }),
-            Outcome::Repeated(seq) => Some(Answered::Journaled { seq, epoch, duplicate: true }),
+            Outcome::Done => Some(Answered::Journaled {
+                seq: head,
+                epoch,
+                duplicate: false,
+            }),
+            Outcome::Repeated(seq) => Some(Answered::Journaled {
+                seq,
+                epoch,
+                duplicate: true,
+            }),
             Outcome::Refused(rejection) => Some(Answered::Rejected(rejection)),
             Outcome::Early | Outcome::Forgotten => None,
         };
@@ -89,13 +107,21 @@ impl Room {
                 return;
             }
         }
-        let carried = if takes_places { std::mem::take(&mut self.carrying) } else { Vec::new() };
+        let carried = if takes_places {
+            std::mem::take(&mut self.carrying)
+        } else {
+            Vec::new()
+        };
         if takes_places {
             self.carrying_since = None;
         }
         let batch = self.tail();
-        batch.early.extend(delivery.submission.reply.filter(|_| early));
-        batch.answers.extend(delivery.submission.reply.zip(answered));
+        batch
+            .early
+            .extend(delivery.submission.reply.filter(|_| early));
+        batch
+            .answers
+            .extend(delivery.submission.reply.zip(answered));
         batch.notices.extend(decision.notices);
         batch.tickets.extend(carried);
         if !waits_for_an_event {
@@ -142,7 +168,13 @@ impl Room {
     }
 
     /// The batch is in the journal. `published`: so it is on the bus.
-    pub(super) fn committed(&mut self, commit: Option<Arc<Commit>>, tickets: Vec<Ticket>, published: bool, now: Instant) -> Vec<Ticket> {
+    pub(super) fn committed(
+        &mut self,
+        commit: Option<Arc<Commit>>,
+        tickets: Vec<Ticket>,
+        published: bool,
+        now: Instant,
+    ) -> Vec<Ticket> {
         self.committing = false;
         match commit {
             None => tickets,
@@ -193,17 +225,28 @@ impl Room {
     /// What the owner says of the room.
     pub(super) fn view(&mut self, epoch: Epoch, now: Instant) -> RoomView {
         self.used = now;
-        RoomView { epoch, head: self.head, members: self.members.iter().cloned().collect(), refused: None }
+        RoomView {
+            epoch,
+            head: self.head,
+            members: self.members.iter().cloned().collect(),
+            refused: None,
+        }
     }
 
     /// The published head, if it moved within the last `span`.
     pub(super) fn recent_head(&self, now: Instant, span: std::time::Duration) -> Option<Seq> {
-        self.changed.filter(|changed| now.duration_since(*changed) <= span).map(|_| self.head)
+        self.changed
+            .filter(|changed| now.duration_since(*changed) <= span)
+            .map(|_| self.head)
     }
 
     /// Whether nothing is on its way anywhere.
     pub(super) fn is_quiet(&self) -> bool {
-        self.queue.is_empty() && !self.committing && self.unpublished.is_empty() && !self.publishing && !self.saving
+        self.queue.is_empty()
+            && !self.committing
+            && self.unpublished.is_empty()
+            && !self.publishing
+            && !self.saving
     }
 
     /// Whether it was never written: opening it again costs next to nothing.
@@ -218,7 +261,8 @@ impl Room {
 
     /// Whether changes have waited for an event for longer than `span`.
     pub(super) fn carries_since(&self, now: Instant, span: std::time::Duration) -> bool {
-        self.carrying_since.is_some_and(|since| now.duration_since(since) >= span)
+        self.carrying_since
+            .is_some_and(|since| now.duration_since(since) >= span)
     }
 
     /// Whether there is something that a snapshot would spare the next opening.
@@ -228,10 +272,16 @@ impl Room {
 
     /// The state to save, and the commands that are settled by saving it. Only of a quiet room: everything in the state is journaled.
     pub(super) fn save(&mut self) -> (Box<State>, Vec<Ticket>) {
-        assert!(self.is_quiet(), "a snapshot is taken of journaled events only");
+        assert!(
+            self.is_quiet(),
+            "a snapshot is taken of journaled events only"
+        );
         self.saving = true;
         self.carrying_since = None;
-        (Box::new(self.state.clone()), std::mem::take(&mut self.carrying))
+        (
+            Box::new(self.state.clone()),
+            std::mem::take(&mut self.carrying),
+        )
     }
 
     /// A snapshot at `seq` with `carried` waiting changes was saved; or (at seq 0, with none) could not be, then the commands that waited for it wait on.
@@ -285,20 +335,49 @@ mod tests {
         let (now, epoch, key) = (Instant::now(), Epoch(1), Key::parse("key").unwrap());
         let user = |n: u64| UserId::parse(&format!("user{n}")).unwrap();
         for (users, expected) in [(0, 300), (2_400, 300), (8_000, 1_000)] {
-            let state = State { keys: (0..users).map(|n| (user(n), key.clone())).collect(), ..State::default() };
-            let (mut room, mut floor) = (Room::new(state, Seq::ZERO, Position::ZERO, now), Floor::new(Position(1)));
+            let state = State {
+                keys: (0..users).map(|n| (user(n), key.clone())).collect(),
+                ..State::default()
+            };
+            let (mut room, mut floor) = (
+                Room::new(state, Seq::ZERO, Position::ZERO, now),
+                Floor::new(Position(1)),
+            );
             let mut say = |n: u64| {
-                let (id, body) = (CommandId::parse(&format!("m{n}")).unwrap(), Body::Text("Hello".into()));
-                let action = Action::Send { user: user(0), key: key.clone(), turn: None, after: 0, id, to: None, body };
-                let submission = Submission { room: RoomId::parse("aaa").unwrap(), action, reply: None };
-                let delivery = Delivery { position: Position(n), at: Millis(n), submission };
+                let (id, body) = (
+                    CommandId::parse(&format!("m{n}")).unwrap(),
+                    Body::Text("Hello".into()),
+                );
+                let action = Action::Send {
+                    user: user(0),
+                    key: key.clone(),
+                    turn: None,
+                    after: 0,
+                    id,
+                    to: None,
+                    body,
+                };
+                let submission = Submission {
+                    room: RoomId::parse("aaa").unwrap(),
+                    action,
+                    reply: None,
+                };
+                let delivery = Delivery {
+                    position: Position(n),
+                    at: Millis(n),
+                    submission,
+                };
                 let ticket = floor.read(&delivery, 1);
                 room.decide(delivery, ticket, epoch, |_| Seq(u64::MAX), now);
                 let mut batch = room.next_batch().unwrap();
                 room.committed(batch.take_commit(epoch), Vec::new(), true, now);
                 batch.snapshot.is_some()
             };
-            assert_eq!((1..10_000).find(|n| say(*n)), Some(expected), "{users} users");
+            assert_eq!(
+                (1..10_000).find(|n| say(*n)),
+                Some(expected),
+                "{users} users"
+            );
         }
     }
 }

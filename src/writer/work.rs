@@ -28,15 +28,35 @@ const REFUSED_RETRY_MS: u64 = 30_000;
 /// What has come to its end.
 pub(super) enum Done {
     /// A room was read from the journal.
-    Opened { room: RoomId, opened: Result<Box<Room>, journal::Error> },
+    Opened {
+        room: RoomId,
+        opened: Result<Box<Room>, journal::Error>,
+    },
     /// A batch is in the journal and confirmed, or never will be.
-    Committed { room: RoomId, batch: Box<Batch>, commit: Option<Arc<Commit>>, result: Result<(), journal::Error> },
+    Committed {
+        room: RoomId,
+        batch: Box<Batch>,
+        commit: Option<Arc<Commit>>,
+        result: Result<(), journal::Error>,
+    },
     /// A commit is on the bus, or the shard is lost.
-    Published { room: RoomId, unpublished: Unpublished, result: Result<Position, journal::Error> },
+    Published {
+        room: RoomId,
+        unpublished: Unpublished,
+        result: Result<Position, journal::Error>,
+    },
     /// A snapshot up to a place, with so many changes beyond it, was saved, or none.
-    Saved { room: RoomId, saved: Option<(Seq, usize)>, tickets: Vec<Ticket> },
+    Saved {
+        room: RoomId,
+        saved: Option<(Seq, usize)>,
+        tickets: Vec<Ticket>,
+    },
     /// The floor was stored, or not.
-    Checkpointed { lease: Lease, floor: Position, result: Result<(), LeaseError> },
+    Checkpointed {
+        lease: Lease,
+        floor: Position,
+        result: Result<(), LeaseError>,
+    },
     /// The bus has forgotten commands, or none.
     Forgotten(Option<Forgettable>),
     /// Somebody was told something.
@@ -69,42 +89,84 @@ impl Work {
         });
     }
 
-    pub(super) fn commit(&mut self, parts: Arc<Parts>, shard: ShardId, room: RoomId, epoch: Epoch, mut batch: Batch) {
+    pub(super) fn commit(
+        &mut self,
+        parts: Arc<Parts>,
+        shard: ShardId,
+        room: RoomId,
+        epoch: Epoch,
+        mut batch: Batch,
+    ) {
         let commit = batch.take_commit(epoch);
         self.push(async move {
             let result = parts.commit(shard, &room, epoch, commit.as_deref()).await;
-            Done::Committed { room, batch: Box::new(batch), commit, result }
+            Done::Committed {
+                room,
+                batch: Box::new(batch),
+                commit,
+                result,
+            }
         });
     }
 
-    pub(super) fn publish(&mut self, parts: Arc<Parts>, shard: ShardId, room: RoomId, unpublished: Unpublished, after: Position) {
+    pub(super) fn publish(
+        &mut self,
+        parts: Arc<Parts>,
+        shard: ShardId,
+        room: RoomId,
+        unpublished: Unpublished,
+        after: Position,
+    ) {
         self.push(async move {
             let result = parts.publish(shard, &room, &unpublished.0, after).await;
-            Done::Published { room, unpublished, result }
+            Done::Published {
+                room,
+                unpublished,
+                result,
+            }
         });
     }
 
-    pub(super) fn save(&mut self, parts: Arc<Parts>, room: RoomId, epoch: Epoch, state: Box<State>, tickets: Vec<Ticket>) {
+    pub(super) fn save(
+        &mut self,
+        parts: Arc<Parts>,
+        room: RoomId,
+        epoch: Epoch,
+        state: Box<State>,
+        tickets: Vec<Ticket>,
+    ) {
         self.push(async move {
             let result = parts.journal.save_snapshot(&room, epoch, &state).await;
             if let Err(error) = &result {
                 tracing::debug!(%room, %error, "the snapshot is taken again later");
             }
             let saved = result.is_ok().then_some((state.head, state.carried.len()));
-            Done::Saved { room, saved, tickets }
+            Done::Saved {
+                room,
+                saved,
+                tickets,
+            }
         });
     }
 
     pub(super) fn checkpoint(&mut self, mut lease: Lease, floor: Position) {
         self.push(async move {
             let result = lease.checkpoint(floor).await;
-            Done::Checkpointed { lease, floor, result }
+            Done::Checkpointed {
+                lease,
+                floor,
+                result,
+            }
         });
     }
 
     pub(super) fn forget(&mut self, parts: Arc<Parts>, shard: ShardId, forgettable: Forgettable) {
         self.push(async move {
-            let forgotten = match parts.bus.discard(shard, forgettable.below, forgettable.newest).await {
+            let forgotten = match parts
+                .bus
+                .discard(shard, forgettable.below, forgettable.newest)
+                .await
+            {
                 Ok(forgotten) => forgotten,
                 Err(error) => {
                     tracing::debug!(%shard, %error, "decided commands are forgotten later");
@@ -117,12 +179,21 @@ impl Work {
 
     /// Tells the waiting gateways what became of their commands. An answer that is lost is asked for again by its gateway.
     pub(super) fn tell(&mut self, parts: Arc<Parts>, room: RoomId, batch: &mut Batch) {
-        let answers = batch.take_answers().map(|(to, answer)| (to.node, Inbound::Answer(answer)));
-        let early = std::mem::take(&mut batch.early).into_iter().map(|to| (to.node, Inbound::Early { tag: to.tag }));
-        let notices = std::mem::take(&mut batch.notices).into_iter().map(move |notice| {
-            let replaced = Inbound::Replaced { room: room.clone(), session: notice.session };
-            (notice.gateway, replaced)
-        });
+        let answers = batch
+            .take_answers()
+            .map(|(to, answer)| (to.node, Inbound::Answer(answer)));
+        let early = std::mem::take(&mut batch.early)
+            .into_iter()
+            .map(|to| (to.node, Inbound::Early { tag: to.tag }));
+        let notices = std::mem::take(&mut batch.notices)
+            .into_iter()
+            .map(move |notice| {
+                let replaced = Inbound::Replaced {
+                    room: room.clone(),
+                    session: notice.session,
+                };
+                (notice.gateway, replaced)
+            });
         let told: Vec<(Incarnation, Inbound)> = answers.chain(early).chain(notices).collect();
         if !told.is_empty() {
             self.push(tell_all(parts, told));
@@ -139,10 +210,25 @@ impl Work {
     }
 
     /// Refuses all that waited for a room that cannot be opened. Returns the commands, which are settled by that.
-    pub(super) fn refuse(&mut self, parts: Arc<Parts>, epoch: Epoch, waiting: Waiting, error: &journal::Error) -> Vec<Ticket> {
-        let rejection = Rejection::retry(Reason::Unavailable, format!("the room cannot be opened: {error}"), REFUSED_RETRY_MS);
+    pub(super) fn refuse(
+        &mut self,
+        parts: Arc<Parts>,
+        epoch: Epoch,
+        waiting: Waiting,
+        error: &journal::Error,
+    ) -> Vec<Ticket> {
+        let rejection = Rejection::retry(
+            Reason::Unavailable,
+            format!("the room cannot be opened: {error}"),
+            REFUSED_RETRY_MS,
+        );
         for question in waiting.questions {
-            let view = RoomView { epoch, head: Seq::ZERO, members: Vec::new(), refused: Some(rejection.clone()) };
+            let view = RoomView {
+                epoch,
+                head: Seq::ZERO,
+                members: Vec::new(),
+                refused: Some(rejection.clone()),
+            };
             (question.respond)(view);
         }
         let mut told = Vec::new();
@@ -150,7 +236,10 @@ impl Work {
         for (delivery, ticket) in waiting.commands {
             tickets.push(ticket);
             if let Some(to) = delivery.submission.reply {
-                let answer = Answer { tag: to.tag, answered: Answered::Rejected(rejection.clone()) };
+                let answer = Answer {
+                    tag: to.tag,
+                    answered: Answered::Rejected(rejection.clone()),
+                };
                 told.push((to.node, Inbound::Answer(answer)));
             }
         }
@@ -170,10 +259,22 @@ async fn tell_all(parts: Arc<Parts>, told: Vec<(Incarnation, Inbound)>) -> Done 
 
 impl Parts {
     /// Brings a commit into the journal and confirms it, however long the journal is away; without a commit it only confirms. Fails when the shard is lost.
-    async fn commit(&self, shard: ShardId, room: &RoomId, epoch: Epoch, commit: Option<&Commit>) -> Result<(), journal::Error> {
-        let Some(commit) = commit else { return self.confirm(shard, epoch).await };
+    async fn commit(
+        &self,
+        shard: ShardId,
+        room: &RoomId,
+        epoch: Epoch,
+        commit: Option<&Commit>,
+    ) -> Result<(), journal::Error> {
+        let Some(commit) = commit else {
+            return self.confirm(shard, epoch).await;
+        };
         definite(shard, "append", PAUSE, || self.journal.append(room, commit)).await?;
         metrics::counter!("safechat_events_journaled_total").increment(commit.events.len() as u64);
-        if self.journal.publishes() { Ok(()) } else { self.confirm(shard, epoch).await }
+        if self.journal.publishes() {
+            Ok(())
+        } else {
+            self.confirm(shard, epoch).await
+        }
     }
 }

@@ -13,14 +13,29 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
     let device = DeviceId::parse("phone").ok();
     let gateway = node();
     let actions = [
-        Action::Open { session: session(), user: user("harry"), key: key(), device: device.clone(), gateway },
-        Action::Open { session: session(), user: user("harry"), key: key(), device: None, gateway },
+        Action::Open {
+            session: session(),
+            user: user("harry"),
+            key: key(),
+            device: device.clone(),
+            gateway,
+        },
+        Action::Open {
+            session: session(),
+            user: user("harry"),
+            key: key(),
+            device: None,
+            gateway,
+        },
         Action::Close { session: session() },
         Action::Abandon { gateway },
         Action::Send {
             user: user("harry"),
             key: key(),
-            turn: Some(Turn { session: session(), number: 7 }),
+            turn: Some(Turn {
+                session: session(),
+                number: 7,
+            }),
             after: 6,
             id: CommandId::Gateway(session(), 7),
             to: Some(user("charly")),
@@ -28,15 +43,32 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
         },
         send("lobby", 1).action,
     ];
-    let mut reader = world.b.commands(shard_of(&room("lobby")), Position::ZERO).await.unwrap();
+    let mut reader = world
+        .b
+        .commands(shard_of(&room("lobby")), Position::ZERO)
+        .await
+        .unwrap();
     let mut before = (Position::ZERO, 0);
     for (n, action) in actions.into_iter().enumerate() {
-        let reply = (n % 2 == 0).then_some(ReplyTo { node: gateway, tag: n as u64 });
-        let submission = Submission { room: room("lobby"), action, reply };
+        let reply = (n % 2 == 0).then_some(ReplyTo {
+            node: gateway,
+            tag: n as u64,
+        });
+        let submission = Submission {
+            room: room("lobby"),
+            action,
+            reply,
+        };
         let position = world.a.submit(&submission).await.unwrap();
         let delivery = next(&mut reader).await;
-        assert_eq!((delivery.position, &delivery.submission), (position, &submission));
-        assert!(position > before.0 && delivery.at.0 >= before.1, "positions rise and time does not fall");
+        assert_eq!(
+            (delivery.position, &delivery.submission),
+            (position, &submission)
+        );
+        assert!(
+            position > before.0 && delivery.at.0 >= before.1,
+            "positions rise and time does not fall"
+        );
         before = (position, delivery.at.0);
     }
 }
@@ -44,7 +76,11 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
 pub(crate) async fn a_shard_sees_its_own_commands_in_stored_order(world: World) {
     let rooms: Vec<String> = (0..12).map(|n| format!("room-{n}")).collect();
     for n in 0..120 {
-        world.a.submit(&send(&rooms[n % rooms.len()], n as u64)).await.unwrap();
+        world
+            .a
+            .submit(&send(&rooms[n % rooms.len()], n as u64))
+            .await
+            .unwrap();
     }
     let shard = shard_of(&room(&rooms[0]));
     let of_shard = |n: &u64| shard_of(&room(&rooms[*n as usize % rooms.len()])) == shard;
@@ -74,8 +110,12 @@ pub(crate) async fn a_reader_starts_where_it_is_told_and_sees_what_comes_later(w
 }
 
 pub(crate) async fn discarded_commands_are_not_read_again(world: World) {
-    let (shard, other) =
-        (shard_of(&room("lobby")), (0..).map(|n| format!("other-{n}")).find(|name| shard_of(&room(name)) != shard_of(&room("lobby"))));
+    let (shard, other) = (
+        shard_of(&room("lobby")),
+        (0..)
+            .map(|n| format!("other-{n}"))
+            .find(|name| shard_of(&room(name)) != shard_of(&room("lobby"))),
+    );
     let other = other.unwrap();
     world.a.submit(&send(&other, 100)).await.unwrap();
     let mut positions = Vec::new();
@@ -84,12 +124,37 @@ pub(crate) async fn discarded_commands_are_not_read_again(world: World) {
     }
     let mut reader = world.b.commands(shard, positions[6]).await.unwrap();
     let newest = next(&mut reader).await;
-    assert!(world.b.discard(shard, positions[7], Some((newest.position, newest.at))).await.unwrap());
-    assert!(world.b.discard(shard, positions[7], Some((newest.position, newest.at))).await.unwrap(), "once more");
+    assert!(
+        world
+            .b
+            .discard(shard, positions[7], Some((newest.position, newest.at)))
+            .await
+            .unwrap()
+    );
+    assert!(
+        world
+            .b
+            .discard(shard, positions[7], Some((newest.position, newest.at)))
+            .await
+            .unwrap(),
+        "once more"
+    );
     world.b.discard(shard, Position::ZERO, None).await.unwrap();
     // As after a loss of the tail: it ends before, or another command is there now.
-    assert!(!world.b.discard(shard, Position(positions[9].0 + 1000), None).await.unwrap());
-    assert!(!world.b.discard(shard, positions[9].next(), Some((positions[9], Millis(7)))).await.unwrap());
+    assert!(
+        !world
+            .b
+            .discard(shard, Position(positions[9].0 + 1000), None)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .b
+            .discard(shard, positions[9].next(), Some((positions[9], Millis(7))))
+            .await
+            .unwrap()
+    );
     // An adapter may keep the very last of them, and a copy of the stream that lags behind may show more for a moment.
     soon(async {
         loop {
@@ -100,8 +165,16 @@ pub(crate) async fn discarded_commands_are_not_read_again(world: World) {
         }
     })
     .await;
-    let mut others = world.b.commands(shard_of(&room(&other)), Position::ZERO).await.unwrap();
-    assert_eq!(number(&next(&mut others).await.submission), 100, "other shards keep theirs");
+    let mut others = world
+        .b
+        .commands(shard_of(&room(&other)), Position::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(
+        number(&next(&mut others).await.submission),
+        100,
+        "other shards keep theirs"
+    );
 }
 
 pub(crate) async fn a_full_bus_refuses_and_stores_nothing(world: World) {
@@ -125,5 +198,9 @@ pub(crate) async fn a_full_bus_refuses_and_stores_nothing(world: World) {
     }
     assert!(small.b.discard(shard, last.next(), None).await.unwrap());
     small.a.submit(&send("lobby", 77_777)).await.unwrap();
-    assert_eq!(number(&next(&mut reader).await.submission), 77_777, "the refused one was not stored");
+    assert_eq!(
+        number(&next(&mut reader).await.submission),
+        77_777,
+        "the refused one was not stored"
+    );
 }

@@ -13,12 +13,22 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 fn view(head: u64) -> RoomView {
-    RoomView { epoch: Epoch(3), head: Seq(head), members: vec![user("harry"), user("charly")], refused: None }
+    RoomView {
+        epoch: Epoch(3),
+        head: Seq(head),
+        members: vec![user("harry"), user("charly")],
+        refused: None,
+    }
 }
 
 /// Waits until a node's inbox is known to all servers.
 async fn known(world: &World, node: Incarnation, inbox: &mut BoxStream<'static, Inbound>) {
-    let word = |tag| Inbound::Answer(Answer { tag, answered: Answered::Rejected(Rejection::new(Reason::Busy, "known?")) });
+    let word = |tag| {
+        Inbound::Answer(Answer {
+            tag,
+            answered: Answered::Rejected(Rejection::new(Reason::Busy, "known?")),
+        })
+    };
     let mut tag = 0;
     let seen = soon(async {
         loop {
@@ -37,13 +47,32 @@ async fn known(world: &World, node: Incarnation, inbox: &mut BoxStream<'static, 
 
 pub(crate) async fn a_word_reaches_its_node_only(world: World) {
     let (one, two) = (node(), node());
-    let (mut of_one, mut of_two) = (world.a.inbox(one).await.unwrap(), world.b.inbox(two).await.unwrap());
+    let (mut of_one, mut of_two) = (
+        world.a.inbox(one).await.unwrap(),
+        world.b.inbox(two).await.unwrap(),
+    );
     let answer = |tag, answered| Inbound::Answer(Answer { tag, answered });
     let words = [
-        answer(1, Answered::Journaled { seq: Seq(9), epoch: Epoch(2), duplicate: true }),
-        answer(2, Answered::Rejected(Rejection::retry(Reason::Busy, "later", 500))),
-        Inbound::Replaced { room: room("lobby"), session: session() },
-        Inbound::Expel { room: room("lobby"), user: safe_chat::room::UserId::parse("harry").unwrap() },
+        answer(
+            1,
+            Answered::Journaled {
+                seq: Seq(9),
+                epoch: Epoch(2),
+                duplicate: true,
+            },
+        ),
+        answer(
+            2,
+            Answered::Rejected(Rejection::retry(Reason::Busy, "later", 500)),
+        ),
+        Inbound::Replaced {
+            room: room("lobby"),
+            session: session(),
+        },
+        Inbound::Expel {
+            room: room("lobby"),
+            user: safe_chat::room::UserId::parse("harry").unwrap(),
+        },
     ];
     known(&world, one, &mut of_one).await;
     known(&world, two, &mut of_two).await;
@@ -65,15 +94,26 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
     let owner = tokio::spawn(async move {
         for head in [5, 6] {
             let question = next(&mut questions).await;
-            assert_eq!(question.ask, Ask { room: room("lobby") });
+            assert_eq!(
+                question.ask,
+                Ask {
+                    room: room("lobby")
+                }
+            );
             (question.respond)(view(head));
         }
         let question = next(&mut questions).await;
-        (question.respond)(RoomView { refused: Some(Rejection::new(Reason::Unavailable, "why")), ..view(0) });
+        (question.respond)(RoomView {
+            refused: Some(Rejection::new(Reason::Unavailable, "why")),
+            ..view(0)
+        });
         questions
     });
     let ask = Ask { room: lobby };
-    assert_eq!(until_ok(async || world.a.ask(shard, &ask).await).await, view(5));
+    assert_eq!(
+        until_ok(async || world.a.ask(shard, &ask).await).await,
+        view(5)
+    );
     assert_eq!(world.a.ask(shard, &ask).await.unwrap(), view(6));
     let refused = world.a.ask(shard, &ask).await.unwrap().refused;
     assert_eq!(refused, Some(Rejection::new(Reason::Unavailable, "why")));
@@ -81,7 +121,9 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
 }
 
 pub(crate) async fn nobody_answers_for_a_shard_without_owner(world: World) {
-    let ask = Ask { room: room("lobby") };
+    let ask = Ask {
+        room: room("lobby"),
+    };
     let nobody = |result| matches!(result, Err(Error::NoResponders(_)));
     assert!(nobody(world.a.ask(ShardId(0), &ask).await));
     let questions = world.b.questions(ShardId(0)).await.unwrap();
@@ -97,7 +139,9 @@ pub(crate) async fn a_question_that_the_owner_drops_ends_by_its_deadline(world: 
         drop(questions.next().await);
         questions
     });
-    let ask = Ask { room: room("lobby") };
+    let ask = Ask {
+        room: room("lobby"),
+    };
     until_ok(async || world.a.ask(ShardId(0), &ask).await).await;
     let asked = tokio::time::Instant::now();
     let error = world.a.ask(ShardId(0), &ask).await.unwrap_err();

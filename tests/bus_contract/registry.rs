@@ -7,32 +7,71 @@ use safe_chat::{
 };
 
 fn beat(incarnation: Incarnation, draining: bool) -> NodeRecord {
-    NodeRecord { incarnation, name: "node-1".into(), roles: vec![Role::Gateway, Role::Writer], draining, version: "0.1.0".into() }
+    NodeRecord {
+        incarnation,
+        name: "node-1".into(),
+        roles: vec![Role::Gateway, Role::Writer],
+        draining,
+        version: "0.1.0".into(),
+    }
 }
 
 pub(crate) async fn the_first_settings_stay(world: World) {
-    assert_eq!(world.a.settings(&Settings { shards: 4 }).await.unwrap(), Settings { shards: 4 });
-    assert_eq!(world.b.settings(&Settings { shards: 9 }).await.unwrap(), Settings { shards: 4 });
-    assert_eq!(world.a.settings(&Settings { shards: 4 }).await.unwrap(), Settings { shards: 4 });
+    assert_eq!(
+        world.a.settings(&Settings { shards: 4 }).await.unwrap(),
+        Settings { shards: 4 }
+    );
+    assert_eq!(
+        world.b.settings(&Settings { shards: 9 }).await.unwrap(),
+        Settings { shards: 4 }
+    );
+    assert_eq!(
+        world.a.settings(&Settings { shards: 4 }).await.unwrap(),
+        Settings { shards: 4 }
+    );
 }
 
 pub(crate) async fn of_two_that_set_a_shard_one_is_first(world: World) {
     let (shard, one, two) = (ShardId(3), node(), node());
     assert_eq!(world.a.shard(shard).await.unwrap(), None);
-    let first = world.a.set_shard(shard, &record(Some(one), 1, 0), 0).await.unwrap();
-    assert!(matches!(world.b.set_shard(shard, &record(Some(two), 1, 0), 0).await, Err(Error::Conflict(_))));
-    assert_eq!(world.b.shard(shard).await.unwrap(), Some((record(Some(one), 1, 0), first)));
+    let first = world
+        .a
+        .set_shard(shard, &record(Some(one), 1, 0), 0)
+        .await
+        .unwrap();
+    assert!(matches!(
+        world.b.set_shard(shard, &record(Some(two), 1, 0), 0).await,
+        Err(Error::Conflict(_))
+    ));
+    assert_eq!(
+        world.b.shard(shard).await.unwrap(),
+        Some((record(Some(one), 1, 0), first))
+    );
     let (of_one, of_two) = (record(Some(one), 2, 5), record(Some(two), 2, 5));
-    let (by_a, by_b) = tokio::join!(world.a.set_shard(shard, &of_one, first), world.b.set_shard(shard, &of_two, first));
+    let (by_a, by_b) = tokio::join!(
+        world.a.set_shard(shard, &of_one, first),
+        world.b.set_shard(shard, &of_two, first)
+    );
     let (record_of_winner, revision) = world.a.shard(shard).await.unwrap().unwrap();
     match (by_a, by_b) {
-        (Ok(won), Err(Error::Conflict(_))) => assert_eq!((record_of_winner.owner, revision), (Some(one), won)),
-        (Err(Error::Conflict(_)), Ok(won)) => assert_eq!((record_of_winner.owner, revision), (Some(two), won)),
+        (Ok(won), Err(Error::Conflict(_))) => {
+            assert_eq!((record_of_winner.owner, revision), (Some(one), won))
+        }
+        (Err(Error::Conflict(_)), Ok(won)) => {
+            assert_eq!((record_of_winner.owner, revision), (Some(two), won))
+        }
         other => panic!("not exactly one was first: {other:?}"),
     }
-    let released = world.a.set_shard(shard, &record(None, 2, 9), revision).await.unwrap();
+    let released = world
+        .a
+        .set_shard(shard, &record(None, 2, 9), revision)
+        .await
+        .unwrap();
     assert!(released > revision && revision > first);
-    assert_eq!(world.b.shard(shard).await.unwrap(), Some((record(None, 2, 9), released)));
+    assert_eq!(
+        world.b.shard(shard).await.unwrap(),
+        Some((record(None, 2, 9), released))
+    );
 }
 
 pub(crate) async fn shards_are_watched_from_what_is_stored_on(world: World) {
@@ -40,15 +79,36 @@ pub(crate) async fn shards_are_watched_from_what_is_stored_on(world: World) {
     let mut nothing = world.a.shards().await.unwrap();
     assert_eq!(next(&mut nothing).await, ShardSeen::Current);
     world.a.settings(&Settings { shards: 4 }).await.unwrap();
-    let mut revision = world.a.set_shard(ShardId(1), &record(Some(owner), 1, 0), 0).await.unwrap();
-    let stored = |record, revision| ShardSeen::Stored { shard: ShardId(1), record, revision };
+    let mut revision = world
+        .a
+        .set_shard(ShardId(1), &record(Some(owner), 1, 0), 0)
+        .await
+        .unwrap();
+    let stored = |record, revision| ShardSeen::Stored {
+        shard: ShardId(1),
+        record,
+        revision,
+    };
     let mut watched = world.b.shards().await.unwrap();
-    assert_eq!(next(&mut watched).await, stored(record(Some(owner), 1, 0), revision));
+    assert_eq!(
+        next(&mut watched).await,
+        stored(record(Some(owner), 1, 0), revision)
+    );
     assert_eq!(next(&mut watched).await, ShardSeen::Current);
-    assert_eq!(next(&mut nothing).await, stored(record(Some(owner), 1, 0), revision));
+    assert_eq!(
+        next(&mut nothing).await,
+        stored(record(Some(owner), 1, 0), revision)
+    );
     for floor in 1..=3 {
-        revision = world.a.set_shard(ShardId(1), &record(Some(owner), 1, floor), revision).await.unwrap();
-        assert_eq!(next(&mut watched).await, stored(record(Some(owner), 1, floor), revision));
+        revision = world
+            .a
+            .set_shard(ShardId(1), &record(Some(owner), 1, floor), revision)
+            .await
+            .unwrap();
+        assert_eq!(
+            next(&mut watched).await,
+            stored(record(Some(owner), 1, floor), revision)
+        );
     }
 }
 
@@ -66,7 +126,9 @@ pub(crate) async fn nodes_are_watched_from_beat_to_forgotten(world: World) {
     for draining in [false, true] {
         world.a.beat(&beat(one, draining)).await.unwrap();
         match next(&mut watched).await {
-            NodeSeen::Beat { node, revision } if node == beat(one, draining) && revision > last => last = revision,
+            NodeSeen::Beat { node, revision } if node == beat(one, draining) && revision > last => {
+                last = revision
+            }
             other => panic!("a beat is seen with a higher revision: {other:?}"),
         }
     }
@@ -77,20 +139,42 @@ pub(crate) async fn nodes_are_watched_from_beat_to_forgotten(world: World) {
 pub(crate) async fn marks_are_listed_by_shard_until_taken_back(world: World) {
     let (one, two) = (node(), node());
     assert_eq!(world.b.marks(ShardId(1)).await.unwrap(), []);
-    for (node, shard, name) in [(one, 1, "lobby"), (one, 1, "lobby"), (one, 1, "den"), (two, 1, "lobby"), (two, 2, "attic")] {
-        world.a.mark(node, ShardId(shard), &room(name)).await.unwrap();
+    for (node, shard, name) in [
+        (one, 1, "lobby"),
+        (one, 1, "lobby"),
+        (one, 1, "den"),
+        (two, 1, "lobby"),
+        (two, 2, "attic"),
+    ] {
+        world
+            .a
+            .mark(node, ShardId(shard), &room(name))
+            .await
+            .unwrap();
     }
     let marks = async |shard| {
         let mut marks = world.b.marks(ShardId(shard)).await.unwrap();
         marks.sort();
         marks
     };
-    let mut expected = vec![(one, room("den")), (one, room("lobby")), (two, room("lobby"))];
+    let mut expected = vec![
+        (one, room("den")),
+        (one, room("lobby")),
+        (two, room("lobby")),
+    ];
     expected.sort();
     assert_eq!(marks(1).await, expected);
     assert_eq!(marks(2).await, [(two, room("attic"))]);
-    world.b.unmark(one, ShardId(1), &room("lobby")).await.unwrap();
-    world.b.unmark(one, ShardId(1), &room("lobby")).await.unwrap();
+    world
+        .b
+        .unmark(one, ShardId(1), &room("lobby"))
+        .await
+        .unwrap();
+    world
+        .b
+        .unmark(one, ShardId(1), &room("lobby"))
+        .await
+        .unwrap();
     expected.retain(|mark| *mark != (one, room("lobby")));
     assert_eq!(marks(1).await, expected);
     world.a.mark(one, ShardId(1), &room("lobby")).await.unwrap();

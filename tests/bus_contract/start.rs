@@ -16,30 +16,54 @@ async fn refused(config: &Config) -> Error {
 #[tokio::test]
 async fn a_failed_connect_names_the_addresses_and_hides_the_password() {
     let servers = vec!["nats://me:hunter2@127.0.0.1:9".into(), "127.0.0.1:7".into()];
-    let error = refused(&Config { servers, ..Config::default() }).await;
+    let error = refused(&Config {
+        servers,
+        ..Config::default()
+    })
+    .await;
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("127.0.0.1:9, 127.0.0.1:7") && !text.contains("hunter2"), "{text}");
+    assert!(
+        text.contains("127.0.0.1:9, 127.0.0.1:7") && !text.contains("hunter2"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn a_stream_that_differs_where_it_matters_is_refused_and_named() {
-    let Some(server) = support::server("SAFE_CHAT_TEST_NATS", "streams that differ on NATS") else { return };
+    let Some(server) = support::server("SAFE_CHAT_TEST_NATS", "streams that differ on NATS") else {
+        return;
+    };
     let journal = nats_config(&server);
     Nats::connect(&journal).await.expect("the streams are made");
-    Nats::connect(&Config { replicas: 3, command_bytes: 1024 * 1024, ..journal.clone() })
-        .await
-        .expect("sizes and copies are the operator's");
-    let error = refused(&Config { event_bytes: Some(1024 * 1024), ..journal.clone() }).await;
+    Nats::connect(&Config {
+        replicas: 3,
+        command_bytes: 1024 * 1024,
+        ..journal.clone()
+    })
+    .await
+    .expect("sizes and copies are the operator's");
+    let error = refused(&Config {
+        event_bytes: Some(1024 * 1024),
+        ..journal.clone()
+    })
+    .await;
     assert!(matches!(error, Error::Unusable(_)), "{error:?}");
     let stream = format!("{}_EVT", journal.prefix.to_uppercase());
-    assert!(error.to_string().contains(&stream) && error.to_string().contains("max_bytes"), "{error}");
+    assert!(
+        error.to_string().contains(&stream) && error.to_string().contains("max_bytes"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_prefix_that_no_stream_can_have_is_refused() {
     for prefix in ["", "Chat", "a.b", "a b"] {
-        let error = refused(&Config { prefix: prefix.into(), ..Config::default() }).await;
+        let error = refused(&Config {
+            prefix: prefix.into(),
+            ..Config::default()
+        })
+        .await;
         assert!(matches!(error, Error::Unusable(_)), "{error:?}");
     }
 }

@@ -3,7 +3,10 @@
 use futures::{StreamExt, stream::BoxStream};
 use safe_chat::{
     bus::{Commit, Error, Position, ShardRecord, Submission},
-    room::{Action, Body, CommandId, Epoch, Event, Incarnation, Key, Kind, Millis, RoomId, Seq, SessionId, UserId},
+    room::{
+        Action, Body, CommandId, Epoch, Event, Incarnation, Key, Kind, Millis, RoomId, Seq,
+        SessionId, UserId,
+    },
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -35,14 +38,29 @@ pub(crate) fn session() -> SessionId {
 pub(crate) fn send(to: &str, n: u64) -> Submission {
     let id = CommandId::Client(format!("id-{n}").into());
     let body = Body::Text(format!("text {n}").into());
-    let action = Action::Send { user: user("harry"), key: key(), turn: None, after: 0, id, to: None, body };
-    Submission { room: room(to), action, reply: None }
+    let action = Action::Send {
+        user: user("harry"),
+        key: key(),
+        turn: None,
+        after: 0,
+        id,
+        to: None,
+        body,
+    };
+    Submission {
+        room: room(to),
+        action,
+        reply: None,
+    }
 }
 
 /// The number of a message.
 pub(crate) fn number(submission: &Submission) -> u64 {
     match &submission.action {
-        Action::Send { id: CommandId::Client(id), .. } => id.trim_start_matches("id-").parse().unwrap(),
+        Action::Send {
+            id: CommandId::Client(id),
+            ..
+        } => id.trim_start_matches("id-").parse().unwrap(),
         other => panic!("not a numbered message: {other:?}"),
     }
 }
@@ -62,16 +80,25 @@ pub(crate) fn commit(epoch: u64, first: u64, last: u64) -> Commit {
         },
         changes: Vec::new(),
     };
-    Commit { epoch: Epoch(epoch), events: (first..=last).map(event).collect() }
+    Commit {
+        epoch: Epoch(epoch),
+        events: (first..=last).map(event).collect(),
+    }
 }
 
 pub(crate) fn record(owner: Option<Incarnation>, epoch: u64, floor: u64) -> ShardRecord {
-    ShardRecord { owner, epoch: Epoch(epoch), floor: Position(floor) }
+    ShardRecord {
+        owner,
+        epoch: Epoch(epoch),
+        floor: Position(floor),
+    }
 }
 
 /// What a future gives, which must be soon.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it takes too long")
 }
 
 /// The next item of a stream that never ends.

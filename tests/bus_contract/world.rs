@@ -51,26 +51,52 @@ impl World {
     /// Another bus of the same kind that takes few commands and keeps few events.
     pub(crate) async fn small(&self) -> Self {
         match &self.kind {
-            Kind::Memory => Self::of_hub(&Hub::new(memory::Config { commands: COMMANDS, events: Some(EVENTS), ..hub_config() })),
+            Kind::Memory => Self::of_hub(&Hub::new(memory::Config {
+                commands: COMMANDS,
+                events: Some(EVENTS),
+                ..hub_config()
+            })),
             Kind::Nats(server) => {
-                let config = nats::Config { command_bytes: COMMAND_BYTES, event_bytes: Some(EVENT_BYTES), ..nats_config(server) };
+                let config = nats::Config {
+                    command_bytes: COMMAND_BYTES,
+                    event_bytes: Some(EVENT_BYTES),
+                    ..nats_config(server)
+                };
                 Self::of_nats(&config).await
             }
         }
     }
 
     fn of_hub(hub: &Hub) -> Self {
-        Self { a: Arc::new(hub.connect()), b: Arc::new(hub.connect()), kind: Kind::Memory }
+        Self {
+            a: Arc::new(hub.connect()),
+            b: Arc::new(hub.connect()),
+            kind: Kind::Memory,
+        }
     }
 
     /// The nodes are at different servers, if there are several.
     async fn of_nats(config: &nats::Config) -> Self {
         let connect = async |server: Option<&String>| {
             let servers = server.into_iter().cloned().collect();
-            Arc::new(Nats::connect(&nats::Config { servers, ..config.clone() }).await.expect("the servers at SAFE_CHAT_TEST_NATS answer"))
+            Arc::new(
+                Nats::connect(&nats::Config {
+                    servers,
+                    ..config.clone()
+                })
+                .await
+                .expect("the servers at SAFE_CHAT_TEST_NATS answer"),
+            )
         };
-        let (a, b) = (connect(config.servers.first()).await, connect(config.servers.last()).await);
-        Self { a, b, kind: Kind::Nats(config.servers.join(",")) }
+        let (a, b) = (
+            connect(config.servers.first()).await,
+            connect(config.servers.last()).await,
+        );
+        Self {
+            a,
+            b,
+            kind: Kind::Nats(config.servers.join(",")),
+        }
     }
 }
 
@@ -80,7 +106,10 @@ pub(crate) fn shard_of(room: &RoomId) -> ShardId {
 }
 
 fn hub_config() -> memory::Config {
-    memory::Config { shards: Shards::new(SHARDS).unwrap(), ..memory::Config::default() }
+    memory::Config {
+        shards: Shards::new(SHARDS).unwrap(),
+        ..memory::Config::default()
+    }
 }
 
 /// Three servers, given with commas between them, are a cluster: everything is kept three times.
@@ -103,7 +132,10 @@ pub(crate) struct Mortal {
 }
 
 enum Servers {
-    Memory { hub: Hub, node: memory::ConnectionId },
+    Memory {
+        hub: Hub,
+        node: memory::ConnectionId,
+    },
     Nats(Server),
 }
 
@@ -111,15 +143,26 @@ impl Mortal {
     pub(crate) fn memory() -> Self {
         let hub = Hub::new(hub_config());
         let node = hub.connect();
-        let servers = Servers::Memory { node: node.connection(), hub };
-        Self { bus: Arc::new(node), servers }
+        let servers = Servers::Memory {
+            node: node.connection(),
+            hub,
+        };
+        Self {
+            bus: Arc::new(node),
+            servers,
+        }
     }
 
     pub(crate) async fn nats(claim: &str) -> Option<Self> {
         let binary = support::server("SAFE_CHAT_TEST_NATS_SERVER", &format!("{claim} on NATS"))?;
         let server = Server::start(binary.into()).await;
-        let bus = Nats::connect(&nats_config(&server.address())).await.expect("the server has started");
-        Some(Self { bus: Arc::new(bus), servers: Servers::Nats(server) })
+        let bus = Nats::connect(&nats_config(&server.address()))
+            .await
+            .expect("the server has started");
+        Some(Self {
+            bus: Arc::new(bus),
+            servers: Servers::Nats(server),
+        })
     }
 
     /// The servers die.
@@ -175,8 +218,16 @@ struct Server {
 
 impl Server {
     async fn start(binary: PathBuf) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let mut server = Self { binary, directory: tempfile::tempdir().expect("a directory"), port, child: None };
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a free port")
+            .port();
+        let mut server = Self {
+            binary,
+            directory: tempfile::tempdir().expect("a directory"),
+            port,
+            child: None,
+        };
         server.run().await;
         server
     }
@@ -187,27 +238,49 @@ impl Server {
 
     async fn run(&mut self) {
         let mut command = Command::new(&self.binary);
-        command.args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream", "--store_dir"]).arg(self.data());
+        command
+            .args([
+                "--addr",
+                "127.0.0.1",
+                "--port",
+                &self.port.to_string(),
+                "--jetstream",
+                "--store_dir",
+            ])
+            .arg(self.data());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         self.child = Some(child.expect("SAFE_CHAT_TEST_NATS_SERVER can be run"));
         let started = tokio::time::Instant::now();
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "nats-server does not start");
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
+            .await
+            .is_err()
+        {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "nats-server does not start"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().and_then(|()| child.wait()).expect("the server can be killed");
+            child
+                .kill()
+                .and_then(|()| child.wait())
+                .expect("the server can be killed");
         }
     }
 
     /// Ends it as an operator would: it stores everything.
     fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-            stopped.and_then(|_| child.wait()).expect("the server can be stopped");
+            let stopped = Command::new("kill")
+                .args(["-TERM", &child.id().to_string()])
+                .status();
+            stopped
+                .and_then(|_| child.wait())
+                .expect("the server can be stopped");
         }
     }
 
@@ -236,6 +309,11 @@ impl Drop for Server {
 }
 
 fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .expect("cp runs");
     assert!(copied.success(), "the data can be copied");
 }

@@ -12,11 +12,18 @@ pub(crate) struct Chances {
 
 impl Chances {
     pub(crate) fn none() -> Self {
-        Self { random: None, spared: Mutex::default(), silent: Mutex::default() }
+        Self {
+            random: None,
+            spared: Mutex::default(),
+            silent: Mutex::default(),
+        }
     }
 
     pub(crate) fn of(seed: u64) -> Self {
-        Self { random: Some(Mutex::new(StdRng::seed_from_u64(seed))), ..Self::none() }
+        Self {
+            random: Some(Mutex::new(StdRng::seed_from_u64(seed))),
+            ..Self::none()
+        }
     }
 
     /// Nothing happens to a connection.
@@ -41,7 +48,13 @@ fn delay(random: &mut impl Rng) -> Duration {
 
 impl Faults for Chances {
     fn call(&self, by: ConnectionId, _op: Op) -> Fate {
-        let Some(random) = self.random.as_ref().filter(|_| !self.spared.lock().unwrap().contains(&by)) else { return Fate::default() };
+        let Some(random) = self
+            .random
+            .as_ref()
+            .filter(|_| !self.spared.lock().unwrap().contains(&by))
+        else {
+            return Fate::default();
+        };
         let random = &mut *random.lock().unwrap();
         let outcome = match random.random_range(0..100) {
             0..4 => Outcome::Unanswered,
@@ -49,15 +62,24 @@ impl Faults for Chances {
             6..8 => Outcome::Vanished,
             _ => Outcome::Done,
         };
-        Fate { before: delay(random), outcome, after: delay(random) }
+        Fate {
+            before: delay(random),
+            outcome,
+            after: delay(random),
+        }
     }
 
     fn delivery(&self, to: ConnectionId, what: Delivered) -> Passage {
         let delay = match &self.random {
-            Some(random) if !self.spared.lock().unwrap().contains(&to) => delay(&mut *random.lock().unwrap()),
+            Some(random) if !self.spared.lock().unwrap().contains(&to) => {
+                delay(&mut *random.lock().unwrap())
+            }
             _ => Duration::ZERO,
         };
         let lost = what == Delivered::Probe && self.silent.lock().unwrap().contains(&to);
-        Passage { delay, copies: usize::from(!lost) }
+        Passage {
+            delay,
+            copies: usize::from(!lost),
+        }
     }
 }

@@ -7,7 +7,8 @@ use faults::Chances;
 use futures::{FutureExt, StreamExt};
 use safe_chat::{
     bus::{
-        Bus, Commands, Direct, NodeRecord, NodeSeen, Position, Registry, Role, ShardSeen, Submission,
+        Bus, Commands, Direct, NodeRecord, NodeSeen, Position, Registry, Role, ShardSeen,
+        Submission,
         memory::{Config as HubConfig, Hub, Memory},
     },
     cluster::{Config, Error, Handle, Owner, Service, assignee},
@@ -65,13 +66,23 @@ impl Cluster {
 
     fn with(chances: Chances) -> Self {
         let chances = Arc::new(chances);
-        let config = HubConfig { shards: Shards::new(SHARDS).unwrap(), ..HubConfig::default() };
+        let config = HubConfig {
+            shards: Shards::new(SHARDS).unwrap(),
+            ..HubConfig::default()
+        };
         let hub = Hub::with_faults(config, chances.clone());
         let bus = hub.connect();
         chances.spare(bus.connection());
         let ledger = Arc::<Mutex<Ledger>>::default();
         tokio::spawn(audit(bus.clone(), ledger.clone()));
-        Self { hub, bus, chances, ledger, nodes: BTreeMap::new(), started: 0 }
+        Self {
+            hub,
+            bus,
+            chances,
+            ledger,
+            nodes: BTreeMap::new(),
+            started: 0,
+        }
     }
 
     pub(crate) fn start(&mut self, name: &str) {
@@ -95,26 +106,68 @@ impl Cluster {
         let (id, writes) = (record.incarnation, record.roles.contains(&Role::Writer));
         let writer = Arc::new(Writer::new(self.ledger.clone()));
         let owner = writes.then(|| writer.clone() as Arc<dyn Owner>);
-        let config = Config { shards: SHARDS, ..Config::default() };
-        let service = Service::new(config, record, Arc::new(memory.clone()) as Arc<dyn Bus>, owner).unwrap();
-        let (handle, shutdown, frost) = (service.handle(), CancellationToken::new(), Arc::<Frost>::default());
+        let config = Config {
+            shards: SHARDS,
+            ..Config::default()
+        };
+        let service = Service::new(
+            config,
+            record,
+            Arc::new(memory.clone()) as Arc<dyn Bus>,
+            owner,
+        )
+        .unwrap();
+        let (handle, shutdown, frost) = (
+            service.handle(),
+            CancellationToken::new(),
+            Arc::<Frost>::default(),
+        );
         let task = tokio::spawn(frost.clone().over(service.run(shutdown.clone())));
-        self.nodes.insert(name.into(), Node { id, memory, writer, handle, shutdown, task, frost, cut: false });
+        self.nodes.insert(
+            name.into(),
+            Node {
+                id,
+                memory,
+                writer,
+                handle,
+                shutdown,
+                task,
+                frost,
+                cut: false,
+            },
+        );
     }
 
     pub(crate) async fn start_with_shards(&mut self, name: &str, shards: u16) -> Result<(), Error> {
         let record = self.record(name, vec![Role::Gateway]);
-        let service = Service::new(Config { shards, ..Config::default() }, record, Arc::new(self.hub.connect()), None)?;
+        let service = Service::new(
+            Config {
+                shards,
+                ..Config::default()
+            },
+            record,
+            Arc::new(self.hub.connect()),
+            None,
+        )?;
         service.run(CancellationToken::new()).await
     }
 
     fn record(&mut self, name: &str, roles: Vec<Role>) -> NodeRecord {
-        NodeRecord { incarnation: self.new_id(), name: name.into(), roles, draining: false, version: "0".into() }
+        NodeRecord {
+            incarnation: self.new_id(),
+            name: name.into(),
+            roles,
+            draining: false,
+            version: "0".into(),
+        }
     }
 
     fn new_id(&mut self) -> Incarnation {
         self.started += 1;
-        Incarnation::new(Uuid::from_u64_pair(self.started, self.started.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        Incarnation::new(Uuid::from_u64_pair(
+            self.started,
+            self.started.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        ))
     }
 
     /// A gateway that answers probes and is not in the registry; it is there for as long as the guard lives.
@@ -226,14 +279,19 @@ impl Cluster {
     /// The commands that are stored for a shard.
     pub(crate) async fn submitted(&self, shard: ShardId) -> Vec<Submission> {
         let mut commands = self.bus.commands(shard, Position::ZERO).await.unwrap();
-        std::iter::from_fn(|| commands.next().now_or_never().flatten()).map(|delivery| delivery.submission).collect()
+        std::iter::from_fn(|| commands.next().now_or_never().flatten())
+            .map(|delivery| delivery.submission)
+            .collect()
     }
 
     /// Waits until each shard is written by the one of these nodes that it is assigned to, under the epoch of its record.
     pub(crate) async fn settled(&self, names: &[&str], within: Duration) {
         let until = Instant::now() + within;
         while let Err(why) = self.settled_now(names).await {
-            assert!(Instant::now() < until, "not settled after {within:?}: {why}");
+            assert!(
+                Instant::now() < until,
+                "not settled after {within:?}: {why}"
+            );
             // Many nodes, no one signal: look often.
             sleep(Duration::from_millis(10)).await;
         }
@@ -242,9 +300,17 @@ impl Cluster {
 
     async fn settled_now(&self, names: &[&str]) -> Result<(), String> {
         let writers: Vec<_> = names.iter().map(|name| self.id(name)).collect();
-        let held: BTreeMap<_, _> = names.iter().map(|name| (self.id(name), self.nodes[*name].writer.held())).collect();
+        let held: BTreeMap<_, _> = names
+            .iter()
+            .map(|name| (self.id(name), self.nodes[*name].writer.held()))
+            .collect();
         for shard in Shards::new(SHARDS).unwrap().all() {
-            let (record, _) = self.bus.shard(shard).await.unwrap().ok_or(format!("shard {shard} has no record"))?;
+            let (record, _) = self
+                .bus
+                .shard(shard)
+                .await
+                .unwrap()
+                .ok_or(format!("shard {shard} has no record"))?;
             let owner = assignee(shard, &writers).unwrap();
             if record.owner != Some(owner) || held[&owner].get(&shard) != Some(&record.epoch) {
                 return Err(format!("shard {shard} should be of {owner}, is {record:?}"));
@@ -259,11 +325,22 @@ async fn audit(bus: Memory, ledger: Arc<Mutex<Ledger>>) {
     let mut last = BTreeMap::new();
     let mut shards = bus.shards().await.unwrap();
     while let Some(seen) = shards.next().await {
-        let ShardSeen::Stored { shard, record, .. } = seen else { continue };
-        let Some(before) = last.insert(shard, record) else { continue };
+        let ShardSeen::Stored { shard, record, .. } = seen else {
+            continue;
+        };
+        let Some(before) = last.insert(shard, record) else {
+            continue;
+        };
         let new_owner = record.owner.is_some() && record.owner != before.owner;
-        if record.epoch < before.epoch || record.floor < before.floor || (new_owner && record.epoch == before.epoch) {
-            ledger.lock().unwrap().violations.push(format!("shard {shard} went from {before:?} to {record:?}"));
+        if record.epoch < before.epoch
+            || record.floor < before.floor
+            || (new_owner && record.epoch == before.epoch)
+        {
+            ledger
+                .lock()
+                .unwrap()
+                .violations
+                .push(format!("shard {shard} went from {before:?} to {record:?}"));
         }
     }
 }

@@ -24,7 +24,9 @@ impl Ledger {
     fn note(&mut self, lease: &Lease) {
         let (shard, epoch, owner) = (lease.shard(), lease.epoch(), lease.owner());
         if let Some(before) = self.taken.insert((shard, epoch), owner) {
-            self.violations.push(format!("shard {shard} epoch {epoch} was given to {before} and to {owner}"));
+            self.violations.push(format!(
+                "shard {shard} epoch {epoch} was given to {before} and to {owner}"
+            ));
         }
     }
 }
@@ -36,11 +38,19 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(ledger: Arc<Mutex<Ledger>>) -> Self {
-        Self { ledger, leases: Mutex::default() }
+        Self {
+            ledger,
+            leases: Mutex::default(),
+        }
     }
 
     pub(crate) fn held(&self) -> BTreeMap<ShardId, Epoch> {
-        self.leases.lock().unwrap().iter().map(|(shard, lease)| (*shard, lease.epoch())).collect()
+        self.leases
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(shard, lease)| (*shard, lease.epoch()))
+            .collect()
     }
 
     pub(crate) fn fence(&self, shard: ShardId, seen: Epoch) -> Epoch {
@@ -61,12 +71,17 @@ impl Owner for Writer {
         self.ledger.lock().unwrap().note(&lease);
         let shard = lease.shard();
         if let Some(other) = self.leases.lock().unwrap().insert(shard, lease) {
-            self.ledger.lock().unwrap().violations.push(format!("shard {shard} had a lease already, of epoch {}", other.epoch()));
+            self.ledger.lock().unwrap().violations.push(format!(
+                "shard {shard} had a lease already, of epoch {}",
+                other.epoch()
+            ));
         }
     }
 
     async fn release(&self, shard: ShardId) {
-        let Some(mut lease) = self.end(shard) else { return };
+        let Some(mut lease) = self.end(shard) else {
+            return;
+        };
         let floor = Position(lease.floor().0 + 1);
         let checkpoint = lease.checkpoint(floor).await;
         if checkpoint.is_ok() {

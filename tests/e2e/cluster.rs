@@ -43,18 +43,33 @@ impl Cluster {
 
     /// With servers that need not be there.
     pub(crate) fn nowhere(nats: String) -> Self {
-        Self { nats, cassandra: None, prefix: support::unique('e'), keyspace: support::unique('e'), environment: Vec::new() }
+        Self {
+            nats,
+            cassandra: None,
+            prefix: support::unique('e'),
+            keyspace: support::unique('e'),
+            environment: Vec::new(),
+        }
     }
 
     /// With the journal in Cassandra; `None` without both servers.
     pub(crate) fn cassandra(claim: &str) -> Option<Self> {
-        let cassandra = support::server("SAFE_CHAT_TEST_CASSANDRA", &format!("{claim}, as processes with Cassandra"))?;
-        Some(Self { cassandra: Some(cassandra), ..Self::bus(claim)? })
+        let cassandra = support::server(
+            "SAFE_CHAT_TEST_CASSANDRA",
+            &format!("{claim}, as processes with Cassandra"),
+        )?;
+        Some(Self {
+            cassandra: Some(cassandra),
+            ..Self::bus(claim)?
+        })
     }
 
     /// The same, with Cassandra found elsewhere.
     pub(crate) fn with_cassandra_at(self, address: String) -> Self {
-        Self { cassandra: Some(address), ..self }
+        Self {
+            cassandra: Some(address),
+            ..self
+        }
     }
 
     /// The same, with another nats-server.
@@ -99,35 +114,76 @@ impl Cluster {
 
     /// Runs a command of the program to its end.
     pub(crate) async fn run(&self, words: &[&str], flags: &[&str]) -> Ended {
-        let output = timeout(PATIENCE, self.command(words, flags).kill_on_drop(true).output()).await;
-        let output = output.expect("a command that ends in time").expect("the program can be run");
+        let output = timeout(
+            PATIENCE,
+            self.command(words, flags).kill_on_drop(true).output(),
+        )
+        .await;
+        let output = output
+            .expect("a command that ends in time")
+            .expect("the program can be run");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Ended {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 
     /// Which run of a node writes a room.
     pub(crate) async fn owner(&self, room: &str) -> Incarnation {
         let shards = Shards::new(SHARDS).expect("a valid count");
-        let (servers, prefix, event_bytes) = (vec![self.nats.clone()], self.prefix.clone(), self.cassandra.as_ref().map(|_| STREAM));
-        let config = Config { servers, prefix, shards, command_bytes: STREAM, event_bytes, ..Config::default() };
+        let (servers, prefix, event_bytes) = (
+            vec![self.nats.clone()],
+            self.prefix.clone(),
+            self.cassandra.as_ref().map(|_| STREAM),
+        );
+        let config = Config {
+            servers,
+            prefix,
+            shards,
+            command_bytes: STREAM,
+            event_bytes,
+            ..Config::default()
+        };
         let bus = Nats::connect(&config).await.expect("a connection");
-        let record = bus.shard(shards.of(&RoomId::parse(room).expect("a room"))).await.expect("an answer");
-        record.and_then(|(record, _)| record.owner).expect("a room that is written has an owner")
+        let record = bus
+            .shard(shards.of(&RoomId::parse(room).expect("a room")))
+            .await
+            .expect("an answer");
+        record
+            .and_then(|(record, _)| record.owner)
+            .expect("a room that is written has an owner")
     }
 
     fn command(&self, words: &[&str], flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
-        command.env_clear().args(words).args(["--nats", &self.nats, "--prefix", &self.prefix, "--keyspace", &self.keyspace]);
+        command.env_clear().args(words).args([
+            "--nats",
+            &self.nats,
+            "--prefix",
+            &self.prefix,
+            "--keyspace",
+            &self.keyspace,
+        ]);
         if !flags.contains(&"--shards") {
             command.args(["--shards", &SHARDS.to_string()]);
         }
         match &self.cassandra {
             None => command.args(["--journal", "bus"]),
-            Some(address) => command.args(["--journal", "cassandra", "--cassandra", address, "--auto-migrate"]),
+            Some(address) => command.args([
+                "--journal",
+                "cassandra",
+                "--cassandra",
+                address,
+                "--auto-migrate",
+            ]),
         };
         command.args(flags);
         let stream = STREAM.to_string();
-        command.env("SAFE_CHAT_BUS__COMMAND_BYTES", &stream).env("SAFE_CHAT_BUS__EVENT_BYTES", &stream);
+        command
+            .env("SAFE_CHAT_BUS__COMMAND_BYTES", &stream)
+            .env("SAFE_CHAT_BUS__EVENT_BYTES", &stream);
         // Several tests make tables at the same time.
         command.env("SAFE_CHAT_CASSANDRA__REQUEST_TIMEOUT_MS", "20000");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -27,21 +27,41 @@ pub(crate) async fn killed_nodes_cost_no_message_and_no_order(cluster: Cluster) 
     nothing_is_missing("the other one killed", load).await;
 }
 
-pub(crate) async fn a_node_that_is_stopped_under_load_ends_well_and_costs_nothing(cluster: Cluster) {
+pub(crate) async fn a_node_that_is_stopped_under_load_ends_well_and_costs_nothing(
+    cluster: Cluster,
+) {
     let (mut first, mut second) = tokio::join!(cluster.node("first"), cluster.node("second"));
     let load = under_way("stopped", &first, &second).await;
     let (owner, _) = owner_and_other(&cluster, "stopped", &mut first, &mut second).await;
-    assert_eq!(owner.stop().await.code(), Some(0), "a stop that was asked for is no failure");
+    assert_eq!(
+        owner.stop().await.code(),
+        Some(0),
+        "a stop that was asked for is no failure"
+    );
     nothing_is_missing("the owner stopped", load).await;
 }
 
-async fn owner_and_other<'a>(cluster: &Cluster, room: &str, first: &'a mut Node, second: &'a mut Node) -> (&'a mut Node, &'a mut Node) {
+async fn owner_and_other<'a>(
+    cluster: &Cluster,
+    room: &str,
+    first: &'a mut Node,
+    second: &'a mut Node,
+) -> (&'a mut Node, &'a mut Node) {
     let owner = cluster.owner(room).await;
-    assert!(first.is(owner) != second.is(owner), "one of two nodes is {owner}");
-    if first.is(owner) { (first, second) } else { (second, first) }
+    assert!(
+        first.is(owner) != second.is(owner),
+        "one of two nodes is {owner}"
+    );
+    if first.is(owner) {
+        (first, second)
+    } else {
+        (second, first)
+    }
 }
 
-pub(crate) async fn after_all_nodes_were_killed_a_room_is_complete_and_nobody_is_left_behind(cluster: Cluster) {
+pub(crate) async fn after_all_nodes_were_killed_a_room_is_complete_and_nobody_is_left_behind(
+    cluster: Cluster,
+) {
     let (mut first, mut second) = tokio::join!(cluster.node("first"), cluster.node("second"));
     let mut harry = Person::joins_in_json(&first, "aaa", "harry", "key-harry").await;
     let mut charly = Person::joins_in_json(&second, "aaa", "charly", "key-charly").await;
@@ -56,10 +76,15 @@ pub(crate) async fn after_all_nodes_were_killed_a_room_is_complete_and_nobody_is
     let mut ivan = Person::joins_in_json(&second, "aaa", "ivan", "key-ivan&since=0").await;
     let after = ivan.events_until(25).await;
     assert_eq!(after[..22], before);
-    let rest = after[22..].iter().map(|event| format!("{} {}", event["from"], event["kind"]).replace('"', ""));
+    let rest = after[22..]
+        .iter()
+        .map(|event| format!("{} {}", event["from"], event["kind"]).replace('"', ""));
     // The nodes of harry and charly are found dead one by one, and ivan may come between.
     let rest: BTreeMap<_, _> = rest.map(|what| (what, 1)).collect();
-    assert_eq!(rest.into_keys().collect::<Vec<_>>(), ["charly left", "harry left", "ivan joined"]);
+    assert_eq!(
+        rest.into_keys().collect::<Vec<_>>(),
+        ["charly left", "harry left", "ivan joined"]
+    );
 }
 
 /// 200 messages per second from 20 clients at both nodes, for 4 seconds; returns when it is well under way.
@@ -75,15 +100,29 @@ async fn under_way(room: &str, first: &Node, second: &Node) -> JoinHandle<anyhow
         settle: PATIENCE,
     };
     let load = tokio::spawn(async move { run(&plan).await });
-    eventually("a load is under way", async || second.head(room).await >= UNDER_WAY).await;
+    eventually("a load is under way", async || {
+        second.head(room).await >= UNDER_WAY
+    })
+    .await;
     load
 }
 
 async fn nothing_is_missing(what: &str, load: JoinHandle<anyhow::Result<Outcome>>) {
-    let outcome = load.await.expect("a load that does not panic").expect("clients that can connect");
+    let outcome = load
+        .await
+        .expect("a load that does not panic")
+        .expect("clients that can connect");
     println!("{what}:\n{outcome}");
     let violations: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
     assert_eq!(violations, [""; 0]);
     let all = CLIENTS * 40;
-    assert_eq!((outcome.sent, outcome.journaled, outcome.seen, outcome.rejected), (all, all, all, 0));
+    assert_eq!(
+        (
+            outcome.sent,
+            outcome.journaled,
+            outcome.seen,
+            outcome.rejected
+        ),
+        (all, all, all, 0)
+    );
 }

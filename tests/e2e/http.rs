@@ -15,14 +15,27 @@ pub(crate) async fn a_stream_a_message_and_a_page_go_without_a_websocket(cluster
     let mut stream = Events::of(&second, None).await;
     for seq in 1..=3 {
         let answer = post(&first, &format!("m{seq}")).await;
-        assert_eq!((&answer["type"], &answer["seq"], &answer["duplicate"]), (&json!("journaled"), &json!(seq), &json!(false)));
+        assert_eq!(
+            (&answer["type"], &answer["seq"], &answer["duplicate"]),
+            (&json!("journaled"), &json!(seq), &json!(false))
+        );
     }
     let again = post(&second, "m2").await;
-    assert_eq!((&again["seq"], &again["duplicate"]), (&json!(2), &json!(true)));
+    assert_eq!(
+        (&again["seq"], &again["duplicate"]),
+        (&json!(2), &json!(true))
+    );
 
     let seen = stream.take(3).await;
-    let expected: Vec<_> = (1..=3).map(|seq| (seq.to_string(), json!(format!("m{seq}")))).collect();
-    assert_eq!(seen.iter().map(|(id, event)| (id.clone(), event["id"].clone())).collect::<Vec<_>>(), expected);
+    let expected: Vec<_> = (1..=3)
+        .map(|seq| (seq.to_string(), json!(format!("m{seq}"))))
+        .collect();
+    assert_eq!(
+        seen.iter()
+            .map(|(id, event)| (id.clone(), event["id"].clone()))
+            .collect::<Vec<_>>(),
+        expected
+    );
     drop(stream);
     // At the other node, from where it was.
     let mut resumed = Events::of(&first, Some("1")).await;
@@ -30,15 +43,29 @@ pub(crate) async fn a_stream_a_message_and_a_page_go_without_a_websocket(cluster
 
     for node in [&first, &second] {
         let url = format!("{}/rooms/aaa/history?before=3&limit=1", node.url());
-        let page: Value = reqwest::get(url).await.expect("an answer").json().await.expect("JSON");
-        assert_eq!(page, json!({ "type": "history", "events": [seen[1].1], "more": true }));
+        let page: Value = reqwest::get(url)
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
+        assert_eq!(
+            page,
+            json!({ "type": "history", "events": [seen[1].1], "more": true })
+        );
     }
 }
 
 async fn post(node: &Node, id: &str) -> Value {
     let url = format!("{}/rooms/aaa/messages?user=harry&pub=key-harry", node.url());
     let frame = json!({ "type": "send", "id": id, "text": "Hello" });
-    let answer = Client::new().post(url).json(&frame).timeout(PATIENCE).send().await.expect("an answer");
+    let answer = Client::new()
+        .post(url)
+        .json(&frame)
+        .timeout(PATIENCE)
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(answer.status(), StatusCode::OK);
     answer.json().await.expect("JSON")
 }
@@ -57,8 +84,13 @@ impl Events {
         }
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        let chunks = answer.bytes_stream().map(|chunk| String::from_utf8(chunk.expect("a sound stream").to_vec()).expect("UTF-8"));
-        Self { chunks: Box::pin(chunks), text: String::new() }
+        let chunks = answer.bytes_stream().map(|chunk| {
+            String::from_utf8(chunk.expect("a sound stream").to_vec()).expect("UTF-8")
+        });
+        Self {
+            chunks: Box::pin(chunks),
+            text: String::new(),
+        }
     }
 
     /// The next events: id and data.
@@ -66,10 +98,18 @@ impl Events {
         let mut events = Vec::new();
         while events.len() < count {
             let Some((block, rest)) = self.text.split_once("\n\n") else {
-                self.text += &timeout(PATIENCE, self.chunks.next()).await.expect("an event in time").expect("an open stream");
+                self.text += &timeout(PATIENCE, self.chunks.next())
+                    .await
+                    .expect("an event in time")
+                    .expect("an open stream");
                 continue;
             };
-            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim_start().to_owned());
+            let field = |name: &str| {
+                block
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name))
+                    .map(|value| value.trim_start().to_owned())
+            };
             if let (Some(id), Some(data)) = (field("id:"), field("data:")) {
                 events.push((id, serde_json::from_str(&data).expect("JSON")));
             }

@@ -13,11 +13,26 @@ use serde_json::json;
 use std::fmt::Write;
 
 pub(crate) async fn nothing_secret_is_logged(cluster: Cluster) {
-    let [body, sealed, key, bus_password, journal_password] = [unique('b'), unique('s'), unique('k'), unique('p'), unique('q')];
-    let nats = cluster.nats().replacen("nats://", &format!("nats://somebody:{bus_password}@"), 1);
-    let cluster = cluster.with_nats_at(nats).with("SAFE_CHAT_LOG__LEVEL", "trace,tungstenite=trace");
-    let cluster = cluster.with("CAS_USER", "somebody").with("CAS_PWS", &journal_password);
-    let (mut first, mut second) = tokio::join!(cluster.node("first"), cluster.node_with("second", &["--log", "json"]));
+    let [body, sealed, key, bus_password, journal_password] = [
+        unique('b'),
+        unique('s'),
+        unique('k'),
+        unique('p'),
+        unique('q'),
+    ];
+    let nats = cluster
+        .nats()
+        .replacen("nats://", &format!("nats://somebody:{bus_password}@"), 1);
+    let cluster = cluster
+        .with_nats_at(nats)
+        .with("SAFE_CHAT_LOG__LEVEL", "trace,tungstenite=trace");
+    let cluster = cluster
+        .with("CAS_USER", "somebody")
+        .with("CAS_PWS", &journal_password);
+    let (mut first, mut second) = tokio::join!(
+        cluster.node("first"),
+        cluster.node_with("second", &["--log", "json"])
+    );
 
     let mut harry = Person::joins(&first, "aaa", "harry", &key, TEXT).await;
     let mut charly = Person::joins(&second, "aaa", "charly", &key, JSON).await;
@@ -26,13 +41,20 @@ pub(crate) async fn nothing_secret_is_logged(cluster: Cluster) {
     charly.says("m1", &body).await;
     charly.events_until(5).await;
     ivan.says_in_proto("m1", &body).await;
-    charly.types(&json!({"type": "send", "id": "s1", "sealed": BASE64_URL_SAFE_NO_PAD.encode(&sealed)}).to_string()).await;
+    charly
+        .types(
+            &json!({"type": "send", "id": "s1", "sealed": BASE64_URL_SAFE_NO_PAD.encode(&sealed)})
+                .to_string(),
+        )
+        .await;
     charly.events_until(7).await;
     // What is refused is neither logged nor told: no frame, no sender, an unknown type, no JSON, a field too long.
     harry.types(&body).await;
     harry.types(&format!("{body}:*:{body}")).await;
     let mut told = harry.lines_with("!rejected", 2).await;
-    charly.types(&format!("{{\"type\":\"{body}\",\"id\":\"m2\"}}")).await;
+    charly
+        .types(&format!("{{\"type\":\"{body}\",\"id\":\"m2\"}}"))
+        .await;
     charly.types(&format!("{body}{{")).await;
     charly.says("m3", &body.repeat(2_000)).await;
     for _ in 0..3 {
@@ -51,17 +73,38 @@ pub(crate) async fn nothing_secret_is_logged(cluster: Cluster) {
             told.push(node.internal(path).await);
         }
     }
-    assert_eq!([first.stop().await.code(), second.stop().await.code()], [Some(0); 2]);
-    eventually("both nodes logged", async || !first.logs().is_empty() && !second.logs().is_empty()).await;
+    assert_eq!(
+        [first.stop().await.code(), second.stop().await.code()],
+        [Some(0); 2]
+    );
+    eventually("both nodes logged", async || {
+        !first.logs().is_empty() && !second.logs().is_empty()
+    })
+    .await;
 
     let all = [first.logs(), second.logs(), told.join("\n")].concat();
-    assert!(all.contains("DEBUG"), "nothing was logged at level debug, which libraries may use");
-    let secrets =
-        [("a body", body), ("sealed bytes", sealed), ("a key", key), ("a password", bus_password), ("a password", journal_password)];
+    assert!(
+        all.contains("DEBUG"),
+        "nothing was logged at level debug, which libraries may use"
+    );
+    let secrets = [
+        ("a body", body),
+        ("sealed bytes", sealed),
+        ("a key", key),
+        ("a password", bus_password),
+        ("a password", journal_password),
+    ];
     for (what, secret) in secrets {
         let forms = forms(&secret);
-        let lines: Vec<_> = all.lines().filter(|line| forms.iter().any(|form| line.contains(form))).collect();
-        assert!(lines.is_empty(), "{what} is logged or told:\n{}", lines.join("\n"));
+        let lines: Vec<_> = all
+            .lines()
+            .filter(|line| forms.iter().any(|form| line.contains(form)))
+            .collect();
+        assert!(
+            lines.is_empty(),
+            "{what} is logged or told:\n{}",
+            lines.join("\n")
+        );
     }
 }
 
@@ -81,10 +124,19 @@ async fn refused_requests(node: &Node, body: &str, key: &str) -> Vec<String> {
     for target in targets {
         let url = format!("{}/{target}", node.url());
         let post = target.contains("messages");
-        let request =
-            if post { Client::new().post(url).body(format!("{{\"id\":\"m4\",\"text\":\"{body}\"}}")) } else { Client::new().get(url) };
+        let request = if post {
+            Client::new()
+                .post(url)
+                .body(format!("{{\"id\":\"m4\",\"text\":\"{body}\"}}"))
+        } else {
+            Client::new().get(url)
+        };
         let answer = request.send().await.expect("an answer");
-        assert!(answer.status().is_client_error(), "{target}: {}", answer.status());
+        assert!(
+            answer.status().is_client_error(),
+            "{target}: {}",
+            answer.status()
+        );
         told.push(answer.text().await.expect("text"));
     }
     told
@@ -96,11 +148,18 @@ fn forms(secret: &str) -> Vec<String> {
         let _ = write!(hex, "{byte:02x}");
         hex
     });
-    let numbers = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    let numbers = secret
+        .bytes()
+        .map(|byte| byte.to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
     // The digits in the middle do not depend on what is around.
     let base64 = (0..3).map(|before| {
         let digits = BASE64_URL_SAFE_NO_PAD.encode(format!("{}{secret}", " ".repeat(before)));
         digits[4..digits.len() - 4].to_owned()
     });
-    [secret.to_owned(), hex, numbers].into_iter().chain(base64).collect()
+    [secret.to_owned(), hex, numbers]
+        .into_iter()
+        .chain(base64)
+        .collect()
 }

@@ -34,14 +34,35 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn launch(name: &str, command: impl FnOnce(&[&str]) -> Command, flags: &[&str]) -> Self {
+    pub(crate) fn launch(
+        name: &str,
+        command: impl FnOnce(&[&str]) -> Command,
+        flags: &[&str],
+    ) -> Self {
         let [http, internal] = free_ports();
         let logs = tempfile::tempdir().expect("a directory for logs");
         let mut command = command(flags);
-        command.args(["--node", name, "--http-port", &http.to_string(), "--internal-port", &internal.to_string()]);
-        command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args([
+            "--node",
+            name,
+            "--http-port",
+            &http.to_string(),
+            "--internal-port",
+            &internal.to_string(),
+        ]);
+        command
+            .kill_on_drop(true)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let child = spawn(&mut command, &logs);
-        Self { name: name.into(), child, command, logs, http, internal }
+        Self {
+            name: name.into(),
+            child,
+            command,
+            logs,
+            http,
+            internal,
+        }
     }
 
     /// Where clients come in.
@@ -63,12 +84,17 @@ impl Node {
 
     /// Waits until it says that it is not ready; why.
     pub(crate) async fn unready(&self) -> String {
-        eventually("a node says that it is not ready", async || self.readiness().await.is_err()).await;
+        eventually("a node says that it is not ready", async || {
+            self.readiness().await.is_err()
+        })
+        .await;
         self.readiness().await.err().unwrap_or_default()
     }
 
     async fn readiness(&self) -> Result<(), String> {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}/ready", self.internal)).await.map_err(|error| error.to_string())?;
+        let answer = reqwest::get(format!("http://127.0.0.1:{}/ready", self.internal))
+            .await
+            .map_err(|error| error.to_string())?;
         if answer.status().is_success() {
             return Ok(());
         }
@@ -82,12 +108,20 @@ impl Node {
     /// What the internal port says at a path.
     pub(crate) async fn internal(&self, path: &str) -> String {
         let url = format!("http://127.0.0.1:{}/{path}", self.internal);
-        reqwest::get(url).await.expect("an answer").text().await.expect("text")
+        reqwest::get(url)
+            .await
+            .expect("an answer")
+            .text()
+            .await
+            .expect("text")
     }
 
     /// The last place of a room.
     pub(crate) async fn head(&self, room: &str) -> u64 {
-        let Ok(answer) = reqwest::get(format!("{}/rooms/{room}/history?limit=1", self.url())).await else { return 0 };
+        let Ok(answer) = reqwest::get(format!("{}/rooms/{room}/history?limit=1", self.url())).await
+        else {
+            return 0;
+        };
         let page: Value = answer.json().await.unwrap_or_default();
         page["events"][0]["seq"].as_u64().unwrap_or(0)
     }
@@ -100,9 +134,16 @@ impl Node {
     /// SIGTERM; how it ended.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         let id = self.child.id().expect("a child that runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill can be run");
+        let sent = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await
+            .expect("kill can be run");
         assert!(sent.success(), "no signal to {}", self.name);
-        timeout(PATIENCE, self.child.wait()).await.expect("an end in time").expect("a child of this process")
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("an end in time")
+            .expect("a child of this process")
     }
 
     /// Starts it again as it was, and waits until it is ready.
@@ -113,7 +154,8 @@ impl Node {
 
     /// Whether this is a run of it, by the banner.
     pub(crate) fn is(&self, incarnation: Incarnation) -> bool {
-        self.logs().contains(&format!("{} (incarnation {incarnation})", self.name))
+        self.logs()
+            .contains(&format!("{} (incarnation {incarnation})", self.name))
     }
 
     /// All that it logged.
@@ -131,13 +173,21 @@ impl Drop for Node {
 }
 
 fn spawn(command: &mut Command, logs: &TempDir) -> Child {
-    let log = File::options().create(true).append(true).open(logs.path().join("stderr")).expect("a file for logs");
-    command.stderr(log).spawn().expect("the program can be started")
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(logs.path().join("stderr"))
+        .expect("a file for logs");
+    command
+        .stderr(log)
+        .spawn()
+        .expect("the program can be started")
 }
 
 /// Ports that were free just now.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     // All are held until all are known, so that they differ.
-    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let held: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     held.map(|listener| listener.local_addr().expect("a bound port").port())
 }

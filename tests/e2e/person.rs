@@ -19,13 +19,27 @@ pub(crate) struct Person(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Person {
     /// Connects; `query` begins with the key.
-    pub(crate) async fn joins(node: &Node, room: &str, user: &str, query: &str, protocol: Option<&'static str>) -> Self {
-        let url = format!("{}/chat/{room}/user/{user}?pub={query}", node.url().replacen("http", "ws", 1));
+    pub(crate) async fn joins(
+        node: &Node,
+        room: &str,
+        user: &str,
+        query: &str,
+        protocol: Option<&'static str>,
+    ) -> Self {
+        let url = format!(
+            "{}/chat/{room}/user/{user}?pub={query}",
+            node.url().replacen("http", "ws", 1)
+        );
         let mut request = url.into_client_request().expect("a sound address");
         if let Some(protocol) = protocol {
-            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
+            request
+                .headers_mut()
+                .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
         }
-        let (socket, _) = timeout(PATIENCE, connect_async(request)).await.expect("an upgrade in time").expect("an upgrade");
+        let (socket, _) = timeout(PATIENCE, connect_async(request))
+            .await
+            .expect("an upgrade in time")
+            .expect("an upgrade");
         Self(socket)
     }
 
@@ -37,18 +51,31 @@ impl Person {
     }
 
     pub(crate) async fn types(&mut self, text: &str) {
-        self.0.send(Message::text(text)).await.expect("an open connection");
+        self.0
+            .send(Message::text(text))
+            .await
+            .expect("an open connection");
     }
 
     pub(crate) async fn says(&mut self, id: &str, text: &str) {
-        self.types(&json!({ "type": "send", "id": id, "text": text }).to_string()).await;
+        self.types(&json!({ "type": "send", "id": id, "text": text }).to_string())
+            .await;
     }
 
     pub(crate) async fn says_in_proto(&mut self, id: &str, text: &str) {
         let content = Some(proto::send::Content::Text(text.into()));
-        let send = proto::Send { id: id.into(), to: None, content };
-        let frame = proto::ClientFrame { frame: Some(proto::client_frame::Frame::Send(send)) };
-        self.0.send(Message::binary(frame.encode_to_vec())).await.expect("an open connection");
+        let send = proto::Send {
+            id: id.into(),
+            to: None,
+            content,
+        };
+        let frame = proto::ClientFrame {
+            frame: Some(proto::client_frame::Frame::Send(send)),
+        };
+        self.0
+            .send(Message::binary(frame.encode_to_vec()))
+            .await
+            .expect("an open connection");
     }
 
     /// The next line or JSON text.
@@ -85,7 +112,10 @@ impl Person {
     pub(crate) async fn proto(&mut self) -> Frame {
         loop {
             if let Message::Binary(bytes) = self.message().await {
-                return proto::ServerFrame::decode(bytes).expect("protobuf").frame.expect("a known frame");
+                return proto::ServerFrame::decode(bytes)
+                    .expect("protobuf")
+                    .frame
+                    .expect("a known frame");
             }
         }
     }
@@ -107,14 +137,20 @@ impl Person {
     /// The events up to a place; other frames are skipped.
     pub(crate) async fn events_until(&mut self, seq: u64) -> Vec<Value> {
         let mut events: Vec<Value> = Vec::new();
-        while events.last().is_none_or(|event| event["seq"].as_u64() < Some(seq)) {
+        while events
+            .last()
+            .is_none_or(|event| event["seq"].as_u64() < Some(seq))
+        {
             events.push(self.next("event").await);
         }
         events
     }
 
     async fn message(&mut self) -> Message {
-        let next = timeout(PATIENCE, self.0.next()).await.expect("a frame in time");
-        next.expect("an open connection").expect("a sound connection")
+        let next = timeout(PATIENCE, self.0.next())
+            .await
+            .expect("a frame in time");
+        next.expect("an open connection")
+            .expect("a sound connection")
     }
 }

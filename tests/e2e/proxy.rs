@@ -18,13 +18,19 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) async fn to(server: &str) -> Self {
         // At the address of the server: a driver that learns the address of a node keeps the port that it was given.
-        let at = server.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+        let at = server
+            .rsplit_once(':')
+            .map_or("127.0.0.1", |(host, _)| host);
         let listener = TcpListener::bind((at, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let (open, is_open) = watch::channel(true);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, server.to_owned(), is_open));
-        Self { address, open, _tasks: tasks }
+        Self {
+            address,
+            open,
+            _tasks: tasks,
+        }
     }
 
     pub(crate) fn address(&self) -> String {

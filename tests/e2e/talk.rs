@@ -10,9 +10,19 @@ use serde_json::{Value, json};
 pub(crate) async fn two_people_at_two_nodes_read_the_same_lines(cluster: Cluster) {
     let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
     let mut harry = Person::joins(&first, "aaa", "harry", "key-harry", TEXT).await;
-    assert_eq!(harry.lines(2).await, ["harry:aaa:connected", "[aaa:1 - harry joined]"]);
+    assert_eq!(
+        harry.lines(2).await,
+        ["harry:aaa:connected", "[aaa:1 - harry joined]"]
+    );
     let mut charly = Person::joins(&second, "aaa", "charly", "key-charly", TEXT).await;
-    assert_eq!(charly.lines(3).await, ["charly:aaa:connected", "[aaa:1 - harry joined]", "[aaa:2 - charly joined]"]);
+    assert_eq!(
+        charly.lines(3).await,
+        [
+            "charly:aaa:connected",
+            "[aaa:1 - harry joined]",
+            "[aaa:2 - charly joined]"
+        ]
+    );
     harry.types("harry:charly:Hello").await;
     let hello = ["[aaa:2 - charly joined]", "[aaa:3 - harry -> charly] Hello"];
     assert_eq!(harry.lines(2).await, hello);
@@ -34,19 +44,45 @@ pub(crate) async fn json_and_protobuf_show_the_same_events(cluster: Cluster) {
 
     let frames = harry.reads_until_events(4).await;
     let (mut events, mut answers) = (Vec::new(), Vec::new());
-    while events.len() < 4 || !answers.iter().any(|answer| matches!(answer, Frame::Journaled(_))) {
+    while events.len() < 4
+        || !answers
+            .iter()
+            .any(|answer| matches!(answer, Frame::Journaled(_)))
+    {
         match charly.proto().await {
             Frame::Event(event) => events.push(event),
             answer => answers.push(answer),
         }
     }
     assert_eq!(frames, events.iter().map(as_json).collect::<Vec<_>>());
-    let place = |id: &str| events.iter().find(|event| event.id.as_deref() == Some(id)).map(|event| event.seq);
-    assert!(matches!(&answers[0], Frame::Welcome(welcome) if welcome.seq == 2 && welcome.members == ["charly", "harry"]), "{answers:?}");
-    let Some(Frame::Journaled(journaled)) = answers.last() else { panic!("{answers:?}") };
-    assert_eq!((journaled.id.as_str(), Some(journaled.seq), journaled.duplicate), ("c1", place("c1"), false));
+    let place = |id: &str| {
+        events
+            .iter()
+            .find(|event| event.id.as_deref() == Some(id))
+            .map(|event| event.seq)
+    };
+    assert!(
+        matches!(&answers[0], Frame::Welcome(welcome) if welcome.seq == 2 && welcome.members == ["charly", "harry"]),
+        "{answers:?}"
+    );
+    let Some(Frame::Journaled(journaled)) = answers.last() else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(
+        (
+            journaled.id.as_str(),
+            Some(journaled.seq),
+            journaled.duplicate
+        ),
+        ("c1", place("c1"), false)
+    );
     let accepted = &answers[1..answers.len() - 1];
-    assert!(accepted.iter().all(|answer| matches!(answer, Frame::Accepted(accepted) if accepted.id == "c1")), "{answers:?}");
+    assert!(
+        accepted
+            .iter()
+            .all(|answer| matches!(answer, Frame::Accepted(accepted) if accepted.id == "c1")),
+        "{answers:?}"
+    );
 }
 
 pub(crate) async fn a_message_that_is_sent_again_keeps_its_place(cluster: Cluster) {
@@ -55,15 +91,24 @@ pub(crate) async fn a_message_that_is_sent_again_keeps_its_place(cluster: Cluste
     harry.says("m1", "Hello").await;
     let answer = harry.next("journaled").await;
     let epoch = &answer["epoch"];
-    assert_eq!(answer, json!({ "type": "journaled", "id": "m1", "seq": 2, "epoch": epoch, "duplicate": false }));
+    assert_eq!(
+        answer,
+        json!({ "type": "journaled", "id": "m1", "seq": 2, "epoch": epoch, "duplicate": false })
+    );
     // At once at the same node, and later at another one.
     harry.says("m1", "Hello").await;
     let again = harry.next("journaled").await;
-    assert_eq!((&again["seq"], &again["duplicate"]), (&json!(2), &json!(true)));
+    assert_eq!(
+        (&again["seq"], &again["duplicate"]),
+        (&json!(2), &json!(true))
+    );
     let mut elsewhere = Person::joins_in_json(&second, "aaa", "harry", "key-harry").await;
     elsewhere.says("m1", "Hello").await;
     let again = elsewhere.next("journaled").await;
-    assert_eq!((&again["seq"], &again["duplicate"]), (&json!(2), &json!(true)));
+    assert_eq!(
+        (&again["seq"], &again["duplicate"]),
+        (&json!(2), &json!(true))
+    );
     assert_eq!(second.head("aaa").await, 2);
 }
 
@@ -81,7 +126,14 @@ pub(crate) async fn nodes_with_one_role_each_work_together(cluster: Cluster) {
     harry.says("h1", "Hello").await;
     charly.events_until(3).await;
     charly.says("c1", "Hello").await;
-    assert_eq!(harry.events_until(4).await.last().map(|event| event["id"].clone()), Some(json!("c1")));
+    assert_eq!(
+        harry
+            .events_until(4)
+            .await
+            .last()
+            .map(|event| event["id"].clone()),
+        Some(json!("c1"))
+    );
 }
 
 impl Person {
@@ -103,7 +155,11 @@ fn as_json(event: &Event) -> Value {
         Some(Content::Sealed(_)) => panic!("nobody sent sealed content"),
         None => None,
     };
-    for (name, value) in [("to", event.to.as_ref()), ("text", text), ("id", event.id.as_ref())] {
+    for (name, value) in [
+        ("to", event.to.as_ref()),
+        ("text", text),
+        ("id", event.id.as_ref()),
+    ] {
         if let Some(value) = value {
             json[name] = value.as_str().into();
         }

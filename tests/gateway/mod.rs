@@ -30,7 +30,10 @@ pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) database: Database,
     pub(crate) shards: Shards,
-    writers: Vec<(writer::Handle, mpsc::UnboundedReceiver<safe_chat::cluster::Ended>)>,
+    writers: Vec<(
+        writer::Handle,
+        mpsc::UnboundedReceiver<safe_chat::cluster::Ended>,
+    )>,
     nodes: u128,
 }
 
@@ -49,9 +52,18 @@ impl World {
     /// A world whose rooms nobody owns yet, with a bus where `faults` decides what goes wrong.
     pub(crate) fn with_faults(faults: Arc<dyn bus::memory::Faults>) -> Self {
         let shards = Shards::new(4).unwrap();
-        let config = bus::memory::Config { shards, ..Default::default() };
+        let config = bus::memory::Config {
+            shards,
+            ..Default::default()
+        };
         let database = Database::new(Partitions::new(1000));
-        Self { hub: Hub::with_faults(config, faults), database, shards, writers: Vec::new(), nodes: 0 }
+        Self {
+            hub: Hub::with_faults(config, faults),
+            database,
+            shards,
+            writers: Vec::new(),
+            nodes: 0,
+        }
     }
 
     pub(crate) async fn new() -> Self {
@@ -70,7 +82,9 @@ impl World {
         let writer = writer::Handle::new(writer::Config::default(), bus.clone(), journal);
         for shard in self.shards.all() {
             let found = bus.shard(shard).await.unwrap();
-            let lease = Lease::take(bus.clone(), ends.clone(), me, shard, found, Epoch(0)).await.unwrap();
+            let lease = Lease::take(bus.clone(), ends.clone(), me, shard, found, Epoch(0))
+                .await
+                .unwrap();
             writer.acquire(lease).await;
         }
         self.writers.push((writer, ended));
@@ -89,7 +103,11 @@ impl World {
         self.gateway_with(unlimited(), Arc::new(memory::NoFaults))
     }
 
-    pub(crate) fn gateway_with(&mut self, config: Config, faults: Arc<dyn memory::Faults>) -> Gateway {
+    pub(crate) fn gateway_with(
+        &mut self,
+        config: Config,
+        faults: Arc<dyn memory::Faults>,
+    ) -> Gateway {
         let journal = Arc::new(self.database.connect_with(self.shards, faults));
         self.attach(config, journal)
     }
@@ -102,13 +120,32 @@ impl World {
     }
 
     /// A gateway that nobody runs yet.
-    pub(crate) fn service(&mut self, config: Config, journal: Arc<dyn Journal>) -> (Gateway, Service) {
+    pub(crate) fn service(
+        &mut self,
+        config: Config,
+        journal: Arc<dyn Journal>,
+    ) -> (Gateway, Service) {
         self.nodes += 1;
         let me = Incarnation::new(Uuid::from_u128(self.nodes));
         let bus = Arc::new(self.hub.connect());
         let seed = self.nodes as u64;
-        let service = Service::seeded(config, me, format!("node-{}", self.nodes), bus.clone(), journal, self.shards, seed);
-        (Gateway { handle: service.handle(), bus, me }, service)
+        let service = Service::seeded(
+            config,
+            me,
+            format!("node-{}", self.nodes),
+            bus.clone(),
+            journal,
+            self.shards,
+            seed,
+        );
+        (
+            Gateway {
+                handle: service.handle(),
+                bus,
+                me,
+            },
+            service,
+        )
     }
 }
 
@@ -139,11 +176,20 @@ pub(crate) fn join(user: &str) -> Join {
 }
 
 pub(crate) fn since(user: &str, since: u64, history: u16) -> Join {
-    Join { from: From { since: Some(Seq(since)), history }, ..join(user) }
+    Join {
+        from: From {
+            since: Some(Seq(since)),
+            history,
+        },
+        ..join(user)
+    }
 }
 
 pub(crate) fn device(user: &str, device: &str) -> Join {
-    Join { device: Some(DeviceId::parse(device).unwrap()), ..join(user) }
+    Join {
+        device: Some(DeviceId::parse(device).unwrap()),
+        ..join(user)
+    }
 }
 
 impl Gateway {
@@ -152,14 +198,28 @@ impl Gateway {
     }
 
     /// A client at an address joins.
-    pub(crate) async fn join_of(&self, client: &safe_chat::gateway::Client, join: Join) -> Result<Client, Rejection> {
-        let session = timeout(LONG, self.handle.join_of(client, join)).await.expect("a join ends")?;
-        Ok(Client { session, frames: VecDeque::new() })
+    pub(crate) async fn join_of(
+        &self,
+        client: &safe_chat::gateway::Client,
+        join: Join,
+    ) -> Result<Client, Rejection> {
+        let session = timeout(LONG, self.handle.join_of(client, join))
+            .await
+            .expect("a join ends")?;
+        Ok(Client {
+            session,
+            frames: VecDeque::new(),
+        })
     }
 
     pub(crate) async fn try_join(&self, join: Join) -> Result<Client, Rejection> {
-        let session = timeout(LONG, self.handle.join(join)).await.expect("a join ends")?;
-        Ok(Client { session, frames: VecDeque::new() })
+        let session = timeout(LONG, self.handle.join(join))
+            .await
+            .expect("a join ends")?;
+        Ok(Client {
+            session,
+            frames: VecDeque::new(),
+        })
     }
 }
 
@@ -182,7 +242,10 @@ impl Client {
     /// The next frame, or why there is none.
     pub(crate) async fn next(&mut self) -> Result<Value, Close> {
         while self.frames.is_empty() {
-            match timeout(LONG, self.session.outbox().take()).await.expect("something comes") {
+            match timeout(LONG, self.session.outbox().take())
+                .await
+                .expect("something comes")
+            {
                 Taken::Frames(frames) => self.frames.extend(frames.iter().map(value)),
                 Taken::Close(close) => return Err(close),
             }
@@ -228,12 +291,18 @@ fn value(frame: &Encoded) -> Value {
 }
 
 pub(crate) fn seqs(events: &[Value]) -> Vec<u64> {
-    events.iter().map(|event| event["seq"].as_u64().unwrap()).collect()
+    events
+        .iter()
+        .map(|event| event["seq"].as_u64().unwrap())
+        .collect()
 }
 
 /// Texts of the messages among events.
 pub(crate) fn texts(events: &[Value]) -> Vec<String> {
-    events.iter().filter_map(|event| event["text"].as_str().map(str::to_owned)).collect()
+    events
+        .iter()
+        .filter_map(|event| event["text"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Asserts that these are the events of the places `first` to `last`.

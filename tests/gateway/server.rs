@@ -39,23 +39,47 @@ impl Server {
         let journal = Arc::new(world.database.connect(world.shards));
         let (gateway, service) = world.service(config, journal);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stop) = (listener.local_addr().unwrap().to_string(), CancellationToken::new());
+        let (address, stop) = (
+            listener.local_addr().unwrap().to_string(),
+            CancellationToken::new(),
+        );
         let stopped = tokio::spawn(service.run(listener, stop.clone()));
-        Self { address, handle: gateway.handle, stop, stopped, world }
+        Self {
+            address,
+            handle: gateway.handle,
+            stop,
+            stopped,
+            world,
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) async fn try_connect(&self, path: &str, protocol: Option<&str>) -> Result<Socket, Response<Option<Vec<u8>>>> {
-        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+    pub(crate) async fn try_connect(
+        &self,
+        path: &str,
+        protocol: Option<&str>,
+    ) -> Result<Socket, Response<Option<Vec<u8>>>> {
+        let mut request = format!("ws://{}{path}", self.address)
+            .into_client_request()
+            .unwrap();
         if let Some(protocol) = protocol {
-            request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_str(protocol).unwrap());
+            request.headers_mut().insert(
+                "sec-websocket-protocol",
+                HeaderValue::from_str(protocol).unwrap(),
+            );
         }
-        match timeout(LONG, connect_async(request)).await.expect("an answer") {
+        match timeout(LONG, connect_async(request))
+            .await
+            .expect("an answer")
+        {
             Ok((socket, answer)) => {
-                let echoed = answer.headers().get("sec-websocket-protocol").map(|name| name.to_str().unwrap());
+                let echoed = answer
+                    .headers()
+                    .get("sec-websocket-protocol")
+                    .map(|name| name.to_str().unwrap());
                 assert_eq!(echoed, protocol);
                 Ok(socket)
             }
@@ -65,23 +89,40 @@ impl Server {
     }
 
     pub(crate) async fn text(&self, user: &str) -> Socket {
-        self.try_connect(&format!("/chat/aaa/user/{user}?pub=key"), None).await.unwrap()
+        self.try_connect(&format!("/chat/aaa/user/{user}?pub=key"), None)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn json(&self, user: &str, more: &str) -> Socket {
-        self.try_connect(&format!("/chat/aaa/user/{user}?pub=key{more}"), Some("safechat.v1+json")).await.unwrap()
+        self.try_connect(
+            &format!("/chat/aaa/user/{user}?pub=key{more}"),
+            Some("safechat.v1+json"),
+        )
+        .await
+        .unwrap()
     }
 
     /// The status and the reason of a refused upgrade.
     pub(crate) async fn refused(&self, path: &str, protocol: Option<&str>) -> (u16, String) {
-        let answer = self.try_connect(path, protocol).await.expect_err("it is refused");
+        let answer = self
+            .try_connect(path, protocol)
+            .await
+            .expect_err("it is refused");
         let body: Value = serde_json::from_slice(answer.body().as_ref().unwrap()).unwrap();
-        (answer.status().as_u16(), body["error"]["reason"].as_str().unwrap().to_owned())
+        (
+            answer.status().as_u16(),
+            body["error"]["reason"].as_str().unwrap().to_owned(),
+        )
     }
 }
 
 pub(crate) async fn next(socket: &mut Socket) -> Message {
-    timeout(LONG, socket.next()).await.expect("something comes").expect("it is open").unwrap()
+    timeout(LONG, socket.next())
+        .await
+        .expect("something comes")
+        .expect("it is open")
+        .unwrap()
 }
 
 pub(crate) async fn line(socket: &mut Socket) -> String {

@@ -11,19 +11,41 @@ use safe_chat::{
 use std::sync::Arc;
 
 /// Takes a shard's lease, as the cluster does.
-pub async fn take_lease(bus: &dyn Bus, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+pub async fn take_lease(
+    bus: &dyn Bus,
+    shard: ShardId,
+    owner: Incarnation,
+    least: Epoch,
+) -> Result<Epoch, Error> {
     let found = bus.shard(shard).await.unwrap();
-    let (before, revision) = found.map_or((Epoch::default(), 0), |(record, revision)| (record.epoch, revision));
+    let (before, revision) = found.map_or((Epoch::default(), 0), |(record, revision)| {
+        (record.epoch, revision)
+    });
     let epoch = before.next().max(least);
-    let wanted = ShardRecord { owner: Some(owner), epoch, floor: Position::ZERO };
-    bus.set_shard(shard, &wanted, revision).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let wanted = ShardRecord {
+        owner: Some(owner),
+        epoch,
+        floor: Position::ZERO,
+    };
+    bus.set_shard(shard, &wanted, revision)
+        .await
+        .map_err(|error| Error::Unavailable(error.to_string()))?;
     Ok(epoch)
 }
 
 /// What a bus holds of a room.
 pub async fn messages(bus: &dyn Bus, room: &RoomId) -> Vec<String> {
     let stored = bus.stored(room, Position::ZERO, 1000).await.unwrap();
-    stored.iter().map(|message| if message.events.is_empty() { "claim".to_owned() } else { format!("{message:?}") }).collect()
+    stored
+        .iter()
+        .map(|message| {
+            if message.events.is_empty() {
+                "claim".to_owned()
+            } else {
+                format!("{message:?}")
+            }
+        })
+        .collect()
 }
 
 mod memory {
@@ -37,7 +59,12 @@ mod memory {
             Arc::new(OnBus::new(Arc::new(self.0.connect()), shards()))
         }
 
-        async fn elect(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+        async fn elect(
+            &self,
+            shard: ShardId,
+            owner: Incarnation,
+            least: Epoch,
+        ) -> Result<Epoch, Error> {
             take_lease(&self.0.connect(), shard, owner, least).await
         }
 
@@ -65,9 +92,16 @@ mod memory {
         let new_epoch = case.claim(&new).await;
         new.open(&case.room, new_epoch).await.unwrap();
         for _ in 0..2 {
-            new.save_snapshot(&case.room, new_epoch, &State::default()).await.unwrap();
+            new.save_snapshot(&case.room, new_epoch, &State::default())
+                .await
+                .unwrap();
         }
-        let late = old.save_snapshot(&case.room, old_epoch, &State::default()).await;
-        assert!(matches!(late, Err(Error::Fenced { seen }) if seen == new_epoch), "{late:?}");
+        let late = old
+            .save_snapshot(&case.room, old_epoch, &State::default())
+            .await;
+        assert!(
+            matches!(late, Err(Error::Fenced { seen }) if seen == new_epoch),
+            "{late:?}"
+        );
     }
 }

@@ -45,9 +45,18 @@ impl Tables {
 
 /// A configuration with a keyspace of its own, if there is a server.
 fn config() -> Option<Config> {
-    let host = support::server("SAFE_CHAT_TEST_CASSANDRA", "the journal in a real Cassandra")?;
+    let host = support::server(
+        "SAFE_CHAT_TEST_CASSANDRA",
+        "the journal in a real Cassandra",
+    )?;
     let keyspace = support::unique('t');
-    Some(Config { hosts: vec![host], keyspace, partition_size: 700, request_timeout_ms: 20_000, ..Config::default() })
+    Some(Config {
+        hosts: vec![host],
+        keyspace,
+        partition_size: 700,
+        request_timeout_ms: 20_000,
+        ..Config::default()
+    })
 }
 
 /// The tests of a run share a keyspace; every claim has its own shard and rooms.
@@ -74,23 +83,45 @@ async fn refusal(config: &Config, shards: Shards) -> String {
 #[tokio::test]
 async fn tables_are_migrated_once_by_nodes_that_start_together_and_settings_stay() {
     let Some(config) = config() else { return };
-    assert!(refusal(&config, shards()).await.contains("safe-chat migrate"));
+    assert!(
+        refusal(&config, shards())
+            .await
+            .contains("safe-chat migrate")
+    );
     let three = tokio::join!(migrate(&config), migrate(&config), migrate(&config));
-    let mut from: Vec<_> = [three.0, three.1, three.2].into_iter().map(|migrated| migrated.unwrap().from).collect();
+    let mut from: Vec<_> = [three.0, three.1, three.2]
+        .into_iter()
+        .map(|migrated| migrated.unwrap().from)
+        .collect();
     from.sort_unstable();
     assert_eq!(from, [0, 2, 2], "one migrates, the others wait for it");
     assert_eq!(migrate(&config).await.unwrap(), Migrated { from: 2, to: 2 });
 
     connect(&config, shards()).await.unwrap();
     connect(&config, shards()).await.unwrap();
-    let other = Config { partition_size: 701, ..config.clone() };
-    assert!(refusal(&other, shards()).await.contains("set cassandra.partition_size to 700"));
-    assert!(refusal(&config, Shards::new(7).unwrap()).await.contains("set cluster.shards to 512"));
+    let other = Config {
+        partition_size: 701,
+        ..config.clone()
+    };
+    assert!(
+        refusal(&other, shards())
+            .await
+            .contains("set cassandra.partition_size to 700")
+    );
+    assert!(
+        refusal(&config, Shards::new(7).unwrap())
+            .await
+            .contains("set cluster.shards to 512")
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
-    let config = Config { hosts: vec!["127.0.0.1:9".into()], connect_timeout_ms: 500, ..Config::default() };
+    let config = Config {
+        hosts: vec!["127.0.0.1:9".into()],
+        connect_timeout_ms: 500,
+        ..Config::default()
+    };
     match connect(&config, shards()).await {
         Err(Error::Unavailable(why)) => assert!(why.contains("127.0.0.1:9"), "{why}"),
         Err(error) => panic!("{error:?}"),
@@ -101,7 +132,14 @@ async fn a_server_that_is_not_there_is_named() {
 #[tokio::test]
 async fn a_datacenter_that_is_not_there_is_named() {
     let Some(config) = config() else { return };
-    let config = Config { datacenter: "elsewhere".into(), replication: BTreeMap::from([("elsewhere".into(), 1)]).into(), ..config };
+    let config = Config {
+        datacenter: "elsewhere".into(),
+        replication: BTreeMap::from([("elsewhere".into(), 1)]).into(),
+        ..config
+    };
     let why = refusal(&config, shards()).await;
-    assert!(why.contains("elsewhere") && why.contains("datacenter1"), "{why}");
+    assert!(
+        why.contains("elsewhere") && why.contains("datacenter1"),
+        "{why}"
+    );
 }

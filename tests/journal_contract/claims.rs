@@ -22,7 +22,11 @@ fn replay(opened: &Opened) -> State {
 /// Appends as an owner does, and says whether the commit is journaled.
 async fn journal(node: &Node, case: &Case, commit: &Commit) -> Result<(), Error> {
     node.append(&case.room, commit).await?;
-    if node.publishes() { Ok(()) } else { node.confirm(case.shard, commit.epoch).await }
+    if node.publishes() {
+        Ok(())
+    } else {
+        node.confirm(case.shard, commit.epoch).await
+    }
 }
 
 /// A new owner of the room, which it has opened.
@@ -40,7 +44,10 @@ pub async fn a_claim_is_higher_than_every_earlier_one(case: Case) {
         assert!(epoch > last, "{epoch} after {last}");
         last = epoch;
     }
-    let far = case.claim_at_least(&case.node().await, Epoch(last.0 + 100)).await.unwrap();
+    let far = case
+        .claim_at_least(&case.node().await, Epoch(last.0 + 100))
+        .await
+        .unwrap();
     assert!(far.0 >= last.0 + 100);
 }
 
@@ -49,12 +56,22 @@ pub async fn claims_at_the_same_time_get_different_epochs(case: Case) {
     let claims = join_all(nodes.iter().map(|node| case.claim_at_least(node, Epoch(1)))).await;
     let won: Vec<_> = claims.into_iter().filter_map(Result::ok).collect();
     assert!(!won.is_empty());
-    assert_eq!(won.iter().collect::<BTreeSet<_>>().len(), won.len(), "{won:?}");
+    assert_eq!(
+        won.iter().collect::<BTreeSet<_>>().len(),
+        won.len(),
+        "{won:?}"
+    );
 }
 
 pub async fn a_room_that_was_never_written_opens_empty(case: Case) {
     let (node, epoch, opened) = owner(&case).await;
-    assert_eq!(opened, Opened { state: State::default(), events: vec![] });
+    assert_eq!(
+        opened,
+        Opened {
+            state: State::default(),
+            events: vec![]
+        }
+    );
     node.confirm(case.shard, epoch).await.unwrap();
     assert_eq!(node.read(&case.room, Seq(1), Seq(0)).await.unwrap(), []);
 }
@@ -62,7 +79,13 @@ pub async fn a_room_that_was_never_written_opens_empty(case: Case) {
 pub async fn opening_a_room_that_was_never_written_stores_nothing(case: Case) {
     for _ in 0..3 {
         let (node, epoch, opened) = owner(&case).await;
-        assert_eq!(opened, Opened { state: State::default(), events: vec![] });
+        assert_eq!(
+            opened,
+            Opened {
+                state: State::default(),
+                events: vec![]
+            }
+        );
         node.close(&case.room);
         node.open(&case.room, epoch).await.unwrap();
     }
@@ -71,8 +94,13 @@ pub async fn opening_a_room_that_was_never_written_stores_nothing(case: Case) {
     let node = case.node().await;
     loop {
         let page = node.rooms(after.as_ref(), 500).await.unwrap();
-        assert!(!page.contains(&case.room), "a room that nobody wrote is listed");
-        let Some(last) = page.last().cloned() else { break };
+        assert!(
+            !page.contains(&case.room),
+            "a room that nobody wrote is listed"
+        );
+        let Some(last) = page.last().cloned() else {
+            break;
+        };
         after = Some(last);
     }
 }
@@ -83,18 +111,34 @@ pub async fn an_owner_of_an_unwritten_room_is_fenced_at_its_first_append(case: C
     let first = commit(new_epoch, 1, 2, "new owner");
     journal(&new, &case, &first).await.unwrap();
     let late = journal(&old, &case, &commit(old_epoch, 1, 1, "zombie")).await;
-    assert!(matches!(late, Err(Error::Fenced { seen }) if seen >= new_epoch), "{late:?}");
-    assert!(old.save_snapshot(&case.room, old_epoch, &State::default()).await.is_err() || !old.publishes());
-    journal(&new, &case, &commit(new_epoch, 3, 1, "goes on")).await.unwrap();
+    assert!(
+        matches!(late, Err(Error::Fenced { seen }) if seen >= new_epoch),
+        "{late:?}"
+    );
+    assert!(
+        old.save_snapshot(&case.room, old_epoch, &State::default())
+            .await
+            .is_err()
+            || !old.publishes()
+    );
+    journal(&new, &case, &commit(new_epoch, 3, 1, "goes on"))
+        .await
+        .unwrap();
     let opened = owner(&case).await.2;
-    assert_eq!(opened.events, [first.events, commit(new_epoch, 3, 1, "goes on").events].concat());
+    assert_eq!(
+        opened.events,
+        [first.events, commit(new_epoch, 3, 1, "goes on").events].concat()
+    );
 }
 
 pub async fn of_two_owners_that_saw_a_room_empty_one_gets_the_first_place(case: Case) {
     let (old, old_epoch, _) = owner(&case).await;
     let (new, new_epoch, opened) = owner(&case).await;
     assert_eq!(opened.events, []);
-    let (zombie, mine) = (commit(old_epoch, 1, 1, "zombie"), commit(new_epoch, 1, 2, "new owner"));
+    let (zombie, mine) = (
+        commit(old_epoch, 1, 1, "zombie"),
+        commit(new_epoch, 1, 2, "new owner"),
+    );
     let of_old = journal(&old, &case, &zombie).await;
     let of_new = journal(&new, &case, &mine).await;
     let (third, epoch, opened) = owner(&case).await;
@@ -105,7 +149,9 @@ pub async fn of_two_owners_that_saw_a_room_empty_one_gets_the_first_place(case: 
         other => panic!("{other:?}"),
     }
     let head = opened.events.len() as u64;
-    journal(&third, &case, &commit(epoch, head + 1, 1, "third owner")).await.unwrap();
+    journal(&third, &case, &commit(epoch, head + 1, 1, "third owner"))
+        .await
+        .unwrap();
     assert_eq!(owner(&case).await.2.events.len() as u64, head + 1);
 }
 
@@ -113,13 +159,21 @@ pub async fn an_empty_room_is_written_after_its_snapshot(case: Case) {
     let (old, old_epoch, _) = owner(&case).await;
     let (node, epoch, _) = owner(&case).await;
     let mut state = State::default();
-    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    state.change(Change::Closed {
+        session: SessionId::new(Uuid::now_v7()),
+    });
     node.save_snapshot(&case.room, epoch, &state).await.unwrap();
     let late = journal(&old, &case, &commit(old_epoch, 1, 1, "zombie")).await;
     assert!(matches!(late, Err(Error::Fenced { .. })), "{late:?}");
     let first = commit(epoch, 1, 2, "after the snapshot");
     journal(&node, &case, &first).await.unwrap();
-    assert_eq!(owner(&case).await.2, Opened { state, events: first.events });
+    assert_eq!(
+        owner(&case).await.2,
+        Opened {
+            state,
+            events: first.events
+        }
+    );
 }
 
 pub async fn what_is_journaled_is_read_and_replayed(case: Case) {
@@ -131,10 +185,19 @@ pub async fn what_is_journaled_is_read_and_replayed(case: Case) {
         all.extend(commit.events);
     }
     assert_eq!(node.read(&case.room, Seq(1), Seq(9)).await.unwrap(), all);
-    assert_eq!(node.read(&case.room, Seq(3), Seq(6)).await.unwrap(), all[2..6]);
+    assert_eq!(
+        node.read(&case.room, Seq(3), Seq(6)).await.unwrap(),
+        all[2..6]
+    );
 
     let (next, _, opened) = owner(&case).await;
-    assert_eq!(opened, Opened { state: State::default(), events: all.clone() });
+    assert_eq!(
+        opened,
+        Opened {
+            state: State::default(),
+            events: all.clone()
+        }
+    );
     assert_eq!(next.read(&case.room, Seq(1), Seq(9)).await.unwrap(), all);
 }
 
@@ -151,7 +214,14 @@ pub async fn the_next_owner_goes_on_where_the_last_one_ended(case: Case) {
             all.extend(commit.events);
         }
     }
-    assert_eq!(case.node().await.read(&case.room, Seq(1), Seq(head)).await.unwrap(), all);
+    assert_eq!(
+        case.node()
+            .await
+            .read(&case.room, Seq(1), Seq(head))
+            .await
+            .unwrap(),
+        all
+    );
 }
 
 pub async fn a_room_that_was_closed_is_opened_again_under_the_same_epoch(case: Case) {
@@ -168,13 +238,21 @@ pub async fn a_room_that_was_closed_is_opened_again_under_the_same_epoch(case: C
 
 pub async fn an_owner_that_was_replaced_journals_nothing(case: Case) {
     let (old, old_epoch, _) = owner(&case).await;
-    journal(&old, &case, &commit(old_epoch, 1, 2, "in time")).await.unwrap();
+    journal(&old, &case, &commit(old_epoch, 1, 2, "in time"))
+        .await
+        .unwrap();
     let (_new, new_epoch, _) = owner(&case).await;
 
     let late = journal(&old, &case, &commit(old_epoch, 3, 1, "too late")).await;
-    assert!(matches!(late, Err(Error::Fenced { seen }) if seen >= new_epoch), "{late:?}");
+    assert!(
+        matches!(late, Err(Error::Fenced { seen }) if seen >= new_epoch),
+        "{late:?}"
+    );
     let confirmed = old.confirm(case.shard, old_epoch).await;
-    assert!(matches!(confirmed, Err(Error::Fenced { seen }) if seen >= new_epoch), "{confirmed:?}");
+    assert!(
+        matches!(confirmed, Err(Error::Fenced { seen }) if seen >= new_epoch),
+        "{confirmed:?}"
+    );
 }
 
 pub async fn what_a_replaced_owner_writes_is_never_seen(case: Case) {
@@ -185,13 +263,20 @@ pub async fn what_a_replaced_owner_writes_is_never_seen(case: Case) {
     assert_eq!(opened.events, base.events);
 
     // The zombie writes more than the new owner, so that some of it lies behind the new head.
-    old.append(&case.room, &commit(old_epoch, 4, 3, "zombie")).await.ok();
+    old.append(&case.room, &commit(old_epoch, 4, 3, "zombie"))
+        .await
+        .ok();
     let (third, third_epoch, opened) = owner(&case).await;
-    assert_eq!(opened.events, base.events, "nothing of a zombie, though the second owner wrote nothing");
+    assert_eq!(
+        opened.events, base.events,
+        "nothing of a zombie, though the second owner wrote nothing"
+    );
 
     let mine = commit(third_epoch, 4, 1, "third owner");
     journal(&third, &case, &mine).await.unwrap();
-    new.append(&case.room, &commit(new_epoch, 4, 2, "another zombie")).await.ok();
+    new.append(&case.room, &commit(new_epoch, 4, 2, "another zombie"))
+        .await
+        .ok();
     let all: Vec<Event> = base.events.into_iter().chain(mine.events).collect();
     assert_eq!(third.read(&case.room, Seq(1), Seq(4)).await.unwrap(), all);
     assert_eq!(owner(&case).await.2.events, all);
@@ -205,7 +290,10 @@ pub async fn a_replaced_owner_opens_no_room(case: Case) {
     let opened = new.open(&case.room, new_epoch).await;
     assert!(opened.is_ok(), "{opened:?}");
     let opened = old.open(&case.room, old_epoch).await;
-    assert!(matches!(opened, Err(Error::Fenced { seen }) if seen >= new_epoch), "{opened:?}");
+    assert!(
+        matches!(opened, Err(Error::Fenced { seen }) if seen >= new_epoch),
+        "{opened:?}"
+    );
 }
 
 pub async fn opening_starts_at_the_newest_snapshot(case: Case) {
@@ -223,27 +311,56 @@ pub async fn opening_starts_at_the_newest_snapshot(case: Case) {
         }
     }
     let (next, epoch, opened) = owner(&case).await;
-    assert_eq!(opened, Opened { state, events: after });
+    assert_eq!(
+        opened,
+        Opened {
+            state,
+            events: after
+        }
+    );
 
     // A snapshot at the head, from which nothing follows, and another one of the same head with a change that has no place.
     let mut state = replay(&opened);
     next.save_snapshot(&case.room, epoch, &state).await.unwrap();
-    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    state.change(Change::Closed {
+        session: SessionId::new(Uuid::now_v7()),
+    });
     next.save_snapshot(&case.room, epoch, &state).await.unwrap();
     let (third, epoch, opened) = owner(&case).await;
-    assert_eq!(opened, Opened { state: state.clone(), events: vec![] });
-    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
-    third.save_snapshot(&case.room, epoch, &state).await.unwrap();
-    journal(&third, &case, &commit(epoch, 5, 2, "after it")).await.unwrap();
+    assert_eq!(
+        opened,
+        Opened {
+            state: state.clone(),
+            events: vec![]
+        }
+    );
+    state.change(Change::Closed {
+        session: SessionId::new(Uuid::now_v7()),
+    });
+    third
+        .save_snapshot(&case.room, epoch, &state)
+        .await
+        .unwrap();
+    journal(&third, &case, &commit(epoch, 5, 2, "after it"))
+        .await
+        .unwrap();
     assert_eq!(owner(&case).await.2.state, state);
 }
 
 pub async fn a_snapshot_of_an_empty_room_keeps_its_changes(case: Case) {
     let (node, epoch, _) = owner(&case).await;
     let mut state = State::default();
-    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    state.change(Change::Closed {
+        session: SessionId::new(Uuid::now_v7()),
+    });
     node.save_snapshot(&case.room, epoch, &state).await.unwrap();
-    assert_eq!(owner(&case).await.2, Opened { state, events: vec![] });
+    assert_eq!(
+        owner(&case).await.2,
+        Opened {
+            state,
+            events: vec![]
+        }
+    );
 }
 
 pub async fn the_late_snapshot_of_a_replaced_owner_replaces_nothing(case: Case) {
@@ -254,9 +371,13 @@ pub async fn the_late_snapshot_of_a_replaced_owner_replaces_nothing(case: Case) 
     state.evolve(&base.events[0]);
     let late = state.clone();
     let (new, new_epoch, _) = owner(&case).await;
-    state.change(Change::Closed { session: SessionId::new(Uuid::now_v7()) });
+    state.change(Change::Closed {
+        session: SessionId::new(Uuid::now_v7()),
+    });
     for _ in 0..2 {
-        new.save_snapshot(&case.room, new_epoch, &state).await.unwrap();
+        new.save_snapshot(&case.room, new_epoch, &state)
+            .await
+            .unwrap();
     }
     for _ in 0..3 {
         old.save_snapshot(&case.room, old_epoch, &late).await.ok();
@@ -279,9 +400,13 @@ pub async fn a_large_room_has_large_snapshots(case: Case) {
     assert_eq!(owner(&case).await.2.state, state);
 }
 
-pub async fn an_event_of_an_unknown_version_refuses_its_room_and_nothing_is_overwritten(case: Case) {
+pub async fn an_event_of_an_unknown_version_refuses_its_room_and_nothing_is_overwritten(
+    case: Case,
+) {
     let (node, epoch, _) = owner(&case).await;
-    journal(&node, &case, &commit(epoch, 1, 1, "known")).await.unwrap();
+    journal(&node, &case, &commit(epoch, 1, 1, "known"))
+        .await
+        .unwrap();
     let next = case.node().await;
     let epoch = case.claim(&next).await;
     if !case.store_unknown(Seq(2), epoch).await {
@@ -292,14 +417,26 @@ pub async fn an_event_of_an_unknown_version_refuses_its_room_and_nothing_is_over
     let last = case.node().await;
     let epoch = case.claim(&last).await;
     match last.open(&case.room, epoch).await {
-        Err(Error::Unsupported { seq: Seq(2), name, version: 99 }) => assert_eq!(name, "text"),
+        Err(Error::Unsupported {
+            seq: Seq(2),
+            name,
+            version: 99,
+        }) => assert_eq!(name, "text"),
         other => panic!("{other:?}"),
     }
     let page = last.read(&case.room, Seq(1), Seq(2)).await;
-    assert!(matches!(page, Err(Error::Unsupported { seq: Seq(2), .. })), "{page:?}");
+    assert!(
+        matches!(page, Err(Error::Unsupported { seq: Seq(2), .. })),
+        "{page:?}"
+    );
     let after = case.stored().await;
     assert_eq!(after[..before.len()], before, "nothing was changed");
-    assert!(after[before.len()..].iter().all(|line| line.contains("claim")), "nothing was added but a claim: {after:?}");
+    assert!(
+        after[before.len()..]
+            .iter()
+            .all(|line| line.contains("claim")),
+        "nothing was added but a claim: {after:?}"
+    );
 }
 
 pub async fn pages_are_dense_and_end_at_their_bound(case: Case) {
@@ -307,27 +444,59 @@ pub async fn pages_are_dense_and_end_at_their_bound(case: Case) {
     let mut all = Vec::new();
     while all.len() < 1100 {
         let first = all.len() as u64 + 1;
-        let count = (node.boundary(Seq(first)).0 - first + 1).min(100).min(1101 - first);
+        let count = (node.boundary(Seq(first)).0 - first + 1)
+            .min(100)
+            .min(1101 - first);
         let commit = commit(epoch, first, count, "page");
         journal(&node, &case, &commit).await.unwrap();
         all.extend(commit.events);
     }
-    for (first, last, expected) in [(1, 1100, 500), (601, 1100, 500), (602, 1100, 499), (1100, 1100, 1), (9, 22, 14)] {
+    for (first, last, expected) in [
+        (1, 1100, 500),
+        (601, 1100, 500),
+        (602, 1100, 499),
+        (1100, 1100, 1),
+        (9, 22, 14),
+    ] {
         let page = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
-        assert_eq!(page, all[first as usize - 1..][..expected], "{first} to {last}");
+        assert_eq!(
+            page,
+            all[first as usize - 1..][..expected],
+            "{first} to {last}"
+        );
     }
     let (_, _, opened) = owner(&case).await;
-    assert_eq!(opened.events, all, "opening reads more than one slice, page and partition");
+    assert_eq!(
+        opened.events, all,
+        "opening reads more than one slice, page and partition"
+    );
 }
 
 pub async fn a_page_of_large_events_ends_earlier(case: Case) {
     let (node, epoch, _) = owner(&case).await;
     for seq in 1..=40 {
-        journal(&node, &case, &Commit { epoch, events: vec![sized(seq, 64 * 1024)] }).await.unwrap();
+        journal(
+            &node,
+            &case,
+            &Commit {
+                epoch,
+                events: vec![sized(seq, 64 * 1024)],
+            },
+        )
+        .await
+        .unwrap();
     }
-    for (first, last, expected) in [(1, 40, 1..=16), (3, 40, 3..=18), (30, 40, 30..=40), (40, 40, 40..=40)] {
+    for (first, last, expected) in [
+        (1, 40, 1..=16),
+        (3, 40, 3..=18),
+        (30, 40, 30..=40),
+        (40, 40, 40..=40),
+    ] {
         let page = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
-        assert_eq!(page.iter().map(|event| event.seq.0).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        assert_eq!(
+            page.iter().map(|event| event.seq.0).collect::<Vec<_>>(),
+            expected.collect::<Vec<_>>()
+        );
     }
 }
 
@@ -335,11 +504,19 @@ pub async fn the_largest_commits_are_kept_whole(case: Case) {
     let (node, epoch, _) = owner(&case).await;
     let mut all = vec![];
     let mut first = 1;
-    for (count, bytes) in [(1, 64 * 1024), (Limits::EVENTS as u64, 256), (Limits::EVENTS as u64, 512), (1, 1)] {
+    for (count, bytes) in [
+        (1, 64 * 1024),
+        (Limits::EVENTS as u64, 256),
+        (Limits::EVENTS as u64, 512),
+        (1, 1),
+    ] {
         let end = first + count - 1;
         while first <= end {
             let last = node.boundary(Seq(first)).0.min(end);
-            let commit = Commit { epoch, events: (first..=last).map(|seq| sized(seq, bytes)).collect() };
+            let commit = Commit {
+                epoch,
+                events: (first..=last).map(|seq| sized(seq, bytes)).collect(),
+            };
             journal(&node, &case, &commit).await.unwrap();
             all.extend(commit.events);
             first = last + 1;
@@ -355,7 +532,9 @@ pub async fn every_room_that_was_written_is_listed(case: Case) {
     for _ in 0..7 {
         let room = case.another_room();
         node.open(&room, epoch).await.unwrap();
-        node.append(&room, &commit(epoch, 1, 1, "listed")).await.unwrap();
+        node.append(&room, &commit(epoch, 1, 1, "listed"))
+            .await
+            .unwrap();
         written.insert(room);
     }
     let mut listed = BTreeSet::new();
@@ -363,7 +542,9 @@ pub async fn every_room_that_was_written_is_listed(case: Case) {
     loop {
         let page = node.rooms(after.as_ref(), 3).await.unwrap();
         assert!(page.len() <= 3);
-        let Some(last) = page.last().cloned() else { break };
+        let Some(last) = page.last().cloned() else {
+            break;
+        };
         for room in page {
             assert!(listed.insert(room.clone()), "{room} is listed twice");
         }
@@ -379,10 +560,23 @@ pub async fn many_rooms_of_a_shard_share_their_confirmations(case: Case) {
     let owners = rooms.iter().map(|room| async {
         node.open(room, epoch).await.unwrap();
         for first in 1..=10 {
-            node.append(room, &Commit { epoch, events: vec![message(first, room.as_str())] }).await.unwrap();
+            node.append(
+                room,
+                &Commit {
+                    epoch,
+                    events: vec![message(first, room.as_str())],
+                },
+            )
+            .await
+            .unwrap();
             node.confirm(case.shard, epoch).await.unwrap();
         }
-        assert_eq!(node.read(room, Seq(1), Seq(10)).await.unwrap(), (1..=10).map(|seq| message(seq, room.as_str())).collect::<Vec<_>>());
+        assert_eq!(
+            node.read(room, Seq(1), Seq(10)).await.unwrap(),
+            (1..=10)
+                .map(|seq| message(seq, room.as_str()))
+                .collect::<Vec<_>>()
+        );
     });
     join_all(owners).await;
 }

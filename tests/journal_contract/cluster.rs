@@ -24,7 +24,8 @@ pub trait Cluster: Send + Sync {
     /// The journal of a new node.
     async fn node(&self) -> Node;
     /// Elects a node as the owner of a shard: gives the least epoch that it may claim. By the journal itself nobody is elected.
-    async fn elect(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error>;
+    async fn elect(&self, shard: ShardId, owner: Incarnation, least: Epoch)
+    -> Result<Epoch, Error>;
     /// Stores an event that no version can read; `false`: there is no way to do so.
     async fn store(&self, room: &RoomId, event: StoredEvent, epoch: Epoch) -> bool;
     /// All that is stored of a room, a line for each row or message.
@@ -47,7 +48,11 @@ impl Case {
     pub fn new(cluster: impl Cluster + 'static) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let shard = ShardId(NEXT.fetch_add(1, Ordering::Relaxed) % shards().count());
-        Self { cluster: Box::new(cluster), shard, room: room_of(shard) }
+        Self {
+            cluster: Box::new(cluster),
+            shard,
+            room: room_of(shard),
+        }
     }
 
     pub async fn node(&self) -> Node {
@@ -73,7 +78,13 @@ impl Case {
     }
 
     pub async fn store_unknown(&self, seq: Seq, epoch: Epoch) -> bool {
-        let event = StoredEvent { seq: seq.0, at: 7, name: "text".into(), version: 99, ..StoredEvent::default() };
+        let event = StoredEvent {
+            seq: seq.0,
+            at: 7,
+            name: "text".into(),
+            version: 99,
+            ..StoredEvent::default()
+        };
         self.cluster.store(&self.room, event, epoch).await
     }
 
@@ -83,18 +94,36 @@ impl Case {
 }
 
 fn room_of(shard: ShardId) -> RoomId {
-    let names = std::iter::repeat_with(|| RoomId::parse(&format!("r-{}", Uuid::now_v7().simple())).unwrap());
-    names.into_iter().find(|room| shards().of(room) == shard).unwrap()
+    let names = std::iter::repeat_with(|| {
+        RoomId::parse(&format!("r-{}", Uuid::now_v7().simple())).unwrap()
+    });
+    names
+        .into_iter()
+        .find(|room| shards().of(room) == shard)
+        .unwrap()
 }
 
 /// Stores an event in a read-back journal.
-pub async fn store_row<S: Store>(journal: &ReadBack<S>, room: &RoomId, event: StoredEvent, epoch: Epoch) -> bool {
-    let row = Row { epoch, first: Seq(event.seq), event };
+pub async fn store_row<S: Store>(
+    journal: &ReadBack<S>,
+    room: &RoomId,
+    event: StoredEvent,
+    epoch: Epoch,
+) -> bool {
+    let row = Row {
+        epoch,
+        first: Seq(event.seq),
+        event,
+    };
     journal.store().write(room, &[row]).await.is_ok()
 }
 
 /// All rows of the beginning of a room in a read-back journal.
 pub async fn rows<S: Store>(journal: &ReadBack<S>, room: &RoomId) -> Vec<String> {
-    let rows = journal.store().rows(room, Seq(1), journal.boundary(Seq(1))).await.unwrap();
+    let rows = journal
+        .store()
+        .rows(room, Seq(1), journal.boundary(Seq(1)))
+        .await
+        .unwrap();
     rows.iter().map(|row| format!("{row:?}")).collect()
 }

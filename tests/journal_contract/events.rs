@@ -17,15 +17,30 @@ pub fn sized(seq: u64, bytes: usize) -> Event {
 
 /// A commit of `count` messages.
 pub fn commit(epoch: Epoch, first: u64, count: u64, text: &str) -> Commit {
-    Commit { epoch, events: (first..first + count).map(|seq| message(seq, text)).collect() }
+    Commit {
+        epoch,
+        events: (first..first + count)
+            .map(|seq| message(seq, text))
+            .collect(),
+    }
 }
 
 fn event(seq: u64, body: Body) -> Event {
-    let (from, id) = (UserId::parse("harry").unwrap(), CommandId::parse(&format!("m{seq}")));
+    let (from, id) = (
+        UserId::parse("harry").unwrap(),
+        CommandId::parse(&format!("m{seq}")),
+    );
     Event {
         seq: Seq(seq),
         at: Millis(1000 + seq),
-        kind: Kind::Message { from, to: None, body, id, device: None, turn: None },
+        kind: Kind::Message {
+            from,
+            to: None,
+            body,
+            id,
+            device: None,
+            turn: None,
+        },
         changes: vec![],
     }
 }

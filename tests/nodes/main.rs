@@ -14,7 +14,10 @@ const BOTH: [Role; 2] = [Role::Gateway, Role::Writer];
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_at_two_gateways_read_the_same() {
     let cluster = Cluster::new(16);
-    let (first, second) = (cluster.node("first", &BOTH).await, cluster.node("second", &BOTH).await);
+    let (first, second) = (
+        cluster.node("first", &BOTH).await,
+        cluster.node("second", &BOTH).await,
+    );
     first.ready().await;
     second.ready().await;
     let mut harry = Person::joins(&first, "aaa", "harry", "").await;
@@ -25,22 +28,43 @@ async fn two_people_at_two_gateways_read_the_same() {
     }
     let (of_harry, of_charly) = (harry.reads_until(42).await, charly.reads_until(42).await);
     assert_eq!(of_harry, of_charly);
-    assert_eq!(of_harry.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=42).collect::<Vec<_>>());
-    let ids = |letter: char| of_harry.iter().filter_map(|event| event.id.clone()).filter(|id| id.starts_with(letter)).collect::<Vec<_>>();
-    assert_eq!(ids('h'), (0..20).map(|n| format!("h{n}")).collect::<Vec<_>>());
-    assert_eq!(ids('c'), (0..20).map(|n| format!("c{n}")).collect::<Vec<_>>());
+    assert_eq!(
+        of_harry.iter().map(|event| event.seq).collect::<Vec<_>>(),
+        (1..=42).collect::<Vec<_>>()
+    );
+    let ids = |letter: char| {
+        of_harry
+            .iter()
+            .filter_map(|event| event.id.clone())
+            .filter(|id| id.starts_with(letter))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids('h'),
+        (0..20).map(|n| format!("h{n}")).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        ids('c'),
+        (0..20).map(|n| format!("c{n}")).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_writer_and_a_writer_without_gateway_work_together() {
     let cluster = Cluster::new(4);
-    let (gateway, writer) = (cluster.node("gateway", &[Role::Gateway]).await, cluster.node("writer", &[Role::Writer]).await);
+    let (gateway, writer) = (
+        cluster.node("gateway", &[Role::Gateway]).await,
+        cluster.node("writer", &[Role::Writer]).await,
+    );
     gateway.ready().await;
     writer.ready().await;
     assert!(writer.client_address().is_none());
     let mut harry = Person::joins(&gateway, "aaa", "harry", "").await;
     harry.says("m1", "Hello").await;
-    assert_eq!(harry.reads_until(2).await.last().unwrap().id.as_deref(), Some("m1"));
+    assert_eq!(
+        harry.reads_until(2).await.last().unwrap().id.as_deref(),
+        Some("m1")
+    );
     assert_eq!(cluster.owners().await, vec![writer.incarnation(); 4]);
 }
 
@@ -52,8 +76,13 @@ async fn asking_for_made_up_rooms_stores_nothing() {
     let address = node.client_address().unwrap();
     for n in 0..100 {
         for _ in 0..2 {
-            let page = reqwest::get(format!("http://{address}/rooms/made-up-{n}/history")).await.unwrap();
-            assert_eq!(page.text().await.unwrap(), r#"{"type":"history","events":[],"more":false}"#);
+            let page = reqwest::get(format!("http://{address}/rooms/made-up-{n}/history"))
+                .await
+                .unwrap();
+            assert_eq!(
+                page.text().await.unwrap(),
+                r#"{"type":"history","events":[],"more":false}"#
+            );
         }
     }
     assert_eq!(cluster.rooms().await, Vec::<String>::new());
@@ -66,7 +95,10 @@ async fn asking_for_made_up_rooms_stores_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_a_node_that_drains_are_told_to_come_back_and_miss_nothing() {
     let cluster = Cluster::new(16);
-    let (first, second) = (cluster.node("first", &BOTH).await, cluster.node("second", &BOTH).await);
+    let (first, second) = (
+        cluster.node("first", &BOTH).await,
+        cluster.node("second", &BOTH).await,
+    );
     first.ready().await;
     second.ready().await;
     let mut harry = Person::joins(&first, "aaa", "harry", "").await;
@@ -81,18 +113,30 @@ async fn clients_of_a_node_that_drains_are_told_to_come_back_and_miss_nothing() 
 
     let mut harry = Person::joins(&second, "aaa", "harry", "&since=2").await;
     let missed = harry.reads_until(5).await;
-    assert_eq!(missed.iter().map(|event| (event.seq, event.kind.as_str())).collect::<Vec<_>>(), [(3, "left"), (4, "text"), (5, "joined")]);
+    assert_eq!(
+        missed
+            .iter()
+            .map(|event| (event.seq, event.kind.as_str()))
+            .collect::<Vec<_>>(),
+        [(3, "left"), (4, "text"), (5, "joined")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_share_the_shards_and_one_hands_its_own_over_when_it_stops() {
     let cluster = Cluster::new(16);
-    let (first, second) = (cluster.node("first", &[Role::Gateway, Role::Writer]).await, cluster.node("second", &[Role::Writer]).await);
+    let (first, second) = (
+        cluster.node("first", &[Role::Gateway, Role::Writer]).await,
+        cluster.node("second", &[Role::Writer]).await,
+    );
     first.ready().await;
     second.ready().await;
     eventually("both nodes own shards", async || {
         let owners = cluster.owners().await;
-        owners.len() == 16 && [&first, &second].iter().all(|node| owners.contains(&node.incarnation()))
+        owners.len() == 16
+            && [&first, &second]
+                .iter()
+                .all(|node| owners.contains(&node.incarnation()))
     })
     .await;
 
@@ -100,16 +144,33 @@ async fn two_nodes_share_the_shards_and_one_hands_its_own_over_when_it_stops() {
     second.drain().await;
     let owners = cluster.owners().await;
     assert!(!owners.contains(&gone), "a drained node still owns shards");
-    assert!(reqwest::get(format!("http://{internal}/live")).await.is_err(), "the internal port still answers");
-    eventually("the first node owns all shards", async || cluster.owners().await == vec![first.incarnation(); 16]).await;
+    assert!(
+        reqwest::get(format!("http://{internal}/live"))
+            .await
+            .is_err(),
+        "the internal port still answers"
+    );
+    eventually("the first node owns all shards", async || {
+        cluster.owners().await == vec![first.incarnation(); 16]
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_node_with_another_number_of_shards_refuses_to_start() {
     let cluster = Cluster::new(16);
     cluster.node("first", &[Role::Writer]).await.ready().await;
-    let error = cluster.start(Cluster::new(32).config("second", &[Role::Writer])).await.err().expect("it started");
-    assert!(error.to_string().contains("the cluster has 16 shards, this node is configured with 32"), "{error}");
+    let error = cluster
+        .start(Cluster::new(32).config("second", &[Role::Writer]))
+        .await
+        .err()
+        .expect("it started");
+    assert!(
+        error
+            .to_string()
+            .contains("the cluster has 16 shards, this node is configured with 32"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -122,5 +183,9 @@ async fn a_drain_is_bounded() {
     cluster.cut_all();
     let since = tokio::time::Instant::now();
     node.drain().await;
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        since.elapsed()
+    );
 }

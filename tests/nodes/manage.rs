@@ -10,8 +10,13 @@ use serde_json::{Value, json};
 const BOTH: [Role; 2] = [Role::Gateway, Role::Writer];
 
 async fn ask(node: &Node, method: reqwest::Method, path: &str) -> (u16, Value) {
-    let request = reqwest::Client::new().request(method, format!("http://{}{path}", node.internal_address()));
-    let answer = request.basic_auth("admin", Some("safe-chat")).send().await.unwrap();
+    let request =
+        reqwest::Client::new().request(method, format!("http://{}{path}", node.internal_address()));
+    let answer = request
+        .basic_auth("admin", Some("safe-chat"))
+        .send()
+        .await
+        .unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
@@ -22,7 +27,10 @@ async fn get(node: &Node, path: &str) -> Value {
 }
 
 async fn two(cluster: &Cluster) -> (Node, Node) {
-    let (first, second) = (cluster.node("first", &BOTH).await, cluster.node("second", &BOTH).await);
+    let (first, second) = (
+        cluster.node("first", &BOTH).await,
+        cluster.node("second", &BOTH).await,
+    );
     first.ready().await;
     second.ready().await;
     (first, second)
@@ -36,25 +44,60 @@ async fn operators_see_nodes_shards_and_rooms() {
         let shards = get(&first, "/cluster/shards").await;
         let shards = shards["shards"].as_array().unwrap().clone();
         shards.len() == 4
-            && shards.iter().all(|shard| shard["owner"]["node"].is_string() && shard["epoch"].as_u64() > Some(0) && shard["floor"].is_u64())
+            && shards.iter().all(|shard| {
+                shard["owner"]["node"].is_string()
+                    && shard["epoch"].as_u64() > Some(0)
+                    && shard["floor"].is_u64()
+            })
     })
     .await;
     let nodes = get(&second, "/cluster/nodes").await;
-    let mut names: Vec<_> = nodes["nodes"].as_array().unwrap().iter().map(|node| (node["node"].clone(), node["this"].clone())).collect();
+    let mut names: Vec<_> = nodes["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| (node["node"].clone(), node["this"].clone()))
+        .collect();
     names.sort_by_key(|(name, _)| name.to_string());
-    assert_eq!(names, [(json!("first"), json!(false)), (json!("second"), json!(true))]);
+    assert_eq!(
+        names,
+        [
+            (json!("first"), json!(false)),
+            (json!("second"), json!(true))
+        ]
+    );
 
     let mut harry = Person::joins(&first, "aaa", "harry", "").await;
     harry.says("m1", "Hello").await;
     harry.reads_until(2).await;
     let room = get(&second, "/rooms/aaa").await;
-    assert_eq!((&room["head"], &room["members"], &room["room"]), (&json!(2), &json!(["harry"]), &json!("aaa")));
-    assert!(room["owner"]["node"].is_string() && room["shard"].is_u64() && room["epoch"].is_u64(), "{room}");
-    assert_eq!(get(&first, "/rooms/aaa/sessions").await["sessions"][0]["user"], "harry");
-    assert_eq!(get(&second, "/rooms/aaa/sessions").await["sessions"], json!([]));
+    assert_eq!(
+        (&room["head"], &room["members"], &room["room"]),
+        (&json!(2), &json!(["harry"]), &json!("aaa"))
+    );
+    assert!(
+        room["owner"]["node"].is_string() && room["shard"].is_u64() && room["epoch"].is_u64(),
+        "{room}"
+    );
+    assert_eq!(
+        get(&first, "/rooms/aaa/sessions").await["sessions"][0]["user"],
+        "harry"
+    );
+    assert_eq!(
+        get(&second, "/rooms/aaa/sessions").await["sessions"],
+        json!([])
+    );
     assert_eq!(ask(&first, reqwest::Method::GET, "/rooms/a.b").await.0, 400);
-    let open = reqwest::get(format!("http://{}/cluster/nodes", first.internal_address())).await.unwrap();
-    assert_eq!((open.status().as_u16(), open.headers().contains_key("www-authenticate")), (401, true));
+    let open = reqwest::get(format!("http://{}/cluster/nodes", first.internal_address()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            open.status().as_u16(),
+            open.headers().contains_key("www-authenticate")
+        ),
+        (401, true)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,14 +109,28 @@ async fn an_operator_ends_the_sessions_of_a_user_at_whichever_node() {
     let mut charly = Person::joins(&second, "aaa", "charly", "").await;
     let mut elsewhere = Person::joins(&second, "bbb", "harry", "").await;
     let (status, answer) = ask(&second, reqwest::Method::DELETE, "/rooms/aaa/users/harry").await;
-    assert_eq!((status, &answer["was_member"]), (200, &json!(true)), "{answer}");
-    assert_eq!((here.is_closed().await, there.is_closed().await), (4001, 4001));
+    assert_eq!(
+        (status, &answer["was_member"]),
+        (200, &json!(true)),
+        "{answer}"
+    );
+    assert_eq!(
+        (here.is_closed().await, there.is_closed().await),
+        (4001, 4001)
+    );
     assert_eq!(charly.reads_until(3).await.last().unwrap().kind, "left");
     elsewhere.says("m1", "still here").await;
     elsewhere.reads_until(2).await;
-    assert_eq!(get(&first, "/rooms/aaa").await["members"], json!(["charly"]));
+    assert_eq!(
+        get(&first, "/rooms/aaa").await["members"],
+        json!(["charly"])
+    );
     let (status, answer) = ask(&first, reqwest::Method::DELETE, "/rooms/aaa/users/harry").await;
-    assert_eq!((status, &answer["was_member"]), (200, &json!(false)), "again: it is so already");
+    assert_eq!(
+        (status, &answer["was_member"]),
+        (200, &json!(false)),
+        "again: it is so already"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +140,10 @@ async fn an_operator_asks_a_node_to_stop() {
     node.ready().await;
     let unwanted = node.unwanted();
     assert!(!unwanted.is_cancelled());
-    assert_eq!(ask(&node, reqwest::Method::POST, "/drain").await, (202, json!({"draining": true})));
+    assert_eq!(
+        ask(&node, reqwest::Method::POST, "/drain").await,
+        (202, json!({"draining": true}))
+    );
     unwanted.cancelled().await;
     node.drain().await;
 }

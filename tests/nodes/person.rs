@@ -32,9 +32,17 @@ impl Person {
     /// Joins; `more` is added to the query.
     pub(crate) async fn joins(node: &Node, room: &str, user: &str, more: &str) -> Self {
         let address = node.client_address().expect("a gateway");
-        let mut request = format!("ws://{address}/chat/{room}/user/{user}?pub=key-of-{user}{more}").into_client_request().unwrap();
-        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("safechat.v1+json"));
-        let (socket, _) = timeout(PATIENCE, connect_async(request)).await.expect("an upgrade in time").unwrap();
+        let mut request = format!("ws://{address}/chat/{room}/user/{user}?pub=key-of-{user}{more}")
+            .into_client_request()
+            .unwrap();
+        request.headers_mut().insert(
+            "Sec-WebSocket-Protocol",
+            HeaderValue::from_static("safechat.v1+json"),
+        );
+        let (socket, _) = timeout(PATIENCE, connect_async(request))
+            .await
+            .expect("an upgrade in time")
+            .unwrap();
         let mut person = Self { socket };
         assert_eq!(person.frame().await["type"], "welcome");
         person
@@ -42,7 +50,10 @@ impl Person {
 
     pub(crate) async fn says(&mut self, id: &str, text: &str) {
         let frame = json!({ "type": "send", "id": id, "text": text });
-        self.socket.send(Message::text(frame.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(frame.to_string()))
+            .await
+            .unwrap();
     }
 
     /// The events up to a place; other frames are skipped.
@@ -95,7 +106,10 @@ impl Person {
     }
 
     async fn message(&mut self) -> Message {
-        let next = timeout(PATIENCE, self.socket.next()).await.expect("a frame in time");
-        next.expect("an open connection").expect("a sound connection")
+        let next = timeout(PATIENCE, self.socket.next())
+            .await
+            .expect("a frame in time");
+        next.expect("an open connection")
+            .expect("a sound connection")
     }
 }

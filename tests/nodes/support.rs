@@ -30,8 +30,15 @@ pub(crate) struct Node(Running);
 impl Cluster {
     pub(crate) fn new(shards: u16) -> Self {
         let shards = Shards::new(shards).unwrap();
-        let config = safe_chat::bus::memory::Config { shards, ..Default::default() };
-        Self { hub: Hub::new(config), shards, connections: Mutex::default() }
+        let config = safe_chat::bus::memory::Config {
+            shards,
+            ..Default::default()
+        };
+        Self {
+            hub: Hub::new(config),
+            shards,
+            connections: Mutex::default(),
+        }
     }
 
     /// Any free ports, and a cluster that notices changes fast.
@@ -40,7 +47,11 @@ impl Cluster {
         (config.node.name, config.node.roles) = (name.into(), roles.to_vec());
         (config.ops.port, config.gateway.port) = (0, 0);
         config.cluster.shards = self.shards.count();
-        (config.cluster.beat_ms, config.cluster.late_ms, config.cluster.dead_ms) = (50, 200, 2_000);
+        (
+            config.cluster.beat_ms,
+            config.cluster.late_ms,
+            config.cluster.dead_ms,
+        ) = (50, 200, 2_000);
         config
     }
 
@@ -49,7 +60,16 @@ impl Cluster {
         self.connections.lock().unwrap().push(bus.connection());
         let bus = Arc::new(bus);
         let journal = Arc::new(OnBus::new(bus.clone(), self.shards));
-        App::start_with(config, Ports { bus, journal, facts: Vec::new() }).await.map(Node)
+        App::start_with(
+            config,
+            Ports {
+                bus,
+                journal,
+                facts: Vec::new(),
+            },
+        )
+        .await
+        .map(Node)
     }
 
     pub(crate) async fn node(&self, name: &str, roles: &[Role]) -> Node {
@@ -60,7 +80,12 @@ impl Cluster {
     pub(crate) async fn owners(&self) -> Vec<Incarnation> {
         let (bus, mut owners) = (self.hub.connect(), Vec::new());
         for shard in self.shards.all() {
-            owners.extend(bus.shard(shard).await.unwrap().and_then(|(record, _)| record.owner));
+            owners.extend(
+                bus.shard(shard)
+                    .await
+                    .unwrap()
+                    .and_then(|(record, _)| record.owner),
+            );
         }
         owners
     }
@@ -91,7 +116,12 @@ impl Node {
     /// Waits until it is ready, as operators see it.
     pub(crate) async fn ready(&self) {
         let url = format!("http://{}/ready", self.internal_address());
-        eventually("a node is ready", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())).await;
+        eventually("a node is ready", async || {
+            reqwest::get(&url)
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
     }
 
     pub(crate) async fn drain(self) {

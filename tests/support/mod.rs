@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 /// The value of an environment variable that names a server; says what is left out when there is none.
 pub(crate) fn server(variable: &str, left_out: &str) -> Option<String> {
-    let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    let value = std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty());
     if value.is_none() {
         println!("left out: {left_out} ({variable} is not set)");
     }

@@ -25,13 +25,29 @@ async fn commands_get_dense_places_in_the_order_in_which_they_were_stored() {
         tags.push(client.submit(send(id)).await);
     }
     for (seq, tag) in (1..).zip(tags) {
-        let Answered::Journaled { seq: place, duplicate: false, .. } = client.answer(tag).await else { panic!("journaled") };
+        let Answered::Journaled {
+            seq: place,
+            duplicate: false,
+            ..
+        } = client.answer(tag).await
+        else {
+            panic!("journaled")
+        };
         assert_eq!(place, Seq(seq));
     }
-    let events = [node.events(&world.room, Seq(500)).await, node.journal.read(&world.room, Seq(501), Seq(600)).await.unwrap()].concat();
+    let events = [
+        node.events(&world.room, Seq(500)).await,
+        node.journal
+            .read(&world.room, Seq(501), Seq(600))
+            .await
+            .unwrap(),
+    ]
+    .concat();
     for (n, event) in (1..).zip(&events) {
         assert_eq!(event.seq, Seq(n));
-        assert!(matches!(&event.kind, Kind::Message { id: Some(id), .. } if id.shown() == Some(&format!("m{n}"))));
+        assert!(
+            matches!(&event.kind, Kind::Message { id: Some(id), .. } if id.shown() == Some(&format!("m{n}")))
+        );
     }
     assert_eq!(events.len(), 600);
 }
@@ -44,7 +60,9 @@ async fn what_is_journaled_is_published_as_well() {
     node.take().await;
     let mut client = world.client().await;
     assert_eq!(client.journaled(send(1)).await, (1, false));
-    let bus::Live::Commit(commit) = live.next().await.unwrap() else { panic!("a commit") };
+    let bus::Live::Commit(commit) = live.next().await.unwrap() else {
+        panic!("a commit")
+    };
     assert_eq!((commit.first(), commit.last()), (Seq(1), Seq(1)));
 }
 
@@ -60,11 +78,18 @@ async fn a_message_does_not_overtake_the_one_that_must_come_first() {
         let tag = client.submit(early).await;
         assert_eq!(client.inbox.next().await, Some(Inbound::Early { tag }));
     }
-    assert_eq!(client.journaled(send(9)).await, (2, false), "others do not wait for it");
+    assert_eq!(
+        client.journaled(send(9)).await,
+        (2, false),
+        "others do not wait for it"
+    );
     first.writer.lose(first.shard).await;
     second.take().await;
     for (place, number) in (3..).zip(1..=3) {
-        assert_eq!(client.journaled(send_through(1, number, number - 1)).await, (place, false));
+        assert_eq!(
+            client.journaled(send_through(1, number, number - 1)).await,
+            (place, false)
+        );
     }
     assert_eq!(client.journaled(send_through(1, 2, 1)).await, (4, true));
 }
@@ -92,7 +117,14 @@ async fn a_command_that_was_stored_while_nobody_owned_the_shard_is_decided_later
     sleep(Duration::from_secs(60)).await;
     let node = world.node(1);
     node.take().await;
-    assert!(matches!(client.answer(tag).await, Answered::Journaled { seq: Seq(1), duplicate: false, .. }));
+    assert!(matches!(
+        client.answer(tag).await,
+        Answered::Journaled {
+            seq: Seq(1),
+            duplicate: false,
+            ..
+        }
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,11 +144,19 @@ async fn an_owner_that_was_replaced_without_noticing_steps_down_and_answers_noth
     assert_eq!(events.len(), 49, "no command was journaled twice");
     for (id, place) in places {
         let event = &events[place as usize - 1];
-        assert!(matches!(&event.kind, Kind::Message { id: Some(shown), .. } if shown.shown() == Some(&format!("m{id}"))));
+        assert!(
+            matches!(&event.kind, Kind::Message { id: Some(shown), .. } if shown.shown() == Some(&format!("m{id}")))
+        );
     }
-    let ended = timeout(LONG, zombie.ended.recv()).await.expect("the zombie steps down").unwrap();
+    let ended = timeout(LONG, zombie.ended.recv())
+        .await
+        .expect("the zombie steps down")
+        .unwrap();
     assert_eq!(ended.shard, zombie.shard);
-    assert!(ended.seen > ended.epoch, "it knows of the epoch that replaced it");
+    assert!(
+        ended.seen > ended.epoch,
+        "it knows of the epoch that replaced it"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +188,11 @@ async fn a_release_takes_no_time_worth_speaking_of() {
     client.submit(send(2)).await;
     let start = Instant::now();
     node.writer.release(node.shard).await;
-    assert!(start.elapsed() < Duration::from_millis(50), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_millis(50),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +210,11 @@ async fn a_session_that_no_event_tells_of_survives_its_owner() {
         second.take().await;
         assert_eq!(client.journaled(send_through(2, 1, 0)).await, (2, false));
         assert_eq!(client.journaled(close(1)).await, (2, false));
-        assert_eq!(client.journaled(close(2)).await, (3, false), "harry left when his last session ended, after {settle:?}");
+        assert_eq!(
+            client.journaled(close(2)).await,
+            (3, false),
+            "harry left when his last session ended, after {settle:?}"
+        );
     }
 }
 
@@ -179,7 +227,11 @@ async fn the_floor_waits_for_changes_until_a_snapshot_has_them() {
     client.journaled(open(1, None)).await;
     client.journaled(open(2, None)).await;
     sleep(Duration::from_secs(3)).await;
-    assert_eq!(node.floor().await, bus::Position(2), "the second session is in no event and no snapshot");
+    assert_eq!(
+        node.floor().await,
+        bus::Position(2),
+        "the second session is in no event and no snapshot"
+    );
     sleep(Duration::from_secs(10)).await;
     assert_eq!(node.floor().await, bus::Position(3));
 }
@@ -198,11 +250,15 @@ async fn a_session_of_the_same_device_replaces_the_earlier_one() {
         match timeout(LONG, client.inbox.next()).await.unwrap().unwrap() {
             Inbound::Answer(answer) => answered |= answer.tag == tag,
             Inbound::Replaced { session, .. } => replaced = Some(session),
-            Inbound::Early { .. } | Inbound::Expel { .. } => unreachable!("nothing is lost, and no operator is here"),
+            Inbound::Early { .. } | Inbound::Expel { .. } => {
+                unreachable!("nothing is lost, and no operator is here")
+            }
         }
     }
     assert_eq!(replaced, Some(SessionId::new(Uuid::from_u128(1))));
-    let Answered::Rejected(rejection) = client.ask(send_through(1, 1, 0)).await else { panic!("the old session is over") };
+    let Answered::Rejected(rejection) = client.ask(send_through(1, 1, 0)).await else {
+        panic!("the old session is over")
+    };
     assert_eq!(rejection.reason, Reason::NotMember);
 }
 
@@ -215,7 +271,9 @@ async fn the_ninth_session_of_a_user_is_refused() {
     for session in 1..=Limits::SESSIONS_PER_USER as u128 {
         client.journaled(open(session, None)).await;
     }
-    let Answered::Rejected(rejection) = client.ask(open(9, None)).await else { panic!("refused") };
+    let Answered::Rejected(rejection) = client.ask(open(9, None)).await else {
+        panic!("refused")
+    };
     assert_eq!(rejection.reason, Reason::TooManySessions);
 }
 
@@ -256,24 +314,39 @@ struct AwayUntil(Instant);
 
 impl memory::Faults for AwayUntil {
     fn call(&self, _: memory::Op) -> memory::Fate {
-        let outcome = if Instant::now() < self.0 { memory::Outcome::Vanished } else { memory::Outcome::Done };
-        memory::Fate { outcome, ..memory::Fate::default() }
+        let outcome = if Instant::now() < self.0 {
+            memory::Outcome::Vanished
+        } else {
+            memory::Outcome::Done
+        };
+        memory::Fate {
+            outcome,
+            ..memory::Fate::default()
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn commands_wait_for_a_journal_that_is_away() {
     let world = World::new();
-    let node = world.node_with(1, Arc::new(AwayUntil(Instant::now() + Duration::from_secs(180))));
+    let node = world.node_with(
+        1,
+        Arc::new(AwayUntil(Instant::now() + Duration::from_secs(180))),
+    );
     node.take().await;
     let mut client = world.client().await;
     let start = Instant::now();
     let tags = [client.submit(send(1)).await, client.submit(send(2)).await];
     for (seq, tag) in (1..).zip(tags) {
-        assert!(matches!(client.answer(tag).await, Answered::Journaled { seq: place, duplicate: false, .. } if place == Seq(seq)));
+        assert!(
+            matches!(client.answer(tag).await, Answered::Journaled { seq: place, duplicate: false, .. } if place == Seq(seq))
+        );
     }
     let took = start.elapsed();
-    assert!((Duration::from_secs(180)..Duration::from_secs(184)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_secs(180)..Duration::from_secs(184)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,7 +360,9 @@ async fn a_busy_room_gets_past_its_window_and_the_floor_follows() {
         client.submit(send(id)).await;
     }
     let tag = client.submit(send(total + 1)).await;
-    assert!(matches!(client.answer(tag).await, Answered::Journaled { seq, .. } if seq == Seq(total + 1)));
+    assert!(
+        matches!(client.answer(tag).await, Answered::Journaled { seq, .. } if seq == Seq(total + 1))
+    );
     sleep(Duration::from_secs(5)).await;
     assert_eq!(node.floor().await, bus::Position(total + 2));
 }
@@ -295,7 +370,10 @@ async fn a_busy_room_gets_past_its_window_and_the_floor_follows() {
 /// Everything was decided before the first time that it could have been forgotten, and nothing comes after it. The bus keeps the newest one.
 #[tokio::test(start_paused = true)]
 async fn a_full_bus_takes_commands_again_without_a_new_one() {
-    let world = World::on(bus::memory::Config { commands: 9, ..bus::memory::Config::default() });
+    let world = World::on(bus::memory::Config {
+        commands: 9,
+        ..bus::memory::Config::default()
+    });
     let (first, second) = (world.node(1), world.node(2));
     let mut client = world.client().await;
     first.take().await;
@@ -315,7 +393,10 @@ async fn a_full_bus_takes_commands_again_without_a_new_one() {
 
 #[tokio::test(start_paused = true)]
 async fn large_commands_are_forgotten_as_soon_as_they_are_decided() {
-    let world = World::on(bus::memory::Config { commands: 100, ..bus::memory::Config::default() });
+    let world = World::on(bus::memory::Config {
+        commands: 100,
+        ..bus::memory::Config::default()
+    });
     let node = world.node(1);
     node.take().await;
     let mut client = world.client().await;
@@ -323,7 +404,11 @@ async fn large_commands_are_forgotten_as_soon_as_they_are_decided() {
     for id in 1..=1000 {
         client.journaled(send_large(id)).await;
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,7 +435,9 @@ async fn changes_without_events_do_not_pile_up() {
     client.journaled(open(1, None)).await;
     for round in 0..5 {
         for session in 0..20 {
-            client.journaled(open(100 + 20 * round + session, Some("phone"))).await;
+            client
+                .journaled(open(100 + 20 * round + session, Some("phone")))
+                .await;
         }
         // Longer than changes wait for an event: a snapshot has them.
         sleep(Duration::from_secs(10)).await;
@@ -360,7 +447,13 @@ async fn changes_without_events_do_not_pile_up() {
     assert_eq!(events[1].changes.len(), 0, "the snapshots have them");
     first.writer.lose(first.shard).await;
     second.take().await;
-    assert_eq!(client.journaled(send_through(199, 2, 0)).await, (3, false), "the last session of the phone is open");
-    let Answered::Rejected(rejection) = client.ask(send_through(198, 3, 0)).await else { panic!("it was replaced") };
+    assert_eq!(
+        client.journaled(send_through(199, 2, 0)).await,
+        (3, false),
+        "the last session of the phone is open"
+    );
+    let Answered::Rejected(rejection) = client.ask(send_through(198, 3, 0)).await else {
+        panic!("it was replaced")
+    };
     assert_eq!(rejection.reason, Reason::NotMember);
 }

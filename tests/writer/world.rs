@@ -9,7 +9,10 @@ use safe_chat::{
         memory::{self, Database},
         readback::Partitions,
     },
-    room::{Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RoomId, Seq, SessionId, ShardId, Shards, Turn, UserId},
+    room::{
+        Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RoomId, Seq, SessionId,
+        ShardId, Shards, Turn, UserId,
+    },
     writer::{Config, Handle},
 };
 use std::{sync::Arc, time::Duration};
@@ -54,7 +57,12 @@ impl World {
     pub(crate) fn on(config: bus::memory::Config) -> Self {
         let shards = config.shards;
         let database = Database::new(Partitions::new(1000));
-        Self { hub: Hub::new(config), database, shards, room: RoomId::parse("aaa").unwrap() }
+        Self {
+            hub: Hub::new(config),
+            database,
+            shards,
+            room: RoomId::parse("aaa").unwrap(),
+        }
     }
 
     pub(crate) fn node(&self, n: u128) -> Node {
@@ -66,14 +74,28 @@ impl World {
         let journal: Arc<dyn Journal> = Arc::new(self.database.connect_with(self.shards, faults));
         let (ends, ended) = mpsc::unbounded_channel();
         let writer = Handle::new(Config::default(), bus.clone(), journal.clone());
-        Node { bus, journal, writer, me: Incarnation::new(Uuid::from_u128(n)), ends, ended, shard: self.shards.of(&self.room) }
+        Node {
+            bus,
+            journal,
+            writer,
+            me: Incarnation::new(Uuid::from_u128(n)),
+            ends,
+            ended,
+            shard: self.shards.of(&self.room),
+        }
     }
 
     pub(crate) async fn client(&self) -> Client {
         let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
         let me = Incarnation::new(Uuid::from_u128(0xc11e));
         let inbox = bus.inbox(me).await.unwrap();
-        Client { bus, me, inbox, tag: 0, room: self.room.clone() }
+        Client {
+            bus,
+            me,
+            inbox,
+            tag: 0,
+            room: self.room.clone(),
+        }
     }
 }
 
@@ -81,7 +103,16 @@ impl Node {
     /// Takes the shard, whoever has it.
     pub(crate) async fn take(&self) {
         let found = self.bus.shard(self.shard).await.unwrap();
-        let lease = Lease::take(self.bus.clone(), self.ends.clone(), self.me, self.shard, found, Epoch(0)).await.unwrap();
+        let lease = Lease::take(
+            self.bus.clone(),
+            self.ends.clone(),
+            self.me,
+            self.shard,
+            found,
+            Epoch(0),
+        )
+        .await
+        .unwrap();
         self.writer.acquire(lease).await;
     }
 
@@ -98,15 +129,26 @@ impl Client {
     /// Submits a command; the answer has the returned tag.
     pub(crate) async fn submit(&mut self, action: Action) -> u64 {
         self.tag += 1;
-        let reply = Some(ReplyTo { node: self.me, tag: self.tag });
-        self.bus.submit(&Submission { room: self.room.clone(), action, reply }).await.unwrap();
+        let reply = Some(ReplyTo {
+            node: self.me,
+            tag: self.tag,
+        });
+        self.bus
+            .submit(&Submission {
+                room: self.room.clone(),
+                action,
+                reply,
+            })
+            .await
+            .unwrap();
         self.tag
     }
 
     pub(crate) async fn answer(&mut self, tag: u64) -> Answered {
         let wait = async {
             loop {
-                if let Inbound::Answer(answer) = self.inbox.next().await.expect("an inbox does not end")
+                if let Inbound::Answer(answer) =
+                    self.inbox.next().await.expect("an inbox does not end")
                     && answer.tag == tag
                 {
                     return answer.answered;
@@ -130,7 +172,15 @@ impl Client {
     }
 
     pub(crate) async fn view(&self, shard: ShardId) -> RoomView {
-        self.bus.ask(shard, &Ask { room: self.room.clone() }).await.unwrap()
+        self.bus
+            .ask(
+                shard,
+                &Ask {
+                    room: self.room.clone(),
+                },
+            )
+            .await
+            .unwrap()
     }
 }
 
@@ -148,15 +198,55 @@ pub(crate) fn send(id: u64) -> Action {
 
 /// The same with the largest content.
 pub(crate) fn send_large(id: u64) -> Action {
-    let Action::Send { user, key, turn, after, id, to, .. } = send(id) else { unreachable!() };
-    Action::Send { user, key, turn, after, id, to, body: Body::Sealed(vec![7; 65_536].into()) }
+    let Action::Send {
+        user,
+        key,
+        turn,
+        after,
+        id,
+        to,
+        ..
+    } = send(id)
+    else {
+        unreachable!()
+    };
+    Action::Send {
+        user,
+        key,
+        turn,
+        after,
+        id,
+        to,
+        body: Body::Sealed(vec![7; 65_536].into()),
+    }
 }
 
 /// The session's message `number`, with the id of that number, which must not come before message `after`.
 pub(crate) fn send_through(session: u128, number: u64, after: u64) -> Action {
-    let Action::Send { user, key, id, to, body, .. } = send(number) else { unreachable!() };
-    let turn = Some(Turn { session: SessionId::new(Uuid::from_u128(session)), number });
-    Action::Send { user, key, turn, after, id, to, body }
+    let Action::Send {
+        user,
+        key,
+        id,
+        to,
+        body,
+        ..
+    } = send(number)
+    else {
+        unreachable!()
+    };
+    let turn = Some(Turn {
+        session: SessionId::new(Uuid::from_u128(session)),
+        number,
+    });
+    Action::Send {
+        user,
+        key,
+        turn,
+        after,
+        id,
+        to,
+        body,
+    }
 }
 
 pub(crate) fn open(session: u128, device: Option<&str>) -> Action {
@@ -170,5 +260,7 @@ pub(crate) fn open(session: u128, device: Option<&str>) -> Action {
 }
 
 pub(crate) fn close(session: u128) -> Action {
-    Action::Close { session: SessionId::new(Uuid::from_u128(session)) }
+    Action::Close {
+        session: SessionId::new(Uuid::from_u128(session)),
+    }
 }

@@ -44,8 +44,17 @@ pub fn build(debug: bool, interrupt: &Interrupt) -> Result<PathBuf> {
 }
 
 fn executable(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    messages.filter(|message| message.target.as_ref().is_some_and(|it| it.name == "safe-chat")).find_map(|it| it.executable)
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    messages
+        .filter(|message| {
+            message
+                .target
+                .as_ref()
+                .is_some_and(|it| it.name == "safe-chat")
+        })
+        .find_map(|it| it.executable)
 }
 
 #[cfg(test)]

@@ -39,7 +39,12 @@ pub(crate) fn ps() -> Result<()> {
     for Process { server, identity } in &record.processes {
         let listens: Vec<String> = server.listens.iter().map(ToString::to_string).collect();
         let condition = identity.condition();
-        print(format!("{:<12} {:>8}  {condition:<8} {}", server.name, identity.pid, listens.join(", ")));
+        print(format!(
+            "{:<12} {:>8}  {condition:<8} {}",
+            server.name,
+            identity.pid,
+            listens.join(", ")
+        ));
     }
     if !record.processes.is_empty() && !record.supervisor_lives() {
         say("the cargo xtask up of these is gone: cargo xtask down ends them");
@@ -50,7 +55,10 @@ pub(crate) fn ps() -> Result<()> {
 pub(crate) fn kill(name: &Name) -> Result<()> {
     let process = running(name)?;
     process.identity.kill()?;
-    print(format!("{} (pid {}) is killed", name.name, process.identity.pid));
+    print(format!(
+        "{} (pid {}) is killed",
+        name.name, process.identity.pid
+    ));
     Ok(())
 }
 
@@ -66,14 +74,27 @@ fn signal(name: &Name, signal: Signal, expected: Condition) -> Result<()> {
     let identity = running(name)?.identity;
     identity.signal(signal);
     let shows = wait_for(SOON, || identity.condition() == expected);
-    ensure!(shows, "{} (pid {}) is {}, not {expected}", name.name, identity.pid, identity.condition());
-    print(format!("{} (pid {}) is {expected}", name.name, identity.pid));
+    ensure!(
+        shows,
+        "{} (pid {}) is {}, not {expected}",
+        name.name,
+        identity.pid,
+        identity.condition()
+    );
+    print(format!(
+        "{} (pid {}) is {expected}",
+        name.name, identity.pid
+    ));
     Ok(())
 }
 
 fn running(name: &Name) -> Result<Process> {
     let process = state()?.read()?.process(&name.name)?.clone();
-    ensure!(process.identity.is_alive(), "{} is not running; cargo xtask start {0} starts it", name.name);
+    ensure!(
+        process.identity.is_alive(),
+        "{} is not running; cargo xtask start {0} starts it",
+        name.name
+    );
     Ok(process)
 }
 
@@ -82,7 +103,12 @@ pub(crate) fn start(name: &Name, interrupt: &Interrupt) -> Result<()> {
     let state = state()?;
     let Process { server, identity } = state.read()?.process(&name.name)?.clone();
     if identity.is_alive() {
-        bail!("{} already runs (pid {}, {})", server.name, identity.pid, identity.condition());
+        bail!(
+            "{} already runs (pid {}, {})",
+            server.name,
+            identity.pid,
+            identity.condition()
+        );
     }
     process::raise_open_files();
     let child = launch::launch(&state, &server)?;
@@ -99,7 +125,10 @@ pub(crate) fn down(options: &Down) -> Result<()> {
     if let Some(supervisor) = record.supervisor {
         supervisor.signal(Signal::SIGTERM);
         if !wait_for(ORDERLY, || !supervisor.is_alive()) {
-            say(format!("cargo xtask up (pid {}) does not end; killing it", supervisor.pid));
+            say(format!(
+                "cargo xtask up (pid {}) does not end; killing it",
+                supervisor.pid
+            ));
             supervisor.kill()?;
         }
     }
@@ -108,7 +137,11 @@ pub(crate) fn down(options: &Down) -> Result<()> {
     if options.wipe {
         state.wipe_data()?;
     }
-    let data = if options.wipe { "; the data is deleted" } else { "" };
+    let data = if options.wipe {
+        "; the data is deleted"
+    } else {
+        ""
+    };
     print(format!("{processes} processes ended{data}"));
     Ok(())
 }

@@ -46,7 +46,11 @@ impl CommitLog {
 impl Cassandra {
     /// What clients connect to: `HOST:PORT,...`
     pub fn addresses(&self) -> String {
-        let addresses: Vec<String> = self.hosts.iter().map(|host| format!("{host}:{CQL}")).collect();
+        let addresses: Vec<String> = self
+            .hosts
+            .iter()
+            .map(|host| format!("{host}:{CQL}"))
+            .collect();
         addresses.join(",")
     }
 
@@ -58,7 +62,8 @@ impl Cassandra {
     fn server(&self, i: usize) -> Result<Server> {
         let (name, host) = (format!("cassandra-{}", i + 1), self.hosts[i]);
         let dir = self.data.join(&name);
-        self.write_files(i, &dir).with_context(|| dir.display().to_string())?;
+        self.write_files(i, &dir)
+            .with_context(|| dir.display().to_string())?;
         let cql = SocketAddr::from((host, CQL));
         let class_path = format!("{}/*", self.program.jars.display());
         Ok(Server {
@@ -82,7 +87,10 @@ impl Cassandra {
         fs::create_dir_all(dir.join("tmp"))?;
         fs::write(dir.join("cassandra.yaml"), self.config(i, dir))?;
         fs::write(dir.join("java.args"), self.java_args(dir))?;
-        fs::write(dir.join("logback.xml"), include_str!("../templates/logback.xml"))
+        fs::write(
+            dir.join("logback.xml"),
+            include_str!("../templates/logback.xml"),
+        )
     }
 
     fn config(&self, i: usize, dir: &Path) -> String {
@@ -95,21 +103,33 @@ impl Cassandra {
             ("HINTS", (self.hosts.len() > 1).to_string()),
             ("COMMIT_LOG", self.commit_log.settings().to_owned()),
         ];
-        let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let values = values
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
         template::fill(include_str!("../templates/cassandra.yaml"), &values)
     }
 
     fn java_args(&self, dir: &Path) -> String {
         let ring_delay = if self.hosts.len() > 1 { "5000" } else { "100" };
-        let (agent, dir) = (self.program.agent.display().to_string(), dir.display().to_string());
-        let values = [("AGENT", agent.as_str()), ("RING_DELAY", ring_delay), ("DIR", &dir)];
+        let (agent, dir) = (
+            self.program.agent.display().to_string(),
+            dir.display().to_string(),
+        );
+        let values = [
+            ("AGENT", agent.as_str()),
+            ("RING_DELAY", ring_delay),
+            ("DIR", &dir),
+        ];
         template::fill(include_str!("../templates/cassandra.jvm"), &values)
     }
 }
 
 /// The addresses of a node.
 pub fn listens(host: Ipv4Addr) -> Vec<Listen> {
-    vec![Listen::new("cql", (host, CQL)), Listen::new("storage", (host, STORAGE))]
+    vec![
+        Listen::new("cql", (host, CQL)),
+        Listen::new("storage", (host, STORAGE)),
+    ]
 }
 
 /// Murmur3 tokens spread evenly from the lowest one.
@@ -126,7 +146,11 @@ mod tests {
 
     fn ring(nodes: u8) -> Cassandra {
         Cassandra {
-            program: Program { java: "java".into(), jars: "/jars".into(), agent: "/jars/jamm.jar".into() },
+            program: Program {
+                java: "java".into(),
+                jars: "/jars".into(),
+                agent: "/jars/jamm.jar".into(),
+            },
             hosts: (1..=nodes).map(loopback::numbered).collect(),
             data: "/data".into(),
             commit_log: CommitLog::Group,
@@ -144,12 +168,18 @@ mod tests {
     #[test]
     fn nodes_of_a_ring_share_a_seed_and_differ_in_address() {
         let ring = ring(3);
-        assert_eq!(ring.addresses(), "127.0.0.1:9042,127.0.0.2:9042,127.0.0.3:9042");
+        assert_eq!(
+            ring.addresses(),
+            "127.0.0.1:9042,127.0.0.2:9042,127.0.0.3:9042"
+        );
         let config = ring.config(2, Path::new("/data/cassandra-3"));
         assert!(config.contains("seeds: \"127.0.0.1:7000\""), "{config}");
         assert!(config.contains("rpc_address: \"127.0.0.3\""), "{config}");
         assert!(config.contains("commitlog_sync: group"), "{config}");
         assert_eq!(unfilled(&config), [""; 0]);
-        assert_eq!(unfilled(&ring.java_args(Path::new("/data/cassandra-3"))), [""; 0]);
+        assert_eq!(
+            unfilled(&ring.java_args(Path::new("/data/cassandra-3"))),
+            [""; 0]
+        );
     }
 }

@@ -13,13 +13,21 @@ use crate::tool;
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
     /// Passed on to chaos; `cargo xtask chaos --help` lists them
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
     args: Vec<String>,
 }
 
 pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> {
     let status = tool::shown(&mut command(&options.args), interrupt)?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Optimised as the profile for development has it: dependencies are, and its own part waits for the network.

@@ -63,7 +63,15 @@ impl Cluster {
             Ok(())
         })?;
         let (children, ended, seen) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { state, interrupt, children, ended, seen, stopped: false, _supervision: supervision })
+        Ok(Self {
+            state,
+            interrupt,
+            children,
+            ended,
+            seen,
+            stopped: false,
+            _supervision: supervision,
+        })
     }
 
     /// Where its record, data and logs are.
@@ -143,9 +151,14 @@ impl Drop for Cluster {
 /// Ends what a supervisor that is gone left running.
 pub fn end_leftovers(state: &State, grace: Duration) -> Result<()> {
     let processes = state.read()?.processes;
-    let alive = processes.iter().filter(|process| process.identity.is_alive()).count();
+    let alive = processes
+        .iter()
+        .filter(|process| process.identity.is_alive())
+        .count();
     if alive > 0 {
-        console::say(format!("ending {alive} processes that an earlier run left behind"));
+        console::say(format!(
+            "ending {alive} processes that an earlier run left behind"
+        ));
     }
     end(&processes, grace, || false)?;
     forget(state)
@@ -153,7 +166,9 @@ pub fn end_leftovers(state: &State, grace: Duration) -> Result<()> {
 
 fn end(processes: &[Process], grace: Duration, hurry: impl Fn() -> bool) -> Result<()> {
     let of = |nodes: bool| -> Vec<Identity> {
-        let wanted = processes.iter().filter(|process| (process.server.kind == Kind::Node) == nodes);
+        let wanted = processes
+            .iter()
+            .filter(|process| (process.server.kind == Kind::Node) == nodes);
         wanted.map(|process| process.identity).collect()
     };
     process::end_all(&of(true), grace, &hurry)?;
@@ -169,7 +184,10 @@ fn forget(state: &State) -> Result<()> {
 }
 
 fn describe(status: ExitStatus) -> String {
-    match status.signal().and_then(|signal| Signal::try_from(signal).ok()) {
+    match status
+        .signal()
+        .and_then(|signal| Signal::try_from(signal).ok())
+    {
         Some(signal) => format!("was ended by {signal}"),
         None => format!("ended with {status}"),
     }
@@ -211,7 +229,9 @@ mod tests {
     fn a_dropped_cluster_leaves_nothing_running() {
         let dir = tempfile::tempdir().unwrap();
         let mut cluster = cluster(dir.path());
-        cluster.start(&server("nats-1", "exec sleep 600", dir.path())).unwrap();
+        cluster
+            .start(&server("nats-1", "exec sleep 600", dir.path()))
+            .unwrap();
         let started = identity(&cluster.state, "nats-1");
         assert_eq!(started.condition(), Condition::Running);
         drop(cluster);
@@ -221,7 +241,10 @@ mod tests {
     #[test]
     fn what_a_killed_supervisor_left_is_ended_by_the_next_one() {
         let dir = tempfile::tempdir().unwrap();
-        let mut left = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut left = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
         let identity = Identity::of(left.id()).unwrap();
         let server = server("nats-1", "", dir.path());
         let note = |record: &mut crate::state::Record| {
@@ -252,15 +275,23 @@ mod tests {
         let mut cluster = cluster(dir.path());
         let server = server("nats-1", "exec sleep 600", dir.path());
         cluster.start(&server).unwrap();
-        assert!(matches!(cluster.changes().unwrap()[..], [Change::Started { .. }]));
+        assert!(matches!(
+            cluster.changes().unwrap()[..],
+            [Change::Started { .. }]
+        ));
         let killed = identity(&cluster.state, "nats-1");
         killed.signal(Signal::SIGKILL);
         assert!(wait_for(SOON, || !killed.is_alive()));
         let changes = cluster.changes().unwrap();
-        assert!(matches!(&changes[..], [Change::Died { how, .. }] if how == "was ended by SIGKILL"));
+        assert!(
+            matches!(&changes[..], [Change::Died { how, .. }] if how == "was ended by SIGKILL")
+        );
         assert!(cluster.changes().unwrap().is_empty());
         cluster.start(&server).unwrap();
-        assert!(matches!(cluster.changes().unwrap()[..], [Change::Started { .. }]));
+        assert!(matches!(
+            cluster.changes().unwrap()[..],
+            [Change::Started { .. }]
+        ));
     }
 
     #[test]
@@ -268,7 +299,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut cluster = cluster(dir.path());
         cluster.stop(SOON).unwrap();
-        let error = cluster.start(&server("nats-1", "exec sleep 600", dir.path())).unwrap_err();
+        let error = cluster
+            .start(&server("nats-1", "exec sleep 600", dir.path()))
+            .unwrap_err();
         assert!(error.to_string().contains("is ending"), "{error}");
     }
 }

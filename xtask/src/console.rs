@@ -43,7 +43,12 @@ impl Step {
     /// Says what begins.
     pub fn start(what: impl Into<String>) -> Self {
         let now = Instant::now();
-        let step = Self { open: true, what: what.into(), since: now, drawn: now };
+        let step = Self {
+            open: true,
+            what: what.into(),
+            since: now,
+            drawn: now,
+        };
         if draws() {
             step.draw("")
         } else {
@@ -54,7 +59,12 @@ impl Step {
 
     /// For what is done before anyone could wonder.
     pub fn silent() -> Self {
-        Self { open: false, what: String::new(), since: Instant::now(), drawn: Instant::now() }
+        Self {
+            open: false,
+            what: String::new(),
+            since: Instant::now(),
+            drawn: Instant::now(),
+        }
     }
 
     /// Called while waiting, as often as the caller likes.
@@ -66,13 +76,20 @@ impl Step {
         self.drawn = Instant::now();
         match draws() {
             true => self.draw(detail),
-            false => say(format!("{} ... {} s {detail}", self.what, self.since.elapsed().as_secs())),
+            false => say(format!(
+                "{} ... {} s {detail}",
+                self.what,
+                self.since.elapsed().as_secs()
+            )),
         }
     }
 
     /// Says how it ended, and how long it took.
     pub fn done(mut self, outcome: impl Display) {
-        self.finish(format!("{outcome} ({:.1} s)", self.since.elapsed().as_secs_f64()));
+        self.finish(format!(
+            "{outcome} ({:.1} s)",
+            self.since.elapsed().as_secs_f64()
+        ));
     }
 
     /// Says why it did not work out.
@@ -87,7 +104,11 @@ impl Step {
     }
 
     fn draw(&self, detail: &str) {
-        let line = format!("{} ... {} s {detail}", self.what, self.since.elapsed().as_secs());
+        let line = format!(
+            "{} ... {} s {detail}",
+            self.what,
+            self.since.elapsed().as_secs()
+        );
         let line: String = line.chars().take(WIDTH).collect();
         let mut out = std::io::stderr();
         let _ = write!(out, "\r\x1b[K{line}");

@@ -32,7 +32,8 @@ impl Interrupt {
     pub fn install() -> Result<Self> {
         let interrupt = Self::default();
         let seen = interrupt.signals.clone();
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
         thread::spawn(move || {
             for _ in signals.forever() {
                 seen.fetch_add(1, Ordering::SeqCst);
@@ -43,7 +44,10 @@ impl Interrupt {
 
     /// One that can also be cancelled on its own.
     pub fn part(&self) -> Self {
-        Self { signals: self.signals.clone(), cancelled: Arc::default() }
+        Self {
+            signals: self.signals.clone(),
+            cancelled: Arc::default(),
+        }
     }
 
     /// Stops those who look at this part.
@@ -63,6 +67,10 @@ impl Interrupt {
 
     /// An error when it is time to stop.
     pub fn check(&self) -> Result<()> {
-        if self.requested() { Err(Interrupted.into()) } else { Ok(()) }
+        if self.requested() {
+            Err(Interrupted.into())
+        } else {
+            Ok(())
+        }
     }
 }

@@ -30,7 +30,9 @@ pub struct Nats {
 impl Nats {
     /// What clients connect to: `nats://HOST:PORT,...`
     pub fn urls(&self) -> String {
-        let urls: Vec<String> = (0..self.servers).map(|i| format!("nats://{}", self.at(CLIENTS, i))).collect();
+        let urls: Vec<String> = (0..self.servers)
+            .map(|i| format!("nats://{}", self.at(CLIENTS, i)))
+            .collect();
         urls.join(",")
     }
 
@@ -60,16 +62,29 @@ impl Nats {
     }
 
     fn config(&self, name: &str, i: u16, dir: &Path) -> String {
-        let (clients, monitoring) = (self.at(CLIENTS, i).to_string(), self.at(MONITORING, i).to_string());
+        let (clients, monitoring) = (
+            self.at(CLIENTS, i).to_string(),
+            self.at(MONITORING, i).to_string(),
+        );
         let store = dir.join("jetstream").display().to_string();
-        let limit = self.max_file.map_or(String::new(), |most| format!("max_file_store: {most}"));
-        let values = [("NAME", name), ("CLIENTS", &clients), ("MONITORING", &monitoring), ("STORE", &store), ("LIMIT", &limit)];
+        let limit = self
+            .max_file
+            .map_or(String::new(), |most| format!("max_file_store: {most}"));
+        let values = [
+            ("NAME", name),
+            ("CLIENTS", &clients),
+            ("MONITORING", &monitoring),
+            ("STORE", &store),
+            ("LIMIT", &limit),
+        ];
         let config = template::fill(include_str!("../templates/nats.conf"), &values);
         if self.servers == 1 {
             return config;
         }
         let route = self.at(ROUTES, i).to_string();
-        let routes: Vec<String> = (0..self.servers).map(|j| format!("\"nats://{}\"", self.at(ROUTES, j))).collect();
+        let routes: Vec<String> = (0..self.servers)
+            .map(|j| format!("\"nats://{}\"", self.at(ROUTES, j)))
+            .collect();
         let values = [("ROUTE", route.as_str()), ("ROUTES", &routes.join(", "))];
         config + &template::fill(include_str!("../templates/nats-cluster.conf"), &values)
     }
@@ -82,7 +97,10 @@ impl Nats {
 
 /// The addresses of the server with index `i` of `servers`.
 pub fn listens(host: Ipv4Addr, servers: u16, i: u16) -> Vec<Listen> {
-    let mut listens = vec![Listen::new("nats", (host, CLIENTS + i)), Listen::new("monitoring", (host, MONITORING + i))];
+    let mut listens = vec![
+        Listen::new("nats", (host, CLIENTS + i)),
+        Listen::new("monitoring", (host, MONITORING + i)),
+    ];
     if servers > 1 {
         listens.push(Listen::new("routes", (host, ROUTES + i)));
     }
@@ -95,23 +113,38 @@ mod tests {
     use crate::template::unfilled;
 
     fn nats(servers: u16) -> Nats {
-        Nats { program: "nats-server".into(), host: Ipv4Addr::LOCALHOST, servers, data: "/data".into(), max_file: None }
+        Nats {
+            program: "nats-server".into(),
+            host: Ipv4Addr::LOCALHOST,
+            servers,
+            data: "/data".into(),
+            max_file: None,
+        }
     }
 
     #[test]
     fn a_single_server_forms_no_cluster() {
         let config = nats(1).config("nats-1", 0, Path::new("/data/nats-1"));
-        assert!(config.contains("listen: \"127.0.0.1:4222\"") && !config.contains("cluster"), "{config}");
+        assert!(
+            config.contains("listen: \"127.0.0.1:4222\"") && !config.contains("cluster"),
+            "{config}"
+        );
         assert_eq!(unfilled(&config), [""; 0]);
     }
 
     #[test]
     fn three_servers_know_each_other() {
         let nats = nats(3);
-        assert_eq!(nats.urls(), "nats://127.0.0.1:4222,nats://127.0.0.1:4223,nats://127.0.0.1:4224");
+        assert_eq!(
+            nats.urls(),
+            "nats://127.0.0.1:4222,nats://127.0.0.1:4223,nats://127.0.0.1:4224"
+        );
         let config = nats.config("nats-3", 2, Path::new("/data/nats-3"));
         assert!(config.contains("listen: \"127.0.0.1:6224\""), "{config}");
-        assert!(config.contains("\"nats://127.0.0.1:6222\", \"nats://127.0.0.1:6223\""), "{config}");
+        assert!(
+            config.contains("\"nats://127.0.0.1:6222\", \"nats://127.0.0.1:6223\""),
+            "{config}"
+        );
         assert_eq!(unfilled(&config), [""; 0]);
     }
 }

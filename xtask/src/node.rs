@@ -61,7 +61,8 @@ impl Nodes {
 
     fn args(&self, name: &str, place: Place) -> Vec<String> {
         let mut args = vec!["serve".to_owned()];
-        let mut flag = |flag: &str, value: &dyn ToString| args.extend([flag.to_owned(), value.to_string()]);
+        let mut flag =
+            |flag: &str, value: &dyn ToString| args.extend([flag.to_owned(), value.to_string()]);
         flag("--node", &name);
         flag("--host", &place.host);
         flag("--http-port", &place.http);
@@ -95,11 +96,18 @@ pub struct Place {
 impl Place {
     /// The usual ports of 127.0.0.i.
     pub fn numbered(i: u8) -> Self {
-        Self { host: loopback::numbered(i), http: HTTP, internal: INTERNAL }
+        Self {
+            host: loopback::numbered(i),
+            http: HTTP,
+            internal: INTERNAL,
+        }
     }
 
     fn listens(self) -> Vec<Listen> {
-        vec![Listen::new("http", (self.host, self.http)), Listen::new("internal", (self.host, self.internal))]
+        vec![
+            Listen::new("http", (self.host, self.http)),
+            Listen::new("internal", (self.host, self.internal)),
+        ]
     }
 }
 
@@ -127,10 +135,29 @@ mod tests {
             journal: Journal::Bus,
             dir: "/".into(),
         };
-        assert!(nodes.server(2).args.join(" ").ends_with("--replicas 1 --journal bus"));
-        nodes.journal = Journal::Cassandra { hosts: "127.0.0.1:9042".into(), replication: 1 };
+        assert!(
+            nodes
+                .server(2)
+                .args
+                .join(" ")
+                .ends_with("--replicas 1 --journal bus")
+        );
+        nodes.journal = Journal::Cassandra {
+            hosts: "127.0.0.1:9042".into(),
+            replication: 1,
+        };
         let args = nodes.server(2).args.join(" ");
-        assert!(args.starts_with("serve --node node-2 --host 127.0.0.2 --http-port 8080 --internal-port 8558"), "{args}");
-        assert!(args.ends_with("--journal cassandra --cassandra 127.0.0.1:9042 --replication 1 --auto-migrate"), "{args}");
+        assert!(
+            args.starts_with(
+                "serve --node node-2 --host 127.0.0.2 --http-port 8080 --internal-port 8558"
+            ),
+            "{args}"
+        );
+        assert!(
+            args.ends_with(
+                "--journal cassandra --cassandra 127.0.0.1:9042 --replication 1 --auto-migrate"
+            ),
+            "{args}"
+        );
     }
 }

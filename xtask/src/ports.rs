@@ -40,18 +40,29 @@ mod tests {
         let message = check([address]).unwrap_err().to_string();
         let start = format!("port {} of 127.0.0.1 is in use by ", address.port());
         assert!(message.starts_with(&start), "{message}");
-        assert!(message.ends_with(&format!("(pid {})", std::process::id())), "{message}");
+        assert!(
+            message.ends_with(&format!("(pid {})", std::process::id())),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_closed_port_is_free_again() {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         check([address]).unwrap();
     }
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
-        let message = check(["192.0.2.1:80".parse().unwrap()]).unwrap_err().to_string();
-        assert!(message.starts_with("port 80 of 192.0.2.1 cannot be used"), "{message}");
+        let message = check(["192.0.2.1:80".parse().unwrap()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with("port 80 of 192.0.2.1 cannot be used"),
+            "{message}"
+        );
     }
 }

@@ -50,7 +50,10 @@ impl Identity {
     pub fn of(pid: u32) -> Result<Self> {
         let pid = pid.cast_signed();
         let stat = procfs::stat(pid).with_context(|| format!("no process {pid}"))?;
-        Ok(Self { pid, start: stat.start })
+        Ok(Self {
+            pid,
+            start: stat.start,
+        })
     }
 
     /// How it is now.
@@ -81,7 +84,11 @@ impl Identity {
         if wait_for(REAP, || !self.is_alive()) {
             return Ok(());
         }
-        bail!("pid {} still runs {} s after SIGKILL", self.pid, REAP.as_secs())
+        bail!(
+            "pid {} still runs {} s after SIGKILL",
+            self.pid,
+            REAP.as_secs()
+        )
     }
 }
 
@@ -98,7 +105,9 @@ pub fn end_all(processes: &[Identity], grace: Duration, hurry: impl Fn() -> bool
         process.signal(Signal::SIGTERM);
         process.signal(Signal::SIGCONT); // a paused process sees SIGTERM only when it runs again
     }
-    wait_for(grace, || hurry() || processes.iter().all(|process| !process.is_alive()));
+    wait_for(grace, || {
+        hurry() || processes.iter().all(|process| !process.is_alive())
+    });
     processes.iter().try_for_each(|process| process.kill())
 }
 
@@ -134,7 +143,10 @@ mod tests {
     fn a_reused_pid_is_another_process() {
         let me = Identity::of(std::process::id()).unwrap();
         assert_eq!(me.condition(), Condition::Running);
-        let before_me = Identity { start: me.start - 1, ..me };
+        let before_me = Identity {
+            start: me.start - 1,
+            ..me
+        };
         assert_eq!(before_me.condition(), Condition::Dead);
         before_me.signal(Signal::SIGKILL); // and we live to tell
     }
@@ -154,12 +166,18 @@ mod tests {
         assert!(wait_for(SOON, || identity.condition() == Condition::Paused));
         end_all(&[identity], SOON, || false).unwrap();
         let status = child.wait().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::SIGTERM as i32));
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(Signal::SIGTERM as i32)
+        );
     }
 
     #[test]
     fn a_process_that_ignores_sigterm_is_killed() {
-        let mut child = Command::new("sh").args(["-c", "trap '' TERM; while :; do sleep 1; done"]).spawn().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' TERM; while :; do sleep 1; done"])
+            .spawn()
+            .unwrap();
         let identity = Identity::of(child.id()).unwrap();
         end_all(&[identity], Duration::from_millis(100), || false).unwrap();
         assert!(!identity.is_alive());

@@ -18,7 +18,10 @@ pub(crate) struct Stat {
 
 /// These commands tell processes apart by /proc and use 127.0.0.2 and up, which only Linux has without setup.
 pub(crate) fn required() -> Result<()> {
-    ensure!(Path::new("/proc/self/stat").exists(), "cargo xtask needs Linux (/proc and the addresses 127.0.0.x)");
+    ensure!(
+        Path::new("/proc/self/stat").exists(),
+        "cargo xtask needs Linux (/proc and the addresses 127.0.0.x)"
+    );
     Ok(())
 }
 
@@ -44,9 +47,16 @@ pub(crate) fn listener(address: SocketAddr) -> Option<(String, i32)> {
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listening_inodes(&table, address))
         .collect();
-    let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| holds_any(pid, &sockets)).find_map(|pid| Some((stat(pid)?.name, pid)))
+    let sockets: Vec<String> = inodes
+        .iter()
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    let pids = fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| holds_any(pid, &sockets))
+        .find_map(|pid| Some((stat(pid)?.name, pid)))
 }
 
 fn holds_any(pid: i32, sockets: &[String]) -> bool {
@@ -66,12 +76,20 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let mut fields = text.get(close + 1..)?.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let start = fields.nth(18)?.parse().ok()?;
-    Some(Stat { name: text.get(open + 1..close)?.to_owned(), state, start })
+    Some(Stat {
+        name: text.get(open + 1..close)?.to_owned(),
+        state,
+        start,
+    })
 }
 
 /// Inodes of the sockets that listen on the address, or on its port of all addresses.
 fn listening_inodes(table: &str, address: SocketAddr) -> Vec<u64> {
-    table.lines().skip(1).filter_map(|line| listening(line, address)).collect()
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| listening(line, address))
+        .collect()
 }
 
 fn listening(line: &str, address: SocketAddr) -> Option<u64> {
@@ -79,13 +97,22 @@ fn listening(line: &str, address: SocketAddr) -> Option<u64> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (ip, port) = fields.get(1)?.split_once(':')?;
     let ip = parse_ip(ip)?;
-    let here = u16::from_str_radix(port, 16).ok()? == address.port() && (ip == address.ip() || ip.is_unspecified());
-    if here && *fields.get(3)? == LISTEN { fields.get(9)?.parse().ok() } else { None }
+    let here = u16::from_str_radix(port, 16).ok()? == address.port()
+        && (ip == address.ip() || ip.is_unspecified());
+    if here && *fields.get(3)? == LISTEN {
+        fields.get(9)?.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// The kernel prints addresses as 32-bit words in the byte order of the machine.
 fn parse_ip(hex: &str) -> Option<IpAddr> {
-    let word = |at: usize| u32::from_str_radix(hex.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    let word = |at: usize| {
+        u32::from_str_radix(hex.get(at..at + 8)?, 16)
+            .ok()
+            .map(u32::to_ne_bytes)
+    };
     match hex.len() {
         8 => Some(Ipv4Addr::from(word(0)?).into()),
         32 => {
@@ -114,7 +141,14 @@ mod tests {
     #[test]
     fn a_process_name_may_hold_brackets_and_spaces() {
         let stat = parse_stat(STAT).unwrap();
-        assert_eq!(stat, Stat { name: "tokio) run (x)".into(), state: 'T', start: 123_456 });
+        assert_eq!(
+            stat,
+            Stat {
+                name: "tokio) run (x)".into(),
+                state: 'T',
+                start: 123_456
+            }
+        );
     }
 
     #[test]
@@ -126,16 +160,32 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn only_listening_sockets_of_the_address_count() {
-        assert_eq!(listening_inodes(TCP, "127.0.0.1:4222".parse().unwrap()), [111]);
-        assert_eq!(listening_inodes(TCP, "127.0.0.3:4222".parse().unwrap()), [0; 0]);
-        assert_eq!(listening_inodes(TCP, "127.0.0.3:8080".parse().unwrap()), [444], "0.0.0.0 covers every address");
+        assert_eq!(
+            listening_inodes(TCP, "127.0.0.1:4222".parse().unwrap()),
+            [111]
+        );
+        assert_eq!(
+            listening_inodes(TCP, "127.0.0.3:4222".parse().unwrap()),
+            [0; 0]
+        );
+        assert_eq!(
+            listening_inodes(TCP, "127.0.0.3:8080".parse().unwrap()),
+            [444],
+            "0.0.0.0 covers every address"
+        );
     }
 
     #[test]
     #[cfg(target_endian = "little")]
     fn an_ipv6_socket_may_cover_an_ipv4_address() {
-        assert_eq!(parse_ip("00000000000000000000000000000000"), Some(Ipv6Addr::UNSPECIFIED.into()));
-        assert_eq!(parse_ip("0000000000000000FFFF00000100007F"), Some(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(
+            parse_ip("00000000000000000000000000000000"),
+            Some(Ipv6Addr::UNSPECIFIED.into())
+        );
+        assert_eq!(
+            parse_ip("0000000000000000FFFF00000100007F"),
+            Some(Ipv4Addr::LOCALHOST.into())
+        );
         assert_eq!(parse_ip("0100"), None);
     }
 

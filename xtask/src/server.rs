@@ -57,7 +57,10 @@ pub struct Listen {
 impl Listen {
     /// From its two parts.
     pub fn new(what: &str, at: impl Into<SocketAddr>) -> Self {
-        Self { what: what.to_owned(), at: at.into() }
+        Self {
+            what: what.to_owned(),
+            at: at.into(),
+        }
     }
 }
 
@@ -88,7 +91,10 @@ impl Ready {
 }
 
 fn http(url: &str) -> Result<()> {
-    let config = ureq::Agent::config_builder().timeout_global(Some(TRY)).proxy(None).http_status_as_error(false);
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(TRY))
+        .proxy(None)
+        .http_status_as_error(false);
     let mut answer = ureq::Agent::from(config.build()).get(url).call()?;
     let status = answer.status().as_u16();
     let body = answer.body_mut().read_to_string().unwrap_or_default();
@@ -104,8 +110,13 @@ fn cql(address: SocketAddr) -> Result<()> {
     socket.set_read_timeout(Some(TRY))?;
     socket.write_all(&OPTIONS)?;
     let mut answer = [0; 5];
-    socket.read_exact(&mut answer).context("no answer to CQL OPTIONS")?;
-    ensure!(answer == SUPPORTED, "CQL OPTIONS is answered by {answer:02x?}");
+    socket
+        .read_exact(&mut answer)
+        .context("no answer to CQL OPTIONS")?;
+    ensure!(
+        answer == SUPPORTED,
+        "CQL OPTIONS is answered by {answer:02x?}"
+    );
     Ok(())
 }
 
@@ -129,15 +140,22 @@ mod tests {
 
     #[test]
     fn only_supported_is_a_cql_answer() {
-        Ready::Cql(answering(&[0x84, 0, 0, 0, 6, 0, 0, 0, 0])).ask().unwrap();
-        Ready::Cql(answering(&[0x84, 0, 0, 0, 0, 0, 0, 0, 0])).ask().unwrap_err();
+        Ready::Cql(answering(&[0x84, 0, 0, 0, 6, 0, 0, 0, 0]))
+            .ask()
+            .unwrap();
+        Ready::Cql(answering(&[0x84, 0, 0, 0, 0, 0, 0, 0, 0]))
+            .ask()
+            .unwrap_err();
         Ready::Cql(answering(&[])).ask().unwrap_err();
     }
 
     #[test]
     fn a_node_that_is_not_ready_says_why() {
         let address = answering(b"HTTP/1.1 503 No\r\ncontent-length: 7\r\n\r\nno NATS");
-        let why = Ready::Http(format!("http://{address}/ready")).ask().unwrap_err().to_string();
+        let why = Ready::Http(format!("http://{address}/ready"))
+            .ask()
+            .unwrap_err()
+            .to_string();
         assert_eq!(why, "503 no NATS");
     }
 }

@@ -35,7 +35,11 @@ pub(crate) struct Options {
     #[arg(long)]
     mutants: bool,
     /// Passed on to the simulation (`cargo xtask simulate --help`); with --mutants the names of patches, by default all
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
     args: Vec<String>,
 }
 
@@ -44,9 +48,15 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
         return mutants(&options.args, interrupt);
     }
     let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "simulation", "--"]).args(&options.args);
+    command
+        .args(["run", "--quiet", "--package", "simulation", "--"])
+        .args(&options.args);
     let status = tool::shown(&mut command, interrupt)?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// A copy of what git tracks, to be patched, with a target directory of its own.
@@ -59,7 +69,11 @@ fn mutants(wanted: &[String], interrupt: &Interrupt) -> Result<ExitCode> {
     let copy = Copy::make(interrupt)?;
     let mut missed = 0;
     for patch in patches(wanted)? {
-        let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = patch
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let text = fs::read_to_string(&patch).with_context(|| patch.display().to_string())?;
         let since = Instant::now();
         copy.patch(&patch, &[], interrupt)?;
@@ -68,16 +82,29 @@ fn mutants(wanted: &[String], interrupt: &Interrupt) -> Result<ExitCode> {
         let noticed = noticed?;
         missed += usize::from(noticed.is_none());
         let verdict = noticed.unwrap_or_else(|| "NOT NOTICED".to_owned());
-        say(format!("{name} ({}): {verdict} [{:.0} s]", text.lines().next().unwrap_or_default(), since.elapsed().as_secs_f64()));
+        say(format!(
+            "{name} ({}): {verdict} [{:.0} s]",
+            text.lines().next().unwrap_or_default(),
+            since.elapsed().as_secs_f64()
+        ));
     }
-    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if missed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The patches with these names, or all.
 fn patches(wanted: &[String]) -> Result<Vec<PathBuf>> {
     let dir = paths::root().join("simulation/mutations");
-    let named =
-        |path: &Path| wanted.is_empty() || wanted.iter().any(|name| path.file_stem().is_some_and(|stem| stem.to_string_lossy() == **name));
+    let named = |path: &Path| {
+        wanted.is_empty()
+            || wanted.iter().any(|name| {
+                path.file_stem()
+                    .is_some_and(|stem| stem.to_string_lossy() == **name)
+            })
+    };
     let mut all = Vec::new();
     for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
         let path = entry?.path();
@@ -86,36 +113,69 @@ fn patches(wanted: &[String]) -> Result<Vec<PathBuf>> {
         }
     }
     all.sort();
-    ensure!(!all.is_empty() && (wanted.is_empty() || all.len() == wanted.len()), "not all of {wanted:?} are patches in {}", dir.display());
+    ensure!(
+        !all.is_empty() && (wanted.is_empty() || all.len() == wanted.len()),
+        "not all of {wanted:?} are patches in {}",
+        dir.display()
+    );
     Ok(all)
 }
 
 impl Copy {
     fn make(interrupt: &Interrupt) -> Result<Self> {
         let dir = paths::root().join("target/mutants");
-        let copy = Self { tree: dir.join("tree"), target: dir.join("target") };
+        let copy = Self {
+            tree: dir.join("tree"),
+            target: dir.join("target"),
+        };
         let _ = fs::remove_dir_all(&copy.tree); // of a run before, if any
         let mut git = Command::new("git");
-        git.current_dir(paths::root()).args(["checkout-index", "--all", "--prefix", "target/mutants/tree/"]);
-        tool::quiet(&mut git, Duration::from_secs(60), interrupt, &mut Step::start("copying the tree"))?;
+        git.current_dir(paths::root()).args([
+            "checkout-index",
+            "--all",
+            "--prefix",
+            "target/mutants/tree/",
+        ]);
+        tool::quiet(
+            &mut git,
+            Duration::from_secs(60),
+            interrupt,
+            &mut Step::start("copying the tree"),
+        )?;
         Ok(copy)
     }
 
     fn patch(&self, patch: &Path, how: &[&str], interrupt: &Interrupt) -> Result<()> {
         let mut git = Command::new("git");
         // Outside any repository as far as git knows, so that it takes the paths as they are.
-        git.current_dir(&self.tree).env("GIT_DIR", "/dev/null").arg("apply").args(how).arg(patch);
-        tool::quiet(&mut git, Duration::from_secs(60), interrupt, &mut Step::start("patching"))?;
+        git.current_dir(&self.tree)
+            .env("GIT_DIR", "/dev/null")
+            .arg("apply")
+            .args(how)
+            .arg(patch);
+        tool::quiet(
+            &mut git,
+            Duration::from_secs(60),
+            interrupt,
+            &mut Step::start("patching"),
+        )?;
         Ok(())
     }
 
     /// What notices the patch, and how; `None`: nothing does.
     fn noticed(&self, interrupt: &Interrupt) -> Result<Option<String>> {
         let mut build = self.cargo(&["test", "--package", "simulation", "--no-run"]);
-        tool::quiet(&mut build, LIMIT, interrupt, &mut Step::start("building the mutant"))?;
+        tool::quiet(
+            &mut build,
+            LIMIT,
+            interrupt,
+            &mut Step::start("building the mutant"),
+        )?;
         for (package, name) in TESTS {
             let mut test = self.cargo(&["test", "--package", package, "--test", name]);
-            test.env("SEEDS", SEEDS).env("FAILURES", "1").env("RUST_BACKTRACE", "0");
+            test.env("SEEDS", SEEDS)
+                .env("FAILURES", "1")
+                .env("RUST_BACKTRACE", "0");
             let failed = tool::quiet(&mut test, LIMIT, interrupt, &mut Step::silent()).is_err();
             interrupt.check()?;
             if failed {
@@ -127,7 +187,10 @@ impl Copy {
 
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = cargo();
-        command.current_dir(&self.tree).args(arguments).env("CARGO_TARGET_DIR", &self.target);
+        command
+            .current_dir(&self.tree)
+            .args(arguments)
+            .env("CARGO_TARGET_DIR", &self.target);
         command
     }
 }

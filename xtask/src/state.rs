@@ -54,15 +54,26 @@ impl Record {
 
     /// The process of that name.
     pub fn process(&self, name: &str) -> Result<&Process> {
-        let names: Vec<&str> = self.processes.iter().map(|process| process.server.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .processes
+            .iter()
+            .map(|process| process.server.name.as_str())
+            .collect();
         ensure!(!names.is_empty(), "nothing was started (cargo xtask up)");
-        let found = self.processes.iter().find(|process| process.server.name == name);
+        let found = self
+            .processes
+            .iter()
+            .find(|process| process.server.name == name);
         found.with_context(|| format!("no process {name}; there are {}", names.join(", ")))
     }
 
     /// Notes a start, in the place of an earlier one of that name.
     pub fn note(&mut self, process: Process) {
-        match self.processes.iter_mut().find(|known| known.server.name == process.server.name) {
+        match self
+            .processes
+            .iter_mut()
+            .find(|known| known.server.name == process.server.name)
+        {
             Some(known) => *known = process,
             None => self.processes.push(process),
         }
@@ -81,21 +92,32 @@ impl State {
         fs::create_dir_all(dir).with_context(place)?;
         if !dir.join(MARK).exists() {
             let empty = fs::read_dir(dir).with_context(place)?.next().is_none();
-            ensure!(empty, "{} is not a state directory of cargo xtask, and not empty", dir.display());
+            ensure!(
+                empty,
+                "{} is not a state directory of cargo xtask, and not empty",
+                dir.display()
+            );
             fs::write(dir.join(MARK), "").with_context(place)?;
         }
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self {
+            dir: dir.to_owned(),
+        })
     }
 
     /// Becomes the one supervisor of this directory.
     pub fn supervise(&self) -> Result<Supervision> {
         let lock = File::create(self.dir.join("supervisor.lock"))?;
         // A process that is being started holds a copy until its exec: a supervisor may be gone a moment before its lock.
-        wait_for(LOCK_LINGERS, || !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+        wait_for(LOCK_LINGERS, || {
+            !matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+        });
         match lock.try_lock() {
             Ok(()) => Ok(Supervision { _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                let pid = self.read()?.supervisor.map_or(String::new(), |it| format!(" (pid {})", it.pid));
+                let pid = self
+                    .read()?
+                    .supervisor
+                    .map_or(String::new(), |it| format!(" (pid {})", it.pid));
                 bail!("another cargo xtask up{pid} runs in this checkout; cargo xtask down ends it")
             }
             Err(TryLockError::Error(error)) => Err(error).context("supervisor.lock"),
@@ -105,7 +127,8 @@ impl State {
     /// The record as it is now.
     pub fn read(&self) -> Result<Record> {
         match fs::read(self.file()) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{} cannot be read", self.file().display())),
+            Ok(text) => serde_json::from_slice(&text)
+                .with_context(|| format!("{} cannot be read", self.file().display())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Record::default()),
             Err(error) => Err(error).with_context(|| self.file().display().to_string()),
         }
@@ -155,9 +178,15 @@ impl State {
 
 fn remove(dir: &Path) -> Result<()> {
     let gone = |error: io::Error| {
-        if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
+        if error.kind() == ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
     };
-    fs::remove_dir_all(dir).or_else(gone).with_context(|| format!("cannot remove {}", dir.display()))
+    fs::remove_dir_all(dir)
+        .or_else(gone)
+        .with_context(|| format!("cannot remove {}", dir.display()))
 }
 
 #[cfg(test)]
@@ -168,8 +197,13 @@ mod tests {
     fn a_directory_with_other_things_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "").unwrap();
-        let Err(error) = State::open(dir.path()) else { panic!("it was taken") };
-        assert!(error.to_string().contains("not a state directory"), "{error}");
+        let Err(error) = State::open(dir.path()) else {
+            panic!("it was taken")
+        };
+        assert!(
+            error.to_string().contains("not a state directory"),
+            "{error}"
+        );
     }
 
     #[test]

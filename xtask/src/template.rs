@@ -5,7 +5,10 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = template.to_owned();
     for (name, value) in values {
         let placeholder = format!("@{name}@");
-        assert!(text.contains(&placeholder), "the template has no {placeholder}");
+        assert!(
+            text.contains(&placeholder),
+            "the template has no {placeholder}"
+        );
         text = text.replace(&placeholder, value);
     }
     text
@@ -14,6 +17,7 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
 /// The placeholders that are left.
 #[cfg(test)]
 pub(crate) fn unfilled(text: &str) -> Vec<&str> {
-    let name = |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let name =
+        |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     text.split('@').filter(|word| name(word)).collect()
 }

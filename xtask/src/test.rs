@@ -62,7 +62,11 @@ type Environment = Vec<(&'static str, String)>;
 pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> {
     console::share();
     let since = Instant::now();
-    let mut run = Run { options, interrupt, outcomes: Vec::new() };
+    let mut run = Run {
+        options,
+        interrupt,
+        outcomes: Vec::new(),
+    };
     if run.wants(Step::Test) {
         run.all_beside_servers()?
     } else {
@@ -70,7 +74,12 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     }
     // After a failure the logs of its servers should stay, and a run deletes those of the one before.
     if run.wants(Step::Chaos) && !run.is_narrowed() && !run.failed() {
-        run.cargo("chaos", &[&chaos::ARGUMENTS[..], &["--short"]].concat(), &[], &Vec::new());
+        run.cargo(
+            "chaos",
+            &[&chaos::ARGUMENTS[..], &["--short"]].concat(),
+            &[],
+            &Vec::new(),
+        );
     }
     if run.wants(Step::Fuzz) {
         run.fuzz();
@@ -81,7 +90,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
 
 impl Run<'_> {
     fn wants(&self, step: Step) -> bool {
-        let narrowed = step == Step::Fuzz && (self.options.no_fuzz || !self.options.args.is_empty());
+        let narrowed =
+            step == Step::Fuzz && (self.options.no_fuzz || !self.options.args.is_empty());
         self.options.only.map_or(!narrowed, |only| only == step)
     }
 
@@ -94,17 +104,30 @@ impl Run<'_> {
         thread::scope(|scope| {
             let servers = scope.spawn(|| timed("servers", || servers(&mut cluster, &part)));
             self.lints();
-            if !self.cargo("build", &[self.test_command(), &["--no-run"]].concat(), &self.options.args, &Vec::new()) {
+            if !self.cargo(
+                "build",
+                &[self.test_command(), &["--no-run"]].concat(),
+                &self.options.args,
+                &Vec::new(),
+            ) {
                 part.cancel(); // nobody needs the servers any more
             }
             let joined = servers.join();
-            let (took, result) = joined.unwrap_or_else(|_| (Duration::ZERO, Err(anyhow!("the thread of the servers panicked"))));
+            let (took, result) = joined.unwrap_or_else(|_| {
+                (
+                    Duration::ZERO,
+                    Err(anyhow!("the thread of the servers panicked")),
+                )
+            });
             self.tests(took, result);
         });
         cluster.stop(Duration::ZERO)?; // nobody reads their data again
         cluster.state().wipe_data()?;
         if self.failed() {
-            say(format!("logs of the servers: {}/logs (until the next run)", paths::short(&dir)));
+            say(format!(
+                "logs of the servers: {}/logs (until the next run)",
+                paths::short(&dir)
+            ));
             return Ok(());
         }
         drop(cluster);
@@ -116,7 +139,19 @@ impl Run<'_> {
             self.cargo("fmt", &["fmt", "--all", "--check"], &[], &Vec::new());
         }
         if self.wants(Step::Clippy) {
-            self.cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[], &Vec::new());
+            self.cargo(
+                "clippy",
+                &[
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "--deny",
+                    "warnings",
+                ],
+                &[],
+                &Vec::new(),
+            );
         }
     }
 
@@ -128,21 +163,41 @@ impl Run<'_> {
             ensure!(found == 0, "something was found in {found} targets");
             Ok(())
         });
-        self.outcomes.push(Outcome { step: "fuzz", took, result });
+        self.outcomes.push(Outcome {
+            step: "fuzz",
+            took,
+            result,
+        });
     }
 
     /// Only when they were built, and with servers: a test that finds none would be left out unseen.
     fn tests(&mut self, took: Duration, servers: Result<Environment>) {
-        let built = self.outcomes.last().is_some_and(|build| build.result.is_ok());
+        let built = self
+            .outcomes
+            .last()
+            .is_some_and(|build| build.result.is_ok());
         match servers {
             Ok(environment) => {
-                self.outcomes.push(Outcome { step: "servers", took, result: Ok(()) });
+                self.outcomes.push(Outcome {
+                    step: "servers",
+                    took,
+                    result: Ok(()),
+                });
                 if built {
-                    self.cargo("test", self.test_command(), &self.options.args, &environment);
+                    self.cargo(
+                        "test",
+                        self.test_command(),
+                        &self.options.args,
+                        &environment,
+                    );
                 }
             }
             Err(error) if error.is::<Interrupted>() => (), // not wanted any more: no failure of theirs
-            Err(error) => self.outcomes.push(Outcome { step: "servers", took, result: Err(error) }),
+            Err(error) => self.outcomes.push(Outcome {
+                step: "servers",
+                took,
+                result: Err(error),
+            }),
         }
     }
 
@@ -151,7 +206,11 @@ impl Run<'_> {
     fn test_command(&self) -> &'static [&'static str] {
         let mut of_cargo = self.options.args.iter().take_while(|arg| *arg != "--");
         let narrowed = of_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));
-        if narrowed { &["test", "--no-fail-fast"] } else { &["test", "--no-fail-fast", "--workspace"] }
+        if narrowed {
+            &["test", "--no-fail-fast"]
+        } else {
+            &["test", "--no-fail-fast", "--workspace"]
+        }
     }
 
     /// Who names a test wants that one.
@@ -160,12 +219,25 @@ impl Run<'_> {
     }
 
     /// Runs a cargo command as a step, with more arguments and variables; whether it went well.
-    fn cargo(&mut self, step: &'static str, args: &[&str], more: &[String], environment: &Environment) -> bool {
+    fn cargo(
+        &mut self,
+        step: &'static str,
+        args: &[&str],
+        more: &[String],
+        environment: &Environment,
+    ) -> bool {
         let mut command = cargo();
-        command.args(args).args(more).envs(environment.iter().map(|(name, value)| (name, value)));
+        command
+            .args(args)
+            .args(more)
+            .envs(environment.iter().map(|(name, value)| (name, value)));
         let (took, result) = timed(step, || {
             self.interrupt.check()?;
-            say(format!("{step}: cargo {} {}", args.join(" "), more.join(" ")));
+            say(format!(
+                "{step}: cargo {} {}",
+                args.join(" "),
+                more.join(" ")
+            ));
             let status = tool::shown(&mut command, self.interrupt)?;
             ensure!(status.success(), "cargo {}: {status}", args[0]);
             Ok(())
@@ -182,15 +254,28 @@ impl Run<'_> {
     fn verdict(&self, took: Duration) -> ExitCode {
         let steps: Vec<String> = self.outcomes.iter().map(ToString::to_string).collect();
         let verdict = if self.failed() { "FAILED" } else { "ok" };
-        say(format!("cargo xtask test: {verdict} in {:.1} s ({})", took.as_secs_f64(), steps.join(", ")));
-        if self.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        say(format!(
+            "cargo xtask test: {verdict} in {:.1} s ({})",
+            took.as_secs_f64(),
+            steps.join(", ")
+        ));
+        if self.failed() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failed = if self.result.is_err() { " FAILED" } else { "" };
-        write!(out, "{}{failed} {:.1} s", self.step, self.took.as_secs_f64())
+        write!(
+            out,
+            "{}{failed} {:.1} s",
+            self.step,
+            self.took.as_secs_f64()
+        )
     }
 }
 
@@ -198,19 +283,33 @@ impl fmt::Display for Outcome {
 fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> {
     let host = loopback::of_pid(std::process::id());
     let data = cluster.state().data("test");
-    let nats = Nats { program: obtain::nats::nats_server(interrupt)?, host, servers: 1, data: data.clone(), max_file: None };
+    let nats = Nats {
+        program: obtain::nats::nats_server(interrupt)?,
+        host,
+        servers: 1,
+        data: data.clone(),
+        max_file: None,
+    };
     let mut servers = nats.servers()?;
     cluster.start(&servers[0])?;
 
     let program = obtain::cassandra::cassandra(interrupt)?;
     // No test cuts the power: periodic sync is as real and much faster.
-    let cassandra = Cassandra { program, hosts: vec![host], data, commit_log: CommitLog::Periodic };
+    let cassandra = Cassandra {
+        program,
+        hosts: vec![host],
+        data,
+        commit_log: CommitLog::Periodic,
+    };
     servers.extend(cassandra.servers()?);
     cluster.start(&servers[1])?;
     cluster.await_ready(&servers)?;
     Ok(vec![
         ("SAFE_CHAT_TEST_NATS", nats.urls()),
-        ("SAFE_CHAT_TEST_NATS_SERVER", nats.program.display().to_string()),
+        (
+            "SAFE_CHAT_TEST_NATS_SERVER",
+            nats.program.display().to_string(),
+        ),
         ("SAFE_CHAT_TEST_CASSANDRA", cassandra.addresses()),
     ])
 }
@@ -234,12 +333,24 @@ mod tests {
     #[test]
     fn a_named_package_narrows_the_run() {
         let command = |args: &[&str]| {
-            let options = Options { only: None, no_fuzz: false, args: args.iter().map(ToString::to_string).collect() };
-            Run { options: &options, interrupt: &Interrupt::default(), outcomes: Vec::new() }.test_command()
+            let options = Options {
+                only: None,
+                no_fuzz: false,
+                args: args.iter().map(ToString::to_string).collect(),
+            };
+            Run {
+                options: &options,
+                interrupt: &Interrupt::default(),
+                outcomes: Vec::new(),
+            }
+            .test_command()
         };
         assert!(command(&[]).contains(&"--workspace"));
         assert!(command(&["--test", "e2e"]).contains(&"--workspace"));
-        assert!(command(&["--", "-p"]).contains(&"--workspace"), "that is an argument of the test program");
+        assert!(
+            command(&["--", "-p"]).contains(&"--workspace"),
+            "that is an argument of the test program"
+        );
         assert!(!command(&["-p", "xtask"]).contains(&"--workspace"));
     }
 }

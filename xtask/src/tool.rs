@@ -29,7 +29,10 @@ pub(crate) fn shown(command: &mut Command, interrupt: &Interrupt) -> Result<Exit
 }
 
 /// Runs it with its progress (stderr) on this terminal, and returns what it wrote to stdout.
-pub(crate) fn progress_shown(command: &mut Command, interrupt: &Interrupt) -> Result<(ExitStatus, String)> {
+pub(crate) fn progress_shown(
+    command: &mut Command,
+    interrupt: &Interrupt,
+) -> Result<(ExitStatus, String)> {
     let (reader, writer) = pipe().context("no pipe")?;
     let child = spawn(command.stdout(writer))?;
     command.stdout(Stdio::null()); // drops our writing end: the reader must see the end
@@ -39,9 +42,18 @@ pub(crate) fn progress_shown(command: &mut Command, interrupt: &Interrupt) -> Re
 }
 
 /// Runs it silently; an error carries its last words. `step` is ticked meanwhile.
-pub(crate) fn quiet(command: &mut Command, limit: Duration, interrupt: &Interrupt, step: &mut Step) -> Result<String> {
+pub(crate) fn quiet(
+    command: &mut Command,
+    limit: Duration,
+    interrupt: &Interrupt,
+    step: &mut Step,
+) -> Result<String> {
     let (reader, writer) = pipe().context("no pipe")?;
-    let child = spawn(command.stderr(writer.try_clone().context("no pipe")?).stdout(writer))?;
+    let child = spawn(
+        command
+            .stderr(writer.try_clone().context("no pipe")?)
+            .stdout(writer),
+    )?;
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let text = read_beside(reader);
     let status = wait(child, Some(limit), interrupt, || step.tick(""))?;
@@ -49,12 +61,18 @@ pub(crate) fn quiet(command: &mut Command, limit: Duration, interrupt: &Interrup
     if status.success() {
         return Ok(text);
     }
-    bail!("{} ended with {status}: {}", name(command), last_words(&text))
+    bail!(
+        "{} ended with {status}: {}",
+        name(command),
+        last_words(&text)
+    )
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {
     command.process_group(0).stdin(Stdio::null());
-    command.spawn().map_err(|error| anyhow!("{} cannot be run: {error}", name(command)))
+    command
+        .spawn()
+        .map_err(|error| anyhow!("{} cannot be run: {error}", name(command)))
 }
 
 fn name(command: &Command) -> String {
@@ -69,7 +87,12 @@ fn read_beside(mut reader: PipeReader) -> thread::JoinHandle<String> {
     })
 }
 
-fn wait(mut child: Child, limit: Option<Duration>, interrupt: &Interrupt, mut tick: impl FnMut()) -> Result<ExitStatus> {
+fn wait(
+    mut child: Child,
+    limit: Option<Duration>,
+    interrupt: &Interrupt,
+    mut tick: impl FnMut(),
+) -> Result<ExitStatus> {
     let since = Instant::now();
     let pid = Pid::from_raw(child.id().cast_signed());
     while !ended(pid)? {
@@ -105,7 +128,11 @@ fn end_group(pid: Pid) -> Result<()> {
 
 /// The last lines that say something, as one line.
 fn last_words(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let words = lines[lines.len().saturating_sub(3)..].join(" | ");
     match words.char_indices().nth_back(399) {
         Some((start, _)) => format!("... {}", &words[start..]),
@@ -126,16 +153,30 @@ mod tests {
     #[test]
     fn a_failed_tool_says_its_last_words() {
         let mut step = Step::silent();
-        let error = quiet(&mut sh("echo one; echo two >&2; exit 3"), GRACE, &Interrupt::default(), &mut step);
+        let error = quiet(
+            &mut sh("echo one; echo two >&2; exit 3"),
+            GRACE,
+            &Interrupt::default(),
+            &mut step,
+        );
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("one | two") && error.contains('3'), "{error}");
+        assert!(
+            error.contains("one | two") && error.contains('3'),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_tool_over_its_time_is_ended_with_its_children() {
         let mut step = Step::silent();
         let limit = Duration::from_millis(100);
-        let error = quiet(&mut sh("sleep 60 & wait"), limit, &Interrupt::default(), &mut step).unwrap_err();
+        let error = quiet(
+            &mut sh("sleep 60 & wait"),
+            limit,
+            &Interrupt::default(),
+            &mut step,
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("not done"), "{error}");
     }
 
@@ -143,7 +184,12 @@ mod tests {
     fn what_a_tool_left_behind_does_not_outlive_it() {
         // Were the sleeper not ended with its group, it would keep the pipe open and this test would hang.
         let mut step = Step::silent();
-        let text = quiet(&mut sh("sleep 600 & echo done"), GRACE, &Interrupt::default(), &mut step);
+        let text = quiet(
+            &mut sh("sleep 600 & echo done"),
+            GRACE,
+            &Interrupt::default(),
+            &mut step,
+        );
         assert_eq!(text.unwrap().trim(), "done");
     }
 }

@@ -57,7 +57,9 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let cassandra = options.cassandra(&data, interrupt)?;
     let journal = options.journal(cassandra.as_ref())?;
     let mut servers = nats.servers()?;
-    let ring = cassandra.as_ref().map_or(Ok(Vec::new()), Cassandra::servers)?;
+    let ring = cassandra
+        .as_ref()
+        .map_or(Ok(Vec::new()), Cassandra::servers)?;
     servers.extend(ring.first().cloned());
     cluster.state().clear_logs()?; // only now: who was refused above may want to read the last ones
     for server in &servers {
@@ -70,7 +72,13 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         cluster.await_ready(std::slice::from_ref(server))?;
     }
 
-    let nodes = Nodes { program, nats: nats.urls(), replicas: nats.servers, journal, dir: data };
+    let nodes = Nodes {
+        program,
+        nats: nats.urls(),
+        replicas: nats.servers,
+        journal,
+        dir: data,
+    };
     let servers: Vec<Server> = (1..=options.nodes).map(|i| nodes.server(i)).collect();
     for server in &servers {
         cluster.start(server)?;
@@ -87,7 +95,11 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
 impl Options {
     /// What may be used by the next run with the same options. Rooms of one journal are not in another one.
     fn flavour(&self) -> String {
-        let nats = if self.nats_cluster { "-nats-cluster" } else { "" };
+        let nats = if self.nats_cluster {
+            "-nats-cluster"
+        } else {
+            ""
+        };
         match (&self.cassandra_at, self.cassandra, self.cassandra_nodes) {
             (Some(at), ..) => format!("cassandra-at-{}{nats}", at.replace(['/', ':', ','], "-")),
             (None, true, 1) => format!("cassandra{nats}"),
@@ -98,10 +110,18 @@ impl Options {
 
     /// Every address that will be used.
     fn listens(&self) -> impl Iterator<Item = Listen> {
-        let (servers, cassandras) = (self.nats_servers(), if self.cassandra { self.cassandra_nodes } else { 0 });
+        let (servers, cassandras) = (
+            self.nats_servers(),
+            if self.cassandra {
+                self.cassandra_nodes
+            } else {
+                0
+            },
+        );
         let nats = (0..servers).flat_map(move |i| nats::listens(loopback::numbered(1), servers, i));
         let cassandra = (1..=cassandras).flat_map(|i| cassandra::listens(loopback::numbered(i)));
-        nats.chain(cassandra).chain((1..=self.nodes).flat_map(node::listens))
+        nats.chain(cassandra)
+            .chain((1..=self.nodes).flat_map(node::listens))
     }
 
     fn nats_servers(&self) -> u16 {
@@ -110,7 +130,13 @@ impl Options {
 
     fn nats(&self, data: &Path, interrupt: &Interrupt) -> Result<Nats> {
         let program = obtain::nats::nats_server(interrupt)?;
-        Ok(Nats { program, host: loopback::numbered(1), servers: self.nats_servers(), data: data.to_owned(), max_file: None })
+        Ok(Nats {
+            program,
+            host: loopback::numbered(1),
+            servers: self.nats_servers(),
+            data: data.to_owned(),
+            max_file: None,
+        })
     }
 
     fn cassandra(&self, data: &Path, interrupt: &Interrupt) -> Result<Option<Cassandra>> {
@@ -120,15 +146,28 @@ impl Options {
         let program = obtain::cassandra::cassandra(interrupt)?;
         let hosts = (1..=self.cassandra_nodes).map(loopback::numbered).collect();
         // As nats-server, it acknowledges what is on disk.
-        Ok(Some(Cassandra { program, hosts, data: data.to_owned(), commit_log: CommitLog::Group }))
+        Ok(Some(Cassandra {
+            program,
+            hosts,
+            data: data.to_owned(),
+            commit_log: CommitLog::Group,
+        }))
     }
 
     fn journal(&self, cassandra: Option<&Cassandra>) -> Result<Journal> {
         match (cassandra, &self.cassandra_at) {
-            (Some(ring), _) => Ok(Journal::Cassandra { hosts: ring.addresses(), replication: ring.hosts.len().min(3) }),
+            (Some(ring), _) => Ok(Journal::Cassandra {
+                hosts: ring.addresses(),
+                replication: ring.hosts.len().min(3),
+            }),
             (None, Some(at)) => {
-                Ready::Cql(resolve(at)?).ask().with_context(|| format!("no Cassandra answers at {at}"))?;
-                Ok(Journal::Cassandra { hosts: at.clone(), replication: 1 })
+                Ready::Cql(resolve(at)?)
+                    .ask()
+                    .with_context(|| format!("no Cassandra answers at {at}"))?;
+                Ok(Journal::Cassandra {
+                    hosts: at.clone(),
+                    replication: 1,
+                })
             }
             (None, None) => Ok(Journal::Bus),
         }
@@ -137,13 +176,20 @@ impl Options {
 
 fn resolve(address: &str) -> Result<SocketAddr> {
     let wrong = || format!("--cassandra-at {address} is not a HOST:PORT that can be reached");
-    address.to_socket_addrs().with_context(wrong)?.next().with_context(wrong)
+    address
+        .to_socket_addrs()
+        .with_context(wrong)?
+        .next()
+        .with_context(wrong)
 }
 
 fn welcome(nodes: u8, program: &Path, started: Instant) {
     let program = paths::short(program);
     let (first, last) = (node::client_address(1), node::client_address(nodes.min(2)));
-    print(format!("\nready after {:.1} s", started.elapsed().as_secs_f64()));
+    print(format!(
+        "\nready after {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
     for i in 1..=nodes {
         print(format!("  node-{i}  http://{}/", node::client_address(i)));
     }
@@ -163,7 +209,9 @@ fn watch(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<()> {
             match change {
                 Change::Died { name, pid, how } => {
                     let log = paths::short(&cluster.state().log(&name));
-                    say(format!("{name} (pid {pid}) {how}; its log is {log}; cargo xtask start {name} starts it again"));
+                    say(format!(
+                        "{name} (pid {pid}) {how}; its log is {log}; cargo xtask start {name} starts it again"
+                    ));
                 }
                 Change::Started { name, pid } => say(format!("{name} runs again (pid {pid})")),
             }
@@ -179,13 +227,32 @@ mod tests {
 
     #[test]
     fn rooms_of_different_journals_are_kept_apart() {
-        let bus = Options { nodes: 2, cassandra: false, cassandra_nodes: 1, cassandra_at: None, nats_cluster: false, debug: false };
+        let bus = Options {
+            nodes: 2,
+            cassandra: false,
+            cassandra_nodes: 1,
+            cassandra_at: None,
+            nats_cluster: false,
+            debug: false,
+        };
         assert_eq!(bus.flavour(), "bus");
-        let cluster = Options { nats_cluster: true, cassandra: true, ..bus };
+        let cluster = Options {
+            nats_cluster: true,
+            cassandra: true,
+            ..bus
+        };
         assert_eq!(cluster.flavour(), "cassandra-nats-cluster");
-        let ring = Options { cassandra_nodes: 3, nats_cluster: false, ..cluster };
+        let ring = Options {
+            cassandra_nodes: 3,
+            nats_cluster: false,
+            ..cluster
+        };
         assert_eq!(ring.flavour(), "cassandra-3");
-        let at = Options { cassandra_at: Some("10.0.0.1:9042".into()), cassandra: false, ..ring };
+        let at = Options {
+            cassandra_at: Some("10.0.0.1:9042".into()),
+            cassandra: false,
+            ..ring
+        };
         assert_eq!(at.flavour(), "cassandra-at-10.0.0.1-9042");
     }
 }

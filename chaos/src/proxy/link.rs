@@ -35,7 +35,13 @@ impl Drop for Open {
     }
 }
 
-pub(super) async fn run(mut client: TcpStream, server: SocketAddr, seed: u64, rules: watch::Receiver<Rules>, counts: Arc<Counts>) {
+pub(super) async fn run(
+    mut client: TcpStream,
+    server: SocketAddr,
+    seed: u64,
+    rules: watch::Receiver<Rules>,
+    counts: Arc<Counts>,
+) {
     let open = Open::new(counts);
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut server_side = None;
@@ -44,7 +50,9 @@ pub(super) async fn run(mut client: TcpStream, server: SocketAddr, seed: u64, ru
         if way.wait_for(|rules| rules.way == Way::Open).await.is_err() {
             return End::Closed;
         }
-        let Ok(server) = TcpStream::connect(server).await else { return End::Broken };
+        let Ok(server) = TcpStream::connect(server).await else {
+            return End::Broken;
+        };
         forward(&mut client, server_side.insert(server), &mut rng, &rules).await
     };
     let mut refused = rules.clone();
@@ -65,15 +73,32 @@ pub(super) async fn run(mut client: TcpStream, server: SocketAddr, seed: u64, ru
     }
 }
 
-async fn forward(client: &mut TcpStream, server: &mut TcpStream, rng: &mut SmallRng, rules: &watch::Receiver<Rules>) -> End {
+async fn forward(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    rng: &mut SmallRng,
+    rules: &watch::Receiver<Rules>,
+) -> End {
     // Otherwise Nagle's algorithm would delay what the ends send at once. An error: that side is gone, which its pipe finds out.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     let mut fork = || SmallRng::seed_from_u64(rng.random());
     let (chance, there, back) = (fork(), fork(), fork());
-    let there = pipe::run(from_client, to_server, |rules| rules.there, there, rules.clone());
-    let back = pipe::run(from_server, to_client, |rules| rules.back, back, rules.clone());
+    let there = pipe::run(
+        from_client,
+        to_server,
+        |rules| rules.there,
+        there,
+        rules.clone(),
+    );
+    let back = pipe::run(
+        from_server,
+        to_client,
+        |rules| rules.back,
+        back,
+        rules.clone(),
+    );
     tokio::select! {
         biased;
         () = unlucky(chance, rules) => End::Reset,
@@ -89,7 +114,11 @@ async fn forward(client: &mut TcpStream, server: &mut TcpStream, rng: &mut Small
 async fn unlucky(mut rng: SmallRng, rules: &watch::Receiver<Rules>) {
     loop {
         sleep(Duration::from_secs(1)).await;
-        let Rules { way, resets_per_second, .. } = *rules.borrow();
+        let Rules {
+            way,
+            resets_per_second,
+            ..
+        } = *rules.borrow();
         if way == Way::Open && rng.random_bool(resets_per_second) {
             return;
         }

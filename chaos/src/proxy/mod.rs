@@ -66,22 +66,41 @@ pub struct Delay {
 
 impl Rules {
     /// All passes, as if there were no proxy.
-    pub const OPEN: Self =
-        Self { way: Way::Open, there: Delay::NONE, back: Delay::NONE, resets_per_second: 0.0, resets_per_kib: 0.0, bytes_per_second: None };
+    pub const OPEN: Self = Self {
+        way: Way::Open,
+        there: Delay::NONE,
+        back: Delay::NONE,
+        resets_per_second: 0.0,
+        resets_per_kib: 0.0,
+        bytes_per_second: None,
+    };
     /// A partition.
-    pub const CUT: Self = Self { way: Way::Cut, ..Self::OPEN };
+    pub const CUT: Self = Self {
+        way: Way::Cut,
+        ..Self::OPEN
+    };
     /// Every connection is reset at once.
-    pub const REFUSED: Self = Self { way: Way::Refused, ..Self::OPEN };
+    pub const REFUSED: Self = Self {
+        way: Way::Refused,
+        ..Self::OPEN
+    };
 
     /// The same delay in both directions.
     pub fn delayed(least: Duration, jitter: Duration) -> Self {
         let delay = Delay { least, jitter };
-        Self { there: delay, back: delay, ..Self::OPEN }
+        Self {
+            there: delay,
+            back: delay,
+            ..Self::OPEN
+        }
     }
 
     /// Each connection is reset with this probability in each second.
     pub fn resetting(per_second: f64) -> Self {
-        Self { resets_per_second: per_second, ..Self::OPEN }
+        Self {
+            resets_per_second: per_second,
+            ..Self::OPEN
+        }
     }
 
     /// As it can be obeyed: a probability is within 0 and 1, a rate above 0.
@@ -98,7 +117,10 @@ impl Rules {
 
 impl Delay {
     /// No delay.
-    pub const NONE: Self = Self { least: Duration::ZERO, jitter: Duration::ZERO };
+    pub const NONE: Self = Self {
+        least: Duration::ZERO,
+        jitter: Duration::ZERO,
+    };
 }
 
 /// Breaks and mends the network of a proxy. Clones are the same proxy; it ends, with all its connections, when the last one is dropped.
@@ -126,8 +148,14 @@ pub async fn start(at: SocketAddr, server: SocketAddr, seed: u64) -> io::Result<
     let address = listener.local_addr()?;
     let (rules, obeyed) = watch::channel(Rules::OPEN);
     let counts = Arc::<Counts>::default();
-    let accepting = tokio::spawn(accept(listener, server, seed, obeyed, counts.clone())).abort_handle();
-    Ok(Handle(Arc::new(Inner { address, rules, counts, accepting })))
+    let accepting =
+        tokio::spawn(accept(listener, server, seed, obeyed, counts.clone())).abort_handle();
+    Ok(Handle(Arc::new(Inner {
+        address,
+        rules,
+        counts,
+        accepting,
+    })))
 }
 
 impl Handle {
@@ -164,7 +192,13 @@ impl Drop for Inner {
 }
 
 /// Ends by being aborted; then all connections end with it.
-async fn accept(listener: TcpListener, server: SocketAddr, seed: u64, rules: watch::Receiver<Rules>, counts: Arc<Counts>) {
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    seed: u64,
+    rules: watch::Receiver<Rules>,
+    counts: Arc<Counts>,
+) {
     let mut links = JoinSet::new();
     for number in 0.. {
         while links.len() >= CONNECTIONS {
@@ -173,7 +207,13 @@ async fn accept(listener: TcpListener, server: SocketAddr, seed: u64, rules: wat
         while links.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((client, _)) => {
-                links.spawn(link::run(client, server, seed.wrapping_add(number), rules.clone(), counts.clone()));
+                links.spawn(link::run(
+                    client,
+                    server,
+                    seed.wrapping_add(number),
+                    rules.clone(),
+                    counts.clone(),
+                ));
             }
             // The client is gone already, or this process has too many files open: then one must end first.
             Err(_) => {

@@ -57,7 +57,9 @@ pub(super) async fn run(
         }
         let now: Rules = *rules.borrow_and_update();
         let open = now.way == Way::Open;
-        let most = now.bytes_per_second.map_or(CHUNK, |rate| CHUNK.min(rate.div_ceil(10) as usize));
+        let most = now
+            .bytes_per_second
+            .map_or(CHUNK, |rate| CHUNK.min(rate.div_ceil(10) as usize));
         // New rules first: nothing passes after a cut. Then what waits, then more of it.
         tokio::select! {
             biased;
@@ -93,8 +95,20 @@ pub(super) async fn run(
 }
 
 /// Writes a part of the chunk when it is due. Dropped before it is done, it has written nothing.
-async fn write(to: &mut WriteHalf<'_>, chunk: Option<&Chunk>, free: Instant, most: usize) -> io::Result<usize> {
-    let Some(Chunk { bytes, written, due }) = chunk else { return Ok(0) };
+async fn write(
+    to: &mut WriteHalf<'_>,
+    chunk: Option<&Chunk>,
+    free: Instant,
+    most: usize,
+) -> io::Result<usize> {
+    let Some(Chunk {
+        bytes,
+        written,
+        due,
+    }) = chunk
+    else {
+        return Ok(0);
+    };
     let due = free.max(*due);
     // A timer of tokio takes a millisecond, even when it is late.
     if due > Instant::now() {

@@ -18,9 +18,18 @@ pub struct Options {
 
 /// Reads all, then writes.
 pub fn run(options: &Options) -> Result<()> {
-    ensure!(!options.files.contains(&options.to), "--to {} is one of the files that are read", options.to.display());
+    ensure!(
+        !options.files.contains(&options.to),
+        "--to {} is one of the files that are read",
+        options.to.display()
+    );
     let reports = files::read(&options.files)?;
     files::write_page(&reports, &options.to)?;
-    println!("{} reports are in {} and {}", reports.len(), options.to.display(), options.to.with_extension("md").display());
+    println!(
+        "{} reports are in {} and {}",
+        reports.len(),
+        options.to.display(),
+        options.to.with_extension("md").display()
+    );
     Ok(())
 }

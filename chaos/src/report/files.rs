@@ -9,7 +9,10 @@ use std::{
 
 /// Writes one report and its data: the page at `page`, the rest beside it.
 pub fn write(report: &Report, page: &Path) -> Result<()> {
-    put(&page.with_extension("json"), &serde_json::to_string_pretty(report)?)?;
+    put(
+        &page.with_extension("json"),
+        &serde_json::to_string_pretty(report)?,
+    )?;
     write_page(std::slice::from_ref(report), page)
 }
 
@@ -26,7 +29,12 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<Report>> {
 
 fn read_one(file: &Path) -> Result<Report> {
     let data = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    serde_json::from_slice(&data).with_context(|| format!("{} is not the data of a report (REPORT.json beside the page)", file.display()))
+    serde_json::from_slice(&data).with_context(|| {
+        format!(
+            "{} is not the data of a report (REPORT.json beside the page)",
+            file.display()
+        )
+    })
 }
 
 fn put(file: &Path, text: &str) -> Result<()> {

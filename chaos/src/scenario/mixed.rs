@@ -27,10 +27,18 @@ pub fn mixed(seed: u64, talk: Duration, nats: u16, cassandra: usize) -> Scenario
         if at + lasts + CALM * 2 > talk {
             break;
         }
-        faults.push(Fault { at, until: Some(at + lasts), act });
+        faults.push(Fault {
+            at,
+            until: Some(at + lasts),
+            act,
+        });
         // Every third one begins while the one before is going on.
         let pause = Duration::from_millis(random.random_range(4_000..12_000));
-        at += if random.random_range(0..3) == 0 { lasts.min(pause) } else { lasts + pause };
+        at += if random.random_range(0..3) == 0 {
+            lasts.min(pause)
+        } else {
+            lasts + pause
+        };
     }
     let faults = without_clashes(faults);
     Scenario {
@@ -54,12 +62,20 @@ fn act(random: &mut SmallRng, nats: u16, cassandra: usize) -> Act {
         3 => Act::Stop(node),
         4 | 5 => Act::Kill(server),
         6 => Act::Freeze(server),
-        7 => Act::Cut { whom: node, bus: true, journal: cassandra > 0 && random.random_range(0..2) == 0 },
+        7 => Act::Cut {
+            whom: node,
+            bus: true,
+            journal: cassandra > 0 && random.random_range(0..2) == 0,
+        },
         8 => Act::Resets([0.01, 0.05, 0.2][random.random_range(0..3)]),
         9 => Act::Delays(Duration::from_millis(random.random_range(5..50))),
         10 | 11 => Act::Kill(ring),
         12 => Act::Freeze(ring),
-        _ => Act::Cut { whom: node, bus: false, journal: true },
+        _ => Act::Cut {
+            whom: node,
+            bus: false,
+            journal: true,
+        },
     }
 }
 
@@ -102,10 +118,16 @@ mod tests {
     fn twenty_minutes_have_faults_of_every_part() {
         let faults = mixed(1, Duration::from_secs(1200), 3, 3).faults;
         assert!(faults.len() > 30, "{}", faults.len());
-        let some = |wanted: &dyn Fn(&Act) -> bool| assert!(faults.iter().any(|fault| wanted(&fault.act)));
+        let some =
+            |wanted: &dyn Fn(&Act) -> bool| assert!(faults.iter().any(|fault| wanted(&fault.act)));
         some(&|act| matches!(act, Act::Kill(Whom::Node(_))));
         some(&|act| matches!(act, Act::Kill(Whom::Nats(_)) | Act::Freeze(Whom::Nats(_))));
-        some(&|act| matches!(act, Act::Kill(Whom::Cassandra(_)) | Act::Freeze(Whom::Cassandra(_))));
+        some(&|act| {
+            matches!(
+                act,
+                Act::Kill(Whom::Cassandra(_)) | Act::Freeze(Whom::Cassandra(_))
+            )
+        });
         some(&|act| matches!(act, Act::Cut { .. } | Act::Resets(_)));
     }
 }

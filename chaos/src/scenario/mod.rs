@@ -50,20 +50,31 @@ impl Wanted {
         match self {
             Self::Nothing => None,
             Self::Within(limit) => Some(format!("first journaled within {} s", limit.as_secs())),
-            Self::Unnoticed(limit) => Some(format!("no gap over {} ms, no failure seen", limit.as_millis())),
-            Self::AfterReturn(limit) => Some(format!("no gap over the outage + {} s", limit.as_secs())),
+            Self::Unnoticed(limit) => Some(format!(
+                "no gap over {} ms, no failure seen",
+                limit.as_millis()
+            )),
+            Self::AfterReturn(limit) => {
+                Some(format!("no gap over the outage + {} s", limit.as_secs()))
+            }
         }
     }
 
     /// Whether a run is so.
     pub fn is_met(self, run: &Run) -> bool {
-        let within = |limit: Duration| run.gap_after_fault_ms.is_none_or(|gap| gap <= limit.as_secs_f64() * 1e3);
+        let within = |limit: Duration| {
+            run.gap_after_fault_ms
+                .is_none_or(|gap| gap <= limit.as_secs_f64() * 1e3)
+        };
         match self {
             Self::Nothing => true,
             Self::Within(limit) => within(limit),
             Self::Unnoticed(limit) => within(limit) && run.failures_seen == 0 && run.rejected == 0,
             Self::AfterReturn(limit) => {
-                let outages = run.faults.iter().filter_map(|fault| Some(fault.until_s? - fault.at_s));
+                let outages = run
+                    .faults
+                    .iter()
+                    .filter_map(|fault| Some(fault.until_s? - fault.at_s));
                 within(limit + Duration::from_secs_f64(outages.fold(0.0, f64::max)))
             }
         }
@@ -75,17 +86,40 @@ pub(crate) const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn scenario(name: &str, about: &'static str, talk: u64, wanted: Wanted, faults: Vec<Fault>) -> Scenario {
-    Scenario { name: name.to_owned(), about, faults, talk: s(talk), wanted, needs_cassandra: false }
+fn scenario(
+    name: &str,
+    about: &'static str,
+    talk: u64,
+    wanted: Wanted,
+    faults: Vec<Fault>,
+) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        about,
+        faults,
+        talk: s(talk),
+        wanted,
+        needs_cassandra: false,
+    }
 }
 
 fn fault(at: u64, until: Option<u64>, act: Act) -> Fault {
-    Fault { at: s(at), until: until.map(s), act }
+    Fault {
+        at: s(at),
+        until: until.map(s),
+        act,
+    }
 }
 
 /// All of them, in the order in which they are run.
 pub fn all(seed: u64, mixed_for: Duration, nats: u16, cassandra: usize) -> Vec<Scenario> {
-    [nodes::all(), servers::all(), network::all(), vec![mixed(seed, mixed_for, nats, cassandra)]].concat()
+    [
+        nodes::all(),
+        servers::all(),
+        network::all(),
+        vec![mixed(seed, mixed_for, nats, cassandra)],
+    ]
+    .concat()
 }
 
 /// About three minutes of the most important ones, for slow programs on a busy machine.
@@ -103,10 +137,15 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_scenario_is_over_before_its_talk_is() {
-        for scenario in all(1, s(1200), 3, 3).into_iter().chain(short(Kept::Bus)).chain(short(Kept::Cassandra)) {
+        for scenario in all(1, s(1200), 3, 3)
+            .into_iter()
+            .chain(short(Kept::Bus))
+            .chain(short(Kept::Cassandra))
+        {
             for fault in &scenario.faults {
                 assert!(
-                    fault.until.unwrap_or(fault.at) >= fault.at && fault.until.unwrap_or(fault.at) < scenario.talk,
+                    fault.until.unwrap_or(fault.at) >= fault.at
+                        && fault.until.unwrap_or(fault.at) < scenario.talk,
                     "{}",
                     scenario.name
                 );
@@ -123,12 +162,28 @@ mod tests {
 
     #[test]
     fn a_figure_that_is_missed_is_seen() {
-        let run = |gap: f64, failures: u64| Run { gap_after_fault_ms: Some(gap), failures_seen: failures, ..Run::default() };
-        assert!(Wanted::Within(s(2)).is_met(&run(1999.0, 5)) && !Wanted::Within(s(2)).is_met(&run(2001.0, 0)));
+        let run = |gap: f64, failures: u64| Run {
+            gap_after_fault_ms: Some(gap),
+            failures_seen: failures,
+            ..Run::default()
+        };
+        assert!(
+            Wanted::Within(s(2)).is_met(&run(1999.0, 5))
+                && !Wanted::Within(s(2)).is_met(&run(2001.0, 0))
+        );
         assert!(Wanted::Unnoticed(s(1)).is_met(&run(900.0, 0)));
-        assert!(!Wanted::Unnoticed(s(1)).is_met(&run(900.0, 1)) && !Wanted::Unnoticed(s(1)).is_met(&run(1100.0, 0)));
+        assert!(
+            !Wanted::Unnoticed(s(1)).is_met(&run(900.0, 1))
+                && !Wanted::Unnoticed(s(1)).is_met(&run(1100.0, 0))
+        );
         let mut outage = run(12_000.0, 0);
-        outage.faults.push(crate::report::Fault { at_s: 5.0, until_s: Some(15.0), what: String::new() });
-        assert!(Wanted::AfterReturn(s(3)).is_met(&outage) && !Wanted::AfterReturn(s(1)).is_met(&outage));
+        outage.faults.push(crate::report::Fault {
+            at_s: 5.0,
+            until_s: Some(15.0),
+            what: String::new(),
+        });
+        assert!(
+            Wanted::AfterReturn(s(3)).is_met(&outage) && !Wanted::AfterReturn(s(1)).is_met(&outage)
+        );
     }
 }

@@ -23,7 +23,13 @@ pub(super) fn all() -> Vec<Scenario> {
             Wanted::Within(s(12)),
             vec![fault(6, Some(36), Act::Freeze(Whom::Owner))],
         ),
-        scenario("gateway-kill", "kill -9 of another node", 20, Wanted::Within(s(2)), vec![fault(6, Some(14), Act::Kill(Whom::Gateway))]),
+        scenario(
+            "gateway-kill",
+            "kill -9 of another node",
+            20,
+            Wanted::Within(s(2)),
+            vec![fault(6, Some(14), Act::Kill(Whom::Gateway))],
+        ),
         scenario(
             "gateway-stop",
             "SIGSTOP of another node, for 30 s",
@@ -45,7 +51,13 @@ pub(super) fn all() -> Vec<Scenario> {
             UNNOTICED,
             vec![fault(5, None, Act::Roll)],
         ),
-        scenario("node-joins", "one more node starts, and stops in order later", 40, UNNOTICED, vec![fault(6, Some(25), Act::Join)]),
+        scenario(
+            "node-joins",
+            "one more node starts, and stops in order later",
+            40,
+            UNNOTICED,
+            vec![fault(6, Some(25), Act::Join)],
+        ),
         scenario(
             "all-nodes-killed",
             "kill -9 of all nodes, started again",

@@ -4,7 +4,10 @@ use super::{Scenario, Wanted, fault, s, scenario};
 use crate::fault::{Act, Whom};
 
 pub(super) fn all() -> Vec<Scenario> {
-    let kept = |scenario: Scenario| Scenario { needs_cassandra: true, ..scenario };
+    let kept = |scenario: Scenario| Scenario {
+        needs_cassandra: true,
+        ..scenario
+    };
     vec![
         scenario(
             "nats-leader-kill",
@@ -59,11 +62,26 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 pub(super) fn short_nats() -> Scenario {
-    scenario("short-nats", "kill -9 of NATS, started again", 22, Wanted::Nothing, vec![fault(5, Some(8), Act::Kill(Whom::EveryNats))])
+    scenario(
+        "short-nats",
+        "kill -9 of NATS, started again",
+        22,
+        Wanted::Nothing,
+        vec![fault(5, Some(8), Act::Kill(Whom::EveryNats))],
+    )
 }
 
 pub(super) fn short_cassandra() -> Scenario {
     let faults = vec![fault(5, Some(7), Act::Kill(Whom::EveryCassandra))];
-    let scenario = scenario("short-cassandra", "kill -9 of Cassandra, started again", 30, Wanted::Nothing, faults);
-    Scenario { needs_cassandra: true, ..scenario }
+    let scenario = scenario(
+        "short-cassandra",
+        "kill -9 of Cassandra, started again",
+        30,
+        Wanted::Nothing,
+        faults,
+    );
+    Scenario {
+        needs_cassandra: true,
+        ..scenario
+    }
 }

@@ -22,16 +22,24 @@ pub enum Way {
 pub struct Links(Vec<(Way, Handle)>);
 
 impl Links {
-    pub(super) async fn start(places: &Places, nats: u16, cassandra: usize, seed: u64) -> Result<Self> {
+    pub(super) async fn start(
+        places: &Places,
+        nats: u16,
+        cassandra: usize,
+        seed: u64,
+    ) -> Result<Self> {
         let mut links = Vec::new();
         for i in 1..=SPARE {
             let node = format!("node-{i}");
-            let mut wanted: Vec<(Way, (SocketAddr, SocketAddr))> = vec![(Way::ToNode(node.clone()), places.clients(i))];
+            let mut wanted: Vec<(Way, (SocketAddr, SocketAddr))> =
+                vec![(Way::ToNode(node.clone()), places.clients(i))];
             wanted.extend((0..nats).map(|n| (Way::ToBus(node.clone()), places.nats(i, n))));
             wanted.extend((0..cassandra).map(|n| (Way::ToJournal(node.clone()), places.cql(i, n))));
             for (way, (from, to)) in wanted {
                 let chance = seed.wrapping_add(links.len() as u64);
-                let proxy = proxy::start(from, to, chance).await.with_context(|| format!("no proxy at {from}"))?;
+                let proxy = proxy::start(from, to, chance)
+                    .await
+                    .with_context(|| format!("no proxy at {from}"))?;
                 links.push((way, proxy));
             }
         }
@@ -40,7 +48,11 @@ impl Links {
 
     /// Puts rules in force on a way.
     pub fn set(&self, way: &Way, rules: Rules) {
-        for (_, proxy) in self.0.iter().filter(|(which, _)| *way == Way::Everywhere || which == way) {
+        for (_, proxy) in self
+            .0
+            .iter()
+            .filter(|(which, _)| *way == Way::Everywhere || which == way)
+        {
             proxy.set(rules);
         }
     }

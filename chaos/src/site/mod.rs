@@ -90,7 +90,13 @@ pub struct Site {
 
 impl Site {
     /// Starts it and waits until everything answers. `data` is a new directory.
-    pub async fn start(setup: Setup, state: State, data: PathBuf, seed: u64, interrupt: &Interrupt) -> Result<Self> {
+    pub async fn start(
+        setup: Setup,
+        state: State,
+        data: PathBuf,
+        seed: u64,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
         let places = Places::of_this_process();
         let nats = Nats {
             program: block_in_place(|| obtain::nats::nats_server(interrupt))?,
@@ -109,16 +115,34 @@ impl Site {
                 commit_log: CommitLog::Group,
             }),
         };
-        let links = Links::start(&places, setup.nats, ring.as_ref().map_or(0, |ring| ring.hosts.len()), seed).await?;
+        let links = Links::start(
+            &places,
+            setup.nats,
+            ring.as_ref().map_or(0, |ring| ring.hosts.len()),
+            seed,
+        )
+        .await?;
         let cluster = block_in_place(|| Cluster::new(state, interrupt.clone()))?;
-        let mut site = Self { cluster, setup, nats, ring, servers: Vec::new(), links, places, data };
+        let mut site = Self {
+            cluster,
+            setup,
+            nats,
+            ring,
+            servers: Vec::new(),
+            links,
+            places,
+            data,
+        };
         block_in_place(|| site.start_all())?;
         Ok(site)
     }
 
     fn start_all(&mut self) -> Result<()> {
         let mut first = self.nats.servers()?;
-        let ring = self.ring.as_ref().map_or(Ok(Vec::new()), Cassandra::servers)?;
+        let ring = self
+            .ring
+            .as_ref()
+            .map_or(Ok(Vec::new()), Cassandra::servers)?;
         first.extend(ring.first().cloned());
         for server in &first {
             self.cluster.start(server)?;
@@ -141,7 +165,10 @@ impl Site {
     fn node(&self, i: u8) -> Server {
         let journal = match &self.ring {
             None => Journal::Bus,
-            Some(ring) => Journal::Cassandra { hosts: self.places.cassandra_proxies(i, ring.hosts.len()), replication: ring.hosts.len() },
+            Some(ring) => Journal::Cassandra {
+                hosts: self.places.cassandra_proxies(i, ring.hosts.len()),
+                replication: ring.hosts.len(),
+            },
         };
         let nodes = Nodes {
             program: self.setup.program.clone(),
@@ -160,7 +187,12 @@ impl Site {
 
     /// Where logs are.
     pub fn logs(&self) -> PathBuf {
-        self.cluster.state().log("x").parent().unwrap_or(Path::new(".")).to_owned()
+        self.cluster
+            .state()
+            .log("x")
+            .parent()
+            .unwrap_or(Path::new("."))
+            .to_owned()
     }
 
     /// Where clients go, in the order of the nodes.
@@ -185,7 +217,11 @@ impl Site {
 
     /// Names of all servers of a kind.
     pub fn names(&self, kind: Kind) -> Vec<String> {
-        self.servers.iter().filter(|server| server.kind == kind).map(|server| server.name.clone()).collect()
+        self.servers
+            .iter()
+            .filter(|server| server.kind == kind)
+            .map(|server| server.name.clone())
+            .collect()
     }
 
     fn identity(&self, name: &str) -> Result<Identity> {
@@ -194,7 +230,11 @@ impl Site {
 
     /// How to start a server.
     pub fn server(&self, name: &str) -> Result<Server> {
-        let known = self.servers.iter().find(|server| server.name == name).cloned();
+        let known = self
+            .servers
+            .iter()
+            .find(|server| server.name == name)
+            .cloned();
         known.with_context(|| format!("there is no {name}"))
     }
 
@@ -225,7 +265,8 @@ impl Site {
 
     /// Starts what is dead, the spare node included. It is not ready yet.
     pub fn begin(&mut self, name: &str) -> Result<Server> {
-        if name == format!("node-{SPARE}") && !self.servers.iter().any(|server| server.name == name) {
+        if name == format!("node-{SPARE}") && !self.servers.iter().any(|server| server.name == name)
+        {
             self.servers.push(self.node(SPARE));
         }
         let server = self.server(name)?;
@@ -245,7 +286,12 @@ impl Site {
         }
         // Servers before nodes: a node that starts without them waits, and gives up.
         for kind in [Kind::Cassandra, Kind::Nats, Kind::Node] {
-            let servers: Vec<Server> = self.servers.iter().filter(|server| server.kind == kind).cloned().collect();
+            let servers: Vec<Server> = self
+                .servers
+                .iter()
+                .filter(|server| server.kind == kind)
+                .cloned()
+                .collect();
             for server in &servers {
                 match self.identity(&server.name)?.condition() {
                     Condition::Running => {}
@@ -256,7 +302,10 @@ impl Site {
                     }
                 }
             }
-            let late: Vec<Server> = servers.into_iter().filter(|server| block_in_place(|| server.ready.ask()).is_err()).collect();
+            let late: Vec<Server> = servers
+                .into_iter()
+                .filter(|server| block_in_place(|| server.ready.ask()).is_err())
+                .collect();
             if !late.is_empty() {
                 block_in_place(|| self.cluster.await_ready(&late))?;
             }
@@ -267,27 +316,49 @@ impl Site {
     /// Names of servers that are dead.
     pub fn dead(&self) -> Result<Vec<String>> {
         let names = self.servers.iter().map(|server| server.name.clone());
-        let looked: Result<Vec<_>> = names.map(|name| Ok((self.identity(&name)?.is_alive(), name))).collect();
-        Ok(looked?.into_iter().filter(|(alive, _)| !alive).map(|(_, name)| name).collect())
+        let looked: Result<Vec<_>> = names
+            .map(|name| Ok((self.identity(&name)?.is_alive(), name)))
+            .collect();
+        Ok(looked?
+            .into_iter()
+            .filter(|(alive, _)| !alive)
+            .map(|(_, name)| name)
+            .collect())
     }
 
     /// What `safe-chat journal verify` says of a room, when it is not sound.
     pub fn verify(&self, room: &str) -> Result<Option<String>> {
         let mut command = Command::new(&self.setup.program);
-        command.args(["journal", "verify", room, "--nats", &self.nats.urls(), "--journal", self.setup.journal.as_str()]);
+        command.args([
+            "journal",
+            "verify",
+            room,
+            "--nats",
+            &self.nats.urls(),
+            "--journal",
+            self.setup.journal.as_str(),
+        ]);
         if let Some(ring) = &self.ring {
             command.args(["--cassandra", &ring.addresses()]);
         }
         let output = block_in_place(|| command.output()).context("safe-chat cannot be run")?;
         let text = [output.stdout, output.stderr].concat();
-        Ok((!output.status.success()).then(|| format!("journal verify {room}: {}", String::from_utf8_lossy(&text).trim())))
+        Ok((!output.status.success()).then(|| {
+            format!(
+                "journal verify {room}: {}",
+                String::from_utf8_lossy(&text).trim()
+            )
+        }))
     }
 
     /// Ends everything at once and deletes its data; logs stay.
     pub fn end(mut self) -> Result<()> {
         block_in_place(|| self.cluster.stop(Duration::ZERO))?;
         match std::fs::remove_dir_all(&self.data) {
-            Err(error) if self.data.exists() => say(format!("{} cannot be removed: {error}", self.data.display())),
+            Err(error) if self.data.exists() => say(format!(
+                "{} cannot be removed: {error}",
+                self.data.display()
+            )),
             _ => {}
         }
         Ok(())

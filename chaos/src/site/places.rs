@@ -33,13 +33,20 @@ impl Places {
 
     pub(super) fn node(&self, i: u8) -> Place {
         let i = u16::from(i) - 1;
-        Place { host: self.host(), http: HTTP + i, internal: INTERNAL + i }
+        Place {
+            host: self.host(),
+            http: HTTP + i,
+            internal: INTERNAL + i,
+        }
     }
 
     /// From and to: where clients of node i connect, and where it listens.
     pub(super) fn clients(&self, i: u8) -> (SocketAddr, SocketAddr) {
         let Place { host, http, .. } = self.node(i);
-        ((host, CLIENTS + u16::from(i) - 1).into(), (host, http).into())
+        (
+            (host, CLIENTS + u16::from(i) - 1).into(),
+            (host, http).into(),
+        )
     }
 
     pub(super) fn url(&self, i: u8) -> String {
@@ -59,7 +66,10 @@ impl Places {
     /// From and to: where node i connects to Cassandra node n, and where that listens.
     pub(super) fn cql(&self, i: u8, n: usize) -> (SocketAddr, SocketAddr) {
         let host = self.0[n];
-        ((host, CQL_PROXY + u16::from(i) - 1).into(), (host, CQL).into())
+        (
+            (host, CQL_PROXY + u16::from(i) - 1).into(),
+            (host, CQL).into(),
+        )
     }
 
     pub(super) fn cassandra_proxies(&self, i: u8, nodes: usize) -> String {
@@ -84,8 +94,12 @@ mod tests {
         for i in 1..=SPARE {
             let Place { host, internal, .. } = places.node(i);
             let (proxy, http) = places.clients(i);
-            let proxies = (0..3).flat_map(|n| [places.nats(i, n).0, places.cql(i, usize::from(n)).0]);
-            for at in [proxy, http, (host, internal).into()].into_iter().chain(proxies) {
+            let proxies =
+                (0..3).flat_map(|n| [places.nats(i, n).0, places.cql(i, usize::from(n)).0]);
+            for at in [proxy, http, (host, internal).into()]
+                .into_iter()
+                .chain(proxies)
+            {
                 assert!(used.insert(at), "{at}");
             }
         }

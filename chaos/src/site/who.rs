@@ -53,8 +53,13 @@ impl Bus {
     /// Each server has so long to answer.
     async fn connect_within(&self, time: Duration) -> Result<Client> {
         let urls: Vec<&str> = self.urls.split(',').collect();
-        let options = ConnectOptions::new().name("chaos").connection_timeout(time).ignore_discovered_servers();
-        Ok(timeout(ANSWER, options.connect(urls)).await.context("NATS does not answer")??)
+        let options = ConnectOptions::new()
+            .name("chaos")
+            .connection_timeout(time)
+            .ignore_discovered_servers();
+        Ok(timeout(ANSWER, options.connect(urls))
+            .await
+            .context("NATS does not answer")??)
     }
 
     /// Returns when every stream that messages need has a leader that answers; or after a minute, what is wrong is found when the site is healed.
@@ -71,7 +76,11 @@ impl Bus {
     async fn ask_leaders(&self) -> Result<()> {
         let client = self.connect_within(PROMPT).await?;
         for stream in STREAMS {
-            timeout(PROMPT, client.request(format!("$JS.API.STREAM.INFO.{stream}"), Bytes::new())).await??;
+            timeout(
+                PROMPT,
+                client.request(format!("$JS.API.STREAM.INFO.{stream}"), Bytes::new()),
+            )
+            .await??;
         }
         Ok(())
     }
@@ -81,29 +90,53 @@ impl Bus {
         let context = jetstream::new(self.connect().await?);
         let asked = async {
             let shards = context.get_key_value("CHAT_SHARDS").await?;
-            let record = shards.get(shard_of(room).to_string()).await?.context("its shard has no record")?;
-            let owner = serde_json::from_slice::<Shard>(&record)?.owner.context("its shard has no owner")?;
+            let record = shards
+                .get(shard_of(room).to_string())
+                .await?
+                .context("its shard has no record")?;
+            let owner = serde_json::from_slice::<Shard>(&record)?
+                .owner
+                .context("its shard has no owner")?;
             let nodes = context.get_key_value("CHAT_NODES").await?;
-            let record = nodes.get(&owner).await?.with_context(|| format!("its owner {owner} is not there"))?;
+            let record = nodes
+                .get(&owner)
+                .await?
+                .with_context(|| format!("its owner {owner} is not there"))?;
             anyhow::Ok(serde_json::from_slice::<Node>(&record)?.name)
         };
-        timeout(ANSWER, asked).await.context("NATS does not answer")?.with_context(|| format!("who owns {room} is not known"))
+        timeout(ANSWER, asked)
+            .await
+            .context("NATS does not answer")?
+            .with_context(|| format!("who owns {room} is not known"))
     }
 
     /// The nats-server that leads the stream of events.
     pub async fn leader(&self) -> Result<String> {
         let context = jetstream::new(self.connect().await?);
-        let stream = timeout(ANSWER, context.get_stream("CHAT_EVT")).await.context("NATS does not answer")??;
-        let leader = stream.cached_info().cluster.as_ref().and_then(|cluster| cluster.leader.clone());
+        let stream = timeout(ANSWER, context.get_stream("CHAT_EVT"))
+            .await
+            .context("NATS does not answer")??;
+        let leader = stream
+            .cached_info()
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.leader.clone());
         Ok(leader.unwrap_or_else(|| "nats-1".to_owned()))
     }
 
     /// Fills the disk until nothing more is taken; how many bytes that took.
     pub async fn fill(&self, replicas: usize) -> Result<u64> {
         let context = jetstream::new(self.connect().await?);
-        let config =
-            stream::Config { name: FILLER.into(), subjects: vec!["chaos.filler".into()], num_replicas: replicas, ..Default::default() };
-        context.create_stream(config).await.context("no stream to fill the disk with")?;
+        let config = stream::Config {
+            name: FILLER.into(),
+            subjects: vec!["chaos.filler".into()],
+            num_replicas: replicas,
+            ..Default::default()
+        };
+        context
+            .create_stream(config)
+            .await
+            .context("no stream to fill the disk with")?;
         // Random bytes would not be smaller: the server does not compress.
         let chunk = Bytes::from(vec![b'x'; FILL]);
         let mut filled = 0;
@@ -125,8 +158,12 @@ impl Bus {
         loop {
             match timeout(ANSWER, context.delete_stream(FILLER)).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) if since.elapsed() > CLEAR => return Err(error).context("the disk stays full"),
-                Err(_) if since.elapsed() > CLEAR => bail!("the disk stays full: NATS does not answer"),
+                Ok(Err(error)) if since.elapsed() > CLEAR => {
+                    return Err(error).context("the disk stays full");
+                }
+                Err(_) if since.elapsed() > CLEAR => {
+                    bail!("the disk stays full: NATS does not answer")
+                }
                 _ => sleep(ANSWER / 10).await,
             }
         }
@@ -135,7 +172,9 @@ impl Bus {
 
 /// The shard of a room: FNV-1a of its name.
 pub fn shard_of(room: &str) -> u32 {
-    room.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) % SHARDS
+    room.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    }) % SHARDS
 }
 
 #[cfg(test)]

@@ -32,13 +32,23 @@ type Figure = (&'static str, &'static str, &'static str, Option<f64>);
 pub(super) const SLOW: &str = "clients closed as slow";
 
 const OF_A_NODE: [Figure; 8] = [
-    ("safechat_process_resident_bytes", "resident memory", "bytes", Some(16.0 * MIB)),
+    (
+        "safechat_process_resident_bytes",
+        "resident memory",
+        "bytes",
+        Some(16.0 * MIB),
+    ),
     ("safechat_process_open_fds", "open files", "", Some(30.0)),
     ("safechat_process_threads", "threads", "", Some(4.0)),
     ("safechat_tasks", "tasks", "", Some(60.0)),
     ("safechat_sessions", "sessions", "", Some(30.0)),
     ("safechat_rooms", "rooms with clients", "", Some(30.0)),
-    ("safechat_waiting_bytes", "bytes waiting for clients", "bytes", Some(4.0 * MIB)),
+    (
+        "safechat_waiting_bytes",
+        "bytes waiting for clients",
+        "bytes",
+        Some(4.0 * MIB),
+    ),
     ("safechat_backlog_closes_total", SLOW, "", None),
 ];
 const OF_NATS: [Figure; 7] = [
@@ -47,7 +57,12 @@ const OF_NATS: [Figure; 7] = [
     ("connections", "connections to NATS", "", Some(10.0)),
     ("subscriptions", "subscriptions at NATS", "", Some(60.0)),
     ("CHAT_CMD.messages", "commands kept", "", Some(5000.0)),
-    ("CHAT_CMD.bytes", "bytes of commands kept", "bytes", Some(4.0 * MIB)),
+    (
+        "CHAT_CMD.bytes",
+        "bytes of commands kept",
+        "bytes",
+        Some(4.0 * MIB),
+    ),
     ("CHAT_EVT.messages", "commits kept", "", None),
     ("CHAT_EVT.bytes", "bytes of commits kept", "bytes", None),
 ];
@@ -61,15 +76,20 @@ pub(super) struct Figures {
 impl Figures {
     pub(super) fn new(places: Vec<Place>) -> Self {
         let series = places.iter().flat_map(|place| {
-            figures(place.kind).iter().map(|(_, what, unit, tolerance)| Series {
-                process: place.name.clone(),
-                what: (*what).to_owned(),
-                unit: (*unit).to_owned(),
-                tolerance: *tolerance,
-                ..Series::default()
-            })
+            figures(place.kind)
+                .iter()
+                .map(|(_, what, unit, tolerance)| Series {
+                    process: place.name.clone(),
+                    what: (*what).to_owned(),
+                    unit: (*unit).to_owned(),
+                    tolerance: *tolerance,
+                    ..Series::default()
+                })
         });
-        Self { series: series.collect(), places }
+        Self {
+            series: series.collect(),
+            places,
+        }
     }
 
     /// Takes all figures once, `at` seconds from the beginning. A process that does not answer is an error; the others are measured all the same.
@@ -77,10 +97,15 @@ impl Figures {
         let mut failed = Ok(());
         let mut series = self.series.iter_mut();
         for place in &self.places {
-            let measured = measure(place).with_context(|| format!("{} does not tell its figures", place.name));
+            let measured =
+                measure(place).with_context(|| format!("{} does not tell its figures", place.name));
             for (key, ..) in figures(place.kind) {
                 let series = series.next().context("every figure has a series")?;
-                if let Some(value) = measured.as_ref().ok().and_then(|measured| measured.get(*key)) {
+                if let Some(value) = measured
+                    .as_ref()
+                    .ok()
+                    .and_then(|measured| measured.get(*key))
+                {
                     series.points.push((at, *value));
                 }
             }
@@ -91,7 +116,11 @@ impl Figures {
 
     /// The last value of a figure of each process that has it.
     pub(super) fn now(&self, what: &str) -> Vec<f64> {
-        self.series.iter().filter(|series| series.what == what).filter_map(Series::last).collect()
+        self.series
+            .iter()
+            .filter(|series| series.what == what)
+            .filter_map(Series::last)
+            .collect()
     }
 
     pub(super) fn into_series(self) -> Vec<Series> {
@@ -111,35 +140,50 @@ fn measure(Place { kind, url, .. }: &Place) -> Result<BTreeMap<String, f64>> {
         Kind::Node => prometheus(&get(&format!("{url}/metrics"))?),
         Kind::Nats => {
             let mut figures = server(&serde_json::from_str(&get(&format!("{url}/varz"))?)?);
-            figures.extend(streams(&serde_json::from_str(&get(&format!("{url}/jsz?streams=true"))?)?));
+            figures.extend(streams(&serde_json::from_str(&get(&format!(
+                "{url}/jsz?streams=true"
+            ))?)?));
             figures
         }
     })
 }
 
 fn get(url: &str) -> Result<String> {
-    let agent = ureq::Agent::from(ureq::Agent::config_builder().timeout_global(Some(ANSWER)).proxy(None).build());
+    let agent = ureq::Agent::from(
+        ureq::Agent::config_builder()
+            .timeout_global(Some(ANSWER))
+            .proxy(None)
+            .build(),
+    );
     Ok(agent.get(url).call()?.body_mut().read_to_string()?)
 }
 
 /// Metrics by name; labels are part of it.
 fn prometheus(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once(' ')).filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
 }
 
 fn server(varz: &Value) -> BTreeMap<String, f64> {
     let figure = |name: &str| Some((name.to_owned(), varz[name].as_f64()?));
-    ["mem", "connections", "subscriptions"].into_iter().filter_map(figure).collect()
+    ["mem", "connections", "subscriptions"]
+        .into_iter()
+        .filter_map(figure)
+        .collect()
 }
 
 /// `STREAM.messages` and `STREAM.bytes`.
 fn streams(jsz: &Value) -> BTreeMap<String, f64> {
     let accounts = jsz["account_details"].as_array().into_iter().flatten();
-    let streams = accounts.flat_map(|account| account["stream_detail"].as_array().into_iter().flatten());
+    let streams =
+        accounts.flat_map(|account| account["stream_detail"].as_array().into_iter().flatten());
     let figures = streams.flat_map(|stream| {
         let name = stream["name"].as_str().unwrap_or_default();
-        ["messages", "bytes"].map(|what| Some((format!("{name}.{what}"), stream["state"][what].as_f64()?)))
+        ["messages", "bytes"]
+            .map(|what| Some((format!("{name}.{what}"), stream["state"][what].as_f64()?)))
     });
     figures.flatten().collect()
 }
@@ -151,11 +195,13 @@ mod tests {
 
     #[test]
     fn metrics_are_read_by_name() {
-        let text =
-            "# HELP safechat_tasks x\n# TYPE safechat_tasks gauge\nsafechat_tasks 41\nsafechat_joins_total{outcome=\"joined\"} 7\nx NaNa\n";
+        let text = "# HELP safechat_tasks x\n# TYPE safechat_tasks gauge\nsafechat_tasks 41\nsafechat_joins_total{outcome=\"joined\"} 7\nx NaNa\n";
         assert_eq!(
             prometheus(text),
-            BTreeMap::from([("safechat_joins_total{outcome=\"joined\"}".to_owned(), 7.0), ("safechat_tasks".to_owned(), 41.0)])
+            BTreeMap::from([
+                ("safechat_joins_total{outcome=\"joined\"}".to_owned(), 7.0),
+                ("safechat_tasks".to_owned(), 41.0)
+            ])
         );
     }
 
@@ -163,15 +209,28 @@ mod tests {
     fn streams_are_found_in_what_nats_says() {
         let stream = json!({"name": "CHAT_CMD", "state": {"messages": 12, "bytes": 3456}});
         let figures = streams(&json!({"account_details": [{"stream_detail": [stream]}]}));
-        assert_eq!((figures["CHAT_CMD.messages"], figures["CHAT_CMD.bytes"]), (12.0, 3456.0));
+        assert_eq!(
+            (figures["CHAT_CMD.messages"], figures["CHAT_CMD.bytes"]),
+            (12.0, 3456.0)
+        );
         assert_eq!(streams(&json!({})).len(), 0);
-        assert_eq!(server(&json!({"mem": 5, "connections": 1, "other": 2})).len(), 2);
+        assert_eq!(
+            server(&json!({"mem": 5, "connections": 1, "other": 2})).len(),
+            2
+        );
     }
 
     #[test]
     fn a_process_that_does_not_answer_is_told_by_name() {
-        let nowhere = Place { name: "node-1".into(), kind: Kind::Node, url: "http://127.0.0.1:1".into() };
-        let error = Figures::new(vec![nowhere]).take(0.0).unwrap_err().to_string();
+        let nowhere = Place {
+            name: "node-1".into(),
+            kind: Kind::Node,
+            url: "http://127.0.0.1:1".into(),
+        };
+        let error = Figures::new(vec![nowhere])
+            .take(0.0)
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "node-1 does not tell its figures");
     }
 }

@@ -68,7 +68,15 @@ pub struct Options {
 impl Options {
     /// The command that repeats it.
     fn command(&self) -> String {
-        let Self { seconds, nodes, clients, rate, rooms, seed, .. } = self;
+        let Self {
+            seconds,
+            nodes,
+            clients,
+            rate,
+            rooms,
+            seed,
+            ..
+        } = self;
         let debug = if self.debug { " --debug" } else { "" };
         format!(
             "cargo xtask chaos soak --seconds {seconds} --nodes {nodes} --clients {clients} --rate {rate} --rooms {rooms} --seed {seed}{debug}"
@@ -86,7 +94,9 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<bool> {
     let (state, dir) = runs::open()?;
     let mut cluster = Cluster::new(state, interrupt.clone())?;
     let servers = servers::start(&mut cluster, options.nodes, program, interrupt)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let mut report = Report {
         made_at: about::now(),
         commit: about::commit(),
@@ -103,17 +113,29 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<bool> {
     tell(&soak);
     report.soaks.push(soak);
     files::write(&report, &options.report)?;
-    say(format!("soak: {}; the report is {}", if met { "flat" } else { "NOT MET" }, options.report.display()));
+    say(format!(
+        "soak: {}; the report is {}",
+        if met { "flat" } else { "NOT MET" },
+        options.report.display()
+    ));
     if met {
         drop(cluster);
         std::fs::remove_dir_all(&dir)?;
     } else {
-        say(format!("logs: {}/logs (until the next run)", paths::short(&dir)));
+        say(format!(
+            "logs: {}/logs (until the next run)",
+            paths::short(&dir)
+        ));
     }
     Ok(met)
 }
 
-async fn soak(options: &Options, servers: Servers, cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Soak> {
+async fn soak(
+    options: &Options,
+    servers: Servers,
+    cluster: &mut Cluster,
+    interrupt: &Interrupt,
+) -> Result<Soak> {
     let plan = Plan {
         gateways: servers.gateways,
         rooms: options.rooms.max(1),
@@ -133,8 +155,17 @@ async fn soak(options: &Options, servers: Servers, cluster: &mut Cluster, interr
         let at = began.elapsed();
         let (taken, back) = take(figures, at).await?;
         figures = back;
-        broken.extend(taken.err().map(|error| format!("{} s: {error:#}", at.as_secs())));
-        broken.extend(cluster.changes()?.iter().filter_map(|change| died(change, at)));
+        broken.extend(
+            taken
+                .err()
+                .map(|error| format!("{} s: {error:#}", at.as_secs())),
+        );
+        broken.extend(
+            cluster
+                .changes()?
+                .iter()
+                .filter_map(|change| died(change, at)),
+        );
         if n.is_multiple_of(TELL) {
             tell_now(at, &load, &figures);
         }
@@ -156,7 +187,10 @@ async fn soak(options: &Options, servers: Servers, cluster: &mut Cluster, interr
         }
     }
     let mut told = plan.told();
-    told.push(format!("{} visits, {slow} closed as slow, {resets} connections reset", ended.counts.visits));
+    told.push(format!(
+        "{} visits, {slow} closed as slow, {resets} connections reset",
+        ended.counts.visits
+    ));
     Ok(Soak {
         journal: "bus".to_owned(),
         started,
@@ -191,10 +225,18 @@ fn closed_as_slow(figures: &Figures) -> u64 {
 }
 
 fn tell_now(at: Duration, load: &Load, figures: &Figures) {
-    let mib = |bytes: Vec<f64>| bytes.iter().map(|bytes| format!("{:.0}", bytes / 1_048_576.0)).collect::<Vec<_>>().join("/");
+    let mib = |bytes: Vec<f64>| {
+        bytes
+            .iter()
+            .map(|bytes| format!("{:.0}", bytes / 1_048_576.0))
+            .collect::<Vec<_>>()
+            .join("/")
+    };
     let counts = load.counts();
-    let [memory, nats] = ["resident memory", "resident memory of NATS"].map(|what| mib(figures.now(what)));
-    let [tasks, files, commands] = ["tasks", "open files", "commands kept"].map(|what| figures.now(what));
+    let [memory, nats] =
+        ["resident memory", "resident memory of NATS"].map(|what| mib(figures.now(what)));
+    let [tasks, files, commands] =
+        ["tasks", "open files", "commands kept"].map(|what| figures.now(what));
     say(format!(
         "{:>5} s  journaled {}  visits {}  slow {}  refused {}  broken {}  memory {memory} MiB  NATS {nats} MiB  tasks {tasks:?}  files {files:?}  commands {commands:?}",
         at.as_secs(),
@@ -216,5 +258,8 @@ fn tell(soak: &Soak) {
             series.tolerance.unwrap_or(0.0)
         ));
     }
-    soak.violations.iter().take(20).for_each(|what| say(format!("broken: {what}")));
+    soak.violations
+        .iter()
+        .take(20)
+        .for_each(|what| say(format!("broken: {what}")));
 }

@@ -26,26 +26,69 @@ pub(super) struct Servers {
 }
 
 /// Starts everything and waits until it answers.
-pub(super) fn start(cluster: &mut Cluster, nodes: u8, program: std::path::PathBuf, interrupt: &Interrupt) -> Result<Servers> {
-    let (host, data) = (loopback::of_pid(std::process::id()), cluster.state().data("soak"));
-    let nats = Nats { program: obtain::nats::nats_server(interrupt)?, host, servers: 1, data: data.clone(), max_file: None };
+pub(super) fn start(
+    cluster: &mut Cluster,
+    nodes: u8,
+    program: std::path::PathBuf,
+    interrupt: &Interrupt,
+) -> Result<Servers> {
+    let (host, data) = (
+        loopback::of_pid(std::process::id()),
+        cluster.state().data("soak"),
+    );
+    let nats = Nats {
+        program: obtain::nats::nats_server(interrupt)?,
+        host,
+        servers: 1,
+        data: data.clone(),
+        max_file: None,
+    };
     let servers = nats.servers()?;
     launch(cluster, &servers)?;
-    let versions = vec![crate::about::version(&program), crate::about::version(&nats.program)];
-    let settings = Nodes { program, nats: nats.urls(), replicas: 1, journal: Journal::Bus, dir: data };
-    let place = |i: u8| node::Place { host, http: HTTP + u16::from(i), internal: INTERNAL + u16::from(i) };
-    let servers: Vec<Server> = (1..=nodes).map(|i| settings.server_at(i, place(i))).collect();
+    let versions = vec![
+        crate::about::version(&program),
+        crate::about::version(&nats.program),
+    ];
+    let settings = Nodes {
+        program,
+        nats: nats.urls(),
+        replicas: 1,
+        journal: Journal::Bus,
+        dir: data,
+    };
+    let place = |i: u8| node::Place {
+        host,
+        http: HTTP + u16::from(i),
+        internal: INTERNAL + u16::from(i),
+    };
+    let servers: Vec<Server> = (1..=nodes)
+        .map(|i| settings.server_at(i, place(i)))
+        .collect();
     launch(cluster, &servers)?;
 
     let mut places: Vec<Place> = (1..=nodes)
-        .map(|i| Place { name: format!("node-{i}"), kind: Kind::Node, url: format!("http://{host}:{}", place(i).internal) })
+        .map(|i| Place {
+            name: format!("node-{i}"),
+            kind: Kind::Node,
+            url: format!("http://{host}:{}", place(i).internal),
+        })
         .collect();
-    places.push(Place { name: "nats-1".to_owned(), kind: Kind::Nats, url: format!("http://{host}:{MONITORING}") });
+    places.push(Place {
+        name: "nats-1".to_owned(),
+        kind: Kind::Nats,
+        url: format!("http://{host}:{MONITORING}"),
+    });
     let gateways = (1..=nodes).map(|i| (host, place(i).http).into()).collect();
-    Ok(Servers { gateways, places, versions })
+    Ok(Servers {
+        gateways,
+        places,
+        versions,
+    })
 }
 
 fn launch(cluster: &mut Cluster, servers: &[Server]) -> Result<()> {
-    servers.iter().try_for_each(|server| cluster.start(server))?;
+    servers
+        .iter()
+        .try_for_each(|server| cluster.start(server))?;
     cluster.await_ready(servers)
 }

@@ -7,7 +7,10 @@ const HOUR: f64 = 3600.0;
 /// What the figure grows by in an hour: the median of the slopes of all pairs of points from `from` on, by Theil (1950) and Sen (1968). `None`: they span less than five
 /// minutes.
 pub(super) fn per_hour(points: &[(f64, f64)], from: f64) -> Option<f64> {
-    let points: Vec<_> = points.iter().filter(|(at, value)| *at >= from && value.is_finite()).collect();
+    let points: Vec<_> = points
+        .iter()
+        .filter(|(at, value)| *at >= from && value.is_finite())
+        .collect();
     let span = points.last()?.0 - points.first()?.0;
     if span < SPAN {
         return None;
@@ -15,7 +18,9 @@ pub(super) fn per_hour(points: &[(f64, f64)], from: f64) -> Option<f64> {
     let mut slopes: Vec<f64> = Vec::with_capacity(points.len() * points.len() / 2);
     for (n, (earlier, low)) in points.iter().enumerate() {
         // Close pairs say nothing of hours, and are many.
-        let later = points[n + 1..].iter().filter(|(at, _)| at - earlier >= span / 4.0);
+        let later = points[n + 1..]
+            .iter()
+            .filter(|(at, _)| at - earlier >= span / 4.0);
         slopes.extend(later.map(|(at, high)| (high - low) / (at - earlier)));
     }
     let middle = slopes.len() / 2;
@@ -28,7 +33,10 @@ mod tests {
     use super::*;
 
     fn points(value: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
-        (0..240).map(|n| f64::from(n) * 5.0).map(|at| (at, value(at))).collect()
+        (0..240)
+            .map(|n| f64::from(n) * 5.0)
+            .map(|at| (at, value(at)))
+            .collect()
     }
 
     #[test]
@@ -43,7 +51,13 @@ mod tests {
 
     #[test]
     fn a_few_odd_points_bend_nothing() {
-        let odd = |at: f64| if (at as u64).is_multiple_of(300) { 1e9 } else { 100.0 };
+        let odd = |at: f64| {
+            if (at as u64).is_multiple_of(300) {
+                1e9
+            } else {
+                100.0
+            }
+        };
         assert_eq!(per_hour(&points(odd), 0.0), Some(0.0));
     }
 

@@ -80,36 +80,81 @@ impl Crowd {
         let writer = notes.clone();
         tasks.spawn(async move {
             while let Some(note) = news.recv().await {
-                writer.lock().unwrap_or_else(PoisonError::into_inner).take(note);
+                writer
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(note);
             }
         });
-        let mut crowd = Self { plan, members: Vec::new(), notes, noted, tasks, quiet: watch::channel(false).0, began: Instant::now() };
+        let mut crowd = Self {
+            plan,
+            members: Vec::new(),
+            notes,
+            noted,
+            tasks,
+            quiet: watch::channel(false).0,
+            began: Instant::now(),
+        };
         let (connected, mut all) = mpsc::channel(1);
         for n in 0..crowd.plan.clients {
-            let member = crowd.join(format!("user-{n:03}"), n % crowd.plan.rooms.len(), n, None, connected.clone());
+            let member = crowd.join(
+                format!("user-{n:03}"),
+                n % crowd.plan.rooms.len(),
+                n,
+                None,
+                connected.clone(),
+            );
             crowd.members.push(member);
         }
         drop(connected);
         // Every client drops its sender when it is connected for the first time.
-        timeout(GATHER, all.recv()).await.with_context(|| format!("not every client could connect within {} s", GATHER.as_secs()))?;
+        timeout(GATHER, all.recv()).await.with_context(|| {
+            format!(
+                "not every client could connect within {} s",
+                GATHER.as_secs()
+            )
+        })?;
         Ok(crowd)
     }
 
-    fn join(&mut self, user: String, room: usize, first: usize, since: Option<u64>, connected: mpsc::Sender<()>) -> Member {
-        let options = Options { urls: self.plan.urls.clone(), room: self.plan.rooms[room].clone(), user: user.clone(), first, since };
+    fn join(
+        &mut self,
+        user: String,
+        room: usize,
+        first: usize,
+        since: Option<u64>,
+        connected: mpsc::Sender<()>,
+    ) -> Member {
+        let options = Options {
+            urls: self.plan.urls.clone(),
+            room: self.plan.rooms[room].clone(),
+            user: user.clone(),
+            first,
+            since,
+        };
         let (outgoing, messages) = mpsc::channel(WAITING);
         let (steps, mut own) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let (noted, name) = (self.noted.clone(), user.clone());
         self.tasks.spawn(async move {
             while let Some((at, step)) = own.recv().await {
-                let _ = noted.send(Note::Step { user: name.clone(), room, at, step });
+                let _ = noted.send(Note::Step {
+                    user: name.clone(),
+                    room,
+                    at,
+                    step,
+                });
             }
         });
         self.tasks.spawn(async move {
             let _ = client::run(options, messages, steps, connected, stopped).await;
         });
-        Member { user, room, outgoing, stop }
+        Member {
+            user,
+            room,
+            outgoing,
+            stop,
+        }
     }
 
     /// Lets them talk from now on. Returns when that is.
@@ -188,12 +233,27 @@ impl Crowd {
     async fn read_again(&mut self) -> Vec<String> {
         let (connected, _all) = mpsc::channel(1);
         for room in 0..self.plan.rooms.len() {
-            let member = self.join(format!("reader-{room}"), room, room, Some(0), connected.clone());
+            let member = self.join(
+                format!("reader-{room}"),
+                room,
+                room,
+                Some(0),
+                connected.clone(),
+            );
             self.members.push(member);
         }
-        match self.until(READ, |notes| (0..notes.rooms.len()).all(|room| notes.has_read_all(room, &format!("reader-{room}")))).await {
+        match self
+            .until(READ, |notes| {
+                (0..notes.rooms.len())
+                    .all(|room| notes.has_read_all(room, &format!("reader-{room}")))
+            })
+            .await
+        {
             true => Vec::new(),
-            false => vec![format!("a new client could not read every room from its beginning within {} s", READ.as_secs())],
+            false => vec![format!(
+                "a new client could not read every room from its beginning within {} s",
+                READ.as_secs()
+            )],
         }
     }
 
@@ -204,17 +264,33 @@ impl Crowd {
         for member in &leaving {
             member.stop.send_replace(true);
         }
-        let gone = |notes: &Notes| leaving.iter().all(|member| notes.has_left(member.room, &member.user));
+        let gone = |notes: &Notes| {
+            leaving
+                .iter()
+                .all(|member| notes.has_left(member.room, &member.user))
+        };
         if self.until(LEAVE, gone).await {
             return Vec::new();
         }
-        let stay: Vec<_> = leaving.iter().filter(|member| !self.look(|notes| notes.has_left(member.room, &member.user))).collect();
-        let named = stay.iter().map(|member| format!("{} in {}", member.user, self.plan.rooms[member.room]));
-        vec![format!("closed {} s ago and not left: {}", LEAVE.as_secs(), named.collect::<Vec<_>>().join(", "))]
+        let stay: Vec<_> = leaving
+            .iter()
+            .filter(|member| !self.look(|notes| notes.has_left(member.room, &member.user)))
+            .collect();
+        let named = stay
+            .iter()
+            .map(|member| format!("{} in {}", member.user, self.plan.rooms[member.room]));
+        vec![format!(
+            "closed {} s ago and not left: {}",
+            LEAVE.as_secs(),
+            named.collect::<Vec<_>>().join(", ")
+        )]
     }
 }
 
 /// Whether a step answers a message for good.
 fn is_answer(step: &Step) -> bool {
-    matches!(step, Step::Journaled { .. } | Step::Repeated { .. } | Step::Rejected { .. })
+    matches!(
+        step,
+        Step::Journaled { .. } | Step::Repeated { .. } | Step::Rejected { .. }
+    )
 }

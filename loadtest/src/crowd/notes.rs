@@ -11,13 +11,22 @@ use tokio::time::Instant;
 /// Something to write down.
 pub(super) enum Note {
     /// A message is to be sent now.
-    Due { room: usize, id: String, at: Instant },
+    Due {
+        room: usize,
+        id: String,
+        at: Instant,
+    },
     /// A message that was answered is sent once more.
     Again { id: String },
     /// It was not sent after all, because too many wait.
     NotMade { id: String, is_new: bool },
     /// A client did or saw something.
-    Step { user: String, room: usize, at: Instant, step: Step },
+    Step {
+        user: String,
+        room: usize,
+        at: Instant,
+        step: Step,
+    },
 }
 
 /// What is known of a message.
@@ -62,14 +71,30 @@ impl Notes {
     pub(super) fn new(rooms: usize) -> Self {
         let rooms = (0..rooms).map(|_| Room::default()).collect();
         let (messages, open) = (HashMap::new(), BTreeSet::new());
-        Self { rooms, messages, open, steps: 0, rejected: 0, connects: Vec::new(), refused: Vec::new(), lost: Vec::new() }
+        Self {
+            rooms,
+            messages,
+            open,
+            steps: 0,
+            rejected: 0,
+            connects: Vec::new(),
+            refused: Vec::new(),
+            lost: Vec::new(),
+        }
     }
 
     pub(super) fn take(&mut self, note: Note) {
         match note {
             Note::Due { room, id, at } => {
                 self.open.insert(id.clone());
-                self.messages.insert(id, Message { room, due: at, journaled: None });
+                self.messages.insert(
+                    id,
+                    Message {
+                        room,
+                        due: at,
+                        journaled: None,
+                    },
+                );
             }
             Note::Again { id } => drop(self.open.insert(id)),
             Note::NotMade { id, is_new } => {
@@ -78,7 +103,12 @@ impl Notes {
                     self.messages.remove(&id);
                 }
             }
-            Note::Step { user, room, at, step } => self.step(user, room, at, step),
+            Note::Step {
+                user,
+                room,
+                at,
+                step,
+            } => self.step(user, room, at, step),
         }
     }
 
@@ -116,7 +146,12 @@ impl Notes {
             _ => {}
         }
         if is_answer(&step) {
-            let (Step::Journaled { id, .. } | Step::Repeated { id, .. } | Step::Rejected { id, .. }) = &step else { return };
+            let (Step::Journaled { id, .. }
+            | Step::Repeated { id, .. }
+            | Step::Rejected { id, .. }) = &step
+            else {
+                return;
+            };
             self.open.remove(id);
         }
         here.history.clients.entry(user).or_default().push(step);
@@ -137,7 +172,8 @@ impl Notes {
 
     pub(super) fn has_read_all(&self, room: usize, user: &str) -> bool {
         let room = &self.rooms[room];
-        room.saw.get(user).is_some_and(|saw| *saw == room.head) && room.saw.values().all(|saw| *saw == room.head)
+        room.saw.get(user).is_some_and(|saw| *saw == room.head)
+            && room.saw.values().all(|saw| *saw == room.head)
     }
 
     pub(super) fn has_left(&self, room: usize, user: &str) -> bool {
@@ -145,11 +181,25 @@ impl Notes {
     }
 
     pub(super) fn liveness(&self) -> Vec<String> {
-        let mut broken: Vec<String> =
-            self.rooms.iter().enumerate().flat_map(|(n, room)| room.history.liveness().into_iter().map(move |it| told(n, &it))).collect();
+        let mut broken: Vec<String> = self
+            .rooms
+            .iter()
+            .enumerate()
+            .flat_map(|(n, room)| {
+                room.history
+                    .liveness()
+                    .into_iter()
+                    .map(move |it| told(n, &it))
+            })
+            .collect();
         // Made, but never on a connection: the history does not know them.
         let known = |id: &&String| !broken.iter().any(|it| it.contains(&format!("{id} of ")));
-        let more: Vec<_> = self.open.iter().filter(known).map(|id| format!("{id} was never answered")).collect();
+        let more: Vec<_> = self
+            .open
+            .iter()
+            .filter(known)
+            .map(|id| format!("{id} was never answered"))
+            .collect();
         broken.extend(more);
         broken
     }
@@ -158,7 +208,11 @@ impl Notes {
         let rooms = self.rooms.iter().enumerate();
         rooms
             .flat_map(|(n, room)| {
-                let broken = room.history.safety().into_iter().map(move |it| told(n, &it));
+                let broken = room
+                    .history
+                    .safety()
+                    .into_iter()
+                    .map(move |it| told(n, &it));
                 broken.chain(room.altered.iter().map(move |it| told(n, &it)))
             })
             .collect()
@@ -175,14 +229,22 @@ impl Room {
             _ => {
                 let wanted = event.id.as_deref().map(text_of);
                 if wanted.is_none() || event.text != wanted {
-                    self.altered.push(format!("seq {} of {} is not what was sent as {:?}", event.seq, event.from, event.id));
+                    self.altered.push(format!(
+                        "seq {} of {} is not what was sent as {:?}",
+                        event.seq, event.from, event.id
+                    ));
                 }
             }
         }
     }
 
     fn is_settled(&self) -> bool {
-        self.connected.len() == self.history.clients.len() && self.history.clients.keys().all(|user| self.saw.get(user) == Some(&self.head))
+        self.connected.len() == self.history.clients.len()
+            && self
+                .history
+                .clients
+                .keys()
+                .all(|user| self.saw.get(user) == Some(&self.head))
     }
 }
 

@@ -41,13 +41,22 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new(plan: &Plan, notes: &Notes, (began, ended): (Instant, Instant), broken: Vec<String>) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        notes: &Notes,
+        (began, ended): (Instant, Instant),
+        broken: Vec<String>,
+    ) -> Self {
         let since = |at: &Instant| at.saturating_duration_since(began);
         // What the end of a run does (a reader, those who leave) is not what happened to the clients.
         let within = |at: &&Instant| **at > began && **at <= ended;
         let answer = |message: &super::notes::Message| {
             let at = since(&message.journaled?);
-            Some(Answer { room: message.room, due: since(&message.due), at })
+            Some(Answer {
+                room: message.room,
+                due: since(&message.due),
+                at,
+            })
         };
         let mut answers: Vec<Answer> = notes.messages.values().filter_map(answer).collect();
         answers.sort_by_key(|answer| answer.at);
@@ -58,7 +67,11 @@ impl Outcome {
             sent: notes.messages.len(),
             answers,
             rejected: notes.rejected,
-            refused: notes.refused.iter().map(|(at, why)| (since(at), why.clone())).collect(),
+            refused: notes
+                .refused
+                .iter()
+                .map(|(at, why)| (since(at), why.clone()))
+                .collect(),
             lost: notes.lost.iter().filter(within).map(since).collect(),
             connects: notes.connects.iter().filter(within).map(since).collect(),
             broken,
@@ -94,8 +107,20 @@ mod tests {
 
     fn answers(places: &[(usize, u64)]) -> Outcome {
         let ms = Duration::from_millis;
-        let answers = places.iter().map(|(room, at)| Answer { room: *room, due: ms(0), at: ms(*at) }).collect();
-        Outcome { rooms: vec!["a".into(), "b".into()], answers, talked: ms(10_000), ..Outcome::default() }
+        let answers = places
+            .iter()
+            .map(|(room, at)| Answer {
+                room: *room,
+                due: ms(0),
+                at: ms(*at),
+            })
+            .collect();
+        Outcome {
+            rooms: vec!["a".into(), "b".into()],
+            answers,
+            talked: ms(10_000),
+            ..Outcome::default()
+        }
     }
 
     #[test]

@@ -39,15 +39,34 @@ impl Talk {
                 () = sleep_until(due) => {}
             }
             // Not by chance: each run says the same.
-            let is_repeat = self.repeats > 0 && n.is_multiple_of((100 / self.repeats).max(1)) && n > 0;
-            let earlier = if is_repeat { self.earlier(n as usize) } else { None };
+            let is_repeat =
+                self.repeats > 0 && n.is_multiple_of((100 / self.repeats).max(1)) && n > 0;
+            let earlier = if is_repeat {
+                self.earlier(n as usize)
+            } else {
+                None
+            };
             let is_new = earlier.is_none();
             let id = earlier.unwrap_or_else(|| format!("{}-{n}", self.user));
-            let note = if is_new { Note::Due { room: self.room, id: id.clone(), at: due } } else { Note::Again { id: id.clone() } };
+            let note = if is_new {
+                Note::Due {
+                    room: self.room,
+                    id: id.clone(),
+                    at: due,
+                }
+            } else {
+                Note::Again { id: id.clone() }
+            };
             let _ = self.noted.send(note);
-            let message = Outgoing { text: text_of(&id), id };
+            let message = Outgoing {
+                text: text_of(&id),
+                id,
+            };
             if let Err(mpsc::error::TrySendError::Full(lost)) = self.outgoing.try_send(message) {
-                let _ = self.noted.send(Note::NotMade { id: lost.id, is_new });
+                let _ = self.noted.send(Note::NotMade {
+                    id: lost.id,
+                    is_new,
+                });
             }
         }
     }
@@ -56,7 +75,10 @@ impl Talk {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let answered = notes.rooms[self.room].answered.get(&self.user)?;
         let recent = |(at, _): &&(Instant, String)| at.elapsed() < RECENT;
-        answered.get(n % answered.len().max(1)).filter(recent).map(|(_, id)| id.clone())
+        answered
+            .get(n % answered.len().max(1))
+            .filter(recent)
+            .map(|(_, id)| id.clone())
     }
 }
 

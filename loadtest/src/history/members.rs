@@ -4,7 +4,11 @@ use super::{Event, History, Step, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Follows the room from its first welcome on: before, nobody knows who was there.
-pub(super) fn consistent(history: &History, room: &BTreeMap<u64, &Event>, violations: &mut Vec<Violation>) {
+pub(super) fn consistent(
+    history: &History,
+    room: &BTreeMap<u64, &Event>,
+    violations: &mut Vec<Violation>,
+) {
     let mut welcomes: Vec<(u64, BTreeSet<&str>)> = Vec::new();
     for step in history.clients.values().flatten() {
         if let Step::Welcomed { seq, members, .. } = step {
@@ -12,16 +16,25 @@ pub(super) fn consistent(history: &History, room: &BTreeMap<u64, &Event>, violat
         }
     }
     welcomes.sort();
-    let Some((mut at, mut members)) = welcomes.first().cloned() else { return };
-    for (seq, told) in welcomes.into_iter().chain(room.keys().next_back().map(|head| (*head, BTreeSet::new()))) {
+    let Some((mut at, mut members)) = welcomes.first().cloned() else {
+        return;
+    };
+    for (seq, told) in welcomes
+        .into_iter()
+        .chain(room.keys().next_back().map(|head| (*head, BTreeSet::new())))
+    {
         let is_welcome = !told.is_empty();
         let places = room.range(at + 1..seq.max(at) + 1);
         if places.clone().count() as u64 == seq.saturating_sub(at) {
             for event in places.map(|(_, event)| event) {
-                violations.extend(step(&mut members, event).map(|what| Violation::Membership { seq: event.seq, what }));
+                violations.extend(step(&mut members, event).map(|what| Violation::Membership {
+                    seq: event.seq,
+                    what,
+                }));
             }
             if is_welcome && members != told {
-                let what = format!("{told:?} were said to be there, by the events it is {members:?}");
+                let what =
+                    format!("{told:?} were said to be there, by the events it is {members:?}");
                 violations.push(Violation::Membership { seq, what });
             }
         }
@@ -40,5 +53,15 @@ fn step<'a>(members: &mut BTreeSet<&'a str>, event: &'a Event) -> Option<String>
         // Only what a session sends has to come from a member.
         _ => members.contains(from),
     };
-    (!fits).then(|| format!("{} {from}, who {}", event.kind, if members.contains(from) { "is there already" } else { "is not there" }))
+    (!fits).then(|| {
+        format!(
+            "{} {from}, who {}",
+            event.kind,
+            if members.contains(from) {
+                "is there already"
+            } else {
+                "is not there"
+            }
+        )
+    })
 }

@@ -45,7 +45,16 @@ impl Event {
         let text = |name: &str| event[name].as_str().map(str::to_owned);
         let (seq, at) = (event["seq"].as_u64()?, event["at"].as_u64()?);
         let (kind, from) = (text("kind")?, text("from")?);
-        Some(Self { seq, at, kind, from, id: text("id"), to: text("to"), text: text("text"), sealed: text("sealed") })
+        Some(Self {
+            seq,
+            at,
+            kind,
+            from,
+            id: text("id"),
+            to: text("to"),
+            text: text("text"),
+            sealed: text("sealed"),
+        })
     }
 }
 

@@ -13,7 +13,11 @@ pub(super) fn dense(client: &str, steps: &[Step], violations: &mut Vec<Violation
             Step::Saw(event) => {
                 let next = expected.unwrap_or(event.seq);
                 if event.seq != next {
-                    violations.push(Violation::NotDense { client: client.to_owned(), expected: next, saw: event.seq });
+                    violations.push(Violation::NotDense {
+                        client: client.to_owned(),
+                        expected: next,
+                        saw: event.seq,
+                    });
                 }
                 expected = Some(event.seq + 1);
             }
@@ -35,7 +39,10 @@ pub(super) fn continuous(client: &str, steps: &[Step], violations: &mut Vec<Viol
             Step::Reset { seq } if promised != Some(false) => Some(*seq),
             _ => None,
         };
-        violations.extend(broken.map(|seq| Violation::Reset { client: client.to_owned(), seq }));
+        violations.extend(broken.map(|seq| Violation::Reset {
+            client: client.to_owned(),
+            seq,
+        }));
     }
 }
 
@@ -49,9 +56,15 @@ pub(super) fn accepted(client: &str, steps: &[Step], violations: &mut Vec<Violat
             Step::Sent { id } => open.entry(id).or_default().0 += 1,
             Step::Accepted { id } => match open.get_mut(id.as_str()) {
                 Some((sent, accepted)) if *accepted < *sent => *accepted += 1,
-                _ => violations.push(Violation::Accepted { client: client.to_owned(), id: id.clone() }),
+                _ => violations.push(Violation::Accepted {
+                    client: client.to_owned(),
+                    id: id.clone(),
+                }),
             },
-            Step::Journaled { id, .. } | Step::Repeated { id, .. } | Step::Rejected { id, .. } | Step::Refused { id, .. } => {
+            Step::Journaled { id, .. }
+            | Step::Repeated { id, .. }
+            | Step::Rejected { id, .. }
+            | Step::Refused { id, .. } => {
                 let (sent, accepted) = open.entry(id).or_default();
                 (*sent, *accepted) = (sent.saturating_sub(1), accepted.saturating_sub(1));
             }
@@ -72,7 +85,12 @@ pub(super) fn remembered(client: &str, steps: &[Step], violations: &mut Vec<Viol
         match answers.get(id.as_str()) {
             Some(first) if first.abs_diff(seq) > WINDOW => drop(answers.insert(id, seq)),
             Some(first) if *first != seq || is_new => {
-                violations.push(Violation::Forgotten { user: client.to_owned(), id: id.clone(), first: *first, then: seq });
+                violations.push(Violation::Forgotten {
+                    user: client.to_owned(),
+                    id: id.clone(),
+                    first: *first,
+                    then: seq,
+                });
             }
             _ => drop(answers.insert(id, seq)),
         }

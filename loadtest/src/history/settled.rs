@@ -6,23 +6,48 @@ use std::collections::HashSet;
 /// Messages without an answer, and clients that did not see all of the room.
 pub(super) fn missing(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let head = history.clients.values().flatten().filter_map(known).max().unwrap_or(0);
+    let head = history
+        .clients
+        .values()
+        .flatten()
+        .filter_map(known)
+        .max()
+        .unwrap_or(0);
     for (client, steps) in &history.clients {
-        let saw = steps.iter().filter_map(|step| if let Step::Saw(event) = step { Some(event.seq) } else { None }).max().unwrap_or(0);
+        let saw = steps
+            .iter()
+            .filter_map(|step| {
+                if let Step::Saw(event) = step {
+                    Some(event.seq)
+                } else {
+                    None
+                }
+            })
+            .max()
+            .unwrap_or(0);
         if saw < head {
-            violations.push(Violation::Behind { client: client.clone(), saw, head });
+            violations.push(Violation::Behind {
+                client: client.clone(),
+                saw,
+                head,
+            });
         }
         let mut open: HashSet<&String> = HashSet::new();
         for step in steps {
             match step {
                 Step::Sent { id } => drop(open.insert(id)),
-                Step::Journaled { id, .. } | Step::Repeated { id, .. } | Step::Rejected { id, .. } => drop(open.remove(id)),
+                Step::Journaled { id, .. }
+                | Step::Repeated { id, .. }
+                | Step::Rejected { id, .. } => drop(open.remove(id)),
                 _ => {}
             }
         }
         let mut open: Vec<&String> = open.into_iter().collect();
         open.sort();
-        violations.extend(open.into_iter().map(|id| Violation::Unanswered { user: client.clone(), id: id.clone() }));
+        violations.extend(open.into_iter().map(|id| Violation::Unanswered {
+            user: client.clone(),
+            id: id.clone(),
+        }));
     }
     violations
 }

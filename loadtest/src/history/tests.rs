@@ -3,7 +3,14 @@
 use super::*;
 
 fn saw(seq: u64, from: &str, id: &str) -> Step {
-    Step::Saw(Event { seq, kind: "text".into(), from: from.into(), id: Some(id.into()), text: Some("Hello".into()), ..Event::default() })
+    Step::Saw(Event {
+        seq,
+        kind: "text".into(),
+        from: from.into(),
+        id: Some(id.into()),
+        text: Some("Hello".into()),
+        ..Event::default()
+    })
 }
 
 fn sent(id: &str) -> Step {
@@ -19,13 +26,25 @@ fn connected(after: u64) -> Step {
 }
 
 fn history(clients: &[(&str, Vec<Step>)]) -> History {
-    History { clients: clients.iter().map(|(name, steps)| ((*name).to_owned(), steps.clone())).collect() }
+    History {
+        clients: clients
+            .iter()
+            .map(|(name, steps)| ((*name).to_owned(), steps.clone()))
+            .collect(),
+    }
 }
 
 #[test]
 fn a_history_that_keeps_all_promises_passes() {
-    let harry =
-        vec![connected(0), sent("m1"), sent("m2"), saw(1, "harry", "m1"), journaled("m1", 1), saw(2, "harry", "m2"), journaled("m2", 2)];
+    let harry = vec![
+        connected(0),
+        sent("m1"),
+        sent("m2"),
+        saw(1, "harry", "m1"),
+        journaled("m1", 1),
+        saw(2, "harry", "m2"),
+        journaled("m2", 2),
+    ];
     let charly = vec![connected(1), saw(2, "harry", "m2")];
     let history = history(&[("harry", harry), ("charly", charly)]);
     assert_eq!(history.safety(), []);
@@ -35,42 +54,137 @@ fn a_history_that_keeps_all_promises_passes() {
 #[test]
 fn each_broken_promise_is_found() {
     let found = |clients: &[(&str, Vec<Step>)]| history(clients).safety();
-    let gap = found(&[("harry", vec![connected(0), sent("m1"), sent("m3"), saw(1, "harry", "m1"), saw(3, "harry", "m3")])]);
-    assert!(matches!(gap[..], [Violation::NotDense { expected: 2, saw: 3, .. }]), "{gap:?}");
+    let gap = found(&[(
+        "harry",
+        vec![
+            connected(0),
+            sent("m1"),
+            sent("m3"),
+            saw(1, "harry", "m1"),
+            saw(3, "harry", "m3"),
+        ],
+    )]);
+    assert!(
+        matches!(
+            gap[..],
+            [Violation::NotDense {
+                expected: 2,
+                saw: 3,
+                ..
+            }]
+        ),
+        "{gap:?}"
+    );
 
-    let repeat = found(&[("harry", vec![connected(0), sent("m1"), saw(1, "harry", "m1"), saw(1, "harry", "m1")])]);
-    assert!(matches!(repeat[..], [Violation::NotDense { expected: 2, saw: 1, .. }]), "{repeat:?}");
+    let repeat = found(&[(
+        "harry",
+        vec![
+            connected(0),
+            sent("m1"),
+            saw(1, "harry", "m1"),
+            saw(1, "harry", "m1"),
+        ],
+    )]);
+    assert!(
+        matches!(
+            repeat[..],
+            [Violation::NotDense {
+                expected: 2,
+                saw: 1,
+                ..
+            }]
+        ),
+        "{repeat:?}"
+    );
 
     let steps = |id: &str| vec![connected(0), sent(id), saw(1, "x", id)];
     let diverged = found(&[("harry", steps("m1")), ("charly", steps("m2"))]);
-    assert!(matches!(diverged[..], [Violation::Diverged { seq: 1, .. }]), "{diverged:?}");
+    assert!(
+        matches!(diverged[..], [Violation::Diverged { seq: 1, .. }]),
+        "{diverged:?}"
+    );
 
-    let twice = found(&[("harry", vec![connected(0), sent("m1"), saw(1, "harry", "m1"), saw(2, "harry", "m1")])]);
-    assert!(matches!(twice[..], [Violation::Duplicated { places: (1, 2), .. }]), "{twice:?}");
+    let twice = found(&[(
+        "harry",
+        vec![
+            connected(0),
+            sent("m1"),
+            saw(1, "harry", "m1"),
+            saw(2, "harry", "m1"),
+        ],
+    )]);
+    assert!(
+        matches!(twice[..], [Violation::Duplicated { places: (1, 2), .. }]),
+        "{twice:?}"
+    );
 
-    let lost = found(&[("harry", vec![connected(0), sent("m1"), sent("m2"), journaled("m1", 1), saw(1, "harry", "m2")])]);
-    assert!(matches!(lost[..], [Violation::Lost { seq: 1, .. }]), "{lost:?}");
+    let lost = found(&[(
+        "harry",
+        vec![
+            connected(0),
+            sent("m1"),
+            sent("m2"),
+            journaled("m1", 1),
+            saw(1, "harry", "m2"),
+        ],
+    )]);
+    assert!(
+        matches!(lost[..], [Violation::Lost { seq: 1, .. }]),
+        "{lost:?}"
+    );
 
     let invented = found(&[("harry", vec![connected(0), saw(1, "harry", "m1")])]);
-    assert!(matches!(invented[..], [Violation::Invented { .. }]), "{invented:?}");
+    assert!(
+        matches!(invented[..], [Violation::Invented { .. }]),
+        "{invented:?}"
+    );
 
-    let order = found(&[("harry", vec![connected(0), sent("m1"), sent("m2"), saw(1, "harry", "m2"), saw(2, "harry", "m1")])]);
-    assert!(matches!(order[..], [Violation::Reordered { .. }]), "{order:?}");
+    let order = found(&[(
+        "harry",
+        vec![
+            connected(0),
+            sent("m1"),
+            sent("m2"),
+            saw(1, "harry", "m2"),
+            saw(2, "harry", "m1"),
+        ],
+    )]);
+    assert!(
+        matches!(order[..], [Violation::Reordered { .. }]),
+        "{order:?}"
+    );
 }
 
 #[test]
 fn what_is_missing_in_the_end_is_found() {
-    let harry = vec![connected(0), sent("m1"), sent("m2"), saw(1, "harry", "m1"), journaled("m1", 1)];
+    let harry = vec![
+        connected(0),
+        sent("m1"),
+        sent("m2"),
+        saw(1, "harry", "m1"),
+        journaled("m1", 1),
+    ];
     let found = history(&[("harry", harry), ("charly", vec![connected(0)])]).liveness();
-    assert!(matches!(&found[..], [Violation::Behind { saw: 0, head: 1, .. }, Violation::Unanswered { id, .. }] if id == "m2"), "{found:?}");
+    assert!(
+        matches!(&found[..], [Violation::Behind { saw: 0, head: 1, .. }, Violation::Unanswered { id, .. }] if id == "m2"),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn after_a_reset_the_next_place_is_the_one_that_was_said() {
-    let harry = vec![connected(0), Step::Reset { seq: 7 }, sent("m7"), saw(7, "harry", "m7")];
+    let harry = vec![
+        connected(0),
+        Step::Reset { seq: 7 },
+        sent("m7"),
+        saw(7, "harry", "m7"),
+    ];
     // The reset itself is a complaint, but the place after it is not one more.
     let found = history(&[("harry", harry)]).safety();
-    assert!(matches!(found[..], [Violation::Reset { seq: 7, .. }]), "{found:?}");
+    assert!(
+        matches!(found[..], [Violation::Reset { seq: 7, .. }]),
+        "{found:?}"
+    );
 }
 
 /// What is known of a message when it is sent again is limited, and was not sent again by itself.
@@ -78,20 +192,49 @@ fn after_a_reset_the_next_place_is_the_one_that_was_said() {
 fn a_message_may_be_new_again_only_if_it_was_sent_again_after_very_many() {
     let far = |sends: usize, place: u64| {
         let sends = (0..sends).map(|_| sent("m1"));
-        let harry = [connected(0)].into_iter().chain(sends).chain([saw(1, "harry", "m1"), connected(place - 1), saw(place, "harry", "m1")]);
-        history(&[("harry", harry.chain([journaled("m1", 1), journaled("m1", place)]).collect())]).safety()
+        let harry = [connected(0)].into_iter().chain(sends).chain([
+            saw(1, "harry", "m1"),
+            connected(place - 1),
+            saw(place, "harry", "m1"),
+        ]);
+        history(&[(
+            "harry",
+            harry
+                .chain([journaled("m1", 1), journaled("m1", place)])
+                .collect(),
+        )])
+        .safety()
     };
     assert_eq!(far(2, 5000), []);
-    assert!(matches!(far(1, 5000)[..], [Violation::Duplicated { places: (1, 5000), .. }]));
-    assert!(matches!(far(2, 4097)[..], [Violation::Forgotten { .. }, Violation::Duplicated { .. }]));
+    assert!(matches!(
+        far(1, 5000)[..],
+        [Violation::Duplicated {
+            places: (1, 5000),
+            ..
+        }]
+    ));
+    assert!(matches!(
+        far(2, 4097)[..],
+        [Violation::Forgotten { .. }, Violation::Duplicated { .. }]
+    ));
 }
 
 fn joined(seq: u64, from: &str) -> Step {
-    Step::Saw(Event { seq, kind: "joined".into(), from: from.into(), ..Event::default() })
+    Step::Saw(Event {
+        seq,
+        kind: "joined".into(),
+        from: from.into(),
+        ..Event::default()
+    })
 }
 
 fn left(seq: u64, from: &str) -> Step {
-    Step::Saw(Event { seq, kind: "left".into(), from: from.into(), ..Event::default() })
+    Step::Saw(Event {
+        seq,
+        kind: "left".into(),
+        from: from.into(),
+        ..Event::default()
+    })
 }
 
 fn repeated(id: &str, seq: u64) -> Step {
@@ -103,7 +246,11 @@ fn accepted(id: &str) -> Step {
 }
 
 fn welcomed(seq: u64, members: &[&str], recovered: bool) -> Step {
-    Step::Welcomed { seq, members: members.iter().map(ToString::to_string).collect(), recovered }
+    Step::Welcomed {
+        seq,
+        members: members.iter().map(ToString::to_string).collect(),
+        recovered,
+    }
 }
 
 fn safety(steps: Vec<Step>) -> Vec<Violation> {
@@ -112,59 +259,156 @@ fn safety(steps: Vec<Step>) -> Vec<Violation> {
 
 #[test]
 fn a_reset_is_found_once_whether_it_was_announced_or_not() {
-    let announced = safety(vec![connected(3), welcomed(9, &["harry"], false), Step::Reset { seq: 10 }]);
-    assert!(matches!(announced[..], [Violation::Reset { .. }]), "{announced:?}");
-    let sudden = safety(vec![connected(9), welcomed(9, &["harry"], true), Step::Reset { seq: 10 }]);
-    assert!(matches!(sudden[..], [Violation::Reset { seq: 10, .. }]), "{sudden:?}");
+    let announced = safety(vec![
+        connected(3),
+        welcomed(9, &["harry"], false),
+        Step::Reset { seq: 10 },
+    ]);
+    assert!(
+        matches!(announced[..], [Violation::Reset { .. }]),
+        "{announced:?}"
+    );
+    let sudden = safety(vec![
+        connected(9),
+        welcomed(9, &["harry"], true),
+        Step::Reset { seq: 10 },
+    ]);
+    assert!(
+        matches!(sudden[..], [Violation::Reset { seq: 10, .. }]),
+        "{sudden:?}"
+    );
 }
 
 #[test]
 fn accepted_is_said_once_and_before_the_answer() {
-    assert_eq!(safety(vec![connected(0), sent("m1"), accepted("m1"), journaled("m1", 1), saw(1, "harry", "m1")]), []);
-    let twice = safety(vec![connected(0), sent("m1"), accepted("m1"), accepted("m1")]);
-    let late = safety(vec![connected(0), sent("m1"), journaled("m1", 1), accepted("m1")]);
-    let of_another_connection = safety(vec![connected(0), sent("m1"), connected(0), accepted("m1")]);
+    assert_eq!(
+        safety(vec![
+            connected(0),
+            sent("m1"),
+            accepted("m1"),
+            journaled("m1", 1),
+            saw(1, "harry", "m1")
+        ]),
+        []
+    );
+    let twice = safety(vec![
+        connected(0),
+        sent("m1"),
+        accepted("m1"),
+        accepted("m1"),
+    ]);
+    let late = safety(vec![
+        connected(0),
+        sent("m1"),
+        journaled("m1", 1),
+        accepted("m1"),
+    ]);
+    let of_another_connection =
+        safety(vec![connected(0), sent("m1"), connected(0), accepted("m1")]);
     for found in [twice, late, of_another_connection] {
-        assert!(matches!(found[..], [Violation::Accepted { .. }]), "{found:?}");
+        assert!(
+            matches!(found[..], [Violation::Accepted { .. }]),
+            "{found:?}"
+        );
     }
     // Sent again before the answer: each of the two may be accepted.
-    assert_eq!(safety(vec![connected(0), sent("m1"), sent("m1"), accepted("m1"), accepted("m1")]), []);
+    assert_eq!(
+        safety(vec![
+            connected(0),
+            sent("m1"),
+            sent("m1"),
+            accepted("m1"),
+            accepted("m1")
+        ]),
+        []
+    );
 }
 
 #[test]
 fn a_message_that_is_sent_again_is_known_as_what_it_is() {
     let start = |more: &[Step]| {
-        let first = [connected(0), sent("m1"), journaled("m1", 1), saw(1, "harry", "m1"), sent("m1")];
+        let first = [
+            connected(0),
+            sent("m1"),
+            journaled("m1", 1),
+            saw(1, "harry", "m1"),
+            sent("m1"),
+        ];
         safety(first.into_iter().chain(more.iter().cloned()).collect())
     };
     assert_eq!(start(&[repeated("m1", 1)]), []);
     let as_new = start(&[journaled("m1", 1)]);
-    assert!(matches!(as_new[..], [Violation::Forgotten { first: 1, then: 1, .. }]), "{as_new:?}");
+    assert!(
+        matches!(
+            as_new[..],
+            [Violation::Forgotten {
+                first: 1,
+                then: 1,
+                ..
+            }]
+        ),
+        "{as_new:?}"
+    );
     let elsewhere = start(&[repeated("m1", 2)]);
-    assert!(elsewhere.iter().any(|it| matches!(it, Violation::Forgotten { first: 1, then: 2, .. })), "{elsewhere:?}");
+    assert!(
+        elsewhere.iter().any(|it| matches!(
+            it,
+            Violation::Forgotten {
+                first: 1,
+                then: 2,
+                ..
+            }
+        )),
+        "{elsewhere:?}"
+    );
 }
 
 #[test]
 fn who_is_there_fits_what_was_seen() {
     let begin = [connected(1), welcomed(1, &["harry"], true)];
     let found = |more: Vec<Step>| safety(begin.iter().cloned().chain(more).collect());
-    assert_eq!(found(vec![joined(2, "charly"), left(3, "charly"), joined(4, "charly")]), []);
+    assert_eq!(
+        found(vec![
+            joined(2, "charly"),
+            left(3, "charly"),
+            joined(4, "charly")
+        ]),
+        []
+    );
     let wrong = [
         vec![joined(2, "harry")],
         vec![left(2, "charly")],
         vec![saw(2, "charly", "m1")],
         vec![left(2, "harry"), sent("m1"), saw(3, "harry", "m1")],
-        vec![joined(2, "charly"), connected(2), welcomed(2, &["harry"], true)],
+        vec![
+            joined(2, "charly"),
+            connected(2),
+            welcomed(2, &["harry"], true),
+        ],
         vec![connected(1), welcomed(1, &["harry", "charly"], true)],
     ];
     for steps in wrong {
         let found = found(steps.clone());
-        assert!(matches!(found[..], [Violation::Membership { .. }]), "{steps:?}: {found:?}");
+        assert!(
+            matches!(found[..], [Violation::Membership { .. }]),
+            "{steps:?}: {found:?}"
+        );
     }
 }
 
 #[test]
 fn what_was_answered_and_seen_by_nobody_is_found_in_the_end() {
-    let found = history(&[("harry", vec![connected(0), sent("m1"), journaled("m1", 1)])]).liveness();
-    assert!(matches!(found[..], [Violation::Behind { saw: 0, head: 1, .. }]), "{found:?}");
+    let found =
+        history(&[("harry", vec![connected(0), sent("m1"), journaled("m1", 1)])]).liveness();
+    assert!(
+        matches!(
+            found[..],
+            [Violation::Behind {
+                saw: 0,
+                head: 1,
+                ..
+            }]
+        ),
+        "{found:?}"
+    );
 }

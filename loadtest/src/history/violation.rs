@@ -109,25 +109,58 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotDense { client, expected, saw } => write!(f, "{client} expected seq {expected} and saw {saw}"),
+            Self::NotDense {
+                client,
+                expected,
+                saw,
+            } => write!(f, "{client} expected seq {expected} and saw {saw}"),
             Self::Diverged { seq, one, other } => {
-                write!(f, "seq {seq} is {} {} {:?} and also {} {} {:?}", one.kind, one.from, one.id, other.kind, other.from, other.id)
+                write!(
+                    f,
+                    "seq {seq} is {} {} {:?} and also {} {} {:?}",
+                    one.kind, one.from, one.id, other.kind, other.from, other.id
+                )
             }
-            Self::Duplicated { user, id, places } => write!(f, "{id} of {user} is at {} and at {}", places.0, places.1),
-            Self::Lost { user, id, seq } => write!(f, "{id} of {user} was journaled at {seq}, but is not there"),
-            Self::Invented { event } => write!(f, "seq {}: {} never sent {:?}", event.seq, event.from, event.id),
-            Self::Reordered { user, first, second } => write!(f, "{user} sent {first} before {second}, which comes first"),
+            Self::Duplicated { user, id, places } => {
+                write!(f, "{id} of {user} is at {} and at {}", places.0, places.1)
+            }
+            Self::Lost { user, id, seq } => {
+                write!(f, "{id} of {user} was journaled at {seq}, but is not there")
+            }
+            Self::Invented { event } => write!(
+                f,
+                "seq {}: {} never sent {:?}",
+                event.seq, event.from, event.id
+            ),
+            Self::Reordered {
+                user,
+                first,
+                second,
+            } => write!(f, "{user} sent {first} before {second}, which comes first"),
             Self::Unanswered { user, id } => write!(f, "{id} of {user} was never answered"),
-            Self::Reset { client, seq } => write!(f, "{client} was told to forget and to go on at {seq}, although nothing was cut"),
-            Self::Accepted { client, id } => write!(f, "{client} was told that {id} is accepted, once too often or too late"),
-            Self::Forgotten { user, id, first, then } => {
+            Self::Reset { client, seq } => write!(
+                f,
+                "{client} was told to forget and to go on at {seq}, although nothing was cut"
+            ),
+            Self::Accepted { client, id } => write!(
+                f,
+                "{client} was told that {id} is accepted, once too often or too late"
+            ),
+            Self::Forgotten {
+                user,
+                id,
+                first,
+                then,
+            } => {
                 write!(
                     f,
                     "{id} of {user} was journaled at {first}; sent again, it was answered with {then} as if it were new, or another one"
                 )
             }
             Self::Membership { seq, what } => write!(f, "at seq {seq} {what}"),
-            Self::Behind { client, saw, head } => write!(f, "{client} saw the room up to {saw}, it ends at {head}"),
+            Self::Behind { client, saw, head } => {
+                write!(f, "{client} saw the room up to {saw}, it ends at {head}")
+            }
         }
     }
 }

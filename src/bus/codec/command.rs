@@ -16,16 +16,34 @@ use prost::Message;
 /// A command as it is sent.
 pub fn encode_command(submission: &Submission) -> Bytes {
     let action = match &submission.action {
-        Action::Open { session, user, key, device, gateway } => Wire::Open(Open {
+        Action::Open {
+            session,
+            user,
+            key,
+            device,
+            gateway,
+        } => Wire::Open(Open {
             session: id(session.to_bytes()),
             user: user.to_string(),
             key: key.as_str().into(),
             device: device.as_ref().map(DeviceId::to_string),
             gateway: id(gateway.to_bytes()),
         }),
-        Action::Close { session } => Wire::Close(Close { session: id(session.to_bytes()) }),
-        Action::Abandon { gateway } => Wire::Abandon(Abandon { gateway: id(gateway.to_bytes()) }),
-        Action::Send { user, key, turn, after, id: command, to, body } => Wire::Send(Send {
+        Action::Close { session } => Wire::Close(Close {
+            session: id(session.to_bytes()),
+        }),
+        Action::Abandon { gateway } => Wire::Abandon(Abandon {
+            gateway: id(gateway.to_bytes()),
+        }),
+        Action::Send {
+            user,
+            key,
+            turn,
+            after,
+            id: command,
+            to,
+            body,
+        } => Wire::Send(Send {
             user: user.to_string(),
             key: key.as_str().into(),
             session: turn.map(|turn| id(turn.session.to_bytes())),
@@ -39,8 +57,16 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             }),
         }),
     };
-    let reply = submission.reply.map(|reply| v1::ReplyTo { node: id(reply.node.to_bytes()), tag: reply.tag });
-    v1::Command { action: Some(action), reply }.encode_to_vec().into()
+    let reply = submission.reply.map(|reply| v1::ReplyTo {
+        node: id(reply.node.to_bytes()),
+        tag: reply.tag,
+    });
+    v1::Command {
+        action: Some(action),
+        reply,
+    }
+    .encode_to_vec()
+    .into()
 }
 
 /// Reads what [`encode_command`] gave.
@@ -54,31 +80,72 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
             device: device(open.device.as_deref())?,
             gateway: node(&open.gateway)?,
         },
-        Some(Wire::Close(close)) => Action::Close { session: session(&close.session)? },
-        Some(Wire::Abandon(abandon)) => Action::Abandon { gateway: node(&abandon.gateway)? },
+        Some(Wire::Close(close)) => Action::Close {
+            session: session(&close.session)?,
+        },
+        Some(Wire::Abandon(abandon)) => Action::Abandon {
+            gateway: node(&abandon.gateway)?,
+        },
         Some(Wire::Send(send)) => decode_send(send)?,
-        None => return Err(Bad("a command of a kind that this version does not know".into())),
+        None => {
+            return Err(Bad(
+                "a command of a kind that this version does not know".into()
+            ));
+        }
     };
-    let reply = reply.map(|reply| Ok::<_, Bad>(ReplyTo { node: node(&reply.node)?, tag: reply.tag })).transpose()?;
-    Ok(Submission { room: room.clone(), action, reply })
+    let reply = reply
+        .map(|reply| {
+            Ok::<_, Bad>(ReplyTo {
+                node: node(&reply.node)?,
+                tag: reply.tag,
+            })
+        })
+        .transpose()?;
+    Ok(Submission {
+        room: room.clone(),
+        action,
+        reply,
+    })
 }
 
 fn decode_send(send: Send) -> Result<Action, Bad> {
     let body = match send.content {
         Some(Content::Text(text)) => Body::Text(text.into()),
         Some(Content::Sealed(bytes)) => Body::Sealed(bytes),
-        None => return Err(Bad("content of a kind that this version does not know".into())),
+        None => {
+            return Err(Bad(
+                "content of a kind that this version does not know".into()
+            ));
+        }
     };
-    let most = if matches!(body, Body::Text(_)) { Limits::TEXT } else { Limits::SEALED };
+    let most = if matches!(body, Body::Text(_)) {
+        Limits::TEXT
+    } else {
+        Limits::SEALED
+    };
     if !(1..=most).contains(&body.size()) {
-        return Err(Bad(format!("content of {} bytes, where 1 to {most} are allowed", body.size())));
+        return Err(Bad(format!(
+            "content of {} bytes, where 1 to {most} are allowed",
+            body.size()
+        )));
     }
     Ok(Action::Send {
         user: user(&send.user)?,
         key: key(&send.key)?,
-        turn: send.session.as_deref().map(session).transpose()?.map(|session| Turn { session, number: send.number }),
+        turn: send
+            .session
+            .as_deref()
+            .map(session)
+            .transpose()?
+            .map(|session| Turn {
+                session,
+                number: send.number,
+            }),
         after: send.after,
-        id: decode_command_id(send.id.ok_or_else(|| Bad("a message without a command id".into()))?)?,
+        id: decode_command_id(
+            send.id
+                .ok_or_else(|| Bad("a message without a command id".into()))?,
+        )?,
         to: send.to.as_deref().map(user).transpose()?,
         body,
     })

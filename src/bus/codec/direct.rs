@@ -7,7 +7,10 @@ use crate::{
     proto::bus::v1::{
         self,
         heads::Head as WireHead,
-        inbound::{Answer as WireAnswer, Early, Expel, Journaled, Message as Wire, Replaced, answer::Answered as WireAnswered},
+        inbound::{
+            Answer as WireAnswer, Early, Expel, Journaled, Message as Wire, Replaced,
+            answer::Answered as WireAnswered,
+        },
     },
     room::{Epoch, Reason, Rejection, Seq, UserId},
 };
@@ -19,18 +22,39 @@ pub fn encode_inbound(inbound: &Inbound) -> Bytes {
     let message = match inbound {
         Inbound::Answer(Answer { tag, answered }) => {
             let answered = match answered {
-                Answered::Journaled { seq, epoch, duplicate } => {
-                    WireAnswered::Journaled(Journaled { seq: seq.0, epoch: epoch.0, duplicate: *duplicate })
+                Answered::Journaled {
+                    seq,
+                    epoch,
+                    duplicate,
+                } => WireAnswered::Journaled(Journaled {
+                    seq: seq.0,
+                    epoch: epoch.0,
+                    duplicate: *duplicate,
+                }),
+                Answered::Rejected(rejection) => {
+                    WireAnswered::Rejected(encode_rejection(rejection))
                 }
-                Answered::Rejected(rejection) => WireAnswered::Rejected(encode_rejection(rejection)),
             };
-            Wire::Answer(WireAnswer { tag: *tag, answered: Some(answered) })
+            Wire::Answer(WireAnswer {
+                tag: *tag,
+                answered: Some(answered),
+            })
         }
         Inbound::Early { tag } => Wire::Early(Early { tag: *tag }),
-        Inbound::Replaced { room, session } => Wire::Replaced(Replaced { room: room.to_string(), session: id(session.to_bytes()) }),
-        Inbound::Expel { room, user } => Wire::Expel(Expel { room: room.to_string(), user: user.to_string() }),
+        Inbound::Replaced { room, session } => Wire::Replaced(Replaced {
+            room: room.to_string(),
+            session: id(session.to_bytes()),
+        }),
+        Inbound::Expel { room, user } => Wire::Expel(Expel {
+            room: room.to_string(),
+            user: user.to_string(),
+        }),
     };
-    v1::Inbound { message: Some(message) }.encode_to_vec().into()
+    v1::Inbound {
+        message: Some(message),
+    }
+    .encode_to_vec()
+    .into()
 }
 
 /// Reads what [`encode_inbound`] gave.
@@ -39,54 +63,105 @@ pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
     match v1::Inbound::decode(bytes)?.message.ok_or_else(unknown)? {
         Wire::Answer(WireAnswer { tag, answered }) => {
             let answered = match answered.ok_or_else(unknown)? {
-                WireAnswered::Journaled(Journaled { seq, epoch, duplicate }) => {
-                    Answered::Journaled { seq: seq_of(seq)?, epoch: epoch_of(epoch)?, duplicate }
+                WireAnswered::Journaled(Journaled {
+                    seq,
+                    epoch,
+                    duplicate,
+                }) => Answered::Journaled {
+                    seq: seq_of(seq)?,
+                    epoch: epoch_of(epoch)?,
+                    duplicate,
+                },
+                WireAnswered::Rejected(rejection) => {
+                    Answered::Rejected(decode_rejection(rejection)?)
                 }
-                WireAnswered::Rejected(rejection) => Answered::Rejected(decode_rejection(rejection)?),
             };
             Ok(Inbound::Answer(Answer { tag, answered }))
         }
         Wire::Early(Early { tag }) => Ok(Inbound::Early { tag }),
-        Wire::Replaced(replaced) => Ok(Inbound::Replaced { room: room(&replaced.room)?, session: session(&replaced.session)? }),
-        Wire::Expel(expel) => Ok(Inbound::Expel { room: room(&expel.room)?, user: user(&expel.user)? }),
+        Wire::Replaced(replaced) => Ok(Inbound::Replaced {
+            room: room(&replaced.room)?,
+            session: session(&replaced.session)?,
+        }),
+        Wire::Expel(expel) => Ok(Inbound::Expel {
+            room: room(&expel.room)?,
+            user: user(&expel.user)?,
+        }),
     }
 }
 
 /// A question, as it is sent.
 pub fn encode_ask(ask: &Ask) -> Bytes {
-    v1::Ask { room: ask.room.to_string() }.encode_to_vec().into()
+    v1::Ask {
+        room: ask.room.to_string(),
+    }
+    .encode_to_vec()
+    .into()
 }
 
 /// Reads what [`encode_ask`] gave.
 pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
-    Ok(Ask { room: room(&v1::Ask::decode(bytes)?.room)? })
+    Ok(Ask {
+        room: room(&v1::Ask::decode(bytes)?.room)?,
+    })
 }
 
 /// The answer to a question, as it is sent.
 pub fn encode_view(view: &RoomView) -> Bytes {
     let members = view.members.iter().map(UserId::to_string).collect();
     let refused = view.refused.as_ref().map(encode_rejection);
-    v1::RoomView { epoch: view.epoch.0, head: view.head.0, members, refused }.encode_to_vec().into()
+    v1::RoomView {
+        epoch: view.epoch.0,
+        head: view.head.0,
+        members,
+        refused,
+    }
+    .encode_to_vec()
+    .into()
 }
 
 /// Reads what [`encode_view`] gave.
 pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
     let view = v1::RoomView::decode(bytes)?;
-    let members = view.members.iter().map(|name| user(name)).collect::<Result<_, _>>()?;
+    let members = view
+        .members
+        .iter()
+        .map(|name| user(name))
+        .collect::<Result<_, _>>()?;
     let refused = view.refused.map(decode_rejection).transpose()?;
-    Ok(RoomView { epoch: epoch_of(view.epoch)?, head: seq_of(view.head)?, members, refused })
+    Ok(RoomView {
+        epoch: epoch_of(view.epoch)?,
+        head: seq_of(view.head)?,
+        members,
+        refused,
+    })
 }
 
 /// Where rooms end, as it is sent.
 pub fn encode_heads(heads: &[Head]) -> Bytes {
-    let heads = heads.iter().map(|head| WireHead { room: head.room.to_string(), epoch: head.epoch.0, seq: head.seq.0 }).collect();
+    let heads = heads
+        .iter()
+        .map(|head| WireHead {
+            room: head.room.to_string(),
+            epoch: head.epoch.0,
+            seq: head.seq.0,
+        })
+        .collect();
     v1::Heads { heads }.encode_to_vec().into()
 }
 
 /// Reads what [`encode_heads`] gave.
 pub fn decode_heads(bytes: Bytes) -> Result<Vec<Head>, Bad> {
     let heads = v1::Heads::decode(bytes)?.heads.into_iter();
-    heads.map(|head| Ok(Head { room: room(&head.room)?, epoch: epoch_of(head.epoch)?, seq: seq_of(head.seq)? })).collect()
+    heads
+        .map(|head| {
+            Ok(Head {
+                room: room(&head.room)?,
+                epoch: epoch_of(head.epoch)?,
+                seq: seq_of(head.seq)?,
+            })
+        })
+        .collect()
 }
 
 fn seq_of(value: u64) -> Result<Seq, Bad> {
@@ -98,11 +173,24 @@ fn epoch_of(value: u64) -> Result<Epoch, Bad> {
 }
 
 fn encode_rejection(rejection: &Rejection) -> v1::Rejection {
-    let Rejection { reason, message, retry_after_ms } = rejection;
-    v1::Rejection { reason: reason.as_str().into(), message: message.clone(), retry_after_ms: *retry_after_ms }
+    let Rejection {
+        reason,
+        message,
+        retry_after_ms,
+    } = rejection;
+    v1::Rejection {
+        reason: reason.as_str().into(),
+        message: message.clone(),
+        retry_after_ms: *retry_after_ms,
+    }
 }
 
 fn decode_rejection(wire: v1::Rejection) -> Result<Rejection, Bad> {
-    let reason = Reason::parse(&wire.reason).ok_or_else(|| Bad("a reason that this version does not know".into()))?;
-    Ok(Rejection { reason, message: wire.message, retry_after_ms: wire.retry_after_ms })
+    let reason = Reason::parse(&wire.reason)
+        .ok_or_else(|| Bad("a reason that this version does not know".into()))?;
+    Ok(Rejection {
+        reason,
+        message: wire.message,
+        retry_after_ms: wire.retry_after_ms,
+    })
 }

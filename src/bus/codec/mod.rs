@@ -6,8 +6,13 @@ mod direct;
 mod record;
 
 pub use command::{decode_command, encode_command};
-pub use direct::{decode_ask, decode_heads, decode_inbound, decode_view, encode_ask, encode_heads, encode_inbound, encode_view};
-pub use record::{decode_node, decode_settings, decode_shard, encode_node, encode_settings, encode_shard};
+pub use direct::{
+    decode_ask, decode_heads, decode_inbound, decode_view, encode_ask, encode_heads,
+    encode_inbound, encode_view,
+};
+pub use record::{
+    decode_node, decode_settings, decode_shard, encode_node, encode_settings, encode_shard,
+};
 
 use crate::room::{DeviceId, Incarnation, Invalid, Key, RoomId, SessionId, UserId};
 use bytes::Bytes;
@@ -37,7 +42,11 @@ impl From<crate::journal::codec::Bad> for Bad {
 
 impl From<serde_json::Error> for Bad {
     fn from(error: serde_json::Error) -> Self {
-        Self(format!("not the JSON that it should be (line {}, column {})", error.line(), error.column()))
+        Self(format!(
+            "not the JSON that it should be (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     }
 }
 

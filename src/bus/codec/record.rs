@@ -33,7 +33,13 @@ struct Stored {
 
 /// A node's record as it is stored.
 pub fn encode_node(node: &NodeRecord) -> Bytes {
-    let NodeRecord { incarnation, name, roles, draining, version } = node;
+    let NodeRecord {
+        incarnation,
+        name,
+        roles,
+        draining,
+        version,
+    } = node;
     json(&Node {
         incarnation: incarnation.to_string(),
         name: name.clone(),
@@ -45,29 +51,61 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
 
 /// Reads what [`encode_node`] gave.
 pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
-    let Node { incarnation, name, roles, draining, version } = serde_json::from_slice(bytes)?;
-    let visible = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let Node {
+        incarnation,
+        name,
+        roles,
+        draining,
+        version,
+    } = serde_json::from_slice(bytes)?;
+    let visible =
+        |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if !visible(&name) || !visible(&version) {
-        return Err(Bad("a node's name or version is not 1 to 64 visible ASCII characters".into()));
+        return Err(Bad(
+            "a node's name or version is not 1 to 64 visible ASCII characters".into(),
+        ));
     }
-    Ok(NodeRecord { incarnation: parse(&incarnation)?, name, roles, draining, version })
+    Ok(NodeRecord {
+        incarnation: parse(&incarnation)?,
+        name,
+        roles,
+        draining,
+        version,
+    })
 }
 
 /// A shard's record as it is stored.
 pub fn encode_shard(shard: &ShardRecord) -> Bytes {
-    json(&Shard { owner: shard.owner.map(|owner| owner.to_string()), epoch: shard.epoch.0, floor: shard.floor.0 })
+    json(&Shard {
+        owner: shard.owner.map(|owner| owner.to_string()),
+        epoch: shard.epoch.0,
+        floor: shard.floor.0,
+    })
 }
 
 /// Reads what [`encode_shard`] gave.
 pub fn decode_shard(bytes: &[u8]) -> Result<ShardRecord, Bad> {
-    let Shard { owner, epoch, floor } = serde_json::from_slice(bytes)?;
-    let (epoch, floor) = (Epoch(number("epoch", epoch)?), Position(number("position", floor)?));
-    Ok(ShardRecord { owner: owner.as_deref().map(parse).transpose()?, epoch, floor })
+    let Shard {
+        owner,
+        epoch,
+        floor,
+    } = serde_json::from_slice(bytes)?;
+    let (epoch, floor) = (
+        Epoch(number("epoch", epoch)?),
+        Position(number("position", floor)?),
+    );
+    Ok(ShardRecord {
+        owner: owner.as_deref().map(parse).transpose()?,
+        epoch,
+        floor,
+    })
 }
 
 /// The settings as they are stored.
 pub fn encode_settings(settings: &Settings) -> Bytes {
-    json(&Stored { shards: settings.shards })
+    json(&Stored {
+        shards: settings.shards,
+    })
 }
 
 /// Reads what [`encode_settings`] gave.
@@ -77,7 +115,9 @@ pub fn decode_settings(bytes: &[u8]) -> Result<Settings, Bad> {
 }
 
 fn json(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).expect("strings and numbers become JSON").into()
+    serde_json::to_vec(value)
+        .expect("strings and numbers become JSON")
+        .into()
 }
 
 fn parse(text: &str) -> Result<Incarnation, Bad> {

@@ -26,36 +26,63 @@ impl Commands for Memory {
         self.call(Op::Submit, |state| {
             let most = self.server.config.commands;
             if state.commands.messages.len() >= most {
-                return Err(Error::Full(format!("the hub keeps {most} commands at most")));
+                return Err(Error::Full(format!(
+                    "the hub keeps {most} commands at most"
+                )));
             }
-            Ok(state.commands.push(Command { shard, at: self.server.now(), submission: submission.clone() }))
+            Ok(state.commands.push(Command {
+                shard,
+                at: self.server.now(),
+                submission: submission.clone(),
+            }))
         })
         .await
     }
 
-    async fn commands(&self, shard: ShardId, from: Position) -> Result<BoxStream<'static, Delivery>, Error> {
+    async fn commands(
+        &self,
+        shard: ShardId,
+        from: Position,
+    ) -> Result<BoxStream<'static, Delivery>, Error> {
         let reader = self
             .call(Op::Commands, |state| {
                 let lost = from.0 > state.commands.last + 1;
                 let (next, cuts) = (if lost { 0 } else { from.0 }, state.commands.cuts.len());
                 let mut grown = state.commands.grown.subscribe();
                 grown.mark_changed();
-                Ok(Reader { memory: self.clone(), shard, next, cuts, grown })
+                Ok(Reader {
+                    memory: self.clone(),
+                    shard,
+                    next,
+                    cuts,
+                    grown,
+                })
             })
             .await?;
-        Ok(stream(reader, |mut reader| async move { Some((reader.next().await, reader)) }))
+        Ok(stream(reader, |mut reader| async move {
+            Some((reader.next().await, reader))
+        }))
     }
 
-    async fn discard(&self, shard: ShardId, below: Position, newest: Option<(Position, Millis)>) -> Result<bool, Error> {
+    async fn discard(
+        &self,
+        shard: ShardId,
+        below: Position,
+        newest: Option<(Position, Millis)>,
+    ) -> Result<bool, Error> {
         self.call(Op::Discard, |state| {
             let log = &mut state.commands;
             let is_there = match newest {
-                Some((position, at)) => log.messages.get(&position.0).is_some_and(|command| command.at == at),
+                Some((position, at)) => log
+                    .messages
+                    .get(&position.0)
+                    .is_some_and(|command| command.at == at),
                 None => below.0 <= log.last + 1,
             };
             if is_there {
                 let kept = newest.map_or(below, |(position, _)| position);
-                log.messages.retain(|position, command| command.shard != shard || *position >= kept.0);
+                log.messages
+                    .retain(|position, command| command.shard != shard || *position >= kept.0);
             }
             Ok(is_there)
         })
@@ -73,7 +100,11 @@ impl Reader {
             // The hub outlives its connections, so this never fails.
             let _ = self.grown.changed().await;
         };
-        let passage = self.memory.server.faults.delivery(self.memory.connection, Delivered::Command);
+        let passage = self
+            .memory
+            .server
+            .faults
+            .delivery(self.memory.connection, Delivered::Command);
         pause(passage.delay).await;
         delivery
     }
@@ -81,12 +112,22 @@ impl Reader {
     fn take(&mut self) -> Option<Delivery> {
         let state = self.memory.server.state();
         let log = &state.commands;
-        if log.cuts[self.cuts..].iter().any(|last| self.next > last + 1) {
+        if log.cuts[self.cuts..]
+            .iter()
+            .any(|last| self.next > last + 1)
+        {
             self.next = 0;
         }
         self.cuts = log.cuts.len();
-        let (position, command) = log.messages.range(self.next..).find(|(_, command)| command.shard == self.shard)?;
+        let (position, command) = log
+            .messages
+            .range(self.next..)
+            .find(|(_, command)| command.shard == self.shard)?;
         self.next = position + 1;
-        Some(Delivery { position: Position(*position), at: command.at, submission: command.submission.clone() })
+        Some(Delivery {
+            position: Position(*position),
+            at: command.at,
+            submission: command.submission.clone(),
+        })
     }
 }

@@ -20,9 +20,14 @@ use tokio::{
 impl Direct for Memory {
     async fn tell(&self, node: Incarnation, message: &Inbound) -> Result<(), Error> {
         self.call(Op::Tell, |state| {
-            let Some(lines) = state.inboxes.get_mut(&node) else { return Ok(()) };
+            let Some(lines) = state.inboxes.get_mut(&node) else {
+                return Ok(());
+            };
             lines.retain(Line::is_open);
-            for line in state.inboxes[&node].iter().filter(|line| state.is_up(line.connection)) {
+            for line in state.inboxes[&node]
+                .iter()
+                .filter(|line| state.is_up(line.connection))
+            {
                 let (due, copies) = self.passage(line.connection, Delivered::Inbound);
                 (0..copies).for_each(|_| line.send(due, message.clone()));
             }
@@ -49,26 +54,42 @@ impl Direct for Memory {
             let lines = state.questions.entry(shard).or_default();
             lines.retain(Line::is_open);
             let mut asked = false;
-            for line in state.questions[&shard].iter().filter(|line| state.is_up(line.connection)) {
+            for line in state.questions[&shard]
+                .iter()
+                .filter(|line| state.is_up(line.connection))
+            {
                 asked = true;
                 let (due, copies) = self.passage(line.connection, Delivered::Question);
                 for _ in 0..copies {
                     let answer = answer.clone();
                     // A second answer finds the first one in the channel or nobody there; either way it is not needed.
                     let respond = Box::new(move |view| drop(answer.try_send(view)));
-                    line.send(due, Question { ask: ask.clone(), respond });
+                    line.send(
+                        due,
+                        Question {
+                            ask: ask.clone(),
+                            respond,
+                        },
+                    );
                 }
             }
-            asked.then_some(()).ok_or_else(|| Error::NoResponders(format!("the owner of shard {shard}")))
+            asked
+                .then_some(())
+                .ok_or_else(|| Error::NoResponders(format!("the owner of shard {shard}")))
         })
         .await?;
         // `answer` lives on: an owner that drops the question is silent until the deadline, as over a network.
         let view = timeout_at(deadline, answers.recv()).await.ok().flatten();
         drop(answer);
-        let passage = self.server.faults.delivery(self.connection, Delivered::Answer);
+        let passage = self
+            .server
+            .faults
+            .delivery(self.connection, Delivered::Answer);
         pause(passage.delay).await;
         let view = view.filter(|_| passage.copies > 0 && self.is_up());
-        view.ok_or_else(|| Error::Unavailable(format!("the owner of shard {shard} did not answer in time")))
+        view.ok_or_else(|| {
+            Error::Unavailable(format!("the owner of shard {shard} did not answer in time"))
+        })
     }
 
     async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error> {
@@ -86,10 +107,14 @@ impl Direct for Memory {
         let there = self
             .call(Op::Probe, |state| {
                 let mut of_node = state.probes.range((node, 0)..=(node, u64::MAX));
-                Ok(of_node.find(|(_, connection)| state.is_up(**connection)).map(|(_, connection)| *connection))
+                Ok(of_node
+                    .find(|(_, connection)| state.is_up(**connection))
+                    .map(|(_, connection)| *connection))
             })
             .await?;
-        let Some(connection) = there else { return Ok(false) };
+        let Some(connection) = there else {
+            return Ok(false);
+        };
         let passage = self.server.faults.delivery(connection, Delivered::Probe);
         let deadline = self.server.config.deadline;
         pause(passage.delay.min(deadline)).await;
@@ -97,7 +122,9 @@ impl Direct for Memory {
             pause(deadline.saturating_sub(passage.delay)).await;
         }
         if passage.copies == 0 || passage.delay >= deadline {
-            return Err(Error::Unknown(format!("node {node} did not answer a probe in time")));
+            return Err(Error::Unknown(format!(
+                "node {node} did not answer a probe in time"
+            )));
         }
         Ok(true)
     }
@@ -110,20 +137,29 @@ impl Direct for Memory {
                 Ok((me, state.guards))
             })
             .await?;
-        Ok(Box::new(Guard { memory: self.clone(), key }))
+        Ok(Box::new(Guard {
+            memory: self.clone(),
+            key,
+        }))
     }
 }
 
 impl Memory {
     /// The items of a subscription; interruptions are not told.
-    pub(super) fn items<T: Send + 'static>(&self, subscription: Subscription<T>) -> BoxStream<'static, T> {
-        stream((self.clone(), subscription), |(hub, mut subscription)| async move {
-            loop {
-                if let Arrival::Item(item) = subscription.next().await? {
-                    return Some((item, (hub, subscription)));
+    pub(super) fn items<T: Send + 'static>(
+        &self,
+        subscription: Subscription<T>,
+    ) -> BoxStream<'static, T> {
+        stream(
+            (self.clone(), subscription),
+            |(hub, mut subscription)| async move {
+                loop {
+                    if let Arrival::Item(item) = subscription.next().await? {
+                        return Some((item, (hub, subscription)));
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 }
 

@@ -45,7 +45,19 @@ impl Op {
         use Op::*;
         matches!(
             self,
-            Submit | Discard | Publish | PublishClaim | Settings | Beat | Forget | SetShard | Mark | Unmark | Put | Tell | TellHeads
+            Submit
+                | Discard
+                | Publish
+                | PublishClaim
+                | Settings
+                | Beat
+                | Forget
+                | SetShard
+                | Mark
+                | Unmark
+                | Put
+                | Tell
+                | TellHeads
         )
     }
 }
@@ -100,7 +112,10 @@ pub struct Passage {
 
 impl Default for Passage {
     fn default() -> Self {
-        Self { delay: Duration::ZERO, copies: 1 }
+        Self {
+            delay: Duration::ZERO,
+            copies: 1,
+        }
     }
 }
 

@@ -19,9 +19,18 @@ const PAGE_BYTES: usize = 1024 * 1024;
 
 #[async_trait]
 impl Feed for Memory {
-    async fn publish(&self, room: &RoomId, commit: &Commit, after: Position) -> Result<Position, Error> {
+    async fn publish(
+        &self,
+        room: &RoomId,
+        commit: &Commit,
+        after: Position,
+    ) -> Result<Position, Error> {
         let commit = Arc::new(commit.clone());
-        let message = Message { room: room.clone(), seq: commit.last(), content: Content::Commit(commit.clone()) };
+        let message = Message {
+            room: room.clone(),
+            seq: commit.last(),
+            content: Content::Commit(commit.clone()),
+        };
         self.call(Op::Publish, |state| {
             let position = state.publish(message, after, self.server.config.events)?;
             self.deliver(state, room, &Live::Commit(commit));
@@ -30,20 +39,45 @@ impl Feed for Memory {
         .await
     }
 
-    async fn publish_claim(&self, room: &RoomId, epoch: Epoch, head: Seq, after: Position) -> Result<Position, Error> {
-        let message = Message { room: room.clone(), seq: head, content: Content::Claim(epoch) };
-        self.call(Op::PublishClaim, |state| state.publish(message, after, self.server.config.events)).await
+    async fn publish_claim(
+        &self,
+        room: &RoomId,
+        epoch: Epoch,
+        head: Seq,
+        after: Position,
+    ) -> Result<Position, Error> {
+        let message = Message {
+            room: room.clone(),
+            seq: head,
+            content: Content::Claim(epoch),
+        };
+        self.call(Op::PublishClaim, |state| {
+            state.publish(message, after, self.server.config.events)
+        })
+        .await
     }
 
-    async fn stored(&self, room: &RoomId, from: Position, limit: usize) -> Result<Vec<Stored>, Error> {
+    async fn stored(
+        &self,
+        room: &RoomId,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<Stored>, Error> {
         self.call(Op::Stored, |state| {
             let mut bytes = 0;
-            let of_room = state.events.messages.range(from.0..).filter(|(_, message)| message.room == *room);
-            let page = of_room.take(limit).map(|(position, message)| message.stored(*position)).take_while(|stored| {
-                let first = bytes == 0;
-                bytes += size(stored);
-                first || bytes <= PAGE_BYTES
-            });
+            let of_room = state
+                .events
+                .messages
+                .range(from.0..)
+                .filter(|(_, message)| message.room == *room);
+            let page = of_room
+                .take(limit)
+                .map(|(position, message)| message.stored(*position))
+                .take_while(|stored| {
+                    let first = bytes == 0;
+                    bytes += size(stored);
+                    first || bytes <= PAGE_BYTES
+                });
             Ok(page.collect())
         })
         .await
@@ -52,20 +86,30 @@ impl Feed for Memory {
     async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error> {
         self.call(Op::Find, |state| {
             let mut messages = state.events.messages.iter();
-            let found = messages.find(|(_, message)| message.room == *room && !message.is_claim() && message.seq >= seq);
+            let found = messages.find(|(_, message)| {
+                message.room == *room && !message.is_claim() && message.seq >= seq
+            });
             Ok(found.map(|(position, _)| Position(*position)))
         })
         .await
     }
 
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
-        self.call(Op::Last, |state| Ok(state.last_published(room))).await
+        self.call(Op::Last, |state| Ok(state.last_published(room)))
+            .await
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
         let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
-        self.call(Op::Rooms, |state| Ok(state.last_of.range((from, Bound::Unbounded)).take(limit).map(|(room, _)| room.clone()).collect()))
-            .await
+        self.call(Op::Rooms, |state| {
+            Ok(state
+                .last_of
+                .range((from, Bound::Unbounded))
+                .take(limit)
+                .map(|(room, _)| room.clone())
+                .collect())
+        })
+        .await
     }
 
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {
@@ -76,19 +120,26 @@ impl Feed for Memory {
                 Ok(subscription)
             })
             .await?;
-        Ok(stream((self.clone(), subscription), |(hub, mut subscription)| async move {
-            let live = match subscription.next().await? {
-                Arrival::Item(live) => live,
-                Arrival::Interrupted => Live::Interrupted,
-            };
-            Some((live, (hub, subscription)))
-        }))
+        Ok(stream(
+            (self.clone(), subscription),
+            |(hub, mut subscription)| async move {
+                let live = match subscription.next().await? {
+                    Arrival::Item(live) => live,
+                    Arrival::Interrupted => Live::Interrupted,
+                };
+                Some((live, (hub, subscription)))
+            },
+        ))
     }
 
     async fn tell_heads(&self, _shard: ShardId, heads: &[Head]) -> Result<(), Error> {
         self.call(Op::TellHeads, |state| {
             state.heads.retain(|line| line.is_open());
-            for line in state.heads.iter().filter(|line| state.is_up(line.connection)) {
+            for line in state
+                .heads
+                .iter()
+                .filter(|line| state.is_up(line.connection))
+            {
                 let (due, copies) = self.passage(line.connection, Delivered::Head);
                 for head in heads.iter().cycle().take(heads.len() * copies) {
                     line.send(due, head.clone());
@@ -114,13 +165,18 @@ impl Feed for Memory {
 impl Memory {
     /// Hands a live message to the subscribers of a room.
     fn deliver(&self, state: &mut State, room: &RoomId, live: &Live) {
-        let Some(lines) = state.live.get_mut(room) else { return };
+        let Some(lines) = state.live.get_mut(room) else {
+            return;
+        };
         lines.retain(|line| line.is_open());
         if lines.is_empty() {
             state.live.remove(room);
             return;
         }
-        for line in state.live[room].iter().filter(|line| state.is_up(line.connection)) {
+        for line in state.live[room]
+            .iter()
+            .filter(|line| state.is_up(line.connection))
+        {
             let (due, copies) = self.passage(line.connection, Delivered::Event);
             (0..copies).for_each(|_| line.send(due, live.clone()));
         }

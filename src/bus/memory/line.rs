@@ -31,7 +31,17 @@ pub(super) enum Arrival<T> {
 pub(super) fn line<T>(connection: ConnectionId) -> (Line<T>, Subscription<T>) {
     let (sender, queue) = mpsc::channel(BACKLOG);
     let (interrupt, interruptions) = watch::channel(0);
-    (Line { connection, queue: sender, interruptions: interrupt }, Subscription { queue, interruptions })
+    (
+        Line {
+            connection,
+            queue: sender,
+            interruptions: interrupt,
+        },
+        Subscription {
+            queue,
+            interruptions,
+        },
+    )
 }
 
 impl<T> Line<T> {

@@ -85,14 +85,24 @@ impl Hub {
 
     /// A hub where `faults` decides what goes wrong.
     pub fn with_faults(config: Config, faults: Arc<dyn Faults>) -> Self {
-        Self { server: Arc::new(Server { config, faults, started: Instant::now(), state: Mutex::default() }) }
+        Self {
+            server: Arc::new(Server {
+                config,
+                faults,
+                started: Instant::now(),
+                state: Mutex::default(),
+            }),
+        }
     }
 
     /// A new connection; nodes that share one are cut off together.
     pub fn connect(&self) -> Memory {
         let mut state = self.server.state();
         state.connections.push(watch::channel(true).0);
-        Memory { server: self.server.clone(), connection: ConnectionId(state.connections.len() - 1) }
+        Memory {
+            server: self.server.clone(),
+            connection: ConnectionId(state.connections.len() - 1),
+        }
     }
 
     /// Cuts a connection: its calls fail, nothing is delivered to it, and the hub knows nobody there.
@@ -106,7 +116,12 @@ impl Hub {
         if state.connections[connection.0].send_replace(true) {
             return;
         }
-        state.live.values().flatten().filter(|line| line.connection == connection).for_each(|line| line.interrupt());
+        state
+            .live
+            .values()
+            .flatten()
+            .filter(|line| line.connection == connection)
+            .for_each(|line| line.interrupt());
     }
 
     /// Loses the newest positions of both streams, as servers do that died before they synced them.
@@ -140,8 +155,17 @@ impl Memory {
     }
 
     /// Makes a call: `step` is its one atomic effect on the hub.
-    async fn call<T>(&self, op: Op, step: impl FnOnce(&mut State) -> Result<T, Error> + Send) -> Result<T, Error> {
-        let cut_off = || Error::Unavailable(format!("connection {} to the hub is cut", self.connection.0));
+    async fn call<T>(
+        &self,
+        op: Op,
+        step: impl FnOnce(&mut State) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
+        let cut_off = || {
+            Error::Unavailable(format!(
+                "connection {} to the hub is cut",
+                self.connection.0
+            ))
+        };
         let unanswered = || match op.writes() {
             true => Error::Unknown(format!("no answer to {op:?}")),
             false => Error::Unavailable(format!("no answer to {op:?}")),
@@ -190,7 +214,9 @@ impl Memory {
 
 impl Bus for Memory {
     fn ready(&self) -> Result<(), String> {
-        self.is_up().then_some(()).ok_or_else(|| format!("connection {} to the hub is cut", self.connection.0))
+        self.is_up()
+            .then_some(())
+            .ok_or_else(|| format!("connection {} to the hub is cut", self.connection.0))
     }
 }
 
@@ -201,7 +227,10 @@ async fn pause(time: Duration) {
 }
 
 /// The stream of what `next` returns, until it returns `None`.
-fn stream<S: Send + 'static, T: Send + 'static, F>(start: S, next: impl FnMut(S) -> F + Send + 'static) -> BoxStream<'static, T>
+fn stream<S: Send + 'static, T: Send + 'static, F>(
+    start: S,
+    next: impl FnMut(S) -> F + Send + 'static,
+) -> BoxStream<'static, T>
 where
     F: Future<Output = Option<(T, S)>> + Send + 'static,
 {

@@ -6,7 +6,10 @@ use super::{
     stream,
 };
 use crate::{
-    bus::{Blobs, Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen, blob::check_blob},
+    bus::{
+        Blobs, Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen,
+        blob::check_blob,
+    },
     room::{Incarnation, RoomId, ShardId},
 };
 use async_trait::async_trait;
@@ -34,7 +37,10 @@ struct Watcher<K, V> {
 #[async_trait]
 impl Registry for Memory {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
-        self.call(Op::Settings, |state| Ok(*state.settings.get_or_insert(*wanted))).await
+        self.call(Op::Settings, |state| {
+            Ok(*state.settings.get_or_insert(*wanted))
+        })
+        .await
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
@@ -65,14 +71,22 @@ impl Registry for Memory {
     }
 
     async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
-        self.call(Op::Shard, |state| Ok(state.shards.get(&shard))).await
+        self.call(Op::Shard, |state| Ok(state.shards.get(&shard)))
+            .await
     }
 
-    async fn set_shard(&self, shard: ShardId, record: &ShardRecord, expected: u64) -> Result<u64, Error> {
+    async fn set_shard(
+        &self,
+        shard: ShardId,
+        record: &ShardRecord,
+        expected: u64,
+    ) -> Result<u64, Error> {
         self.call(Op::SetShard, |state| {
             let revision = state.shards.get(&shard).map_or(0, |(_, revision)| revision);
             if revision != expected {
-                return Err(Error::Conflict(format!("shard {shard} is at revision {revision}, not {expected}")));
+                return Err(Error::Conflict(format!(
+                    "shard {shard} is at revision {revision}, not {expected}"
+                )));
             }
             Ok(state.shards.put(shard, Some(*record)))
         })
@@ -84,7 +98,11 @@ impl Registry for Memory {
         Ok(watcher
             .filter_map(|seen| async move {
                 match seen {
-                    Seen::Is(shard, record, revision) => Some(ShardSeen::Stored { shard, record, revision }),
+                    Seen::Is(shard, record, revision) => Some(ShardSeen::Stored {
+                        shard,
+                        record,
+                        revision,
+                    }),
                     Seen::Gone(_) => None,
                     Seen::Current => Some(ShardSeen::Current),
                 }
@@ -111,7 +129,9 @@ impl Registry for Memory {
     async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error> {
         self.call(Op::Marks, |state| {
             let of_shard = state.marks.iter().filter(|(of, ..)| *of == shard);
-            Ok(of_shard.map(|(_, node, room)| (*node, room.clone())).collect())
+            Ok(of_shard
+                .map(|(_, node, room)| (*node, room.clone()))
+                .collect())
         })
         .await
     }
@@ -122,9 +142,14 @@ impl Blobs for Memory {
     async fn put(&self, name: &str, value: Bytes, expected: u64) -> Result<u64, Error> {
         check_blob(name, value.len())?;
         self.call(Op::Put, |state| {
-            let revision = state.blobs.get(&name.to_owned()).map_or(0, |(_, revision)| revision);
+            let revision = state
+                .blobs
+                .get(&name.to_owned())
+                .map_or(0, |(_, revision)| revision);
             if revision != expected {
-                return Err(Error::Conflict(format!("{name} has revision {revision}, not {expected}")));
+                return Err(Error::Conflict(format!(
+                    "{name} has revision {revision}, not {expected}"
+                )));
             }
             Ok(state.blobs.put(name.to_owned(), Some(value)))
         })
@@ -132,12 +157,17 @@ impl Blobs for Memory {
     }
 
     async fn get(&self, name: &str) -> Result<Option<(Bytes, u64)>, Error> {
-        self.call(Op::Get, |state| Ok(state.blobs.get(&name.to_owned()))).await
+        self.call(Op::Get, |state| Ok(state.blobs.get(&name.to_owned())))
+            .await
     }
 }
 
 impl Memory {
-    async fn watch<K, V>(&self, op: Op, records: fn(&State) -> &Records<K, V>) -> Result<BoxStream<'static, Seen<K, V>>, Error>
+    async fn watch<K, V>(
+        &self,
+        op: Op,
+        records: fn(&State) -> &Records<K, V>,
+    ) -> Result<BoxStream<'static, Seen<K, V>>, Error>
     where
         K: Ord + Copy + Send + 'static,
         V: Clone + Send + 'static,
@@ -146,13 +176,25 @@ impl Memory {
             .call(op, |state| {
                 let records_now = records(state);
                 let changed = records_now.changed.subscribe();
-                let stored =
-                    records_now.entries.iter().filter_map(|(key, (revision, value))| Some(Seen::Is(*key, value.clone()?, *revision)));
+                let stored = records_now
+                    .entries
+                    .iter()
+                    .filter_map(|(key, (revision, value))| {
+                        Some(Seen::Is(*key, value.clone()?, *revision))
+                    });
                 let ready = stored.chain([Seen::Current]).collect();
-                Ok(Watcher { memory: self.clone(), records, seen: records_now.revision, ready, changed })
+                Ok(Watcher {
+                    memory: self.clone(),
+                    records,
+                    seen: records_now.revision,
+                    ready,
+                    changed,
+                })
             })
             .await?;
-        Ok(stream(watcher, |mut watcher| async move { Some((watcher.next().await, watcher)) }))
+        Ok(stream(watcher, |mut watcher| async move {
+            Some((watcher.next().await, watcher))
+        }))
     }
 }
 
@@ -160,7 +202,11 @@ impl<K: Ord + Copy, V: Clone> Watcher<K, V> {
     async fn next(&mut self) -> Seen<K, V> {
         loop {
             if let Some(seen) = self.ready.pop_front() {
-                let passage = self.memory.server.faults.delivery(self.memory.connection, Delivered::Record);
+                let passage = self
+                    .memory
+                    .server
+                    .faults
+                    .delivery(self.memory.connection, Delivered::Record);
                 pause(passage.delay).await;
                 return seen;
             }
@@ -175,12 +221,19 @@ impl<K: Ord + Copy, V: Clone> Watcher<K, V> {
     fn collect(&mut self) {
         let state = self.memory.server.state();
         let records = (self.records)(&state);
-        let mut news: Vec<_> = records.entries.iter().filter(|(_, (revision, _))| *revision > self.seen).collect();
+        let mut news: Vec<_> = records
+            .entries
+            .iter()
+            .filter(|(_, (revision, _))| *revision > self.seen)
+            .collect();
         news.sort_by_key(|(_, (revision, _))| *revision);
-        self.ready.extend(news.into_iter().map(|(key, (revision, value))| match value {
-            Some(value) => Seen::Is(*key, value.clone(), *revision),
-            None => Seen::Gone(*key),
-        }));
+        self.ready.extend(
+            news.into_iter()
+                .map(|(key, (revision, value))| match value {
+                    Some(value) => Seen::Is(*key, value.clone(), *revision),
+                    None => Seen::Gone(*key),
+                }),
+        );
         self.seen = records.revision;
     }
 }

@@ -2,7 +2,10 @@
 
 use super::{ConnectionId, line::Line};
 use crate::{
-    bus::{Commit, Error, Head, Inbound, Live, NodeRecord, Position, Published, Question, Settings, ShardRecord, Stored, Submission},
+    bus::{
+        Commit, Error, Head, Inbound, Live, NodeRecord, Position, Published, Question, Settings,
+        ShardRecord, Stored, Submission,
+    },
     room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId},
 };
 use bytes::Bytes;
@@ -70,7 +73,11 @@ impl Message {
             Content::Commit(commit) => commit.events.clone(),
             Content::Claim(_) => Vec::new(),
         };
-        Stored { position: Position(position), epoch: self.epoch(), events }
+        Stored {
+            position: Position(position),
+            epoch: self.epoch(),
+            events,
+        }
     }
 }
 
@@ -85,7 +92,12 @@ pub(super) struct Log<T> {
 
 impl<T> Default for Log<T> {
     fn default() -> Self {
-        Self { messages: BTreeMap::new(), last: 0, cuts: Vec::new(), grown: watch::channel(()).0 }
+        Self {
+            messages: BTreeMap::new(),
+            last: 0,
+            cuts: Vec::new(),
+            grown: watch::channel(()).0,
+        }
     }
 }
 
@@ -115,7 +127,11 @@ pub(super) struct Records<K, V> {
 
 impl<K, V> Default for Records<K, V> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), revision: 0, changed: watch::channel(()).0 }
+        Self {
+            entries: BTreeMap::new(),
+            revision: 0,
+            changed: watch::channel(()).0,
+        }
     }
 }
 
@@ -140,14 +156,25 @@ impl State {
     }
 
     /// Stores a message of a room if `after` is still its last one.
-    pub(super) fn publish(&mut self, message: Message, after: Position, capacity: Option<usize>) -> Result<Position, Error> {
+    pub(super) fn publish(
+        &mut self,
+        message: Message,
+        after: Position,
+        capacity: Option<usize>,
+    ) -> Result<Position, Error> {
         match self.last_of.get(&message.room) {
             Some(last) if *last != after.0 => {
-                return Err(Error::Conflict(format!("the last message of room {} is at {last}, not at {}", message.room, after.0)));
+                return Err(Error::Conflict(format!(
+                    "the last message of room {} is at {last}, not at {}",
+                    message.room, after.0
+                )));
             }
             // Nothing stored although something was: where events are only a buffer, it was dropped, which is no conflict; else it was lost.
             None if after != Position::ZERO && capacity.is_none() => {
-                return Err(Error::Conflict(format!("room {} has no message any more, though {} was its last one", message.room, after.0)));
+                return Err(Error::Conflict(format!(
+                    "room {} has no message any more, though {} was its last one",
+                    message.room, after.0
+                )));
             }
             _ => {}
         }
@@ -161,7 +188,9 @@ impl State {
     }
 
     fn drop_oldest_event(&mut self) {
-        let Some((position, message)) = self.events.messages.pop_first() else { return };
+        let Some((position, message)) = self.events.messages.pop_first() else {
+            return;
+        };
         if self.last_of.get(&message.room) == Some(&position) {
             self.last_of.remove(&message.room);
         }
@@ -170,12 +199,21 @@ impl State {
     /// Loses the newest `count` events.
     pub(super) fn lose_events(&mut self, count: u64) {
         self.events.lose_tail(count);
-        self.last_of = self.events.messages.iter().map(|(position, message)| (message.room.clone(), *position)).collect();
+        self.last_of = self
+            .events
+            .messages
+            .iter()
+            .map(|(position, message)| (message.room.clone(), *position))
+            .collect();
     }
 
     pub(super) fn last_published(&self, room: &RoomId) -> Option<Published> {
         let position = *self.last_of.get(room)?;
         let message = &self.events.messages[&position];
-        Some(Published { position: Position(position), epoch: message.epoch(), seq: message.seq })
+        Some(Published {
+            position: Position(position),
+            epoch: message.epoch(),
+            seq: message.seq,
+        })
     }
 }

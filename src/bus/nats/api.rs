@@ -47,7 +47,10 @@ impl Refusal {
 
     /// As the error of a publish. What is not known for sure to have stored nothing is unknown.
     fn of_publish(self, what: &str) -> Error {
-        let Self { err_code, description } = self;
+        let Self {
+            err_code,
+            description,
+        } = self;
         let text = format!("{what}: {} ({err_code})", description.escape_debug());
         match err_code {
             code if code::WRONG_LAST.contains(&code) => Error::Conflict(text),
@@ -59,9 +62,15 @@ impl Refusal {
     }
 
     pub(super) fn of_read(self, what: &str) -> Error {
-        let text = format!("{what}: {} ({})", self.description.escape_debug(), self.err_code);
+        let text = format!(
+            "{what}: {} ({})",
+            self.description.escape_debug(),
+            self.err_code
+        );
         match self.err_code {
-            code::NO_REPLICAS => Error::Unusable(format!("{text}: set bus.replicas to 1, or use a cluster of nats-servers")),
+            code::NO_REPLICAS => Error::Unusable(format!(
+                "{text}: set bus.replicas to 1, or use a cluster of nats-servers"
+            )),
             _ => Error::Unavailable(text),
         }
     }
@@ -111,20 +120,33 @@ impl Link {
         after: Option<u64>,
     ) -> Result<Position, Error> {
         if let Some(after) = after {
-            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, after.to_string().as_str());
+            headers.insert(
+                NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+                after.to_string().as_str(),
+            );
         }
         let what = format!("storing to {subject}");
         if payload.len() > self.client.max_payload() {
-            return Err(Error::Unusable(format!("{what}: {} bytes are more than the server's max_payload", payload.len())));
+            return Err(Error::Unusable(format!(
+                "{what}: {} bytes are more than the server's max_payload",
+                payload.len()
+            )));
         }
-        let answer = self.request(subject, headers, payload).await.map_err(|failure| failure.of_write(&what))?;
+        let answer = self
+            .request(subject, headers, payload)
+            .await
+            .map_err(|failure| failure.of_write(&what))?;
         let stored = read_acknowledged(&what, &answer.payload);
         self.note_fullness(&stored);
         stored
     }
 
     /// A request to the JetStream API.
-    pub(super) async fn api<T: DeserializeOwned>(&self, call: &str, body: &Value) -> Result<Result<T, Refusal>, Failure> {
+    pub(super) async fn api<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        body: &Value,
+    ) -> Result<Result<T, Refusal>, Failure> {
         self.api_within(self.deadline, call, body).await
     }
 
@@ -134,7 +156,14 @@ impl Link {
         call: &str,
         body: &Value,
     ) -> Result<Result<T, Refusal>, Failure> {
-        let answer = self.request_within(time, format!("$JS.API.{call}"), HeaderMap::new(), body.to_string().into()).await?;
+        let answer = self
+            .request_within(
+                time,
+                format!("$JS.API.{call}"),
+                HeaderMap::new(),
+                body.to_string().into(),
+            )
+            .await?;
         read(&answer.payload).map_err(Failure::Unanswered)
     }
 
@@ -148,7 +177,11 @@ impl Link {
         let mut subjects = Vec::new();
         loop {
             let page = self
-                .info_with(self.deadline.max(SEARCH), stream, &json!({ "subjects_filter": filter, "offset": subjects.len() }))
+                .info_with(
+                    self.deadline.max(SEARCH),
+                    stream,
+                    &json!({ "subjects_filter": filter, "offset": subjects.len() }),
+                )
                 .await?
                 .state
                 .subjects;
@@ -159,38 +192,78 @@ impl Link {
         }
     }
 
-    async fn info_with(&self, time: Duration, stream: &str, request: &Value) -> Result<StreamInfo, Error> {
+    async fn info_with(
+        &self,
+        time: Duration,
+        stream: &str,
+        request: &Value,
+    ) -> Result<StreamInfo, Error> {
         let what = format!("looking at stream {stream}");
-        let answer = self.api_within(time, &format!("STREAM.INFO.{stream}"), request).await.map_err(|failure| failure.of_read(&what))?;
+        let answer = self
+            .api_within(time, &format!("STREAM.INFO.{stream}"), request)
+            .await
+            .map_err(|failure| failure.of_read(&what))?;
         answer.map_err(|refusal| refusal.of_read(&what))
     }
 
     /// The last message of a subject, from the leader.
-    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<StreamMessage>, Error> {
+    pub(super) async fn last(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<StreamMessage>, Error> {
         self.get(stream, &json!({ "last_by_subj": subject })).await
     }
 
     /// The message at a position, from the leader.
-    pub(super) async fn at(&self, stream: &str, position: u64) -> Result<Option<StreamMessage>, Error> {
+    pub(super) async fn at(
+        &self,
+        stream: &str,
+        position: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
         self.get(stream, &json!({ "seq": position })).await
     }
 
     /// The first message of a subject at or after a position, from the leader.
-    pub(super) async fn next(&self, stream: &str, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
-        self.get(stream, &json!({ "next_by_subj": subject, "seq": from.max(1) })).await
+    pub(super) async fn next(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
+        self.get(
+            stream,
+            &json!({ "next_by_subj": subject, "seq": from.max(1) }),
+        )
+        .await
     }
 
     async fn get(&self, stream: &str, request: &Value) -> Result<Option<StreamMessage>, Error> {
         let what = format!("reading stream {stream}");
-        let answer = self.api(&format!("STREAM.MSG.GET.{stream}"), request).await.map_err(|failure| failure.of_read(&what))?;
+        let answer = self
+            .api(&format!("STREAM.MSG.GET.{stream}"), request)
+            .await
+            .map_err(|failure| failure.of_read(&what))?;
         gotten(&what, answer)
     }
 
     /// As [`Link::next`], from whichever replica is near: what it does not have (yet) the leader may have.
-    pub(super) async fn next_direct(&self, stream: &str, subject: &str, from: u64) -> Result<Option<StreamMessage>, Error> {
+    pub(super) async fn next_direct(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
         let request = json!({ "next_by_subj": subject, "seq": from.max(1) }).to_string();
-        let answer = self.request(format!("$JS.API.DIRECT.GET.{stream}"), HeaderMap::new(), request.into()).await;
-        let message = answer.map_err(|failure| failure.of_read(&format!("reading stream {stream}")))?;
+        let answer = self
+            .request(
+                format!("$JS.API.DIRECT.GET.{stream}"),
+                HeaderMap::new(),
+                request.into(),
+            )
+            .await;
+        let message =
+            answer.map_err(|failure| failure.of_read(&format!("reading stream {stream}")))?;
         match message.status {
             None => stream_message(stream, message).map(Some),
             Some(_) => self.next(stream, subject, from).await,
@@ -212,13 +285,25 @@ impl Link {
         let inbox = self.client.new_inbox();
         let mut answers = self.subscribe_soon(inbox.clone()).await?;
         let mut losses = self.losses();
-        let sent =
-            timeout(self.deadline, self.client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into())).await;
-        sent.map_err(|_| failed("the send queue is full".into()))?.map_err(|error| failed(error.to_string()))?;
+        let sent = timeout(
+            self.deadline,
+            self.client.publish_with_reply(
+                format!("$JS.API.DIRECT.GET.{stream}"),
+                inbox,
+                request.into(),
+            ),
+        )
+        .await;
+        sent.map_err(|_| failed("the send queue is full".into()))?
+            .map_err(|error| failed(error.to_string()))?;
         let (mut messages, ends) = (Vec::new(), Instant::now() + self.deadline.max(BATCH));
         loop {
             // The first has to be found.
-            let time = if messages.is_empty() { self.deadline.max(SEARCH) } else { self.deadline };
+            let time = if messages.is_empty() {
+                self.deadline.max(SEARCH)
+            } else {
+                self.deadline
+            };
             let message = tokio::select! {
                 biased; // What has arrived counts.
                 message = timeout_at(ends.min(Instant::now() + time), answers.next()) => message
@@ -230,8 +315,14 @@ impl Link {
                 None => messages.push(follow(stream, messages.last(), message)?),
                 Some(StatusCode::NOT_FOUND) => return Ok((messages, true)),
                 Some(status) if status.as_u16() == 204 => {
-                    let pending = message.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
-                    return Ok((messages, pending.is_none_or(|pending| pending.as_str() == "0")));
+                    let pending = message
+                        .headers
+                        .as_ref()
+                        .and_then(|headers| headers.get("Nats-Num-Pending"));
+                    return Ok((
+                        messages,
+                        pending.is_none_or(|pending| pending.as_str() == "0"),
+                    ));
                 }
                 Some(status) => return Err(failed(format!("status {status}"))),
             }
@@ -239,13 +330,21 @@ impl Link {
     }
 
     /// Removes the messages that a filter names, below a position if one is given.
-    pub(super) async fn purge(&self, stream: &str, filter: &str, below: Option<u64>) -> Result<(), Error> {
+    pub(super) async fn purge(
+        &self,
+        stream: &str,
+        filter: &str,
+        below: Option<u64>,
+    ) -> Result<(), Error> {
         let what = format!("purging {filter}");
         let mut request = json!({ "filter": filter });
         if let Some(below) = below {
             request["seq"] = below.into();
         }
-        let answer = self.api::<Value>(&format!("STREAM.PURGE.{stream}"), &request).await.map_err(|failure| failure.of_write(&what))?;
+        let answer = self
+            .api::<Value>(&format!("STREAM.PURGE.{stream}"), &request)
+            .await
+            .map_err(|failure| failure.of_write(&what))?;
         answer.map(drop).map_err(|refusal| refusal.of_read(&what))
     }
 }
@@ -268,29 +367,43 @@ pub(super) fn read_acknowledged(what: &str, bytes: &[u8]) -> Result<Position, Er
 
 /// The answer to the question for a message.
 pub(super) fn read_message(what: &str, bytes: &[u8]) -> Result<Option<StreamMessage>, Error> {
-    gotten(what, read(bytes).map_err(|why| Error::Unavailable(format!("{what}: {why}")))?)
+    gotten(
+        what,
+        read(bytes).map_err(|why| Error::Unavailable(format!("{what}: {why}")))?,
+    )
 }
 
 fn gotten(what: &str, answer: Result<Gotten, Refusal>) -> Result<Option<StreamMessage>, Error> {
     match answer {
-        Ok(Gotten { message }) => {
-            StreamMessage::try_from(message).map(Some).map_err(|error| Error::Unavailable(format!("{what}: {error}")))
-        }
+        Ok(Gotten { message }) => StreamMessage::try_from(message)
+            .map(Some)
+            .map_err(|error| Error::Unavailable(format!("{what}: {error}"))),
         Err(refusal) if refusal.err_code == code::NO_MESSAGE => Ok(None),
         Err(refusal) => Err(refusal.of_read(what)),
     }
 }
 
 /// A message of a batch, which must be the one that follows the one before.
-fn follow(stream: &str, before: Option<&StreamMessage>, message: Message) -> Result<StreamMessage, Error> {
-    let previous = message.headers.as_ref().and_then(|headers| headers.get("Nats-Last-Sequence")).map(|value| value.as_str().to_owned());
+fn follow(
+    stream: &str,
+    before: Option<&StreamMessage>,
+    message: Message,
+) -> Result<StreamMessage, Error> {
+    let previous = message
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get("Nats-Last-Sequence"))
+        .map(|value| value.as_str().to_owned());
     let expected = before.map_or(0, |before| before.sequence).to_string();
     if previous.is_some_and(|previous| previous != expected) {
-        return Err(Error::Unavailable(format!("reading stream {stream}: a message of a batch was lost on the way")));
+        return Err(Error::Unavailable(format!(
+            "reading stream {stream}: a message of a batch was lost on the way"
+        )));
     }
     stream_message(stream, message)
 }
 
 pub(super) fn stream_message(stream: &str, message: Message) -> Result<StreamMessage, Error> {
-    StreamMessage::try_from(message).map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))
+    StreamMessage::try_from(message)
+        .map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))
 }

@@ -20,20 +20,47 @@ pub fn mark(subject: &str) -> Option<(Incarnation, RoomId)> {
 }
 
 /// A message of a consumer: as a command, as a node's record, as a shard's.
-pub fn delivered(subject: &str, reply: &str, headers: &[(&str, &str)], payload: &Bytes) -> Vec<Reading> {
-    let Some(Delivered { position, at, .. }) = Delivered::parse(reply) else { return Vec::new() };
-    let entry = || Entry { position, at, subject: subject.into(), headers: Some(map(headers)), payload: payload.clone() };
-    vec![reading(commands::read(entry())), reading(registry::read_node(entry())), reading(registry::read_shard(entry()))]
+pub fn delivered(
+    subject: &str,
+    reply: &str,
+    headers: &[(&str, &str)],
+    payload: &Bytes,
+) -> Vec<Reading> {
+    let Some(Delivered { position, at, .. }) = Delivered::parse(reply) else {
+        return Vec::new();
+    };
+    let entry = || Entry {
+        position,
+        at,
+        subject: subject.into(),
+        headers: Some(map(headers)),
+        payload: payload.clone(),
+    };
+    vec![
+        reading(commands::read(entry())),
+        reading(registry::read_node(entry())),
+        reading(registry::read_shard(entry())),
+    ]
 }
 
 /// A message of a stream, as the server hands it out when it is read directly: what its headers say, and the events in it.
 pub fn stored(headers: &[(&str, &str)], payload: &Bytes) -> Vec<Reading> {
     let headers = Some(map(headers));
     let length = payload.len();
-    let message =
-        Message { subject: "_INBOX.1".into(), reply: None, payload: payload.clone(), headers, status: None, description: None, length };
+    let message = Message {
+        subject: "_INBOX.1".into(),
+        reply: None,
+        payload: payload.clone(),
+        headers,
+        status: None,
+        description: None,
+        length,
+    };
     match api::stream_message("STREAM", message) {
-        Ok(message) => vec![reading(feed::published(&message)), reading(feed::read(&message))],
+        Ok(message) => vec![
+            reading(feed::published(&message)),
+            reading(feed::read(&message)),
+        ],
         Err(error) => vec![Err(error.to_string())],
     }
 }
@@ -42,14 +69,19 @@ pub fn stored(headers: &[(&str, &str)], payload: &Bytes) -> Vec<Reading> {
 pub fn answered(bytes: &[u8]) -> Vec<Reading> {
     let acknowledged = api::read_acknowledged("storing", bytes);
     match api::read_message("STREAM", bytes) {
-        Ok(Some(message)) => vec![reading(acknowledged), reading(feed::published(&message)), reading(feed::read(&message))],
+        Ok(Some(message)) => vec![
+            reading(acknowledged),
+            reading(feed::published(&message)),
+            reading(feed::read(&message)),
+        ],
         Ok(None) => vec![reading(acknowledged)],
         Err(error) => vec![reading(acknowledged), Err(error.to_string())],
     }
 }
 
 fn reading(read: Result<impl Debug, impl Display>) -> Reading {
-    read.map(|read| format!("{read:?}")).map_err(|error| error.to_string())
+    read.map(|read| format!("{read:?}"))
+        .map_err(|error| error.to_string())
 }
 
 /// Names and values that cannot be in a header are left out.

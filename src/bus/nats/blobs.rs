@@ -10,13 +10,27 @@ use bytes::Bytes;
 impl Blobs for Nats {
     async fn put(&self, name: &str, value: Bytes, expected: u64) -> Result<u64, Error> {
         check_blob(name, value.len())?;
-        let stored = self.registry.store(self.subjects.key("SNAPSHOTS", name), HeaderMap::new(), value, Some(expected)).await?;
+        let stored = self
+            .registry
+            .store(
+                self.subjects.key("SNAPSHOTS", name),
+                HeaderMap::new(),
+                value,
+                Some(expected),
+            )
+            .await?;
         Ok(stored.0)
     }
 
     async fn get(&self, name: &str) -> Result<Option<(Bytes, u64)>, Error> {
         check_blob(name, 0)?;
-        let stored = self.registry.last(&self.subjects.bucket("SNAPSHOTS"), &self.subjects.key("SNAPSHOTS", name)).await?;
+        let stored = self
+            .registry
+            .last(
+                &self.subjects.bucket("SNAPSHOTS"),
+                &self.subjects.key("SNAPSHOTS", name),
+            )
+            .await?;
         Ok(stored.map(|message| (message.payload, message.sequence)))
     }
 }

@@ -4,7 +4,9 @@ use super::{Nats, link::Failure};
 use crate::{
     bus::{
         Ask, Direct, Error, Inbound, Question, RoomView,
-        codec::{Bad, decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view},
+        codec::{
+            Bad, decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view,
+        },
     },
     room::{Incarnation, Reason, Rejection, ShardId},
 };
@@ -22,17 +24,27 @@ const TOO_MANY_MS: u64 = 30_000;
 #[async_trait]
 impl Direct for Nats {
     async fn tell(&self, node: Incarnation, message: &Inbound) -> Result<(), Error> {
-        self.commands.send(self.subjects.inbox(node), encode_inbound(message)).await
+        self.commands
+            .send(self.subjects.inbox(node), encode_inbound(message))
+            .await
     }
 
     async fn inbox(&self, me: Incarnation) -> Result<BoxStream<'static, Inbound>, Error> {
-        let messages = self.commands.subscribe(self.subjects.inbox(me), &self.subjects).await?;
-        Ok(messages.filter_map(|message| ready(readable("inbound", decode_inbound(message.payload)))).boxed())
+        let messages = self
+            .commands
+            .subscribe(self.subjects.inbox(me), &self.subjects)
+            .await?;
+        Ok(messages
+            .filter_map(|message| ready(readable("inbound", decode_inbound(message.payload))))
+            .boxed())
     }
 
     async fn ask(&self, shard: ShardId, ask: &Ask) -> Result<RoomView, Error> {
         let what = format!("asking the owner of shard {shard}");
-        let answer = self.commands.request(self.subjects.ask(shard), HeaderMap::new(), encode_ask(ask)).await;
+        let answer = self
+            .commands
+            .request(self.subjects.ask(shard), HeaderMap::new(), encode_ask(ask))
+            .await;
         let answer = answer.map_err(|failure| match failure {
             Failure::NoResponders => Error::NoResponders(format!("the owner of shard {shard}")),
             other => other.of_read(&what),
@@ -42,22 +54,42 @@ impl Direct for Nats {
 
     async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error> {
         let nats = self.clone();
-        let messages = self.commands.subscribe(self.subjects.ask(shard), &self.subjects).await?;
-        Ok(messages.filter_map(move |message| ready(nats.question(message))).boxed())
+        let messages = self
+            .commands
+            .subscribe(self.subjects.ask(shard), &self.subjects)
+            .await?;
+        Ok(messages
+            .filter_map(move |message| ready(nats.question(message)))
+            .boxed())
     }
 
     async fn probe(&self, node: Incarnation) -> Result<bool, Error> {
-        let probed = self.registry.request_within(self.probe_deadline, self.subjects.probe(node), HeaderMap::new(), Bytes::new()).await;
+        let probed = self
+            .registry
+            .request_within(
+                self.probe_deadline,
+                self.subjects.probe(node),
+                HeaderMap::new(),
+                Bytes::new(),
+            )
+            .await;
         match probed {
             Ok(_) => Ok(true),
             Err(Failure::NoResponders) => Ok(false),
-            Err(Failure::Unanswered(why)) => Err(Error::Unknown(format!("probing node {node}: {why}"))),
-            Err(Failure::NotSent(why)) => Err(Error::Unavailable(format!("probing node {node}: {why}"))),
+            Err(Failure::Unanswered(why)) => {
+                Err(Error::Unknown(format!("probing node {node}: {why}")))
+            }
+            Err(Failure::NotSent(why)) => {
+                Err(Error::Unavailable(format!("probing node {node}: {why}")))
+            }
         }
     }
 
     async fn answer_probes(&self, me: Incarnation) -> Result<Box<dyn Send + Sync>, Error> {
-        let mut probes = self.registry.subscribe(self.subjects.probe(me), &self.subjects).await?;
+        let mut probes = self
+            .registry
+            .subscribe(self.subjects.probe(me), &self.subjects)
+            .await?;
         let link = self.registry.clone();
         let answering = tokio::spawn(async move {
             while let Some(probe) = probes.next().await {
@@ -82,9 +114,16 @@ impl Nats {
             if answer.len() > link.client.max_payload() {
                 let members = view.members.len();
                 warn!(%room, members, "nobody can join: its members do not fit into a message; give the nats-servers a larger max_payload");
-                let refused =
-                    Rejection::retry(Reason::Unavailable, "the room has more members than the servers are set up for", TOO_MANY_MS);
-                answer = encode_view(&RoomView { members: Vec::new(), refused: Some(refused), ..view });
+                let refused = Rejection::retry(
+                    Reason::Unavailable,
+                    "the room has more members than the servers are set up for",
+                    TOO_MANY_MS,
+                );
+                answer = encode_view(&RoomView {
+                    members: Vec::new(),
+                    refused: Some(refused),
+                    ..view
+                });
             }
             tokio::spawn(async move {
                 if let Err(error) = link.send(reply, answer).await {
@@ -92,7 +131,10 @@ impl Nats {
                 }
             });
         };
-        Some(Question { ask, respond: Box::new(respond) })
+        Some(Question {
+            ask,
+            respond: Box::new(respond),
+        })
     }
 }
 

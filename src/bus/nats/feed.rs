@@ -35,18 +35,47 @@ const PAGE_BYTES: usize = 1024 * 1024;
 
 #[async_trait]
 impl Feed for Nats {
-    async fn publish(&self, room: &RoomId, commit: &Commit, after: Position) -> Result<Position, Error> {
+    async fn publish(
+        &self,
+        room: &RoomId,
+        commit: &Commit,
+        after: Position,
+    ) -> Result<Position, Error> {
         self.put(room, COMMIT, commit, commit.last(), after).await
     }
 
-    async fn publish_claim(&self, room: &RoomId, epoch: Epoch, head: Seq, after: Position) -> Result<Position, Error> {
-        self.put(room, CLAIM, &Commit { epoch, events: Vec::new() }, head, after).await
+    async fn publish_claim(
+        &self,
+        room: &RoomId,
+        epoch: Epoch,
+        head: Seq,
+        after: Position,
+    ) -> Result<Position, Error> {
+        self.put(
+            room,
+            CLAIM,
+            &Commit {
+                epoch,
+                events: Vec::new(),
+            },
+            head,
+            after,
+        )
+        .await
     }
 
     /// A replica that lags behind ends too early; so an end is only believed when the leader knows of nothing after it.
-    async fn stored(&self, room: &RoomId, from: Position, limit: usize) -> Result<Vec<Stored>, Error> {
+    async fn stored(
+        &self,
+        room: &RoomId,
+        from: Position,
+        limit: usize,
+    ) -> Result<Vec<Stored>, Error> {
         let (stream, subject) = (self.subjects.stream("EVT"), self.subjects.event(room));
-        let (mut messages, ended) = self.commands.batch(&stream, &subject, from.0, limit, PAGE_BYTES).await?;
+        let (mut messages, ended) = self
+            .commands
+            .batch(&stream, &subject, from.0, limit, PAGE_BYTES)
+            .await?;
         if ended && messages.len() < limit {
             let after = messages.last().map_or(from.0, |last| last.sequence + 1);
             messages.extend(self.commands.next(&stream, &subject, after).await?);
@@ -57,7 +86,9 @@ impl Feed for Nats {
     /// Bisects by position: the places in the headers never fall.
     async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error> {
         let (stream, subject) = (self.subjects.stream("EVT"), self.subjects.event(room));
-        let Some(last) = self.commands.last(&stream, &subject).await? else { return Ok(None) };
+        let Some(last) = self.commands.last(&stream, &subject).await? else {
+            return Ok(None);
+        };
         if seq_of(&last)? < seq {
             return Ok(None);
         }
@@ -69,22 +100,36 @@ impl Feed for Nats {
                 Some(message) if seq_of(&message)? < seq => low = message.sequence + 1,
                 // All between `middle` and that message is of other rooms.
                 Some(_) => high = middle,
-                None => return Err(Error::Unavailable(format!("stream {stream} changed while it was searched: try again"))),
+                None => {
+                    return Err(Error::Unavailable(format!(
+                        "stream {stream} changed while it was searched: try again"
+                    )));
+                }
             }
         }
         self.first_commit(&stream, &subject, low).await
     }
 
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
-        let last = self.commands.last(&self.subjects.stream("EVT"), &self.subjects.event(room)).await?;
+        let last = self
+            .commands
+            .last(&self.subjects.stream("EVT"), &self.subjects.event(room))
+            .await?;
         last.as_ref().map(published).transpose()
     }
 
     /// Lists all of them each time, since the server orders them by shard: meant for tools.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
-        let subjects = self.commands.subjects(&self.subjects.stream("EVT"), &self.subjects.all_events()).await?;
-        let rooms = subjects.iter().filter_map(|subject| RoomId::parse(last_token(subject)).ok());
-        let mut rooms: Vec<_> = rooms.filter(|room| after.is_none_or(|after| room > after)).collect();
+        let subjects = self
+            .commands
+            .subjects(&self.subjects.stream("EVT"), &self.subjects.all_events())
+            .await?;
+        let rooms = subjects
+            .iter()
+            .filter_map(|subject| RoomId::parse(last_token(subject)).ok());
+        let mut rooms: Vec<_> = rooms
+            .filter(|room| after.is_none_or(|after| room > after))
+            .collect();
         rooms.sort();
         rooms.truncate(limit);
         Ok(rooms)
@@ -95,17 +140,31 @@ impl Feed for Nats {
     }
 
     async fn tell_heads(&self, shard: ShardId, heads: &[Head]) -> Result<(), Error> {
-        self.commands.send(self.subjects.heads(shard), encode_heads(heads)).await
+        self.commands
+            .send(self.subjects.heads(shard), encode_heads(heads))
+            .await
     }
 
     async fn heads(&self) -> Result<BoxStream<'static, Head>, Error> {
-        let messages = self.live.subscribe(self.subjects.all_heads(), &self.subjects).await?;
-        Ok(messages.flat_map(|message| stream::iter(read_heads(message.payload))).boxed())
+        let messages = self
+            .live
+            .subscribe(self.subjects.all_heads(), &self.subjects)
+            .await?;
+        Ok(messages
+            .flat_map(|message| stream::iter(read_heads(message.payload)))
+            .boxed())
     }
 }
 
 impl Nats {
-    async fn put(&self, room: &RoomId, kind: &str, commit: &Commit, seq: Seq, after: Position) -> Result<Position, Error> {
+    async fn put(
+        &self,
+        room: &RoomId,
+        kind: &str,
+        commit: &Commit,
+        seq: Seq,
+        after: Position,
+    ) -> Result<Position, Error> {
         let subject = self.subjects.event(room);
         let mut headers = HeaderMap::new();
         headers.insert(SEQ, seq.to_string().as_str());
@@ -113,17 +172,36 @@ impl Nats {
         headers.insert(TYPE, kind);
         headers.insert(EVENTS, commit.events.len().to_string().as_str());
         let payload = encode_commit(commit);
-        let stored = self.commands.store(subject.clone(), headers.clone(), payload.clone(), Some(after.0)).await;
+        let stored = self
+            .commands
+            .store(
+                subject.clone(),
+                headers.clone(),
+                payload.clone(),
+                Some(after.0),
+            )
+            .await;
         match stored {
             // Where events are only a buffer, the room's messages may all have been dropped: then nobody was faster.
-            Err(Error::Conflict(_)) if self.is_buffer && after != Position::ZERO && self.last(room).await?.is_none() => {
-                self.commands.store(subject, headers, payload, Some(0)).await
+            Err(Error::Conflict(_))
+                if self.is_buffer
+                    && after != Position::ZERO
+                    && self.last(room).await?.is_none() =>
+            {
+                self.commands
+                    .store(subject, headers, payload, Some(0))
+                    .await
             }
             stored => stored,
         }
     }
 
-    async fn first_commit(&self, stream: &str, subject: &str, mut from: u64) -> Result<Option<Position>, Error> {
+    async fn first_commit(
+        &self,
+        stream: &str,
+        subject: &str,
+        mut from: u64,
+    ) -> Result<Option<Position>, Error> {
         while let Some(message) = self.commands.next_direct(stream, subject, from).await? {
             if !is_claim(Some(&message.headers)) {
                 return Ok(Some(Position(message.sequence)));
@@ -136,12 +214,18 @@ impl Nats {
 
 /// Whether a message is an owner's claim.
 pub(super) fn is_claim(headers: Option<&HeaderMap>) -> bool {
-    headers.and_then(|headers| headers.get(TYPE)).is_some_and(|kind| kind.as_str() == CLAIM)
+    headers
+        .and_then(|headers| headers.get(TYPE))
+        .is_some_and(|kind| kind.as_str() == CLAIM)
 }
 
 /// What the headers say.
 pub(super) fn published(message: &StreamMessage) -> Result<Published, Error> {
-    Ok(Published { position: Position(message.sequence), epoch: Epoch(number(message, EPOCH)?), seq: seq_of(message)? })
+    Ok(Published {
+        position: Position(message.sequence),
+        epoch: Epoch(number(message, EPOCH)?),
+        seq: seq_of(message)?,
+    })
 }
 
 fn seq_of(message: &StreamMessage) -> Result<Seq, Error> {
@@ -149,20 +233,34 @@ fn seq_of(message: &StreamMessage) -> Result<Seq, Error> {
 }
 
 fn number(message: &StreamMessage, header: &str) -> Result<u64, Error> {
-    let number = message.headers.get(header).and_then(|value| value.as_str().parse().ok()).filter(|number| *number <= Limits::NUMBER);
+    let number = message
+        .headers
+        .get(header)
+        .and_then(|value| value.as_str().parse().ok())
+        .filter(|number| *number <= Limits::NUMBER);
     number.ok_or_else(|| unusable(message, &format!("it has no header {header} with a number")))
 }
 
 pub(super) fn read(message: &StreamMessage) -> Result<Stored, Error> {
     let commit = decode_commit(&message.payload).map_err(|error| match error {
-        JournalError::Unsupported { seq, name, version } => Error::Unsupported { seq, name, version },
+        JournalError::Unsupported { seq, name, version } => {
+            Error::Unsupported { seq, name, version }
+        }
         error => unusable(message, &error.to_string()),
     })?;
-    Ok(Stored { position: Position(message.sequence), epoch: commit.epoch, events: commit.events })
+    Ok(Stored {
+        position: Position(message.sequence),
+        epoch: commit.epoch,
+        events: commit.events,
+    })
 }
 
 fn unusable(message: &StreamMessage, why: &str) -> Error {
-    Error::Unusable(format!("message {} of {} cannot be read: {why}", message.sequence, message.subject.escape_debug()))
+    Error::Unusable(format!(
+        "message {} of {} cannot be read: {why}",
+        message.sequence,
+        message.subject.escape_debug()
+    ))
 }
 
 fn read_heads(payload: Bytes) -> Vec<Head> {

@@ -5,7 +5,10 @@
 
 use super::{Config, login::Servers, subjects::Subjects};
 use crate::bus::{Error, Position};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber, connection::State};
+use async_nats::{
+    Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber,
+    connection::State,
+};
 use bytes::Bytes;
 use std::{
     sync::{
@@ -57,7 +60,9 @@ impl Failure {
     /// As the error of a call that changes nothing.
     pub(super) fn of_read(self, what: &str) -> Error {
         match self {
-            Self::NotSent(why) | Self::Unanswered(why) => Error::Unavailable(format!("{what}: {why}")),
+            Self::NotSent(why) | Self::Unanswered(why) => {
+                Error::Unavailable(format!("{what}: {why}"))
+            }
             Self::NoResponders => Error::Unavailable(format!("{what}: no server answers for it")),
         }
     }
@@ -72,7 +77,12 @@ impl Failure {
 }
 
 impl Link {
-    pub(super) async fn open(config: &Config, name: &'static str, deadline: Duration, subjects: &Subjects) -> Result<Self, Error> {
+    pub(super) async fn open(
+        config: &Config,
+        name: &'static str,
+        deadline: Duration,
+        subjects: &Subjects,
+    ) -> Result<Self, Error> {
         let servers: Arc<str> = shown(&config.servers).into();
         let (lost, losses) = watch::channel(0);
         let (connected, reconnects) = watch::channel(0);
@@ -97,10 +107,26 @@ impl Link {
         let connecting = at.log_in(options).connect(at.addresses.as_slice());
         let client = match timeout(CONNECT, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(Error::Unavailable(format!("no connection to NATS at {servers}: {error}"))),
-            Err(_) => return Err(Error::Unavailable(format!("no connection to NATS at {servers} within {CONNECT:?}"))),
+            Ok(Err(error)) => {
+                return Err(Error::Unavailable(format!(
+                    "no connection to NATS at {servers}: {error}"
+                )));
+            }
+            Err(_) => {
+                return Err(Error::Unavailable(format!(
+                    "no connection to NATS at {servers} within {CONNECT:?}"
+                )));
+            }
         };
-        let link = Self { client, deadline, name, servers, losses, gaps, full: Arc::default() };
+        let link = Self {
+            client,
+            deadline,
+            name,
+            servers,
+            losses,
+            gaps,
+            full: Arc::default(),
+        };
         tokio::spawn(tell_gaps(link.clone(), reconnects, gap, subjects.nobody()));
         Ok(link)
     }
@@ -108,7 +134,10 @@ impl Link {
     pub(super) fn ready(&self) -> Result<(), String> {
         match self.client.connection_state() {
             State::Connected => Ok(()),
-            State::Pending | State::Disconnected => Err(format!("the connection for {} to NATS at {} is lost", self.name, self.servers)),
+            State::Pending | State::Disconnected => Err(format!(
+                "the connection for {} to NATS at {} is lost",
+                self.name, self.servers
+            )),
         }
     }
 
@@ -141,8 +170,14 @@ impl Link {
         losses
     }
 
-    pub(super) async fn request(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Message, Failure> {
-        self.request_within(self.deadline, subject, headers, payload).await
+    pub(super) async fn request(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Message, Failure> {
+        self.request_within(self.deadline, subject, headers, payload)
+            .await
     }
 
     pub(super) async fn request_within(
@@ -154,7 +189,9 @@ impl Link {
     ) -> Result<Message, Failure> {
         let mut losses = self.losses();
         self.ready().map_err(Failure::NotSent)?;
-        let mut request = async_nats::Request::new().payload(payload).timeout(Some(time));
+        let mut request = async_nats::Request::new()
+            .payload(payload)
+            .timeout(Some(time));
         if !headers.is_empty() {
             request = request.headers(headers);
         }
@@ -165,7 +202,9 @@ impl Link {
         };
         answer.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => Failure::NoResponders,
-            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => Failure::NotSent(error.to_string()),
+            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                Failure::NotSent(error.to_string())
+            }
             RequestErrorKind::TimedOut => Failure::Unanswered(format!("no answer within {time:?}")),
             RequestErrorKind::Other => Failure::Unanswered(error.to_string()),
         })
@@ -176,13 +215,20 @@ impl Link {
         let failed = |why: String| Error::Unavailable(format!("sending to {subject}: {why}"));
         self.ready().map_err(&failed)?;
         let sent = timeout(self.deadline, self.client.publish(subject.clone(), payload)).await;
-        sent.map_err(|_| failed("the send queue is full".into()))?.map_err(|error| failed(error.to_string()))
+        sent.map_err(|_| failed("the send queue is full".into()))?
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// Subscribes; on the server too when this returns.
-    pub(super) async fn subscribe(&self, subject: String, subjects: &Subjects) -> Result<Subscriber, Error> {
+    pub(super) async fn subscribe(
+        &self,
+        subject: String,
+        subjects: &Subjects,
+    ) -> Result<Subscriber, Error> {
         let subscriber = self.subscribe_soon(subject.clone()).await?;
-        self.round_trip(subjects.nobody()).await.map_err(|failure| failure.of_read(&format!("subscribing to {subject}")))?;
+        self.round_trip(subjects.nobody())
+            .await
+            .map_err(|failure| failure.of_read(&format!("subscribing to {subject}")))?;
         Ok(subscriber)
     }
 
@@ -191,7 +237,9 @@ impl Link {
         let failed = |why: String| Error::Unavailable(format!("subscribing to {subject}: {why}"));
         self.ready().map_err(&failed)?;
         let subscribed = timeout(self.deadline, self.client.subscribe(subject.clone())).await;
-        subscribed.map_err(|_| failed("the send queue is full".into()))?.map_err(|error| failed(error.to_string()))
+        subscribed
+            .map_err(|_| failed("the send queue is full".into()))?
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// Waits until the server has seen everything that was sent to it.
@@ -204,7 +252,12 @@ impl Link {
 }
 
 /// After each reconnect, makes sure that the subscriptions are on the server again, then tells of a gap.
-async fn tell_gaps(link: Link, mut reconnects: watch::Receiver<u64>, gap: Arc<watch::Sender<u64>>, nobody: String) {
+async fn tell_gaps(
+    link: Link,
+    mut reconnects: watch::Receiver<u64>,
+    gap: Arc<watch::Sender<u64>>,
+    nobody: String,
+) {
     // The first connect is the one that made the link.
     let _ = reconnects.wait_for(|count| *count > 0).await;
     while reconnects.changed().await.is_ok() {
@@ -223,12 +276,25 @@ async fn tell_gaps(link: Link, mut reconnects: watch::Receiver<u64>, gap: Arc<wa
 fn pause_before(attempt: usize) -> Duration {
     match attempt {
         0 | 1 => Duration::ZERO,
-        _ => (Duration::from_millis(25) * 2_u32.pow(attempt.min(8) as u32 - 1)).min(RECONNECT_PAUSE),
+        _ => {
+            (Duration::from_millis(25) * 2_u32.pow(attempt.min(8) as u32 - 1)).min(RECONNECT_PAUSE)
+        }
     }
 }
 
 /// Addresses without the names and passwords that may be in them.
 fn shown(servers: &[String]) -> String {
-    let without_user = |server: &String| server.rsplit('@').next().unwrap_or(server).trim_start_matches("nats://").to_owned();
-    servers.iter().map(without_user).collect::<Vec<_>>().join(", ")
+    let without_user = |server: &String| {
+        server
+            .rsplit('@')
+            .next()
+            .unwrap_or(server)
+            .trim_start_matches("nats://")
+            .to_owned()
+    };
+    servers
+        .iter()
+        .map(without_user)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -28,9 +28,17 @@ impl Nats {
     pub(super) async fn tail(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {
         let gaps = self.live.gaps();
         let messages = self.live.subscribe_soon(self.subjects.live(room)).await?;
-        self.live.last(&self.subjects.stream("EVT"), &self.subjects.event(room)).await?;
-        let tail = Tail { messages, gaps, room: room.clone() };
-        Ok(Box::pin(unfold(tail, |mut tail| async move { tail.next().await.map(|live| (live, tail)) })))
+        self.live
+            .last(&self.subjects.stream("EVT"), &self.subjects.event(room))
+            .await?;
+        let tail = Tail {
+            messages,
+            gaps,
+            room: room.clone(),
+        };
+        Ok(Box::pin(unfold(tail, |mut tail| async move {
+            tail.next().await.map(|live| (live, tail))
+        })))
     }
 }
 
@@ -55,7 +63,8 @@ impl Tail {
             Ok(_) => Live::Interrupted,
             Err(error) => {
                 warn!(room = %self.room, %error, "a published commit cannot be read");
-                metrics::counter!("safechat_bus_undecodable_total", "what" => "commit").increment(1);
+                metrics::counter!("safechat_bus_undecodable_total", "what" => "commit")
+                    .increment(1);
                 Live::Interrupted
             }
         }

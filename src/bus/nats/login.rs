@@ -26,7 +26,9 @@ impl Servers {
         let mut addresses = Vec::new();
         for server in servers {
             let (scheme, rest) = server.split_once("://").unwrap_or(("nats", server));
-            let (found, host) = rest.rsplit_once('@').map_or((None, rest), |(login, host)| (Some(login), host));
+            let (found, host) = rest
+                .rsplit_once('@')
+                .map_or((None, rest), |(login, host)| (Some(login), host));
             if let Some(found) = found.map(Login::parse).transpose()? {
                 if login.as_ref().is_some_and(|login| *login != found) {
                     return Err(Error::Unusable("the addresses in bus.servers have different users or passwords: use one for all".into()));
@@ -41,7 +43,9 @@ impl Servers {
     pub(super) fn log_in(&self, options: ConnectOptions) -> ConnectOptions {
         match &self.login {
             None => options,
-            Some(Login::User { name, password }) => options.user_and_password(name.clone(), password.clone()),
+            Some(Login::User { name, password }) => {
+                options.user_and_password(name.clone(), password.clone())
+            }
             Some(Login::Token(token)) => options.token(token.clone()),
         }
     }
@@ -50,11 +54,20 @@ impl Servers {
 impl Login {
     fn parse(text: &str) -> Result<Self, Error> {
         let decoded = |part: &str| {
-            let text = percent_decode_str(part).decode_utf8().map(|text| text.into_owned());
-            text.map_err(|_| Error::Unusable("a user or password in bus.servers is not UTF-8 after percent-decoding".into()))
+            let text = percent_decode_str(part)
+                .decode_utf8()
+                .map(|text| text.into_owned());
+            text.map_err(|_| {
+                Error::Unusable(
+                    "a user or password in bus.servers is not UTF-8 after percent-decoding".into(),
+                )
+            })
         };
         Ok(match text.split_once(':') {
-            Some((name, password)) => Self::User { name: decoded(name)?, password: decoded(password)? },
+            Some((name, password)) => Self::User {
+                name: decoded(name)?,
+                password: decoded(password)?,
+            },
             None => Self::Token(decoded(text)?),
         })
     }
@@ -72,21 +85,45 @@ mod tests {
     use super::*;
 
     fn parse(servers: &[&str]) -> Result<Servers, Error> {
-        Servers::parse(&servers.iter().map(|server| (*server).to_owned()).collect::<Vec<_>>())
+        Servers::parse(
+            &servers
+                .iter()
+                .map(|server| (*server).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn a_login_is_taken_out_of_addresses() {
         let servers = parse(&["nats://me:p%40ss:w@a:4222", "tls://b:4222", "c:4222"]).unwrap();
-        assert_eq!(servers.addresses, ["nats://a:4222", "tls://b:4222", "nats://c:4222"]);
-        assert!(servers.login == Some(Login::User { name: "me".into(), password: "p@ss:w".into() }));
-        assert!(parse(&["nats://secret@a:4222"]).unwrap().login == Some(Login::Token("secret".into())));
+        assert_eq!(
+            servers.addresses,
+            ["nats://a:4222", "tls://b:4222", "nats://c:4222"]
+        );
+        assert!(
+            servers.login
+                == Some(Login::User {
+                    name: "me".into(),
+                    password: "p@ss:w".into()
+                })
+        );
+        assert!(
+            parse(&["nats://secret@a:4222"]).unwrap().login == Some(Login::Token("secret".into()))
+        );
         assert!(!format!("{servers:?}").contains("p@ss"));
     }
 
     #[test]
     fn different_logins_are_refused() {
-        let why = parse(&["nats://me:first-secret@a:4222", "nats://me:second-secret@b:4222"]).unwrap_err().to_string();
-        assert!(why.contains("bus.servers") && !why.contains("secret"), "{why}");
+        let why = parse(&[
+            "nats://me:first-secret@a:4222",
+            "nats://me:second-secret@b:4222",
+        ])
+        .unwrap_err()
+        .to_string();
+        assert!(
+            why.contains("bus.servers") && !why.contains("secret"),
+            "{why}"
+        );
     }
 }

@@ -91,7 +91,10 @@ impl Nats {
             Link::open(config, "live", config.deadline, &subjects),
         )?;
         let server = commands.client.server_info();
-        if !commands.client.is_server_compatible(OLDEST.0, OLDEST.1, OLDEST.2) {
+        if !commands
+            .client
+            .is_server_compatible(OLDEST.0, OLDEST.1, OLDEST.2)
+        {
             let (major, minor, _) = OLDEST;
             return Err(Error::Unusable(format!(
                 "nats-server {} at {}:{} is too old: install {major}.{minor} or newer",
@@ -117,6 +120,8 @@ impl Nats {
 
 impl Bus for Nats {
     fn ready(&self) -> Result<(), String> {
-        [&self.commands, &self.registry, &self.live].into_iter().try_for_each(|link| link.ready())
+        [&self.commands, &self.registry, &self.live]
+            .into_iter()
+            .try_for_each(|link| link.ready())
     }
 }

@@ -94,8 +94,20 @@ struct Created {
 }
 
 impl Reader {
-    pub(super) async fn open(link: &Link, stream: String, filter: String, start: Start) -> Result<Self, Error> {
-        let mut reader = Self { link: link.clone(), stream, filter, start, last: None, session: None };
+    pub(super) async fn open(
+        link: &Link,
+        stream: String,
+        filter: String,
+        start: Start,
+    ) -> Result<Self, Error> {
+        let mut reader = Self {
+            link: link.clone(),
+            stream,
+            filter,
+            start,
+            last: None,
+            session: None,
+        };
         reader.session = Some(reader.make().await?);
         Ok(reader)
     }
@@ -144,7 +156,11 @@ impl Reader {
                 let now_there = self.link.at(&self.stream, position).await?;
                 // Where messages are removed, the newest that was decided stays; nothing there means that the place was given to another and that one
                 // removed. Of subjects only the last message stays anyway.
-                Ok(now_there.map_or(self.start != Start::LastPerSubject, |message| message.time.unix_timestamp_nanos() != at))
+                Ok(
+                    now_there.map_or(self.start != Start::LastPerSubject, |message| {
+                        message.time.unix_timestamp_nanos() != at
+                    }),
+                )
             }
             (None, Start::At(position)) => Ok(position > end + 1),
             (None, Start::LastPerSubject) => Ok(false),
@@ -164,9 +180,19 @@ impl Reader {
         let name = inbox.rsplit('.').next().unwrap_or_default();
         let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
         let request = json!({ "stream_name": self.stream, "config": self.consumer(name, &inbox), "action": "create" });
-        let created = self.link.api(&call, &request).await.map_err(|failure| failure.of_read(&what))?;
+        let created = self
+            .link
+            .api(&call, &request)
+            .await
+            .map_err(|failure| failure.of_read(&what))?;
         let Created { num_pending } = created.map_err(|refusal| refusal.of_read(&what))?;
-        Ok(Session { messages, losses, delivered: 0, waiting: Some(num_pending), looked: Instant::now() })
+        Ok(Session {
+            messages,
+            losses,
+            delivered: 0,
+            waiting: Some(num_pending),
+            looked: Instant::now(),
+        })
     }
 
     fn consumer(&self, name: &str, inbox: &str) -> Value {
@@ -187,7 +213,9 @@ impl Reader {
             (Start::LastPerSubject, _) => consumer["deliver_policy"] = "last_per_subject".into(),
             (Start::At(first), last) => {
                 consumer["deliver_policy"] = "by_start_sequence".into();
-                consumer["opt_start_seq"] = last.map_or(first.max(1), |(position, _)| position + 1).into();
+                consumer["opt_start_seq"] = last
+                    .map_or(first.max(1), |(position, _)| position + 1)
+                    .into();
             }
         }
         consumer
@@ -206,9 +234,15 @@ impl Session {
                 message = timeout(SILENCE, self.messages.next()) => message.ok().flatten(),
                 _ = self.losses.changed() => None,
             };
-            let Some(message) = message else { return Turn::Broken };
+            let Some(message) = message else {
+                return Turn::Broken;
+            };
             match message.status {
-                None => return self.entry(message).map_or(Turn::Broken, |entry| Turn::Step(Step::Entry(entry))),
+                None => {
+                    return self
+                        .entry(message)
+                        .map_or(Turn::Broken, |entry| Turn::Step(Step::Entry(entry)));
+                }
                 Some(StatusCode::IDLE_HEARTBEAT) if self.is_complete(link, &message).await => {}
                 Some(_) => return Turn::Broken,
             }
@@ -220,19 +254,40 @@ impl Session {
 
     /// A message, if it is the one that follows.
     fn entry(&mut self, message: Message) -> Option<Entry> {
-        let Delivered { position, number, at } = Delivered::parse(message.reply.as_deref()?)?;
+        let Delivered {
+            position,
+            number,
+            at,
+        } = Delivered::parse(message.reply.as_deref()?)?;
         if number != self.delivered + 1 {
             return None;
         }
         self.delivered = number;
         self.waiting = self.waiting.map(|waiting| waiting.saturating_sub(1));
-        Some(Entry { position, at, subject: message.subject, headers: message.headers, payload: message.payload })
+        Some(Entry {
+            position,
+            at,
+            subject: message.subject,
+            headers: message.headers,
+            payload: message.payload,
+        })
     }
 
     /// Whether nothing is missing at a heartbeat. Answers it when it asks for that, which lets the server send more (flow control).
     async fn is_complete(&self, link: &Link, heartbeat: &Message) -> bool {
-        let header = |name: &str| heartbeat.headers.as_ref()?.get(name).map(|value| value.as_str().to_owned());
-        if let Some(reply) = heartbeat.reply.as_ref().map(|reply| reply.to_string()).or_else(|| header("Nats-Consumer-Stalled")) {
+        let header = |name: &str| {
+            heartbeat
+                .headers
+                .as_ref()?
+                .get(name)
+                .map(|value| value.as_str().to_owned())
+        };
+        if let Some(reply) = heartbeat
+            .reply
+            .as_ref()
+            .map(|reply| reply.to_string())
+            .or_else(|| header("Nats-Consumer-Stalled"))
+        {
             return link.send(reply, Bytes::new()).await.is_ok();
         }
         header("Nats-Last-Consumer").is_none_or(|delivered| delivered == self.delivered.to_string())
@@ -253,8 +308,18 @@ impl Delivered {
     pub(super) fn parse(reply: &str) -> Option<Self> {
         let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
         let after_names = if tokens.len() >= 9 { 4 } else { 2 };
-        let number = |at: usize| tokens.get(after_names + at)?.parse().ok().filter(|number| *number <= Limits::NUMBER);
-        Some(Self { position: number(1)?, number: number(2)?, at: i128::from(number(3)?) })
+        let number = |at: usize| {
+            tokens
+                .get(after_names + at)?
+                .parse()
+                .ok()
+                .filter(|number| *number <= Limits::NUMBER)
+        };
+        Some(Self {
+            position: number(1)?,
+            number: number(2)?,
+            at: i128::from(number(3)?),
+        })
     }
 }
 
@@ -264,9 +329,20 @@ mod tests {
 
     #[test]
     fn both_forms_of_a_delivery_are_read() {
-        for reply in ["$JS.ACK.S.c.1.17.4.1700000000000000001.9", "$JS.ACK._.hash.S.c.1.17.4.1700000000000000001.9.token"] {
-            let Delivered { position, number, at } = Delivered::parse(reply).unwrap();
-            assert_eq!((position, number, at), (17, 4, 1_700_000_000_000_000_001), "{reply}");
+        for reply in [
+            "$JS.ACK.S.c.1.17.4.1700000000000000001.9",
+            "$JS.ACK._.hash.S.c.1.17.4.1700000000000000001.9.token",
+        ] {
+            let Delivered {
+                position,
+                number,
+                at,
+            } = Delivered::parse(reply).unwrap();
+            assert_eq!(
+                (position, number, at),
+                (17, 4, 1_700_000_000_000_000_001),
+                "{reply}"
+            );
         }
         let beyond = format!("$JS.ACK.S.c.1.{}.4.1700000000000000001.9", u64::MAX);
         assert!(Delivered::parse("_INBOX.x").is_none() && Delivered::parse(&beyond).is_none());

@@ -8,7 +8,10 @@ use super::{
 use crate::{
     bus::{
         Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen,
-        codec::{Bad, decode_node, decode_settings, decode_shard, encode_node, encode_settings, encode_shard},
+        codec::{
+            Bad, decode_node, decode_settings, decode_shard, encode_node, encode_settings,
+            encode_shard,
+        },
     },
     room::{Incarnation, RoomId, ShardId},
 };
@@ -28,25 +31,50 @@ const SETTINGS: &str = "settings";
 impl Registry for Nats {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
         let subject = self.subjects.key("SHARDS", SETTINGS);
-        match self.registry.store(subject.clone(), HeaderMap::new(), encode_settings(wanted), Some(0)).await {
+        match self
+            .registry
+            .store(
+                subject.clone(),
+                HeaderMap::new(),
+                encode_settings(wanted),
+                Some(0),
+            )
+            .await
+        {
             Ok(_) => return Ok(*wanted),
             Err(Error::Conflict(_)) => {}
             Err(error) => return Err(error),
         }
-        let stored = self.registry.last(&self.subjects.bucket("SHARDS"), &subject).await?;
-        let stored = stored.ok_or_else(|| Error::Unavailable("the settings were removed while they were read: try again".into()))?;
+        let stored = self
+            .registry
+            .last(&self.subjects.bucket("SHARDS"), &subject)
+            .await?;
+        let stored = stored.ok_or_else(|| {
+            Error::Unavailable("the settings were removed while they were read: try again".into())
+        })?;
         decode_settings(&stored.payload).map_err(|bad| unusable(&subject, &bad))
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
         let subject = self.subjects.key("NODES", &node.incarnation.to_string());
-        self.registry.store(subject, HeaderMap::new(), encode_node(node), None).await.map(drop)
+        self.registry
+            .store(subject, HeaderMap::new(), encode_node(node), None)
+            .await
+            .map(drop)
     }
 
     async fn forget(&self, node: Incarnation) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         headers.insert(OPERATION, "DEL");
-        self.registry.store(self.subjects.key("NODES", &node.to_string()), headers, Bytes::new(), None).await.map(drop)
+        self.registry
+            .store(
+                self.subjects.key("NODES", &node.to_string()),
+                headers,
+                Bytes::new(),
+                None,
+            )
+            .await
+            .map(drop)
     }
 
     async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error> {
@@ -55,14 +83,33 @@ impl Registry for Nats {
 
     async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
         let subject = self.subjects.key("SHARDS", &shard.to_string());
-        let Some(stored) = self.registry.last(&self.subjects.bucket("SHARDS"), &subject).await? else { return Ok(None) };
+        let Some(stored) = self
+            .registry
+            .last(&self.subjects.bucket("SHARDS"), &subject)
+            .await?
+        else {
+            return Ok(None);
+        };
         let record = decode_shard(&stored.payload).map_err(|bad| unusable(&subject, &bad))?;
         Ok(Some((record, stored.sequence)))
     }
 
-    async fn set_shard(&self, shard: ShardId, record: &ShardRecord, expected: u64) -> Result<u64, Error> {
+    async fn set_shard(
+        &self,
+        shard: ShardId,
+        record: &ShardRecord,
+        expected: u64,
+    ) -> Result<u64, Error> {
         let subject = self.subjects.key("SHARDS", &shard.to_string());
-        let stored = self.registry.store(subject, HeaderMap::new(), encode_shard(record), Some(expected)).await?;
+        let stored = self
+            .registry
+            .store(
+                subject,
+                HeaderMap::new(),
+                encode_shard(record),
+                Some(expected),
+            )
+            .await?;
         Ok(stored.0)
     }
 
@@ -71,22 +118,46 @@ impl Registry for Nats {
     }
 
     async fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
-        self.registry.store(self.subjects.mark(node, shard, room), HeaderMap::new(), Bytes::new(), None).await.map(drop)
+        self.registry
+            .store(
+                self.subjects.mark(node, shard, room),
+                HeaderMap::new(),
+                Bytes::new(),
+                None,
+            )
+            .await
+            .map(drop)
     }
 
     /// Removes the note without leaving a marker of its deletion, of which there would be ever more. Only the note that is there now: should this
     /// arrive late, it does not take back a later one.
     async fn unmark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
-        let (stream, subject) = (self.subjects.bucket("SESSIONS"), self.subjects.mark(node, shard, room));
+        let (stream, subject) = (
+            self.subjects.bucket("SESSIONS"),
+            self.subjects.mark(node, shard, room),
+        );
         match self.registry.last(&stream, &subject).await? {
-            Some(note) => self.registry.purge(&stream, &subject, Some(note.sequence + 1)).await,
+            Some(note) => {
+                self.registry
+                    .purge(&stream, &subject, Some(note.sequence + 1))
+                    .await
+            }
             None => Ok(()),
         }
     }
 
     async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error> {
-        let subjects = self.registry.subjects(&self.subjects.bucket("SESSIONS"), &self.subjects.marks_of(shard)).await?;
-        Ok(subjects.iter().filter_map(|subject| parse_mark(subject)).collect())
+        let subjects = self
+            .registry
+            .subjects(
+                &self.subjects.bucket("SESSIONS"),
+                &self.subjects.marks_of(shard),
+            )
+            .await?;
+        Ok(subjects
+            .iter()
+            .filter_map(|subject| parse_mark(subject))
+            .collect())
     }
 }
 
@@ -106,10 +177,22 @@ impl Nats {
         read: fn(Entry) -> Result<Option<T>, Bad>,
         current: T,
     ) -> Result<BoxStream<'static, T>, Error> {
-        let reader =
-            Reader::open(&self.registry, self.subjects.bucket(bucket), self.subjects.key(bucket, ">"), Start::LastPerSubject).await?;
-        let watcher = Watcher { reader, read, current: Some(current), told: HashMap::new() };
-        Ok(Box::pin(unfold(watcher, |mut watcher| async move { Some((watcher.next().await, watcher)) })))
+        let reader = Reader::open(
+            &self.registry,
+            self.subjects.bucket(bucket),
+            self.subjects.key(bucket, ">"),
+            Start::LastPerSubject,
+        )
+        .await?;
+        let watcher = Watcher {
+            reader,
+            read,
+            current: Some(current),
+            told: HashMap::new(),
+        };
+        Ok(Box::pin(unfold(watcher, |mut watcher| async move {
+            Some((watcher.next().await, watcher))
+        })))
     }
 }
 
@@ -148,15 +231,22 @@ impl<T> Watcher<T> {
 }
 
 fn is_deleted(entry: &Entry) -> bool {
-    entry.headers.as_ref().is_some_and(|headers| headers.get(OPERATION).is_some())
+    entry
+        .headers
+        .as_ref()
+        .is_some_and(|headers| headers.get(OPERATION).is_some())
 }
 
 pub(super) fn read_node(entry: Entry) -> Result<Option<NodeSeen>, Bad> {
     if is_deleted(&entry) {
-        let incarnation = Incarnation::parse(last_token(&entry.subject)).ok_or_else(|| Bad("its key is not a node's".into()))?;
+        let incarnation = Incarnation::parse(last_token(&entry.subject))
+            .ok_or_else(|| Bad("its key is not a node's".into()))?;
         return Ok(Some(NodeSeen::Forgotten(incarnation)));
     }
-    Ok(Some(NodeSeen::Beat { node: decode_node(&entry.payload)?, revision: entry.position }))
+    Ok(Some(NodeSeen::Beat {
+        node: decode_node(&entry.payload)?,
+        revision: entry.position,
+    }))
 }
 
 pub(super) fn read_shard(entry: Entry) -> Result<Option<ShardSeen>, Bad> {
@@ -164,10 +254,19 @@ pub(super) fn read_shard(entry: Entry) -> Result<Option<ShardSeen>, Bad> {
     if key == SETTINGS || is_deleted(&entry) {
         return Ok(None);
     }
-    let shard = ShardId(key.parse().map_err(|_| Bad("its key is not a shard's".into()))?);
-    Ok(Some(ShardSeen::Stored { shard, record: decode_shard(&entry.payload)?, revision: entry.position }))
+    let shard = ShardId(
+        key.parse()
+            .map_err(|_| Bad("its key is not a shard's".into()))?,
+    );
+    Ok(Some(ShardSeen::Stored {
+        shard,
+        record: decode_shard(&entry.payload)?,
+        revision: entry.position,
+    }))
 }
 
 fn unusable(subject: &str, bad: &Bad) -> Error {
-    Error::Unusable(format!("the record {subject} cannot be read: {bad}; remove it, or install the version that wrote it"))
+    Error::Unusable(format!(
+        "the record {subject} cannot be read: {bad}; remove it, or install the version that wrote it"
+    ))
 }

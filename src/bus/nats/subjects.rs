@@ -16,16 +16,24 @@ pub(super) struct Subjects {
 impl Subjects {
     /// A prefix is 1 to 32 characters of `a-z 0-9 _ -`, so that a stream's name shows which prefix made it.
     pub(super) fn new(prefix: &str, shards: Shards) -> Result<Self, Error> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+        let allowed =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
         if !(1..=32).contains(&prefix.len()) || !prefix.bytes().all(allowed) {
-            return Err(Error::Unusable(format!("bus.prefix is `{prefix}`; it must be 1 to 32 characters of a-z 0-9 _ -")));
+            return Err(Error::Unusable(format!(
+                "bus.prefix is `{prefix}`; it must be 1 to 32 characters of a-z 0-9 _ -"
+            )));
         }
-        Ok(Self { prefix: prefix.into(), upper: prefix.to_uppercase(), shards })
+        Ok(Self {
+            prefix: prefix.into(),
+            upper: prefix.to_uppercase(),
+            shards,
+        })
     }
 
     /// What is written for prefix `chat` (a definition in nats/), written for this one.
     pub(super) fn rename(&self, text: &str) -> String {
-        text.replace("CHAT_", &format!("{}_", self.upper)).replace("chat.", &format!("{}.", self.prefix))
+        text.replace("CHAT_", &format!("{}_", self.upper))
+            .replace("chat.", &format!("{}.", self.prefix))
     }
 
     pub(super) fn stream(&self, kind: &str) -> String {

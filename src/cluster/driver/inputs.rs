@@ -34,7 +34,10 @@ impl Driver {
             }
             Change::Forgotten => self.taken_for_dead("its record was removed", now),
             // Its address was empty for a while, or it was silent for too long; if neither, nobody took it for dead.
-            Change::Away(away) if self.cut_off.is_some_and(|at| now - at <= away) || away >= self.config.timing().dead => {
+            Change::Away(away)
+                if self.cut_off.is_some_and(|at| now - at <= away)
+                    || away >= self.config.timing().dead =>
+            {
                 self.taken_for_dead("it was away for too long", now);
             }
             Change::Away(_) => {}
@@ -42,7 +45,10 @@ impl Driver {
     }
 
     fn taken_for_dead(&mut self, why: &str, now: Instant) {
-        tracing::warn!(why, "others took this node for dead, or may have; it comes back");
+        tracing::warn!(
+            why,
+            "others took this node for dead, or may have; it comes back"
+        );
         self.deaths += 1;
         self.beat_due = now;
         self.view_changed = true;
@@ -50,7 +56,11 @@ impl Driver {
 
     pub(super) fn see_shard(&mut self, seen: ShardSeen) {
         match seen {
-            ShardSeen::Stored { shard, record, revision } => {
+            ShardSeen::Stored {
+                shard,
+                record,
+                revision,
+            } => {
                 if self.table.see(shard, record, revision) {
                     self.dirty.insert(shard);
                 }
@@ -66,7 +76,10 @@ impl Driver {
         tracing::debug!(shard = %ended.shard, epoch = %ended.epoch, "does not write the shard any more");
         self.table.must_exceed(ended.shard, ended.seen);
         let orderly = self.table.hold(ended.shard) == Some(Hold::Releasing);
-        self.look(ended.shard, if orderly { Duration::ZERO } else { jobs::PAUSE });
+        self.look(
+            ended.shard,
+            if orderly { Duration::ZERO } else { jobs::PAUSE },
+        );
     }
 
     pub(super) fn done(&mut self, now: Instant, done: Done) {
@@ -90,11 +103,19 @@ impl Driver {
                 self.table.see(shard, record, revision);
                 self.set(shard, Some(Hold::Starting));
                 self.to_sweep.insert(shard);
-                let owner = Arc::clone(self.owner.as_ref().expect("a node without an owner takes no shard"));
+                let owner = Arc::clone(
+                    self.owner
+                        .as_ref()
+                        .expect("a node without an owner takes no shard"),
+                );
                 self.run_beside(jobs::start(owner, lease));
             }
-            Done::Taken(shard, Err(LeaseError::Lost { .. } | LeaseError::Unavailable(_))) => self.look(shard, Duration::ZERO),
-            Done::Started(shard) if self.table.hold(shard) == Some(Hold::Starting) => self.set(shard, Some(Hold::Held)),
+            Done::Taken(shard, Err(LeaseError::Lost { .. } | LeaseError::Unavailable(_))) => {
+                self.look(shard, Duration::ZERO)
+            }
+            Done::Started(shard) if self.table.hold(shard) == Some(Hold::Starting) => {
+                self.set(shard, Some(Hold::Held))
+            }
             Done::Started(_) | Done::Stopped => {}
             Done::Looked(shard, found) => {
                 self.table.correct(shard, found);
@@ -112,7 +133,9 @@ impl Driver {
     fn beaten(&mut self, result: Result<(), Error>) {
         self.beating = false;
         match result {
-            Ok(()) if mem::take(&mut self.beat_failed) => tracing::info!("heartbeats are stored again"),
+            Ok(()) if mem::take(&mut self.beat_failed) => {
+                tracing::info!("heartbeats are stored again")
+            }
             Err(error) if !mem::replace(&mut self.beat_failed, true) => {
                 tracing::warn!(%error, "the heartbeat cannot be stored: this node takes no shards until it can");
             }

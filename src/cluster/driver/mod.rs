@@ -121,7 +121,10 @@ impl Driver {
             let left = self.table.leased().count();
             if stop_at.is_some_and(|at| left == 0 || now >= at) {
                 if left > 0 {
-                    tracing::warn!(shards = left, "stopped before all shards were handed over; others take them");
+                    tracing::warn!(
+                        shards = left,
+                        "stopped before all shards were handed over; others take them"
+                    );
                 }
                 return;
             }

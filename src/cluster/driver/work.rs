@@ -54,7 +54,11 @@ impl Driver {
         if !self.membership.fresh(now) || self.writers().first() != Some(&self.me.incarnation) {
             return;
         }
-        let dead: Vec<_> = self.membership.dead().filter(|node| !self.forgetting.contains(node)).collect();
+        let dead: Vec<_> = self
+            .membership
+            .dead()
+            .filter(|node| !self.forgetting.contains(node))
+            .collect();
         for node in dead {
             self.forgetting.insert(node);
             self.run_beside(jobs::forget(self.bus(), node));
@@ -75,9 +79,18 @@ impl Driver {
         let writers = self.writers();
         let may_take = self.records_current && self.membership.fresh(now);
         for shard in mem::take(&mut self.dirty) {
-            let step = self.table.step(self.me.incarnation, shard, assignee(shard, &writers), |node| self.membership.gone(node));
+            let step = self.table.step(
+                self.me.incarnation,
+                shard,
+                assignee(shard, &writers),
+                |node| self.membership.gone(node),
+            );
             let later = match step {
-                Step::Take(..) => !may_take || self.table.count(Hold::Taking) + self.table.count(Hold::Starting) >= TAKES,
+                Step::Take(..) => {
+                    !may_take
+                        || self.table.count(Hold::Taking) + self.table.count(Hold::Starting)
+                            >= TAKES
+                }
                 Step::Return(..) => !may_take,
                 Step::Release => self.table.count(Hold::Releasing) >= RELEASES,
                 Step::Lose | Step::Nothing => false,
@@ -91,11 +104,20 @@ impl Driver {
     }
 
     fn perform(&mut self, shard: ShardId, step: Step) {
-        let Some(owner) = self.owner.clone() else { return };
+        let Some(owner) = self.owner.clone() else {
+            return;
+        };
         let hold = match step {
             Step::Nothing => return,
             Step::Take(found, above) => {
-                self.run_beside(jobs::take(self.bus(), self.ends.clone(), self.me.incarnation, shard, found, above));
+                self.run_beside(jobs::take(
+                    self.bus(),
+                    self.ends.clone(),
+                    self.me.incarnation,
+                    shard,
+                    found,
+                    above,
+                ));
                 Hold::Taking
             }
             Step::Return(record, revision) => {
@@ -123,7 +145,9 @@ impl Driver {
         self.recheck_due = now + RECHECK;
         let writers = self.writers();
         for shard in self.shards.all() {
-            if self.table.hold(shard).is_none() && assignee(shard, &writers) == Some(self.me.incarnation) {
+            if self.table.hold(shard).is_none()
+                && assignee(shard, &writers) == Some(self.me.incarnation)
+            {
                 self.look(shard, Duration::ZERO);
             }
         }
@@ -134,7 +158,12 @@ impl Driver {
             return;
         }
         let free = SWEEPS.saturating_sub(self.sweeping.len());
-        let due: Vec<_> = self.to_sweep.difference(&self.sweeping).copied().take(free).collect();
+        let due: Vec<_> = self
+            .to_sweep
+            .difference(&self.sweeping)
+            .copied()
+            .take(free)
+            .collect();
         if due.is_empty() {
             return;
         }
@@ -144,7 +173,9 @@ impl Driver {
             if matches!(self.table.hold(shard), Some(Hold::Starting | Hold::Held)) {
                 self.sweeping.insert(shard);
                 let (bus, view) = (self.bus(), self.view.subscribe());
-                self.run_beside(async move { Done::Swept(shard, abandon::sweep(bus, view, shard).await) });
+                self.run_beside(async move {
+                    Done::Swept(shard, abandon::sweep(bus, view, shard).await)
+                });
             }
         }
     }
@@ -154,11 +185,18 @@ impl Driver {
         if !mem::take(&mut self.view_changed) && fresh == self.view.borrow().fresh {
             return;
         }
-        let mut nodes: Vec<_> = self.membership.others().cloned().chain([self.me.clone()]).collect();
+        let mut nodes: Vec<_> = self
+            .membership
+            .others()
+            .cloned()
+            .chain([self.me.clone()])
+            .collect();
         nodes.sort_unstable_by_key(|node| node.incarnation);
         let writers = self.writers();
-        let waits =
-            |shard: &ShardId| assignee(*shard, &writers) == Some(self.me.incarnation) && self.table.hold(*shard) != Some(Hold::Held);
+        let waits = |shard: &ShardId| {
+            assignee(*shard, &writers) == Some(self.me.incarnation)
+                && self.table.hold(*shard) != Some(Hold::Held)
+        };
         let view = View {
             nodes,
             owned: self.table.leased().collect(),

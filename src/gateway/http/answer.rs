@@ -25,13 +25,16 @@ pub(super) fn json(status: StatusCode, body: Utf8) -> Response {
 
 /// A refusal with its own body: the status, and when to come back.
 pub(super) fn refuse_with(rejection: &Rejection, body: Utf8) -> Response {
-    let status = StatusCode::from_u16(http::status(rejection.reason)).expect("a status of the protocol is one of HTTP");
+    let status = StatusCode::from_u16(http::status(rejection.reason))
+        .expect("a status of the protocol is one of HTTP");
     let mut response = json(status, body);
     if let Some(seconds) = http::retry_after(rejection) {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     if rejection.reason == Reason::UpgradeRequired {
-        response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        response
+            .headers_mut()
+            .insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     response
 }

@@ -20,10 +20,17 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-pub(super) async fn chat(State(handle): State<Handle>, Extension(client): Extension<Client>, mut request: Request) -> Response {
+pub(super) async fn chat(
+    State(handle): State<Handle>,
+    Extension(client): Extension<Client>,
+    mut request: Request,
+) -> Response {
     match open(&handle, &client, &mut request).await {
         Ok((session, response)) => {
-            let (upgrade, counted) = (hyper::upgrade::on(&mut request), request.extensions_mut().remove());
+            let (upgrade, counted) = (
+                hyper::upgrade::on(&mut request),
+                request.extensions_mut().remove(),
+            );
             handle.0.spawn(talk(upgrade, session, counted));
             response
         }
@@ -32,17 +39,43 @@ pub(super) async fn chat(State(handle): State<Handle>, Extension(client): Extens
 }
 
 /// Checks the path, then the query, then the headers; then joins. A client that goes away meanwhile drops this future, and leaves nothing open.
-async fn open(handle: &Handle, client: &Client, request: &mut Request) -> Result<(Session, Response), Rejection> {
-    let (room, user) = (request::room(request.uri())?, request::user_of_path(request.uri())?);
+async fn open(
+    handle: &Handle,
+    client: &Client,
+    request: &mut Request,
+) -> Result<(Session, Response), Rejection> {
+    let (room, user) = (
+        request::room(request.uri())?,
+        request::user_of_path(request.uri())?,
+    );
     let parameters = Parameters::of(request.uri())?;
     let (key, from, device) = (parameters.key()?, parameters.from()?, parameters.device()?);
-    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().map(|value| value.to_str().unwrap_or("?"));
+    let offered = request
+        .headers()
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .map(|value| value.to_str().unwrap_or("?"));
     let (protocol, echo) = Protocol::negotiate(offered)?;
-    let mut response = create_response_with_body(request, Body::empty).map_err(|_| not_an_upgrade())?;
+    let mut response =
+        create_response_with_body(request, Body::empty).map_err(|_| not_an_upgrade())?;
     if let Some(name) = echo {
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
-    let session = handle.join_of(client, Join { room, user, key, device, from, protocol }).await?;
+    let session = handle
+        .join_of(
+            client,
+            Join {
+                room,
+                user,
+                key,
+                device,
+                from,
+                protocol,
+            },
+        )
+        .await?;
     Ok((session, response))
 }
 

@@ -35,7 +35,10 @@ pub(super) async fn events(
 ) -> Response {
     match open(&handle, &client, &uri, &headers).await {
         Ok(watch) => {
-            let mut response = Response::new(Body::from_stream(bytes((watch, counted), handle.0.leaving.clone())));
+            let mut response = Response::new(Body::from_stream(bytes(
+                (watch, counted),
+                handle.0.leaving.clone(),
+            )));
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -46,7 +49,12 @@ pub(super) async fn events(
     }
 }
 
-async fn open(handle: &Handle, client: &Client, uri: &Uri, headers: &HeaderMap) -> Result<Watch, Rejection> {
+async fn open(
+    handle: &Handle,
+    client: &Client,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Watch, Rejection> {
     let room = request::room(uri)?;
     let mut from = Parameters::of(uri)?.from()?;
     // Newer than the query, which a client repeats when it reconnects.
@@ -58,12 +66,20 @@ async fn open(handle: &Handle, client: &Client, uri: &Uri, headers: &HeaderMap) 
 
 /// All that waits at once, as one chunk; ends when the client is too slow, the room is lost, or the node drains. The client then reconnects.
 /// The connection counts as long as the stream.
-fn bytes(client: (Watch, Counted), end: CancellationToken) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn bytes(
+    client: (Watch, Counted),
+    end: CancellationToken,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let start = stream::once(async { Ok(Bytes::from_static(b"retry: 1000\n\n")) });
     let rest = stream::unfold((client, end), |((watch, counted), end)| async move {
-        let taken = end.run_until_cancelled(timeout(KEEP_ALIVE, watch.outbox().take())).await?;
+        let taken = end
+            .run_until_cancelled(timeout(KEEP_ALIVE, watch.outbox().take()))
+            .await?;
         let chunk = match taken {
-            Ok(Taken::Frames(frames)) => frames.iter().flat_map(|frame| frame.bytes().iter().copied()).collect(),
+            Ok(Taken::Frames(frames)) => frames
+                .iter()
+                .flat_map(|frame| frame.bytes().iter().copied())
+                .collect(),
             Ok(Taken::Close(_)) => return None,
             Err(_) => Bytes::from_static(b":\n\n"),
         };

@@ -32,9 +32,22 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(handle: Handle) -> Arc<Self> {
         let config = &handle.0.config;
-        let most = if config.max_connections == 0 { Semaphore::MAX_PERMITS } else { config.max_connections };
-        let (proxies, origins, places) = (config.proxies(), config.origins(), Arc::new(Semaphore::new(most)));
-        Arc::new(Self { handle, proxies, origins, places })
+        let most = if config.max_connections == 0 {
+            Semaphore::MAX_PERMITS
+        } else {
+            config.max_connections
+        };
+        let (proxies, origins, places) = (
+            config.proxies(),
+            config.origins(),
+            Arc::new(Semaphore::new(most)),
+        );
+        Arc::new(Self {
+            handle,
+            proxies,
+            origins,
+            places,
+        })
     }
 
     /// Whose pages may come in.
@@ -67,8 +80,14 @@ fn refused(rejection: Rejection) -> Verdict {
 }
 
 /// Finds out whose request it is, and takes what it costs.
-pub(super) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    let Some(Peer(peer)) = request.extensions().get().copied() else { unreachable!("the door says where a request comes from") };
+pub(super) async fn guard(
+    State(guard): State<Arc<Guard>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(Peer(peer)) = request.extensions().get().copied() else {
+        unreachable!("the door says where a request comes from")
+    };
     let proxied = guard.proxies.client(peer.ip(), request.headers());
     let client = guard.handle.client(proxied.unwrap_or(peer.ip()));
     if proxied.is_some() {

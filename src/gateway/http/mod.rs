@@ -32,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 /// Serves clients until `shutdown`; then drains, while new ones are refused with an answer, and ends.
 pub(super) async fn serve(handle: Handle, listener: TcpListener, shutdown: CancellationToken) {
     let guard = Guard::new(handle.clone());
-    let routes = router(handle.clone(), &guard).layer(from_fn_with_state(guard.clone(), guard::guard));
+    let routes =
+        router(handle.clone(), &guard).layer(from_fn_with_state(guard.clone(), guard::guard));
     let door = Door::new(routes, |peer| guard.judge(peer), handle.0.halt.clone());
     // Connections are accepted until the drain is over: a client gets its `draining` as an answer.
     door.serve(listener, async {
@@ -63,14 +64,22 @@ fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
 }
 
 async fn any_origin(mut response: Response) -> Response {
-    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+        .headers_mut()
+        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 
 async fn not_found() -> Response {
-    refuse(&Rejection::new(Reason::NotFound, "there is nothing at this path: try /, or /chat/{room}/user/{user}?pub={key}"))
+    refuse(&Rejection::new(
+        Reason::NotFound,
+        "there is nothing at this path: try /, or /chat/{room}/user/{user}?pub={key}",
+    ))
 }
 
 async fn wrong_method() -> Response {
-    refuse(&Rejection::new(Reason::MethodNotAllowed, "this path has no such method: see the header Allow"))
+    refuse(&Rejection::new(
+        Reason::MethodNotAllowed,
+        "this path has no such method: see the header Allow",
+    ))
 }

@@ -56,8 +56,18 @@ impl Origins {
             return true;
         }
         // `null`, which a sandboxed page says, is no site.
-        let Some(site) = origin.to_str().ok().filter(|_| more.is_none()).and_then(Site::parse) else { return false };
-        let here = headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| site.is_at(host));
+        let Some(site) = origin
+            .to_str()
+            .ok()
+            .filter(|_| more.is_none())
+            .and_then(Site::parse)
+        else {
+            return false;
+        };
+        let here = headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .is_some_and(|host| site.is_at(host));
         here || self.others.contains(&site)
     }
 }
@@ -67,15 +77,24 @@ impl Site {
         let uri: Uri = text.parse().ok()?;
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
         let port = uri.port_u16().or_else(|| usual_port(&scheme))?;
-        let plain =
-            matches!(uri.path_and_query().map(|rest| rest.as_str()), None | Some("/")) && !text.ends_with('/') && !text.contains('@');
-        plain.then(|| Self { scheme, host: uri.host().unwrap_or_default().to_ascii_lowercase(), port })
+        let plain = matches!(
+            uri.path_and_query().map(|rest| rest.as_str()),
+            None | Some("/")
+        ) && !text.ends_with('/')
+            && !text.contains('@');
+        plain.then(|| Self {
+            scheme,
+            host: uri.host().unwrap_or_default().to_ascii_lowercase(),
+            port,
+        })
     }
 
     /// Whether it is what the client calls this server. Which scheme the client used is not known behind a proxy, so a port that is not said is the
     /// page's own usual one.
     fn is_at(&self, host: &str) -> bool {
-        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let Ok(authority) = host.parse::<Authority>() else {
+            return false;
+        };
         let port = authority.port_u16().or_else(|| usual_port(&self.scheme));
         authority.host().eq_ignore_ascii_case(&self.host) && port == Some(self.port)
     }
@@ -90,7 +109,11 @@ fn usual_port(scheme: &str) -> Option<u16> {
 }
 
 /// Refuses requests that a page of another site asks for.
-pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if guard.origins().allow(request.headers()) {
         return next.run(request).await;
     }
@@ -106,7 +129,13 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn allows(allowed: &[&str], host: &'static str, origin: &'static str) -> bool {
-        let origins = Origins::parse(&allowed.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap();
+        let origins = Origins::parse(
+            &allowed
+                .iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static(host));
         if !origin.is_empty() {
@@ -143,15 +172,33 @@ mod tests {
         assert!(allows(&named, "chat.example", "https://app.example"));
         assert!(allows(&named, "chat.example", "https://app.example:443"));
         assert!(allows(&named, "chat.example", "http://localhost:3000"));
-        assert!(allows(&named, "chat.example", "https://chat.example"), "its own always");
-        assert!(!allows(&named, "chat.example", "http://app.example"), "another scheme");
-        assert!(allows(&["*"], "chat.example", "https://evil.example") && allows(&["*"], "chat.example", "null"));
+        assert!(
+            allows(&named, "chat.example", "https://chat.example"),
+            "its own always"
+        );
+        assert!(
+            !allows(&named, "chat.example", "http://app.example"),
+            "another scheme"
+        );
+        assert!(
+            allows(&["*"], "chat.example", "https://evil.example")
+                && allows(&["*"], "chat.example", "null")
+        );
     }
 
     #[test]
     fn what_is_no_origin_is_named() {
-        for wrong in ["chat.example", "https://chat.example/", "https://chat.example/page", "ftp://chat.example", ""] {
-            assert_eq!(Origins::parse(&["https://a.example".into(), wrong.into()]).unwrap_err(), wrong);
+        for wrong in [
+            "chat.example",
+            "https://chat.example/",
+            "https://chat.example/page",
+            "ftp://chat.example",
+            "",
+        ] {
+            assert_eq!(
+                Origins::parse(&["https://a.example".into(), wrong.into()]).unwrap_err(),
+                wrong
+            );
         }
     }
 }

@@ -5,7 +5,10 @@ use axum::{
     Router,
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS},
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+            X_CONTENT_TYPE_OPTIONS,
+        },
     },
     response::{IntoResponse, Response},
     routing::get,
@@ -24,7 +27,13 @@ struct File {
 
 macro_rules! file {
     ($path:literal = $file:literal, $kind:literal) => {
-        ($path, File { kind: $kind, content: include_str!(concat!("../../../web", $file)) })
+        (
+            $path,
+            File {
+                kind: $kind,
+                content: include_str!(concat!("../../../web", $file)),
+            },
+        )
     };
     ($script:literal) => {
         file!($script = $script, "text/javascript; charset=utf-8")
@@ -52,7 +61,11 @@ const FILES: [(&str, File); 17] = [
 ];
 
 pub(super) fn routes() -> Router<Handle> {
-    FILES.into_iter().fold(Router::new(), |router, (path, file)| router.route(path, get(async move |headers| answer(file, &headers))))
+    FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, file)| {
+            router.route(path, get(async move |headers| answer(file, &headers)))
+        })
 }
 
 /// A browser asks each time whether a file is still the same, so that a new version is seen at once.
@@ -60,14 +73,23 @@ fn answer(file: File, headers: &HeaderMap) -> Response {
     let mut hash = DefaultHasher::new();
     file.content.hash(&mut hash);
     let tag = format!("\"{:016x}\"", hash.finish());
-    let same = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let mut response = if same { StatusCode::NOT_MODIFIED.into_response() } else { file.content.into_response() };
+    let same = headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let mut response = if same {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        file.content.into_response()
+    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.kind));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(ETAG, HeaderValue::from_str(&tag).expect("hexadecimal digits fit into a header"));
+    headers.insert(
+        ETAG,
+        HeaderValue::from_str(&tag).expect("hexadecimal digits fit into a header"),
+    );
     response
 }
 
@@ -81,9 +103,20 @@ mod tests {
         for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/web")).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            let path = if name == "index.html" { String::new() } else { name };
-            let (_, file) = FILES.iter().find(|(known, _)| known[1..] == path).unwrap_or_else(|| panic!("/{path} is not served"));
-            assert_eq!(file.content, fs::read_to_string(entry.path()).unwrap(), "/{path}");
+            let path = if name == "index.html" {
+                String::new()
+            } else {
+                name
+            };
+            let (_, file) = FILES
+                .iter()
+                .find(|(known, _)| known[1..] == path)
+                .unwrap_or_else(|| panic!("/{path} is not served"));
+            assert_eq!(
+                file.content,
+                fs::read_to_string(entry.path()).unwrap(),
+                "/{path}"
+            );
         }
     }
 }

@@ -25,7 +25,11 @@ pub fn user_of_path(uri: &Uri) -> Result<UserId, Rejection> {
 }
 
 fn segment(uri: &Uri, at: usize) -> &str {
-    uri.path().trim_start_matches('/').split('/').nth(at).unwrap_or_default()
+    uri.path()
+        .trim_start_matches('/')
+        .split('/')
+        .nth(at)
+        .unwrap_or_default()
 }
 
 fn user(text: &str) -> Result<UserId, Rejection> {
@@ -38,24 +42,36 @@ pub struct Parameters(Vec<(String, String)>);
 impl Parameters {
     /// Splits and decodes it.
     pub fn of(uri: &Uri) -> Result<Self, Rejection> {
-        let query = Query::try_from_uri(uri).map_err(|_| bad("the query cannot be read: it is name=value&name=value"))?;
+        let query = Query::try_from_uri(uri)
+            .map_err(|_| bad("the query cannot be read: it is name=value&name=value"))?;
         Ok(Self(query.0))
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn number<T: FromStr>(&self, name: &str, range: &str) -> Result<Option<T>, Rejection> {
         let wrong = || bad(format!("{name} must be a number from {range}"));
-        self.get(name).map(|text| digits(text).ok_or_else(wrong)).transpose()
+        self.get(name)
+            .map(|text| digits(text).ok_or_else(wrong))
+            .transpose()
     }
 
     /// `pub`, which must be there.
     pub fn key(&self) -> Result<Key, Rejection> {
-        let missing =
-            || Rejection::new(Reason::BadPub, "the parameter pub is missing: bring a key, 1 to 128 characters of A-Z a-z 0-9 _ -");
-        Key::parse(self.get("pub").ok_or_else(missing)?).map_err(|why| Rejection::new(Reason::BadPub, why.to_string()))
+        let missing = || {
+            Rejection::new(
+                Reason::BadPub,
+                "the parameter pub is missing: bring a key, 1 to 128 characters of A-Z a-z 0-9 _ -",
+            )
+        };
+        Key::parse(self.get("pub").ok_or_else(missing)?)
+            .map_err(|why| Rejection::new(Reason::BadPub, why.to_string()))
     }
 
     /// `user`, which must be there.
@@ -65,13 +81,17 @@ impl Parameters {
 
     /// `device`.
     pub fn device(&self) -> Result<Option<DeviceId>, Rejection> {
-        self.get("device").map(|text| DeviceId::parse(text).map_err(|why| bad(why.to_string()))).transpose()
+        self.get("device")
+            .map(|text| DeviceId::parse(text).map_err(|why| bad(why.to_string())))
+            .transpose()
     }
 
     /// `since` and `history`.
     pub fn from(&self) -> Result<From, Rejection> {
         let since = self.number("since", "0 to 2^64-1")?.map(Seq);
-        let history = self.number("history", "0 to 500")?.unwrap_or(From::default().history);
+        let history = self
+            .number("history", "0 to 500")?
+            .unwrap_or(From::default().history);
         if history > HISTORY {
             return Err(bad("history must be a number from 0 to 500"));
         }
@@ -81,7 +101,9 @@ impl Parameters {
     /// `before` and `limit`.
     pub fn page(&self) -> Result<(Option<Seq>, u16), Rejection> {
         let before = self.number("before", "0 to 2^64-1")?.map(Seq);
-        let limit = self.number("limit", "1 to 500")?.unwrap_or(From::default().history);
+        let limit = self
+            .number("limit", "1 to 500")?
+            .unwrap_or(From::default().history);
         if !(1..=HISTORY).contains(&limit) {
             return Err(bad("limit must be a number from 1 to 500"));
         }
@@ -92,12 +114,16 @@ impl Parameters {
 /// The header `Last-Event-ID`.
 pub fn last_event_id(value: &HeaderValue) -> Result<Seq, Rejection> {
     let seq = value.to_str().ok().and_then(digits);
-    seq.map(Seq).ok_or_else(|| bad("Last-Event-ID must be a number from 0 to 2^64-1"))
+    seq.map(Seq)
+        .ok_or_else(|| bad("Last-Event-ID must be a number from 0 to 2^64-1"))
 }
 
 /// A number as the protocol writes it: digits only. The standard library takes a plus sign too.
 fn digits<T: FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// A value of the query that cannot be.
@@ -117,8 +143,20 @@ mod tests {
     #[test]
     fn bounds_are_bounds() {
         let from = |query: &str| parameters(query).and_then(|parameters| parameters.from());
-        assert_eq!(from("").unwrap(), From { since: None, history: 50 });
-        assert_eq!(from("since=18446744073709551615&history=500").unwrap(), From { since: Some(Seq(u64::MAX)), history: 500 });
+        assert_eq!(
+            from("").unwrap(),
+            From {
+                since: None,
+                history: 50
+            }
+        );
+        assert_eq!(
+            from("since=18446744073709551615&history=500").unwrap(),
+            From {
+                since: Some(Seq(u64::MAX)),
+                history: 500
+            }
+        );
         for bad in [
             "since=-1",
             "since=18446744073709551616",
@@ -133,14 +171,28 @@ mod tests {
         ] {
             assert_eq!(from(bad).unwrap_err().reason, Reason::BadQuery, "{bad}");
         }
-        assert_eq!(last_event_id(&HeaderValue::from_static("+1")).unwrap_err().reason, Reason::BadQuery);
-        assert_eq!(last_event_id(&HeaderValue::from_static("1")).unwrap(), Seq(1));
-        assert_eq!(parameters("limit=0").unwrap().page().unwrap_err().reason, Reason::BadQuery);
+        assert_eq!(
+            last_event_id(&HeaderValue::from_static("+1"))
+                .unwrap_err()
+                .reason,
+            Reason::BadQuery
+        );
+        assert_eq!(
+            last_event_id(&HeaderValue::from_static("1")).unwrap(),
+            Seq(1)
+        );
+        assert_eq!(
+            parameters("limit=0").unwrap().page().unwrap_err().reason,
+            Reason::BadQuery
+        );
     }
 
     #[test]
     fn the_last_of_two_counts_and_unknown_ones_are_ignored() {
-        let from = parameters("since=x&colour=blue&since=7").unwrap().from().unwrap();
+        let from = parameters("since=x&colour=blue&since=7")
+            .unwrap()
+            .from()
+            .unwrap();
         assert_eq!(from.since, Some(Seq(7)));
     }
 

@@ -24,7 +24,12 @@ const BODY: usize = 131_072;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// `POST /rooms/{room}/messages?user=U&pub=KEY`
-pub(super) async fn message(State(handle): State<Handle>, Extension(client): Extension<Client>, uri: Uri, body: Body) -> Response {
+pub(super) async fn message(
+    State(handle): State<Handle>,
+    Extension(client): Extension<Client>,
+    uri: Uri,
+    body: Body,
+) -> Response {
     let addressed = || -> Result<(RoomId, UserId, Key), Rejection> {
         let room = request::room(&uri)?;
         let parameters = Parameters::of(&uri)?;
@@ -45,19 +50,39 @@ pub(super) async fn message(State(handle): State<Handle>, Extension(client): Ext
 }
 
 async fn read(client: &Client, body: Body) -> Result<Message, ServerFrame> {
-    let rejected = |reason, message| ServerFrame::Rejected { id: None, rejection: Rejection::new(reason, message) };
+    let rejected = |reason, message| ServerFrame::Rejected {
+        id: None,
+        rejection: Rejection::new(reason, message),
+    };
     let body = timeout(BODY_DEADLINE, to_bytes(body, BODY)).await;
     let body = body.map_err(|_| {
-        let rejection = Rejection::retry(Reason::Unavailable, "the body did not arrive in time: send it again", 1_000);
-        ServerFrame::Rejected { id: None, rejection }
+        let rejection = Rejection::retry(
+            Reason::Unavailable,
+            "the body did not arrive in time: send it again",
+            1_000,
+        );
+        ServerFrame::Rejected {
+            id: None,
+            rejection,
+        }
     })?;
-    let body = body.map_err(|_| rejected(Reason::TooLarge, "the body may have 131072 bytes at most"))?;
-    client.read(body.len()).map_err(|rejection| ServerFrame::Rejected { id: None, rejection })?;
+    let body =
+        body.map_err(|_| rejected(Reason::TooLarge, "the body may have 131072 bytes at most"))?;
+    client
+        .read(body.len())
+        .map_err(|rejection| ServerFrame::Rejected {
+            id: None,
+            rejection,
+        })?;
     decode_send_object(&body).map_err(ServerFrame::from)
 }
 
 /// `GET /rooms/{room}/history?before=SEQ&limit=N`
-pub(super) async fn history(State(handle): State<Handle>, Extension(client): Extension<Client>, uri: Uri) -> Response {
+pub(super) async fn history(
+    State(handle): State<Handle>,
+    Extension(client): Extension<Client>,
+    uri: Uri,
+) -> Response {
     let page = async {
         let room = request::room(&uri)?;
         let (before, limit) = Parameters::of(&uri)?.page()?;

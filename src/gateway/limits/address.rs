@@ -59,9 +59,10 @@ impl Address {
     pub(super) fn connect(self: &Arc<Self>) -> Result<Connection, Rejection> {
         let connection = Connection(self.clone());
         if self.connections.fetch_add(1, Relaxed) >= self.most_connections {
-            return Err(
-                Limit::Connections.reached("this address has as many connections as it may have: close one, or try later", AGAIN_MS)
-            );
+            return Err(Limit::Connections.reached(
+                "this address has as many connections as it may have: close one, or try later",
+                AGAIN_MS,
+            ));
         }
         Ok(connection)
     }
@@ -70,11 +71,17 @@ impl Address {
     pub(super) fn enter(self: &Arc<Self>, room: &RoomId) -> Result<Entered, Rejection> {
         let place = self.rooms.take(room, |rooms| {
             if rooms.len() >= self.most_rooms && !rooms.contains_key(room) {
-                return Err(Limit::Rooms.reached("this address is in as many rooms as it may be: leave one, or try later", AGAIN_MS));
+                return Err(Limit::Rooms.reached(
+                    "this address is in as many rooms as it may be: leave one, or try later",
+                    AGAIN_MS,
+                ));
             }
             Ok(())
         })?;
-        Ok(Entered { _place: place, _address: self.clone() })
+        Ok(Entered {
+            _place: place,
+            _address: self.clone(),
+        })
     }
 }
 
@@ -109,7 +116,10 @@ mod tests {
     #[test]
     fn ipv6_is_told_apart_by_64_bits_and_a_mapped_address_is_the_ipv4_one() {
         let of = |text: &str| Origin::of(text.parse().unwrap());
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_eq!(
+            of("2001:db8:1:2::1"),
+            of("2001:db8:1:2:ffff:ffff:ffff:ffff")
+        );
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
@@ -117,7 +127,11 @@ mod tests {
 
     #[tokio::test]
     async fn connections_and_rooms_count_until_they_are_dropped() {
-        let config = Config { connections_per_address: 2, rooms_per_address: 2, ..Config::default() };
+        let config = Config {
+            connections_per_address: 2,
+            rooms_per_address: 2,
+            ..Config::default()
+        };
         let address = Arc::new(Address::new(&Settings::of(&config)));
         let (first, _second) = (address.connect().ok(), address.connect().ok());
         assert!(address.connect().is_err() && address.connect().is_err());
@@ -125,7 +139,11 @@ mod tests {
         assert!(address.connect().is_ok());
 
         let room = |name: &str| RoomId::parse(name).unwrap();
-        let entered = [address.enter(&room("a")), address.enter(&room("b")), address.enter(&room("a"))];
+        let entered = [
+            address.enter(&room("a")),
+            address.enter(&room("b")),
+            address.enter(&room("a")),
+        ];
         assert!(entered.iter().all(Result::is_ok) && address.enter(&room("c")).is_err());
         drop(entered);
         assert!(address.enter(&room("c")).is_ok());

@@ -17,7 +17,10 @@ pub(in crate::gateway) struct Cost {
 
 impl Cost {
     /// One frame or request, whatever is in it.
-    pub(in crate::gateway) const FRAME: Self = Self { frames: 1, bytes: 0 };
+    pub(in crate::gateway) const FRAME: Self = Self {
+        frames: 1,
+        bytes: 0,
+    };
 
     /// A message that came without a frame.
     pub(in crate::gateway) fn message(body: &Body) -> Self {
@@ -31,20 +34,32 @@ impl Cost {
 
     /// The same, in so many bytes.
     pub(super) fn of(self, bytes: usize) -> Self {
-        Self { bytes: u32::try_from(bytes).unwrap_or(u32::MAX), ..self }
+        Self {
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            ..self
+        }
     }
 
     /// A question for the members.
-    pub(super) const MEMBERS: Self = Self { frames: QUESTION, bytes: 0 };
+    pub(super) const MEMBERS: Self = Self {
+        frames: QUESTION,
+        bytes: 0,
+    };
 
     /// A page of history.
     pub(in crate::gateway) fn history(limit: u16) -> Self {
-        Self { frames: QUESTION + u32::from(limit) / EVENTS, bytes: 0 }
+        Self {
+            frames: QUESTION + u32::from(limit) / EVENTS,
+            bytes: 0,
+        }
     }
 
     /// The same where one frame is paid for already.
     pub(in crate::gateway) fn beyond_a_frame(self) -> Self {
-        Self { frames: self.frames.saturating_sub(1), ..self }
+        Self {
+            frames: self.frames.saturating_sub(1),
+            ..self
+        }
     }
 }
 
@@ -56,15 +71,24 @@ pub(in crate::gateway) struct Allowance {
 
 impl Allowance {
     pub(super) fn session(settings: &Settings) -> Self {
-        Self { frames: (Limit::Session, Bucket::new(settings.session)), bytes: (Limit::SessionBytes, Bucket::new(settings.session_bytes)) }
+        Self {
+            frames: (Limit::Session, Bucket::new(settings.session)),
+            bytes: (Limit::SessionBytes, Bucket::new(settings.session_bytes)),
+        }
     }
 
     pub(super) fn user(settings: &Settings) -> Self {
-        Self { frames: (Limit::User, Bucket::new(settings.user)), bytes: (Limit::UserBytes, Bucket::new(settings.user_bytes)) }
+        Self {
+            frames: (Limit::User, Bucket::new(settings.user)),
+            bytes: (Limit::UserBytes, Bucket::new(settings.user_bytes)),
+        }
     }
 
     pub(super) fn address(settings: &Settings) -> Self {
-        Self { frames: (Limit::Address, Bucket::new(settings.address)), bytes: (Limit::AddressBytes, Bucket::new(settings.address_bytes)) }
+        Self {
+            frames: (Limit::Address, Bucket::new(settings.address)),
+            bytes: (Limit::AddressBytes, Bucket::new(settings.address_bytes)),
+        }
     }
 
     /// Takes a cost, or says when it can be paid.

@@ -32,13 +32,19 @@ impl Clock for Since {
 }
 
 /// A token bucket, full at first.
-pub(in crate::gateway) struct Bucket(Option<RateLimiter<NotKeyed, InMemoryState, Since, StateInformationMiddleware>>, u32);
+pub(in crate::gateway) struct Bucket(
+    Option<RateLimiter<NotKeyed, InMemoryState, Since, StateInformationMiddleware>>,
+    u32,
+);
 
 impl Bucket {
     pub(super) fn new(rate: Rate) -> Self {
         let quota = NonZeroU32::new(rate.per_second).map(|per_second| {
             let burst = NonZeroU32::new(rate.burst).unwrap_or(per_second);
-            let limiter = RateLimiter::direct_with_clock(Quota::per_second(per_second).allow_burst(burst), Since(Instant::now()));
+            let limiter = RateLimiter::direct_with_clock(
+                Quota::per_second(per_second).allow_burst(burst),
+                Since(Instant::now()),
+            );
             limiter.with_middleware::<StateInformationMiddleware>()
         });
         Self(quota, rate.burst)
@@ -46,15 +52,21 @@ impl Bucket {
 
     /// Takes so many tokens, at most a burst, or none: then says how long it takes until they are there.
     pub(super) fn take(&self, count: u32) -> Result<(), Duration> {
-        let (Some(limiter), Some(count)) = (&self.0, NonZeroU32::new(count.min(self.1))) else { return Ok(()) };
+        let (Some(limiter), Some(count)) = (&self.0, NonZeroU32::new(count.min(self.1))) else {
+            return Ok(());
+        };
         let taken = limiter.check_n(count).expect("never more than a burst");
-        taken.map(|_| ()).map_err(|until| until.wait_time_from(limiter.clock().now()))
+        taken
+            .map(|_| ())
+            .map_err(|until| until.wait_time_from(limiter.clock().now()))
     }
 
     /// Whether it is as it was made, and can be made again instead of being kept. Costs one token: that is how `governor` can be asked.
     pub(super) fn is_full(&self) -> bool {
         let Some(limiter) = &self.0 else { return true };
-        limiter.check().is_ok_and(|left| left.remaining_burst_capacity() + 1 >= self.1)
+        limiter
+            .check()
+            .is_ok_and(|left| left.remaining_burst_capacity() + 1 >= self.1)
     }
 }
 
@@ -65,17 +77,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_then_a_rate() {
-        let bucket = Bucket::new(Rate { per_second: 10, burst: 3 });
+        let bucket = Bucket::new(Rate {
+            per_second: 10,
+            burst: 3,
+        });
         assert_eq!((0..5).filter(|_| bucket.take(1).is_ok()).count(), 3);
         let wait = bucket.take(2).unwrap_err();
-        assert!((Duration::from_millis(190)..=Duration::from_millis(210)).contains(&wait), "{wait:?}");
+        assert!(
+            (Duration::from_millis(190)..=Duration::from_millis(210)).contains(&wait),
+            "{wait:?}"
+        );
         sleep(wait).await;
-        assert_eq!((bucket.take(2).is_ok(), bucket.take(1).is_ok()), (true, false));
+        assert_eq!(
+            (bucket.take(2).is_ok(), bucket.take(1).is_ok()),
+            (true, false)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_full_again_after_a_pause_and_not_before() {
-        let full = || Bucket::new(Rate { per_second: 10, burst: 3 });
+        let full = || {
+            Bucket::new(Rate {
+                per_second: 10,
+                burst: 3,
+            })
+        };
         assert!(full().is_full());
         for (ms, expected) in [(199, false), (201, true)] {
             let bucket = full();
@@ -88,7 +114,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn zero_is_no_limit() {
-        let bucket = Bucket::new(Rate { per_second: 0, burst: 1 });
+        let bucket = Bucket::new(Rate {
+            per_second: 0,
+            burst: 1,
+        });
         assert!((0..10_000).all(|_| bucket.take(1).is_ok()));
     }
 }

@@ -29,7 +29,10 @@ struct State<K, V> {
 
 impl<K, V> Default for Keyed<K, V> {
     fn default() -> Self {
-        Self(Mutex::new(State { values: HashMap::new(), look_at: FEW }))
+        Self(Mutex::new(State {
+            values: HashMap::new(),
+            look_at: FEW,
+        }))
     }
 }
 
@@ -43,7 +46,11 @@ impl<K: Eq + Hash, V: Idle> Keyed<K, V> {
         if state.values.len() >= state.look_at {
             state.tidy();
         }
-        state.values.entry(key).or_insert_with(|| Arc::new(make())).clone()
+        state
+            .values
+            .entry(key)
+            .or_insert_with(|| Arc::new(make()))
+            .clone()
     }
 
     #[cfg(test)]
@@ -56,7 +63,8 @@ impl<K: Eq + Hash, V: Idle> State<K, V> {
     fn tidy(&mut self) {
         // Under the lock nobody can get hold of a value that only the map holds.
         let held = |value: &Arc<V>| Arc::strong_count(value) > 1;
-        self.values.retain(|_, value| held(value) || !value.is_idle());
+        self.values
+            .retain(|_, value| held(value) || !value.is_idle());
         if self.values.len() >= MOST {
             self.values.retain(|_, value| held(value));
         }

@@ -16,11 +16,19 @@ pub(in crate::gateway) struct Meter {
 
 impl Meter {
     pub(super) fn new(limits: &Limits, user: &UserId, key: &Key, client: Option<&Client>) -> Self {
-        Self { session: Allowance::session(&limits.settings), user: limits.user(user, key), address: client.cloned() }
+        Self {
+            session: Allowance::session(&limits.settings),
+            user: limits.user(user, key),
+            address: client.cloned(),
+        }
     }
 
     /// Takes what a frame costs that came in so many bytes.
-    pub(in crate::gateway) fn frame(&self, frame: &ClientFrame, bytes: usize) -> Result<(), Rejection> {
+    pub(in crate::gateway) fn frame(
+        &self,
+        frame: &ClientFrame,
+        bytes: usize,
+    ) -> Result<(), Rejection> {
         let cost = match frame {
             ClientFrame::Send(_) | ClientFrame::Ping { .. } => Cost::FRAME,
             ClientFrame::History { limit, .. } => Cost::history(*limit),
@@ -36,8 +44,17 @@ impl Meter {
 
     /// The narrowest first: what one session is refused costs its user's other sessions nothing.
     fn take(&self, cost: Cost) -> Result<(), Rejection> {
-        self.session.take(cost, "too much at once in this session: send it again later")?;
-        self.user.take(cost, "too much at once of this user: send it again later")?;
-        self.address.as_ref().map_or(Ok(()), |client| client.take(cost, "too much at once from this address: send it again later"))
+        self.session.take(
+            cost,
+            "too much at once in this session: send it again later",
+        )?;
+        self.user
+            .take(cost, "too much at once of this user: send it again later")?;
+        self.address.as_ref().map_or(Ok(()), |client| {
+            client.take(
+                cost,
+                "too much at once from this address: send it again later",
+            )
+        })
     }
 }

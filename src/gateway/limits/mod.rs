@@ -99,7 +99,9 @@ impl Limit {
 
     /// Takes tokens from a bucket, or says when they are there.
     fn take(self, bucket: &Bucket, count: u32, message: &str) -> Result<(), Rejection> {
-        bucket.take(count).map_err(|wait| self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64))
+        bucket
+            .take(count)
+            .map_err(|wait| self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64))
     }
 
     fn reached(self, message: &str, retry_after_ms: u64) -> Rejection {
@@ -118,12 +120,19 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &Config) -> Self {
-        Self { settings: Settings::of(config), addresses: Keyed::default(), users: Keyed::default() }
+        Self {
+            settings: Settings::of(config),
+            addresses: Keyed::default(),
+            users: Keyed::default(),
+        }
     }
 
     /// A client at an address.
     pub(super) fn client(&self, address: IpAddr) -> Client {
-        Client(self.addresses.get(Origin::of(address), || Address::new(&self.settings)))
+        Client(
+            self.addresses
+                .get(Origin::of(address), || Address::new(&self.settings)),
+        )
     }
 
     /// What a session of a user may send, from an address if that is known.
@@ -133,11 +142,14 @@ impl Limits {
 
     /// Takes what a message without a session costs. Its address has paid for it already.
     pub(super) fn post(&self, user: &UserId, key: &Key, cost: Cost) -> Result<(), Rejection> {
-        self.user(user, key).take(cost, "too much at once of this user: send it again later")
+        self.user(user, key)
+            .take(cost, "too much at once of this user: send it again later")
     }
 
     fn user(&self, user: &UserId, key: &Key) -> Arc<Allowance> {
-        self.users.get((user.clone(), key.clone()), || Allowance::user(&self.settings))
+        self.users.get((user.clone(), key.clone()), || {
+            Allowance::user(&self.settings)
+        })
     }
 }
 
@@ -162,7 +174,11 @@ impl Client {
 
     /// Takes what a join costs, and a place in the room.
     pub(super) fn join(&self, room: &RoomId) -> Result<Entered, Rejection> {
-        Limit::Joins.take(&self.0.joins, 1, "too many joins from this address: try again later")?;
+        Limit::Joins.take(
+            &self.0.joins,
+            1,
+            "too many joins from this address: try again later",
+        )?;
         self.0.enter(room)
     }
 

@@ -14,7 +14,11 @@ pub(in crate::gateway) struct Proxies(Vec<IpNet>);
 impl Proxies {
     /// Addresses and networks, such as `10.0.0.7` and `10.0.0.0/8`. The error is the first text that is neither.
     pub(in crate::gateway) fn parse(texts: &[String]) -> Result<Self, String> {
-        let net = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| text.clone());
+        let net = |text: &String| {
+            text.parse()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| text.clone())
+        };
         texts.iter().map(net).collect::<Result<_, _>>().map(Self)
     }
 
@@ -29,7 +33,11 @@ impl Proxies {
         if !self.trust(peer) {
             return None;
         }
-        let values: Vec<_> = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok()).collect();
+        let values: Vec<_> = headers
+            .get_all(FORWARDED)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
         let chain = values.iter().rev().flat_map(|value| value.rsplit(','));
         // A hop that cannot be read hides all before it: then the proxy that passed it on stands for the client.
         let mut known = chain.map_while(|hop| address(hop.trim()));
@@ -45,7 +53,11 @@ impl Proxies {
 /// An address, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|with_port| with_port.ip()))
+    bare.parse().ok().or_else(|| {
+        text.parse::<SocketAddr>()
+            .ok()
+            .map(|with_port| with_port.ip())
+    })
 }
 
 #[cfg(test)]
@@ -54,35 +66,61 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn client(proxies: &[&str], peer: &str, forwarded: &[&'static str]) -> Option<String> {
-        let proxies = Proxies::parse(&proxies.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap();
+        let proxies = Proxies::parse(
+            &proxies
+                .iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(FORWARDED, HeaderValue::from_static(value));
         }
-        proxies.client(peer.parse().unwrap(), &headers).map(|address| address.to_string())
+        proxies
+            .client(peer.parse().unwrap(), &headers)
+            .map(|address| address.to_string())
     }
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
         assert_eq!(client(&[], "10.0.0.1", &["192.0.2.1"]), None);
         assert_eq!(client(&["10.0.0.0/8"], "11.0.0.1", &["192.0.2.1"]), None);
-        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &["192.0.2.1"]).as_deref(), Some("192.0.2.1"));
-        assert_eq!(client(&["10.0.0.1"], "::ffff:10.0.0.1", &["2001:db8::1"]).as_deref(), Some("2001:db8::1"));
+        assert_eq!(
+            client(&["10.0.0.0/8"], "10.0.0.1", &["192.0.2.1"]).as_deref(),
+            Some("192.0.2.1")
+        );
+        assert_eq!(
+            client(&["10.0.0.1"], "::ffff:10.0.0.1", &["2001:db8::1"]).as_deref(),
+            Some("2001:db8::1")
+        );
         assert_eq!(client(&["10.0.0.1"], "10.0.0.1", &[]), None);
     }
 
     #[test]
     fn what_a_client_says_itself_is_not_believed() {
-        let chain = |forwarded: &[&'static str]| client(&["10.0.0.0/8"], "10.0.0.1", forwarded).unwrap();
+        let chain =
+            |forwarded: &[&'static str]| client(&["10.0.0.0/8"], "10.0.0.1", forwarded).unwrap();
         assert_eq!(chain(&["198.51.100.7, 192.0.2.1"]), "192.0.2.1");
-        assert_eq!(chain(&["198.51.100.7, 192.0.2.1", "10.0.0.2"]), "192.0.2.1", "two proxies");
+        assert_eq!(
+            chain(&["198.51.100.7, 192.0.2.1", "10.0.0.2"]),
+            "192.0.2.1",
+            "two proxies"
+        );
         assert_eq!(chain(&["192.0.2.1, nonsense, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(chain(&["198.51.100.7, [2001:db8::1]:4711"]), "2001:db8::1");
-        assert_eq!(chain(&["10.0.0.3, 10.0.0.2"]), "10.0.0.3", "a client inside");
+        assert_eq!(
+            chain(&["10.0.0.3, 10.0.0.2"]),
+            "10.0.0.3",
+            "a client inside"
+        );
     }
 
     #[test]
     fn what_is_no_network_is_named() {
-        assert_eq!(Proxies::parse(&["10.0.0.0/8".into(), "proxy".into()]).unwrap_err(), "proxy");
+        assert_eq!(
+            Proxies::parse(&["10.0.0.0/8".into(), "proxy".into()]).unwrap_err(),
+            "proxy"
+        );
     }
 }

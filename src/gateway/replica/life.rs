@@ -89,7 +89,9 @@ async fn subscribe(core: &Core, replica: &Replica) -> BoxStream<'static, Live> {
     loop {
         match core.bus.live(&replica.room).await {
             Ok(live) => return live,
-            Err(error) => tracing::debug!(room = %replica.room, %error, "not subscribed to the room yet"),
+            Err(error) => {
+                tracing::debug!(room = %replica.room, %error, "not subscribed to the room yet")
+            }
         }
         sleep(pauses.next().unwrap_or(GRACE)).await;
     }
@@ -99,9 +101,20 @@ async fn subscribe(core: &Core, replica: &Replica) -> BoxStream<'static, Live> {
 async fn ask(core: &Core, replica: &Replica) -> RoomView {
     let mut pauses = core.pauses();
     loop {
-        match core.bus.ask(replica.shard, &Ask { room: replica.room.clone() }).await {
+        match core
+            .bus
+            .ask(
+                replica.shard,
+                &Ask {
+                    room: replica.room.clone(),
+                },
+            )
+            .await
+        {
             Ok(view) => return view,
-            Err(error) => tracing::debug!(room = %replica.room, %error, "the owner has not answered yet"),
+            Err(error) => {
+                tracing::debug!(room = %replica.room, %error, "the owner has not answered yet")
+            }
         }
         sleep(pauses.next().unwrap_or(GRACE)).await;
     }
@@ -171,7 +184,10 @@ impl Life<'_> {
 
     fn found(&mut self, found: Found) -> Result<(), Ended> {
         match found {
-            Found::View(RoomView { refused: Some(rejection), .. }) => return Err(Ended::Refused(rejection)),
+            Found::View(RoomView {
+                refused: Some(rejection),
+                ..
+            }) => return Err(Ended::Refused(rejection)),
             // An owner of before, which does not know yet that it is none: ask again.
             Found::View(view) if view.epoch < self.line.epoch() => self.interrupted = true,
             Found::View(view) if view.head < self.line.head() => {
@@ -219,7 +235,8 @@ impl Life<'_> {
             Step::Old => {}
             Step::Gap => self.overdue = Some(Instant::now()),
             Step::Take { skip } => {
-                let share = |event: &Event| SharedEvent::new(self.replica.room.clone(), event.clone());
+                let share =
+                    |event: &Event| SharedEvent::new(self.replica.room.clone(), event.clone());
                 self.take(commit.events[skip..].iter().map(share).collect());
             }
         }
@@ -239,20 +256,33 @@ impl Life<'_> {
         self.replica.head.store(self.line.head().0, Relaxed);
         self.viewers.fan_out(&events);
         // After the events: what a session is told of its end comes behind them.
-        events.iter().for_each(|event| self.viewers.notice(event.event(), self.line.epoch()));
+        events
+            .iter()
+            .for_each(|event| self.viewers.notice(event.event(), self.line.epoch()));
         let head = self.line.head();
-        let ready: Vec<_> = self.waiting.extract_if(.., |(least, _)| *least <= head).collect();
-        ready.into_iter().for_each(|(_, reply)| drop(reply.send(Ok(self.extent()))));
+        let ready: Vec<_> = self
+            .waiting
+            .extract_if(.., |(least, _)| *least <= head)
+            .collect();
+        ready
+            .into_iter()
+            .for_each(|(_, reply)| drop(reply.send(Ok(self.extent()))));
     }
 
     fn extent(&self) -> Extent {
         let head = self.line.head();
-        Extent { life: self.number, head, oldest: self.ring.first().unwrap_or(head.next()) }
+        Extent {
+            life: self.number,
+            head,
+            oldest: self.ring.first().unwrap_or(head.next()),
+        }
     }
 
     fn message(&mut self, message: Message) -> Result<(), Ended> {
         match message {
-            Message::Extent(least, reply) if least <= self.line.head() => drop(reply.send(Ok(self.extent()))),
+            Message::Extent(least, reply) if least <= self.line.head() => {
+                drop(reply.send(Ok(self.extent())))
+            }
             Message::Extent(least, reply) => {
                 self.line.told(least);
                 self.waiting.retain(|(_, reply)| !reply.is_closed());
@@ -263,7 +293,13 @@ impl Life<'_> {
             Message::Attach(attach, reply) => {
                 let head = self.line.head();
                 let first = attach.start.first(head, attach.floor);
-                attach.greet(self.members.iter().cloned().collect(), head, first, self.line.epoch(), &self.core.node);
+                attach.greet(
+                    self.members.iter().cloned().collect(),
+                    head,
+                    first,
+                    self.line.epoch(),
+                    &self.core.node,
+                );
                 let viewer = ViewerId(self.replica.viewers.fetch_add(1, Relaxed));
                 self.viewers.add(viewer, &attach, first);
                 let need = self.feed(viewer, attach.page.as_deref());
@@ -271,9 +307,14 @@ impl Life<'_> {
                     self.viewers.remove(viewer);
                 }
             }
-            Message::Feed(viewer, page, reply) => drop(reply.send(self.feed(viewer, page.as_deref()))),
+            Message::Feed(viewer, page, reply) => {
+                drop(reply.send(self.feed(viewer, page.as_deref())))
+            }
             Message::Members(id, outbox, _permit) => {
-                outbox.push(&ServerFrame::Members { id, members: self.members.iter().cloned().collect() });
+                outbox.push(&ServerFrame::Members {
+                    id,
+                    members: self.members.iter().cloned().collect(),
+                });
             }
             Message::Told(seq) => self.line.told(seq),
             Message::Detach(viewer) => self.viewers.remove(viewer),
@@ -285,6 +326,7 @@ impl Life<'_> {
         if let Some(page) = page {
             self.ring.extend_back(&page.events, self.line.head());
         }
-        self.viewers.feed(viewer, page, &self.ring, self.line.head())
+        self.viewers
+            .feed(viewer, page, &self.ring, self.line.head())
     }
 }

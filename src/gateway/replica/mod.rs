@@ -118,18 +118,36 @@ impl Start {
     pub(super) fn first(self, head: Seq, floor: Seq) -> Seq {
         match self {
             Self::After(seq) => seq.next(),
-            Self::Last(count) => Seq((head.0 + 1).saturating_sub(count.into())).max(floor).max(Seq(1)),
+            Self::Last(count) => Seq((head.0 + 1).saturating_sub(count.into()))
+                .max(floor)
+                .max(Seq(1)),
         }
     }
 }
 
 /// A replica without claims, and the task that runs it.
-pub(super) fn new(core: Arc<Core>, room: RoomId) -> (Arc<Replica>, impl Future<Output = ()> + Send) {
+pub(super) fn new(
+    core: Arc<Core>,
+    room: RoomId,
+) -> (Arc<Replica>, impl Future<Output = ()> + Send) {
     let (messages, inbox) = mpsc::unbounded_channel();
     let (marks, wanted) = mpsc::unbounded_channel();
-    let (shard, head, claims) = (core.shards.of(&room), AtomicU64::new(u64::MAX), watch::Sender::new(0));
+    let (shard, head, claims) = (
+        core.shards.of(&room),
+        AtomicU64::new(u64::MAX),
+        watch::Sender::new(0),
+    );
     let (viewers, lives) = (AtomicU64::new(0), AtomicU64::new(0));
-    let replica = Arc::new(Replica { room, shard, head, claims, viewers, lives, messages, marks });
+    let replica = Arc::new(Replica {
+        room,
+        shard,
+        head,
+        claims,
+        viewers,
+        lives,
+        messages,
+        marks,
+    });
     (replica.clone(), run(core, replica, inbox, wanted))
 }
 
@@ -147,7 +165,11 @@ async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks
         }
         if marked {
             // The commands that ended the sessions are stored. Without success the mark stays, and the next try comes after another linger.
-            marked = core.bus.unmark(core.me, replica.shard, &replica.room).await.is_err();
+            marked = core
+                .bus
+                .unmark(core.me, replica.shard, &replica.room)
+                .await
+                .is_err();
         }
         if !marked && core.release(&replica) {
             return;
@@ -160,7 +182,9 @@ async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) {
     loop {
         let ended = life::live(core, replica, inbox).await;
         replica.head.store(u64::MAX, Relaxed);
-        let life::Ended::Refused(rejection) = ended else { continue };
+        let life::Ended::Refused(rejection) = ended else {
+            continue;
+        };
         // Answers only joins; all else was for viewers that are gone.
         let refuse = async {
             while let Some(message) = inbox.recv().await {
@@ -262,11 +286,16 @@ impl Claim {
 
     /// Adds a viewer.
     pub(super) async fn attach(&self, attach: Attach) -> Result<(ViewerId, Option<Need>), Lost> {
-        self.ask(|reply| Message::Attach(Box::new(attach), reply)).await
+        self.ask(|reply| Message::Attach(Box::new(attach), reply))
+            .await
     }
 
     /// Goes on with a viewer that is not live yet.
-    pub(super) async fn feed(&self, viewer: ViewerId, page: Option<Arc<Page>>) -> Result<Option<Need>, Lost> {
+    pub(super) async fn feed(
+        &self,
+        viewer: ViewerId,
+        page: Option<Arc<Page>>,
+    ) -> Result<Option<Need>, Lost> {
         self.ask(|reply| Message::Feed(viewer, page, reply)).await
     }
 

@@ -44,7 +44,12 @@ pub(super) struct Viewers {
 
 impl Viewers {
     pub(super) fn new() -> Self {
-        Self { all: BTreeMap::new(), sessions: HashMap::new(), users: HashMap::new(), ended: Window::new(ENDED) }
+        Self {
+            all: BTreeMap::new(),
+            sessions: HashMap::new(),
+            users: HashMap::new(),
+            ended: Window::new(ENDED),
+        }
     }
 
     /// Adds a viewer that needs `first` next. One whose session is over already is closed instead.
@@ -56,11 +61,23 @@ impl Viewers {
             self.sessions.insert(seat.session, id);
             self.users.entry(seat.user.clone()).or_default().push(id);
         }
-        self.all.insert(id, Viewer { outbox: attach.outbox.clone(), next: Some(first), seat: attach.seat.clone() });
+        self.all.insert(
+            id,
+            Viewer {
+                outbox: attach.outbox.clone(),
+                next: Some(first),
+                seat: attach.seat.clone(),
+            },
+        );
     }
 
     pub(super) fn remove(&mut self, id: ViewerId) {
-        let Some(Viewer { seat: Some(seat), .. }) = self.all.remove(&id) else { return };
+        let Some(Viewer {
+            seat: Some(seat), ..
+        }) = self.all.remove(&id)
+        else {
+            return;
+        };
         self.sessions.remove(&seat.session);
         if let Some(ids) = self.users.get_mut(&seat.user) {
             ids.retain(|other| *other != id);
@@ -71,7 +88,13 @@ impl Viewers {
     }
 
     /// Gives a viewer what it needs of a page and of the ring, as far as there is space; returns what it still needs, `None` when it is live (or gone).
-    pub(super) fn feed(&mut self, id: ViewerId, page: Option<&Page>, ring: &Ring, head: Seq) -> Option<Need> {
+    pub(super) fn feed(
+        &mut self,
+        id: ViewerId,
+        page: Option<&Page>,
+        ring: &Ring,
+        head: Seq,
+    ) -> Option<Need> {
         let viewer = self.all.get_mut(&id)?;
         while let Some(next) = viewer.next {
             if next > head {
@@ -81,11 +104,21 @@ impl Viewers {
             let taken = match (page.and_then(|page| page.from(next)), ring.from(next)) {
                 (Some(events), _) => viewer.outbox.fill(events.iter()),
                 (None, Some(events)) => viewer.outbox.fill(events),
-                (None, None) => return Some(Need { next, head, recent: false }),
+                (None, None) => {
+                    return Some(Need {
+                        next,
+                        head,
+                        recent: false,
+                    });
+                }
             };
             viewer.next = Some(Seq(next.0 + taken as u64));
             if taken == 0 {
-                return Some(Need { next, head, recent: true });
+                return Some(Need {
+                    next,
+                    head,
+                    recent: true,
+                });
             }
         }
         None
@@ -110,11 +143,16 @@ impl Viewers {
 
     /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that the room does not know any more.
     pub(super) fn notice(&mut self, event: &Event, epoch: Epoch) {
-        if let Kind::Message { from, id: Some(id), .. } = &event.kind {
+        if let Kind::Message {
+            from, id: Some(id), ..
+        } = &event.kind
+        {
             self.sent(from, id, event.seq, epoch);
         }
         for (at, change) in event.changes.iter().enumerate() {
-            let Change::Closed { session } = change else { continue };
+            let Change::Closed { session } = change else {
+                continue;
+            };
             let close = self.why(*session, &event.changes[at..]);
             self.ended.insert(*session, close);
             if let Some(viewer) = self.sessions.get(session) {
@@ -124,36 +162,75 @@ impl Viewers {
     }
 
     fn sent(&self, from: &UserId, id: &CommandId, seq: Seq, epoch: Epoch) {
-        let seats = self.users.get(from).into_iter().flatten().filter_map(|viewer| self.all[viewer].seat.as_ref());
+        let seats = self
+            .users
+            .get(from)
+            .into_iter()
+            .flatten()
+            .filter_map(|viewer| self.all[viewer].seat.as_ref());
         seats.for_each(|seat| seat.sends.seen(id, seq, epoch));
     }
 
     /// A session that was replaced is closed in one decision with the opening of the one that took its place. Any other end that this gateway
     /// did not ask for means that the node was judged dead: the client comes back.
     fn why(&self, session: SessionId, changes: &[Change]) -> Close {
-        let seat = self.sessions.get(&session).and_then(|viewer| self.all[viewer].seat.as_ref());
+        let seat = self
+            .sessions
+            .get(&session)
+            .and_then(|viewer| self.all[viewer].seat.as_ref());
         let replaces = |change: &Change| match (change, seat) {
-            (Change::Opened { user, device, .. }, Some(seat)) => device.is_some() && *user == seat.user && *device == seat.device,
+            (Change::Opened { user, device, .. }, Some(seat)) => {
+                device.is_some() && *user == seat.user && *device == seat.device
+            }
             _ => false,
         };
-        if changes.iter().any(replaces) { Close::Replaced } else { Close::Unavailable }
+        if changes.iter().any(replaces) {
+            Close::Replaced
+        } else {
+            Close::Unavailable
+        }
     }
 
     /// Ends all.
     pub(super) fn close_all(&self, close: Close) {
-        self.all.values().for_each(|viewer| viewer.outbox.close(close));
+        self.all
+            .values()
+            .for_each(|viewer| viewer.outbox.close(close));
     }
 }
 
 impl Attach {
     /// What a viewer is told first.
-    pub(super) fn greet(&self, members: Vec<UserId>, head: Seq, first: Seq, epoch: Epoch, node: &str) {
+    pub(super) fn greet(
+        &self,
+        members: Vec<UserId>,
+        head: Seq,
+        first: Seq,
+        epoch: Epoch,
+        node: &str,
+    ) {
         if let Some(seat) = &self.seat {
-            let (user, session, recovered, node) = (seat.user.clone(), seat.session, self.recovered, node.to_owned());
-            self.outbox.push(&ServerFrame::Welcome { user, session, seq: head, recovered, members, epoch, node });
+            let (user, session, recovered, node) = (
+                seat.user.clone(),
+                seat.session,
+                self.recovered,
+                node.to_owned(),
+            );
+            self.outbox.push(&ServerFrame::Welcome {
+                user,
+                session,
+                seq: head,
+                recovered,
+                members,
+                epoch,
+                node,
+            });
         }
         if !self.recovered {
-            self.outbox.push(&ServerFrame::Reset { seq: first, reason: "what followed the wanted place is not known any more".into() });
+            self.outbox.push(&ServerFrame::Reset {
+                seq: first,
+                reason: "what followed the wanted place is not known any more".into(),
+            });
         }
     }
 }

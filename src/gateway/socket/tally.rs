@@ -21,7 +21,11 @@ pub(super) struct Tally<S> {
 
 impl<S> Tally<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { io, unpaid: 0, is_free: false }
+        Self {
+            io,
+            unpaid: 0,
+            is_free: false,
+        }
     }
 
     /// So many of its bytes are paid for.
@@ -45,7 +49,11 @@ impl<S> Tally<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tally<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.is_due() {
             return Poll::Pending;
         }
@@ -57,11 +65,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tally<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tally<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 

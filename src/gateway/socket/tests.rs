@@ -21,16 +21,39 @@ async fn connect(pipe: usize) -> WebSocketStream<DuplexStream> {
     connect_with(Config::default(), Vec::new(), Protocol::Text, pipe).await
 }
 
-async fn connect_with(settings: Config, members: Vec<UserId>, protocol: Protocol, pipe: usize) -> WebSocketStream<DuplexStream> {
+async fn connect_with(
+    settings: Config,
+    members: Vec<UserId>,
+    protocol: Protocol,
+    pipe: usize,
+) -> WebSocketStream<DuplexStream> {
     let (hub, config) = (Hub::default(), bus::memory::Config::default());
-    let (me, room) = (Incarnation::new(Uuid::from_u128(1)), RoomId::parse("aaa").unwrap());
+    let (me, room) = (
+        Incarnation::new(Uuid::from_u128(1)),
+        RoomId::parse("aaa").unwrap(),
+    );
     tokio::spawn(own(Arc::new(hub.connect()), me, room.clone(), members));
     let journal = Arc::new(Database::new(Partitions::new(1000)).connect(config.shards));
-    let service = Service::seeded(settings, me, "node", Arc::new(hub.connect()), journal, config.shards, 1);
+    let service = Service::seeded(
+        settings,
+        me,
+        "node",
+        Arc::new(hub.connect()),
+        journal,
+        config.shards,
+        1,
+    );
     let handle = service.handle();
     tokio::spawn(async move { service.attach(CancellationToken::new()).await });
     let (user, key) = (UserId::parse("harry").unwrap(), Key::parse("key").unwrap());
-    let join = Join { room, user, key, device: None, from: From::default(), protocol };
+    let join = Join {
+        room,
+        user,
+        key,
+        device: None,
+        from: From::default(),
+        protocol,
+    };
     let session = handle.join(join).await.unwrap();
     let (near, far) = duplex(pipe);
     tokio::spawn(serve(near, session));
@@ -39,7 +62,12 @@ async fn connect_with(settings: Config, members: Vec<UserId>, protocol: Protocol
 
 async fn own(bus: Arc<dyn Bus>, gateway: Incarnation, room: RoomId, members: Vec<UserId>) {
     let shard = bus::memory::Config::default().shards.of(&room);
-    let view = RoomView { epoch: Epoch(1), head: Seq::ZERO, members, refused: None };
+    let view = RoomView {
+        epoch: Epoch(1),
+        head: Seq::ZERO,
+        members,
+        refused: None,
+    };
     let mut questions = bus.questions(shard).await.unwrap();
     let mut commands = bus.commands(shard, bus::Position::ZERO).await.unwrap();
     loop {
@@ -57,7 +85,10 @@ async fn own(bus: Arc<dyn Bus>, gateway: Incarnation, room: RoomId, members: Vec
 async fn a_silent_client_is_pinged_after_25_s_and_closed_after_35() {
     let mut client = connect(4096).await;
     let started = Instant::now();
-    assert!(matches!(client.next().await, Some(Ok(Message::Text(_)))), "the welcome");
+    assert!(
+        matches!(client.next().await, Some(Ok(Message::Text(_)))),
+        "the welcome"
+    );
     assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
     assert_eq!(started.elapsed().as_secs(), 25);
     // That ping is answered when the client reads on, and all begins again.
@@ -74,11 +105,17 @@ async fn a_silent_client_is_pinged_after_25_s_and_closed_after_35() {
 #[tokio::test(start_paused = true)]
 async fn after_a_freeze_the_client_is_pinged_before_it_is_judged() {
     let mut client = connect(4096).await;
-    assert!(matches!(client.next().await, Some(Ok(Message::Text(_)))), "the welcome");
+    assert!(
+        matches!(client.next().await, Some(Ok(Message::Text(_)))),
+        "the welcome"
+    );
     tokio::time::advance(3 * SILENCE_MOST).await;
     assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
     // The answer goes out with the next reading.
-    assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))), "it is there, and silent again");
+    assert!(
+        matches!(client.next().await, Some(Ok(Message::Ping(_)))),
+        "it is there, and silent again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,39 +124,70 @@ async fn half_a_frame_is_no_sign_of_life() {
     let started = Instant::now();
     // The head of a masked text frame of 100000 bytes, of which one comes each second.
     let raw = client.get_mut();
-    raw.write_all(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0x86, 0xa0, 0, 0, 0, 0]).await.unwrap();
+    raw.write_all(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0x86, 0xa0, 0, 0, 0, 0])
+        .await
+        .unwrap();
     while raw.write_all(b"x").await.is_ok() && started.elapsed() < 2 * SILENCE_MOST {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let mut bytes = Vec::new();
     raw.read_to_end(&mut bytes).await.unwrap();
     assert!(bytes.windows(2).any(|pair| pair == 4006_u16.to_be_bytes()));
-    assert!(started.elapsed() <= SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER, "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() <= SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER,
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_welcome_of_a_large_room_may_be_larger_than_the_backlog() {
-    let members: Vec<UserId> = (0..50_000).map(|n| UserId::parse(&format!("a-member-with-a-long-name-{n}")).unwrap()).collect();
+    let members: Vec<UserId> = (0..50_000)
+        .map(|n| UserId::parse(&format!("a-member-with-a-long-name-{n}")).unwrap())
+        .collect();
     let client = connect_with(Config::default(), members, Protocol::Json, 64 * 1024).await;
-    let unbounded = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
-    let mut client = WebSocketStream::from_raw_socket(client.into_inner(), Role::Client, Some(unbounded)).await;
-    let Some(Ok(Message::Text(welcome))) = client.next().await else { panic!("a welcome") };
-    assert!(welcome.len() > Config::default().backlog_bytes, "{}", welcome.len());
-    client.send(Message::text("not a line of the protocol")).await.unwrap();
-    let Some(Ok(Message::Text(answer))) = client.next().await else { panic!("an answer") };
+    let unbounded = WebSocketConfig::default()
+        .max_frame_size(None)
+        .max_message_size(None);
+    let mut client =
+        WebSocketStream::from_raw_socket(client.into_inner(), Role::Client, Some(unbounded)).await;
+    let Some(Ok(Message::Text(welcome))) = client.next().await else {
+        panic!("a welcome")
+    };
+    assert!(
+        welcome.len() > Config::default().backlog_bytes,
+        "{}",
+        welcome.len()
+    );
+    client
+        .send(Message::text("not a line of the protocol"))
+        .await
+        .unwrap();
+    let Some(Ok(Message::Text(answer))) = client.next().await else {
+        panic!("an answer")
+    };
     assert!(answer.contains("bad_frame"), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn pongs_that_nobody_takes_are_bounded_as_the_backlog_is() {
-    let unlimited = Config { session_rate: 0, user_rate: 0, session_bytes_rate: 0, user_bytes_rate: 0, ..Config::default() };
+    let unlimited = Config {
+        session_rate: 0,
+        user_rate: 0,
+        session_bytes_rate: 0,
+        user_bytes_rate: 0,
+        ..Config::default()
+    };
     let mut client = connect_with(unlimited, Vec::new(), Protocol::Text, 1024).await;
     // 100000 pings of 125 bytes, mask 0; nothing is read meanwhile.
     let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
     for _ in 0..100_000 {
         client.get_mut().write_all(&ping).await.unwrap();
     }
-    client.send(Message::text("not a line of the protocol")).await.unwrap();
+    client
+        .send(Message::text("not a line of the protocol"))
+        .await
+        .unwrap();
     let mut pongs = 0;
     loop {
         match client.next().await.unwrap().unwrap() {
@@ -128,12 +196,19 @@ async fn pongs_that_nobody_takes_are_bounded_as_the_backlog_is() {
             _ => {}
         }
     }
-    assert!(pongs * 127 <= 2 * Config::default().backlog_bytes, "{pongs}");
+    assert!(
+        pongs * 127 <= 2 * Config::default().backlog_bytes,
+        "{pongs}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_more_than_it_may_is_not_listened_to_for_a_while() {
-    let slow = Config { session_rate: 10, session_burst: 10, ..Config::default() };
+    let slow = Config {
+        session_rate: 10,
+        session_burst: 10,
+        ..Config::default()
+    };
     let mut client = connect_with(slow, Vec::new(), Protocol::Text, 1024).await;
     let started = Instant::now();
     let ping = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
@@ -152,7 +227,11 @@ async fn a_client_that_says_more_than_it_may_is_not_listened_to_for_a_while() {
         () = read => panic!("it was closed"),
     }
     // 10 at once, 10 per second, and some that wait in buffers.
-    assert!((Duration::from_secs(5)..=Duration::from_secs(12)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    assert!(
+        (Duration::from_secs(5)..=Duration::from_secs(12)).contains(&started.elapsed()),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,16 +243,28 @@ async fn a_client_that_takes_nothing_is_dropped_within_the_deadlines() {
     let mut bytes = Vec::new();
     client.get_mut().read_to_end(&mut bytes).await.unwrap();
     assert!(bytes.len() <= 16, "the other end is gone");
-    assert_eq!(started.elapsed(), SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER);
+    assert_eq!(
+        started.elapsed(),
+        SILENCE_MOST + CLOSE_DEADLINE + CLOSE_LINGER
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_without_end_is_read_at_the_rate_of_its_bytes() {
-    let settings = Config { session_bytes_rate: 64 * 1024, session_bytes_burst: 256 * 1024, ..Config::default() };
+    let settings = Config {
+        session_bytes_rate: 64 * 1024,
+        session_bytes_burst: 256 * 1024,
+        ..Config::default()
+    };
     let mut client = connect_with(settings, Vec::new(), Protocol::Text, 64 * 1024).await;
     let (begin, go_on) = ([0x01, 0x80, 0, 0, 0, 0], [0x00, 0x80, 0, 0, 0, 0]);
     let io = client.get_mut();
     io.write_all(&begin).await.unwrap();
     let fragments = go_on.repeat(1_000_000);
-    assert!(timeout(Duration::from_secs(10), io.write_all(&fragments)).await.is_err(), "all of it was read");
+    assert!(
+        timeout(Duration::from_secs(10), io.write_all(&fragments))
+            .await
+            .is_err(),
+        "all of it was read"
+    );
 }

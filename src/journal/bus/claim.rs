@@ -8,13 +8,33 @@ use crate::{
 
 /// The epoch of the shard's record, which names `owner` and is raised to `least`. Higher than every claim under an earlier lease, because a lease
 /// raises the epoch. [`Error::Fenced`] when the record names somebody else.
-pub(super) async fn claim(bus: &dyn Bus, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+pub(super) async fn claim(
+    bus: &dyn Bus,
+    shard: ShardId,
+    owner: Incarnation,
+    least: Epoch,
+) -> Result<Epoch, Error> {
     for _ in 0..ATTEMPTS {
         let (wanted, revision) = match bus.shard(shard).await.map_err(reading)? {
-            Some((record, _)) if record.owner != Some(owner) => return Err(Error::Fenced { seen: record.epoch }),
+            Some((record, _)) if record.owner != Some(owner) => {
+                return Err(Error::Fenced { seen: record.epoch });
+            }
             Some((record, _)) if record.epoch >= least => return Ok(record.epoch),
-            Some((record, revision)) => (ShardRecord { epoch: least, ..record }, revision),
-            None => (ShardRecord { owner: Some(owner), epoch: least.max(Epoch(1)), floor: Position::ZERO }, 0),
+            Some((record, revision)) => (
+                ShardRecord {
+                    epoch: least,
+                    ..record
+                },
+                revision,
+            ),
+            None => (
+                ShardRecord {
+                    owner: Some(owner),
+                    epoch: least.max(Epoch(1)),
+                    floor: Position::ZERO,
+                },
+                0,
+            ),
         };
         match bus.set_shard(shard, &wanted, revision).await {
             Ok(_) => return Ok(wanted.epoch),
@@ -23,5 +43,7 @@ pub(super) async fn claim(bus: &dyn Bus, shard: ShardId, owner: Incarnation, lea
             Err(error) => return Err(reading(error)),
         }
     }
-    Err(Error::Unavailable(format!("the record of shard {shard} could not be changed in {ATTEMPTS} attempts")))
+    Err(Error::Unavailable(format!(
+        "the record of shard {shard} could not be changed in {ATTEMPTS} attempts"
+    )))
 }

@@ -39,23 +39,43 @@ pub struct OnBus {
 impl OnBus {
     /// A journal of rooms in `shards` shards on a bus that keeps every event.
     pub fn new(bus: Arc<dyn Bus>, shards: Shards) -> Self {
-        Self { bus, shards, rooms: Rooms::default(), confirms: Mutex::default(), snapshots: AtomicU64::new(0) }
+        Self {
+            bus,
+            shards,
+            rooms: Rooms::default(),
+            confirms: Mutex::default(),
+            snapshots: AtomicU64::new(0),
+        }
     }
 
     /// Messages of a room as they are stored, from a position on.
-    pub(super) async fn messages(&self, room: &RoomId, from: Position) -> Result<Vec<Stored>, Error> {
-        self.bus.stored(room, from, open::MESSAGES).await.map_err(reading)
+    pub(super) async fn messages(
+        &self,
+        room: &RoomId,
+        from: Position,
+    ) -> Result<Vec<Stored>, Error> {
+        self.bus
+            .stored(room, from, open::MESSAGES)
+            .await
+            .map_err(reading)
     }
 
     /// The newest snapshot of a room.
     pub(super) async fn newest_snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
-        let Some(end) = self.bus.last(room).await.map_err(reading)? else { return Ok(None) };
+        let Some(end) = self.bus.last(room).await.map_err(reading)? else {
+            return Ok(None);
+        };
         let (state, position) = snapshot::newest(&*self.bus, room, &end).await?;
         Ok((position > Position::ZERO).then_some(state))
     }
 
     async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {
-        Ok(self.bus.shard(shard).await.map_err(reading)?.map(|(record, _)| record))
+        Ok(self
+            .bus
+            .shard(shard)
+            .await
+            .map_err(reading)?
+            .map(|(record, _)| record))
     }
 }
 
@@ -70,9 +90,15 @@ fn reading(error: BusError) -> Error {
 
 #[async_trait]
 impl Journal for OnBus {
-    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+    async fn claim(
+        &self,
+        shard: ShardId,
+        owner: Incarnation,
+        least: Epoch,
+    ) -> Result<Epoch, Error> {
         let epoch = claim::claim(&*self.bus, shard, owner, least).await?;
-        self.rooms.forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
+        self.rooms
+            .forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
         Ok(epoch)
     }
 
@@ -81,7 +107,10 @@ impl Journal for OnBus {
         let Some(end) = open::claim(&*self.bus, room, epoch).await? else {
             self.confirm(self.shards.of(room), epoch).await?;
             self.rooms.opened(room, epoch, Seq::ZERO, Position::ZERO);
-            return Ok(Opened { state: State::default(), events: Vec::new() });
+            return Ok(Opened {
+                state: State::default(),
+                events: Vec::new(),
+            });
         };
         let opened = open::read(&*self.bus, room, &end).await?;
         self.rooms.opened(room, epoch, end.seq, end.position);
@@ -99,10 +128,18 @@ impl Journal for OnBus {
     }
 
     async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
-        let shared = self.confirms.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default().clone();
+        let shared = self
+            .confirms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(shard)
+            .or_default()
+            .clone();
         match shared.get(|| self.record(shard)).await? {
             Some(record) if record.epoch == epoch && record.owner.is_some() => Ok(()),
-            other => Err(Error::Fenced { seen: other.map_or(epoch, |record| record.epoch.max(epoch)) }),
+            other => Err(Error::Fenced {
+                seen: other.map_or(epoch, |record| record.epoch.max(epoch)),
+            }),
         }
     }
 

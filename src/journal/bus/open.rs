@@ -22,7 +22,11 @@ pub(super) const MESSAGES: usize = 500;
 
 /// Makes the room's last message one of this epoch, so that no earlier owner can publish any more. [`Error::Fenced`] when there is one of a higher epoch.
 /// `None`: the room has no message, and gets none.
-pub(super) async fn claim(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result<Option<Published>, Error> {
+pub(super) async fn claim(
+    bus: &dyn Bus,
+    room: &RoomId,
+    epoch: Epoch,
+) -> Result<Option<Published>, Error> {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
         let (seq, after) = match bus.last(room).await.map_err(reading)? {
@@ -32,13 +36,21 @@ pub(super) async fn claim(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result<
             None => return Ok(None),
         };
         match bus.publish_claim(room, epoch, seq, after).await {
-            Ok(position) => return Ok(Some(Published { position, epoch, seq })),
+            Ok(position) => {
+                return Ok(Some(Published {
+                    position,
+                    epoch,
+                    seq,
+                }));
+            }
             // An earlier owner was faster, or the answer was lost: the last message tells.
             Err(BusError::Conflict(reason) | BusError::Unknown(reason)) => why = reason,
             Err(error) => return Err(reading(error)),
         }
     }
-    Err(Error::Unavailable(format!("room {room} could not be claimed in {ATTEMPTS} attempts: {why}")))
+    Err(Error::Unavailable(format!(
+        "room {room} could not be claimed in {ATTEMPTS} attempts: {why}"
+    )))
 }
 
 /// A claim in a room that is empty, for its snapshot; where it is. [`Error::Fenced`] when somebody else has written.
@@ -49,7 +61,11 @@ pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result
             Some(last) if last.epoch > epoch => return Err(Error::Fenced { seen: last.epoch }),
             Some(last) if last.epoch == epoch && last.seq == Seq::ZERO => return Ok(last.position),
             // The first commit of this owner was faster: the next snapshot hangs on that.
-            Some(last) if last.epoch == epoch => return Err(Error::Unavailable(format!("room {room} was written meanwhile"))),
+            Some(last) if last.epoch == epoch => {
+                return Err(Error::Unavailable(format!(
+                    "room {room} was written meanwhile"
+                )));
+            }
             // What this owner knows of the room is outdated; a claim on top would make it look true.
             Some(last) if last.seq > Seq::ZERO => return Err(Error::Fenced { seen: epoch }),
             last => last.map_or(Position::ZERO, |last| last.position),
@@ -60,7 +76,9 @@ pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result
             Err(error) => return Err(reading(error)),
         }
     }
-    Err(Error::Unavailable(format!("room {room} could not be claimed in {ATTEMPTS} attempts: {why}")))
+    Err(Error::Unavailable(format!(
+        "room {room} could not be claimed in {ATTEMPTS} attempts: {why}"
+    )))
 }
 
 /// The snapshot and the events up to the room's end.
@@ -71,9 +89,17 @@ pub(super) async fn read(bus: &dyn Bus, room: &RoomId, end: &Published) -> Resul
         let page = bus.stored(room, from, MESSAGES).await.map_err(reading)?;
         let Some(last) = page.last() else { break };
         from = last.position.next();
-        for event in page.into_iter().filter(|message| message.position <= end.position).flat_map(|message| message.events) {
+        for event in page
+            .into_iter()
+            .filter(|message| message.position <= end.position)
+            .flat_map(|message| message.events)
+        {
             if event.seq > state.head {
-                events.push(dense(room, events.last().map_or(state.head, |last| last.seq), event)?);
+                events.push(dense(
+                    room,
+                    events.last().map_or(state.head, |last| last.seq),
+                    event,
+                )?);
             }
         }
         if from > end.position {

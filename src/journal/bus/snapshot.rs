@@ -35,18 +35,47 @@ fn name(room: &RoomId, slot: u32, part: u32) -> String {
 }
 
 /// Finds the message that holds a head. `end`: head, position and epoch of the room's last message.
-pub(super) async fn place(bus: &dyn Bus, room: &RoomId, head: Seq, end: (Seq, Position, Epoch)) -> Result<Place, Error> {
+pub(super) async fn place(
+    bus: &dyn Bus,
+    room: &RoomId,
+    head: Seq,
+    end: (Seq, Position, Epoch),
+) -> Result<Place, Error> {
     if head == end.0 {
-        return Ok(Place { position: end.1, epoch: end.2 });
+        return Ok(Place {
+            position: end.1,
+            epoch: end.2,
+        });
     }
-    let missing = || Error::Damaged(format!("room {room}: event {head} is not stored, though it was journaled"));
-    let position = bus.find(room, head).await.map_err(reading)?.ok_or_else(missing)?;
-    let message = bus.stored(room, position, 1).await.map_err(reading)?.into_iter().next().ok_or_else(missing)?;
-    Ok(Place { position: message.position, epoch: message.epoch })
+    let missing = || {
+        Error::Damaged(format!(
+            "room {room}: event {head} is not stored, though it was journaled"
+        ))
+    };
+    let position = bus
+        .find(room, head)
+        .await
+        .map_err(reading)?
+        .ok_or_else(missing)?;
+    let message = bus
+        .stored(room, position, 1)
+        .await
+        .map_err(reading)?
+        .into_iter()
+        .next()
+        .ok_or_else(missing)?;
+    Ok(Place {
+        position: message.position,
+        epoch: message.epoch,
+    })
 }
 
 /// The newest snapshot that belongs to this room as it is stored, and the message from which to read on.
-pub(super) async fn newest(bus: &dyn Bus, room: &RoomId, end: &Published) -> Result<(State, Position), Error> {
+pub(super) async fn newest(
+    bus: &dyn Bus,
+    room: &RoomId,
+    end: &Published,
+) -> Result<(State, Position), Error> {
     let mut found = Vec::new();
     for slot in 0..SLOTS {
         found.extend(read(bus, room, slot).await?);
@@ -57,9 +86,16 @@ pub(super) async fn newest(bus: &dyn Bus, room: &RoomId, end: &Published) -> Res
             continue;
         }
         if part.version != codec::SNAPSHOT_VERSION {
-            return Err(Error::Unsupported { seq: Seq(part.head), name: "snapshot".into(), version: part.version });
+            return Err(Error::Unsupported {
+                seq: Seq(part.head),
+                name: "snapshot".into(),
+                version: part.version,
+            });
         }
-        return Ok((codec::decode_snapshot(part.payload)?, Position(part.position)));
+        return Ok((
+            codec::decode_snapshot(part.payload)?,
+            Position(part.position),
+        ));
     }
     Ok((State::default(), Position::ZERO))
 }
@@ -69,31 +105,53 @@ fn age(part: &SnapshotPart) -> (u64, u64) {
     (part.epoch, part.number)
 }
 
-async fn belongs(bus: &dyn Bus, room: &RoomId, end: &Published, part: &SnapshotPart) -> Result<bool, Error> {
+async fn belongs(
+    bus: &dyn Bus,
+    room: &RoomId,
+    end: &Published,
+    part: &SnapshotPart,
+) -> Result<bool, Error> {
     let position = Position(part.position);
     if part.head > end.seq.0 || position > end.position {
         return Ok(false);
     }
-    let message = bus.stored(room, position, 1).await.map_err(reading)?.into_iter().next();
-    Ok(message.is_some_and(|message| message.position == position && message.epoch.0 == part.published_under))
+    let message = bus
+        .stored(room, position, 1)
+        .await
+        .map_err(reading)?
+        .into_iter()
+        .next();
+    Ok(message.is_some_and(|message| {
+        message.position == position && message.epoch.0 == part.published_under
+    }))
 }
 
 /// A whole snapshot, all of its content in one part; `None`: the slot is empty or half replaced.
 async fn read(bus: &dyn Bus, room: &RoomId, slot: u32) -> Result<Option<SnapshotPart>, Error> {
-    let Some((first, _)) = part(bus, &name(room, slot, 0)).await? else { return Ok(None) };
+    let Some((first, _)) = part(bus, &name(room, slot, 0)).await? else {
+        return Ok(None);
+    };
     let mut content = BytesMut::from(&*first.payload);
     for index in 1..first.parts {
         match part(bus, &name(room, slot, index)).await? {
-            Some((part, _)) if age(&part) == age(&first) => content.extend_from_slice(&part.payload),
+            Some((part, _)) if age(&part) == age(&first) => {
+                content.extend_from_slice(&part.payload)
+            }
             _ => return Ok(None),
         }
     }
-    Ok(Some(SnapshotPart { payload: content.freeze(), ..first }))
+    Ok(Some(SnapshotPart {
+        payload: content.freeze(),
+        ..first
+    }))
 }
 
 async fn part(bus: &dyn Bus, name: &str) -> Result<Option<(SnapshotPart, u64)>, Error> {
-    let Some((value, revision)) = bus.get(name).await.map_err(reading)? else { return Ok(None) };
-    let part = SnapshotPart::decode(value).map_err(|error| Error::Damaged(format!("{name}: {error}")))?;
+    let Some((value, revision)) = bus.get(name).await.map_err(reading)? else {
+        return Ok(None);
+    };
+    let part =
+        SnapshotPart::decode(value).map_err(|error| Error::Damaged(format!("{name}: {error}")))?;
     Ok(Some((part, revision)))
 }
 
@@ -126,7 +184,15 @@ pub(super) async fn save(
     for index in 0..whole.parts {
         let from = index as usize * PART;
         let payload = content.slice(from..content.len().min(from + PART));
-        put(bus, &name(room, slot, index), &SnapshotPart { payload, ..whole.clone() }).await?;
+        put(
+            bus,
+            &name(room, slot, index),
+            &SnapshotPart {
+                payload,
+                ..whole.clone()
+            },
+        )
+        .await?;
     }
     Ok(())
 }
@@ -137,7 +203,11 @@ async fn put(bus: &dyn Bus, name: &str, wanted: &SnapshotPart) -> Result<(), Err
         let stored = part(bus, name).await?;
         let revision = match &stored {
             Some((stored, _)) if stored == wanted => return Ok(()),
-            Some((stored, _)) if stored.epoch > wanted.epoch => return Err(Error::Fenced { seen: Epoch(stored.epoch) }),
+            Some((stored, _)) if stored.epoch > wanted.epoch => {
+                return Err(Error::Fenced {
+                    seen: Epoch(stored.epoch),
+                });
+            }
             Some((_, revision)) => *revision,
             None => 0,
         };
@@ -147,5 +217,7 @@ async fn put(bus: &dyn Bus, name: &str, wanted: &SnapshotPart) -> Result<(), Err
             Err(error) => return Err(reading(error)),
         }
     }
-    Err(Error::Unavailable(format!("{name} could not be stored in {ATTEMPTS} attempts: {why}")))
+    Err(Error::Unavailable(format!(
+        "{name} could not be stored in {ATTEMPTS} attempts: {why}"
+    )))
 }

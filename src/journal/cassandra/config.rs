@@ -71,26 +71,50 @@ impl Config {
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), String> {
         if self.hosts.is_empty() {
-            return Err("cassandra.hosts is empty: name a server with --cassandra HOST:PORT".into());
+            return Err(
+                "cassandra.hosts is empty: name a server with --cassandra HOST:PORT".into(),
+            );
         }
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        let starts = self.keyspace.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        let starts = self
+            .keyspace
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_lowercase());
         if !starts || self.keyspace.len() > 48 || !self.keyspace.bytes().all(fits) {
-            return Err("cassandra.keyspace must be 1 to 48 characters of a-z 0-9 _, a letter first".into());
+            return Err(
+                "cassandra.keyspace must be 1 to 48 characters of a-z 0-9 _, a letter first".into(),
+            );
         }
         let copies = self.copies();
-        if !copies.contains_key(&self.datacenter) || copies.values().any(|copies| !(1..=9).contains(copies)) {
-            return Err(format!("cassandra.replication must give 1 to 9 copies to each datacenter, and name {}", self.datacenter));
+        if !copies.contains_key(&self.datacenter)
+            || copies.values().any(|copies| !(1..=9).contains(copies))
+        {
+            return Err(format!(
+                "cassandra.replication must give 1 to 9 copies to each datacenter, and name {}",
+                self.datacenter
+            ));
         }
         let name = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-        if let Some(bad) = copies.keys().find(|datacenter| datacenter.is_empty() || !datacenter.bytes().all(name)) {
-            return Err(format!("cassandra.replication: `{bad}` is no name of a datacenter (A-Z a-z 0-9 _ - .)"));
+        if let Some(bad) = copies
+            .keys()
+            .find(|datacenter| datacenter.is_empty() || !datacenter.bytes().all(name))
+        {
+            return Err(format!(
+                "cassandra.replication: `{bad}` is no name of a datacenter (A-Z a-z 0-9 _ - .)"
+            ));
         }
         if self.partition_size < Self::LEAST_PARTITION {
-            return Err(format!("cassandra.partition_size must be at least {}", Self::LEAST_PARTITION));
+            return Err(format!(
+                "cassandra.partition_size must be at least {}",
+                Self::LEAST_PARTITION
+            ));
         }
         if self.connect_timeout_ms == 0 || self.request_timeout_ms == 0 {
-            return Err("cassandra.connect_timeout_ms and cassandra.request_timeout_ms must be above 0".into());
+            return Err(
+                "cassandra.connect_timeout_ms and cassandra.request_timeout_ms must be above 0"
+                    .into(),
+            );
         }
         Ok(())
     }
@@ -155,16 +179,33 @@ mod tests {
 
     #[test]
     fn the_password_is_not_printed() {
-        let config = Config { password: Some("very secret".into()), ..Config::default() };
+        let config = Config {
+            password: Some("very secret".into()),
+            ..Config::default()
+        };
         assert!(!format!("{config:?}").contains("very secret"));
-        assert!(!serde_json::to_string(&config).unwrap().contains("very secret"));
+        assert!(
+            !serde_json::to_string(&config)
+                .unwrap()
+                .contains("very secret")
+        );
     }
 
     #[test]
     fn hosts_and_copies_may_be_one_or_many() {
-        let config: Config = serde_json::from_str(r#"{"hosts":"a:1, b:2","replication":3}"#).unwrap();
-        assert_eq!((config.hosts, config.replication), (vec!["a:1".to_owned(), "b:2".to_owned()], Replication::Here(3)));
-        let config: Config = serde_json::from_str(r#"{"hosts":["a:1"],"datacenter":"x","replication":{"x":3,"y":2}}"#).unwrap();
+        let config: Config =
+            serde_json::from_str(r#"{"hosts":"a:1, b:2","replication":3}"#).unwrap();
+        assert_eq!(
+            (config.hosts, config.replication),
+            (
+                vec!["a:1".to_owned(), "b:2".to_owned()],
+                Replication::Here(3)
+            )
+        );
+        let config: Config = serde_json::from_str(
+            r#"{"hosts":["a:1"],"datacenter":"x","replication":{"x":3,"y":2}}"#,
+        )
+        .unwrap();
         config.validate().unwrap();
         assert_eq!(config.copies()["y"], 2);
     }
@@ -172,9 +213,33 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         let bad = |config: Config| config.validate().unwrap_err();
-        assert!(bad(Config { keyspace: "Chat; DROP".into(), ..Config::default() }).contains("keyspace"));
-        assert!(bad(Config { partition_size: 10, ..Config::default() }).contains("partition_size"));
-        assert!(bad(Config { replication: Replication::PerDatacenter(BTreeMap::new()), ..Config::default() }).contains("datacenter1"));
-        assert!(bad(Config { hosts: vec![], ..Config::default() }).contains("--cassandra"));
+        assert!(
+            bad(Config {
+                keyspace: "Chat; DROP".into(),
+                ..Config::default()
+            })
+            .contains("keyspace")
+        );
+        assert!(
+            bad(Config {
+                partition_size: 10,
+                ..Config::default()
+            })
+            .contains("partition_size")
+        );
+        assert!(
+            bad(Config {
+                replication: Replication::PerDatacenter(BTreeMap::new()),
+                ..Config::default()
+            })
+            .contains("datacenter1")
+        );
+        assert!(
+            bad(Config {
+                hosts: vec![],
+                ..Config::default()
+            })
+            .contains("--cassandra")
+        );
     }
 }

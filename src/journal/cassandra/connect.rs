@@ -3,7 +3,9 @@
 use super::{Config, errors};
 use crate::journal::Error;
 use scylla::{
-    client::{execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
+    client::{
+        execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
+    },
     policies::{load_balancing::DefaultPolicy, retry::FallthroughRetryPolicy},
     response::query_result::QueryRowsResult,
     statement::{Consistency, SerialConsistency},
@@ -18,8 +20,11 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 /// Opens a session. [`Error::Unavailable`] says which addresses do not answer.
 pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     config.validate().map_err(Error::Unusable)?;
-    let balancing =
-        DefaultPolicy::builder().prefer_datacenter(config.datacenter.clone()).token_aware(true).permit_dc_failover(false).build();
+    let balancing = DefaultPolicy::builder()
+        .prefer_datacenter(config.datacenter.clone())
+        .token_aware(true)
+        .permit_dc_failover(false)
+        .build();
     // Nothing is repeated behind our back: whether a write may be sent again is decided where the outcome is known.
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
@@ -40,11 +45,21 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         builder = builder.user(user, password);
     }
-    let unreachable = |why: String| Error::Unavailable(format!("Cassandra does not answer at {}: {why}", config.shown()));
+    let unreachable = |why: String| {
+        Error::Unavailable(format!(
+            "Cassandra does not answer at {}: {why}",
+            config.shown()
+        ))
+    };
     let session = match timeout(config.connect_timeout() * 2, builder.build()).await {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return Err(unreachable(error.to_string())),
-        Err(_) => return Err(unreachable(format!("no connection within {} ms", config.connect_timeout_ms * 2))),
+        Err(_) => {
+            return Err(unreachable(format!(
+                "no connection within {} ms",
+                config.connect_timeout_ms * 2
+            )));
+        }
     };
     check_datacenter(config, &session)?;
     Ok(session)
@@ -56,14 +71,19 @@ fn reconnect_soon(_builder: &mut SessionBuilder) {
     #[cfg(scylla_unstable)]
     {
         use scylla::policies::reconnect::ExponentialReconnectPolicy;
-        let policy = ExponentialReconnectPolicy::new().with_backoff_limits(Duration::from_millis(50), Duration::from_secs(1));
+        let policy = ExponentialReconnectPolicy::new()
+            .with_backoff_limits(Duration::from_millis(50), Duration::from_secs(1));
         _builder.config.reconnect_policy = Arc::new(policy);
     }
 }
 
 fn check_datacenter(config: &Config, session: &Session) -> Result<(), Error> {
     let state = session.get_cluster_state();
-    let there: BTreeSet<&str> = state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+    let there: BTreeSet<&str> = state
+        .get_nodes_info()
+        .iter()
+        .filter_map(|node| node.datacenter.as_deref())
+        .collect();
     match there.contains(config.datacenter.as_str()) {
         true => Ok(()),
         false => Err(Error::Unusable(format!(
@@ -76,8 +96,15 @@ fn check_datacenter(config: &Config, session: &Session) -> Result<(), Error> {
 
 /// The version of the server.
 pub(super) async fn release(session: &Session) -> Result<String, Error> {
-    let result = session.query_unpaged("SELECT release_version FROM system.local", ()).await.map_err(errors::reading)?;
-    let (release,) = result.into_rows_result().map_err(unreadable)?.single_row::<(String,)>().map_err(unreadable)?;
+    let result = session
+        .query_unpaged("SELECT release_version FROM system.local", ())
+        .await
+        .map_err(errors::reading)?;
+    let (release,) = result
+        .into_rows_result()
+        .map_err(unreadable)?
+        .single_row::<(String,)>()
+        .map_err(unreadable)?;
     Ok(release)
 }
 
@@ -89,7 +116,10 @@ pub(super) fn unreadable(error: impl std::fmt::Display) -> Error {
 /// Whether a conditional statement was applied. The column is found by its name: the others differ with the outcome.
 pub(super) fn applied(rows: &QueryRowsResult) -> Result<bool, Error> {
     let missing = || unreadable("no column [applied]");
-    let (index, _) = rows.column_specs().get_by_name("[applied]").ok_or_else(missing)?;
+    let (index, _) = rows
+        .column_specs()
+        .get_by_name("[applied]")
+        .ok_or_else(missing)?;
     let row: Row = rows.first_row().map_err(unreadable)?;
     match row.columns.get(index) {
         Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),

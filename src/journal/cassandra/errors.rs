@@ -16,7 +16,9 @@ pub(super) fn write(error: ExecutionError) -> Error {
     let before = matches!(
         &error,
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(
-            DbError::Unavailable { .. } | DbError::IsBootstrapping | DbError::RateLimitReached { .. },
+            DbError::Unavailable { .. }
+                | DbError::IsBootstrapping
+                | DbError::RateLimitReached { .. },
             _
         ))
     );
@@ -48,7 +50,9 @@ fn is_refusal(error: &ExecutionError) -> bool {
     use RequestAttemptError::{CqlRequestSerialization, DbError as Db, SerializationError};
     match error {
         ExecutionError::BadQuery(_) | ExecutionError::PrepareError(_) => true,
-        ExecutionError::LastAttemptError(SerializationError(_) | CqlRequestSerialization(_)) => true,
+        ExecutionError::LastAttemptError(SerializationError(_) | CqlRequestSerialization(_)) => {
+            true
+        }
         ExecutionError::LastAttemptError(Db(error, _)) => matches!(
             error,
             DbError::SyntaxError
@@ -78,25 +82,48 @@ mod tests {
     }
 
     fn missing_replicas() -> ExecutionError {
-        db(DbError::Unavailable { consistency: Consistency::LocalQuorum, required: 2, alive: 1 })
+        db(DbError::Unavailable {
+            consistency: Consistency::LocalQuorum,
+            required: 2,
+            alive: 1,
+        })
     }
 
     #[test]
     fn a_write_that_may_have_happened_is_unknown() {
         let write_type = WriteType::UnloggedBatch;
-        let timeout = db(DbError::WriteTimeout { consistency: Consistency::LocalQuorum, received: 1, required: 2, write_type });
-        for error in [timeout, ExecutionError::RequestTimeout(Duration::from_secs(5)), db(DbError::Overloaded), db(DbError::ServerError)] {
+        let timeout = db(DbError::WriteTimeout {
+            consistency: Consistency::LocalQuorum,
+            received: 1,
+            required: 2,
+            write_type,
+        });
+        for error in [
+            timeout,
+            ExecutionError::RequestTimeout(Duration::from_secs(5)),
+            db(DbError::Overloaded),
+            db(DbError::ServerError),
+        ] {
             assert!(matches!(write(error.clone()), Error::Unknown(_)), "{error}");
-            assert!(matches!(conditional(error.clone()), Error::Unknown(_)), "{error}");
+            assert!(
+                matches!(conditional(error.clone()), Error::Unknown(_)),
+                "{error}"
+            );
             assert!(matches!(reading(error), Error::Unavailable(_)));
         }
     }
 
     #[test]
     fn a_write_that_was_never_sent_did_not_happen() {
-        assert!(matches!(write(ExecutionError::EmptyPlan), Error::Unavailable(_)));
+        assert!(matches!(
+            write(ExecutionError::EmptyPlan),
+            Error::Unavailable(_)
+        ));
         assert!(matches!(write(missing_replicas()), Error::Unavailable(_)));
-        assert!(matches!(conditional(missing_replicas()), Error::Unknown(_)), "a later phase may have found them missing");
+        assert!(
+            matches!(conditional(missing_replicas()), Error::Unknown(_)),
+            "a later phase may have found them missing"
+        );
         assert!(matches!(write(db(DbError::Invalid)), Error::Unusable(_)));
     }
 }

@@ -35,10 +35,16 @@ pub async fn migrate(config: &Config) -> Result<Migrated, Error> {
 /// Checks that the tables are of this program's version.
 pub(super) async fn check(session: &Session, config: &Config) -> Result<(), Error> {
     let keyspace = &config.keyspace;
-    let found = if exists(session, config).await? { version(session, config).await? } else { 0 };
+    let found = if exists(session, config).await? {
+        version(session, config).await?
+    } else {
+        0
+    };
     match found {
         schema::CURRENT => Ok(()),
-        0 => Err(Error::Unusable(format!("keyspace {keyspace} has no tables: run `safe-chat migrate`, or start with --auto-migrate"))),
+        0 => Err(Error::Unusable(format!(
+            "keyspace {keyspace} has no tables: run `safe-chat migrate`, or start with --auto-migrate"
+        ))),
         older if older < schema::CURRENT => Err(Error::Unusable(format!(
             "the tables of keyspace {keyspace} have version {older}, this program needs {}: run `safe-chat migrate`",
             schema::CURRENT
@@ -61,24 +67,39 @@ pub(super) async fn run(session: &Session, config: &Config) -> Result<Migrated, 
         },
     };
     if found >= schema::CURRENT {
-        return Ok(Migrated { from: found, to: found });
+        return Ok(Migrated {
+            from: found,
+            to: found,
+        });
     }
     let names = schema::Names::new(config, &release(session).await?);
     execute(session, &schema::keyspace(config)).await?;
     for statement in schema::migrator(&names) {
         execute(session, &statement).await?;
     }
-    let lock = Lock { session, keyspace: &config.keyspace, owner: Uuid::now_v7().to_string() };
+    let lock = Lock {
+        session,
+        keyspace: &config.keyspace,
+        owner: Uuid::now_v7().to_string(),
+    };
     lock.take().await?;
     let migrated = steps(session, config, &names, &lock).await;
     lock.release().await?;
     migrated
 }
 
-async fn steps(session: &Session, config: &Config, names: &schema::Names, lock: &Lock<'_>) -> Result<Migrated, Error> {
+async fn steps(
+    session: &Session,
+    config: &Config,
+    names: &schema::Names,
+    lock: &Lock<'_>,
+) -> Result<Migrated, Error> {
     let from = version(session, config).await?;
     let mut to = from;
-    for version in schema::VERSIONS.iter().filter(|version| version.number > from) {
+    for version in schema::VERSIONS
+        .iter()
+        .filter(|version| version.number > from)
+    {
         for statement in (version.statements)(names) {
             lock.renew().await?;
             execute(session, &statement).await?;
@@ -99,22 +120,41 @@ async fn steps(session: &Session, config: &Config, names: &schema::Names, lock: 
 /// Whether the migrator's own tables are there.
 async fn exists(session: &Session, config: &Config) -> Result<bool, Error> {
     let statement = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'schema_version'";
-    let result = session.query_unpaged(statement, (&config.keyspace,)).await.map_err(errors::reading)?;
+    let result = session
+        .query_unpaged(statement, (&config.keyspace,))
+        .await
+        .map_err(errors::reading)?;
     Ok(result.into_rows_result().map_err(unreadable)?.rows_num() > 0)
 }
 
 async fn version(session: &Session, config: &Config) -> Result<i32, Error> {
     let statement = format!("SELECT version FROM {}.schema_version", config.keyspace);
-    let result = session.query_unpaged(statement, ()).await.map_err(errors::reading)?.into_rows_result().map_err(unreadable)?;
-    let versions = result.rows::<(i32,)>().map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    Ok(versions.into_iter().map(|(version,)| version).max().unwrap_or_default())
+    let result = session
+        .query_unpaged(statement, ())
+        .await
+        .map_err(errors::reading)?
+        .into_rows_result()
+        .map_err(unreadable)?;
+    let versions = result
+        .rows::<(i32,)>()
+        .map_err(unreadable)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable)?;
+    Ok(versions
+        .into_iter()
+        .map(|(version,)| version)
+        .max()
+        .unwrap_or_default())
 }
 
 async fn execute(session: &Session, statement: &str) -> Result<(), Error> {
     let mut statement = Statement::new(statement);
     // Changing a table takes longer than any other request.
     statement.set_request_timeout(Some(LEASE / 2));
-    session.query_unpaged(statement, ()).await.map_err(errors::conditional)?;
+    session
+        .query_unpaged(statement, ())
+        .await
+        .map_err(errors::conditional)?;
     Ok(())
 }
 
@@ -139,9 +179,15 @@ impl Lock<'_> {
                 Ok(true) => return Ok(()),
                 // The lease of whoever holds it ends; if it was this very attempt, it counts when it is renewed.
                 Ok(false) | Err(Error::Unknown(_)) if self.renew().await.is_ok() => return Ok(()),
-                Ok(false) | Err(Error::Unknown(_)) if started.elapsed() < PATIENCE => sleep(LOOK).await,
+                Ok(false) | Err(Error::Unknown(_)) if started.elapsed() < PATIENCE => {
+                    sleep(LOOK).await
+                }
                 Ok(false) => {
-                    let why = format!("another node is migrating keyspace {} since {} s", self.keyspace, PATIENCE.as_secs());
+                    let why = format!(
+                        "another node is migrating keyspace {} since {} s",
+                        self.keyspace,
+                        PATIENCE.as_secs()
+                    );
                     return Err(Error::Unavailable(why));
                 }
                 Err(error) => return Err(error),
@@ -159,24 +205,36 @@ impl Lock<'_> {
         );
         match self.conditional(&statement).await? {
             true => Ok(()),
-            false => Err(Error::Unavailable(format!("the right to migrate keyspace {} was lost: run the migration again", self.keyspace))),
+            false => Err(Error::Unavailable(format!(
+                "the right to migrate keyspace {} was lost: run the migration again",
+                self.keyspace
+            ))),
         }
     }
 
     /// Gives the right back; tries for as long as it would last, so that the next migrator, often this very node again, does not wait for its end.
     async fn release(&self) -> Result<(), Error> {
-        let statement = format!("DELETE FROM {}.migration_lock WHERE name = 'schema' IF owner = '{}'", self.keyspace, self.owner);
+        let statement = format!(
+            "DELETE FROM {}.migration_lock WHERE name = 'schema' IF owner = '{}'",
+            self.keyspace, self.owner
+        );
         let started = Instant::now();
         loop {
             match self.conditional(&statement).await {
-                Err(error) if error.is_transient() && started.elapsed() < LEASE => sleep(LOOK).await,
+                Err(error) if error.is_transient() && started.elapsed() < LEASE => {
+                    sleep(LOOK).await
+                }
                 outcome => return outcome.map(|_| ()),
             }
         }
     }
 
     async fn conditional(&self, statement: &str) -> Result<bool, Error> {
-        let result = self.session.query_unpaged(statement, ()).await.map_err(errors::conditional)?;
+        let result = self
+            .session
+            .query_unpaged(statement, ())
+            .await
+            .map_err(errors::conditional)?;
         applied(&result.into_rows_result().map_err(unreadable)?)
     }
 }

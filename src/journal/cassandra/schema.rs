@@ -12,7 +12,16 @@ pub(super) struct Version {
 pub(super) const CURRENT: i32 = 2;
 
 /// Every version, ascending.
-pub(super) const VERSIONS: [Version; 2] = [Version { number: 1, statements: first }, Version { number: 2, statements: second }];
+pub(super) const VERSIONS: [Version; 2] = [
+    Version {
+        number: 1,
+        statements: first,
+    },
+    Version {
+        number: 2,
+        statements: second,
+    },
+];
 
 /// What the statements are filled with.
 pub(super) struct Names {
@@ -24,23 +33,40 @@ pub(super) struct Names {
 impl Names {
     /// `release`: the server's version. Before Cassandra 5.0 there is no UnifiedCompactionStrategy.
     pub(super) fn new(config: &Config, release: &str) -> Self {
-        let major: u32 = release.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
-        let compaction = if major >= 5 { "UnifiedCompactionStrategy" } else { "SizeTieredCompactionStrategy" };
+        let major: u32 = release
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok())
+            .unwrap_or_default();
+        let compaction = if major >= 5 {
+            "UnifiedCompactionStrategy"
+        } else {
+            "SizeTieredCompactionStrategy"
+        };
         // Blocking read repair is the default; the fencing rests on it: a claim that is seen in a reading is at a quorum when the reading returns.
         let options = format!(
             "compaction = {{'class': '{compaction}'}} AND compression = {{'class': 'LZ4Compressor', 'chunk_length_in_kb': 16}} \
              AND read_repair = 'BLOCKING'"
         );
-        Self { keyspace: config.keyspace.clone(), options }
+        Self {
+            keyspace: config.keyspace.clone(),
+            options,
+        }
     }
 }
 
 /// The keyspace.
 pub(super) fn keyspace(config: &Config) -> String {
     let copies = config.copies();
-    let copies: Vec<_> = copies.iter().map(|(datacenter, copies)| format!(", '{datacenter}': {copies}")).collect();
+    let copies: Vec<_> = copies
+        .iter()
+        .map(|(datacenter, copies)| format!(", '{datacenter}': {copies}"))
+        .collect();
     let replication = format!("{{'class': 'NetworkTopologyStrategy'{}}}", copies.concat());
-    format!("CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {replication}", config.keyspace)
+    format!(
+        "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {replication}",
+        config.keyspace
+    )
 }
 
 /// What the migrator itself needs. The lock has a fixed id, so that two nodes that create it at the same time create the same table.
@@ -48,15 +74,21 @@ pub(super) fn migrator(names: &Names) -> Vec<String> {
     let Names { keyspace, options } = names;
     let id = uuid::Uuid::from_u64_pair(fnv(keyspace, "migration"), fnv(keyspace, "lock"));
     vec![
-        format!("CREATE TABLE IF NOT EXISTS {keyspace}.migration_lock (name text PRIMARY KEY, owner text) WITH id = {id} AND {options}"),
-        format!("CREATE TABLE IF NOT EXISTS {keyspace}.schema_version (version int PRIMARY KEY, program text) WITH {options}"),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {keyspace}.migration_lock (name text PRIMARY KEY, owner text) WITH id = {id} AND {options}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {keyspace}.schema_version (version int PRIMARY KEY, program text) WITH {options}"
+        ),
     ]
 }
 
 /// FNV-1a-64 of two texts.
 fn fnv(first: &str, second: &str) -> u64 {
     let bytes = first.bytes().chain([b'/']).chain(second.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn first(names: &Names) -> Vec<String> {
@@ -74,13 +106,19 @@ fn first(names: &Names) -> Vec<String> {
         "snapshot_chunks (room text, seq bigint, epoch bigint, number bigint, chunk int, content blob, \
          PRIMARY KEY ((room, seq, epoch, number), chunk)) WITH",
     ];
-    tables.iter().map(|table| format!("CREATE TABLE IF NOT EXISTS {keyspace}.{table} {options}")).collect()
+    tables
+        .iter()
+        .map(|table| format!("CREATE TABLE IF NOT EXISTS {keyspace}.{table} {options}"))
+        .collect()
 }
 
 /// A reading repairs only the rows that it reads, so that the reading of a page that ends within a commit would give a replica a part of what was written as
 /// a whole, and the walk of a later opening would stop there. The journal needs whole commits, and no two readings that agree.
 fn second(names: &Names) -> Vec<String> {
-    vec![format!("ALTER TABLE {}.journal WITH read_repair = 'NONE'", names.keyspace)]
+    vec![format!(
+        "ALTER TABLE {}.journal WITH read_repair = 'NONE'",
+        names.keyspace
+    )]
 }
 
 #[cfg(test)]
@@ -98,16 +136,34 @@ mod tests {
     #[test]
     fn the_fence_is_repaired_by_readings_and_the_journal_is_not() {
         let names = Names::new(&Config::default(), "5.0.8");
-        let fence = first(&names).into_iter().find(|statement| statement.contains(".fence ")).unwrap();
+        let fence = first(&names)
+            .into_iter()
+            .find(|statement| statement.contains(".fence "))
+            .unwrap();
         assert!(fence.contains("read_repair = 'BLOCKING'"), "{fence}");
-        assert_eq!(VERSIONS.iter().flat_map(|version| (version.statements)(&names)).next_back().unwrap(), second(&names)[0]);
+        assert_eq!(
+            VERSIONS
+                .iter()
+                .flat_map(|version| (version.statements)(&names))
+                .next_back()
+                .unwrap(),
+            second(&names)[0]
+        );
         assert!(second(&names)[0].contains("journal WITH read_repair = 'NONE'"));
     }
 
     #[test]
     fn copies_are_given_by_datacenter() {
-        let replication = Replication::PerDatacenter([("datacenter1".into(), 3), ("other".into(), 2)].into());
-        let statement = keyspace(&Config { replication, ..Config::default() });
-        assert!(statement.ends_with("{'class': 'NetworkTopologyStrategy', 'datacenter1': 3, 'other': 2}"), "{statement}");
+        let replication =
+            Replication::PerDatacenter([("datacenter1".into(), 3), ("other".into(), 2)].into());
+        let statement = keyspace(&Config {
+            replication,
+            ..Config::default()
+        });
+        assert!(
+            statement
+                .ends_with("{'class': 'NetworkTopologyStrategy', 'datacenter1': 3, 'other': 2}"),
+            "{statement}"
+        );
     }
 }

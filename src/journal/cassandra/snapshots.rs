@@ -13,46 +13,93 @@ const CHUNK: usize = 64 * 1024;
 type Key<'a> = (&'a str, i64, i64, i64);
 
 fn bound(room: &RoomId, key: SnapshotKey) -> Key<'_> {
-    (room.as_str(), number(key.seq.0), number(key.epoch.0), number(key.number))
+    (
+        room.as_str(),
+        number(key.seq.0),
+        number(key.epoch.0),
+        number(key.number),
+    )
 }
 
 impl Tables {
     /// The newest snapshots. Not all: behind the newest lie the tombstones of all older ones.
-    pub(super) async fn snapshot_keys(&self, room: &RoomId, limit: usize) -> Result<Vec<SnapshotKey>, Error> {
-        let found = self.select(&self.statements.snapshots, (room.as_str(), limit as i32)).await?;
+    pub(super) async fn snapshot_keys(
+        &self,
+        room: &RoomId,
+        limit: usize,
+    ) -> Result<Vec<SnapshotKey>, Error> {
+        let found = self
+            .select(&self.statements.snapshots, (room.as_str(), limit as i32))
+            .await?;
         let keys = all::<(i64, i64, i64)>(&found)?.into_iter();
         Ok(keys
-            .map(|(seq, epoch, number)| SnapshotKey { seq: Seq(seq as u64), epoch: Epoch(epoch as u64), number: number as u64 })
+            .map(|(seq, epoch, number)| SnapshotKey {
+                seq: Seq(seq as u64),
+                epoch: Epoch(epoch as u64),
+                number: number as u64,
+            })
             .collect())
     }
 
-    pub(super) async fn read_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error> {
-        let found = self.select(&self.statements.snapshot, bound(room, key)).await?;
-        let Some((version, count)) = all::<(i32, i32)>(&found)?.into_iter().next() else { return Ok(None) };
-        let found = self.select(&self.statements.chunks, bound(room, key)).await?;
+    pub(super) async fn read_snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+    ) -> Result<Option<(u32, Bytes)>, Error> {
+        let found = self
+            .select(&self.statements.snapshot, bound(room, key))
+            .await?;
+        let Some((version, count)) = all::<(i32, i32)>(&found)?.into_iter().next() else {
+            return Ok(None);
+        };
+        let found = self
+            .select(&self.statements.chunks, bound(room, key))
+            .await?;
         let chunks = all::<(Vec<u8>,)>(&found)?;
         // Fewer: it is being dropped.
         if chunks.len() != count as usize {
             return Ok(None);
         }
-        let content = chunks.iter().fold(BytesMut::new(), |mut content, (chunk,)| {
-            content.extend_from_slice(chunk);
-            content
-        });
+        let content = chunks
+            .iter()
+            .fold(BytesMut::new(), |mut content, (chunk,)| {
+                content.extend_from_slice(chunk);
+                content
+            });
         Ok(Some((version as u32, content.freeze())))
     }
 
-    pub(super) async fn write_snapshot(&self, room: &RoomId, key: SnapshotKey, version: u32, content: Bytes) -> Result<(), Error> {
+    pub(super) async fn write_snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        version: u32,
+        content: Bytes,
+    ) -> Result<(), Error> {
         let (name, seq, epoch, n) = bound(room, key);
         for (chunk, content) in content.chunks(CHUNK).enumerate() {
-            self.execute(&self.statements.put_chunk, (name, seq, epoch, n, chunk as i32, content)).await?;
+            self.execute(
+                &self.statements.put_chunk,
+                (name, seq, epoch, n, chunk as i32, content),
+            )
+            .await?;
         }
         let chunks = content.len().div_ceil(CHUNK) as i32;
-        self.execute(&self.statements.put_snapshot, (name, seq, epoch, n, version as i32, chunks)).await
+        self.execute(
+            &self.statements.put_snapshot,
+            (name, seq, epoch, n, version as i32, chunks),
+        )
+        .await
     }
 
-    pub(super) async fn remove_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error> {
-        self.execute(&self.statements.drop_snapshot, bound(room, key)).await?;
-        self.execute(&self.statements.drop_chunks, bound(room, key)).await
+    pub(super) async fn remove_snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+    ) -> Result<(), Error> {
+        self.execute(&self.statements.drop_snapshot, bound(room, key))
+            .await?;
+        self.execute(&self.statements.drop_chunks, bound(room, key))
+            .await
     }
 }

@@ -33,10 +33,14 @@ impl Statements {
         let keyspace = &config.keyspace;
         let prepare = async |text: &str| {
             let text = text.replace("{ks}", keyspace);
-            session.prepare(text).await.map_err(|error| errors::reading(ExecutionError::PrepareError(error)))
+            session
+                .prepare(text)
+                .await
+                .map_err(|error| errors::reading(ExecutionError::PrepareError(error)))
         };
         let key = "room = ? AND seq = ? AND epoch = ? AND number = ?";
-        let mut fence_serial = prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?;
+        let mut fence_serial =
+            prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?;
         fence_serial.set_consistency(Consistency::LocalSerial);
         Ok(Self {
             fence: prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?,

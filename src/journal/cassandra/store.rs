@@ -39,8 +39,28 @@ use tokio::time::Instant;
 /// How long a failed request counts as a reason not to be ready: a little more than the pause between two retries.
 const RECENT: Duration = Duration::from_secs(10);
 
-type JournalRow = (i64, i64, i64, i64, String, i32, Vec<u8>, Option<Vec<Vec<u8>>>);
-type Values<'a> = (&'a str, i64, i64, i64, i64, i64, &'a str, i32, &'a [u8], MaybeUnset<Vec<Vec<u8>>>);
+type JournalRow = (
+    i64,
+    i64,
+    i64,
+    i64,
+    String,
+    i32,
+    Vec<u8>,
+    Option<Vec<Vec<u8>>>,
+);
+type Values<'a> = (
+    &'a str,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    &'a str,
+    i32,
+    &'a [u8],
+    MaybeUnset<Vec<Vec<u8>>>,
+);
 
 /// A connection to the tables.
 pub struct Tables {
@@ -53,7 +73,12 @@ pub struct Tables {
 impl Tables {
     pub(super) async fn new(session: Session, config: &Config) -> Result<Self, Error> {
         let statements = Statements::prepare(&session, config).await?;
-        Ok(Self { session, statements, partitions: Partitions::new(config.partition_size), failed: Mutex::default() })
+        Ok(Self {
+            session,
+            statements,
+            partitions: Partitions::new(config.partition_size),
+            failed: Mutex::default(),
+        })
     }
 
     /// The version of the server, for people.
@@ -61,25 +86,52 @@ impl Tables {
         release(&self.session).await
     }
 
-    pub(super) async fn select(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Result<QueryRowsResult, Error> {
-        let result = self.noted(self.session.execute_unpaged(statement, values).await, errors::reading)?;
+    pub(super) async fn select(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<QueryRowsResult, Error> {
+        let result = self.noted(
+            self.session.execute_unpaged(statement, values).await,
+            errors::reading,
+        )?;
         result.into_rows_result().map_err(unreadable)
     }
 
-    pub(super) async fn execute(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Result<(), Error> {
-        self.noted(self.session.execute_unpaged(statement, values).await, errors::write).map(|_| ())
+    pub(super) async fn execute(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<(), Error> {
+        self.noted(
+            self.session.execute_unpaged(statement, values).await,
+            errors::write,
+        )
+        .map(|_| ())
     }
 
     /// Remembers the last failure, for [`Store::ready`].
-    fn noted(&self, result: Result<QueryResult, ExecutionError>, meaning: fn(ExecutionError) -> Error) -> Result<QueryResult, Error> {
+    fn noted(
+        &self,
+        result: Result<QueryResult, ExecutionError>,
+        meaning: fn(ExecutionError) -> Error,
+    ) -> Result<QueryResult, Error> {
         let result = result.map_err(meaning);
-        let failed = result.as_ref().err().map(|error| (Instant::now(), error.to_string()));
+        let failed = result
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.to_string()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         result
     }
 
     fn values<'a>(&self, room: &'a RoomId, row: &'a Row) -> Values<'a> {
-        let changes: Vec<_> = row.event.changes.iter().map(Message::encode_to_vec).collect();
+        let changes: Vec<_> = row
+            .event
+            .changes
+            .iter()
+            .map(Message::encode_to_vec)
+            .collect();
         (
             room.as_str(),
             number(self.partitions.of(row.seq())),
@@ -90,7 +142,11 @@ impl Tables {
             &row.event.name,
             row.event.version as i32,
             &row.event.payload,
-            if changes.is_empty() { MaybeUnset::Unset } else { MaybeUnset::Set(changes) },
+            if changes.is_empty() {
+                MaybeUnset::Unset
+            } else {
+                MaybeUnset::Set(changes)
+            },
         )
     }
 }
@@ -100,7 +156,11 @@ pub(super) fn all<T>(result: &QueryRowsResult) -> Result<Vec<T>, Error>
 where
     T: for<'a> DeserializeRow<'a, 'a>,
 {
-    result.rows::<T>().map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)
+    result
+        .rows::<T>()
+        .map_err(unreadable)?
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)
 }
 
 /// A number as Cassandra keeps it. None of ours reaches 2^63: they count events, epochs and milliseconds.
@@ -109,14 +169,35 @@ pub(super) fn number(value: u64) -> i64 {
 }
 
 fn row((seq, epoch, first, at, name, version, payload, changes): JournalRow) -> Result<Row, Error> {
-    let changes = changes.unwrap_or_default().iter().map(|change| Change::decode(&**change)).collect::<Result<_, _>>();
-    let changes = changes.map_err(|error| Error::Damaged(format!("event {seq} under epoch {epoch}: {error}")))?;
-    let event = StoredEvent { seq: seq as u64, at: at as u64, name, version: version as u32, payload: payload.into(), changes };
-    Ok(Row { epoch: Epoch(epoch as u64), first: Seq(first as u64), event })
+    let changes = changes
+        .unwrap_or_default()
+        .iter()
+        .map(|change| Change::decode(&**change))
+        .collect::<Result<_, _>>();
+    let changes = changes
+        .map_err(|error| Error::Damaged(format!("event {seq} under epoch {epoch}: {error}")))?;
+    let event = StoredEvent {
+        seq: seq as u64,
+        at: at as u64,
+        name,
+        version: version as u32,
+        payload: payload.into(),
+        changes,
+    };
+    Ok(Row {
+        epoch: Epoch(epoch as u64),
+        first: Seq(first as u64),
+        event,
+    })
 }
 
 fn rooms(names: Vec<(String,)>) -> Result<Vec<RoomId>, Error> {
-    names.iter().map(|(name,)| RoomId::parse(name).map_err(|bad| Error::Damaged(format!("all_persistence_ids: {bad}")))).collect()
+    names
+        .iter()
+        .map(|(name,)| {
+            RoomId::parse(name).map_err(|bad| Error::Damaged(format!("all_persistence_ids: {bad}")))
+        })
+        .collect()
 }
 
 #[async_trait]
@@ -131,32 +212,73 @@ impl Store for Tables {
             Reading::Serial => &self.statements.fence_serial,
         };
         let found = self.select(statement, (i32::from(shard.0),)).await?;
-        let Some((epoch, owner)) = found.maybe_first_row::<(i64, Vec<u8>)>().map_err(unreadable)? else { return Ok(None) };
-        let owner = Incarnation::from_slice(&owner).ok_or_else(|| Error::Damaged(format!("the fence of shard {shard} has no owner")))?;
-        Ok(Some(Fence { epoch: Epoch(epoch as u64), owner }))
+        let Some((epoch, owner)) = found
+            .maybe_first_row::<(i64, Vec<u8>)>()
+            .map_err(unreadable)?
+        else {
+            return Ok(None);
+        };
+        let owner = Incarnation::from_slice(&owner)
+            .ok_or_else(|| Error::Damaged(format!("the fence of shard {shard} has no owner")))?;
+        Ok(Some(Fence {
+            epoch: Epoch(epoch as u64),
+            owner,
+        }))
     }
 
-    async fn raise(&self, shard: ShardId, expected: Option<Epoch>, fence: &Fence) -> Result<bool, Error> {
-        let (epoch, owner, shard) = (number(fence.epoch.0), fence.owner.to_bytes(), i32::from(shard.0));
+    async fn raise(
+        &self,
+        shard: ShardId,
+        expected: Option<Epoch>,
+        fence: &Fence,
+    ) -> Result<bool, Error> {
+        let (epoch, owner, shard) = (
+            number(fence.epoch.0),
+            fence.owner.to_bytes(),
+            i32::from(shard.0),
+        );
         let result = match expected {
-            None => self.session.execute_unpaged(&self.statements.first_claim, (epoch, &owner[..], shard)).await,
-            Some(expected) => self.session.execute_unpaged(&self.statements.raise, (epoch, &owner[..], shard, number(expected.0))).await,
+            None => {
+                self.session
+                    .execute_unpaged(&self.statements.first_claim, (epoch, &owner[..], shard))
+                    .await
+            }
+            Some(expected) => {
+                self.session
+                    .execute_unpaged(
+                        &self.statements.raise,
+                        (epoch, &owner[..], shard, number(expected.0)),
+                    )
+                    .await
+            }
         };
-        applied(&self.noted(result, errors::conditional)?.into_rows_result().map_err(unreadable)?)
+        applied(
+            &self
+                .noted(result, errors::conditional)?
+                .into_rows_result()
+                .map_err(unreadable)?,
+        )
     }
 
     async fn write(&self, room: &RoomId, rows: &[Row]) -> Result<(), Error> {
         // One partition, so the batch is one mutation: unlogged, and all or nothing.
         let mut batch = Batch::new(BatchType::Unlogged);
         batch.set_consistency(Consistency::LocalQuorum);
-        rows.iter().for_each(|_| batch.append_statement(self.statements.write.clone()));
+        rows.iter()
+            .for_each(|_| batch.append_statement(self.statements.write.clone()));
         let values: Vec<_> = rows.iter().map(|row| self.values(room, row)).collect();
-        self.noted(self.session.batch(&batch, values).await, errors::write).map(|_| ())
+        self.noted(self.session.batch(&batch, values).await, errors::write)
+            .map(|_| ())
     }
 
     async fn rows(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error> {
         let partition = number(self.partitions.of(first));
-        let found = self.select(&self.statements.rows, (room.as_str(), partition, number(first.0), number(last.0))).await?;
+        let found = self
+            .select(
+                &self.statements.rows,
+                (room.as_str(), partition, number(first.0), number(last.0)),
+            )
+            .await?;
         all::<JournalRow>(&found)?.into_iter().map(row).collect()
     }
 
@@ -168,7 +290,10 @@ impl Store for Tables {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let found = match after {
             None => self.select(&self.statements.rooms, (limit,)).await?,
-            Some(after) => self.select(&self.statements.rooms_after, (after.as_str(), limit)).await?,
+            Some(after) => {
+                self.select(&self.statements.rooms_after, (after.as_str(), limit))
+                    .await?
+            }
         };
         rooms(all(&found)?)
     }
@@ -177,11 +302,21 @@ impl Store for Tables {
         self.snapshot_keys(room, limit).await
     }
 
-    async fn snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error> {
+    async fn snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+    ) -> Result<Option<(u32, Bytes)>, Error> {
         self.read_snapshot(room, key).await
     }
 
-    async fn put_snapshot(&self, room: &RoomId, key: SnapshotKey, version: u32, content: Bytes) -> Result<(), Error> {
+    async fn put_snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        version: u32,
+        content: Bytes,
+    ) -> Result<(), Error> {
         self.write_snapshot(room, key, version, content).await
     }
 
@@ -194,7 +329,14 @@ impl Store for Tables {
             Some((at, why)) if at.elapsed() < RECENT => return Err(why.clone()),
             _ => {}
         }
-        let connected = self.session.get_cluster_state().get_nodes_info().iter().any(|node| node.is_connected());
-        connected.then_some(()).ok_or_else(|| "no node of Cassandra is connected".into())
+        let connected = self
+            .session
+            .get_cluster_state()
+            .get_nodes_info()
+            .iter()
+            .any(|node| node.is_connected());
+        connected
+            .then_some(())
+            .ok_or_else(|| "no node of Cassandra is connected".into())
     }
 }

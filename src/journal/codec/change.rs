@@ -2,7 +2,10 @@
 
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
-    room::{Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, Seq, SessionId, Turn, UserId},
+    room::{
+        Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, Seq,
+        SessionId, Turn, UserId,
+    },
 };
 use bytes::Bytes;
 
@@ -27,7 +30,10 @@ impl From<Invalid> for Bad {
 pub fn encode_command_id(id: &CommandId) -> v1::CommandId {
     let id = match id {
         CommandId::Client(id) => Id::Client(id.to_string()),
-        CommandId::Gateway(session, n) => Id::Gateway(v1::command_id::Gateway { session: id_bytes(session.to_bytes()), n: *n }),
+        CommandId::Gateway(session, n) => Id::Gateway(v1::command_id::Gateway {
+            session: id_bytes(session.to_bytes()),
+            n: *n,
+        }),
     };
     v1::CommandId { id: Some(id) }
 }
@@ -35,8 +41,11 @@ pub fn encode_command_id(id: &CommandId) -> v1::CommandId {
 /// Reads what [`encode_command_id`] gave.
 pub fn decode_command_id(stored: v1::CommandId) -> Result<CommandId, Bad> {
     match stored.id {
-        Some(Id::Client(id)) => CommandId::parse(&id).ok_or_else(|| Bad("a command id is not 1 to 64 visible ASCII characters".into())),
-        Some(Id::Gateway(v1::command_id::Gateway { session, n })) => Ok(CommandId::Gateway(session_id(&session)?, n)),
+        Some(Id::Client(id)) => CommandId::parse(&id)
+            .ok_or_else(|| Bad("a command id is not 1 to 64 visible ASCII characters".into())),
+        Some(Id::Gateway(v1::command_id::Gateway { session, n })) => {
+            Ok(CommandId::Gateway(session_id(&session)?, n))
+        }
         None => Err(Bad("a command id of a kind that is not known".into())),
     }
 }
@@ -44,18 +53,36 @@ pub fn decode_command_id(stored: v1::CommandId) -> Result<CommandId, Bad> {
 /// The stored form of a change.
 pub(super) fn encode_change(change: &Change) -> v1::Change {
     let change = match change {
-        Change::Opened { session, user, device, gateway } => Stored::Opened(encode_opened(*session, user, device.as_ref(), *gateway)),
-        Change::Closed { session } => Stored::Closed(v1::change::Closed { session: id_bytes(session.to_bytes()) }),
-        Change::Refused { session, reason } => {
-            Stored::Refused(v1::change::Refused { session: id_bytes(session.to_bytes()), reason: reason.as_str().into() })
-        }
+        Change::Opened {
+            session,
+            user,
+            device,
+            gateway,
+        } => Stored::Opened(encode_opened(*session, user, device.as_ref(), *gateway)),
+        Change::Closed { session } => Stored::Closed(v1::change::Closed {
+            session: id_bytes(session.to_bytes()),
+        }),
+        Change::Refused { session, reason } => Stored::Refused(v1::change::Refused {
+            session: id_bytes(session.to_bytes()),
+            reason: reason.as_str().into(),
+        }),
         Change::Abandoned { gateway, at } => Stored::Abandoned(encode_abandoned(*gateway, *at)),
-        Change::Said { turn: Turn { session, number: n }, seq } => {
-            Stored::Said(v1::change::Said { session: id_bytes(session.to_bytes()), number: *n, seq: seq.0 })
-        }
-        Change::Pinned { user, key } => Stored::Pinned(v1::change::Pinned { user: user.to_string(), key: key.as_str().into() }),
+        Change::Said {
+            turn: Turn { session, number: n },
+            seq,
+        } => Stored::Said(v1::change::Said {
+            session: id_bytes(session.to_bytes()),
+            number: *n,
+            seq: seq.0,
+        }),
+        Change::Pinned { user, key } => Stored::Pinned(v1::change::Pinned {
+            user: user.to_string(),
+            key: key.as_str().into(),
+        }),
     };
-    v1::Change { change: Some(change) }
+    v1::Change {
+        change: Some(change),
+    }
 }
 
 /// Reads what [`encode_change`] gave.
@@ -63,26 +90,50 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
     match stored.change {
         Some(Stored::Opened(opened)) => {
             let (session, user, device, gateway) = decode_opened(opened)?;
-            Ok(Change::Opened { session, user, device, gateway })
+            Ok(Change::Opened {
+                session,
+                user,
+                device,
+                gateway,
+            })
         }
-        Some(Stored::Closed(closed)) => Ok(Change::Closed { session: session_id(&closed.session)? }),
-        Some(Stored::Refused(refused)) => {
-            Ok(Change::Refused { session: session_id(&refused.session)?, reason: decode_reason(&refused.reason)? })
-        }
+        Some(Stored::Closed(closed)) => Ok(Change::Closed {
+            session: session_id(&closed.session)?,
+        }),
+        Some(Stored::Refused(refused)) => Ok(Change::Refused {
+            session: session_id(&refused.session)?,
+            reason: decode_reason(&refused.reason)?,
+        }),
         Some(Stored::Abandoned(abandoned)) => {
             let (gateway, at) = decode_abandoned(&abandoned)?;
             Ok(Change::Abandoned { gateway, at })
         }
         Some(Stored::Said(said)) => {
-            let turn = Turn { session: session_id(&said.session)?, number: said.number };
-            Ok(Change::Said { turn, seq: Seq(number("event", said.seq)?) })
+            let turn = Turn {
+                session: session_id(&said.session)?,
+                number: said.number,
+            };
+            Ok(Change::Said {
+                turn,
+                seq: Seq(number("event", said.seq)?),
+            })
         }
-        Some(Stored::Pinned(pinned)) => Ok(Change::Pinned { user: user(&pinned.user)?, key: Key::parse(&pinned.key)? }),
-        None => Err(Bad("a change of a kind that this version does not know: install a newer one".into())),
+        Some(Stored::Pinned(pinned)) => Ok(Change::Pinned {
+            user: user(&pinned.user)?,
+            key: Key::parse(&pinned.key)?,
+        }),
+        None => Err(Bad(
+            "a change of a kind that this version does not know: install a newer one".into(),
+        )),
     }
 }
 
-pub(super) fn encode_opened(session: SessionId, user: &UserId, device: Option<&DeviceId>, gateway: Incarnation) -> v1::change::Opened {
+pub(super) fn encode_opened(
+    session: SessionId,
+    user: &UserId,
+    device: Option<&DeviceId>,
+    gateway: Incarnation,
+) -> v1::change::Opened {
     v1::change::Opened {
         session: id_bytes(session.to_bytes()),
         user: user.to_string(),
@@ -93,25 +144,42 @@ pub(super) fn encode_opened(session: SessionId, user: &UserId, device: Option<&D
     }
 }
 
-pub(super) fn decode_opened(stored: v1::change::Opened) -> Result<(SessionId, UserId, Option<DeviceId>, Incarnation), Bad> {
-    Ok((session_id(&stored.session)?, user(&stored.user)?, device(stored.device.as_deref())?, incarnation(&stored.gateway)?))
+pub(super) fn decode_opened(
+    stored: v1::change::Opened,
+) -> Result<(SessionId, UserId, Option<DeviceId>, Incarnation), Bad> {
+    Ok((
+        session_id(&stored.session)?,
+        user(&stored.user)?,
+        device(stored.device.as_deref())?,
+        incarnation(&stored.gateway)?,
+    ))
 }
 
 pub(super) fn encode_abandoned(gateway: Incarnation, at: Millis) -> v1::change::Abandoned {
-    v1::change::Abandoned { gateway: id_bytes(gateway.to_bytes()), at: at.0 }
+    v1::change::Abandoned {
+        gateway: id_bytes(gateway.to_bytes()),
+        at: at.0,
+    }
 }
 
-pub(super) fn decode_abandoned(stored: &v1::change::Abandoned) -> Result<(Incarnation, Millis), Bad> {
+pub(super) fn decode_abandoned(
+    stored: &v1::change::Abandoned,
+) -> Result<(Incarnation, Millis), Bad> {
     Ok((incarnation(&stored.gateway)?, Millis(stored.at)))
 }
 
 pub(super) fn decode_reason(word: &str) -> Result<Reason, Bad> {
-    Reason::parse(word).ok_or_else(|| Bad("a reason that this version does not know: install a newer one".into()))
+    Reason::parse(word)
+        .ok_or_else(|| Bad("a reason that this version does not know: install a newer one".into()))
 }
 
 /// A number that counts something: beyond the limit nothing can be counted on.
 pub(crate) fn number(what: &str, value: u64) -> Result<u64, Bad> {
-    if value <= Limits::NUMBER { Ok(value) } else { Err(Bad(format!("{what} {value} is more than there can be"))) }
+    if value <= Limits::NUMBER {
+        Ok(value)
+    } else {
+        Err(Bad(format!("{what} {value} is more than there can be")))
+    }
 }
 
 pub(super) fn user(name: &str) -> Result<UserId, Bad> {

@@ -24,7 +24,12 @@ const LEFT: &str = "left";
 const TEXT: &str = "text";
 
 /// Every version that was ever written. The newest one of a name is the one that is written.
-const STORED: [(&str, u32, Upcast); 4] = [(JOINED, 1, joined_v1), (LEFT, 1, left_v1), (TEXT, 1, text_v1), (TEXT, 2, text_v2)];
+const STORED: [(&str, u32, Upcast); 4] = [
+    (JOINED, 1, joined_v1),
+    (LEFT, 1, left_v1),
+    (TEXT, 1, text_v1),
+    (TEXT, 2, text_v2),
+];
 
 /// How a domain event is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,25 +55,56 @@ pub fn schema() -> Vec<Mapping> {
     let events = [("Joined", JOINED), ("Left", LEFT), ("Message", TEXT)];
     let mapping = |(event, name)| {
         let reads = versions(name);
-        Mapping { event, name, version: current(name), reads }
+        Mapping {
+            event,
+            name,
+            version: current(name),
+            reads,
+        }
     };
     events.into_iter().map(mapping).collect()
 }
 
 fn versions(name: &str) -> Vec<u32> {
-    STORED.iter().filter(|stored| stored.0 == name).map(|stored| stored.1).collect()
+    STORED
+        .iter()
+        .filter(|stored| stored.0 == name)
+        .map(|stored| stored.1)
+        .collect()
 }
 
 fn current(name: &str) -> u32 {
-    versions(name).into_iter().max().expect("every event has a stored version")
+    versions(name)
+        .into_iter()
+        .max()
+        .expect("every event has a stored version")
 }
 
 /// The stored form of an event, in the current version.
 pub fn encode_event(event: &Event) -> v1::StoredEvent {
     let (name, payload) = match &event.kind {
-        Kind::Joined { user } => (JOINED, v1::Joined { user: user.to_string() }.encode_to_vec()),
-        Kind::Left { user } => (LEFT, v1::Left { user: user.to_string() }.encode_to_vec()),
-        Kind::Message { from, to, body, id, device, turn } => {
+        Kind::Joined { user } => (
+            JOINED,
+            v1::Joined {
+                user: user.to_string(),
+            }
+            .encode_to_vec(),
+        ),
+        Kind::Left { user } => (
+            LEFT,
+            v1::Left {
+                user: user.to_string(),
+            }
+            .encode_to_vec(),
+        ),
+        Kind::Message {
+            from,
+            to,
+            body,
+            id,
+            device,
+            turn,
+        } => {
             let content = match body {
                 Body::Text(text) => Content::Text(text.to_string()),
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
@@ -86,45 +122,95 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
         }
     };
     let changes = event.changes.iter().map(encode_change).collect();
-    v1::StoredEvent { seq: event.seq.0, at: event.at.0, name: name.into(), version: current(name), payload: payload.into(), changes }
+    v1::StoredEvent {
+        seq: event.seq.0,
+        at: event.at.0,
+        name: name.into(),
+        version: current(name),
+        payload: payload.into(),
+        changes,
+    }
 }
 
 /// Reads an event of any stored version.
 ///
 /// [`Error::Unsupported`] for a name or version that is not known, [`Error::Damaged`] for content that cannot be.
 pub fn decode_event(stored: v1::StoredEvent) -> Result<Event, Error> {
-    let v1::StoredEvent { seq, at, name, version, payload, changes } = stored;
-    let upcast = STORED.iter().find(|known| known.0 == name && known.1 == version).map(|known| known.2);
-    let Some(upcast) = upcast else { return Err(Error::Unsupported { seq: Seq(seq), name: shown(name), version }) };
-    let damaged = |bad: Bad| Error::Damaged(format!("event {seq} (`{name}` version {version}): {bad}"));
+    let v1::StoredEvent {
+        seq,
+        at,
+        name,
+        version,
+        payload,
+        changes,
+    } = stored;
+    let upcast = STORED
+        .iter()
+        .find(|known| known.0 == name && known.1 == version)
+        .map(|known| known.2);
+    let Some(upcast) = upcast else {
+        return Err(Error::Unsupported {
+            seq: Seq(seq),
+            name: shown(name),
+            version,
+        });
+    };
+    let damaged =
+        |bad: Bad| Error::Damaged(format!("event {seq} (`{name}` version {version}): {bad}"));
     if seq == 0 || number("event", seq).is_err() {
         return Err(damaged(Bad("no room has such a place".into())));
     }
     let kind = upcast(payload).map_err(damaged)?;
-    let changes = changes.into_iter().map(decode_change).collect::<Result<_, _>>().map_err(damaged)?;
-    Ok(Event { seq: Seq(seq), at: Millis(at), kind, changes })
+    let changes = changes
+        .into_iter()
+        .map(decode_change)
+        .collect::<Result<_, _>>()
+        .map_err(damaged)?;
+    Ok(Event {
+        seq: Seq(seq),
+        at: Millis(at),
+        kind,
+        changes,
+    })
 }
 
 /// A name that is none may be anything; errors are no place for that.
 fn shown(name: String) -> String {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
     let is_name = (1..=32).contains(&name.len()) && name.bytes().all(allowed);
-    if is_name { name } else { format!("({} bytes that are no name)", name.len()) }
+    if is_name {
+        name
+    } else {
+        format!("({} bytes that are no name)", name.len())
+    }
 }
 
 fn joined_v1(payload: Bytes) -> Result<Kind, Bad> {
-    Ok(Kind::Joined { user: user(&v1::Joined::decode(payload)?.user)? })
+    Ok(Kind::Joined {
+        user: user(&v1::Joined::decode(payload)?.user)?,
+    })
 }
 
 fn left_v1(payload: Bytes) -> Result<Kind, Bad> {
-    Ok(Kind::Left { user: user(&v1::Left::decode(payload)?.user)? })
+    Ok(Kind::Left {
+        user: user(&v1::Left::decode(payload)?.user)?,
+    })
 }
 
 /// Version 1 had no command id, no device and no sealed content. Its `when` and `time_zone` are not needed: the time of the stored event counts.
 fn text_v1(payload: Bytes) -> Result<Kind, Bad> {
     let stored = v1::Text::decode(payload)?;
-    let to = (stored.recipient != "*").then(|| user(&stored.recipient)).transpose()?;
-    Ok(Kind::Message { from: user(&stored.user)?, to, body: Body::Text(stored.content.into()), id: None, device: None, turn: None })
+    let to = (stored.recipient != "*")
+        .then(|| user(&stored.recipient))
+        .transpose()?;
+    Ok(Kind::Message {
+        from: user(&stored.user)?,
+        to,
+        body: Body::Text(stored.content.into()),
+        id: None,
+        device: None,
+        turn: None,
+    })
 }
 
 fn text_v2(payload: Bytes) -> Result<Kind, Bad> {
@@ -132,11 +218,25 @@ fn text_v2(payload: Bytes) -> Result<Kind, Bad> {
     let body = match stored.content {
         Some(Content::Text(content)) => Body::Text(content.into()),
         Some(Content::Sealed(bytes)) => Body::Sealed(bytes),
-        None => return Err(Bad("content of a kind that this version does not know: install a newer one".into())),
+        None => {
+            return Err(Bad(
+                "content of a kind that this version does not know: install a newer one".into(),
+            ));
+        }
     };
     let to = stored.recipient.as_deref().map(user).transpose()?;
     let id = stored.id.map(decode_command_id).transpose()?;
     let session = stored.session.as_deref().map(session_id).transpose()?;
-    let turn = session.map(|session| Turn { session, number: stored.number });
-    Ok(Kind::Message { from: user(&stored.user)?, to, body, id, device: device(stored.device.as_deref())?, turn })
+    let turn = session.map(|session| Turn {
+        session,
+        number: stored.number,
+    });
+    Ok(Kind::Message {
+        from: user(&stored.user)?,
+        to,
+        body,
+        id,
+        device: device(stored.device.as_deref())?,
+        turn,
+    })
 }

@@ -20,17 +20,36 @@ use prost::Message;
 /// A commit as it is stored in one message (`v1::Commit`). Without events it is an owner's claim.
 pub fn encode_commit(commit: &Commit) -> Bytes {
     let events = commit.events.iter().map(encode_event).collect();
-    v1::Commit { epoch: commit.epoch.0, events }.encode_to_vec().into()
+    v1::Commit {
+        epoch: commit.epoch.0,
+        events,
+    }
+    .encode_to_vec()
+    .into()
 }
 
 /// Reads what [`encode_commit`] gave, of any stored version. The events of a claim are empty; else they are dense.
 pub fn decode_commit(bytes: &[u8]) -> Result<Commit, Error> {
     let damaged = |bad: Bad| Error::Damaged(format!("a stored commit: {bad}"));
-    let stored = v1::Commit::decode(Bytes::copy_from_slice(bytes)).map_err(|error| damaged(error.into()))?;
+    let stored =
+        v1::Commit::decode(Bytes::copy_from_slice(bytes)).map_err(|error| damaged(error.into()))?;
     let epoch = number("epoch", stored.epoch).map_err(damaged)?;
-    let events = stored.events.into_iter().map(decode_event).collect::<Result<Vec<_>, _>>()?;
-    if let Some(pair) = events.windows(2).find(|pair| pair[1].seq != pair[0].seq.next()) {
-        return Err(Error::Damaged(format!("a stored commit goes from event {} to event {}", pair[0].seq, pair[1].seq)));
+    let events = stored
+        .events
+        .into_iter()
+        .map(decode_event)
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(pair) = events
+        .windows(2)
+        .find(|pair| pair[1].seq != pair[0].seq.next())
+    {
+        return Err(Error::Damaged(format!(
+            "a stored commit goes from event {} to event {}",
+            pair[0].seq, pair[1].seq
+        )));
     }
-    Ok(Commit { epoch: Epoch(epoch), events })
+    Ok(Commit {
+        epoch: Epoch(epoch),
+        events,
+    })
 }

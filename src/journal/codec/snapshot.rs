@@ -3,8 +3,8 @@
 use super::{
     Error,
     change::{
-        Bad, decode_abandoned, decode_change, decode_opened, decode_reason, encode_abandoned, encode_change, encode_opened, id_bytes,
-        number, session_id, user,
+        Bad, decode_abandoned, decode_change, decode_opened, decode_reason, encode_abandoned,
+        encode_change, encode_opened, id_bytes, number, session_id, user,
     },
     decode_command_id, encode_command_id,
 };
@@ -20,11 +20,20 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 
 /// The stored form of a state (`v1::Snapshot`).
 pub fn encode_snapshot(state: &State) -> Bytes {
-    let mut keys: Vec<_> =
-        state.keys.iter().map(|(user, key)| change::Pinned { user: user.to_string(), key: key.as_str().into() }).collect();
+    let mut keys: Vec<_> = state
+        .keys
+        .iter()
+        .map(|(user, key)| change::Pinned {
+            user: user.to_string(),
+            key: key.as_str().into(),
+        })
+        .collect();
     keys.sort_by(|a, b| a.user.cmp(&b.user));
-    let sent =
-        state.sent.iter().map(|((user, id), seq)| snapshot::Sent { user: user.to_string(), id: Some(encode_command_id(id)), seq: seq.0 });
+    let sent = state.sent.iter().map(|((user, id), seq)| snapshot::Sent {
+        user: user.to_string(),
+        id: Some(encode_command_id(id)),
+        seq: seq.0,
+    });
     let ended = state.ended.iter().map(|(session, ended)| snapshot::Ended {
         session: id_bytes(session.to_bytes()),
         reason: match ended {
@@ -40,22 +49,41 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         sent: sent.collect(),
         ended: ended.collect(),
         carried: state.carried.iter().map(encode_change).collect(),
-        abandoned: state.abandoned.iter().map(|((gateway, at), ())| encode_abandoned(*gateway, *at)).collect(),
+        abandoned: state
+            .abandoned
+            .iter()
+            .map(|((gateway, at), ())| encode_abandoned(*gateway, *at))
+            .collect(),
     };
     stored.encode_to_vec().into()
 }
 
 /// User by user, and of a user oldest first, so that reading them in this order restores that order.
 fn sessions(state: &State) -> Vec<change::Opened> {
-    let mut users: Vec<_> = state.sessions.iter().map(|(_, session)| &session.user).collect();
+    let mut users: Vec<_> = state
+        .sessions
+        .iter()
+        .map(|(_, session)| &session.user)
+        .collect();
     users.sort();
     users.dedup();
     let ids = users.into_iter().flat_map(|user| state.sessions.of(user));
     let open = ids.filter_map(|id| Some((*id, state.sessions.get(*id)?)));
     let stored = |(id, session): (SessionId, &Session)| {
         let opened = encode_opened(id, &session.user, session.device.as_ref(), session.gateway);
-        let repeats = session.repeats.iter().map(|(number, seq)| change::Repeat { number: *number, seq: seq.0 }).collect();
-        change::Opened { last: session.last, repeats, ..opened }
+        let repeats = session
+            .repeats
+            .iter()
+            .map(|(number, seq)| change::Repeat {
+                number: *number,
+                seq: seq.0,
+            })
+            .collect();
+        change::Opened {
+            last: session.last,
+            repeats,
+            ..opened
+        }
     };
     open.map(stored).collect()
 }
@@ -68,31 +96,62 @@ pub fn decode_snapshot(bytes: Bytes) -> Result<State, Error> {
 }
 
 fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
-    let mut state = State { head: Seq(number("head", stored.head)?), ..State::default() };
+    let mut state = State {
+        head: Seq(number("head", stored.head)?),
+        ..State::default()
+    };
     for name in &stored.members {
         state.members.insert(user(name)?);
     }
     for opened in stored.sessions {
         let last = opened.last;
-        let repeats =
-            opened.repeats.iter().map(|repeat| Ok((repeat.number, Seq(number("event", repeat.seq)?)))).collect::<Result<_, Bad>>()?;
+        let repeats = opened
+            .repeats
+            .iter()
+            .map(|repeat| Ok((repeat.number, Seq(number("event", repeat.seq)?))))
+            .collect::<Result<_, Bad>>()?;
         let (id, user, device, gateway) = decode_opened(opened)?;
-        state.sessions.insert(id, Session { user, device, gateway, last, repeats });
+        state.sessions.insert(
+            id,
+            Session {
+                user,
+                device,
+                gateway,
+                last,
+                repeats,
+            },
+        );
     }
     for pinned in stored.keys {
-        state.keys.insert(user(&pinned.user)?, Key::parse(&pinned.key)?);
+        state
+            .keys
+            .insert(user(&pinned.user)?, Key::parse(&pinned.key)?);
     }
     for sent in stored.sent {
-        let id = sent.id.ok_or_else(|| Bad("a message of the dedupe window without an id".into()))?;
-        state.sent.insert((user(&sent.user)?, decode_command_id(id)?), Seq(number("event", sent.seq)?));
+        let id = sent
+            .id
+            .ok_or_else(|| Bad("a message of the dedupe window without an id".into()))?;
+        state.sent.insert(
+            (user(&sent.user)?, decode_command_id(id)?),
+            Seq(number("event", sent.seq)?),
+        );
     }
     for ended in stored.ended {
-        let how = ended.reason.as_deref().map(decode_reason).transpose()?.map_or(Ended::Closed, Ended::Refused);
+        let how = ended
+            .reason
+            .as_deref()
+            .map(decode_reason)
+            .transpose()?
+            .map_or(Ended::Closed, Ended::Refused);
         state.ended.insert(session_id(&ended.session)?, how);
     }
     for abandoned in &stored.abandoned {
         state.abandoned.insert(decode_abandoned(abandoned)?, ());
     }
-    state.carried = stored.carried.into_iter().map(decode_change).collect::<Result<Vec<Change>, _>>()?;
+    state.carried = stored
+        .carried
+        .into_iter()
+        .map(decode_change)
+        .collect::<Result<Vec<Change>, _>>()?;
     Ok(state)
 }

@@ -51,7 +51,11 @@ impl<S: Store> Inspect for ReadBack<S> {
         let next = (!rows.is_empty()).then_some(last.0 + 1);
         let raw = |row: Row| {
             let (seq, first) = (row.seq(), row.first);
-            Raw { position: None, epoch: row.epoch, event: Some((seq, first, codec::decode_event(row.event))) }
+            Raw {
+                position: None,
+                epoch: row.epoch,
+                event: Some((seq, first, codec::decode_event(row.event))),
+            }
         };
         Ok((rows.into_iter().map(raw).collect(), next))
     }
@@ -68,10 +72,22 @@ impl Inspect for OnBus {
         let next = messages.last().map(|last| last.position.0 + 1);
         let raw = messages.into_iter().flat_map(|message| {
             let (position, epoch) = (Some(message.position), message.epoch);
-            let first = message.events.first().map(|event| event.seq).unwrap_or_default();
-            let claim = message.events.is_empty().then_some(Raw { position, epoch, event: None });
+            let first = message
+                .events
+                .first()
+                .map(|event| event.seq)
+                .unwrap_or_default();
+            let claim = message.events.is_empty().then_some(Raw {
+                position,
+                epoch,
+                event: None,
+            });
             let events = message.events.into_iter();
-            claim.into_iter().chain(events.map(move |event| Raw { position, epoch, event: Some((event.seq, first, Ok(event))) }))
+            claim.into_iter().chain(events.map(move |event| Raw {
+                position,
+                epoch,
+                event: Some((event.seq, first, Ok(event))),
+            }))
         });
         Ok((raw.collect(), next))
     }
@@ -82,7 +98,12 @@ impl Inspect for OnBus {
 }
 
 /// Hands every line about a room to `print`. `content`: with what was said, instead of its size only.
-pub async fn inspect(journal: &dyn Inspect, room: &RoomId, content: bool, print: &mut (dyn FnMut(String) + Send)) -> Result<(), Error> {
+pub async fn inspect(
+    journal: &dyn Inspect,
+    room: &RoomId,
+    content: bool,
+    print: &mut (dyn FnMut(String) + Send),
+) -> Result<(), Error> {
     let mut mark = Some(0);
     while let Some(from) = mark {
         let (raw, next) = journal.raw(room, from).await?;
@@ -90,7 +111,12 @@ pub async fn inspect(journal: &dyn Inspect, room: &RoomId, content: bool, print:
         mark = next;
     }
     match journal.snapshot(room).await? {
-        Some(state) => print(format!("snapshot at {}: {} members, {} sessions", state.head, state.members.len(), state.sessions.len())),
+        Some(state) => print(format!(
+            "snapshot at {}: {} members, {} sessions",
+            state.head,
+            state.members.len(),
+            state.sessions.len()
+        )),
         None => print("no snapshot".into()),
     }
     Ok(())
@@ -108,7 +134,10 @@ impl Raw {
             }
             Some((seq, first, event)) => {
                 let _ = write!(line, "seq {seq} epoch {} commit {first} ", self.epoch);
-                line += &event.as_ref().map_or_else(|error| format!("unreadable: {error}"), |event| described(event, content));
+                line += &event.as_ref().map_or_else(
+                    |error| format!("unreadable: {error}"),
+                    |event| described(event, content),
+                );
             }
         }
         line
@@ -129,5 +158,10 @@ fn described(event: &Event, content: bool) -> String {
             format!("{from} -> {to} {said}")
         }
     };
-    format!("at {} {} {what}, {} changes", event.at.0, stored.name, event.changes.len())
+    format!(
+        "at {} {} {what}, {} changes",
+        event.at.0,
+        stored.name,
+        event.changes.len()
+    )
 }

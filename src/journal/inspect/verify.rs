@@ -32,7 +32,11 @@ pub struct Report {
 impl Report {
     /// Whether nothing at all is stored of it: nobody has ever written it, or its name is misspelt.
     pub fn is_empty(&self) -> bool {
-        self.head == Seq::ZERO && self.hidden == 0 && self.claims == 0 && self.snapshot.is_none() && self.is_sound()
+        self.head == Seq::ZERO
+            && self.hidden == 0
+            && self.claims == 0
+            && self.snapshot.is_none()
+            && self.is_sound()
     }
 
     /// Whether nothing is wrong.
@@ -55,7 +59,11 @@ impl fmt::Display for Report {
             return writeln!(f, "nothing is stored");
         }
         let verdict = if self.is_sound() { "sound" } else { "DAMAGED" };
-        writeln!(f, "{verdict}: {} events, {} rows that do not count, {} claims", self.head, self.hidden, self.claims)?;
+        writeln!(
+            f,
+            "{verdict}: {} events, {} rows that do not count, {} claims",
+            self.head, self.hidden, self.claims
+        )?;
         for (epoch, first) in &self.epochs {
             writeln!(f, "epoch {epoch} from event {first} on")?;
         }
@@ -76,7 +84,11 @@ impl fmt::Display for Report {
 /// Reads all of a room and checks it.
 pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Error> {
     let snapshot = journal.snapshot(room).await?;
-    let mut check = Check { report: Report::default(), replayed: Some(State::default()), snapshot };
+    let mut check = Check {
+        report: Report::default(),
+        replayed: Some(State::default()),
+        snapshot,
+    };
     check.report.snapshot = check.snapshot.as_ref().map(|snapshot| snapshot.head);
     check.compare();
     let mut mark = Some(0);
@@ -85,8 +97,14 @@ pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Erro
         raw.into_iter().for_each(|raw| check.see(raw));
         mark = next;
     }
-    if let Some(head) = check.report.snapshot.filter(|head| *head > check.report.head) {
-        check.report.problem(format!("the snapshot holds event {head}, which is not stored"));
+    if let Some(head) = check
+        .report
+        .snapshot
+        .filter(|head| *head > check.report.head)
+    {
+        check.report.problem(format!(
+            "the snapshot holds event {head}, which is not stored"
+        ));
     }
     Ok(check.report)
 }
@@ -101,10 +119,18 @@ struct Check {
 impl Check {
     /// Looks at what is stored next. Of a place the highest epoch comes first.
     fn see(&mut self, raw: Raw) {
-        let epoch = self.report.epochs.last().map(|last| last.0).unwrap_or_default();
+        let epoch = self
+            .report
+            .epochs
+            .last()
+            .map(|last| last.0)
+            .unwrap_or_default();
         let on_bus = raw.position.is_some();
         if on_bus && raw.epoch < epoch {
-            self.report.problem(format!("a message of epoch {} follows one of epoch {epoch}", raw.epoch));
+            self.report.problem(format!(
+                "a message of epoch {} follows one of epoch {epoch}",
+                raw.epoch
+            ));
         }
         let Some((seq, first, event)) = raw.event else {
             self.report.claims += 1;
@@ -114,12 +140,17 @@ impl Check {
         if seq != head.next() || raw.epoch < epoch {
             self.report.hidden += 1;
             if on_bus || (seq > head && raw.epoch >= epoch) {
-                self.report.problem(format!("event {seq} of epoch {} follows event {head} of epoch {epoch}", raw.epoch));
+                self.report.problem(format!(
+                    "event {seq} of epoch {} follows event {head} of epoch {epoch}",
+                    raw.epoch
+                ));
             }
             return;
         }
         if first > seq {
-            self.report.problem(format!("event {seq} says that its commit begins at {first}"));
+            self.report.problem(format!(
+                "event {seq} says that its commit begins at {first}"
+            ));
         }
         if raw.epoch > epoch || self.report.epochs.is_empty() {
             self.report.epochs.push((raw.epoch, seq));
@@ -138,15 +169,24 @@ impl Check {
 
     /// Compares the snapshot once its head is reached: its changes without a place are in no event yet.
     fn compare(&mut self) {
-        let (Some(snapshot), Some(replayed)) = (&self.snapshot, &self.replayed) else { return };
+        let (Some(snapshot), Some(replayed)) = (&self.snapshot, &self.replayed) else {
+            return;
+        };
         if snapshot.head != replayed.head {
             return;
         }
         let mut expected = replayed.clone();
-        snapshot.carried.iter().for_each(|change| expected.change(change.clone()));
+        snapshot
+            .carried
+            .iter()
+            .for_each(|change| expected.change(change.clone()));
         let differs = differences(&expected, snapshot);
         if !differs.is_empty() {
-            self.report.problem(format!("the snapshot at event {} differs from the replay in {}", snapshot.head, differs.join(", ")));
+            self.report.problem(format!(
+                "the snapshot at event {} differs from the replay in {}",
+                snapshot.head,
+                differs.join(", ")
+            ));
         }
     }
 }
@@ -156,8 +196,18 @@ impl Check {
 fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
     let parts = [
         ("members", replayed.members == snapshot.members),
-        ("keys", replayed.keys.iter().all(|(user, key)| snapshot.keys.get(user) == Some(key))),
+        (
+            "keys",
+            replayed
+                .keys
+                .iter()
+                .all(|(user, key)| snapshot.keys.get(user) == Some(key)),
+        ),
         ("messages", replayed.sent == snapshot.sent),
     ];
-    parts.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
+    parts
+        .into_iter()
+        .filter(|(_, same)| !same)
+        .map(|(part, _)| part)
+        .collect()
 }

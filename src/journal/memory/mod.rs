@@ -49,7 +49,10 @@ pub type Memory = ReadBack<Connection>;
 impl Database {
     /// An empty database.
     pub fn new(partitions: Partitions) -> Self {
-        Self { partitions, content: Arc::default() }
+        Self {
+            partitions,
+            content: Arc::default(),
+        }
     }
 
     /// A node's journal, where nothing goes wrong.
@@ -59,7 +62,13 @@ impl Database {
 
     /// A node's journal, where `faults` decides what goes wrong.
     pub fn connect_with(&self, shards: Shards, faults: Arc<dyn Faults>) -> Memory {
-        ReadBack::new(Connection { database: self.clone(), faults }, shards)
+        ReadBack::new(
+            Connection {
+                database: self.clone(),
+                faults,
+            },
+            shards,
+        )
     }
 
     fn step<T>(&self, step: impl FnOnce(&mut Content) -> T) -> T {
@@ -68,7 +77,11 @@ impl Database {
 }
 
 impl Connection {
-    async fn read<T>(&self, op: Op, read: impl FnOnce(&mut Content) -> T + Send) -> Result<T, Error> {
+    async fn read<T>(
+        &self,
+        op: Op,
+        read: impl FnOnce(&mut Content) -> T + Send,
+    ) -> Result<T, Error> {
         let fate = self.faults.call(op);
         sleep(fate.before).await;
         let result = self.database.step(read);
@@ -79,7 +92,11 @@ impl Connection {
         }
     }
 
-    async fn write<T>(&self, op: Op, write: impl FnOnce(&mut Content) -> T + Send + 'static) -> Result<T, Error> {
+    async fn write<T>(
+        &self,
+        op: Op,
+        write: impl FnOnce(&mut Content) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let fate = self.faults.call(op);
         sleep(fate.before).await;
         let unknown = || Err(Error::Unknown(format!("no answer to {op:?}")));
@@ -121,11 +138,19 @@ impl Store for Connection {
         self.read(Op::Fence(reading), fence).await
     }
 
-    async fn raise(&self, shard: ShardId, expected: Option<Epoch>, fence: &Fence) -> Result<bool, Error> {
+    async fn raise(
+        &self,
+        shard: ShardId,
+        expected: Option<Epoch>,
+        fence: &Fence,
+    ) -> Result<bool, Error> {
         let fence = *fence;
-        let sent = self.database.step(|content| content.decided.get(&shard).copied());
+        let sent = self
+            .database
+            .step(|content| content.decided.get(&shard).copied());
         let raise = move |content: &mut Content| {
-            let matches = content.fences.get(&shard).map(|fence| fence.epoch) == expected && content.decided.get(&shard).copied() == sent;
+            let matches = content.fences.get(&shard).map(|fence| fence.epoch) == expected
+                && content.decided.get(&shard).copied() == sent;
             if matches {
                 content.fences.insert(shard, fence);
             }
@@ -138,8 +163,13 @@ impl Store for Connection {
         let (room, rows) = (room.clone(), rows.to_vec());
         self.write(Op::Write, move |content| {
             for row in rows {
-                let before = content.rows.insert((room.clone(), row.seq(), row.epoch), row.clone());
-                assert!(before.is_none_or(|before| before == row), "one (place, epoch) has one content only");
+                let before = content
+                    .rows
+                    .insert((room.clone(), row.seq(), row.epoch), row.clone());
+                assert!(
+                    before.is_none_or(|before| before == row),
+                    "one (place, epoch) has one content only"
+                );
             }
         })
         .await
@@ -147,18 +177,35 @@ impl Store for Connection {
 
     async fn rows(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error> {
         let range = (room.clone(), first, Epoch(0))..=(room.clone(), last, Epoch(u64::MAX));
-        self.read(Op::Rows, |content| content.rows.range(range).map(|(_, row)| row.clone()).collect()).await
+        self.read(Op::Rows, |content| {
+            content
+                .rows
+                .range(range)
+                .map(|(_, row)| row.clone())
+                .collect()
+        })
+        .await
     }
 
     async fn note(&self, room: &RoomId) -> Result<(), Error> {
         let room = room.clone();
-        let noted = self.write(Op::Note, move |content| content.rooms.insert(room)).await;
+        let noted = self
+            .write(Op::Note, move |content| content.rooms.insert(room))
+            .await;
         noted.map(|_| ())
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
         let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
-        self.read(Op::Rooms, |content| content.rooms.range((from, Bound::Unbounded)).take(limit).cloned().collect()).await
+        self.read(Op::Rooms, |content| {
+            content
+                .rooms
+                .range((from, Bound::Unbounded))
+                .take(limit)
+                .cloned()
+                .collect()
+        })
+        .await
     }
 
     async fn snapshots(&self, room: &RoomId, limit: usize) -> Result<Vec<SnapshotKey>, Error> {
@@ -169,11 +216,24 @@ impl Store for Connection {
         self.read(Op::Snapshots, newest).await
     }
 
-    async fn snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error> {
-        self.read(Op::Snapshot, |content| content.snapshots.get(&(room.clone(), key)).cloned()).await
+    async fn snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+    ) -> Result<Option<(u32, Bytes)>, Error> {
+        self.read(Op::Snapshot, |content| {
+            content.snapshots.get(&(room.clone(), key)).cloned()
+        })
+        .await
     }
 
-    async fn put_snapshot(&self, room: &RoomId, key: SnapshotKey, version: u32, content: Bytes) -> Result<(), Error> {
+    async fn put_snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        version: u32,
+        content: Bytes,
+    ) -> Result<(), Error> {
         let room = room.clone();
         self.write(Op::PutSnapshot, move |all| {
             all.snapshots.insert((room, key), (version, content));

@@ -75,7 +75,11 @@ impl<S: Store> ReadBack<S> {
     /// What a room ends with. As long as it is not known whether that is written again, an opening that is repeated does not read anew: it could find
     /// another commit at the same place, and what the attempt before wrote under this epoch may still appear.
     async fn find(&self, room: &RoomId, epoch: Epoch) -> Result<Arc<Found>, Error> {
-        if let Some((_, found)) = self.openings().get(room).filter(|(opened, _)| *opened == epoch) {
+        if let Some((_, found)) = self
+            .openings()
+            .get(room)
+            .filter(|(opened, _)| *opened == epoch)
+        {
             return Ok(found.clone());
         }
         let found = Arc::new(open::read(&self.store, room, epoch).await?);
@@ -84,11 +88,22 @@ impl<S: Store> ReadBack<S> {
     }
 
     async fn confirm_fence(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
-        let shared = self.confirms.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default().clone();
-        match shared.get(|| self.store.fence(shard, Reading::Quorum)).await? {
+        let shared = self
+            .confirms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(shard)
+            .or_default()
+            .clone();
+        match shared
+            .get(|| self.store.fence(shard, Reading::Quorum))
+            .await?
+        {
             Some(fence) if fence.epoch == epoch => Ok(()),
             // Lower or none: the database forgot a claim. Whoever relied on it must not go on.
-            other => Err(Error::Fenced { seen: other.map_or(epoch, |fence| fence.epoch.max(epoch)) }),
+            other => Err(Error::Fenced {
+                seen: other.map_or(epoch, |fence| fence.epoch.max(epoch)),
+            }),
         }
     }
 }
@@ -96,15 +111,30 @@ impl<S: Store> ReadBack<S> {
 /// The rows of a commit.
 fn rows(commit: &Commit) -> Vec<Row> {
     let (epoch, first) = (commit.epoch, commit.first());
-    commit.events.iter().map(|event| Row { epoch, first, event: codec::encode_event(event) }).collect()
+    commit
+        .events
+        .iter()
+        .map(|event| Row {
+            epoch,
+            first,
+            event: codec::encode_event(event),
+        })
+        .collect()
 }
 
 #[async_trait]
 impl<S: Store> Journal for ReadBack<S> {
-    async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch) -> Result<Epoch, Error> {
+    async fn claim(
+        &self,
+        shard: ShardId,
+        owner: Incarnation,
+        least: Epoch,
+    ) -> Result<Epoch, Error> {
         let epoch = claim::claim(&self.store, shard, owner, least).await?;
-        self.rooms.forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
-        self.openings().retain(|room, (opened, _)| self.shards.of(room) != shard || *opened >= epoch);
+        self.rooms
+            .forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
+        self.openings()
+            .retain(|room, (opened, _)| self.shards.of(room) != shard || *opened >= epoch);
         Ok(epoch)
     }
 
@@ -113,7 +143,13 @@ impl<S: Store> Journal for ReadBack<S> {
         let found = self.find(room, epoch).await?;
         let last = rule::last_commit(&found.rows);
         if !last.is_empty() {
-            let mine: Vec<Row> = last.iter().map(|row| Row { epoch, ..row.clone() }).collect();
+            let mine: Vec<Row> = last
+                .iter()
+                .map(|row| Row {
+                    epoch,
+                    ..row.clone()
+                })
+                .collect();
             self.store.write(room, &mine).await?;
         }
         self.openings().remove(room);
@@ -127,7 +163,10 @@ impl<S: Store> Journal for ReadBack<S> {
     }
 
     async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), Error> {
-        assert!(commit.last() <= self.boundary(commit.first()), "a commit never crosses a partition");
+        assert!(
+            commit.last() <= self.boundary(commit.first()),
+            "a commit never crosses a partition"
+        );
         let begun = self.rooms.begin(room, commit)?;
         let written = async {
             if begun.is_first {

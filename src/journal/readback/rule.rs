@@ -39,7 +39,9 @@ pub fn winners(mut rows: Vec<Row>) -> Vec<Row> {
 pub fn walk(rows: Vec<Row>, from: Seq, before: Epoch) -> Vec<Row> {
     let mut walked: Vec<Row> = Vec::new();
     for row in winners(rows).into_iter().filter(|row| row.seq() >= from) {
-        let (expected, epoch) = walked.last().map_or((from, before), |last| (last.seq().next(), last.epoch));
+        let (expected, epoch) = walked
+            .last()
+            .map_or((from, before), |last| (last.seq().next(), last.epoch));
         if row.seq() != expected || row.epoch < epoch {
             break;
         }
@@ -50,7 +52,9 @@ pub fn walk(rows: Vec<Row>, from: Seq, before: Epoch) -> Vec<Row> {
 
 /// The whole last commit of what [`walk`] gave.
 pub fn last_commit(walked: &[Row]) -> &[Row] {
-    let Some(last) = walked.last() else { return &[] };
+    let Some(last) = walked.last() else {
+        return &[];
+    };
     &walked[walked.partition_point(|row| row.seq() < last.first)..]
 }
 
@@ -61,11 +65,20 @@ mod tests {
     use std::ops::RangeInclusive;
 
     fn row(seq: u64, epoch: u64, first: u64) -> Row {
-        Row { epoch: Epoch(epoch), first: Seq(first), event: StoredEvent { seq, ..StoredEvent::default() } }
+        Row {
+            epoch: Epoch(epoch),
+            first: Seq(first),
+            event: StoredEvent {
+                seq,
+                ..StoredEvent::default()
+            },
+        }
     }
 
     fn places(rows: &[Row]) -> Vec<(u64, u64)> {
-        rows.iter().map(|row| (row.event.seq, row.epoch.0)).collect()
+        rows.iter()
+            .map(|row| (row.event.seq, row.epoch.0))
+            .collect()
     }
 
     fn walked(rows: Vec<Row>) -> Vec<(u64, u64)> {
@@ -74,12 +87,24 @@ mod tests {
 
     #[test]
     fn the_highest_epoch_at_each_place_counts() {
-        assert_eq!(walked(vec![row(1, 1, 1), row(2, 1, 2), row(2, 3, 2), row(2, 2, 2), row(3, 3, 3)]), [(1, 1), (2, 3), (3, 3)]);
+        assert_eq!(
+            walked(vec![
+                row(1, 1, 1),
+                row(2, 1, 2),
+                row(2, 3, 2),
+                row(2, 2, 2),
+                row(3, 3, 3)
+            ]),
+            [(1, 1), (2, 3), (3, 3)]
+        );
     }
 
     #[test]
     fn the_walk_stops_where_the_epoch_decreases() {
-        assert_eq!(walked(vec![row(1, 1, 1), row(2, 2, 2), row(3, 1, 3), row(4, 2, 4)]), [(1, 1), (2, 2)]);
+        assert_eq!(
+            walked(vec![row(1, 1, 1), row(2, 2, 2), row(3, 1, 3), row(4, 2, 4)]),
+            [(1, 1), (2, 2)]
+        );
         assert_eq!(places(&walk(vec![row(3, 1, 3)], Seq(3), Epoch(2))), []);
     }
 
@@ -91,7 +116,17 @@ mod tests {
 
     #[test]
     fn the_last_commit_is_all_rows_from_its_first_place() {
-        let rows = walk(vec![row(1, 1, 1), row(2, 1, 1), row(3, 1, 3), row(4, 1, 3), row(5, 1, 3)], Seq(1), Epoch::default());
+        let rows = walk(
+            vec![
+                row(1, 1, 1),
+                row(2, 1, 1),
+                row(3, 1, 3),
+                row(4, 1, 3),
+                row(5, 1, 3),
+            ],
+            Seq(1),
+            Epoch::default(),
+        );
         assert_eq!(places(last_commit(&rows)), [(3, 1), (4, 1), (5, 1)]);
         assert_eq!(last_commit(&[]), []);
     }
@@ -105,13 +140,14 @@ mod tests {
             let mut truth: Vec<(u64, u64)> = Vec::new();
             for (owner, (commits, late)) in owners.into_iter().enumerate() {
                 let epoch = owner as u64 + 1;
-                let mut write = |range: RangeInclusive<u64>, truth: Option<&mut Vec<(u64, u64)>>| {
-                    rows.extend(range.clone().map(|seq| row(seq, epoch, *range.start())));
-                    if let Some(truth) = truth {
-                        truth.truncate(*range.start() as usize - 1);
-                        truth.extend(range.map(|seq| (seq, epoch)));
-                    }
-                };
+                let mut write =
+                    |range: RangeInclusive<u64>, truth: Option<&mut Vec<(u64, u64)>>| {
+                        rows.extend(range.clone().map(|seq| row(seq, epoch, *range.start())));
+                        if let Some(truth) = truth {
+                            truth.truncate(*range.start() as usize - 1);
+                            truth.extend(range.map(|seq| (seq, epoch)));
+                        }
+                    };
                 write(last.clone(), Some(&mut truth));
                 for size in commits {
                     last = head + 1..=head + size;
@@ -124,8 +160,11 @@ mod tests {
             }
             // The last owner's own unseen commit is no zombie's: it counts.
             let newest = truth.last().map_or(0, |last| last.1);
-            let tail: Vec<_> =
-                rows.iter().filter(|row| row.event.seq > head && row.epoch.0 >= newest).map(|row| (row.event.seq, row.epoch.0)).collect();
+            let tail: Vec<_> = rows
+                .iter()
+                .filter(|row| row.event.seq > head && row.epoch.0 >= newest)
+                .map(|row| (row.event.seq, row.epoch.0))
+                .collect();
             truth.extend(tail);
             (rows, truth)
         })

@@ -12,10 +12,32 @@ const KEPT: usize = 2;
 /// How often the newest snapshot is looked for: it can only be gone because two newer ones were saved meanwhile.
 const ATTEMPTS: usize = 3;
 
-pub(super) async fn save(store: &impl Store, room: &RoomId, epoch: Epoch, counter: &AtomicU64, state: &State) -> Result<(), Error> {
-    let key = SnapshotKey { seq: state.head, epoch, number: counter.fetch_add(1, Ordering::Relaxed) };
-    store.put_snapshot(room, key, codec::SNAPSHOT_VERSION, codec::encode_snapshot(state)).await?;
-    for old in store.snapshots(room, KEPT + 1).await?.into_iter().skip(KEPT) {
+pub(super) async fn save(
+    store: &impl Store,
+    room: &RoomId,
+    epoch: Epoch,
+    counter: &AtomicU64,
+    state: &State,
+) -> Result<(), Error> {
+    let key = SnapshotKey {
+        seq: state.head,
+        epoch,
+        number: counter.fetch_add(1, Ordering::Relaxed),
+    };
+    store
+        .put_snapshot(
+            room,
+            key,
+            codec::SNAPSHOT_VERSION,
+            codec::encode_snapshot(state),
+        )
+        .await?;
+    for old in store
+        .snapshots(room, KEPT + 1)
+        .await?
+        .into_iter()
+        .skip(KEPT)
+    {
         store.drop_snapshot(room, old).await?;
     }
     Ok(())
@@ -24,12 +46,24 @@ pub(super) async fn save(store: &impl Store, room: &RoomId, epoch: Epoch, counte
 /// The newest snapshot. An older one is no substitute for one that cannot be read: it lacks changes whose commands are gone from the bus.
 pub(super) async fn newest(store: &impl Store, room: &RoomId) -> Result<Option<State>, Error> {
     for _ in 0..ATTEMPTS {
-        let Some(key) = store.snapshots(room, 1).await?.into_iter().next() else { return Ok(None) };
+        let Some(key) = store.snapshots(room, 1).await?.into_iter().next() else {
+            return Ok(None);
+        };
         match store.snapshot(room, key).await? {
-            Some((codec::SNAPSHOT_VERSION, content)) => return codec::decode_snapshot(content).map(Some),
-            Some((version, _)) => return Err(Error::Unsupported { seq: key.seq, name: "snapshot".into(), version }),
+            Some((codec::SNAPSHOT_VERSION, content)) => {
+                return codec::decode_snapshot(content).map(Some);
+            }
+            Some((version, _)) => {
+                return Err(Error::Unsupported {
+                    seq: key.seq,
+                    name: "snapshot".into(),
+                    version,
+                });
+            }
             None => {}
         }
     }
-    Err(Error::Damaged(format!("room {room}: its newest snapshot is listed, but its content is missing")))
+    Err(Error::Damaged(format!(
+        "room {room}: its newest snapshot is listed, but its content is missing"
+    )))
 }

@@ -76,7 +76,12 @@ pub trait Store: Send + Sync + 'static {
     async fn fence(&self, shard: ShardId, reading: Reading) -> Result<Option<Fence>, Error>;
 
     /// Replaces the fence if its epoch is still `expected` (`None`: if there is none), in one order for all callers. `false`: it was not.
-    async fn raise(&self, shard: ShardId, expected: Option<Epoch>, fence: &Fence) -> Result<bool, Error>;
+    async fn raise(
+        &self,
+        shard: ShardId,
+        expected: Option<Epoch>,
+        fence: &Fence,
+    ) -> Result<bool, Error>;
 
     /// Writes rows of one partition, all or none, at a quorum.
     async fn write(&self, room: &RoomId, rows: &[Row]) -> Result<(), Error>;
@@ -95,10 +100,20 @@ pub trait Store: Send + Sync + 'static {
     async fn snapshots(&self, room: &RoomId, limit: usize) -> Result<Vec<SnapshotKey>, Error>;
 
     /// A snapshot's version and content; `None`: it is not there (any more).
-    async fn snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<Option<(u32, Bytes)>, Error>;
+    async fn snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+    ) -> Result<Option<(u32, Bytes)>, Error>;
 
     /// Stores a snapshot. It is among [`Store::snapshots`] only when it is complete.
-    async fn put_snapshot(&self, room: &RoomId, key: SnapshotKey, version: u32, content: Bytes) -> Result<(), Error>;
+    async fn put_snapshot(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        version: u32,
+        content: Bytes,
+    ) -> Result<(), Error>;
 
     /// Forgets a snapshot.
     async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error>;
@@ -115,6 +130,9 @@ mod tests {
     fn partitions_are_full_at_their_end() {
         let partitions = Partitions::new(10);
         assert_eq!([1, 10, 11].map(|seq| partitions.of(Seq(seq))), [0, 0, 1]);
-        assert_eq!([1, 10, 11].map(|seq| partitions.end(Seq(seq))), [Seq(10), Seq(10), Seq(20)]);
+        assert_eq!(
+            [1, 10, 11].map(|seq| partitions.end(Seq(seq))),
+            [Seq(10), Seq(10), Seq(20)]
+        );
     }
 }

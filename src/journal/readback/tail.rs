@@ -30,27 +30,50 @@ pub(super) struct Tail {
 impl Tail {
     /// Nothing read yet; `from` is the first place of a commit, `epoch` the reader's.
     pub(super) fn new(partitions: Partitions, from: Seq, epoch: Epoch) -> Self {
-        Self { partitions, epoch, from: Some(from), rows: Vec::new() }
+        Self {
+            partitions,
+            epoch,
+            from: Some(from),
+            rows: Vec::new(),
+        }
     }
 
     /// The first and the last place of the slice to read next; `None`: that is all.
     pub(super) fn next(&self) -> Option<(Seq, Seq)> {
-        self.from.map(|from| (from, Seq(from.0.saturating_add(SLICE - 1)).min(self.partitions.end(from))))
+        self.from.map(|from| {
+            (
+                from,
+                Seq(from.0.saturating_add(SLICE - 1)).min(self.partitions.end(from)),
+            )
+        })
     }
 
     /// Takes the rows of the slice that [`Tail::next`] named.
     pub(super) fn take(&mut self, slice: Vec<Row>) -> Result<(), Problem> {
-        let Some((from, end)) = self.next() else { return Ok(()) };
-        if let Some(seen) = slice.iter().map(|row| row.epoch).max().filter(|seen| *seen > self.epoch) {
+        let Some((from, end)) = self.next() else {
+            return Ok(());
+        };
+        if let Some(seen) = slice
+            .iter()
+            .map(|row| row.epoch)
+            .max()
+            .filter(|seen| *seen > self.epoch)
+        {
             return Err(Problem::Higher(seen));
         }
         let before = self.rows.last().map(|row| row.epoch).unwrap_or_default();
         self.rows.extend(walk(slice, from, before));
-        self.from = match self.rows.last().filter(|last| last.seq() == end).map(|last| last.first) {
+        self.from = match self
+            .rows
+            .last()
+            .filter(|last| last.seq() == end)
+            .map(|last| last.first)
+        {
             None => None,
             Some(_) if end == self.partitions.end(from) => Some(end.next()),
             Some(first) if first > from && first <= end => {
-                self.rows.truncate(self.rows.partition_point(|row| row.seq() < first));
+                self.rows
+                    .truncate(self.rows.partition_point(|row| row.seq() < first));
                 Some(first)
             }
             Some(first) => return Err(Problem::Commit(end, first)),
@@ -70,7 +93,14 @@ mod tests {
     use crate::proto::journal::v1::StoredEvent;
 
     fn row(seq: u64, epoch: u64, first: u64) -> Row {
-        Row { epoch: Epoch(epoch), first: Seq(first), event: StoredEvent { seq, ..StoredEvent::default() } }
+        Row {
+            epoch: Epoch(epoch),
+            first: Seq(first),
+            event: StoredEvent {
+                seq,
+                ..StoredEvent::default()
+            },
+        }
     }
 
     /// Another owner's rewrite of the last commit has reached one replica, which answers the first slice, and not yet the one that answers the second.
@@ -78,12 +108,22 @@ mod tests {
     #[test]
     fn a_commit_that_is_just_being_rewritten_is_not_cut_by_a_slice() {
         let (first, last) = (SLICE - 2, SLICE + 2);
-        let journaled: Vec<Row> = (1..first).map(|seq| row(seq, 1, seq)).chain((first..=last).map(|seq| row(seq, 1, first))).collect();
+        let journaled: Vec<Row> = (1..first)
+            .map(|seq| row(seq, 1, seq))
+            .chain((first..=last).map(|seq| row(seq, 1, first)))
+            .collect();
         let rewritten = (first..=last).map(|seq| row(seq, 2, first));
         let mut replica: Vec<Row> = journaled.iter().cloned().chain(rewritten).collect();
         let mut tail = Tail::new(Partitions::new(50_000), Seq(1), Epoch(3));
         while let Some((from, to)) = tail.next() {
-            tail.take(replica.iter().filter(|row| (from..=to).contains(&row.seq())).cloned().collect()).unwrap();
+            tail.take(
+                replica
+                    .iter()
+                    .filter(|row| (from..=to).contains(&row.seq()))
+                    .cloned()
+                    .collect(),
+            )
+            .unwrap();
             replica.clone_from(&journaled);
         }
         assert_eq!(tail.into_rows().last().map(Row::seq), Some(Seq(last)));
@@ -93,7 +133,8 @@ mod tests {
     fn a_slice_never_crosses_a_partition() {
         let mut tail = Tail::new(Partitions::new(300), Seq(290), Epoch(1));
         assert_eq!(tail.next(), Some((Seq(290), Seq(300))));
-        tail.take((290..=300).map(|seq| row(seq, 1, seq)).collect()).unwrap();
+        tail.take((290..=300).map(|seq| row(seq, 1, seq)).collect())
+            .unwrap();
         assert_eq!(tail.next(), Some((Seq(301), Seq(600))));
         tail.take(vec![row(301, 2, 301)]).unwrap_err();
     }

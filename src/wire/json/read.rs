@@ -15,14 +15,18 @@ use serde_json::value::RawValue;
 use std::{fmt, sync::Arc};
 
 /// base64url; padding is accepted and not needed.
-const BASE64URL: GeneralPurpose =
-    GeneralPurpose::new(&URL_SAFE, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Reads a frame.
 pub(in crate::wire) fn decode(text: &str) -> Result<ClientFrame, Refused> {
     let object = Object::parse(text)?;
     let Some(kind) = object.kind.and_then(value::<String>) else {
-        return Err(Refused::bad_frame("the frame has no type; it is one of send, history, members, ping"));
+        return Err(Refused::bad_frame(
+            "the frame has no type; it is one of send, history, members, ping",
+        ));
     };
     match kind.as_str() {
         "send" => object.message().map(ClientFrame::Send),
@@ -57,7 +61,8 @@ struct Object<'a> {
 
 impl<'a> Object<'a> {
     fn parse(text: &'a str) -> Result<Self, Refused> {
-        serde_json::from_str(text).map_err(|_| Refused::bad_frame("a frame must be one JSON object"))
+        serde_json::from_str(text)
+            .map_err(|_| Refused::bad_frame("a frame must be one JSON object"))
     }
 
     fn id(&self) -> Result<Arc<str>, Refused> {
@@ -75,11 +80,23 @@ impl<'a> Object<'a> {
         let body = match (text, sealed) {
             (Some(text), None) => check::text(Some(&id), &text)?,
             (None, Some(sealed)) => {
-                let bytes = BASE64URL.decode(sealed).map_err(|_| Refused::bad_field(Some(id.clone()), "sealed must be base64url"))?;
+                let bytes = BASE64URL.decode(sealed).map_err(|_| {
+                    Refused::bad_field(Some(id.clone()), "sealed must be base64url")
+                })?;
                 check::sealed(Some(&id), bytes.into())?
             }
-            (Some(_), Some(_)) => return Err(Refused::bad_field(Some(id), "a message has text or sealed content, not both")),
-            (None, None) => return Err(Refused::bad_field(Some(id), "a message needs text or sealed content")),
+            (Some(_), Some(_)) => {
+                return Err(Refused::bad_field(
+                    Some(id),
+                    "a message has text or sealed content, not both",
+                ));
+            }
+            (None, None) => {
+                return Err(Refused::bad_field(
+                    Some(id),
+                    "a message needs text or sealed content",
+                ));
+            }
         };
         Ok(check::message(id, to, body))
     }
@@ -96,8 +113,13 @@ fn value<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
     serde_json::from_str(raw.get()).ok()
 }
 
-fn member<T: DeserializeOwned>(id: &Arc<str>, raw: Option<&RawValue>, wrong: &str) -> Result<Option<T>, Refused> {
-    raw.map(|raw| value(raw).ok_or_else(|| Refused::bad_field(Some(id.clone()), wrong))).transpose()
+fn member<T: DeserializeOwned>(
+    id: &Arc<str>,
+    raw: Option<&RawValue>,
+    wrong: &str,
+) -> Result<Option<T>, Refused> {
+    raw.map(|raw| value(raw).ok_or_else(|| Refused::bad_field(Some(id.clone()), wrong)))
+        .transpose()
 }
 
 #[derive(Deserialize)]

@@ -18,7 +18,9 @@ pub(in crate::wire) fn event(event: &Event) -> Utf8 {
 }
 
 fn write(frame: &Frame<'_>) -> Utf8 {
-    serde_json::to_string(frame).expect("names, numbers and strings can be written").into()
+    serde_json::to_string(frame)
+        .expect("names, numbers and strings can be written")
+        .into()
 }
 
 #[derive(Serialize)]
@@ -90,7 +92,15 @@ enum Frame<'a> {
 impl<'a> Frame<'a> {
     fn of(room: &'a RoomId, frame: &'a ServerFrame) -> Self {
         match frame {
-            ServerFrame::Welcome { user, session, seq, recovered, members, epoch, node } => Self::Welcome {
+            ServerFrame::Welcome {
+                user,
+                session,
+                seq,
+                recovered,
+                members,
+                epoch,
+                node,
+            } => Self::Welcome {
                 room: room.as_str(),
                 user: user.as_str(),
                 session: session.to_string(),
@@ -102,33 +112,69 @@ impl<'a> Frame<'a> {
             },
             ServerFrame::Event(shared) => Self::event(shared.event()),
             ServerFrame::Accepted { id } => Self::Accepted { id },
-            ServerFrame::Journaled { id, seq, epoch, duplicate } => {
-                Self::Journaled { id, seq: seq.0, epoch: epoch.0, duplicate: *duplicate }
-            }
+            ServerFrame::Journaled {
+                id,
+                seq,
+                epoch,
+                duplicate,
+            } => Self::Journaled {
+                id,
+                seq: seq.0,
+                epoch: epoch.0,
+                duplicate: *duplicate,
+            },
             ServerFrame::Rejected { id, rejection } => Self::Rejected {
                 id: id.as_deref(),
                 reason: rejection.reason.as_str(),
                 message: &rejection.message,
                 retry_after_ms: rejection.retry_after_ms,
             },
-            ServerFrame::History { id, events, more } => {
-                Self::History { id: id.as_deref(), events: events.iter().map(Self::event).collect(), more: *more }
-            }
-            ServerFrame::Members { id, members } => Self::Members { id, members: names(members) },
+            ServerFrame::History { id, events, more } => Self::History {
+                id: id.as_deref(),
+                events: events.iter().map(Self::event).collect(),
+                more: *more,
+            },
+            ServerFrame::Members { id, members } => Self::Members {
+                id,
+                members: names(members),
+            },
             ServerFrame::Pong { id } => Self::Pong { id },
             ServerFrame::Reset { seq, reason } => Self::Reset { seq: seq.0, reason },
-            ServerFrame::Bye { reason, reconnect_after_ms } => Self::Bye { reason, reconnect_after_ms: *reconnect_after_ms },
+            ServerFrame::Bye {
+                reason,
+                reconnect_after_ms,
+            } => Self::Bye {
+                reason,
+                reconnect_after_ms: *reconnect_after_ms,
+            },
         }
     }
 
     fn event(event: &'a Event) -> Self {
-        let View { seq, at, kind, from, to, body, id } = View::of(event);
+        let View {
+            seq,
+            at,
+            kind,
+            from,
+            to,
+            body,
+            id,
+        } = View::of(event);
         let (text, sealed) = match body {
             Some(Body::Text(text)) => (Some(&**text), None),
             Some(Body::Sealed(bytes)) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
             None => (None, None),
         };
-        Self::Event { seq, at, kind, from: from.as_str(), to: to.map(UserId::as_str), text, sealed, id }
+        Self::Event {
+            seq,
+            at,
+            kind,
+            from: from.as_str(),
+            to: to.map(UserId::as_str),
+            text,
+            sealed,
+            id,
+        }
     }
 }
 

@@ -6,7 +6,15 @@ use crate::wire::http;
 #[test]
 fn every_reason_has_the_status_of_the_contract() {
     let status = |word: &str| http::status(Reason::parse(word).unwrap());
-    for word in ["bad_room", "bad_user", "bad_pub", "bad_query", "bad_frame", "bad_field", "unsupported"] {
+    for word in [
+        "bad_room",
+        "bad_user",
+        "bad_pub",
+        "bad_query",
+        "bad_frame",
+        "bad_field",
+        "unsupported",
+    ] {
         assert_eq!(status(word), 400, "{word}");
     }
     assert_eq!(status("key_mismatch"), 403);
@@ -25,13 +33,25 @@ fn every_reason_has_the_status_of_the_contract() {
 fn a_503_always_says_when_to_come_back() {
     let without = Rejection::new(Reason::Draining, "");
     assert_eq!(http::retry_after(&without), Some(2));
-    assert_eq!(http::retry_after(&Rejection::retry(Reason::Busy, "", 1)), Some(1));
-    assert_eq!(http::retry_after(&Rejection::retry(Reason::RateLimited, "", 2500)), Some(3));
-    assert_eq!(http::retry_after(&Rejection::new(Reason::BadRoom, "")), None);
+    assert_eq!(
+        http::retry_after(&Rejection::retry(Reason::Busy, "", 1)),
+        Some(1)
+    );
+    assert_eq!(
+        http::retry_after(&Rejection::retry(Reason::RateLimited, "", 2500)),
+        Some(3)
+    );
+    assert_eq!(
+        http::retry_after(&Rejection::new(Reason::BadRoom, "")),
+        None
+    );
 }
 
 #[test]
 fn a_refusal_is_one_object_with_reason_and_message() {
     let rejection = Rejection::new(Reason::BadRoom, "a \"room\" is named");
-    assert_eq!(http::refusal(&rejection).as_str(), r#"{"error":{"reason":"bad_room","message":"a \"room\" is named"}}"#);
+    assert_eq!(
+        http::refusal(&rejection).as_str(),
+        r#"{"error":{"reason":"bad_room","message":"a \"room\" is named"}}"#
+    );
 }

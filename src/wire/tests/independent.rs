@@ -8,16 +8,26 @@ use serde_json::{Map, Value, json};
 
 /// An object without its null members.
 fn object(value: Value) -> Value {
-    let Value::Object(members) = value else { panic!("not an object") };
-    members.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
+    let Value::Object(members) = value else {
+        panic!("not an object")
+    };
+    members
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn event_value(event: &Event) -> Value {
     let (seq, at) = (event.seq.0, event.at.0);
     object(match &event.kind {
-        Kind::Joined { user } => json!({"seq": seq, "at": at, "kind": "joined", "from": user.as_str()}),
+        Kind::Joined { user } => {
+            json!({"seq": seq, "at": at, "kind": "joined", "from": user.as_str()})
+        }
         Kind::Left { user } => json!({"seq": seq, "at": at, "kind": "left", "from": user.as_str()}),
-        Kind::Message { from, to, body, id, .. } => {
+        Kind::Message {
+            from, to, body, id, ..
+        } => {
             let id = id.as_ref().and_then(|id| id.shown());
             let (kind, text, sealed) = match body {
                 Body::Text(text) => ("text", Some(text.to_string()), None),
@@ -33,28 +43,51 @@ fn event_value(event: &Event) -> Value {
 pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
     let names = |users: &[UserId]| users.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (kind, value) = match frame {
-        ServerFrame::Welcome { user, session, seq, recovered, members, epoch, node } => (
+        ServerFrame::Welcome {
+            user,
+            session,
+            seq,
+            recovered,
+            members,
+            epoch,
+            node,
+        } => (
             "welcome",
             json!({"room": "aaa", "user": user.as_str(), "session": session.to_string(), "seq": seq.0, "recovered": recovered,
                 "members": names(members), "epoch": epoch.0, "node": node}),
         ),
         ServerFrame::Event(shared) => ("event", event_value(shared.event())),
         ServerFrame::Accepted { id } => ("accepted", json!({"id": &**id})),
-        ServerFrame::Journaled { id, seq, epoch, duplicate } => {
-            ("journaled", json!({"id": &**id, "seq": seq.0, "epoch": epoch.0, "duplicate": duplicate}))
-        }
+        ServerFrame::Journaled {
+            id,
+            seq,
+            epoch,
+            duplicate,
+        } => (
+            "journaled",
+            json!({"id": &**id, "seq": seq.0, "epoch": epoch.0, "duplicate": duplicate}),
+        ),
         ServerFrame::Rejected { id, rejection } => (
             "rejected",
             json!({"id": id.as_deref(), "reason": rejection.reason.as_str(), "message": rejection.message,
                 "retry_after_ms": rejection.retry_after_ms}),
         ),
-        ServerFrame::History { id, events, more } => {
-            ("history", json!({"id": id.as_deref(), "events": events.iter().map(event_value).collect::<Vec<_>>(), "more": more}))
+        ServerFrame::History { id, events, more } => (
+            "history",
+            json!({"id": id.as_deref(), "events": events.iter().map(event_value).collect::<Vec<_>>(), "more": more}),
+        ),
+        ServerFrame::Members { id, members } => {
+            ("members", json!({"id": &**id, "members": names(members)}))
         }
-        ServerFrame::Members { id, members } => ("members", json!({"id": &**id, "members": names(members)})),
         ServerFrame::Pong { id } => ("pong", json!({"id": &**id})),
         ServerFrame::Reset { seq, reason } => ("reset", json!({"seq": seq.0, "reason": reason})),
-        ServerFrame::Bye { reason, reconnect_after_ms } => ("bye", json!({"reason": reason, "reconnect_after_ms": reconnect_after_ms})),
+        ServerFrame::Bye {
+            reason,
+            reconnect_after_ms,
+        } => (
+            "bye",
+            json!({"reason": reason, "reconnect_after_ms": reconnect_after_ms}),
+        ),
     };
     (kind, object(value))
 }
@@ -62,11 +95,15 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
 fn pb_event_value(event: pb::Event) -> Value {
     let (text, sealed) = match event.content {
         Some(pb::event::Content::Text(text)) => (Some(text), None),
-        Some(pb::event::Content::Sealed(bytes)) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
+        Some(pb::event::Content::Sealed(bytes)) => {
+            (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+        }
         None => (None, None),
     };
-    object(json!({"seq": event.seq, "at": event.at, "kind": event.kind, "from": event.from, "to": event.to, "text": text,
-        "sealed": sealed, "id": event.id}))
+    object(
+        json!({"seq": event.seq, "at": event.at, "kind": event.kind, "from": event.from, "to": event.to, "text": text,
+        "sealed": sealed, "id": event.id}),
+    )
 }
 
 pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
@@ -79,18 +116,28 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
         ),
         Frame::Event(event) => ("event", pb_event_value(event)),
         Frame::Accepted(a) => ("accepted", json!({"id": a.id})),
-        Frame::Journaled(j) => ("journaled", json!({"id": j.id, "seq": j.seq, "epoch": j.epoch, "duplicate": j.duplicate})),
-        Frame::Rejected(r) => {
-            ("rejected", json!({"id": r.id, "reason": r.reason, "message": r.message, "retry_after_ms": r.retry_after_ms}))
-        }
+        Frame::Journaled(j) => (
+            "journaled",
+            json!({"id": j.id, "seq": j.seq, "epoch": j.epoch, "duplicate": j.duplicate}),
+        ),
+        Frame::Rejected(r) => (
+            "rejected",
+            json!({"id": r.id, "reason": r.reason, "message": r.message, "retry_after_ms": r.retry_after_ms}),
+        ),
         Frame::History(h) => {
             let events: Vec<_> = h.events.into_iter().map(pb_event_value).collect();
-            ("history", json!({"id": h.id, "events": events, "more": h.more}))
+            (
+                "history",
+                json!({"id": h.id, "events": events, "more": h.more}),
+            )
         }
         Frame::Members(m) => ("members", json!({"id": m.id, "members": m.members})),
         Frame::Pong(p) => ("pong", json!({"id": p.id})),
         Frame::Reset(r) => ("reset", json!({"seq": r.seq, "reason": r.reason})),
-        Frame::Bye(b) => ("bye", json!({"reason": b.reason, "reconnect_after_ms": b.reconnect_after_ms})),
+        Frame::Bye(b) => (
+            "bye",
+            json!({"reason": b.reason, "reconnect_after_ms": b.reconnect_after_ms}),
+        ),
     };
     (kind, object(value))
 }
@@ -98,8 +145,12 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
 /// Reads a JSON frame without the code under test: the type, and the members that are not null.
 pub(super) fn json_value(text: &str) -> (String, Value) {
     fn typed(value: Value) -> (String, Value) {
-        let Value::Object(mut members) = value else { panic!("not an object") };
-        let Some(Value::String(kind)) = members.remove("type") else { panic!("no type") };
+        let Value::Object(mut members) = value else {
+            panic!("not an object")
+        };
+        let Some(Value::String(kind)) = members.remove("type") else {
+            panic!("no type")
+        };
         if let Some(Value::Array(events)) = members.get_mut("events") {
             for event in events {
                 let (kind, value) = typed(event.take());
@@ -142,9 +193,11 @@ pub(super) fn proto_of(frame: &ClientFrame) -> Vec<u8> {
                 Body::Sealed(bytes) => pb::send::Content::Sealed(bytes.clone()),
             }),
         }),
-        ClientFrame::History { id, before, limit } => {
-            Frame::History(pb::HistoryRequest { id: id.to_string(), before: before.map(|seq| seq.0), limit: Some(u32::from(*limit)) })
-        }
+        ClientFrame::History { id, before, limit } => Frame::History(pb::HistoryRequest {
+            id: id.to_string(),
+            before: before.map(|seq| seq.0),
+            limit: Some(u32::from(*limit)),
+        }),
         ClientFrame::Members { id } => Frame::Members(pb::MembersRequest { id: id.to_string() }),
         ClientFrame::Ping { id } => Frame::Ping(pb::Ping { id: id.to_string() }),
     };
@@ -156,14 +209,20 @@ pub(super) fn read_line<'a>(room: &str, line: &'a str) -> (&'a str, Vec<&'a str>
     if let Some((kind, rest)) = line.strip_prefix('!').and_then(|line| line.split_once(' ')) {
         return (kind, rest.splitn(2, ' ').collect());
     }
-    let Some((place, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(" - ")) else {
+    let Some((place, rest)) = line
+        .strip_prefix('[')
+        .and_then(|line| line.split_once(" - "))
+    else {
         return ("welcome", line.split(':').collect());
     };
     let (line_room, seq) = place.split_once(':').unwrap();
     assert_eq!(line_room, room);
     let (head, content) = rest.split_once(']').unwrap();
     match head.split_once(" -> ") {
-        Some((from, to)) => ("message", vec![seq, from, to, content.strip_prefix(' ').unwrap()]),
+        Some((from, to)) => (
+            "message",
+            vec![seq, from, to, content.strip_prefix(' ').unwrap()],
+        ),
         None => ("change", [vec![seq], head.split(' ').collect()].concat()),
     }
 }
@@ -172,7 +231,9 @@ pub(super) fn read_line<'a>(room: &str, line: &'a str) -> (&'a str, Vec<&'a str>
 pub(super) fn shown(content: &str) -> String {
     content.chars().fold(String::new(), |shown, c| match c {
         '\n' => shown + "\\n",
-        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => shown + &format!("\\u{{{:x}}}", c as u32),
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+            shown + &format!("\\u{{{:x}}}", c as u32)
+        }
         _ => shown + c.encode_utf8(&mut [0; 4]),
     })
 }

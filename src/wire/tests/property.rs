@@ -8,15 +8,27 @@ use prost::Message as _;
 fn check_any_outcome(outcome: Result<ClientFrame, Refused>) {
     match outcome {
         Ok(ClientFrame::Send(message)) => {
-            let limit = if matches!(message.body, Body::Text(_)) { 16384 } else { 65536 };
+            let limit = if matches!(message.body, Body::Text(_)) {
+                16384
+            } else {
+                65536
+            };
             assert!((1..=limit).contains(&message.body.size()));
         }
         Ok(ClientFrame::History { limit, .. }) => assert!((1..=500).contains(&limit)),
-        Ok(ClientFrame::Members { id } | ClientFrame::Ping { id }) => assert!(CommandId::parse(&id).is_some()),
+        Ok(ClientFrame::Members { id } | ClientFrame::Ping { id }) => {
+            assert!(CommandId::parse(&id).is_some())
+        }
         Err(refused) => {
             let reason = refused.rejection.reason;
-            assert!(matches!(reason, Reason::BadFrame | Reason::BadField | Reason::Unsupported | Reason::TooLarge));
-            assert_eq!(refused.understood, matches!(reason, Reason::BadField | Reason::TooLarge));
+            assert!(matches!(
+                reason,
+                Reason::BadFrame | Reason::BadField | Reason::Unsupported | Reason::TooLarge
+            ));
+            assert_eq!(
+                refused.understood,
+                matches!(reason, Reason::BadField | Reason::TooLarge)
+            );
             assert!(reason != Reason::BadFrame || refused.id.is_none());
             assert!(refused.id.is_none_or(|id| CommandId::parse(&id).is_some()));
         }

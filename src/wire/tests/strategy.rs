@@ -21,7 +21,8 @@ fn any_id() -> impl Strategy<Value = Arc<str>> {
 /// Text with many of the characters that make trouble.
 fn any_text() -> impl Strategy<Value = String> {
     let nasty = prop::sample::select(vec![
-        '\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{2029}', '[', ']', '!', ':', '\\', '"', '>',
+        '\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{2029}',
+        '[', ']', '!', ':', '\\', '"', '>',
     ]);
     vec(prop_oneof![nasty, any::<char>()], 1..200).prop_map(String::from_iter)
 }
@@ -34,16 +35,22 @@ fn any_body() -> impl Strategy<Value = Body> {
 }
 
 pub(super) fn any_message() -> impl Strategy<Value = Message> {
-    (any_id(), option::of(any_user()), any_body()).prop_map(|(id, to, body)| Message { id: Some(CommandId::Client(id)), to, body })
+    (any_id(), option::of(any_user()), any_body()).prop_map(|(id, to, body)| Message {
+        id: Some(CommandId::Client(id)),
+        to,
+        body,
+    })
 }
 
 pub(super) fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
     prop_oneof![
         any_message().prop_map(ClientFrame::Send),
-        (any_id(), option::of(any::<u64>()), 1_u16..=500).prop_map(|(id, before, limit)| ClientFrame::History {
-            id,
-            before: before.map(Seq),
-            limit
+        (any_id(), option::of(any::<u64>()), 1_u16..=500).prop_map(|(id, before, limit)| {
+            ClientFrame::History {
+                id,
+                before: before.map(Seq),
+                limit,
+            }
         }),
         any_id().prop_map(|id| ClientFrame::Members { id }),
         any_id().prop_map(|id| ClientFrame::Ping { id }),
@@ -56,43 +63,68 @@ fn any_session() -> impl Strategy<Value = SessionId> {
 
 fn any_kind() -> impl Strategy<Value = Kind> {
     let gateway_id = any_session().prop_map(|session| CommandId::Gateway(session, 1));
-    let id = option::of(prop_oneof![any_id().prop_map(CommandId::Client), gateway_id]);
+    let id = option::of(prop_oneof![
+        any_id().prop_map(CommandId::Client),
+        gateway_id
+    ]);
     prop_oneof![
         any_user().prop_map(|user| Kind::Joined { user }),
         any_user().prop_map(|user| Kind::Left { user }),
-        (any_user(), option::of(any_user()), any_body(), id).prop_map(|(from, to, body, id)| Kind::Message {
-            from,
-            to,
-            body,
-            id,
-            device: None,
-            turn: None
+        (any_user(), option::of(any_user()), any_body(), id).prop_map(|(from, to, body, id)| {
+            Kind::Message {
+                from,
+                to,
+                body,
+                id,
+                device: None,
+                turn: None,
+            }
         }),
     ]
 }
 
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
-    (any::<u64>(), any::<u64>(), any_kind()).prop_map(|(seq, at, kind)| Event { seq: Seq(seq), at: Millis(at), kind, changes: Vec::new() })
+    (any::<u64>(), any::<u64>(), any_kind()).prop_map(|(seq, at, kind)| Event {
+        seq: Seq(seq),
+        at: Millis(at),
+        kind,
+        changes: Vec::new(),
+    })
 }
 
 fn any_rejection() -> impl Strategy<Value = Rejection> {
-    (prop::sample::select(Reason::ALL.to_vec()), any_text(), option::of(any::<u64>()))
-        .prop_map(|(reason, message, retry_after_ms)| Rejection { reason, message, retry_after_ms })
+    (
+        prop::sample::select(Reason::ALL.to_vec()),
+        any_text(),
+        option::of(any::<u64>()),
+    )
+        .prop_map(|(reason, message, retry_after_ms)| Rejection {
+            reason,
+            message,
+            retry_after_ms,
+        })
 }
 
 fn any_welcome() -> impl Strategy<Value = ServerFrame> {
     let numbers = (any::<u64>(), any::<bool>(), any::<u64>());
-    (any_user(), any_session(), numbers, vec(any_user(), 0..5), any_text()).prop_map(
-        |(user, session, (seq, recovered, epoch), members, node)| ServerFrame::Welcome {
-            user,
-            session,
-            seq: Seq(seq),
-            recovered,
-            members,
-            epoch: Epoch(epoch),
-            node,
-        },
+    (
+        any_user(),
+        any_session(),
+        numbers,
+        vec(any_user(), 0..5),
+        any_text(),
     )
+        .prop_map(|(user, session, (seq, recovered, epoch), members, node)| {
+            ServerFrame::Welcome {
+                user,
+                session,
+                seq: Seq(seq),
+                recovered,
+                members,
+                epoch: Epoch(epoch),
+                node,
+            }
+        })
 }
 
 /// Any frame of the server to a client of room `aaa`.
@@ -101,17 +133,30 @@ pub(super) fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
         any_welcome(),
         any_event().prop_map(|event| ServerFrame::Event(SharedEvent::new(room(), event))),
         any_id().prop_map(|id| ServerFrame::Accepted { id }),
-        (any_id(), any::<u64>(), any::<u64>(), any::<bool>())
-            .prop_map(|(id, seq, epoch, duplicate)| { ServerFrame::Journaled { id, seq: Seq(seq), epoch: Epoch(epoch), duplicate } }),
-        (option::of(any_id()), any_rejection()).prop_map(|(id, rejection)| ServerFrame::Rejected { id, rejection }),
-        (option::of(any_id()), vec(any_event(), 0..4), any::<bool>()).prop_map(|(id, events, more)| ServerFrame::History {
-            id,
-            events,
-            more
-        }),
-        (any_id(), vec(any_user(), 0..5)).prop_map(|(id, members)| ServerFrame::Members { id, members }),
+        (any_id(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+            |(id, seq, epoch, duplicate)| {
+                ServerFrame::Journaled {
+                    id,
+                    seq: Seq(seq),
+                    epoch: Epoch(epoch),
+                    duplicate,
+                }
+            }
+        ),
+        (option::of(any_id()), any_rejection())
+            .prop_map(|(id, rejection)| ServerFrame::Rejected { id, rejection }),
+        (option::of(any_id()), vec(any_event(), 0..4), any::<bool>())
+            .prop_map(|(id, events, more)| ServerFrame::History { id, events, more }),
+        (any_id(), vec(any_user(), 0..5))
+            .prop_map(|(id, members)| ServerFrame::Members { id, members }),
         any_id().prop_map(|id| ServerFrame::Pong { id }),
-        (any::<u64>(), any_text()).prop_map(|(seq, reason)| ServerFrame::Reset { seq: Seq(seq), reason: reason.into() }),
-        (any_text(), any::<u64>()).prop_map(|(reason, reconnect_after_ms)| ServerFrame::Bye { reason: reason.into(), reconnect_after_ms }),
+        (any::<u64>(), any_text()).prop_map(|(seq, reason)| ServerFrame::Reset {
+            seq: Seq(seq),
+            reason: reason.into()
+        }),
+        (any_text(), any::<u64>()).prop_map(|(reason, reconnect_after_ms)| ServerFrame::Bye {
+            reason: reason.into(),
+            reconnect_after_ms
+        }),
     ]
 }

@@ -18,43 +18,72 @@ impl Shard {
         let now = Instant::now();
         match done {
             Done::Opened { room, opened } => return self.on_opened(room, opened, now),
-            Done::Committed { room: name, batch, commit, result } => {
+            Done::Committed {
+                room: name,
+                batch,
+                commit,
+                result,
+            } => {
                 if let Err(error) = result {
                     return self.on_failed(&name, error);
                 }
                 let mut batch = *batch;
                 self.work.tell(self.parts.clone(), name.clone(), &mut batch);
                 let published = self.parts.journal.publishes();
-                let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else { return ControlFlow::Continue(()) };
+                let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else {
+                    return ControlFlow::Continue(());
+                };
                 for ticket in room.committed(commit, batch.tickets, published, now) {
                     self.floor.settle(ticket);
                 }
                 if let Some(state) = batch.snapshot {
-                    self.work.save(self.parts.clone(), name.clone(), self.epoch, state, Vec::new());
+                    self.work.save(
+                        self.parts.clone(),
+                        name.clone(),
+                        self.epoch,
+                        state,
+                        Vec::new(),
+                    );
                 }
                 self.pump(&name);
             }
-            Done::Published { room: name, unpublished: (commit, tickets), result } => {
+            Done::Published {
+                room: name,
+                unpublished: (commit, tickets),
+                result,
+            } => {
                 let position = match result {
                     Ok(position) => position,
                     Err(error) => return self.on_failed(&name, error),
                 };
-                tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
+                tickets
+                    .into_iter()
+                    .for_each(|ticket| self.floor.settle(ticket));
                 if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
                     room.published(&commit, position, now);
                 }
                 self.pump(&name);
             }
-            Done::Saved { room: name, saved, mut tickets } => {
+            Done::Saved {
+                room: name,
+                saved,
+                mut tickets,
+            } => {
                 if saved.is_some() {
-                    tickets.drain(..).for_each(|ticket| self.floor.settle(ticket));
+                    tickets
+                        .drain(..)
+                        .for_each(|ticket| self.floor.settle(ticket));
                 }
                 if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
                     let (seq, carried) = saved.unwrap_or_default();
                     room.saved(seq, carried, tickets, now);
                 }
             }
-            Done::Checkpointed { lease, floor, result } => {
+            Done::Checkpointed {
+                lease,
+                floor,
+                result,
+            } => {
                 self.lease = Some(lease);
                 match result {
                     Ok(()) => {
@@ -62,7 +91,9 @@ impl Shard {
                         self.forget(now);
                     }
                     Err(LeaseError::Lost { .. }) => return ControlFlow::Break(End::LeaseLost),
-                    Err(error @ LeaseError::Unavailable(_)) => tracing::debug!(shard = %self.id, %error, "store the floor later"),
+                    Err(error @ LeaseError::Unavailable(_)) => {
+                        tracing::debug!(shard = %self.id, %error, "store the floor later")
+                    }
                 }
             }
             Done::Forgotten(forgotten) => {
@@ -76,7 +107,12 @@ impl Shard {
         ControlFlow::Continue(())
     }
 
-    fn on_opened(&mut self, name: RoomId, opened: Result<Box<Room>, journal::Error>, now: Instant) -> ControlFlow<End> {
+    fn on_opened(
+        &mut self,
+        name: RoomId,
+        opened: Result<Box<Room>, journal::Error>,
+        now: Instant,
+    ) -> ControlFlow<End> {
         let Some(Slot::Opening(waiting)) = self.rooms.remove(&name) else {
             self.parts.journal.close(&name);
             return ControlFlow::Continue(());
@@ -86,8 +122,12 @@ impl Shard {
             Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
             Err(error) => {
                 tracing::error!(shard = %self.id, room = %name, %error, "the room is refused");
-                let tickets = self.work.refuse(self.parts.clone(), self.epoch, waiting, &error);
-                tickets.into_iter().for_each(|ticket| self.floor.settle(ticket));
+                let tickets = self
+                    .work
+                    .refuse(self.parts.clone(), self.epoch, waiting, &error);
+                tickets
+                    .into_iter()
+                    .for_each(|ticket| self.floor.settle(ticket));
                 return ControlFlow::Continue(());
             }
         };

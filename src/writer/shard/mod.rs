@@ -72,7 +72,12 @@ struct Shard {
 }
 
 /// Writes a shard until it is released or lost. The lease ends with it.
-pub(super) async fn run(parts: Arc<Parts>, lease: Lease, releases: mpsc::Receiver<oneshot::Sender<()>>, lose: CancellationToken) {
+pub(super) async fn run(
+    parts: Arc<Parts>,
+    lease: Lease,
+    releases: mpsc::Receiver<oneshot::Sender<()>>,
+    lose: CancellationToken,
+) {
     let (shard, epoch) = (lease.shard(), lease.epoch());
     let ended = tokio::select! {
         biased;
@@ -85,7 +90,11 @@ pub(super) async fn run(parts: Arc<Parts>, lease: Lease, releases: mpsc::Receive
     }
 }
 
-async fn write(parts: Arc<Parts>, mut lease: Lease, mut releases: mpsc::Receiver<oneshot::Sender<()>>) {
+async fn write(
+    parts: Arc<Parts>,
+    mut lease: Lease,
+    mut releases: mpsc::Receiver<oneshot::Sender<()>>,
+) {
     let shard = lease.shard();
     let claim = claim(&parts, &mut lease);
     let (questions, commands) = tokio::select! {
@@ -140,7 +149,9 @@ type Commands = ReadyChunks<BoxStream<'static, Delivery>>;
 /// Claims the shard in the journal and starts to listen, however long that takes.
 async fn claim(parts: &Parts, lease: &mut Lease) -> Result<(Questions, Commands), journal::Error> {
     let (shard, owner, epoch, floor) = (lease.shard(), lease.owner(), lease.epoch(), lease.floor());
-    let claim = definite(shard, "claim", PAUSE, || parts.journal.claim(shard, owner, epoch));
+    let claim = definite(shard, "claim", PAUSE, || {
+        parts.journal.claim(shard, owner, epoch)
+    });
     let commands = patiently(shard, || parts.bus.commands(shard, floor));
     // At the same time, for everybody in the shard waits. Questions only afterwards: who asks before hears at once that nobody answers yet.
     let (epoch, commands) = tokio::try_join!(claim, async { Ok(commands.await) })?;
@@ -153,7 +164,10 @@ async fn claim(parts: &Parts, lease: &mut Lease) -> Result<(Questions, Commands)
 }
 
 /// Listens on the bus, however long it is away.
-async fn patiently<'a, T>(shard: ShardId, listen: impl Fn() -> BoxFuture<'a, Result<T, bus::Error>>) -> T {
+async fn patiently<'a, T>(
+    shard: ShardId,
+    listen: impl Fn() -> BoxFuture<'a, Result<T, bus::Error>>,
+) -> T {
     loop {
         match listen().await {
             Ok(stream) => return stream,
@@ -227,7 +241,10 @@ impl Shard {
         self.pending.clear();
         self.rooms.retain(|_, slot| matches!(slot, Slot::Open(_)));
         loop {
-            let quiet = self.rooms.values().all(|slot| matches!(slot, Slot::Open(room) if room.is_quiet()));
+            let quiet = self
+                .rooms
+                .values()
+                .all(|slot| matches!(slot, Slot::Open(room) if room.is_quiet()));
             if quiet && self.work.is_empty() {
                 break;
             }
@@ -263,7 +280,10 @@ impl Shard {
     fn decide_pending(&mut self) {
         let now = Instant::now();
         let mut touched = Vec::new();
-        while let Some(delivery) = self.pending.pop_front_if(|delivery| self.floor.accepts(&delivery.submission.room)) {
+        while let Some(delivery) = self
+            .pending
+            .pop_front_if(|delivery| self.floor.accepts(&delivery.submission.room))
+        {
             let ticket = self.floor.read(&delivery, size(&delivery));
             let name = delivery.submission.room.clone();
             match self.slot(&name) {
@@ -284,33 +304,51 @@ impl Shard {
     /// The room's place; a room that is not here is being opened from now on.
     fn slot(&mut self, name: &RoomId) -> &mut Slot {
         self.rooms.entry(name.clone()).or_insert_with(|| {
-            self.work.open(self.parts.clone(), self.id, name.clone(), self.epoch);
+            self.work
+                .open(self.parts.clone(), self.id, name.clone(), self.epoch);
             Slot::Opening(Waiting::default())
         })
     }
 
     fn decide(&mut self, name: &RoomId, delivery: Delivery, ticket: Ticket, now: Instant) {
-        let Some(Slot::Open(room)) = self.rooms.get_mut(name) else { unreachable!("decided only in an open room") };
+        let Some(Slot::Open(room)) = self.rooms.get_mut(name) else {
+            unreachable!("decided only in an open room")
+        };
         metrics::counter!("safechat_commands_decided_total").increment(1);
-        room.decide(delivery, ticket, self.epoch, |first| self.parts.journal.boundary(first), now);
+        room.decide(
+            delivery,
+            ticket,
+            self.epoch,
+            |first| self.parts.journal.boundary(first),
+            now,
+        );
     }
 
     /// Sends on what can go on: the next commit to the journal, the next published commit to the bus.
     fn pump(&mut self, name: &RoomId) {
-        let Some(Slot::Open(room)) = self.rooms.get_mut(name) else { return };
+        let Some(Slot::Open(room)) = self.rooms.get_mut(name) else {
+            return;
+        };
         if let Some(batch) = room.next_batch() {
-            self.work.commit(self.parts.clone(), self.id, name.clone(), self.epoch, batch);
+            self.work
+                .commit(self.parts.clone(), self.id, name.clone(), self.epoch, batch);
         }
         if let Some((unpublished, after)) = room.next_unpublished() {
-            self.work.publish(self.parts.clone(), self.id, name.clone(), unpublished, after);
+            self.work.publish(
+                self.parts.clone(),
+                self.id,
+                name.clone(),
+                unpublished,
+                after,
+            );
         }
     }
 
     /// A room without any message is read again for each question: where appending is what fences, an owner that was replaced may have written its first
     /// event since it was opened.
     fn forget_if_empty(&mut self, name: &RoomId) {
-        let outdated =
-            self.parts.journal.publishes() && matches!(self.rooms.get(name), Some(Slot::Open(room)) if room.is_empty() && room.is_quiet());
+        let outdated = self.parts.journal.publishes()
+            && matches!(self.rooms.get(name), Some(Slot::Open(room)) if room.is_empty() && room.is_quiet());
         if outdated {
             self.rooms.remove(name);
             self.parts.journal.close(name);
@@ -320,7 +358,9 @@ impl Shard {
     fn on_question(&mut self, question: Question) {
         let name = question.ask.room.clone();
         // Between two looks at what is idle; the asker asks again.
-        if !self.rooms.contains_key(&name) && self.rooms.len() >= 2 * self.parts.config.max_rooms_per_shard {
+        if !self.rooms.contains_key(&name)
+            && self.rooms.len() >= 2 * self.parts.config.max_rooms_per_shard
+        {
             return;
         }
         self.forget_if_empty(&name);
@@ -333,7 +373,9 @@ impl Shard {
         let name = question.ask.room.clone();
         match self.slot(&name) {
             Slot::Open(room) => (question.respond)(room.view(epoch, now)),
-            Slot::Opening(waiting) if waiting.questions.len() < Waiting::QUESTIONS => waiting.questions.push(question),
+            Slot::Opening(waiting) if waiting.questions.len() < Waiting::QUESTIONS => {
+                waiting.questions.push(question)
+            }
             Slot::Opening(_) => {}
         }
     }

@@ -32,29 +32,43 @@ impl Shard {
         let pressed = !self.pending.is_empty();
         if pressed || now.duration_since(self.looked_at) >= LOOK {
             self.looked_at = now;
-            self.save_and_passivate(now, if pressed { HURRY } else { self.parts.config.carry() });
+            self.save_and_passivate(
+                now,
+                if pressed {
+                    HURRY
+                } else {
+                    self.parts.config.carry()
+                },
+            );
         }
     }
 
     /// Stores the floor when it is time, or when the reader waits for it.
     pub(super) fn checkpoint(&mut self, now: Instant) {
         let reached = self.floor.reached();
-        let due = now.duration_since(self.stored_at) >= self.parts.config.checkpoint() && reached != self.floor.stored();
+        let due = now.duration_since(self.stored_at) >= self.parts.config.checkpoint()
+            && reached != self.floor.stored();
         if !due && !self.floor.is_pressing() {
             return;
         }
-        let Some(lease) = self.lease.take() else { return };
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
         self.stored_at = now;
         self.work.checkpoint(lease, reached);
     }
 
     /// Lets the bus forget what the stored floor has passed, whether or not anything follows: commands that stay would fill it for all shards.
     pub(super) fn forget(&mut self, now: Instant) {
-        let Some(before) = self.forgotten_at else { return };
+        let Some(before) = self.forgotten_at else {
+            return;
+        };
         if now.duration_since(before) >= DOUBT {
             self.floor.doubt();
         }
-        let Some(forgettable) = self.floor.forgettable() else { return };
+        let Some(forgettable) = self.floor.forgettable() else {
+            return;
+        };
         if forgettable.is_much() || now.duration_since(before) >= FORGET {
             self.forgotten_at = None;
             self.work.forget(self.parts.clone(), self.id, forgettable);
@@ -67,7 +81,11 @@ impl Shard {
             .rooms
             .iter()
             .filter_map(|(name, slot)| match slot {
-                Slot::Open(room) => Some(Head { room: name.clone(), epoch, seq: room.recent_head(now, RECENT)? }),
+                Slot::Open(room) => Some(Head {
+                    room: name.clone(),
+                    epoch,
+                    seq: room.recent_head(now, RECENT)?,
+                }),
                 Slot::Opening(_) => None,
             })
             .collect();
@@ -100,12 +118,18 @@ impl Shard {
         }
         save.sort_unstable(); // so that a simulation repeats exactly
         for name in save {
-            let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else { continue };
+            let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else {
+                continue;
+            };
             let (state, tickets) = room.save();
-            self.work.save(self.parts.clone(), name, self.epoch, state, tickets);
+            self.work
+                .save(self.parts.clone(), name, self.epoch, state, tickets);
         }
         unused.sort();
-        let idle = unused.iter().filter(|(used, _)| now.duration_since(*used) >= config.idle()).count();
+        let idle = unused
+            .iter()
+            .filter(|(used, _)| now.duration_since(*used) >= config.idle())
+            .count();
         empty.iter().for_each(|name| self.passivate(name));
         for (_, name) in unused.into_iter().take(idle.max(excess)) {
             self.passivate(&name);
@@ -113,7 +137,9 @@ impl Shard {
     }
 
     fn passivate(&mut self, name: &RoomId) {
-        let Some(Slot::Open(room)) = self.rooms.get(name) else { return };
+        let Some(Slot::Open(room)) = self.rooms.get(name) else {
+            return;
+        };
         // Beyond the cap also a room whose last events no snapshot holds yet: opening replays them.
         if room.carries_since(Instant::now(), Duration::ZERO) {
             return;

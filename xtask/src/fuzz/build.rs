@@ -25,15 +25,28 @@ const FLAGS: [&str; 7] = [
 /// The folder with a program for each target.
 pub(super) fn programs(interrupt: &Interrupt) -> Result<PathBuf> {
     let compiler = std::env::var_os("CXX").is_some() || paths::on_path("c++").is_some();
-    ensure!(compiler, "there is no c++ on the PATH, which compiles libFuzzer: install g++, or name a compiler in CXX");
+    ensure!(
+        compiler,
+        "there is no c++ on the PATH, which compiles libFuzzer: install g++, or name a compiler in CXX"
+    );
     let host = host()?;
     let target_dir = paths::root().join("target/fuzz");
     say("building the targets of fuzzing (minutes, the first time)");
     let mut command = cargo();
     // With a target, the flags do not reach what runs while compiling.
-    command.args(["build", "--release", "--bins", "--manifest-path", "fuzz/Cargo.toml", "--target", &host]);
+    command.args([
+        "build",
+        "--release",
+        "--bins",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--target",
+        &host,
+    ]);
     command.arg("--target-dir").arg(&target_dir);
-    command.env("RUSTFLAGS", FLAGS.join(" ")).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command
+        .env("RUSTFLAGS", FLAGS.join(" "))
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     let status = tool::shown(&mut command, interrupt)?;
     ensure!(status.success(), "the targets of fuzzing do not build");
     Ok(target_dir.join(host).join("release"))
@@ -45,5 +58,7 @@ fn host() -> Result<String> {
     let output = command.arg("-vV").output().context("cargo cannot be run")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.with_context(|| format!("cargo -vV does not name the host: {text}"))?.to_owned())
+    Ok(host
+        .with_context(|| format!("cargo -vV does not name the host: {text}"))?
+        .to_owned())
 }

@@ -49,7 +49,13 @@ pub(crate) struct Options {
 impl Options {
     /// All targets, as long as a test run can wait.
     pub(crate) fn in_a_test_run() -> Self {
-        Self { targets: Vec::new(), seconds: 60, jobs: 2, seed: None, input: None }
+        Self {
+            targets: Vec::new(),
+            seconds: 60,
+            jobs: 2,
+            seed: None,
+            input: None,
+        }
     }
 }
 
@@ -63,11 +69,17 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
 /// In how many targets something was found.
 pub(crate) fn found(options: &Options, interrupt: &Interrupt) -> Result<usize> {
     let targets = chosen(&options.targets)?;
-    ensure!(options.input.is_none() || targets.len() == 1, "--input needs one target: cargo xtask fuzz TARGET --input FILE");
+    ensure!(
+        options.input.is_none() || targets.len() == 1,
+        "--input needs one target: cargo xtask fuzz TARGET --input FILE"
+    );
     let programs = build::programs(interrupt)?;
     console::share();
     if let Some(input) = &options.input {
-        let status = tool::shown(Command::new(programs.join(&targets[0])).arg(input), interrupt)?;
+        let status = tool::shown(
+            Command::new(programs.join(&targets[0])).arg(input),
+            interrupt,
+        )?;
         return Ok(usize::from(!status.success()));
     }
     let waiting = Mutex::new(targets.iter());
@@ -76,33 +88,60 @@ pub(crate) fn found(options: &Options, interrupt: &Interrupt) -> Result<usize> {
         for _ in 0..options.jobs {
             scope.spawn(|| {
                 loop {
-                    let Some(target) = waiting.lock().expect("no thread panics with it").next() else { return };
+                    let Some(target) = waiting.lock().expect("no thread panics with it").next()
+                    else {
+                        return;
+                    };
                     let report = one(&programs, target, options, interrupt);
-                    reports.lock().expect("no thread panics with it").push(report);
+                    reports
+                        .lock()
+                        .expect("no thread panics with it")
+                        .push(report);
                 }
             });
         }
     });
     interrupt.check()?;
-    let reports = reports.into_inner().expect("no thread panics with it").into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(reports.iter().filter(|report| report.found.is_some()).count())
+    let reports = reports
+        .into_inner()
+        .expect("no thread panics with it")
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    Ok(reports
+        .iter()
+        .filter(|report| report.found.is_some())
+        .count())
 }
 
 fn chosen(wanted: &[String]) -> Result<Vec<String>> {
     let folder = paths::root().join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-    let stem = |path: PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let mut all: Vec<String> = entries.flatten().filter_map(|entry| stem(entry.path())).collect();
+    let stem = |path: PathBuf| {
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let mut all: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| stem(entry.path()))
+        .collect();
     all.sort();
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(name)) {
         bail!("there is no target {unknown}; there are {}", all.join(", "));
     }
-    Ok(if wanted.is_empty() { all } else { wanted.to_vec() })
+    Ok(if wanted.is_empty() {
+        all
+    } else {
+        wanted.to_vec()
+    })
 }
 
 /// Runs a target for its time, and says at once how it went.
 fn one(programs: &Path, target: &str, options: &Options, interrupt: &Interrupt) -> Result<Report> {
-    let made = |path: PathBuf| fs::create_dir_all(&path).with_context(|| path.display().to_string()).map(|()| path);
+    let made = |path: PathBuf| {
+        fs::create_dir_all(&path)
+            .with_context(|| path.display().to_string())
+            .map(|()| path)
+    };
     let artifacts = made(paths::root().join("fuzz/artifacts").join(target))?;
     let explored = made(paths::cache()?.join("fuzz").join(target))?;
     let log = made(paths::root().join("target/fuzz/logs"))?.join(format!("{target}.log"));
@@ -110,10 +149,19 @@ fn one(programs: &Path, target: &str, options: &Options, interrupt: &Interrupt) 
 
     let mut command = Command::new(programs.join(target));
     command.arg(format!("-max_total_time={}", options.seconds));
-    command.args([format!("-timeout={PATIENCE}"), format!("-rss_limit_mb={MEMORY}"), format!("-max_len={LONGEST}")]);
-    command.args(["-print_final_stats=1".to_owned(), format!("-artifact_prefix={}/", artifacts.display())]);
+    command.args([
+        format!("-timeout={PATIENCE}"),
+        format!("-rss_limit_mb={MEMORY}"),
+        format!("-max_len={LONGEST}"),
+    ]);
+    command.args([
+        "-print_final_stats=1".to_owned(),
+        format!("-artifact_prefix={}/", artifacts.display()),
+    ]);
     command.args(options.seed.map(|seed| format!("-seed={seed}")));
-    command.arg(explored).arg(paths::root().join("fuzz/corpus").join(target));
+    command
+        .arg(explored)
+        .arg(paths::root().join("fuzz/corpus").join(target));
     command.stdout(output.try_clone()?).stderr(output);
     let status = tool::shown(&mut command, interrupt)?;
 
@@ -121,7 +169,10 @@ fn one(programs: &Path, target: &str, options: &Options, interrupt: &Interrupt) 
     let report = Report::read(&String::from_utf8_lossy(&text), status.success());
     say(format!("fuzz {target}: {report}"));
     if report.found.is_some() {
-        say(format!("  log: {}; again: cargo xtask fuzz {target} --input FILE", paths::short(&log)));
+        say(format!(
+            "  log: {}; again: cargo xtask fuzz {target} --input FILE",
+            paths::short(&log)
+        ));
     }
     Ok(report)
 }

@@ -42,7 +42,10 @@ pub fn cassandra(interrupt: &Interrupt) -> Result<Program> {
 fn jars(interrupt: &Interrupt) -> Result<PathBuf> {
     let place = cache::place(PLACE)?;
     if place.exists() {
-        console::say(format!("cassandra: {VERSION} in the cache ({})", place.display()));
+        console::say(format!(
+            "cassandra: {VERSION} in the cache ({})",
+            place.display()
+        ));
         return Ok(place);
     }
     let slot = Slot::take(PLACE)?;
@@ -66,16 +69,37 @@ fn jars(interrupt: &Interrupt) -> Result<PathBuf> {
 fn download(dir: &Path, interrupt: &Interrupt, step: &mut Step) -> Result<PathBuf> {
     let pom = dir.join("pom.xml");
     let jars = dir.join("jars");
-    fs::write(&pom, template::fill(include_str!("../../templates/cassandra-pom.xml"), &[("VERSION", VERSION)]))?;
+    fs::write(
+        &pom,
+        template::fill(
+            include_str!("../../templates/cassandra-pom.xml"),
+            &[("VERSION", VERSION)],
+        ),
+    )?;
     let mut mvn = Command::new("mvn");
-    mvn.args(["--batch-mode", "--quiet", "--strict-checksums", "-Dstyle.color=never", "--file"]).arg(&pom);
-    mvn.args([GOAL, "-DincludeScope=runtime"]).arg(format!("-DoutputDirectory={}", jars.display()));
+    mvn.args([
+        "--batch-mode",
+        "--quiet",
+        "--strict-checksums",
+        "-Dstyle.color=never",
+        "--file",
+    ])
+    .arg(&pom);
+    mvn.args([GOAL, "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", jars.display()));
     tool::quiet(&mut mvn, LIMIT, interrupt, step)?;
     jar(&jars, "cassandra-all-").context("Maven brought no cassandra-all")?;
     Ok(jars)
 }
 
 fn jar(dir: &Path, prefix: &str) -> Option<PathBuf> {
-    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
-    fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).find(named)
+    let named = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    };
+    fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(named)
 }

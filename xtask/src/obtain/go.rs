@@ -15,9 +15,14 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 pub(super) fn nats_server(dir: &Path, interrupt: &Interrupt, step: &mut Step) -> Result<PathBuf> {
     let mut go = Command::new("go");
-    go.args(["install", MODULE]).current_dir(dir).env("GOBIN", dir);
+    go.args(["install", MODULE])
+        .current_dir(dir)
+        .env("GOBIN", dir);
     // Without cgo no C compiler is needed; a target in the environment would move the program elsewhere.
-    go.env("CGO_ENABLED", "0").env_remove("GOOS").env_remove("GOARCH").env_remove("GOFLAGS");
+    go.env("CGO_ENABLED", "0")
+        .env_remove("GOOS")
+        .env_remove("GOARCH")
+        .env_remove("GOFLAGS");
     tool::quiet(&mut go, LIMIT, interrupt, step)?;
     Ok(dir.join("nats-server"))
 }

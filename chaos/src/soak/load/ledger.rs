@@ -80,7 +80,10 @@ impl Ledger {
 
     /// Microseconds at which so much of what was journaled was answered.
     pub(super) fn latency(&self, part: f64) -> u64 {
-        self.inner().latency.as_ref().map_or(0, |latency| latency.value_at_quantile(part))
+        self.inner()
+            .latency
+            .as_ref()
+            .map_or(0, |latency| latency.value_at_quantile(part))
     }
 
     /// Nobody is in the room any more.
@@ -91,7 +94,9 @@ impl Ledger {
     fn journaled(&self, waited: std::time::Duration) {
         let mut inner = self.inner();
         inner.counts.journaled += 1;
-        let latency = inner.latency.get_or_insert_with(|| Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are valid"));
+        let latency = inner.latency.get_or_insert_with(|| {
+            Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are valid")
+        });
         latency.saturating_record(waited.as_micros() as u64);
     }
 
@@ -99,11 +104,18 @@ impl Ledger {
     fn saw(&self, room: &str, event: &Event) -> Result<(), String> {
         let mut inner = self.inner();
         let Room { places, ids } = inner.rooms.entry(room.to_owned()).or_default();
-        if places.len() >= PLACES && places.first_key_value().is_some_and(|(first, _)| event.seq < *first) {
+        if places.len() >= PLACES
+            && places
+                .first_key_value()
+                .is_some_and(|(first, _)| event.seq < *first)
+        {
             return Ok(());
         }
         let id = event.id.as_ref().map(|id| hash(&(&event.from, id)));
-        let here = Place { event: hash(&(&event.kind, &event.from, &event.id, &event.text)), id };
+        let here = Place {
+            event: hash(&(&event.kind, &event.from, &event.id, &event.text)),
+            id,
+        };
         match places.entry(event.seq) {
             Entry::Occupied(there) if there.get().event != here.event => {
                 return Err(format!("saw another event at {} than others", event.seq));
@@ -117,7 +129,12 @@ impl Ledger {
             ids.remove(&id);
         }
         match id.and_then(|id| ids.insert(id, event.seq)) {
-            Some(first) => Err(format!("{} of {} is at {first} and at {}", event.id.as_deref().unwrap_or_default(), event.from, event.seq)),
+            Some(first) => Err(format!(
+                "{} of {} is at {first} and at {}",
+                event.id.as_deref().unwrap_or_default(),
+                event.from,
+                event.seq
+            )),
             None => Ok(()),
         }
     }
@@ -151,13 +168,25 @@ struct State {
 
 impl Account {
     pub(super) fn new(ledger: &Ledger, room: &str, user: &str) -> Self {
-        Self { ledger: ledger.clone(), room: room.to_owned(), user: user.to_owned(), state: Arc::default() }
+        Self {
+            ledger: ledger.clone(),
+            room: room.to_owned(),
+            user: user.to_owned(),
+            state: Arc::default(),
+        }
     }
 
     /// It sends a message, which was due then.
     pub(super) fn sends(&self, id: &str, due: Instant) {
         self.ledger.count(|counts| counts.sent += 1);
-        self.state().own.insert(id.to_owned(), Own { due, journaled: None, seen: None });
+        self.state().own.insert(
+            id.to_owned(),
+            Own {
+                due,
+                journaled: None,
+                seen: None,
+            },
+        );
     }
 
     /// It did not send it after all.
@@ -189,13 +218,17 @@ impl Account {
                 self.ledger.count(|counts| counts.connects += 1);
                 self.state().expected = Some(after + 1);
             }
-            Step::Journaled { id, seq } | Step::Repeated { id, seq } => self.journaled(at, id, *seq),
+            Step::Journaled { id, seq } | Step::Repeated { id, seq } => {
+                self.journaled(at, id, *seq)
+            }
             Step::Rejected { id, .. } => {
                 self.ledger.count(|counts| counts.rejected += 1);
                 self.state().own.remove(id);
             }
             Step::Reset { seq } => {
-                self.broken(&format!("was told to forget and go on at {seq}, but nothing was cut"));
+                self.broken(&format!(
+                    "was told to forget and go on at {seq}, but nothing was cut"
+                ));
                 self.state().expected = Some(*seq);
             }
             Step::Saw(event) => self.saw(event),
@@ -205,7 +238,9 @@ impl Account {
 
     fn journaled(&self, at: Instant, id: &str, seq: u64) {
         let mut state = self.state();
-        let Some(own) = state.own.get_mut(id) else { return };
+        let Some(own) = state.own.get_mut(id) else {
+            return;
+        };
         let first = *own.journaled.get_or_insert_with(|| {
             self.ledger.journaled(at.saturating_duration_since(own.due));
             seq
@@ -218,29 +253,47 @@ impl Account {
 
     fn saw(&self, event: &Event) {
         let mut state = self.state();
-        if let Some(expected) = state.expected.replace(event.seq + 1).filter(|expected| *expected != event.seq) {
+        if let Some(expected) = state
+            .expected
+            .replace(event.seq + 1)
+            .filter(|expected| *expected != event.seq)
+        {
             self.broken(&format!("expected {expected} and saw {}", event.seq));
         }
         if let Err(what) = self.ledger.saw(&self.room, event) {
             self.broken(&what);
         }
-        let Some(id) = event.id.as_ref().filter(|_| event.from == self.user) else { return };
-        let Some(own) = state.own.get_mut(id) else { return };
+        let Some(id) = event.id.as_ref().filter(|_| event.from == self.user) else {
+            return;
+        };
+        let Some(own) = state.own.get_mut(id) else {
+            return;
+        };
         own.seen = Some(event.seq);
         self.close(&mut state, id);
     }
 
     /// What is answered and seen is over.
     fn close(&self, state: &mut State, id: &str) {
-        let Some(Own { journaled: Some(journaled), seen: Some(seen), .. }) = state.own.get(id) else { return };
+        let Some(Own {
+            journaled: Some(journaled),
+            seen: Some(seen),
+            ..
+        }) = state.own.get(id)
+        else {
+            return;
+        };
         if journaled != seen {
-            self.broken(&format!("{id} was journaled at {journaled} and is at {seen}"));
+            self.broken(&format!(
+                "{id} was journaled at {journaled} and is at {seen}"
+            ));
         }
         state.own.remove(id);
     }
 
     fn broken(&self, what: &str) {
-        self.ledger.broken(format!("{} in {}: {what}", self.user, self.room));
+        self.ledger
+            .broken(format!("{} in {}: {what}", self.user, self.room));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

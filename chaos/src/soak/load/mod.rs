@@ -53,18 +53,35 @@ pub(super) struct Plan {
 impl Plan {
     /// As a person reads it.
     pub(super) fn told(&self) -> Vec<String> {
-        let Self { gateways, rooms, steady, rate, passing, slow, floods, .. } = self;
+        let Self {
+            gateways,
+            rooms,
+            steady,
+            rate,
+            passing,
+            slow,
+            floods,
+            ..
+        } = self;
         let resets = RESETS * 100.0;
         vec![
             format!("{} nodes", gateways.len()),
-            format!("{steady} clients stay in {rooms} rooms and send {rate} messages per second in all"),
-            format!("one in {BAD_NETWORK} of them through connections that are reset with {resets} % per second"),
+            format!(
+                "{steady} clients stay in {rooms} rooms and send {rate} messages per second in all"
+            ),
+            format!(
+                "one in {BAD_NETWORK} of them through connections that are reset with {resets} % per second"
+            ),
             format!(
                 "{passing} come, send {} messages and go every few seconds, half of them to a new room, a third without a farewell",
                 passing::MESSAGES
             ),
             format!("{slow} read slower than their room of large messages talks"),
-            format!("{floods} send {} messages at once every {} s", flood::MESSAGES, flood::PAUSE.as_secs()),
+            format!(
+                "{floods} send {} messages at once every {} s",
+                flood::MESSAGES,
+                flood::PAUSE.as_secs()
+            ),
         ]
     }
 }
@@ -92,16 +109,44 @@ impl Load {
     pub(super) async fn begin(plan: &Plan) -> Result<Self> {
         let mut proxies = Vec::new();
         for (n, gateway) in plan.gateways.iter().enumerate() {
-            let proxy = proxy::start(SocketAddr::new(gateway.ip(), 0), *gateway, plan.seed.wrapping_add(n as u64)).await;
+            let proxy = proxy::start(
+                SocketAddr::new(gateway.ip(), 0),
+                *gateway,
+                plan.seed.wrapping_add(n as u64),
+            )
+            .await;
             let proxy = proxy.with_context(|| format!("no proxy in front of {gateway}"))?;
             proxy.set(Rules::resetting(RESETS));
             proxies.push(proxy);
         }
-        let good: Vec<String> = plan.gateways.iter().map(|at| format!("http://{at}")).collect();
-        let bad: Vec<String> = proxies.iter().map(|proxy| format!("http://{}", proxy.address())).collect();
-        let urls = |n: usize| if n.is_multiple_of(BAD_NETWORK) { bad.clone() } else { good.clone() };
-        let (ledger, stop, tasks) = (Ledger::default(), watch::channel(Phase::Talk).0, JoinSet::new());
-        let mut load = Self { ledger, steady: Vec::new(), stop, tasks, proxies };
+        let good: Vec<String> = plan
+            .gateways
+            .iter()
+            .map(|at| format!("http://{at}"))
+            .collect();
+        let bad: Vec<String> = proxies
+            .iter()
+            .map(|proxy| format!("http://{}", proxy.address()))
+            .collect();
+        let urls = |n: usize| {
+            if n.is_multiple_of(BAD_NETWORK) {
+                bad.clone()
+            } else {
+                good.clone()
+            }
+        };
+        let (ledger, stop, tasks) = (
+            Ledger::default(),
+            watch::channel(Phase::Talk).0,
+            JoinSet::new(),
+        );
+        let mut load = Self {
+            ledger,
+            steady: Vec::new(),
+            stop,
+            tasks,
+            proxies,
+        };
 
         let (connected, mut all) = tokio::sync::mpsc::channel(1);
         for n in 0..plan.steady {
@@ -111,7 +156,13 @@ impl Load {
             let offset = every.mul_f64(n as f64 / plan.steady as f64);
             load.tasks.spawn(steady::run(steady::Plan {
                 account: account.clone(),
-                options: loadtest::client::Options { urls: urls(n), room, user, first: n, since: None },
+                options: loadtest::client::Options {
+                    urls: urls(n),
+                    room,
+                    user,
+                    first: n,
+                    since: None,
+                },
                 every,
                 offset,
                 connected: connected.clone(),
@@ -121,21 +172,46 @@ impl Load {
         }
         drop(connected);
         // Every client drops its sender when it is connected for the first time.
-        timeout(GATHER, all.recv()).await.with_context(|| format!("not every client could connect within {} s", GATHER.as_secs()))?;
+        timeout(GATHER, all.recv()).await.with_context(|| {
+            format!(
+                "not every client could connect within {} s",
+                GATHER.as_secs()
+            )
+        })?;
         for n in 0..plan.passing {
-            let visitor = passing::Visitor { n, urls: good.clone(), rooms: plan.rooms, ledger: load.ledger.clone() };
-            load.tasks.spawn(passing::run(visitor, load.stop.subscribe()));
+            let visitor = passing::Visitor {
+                n,
+                urls: good.clone(),
+                rooms: plan.rooms,
+                ledger: load.ledger.clone(),
+            };
+            load.tasks
+                .spawn(passing::run(visitor, load.stop.subscribe()));
         }
         for n in 0..plan.slow {
             let gateway = plan.gateways[n % plan.gateways.len()];
-            load.tasks.spawn(slow::read(n, gateway, load.ledger.clone(), load.stop.subscribe()));
+            load.tasks.spawn(slow::read(
+                n,
+                gateway,
+                load.ledger.clone(),
+                load.stop.subscribe(),
+            ));
         }
         if plan.slow > 0 {
-            load.tasks.spawn(slow::talk(plan.gateways[0], load.ledger.clone(), load.stop.subscribe()));
+            load.tasks.spawn(slow::talk(
+                plan.gateways[0],
+                load.ledger.clone(),
+                load.stop.subscribe(),
+            ));
         }
         for n in 0..plan.floods {
             let gateway = plan.gateways[n % plan.gateways.len()];
-            load.tasks.spawn(flood::run(n, gateway, load.ledger.clone(), load.stop.subscribe()));
+            load.tasks.spawn(flood::run(
+                n,
+                gateway,
+                load.ledger.clone(),
+                load.stop.subscribe(),
+            ));
         }
         Ok(load)
     }
@@ -166,10 +242,18 @@ impl Load {
         let gone = async { while self.tasks.join_next().await.is_some() {} };
         let in_time = timeout(SETTLE, gone).await.is_ok();
         if !in_time {
-            self.ledger.broken(format!("not every client could leave within {} s", SETTLE.as_secs()));
+            self.ledger.broken(format!(
+                "not every client could leave within {} s",
+                SETTLE.as_secs()
+            ));
         }
         let Self { ledger, .. } = self;
-        Ended { counts: ledger.counts(), violations: ledger.violations(), p50_us: ledger.latency(0.5), p99_us: ledger.latency(0.99) }
+        Ended {
+            counts: ledger.counts(),
+            violations: ledger.violations(),
+            p50_us: ledger.latency(0.5),
+            p99_us: ledger.latency(0.99),
+        }
     }
 }
 

@@ -38,9 +38,19 @@ impl Visitor {
     async fn visit(&self, number: usize) {
         let (user, is_new) = (format!("passing-{}", self.n), number.is_multiple_of(2));
         // The run of the client names the room: a room of its own for each visit.
-        let room = if is_new { format!("visit-{}-{number}", self.n) } else { room(number % self.rooms) };
+        let room = if is_new {
+            format!("visit-{}-{number}", self.n)
+        } else {
+            room(number % self.rooms)
+        };
         let account = Account::new(&self.ledger, &room, &user);
-        let options = Options { urls: self.urls.clone(), room: room.clone(), user, first: number, since: None };
+        let options = Options {
+            urls: self.urls.clone(),
+            room: room.clone(),
+            user,
+            first: number,
+            since: None,
+        };
         let (outgoing, messages) = mpsc::channel(MESSAGES);
         let (steps, mut own) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
@@ -73,7 +83,14 @@ impl Visitor {
         for n in 0..MESSAGES {
             let id = format!("visit-{number}-{n}");
             account.sends(&id, Instant::now());
-            if outgoing.send(Outgoing { text: "x".repeat(60), id }).await.is_err() {
+            if outgoing
+                .send(Outgoing {
+                    text: "x".repeat(60),
+                    id,
+                })
+                .await
+                .is_err()
+            {
                 return;
             }
             sleep(BETWEEN).await;

@@ -23,7 +23,12 @@ const BUFFER: u32 = 16 * 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads slowly, until it is closed; again and again.
-pub(super) async fn read(n: usize, gateway: SocketAddr, ledger: Ledger, mut phase: watch::Receiver<Phase>) {
+pub(super) async fn read(
+    n: usize,
+    gateway: SocketAddr,
+    ledger: Ledger,
+    mut phase: watch::Receiver<Phase>,
+) {
     let user = format!("slow-{n}");
     let read = async {
         loop {

@@ -23,13 +23,23 @@ pub(super) enum Got {
 
 impl Socket {
     /// Joins a room. `buffer`: bytes that the system may keep for it, if it is to be slow.
-    pub(super) async fn join(gateway: SocketAddr, room: &str, user: &str, buffer: Option<u32>) -> Result<Self> {
+    pub(super) async fn join(
+        gateway: SocketAddr,
+        room: &str,
+        user: &str,
+        buffer: Option<u32>,
+    ) -> Result<Self> {
         raw::join(gateway, room, user, buffer).await.map(Self)
     }
 
     /// Queues a message; [`Self::flush`] sends what is queued.
     pub(super) async fn queue(&mut self, id: &str, text: &str) -> Result<()> {
-        Ok(self.0.feed(Message::text(json!({"type": "send", "id": id, "text": text}).to_string())).await?)
+        Ok(self
+            .0
+            .feed(Message::text(
+                json!({"type": "send", "id": id, "text": text}).to_string(),
+            ))
+            .await?)
     }
 
     pub(super) async fn flush(&mut self) -> Result<()> {
@@ -45,7 +55,9 @@ impl Socket {
     pub(super) async fn next(&mut self) -> Got {
         loop {
             match self.0.next().await {
-                Some(Ok(Message::Text(text))) => return Got::Frame(serde_json::from_str(&text).unwrap_or_default()),
+                Some(Ok(Message::Text(text))) => {
+                    return Got::Frame(serde_json::from_str(&text).unwrap_or_default());
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Got::Closed,
             }

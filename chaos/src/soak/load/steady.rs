@@ -23,7 +23,14 @@ pub(super) struct Plan {
 }
 
 pub(super) async fn run(plan: Plan) {
-    let Plan { account, options, every, offset, connected, mut phase } = plan;
+    let Plan {
+        account,
+        options,
+        every,
+        offset,
+        connected,
+        mut phase,
+    } = plan;
     let user = options.user.clone();
     let (outgoing, messages) = mpsc::channel(WAITING);
     let (steps, mut own) = mpsc::unbounded_channel();
@@ -45,7 +52,13 @@ pub(super) async fn run(plan: Plan) {
             }
             let id = format!("{user}-{n}");
             account.sends(&id, due);
-            if outgoing.try_send(Outgoing { text: "x".repeat(BYTES), id: id.clone() }).is_err() {
+            if outgoing
+                .try_send(Outgoing {
+                    text: "x".repeat(BYTES),
+                    id: id.clone(),
+                })
+                .is_err()
+            {
                 account.takes_back(&id);
             }
         }
