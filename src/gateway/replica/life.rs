@@ -308,7 +308,7 @@ impl Life<'_> {
                 }
             }
             Message::Feed(viewer, page, reply) => {
-                drop(reply.send(self.feed(viewer, page.as_deref())))
+                let _ = reply.send(self.feed(viewer, page.as_deref()));
             }
             Message::Members(id, outbox, _permit) => {
                 outbox.push(&ServerFrame::Members {
