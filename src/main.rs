@@ -1,7 +1,10 @@
 //! The `safe-chat` program.
 
 use clap::Parser;
-use safe_chat::cli::{self, Cli};
+use safe_chat::{
+    cli::{self, Cli},
+    telemetry,
+};
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
 
@@ -9,11 +12,13 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    match cli::run(Cli::parse()) {
+    let code = match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            telemetry::say(&format!("error: {error:#}\n"));
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry::finish();
+    code
 }

@@ -26,8 +26,8 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ),
     ("chat", &[]),
     ("door", &[]),
-    ("ops", &["door"]),
-    ("shutdown", &[]),
+    ("ops", &["door", "telemetry"]),
+    ("shutdown", &["telemetry"]),
     ("telemetry", &[]),
     (
         "config",

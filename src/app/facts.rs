@@ -10,7 +10,7 @@ use crate::{
         banner::{Fact, render},
         host,
     },
-    telemetry::Format,
+    telemetry::{Format, say},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,10 +22,10 @@ const MIB: u64 = 1024 * 1024;
 pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
     let facts = facts(config, running, ports);
     match config.log.format {
-        Format::Pretty => eprint!(
-            "{}",
-            render(&format!("safe-chat {}", env!("CARGO_PKG_VERSION")), &facts)
-        ),
+        Format::Pretty => {
+            let title = format!("safe-chat {}", env!("CARGO_PKG_VERSION"));
+            say(&render(&title, &facts));
+        }
         Format::Json => {
             let facts: serde_json::Map<_, _> = facts
                 .into_iter()

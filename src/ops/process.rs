@@ -1,6 +1,7 @@
 //! Figures of this process, taken from /proc and from the runtime when somebody asks for metrics.
 
-use metrics::{describe_gauge, gauge};
+use crate::telemetry;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use std::fs;
 
 /// Says what the figures are.
@@ -15,10 +16,15 @@ pub(crate) fn describe() {
     );
     describe_gauge!("safechat_process_threads", "Threads of the process");
     describe_gauge!("safechat_tasks", "Tasks of the runtime that have not ended");
+    describe_counter!(
+        "safechat_log_lines_dropped_total",
+        "Lines of the log that stderr did not take"
+    );
 }
 
 /// Takes the figures, within the runtime; leaves out what the system does not tell.
 pub(crate) fn record() {
+    counter!("safechat_log_lines_dropped_total").absolute(telemetry::dropped_lines());
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(kib) = field(&status, "VmRSS:") {
         gauge!("safechat_process_resident_bytes").set(kib * 1024.0);
