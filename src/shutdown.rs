@@ -1,37 +1,95 @@
-//! The signals that end a node: the first asks it to drain, the second ends it at once.
+//! The signals that a node may get. Those that ask for an end make it drain, and end it at once when they
+//! come again. No other signal ends it that is not for a fault of the program.
 
-use std::process;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use crate::telemetry;
+use futures::{Stream, StreamExt, stream};
+use nix::{
+    libc::{SIGRTMAX, SIGRTMIN},
+    sys::signal::Signal,
+};
+use std::{io, process};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
-/// The exit code when the second signal came: nothing was finished.
+/// The exit code when a signal that asks for an end came twice: nothing was finished.
 const AT_ONCE: i32 = 1;
 
-/// Returns a token that SIGTERM or SIGINT cancels. A second one of either ends the process.
-pub fn on_signals() -> std::io::Result<CancellationToken> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+/// What a signal means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// Drain; when it comes again, end at once.
+    End,
+    /// Drain; it comes again by itself.
+    EndSoon,
+    /// Read again what is read at start. A terminal that goes away sends it too.
+    Reload,
+    /// Nothing.
+    Nothing,
+    /// Nothing, and not to be logged: it comes from writing the log.
+    Unsaid,
+}
+
+const SIGNALS: [(Signal, Meaning); 15] = [
+    (Signal::SIGTERM, Meaning::End),
+    (Signal::SIGINT, Meaning::End),
+    (Signal::SIGQUIT, Meaning::End),
+    // The power fails; the limit of processor time is reached.
+    (Signal::SIGPWR, Meaning::EndSoon),
+    (Signal::SIGXCPU, Meaning::EndSoon),
+    (Signal::SIGHUP, Meaning::Reload),
+    (Signal::SIGUSR1, Meaning::Nothing),
+    (Signal::SIGUSR2, Meaning::Nothing),
+    (Signal::SIGALRM, Meaning::Nothing),
+    (Signal::SIGVTALRM, Meaning::Nothing),
+    (Signal::SIGPROF, Meaning::Nothing),
+    (Signal::SIGIO, Meaning::Nothing),
+    (Signal::SIGSTKFLT, Meaning::Nothing),
+    // Pipes and connections whose reader is gone, and files at their limit: the write fails, that is enough.
+    (Signal::SIGPIPE, Meaning::Unsaid),
+    (Signal::SIGXFSZ, Meaning::Unsaid),
+];
+
+/// Takes the signals over. Returns a token that is cancelled when one asks for an end. Called once, as early
+/// as possible: until then each signal does what it does to any process.
+pub fn on_signals() -> io::Result<CancellationToken> {
+    let mut signals = arrivals()?;
     let asked = CancellationToken::new();
     let token = asked.clone();
     tokio::spawn(async move {
-        let name = either(&mut terminate, &mut interrupt).await;
-        warn!("{name}: draining; once more ends at once");
-        token.cancel();
-        let name = either(&mut terminate, &mut interrupt).await;
-        warn!("{name} again: ending at once");
-        process::exit(AT_ONCE);
+        while let Some((name, meaning)) = signals.next().await {
+            match meaning {
+                Meaning::End if token.is_cancelled() => {
+                    warn!("{name} again: ending at once");
+                    telemetry::finish();
+                    process::exit(AT_ONCE);
+                }
+                Meaning::End | Meaning::EndSoon if !token.is_cancelled() => {
+                    token.cancel();
+                    warn!("{name}: draining; SIGTERM once more ends at once");
+                }
+                Meaning::Reload => info!("{name}: there is nothing to read again; going on"),
+                Meaning::Nothing => info!("{name} means nothing to a node; going on"),
+                Meaning::End | Meaning::EndSoon => debug!("{name}: draining already"),
+                Meaning::Unsaid => {}
+            }
+        }
     });
     Ok(asked)
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    // Both mean the same, so the order does not matter.
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// Every signal as it arrives; the same one twice in a row may be one.
+fn arrivals() -> io::Result<impl Stream<Item = (String, Meaning)> + Unpin> {
+    let named = SIGNALS.map(|(signal, meaning)| (signal as i32, signal.to_string(), meaning));
+    let real_time = (SIGRTMIN()..=SIGRTMAX()).map(|number| {
+        let name = format!("SIGRTMIN+{}", number - SIGRTMIN());
+        (number, name, Meaning::Nothing)
+    });
+    let mut all = Vec::new();
+    for (number, name, meaning) in named.into_iter().chain(real_time) {
+        let mut arriving = signal(SignalKind::from_raw(number))?;
+        let arrivals = stream::poll_fn(move |context| arriving.poll_recv(context));
+        all.push(arrivals.map(move |()| (name.clone(), meaning)));
     }
+    Ok(stream::select_all(all))
 }

@@ -7,9 +7,14 @@ use crate::{
     shutdown, telemetry,
 };
 use anyhow::{Context, anyhow};
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    // Before all else, so that no signal finds a node that does not know what it means.
+    let signals = runtime.block_on(async { shutdown::on_signals() });
+    let asked = signals.context("signals cannot be received")?;
     let Loaded {
         config, warnings, ..
     } = settings.load()?;
@@ -17,16 +22,15 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     for warning in warnings {
         warn!("{warning}");
     }
-    let runtime = runtime()?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, asked));
     // What did not end within the drain's time must not hold up the exit.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let asked = shutdown::on_signals().context("signals cannot be received")?;
+async fn serve(config: Config, asked: CancellationToken) -> anyhow::Result<()> {
     let Some(running) = asked.run_until_cancelled(App::start(config)).await else {
+        info!("ended before the start was over");
         return Ok(());
     };
     let mut running = running?;
