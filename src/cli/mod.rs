@@ -5,6 +5,7 @@ mod decode;
 mod journal;
 mod migrate;
 mod serve;
+mod stdout;
 mod version;
 
 use clap::{Args, Parser, Subcommand};
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use crate::{
     chat,
     config::{Config, Flags, Loaded},
+    telemetry::say,
 };
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
@@ -61,11 +63,11 @@ enum ConfigCommand {
 /// Flags that set configuration keys, and the file that sets the others.
 #[derive(Debug, Args)]
 struct Settings {
-    /// Config file (TOML); environment and flags win over it
-    #[arg(long, value_name = "FILE", env = "SAFE_CHAT_CONFIG")]
+    /// Config file (TOML), else SAFE_CHAT_CONFIG; environment and flags win over it
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Name of this node (default: the host name)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     node: Option<String>,
     /// What this node does (default: gateway,writer)
     #[arg(long, value_name = "ROLES")]
@@ -83,7 +85,7 @@ struct Settings {
     #[arg(long, value_name = "URLS")]
     nats: Option<String>,
     /// First part of the names of streams, buckets and subjects (default: chat)
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
     prefix: Option<String>,
     /// Copies of each stream and bucket (default: 1)
     #[arg(long, value_name = "N")]
@@ -98,7 +100,7 @@ struct Settings {
     #[arg(long, value_name = "HOSTS")]
     cassandra: Option<String>,
     /// Keyspace in Cassandra (default: safe_chat)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     keyspace: Option<String>,
     /// Copies of each row in a keyspace that is created (default: 1)
     #[arg(long, value_name = "N")]
@@ -139,9 +141,12 @@ impl Settings {
     }
 
     fn load(&self) -> anyhow::Result<Loaded> {
+        // Set to nothing counts as not set, as for every variable.
+        let named = std::env::var_os("SAFE_CHAT_CONFIG").filter(|path| !path.is_empty());
+        let file = self.config.clone().or(named.map(PathBuf::from));
         Ok(Loaded::load(
-            self.config.as_deref(),
-            std::env::vars(),
+            file.as_deref(),
+            std::env::vars_os(),
             self.flags(),
         )?)
     }
@@ -152,7 +157,7 @@ impl Settings {
             config, warnings, ..
         } = self.load()?;
         for warning in warnings {
-            eprintln!("warning: {warning}");
+            say(&format!("warning: {warning}\n"));
         }
         Ok(config)
     }

@@ -1,27 +1,12 @@
 //! Where values come from: defaults < file < environment (short names < `SAFE_CHAT_SECTION__KEY`) < flags.
 
-use super::{Config, Error};
+use super::{
+    Config, Error,
+    environment::{self, PREFIX, SHORT},
+};
 use config::{ConfigError, File, FileFormat, Map, Value, ValueKind};
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::Path, string::FromUtf8Error};
 
-/// Variables that others set too, or that are short to type, and the keys that they set.
-const SHORT: [(&str, &str); 7] = [
-    ("HOSTNAME", "node.name"),
-    ("HTTP_PORT", "gateway.port"),
-    ("NATS", "bus.servers"),
-    ("CASSANDRA", "cassandra.hosts"),
-    ("CAS_USER", "cassandra.user"),
-    ("CAS_PWS", "cassandra.password"),
-    ("RUST_LOG", "log.level"),
-];
-const PREFIX: &str = "SAFE_CHAT_";
-/// Variables with the prefix that are not configuration: the path of the file, and the servers of the tests.
-const NOT_KEYS: [&str; 4] = [
-    "SAFE_CHAT_CONFIG",
-    "SAFE_CHAT_TEST_",
-    "SAFE_CHAT_CACHE",
-    "SAFE_CHAT_STATE",
-];
 /// How similar a known name must be to be suggested (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
 
@@ -81,10 +66,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Puts the layers together. `environment` is usually [`std::env::vars`].
-    pub fn load(
+    /// Puts the layers together. `environment` is usually [`std::env::vars_os`].
+    pub fn load<K: Into<OsString>, V: Into<OsString>>(
         file: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (K, V)>,
         flags: Flags,
     ) -> Result<Self, Error> {
         let mut layers = Layers {
@@ -95,7 +80,7 @@ impl Loaded {
         if let Some(path) = file {
             layers.file(path)?;
         }
-        layers.environment(environment);
+        layers.environment(environment::own(environment)?);
         for (key, flag, text) in flags {
             layers.text(key, text, Source::Flag(flag));
         }
@@ -123,7 +108,8 @@ impl Layers {
             path: path.to_owned(),
             why,
         };
-        let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| unusable(not_utf8(&error)))?;
         let file = File::from_str(&text, FileFormat::Toml);
         let values = config::Source::collect(&file)
             .map_err(|error| unusable(one_line(&without_excerpt(&error.to_string()))))?;
@@ -140,18 +126,13 @@ impl Layers {
         Ok(())
     }
 
-    fn environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
-        // A variable that is set to nothing counts as not set: that is how compose files leave one out.
-        let variables: BTreeMap<_, _> = environment
-            .into_iter()
-            .filter(|(_, text)| !text.is_empty())
-            .collect();
+    fn environment(&mut self, own: BTreeMap<String, String>) {
         for (name, key) in SHORT {
-            if let Some(text) = variables.get(name) {
+            if let Some(text) = own.get(name) {
                 self.text(key, text.clone(), Source::Environment(name.into()));
             }
         }
-        for (name, text) in variables {
+        for (name, text) in own {
             let Some(rest) = name.strip_prefix(PREFIX) else {
                 continue;
             };
@@ -159,7 +140,7 @@ impl Layers {
             let source = Source::Environment(name.clone());
             if self.known.contains_key(&key) {
                 self.text(&key, text, source);
-            } else if !NOT_KEYS.iter().any(|other| name.starts_with(other)) {
+            } else {
                 self.unknown(&key, &name, &source);
             }
         }
@@ -247,7 +228,7 @@ impl Layers {
             .build()
             .and_then(config::Config::try_deserialize::<Config>);
         let config = built.map_err(|error| Error::Value(explain(&error, &sources)))?;
-        config.validate()?;
+        config.validate().map_err(|error| from(error, &sources))?;
         Ok(Loaded {
             config,
             sources,
@@ -302,6 +283,25 @@ fn explain(error: &ConfigError, sources: &BTreeMap<String, Source>) -> String {
         }
         (None, _, None) => format!("{key} ({source}) cannot be used: {text}"),
     }
+}
+
+/// An error that begins with a key, with where the key's value came from.
+fn from(error: Error, sources: &BTreeMap<String, Source>) -> Error {
+    let Error::Value(text) = error else {
+        return error;
+    };
+    let end = text.find([' ', ':']).unwrap_or(text.len());
+    let (key, rest) = text.split_at(end);
+    Error::Value(match sources.get(key) {
+        Some(source) => format!("{key} ({source}){rest}"),
+        None => text,
+    })
+}
+
+fn not_utf8(error: &FromUtf8Error) -> String {
+    let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+    format!("line {line} is not UTF-8")
 }
 
 /// An error of the TOML reader without the line that it quotes: a password may stand there.

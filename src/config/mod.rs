@@ -2,6 +2,7 @@
 //!
 //! [`Loaded::load`] puts the layers together and remembers where each value came from; [`Config`] is what the parts get.
 
+mod environment;
 mod layers;
 mod sections;
 mod show;

@@ -46,10 +46,18 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Whether a colon, if there is one, begins a port or stands in an IPv6 address.
+fn ends_in_port(host: &str) -> bool {
+    let host = host.trim_end_matches('/');
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    host.ends_with(']') || port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
 /// What stands in the place of what is not shown.
 const HIDDEN: &str = "(hidden)";
 
 /// A server's address without the user and password that may stand in it: `nats://user:password@host` -> `nats://(hidden)@host`.
+/// Where a password may have been cut off from its host (a comma in it), all is hidden.
 pub(crate) fn without_credentials(address: &str) -> String {
     let (scheme, rest) = address
         .split_once("://")
@@ -57,7 +65,8 @@ pub(crate) fn without_credentials(address: &str) -> String {
             (&address[..address.len() - rest.len()], rest)
         });
     match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}{}@{host}", HIDDEN),
+        Some((_, host)) => format!("{scheme}{HIDDEN}@{host}"),
+        None if !scheme.is_empty() && !ends_in_port(rest) => format!("{scheme}{HIDDEN}"),
         None => address.to_owned(),
     }
 }

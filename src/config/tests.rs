@@ -4,6 +4,9 @@ use super::*;
 use crate::bus::Role;
 use std::{io::Write, path::Path};
 
+/// An empty environment.
+const NONE: [(&str, &str); 0] = [];
+
 fn load(
     file: &str,
     environment: &[(&str, &str)],
@@ -198,7 +201,7 @@ fn no_error_quotes_a_password() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = Loaded::load(Some(Path::new("/nowhere/safe-chat.toml")), [], vec![]).unwrap_err();
+    let error = Loaded::load(Some(Path::new("/nowhere/safe-chat.toml")), NONE, vec![]).unwrap_err();
     assert!(
         error.to_string().contains("/nowhere/safe-chat.toml"),
         "{error}"
@@ -224,8 +227,95 @@ fn a_password_is_never_shown() {
         show::without_credentials("nats://host:4222"),
         "nats://host:4222"
     );
+    for hidden in ["nats://me:secret", "nats://me:sec,ret"] {
+        assert_eq!(show::without_credentials(hidden), "nats://(hidden)");
+    }
+    for plain in [
+        "nats://host",
+        "nats://[::1]:4222",
+        "nats://[::1]",
+        "any: text",
+    ] {
+        assert_eq!(show::without_credentials(plain), plain);
+    }
     assert_eq!(
         show::without_credentials("token@host:4222"),
         "(hidden)@host:4222"
+    );
+}
+
+#[test]
+fn an_address_of_nats_that_cannot_be_one_is_refused_without_its_password() {
+    for servers in [
+        "nats://me:topsecret",
+        "nats://me:top,secret@a:1",
+        "nats://me:topsecret@a:port",
+        "topsecret://a:1",
+    ] {
+        let why = load("", &[("NATS", servers)], &[]).unwrap_err().to_string();
+        assert!(
+            why.contains("bus.servers (environment NATS)") && !why.contains("secret"),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_level_that_is_none_is_refused_wherever_it_comes_from() {
+    let refused = [
+        load("[log]\nlevel = 'warning'", &[], &[]),
+        load("", &[("RUST_LOG", "info,safe_chat=warning")], &[]),
+        load("", &[("SAFE_CHAT_LOG__LEVEL", "warning")], &[]),
+    ];
+    let sources = [
+        "file ",
+        "environment RUST_LOG",
+        "environment SAFE_CHAT_LOG__LEVEL",
+    ];
+    for (refused, source) in refused.into_iter().zip(sources) {
+        let why = refused.unwrap_err().to_string();
+        assert!(
+            why.contains(&format!("log.level ({source}"))
+                && why.contains("did you mean warn?")
+                && why.contains("off, error, warn, info, debug, trace"),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_refused_with_its_line_and_nothing_of_it() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"[cassandra]\npassword = 'topsecret\xe9'\n")
+        .unwrap();
+    let why = Loaded::load(Some(file.path()), NONE, vec![])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        why.contains("line 2 is not UTF-8") && !why.contains("topsecret"),
+        "{why}"
+    );
+}
+
+#[test]
+fn variables_of_kubernetes_are_no_keys_and_misspelt_ones_are_still_named() {
+    let environment = [
+        ("SAFE_CHAT_PORT", "tcp://10.0.0.1:80"),
+        ("SAFE_CHAT_SERVICE_HOST", "10.0.0.1"),
+        ("SAFE_CHAT_GATEWAY_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("HTTP_PORT", "tcp://10.0.0.1:80"),
+        ("NATS_PORT", "tcp://10.0.0.1:4222"),
+        ("CASSANDRA_PORT", "tcp://10.0.0.1:9042"),
+    ];
+    let loaded = load("", &environment, &[]).unwrap();
+    assert_eq!(
+        (loaded.warnings, loaded.config),
+        (vec![], Config::default())
+    );
+    let misspelt = load("", &[("SAFE_CHAT_GATEWAY_PORT", "8081")], &[]).unwrap();
+    assert!(
+        misspelt.warnings[0].contains("did you mean SAFE_CHAT_GATEWAY__PORT?"),
+        "{:?}",
+        misspelt.warnings
     );
 }

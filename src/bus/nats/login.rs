@@ -2,7 +2,7 @@
 //! them there, and logs addresses at level debug.
 
 use crate::bus::Error;
-use async_nats::ConnectOptions;
+use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 
 /// Where the servers are, and how to log in there.
@@ -35,7 +35,16 @@ impl Servers {
                 }
                 login = Some(found);
             }
-            addresses.push(format!("{scheme}://{host}"));
+            let address = format!("{scheme}://{host}");
+            // Not quoted: where one is misspelt, a password may stand anywhere.
+            if host.is_empty() || address.parse::<ServerAddr>().is_err() {
+                let number = addresses.len() + 1;
+                return Err(Error::Unusable(format!(
+                    "bus.servers: address {number} is not nats://[user:password@]host:port; percent-encode \
+                     a comma (%2C), slash (%2F) or @ (%40) in a user or password"
+                )));
+            }
+            addresses.push(address);
         }
         Ok(Self { addresses, login })
     }
@@ -111,6 +120,24 @@ mod tests {
             parse(&["nats://secret@a:4222"]).unwrap().login == Some(Login::Token("secret".into()))
         );
         assert!(!format!("{servers:?}").contains("p@ss"));
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_one_is_refused_by_its_number_and_not_quoted() {
+        for bad in [
+            "nats://me:secret",
+            "nats://me:secret@host:port",
+            "nats://me:secret@",
+            "nats://me:sec/ret@host:x",
+            "secret://me@host:1",
+            "",
+        ] {
+            let why = parse(&["nats://a:4222", bad]).unwrap_err().to_string();
+            assert!(
+                why.contains("address 2") && !why.contains("secret"),
+                "{bad}: {why}"
+            );
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
     room::Shards,
 };
 use link::Link;
+use login::Servers;
 use std::{sync::Arc, time::Duration};
 use subjects::Subjects;
 
@@ -66,6 +67,11 @@ impl Default for Config {
             probe_deadline: Duration::from_secs(1),
         }
     }
+}
+
+/// Says what is wrong with the addresses of servers, if something is; without quoting them.
+pub fn check(servers: &[String]) -> Result<(), Error> {
+    Servers::parse(servers).map(|_| ())
 }
 
 /// The bus on NATS. Clones share the connections.

@@ -75,6 +75,13 @@ impl Config {
                 "cassandra.hosts is empty: name a server with --cassandra HOST:PORT".into(),
             );
         }
+        // Not quoted: a password may stand in it.
+        if let Some(bad) = self.hosts.iter().position(|host| !is_host(host)) {
+            return Err(format!(
+                "cassandra.hosts: address {} is not host:port; the login is cassandra.user and cassandra.password",
+                bad + 1
+            ));
+        }
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         let starts = self
             .keyspace
@@ -155,6 +162,14 @@ impl fmt::Debug for Config {
     }
 }
 
+fn is_host(host: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || "-_.:[]%".contains(c);
+    let port = host
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.contains(':'));
+    host.chars().all(allowed) && port.is_none_or(|(_, port)| port.parse::<u16>().is_ok())
+}
+
 fn hidden<S: Serializer>(password: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     password.as_ref().map(|_| "(hidden)").serialize(serializer)
 }
@@ -189,6 +204,40 @@ mod tests {
                 .unwrap()
                 .contains("very secret")
         );
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_by_its_number_and_not_quoted() {
+        let with = |host: &str| {
+            let hosts = vec!["a:9042".into(), host.into()];
+            Config {
+                hosts,
+                ..Config::default()
+            }
+            .validate()
+        };
+        for good in [
+            "b",
+            "b.example:9042",
+            "127.0.0.1:9042",
+            "[::1]:9042",
+            "::1",
+            "a_b",
+        ] {
+            assert_eq!(with(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "cassandra://me:secret@b:9042",
+            "me:secret@b",
+            "me:secret",
+            "b:9042/x",
+        ] {
+            let why = with(bad).unwrap_err();
+            assert!(
+                why.contains("address 2") && !why.contains("secret"),
+                "{why}"
+            );
+        }
     }
 
     #[test]
