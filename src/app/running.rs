@@ -1,7 +1,8 @@
 //! A node that runs: how it is observed, and the order in which it stops.
 //!
 //! Stop: unready, new clients refused, shards handed over, clients sent elsewhere, internal port last. Within the configured
-//! time; what is not done then is dropped, which costs others time (they find out that this node is gone) but no event.
+//! time, of which the farewell to clients has a part for itself. What is not done then is dropped, which costs others time
+//! (they find out that this node is gone) but no event. Without servers that is soon: a step that does not get on is given up.
 
 use super::{Ports, facts, operator::Here};
 use crate::{
@@ -20,6 +21,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+/// How long clients may take to be told to go elsewhere, and the ends of their sessions to be stored, after the
+/// hand-over did not end well.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The tasks of a node. None ends before it is asked to, unless it failed.
 type Parts = JoinSet<anyhow::Result<()>>;
@@ -159,18 +164,23 @@ impl Running {
 
     /// Stops in order, within the configured time.
     pub async fn drain(self) {
-        let (since, deadline) = (Instant::now(), Instant::now() + self.drain_timeout);
+        let since = Instant::now();
+        let mut deadline = since + self.drain_timeout;
+        let farewell = FAREWELL.min(self.drain_timeout / 4);
         self.internal.readiness.draining();
         if let Some((gateway, _)) = &self.gateway {
             gateway.refuse();
         }
-        if timeout_at(deadline, self.cluster.drain()).await.is_err() {
-            warn!(
-                "not all shards could be handed over in time; others take them when they notice that this node is gone"
-            );
-        }
+        let handed_over = timeout_at(deadline - farewell, self.cluster.drain()).await;
         // The gateway says goodbye to its clients, the cluster part forgets this node.
         self.stop.cancel();
+        if !matches!(handed_over, Ok(true)) {
+            // What kept the shards here keeps the ends of sessions from being stored, too.
+            deadline = deadline.min(Instant::now() + farewell);
+            warn!(
+                "not all shards could be handed over; others take them when they notice that this node is gone"
+            );
+        }
         let Internal {
             mut parts, stop, ..
         } = self.internal;
@@ -185,8 +195,8 @@ impl Running {
         match timeout_at(deadline, ended).await {
             Ok(()) => info!("drained in {:.1} s", since.elapsed().as_secs_f64()),
             Err(_) => warn!(
-                "not drained within {} s: ending as a crash would",
-                self.drain_timeout.as_secs_f64()
+                "not drained after {:.1} s: ending as a crash would",
+                since.elapsed().as_secs_f64()
             ),
         }
     }

@@ -4,8 +4,13 @@ use crate::{
     bus::NodeRecord,
     room::{Incarnation, ShardId},
 };
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
+
+/// How long a hand-over may go without any shard being handed over, before it is not worth waiting for:
+/// longer than a release takes while the bus or the journal answers at all.
+const STALL: Duration = Duration::from_secs(3);
 
 /// The cluster as this node sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,16 +64,23 @@ impl Handle {
         self.drain.is_cancelled()
     }
 
-    /// Hands all shards over and takes no more. Returns when none is left, or the part has ended; the caller brings the deadline. Cancel safe: the
-    /// hand-over goes on.
-    pub async fn drain(&self) {
+    /// Hands all shards over and takes no more. True when none is left, or the part has ended; false when
+    /// none of those that are left could be handed over for [`STALL`]. The caller brings the deadline.
+    /// Cancel safe: the hand-over goes on.
+    pub async fn drain(&self) -> bool {
         self.drain.cancel();
-        // An error: the part has ended, nothing is left.
-        let _ = self
-            .view
-            .clone()
-            .wait_for(|view| view.draining && view.owned.is_empty())
-            .await;
+        let mut view = self.view.clone();
+        let mut left = usize::MAX;
+        while left > 0 {
+            let fewer = view.wait_for(|view| view.draining && view.owned.len() < left);
+            left = match timeout(STALL, fewer).await {
+                Ok(Ok(view)) => view.owned.len(),
+                // The part has ended: nothing is left.
+                Ok(Err(_)) => 0,
+                Err(_) => return false,
+            };
+        }
+        true
     }
 
     /// Whether this node plays its part in the cluster; the reason when it does not.

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 
 /// How long a message over HTTP waits for its answer.
 const POST_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a drain waits without any session ending: longer than storing an end takes while the bus answers.
+const STALL: Duration = Duration::from_secs(3);
 /// Clients that may come back to the other nodes per second when this one drains.
 const COMEBACKS: u64 = 1_000;
 /// The least and the longest that a drained client is told to wait before it comes back, in milliseconds.
@@ -182,7 +184,7 @@ impl Handle {
     }
 
     /// Refuses new clients, says goodbye to all sessions (they come back to other nodes, spread over time), and waits until their ends are
-    /// stored, for at most `drain_ms`.
+    /// stored, for at most `drain_ms`, and for [`STALL`] in which no session ends.
     pub async fn drain(&self) {
         self.refuse();
         self.0.leaving.cancel();
@@ -203,12 +205,20 @@ impl Handle {
             });
             outbox.close(Close::GoingAway);
         }
-        let ended = async {
+        let all_ended = async {
             let mut count = self.0.session_count();
-            // The sender lives in the core, so this never fails.
-            let _ = count.wait_for(|count| *count == 0).await;
+            let mut left = usize::MAX;
+            while left > 0 {
+                let fewer = count.wait_for(|count| *count < left);
+                left = match timeout(STALL, fewer).await {
+                    // The sender lives in the core, so it never fails.
+                    Ok(Ok(count)) => *count,
+                    Ok(Err(_)) | Err(_) => return false,
+                };
+            }
+            true
         };
-        if timeout(self.0.config.drain(), ended).await.is_err() {
+        if !matches!(timeout(self.0.config.drain(), all_ended).await, Ok(true)) {
             tracing::warn!(
                 left = self.sessions(),
                 "not all sessions ended in time; the owners of their rooms end them as abandoned"

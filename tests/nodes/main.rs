@@ -174,6 +174,25 @@ async fn a_node_with_another_number_of_shards_refuses_to_start() {
 }
 
 #[tokio::test]
+async fn a_drain_without_a_bus_gives_up_what_does_not_get_on() {
+    let cluster = Cluster::new(64);
+    let node = cluster.node("stuck", &BOTH).await;
+    node.ready().await;
+    let mut harry = Person::joins(&node, "aaa", "harry", "").await;
+    harry.reads_until(1).await;
+    cluster.cut_all();
+    // From here on the time is virtual.
+    tokio::time::pause();
+    let since = tokio::time::Instant::now();
+    node.drain().await;
+    let took = since.elapsed();
+    assert!(
+        took < Duration::from_secs(6),
+        "docker stop waits 10 s: {took:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_drain_is_bounded() {
     let cluster = Cluster::new(4);
     let mut config = cluster.config("stuck", &[Role::Writer]);
