@@ -3,8 +3,11 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    ffi::OsString,
+    fs::File,
+    io::{BufRead, BufReader, PipeWriter, Write, pipe},
     net::TcpListener,
+    os::unix::ffi::OsStringExt,
     process::{Child, Command, Output, Stdio},
 };
 use support::{server, unique};
@@ -117,6 +120,159 @@ fn a_word_that_cannot_be_is_refused_with_those_that_can() {
     assert_eq!(
         line,
         "error: journal.kind (flag --journal) cannot be `foo`: it must be bus or cassandra"
+    );
+}
+
+/// A pipe that nobody reads.
+fn unread() -> PipeWriter {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    writer
+}
+
+#[test]
+fn short_commands_end_quietly_when_nobody_reads_on() {
+    for words in [
+        &["config", "check"][..],
+        &["--help"],
+        &["--version"],
+        &["serve", "--help"],
+        &["decode"],
+    ] {
+        let output = safe_chat(words)
+            .stdin(Stdio::null())
+            .stdout(unread())
+            .output()
+            .unwrap();
+        let ended = (output.status.code(), text(&output.stderr));
+        assert_eq!(ended, (Some(0), ""), "{words:?}");
+        // Without a reader of stderr the exit code alone remains.
+        let mut refused = safe_chat(words);
+        refused.env("CASSANDRA", "no host").stdin(Stdio::null());
+        let status = refused.stdout(unread()).stderr(unread()).status().unwrap();
+        let checked = words[0] == "config";
+        assert_eq!(status.code(), Some(i32::from(checked)), "{words:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_of_what_is_printed_there() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for words in [&["config", "check"][..], &["decode"]] {
+        let mut command = safe_chat(words);
+        command.stdin(Stdio::null()).stdout(full());
+        let line = refusal(&command.output().unwrap());
+        assert!(line.contains("stdout cannot be written"), "{line}");
+        assert_eq!(command.stderr(full()).status().unwrap().code(), Some(1));
+    }
+}
+
+#[test]
+fn an_environment_that_is_not_utf_8_is_refused_by_name_and_only_where_it_is_own() {
+    let odd = || OsString::from_vec(b"geheim\xe9".into());
+    let mut foreign = safe_chat(&["config", "check"]);
+    foreign.env("FOREIGN", odd()).env(odd(), "x");
+    assert!(foreign.output().unwrap().status.success());
+    for own in ["CAS_PWS", "HOSTNAME", "RUST_LOG", "SAFE_CHAT_OPS__PASSWORD"] {
+        for words in [
+            &["config", "check"][..],
+            &["serve"],
+            &["journal", "verify", "aaa"],
+        ] {
+            let output = safe_chat(words).env(own, odd()).output().unwrap();
+            let line = refusal(&output);
+            assert!(line.contains(own) && line.contains("UTF-8"), "{line}");
+            assert!(!text(&output.stderr).contains("geheim"), "{line}");
+        }
+    }
+    let output = safe_chat(&["config", "check", "--keyspace"])
+        .arg(odd())
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(!output.status.success() && said.contains("UTF-8"), "{said}");
+    assert!(!said.contains("geheim"), "{said}");
+}
+
+#[test]
+fn a_config_file_named_by_an_empty_variable_is_none() {
+    let mut check = safe_chat(&["config", "check"]);
+    assert!(
+        check
+            .env("SAFE_CHAT_CONFIG", "")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    check.env("SAFE_CHAT_CONFIG", "/nowhere/safe-chat.toml");
+    assert!(refusal(&check.output().unwrap()).contains("/nowhere/safe-chat.toml"));
+}
+
+#[test]
+fn names_and_keys_may_begin_with_a_dash() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let url = format!("http://{address}");
+    let mut chat = safe_chat(&[
+        "chat", &url, "--room", "-r", "--user", "-Vu", "--key", "-Vn3x",
+    ]);
+    let line = refusal(&chat.stdin(Stdio::null()).output().unwrap());
+    assert!(line.contains(&address), "{line}");
+    let mut equals = safe_chat(&["chat", &url, "--room=-r", "--user=--json", "--key=--json"]);
+    let line = refusal(&equals.stdin(Stdio::null()).output().unwrap());
+    assert!(line.contains(&address), "{line}");
+    let bad = safe_chat(&["chat", &url, "--room=a", "--user=b", "--key", "-bad key"]);
+    let output = { bad }.stdin(Stdio::null()).output().unwrap();
+    let line = refusal(&output);
+    assert!(
+        line.contains("--key") && !line.contains("bad key"),
+        "{line}"
+    );
+
+    let nats = format!("nats://{address}");
+    for what in ["inspect", "verify"] {
+        let flags = ["journal", what, "-room", "--prefix", "-p", "--nats", &nats];
+        let line = refusal(&safe_chat(&flags).output().unwrap());
+        assert!(line.contains(&address), "{line}");
+    }
+    let flags = ["config", "check", "--node", "-n", "--prefix", "-p"];
+    assert!(safe_chat(&flags).output().unwrap().status.success());
+    let mut decode = safe_chat(&["decode", "--subject", "-p.evt.1.-room"]);
+    let decoded = decode.stdin(Stdio::null()).output().unwrap();
+    assert!(decoded.status.success());
+}
+
+#[test]
+fn a_signal_before_its_servers_answer_ends_a_start_at_once_and_well() {
+    // Takes connections and says nothing, as a frozen server does.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = silent.local_addr().unwrap();
+    let nats = format!("nats://{at}");
+    for name in ["-TERM", "-INT", "-QUIT"] {
+        let mut command = safe_chat(&["serve", "--internal-port", "0", "--nats", &nats]);
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        // The countdown begins when the server has been silent for a moment.
+        let waiting = log.find(|line| line.as_ref().unwrap().contains("waiting for NATS"));
+        assert!(waiting.is_some(), "{name}");
+        send(&process, "-HUP");
+        send(&process, name);
+        assert_eq!(process.wait().unwrap().code(), Some(0), "{name}");
+        let rest = log.map(Result::unwrap).collect::<Vec<_>>().join("\n");
+        assert!(rest.contains("ended before the start was over"), "{rest}");
+    }
+}
+
+fn send(process: &Child, signal: &str) {
+    let id = process.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args([signal, &id])
+            .status()
+            .unwrap()
+            .success()
     );
 }
 
@@ -255,11 +411,7 @@ impl Node {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([name, &self.process.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        send(&self.process, name);
     }
 }
 
@@ -289,6 +441,28 @@ fn a_node_says_what_it_is_and_drains_on_sigterm() {
         assert!(banner.contains(fact), "{fact} is missing in\n{banner}");
     }
     node.signal("-TERM");
+    node.reads("drained in");
+    assert_eq!(node.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn no_signal_ends_a_node_without_a_drain() {
+    let Some(nats) = server("SAFE_CHAT_TEST_NATS", "signals to a node") else {
+        return;
+    };
+    let mut node = Node::start(&nats, &unique('c'));
+    for name in [
+        "-HUP", "-USR1", "-USR2", "-ALRM", "-VTALRM", "-PROF", "-IO", "-STKFLT", "-40",
+    ] {
+        node.signal(name);
+        node.reads("going on");
+    }
+    // Not said: they come from what is written.
+    for name in ["-PIPE", "-XFSZ", "-WINCH", "-URG", "-CONT"] {
+        node.signal(name);
+    }
+    node.signal("-QUIT");
+    node.reads("SIGQUIT: draining");
     node.reads("drained in");
     assert_eq!(node.process.wait().unwrap().code(), Some(0));
 }

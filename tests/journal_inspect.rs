@@ -60,9 +60,12 @@ async fn fill(journal: &dyn Journal) -> Epoch {
 
 async fn lines(journal: &dyn Inspect, content: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    inspect(journal, &room(), content, &mut |line| lines.push(line))
-        .await
-        .unwrap();
+    inspect(journal, &room(), content, &mut |line| {
+        lines.push(line);
+        std::ops::ControlFlow::Continue(())
+    })
+    .await
+    .unwrap();
     lines
 }
 

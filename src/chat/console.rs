@@ -1,10 +1,13 @@
 //! The person's side: a line edited in a terminal while messages appear above it, or plain lines through a pipe.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 use std::thread;
 
 use anyhow::{Context, Result};
+use futures::StreamExt;
+use futures::stream::{BoxStream, poll_fn, select_all};
 use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// What the person did.
@@ -12,7 +15,7 @@ pub(super) enum Input {
     Line(String),
     /// Ctrl-D, or the end of the pipe.
     End,
-    /// Ctrl-C.
+    /// Ctrl-C, or a signal.
     Interrupt,
 }
 
@@ -26,16 +29,20 @@ pub(super) enum Console {
         screen: SharedWriter,
         prompt: String,
         ended: bool,
+        signals: BoxStream<'static, ()>,
     },
     Pipe {
         lines: mpsc::Receiver<String>,
         ended: bool,
+        /// Nobody reads stdout any more.
+        unread: bool,
     },
 }
 
 impl Console {
     /// Takes the terminal over until it is dropped.
     pub(super) fn terminal(prompt: String) -> Result<Console> {
+        let signals = signals().context("signals cannot be received")?;
         let (mut editor, screen) =
             Readline::new(prompt.clone()).context("cannot use this terminal")?;
         editor.should_print_line_on(false, false);
@@ -44,6 +51,7 @@ impl Console {
             screen,
             prompt,
             ended: false,
+            signals,
         })
     }
 
@@ -71,7 +79,13 @@ impl Console {
         Console::Pipe {
             lines,
             ended: false,
+            unread: false,
         }
+    }
+
+    /// Whether what is printed cannot be read by anybody any more (`| head`).
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self, Console::Pipe { unread: true, .. })
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -81,20 +95,32 @@ impl Console {
     /// The next line. A terminal is served (keys, output) even while no line is wanted; a pipe is left alone then. Cancel safe.
     pub(super) async fn read(&mut self, wanted: bool) -> Result<Input> {
         match self {
-            Console::Terminal { editor, ended, .. } => match editor.readline().await? {
-                ReadlineEvent::Line(line) => {
-                    if !line.trim().is_empty() {
-                        editor.add_history_entry(line.clone());
+            Console::Terminal {
+                editor,
+                ended,
+                signals,
+                ..
+            } => {
+                let event = tokio::select! {
+                    biased; // Whoever sends a signal does not wait for the end of a line.
+                    _ = signals.next() => return Ok(Input::Interrupt),
+                    event = editor.readline() => event?,
+                };
+                match event {
+                    ReadlineEvent::Line(line) => {
+                        if !line.trim().is_empty() {
+                            editor.add_history_entry(line.clone());
+                        }
+                        Ok(Input::Line(line))
                     }
-                    Ok(Input::Line(line))
+                    ReadlineEvent::Eof if !*ended => {
+                        *ended = true;
+                        Ok(Input::End)
+                    }
+                    ReadlineEvent::Eof | ReadlineEvent::Interrupted => Ok(Input::Interrupt),
                 }
-                ReadlineEvent::Eof if !*ended => {
-                    *ended = true;
-                    Ok(Input::End)
-                }
-                ReadlineEvent::Eof | ReadlineEvent::Interrupted => Ok(Input::Interrupt),
-            },
-            Console::Pipe { lines, ended } if wanted && !*ended => match lines.recv().await {
+            }
+            Console::Pipe { lines, ended, .. } if wanted && !*ended => match lines.recv().await {
                 Some(line) => Ok(Input::Line(line)),
                 None => {
                     *ended = true;
@@ -112,16 +138,29 @@ impl Console {
         }
         match self {
             Console::Terminal { screen, .. } => screen.write_all(lines.as_bytes())?,
-            Console::Pipe { .. } => io::stdout().lock().write_all(lines.as_bytes())?,
+            Console::Pipe { unread: true, .. } => {}
+            Console::Pipe { unread, .. } => {
+                let mut stdout = io::stdout().lock();
+                match stdout
+                    .write_all(lines.as_bytes())
+                    .and_then(|()| stdout.flush())
+                {
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => *unread = true,
+                    written => written.context("stdout cannot be written")?,
+                }
+            }
         }
         Ok(())
     }
 
-    /// A line about the client itself.
+    /// A line about the client itself. Beside a pipe it is nothing that anybody must read.
     pub(super) fn note(&mut self, line: &str) -> Result<()> {
         match self {
             Console::Terminal { .. } => self.print(line),
-            Console::Pipe { .. } => Ok(io::stderr().lock().write_all(line.as_bytes())?),
+            Console::Pipe { .. } => {
+                drop(io::stderr().lock().write_all(line.as_bytes()));
+                Ok(())
+            }
         }
     }
 
@@ -139,7 +178,22 @@ impl Console {
     pub(super) fn finish(&mut self) -> Result<()> {
         match self {
             Console::Terminal { editor, .. } => Ok(editor.flush()?),
-            Console::Pipe { .. } => Ok(io::stdout().lock().flush()?),
+            Console::Pipe { .. } => Ok(()),
         }
     }
+}
+
+/// What would end the process and leave the terminal as the editor needs it.
+fn signals() -> io::Result<BoxStream<'static, ()>> {
+    let mut all = Vec::new();
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+        SignalKind::interrupt(),
+    ] {
+        let mut signal = signal(kind)?;
+        all.push(poll_fn(move |context| signal.poll_recv(context)));
+    }
+    Ok(select_all(all).boxed())
 }

@@ -29,7 +29,7 @@ mod session_world;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 #[doc(hidden)]
@@ -63,13 +63,13 @@ pub struct Options {
     )]
     pub url: Vec<Address>,
     /// Room to join: 1-64 of A-Z a-z 0-9 _ -
-    #[arg(long, value_parser = address::name)]
+    #[arg(long, value_parser = address::name, allow_hyphen_values = true)]
     pub room: String,
     /// Your name in the room: 1-64 of A-Z a-z 0-9 _ -
-    #[arg(long, value_parser = address::name)]
+    #[arg(long, value_parser = address::name, allow_hyphen_values = true)]
     pub user: String,
     /// Key that keeps your name in a room [default: generated once, in ~/.config/safe-chat/key]
-    #[arg(long, value_parser = address::key)]
+    #[arg(long, allow_hyphen_values = true)]
     pub key: Option<String>,
     /// Events to show from before (0-500)
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=500), value_name = "N")]
@@ -89,7 +89,8 @@ pub struct Options {
 /// pipe, no key where one is needed, or a terminal that cannot be used.
 pub async fn run(options: Options) -> Result<()> {
     let key = match &options.key {
-        Some(key) => key.clone(),
+        // Checked here, because the command line's own refusals quote what was typed.
+        Some(key) => address::key(key).map_err(|why| anyhow!("the key of --key {why}"))?,
         None => key::load_or_create()?,
     };
     let editing =
@@ -188,6 +189,9 @@ impl Chat {
                 }
             }
             self.refresh_prompt()?;
+            if self.console.is_unread() && self.leaving.is_none() {
+                self.leave()?;
+            }
         }
         Ok(())
     }

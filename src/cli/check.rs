@@ -1,14 +1,16 @@
 //! `safe-chat config check`: what a node would use, and why. A node starts with keys that it does not know; a check fails.
 
-use super::Settings;
+use super::{Settings, stdout::print};
+use crate::telemetry::say;
 use anyhow::bail;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let loaded = settings.load()?;
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}\n"));
     }
-    print!("{}", loaded.show());
+    // What is wrong shows in the exit code, whether or not somebody reads on.
+    let _ = print(&loaded.show())?;
     match loaded.warnings.len() {
         0 => Ok(()),
         1 => bail!("a key is not known: see the warning above"),

@@ -1,23 +1,20 @@
 //! `safe-chat journal inspect|verify ROOM`: a room as it is stored, and whether that is sound.
 
-use super::Settings;
+use super::{Settings, stdout::print};
 use crate::{
     app::connect,
     journal::inspect::{inspect, verify},
     room::RoomId,
 };
 use anyhow::{bail, ensure};
-use std::{
-    fmt::Arguments,
-    io::{self, Write},
-};
+use std::ops::ControlFlow;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Print every stored row or message of a room
     Inspect {
         /// The room
-        #[arg(value_parser = RoomId::parse)]
+        #[arg(value_parser = RoomId::parse, allow_hyphen_values = true)]
         room: RoomId,
         /// Print what was said too, not only its size
         #[arg(long)]
@@ -28,7 +25,7 @@ pub(super) enum Command {
     /// Check that a room is complete and in order; fails when it is not
     Verify {
         /// The room
-        #[arg(value_parser = RoomId::parse)]
+        #[arg(value_parser = RoomId::parse, allow_hyphen_values = true)]
         room: RoomId,
         #[command(flatten)]
         settings: Settings,
@@ -43,20 +40,28 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
             settings,
         } => {
             let journal = connect::stored(&settings.read()?).await?;
-            let mut lines = 0;
-            let mut print = |line: String| {
+            let (mut lines, mut printed) = (0, Ok(ControlFlow::Continue(())));
+            let mut show = |line: String| {
                 lines += 1;
-                show(format_args!("{line}\n"));
+                printed = print(&format!("{line}\n"));
+                match printed {
+                    Ok(more) => more,
+                    Err(_) => ControlFlow::Break(()),
+                }
             };
-            inspect(&*journal, &room, content, &mut print).await?;
-            // The last line only says whether there is a snapshot.
-            ensure!(lines > 1, missing(&room));
+            inspect(&*journal, &room, content, &mut show).await?;
+            // After a break there may be more that nobody wants to see.
+            if printed?.is_continue() {
+                // The last line only says whether there is a snapshot.
+                ensure!(lines > 1, missing(&room));
+            }
             Ok(())
         }
         Command::Verify { room, settings } => {
             let journal = connect::stored(&settings.read()?).await?;
             let report = verify(&*journal, &room).await?;
-            show(format_args!("{report}"));
+            // The verdict is the exit code, whether or not somebody reads on.
+            let _ = print(&report.to_string())?;
             ensure!(!report.is_empty(), missing(&room));
             if !report.is_sound() {
                 bail!("room {room} is damaged: do not write to it before you know why");
@@ -64,11 +69,6 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-/// A reader that has seen enough (`| head`) closes the pipe; there is nobody left to tell.
-fn show(what: Arguments<'_>) {
-    drop(io::stdout().write_fmt(what));
 }
 
 fn missing(room: &RoomId) -> String {

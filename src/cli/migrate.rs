@@ -1,16 +1,16 @@
 //! `safe-chat migrate`: the tables in Cassandra, brought to this version.
 
-use super::Settings;
+use super::{Settings, stdout::print};
 use crate::journal::cassandra::{Migrated, migrate};
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let config = settings.read()?.cassandra;
     let Migrated { from, to } = migrate(&config).await?;
     let keyspace = &config.keyspace;
-    match from {
-        0 => println!("keyspace {keyspace}: tables of version {to} were made"),
-        from if from == to => println!("keyspace {keyspace}: the tables have version {to} already"),
-        from => println!("keyspace {keyspace}: the tables went from version {from} to {to}"),
-    }
-    Ok(())
+    let done = match from {
+        0 => format!("tables of version {to} were made"),
+        from if from == to => format!("the tables have version {to} already"),
+        from => format!("the tables went from version {from} to {to}"),
+    };
+    print(&format!("keyspace {keyspace}: {done}\n")).map(|_| ())
 }

@@ -11,7 +11,7 @@ use safe_chat::{
     },
     room::{Incarnation, RoomId, Shards},
 };
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 use tokio::{
     process::Command,
     time::{Instant, sleep, timeout},
@@ -110,6 +110,16 @@ impl Cluster {
     /// Starts a node.
     pub(crate) fn launch(&self, name: &str, flags: &[&str]) -> Node {
         Node::launch(name, |flags| self.command(&["serve"], flags), flags)
+    }
+
+    /// Starts a node whose log goes elsewhere.
+    pub(crate) fn launch_to(&self, name: &str, stderr: Stdio) -> Node {
+        Node::launch_to(
+            name,
+            |flags| self.command(&["serve"], flags),
+            &[],
+            Some(stderr),
+        )
     }
 
     /// Runs a command of the program to its end.

@@ -8,6 +8,7 @@ mod logs;
 mod node;
 mod outage;
 mod person;
+mod process;
 mod proxy;
 mod start;
 mod stored;
@@ -43,6 +44,9 @@ claims! {
         stored::what_was_said_is_stored_and_can_be_looked_at
         http::a_stream_a_message_and_a_page_go_without_a_websocket
         logs::nothing_secret_is_logged
+        process::a_node_without_a_reader_of_its_log_works_and_ends_as_any
+        process::a_reader_that_stops_stops_nobody_and_is_told_what_it_missed
+        process::a_stop_without_nats_is_soon
         start::a_node_refuses_another_number_of_shards
         start::a_port_in_use_is_named;
     cassandra:
@@ -52,5 +56,7 @@ claims! {
         stored::what_was_said_is_stored_and_can_be_looked_at
         stored::every_message_is_a_row
         outage::what_is_said_while_cassandra_is_away_is_journaled_later
+        process::a_stop_without_nats_is_soon
+        process::a_stop_without_cassandra_is_soon
         logs::nothing_secret_is_logged;
 }

@@ -39,6 +39,16 @@ impl Node {
         command: impl FnOnce(&[&str]) -> Command,
         flags: &[&str],
     ) -> Self {
+        Self::launch_to(name, command, flags, None)
+    }
+
+    /// The same, with its log somewhere else than in a file.
+    pub(crate) fn launch_to(
+        name: &str,
+        command: impl FnOnce(&[&str]) -> Command,
+        flags: &[&str],
+        stderr: Option<Stdio>,
+    ) -> Self {
         let [http, internal] = free_ports();
         let logs = tempfile::tempdir().expect("a directory for logs");
         let mut command = command(flags);
@@ -54,7 +64,15 @@ impl Node {
             .kill_on_drop(true)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let child = spawn(&mut command, &logs);
+        let child = match stderr {
+            None => spawn(&mut command, &logs),
+            Some(stderr) => {
+                let child = command.stderr(stderr).spawn();
+                // Else the end of a pipe would stay open here.
+                command.stderr(Stdio::null());
+                child.expect("the program can be started")
+            }
+        };
         Self {
             name: name.into(),
             child,

@@ -15,7 +15,7 @@ use crate::{
     room::{Body, Epoch, Event, Kind, RoomId, Seq, State},
 };
 use async_trait::async_trait;
-use std::{cmp::Reverse, fmt::Write};
+use std::{cmp::Reverse, fmt::Write, ops::ControlFlow};
 
 /// Places or messages that are read at a time: no more than two of the largest commits.
 const SLICE: u64 = 2 * Limits::EVENTS as u64;
@@ -97,28 +97,37 @@ impl Inspect for OnBus {
     }
 }
 
-/// Hands every line about a room to `print`. `content`: with what was said, instead of its size only.
+/// Hands every line about a room to `print`, until that breaks off. `content`: with what was said, instead
+/// of its size only.
 pub async fn inspect(
     journal: &dyn Inspect,
     room: &RoomId,
     content: bool,
-    print: &mut (dyn FnMut(String) + Send),
+    print: &mut (dyn FnMut(String) -> ControlFlow<()> + Send),
 ) -> Result<(), Error> {
     let mut mark = Some(0);
     while let Some(from) = mark {
         let (raw, next) = journal.raw(room, from).await?;
-        raw.iter().for_each(|raw| print(raw.line(content)));
+        if raw
+            .iter()
+            .try_for_each(|raw| print(raw.line(content)))
+            .is_break()
+        {
+            return Ok(());
+        }
         mark = next;
     }
-    match journal.snapshot(room).await? {
-        Some(state) => print(format!(
+    let last = match journal.snapshot(room).await? {
+        Some(state) => format!(
             "snapshot at {}: {} members, {} sessions",
             state.head,
             state.members.len(),
             state.sessions.len()
-        )),
-        None => print("no snapshot".into()),
-    }
+        ),
+        None => "no snapshot".into(),
+    };
+    // After the last line it makes no difference.
+    let _ = print(last);
     Ok(())
 }
 
