@@ -184,7 +184,7 @@ impl Handle {
     }
 
     /// Refuses new clients, says goodbye to all sessions (they come back to other nodes, spread over time), and waits until their ends are
-    /// stored, for at most `drain_ms`, and for [`STALL`] in which no session ends.
+    /// stored, for at most `drain_ms`, and not on when none ends for [`STALL`].
     pub async fn drain(&self) {
         self.refuse();
         self.0.leaving.cancel();
@@ -210,7 +210,9 @@ impl Handle {
             let mut left = usize::MAX;
             while left > 0 {
                 let fewer = count.wait_for(|count| *count < left);
-                left = match timeout(STALL, fewer).await {
+                // What cannot be stored now will hardly be in a moment.
+                let patience = self.0.bus.ready().map_or(STALL / 3, |()| STALL);
+                left = match timeout(patience, fewer).await {
                     // The sender lives in the core, so it never fails.
                     Ok(Ok(count)) => *count,
                     Ok(Err(_)) | Err(_) => return false,

@@ -107,7 +107,7 @@ pub(crate) async fn a_stop_without_nats_is_soon(cluster: Cluster) {
     node.unready().await;
     ends_well(&mut node).await;
     assert!(
-        node.logs().contains("not all shards could be handed over"),
+        node.logs().contains("not all sessions ended in time"),
         "{}",
         node.logs()
     );
