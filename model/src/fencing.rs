@@ -137,7 +137,7 @@ impl Model for Fencing {
         match action {
             Action::Claim => world.claim(&self.0),
             Action::SeeClaim(epoch) => world.see_claim(&self.0, epoch),
-            Action::Begin { epoch, snapshot } => world.begin(epoch, snapshot),
+            Action::Begin { epoch, snapshot } => world.begin(&self.0, epoch, snapshot),
             Action::Ask {
                 epoch,
                 replica,

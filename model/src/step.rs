@@ -10,6 +10,11 @@ use crate::{
 /// How many writes of an epoch have a slot.
 const SLOTS: u8 = 8;
 
+/// Whether an owner is one of another shard.
+fn is_stranger(scenario: &Scenario, epoch: u8) -> bool {
+    scenario.mutation == Some(Mutation::StrangerOpens) && epoch == 2
+}
+
 impl Owner {
     fn new(step: Step) -> Self {
         Self {
@@ -30,13 +35,14 @@ impl World {
     }
 
     /// Whether a reading of the fence that begins now can show an epoch: no newer one is at a quorum. It may still end much later.
-    fn holds(&self, epoch: u8) -> bool {
-        self.fence <= epoch
+    fn holds(&self, scenario: &Scenario, epoch: u8) -> bool {
+        self.fence <= epoch && !is_stranger(scenario, epoch)
     }
 
     /// The claim is a compare-and-set: epochs are unique and ascending. When its value reaches which replica is left open.
     pub(crate) fn claim(&mut self, scenario: &Scenario) {
-        let read = scenario.mutation != Some(Mutation::ClaimNotRead);
+        let stranger = is_stranger(scenario, self.owners.len() as u8 + 1);
+        let read = scenario.mutation != Some(Mutation::ClaimNotRead) && !stranger;
         self.owners.push(Owner::new(if read {
             Step::Claiming
         } else {
@@ -52,7 +58,13 @@ impl World {
         self.owner(epoch).step = Step::Starting;
     }
 
-    pub(crate) fn begin(&mut self, epoch: u8, snapshot: usize) {
+    /// The fence is read as well, from now on: who is no owner must not write what it is about to
+    /// read.
+    pub(crate) fn begin(&mut self, scenario: &Scenario, epoch: u8, snapshot: usize) {
+        let reads = scenario.mutation != Some(Mutation::StrangerOpens);
+        if reads && !self.holds(scenario, epoch) {
+            return self.rest(epoch);
+        }
         let must = self.certain();
         self.owner(epoch).step = Step::Reading {
             snapshot,
@@ -181,7 +193,7 @@ impl World {
         if !opening && scenario.mutation == Some(Mutation::SnapshotUnconfirmed) {
             self.save(scenario, epoch);
         }
-        if reads && !self.holds(epoch) {
+        if reads && !self.holds(scenario, epoch) {
             return self.rest(epoch);
         }
         self.owner(epoch).step = Step::Confirming { opening };
@@ -207,7 +219,7 @@ impl World {
     }
 
     pub(crate) fn append(&mut self, scenario: &Scenario, epoch: u8, size: usize) {
-        if scenario.mutation == Some(Mutation::ConfirmBeforeWrite) && !self.holds(epoch) {
+        if scenario.mutation == Some(Mutation::ConfirmBeforeWrite) && !self.holds(scenario, epoch) {
             return self.rest(epoch);
         }
         let mut events = self.owner(epoch).events.clone();

@@ -79,6 +79,11 @@ fn a_confirmation_before_the_write() {
 }
 
 #[test]
+fn a_stranger_that_opens_a_room_of_another_shard() {
+    is_noticed(Mutation::StrangerOpens, owners(3, 2, &[1]));
+}
+
+#[test]
 fn an_opening_that_is_not_confirmed() {
     is_noticed(Mutation::OpeningNotConfirmed, owners(3, 1, &[1]));
 }
