@@ -176,8 +176,8 @@ async fn the_sessions_of_a_killed_gateway_are_abandoned() {
         .collect();
     let of = |room: &RoomId| Shards::new(SHARDS).unwrap().of(room);
     for room in &rooms {
-        cluster.bus.mark(gateway, of(room), room).await.unwrap();
-        cluster.bus.mark(living, of(room), room).await.unwrap();
+        cluster.bus.mark(gateway, room).await.unwrap();
+        cluster.bus.mark(living, room).await.unwrap();
     }
     cluster.kill("g");
     sleep(4 * SECOND).await;
@@ -200,7 +200,7 @@ async fn a_gateway_that_is_not_in_the_registry_yet_keeps_its_sessions() {
     let room = RoomId::parse("room").unwrap();
     let shard = Shards::new(SHARDS).unwrap().of(&room);
     let (gateway, _probes) = cluster.unseen_gateway().await;
-    cluster.bus.mark(gateway, shard, &room).await.unwrap();
+    cluster.bus.mark(gateway, &room).await.unwrap();
     cluster.start("a");
     cluster.settled(&["a"], SECOND).await;
     sleep(10 * SECOND).await;

@@ -64,7 +64,6 @@ impl App {
 }
 
 async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Result<Running> {
-    let shards = shards(config)?;
     agree(config, &*ports.bus).await?;
     let me = NodeRecord {
         incarnation: Incarnation::new(Uuid::now_v7()),
@@ -92,7 +91,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
                 settings.max_connections = host::open_files().map_or(0, |files| files / 4 * 3);
             }
             Some((
-                gateway::Service::new(settings, me.incarnation, name, bus, journal, shards),
+                gateway::Service::new(settings, me.incarnation, name, bus, journal),
                 listen(config).await?,
             ))
         }

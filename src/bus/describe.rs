@@ -274,6 +274,7 @@ mod tests {
             id,
             device: None,
             turn: None,
+            request: None,
         };
         let event = |seq, kind| Event {
             seq: Seq(seq),
@@ -304,6 +305,7 @@ mod tests {
                 session: SESSION,
                 number: 1,
             }),
+            request: None,
             after: 0,
             id: CommandId::Gateway(SESSION, 1),
             to: None,

@@ -1,6 +1,10 @@
 //! The bus: what carries commands, events, answers and the cluster's records between nodes. This is the port; the adapters are `nats` and
 //! `memory`, and one contract suite runs against both.
 //!
+//! A room decides its shard, so nobody names both: an adapter finds the shard of what it sends, and
+//! drops what
+//! others sent under the name of another shard.
+//!
 //! Five traits by what travels, one [`Bus`] that has them all. Every call has a deadline inside the adapter and ends in an [`Error`] that
 //! says what the caller can do next. Streams never end by themselves: an adapter that loses its connection restores it and, where
 //! something may have been missed, says so in the stream ([`Live::Interrupted`]).
@@ -33,7 +37,8 @@ pub trait Commands: Send + Sync {
     /// Stores a command. After `Ok` it will be decided, whoever dies. [`Error::Full`]: there is no room, nothing was stored.
     async fn submit(&self, submission: &Submission) -> Result<Position, Error>;
 
-    /// The commands of a shard from `from` on, in stored order, without end. One reader per shard, never one per room.
+    /// The commands of a shard from `from` on, all for its rooms, in stored order, without end. One
+    /// reader per shard, never one per room.
     ///
     /// When the bus lost its unsynced tail, positions go back: the stream then starts again from the first command that is stored, so a
     /// position that is not above the one before means that everything stored is being read again.
@@ -113,10 +118,11 @@ pub trait Direct: Send + Sync {
     /// What is sent to this node. Subscribed when this returns.
     async fn inbox(&self, me: Incarnation) -> Result<BoxStream<'static, Inbound>, Error>;
 
-    /// Asks the owner of a shard. [`Error::NoResponders`]: nobody owns it now.
-    async fn ask(&self, shard: ShardId, ask: &Ask) -> Result<RoomView, Error>;
+    /// Asks the owner of a room's shard. [`Error::NoResponders`]: nobody owns it now.
+    async fn ask(&self, ask: &Ask) -> Result<RoomView, Error>;
 
-    /// The questions to the owner of a shard. Subscribed when this returns; unsubscribed when the stream is dropped.
+    /// The questions to the owner of a shard, all about its rooms. Subscribed when this returns;
+    /// unsubscribed when the stream is dropped.
     async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error>;
 
     /// Whether a node's connection to the bus is there: `Ok(true)` it answered, `Ok(false)` the bus knows nobody at its address (its process
@@ -158,10 +164,10 @@ pub trait Registry: Send + Sync {
     async fn shards(&self) -> Result<BoxStream<'static, ShardSeen>, Error>;
 
     /// Notes that a node has sessions in a room, before the first of them is opened.
-    async fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error>;
+    async fn mark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error>;
 
     /// Takes the note back.
-    async fn unmark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error>;
+    async fn unmark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error>;
 
     /// The notes of all nodes about rooms of a shard.
     async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error>;

@@ -72,7 +72,7 @@ async fn abandon(
             reply: None,
         })
         .await?;
-        bus.unmark(node, shard, &room).await?;
+        bus.unmark(node, &room).await?;
     }
     tracing::info!(%node, %shard, rooms = count, "abandoned the sessions of a node that is gone");
     Ok(true)

@@ -4,7 +4,7 @@ use super::{Close, Config, Handle, core::Core, http, metrics};
 use crate::{
     bus::{Answer, Bus, Error, Head, Inbound},
     journal::Journal,
-    room::{Incarnation, RoomId, SessionId, Shards, UserId},
+    room::{Incarnation, RoomId, SessionId, UserId},
 };
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use std::{sync::Arc, time::Duration};
@@ -25,9 +25,8 @@ impl Service {
         node: impl Into<String>,
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
-        shards: Shards,
     ) -> Self {
-        Self::seeded(config, me, node, bus, journal, shards, rand::random())
+        Self::seeded(config, me, node, bus, journal, rand::random())
     }
 
     /// As [`Self::new`], with the seed of all its randomness: session names, jitter.
@@ -37,7 +36,6 @@ impl Service {
         node: impl Into<String>,
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
-        shards: Shards,
         seed: u64,
     ) -> Self {
         Self(Arc::new(Core::new(
@@ -46,7 +44,6 @@ impl Service {
             node.into(),
             bus,
             journal,
-            shards,
             seed,
         )))
     }
@@ -111,7 +108,9 @@ impl Service {
 
     fn replaced(&self, room: &RoomId, session: SessionId) {
         tracing::debug!(%room, %session, "replaced by a session of the same device");
-        if let Some(seated) = self.0.sessions().get(&session) {
+        // Only the owner of its room may say so of a session.
+        let sessions = self.0.sessions();
+        if let Some(seated) = sessions.get(&session).filter(|seated| seated.room == *room) {
             seated.outbox.close(Close::Replaced);
         }
     }

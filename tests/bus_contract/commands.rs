@@ -36,6 +36,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
                 session: session(),
                 number: 7,
             }),
+            request: None,
             after: 6,
             id: CommandId::Gateway(session(), 7),
             to: Some(user("charly")),

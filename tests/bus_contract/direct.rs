@@ -7,7 +7,7 @@ use crate::{
 use futures::{StreamExt, stream::BoxStream};
 use safe_chat::{
     bus::{Answer, Answered, Ask, Error, Inbound, RoomView},
-    room::{Epoch, Incarnation, Reason, Rejection, Seq, ShardId},
+    room::{Epoch, Incarnation, Reason, Rejection, Seq},
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -110,12 +110,9 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
         questions
     });
     let ask = Ask { room: lobby };
-    assert_eq!(
-        until_ok(async || world.a.ask(shard, &ask).await).await,
-        view(5)
-    );
-    assert_eq!(world.a.ask(shard, &ask).await.unwrap(), view(6));
-    let refused = world.a.ask(shard, &ask).await.unwrap().refused;
+    assert_eq!(until_ok(async || world.a.ask(&ask).await).await, view(5));
+    assert_eq!(world.a.ask(&ask).await.unwrap(), view(6));
+    let refused = world.a.ask(&ask).await.unwrap().refused;
     assert_eq!(refused, Some(Rejection::new(Reason::Unavailable, "why")));
     drop(owner.await.unwrap());
 }
@@ -125,14 +122,14 @@ pub(crate) async fn nobody_answers_for_a_shard_without_owner(world: World) {
         room: room("lobby"),
     };
     let nobody = |result| matches!(result, Err(Error::NoResponders(_)));
-    assert!(nobody(world.a.ask(ShardId(0), &ask).await));
-    let questions = world.b.questions(ShardId(0)).await.unwrap();
+    assert!(nobody(world.a.ask(&ask).await));
+    let questions = world.b.questions(shard_of(&room("lobby"))).await.unwrap();
     drop(questions);
-    soon(async { while !nobody(world.a.ask(ShardId(0), &ask).await) {} }).await;
+    soon(async { while !nobody(world.a.ask(&ask).await) {} }).await;
 }
 
 pub(crate) async fn a_question_that_the_owner_drops_ends_by_its_deadline(world: World) {
-    let mut questions = world.b.questions(ShardId(0)).await.unwrap();
+    let mut questions = world.b.questions(shard_of(&room("lobby"))).await.unwrap();
     let owner = tokio::spawn(async move {
         let first = next(&mut questions).await;
         (first.respond)(view(1));
@@ -142,9 +139,9 @@ pub(crate) async fn a_question_that_the_owner_drops_ends_by_its_deadline(world: 
     let ask = Ask {
         room: room("lobby"),
     };
-    until_ok(async || world.a.ask(ShardId(0), &ask).await).await;
+    until_ok(async || world.a.ask(&ask).await).await;
     let asked = tokio::time::Instant::now();
-    let error = world.a.ask(ShardId(0), &ask).await.unwrap_err();
+    let error = world.a.ask(&ask).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert!(asked.elapsed() < Duration::from_secs(8));
     drop(owner);

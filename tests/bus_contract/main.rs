@@ -8,6 +8,7 @@ mod faults;
 mod feed;
 mod registry;
 mod start;
+mod strays;
 #[path = "../support/mod.rs"]
 mod support;
 mod things;

@@ -1,6 +1,9 @@
 //! The cluster's records: compare-and-set, watched.
 
-use crate::{things::*, world::World};
+use crate::{
+    things::*,
+    world::{World, shard_of},
+};
 use safe_chat::{
     bus::{Error, NodeRecord, NodeSeen, Role, Settings, ShardSeen},
     room::{Incarnation, ShardId},
@@ -138,45 +141,37 @@ pub(crate) async fn nodes_are_watched_from_beat_to_forgotten(world: World) {
 
 pub(crate) async fn marks_are_listed_by_shard_until_taken_back(world: World) {
     let (one, two) = (node(), node());
-    assert_eq!(world.b.marks(ShardId(1)).await.unwrap(), []);
-    for (node, shard, name) in [
-        (one, 1, "lobby"),
-        (one, 1, "lobby"),
-        (one, 1, "den"),
-        (two, 1, "lobby"),
-        (two, 2, "attic"),
+    let (lobby, shard) = (room("lobby"), shard_of(&room("lobby")));
+    let named = |same: bool| {
+        let mut names = (0..).map(|n| room(&format!("room-{n}")));
+        names
+            .find(|name| (shard_of(name) == shard) == same)
+            .unwrap()
+    };
+    let (den, attic) = (named(true), named(false));
+    assert_eq!(world.b.marks(shard).await.unwrap(), []);
+    for (node, room) in [
+        (one, &lobby),
+        (one, &lobby),
+        (one, &den),
+        (two, &lobby),
+        (two, &attic),
     ] {
-        world
-            .a
-            .mark(node, ShardId(shard), &room(name))
-            .await
-            .unwrap();
+        world.a.mark(node, room).await.unwrap();
     }
     let marks = async |shard| {
-        let mut marks = world.b.marks(ShardId(shard)).await.unwrap();
+        let mut marks = world.b.marks(shard).await.unwrap();
         marks.sort();
         marks
     };
-    let mut expected = vec![
-        (one, room("den")),
-        (one, room("lobby")),
-        (two, room("lobby")),
-    ];
+    let mut expected = vec![(one, den), (one, lobby.clone()), (two, lobby.clone())];
     expected.sort();
-    assert_eq!(marks(1).await, expected);
-    assert_eq!(marks(2).await, [(two, room("attic"))]);
-    world
-        .b
-        .unmark(one, ShardId(1), &room("lobby"))
-        .await
-        .unwrap();
-    world
-        .b
-        .unmark(one, ShardId(1), &room("lobby"))
-        .await
-        .unwrap();
-    expected.retain(|mark| *mark != (one, room("lobby")));
-    assert_eq!(marks(1).await, expected);
-    world.a.mark(one, ShardId(1), &room("lobby")).await.unwrap();
-    assert_eq!(marks(1).await.len(), 3, "a room can be marked again");
+    assert_eq!(marks(shard).await, expected);
+    assert_eq!(marks(shard_of(&attic)).await, [(two, attic)]);
+    world.b.unmark(one, &lobby).await.unwrap();
+    world.b.unmark(one, &lobby).await.unwrap();
+    expected.retain(|mark| *mark != (one, lobby.clone()));
+    assert_eq!(marks(shard).await, expected);
+    world.a.mark(one, &lobby).await.unwrap();
+    assert_eq!(marks(shard).await.len(), 3, "a room can be marked again");
 }

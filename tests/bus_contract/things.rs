@@ -42,6 +42,7 @@ pub(crate) fn send(to: &str, n: u64) -> Submission {
         user: user("harry"),
         key: key(),
         turn: None,
+        request: None,
         after: 0,
         id,
         to: None,
@@ -77,6 +78,7 @@ pub(crate) fn commit(epoch: u64, first: u64, last: u64) -> Commit {
             id: Some(CommandId::Client(format!("id-{seq}").into())),
             device: None,
             turn: None,
+            request: None,
         },
         changes: Vec::new(),
     };

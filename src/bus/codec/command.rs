@@ -1,6 +1,6 @@
 //! Commands as they lie on the bus. The room is in the subject.
 
-use super::{Bad, device, id, key, node, session, user};
+use super::{Bad, device, id, key, node, request, session, user};
 use crate::{
     bus::{ReplyTo, Submission},
     journal::codec::{decode_command_id, encode_command_id},
@@ -40,6 +40,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             key,
             turn,
             after,
+            request,
             id: command,
             to,
             body,
@@ -49,6 +50,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             session: turn.map(|turn| id(turn.session.to_bytes())),
             number: turn.map_or(0, |turn| turn.number),
             after: *after,
+            request: request.map(|request| id(request.to_bytes())),
             id: Some(encode_command_id(command)),
             to: to.as_ref().map(UserId::to_string),
             content: Some(match body {
@@ -142,6 +144,7 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
                 number: send.number,
             }),
         after: send.after,
+        request: send.request.as_deref().map(request).transpose()?,
         id: decode_command_id(
             send.id
                 .ok_or_else(|| Bad("a message without a command id".into()))?,

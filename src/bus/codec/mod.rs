@@ -14,7 +14,7 @@ pub use record::{
     decode_node, decode_settings, decode_shard, encode_node, encode_settings, encode_shard,
 };
 
-use crate::room::{DeviceId, Incarnation, Invalid, Key, RoomId, SessionId, UserId};
+use crate::room::{DeviceId, Incarnation, Invalid, Key, RequestId, RoomId, SessionId, UserId};
 use bytes::Bytes;
 
 /// Why bytes from the bus cannot be what they should be. Without content.
@@ -68,6 +68,10 @@ fn device(name: Option<&str>) -> Result<Option<DeviceId>, Bad> {
 
 fn session(bytes: &[u8]) -> Result<SessionId, Bad> {
     SessionId::from_slice(bytes).ok_or_else(|| Bad("a session is not 16 bytes".into()))
+}
+
+fn request(bytes: &[u8]) -> Result<RequestId, Bad> {
+    RequestId::from_slice(bytes).ok_or_else(|| Bad("a request is not 16 bytes".into()))
 }
 
 fn node(bytes: &[u8]) -> Result<Incarnation, Bad> {

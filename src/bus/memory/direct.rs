@@ -47,7 +47,8 @@ impl Direct for Memory {
         Ok(self.items(subscription))
     }
 
-    async fn ask(&self, shard: ShardId, ask: &Ask) -> Result<RoomView, Error> {
+    async fn ask(&self, ask: &Ask) -> Result<RoomView, Error> {
+        let shard = self.server.config.shards.of(&ask.room);
         let deadline = Instant::now() + self.server.config.deadline;
         let (answer, mut answers) = mpsc::channel(1);
         self.call(Op::Ask, |state| {

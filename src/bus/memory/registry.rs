@@ -110,16 +110,18 @@ impl Registry for Memory {
             .boxed())
     }
 
-    async fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+    async fn mark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {
         self.call(Op::Mark, |state| {
+            let shard = self.server.config.shards.of(room);
             state.marks.insert((shard, node, room.clone()));
             Ok(())
         })
         .await
     }
 
-    async fn unmark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+    async fn unmark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {
         self.call(Op::Unmark, |state| {
+            let shard = self.server.config.shards.of(room);
             state.marks.remove(&(shard, node, room.clone()));
             Ok(())
         })

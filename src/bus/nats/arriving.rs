@@ -4,9 +4,9 @@ use super::{
     api, commands, feed,
     reader::{Delivered, Entry},
     registry,
-    subjects::parse_mark,
+    subjects::Subjects,
 };
-use crate::room::{Incarnation, RoomId};
+use crate::room::{Incarnation, RoomId, Shards};
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
 use bytes::Bytes;
 use std::fmt::{Debug, Display};
@@ -16,7 +16,7 @@ pub type Reading = Result<String, String>;
 
 /// Node and room of a note's subject.
 pub fn mark(subject: &str) -> Option<(Incarnation, RoomId)> {
-    parse_mark(subject)
+    subjects().marked(subject).ok()
 }
 
 /// A message of a consumer: as a command, as a node's record, as a shard's.
@@ -36,11 +36,17 @@ pub fn delivered(
         headers: Some(map(headers)),
         payload: payload.clone(),
     };
+    let subjects = subjects();
     vec![
-        reading(commands::read(entry())),
-        reading(registry::read_node(entry())),
-        reading(registry::read_shard(entry())),
+        reading(commands::read(&subjects, entry())),
+        reading(registry::read_node(&subjects, entry())),
+        reading(registry::read_shard(&subjects, entry())),
     ]
+}
+
+/// The names of a cluster with the usual prefix and one shard, so that every room fits.
+fn subjects() -> Subjects {
+    Subjects::new("chat", Shards::new(1).expect("a count")).expect("a prefix")
 }
 
 /// A message of a stream, as the server hands it out when it is read directly: what its headers say, and the events in it.

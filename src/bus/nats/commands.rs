@@ -3,19 +3,20 @@
 use super::{
     Nats,
     reader::{Entry, Reader, Start, Step},
-    subjects::last_token,
+    skipped::{Skipped, Unfit},
+    subjects::Subjects,
 };
 use crate::{
     bus::{
         Commands, Delivery, Error, Position, Submission,
-        codec::{Bad, decode_command, encode_command},
+        codec::{decode_command, encode_command},
     },
-    room::{Millis, RoomId, ShardId},
+    room::{Millis, ShardId},
 };
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, unfold};
-use tracing::warn;
+use std::sync::Arc;
 
 #[async_trait]
 impl Commands for Nats {
@@ -36,8 +37,13 @@ impl Commands for Nats {
             self.subjects.commands_of(shard),
         );
         let reader = Reader::open(&self.commands, stream, filter, Start::At(from.0)).await?;
-        Ok(Box::pin(unfold(reader, |mut reader| async move {
-            Some((next(&mut reader).await, reader))
+        let commands = Incoming {
+            reader,
+            subjects: self.subjects.clone(),
+            skipped: self.skipped.clone(),
+        };
+        Ok(Box::pin(unfold(commands, |mut commands| async move {
+            Some((commands.next().await, commands))
         })))
     }
 
@@ -70,26 +76,33 @@ impl Commands for Nats {
     }
 }
 
-/// The next command that can be read. One that cannot be is skipped: it can never be decided.
-async fn next(reader: &mut Reader) -> Delivery {
-    loop {
-        let Step::Entry(entry) = reader.next().await else {
-            continue;
-        };
-        let position = entry.position;
-        match read(entry) {
-            Ok(delivery) => return delivery,
-            Err(bad) => {
-                warn!(position, %bad, "a command is skipped");
-                metrics::counter!("safechat_bus_undecodable_total", "what" => "command")
-                    .increment(1);
+/// The commands of a shard as they come.
+struct Incoming {
+    reader: Reader,
+    subjects: Arc<Subjects>,
+    skipped: Skipped,
+}
+
+impl Incoming {
+    /// The next command that can be read and is for a room of the shard. Any other is skipped: it
+    /// can never
+    /// be decided here.
+    async fn next(&mut self) -> Delivery {
+        loop {
+            let Step::Entry(entry) = self.reader.next().await else {
+                continue;
+            };
+            let subject = entry.subject.clone();
+            let read = read(&self.subjects, entry);
+            if let Some(delivery) = self.skipped.fits("command", &subject, read) {
+                return delivery;
             }
         }
     }
 }
 
-pub(super) fn read(entry: Entry) -> Result<Delivery, Bad> {
-    let room = RoomId::parse(last_token(&entry.subject))?;
+pub(super) fn read(subjects: &Subjects, entry: Entry) -> Result<Delivery, Unfit> {
+    let room = subjects.commanded(&entry.subject)?;
     Ok(Delivery {
         position: Position(entry.position),
         at: millis(entry.at),

@@ -1,12 +1,10 @@
 //! Words between nodes on NATS: core messages and requests, nothing stored.
 
-use super::{Nats, link::Failure};
+use super::{Nats, link::Failure, skipped::Unfit};
 use crate::{
     bus::{
         Ask, Direct, Error, Inbound, Question, RoomView,
-        codec::{
-            Bad, decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view,
-        },
+        codec::{decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view},
     },
     room::{Incarnation, Reason, Rejection, ShardId},
 };
@@ -34,12 +32,17 @@ impl Direct for Nats {
             .commands
             .subscribe(self.subjects.inbox(me), &self.subjects)
             .await?;
+        let skipped = self.skipped.clone();
         Ok(messages
-            .filter_map(|message| ready(readable("inbound", decode_inbound(message.payload))))
+            .filter_map(move |message| {
+                let read = decode_inbound(message.payload).map_err(Unfit::from);
+                ready(skipped.fits("inbound", &message.subject, read))
+            })
             .boxed())
     }
 
-    async fn ask(&self, shard: ShardId, ask: &Ask) -> Result<RoomView, Error> {
+    async fn ask(&self, ask: &Ask) -> Result<RoomView, Error> {
+        let shard = self.subjects.shard(&ask.room);
         let what = format!("asking the owner of shard {shard}");
         let answer = self
             .commands
@@ -106,7 +109,8 @@ impl Direct for Nats {
 impl Nats {
     fn question(&self, message: Message) -> Option<Question> {
         let reply = message.reply?.to_string();
-        let ask = readable("ask", decode_ask(message.payload))?;
+        let read = self.read_ask(&message.subject, message.payload);
+        let ask = self.skipped.fits("ask", &message.subject, read)?;
         let link = self.commands.clone();
         let room = ask.room.clone();
         let respond = move |view: RoomView| {
@@ -136,15 +140,14 @@ impl Nats {
             respond: Box::new(respond),
         })
     }
-}
 
-/// What could be read; else a warning.
-fn readable<T>(what: &'static str, read: Result<T, Bad>) -> Option<T> {
-    read.inspect_err(|bad| {
-        warn!(what, %bad, "a message is skipped");
-        metrics::counter!("safechat_bus_undecodable_total", "what" => what).increment(1);
-    })
-    .ok()
+    /// A question about a room of the shard that is asked: anybody else's room would be opened by a
+    /// stranger.
+    fn read_ask(&self, subject: &str, payload: Bytes) -> Result<Ask, Unfit> {
+        let ask = decode_ask(payload)?;
+        self.subjects.asked(subject, &ask.room)?;
+        Ok(ask)
+    }
 }
 
 /// Ends a task when it is dropped.

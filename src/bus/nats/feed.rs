@@ -1,6 +1,6 @@
 //! The feed on NATS: `<P>_EVT`, one message per commit, its place and epoch in headers.
 
-use super::{Nats, subjects::last_token};
+use super::{Nats, skipped::Unfit};
 use crate::{
     bus::{
         Commit, Error, Feed, Head, Live, Position, Published, Stored,
@@ -19,7 +19,6 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use tracing::warn;
 
 /// The last place that is published with or before a message.
 const SEQ: &str = "Chat-Seq";
@@ -124,9 +123,10 @@ impl Feed for Nats {
             .commands
             .subjects(&self.subjects.stream("EVT"), &self.subjects.all_events())
             .await?;
-        let rooms = subjects
-            .iter()
-            .filter_map(|subject| RoomId::parse(last_token(subject)).ok());
+        let rooms = subjects.iter().filter_map(|subject| {
+            self.skipped
+                .fits("event", subject, self.subjects.published(subject))
+        });
         let mut rooms: Vec<_> = rooms
             .filter(|room| after.is_none_or(|after| room > after))
             .collect();
@@ -150,8 +150,11 @@ impl Feed for Nats {
             .live
             .subscribe(self.subjects.all_heads(), &self.subjects)
             .await?;
+        let nats = self.clone();
         Ok(messages
-            .flat_map(|message| stream::iter(read_heads(message.payload)))
+            .flat_map(move |message| {
+                stream::iter(nats.read_heads(&message.subject, message.payload))
+            })
             .boxed())
     }
 }
@@ -194,6 +197,17 @@ impl Nats {
             }
             stored => stored,
         }
+    }
+
+    /// The heads of rooms of the shard that tells them.
+    fn read_heads(&self, subject: &str, payload: Bytes) -> Vec<Head> {
+        let read = decode_heads(payload).map_err(Unfit::from);
+        let heads = self.skipped.fits("heads", subject, read).into_iter();
+        let told = |head: Head| {
+            let read = self.subjects.told(subject, &head.room).map(|()| head);
+            self.skipped.fits("head", subject, read)
+        };
+        heads.flatten().filter_map(told).collect()
     }
 
     async fn first_commit(
@@ -261,12 +275,4 @@ fn unusable(message: &StreamMessage, why: &str) -> Error {
         message.sequence,
         message.subject.escape_debug()
     ))
-}
-
-fn read_heads(payload: Bytes) -> Vec<Head> {
-    decode_heads(payload).unwrap_or_else(|bad| {
-        warn!(%bad, "heads that cannot be read are skipped");
-        metrics::counter!("safechat_bus_undecodable_total", "what" => "heads").increment(1);
-        Vec::new()
-    })
 }

@@ -16,6 +16,7 @@ mod live;
 mod login;
 mod reader;
 mod registry;
+mod skipped;
 mod subjects;
 
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
 };
 use link::Link;
 use login::Servers;
+use skipped::Skipped;
 use std::{sync::Arc, time::Duration};
 use subjects::Subjects;
 
@@ -82,6 +84,7 @@ pub struct Nats {
     registry: Link,
     live: Link,
     probe_deadline: Duration,
+    skipped: Skipped,
     /// Whether old events are dropped. When they are the journal, a room without messages has lost them.
     is_buffer: bool,
 }
@@ -114,6 +117,7 @@ impl Nats {
             registry,
             live,
             probe_deadline: config.probe_deadline,
+            skipped: Skipped::new(),
             is_buffer: config.event_bytes.is_some(),
         })
     }

@@ -3,7 +3,8 @@
 use super::{
     Nats,
     reader::{Entry, Reader, Start, Step},
-    subjects::{last_token, parse_mark},
+    skipped::{Skipped, Unfit},
+    subjects::{Subjects, last_token},
 };
 use crate::{
     bus::{
@@ -19,8 +20,7 @@ use async_nats::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, unfold};
-use std::collections::HashMap;
-use tracing::warn;
+use std::{collections::HashMap, sync::Arc};
 
 /// The header by which a bucket says that a key was deleted.
 const OPERATION: &str = "KV-Operation";
@@ -117,10 +117,10 @@ impl Registry for Nats {
         self.watch("SHARDS", read_shard, ShardSeen::Current).await
     }
 
-    async fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+    async fn mark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {
         self.registry
             .store(
-                self.subjects.mark(node, shard, room),
+                self.subjects.mark(node, room),
                 HeaderMap::new(),
                 Bytes::new(),
                 None,
@@ -131,10 +131,10 @@ impl Registry for Nats {
 
     /// Removes the note without leaving a marker of its deletion, of which there would be ever more. Only the note that is there now: should this
     /// arrive late, it does not take back a later one.
-    async fn unmark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> Result<(), Error> {
+    async fn unmark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {
         let (stream, subject) = (
             self.subjects.bucket("SESSIONS"),
-            self.subjects.mark(node, shard, room),
+            self.subjects.mark(node, room),
         );
         match self.registry.last(&stream, &subject).await? {
             Some(note) => {
@@ -156,15 +156,23 @@ impl Registry for Nats {
             .await?;
         Ok(subjects
             .iter()
-            .filter_map(|subject| parse_mark(subject))
+            .filter_map(|subject| {
+                self.skipped
+                    .fits("mark", subject, self.subjects.marked(subject))
+            })
             .collect())
     }
 }
 
+/// What a record means.
+type Read<T> = fn(&Subjects, Entry) -> Result<Option<T>, Unfit>;
+
 /// Watches a bucket: what its records mean, and which revision of each key was told already.
 struct Watcher<T> {
     reader: Reader,
-    read: fn(Entry) -> Result<Option<T>, Bad>,
+    read: Read<T>,
+    subjects: Arc<Subjects>,
+    skipped: Skipped,
     /// Told once, when everything that was stored at the beginning has been; `None` after that.
     current: Option<T>,
     told: HashMap<String, u64>,
@@ -174,7 +182,7 @@ impl Nats {
     async fn watch<T: Send + 'static>(
         &self,
         bucket: &str,
-        read: fn(Entry) -> Result<Option<T>, Bad>,
+        read: Read<T>,
         current: T,
     ) -> Result<BoxStream<'static, T>, Error> {
         let reader = Reader::open(
@@ -187,6 +195,8 @@ impl Nats {
         let watcher = Watcher {
             reader,
             read,
+            subjects: self.subjects.clone(),
+            skipped: self.skipped.clone(),
             current: Some(current),
             told: HashMap::new(),
         };
@@ -221,12 +231,9 @@ impl<T> Watcher<T> {
         if is_deleted(&entry) && self.current.is_some() {
             return None;
         }
-        let read = (self.read)(entry).unwrap_or_else(|bad| {
-            warn!(key, %bad, "a record is skipped");
-            metrics::counter!("safechat_bus_undecodable_total", "what" => "record").increment(1);
-            None
-        });
-        read.filter(|_| is_news)
+        let read = (self.read)(&self.subjects, entry);
+        let read = self.skipped.fits("record", &key, read);
+        read.flatten().filter(|_| is_news)
     }
 }
 
@@ -237,29 +244,28 @@ fn is_deleted(entry: &Entry) -> bool {
         .is_some_and(|headers| headers.get(OPERATION).is_some())
 }
 
-pub(super) fn read_node(entry: Entry) -> Result<Option<NodeSeen>, Bad> {
+/// A node's record says of itself which node it is; it is kept under that name.
+pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<NodeSeen>, Unfit> {
+    let incarnation = subjects.node_of(&entry.subject)?;
     if is_deleted(&entry) {
-        let incarnation = Incarnation::parse(last_token(&entry.subject))
-            .ok_or_else(|| Bad("its key is not a node's".into()))?;
         return Ok(Some(NodeSeen::Forgotten(incarnation)));
     }
+    let node = decode_node(&entry.payload)?;
+    if node.incarnation != incarnation {
+        return Err(Bad("it is another node's than its key says".into()).into());
+    }
     Ok(Some(NodeSeen::Beat {
-        node: decode_node(&entry.payload)?,
+        node,
         revision: entry.position,
     }))
 }
 
-pub(super) fn read_shard(entry: Entry) -> Result<Option<ShardSeen>, Bad> {
-    let key = last_token(&entry.subject);
-    if key == SETTINGS || is_deleted(&entry) {
+pub(super) fn read_shard(subjects: &Subjects, entry: Entry) -> Result<Option<ShardSeen>, Unfit> {
+    if last_token(&entry.subject) == SETTINGS || is_deleted(&entry) {
         return Ok(None);
     }
-    let shard = ShardId(
-        key.parse()
-            .map_err(|_| Bad("its key is not a shard's".into()))?,
-    );
     Ok(Some(ShardSeen::Stored {
-        shard,
+        shard: subjects.shard_of(&entry.subject)?,
         record: decode_shard(&entry.payload)?,
         revision: entry.position,
     }))

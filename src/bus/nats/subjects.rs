@@ -1,7 +1,8 @@
 //! Names on the servers: what the prefix makes of subjects, streams and buckets, and back.
 
+use super::skipped::Unfit;
 use crate::{
-    bus::Error,
+    bus::{Error, codec::Bad},
     room::{Incarnation, RoomId, ShardId, Shards},
 };
 
@@ -78,6 +79,10 @@ impl Subjects {
         format!("{}.head.*", self.prefix)
     }
 
+    pub(super) fn shard(&self, room: &RoomId) -> ShardId {
+        self.shards.of(room)
+    }
+
     pub(super) fn ask(&self, shard: ShardId) -> String {
         format!("{}.ask.{shard}", self.prefix)
     }
@@ -96,13 +101,75 @@ impl Subjects {
     }
 
     /// The key of a note that a node has sessions in a room.
-    pub(super) fn mark(&self, node: Incarnation, shard: ShardId, room: &RoomId) -> String {
-        self.key("SESSIONS", &format!("{node}.{shard}.{room}"))
+    pub(super) fn mark(&self, node: Incarnation, room: &RoomId) -> String {
+        self.key(
+            "SESSIONS",
+            &format!("{node}.{}.{room}", self.shards.of(room)),
+        )
     }
 
     /// The filter for the notes about a shard.
     pub(super) fn marks_of(&self, shard: ShardId) -> String {
         self.key("SESSIONS", &format!("*.{shard}.*"))
+    }
+
+    // And back. What others wrote fits if this node would have written it under the same subject:
+    // that
+    // ties a room to its shard at the edge, and everything behind it may trust that.
+
+    /// The room of a subject that [`Self::command`] made.
+    pub(super) fn commanded(&self, subject: &str) -> Result<RoomId, Unfit> {
+        let room = room_of(subject)?;
+        self.belongs(&room, subject == self.command(&room))?;
+        Ok(room)
+    }
+
+    /// The room of a subject that [`Self::event`] made.
+    pub(super) fn published(&self, subject: &str) -> Result<RoomId, Unfit> {
+        let room = room_of(subject)?;
+        self.belongs(&room, subject == self.event(&room))?;
+        Ok(room)
+    }
+
+    /// Whether a question about a room may come under this subject.
+    pub(super) fn asked(&self, subject: &str, room: &RoomId) -> Result<(), Unfit> {
+        self.belongs(room, subject == self.ask(self.shards.of(room)))
+    }
+
+    /// Whether the head of a room may come under this subject.
+    pub(super) fn told(&self, subject: &str, room: &RoomId) -> Result<(), Unfit> {
+        self.belongs(room, subject == self.heads(self.shards.of(room)))
+    }
+
+    /// Node and room of a subject that [`Self::mark`] made.
+    pub(super) fn marked(&self, subject: &str) -> Result<(Incarnation, RoomId), Unfit> {
+        let room = room_of(subject)?;
+        let node = subject.rsplit('.').nth(2).and_then(Incarnation::parse);
+        let node = node.ok_or_else(|| Bad("its key names no node".into()))?;
+        self.belongs(&room, subject == self.mark(node, &room))?;
+        Ok((node, room))
+    }
+
+    /// The shard that a record is of; one of this cluster.
+    pub(super) fn shard_of(&self, subject: &str) -> Result<ShardId, Unfit> {
+        let shard = last_token(subject).parse().ok().map(ShardId);
+        let known = shard.filter(|shard| {
+            shard.0 < self.shards.count() && subject == self.key("SHARDS", &shard.to_string())
+        });
+        Ok(known.ok_or_else(|| Bad("its key is not a shard's of this cluster".into()))?)
+    }
+
+    /// The node that a record is of.
+    pub(super) fn node_of(&self, subject: &str) -> Result<Incarnation, Unfit> {
+        let node = Incarnation::parse(last_token(subject));
+        Ok(node.ok_or_else(|| Bad("its key is not a node's".into()))?)
+    }
+
+    fn belongs(&self, room: &RoomId, fits: bool) -> Result<(), Unfit> {
+        fits.then_some(()).ok_or_else(|| Unfit::Stray {
+            room: room.clone(),
+            shard: self.shards.of(room),
+        })
     }
 }
 
@@ -111,9 +178,73 @@ pub(super) fn last_token(subject: &str) -> &str {
     subject.rsplit('.').next().unwrap_or(subject)
 }
 
-/// Node and room of the subject that [`Subjects::mark`] made.
-pub(super) fn parse_mark(subject: &str) -> Option<(Incarnation, RoomId)> {
-    let mut tokens = subject.rsplit('.');
-    let (room, _shard, node) = (tokens.next()?, tokens.next()?, tokens.next()?);
-    Some((Incarnation::parse(node)?, RoomId::parse(room).ok()?))
+fn room_of(subject: &str) -> Result<RoomId, Bad> {
+    Ok(RoomId::parse(last_token(subject))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subjects() -> Subjects {
+        Subjects::new("chat", Shards::new(16).unwrap()).unwrap()
+    }
+
+    /// `subject` with every other shard, and with other spellings of the right one.
+    fn astray(subject: &str, shard: ShardId) -> Vec<String> {
+        let others = (0..20).map(|other| other.to_string());
+        let spelled = [format!("0{shard}"), format!("+{shard}"), String::new()];
+        let wrong = others
+            .chain(spelled)
+            .filter(|one| *one != shard.to_string());
+        wrong
+            .map(|other| subject.replacen(&format!(".{shard}."), &format!(".{other}."), 1))
+            .collect()
+    }
+
+    #[test]
+    fn a_room_comes_under_no_other_shard() {
+        let (all, room) = (subjects(), RoomId::parse("hroom2").unwrap());
+        let (node, shard) = (
+            Incarnation::new(uuid::Uuid::from_u128(7)),
+            all.shards.of(&room),
+        );
+        let stray = |read: Result<RoomId, Unfit>| matches!(read, Err(Unfit::Stray { .. }));
+        assert_eq!(all.commanded(&all.command(&room)).unwrap(), room);
+        assert_eq!(all.published(&all.event(&room)).unwrap(), room);
+        assert_eq!(
+            all.marked(&all.mark(node, &room)).unwrap(),
+            (node, room.clone())
+        );
+        all.asked(&all.ask(shard), &room).unwrap();
+        all.told(&all.heads(shard), &room).unwrap();
+        for subject in astray(&all.command(&room), shard) {
+            assert!(stray(all.commanded(&subject)), "{subject}");
+        }
+        for subject in astray(&all.event(&room), shard) {
+            assert!(stray(all.published(&subject)), "{subject}");
+        }
+        for subject in astray(&all.mark(node, &room), shard) {
+            assert!(
+                stray(all.marked(&subject).map(|(_, room)| room)),
+                "{subject}"
+            );
+        }
+        for other in (0..20).map(ShardId).filter(|other| *other != shard) {
+            all.asked(&all.ask(other), &room).unwrap_err();
+            all.told(&all.heads(other), &room).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_record_is_of_a_shard_of_this_cluster() {
+        let all = subjects();
+        for shard in [0, 15] {
+            let key = all.key("SHARDS", &shard.to_string());
+            assert_eq!(all.shard_of(&key).unwrap(), ShardId(shard));
+        }
+        for key in ["16", "65535", "65536", "03", "+3", "", "settings", "x.3"] {
+            all.shard_of(&all.key("SHARDS", key)).unwrap_err();
+        }
+    }
 }

@@ -103,12 +103,9 @@ async fn ask(core: &Core, replica: &Replica) -> RoomView {
     loop {
         match core
             .bus
-            .ask(
-                replica.shard,
-                &Ask {
-                    room: replica.room.clone(),
-                },
-            )
+            .ask(&Ask {
+                room: replica.room.clone(),
+            })
             .await
         {
             Ok(view) => return view,

@@ -12,7 +12,7 @@ pub(super) use viewers::{Seat, ViewerId};
 use super::{Outbox, core::Core, past::Page};
 use crate::{
     bus,
-    room::{Rejection, RoomId, Seq, ShardId},
+    room::{Rejection, RoomId, Seq},
 };
 use std::{
     sync::{
@@ -36,7 +36,6 @@ const REFUSED: Duration = Duration::from_secs(1);
 /// A room's replica, as others see it.
 pub(super) struct Replica {
     room: RoomId,
-    shard: ShardId,
     /// The head; [`u64::MAX`] while it is not known.
     head: AtomicU64,
     claims: watch::Sender<usize>,
@@ -132,15 +131,10 @@ pub(super) fn new(
 ) -> (Arc<Replica>, impl Future<Output = ()> + Send) {
     let (messages, inbox) = mpsc::unbounded_channel();
     let (marks, wanted) = mpsc::unbounded_channel();
-    let (shard, head, claims) = (
-        core.shards.of(&room),
-        AtomicU64::new(u64::MAX),
-        watch::Sender::new(0),
-    );
+    let (head, claims) = (AtomicU64::new(u64::MAX), watch::Sender::new(0));
     let (viewers, lives) = (AtomicU64::new(0), AtomicU64::new(0));
     let replica = Arc::new(Replica {
         room,
-        shard,
         head,
         claims,
         viewers,
@@ -165,11 +159,7 @@ async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks
         }
         if marked {
             // The commands that ended the sessions are stored. Without success the mark stays, and the next try comes after another linger.
-            marked = core
-                .bus
-                .unmark(core.me, replica.shard, &replica.room)
-                .await
-                .is_err();
+            marked = core.bus.unmark(core.me, &replica.room).await.is_err();
         }
         if !marked && core.release(&replica) {
             return;
@@ -205,7 +195,7 @@ async fn mark(core: &Core, replica: &Replica, wanted: &mut Marks, marked: &mut b
             Ok(())
         } else {
             *marked = true; // It may be, whatever the outcome says.
-            core.bus.mark(core.me, replica.shard, &replica.room).await
+            core.bus.mark(core.me, &replica.room).await
         };
         sure = result.is_ok();
         drop(reply.send(result));
