@@ -4,7 +4,7 @@
 use safe_chat::{
     bus::Commit,
     journal::{
-        Error, Journal, codec,
+        Claim, Error, Journal, codec,
         memory::{Database, Fate, Faults, Memory, Op, Outcome},
         readback::{Partitions, Reading, Row, Store},
     },
@@ -28,7 +28,8 @@ fn room() -> RoomId {
     RoomId::parse("room").unwrap()
 }
 
-fn commit(epoch: Epoch, first: Seq, count: u64, text: &str) -> Commit {
+fn commit(claim: Claim, first: Seq, count: u64, text: &str) -> Commit {
+    let epoch = claim.epoch();
     let event = |seq| {
         let body = Body::Text(format!("{text} {epoch} {seq}").into());
         let kind = Kind::Message {
@@ -38,6 +39,7 @@ fn commit(epoch: Epoch, first: Seq, count: u64, text: &str) -> Commit {
             id: None,
             device: None,
             turn: None,
+            request: None,
         };
         Event {
             seq: Seq(seq),
@@ -82,7 +84,7 @@ fn fate(outcome: Outcome) -> Fate {
     }
 }
 
-async fn claimed(node: &Memory) -> Epoch {
+async fn claimed(node: &Memory) -> Claim {
     node.claim(SHARD, owner(), Epoch(1)).await.unwrap()
 }
 
@@ -96,18 +98,18 @@ async fn an_unknown_commit_that_is_repeated_is_there_once() {
         Outcome::Late(Duration::from_secs(5)),
     ];
     let node = database.connect_with(shards(), Script::new(Op::Write, fates.map(fate)));
-    let epoch = claimed(&node).await;
-    node.open(&room(), epoch).await.unwrap();
-    let commit = commit(epoch, Seq(1), 3, "once");
+    let claim = claimed(&node).await;
+    node.open(&room(), claim).await.unwrap();
+    let commit = commit(claim, Seq(1), 3, "once");
     for attempt in 1..=4 {
-        let outcome = node.append(&room(), &commit).await;
+        let outcome = node.append(&room(), claim, &commit).await;
         assert!(
             matches!(outcome, Err(Error::Unknown(_))),
             "attempt {attempt}: {outcome:?}"
         );
     }
-    node.append(&room(), &commit).await.unwrap();
-    node.confirm(SHARD, epoch).await.unwrap();
+    node.append(&room(), claim, &commit).await.unwrap();
+    node.confirm(claim).await.unwrap();
     sleep(Duration::from_secs(10)).await;
     assert_eq!(
         node.read(&room(), Seq(1), Seq(3)).await.unwrap(),
@@ -120,54 +122,56 @@ async fn a_zombies_write_that_arrives_after_the_takeover_is_never_seen() {
     let database = Database::new(Partitions::new(10));
     let late = fate(Outcome::Late(Duration::from_secs(60)));
     let old = database.connect_with(shards(), Script::new(Op::Write, [Fate::default(), late]));
-    let old_epoch = claimed(&old).await;
-    old.open(&room(), old_epoch).await.unwrap();
-    let base = commit(old_epoch, Seq(1), 2, "base");
-    old.append(&room(), &base).await.unwrap();
-    old.confirm(SHARD, old_epoch).await.unwrap();
+    let old_claim = claimed(&old).await;
+    old.open(&room(), old_claim).await.unwrap();
+    let base = commit(old_claim, Seq(1), 2, "base");
+    old.append(&room(), old_claim, &base).await.unwrap();
+    old.confirm(old_claim).await.unwrap();
     assert!(matches!(
-        old.append(&room(), &commit(old_epoch, Seq(3), 3, "zombie"))
+        old.append(&room(), old_claim, &commit(old_claim, Seq(3), 3, "zombie"))
             .await,
         Err(Error::Unknown(_))
     ));
 
     let new = database.connect(shards());
-    let epoch = claimed(&new).await;
-    assert_eq!(new.open(&room(), epoch).await.unwrap().events, base.events);
+    let claim = claimed(&new).await;
+    assert_eq!(new.open(&room(), claim).await.unwrap().events, base.events);
     sleep(Duration::from_secs(120)).await;
     let third = database.connect(shards());
-    let epoch = claimed(&third).await;
+    let claim = claimed(&third).await;
     assert_eq!(
-        third.open(&room(), epoch).await.unwrap().events,
+        third.open(&room(), claim).await.unwrap().events,
         base.events,
         "the second owner wrote nothing of its own"
     );
 }
 
 /// The first owner's first commit is late, and so is that of the second one, who opened an empty room and had nothing to write again. The third one finds
-/// the first commit, and does not learn whether it is written again under its epoch. When it opens the room once more, it would find the second commit.
+/// the first commit, and does not learn whether it is written again under its claim. When it opens
+/// the room once more, it would find the second commit.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_is_repeated_writes_the_same_again() {
     let database = Database::new(Partitions::new(10));
     let late = |secs| Script::new(Op::Write, [fate(Outcome::Late(Duration::from_secs(secs)))]);
     for (name, secs) in [("first", 10), ("second", 30)] {
         let node = database.connect_with(shards(), late(secs));
-        let epoch = claimed(&node).await;
-        node.open(&room(), epoch).await.unwrap();
+        let claim = claimed(&node).await;
+        node.open(&room(), claim).await.unwrap();
         assert!(matches!(
-            node.append(&room(), &commit(epoch, Seq(1), 1, name)).await,
+            node.append(&room(), claim, &commit(claim, Seq(1), 1, name))
+                .await,
             Err(Error::Unknown(_))
         ));
     }
     sleep(Duration::from_secs(20)).await;
     let third = database.connect_with(shards(), late(60));
-    let epoch = claimed(&third).await;
+    let claim = claimed(&third).await;
     assert!(matches!(
-        third.open(&room(), epoch).await,
+        third.open(&room(), claim).await,
         Err(Error::Unknown(_))
     ));
     sleep(Duration::from_secs(20)).await;
-    let opened = third.open(&room(), epoch).await.unwrap();
+    let opened = third.open(&room(), claim).await.unwrap();
     sleep(Duration::from_secs(100)).await;
     assert_eq!(
         third.read(&room(), Seq(1), Seq(1)).await.unwrap(),
@@ -188,10 +192,10 @@ async fn a_claim_whose_answer_is_lost_is_found_or_made_again() {
         let node = database.connect_with(shards(), Script::new(Op::Raise, [fate(outcome)]));
         let first = claimed(&node).await;
         sleep(Duration::from_secs(2)).await;
-        node.confirm(SHARD, first)
+        node.confirm(first)
             .await
             .unwrap_or_else(|error| panic!("{outcome:?}: {error}"));
-        assert!(claimed(&database.connect(shards())).await > first);
+        assert!(claimed(&database.connect(shards())).await.epoch() > first.epoch());
     }
 }
 
@@ -203,22 +207,22 @@ async fn an_opening_that_is_overtaken_is_fenced() {
         ..Fate::default()
     };
     let node = database.connect_with(shards(), Script::new(Op::Rows, [slow]));
-    let epoch = claimed(&node).await;
+    let claim = claimed(&node).await;
     let other = database.connect(shards());
     let overtake = async {
         sleep(Duration::from_secs(1)).await;
-        let epoch = claimed(&other).await;
-        other.open(&room(), epoch).await.unwrap();
+        let claim = claimed(&other).await;
+        other.open(&room(), claim).await.unwrap();
         other
-            .append(&room(), &commit(epoch, Seq(1), 1, "new"))
+            .append(&room(), claim, &commit(claim, Seq(1), 1, "new"))
             .await
             .unwrap();
-        other.confirm(SHARD, epoch).await.unwrap();
+        other.confirm(claim).await.unwrap();
     };
     let room = room();
-    let (opened, ()) = tokio::join!(node.open(&room, epoch), overtake);
+    let (opened, ()) = tokio::join!(node.open(&room, claim), overtake);
     assert!(
-        matches!(opened, Err(Error::Fenced { seen }) if seen > epoch),
+        matches!(opened, Err(Error::Fenced { seen }) if seen > claim.epoch()),
         "{opened:?}"
     );
 }
@@ -228,22 +232,22 @@ async fn an_opening_that_is_overtaken_is_fenced() {
 async fn opening_writes_the_whole_last_commit_again() {
     let database = Database::new(Partitions::new(10));
     let old = database.connect(shards());
-    let epoch = claimed(&old).await;
-    old.open(&room(), epoch).await.unwrap();
-    old.append(&room(), &commit(epoch, Seq(1), 2, "before"))
+    let claim = claimed(&old).await;
+    old.open(&room(), claim).await.unwrap();
+    old.append(&room(), claim, &commit(claim, Seq(1), 2, "before"))
         .await
         .unwrap();
-    old.append(&room(), &commit(epoch, Seq(3), 3, "last"))
+    old.append(&room(), claim, &commit(claim, Seq(3), 3, "last"))
         .await
         .unwrap();
 
     let new = database.connect(shards());
-    let epoch = claimed(&new).await;
-    new.open(&room(), epoch).await.unwrap();
+    let claim = claimed(&new).await;
+    new.open(&room(), claim).await.unwrap();
     let rows = new.store().rows(&room(), Seq(1), Seq(10)).await.unwrap();
     let again: Vec<_> = rows
         .iter()
-        .filter(|row| row.epoch == epoch)
+        .filter(|row| row.epoch == claim.epoch())
         .map(|row| (row.seq(), row.first))
         .collect();
     assert_eq!(again, [3, 4, 5].map(|seq| (Seq(seq), Seq(3))));
@@ -253,14 +257,14 @@ async fn opening_writes_the_whole_last_commit_again() {
 async fn a_row_of_a_higher_epoch_fences_though_the_fence_forgot_its_claim() {
     let database = Database::new(Partitions::new(10));
     let node = database.connect(shards());
+    let claim = claimed(&node).await;
     let rows = [Row {
         epoch: Epoch(9),
         first: Seq(1),
-        event: codec::encode_event(&commit(Epoch(9), Seq(1), 1, "newer").events[0]),
+        event: codec::encode_event(&commit(claim, Seq(1), 1, "newer").events[0]),
     }];
     node.store().write(&room(), &rows).await.unwrap();
-    let epoch = claimed(&node).await;
-    let opened = node.open(&room(), epoch).await;
+    let opened = node.open(&room(), claim).await;
     assert!(
         matches!(opened, Err(Error::Fenced { seen: Epoch(9) })),
         "{opened:?}"
@@ -276,17 +280,17 @@ async fn a_confirmation_is_read_after_the_call() {
         after: Duration::from_secs(10),
         ..Fate::default()
     };
-    // The first two readings at a quorum belong to the claim and the opening.
-    let fates = [Fate::default(), Fate::default(), slow];
+    // The first four readings at a quorum belong to the claim and the opening, two to each.
+    let fates = (0..4).map(|_| Fate::default()).chain([slow]);
     let node = database.connect_with(shards(), Script::new(Op::Fence(Reading::Quorum), fates));
-    let epoch = claimed(&node).await;
-    node.open(&room(), epoch).await.unwrap();
+    let claim = claimed(&node).await;
+    node.open(&room(), claim).await.unwrap();
     let late = async {
         sleep(Duration::from_secs(1)).await;
         claimed(&database.connect(shards())).await;
-        node.confirm(SHARD, epoch).await
+        node.confirm(claim).await
     };
-    let (early, late) = tokio::join!(node.confirm(SHARD, epoch), late);
+    let (early, late) = tokio::join!(node.confirm(claim), late);
     early.unwrap();
     assert!(
         matches!(late, Err(Error::Fenced { .. })),
@@ -348,28 +352,28 @@ type Confirmed = Arc<Mutex<BTreeMap<Seq, Event>>>;
 async fn own(node: Memory, random: Random, confirmed: Confirmed, end: Instant) {
     while Instant::now() < end {
         sleep(random.time(3000)).await;
-        let Ok(epoch) = node.claim(SHARD, owner(), Epoch(1)).await else {
+        let Ok(claim) = node.claim(SHARD, owner(), Epoch(1)).await else {
             continue;
         };
-        serve(&node, epoch, &random, &confirmed, end).await.ok();
+        serve(&node, claim, &random, &confirmed, end).await.ok();
         node.close(&room());
     }
 }
 
 async fn serve(
     node: &Memory,
-    epoch: Epoch,
+    claim: Claim,
     random: &Random,
     confirmed: &Confirmed,
     end: Instant,
 ) -> Result<(), Error> {
     let before = confirmed.lock().unwrap().clone();
-    let events = node.open(&room(), epoch).await?.events;
+    let events = node.open(&room(), claim).await?.events;
     for (seq, event) in &before {
         assert_eq!(
             events.get(seq.0 as usize - 1),
             Some(event),
-            "epoch {epoch}: event {seq} was confirmed before the room was opened"
+            "{claim:?}: event {seq} was confirmed before the room was opened"
         );
     }
     // What an opening returns is confirmed too.
@@ -377,14 +381,14 @@ async fn serve(
     let mut head = Seq(events.len() as u64);
     while Instant::now() < end && random.below(8) > 0 {
         let count = (1 + random.below(3)).min(node.boundary(head.next()).0 - head.0);
-        let commit = commit(epoch, head.next(), count, "event");
-        while let Err(error) = node.append(&room(), &commit).await {
+        let commit = commit(claim, head.next(), count, "event");
+        while let Err(error) = node.append(&room(), claim, &commit).await {
             if !error.is_transient() || random.below(6) == 0 {
                 return Err(error);
             }
         }
         sleep(random.time(200)).await;
-        while let Err(error) = node.confirm(SHARD, epoch).await {
+        while let Err(error) = node.confirm(claim).await {
             if !error.is_transient() {
                 return Err(error);
             }
@@ -420,8 +424,8 @@ async fn history(seed: u64) -> usize {
     sleep(Duration::from_secs(10)).await;
 
     let last = database.connect(shards());
-    let epoch = claimed(&last).await;
-    let events = last.open(&room(), epoch).await.unwrap().events;
+    let claim = claimed(&last).await;
+    let events = last.open(&room(), claim).await.unwrap().events;
     let confirmed = confirmed.lock().unwrap().clone();
     for (seq, event) in &confirmed {
         assert_eq!(

@@ -1,6 +1,6 @@
 //! What can go wrong in the journal, by what the caller does next.
 
-use crate::room::{Epoch, Seq};
+use crate::room::{Epoch, RoomId, Seq, ShardId};
 
 /// A failed call to the journal.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -10,6 +10,19 @@ pub enum Error {
     Fenced {
         /// The highest epoch that was seen.
         seen: Epoch,
+    },
+    /// The room is of another shard than the one that was claimed: only that one's owner may write
+    /// it. Nothing was read or written.
+    #[error(
+        "room {room} belongs to shard {shard}, not to {claimed}, which is claimed: ask its owner"
+    )]
+    Stranger {
+        /// The room.
+        room: RoomId,
+        /// Its shard.
+        shard: ShardId,
+        /// The shard of the claim.
+        claimed: ShardId,
     },
     /// It may or may not have happened. Repeat the identical call until the outcome is definite.
     #[error("the outcome in the journal is not known: {0}")]

@@ -2,12 +2,16 @@
 //! `cassandra`, `bus` and `memory`, and one contract suite runs against all of them.
 //!
 //! The lease elects, the journal fences: a lease only says who should write; being wrong about it may cost time, never an event.
-//! An owner claims its shard, which gives it an epoch above every earlier one. Then, for each room: [`Journal::open`], and commit by commit
-//! [`Journal::append`] and [`Journal::confirm`]. A commit counts as journaled when `append` returned `Ok` and a `confirm` that was
+//! An owner claims its shard, which gives it a [`Claim`]: an epoch above every earlier one, and
+//! good for rooms of that shard only.
+//! Then, for each room: [`Journal::open`], and commit by commit [`Journal::append`] and
+//! [`Journal::confirm`]. A commit counts as journaled when `append` returned `Ok` and a `confirm`
+//! that was
 //! called after that returned `Ok`; before that nothing of it may be answered or published.
 
 pub mod bus;
 pub mod cassandra;
+mod claim;
 mod coalesce;
 pub mod codec;
 mod error;
@@ -16,6 +20,7 @@ pub mod memory;
 pub mod readback;
 mod rooms;
 
+pub use claim::Claim;
 pub use error::Error;
 
 use crate::{
@@ -54,23 +59,28 @@ impl Limits {
 pub trait Journal: Send + Sync + 'static {
     /// Makes `owner` the only writer of a shard. The epoch is at least `least` and above every epoch that was claimed before.
     async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch)
-    -> Result<Epoch, Error>;
+    -> Result<Claim, Error>;
 
-    /// Reads a room for its owner and makes sure that no earlier owner can append to it any more. Confirmed when it returns.
-    async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error>;
+    /// Reads a room for its owner and makes sure that no earlier owner can append to it any more.
+    /// Confirmed before it writes anything, so that an owner
+    /// that was replaced leaves the room as it is, and again when it returns. [`Error::Stranger`]:
+    /// the room is of another shard.
+    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, Error>;
 
     /// Forgets what this process keeps of an open room. Nothing stored changes.
     fn close(&self, room: &RoomId);
 
-    /// Appends the commit that follows the last one of an open room. One at a time per room. After [`Error::Unknown`] the only call allowed for the
+    /// Appends the commit, of the claim's epoch, that follows the last one of an open room. One at
+    /// a time per room. After [`Error::Unknown`] the only call allowed for the
     /// room is the same one with the identical commit, until the outcome is definite, or the shard is given up.
-    async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), Error>;
+    async fn append(&self, room: &RoomId, claim: Claim, commit: &Commit) -> Result<(), Error>;
 
-    /// Whether the epoch is still the shard's. Calls that wait at the same time share one read, which starts after each of them was called.
-    async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error>;
+    /// Whether the claim still holds. Calls that wait at the same time share one read, which starts
+    /// after each of them was called.
+    async fn confirm(&self, claim: Claim) -> Result<(), Error>;
 
     /// Keeps a state of a room, confirmed up to its head (the state's `head`), so that opening need not replay from the beginning. The newest two are kept.
-    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), Error>;
+    async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error>;
 
     /// Events of a room from `first` to at most `last`, both included, ascending: at most [`Limits::PAGE`] of them, and [`Limits::PAGE_BYTES`]. The caller
     /// knows that `last` is published. An answer that does not begin at `first` means that retention has cut the room's beginning.

@@ -97,7 +97,13 @@ impl<T: Copy> Rooms<T> {
 
     /// Notes that a commit is sent. It stays noted until [`Rooms::end`], also when the sender stops waiting. [`Error::Fenced`] when the room is not
     /// open under the commit's epoch (any more).
-    pub(super) fn begin(&self, room: &RoomId, commit: &Commit) -> Result<Begun<T>, Error> {
+    pub(super) fn begin(
+        &self,
+        room: &RoomId,
+        epoch: Epoch,
+        commit: &Commit,
+    ) -> Result<Begun<T>, Error> {
+        assert_eq!(commit.epoch, epoch, "a commit is of its owner's epoch");
         let mut rooms = self.lock();
         let Some(open) = rooms.get_mut(room) else {
             return Err(Error::Fenced { seen: commit.epoch });
@@ -198,14 +204,14 @@ mod tests {
         let unknown = rooms.end(
             &room,
             &first,
-            rooms.begin(&room, &first).unwrap(),
+            rooms.begin(&room, Epoch(1), &first).unwrap(),
             Err(Error::Unknown("lost".into())),
         );
         assert!(matches!(unknown, Err(Error::Unknown(_))));
         let refused = rooms.end(
             &room,
             &first,
-            rooms.begin(&room, &first).unwrap(),
+            rooms.begin(&room, Epoch(1), &first).unwrap(),
             Err(Error::Unavailable("refused".into())),
         );
         assert!(matches!(refused, Err(Error::Unknown(_))), "{refused:?}");
@@ -215,14 +221,14 @@ mod tests {
     #[should_panic(expected = "one content only")]
     fn after_an_unknown_outcome_no_other_commit_is_sent() {
         let (rooms, room) = opened();
-        rooms.begin(&room, &commit(1, "harry")).unwrap();
-        rooms.begin(&room, &commit(1, "charly")).ok();
+        rooms.begin(&room, Epoch(1), &commit(1, "harry")).unwrap();
+        rooms.begin(&room, Epoch(1), &commit(1, "charly")).ok();
     }
 
     #[test]
     fn a_room_given_up_with_an_unknown_outcome_needs_a_new_epoch() {
         let (rooms, room) = opened();
-        rooms.begin(&room, &commit(1, "harry")).unwrap();
+        rooms.begin(&room, Epoch(1), &commit(1, "harry")).unwrap();
         rooms.close(&room);
         assert!(matches!(
             rooms.check_openable(&room, Epoch(1)),

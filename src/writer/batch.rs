@@ -92,6 +92,7 @@ mod tests {
                 id: None,
                 device: None,
                 turn: None,
+                request: None,
             },
             changes: Vec::new(),
         }

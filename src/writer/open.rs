@@ -3,8 +3,8 @@
 use super::{Parts, definite::definite, room::Room};
 use crate::{
     bus::{Commit, Position},
-    journal::{self, Limits},
-    room::{Epoch, RoomId, Seq, ShardId},
+    journal::{self, Claim, Limits},
+    room::{RoomId, Seq},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -13,14 +13,11 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Parts {
-    /// Opens a room under an epoch. Waits as long as the journal is away; fails when the shard is lost or the room cannot be read.
-    pub(super) async fn open(
-        &self,
-        shard: ShardId,
-        room: &RoomId,
-        epoch: Epoch,
-    ) -> Result<Room, journal::Error> {
-        let opened = definite(shard, "open", PAUSE, || self.journal.open(room, epoch)).await?;
+    /// Opens a room under a claim of its shard. Waits as long as the journal is away; fails when
+    /// the shard is lost or the room cannot be read.
+    pub(super) async fn open(&self, claim: Claim, room: &RoomId) -> Result<Room, journal::Error> {
+        let shard = claim.shard();
+        let opened = definite(shard, "open", PAUSE, || self.journal.open(room, claim)).await?;
         let mut state = opened.state;
         let saved = state.head;
         for event in &opened.events {
@@ -29,7 +26,7 @@ impl Parts {
         let position = if self.journal.publishes() {
             Position::ZERO
         } else {
-            self.publish_tail(shard, room, epoch, state.head).await?
+            self.publish_tail(claim, room, state.head).await?
         };
         tracing::debug!(%shard, %room, head = %state.head, replayed = opened.events.len(), "room opened");
         Ok(Room::new(state, saved, position, Instant::now()))
@@ -39,11 +36,11 @@ impl Parts {
     /// nothing of any more only the newest events: gateways read older ones from the journal.
     async fn publish_tail(
         &self,
-        shard: ShardId,
+        claim: Claim,
         room: &RoomId,
-        epoch: Epoch,
         head: Seq,
     ) -> Result<Position, journal::Error> {
+        let (shard, epoch) = (claim.shard(), claim.epoch());
         let last = self.last_published(room).await;
         if let Some(last) = last.filter(|last| last.epoch > epoch) {
             return Err(journal::Error::Fenced { seen: last.epoch });
@@ -74,7 +71,7 @@ impl Parts {
                 )));
             }
             from = commit.last();
-            position = self.publish(shard, room, &commit, position).await?;
+            position = self.publish(claim, room, &commit, position).await?;
         }
         Ok(position)
     }

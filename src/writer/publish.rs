@@ -3,8 +3,8 @@
 use super::{Parts, definite::definite};
 use crate::{
     bus::{Commit, Error as BusError, Position, Published},
-    journal,
-    room::{RoomId, Seq, ShardId},
+    journal::{self, Claim},
+    room::{RoomId, Seq},
 };
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ impl Parts {
     /// owner that was replaced meanwhile.
     pub(super) async fn publish(
         &self,
-        shard: ShardId,
+        claim: Claim,
         room: &RoomId,
         commit: &Commit,
         mut after: Position,
     ) -> Result<Position, journal::Error> {
-        let mut rest = commit.clone();
+        let (shard, mut rest) = (claim.shard(), commit.clone());
         loop {
             match self.bus.publish(room, &rest, after).await {
                 Ok(position) => return Ok(position),
@@ -35,7 +35,7 @@ impl Parts {
                     }
                 }
             }
-            self.confirm(shard, commit.epoch).await?;
+            self.confirm(claim).await?;
             let last = self.last_published(room).await;
             if let Some(last) = last.filter(|last| last.epoch > commit.epoch) {
                 return Err(journal::Error::Fenced { seen: last.epoch });
@@ -60,14 +60,10 @@ impl Parts {
         }
     }
 
-    /// Whether the epoch still holds, however long it takes to learn.
-    pub(super) async fn confirm(
-        &self,
-        shard: ShardId,
-        epoch: crate::room::Epoch,
-    ) -> Result<(), journal::Error> {
-        definite(shard, "confirm", PAUSE, || {
-            self.journal.confirm(shard, epoch)
+    /// Whether the claim still holds, however long it takes to learn.
+    pub(super) async fn confirm(&self, claim: Claim) -> Result<(), journal::Error> {
+        definite(claim.shard(), "confirm", PAUSE, || {
+            self.journal.confirm(claim)
         })
         .await
     }

@@ -91,6 +91,11 @@ impl Room {
                 epoch,
                 duplicate: false,
             }),
+            Outcome::Redelivered(seq) => Some(Answered::Journaled {
+                seq,
+                epoch,
+                duplicate: false,
+            }),
             Outcome::Repeated(seq) => Some(Answered::Journaled {
                 seq,
                 epoch,
@@ -352,6 +357,7 @@ mod tests {
                     user: user(0),
                     key: key.clone(),
                     turn: None,
+                    request: None,
                     after: 0,
                     id,
                     to: None,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     bus::{Answer, Answered, Commit, Head, Inbound, Position, RoomView},
     cluster::{Lease, LeaseError},
-    journal,
+    journal::{self, Claim},
     room::{Epoch, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
 };
 use futures::{
@@ -82,9 +82,9 @@ impl Work {
         self.0.push(Box::pin(future));
     }
 
-    pub(super) fn open(&mut self, parts: Arc<Parts>, shard: ShardId, room: RoomId, epoch: Epoch) {
+    pub(super) fn open(&mut self, parts: Arc<Parts>, claim: Claim, room: RoomId) {
         self.push(async move {
-            let opened = parts.open(shard, &room, epoch).await.map(Box::new);
+            let opened = parts.open(claim, &room).await.map(Box::new);
             Done::Opened { room, opened }
         });
     }
@@ -92,14 +92,13 @@ impl Work {
     pub(super) fn commit(
         &mut self,
         parts: Arc<Parts>,
-        shard: ShardId,
+        claim: Claim,
         room: RoomId,
-        epoch: Epoch,
         mut batch: Batch,
     ) {
-        let commit = batch.take_commit(epoch);
+        let commit = batch.take_commit(claim.epoch());
         self.push(async move {
-            let result = parts.commit(shard, &room, epoch, commit.as_deref()).await;
+            let result = parts.commit(claim, &room, commit.as_deref()).await;
             Done::Committed {
                 room,
                 batch: Box::new(batch),
@@ -112,13 +111,13 @@ impl Work {
     pub(super) fn publish(
         &mut self,
         parts: Arc<Parts>,
-        shard: ShardId,
+        claim: Claim,
         room: RoomId,
         unpublished: Unpublished,
         after: Position,
     ) {
         self.push(async move {
-            let result = parts.publish(shard, &room, &unpublished.0, after).await;
+            let result = parts.publish(claim, &room, &unpublished.0, after).await;
             Done::Published {
                 room,
                 unpublished,
@@ -130,13 +129,13 @@ impl Work {
     pub(super) fn save(
         &mut self,
         parts: Arc<Parts>,
+        claim: Claim,
         room: RoomId,
-        epoch: Epoch,
         state: Box<State>,
         tickets: Vec<Ticket>,
     ) {
         self.push(async move {
-            let result = parts.journal.save_snapshot(&room, epoch, &state).await;
+            let result = parts.journal.save_snapshot(&room, claim, &state).await;
             if let Err(error) = &result {
                 tracing::debug!(%room, %error, "the snapshot is taken again later");
             }
@@ -261,20 +260,22 @@ impl Parts {
     /// Brings a commit into the journal and confirms it, however long the journal is away; without a commit it only confirms. Fails when the shard is lost.
     async fn commit(
         &self,
-        shard: ShardId,
+        claim: Claim,
         room: &RoomId,
-        epoch: Epoch,
         commit: Option<&Commit>,
     ) -> Result<(), journal::Error> {
         let Some(commit) = commit else {
-            return self.confirm(shard, epoch).await;
+            return self.confirm(claim).await;
         };
-        definite(shard, "append", PAUSE, || self.journal.append(room, commit)).await?;
+        definite(claim.shard(), "append", PAUSE, || {
+            self.journal.append(room, claim, commit)
+        })
+        .await?;
         metrics::counter!("safechat_events_journaled_total").increment(commit.events.len() as u64);
         if self.journal.publishes() {
             Ok(())
         } else {
-            self.confirm(shard, epoch).await
+            self.confirm(claim).await
         }
     }
 }

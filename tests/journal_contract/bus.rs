@@ -87,20 +87,20 @@ mod memory {
     async fn the_snapshot_of_a_replaced_owner_is_refused() {
         let case = Case::new(cluster().await.unwrap());
         let (old, new) = (case.node().await, case.node().await);
-        let old_epoch = case.claim(&old).await;
-        old.open(&case.room, old_epoch).await.unwrap();
-        let new_epoch = case.claim(&new).await;
-        new.open(&case.room, new_epoch).await.unwrap();
+        let old_claim = case.claim(&old).await;
+        old.open(&case.room, old_claim).await.unwrap();
+        let new_claim = case.claim(&new).await;
+        new.open(&case.room, new_claim).await.unwrap();
         for _ in 0..2 {
-            new.save_snapshot(&case.room, new_epoch, &State::default())
+            new.save_snapshot(&case.room, new_claim, &State::default())
                 .await
                 .unwrap();
         }
         let late = old
-            .save_snapshot(&case.room, old_epoch, &State::default())
+            .save_snapshot(&case.room, old_claim, &State::default())
             .await;
         assert!(
-            matches!(late, Err(Error::Fenced { seen }) if seen == new_epoch),
+            matches!(late, Err(Error::Fenced { seen }) if seen == new_claim.epoch()),
             "{late:?}"
         );
     }

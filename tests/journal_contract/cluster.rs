@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use safe_chat::{
     journal::{
-        Error, Journal,
+        Claim, Error, Journal,
         readback::{ReadBack, Row, Store},
     },
     proto::journal::v1::StoredEvent,
@@ -59,14 +59,25 @@ impl Case {
         self.cluster.node().await
     }
 
-    pub async fn claim(&self, node: &Node) -> Epoch {
+    pub async fn claim(&self, node: &Node) -> Claim {
         self.claim_at_least(node, Epoch(1)).await.unwrap()
     }
 
-    pub async fn claim_at_least(&self, node: &Node, least: Epoch) -> Result<Epoch, Error> {
+    pub async fn claim_at_least(&self, node: &Node, least: Epoch) -> Result<Claim, Error> {
+        self.claim_of(node, self.shard, least).await
+    }
+
+    /// Claims a shard that is not the room's.
+    pub async fn claim_another_shard(&self, node: &Node, least: Epoch) -> Claim {
+        let half = shards().count() / 2;
+        let other = ShardId((self.shard.0 + half) % shards().count());
+        self.claim_of(node, other, least).await.unwrap()
+    }
+
+    async fn claim_of(&self, node: &Node, shard: ShardId, least: Epoch) -> Result<Claim, Error> {
         let owner = Incarnation::new(Uuid::now_v7());
-        let least = self.cluster.elect(self.shard, owner, least).await?;
-        node.claim(self.shard, owner, least).await
+        let least = self.cluster.elect(shard, owner, least).await?;
+        node.claim(shard, owner, least).await
     }
 
     pub fn another_room(&self) -> RoomId {

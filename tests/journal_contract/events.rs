@@ -2,7 +2,8 @@
 
 use safe_chat::{
     bus::Commit,
-    room::{Body, CommandId, Epoch, Event, Kind, Millis, Seq, UserId},
+    journal::Claim,
+    room::{Body, CommandId, Event, Kind, Millis, Seq, UserId},
 };
 
 /// A message at a place.
@@ -16,9 +17,9 @@ pub fn sized(seq: u64, bytes: usize) -> Event {
 }
 
 /// A commit of `count` messages.
-pub fn commit(epoch: Epoch, first: u64, count: u64, text: &str) -> Commit {
+pub fn commit(claim: Claim, first: u64, count: u64, text: &str) -> Commit {
     Commit {
-        epoch,
+        epoch: claim.epoch(),
         events: (first..first + count)
             .map(|seq| message(seq, text))
             .collect(),
@@ -40,6 +41,7 @@ fn event(seq: u64, body: Body) -> Event {
             id,
             device: None,
             turn: None,
+            request: None,
         },
         changes: vec![],
     }

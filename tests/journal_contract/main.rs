@@ -9,6 +9,7 @@ mod cluster;
 mod events;
 mod memory;
 mod nats;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -30,6 +31,7 @@ macro_rules! contract {
             an_owner_that_was_replaced_journals_nothing
             what_a_replaced_owner_writes_is_never_seen
             a_replaced_owner_opens_no_room
+            a_claim_is_good_for_rooms_of_its_shard_only
             opening_starts_at_the_newest_snapshot
             a_snapshot_of_an_empty_room_keeps_its_changes
             the_late_snapshot_of_a_replaced_owner_replaces_nothing

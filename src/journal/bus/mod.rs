@@ -11,7 +11,7 @@ mod open;
 mod page;
 mod snapshot;
 
-use super::{Error, Journal, Opened, coalesce::Coalesce, rooms::Rooms};
+use super::{Claim, Error, Journal, Opened, coalesce::Coalesce, rooms::Rooms};
 use crate::{
     bus::{Bus, Commit, Error as BusError, Position, ShardRecord, Stored},
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
@@ -95,17 +95,20 @@ impl Journal for OnBus {
         shard: ShardId,
         owner: Incarnation,
         least: Epoch,
-    ) -> Result<Epoch, Error> {
+    ) -> Result<Claim, Error> {
         let epoch = claim::claim(&*self.bus, shard, owner, least).await?;
         self.rooms
             .forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
-        Ok(epoch)
+        Ok(Claim::new(shard, epoch))
     }
 
-    async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error> {
+    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, Error> {
+        claim.covers(self.shards, room)?;
+        let epoch = claim.epoch();
         self.rooms.check_openable(room, epoch)?;
+        self.confirm(claim).await?;
         let Some(end) = open::claim(&*self.bus, room, epoch).await? else {
-            self.confirm(self.shards.of(room), epoch).await?;
+            self.confirm(claim).await?;
             self.rooms.opened(room, epoch, Seq::ZERO, Position::ZERO);
             return Ok(Opened {
                 state: State::default(),
@@ -121,13 +124,15 @@ impl Journal for OnBus {
         self.rooms.close(room);
     }
 
-    async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), Error> {
-        let begun = self.rooms.begin(room, commit)?;
+    async fn append(&self, room: &RoomId, claim: Claim, commit: &Commit) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        let begun = self.rooms.begin(room, claim.epoch(), commit)?;
         let published = append::publish(&*self.bus, room, commit, begun.at).await;
         self.rooms.end(room, commit, begun, published)
     }
 
-    async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
+    async fn confirm(&self, claim: Claim) -> Result<(), Error> {
+        let (shard, epoch) = (claim.shard(), claim.epoch());
         let shared = self
             .confirms
             .lock()
@@ -143,7 +148,9 @@ impl Journal for OnBus {
         }
     }
 
-    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), Error> {
+    async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        let epoch = claim.epoch();
         let (head, mut position) = self.rooms.end_of(room, epoch)?;
         if position == Position::ZERO {
             position = open::anchor(&*self.bus, room, epoch).await?;

@@ -3,7 +3,9 @@
 //! Appending is a plain write; then the fence is read. Why that is enough: a new owner raises the fence before it reads a room. If the old
 //! owner's reading of the fence, started after its write was at a quorum, still saw the old epoch, then the write was at a quorum before
 //! the new owner read, which therefore saw it. Opening writes the whole last commit again under the new epoch, so every later row of an
-//! older owner is a decrease of the epoch, where every reader stops ([`rule`]).
+//! older owner is a decrease of the epoch, where every reader stops ([`rule`]). It reads the fence
+//! before it writes as well: who is no owner must not
+//! write what makes the rows of the true owner such a decrease.
 //!
 //! One (place, epoch) has one content only, ever: after an unknown outcome nothing but the identical commit may be written, and a room
 //! that is given up in that condition cannot be opened again under the same epoch. The same goes for the last commit that an opening writes again.
@@ -20,7 +22,7 @@ use open::Found;
 pub use rule::Row;
 pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};
 
-use super::{Error, Journal, Limits, Opened, coalesce::Coalesce, codec, rooms::Rooms};
+use super::{Claim, Error, Journal, Limits, Opened, coalesce::Coalesce, codec, rooms::Rooms};
 use crate::{
     bus::Commit,
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
@@ -30,6 +32,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
+use tokio::try_join;
 
 /// What openings have found and not yet written again for certain, and under which epoch.
 type Openings = HashMap<RoomId, (Epoch, Arc<Found>)>;
@@ -87,7 +90,8 @@ impl<S: Store> ReadBack<S> {
         Ok(found)
     }
 
-    async fn confirm_fence(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
+    async fn confirm_fence(&self, claim: Claim) -> Result<(), Error> {
+        let (shard, epoch) = (claim.shard(), claim.epoch());
         let shared = self
             .confirms
             .lock()
@@ -129,18 +133,20 @@ impl<S: Store> Journal for ReadBack<S> {
         shard: ShardId,
         owner: Incarnation,
         least: Epoch,
-    ) -> Result<Epoch, Error> {
+    ) -> Result<Claim, Error> {
         let epoch = claim::claim(&self.store, shard, owner, least).await?;
         self.rooms
             .forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
         self.openings()
             .retain(|room, (opened, _)| self.shards.of(room) != shard || *opened >= epoch);
-        Ok(epoch)
+        Ok(Claim::new(shard, epoch))
     }
 
-    async fn open(&self, room: &RoomId, epoch: Epoch) -> Result<Opened, Error> {
+    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, Error> {
+        claim.covers(self.shards, room)?;
+        let epoch = claim.epoch();
         self.rooms.check_openable(room, epoch)?;
-        let found = self.find(room, epoch).await?;
+        let (found, ()) = try_join!(self.find(room, epoch), self.confirm_fence(claim))?;
         let last = rule::last_commit(&found.rows);
         if !last.is_empty() {
             let mine: Vec<Row> = last
@@ -153,7 +159,7 @@ impl<S: Store> Journal for ReadBack<S> {
             self.store.write(room, &mine).await?;
         }
         self.openings().remove(room);
-        self.confirm_fence(self.shards.of(room), epoch).await?;
+        self.confirm_fence(claim).await?;
         self.rooms.opened(room, epoch, found.head(), ());
         Ok(Arc::unwrap_or_clone(found).opened)
     }
@@ -162,12 +168,13 @@ impl<S: Store> Journal for ReadBack<S> {
         self.rooms.close(room);
     }
 
-    async fn append(&self, room: &RoomId, commit: &Commit) -> Result<(), Error> {
+    async fn append(&self, room: &RoomId, claim: Claim, commit: &Commit) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
         assert!(
             commit.last() <= self.boundary(commit.first()),
             "a commit never crosses a partition"
         );
-        let begun = self.rooms.begin(room, commit)?;
+        let begun = self.rooms.begin(room, claim.epoch(), commit)?;
         let written = async {
             if begun.is_first {
                 self.store.note(room).await?;
@@ -177,12 +184,13 @@ impl<S: Store> Journal for ReadBack<S> {
         self.rooms.end(room, commit, begun, written.await)
     }
 
-    async fn confirm(&self, shard: ShardId, epoch: Epoch) -> Result<(), Error> {
-        self.confirm_fence(shard, epoch).await
+    async fn confirm(&self, claim: Claim) -> Result<(), Error> {
+        self.confirm_fence(claim).await
     }
 
-    async fn save_snapshot(&self, room: &RoomId, epoch: Epoch, state: &State) -> Result<(), Error> {
-        snapshot::save(&self.store, room, epoch, &self.snapshots, state).await
+    async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        snapshot::save(&self.store, room, claim.epoch(), &self.snapshots, state).await
     }
 
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {

@@ -39,8 +39,8 @@ impl Shard {
                 if let Some(state) = batch.snapshot {
                     self.work.save(
                         self.parts.clone(),
+                        self.claim,
                         name.clone(),
-                        self.epoch,
                         state,
                         Vec::new(),
                     );
@@ -92,7 +92,8 @@ impl Shard {
                     }
                     Err(LeaseError::Lost { .. }) => return ControlFlow::Break(End::LeaseLost),
                     Err(error @ LeaseError::Unavailable(_)) => {
-                        tracing::debug!(shard = %self.id, %error, "store the floor later")
+                        let shard = self.claim.shard();
+                        tracing::debug!(%shard, %error, "store the floor later")
                     }
                 }
             }
@@ -121,10 +122,11 @@ impl Shard {
             Ok(room) => room,
             Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
             Err(error) => {
-                tracing::error!(shard = %self.id, room = %name, %error, "the room is refused");
-                let tickets = self
-                    .work
-                    .refuse(self.parts.clone(), self.epoch, waiting, &error);
+                let shard = self.claim.shard();
+                tracing::error!(%shard, room = %name, %error, "the room is refused");
+                let tickets =
+                    self.work
+                        .refuse(self.parts.clone(), self.claim.epoch(), waiting, &error);
                 tickets
                     .into_iter()
                     .for_each(|ticket| self.floor.settle(ticket));
@@ -148,8 +150,9 @@ impl Shard {
             journal::Error::Fenced { seen } => ControlFlow::Break(End::Fenced(seen)),
             error => {
                 // What became of the commit is found out by opening the room again, under a new epoch.
-                tracing::error!(shard = %self.id, room = %name, %error, "the shard is given up");
-                ControlFlow::Break(End::Fenced(self.epoch))
+                let shard = self.claim.shard();
+                tracing::error!(%shard, room = %name, %error, "the shard is given up");
+                ControlFlow::Break(End::Fenced(self.claim.epoch()))
             }
         }
     }

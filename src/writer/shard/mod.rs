@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bus::{self, Delivery, Question},
     cluster::Lease,
-    journal,
+    journal::{self, Claim},
     room::{Action, Epoch, RoomId, ShardId},
 };
 use futures::{
@@ -55,8 +55,7 @@ pub(super) enum End {
 /// A shard that is being written.
 struct Shard {
     parts: Arc<Parts>,
-    id: ShardId,
-    epoch: Epoch,
+    claim: Claim,
     rooms: HashMap<RoomId, Slot>,
     floor: Floor,
     /// Read from the bus, not decided yet.
@@ -97,7 +96,7 @@ async fn write(
 ) {
     let shard = lease.shard();
     let claim = claim(&parts, &mut lease);
-    let (questions, commands) = tokio::select! {
+    let (claim, questions, commands) = tokio::select! {
         biased;
         // Nothing was read yet: there is nothing to finish.
         done = releases.recv() => {
@@ -115,8 +114,7 @@ async fn write(
     };
     let now = Instant::now();
     let mut this = Shard {
-        id: shard,
-        epoch: lease.epoch(),
+        claim,
         rooms: HashMap::new(),
         floor: Floor::new(lease.floor()),
         pending: VecDeque::new(),
@@ -133,11 +131,11 @@ async fn write(
     let lease = this.take_lease().await;
     match (end, lease) {
         (End::Fenced(seen), Some(lease)) => {
-            tracing::warn!(%shard, epoch = %this.epoch, %seen, "fenced: the shard has a newer owner");
+            tracing::warn!(%shard, epoch = %claim.epoch(), %seen, "fenced: the shard has a newer owner");
             lease.fenced(seen);
         }
         (End::Finished, Some(lease)) => release(lease, Some(floor), shard).await,
-        (End::LeaseLost, _) => tracing::warn!(%shard, epoch = %this.epoch, "the lease is lost"),
+        (End::LeaseLost, _) => tracing::warn!(%shard, epoch = %claim.epoch(), "the lease is lost"),
         (_, None) => {}
     }
     drop(done);
@@ -147,20 +145,23 @@ type Questions = BoxStream<'static, Question>;
 type Commands = ReadyChunks<BoxStream<'static, Delivery>>;
 
 /// Claims the shard in the journal and starts to listen, however long that takes.
-async fn claim(parts: &Parts, lease: &mut Lease) -> Result<(Questions, Commands), journal::Error> {
+async fn claim(
+    parts: &Parts,
+    lease: &mut Lease,
+) -> Result<(Claim, Questions, Commands), journal::Error> {
     let (shard, owner, epoch, floor) = (lease.shard(), lease.owner(), lease.epoch(), lease.floor());
     let claim = definite(shard, "claim", PAUSE, || {
         parts.journal.claim(shard, owner, epoch)
     });
     let commands = patiently(shard, || parts.bus.commands(shard, floor));
     // At the same time, for everybody in the shard waits. Questions only afterwards: who asks before hears at once that nobody answers yet.
-    let (epoch, commands) = tokio::try_join!(claim, async { Ok(commands.await) })?;
-    if let Err(error) = lease.raise(epoch).await {
+    let (claim, commands) = tokio::try_join!(claim, async { Ok(commands.await) })?;
+    if let Err(error) = lease.raise(claim.epoch()).await {
         tracing::debug!(%shard, %error, "the lease's epoch is stored later");
     }
     let questions = patiently(shard, || parts.bus.questions(shard)).await;
-    tracing::debug!(%shard, %epoch, "claimed");
-    Ok((questions, commands.ready_chunks(CHUNK)))
+    tracing::debug!(%shard, epoch = %claim.epoch(), "claimed");
+    Ok((claim, questions, commands.ready_chunks(CHUNK)))
 }
 
 /// Listens on the bus, however long it is away.
@@ -251,7 +252,7 @@ impl Shard {
             tokio::select! {
                 biased;
                 () = &mut deadline => {
-                    tracing::warn!(shard = %self.id, "released with commits under way; the next owner finds out what became of them");
+                    tracing::warn!(shard = %self.claim.shard(), "released with commits under way; the next owner finds out what became of them");
                     break;
                 }
                 Some(done) = self.work.next() => {
@@ -304,8 +305,7 @@ impl Shard {
     /// The room's place; a room that is not here is being opened from now on.
     fn slot(&mut self, name: &RoomId) -> &mut Slot {
         self.rooms.entry(name.clone()).or_insert_with(|| {
-            self.work
-                .open(self.parts.clone(), self.id, name.clone(), self.epoch);
+            self.work.open(self.parts.clone(), self.claim, name.clone());
             Slot::Opening(Waiting::default())
         })
     }
@@ -318,7 +318,7 @@ impl Shard {
         room.decide(
             delivery,
             ticket,
-            self.epoch,
+            self.claim.epoch(),
             |first| self.parts.journal.boundary(first),
             now,
         );
@@ -331,12 +331,12 @@ impl Shard {
         };
         if let Some(batch) = room.next_batch() {
             self.work
-                .commit(self.parts.clone(), self.id, name.clone(), self.epoch, batch);
+                .commit(self.parts.clone(), self.claim, name.clone(), batch);
         }
         if let Some((unpublished, after)) = room.next_unpublished() {
             self.work.publish(
                 self.parts.clone(),
-                self.id,
+                self.claim,
                 name.clone(),
                 unpublished,
                 after,
@@ -369,7 +369,7 @@ impl Shard {
 
     /// Answers from the room as it is; waits for one that is being opened.
     fn answer(&mut self, question: Question) {
-        let (now, epoch) = (Instant::now(), self.epoch);
+        let (now, epoch) = (Instant::now(), self.claim.epoch());
         let name = question.ask.room.clone();
         match self.slot(&name) {
             Slot::Open(room) => (question.respond)(room.view(epoch, now)),

@@ -71,12 +71,13 @@ impl Shard {
         };
         if forgettable.is_much() || now.duration_since(before) >= FORGET {
             self.forgotten_at = None;
-            self.work.forget(self.parts.clone(), self.id, forgettable);
+            self.work
+                .forget(self.parts.clone(), self.claim.shard(), forgettable);
         }
     }
 
     fn tell_heads(&mut self, now: Instant) {
-        let epoch = self.epoch;
+        let epoch = self.claim.epoch();
         let mut heads: Vec<Head> = self
             .rooms
             .iter()
@@ -91,7 +92,8 @@ impl Shard {
             .collect();
         if !heads.is_empty() {
             heads.sort_unstable_by(|one, other| one.room.cmp(&other.room)); // so that a simulation repeats exactly
-            self.work.tell_heads(self.parts.clone(), self.id, heads);
+            self.work
+                .tell_heads(self.parts.clone(), self.claim.shard(), heads);
         }
     }
 
@@ -123,7 +125,7 @@ impl Shard {
             };
             let (state, tickets) = room.save();
             self.work
-                .save(self.parts.clone(), name, self.epoch, state, tickets);
+                .save(self.parts.clone(), self.claim, name, state, tickets);
         }
         unused.sort();
         let idle = unused
@@ -144,7 +146,7 @@ impl Shard {
         if room.carries_since(Instant::now(), Duration::ZERO) {
             return;
         }
-        tracing::debug!(shard = %self.id, room = %name, "room passivated");
+        tracing::debug!(shard = %self.claim.shard(), room = %name, "room passivated");
         self.rooms.remove(name);
         self.parts.journal.close(name);
     }
