@@ -8,8 +8,8 @@ use safe_chat::{
     journal::{Error, codec},
     proto::journal::v1::StoredEvent,
     room::{
-        Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Incarnation, Key, Kind, Millis,
-        Reason, Seq, Session, SessionId, State, Turn, UserId,
+        Attempt, Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Incarnation, Key, Kind,
+        Millis, Reason, RequestId, Sent, Seq, Session, SessionId, State, Turn, UserId,
     },
 };
 use std::{collections::BTreeMap, fs, path::PathBuf};
@@ -52,6 +52,7 @@ fn message(to: Option<&str>, body: Body, id: Option<CommandId>, device: Option<&
         id,
         device: device.map(|name| DeviceId::parse(name).unwrap()),
         turn: None,
+        request: None,
     }
 }
 
@@ -68,6 +69,34 @@ fn turn() -> Kind {
         id: CommandId::parse("m1"),
         device: None,
         turn,
+        request: None,
+    }
+}
+
+/// A message that a request brought.
+fn request() -> Kind {
+    let Kind::Message {
+        from, to, body, id, ..
+    } = turn()
+    else {
+        unreachable!("a turn is a message")
+    };
+    Kind::Message {
+        from,
+        to,
+        body,
+        id,
+        device: None,
+        turn: None,
+        request: RequestId::from_slice(&[0x55; 16]),
+    }
+}
+
+/// A message of the window, of which is not stored by which attempt it came.
+fn sent(seq: u64) -> Sent {
+    Sent {
+        seq: Seq(seq),
+        by: None,
     }
 }
 
@@ -203,6 +232,7 @@ fn events() -> Vec<(&'static str, Event, bool)> {
             true,
         ),
         ("text.v2.turn", event(9, turn(), vec![]), true),
+        ("text.v2.request", event(11, request(), vec![]), true),
     ]
 }
 
@@ -239,11 +269,11 @@ fn state() -> State {
         .insert(user("charly"), Key::parse("KEY-2").unwrap());
     state.sent.insert(
         (user("charly"), CommandId::Gateway(session(0x11), 300)),
-        Seq(5),
+        sent(5),
     );
     state
         .sent
-        .insert((user("harry"), CommandId::parse("m1").unwrap()), Seq(7));
+        .insert((user("harry"), CommandId::parse("m1").unwrap()), sent(7));
     state
         .ended
         .insert(session(0x22), Ended::Refused(Reason::KeyMismatch));
@@ -369,6 +399,32 @@ fn a_snapshot_keeps_how_far_a_session_has_come() {
         state
     );
     assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.turn"));
+}
+
+#[test]
+fn a_snapshot_keeps_by_which_attempts_its_messages_came() {
+    let turn = Turn {
+        session: session(0x11),
+        number: 300,
+    };
+    let request = RequestId::from_slice(&[0x55; 16]).unwrap();
+    let mut state = State {
+        head: Seq(7),
+        ..State::default()
+    };
+    for (name, id, seq, by) in [
+        ("charly", "m1", 5, Some(Attempt::Turn(turn))),
+        ("harry", "m1", 6, Some(Attempt::Request(request))),
+        ("harry", "m2", 7, None),
+    ] {
+        let sent = Sent { seq: Seq(seq), by };
+        state
+            .sent
+            .insert((user(name), CommandId::parse(id).unwrap()), sent);
+    }
+    let golden = golden("snapshot.v1.attempts");
+    assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);
+    assert_eq!(codec::encode_snapshot(&state), golden);
 }
 
 #[test]

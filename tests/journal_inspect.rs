@@ -3,7 +3,7 @@
 use safe_chat::{
     bus::{Commit, Registry, ShardRecord, memory::Hub},
     journal::{
-        Journal,
+        Claim, Journal,
         bus::OnBus,
         inspect::{Inspect, inspect, verify},
         memory::{Database, Memory},
@@ -26,15 +26,16 @@ fn room() -> RoomId {
 }
 
 /// A room with two owners and a snapshot, in which something was said.
-async fn fill(journal: &dyn Journal) -> Epoch {
+async fn fill(journal: &dyn Journal) -> Claim {
     let me = Incarnation::new(Uuid::now_v7());
-    let epoch = journal.claim(ShardId(0), me, Epoch(1)).await.unwrap();
-    let mut state = journal.open(&room(), epoch).await.unwrap().state;
+    let claim = journal.claim(ShardId(0), me, Epoch(1)).await.unwrap();
+    let mut state = journal.open(&room(), claim).await.unwrap().state;
     for n in 1..=3 {
         let action = Action::Send {
             user: UserId::parse("harry").unwrap(),
             key: Key::parse("KEY").unwrap(),
             turn: None,
+            request: None,
             after: 0,
             id: CommandId::parse(&format!("m{n}")).unwrap(),
             to: None,
@@ -47,15 +48,22 @@ async fn fill(journal: &dyn Journal) -> Epoch {
         let decision = decide(&state, &command);
         let events = state.enact(&decision, &command);
         journal
-            .append(&room(), &Commit { epoch, events })
+            .append(
+                &room(),
+                claim,
+                &Commit {
+                    epoch: claim.epoch(),
+                    events,
+                },
+            )
             .await
             .unwrap();
     }
     state.change(Change::Closed {
         session: SessionId::new(Uuid::now_v7()),
     });
-    journal.save_snapshot(&room(), epoch, &state).await.unwrap();
-    epoch
+    journal.save_snapshot(&room(), claim, &state).await.unwrap();
+    claim
 }
 
 async fn lines(journal: &dyn Inspect, content: bool) -> Vec<String> {
@@ -116,7 +124,7 @@ async fn a_room_on_the_bus_is_told_with_its_claims() {
         ShardId(0),
         &ShardRecord {
             owner: Some(owner),
-            epoch: first.next(),
+            epoch: first.epoch().next(),
             ..record
         },
         revision,
@@ -124,14 +132,14 @@ async fn a_room_on_the_bus_is_told_with_its_claims() {
     .await
     .unwrap();
     let next = OnBus::new(Arc::new(next), shards());
-    let epoch = next.claim(ShardId(0), owner, Epoch(1)).await.unwrap();
-    next.open(&room(), epoch).await.unwrap();
+    let claim = next.claim(ShardId(0), owner, Epoch(1)).await.unwrap();
+    next.open(&room(), claim).await.unwrap();
     let told = lines(&bus, false).await;
     assert_eq!(
         told[0],
         "position 1 seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes"
     );
-    assert_eq!(told[3], format!("position 4 epoch {epoch} claim"));
+    assert_eq!(told[3], format!("position 4 epoch {} claim", claim.epoch()));
     let report = verify(&bus, &room()).await.unwrap();
     assert!(report.is_sound(), "{report}");
     assert_eq!(
@@ -158,12 +166,12 @@ async fn a_room_that_never_existed_is_not_sound_but_empty() {
 #[tokio::test]
 async fn a_snapshot_that_differs_from_the_replay_is_a_problem() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
-    let epoch = fill(&memory).await;
+    let claim = fill(&memory).await;
     let wrong = State {
         head: Seq(3),
         ..State::default()
     };
-    memory.save_snapshot(&room(), epoch, &wrong).await.unwrap();
+    memory.save_snapshot(&room(), claim, &wrong).await.unwrap();
     let report = verify(&memory, &room()).await.unwrap();
     assert_eq!(
         report.problems,
@@ -175,13 +183,14 @@ async fn a_snapshot_that_differs_from_the_replay_is_a_problem() {
 #[tokio::test]
 async fn a_snapshot_may_know_changes_that_no_event_carries() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
-    let epoch = fill(&memory).await;
-    let mut state = memory.open(&room(), epoch).await.unwrap().state;
+    let claim = fill(&memory).await;
+    let mut state = memory.open(&room(), claim).await.unwrap().state;
     state.saved(state.carried.len());
     let action = Action::Send {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("KEY").unwrap(),
         turn: None,
+        request: None,
         after: 0,
         id: CommandId::parse("m4").unwrap(),
         to: None,
@@ -194,10 +203,17 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
     let decision = decide(&state, &command);
     let events = state.enact(&decision, &command);
     memory
-        .append(&room(), &Commit { epoch, events })
+        .append(
+            &room(),
+            claim,
+            &Commit {
+                epoch: claim.epoch(),
+                events,
+            },
+        )
         .await
         .unwrap();
-    memory.save_snapshot(&room(), epoch, &state).await.unwrap();
+    memory.save_snapshot(&room(), claim, &state).await.unwrap();
     let report = verify(&memory, &room()).await.unwrap();
     assert!(report.is_sound(), "{report}");
     assert_eq!(report.snapshot, Some(Seq(4)));

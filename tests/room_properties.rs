@@ -2,8 +2,8 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use safe_chat::room::{
-    Action, Body, Change, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind, Limits,
-    Millis, Outcome, Reason, Seq, SessionId, State, Turn, UserId, decide,
+    Action, Attempt, Body, Change, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind,
+    Limits, Millis, Outcome, Reason, RequestId, Seq, SessionId, State, Turn, UserId, decide,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -14,6 +14,10 @@ fn session(n: u8) -> SessionId {
 
 fn gateway(n: u8) -> Incarnation {
     Incarnation::new(Uuid::from_u128(u128::from(n)))
+}
+
+fn request(n: u8) -> RequestId {
+    RequestId::new(Uuid::from_u128(2000 + u128::from(n)))
 }
 
 fn user(n: u8) -> UserId {
@@ -33,12 +37,13 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn send()(u in 0..3u8, s in option::of(0..40u8), number in 0..6u64, after in 0..4u64, id in 0..30u8, k in 0..8u8) -> Action {
+    fn send()(u in 0..3u8, s in option::of(0..40u8), number in 0..6u64, after in 0..4u64, id in 0..30u8, k in 0..8u8, r in option::of(0..40u8)) -> Action {
         let from = s.map_or(u, |s| s % 3);
         Action::Send {
             user: user(from),
             key: key(if k == 0 { 9 } else { from }),
             turn: s.map(|s| Turn { session: session(s), number }),
+            request: r.filter(|_| s.is_none()).map(request),
             after: if s.is_some() { after } else { 0 },
             id: CommandId::parse(&format!("id-{id}")).unwrap(),
             to: None,
@@ -58,9 +63,11 @@ fn action() -> impl Strategy<Value = Action> {
 
 /// Commands as the bus stores them: each with a time of its own. Nobody sends through a session before it was opened, and a number of a session names one
 /// message: a second one would be taken for it.
+/// So does a request.
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     vec(action(), 0..120).prop_map(|mut actions| {
         let (mut opened, mut numbered) = (HashSet::new(), HashMap::new());
+        let mut requested = HashMap::new();
         actions.retain(|action| match action {
             Action::Open { session, .. } => opened.insert(*session),
             Action::Send {
@@ -74,6 +81,17 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
                             .entry((turn.session, turn.number))
                             .or_insert_with(|| id.clone())
                             == id)
+            }
+            Action::Send {
+                request: Some(request),
+                user,
+                id,
+                ..
+            } => {
+                let asked = requested
+                    .entry(*request)
+                    .or_insert_with(|| (user.clone(), id.clone()));
+                asked.0 == *user && asked.1 == *id
             }
             Action::Send { turn: None, .. } | Action::Close { .. } | Action::Abandon { .. } => true,
         });
@@ -158,10 +176,18 @@ proptest! {
         prop_assert_eq!(state, before);
         for ((first, again), command) in first[from..].iter().zip(&again).zip(&commands[from..]) {
             let is_open = matches!(command.action, Action::Open { .. });
+            let is_send = matches!(command.action, Action::Send { .. });
+            let says_which = match command.action {
+                Action::Send { turn, request, .. } => Attempt::of(turn, request).is_some(),
+                _ => false,
+            };
             match (first, again) {
                 // A session that was admitted and is over by now is told so; nobody waits for that answer.
                 (Outcome::Done | Outcome::Repeated(_), Outcome::Refused(refused)) if is_open => prop_assert_eq!(refused.reason, Reason::NotMember),
-                (Outcome::Done | Outcome::Repeated(_), Outcome::Done | Outcome::Repeated(_)) => {}
+                // What was placed is still no repetition of its client's; a repetition stays one.
+                (Outcome::Done, Outcome::Redelivered(_)) if says_which => {}
+                (Outcome::Done, Outcome::Repeated(_)) if is_send && !says_which => {}
+                (Outcome::Done | Outcome::Repeated(_), Outcome::Done | Outcome::Repeated(_)) if !is_send => {}
                 // The id was used again after it was refused, and that one was accepted.
                 (Outcome::Refused(_), Outcome::Repeated(_)) if !is_open => {}
                 (Outcome::Forgotten, _) => {} // Nobody was told.
@@ -244,6 +270,7 @@ fn the_window_forgets_only_after_4096_messages() {
             user: user(0),
             key: key(0),
             turn: None,
+            request: None,
             after: 0,
             id: CommandId::parse(&format!("id-{n}")).unwrap(),
             to: None,
@@ -279,6 +306,7 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
         user: user(0),
         key: key(0),
         turn,
+        request: None,
         after: 0,
         id: CommandId::parse(&format!("id-{number}")).unwrap(),
         to: None,
@@ -302,7 +330,7 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
     });
     assert_eq!(
         (enact(through(1)), enact(through(1))),
-        (Outcome::Done, Outcome::Repeated(Seq(2)))
+        (Outcome::Done, Outcome::Redelivered(Seq(2)))
     );
     // Its client sent the same once more: nobody behind it has to wait, and it is not said later either.
     let again = |number| {
@@ -336,6 +364,7 @@ fn a_repeated_id_tells_nothing_to_another_key() {
             user: user(0),
             key,
             turn: None,
+            request: None,
             after: 0,
             id: CommandId::parse("m1").unwrap(),
             to: None,
@@ -351,4 +380,66 @@ fn a_repeated_id_tells_nothing_to_another_key() {
     assert!(
         matches!(decide(&state, &send(key(9))).outcome, Outcome::Refused(rejection) if rejection.reason == Reason::KeyMismatch)
     );
+}
+
+/// What a client sent once is no repetition of it, however often it is submitted and decided, after
+/// the session's end as
+/// well; what it sends again is one, in whatever way.
+#[test]
+fn only_a_client_repeats() {
+    let mut state = State::default();
+    let mut next = 0;
+    let mut enact = |action: Action| {
+        next += 1;
+        let command = Command {
+            at: Millis(next),
+            action,
+        };
+        let decision = decide(&state, &command);
+        state.enact(&decision, &command);
+        decision.outcome
+    };
+    let send = |id: &str, turn: Option<(u8, u64)>, by: Option<u8>| Action::Send {
+        user: user(0),
+        key: key(0),
+        turn: turn.map(|(n, number)| Turn {
+            session: session(n),
+            number,
+        }),
+        request: by.map(request),
+        after: 0,
+        id: CommandId::parse(id).unwrap(),
+        to: None,
+        body: Body::Text("hello".into()),
+    };
+    for n in 1..=2 {
+        enact(Action::Open {
+            session: session(n),
+            user: user(0),
+            key: key(0),
+            device: None,
+            gateway: gateway(n),
+        });
+    }
+    use Outcome::{Done, Redelivered, Refused, Repeated};
+    // A request, submitted twice; then another one, and a session, with the same id.
+    assert_eq!(enact(send("a", None, Some(1))), Done);
+    assert_eq!(enact(send("a", None, Some(1))), Redelivered(Seq(2)));
+    assert_eq!(enact(send("a", None, Some(2))), Repeated(Seq(2)));
+    assert_eq!(enact(send("a", Some((1, 1)), None)), Repeated(Seq(2)));
+    assert_eq!(enact(send("a", Some((1, 1)), None)), Repeated(Seq(2)));
+    // A session, then a request and another session with the same id.
+    assert_eq!(enact(send("b", Some((1, 2)), None)), Done);
+    assert_eq!(enact(send("b", None, Some(3))), Repeated(Seq(3)));
+    assert_eq!(enact(send("b", Some((2, 1)), None)), Repeated(Seq(3)));
+    assert_eq!(enact(send("b", Some((1, 2)), None)), Redelivered(Seq(3)));
+    // The session ends while its gateway still waits for the answer.
+    enact(Action::Close {
+        session: session(1),
+    });
+    assert_eq!(enact(send("b", Some((1, 2)), None)), Redelivered(Seq(3)));
+    assert!(matches!(enact(send("c", Some((1, 3)), None)), Refused(_)));
+    // An older version's gateway does not say which request it is.
+    assert_eq!(enact(send("d", None, None)), Done);
+    assert_eq!(enact(send("d", None, None)), Repeated(Seq(4)));
 }

@@ -88,6 +88,7 @@ pub(super) fn accepted(message: &Message) {
         id,
         device: None,
         turn: None,
+        request: None,
     };
     event(&Event {
         seq: Seq(7),

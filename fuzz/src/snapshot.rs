@@ -65,6 +65,7 @@ fn decided(state: &State) {
             user: user.clone(),
             key: key.clone(),
             turn: None,
+            request: None,
             after: 0,
             id: CommandId::Gateway(stranger, 1),
             to: None,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bus::{self, Answered, Bus, ReplyTo, Submission},
     journal::Journal,
-    room::{Action, Incarnation, Reason, Rejection, RoomId, SessionId, Shards, UserId},
+    room::{Action, Incarnation, Reason, Rejection, RequestId, RoomId, SessionId, UserId},
     task,
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -36,7 +36,6 @@ pub(super) struct Core {
     pub(super) me: Incarnation,
     pub(super) node: String,
     pub(super) bus: Arc<dyn Bus>,
-    pub(super) shards: Shards,
     pub(super) answers: Arc<Answers>,
     pub(super) past: Past,
     pub(super) limits: Limits,
@@ -73,7 +72,6 @@ impl Core {
         node: String,
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
-        shards: Shards,
         seed: u64,
     ) -> Self {
         Self {
@@ -83,7 +81,6 @@ impl Core {
             me,
             node,
             bus,
-            shards,
             answers: Arc::default(),
             past: Past::new(journal),
             tasks: TaskTracker::new(),
@@ -275,8 +272,16 @@ impl Core {
     }
 
     pub(super) fn new_session(&self) -> SessionId {
+        SessionId::new(self.uuid())
+    }
+
+    pub(super) fn new_request(&self) -> RequestId {
+        RequestId::new(self.uuid())
+    }
+
+    fn uuid(&self) -> uuid::Uuid {
         let bytes = lock(&self.random).random();
-        SessionId::new(uuid::Builder::from_random_bytes(bytes).into_uuid())
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 }
 

@@ -78,6 +78,7 @@ impl Handle {
             key,
             turn: None,
             after: 0,
+            request: Some(self.0.new_request()),
             id,
             to: message.to,
             body: message.body,

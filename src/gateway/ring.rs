@@ -81,6 +81,7 @@ mod tests {
             id: None,
             device: None,
             turn: None,
+            request: None,
         };
         SharedEvent::new(
             RoomId::parse("aaa").unwrap(),

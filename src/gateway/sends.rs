@@ -79,9 +79,19 @@ struct Pending {
     uncertain: bool,
     /// The owner said that it came before one that must come first.
     early: bool,
-    event: Option<(Seq, Epoch)>,
+    event: Option<Seen>,
     /// How often the client sent it again meanwhile; each gets an answer.
     repeats: u64,
+}
+
+/// The event of a message, as the replica saw it.
+#[derive(Clone, Copy)]
+struct Seen {
+    seq: Seq,
+    epoch: Epoch,
+    /// Another attempt placed it: another session's, a request's, or one of an older version, which
+    /// does not say.
+    duplicate: bool,
 }
 
 /// What to do next.
@@ -130,6 +140,7 @@ impl Sends {
             key,
             turn,
             after: 0,
+            request: None,
             id: id.clone(),
             to: message.to,
             body: message.body,
@@ -190,12 +201,23 @@ impl Sends {
     }
 
     /// A message of this user was seen in the room; events are seen in their order.
-    pub(super) fn seen(&self, id: &CommandId, seq: Seq, epoch: Epoch) {
+    pub(super) fn seen(&self, id: &CommandId, turn: Option<Turn>, seq: Seq, epoch: Epoch) {
         let mut state = self.state();
-        let Some(pending) = state.find(id) else {
+        let Some(number) = state.numbers.get(id).copied() else {
             return;
         };
-        pending.event = Some((seq, epoch));
+        let own = Turn {
+            session: self.sender.session,
+            number,
+        };
+        let Some(pending) = state.pending.get_mut(&number) else {
+            return;
+        };
+        pending.event = Some(Seen {
+            seq,
+            epoch,
+            duplicate: turn != Some(own),
+        });
         pending.due = pending.due.min(Instant::now() + EVENT_GRACE);
         state.hurry();
         drop(state);
@@ -261,10 +283,9 @@ impl Sends {
                 if !pending.stored && pending.event.is_none() {
                     break;
                 }
-            } else if let Some((seq, epoch)) = pending.event {
+            } else if let Some(seen) = pending.event {
                 let pending = self.remove(&mut state, number).expect("it was just there");
-                // It does not say whether it came of this attempt or of an earlier one, perhaps through another gateway.
-                self.journaled(&pending, seq, epoch, true);
+                self.journaled(&pending, seen.seq, seen.epoch, seen.duplicate);
             } else {
                 let submission = self.submission(&state, number);
                 state

@@ -1,6 +1,6 @@
 //! What a client, or the cluster on its behalf, wants of a room.
 
-use super::{DeviceId, Incarnation, Key, Millis, SessionId, UserId};
+use super::{DeviceId, Incarnation, Key, Millis, RequestId, SessionId, UserId};
 use bytes::Bytes;
 use std::{fmt, sync::Arc};
 
@@ -49,6 +49,9 @@ pub enum Action {
         turn: Option<Turn>,
         /// Which message of the session must be in the room before this one: the last that was not when this one was submitted; 0: none.
         after: u64,
+        /// Which request brought it; `None`: it came through a session, or an older version
+        /// submitted it.
+        request: Option<RequestId>,
         /// Unique per room and user within the dedupe window.
         id: CommandId,
         /// Label: whom it is addressed to; `None`: the whole room.
@@ -65,6 +68,27 @@ pub struct Turn {
     pub session: SessionId,
     /// Counts from 1 in the order in which the session sent them; 0: a gateway of an older version does not say.
     pub number: u64,
+}
+
+/// What a client did once that led to a message. Whatever submits or decides it again, a gateway or
+/// the
+/// shard's next owner, does so for the same attempt; a client that sends again makes another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// A message of a session.
+    Turn(Turn),
+    /// A request without a session.
+    Request(RequestId),
+}
+
+impl Attempt {
+    /// The attempt of a message with these; `None`: an older version does not say.
+    pub fn of(turn: Option<Turn>, request: Option<RequestId>) -> Option<Self> {
+        match turn {
+            Some(turn) => (turn.number > 0).then_some(Self::Turn(turn)),
+            None => request.map(Self::Request),
+        }
+    }
 }
 
 /// What makes a repeated command recognisable.

@@ -1,8 +1,8 @@
 //! What a command means in a state. Deterministic: a command that is read again gets the answer that it got first.
 
 use super::{
-    Action, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits, Millis,
-    Reason, Rejection, Seq, Session, SessionId, State, UserId,
+    Action, Attempt, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits,
+    Millis, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId,
 };
 use std::collections::HashSet;
 
@@ -24,8 +24,11 @@ pub struct Decision {
 pub enum Outcome {
     /// It is done; the place is that of its last event, or else the head.
     Done,
-    /// It was done before, at this place.
+    /// It was done before, at this place: the client sends it again.
     Repeated(Seq),
+    /// This very attempt was done before, at this place: its gateway submits it again, or a new
+    /// owner decides it again.
+    Redelivered(Seq),
     /// It is refused, and will be whenever it is decided again.
     Refused(Rejection),
     /// Nothing happens: a message of its session that must come first is not in the room, because the bus lost it.
@@ -205,6 +208,7 @@ fn send(state: &State, action: &Action) -> Decision {
         key,
         turn,
         after,
+        request,
         id,
         to,
         body,
@@ -217,19 +221,32 @@ fn send(state: &State, action: &Action) -> Decision {
     if turn.is_none() && pinned.is_some_and(|pinned| pinned != key) {
         return Decision::refused(Reason::KeyMismatch);
     }
-    let seq = state.sent.get(&(user.clone(), id.clone())).copied();
+    let sent = state.sent.get(&(user.clone(), id.clone())).copied();
+    let attempt = Attempt::of(*turn, *request);
+    if let Some(Sent { seq, by }) = sent
+        && by.is_some()
+        && by == attempt
+    {
+        return Decision::nothing(Outcome::Redelivered(seq));
+    }
     let session = turn.and_then(|turn| state.sessions.get(turn.session));
     match (turn, session) {
         (Some(turn), Some(session)) if (1..=session.last).contains(&turn.number) => {
-            let seq = seq.or_else(|| session.repeats.get(&turn.number).copied());
-            return Decision::nothing(seq.map_or(Outcome::Forgotten, Outcome::Repeated));
+            let outcome = match (session.repeats.get(&turn.number), sent) {
+                (Some(seq), _) => Outcome::Repeated(*seq),
+                // Stored by an older version, which did not say by which attempt.
+                (None, Some(Sent { seq, by: None })) => Outcome::Redelivered(seq),
+                (None, Some(Sent { seq, .. })) => Outcome::Repeated(seq),
+                (None, None) => Outcome::Forgotten,
+            };
+            return Decision::nothing(outcome);
         }
         (Some(_), Some(session)) if *after > session.last => {
             return Decision::nothing(Outcome::Early);
         }
         (Some(turn), Some(_))
             if turn.number > 0
-                && let Some(seq) = seq =>
+                && let Some(Sent { seq, .. }) = sent =>
         {
             return Decision {
                 changes: vec![Change::Said { turn: *turn, seq }],
@@ -238,7 +255,7 @@ fn send(state: &State, action: &Action) -> Decision {
         }
         _ => {}
     }
-    if let Some(seq) = seq {
+    if let Some(Sent { seq, .. }) = sent {
         return Decision::nothing(Outcome::Repeated(seq));
     }
     // A session id is never used again after its end, so this refusal stays true however late the command is decided again.
@@ -259,6 +276,7 @@ fn send(state: &State, action: &Action) -> Decision {
         id: Some(id.clone()),
         device: session.and_then(|session| session.device.clone()),
         turn: *turn,
+        request: *request,
     });
     decision
 }

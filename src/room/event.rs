@@ -1,6 +1,8 @@
 //! What happened in a room.
 
-use super::{Body, CommandId, DeviceId, Incarnation, Key, Millis, Seq, SessionId, Turn, UserId};
+use super::{
+    Body, CommandId, DeviceId, Incarnation, Key, Millis, RequestId, Seq, SessionId, Turn, UserId,
+};
 
 /// One place of the room's sequence, and what changed silently on the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub enum Kind {
         device: Option<DeviceId>,
         /// The session it came through, and which of its messages it is; `None`: sent over HTTP, or by an older version.
         turn: Option<Turn>,
+        /// The request that brought it; `None`: it came through a session, or by an older version.
+        request: Option<RequestId>,
     },
 }
 

@@ -148,6 +148,10 @@ unique!(
     /// One run of a node.
     Incarnation
 );
+unique!(
+    /// One request of a client without a session, however often its gateway submits it.
+    RequestId
+);
 
 /// A place in a room: dense from 1. 0 is the place before the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

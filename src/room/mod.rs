@@ -13,15 +13,15 @@ mod sessions;
 mod state;
 mod window;
 
-pub use command::{Action, Body, Command, CommandId, Turn};
+pub use command::{Action, Attempt, Body, Command, CommandId, Turn};
 pub use decide::{Decision, Notice, Outcome, decide};
 pub use event::{Change, Event, Kind};
 pub use id::{
-    DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RoomId, Seq, SessionId, ShardId, Shards,
-    UserId,
+    DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RequestId, RoomId, Seq, SessionId, ShardId,
+    Shards, UserId,
 };
 pub use limits::Limits;
 pub use rejection::{Reason, Rejection};
 pub use sessions::{Session, Sessions};
-pub use state::{Ended, State};
+pub use state::{Ended, Sent, State};
 pub use window::Window;

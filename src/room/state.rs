@@ -1,8 +1,8 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq, Session,
-    SessionId, Sessions, UserId, Window,
+    Attempt, Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq,
+    Session, SessionId, Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +13,15 @@ pub enum Ended {
     Closed,
     /// It was never admitted, for this reason.
     Refused(Reason),
+}
+
+/// A message of the dedupe window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Its place.
+    pub seq: Seq,
+    /// The attempt that placed it; `None`: an older version stored it and did not say.
+    pub by: Option<Attempt>,
 }
 
 /// The state of a room: everything that deciding needs, rebuilt by replay.
@@ -26,8 +35,8 @@ pub struct State {
     pub sessions: Sessions,
     /// The first key that each user brought.
     pub keys: HashMap<UserId, Key>,
-    /// The messages of the dedupe window, and their places.
-    pub sent: Window<(UserId, CommandId), Seq>,
+    /// The messages of the dedupe window.
+    pub sent: Window<(UserId, CommandId), Sent>,
     /// Sessions that are over, the newest [`Limits::ENDED_SESSIONS`].
     pub ended: Window<SessionId, Ended>,
     /// Commands that ended the sessions of a node, by node and stored time; the newest [`Limits::ABANDONS`].
@@ -79,9 +88,19 @@ impl State {
             Kind::Left { user } => {
                 self.members.remove(user);
             }
-            Kind::Message { from, id, turn, .. } => {
+            Kind::Message {
+                from,
+                id,
+                turn,
+                request,
+                ..
+            } => {
                 if let Some(id) = id {
-                    self.sent.insert((from.clone(), id.clone()), event.seq);
+                    let sent = Sent {
+                        seq: event.seq,
+                        by: Attempt::of(*turn, *request),
+                    };
+                    self.sent.insert((from.clone(), id.clone()), sent);
                 }
                 if let Some(turn) = turn {
                     self.sessions.said(*turn);

@@ -34,6 +34,7 @@ impl<'a> View<'a> {
                 id,
                 device: _,
                 turn: _,
+                request: _,
             } => {
                 let kind = match body {
                     Body::Text(_) => "text",

@@ -135,7 +135,6 @@ impl World {
             format!("node-{}", self.nodes),
             bus.clone(),
             journal,
-            self.shards,
             seed,
         );
         (

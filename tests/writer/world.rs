@@ -10,8 +10,8 @@ use safe_chat::{
         readback::Partitions,
     },
     room::{
-        Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RoomId, Seq, SessionId,
-        ShardId, Shards, Turn, UserId,
+        Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RequestId, RoomId, Seq,
+        SessionId, ShardId, Shards, Turn, UserId,
     },
     writer::{Config, Handle},
 };
@@ -165,22 +165,21 @@ impl Client {
 
     /// The place at which the command was journaled, and whether it was before.
     pub(crate) async fn journaled(&mut self, action: Action) -> (u64, bool) {
-        match self.ask(action).await {
+        let tag = self.submit(action).await;
+        self.place(tag).await
+    }
+
+    /// The place of the command with this tag, and whether it was there before.
+    pub(crate) async fn place(&mut self, tag: u64) -> (u64, bool) {
+        match self.answer(tag).await {
             Answered::Journaled { seq, duplicate, .. } => (seq.0, duplicate),
             Answered::Rejected(rejection) => panic!("{rejection}"),
         }
     }
 
-    pub(crate) async fn view(&self, shard: ShardId) -> RoomView {
-        self.bus
-            .ask(
-                shard,
-                &Ask {
-                    room: self.room.clone(),
-                },
-            )
-            .await
-            .unwrap()
+    pub(crate) async fn view(&self) -> RoomView {
+        let room = self.room.clone();
+        self.bus.ask(&Ask { room }).await.unwrap()
     }
 }
 
@@ -189,11 +188,21 @@ pub(crate) fn send(id: u64) -> Action {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("key").unwrap(),
         turn: None,
+        request: None,
         after: 0,
         id: CommandId::parse(&format!("m{id}")).unwrap(),
         to: None,
         body: Body::Text("Hello".into()),
     }
+}
+
+/// The same, brought by a request.
+pub(crate) fn post(id: u64, request: u128) -> Action {
+    let mut action = send(id);
+    if let Action::Send { request: by, .. } = &mut action {
+        *by = Some(RequestId::new(Uuid::from_u128(request)));
+    }
+    action
 }
 
 /// The same with the largest content.
@@ -214,6 +223,7 @@ pub(crate) fn send_large(id: u64) -> Action {
         user,
         key,
         turn,
+        request: None,
         after,
         id,
         to,
@@ -242,6 +252,7 @@ pub(crate) fn send_through(session: u128, number: u64, after: u64) -> Action {
         user,
         key,
         turn,
+        request: None,
         after,
         id,
         to,

@@ -3,7 +3,7 @@
 use super::{Attach, Need};
 use crate::{
     gateway::{Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, sends::Sends},
-    room::{Change, CommandId, DeviceId, Epoch, Event, Kind, Seq, SessionId, UserId, Window},
+    room::{Change, CommandId, DeviceId, Epoch, Event, Kind, Seq, SessionId, Turn, UserId, Window},
     wire::{Encoded, ServerFrame, SharedEvent},
 };
 use std::{
@@ -144,10 +144,13 @@ impl Viewers {
     /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that the room does not know any more.
     pub(super) fn notice(&mut self, event: &Event, epoch: Epoch) {
         if let Kind::Message {
-            from, id: Some(id), ..
+            from,
+            id: Some(id),
+            turn,
+            ..
         } = &event.kind
         {
-            self.sent(from, id, event.seq, epoch);
+            self.sent(from, id, *turn, event.seq, epoch);
         }
         for (at, change) in event.changes.iter().enumerate() {
             let Change::Closed { session } = change else {
@@ -161,14 +164,14 @@ impl Viewers {
         }
     }
 
-    fn sent(&self, from: &UserId, id: &CommandId, seq: Seq, epoch: Epoch) {
+    fn sent(&self, from: &UserId, id: &CommandId, turn: Option<Turn>, seq: Seq, epoch: Epoch) {
         let seats = self
             .users
             .get(from)
             .into_iter()
             .flatten()
             .filter_map(|viewer| self.all[viewer].seat.as_ref());
-        seats.for_each(|seat| seat.sends.seen(id, seq, epoch));
+        seats.for_each(|seat| seat.sends.seen(id, turn, seq, epoch));
     }
 
     /// A session that was replaced is closed in one decision with the opening of the one that took its place. Any other end that this gateway

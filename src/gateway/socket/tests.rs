@@ -34,15 +34,7 @@ async fn connect_with(
     );
     tokio::spawn(own(Arc::new(hub.connect()), me, room.clone(), members));
     let journal = Arc::new(Database::new(Partitions::new(1000)).connect(config.shards));
-    let service = Service::seeded(
-        settings,
-        me,
-        "node",
-        Arc::new(hub.connect()),
-        journal,
-        config.shards,
-        1,
-    );
+    let service = Service::seeded(settings, me, "node", Arc::new(hub.connect()), journal, 1);
     let handle = service.handle();
     tokio::spawn(async move { service.attach(CancellationToken::new()).await });
     let (user, key) = (UserId::parse("harry").unwrap(), Key::parse("key").unwrap());

@@ -3,8 +3,8 @@
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
     room::{
-        Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, Seq,
-        SessionId, Turn, UserId,
+        Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, RequestId,
+        Seq, SessionId, Turn, UserId,
     },
 };
 use bytes::Bytes;
@@ -192,6 +192,10 @@ pub(super) fn device(name: Option<&str>) -> Result<Option<DeviceId>, Bad> {
 
 pub(super) fn session_id(bytes: &[u8]) -> Result<SessionId, Bad> {
     SessionId::from_slice(bytes).ok_or_else(|| Bad("a session is not 16 bytes".into()))
+}
+
+pub(super) fn request_id(bytes: &[u8]) -> Result<RequestId, Bad> {
+    RequestId::from_slice(bytes).ok_or_else(|| Bad("a request is not 16 bytes".into()))
 }
 
 fn incarnation(bytes: &[u8]) -> Result<Incarnation, Bad> {

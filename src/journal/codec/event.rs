@@ -2,7 +2,9 @@
 
 use super::{
     Error,
-    change::{Bad, decode_change, device, encode_change, id_bytes, number, session_id, user},
+    change::{
+        Bad, decode_change, device, encode_change, id_bytes, number, request_id, session_id, user,
+    },
     decode_command_id, encode_command_id,
 };
 use crate::{
@@ -104,6 +106,7 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
             id,
             device,
             turn,
+            request,
         } => {
             let content = match body {
                 Body::Text(text) => Content::Text(text.to_string()),
@@ -117,6 +120,7 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
                 device: device.as_ref().map(DeviceId::to_string),
                 session: turn.map(|turn| id_bytes(turn.session.to_bytes())),
                 number: turn.map_or(0, |turn| turn.number),
+                request: request.map(|request| id_bytes(request.to_bytes())),
             };
             (TEXT, stored.encode_to_vec())
         }
@@ -210,6 +214,7 @@ fn text_v1(payload: Bytes) -> Result<Kind, Bad> {
         id: None,
         device: None,
         turn: None,
+        request: None,
     })
 }
 
@@ -238,5 +243,6 @@ fn text_v2(payload: Bytes) -> Result<Kind, Bad> {
         id,
         device: device(stored.device.as_deref())?,
         turn,
+        request: stored.request.as_deref().map(request_id).transpose()?,
     })
 }

@@ -4,13 +4,15 @@ use super::{
     Error,
     change::{
         Bad, decode_abandoned, decode_change, decode_opened, decode_reason, encode_abandoned,
-        encode_change, encode_opened, id_bytes, number, session_id, user,
+        encode_change, encode_opened, id_bytes, number, request_id, session_id, user,
     },
     decode_command_id, encode_command_id,
 };
 use crate::{
     proto::journal::v1::{self, change, snapshot},
-    room::{Change, Ended, Key, Seq, Session, SessionId, State},
+    room::{
+        Attempt, Change, CommandId, Ended, Key, Sent, Seq, Session, SessionId, State, Turn, UserId,
+    },
 };
 use bytes::Bytes;
 use prost::Message;
@@ -29,11 +31,10 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         })
         .collect();
     keys.sort_by(|a, b| a.user.cmp(&b.user));
-    let sent = state.sent.iter().map(|((user, id), seq)| snapshot::Sent {
-        user: user.to_string(),
-        id: Some(encode_command_id(id)),
-        seq: seq.0,
-    });
+    let sent = state
+        .sent
+        .iter()
+        .map(|((user, id), sent)| encode_sent(user, id, sent));
     let ended = state.ended.iter().map(|(session, ended)| snapshot::Ended {
         session: id_bytes(session.to_bytes()),
         reason: match ended {
@@ -56,6 +57,39 @@ pub fn encode_snapshot(state: &State) -> Bytes {
             .collect(),
     };
     stored.encode_to_vec().into()
+}
+
+fn encode_sent(user: &UserId, id: &CommandId, sent: &Sent) -> snapshot::Sent {
+    let (turn, request) = match sent.by {
+        Some(Attempt::Turn(turn)) => (Some(turn), None),
+        Some(Attempt::Request(request)) => (None, Some(request)),
+        None => (None, None),
+    };
+    snapshot::Sent {
+        user: user.to_string(),
+        id: Some(encode_command_id(id)),
+        seq: sent.seq.0,
+        session: turn.map(|turn| id_bytes(turn.session.to_bytes())),
+        number: turn.map_or(0, |turn| turn.number),
+        request: request.map(|request| id_bytes(request.to_bytes())),
+    }
+}
+
+fn decode_sent(stored: snapshot::Sent) -> Result<((UserId, CommandId), Sent), Bad> {
+    let id = stored
+        .id
+        .ok_or_else(|| Bad("a message of the dedupe window without an id".into()))?;
+    let session = stored.session.as_deref().map(session_id).transpose()?;
+    let turn = session.map(|session| Turn {
+        session,
+        number: stored.number,
+    });
+    let request = stored.request.as_deref().map(request_id).transpose()?;
+    let sent = Sent {
+        seq: Seq(number("event", stored.seq)?),
+        by: Attempt::of(turn, request),
+    };
+    Ok(((user(&stored.user)?, decode_command_id(id)?), sent))
 }
 
 /// User by user, and of a user oldest first, so that reading them in this order restores that order.
@@ -128,13 +162,8 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
             .insert(user(&pinned.user)?, Key::parse(&pinned.key)?);
     }
     for sent in stored.sent {
-        let id = sent
-            .id
-            .ok_or_else(|| Bad("a message of the dedupe window without an id".into()))?;
-        state.sent.insert(
-            (user(&sent.user)?, decode_command_id(id)?),
-            Seq(number("event", sent.seq)?),
-        );
+        let (message, sent) = decode_sent(sent)?;
+        state.sent.insert(message, sent);
     }
     for ended in stored.ended {
         let how = ended

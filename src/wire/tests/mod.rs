@@ -36,6 +36,7 @@ fn message(to: Option<&str>, body: Body, id: Option<CommandId>) -> Kind {
         id,
         device: None,
         turn: None,
+        request: None,
     }
 }
 

@@ -78,6 +78,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
                 id,
                 device: None,
                 turn: None,
+                request: None,
             }
         }),
     ]
