@@ -17,6 +17,7 @@ mod count;
 mod judge;
 mod node;
 mod plan;
+mod poster;
 mod random;
 pub mod run;
 pub mod seeds;

@@ -9,12 +9,13 @@ use safe_chat::{
     cluster,
     gateway::{self, Join},
     journal::Journal,
-    room::{Incarnation, Shards},
+    room::{Incarnation, Key, Rejection, RoomId, Shards, UserId},
     task::Scope,
+    wire::{Message, ServerFrame},
     writer,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -61,15 +62,8 @@ impl Node {
             backlog_frames: 256,
             ..gateway::Config::default()
         };
-        let gateway = gateway::Service::seeded(
-            slow,
-            incarnation,
-            name,
-            shared.clone(),
-            journal,
-            shards,
-            seed,
-        );
+        let gateway =
+            gateway::Service::seeded(slow, incarnation, name, shared.clone(), journal, seed);
         let config = cluster::Config {
             shards: shards.count(),
             ..cluster::Config::default()
@@ -107,6 +101,25 @@ impl Node {
         };
         tokio::spawn(self.scope.clone().run(carry));
         near
+    }
+
+    /// A message without a session; `None`: the node died before it answered.
+    pub(crate) async fn post(
+        &self,
+        room: RoomId,
+        user: UserId,
+        message: Message,
+    ) -> Option<Result<ServerFrame, Rejection>> {
+        let (gateway, members) = (self.gateway.clone(), self.cluster.clone());
+        let key = Key::parse(&format!("key-{user}")).expect("a valid key");
+        let (answer, answered) = oneshot::channel();
+        let post = async move {
+            members.known().await;
+            // Who does not wait any more does not hear it.
+            let _ = answer.send(gateway.post(&room, user, key, message).await);
+        };
+        tokio::spawn(self.scope.clone().run(post));
+        answered.await.ok()
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {

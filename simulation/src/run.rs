@@ -7,6 +7,7 @@ use crate::{
     count::Count,
     judge,
     plan::{NODES, Plan},
+    poster::Poster,
     random::Random,
 };
 use safe_chat::room::{RoomId, UserId};
@@ -24,6 +25,9 @@ use tokio::{
 pub const ROUGH: Duration = Duration::from_secs(40);
 /// How long clients go on talking after that.
 const CALM: Duration = Duration::from_secs(5);
+/// Between two messages without a session, on average and at least: their addresses are all the
+/// same.
+const POSTS: Duration = Duration::from_millis(400);
 /// How long it may then take until everything has settled: longer than a takeover after a freeze, a client's silence and its next join together.
 const SETTLE: Duration = Duration::from_secs(120);
 
@@ -138,6 +142,17 @@ fn clients(
     };
     let mut all = Vec::new();
     for room in 0..rooms {
+        let name = format!("room-{room}");
+        let poster = Poster {
+            cluster: cluster.clone(),
+            board: board.clone(),
+            room: RoomId::parse(&name).expect("a valid name"),
+            user: UserId::parse("poster").expect("a valid name"),
+            random: Random::of(seed, &format!("poster in {name}")),
+            phase: phase.subscribe(),
+            pace: pace.max(POSTS),
+        };
+        all.push(tokio::spawn(poster.run()));
         for user in 0..1 + random.below(4) {
             let (room, user) = (format!("room-{room}"), format!("user-{user}"));
             let random = Random::of(seed, &format!("{user} in {room}"));

@@ -143,6 +143,7 @@ impl History {
             session::continuous(client, steps, &mut violations);
             session::accepted(client, steps, &mut violations);
             session::remembered(client, steps, &mut violations);
+            session::repeated(client, steps, &mut violations);
         }
         let room = room::seen(self, &mut violations);
         room::places(self, &room, &mut violations);
@@ -151,6 +152,14 @@ impl History {
             room::ordered(client, steps, &room, &mut violations);
         }
         violations
+    }
+
+    /// Whether a client ever had a session. One that is not known here may have had one.
+    fn has_session(&self, client: &str) -> bool {
+        let connected = |step: &Step| matches!(step, Step::Connected { .. });
+        self.clients
+            .get(client)
+            .is_none_or(|steps| steps.iter().any(connected))
     }
 
     /// The promises that are broken once everything had time to settle (liveness).

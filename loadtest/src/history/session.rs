@@ -96,3 +96,21 @@ pub(super) fn remembered(client: &str, steps: &[Step], violations: &mut Vec<Viol
         }
     }
 }
+
+/// What a client sent once, it is not told to have sent before: a repetition of the service's own
+/// is not its.
+pub(super) fn repeated(client: &str, steps: &[Step], violations: &mut Vec<Violation>) {
+    let mut sent: HashMap<&str, usize> = HashMap::new();
+    for step in steps {
+        match step {
+            Step::Sent { id } => *sent.entry(id).or_default() += 1,
+            Step::Repeated { id, .. } if sent.get(id.as_str()) == Some(&1) => {
+                violations.push(Violation::FalseDuplicate {
+                    user: client.to_owned(),
+                    id: id.clone(),
+                });
+            }
+            _ => {}
+        }
+    }
+}

@@ -25,7 +25,8 @@ pub(super) fn missing(history: &History) -> Vec<Violation> {
             })
             .max()
             .unwrap_or(0);
-        if saw < head {
+        // Who has no session sees nothing.
+        if history.has_session(client) && saw < head {
             violations.push(Violation::Behind {
                 client: client.clone(),
                 saw,

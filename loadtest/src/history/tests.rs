@@ -280,6 +280,18 @@ fn a_reset_is_found_once_whether_it_was_announced_or_not() {
 }
 
 #[test]
+fn what_was_sent_once_is_no_duplicate() {
+    let told = |times: usize| {
+        let mut steps = vec![connected(0)];
+        steps.extend((0..times).map(|_| sent("m1")));
+        steps.extend([saw(1, "harry", "m1"), repeated("m1", 1)]);
+        safety(steps)
+    };
+    assert!(matches!(told(1)[..], [Violation::FalseDuplicate { .. }]));
+    assert_eq!(told(2), []);
+}
+
+#[test]
 fn accepted_is_said_once_and_before_the_answer() {
     assert_eq!(
         safety(vec![

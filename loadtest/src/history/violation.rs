@@ -88,6 +88,13 @@ pub enum Violation {
         /// The place of the later answer.
         then: u64,
     },
+    /// A message that was sent once was answered as one that is sent again.
+    FalseDuplicate {
+        /// The user.
+        user: String,
+        /// The id.
+        id: String,
+    },
     /// Who is a member does not fit what was seen before.
     Membership {
         /// The place.
@@ -157,6 +164,10 @@ impl fmt::Display for Violation {
                     "{id} of {user} was journaled at {first}; sent again, it was answered with {then} as if it were new, or another one"
                 )
             }
+            Self::FalseDuplicate { user, id } => write!(
+                f,
+                "{user} sent {id} once and was told that it is a duplicate"
+            ),
             Self::Membership { seq, what } => write!(f, "at seq {seq} {what}"),
             Self::Behind { client, saw, head } => {
                 write!(f, "{client} saw the room up to {saw}, it ends at {head}")
