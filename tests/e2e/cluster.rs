@@ -91,6 +91,14 @@ impl Cluster {
         self.cassandra.as_deref()
     }
 
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn shards(&self) -> Shards {
+        Shards::new(SHARDS).expect("a valid count")
+    }
+
     pub(crate) fn keyspace(&self) -> &str {
         &self.keyspace
     }

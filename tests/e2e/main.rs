@@ -12,6 +12,7 @@ mod process;
 mod proxy;
 mod start;
 mod stored;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod talk;
@@ -42,6 +43,7 @@ claims! {
         faults::a_node_that_is_stopped_under_load_ends_well_and_costs_nothing
         faults::after_all_nodes_were_killed_a_room_is_complete_and_nobody_is_left_behind
         stored::what_was_said_is_stored_and_can_be_looked_at
+        strangers::what_comes_to_a_wrong_shard_undoes_nothing
         http::a_stream_a_message_and_a_page_go_without_a_websocket
         logs::nothing_secret_is_logged
         process::a_node_without_a_reader_of_its_log_works_and_ends_as_any
@@ -55,6 +57,7 @@ claims! {
         faults::a_node_that_is_stopped_under_load_ends_well_and_costs_nothing
         stored::what_was_said_is_stored_and_can_be_looked_at
         stored::every_message_is_a_row
+        strangers::what_comes_to_a_wrong_shard_undoes_nothing
         outage::what_is_said_while_cassandra_is_away_is_journaled_later
         process::a_stop_without_nats_is_soon
         process::a_stop_without_cassandra_is_soon
