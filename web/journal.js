@@ -1,6 +1,6 @@
 // What the room said, in order. Knows no network and no document.
 
-/** Events kept in memory; older ones can be asked for again. */
+/** Events kept in memory; older ones can be asked for again. A reader of old ones may keep twice as many. */
 const KEPT = 20000;
 
 /** Events of a first join. */
@@ -59,6 +59,20 @@ export class Journal {
     this.events.splice(0, this.events.length - KEPT + KEPT / 4);
     this.first = this.events[0].seq;
     this.more = true;
+  }
+
+  /** Too many to wait until the reader of old ones is back at the end of the room. */
+  isFull() {
+    return this.events.length > 2 * KEPT;
+  }
+
+  /** Messages of others after a seq: what somebody who saw the room up to there has not seen. */
+  unseen(seq, me) {
+    let count = 0;
+    for (let i = this.after(seq); i < this.events.length; i++) {
+      if (isMessage(this.events[i]) && this.events[i].from !== me) count += 1;
+    }
+    return count;
   }
 
   /** Index of the first event with a seq above this one. */

@@ -1,6 +1,5 @@
 // The rows in the document: a window of the journal that stays small, follows the room, or stays where the reader is.
 
-import { isMessage } from "./journal.js";
 import { rowOf } from "./rows.js";
 import { $, plural } from "./tools.js";
 
@@ -16,7 +15,10 @@ export class Log {
     this.controller = new AbortController();
     this.clear();
     this.area.addEventListener("scroll", () => this.scrolled(), { passive: true, signal: this.controller.signal });
-    this.resized = new ResizeObserver(() => this.settle());
+    this.resized = new ResizeObserver(() => {
+      this.height = this.area.clientHeight;
+      this.settle();
+    });
     this.resized.observe(this.area);
     this.resized.observe($("outbox"));
   }
@@ -25,7 +27,7 @@ export class Log {
     this.rows = [];
     this.list.replaceChildren();
     this.stuck = true;
-    this.missed = 0;
+    this.seenTo = 0;             // where the reader was when he left the end of the room
     this.announce(false);
   }
 
@@ -57,6 +59,7 @@ export class Log {
   /** Takes what the journal got since; called once per frame. */
   update(live) {
     const { events } = this.journal;
+    if (this.stuck) this.seenTo = this.journal.last;
     let from = this.rows.length ? this.journal.after(this.rows.at(-1).event.seq) : Math.max(0, events.length - ROWS);
     const added = events.length - from;
     if (added === 0) return;
@@ -69,9 +72,8 @@ export class Log {
       this.append(from, events.length, live && added <= 3);
       this.trimTop(ROWS);
       this.settle();
-    } else {
-      this.missed = events.slice(from).filter(isMessage).length;
-      if (this.rows.length + added <= 2 * ROWS) this.append(from, events.length, false);
+    } else if (this.rows.length + added <= 2 * ROWS) {
+      this.append(from, events.length, false);
     }
     this.hint();
     this.fill();
@@ -121,6 +123,17 @@ export class Log {
     top.item = again;
   }
 
+  /** Makes all rows again, because what they say of the day has changed. */
+  redraw() {
+    this.announceSoon();
+    this.keepPlace(() => this.rows.forEach((row, i) => {
+      const again = rowOf(row.event, this.rows[i - 1]?.event ?? null, this.me);
+      row.item.replaceWith(again);
+      row.item = again;
+    }));
+    this.settle();
+  }
+
   keepPlace(change) {
     const height = this.area.scrollHeight, top = this.area.scrollTop;
     change();
@@ -132,9 +145,13 @@ export class Log {
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
       const { scrollTop, scrollHeight, clientHeight } = this.area;
+      const resized = clientHeight !== this.height;
+      this.height = clientHeight;
+      // The composer or the window took or gave room: the reader did not scroll.
+      if (resized && this.stuck) return this.settle();
       const below = scrollHeight - scrollTop - clientHeight;
       this.stuck = below < 60 && !this.behind;
-      if (this.stuck) this.missed = 0;
+      if (this.stuck) this.seenTo = this.journal.last;
       if (below < 600 && this.behind) this.later();
       this.fill();
       this.hint();
@@ -161,7 +178,7 @@ export class Log {
       this.append(Math.max(0, this.journal.events.length - ROWS), this.journal.events.length, false);
     }
     this.stuck = true;
-    this.missed = 0;
+    this.seenTo = this.journal.last;
     this.settle();
     this.hint();
   }
@@ -172,6 +189,7 @@ export class Log {
 
   hint() {
     $("latest").hidden = this.stuck;
-    $("latest-text").textContent = this.missed ? `${plural(this.missed, "new message")}` : "Latest";
+    const missed = this.stuck ? 0 : this.journal.unseen(this.seenTo, this.me);
+    $("latest-text").textContent = missed ? plural(missed, "new message") : "Latest";
   }
 }
