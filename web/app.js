@@ -14,7 +14,7 @@ import { $, parsed } from "./tools.js";
 
 let room = null;
 const card = new Card((who) => join(who));
-const composer = new Composer((text, to) => room?.say(text, to));
+const composer = new Composer((text, to) => room?.say(text, to) ?? false, tab);
 
 /** Joins. The card stays until `welcome`, unless one comes back (a reload): then the room shows how it waits. */
 function join(who, returning = false) {
@@ -44,7 +44,7 @@ function join(who, returning = false) {
     card.refused(why, passing);
   };
   room = current;
-  composer.open(who.room);
+  composer.open(who.room, who.user);
   if (returning) showRoom(true);
   current.start();
 }
@@ -123,7 +123,9 @@ addEventListener("keydown", (key) => {
   else composer.address(null);
 });
 addEventListener("online", () => room?.link.hurry());
+addEventListener("pagehide", () => composer.keep());
 document.addEventListener("visibilitychange", () => {
+  if (document.hidden) composer.keep();
   if (document.hidden || !room) return;
   room.screen.setUnread(0);
   room.link.hurry();

@@ -3,6 +3,10 @@
 import { tab } from "./identity.js";
 import { parsed, randomId } from "./tools.js";
 
+/** Bound of what waits: a fifth of what browsers let a page keep for a tab. */
+const MOST_CHARACTERS = 1_000_000;
+const MOST = 200;
+
 /** Our messages until they come back in the room. States: sending, accepted, journaled (not yet back), rejected. */
 export class Outbox {
   constructor(room, user) {
@@ -11,6 +15,14 @@ export class Outbox {
     this.messages = new Map(kept.map((message) => [message.id, { ...message, sentAt: 0 }]));
   }
 
+  /** Whether one more may wait. */
+  hasRoomFor(text) {
+    let sum = text.length;
+    for (const message of this.messages.values()) sum += message.text.length;
+    return this.messages.size < MOST && sum <= MOST_CHARACTERS;
+  }
+
+  /** `sentAt` is of performance.now(), so it means nothing to another page: 0 is "not by this one". */
   add(text, to) {
     const message = { id: `w${randomId(12)}`, text, to, at: Date.now(), state: "sending", sentAt: 0, tries: 0 };
     this.messages.set(message.id, message);

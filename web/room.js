@@ -38,6 +38,7 @@ export class Room {
       onFrame: (frame) => this.take(frame),
       onState: (state, detail) => this.stateChanged(state, detail),
     });
+    this.day = new Date().toDateString();
     this.second = setInterval(() => this.everySecond(), 1000);
   }
 
@@ -102,6 +103,10 @@ export class Room {
     if (event.seq > this.facts.seq) this.trackMember(event);
     if (event.from === this.who.user && event.id && this.outbox.remove(event.id)) this.pending.drop(event.id);
     if (isMessage(event) && event.from !== this.who.user && event.seq > this.firstHead) this.screen.countUnread();
+    if (this.journal.isFull()) {
+      this.journal.shrink();
+      this.log.toLatest();
+    }
     this.catchUp();
     this.schedule();
   }
@@ -182,11 +187,14 @@ export class Room {
 
   // --- what we say
 
+  /** Whether it was taken; else it stays where it was written. */
   say(text, to) {
+    if (!this.outbox.hasRoomFor(text)) return false;
     const message = this.outbox.add(wellFormed(text), to);
     this.log.toLatest();
     this.pending.show(message);
     this.transmit(message);
+    return true;
   }
 
   transmit(message) {
@@ -241,6 +249,9 @@ export class Room {
 
   everySecond() {
     this.screen.countDown();
+    const day = new Date().toDateString();
+    if (day !== this.day) this.log.redraw();   // "Today" is another one
+    this.day = day;
     if (!this.caughtUp) return;
     for (const message of this.outbox.undecided()) {
       if (message.state === "sending" && Date.now() - message.sentAt > UNANSWERED_MS) this.transmit(message);
