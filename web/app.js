@@ -8,16 +8,23 @@
 
 import { Card } from "./card.js";
 import { Composer } from "./composer.js";
+import { Device } from "./device.js";
 import { NAME, browser, identity, tab } from "./identity.js";
 import { Room } from "./room.js";
 import { $, parsed } from "./tools.js";
 
 let room = null;
-const card = new Card((who) => join(who));
+const device = new Device(tab, navigator.locks ?? null, globalThis.BroadcastChannel ? new BroadcastChannel("safechat.device") : null);
+await device.choose();
+const card = new Card((who) => join(who), () => giveUp());
 const composer = new Composer((text, to) => room?.say(text, to) ?? false, tab);
 
-/** Joins. The card stays until `welcome`, unless one comes back (a reload): then the room shows how it waits. */
-function join(who, returning = false) {
+/**
+ * Joins. The card stays until `welcome`, and says why it takes longer, unless one comes back
+ * (a reload): then the room shows how it waits.
+ */
+function join(person, returning = false) {
+  const who = { ...person, device: device.id };
   room?.end();
   card.refused(null);
   card.busy(!returning);
@@ -28,30 +35,41 @@ function join(who, returning = false) {
       current.arrived = inside = true;
       arrived(who);
     },
-    onState: (state, { why }) => {
+    onState: (state, { why, found }) => {
       if (inside) return;
-      if (state === "stopped") fail(why, false);
-      if (state === "waiting") fail(`${why} Try again in a moment.`, true);
+      card.busy(state === "connecting");
+      if (state === "waiting") card.refused(`${why} Trying again…`, true);
+      if (state !== "stopped") return;
+      giveUp();
+      card.refused(why, false, found);
     },
     onAddress: (name) => { composer.address(name); drawer(false); $("text").focus(); },
     onEdit: (text, to) => composer.putBack(text, to),
-    onRejoin: () => join(who, true),
+    onRejoin: () => join(person, true),
+    onReplaced: () => device.renew(),
+    onRename: (found, why) => {
+      leave();
+      card.setName(who.user, who.room);
+      card.refused(why, false, found);
+    },
   });
-  const fail = (why, passing) => {
-    current.end();
-    if (room === current) room = null;
-    card.busy(false);
-    card.refused(why, passing);
-  };
   room = current;
   composer.open(who.room, who.user);
   if (returning) showRoom(true);
   current.start();
 }
 
+/** Ends a join that the card still shows: it was refused, or the person writes something else. */
+function giveUp() {
+  room?.end();
+  room = null;
+  card.busy(false);
+  card.refused(null);
+}
+
 /** Joins without the card: after a reload, or when the address changed to another room. */
 async function enter(name, user) {
-  join({ room: name, user, key: await identity.keyFor(name, user), device: identity.device() }, true);
+  join({ room: name, user, key: await identity.keyFor(name, user) }, true);
 }
 
 function arrived(who) {
@@ -119,10 +137,10 @@ $("veil").addEventListener("click", () => drawer(false));
 
 addEventListener("keydown", (key) => {
   if (key.key !== "Escape" || !room) return;
-  if ($("chat").classList.contains("drawer")) drawer(false);
+  if ($("chat").classList.contains("drawer")) { drawer(false); $("people-toggle").focus(); }
   else composer.address(null);
 });
-addEventListener("online", () => room?.link.hurry());
+for (const back of ["online", "pageshow"]) addEventListener(back, () => room?.link.hurry());
 addEventListener("pagehide", () => composer.keep());
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) composer.keep();

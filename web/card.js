@@ -1,22 +1,30 @@
 // The start card: name, room and key; says why a join failed.
 
-import { KEY, NAME, browser, identity } from "./identity.js";
+import { KEY, NAME, anotherName, browser, identity } from "./identity.js";
 import { $ } from "./tools.js";
 
 const RULE = "1 to 64 of the letters A–Z a–z, digits, _ and -";
 
 export class Card {
-  /** `join(who)` is called with { room, user, key, device }. */
-  constructor(join) {
+  /** `join(who)` is called with { room, user, key }, `cancel()` when these are written anew meanwhile. */
+  constructor(join, cancel) {
     this.typedKey = false;
     $("join").addEventListener("submit", (submit) => {
       submit.preventDefault();
       const who = this.read();
       if (who) join(who);
     });
-    $("key").addEventListener("input", () => { this.typedKey = true; });
+    $("key").addEventListener("input", () => {
+      this.typedKey = true;
+      cancel();
+    });
+    $("other-name").addEventListener("click", () => {
+      $("name").value = $("other-name").dataset.name;
+      $("join").requestSubmit();
+    });
     for (const id of ["name", "room"]) {
       $(id).addEventListener("input", () => {
+        cancel();
         this.complain(id, null);
         this.fillKey();
       });
@@ -41,6 +49,11 @@ export class Card {
     this.fillKey();
   }
 
+  setName(name, room) {
+    $("name").value = name;
+    this.setRoom(room);
+  }
+
   focus() {
     ($("name").value ? $("room") : $("name")).focus();
   }
@@ -60,7 +73,7 @@ export class Card {
     }
     if (this.typedKey) browser.set("key", key);
     this.typedKey = false;
-    return { user, room, key, device: identity.device() };
+    return { user, room, key };
   }
 
   complain(id, text) {
@@ -75,10 +88,21 @@ export class Card {
     $("enter-label").textContent = on ? "Joining…" : "Join";
   }
 
-  /** Why the join failed; null: it did not. `passing`: trying again may help. */
-  refused(text, passing = false) {
+  /**
+   * Why the join failed; null: it did not. `passing`: trying again may help. For a name that is
+   * taken, another one is offered and the field is ready for a third.
+   */
+  refused(text, passing = false, found = {}) {
+    const taken = found.reason === "key_mismatch";
     $("refusal").hidden = !text;
-    $("refusal").textContent = text ?? "";
+    $("refusal-text").textContent = text ?? "";
     $("refusal").classList.toggle("wait", passing);
+    $("other-name").hidden = !taken;
+    if (!taken) return;
+    const other = anotherName($("name").value.trim());
+    $("other-name").dataset.name = other;
+    $("other-name").textContent = `Join as “${other}”`;
+    $("name").setAttribute("aria-invalid", "true");
+    $("name").select();
   }
 }

@@ -1,4 +1,4 @@
-// Who this browser is: its key, the names it pinned in rooms, its device; and what it remembers.
+// Who this browser is: its key and the names it pinned in rooms; and what it remembers.
 
 import { base64url, parsed, randomId } from "./tools.js";
 
@@ -9,7 +9,7 @@ export const KEY = /^[A-Za-z0-9_-]{1,128}$/;
 function store(kind) {
   const memory = new Map();
   let real = null;
-  try { real = window[kind]; real.getItem("safechat"); } catch { real = null; }
+  try { real = globalThis[kind]; real.getItem("safechat"); } catch { real = null; }
   return {
     get: (key) => (real ? real.getItem(`safechat.${key}`) : memory.get(key) ?? null),
     set: (key, value) => {
@@ -44,10 +44,11 @@ export const identity = {
   pin(room, user, key) {
     browser.set("pinned", JSON.stringify({ ...parsed(browser.get("pinned"), {}), [`${room}/${user}`]: key }));
   },
-  /** One per tab: a reload replaces its own earlier session instead of opening one more. */
-  device() {
-    const device = tab.get("device") ?? `web-${randomId(9)}`;
-    tab.set("device", device);
-    return device;
-  },
 };
+
+/** A name to try when this one is taken: harry, harry-2, harry-3. */
+export function anotherName(name) {
+  const [, stem, number] = /^(.*?)(?:-(\d{1,6}))?$/.exec(name);
+  const end = `-${Number(number ?? 1) + 1}`;
+  return (stem || name).slice(0, 64 - end.length) + end;
+}

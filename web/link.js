@@ -1,4 +1,5 @@
 // One WebSocket after another: connects, resumes, notices silence, waits with backoff.
+// All durations are of performance.now(): a person or the network may set the clock of Date.
 
 import { HISTORY } from "./journal.js";
 import { RETRYABLE, closePolicy, diagnose, words } from "./refusals.js";
@@ -9,18 +10,24 @@ const CONNECT_MS = 10_000;       // a connection without `welcome` after this ti
 const IDLE_MS = 20_000;          // silence after which we ask with `ping` (a page cannot see WebSocket pings)
 const PONG_MS = 10_000;          // silence after `ping` that means: gone
 const STEADY_MS = 5_000;         // a connection that lasted this long starts the backoff anew
+const SLEPT_MS = 3_000;          // time that performance.now() may miss before it means: the machine slept
 const BACKOFF_MS = { first: 500, most: 30_000 };
+const REPLACED = { most: 3, within: 300_000 };   // new devices before a person has to decide
+const BLOCKED_MOST = 3;          // attempts at a first join while something swallows WebSockets
 
 /**
- * Keeps one connection to the room. Calls back: onState(state, detail), onFrame(frame), onOpen().
- * States: connecting, open, waiting { until, why }, stopped { why, reason, action }.
+ * Keeps one connection to the room. Calls back: onState(state, detail), onFrame(frame), and
+ * newDevice() for the id of another device when this one was taken over.
+ * States: connecting, open, waiting { until, why }, stopped { why, found, action }.
  */
 export class Link {
-  constructor(who, { since, onFrame, onState }) {
-    Object.assign(this, { who, since, onFrame, onState });
+  constructor(who, { since, onFrame, onState, newDevice }) {
+    Object.assign(this, { who, since, onFrame, onState, newDevice });
     this.attempt = 0;
     this.socket = null;
     this.everWelcome = false;
+    this.replacedAt = [];
+    this.seen = { steady: performance.now(), wall: Date.now() };
     this.tick = setInterval(() => this.watch(), 1000);
   }
 
@@ -33,22 +40,22 @@ export class Link {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/chat/${room}/user/${user}?${query}`, PROTOCOL);
     this.socket = socket;
-    this.welcomeAt = 0;
+    this.welcomeAt = null;
     this.byeAfter = null;
-    this.heardAt = Date.now();
-    this.asked = false;
+    this.heardAt = performance.now();
+    this.askedAt = null;
     this.onState("connecting", {});
     socket.onmessage = ({ data }) => { if (this.socket === socket) this.heard(data); };
     socket.onclose = ({ code }) => { if (this.socket === socket) this.closed(code); };
   }
 
   heard(data) {
-    this.heardAt = Date.now();
-    this.asked = false;
+    this.heardAt = performance.now();
+    this.askedAt = null;
     const frame = parsed(data, null);
     if (frame === null) return;
     if (frame.type === "welcome") {
-      this.welcomeAt = Date.now();
+      this.welcomeAt = performance.now();
       this.everWelcome = true;
       this.onState("open", {});
     }
@@ -62,7 +69,7 @@ export class Link {
     return true;
   }
 
-  isOpen() { return this.welcomeAt > 0 && this.socket?.readyState === WebSocket.OPEN; }
+  isOpen() { return this.welcomeAt !== null && this.socket?.readyState === WebSocket.OPEN; }
 
   /** Gives this connection up and opens the next one, with since. */
   restart(why) {
@@ -73,12 +80,13 @@ export class Link {
   }
 
   async closed(code) {
-    const welcomed = this.welcomeAt > 0;
-    const steady = welcomed && Date.now() - this.welcomeAt > STEADY_MS;
+    const welcomed = this.welcomeAt !== null;
+    const steady = welcomed && performance.now() - this.welcomeAt > STEADY_MS;
     if (steady || this.byeAfter !== null) this.attempt = 0;
     this.socket = null;
-    this.welcomeAt = 0;
+    this.welcomeAt = null;
     const policy = closePolicy(code);
+    if (policy.replaced) return this.replaced(policy);
     if (!policy.reconnect) return this.stop(policy);
     if (!welcomed && code === 1006) return this.refused(await diagnose(this.who));
     const backoff = this.backoff();
@@ -86,13 +94,32 @@ export class Link {
     this.wait(policy.why, policy.soon && this.attempt === 1 ? 100 + Math.random() * 300 : backoff);
   }
 
+  /**
+   * Another connection came with our device: a copy of this tab, or an own attempt that was given
+   * up here and came late there. Both can live, so this page goes on as another device. Bounded,
+   * because a page that is replaced again and again would fight with something it does not know.
+   */
+  async replaced({ why }) {
+    const now = performance.now();
+    this.replacedAt = this.replacedAt.filter((at) => now - at < REPLACED.within);
+    if (this.replacedAt.length >= REPLACED.most) {
+      return this.stop({ why: `${why} It happens again and again.`, action: "Use it here" });
+    }
+    this.replacedAt.push(now);
+    const device = await this.newDevice();
+    this.who = { ...this.who, device };
+    this.wait(why, 100 + Math.random() * 300);
+  }
+
   refused(found) {
     if (this.over || this.socket) return;
-    const backoff = this.backoff();
-    if (found.down) return this.wait(`No answer from ${location.host}.`, backoff, found);
-    if (RETRYABLE.has(found.reason)) return this.wait(words(found, this.who), Math.max(backoff, found.retryAfter ?? 0), found);
-    if (found.unknown && this.everWelcome) return this.wait("The service answers, but does not let this page in.", backoff, found);
-    this.stop({ why: words(found, this.who), found });
+    const backoff = this.backoff(), why = words(found, this.who);
+    const passes = found.down || RETRYABLE.has(found.reason);
+    const mayPass = found.blocked || found.reason === "too_many_sessions";
+    if (passes || (mayPass && this.everWelcome) || (found.blocked && this.attempt <= BLOCKED_MOST)) {
+      return this.wait(why, Math.max(backoff, found.retryAfter ?? 0), found);
+    }
+    this.stop({ why, found });
   }
 
   backoff() {
@@ -102,13 +129,14 @@ export class Link {
   }
 
   wait(why, delay, found = {}) {
-    if (this.over) return;
-    const until = Date.now() + delay;
+    if (this.over || this.socket) return;
+    clearTimeout(this.timer);
     this.timer = setTimeout(() => this.connect(), delay);
-    this.onState("waiting", { until, why, found, attempt: this.attempt });
+    this.onState("waiting", { until: performance.now() + delay, why, found, attempt: this.attempt });
   }
 
   stop(detail) {
+    if (this.over) return;
     this.end();
     this.onState("stopped", detail);
   }
@@ -122,20 +150,38 @@ export class Link {
     socket?.close(1000);
   }
 
-  /** The network may be back: do not wait any longer. */
+  /** The network, the person or the machine is back: do not wait any longer, nor believe in a connection. */
   hurry() {
-    if (!this.over && !this.socket) this.connect();
+    if (this.over) return;
+    if (this.socket) this.ask();
+    else this.connect();
+  }
+
+  ask() {
+    if (this.askedAt === null && this.send({ type: "ping", id: "p" })) this.askedAt = performance.now();
   }
 
   watch() {
+    this.noticeSleep();
     if (!this.socket) return;
-    const silent = Date.now() - this.heardAt;
-    if (!this.welcomeAt) {
-      if (silent > CONNECT_MS) this.restart("The service did not answer in time.");
-    } else if (this.asked && silent > IDLE_MS + PONG_MS) {
-      this.restart("The service fell silent.");
-    } else if (!this.asked && silent > IDLE_MS) {
-      this.asked = this.send({ type: "ping", id: "p" });
+    const now = performance.now();
+    if (this.welcomeAt === null) {
+      if (now - this.heardAt > CONNECT_MS) this.restart("The service did not answer in time.");
+    } else if (this.askedAt !== null) {
+      if (now - this.askedAt > PONG_MS) this.restart("The service fell silent.");
+    } else if (now - this.heardAt > IDLE_MS) {
+      this.ask();
     }
+  }
+
+  /**
+   * In some browsers performance.now() stands still while the machine sleeps. Then the other clock
+   * goes ahead of it. A clock that was set does the same; that costs one ping.
+   */
+  noticeSleep() {
+    const steady = performance.now(), wall = Date.now();
+    const missed = wall - this.seen.wall - (steady - this.seen.steady);
+    this.seen = { steady, wall };
+    if (missed > SLEPT_MS) this.hurry();
   }
 }

@@ -8,7 +8,7 @@ export function closePolicy(code) {
     case 4001: return { reconnect: false, why: "An operator ended this session." };
     case 4002: return { reconnect: false, why: "The service did not understand this page: too many bad frames. A reload may bring a newer page." };
     case 4004: return { reconnect: false, why: "The proof of your key failed." };
-    case 4005: return { reconnect: false, why: "This session went on in another tab.", action: "Use it here" };
+    case 4005: return { reconnect: true, replaced: true, why: "Another connection took this tab's session over." };
     case 4003: return { reconnect: true, soon: true, why: "This page was too slow for the room; it takes up where it stopped." };
     case 4006: return { reconnect: true, soon: true, why: "The service heard nothing from here." };
     case 4010: return { reconnect: true, why: "The room is not available now." };
@@ -17,38 +17,66 @@ export function closePolicy(code) {
   }
 }
 
-export const RETRYABLE = new Set(["draining", "unavailable", "rate_limited"]);
+/** Refusals that pass by themselves. */
+export const RETRYABLE = new Set(["draining", "unavailable", "rate_limited", "busy"]);
 
 /**
- * Why a connection was not accepted. A page cannot see the HTTP answer to a failed upgrade, so it asks again without one:
- * { down } nothing answers, { reason, message, retryAfter } a refusal in the service's words, { unknown } it only refuses WebSockets.
+ * Why a connection was not accepted. A page cannot see the HTTP answer to a failed upgrade, so it
+ * asks the same address again without one, which is refused for the same reason.
+ * { reason, message, retryAfter } is a refusal in the service's words, { down } means that nothing
+ * or something else answered, { blocked } that the service would take the upgrade.
  */
-export async function diagnose({ room, user, key }) {
-  const ask = (path) => fetch(path, { cache: "no-store", signal: AbortSignal.timeout?.(ANSWER_MS) });
-  const refusal = async (answer) => {
-    const { error } = await answer.json().catch(() => ({}));
-    const retryAfter = Number(answer.headers.get("retry-after")) * 1000 || null;
-    if (error?.reason) return { reason: error.reason, message: error.message ?? "", retryAfter };
-    return answer.status >= 500 ? { down: true, status: answer.status } : null;
-  };
+export async function diagnose({ room, user, key, device }) {
+  const query = new URLSearchParams({ pub: key, device });
   try {
-    const history = await ask(`/rooms/${room}/history?limit=1`);
-    if (!history.ok) return (await refusal(history)) ?? { unknown: true };
-    const upgrade = await refusal(await ask(`/chat/${room}/user/${user}?pub=${key}`));
-    return upgrade && !["upgrade_required", "not_found"].includes(upgrade.reason) ? upgrade : { unknown: true };
+    const found = await asked(`/chat/${room}/user/${user}?${query}`);
+    if (found.reason !== "upgrade_required") return found;
+    return (await foreignOrigin(room, user, key)) ?? { blocked: true };
   } catch {
     return { down: true };
   }
 }
 
+/**
+ * A browser names the page's origin with an upgrade and with a POST, but with a GET of the same site
+ * only as Referer, which proxies and extensions may remove. So a POST tells for certain whether the
+ * origin is the reason; without a message in it nothing is sent.
+ */
+async function foreignOrigin(room, user, key) {
+  const query = new URLSearchParams({ user, pub: key });
+  const found = await asked(`/rooms/${room}/messages?${query}`, { method: "POST", body: "{}" });
+  const refused = found.reason === "bad_origin" || (found.status === 403 && found.reason === "not_member");
+  return refused ? { ...found, reason: "bad_origin" } : null;
+}
+
+async function asked(path, options = {}) {
+  // The page otherwise names itself to nobody; here the service is to see where it is.
+  const usual = { cache: "no-store", referrerPolicy: "same-origin", signal: AbortSignal.timeout?.(ANSWER_MS) };
+  const answer = await fetch(path, { ...usual, ...options });
+  const { error } = await answer.json().catch(() => ({}));
+  const { status } = answer;
+  if (!error?.reason) return { down: true, status };
+  const retryAfter = Number(answer.headers.get("retry-after")) * 1000 || null;
+  return { reason: error.reason, message: error.message ?? "", retryAfter, status };
+}
+
 /** A refusal in words for a person. */
 export function words(found, { room, user }) {
+  const { host, origin } = location;
+  if (found.down) {
+    return found.status ? `${host} answers, but not as safe-chat (HTTP ${found.status}).` : `No answer from ${host}.`;
+  }
+  if (found.blocked) return `The service would let you into #${room}, but something between here and there does not pass WebSockets on.`;
   switch (found.reason) {
     case "key_mismatch": return `The name “${user}” is taken in #${room}: somebody came first, with another key. Choose another name, or bring the key that was used there (under “Your key”).`;
-    case "too_many_sessions": return `“${user}” is in #${room} with too many sessions already. Close one of them.`;
+    case "too_many_sessions": return `“${user}” is in #${room} with too many sessions already. Close one of them, or wait a minute if it is gone.`;
+    case "bad_origin": return `The service does not let pages of ${origin} in. A proxy that changes the header Host can be the cause; its operator can pass Host on, or name ${origin} in gateway.allowed_origins.`;
     case "bad_pub": return "The service does not accept this key.";
+    case "bad_user": return `The service does not accept the name “${user}”.`;
+    case "bad_room": return `The service does not accept the room name “${room}”.`;
     case "draining": return "This node is being stopped; another one takes over.";
-    case undefined: return `The service answers, but did not let you into #${room}. Perhaps the name “${user}” is taken there with another key, or has too many sessions open; or something between here and the service does not pass WebSockets on.`;
+    case "rate_limited": return "Too many connections or messages come from here just now.";
+    case "unavailable": return `#${room} is not available now.`;
     default: return found.message ? `${found.reason}: ${found.message}` : found.reason;
   }
 }

@@ -12,10 +12,13 @@ import { wellFormed } from "./tools.js";
 
 const EARLIER = 100;             // events of one step back
 const UNANSWERED_MS = 15_000;    // a message without any answer is sent again, with its id
-const AUTO_RETRIES = 5;          // of a message that was rejected with retry_after_ms
+const AUTO_RETRIES = 30;         // of a message that was rejected with retry_after_ms; outlasts a takeover
 
 export class Room {
-  /** `who`: { room, user, key, device }. Calls back onWelcome(), onState(state, detail), onAddress(name), onEdit(text), onRejoin(). */
+  /**
+   * `who`: { room, user, key, device }. Calls back onWelcome(), onState(state, detail),
+   * onAddress(name), onEdit(text, to), onRejoin(), onRename(found, why), and onReplaced() for a new device.
+   */
   constructor(who, calls) {
     Object.assign(this, { who, calls });
     this.journal = new Journal();
@@ -26,6 +29,7 @@ export class Room {
       address: (name) => calls.onAddress(name),
       hurry: () => this.link.hurry(),
       rejoin: () => calls.onRejoin(),
+      rename: (found, why) => calls.onRename(found, why),
     });
     this.log = new Log(this.journal, who.user, () => this.askEarlier());
     this.pending = new Pending(this.journal, this.outbox, who.user, {
@@ -37,6 +41,7 @@ export class Room {
       since: () => (this.journal.started ? this.journal.last : null),
       onFrame: (frame) => this.take(frame),
       onState: (state, detail) => this.stateChanged(state, detail),
+      newDevice: () => calls.onReplaced(),
     });
     this.day = new Date().toDateString();
     this.second = setInterval(() => this.everySecond(), 1000);
@@ -154,7 +159,7 @@ export class Room {
     const own = id && this.outbox.messages.get(id);
     if (!own) return console.warn(`safe-chat: rejected ${reason}: ${message}`);
     if (after == null || own.tries >= AUTO_RETRIES) return this.change(id, { state: "rejected", reason, message });
-    this.change(id, { tries: own.tries + 1, state: "sending", sentAt: Date.now() + after });
+    this.change(id, { tries: own.tries + 1, state: "sending", sentAt: performance.now() + after });
     setTimeout(() => this.transmit(own), after * (1 + Math.random() / 4));
   }
 
@@ -202,7 +207,7 @@ export class Room {
     if (!this.caughtUp || !open || !this.outbox.messages.has(message.id)) return;
     const frame = { type: "send", id: message.id, text: message.text };
     if (message.to) frame.to = message.to;
-    if (this.link.send(frame)) message.sentAt = Date.now();
+    if (this.link.send(frame)) message.sentAt = performance.now();
   }
 
   retry(message) {
@@ -254,7 +259,7 @@ export class Room {
     this.day = day;
     if (!this.caughtUp) return;
     for (const message of this.outbox.undecided()) {
-      if (message.state === "sending" && Date.now() - message.sentAt > UNANSWERED_MS) this.transmit(message);
+      if (message.state === "sending" && performance.now() - message.sentAt > UNANSWERED_MS) this.transmit(message);
     }
   }
 }

@@ -6,7 +6,7 @@ import { $, make, number, plural } from "./tools.js";
 const MEMBERS_SHOWN = 300;
 
 export class Screen {
-  /** Calls back address(name), hurry(), rejoin(). */
+  /** Calls back address(name), hurry(), rejoin(), rename(why). */
   constructor(who, calls) {
     Object.assign(this, { who, calls });
     this.unread = 0;
@@ -30,17 +30,21 @@ export class Screen {
   }
 
   countDown() {
-    const seconds = Math.ceil((this.until - Date.now()) / 1000);
+    const seconds = Math.ceil((this.until - performance.now()) / 1000);
     const waiting = seconds > 0 ? `reconnecting in ${seconds} s` : "reconnecting…";
-    setText("state-text", { connecting: "connecting…", open: "connected", stopped: "not connected", waiting }[this.now] ?? "");
+    const said = { connecting: "connecting…", open: "connected", stopped: "not connected", waiting: "reconnecting…" };
+    setText("state-text", { ...said, waiting }[this.now] ?? "");
+    setText("state-said", said[this.now] ?? "");   // without the seconds, which nobody wants to hear
   }
 
-  trouble(state, { why, action, attempt }) {
+  trouble(state, { why, action, attempt, found }) {
     if (state === "open") $("trouble").hidden = true;
     if (state === "waiting" && attempt > 1) {
       this.showTrouble(`${why} What you write now is kept and sent afterwards.`, true, "Try now", this.calls.hurry);
     }
-    if (state === "stopped") this.showTrouble(why, false, action ?? "Join again", this.calls.rejoin);
+    if (state !== "stopped") return;
+    if (found?.reason === "key_mismatch") this.showTrouble(why, false, "Use another name", () => this.calls.rename(found, why));
+    else this.showTrouble(why, false, action ?? "Join again", this.calls.rejoin);
   }
 
   showTrouble(text, passing, label, action) {

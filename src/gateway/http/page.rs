@@ -40,13 +40,14 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, File); 18] = [
+const FILES: [(&str, File); 19] = [
     file!("/" = "/index.html", "text/html; charset=utf-8"),
     file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
     file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
     file!("/app.js"),
     file!("/card.js"),
     file!("/composer.js"),
+    file!("/device.js"),
     file!("/drafts.js"),
     file!("/identity.js"),
     file!("/journal.js"),

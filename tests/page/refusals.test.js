@@ -1,0 +1,79 @@
+// Why the page was not let in, found out and said.
+
+import assert from "node:assert/strict";
+import { beforeEach, describe, it } from "node:test";
+
+import { diagnose, words } from "../../web/refusals.js";
+import { Sockets, answers } from "./world.js";
+
+const WHO = { room: "aaa", user: "harry", key: "KEY", device: "d1" };
+
+beforeEach(() => new Sockets());
+
+/** A service that refuses an upgrade and a GET alike, and knows its own origin. */
+function service(status, reason, { foreign = null } = {}) {
+  answers(({ pathname }, { method = "GET" }) => {
+    if (pathname === "/chat/aaa/user/harry") return { status, error: { reason, message: "the service's words" } };
+    if (method === "POST" && foreign) return { status: 403, error: { reason: foreign, message: "" } };
+    return { status: 400, error: { reason: "bad_field", message: "" } };
+  });
+}
+
+async function said() {
+  return words(await diagnose(WHO), WHO);
+}
+
+describe("the page says", () => {
+  for (const [status, reason, text] of [
+    [403, "key_mismatch", /name “harry” is taken in #aaa/],
+    [409, "too_many_sessions", /too many sessions/],
+    [403, "bad_origin", /pages of http:\/\/chat\.example/],
+    [429, "rate_limited", /Too many connections/],
+    [503, "draining", /being stopped/],
+    [503, "unavailable", /not available now/],
+    [400, "bad_pub", /does not accept this key/],
+    [400, "some_new_reason", /some_new_reason: the service's words/],
+  ]) {
+    it(`why: ${reason}`, async () => {
+      service(status, reason);
+      assert.match(await said(), text);
+    });
+  }
+
+  for (const foreign of ["bad_origin", "not_member"]) {
+    it(`that its origin is not let in, which only a POST tells: ${foreign}`, async () => {
+      service(426, "upgrade_required", { foreign });
+      const text = await said();
+      assert.match(text, /gateway\.allowed_origins/);
+      assert.doesNotMatch(text, /taken/);
+    });
+  }
+
+  it("that something between swallows WebSockets when the service would take one", async () => {
+    service(426, "upgrade_required");
+    assert.match(await said(), /does not pass WebSockets on/);
+  });
+
+  it("that something else answered", async () => {
+    answers(() => ({ status: 502 }));
+    assert.match(await said(), /not as safe-chat \(HTTP 502\)/);
+  });
+
+  it("that nothing answered", async () => {
+    globalThis.fetch = async () => { throw new TypeError("failed to fetch"); };
+    assert.match(await said(), /No answer from chat\.example/);
+  });
+});
+
+it("the question names who asks, and a message is never sent with it", async () => {
+  const asked = [];
+  answers((url, { method = "GET", body }) => {
+    asked.push({ method, path: url.pathname + url.search, body });
+    return { status: 426, error: { reason: "upgrade_required" } };
+  });
+  await diagnose(WHO);
+  assert.deepEqual(asked, [
+    { method: "GET", path: "/chat/aaa/user/harry?pub=KEY&device=d1", body: undefined },
+    { method: "POST", path: "/rooms/aaa/messages?user=harry&pub=KEY", body: "{}" },
+  ]);
+});
