@@ -14,7 +14,8 @@ import { Room } from "./room.js";
 import { $, parsed } from "./tools.js";
 
 let room = null;
-const device = new Device(tab, navigator.locks ?? null, globalThis.BroadcastChannel ? new BroadcastChannel("safechat.device") : null);
+const channel = globalThis.BroadcastChannel ? new BroadcastChannel("safechat.device") : null;
+const device = new Device(tab, navigator.locks ?? null, channel);
 await device.choose();
 const card = new Card((who) => join(who), () => giveUp());
 const composer = new Composer((text, to) => room?.say(text, to) ?? false, tab);

@@ -6,7 +6,7 @@ import { $ } from "./tools.js";
 const RULE = "1 to 64 of the letters A–Z a–z, digits, _ and -";
 
 export class Card {
-  /** `join(who)` is called with { room, user, key }, `cancel()` when these are written anew meanwhile. */
+  /** Calls join({ room, user, key }), and cancel() when one of these is written anew meanwhile. */
   constructor(join, cancel) {
     this.typedKey = false;
     $("join").addEventListener("submit", (submit) => {

@@ -13,10 +13,11 @@ const PASTE_CHARACTERS = 100_000;
 /** How long a draft may differ from what is kept of it. */
 const KEEP_MS = 300;
 
+const TOO_MANY = "Too many messages wait to be sent. This one stays here until some are gone.";
 const ONLY_TEXT = "Images and files cannot be sent here, only text.";
 
 export class Composer {
-  /** `say(text, to)` is called with what was written, and says whether it was taken. `memory` keeps drafts. */
+  /** `say(text, to)` gets what was written and returns whether it was taken. `memory` keeps drafts. */
   constructor(say, memory) {
     this.field = $("text");
     this.to = null;
@@ -33,7 +34,9 @@ export class Composer {
     });
     this.field.addEventListener("paste", (paste) => this.bring(paste, paste.clipboardData));
     // A file that is dropped beside the field would replace the page by the file.
-    addEventListener("dragover", (drag) => { if (drag.dataTransfer?.types.includes("Files")) drag.preventDefault(); });
+    addEventListener("dragover", (drag) => {
+      if (drag.dataTransfer?.types.includes("Files")) drag.preventDefault();
+    });
     addEventListener("drop", (drop) => this.bring(drop, drop.dataTransfer));
     $("to-clear").addEventListener("click", () => { this.address(null); this.field.focus(); });
   }
@@ -44,7 +47,8 @@ export class Composer {
     const files = brought?.types.includes("Files") ?? false;
     if (text.length > PASTE_CHARACTERS) {
       event.preventDefault();
-      this.tell(`This text has ${number.format(bytes(text))} bytes; ${number.format(TEXT_BYTES)} can be sent.`);
+      const size = number.format(bytes(text)), most = number.format(TEXT_BYTES);
+      this.tell(`This text has ${size} bytes; ${most} can be sent.`);
     } else if (files && !text) {
       event.preventDefault();
       this.tell(ONLY_TEXT);
@@ -53,8 +57,9 @@ export class Composer {
 
   submit(say) {
     const text = this.field.value;
-    if (text.trim() === "" || bytes(text) > TEXT_BYTES) return;   // the counter says how much too long
-    if (!say(text, this.to)) return this.tell("Too many messages wait to be sent. This one stays here until some of them are gone.");
+    // Of a text that is too long the counter says so.
+    if (text.trim() === "" || bytes(text) > TEXT_BYTES) return;
+    if (!say(text, this.to)) return this.tell(TOO_MANY);
     this.write("");
     this.field.focus();
   }

@@ -1,6 +1,6 @@
 // What the room said, in order. Knows no network and no document.
 
-/** Events kept in memory; older ones can be asked for again. A reader of old ones may keep twice as many. */
+/** Events in memory; older ones can be asked for again. For a reader of old ones, twice as many. */
 const KEPT = 20000;
 
 /** Events of a first join. */
@@ -41,14 +41,19 @@ export class Journal {
     return "next";
   }
 
-  /** A page of history. Returns how many events were added before `first`. */
+  /**
+   * A page of history. Returns how many rows were added before `first`. A page that does not reach
+   * up to `first` was asked for across a hole: events that the service lost. The hole is a row.
+   */
   takeEarlier(events, more) {
     const earlier = events.filter((event) => event.seq < this.first);
-    if (earlier.length && earlier.at(-1).seq !== this.first - 1) return 0;
     this.more = more;
-    if (earlier.length) this.first = earlier[0].seq;
+    if (!earlier.length) return 0;
     const shown = earlier.filter((event) => SHOWN.has(event.kind));
     this.unknown += earlier.length - shown.length;
+    const { seq, at } = earlier.at(-1), last = this.first - 1;
+    if (seq < last) shown.push({ kind: "hole", seq: last, at, from: "", count: last - seq });
+    this.first = earlier[0].seq;
     this.events.unshift(...shown);
     return shown.length;
   }

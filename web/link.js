@@ -10,7 +10,7 @@ const CONNECT_MS = 10_000;       // a connection without `welcome` after this ti
 const IDLE_MS = 20_000;          // silence after which we ask with `ping` (a page cannot see WebSocket pings)
 const PONG_MS = 10_000;          // silence after `ping` that means: gone
 const STEADY_MS = 5_000;         // a connection that lasted this long starts the backoff anew
-const SLEPT_MS = 3_000;          // time that performance.now() may miss before it means: the machine slept
+const SLEPT_MS = 3_000;          // performance.now() may miss less; more means: a sleep
 const BACKOFF_MS = { first: 500, most: 30_000 };
 const REPLACED = { most: 3, within: 300_000 };   // new devices before a person has to decide
 const BLOCKED_MOST = 3;          // attempts at a first join while something swallows WebSockets
@@ -116,7 +116,8 @@ export class Link {
     const backoff = this.backoff(), why = words(found, this.who);
     const passes = found.down || RETRYABLE.has(found.reason);
     const mayPass = found.blocked || found.reason === "too_many_sessions";
-    if (passes || (mayPass && this.everWelcome) || (found.blocked && this.attempt <= BLOCKED_MOST)) {
+    const again = found.blocked && this.attempt <= BLOCKED_MOST;
+    if (passes || again || (mayPass && this.everWelcome)) {
       return this.wait(why, Math.max(backoff, found.retryAfter ?? 0), found);
     }
     this.stop({ why, found });
@@ -132,7 +133,8 @@ export class Link {
     if (this.over || this.socket) return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.connect(), delay);
-    this.onState("waiting", { until: performance.now() + delay, why, found, attempt: this.attempt });
+    const until = performance.now() + delay;
+    this.onState("waiting", { until, why, found, attempt: this.attempt });
   }
 
   stop(detail) {
@@ -150,7 +152,7 @@ export class Link {
     socket?.close(1000);
   }
 
-  /** The network, the person or the machine is back: do not wait any longer, nor believe in a connection. */
+  /** The network, the person or the machine is back: wait no longer, and doubt the connection. */
   hurry() {
     if (this.over) return;
     if (this.socket) this.ask();
@@ -158,7 +160,8 @@ export class Link {
   }
 
   ask() {
-    if (this.askedAt === null && this.send({ type: "ping", id: "p" })) this.askedAt = performance.now();
+    if (this.askedAt !== null || !this.send({ type: "ping", id: "p" })) return;
+    this.askedAt = performance.now();
   }
 
   watch() {

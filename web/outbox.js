@@ -22,7 +22,7 @@ export class Outbox {
     return this.messages.size < MOST && sum <= MOST_CHARACTERS;
   }
 
-  /** `sentAt` is of performance.now(), so it means nothing to another page: 0 is "not by this one". */
+  /** `sentAt` is of performance.now(), so it is of this page only; 0: not sent by this one. */
   add(text, to) {
     const message = { id: `w${randomId(12)}`, text, to, at: Date.now(), state: "sending", sentAt: 0, tries: 0 };
     this.messages.set(message.id, message);

@@ -8,7 +8,7 @@ export function closePolicy(code) {
     case 4001: return { reconnect: false, why: "An operator ended this session." };
     case 4002: return { reconnect: false, why: "The service did not understand this page: too many bad frames. A reload may bring a newer page." };
     case 4004: return { reconnect: false, why: "The proof of your key failed." };
-    case 4005: return { reconnect: true, replaced: true, why: "Another connection took this tab's session over." };
+    case 4005: return { replaced: true, why: "Another connection took this tab's session over." };
     case 4003: return { reconnect: true, soon: true, why: "This page was too slow for the room; it takes up where it stopped." };
     case 4006: return { reconnect: true, soon: true, why: "The service heard nothing from here." };
     case 4010: return { reconnect: true, why: "The room is not available now." };
@@ -38,21 +38,21 @@ export async function diagnose({ room, user, key, device }) {
 }
 
 /**
- * A browser names the page's origin with an upgrade and with a POST, but with a GET of the same site
- * only as Referer, which proxies and extensions may remove. So a POST tells for certain whether the
- * origin is the reason; without a message in it nothing is sent.
+ * A browser names the page's origin with an upgrade and with a POST, but with a GET of the same
+ * site only as Referer, which proxies and extensions may remove. So a POST tells for certain
+ * whether the origin is the reason; without a message in it nothing is sent.
  */
 async function foreignOrigin(room, user, key) {
   const query = new URLSearchParams({ user, pub: key });
   const found = await asked(`/rooms/${room}/messages?${query}`, { method: "POST", body: "{}" });
-  const refused = found.reason === "bad_origin" || (found.status === 403 && found.reason === "not_member");
-  return refused ? { ...found, reason: "bad_origin" } : null;
+  return found.reason === "bad_origin" ? found : null;
 }
 
 async function asked(path, options = {}) {
   // The page otherwise names itself to nobody; here the service is to see where it is.
-  const usual = { cache: "no-store", referrerPolicy: "same-origin", signal: AbortSignal.timeout?.(ANSWER_MS) };
-  const answer = await fetch(path, { ...usual, ...options });
+  const usual = { cache: "no-store", referrerPolicy: "same-origin" };
+  const signal = AbortSignal.timeout?.(ANSWER_MS);
+  const answer = await fetch(path, { ...usual, signal, ...options });
   const { error } = await answer.json().catch(() => ({}));
   const { status } = answer;
   if (!error?.reason) return { down: true, status };
@@ -63,14 +63,21 @@ async function asked(path, options = {}) {
 /** A refusal in words for a person. */
 export function words(found, { room, user }) {
   const { host, origin } = location;
-  if (found.down) {
-    return found.status ? `${host} answers, but not as safe-chat (HTTP ${found.status}).` : `No answer from ${host}.`;
+  if (found.down && found.status) {
+    return `${host} answers, but not as safe-chat (HTTP ${found.status}).`;
   }
-  if (found.blocked) return `The service would let you into #${room}, but something between here and there does not pass WebSockets on.`;
+  if (found.down) return `No answer from ${host}.`;
+  if (found.blocked) {
+    return `The service would let you into #${room}, but something between here and there does not `
+      + "pass WebSockets on.";
+  }
   switch (found.reason) {
     case "key_mismatch": return `The name “${user}” is taken in #${room}: somebody came first, with another key. Choose another name, or bring the key that was used there (under “Your key”).`;
-    case "too_many_sessions": return `“${user}” is in #${room} with too many sessions already. Close one of them, or wait a minute if it is gone.`;
-    case "bad_origin": return `The service does not let pages of ${origin} in. A proxy that changes the header Host can be the cause; its operator can pass Host on, or name ${origin} in gateway.allowed_origins.`;
+    case "too_many_sessions": return `“${user}” is in #${room} with too many sessions already. `
+      + "Close one of them, or wait a minute if it is gone.";
+    case "bad_origin": return `The service does not let pages of ${origin} in. A proxy that changes `
+      + `the header Host can be the cause: let it pass Host on, or name ${origin} in `
+      + "gateway.allowed_origins.";
     case "bad_pub": return "The service does not accept this key.";
     case "bad_user": return `The service does not accept the name “${user}”.`;
     case "bad_room": return `The service does not accept the room name “${room}”.`;

@@ -12,12 +12,13 @@ import { wellFormed } from "./tools.js";
 
 const EARLIER = 100;             // events of one step back
 const UNANSWERED_MS = 15_000;    // a message without any answer is sent again, with its id
-const AUTO_RETRIES = 30;         // of a message that was rejected with retry_after_ms; outlasts a takeover
+const AUTO_RETRIES = 30;         // of a message rejected with retry_after_ms; outlasts a takeover
 
 export class Room {
   /**
    * `who`: { room, user, key, device }. Calls back onWelcome(), onState(state, detail),
-   * onAddress(name), onEdit(text, to), onRejoin(), onRename(found, why), and onReplaced() for a new device.
+   * onAddress(name), onEdit(text, to), onRejoin(), onRename(found, why), and onReplaced() for a
+   * new device.
    */
   constructor(who, calls) {
     Object.assign(this, { who, calls });
@@ -156,6 +157,7 @@ export class Room {
   }
 
   rejected({ id, reason, message, retry_after_ms: after }) {
+    if (id && id === this.asking) return this.earlierFailed(after ?? UNANSWERED_MS);
     const own = id && this.outbox.messages.get(id);
     if (!own) return console.warn(`safe-chat: rejected ${reason}: ${message}`);
     if (after == null || own.tries >= AUTO_RETRIES) return this.change(id, { state: "rejected", reason, message });
@@ -177,8 +179,18 @@ export class Room {
   askEarlier() {
     if (this.asking || !this.journal.started) return;
     const id = `h${this.journal.first}`;
-    if (this.link.send({ type: "history", id, before: this.journal.first, limit: EARLIER })) this.asking = id;
+    if (this.link.send({ type: "history", id, before: this.journal.first, limit: EARLIER })) {
+      this.asking = id;
+      this.askedAt = performance.now();
+    }
     this.showTop();
+  }
+
+  /** Asks again after a while, if the reader is still there. */
+  earlierFailed(delay) {
+    this.asking = null;
+    this.showTop();
+    setTimeout(() => { if (!this.over) this.log.fill(); }, Math.max(delay, 1000));
   }
 
   earlier({ id, events, more }) {
@@ -258,8 +270,10 @@ export class Room {
     if (day !== this.day) this.log.redraw();   // "Today" is another one
     this.day = day;
     if (!this.caughtUp) return;
+    const latest = performance.now() - UNANSWERED_MS;
+    if (this.asking && this.askedAt < latest) this.earlierFailed(0);
     for (const message of this.outbox.undecided()) {
-      if (message.state === "sending" && performance.now() - message.sentAt > UNANSWERED_MS) this.transmit(message);
+      if (message.state === "sending" && message.sentAt < latest) this.transmit(message);
     }
   }
 }

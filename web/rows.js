@@ -122,6 +122,11 @@ function ownRow(message, first, state, ...extra) {
   return make("div", { className: `row own${first ? " first" : ""}` }, main);
 }
 
+function holeRow({ seq, count }) {
+  const which = count === 1 ? `#${seq}` : `#${seq - count + 1} to #${seq}`;
+  return make("p", { className: "quiet" }, `${which}: lost by the service`);
+}
+
 function quietRow(event, me) {
   const who = event.from === me ? "You" : event.from;
   return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), event.kind === "joined" ? " joined" : " left");
@@ -131,7 +136,8 @@ function quietRow(event, me) {
 export function rowOf(event, before, me) {
   const item = make("li");
   if (!before || dayOf(before.at) !== dayOf(event.at)) item.append(make("p", { className: "day" }, dayName(event.at)));
-  item.append(isMessage(event) ? messageRow(event, before, me) : quietRow(event, me));
+  if (event.kind === "hole") item.append(holeRow(event));
+  else item.append(isMessage(event) ? messageRow(event, before, me) : quietRow(event, me));
   return item;
 }
 

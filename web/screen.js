@@ -32,9 +32,10 @@ export class Screen {
   countDown() {
     const seconds = Math.ceil((this.until - performance.now()) / 1000);
     const waiting = seconds > 0 ? `reconnecting in ${seconds} s` : "reconnecting…";
-    const said = { connecting: "connecting…", open: "connected", stopped: "not connected", waiting: "reconnecting…" };
+    const said = { connecting: "connecting…", open: "connected", stopped: "not connected" };
     setText("state-text", { ...said, waiting }[this.now] ?? "");
-    setText("state-said", said[this.now] ?? "");   // without the seconds, which nobody wants to hear
+    // Read aloud, without the seconds.
+    setText("state-said", { ...said, waiting: "reconnecting…" }[this.now] ?? "");
   }
 
   trouble(state, { why, action, attempt, found }) {
@@ -43,8 +44,10 @@ export class Screen {
       this.showTrouble(`${why} What you write now is kept and sent afterwards.`, true, "Try now", this.calls.hurry);
     }
     if (state !== "stopped") return;
-    if (found?.reason === "key_mismatch") this.showTrouble(why, false, "Use another name", () => this.calls.rename(found, why));
-    else this.showTrouble(why, false, action ?? "Join again", this.calls.rejoin);
+    const taken = found?.reason === "key_mismatch";
+    const label = taken ? "Use another name" : action ?? "Join again";
+    const then = taken ? () => this.calls.rename(found, why) : this.calls.rejoin;
+    this.showTrouble(why, false, label, then);
   }
 
   showTrouble(text, passing, label, action) {

@@ -1,4 +1,4 @@
-// The link of the page: when it believes that a connection is dead, and what it does about each end.
+// The link of the page: when it takes a connection for dead, and what it does about each end.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -44,7 +44,11 @@ describe("a connection that fell silent", () => {
     assert.equal(sockets.all.length, 2);
   });
 
-  for (const [what, seconds] of [["back by an hour", -3600], ["back by a day", -86_400], ["ahead by an hour", 3600]]) {
+  for (const [what, seconds] of [
+    ["back by an hour", -3600],
+    ["back by a day", -86_400],
+    ["ahead by an hour", 3600],
+  ]) {
     it(`is noticed when the clock was set ${what}`, async () => {
       welcome();
       time.wall += seconds * 1000;
@@ -193,7 +197,8 @@ describe("a refused connection", () => {
   it("with too many sessions stops at a join, and waits when it was in already", async () => {
     await refuse(409, "too_many_sessions");
     assert.equal(states.at(-1).state, "stopped");
-    link = new Link(WHO, { since: () => 1, onFrame: () => {}, onState: (state) => states.push({ state }) });
+    const onState = (state) => states.push({ state });
+    link = new Link(WHO, { since: () => 1, onFrame: () => {}, onState });
     link.connect();
     welcome().ends(1006);
     await settled();

@@ -41,7 +41,10 @@ class Locks {
 }
 
 for (const [how, browser] of [
-  ["Web Locks", () => { const locks = new Locks(); return (memory) => new Device(memory, locks, null); }],
+  ["Web Locks", () => {
+    const locks = new Locks();
+    return (memory) => new Device(memory, locks, null);
+  }],
   ["a BroadcastChannel", () => (memory) => new Device(memory, null, channel())],
 ]) {
   describe(`the device of a tab, with ${how}`, () => {
@@ -170,6 +173,18 @@ describe("the messages that were not seen", () => {
     journal.takeEarlier([event(3), event(4)], true);
     assert.equal(journal.unseen(5, "harry"), 1);
   });
+});
+
+it("a hole in the history is shown as one, and what is below it as well", () => {
+  const journal = new Journal();
+  const event = (seq) => ({ seq, kind: "text", from: "charly", at: seq });
+  journal.take(event(180));
+  assert.equal(journal.takeEarlier([event(173), event(174)], true), 3);
+  const [, , hole, above] = journal.events;
+  assert.deepEqual([hole.kind, hole.seq, hole.count, above.seq], ["hole", 179, 5, 180]);
+  assert.equal(journal.takeEarlier([event(172)], false), 1);
+  assert.deepEqual([journal.first, journal.more], [172, false]);
+  assert.equal(journal.takeEarlier([], false), 0);
 });
 
 it("another name is offered that the service takes", () => {

@@ -39,7 +39,8 @@ export async function settled() {
 export class Sockets {
   constructor() {
     const all = this.all = [];
-    globalThis.location = { protocol: "http:", host: "chat.example", origin: "http://chat.example" };
+    const host = "chat.example";
+    globalThis.location = { protocol: "http:", host, origin: `http://${host}` };
     globalThis.WebSocket = class {
       static OPEN = 1;
       constructor(url) {
@@ -59,9 +60,11 @@ export class Sockets {
 /** Answers every fetch with what `reply(url, options)` returns: { status, error, retryAfter }. */
 export function answers(reply) {
   globalThis.fetch = async (path, options = {}) => {
-    const { status = 200, error, retryAfter } = reply(new URL(path, "http://chat.example"), options);
+    const url = new URL(path, "http://chat.example");
+    const { status = 200, error, retryAfter } = reply(url, options);
     const headers = new Map(retryAfter ? [["retry-after", String(retryAfter)]] : []);
-    return { status, ok: status < 400, headers, json: async () => (error ? { error } : JSON.parse("not JSON")) };
+    const json = async () => (error ? { error } : JSON.parse("not JSON"));
+    return { status, ok: status < 400, headers, json };
   };
 }
 
