@@ -30,6 +30,10 @@ const DEAD: Duration = Duration::from_secs(40);
 /// A connection that lasted this long starts the backoff anew.
 const STEADY: Duration = Duration::from_secs(5);
 
+/// Devices that one client takes within this time before it gives up.
+const REPLACED_MOST: usize = 3;
+const REPLACED_WITHIN: Duration = Duration::from_secs(300);
+
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MOST: Duration = Duration::from_secs(15);
 
@@ -40,19 +44,36 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(super) struct Identity {
     room: String,
     user: String,
-    query: String,
+    key: String,
+    device: String,
+    history: u16,
 }
 
 impl Identity {
     /// With a device of this process: a connection of it that the server still believes in is replaced, not counted.
     pub(super) fn new(room: &str, user: &str, key: &str, history: u16) -> Identity {
-        let device = format!("cli-{:08x}", rand::random::<u32>());
         Identity {
             room: room.into(),
             user: user.into(),
-            query: format!("pub={key}&device={device}&history={history}"),
+            key: key.into(),
+            device: new_device(),
+            history,
         }
     }
+
+    fn query(&self) -> String {
+        let Identity {
+            key,
+            device,
+            history,
+            ..
+        } = self;
+        format!("pub={key}&device={device}&history={history}")
+    }
+}
+
+fn new_device() -> String {
+    format!("cli-{:08x}", rand::random::<u32>())
 }
 
 /// What happened to the connection.
@@ -88,6 +109,8 @@ pub(super) struct Link {
     backoff: ExponentialBackoff,
     attempts: usize,
     bye: Option<Duration>,
+    /// When sessions were replaced lately.
+    replaced: Vec<Instant>,
 }
 
 impl Link {
@@ -100,6 +123,7 @@ impl Link {
             backoff: backoff(),
             attempts: 0,
             bye: None,
+            replaced: Vec::new(),
         }
     }
 
@@ -113,8 +137,9 @@ impl Link {
         let address = &self.addresses[self.attempts % self.addresses.len()];
         self.attempts += 1;
         let since = since.map(|seq| format!("&since={seq}")).unwrap_or_default();
-        let Identity { room, user, query } = &self.identity;
-        let url = address.of_chat(room, user, &format!("{query}{since}"));
+        let Identity { room, user, .. } = &self.identity;
+        let query = self.identity.query() + &since;
+        let url = address.of_chat(room, user, &query);
         self.state = State::Connecting(open(url, address.to_string()).boxed());
     }
 
@@ -161,6 +186,15 @@ impl Link {
     fn settle(&mut self, verdict: Verdict) -> Signal {
         let (why, when) = match verdict {
             Verdict::Stop(why) => return Signal::Over(why),
+            Verdict::Replaced if self.takes_new_device() => (
+                "replaced by a late attempt of this client".into(),
+                When::Soon,
+            ),
+            Verdict::Replaced => {
+                return Signal::Over(
+                    "replaced: again and again by a session of the same device".into(),
+                );
+            }
             Verdict::Reconnect { why, when } => (why, when),
         };
         let steady = matches!(&self.state, State::Open { since, .. } if since.elapsed() > STEADY);
@@ -182,6 +216,15 @@ impl Link {
         };
         self.state = State::Waiting(Box::pin(sleep(wait)));
         Signal::Down { why, wait }
+    }
+
+    /// Goes on as another device, so that both sessions can live; false when that did not help.
+    fn takes_new_device(&mut self) -> bool {
+        let now = Instant::now();
+        self.replaced.retain(|at| now - *at < REPLACED_WITHIN);
+        self.replaced.push(now);
+        self.identity.device = new_device();
+        self.replaced.len() <= REPLACED_MOST
     }
 
     /// Sends a frame. A failure shows as [`Signal::Down`]; what was not answered is sent again by the session.

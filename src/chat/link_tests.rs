@@ -131,15 +131,37 @@ async fn a_draining_server_is_left_for_the_next_one_with_the_same_since() {
         matches!(next(&mut link, Some(7)).await, Signal::Down { why, .. } if why == "draining")
     );
     assert!(matches!(next(&mut link, Some(7)).await, Signal::Frame(text) if text == "hello"));
-    assert!(
-        matches!(next(&mut link, Some(7)).await, Signal::Over(why) if why.starts_with("replaced"))
-    );
+    let Signal::Down { why, .. } = next(&mut link, Some(7)).await else {
+        panic!("not down")
+    };
+    assert!(why.starts_with("replaced"), "{why}");
     let path = seen.recv().await.unwrap();
     assert!(
         path.starts_with("/chat/aaa/user/harry?pub=KEY&device=cli-"),
         "{path}"
     );
     assert!(path.ends_with("&history=50&since=7"), "{path}");
+}
+
+#[tokio::test]
+async fn a_replaced_session_goes_on_as_another_device_but_not_for_ever() {
+    let (listener, address) = listener().await;
+    let (paths, mut seen) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            close(accept(&listener, &paths).await, 4005).await;
+        }
+    });
+    let mut link = link(&[&address]);
+    for _ in 0..3 {
+        assert!(matches!(next(&mut link, None).await, Signal::Down { .. }));
+    }
+    assert!(matches!(next(&mut link, None).await, Signal::Over(_)));
+    let mut devices = std::collections::BTreeSet::new();
+    while let Ok(path) = seen.try_recv() {
+        devices.insert(path);
+    }
+    assert_eq!(devices.len(), 4, "{devices:?}");
 }
 
 #[tokio::test]

@@ -7,6 +7,9 @@ use std::time::Duration;
 pub(super) enum Verdict {
     /// Trying again cannot help.
     Stop(String),
+    /// Another connection took the session over, with our device. Only this process knows it, so
+    /// that was an attempt of ours that was given up here and came late there.
+    Replaced,
     /// Connect again, resuming, when `when` says.
     Reconnect { why: String, when: When },
 }
@@ -32,7 +35,7 @@ pub(super) fn after_close(code: Option<u16>, reason: &str, bye: Option<Duration>
         Some(4001) => return stop("ended: an operator ended this session"),
         Some(4002) => return stop("bad_frames: the server did not understand this client"),
         Some(4004) => return stop("key: the proof of the key failed"),
-        Some(4005) => return stop("replaced: another session of the same device took over"),
+        Some(4005) => return Verdict::Replaced,
         Some(1001) => ("the server goes away".into(), When::Backoff),
         Some(4003) => ("this session was too slow".into(), When::Soon),
         Some(4006) => ("the server heard nothing from here".into(), When::Soon),
@@ -82,16 +85,21 @@ mod tests {
 
     fn when(code: u16) -> Option<When> {
         match after_close(Some(code), "", None) {
-            Verdict::Stop(_) => None,
+            Verdict::Stop(_) | Verdict::Replaced => None,
             Verdict::Reconnect { when, .. } => Some(when),
         }
     }
 
     #[test]
     fn codes_that_say_no_end_the_client() {
-        for code in [4001, 4002, 4004, 4005] {
+        for code in [4001, 4002, 4004] {
             assert_eq!(when(code), None, "{code}");
         }
+    }
+
+    #[test]
+    fn a_replaced_session_is_told_from_an_ended_one() {
+        assert_eq!(after_close(Some(4005), "", None), Verdict::Replaced);
     }
 
     #[test]
