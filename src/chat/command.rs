@@ -7,7 +7,8 @@ text               to the whole room
 /who               who is here
 /history [N]       N earlier events (default 50)
 /quit              leave (Ctrl-D, too)
-//text             a message that begins with a slash";
+//text             a message that begins with a slash
+A pasted block is one message: look at it, then press Enter. Alt-Enter begins a new line.";
 
 const HISTORY: u16 = 50;
 
@@ -44,6 +45,11 @@ pub(super) fn parse(line: &str) -> Command {
         .split_once(char::is_whitespace)
         .unwrap_or((command, ""));
     let rest = rest.trim_start();
+    if command.contains('\n') && word != "to" {
+        return Command::Unclear(
+            "not a command, but a block of lines: put a / before it to send it".into(),
+        );
+    }
     match word {
         "who" => Command::Who,
         "quit" | "q" | "exit" => Command::Quit,
@@ -106,6 +112,13 @@ mod tests {
     }
 
     #[test]
+    fn a_pasted_block_is_a_message_also_for_one_person() {
+        assert_eq!(parse("a\n/who"), say("a\n/who", None));
+        assert_eq!(parse("/to charly a\nb"), say("a\nb", Some("charly")));
+        assert_eq!(parse("//etc/hosts\nb"), say("/etc/hosts\nb", None));
+    }
+
+    #[test]
     fn what_is_unclear_is_never_sent() {
         for line in [
             "/whoo",
@@ -115,6 +128,9 @@ mod tests {
             "/to charly",
             "/to a/b text",
             "/to",
+            "/who\nknows",
+            "/quit\nnow",
+            "/etc/hosts\nb",
         ] {
             assert!(matches!(parse(line), Command::Unclear(_)), "{line}");
         }

@@ -4,18 +4,17 @@ use std::io::{self, BufRead, ErrorKind, Write};
 use std::thread;
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
-use futures::stream::{BoxStream, poll_fn, select_all};
-use rustyline_async::{Readline, ReadlineEvent, SharedWriter};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+use super::screen::Prompt;
+use super::terminal::Terminal;
 
 /// What the person did.
 pub(super) enum Input {
     Line(String),
     /// Ctrl-D, or the end of the pipe.
     End,
-    /// Ctrl-C, or a signal.
+    /// Ctrl-C.
     Interrupt,
 }
 
@@ -24,13 +23,7 @@ const READ_AHEAD: usize = 16;
 
 /// See the module.
 pub(super) enum Console {
-    Terminal {
-        editor: Box<Readline>,
-        screen: SharedWriter,
-        prompt: String,
-        ended: bool,
-        signals: BoxStream<'static, ()>,
-    },
+    Terminal(Box<Terminal>),
     Pipe {
         lines: mpsc::Receiver<String>,
         ended: bool,
@@ -41,18 +34,8 @@ pub(super) enum Console {
 
 impl Console {
     /// Takes the terminal over until it is dropped.
-    pub(super) fn terminal(prompt: String) -> Result<Console> {
-        let signals = signals().context("signals cannot be received")?;
-        let (mut editor, screen) =
-            Readline::new(prompt.clone()).context("cannot use this terminal")?;
-        editor.should_print_line_on(false, false);
-        Ok(Console::Terminal {
-            editor: Box::new(editor),
-            screen,
-            prompt,
-            ended: false,
-            signals,
-        })
+    pub(super) fn terminal(prompt: Prompt) -> Result<Console> {
+        Ok(Console::Terminal(Box::new(Terminal::open(prompt)?)))
     }
 
     /// Reads stdin on a thread of its own: a read that waits for ever must not keep the process alive.
@@ -89,37 +72,14 @@ impl Console {
     }
 
     pub(super) fn is_terminal(&self) -> bool {
-        matches!(self, Console::Terminal { .. })
+        matches!(self, Console::Terminal(_))
     }
 
-    /// The next line. A terminal is served (keys, output) even while no line is wanted; a pipe is left alone then. Cancel safe.
+    /// The next line. A terminal is served even while no line is wanted; a pipe is left alone
+    /// then. Cancel safe.
     pub(super) async fn read(&mut self, wanted: bool) -> Result<Input> {
         match self {
-            Console::Terminal {
-                editor,
-                ended,
-                signals,
-                ..
-            } => {
-                let event = tokio::select! {
-                    biased; // Whoever sends a signal does not wait for the end of a line.
-                    _ = signals.next() => return Ok(Input::Interrupt),
-                    event = editor.readline() => event?,
-                };
-                match event {
-                    ReadlineEvent::Line(line) => {
-                        if !line.trim().is_empty() {
-                            editor.add_history_entry(line.clone());
-                        }
-                        Ok(Input::Line(line))
-                    }
-                    ReadlineEvent::Eof if !*ended => {
-                        *ended = true;
-                        Ok(Input::End)
-                    }
-                    ReadlineEvent::Eof | ReadlineEvent::Interrupted => Ok(Input::Interrupt),
-                }
-            }
+            Console::Terminal(terminal) => terminal.read().await,
             Console::Pipe { lines, ended, .. } if wanted && !*ended => match lines.recv().await {
                 Some(line) => Ok(Input::Line(line)),
                 None => {
@@ -131,13 +91,13 @@ impl Console {
         }
     }
 
-    /// Lines of the room. One write per call: the editor's queue is bounded in writes and drained by [`Console::read`].
+    /// Lines of the room.
     pub(super) fn print(&mut self, lines: &str) -> Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
         match self {
-            Console::Terminal { screen, .. } => screen.write_all(lines.as_bytes())?,
+            Console::Terminal(terminal) => terminal.print(lines)?,
             Console::Pipe { unread: true, .. } => {}
             Console::Pipe { unread, .. } => {
                 let mut stdout = io::stdout().lock();
@@ -156,7 +116,7 @@ impl Console {
     /// A line about the client itself. Beside a pipe it is nothing that anybody must read.
     pub(super) fn note(&mut self, line: &str) -> Result<()> {
         match self {
-            Console::Terminal { .. } => self.print(line),
+            Console::Terminal(_) => self.print(line),
             Console::Pipe { .. } => {
                 drop(io::stderr().lock().write_all(line.as_bytes()));
                 Ok(())
@@ -164,36 +124,9 @@ impl Console {
         }
     }
 
-    pub(super) fn prompt(&mut self, new: &str) -> Result<()> {
-        if let Console::Terminal { editor, prompt, .. } = self
-            && prompt != new
-        {
-            new.clone_into(prompt);
-            editor.update_prompt(new)?;
-        }
-        Ok(())
-    }
-
-    /// Everything printed is out, and the terminal is as it was.
-    pub(super) fn finish(&mut self) -> Result<()> {
-        match self {
-            Console::Terminal { editor, .. } => Ok(editor.flush()?),
-            Console::Pipe { .. } => Ok(()),
+    pub(super) fn prompt(&mut self, new: Prompt) {
+        if let Console::Terminal(terminal) = self {
+            terminal.prompt(new);
         }
     }
-}
-
-/// What would end the process and leave the terminal as the editor needs it.
-fn signals() -> io::Result<BoxStream<'static, ()>> {
-    let mut all = Vec::new();
-    for kind in [
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-        SignalKind::quit(),
-        SignalKind::interrupt(),
-    ] {
-        let mut signal = signal(kind)?;
-        all.push(poll_fn(move |context| signal.poll_recv(context)));
-    }
-    Ok(select_all(all).boxed())
 }

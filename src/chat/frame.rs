@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// The subprotocol to offer.
 pub(super) const PROTOCOL: &str = "safechat.v1+json";
 
+/// Bytes of a text that the service takes. A longer one is not even sent: its frame could break the
+/// limit that ends a connection.
+pub(super) const TEXT_BYTES: usize = 16_384;
+
 /// What we say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

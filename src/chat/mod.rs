@@ -6,17 +6,21 @@
 //! ```
 //!
 //! `session` is pure and decides everything that matters: where to resume, what is sent again and with which id, when all is settled.
-//! `policy` says what a close code or a refusal means. `link` keeps one WebSocket after another; `console` is an edited line or a pipe.
+//! `policy` says what a close code or a refusal means. `link` keeps one WebSocket after another;
+//! `console` is a line edited in a `terminal`, or a pipe.
 
 mod address;
 mod command;
 mod console;
+mod editor;
 mod frame;
 mod heard;
 mod key;
 mod link;
 mod policy;
+mod screen;
 mod session;
+mod terminal;
 mod view;
 
 #[cfg(test)]
@@ -165,7 +169,6 @@ impl Chat {
     async fn run(mut self) -> Result<()> {
         let outcome = self.converse().await;
         self.link.close().await;
-        self.console.finish()?;
         outcome?;
         if self.refused > 0 && !self.console.is_terminal() {
             bail!("{} not accepted", view::plural(self.refused, "message"));
@@ -188,7 +191,7 @@ impl Chat {
                     self.perform(effects).await?;
                 }
             }
-            self.refresh_prompt()?;
+            self.refresh_prompt();
             if self.console.is_unread() && self.leaving.is_none() {
                 self.leave()?;
             }
@@ -196,8 +199,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Biased, so that lines already typed or printed are handled before what arrives: the console also drains its output there. All
-    /// four wait without losing anything when another one is first.
+    /// Biased, so that lines already typed are handled before what arrives. All four wait without
+    /// losing anything when another one is first.
     async fn next(&mut self) -> Result<Next> {
         let ready = self.session.has_room() && self.leaving.is_none();
         let retry_at = self.retry_at;
@@ -369,9 +372,9 @@ impl Chat {
         self.console.note(&text)
     }
 
-    fn refresh_prompt(&mut self) -> Result<()> {
+    fn refresh_prompt(&mut self) {
         let state = self.link.state();
         self.console
-            .prompt(&self.view.prompt(&state, self.session.undecided()))
+            .prompt(self.view.prompt(&state, self.session.undecided()));
     }
 }

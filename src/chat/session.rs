@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::frame::{ClientFrame, Event, ServerFrame};
+use super::frame::{ClientFrame, Event, ServerFrame, TEXT_BYTES};
 
 /// Undecided messages at which no further line is read: enough to keep a connection busy, little to hold.
 const WINDOW: usize = 64;
@@ -17,9 +17,6 @@ const UNANSWERED_TICKS: u32 = 15;
 
 /// How often a message is sent again that was rejected with `retry_after_ms`; with its delays this outlasts a takeover.
 const RETRIES: u32 = 30;
-
-/// Bytes of a text that the service takes. A longer one is not even sent: its frame could break the limit that ends a connection.
-const TEXT_BYTES: usize = 16_384;
 
 /// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +33,10 @@ pub(super) enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     Event(Event),
+    /// `lost`: how many events behind these the service does not have any more.
     Earlier {
         events: Vec<Event>,
+        lost: u64,
         more: bool,
     },
     Joined {
@@ -378,10 +377,12 @@ impl Session {
 
     fn earlier(&mut self, mut events: Vec<Event>, more: bool) -> Vec<Effect> {
         events.retain(|event| self.first.is_none_or(|first| event.seq < first));
+        let joint = self.first.zip(events.last().map(|event| event.seq));
+        let lost = joint.map_or(0, |(first, last)| first - 1 - last);
         if let Some(event) = events.first() {
             self.first = Some(event.seq);
         }
-        vec![Effect::Show(Line::Earlier { events, more })]
+        vec![Effect::Show(Line::Earlier { events, lost, more })]
     }
 
     fn reset(&mut self, seq: u64, reason: String) -> Vec<Effect> {

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Local, NaiveDate};
 use crossterm::style::{Attribute, Color, ContentStyle, StyledContent, Stylize};
+use unicode_width::UnicodeWidthStr;
 
 use super::frame::Event;
+use super::screen::Prompt;
 use super::session::Line;
 
 /// Which of the three.
@@ -111,12 +113,12 @@ impl View {
             (_, Line::Members(members)) => {
                 out.push_str(&self.note(&format!("here: {}", here(members))))
             }
-            (_, Line::Earlier { events, more }) => self.earlier(events, *more, out),
+            (_, Line::Earlier { events, lost, more }) => self.earlier(events, *lost, *more, out),
             _ => {}
         }
     }
 
-    fn earlier(&mut self, events: &[Event], more: bool, out: &mut String) {
+    fn earlier(&mut self, events: &[Event], lost: u64, more: bool, out: &mut String) {
         let today = self.day.take();
         let title = if events.is_empty() {
             "nothing earlier is kept"
@@ -126,6 +128,10 @@ impl View {
         out.push_str(&self.note(&format!("--- {title} ---")));
         for event in events {
             self.event(event, out);
+        }
+        if lost > 0 {
+            let what = plural(lost, "event");
+            out.push_str(&self.note(&format!("--- {what} here are lost by the service ---")));
         }
         if !events.is_empty() {
             let end = if more {
@@ -217,7 +223,7 @@ impl View {
     }
 
     /// The prompt of the edited line, with what one has to know about the connection.
-    pub(super) fn prompt(&self, state: &str, undecided: usize) -> String {
+    pub(super) fn prompt(&self, state: &str, undecided: usize) -> Prompt {
         let waiting = if undecided > 0 {
             format!("{undecided} waiting")
         } else {
@@ -232,14 +238,14 @@ impl View {
         } else {
             format!(" ({})", facts.join(", "))
         };
-        let room = self.paint(
-            ContentStyle::new().attribute(Attribute::Bold),
-            format!("#{}", self.room),
-        );
-        format!(
-            "{room}{} ",
-            self.paint(ContentStyle::new().dim(), format!("{facts} ›"))
-        )
+        let (room, facts) = (format!("#{}", self.room), format!("{facts} ›"));
+        let columns = room.width() + facts.width() + 1;
+        let room = self.paint(ContentStyle::new().attribute(Attribute::Bold), room);
+        let facts = self.paint(ContentStyle::new().dim(), facts);
+        Prompt {
+            printed: format!("{room}{facts} "),
+            columns,
+        }
     }
 
     fn paint<T: std::fmt::Display>(&self, style: ContentStyle, text: T) -> StyledContent<T> {
@@ -410,10 +416,10 @@ mod tests {
     #[test]
     fn the_prompt_says_what_one_has_to_know() {
         let view = View::new(Style::Screen { color: false }, "aaa", "harry");
-        assert_eq!(view.prompt("", 0), "#aaa › ");
-        assert_eq!(
-            view.prompt("reconnecting in 3 s", 2),
-            "#aaa (reconnecting in 3 s, 2 waiting) › "
-        );
+        let prompt = view.prompt("", 0);
+        assert_eq!((prompt.printed.as_str(), prompt.columns), ("#aaa › ", 7));
+        let prompt = view.prompt("reconnecting in 3 s", 2);
+        assert_eq!(prompt.printed, "#aaa (reconnecting in 3 s, 2 waiting) › ");
+        assert_eq!(prompt.columns, prompt.printed.chars().count());
     }
 }
