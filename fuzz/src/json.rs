@@ -39,6 +39,10 @@ pub fn check(bytes: &[u8]) {
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         return;
     };
+    // Of a number with a fraction or an exponent it has only the nearest floating point number.
+    if ["before", "limit"].iter().any(|name| value[*name].is_f64()) {
+        return;
+    }
     assert_eq!(told(&read), expected(&value), "{value}");
     let typed = value["type"].is_string();
     match (typed, value["type"].is_null()) {

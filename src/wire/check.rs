@@ -10,6 +10,9 @@ pub(super) const DEFAULT_LIMIT: u64 = 50;
 /// The most events of a history answer (contract with clients).
 pub(super) const MAX_LIMIT: u64 = 500;
 
+/// What is said of another limit.
+pub(super) const WRONG_LIMIT: &str = "limit must be a whole number from 1 to 500";
+
 /// A frame's id, which it must have.
 pub(super) fn id(text: &str) -> Result<Arc<str>, Refused> {
     match CommandId::parse(text) {
@@ -89,6 +92,6 @@ pub(super) fn history(
             before: before.map(Seq),
             limit: limit as u16,
         }),
-        _ => Err(Refused::bad_field(Some(id), "limit must be 1 to 500")),
+        _ => Err(Refused::bad_field(Some(id), WRONG_LIMIT)),
     }
 }

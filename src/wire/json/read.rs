@@ -103,8 +103,9 @@ impl<'a> Object<'a> {
 
     fn history(&self) -> Result<ClientFrame, Refused> {
         let id = self.id()?;
-        let before = member(&id, self.before, "before must be a number from 0 to 2^64-1")?;
-        let limit = member(&id, self.limit, "limit must be 1 to 500")?;
+        let wrong = "before must be a whole number from 0 to 2^64-1";
+        let before = number(&id, self.before, wrong)?;
+        let limit = number(&id, self.limit, check::WRONG_LIMIT)?;
         check::history(id, before, limit)
     }
 }
@@ -120,6 +121,42 @@ fn member<T: DeserializeOwned>(
 ) -> Result<Option<T>, Refused> {
     raw.map(|raw| value(raw).ok_or_else(|| Refused::bad_field(Some(id.clone()), wrong)))
         .transpose()
+}
+
+fn number(id: &Arc<str>, raw: Option<&RawValue>, wrong: &str) -> Result<Option<u64>, Refused> {
+    raw.map(|raw| whole(raw.get()).ok_or_else(|| Refused::bad_field(Some(id.clone()), wrong)))
+        .transpose()
+}
+
+/// The value of a JSON number that is whole and not below 0: JSON knows numbers and not how they
+/// are written, so 50, 50.0 and 5e1 are the same one. Exact, so not by way of a floating point
+/// number. The text is a JSON value.
+fn whole(text: &str) -> Option<u64> {
+    let (negative, text) = text
+        .strip_prefix('-')
+        .map_or((false, text), |text| (true, text));
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = format!("{whole}{fraction}");
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let significant = digits.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0).filter(|_| !digits.is_empty());
+    }
+    let zeros = (digits.len() - digits.trim_end_matches('0').len()) as i64;
+    // An exponent that fits into no i64 is of no number here, too.
+    let exponent = exponent.parse::<i64>().ok()?;
+    let zeros = exponent
+        .checked_sub(fraction.len() as i64)?
+        .checked_add(zeros)?;
+    let scale = 10_u64.checked_pow(u32::try_from(zeros).ok()?)?;
+    significant
+        .parse::<u64>()
+        .ok()
+        .filter(|_| !negative)?
+        .checked_mul(scale)
 }
 
 #[derive(Deserialize)]
@@ -170,5 +207,43 @@ impl<'de> Visitor<'de> for Members {
             *member = Some(map.next_value::<&RawValue>()?).filter(|raw| raw.get() != "null");
         }
         Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_counts_by_its_value_not_by_how_it_is_written() {
+        for (text, value) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("0.0e-99", Some(0)),
+            ("50", Some(50)),
+            ("50.0", Some(50)),
+            ("50.00", Some(50)),
+            ("5e1", Some(50)),
+            ("5E+1", Some(50)),
+            ("0.5e2", Some(50)),
+            ("500e-1", Some(50)),
+            ("50000000000000000000000e-21", Some(50)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551615.0", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("1e20", None),
+            ("1e9999999999999999999999", None),
+            ("50.5", None),
+            ("5e-1", None),
+            ("-1", None),
+            ("-5e1", None),
+            ("\"50\"", None),
+            ("[5]", None),
+            ("true", None),
+            ("{}", None),
+            ("\"\"", None),
+        ] {
+            assert_eq!(whole(text), value, "{text}");
+        }
     }
 }
