@@ -3,7 +3,7 @@
 
 use super::{Close, metrics};
 use crate::{
-    room::RoomId,
+    room::{RoomId, Seq},
     wire::{Encoded, Protocol, ServerFrame, SharedEvent, Utf8},
 };
 use futures::task::AtomicWaker;
@@ -126,6 +126,15 @@ impl Outbox {
     pub(super) fn push(&self, frame: &ServerFrame) {
         if let Some(encoded) = self.0.form.frame(&self.0.room, frame) {
             self.extend(std::slice::from_ref(&encoded));
+        }
+    }
+
+    /// Tells an event stream the place that it begins after, should it break before its first
+    /// event. A session knows that from its welcome.
+    pub(super) fn begin_after(&self, seq: Seq) {
+        if self.0.form == Form::EventStream {
+            let id = Encoded::Text(format!("id: {seq}\n\n").into());
+            self.extend(std::slice::from_ref(&id));
         }
     }
 
@@ -256,10 +265,13 @@ impl Form {
         match (self, frame) {
             (Self::Frames(protocol), _) => protocol.encode(room, frame),
             (Self::EventStream, ServerFrame::Event(event)) => Some(self.event(event)),
-            (Self::EventStream, ServerFrame::Reset { .. }) => {
+            (Self::EventStream, ServerFrame::Reset { seq, .. }) => {
                 match Protocol::Json.encode(room, frame)? {
                     Encoded::Text(json) => {
-                        Some(Encoded::Text(stream_entry("event: reset", json.as_str())))
+                        // With an id of its own: else a browser keeps the id that was beyond the
+                        // head, and skips what has come up to it when it connects again.
+                        let fields = format!("event: reset\nid: {}", seq.0.saturating_sub(1));
+                        Some(Encoded::Text(stream_entry(&fields, json.as_str())))
                     }
                     Encoded::Binary(_) => None,
                 }
@@ -269,8 +281,8 @@ impl Form {
     }
 }
 
-fn stream_entry(field: &str, json: &str) -> Utf8 {
-    format!("{field}\ndata: {json}\n\n").into()
+fn stream_entry(fields: &str, json: &str) -> Utf8 {
+    format!("{fields}\ndata: {json}\n\n").into()
 }
 
 #[cfg(test)]

@@ -234,6 +234,8 @@ impl Attach {
                 seq: first,
                 reason: "what followed the wanted place is not known any more".into(),
             });
+        } else if first > head {
+            self.outbox.begin_after(head);
         }
     }
 }
