@@ -226,7 +226,7 @@ impl Cluster {
 
     /// The head of a room, if its owner tells it.
     pub(crate) async fn head(&self, room: &RoomId) -> Option<Seq> {
-        let view = self.0.own.ask(&Ask { room: room.clone() }).await.ok()?;
+        let view = self.0.own.ask(&Ask::room(room.clone())).await.ok()?;
         view.refused.is_none().then_some(view.head)
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Here {
 impl Here {
     /// The owner's answer about a room.
     async fn view(&self, room: &RoomId) -> Result<RoomView, Problem> {
-        let view = self.bus.ask(&Ask { room: room.clone() }).await;
+        let view = self.bus.ask(&Ask::room(room.clone())).await;
         let view = view.map_err(|error| {
             Problem::unavailable(format!("the owner of room {room} does not answer: {error}"))
         })?;

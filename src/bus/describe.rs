@@ -179,7 +179,10 @@ fn line(payload: &Payload, bodies: bool) -> String {
                 .collect();
             format!("heads | {}", heads.join(" | "))
         }
-        Payload::Ask(ask) => format!("ask {}", ask.room),
+        Payload::Ask(Ask { room, admission }) => match admission {
+            None => format!("ask {room}"),
+            Some(who) => format!("ask {room} whether {} may join", who.user),
+        },
     }
 }
 
@@ -251,6 +254,7 @@ fn message_line(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::Admission;
     use crate::room::{Epoch, Incarnation, Key, Millis, Reason, Rejection, Seq, SessionId, Turn};
     use uuid::Uuid;
 
@@ -398,11 +402,17 @@ mod tests {
                 encode_heads(&[head("lobby"), head("den")]),
                 "heads | lobby 9 epoch 3 | den 9 epoch 3",
             ),
+            (encode_ask(&Ask::room(room("lobby"))), "ask lobby"),
             (
                 encode_ask(&Ask {
                     room: room("lobby"),
+                    admission: Some(Admission {
+                        user: user("harry"),
+                        key: Key::parse("secret").unwrap(),
+                        device: None,
+                    }),
                 }),
-                "ask lobby",
+                "ask lobby whether harry may join",
             ),
         ];
         let begins = [

@@ -1,9 +1,10 @@
 //! What travels on the bus and what is kept there.
 
 use crate::room::{
-    Action, Epoch, Event, Incarnation, Millis, Rejection, RoomId, Seq, SessionId, ShardId, UserId,
+    Action, DeviceId, Epoch, Event, Incarnation, Key, Millis, Rejection, RoomId, Seq, SessionId,
+    ShardId, UserId,
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// A place in a stream of the bus. 0 is before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -181,6 +182,39 @@ pub enum Answered {
 pub struct Ask {
     /// About which room.
     pub room: RoomId,
+    /// Whether somebody would be let in now. Nothing is opened or kept.
+    pub admission: Option<Admission>,
+}
+
+impl Ask {
+    /// Where the room is, and who is there.
+    pub fn room(room: RoomId) -> Self {
+        Self {
+            room,
+            admission: None,
+        }
+    }
+}
+
+/// Somebody who might open a session.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Who.
+    pub user: UserId,
+    /// The user's key.
+    pub key: Key,
+    /// It would replace an earlier session of the same device.
+    pub device: Option<DeviceId>,
+}
+
+impl fmt::Debug for Admission {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, device, .. } = self;
+        let mut shown = f.debug_struct("Admission");
+        shown.field("user", user).field("device", device);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// What the owner says of a room. All of it is journaled and published.
@@ -192,7 +226,8 @@ pub struct RoomView {
     pub head: Seq,
     /// Who is here at the head.
     pub members: Vec<UserId>,
-    /// Users and their pinned keys are not told; a room that cannot be opened says why here and has no other content.
+    /// Why the room cannot be opened, or the one who was asked about would not be let in; then
+    /// there is no other content. Pinned keys are not told.
     pub refused: Option<Rejection>,
 }
 

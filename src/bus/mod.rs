@@ -21,9 +21,9 @@ pub use blob::BLOB;
 pub use describe::describe;
 pub use error::Error;
 pub use message::{
-    Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen, Position,
-    Published, Question, ReplyTo, Role, RoomView, Settings, ShardRecord, ShardSeen, Stored,
-    Submission,
+    Admission, Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen,
+    Position, Published, Question, ReplyTo, Role, RoomView, Settings, ShardRecord, ShardSeen,
+    Stored, Submission,
 };
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};

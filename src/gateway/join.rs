@@ -149,7 +149,7 @@ pub(super) async fn watch(
 pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
     let mut pauses = core.pauses();
     loop {
-        match core.bus.ask(&Ask { room: room.clone() }).await {
+        match core.bus.ask(&Ask::room(room.clone())).await {
             Ok(view) => return view.refused.map_or(Ok(view.head), Err),
             Err(error) => tracing::debug!(%room, %error, "the owner has not answered yet"),
         }

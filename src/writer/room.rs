@@ -2,9 +2,12 @@
 
 use super::{batch::Batch, floor::Ticket};
 use crate::{
-    bus::{Answered, Commit, Delivery, Position, RoomView},
+    bus::{Admission, Answered, Ask, Commit, Delivery, Position, RoomView},
     journal::Limits,
-    room::{Command, Epoch, Event, Kind, Outcome, Seq, State, UserId, decide},
+    room::{
+        Action, Command, Epoch, Event, Incarnation, Kind, Millis, Outcome, Rejection, Seq,
+        SessionId, State, UserId, decide,
+    },
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -228,13 +231,36 @@ impl Room {
     }
 
     /// What the owner says of the room.
-    pub(super) fn view(&mut self, epoch: Epoch, now: Instant) -> RoomView {
+    pub(super) fn view(&mut self, ask: &Ask, epoch: Epoch, now: Instant) -> RoomView {
         self.used = now;
+        let members = match &ask.admission {
+            None => self.members.iter().cloned().collect(),
+            Some(_) => Vec::new(),
+        };
         RoomView {
             epoch,
             head: self.head,
-            members: self.members.iter().cloned().collect(),
-            refused: None,
+            members,
+            refused: ask.admission.as_ref().and_then(|who| self.refusal(who)),
+        }
+    }
+
+    /// Why somebody would not be let in now, if so.
+    pub(super) fn refusal(&self, admission: &Admission) -> Option<Rejection> {
+        let Admission { user, key, device } = admission.clone();
+        // Nobody's: it is decided about and forgotten.
+        let nobody = uuid::Uuid::nil();
+        let action = Action::Open {
+            session: SessionId::new(nobody),
+            user,
+            key,
+            device,
+            gateway: Incarnation::new(nobody),
+        };
+        let at = Millis(0);
+        match decide(&self.state, &Command { at, action }).outcome {
+            Outcome::Refused(rejection) => Some(rejection),
+            _ => None,
         }
     }
 

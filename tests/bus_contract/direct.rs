@@ -6,8 +6,8 @@ use crate::{
 };
 use futures::{StreamExt, stream::BoxStream};
 use safe_chat::{
-    bus::{Answer, Answered, Ask, Error, Inbound, RoomView},
-    room::{Epoch, Incarnation, Reason, Rejection, Seq},
+    bus::{Admission, Answer, Answered, Ask, Error, Inbound, RoomView},
+    room::{DeviceId, Epoch, Incarnation, Key, Reason, Rejection, Seq, UserId},
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -94,12 +94,7 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
     let owner = tokio::spawn(async move {
         for head in [5, 6] {
             let question = next(&mut questions).await;
-            assert_eq!(
-                question.ask,
-                Ask {
-                    room: room("lobby")
-                }
-            );
+            assert_eq!(question.ask, Ask::room(room("lobby")));
             (question.respond)(view(head));
         }
         let question = next(&mut questions).await;
@@ -109,18 +104,30 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
         });
         questions
     });
-    let ask = Ask { room: lobby };
+    let ask = Ask::room(lobby);
     assert_eq!(until_ok(async || world.a.ask(&ask).await).await, view(5));
     assert_eq!(world.a.ask(&ask).await.unwrap(), view(6));
     let refused = world.a.ask(&ask).await.unwrap().refused;
     assert_eq!(refused, Some(Rejection::new(Reason::Unavailable, "why")));
-    drop(owner.await.unwrap());
+    let mut questions = owner.await.unwrap();
+    let ask = Ask {
+        room: room("lobby"),
+        admission: Some(Admission {
+            user: UserId::parse("harry").unwrap(),
+            key: Key::parse("key").unwrap(),
+            device: Some(DeviceId::parse("phone").unwrap()),
+        }),
+    };
+    let (answer, ()) = tokio::join!(world.a.ask(&ask), async {
+        let question = next(&mut questions).await;
+        assert_eq!(question.ask, ask);
+        (question.respond)(view(7));
+    });
+    assert_eq!(answer.unwrap(), view(7));
 }
 
 pub(crate) async fn nobody_answers_for_a_shard_without_owner(world: World) {
-    let ask = Ask {
-        room: room("lobby"),
-    };
+    let ask = Ask::room(room("lobby"));
     let nobody = |result| matches!(result, Err(Error::NoResponders(_)));
     assert!(nobody(world.a.ask(&ask).await));
     let questions = world.b.questions(shard_of(&room("lobby"))).await.unwrap();
@@ -136,9 +143,7 @@ pub(crate) async fn a_question_that_the_owner_drops_ends_by_its_deadline(world: 
         drop(questions.next().await);
         questions
     });
-    let ask = Ask {
-        room: room("lobby"),
-    };
+    let ask = Ask::room(room("lobby"));
     until_ok(async || world.a.ask(&ask).await).await;
     let asked = tokio::time::Instant::now();
     let error = world.a.ask(&ask).await.unwrap_err();

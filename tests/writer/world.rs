@@ -178,8 +178,7 @@ impl Client {
     }
 
     pub(crate) async fn view(&self) -> RoomView {
-        let room = self.room.clone();
-        self.bus.ask(&Ask { room }).await.unwrap()
+        self.bus.ask(&Ask::room(self.room.clone())).await.unwrap()
     }
 }
 

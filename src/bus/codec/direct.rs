@@ -1,18 +1,19 @@
 //! What nodes say to each other.
 
-use super::{Bad, id, room, session, user};
+use super::{Bad, device, id, key, room, session, user};
 use crate::{
-    bus::{Answer, Answered, Ask, Head, Inbound, RoomView},
+    bus::{Admission, Answer, Answered, Ask, Head, Inbound, RoomView},
     journal::codec::number,
     proto::bus::v1::{
         self,
+        ask::Admission as WireAdmission,
         heads::Head as WireHead,
         inbound::{
             Answer as WireAnswer, Early, Expel, Journaled, Message as Wire, Replaced,
             answer::Answered as WireAnswered,
         },
     },
-    room::{Epoch, Reason, Rejection, Seq, UserId},
+    room::{DeviceId, Epoch, Reason, Rejection, Seq, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -92,8 +93,14 @@ pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
 
 /// A question, as it is sent.
 pub fn encode_ask(ask: &Ask) -> Bytes {
+    let admission = ask.admission.as_ref().map(|admission| WireAdmission {
+        user: admission.user.to_string(),
+        key: admission.key.as_str().into(),
+        device: admission.device.as_ref().map(DeviceId::to_string),
+    });
     v1::Ask {
         room: ask.room.to_string(),
+        admission,
     }
     .encode_to_vec()
     .into()
@@ -101,8 +108,17 @@ pub fn encode_ask(ask: &Ask) -> Bytes {
 
 /// Reads what [`encode_ask`] gave.
 pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
+    let ask = v1::Ask::decode(bytes)?;
+    let admission = ask.admission.map(|wire| {
+        Ok::<_, Bad>(Admission {
+            user: user(&wire.user)?,
+            key: key(&wire.key)?,
+            device: device(wire.device.as_deref())?,
+        })
+    });
     Ok(Ask {
-        room: room(&v1::Ask::decode(bytes)?.room)?,
+        room: room(&ask.room)?,
+        admission: admission.transpose()?,
     })
 }
 

@@ -101,13 +101,7 @@ async fn subscribe(core: &Core, replica: &Replica) -> BoxStream<'static, Live> {
 async fn ask(core: &Core, replica: &Replica) -> RoomView {
     let mut pauses = core.pauses();
     loop {
-        match core
-            .bus
-            .ask(&Ask {
-                room: replica.room.clone(),
-            })
-            .await
-        {
+        match core.bus.ask(&Ask::room(replica.room.clone())).await {
             Ok(view) => return view,
             Err(error) => {
                 tracing::debug!(room = %replica.room, %error, "the owner has not answered yet")

@@ -372,7 +372,10 @@ impl Shard {
         let (now, epoch) = (Instant::now(), self.claim.epoch());
         let name = question.ask.room.clone();
         match self.slot(&name) {
-            Slot::Open(room) => (question.respond)(room.view(epoch, now)),
+            Slot::Open(room) => {
+                let view = room.view(&question.ask, epoch, now);
+                (question.respond)(view)
+            }
             Slot::Opening(waiting) if waiting.questions.len() < Waiting::QUESTIONS => {
                 waiting.questions.push(question)
             }
