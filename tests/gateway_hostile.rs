@@ -385,7 +385,7 @@ async fn a_page_of_another_site_opens_no_session_and_sends_no_message() {
     .await;
     let (own, evil) = (format!("http://{}", server.address), "https://evil.example");
     let refused = with_headers(&server, "/chat/aaa/user/harry?pub=key", &[("origin", evil)]).await;
-    assert_eq!(refused.err(), Some((403, "not_member".into())));
+    assert_eq!(refused.err(), Some((403, "bad_origin".into())));
     let post = async |origin: &str| {
         let post =
             reqwest::Client::new().post(server.url("/rooms/aaa/messages?user=harry&pub=key"));

@@ -151,7 +151,7 @@ async fn every_refusal_is_an_answer_before_the_upgrade() {
         server.refused("/chat/aaa/user/harry?pub=key", None).await,
         (409, "too_many_sessions".into())
     );
-    let plain = reqwest::get(server.url("/chat/aaa/user/harry?pub=key"))
+    let plain = reqwest::get(server.url("/chat/aaa/user/charly?pub=key"))
         .await
         .unwrap();
     assert_eq!(
@@ -456,7 +456,7 @@ async fn the_page_is_served_and_other_paths_are_not_found() {
             wrong.status().as_u16(),
             wrong.headers()["allow"].to_str().unwrap()
         ),
-        (405, "GET,HEAD")
+        (405, "GET,HEAD,OPTIONS")
     );
     assert_eq!(
         wrong.json::<Value>().await.unwrap()["error"]["reason"],

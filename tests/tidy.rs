@@ -22,11 +22,13 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("writer", &["room", "bus", "journal", "cluster", "task"]),
     (
         "gateway",
-        &["room", "wire", "bus", "journal", "cluster", "task", "door"],
+        &[
+            "room", "wire", "bus", "journal", "cluster", "task", "listener",
+        ],
     ),
     ("chat", &[]),
-    ("door", &[]),
-    ("ops", &["door", "telemetry"]),
+    ("listener", &[]),
+    ("ops", &["listener", "telemetry"]),
     ("shutdown", &["telemetry"]),
     ("telemetry", &[]),
     (

@@ -103,8 +103,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let gateway::Config { host, port, .. } = &config.gateway;
-    let listener = TcpListener::bind((host.as_str(), *port)).await;
-    listener.map_err(|why| {
+    gateway::bind(host, *port).await.map_err(|why| {
         anyhow!("the port for clients {host}:{port} cannot be opened ({why}): end what uses it, or choose another with --http-port")
     })
 }

@@ -21,6 +21,10 @@ pub struct Config {
     pub backlog_bytes: usize,
     /// Frames that may wait for one client before it is closed as slow. 256 to 1048576, default 8192.
     pub backlog_frames: usize,
+    /// Milliseconds after which a connection that asks nothing more is closed. 1000 to 3600000,
+    /// default 75000: longer than the 60 s that load balancers keep connections for, so that
+    /// none sends a request into a connection that is being closed.
+    pub keep_alive_ms: u64,
     /// Milliseconds that a stop waits until the ends of all sessions are stored. Default 10000.
     pub drain_ms: u64,
     /// Frames per second that a session may send, understood or not; beyond them they are `rate_limited`. A question for members
@@ -76,6 +80,7 @@ impl Default for Config {
             max_connections: 0,
             backlog_bytes: 1024 * 1024,
             backlog_frames: 8192,
+            keep_alive_ms: 75_000,
             drain_ms: 10_000,
             session_rate: 200,
             session_burst: 1_000,
@@ -120,6 +125,12 @@ impl Config {
             64 * 1024 * 1024,
         )?;
         within("backlog_frames", self.backlog_frames, 256, 1024 * 1024)?;
+        within(
+            "keep_alive_ms",
+            self.keep_alive_ms as usize,
+            1_000,
+            3_600_000,
+        )?;
         within("drain_ms", self.drain_ms as usize, 1, 600_000)?;
         // The least lets the dearest frame through, the most keeps what a bucket forgets within hours.
         let (frames, bytes) = (10..=1_000_000, 128 * 1024..=1_000_000_000);
@@ -189,6 +200,10 @@ impl Config {
     pub(super) fn origins(&self) -> Origins {
         // As above.
         Origins::parse(&self.allowed_origins).unwrap_or_default()
+    }
+
+    pub(super) fn keep_alive(&self) -> Duration {
+        Duration::from_millis(self.keep_alive_ms)
     }
 
     pub(super) fn drain(&self) -> Duration {

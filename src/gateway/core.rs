@@ -3,6 +3,7 @@
 use super::{
     Config, Outbox,
     answers::Answers,
+    device::Devices,
     limits::Limits,
     metrics,
     past::Past,
@@ -39,6 +40,7 @@ pub(super) struct Core {
     pub(super) answers: Arc<Answers>,
     pub(super) past: Past,
     pub(super) limits: Limits,
+    pub(super) devices: Devices,
     pub(super) tasks: TaskTracker,
     /// Ends every task at once, without a farewell.
     pub(super) halt: CancellationToken,
@@ -82,6 +84,7 @@ impl Core {
             node,
             bus,
             answers: Arc::default(),
+            devices: Devices::default(),
             past: Past::new(journal),
             tasks: TaskTracker::new(),
             halt: CancellationToken::new(),

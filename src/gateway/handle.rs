@@ -3,7 +3,8 @@
 use super::{
     Client, Close, From, Join, Session, Watch,
     core::{Core, draining, unavailable},
-    doubt, history, join,
+    doubt, history,
+    join::{self, Connection},
     limits::Cost,
 };
 use crate::{
@@ -37,15 +38,30 @@ impl Handle {
     /// Opens a session, within 10 s. Dropping the future leaves nothing open. For a client without an address, which only the limits of its session and
     /// user hold back.
     pub async fn join(&self, join: Join) -> Result<Session, Rejection> {
-        join::join(&self.0, join, None).await
+        join::join(&self.0, join, None, Connection::new()).await
     }
 
     /// Opens a session for the client at an address, as [`Self::join`].
     pub async fn join_of(&self, client: &Client, join: Join) -> Result<Session, Rejection> {
-        join::join(&self.0, join, Some(client)).await
+        join::join(&self.0, join, Some(client), Connection::new()).await
     }
 
-    /// Lets a client read a room without a session, within 10 s.
+    /// The same, over a connection.
+    pub(super) async fn join_over(
+        &self,
+        client: &Client,
+        join: Join,
+        connection: Connection,
+    ) -> Result<Session, Rejection> {
+        join::join(&self.0, join, Some(client), connection).await
+    }
+
+    /// Whether the client at an address would be let in now, within 10 s. Opens nothing.
+    pub async fn may_join(&self, client: &Client, join: &Join) -> Result<(), Rejection> {
+        join::may_join(&self.0, client, join).await
+    }
+
+    /// Lets a client read a room without a session, within 25 s.
     pub async fn watch(
         &self,
         client: &Client,

@@ -12,7 +12,8 @@ use super::{
     session::Session,
 };
 use crate::{
-    bus::{Answered, Ask},
+    bus::{Admission, Answered, Ask, RoomView},
+    listener::{Arrival, Presence},
     room::{Action, DeviceId, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     wire::Protocol,
 };
@@ -24,6 +25,9 @@ use tokio::{
 
 /// How long a join may take: a takeover takes less.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long an event stream may take to begin: a browser would take a refusal as final, so this is
+/// longer than a takeover from a frozen node takes.
+const WATCH_DEADLINE: Duration = Duration::from_secs(25);
 /// How long a client that catches up keeps the page that it reads while it takes nothing: one of large messages is 8 MiB.
 const PAGE_KEPT: Duration = Duration::from_secs(1);
 
@@ -62,6 +66,31 @@ impl Default for From {
     }
 }
 
+/// The connection that a client joins over.
+pub(super) struct Connection {
+    /// When it came.
+    pub(super) arrival: Arrival,
+    /// Whether its client is still there; `None`: it is.
+    pub(super) presence: Option<Presence>,
+}
+
+impl Connection {
+    /// One that comes now and stays.
+    pub(super) fn new() -> Self {
+        Self {
+            arrival: Arrival::next(),
+            presence: None,
+        }
+    }
+
+    async fn is_gone(&self) -> bool {
+        match &self.presence {
+            Some(presence) => presence.is_gone().await,
+            None => false,
+        }
+    }
+}
+
 /// A client without a session: it only reads.
 pub struct Watch {
     outbox: Outbox,
@@ -96,8 +125,9 @@ pub(super) async fn join(
     core: &Arc<Core>,
     join: Join,
     client: Option<&Client>,
+    connection: Connection,
 ) -> Result<Session, Rejection> {
-    let admitted = timeout(DEADLINE, admit(core, join, client)).await;
+    let admitted = timeout(DEADLINE, admit(core, join, client, connection)).await;
     let result = admitted.unwrap_or_else(|_| {
         Err(unavailable(
             "the room could not be opened in time: try again",
@@ -138,20 +168,49 @@ pub(super) async fn watch(
             _place: place,
         })
     };
-    timeout(DEADLINE, watching).await.unwrap_or_else(|_| {
+    timeout(WATCH_DEADLINE, watching).await.unwrap_or_else(|_| {
         Err(unavailable(
             "the room could not be opened in time: try again",
         ))
     })
 }
 
+/// Whether a client would be let in now. Costs what a join costs; opens and keeps nothing.
+pub(super) async fn may_join(core: &Core, client: &Client, join: &Join) -> Result<(), Rejection> {
+    drop(core.place()?);
+    drop(client.join(&join.room)?);
+    let ask = Ask {
+        room: join.room.clone(),
+        admission: Some(Admission {
+            user: join.user.clone(),
+            key: join.key.clone(),
+            device: join.device.clone(),
+        }),
+    };
+    let asked = timeout(DEADLINE, owner(core, &ask)).await;
+    let late = || unavailable("the room's owner did not answer in time: try again");
+    asked.unwrap_or_else(|_| Err(late())).map(drop)
+}
+
 /// The head of a room, from its owner.
 pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
+    let view = owner(core, &Ask::room(room.clone())).await?;
+    Ok(view.head)
+}
+
+/// What a room's owner answers; asks until it does. The caller's deadline ends it.
+async fn owner(core: &Core, ask: &Ask) -> Result<RoomView, Rejection> {
     let mut pauses = core.pauses();
     loop {
-        match core.bus.ask(&Ask::room(room.clone())).await {
-            Ok(view) => return view.refused.map_or(Ok(view.head), Err),
-            Err(error) => tracing::debug!(%room, %error, "the owner has not answered yet"),
+        match core.bus.ask(ask).await {
+            Ok(RoomView {
+                refused: Some(rejection),
+                ..
+            }) => return Err(rejection),
+            Ok(view) => return Ok(view),
+            Err(error) => {
+                tracing::debug!(room = %ask.room, %error, "the owner has not answered yet")
+            }
         }
         sleep(pauses.next().unwrap_or(DEADLINE)).await;
     }
@@ -180,6 +239,7 @@ async fn admit(
     core: &Arc<Core>,
     join: Join,
     client: Option<&Client>,
+    connection: Connection,
 ) -> Result<Session, Rejection> {
     let place = core.place()?;
     let Join {
@@ -199,6 +259,17 @@ async fn admit(
     // The replica lives before the session opens: whatever ends the session, it will have noticed.
     let life = claim.extent(Seq::ZERO).await?.life;
 
+    // Until it is decided no other connection of the device is: their order here is that of the
+    // room. Nothing is opened for a client that has given up.
+    let this = device.as_ref();
+    let this = this.map(|device| core.devices.get(&room, &user, device));
+    let entering = match &this {
+        Some(device) => Some(device.enter(connection.arrival).await?),
+        None => None,
+    };
+    if connection.is_gone().await {
+        return Err(unavailable("the client is gone"));
+    }
     let open = Action::Open {
         session,
         user: user.clone(),
@@ -238,6 +309,7 @@ async fn admit(
         }
     };
 
+    drop(entering);
     let sends = Sends::new(
         core.clone(),
         Sender {
@@ -268,7 +340,7 @@ async fn admit(
         outbox,
         sends,
         viewer,
-        place,
+        (place, this),
         (meter, entered),
     ))
 }

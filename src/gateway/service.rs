@@ -4,6 +4,7 @@ use super::{Close, Config, Handle, core::Core, http, metrics};
 use crate::{
     bus::{Answer, Bus, Error, Head, Inbound},
     journal::Journal,
+    listener,
     room::{Incarnation, RoomId, SessionId, UserId},
 };
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
@@ -13,6 +14,23 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is counted what waits for clients; not more often than metrics are usually asked for.
 const COUNT: Duration = Duration::from_secs(5);
+
+/// Connections that should be able to wait to be accepted: the clients of a node that died come
+/// back at once. The default of Linux.
+const QUEUE: usize = 4096;
+
+/// Opens the port for clients. They wait to be accepted from now on.
+pub async fn bind(host: &str, port: u16) -> std::io::Result<TcpListener> {
+    let listener = listener::bind(host, port).await?;
+    if let Some(somaxconn) = listener::longest_queue().filter(|longest| *longest < QUEUE) {
+        tracing::warn!(
+            somaxconn,
+            "few connections can wait to be accepted: clients that come back at once lose \
+             seconds; raise net.core.somaxconn"
+        );
+    }
+    Ok(listener)
+}
 
 /// The gateway of a node.
 pub struct Service(Arc<Core>);

@@ -4,6 +4,7 @@
 use super::{
     Close, Outbox,
     core::{Core, busy},
+    device::Device,
     history::history,
     join::Viewer,
     limits::{Entered, Meter},
@@ -46,6 +47,7 @@ pub struct Session {
     _entered: Option<Entered>,
     _viewer: Viewer,
     _place: OwnedSemaphorePermit,
+    _device: Option<Arc<Device>>,
     _over: DropGuard,
 }
 
@@ -63,7 +65,7 @@ impl Session {
         outbox: Outbox,
         sends: Arc<Sends>,
         viewer: Viewer,
-        place: OwnedSemaphorePermit,
+        (place, device): (OwnedSemaphorePermit, Option<Arc<Device>>),
         (meter, entered): (Meter, Option<Entered>),
     ) -> Self {
         let over = CancellationToken::new();
@@ -91,6 +93,7 @@ impl Session {
             _entered: entered,
             _viewer: viewer,
             _place: place,
+            _device: device,
             _over,
         }
     }

@@ -14,6 +14,9 @@ pub struct Config {
     pub host: String,
     /// The port; 0: any free one. Default 8558.
     pub port: u16,
+    /// Milliseconds after which a connection that asks nothing more is closed. 1000 to 3600000,
+    /// default 75000: longer than the 60 s that load balancers and scrapers keep connections for.
+    pub keep_alive_ms: u64,
     /// Who may manage the node (HTTP Basic authentication). Default admin.
     pub user: String,
     /// The password for that. Printed nowhere. Default safe-chat, with which a node that listens beyond loopback does not start; empty (in the config
@@ -27,6 +30,7 @@ impl Default for Config {
         Self {
             host: "127.0.0.1".into(),
             port: 8558,
+            keep_alive_ms: 75_000,
             user: "admin".into(),
             password: None,
         }
@@ -46,6 +50,12 @@ impl Config {
                 "ops.password is the default one and ops.host {} is no loopback address, so that anybody there could manage this node: \
                  set SAFE_CHAT_OPS__PASSWORD, or password = \"\" under [ops] in the config file for no management",
                 self.host
+            ));
+        }
+        if !(1_000..=3_600_000).contains(&self.keep_alive_ms) {
+            let wrong = self.keep_alive_ms;
+            return Err(format!(
+                "ops.keep_alive_ms must be 1000 to 3600000, not {wrong}"
             ));
         }
         if self.user.is_empty() || self.user.contains(':') {
@@ -69,11 +79,16 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            host, port, user, ..
+            host,
+            port,
+            keep_alive_ms,
+            user,
+            ..
         } = self;
         f.debug_struct("Config")
             .field("host", host)
             .field("port", port)
+            .field("keep_alive_ms", keep_alive_ms)
             .field("user", user)
             .finish_non_exhaustive()
     }

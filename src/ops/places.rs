@@ -1,6 +1,6 @@
 //! How many connections the internal port takes: so few from one address that it cannot keep the others' health checks and scrapers out.
 
-use crate::door::{Place, Places};
+use crate::listener::{Slot, SlotCounter};
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 /// Open connections, from all addresses. Health checks, a scraper or two and an operator need a few.
@@ -22,7 +22,10 @@ pub(super) enum Full {
 }
 
 /// A place for a connection from an address.
-pub(super) fn take(places: &Arc<Places<IpAddr>>, address: IpAddr) -> Result<Place<IpAddr>, Full> {
+pub(super) fn take(
+    places: &Arc<SlotCounter<IpAddr>>,
+    address: IpAddr,
+) -> Result<Slot<IpAddr>, Full> {
     places.take(&address, |taken| room_for(address, taken))
 }
 
@@ -49,7 +52,7 @@ mod tests {
 
     #[test]
     fn one_address_leaves_places_for_others_and_all_have_an_end() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(SlotCounter::default());
         let mut taken: Vec<_> = (0..MOST_OF_ONE)
             .map(|_| take(&places, address(1)).unwrap())
             .collect();

@@ -1,7 +1,7 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
 
 use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, places, process};
-use crate::door::{Counted, Door, Places, Verdict};
+use crate::listener::{self, Counted, Listener, SlotCounter, Verdict};
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
@@ -44,6 +44,7 @@ pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     shared: Shared,
+    keep_alive: Duration,
     guard: Guard,
     desk: Desk,
 }
@@ -61,7 +62,7 @@ impl Service {
             address: format!("{}:{}", config.host, config.port),
             why,
         };
-        let listener = TcpListener::bind((config.host.as_str(), config.port))
+        let listener = listener::bind(&config.host, config.port)
             .await
             .map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -73,6 +74,7 @@ impl Service {
             listener,
             address,
             shared,
+            keep_alive: Duration::from_millis(config.keep_alive_ms),
             guard: Guard::new(config),
             desk: Desk::default(),
         })
@@ -96,28 +98,45 @@ impl Service {
             .route("/ready", get(ready))
             .route("/metrics", get(figures))
             .with_state(self.shared)
-            .merge(manage::routes(self.guard, self.desk));
-        let places = Arc::new(Places::default());
-        let door = Door::new(routes, move |peer| judge(&places, peer), stop.clone());
+            .merge(manage::routes(self.guard, self.desk))
+            .fallback(not_found)
+            .method_not_allowed_fallback(wrong_method);
+        let slots = Arc::new(SlotCounter::default());
+        let judge = move |peer| judge(&slots, peer);
+        let server = Listener::new(routes, judge, self.keep_alive, stop.clone());
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;
                 metrics.run_upkeep();
             }
         };
-        // Only the door ends.
+        // Only the server ends.
         tokio::select! {
             biased;
-            () = door.serve(self.listener, stop.cancelled()) => {}
+            () = server.serve(self.listener, stop.cancelled()) => {}
             () = upkeep => {}
         }
     }
 }
 
-fn judge(places: &Arc<Places<IpAddr>>, peer: SocketAddr) -> Verdict {
-    match places::take(places, peer.ip()) {
-        Ok(place) => Verdict::Welcome(Counted::new(place)),
-        Err(full) => Verdict::Refused(Box::new(move || {
+async fn not_found() -> Problem {
+    let message = "there is nothing at this path: try /live, /ready or /metrics";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+async fn wrong_method() -> Problem {
+    let message = "this path has no such method: see the header Allow";
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        message,
+    )
+}
+
+fn judge(slots: &Arc<SlotCounter<IpAddr>>, peer: SocketAddr) -> Verdict {
+    match places::take(slots, peer.ip()) {
+        Ok(slot) => Verdict::Welcome(Counted::new(slot)),
+        Err(full) => Verdict::Refused(Box::new(move |_| {
             Problem::unavailable(full.to_string()).into_response()
         })),
     }
@@ -233,6 +252,30 @@ mod tests {
             text.contains(r#"safechat_test_seconds_bucket{le="0.005"} 1"#),
             "{text}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_path_says_which_methods_it_has() {
+        let (address, ..) = running().await;
+        let client = reqwest::Client::new();
+        for (method, path, status, reason) in [
+            ("OPTIONS", "/ready", 204, None),
+            ("POST", "/ready", 405, Some("method_not_allowed")),
+            ("GET", "/nothing", 404, Some("not_found")),
+            ("GET", "/cluster/nodes", 401, Some("unauthorized")),
+        ] {
+            let url = format!("http://{address}{path}");
+            let request = client.request(method.parse().unwrap(), url);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{method} {path}");
+            let allow = answer.headers().get("allow").cloned();
+            if path == "/ready" {
+                assert_eq!(allow.unwrap(), "GET,HEAD,OPTIONS", "{method} {path}");
+            }
+            let body: Value =
+                serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
+            assert_eq!(body["error"]["reason"].as_str(), reason, "{method} {path}");
+        }
     }
 
     #[tokio::test]

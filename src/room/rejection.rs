@@ -20,6 +20,8 @@ pub enum Reason {
     BadUser,
     BadPub,
     BadQuery,
+    BadRequest,
+    BadOrigin,
     NotFound,
     MethodNotAllowed,
     UpgradeRequired,
@@ -28,7 +30,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 20] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -43,6 +45,8 @@ impl Reason {
         Self::BadUser,
         Self::BadPub,
         Self::BadQuery,
+        Self::BadRequest,
+        Self::BadOrigin,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
@@ -66,6 +70,8 @@ impl Reason {
             Self::BadUser => "bad_user",
             Self::BadPub => "bad_pub",
             Self::BadQuery => "bad_query",
+            Self::BadRequest => "bad_request",
+            Self::BadOrigin => "bad_origin",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",

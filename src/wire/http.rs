@@ -16,8 +16,9 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::BadRoom
         | Reason::BadUser
         | Reason::BadPub
-        | Reason::BadQuery => 400,
-        Reason::KeyMismatch | Reason::NotMember => 403,
+        | Reason::BadQuery
+        | Reason::BadRequest => 400,
+        Reason::KeyMismatch | Reason::NotMember | Reason::BadOrigin => 403,
         Reason::NotFound => 404,
         Reason::MethodNotAllowed => 405,
         Reason::TooManySessions => 409,

@@ -99,7 +99,7 @@ async fn a_question_about_a_room_of_another_shard_is_not_handed_to_its_owner() {
     let mut questions = world.bus.questions(wrong).await.unwrap();
     let subject = format!("{}.ask.{wrong}", world.prefix);
     for room in [&lobby, &own] {
-        let ask = codec::encode_ask(&Ask { room: room.clone() });
+        let ask = codec::encode_ask(&Ask::room(room.clone()));
         let reply = world.stranger.new_inbox();
         let asked = world
             .stranger

@@ -3,12 +3,17 @@
 use crate::{
     cluster::{Cluster, PATIENCE},
     node::Node,
+    person::Person,
 };
 use futures::{Stream, StreamExt};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::pin::Pin;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 pub(crate) async fn a_stream_a_message_and_a_page_go_without_a_websocket(cluster: Cluster) {
     let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
@@ -53,6 +58,54 @@ pub(crate) async fn a_stream_a_message_and_a_page_go_without_a_websocket(cluster
             page,
             json!({ "type": "history", "events": [seen[1].1], "more": true })
         );
+    }
+}
+
+/// Connections wait in the kernel while the process stands still; then it finds all at once.
+pub(crate) async fn who_gave_up_while_a_node_was_frozen_ends_no_session(cluster: Cluster) {
+    let node = cluster.node("frozen").await;
+    let address = node.url().replace("http://", "");
+    let ask = async |room: usize, more: &[u8]| {
+        let head = format!(
+            "GET /chat/r{room}/user/harry?pub=key&device=d HTTP/1.1\r\nHost: {address}\r\n\
+             Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(&address).await.expect("a queue");
+        stream.write_all(head.as_bytes()).await.expect("a buffer");
+        stream.write_all(more).await.expect("a buffer");
+        stream
+    };
+    // A ping, and a close frame, of clients that do not wait for the handshake.
+    let behind = [&b""[..], b"\x89\x80\0\0\0\0", b"\x88\x82\0\0\0\0\x03\xe8"];
+    for (room, more) in behind.into_iter().cycle().take(9).enumerate() {
+        node.signal("-STOP").await;
+        for _ in 0..3 {
+            drop(ask(room, more).await);
+        }
+        let early = ask(room, b"").await;
+        let mut last = ask(room, b"").await;
+        node.signal("-CONT").await;
+        let mut got = Vec::new();
+        // A line that comes back shows that the session lives, when all others have been served.
+        drop(Person::joins_in_json(&node, &format!("r{room}"), "kim", "key").await);
+        drop(early);
+        last.write_all(b"\x81\x8a\0\0\0\0harry:*:hi")
+            .await
+            .expect("it is open");
+        while !got.windows(2).any(|part| part == b"hi") {
+            let mut some = [0; 4096];
+            let read = timeout(PATIENCE, last.read(&mut some))
+                .await
+                .expect("in time");
+            let read = read.expect("a sound connection");
+            let told = String::from_utf8_lossy(&got).into_owned();
+            assert!(
+                read > 0 && !told.contains("replaced"),
+                "it was ended: {told}"
+            );
+            got.extend(&some[..read]);
+        }
     }
 }
 

@@ -45,6 +45,7 @@ claims! {
         stored::what_was_said_is_stored_and_can_be_looked_at
         strangers::what_comes_to_a_wrong_shard_undoes_nothing
         http::a_stream_a_message_and_a_page_go_without_a_websocket
+        http::who_gave_up_while_a_node_was_frozen_ends_no_session
         logs::nothing_secret_is_logged
         process::a_node_without_a_reader_of_its_log_works_and_ends_as_any
         process::a_reader_that_stops_stops_nobody_and_is_told_what_it_missed

@@ -151,17 +151,22 @@ impl Node {
 
     /// SIGTERM; how it ended.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        let id = self.child.id().expect("a child that runs").to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .await
-            .expect("kill can be run");
-        assert!(sent.success(), "no signal to {}", self.name);
+        self.signal("-TERM").await;
         timeout(PATIENCE, self.child.wait())
             .await
             .expect("an end in time")
             .expect("a child of this process")
+    }
+
+    /// Sends it a signal, such as -STOP and -CONT.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let id = self.child.id().expect("a child that runs").to_string();
+        let sent = Command::new("kill")
+            .args([signal, &id])
+            .status()
+            .await
+            .expect("kill can be run");
+        assert!(sent.success(), "no signal to {}", self.name);
     }
 
     /// Starts it again as it was, and waits until it is ready.

@@ -63,7 +63,7 @@ pub(crate) async fn what_comes_to_a_wrong_shard_undoes_nothing(cluster: Cluster)
 async fn astray(cluster: &Cluster, nats: &Client, what: &str) {
     let (shards, prefix) = (cluster.shards(), cluster.prefix());
     let room = RoomId::parse(ROOM).unwrap();
-    let ask = codec::encode_ask(&Ask { room: room.clone() });
+    let ask = codec::encode_ask(&Ask::room(room.clone()));
     let head = Head {
         room: room.clone(),
         epoch: Epoch(99),

@@ -2,7 +2,7 @@
 
 use super::{LONG, World};
 use futures::{SinkExt, StreamExt};
-use safe_chat::gateway::{Config, Handle};
+use safe_chat::gateway::{Config, Handle, Service};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::{
@@ -29,26 +29,50 @@ pub(crate) struct Server {
     pub(crate) world: World,
 }
 
+pub(crate) struct Still {
+    pub(crate) address: String,
+    handle: Handle,
+    service: Service,
+    listener: TcpListener,
+    world: World,
+}
+
+impl Still {
+    pub(crate) fn run(self) -> Server {
+        let stop = CancellationToken::new();
+        Server {
+            stopped: tokio::spawn(self.service.run(self.listener, stop.clone())),
+            address: self.address,
+            handle: self.handle,
+            stop,
+            world: self.world,
+        }
+    }
+}
+
 impl Server {
     pub(crate) async fn start() -> Self {
         Self::with(Config::default()).await
     }
 
     pub(crate) async fn with(config: Config) -> Self {
-        let mut world = World::new().await;
+        Self::of(World::new().await, config).await.run()
+    }
+
+    /// One that listens and does nothing yet, as a process that stands still.
+    pub(crate) async fn still() -> Still {
+        Self::of(World::new().await, Config::default()).await
+    }
+
+    pub(crate) async fn of(mut world: World, config: Config) -> Still {
         let journal = Arc::new(world.database.connect(world.shards));
         let (gateway, service) = world.service(config, journal);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stop) = (
-            listener.local_addr().unwrap().to_string(),
-            CancellationToken::new(),
-        );
-        let stopped = tokio::spawn(service.run(listener, stop.clone()));
-        Self {
-            address,
+        let listener = safe_chat::gateway::bind("127.0.0.1", 0).await.unwrap();
+        Still {
+            address: listener.local_addr().unwrap().to_string(),
             handle: gateway.handle,
-            stop,
-            stopped,
+            service,
+            listener,
             world,
         }
     }

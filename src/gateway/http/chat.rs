@@ -1,36 +1,39 @@
-//! `GET /chat/{room}/user/{user}`: joins, then upgrades. Every refusal is an answer before the upgrade.
+//! `GET /chat/{room}/user/{user}`: joins, then upgrades. Every refusal is an answer before the
+//! upgrade. A page cannot see that answer, so the same address without an upgrade gives it as well.
 
 use super::{
     answer::refuse,
     request::{self, Parameters},
+    upgrade,
 };
 use crate::{
-    door::Counted,
-    gateway::{Client, Handle, Join, Session, socket},
-    room::{Reason, Rejection},
+    gateway::{Client, Handle, Join, Session, join::Connection, socket},
+    listener::{Arrival, Counted},
+    room::Rejection,
     wire::Protocol,
 };
 use axum::{
-    body::Body,
     extract::{Extension, Request, State},
-    http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+    http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL, request::Parts},
     response::Response,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 pub(super) async fn chat(
     State(handle): State<Handle>,
     Extension(client): Extension<Client>,
-    mut request: Request,
+    request: Request,
 ) -> Response {
-    match open(&handle, &client, &mut request).await {
+    let (mut parts, body) = request.into_parts();
+    let opened = match upgrade::is_wanted(&parts) {
+        true => open(&handle, &client, &parts).await,
+        false => Err(ask(&handle, &client, &parts).await),
+    };
+    match opened {
         Ok((session, response)) => {
-            let (upgrade, counted) = (
-                hyper::upgrade::on(&mut request),
-                request.extensions_mut().remove(),
-            );
+            let counted = parts.extensions.remove();
+            let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
             handle.0.spawn(talk(upgrade, session, counted));
             response
         }
@@ -38,58 +41,63 @@ pub(super) async fn chat(
     }
 }
 
-/// Checks the path, then the query, then the headers; then joins. A client that goes away meanwhile drops this future, and leaves nothing open.
+/// Joins. A client that goes away meanwhile drops this future, and leaves nothing open.
 async fn open(
     handle: &Handle,
     client: &Client,
-    request: &mut Request,
+    request: &Parts,
 ) -> Result<(Session, Response), Rejection> {
-    let (room, user) = (
-        request::room(request.uri())?,
-        request::user_of_path(request.uri())?,
-    );
-    let parameters = Parameters::of(request.uri())?;
-    let (key, from, device) = (parameters.key()?, parameters.from()?, parameters.device()?);
-    let offered = request
-        .headers()
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .map(|value| value.to_str().unwrap_or("?"));
-    let (protocol, echo) = Protocol::negotiate(offered)?;
-    let mut response =
-        create_response_with_body(request, Body::empty).map_err(|_| not_an_upgrade())?;
+    let (join, echo) = wanted(request)?;
+    let mut response = upgrade::accept(request)?;
     if let Some(name) = echo {
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+        let name = HeaderValue::from_static(name);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
     }
-    let session = handle
-        .join_of(
-            client,
-            Join {
-                room,
-                user,
-                key,
-                device,
-                from,
-                protocol,
-            },
-        )
-        .await?;
+    let connection = Connection {
+        arrival: request
+            .extensions
+            .get()
+            .copied()
+            .unwrap_or_else(Arrival::next),
+        presence: request.extensions.get().cloned(),
+    };
+    let session = handle.join_over(client, join, connection).await?;
     Ok((session, response))
 }
 
-/// A connection that is not upgraded after all drops its session, which ends it. It counts until it is closed.
+/// The refusal that an upgrade would get now; if none, that an upgrade is what is missing.
+async fn ask(handle: &Handle, client: &Client, request: &Parts) -> Rejection {
+    let asked = async {
+        let (join, _) = wanted(request)?;
+        handle.may_join(client, &join).await
+    };
+    asked.await.err().unwrap_or_else(upgrade::required)
+}
+
+/// What the path, then the query, then the headers say.
+fn wanted(request: &Parts) -> Result<(Join, Option<&'static str>), Rejection> {
+    let uri = &request.uri;
+    let (room, user) = (request::room(uri)?, request::user_of_path(uri)?);
+    let parameters = Parameters::of(uri)?;
+    let (key, from, device) = (parameters.key()?, parameters.from()?, parameters.device()?);
+    let offered = request.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let (protocol, echo) = Protocol::negotiate(offered.map(|value| value.to_str().unwrap_or("?")))?;
+    let join = Join {
+        room,
+        user,
+        key,
+        device,
+        from,
+        protocol,
+    };
+    Ok((join, echo))
+}
+
+/// A connection that is not upgraded after all drops its session, which ends it. It counts until
+/// it is closed.
 async fn talk(upgrade: OnUpgrade, session: Session, _counted: Option<Counted>) {
     match upgrade.await {
         Ok(io) => socket::serve(TokioIo::new(io), session).await,
         Err(error) => tracing::debug!(%error, "a connection was gone before its upgrade"),
     }
-}
-
-fn not_an_upgrade() -> Rejection {
-    Rejection::new(
-        Reason::UpgradeRequired,
-        "connect with a WebSocket (version 13); without one there are /rooms/{room}/events and /rooms/{room}/messages",
-    )
 }

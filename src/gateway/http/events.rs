@@ -1,30 +1,30 @@
 //! `GET /rooms/{room}/events`: a room as server-sent events. The id of an event is its seq, so a client that reconnects goes on where it was.
 
 use super::{
-    answer::refuse,
+    answer::{event_stream, refuse},
     request::{self, Parameters},
 };
 use crate::{
-    door::Counted,
     gateway::{Client, Handle, Taken, Watch},
+    listener::Counted,
     room::Rejection,
 };
 use axum::{
     body::{Body, Bytes},
     extract::{Extension, State},
-    http::{
-        HeaderMap, HeaderValue, Uri,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
-    },
+    http::{HeaderMap, Uri},
     response::Response,
 };
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, stream};
 use std::{convert::Infallible, time::Duration};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// A comment after so much silence keeps proxies from closing the stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// When to connect again; behind the first events or the id, which a stream begins with.
+const RETRY: &[u8] = b"retry: 1000\n\n";
 
 pub(super) async fn events(
     State(handle): State<Handle>,
@@ -35,15 +35,8 @@ pub(super) async fn events(
 ) -> Response {
     match open(&handle, &client, &uri, &headers).await {
         Ok(watch) => {
-            let mut response = Response::new(Body::from_stream(bytes(
-                (watch, counted),
-                handle.0.leaving.clone(),
-            )));
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-            response
+            let end = handle.0.leaving.clone();
+            event_stream(Body::from_stream(bytes((watch, counted), end)))
         }
         Err(rejection) => refuse(&rejection),
     }
@@ -58,8 +51,8 @@ async fn open(
     let room = request::room(uri)?;
     let mut from = Parameters::of(uri)?.from()?;
     // Newer than the query, which a client repeats when it reconnects.
-    if let Some(last) = headers.get("last-event-id") {
-        from.since = Some(request::last_event_id(last)?);
+    if let Some(last) = headers.get_all("last-event-id").iter().next_back() {
+        from.since = request::last_event_id(last)?.or(from.since);
     }
     handle.watch(client, &room, from).await
 }
@@ -70,20 +63,23 @@ fn bytes(
     client: (Watch, Counted),
     end: CancellationToken,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let start = stream::once(async { Ok(Bytes::from_static(b"retry: 1000\n\n")) });
-    let rest = stream::unfold((client, end), |((watch, counted), end)| async move {
-        let taken = end
-            .run_until_cancelled(timeout(KEEP_ALIVE, watch.outbox().take()))
-            .await?;
-        let chunk = match taken {
-            Ok(Taken::Frames(frames)) => frames
-                .iter()
-                .flat_map(|frame| frame.bytes().iter().copied())
-                .collect(),
-            Ok(Taken::Close(_)) => return None,
-            Err(_) => Bytes::from_static(b":\n\n"),
-        };
-        Some((Ok(chunk), ((watch, counted), end)))
-    });
-    start.chain(rest)
+    let start = Some(RETRY);
+    stream::unfold(
+        (client, end, start),
+        |((watch, counted), end, start)| async move {
+            let taken = end
+                .run_until_cancelled(timeout(KEEP_ALIVE, watch.outbox().take()))
+                .await?;
+            let mut chunk: Vec<u8> = match taken {
+                Ok(Taken::Frames(frames)) => frames
+                    .iter()
+                    .flat_map(|frame| frame.bytes().iter().copied())
+                    .collect(),
+                Ok(Taken::Close(_)) => return None,
+                Err(_) => b":\n\n".to_vec(),
+            };
+            chunk.extend(start.unwrap_or_default());
+            Some((Ok(Bytes::from(chunk)), ((watch, counted), end, None)))
+        },
+    )
 }

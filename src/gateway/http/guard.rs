@@ -1,13 +1,16 @@
 //! What every request passes before it is looked at: whose it is, and whether that client may ask now.
 
-use super::{answer::refuse, origin::Origins};
+use super::{
+    answer::{come_back, is_event_source, refuse},
+    origin::{Origins, Told},
+};
 use crate::{
-    door::{Counted, Peer, Verdict},
     gateway::{
         Handle,
         limits::{Cost, Proxies},
         metrics,
     },
+    listener::{Counted, Peer, Verdict},
     room::{Reason, Rejection},
 };
 use axum::{
@@ -21,11 +24,12 @@ use tokio::sync::Semaphore;
 /// Before a client that a full node refused should try again, in milliseconds.
 const FULL_MS: u64 = 5_000;
 
-/// What the door and the guard know.
+/// What the listener and the guard know.
 pub(super) struct Guard {
     handle: Handle,
     proxies: Proxies,
     origins: Origins,
+    pub(super) told: Told,
     places: Arc<Semaphore>,
 }
 
@@ -46,6 +50,7 @@ impl Guard {
             handle,
             proxies,
             origins,
+            told: Told::default(),
             places,
         })
     }
@@ -76,7 +81,14 @@ impl Guard {
 }
 
 fn refused(rejection: Rejection) -> Verdict {
-    Verdict::Refused(Box::new(move || refuse(&rejection)))
+    Verdict::Refused(Box::new(move |request| {
+        let refused = refuse(&rejection);
+        if is_event_source(request.method(), request.headers()) {
+            come_back(refused)
+        } else {
+            refused
+        }
+    }))
 }
 
 /// Finds out whose request it is, and takes what it costs.
@@ -86,7 +98,7 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let Some(Peer(peer)) = request.extensions().get().copied() else {
-        unreachable!("the door says where a request comes from")
+        unreachable!("the listener says where a request comes from")
     };
     let proxied = guard.proxies.client(peer.ip(), request.headers());
     let client = guard.handle.client(proxied.unwrap_or(peer.ip()));

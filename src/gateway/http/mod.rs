@@ -8,19 +8,21 @@ mod origin;
 mod page;
 pub mod request;
 mod rooms;
+mod upgrade;
 
 pub(super) use origin::Origins;
 
 use super::Handle;
 use crate::{
-    door::Door,
+    listener::Listener,
     room::{Reason, Rejection},
 };
-use answer::refuse;
+use answer::{come_back, is_event_source, refuse};
 use axum::{
     Router,
+    extract::Request,
     http::{HeaderValue, header::ACCESS_CONTROL_ALLOW_ORIGIN},
-    middleware::{from_fn_with_state, map_response},
+    middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::Response,
     routing::{get, post},
 };
@@ -32,15 +34,30 @@ use tokio_util::sync::CancellationToken;
 /// Serves clients until `shutdown`; then drains, while new ones are refused with an answer, and ends.
 pub(super) async fn serve(handle: Handle, listener: TcpListener, shutdown: CancellationToken) {
     let guard = Guard::new(handle.clone());
-    let routes =
-        router(handle.clone(), &guard).layer(from_fn_with_state(guard.clone(), guard::guard));
-    let door = Door::new(routes, |peer| guard.judge(peer), handle.0.halt.clone());
+    let routes = router(handle.clone(), &guard)
+        .layer(from_fn_with_state(guard.clone(), guard::guard))
+        .layer(from_fn(patient));
+    let keep_alive = handle.0.config.keep_alive();
+    let halt = handle.0.halt.clone();
+    let server = Listener::new(routes, move |peer| guard.judge(peer), keep_alive, halt);
     // Connections are accepted until the drain is over: a client gets its `draining` as an answer.
-    door.serve(listener, async {
-        shutdown.cancelled().await;
-        handle.drain().await
-    })
-    .await;
+    server
+        .serve(listener, async {
+            shutdown.cancelled().await;
+            handle.drain().await
+        })
+        .await;
+}
+
+/// What an `EventSource` may try again is no refusal to it.
+async fn patient(request: Request, next: Next) -> Response {
+    let source = is_event_source(request.method(), request.headers());
+    let response = next.run(request).await;
+    if source {
+        come_back(response)
+    } else {
+        response
+    }
 }
 
 fn router(handle: Handle, guard: &Arc<Guard>) -> Router {

@@ -56,7 +56,11 @@ impl Parameters {
     }
 
     fn number<T: FromStr>(&self, name: &str, range: &str) -> Result<Option<T>, Rejection> {
-        let wrong = || bad(format!("{name} must be a number from {range}"));
+        let wrong = || {
+            bad(format!(
+                "{name} must be a whole number from {range}, in digits"
+            ))
+        };
         self.get(name)
             .map(|text| digits(text).ok_or_else(wrong))
             .transpose()
@@ -93,7 +97,9 @@ impl Parameters {
             .number("history", "0 to 500")?
             .unwrap_or(From::default().history);
         if history > HISTORY {
-            return Err(bad("history must be a number from 0 to 500"));
+            return Err(bad(
+                "history must be a whole number from 0 to 500, in digits",
+            ));
         }
         Ok(From { since, history })
     }
@@ -105,17 +111,21 @@ impl Parameters {
             .number("limit", "1 to 500")?
             .unwrap_or(From::default().history);
         if !(1..=HISTORY).contains(&limit) {
-            return Err(bad("limit must be a number from 1 to 500"));
+            return Err(bad("limit must be a whole number from 1 to 500, in digits"));
         }
         Ok((before, limit))
     }
 }
 
-/// The header `Last-Event-ID`.
-pub fn last_event_id(value: &HeaderValue) -> Result<Seq, Rejection> {
-    let seq = value.to_str().ok().and_then(digits);
-    seq.map(Seq)
-        .ok_or_else(|| bad("Last-Event-ID must be a number from 0 to 2^64-1"))
+/// The header `Last-Event-ID`. An empty one is none, as a browser means it.
+pub fn last_event_id(value: &HeaderValue) -> Result<Option<Seq>, Rejection> {
+    let text = value.as_bytes().trim_ascii();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seq = std::str::from_utf8(text).ok().and_then(digits);
+    seq.map(|seq| Some(Seq(seq)))
+        .ok_or_else(|| bad("Last-Event-ID must be a whole number from 0 to 2^64-1, in digits"))
 }
 
 /// A number as the protocol writes it: digits only. The standard library takes a plus sign too.
@@ -168,23 +178,39 @@ mod tests {
             "since=%2B1",
             "since=+1",
             "history=%2b5",
+            "history=50.0",
+            "history=5e1",
+            "history=50%20",
+            "history=",
         ] {
-            assert_eq!(from(bad).unwrap_err().reason, Reason::BadQuery, "{bad}");
+            let refused = from(bad).unwrap_err();
+            assert_eq!(refused.reason, Reason::BadQuery, "{bad}");
+            assert!(
+                refused.message.contains("whole number from 0 to "),
+                "{refused}"
+            );
         }
-        assert_eq!(
-            last_event_id(&HeaderValue::from_static("+1"))
-                .unwrap_err()
-                .reason,
-            Reason::BadQuery
-        );
-        assert_eq!(
-            last_event_id(&HeaderValue::from_static("1")).unwrap(),
-            Seq(1)
-        );
         assert_eq!(
             parameters("limit=0").unwrap().page().unwrap_err().reason,
             Reason::BadQuery
         );
+    }
+
+    #[test]
+    fn an_empty_last_event_id_is_none() {
+        let last = |text: &'static str| last_event_id(&HeaderValue::from_static(text));
+        for (text, expected) in [
+            ("", None),
+            (" \t ", None),
+            ("0", Some(0)),
+            (" 7 ", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+        ] {
+            assert_eq!(last(text).unwrap(), expected.map(Seq), "{text:?}");
+        }
+        for bad in ["+1", "-1", "1.0", "x", "1 2", "18446744073709551616"] {
+            assert_eq!(last(bad).unwrap_err().reason, Reason::BadQuery, "{bad}");
+        }
     }
 
     #[test]

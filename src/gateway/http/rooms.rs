@@ -6,13 +6,14 @@ use super::{
 };
 use crate::{
     gateway::{Client, Handle},
+    listener::content_length,
     room::{Key, Reason, Rejection, RoomId, UserId},
     wire::{Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
 };
 use axum::{
     body::{Body, to_bytes},
     extract::{Extension, State},
-    http::{StatusCode, Uri},
+    http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(super) async fn message(
     State(handle): State<Handle>,
     Extension(client): Extension<Client>,
     uri: Uri,
+    headers: HeaderMap,
     body: Body,
 ) -> Response {
     let addressed = || -> Result<(RoomId, UserId, Key), Rejection> {
@@ -39,7 +41,7 @@ pub(super) async fn message(
         Ok(addressed) => addressed,
         Err(rejection) => return refuse(&rejection),
     };
-    let message = match read(&client, body).await {
+    let message = match read(&client, &headers, body).await {
         Ok(message) => message,
         Err(refused) => return answer(&room, &refused),
     };
@@ -49,11 +51,14 @@ pub(super) async fn message(
     }
 }
 
-async fn read(client: &Client, body: Body) -> Result<Message, ServerFrame> {
-    let rejected = |reason, message| ServerFrame::Rejected {
+async fn read(client: &Client, headers: &HeaderMap, body: Body) -> Result<Message, ServerFrame> {
+    let too_large = || ServerFrame::Rejected {
         id: None,
-        rejection: Rejection::new(reason, message),
+        rejection: Rejection::new(Reason::TooLarge, "the body may have 131072 bytes at most"),
     };
+    if content_length(headers).is_some_and(|length| length > BODY as u64) {
+        return Err(too_large());
+    }
     let body = timeout(BODY_DEADLINE, to_bytes(body, BODY)).await;
     let body = body.map_err(|_| {
         let rejection = Rejection::retry(
@@ -66,8 +71,7 @@ async fn read(client: &Client, body: Body) -> Result<Message, ServerFrame> {
             rejection,
         }
     })?;
-    let body =
-        body.map_err(|_| rejected(Reason::TooLarge, "the body may have 131072 bytes at most"))?;
+    let body = body.map_err(|_| too_large())?;
     client
         .read(body.len())
         .map_err(|rejection| ServerFrame::Rejected {

@@ -3,7 +3,7 @@
 
 use super::{Allowance, Limit, Settings, bucket::Bucket, keyed::Idle};
 use crate::{
-    door::{Place, Places},
+    listener::{Slot, SlotCounter},
     room::{Rejection, RoomId},
 };
 use std::{
@@ -39,7 +39,7 @@ pub(super) struct Address {
     pub(super) joins: Bucket,
     connections: AtomicUsize,
     most_connections: usize,
-    rooms: Arc<Places<RoomId>>,
+    rooms: Arc<SlotCounter<RoomId>>,
     most_rooms: usize,
 }
 
@@ -103,7 +103,7 @@ impl Drop for Connection {
 
 /// A client of an address in a room; counts until it is dropped.
 pub(in crate::gateway) struct Entered {
-    _place: Place<RoomId>,
+    _place: Slot<RoomId>,
     /// Held: an address that nobody holds may be forgotten.
     _address: Arc<Address>,
 }

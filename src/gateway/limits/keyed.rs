@@ -13,13 +13,13 @@ const FEW: usize = 1024;
 const MOST: usize = 131_072;
 
 /// A value that may be forgotten when it is as it was made.
-pub(super) trait Idle {
+pub(in crate::gateway) trait Idle {
     /// Whether it is. Asked only when nobody holds it; if so, it is dropped.
     fn is_idle(&self) -> bool;
 }
 
 /// Values by key.
-pub(super) struct Keyed<K, V>(Mutex<State<K, V>>);
+pub(in crate::gateway) struct Keyed<K, V>(Mutex<State<K, V>>);
 
 struct State<K, V> {
     values: HashMap<K, Arc<V>>,
@@ -38,7 +38,7 @@ impl<K, V> Default for Keyed<K, V> {
 
 impl<K: Eq + Hash, V: Idle> Keyed<K, V> {
     /// The value of a key, which stays at least as long as it is held.
-    pub(super) fn get(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
+    pub(in crate::gateway) fn get(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = state.values.get(&key) {
             return value.clone();

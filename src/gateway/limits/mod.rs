@@ -7,7 +7,7 @@
 mod address;
 mod allowance;
 mod bucket;
-mod keyed;
+pub(super) mod keyed;
 mod meter;
 mod proxies;
 

@@ -11,13 +11,16 @@ fn every_reason_has_the_status_of_the_contract() {
         "bad_user",
         "bad_pub",
         "bad_query",
+        "bad_request",
         "bad_frame",
         "bad_field",
         "unsupported",
     ] {
         assert_eq!(status(word), 400, "{word}");
     }
-    assert_eq!(status("key_mismatch"), 403);
+    for word in ["key_mismatch", "bad_origin"] {
+        assert_eq!(status(word), 403, "{word}");
+    }
     assert_eq!(status("not_found"), 404);
     assert_eq!(status("method_not_allowed"), 405);
     assert_eq!(status("too_many_sessions"), 409);

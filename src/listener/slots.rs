@@ -1,4 +1,4 @@
-//! Places that are taken in somebody's or something's name: how many connections an address has, how many clients a room.
+//! Counts slots by key, such as the connections of an address or the clients of a room.
 
 use std::{
     collections::HashMap,
@@ -6,33 +6,33 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How many places are taken, by key. A key without any is not kept.
-pub(crate) struct Places<K>(Mutex<HashMap<K, usize>>);
+/// How many slots are taken, by key. A key without any is not kept.
+pub(crate) struct SlotCounter<K>(Mutex<HashMap<K, usize>>);
 
-impl<K> Default for Places<K> {
+impl<K> Default for SlotCounter<K> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash + Clone> Places<K> {
-    /// Takes a place for a key, unless `judge` refuses that by what is taken already.
+impl<K: Eq + Hash + Clone> SlotCounter<K> {
+    /// Takes a slot for a key, unless `judge` refuses that by what is taken already.
     pub(crate) fn take<E>(
         self: &Arc<Self>,
         key: &K,
         judge: impl FnOnce(&HashMap<K, usize>) -> Result<(), E>,
-    ) -> Result<Place<K>, E> {
+    ) -> Result<Slot<K>, E> {
         let mut taken = self.taken();
         judge(&taken)?;
         *taken.entry(key.clone()).or_default() += 1;
-        Ok(Place {
-            places: self.clone(),
+        Ok(Slot {
+            counter: self.clone(),
             key: key.clone(),
         })
     }
 }
 
-impl<K> Places<K> {
+impl<K> SlotCounter<K> {
     fn taken(&self) -> MutexGuard<'_, HashMap<K, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,15 +43,15 @@ impl<K> Places<K> {
     }
 }
 
-/// A place; free again when it is dropped.
-pub(crate) struct Place<K: Eq + Hash> {
-    places: Arc<Places<K>>,
+/// A slot; free again when it is dropped.
+pub(crate) struct Slot<K: Eq + Hash> {
+    counter: Arc<SlotCounter<K>>,
     key: K,
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl<K: Eq + Hash> Drop for Slot<K> {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
+        let mut taken = self.counter.taken();
         if let Some(count) = taken.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {

@@ -1,0 +1,54 @@
+//! Opens a port with the longest queue of connections that the kernel gives.
+
+use std::{fs, io};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+/// Where the kernel says how many connections may wait to be accepted.
+const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+
+/// Listens at the first address of `host` that can be listened on. As many connections may wait
+/// to be accepted as the kernel allows: a client whose SYN finds the queue full loses a second.
+pub(crate) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        // The kernel takes the smaller one of this and its own maximum.
+        let listening = socket
+            .bind(address)
+            .and_then(|()| socket.listen(i32::MAX as u32));
+        match listening {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// How many connections may wait to be accepted; `None`: the system does not say.
+pub(crate) fn longest_queue() -> Option<usize> {
+    fs::read_to_string(SOMAXCONN).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::try_join_all;
+    use std::time::Duration;
+    use tokio::{net::TcpStream, time::timeout};
+
+    #[tokio::test]
+    async fn as_many_connections_as_the_kernel_allows_wait_to_be_accepted() {
+        let listener = bind("127.0.0.1", 0).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody accepts: whatever does not fit into the queue is never connected.
+        let count = longest_queue().unwrap_or(128).min(1000);
+        let connections = try_join_all((0..count).map(|_| TcpStream::connect(address)));
+        let connected = timeout(Duration::from_secs(60), connections).await;
+        assert_eq!(connected.expect("all fit").unwrap().len(), count);
+    }
+}
