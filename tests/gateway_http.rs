@@ -1,4 +1,4 @@
-//! The gateway's port as HTTP, byte by byte: handshakes, methods, bodies, and why a page is refused.
+//! The gateway's port as HTTP, byte by byte: handshakes, methods, bodies, refusals of a page.
 
 mod gateway;
 
