@@ -6,7 +6,7 @@
 
 use super::{Ports, facts, operator::Here};
 use crate::{
-    cluster,
+    bus, cluster,
     config::Config,
     gateway,
     ops::{self, Check, Readiness},
@@ -118,11 +118,12 @@ impl Running {
         };
         // Set once: this node starts once.
         let _ = internal.desk.set(Arc::new(here));
-        internal.readiness.running(checks(
-            ports,
-            members.clone(),
-            clients.clone().map(|(gateway, _)| gateway),
-        ));
+        let health = ports.bus.health();
+        let gateway = clients.clone().map(|(gateway, _)| gateway);
+        internal.readiness.running(
+            checks(ports, members.clone(), gateway),
+            Box::new(move || texts(&health.borrow().warnings)),
+        );
         Ok(Self {
             internal,
             cluster: members,
@@ -204,8 +205,14 @@ impl Running {
 
 fn checks(ports: Ports, cluster: cluster::Handle, gateway: Option<gateway::Handle>) -> Vec<Check> {
     let Ports { bus, journal, .. } = ports;
+    let health = bus.health();
+    let faults = move || match texts(&health.borrow().faults) {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(faults.join("; ")),
+    };
     let mut checks: Vec<Check> = vec![
         Box::new(move || bus.ready()),
+        Box::new(faults),
         Box::new(move || journal.ready()),
         Box::new(move || cluster.ready()),
     ];
@@ -213,4 +220,8 @@ fn checks(ports: Ports, cluster: cluster::Handle, gateway: Option<gateway::Handl
         checks.push(Box::new(move || gateway.ready()));
     }
     checks
+}
+
+fn texts(faults: &[bus::Fault]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
 }

@@ -8,6 +8,10 @@ pub enum Error {
     /// There is no room for it; nothing was stored. Answer `busy`.
     #[error("the bus is full: {0}")]
     Full(String),
+    /// It is larger than the servers take now; nothing was stored, and nothing will be until they
+    /// take more.
+    #[error("too large for the bus: {0}")]
+    TooLarge(String),
     /// Somebody was faster: what was expected to be the last state is not. Nothing was stored.
     #[error("the bus has moved on: {0}")]
     Conflict(String),

@@ -13,6 +13,7 @@ mod blob;
 pub mod codec;
 mod describe;
 mod error;
+mod health;
 pub mod memory;
 mod message;
 pub mod nats;
@@ -20,6 +21,7 @@ pub mod nats;
 pub use blob::BLOB;
 pub use describe::describe;
 pub use error::Error;
+pub use health::{Fault, Health, Store, too_large_now, until};
 pub use message::{
     Admission, Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen,
     Position, Published, Question, ReplyTo, Role, RoomView, Settings, ShardRecord, ShardSeen,
@@ -30,6 +32,7 @@ use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use tokio::sync::watch;
 
 /// Commands: stored until the shard's floor has passed them.
 #[async_trait]
@@ -188,4 +191,8 @@ pub trait Blobs: Send + Sync {
 pub trait Bus: Commands + Feed + Direct + Registry + Blobs {
     /// Whether the bus can be reached at the moment; the reason when it cannot.
     fn ready(&self) -> Result<(), String>;
+
+    /// How the streams and buckets were when they were last looked at, within seconds, and each
+    /// change of that.
+    fn health(&self) -> watch::Receiver<Health>;
 }

@@ -16,5 +16,5 @@ mod service;
 
 pub use config::Config;
 pub use manage::{Desk, Operator, Problem};
-pub use readiness::{Check, Readiness};
+pub use readiness::{Check, Readiness, Warnings};
 pub use service::{Error, Service};

@@ -5,9 +5,12 @@ use std::sync::{Mutex, PoisonError};
 /// Asks one part; the error says what is wrong. Must return at once.
 pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Asks for what is not as it should be and keeps nothing from being ready. Must return at once.
+pub type Warnings = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
 enum Phase {
     Starting(String),
-    Running(Vec<Check>),
+    Running(Vec<Check>, Warnings),
     Draining,
 }
 
@@ -31,8 +34,8 @@ impl Readiness {
     }
 
     /// It runs: from now on it is ready when all checks pass.
-    pub fn running(&self, checks: Vec<Check>) {
-        self.enter(Phase::Running(checks));
+    pub fn running(&self, checks: Vec<Check>, warnings: Warnings) {
+        self.enter(Phase::Running(checks, warnings));
     }
 
     /// It stops: never ready again.
@@ -44,8 +47,16 @@ impl Readiness {
     pub fn why_not(&self) -> Vec<String> {
         match &*self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
             Phase::Starting(why) => vec![why.clone()],
-            Phase::Running(checks) => checks.iter().filter_map(|check| check().err()).collect(),
+            Phase::Running(checks, _) => checks.iter().filter_map(|check| check().err()).collect(),
             Phase::Draining => vec!["draining".into()],
+        }
+    }
+
+    /// What is not as it should be, whether or not it is ready.
+    pub fn warnings(&self) -> Vec<String> {
+        match &*self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Running(_, warnings) => warnings(),
+            Phase::Starting(_) | Phase::Draining => Vec::new(),
         }
     }
 

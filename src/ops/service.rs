@@ -143,14 +143,16 @@ fn judge(slots: &Arc<SlotCounter<IpAddr>>, peer: SocketAddr) -> Verdict {
 }
 
 async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
-    let why = shared.readiness.why_not();
-    if why.is_empty() {
-        return (StatusCode::OK, Json(json!({"ready": true})));
+    let (why, warnings) = (shared.readiness.why_not(), shared.readiness.warnings());
+    let mut answer = json!({"ready": why.is_empty()});
+    if !warnings.is_empty() {
+        answer["warnings"] = warnings.into();
     }
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        Json(json!({"ready": false, "why": why})),
-    )
+    if why.is_empty() {
+        return (StatusCode::OK, Json(answer));
+    }
+    answer["why"] = why.into();
+    (StatusCode::SERVICE_UNAVAILABLE, Json(answer))
 }
 
 async fn figures(State(shared): State<Shared>) -> String {
@@ -177,6 +179,7 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::Check;
 
     async fn running() -> (SocketAddr, Arc<Readiness>, CancellationToken) {
         let (readiness, stop) = (Arc::new(Readiness::default()), CancellationToken::new());
@@ -209,11 +212,13 @@ mod tests {
             ask(address, "/ready").await,
             (503, r#"{"ready":false,"why":["waiting for NATS"]}"#.into())
         );
-        readiness.running(vec![
+        let nothing = || Box::new(Vec::new);
+        let checks: Vec<Check> = vec![
             Box::new(|| Ok(())),
             Box::new(|| Err("no journal".into())),
             Box::new(|| Err("no bus".into())),
-        ]);
+        ];
+        readiness.running(checks, nothing());
         assert_eq!(
             ask(address, "/ready").await,
             (
@@ -221,10 +226,15 @@ mod tests {
                 r#"{"ready":false,"why":["no journal","no bus"]}"#.into()
             )
         );
-        readiness.running(vec![Box::new(|| Ok(()))]);
+        readiness.running(vec![Box::new(|| Ok(()))], nothing());
         assert_eq!(
             ask(address, "/ready").await,
             (200, r#"{"ready":true}"#.into())
+        );
+        readiness.running(Vec::new(), Box::new(|| vec!["too small".into()]));
+        assert_eq!(
+            ask(address, "/ready").await,
+            (200, r#"{"ready":true,"warnings":["too small"]}"#.into())
         );
         readiness.draining();
         assert_eq!(

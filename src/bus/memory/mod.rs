@@ -12,7 +12,7 @@ mod state;
 pub use faults::{Delivered, Fate, Faults, NoFaults, Op, Outcome, Passage};
 
 use crate::{
-    bus::{Bus, Error},
+    bus::{Bus, Error, Health},
     room::{Millis, Shards},
 };
 use futures::stream::BoxStream;
@@ -75,6 +75,7 @@ struct Server {
     faults: Arc<dyn Faults>,
     started: Instant,
     state: Mutex<State>,
+    health: watch::Sender<Health>,
 }
 
 impl Hub {
@@ -91,8 +92,14 @@ impl Hub {
                 faults,
                 started: Instant::now(),
                 state: Mutex::default(),
+                health: watch::Sender::default(),
             }),
         }
+    }
+
+    /// Changes what all connections are told of the hub's health.
+    pub fn diagnose(&self, change: impl FnOnce(&mut Health)) {
+        self.server.health.send_modify(change);
     }
 
     /// A new connection; nodes that share one are cut off together.
@@ -217,6 +224,10 @@ impl Bus for Memory {
         self.is_up()
             .then_some(())
             .ok_or_else(|| format!("connection {} to the hub is cut", self.connection.0))
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.server.health.subscribe()
     }
 }
 

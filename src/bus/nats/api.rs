@@ -19,6 +19,9 @@ const SEARCH: Duration = Duration::from_secs(5);
 /// How long a batch of messages may take.
 const BATCH: Duration = Duration::from_secs(10);
 
+/// Messages that are read one by one in place of a batch, so that it ends within its time.
+const ONE_BY_ONE: usize = 128;
+
 /// Errors of the JetStream API that are told apart, by their number.
 mod code {
     pub(super) const NO_MESSAGE: u64 = 10037;
@@ -28,6 +31,9 @@ mod code {
     /// Account, server and storage limits.
     pub(super) const EXHAUSTED: [u64; 3] = [10002, 10023, 10047];
     pub(super) const MESSAGE_TOO_LARGE: u64 = 10054;
+    pub(super) const SEALED: u64 = 10109;
+    /// The account has none.
+    pub(super) const NO_JETSTREAM: u64 = 10039;
     pub(super) const NO_REPLICAS: u64 = 10074;
 }
 
@@ -45,6 +51,19 @@ impl Refusal {
         self.err_code == code::STREAM_NOT_FOUND
     }
 
+    /// As the error of a look at a stream: whatever the server says for certain keeps the stream
+    /// from being used.
+    pub(super) fn of_look(self, what: &str) -> Error {
+        match self.err_code {
+            code::NO_JETSTREAM => Error::Unusable(format!(
+                "{what}: {} ({}): give the account JetStream",
+                self.description.escape_debug(),
+                self.err_code
+            )),
+            _ => self.of_read(what),
+        }
+    }
+
     /// As the error of a publish. What is not known for sure to have stored nothing is unknown.
     fn of_publish(self, what: &str) -> Error {
         let Self {
@@ -56,7 +75,8 @@ impl Refusal {
             code if code::WRONG_LAST.contains(&code) => Error::Conflict(text),
             code::STORE_FAILED if description.contains("maximum") => Error::Full(text),
             code if code::EXHAUSTED.contains(&code) => Error::Full(text),
-            code::MESSAGE_TOO_LARGE => Error::Unusable(text),
+            code::MESSAGE_TOO_LARGE => Error::TooLarge(text),
+            code::SEALED => Error::Unavailable(text),
             _ => Error::Unknown(text),
         }
     }
@@ -98,6 +118,9 @@ struct Gotten {
 #[derive(Deserialize)]
 pub(super) struct StreamInfo {
     pub(super) config: Value,
+    /// When the stream was made.
+    #[serde(default)]
+    pub(super) created: String,
     pub(super) state: StreamState,
 }
 
@@ -126,12 +149,6 @@ impl Link {
             );
         }
         let what = format!("storing to {subject}");
-        if payload.len() > self.client.max_payload() {
-            return Err(Error::Unusable(format!(
-                "{what}: {} bytes are more than the server's max_payload",
-                payload.len()
-            )));
-        }
         let answer = self
             .request(subject, headers, payload)
             .await
@@ -262,8 +279,12 @@ impl Link {
                 request.into(),
             )
             .await;
-        let message =
-            answer.map_err(|failure| failure.of_read(&format!("reading stream {stream}")))?;
+        let message = match answer {
+            Err(Failure::NoResponders) => return self.next(stream, subject, from).await,
+            answer => {
+                answer.map_err(|failure| failure.of_read(&format!("reading stream {stream}")))?
+            }
+        };
         match message.status {
             None => stream_message(stream, message).map(Some),
             Some(_) => self.next(stream, subject, from).await,
@@ -314,6 +335,9 @@ impl Link {
             match message.status {
                 None => messages.push(follow(stream, messages.last(), message)?),
                 Some(StatusCode::NOT_FOUND) => return Ok((messages, true)),
+                Some(StatusCode::NO_RESPONDERS) if messages.is_empty() => {
+                    return self.one_by_one(stream, subject, from, limit, bytes).await;
+                }
                 Some(status) if status.as_u16() == 204 => {
                     let pending = message
                         .headers
@@ -327,6 +351,27 @@ impl Link {
                 Some(status) => return Err(failed(format!("status {status}"))),
             }
         }
+    }
+
+    /// As [`Link::batch`], from the leader of a stream that an operator has made refuse direct reads.
+    async fn one_by_one(
+        &self,
+        stream: &str,
+        subject: &str,
+        mut from: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<(Vec<StreamMessage>, bool), Error> {
+        let (mut messages, mut size) = (Vec::new(), 0);
+        while messages.len() < limit.min(ONE_BY_ONE) && size < bytes {
+            let Some(message) = self.next(stream, subject, from).await? else {
+                return Ok((messages, true));
+            };
+            from = message.sequence + 1;
+            size += message.payload.len();
+            messages.push(message);
+        }
+        Ok((messages, false))
     }
 
     /// Removes the messages that a filter names, below a position if one is given.

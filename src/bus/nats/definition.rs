@@ -1,22 +1,29 @@
 //! Streams and buckets as nats/*.json define them, for any prefix: made if they are missing, checked if they are there.
 
-use super::{Config, api::StreamInfo, link::Link, subjects::Subjects};
-use crate::bus::Error;
+use super::{
+    Config,
+    api::StreamInfo,
+    link::{Failure, Link},
+    subjects::Subjects,
+};
+use crate::bus::{Error, Store};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Every definition, written for prefix `chat` and one replica.
-const DEFINITIONS: [&str; 6] = [
-    include_str!("../../../nats/cmd.json"),
-    include_str!("../../../nats/evt.json"),
-    include_str!("../../../nats/nodes.json"),
-    include_str!("../../../nats/shards.json"),
-    include_str!("../../../nats/sessions.json"),
-    include_str!("../../../nats/snapshots.json"),
+/// Every definition, written for prefix `chat` and one replica. The events come before the records
+/// of shards, so that a cluster that has those has had events.
+const DEFINITIONS: [(Store, &str); 6] = [
+    (Store::Commands, include_str!("../../../nats/cmd.json")),
+    (Store::Events, include_str!("../../../nats/evt.json")),
+    (Store::Nodes, include_str!("../../../nats/nodes.json")),
+    (Store::Shards, include_str!("../../../nats/shards.json")),
+    (Store::Marks, include_str!("../../../nats/sessions.json")),
+    (Store::Blobs, include_str!("../../../nats/snapshots.json")),
 ];
 
 /// What must be as defined. Anything else (replicas, compression, placement, description ...) is the operator's.
-const MATTERS: [&str; 9] = [
+const MATTERS: [&str; 14] = [
+    "sealed",
     "subjects",
     "retention",
     "discard",
@@ -25,91 +32,156 @@ const MATTERS: [&str; 9] = [
     "allow_direct",
     "republish",
     "deny_purge",
-    "sealed",
+    "no_ack",
+    "persist_mode",
+    "mirror",
+    "sources",
+    "subject_transform",
 ];
 
 /// Where it only matters whether there is a bound.
-const BOUNDS: [&str; 3] = ["max_bytes", "max_msgs", "max_age"];
+const BOUNDS: [&str; 4] = ["max_bytes", "max_msgs", "max_age", "max_consumers"];
 
 /// How long making a stream may take: in a cluster, its replicas agree on a leader first.
 const CREATE: Duration = Duration::from_secs(10);
 
+/// A stream, or the stream of a bucket, as it must be.
+pub(super) struct Definition {
+    pub(super) store: Store,
+    pub(super) name: String,
+    wanted: Value,
+    /// What it holds cannot be made again: rooms would begin anew.
+    pub(super) is_journal: bool,
+}
+
+/// All of them, for the configured prefix, replicas and sizes.
+pub(super) fn definitions(config: &Config, subjects: &Subjects) -> Vec<Definition> {
+    DEFINITIONS
+        .map(|(store, text)| Definition::new(store, text, config, subjects))
+        .into()
+}
+
 /// Makes or checks everything.
-pub(super) async fn ensure_all(
-    link: &Link,
-    config: &Config,
-    subjects: &Subjects,
-) -> Result<(), Error> {
-    for definition in DEFINITIONS {
-        ensure(link, &adapt(definition, config, subjects)).await?;
+pub(super) async fn ensure_all(link: &Link, definitions: &[Definition]) -> Result<(), Error> {
+    // Before the events are looked at: another node may be making everything at this moment, in
+    // this order.
+    let mut was_used = false;
+    for definition in definitions {
+        if matches!(definition.store, Store::Shards | Store::Blobs) {
+            was_used |= definition.find(link).await?.is_some();
+        }
+    }
+    for definition in definitions {
+        match definition.find(link).await? {
+            Some(info) => definition.check(&info.config).map_err(Error::Unusable)?,
+            None if definition.is_journal && was_used => {
+                return Err(Error::Unusable(definition.lost()));
+            }
+            None => definition.create(link).await?,
+        }
     }
     Ok(())
 }
 
-/// A definition for the configured prefix, replicas and sizes.
-fn adapt(definition: &str, config: &Config, subjects: &Subjects) -> Value {
-    let mut wanted: Value =
-        serde_json::from_str(&subjects.rename(definition)).expect("a definition in nats/ is JSON");
-    wanted["num_replicas"] = config.replicas.into();
-    if wanted["name"] == subjects.stream("CMD").as_str() {
-        wanted["max_bytes"] = config.command_bytes.into();
+impl Definition {
+    fn new(store: Store, text: &str, config: &Config, subjects: &Subjects) -> Self {
+        let mut wanted: Value =
+            serde_json::from_str(&subjects.rename(text)).expect("a definition in nats/ is JSON");
+        wanted["num_replicas"] = config.replicas.into();
+        match (store, config.event_bytes) {
+            (Store::Commands, _) => wanted["max_bytes"] = config.command_bytes.into(),
+            (Store::Events, Some(bytes)) => wanted["max_bytes"] = bytes.into(),
+            _ => {}
+        }
+        Self {
+            store,
+            name: wanted["name"]
+                .as_str()
+                .expect("a definition has a name")
+                .into(),
+            wanted,
+            is_journal: store == Store::Events && config.event_bytes.is_none(),
+        }
     }
-    if let (Some(bytes), true) = (
-        config.event_bytes,
-        wanted["name"] == subjects.stream("EVT").as_str(),
-    ) {
-        wanted["max_bytes"] = bytes.into();
-    }
-    wanted
-}
 
-async fn ensure(link: &Link, wanted: &Value) -> Result<(), Error> {
-    let name = wanted["name"].as_str().expect("a definition has a name");
-    let what = format!("looking at stream {name}");
-    let missing = || {
-        Error::Unusable(format!(
-            "{what}: JetStream does not answer; start nats-server with --jetstream"
+    /// How it is; `None`: it is missing.
+    pub(super) async fn find(&self, link: &Link) -> Result<Option<StreamInfo>, Error> {
+        let what = format!("looking at stream {}", self.name);
+        let found = link
+            .api::<StreamInfo>(&format!("STREAM.INFO.{}", self.name), &json!({}))
+            .await;
+        let found = found.map_err(|failure| match failure {
+            Failure::NoResponders => Error::Unusable(format!(
+                "{what}: JetStream does not answer; start nats-server with --jetstream"
+            )),
+            other => other.of_read(&what),
+        })?;
+        match found {
+            Ok(info) => Ok(Some(info)),
+            Err(refusal) if refusal.is_not_found() => Ok(None),
+            Err(refusal) => Err(refusal.of_look(&what)),
+        }
+    }
+
+    /// Makes it. What another node has just made in the same way is made.
+    pub(super) async fn create(&self, link: &Link) -> Result<(), Error> {
+        let what = format!("creating stream {}", self.name);
+        let answer = link
+            .api_within::<StreamInfo>(
+                CREATE,
+                &format!("STREAM.CREATE.{}", self.name),
+                &self.wanted,
+            )
+            .await
+            .map_err(|failure| failure.of_write(&what))?;
+        answer.map(drop).map_err(|refusal| refusal.of_read(&what))
+    }
+
+    /// Compares what matters with how it is. The error says what differs and what to do.
+    pub(super) fn check(&self, found: &Value) -> Result<(), String> {
+        let wanted = &self.wanted;
+        let unbounded = |value: &Value| value.as_i64().unwrap_or(0) <= 0;
+        let empty = |value: &Value| {
+            let defaults = [json!(null), json!(false), json!("default")];
+            defaults.contains(value) || value.as_array().is_some_and(Vec::is_empty)
+        };
+        let same =
+            |key: &&str| wanted[key] == found[key] || (empty(&wanted[key]) && empty(&found[key]));
+        let bounded_alike = |key: &&str| unbounded(&wanted[key]) == unbounded(&found[key]);
+        let differs = MATTERS
+            .iter()
+            .find(|key| !same(key))
+            .or_else(|| BOUNDS.iter().find(|key| !bounded_alike(key)));
+        let Some(key) = differs else { return Ok(()) };
+        let name = &self.name;
+        Err(format!(
+            "stream {name} cannot be used: its `{key}` is {} where {} is needed; change it (nats stream edit {name}) or choose another bus.prefix",
+            found[key], wanted[key]
         ))
-    };
-    let found = link
-        .api::<StreamInfo>(&format!("STREAM.INFO.{name}"), &json!({}))
-        .await;
-    let found = found.map_err(|failure| match failure {
-        super::link::Failure::NoResponders => missing(),
-        other => other.of_read(&what),
-    })?;
-    match found {
-        Ok(info) => check(name, wanted, &info.config),
-        Err(refusal) if refusal.is_not_found() => create(link, name, wanted).await,
-        Err(refusal) => Err(refusal.of_read(&what)),
     }
-}
 
-/// Creating what another node has just created in the same way succeeds.
-async fn create(link: &Link, name: &str, wanted: &Value) -> Result<(), Error> {
-    let what = format!("creating stream {name}");
-    let answer = link
-        .api_within::<StreamInfo>(CREATE, &format!("STREAM.CREATE.{name}"), wanted)
-        .await
-        .map_err(|failure| failure.of_write(&what))?;
-    answer.map(drop).map_err(|refusal| refusal.of_read(&what))
-}
+    /// What there is less of than this node was told to make.
+    pub(super) fn has_fewer_copies(&self, found: &Value) -> Option<String> {
+        let count = |value: &Value| value["num_replicas"].as_u64().unwrap_or(1);
+        let (wanted, found) = (count(&self.wanted), count(found));
+        (found < wanted).then(|| {
+            let name = &self.name;
+            format!(
+                "stream {name} has {found} copies where bus.replicas is {wanted}: nats stream edit {name} --replicas {wanted}"
+            )
+        })
+    }
 
-fn check(name: &str, wanted: &Value, found: &Value) -> Result<(), Error> {
-    let unbounded = |value: &Value| value.as_i64().unwrap_or(0) <= 0;
-    let empty = |value: &Value| value.is_null() || *value == json!(false);
-    let same =
-        |key: &&str| wanted[key] == found[key] || (empty(&wanted[key]) && empty(&found[key]));
-    let bounded_alike = |key: &&str| unbounded(&wanted[key]) == unbounded(&found[key]);
-    let differs = MATTERS
-        .iter()
-        .find(|key| !same(key))
-        .or_else(|| BOUNDS.iter().find(|key| !bounded_alike(key)));
-    let Some(key) = differs else { return Ok(()) };
-    Err(Error::Unusable(format!(
-        "stream {name} cannot be used: its `{key}` is {} where {} is needed; change it (nats stream edit {name}) or choose another bus.prefix",
-        found[key], wanted[key]
-    )))
+    /// What to do about a journal that is gone.
+    pub(super) fn lost(&self) -> String {
+        let Self { name, wanted, .. } = self;
+        let (events, live) = (&wanted["subjects"][0], &wanted["republish"]["dest"]);
+        format!(
+            "stream {name}, the journal of all rooms, is missing: restore it (nats stream restore), or begin all rooms anew with an \
+             empty one: nats stream add {name} --subjects {events} --republish-source {events} --republish-destination {live} \
+             --storage file --allow-direct --defaults"
+        )
+    }
 }
 
 #[cfg(test)]
@@ -117,28 +189,29 @@ mod tests {
     use super::*;
     use crate::room::Shards;
 
-    fn wanted() -> Value {
+    fn events() -> Definition {
         let subjects = Subjects::new("t1x", Shards::new(4).unwrap()).unwrap();
-        adapt(DEFINITIONS[1], &Config::default(), &subjects)
+        definitions(&Config::default(), &subjects).remove(1)
     }
 
     #[test]
     fn a_definition_takes_the_prefix_on() {
-        assert_eq!(wanted()["name"], "T1X_EVT");
+        assert_eq!(events().name, "T1X_EVT");
         assert_eq!(
-            wanted()["republish"],
+            events().wanted["republish"],
             json!({ "src": "t1x.evt.>", "dest": "t1x.live.>" })
         );
     }
 
     #[test]
     fn a_difference_that_matters_is_named_and_others_are_the_operators() {
-        let mut found = wanted();
+        let mut found = events().wanted;
         found["num_replicas"] = 3.into();
         found["compression"] = "s2".into();
-        assert!(check("T1X_EVT", &wanted(), &found).is_ok());
+        found["sources"] = json!([]);
+        assert!(events().check(&found).is_ok());
         found["max_age"] = 1_000_000.into();
-        let error = check("T1X_EVT", &wanted(), &found).unwrap_err().to_string();
+        let error = events().check(&found).unwrap_err();
         assert!(
             error.contains("`max_age`") && error.contains("T1X_EVT"),
             "{error}"

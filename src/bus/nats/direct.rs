@@ -82,7 +82,7 @@ impl Direct for Nats {
             Err(Failure::Unanswered(why)) => {
                 Err(Error::Unknown(format!("probing node {node}: {why}")))
             }
-            Err(Failure::NotSent(why)) => {
+            Err(Failure::NotSent(why) | Failure::TooLarge(why)) => {
                 Err(Error::Unavailable(format!("probing node {node}: {why}")))
             }
         }

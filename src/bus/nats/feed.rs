@@ -197,6 +197,7 @@ impl Nats {
             }
             stored => stored,
         }
+        .inspect(|position| self.reached.note(position.0))
     }
 
     /// The heads of rooms of the shard that tells them.

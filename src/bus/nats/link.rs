@@ -6,22 +6,18 @@
 use super::{Config, login::Servers, subjects::Subjects};
 use crate::bus::{Error, Position};
 use async_nats::{
-    Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber,
+    Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, ServerInfo, Subscriber,
     connection::State,
 };
 use bytes::Bytes;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tracing::{info, warn};
 
 /// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
 const PING_EVERY: Duration = Duration::from_millis(1500);
@@ -42,7 +38,7 @@ pub(super) struct Link {
     servers: Arc<str>,
     losses: watch::Receiver<u64>,
     gaps: watch::Receiver<u64>,
-    full: Arc<AtomicBool>,
+    full: Arc<Mutex<Option<Arc<str>>>>,
 }
 
 /// Why a request has no answer.
@@ -50,6 +46,8 @@ pub(super) struct Link {
 pub(super) enum Failure {
     /// It was not sent.
     NotSent(String),
+    /// It was not sent, because the server takes no message of this size.
+    TooLarge(String),
     /// Nobody is there to answer it.
     NoResponders,
     /// It may have arrived.
@@ -63,6 +61,7 @@ impl Failure {
             Self::NotSent(why) | Self::Unanswered(why) => {
                 Error::Unavailable(format!("{what}: {why}"))
             }
+            Self::TooLarge(why) => Error::TooLarge(format!("{what}: {why}")),
             Self::NoResponders => Error::Unavailable(format!("{what}: no server answers for it")),
         }
     }
@@ -141,18 +140,28 @@ impl Link {
         }
     }
 
-    /// Tells the operator when the servers have begun to refuse what is stored through this connection, and when they take it again.
+    /// Notes that the servers have begun to refuse what is stored through this connection for want
+    /// of space, or take it again.
     pub(super) fn note_fullness(&self, stored: &Result<Position, Error>) {
         match stored {
             Err(Error::Full(why)) => {
                 metrics::counter!("safechat_bus_full_total").increment(1);
-                if !self.full.swap(true, Relaxed) {
-                    warn!(%why, "NATS is full: clients are told `busy` until decided commands are forgotten; if it stays so, give the stream or the disk more space");
-                }
+                self.full().get_or_insert_with(|| {
+                    format!("NATS is full ({why}): clients are told `busy` until decided commands are forgotten; if it stays so, give the stream, the account or the disk more space").into()
+                });
             }
-            Ok(_) if self.full.swap(false, Relaxed) => info!("NATS has space again"),
-            _ => {}
+            Ok(_) => drop(self.full().take()),
+            Err(_) => {}
         }
+    }
+
+    /// Why what is stored through this connection is refused for want of space, if it is.
+    pub(super) fn fullness(&self) -> Option<Arc<str>> {
+        self.full().clone()
+    }
+
+    fn full(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sees a change whenever something may have been missed: after a reconnect (subscriptions are on the server again then), or when a
@@ -202,9 +211,8 @@ impl Link {
         };
         answer.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => Failure::NoResponders,
-            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
-                Failure::NotSent(error.to_string())
-            }
+            RequestErrorKind::InvalidSubject => Failure::NotSent(error.to_string()),
+            RequestErrorKind::MaxPayloadExceeded => Failure::TooLarge(error.to_string()),
             RequestErrorKind::TimedOut => Failure::Unanswered(format!("no answer within {time:?}")),
             RequestErrorKind::Other => Failure::Unanswered(error.to_string()),
         })
@@ -249,6 +257,19 @@ impl Link {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// What a server says of itself to a new connection, which is closed again.
+pub(super) async fn ask_info(config: &Config) -> Result<ServerInfo, Error> {
+    let servers = Servers::parse(&config.servers)?;
+    let options = ConnectOptions::new().name("safe-chat watch");
+    let connecting = servers.log_in(options).connect(&servers.addresses);
+    let failed = |why: String| Error::Unavailable(format!("asking NATS for its limits: {why}"));
+    let client = timeout(CONNECT, connecting)
+        .await
+        .map_err(|_| failed("no answer".into()))?
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(client.server_info())
 }
 
 /// After each reconnect, makes sure that the subscriptions are on the server again, then tells of a gap.

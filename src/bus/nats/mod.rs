@@ -14,13 +14,15 @@ mod feed;
 mod link;
 mod live;
 mod login;
+mod payload;
 mod reader;
 mod registry;
 mod skipped;
 mod subjects;
+mod watch;
 
 use crate::{
-    bus::{Bus, Error},
+    bus::{Bus, Error, Health},
     room::Shards,
 };
 use link::Link;
@@ -28,6 +30,7 @@ use login::Servers;
 use skipped::Skipped;
 use std::{sync::Arc, time::Duration};
 use subjects::Subjects;
+use watch::Reached;
 
 /// The oldest server that has what is used: batched direct reads.
 const OLDEST: (i64, i64, i64) = (2, 11, 0);
@@ -87,6 +90,8 @@ pub struct Nats {
     skipped: Skipped,
     /// Whether old events are dropped. When they are the journal, a room without messages has lost them.
     is_buffer: bool,
+    reached: Reached,
+    health: tokio::sync::watch::Receiver<Health>,
 }
 
 impl Nats {
@@ -110,15 +115,29 @@ impl Nats {
                 server.version, server.host, server.port
             )));
         }
-        definition::ensure_all(&commands, config, &subjects).await?;
+        let definitions = definition::definitions(config, &subjects);
+        definition::ensure_all(&commands, &definitions).await?;
+        let (subjects, reached) = (Arc::new(subjects), Reached::default());
+        let (told, health) = watch::channel();
+        let watch = watch::new(
+            config,
+            definitions,
+            [&commands, &registry, &live],
+            subjects.clone(),
+            reached.clone(),
+            told,
+        );
+        tokio::spawn(watch.run());
         Ok(Self {
-            subjects: Arc::new(subjects),
+            subjects,
             commands,
             registry,
             live,
             probe_deadline: config.probe_deadline,
             skipped: Skipped::new(),
             is_buffer: config.event_bytes.is_some(),
+            reached,
+            health,
         })
     }
 
@@ -133,5 +152,9 @@ impl Bus for Nats {
         [&self.commands, &self.registry, &self.live]
             .into_iter()
             .try_for_each(|link| link.ready())
+    }
+
+    fn health(&self) -> tokio::sync::watch::Receiver<Health> {
+        self.health.clone()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Nats,
+    link::Link,
     reader::{Entry, Reader, Start, Step},
     skipped::{Skipped, Unfit},
     subjects::{Subjects, last_token},
@@ -30,29 +31,7 @@ const SETTINGS: &str = "settings";
 #[async_trait]
 impl Registry for Nats {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
-        let subject = self.subjects.key("SHARDS", SETTINGS);
-        match self
-            .registry
-            .store(
-                subject.clone(),
-                HeaderMap::new(),
-                encode_settings(wanted),
-                Some(0),
-            )
-            .await
-        {
-            Ok(_) => return Ok(*wanted),
-            Err(Error::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
-        let stored = self
-            .registry
-            .last(&self.subjects.bucket("SHARDS"), &subject)
-            .await?;
-        let stored = stored.ok_or_else(|| {
-            Error::Unavailable("the settings were removed while they were read: try again".into())
-        })?;
-        decode_settings(&stored.payload).map_err(|bad| unusable(&subject, &bad))
+        settings(&self.registry, &self.subjects, wanted).await
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
@@ -164,6 +143,29 @@ impl Registry for Nats {
     }
 }
 
+/// Stores the settings if there are none yet; those that are stored.
+pub(super) async fn settings(
+    link: &Link,
+    subjects: &Subjects,
+    wanted: &Settings,
+) -> Result<Settings, Error> {
+    let subject = subjects.key("SHARDS", SETTINGS);
+    let value = encode_settings(wanted);
+    match link
+        .store(subject.clone(), HeaderMap::new(), value, Some(0))
+        .await
+    {
+        Ok(_) => return Ok(*wanted),
+        Err(Error::Conflict(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let stored = link.last(&subjects.bucket("SHARDS"), &subject).await?;
+    let stored = stored.ok_or_else(|| {
+        Error::Unavailable("the settings were removed while they were read: try again".into())
+    })?;
+    decode_settings(&stored.payload).map_err(|bad| unusable(&subject, &bad))
+}
+
 /// What a record means.
 type Read<T> = fn(&Subjects, Entry) -> Result<Option<T>, Unfit>;
 
@@ -175,7 +177,8 @@ struct Watcher<T> {
     skipped: Skipped,
     /// Told once, when everything that was stored at the beginning has been; `None` after that.
     current: Option<T>,
-    told: HashMap<String, u64>,
+    /// By position and time: a bucket that was made anew counts from one again.
+    told: HashMap<String, (u64, i128)>,
 }
 
 impl Nats {
@@ -227,7 +230,8 @@ impl<T> Watcher<T> {
     /// A record that was not told yet. After a loss of the connection all of them are read again. Deletions of before the beginning are no news.
     fn take(&mut self, entry: Entry) -> Option<T> {
         let key = entry.subject.to_string();
-        let is_news = self.told.insert(key.clone(), entry.position) != Some(entry.position);
+        let which = (entry.position, entry.at);
+        let is_news = self.told.insert(key.clone(), which) != Some(which);
         if is_deleted(&entry) && self.current.is_some() {
             return None;
         }
