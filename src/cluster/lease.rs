@@ -78,13 +78,14 @@ impl Lease {
         let revision = match bus.set_shard(shard, &wanted, revision).await {
             Ok(revision) => revision,
             Err(BusError::Conflict(_) | BusError::Unknown(_)) => match read(&*bus, shard).await? {
-                (record, now) if record == wanted => now,
-                (_, now) if now == revision => {
+                Some((record, now)) if record == wanted => now,
+                Some((_, now)) if now == revision => {
                     return Err(Error::Unavailable(format!(
                         "shard {shard}: its record was not changed"
                     )));
                 }
-                (record, _) => return Err(Error::Lost { seen: record.epoch }),
+                Some((record, _)) => return Err(Error::Lost { seen: record.epoch }),
+                None => return Err(Error::Unavailable(format!("shard {shard} has no record"))),
             },
             Err(error) => return Err(Error::Unavailable(error.to_string())),
         };
@@ -172,7 +173,11 @@ impl Lease {
                     return Ok(());
                 }
                 Err(BusError::Conflict(_) | BusError::Unknown(_)) => {
-                    let (record, revision) = read(&*self.bus, self.shard).await?;
+                    let Some((record, revision)) = read(&*self.bus, self.shard).await? else {
+                        // The bus lost it, and nobody has taken the shard since.
+                        self.revision = 0;
+                        continue;
+                    };
                     if record == wanted {
                         (self.revision, self.floor) = (revision, floor);
                         return Ok(());
@@ -205,12 +210,10 @@ impl Drop for Lease {
 }
 
 /// The record as the registry's leader has it.
-async fn read(bus: &dyn Bus, shard: ShardId) -> Result<(ShardRecord, u64), Error> {
-    match bus.shard(shard).await {
-        Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(Error::Unavailable(format!("shard {shard} has no record"))),
-        Err(error) => Err(Error::Unavailable(error.to_string())),
-    }
+async fn read(bus: &dyn Bus, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
+    bus.shard(shard)
+        .await
+        .map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 #[cfg(test)]

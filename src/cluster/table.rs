@@ -54,7 +54,7 @@ impl Table {
             .get(&shard)
             .is_none_or(|(_, known)| revision > *known);
         if news {
-            self.records.insert(shard, (record, revision));
+            self.replace(shard, Some((record, revision)));
         }
         news
     }
@@ -62,10 +62,19 @@ impl Table {
     /// Takes in a record as the registry's leader has it, which counts more than anything seen before: a bus that lost its unsynced tail has gone back to
     /// an earlier revision.
     pub(super) fn correct(&mut self, shard: ShardId, found: Option<(ShardRecord, u64)>) {
-        match found {
+        self.replace(shard, found);
+    }
+
+    /// Epochs only go up, whatever becomes of the records: what is lost stays in mind.
+    fn replace(&mut self, shard: ShardId, found: Option<(ShardRecord, u64)>) {
+        let before = match found {
             Some(found) => self.records.insert(shard, found),
             None => self.records.remove(&shard),
         };
+        let epoch = found.map_or(Epoch::default(), |(record, _)| record.epoch);
+        if let Some((lost, _)) = before.filter(|(before, _)| before.epoch > epoch) {
+            self.must_exceed(shard, lost.epoch);
+        }
     }
 
     /// Notes the epoch that the next lease of a shard must be above.
@@ -150,6 +159,26 @@ mod tests {
 
     fn step(table: &Table, assignee: Option<Incarnation>, gone: Option<Incarnation>) -> Step {
         table.step(node(1), SHARD, assignee, |other| Some(other) == gone)
+    }
+
+    #[test]
+    fn an_epoch_that_was_seen_is_exceeded_even_when_its_record_is_lost() {
+        let above = |found| {
+            let mut table = Table::default();
+            table.see(SHARD, owned_by(None), 9);
+            table.correct(SHARD, found);
+            match step(&table, Some(node(1)), None) {
+                Step::Take(_, above) => above,
+                other => panic!("{other:?}"),
+            }
+        };
+        let older = ShardRecord {
+            epoch: Epoch(2),
+            ..owned_by(None)
+        };
+        assert_eq!(above(None), Epoch(3));
+        assert_eq!(above(Some((older, 4))), Epoch(3));
+        assert_eq!(above(Some((owned_by(None), 10))), Epoch(0));
     }
 
     #[test]
