@@ -30,6 +30,10 @@ pub enum Error {
     /// It did not happen. Try again later.
     #[error("the journal is not available: {0}")]
     Unavailable(String),
+    /// It did not happen, and cannot: the servers take no commit of this size now. Give the shard
+    /// up, so that what follows is decided anew.
+    #[error("the commit does not fit: {0}")]
+    TooLarge(String),
     /// The room holds an event that this version cannot read. Nothing may be written to the room; install a newer version.
     #[error(
         "event {seq} is `{name}` version {version}, which this version cannot read: install a newer one"

@@ -20,9 +20,16 @@ pub struct Event {
 impl Event {
     /// Bytes of its content.
     pub fn size(&self) -> usize {
-        match &self.kind {
-            Kind::Message { body, .. } => body.size(),
-            Kind::Joined { .. } | Kind::Left { .. } => 0,
+        self.kind.size()
+    }
+}
+
+impl Kind {
+    /// Bytes of its content.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Message { body, .. } => body.size(),
+            Self::Joined { .. } | Self::Left { .. } => 0,
         }
     }
 }

@@ -27,11 +27,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Whether an event still belongs into this batch. `boundary`: the last place that a commit starting where this one starts may hold.
-    pub(super) fn has_room_for(&self, event: &Event, boundary: Seq) -> bool {
+    /// Whether an event still belongs into this batch. `boundary`: the last place that a commit
+    /// starting where this one starts may hold; `fits`: the most bytes that the bus carries.
+    pub(super) fn has_room_for(&self, event: &Event, boundary: Seq, fits: usize) -> bool {
         self.events.is_empty()
             || (self.events.len() < Limits::EVENTS
-                && self.bytes + size(event) <= Limits::BYTES
+                && self.bytes + size(event) <= Limits::BYTES.min(fits)
                 && event.seq <= boundary)
     }
 
@@ -100,22 +101,23 @@ mod tests {
 
     #[test]
     fn a_batch_is_bounded_by_events_bytes_and_the_boundary() {
-        let far = Seq(u64::MAX);
+        let (far, all) = (Seq(u64::MAX), usize::MAX);
         let mut batch = Batch::default();
         assert!(
-            batch.has_room_for(&event(1, Limits::BYTES * 2), Seq(0)),
+            batch.has_room_for(&event(1, Limits::BYTES * 2), Seq(0), all),
             "a first event always fits"
         );
         for seq in 1..=Limits::EVENTS as u64 {
-            assert!(batch.has_room_for(&event(seq, 1), far));
+            assert!(batch.has_room_for(&event(seq, 1), far, all));
             batch.push(event(seq, 1));
         }
-        assert!(!batch.has_room_for(&event(257, 1), far));
+        assert!(!batch.has_room_for(&event(257, 1), far, all));
 
         let mut batch = Batch::default();
         batch.push(event(1, Limits::BYTES / 2));
-        assert!(!batch.has_room_for(&event(2, Limits::BYTES / 2), far));
-        assert!(batch.has_room_for(&event(2, 1), Seq(2)));
-        assert!(!batch.has_room_for(&event(2, 1), Seq(1)));
+        assert!(!batch.has_room_for(&event(2, Limits::BYTES / 2), far, all));
+        assert!(batch.has_room_for(&event(2, 1), Seq(2), all));
+        assert!(!batch.has_room_for(&event(2, 1), Seq(1), all));
+        assert!(!batch.has_room_for(&event(2, 1), Seq(2), Limits::BYTES / 2));
     }
 }

@@ -44,6 +44,17 @@ struct Parts {
     journal: Arc<dyn Journal>,
 }
 
+/// What a commit has around the content of one event, at most: names, keys, headers, some changes.
+const ENVELOPE: usize = 4 * 1024;
+
+impl Parts {
+    /// The most bytes of content that a commit can carry over the bus as its servers are set up
+    /// now.
+    fn fits(&self) -> usize {
+        self.bus.health().borrow().largest.saturating_sub(ENVELOPE)
+    }
+}
+
 /// The owned shards of this node. The cluster holds it as its [`Owner`].
 #[derive(Clone)]
 pub struct Handle {

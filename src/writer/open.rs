@@ -62,7 +62,7 @@ impl Parts {
             .await?;
             let commit = Commit {
                 epoch,
-                events: first_commit(events),
+                events: first_commit(events, self.fits()),
             };
             if commit.events.is_empty() {
                 return Err(journal::Error::Damaged(format!(
@@ -78,10 +78,10 @@ impl Parts {
 }
 
 /// As many events as one commit may hold.
-fn first_commit(events: Vec<crate::room::Event>) -> Vec<crate::room::Event> {
+fn first_commit(events: Vec<crate::room::Event>, fits: usize) -> Vec<crate::room::Event> {
     let mut batch = super::batch::Batch::default();
     for event in events {
-        if !batch.has_room_for(&event, Seq(u64::MAX)) {
+        if !batch.has_room_for(&event, Seq(u64::MAX), fits) {
             break;
         }
         batch.push(event);

@@ -28,6 +28,12 @@ impl Parts {
         loop {
             match self.bus.publish(room, &rest, after).await {
                 Ok(position) => return Ok(position),
+                // It is journaled. Gateways hear of the head, and read from the journal what the
+                // bus does not carry.
+                Err(BusError::TooLarge(why)) => {
+                    tracing::warn!(%shard, %room, %why, "an event is not published: gateways read it from the journal");
+                    return Ok(after);
+                }
                 Err(error) => {
                     tracing::debug!(%shard, %room, %error, "publish again");
                     if !matches!(error, BusError::Conflict(_)) {

@@ -2,11 +2,11 @@
 
 use super::{batch::Batch, floor::Ticket};
 use crate::{
-    bus::{Admission, Answered, Ask, Commit, Delivery, Position, RoomView},
+    bus::{Admission, Answered, Ask, Commit, Delivery, Position, RoomView, too_large_now},
     journal::Limits,
     room::{
-        Action, Command, Epoch, Event, Incarnation, Kind, Millis, Outcome, Rejection, Seq,
-        SessionId, State, UserId, decide,
+        Action, Command, Decision, Epoch, Event, Incarnation, Kind, Millis, Outcome, Rejection,
+        Seq, SessionId, State, UserId, decide,
     },
 };
 use std::{
@@ -17,6 +17,14 @@ use tokio::time::Instant;
 
 /// A snapshot holds the key of everybody who ever came. So many of them cost about as much as it does to replay an event instead.
 const KEYS_PER_EVENT: u64 = 8;
+
+/// How far a commit may go.
+pub(super) struct Bounds<B> {
+    /// The last place that a commit which starts somewhere may hold.
+    pub(super) boundary: B,
+    /// The most bytes of content that the bus carries.
+    pub(super) fits: usize,
+}
 
 /// A commit that is journaled and not published yet, with the commands that it settles.
 pub(super) type Unpublished = (Arc<Commit>, Vec<Ticket>);
@@ -65,13 +73,13 @@ impl Room {
         }
     }
 
-    /// Decides a command. What follows from it waits in the queue; `boundary` says how far a commit that starts somewhere may go.
+    /// Decides a command. What follows from it waits in the queue, in commits within `bounds`.
     pub(super) fn decide(
         &mut self,
         delivery: Delivery,
         ticket: Ticket,
         epoch: Epoch,
-        boundary: impl Fn(Seq) -> Seq,
+        bounds: Bounds<impl Fn(Seq) -> Seq>,
         now: Instant,
     ) {
         self.used = now;
@@ -79,11 +87,14 @@ impl Room {
             at: delivery.at,
             action: delivery.submission.action,
         };
-        let decision = decide(&self.state, &command);
+        let mut decision = decide(&self.state, &command);
+        if decision.kinds.iter().any(|kind| kind.size() > bounds.fits) {
+            decision = does_not_fit();
+        }
         let events = self.state.enact(&decision, &command);
         let takes_places = !events.is_empty();
         for event in events {
-            self.enqueue(event, &boundary);
+            self.enqueue(event, &bounds);
         }
 
         let head = self.state.head;
@@ -137,10 +148,10 @@ impl Room {
         }
     }
 
-    fn enqueue(&mut self, event: Event, boundary: &impl Fn(Seq) -> Seq) {
+    fn enqueue(&mut self, event: Event, bounds: &Bounds<impl Fn(Seq) -> Seq>) {
         let fits = self.queue.back().is_some_and(|batch| {
             let first = batch.events.first().map_or(event.seq, |event| event.seq);
-            batch.has_room_for(&event, boundary(first))
+            batch.has_room_for(&event, (bounds.boundary)(first), bounds.fits)
         });
         if !fits {
             self.queue.push_back(Batch::default());
@@ -330,6 +341,17 @@ impl Room {
     }
 }
 
+/// A message that was stored while the servers took larger ones: it would hold up all behind it. It
+/// was not placed, so its sender may send it again.
+fn does_not_fit() -> Decision {
+    Decision {
+        changes: Vec::new(),
+        kinds: Vec::new(),
+        outcome: Outcome::Refused(too_large_now()),
+        notices: Vec::new(),
+    }
+}
+
 /// The commands and questions that wait until a room is open. Bounded by the floor (commands) and [`Waiting::QUESTIONS`].
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -400,7 +422,8 @@ mod tests {
                     submission,
                 };
                 let ticket = floor.read(&delivery, 1);
-                room.decide(delivery, ticket, epoch, |_| Seq(u64::MAX), now);
+                let (boundary, fits) = (|_| Seq(u64::MAX), usize::MAX);
+                room.decide(delivery, ticket, epoch, Bounds { boundary, fits }, now);
                 let mut batch = room.next_batch().unwrap();
                 room.committed(batch.take_commit(epoch), Vec::new(), true, now);
                 batch.snapshot.is_some()

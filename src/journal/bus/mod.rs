@@ -84,6 +84,7 @@ fn reading(error: BusError) -> Error {
     match error {
         BusError::Unsupported { seq, name, version } => Error::Unsupported { seq, name, version },
         BusError::Unusable(why) => Error::Damaged(why),
+        BusError::TooLarge(why) => Error::TooLarge(why),
         error => Error::Unavailable(error.to_string()),
     }
 }

@@ -20,8 +20,16 @@ use std::{
 
 /// Two: while one is replaced, the other stays.
 const SLOTS: u32 = 2;
-/// Bytes of content in a part; the rest of a blob is more than enough for its other fields.
-const PART: usize = BLOB - 256;
+/// Bytes of a part beside its content, more than enough.
+const ENVELOPE: usize = 512;
+
+/// Bytes of content in a part: what a blob holds, or less where the servers take only smaller
+/// messages.
+fn part_bytes(bus: &dyn Bus) -> usize {
+    BLOB.min(bus.health().borrow().largest)
+        .saturating_sub(ENVELOPE)
+        .max(1)
+}
 
 /// Where a snapshot belongs: the message that holds its head, and the epoch of that message.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +179,7 @@ pub(super) async fn save(
     }
     let (_, slot) = slots.into_iter().min().expect("there are slots");
     let content = codec::encode_snapshot(state);
+    let size = part_bytes(bus);
     let whole = SnapshotPart {
         version: codec::SNAPSHOT_VERSION,
         epoch: epoch.0,
@@ -178,12 +187,12 @@ pub(super) async fn save(
         head: state.head.0,
         position: place.position.0,
         published_under: place.epoch.0,
-        parts: content.len().div_ceil(PART).max(1) as u32,
+        parts: content.len().div_ceil(size).max(1) as u32,
         payload: Bytes::new(),
     };
     for index in 0..whole.parts {
-        let from = index as usize * PART;
-        let payload = content.slice(from..content.len().min(from + PART));
+        let from = index as usize * size;
+        let payload = content.slice(from..content.len().min(from + size));
         put(
             bus,
             &name(room, slot, index),

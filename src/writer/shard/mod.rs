@@ -7,7 +7,7 @@ use super::{
     Parts,
     definite::definite,
     floor::{Floor, Ticket},
-    room::{Slot, Waiting},
+    room::{Bounds, Slot, Waiting},
     work::{Done, Work},
 };
 use crate::{
@@ -50,6 +50,8 @@ pub(super) enum End {
     LeaseLost,
     /// It was asked to finish, and has.
     Finished,
+    /// The bus lost events that it had stored: what is in memory may rest on them.
+    RolledBack,
 }
 
 /// A shard that is being written.
@@ -61,6 +63,10 @@ struct Shard {
     /// Read from the bus, not decided yet.
     pending: VecDeque<Delivery>,
     work: Work,
+    /// The most bytes of content that the bus carries in a commit.
+    fits: usize,
+    /// How often the bus had lost records when this shard's was stored.
+    records_lost: u64,
     /// `None` while it is on its way with a new floor.
     lease: Option<Lease>,
     stored_at: Instant,
@@ -113,12 +119,17 @@ async fn write(
         },
     };
     let now = Instant::now();
+    let health = parts.bus.health();
+    let rollbacks = health.borrow().rollbacks;
+    let rolled_back = bus::until(health, move |now| now.rollbacks != rollbacks);
     let mut this = Shard {
         claim,
         rooms: HashMap::new(),
         floor: Floor::new(lease.floor()),
         pending: VecDeque::new(),
         work: Work::default(),
+        fits: parts.fits(),
+        records_lost: parts.bus.health().borrow().records_lost,
         lease: Some(lease),
         stored_at: now,
         told_at: now,
@@ -126,13 +137,21 @@ async fn write(
         forgotten_at: Some(now),
         parts,
     };
-    let (end, done) = this.serve(questions, commands, &mut releases).await;
+    let (end, done) = tokio::select! {
+        biased; // Nothing is decided any more on what may be void. Serving may be left at any await: what is under way is in `work`.
+        () = rolled_back => (End::RolledBack, None),
+        ended = this.serve(questions, commands, &mut releases) => ended,
+    };
     let floor = this.floor.reached();
     let lease = this.take_lease().await;
     match (end, lease) {
         (End::Fenced(seen), Some(lease)) => {
             tracing::warn!(%shard, epoch = %claim.epoch(), %seen, "fenced: the shard has a newer owner");
             lease.fenced(seen);
+        }
+        (End::RolledBack, Some(lease)) => {
+            tracing::warn!(%shard, epoch = %claim.epoch(), "the bus lost events: the shard's rooms are read again under a new epoch");
+            lease.fenced(claim.epoch());
         }
         (End::Finished, Some(lease)) => release(lease, Some(floor), shard).await,
         (End::LeaseLost, _) => tracing::warn!(%shard, epoch = %claim.epoch(), "the lease is lost"),
@@ -280,6 +299,7 @@ impl Shard {
     /// Decides what was read, as far as the floor lets it.
     fn decide_pending(&mut self) {
         let now = Instant::now();
+        self.fits = self.parts.fits();
         let mut touched = Vec::new();
         while let Some(delivery) = self
             .pending
@@ -319,7 +339,10 @@ impl Shard {
             delivery,
             ticket,
             self.claim.epoch(),
-            |first| self.parts.journal.boundary(first),
+            Bounds {
+                boundary: |first| self.parts.journal.boundary(first),
+                fits: self.fits,
+            },
             now,
         );
     }

@@ -48,13 +48,15 @@ impl Shard {
         let reached = self.floor.reached();
         let due = now.duration_since(self.stored_at) >= self.parts.config.checkpoint()
             && reached != self.floor.stored();
-        if !due && !self.floor.is_pressing() {
+        let lost = self.parts.bus.health().borrow().records_lost;
+        if !due && !self.floor.is_pressing() && lost == self.records_lost {
             return;
         }
         let Some(lease) = self.lease.take() else {
             return;
         };
         self.stored_at = now;
+        self.records_lost = lost;
         self.work.checkpoint(lease, reached);
     }
 
