@@ -5,6 +5,7 @@ use super::{
     answers::Answers,
     device::Devices,
     limits::Limits,
+    losses::Losses,
     metrics,
     past::Past,
     replica::{self, Claim, Replica},
@@ -24,12 +25,15 @@ use std::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A command without an answer is submitted again after this: an answer can be lost. Longer than a usual commit, shorter than patience.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
+
+/// What a command and an event have around the content of a message, at most: names, keys, headers.
+const ENVELOPE: usize = 4 * 1024;
 
 /// What all parts of the gateway share.
 pub(super) struct Core {
@@ -39,6 +43,7 @@ pub(super) struct Core {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) answers: Arc<Answers>,
     pub(super) past: Past,
+    pub(super) losses: Losses,
     pub(super) limits: Limits,
     pub(super) devices: Devices,
     pub(super) tasks: TaskTracker,
@@ -86,6 +91,7 @@ impl Core {
             answers: Arc::default(),
             devices: Devices::default(),
             past: Past::new(journal),
+            losses: Losses::default(),
             tasks: TaskTracker::new(),
             halt: CancellationToken::new(),
             listening: watch::Sender::new(false),
@@ -188,6 +194,32 @@ impl Core {
 
     // Commands.
 
+    /// Refuses while nothing that is stored on the bus can be kept: there would be no answer.
+    pub(super) fn check_bus(&self) -> Result<(), Rejection> {
+        match self.bus.health().borrow().refuses_commands() {
+            None => Ok(()),
+            Some(_) => Err(unkept()),
+        }
+    }
+
+    /// As [`Self::check_bus`], and a message whose content has `size` bytes when the bus cannot
+    /// carry it.
+    pub(super) fn check_message(&self, size: usize) -> Result<(), Rejection> {
+        self.check_bus()?;
+        match size + ENVELOPE > self.bus.health().borrow().largest {
+            false => Ok(()),
+            true => Err(bus::too_large_now()),
+        }
+    }
+
+    /// Refuses a session while its opening, or what it says, could not be kept.
+    pub(super) fn check_sessions(&self) -> Result<(), Rejection> {
+        match self.bus.health().borrow().refuses_sessions() {
+            None => Ok(()),
+            Some(_) => Err(unkept()),
+        }
+    }
+
     /// Submits a command and waits for its answer; submits it again when either is missing. The caller's deadline ends it; what was submitted may
     /// still be decided. Refused with `busy` when the bus is full.
     pub(super) async fn decide(
@@ -220,6 +252,7 @@ impl Core {
         let mut pauses = self.pauses();
         let mut uncertain = false;
         loop {
+            self.check_bus()?;
             let submitted = tokio::select! {
                 biased; // The answer first: it makes the rest needless.
                 answered = &mut waiting.answer => return answered.map_err(|_| unavailable("the gateway stops")),
@@ -228,14 +261,19 @@ impl Core {
             let pause = match submitted {
                 Ok(_) => silence,
                 Err(bus::Error::Full(_)) if !uncertain => return Err(busy()),
+                Err(bus::Error::TooLarge(_)) => return Err(bus::too_large_now()),
                 Err(_) => pauses.next().unwrap_or(ANSWER_WAIT),
             };
             uncertain |= !matches!(
                 submitted,
                 Err(bus::Error::Full(_) | bus::Error::Unavailable(_))
             );
-            if let Ok(answered) = timeout(pause, &mut waiting.answer).await {
-                return answered.map_err(|_| unavailable("the gateway stops"));
+            let unkept = bus::until(self.bus.health(), |now| now.refuses_commands().is_some());
+            tokio::select! {
+                biased; // An answer counts, whatever the bus is like.
+                answered = &mut waiting.answer => return answered.map_err(|_| unavailable("the gateway stops")),
+                () = unkept => {}
+                () = sleep(pause) => {}
             }
         }
     }
@@ -294,6 +332,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) fn unavailable(message: impl Into<String>) -> Rejection {
     Rejection::retry(Reason::Unavailable, message, 1_000)
+}
+
+/// Nothing new can be kept.
+fn unkept() -> Rejection {
+    unavailable("the service cannot keep anything new now: send again later, with the same id")
 }
 
 pub(super) fn busy() -> Rejection {

@@ -6,13 +6,19 @@ use super::{
     Close,
     core::{ANSWER_WAIT, Core, Seated},
 };
-use crate::{bus::Answered, cluster, room::SessionId};
+use crate::{
+    bus::{self, Answered, Submission},
+    cluster,
+    room::{Action, RoomId, SessionId},
+};
 use futures::{StreamExt, stream};
 use std::sync::Arc;
 use tokio::time::sleep;
 
 /// Rooms that are asked at a time: the doubt comes to all sessions of a node at once.
 const AT_A_TIME: usize = 64;
+/// How often it is tried to end what a store of before brought back.
+const ATTEMPTS: usize = 8;
 
 /// Asks whenever the cluster part says that others may have taken this node for dead; until the cluster part ends.
 pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
@@ -52,4 +58,54 @@ async fn ask(core: &Core, session: SessionId, seated: Seated) {
             Ok(Answered::Rejected(_)) | Err(_) => sleep(ANSWER_WAIT).await,
         }
     }
+}
+
+/// Ends what a store of before brought back: sessions of this node that were over already. Rooms
+/// with clients here end theirs when they start again; this one looks after the others, which an
+/// older store still has marked.
+pub(super) async fn after_rollbacks(core: Arc<Core>) {
+    let health = core.bus.health();
+    let mut seen = health.borrow().rollbacks;
+    loop {
+        bus::until(health.clone(), |now| now.rollbacks != seen).await;
+        seen = health.borrow().rollbacks;
+        for shard in core.shards.all() {
+            let marks = loop {
+                match core.bus.marks(shard).await {
+                    Ok(marks) => break marks,
+                    Err(error) => {
+                        tracing::debug!(%shard, %error, "marks cannot be read yet");
+                        sleep(ANSWER_WAIT).await;
+                    }
+                }
+            };
+            let mine = marks.into_iter().filter(|(node, _)| *node == core.me);
+            for (_, room) in mine {
+                if core.replica(&room).is_none() && end_all(&core, &room).await {
+                    // It stays when this fails, and costs the next sweep a command.
+                    drop(core.bus.unmark(core.me, shard, &room).await);
+                }
+            }
+        }
+    }
+}
+
+/// Ends all sessions of this node in a room that has none here. Whether that is stored.
+pub(super) async fn end_all(core: &Core, room: &RoomId) -> bool {
+    let submission = Submission {
+        room: room.clone(),
+        action: Action::Abandon { gateway: core.me },
+        reply: None,
+    };
+    for pause in core.pauses().take(ATTEMPTS) {
+        match core.bus.submit(&submission).await {
+            Ok(_) => return true,
+            Err(error) => {
+                tracing::debug!(%room, %error, "sessions of before cannot be ended yet")
+            }
+        }
+        sleep(pause).await;
+    }
+    tracing::warn!(%room, "sessions of before could not be ended: their users look present until this node ends");
+    false
 }

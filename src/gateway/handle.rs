@@ -85,6 +85,7 @@ impl Handle {
         self.0
             .limits
             .post(&user, &key, Cost::message(&message.body))?;
+        let size = message.body.size();
         let id = message
             .id
             .ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
@@ -99,7 +100,11 @@ impl Handle {
             to: message.to,
             body: message.body,
         };
-        match timeout(POST_DEADLINE, self.0.decide(room, action)).await {
+        let decided = async {
+            self.0.check_message(size)?;
+            self.0.decide(room, action).await
+        };
+        match timeout(POST_DEADLINE, decided).await {
             Ok(Ok(Answered::Journaled {
                 seq,
                 epoch,

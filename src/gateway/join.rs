@@ -252,6 +252,7 @@ async fn admit(
     } = join;
     let entered = client.map(|client| client.join(&room)).transpose()?;
     let meter = core.limits.meter(&user, &key, client);
+    core.check_sessions()?;
     let claim = core.claim(&room);
     let outbox = Outbox::new(room.clone(), Form::Frames(protocol), core.config.backlog());
     let session = core.new_session();
@@ -357,7 +358,9 @@ async fn attach(
 ) -> Result<Viewer, Rejection> {
     let extent = claim.extent(least).await?;
     let mut start = match from.since {
-        Some(since) if since <= extent.head => Start::After(since),
+        Some(since) if since <= extent.head && core.losses.continues(claim.room(), since) => {
+            Start::After(since)
+        }
         _ => Start::Last(from.history),
     };
     let (mut floor, mut page) = (Seq(1), None);

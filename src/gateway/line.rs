@@ -65,6 +65,11 @@ impl Line {
         Step::Take { skip }
     }
 
+    /// The room's owner has this epoch.
+    pub(super) fn owned(&mut self, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
     /// Somebody knows that the room goes at least as far as `seq`.
     pub(super) fn told(&mut self, seq: Seq) {
         self.known = self.known.max(seq);

@@ -17,6 +17,7 @@ mod http;
 mod join;
 mod limits;
 mod line;
+mod losses;
 mod metrics;
 mod outbox;
 mod past;

@@ -23,6 +23,11 @@ impl Ring {
         self.events.front().map(|event| event.event().seq)
     }
 
+    /// The newest event.
+    pub(super) fn last(&self) -> Option<&SharedEvent> {
+        self.events.back()
+    }
+
     /// Adds the next event, and forgets the oldest ones beyond the bounds.
     pub(super) fn push(&mut self, event: SharedEvent) {
         if let Some(last) = self.events.back() {

@@ -8,7 +8,7 @@
 use super::{
     Close, Outbox,
     answers::Waiter,
-    core::{ANSWER_WAIT, Core, busy},
+    core::{ANSWER_WAIT, Core, busy, unavailable},
 };
 use crate::{
     bus::{self, Answered, ReplyTo, Submission},
@@ -33,6 +33,8 @@ const PENDING: usize = 1024;
 const PENDING_BYTES: usize = 1024 * 1024;
 /// How often the wait for an answer doubles: an owner that is behind, or away with what it has to read again, is not helped by repetitions.
 const DOUBLINGS: u32 = 3;
+/// How long a message may wait to be stored. Longer than an election among the servers takes.
+const STORE_WAIT: Duration = Duration::from_secs(15);
 /// How long the answer may come after the own event before the event is taken for it. They travel side by side.
 const EVENT_GRACE: Duration = Duration::from_millis(200);
 
@@ -69,6 +71,8 @@ struct Pending {
     id: CommandId,
     action: Action,
     size: usize,
+    /// Since when no attempt to store it has succeeded.
+    failing: Option<Instant>,
     /// When it is to be submitted (again).
     due: Instant,
     /// How often it was stored; the client is told of the first time.
@@ -124,6 +128,9 @@ impl Sends {
         if full {
             return self.reject(message.id.as_ref(), busy());
         }
+        if let Err(rejection) = self.core.check_message(size) {
+            return self.reject(message.id.as_ref(), rejection);
+        }
         state.last += 1;
         let number = state.last;
         let Sender {
@@ -153,6 +160,7 @@ impl Sends {
             id,
             action,
             size,
+            failing: None,
             due,
             times: 0,
             stored: false,
@@ -224,10 +232,15 @@ impl Sends {
         self.changed.notify_one();
     }
 
-    /// Submits messages, for ever.
+    /// Submits messages, for ever. When nothing that it submits can be kept any more, all of them
+    /// are refused, for no answer will come.
     pub(super) async fn run(&self) {
         let mut pauses = self.core.pauses();
+        let mut health = self.core.bus.health();
         loop {
+            if let Err(rejection) = self.core.check_bus() {
+                self.give_up(&rejection);
+            }
             match self.step(Instant::now()) {
                 Step::Submit(number, submission) => {
                     let submitted = self.core.bus.submit(&submission).await;
@@ -244,8 +257,22 @@ impl Sends {
                 Step::Wait(until) => tokio::select! {
                     biased; // A change may make the wait needless.
                     () = self.changed.notified() => {}
+                    Ok(()) = health.changed() => {}
                     () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
                 },
+            }
+        }
+    }
+
+    /// Refuses all that has no answer. What was stored may still be journaled; then it is found by
+    /// its id when it is sent again.
+    fn give_up(&self, rejection: &Rejection) {
+        let mut state = self.state();
+        while let Some(number) = state.pending.keys().next().copied() {
+            let pending = self.remove(&mut state, number).expect("it was just there");
+            match pending.event {
+                Some((seq, epoch)) => self.journaled(&pending, seq, epoch, true),
+                None => self.reject_all(&pending, rejection),
             }
         }
     }
@@ -309,9 +336,11 @@ impl Sends {
         let Some(pending) = state.pending.get_mut(&number) else {
             return;
         };
-        pending.due = Instant::now() + retry;
+        let now = Instant::now();
+        pending.due = now + retry;
         match submitted {
             Ok(_) => {
+                pending.failing = None;
                 pending.due = Instant::now() + retry * (1 << pending.times.min(DOUBLINGS));
                 pending.times += 1;
                 pending.stored = true;
@@ -324,6 +353,15 @@ impl Sends {
             Err(bus::Error::Full(_)) if pending.times == 0 && !pending.uncertain => {
                 let pending = self.remove(&mut state, number).expect("it was just there");
                 self.reject_all(&pending, &busy());
+            }
+            Err(bus::Error::TooLarge(_)) => {
+                let pending = self.remove(&mut state, number).expect("it was just there");
+                self.reject_all(&pending, &bus::too_large_now());
+            }
+            Err(_) if now - *pending.failing.get_or_insert(now) >= STORE_WAIT => {
+                let pending = self.remove(&mut state, number).expect("it was just there");
+                let why = "it could not be stored in time; send it again with the same id";
+                self.reject_all(&pending, &unavailable(why));
             }
             Err(error) => {
                 pending.stored = false;

@@ -1,6 +1,6 @@
 //! Runs the gateway: hears what is sent to this node and where rooms end, and accepts clients.
 
-use super::{Close, Config, Handle, core::Core, http, metrics};
+use super::{Close, Config, Handle, core::Core, doubt, http, metrics};
 use crate::{
     bus::{Answer, Bus, Error, Head, Inbound},
     journal::Journal,
@@ -90,7 +90,11 @@ impl Service {
     pub async fn attach(&self, shutdown: CancellationToken) {
         let core = &self.0;
         let hear = async {
-            tokio::join!(self.answers(), self.heads());
+            tokio::join!(
+                self.answers(),
+                self.heads(),
+                doubt::after_rollbacks(core.clone())
+            );
         };
         let halt = core.halt.clone();
         tokio::select! {
@@ -147,9 +151,9 @@ impl Service {
     async fn heads(&self) {
         loop {
             let mut heads = persist(&self.0, "listening for heads", || self.0.bus.heads()).await;
-            while let Some(Head { room, seq, .. }) = heads.next().await {
+            while let Some(Head { room, seq, epoch }) = heads.next().await {
                 if let Some(replica) = self.0.replica(&room) {
-                    replica.told(seq);
+                    replica.told(seq, epoch);
                 }
             }
         }

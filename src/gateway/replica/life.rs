@@ -2,7 +2,7 @@
 
 use super::{Extent, Inbox, Message, Need, Replica, ViewerId, viewers::Viewers};
 use crate::{
-    bus::{Ask, Commit, Live, RoomView},
+    bus::{self, Ask, Commit, Live, RoomView},
     gateway::{
         Close,
         core::Core,
@@ -11,7 +11,7 @@ use crate::{
         past::Page,
         ring::Ring,
     },
-    room::{Event, Kind, Rejection, Seq, UserId},
+    room::{Epoch, Event, Kind, Rejection, Seq, UserId},
     wire::{ServerFrame, SharedEvent},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -29,6 +29,10 @@ use tokio::{
 const GRACE: Duration = Duration::from_millis(250);
 /// After an interruption all rooms of a node ask their owners; they spread that over this time.
 const SPREAD: Duration = Duration::from_millis(250);
+
+/// How long an owner of before may answer for a room. Longer than it takes one that was frozen to
+/// learn that it is none; after that the epochs themselves have gone back.
+const OUTDATED: Duration = Duration::from_secs(12);
 
 /// How a life ends.
 pub(super) enum Ended {
@@ -51,16 +55,27 @@ struct Life<'a> {
     interrupted: bool,
     /// When what is missing is read.
     overdue: Option<Instant>,
+    /// The epoch in which this life began.
+    born: Epoch,
+    /// Since when the owner that answers has an older epoch than was heard of.
+    outdated: Option<Instant>,
+    /// The room has a new owner since something may have been missed: look whether it still has the
+    /// newest event that was taken.
+    doubted: bool,
 }
 
 /// What was found out.
 enum Found {
     View(RoomView),
     Page(Arc<Page>),
+    /// The newest event that was taken, as it is stored now.
+    Newest(Arc<Page>),
 }
 
 /// Lives until the thread is lost; then all viewers are closed, to come back.
 pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) -> Ended {
+    let health = core.bus.health();
+    let rollbacks = health.borrow().rollbacks;
     let live = subscribe(core, replica).await;
     let view = ask(core, replica).await;
     if let Some(rejection) = view.refused {
@@ -77,9 +92,19 @@ pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut I
         waiting: Vec::new(),
         interrupted: false,
         overdue: None,
+        born: view.epoch,
+        outdated: None,
+        doubted: false,
     };
     replica.head.store(view.head.0, Relaxed);
-    let ended = life.run(inbox, live).await;
+    let ended = tokio::select! {
+        biased; // Nothing is shown any more beside what may be void.
+        () = bus::until(health, |now| now.rollbacks != rollbacks) => {
+            tracing::warn!(room = %replica.room, "the bus lost events: the room's clients start again");
+            Ended::Lost
+        }
+        ended = life.run(inbox, live) => ended,
+    };
     life.viewers.close_all(Close::Unavailable);
     ended
 }
@@ -105,6 +130,26 @@ async fn ask(core: &Core, replica: &Replica) -> RoomView {
             Ok(view) => return view,
             Err(error) => {
                 tracing::debug!(room = %replica.room, %error, "the owner has not answered yet")
+            }
+        }
+        sleep(pauses.next().unwrap_or(GRACE)).await;
+    }
+}
+
+/// Reads a page, however long it takes.
+async fn read(
+    core: Arc<Core>,
+    replica: Arc<Replica>,
+    first: Seq,
+    last: Seq,
+    found: fn(Arc<Page>) -> Found,
+) -> Found {
+    let mut pauses = core.pauses();
+    loop {
+        match core.past.page(&replica.room, first, last).await {
+            Ok(page) => return found(page),
+            Err(error) => {
+                tracing::warn!(room = %replica.room, %first, %error, "missed events cannot be read yet; trying again")
             }
         }
         sleep(pauses.next().unwrap_or(GRACE)).await;
@@ -148,6 +193,10 @@ impl Life<'_> {
                 .boxed(),
             );
         }
+        if let Some(newest) = self.ring.last().filter(|_| self.doubted) {
+            let newest = newest.event().seq;
+            return Some(read(core, replica, newest, newest, Found::Newest).boxed());
+        }
         let Some(missing) = self.line.missing() else {
             self.overdue = None;
             return None;
@@ -156,21 +205,7 @@ impl Life<'_> {
             return None;
         }
         let (first, last) = (Seq(*missing.start()), Seq(*missing.end()));
-        Some(
-            async move {
-                let mut pauses = core.pauses();
-                loop {
-                    match core.past.page(&replica.room, first, last).await {
-                        Ok(page) => return Found::Page(page),
-                        Err(error) => {
-                            tracing::warn!(room = %replica.room, %first, %error, "missed events cannot be read yet; trying again")
-                        }
-                    }
-                    sleep(pauses.next().unwrap_or(GRACE)).await;
-                }
-            }
-            .boxed(),
-        )
+        Some(read(core, replica, first, last, Found::Page).boxed())
     }
 
     fn found(&mut self, found: Found) -> Result<(), Ended> {
@@ -180,15 +215,37 @@ impl Life<'_> {
                 ..
             }) => return Err(Ended::Refused(rejection)),
             // An owner of before, which does not know yet that it is none: ask again.
-            Found::View(view) if view.epoch < self.line.epoch() => self.interrupted = true,
+            Found::View(view) if view.epoch < self.line.epoch() => {
+                let since = *self.outdated.get_or_insert_with(Instant::now);
+                if since.elapsed() >= OUTDATED {
+                    let (room, ours, theirs) = (&self.replica.room, self.line.epoch(), view.epoch);
+                    tracing::error!(%room, %ours, %theirs, "the room's epoch has gone back: the bus lost what it had stored; its clients start again");
+                    return Err(Ended::Lost);
+                }
+                self.interrupted = true;
+            }
             Found::View(view) if view.head < self.line.head() => {
                 let (room, ours, theirs) = (&self.replica.room, self.line.head(), view.head);
                 tracing::error!(%room, %ours, %theirs, "the room has gone back: the bus lost what it had stored; its clients start again");
                 return Err(Ended::Lost);
             }
             Found::View(view) => {
+                self.outdated = None;
+                self.doubted = view.epoch > self.line.epoch();
+                self.line.owned(view.epoch);
                 self.line.told(view.head);
                 self.overdue = Some(Instant::now());
+            }
+            Found::Newest(page) => {
+                self.doubted = false;
+                let newest = self.ring.last().map(SharedEvent::event);
+                let stored = newest
+                    .and_then(|event| page.from(event.seq))
+                    .map(|events| events[0].event());
+                // What is not there any more proves nothing: an operator may have removed it.
+                if stored.is_some_and(|stored| newest.is_some_and(|seen| !same(seen, stored))) {
+                    return Err(self.contradicted());
+                }
             }
             Found::Page(page) => {
                 let next = self.line.head().next();
@@ -214,14 +271,14 @@ impl Life<'_> {
                 self.interrupted = true;
                 Ok(())
             }
-            Some(Live::Commit(commit)) => {
-                self.commit(&commit);
-                Ok(())
-            }
+            Some(Live::Commit(commit)) => self.commit(&commit),
         }
     }
 
-    fn commit(&mut self, commit: &Commit) {
+    fn commit(&mut self, commit: &Commit) -> Result<(), Ended> {
+        if self.contradicts(commit) {
+            return Err(self.contradicted());
+        }
         match self.line.hear(commit.first(), commit.last(), commit.epoch) {
             Step::Old => {}
             Step::Gap => self.overdue = Some(Instant::now()),
@@ -231,6 +288,25 @@ impl Life<'_> {
                 self.take(commit.events[skip..].iter().map(share).collect());
             }
         }
+        Ok(())
+    }
+
+    /// Whether a commit has other events than were taken at their places. An owner that came after
+    /// this life began publishes nothing that was there before; where what it repeats is not kept
+    /// here, it may be something else.
+    fn contradicts(&self, commit: &Commit) -> bool {
+        let head = self.line.head();
+        let old = commit.events.iter().filter(|event| event.seq <= head);
+        let mut old = old.map(|event| match self.ring.from(event.seq) {
+            Some(mut kept) => kept.next().is_some_and(|kept| !same(kept.event(), event)),
+            None => commit.epoch > self.born,
+        });
+        old.any(|contradicts| contradicts)
+    }
+
+    fn contradicted(&self) -> Ended {
+        tracing::error!(room = %self.replica.room, head = %self.line.head(), "the room has other events than were shown: the bus lost what it had stored; its clients start again");
+        Ended::Lost
     }
 
     /// The next events of the room.
@@ -307,7 +383,11 @@ impl Life<'_> {
                     members: self.members.iter().cloned().collect(),
                 });
             }
-            Message::Told(seq) => self.line.told(seq),
+            Message::Told(seq, epoch) if seq < self.line.head() => {
+                // A new owner has less than was taken here: ask it.
+                self.interrupted |= epoch > self.line.epoch();
+            }
+            Message::Told(seq, _) => self.line.told(seq),
             Message::Detach(viewer) => self.viewers.remove(viewer),
         }
         Ok(())
@@ -320,4 +400,9 @@ impl Life<'_> {
         self.viewers
             .feed(viewer, page, &self.ring, self.line.head())
     }
+}
+
+/// Whether clients see no difference.
+fn same(one: &Event, other: &Event) -> bool {
+    (one.seq, one.at, &one.kind) == (other.seq, other.at, &other.kind)
 }

@@ -9,10 +9,10 @@ mod viewers;
 
 pub(super) use viewers::{Seat, ViewerId};
 
-use super::{Outbox, core::Core, past::Page};
+use super::{Outbox, core::Core, doubt::end_all, past::Page};
 use crate::{
     bus,
-    room::{Rejection, RoomId, Seq},
+    room::{Epoch, Rejection, RoomId, Seq},
 };
 use std::{
     sync::{
@@ -30,6 +30,8 @@ use tokio::{
 const LINGER: Duration = Duration::from_secs(5);
 /// Before a question that a replica's end left unanswered is asked again.
 const AGAIN: Duration = Duration::from_millis(50);
+/// Before a mark that was lost is tried again.
+const REMARK: Duration = Duration::from_secs(1);
 /// How long a room that cannot be served refuses joins before it asks again.
 const REFUSED: Duration = Duration::from_secs(1);
 
@@ -62,8 +64,8 @@ enum Message {
     Feed(ViewerId, Option<Arc<Page>>, oneshot::Sender<Option<Need>>),
     /// To put a `members` frame with this id into an outbox.
     Members(Arc<str>, Outbox, OwnedSemaphorePermit),
-    /// The room goes at least as far as this.
-    Told(Seq),
+    /// The room's owner of this epoch says that it ends here, or did a moment ago.
+    Told(Seq, Epoch),
     /// A viewer is gone.
     Detach(ViewerId),
 }
@@ -173,6 +175,10 @@ async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) {
         let ended = life::live(core, replica, inbox).await;
         replica.head.store(u64::MAX, Relaxed);
         let life::Ended::Refused(rejection) = ended else {
+            // Its sessions here are closed. An older store may have others, which nobody else would
+            // end.
+            core.losses.note(&replica.room);
+            end_all(core, &replica.room).await;
             continue;
         };
         // Answers only joins; all else was for viewers that are gone.
@@ -187,18 +193,36 @@ async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) {
     }
 }
 
-/// Marks the room when a session is about to open and it is not marked yet.
+/// Marks the room when a session is about to open and it is not marked yet; and again when the bus
+/// lost its marks.
 async fn mark(core: &Core, replica: &Replica, wanted: &mut Marks, marked: &mut bool) {
+    let health = core.bus.health();
+    let mut lost = health.borrow().marks_lost;
     let mut sure = *marked;
-    while let Some(reply) = wanted.recv().await {
-        let result = if sure {
-            Ok(())
-        } else {
-            *marked = true; // It may be, whatever the outcome says.
-            core.bus.mark(core.me, &replica.room).await
+    loop {
+        let reply = tokio::select! {
+            biased; // A loss first: the next session counts on the mark.
+            () = bus::until(health.clone(), |now| now.marks_lost != lost) => {
+                lost = health.borrow().marks_lost;
+                sure = false;
+                None
+            }
+            () = sleep(REMARK), if *marked && !sure => None,
+            Some(reply) = wanted.recv() => Some(reply),
+            else => return,
+        };
+        let result = match (sure, &reply) {
+            (true, _) => Ok(()),
+            (false, None) if !*marked => continue,
+            (false, _) => {
+                *marked = true; // It may be, whatever the outcome says.
+                core.bus.mark(core.me, &replica.room).await
+            }
         };
         sure = result.is_ok();
-        drop(reply.send(result));
+        if let Some(reply) = reply {
+            drop(reply.send(result));
+        }
     }
 }
 
@@ -229,10 +253,10 @@ impl Replica {
         *self.claims.borrow()
     }
 
-    /// Somebody knows that the room goes at least as far as `seq`.
-    pub(super) fn told(&self, seq: Seq) {
-        if self.head().is_some_and(|head| head < seq) {
-            drop(self.messages.send(Message::Told(seq)));
+    /// The room's owner of an epoch says that it ends at `seq`.
+    pub(super) fn told(&self, seq: Seq, epoch: Epoch) {
+        if self.head().is_some_and(|head| head != seq) {
+            drop(self.messages.send(Message::Told(seq, epoch)));
         }
     }
 }
