@@ -174,6 +174,9 @@ pub trait Registry: Send + Sync {
 
     /// The notes of all nodes about rooms of a shard.
     async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error>;
+
+    /// The rooms, of all shards, that a node has noted.
+    async fn marked_by(&self, node: Incarnation) -> Result<Vec<RoomId>, Error>;
 }
 
 /// Larger values by name, such as snapshots. Changed by compare-and-set, so that a node that lost a shard cannot replace what its new owner stored.

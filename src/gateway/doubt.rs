@@ -69,22 +69,19 @@ pub(super) async fn after_rollbacks(core: Arc<Core>) {
     loop {
         bus::until(health.clone(), |now| now.rollbacks != seen).await;
         seen = health.borrow().rollbacks;
-        for shard in core.shards.all() {
-            let marks = loop {
-                match core.bus.marks(shard).await {
-                    Ok(marks) => break marks,
-                    Err(error) => {
-                        tracing::debug!(%shard, %error, "marks cannot be read yet");
-                        sleep(ANSWER_WAIT).await;
-                    }
+        let rooms = loop {
+            match core.bus.marked_by(core.me).await {
+                Ok(rooms) => break rooms,
+                Err(error) => {
+                    tracing::debug!(%error, "marks cannot be read yet");
+                    sleep(ANSWER_WAIT).await;
                 }
-            };
-            let mine = marks.into_iter().filter(|(node, _)| *node == core.me);
-            for (_, room) in mine {
-                if core.replica(&room).is_none() && end_all(&core, &room).await {
-                    // It stays when this fails, and costs the next sweep a command.
-                    drop(core.bus.unmark(core.me, shard, &room).await);
-                }
+            }
+        };
+        for room in rooms {
+            if core.replica(&room).is_none() && end_all(&core, &room).await {
+                // It stays when this fails, and costs the next sweep a command.
+                drop(core.bus.unmark(core.me, &room).await);
             }
         }
     }

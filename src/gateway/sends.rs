@@ -271,7 +271,7 @@ impl Sends {
         while let Some(number) = state.pending.keys().next().copied() {
             let pending = self.remove(&mut state, number).expect("it was just there");
             match pending.event {
-                Some((seq, epoch)) => self.journaled(&pending, seq, epoch, true),
+                Some(seen) => self.journaled(&pending, seen.seq, seen.epoch, seen.duplicate),
                 None => self.reject_all(&pending, rejection),
             }
         }

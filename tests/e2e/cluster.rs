@@ -87,12 +87,12 @@ impl Cluster {
         &self.nats
     }
 
-    pub(crate) fn cassandra_address(&self) -> Option<&str> {
-        self.cassandra.as_deref()
-    }
-
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    pub(crate) fn cassandra_address(&self) -> Option<&str> {
+        self.cassandra.as_deref()
     }
 
     pub(crate) fn shards(&self) -> Shards {

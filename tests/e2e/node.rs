@@ -109,6 +109,24 @@ impl Node {
         self.readiness().await.err().unwrap_or_default()
     }
 
+    /// Waits until it warns of something that does not keep it from being ready.
+    pub(crate) async fn warned(&self, of: &str) {
+        eventually("a node warns", async || {
+            let answer: Value =
+                serde_json::from_str(&self.internal("ready").await).unwrap_or_default();
+            answer["warnings"].to_string().contains(of)
+        })
+        .await;
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("an end in time")
+            .expect("a child of this process")
+    }
+
     async fn readiness(&self) -> Result<(), String> {
         let answer = reqwest::get(format!("http://127.0.0.1:{}/ready", self.internal))
             .await

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
 };
 
 pub(crate) const JSON: Option<&str> = Some("safechat.v1+json");
@@ -41,6 +41,23 @@ impl Person {
             .expect("an upgrade in time")
             .expect("an upgrade");
         Self(socket)
+    }
+
+    /// Tries to connect; with what it is refused.
+    pub(crate) async fn refused(node: &Node, room: &str, user: &str, query: &str) -> (u16, Value) {
+        let url = format!(
+            "{}/chat/{room}/user/{user}?pub={query}",
+            node.url().replacen("http", "ws", 1)
+        );
+        let attempt = timeout(PATIENCE, connect_async(url)).await;
+        match attempt.expect("an answer in time") {
+            Err(tungstenite::Error::Http(answer)) => {
+                let body = answer.body().as_deref().unwrap_or_default();
+                let body = serde_json::from_slice(body).expect("JSON");
+                (answer.status().as_u16(), body)
+            }
+            other => panic!("not refused: {other:?}"),
+        }
     }
 
     /// The same in JSON, past the welcome.
@@ -144,6 +161,15 @@ impl Person {
             events.push(self.next("event").await);
         }
         events
+    }
+
+    /// The code with which the server closes; frames before it are skipped.
+    pub(crate) async fn closed(&mut self) -> u16 {
+        loop {
+            if let Message::Close(Some(frame)) = self.message().await {
+                return frame.code.into();
+            }
+        }
     }
 
     async fn message(&mut self) -> Message {

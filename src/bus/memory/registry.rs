@@ -137,6 +137,14 @@ impl Registry for Memory {
         })
         .await
     }
+
+    async fn marked_by(&self, node: Incarnation) -> Result<Vec<RoomId>, Error> {
+        self.call(Op::Marks, |state| {
+            let of_node = state.marks.iter().filter(|(_, by, _)| *by == node);
+            Ok(of_node.map(|(.., room)| room.clone()).collect())
+        })
+        .await
+    }
 }
 
 #[async_trait]

@@ -126,20 +126,12 @@ impl Registry for Nats {
     }
 
     async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error> {
-        let subjects = self
-            .registry
-            .subjects(
-                &self.subjects.bucket("SESSIONS"),
-                &self.subjects.marks_of(shard),
-            )
-            .await?;
-        Ok(subjects
-            .iter()
-            .filter_map(|subject| {
-                self.skipped
-                    .fits("mark", subject, self.subjects.marked(subject))
-            })
-            .collect())
+        self.marked(&self.subjects.marks_of(shard)).await
+    }
+
+    async fn marked_by(&self, node: Incarnation) -> Result<Vec<RoomId>, Error> {
+        let marks = self.marked(&self.subjects.marks_by(node)).await?;
+        Ok(marks.into_iter().map(|(_, room)| room).collect())
     }
 }
 
@@ -182,6 +174,17 @@ struct Watcher<T> {
 }
 
 impl Nats {
+    /// The marks whose keys match a pattern.
+    async fn marked(&self, pattern: &str) -> Result<Vec<(Incarnation, RoomId)>, Error> {
+        let bucket = self.subjects.bucket("SESSIONS");
+        let subjects = self.registry.subjects(&bucket, pattern).await?;
+        let marks = subjects.iter().filter_map(|subject| {
+            self.skipped
+                .fits("mark", subject, self.subjects.marked(subject))
+        });
+        Ok(marks.collect())
+    }
+
     async fn watch<T: Send + 'static>(
         &self,
         bucket: &str,

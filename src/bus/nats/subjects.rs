@@ -118,6 +118,11 @@ impl Subjects {
         self.key("SESSIONS", &format!("*.{shard}.*"))
     }
 
+    /// The filter for the notes of a node.
+    pub(super) fn marks_by(&self, node: Incarnation) -> String {
+        self.key("SESSIONS", &format!("{node}.*.*"))
+    }
+
     // And back. What others wrote fits if this node would have written it under the same subject:
     // that
     // ties a room to its shard at the edge, and everything behind it may trust that.

@@ -1,0 +1,209 @@
+//! A nats-server of a test's own: what an operator does to it, the test does.
+
+use crate::{
+    cluster::{Cluster, PATIENCE},
+    node::free_ports,
+    support,
+};
+use async_nats::Client;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+use tempfile::TempDir;
+use tokio::{
+    net::TcpStream,
+    time::{Duration, Instant, sleep},
+};
+
+/// A nats-server process with its directory; ends with the test.
+pub(crate) struct Server {
+    program: String,
+    directory: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts one; `None` when there is no program.
+    pub(crate) async fn start(claim: &str) -> Option<Self> {
+        let program = support::server("SAFE_CHAT_TEST_NATS_SERVER", claim)?;
+        let [port] = free_ports();
+        let mut server = Self {
+            program,
+            directory: tempfile::tempdir().expect("a directory"),
+            port,
+            child: None,
+        };
+        server.configure("");
+        server.run().await;
+        Some(server)
+    }
+
+    /// A cluster of nodes on it, with the journal on the bus.
+    pub(crate) fn cluster(&self) -> Cluster {
+        Cluster::nowhere(format!("nats://127.0.0.1:{}", self.port))
+    }
+
+    /// What an operator's tool has: a connection.
+    pub(crate) async fn operator(&self) -> Operator {
+        let client = async_nats::connect(format!("127.0.0.1:{}", self.port)).await;
+        Operator(client.expect("a connection"))
+    }
+
+    /// Writes its configuration; `more` is added to what every test needs.
+    pub(crate) fn configure(&self, more: &str) {
+        let (port, store) = (self.port, self.store().display().to_string());
+        let text = format!(
+            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{store}\" }}\n{more}\n"
+        );
+        fs::write(self.config(), text).expect("a configuration");
+    }
+
+    /// Makes it read its configuration again.
+    pub(crate) fn reload(&self) {
+        self.signal("HUP");
+    }
+
+    pub(crate) async fn run(&mut self) {
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(self.config());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.child = Some(child.expect("SAFE_CHAT_TEST_NATS_SERVER can be run"));
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            assert!(Instant::now() < until, "nats-server does not start");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Ends it in order.
+    pub(crate) fn stop(&mut self) {
+        self.signal("TERM");
+        let ended = self.child.take().map(|mut child| child.wait());
+        ended
+            .expect("a server that runs")
+            .expect("a child of this process");
+    }
+
+    /// Copies its store, for [`Server::restore`]. It does not run.
+    pub(crate) fn back_up(&self) {
+        copy(&self.store(), &self.backup());
+    }
+
+    /// Puts the copy back in place of the store. It does not run.
+    pub(crate) fn restore(&self) {
+        fs::remove_dir_all(self.store()).expect("a store");
+        copy(&self.backup(), &self.store());
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("a server that runs").id();
+        let sent = Command::new("kill")
+            .args([format!("-{signal}"), id.to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal}");
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("nats.conf")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.directory.path().join("backup")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy");
+}
+
+/// Somebody with the rights of an operator.
+pub(crate) struct Operator(Client);
+
+impl Operator {
+    pub(crate) async fn delete(&self, stream: &str) {
+        self.must(&format!("STREAM.DELETE.{stream}"), &json!({}))
+            .await;
+    }
+
+    pub(crate) async fn create(&self, config: &Value) {
+        let name = config["name"].as_str().expect("a name");
+        self.must(&format!("STREAM.CREATE.{name}"), config).await;
+    }
+
+    /// Changes some members of a stream's configuration; how it was.
+    pub(crate) async fn edit(&self, stream: &str, changes: &Value) -> Value {
+        let before = self.config(stream).await.expect("a stream");
+        let mut config = before.clone();
+        for (key, value) in changes.as_object().expect("changes") {
+            config[key] = value.clone();
+        }
+        self.must(&format!("STREAM.UPDATE.{stream}"), &config).await;
+        before
+    }
+
+    /// Puts a configuration back.
+    pub(crate) async fn update(&self, config: &Value) {
+        let name = config["name"].as_str().expect("a name");
+        self.must(&format!("STREAM.UPDATE.{name}"), config).await;
+    }
+
+    /// `None`: there is no such stream.
+    pub(crate) async fn config(&self, stream: &str) -> Option<Value> {
+        let info = self.ask(&format!("STREAM.INFO.{stream}"), &json!({})).await;
+        Some(info["config"].clone()).filter(Value::is_object)
+    }
+
+    /// Deletes all consumers of a stream; how many.
+    pub(crate) async fn delete_consumers(&self, stream: &str) -> usize {
+        let names = self
+            .must(&format!("CONSUMER.NAMES.{stream}"), &json!({}))
+            .await;
+        let names = names["consumers"].as_array().cloned().unwrap_or_default();
+        for name in &names {
+            let name = name.as_str().expect("a name");
+            self.must(&format!("CONSUMER.DELETE.{stream}.{name}"), &json!({}))
+                .await;
+        }
+        names.len()
+    }
+
+    /// How many messages of a stream a filter names.
+    pub(crate) async fn count(&self, stream: &str, filter: &str) -> usize {
+        let asked = json!({ "subjects_filter": filter });
+        let info = self.ask(&format!("STREAM.INFO.{stream}"), &asked).await;
+        info["state"]["subjects"]
+            .as_object()
+            .map_or(0, |all| all.len())
+    }
+
+    async fn must(&self, call: &str, body: &Value) -> Value {
+        let answer = self.ask(call, body).await;
+        assert!(answer["error"].is_null(), "{call}: {answer}");
+        answer
+    }
+
+    async fn ask(&self, call: &str, body: &Value) -> Value {
+        let asked = self
+            .0
+            .request(format!("$JS.API.{call}"), body.to_string().into());
+        let answer = asked.await.expect("an answer of JetStream");
+        serde_json::from_slice(&answer.payload).expect("JSON")
+    }
+}
