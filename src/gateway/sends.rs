@@ -100,7 +100,7 @@ struct Seen {
 
 /// What to do next.
 enum Step {
-    Submit(u64, Submission),
+    Submit(u64, Box<Submission>),
     Wait(Option<Instant>),
 }
 
@@ -320,7 +320,7 @@ impl Sends {
                     .get_mut(&number)
                     .expect("it was just there")
                     .early = false;
-                return Step::Submit(number, submission);
+                return Step::Submit(number, Box::new(submission));
             }
         }
         Step::Wait(wake)
