@@ -126,6 +126,17 @@ impl Person {
         serde_json::from_str(&self.line().await).expect("JSON")
     }
 
+    /// The next JSON text, or the code with which the server closes instead.
+    pub(crate) async fn json_or_close(&mut self) -> Result<Value, u16> {
+        loop {
+            match self.message().await {
+                Message::Text(text) => return Ok(serde_json::from_str(&text).expect("JSON")),
+                Message::Close(frame) => return Err(frame.map_or(1005, |frame| frame.code.into())),
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) async fn proto(&mut self) -> Frame {
         loop {
             if let Message::Binary(bytes) = self.message().await {
