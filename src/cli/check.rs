@@ -9,6 +9,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         say(&format!("warning: {warning}\n"));
     }
+    for note in &loaded.notes {
+        say(&format!("note: {note}\n"));
+    }
     // What is wrong shows in the exit code, whether or not somebody reads on.
     let _ = print(&loaded.show())?;
     match loaded.warnings.len() {

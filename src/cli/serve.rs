@@ -16,11 +16,17 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let signals = runtime.block_on(async { shutdown::on_signals() });
     let asked = signals.context("signals cannot be received")?;
     let Loaded {
-        config, warnings, ..
+        config,
+        warnings,
+        notes,
+        ..
     } = settings.load()?;
     telemetry::start(&config.log).map_err(|why| anyhow!(why))?;
     for warning in warnings {
         warn!("{warning}");
+    }
+    for note in notes {
+        info!("{note}");
     }
     let served = runtime.block_on(serve(config, asked));
     // What did not end within the drain's time must not hold up the exit.

@@ -1,6 +1,6 @@
 //! The environment as a source of values: which of its variables are meant for this program.
 
-use super::Error;
+use super::{Error, layers::may_be_secret};
 use std::{collections::BTreeMap, ffi::OsString, net::IpAddr};
 
 /// Variables that others set too, or that are short to type, and the keys that they set.
@@ -22,6 +22,18 @@ const NOT_KEYS: [&str; 4] = [
     "SAFE_CHAT_CACHE",
     "SAFE_CHAT_STATE",
 ];
+/// What a variable's name ends with when its value is the path of a file that holds the secret, as
+/// orchestrators hand secrets to containers. Only for keys that may hold one: programs of others
+/// set variables such as `RUST_LOG_FILE`.
+pub(super) const IN_A_FILE: &str = "_FILE";
+/// Variables with which a cluster of Akka finds its nodes. Scripts that used to start one set them.
+pub(super) const OF_AKKA: [&str; 5] = [
+    "AKKA_PORT",
+    "CONTACT_POINTS",
+    "DISCOVERY_METHOD",
+    "SEEDS",
+    "ENV",
+];
 
 /// The variables that are meant as configuration. One that is set to nothing counts as not set: that is how
 /// compose files leave one out. One that is not UTF-8 is refused without its value, which may be a secret.
@@ -33,7 +45,16 @@ pub(super) fn own<K: Into<OsString>, V: Into<OsString>>(
         let (name, value) = (name.into(), value.into());
         // A misspelt name may be anything, and is only shown.
         let name = name.to_string_lossy();
-        let is_own = name.starts_with(PREFIX) || SHORT.iter().any(|(short, _)| *short == name);
+        if OF_AKKA.contains(&&*name) {
+            // Only that it is set matters.
+            own.insert(name.into_owned(), value.to_string_lossy().into_owned());
+            continue;
+        }
+        let names_a_file = name.strip_suffix(IN_A_FILE);
+        let is_short = SHORT.iter().any(|(short, key)| {
+            *short == name || (names_a_file == Some(*short) && may_be_secret(key))
+        });
+        let is_own = name.starts_with(PREFIX) || is_short;
         let is_key = !NOT_KEYS.iter().any(|other| name.starts_with(other));
         if !is_own || !is_key || value.is_empty() {
             continue;

@@ -2,10 +2,16 @@
 
 use super::{
     Config, Error,
-    environment::{self, PREFIX, SHORT},
+    environment::{self, PREFIX},
 };
 use config::{ConfigError, File, FileFormat, Map, Value, ValueKind};
-use std::{collections::BTreeMap, ffi::OsString, fmt, path::Path, string::FromUtf8Error};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+    string::FromUtf8Error,
+};
 
 /// How similar a known name must be to be suggested (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.8;
@@ -38,6 +44,13 @@ pub enum Source {
     File(String),
     /// An environment variable.
     Environment(String),
+    /// A file with a secret, and the environment variable that names it.
+    SecretFile {
+        /// The variable.
+        variable: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// A flag.
     Flag(&'static str),
 }
@@ -49,6 +62,9 @@ impl fmt::Display for Source {
             Self::Follows(key) => write!(f, "because {key} is set"),
             Self::File(path) => write!(f, "file {path}"),
             Self::Environment(name) => write!(f, "environment {name}"),
+            Self::SecretFile { variable, path } => {
+                write!(f, "file {}, environment {variable}", path.display())
+            }
             Self::Flag(flag) => write!(f, "flag {flag}"),
         }
     }
@@ -63,6 +79,8 @@ pub struct Loaded {
     pub(super) sources: BTreeMap<String, Source>,
     /// One line for each key that is not known.
     pub warnings: Vec<String>,
+    /// What is good to know, and nothing to change.
+    pub notes: Vec<String>,
 }
 
 impl Loaded {
@@ -76,11 +94,12 @@ impl Loaded {
             known: known(),
             set: BTreeMap::new(),
             warnings: Vec::new(),
+            notes: Vec::new(),
         };
         if let Some(path) = file {
             layers.file(path)?;
         }
-        layers.environment(environment::own(environment)?);
+        layers.environment(&environment::own(environment)?)?;
         for (key, flag, text) in flags {
             layers.text(key, text, Source::Flag(flag));
         }
@@ -95,11 +114,12 @@ impl Loaded {
     }
 }
 
-struct Layers {
+pub(super) struct Layers {
     /// Every key with its default.
-    known: BTreeMap<String, serde_json::Value>,
+    pub(super) known: BTreeMap<String, serde_json::Value>,
     set: BTreeMap<String, (ValueKind, Source)>,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Layers {
@@ -126,26 +146,6 @@ impl Layers {
         Ok(())
     }
 
-    fn environment(&mut self, own: BTreeMap<String, String>) {
-        for (name, key) in SHORT {
-            if let Some(text) = own.get(name) {
-                self.text(key, text.clone(), Source::Environment(name.into()));
-            }
-        }
-        for (name, text) in own {
-            let Some(rest) = name.strip_prefix(PREFIX) else {
-                continue;
-            };
-            let key = rest.to_lowercase().replace("__", ".");
-            let source = Source::Environment(name.clone());
-            if self.known.contains_key(&key) {
-                self.text(&key, text, source);
-            } else {
-                self.unknown(&key, &name, &source);
-            }
-        }
-    }
-
     /// Spells nested tables out to keys; a known key may have a table as its value.
     fn flatten(
         &self,
@@ -169,7 +169,7 @@ impl Layers {
     }
 
     /// Sets a key from text, which becomes what the key's default is: a list (separated by commas), a number, or text.
-    fn text(&mut self, key: &str, text: String, source: Source) {
+    pub(super) fn text(&mut self, key: &str, text: String, source: Source) {
         let value = match self.known.get(key) {
             Some(serde_json::Value::Array(_)) => {
                 let items = text
@@ -188,7 +188,7 @@ impl Layers {
         self.set.insert(key.to_owned(), (value, source));
     }
 
-    fn unknown(&mut self, key: &str, written: &str, source: &Source) {
+    pub(super) fn unknown(&mut self, key: &str, written: &str, source: &Source) {
         let by_likeness = self
             .known
             .keys()
@@ -233,8 +233,14 @@ impl Layers {
             config,
             sources,
             warnings: self.warnings,
+            notes: self.notes,
         })
     }
+}
+
+/// Whether a key may hold a secret, or the name of the user whose secret another holds.
+pub(super) fn may_be_secret(key: &str) -> bool {
+    key.ends_with(".user") || SECRET.iter().any(|(secret, _)| *secret == key)
 }
 
 /// Every key with its default value, from the types themselves.

@@ -8,6 +8,7 @@ mod sections;
 mod show;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 pub use layers::{Flags, Loaded, Source};
 pub use sections::{Bus, Journal, JournalKind, Node};
@@ -23,6 +24,16 @@ pub enum Error {
     /// The file cannot be read, or is not TOML.
     #[error("the config file {path} cannot be used: {why}")]
     File {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file that should hold a secret does not give one.
+    #[error("{variable} names {path}, which cannot be used: {why}")]
+    SecretFile {
+        /// The variable that names it.
+        variable: String,
         /// Its path.
         path: PathBuf,
         /// What is wrong.

@@ -319,3 +319,125 @@ fn variables_of_kubernetes_are_no_keys_and_misspelt_ones_are_still_named() {
         misspelt.warnings
     );
 }
+
+#[test]
+fn a_secret_may_be_in_a_file_and_is_shown_nowhere() {
+    let file = |text: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    };
+    let (password, login) = (
+        file("topsecret\n"),
+        file("nats://me:topsecret@a:4222,b:4222"),
+    );
+    let [password, login] = [&password, &login].map(|file| file.path().to_str().unwrap());
+    let environment = [
+        ("CAS_USER", "me"),
+        ("CAS_PWS_FILE", password),
+        ("SAFE_CHAT_OPS__PASSWORD_FILE", password),
+        ("NATS_FILE", login),
+    ];
+    let loaded = load("", &environment, &[]).unwrap();
+    let Config {
+        bus,
+        cassandra,
+        ops,
+        ..
+    } = &loaded.config;
+    assert_eq!(bus.servers, ["nats://me:topsecret@a:4222", "b:4222"]);
+    assert_eq!(
+        [cassandra.user.as_deref(), cassandra.password.as_deref()],
+        [Some("me"), Some("topsecret")]
+    );
+    assert_eq!(ops.password.as_deref(), Some("topsecret"));
+    let shown = loaded.show();
+    assert!(
+        shown.contains(&format!("# file {password}, environment CAS_PWS_FILE"))
+            && !shown.contains("topsecret"),
+        "{shown}"
+    );
+    assert_eq!(loaded.warnings, [""; 0]);
+}
+
+#[test]
+fn every_secret_may_be_in_a_file_by_its_long_name() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"nats://kept:4222").unwrap();
+    for key in layers::known()
+        .keys()
+        .filter(|key| layers::may_be_secret(key))
+    {
+        let variable = format!("SAFE_CHAT_{}_FILE", key.to_uppercase().replace('.', "__"));
+        let environment = [(variable.as_str(), file.path().to_str().unwrap())];
+        let loaded = load("", &environment, &[]);
+        let set = loaded.map(|loaded| loaded.sources.contains_key(key));
+        // A user's name has no colon.
+        assert!(
+            set.as_ref().is_ok_and(|set| *set) || key == "ops.user",
+            "{key}: {set:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_without_a_secret_is_refused_by_name_and_never_quoted() {
+    let binary = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(binary.path(), b"topsecret\xff").unwrap();
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(empty.path(), "\n").unwrap();
+    let refused = |path: &str, others: &[(&str, &str)]| {
+        let environment = [&[("CAS_PWS_FILE", path)], others].concat();
+        let why = load("", &environment, &[]).unwrap_err().to_string();
+        assert!(
+            why.contains("CAS_PWS_FILE") && why.contains(path) && !why.contains("topsecret"),
+            "{why}"
+        );
+        why
+    };
+    refused("/nowhere/password", &[]);
+    refused(binary.path().to_str().unwrap(), &[]);
+    assert!(refused(empty.path().to_str().unwrap(), &[]).contains("empty"));
+    assert!(refused("/nowhere/password", &[("CAS_PWS", "topsecret")]).contains("CAS_PWS is set"));
+}
+
+#[test]
+fn only_secrets_are_read_from_files_and_files_of_others_are_left_alone() {
+    let foreign = [("RUST_LOG_FILE", "/nowhere"), ("HOSTNAME_FILE", "/nowhere")];
+    assert_eq!(load("", &foreign, &[]).unwrap().warnings, [""; 0]);
+    let level = [("SAFE_CHAT_LOG__LEVEL_FILE", "/nowhere")];
+    let warnings = load("", &level, &[]).unwrap().warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("use SAFE_CHAT_LOG__LEVEL"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn variables_of_an_akka_cluster_are_tolerated_in_one_line() {
+    let notes = |environment: &[(&str, &str)]| {
+        let loaded = load("", environment, &[]).unwrap();
+        assert_eq!(loaded.warnings, [""; 0]);
+        loaded.notes
+    };
+    let all = [
+        ("AKKA_PORT", "2551"),
+        ("SEEDS", "127.0.0.1:2551"),
+        ("CONTACT_POINTS", "127.0.0.1:8558"),
+        ("DISCOVERY_METHOD", "config"),
+        ("ENV", "development"),
+    ];
+    assert_eq!(
+        notes(&all),
+        [
+            "AKKA_PORT, CONTACT_POINTS, DISCOVERY_METHOD, SEEDS, ENV are not needed and ignored: \
+          nodes find each other on NATS"
+        ]
+    );
+    assert_eq!(
+        notes(&all[..1]),
+        ["AKKA_PORT is not needed and ignored: nodes find each other on NATS"]
+    );
+    // Others set these too.
+    assert_eq!(notes(&[("ENV", "production"), ("SEEDS", "1")]), [""; 0]);
+}
