@@ -342,6 +342,73 @@ fn an_internal_port_that_is_in_use_is_named() {
     );
 }
 
+/// An internal port that answers one request with a status and a body; then its port.
+fn internal_port(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let head = BufReader::new(stream.try_clone().unwrap()).lines();
+        let head: Vec<_> = head
+            .map(Result::unwrap)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        assert_eq!(head[0], "GET /ready HTTP/1.1");
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    port
+}
+
+/// `safe-chat health`, as a container's health check runs it: told by the node's environment.
+fn health(port: u16) -> Output {
+    safe_chat(&["health"])
+        .env("SAFE_CHAT_OPS__HOST", "0.0.0.0")
+        .env("SAFE_CHAT_OPS__PASSWORD", "topsecret")
+        .env("SAFE_CHAT_OPS__PORT", port.to_string())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn health_says_whether_the_node_of_this_configuration_is_ready() {
+    let ready = health(internal_port(
+        "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"ready\":true}",
+    ));
+    assert_eq!(
+        (ready.status.code(), text(&ready.stdout)),
+        (Some(0), "ready\n")
+    );
+    let not = health(internal_port(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n{\"ready\":false,\"why\":[\"draining\",\"no bus\"]}",
+    ));
+    assert_eq!(refusal(&not), "error: not ready: draining; no bus");
+}
+
+#[test]
+fn health_names_the_address_where_no_node_answers() {
+    // A port that was free a moment ago, and that nobody was told of.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let line = refusal(&health(free.port()));
+    assert!(
+        line.contains(&format!("{free} does not answer")) && !line.contains("topsecret"),
+        "{line}"
+    );
+    let line = refusal(&health(internal_port(
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+    )));
+    assert!(
+        line.contains("404") && line.contains("internal port"),
+        "{line}"
+    );
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = refusal(&health(silent.local_addr().unwrap().port()));
+    assert!(line.contains("within 3s"), "{line}");
+}
+
 #[test]
 fn decode_makes_a_line_of_anything() {
     let mut decode = safe_chat(&["decode"])

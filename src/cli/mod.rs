@@ -2,6 +2,7 @@
 
 mod check;
 mod decode;
+mod health;
 mod journal;
 mod migrate;
 mod serve;
@@ -31,6 +32,11 @@ pub struct Cli {
 enum Command {
     /// Run a node: gateway (clients connect to it), writer (it writes rooms), or both
     Serve {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Ask the node of this configuration whether it is ready: exit code 0 when it is, else 1
+    Health {
         #[command(flatten)]
         settings: Settings,
     },
@@ -167,6 +173,7 @@ impl Settings {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve { settings } => serve::run(&settings),
+        Command::Health { settings } => runtime()?.block_on(health::run(&settings)),
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),
