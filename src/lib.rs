@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod journal;
 mod listener;
 pub mod ops;
+pub mod pressure;
 pub mod proto;
 pub mod room;
 pub mod shutdown;

@@ -6,6 +6,7 @@ use gateway::{Client, Gateway, World, join};
 use safe_chat::{
     gateway::{Config, Join},
     journal::memory,
+    pressure::Level,
     room::{Body, CommandId, Key, Reason, RoomId},
     wire::{Message, ServerFrame},
 };
@@ -362,4 +363,28 @@ async fn an_address_is_in_so_many_rooms_at_a_time() {
         gateway.join_of(&here, in_room("e", "harry")).await.is_ok(),
         "the client in d has gone already"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_little_memory_new_clients_and_then_messages_are_refused_until_there_is_more() {
+    let (_world, gateway) = limited(Config::default()).await;
+    let pressure = gateway.handle.pressure();
+    let mut harry = gateway.join(join("harry")).await;
+    pressure.set(Level::Tight);
+    let refused = gateway.handle.join(join("sally")).await.err().unwrap();
+    assert_eq!(
+        (refused.reason, refused.retry_after_ms),
+        (Reason::Unavailable, Some(5_000))
+    );
+    assert_eq!(flood(&mut harry, "tight", 10).await.0, 10);
+    pressure.set(Level::Short);
+    let (journaled, refused) = flood(&mut harry, "short", 10).await;
+    assert_eq!(journaled, 0);
+    refused
+        .iter()
+        .for_each(|frame| assert_eq!(frame["reason"], "busy"));
+    pressure.set(Level::Fine);
+    // What was refused may be sent again with the same ids.
+    assert_eq!(flood(&mut harry, "short", 10).await.0, 10);
+    gateway.join(join("sally")).await;
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module and what it may use of the crate besides itself. Dependencies point one way; only `app`, `cli` and tests know adapters.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("room", &[]),
     ("proto", &[]),
     ("wire", &["room", "proto"]),
@@ -19,11 +19,15 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("journal", &["room", "proto", "bus"]),
     ("cluster", &["room", "bus"]),
     ("task", &[]),
-    ("writer", &["room", "bus", "journal", "cluster", "task"]),
+    ("pressure", &[]),
+    (
+        "writer",
+        &["room", "bus", "journal", "cluster", "task", "pressure"],
+    ),
     (
         "gateway",
         &[
-            "room", "wire", "bus", "journal", "cluster", "task", "listener",
+            "room", "wire", "bus", "journal", "cluster", "task", "listener", "pressure",
         ],
     ),
     ("chat", &[]),
@@ -56,6 +60,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "ops",
             "config",
             "telemetry",
+            "pressure",
         ],
     ),
     (

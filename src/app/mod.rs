@@ -26,10 +26,14 @@ use backon::{ConstantBuilder, Retryable};
 use running::Internal;
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::Instant};
+use tracing::warn;
 use uuid::Uuid;
 
 /// Between two attempts to agree on the settings.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// Fewer connections than a node has memory for anywhere: its limit of open files was left too low.
+const FEW_CONNECTIONS: usize = 10_000;
 
 /// The ports of a node.
 #[derive(Clone)]
@@ -72,12 +76,14 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         draining: false,
         version: env!("CARGO_PKG_VERSION").into(),
     };
+    let mut watched = Vec::new();
     let owner = config.node.has(Role::Writer).then(|| {
         let writer = writer::Handle::new(
             config.writer.clone(),
             ports.bus.clone(),
             ports.journal.clone(),
         );
+        watched.push(writer.pressure());
         Arc::new(writer) as Arc<dyn cluster::Owner>
     });
     let gateway = match config.node.has(Role::Gateway) {
@@ -88,17 +94,31 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
                 ports.clone(),
             );
             if settings.max_connections == 0 {
-                settings.max_connections = host::open_files().map_or(0, |files| files / 4 * 3);
+                settings.max_connections = most_connections();
             }
-            Some((
-                gateway::Service::new(settings, me.incarnation, name, bus, journal),
-                listen(config).await?,
-            ))
+            let gateway = gateway::Service::new(settings, me.incarnation, name, bus, journal);
+            watched.push(gateway.handle().pressure());
+            Some((gateway, listen(config).await?))
         }
         false => None,
     };
     let cluster = cluster::Service::new(config.cluster.clone(), me, ports.bus.clone(), owner)?;
-    Running::new(config, ports, internal, cluster, gateway)
+    Running::new(config, ports, internal, cluster, gateway, watched)
+}
+
+/// As many as three quarters of the open files that this process may have; 0: the system does not say.
+fn most_connections() -> usize {
+    let Some(files) = host::open_files() else {
+        return 0;
+    };
+    let most = files / 4 * 3;
+    if most < FEW_CONNECTIONS {
+        warn!(
+            "this process may have only {files} open files, enough for {most} connections of clients: \
+             raise the limit (ulimit -n, LimitNOFILE, ulimits.nofile in a compose file)"
+        );
+    }
+    most
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

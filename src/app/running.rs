@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     gateway,
     ops::{self, Check, Readiness},
+    pressure::{self, Pressure},
     room::Incarnation,
 };
 use anyhow::{Context, anyhow};
@@ -79,8 +80,16 @@ impl Running {
         mut internal: Internal,
         cluster: cluster::Service,
         gateway: Option<(gateway::Service, TcpListener)>,
+        watched: Vec<Pressure>,
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
+        if let Some(limit) = ops::host::memory_limit() {
+            let until = stop.clone();
+            internal.parts.spawn(async move {
+                pressure::watch(limit, watched, until).await;
+                Ok(())
+            });
+        }
         let members = cluster.handle();
         let until = stop.clone();
         internal

@@ -1,6 +1,7 @@
 //! The settings of the gateway, with their defaults and bounds.
 
 use super::{http::Origins, limits::Proxies, outbox};
+use crate::pressure::Pressure;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -185,10 +186,11 @@ impl Config {
         Ok(())
     }
 
-    pub(super) fn backlog(&self) -> outbox::Limits {
+    pub(super) fn backlog(&self, pressure: Pressure) -> outbox::Limits {
         outbox::Limits {
             bytes: self.backlog_bytes,
             frames: self.backlog_frames,
+            pressure,
         }
     }
 

@@ -6,13 +6,14 @@ use super::{
     device::Devices,
     limits::Limits,
     losses::Losses,
-    metrics,
+    metrics, outbox,
     past::Past,
     replica::{self, Claim, Replica},
 };
 use crate::{
     bus::{self, Answered, Bus, ReplyTo, Submission},
     journal::Journal,
+    pressure::Pressure,
     room::{Action, Incarnation, Reason, Rejection, RequestId, RoomId, SessionId, UserId},
     task,
 };
@@ -46,6 +47,8 @@ pub(super) struct Core {
     pub(super) losses: Losses,
     pub(super) limits: Limits,
     pub(super) devices: Devices,
+    /// How short of memory this process is.
+    pub(super) pressure: Pressure,
     pub(super) tasks: TaskTracker,
     /// Ends every task at once, without a farewell.
     pub(super) halt: CancellationToken,
@@ -84,6 +87,7 @@ impl Core {
         Self {
             places: Arc::new(Semaphore::new(config.max_sessions)),
             limits: Limits::new(&config),
+            pressure: Pressure::default(),
             config,
             me,
             node,
@@ -161,7 +165,25 @@ impl Core {
                 5_000,
             )
         };
+        if self.pressure.is_tight() {
+            metrics::limited("memory");
+            return Err(short_of_memory());
+        }
         self.places.clone().try_acquire_owned().map_err(|_| full())
+    }
+
+    /// How much may wait for a client.
+    pub(super) fn backlog(&self) -> outbox::Limits {
+        self.config.backlog(self.pressure.clone())
+    }
+
+    /// Refuses what would make more, when there is no memory for it.
+    pub(super) fn room_for_more(&self) -> Result<(), Rejection> {
+        if self.pressure.is_short() {
+            metrics::limited("memory");
+            return Err(busy());
+        }
+        Ok(())
     }
 
     pub(super) fn enter(&self, session: SessionId, seated: Seated) {
@@ -344,6 +366,14 @@ pub(super) fn busy() -> Rejection {
         Reason::Busy,
         "there is more to do than can be stored now: send again later",
         500,
+    )
+}
+
+pub(super) fn short_of_memory() -> Rejection {
+    Rejection::retry(
+        Reason::Unavailable,
+        "this node is short of memory: try again, or another node",
+        5_000,
     )
 }
 

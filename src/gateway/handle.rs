@@ -10,6 +10,7 @@ use super::{
 use crate::{
     bus::Answered,
     cluster,
+    pressure::Pressure,
     room::{Action, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     wire::{Message, ServerFrame},
 };
@@ -82,6 +83,7 @@ impl Handle {
         if self.0.is_draining() {
             return Err(draining());
         }
+        self.0.room_for_more()?;
         self.0
             .limits
             .post(&user, &key, Cost::message(&message.body))?;
@@ -198,6 +200,11 @@ impl Handle {
         listening
             .then_some(())
             .ok_or_else(|| "the gateway does not hear answers yet: the bus is not available".into())
+    }
+
+    /// Where it is told how short of memory this process is.
+    pub fn pressure(&self) -> Pressure {
+        self.0.pressure.clone()
     }
 
     /// Refuses new clients from now on; those that are here stay.

@@ -152,7 +152,7 @@ pub(super) async fn watch(
         let place = core.place()?;
         let entered = client.join(room)?;
         let claim = core.claim(room);
-        let outbox = Outbox::new(room.clone(), Form::EventStream, core.config.backlog());
+        let outbox = Outbox::new(room.clone(), Form::EventStream, core.backlog());
         let mut least = Seq::ZERO;
         if let Some(since) = from.since
             && since > claim.extent(least).await?.head
@@ -254,7 +254,7 @@ async fn admit(
     let meter = core.limits.meter(&user, &key, client);
     core.check_sessions()?;
     let claim = core.claim(&room);
-    let outbox = Outbox::new(room.clone(), Form::Frames(protocol), core.config.backlog());
+    let outbox = Outbox::new(room.clone(), Form::Frames(protocol), core.backlog());
     let session = core.new_session();
     claim.mark(core).await;
     // The replica lives before the session opens: whatever ends the session, it will have noticed.

@@ -3,6 +3,7 @@
 
 use super::{Close, metrics};
 use crate::{
+    pressure::Pressure,
     room::{RoomId, Seq},
     wire::{Encoded, Protocol, ServerFrame, SharedEvent, Utf8},
 };
@@ -19,11 +20,25 @@ pub(super) const BATCH: usize = 32 * 1024;
 /// What a waiting frame takes beside its bytes.
 const OVERHEAD: usize = 64;
 
+/// The part of its bytes that a client may still let wait when memory is short.
+const SHORT: usize = 8;
+
 /// How much may wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
     pub(super) bytes: usize,
     pub(super) frames: usize,
+    pub(super) pressure: Pressure,
+}
+
+impl Limits {
+    fn bytes(&self) -> usize {
+        if self.pressure.is_short() {
+            self.bytes / SHORT
+        } else {
+            self.bytes
+        }
+    }
 }
 
 /// How a client gets what it gets.
@@ -149,7 +164,7 @@ impl Outbox {
         }
         // A single frame may be larger: the members of a large room.
         if state.frames.len() > 1
-            && (state.bytes > self.0.limits.bytes || state.frames.len() > self.0.limits.frames)
+            && (state.bytes > self.0.limits.bytes() || state.frames.len() > self.0.limits.frames)
         {
             metrics::slow();
             state.end(Close::Slow);
@@ -220,7 +235,7 @@ impl Outbox {
     }
 
     fn has_space(&self, state: &State) -> bool {
-        state.bytes <= self.0.limits.bytes / 2 && state.frames.len() <= self.0.limits.frames / 2
+        state.bytes <= self.0.limits.bytes() / 2 && state.frames.len() <= self.0.limits.frames / 2
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -288,13 +303,18 @@ fn stream_entry(fields: &str, json: &str) -> Utf8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pressure::Level;
     use proptest::prelude::*;
 
     fn outbox(bytes: usize, frames: usize) -> Outbox {
         Outbox::new(
             RoomId::parse("aaa").unwrap(),
             Form::Frames(Protocol::Json),
-            Limits { bytes, frames },
+            Limits {
+                bytes,
+                frames,
+                pressure: Pressure::default(),
+            },
         )
     }
 
@@ -345,6 +365,19 @@ mod tests {
             "what a slow client did not take is not kept"
         );
         assert_eq!(take(&outbox), Poll::Ready(Taken::Close(Close::Slow)));
+    }
+
+    #[test]
+    fn a_client_may_let_less_wait_when_memory_is_short() {
+        let outbox = outbox(8_000, 100);
+        outbox.extend(&[frame(1_000), frame(1_000)]);
+        assert_eq!(outbox.closed(), None);
+        outbox.0.limits.pressure.set(Level::Tight);
+        outbox.extend(&[frame(1)]);
+        assert_eq!(outbox.closed(), None);
+        outbox.0.limits.pressure.set(Level::Short);
+        outbox.extend(&[frame(1)]);
+        assert_eq!(outbox.closed(), Some(Close::Slow));
     }
 
     #[test]

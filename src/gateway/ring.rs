@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 const EVENTS: usize = 1024;
 /// The most bytes of content, whatever the number of events: a node has many rooms.
 const BYTES: usize = 1024 * 1024;
+/// The most bytes of content that are kept when memory is tight.
+const TIGHT: usize = BYTES / 16;
 /// What an event takes beside its content, about.
 const OVERHEAD: usize = 256;
 
@@ -39,7 +41,17 @@ impl Ring {
         }
         self.bytes += size(&event);
         self.events.push_back(event);
-        while self.events.len() > EVENTS || (self.bytes > BYTES && self.events.len() > 1) {
+        self.keep(BYTES);
+    }
+
+    /// Forgets what is not needed when memory is tight: it is in the journal too.
+    pub(super) fn shrink(&mut self) {
+        self.keep(TIGHT);
+        self.events.shrink_to_fit();
+    }
+
+    fn keep(&mut self, most: usize) {
+        while self.events.len() > EVENTS || (self.bytes > most && self.events.len() > 1) {
             self.bytes -= self.events.pop_front().map_or(0, |event| size(&event));
         }
     }

@@ -128,7 +128,8 @@ impl Sends {
         if full {
             return self.reject(message.id.as_ref(), busy());
         }
-        if let Err(rejection) = self.core.check_message(size) {
+        let refused = self.core.room_for_more();
+        if let Err(rejection) = refused.and_then(|()| self.core.check_message(size)) {
             return self.reject(message.id.as_ref(), rejection);
         }
         state.last += 1;

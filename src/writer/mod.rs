@@ -26,6 +26,7 @@ use crate::{
     bus::Bus,
     cluster::{Lease, Owner},
     journal::Journal,
+    pressure::Pressure,
     room::ShardId,
     task,
 };
@@ -42,6 +43,8 @@ struct Parts {
     config: Config,
     bus: Arc<dyn Bus>,
     journal: Arc<dyn Journal>,
+    /// How short of memory this process is.
+    pressure: Pressure,
 }
 
 /// What a commit has around the content of one event, at most: names, keys, headers, some changes.
@@ -77,10 +80,16 @@ impl Handle {
                 config,
                 bus,
                 journal,
+                pressure: Pressure::default(),
             }),
             shards: Arc::default(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// Where it is told how short of memory this process is.
+    pub fn pressure(&self) -> Pressure {
+        self.parts.pressure.clone()
     }
 
     fn with_shards<T>(&self, f: impl FnOnce(&mut HashMap<ShardId, Running>) -> T) -> T {

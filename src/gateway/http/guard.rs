@@ -7,6 +7,7 @@ use super::{
 use crate::{
     gateway::{
         Handle,
+        core::short_of_memory,
         limits::{Cost, Proxies},
         metrics,
     },
@@ -62,6 +63,10 @@ impl Guard {
 
     /// Whether a connection is let in. Those of a trusted proxy count for its clients, request by request.
     pub(super) fn judge(&self, peer: SocketAddr) -> Verdict {
+        if self.handle.0.pressure.is_short() {
+            metrics::limited("memory");
+            return refused(short_of_memory());
+        }
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             metrics::limited("node");
             return refused(Rejection::retry(

@@ -320,6 +320,9 @@ impl Life<'_> {
             }
             self.ring.push(shared.clone());
         }
+        if self.core.pressure.is_tight() {
+            self.ring.shrink();
+        }
         self.replica.head.store(self.line.head().0, Relaxed);
         self.viewers.fan_out(&events);
         // After the events: what a session is told of its end comes behind them.

@@ -102,7 +102,12 @@ impl Shard {
     /// Saves rooms whose changes have waited for an event for longer than `carry`; lets go of rooms that nobody uses, and of the longest unused ones beyond the cap.
     fn save_and_passivate(&mut self, now: Instant, carry: Duration) {
         let config = &self.parts.config;
-        let excess = self.rooms.len().saturating_sub(config.max_rooms_per_shard);
+        // With little memory half of them go at each look, those that are used last.
+        let most = match self.parts.pressure.is_tight() {
+            true => config.max_rooms_per_shard.min(self.rooms.len() / 2),
+            false => config.max_rooms_per_shard,
+        };
+        let excess = self.rooms.len().saturating_sub(most);
         let mut unused: Vec<(Instant, RoomId)> = Vec::new();
         let (mut save, mut empty) = (Vec::new(), Vec::new());
         for (name, slot) in &self.rooms {
