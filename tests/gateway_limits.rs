@@ -383,7 +383,32 @@ async fn with_little_memory_new_clients_and_then_messages_are_refused_until_ther
     refused
         .iter()
         .for_each(|frame| assert_eq!(frame["reason"], "busy"));
+    let post = || {
+        let Join {
+            room, user, key, ..
+        } = join("kim");
+        let message = Message {
+            id: CommandId::parse("p1"),
+            to: None,
+            body: Body::Text("Hello".into()),
+        };
+        let handle = gateway.handle.clone();
+        async move { handle.post(&room, user, key, message).await }
+    };
+    let refused = post().await.unwrap();
+    assert!(
+        matches!(&refused, ServerFrame::Rejected { id: Some(id), rejection }
+            if &**id == "p1" && rejection.reason == Reason::Busy),
+        "{refused:?}"
+    );
     pressure.set(Level::Fine);
+    assert!(matches!(
+        post().await.unwrap(),
+        ServerFrame::Journaled {
+            duplicate: false,
+            ..
+        }
+    ));
     // What was refused may be sent again with the same ids.
     assert_eq!(flood(&mut harry, "short", 10).await.0, 10);
     gateway.join(join("sally")).await;

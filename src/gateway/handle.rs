@@ -83,7 +83,6 @@ impl Handle {
         if self.0.is_draining() {
             return Err(draining());
         }
-        self.0.room_for_more()?;
         self.0
             .limits
             .post(&user, &key, Cost::message(&message.body))?;
@@ -92,6 +91,12 @@ impl Handle {
             .id
             .ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
         let shown = id.shown().unwrap_or_default().into();
+        if let Err(rejection) = self.0.room_for_more() {
+            return Ok(ServerFrame::Rejected {
+                id: Some(shown),
+                rejection,
+            });
+        }
         let action = Action::Send {
             user,
             key,
