@@ -11,7 +11,7 @@ use crate::{
         past::Page,
         ring::Ring,
     },
-    room::{Epoch, Event, Kind, Rejection, Seq, UserId},
+    room::{Event, Kind, Rejection, Seq, UserId},
     wire::{ServerFrame, SharedEvent},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -55,8 +55,6 @@ struct Life<'a> {
     interrupted: bool,
     /// When what is missing is read.
     overdue: Option<Instant>,
-    /// The epoch in which this life began.
-    born: Epoch,
     /// Since when the owner that answers has an older epoch than was heard of.
     outdated: Option<Instant>,
     /// The room has a new owner since something may have been missed: look whether it still has the
@@ -92,7 +90,6 @@ pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut I
         waiting: Vec::new(),
         interrupted: false,
         overdue: None,
-        born: view.epoch,
         outdated: None,
         doubted: false,
     };
@@ -291,17 +288,16 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Whether a commit has other events than were taken at their places. An owner that came after
-    /// this life began publishes nothing that was there before; where what it repeats is not kept
-    /// here, it may be something else.
+    /// Whether a commit has other events than were taken at their places. An owner that opens a room
+    /// publishes again what it cannot see published, so a place that is not kept here proves nothing.
     fn contradicts(&self, commit: &Commit) -> bool {
         let head = self.line.head();
-        let old = commit.events.iter().filter(|event| event.seq <= head);
-        let mut old = old.map(|event| match self.ring.from(event.seq) {
-            Some(mut kept) => kept.next().is_some_and(|kept| !same(kept.event(), event)),
-            None => commit.epoch > self.born,
-        });
-        old.any(|contradicts| contradicts)
+        let mut old = commit.events.iter().filter(|event| event.seq <= head);
+        old.any(|event| {
+            let kept = self.ring.from(event.seq);
+            kept.and_then(|mut kept| kept.next())
+                .is_some_and(|kept| !same(kept.event(), event))
+        })
     }
 
     fn contradicted(&self) -> Ended {
