@@ -55,7 +55,7 @@ struct Life<'a> {
     interrupted: bool,
     /// When what is missing is read.
     overdue: Option<Instant>,
-    /// Since when the owner that answers has an older epoch than was heard of.
+    /// Since when the owner that answers knows less than was heard of.
     outdated: Option<Instant>,
     /// The room has a new owner since something may have been missed: look whether it still has the
     /// newest event that was taken.
@@ -211,20 +211,18 @@ impl Life<'_> {
                 refused: Some(rejection),
                 ..
             }) => return Err(Ended::Refused(rejection)),
-            // An owner of before, which does not know yet that it is none: ask again.
-            Found::View(view) if view.epoch < self.line.epoch() => {
+            // An owner of before, which does not know yet that it is none; or one that does not know
+            // yet that its last commit is stored. Ask again.
+            Found::View(view) if view.epoch < self.line.epoch() || view.head < self.line.head() => {
                 let since = *self.outdated.get_or_insert_with(Instant::now);
                 if since.elapsed() >= OUTDATED {
-                    let (room, ours, theirs) = (&self.replica.room, self.line.epoch(), view.epoch);
-                    tracing::error!(%room, %ours, %theirs, "the room's epoch has gone back: the bus lost what it had stored; its clients start again");
+                    let room = &self.replica.room;
+                    let (ours, theirs) = (self.line.epoch(), view.epoch);
+                    let (head, told) = (self.line.head(), view.head);
+                    tracing::error!(%room, %ours, %theirs, %head, %told, "the room has gone back: the bus lost what it had stored; its clients start again");
                     return Err(Ended::Lost);
                 }
                 self.interrupted = true;
-            }
-            Found::View(view) if view.head < self.line.head() => {
-                let (room, ours, theirs) = (&self.replica.room, self.line.head(), view.head);
-                tracing::error!(%room, %ours, %theirs, "the room has gone back: the bus lost what it had stored; its clients start again");
-                return Err(Ended::Lost);
             }
             Found::View(view) => {
                 self.outdated = None;
