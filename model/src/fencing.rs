@@ -55,6 +55,8 @@ pub enum Action {
     },
     /// An owner's reading of the fence shows its own epoch: it answers and publishes.
     Confirm(u8),
+    /// The replicas are killed and forget what this owner wrote and has not confirmed.
+    Crash(u8),
     /// An owner sends a commit of so many events.
     Append {
         /// Who.
@@ -105,7 +107,12 @@ impl Model for Fencing {
                 Step::Reading { .. } => world.readings(self.0.level, epoch, owner.step, actions),
                 Step::Opening { write } => self.returns(world, epoch, write, actions),
                 Step::Appending { write } => self.returns(world, epoch, Some(write), actions),
-                Step::Confirming { .. } => actions.push(Action::Confirm(epoch)),
+                Step::Confirming { write, .. } => {
+                    actions.push(Action::Confirm(epoch));
+                    if write.is_some() && world.crashes < self.0.crashes {
+                        actions.push(Action::Crash(epoch));
+                    }
+                }
                 Step::Open => {
                     let fits = |size: &&usize| {
                         rule::decide(&owner.events, self.0.commands, **size, epoch).is_some()
@@ -151,6 +158,7 @@ impl Model for Fencing {
             } => world.open(&self.0, epoch, replica, first, seen),
             Action::Return { epoch, at } => world.return_write(&self.0, epoch, at),
             Action::Confirm(epoch) => world.confirm(&self.0, epoch),
+            Action::Crash(epoch) => world.crash(&self.0, epoch),
             Action::Append { epoch, size } => world.append(&self.0, epoch, size),
             Action::Reopen(epoch) => world.reopen(epoch),
             Action::Arrive { slot, replica } => world.arrive(replica, 1 << slot),
@@ -242,6 +250,10 @@ impl Fencing {
             && matches!(owner.step, Step::Opening { .. });
         let reopens = self.0.reopens.max(usize::from(unknown));
         owner.reopened < reopens
-            && (unknown || matches!(owner.step, Step::Open | Step::Confirming { opening: true }))
+            && (unknown
+                || matches!(
+                    owner.step,
+                    Step::Open | Step::Confirming { opening: true, .. }
+                ))
     }
 }

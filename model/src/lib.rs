@@ -42,6 +42,9 @@ pub struct Scenario {
     pub sizes: &'static [usize],
     /// Whether owners also save snapshots.
     pub snapshots: bool,
+    /// How often the replicas may be killed and lose a write that returned and was not confirmed:
+    /// that is not on a disk yet. What was confirmed in one breath with its write is.
+    pub crashes: usize,
     /// How often an owner may open the room again under its epoch.
     pub reopens: usize,
     /// Whether writes may arrive at any time, not only when a replica is read. It adds nothing but states.

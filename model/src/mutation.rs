@@ -21,6 +21,9 @@ pub enum Mutation {
     LowestEpochWins,
     /// The walk goes on where the epoch decreases.
     NoStopAtDecrease,
+    /// A commit is confirmed without being written again, though the replicas were killed
+    /// meanwhile.
+    ConfirmedNotWrittenAgain,
     /// A snapshot is taken before the commit that it includes is confirmed.
     SnapshotUnconfirmed,
     /// A tail is read without having seen the own epoch at a quorum.

@@ -196,9 +196,36 @@ impl World {
         if reads && !self.holds(scenario, epoch) {
             return self.rest(epoch);
         }
-        self.owner(epoch).step = Step::Confirming { opening };
+        self.owner(epoch).step = Step::Confirming { opening, write };
         if !reads {
             self.confirm(scenario, epoch);
+        }
+    }
+
+    /// The replicas are killed while an owner waits for its confirmation, and forget its write. The
+    /// reading of the fence fails, so it is written again and the fence is read anew.
+    pub(crate) fn crash(&mut self, scenario: &Scenario, epoch: u8) {
+        let Step::Confirming {
+            opening,
+            write: Some(slot),
+        } = self.owner(epoch).step
+        else {
+            unreachable!("only what waits for its confirmation is lost")
+        };
+        self.crashes += 1;
+        for sent in self.sent.iter_mut().filter(|sent| sent.slot == slot) {
+            sent.at = 0;
+        }
+        for owner in &mut self.owners {
+            if let Step::Reading { must, .. } = &mut owner.step {
+                *must &= !(1 << slot);
+            }
+        }
+        if scenario.mutation != Some(Mutation::ConfirmedNotWrittenAgain) {
+            self.owner(epoch).step = match opening {
+                true => Step::Opening { write: Some(slot) },
+                false => Step::Appending { write: slot },
+            };
         }
     }
 
@@ -206,7 +233,7 @@ impl World {
     pub(crate) fn confirm(&mut self, scenario: &Scenario, epoch: u8) {
         let owner = self.owner(epoch).clone();
         self.record.publish(epoch, &owner.events);
-        if owner.step == (Step::Confirming { opening: false }) {
+        if matches!(owner.step, Step::Confirming { opening: false, .. }) {
             self.save(scenario, epoch);
         }
         let done = owner.events.len() == usize::from(scenario.commands)

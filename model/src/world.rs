@@ -41,6 +41,8 @@ pub enum Step {
     Confirming {
         /// Of the opening, or of a commit.
         opening: bool,
+        /// The slot of the write, if there is one.
+        write: Option<u8>,
     },
     /// It has nothing more to do, or can never be confirmed again.
     Resting,
@@ -91,6 +93,8 @@ pub struct World {
     pub sent: SmallVec<[Sent; 8]>,
     /// Snapshots that were sent. Nobody waits for them, so whoever looks may find any of them.
     pub snapshots: SmallVec<[Snapshot; 4]>,
+    /// How often the replicas were killed.
+    pub crashes: usize,
     /// What clients were told.
     pub record: Record,
 }

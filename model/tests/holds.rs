@@ -17,11 +17,12 @@ fn holds(scenario: Scenario) {
         sizes,
         snapshots,
         reopens,
+        crashes,
         ..
     } = scenario;
     let with = if snapshots { ", snapshots" } else { "" };
     let name = format!(
-        "{level:?}: {owners} owners, {commands} commands in commits of {sizes:?}{with}, opened again {reopens} times"
+        "{level:?}: {owners} owners, {commands} commands in commits of {sizes:?}{with}, opened again {reopens} times, {crashes} crashes"
     );
     let started = Instant::now();
     let checker = Fencing(scenario).checker().threads(2).spawn_bfs().join();
@@ -72,6 +73,22 @@ fn three_owners_with_many_commits_over_quorums() {
 fn three_owners_that_open_the_room_again_over_quorums() {
     holds(Scenario {
         reopens: 1,
+        ..scenario(Quorums, 3, 3)
+    });
+}
+
+#[test]
+fn replicas_that_lose_what_was_not_confirmed() {
+    holds(Scenario {
+        crashes: 2,
+        ..scenario(Replicas, 2, 3)
+    });
+}
+
+#[test]
+fn replicas_that_lose_what_was_not_confirmed_over_quorums() {
+    holds(Scenario {
+        crashes: 1,
         ..scenario(Quorums, 3, 3)
     });
 }

@@ -109,6 +109,17 @@ fn a_walk_that_does_not_stop_where_the_epoch_decreases() {
 }
 
 #[test]
+fn a_confirmation_of_what_was_lost_and_not_written_again() {
+    is_noticed(
+        Mutation::ConfirmedNotWrittenAgain,
+        Scenario {
+            crashes: 1,
+            ..owners(2, 1, &[1])
+        },
+    );
+}
+
+#[test]
 fn a_snapshot_of_unconfirmed_events() {
     is_noticed(
         Mutation::SnapshotUnconfirmed,
