@@ -2,22 +2,21 @@
 
 mod gateway;
 
-use gateway::{World, dense, full, join, since, texts};
+use gateway::{World, cut::Cut, dense, full, join, since, texts};
 use safe_chat::{
     bus::{
-        Commands, Commit, Submission,
+        Commands, Submission,
         memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage},
     },
     gateway::{Close, Config, Taken},
-    journal::{self, Claim, Journal, Opened, memory},
-    room::{Action, Epoch, Event, Incarnation, Reason, RoomId, Seq, ShardId, State},
+    room::{Action, Reason, RoomId, Seq},
     wire::ServerFrame,
 };
 use serde_json::json;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -164,88 +163,6 @@ async fn a_session_that_was_judged_dead_is_closed_to_resume() {
     drop(harry);
     let mut back = one.join(since("harry", 2, 0)).await;
     dense(&back.events(4).await, 3, 4);
-}
-
-/// A journal whose beginning retention has cut; counts the content that is read.
-struct Cut {
-    journal: memory::Memory,
-    first: u64,
-    bytes: AtomicUsize,
-}
-
-impl Cut {
-    fn at(world: &World, first: u64) -> Arc<Self> {
-        Arc::new(Self {
-            journal: world.database.connect(world.shards),
-            first,
-            bytes: AtomicUsize::new(0),
-        })
-    }
-}
-
-#[async_trait::async_trait]
-impl Journal for Cut {
-    async fn claim(
-        &self,
-        shard: ShardId,
-        owner: Incarnation,
-        least: Epoch,
-    ) -> Result<Claim, journal::Error> {
-        self.journal.claim(shard, owner, least).await
-    }
-    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, journal::Error> {
-        self.journal.open(room, claim).await
-    }
-    fn close(&self, room: &RoomId) {
-        self.journal.close(room);
-    }
-    async fn append(
-        &self,
-        room: &RoomId,
-        claim: Claim,
-        commit: &Commit,
-    ) -> Result<(), journal::Error> {
-        self.journal.append(room, claim, commit).await
-    }
-    async fn confirm(&self, claim: Claim) -> Result<(), journal::Error> {
-        self.journal.confirm(claim).await
-    }
-    async fn save_snapshot(
-        &self,
-        room: &RoomId,
-        claim: Claim,
-        state: &State,
-    ) -> Result<(), journal::Error> {
-        self.journal.save_snapshot(room, claim, state).await
-    }
-    async fn read(
-        &self,
-        room: &RoomId,
-        first: Seq,
-        last: Seq,
-    ) -> Result<Vec<Event>, journal::Error> {
-        let mut events = self.journal.read(room, first, last).await?;
-        events.retain(|event| event.seq.0 >= self.first);
-        self.bytes
-            .fetch_add(events.iter().map(Event::size).sum(), Relaxed);
-        Ok(events)
-    }
-    async fn rooms(
-        &self,
-        after: Option<&RoomId>,
-        limit: usize,
-    ) -> Result<Vec<RoomId>, journal::Error> {
-        self.journal.rooms(after, limit).await
-    }
-    fn boundary(&self, first: Seq) -> Seq {
-        self.journal.boundary(first)
-    }
-    fn publishes(&self) -> bool {
-        self.journal.publishes()
-    }
-    fn ready(&self) -> Result<(), String> {
-        self.journal.ready()
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,10 @@ use safe_chat::{
 };
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
@@ -298,6 +301,78 @@ async fn a_confirmation_is_read_after_the_call() {
     );
 }
 
+/// Lets a database be killed while `during` goes on, so that it forgets what it did not sync.
+async fn killed_during<T>(database: &Database, after: u64, during: impl Future<Output = T>) -> T {
+    let kill = async {
+        sleep(Duration::from_secs(after)).await;
+        database.crash(Duration::ZERO);
+    };
+    tokio::join!(during, kill).0
+}
+
+fn slow(outcome: Outcome) -> Fate {
+    Fate {
+        before: Duration::from_secs(5),
+        outcome,
+        after: Duration::ZERO,
+    }
+}
+
+/// Its write returned before the database was killed. Whether the confirmation fails or only comes
+/// late: it is written again before it counts.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_is_lost_before_its_confirmation_is_written_again() {
+    for outcome in [Outcome::Refused, Outcome::Done] {
+        let database = Database::new(Partitions::new(10));
+        // The first four readings at a quorum belong to the claim and the opening, two to each.
+        let fates = [[Fate::default(); 4].as_slice(), &[slow(outcome)]].concat();
+        let node = database.connect_with(shards(), Script::new(Op::Fence(Reading::Quorum), fates));
+        let claim = claimed(&node).await;
+        node.open(&room(), claim).await.unwrap();
+        database.sync();
+        let commit = commit(claim, Seq(1), 3, "kept");
+        let (here, room) = (&node, room());
+        let append = async {
+            while let Err(error) = here.append(&room, claim, &commit).await {
+                assert!(matches!(error, Error::Unknown(_)), "{error:?}");
+            }
+        };
+        killed_during(&database, 1, append).await;
+        assert_eq!(
+            node.read(&room, Seq(1), Seq(3)).await.unwrap(),
+            commit.events,
+            "{outcome:?}: it was confirmed"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_commit_that_is_lost_before_its_opening_is_confirmed_is_written_again() {
+    let database = Database::new(Partitions::new(10));
+    let old = database.connect(shards());
+    let claim = claimed(&old).await;
+    old.open(&room(), claim).await.unwrap();
+    let last = commit(claim, Seq(1), 2, "last");
+    old.append(&room(), claim, &last).await.unwrap();
+
+    let fates = [[Fate::default(); 3].as_slice(), &[slow(Outcome::Refused)]].concat();
+    let new = database.connect_with(shards(), Script::new(Op::Fence(Reading::Quorum), fates));
+    let claim = claimed(&new).await;
+    database.sync();
+    let (here, room) = (&new, room());
+    let open = async {
+        while let Err(error) = here.open(&room, claim).await {
+            assert!(error.is_transient(), "{error:?}");
+        }
+    };
+    killed_during(&database, 1, open).await;
+    let rows = new.store().rows(&room, Seq(1), Seq(2)).await.unwrap();
+    assert_eq!(
+        rows.iter().filter(|row| row.epoch == claim.epoch()).count(),
+        2
+    );
+}
+
 /// SplitMix64. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
 #[derive(Clone)]
 struct Random(Arc<Mutex<u64>>);
@@ -348,14 +423,23 @@ impl Faults for Random {
 /// What was confirmed, by place.
 type Confirmed = Arc<Mutex<BTreeMap<Seq, Event>>>;
 
+/// What the owners share.
+#[derive(Clone)]
+struct Shared {
+    confirmed: Confirmed,
+    /// The least epoch of the next claim: in place of a lease.
+    lease: Arc<AtomicU64>,
+}
+
 /// Becomes the owner of the room again and again, and appends until it is stopped, fenced or tired.
-async fn own(node: Memory, random: Random, confirmed: Confirmed, end: Instant) {
+async fn own(node: Memory, random: Random, shared: Shared, end: Instant) {
     while Instant::now() < end {
         sleep(random.time(3000)).await;
-        let Ok(claim) = node.claim(SHARD, owner(), Epoch(1)).await else {
+        let least = Epoch(shared.lease.fetch_add(1, Ordering::SeqCst));
+        let Ok(claim) = node.claim(SHARD, owner(), least).await else {
             continue;
         };
-        serve(&node, claim, &random, &confirmed, end).await.ok();
+        serve(&node, claim, &random, &shared, end).await.ok();
         node.close(&room());
     }
 }
@@ -364,11 +448,13 @@ async fn serve(
     node: &Memory,
     claim: Claim,
     random: &Random,
-    confirmed: &Confirmed,
+    Shared { confirmed, .. }: &Shared,
     end: Instant,
 ) -> Result<(), Error> {
     let before = confirmed.lock().unwrap().clone();
-    let events = node.open(&room(), claim).await?.events;
+    let opened = node.open(&room(), claim).await?;
+    assert_eq!(opened.holes, [], "what is lost was never confirmed");
+    let events = opened.events;
     for (seq, event) in &before {
         assert_eq!(
             events.get(seq.0 as usize - 1),
@@ -384,12 +470,6 @@ async fn serve(
         let commit = commit(claim, head.next(), count, "event");
         while let Err(error) = node.append(&room(), claim, &commit).await {
             if !error.is_transient() || random.below(6) == 0 {
-                return Err(error);
-            }
-        }
-        sleep(random.time(200)).await;
-        while let Err(error) = node.confirm(claim).await {
-            if !error.is_transient() {
                 return Err(error);
             }
         }
@@ -411,20 +491,39 @@ fn confirm(confirmed: &Confirmed, events: &[Event]) {
     }
 }
 
+/// A database that is killed now and then, for longer than a confirmation may take.
+async fn kill(database: Database, random: Random, end: Instant) {
+    while Instant::now() < end {
+        sleep(random.time(8000)).await;
+        database.crash(Duration::from_secs(8));
+    }
+}
+
+/// Every second seed has a database that is killed.
 async fn history(seed: u64) -> usize {
     let random = Random::new(seed);
     let database = Database::new(Partitions::new(5));
-    let confirmed = Confirmed::default();
+    let shared = Shared {
+        confirmed: Confirmed::default(),
+        lease: Arc::new(AtomicU64::new(1)),
+    };
+    let confirmed = shared.confirmed.clone();
     let end = Instant::now() + Duration::from_secs(60);
     let owners = (0..3).map(|_| {
         let node = database.connect_with(shards(), Arc::new(random.clone()));
-        own(node, random.clone(), confirmed.clone(), end)
+        own(node, random.clone(), shared.clone(), end)
     });
-    futures::future::join_all(owners).await;
+    let owners = futures::future::join_all(owners);
+    if seed.is_multiple_of(2) {
+        owners.await;
+    } else {
+        tokio::join!(owners, kill(database.clone(), random.clone(), end));
+    }
     sleep(Duration::from_secs(10)).await;
 
     let last = database.connect(shards());
-    let claim = claimed(&last).await;
+    let least = Epoch(shared.lease.load(Ordering::SeqCst));
+    let claim = last.claim(SHARD, owner(), least).await.unwrap();
     let events = last.open(&room(), claim).await.unwrap().events;
     let confirmed = confirmed.lock().unwrap().clone();
     for (seq, event) in &confirmed {

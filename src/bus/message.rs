@@ -102,8 +102,20 @@ pub struct Stored {
     pub position: Position,
     /// Under which epoch it was published.
     pub epoch: Epoch,
+    /// The last place that is published: with it, or (a message without events) before it.
+    pub seq: Seq,
     /// Its events; empty: an owner's claim.
     pub events: Vec<Event>,
+}
+
+impl Stored {
+    /// Whether the room was at this place right after it, or within it.
+    pub fn holds(&self, seq: Seq) -> bool {
+        match self.events.first() {
+            Some(first) => (first.seq..=self.seq).contains(&seq),
+            None => seq == self.seq,
+        }
+    }
 }
 
 /// What a subscriber of a room sees.

@@ -95,6 +95,13 @@ pub trait Feed: Send + Sync {
     /// The first stored message of a room that holds the place `seq` or a later one; `None` when there is none.
     async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error>;
 
+    /// The last stored message of a room that has events and lies before a position.
+    async fn before(&self, room: &RoomId, position: Position) -> Result<Option<Stored>, Error>;
+
+    /// How many messages, of whatever rooms, that were stored after a position are gone, except for
+    /// those that make room for newer ones of the same room.
+    async fn gone_after(&self, position: Position) -> Result<u64, Error>;
+
     /// The last published message of a room, read through the stream's leader.
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error>;
 

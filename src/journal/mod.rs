@@ -3,11 +3,13 @@
 //!
 //! The lease elects, the journal fences: a lease only says who should write; being wrong about it may cost time, never an event.
 //! An owner claims its shard, which gives it a [`Claim`]: an epoch above every earlier one, and
-//! good for rooms of that shard only.
-//! Then, for each room: [`Journal::open`], and commit by commit [`Journal::append`] and
-//! [`Journal::confirm`]. A commit counts as journaled when `append` returned `Ok` and a `confirm`
-//! that was
-//! called after that returned `Ok`; before that nothing of it may be answered or published.
+//! good for rooms of that shard only. Then, for each room: [`Journal::open`], and commit by commit
+//! [`Journal::append`]. Nothing of a commit may be answered or published before `append` returned
+//! `Ok`; what is answered without a commit is confirmed by [`Journal::confirm`].
+//!
+//! What was journaled can be gone all the same: an operator purges a stream or deletes rows, a
+//! database forgets what it did not sync. The places that are missing then are a [`Hole`]. Openings
+//! and readings go on behind it, and no place is given a second time.
 
 pub mod bus;
 pub mod cassandra;
@@ -15,6 +17,7 @@ mod claim;
 mod coalesce;
 pub mod codec;
 mod error;
+mod hole;
 pub mod inspect;
 pub mod memory;
 pub mod readback;
@@ -22,21 +25,13 @@ mod rooms;
 
 pub use claim::Claim;
 pub use error::Error;
+pub use hole::{Hole, Opened};
 
 use crate::{
     bus::Commit,
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, State},
 };
 use async_trait::async_trait;
-
-/// What [`Journal::open`] found. All of it is journaled.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Opened {
-    /// The newest usable snapshot, or the empty state.
-    pub state: State,
-    /// Every event after the snapshot, ascending and dense.
-    pub events: Vec<Event>,
-}
 
 /// Bounds of a commit.
 pub struct Limits;
@@ -61,18 +56,31 @@ pub trait Journal: Send + Sync + 'static {
     async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch)
     -> Result<Claim, Error>;
 
+    /// As [`Journal::open_reaching`], of a room of which nothing else is known.
+    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, Error> {
+        self.open_reaching(room, claim, Seq::ZERO).await
+    }
+
     /// Reads a room for its owner and makes sure that no earlier owner can append to it any more.
-    /// Confirmed before it writes anything, so that an owner
-    /// that was replaced leaves the room as it is, and again when it returns. [`Error::Stranger`]:
-    /// the room is of another shard.
-    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, Error>;
+    /// Confirmed before it writes anything, so that an owner that was replaced leaves the room as
+    /// it is, and again when it returns. [`Error::Stranger`]: the room is of another shard.
+    ///
+    /// The head that it finds is at least `reached`, a place that is known to have been published:
+    /// what the journal lost below it is a [`Hole`], and its places are never given again.
+    async fn open_reaching(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        reached: Seq,
+    ) -> Result<Opened, Error>;
 
     /// Forgets what this process keeps of an open room. Nothing stored changes.
     fn close(&self, room: &RoomId);
 
-    /// Appends the commit, of the claim's epoch, that follows the last one of an open room. One at
-    /// a time per room. After [`Error::Unknown`] the only call allowed for the
-    /// room is the same one with the identical commit, until the outcome is definite, or the shard is given up.
+    /// Appends the commit, of the claim's epoch, that follows the last one of an open room, and
+    /// confirms it: journaled when it returns `Ok`. One at a time per room. After
+    /// [`Error::Unknown`] the only call allowed for the room is the same one with the identical
+    /// commit, until the outcome is definite, or the shard is given up.
     async fn append(&self, room: &RoomId, claim: Claim, commit: &Commit) -> Result<(), Error>;
 
     /// Whether the claim still holds. Calls that wait at the same time share one read, which starts
@@ -82,9 +90,15 @@ pub trait Journal: Send + Sync + 'static {
     /// Keeps a state of a room, confirmed up to its head (the state's `head`), so that opening need not replay from the beginning. The newest two are kept.
     async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error>;
 
-    /// Events of a room from `first` to at most `last`, both included, ascending: at most [`Limits::PAGE`] of them, and [`Limits::PAGE_BYTES`]. The caller
-    /// knows that `last` is published. An answer that does not begin at `first` means that retention has cut the room's beginning.
+    /// Events of a room, ascending and dense: from the first place at or after `first` that is
+    /// still there, to at most `last`, at most [`Limits::PAGE`] of them, and
+    /// [`Limits::PAGE_BYTES`]. The caller knows that `last` is published. An answer that begins
+    /// after `first`, or is empty, means that what is before it is gone. It ends before a [`Hole`];
+    /// read on behind its end.
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error>;
+
+    /// The last place below `below` that is still there; `None`: there is none.
+    async fn last_below(&self, room: &RoomId, below: Seq) -> Result<Option<Seq>, Error>;
 
     /// The names of all rooms that were ever written, in no order, in pages: those after `after`.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;

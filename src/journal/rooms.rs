@@ -84,6 +84,14 @@ impl<T: Copy> Rooms<T> {
             .ok_or(Error::Fenced { seen: epoch })
     }
 
+    /// Whether a room has a commit beyond a place, or one may be on its way.
+    pub(super) fn is_beyond(&self, room: &RoomId, seq: Seq) -> bool {
+        let rooms = self.lock();
+        rooms
+            .get(room)
+            .is_some_and(|open| open.head > seq || open.pending.is_some())
+    }
+
     /// Notes where the end of an empty room is now. A commit that is under way notes its own end.
     pub(super) fn anchored(&self, room: &RoomId, epoch: Epoch, at: T) {
         let mut rooms = self.lock();

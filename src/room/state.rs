@@ -109,6 +109,12 @@ impl State {
         }
     }
 
+    /// Goes on at a later place, or stays at this one: the events between are gone from the
+    /// journal, and what they changed is not known.
+    pub fn skip_to(&mut self, head: Seq) {
+        self.head = self.head.max(head);
+    }
+
     /// Applies a change that waits for the next event to carry it.
     pub fn change(&mut self, change: Change) {
         self.apply(&change);

@@ -3,8 +3,8 @@
 use super::{Parts, definite::definite, room::Room};
 use crate::{
     bus::{Commit, Position},
-    journal::{self, Claim, Limits},
-    room::{RoomId, Seq},
+    journal::{self, Claim, Hole, Limits},
+    room::{RoomId, Seq, State},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,24 +12,64 @@ use tokio::time::Instant;
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// The most holes that are named in one line of the log.
+const HOLES_TOLD: usize = 10;
+
 impl Parts {
     /// Opens a room under a claim of its shard. Waits as long as the journal is away; fails when
     /// the shard is lost or the room cannot be read.
     pub(super) async fn open(&self, claim: Claim, room: &RoomId) -> Result<Room, journal::Error> {
         let shard = claim.shard();
-        let opened = definite(shard, "open", PAUSE, || self.journal.open(room, claim)).await?;
-        let mut state = opened.state;
-        let saved = state.head;
-        for event in &opened.events {
-            state.evolve(event);
+        let last = match self.journal.publishes() {
+            true => None,
+            false => self.last_published(room).await,
+        };
+        let reached = last.map_or(Seq::ZERO, |last| last.seq);
+        let opened = definite(shard, "open", PAUSE, || {
+            self.journal.open_reaching(room, claim, reached)
+        })
+        .await?;
+        let (mut saved, replayed) = (opened.state.head, opened.events.len());
+        let holes = opened.holes.clone();
+        let state = opened.replay();
+        if !holes.is_empty() {
+            saved = self.close_holes(claim, room, &state, &holes).await?;
         }
         let position = if self.journal.publishes() {
             Position::ZERO
         } else {
             self.publish_tail(claim, room, state.head).await?
         };
-        tracing::debug!(%shard, %room, head = %state.head, replayed = opened.events.len(), "room opened");
+        tracing::debug!(%shard, %room, head = %state.head, replayed, "room opened");
         Ok(Room::new(state, saved, position, Instant::now()))
+    }
+
+    /// Says once what of a room is gone, and saves it as it is now: later openings start behind the
+    /// holes, and the places are not given again even if nothing else remembers them.
+    async fn close_holes(
+        &self,
+        claim: Claim,
+        room: &RoomId,
+        state: &State,
+        holes: &[Hole],
+    ) -> Result<Seq, journal::Error> {
+        let shard = claim.shard();
+        let events = holes
+            .iter()
+            .take(HOLES_TOLD)
+            .map(Hole::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        tracing::warn!(
+            %shard, %room, %events, holes = holes.len(), head = %state.head,
+            "events of the room are gone from the journal; it goes on without them: \
+             look at it with `safe-chat journal verify {room}`"
+        );
+        definite(shard, "save what is left", PAUSE, || {
+            self.journal.save_snapshot(room, claim, state)
+        })
+        .await?;
+        Ok(state.head)
     }
 
     /// Publishes the journaled events that are not on the bus, and returns where the last message of the room is then. Of a room that the bus knows
@@ -64,11 +104,9 @@ impl Parts {
                 epoch,
                 events: first_commit(events, self.fits()),
             };
+            // Gateways are told the head, and find that what is missing below it is gone.
             if commit.events.is_empty() {
-                return Err(journal::Error::Damaged(format!(
-                    "{room}: event {} is missing, the journal ends at {head}",
-                    from.next()
-                )));
+                break;
             }
             from = commit.last();
             position = self.publish(claim, room, &commit, position).await?;

@@ -272,10 +272,6 @@ impl Parts {
         })
         .await?;
         metrics::counter!("safechat_events_journaled_total").increment(commit.events.len() as u64);
-        if self.journal.publishes() {
-            Ok(())
-        } else {
-            self.confirm(claim).await
-        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod cut;
 pub(crate) mod server;
 
 use safe_chat::{

@@ -6,7 +6,7 @@ use safe_chat::{
     bus::{Bus, Position, ShardRecord, memory::Hub},
     journal::{Error, bus::OnBus},
     proto::journal::v1::StoredEvent,
-    room::{Epoch, Incarnation, RoomId, ShardId, State},
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId, State},
 };
 use std::sync::Arc;
 
@@ -72,6 +72,16 @@ mod memory {
             false
         }
 
+        async fn lose(&self, room: &RoomId, first: Seq, last: Seq) {
+            self.0
+                .delete_events(|of, _, seq| of == room && (first..=last).contains(&seq));
+        }
+
+        async fn lose_snapshots(&self, room: &RoomId) {
+            let names = format!("snapshot.{room}.");
+            self.0.delete_blobs(|name| name.starts_with(&names));
+        }
+
         async fn stored(&self, room: &RoomId) -> Vec<String> {
             messages(&self.0.connect(), room).await
         }
@@ -82,6 +92,10 @@ mod memory {
     }
 
     crate::contract!(cluster());
+
+    mod holes {
+        crate::holes!(super::cluster());
+    }
 
     #[tokio::test]
     async fn the_snapshot_of_a_replaced_owner_is_refused() {

@@ -11,8 +11,9 @@ use safe_chat::{
         cassandra::{Cassandra, Config, Migrated, connect, migrate},
     },
     proto::journal::v1::StoredEvent,
-    room::{Epoch, Incarnation, RoomId, ShardId, Shards},
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId, Shards},
 };
+use scylla::client::{session::Session, session_builder::SessionBuilder};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::OnceCell;
 
@@ -32,12 +33,45 @@ impl Cluster for Tables {
         store_row(&self.connect().await, room, event, epoch).await
     }
 
+    async fn lose(&self, room: &RoomId, first: Seq, last: Seq) {
+        let session = self.session().await;
+        let size = self.0.partition_size;
+        for partition in (first.0 - 1) / size..=(last.0 - 1) / size {
+            let delete = format!(
+                "DELETE FROM {}.journal WHERE room = '{room}' AND partition_nr = {partition} \
+                 AND seq >= {first} AND seq <= {last}",
+                self.0.keyspace
+            );
+            session.query_unpaged(delete, ()).await.unwrap();
+        }
+    }
+
+    async fn lose_snapshots(&self, room: &RoomId) {
+        let delete = format!(
+            "DELETE FROM {}.snapshots WHERE room = '{room}'",
+            self.0.keyspace
+        );
+        self.session()
+            .await
+            .query_unpaged(delete, ())
+            .await
+            .unwrap();
+    }
+
     async fn stored(&self, room: &RoomId) -> Vec<String> {
         rows(&self.connect().await, room).await
     }
 }
 
 impl Tables {
+    async fn session(&self) -> Session {
+        SessionBuilder::new()
+            .known_node(&self.0.hosts[0])
+            .build()
+            .await
+            .unwrap()
+    }
+
     async fn connect(&self) -> Cassandra {
         connect(&self.0, shards()).await.unwrap()
     }
@@ -71,6 +105,10 @@ async fn cluster() -> Option<impl Cluster> {
 }
 
 crate::contract!(cluster());
+
+mod holes {
+    crate::holes!(super::cluster());
+}
 
 async fn refusal(config: &Config, shards: Shards) -> String {
     match connect(config, shards).await {

@@ -28,6 +28,11 @@ pub trait Cluster: Send + Sync {
     -> Result<Epoch, Error>;
     /// Stores an event that no version can read; `false`: there is no way to do so.
     async fn store(&self, room: &RoomId, event: StoredEvent, epoch: Epoch) -> bool;
+    /// Deletes the events of a room from `first` to `last`, as an operator does or a disk; whatever
+    /// else is stored with one of them goes, too.
+    async fn lose(&self, room: &RoomId, first: Seq, last: Seq);
+    /// Deletes the snapshots of a room.
+    async fn lose_snapshots(&self, room: &RoomId);
     /// All that is stored of a room, a line for each row or message.
     async fn stored(&self, room: &RoomId) -> Vec<String>;
 }
@@ -97,6 +102,18 @@ impl Case {
             ..StoredEvent::default()
         };
         self.cluster.store(&self.room, event, epoch).await
+    }
+
+    pub async fn lose(&self, first: u64, last: u64) {
+        self.lose_of(&self.room, first, last).await;
+    }
+
+    pub async fn lose_of(&self, room: &RoomId, first: u64, last: u64) {
+        self.cluster.lose(room, Seq(first), Seq(last)).await;
+    }
+
+    pub async fn lose_snapshots(&self) {
+        self.cluster.lose_snapshots(&self.room).await;
     }
 
     pub async fn stored(&self) -> Vec<String> {

@@ -7,6 +7,7 @@ mod cassandra;
 mod claims;
 mod cluster;
 mod events;
+mod holes;
 mod memory;
 mod nats;
 mod strangers;
@@ -44,12 +45,39 @@ macro_rules! contract {
             many_rooms_of_a_shard_share_their_confirmations
         );
     };
-    ($cluster:expr; $($claim:ident)*) => {
+    ($cluster:expr; $($claim:ident)*) => { $crate::tests!(claims, $cluster; $($claim)*); };
+}
+
+/// The tests of every claim about what is lost.
+#[macro_export]
+macro_rules! holes {
+    ($cluster:expr) => {
+        $crate::tests!(holes, $cluster;
+            what_is_gone_is_a_hole_behind_which_the_room_goes_on
+            a_page_begins_behind_a_hole_and_ends_before_one
+            the_lost_beginning_of_a_room_is_a_hole
+            what_a_snapshot_holds_is_no_hole
+            a_room_never_goes_back_behind_its_snapshot
+            a_room_whose_snapshots_are_lost_is_replayed
+            what_follows_a_snapshot_is_not_given_again
+            a_quiet_room_is_not_moved_by_what_is_deleted_elsewhere
+            a_room_goes_on_behind_what_was_published
+            an_owner_goes_on_when_what_it_wrote_is_lost
+            every_second_event_may_be_lost
+            a_whole_commit_that_is_lost_is_a_hole
+        );
+    };
+}
+
+/// A test for each claim of a part.
+#[macro_export]
+macro_rules! tests {
+    ($part:ident, $cluster:expr; $($claim:ident)*) => {
         $(
             #[tokio::test]
             async fn $claim() {
                 if let Some(cluster) = $cluster.await {
-                    $crate::claims::$claim($crate::cluster::Case::new(cluster)).await;
+                    $crate::$part::$claim($crate::cluster::Case::new(cluster)).await;
                 }
             }
         )*

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use safe_chat::{
     journal::{Error, memory::Database, readback::Partitions},
     proto::journal::v1::StoredEvent,
-    room::{Epoch, Incarnation, RoomId, ShardId},
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId},
 };
 use std::sync::Arc;
 
@@ -25,6 +25,15 @@ impl Cluster for Memory {
         store_row(&self.0.connect(shards()), room, event, epoch).await
     }
 
+    async fn lose(&self, room: &RoomId, first: Seq, last: Seq) {
+        self.0
+            .lose_rows(room, |seq, _| (first..=last).contains(&seq));
+    }
+
+    async fn lose_snapshots(&self, room: &RoomId) {
+        self.0.lose_snapshots(room);
+    }
+
     async fn stored(&self, room: &RoomId) -> Vec<String> {
         rows(&self.0.connect(shards()), room).await
     }
@@ -35,3 +44,7 @@ async fn cluster() -> Option<impl Cluster> {
 }
 
 crate::contract!(cluster());
+
+mod holes {
+    crate::holes!(super::cluster());
+}

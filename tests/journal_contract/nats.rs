@@ -9,10 +9,13 @@ use async_nats::{HeaderMap, jetstream};
 use async_trait::async_trait;
 use prost::Message;
 use safe_chat::{
-    bus::nats::{Config, Nats},
+    bus::{
+        Feed, Position,
+        nats::{Config, Nats},
+    },
     journal::{Error, bus::OnBus},
     proto::journal::v1::{Commit, StoredEvent},
-    room::{Epoch, Incarnation, RoomId, ShardId},
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
@@ -65,6 +68,32 @@ impl Cluster for Server {
             .is_ok()
     }
 
+    async fn lose(&self, room: &RoomId, first: Seq, last: Seq) {
+        let bus = self.connect().await;
+        let client = async_nats::connect(&self.0.servers).await.unwrap();
+        let stream = jetstream::new(client)
+            .get_stream(format!("{}_EVT", self.0.prefix.to_uppercase()))
+            .await
+            .unwrap();
+        for message in bus.stored(room, Position::ZERO, 1000).await.unwrap() {
+            if (first..=last).contains(&message.seq) {
+                assert!(stream.delete_message(message.position.0).await.unwrap());
+            }
+        }
+    }
+
+    async fn lose_snapshots(&self, room: &RoomId) {
+        let client = async_nats::connect(&self.0.servers).await.unwrap();
+        let bucket = format!("{}_SNAPSHOTS", self.0.prefix.to_uppercase());
+        let bucket = jetstream::new(client).get_key_value(bucket).await.unwrap();
+        for slot in 0..2 {
+            bucket
+                .purge(format!("snapshot.{room}.{slot}.0"))
+                .await
+                .unwrap();
+        }
+    }
+
     async fn stored(&self, room: &RoomId) -> Vec<String> {
         let client = async_nats::connect(&self.0.servers).await.unwrap();
         let stream = jetstream::new(client)
@@ -90,27 +119,38 @@ impl Cluster for Server {
     }
 }
 
+/// Streams of their own.
+async fn streams() -> Option<Config> {
+    let servers = vec![support::server(
+        "SAFE_CHAT_TEST_NATS",
+        "the bus journal on a real NATS",
+    )?];
+    let (prefix, deadline) = (support::unique('j'), Duration::from_secs(20));
+    let config = Config {
+        servers,
+        prefix,
+        shards: shards(),
+        deadline,
+        registry_deadline: deadline,
+        ..Config::default()
+    };
+    Nats::connect(&config).await.unwrap();
+    Some(config)
+}
+
 /// The tests of a run share the streams; every claim has its own shard and rooms.
 async fn cluster() -> Option<impl Cluster> {
     static CONFIG: OnceCell<Option<Config>> = OnceCell::const_new();
-    let config = CONFIG.get_or_init(async || {
-        let servers = vec![support::server(
-            "SAFE_CHAT_TEST_NATS",
-            "the bus journal on a real NATS",
-        )?];
-        let (prefix, deadline) = (support::unique('j'), Duration::from_secs(20));
-        let config = Config {
-            servers,
-            prefix,
-            shards: shards(),
-            deadline,
-            registry_deadline: deadline,
-            ..Config::default()
-        };
-        Nats::connect(&config).await.unwrap();
-        Some(config)
-    });
-    config.await.clone().map(Server)
+    CONFIG.get_or_init(streams).await.clone().map(Server)
 }
 
 crate::contract!(cluster());
+
+/// What is deleted counts for all rooms of a stream, so each of these has streams of its own.
+mod holes {
+    async fn cluster() -> Option<impl super::Cluster> {
+        super::streams().await.map(super::Server)
+    }
+
+    crate::holes!(cluster());
+}

@@ -94,6 +94,23 @@ impl Feed for Memory {
         .await
     }
 
+    async fn before(&self, room: &RoomId, position: Position) -> Result<Option<Stored>, Error> {
+        self.call(Op::Find, |state| {
+            let mut before = state.events.messages.range(..position.0).rev();
+            let found = before.find(|(_, message)| message.room == *room && !message.is_claim());
+            Ok(found.map(|(position, message)| message.stored(*position)))
+        })
+        .await
+    }
+
+    async fn gone_after(&self, position: Position) -> Result<u64, Error> {
+        self.call(Op::Find, |state| {
+            let there = state.events.messages.range(position.next().0..).count();
+            Ok(state.events.last.saturating_sub(position.0) - there as u64)
+        })
+        .await
+    }
+
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
         self.call(Op::Last, |state| Ok(state.last_published(room)))
             .await

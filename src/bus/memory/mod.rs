@@ -12,8 +12,8 @@ mod state;
 pub use faults::{Delivered, Fate, Faults, NoFaults, Op, Outcome, Passage};
 
 use crate::{
-    bus::{Bus, Error, Health},
-    room::{Millis, Shards},
+    bus::{Bus, Error, Health, Position},
+    room::{Millis, RoomId, Seq, Shards},
 };
 use futures::stream::BoxStream;
 use state::State;
@@ -136,6 +136,18 @@ impl Hub {
         let mut state = self.server.state();
         state.commands.lose_tail(commands);
         state.lose_events(events);
+    }
+
+    /// Deletes the messages of events that `which` names by room, position and last place, as an
+    /// operator does who purges the stream.
+    pub fn delete_events(&self, which: impl Fn(&RoomId, Position, Seq) -> bool) {
+        self.server.state().delete_events(which);
+    }
+
+    /// Deletes what is stored under names, as an operator does who purges a bucket.
+    pub fn delete_blobs(&self, which: impl Fn(&str) -> bool) {
+        let mut state = self.server.state();
+        state.blobs.entries.retain(|name, _| !which(name));
     }
 }
 

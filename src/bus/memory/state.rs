@@ -76,6 +76,7 @@ impl Message {
         Stored {
             position: Position(position),
             epoch: self.epoch(),
+            seq: self.seq,
             events,
         }
     }
@@ -199,6 +200,18 @@ impl State {
     /// Loses the newest `count` events.
     pub(super) fn lose_events(&mut self, count: u64) {
         self.events.lose_tail(count);
+        self.find_last_of();
+    }
+
+    /// Loses the messages that `which` names by room, position and place.
+    pub(super) fn delete_events(&mut self, which: impl Fn(&RoomId, Position, Seq) -> bool) {
+        self.events
+            .messages
+            .retain(|position, message| !which(&message.room, Position(*position), message.seq));
+        self.find_last_of();
+    }
+
+    fn find_last_of(&mut self) {
         self.last_of = self
             .events
             .messages

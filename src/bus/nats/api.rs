@@ -16,6 +16,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long may be taken by what makes the server go through a whole stream.
 const SEARCH: Duration = Duration::from_secs(5);
+/// The most deleted messages that are asked for one by one: the answer is one message.
+const DETAILS: u64 = 50_000;
 /// How long a batch of messages may take.
 const BATCH: Duration = Duration::from_secs(10);
 
@@ -127,7 +129,15 @@ pub(super) struct StreamInfo {
 /// The part of a stream's state that is used.
 #[derive(Deserialize)]
 pub(super) struct StreamState {
+    #[serde(default)]
+    pub(super) first_seq: u64,
     pub(super) last_seq: u64,
+    /// How many messages between the first and the last one are gone.
+    #[serde(default)]
+    pub(super) num_deleted: u64,
+    /// Only when they were asked for: which these are.
+    #[serde(default)]
+    pub(super) deleted: Vec<u64>,
     /// Only when they were asked for: how many messages each subject has, at most a page of them.
     #[serde(default)]
     pub(super) subjects: HashMap<String, u64>,
@@ -223,6 +233,60 @@ impl Link {
         answer.map_err(|refusal| refusal.of_read(&what))
     }
 
+    /// How many messages after a position are gone, except for those that a limit of messages per
+    /// subject drops: it always leaves the newest ones.
+    pub(super) async fn gone_after(&self, stream: &str, position: u64) -> Result<u64, Error> {
+        let info = self.info(stream).await?;
+        let purged = info
+            .state
+            .first_seq
+            .saturating_sub(position.saturating_add(1));
+        let per_subject = info
+            .config
+            .get("max_msgs_per_subject")
+            .and_then(Value::as_i64);
+        let most = info.state.last_seq.saturating_sub(position + purged);
+        if info.state.num_deleted == 0 || most == 0 || per_subject.is_some_and(|most| most > 0) {
+            return Ok(purged);
+        }
+        if info.state.num_deleted > DETAILS {
+            return Ok(purged + most.min(info.state.num_deleted));
+        }
+        let request = json!({ "deleted_details": true });
+        let time = self.deadline.max(SEARCH);
+        let state = self.info_with(time, stream, &request).await?.state;
+        let deleted = state.deleted.iter().filter(|gone| **gone > position);
+        Ok(purged + deleted.count() as u64)
+    }
+
+    /// The last message of a subject at or before a position, from whichever replica is near.
+    pub(super) async fn last_up_to(
+        &self,
+        stream: &str,
+        subject: &str,
+        position: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
+        let request = json!({ "multi_last": [subject], "up_to_seq": position });
+        if let Some((messages, _)) = self.many(stream, request).await? {
+            return Ok(messages.into_iter().next());
+        }
+        // By bisection, from the leader: it may be in `low..=high`, and one is at `low` unless that
+        // is 0.
+        let (mut low, mut high, mut found) = (0, position, None);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let next = self.next(stream, subject, middle).await?;
+            match next.filter(|message| message.sequence <= position) {
+                Some(message) => {
+                    low = message.sequence;
+                    found = Some(message);
+                }
+                None => high = middle - 1,
+            }
+        }
+        Ok(found)
+    }
+
     /// The last message of a subject, from the leader.
     pub(super) async fn last(
         &self,
@@ -301,8 +365,23 @@ impl Link {
         limit: usize,
         bytes: usize,
     ) -> Result<(Vec<StreamMessage>, bool), Error> {
+        let request = json!({
+            "next_by_subj": subject, "seq": from.max(1), "batch": limit, "max_bytes": bytes
+        });
+        match self.many(stream, request).await? {
+            Some(batch) => Ok(batch),
+            None => self.one_by_one(stream, subject, from, limit, bytes).await,
+        }
+    }
+
+    /// The messages that a direct request asks for. Second: whether that replica has no more.
+    /// `None`: an operator has made the stream refuse direct reads.
+    async fn many(
+        &self,
+        stream: &str,
+        request: Value,
+    ) -> Result<Option<(Vec<StreamMessage>, bool)>, Error> {
         let failed = |why: String| Error::Unavailable(format!("reading stream {stream}: {why}"));
-        let request = json!({ "next_by_subj": subject, "seq": from.max(1), "batch": limit, "max_bytes": bytes }).to_string();
         let inbox = self.client.new_inbox();
         let mut answers = self.subscribe_soon(inbox.clone()).await?;
         let mut losses = self.losses();
@@ -311,7 +390,7 @@ impl Link {
             self.client.publish_with_reply(
                 format!("$JS.API.DIRECT.GET.{stream}"),
                 inbox,
-                request.into(),
+                request.to_string().into(),
             ),
         )
         .await;
@@ -334,19 +413,15 @@ impl Link {
             };
             match message.status {
                 None => messages.push(follow(stream, messages.last(), message)?),
-                Some(StatusCode::NOT_FOUND) => return Ok((messages, true)),
-                Some(StatusCode::NO_RESPONDERS) if messages.is_empty() => {
-                    return self.one_by_one(stream, subject, from, limit, bytes).await;
-                }
+                Some(StatusCode::NOT_FOUND) => return Ok(Some((messages, true))),
+                Some(StatusCode::NO_RESPONDERS) if messages.is_empty() => return Ok(None),
                 Some(status) if status.as_u16() == 204 => {
                     let pending = message
                         .headers
                         .as_ref()
                         .and_then(|headers| headers.get("Nats-Num-Pending"));
-                    return Ok((
-                        messages,
-                        pending.is_none_or(|pending| pending.as_str() == "0"),
-                    ));
+                    let is_all = pending.is_none_or(|pending| pending.as_str() == "0");
+                    return Ok(Some((messages, is_all)));
                 }
                 Some(status) => return Err(failed(format!("status {status}"))),
             }

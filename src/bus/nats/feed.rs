@@ -109,6 +109,28 @@ impl Feed for Nats {
         self.first_commit(&stream, &subject, low).await
     }
 
+    async fn before(&self, room: &RoomId, position: Position) -> Result<Option<Stored>, Error> {
+        let (stream, subject) = (self.subjects.stream("EVT"), self.subjects.event(room));
+        let mut below = position.0;
+        while below > 1 {
+            let found = self
+                .commands
+                .last_up_to(&stream, &subject, below - 1)
+                .await?;
+            match found {
+                None => return Ok(None),
+                Some(claim) if is_claim(Some(&claim.headers)) => below = claim.sequence,
+                Some(message) => return read(&message).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn gone_after(&self, position: Position) -> Result<u64, Error> {
+        let stream = self.subjects.stream("EVT");
+        self.commands.gone_after(&stream, position.0).await
+    }
+
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
         let last = self
             .commands
@@ -266,6 +288,7 @@ pub(super) fn read(message: &StreamMessage) -> Result<Stored, Error> {
     Ok(Stored {
         position: Position(message.sequence),
         epoch: commit.epoch,
+        seq: seq_of(message)?,
         events: commit.events,
     })
 }

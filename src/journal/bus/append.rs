@@ -3,7 +3,7 @@
 use super::{BusError, Error, reading};
 use crate::{
     bus::{Bus, Commit, Position, Published},
-    room::{RoomId, Seq},
+    room::{Epoch, RoomId, Seq},
 };
 
 /// Publishes a commit if `after` is still the room's last message. Publishing the identical commit again is harmless.
@@ -14,6 +14,7 @@ pub(super) async fn publish(
     after: Position,
 ) -> Result<Position, Error> {
     let mut after = after;
+    let before = Seq(commit.first().0 - 1);
     loop {
         let why = match bus.publish(room, commit, after).await {
             Ok(position) => return Ok(position),
@@ -25,16 +26,60 @@ pub(super) async fn publish(
             .await
             .map_err(|error| Error::Unknown(format!("{why}; then {error}")))?;
         match last {
-            // This owner's own claim, for a snapshot of the empty room, was faster: nothing that expects no message can be stored any more.
+            // This owner's own claim was faster, for a snapshot of the empty room or because
+            // messages are gone: nothing that expects what was before it can be stored any more.
             Some(claim)
-                if after == Position::ZERO
-                    && claim.epoch == commit.epoch
-                    && claim.seq == Seq::ZERO =>
+                if claim.epoch == commit.epoch
+                    && claim.seq == before
+                    && claim.position != after =>
             {
                 after = claim.position
             }
+            // What this owner has published before is gone, and nobody else has followed: the room
+            // goes on where it is, and a claim says so to whoever comes later.
+            last if is_lost(last.as_ref(), commit, after) && was_deleted(bus, after).await? => {
+                tracing::warn!(
+                    %room, event = %before, was = after.0, last = position(last.as_ref()).0,
+                    "the last messages of the room are gone from the stream of events; \
+                     it goes on behind them: look at it with `safe-chat journal verify {room}`"
+                );
+                after = claim(bus, room, commit.epoch, before, position(last.as_ref())).await?;
+            }
             last => return decide(last, commit, after, why),
         }
+    }
+}
+
+/// Whether the message is gone after which a commit should come, and nothing has come instead.
+fn is_lost(last: Option<&Published>, commit: &Commit, after: Position) -> bool {
+    position(last) < after && last.is_none_or(|last| last.epoch <= commit.epoch)
+}
+
+/// Whether the message at a position was deleted. A stream that ends before it is another one than
+/// it was: it lost its tail, was restored or made again. Then the room must be read anew.
+async fn was_deleted(bus: &dyn Bus, at: Position) -> Result<bool, Error> {
+    let before = Position(at.0.saturating_sub(1));
+    let gone = bus.gone_after(before).await;
+    Ok(gone.map_err(|error| Error::Unknown(error.to_string()))? > 0)
+}
+
+fn position(last: Option<&Published>) -> Position {
+    last.map(|last| last.position).unwrap_or_default()
+}
+
+/// Notes how far a room has gone, after what is left of it.
+async fn claim(
+    bus: &dyn Bus,
+    room: &RoomId,
+    epoch: Epoch,
+    head: Seq,
+    after: Position,
+) -> Result<Position, Error> {
+    match bus.publish_claim(room, epoch, head, after).await {
+        Ok(position) => Ok(position),
+        // Whether it happened is seen when the commit is repeated.
+        Err(BusError::Conflict(why) | BusError::Unknown(why)) => Err(Error::Unknown(why)),
+        Err(error) => Err(reading(error)),
     }
 }
 
@@ -45,7 +90,7 @@ fn decide(
     after: Position,
     why: String,
 ) -> Result<Position, Error> {
-    let position = last.map(|last| last.position).unwrap_or_default();
+    let position = position(last.as_ref());
     match last {
         // Only this owner publishes under this epoch, and one place has one content.
         Some(last)

@@ -7,6 +7,7 @@
 
 mod append;
 mod claim;
+mod end;
 mod open;
 mod page;
 mod snapshot;
@@ -18,8 +19,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// How often a change is tried again after others were faster, or its outcome had to be read back.
@@ -33,7 +37,10 @@ pub struct OnBus {
     shards: Shards,
     rooms: Rooms<Position>,
     confirms: Mutex<Confirms>,
+    /// Numbers snapshots and marks.
     snapshots: AtomicU64,
+    /// Rooms that are marked as written since they were opened, and since their last snapshot.
+    marked: Mutex<HashSet<RoomId>>,
 }
 
 impl OnBus {
@@ -44,7 +51,8 @@ impl OnBus {
             shards,
             rooms: Rooms::default(),
             confirms: Mutex::default(),
-            snapshots: AtomicU64::new(0),
+            snapshots: AtomicU64::new(1),
+            marked: Mutex::default(),
         }
     }
 
@@ -62,11 +70,23 @@ impl OnBus {
 
     /// The newest snapshot of a room.
     pub(super) async fn newest_snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
-        let Some(end) = self.bus.last(room).await.map_err(reading)? else {
-            return Ok(None);
-        };
-        let (state, position) = snapshot::newest(&*self.bus, room, &end).await?;
-        Ok((position > Position::ZERO).then_some(state))
+        let newest = snapshot::newest(&*self.bus, room).await?;
+        Ok(newest.map(|(state, _)| state))
+    }
+
+    fn marked(&self) -> MutexGuard<'_, HashSet<RoomId>> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a room is written beyond its newest snapshot, unless that is noted.
+    async fn mark(&self, room: &RoomId, epoch: Epoch) {
+        if !self.marked().insert(room.clone()) {
+            return;
+        }
+        let number = self.snapshots.fetch_add(1, Ordering::Relaxed);
+        if !snapshot::mark(&*self.bus, room, (epoch, number)).await {
+            self.marked().remove(room);
+        }
     }
 
     async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {
@@ -100,35 +120,41 @@ impl Journal for OnBus {
         let epoch = claim::claim(&*self.bus, shard, owner, least).await?;
         self.rooms
             .forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
+        self.marked().retain(|room| self.shards.of(room) != shard);
         Ok(Claim::new(shard, epoch))
     }
 
-    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, Error> {
+    async fn open_reaching(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        reached: Seq,
+    ) -> Result<Opened, Error> {
         claim.covers(self.shards, room)?;
         let epoch = claim.epoch();
         self.rooms.check_openable(room, epoch)?;
         self.confirm(claim).await?;
-        let Some(end) = open::claim(&*self.bus, room, epoch).await? else {
+        let Some(end) = open::claim(&*self.bus, room, epoch, reached).await? else {
             self.confirm(claim).await?;
             self.rooms.opened(room, epoch, Seq::ZERO, Position::ZERO);
-            return Ok(Opened {
-                state: State::default(),
-                events: Vec::new(),
-            });
+            return Ok(Opened::default());
         };
+        self.marked().remove(room);
         let opened = open::read(&*self.bus, room, &end).await?;
-        self.rooms.opened(room, epoch, end.seq, end.position);
+        self.rooms.opened(room, epoch, opened.head(), end.position);
         Ok(opened)
     }
 
     fn close(&self, room: &RoomId) {
         self.rooms.close(room);
+        self.marked().remove(room);
     }
 
     async fn append(&self, room: &RoomId, claim: Claim, commit: &Commit) -> Result<(), Error> {
         claim.covers(self.shards, room)?;
         let begun = self.rooms.begin(room, claim.epoch(), commit)?;
-        let published = append::publish(&*self.bus, room, commit, begun.at).await;
+        let published = append::publish(&*self.bus, room, commit, begun.at);
+        let (published, ()) = tokio::join!(published, self.mark(room, commit.epoch));
         self.rooms.end(room, commit, begun, published)
     }
 
@@ -158,11 +184,22 @@ impl Journal for OnBus {
             self.rooms.anchored(room, epoch, position);
         }
         let at = snapshot::place(&*self.bus, room, state.head, (head, position, epoch)).await?;
-        snapshot::save(&*self.bus, room, epoch, &self.snapshots, state, at).await
+        // From here on a commit is marked again; one that came before is, after the snapshot.
+        self.marked().remove(room);
+        snapshot::save(&*self.bus, room, epoch, &self.snapshots, state, at).await?;
+        if self.rooms.is_beyond(room, state.head) {
+            self.marked().remove(room);
+            self.mark(room, epoch).await;
+        }
+        Ok(())
     }
 
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
         page::read(&*self.bus, room, first, last).await
+    }
+
+    async fn last_below(&self, room: &RoomId, below: Seq) -> Result<Option<Seq>, Error> {
+        page::last_below(&*self.bus, room, below).await
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {

@@ -14,7 +14,7 @@
 //! a message like any
 //! other: it is claimed then ([`anchor`]).
 
-use super::{ATTEMPTS, BusError, Error, Opened, page::dense, reading, snapshot};
+use super::{ATTEMPTS, BusError, Error, Opened, end::reached, reading, snapshot};
 use crate::{
     bus::{Bus, Position, Published},
     room::{Epoch, Event, RoomId, Seq},
@@ -23,21 +23,29 @@ use crate::{
 /// Messages in one reading; the bus bounds it by bytes as well.
 pub(super) const MESSAGES: usize = 500;
 
-/// Makes the room's last message one of this epoch, so that no earlier owner can publish any more. [`Error::Fenced`] when there is one of a higher epoch.
-/// `None`: the room has no message, and gets none.
+/// Makes the room's last message one of this epoch, so that no earlier owner can publish any more.
+/// [`Error::Fenced`] when there is one of a higher epoch. It says how far the room has gone, at
+/// least as far as `least`. `None`: the room was never written, and gets no message.
 pub(super) async fn claim(
     bus: &dyn Bus,
     room: &RoomId,
     epoch: Epoch,
+    least: Seq,
 ) -> Result<Option<Published>, Error> {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        let (seq, after) = match bus.last(room).await.map_err(reading)? {
-            Some(last) if last.epoch > epoch => return Err(Error::Fenced { seen: last.epoch }),
-            Some(last) if last.epoch == epoch => return Ok(Some(last)),
-            Some(last) => (last.seq, last.position),
-            None => return Ok(None),
+        let last = bus.last(room).await.map_err(reading)?;
+        if let Some(last) = last.filter(|last| last.epoch > epoch) {
+            return Err(Error::Fenced { seen: last.epoch });
+        }
+        let seq = match reached(bus, room, last.as_ref()).await? {
+            None if least == Seq::ZERO => return Ok(None),
+            reached => reached.unwrap_or_default().max(least),
         };
+        if let Some(last) = last.filter(|last| last.epoch == epoch && last.seq == seq) {
+            return Ok(Some(last));
+        }
+        let after = last.map(|last| last.position).unwrap_or_default();
         match bus.publish_claim(room, epoch, seq, after).await {
             Ok(position) => {
                 return Ok(Some(Published {
@@ -84,37 +92,47 @@ pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result
     )))
 }
 
-/// The snapshot and the events up to the room's end.
+/// The snapshot and the events up to the room's end, as far as they are still there.
 pub(super) async fn read(bus: &dyn Bus, room: &RoomId, end: &Published) -> Result<Opened, Error> {
-    let (state, mut from) = snapshot::newest(bus, room, end).await?;
+    let newest = snapshot::newest(bus, room).await?;
+    let (state, mut from) = newest.unwrap_or_default();
     let mut events: Vec<Event> = Vec::new();
-    loop {
+    let mut head = state.head;
+    while from <= end.position {
         let page = bus.stored(room, from, MESSAGES).await.map_err(reading)?;
         let Some(last) = page.last() else { break };
         from = last.position.next();
-        for event in page
+        let page = page
             .into_iter()
-            .filter(|message| message.position <= end.position)
-            .flat_map(|message| message.events)
-        {
-            if event.seq > state.head {
-                events.push(dense(
-                    room,
-                    events.last().map_or(state.head, |last| last.seq),
-                    event,
-                )?);
+            .take_while(|message| message.position <= end.position);
+        for event in page.flat_map(|message| message.events) {
+            if event.seq <= state.head {
+                continue;
             }
-        }
-        if from > end.position {
-            break;
+            if event.seq <= head {
+                return Err(damaged(
+                    room,
+                    format!("event {} comes after event {head}", event.seq),
+                ));
+            }
+            head = event.seq;
+            events.push(event);
         }
     }
-    let head = events.last().map_or(state.head, |last| last.seq);
-    if head != end.seq {
-        return Err(Error::Damaged(format!(
-            "room {room}: its last message says that it ends at {}, but its events end at {head}",
-            end.seq
-        )));
+    if head > end.seq {
+        return Err(damaged(
+            room,
+            format!(
+                "its last message says that it ends at {}, but its events end at {head}",
+                end.seq
+            ),
+        ));
     }
-    Ok(Opened { state, events })
+    Ok(Opened::new(state, events, end.seq))
+}
+
+fn damaged(room: &RoomId, what: String) -> Error {
+    Error::Damaged(format!(
+        "room {room}: {what}: look at it with `safe-chat journal inspect {room}`"
+    ))
 }

@@ -2,12 +2,13 @@
 
 use super::{Error, reading};
 use crate::{
-    bus::Bus,
+    bus::{Bus, Position},
     journal::Limits,
     room::{Event, RoomId, Seq},
 };
 
-/// Events from `first` to `last`, at most [`Limits::PAGE`] and [`Limits::PAGE_BYTES`].
+/// Events from the first place at or after `first` that is still there, to at most `last`, dense,
+/// at most [`Limits::PAGE`] and [`Limits::PAGE_BYTES`].
 pub(super) async fn read(
     bus: &dyn Bus,
     room: &RoomId,
@@ -44,10 +45,13 @@ pub(super) async fn read(
             {
                 return Ok(events);
             }
-            let event = match events.last() {
-                Some(before) => dense(room, before.seq, event)?,
-                None => event,
-            };
+            // What is before it is gone.
+            if events
+                .last()
+                .is_some_and(|before| before.seq.next() != event.seq)
+            {
+                return Ok(events);
+            }
             events.push(event);
         }
         if events.last().is_some_and(|event| event.seq == last) {
@@ -56,13 +60,27 @@ pub(super) async fn read(
     }
 }
 
-/// The event, if it follows `before`.
-pub(super) fn dense(room: &RoomId, before: Seq, event: Event) -> Result<Event, Error> {
-    match event.seq == before.next() {
-        true => Ok(event),
-        false => Err(Error::Damaged(format!(
-            "room {room}: event {} follows event {before}: look at it with `safe-chat journal inspect {room}`",
-            event.seq
-        ))),
+/// The last place below `below` that is still there.
+pub(super) async fn last_below(
+    bus: &dyn Bus,
+    room: &RoomId,
+    below: Seq,
+) -> Result<Option<Seq>, Error> {
+    let wanted = Seq(below.0.saturating_sub(1));
+    if wanted == Seq::ZERO {
+        return Ok(None);
     }
+    let mut end = Position(u64::MAX);
+    if let Some(position) = bus.find(room, wanted).await.map_err(reading)? {
+        let messages = bus.stored(room, position, 1).await.map_err(reading)?;
+        if messages
+            .first()
+            .is_some_and(|message| message.holds(wanted))
+        {
+            return Ok(Some(wanted));
+        }
+        end = position;
+    }
+    let before = bus.before(room, end).await.map_err(reading)?;
+    Ok(before.map(|message| message.seq))
 }

@@ -1,12 +1,13 @@
 //! Snapshots on the bus: two slots per room, the older one is replaced. A large one lies in several parts.
 //!
-//! A slot is used only when all its parts belong to the same snapshot, and when the message that holds its head is still the one that it was taken
-//! from: a stream that lost its tail gives positions and places a second time. Replacing is a compare-and-set, and a snapshot of a
-//! higher epoch is never replaced by a lower one.
+//! A slot is used when all its parts belong to the same snapshot, and nothing stored contradicts
+//! it: the message that holds its head, if it is still there, must be the one that it was taken
+//! from. Replacing is a compare-and-set, and a snapshot of a higher epoch is never replaced by a
+//! lower one.
 
 use super::{ATTEMPTS, BusError, Error, reading};
 use crate::{
-    bus::{BLOB, Bus, Position, Published},
+    bus::{BLOB, Bus, Position, Stored},
     journal::codec,
     proto::journal::v1::SnapshotPart,
     room::{Epoch, RoomId, Seq, State},
@@ -20,6 +21,8 @@ use std::{
 
 /// Two: while one is replaced, the other stays.
 const SLOTS: u32 = 2;
+/// Where it is noted that a room is written beyond its newest snapshot.
+const MARK: u32 = SLOTS;
 /// Bytes of a part beside its content, more than enough.
 const ENVELOPE: usize = 512;
 
@@ -55,44 +58,49 @@ pub(super) async fn place(
             epoch: end.2,
         });
     }
-    let missing = || {
-        Error::Damaged(format!(
-            "room {room}: event {head} is not stored, though it was journaled"
-        ))
-    };
-    let position = bus
-        .find(room, head)
-        .await
-        .map_err(reading)?
-        .ok_or_else(missing)?;
-    let message = bus
-        .stored(room, position, 1)
-        .await
-        .map_err(reading)?
-        .into_iter()
-        .next()
-        .ok_or_else(missing)?;
-    Ok(Place {
-        position: message.position,
-        epoch: message.epoch,
+    let message = holder(bus, room, head).await?;
+    Ok(match message.filter(|message| message.holds(head)) {
+        Some(message) => Place {
+            position: message.position,
+            epoch: message.epoch,
+        },
+        // It is gone already; the snapshot is all the more needed.
+        None => Place {
+            position: end.1,
+            epoch: end.2,
+        },
     })
 }
 
-/// The newest snapshot that belongs to this room as it is stored, and the message from which to read on.
+/// The first message with events that holds a place or a later one.
+async fn holder(bus: &dyn Bus, room: &RoomId, seq: Seq) -> Result<Option<Stored>, Error> {
+    match bus.find(room, seq).await.map_err(reading)? {
+        Some(position) => at(bus, room, position).await,
+        None => Ok(None),
+    }
+}
+
+/// The room's first message at or after a position.
+async fn at(bus: &dyn Bus, room: &RoomId, position: Position) -> Result<Option<Stored>, Error> {
+    let messages = bus.stored(room, position, 1).await.map_err(reading)?;
+    Ok(messages.into_iter().next())
+}
+
+/// The newest snapshot that fits to the room as it is stored, and the message from which to read
+/// on; `None`: there is none.
 pub(super) async fn newest(
     bus: &dyn Bus,
     room: &RoomId,
-    end: &Published,
-) -> Result<(State, Position), Error> {
+) -> Result<Option<(State, Position)>, Error> {
     let mut found = Vec::new();
     for slot in 0..SLOTS {
         found.extend(read(bus, room, slot).await?);
     }
     found.sort_by_key(|part| Reverse(age(part)));
     for part in found {
-        if !belongs(bus, room, end, &part).await? {
+        let Some(from) = fits(bus, room, &part).await? else {
             continue;
-        }
+        };
         if part.version != codec::SNAPSHOT_VERSION {
             return Err(Error::Unsupported {
                 seq: Seq(part.head),
@@ -100,12 +108,28 @@ pub(super) async fn newest(
                 version: part.version,
             });
         }
-        return Ok((
-            codec::decode_snapshot(part.payload)?,
-            Position(part.position),
-        ));
+        return Ok(Some((codec::decode_snapshot(part.payload)?, from)));
     }
-    Ok((State::default(), Position::ZERO))
+    Ok(None)
+}
+
+/// Age, head and position of the newest snapshot that fits.
+pub(super) async fn newest_place(
+    bus: &dyn Bus,
+    room: &RoomId,
+) -> Result<Option<((u64, u64), Seq, Position)>, Error> {
+    let mut found = Vec::new();
+    for slot in 0..SLOTS {
+        found.extend(head(bus, room, slot).await?);
+    }
+    found.sort_by_key(|part| Reverse(age(part)));
+    for part in found {
+        if fits(bus, room, &part).await?.is_some() {
+            let place = (age(&part), Seq(part.head), Position(part.position));
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 /// Greater is newer: an epoch belongs to one process, which counts.
@@ -113,30 +137,37 @@ fn age(part: &SnapshotPart) -> (u64, u64) {
     (part.epoch, part.number)
 }
 
-async fn belongs(
+/// From where to read on behind a snapshot; `None`: it is of events that the room does not have.
+/// Positions and places may be given a second time by a stream that lost its tail, and whoever does
+/// that does it under another epoch. That the message is gone contradicts nothing: the places of a
+/// room go on behind every snapshot.
+async fn fits(
     bus: &dyn Bus,
     room: &RoomId,
-    end: &Published,
     part: &SnapshotPart,
-) -> Result<bool, Error> {
-    let position = Position(part.position);
-    if part.head > end.seq.0 || position > end.position {
-        return Ok(false);
+) -> Result<Option<Position>, Error> {
+    let (head, position) = (Seq(part.head), Position(part.position));
+    let there = at(bus, room, position)
+        .await?
+        .filter(|message| message.position == position && message.holds(head));
+    if let Some(message) = there {
+        return Ok((message.epoch.0 == part.published_under).then_some(position));
     }
-    let message = bus
-        .stored(room, position, 1)
-        .await
-        .map_err(reading)?
-        .into_iter()
-        .next();
-    Ok(message.is_some_and(|message| {
-        message.position == position && message.epoch.0 == part.published_under
-    }))
+    let found = if head == Seq::ZERO {
+        at(bus, room, Position::ZERO).await?
+    } else {
+        holder(bus, room, head).await?
+    };
+    Ok(match found {
+        Some(message) if message.holds(head) && message.epoch.0 > part.published_under => None,
+        Some(message) => Some(message.position),
+        None => Some(Position(u64::MAX)),
+    })
 }
 
 /// A whole snapshot, all of its content in one part; `None`: the slot is empty or half replaced.
 async fn read(bus: &dyn Bus, room: &RoomId, slot: u32) -> Result<Option<SnapshotPart>, Error> {
-    let Some((first, _)) = part(bus, &name(room, slot, 0)).await? else {
+    let Some(first) = head(bus, room, slot).await? else {
         return Ok(None);
     };
     let mut content = BytesMut::from(&*first.payload);
@@ -152,6 +183,12 @@ async fn read(bus: &dyn Bus, room: &RoomId, slot: u32) -> Result<Option<Snapshot
         payload: content.freeze(),
         ..first
     }))
+}
+
+/// The first part of a snapshot. A slot that an operator purged holds a marker, without content.
+async fn head(bus: &dyn Bus, room: &RoomId, slot: u32) -> Result<Option<SnapshotPart>, Error> {
+    let found = part(bus, &name(room, slot, 0)).await?;
+    Ok(found.map(|(part, _)| part).filter(|part| part.version > 0))
 }
 
 async fn part(bus: &dyn Bus, name: &str) -> Result<Option<(SnapshotPart, u64)>, Error> {
@@ -204,6 +241,27 @@ pub(super) async fn save(
         .await?;
     }
     Ok(())
+}
+
+/// Notes that a room is written beyond its newest snapshot, under an age that is above that one's.
+/// It is looked at only when messages are gone, so not being able to is no reason to stop.
+pub(super) async fn mark(bus: &dyn Bus, room: &RoomId, age: (Epoch, u64)) -> bool {
+    let mark = SnapshotPart {
+        epoch: age.0.0,
+        number: age.1,
+        ..SnapshotPart::default()
+    };
+    let marked = put(bus, &name(room, MARK, 0), &mark).await;
+    if let Err(error) = &marked {
+        tracing::debug!(%room, %error, "the room is marked as written later");
+    }
+    marked.is_ok()
+}
+
+/// The age of a room's mark.
+pub(super) async fn marked(bus: &dyn Bus, room: &RoomId) -> Result<Option<(u64, u64)>, Error> {
+    let found = part(bus, &name(room, MARK, 0)).await?;
+    Ok(found.map(|(mark, _)| age(&mark)).filter(|age| age.0 > 0))
 }
 
 async fn put(bus: &dyn Bus, name: &str, wanted: &SnapshotPart) -> Result<(), Error> {

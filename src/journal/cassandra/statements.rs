@@ -16,6 +16,8 @@ pub(super) struct Statements {
     pub(super) raise: PreparedStatement,
     pub(super) write: PreparedStatement,
     pub(super) rows: PreparedStatement,
+    pub(super) first_row: PreparedStatement,
+    pub(super) last_row: PreparedStatement,
     pub(super) note: PreparedStatement,
     pub(super) rooms: PreparedStatement,
     pub(super) rooms_after: PreparedStatement,
@@ -55,6 +57,18 @@ impl Statements {
             rows: prepare(
                 "SELECT seq, epoch, first_seq, at, event, version, payload, changes FROM {ks}.journal \
                  WHERE room = ? AND partition_nr = ? AND seq >= ? AND seq <= ?",
+            )
+            .await?,
+            first_row: prepare(
+                "SELECT seq FROM {ks}.journal \
+                 WHERE room = ? AND partition_nr = ? AND seq >= ? AND seq <= ? \
+                 ORDER BY seq ASC, epoch DESC LIMIT 1",
+            )
+            .await?,
+            last_row: prepare(
+                "SELECT seq FROM {ks}.journal \
+                 WHERE room = ? AND partition_nr = ? AND seq >= ? AND seq <= ? \
+                 ORDER BY seq DESC, epoch ASC LIMIT 1",
             )
             .await?,
             note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,

@@ -98,6 +98,20 @@ impl Tables {
         result.into_rows_result().map_err(unreadable)
     }
 
+    async fn place(
+        &self,
+        statement: &PreparedStatement,
+        room: &RoomId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Option<Seq>, Error> {
+        let partition = number(self.partitions.of(first));
+        let range = (room.as_str(), partition, number(first.0), number(last.0));
+        let found = self.select(statement, range).await?;
+        let row = found.maybe_first_row::<(i64,)>().map_err(unreadable)?;
+        Ok(row.map(|(seq,)| Seq(seq as u64)))
+    }
+
     pub(super) async fn execute(
         &self,
         statement: &PreparedStatement,
@@ -280,6 +294,16 @@ impl Store for Tables {
             )
             .await?;
         all::<JournalRow>(&found)?.into_iter().map(row).collect()
+    }
+
+    async fn first_row(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Option<Seq>, Error> {
+        self.place(&self.statements.first_row, room, first, last)
+            .await
+    }
+
+    async fn last_row(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Option<Seq>, Error> {
+        self.place(&self.statements.last_row, room, first, last)
+            .await
     }
 
     async fn note(&self, room: &RoomId) -> Result<(), Error> {

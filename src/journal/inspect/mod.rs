@@ -27,6 +27,8 @@ pub struct Raw {
     pub position: Option<Position>,
     /// Under which epoch.
     pub epoch: Epoch,
+    /// How far the room has gone at least.
+    pub reached: Seq,
     /// Its place, the first place of its commit, and the event, or why it cannot be read; `None`: an owner's claim.
     pub event: Option<(Seq, Seq, Result<Event, Error>)>,
 }
@@ -44,16 +46,19 @@ pub trait Inspect: Send + Sync {
 #[async_trait]
 impl<S: Store> Inspect for ReadBack<S> {
     async fn raw(&self, room: &RoomId, mark: u64) -> Result<(Vec<Raw>, Option<u64>), Error> {
-        let first = Seq(mark.max(1));
+        let Some(first) = self.next_stored(room, Seq(mark.max(1))).await? else {
+            return Ok((Vec::new(), None));
+        };
         let last = Seq(first.0 + SLICE - 1).min(self.store().partitions().end(first));
         let mut rows = self.store().rows(room, first, last).await?;
         rows.sort_by_key(|row| (row.seq(), Reverse(row.epoch)));
-        let next = (!rows.is_empty()).then_some(last.0 + 1);
+        let next = Some(last.0 + 1);
         let raw = |row: Row| {
             let (seq, first) = (row.seq(), row.first);
             Raw {
                 position: None,
                 epoch: row.epoch,
+                reached: seq,
                 event: Some((seq, first, codec::decode_event(row.event))),
             }
         };
@@ -80,12 +85,14 @@ impl Inspect for OnBus {
             let claim = message.events.is_empty().then_some(Raw {
                 position,
                 epoch,
+                reached: message.seq,
                 event: None,
             });
             let events = message.events.into_iter();
             claim.into_iter().chain(events.map(move |event| Raw {
                 position,
                 epoch,
+                reached: event.seq,
                 event: Some((event.seq, first, Ok(event))),
             }))
         });

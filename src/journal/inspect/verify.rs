@@ -2,7 +2,7 @@
 
 use super::{Inspect, Raw};
 use crate::{
-    journal::Error,
+    journal::{Error, Hole},
     room::{Epoch, RoomId, Sent, Seq, State},
 };
 use std::fmt;
@@ -23,6 +23,10 @@ pub struct Report {
     pub claims: u64,
     /// The head of the newest snapshot.
     pub snapshot: Option<Seq>,
+    /// What is gone, though later places were given.
+    pub holes: Vec<Hole>,
+    /// On which journal that is, by what happens to it.
+    lost_how: &'static str,
     /// What is wrong, and how often something more was.
     pub problems: Vec<String>,
     /// Problems that are not among `problems`.
@@ -41,7 +45,7 @@ impl Report {
 
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
-        self.problems.is_empty()
+        self.problems.is_empty() && self.holes.is_empty()
     }
 
     fn problem(&mut self, what: String) {
@@ -58,7 +62,11 @@ impl fmt::Display for Report {
         if self.is_empty() {
             return writeln!(f, "nothing is stored");
         }
-        let verdict = if self.is_sound() { "sound" } else { "DAMAGED" };
+        let verdict = match self.problems.is_empty() {
+            true if self.holes.is_empty() => "sound",
+            true => "HAS HOLES",
+            false => "DAMAGED",
+        };
         writeln!(
             f,
             "{verdict}: {} events, {} rows that do not count, {} claims",
@@ -70,6 +78,22 @@ impl fmt::Display for Report {
         match self.snapshot {
             Some(head) => writeln!(f, "snapshot at event {head}")?,
             None => writeln!(f, "no snapshot")?,
+        }
+        for hole in self.holes.iter().take(TOLD) {
+            writeln!(f, "hole: events {hole} are gone")?;
+        }
+        if !self.holes.is_empty() {
+            if self.holes.len() > TOLD {
+                writeln!(f, "and {} more holes", self.holes.len() - TOLD)?;
+            }
+            writeln!(
+                f,
+                "holes: {}. The room goes on without them: readers get `reset` there, pages of history \
+                 say `missing`, no place is given again. Nothing needs to be done; what a backup has \
+                 of them can be put back while no node runs. `safe-chat doctor` says what makes \
+                 the store lose events",
+                self.lost_how
+            )?;
         }
         for problem in &self.problems {
             writeln!(f, "problem: {problem}")?;
@@ -88,6 +112,7 @@ pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Erro
         report: Report::default(),
         replayed: Some(State::default()),
         snapshot,
+        reached: Seq::ZERO,
     };
     check.report.snapshot = check.snapshot.as_ref().map(|snapshot| snapshot.head);
     check.compare();
@@ -97,15 +122,12 @@ pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Erro
         raw.into_iter().for_each(|raw| check.see(raw));
         mark = next;
     }
-    if let Some(head) = check
+    let reached = check.report.snapshot.unwrap_or_default().max(check.reached);
+    check
         .report
-        .snapshot
-        .filter(|head| *head > check.report.head)
-    {
-        check.report.problem(format!(
-            "the snapshot holds event {head}, which is not stored"
-        ));
-    }
+        .holes
+        .extend(Hole::between(check.report.head, reached.next()));
+    check.report.head = check.report.head.max(reached);
     Ok(check.report)
 }
 
@@ -114,6 +136,8 @@ struct Check {
     /// The state at the report's head; `None`: an event could not be read.
     replayed: Option<State>,
     snapshot: Option<State>,
+    /// How far the room has gone at least.
+    reached: Seq,
 }
 
 impl Check {
@@ -126,6 +150,14 @@ impl Check {
             .map(|last| last.0)
             .unwrap_or_default();
         let on_bus = raw.position.is_some();
+        self.report.lost_how = match on_bus {
+            true => "messages were deleted or purged, or a limit of the stream dropped them",
+            false => {
+                "rows were deleted, or Cassandra lost what its commit log had not synced \
+                 (commitlog_sync) when it was killed"
+            }
+        };
+        self.reached = self.reached.max(raw.reached);
         if on_bus && raw.epoch < epoch {
             self.report.problem(format!(
                 "a message of epoch {} follows one of epoch {epoch}",
@@ -137,15 +169,20 @@ impl Check {
             return;
         };
         let head = self.report.head;
-        if seq != head.next() || raw.epoch < epoch {
+        if seq <= head || raw.epoch < epoch {
             self.report.hidden += 1;
-            if on_bus || (seq > head && raw.epoch >= epoch) {
+            if on_bus {
                 self.report.problem(format!(
                     "event {seq} of epoch {} follows event {head} of epoch {epoch}",
                     raw.epoch
                 ));
             }
             return;
+        }
+        if let Some(hole) = Hole::between(head, seq) {
+            self.report.holes.push(hole);
+            // What the lost events changed is not known.
+            self.replayed = None;
         }
         if first > seq {
             self.report.problem(format!(

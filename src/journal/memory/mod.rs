@@ -16,8 +16,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// In place of the servers. Clones are the same database.
 #[derive(Clone)]
@@ -35,6 +36,24 @@ struct Content {
     rows: BTreeMap<(RoomId, Seq, Epoch), Row>,
     rooms: BTreeSet<RoomId>,
     snapshots: BTreeMap<(RoomId, SnapshotKey), (u32, Bytes)>,
+    unsynced: Unsynced,
+    /// Until when it does not answer.
+    down: Option<Instant>,
+}
+
+/// What a database forgets that is killed: rows that it was given since it synced, and the fences
+/// as they were then. It syncs when a fence is read at a quorum.
+#[derive(Default)]
+struct Unsynced {
+    rows: Vec<(RoomId, Seq, Epoch)>,
+    fences: BTreeMap<ShardId, Fence>,
+}
+
+impl Content {
+    fn sync(&mut self) {
+        self.unsynced.rows.clear();
+        self.unsynced.fences = self.fences.clone();
+    }
 }
 
 /// A node's connection to a [`Database`].
@@ -71,6 +90,41 @@ impl Database {
         )
     }
 
+    /// Has everything on a disk.
+    pub fn sync(&self) {
+        self.step(Content::sync);
+    }
+
+    /// Is killed, forgets what it had not synced, and answers again after some time.
+    pub fn crash(&self, down: Duration) {
+        self.step(|content| {
+            for key in std::mem::take(&mut content.unsynced.rows) {
+                content.rows.remove(&key);
+            }
+            content.fences = content.unsynced.fences.clone();
+            content.down = Some(Instant::now() + down);
+        });
+    }
+
+    fn is_down(&self) -> bool {
+        self.step(|content| content.down.is_some_and(|until| Instant::now() < until))
+    }
+
+    /// Loses rows of a room, as an operator deletes them, or as servers forget them that did not
+    /// sync: those that `which` names.
+    pub fn lose_rows(&self, room: &RoomId, which: impl Fn(Seq, Epoch) -> bool) {
+        self.step(|content| {
+            content
+                .rows
+                .retain(|(of, seq, epoch), _| of != room || !which(*seq, *epoch));
+        });
+    }
+
+    /// Loses all snapshots of a room.
+    pub fn lose_snapshots(&self, room: &RoomId) {
+        self.step(|content| content.snapshots.retain(|(of, _), _| of != room));
+    }
+
     fn step<T>(&self, step: impl FnOnce(&mut Content) -> T) -> T {
         step(&mut self.content.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -84,6 +138,9 @@ impl Connection {
     ) -> Result<T, Error> {
         let fate = self.faults.call(op);
         sleep(fate.before).await;
+        if self.database.is_down() {
+            return Err(Error::Unavailable(format!("{op:?}: the database is down")));
+        }
         let result = self.database.step(read);
         sleep(fate.after).await;
         match fate.outcome {
@@ -99,6 +156,9 @@ impl Connection {
     ) -> Result<T, Error> {
         let fate = self.faults.call(op);
         sleep(fate.before).await;
+        if self.database.is_down() {
+            return Err(Error::Unavailable(format!("{op:?}: the database is down")));
+        }
         let unknown = || Err(Error::Unknown(format!("no answer to {op:?}")));
         let result = match fate.outcome {
             Outcome::Done => Ok(self.database.step(write)),
@@ -130,8 +190,10 @@ impl Store for Connection {
 
     async fn fence(&self, shard: ShardId, reading: Reading) -> Result<Option<Fence>, Error> {
         let fence = |content: &mut Content| {
-            if reading == Reading::Serial {
-                *content.decided.entry(shard).or_default() += 1;
+            match reading {
+                Reading::Serial => *content.decided.entry(shard).or_default() += 1,
+                // No fencing can keep what is lost after it was confirmed.
+                Reading::Quorum => content.sync(),
             }
             content.fences.get(&shard).copied()
         };
@@ -163,6 +225,10 @@ impl Store for Connection {
         let (room, rows) = (room.clone(), rows.to_vec());
         self.write(Op::Write, move |content| {
             for row in rows {
+                let key = (room.clone(), row.seq(), row.epoch);
+                if !content.rows.contains_key(&key) {
+                    content.unsynced.rows.push(key);
+                }
                 let before = content
                     .rows
                     .insert((room.clone(), row.seq(), row.epoch), row.clone());
@@ -185,6 +251,20 @@ impl Store for Connection {
                 .collect()
         })
         .await
+    }
+
+    async fn first_row(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Option<Seq>, Error> {
+        Ok(Store::rows(self, room, first, last)
+            .await?
+            .first()
+            .map(Row::seq))
+    }
+
+    async fn last_row(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Option<Seq>, Error> {
+        Ok(Store::rows(self, room, first, last)
+            .await?
+            .last()
+            .map(Row::seq))
     }
 
     async fn note(&self, room: &RoomId) -> Result<(), Error> {

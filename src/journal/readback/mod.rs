@@ -1,11 +1,12 @@
 //! Read-back fencing: a journal over any database that has quorum reads and writes and one compare-and-set per shard.
 //!
-//! Appending is a plain write; then the fence is read. Why that is enough: a new owner raises the fence before it reads a room. If the old
-//! owner's reading of the fence, started after its write was at a quorum, still saw the old epoch, then the write was at a quorum before
-//! the new owner read, which therefore saw it. Opening writes the whole last commit again under the new epoch, so every later row of an
-//! older owner is a decrease of the epoch, where every reader stops ([`rule`]). It reads the fence
-//! before it writes as well: who is no owner must not
-//! write what makes the rows of the true owner such a decrease.
+//! Appending is a plain write; then, in one breath, the fence is read. Why that is enough: a new
+//! owner raises the fence before it reads a room. If the old owner's reading of the fence, started
+//! after its write was at a quorum, still saw the old epoch, then the write was at a quorum before
+//! the new owner read, which therefore saw it. Opening writes the whole last commit again under the
+//! new epoch, so every later row of an older owner is a decrease of the epoch, where every reader
+//! stops ([`rule`]). It reads the fence before it writes as well: who is no owner must not write
+//! what makes the rows of the true owner such a decrease.
 //!
 //! One (place, epoch) has one content only, ever: after an unknown outcome nothing but the identical commit may be written, and a room
 //! that is given up in that condition cannot be opened again under the same epoch. The same goes for the last commit that an opening writes again.
@@ -31,8 +32,12 @@ use async_trait::async_trait;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::Duration,
 };
-use tokio::try_join;
+use tokio::{time::Instant, try_join};
+
+/// Within this time after a write returned no database is killed, started again and answering.
+const BREATH: Duration = Duration::from_secs(4);
 
 /// What openings have found and not yet written again for certain, and under which epoch.
 type Openings = HashMap<RoomId, (Epoch, Arc<Found>)>;
@@ -68,7 +73,15 @@ impl<S: Store> ReadBack<S> {
 
     /// The newest snapshot of a room.
     pub(super) async fn newest_snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
-        snapshot::newest(&self.store, room).await
+        let newest = snapshot::newest(&self.store, room).await?;
+        Ok(newest.map(|(_, state)| state))
+    }
+
+    /// The first place from `from` on that has a row, as far as an opening would look for one.
+    pub(super) async fn next_stored(&self, room: &RoomId, from: Seq) -> Result<Option<Seq>, Error> {
+        let newest = self.store.snapshots(room, 1).await?.into_iter().next();
+        let reached = newest.map_or(Seq::ZERO, |key| key.seq).max(from);
+        page::next_row(&self.store, room, from, open::far(&self.store, reached)).await
     }
 
     fn openings(&self) -> MutexGuard<'_, Openings> {
@@ -77,7 +90,7 @@ impl<S: Store> ReadBack<S> {
 
     /// What a room ends with. As long as it is not known whether that is written again, an opening that is repeated does not read anew: it could find
     /// another commit at the same place, and what the attempt before wrote under this epoch may still appear.
-    async fn find(&self, room: &RoomId, epoch: Epoch) -> Result<Arc<Found>, Error> {
+    async fn find(&self, room: &RoomId, epoch: Epoch, reached: Seq) -> Result<Arc<Found>, Error> {
         if let Some((_, found)) = self
             .openings()
             .get(room)
@@ -85,9 +98,29 @@ impl<S: Store> ReadBack<S> {
         {
             return Ok(found.clone());
         }
-        let found = Arc::new(open::read(&self.store, room, epoch).await?);
+        let found = Arc::new(open::read(&self.store, room, epoch, reached).await?);
         self.openings().insert(room.clone(), (epoch, found.clone()));
         Ok(found)
+    }
+
+    /// Writes rows of a commit and confirms them in one breath. When the confirmation fails, or
+    /// comes late, a database that had not synced them may have been restarted and lost them
+    /// meanwhile: the identical rows are written again first.
+    async fn journal(&self, room: &RoomId, claim: Claim, rows: &[Row]) -> Result<(), Error> {
+        self.store.write(room, rows).await?;
+        loop {
+            // From here on they are written: whatever fails, the caller repeats all of it.
+            let unknown = |error| match error {
+                Error::Unavailable(why) => Error::Unknown(why),
+                error => error,
+            };
+            let written = Instant::now();
+            self.confirm_fence(claim).await.map_err(unknown)?;
+            if written.elapsed() <= BREATH {
+                return Ok(());
+            }
+            self.store.write(room, rows).await.map_err(unknown)?;
+        }
     }
 
     async fn confirm_fence(&self, claim: Claim) -> Result<(), Error> {
@@ -142,11 +175,17 @@ impl<S: Store> Journal for ReadBack<S> {
         Ok(Claim::new(shard, epoch))
     }
 
-    async fn open(&self, room: &RoomId, claim: Claim) -> Result<Opened, Error> {
+    async fn open_reaching(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        reached: Seq,
+    ) -> Result<Opened, Error> {
         claim.covers(self.shards, room)?;
         let epoch = claim.epoch();
         self.rooms.check_openable(room, epoch)?;
-        let (found, ()) = try_join!(self.find(room, epoch), self.confirm_fence(claim))?;
+        let found = self.find(room, epoch, reached);
+        let (found, ()) = try_join!(found, self.confirm_fence(claim))?;
         let last = rule::last_commit(&found.rows);
         if !last.is_empty() {
             let mine: Vec<Row> = last
@@ -156,11 +195,12 @@ impl<S: Store> Journal for ReadBack<S> {
                     ..row.clone()
                 })
                 .collect();
-            self.store.write(room, &mine).await?;
+            self.journal(room, claim, &mine).await?;
+        } else {
+            self.confirm_fence(claim).await?;
         }
         self.openings().remove(room);
-        self.confirm_fence(claim).await?;
-        self.rooms.opened(room, epoch, found.head(), ());
+        self.rooms.opened(room, epoch, found.opened.head(), ());
         Ok(Arc::unwrap_or_clone(found).opened)
     }
 
@@ -179,7 +219,7 @@ impl<S: Store> Journal for ReadBack<S> {
             if begun.is_first {
                 self.store.note(room).await?;
             }
-            self.store.write(room, &rows(commit)).await
+            self.journal(room, claim, &rows(commit)).await
         };
         self.rooms.end(room, commit, begun, written.await)
     }
@@ -195,6 +235,10 @@ impl<S: Store> Journal for ReadBack<S> {
 
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
         page::read(&self.store, room, first, last).await
+    }
+
+    async fn last_below(&self, room: &RoomId, below: Seq) -> Result<Option<Seq>, Error> {
+        page::last_below(&self.store, room, below).await
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {

@@ -1,15 +1,21 @@
-//! Reading the end of a room for its owner: the newest snapshot, and the rows that count from the commit on that holds its head.
+//! Reading the end of a room for its owner: the newest snapshot, and the rows that count from the
+//! commit on that holds its head, also behind holes.
 
 use super::{
     Error, Opened, Row, Store,
+    page::next_row,
     rule::winners,
     snapshot,
-    tail::{Problem, Tail},
+    tail::{Problem, SLICE, Tail},
 };
 use crate::{
     journal::codec,
     room::{Epoch, RoomId, Seq},
 };
+
+/// How far behind the end rows are looked for: in the rest of its partition and in so many more.
+/// Snapshots are much closer to each other than that.
+const PARTITIONS_BEHIND: u64 = 2;
 
 /// What a room ends with.
 #[derive(Debug, Clone)]
@@ -20,74 +26,114 @@ pub(super) struct Found {
     pub(super) rows: Vec<Row>,
 }
 
-impl Found {
-    /// The last place.
-    pub(super) fn head(&self) -> Seq {
-        self.rows.last().map_or(Seq::ZERO, Row::seq)
-    }
-}
-
 /// Reads a room. [`Error::Fenced`] when it holds a row of an epoch above `epoch`.
-pub(super) async fn read(store: &impl Store, room: &RoomId, epoch: Epoch) -> Result<Found, Error> {
-    let state = snapshot::newest(store, room).await?.unwrap_or_default();
-    let from = start(store, room, state.head).await?;
-    let rows = tail(store, room, from, epoch).await?;
-    let head = rows.last().map_or(Seq::ZERO, Row::seq);
-    if head < state.head {
-        return Err(damaged(
-            room,
-            format!(
-                "a snapshot holds event {}, but the events end at {head}",
-                state.head
-            ),
-        ));
+pub(super) async fn read(
+    store: &impl Store,
+    room: &RoomId,
+    epoch: Epoch,
+    reached: Seq,
+) -> Result<Found, Error> {
+    let snapshot = snapshot::newest(store, room).await?;
+    let (taken_under, state) =
+        snapshot.map_or_else(Default::default, |(key, state)| (key.epoch, state));
+    let start = start(store, room, state.head).await?;
+    let mut tail = match start {
+        Some(first) => Tail::new(store.partitions(), first, epoch),
+        // What follows was written by the owner that took the snapshot, or by a later one.
+        None => Tail::behind(store.partitions(), state.head, taken_under, epoch),
+    };
+    loop {
+        while let Some((first, last)) = tail.next() {
+            tail.take(store.rows(room, first, last).await?)
+                .map_err(|problem| refused(room, problem))?;
+        }
+        let Some(next) = behind(store, room, &tail, reached, epoch).await? else {
+            break;
+        };
+        tail.go_on(next);
     }
-    let after = rows.iter().filter(|row| row.seq() > state.head);
-    let events = after
+    let rows = tail.into_rows();
+    let events = rows
+        .iter()
+        .filter(|row| row.seq() > state.head)
         .map(|row| codec::decode_event(row.event.clone()))
         .collect::<Result<_, _>>()?;
     Ok(Found {
-        opened: Opened { state, events },
+        opened: Opened::new(state, events, reached),
         rows,
     })
 }
 
-/// The first place of the commit that holds a snapshot's head.
-async fn start(store: &impl Store, room: &RoomId, head: Seq) -> Result<Seq, Error> {
+/// The first place of the commit that holds a snapshot's head; `None`: it is gone.
+async fn start(store: &impl Store, room: &RoomId, head: Seq) -> Result<Option<Seq>, Error> {
     if head == Seq::ZERO {
-        return Ok(Seq(1));
+        return Ok(Some(Seq(1)));
     }
     match winners(store.rows(room, head, head).await?).first() {
-        Some(row) if (Seq(1)..=head).contains(&row.first) => Ok(row.first),
+        Some(row) if (Seq(1)..=head).contains(&row.first) => Ok(Some(row.first)),
         Some(row) => Err(damaged(
             room,
             format!("event {head} says that its commit begins at {}", row.first),
         )),
-        None => Err(damaged(
-            room,
-            format!("a snapshot holds event {head}, which is not stored"),
-        )),
+        None => Ok(None),
     }
 }
 
-async fn tail(
+/// The first place behind the end of what was read that counts all the same: then what is between
+/// is a hole. One reading shows both the end and what is behind it, so that a commit that arrives
+/// just now, of an owner that was replaced, is not taken for what follows a hole.
+async fn behind(
     store: &impl Store,
     room: &RoomId,
-    from: Seq,
+    tail: &Tail,
+    reached: Seq,
     epoch: Epoch,
-) -> Result<Vec<Row>, Error> {
-    let mut tail = Tail::new(store.partitions(), from, epoch);
-    while let Some((first, last)) = tail.next() {
-        tail.take(store.rows(room, first, last).await?)
-            .map_err(|problem| match problem {
-                Problem::Higher(seen) => Error::Fenced { seen },
-                Problem::Commit(seq, first) => damaged(
-                    room,
-                    format!("event {seq} says that its commit begins at {first}"),
-                ),
-            })?;
+) -> Result<Option<Seq>, Error> {
+    let partitions = store.partitions();
+    let (end, least) = tail.end();
+    let last = far(store, end.next().max(reached));
+    let mut from = end.next();
+    while let Some(first) = next_row(store, room, from, last).await? {
+        let slice_end = Seq(first.0.saturating_add(SLICE - 1)).min(partitions.end(first));
+        // From the end on, if that is near: what is at the place after it now was not there before.
+        let from_end =
+            if partitions.of(end.next()) == partitions.of(first) && first.0 - end.0 <= SLICE {
+                end.next()
+            } else {
+                first
+            };
+        let rows = winners(store.rows(room, from_end, slice_end).await?);
+        if let Some(higher) = rows
+            .iter()
+            .map(|row| row.epoch)
+            .filter(|seen| *seen > epoch)
+            .max()
+        {
+            return Err(Error::Fenced { seen: higher });
+        }
+        match rows.iter().find(|row| row.epoch >= least).map(Row::seq) {
+            Some(seq) => return Ok((seq > end.next()).then_some(seq)),
+            None => from = slice_end.next(),
+        }
     }
-    Ok(tail.into_rows())
+    Ok(None)
+}
+
+/// How far behind a place rows are looked for.
+pub(super) fn far(store: &impl Store, from: Seq) -> Seq {
+    let partitions = store.partitions();
+    let last = partitions.of(from) + PARTITIONS_BEHIND;
+    Seq((last + 1).saturating_mul(partitions.size()))
+}
+
+fn refused(room: &RoomId, problem: Problem) -> Error {
+    match problem {
+        Problem::Higher(seen) => Error::Fenced { seen },
+        Problem::Commit(seq, first) => damaged(
+            room,
+            format!("event {seq} says that its commit begins at {first}"),
+        ),
+    }
 }
 
 fn damaged(room: &RoomId, what: String) -> Error {

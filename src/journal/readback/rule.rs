@@ -3,6 +3,10 @@
 //! Rows of several epochs may lie at one place: an owner that was replaced may still have written. At each place the row of the highest epoch
 //! counts; reading on stops where a place is missing or where the epoch decreases. What lies behind was never confirmed, because a new
 //! owner writes the last commit that it finds again under its own, higher epoch before it does anything else.
+//!
+//! As long as nothing that was confirmed is lost, no place is missing below one that has a row of
+//! an epoch that is not lower: an owner writes a commit after it has seen all before it at a
+//! quorum. Where there is such a row, the places between are a hole, and reading goes on behind it.
 
 use crate::{
     proto::journal::v1::StoredEvent,
@@ -32,6 +36,19 @@ impl Row {
 pub fn winners(mut rows: Vec<Row>) -> Vec<Row> {
     rows.sort_by_key(|row| (row.seq(), Reverse(row.epoch)));
     rows.dedup_by_key(|row| row.seq());
+    rows
+}
+
+/// Of [`winners`], those whose epoch is not below that of one before them: without the rows that an
+/// owner wrote after it was replaced, where those of its successor are gone.
+pub fn counting(winners: Vec<Row>) -> Vec<Row> {
+    let mut highest = Epoch::default();
+    let mut rows = winners;
+    rows.retain(|row| {
+        let counts = row.epoch >= highest;
+        highest = highest.max(row.epoch);
+        counts
+    });
     rows
 }
 

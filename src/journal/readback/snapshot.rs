@@ -44,14 +44,17 @@ pub(super) async fn save(
 }
 
 /// The newest snapshot. An older one is no substitute for one that cannot be read: it lacks changes whose commands are gone from the bus.
-pub(super) async fn newest(store: &impl Store, room: &RoomId) -> Result<Option<State>, Error> {
+pub(super) async fn newest(
+    store: &impl Store,
+    room: &RoomId,
+) -> Result<Option<(SnapshotKey, State)>, Error> {
     for _ in 0..ATTEMPTS {
         let Some(key) = store.snapshots(room, 1).await?.into_iter().next() else {
             return Ok(None);
         };
         match store.snapshot(room, key).await? {
             Some((codec::SNAPSHOT_VERSION, content)) => {
-                return codec::decode_snapshot(content).map(Some);
+                return codec::decode_snapshot(content).map(|state| Some((key, state)));
             }
             Some((version, _)) => {
                 return Err(Error::Unsupported {

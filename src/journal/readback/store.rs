@@ -90,6 +90,13 @@ pub trait Store: Send + Sync + 'static {
     /// it has all or nothing.
     async fn rows(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error>;
 
+    /// The first place from `first` to `last` (both included, in one partition) that has a row, of
+    /// whatever epoch. One reading at a quorum.
+    async fn first_row(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Option<Seq>, Error>;
+
+    /// As [`Store::first_row`], the last place.
+    async fn last_row(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Option<Seq>, Error>;
+
     /// Notes that a room exists.
     async fn note(&self, room: &RoomId) -> Result<(), Error>;
 

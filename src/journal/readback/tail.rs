@@ -7,7 +7,7 @@ use super::{Limits, Partitions, Row, rule::walk};
 use crate::room::{Epoch, Seq};
 
 /// Places that are read at a time: two of the largest commits, so that each slice has a whole one beyond the one that it started with.
-const SLICE: u64 = 2 * Limits::EVENTS as u64;
+pub(super) const SLICE: u64 = 2 * Limits::EVENTS as u64;
 
 /// Why the rows cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +24,38 @@ pub(super) struct Tail {
     epoch: Epoch,
     /// Where the next slice begins; `None`: the end was found.
     from: Option<Seq>,
+    /// The place and the epoch before the first row.
+    before: (Seq, Epoch),
     rows: Vec<Row>,
 }
 
 impl Tail {
     /// Nothing read yet; `from` is the first place of a commit, `epoch` the reader's.
     pub(super) fn new(partitions: Partitions, from: Seq, epoch: Epoch) -> Self {
+        Self::behind(partitions, Seq(from.0 - 1), Epoch::default(), epoch)
+    }
+
+    /// Nothing read yet; what is at `before` is gone, and had at least the epoch `least`.
+    pub(super) fn behind(partitions: Partitions, before: Seq, least: Epoch, epoch: Epoch) -> Self {
         Self {
             partitions,
             epoch,
-            from: Some(from),
+            from: Some(before.next()),
+            before: (before, least),
             rows: Vec::new(),
         }
+    }
+
+    /// The last place that was read, and the least epoch of what follows.
+    pub(super) fn end(&self) -> (Seq, Epoch) {
+        self.rows
+            .last()
+            .map_or(self.before, |last| (last.seq(), last.epoch))
+    }
+
+    /// Reads on at a place behind the end: what is between is a hole.
+    pub(super) fn go_on(&mut self, from: Seq) {
+        self.from = Some(from);
     }
 
     /// The first and the last place of the slice to read next; `None`: that is all.
@@ -61,8 +81,7 @@ impl Tail {
         {
             return Err(Problem::Higher(seen));
         }
-        let before = self.rows.last().map(|row| row.epoch).unwrap_or_default();
-        self.rows.extend(walk(slice, from, before));
+        self.rows.extend(walk(slice, from, self.end().1));
         self.from = match self
             .rows
             .last()
