@@ -47,6 +47,22 @@ pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
     }
 }
 
+/// Asks a room whose events were not all seen.
+pub(super) fn of_room(core: &Arc<Core>, room: &RoomId) {
+    let sessions: Vec<_> = core
+        .sessions()
+        .iter()
+        .filter(|(_, seated)| seated.room == *room)
+        .map(|(id, seated)| (*id, seated.clone()))
+        .collect();
+    let asking = core.clone();
+    core.spawn(async move {
+        stream::iter(sessions)
+            .for_each_concurrent(AT_A_TIME, |(id, seated)| ask(&asking, id, seated))
+            .await;
+    });
+}
+
 async fn ask(core: &Core, session: SessionId, seated: Seated) {
     while seated.outbox.closed().is_none() && core.sessions().contains_key(&session) {
         match core.decide(&seated.room, seated.open.clone()).await {

@@ -157,6 +157,7 @@ impl Handle {
             id: None,
             events: history.events,
             more: history.more,
+            missing: history.missing.map(|hole| (hole.first, hole.last)),
         })
     }
 

@@ -4,7 +4,10 @@ use super::{
     core::{Core, unavailable},
     join,
 };
-use crate::room::{Event, Rejection, RoomId, Seq};
+use crate::{
+    journal::Hole,
+    room::{Event, Rejection, RoomId, Seq},
+};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -24,6 +27,8 @@ pub(super) struct History {
     pub(super) events: Vec<Event>,
     /// Whether there are earlier ones.
     pub(super) more: bool,
+    /// Places that are gone, between the last of the events and what was asked for.
+    pub(super) missing: Option<Hole>,
 }
 
 /// The last events of a room below `before` (`None`: all): at most `limit`, and fewer when they are large.
@@ -49,42 +54,53 @@ pub(super) async fn history(
     })
 }
 
-/// Backwards from `last`, twice as many each time as before.
+/// Backwards from `last`, twice as many each time as before. It ends at a hole; only one right
+/// below `last` is skipped, and named: so nobody sees both sides of a hole without knowing it.
 async fn walk(core: &Core, room: &RoomId, last: Seq, limit: usize) -> Result<History, Rejection> {
+    let cannot =
+        |why: String| unavailable(format!("the history cannot be read now: {why}: ask again"));
     let (mut events, mut bytes, mut next, mut span) = (Vec::new(), 0, last, FEW);
-    let history = |mut events: Vec<Event>, more| {
+    let mut missing: Option<Hole> = None;
+    let history = |mut events: Vec<Event>, more, missing| {
         events.reverse();
-        Ok(History { events, more })
+        Ok(History {
+            events,
+            more,
+            missing,
+        })
     };
     while next > Seq::ZERO {
         // One more than wanted tells whether there are earlier ones.
         let count = span.min((limit + 1 - events.len()) as u64);
         let first = Seq((next.0 + 1).saturating_sub(count).max(1));
-        let page = core.past.read(room, first, next).await;
-        let page =
-            page.map_err(|why| unavailable(format!("the history cannot be read now: {why}")))?;
-        match page.last() {
-            // Retention has cut all of it.
-            None => return history(events, false),
-            // It is too large to be read at once.
-            Some(end) if end < next => {
-                span = FEW;
-                continue;
-            }
-            Some(_) => span = MOST.min(2 * span),
+        let page = core.past.read(room, first, next).await.map_err(cannot)?;
+        if page.last() != Some(next) && page.last().is_some() && first < next {
+            // It is too large to be read at once, or it has a hole.
+            span = if span > FEW { FEW } else { 1 };
+            continue;
         }
+        if page.last() != Some(next) {
+            let below = core.past.last_below(room, next).await.map_err(cannot)?;
+            if !events.is_empty() {
+                return history(events, below.is_some(), missing);
+            }
+            let (first, last) = (
+                below.unwrap_or_default().next(),
+                missing.map_or(next, |hole| hole.last),
+            );
+            missing = Some(Hole { first, last });
+            next = below.unwrap_or_default();
+            continue;
+        }
+        span = MOST.min(2 * span);
         for event in page.events.iter().rev().map(|event| event.event()) {
             bytes += event.size();
             if events.len() == limit || (bytes > BYTES && !events.is_empty()) {
-                return history(events, true);
+                return history(events, true, missing);
             }
             next = Seq(event.seq.0 - 1);
             events.push(event.clone());
         }
-        // So it has what was before this.
-        if page.first() > Some(first) {
-            return history(events, false);
-        }
     }
-    history(events, false)
+    history(events, false, missing)
 }

@@ -2,11 +2,11 @@
 //! only then it is added, and nothing comes between what was before and what follows.
 
 use super::{
-    Close, Form, Outbox,
+    Form, Outbox,
     core::{Core, Seated, draining, unavailable},
     limits::{Client, Entered},
     metrics,
-    past::{Page, Past},
+    past::Page,
     replica::{Attach, Claim, Need, Seat, Start, ViewerId},
     sends::{Sender, Sends},
     session::Session,
@@ -374,15 +374,10 @@ async fn attach(
             page = Some(read);
             break;
         }
-        // Retention has cut the beginning of the room.
+        // What it would begin with is gone.
         match start {
             Start::After(_) => start = Start::Last(from.history),
-            Start::Last(_) => {
-                floor = read
-                    .first()
-                    .filter(|left| *left > first)
-                    .unwrap_or(Past::next_page(first))
-            }
+            Start::Last(_) => floor = read.first().unwrap_or(extent.head.next()),
         }
     }
     let recovered = from.since.is_none() || matches!(start, Start::After(_));
@@ -437,6 +432,7 @@ async fn read(core: &Core, claim: &Claim, seq: Seq, head: Seq) -> Arc<Page> {
 /// Gives a viewer what is between it and the live events, at the pace at which it takes it.
 async fn catch_up(core: Arc<Core>, claim: Claim, viewer: ViewerId, outbox: Outbox, mut need: Need) {
     let mut page: Option<Arc<Page>> = None;
+    let mut left = None;
     loop {
         let has_space = match timeout(PAGE_KEPT, outbox.space()).await {
             Ok(has_space) => has_space,
@@ -455,12 +451,12 @@ async fn catch_up(core: Arc<Core>, claim: Claim, viewer: ViewerId, outbox: Outbo
         {
             let read = read(&core, &claim, need.next, need.head).await;
             if read.from(need.next).is_none() {
-                // Retention was faster than the client; resuming gives it a reset.
-                return outbox.close(Close::Unavailable);
+                // What it needs is gone: it goes on with what follows.
+                left = Some(read.first().unwrap_or(need.head.next()));
             }
             page = Some(read);
         }
-        match claim.feed(viewer, page.clone()).await {
+        match claim.feed(viewer, page.clone(), left.take()).await {
             Ok(Some(more)) => need = more,
             Ok(None) | Err(_) => return,
         }

@@ -70,6 +70,12 @@ impl Line {
         self.epoch = self.epoch.max(epoch);
     }
 
+    /// Goes on at `left`: what is before it and was not taken is gone.
+    pub(super) fn skip_to(&mut self, left: Seq) {
+        self.head = self.head.max(Seq(left.0 - 1));
+        self.known = self.known.max(self.head);
+    }
+
     /// Somebody knows that the room goes at least as far as `seq`.
     pub(super) fn told(&mut self, seq: Seq) {
         self.known = self.known.max(seq);

@@ -36,7 +36,8 @@ pub(super) struct Past {
 type Key = (RoomId, u64, u64);
 type Read = BoxFuture<'static, Result<Arc<Page>, String>>;
 
-/// Events of adjoining places, ascending; none, or not those of the first places that were asked for, when retention has cut the beginning of the room.
+/// Events of adjoining places, ascending; none, or not those of the first places that were asked
+/// for, when these are gone.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) events: Vec<SharedEvent>,
@@ -69,13 +70,10 @@ impl Past {
         }
     }
 
-    /// The first place of the page after the one that holds `seq`.
-    pub(super) fn next_page(seq: Seq) -> Seq {
-        Seq(seq.0.saturating_sub(1) / PAGE * PAGE + 1 + PAGE)
-    }
-
-    /// The page that holds `seq`, up to `last` at most, which is published. Pages begin at the same places for all who read, unless large messages make
-    /// them end before `seq`. The error says why it cannot be read now.
+    /// The page that holds `seq`, up to `last` at most, which is published. When that place is
+    /// gone, the page begins with the first place after it that is still there; it is empty when
+    /// there is none. Pages begin at the same places for all who read, unless large messages or a
+    /// hole make them end before `seq`. The error says why it cannot be read now.
     pub(super) async fn page(
         &self,
         room: &RoomId,
@@ -83,15 +81,35 @@ impl Past {
         last: Seq,
     ) -> Result<Arc<Page>, String> {
         let first = (seq.0 - 1) / PAGE * PAGE + 1;
-        let last = last.min(Seq(first + PAGE - 1));
-        let page = self.read(room, Seq(first), last).await?;
-        match page.last() {
-            Some(end) if end < seq => self.read(room, seq, last).await,
-            _ => Ok(page),
+        let end = last.min(Seq(first + PAGE - 1));
+        let mut page = self.read(room, Seq(first), end).await?;
+        if page.last().is_some_and(|end| end < seq) {
+            page = self.read(room, seq, end).await?;
+        }
+        if page.last().is_none() && end < last {
+            page = self.read(room, end.next(), last).await?;
+        }
+        Ok(page)
+    }
+
+    /// The last place below `below` that is still there; `None`: there is none.
+    pub(super) async fn last_below(
+        &self,
+        room: &RoomId,
+        below: Seq,
+    ) -> Result<Option<Seq>, String> {
+        let read = async {
+            let _permit = self.reads.acquire().await.expect("never closed");
+            self.journal.last_below(room, below).await
+        };
+        match timeout(DEADLINE, read).await {
+            Ok(found) => found.map_err(|error| error.to_string()),
+            Err(_) => Err("the journal did not answer in time".into()),
         }
     }
 
-    /// The events from `first` on, at most up to `last`, which is published; it may end earlier.
+    /// The events from the first place at or after `first` on that is still there, at most up to
+    /// `last`, which is published; it may end earlier.
     pub(super) async fn read(
         &self,
         room: &RoomId,

@@ -176,6 +176,7 @@ impl Session {
                             id: Some(id),
                             events: history.events,
                             more: history.more,
+                            missing: history.missing.map(|hole| (hole.first, hole.last)),
                         },
                         Err(rejection) => ServerFrame::Rejected {
                             id: Some(id),

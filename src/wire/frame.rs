@@ -165,6 +165,8 @@ pub enum ServerFrame {
         events: Vec<Event>,
         /// Whether there are earlier ones.
         more: bool,
+        /// Places that are gone for ever, between the last of the events and what was asked for.
+        missing: Option<(Seq, Seq)>,
     },
     /// Who is here.
     Members {

@@ -89,12 +89,19 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
             message: rejection.message.clone(),
             retry_after_ms: rejection.retry_after_ms,
         }),
-        ServerFrame::History { id, events, more } => {
+        ServerFrame::History {
+            id,
+            events,
+            more,
+            missing,
+        } => {
             let id = id.as_deref().map(str::to_owned);
             Frame::History(pb::History {
                 id,
                 events: events.iter().map(seen).collect(),
                 more: *more,
+                missing_first: missing.map(|(first, _)| first.0),
+                missing_last: missing.map(|(_, last)| last.0),
             })
         }
         ServerFrame::Members { id, members } => Frame::Members(pb::Members {

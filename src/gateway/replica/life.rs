@@ -6,6 +6,7 @@ use crate::{
     gateway::{
         Close,
         core::Core,
+        doubt,
         line::{Line, Step},
         metrics,
         past::Page,
@@ -38,7 +39,7 @@ const OUTDATED: Duration = Duration::from_secs(12);
 pub(super) enum Ended {
     /// The room cannot be served, says its owner.
     Refused(Rejection),
-    /// Events are missing that nobody has any more.
+    /// The room is not what it was: it has gone back, or its events do not come any more.
     Lost,
 }
 
@@ -60,12 +61,15 @@ struct Life<'a> {
     /// The room has a new owner since something may have been missed: look whether it still has the
     /// newest event that was taken.
     doubted: bool,
+    /// Events are gone that were not seen: who is here is known only from the owner.
+    skipped: bool,
 }
 
 /// What was found out.
 enum Found {
     View(RoomView),
-    Page(Arc<Page>),
+    /// With the last place that it might have held.
+    Page(Arc<Page>, Seq),
     /// The newest event that was taken, as it is stored now.
     Newest(Arc<Page>),
 }
@@ -92,6 +96,7 @@ pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut I
         overdue: None,
         outdated: None,
         doubted: false,
+        skipped: false,
     };
     replica.head.store(view.head.0, Relaxed);
     let ended = tokio::select! {
@@ -139,7 +144,7 @@ async fn read(
     replica: Arc<Replica>,
     first: Seq,
     last: Seq,
-    found: fn(Arc<Page>) -> Found,
+    found: impl Fn(Arc<Page>) -> Found,
 ) -> Found {
     let mut pauses = core.pauses();
     loop {
@@ -202,7 +207,8 @@ impl Life<'_> {
             return None;
         }
         let (first, last) = (Seq(*missing.start()), Seq(*missing.end()));
-        Some(read(core, replica, first, last, Found::Page).boxed())
+        let found = move |page| Found::Page(page, last);
+        Some(read(core, replica, first, last, found).boxed())
     }
 
     fn found(&mut self, found: Found) -> Result<(), Ended> {
@@ -230,6 +236,10 @@ impl Life<'_> {
                 self.line.owned(view.epoch);
                 self.line.told(view.head);
                 self.overdue = Some(Instant::now());
+                // What follows is applied once more, up to that head, and gives the same members.
+                if std::mem::take(&mut self.skipped) {
+                    self.members = view.members.into_iter().collect();
+                }
             }
             Found::Newest(page) => {
                 self.doubted = false;
@@ -242,11 +252,11 @@ impl Life<'_> {
                     return Err(self.contradicted());
                 }
             }
-            Found::Page(page) => {
+            Found::Page(page, last) => {
                 let next = self.line.head().next();
                 let Some(events) = page.from(next) else {
-                    tracing::error!(room = %self.replica.room, %next, "retention has cut events that were not read yet; clients start again");
-                    return Err(Ended::Lost);
+                    self.skip_to(page.first().unwrap_or(last.next()));
+                    return Ok(());
                 };
                 let epoch = self.line.epoch();
                 let last = Seq(self.line.head().0 + events.len() as u64);
@@ -317,13 +327,33 @@ impl Life<'_> {
         if self.core.pressure.is_tight() {
             self.ring.shrink();
         }
-        self.replica.head.store(self.line.head().0, Relaxed);
         self.viewers.fan_out(&events);
         // After the events: what a session is told of its end comes behind them.
         events
             .iter()
             .for_each(|event| self.viewers.notice(event.event(), self.line.epoch()));
+        self.moved();
+    }
+
+    /// The events before `left` that were not taken are gone: its clients are told, and go on
+    /// there. Sessions that ended or were lost with them are found out.
+    fn skip_to(&mut self, left: Seq) {
+        let (room, next) = (&self.replica.room, self.line.head().next());
+        tracing::warn!(%room, %next, %left, "events are gone that were not read yet; clients go on behind them");
+        self.line.skip_to(left);
+        self.ring = Ring::default();
+        self.viewers.skip_live(left);
+        (self.skipped, self.interrupted) = (true, true);
+        // A session that is just opening may have ended with them: it comes again.
+        self.number = self.replica.lives.fetch_add(1, Relaxed);
+        doubt::of_room(self.core, &self.replica.room);
+        self.moved();
+    }
+
+    /// The head has moved: who waited for it goes on.
+    fn moved(&mut self) {
         let head = self.line.head();
+        self.replica.head.store(head.0, Relaxed);
         let ready: Vec<_> = self
             .waiting
             .extract_if(.., |(least, _)| *least <= head)
@@ -371,7 +401,8 @@ impl Life<'_> {
                     self.viewers.remove(viewer);
                 }
             }
-            Message::Feed(viewer, page, reply) => {
+            Message::Feed(viewer, page, left, reply) => {
+                left.inspect(|left| self.viewers.skip(viewer, *left));
                 let _ = reply.send(self.feed(viewer, page.as_deref()));
             }
             Message::Members(id, outbox, _permit) => {

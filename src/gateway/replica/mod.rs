@@ -60,8 +60,14 @@ enum Message {
     Extent(Seq, oneshot::Sender<Result<Extent, Rejection>>),
     /// To add a viewer; answers with what it still needs before it is live.
     Attach(Box<Attach>, oneshot::Sender<(ViewerId, Option<Need>)>),
-    /// To go on with a viewer that is not live yet, with a page of old events.
-    Feed(ViewerId, Option<Arc<Page>>, oneshot::Sender<Option<Need>>),
+    /// To go on with a viewer that is not live yet, with a page of old events. The place: what it
+    /// needs before it is gone.
+    Feed(
+        ViewerId,
+        Option<Arc<Page>>,
+        Option<Seq>,
+        oneshot::Sender<Option<Need>>,
+    ),
     /// To put a `members` frame with this id into an outbox.
     Members(Arc<str>, Outbox, OwnedSemaphorePermit),
     /// The room's owner of this epoch says that it ends here, or did a moment ago.
@@ -93,7 +99,7 @@ pub(super) enum Start {
 pub(super) struct Attach {
     pub(super) outbox: Outbox,
     pub(super) start: Start,
-    /// The first place that retention has left, as far as known.
+    /// The first place of those at the end that are still there, as far as known.
     pub(super) floor: Seq,
     /// Old events that it needs first.
     pub(super) page: Option<Arc<Page>>,
@@ -304,13 +310,15 @@ impl Claim {
             .await
     }
 
-    /// Goes on with a viewer that is not live yet.
+    /// Goes on with a viewer that is not live yet; at `left`, if what it needs before that is gone.
     pub(super) async fn feed(
         &self,
         viewer: ViewerId,
         page: Option<Arc<Page>>,
+        left: Option<Seq>,
     ) -> Result<Option<Need>, Lost> {
-        self.ask(|reply| Message::Feed(viewer, page, reply)).await
+        self.ask(|reply| Message::Feed(viewer, page, left, reply))
+            .await
     }
 
     /// Puts a `members` frame into an outbox.

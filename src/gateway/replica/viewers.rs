@@ -87,6 +87,22 @@ impl Viewers {
         }
     }
 
+    /// A viewer that needs something before `left` goes on there: the rest is gone.
+    pub(super) fn skip(&mut self, id: ViewerId, left: Seq) {
+        if let Some(viewer) = self.all.get_mut(&id)
+            && viewer.next.is_some_and(|next| next < left)
+        {
+            viewer.next = Some(left);
+            viewer.outbox.push(&reset(left));
+        }
+    }
+
+    /// All who are live go on at `left`: what is before it and was not given yet is gone.
+    pub(super) fn skip_live(&self, left: Seq) {
+        let live = self.all.values().filter(|viewer| viewer.next.is_none());
+        live.for_each(|viewer| viewer.outbox.push(&reset(left)));
+    }
+
     /// Gives a viewer what it needs of a page and of the ring, as far as there is space; returns what it still needs, `None` when it is live (or gone).
     pub(super) fn feed(
         &mut self,
@@ -230,12 +246,17 @@ impl Attach {
             });
         }
         if !self.recovered {
-            self.outbox.push(&ServerFrame::Reset {
-                seq: first,
-                reason: "what followed the wanted place is not known any more".into(),
-            });
+            self.outbox.push(&reset(first));
         } else if first > head {
             self.outbox.begin_after(head);
         }
+    }
+}
+
+/// Tells a client that it goes on at a place without what it should have got before.
+fn reset(seq: Seq) -> ServerFrame {
+    ServerFrame::Reset {
+        seq,
+        reason: "what followed the wanted place is not known any more".into(),
     }
 }

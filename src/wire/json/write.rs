@@ -71,6 +71,8 @@ enum Frame<'a> {
         id: Option<&'a str>,
         events: Vec<Frame<'a>>,
         more: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        missing: Option<[u64; 2]>,
     },
     Members {
         id: &'a str,
@@ -129,10 +131,16 @@ impl<'a> Frame<'a> {
                 message: &rejection.message,
                 retry_after_ms: rejection.retry_after_ms,
             },
-            ServerFrame::History { id, events, more } => Self::History {
+            ServerFrame::History {
+                id,
+                events,
+                more,
+                missing,
+            } => Self::History {
                 id: id.as_deref(),
                 events: events.iter().map(Self::event).collect(),
                 more: *more,
+                missing: missing.map(|(first, last)| [first.0, last.0]),
             },
             ServerFrame::Members { id, members } => Self::Members {
                 id,

@@ -128,6 +128,7 @@ fn the_text_protocol_does_not_answer_what_succeeds() {
             id: None,
             events: Vec::new(),
             more: false,
+            missing: None,
         },
         ServerFrame::Members {
             id: id(),
@@ -306,6 +307,7 @@ fn a_history_holds_events_in_their_own_form() {
             id,
             events: vec![joined.clone()],
             more: true,
+            missing: None,
         })
     };
     let expected = documented(r#"{"type":"history","id":"h1","events":[...],"more":true}"#)

@@ -72,9 +72,15 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
             json!({"id": id.as_deref(), "reason": rejection.reason.as_str(), "message": rejection.message,
                 "retry_after_ms": rejection.retry_after_ms}),
         ),
-        ServerFrame::History { id, events, more } => (
+        ServerFrame::History {
+            id,
+            events,
+            more,
+            missing,
+        } => (
             "history",
-            json!({"id": id.as_deref(), "events": events.iter().map(event_value).collect::<Vec<_>>(), "more": more}),
+            json!({"id": id.as_deref(), "events": events.iter().map(event_value).collect::<Vec<_>>(), "more": more,
+                "missing": missing.map(|(first, last)| [first.0, last.0])}),
         ),
         ServerFrame::Members { id, members } => {
             ("members", json!({"id": &**id, "members": names(members)}))
@@ -128,7 +134,8 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
             let events: Vec<_> = h.events.into_iter().map(pb_event_value).collect();
             (
                 "history",
-                json!({"id": h.id, "events": events, "more": h.more}),
+                json!({"id": h.id, "events": events, "more": h.more,
+                    "missing": h.missing_first.zip(h.missing_last).map(|(first, last)| [first, last])}),
             )
         }
         Frame::Members(m) => ("members", json!({"id": m.id, "members": m.members})),

@@ -33,6 +33,7 @@ fn debug_output_shows_no_content() {
         id: None,
         events: vec![shared.event().clone()],
         more: false,
+        missing: None,
     };
     let frame = ServerFrame::Event(shared.clone());
     let decoded = Protocol::Text.decode(Incoming::Text("harry:*:secret"), &user("harry"));

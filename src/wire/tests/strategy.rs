@@ -146,8 +146,18 @@ pub(super) fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
         ),
         (option::of(any_id()), any_rejection())
             .prop_map(|(id, rejection)| ServerFrame::Rejected { id, rejection }),
-        (option::of(any_id()), vec(any_event(), 0..4), any::<bool>())
-            .prop_map(|(id, events, more)| ServerFrame::History { id, events, more }),
+        (
+            option::of(any_id()),
+            vec(any_event(), 0..4),
+            any::<bool>(),
+            option::of((any::<u64>(), any::<u64>()))
+        )
+            .prop_map(|(id, events, more, missing)| ServerFrame::History {
+                id,
+                events,
+                more,
+                missing: missing.map(|(first, last)| (Seq(first), Seq(last))),
+            }),
         (any_id(), vec(any_user(), 0..5))
             .prop_map(|(id, members)| ServerFrame::Members { id, members }),
         any_id().prop_map(|id| ServerFrame::Pong { id }),
