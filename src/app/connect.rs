@@ -47,6 +47,12 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> 
     }
 }
 
+/// Whether the servers of the bus have on a disk what they acknowledge. One attempt.
+pub(crate) async fn bus_durability(config: &Config) -> anyhow::Result<nats::Durability> {
+    let shards = config.cluster.validate()?;
+    Ok(nats::durability(&nats_config(config, shards)).await?)
+}
+
 /// Connects to NATS and to the journal, and makes or checks what is needed there.
 pub(super) async fn ports(
     config: &Config,

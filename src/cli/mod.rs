@@ -2,6 +2,7 @@
 
 mod check;
 mod decode;
+mod doctor;
 mod health;
 mod journal;
 mod migrate;
@@ -47,6 +48,11 @@ enum Command {
     /// Look at a room as it is stored
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Look at what a cluster rests on, and say what is wrong and what to do
+    Doctor {
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Create or update the tables in Cassandra
     Migrate {
         #[command(flatten)]
@@ -177,6 +183,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),
+        Command::Doctor { settings } => runtime()?.block_on(doctor::run(&settings)),
         Command::Migrate { settings } => runtime()?.block_on(migrate::run(&settings)),
         Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),
     }

@@ -10,6 +10,7 @@ mod blobs;
 mod commands;
 mod definition;
 mod direct;
+mod durability;
 mod feed;
 mod link;
 mod live;
@@ -20,6 +21,8 @@ mod registry;
 mod skipped;
 mod subjects;
 mod watch;
+
+pub use durability::{Durability, Sync, durability};
 
 use crate::{
     bus::{Bus, Error, Health},

@@ -6,6 +6,7 @@
 
 mod config;
 mod connect;
+mod durability;
 mod errors;
 mod migrate;
 mod schema;
@@ -15,6 +16,7 @@ mod statements;
 mod store;
 
 pub use config::{Config, Replication};
+pub use durability::{Durability, Worth, durability};
 pub use migrate::{Migrated, migrate};
 pub use store::Tables;
 
@@ -34,5 +36,9 @@ pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error
     }
     migrate::check(&session, config).await?;
     settings::agree(&session, config, shards).await?;
+    let durability = durability::read(&session, config).await?;
+    if let Worth::Lost(why) = durability.worth() {
+        tracing::warn!("what is answered `journaled` may be lost: {why}");
+    }
     Ok(ReadBack::new(Tables::new(session, config).await?, shards))
 }
