@@ -4,6 +4,7 @@ use crate::{
     node::{Ended, Node},
     support,
 };
+use async_nats::jetstream;
 use safe_chat::{
     bus::{
         Registry,
@@ -11,6 +12,7 @@ use safe_chat::{
     },
     room::{Incarnation, RoomId, Shards},
 };
+use scylla::client::session_builder::SessionBuilder;
 use std::{process::Stdio, time::Duration};
 use tokio::{
     process::Command,
@@ -172,6 +174,55 @@ impl Cluster {
         record
             .and_then(|(record, _)| record.owner)
             .expect("a room that is written has an owner")
+    }
+
+    /// Deletes the events of a room from `first` to `last`, as an operator does.
+    pub(crate) async fn lose(&self, room: &str, first: u64, last: u64) {
+        let Some(address) = &self.cassandra else {
+            let stream = self.events().await;
+            let shards = Shards::new(SHARDS).expect("a valid count");
+            let shard = shards.of(&RoomId::parse(room).expect("a room"));
+            let subject = format!("{}.evt.{shard}.{room}", self.prefix);
+            let mut next = 1;
+            while let Ok(message) = stream
+                .get_first_raw_message_by_subject(&subject, next)
+                .await
+            {
+                next = message.sequence + 1;
+                let seq = message.headers.get("Chat-Seq").expect("a place").as_str();
+                if (first..=last).contains(&seq.parse().expect("a number")) {
+                    stream
+                        .delete_message(message.sequence)
+                        .await
+                        .expect("deleted");
+                }
+            }
+            return;
+        };
+        let session = SessionBuilder::new()
+            .known_node(address)
+            .build()
+            .await
+            .expect("a session");
+        let delete = format!(
+            "DELETE FROM {}.journal WHERE room = '{room}' AND partition_nr = 0 \
+             AND seq >= {first} AND seq <= {last}",
+            self.keyspace
+        );
+        session.query_unpaged(delete, ()).await.expect("deleted");
+    }
+
+    /// Purges the stream of events but for the newest messages.
+    pub(crate) async fn keep(&self, messages: u64) {
+        let stream = self.events().await;
+        stream.purge().keep(messages).await.expect("purged");
+    }
+
+    async fn events(&self) -> jetstream::stream::Stream {
+        let client = async_nats::connect(&self.nats).await.expect("a connection");
+        let name = format!("{}_EVT", self.prefix.to_uppercase());
+        let stream = jetstream::new(client).get_stream(name).await;
+        stream.expect("a stream of events")
     }
 
     fn command(&self, words: &[&str], flags: &[&str]) -> Command {

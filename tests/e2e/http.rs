@@ -109,7 +109,7 @@ pub(crate) async fn who_gave_up_while_a_node_was_frozen_ends_no_session(cluster:
     }
 }
 
-async fn post(node: &Node, id: &str) -> Value {
+pub(crate) async fn post(node: &Node, id: &str) -> Value {
     let url = format!("{}/rooms/aaa/messages?user=harry&pub=key-harry", node.url());
     let frame = json!({ "type": "send", "id": id, "text": "Hello" });
     let answer = Client::new()
@@ -124,13 +124,13 @@ async fn post(node: &Node, id: &str) -> Value {
 }
 
 /// A stream of server-sent events.
-struct Events {
+pub(crate) struct Events {
     chunks: Pin<Box<dyn Stream<Item = String> + Send>>,
     text: String,
 }
 
 impl Events {
-    async fn of(node: &Node, last: Option<&'static str>) -> Self {
+    pub(crate) async fn of(node: &Node, last: Option<&'static str>) -> Self {
         let mut request = Client::new().get(format!("{}/rooms/aaa/events", node.url()));
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);
@@ -146,17 +146,35 @@ impl Events {
         }
     }
 
+    /// The data of the next entry that has some.
+    pub(crate) async fn data(&mut self) -> Value {
+        loop {
+            let block = self.block().await;
+            if let Some(data) = block.lines().find_map(|line| line.strip_prefix("data:")) {
+                return serde_json::from_str(data).expect("JSON");
+            }
+        }
+    }
+
+    async fn block(&mut self) -> String {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let block = block.to_owned();
+                self.text = rest.to_owned();
+                return block;
+            }
+            self.text += &timeout(PATIENCE, self.chunks.next())
+                .await
+                .expect("an event in time")
+                .expect("an open stream");
+        }
+    }
+
     /// The next events: id and data.
     async fn take(&mut self, count: usize) -> Vec<(String, Value)> {
         let mut events = Vec::new();
         while events.len() < count {
-            let Some((block, rest)) = self.text.split_once("\n\n") else {
-                self.text += &timeout(PATIENCE, self.chunks.next())
-                    .await
-                    .expect("an event in time")
-                    .expect("an open stream");
-                continue;
-            };
+            let block = self.block().await;
             let field = |name: &str| {
                 block
                     .lines()
@@ -166,7 +184,6 @@ impl Events {
             if let (Some(id), Some(data)) = (field("id:"), field("data:")) {
                 events.push((id, serde_json::from_str(&data).expect("JSON")));
             }
-            self.text = rest.to_owned();
         }
         events
     }

@@ -5,7 +5,9 @@
 
 mod changed;
 mod cluster;
+mod doctor;
 mod faults;
+mod holes;
 mod http;
 mod logs;
 mod node;
@@ -50,6 +52,9 @@ claims! {
         strangers::what_comes_to_a_wrong_shard_undoes_nothing
         http::a_stream_a_message_and_a_page_go_without_a_websocket
         http::who_gave_up_while_a_node_was_frozen_ends_no_session
+        holes::a_room_with_a_hole_is_served_and_goes_on
+        holes::a_purged_room_begins_with_what_is_left
+        doctor::what_a_cluster_rests_on_is_looked_at
         logs::nothing_secret_is_logged
         process::a_node_without_a_reader_of_its_log_works_and_ends_as_any
         process::a_reader_that_stops_stops_nobody_and_is_told_what_it_missed
@@ -63,6 +68,8 @@ claims! {
         stored::what_was_said_is_stored_and_can_be_looked_at
         stored::every_message_is_a_row
         strangers::what_comes_to_a_wrong_shard_undoes_nothing
+        holes::a_room_with_a_hole_is_served_and_goes_on
+        doctor::what_a_cluster_rests_on_is_looked_at
         outage::what_is_said_while_cassandra_is_away_is_journaled_later
         process::a_stop_without_nats_is_soon
         process::a_stop_without_cassandra_is_soon
