@@ -383,8 +383,7 @@ fn a_repeated_id_tells_nothing_to_another_key() {
 }
 
 /// What a client sent once is no repetition of it, however often it is submitted and decided, after
-/// the session's end as
-/// well; what it sends again is one, in whatever way.
+/// the session's end as well; what it sends again is one, in whatever way.
 #[test]
 fn only_a_client_repeats() {
     let mut state = State::default();

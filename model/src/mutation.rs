@@ -8,8 +8,7 @@ pub enum Mutation {
     /// The fence is read before the commit is written, not after.
     ConfirmBeforeWrite,
     /// The second owner is one of another shard: its epoch says nothing of this fence, which never
-    /// shows it. It writes the last commit again before it
-    /// reads the fence.
+    /// shows it. It writes the last commit again before it reads the fence.
     StrangerOpens,
     /// What an opening found is answered without reading the fence once more.
     OpeningNotConfirmed,

@@ -2,8 +2,7 @@
 //! `memory`, and one contract suite runs against both.
 //!
 //! A room decides its shard, so nobody names both: an adapter finds the shard of what it sends, and
-//! drops what
-//! others sent under the name of another shard.
+//! drops what others sent under the name of another shard.
 //!
 //! Five traits by what travels, one [`Bus`] that has them all. Every call has a deadline inside the adapter and ends in an [`Error`] that
 //! says what the caller can do next. Streams never end by themselves: an adapter that loses its connection restores it and, where

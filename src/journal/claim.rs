@@ -4,8 +4,7 @@ use super::Error;
 use crate::room::{Epoch, RoomId, ShardId, Shards};
 
 /// A shard with the epoch under which it was claimed. Only [`super::Journal::claim`] makes one, so
-/// that no
-/// epoch is ever taken for another shard's: those of two shards cannot be compared.
+/// that no epoch is ever taken for another shard's: those of two shards cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     shard: ShardId,

@@ -71,8 +71,8 @@ pub struct Turn {
 }
 
 /// What a client did once that led to a message. Whatever submits or decides it again, a gateway or
-/// the
-/// shard's next owner, does so for the same attempt; a client that sends again makes another one.
+/// the shard's next owner, does so for the same attempt; a client that sends again makes another
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     /// A message of a session.

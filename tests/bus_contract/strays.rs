@@ -1,6 +1,5 @@
 //! What others send under the name of a shard that it is not for, by a plain client of NATS: nobody
-//! is handed it. Of the
-//! memory adapter no such thing can be asked.
+//! is handed it. Of the memory adapter no such thing can be asked.
 
 use crate::{
     things::*,

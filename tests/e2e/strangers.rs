@@ -1,6 +1,6 @@
 //! What reaches the owner of one shard about a room of another: whoever else speaks to the bus may
-//! send it, by mistake
-//! or not. It costs nothing of what was acknowledged, and nothing of it happens.
+//! send it, by mistake or not. It costs nothing of what was acknowledged, and nothing of it
+//! happens.
 
 use crate::cluster::{Cluster, PATIENCE, eventually};
 use crate::node::Node;

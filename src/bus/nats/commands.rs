@@ -85,8 +85,7 @@ struct Incoming {
 
 impl Incoming {
     /// The next command that can be read and is for a room of the shard. Any other is skipped: it
-    /// can never
-    /// be decided here.
+    /// can never be decided here.
     async fn next(&mut self) -> Delivery {
         loop {
             let Step::Entry(entry) = self.reader.next().await else {

@@ -24,8 +24,7 @@ pub(super) enum Unfit {
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] Bad),
     /// It is about a room, and came under the name of a shard that does not hold that room. Whoever
-    /// acted on
-    /// it would act on a room that another owner writes.
+    /// acted on it would act on a room that another owner writes.
     #[error("room {room} belongs to shard {shard}")]
     Stray { room: RoomId, shard: ShardId },
 }

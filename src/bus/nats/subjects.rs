@@ -124,8 +124,7 @@ impl Subjects {
     }
 
     // And back. What others wrote fits if this node would have written it under the same subject:
-    // that
-    // ties a room to its shard at the edge, and everything behind it may trust that.
+    // that ties a room to its shard at the edge, and everything behind it may trust that.
 
     /// The room of a subject that [`Self::command`] made.
     pub(super) fn commanded(&self, subject: &str) -> Result<RoomId, Unfit> {

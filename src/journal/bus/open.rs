@@ -9,10 +9,9 @@
 //!   The new owner's first commit is refused, it takes the shard again, and finds the event. No event is lost or has a second content.
 //!
 //! Opening asks the shard's record instead, so that an owner that knows of its end opens nothing.
-//! It asks before it claims a room with messages,
-//! too: a claim of who is no owner would fence the one who is. A snapshot of an empty room hangs on
-//! a message like any
-//! other: it is claimed then ([`anchor`]).
+//! It asks before it claims a room with messages, too: a claim of who is no owner would fence the
+//! one who is. A snapshot of an empty room hangs on a message like any other: it is claimed then
+//! ([`anchor`]).
 
 use super::{ATTEMPTS, BusError, Error, Opened, end::reached, reading, snapshot};
 use crate::{
