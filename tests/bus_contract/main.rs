@@ -6,6 +6,7 @@ mod commands;
 mod direct;
 mod faults;
 mod feed;
+mod listeners;
 mod registry;
 mod start;
 mod strays;

@@ -11,9 +11,12 @@ use crate::{
 use async_nats::{HeaderMap, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, select},
+};
 use std::future::ready;
-use tokio::task::AbortHandle;
+use tokio::{join, task::AbortHandle};
 use tracing::{debug, warn};
 
 /// When a client may try again to join a room with too many members, in milliseconds.
@@ -28,10 +31,7 @@ impl Direct for Nats {
     }
 
     async fn inbox(&self, me: Incarnation) -> Result<BoxStream<'static, Inbound>, Error> {
-        let messages = self
-            .commands
-            .subscribe(self.subjects.inbox(me), &self.subjects)
-            .await?;
+        let messages = self.commands.subscribe(self.subjects.inbox(me)).await?;
         let skipped = self.skipped.clone();
         Ok(messages
             .filter_map(move |message| {
@@ -57,42 +57,32 @@ impl Direct for Nats {
 
     async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error> {
         let nats = self.clone();
-        let messages = self
-            .commands
-            .subscribe(self.subjects.ask(shard), &self.subjects)
-            .await?;
+        let messages = self.commands.subscribe(self.subjects.ask(shard)).await?;
         Ok(messages
             .filter_map(move |message| ready(nats.question(message)))
             .boxed())
     }
 
     async fn probe(&self, node: Incarnation) -> Result<bool, Error> {
-        let probed = self
-            .registry
-            .request_within(
-                self.probe_deadline,
-                self.subjects.probe(node),
-                HeaderMap::new(),
-                Bytes::new(),
-            )
-            .await;
-        match probed {
-            Ok(_) => Ok(true),
-            Err(Failure::NoResponders) => Ok(false),
-            Err(Failure::Unanswered(why)) => {
+        let (at, apart) = (self.subjects.probe(node), self.subjects.probe_apart(node));
+        // One that answers is there. One is gone when either subject has no subscriber: nodes of
+        // before know the first subject only, and of that, strangers are subscribers too.
+        match join!(self.probe_at(at), self.probe_at(apart)) {
+            (Ok(()), _) | (_, Ok(())) => Ok(true),
+            (Err(Failure::NoResponders), _) | (_, Err(Failure::NoResponders)) => Ok(false),
+            (Err(Failure::Unanswered(why)), _) | (_, Err(Failure::Unanswered(why))) => {
                 Err(Error::Unknown(format!("probing node {node}: {why}")))
             }
-            Err(Failure::NotSent(why) | Failure::TooLarge(why)) => {
+            (Err(Failure::NotSent(why) | Failure::TooLarge(why)), _) => {
                 Err(Error::Unavailable(format!("probing node {node}: {why}")))
             }
         }
     }
 
     async fn answer_probes(&self, me: Incarnation) -> Result<Box<dyn Send + Sync>, Error> {
-        let mut probes = self
-            .registry
-            .subscribe(self.subjects.probe(me), &self.subjects)
-            .await?;
+        let at = self.registry.subscribe(self.subjects.probe(me)).await?;
+        let apart = self.subjects.probe_apart(me);
+        let mut probes = select(at, self.registry.subscribe(apart).await?);
         let link = self.registry.clone();
         let answering = tokio::spawn(async move {
             while let Some(probe) = probes.next().await {
@@ -107,6 +97,13 @@ impl Direct for Nats {
 }
 
 impl Nats {
+    async fn probe_at(&self, subject: String) -> Result<(), Failure> {
+        self.registry
+            .request_within(self.probe_deadline, subject, HeaderMap::new(), Bytes::new())
+            .await
+            .map(drop)
+    }
+
     fn question(&self, message: Message) -> Option<Question> {
         let reply = message.reply?.to_string();
         let read = self.read_ask(&message.subject, message.payload);

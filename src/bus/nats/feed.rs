@@ -168,10 +168,7 @@ impl Feed for Nats {
     }
 
     async fn heads(&self) -> Result<BoxStream<'static, Head>, Error> {
-        let messages = self
-            .live
-            .subscribe(self.subjects.all_heads(), &self.subjects)
-            .await?;
+        let messages = self.live.subscribe(self.subjects.all_heads()).await?;
         let nats = self.clone();
         Ok(messages
             .flat_map(move |message| {

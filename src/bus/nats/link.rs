@@ -10,6 +10,7 @@ use async_nats::{
     connection::State,
 };
 use bytes::Bytes;
+use futures::StreamExt;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,6 +19,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 /// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
 const PING_EVERY: Duration = Duration::from_millis(1500);
@@ -39,6 +41,8 @@ pub(super) struct Link {
     losses: watch::Receiver<u64>,
     gaps: watch::Receiver<u64>,
     full: Arc<Mutex<Option<Arc<str>>>>,
+    /// A subject of this connection alone.
+    echo: Arc<str>,
 }
 
 /// Why a request has no answer.
@@ -125,8 +129,9 @@ impl Link {
             losses,
             gaps,
             full: Arc::default(),
+            echo: subjects.echo(Uuid::now_v7()).into(),
         };
-        tokio::spawn(tell_gaps(link.clone(), reconnects, gap, subjects.nobody()));
+        tokio::spawn(tell_gaps(link.clone(), reconnects, gap));
         Ok(link)
     }
 
@@ -228,15 +233,14 @@ impl Link {
     }
 
     /// Subscribes; on the server too when this returns.
-    pub(super) async fn subscribe(
-        &self,
-        subject: String,
-        subjects: &Subjects,
-    ) -> Result<Subscriber, Error> {
+    pub(super) async fn subscribe(&self, subject: String) -> Result<Subscriber, Error> {
         let subscriber = self.subscribe_soon(subject.clone()).await?;
-        self.round_trip(subjects.nobody())
-            .await
-            .map_err(|failure| failure.of_read(&format!("subscribing to {subject}")))?;
+        self.round_trip().await.map_err(|error| match error {
+            Error::Unavailable(why) => {
+                Error::Unavailable(format!("subscribing to {subject}: {why}"))
+            }
+            other => other,
+        })?;
         Ok(subscriber)
     }
 
@@ -250,11 +254,31 @@ impl Link {
             .map_err(|error| failed(error.to_string()))
     }
 
-    /// Waits until the server has seen everything that was sent to it.
-    async fn round_trip(&self, nobody: String) -> Result<(), Failure> {
-        match self.request(nobody, HeaderMap::new(), Bytes::new()).await {
-            Ok(_) | Err(Failure::NoResponders) => Ok(()),
-            Err(failure) => Err(failure),
+    /// Waits until the server has seen everything that was sent to it: it takes what a connection
+    /// sends in order, so a message of this connection to itself comes back after all that.
+    ///
+    /// A request that nobody answers would be quicker, but whoever listens to all subjects counts
+    /// as somebody: the server would not say that nobody does.
+    async fn round_trip(&self) -> Result<(), Error> {
+        let mut losses = self.losses();
+        let mut echo = self.subscribe_soon(self.echo.to_string()).await?;
+        self.send(self.echo.to_string(), Bytes::new()).await?;
+        let came_back = tokio::select! {
+            biased; // What came back counts even if the connection was lost right after it.
+            came_back = timeout(self.deadline, echo.next()) => came_back,
+            _ = losses.changed() => Ok(None),
+        };
+        match came_back {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Error::Unavailable(format!(
+                "the connection to NATS at {} was lost",
+                self.servers
+            ))),
+            Err(_) => Err(Error::Unavailable(format!(
+                "what was sent to {} did not come back within {:?}: may this login publish and \
+                 subscribe there?",
+                self.echo, self.deadline
+            ))),
         }
     }
 }
@@ -273,18 +297,13 @@ pub(super) async fn ask_info(config: &Config) -> Result<ServerInfo, Error> {
 }
 
 /// After each reconnect, makes sure that the subscriptions are on the server again, then tells of a gap.
-async fn tell_gaps(
-    link: Link,
-    mut reconnects: watch::Receiver<u64>,
-    gap: Arc<watch::Sender<u64>>,
-    nobody: String,
-) {
+async fn tell_gaps(link: Link, mut reconnects: watch::Receiver<u64>, gap: Arc<watch::Sender<u64>>) {
     // The first connect is the one that made the link.
     let _ = reconnects.wait_for(|count| *count > 0).await;
     while reconnects.changed().await.is_ok() {
         // When the connection is lost again, the next reconnect comes.
         while link.ready().is_ok() {
-            if link.round_trip(nobody.clone()).await.is_ok() {
+            if link.round_trip().await.is_ok() {
                 gap.send_modify(|count| *count += 1);
                 break;
             }

@@ -5,6 +5,7 @@ use crate::{
     bus::{Error, codec::Bad},
     room::{Incarnation, RoomId, ShardId, Shards},
 };
+use uuid::Uuid;
 
 /// Names under one prefix. With prefix `chat`: stream `CHAT_CMD`, subject `chat.cmd.<shard>.<room>`.
 #[derive(Debug, Clone)]
@@ -100,9 +101,15 @@ impl Subjects {
         format!("{}.node.{node}.probe", self.prefix)
     }
 
-    /// A subject that nobody subscribes to: the server says so at once, which makes a round trip.
-    pub(super) fn nobody(&self) -> String {
-        format!("{}.nobody", self.prefix)
+    /// Where a node answers probes as well: not below the prefix, because people listen to all
+    /// that is (`nats sub 'chat.>'`), and the server takes a listener for somebody who may answer.
+    pub(super) fn probe_apart(&self, node: Incarnation) -> String {
+        format!("{}-probe.{node}", self.prefix)
+    }
+
+    /// The subject by which one connection speaks to itself.
+    pub(super) fn echo(&self, connection: Uuid) -> String {
+        format!("{}.node.{connection}.echo", self.prefix)
     }
 
     /// The key of a note that a node has sessions in a room.
