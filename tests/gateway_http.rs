@@ -353,6 +353,10 @@ async fn a_body_that_is_too_large_is_refused_without_reading_it() {
         too_large
     );
 
+    // What is no chunk says nothing of the size.
+    let broken = raw(&server, &chunked, b"xyz\r\nhello\r\n").await;
+    assert_eq!(broken.refusal(), (400, "bad_frame".to_owned()));
+
     // What fits is asked for, then taken; in chunks, too.
     let message = br#"{"id":"m1","text":"hello"}"#;
     let mut stream = TcpStream::connect(&server.address).await.unwrap();

@@ -137,7 +137,8 @@ impl Layers {
         self.flatten("", values, &mut found);
         for (key, value) in found {
             let source = Source::File(path.display().to_string());
-            if self.known.contains_key(&key) {
+            if let Some(default) = self.known.get(&key) {
+                let value = whole(&key, default, value, &source)?;
                 self.set.insert(key, (value, source));
             } else {
                 self.unknown(&key, &key, &source);
@@ -259,6 +260,28 @@ pub(super) fn keys(config: &Config) -> BTreeMap<String, serde_json::Value> {
             .map(move |(key, value)| (format!("{section}.{key}"), value))
     });
     keys.collect()
+}
+
+/// A number of the file as its key has it. The library would round 0.5 to 1, and -0.5 and nan to 0,
+/// which turns limits off.
+fn whole(
+    key: &str,
+    default: &serde_json::Value,
+    value: ValueKind,
+    source: &Source,
+) -> Result<ValueKind, Error> {
+    match value {
+        ValueKind::Float(number) if default.is_u64() || default.is_i64() => {
+            let is_whole = number.fract() == 0.0 && number.abs() < 2_f64.powi(53);
+            match is_whole {
+                true => Ok(ValueKind::I64(number as i64)),
+                false => Err(Error::Value(format!(
+                    "{key} ({source}) cannot be {number}: it must be a whole number"
+                ))),
+            }
+        }
+        other => Ok(other),
+    }
 }
 
 fn explain(error: &ConfigError, sources: &BTreeMap<String, Source>) -> String {

@@ -298,6 +298,18 @@ fn a_file_that_is_not_utf_8_is_refused_with_its_line_and_nothing_of_it() {
 }
 
 #[test]
+fn a_number_that_is_not_whole_is_refused_and_not_rounded() {
+    for wrong in ["0.5", "-0.5", "nan", "inf", "1e300"] {
+        let file = format!("[gateway]\nsession_rate = {wrong}\n");
+        let why = load(&file, &[], &[]).unwrap_err().to_string();
+        let named = why.contains("gateway.session_rate (file") && why.contains("whole number");
+        assert!(named, "{wrong}: {why}");
+    }
+    let whole = load("[gateway]\nsession_rate = 50.0\n", &[], &[]).unwrap();
+    assert_eq!(whole.config.gateway.session_rate, 50);
+}
+
+#[test]
 fn variables_of_kubernetes_are_no_keys_and_misspelt_ones_are_still_named() {
     let environment = [
         ("SAFE_CHAT_PORT", "tcp://10.0.0.1:80"),
@@ -396,6 +408,10 @@ fn a_file_without_a_secret_is_refused_by_name_and_never_quoted() {
         why
     };
     refused("/nowhere/password", &[]);
+    assert!(refused("/dev/zero", &[]).contains("no regular file"));
+    let two = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(two.path(), "topsecret\nsecond\n").unwrap();
+    assert!(refused(two.path().to_str().unwrap(), &[]).contains("more than one line"));
     refused(binary.path().to_str().unwrap(), &[]);
     assert!(refused(empty.path().to_str().unwrap(), &[]).contains("empty"));
     assert!(refused("/nowhere/password", &[("CAS_PWS", "topsecret")]).contains("CAS_PWS is set"));

@@ -5,10 +5,17 @@ use super::{
     environment::{IN_A_FILE, OF_AKKA, PREFIX, SHORT},
     layers::{Layers, may_be_secret},
 };
-use std::{collections::BTreeMap, io::ErrorKind, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 /// Those of Akka's variables that others set too: alone they say nothing about where a command came from.
 const COMMON: [&str; 2] = ["SEEDS", "ENV"];
+/// Bytes of the longest secret that is read.
+const LARGEST_SECRET: u64 = 64 * 1024;
 
 impl Layers {
     pub(super) fn environment(&mut self, own: &BTreeMap<String, String>) -> Result<(), Error> {
@@ -67,17 +74,17 @@ impl Layers {
                 "{variable} is set too; unset one of them"
             )));
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            unusable(match error.kind() {
-                // The text of the error would quote bytes of the secret.
-                ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-                _ => error.to_string(),
-            })
-        })?;
+        let text = read(&path).map_err(unusable)?;
         // Editors and `echo` end a line.
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
             return Err(unusable("it is empty".to_owned()));
+        }
+        if secret.contains(['\r', '\n', '\u{feff}']) {
+            return Err(unusable(
+                "it has more than one line, or a byte order mark; it must hold the secret alone"
+                    .to_owned(),
+            ));
         }
         let source = Source::SecretFile {
             variable: by_file,
@@ -103,6 +110,21 @@ impl Layers {
             ));
         }
     }
+}
+
+/// A file's text. What is no file (a pipe, a device) might never end.
+fn read(path: &Path) -> Result<String, String> {
+    let file = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !file.is_file() || file.len() > LARGEST_SECRET {
+        return Err(format!(
+            "it is no regular file of at most {LARGEST_SECRET} bytes"
+        ));
+    }
+    fs::read_to_string(path).map_err(|error| match error.kind() {
+        // The text of the error would quote bytes of the secret.
+        ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    })
 }
 
 /// `OPS__PASSWORD` -> `ops.password`.

@@ -16,7 +16,8 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
-use std::time::Duration;
+use http_body_util::LengthLimitError;
+use std::{error::Error, time::Duration};
 use tokio::time::timeout;
 
 /// Bytes of a body: the largest sealed message in base64 and what is around it.
@@ -52,33 +53,42 @@ pub(super) async fn message(
 }
 
 async fn read(client: &Client, headers: &HeaderMap, body: Body) -> Result<Message, ServerFrame> {
-    let too_large = || ServerFrame::Rejected {
+    let refused = |rejection| ServerFrame::Rejected {
         id: None,
-        rejection: Rejection::new(Reason::TooLarge, "the body may have 131072 bytes at most"),
+        rejection,
+    };
+    let too_large = || {
+        refused(Rejection::new(
+            Reason::TooLarge,
+            "the body may have 131072 bytes at most",
+        ))
     };
     if content_length(headers).is_some_and(|length| length > BODY as u64) {
         return Err(too_large());
     }
     let body = timeout(BODY_DEADLINE, to_bytes(body, BODY)).await;
     let body = body.map_err(|_| {
-        let rejection = Rejection::retry(
+        refused(Rejection::retry(
             Reason::Unavailable,
             "the body did not arrive in time: send it again",
             1_000,
-        );
-        ServerFrame::Rejected {
-            id: None,
-            rejection,
-        }
+        ))
     })?;
-    let body = body.map_err(|_| too_large())?;
-    client
-        .read(body.len())
-        .map_err(|rejection| ServerFrame::Rejected {
-            id: None,
-            rejection,
-        })?;
+    let body = body.map_err(|error| match is_too_long(&error) {
+        true => too_large(),
+        false => refused(Rejection::new(
+            Reason::BadFrame,
+            "the body is not framed as HTTP/1.1 has it, or ended before its end",
+        )),
+    })?;
+    client.read(body.len()).map_err(refused)?;
     decode_send_object(&body).map_err(ServerFrame::from)
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    error
+        .source()
+        .is_some_and(|source| source.is::<LengthLimitError>())
 }
 
 /// `GET /rooms/{room}/history?before=SEQ&limit=N`
