@@ -5,7 +5,7 @@
 //! An owner claims its shard, which gives it a [`Claim`]: an epoch above every earlier one, and
 //! good for rooms of that shard only. Then, for each room: [`Journal::open`], and commit by commit
 //! [`Journal::append`]. Nothing of a commit may be answered or published before `append` returned
-//! `Ok`; what is answered without a commit is confirmed by [`Journal::confirm`].
+//! `Ok`; what is answered without a commit is confirmed by [`Journal::verify`].
 //!
 //! What was journaled can be gone all the same: an operator purges a stream or deletes rows, a
 //! database forgets what it did not sync. The places that are missing then are a [`Hole`]. Openings
@@ -86,6 +86,14 @@ pub trait Journal: Send + Sync + 'static {
     /// Whether the claim still holds. Calls that wait at the same time share one read, which starts
     /// after each of them was called.
     async fn confirm(&self, claim: Claim) -> Result<(), Error>;
+
+    /// As [`Journal::confirm`], and whether an open room still ends where this owner left it: what
+    /// is answered from memory rests on both. [`Error::Fenced`]: another owner has written it, or
+    /// the journal went back behind it. A journal that never does confirms only.
+    async fn verify(&self, room: &RoomId, claim: Claim) -> Result<(), Error> {
+        let _ = room;
+        self.confirm(claim).await
+    }
 
     /// Keeps a state of a room, confirmed up to its head (the state's `head`), so that opening need not replay from the beginning. The newest two are kept.
     async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error>;

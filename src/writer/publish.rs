@@ -73,6 +73,15 @@ impl Parts {
         })
         .await
     }
+
+    /// Whether the claim still holds and a room is as this owner knows it, however long it takes to
+    /// learn.
+    pub(super) async fn verify(&self, claim: Claim, room: &RoomId) -> Result<(), journal::Error> {
+        definite(claim.shard(), "verify", PAUSE, || {
+            self.journal.verify(room, claim)
+        })
+        .await
+    }
 }
 
 /// The events of a commit after a place.

@@ -8,7 +8,7 @@ use super::{
     room::{Room, Unpublished, Waiting},
 };
 use crate::{
-    bus::{Answer, Answered, Commit, Head, Inbound, Position, RoomView},
+    bus::{Answer, Answered, Commit, Head, Inbound, Position, Question, RoomView},
     cluster::{Lease, LeaseError},
     journal::{self, Claim},
     room::{Epoch, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
@@ -59,11 +59,18 @@ pub(super) enum Done {
     },
     /// The bus has forgotten commands, or none.
     Forgotten(Option<Forgettable>),
+    /// A room was compared with the journal, for those who ask about it.
+    Verified {
+        room: RoomId,
+        questions: Vec<Question>,
+        result: Result<(), journal::Error>,
+    },
     /// Somebody was told something.
     Told,
 }
 
-/// Everything under way. Bounded: per room one opening, one commit, one publish and one snapshot; answers by the commits.
+/// Everything under way. Bounded: per room one opening, one commit, one publish, one snapshot and
+/// one verification; answers by the commits.
 #[derive(Default)]
 pub(super) struct Work(FuturesUnordered<BoxFuture<'static, Done>>);
 
@@ -103,6 +110,24 @@ impl Work {
                 room,
                 batch: Box::new(batch),
                 commit,
+                result,
+            }
+        });
+    }
+
+    /// Once: who asks asks again.
+    pub(super) fn verify(
+        &mut self,
+        parts: Arc<Parts>,
+        claim: Claim,
+        room: RoomId,
+        questions: Vec<Question>,
+    ) {
+        self.push(async move {
+            let result = parts.journal.verify(&room, claim).await;
+            Done::Verified {
+                room,
+                questions,
                 result,
             }
         });
@@ -257,7 +282,8 @@ async fn tell_all(parts: Arc<Parts>, told: Vec<(Incarnation, Inbound)>) -> Done 
 }
 
 impl Parts {
-    /// Brings a commit into the journal and confirms it, however long the journal is away; without a commit it only confirms. Fails when the shard is lost.
+    /// Brings a commit into the journal and confirms it, however long the journal is away; without
+    /// a commit it only verifies the room. Fails when the shard is lost.
     async fn commit(
         &self,
         claim: Claim,
@@ -265,7 +291,7 @@ impl Parts {
         commit: Option<&Commit>,
     ) -> Result<(), journal::Error> {
         let Some(commit) = commit else {
-            return self.confirm(claim).await;
+            return self.verify(claim, room).await;
         };
         definite(claim.shard(), "append", PAUSE, || {
             self.journal.append(room, claim, commit)

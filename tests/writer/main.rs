@@ -4,7 +4,7 @@ mod world;
 
 use futures::StreamExt;
 use safe_chat::{
-    bus::{self, Answered, Inbound},
+    bus::{self, Answered, Ask, Inbound},
     cluster::Owner,
     journal::memory,
     room::{Kind, Limits, Reason, Seq, SessionId, UserId},
@@ -487,4 +487,46 @@ async fn changes_without_events_do_not_pile_up() {
         panic!("it was replaced")
     };
     assert_eq!(rejection.reason, Reason::NotMember);
+}
+
+/// What an owner knows of a room is void once the bus lost it, whether or not somebody told the
+/// owner.
+#[tokio::test(start_paused = true)]
+async fn what_the_bus_lost_is_neither_told_nor_answered_from_memory() {
+    for asks_first in [true, false] {
+        let world = World::new();
+        let node = world.node_on_bus(1);
+        node.take().await;
+        let mut client = world.client().await;
+        for id in 1..=2 {
+            assert_eq!(client.journaled(send(id)).await, (id, false));
+        }
+        sleep(Duration::from_secs(10)).await;
+        world.hub.lose_tail(0, 1);
+        if asks_first {
+            let view = client.bus.ask(&Ask::room(world.room.clone())).await;
+            assert!(view.is_err(), "{view:?}");
+        }
+        let tag = client.submit(send(2)).await;
+        let early = timeout(Duration::from_secs(10), client.answer(tag)).await;
+        assert!(early.is_err(), "{early:?}");
+        node.take().await;
+        assert_eq!(client.place(tag).await, (2, false));
+        assert_eq!(client.view().await.head, Seq(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_goes_on_answering_when_the_last_message_was_deleted() {
+    let world = World::new();
+    let node = world.node_on_bus(1);
+    node.take().await;
+    let mut client = world.client().await;
+    for id in 1..=2 {
+        client.journaled(send(id)).await;
+    }
+    world.hub.delete_events(|_, _, seq| seq == Seq(2));
+    assert_eq!(client.view().await.head, Seq(2));
+    assert_eq!(client.journaled(send(2)).await, (2, true));
+    assert_eq!(client.journaled(send(3)).await, (3, false));
 }

@@ -6,6 +6,7 @@ use safe_chat::{
     cluster::{Ends, Lease, Owner},
     journal::{
         Journal,
+        bus::OnBus,
         memory::{self, Database},
         readback::Partitions,
     },
@@ -71,7 +72,18 @@ impl World {
 
     pub(crate) fn node_with(&self, n: u128, faults: Arc<dyn memory::Faults>) -> Node {
         let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
-        let journal: Arc<dyn Journal> = Arc::new(self.database.connect_with(self.shards, faults));
+        let journal = Arc::new(self.database.connect_with(self.shards, faults));
+        self.node_of(n, bus, journal)
+    }
+
+    /// A node whose journal is the bus.
+    pub(crate) fn node_on_bus(&self, n: u128) -> Node {
+        let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
+        let journal = Arc::new(OnBus::new(bus.clone(), self.shards));
+        self.node_of(n, bus, journal)
+    }
+
+    fn node_of(&self, n: u128, bus: Arc<dyn Bus>, journal: Arc<dyn Journal>) -> Node {
         let (ends, ended) = mpsc::unbounded_channel();
         let writer = Handle::new(Config::default(), bus.clone(), journal.clone());
         Node {

@@ -50,6 +50,26 @@ pub(super) async fn publish(
     }
 }
 
+/// Whether a room still ends where an owner of this epoch left it, or behind that: what it has
+/// under way may have come. [`Error::Fenced`]: others have written it, or the stream went back.
+pub(super) async fn is_there(
+    bus: &dyn Bus,
+    room: &RoomId,
+    epoch: Epoch,
+    left_at: Position,
+) -> Result<(), Error> {
+    let last = bus.last(room).await.map_err(reading)?;
+    let end = position(last.as_ref());
+    match last {
+        Some(last) if last.epoch > epoch => Err(Error::Fenced { seen: last.epoch }),
+        // Whoever opens a room with messages makes the last one of its own epoch.
+        Some(last) if last.epoch == epoch && end >= left_at => Ok(()),
+        None if left_at == Position::ZERO => Ok(()),
+        _ if end < left_at && was_deleted(bus, left_at).await? => Ok(()),
+        _ => Err(Error::Fenced { seen: epoch }),
+    }
+}
+
 /// Whether the message is gone after which a commit should come, and nothing has come instead.
 fn is_lost(last: Option<&Published>, commit: &Commit, after: Position) -> bool {
     position(last) < after && last.is_none_or(|last| last.epoch <= commit.epoch)

@@ -175,6 +175,14 @@ impl Journal for OnBus {
         }
     }
 
+    async fn verify(&self, room: &RoomId, claim: Claim) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        // Before the reading: a commit that comes meanwhile is behind it.
+        let (_, left_at) = self.rooms.end_of(room, claim.epoch())?;
+        let there = append::is_there(&*self.bus, room, claim.epoch(), left_at);
+        tokio::try_join!(self.confirm(claim), there).map(drop)
+    }
+
     async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error> {
         claim.covers(self.shards, room)?;
         let epoch = claim.epoch();

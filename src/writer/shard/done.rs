@@ -2,6 +2,7 @@
 
 use super::{End, Shard};
 use crate::{
+    bus::Question,
     cluster::LeaseError,
     journal,
     room::RoomId,
@@ -103,6 +104,11 @@ impl Shard {
                     self.floor.forget(forgotten);
                 }
             }
+            Done::Verified {
+                room,
+                questions,
+                result,
+            } => return self.on_verified(room, questions, result),
             Done::Told => {}
         }
         ControlFlow::Continue(())
@@ -141,6 +147,27 @@ impl Shard {
             self.answer(question);
         }
         self.pump(&name);
+        ControlFlow::Continue(())
+    }
+
+    fn on_verified(
+        &mut self,
+        name: RoomId,
+        questions: Vec<Question>,
+        result: Result<(), journal::Error>,
+    ) -> ControlFlow<End> {
+        let waiting = self.asked.remove(&name).unwrap_or_default();
+        match result {
+            Ok(()) => self.respond(questions),
+            Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
+            Err(error) => {
+                let shard = self.claim.shard();
+                tracing::debug!(%shard, room = %name, %error, "questions are not answered now");
+            }
+        }
+        if !waiting.is_empty() {
+            self.verify(name, waiting);
+        }
         ControlFlow::Continue(())
     }
 

@@ -59,6 +59,9 @@ struct Shard {
     parts: Arc<Parts>,
     claim: Claim,
     rooms: HashMap<RoomId, Slot>,
+    /// Open rooms that are being compared with the journal, and the questions that came after that
+    /// began.
+    asked: HashMap<RoomId, Vec<Question>>,
     floor: Floor,
     /// Read from the bus, not decided yet.
     pending: VecDeque<Delivery>,
@@ -125,6 +128,7 @@ async fn write(
     let mut this = Shard {
         claim,
         rooms: HashMap::new(),
+        asked: HashMap::new(),
         floor: Floor::new(lease.floor()),
         pending: VecDeque::new(),
         work: Work::default(),
@@ -371,6 +375,7 @@ impl Shard {
     /// event since it was opened.
     fn forget_if_empty(&mut self, name: &RoomId) {
         let outdated = self.parts.journal.publishes()
+            && !self.asked.contains_key(name)
             && matches!(self.rooms.get(name), Some(Slot::Open(room)) if room.is_empty() && room.is_quiet());
         if outdated {
             self.rooms.remove(name);
@@ -390,19 +395,38 @@ impl Shard {
         self.answer(question);
     }
 
-    /// Answers from the room as it is; waits for one that is being opened.
+    /// Answers from the room as it is; waits for one that is being opened. Where the journal can go
+    /// back, it is compared with that first: gateways take the answer for what is true.
     fn answer(&mut self, question: Question) {
-        let (now, epoch) = (Instant::now(), self.claim.epoch());
         let name = question.ask.room.clone();
-        match self.slot(&name) {
-            Slot::Open(room) => {
+        let goes_back = self.parts.journal.publishes();
+        let waiting = match self.slot(&name) {
+            Slot::Open(_) if !goes_back => return self.respond(vec![question]),
+            Slot::Open(_) => match self.asked.get_mut(&name) {
+                Some(waiting) => waiting,
+                None => return self.verify(name, vec![question]),
+            },
+            Slot::Opening(waiting) => &mut waiting.questions,
+        };
+        if waiting.len() < Waiting::QUESTIONS {
+            waiting.push(question);
+        }
+    }
+
+    fn verify(&mut self, name: RoomId, questions: Vec<Question>) {
+        self.asked.insert(name.clone(), Vec::new());
+        self.work
+            .verify(self.parts.clone(), self.claim, name, questions);
+    }
+
+    /// Answers questions about an open room.
+    fn respond(&mut self, questions: Vec<Question>) {
+        let (now, epoch) = (Instant::now(), self.claim.epoch());
+        for question in questions {
+            if let Some(Slot::Open(room)) = self.rooms.get_mut(&question.ask.room) {
                 let view = room.view(&question.ask, epoch, now);
                 (question.respond)(view)
             }
-            Slot::Opening(waiting) if waiting.questions.len() < Waiting::QUESTIONS => {
-                waiting.questions.push(question)
-            }
-            Slot::Opening(_) => {}
         }
     }
 }

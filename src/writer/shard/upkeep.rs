@@ -149,6 +149,9 @@ impl Shard {
         let Some(Slot::Open(room)) = self.rooms.get(name) else {
             return;
         };
+        if self.asked.contains_key(name) {
+            return;
+        }
         // Beyond the cap also a room whose last events no snapshot holds yet: opening replays them.
         if room.carries_since(Instant::now(), Duration::ZERO) {
             return;
