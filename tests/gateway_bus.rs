@@ -2,13 +2,28 @@
 
 mod gateway;
 
-use gateway::{World, join, since};
+use gateway::{Client, World, join, seqs, since};
 use safe_chat::{
-    bus::{Commit, Fault, Feed, Store},
-    gateway::Close,
+    bus::{
+        Commit, Fault, Feed, Head, Registry, Store,
+        memory::{ConnectionId, Fate, Faults, Op, Outcome},
+    },
+    gateway::{Close, From},
     room::{Epoch, Event, Kind, Millis, Reason, RoomId, Seq, UserId},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::sleep;
+
+fn room() -> RoomId {
+    RoomId::parse("aaa").unwrap()
+}
 
 fn fault(store: Store) -> Fault {
     Fault {
@@ -96,7 +111,7 @@ async fn an_event_that_contradicts_one_that_was_shown_ends_the_session() {
     let mut harry = one.join(join("harry")).await;
     harry.send("m1");
     harry.events(2).await;
-    let room = RoomId::parse("aaa").unwrap();
+    let room = room();
     let user = UserId::parse("somebody").unwrap();
     let event = Event {
         seq: Seq(2),
@@ -114,4 +129,151 @@ async fn an_event_that_contradicts_one_that_was_shown_ends_the_session() {
         .await
         .unwrap();
     assert_eq!(harry.end().await, Close::Unavailable);
+}
+
+/// A room on the bus with ten events, one message each, which no owner decides again.
+async fn ten_events() -> (World, Client) {
+    let mut world = World::on_bus().await;
+    let mut harry = world.gateway().join(join("harry")).await;
+    for n in 2..=10 {
+        harry.send(&format!("m{n}"));
+        harry.until("journaled").await;
+    }
+    sleep(Duration::from_secs(10)).await;
+    (world, harry)
+}
+
+/// Sends a message, and returns the events up to that.
+async fn up_to_own(client: &mut Client) -> Vec<Value> {
+    client.send("own");
+    let mut events = Vec::new();
+    while events.last().is_none_or(|last: &Value| last["id"] != "own") {
+        events.push(client.until("event").await);
+    }
+    events
+}
+
+fn is_dense(events: &[Value]) {
+    assert_eq!(seqs(events), (1..=events.len() as u64).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_has_not_noticed_a_loss_tells_no_gateway_of_what_is_gone() {
+    let (mut world, _harry) = ten_events().await;
+    world.hub.lose_tail(0, 5);
+    let two = world.gateway();
+    let later = async {
+        sleep(Duration::from_secs(1)).await;
+        world.own().await;
+    };
+    let (mut charly, ()) = tokio::join!(two.join(join("charly")), later);
+    is_dense(&up_to_own(&mut charly).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_has_not_noticed_a_loss_ends_the_sessions_that_expect_more() {
+    let (mut world, _harry) = ten_events().await;
+    let (two, three) = (world.gateway(), world.gateway());
+    // Nothing is kept there of what was before: nothing contradicts what follows.
+    let from = From {
+        since: None,
+        history: 0,
+    };
+    let mut charly = two
+        .join(safe_chat::gateway::Join {
+            from,
+            ..join("charly")
+        })
+        .await;
+    sleep(Duration::from_secs(10)).await;
+    world.hub.lose_tail(0, 6);
+    world.own().await;
+    let mut dora = three.join(join("dora")).await;
+    assert_eq!(charly.end().await, Close::Unavailable);
+    is_dense(&up_to_own(&mut dora).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_makes_a_hole_of_places_that_only_a_head_speaks_of() {
+    for epoch in [0, 9] {
+        let mut world = World::on_bus().await;
+        let one = world.gateway();
+        let mut harry = one.join(join("harry")).await;
+        harry.events(1).await;
+        let head = Head {
+            room: room(),
+            epoch: Epoch(epoch),
+            seq: Seq(40),
+        };
+        let shard = world.shards.of(&room());
+        one.bus.tell_heads(shard, &[head]).await.unwrap();
+        sleep(Duration::from_secs(2)).await;
+        harry.send("next");
+        let event = harry.frame().await;
+        assert_ne!(event["type"], "reset", "{event}, told by epoch {epoch}");
+        assert_eq!(harry.events(2).await.len(), 1);
+    }
+}
+
+/// Commands take long to be stored; it can be that the removal of a mark has no answer.
+#[derive(Default)]
+struct Slow {
+    submits: Duration,
+    unmarked: AtomicBool,
+}
+
+impl Faults for Slow {
+    fn call(&self, _: ConnectionId, op: Op) -> Fate {
+        match op {
+            Op::Submit => Fate {
+                before: self.submits,
+                ..Fate::default()
+            },
+            Op::Unmark if self.unmarked.swap(false, Relaxed) => Fate {
+                outcome: Outcome::Unanswered,
+                ..Fate::default()
+            },
+            _ => Fate::default(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_while_a_room_is_cleared_after_a_loss_has_a_mark() {
+    let slow = Slow {
+        submits: Duration::from_millis(500),
+        ..Slow::default()
+    };
+    let mut world = World::with_faults(Arc::new(slow));
+    world.own().await;
+    let (one, shard) = (world.gateway(), world.shards.of(&room()));
+    one.bus.mark(one.me, &room()).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    one.bus.diagnose(|health| health.rollbacks += 1);
+    sleep(Duration::from_millis(100)).await;
+    let mut harry = one.join(join("harry")).await;
+    sleep(Duration::from_secs(1)).await;
+    let marks = one.bus.marks(shard).await.unwrap();
+    assert_eq!(marks, [(one.me, room())]);
+    is_dense(&up_to_own(&mut harry).await);
+    drop(harry);
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(one.bus.marks(shard).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_may_have_been_removed_is_made_again_for_the_next_session() {
+    let slow = Arc::new(Slow::default());
+    let mut world = World::with_faults(slow.clone());
+    world.own().await;
+    let (one, shard) = (world.gateway(), world.shards.of(&room()));
+    drop(one.join(join("harry")).await);
+    slow.unmarked.store(true, Relaxed);
+    // The replica stays until it has an answer.
+    while slow.unmarked.load(Relaxed) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(one.bus.marks(shard).await.unwrap(), []);
+    let _charly = one.join(join("charly")).await;
+    assert_eq!(one.bus.marks(shard).await.unwrap(), [(one.me, room())]);
 }

@@ -21,7 +21,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::{
@@ -45,6 +45,9 @@ pub(super) struct Core {
     pub(super) answers: Arc<Answers>,
     pub(super) past: Past,
     pub(super) losses: Losses,
+    /// How many losses of events by the bus had happened when the last one was dealt with in all
+    /// rooms that this node has marked.
+    pub(super) cleared: AtomicU64,
     pub(super) limits: Limits,
     pub(super) devices: Devices,
     /// How short of memory this process is.
@@ -91,6 +94,7 @@ impl Core {
             config,
             me,
             node,
+            cleared: AtomicU64::new(bus.health().borrow().rollbacks),
             bus,
             answers: Arc::default(),
             devices: Devices::default(),
@@ -215,6 +219,11 @@ impl Core {
     }
 
     // Commands.
+
+    /// How often the bus has lost events.
+    pub(super) fn rollbacks(&self) -> u64 {
+        self.bus.health().borrow().rollbacks
+    }
 
     /// Refuses while nothing that is stored on the bus can be kept: there would be no answer.
     pub(super) fn check_bus(&self) -> Result<(), Rejection> {

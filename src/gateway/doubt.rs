@@ -12,7 +12,7 @@ use crate::{
     room::{Action, RoomId, SessionId},
 };
 use futures::{StreamExt, stream};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tokio::time::sleep;
 
 /// Rooms that are asked at a time: the doubt comes to all sessions of a node at once.
@@ -76,15 +76,15 @@ async fn ask(core: &Core, session: SessionId, seated: Seated) {
     }
 }
 
-/// Ends what a store of before brought back: sessions of this node that were over already. Rooms
-/// with clients here end theirs when they start again; this one looks after the others, which an
-/// older store still has marked.
+/// Ends what a store of before brought back: sessions of this node that were over already. That is
+/// the task of a room's replica, which also knows whether somebody joins meanwhile; so each room
+/// that an older store still has marked gets one for a while.
 pub(super) async fn after_rollbacks(core: Arc<Core>) {
     let health = core.bus.health();
-    let mut seen = health.borrow().rollbacks;
     loop {
-        bus::until(health.clone(), |now| now.rollbacks != seen).await;
-        seen = health.borrow().rollbacks;
+        let cleared = core.cleared.load(Relaxed);
+        bus::until(health.clone(), |now| now.rollbacks != cleared).await;
+        let seen = core.rollbacks();
         let rooms = loop {
             match core.bus.marked_by(core.me).await {
                 Ok(rooms) => break rooms,
@@ -94,13 +94,16 @@ pub(super) async fn after_rollbacks(core: Arc<Core>) {
                 }
             }
         };
-        for room in rooms {
-            if core.replica(&room).is_none() && end_all(&core, &room).await {
-                // It stays when this fails, and costs the next sweep a command.
-                drop(core.bus.unmark(core.me, &room).await);
-            }
-        }
+        stream::iter(rooms)
+            .for_each_concurrent(AT_A_TIME, |room| clear(&core, room))
+            .await;
+        core.cleared.store(seen, Relaxed);
     }
+}
+
+async fn clear(core: &Arc<Core>, room: RoomId) {
+    // With the mark that it makes it knows of one to take back.
+    core.claim(&room).mark(core).await;
 }
 
 /// Ends all sessions of this node in a room that has none here. Whether that is stored.

@@ -41,7 +41,7 @@ impl Line {
         self.head
     }
 
-    /// The highest epoch heard of.
+    /// The highest epoch of an owner that went on from here, or is to.
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -52,11 +52,11 @@ impl Line {
             Seq::ZERO < first && first <= last,
             "a run holds at least one place, from 1 on"
         );
-        self.epoch = self.epoch.max(epoch);
-        self.known = self.known.max(last);
         if last <= self.head {
             return Step::Old;
         }
+        self.epoch = self.epoch.max(epoch);
+        self.known = self.known.max(last);
         if first > self.head.next() {
             return Step::Gap;
         }
@@ -79,6 +79,11 @@ impl Line {
     /// Somebody knows that the room goes at least as far as `seq`.
     pub(super) fn told(&mut self, seq: Seq) {
         self.known = self.known.max(seq);
+    }
+
+    /// The room goes no further than `seq`, as far as is known for sure.
+    pub(super) fn known(&mut self, seq: Seq) {
+        self.known = self.head.max(seq);
     }
 
     /// The places that are missing, as far as known.
@@ -147,10 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn the_epoch_is_the_highest_that_was_heard() {
+    fn the_epoch_is_the_highest_that_went_on_from_here() {
         let mut line = Line::new(Seq(3), Epoch(4));
         line.hear(Seq(4), Seq(4), Epoch(7));
         line.hear(Seq(4), Seq(4), Epoch(5));
+        line.hear(Seq(3), Seq(3), Epoch(9));
         assert_eq!(line.epoch(), Epoch(7));
     }
 }

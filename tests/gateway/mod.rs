@@ -11,6 +11,7 @@ use safe_chat::{
     gateway::{Close, Config, From, Handle, Join, Service, Session, Taken},
     journal::{
         Journal,
+        bus::OnBus,
         memory::{self, Database},
         readback::Partitions,
     },
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) database: Database,
     pub(crate) shards: Shards,
+    /// Whether the bus is the journal.
+    on_bus: bool,
     writers: Vec<(
         writer::Handle,
         mpsc::UnboundedReceiver<safe_chat::cluster::Ended>,
@@ -62,8 +65,24 @@ impl World {
             hub: Hub::with_faults(config, faults),
             database,
             shards,
+            on_bus: false,
             writers: Vec::new(),
             nodes: 0,
+        }
+    }
+
+    /// A world whose journal is the bus.
+    pub(crate) async fn on_bus() -> Self {
+        let mut world = Self::deserted();
+        world.on_bus = true;
+        world.own().await;
+        world
+    }
+
+    fn journal(&self, faults: Arc<dyn memory::Faults>) -> Arc<dyn Journal> {
+        match self.on_bus {
+            true => Arc::new(OnBus::new(Arc::new(self.hub.connect()), self.shards)),
+            false => Arc::new(self.database.connect_with(self.shards, faults)),
         }
     }
 
@@ -78,7 +97,7 @@ impl World {
         self.nodes += 1;
         let me = Incarnation::new(Uuid::from_u128(self.nodes));
         let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
-        let journal: Arc<dyn Journal> = Arc::new(self.database.connect(self.shards));
+        let journal = self.journal(Arc::new(memory::NoFaults));
         let (ends, ended) = mpsc::unbounded_channel();
         let writer = writer::Handle::new(writer::Config::default(), bus.clone(), journal);
         for shard in self.shards.all() {
@@ -109,7 +128,7 @@ impl World {
         config: Config,
         faults: Arc<dyn memory::Faults>,
     ) -> Gateway {
-        let journal = Arc::new(self.database.connect_with(self.shards, faults));
+        let journal = self.journal(faults);
         self.attach(config, journal)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     room::{Millis, RoomId, Seq, Shards},
 };
 use futures::stream::BoxStream;
-use state::State;
+use state::{Connection, State};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -75,7 +75,6 @@ struct Server {
     faults: Arc<dyn Faults>,
     started: Instant,
     state: Mutex<State>,
-    health: watch::Sender<Health>,
 }
 
 impl Hub {
@@ -92,20 +91,26 @@ impl Hub {
                 faults,
                 started: Instant::now(),
                 state: Mutex::default(),
-                health: watch::Sender::default(),
             }),
         }
     }
 
-    /// Changes what all connections are told of the hub's health.
-    pub fn diagnose(&self, change: impl FnOnce(&mut Health)) {
-        self.server.health.send_modify(change);
+    /// Changes what all connections, also later ones, are told of the hub's health.
+    pub fn diagnose(&self, change: impl Fn(&mut Health)) {
+        let mut state = self.server.state();
+        change(&mut state.health);
+        let told = state.connections.iter();
+        told.for_each(|connection| connection.health.send_modify(&change));
     }
 
     /// A new connection; nodes that share one are cut off together.
     pub fn connect(&self) -> Memory {
         let mut state = self.server.state();
-        state.connections.push(watch::channel(true).0);
+        let connection = Connection {
+            up: watch::Sender::new(true),
+            health: watch::Sender::new(state.health.clone()),
+        };
+        state.connections.push(connection);
         Memory {
             server: self.server.clone(),
             connection: ConnectionId(state.connections.len() - 1),
@@ -114,13 +119,15 @@ impl Hub {
 
     /// Cuts a connection: its calls fail, nothing is delivered to it, and the hub knows nobody there.
     pub fn cut(&self, connection: ConnectionId) {
-        self.server.state().connections[connection.0].send_replace(false);
+        self.server.state().connections[connection.0]
+            .up
+            .send_replace(false);
     }
 
     /// Restores a connection that was cut, with its subscriptions. Those to live events are told that they may have missed something.
     pub fn restore(&self, connection: ConnectionId) {
         let state = self.server.state();
-        if state.connections[connection.0].send_replace(true) {
+        if state.connections[connection.0].up.send_replace(true) {
             return;
         }
         state
@@ -173,6 +180,14 @@ impl Memory {
         self.connection
     }
 
+    /// Changes what this connection alone is told of the hub's health: nodes look at different
+    /// moments.
+    pub fn diagnose(&self, change: impl FnOnce(&mut Health)) {
+        let state = self.server.state();
+        let connection = &state.connections[self.connection.0];
+        connection.health.send_modify(change);
+    }
+
     /// Makes a call: `step` is its one atomic effect on the hub.
     async fn call<T>(
         &self,
@@ -219,7 +234,9 @@ impl Memory {
 
     /// Waits until the connection is there.
     async fn connected(&self) {
-        let mut up = self.server.state().connections[self.connection.0].subscribe();
+        let mut up = self.server.state().connections[self.connection.0]
+            .up
+            .subscribe();
         // The hub outlives its connections, so this never fails.
         let _ = up.wait_for(|up| *up).await;
     }
@@ -239,7 +256,8 @@ impl Bus for Memory {
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.server.health.subscribe()
+        let state = self.server.state();
+        state.connections[self.connection.0].health.subscribe()
     }
 }
 

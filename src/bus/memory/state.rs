@@ -3,8 +3,8 @@
 use super::{ConnectionId, line::Line};
 use crate::{
     bus::{
-        Commit, Error, Head, Inbound, Live, NodeRecord, Position, Published, Question, Settings,
-        ShardRecord, Stored, Submission,
+        Commit, Error, Head, Health, Inbound, Live, NodeRecord, Position, Published, Question,
+        Settings, ShardRecord, Stored, Submission,
     },
     room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId},
 };
@@ -26,7 +26,9 @@ pub(super) struct State {
     pub(super) shards: Records<ShardId, ShardRecord>,
     pub(super) marks: BTreeSet<(ShardId, Incarnation, RoomId)>,
     pub(super) blobs: Records<String, Bytes>,
-    pub(super) connections: Vec<watch::Sender<bool>>,
+    pub(super) connections: Vec<Connection>,
+    /// What a new connection is told.
+    pub(super) health: Health,
     pub(super) live: BTreeMap<RoomId, Vec<Line<Live>>>,
     pub(super) heads: Vec<Line<Head>>,
     pub(super) inboxes: BTreeMap<Incarnation, Vec<Line<Inbound>>>,
@@ -34,6 +36,12 @@ pub(super) struct State {
     /// Who answers probes: a guard's number, and its connection.
     pub(super) probes: BTreeMap<(Incarnation, u64), ConnectionId>,
     pub(super) guards: u64,
+}
+
+/// A connection to the hub.
+pub(super) struct Connection {
+    pub(super) up: watch::Sender<bool>,
+    pub(super) health: watch::Sender<Health>,
 }
 
 /// A stored command.
@@ -153,7 +161,7 @@ impl<K: Ord, V: Clone> Records<K, V> {
 impl State {
     /// Whether a connection is there.
     pub(super) fn is_up(&self, connection: ConnectionId) -> bool {
-        *self.connections[connection.0].borrow()
+        *self.connections[connection.0].up.borrow()
     }
 
     /// Stores a message of a room if `after` is still its last one.

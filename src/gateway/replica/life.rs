@@ -48,6 +48,8 @@ struct Life<'a> {
     replica: &'a Arc<Replica>,
     number: u64,
     line: Line,
+    /// How far the room goes for sure: its owner said so.
+    vouched: Seq,
     ring: Ring,
     members: BTreeSet<UserId>,
     viewers: Viewers,
@@ -74,10 +76,15 @@ enum Found {
     Newest(Arc<Page>),
 }
 
-/// Lives until the thread is lost; then all viewers are closed, to come back.
-pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) -> Ended {
+/// Lives until the thread is lost, or the bus has lost events more often than `rollbacks`; then all
+/// viewers are closed, to come back.
+pub(super) async fn live(
+    core: &Arc<Core>,
+    replica: &Arc<Replica>,
+    inbox: &mut Inbox,
+    rollbacks: u64,
+) -> Ended {
     let health = core.bus.health();
-    let rollbacks = health.borrow().rollbacks;
     let live = subscribe(core, replica).await;
     let view = ask(core, replica).await;
     if let Some(rejection) = view.refused {
@@ -88,6 +95,7 @@ pub(super) async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut I
         replica,
         number: replica.lives.fetch_add(1, Relaxed),
         line: Line::new(view.head, view.epoch),
+        vouched: view.head,
         ring: Ring::default(),
         members: view.members.into_iter().collect(),
         viewers: Viewers::new(),
@@ -217,16 +225,16 @@ impl Life<'_> {
                 refused: Some(rejection),
                 ..
             }) => return Err(Ended::Refused(rejection)),
+            // Whoever opens a room finds all that was published before.
+            Found::View(view) if view.epoch > self.line.epoch() && view.head < self.line.head() => {
+                return Err(self.gone_back(&view));
+            }
             // An owner of before, which does not know yet that it is none; or one that does not know
             // yet that its last commit is stored. Ask again.
             Found::View(view) if view.epoch < self.line.epoch() || view.head < self.line.head() => {
                 let since = *self.outdated.get_or_insert_with(Instant::now);
                 if since.elapsed() >= OUTDATED {
-                    let room = &self.replica.room;
-                    let (ours, theirs) = (self.line.epoch(), view.epoch);
-                    let (head, told) = (self.line.head(), view.head);
-                    tracing::error!(%room, %ours, %theirs, %head, %told, "the room has gone back: the bus lost what it had stored; its clients start again");
-                    return Err(Ended::Lost);
+                    return Err(self.gone_back(&view));
                 }
                 self.interrupted = true;
             }
@@ -235,6 +243,7 @@ impl Life<'_> {
                 self.doubted = view.epoch > self.line.epoch();
                 self.line.owned(view.epoch);
                 self.line.told(view.head);
+                self.vouched = self.vouched.max(view.head);
                 self.overdue = Some(Instant::now());
                 // What follows is applied once more, up to that head, and gives the same members.
                 if std::mem::take(&mut self.skipped) {
@@ -255,7 +264,7 @@ impl Life<'_> {
             Found::Page(page, last) => {
                 let next = self.line.head().next();
                 let Some(events) = page.from(next) else {
-                    self.skip_to(page.first().unwrap_or(last.next()));
+                    self.not_there(page.first(), last);
                     return Ok(());
                 };
                 let epoch = self.line.epoch();
@@ -284,6 +293,12 @@ impl Life<'_> {
         if self.contradicts(commit) {
             return Err(self.contradicted());
         }
+        // A new owner goes on before the head: it publishes again what it cannot see published, or
+        // the room has gone back. It says which.
+        if commit.epoch > self.line.epoch() && self.is_unproven(commit) {
+            self.interrupted = true;
+            return Ok(());
+        }
         match self.line.hear(commit.first(), commit.last(), commit.epoch) {
             Step::Old => {}
             Step::Gap => self.overdue = Some(Instant::now()),
@@ -306,6 +321,21 @@ impl Life<'_> {
             kept.and_then(|mut kept| kept.next())
                 .is_some_and(|kept| !same(kept.event(), event))
         })
+    }
+
+    /// Whether a commit repeats places that are not kept here, so that nothing tells whether it has
+    /// the events that were taken.
+    fn is_unproven(&self, commit: &Commit) -> bool {
+        let kept_from = self.ring.first();
+        commit.first() <= self.line.head() && kept_from.is_none_or(|kept| commit.first() < kept)
+    }
+
+    fn gone_back(&self, view: &RoomView) -> Ended {
+        let room = &self.replica.room;
+        let (ours, theirs) = (self.line.epoch(), view.epoch);
+        let (head, told) = (self.line.head(), view.head);
+        tracing::error!(%room, %ours, %theirs, %head, %told, "the room has gone back: the bus lost what it had stored; its clients start again");
+        Ended::Lost
     }
 
     fn contradicted(&self) -> Ended {
@@ -333,6 +363,20 @@ impl Life<'_> {
             .iter()
             .for_each(|event| self.viewers.notice(event.event(), self.line.epoch()));
         self.moved();
+    }
+
+    /// The journal does not have the next events, of those up to `last`; `left` is the first that it
+    /// has. With none at all they may never have been there, unless the owner vouches for them: it
+    /// is asked how far the room goes.
+    fn not_there(&mut self, left: Option<Seq>, last: Seq) {
+        match left {
+            Some(left) => self.skip_to(left),
+            None if last <= self.vouched => self.skip_to(last.next()),
+            None => {
+                self.line.known(self.vouched);
+                self.interrupted = true;
+            }
+        }
     }
 
     /// The events before `left` that were not taken are gone: its clients are told, and go on
@@ -411,6 +455,8 @@ impl Life<'_> {
                     members: self.members.iter().cloned().collect(),
                 });
             }
+            // By an owner of before: what it knows may be gone.
+            Message::Told(_, epoch) if epoch < self.line.epoch() => {}
             Message::Told(seq, epoch) if seq < self.line.head() => {
                 // A new owner has less than was taken here: ask it.
                 self.interrupted |= epoch > self.line.epoch();

@@ -158,14 +158,16 @@ type Marks = mpsc::UnboundedReceiver<oneshot::Sender<Result<(), bus::Error>>>;
 
 async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks: Marks) {
     let mut marked = false;
+    let mut cleared = Some(core.cleared.load(Relaxed));
     loop {
         tokio::select! {
             biased; // Nobody there counts first: what else happens then is for nobody.
             () = deserted(&replica) => {}
-            () = live(&core, &replica, &mut inbox) => {}
+            () = live(&core, &replica, &mut inbox, &mut cleared) => {}
             () = mark(&core, &replica, &mut marks, &mut marked) => {}
         }
-        if marked {
+        let is_cleared = cleared == Some(core.rollbacks());
+        if marked && is_cleared {
             // The commands that ended the sessions are stored. Without success the mark stays, and the next try comes after another linger.
             marked = core.bus.unmark(core.me, &replica.room).await.is_err();
         }
@@ -176,15 +178,28 @@ async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks
 }
 
 /// Lives again and again: a replica that lost the thread closes its viewers, which come back to a new one.
-async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) {
+///
+/// `cleared`: of which loss of events the bus has no sessions of before any more; an older store may
+/// have some of this node, which nobody else would end. `None`: this room alone lost the thread.
+async fn live(
+    core: &Arc<Core>,
+    replica: &Arc<Replica>,
+    inbox: &mut Inbox,
+    cleared: &mut Option<u64>,
+) {
     loop {
-        let ended = life::live(core, replica, inbox).await;
+        let rollbacks = core.rollbacks();
+        if *cleared != Some(rollbacks) {
+            core.losses.note(&replica.room);
+            // Before a session opens here. Without success this is tried again after the life.
+            if end_all(core, &replica.room).await {
+                *cleared = Some(rollbacks);
+            }
+        }
+        let ended = life::live(core, replica, inbox, rollbacks).await;
         replica.head.store(u64::MAX, Relaxed);
         let life::Ended::Refused(rejection) = ended else {
-            // Its sessions here are closed. An older store may have others, which nobody else would
-            // end.
-            core.losses.note(&replica.room);
-            end_all(core, &replica.room).await;
+            *cleared = None;
             continue;
         };
         // Answers only joins; all else was for viewers that are gone.
@@ -204,7 +219,7 @@ async fn live(core: &Arc<Core>, replica: &Arc<Replica>, inbox: &mut Inbox) {
 async fn mark(core: &Core, replica: &Replica, wanted: &mut Marks, marked: &mut bool) {
     let health = core.bus.health();
     let mut lost = health.borrow().marks_lost;
-    let mut sure = *marked;
+    let mut sure = false; // Even if it is marked: to remove the mark may have succeeded late.
     loop {
         let reply = tokio::select! {
             biased; // A loss first: the next session counts on the mark.
