@@ -38,42 +38,77 @@ pub(super) enum Step {
     Lose,
 }
 
+/// What is known of a shard's record.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    record: ShardRecord,
+    revision: u64,
+    /// Whether the watch has come as far as this. What it tells after that is newer, whatever its
+    /// revision: a bucket that was made anew counts from 1 again.
+    told: bool,
+}
+
 /// The shards.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    records: BTreeMap<ShardId, (ShardRecord, u64)>,
+    records: BTreeMap<ShardId, Known>,
     holds: BTreeMap<ShardId, Hold>,
     seen: BTreeMap<ShardId, Epoch>,
 }
 
 impl Table {
-    /// Takes in a record; an older one than is known changes nothing. Whether it is news.
+    /// Takes in a record that the watch tells, in the order in which they were stored. Whether it is
+    /// news: the watch may be behind what was read or stored by this node.
     pub(super) fn see(&mut self, shard: ShardId, record: ShardRecord, revision: u64) -> bool {
-        let news = self
-            .records
-            .get(&shard)
-            .is_none_or(|(_, known)| revision > *known);
-        if news {
-            self.replace(shard, Some((record, revision)));
+        match self.records.get_mut(&shard) {
+            Some(known) if (known.record, known.revision) == (record, revision) => {
+                known.told = true;
+                false
+            }
+            Some(known) if !known.told && revision < known.revision => false,
+            _ => {
+                let told = true;
+                self.replace(
+                    shard,
+                    Some(Known {
+                        record,
+                        revision,
+                        told,
+                    }),
+                );
+                true
+            }
         }
-        news
+    }
+
+    /// Takes in a record that this node has stored; others may have replaced it since.
+    pub(super) fn stored(&mut self, shard: ShardId, record: ShardRecord, revision: u64) {
+        let known = self.records.get(&shard);
+        if known.is_none_or(|known| revision > known.revision) {
+            self.correct(shard, Some((record, revision)));
+        }
     }
 
     /// Takes in a record as the registry's leader has it, which counts more than anything seen before: a bus that lost its unsynced tail has gone back to
     /// an earlier revision.
     pub(super) fn correct(&mut self, shard: ShardId, found: Option<(ShardRecord, u64)>) {
+        let found = found.map(|(record, revision)| Known {
+            record,
+            revision,
+            told: false,
+        });
         self.replace(shard, found);
     }
 
     /// Epochs only go up, whatever becomes of the records: what is lost stays in mind.
-    fn replace(&mut self, shard: ShardId, found: Option<(ShardRecord, u64)>) {
+    fn replace(&mut self, shard: ShardId, found: Option<Known>) {
         let before = match found {
             Some(found) => self.records.insert(shard, found),
             None => self.records.remove(&shard),
         };
-        let epoch = found.map_or(Epoch::default(), |(record, _)| record.epoch);
-        if let Some((lost, _)) = before.filter(|(before, _)| before.epoch > epoch) {
-            self.must_exceed(shard, lost.epoch);
+        let epoch = found.map_or(Epoch::default(), |found| found.record.epoch);
+        if let Some(lost) = before.filter(|before| before.record.epoch > epoch) {
+            self.must_exceed(shard, lost.record.epoch);
         }
     }
 
@@ -117,7 +152,8 @@ impl Table {
         assignee: Option<Incarnation>,
         gone: impl Fn(Incarnation) -> bool,
     ) -> Step {
-        let found = self.records.get(&shard).copied();
+        let found = self.records.get(&shard);
+        let found = found.map(|known| (known.record, known.revision));
         let owner = found.and_then(|(record, _)| record.owner);
         let mine = assignee == Some(me);
         match self.hold(shard) {
@@ -179,6 +215,18 @@ mod tests {
         assert_eq!(above(None), Epoch(3));
         assert_eq!(above(Some((older, 4))), Epoch(3));
         assert_eq!(above(Some((owned_by(None), 10))), Epoch(0));
+    }
+
+    #[test]
+    fn a_record_of_a_bucket_that_was_made_anew_is_news() {
+        let mut table = Table::default();
+        table.see(SHARD, owned_by(Some(node(2))), 57);
+        assert!(table.see(SHARD, owned_by(Some(node(2))), 1));
+        assert!(table.see(SHARD, owned_by(None), 2));
+        assert_eq!(
+            step(&table, Some(node(1)), None),
+            Step::Take(Some((owned_by(None), 2)), Epoch(0))
+        );
     }
 
     #[test]
@@ -254,10 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn an_older_record_than_is_known_changes_nothing() {
+    fn a_watch_that_is_behind_what_was_read_or_stored_changes_nothing() {
         let mut table = Table::default();
-        assert!(table.see(SHARD, owned_by(Some(node(2))), 6));
+        table.correct(SHARD, Some((owned_by(None), 4)));
+        table.stored(SHARD, owned_by(Some(node(2))), 6);
+        table.stored(SHARD, owned_by(None), 5);
         assert!(!table.see(SHARD, owned_by(None), 5));
+        assert!(!table.see(SHARD, owned_by(Some(node(2))), 6));
         assert_eq!(step(&table, Some(node(1)), None), Step::Nothing);
     }
 }

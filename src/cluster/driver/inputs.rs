@@ -100,7 +100,7 @@ impl Driver {
                 let (record, revision) = lease.record();
                 tracing::debug!(%shard, epoch = %record.epoch, "writes the shard");
                 metrics::counter!("safechat_cluster_shards_taken_total").increment(1);
-                self.table.see(shard, record, revision);
+                self.table.stored(shard, record, revision);
                 self.set(shard, Some(Hold::Starting));
                 self.to_sweep.insert(shard);
                 let owner = Arc::clone(
