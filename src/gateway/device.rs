@@ -16,8 +16,22 @@ use tokio::sync::{Mutex, MutexGuard};
 #[derive(Default)]
 pub(super) struct Devices(Keyed<(RoomId, UserId, DeviceId), Device>);
 
-/// One device of a user in a room, as long as somebody holds it.
+/// One device of a user in a room, as long as somebody holds it: when the last of its connections
+/// came that was let in.
 pub(super) struct Device(Mutex<Arrival>);
+
+/// A connection that is being let in; until it is dropped no other one of its device is.
+pub(super) struct Entering<'a> {
+    last: MutexGuard<'a, Arrival>,
+    arrival: Arrival,
+}
+
+impl Entering<'_> {
+    /// It is in. One that was refused counts for nothing: it may be a stranger's.
+    pub(super) fn entered(mut self) {
+        *self.last = self.arrival;
+    }
+}
 
 impl Idle for Device {
     fn is_idle(&self) -> bool {
@@ -33,19 +47,31 @@ impl Devices {
 }
 
 impl Device {
-    /// Waits until no other connection of the device is being let in; until the guard is dropped
-    /// none is. Refused when one that came later is in already.
-    pub(super) async fn enter(
-        &self,
-        arrival: Arrival,
-    ) -> Result<MutexGuard<'_, Arrival>, Rejection> {
-        let mut latest = self.0.lock().await;
-        if *latest > arrival {
+    /// Waits until no other connection of the device is being let in. Refused when one that came
+    /// later is in already.
+    pub(super) async fn enter(&self, arrival: Arrival) -> Result<Entering<'_>, Rejection> {
+        let last = self.0.lock().await;
+        if *last > arrival {
             return Err(unavailable(
                 "a connection of this device that came later is in already",
             ));
         }
-        *latest = arrival;
-        Ok(latest)
+        Ok(Entering { last, arrival })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_one_that_is_in_keeps_earlier_ones_out() {
+        let device = Device(Mutex::new(Arrival::FIRST));
+        let (first, second, third) = (Arrival::next(), Arrival::next(), Arrival::next());
+        drop(device.enter(third).await.expect("it may try"));
+        let entering = device.enter(second).await;
+        entering.expect("the later one was refused").entered();
+        assert!(device.enter(first).await.is_err());
+        assert!(device.enter(third).await.is_ok());
     }
 }

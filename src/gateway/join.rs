@@ -4,6 +4,7 @@
 use super::{
     Form, Outbox,
     core::{Core, Seated, draining, unavailable},
+    device::Entering,
     limits::{Client, Entered},
     metrics,
     past::Page,
@@ -310,7 +311,7 @@ async fn admit(
         }
     };
 
-    drop(entering);
+    entering.into_iter().for_each(Entering::entered);
     let sends = Sends::new(
         core.clone(),
         Sender {
