@@ -362,6 +362,29 @@ async fn a_message_that_the_servers_do_not_take_holds_up_no_other() {
     }
 }
 
+/// The number of shards above all: a node that starts must not choose another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_cannot_be_put_back_at_once_are_put_back_later() {
+    let Some(scene) = Scene::new("settings lost").await else {
+        return;
+    };
+    let mut node = scene.cluster.node("only").await;
+    let bucket = scene.bucket("SHARDS");
+    let before = scene.operator.config(&bucket).await.expect("a bucket");
+    let mut takes_nothing = before.clone();
+    takes_nothing["max_msg_size"] = json!(1);
+    scene.operator.delete(&bucket).await;
+    scene.operator.create(&takes_nothing).await;
+    node.warned("settings").await;
+    scene.operator.update(&before).await;
+    let settings = format!("$KV.{}.settings", scene.stream("SHARDS"));
+    eventually("the settings are stored again", async || {
+        scene.operator.count(&bucket, &settings).await == 1
+    })
+    .await;
+    node.ready().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_store_is_never_shown_beside_what_was_seen() {
     let Some(mut scene) = Scene::new("an older store").await else {

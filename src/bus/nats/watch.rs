@@ -54,6 +54,8 @@ pub(super) struct Watch {
     pub(super) streams: Vec<Watched>,
     pub(super) reached: Reached,
     pub(super) subjects: Arc<Subjects>,
+    /// The cluster's settings may be lost, and are to be stored again.
+    pub(super) settings_lost: bool,
     pub(super) health: watch::Sender<Health>,
 }
 
@@ -157,8 +159,13 @@ impl Watch {
         next.marks_lost += u64::from(back(Store::Marks));
         if back(Store::Shards) {
             next.records_lost += 1;
-            self.restore_settings().await;
+            self.settings_lost = true;
         }
+        let unsettled = match self.settings_lost {
+            true => self.restore_settings().await.err(),
+            false => None,
+        };
+        self.settings_lost = unsettled.is_some();
         if back(Store::Events) {
             self.reached.0.store(0, Relaxed);
         }
@@ -175,6 +182,10 @@ impl Watch {
             .streams
             .iter()
             .filter_map(|stream| fault(stream, &stream.verdict.warning))
+            .chain(unsettled.map(|why| Fault {
+                store: Some(Store::Shards),
+                why,
+            }))
             .chain(self.payload.warning().map(|why| Fault { store: None, why }))
             .chain(self.stores.fullness().map(|why| Fault { store: None, why }))
             .collect();
@@ -189,13 +200,25 @@ impl Watch {
 
     /// The records of shards were lost, and with them the cluster's settings; a node that starts
     /// must not choose others.
-    async fn restore_settings(&self) {
-        let settings = Settings {
+    async fn restore_settings(&self) -> Result<(), Arc<str>> {
+        let ours = Settings {
             shards: self.subjects.shards().count(),
         };
-        let stored = registry::settings(&self.link, &self.subjects, &settings).await;
-        if let Err(error) = stored {
-            warn!(%error, "the cluster's settings were lost and cannot be stored now");
+        let bucket = self.subjects.bucket("SHARDS");
+        match registry::settings(&self.link, &self.subjects, &ours).await {
+            Ok(stored) if stored == ours => Ok(()),
+            Ok(stored) => Err(format!(
+                "the settings in {bucket} say {} shards where this cluster has {}: stop the nodes \
+                 that were started since, and remove the key `settings`",
+                stored.shards, ours.shards
+            )
+            .into()),
+            // Without its details, which may differ each time: one warning is enough.
+            Err(_) => Err(format!(
+                "the cluster's settings in {bucket} were lost and cannot be stored: a node that \
+                 starts now may choose other shards"
+            )
+            .into()),
         }
     }
 }
@@ -367,6 +390,7 @@ pub(super) fn new(
         streams: definitions.into_iter().map(Watched::new).collect(),
         reached,
         subjects,
+        settings_lost: false,
         health,
     }
 }
