@@ -72,8 +72,9 @@ pub trait Feed: Send + Sync {
         after: Position,
     ) -> Result<Position, Error>;
 
-    /// Publishes a message without events under a new epoch, which makes `after` of every earlier owner outdated. Errors as [`Feed::publish`].
-    /// `head` is the room's last place.
+    /// Publishes a message without events, which makes `after` of every earlier owner outdated, and
+    /// says that the room goes to `head`: under a new epoch when a room is opened, under the same
+    /// one when its last messages are gone. Errors as [`Feed::publish`].
     async fn publish_claim(
         &self,
         room: &RoomId,
