@@ -25,8 +25,8 @@ async fn who_listens_to_everything_keeps_nobody_from_subscribing() {
         return;
     };
     let node = node();
-    bus.inbox(node).await.unwrap();
-    bus.heads().await.unwrap();
+    drop(bus.inbox(node).await.unwrap());
+    drop(bus.heads().await.unwrap());
     let guard = bus.answer_probes(node).await.unwrap();
     assert!(bus.probe(node).await.unwrap());
     drop(guard);
