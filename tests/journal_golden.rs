@@ -12,7 +12,11 @@ use safe_chat::{
         Millis, Reason, RequestId, Sent, Seq, Session, SessionId, State, Turn, UserId,
     },
 };
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs,
+    path::PathBuf,
+};
 
 fn golden(name: &str) -> Bytes {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -259,6 +263,7 @@ fn state() -> State {
             gateway,
             last: 0,
             repeats: BTreeMap::new(),
+            skipped: VecDeque::new(),
         },
     );
     state
@@ -383,22 +388,82 @@ fn a_snapshot_is_read_and_written_as_it_always_was() {
 #[test]
 fn a_snapshot_keeps_how_far_a_session_has_come() {
     let mut state = state();
-    state.sessions.repeated(
-        Turn {
-            session: session(0x11),
-            number: 299,
-        },
-        Seq(5),
-    );
-    state.sessions.said(Turn {
-        session: session(0x11),
-        number: 300,
-    });
+    let mut at_300 = state.sessions.get(session(0x11)).unwrap().clone();
+    at_300.repeats.insert(299, Seq(5));
+    at_300.last = 300;
+    state.sessions.remove(session(0x11));
+    state.sessions.insert(session(0x11), at_300);
     assert_eq!(
         codec::decode_snapshot(golden("snapshot.v1.turn")).unwrap(),
         state
     );
     assert_eq!(codec::encode_snapshot(&state), golden("snapshot.v1.turn"));
+}
+
+#[test]
+fn a_snapshot_keeps_what_a_session_has_passed_over() {
+    let mut state = state();
+    for number in [3, 4, 9] {
+        let session = session(0x11);
+        state.sessions.said(Turn { session, number });
+    }
+    let skipped = &state.sessions.get(session(0x11)).unwrap().skipped;
+    assert_eq!(*skipped, [(1, 2), (5, 8)]);
+    let stored = codec::encode_snapshot(&state);
+    assert_eq!(codec::decode_snapshot(stored).unwrap(), state);
+}
+
+/// What goes into one message is bounded by this.
+#[test]
+fn an_event_takes_no_more_bytes_than_it_is_thought_to() {
+    let mut all: Vec<Event> = events().into_iter().map(|(_, event, _)| event).collect();
+    let changes = vec![
+        opened(),
+        Change::Closed {
+            session: session(1),
+        },
+        Change::Refused {
+            session: session(1),
+            reason: Reason::TooManySessions,
+        },
+        Change::Abandoned {
+            gateway: Incarnation::from_slice(&[1; 16]).unwrap(),
+            at: Millis(u64::MAX),
+        },
+        Change::Said {
+            turn: Turn {
+                session: session(1),
+                number: u64::MAX,
+            },
+            seq: Seq(u64::MAX),
+        },
+        Change::Pinned {
+            user: user(&"u".repeat(64)),
+            key: Key::parse(&"k".repeat(128)).unwrap(),
+        },
+    ];
+    for event in all.clone() {
+        all.push(Event {
+            seq: Seq(u64::MAX),
+            at: Millis(u64::MAX),
+            changes: changes.clone(),
+            ..event
+        });
+    }
+    for event in all {
+        let thought = codec::size_of_event(&event.kind, &event.changes);
+        let commit = |events| Commit {
+            epoch: Epoch(1),
+            events,
+        };
+        let empty = codec::encode_commit(&commit(Vec::new())).len();
+        let taken = codec::encode_commit(&commit(vec![event.clone()])).len() - empty;
+        let spare = 128 + 32 * event.changes.len();
+        assert!(
+            (taken..=taken + spare).contains(&thought),
+            "{thought} for {taken}: {event:?}"
+        );
+    }
 }
 
 #[test]

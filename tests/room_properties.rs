@@ -190,6 +190,8 @@ proptest! {
                 (Outcome::Done | Outcome::Repeated(_), Outcome::Done | Outcome::Repeated(_)) if !is_send => {}
                 // The id was used again after it was refused, and that one was accepted.
                 (Outcome::Refused(_), Outcome::Repeated(_)) if !is_open => {}
+                // Its session had passed it over, and is over by now.
+                (Outcome::Refused(refused), Outcome::Refused(_)) if refused.reason == Reason::Unavailable => {}
                 (Outcome::Forgotten, _) => {} // Nobody was told.
                 (first, again) => prop_assert_eq!(first, again),
             }
@@ -353,6 +355,60 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
         (enact(through(1)), enact(again(2)), enact(through(3))),
         (Outcome::Forgotten, Outcome::Repeated(Seq(2)), Outcome::Done)
     );
+}
+
+/// The event of message 2 is gone from the journal; 3 was refused, and the refusal lost.
+#[test]
+fn what_a_session_has_passed_over_is_refused_and_what_is_forgotten_is_not() {
+    let mut state = State::default();
+    let through = |number: u64| Action::Send {
+        user: user(0),
+        key: key(0),
+        turn: Some(Turn {
+            session: session(1),
+            number,
+        }),
+        request: None,
+        after: 0,
+        id: CommandId::parse(&format!("id-{number}")).unwrap(),
+        to: None,
+        body: Body::Text("hello".into()),
+    };
+    let command = |action| Command {
+        at: Millis(1),
+        action,
+    };
+    let enact = |state: &mut State, action| {
+        let command = command(action);
+        let decision = decide(state, &command);
+        (state.enact(&decision, &command), decision.outcome)
+    };
+    let open = Action::Open {
+        session: session(1),
+        user: user(0),
+        key: key(0),
+        device: None,
+        gateway: gateway(1),
+    };
+    let mut replica = State::default();
+    for (action, is_lost) in [(open, false), (through(1), false), (through(2), true)] {
+        let (events, outcome) = enact(&mut state, action);
+        assert_eq!(outcome, Outcome::Done);
+        match is_lost {
+            true => replica.skip_to(state.head),
+            false => events.iter().for_each(|event| replica.evolve(event)),
+        }
+    }
+    let (events, _) = enact(&mut state, through(4));
+    replica.evolve(&events[0]);
+    for (state, number) in [(&replica, 2), (&replica, 3), (&state, 3)] {
+        match decide(state, &command(through(number))).outcome {
+            Outcome::Refused(refused) => assert_eq!(refused.reason, Reason::Unavailable),
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    let placed = decide(&state, &command(through(2))).outcome;
+    assert_eq!(placed, Outcome::Redelivered(Seq(3)));
 }
 
 #[test]

@@ -34,7 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
 /// What a command and an event have around the content of a message, at most: names, keys, headers.
-const ENVELOPE: usize = 4 * 1024;
+const ENVELOPE: usize = 1024;
 
 /// What all parts of the gateway share.
 pub(super) struct Core {

@@ -165,6 +165,11 @@ impl<T: Copy> Rooms<T> {
                 Ok(())
             }
             Err(error @ (Error::Unknown(_) | Error::Fenced { .. })) => Err(error),
+            // No repetition can happen any more, and whether the attempt before did, the next
+            // opening finds; its claim keeps a late one out.
+            Err(Error::TooLarge(_)) if begun.is_repeated => {
+                Err(Error::Fenced { seen: commit.epoch })
+            }
             // This attempt did not happen, but the one before may have.
             Err(error) if begun.is_repeated => Err(Error::Unknown(error.to_string())),
             Err(error) => {
@@ -223,6 +228,21 @@ mod tests {
             Err(Error::Unavailable("refused".into())),
         );
         assert!(matches!(refused, Err(Error::Unknown(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn a_repetition_that_does_not_fit_ends_the_ownership() {
+        let (rooms, room) = opened();
+        let first = commit(1, "harry");
+        let too_large = || Err(Error::TooLarge("limit".into()));
+        let begin = || rooms.begin(&room, Epoch(1), &first).unwrap();
+        let refused = rooms.end(&room, &first, begin(), too_large());
+        assert!(matches!(refused, Err(Error::TooLarge(_))), "{refused:?}");
+        let unknown = Err(Error::Unknown("lost".into()));
+        rooms.end(&room, &first, begin(), unknown).unwrap_err();
+        let given_up = rooms.end(&room, &first, begin(), too_large());
+        assert!(matches!(given_up, Err(Error::Fenced { seen: Epoch(1) })));
+        rooms.check_openable(&room, Epoch(2)).unwrap();
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::{
 };
 use std::collections::HashSet;
 
+/// When a client may send again what its session has passed over, in milliseconds.
+const NOT_PLACED_RETRY_MS: u64 = 1_000;
+
 /// What a command does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -237,6 +240,7 @@ fn send(state: &State, action: &Action) -> Decision {
                 // Stored by an older version, which did not say by which attempt.
                 (None, Some(Sent { seq, by: None })) => Outcome::Redelivered(seq),
                 (None, Some(Sent { seq, .. })) => Outcome::Repeated(seq),
+                (None, None) if session.has_skipped(turn.number) => Outcome::Refused(not_placed()),
                 (None, None) => Outcome::Forgotten,
             };
             return Decision::nothing(outcome);
@@ -279,6 +283,16 @@ fn send(state: &State, action: &Action) -> Decision {
         request: *request,
     });
     decision
+}
+
+/// A message that its session has passed over: its refusal was lost on the way, or its event was
+/// lost from the journal. It will never be placed under this number.
+fn not_placed() -> Rejection {
+    Rejection::retry(
+        Reason::Unavailable,
+        "the message is not in the room, though a later one of this session is: send it again",
+        NOT_PLACED_RETRY_MS,
+    )
 }
 
 fn refusal(reason: Reason) -> Rejection {

@@ -19,6 +19,9 @@ impl Limits {
     /// Messages of a session that were there before, whose places are remembered although the window may forget them: as many as a gateway keeps waiting
     /// for an answer.
     pub const REPEATS: usize = 1024;
+    /// Ranges of a session's messages that were passed over, remembered so that whoever still asks
+    /// for one of them is told.
+    pub const SKIPPED: usize = 64;
     /// Commands of one room that may lie between the shard's floor and its reader: half of the smaller window, so that what is
     /// read again after a takeover is always still in it.
     pub const REREAD: u64 = 2048;

@@ -1,7 +1,7 @@
 //! The open sessions of a room, by id and by user.
 
 use super::{DeviceId, Incarnation, Limits, Seq, SessionId, Turn, UserId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// An open session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,31 @@ pub struct Session {
     pub last: u64,
     /// Of its messages that were there before, by number: where. The newest [`Limits::REPEATS`].
     pub repeats: BTreeMap<u64, Seq>,
+    /// Numbers below `last`, first to last, of messages that are not in the room: they were
+    /// refused, or their events are gone. The newest [`Limits::SKIPPED`] ranges.
+    pub skipped: VecDeque<(u64, u64)>,
+}
+
+impl Session {
+    /// A message with this number is in the room; those that it passes over will never be.
+    fn reaches(&mut self, number: u64) {
+        if number <= self.last {
+            return;
+        }
+        if number > self.last + 1 {
+            self.skipped.push_back((self.last + 1, number - 1));
+            if self.skipped.len() > Limits::SKIPPED {
+                self.skipped.pop_front();
+            }
+        }
+        self.last = number;
+    }
+
+    /// Whether a later message was placed and this one was not.
+    pub(super) fn has_skipped(&self, number: u64) -> bool {
+        let holds = |(first, last): &(u64, u64)| (*first..=*last).contains(&number);
+        self.skipped.iter().any(holds)
+    }
 }
 
 /// The open sessions of a room.
@@ -65,7 +90,7 @@ impl Sessions {
     /// A message of a session is in the room; one that is not open is left alone.
     pub fn said(&mut self, turn: Turn) {
         if let Some(session) = self.by_id.get_mut(&turn.session) {
-            session.last = session.last.max(turn.number);
+            session.reaches(turn.number);
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     Attempt, Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq,
     Session, SessionId, Sessions, UserId, Window,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// How a session came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +142,7 @@ impl State {
                     gateway,
                     last: 0,
                     repeats: BTreeMap::new(),
+                    skipped: VecDeque::new(),
                 };
                 self.sessions.insert(*session, opened);
             }

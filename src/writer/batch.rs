@@ -3,7 +3,7 @@
 use super::floor::Ticket;
 use crate::{
     bus::{Answer, Answered, Commit, ReplyTo},
-    journal::Limits,
+    journal::{Limits, codec::size_of_event},
     room::{Epoch, Event, Notice, Seq, State},
 };
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Whether an event still belongs into this batch. `boundary`: the last place that a commit
-    /// starting where this one starts may hold; `fits`: the most bytes that the bus carries.
+    /// starting where this one starts may hold; `fits`: the most bytes of events that the bus
+    /// carries.
     pub(super) fn has_room_for(&self, event: &Event, boundary: Seq, fits: usize) -> bool {
         self.events.is_empty()
             || (self.events.len() < Limits::EVENTS
@@ -68,11 +69,8 @@ impl Batch {
     }
 }
 
-/// About how many bytes an event takes in the journal.
-pub(super) fn size(event: &Event) -> usize {
-    /// Names, times, headers.
-    const ENVELOPE: usize = 128;
-    event.size() + ENVELOPE * (1 + event.changes.len())
+fn size(event: &Event) -> usize {
+    size_of_event(&event.kind, &event.changes)
 }
 
 #[cfg(test)]

@@ -47,14 +47,14 @@ struct Parts {
     pressure: Pressure,
 }
 
-/// What a commit has around the content of one event, at most: names, keys, headers, some changes.
-const ENVELOPE: usize = 4 * 1024;
+/// What the message of a commit has besides its events, at most: headers and the epoch.
+const HEADERS: usize = 512;
 
 impl Parts {
-    /// The most bytes of content that a commit can carry over the bus as its servers are set up
+    /// The most bytes of events that a commit can carry over the bus as its servers are set up
     /// now.
     fn fits(&self) -> usize {
-        self.bus.health().borrow().largest.saturating_sub(ENVELOPE)
+        self.bus.health().borrow().largest.saturating_sub(HEADERS)
     }
 }
 

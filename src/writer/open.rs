@@ -33,7 +33,7 @@ impl Parts {
         let holes = opened.holes.clone();
         let state = opened.replay();
         if !holes.is_empty() {
-            saved = self.close_holes(claim, room, &state, &holes).await?;
+            saved = saved.max(self.close_holes(claim, room, &state, &holes).await?);
         }
         let position = if self.journal.publishes() {
             Position::ZERO
@@ -45,7 +45,8 @@ impl Parts {
     }
 
     /// Says once what of a room is gone, and saves it as it is now: later openings start behind the
-    /// holes, and the places are not given again even if nothing else remembers them.
+    /// holes, and the places are not given again even if nothing else remembers them. Whether
+    /// it can be saved or not, the room goes on; returns up to where it is saved.
     async fn close_holes(
         &self,
         claim: Claim,
@@ -65,11 +66,14 @@ impl Parts {
             "events of the room are gone from the journal; it goes on without them: \
              look at it with `safe-chat journal verify {room}`"
         );
-        definite(shard, "save what is left", PAUSE, || {
-            self.journal.save_snapshot(room, claim, state)
-        })
-        .await?;
-        Ok(state.head)
+        match self.journal.save_snapshot(room, claim, state).await {
+            Ok(()) => Ok(state.head),
+            Err(error @ journal::Error::Fenced { .. }) => Err(error),
+            Err(error) => {
+                tracing::warn!(%shard, %room, %error, "what is left of the room is saved later");
+                Ok(Seq::ZERO)
+            }
+        }
     }
 
     /// Publishes the journaled events that are not on the bus, and returns where the last message of the room is then. Of a room that the bus knows

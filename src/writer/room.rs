@@ -3,10 +3,13 @@
 use super::{batch::Batch, floor::Ticket};
 use crate::{
     bus::{Admission, Answered, Ask, Commit, Delivery, Position, RoomView, too_large_now},
-    journal::Limits,
+    journal::{
+        Limits,
+        codec::{size_of_changes, size_of_event},
+    },
     room::{
-        Action, Command, Decision, Epoch, Event, Incarnation, Kind, Millis, Outcome, Rejection,
-        Seq, SessionId, State, UserId, decide,
+        Action, Change, Command, Decision, Epoch, Event, Incarnation, Kind, Millis, Outcome,
+        Rejection, Seq, SessionId, State, UserId, decide,
     },
 };
 use std::{
@@ -22,7 +25,7 @@ const KEYS_PER_EVENT: u64 = 8;
 pub(super) struct Bounds<B> {
     /// The last place that a commit which starts somewhere may hold.
     pub(super) boundary: B,
-    /// The most bytes of content that the bus carries.
+    /// The most bytes of events that the bus carries.
     pub(super) fits: usize,
 }
 
@@ -46,6 +49,9 @@ pub(super) struct Room {
     /// Commands whose changes no event has carried yet, and since when.
     carrying: Vec<Ticket>,
     carrying_since: Option<Instant>,
+    /// Commands whose event has no space beside what the room carries: they wait until that is
+    /// saved, and all later ones behind them.
+    held_back: VecDeque<(Delivery, Ticket)>,
     saving: bool,
     saved: Seq,
     used: Instant,
@@ -66,6 +72,7 @@ impl Room {
             position,
             carrying: Vec::new(),
             carrying_since: None,
+            held_back: VecDeque::new(),
             saving: false,
             saved,
             used: now,
@@ -76,20 +83,33 @@ impl Room {
     /// Decides a command. What follows from it waits in the queue, in commits within `bounds`.
     pub(super) fn decide(
         &mut self,
-        delivery: Delivery,
+        mut delivery: Delivery,
         ticket: Ticket,
         epoch: Epoch,
         bounds: Bounds<impl Fn(Seq) -> Seq>,
         now: Instant,
     ) {
         self.used = now;
+        if self.is_holding_back() {
+            self.held_back.push_back((delivery, ticket));
+            return;
+        }
         let command = Command {
             at: delivery.at,
             action: delivery.submission.action,
         };
         let mut decision = decide(&self.state, &command);
-        if decision.kinds.iter().any(|kind| kind.size() > bounds.fits) {
-            decision = does_not_fit();
+        match self.fit(&decision, &command.action, bounds.fits) {
+            Fit::Now => {}
+            Fit::Never => decision = does_not_fit(),
+            Fit::AfterSaving { first } => {
+                first
+                    .into_iter()
+                    .for_each(|change| self.state.change(change));
+                delivery.submission.action = command.action;
+                self.held_back.push_back((delivery, ticket));
+                return;
+            }
         }
         let events = self.state.enact(&decision, &command);
         let takes_places = !events.is_empty();
@@ -146,6 +166,39 @@ impl Room {
         if !waits_for_an_event {
             batch.tickets.push(ticket);
         }
+    }
+
+    /// Whether the events of a decision can be stored, each with its changes in one message. What
+    /// the room carries goes with the first of them, or into a snapshot, which has any size.
+    fn fit(&self, decision: &Decision, action: &Action, most: usize) -> Fit {
+        let Some(first) = decision.kinds.first() else {
+            return Fit::Now;
+        };
+        let carried = size_of_changes(&self.state.carried);
+        let alone = |kind| size_of_event(kind, &[]);
+        if decision.kinds.iter().any(|kind| alone(kind) > most) {
+            return Fit::Never;
+        }
+        let with_own_changes = size_of_event(first, &decision.changes);
+        match action {
+            _ if with_own_changes + carried <= most => Fit::Now,
+            _ if with_own_changes <= most => Fit::AfterSaving { first: Vec::new() },
+            // Decided again after its changes it has the same events, and no changes.
+            Action::Abandon { .. } => Fit::AfterSaving {
+                first: decision.changes.clone(),
+            },
+            _ => Fit::Never,
+        }
+    }
+
+    /// Whether commands wait until the room is saved.
+    pub(super) fn is_holding_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
+    /// The commands that waited, in order: they are to be decided now.
+    pub(super) fn take_held_back(&mut self) -> VecDeque<(Delivery, Ticket)> {
+        std::mem::take(&mut self.held_back)
     }
 
     fn enqueue(&mut self, event: Event, bounds: &Bounds<impl Fn(Seq) -> Seq>) {
@@ -293,7 +346,7 @@ impl Room {
 
     /// Whether it was never written: opening it again costs next to nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.head == Seq::ZERO && self.carrying.is_empty()
+        self.head == Seq::ZERO && self.carrying.is_empty() && !self.is_holding_back()
     }
 
     /// When it was last used.
@@ -339,6 +392,16 @@ impl Room {
             self.carrying_since.get_or_insert(now);
         }
     }
+}
+
+/// Whether what was decided can be stored.
+enum Fit {
+    /// It can.
+    Now,
+    /// Once the room is saved with all changes, these included.
+    AfterSaving { first: Vec<Change> },
+    /// It is larger than the servers take.
+    Never,
 }
 
 /// A message that was stored while the servers took larger ones: it would hold up all behind it. It

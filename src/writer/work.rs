@@ -11,7 +11,7 @@ use crate::{
     bus::{Answer, Answered, Commit, Head, Inbound, Position, Question, RoomView},
     cluster::{Lease, LeaseError},
     journal::{self, Claim},
-    room::{Epoch, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
+    room::{Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
 };
 use futures::{
     future::BoxFuture,
@@ -293,11 +293,31 @@ impl Parts {
         let Some(commit) = commit else {
             return self.verify(claim, room).await;
         };
-        definite(claim.shard(), "append", PAUSE, || {
+        let appended = definite(claim.shard(), "append", PAUSE, || {
             self.journal.append(room, claim, commit)
-        })
-        .await?;
-        metrics::counter!("safechat_events_journaled_total").increment(commit.events.len() as u64);
-        Ok(())
+        });
+        match appended.await {
+            // The servers take less than when it was put together.
+            Err(journal::Error::TooLarge(_)) if commit.events.len() > 1 => {
+                let (first, second) = halves(commit);
+                Box::pin(self.commit(claim, room, Some(&first))).await?;
+                Box::pin(self.commit(claim, room, Some(&second))).await
+            }
+            appended => {
+                appended?;
+                metrics::counter!("safechat_events_journaled_total")
+                    .increment(commit.events.len() as u64);
+                Ok(())
+            }
+        }
     }
+}
+
+fn halves(commit: &Commit) -> (Commit, Commit) {
+    let (first, second) = commit.events.split_at(commit.events.len() / 2);
+    let of = |events: &[Event]| Commit {
+        epoch: commit.epoch,
+        events: events.to_vec(),
+    };
+    (of(first), of(second))
 }

@@ -1,6 +1,8 @@
 //! What a start on NATS says when it cannot be.
 
 use crate::{support, world::nats_config};
+use async_nats::jetstream;
+use futures::StreamExt;
 use safe_chat::bus::{
     Error,
     nats::{Config, Nats},
@@ -54,6 +56,39 @@ async fn a_stream_that_differs_where_it_matters_is_refused_and_named() {
         error.to_string().contains(&stream) && error.to_string().contains("max_bytes"),
         "{error}"
     );
+}
+
+/// A server that recovers its streams knows the events last.
+#[tokio::test]
+async fn a_journal_that_comes_late_is_waited_for_and_one_that_is_gone_is_named() {
+    let Some(server) = support::server("SAFE_CHAT_TEST_NATS", "a late journal on NATS") else {
+        return;
+    };
+    let config = nats_config(&server);
+    Nats::connect(&config).await.expect("the streams are made");
+    let client = async_nats::connect(&config.servers[0]).await.unwrap();
+    let streams = jetstream::new(client.clone());
+    let name = format!("{}_EVT", config.prefix.to_uppercase());
+    let events = streams.get_stream(&name).await.unwrap();
+    let definition = events.cached_info().config.clone();
+    streams.delete_stream(&name).await.unwrap();
+    let looks = format!("$JS.API.STREAM.INFO.{name}");
+    let mut looks = client.subscribe(looks).await.unwrap();
+    client.flush().await.unwrap();
+
+    let error = refused(&config).await;
+    assert!(matches!(error, Error::Unusable(_)), "{error:?}");
+    assert!(error.to_string().contains(&name), "{error}");
+    while let Some(Some(_)) = futures::FutureExt::now_or_never(looks.next()) {}
+
+    let comes = async {
+        for _ in 0..2 {
+            looks.next().await.expect("it looks again");
+        }
+        streams.create_stream(definition).await.unwrap();
+    };
+    let (started, ()) = tokio::join!(Nats::connect(&config), comes);
+    started.expect("it waited");
 }
 
 #[tokio::test]

@@ -385,6 +385,46 @@ async fn settings_that_cannot_be_put_back_at_once_are_put_back_later() {
     node.ready().await;
 }
 
+/// Two rooms, both with more to store than a message may have now, in the middle of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_far_below_a_commit_stops_no_room() {
+    let Some(scene) = Scene::new("max_payload far below a commit").await else {
+        return;
+    };
+    let mut node = scene.cluster.node("only").await;
+    let mut people = [
+        Person::joins_in_json(&node, "aaa", "harry", "key-harry").await,
+        Person::joins_in_json(&node, "bbb", "charly", "key-charly").await,
+    ];
+    let (small, large) = ("s".repeat(2_000), "l".repeat(12_000));
+    let says = async |people: &mut [Person; 2], id: &str, text: &str| {
+        for person in people {
+            person.says(id, text).await;
+        }
+    };
+    for n in 0..8 {
+        says(&mut people, &format!("before-{n}"), &small).await;
+    }
+    scene.server.configure("max_payload: 6KB");
+    scene.server.reload();
+    says(&mut people, "large", &large).await;
+    for n in 0..8 {
+        says(&mut people, &format!("after-{n}"), &small).await;
+    }
+    for person in &mut people {
+        let refused = answer(person, "large").await;
+        assert_eq!(refused["reason"], "unavailable", "{refused}");
+        let last = answer(person, "after-7").await;
+        assert_eq!(last["type"], "journaled", "{last}");
+        assert_eq!(last["seq"], 17, "all of them, once");
+    }
+    node.kill().await;
+    node.restart().await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry&since=0").await;
+    assert!(harry.events_until(17).await.len() >= 17);
+    gets_in(&mut harry, "goes on").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_store_is_never_shown_beside_what_was_seen() {
     let Some(mut scene) = Scene::new("an older store").await else {

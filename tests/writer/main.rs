@@ -1,5 +1,6 @@
 //! The writer over the memory bus and the memory journal, in virtual time: what is answered, and what a successor finds.
 
+mod on_bus;
 mod world;
 
 use futures::StreamExt;

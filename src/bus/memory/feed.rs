@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     bus::{Commit, Error, Feed, Head, Live, Position, Published, Stored},
+    journal::codec::encode_commit,
     room::{Epoch, Event, RoomId, Seq, ShardId},
 };
 use async_trait::async_trait;
@@ -32,6 +33,7 @@ impl Feed for Memory {
             content: Content::Commit(commit.clone()),
         };
         self.call(Op::Publish, |state| {
+            state.check_size(|| encode_commit(&commit).len())?;
             let position = state.publish(message, after, self.server.config.events)?;
             self.deliver(state, room, &Live::Commit(commit));
             Ok(position)

@@ -103,6 +103,12 @@ impl Hub {
         told.for_each(|connection| connection.health.send_modify(&change));
     }
 
+    /// Takes no larger commits and blobs any more, as servers do whose limit was lowered. Nodes are
+    /// told by [`Hub::diagnose`].
+    pub fn limit(&self, bytes: usize) {
+        self.server.state().largest = Some(bytes);
+    }
+
     /// A new connection; nodes that share one are cut off together.
     pub fn connect(&self) -> Memory {
         let mut state = self.server.state();

@@ -152,6 +152,7 @@ impl Blobs for Memory {
     async fn put(&self, name: &str, value: Bytes, expected: u64) -> Result<u64, Error> {
         check_blob(name, value.len())?;
         self.call(Op::Put, |state| {
+            state.check_size(|| value.len())?;
             let revision = state
                 .blobs
                 .get(&name.to_owned())

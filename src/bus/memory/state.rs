@@ -36,6 +36,8 @@ pub(super) struct State {
     /// Who answers probes: a guard's number, and its connection.
     pub(super) probes: BTreeMap<(Incarnation, u64), ConnectionId>,
     pub(super) guards: u64,
+    /// The most bytes of a commit or a blob; `None`: any.
+    pub(super) largest: Option<usize>,
 }
 
 /// A connection to the hub.
@@ -162,6 +164,19 @@ impl State {
     /// Whether a connection is there.
     pub(super) fn is_up(&self, connection: ConnectionId) -> bool {
         *self.connections[connection.0].up.borrow()
+    }
+
+    /// Refuses what the hub does not carry as it is set up now.
+    pub(super) fn check_size(&self, bytes: impl FnOnce() -> usize) -> Result<(), Error> {
+        let Some(most) = self.largest else {
+            return Ok(());
+        };
+        match bytes() {
+            bytes if bytes > most => Err(Error::TooLarge(format!(
+                "it has {bytes} bytes, more than {most}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Stores a message of a room if `after` is still its last one.

@@ -9,6 +9,7 @@ use super::{
 use crate::bus::{Error, Store};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Every definition, written for prefix `chat` and one replica. The events come before the records
 /// of shards, so that a cluster that has those has had events.
@@ -45,6 +46,11 @@ const BOUNDS: [&str; 4] = ["max_bytes", "max_msgs", "max_age", "max_consumers"];
 /// How long making a stream may take: in a cluster, its replicas agree on a leader first.
 const CREATE: Duration = Duration::from_secs(10);
 
+/// How long a journal may be missing at a start: a server that recovers its streams does not know
+/// all of them at once.
+const RECOVERY: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// A stream, or the stream of a bucket, as it must be.
 pub(super) struct Definition {
     pub(super) store: Store,
@@ -63,6 +69,18 @@ pub(super) fn definitions(config: &Config, subjects: &Subjects) -> Vec<Definitio
 
 /// Makes or checks everything.
 pub(super) async fn ensure_all(link: &Link, definitions: &[Definition]) -> Result<(), Error> {
+    let until = Instant::now() + RECOVERY;
+    while let Some(lost) = ensure(link, definitions).await? {
+        if Instant::now() >= until {
+            return Err(Error::Unusable(lost));
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// Makes or checks everything, unless the journal is missing where there was one: what to do then.
+async fn ensure(link: &Link, definitions: &[Definition]) -> Result<Option<String>, Error> {
     // Before the events are looked at: another node may be making everything at this moment, in
     // this order.
     let mut was_used = false;
@@ -75,12 +93,12 @@ pub(super) async fn ensure_all(link: &Link, definitions: &[Definition]) -> Resul
         match definition.find(link).await? {
             Some(info) => definition.check(&info.config).map_err(Error::Unusable)?,
             None if definition.is_journal && was_used => {
-                return Err(Error::Unusable(definition.lost()));
+                return Ok(Some(definition.lost()));
             }
             None => definition.create(link).await?,
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 impl Definition {

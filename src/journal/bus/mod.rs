@@ -1,13 +1,20 @@
 //! The journal on the bus: the feed of a room is its journal, so nothing else needs to be installed.
 //!
-//! A commit is one message, published only if the room's last message is still the one that its owner knows. A new owner publishes a claim, a
-//! message without events, which makes the position that the old owner expects outdated; a room without any message needs none ([`open`]). The record of the shard, which the lease changes
-//! by compare-and-set, is the fence: its epoch is the claimed one. After any doubt the last message, read through the stream's
-//! leader, decides what happened.
+//! A commit is one message, published only if the room's last message is still the one that its
+//! owner knows. A new owner publishes a claim, a message without events, which makes the position
+//! that the old owner expects outdated; a room that was never written needs none ([`open`]). The
+//! record of the shard, which the lease changes by compare-and-set, is the fence: its epoch is the
+//! claimed one. After any doubt the last message, read through the stream's leader, decides what
+//! happened.
+//!
+//! Beside the journal lie snapshots ([`snapshot`]), and a mark for each room that was written since
+//! its last one ([`marks`]), from which an opening knows how far a room has gone whose last
+//! messages are gone ([`end`]).
 
 mod append;
 mod claim;
 mod end;
+mod marks;
 mod open;
 mod page;
 mod snapshot;
@@ -18,10 +25,11 @@ use crate::{
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
+use marks::Marks;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -39,8 +47,7 @@ pub struct OnBus {
     confirms: Mutex<Confirms>,
     /// Numbers snapshots and marks.
     snapshots: AtomicU64,
-    /// Rooms that are marked as written since they were opened, and since their last snapshot.
-    marked: Mutex<HashSet<RoomId>>,
+    marks: Marks,
 }
 
 impl OnBus {
@@ -52,7 +59,7 @@ impl OnBus {
             rooms: Rooms::default(),
             confirms: Mutex::default(),
             snapshots: AtomicU64::new(1),
-            marked: Mutex::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -74,19 +81,10 @@ impl OnBus {
         Ok(newest.map(|(state, _)| state))
     }
 
-    fn marked(&self) -> MutexGuard<'_, HashSet<RoomId>> {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes that a room is written beyond its newest snapshot, unless that is noted.
     async fn mark(&self, room: &RoomId, epoch: Epoch) {
-        if !self.marked().insert(room.clone()) {
-            return;
-        }
         let number = self.snapshots.fetch_add(1, Ordering::Relaxed);
-        if !snapshot::mark(&*self.bus, room, (epoch, number)).await {
-            self.marked().remove(room);
-        }
+        self.marks.set(&*self.bus, room, (epoch, number)).await;
     }
 
     async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {
@@ -120,7 +118,7 @@ impl Journal for OnBus {
         let epoch = claim::claim(&*self.bus, shard, owner, least).await?;
         self.rooms
             .forget(|room, opened| self.shards.of(room) == shard && opened < epoch);
-        self.marked().retain(|room| self.shards.of(room) != shard);
+        self.marks.retain(|room| self.shards.of(room) != shard);
         Ok(Claim::new(shard, epoch))
     }
 
@@ -139,7 +137,7 @@ impl Journal for OnBus {
             self.rooms.opened(room, epoch, Seq::ZERO, Position::ZERO);
             return Ok(Opened::default());
         };
-        self.marked().remove(room);
+        self.marks.forget(room);
         let opened = open::read(&*self.bus, room, &end).await?;
         self.rooms.opened(room, epoch, opened.head(), end.position);
         Ok(opened)
@@ -147,7 +145,7 @@ impl Journal for OnBus {
 
     fn close(&self, room: &RoomId) {
         self.rooms.close(room);
-        self.marked().remove(room);
+        self.marks.forget(room);
     }
 
     async fn append(&self, room: &RoomId, claim: Claim, commit: &Commit) -> Result<(), Error> {
@@ -193,10 +191,10 @@ impl Journal for OnBus {
         }
         let at = snapshot::place(&*self.bus, room, state.head, (head, position, epoch)).await?;
         // From here on a commit is marked again; one that came before is, after the snapshot.
-        self.marked().remove(room);
+        self.marks.forget(room);
         snapshot::save(&*self.bus, room, epoch, &self.snapshots, state, at).await?;
         if self.rooms.is_beyond(room, state.head) {
-            self.marked().remove(room);
+            self.marks.forget(room);
             self.mark(room, epoch).await;
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::{
     proto::journal::v1::SnapshotPart,
     room::{Epoch, RoomId, Seq, State},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost::Message;
 use std::{
     cmp::Reverse,
@@ -26,12 +26,15 @@ const MARK: u32 = SLOTS;
 /// Bytes of a part beside its content, more than enough.
 const ENVELOPE: usize = 512;
 
+/// Bytes of content in a part where not even smaller parts are taken.
+const SMALLEST: usize = 64;
+
 /// Bytes of content in a part: what a blob holds, or less where the servers take only smaller
 /// messages.
 fn part_bytes(bus: &dyn Bus) -> usize {
     BLOB.min(bus.health().borrow().largest)
         .saturating_sub(ENVELOPE)
-        .max(1)
+        .max(SMALLEST)
 }
 
 /// Where a snapshot belongs: the message that holds its head, and the epoch of that message.
@@ -216,17 +219,35 @@ pub(super) async fn save(
     }
     let (_, slot) = slots.into_iter().min().expect("there are slots");
     let content = codec::encode_snapshot(state);
-    let size = part_bytes(bus);
-    let whole = SnapshotPart {
-        version: codec::SNAPSHOT_VERSION,
-        epoch: epoch.0,
-        number: counter.fetch_add(1, Ordering::Relaxed),
-        head: state.head.0,
-        position: place.position.0,
-        published_under: place.epoch.0,
-        parts: content.len().div_ceil(size).max(1) as u32,
-        payload: Bytes::new(),
-    };
+    let mut size = part_bytes(bus);
+    loop {
+        let whole = SnapshotPart {
+            version: codec::SNAPSHOT_VERSION,
+            epoch: epoch.0,
+            number: counter.fetch_add(1, Ordering::Relaxed),
+            head: state.head.0,
+            position: place.position.0,
+            published_under: place.epoch.0,
+            parts: content.len().div_ceil(size).max(1) as u32,
+            payload: content.clone(),
+        };
+        match save_in_parts(bus, room, slot, whole, size).await {
+            // The servers take less than is known, or the bucket has a limit of its own.
+            Err(Error::TooLarge(_)) if size > SMALLEST => size = (size / 2).max(SMALLEST),
+            saved => return saved,
+        }
+    }
+}
+
+/// Stores a snapshot in a slot, so many bytes of it in each part.
+async fn save_in_parts(
+    bus: &dyn Bus,
+    room: &RoomId,
+    slot: u32,
+    whole: SnapshotPart,
+    size: usize,
+) -> Result<(), Error> {
+    let content = &whole.payload;
     for index in 0..whole.parts {
         let from = index as usize * size;
         let payload = content.slice(from..content.len().min(from + size));
@@ -244,18 +265,13 @@ pub(super) async fn save(
 }
 
 /// Notes that a room is written beyond its newest snapshot, under an age that is above that one's.
-/// It is looked at only when messages are gone, so not being able to is no reason to stop.
-pub(super) async fn mark(bus: &dyn Bus, room: &RoomId, age: (Epoch, u64)) -> bool {
+pub(super) async fn mark(bus: &dyn Bus, room: &RoomId, age: (Epoch, u64)) -> Result<(), Error> {
     let mark = SnapshotPart {
         epoch: age.0.0,
         number: age.1,
         ..SnapshotPart::default()
     };
-    let marked = put(bus, &name(room, MARK, 0), &mark).await;
-    if let Err(error) = &marked {
-        tracing::debug!(%room, %error, "the room is marked as written later");
-    }
-    marked.is_ok()
+    put(bus, &name(room, MARK, 0), &mark).await
 }
 
 /// The age of a room's mark.

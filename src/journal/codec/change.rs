@@ -141,6 +141,7 @@ pub(super) fn encode_opened(
         gateway: id_bytes(gateway.to_bytes()),
         last: 0,
         repeats: Vec::new(),
+        skipped: Vec::new(),
     }
 }
 

@@ -5,11 +5,13 @@
 
 mod change;
 mod event;
+mod size;
 mod snapshot;
 
 pub(crate) use change::number;
 pub use change::{Bad, decode_command_id, encode_command_id};
 pub use event::{Mapping, decode_event, encode_event, schema};
+pub use size::{size_of_changes, size_of_event};
 pub use snapshot::{SNAPSHOT_VERSION, decode_snapshot, encode_snapshot};
 
 use super::Error;

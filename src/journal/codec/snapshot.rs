@@ -17,7 +17,8 @@ use crate::{
 use bytes::Bytes;
 use prost::Message;
 
-/// The version of the stored state, kept beside it. A snapshot of another version is not used: the room is replayed instead.
+/// The version of the stored state, kept beside it. A snapshot of another version is
+/// refused ([`Error::Unsupported`]): what no event has carried yet is in it alone.
 pub const SNAPSHOT_VERSION: u32 = 1;
 
 /// The stored form of a state (`v1::Snapshot`).
@@ -113,9 +114,15 @@ fn sessions(state: &State) -> Vec<change::Opened> {
                 seq: seq.0,
             })
             .collect();
+        let skipped = session
+            .skipped
+            .iter()
+            .map(|&(first, last)| change::Skipped { first, last })
+            .collect();
         change::Opened {
             last: session.last,
             repeats,
+            skipped,
             ..opened
         }
     };
@@ -144,6 +151,11 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
             .iter()
             .map(|repeat| Ok((repeat.number, Seq(number("event", repeat.seq)?))))
             .collect::<Result<_, Bad>>()?;
+        let skipped = opened
+            .skipped
+            .iter()
+            .map(|skipped| (skipped.first, skipped.last))
+            .collect();
         let (id, user, device, gateway) = decode_opened(opened)?;
         state.sessions.insert(
             id,
@@ -153,6 +165,7 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
                 gateway,
                 last,
                 repeats,
+                skipped,
             },
         );
     }

@@ -78,6 +78,10 @@ impl Shard {
                 if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
                     let (seq, carried) = saved.unwrap_or_default();
                     room.saved(seq, carried, tickets, now);
+                    for (delivery, ticket) in room.take_held_back() {
+                        self.decide(&name, delivery, ticket, now);
+                    }
+                    self.pump(&name);
                 }
             }
             Done::Checkpointed {
@@ -175,6 +179,15 @@ impl Shard {
     fn on_failed(&mut self, name: &RoomId, error: journal::Error) -> ControlFlow<End> {
         match error {
             journal::Error::Fenced { seen } => ControlFlow::Break(End::Fenced(seen)),
+            journal::Error::TooLarge(why) => {
+                let shard = self.claim.shard();
+                tracing::warn!(
+                    %shard, room = %name, why,
+                    "an event was decided that the servers do not take any more: \
+                     the shard is taken again, and the event is refused"
+                );
+                ControlFlow::Break(End::Fenced(self.claim.epoch()))
+            }
             error => {
                 // What became of the commit is found out by opening the room again, under a new epoch.
                 let shard = self.claim.shard();

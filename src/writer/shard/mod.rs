@@ -66,7 +66,7 @@ struct Shard {
     /// Read from the bus, not decided yet.
     pending: VecDeque<Delivery>,
     work: Work,
-    /// The most bytes of content that the bus carries in a commit.
+    /// The most bytes of events that the bus carries in a commit.
     fits: usize,
     /// How often the bus had lost records when this shard's was stored.
     records_lost: u64,

@@ -14,6 +14,9 @@ const HURRY: Duration = Duration::from_millis(500);
 /// Heads of rooms that changed within this span are repeated.
 const RECENT: Duration = Duration::from_secs(10);
 
+/// Bytes of one head in a message, at most.
+const HEAD: usize = 128;
+
 /// How often the bus is told to forget, unless there is much to forget.
 const FORGET: Duration = Duration::from_secs(5);
 
@@ -94,8 +97,11 @@ impl Shard {
             .collect();
         if !heads.is_empty() {
             heads.sort_unstable_by(|one, other| one.room.cmp(&other.room)); // so that a simulation repeats exactly
-            self.work
-                .tell_heads(self.parts.clone(), self.claim.shard(), heads);
+            for heads in heads.chunks((self.fits / HEAD).max(1)) {
+                let shard = self.claim.shard();
+                self.work
+                    .tell_heads(self.parts.clone(), shard, heads.into());
+            }
         }
     }
 
@@ -116,7 +122,8 @@ impl Shard {
                 continue;
             }
             let idle = now.duration_since(room.used()) >= config.idle();
-            if room.carries_since(now, carry) || (idle && room.is_unsaved()) {
+            let unsaved = idle && room.is_unsaved();
+            if room.is_holding_back() || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
             } else if room.is_empty() {
                 // Anybody can ask for rooms that do not exist.
