@@ -1,4 +1,5 @@
-//! Appending a commit: one message, after which every outcome but one is definite.
+//! Appending a commit: one message, after which every outcome but one is definite. A claim comes
+//! before it when the messages that it should follow are gone.
 
 use super::{BusError, Error, reading};
 use crate::{

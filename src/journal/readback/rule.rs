@@ -1,12 +1,12 @@
 //! The reader's rule: which of the stored rows count. Pure.
 //!
 //! Rows of several epochs may lie at one place: an owner that was replaced may still have written. At each place the row of the highest epoch
-//! counts; reading on stops where a place is missing or where the epoch decreases. What lies behind was never confirmed, because a new
+//! counts; reading on stops where the epoch decreases. What lies behind was never confirmed, because a new
 //! owner writes the last commit that it finds again under its own, higher epoch before it does anything else.
 //!
-//! As long as nothing that was confirmed is lost, no place is missing below one that has a row of
-//! an epoch that is not lower: an owner writes a commit after it has seen all before it at a
-//! quorum. Where there is such a row, the places between are a hole, and reading goes on behind it.
+//! Where a place is missing, reading goes on only if the next row has no lower epoch. An owner
+//! writes a commit after it has seen all before it at a quorum, so what is missing below such a row
+//! was confirmed and is lost: a hole. Below a row of a lower epoch it was never confirmed.
 
 use crate::{
     proto::journal::v1::StoredEvent,
