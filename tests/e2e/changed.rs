@@ -422,7 +422,7 @@ async fn a_limit_far_below_a_commit_stops_no_room() {
     node.restart().await;
     let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry&since=0").await;
     assert!(harry.events_until(17).await.len() >= 17);
-    gets_in(&mut harry, "goes on").await;
+    gets_in(&mut harry, "goes-on").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
