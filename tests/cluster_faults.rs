@@ -44,6 +44,33 @@ async fn a_node_that_joins_gets_its_part_by_hand_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rolling_upgrade_moves_each_shard_once() {
+    let shards = usize::from(SHARDS);
+    let mut cluster = Cluster::new();
+    for name in ["a", "b"] {
+        cluster.start_version(name, "1.9.0");
+    }
+    cluster.settled(&["a", "b"], 5 * SECOND).await;
+    let before = cluster.taken();
+    for name in ["c", "d"] {
+        cluster.start_version(name, "1.10.0");
+    }
+    sleep(5 * SECOND).await;
+    cluster.settled(&["a", "b"], SECOND).await;
+    assert_eq!(
+        cluster.taken(),
+        before,
+        "new nodes take nothing from the living"
+    );
+    assert!(cluster.handle("c").ready().is_ok(), "and wait for nothing");
+    cluster.stop("a").await;
+    cluster.stop("b").await;
+    cluster.settled(&["c", "d"], 3 * SECOND).await;
+    assert_eq!(cluster.taken(), before + shards, "each shard moves once");
+    assert_eq!(cluster.lost(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_shards_of_a_killed_node_are_taken_within_two_seconds() {
     let mut cluster = Cluster::new();
     cluster.start_all(&["a", "b", "c"]).await;

@@ -1,9 +1,62 @@
-//! Which writer should own a shard: rendezvous hashing, so that nodes which see the same writers agree without asking each other.
+//! Which writer should own a shard, computed by every node alike, so that nobody has to ask.
 //!
-//! Source: Thaler, Ravishankar, "Using name-based mappings to increase hit rates" (1998). When a writer joins or leaves, only shards that
-//! it gets or had change hands, about 1/n of them.
+//! Rendezvous hashing: when a writer joins or leaves, only shards that it gets or had change hands,
+//! about 1/n of them. Source: Thaler, Ravishankar, "Using name-based mappings to increase hit rates"
+//! (1998).
+//!
+//! While writers of several versions are there, which is a rolling upgrade, nothing is balanced: a
+//! shard stays with its owner until that one leaves, and goes to a writer of the newest version. So
+//! it does not go to an old writer that will leave soon, and not back and forth meanwhile. Akka
+//! Cluster Sharding allocates by `app-version` in the same way.
 
 use crate::room::{Incarnation, ShardId};
+use semver::Version;
+
+/// The nodes that shards may be given to.
+#[derive(Debug)]
+pub(super) struct Writers {
+    /// All of them, ascending.
+    all: Vec<Incarnation>,
+    /// Those of the newest version.
+    newest: Vec<Incarnation>,
+}
+
+impl Writers {
+    /// Writers and their versions. What is no semantic version counts as older than any.
+    pub(super) fn new<'a>(writers: impl IntoIterator<Item = (Incarnation, &'a str)>) -> Self {
+        let mut writers: Vec<_> = writers
+            .into_iter()
+            .map(|(writer, version)| (writer, Version::parse(version).ok()))
+            .collect();
+        writers.sort_unstable_by_key(|(writer, _)| *writer);
+        let newest = writers.iter().map(|(_, version)| version).max();
+        Self {
+            newest: writers
+                .iter()
+                .filter(|(_, version)| Some(version) == newest)
+                .map(|(writer, _)| *writer)
+                .collect(),
+            all: writers.iter().map(|(writer, _)| *writer).collect(),
+        }
+    }
+
+    /// Whether this writer is the first of all: one node does what needs to be done once.
+    pub(super) fn is_first(&self, writer: Incarnation) -> bool {
+        self.all.first() == Some(&writer)
+    }
+
+    /// The writer that should own a shard which `owner` owns; `None` when there is no writer.
+    pub(super) fn assignee(
+        &self,
+        shard: ShardId,
+        owner: Option<Incarnation>,
+    ) -> Option<Incarnation> {
+        let upgrading = self.newest.len() < self.all.len();
+        owner
+            .filter(|owner| upgrading && self.all.contains(owner))
+            .or_else(|| assignee(shard, &self.newest))
+    }
+}
 
 /// The writer with the highest weight for the shard; `None` when there is no writer. The order of the writers does not matter.
 pub fn assignee(shard: ShardId, writers: &[Incarnation]) -> Option<Incarnation> {
@@ -80,5 +133,124 @@ mod tests {
     #[test]
     fn without_a_writer_nobody_is_assigned() {
         assert_eq!(assignee(ShardId(0), &[]), None);
+    }
+
+    /// A cluster under a rolling upgrade: who owns each shard, and how often it has moved.
+    struct Upgrade {
+        writers: Vec<(Incarnation, &'static str)>,
+        owners: Vec<(Option<Incarnation>, u32)>,
+    }
+
+    impl Upgrade {
+        fn of(old: &[Incarnation]) -> Self {
+            let mut upgrade = Self {
+                writers: old.iter().map(|writer| (*writer, "1.9.0")).collect(),
+                owners: vec![(None, 0); SHARDS.into()],
+            };
+            upgrade.settle();
+            upgrade.owners.iter_mut().for_each(|(_, moves)| *moves = 0);
+            upgrade
+        }
+
+        fn settle(&mut self) {
+            let writers = Writers::new(self.writers.iter().copied());
+            for (shard, (owner, moves)) in (0..).map(ShardId).zip(&mut self.owners) {
+                let next = writers.assignee(shard, *owner);
+                *moves += u32::from(next != *owner);
+                *owner = next;
+            }
+        }
+
+        fn joins(&mut self, writer: Incarnation) {
+            self.writers.push((writer, "1.10.0"));
+            self.settle();
+        }
+
+        fn leaves(&mut self, writer: Incarnation) {
+            self.writers.retain(|(other, _)| *other != writer);
+            self.settle();
+        }
+
+        fn most_moves(&self) -> u32 {
+            self.owners.iter().map(|(_, moves)| *moves).max().unwrap()
+        }
+
+        /// Moves per shard.
+        fn moves(&self) -> f64 {
+            let moves: u32 = self.owners.iter().map(|(_, moves)| moves).sum();
+            f64::from(moves) / f64::from(SHARDS)
+        }
+
+        /// At the end every shard is where it would be had there never been another version.
+        fn is_balanced(&self) -> bool {
+            let writers: Vec<_> = self.writers.iter().map(|(writer, _)| *writer).collect();
+            (0..)
+                .map(ShardId)
+                .zip(&self.owners)
+                .all(|(shard, (owner, _))| *owner == assignee(shard, &writers))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_upgrade_with_all_new_nodes_beside_the_old_moves_each_shard_once(writers in writers()) {
+            let (old, new) = writers.split_at(writers.len() / 2);
+            let mut upgrade = Upgrade::of(old);
+            new.iter().for_each(|writer| upgrade.joins(*writer));
+            prop_assert_eq!(upgrade.most_moves(), 0, "new nodes take nothing from the living");
+            old.iter().for_each(|writer| upgrade.leaves(*writer));
+            prop_assert_eq!((upgrade.most_moves(), upgrade.moves()), (1, 1.0));
+            prop_assert!(upgrade.is_balanced());
+        }
+
+        #[test]
+        fn an_upgrade_one_by_one_moves_a_shard_once_and_once_more_to_balance(writers in writers()) {
+            let (old, new) = writers.split_at(writers.len() / 2);
+            let mut upgrade = Upgrade::of(old);
+            for (old, new) in old.iter().zip(new) {
+                prop_assert_eq!(upgrade.most_moves() <= 1, true, "before the last one leaves");
+                upgrade.joins(*new);
+                upgrade.leaves(*old);
+            }
+            prop_assert!(upgrade.most_moves() <= 2);
+            prop_assert!(upgrade.moves() < 1.75, "{} moves per shard", upgrade.moves());
+        }
+
+        #[test]
+        fn an_upgrade_in_place_moves_no_shard_more_than_twice_before_the_last_node(writers in writers()) {
+            let (old, new) = writers.split_at(writers.len() / 2);
+            let mut upgrade = Upgrade::of(old);
+            let (last, others) = old.split_last().unwrap();
+            for (old, new) in others.iter().zip(new) {
+                upgrade.leaves(*old);
+                upgrade.joins(*new);
+            }
+            // Twice: shards of the first node, for which no new one was there yet.
+            prop_assert!(upgrade.most_moves() <= 2);
+            upgrade.leaves(*last);
+            upgrade.joins(new[others.len()]);
+            prop_assert!(upgrade.most_moves() <= 4);
+            prop_assert!(upgrade.is_balanced());
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers_and_what_is_none_is_oldest() {
+        let (old, new) = (
+            Incarnation::new(Uuid::from_u128(1)),
+            Incarnation::new(Uuid::from_u128(2)),
+        );
+        for (older, newer) in [
+            ("0.9.9", "0.10.0"),
+            ("1.0.0-rc.1", "1.0.0"),
+            ("today", "0.0.1"),
+        ] {
+            let writers = Writers::new([(new, newer), (old, older)]);
+            for shard in (0..SHARDS).map(ShardId) {
+                assert_eq!(writers.assignee(shard, None), Some(new));
+                assert_eq!(writers.assignee(shard, Some(old)), Some(old));
+            }
+            assert!(writers.is_first(old) && !writers.is_first(new));
+        }
     }
 }

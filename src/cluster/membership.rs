@@ -250,16 +250,13 @@ impl Membership {
     }
 
     /// Other nodes that shards may be given to.
-    pub(super) fn other_writers(&self) -> impl Iterator<Item = Incarnation> {
+    pub(super) fn other_writers(&self) -> impl Iterator<Item = &NodeRecord> {
         let may_own = |node: &&Node| {
             node.standing == Standing::Live
                 && !node.record.draining
                 && node.record.roles.contains(&Role::Writer)
         };
-        self.nodes
-            .values()
-            .filter(may_own)
-            .map(|node| node.record.incarnation)
+        self.nodes.values().filter(may_own).map(|node| &node.record)
     }
 }
 
@@ -337,7 +334,10 @@ mod tests {
         }
 
         fn writers(&self) -> Vec<Incarnation> {
-            self.membership.other_writers().collect()
+            self.membership
+                .other_writers()
+                .map(|record| record.incarnation)
+                .collect()
         }
 
         /// Both nodes beat at 0 and 1000.

@@ -131,6 +131,13 @@ impl Table {
         };
     }
 
+    /// Who owns a shard, as its record says.
+    pub(super) fn owner(&self, shard: ShardId) -> Option<Incarnation> {
+        self.records
+            .get(&shard)
+            .and_then(|(record, _)| record.owner)
+    }
+
     /// The shards that have, or are about to have, a lease of this node.
     pub(super) fn leased(&self) -> impl Iterator<Item = ShardId> {
         self.holds

@@ -101,8 +101,22 @@ impl Cluster {
         sleep(Duration::from_millis(1010)).await;
     }
 
+    /// A node of another version of the program.
+    pub(crate) fn start_version(&mut self, name: &str, version: &str) {
+        let record = NodeRecord {
+            version: version.into(),
+            ..self.record(name, vec![Role::Gateway, Role::Writer])
+        };
+        self.start_with(name, record);
+    }
+
     fn start_as(&mut self, name: &str, roles: Vec<Role>) {
-        let (memory, record) = (self.hub.connect(), self.record(name, roles));
+        let record = self.record(name, roles);
+        self.start_with(name, record);
+    }
+
+    fn start_with(&mut self, name: &str, record: NodeRecord) {
+        let memory = self.hub.connect();
         let (id, writes) = (record.incarnation, record.roles.contains(&Role::Writer));
         let writer = Arc::new(Writer::new(self.ledger.clone()));
         let owner = writes.then(|| writer.clone() as Arc<dyn Owner>);

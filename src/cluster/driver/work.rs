@@ -3,11 +3,12 @@
 use super::{Driver, RECHECK, RELEASES, SWEEPS, TAKES};
 use crate::{
     cluster::{
-        View, abandon, assignee,
+        View, abandon,
+        assignment::Writers,
         jobs::{self, Done},
         table::{Hold, Step},
     },
-    room::{Incarnation, ShardId},
+    room::ShardId,
 };
 use std::{mem, time::Duration};
 use tokio::time::Instant;
@@ -51,7 +52,7 @@ impl Driver {
 
     /// One writer removes the records of dead nodes. That is also how a node that only seemed dead learns of it.
     fn forget(&mut self, now: Instant) {
-        if !self.membership.fresh(now) || self.writers().first() != Some(&self.me.incarnation) {
+        if !self.membership.fresh(now) || !self.writers().is_first(self.me.incarnation) {
             return;
         }
         let dead: Vec<_> = self
@@ -65,26 +66,26 @@ impl Driver {
         }
     }
 
-    /// The nodes that shards may be given to, ascending.
-    fn writers(&self) -> Vec<Incarnation> {
-        let mut writers: Vec<_> = self.membership.other_writers().collect();
-        if self.owner.is_some() && !self.me.draining {
-            writers.push(self.me.incarnation);
-            writers.sort_unstable();
-        }
-        writers
+    /// The nodes that shards may be given to.
+    fn writers(&self) -> Writers {
+        let me = self.owner.is_some() && !self.me.draining;
+        let writers = self
+            .membership
+            .other_writers()
+            .chain(me.then_some(&self.me));
+        Writers::new(writers.map(|node| (node.incarnation, node.version.as_str())))
     }
 
     fn assign(&mut self, now: Instant) {
         let writers = self.writers();
         let may_take = self.records_current && self.membership.fresh(now);
         for shard in mem::take(&mut self.dirty) {
-            let step = self.table.step(
-                self.me.incarnation,
-                shard,
-                assignee(shard, &writers),
-                |node| self.membership.gone(node),
-            );
+            let assignee = writers.assignee(shard, self.table.owner(shard));
+            let step = self
+                .table
+                .step(self.me.incarnation, shard, assignee, |node| {
+                    self.membership.gone(node)
+                });
             let later = match step {
                 Step::Take(..) => {
                     !may_take
@@ -146,7 +147,7 @@ impl Driver {
         let writers = self.writers();
         for shard in self.shards.all() {
             if self.table.hold(shard).is_none()
-                && assignee(shard, &writers) == Some(self.me.incarnation)
+                && writers.assignee(shard, self.table.owner(shard)) == Some(self.me.incarnation)
             {
                 self.look(shard, Duration::ZERO);
             }
@@ -194,7 +195,7 @@ impl Driver {
         nodes.sort_unstable_by_key(|node| node.incarnation);
         let writers = self.writers();
         let waits = |shard: &ShardId| {
-            assignee(*shard, &writers) == Some(self.me.incarnation)
+            writers.assignee(*shard, self.table.owner(*shard)) == Some(self.me.incarnation)
                 && self.table.hold(*shard) != Some(Hold::Held)
         };
         let view = View {
