@@ -299,6 +299,70 @@ async fn every_path_says_its_methods_and_head_is_get_without_a_body() {
 }
 
 #[tokio::test]
+async fn below_a_path_is_everything_and_beside_it_nothing() {
+    let server = Server::with(Config {
+        base_path: "/talk/here".into(),
+        frame_ancestors: vec!["self".into(), "https://app.example".into()],
+        ..Config::default()
+    })
+    .await;
+    let get = async |path: &str| request(&server, &format!("GET {path}"), &[]).await;
+    let slash = get("/talk/here").await;
+    assert_eq!(
+        (slash.status, slash.header("location")),
+        (307, Some("/talk/here/"))
+    );
+    let page = get("/talk/here/").await;
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.ends_with("; frame-ancestors 'self' https://app.example"),
+        "{policy}"
+    );
+    let links = page.body.split([' ', '>']).filter_map(|attribute| {
+        let value = attribute
+            .strip_prefix("href=")
+            .or(attribute.strip_prefix("src="))?;
+        Some(value.trim_matches('"'))
+    });
+    let links: Vec<_> = links.collect();
+    assert!(links.len() > 15, "{links:?}");
+    for link in links {
+        assert!(!link.starts_with('/') && !link.contains(':'), "{link}");
+        assert_eq!(
+            get(&format!("/talk/here/{link}")).await.status,
+            200,
+            "{link}"
+        );
+    }
+
+    let target = "/talk/here/chat/aaa/user/harry?pub=key";
+    let mut harry = server.try_connect(target, Some("safechat.v1+json")).await;
+    frame(harry.as_mut().unwrap(), "welcome").await;
+    let history = get("/talk/here/rooms/aaa/history").await;
+    let history: Value = serde_json::from_str(&history.body).unwrap();
+    assert_eq!(history["events"][0]["from"], "harry");
+    let wrong = request(&server, "DELETE /talk/here/rooms/aaa/history", &[]).await;
+    assert_eq!(wrong.refusal(), (405, "method_not_allowed".into()));
+    for path in [
+        "/",
+        "/app.js",
+        "/rooms/aaa/history",
+        "/talk",
+        "/talk/hereafter",
+        "/talk/here/x",
+    ] {
+        let refused = get(path).await;
+        assert_eq!(refused.refusal(), (404, "not_found".into()), "{path}");
+        assert!(
+            refused.body.contains("try /talk/here/, or"),
+            "{}",
+            refused.body
+        );
+    }
+}
+
+#[tokio::test]
 async fn letters_of_a_path_are_themselves_however_they_are_written() {
     let server = Server::start().await;
     let mut harry = server.json("harry", "").await;

@@ -37,8 +37,10 @@ export class Link {
     const query = new URLSearchParams({ pub: key, device, history: HISTORY });
     const since = this.since();
     if (since !== null) query.set("since", since);
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/chat/${room}/user/${user}?${query}`, PROTOCOL);
+    // Beside the page, which a proxy may have below a path.
+    const address = new URL(`chat/${room}/user/${user}?${query}`, location.href);
+    address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(address.href, PROTOCOL);
     this.socket = socket;
     this.welcomeAt = null;
     this.byeAfter = null;

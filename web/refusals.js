@@ -29,7 +29,7 @@ export const RETRYABLE = new Set(["draining", "unavailable", "rate_limited", "bu
 export async function diagnose({ room, user, key, device }) {
   const query = new URLSearchParams({ pub: key, device });
   try {
-    const found = await asked(`/chat/${room}/user/${user}?${query}`);
+    const found = await asked(`chat/${room}/user/${user}?${query}`);
     if (found.reason !== "upgrade_required") return found;
     return (await foreignOrigin(room, user, key)) ?? { blocked: true };
   } catch {
@@ -44,15 +44,16 @@ export async function diagnose({ room, user, key, device }) {
  */
 async function foreignOrigin(room, user, key) {
   const query = new URLSearchParams({ user, pub: key });
-  const found = await asked(`/rooms/${room}/messages?${query}`, { method: "POST", body: "{}" });
+  const found = await asked(`rooms/${room}/messages?${query}`, { method: "POST", body: "{}" });
   return found.reason === "bad_origin" ? found : null;
 }
 
+/** Asks what is beside the page. */
 async function asked(path, options = {}) {
   // The page otherwise names itself to nobody; here the service is to see where it is.
   const usual = { cache: "no-store", referrerPolicy: "same-origin" };
   const signal = AbortSignal.timeout?.(ANSWER_MS);
-  const answer = await fetch(path, { ...usual, signal, ...options });
+  const answer = await fetch(new URL(path, location.href), { ...usual, signal, ...options });
   const { error } = await answer.json().catch(() => ({}));
   const { status } = answer;
   if (!error?.reason) return { down: true, status };

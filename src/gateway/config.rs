@@ -1,6 +1,10 @@
 //! The settings of the gateway, with their defaults and bounds.
 
-use super::{http::Origins, limits::Proxies, outbox};
+use super::{
+    http::{Origins, may_embed},
+    limits::Proxies,
+    outbox,
+};
 use crate::pressure::Pressure;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -70,6 +74,23 @@ pub struct Config {
     /// Origins of web pages that may open sessions and send messages here besides the server's own pages, such as https://app.example; * for every page.
     /// Others are refused with HTTP 403. Programs that are no browsers send no origin and are not held back. Default none.
     pub allowed_origins: Vec<String>,
+    /// The path that the page and everything for clients is below, such as /chat-service, behind a
+    /// proxy that passes paths on as they are. Default none.
+    pub base_path: String,
+    /// Sites whose pages may show this server's page in a frame: origins such as
+    /// https://app.example, self or *. Default none.
+    pub frame_ancestors: Vec<String>,
+}
+
+/// Nothing, or segments that mean themselves, each after a slash.
+fn is_base_path(path: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let segment =
+        |text: &str| !text.is_empty() && text != "." && text != ".." && text.chars().all(allowed);
+    path.is_empty()
+        || path
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(segment))
 }
 
 impl Default for Config {
@@ -101,6 +122,8 @@ impl Default for Config {
             rooms_per_address: 10_000,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
+            base_path: String::new(),
+            frame_ancestors: Vec::new(),
         }
     }
 }
@@ -176,6 +199,19 @@ impl Config {
         if let Err(wrong) = Origins::parse(&self.allowed_origins) {
             return Err(format!(
                 "gateway.allowed_origins: {wrong} is no origin: write https://app.example, without a path, or *"
+            ));
+        }
+        if !is_base_path(&self.base_path) {
+            return Err(format!(
+                "gateway.base_path: {} is no path that clients can be below: write /path, of \
+                 A-Z a-z 0-9 _ - . and /, without a / at the end",
+                self.base_path
+            ));
+        }
+        if let Some(wrong) = self.frame_ancestors.iter().find(|site| !may_embed(site)) {
+            return Err(format!(
+                "gateway.frame_ancestors: {wrong} is no site: write https://app.example, without \
+                 a path, self, or *"
             ));
         }
         if self.host.is_empty() {

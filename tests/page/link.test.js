@@ -34,6 +34,14 @@ function welcome() {
   return sockets.last;
 }
 
+it("goes to the server of the page, below the path of the page", () => {
+  assert.equal(sockets.last.url.host, "chat.example");
+  assert.equal(sockets.last.url.pathname, "/chat/aaa/user/harry");
+  Object.assign(location, { protocol: "https:", href: "https://chat.example/talk/?x=1#aaa" });
+  link.connect();
+  assert.match(sockets.last.url.href, /^wss:\/\/chat\.example\/talk\/chat\/aaa\/user\/harry\?pub=/);
+});
+
 describe("a connection that fell silent", () => {
   it("is asked after 20 s and given up 10 s later", async () => {
     const socket = welcome();

@@ -76,3 +76,14 @@ it("the question names who asks, and a message is never sent with it", async () 
     { method: "POST", path: "/rooms/aaa/messages?user=harry&pub=KEY", body: "{}" },
   ]);
 });
+
+it("the question is asked below the path of the page", async () => {
+  const paths = [];
+  globalThis.location = { ...location, href: "http://chat.example/talk/#aaa" };
+  answers((url) => {
+    paths.push(url.pathname);
+    return { status: 426, error: { reason: "upgrade_required" } };
+  });
+  await diagnose(WHO);
+  assert.deepEqual(paths, ["/talk/chat/aaa/user/harry", "/talk/rooms/aaa/messages"]);
+});

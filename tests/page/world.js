@@ -40,7 +40,7 @@ export class Sockets {
   constructor() {
     const all = this.all = [];
     const host = "chat.example";
-    globalThis.location = { protocol: "http:", host, origin: `http://${host}` };
+    globalThis.location = { protocol: "http:", host, origin: `http://${host}`, href: `http://${host}/#aaa` };
     globalThis.WebSocket = class {
       static OPEN = 1;
       constructor(url) {

@@ -11,6 +11,7 @@ mod rooms;
 mod upgrade;
 
 pub(super) use origin::Origins;
+pub(super) use page::may_embed;
 
 use super::Handle;
 use crate::{
@@ -23,7 +24,7 @@ use axum::{
     extract::Request,
     http::{HeaderValue, header::ACCESS_CONTROL_ALLOW_ORIGIN},
     middleware::{Next, from_fn, from_fn_with_state, map_response},
-    response::Response,
+    response::{Redirect, Response},
     routing::{get, post},
 };
 use guard::Guard;
@@ -61,6 +62,7 @@ async fn patient(request: Request, next: Next) -> Response {
 }
 
 fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
+    let base = handle.0.config.base_path.clone();
     // What can be read without a key can be read by any page.
     let open = Router::new()
         .route("/rooms/{room}/events", get(events::events))
@@ -71,13 +73,26 @@ fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
         .route("/chat/{room}/user/{user}", get(chat::chat))
         .route("/rooms/{room}/messages", post(rooms::message))
         .route_layer(from_fn_with_state(guard.clone(), origin::check));
-    Router::new()
+    let routes = Router::new()
         .merge(named)
         .merge(open)
-        .merge(page::routes())
-        .fallback(not_found)
+        .merge(page::routes(&handle.0.config));
+    below(&base, routes)
+        .fallback(async move || not_found(&base))
         .method_not_allowed_fallback(wrong_method)
         .with_state(handle)
+}
+
+/// The routes below a path. They see their paths without it. Links of the page are relative, so a
+/// browser must ask for the page with a slash at the end.
+fn below(base: &str, routes: Router<Handle>) -> Router<Handle> {
+    if base.is_empty() {
+        return routes;
+    }
+    let page = format!("{base}/");
+    Router::new()
+        .nest(&page, routes)
+        .route(base, get(async move || Redirect::temporary(&page)))
 }
 
 async fn any_origin(mut response: Response) -> Response {
@@ -87,11 +102,12 @@ async fn any_origin(mut response: Response) -> Response {
     response
 }
 
-async fn not_found() -> Response {
-    refuse(&Rejection::new(
-        Reason::NotFound,
-        "there is nothing at this path: try /, or /chat/{room}/user/{user}?pub={key}",
-    ))
+fn not_found(base: &str) -> Response {
+    let message = format!(
+        "there is nothing at this path: try {base}/, or \
+         {base}/chat/{{room}}/user/{{user}}?pub={{key}}"
+    );
+    refuse(&Rejection::new(Reason::NotFound, message))
 }
 
 async fn wrong_method() -> Response {

@@ -1,6 +1,7 @@
 //! The page at `/` and its files, out of the binary.
 
-use crate::gateway::Handle;
+use super::Origins;
+use crate::gateway::{Config, Handle};
 use axum::{
     Router,
     http::{
@@ -16,8 +17,30 @@ use axum::{
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Nothing but the page's own files and its own server.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors";
+
+/// Whether it can be named as a site that may show the page in a frame: `self`, `*` or an origin,
+/// whose host may begin with `*.`.
+pub(in crate::gateway) fn may_embed(site: &str) -> bool {
+    let plain = site.replacen("://*.", "://", 1);
+    site == "self" || site == "*" || (plain.is_ascii() && Origins::parse(&[plain]).is_ok())
+}
+
+/// The policy that a browser applies to the page.
+fn policy(frame_ancestors: &[String]) -> HeaderValue {
+    let sources: Vec<_> = match frame_ancestors {
+        [] => vec!["'none'"],
+        sites => sites
+            .iter()
+            .map(|site| if site == "self" { "'self'" } else { site })
+            .collect(),
+    };
+    // What is no source is refused when the configuration is loaded.
+    HeaderValue::from_str(&format!("{POLICY} {}", sources.join(" ")))
+        .expect("origins are visible ASCII characters")
+}
 
 #[derive(Clone, Copy)]
 struct File {
@@ -62,16 +85,21 @@ const FILES: [(&str, File); 19] = [
     file!("/tools.js"),
 ];
 
-pub(super) fn routes() -> Router<Handle> {
+pub(super) fn routes(config: &Config) -> Router<Handle> {
+    let policy = policy(&config.frame_ancestors);
     FILES
         .into_iter()
         .fold(Router::new(), |router, (path, file)| {
-            router.route(path, get(async move |headers| answer(file, &headers)))
+            let policy = policy.clone();
+            router.route(
+                path,
+                get(async move |headers| answer(file, policy, &headers)),
+            )
         })
 }
 
 /// A browser asks each time whether a file is still the same, so that a new version is seen at once.
-fn answer(file: File, headers: &HeaderMap) -> Response {
+fn answer(file: File, policy: HeaderValue, headers: &HeaderMap) -> Response {
     let mut hash = DefaultHasher::new();
     file.content.hash(&mut hash);
     let tag = format!("\"{:016x}\"", hash.finish());
@@ -85,7 +113,7 @@ fn answer(file: File, headers: &HeaderMap) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.kind));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
@@ -99,6 +127,37 @@ fn answer(file: File, headers: &HeaderMap) -> Response {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn who_may_embed_the_page_is_named_by_origin() {
+        for site in [
+            "self",
+            "*",
+            "https://app.example",
+            "https://*.app.example:8443",
+        ] {
+            assert!(may_embed(site), "{site}");
+        }
+        for site in [
+            "",
+            "none",
+            "app.example",
+            "https://app.example/path",
+            "https://a;script-src *",
+            "https://a b",
+        ] {
+            assert!(!may_embed(site), "{site}");
+        }
+        assert!(POLICY.ends_with("frame-ancestors"));
+        let sites = ["self".to_owned(), "https://app.example".to_owned()];
+        let policy = policy(&sites);
+        assert!(
+            policy
+                .to_str()
+                .unwrap()
+                .ends_with("; frame-ancestors 'self' https://app.example")
+        );
+    }
 
     #[test]
     fn every_file_of_the_page_is_served_as_it_is() {
