@@ -20,18 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// `SAFE_CHAT_COMMIT` may be given from outside, where there is no git (an image, a source archive).
 fn facts() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=SAFE_CHAT_COMMIT");
-    // Where git notes every change of the commit that is checked out; in a worktree this is not .git/logs/HEAD.
-    if let Some(log) = says("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
-        println!("cargo:rerun-if-changed={log}");
-    }
-    let commit = env::var("SAFE_CHAT_COMMIT")
-        .ok()
-        .or_else(|| says("git", &["rev-parse", "--short=12", "HEAD"]));
+    let given = env::var("SAFE_CHAT_COMMIT").ok();
+    let commit = given.map_or_else(commit, Ok)?;
     let rustc = says(&env::var("RUSTC")?, &["--version"]);
-    println!(
-        "cargo:rustc-env=SAFE_CHAT_COMMIT={}",
-        commit.as_deref().unwrap_or("unknown")
-    );
+    println!("cargo:rustc-env=SAFE_CHAT_COMMIT={}", commit);
     println!(
         "cargo:rustc-env=SAFE_CHAT_RUSTC={}",
         rustc.as_deref().unwrap_or("unknown")
@@ -39,6 +31,20 @@ fn facts() -> Result<(), Box<dyn Error>> {
     println!("cargo:rustc-env=SAFE_CHAT_PROFILE={}", env::var("PROFILE")?);
     println!("cargo:rustc-env=SAFE_CHAT_TARGET={}", env::var("TARGET")?);
     Ok(())
+}
+
+/// The commit that git has checked out. Only what is built to be released asks: otherwise each
+/// commit of a working day would compile everything again.
+fn commit() -> Result<String, Box<dyn Error>> {
+    if env::var("OPT_LEVEL")? != "3" {
+        return Ok("not noted".into());
+    }
+    // Where git notes every change of the commit that is checked out; in a worktree this is not .git/logs/HEAD.
+    if let Some(log) = says("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    let commit = says("git", &["rev-parse", "--short=12", "HEAD"]);
+    Ok(commit.unwrap_or_else(|| "unknown".into()))
 }
 
 /// The output of a command, if it succeeds.

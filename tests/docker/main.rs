@@ -1,4 +1,8 @@
-//! What the files in docker/ promise, read as YAML: nobody needs an engine to notice that they no longer hold.
+//! What the files in docker/ and packaging/ promise, read as they are: nobody needs an engine to notice
+//! that they no longer hold.
+
+mod k8s;
+mod systemd;
 
 use safe_chat::config::Config;
 use serde_json::Value;
@@ -283,6 +287,10 @@ fn the_image_is_built_from_every_manifest_and_says_the_version() {
     }
     assert!(image.contains(concat!("ARG VERSION=", env!("CARGO_PKG_VERSION"))));
     for promise in [
+        // What the stage `symbols` keeps.
+        "CARGO_PROFILE_RELEASE_DEBUG=line-tables-only",
+        "CARGO_PROFILE_RELEASE_STRIP=none",
+        "SAFE_CHAT_COMMIT=$COMMIT cargo build",
         "USER 65532",
         "HEALTHCHECK",
         r#"RUN ["safe-chat", "--version"]"#,

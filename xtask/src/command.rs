@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::{by_hand, chaos, console, fuzz, procfs, simulate, test, up};
+use crate::{audit, by_hand, chaos, console, fuzz, kubernetes, procfs, simulate, test, up};
 
 /// Development commands of safe-chat.
 #[derive(Parser)]
@@ -35,6 +35,10 @@ enum Command {
     Test(test::Options),
     /// Look for inputs that break a parser of outside bytes
     Fuzz(fuzz::Options),
+    /// Licences, sources and advisories of dependencies, by deny.toml
+    Audit(audit::Options),
+    /// Render the overlays of docker/k8s and check them against the schemas of Kubernetes
+    Kubernetes,
     /// Whole clusters in virtual time, with faults by seed: `cargo xtask simulate --help`
     Simulate(simulate::Options),
     /// Real faults on real processes under load: `cargo xtask chaos --list`
@@ -69,6 +73,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down(options) => by_hand::down(&options)?,
         Command::Test(options) => return test::run(&options, &interrupt),
         Command::Fuzz(options) => return fuzz::run(&options, &interrupt),
+        Command::Audit(options) => audit::run(&options, &interrupt)?,
+        Command::Kubernetes => kubernetes::check(&interrupt)?,
         Command::Simulate(options) => return simulate::run(&options, &interrupt),
         Command::Chaos(options) => return chaos::run(&options, &interrupt),
     }

@@ -2,9 +2,10 @@
 //!
 //! What a command starts is described by a [`server::Server`], runs in a [`cluster::Cluster`] and is recorded in a
 //! [`state::State`], so that another terminal (or the next run, after a SIGKILL) finds it. [`nats`], [`cassandra`] and [`node`]
-//! describe servers; [`obtain`] gets their programs; `up`, `by_hand`, `test`, `chaos`, `simulate` and `fuzz` are the commands. A library, so that the crate
+//! describe servers; [`obtain`] gets their programs; `up`, `by_hand`, `test`, `chaos`, `simulate`, `kubernetes`, `audit` and `fuzz` are the commands. A library, so that the crate
 //! `chaos` can build on the same parts.
 
+mod audit;
 pub mod binary;
 mod by_hand;
 pub mod cassandra;
@@ -14,6 +15,7 @@ mod command;
 pub mod console;
 mod fuzz;
 pub mod interrupt;
+mod kubernetes;
 mod launch;
 pub mod loopback;
 pub mod nats;

@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::console::{self, say};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::nats::Nats;
-use crate::{chaos, fuzz, loopback, obtain, paths, process, runs, tool};
+use crate::{audit, chaos, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -38,6 +38,8 @@ enum Step {
     Fmt,
     Clippy,
     Test,
+    Audit,
+    Kubernetes,
     Chaos,
     Fuzz,
 }
@@ -71,6 +73,12 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
         run.all_beside_servers()?
     } else {
         run.lints()
+    }
+    if run.wants(Step::Audit) && !run.is_narrowed() {
+        run.step("audit", || audit::check(false, interrupt));
+    }
+    if run.wants(Step::Kubernetes) && !run.is_narrowed() {
+        run.step("kubernetes", || kubernetes::check(interrupt));
     }
     // After a failure the logs of its servers should stay, and a run deletes those of the one before.
     if run.wants(Step::Chaos) && !run.is_narrowed() && !run.failed() {
@@ -157,17 +165,21 @@ impl Run<'_> {
 
     /// Last, with the machine to itself.
     fn fuzz(&mut self) {
-        let (took, result) = timed("fuzz", || {
-            self.interrupt.check()?;
-            let found = fuzz::found(&fuzz::Options::in_a_test_run(), self.interrupt)?;
+        let interrupt = self.interrupt;
+        self.step("fuzz", || {
+            let found = fuzz::found(&fuzz::Options::in_a_test_run(), interrupt)?;
             ensure!(found == 0, "something was found in {found} targets");
             Ok(())
         });
-        self.outcomes.push(Outcome {
-            step: "fuzz",
-            took,
-            result,
+    }
+
+    /// Something that needs no cargo.
+    fn step(&mut self, step: &'static str, run: impl FnOnce() -> Result<()>) {
+        let (took, result) = timed(step, || {
+            self.interrupt.check()?;
+            run()
         });
+        self.outcomes.push(Outcome { step, took, result });
     }
 
     /// Only when they were built, and with servers: a test that finds none would be left out unseen.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::console::Step;
 use crate::paths;
 
 /// A place in the cache that this process may fill.
@@ -16,6 +17,25 @@ pub(crate) struct Slot {
 /// Where it is, or would be, in the cache.
 pub(crate) fn place(name: &str) -> Result<PathBuf> {
     Ok(paths::cache()?.join(name))
+}
+
+/// What is there already, or is installed now. The name has the version: another one is another place.
+pub(crate) fn kept(
+    name: &str,
+    install: impl FnOnce(&Slot, &mut Step) -> Result<PathBuf>,
+) -> Result<PathBuf> {
+    let place = place(name)?;
+    if place.exists() {
+        return Ok(place);
+    }
+    let slot = Slot::take(name)?;
+    if place.exists() {
+        return Ok(place); // another process has just installed it
+    }
+    let mut step = Step::start(format!("{name}, once for all checkouts"));
+    let place = install(&slot, &mut step)?;
+    step.done("installed");
+    Ok(place)
 }
 
 impl Slot {

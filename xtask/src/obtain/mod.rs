@@ -1,10 +1,12 @@
 //! Getting the servers' programs onto this machine: found, or installed into the cache once for all checkouts.
 
 pub(crate) mod cache;
+pub(crate) mod cargo_deny;
 pub mod cassandra;
 mod docker;
 mod go;
 mod java;
+pub(crate) mod kubernetes;
 pub mod nats;
-mod pip;
+pub(crate) mod pip;
 pub(crate) mod version;

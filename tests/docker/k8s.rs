@@ -1,0 +1,233 @@
+//! What the manifests in docker/k8s promise beyond their schemas, which `cargo xtask kubernetes` checks in what kustomize renders.
+
+use super::read;
+use safe_chat::config::{Config, Loaded};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{fs, path::Path, time::Duration};
+
+/// Every object of every file below docker/k8s: the file, and the object.
+fn objects() -> Vec<(String, Value)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("docker/k8s")];
+    let mut objects = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "yaml") {
+                let text = fs::read_to_string(&path).unwrap();
+                let file = path.strip_prefix(root).unwrap().display().to_string();
+                for document in serde_yaml_ng::Deserializer::from_str(&text) {
+                    let object = serde_yaml_ng::Value::deserialize(document)
+                        .unwrap_or_else(|why| panic!("{file}: {why}"));
+                    objects.push((file.clone(), serde_json::to_value(object).unwrap()));
+                }
+            }
+        }
+    }
+    assert!(objects.len() > 20, "{} objects", objects.len());
+    objects
+}
+
+fn of_kind(kind: &str) -> Vec<(String, Value)> {
+    let objects = objects().into_iter();
+    let found: Vec<_> = objects
+        .filter(|(_, object)| object["kind"] == kind)
+        .collect();
+    assert!(!found.is_empty(), "there is no {kind}");
+    found
+}
+
+/// Every pod that is made: the file, and its spec.
+fn pods() -> Vec<(String, Value)> {
+    let objects = objects().into_iter();
+    objects
+        .map(|(file, object)| (file, object["spec"]["template"].clone()))
+        .filter(|(_, pod)| pod.is_object())
+        .collect()
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// What is said with `key=value` in a kustomization for nodes.
+fn literals(kustomization: &Value) -> Vec<(String, String)> {
+    let maps = list(&kustomization["configMapGenerator"]);
+    let maps = maps.filter(|map| map["name"] == "safe-chat");
+    let literals = maps.flat_map(|map| list(&map["literals"]));
+    literals
+        .map(|literal| {
+            let (name, value) = literal.as_str().unwrap().split_once('=').unwrap();
+            (name.into(), value.into())
+        })
+        .collect()
+}
+
+/// `[(file, variables)]`, the base first.
+fn variables() -> Vec<(String, Vec<(String, String)>)> {
+    let mut all = of_kind("Kustomization");
+    all.extend(of_kind("Component"));
+    all.sort_by_key(|(file, _)| !file.contains("/base/"));
+    let all = all.into_iter();
+    all.map(|(file, object)| (file, literals(&object)))
+        .collect()
+}
+
+fn load(variables: Vec<(String, String)>) -> Loaded {
+    Loaded::load(None, variables, Vec::new()).unwrap()
+}
+
+#[test]
+fn a_node_has_the_time_to_drain_before_it_is_killed() {
+    let drain = |variables: &[(String, String)]| {
+        let name = "SAFE_CHAT_NODE__DRAIN_TIMEOUT_MS";
+        let found = variables.iter().find(|(other, _)| other == name);
+        found.map(|(_, ms)| Duration::from_millis(ms.parse().unwrap()))
+    };
+    let all = variables();
+    let base = drain(&all[0].1).unwrap_or(Config::default().node.drain_timeout());
+    for (file, variables) in &all[1..] {
+        assert_eq!(drain(variables), None, "{file} changes it");
+    }
+    let seconds = |value: &Value| Duration::from_secs(value.as_u64().unwrap());
+    for (file, deployment) in of_kind("Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let stop = seconds(&container["lifecycle"]["preStop"]["sleep"]["seconds"]);
+        let grace = seconds(&pod["terminationGracePeriodSeconds"]);
+        assert!(
+            stop + base + Duration::from_secs(5) <= grace,
+            "{file}: {stop:?}, {base:?}, {grace:?}"
+        );
+    }
+    let nats = read("docker/k8s/components/nats/nats.conf");
+    assert!(nats.contains("lame_duck_duration: \"30s\"") && nats.contains("sync_interval: always"));
+}
+
+#[test]
+fn pods_have_no_more_rights_than_they_need() {
+    for (file, pod) in pods() {
+        let spec = &pod["spec"];
+        let security = &spec["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true, "{file}");
+        assert_eq!(
+            security["seccompProfile"]["type"], "RuntimeDefault",
+            "{file}"
+        );
+        assert_eq!(spec["automountServiceAccountToken"], false, "{file}");
+        assert_eq!(spec["enableServiceLinks"], false, "{file}");
+        for container in list(&spec["containers"]) {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false, "{file}");
+            assert_eq!(security["privileged"], false, "{file}");
+            assert_eq!(security["capabilities"]["drop"][0], "ALL", "{file}");
+            let writes = container["name"] == "cassandra";
+            assert!(
+                writes || security["readOnlyRootFilesystem"] == true,
+                "{file}"
+            );
+            let limits = &container["resources"]["limits"];
+            assert!(
+                limits["cpu"].is_string() && limits["memory"].is_string(),
+                "{file}"
+            );
+        }
+        for volume in list(&spec["volumes"]).filter(|volume| volume["secret"].is_object()) {
+            // Owner and group only.
+            assert_eq!(volume["secret"]["defaultMode"], 0o440, "{file}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_node_is_probed_and_leaves_one_at_a_time() {
+    let budgets = of_kind("PodDisruptionBudget");
+    for (file, deployment) in of_kind("Deployment") {
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        for (probe, path) in [
+            ("startup", "/live"),
+            ("readiness", "/ready"),
+            ("liveness", "/live"),
+        ] {
+            let asked = &container[format!("{probe}Probe")]["httpGet"];
+            assert_eq!(
+                (&asked["path"], &asked["port"]),
+                (&path.into(), &"internal".into()),
+                "{file}"
+            );
+        }
+        let labels = &deployment["spec"]["selector"];
+        assert_eq!(
+            labels["matchLabels"],
+            deployment["spec"]["template"]["metadata"]["labels"]
+        );
+        let budget = budgets
+            .iter()
+            .find(|(_, budget)| budget["spec"]["selector"] == *labels);
+        let (_, budget) = budget.unwrap_or_else(|| panic!("no budget for {file}"));
+        assert_eq!(budget["spec"]["maxUnavailable"], 1);
+        assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+        assert_eq!(
+            deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"],
+            0
+        );
+    }
+}
+
+#[test]
+fn variables_of_nodes_are_known_to_the_program() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    fs::write(secret.path(), "nats://me:secret@a:4222").unwrap();
+    let secret = secret.path().to_str().unwrap();
+    let of_file = |(name, value): (String, String)| {
+        let value = if name.ends_with("_FILE") {
+            secret.into()
+        } else {
+            value
+        };
+        (name, value)
+    };
+    let all = variables();
+    let base: Vec<_> = all[0].1.iter().cloned().map(of_file).collect();
+    for (file, more) in &all {
+        let mut both = base.clone();
+        both.extend(more.iter().cloned().map(of_file));
+        both.extend([
+            ("SAFE_CHAT_NODE__ROLES".into(), "writer".into()),
+            ("SAFE_CHAT_NODE__NAME".into(), "writer-1".into()),
+        ]);
+        assert_eq!(load(both).warnings, Vec::<String>::new(), "{file}");
+    }
+    for (file, deployment) in of_kind("Deployment") {
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let mut names = list(&container["env"]).map(|variable| variable["name"].as_str().unwrap());
+        assert!(
+            names.all(|name| ["SAFE_CHAT_NODE__ROLES", "SAFE_CHAT_NODE__NAME"].contains(&name)),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn images_have_versions_and_ours_is_this_one() {
+    let mut kustomizations = of_kind("Kustomization");
+    kustomizations.extend(of_kind("Component"));
+    for (file, object) in kustomizations {
+        for image in list(&object["images"]) {
+            assert_eq!(image["newTag"], env!("CARGO_PKG_VERSION"), "{file}");
+        }
+    }
+    for (file, pod) in pods() {
+        for container in list(&pod["spec"]["containers"]) {
+            let image = container["image"].as_str().unwrap();
+            let tag = image.split_once(':').map(|(_, tag)| tag);
+            assert!(
+                image == "safe-chat" || tag.is_some_and(|tag| tag.contains('.')),
+                "{file}: {image}"
+            );
+        }
+    }
+}

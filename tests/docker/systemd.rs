@@ -1,0 +1,31 @@
+//! What the unit for systemd promises.
+
+use super::read;
+use safe_chat::config::Config;
+use std::time::Duration;
+
+#[test]
+fn a_unit_checks_its_configuration_and_gives_a_drain_its_time() {
+    let unit = read("packaging/systemd/safe-chat.service");
+    let value = |key: &str| {
+        let value = unit
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("{key} is missing"))
+    };
+    assert!(value("ExecStartPre").ends_with("safe-chat config check"));
+    assert!(value("ExecStart").ends_with("safe-chat serve"));
+    assert!(value("ExecReload").contains("HUP"));
+    let stop = Duration::from_secs(value("TimeoutStopSec").parse().unwrap());
+    assert!(stop >= Config::default().node.drain_timeout() + Duration::from_secs(5));
+    assert!(value("LimitNOFILE").parse::<u64>().unwrap() >= 1_000_000);
+    for (key, expected) in [
+        ("Restart", "on-failure"),
+        ("DynamicUser", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("ProtectSystem", "strict"),
+        ("NoNewPrivileges", "yes"),
+    ] {
+        assert_eq!(value(key), expected, "{key}");
+    }
+}
