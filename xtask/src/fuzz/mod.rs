@@ -47,11 +47,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// All targets, as long as a test run can wait.
+    /// All targets, as long as a test run can wait: what was found before is tried first.
     pub(crate) fn in_a_test_run() -> Self {
         Self {
             targets: Vec::new(),
-            seconds: 60,
+            seconds: 20,
             jobs: 2,
             seed: None,
             input: None,
