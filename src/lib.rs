@@ -25,5 +25,6 @@ pub mod room;
 pub mod shutdown;
 pub mod task;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;
 pub mod writer;

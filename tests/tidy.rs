@@ -8,15 +8,15 @@ use std::{
 };
 
 /// A module and what it may use of the crate besides itself. Dependencies point one way; only `app`, `cli` and tests know adapters.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("room", &[]),
     ("proto", &[]),
     ("wire", &["room", "proto"]),
     (
         "bus",
-        &["room", "proto", "journal::codec", "journal::Error"],
+        &["room", "proto", "tls", "journal::codec", "journal::Error"],
     ),
-    ("journal", &["room", "proto", "bus"]),
+    ("journal", &["room", "proto", "bus", "tls"]),
     ("cluster", &["room", "bus"]),
     ("task", &[]),
     ("pressure", &[]),
@@ -27,11 +27,12 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     (
         "gateway",
         &[
-            "room", "wire", "bus", "journal", "cluster", "task", "listener", "pressure",
+            "room", "wire", "bus", "journal", "cluster", "task", "listener", "pressure", "tls",
         ],
     ),
-    ("chat", &[]),
-    ("listener", &[]),
+    ("tls", &[]),
+    ("chat", &["tls"]),
+    ("listener", &["tls"]),
     ("ops", &["listener", "telemetry"]),
     ("shutdown", &["telemetry"]),
     ("telemetry", &[]),
@@ -46,6 +47,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "gateway",
             "ops",
             "telemetry",
+            "tls",
         ],
     ),
     (
@@ -61,6 +63,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "config",
             "telemetry",
             "pressure",
+            "tls",
         ],
     ),
     (
