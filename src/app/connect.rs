@@ -58,7 +58,7 @@ pub(super) async fn ports(
     config: &Config,
     shards: Shards,
     readiness: &Readiness,
-) -> anyhow::Result<Ports> {
+) -> anyhow::Result<(Ports, Nats)> {
     let nats = bus(config, shards, readiness).await?;
     let mut facts: Vec<Fact> = vec![(
         "bus",
@@ -69,14 +69,15 @@ pub(super) async fn ports(
             config.bus.prefix
         ),
     )];
-    let bus = Arc::new(nats);
+    let bus = Arc::new(nats.clone());
     let (journal, fact) = journal(config, shards, readiness, bus.clone()).await?;
     facts.push(("journal", fact));
-    Ok(Ports {
+    let ports = Ports {
         bus,
         journal,
         facts,
-    })
+    };
+    Ok((ports, nats))
 }
 
 async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::Result<Nats> {
@@ -100,6 +101,9 @@ fn nats_config(config: &Config, shards: Shards) -> nats::Config {
     let on_bus = config.journal.kind == JournalKind::Bus;
     nats::Config {
         servers: config.bus.servers.clone(),
+        node: config.node.name.clone(),
+        login: config.bus.login(),
+        tls: config.bus.tls(),
         prefix: config.bus.prefix.clone(),
         replicas: config.bus.replicas,
         shards,

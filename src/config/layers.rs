@@ -23,8 +23,10 @@ const WORDS: [(&str, &str); 3] = [
     ("node.roles", "gateway, writer, or both"),
 ];
 /// Keys whose values may hold passwords: errors do not quote them.
-const SECRET: [(&str, &str); 3] = [
+const SECRET: [(&str, &str); 5] = [
     ("bus.servers", "a list of addresses"),
+    ("bus.password", "text"),
+    ("bus.token", "text"),
     ("cassandra.password", "text"),
     ("ops.password", "text"),
 ];

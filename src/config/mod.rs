@@ -2,6 +2,7 @@
 //!
 //! [`Loaded::load`] puts the layers together and remembers where each value came from; [`Config`] is what the parts get.
 
+mod bus;
 mod environment;
 mod layers;
 mod sections;
@@ -10,8 +11,9 @@ mod show;
 mod tests;
 mod variables;
 
+pub use bus::Bus;
 pub use layers::{Flags, Loaded, Source};
-pub use sections::{Bus, Journal, JournalKind, Node};
+pub use sections::{Journal, JournalKind, Node};
 pub(crate) use show::without_credentials;
 
 use crate::{cluster, gateway, journal::cassandra, ops, telemetry, writer};

@@ -1,11 +1,8 @@
-//! The sections that belong to no single part: this node, the bus, and the choice of the journal.
+//! The sections that belong to no single part: this node, and the choice of the journal.
 
-use super::without_credentials;
-use crate::bus::{Role, nats};
+use crate::bus::Role;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-const MIB: u64 = 1024 * 1024;
 
 /// Where rooms are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,65 +83,5 @@ impl Node {
             return Err("node.roles is empty: use gateway, writer, or both".into());
         }
         Ok(())
-    }
-}
-
-/// How NATS is reached, and how streams are made that are not there yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Bus {
-    /// `nats://[user:password@]host:port`, any of which may answer. Default nats://127.0.0.1:4222.
-    pub servers: Vec<String>,
-    /// Begins the names of all streams, buckets and subjects: 1 to 32 characters of `a-z 0-9 _ -`. Default chat.
-    pub prefix: String,
-    /// Copies of each stream and bucket: 1, 3 or 5. Default 1.
-    pub replicas: usize,
-    /// Bytes of commands that wait to be decided; beyond them clients are told `busy`. Default 256 MiB.
-    pub command_bytes: u64,
-    /// Bytes of events that are kept for gateways when the journal is elsewhere. Default 1 GiB.
-    pub event_bytes: u64,
-}
-
-impl Default for Bus {
-    fn default() -> Self {
-        let servers = vec!["nats://127.0.0.1:4222".into()];
-        Self {
-            servers,
-            prefix: "chat".into(),
-            replicas: 1,
-            command_bytes: 256 * MIB,
-            event_bytes: 1024 * MIB,
-        }
-    }
-}
-
-impl Bus {
-    /// Says what is wrong, if something is.
-    pub fn validate(&self) -> Result<(), String> {
-        if self.servers.is_empty() {
-            return Err(
-                "bus.servers is empty: name a NATS server with --nats nats://HOST:PORT".into(),
-            );
-        }
-        nats::check(&self.servers).map_err(|error| error.to_string())?;
-        if ![1, 3, 5].contains(&self.replicas) {
-            return Err(format!(
-                "bus.replicas must be 1, 3 or 5, not {}",
-                self.replicas
-            ));
-        }
-        if self.command_bytes < MIB || self.event_bytes < MIB {
-            return Err("bus.command_bytes and bus.event_bytes must be at least 1048576".into());
-        }
-        Ok(())
-    }
-
-    /// The servers for people: without users and passwords.
-    pub fn shown(&self) -> String {
-        self.servers
-            .iter()
-            .map(|server| without_credentials(server))
-            .collect::<Vec<_>>()
-            .join(", ")
     }
 }

@@ -62,6 +62,18 @@ impl Server {
         fs::write(self.config(), text).expect("a configuration");
     }
 
+    /// Starts it again with another configuration.
+    pub(crate) async fn run_with(&mut self, more: &str) {
+        self.stop();
+        self.configure(more);
+        self.run().await;
+    }
+
+    /// Where it is, by a name that certificates can carry.
+    pub(crate) fn at(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
     /// Makes it read its configuration again.
     pub(crate) fn reload(&self) {
         self.signal("HUP");

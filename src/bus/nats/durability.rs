@@ -1,6 +1,6 @@
 //! What the servers do with what they store: whether it is on a disk when they answer.
 
-use super::{Config, Error, Link, Subjects};
+use super::{Config, Error, Link, Subjects, login::Access};
 use async_nats::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,7 +50,8 @@ struct Settings {
 /// Asks the servers. Makes nothing there.
 pub async fn durability(config: &Config) -> Result<Durability, Error> {
     let subjects = Subjects::new(&config.prefix, config.shards)?;
-    let link = Link::open(config, "doctor", config.deadline, &subjects).await?;
+    let access = Access::open(config)?;
+    let link = Link::open(config, &access, "doctor", config.deadline, &subjects).await?;
     let request = json!({ "config": true }).to_string();
     let answer = link
         .request_within(

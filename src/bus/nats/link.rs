@@ -3,11 +3,10 @@
 //! Nothing is sent while the connection is lost: the client library would keep it and deliver it late. What was sent just before a loss can
 //! still arrive late, after the reconnect; that is why an unanswered request has an unknown outcome, never a failed one.
 
-use super::{Config, login::Servers, subjects::Subjects};
+use super::{Config, login::Access, subjects::Subjects};
 use crate::bus::{Error, Position};
 use async_nats::{
-    Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, ServerInfo, Subscriber,
-    connection::State,
+    Client, Event, HeaderMap, Message, RequestErrorKind, ServerInfo, Subscriber, connection::State,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -37,6 +36,8 @@ pub(super) struct Link {
     pub(super) deadline: Duration,
     /// What it is for: `commands`, `registry`, `live`.
     name: &'static str,
+    /// Of this node, for people.
+    pub(super) node: Arc<str>,
     servers: Arc<str>,
     losses: watch::Receiver<u64>,
     gaps: watch::Receiver<u64>,
@@ -82,6 +83,7 @@ impl Failure {
 impl Link {
     pub(super) async fn open(
         config: &Config,
+        access: &Access,
         name: &'static str,
         deadline: Duration,
         subjects: &Subjects,
@@ -92,8 +94,9 @@ impl Link {
         let (gap, gaps) = watch::channel(0);
         let gap = Arc::new(gap);
         let slow = gap.clone();
-        let options = ConnectOptions::new()
-            .name(format!("safe-chat {name}"))
+        let options = access
+            .options()
+            .name(format!("safe-chat {name} of {}", config.node))
             .connection_timeout(CONNECT)
             .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause_before)
@@ -106,8 +109,7 @@ impl Link {
                 }
                 std::future::ready(())
             });
-        let at = Servers::parse(&config.servers)?;
-        let connecting = at.log_in(options).connect(at.addresses.as_slice());
+        let connecting = options.connect(access.addresses.as_slice());
         let client = match timeout(CONNECT, connecting).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => {
@@ -125,6 +127,7 @@ impl Link {
             client,
             deadline,
             name,
+            node: config.node.as_str().into(),
             servers,
             losses,
             gaps,
@@ -285,9 +288,11 @@ impl Link {
 
 /// What a server says of itself to a new connection, which is closed again.
 pub(super) async fn ask_info(config: &Config) -> Result<ServerInfo, Error> {
-    let servers = Servers::parse(&config.servers)?;
-    let options = ConnectOptions::new().name("safe-chat watch");
-    let connecting = servers.log_in(options).connect(&servers.addresses);
+    let access = Access::open(config)?;
+    let options = access
+        .options()
+        .name(format!("safe-chat watch of {}", config.node));
+    let connecting = options.connect(&access.addresses);
     let failed = |why: String| Error::Unavailable(format!("asking NATS for its limits: {why}"));
     let client = timeout(CONNECT, connecting)
         .await

@@ -1,22 +1,105 @@
-//! Users and passwords that stand in the addresses of servers. They are taken out before the client library gets the addresses: it does not use
-//! them there, and logs addresses at level debug.
+//! Who comes, and to whom: how a connection logs in, and how it knows the servers.
+//!
+//! Users and passwords that stand in the addresses of servers are taken out before the client
+//! library gets the addresses: it does not use them there, and logs addresses at level debug. Files
+//! are read at each login, so that what was renewed meanwhile counts.
 
-use crate::bus::Error;
-use async_nats::{ConnectOptions, ServerAddr};
+use super::Config;
+use crate::{
+    bus::Error,
+    tls::{self, Trust},
+};
+use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
+use nkeys::KeyPair;
 use percent_encoding::percent_decode_str;
+use rustls::ClientConfig;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Where the servers are, and how to log in there.
+/// How a node logs in. Not both here and in the addresses of servers.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Login {
+    /// As the addresses say, or as nobody.
+    #[default]
+    ByAddress,
+    /// A user and the password.
+    User {
+        /// Its name.
+        name: String,
+        /// Its password.
+        password: String,
+    },
+    /// A token.
+    Token(String),
+    /// A file with a user's JWT and seed, as `nsc` and `nats auth` write it.
+    Creds(PathBuf),
+    /// A file with a user's seed (`SU...`).
+    Nkey(PathBuf),
+}
+
+/// TLS to the servers. The names in their addresses are those that their certificates must carry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whom to trust, and what to show.
+    pub trust: Trust,
+    /// It begins before the server says anything (`handshake_first` there).
+    pub first: bool,
+}
+
+/// Where the servers are, how to log in there, and how they are known.
+pub(super) struct Access {
+    pub(super) addresses: Vec<String>,
+    login: Login,
+    /// Whether TLS begins before the server says anything.
+    tls_first: bool,
+    tls: Option<ClientConfig>,
+}
+
+impl Access {
+    /// [`Error::Unusable`]: an address or a file cannot be used.
+    pub(super) fn open(config: &Config) -> Result<Self, Error> {
+        // A server may ask for TLS that nothing here says anything about.
+        tls::install();
+        let Servers { addresses, login } = Servers::parse(&config.servers)?;
+        let login = login.unwrap_or_else(|| config.login.clone());
+        login.try_out()?;
+        let by_address = addresses
+            .iter()
+            .any(|address| address.starts_with("tls://"));
+        let wanted = match &config.tls {
+            None if by_address => Some(&Tls::default()),
+            wanted => wanted.as_ref(),
+        };
+        let settings = wanted.map(|tls| tls::client(&tls.trust)).transpose();
+        Ok(Self {
+            addresses,
+            login,
+            tls_first: wanted.is_some_and(|tls| tls.first),
+            tls: settings.map_err(|error| Error::Unusable(format!("TLS with NATS: {error}")))?,
+        })
+    }
+
+    /// What every connection begins with.
+    pub(super) fn options(&self) -> ConnectOptions {
+        let mut options = self.login.options();
+        if let Some(tls) = &self.tls {
+            options = options.require_tls(true).tls_client_config(tls.clone());
+        }
+        if self.tls_first {
+            options = options.tls_first();
+        }
+        options
+    }
+}
+
+/// Addresses, and the login that may stand in them.
 #[derive(Debug, PartialEq)]
 pub(super) struct Servers {
     pub(super) addresses: Vec<String>,
-    login: Option<Login>,
-}
-
-/// `user:password@`, or `token@`.
-#[derive(PartialEq)]
-enum Login {
-    User { name: String, password: String },
-    Token(String),
+    /// `user:password@`, or `token@`.
+    pub(super) login: Option<Login>,
 }
 
 impl Servers {
@@ -48,19 +131,62 @@ impl Servers {
         }
         Ok(Self { addresses, login })
     }
-
-    pub(super) fn log_in(&self, options: ConnectOptions) -> ConnectOptions {
-        match &self.login {
-            None => options,
-            Some(Login::User { name, password }) => {
-                options.user_and_password(name.clone(), password.clone())
-            }
-            Some(Login::Token(token)) => options.token(token.clone()),
-        }
-    }
 }
 
 impl Login {
+    fn options(&self) -> ConnectOptions {
+        match self.clone() {
+            Self::ByAddress => ConnectOptions::new(),
+            Self::User { name, password } => ConnectOptions::with_user_and_password(name, password),
+            Self::Token(token) => ConnectOptions::with_token(token),
+            Self::Creds(_) | Self::Nkey(_) => {
+                let login = self.clone();
+                ConnectOptions::with_auth_callback(move |nonce| {
+                    let signed = login.sign(&nonce).map_err(AuthError::new);
+                    async move { signed }
+                })
+            }
+        }
+    }
+
+    /// Says at once what is wrong with a file, not as a connection that is refused.
+    fn try_out(&self) -> Result<(), Error> {
+        self.sign(&[]).map(drop).map_err(Error::Unusable)
+    }
+
+    /// What answers a server's challenge. No error quotes a file.
+    fn sign(&self, nonce: &[u8]) -> Result<Auth, String> {
+        let mut auth = Auth::new();
+        let path = match self {
+            Self::Creds(path) | Self::Nkey(path) => path,
+            _ => return Ok(auth),
+        };
+        let text =
+            fs::read_to_string(path).map_err(|error| unusable(path, &error.kind().to_string()))?;
+        // Seeds and tokens stand on lines of their own, whatever is written around them.
+        let line = |begin: &str| {
+            text.lines()
+                .map(str::trim)
+                .find(|line| line.starts_with(begin))
+        };
+        let seed =
+            line("SU").ok_or_else(|| unusable(path, "there is no seed of a user in it (SU...)"))?;
+        let pair =
+            KeyPair::from_seed(seed).map_err(|_| unusable(path, "the seed in it is damaged"))?;
+        if matches!(self, Self::Creds(_)) {
+            let jwt =
+                line("eyJ").ok_or_else(|| unusable(path, "there is no JWT of a user in it"))?;
+            auth.jwt = Some(jwt.to_owned());
+        } else {
+            auth.nkey = Some(pair.public_key());
+        }
+        let signature = pair
+            .sign(nonce)
+            .map_err(|_| unusable(path, "the seed in it cannot sign"))?;
+        auth.signature = Some(signature);
+        Ok(auth)
+    }
+
     fn parse(text: &str) -> Result<Self, Error> {
         let decoded = |part: &str| {
             let text = percent_decode_str(part)
@@ -80,6 +206,10 @@ impl Login {
             None => Self::Token(decoded(text)?),
         })
     }
+}
+
+fn unusable(path: &Path, why: &str) -> String {
+    format!("the login file {} cannot be used: {why}", path.display())
 }
 
 /// Shows no secret.

@@ -15,6 +15,7 @@ mod feed;
 mod link;
 mod live;
 mod login;
+mod micro;
 mod payload;
 mod reader;
 mod registry;
@@ -23,13 +24,15 @@ mod subjects;
 mod watch;
 
 pub use durability::{Durability, Sync, durability};
+pub use login::{Login, Tls};
+pub use micro::{About, Micro};
 
 use crate::{
     bus::{Bus, Error, Health},
     room::Shards,
 };
 use link::Link;
-use login::Servers;
+use login::{Access, Servers};
 use skipped::Skipped;
 use std::{sync::Arc, time::Duration};
 use subjects::Subjects;
@@ -43,6 +46,12 @@ const OLDEST: (i64, i64, i64) = (2, 11, 0);
 pub struct Config {
     /// `nats://[user:password@]host:port`, any of which may answer.
     pub servers: Vec<String>,
+    /// The name of this node: in the names of its connections and consumers, for people.
+    pub node: String,
+    /// How to log in.
+    pub login: Login,
+    /// How servers are known; `None`: without TLS, unless an address or the server asks for it.
+    pub tls: Option<Tls>,
     /// Begins the names of all streams, buckets and subjects: 1 to 32 characters of `a-z 0-9 _ -`.
     pub prefix: String,
     /// Copies of each stream: 1, 3 or 5.
@@ -65,6 +74,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             servers: vec!["nats://127.0.0.1:4222".into()],
+            node: "unnamed".into(),
+            login: Login::default(),
+            tls: None,
             prefix: "chat".into(),
             replicas: 1,
             shards: Shards::new(64).expect("64 is a valid count"),
@@ -77,9 +89,9 @@ impl Default for Config {
     }
 }
 
-/// Says what is wrong with the addresses of servers, if something is; without quoting them.
-pub fn check(servers: &[String]) -> Result<(), Error> {
-    Servers::parse(servers).map(|_| ())
+/// Whether a login stands in the addresses of servers, or what is wrong with them; without quoting them.
+pub fn check(servers: &[String]) -> Result<bool, Error> {
+    Servers::parse(servers).map(|servers| servers.login.is_some())
 }
 
 /// The bus on NATS. Clones share the connections.
@@ -102,10 +114,17 @@ impl Nats {
     /// [`Error::Unusable`]: something there does not fit.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         let subjects = Subjects::new(&config.prefix, config.shards)?;
+        let access = Access::open(config)?;
         let (commands, registry, live) = tokio::try_join!(
-            Link::open(config, "commands", config.deadline, &subjects),
-            Link::open(config, "registry", config.registry_deadline, &subjects),
-            Link::open(config, "live", config.deadline, &subjects),
+            Link::open(config, &access, "commands", config.deadline, &subjects),
+            Link::open(
+                config,
+                &access,
+                "registry",
+                config.registry_deadline,
+                &subjects
+            ),
+            Link::open(config, &access, "live", config.deadline, &subjects),
         )?;
         let server = commands.client.server_info();
         if !commands
