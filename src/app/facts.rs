@@ -59,6 +59,10 @@ pub(super) async fn tell_shards(
 
 fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
     let internal = running.internal_address();
+    let scheme = match config.gateway.tls_certificate {
+        Some(_) => "https",
+        None => "http",
+    };
     let mut facts = vec![
         (
             "node",
@@ -73,7 +77,7 @@ fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
     facts.extend(
         running
             .client_address()
-            .map(|address| ("clients", format!("http://{address}/"))),
+            .map(|address| ("clients", format!("{scheme}://{address}/"))),
     );
     facts.push((
         "internal",
@@ -90,11 +94,11 @@ fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
 }
 
 fn roles(roles: &[Role]) -> String {
-    let name = |role: &Role| match role {
-        Role::Gateway => "gateway",
-        Role::Writer => "writer",
-    };
-    roles.iter().map(name).collect::<Vec<_>>().join(", ")
+    roles
+        .iter()
+        .map(Role::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn schema() -> String {

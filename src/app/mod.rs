@@ -25,7 +25,7 @@ use anyhow::{Context, anyhow};
 use backon::{ConstantBuilder, Retryable};
 use running::Internal;
 use std::{sync::Arc, time::Duration};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -53,9 +53,10 @@ impl App {
     /// Starts a node with the servers that the configuration names; waits for those that are not there yet. Says what it found.
     pub async fn start(config: Config) -> anyhow::Result<Running> {
         let internal = Internal::open(&config.ops).await?;
-        let ports = connect::ports(&config, shards(&config)?, &internal.readiness).await?;
+        let (ports, nats) = connect::ports(&config, shards(&config)?, &internal.readiness).await?;
         let facts = ports.facts.clone();
-        let running = start(&config, ports, internal).await?;
+        let mut running = start(&config, ports, internal).await?;
+        running.offer(nats, &config.node);
         facts::announce(&config, &running, &facts);
         Ok(running)
     }
@@ -121,11 +122,15 @@ fn most_connections() -> usize {
     most
 }
 
-async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+async fn listen(config: &Config) -> anyhow::Result<gateway::Port> {
+    let identity = config.gateway.identity().context(
+        "the port for clients cannot speak TLS (gateway.tls_certificate, gateway.tls_key)",
+    )?;
     let gateway::Config { host, port, .. } = &config.gateway;
-    gateway::bind(host, *port).await.map_err(|why| {
+    let listener = gateway::bind(host, *port).await.map_err(|why| {
         anyhow!("the port for clients {host}:{port} cannot be opened ({why}): end what uses it, or choose another with --http-port")
-    })
+    })?;
+    Ok(gateway::Port::new(listener, identity))
 }
 
 fn shards(config: &Config) -> anyhow::Result<Shards> {

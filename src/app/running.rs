@@ -6,17 +6,22 @@
 
 use super::{Ports, facts, operator::Here};
 use crate::{
-    bus, cluster,
-    config::Config,
+    bus::{
+        self,
+        nats::{About, Micro, Nats},
+    },
+    cluster,
+    config::{self, Config},
     gateway,
     ops::{self, Check, Readiness},
     pressure::{self, Pressure},
     room::Incarnation,
+    tls,
 };
 use anyhow::{Context, anyhow};
+use serde_json::json;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    net::TcpListener,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -67,6 +72,7 @@ pub struct Running {
     internal: Internal,
     cluster: cluster::Handle,
     gateway: Option<(gateway::Handle, SocketAddr)>,
+    certificates: tls::Watch,
     drain_timeout: Duration,
     /// Cancelled: an operator wants it to stop.
     unwanted: CancellationToken,
@@ -79,7 +85,7 @@ impl Running {
         ports: Ports,
         mut internal: Internal,
         cluster: cluster::Service,
-        gateway: Option<(gateway::Service, TcpListener)>,
+        gateway: Option<(gateway::Service, gateway::Port)>,
         watched: Vec<Pressure>,
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
@@ -100,15 +106,21 @@ impl Running {
             config.cluster.shards,
             stop.clone(),
         ));
+        let certificates = tls::Watch::new(gateway.iter().filter_map(|(_, port)| port.identity()));
+        let (watched, until) = (certificates.clone(), stop.clone());
+        internal.parts.spawn(async move {
+            watched.run(until).await;
+            Ok(())
+        });
         let mut clients = None;
-        if let Some((gateway, listener)) = gateway {
-            clients = Some((gateway.handle(), listener.local_addr()?));
+        if let Some((gateway, port)) = gateway {
+            clients = Some((gateway.handle(), port.address()?));
             let (until, members, handle) = (stop.clone(), members.clone(), gateway.handle());
             internal.parts.spawn(async move {
                 // Clients wait in the listen queue until the cluster knows this node: the sessions of an unknown one would be taken for abandoned.
                 if until.run_until_cancelled(members.known()).await.is_some() {
                     tokio::join!(
-                        gateway.run(listener, until.clone()),
+                        gateway.run(port, until.clone()),
                         until.run_until_cancelled(handle.follow(members))
                     );
                 }
@@ -127,20 +139,50 @@ impl Running {
         };
         // Set once: this node starts once.
         let _ = internal.desk.set(Arc::new(here));
-        let health = ports.bus.health();
+        let (health, shown) = (ports.bus.health(), certificates.clone());
         let gateway = clients.clone().map(|(gateway, _)| gateway);
         internal.readiness.running(
             checks(ports, members.clone(), gateway),
-            Box::new(move || texts(&health.borrow().warnings)),
+            Box::new(move || [texts(&health.borrow().warnings), shown.warnings()].concat()),
         );
         Ok(Self {
             internal,
             cluster: members,
             gateway: clients,
+            certificates,
             drain_timeout: config.node.drain_timeout(),
             unwanted,
             stop,
         })
+    }
+
+    /// Shows it among the micro services of NATS.
+    pub(super) fn offer(&mut self, nats: Nats, node: &config::Node) {
+        let (readiness, cluster) = (self.internal.readiness.clone(), self.cluster.clone());
+        let gateway = self.gateway.as_ref().map(|(gateway, _)| gateway.clone());
+        let name = node.name.clone();
+        let health = move || {
+            let why = readiness.why_not();
+            json!({
+                "node": name,
+                "ready": why.is_empty(),
+                "why": why,
+                "warnings": readiness.warnings(),
+                "shards": cluster.watch().borrow().owned.len(),
+                "sessions": gateway.as_ref().map_or(0, gateway::Handle::sessions),
+            })
+        };
+        let about = About {
+            incarnation: self.incarnation(),
+            node: node.name.clone(),
+            roles: node.roles.clone(),
+            health: Arc::new(health),
+        };
+        let (micro, until) = (Micro::new(nats, about), self.stop.clone());
+        self.internal.parts.spawn(async move {
+            micro.run(until).await;
+            Ok(())
+        });
     }
 
     /// Where clients find it, if it is a gateway.
@@ -161,6 +203,11 @@ impl Running {
     /// Cancelled when an operator asks it to stop: then [`Self::drain`] it.
     pub fn unwanted(&self) -> CancellationToken {
         self.unwanted.clone()
+    }
+
+    /// Reads the certificates again, because somebody asked for it.
+    pub async fn reload(&self) {
+        self.certificates.reload().await;
     }
 
     /// Waits until a part fails, which none should ever do; then the node cannot go on.

@@ -263,6 +263,16 @@ pub enum Role {
     Writer,
 }
 
+impl Role {
+    /// As it is written.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Writer => "writer",
+        }
+    }
+}
+
 /// A node as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {

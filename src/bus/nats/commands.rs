@@ -2,7 +2,7 @@
 
 use super::{
     Nats,
-    reader::{Entry, Reader, Start, Step},
+    reader::{Entry, Purpose, Reader, Start, Step},
     skipped::{Skipped, Unfit},
     subjects::Subjects,
 };
@@ -36,7 +36,12 @@ impl Commands for Nats {
             self.subjects.stream("CMD"),
             self.subjects.commands_of(shard),
         );
-        let reader = Reader::open(&self.commands, stream, filter, Start::At(from.0)).await?;
+        let purpose = Purpose {
+            name: format!("commands-{shard}"),
+            description: format!("reads the commands of shard {shard}, to decide them"),
+        };
+        let start = Start::At(from.0);
+        let reader = Reader::open(&self.commands, stream, filter, purpose, start).await?;
         let commands = Incoming {
             reader,
             subjects: self.subjects.clone(),

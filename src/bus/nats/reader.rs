@@ -40,6 +40,14 @@ pub(super) enum Start {
     LastPerSubject,
 }
 
+/// What a reader reads for, as people see it on the servers.
+#[derive(Debug, Clone)]
+pub(super) struct Purpose {
+    /// Begins the names of its consumers: letters, digits, `-` and `_`.
+    pub(super) name: String,
+    pub(super) description: String,
+}
+
 /// A message of the stream.
 pub(super) struct Entry {
     pub(super) position: u64,
@@ -62,6 +70,7 @@ pub(super) struct Reader {
     link: Link,
     stream: String,
     filter: String,
+    purpose: Purpose,
     start: Start,
     /// The last message read: where and when it was stored.
     last: Option<(u64, i128)>,
@@ -98,12 +107,14 @@ impl Reader {
         link: &Link,
         stream: String,
         filter: String,
+        purpose: Purpose,
         start: Start,
     ) -> Result<Self, Error> {
         let mut reader = Self {
             link: link.clone(),
             stream,
             filter,
+            purpose,
             start,
             last: None,
             session: None,
@@ -177,9 +188,9 @@ impl Reader {
         let inbox = self.link.client.new_inbox();
         let messages = self.link.subscribe_soon(inbox.clone()).await?;
         let what = format!("reading {} from stream {}", self.filter, self.stream);
-        let name = inbox.rsplit('.').next().unwrap_or_default();
+        let name = self.name(&inbox);
         let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
-        let request = json!({ "stream_name": self.stream, "config": self.consumer(name, &inbox), "action": "create" });
+        let request = json!({ "stream_name": self.stream, "config": self.consumer(&name, &inbox), "action": "create" });
         let created = self
             .link
             .api(&call, &request)
@@ -195,9 +206,25 @@ impl Reader {
         })
     }
 
+    /// Says to people what it is for, and is another one for each consumer.
+    fn name(&self, inbox: &str) -> String {
+        let unique = inbox.rsplit('.').next().unwrap_or_default();
+        let node: String = self
+            .link
+            .node
+            .chars()
+            .map(|c| match c {
+                c if c.is_ascii_alphanumeric() || "-_".contains(c) => c,
+                _ => '_',
+            })
+            .collect();
+        format!("{}-{node}-{unique}", self.purpose.name)
+    }
+
     fn consumer(&self, name: &str, inbox: &str) -> Value {
         let mut consumer = json!({
             "name": name,
+            "description": format!("{}, at {}", self.purpose.description, self.link.node),
             "deliver_subject": inbox,
             "filter_subject": self.filter,
             "ack_policy": "none",

@@ -3,7 +3,7 @@
 use super::{
     Nats,
     link::Link,
-    reader::{Entry, Reader, Start, Step},
+    reader::{Entry, Purpose, Reader, Start, Step},
     skipped::{Skipped, Unfit},
     subjects::{Subjects, last_token},
 };
@@ -191,10 +191,15 @@ impl Nats {
         read: Read<T>,
         current: T,
     ) -> Result<BoxStream<'static, T>, Error> {
+        let purpose = Purpose {
+            name: format!("watch-{}", bucket.to_lowercase()),
+            description: format!("follows the bucket of {}", bucket.to_lowercase()),
+        };
         let reader = Reader::open(
             &self.registry,
             self.subjects.bucket(bucket),
             self.subjects.key(bucket, ">"),
+            purpose,
             Start::LastPerSubject,
         )
         .await?;

@@ -112,6 +112,20 @@ impl Subjects {
         format!("{}.node.{connection}.echo", self.prefix)
     }
 
+    /// Where every node says how it is.
+    pub(super) fn health(&self) -> String {
+        format!("{}.srv.health", self.prefix)
+    }
+
+    /// Where one node says how it is.
+    pub(super) fn health_of(&self, node: Incarnation) -> String {
+        format!("{}.srv.{node}.health", self.prefix)
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The key of a note that a node has sessions in a room.
     pub(super) fn mark(&self, node: Incarnation, room: &RoomId) -> String {
         self.key(
