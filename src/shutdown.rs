@@ -7,8 +7,11 @@ use nix::{
     libc::{SIGRTMAX, SIGRTMIN},
     sys::signal::Signal,
 };
-use std::{io, process};
-use tokio::signal::unix::{SignalKind, signal};
+use std::{io, process, sync::Arc};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -50,12 +53,23 @@ const SIGNALS: [(Signal, Meaning); 15] = [
     (Signal::SIGXFSZ, Meaning::Unsaid),
 ];
 
-/// Takes the signals over. Returns a token that is cancelled when one asks for an end. Called once, as early
-/// as possible: until then each signal does what it does to any process.
-pub fn on_signals() -> io::Result<CancellationToken> {
+/// What signals ask for.
+pub struct Asked {
+    /// Cancelled: an end.
+    pub end: CancellationToken,
+    /// Notified: files are to be read again. One that comes early is kept.
+    pub reload: Arc<Notify>,
+}
+
+/// Takes the signals over. Called once, as early as possible: until then each signal does what it does
+/// to any process.
+pub fn on_signals() -> io::Result<Asked> {
     let mut signals = arrivals()?;
-    let asked = CancellationToken::new();
-    let token = asked.clone();
+    let asked = Asked {
+        end: CancellationToken::new(),
+        reload: Arc::default(),
+    };
+    let (token, reload) = (asked.end.clone(), asked.reload.clone());
     tokio::spawn(async move {
         while let Some((name, meaning)) = signals.next().await {
             match meaning {
@@ -68,7 +82,10 @@ pub fn on_signals() -> io::Result<CancellationToken> {
                     token.cancel();
                     warn!("{name}: draining; SIGTERM once more ends at once");
                 }
-                Meaning::Reload => info!("{name}: there is nothing to read again; going on"),
+                Meaning::Reload => {
+                    info!("{name}: looking at the certificates");
+                    reload.notify_one();
+                }
                 Meaning::Nothing => info!("{name} means nothing to a node; going on"),
                 Meaning::End | Meaning::EndSoon => debug!("{name}: draining already"),
                 Meaning::Unsaid => {}

@@ -8,6 +8,11 @@ use std::str::FromStr;
 pub struct Address(String);
 
 impl Address {
+    /// Whether it is reached with TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.0.starts_with("wss://")
+    }
+
     /// The address of a room for a user. All parts are checked already, so nothing needs escaping.
     pub(super) fn of_chat(&self, room: &str, user: &str, query: &str) -> String {
         format!("{self}/chat/{room}/user/{user}?{query}")

@@ -2,17 +2,21 @@
 //! (from `policy`), not what for: the session says where to resume.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
+use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, header};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 
 use super::address::Address;
 use super::frame::{ClientFrame, PROTOCOL};
@@ -104,6 +108,7 @@ enum State {
 /// See the module.
 pub(super) struct Link {
     addresses: Vec<Address>,
+    tls: Option<Arc<ClientConfig>>,
     identity: Identity,
     state: State,
     backoff: ExponentialBackoff,
@@ -115,9 +120,14 @@ pub(super) struct Link {
 
 impl Link {
     /// Asks for [`Link::connect`] at once.
-    pub(super) fn new(addresses: Vec<Address>, identity: Identity) -> Link {
+    pub(super) fn new(
+        addresses: Vec<Address>,
+        tls: Option<Arc<ClientConfig>>,
+        identity: Identity,
+    ) -> Link {
         Link {
             addresses,
+            tls,
             identity,
             state: State::Waiting(Box::pin(sleep(Duration::ZERO))),
             backoff: backoff(),
@@ -140,7 +150,8 @@ impl Link {
         let Identity { room, user, .. } = &self.identity;
         let query = self.identity.query() + &since;
         let url = address.of_chat(room, user, &query);
-        self.state = State::Connecting(open(url, address.to_string()).boxed());
+        let tls = self.tls.clone().map(Connector::Rustls);
+        self.state = State::Connecting(open(url, address.to_string(), tls).boxed());
     }
 
     /// What happens next. Cancel safe: all progress is in `self`.
@@ -287,7 +298,7 @@ fn backoff() -> ExponentialBackoff {
         .build()
 }
 
-async fn open(url: String, address: String) -> Result<Socket, Verdict> {
+async fn open(url: String, address: String, tls: Option<Connector>) -> Result<Socket, Verdict> {
     let mut request = url
         .into_client_request()
         .map_err(|error| Verdict::Stop(format!("{address}: {error}")))?;
@@ -299,10 +310,18 @@ async fn open(url: String, address: String) -> Result<Socket, Verdict> {
         why: format!("{address}: {why}"),
         when: When::Backoff,
     };
-    match timeout(DEADLINE, connect_async_with_config(request, None, true)).await {
+    match timeout(
+        DEADLINE,
+        connect_async_tls_with_config(request, None, true, tls),
+    )
+    .await
+    {
         Err(_) => Err(failed(format!("no answer within {} s", DEADLINE.as_secs()))),
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(Error::Http(answer))) => Err(refusal(&answer)),
+        Ok(Err(Error::Io(error))) if is_of_unknown(&error) => Err(failed(format!(
+            "{error}: name the authority that vouches for it with --ca"
+        ))),
         Ok(Err(Error::Io(error))) => Err(failed(error.to_string())),
         Ok(Err(Error::Protocol(_))) => Err(failed("no WebSocket answered there".into())),
         Ok(Err(error @ (Error::Url(_) | Error::HttpFormat(_)))) => {
@@ -310,6 +329,17 @@ async fn open(url: String, address: String) -> Result<Socket, Verdict> {
         }
         Ok(Err(error)) => Err(failed(error.to_string())),
     }
+}
+
+/// Whether a server's certificate comes from an authority that is not trusted.
+fn is_of_unknown(error: &std::io::Error) -> bool {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        of_tls,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+        ))
+    )
 }
 
 fn refusal(answer: &Response<Option<Vec<u8>>>) -> Verdict {

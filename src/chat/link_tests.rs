@@ -27,6 +27,7 @@ fn link(addresses: &[&Address]) -> Link {
     let identity = Identity::new("aaa", "harry", "KEY", 50);
     Link::new(
         addresses.iter().map(|&address| address.clone()).collect(),
+        None,
         identity,
     )
 }

@@ -31,14 +31,18 @@ mod session_tests;
 mod session_world;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use rustls::ClientConfig;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 #[doc(hidden)]
 pub use heard::heard;
 
+use crate::tls::{self, Trust};
 use address::Address;
 use command::Command;
 use console::{Console, Input};
@@ -78,6 +82,9 @@ pub struct Options {
     /// Events to show from before (0-500)
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=500), value_name = "N")]
     pub history: u16,
+    /// File of the authorities (PEM) that vouch for servers at https and wss, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Plain text (NO_COLOR does the same)
     #[arg(long)]
     pub no_color: bool,
@@ -107,6 +114,7 @@ pub async fn run(options: Options) -> Result<()> {
     };
     let link = Link::new(
         options.url.clone(),
+        secured(&options)?,
         Identity::new(&options.room, &options.user, &key, options.history),
     );
     let view = View::new(style, &options.room, &options.user);
@@ -130,6 +138,21 @@ pub async fn run(options: Options) -> Result<()> {
     }
     .run()
     .await
+}
+
+/// How servers are known that are reached with TLS; `None`: none of them is.
+fn secured(options: &Options) -> Result<Option<Arc<ClientConfig>>> {
+    if !options.url.iter().any(Address::is_secure) {
+        return match options.ca {
+            Some(_) => Err(anyhow!("--ca is for servers at https:// or wss://")),
+            None => Ok(None),
+        };
+    }
+    let trust = Trust {
+        ca: options.ca.clone(),
+        ..Trust::default()
+    };
+    Ok(Some(Arc::new(tls::client(&trust)?)))
 }
 
 fn every(period: Duration) -> Interval {

@@ -4,10 +4,10 @@ use super::{Settings, runtime};
 use crate::{
     app::App,
     config::{Config, Loaded},
-    shutdown, telemetry,
+    shutdown::{self, Asked},
+    telemetry,
 };
 use anyhow::{Context, anyhow};
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -34,19 +34,22 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     served
 }
 
-async fn serve(config: Config, asked: CancellationToken) -> anyhow::Result<()> {
-    let Some(running) = asked.run_until_cancelled(App::start(config)).await else {
+async fn serve(config: Config, asked: Asked) -> anyhow::Result<()> {
+    let Some(running) = asked.end.run_until_cancelled(App::start(config)).await else {
         info!("ended before the start was over");
         return Ok(());
     };
     let mut running = running?;
     let unwanted = running.unwanted();
     // Asked to stop at the very moment in which a part fails: stopping in order is still the better end.
-    tokio::select! {
-        biased;
-        () = asked.cancelled() => {}
-        () = unwanted.cancelled() => {}
-        error = running.failed() => return Err(error),
+    loop {
+        tokio::select! {
+            biased;
+            () = asked.end.cancelled() => break,
+            () = unwanted.cancelled() => break,
+            error = running.failed() => return Err(error),
+            () = asked.reload.notified() => running.reload().await,
+        }
     }
     running.drain().await;
     Ok(())

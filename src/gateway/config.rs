@@ -5,9 +5,12 @@ use super::{
     limits::Proxies,
     outbox,
 };
-use crate::pressure::Pressure;
+use crate::{
+    pressure::Pressure,
+    tls::{self, Identity},
+};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// How the gateway serves clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,12 @@ pub struct Config {
     pub host: String,
     /// The port. Default 8080; 0: any free one.
     pub port: u16,
+    /// The file of the certificate (PEM; with those between it and its authority) that clients see.
+    /// With it the port speaks TLS and nothing else. Read again when it changes, and on SIGHUP.
+    /// Default: none, no TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// The file of its private key (PEM, not encrypted).
+    pub tls_key: Option<PathBuf>,
     /// The most sessions and event streams at a time; beyond them a join is `unavailable`. Default 100000.
     pub max_sessions: usize,
     /// The most open TCP connections; beyond them new ones are refused with HTTP 503. Default 0: three quarters of the open files that the system lets this
@@ -98,6 +107,8 @@ impl Default for Config {
         Self {
             host: "127.0.0.1".into(),
             port: 8080,
+            tls_certificate: None,
+            tls_key: None,
             max_sessions: 100_000,
             max_connections: 0,
             backlog_bytes: 1024 * 1024,
@@ -219,7 +230,17 @@ impl Config {
                 "gateway.host is empty: name an address to listen on, such as 127.0.0.1".into(),
             );
         }
-        Ok(())
+        tls::check_pair(
+            ["gateway.tls_certificate", "gateway.tls_key"],
+            [self.tls_certificate.is_some(), self.tls_key.is_some()],
+        )
+    }
+
+    /// What clients see that come with TLS, if the port speaks it.
+    pub fn identity(&self) -> Result<Option<Arc<Identity>>, tls::Error> {
+        let pair = self.tls_certificate.as_ref().zip(self.tls_key.as_ref());
+        pair.map(|(certificate, key)| Identity::load(certificate, key))
+            .transpose()
     }
 
     pub(super) fn backlog(&self, pressure: Pressure) -> outbox::Limits {

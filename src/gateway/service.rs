@@ -1,6 +1,6 @@
 //! Runs the gateway: hears what is sent to this node and where rooms end, and accepts clients.
 
-use super::{Close, Config, Handle, core::Core, doubt, http, metrics};
+use super::{Close, Config, Handle, Port, core::Core, doubt, http, metrics};
 use crate::{
     bus::{Answer, Bus, Error, Head, Inbound},
     journal::Journal,
@@ -71,15 +71,15 @@ impl Service {
         Handle(self.0.clone())
     }
 
-    /// Serves clients at `listener` until `shutdown`; then drains and returns.
-    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+    /// Serves clients at `port` until `shutdown`; then drains and returns.
+    pub async fn run(self, port: impl Into<Port>, shutdown: CancellationToken) {
         let ended = CancellationToken::new();
         let core = self.attach(ended.clone());
         tokio::pin!(core);
         tokio::select! {
             biased; // Only one of the first two ends.
             () = &mut core => {}
-            () = http::serve(self.handle(), listener, shutdown) => {}
+            () = http::serve(self.handle(), port.into(), shutdown) => {}
             () = count_waiting(self.handle()) => {}
         }
         ended.cancel();

@@ -8,11 +8,13 @@ mod bind;
 mod framing;
 mod presence;
 mod rules;
+mod secure;
 mod slots;
 
 pub(crate) use bind::{bind, longest_queue};
 pub(crate) use presence::{Arrival, Presence};
 pub(crate) use rules::{content_length, has_body, lists};
+pub(crate) use secure::Tls;
 pub(crate) use slots::{Slot, SlotCounter};
 
 use axum::{Router, body::Body, response::Response};
@@ -28,7 +30,8 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use presence::Socket;
+use presence::{RawSocket, Socket};
+use secure::Secured;
 use std::{
     any::Any,
     convert::Infallible,
@@ -49,6 +52,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle, task::TaskTra
 
 /// How long a request's head may take to arrive, from its first byte on.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the handshake of TLS may take, from the beginning of the connection.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of a request's head, at most.
 const HEAD: usize = 16 * 1024;
 /// How long a client may take nothing of what is written to it. Longer than the silence after
@@ -103,6 +108,7 @@ pub(crate) struct Listener<F> {
     router: Router,
     judge: F,
     keep_alive: Duration,
+    tls: Option<Tls>,
     refusals: Arc<Semaphore>,
     tasks: TaskTracker,
     finish: CancellationToken,
@@ -111,17 +117,20 @@ pub(crate) struct Listener<F> {
 
 impl<F: Fn(SocketAddr) -> Verdict + Send + Sync + 'static> Listener<F> {
     /// A server of `router`, where `judge` decides which connections are taken. One that asks
-    /// nothing more is closed after `keep_alive`. `halt` ends all connections at once.
+    /// nothing more is closed after `keep_alive`. With `tls`, nothing else is spoken there. `halt`
+    /// ends all connections at once.
     pub(crate) fn new(
         router: Router,
         judge: F,
         keep_alive: Duration,
+        tls: Option<Tls>,
         halt: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             router,
             judge,
             keep_alive,
+            tls,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             tasks: TaskTracker::new(),
             finish: CancellationToken::new(),
@@ -175,13 +184,11 @@ impl<F: Fn(SocketAddr) -> Verdict + Send + Sync + 'static> Listener<F> {
         }
     }
 
-    fn open(&self, io: impl Socket, peer: SocketAddr) {
-        let (halt, finish) = (self.halt.clone(), self.finish.clone());
+    fn open(&self, io: impl RawSocket, peer: SocketAddr) {
+        let halt = self.halt.clone();
         match (self.judge)(peer) {
             Verdict::Welcome(counted) => {
-                let router = self.router.clone();
-                let from = (Peer(peer), Arrival::next());
-                let talk = converse(io, router, from, counted, self.keep_alive, finish);
+                let talk = self.welcome(io, peer, counted);
                 self.tasks.spawn(async move {
                     halt.run_until_cancelled(talk).await;
                 });
@@ -191,10 +198,42 @@ impl<F: Fn(SocketAddr) -> Verdict + Send + Sync + 'static> Listener<F> {
                 let Ok(permit) = self.refusals.clone().try_acquire_owned() else {
                     return;
                 };
+                let tls = self.tls.clone();
                 self.tasks.spawn(async move {
-                    halt.run_until_cancelled(refuse(io, answer)).await;
+                    // What does not ask in time is dropped.
+                    let refusal = timeout(REFUSAL_DEADLINE, refuse(io, tls, answer));
+                    halt.run_until_cancelled(refusal).await;
                     drop(permit);
                 });
+            }
+        }
+    }
+
+    /// Serves a connection that is taken; what it counts for includes the handshake.
+    fn welcome(
+        &self,
+        io: impl RawSocket,
+        peer: SocketAddr,
+        counted: Counted,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (router, tls) = (self.router.clone(), self.tls.clone());
+        let (from, keep_alive) = ((Peer(peer), Arrival::next()), self.keep_alive);
+        let finish = self.finish.clone();
+        async move {
+            let Some(tls) = tls else {
+                return converse(io, router, from, counted, keep_alive, finish).await;
+            };
+            match timeout(HANDSHAKE_DEADLINE, tls.secure(io)).await {
+                Ok(Ok(Secured::Tls(io))) => {
+                    // On the heap: connections without TLS need not be as large.
+                    Box::pin(converse(io, router, from, counted, keep_alive, finish)).await;
+                }
+                Ok(Ok(Secured::Plain(io))) => {
+                    let refusal = answer_plainly(io, Box::new(|_| secure::wanted()));
+                    drop(timeout(REFUSAL_DEADLINE, refusal).await);
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
+                Err(_) => tracing::debug!("no TLS with a client in time"),
             }
         }
     }
@@ -286,8 +325,20 @@ async fn answer(
     Ok(response)
 }
 
+/// Answers one request of a connection that is not taken.
+async fn refuse(io: impl RawSocket, tls: Option<Tls>, answer: Refusal) {
+    let Some(tls) = tls else {
+        return answer_plainly(io, answer).await;
+    };
+    match tls.secure(io).await {
+        Ok(Secured::Tls(io)) => Box::pin(answer_plainly(io, answer)).await,
+        Ok(Secured::Plain(io)) => answer_plainly(io, answer).await,
+        Err(error) => tracing::trace!(%error, "no TLS with a client that is refused"),
+    }
+}
+
 /// Answers one request, whatever it asks.
-async fn refuse(io: impl AsyncRead + AsyncWrite + Unpin, answer: Refusal) {
+async fn answer_plainly(io: impl AsyncRead + AsyncWrite + Unpin, answer: Refusal) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .max_buf_size(HEAD)
@@ -295,15 +346,10 @@ async fn refuse(io: impl AsyncRead + AsyncWrite + Unpin, answer: Refusal) {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         std::future::ready(Ok::<Response<Body>, Infallible>(answer(&request)))
     });
-    // What does not ask in time is dropped.
-    drop(
-        timeout(
-            REFUSAL_DEADLINE,
-            http.serve_connection(TokioIo::new(io), service),
-        )
-        .await,
-    );
+    drop(http.serve_connection(TokioIo::new(io), service).await);
 }
 
+#[cfg(test)]
+mod secure_tests;
 #[cfg(test)]
 mod tests;

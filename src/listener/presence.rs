@@ -2,15 +2,20 @@
 //! and come again: what they asked must not be done behind what they ask now.
 
 use futures::FutureExt;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     task::yield_now,
 };
+use tokio_rustls::server::TlsStream;
 
 /// When a request came, compared with others: an extension of every request. The first of a
 /// connection came with it: connections are accepted in order and served in any.
@@ -34,10 +39,31 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn is_closed(&self) -> bool;
 }
 
+/// A connection as the kernel gives it.
+pub(super) trait RawSocket: Socket {
+    /// The first byte that was sent and not read, which stays unread; `None`: nothing will come.
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>>;
+}
+
 impl Socket for TcpStream {
     fn is_closed(&self) -> bool {
         let ready = self.ready(Interest::READABLE).now_or_never();
         ready.is_some_and(|ready| ready.map_or(true, |ready| ready.is_read_closed()))
+    }
+}
+
+impl RawSocket for TcpStream {
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        let mut first = [0];
+        let mut buffer = ReadBuf::new(&mut first);
+        let count = ready!(self.poll_peek(cx, &mut buffer))?;
+        Poll::Ready(Ok((count > 0).then_some(first[0])))
+    }
+}
+
+impl<S: Socket> Socket for TlsStream<S> {
+    fn is_closed(&self) -> bool {
+        self.get_ref().0.is_closed()
     }
 }
 

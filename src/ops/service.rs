@@ -103,7 +103,7 @@ impl Service {
             .method_not_allowed_fallback(wrong_method);
         let slots = Arc::new(SlotCounter::default());
         let judge = move |peer| judge(&slots, peer);
-        let server = Listener::new(routes, judge, self.keep_alive, stop.clone());
+        let server = Listener::new(routes, judge, self.keep_alive, None, stop.clone());
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;

@@ -9,10 +9,12 @@ mod doctor;
 mod faults;
 mod holes;
 mod http;
+mod logins;
 mod logs;
 mod node;
 mod outage;
 mod person;
+mod pki;
 mod process;
 mod proxy;
 mod server;
@@ -22,6 +24,7 @@ mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod talk;
+mod tls;
 
 /// One test per claim and journal.
 macro_rules! claims {
@@ -60,7 +63,9 @@ claims! {
         process::a_reader_that_stops_stops_nobody_and_is_told_what_it_missed
         process::a_stop_without_nats_is_soon
         start::a_node_refuses_another_number_of_shards
-        start::a_port_in_use_is_named;
+        start::a_port_in_use_is_named
+        tls::clients_come_with_tls_by_every_way_in
+        tls::a_certificate_is_renewed_under_its_clients_and_a_bad_one_is_not_taken;
     cassandra:
         talk::two_people_at_two_nodes_read_the_same_lines
         faults::killed_nodes_cost_no_message_and_no_order

@@ -13,7 +13,7 @@ mod upgrade;
 pub(super) use origin::Origins;
 pub(super) use page::may_embed;
 
-use super::Handle;
+use super::{Handle, Port};
 use crate::{
     listener::Listener,
     room::{Reason, Rejection},
@@ -29,21 +29,21 @@ use axum::{
 };
 use guard::Guard;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Serves clients until `shutdown`; then drains, while new ones are refused with an answer, and ends.
-pub(super) async fn serve(handle: Handle, listener: TcpListener, shutdown: CancellationToken) {
+pub(super) async fn serve(handle: Handle, port: Port, shutdown: CancellationToken) {
     let guard = Guard::new(handle.clone());
     let routes = router(handle.clone(), &guard)
         .layer(from_fn_with_state(guard.clone(), guard::guard))
         .layer(from_fn(patient));
     let keep_alive = handle.0.config.keep_alive();
     let halt = handle.0.halt.clone();
-    let server = Listener::new(routes, move |peer| guard.judge(peer), keep_alive, halt);
+    let judge = move |peer| guard.judge(peer);
+    let server = Listener::new(routes, judge, keep_alive, port.tls(), halt);
     // Connections are accepted until the drain is over: a client gets its `draining` as an answer.
     server
-        .serve(listener, async {
+        .serve(port.listener, async {
             shutdown.cancelled().await;
             handle.drain().await
         })
