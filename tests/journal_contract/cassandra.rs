@@ -14,7 +14,7 @@ use safe_chat::{
     room::{Epoch, Incarnation, RoomId, Seq, ShardId, Shards},
 };
 use scylla::client::{session::Session, session_builder::SessionBuilder};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tokio::sync::OnceCell;
 
 struct Tables(Config);
@@ -95,13 +95,18 @@ fn config() -> Option<Config> {
 
 /// The tests of a run share a keyspace; every claim has its own shard and rooms.
 async fn cluster() -> Option<impl Cluster> {
+    shared().await.map(Tables)
+}
+
+/// A configuration with tables that are there.
+async fn shared() -> Option<Config> {
     static CONFIG: OnceCell<Option<Config>> = OnceCell::const_new();
     let config = CONFIG.get_or_init(async || {
         let config = config()?;
         migrate(&config).await.unwrap();
         Some(config)
     });
-    config.await.clone().map(Tables)
+    config.await.clone()
 }
 
 crate::contract!(cluster());
@@ -180,4 +185,63 @@ async fn a_datacenter_that_is_not_there_is_named() {
         why.contains("elsewhere") && why.contains("datacenter1"),
         "{why}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_and_node_know_each_other_by_certificates() {
+    let Some(config) = shared().await else {
+        return;
+    };
+    let left_out = "TLS with Cassandra";
+    let Some(files) = support::server("SAFE_CHAT_TEST_CASSANDRA_TLS", left_out) else {
+        return;
+    };
+    let file = |name: &str| Some(PathBuf::from(&files).join(name));
+    let whole = Config {
+        tls_ca: file("ca.pem"),
+        tls_certificate: file("node.pem"),
+        tls_key: file("node.key"),
+        tls_server_name: Some("cassandra.example".into()),
+        ..config
+    };
+    let connected = connect(&whole, shards()).await.unwrap();
+    drop(connected.store().release().await.unwrap());
+    let unnamed = Config {
+        tls_server_name: None,
+        ..whole.clone()
+    };
+    let misnamed = Config {
+        tls_server_name: Some("elsewhere.example".into()),
+        ..whole.clone()
+    };
+    let unknown = Config {
+        // A certificate that vouches for nobody.
+        tls_ca: file("node.pem"),
+        ..whole.clone()
+    };
+    let anonymous = Config {
+        tls_certificate: None,
+        tls_key: None,
+        ..whole.clone()
+    };
+    for (config, why) in [
+        // It is reached by an address, which its certificate does not carry.
+        (unnamed, "not valid for name"),
+        (misnamed, "not valid for name"),
+        (unknown, "UnknownIssuer"),
+        (anonymous, ""),
+    ] {
+        let Err(Error::Unavailable(refused)) = connect(&config, shards()).await else {
+            panic!("let in: {config:?}");
+        };
+        assert!(refused.contains(why), "{config:?}: {refused}");
+    }
+    let missing = Config {
+        tls_ca: Some("/nowhere/ca.pem".into()),
+        ..whole
+    };
+    let Err(Error::Unusable(refused)) = connect(&missing, shards()).await else {
+        panic!("let in with {missing:?}");
+    };
+    assert!(refused.contains("/nowhere/ca.pem"), "{refused}");
 }

@@ -13,6 +13,16 @@ use crate::template;
 const CQL: u16 = 9042;
 const STORAGE: u16 = 7000;
 
+/// What a server with TLS shows (a certificate for `cassandra.example`, and its key), and whom it lets
+/// in. They are secret to nobody.
+const TLS_FILES: [(&str, &str); 2] = [
+    (
+        "cassandra.pem",
+        include_str!("../templates/tls/cassandra.pem"),
+    ),
+    ("ca.pem", include_str!("../templates/tls/ca.pem")),
+];
+
 /// Nodes `cassandra-1` ..., one per address. They form their ring only if each is ready before the next one starts.
 pub struct Cassandra {
     /// What runs it.
@@ -23,6 +33,8 @@ pub struct Cassandra {
     pub data: PathBuf,
     /// What an acknowledged write survives.
     pub commit_log: CommitLog,
+    /// Whether clients may also come with TLS, with a certificate of `templates/tls`.
+    pub tls: bool,
 }
 
 /// What an acknowledged write survives.
@@ -87,6 +99,9 @@ impl Cassandra {
         fs::create_dir_all(dir.join("tmp"))?;
         fs::write(dir.join("cassandra.yaml"), self.config(i, dir))?;
         fs::write(dir.join("java.args"), self.java_args(dir))?;
+        for (name, text) in TLS_FILES.into_iter().filter(|_| self.tls) {
+            fs::write(dir.join(name), text)?;
+        }
         fs::write(
             dir.join("logback.xml"),
             include_str!("../templates/logback.xml"),
@@ -102,11 +117,26 @@ impl Cassandra {
             ("DIR", dir.display().to_string()),
             ("HINTS", (self.hosts.len() > 1).to_string()),
             ("COMMIT_LOG", self.commit_log.settings().to_owned()),
+            ("TLS", self.encryption(dir)),
         ];
         let values = values
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()));
         template::fill(include_str!("../templates/cassandra.yaml"), &values)
+    }
+
+    /// On the port that clients use without TLS, too.
+    fn encryption(&self, dir: &Path) -> String {
+        let dir = dir.display();
+        match self.tls {
+            false => String::new(),
+            true => format!(
+                "client_encryption_options:\n  enabled: true\n  optional: true\n  \
+                 require_client_auth: true\n  ssl_context_factory:\n    class_name: \
+                 org.apache.cassandra.security.PEMBasedSslContextFactory\n  \
+                 keystore: \"{dir}/cassandra.pem\"\n  truststore: \"{dir}/ca.pem\""
+            ),
+        }
     }
 
     fn java_args(&self, dir: &Path) -> String {
@@ -154,6 +184,7 @@ mod tests {
             hosts: (1..=nodes).map(loopback::numbered).collect(),
             data: "/data".into(),
             commit_log: CommitLog::Group,
+            tls: true,
         }
     }
 
@@ -176,6 +207,10 @@ mod tests {
         assert!(config.contains("seeds: \"127.0.0.1:7000\""), "{config}");
         assert!(config.contains("rpc_address: \"127.0.0.3\""), "{config}");
         assert!(config.contains("commitlog_sync: group"), "{config}");
+        assert!(
+            config.contains("keystore: \"/data/cassandra-3/cassandra.pem\""),
+            "{config}"
+        );
         assert_eq!(unfilled(&config), [""; 0]);
         assert_eq!(
             unfilled(&ring.java_args(Path::new("/data/cassandra-3"))),

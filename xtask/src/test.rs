@@ -312,6 +312,7 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
         hosts: vec![host],
         data,
         commit_log: CommitLog::Periodic,
+        tls: true,
     };
     servers.extend(cassandra.servers()?);
     cluster.start(&servers[1])?;
@@ -323,6 +324,13 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
             nats.program.display().to_string(),
         ),
         ("SAFE_CHAT_TEST_CASSANDRA", cassandra.addresses()),
+        (
+            "SAFE_CHAT_TEST_CASSANDRA_TLS",
+            paths::root()
+                .join("xtask/templates/tls")
+                .display()
+                .to_string(),
+        ),
     ])
 }
 

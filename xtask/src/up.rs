@@ -151,6 +151,7 @@ impl Options {
             hosts,
             data: data.to_owned(),
             commit_log: CommitLog::Group,
+            tls: false,
         }))
     }
 

@@ -113,6 +113,7 @@ impl Site {
                 data: data.clone(),
                 // As nats-server, it acknowledges what is on disk.
                 commit_log: CommitLog::Group,
+                tls: false,
             }),
         };
         let links = Links::start(
@@ -255,6 +256,12 @@ impl Site {
     pub fn stop(&mut self, name: &str) -> Result<bool> {
         let identity = self.identity(name)?;
         identity.signal(Signal::SIGTERM);
+        self.ended(name)
+    }
+
+    /// Waits until it has ended by itself, which it was asked to; else kills it. Whether it did.
+    pub fn ended(&mut self, name: &str) -> Result<bool> {
+        let identity = self.identity(name)?;
         let ended = block_in_place(|| wait_for(ORDERLY, || !identity.is_alive()));
         if !ended {
             block_in_place(|| identity.kill())?;

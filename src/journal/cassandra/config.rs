@@ -1,7 +1,8 @@
 //! How Cassandra is reached, and how its tables are made.
 
+use crate::tls::{self, Trust};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// How Cassandra is reached, and how its tables are made.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,18 @@ pub struct Config {
     /// The user's password. Printed nowhere. Default: none.
     #[serde(serialize_with = "hidden")]
     pub password: Option<String>,
+    /// Connects with TLS. Default: false, but true when another `tls_` is set.
+    pub tls: bool,
+    /// The file of the authorities (PEM) that vouch for the servers. Default: those of the system.
+    pub tls_ca: Option<PathBuf>,
+    /// The file of the certificate (PEM) that is shown to the servers, and below that of its key. Read
+    /// again at each connection when it changed. Default: none.
+    pub tls_certificate: Option<PathBuf>,
+    /// The file of its private key (PEM, not encrypted).
+    pub tls_key: Option<PathBuf>,
+    /// The name that every server's certificate must carry. Default: the IP address by which the server
+    /// is reached, whatever stands in `hosts`: servers tell of each other by address.
+    pub tls_server_name: Option<String>,
     /// The datacenter that this node writes to and reads from. All nodes of a cluster must use the same one. Default datacenter1.
     pub datacenter: String,
     /// Copies of everything: a number for `datacenter`, or a number for each datacenter by name. Used when the keyspace is made. Default 1.
@@ -54,6 +67,11 @@ impl Default for Config {
             keyspace: "safe_chat".into(),
             user: None,
             password: None,
+            tls: false,
+            tls_ca: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_server_name: None,
             datacenter: "datacenter1".into(),
             replication: Replication::Here(1),
             auto_migrate: false,
@@ -82,6 +100,13 @@ impl Config {
                 bad + 1
             ));
         }
+        if self.user.is_some() && self.password.is_none() {
+            return Err("cassandra.user needs cassandra.password: set it, too".into());
+        }
+        tls::check_pair(
+            ["cassandra.tls_certificate", "cassandra.tls_key"],
+            [self.tls_certificate.is_some(), self.tls_key.is_some()],
+        )?;
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         let starts = self
             .keyspace
@@ -131,6 +156,16 @@ impl Config {
         self.hosts.join(", ")
     }
 
+    /// Whom to trust, if TLS is wanted.
+    pub(super) fn trust(&self) -> Option<Trust> {
+        let trust = Trust {
+            ca: self.tls_ca.clone(),
+            pair: self.tls_certificate.clone().zip(self.tls_key.clone()),
+            name: self.tls_server_name.clone(),
+        };
+        (self.tls || trust != Trust::default()).then_some(trust)
+    }
+
     /// Copies by datacenter.
     pub(super) fn copies(&self) -> BTreeMap<String, u8> {
         match &self.replication {
@@ -154,6 +189,7 @@ impl fmt::Debug for Config {
             .field("hosts", &self.hosts)
             .field("keyspace", &self.keyspace)
             .field("user", &self.user)
+            .field("tls", &self.trust())
             .field("datacenter", &self.datacenter)
             .field("replication", &self.replication)
             .field("auto_migrate", &self.auto_migrate)

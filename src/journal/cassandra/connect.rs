@@ -1,7 +1,7 @@
 //! Connecting: a session whose every statement has a deadline and is tried exactly once.
 
 use super::{Config, errors};
-use crate::journal::Error;
+use crate::{journal::Error, tls};
 use scylla::{
     client::{
         execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
@@ -44,6 +44,11 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     reconnect_soon(&mut builder);
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         builder = builder.user(user, password);
+    }
+    if let Some(trust) = config.trust() {
+        let settings = tls::client(&trust)
+            .map_err(|error| Error::Unusable(format!("TLS with Cassandra: {error}")))?;
+        builder = builder.tls_context(Some(Arc::new(settings)));
     }
     let unreachable = |why: String| {
         Error::Unavailable(format!(
