@@ -47,8 +47,10 @@ pub enum Act {
     Freeze(Whom),
     /// SIGTERM, and it ends in order; undone by a start.
     Stop(Whom),
-    /// Every node is stopped in order and started again, one after another.
-    Roll,
+    /// SIGUSR2 to a nats-server: its clients are sent away, then it ends in order; undone by a start.
+    LameDuck(Whom),
+    /// Each is stopped in order and started again, one after another: an upgrade.
+    Roll(Whom),
     /// One more node starts; undone by SIGTERM.
     Join,
     /// A node reaches neither NATS nor Cassandra, or one of them.
@@ -154,7 +156,11 @@ impl<'a> Hand<'a> {
                     self.stop(name)?;
                     self.down.insert(name.clone());
                 }
-                Act::Roll => self.roll(name)?,
+                Act::LameDuck(_) => {
+                    self.site.signal(name, Signal::SIGUSR2)?;
+                    self.down.insert(name.clone());
+                }
+                Act::Roll(_) => self.roll(name)?,
                 Act::Join => self.start(n, name)?,
                 Act::Cut { .. } => self.set_cut(&fault.act, name, Rules::CUT),
                 Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
@@ -184,7 +190,7 @@ impl<'a> Hand<'a> {
                     .await?;
                 say(format!("           the disk took {} MiB", filled >> 20));
             }
-            Act::Roll => self.over(n),
+            Act::Roll(_) => self.over(n),
             _ => {}
         }
         Ok(())
@@ -205,6 +211,13 @@ impl<'a> Hand<'a> {
         for name in &targets {
             match fault.act {
                 Act::Kill(_) if fault.act.stops_the_bus() => drop(self.revive(name)?),
+                Act::LameDuck(_) => {
+                    if !self.site.ended(name)? {
+                        self.broken
+                            .push(format!("{name} did not end by itself after SIGUSR2"));
+                    }
+                    self.start(n, name)?;
+                }
                 Act::Kill(_) | Act::Stop(_) => self.start(n, name)?,
                 Act::Freeze(_) => self.site.signal(name, Signal::SIGCONT)?,
                 Act::Join => {
@@ -212,14 +225,15 @@ impl<'a> Hand<'a> {
                     self.down.insert(name.clone());
                 }
                 Act::Cut { .. } => self.set_cut(&fault.act, name, Rules::OPEN),
-                Act::Roll | Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
+                Act::Roll(_) | Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
             }
         }
         match fault.act {
             _ if fault.act.stops_the_bus() => return Ok(()), // over when its streams are led again
             Act::Resets(_) | Act::Delays(_) => self.site.links().mend(),
             Act::Fill => self.site.bus().clear().await?,
-            Act::Kill(_) | Act::Stop(_) => return Ok(()), // over when they are ready
+            // Over when they are ready.
+            Act::Kill(_) | Act::Stop(_) | Act::LameDuck(_) => return Ok(()),
             _ => {}
         }
         self.over(n);
@@ -253,8 +267,12 @@ impl<'a> Hand<'a> {
 
     async fn targets_of(&self, act: &Act) -> Result<Vec<String>> {
         let whom = match act {
-            Act::Kill(whom) | Act::Freeze(whom) | Act::Stop(whom) | Act::Cut { whom, .. } => *whom,
-            Act::Roll => Whom::EveryNode,
+            Act::Kill(whom)
+            | Act::Freeze(whom)
+            | Act::Stop(whom)
+            | Act::LameDuck(whom)
+            | Act::Roll(whom)
+            | Act::Cut { whom, .. } => *whom,
             Act::Join => Whom::Node(SPARE),
             Act::Resets(_) | Act::Delays(_) | Act::Fill => return Ok(Vec::new()),
         };
@@ -363,7 +381,8 @@ fn told(act: &Act, targets: &[String]) -> String {
         Act::Kill(whom) => format!("kill -9 {}", of(whom)),
         Act::Freeze(whom) => format!("SIGSTOP {}", of(whom)),
         Act::Stop(whom) => format!("SIGTERM {}", of(whom)),
-        Act::Roll => format!("rolling restart of {names}"),
+        Act::LameDuck(whom) => format!("SIGUSR2 (lame duck) {}", of(whom)),
+        Act::Roll(_) => format!("rolling restart of {names}"),
         Act::Join => format!("{names} joins"),
         Act::Cut { whom, bus, journal } => {
             let from = match (bus, journal) {

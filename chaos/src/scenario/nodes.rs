@@ -49,7 +49,7 @@ pub(super) fn all() -> Vec<Scenario> {
             "every node is asked to stop and started again, one after another",
             45,
             UNNOTICED,
-            vec![fault(5, None, Act::Roll)],
+            vec![fault(5, None, Act::Roll(Whom::EveryNode))],
         ),
         scenario(
             "node-joins",

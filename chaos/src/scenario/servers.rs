@@ -3,6 +3,9 @@
 use super::{Scenario, Wanted, fault, s, scenario};
 use crate::fault::{Act, Whom};
 
+/// Who uses three servers of each kind upgrades them one by one, and nobody is told.
+const UNNOTICED: Wanted = Wanted::Unnoticed(s(10));
+
 pub(super) fn all() -> Vec<Scenario> {
     let kept = |scenario: Scenario| Scenario {
         needs_cassandra: true,
@@ -37,6 +40,27 @@ pub(super) fn all() -> Vec<Scenario> {
             Wanted::AfterReturn(s(3)),
             vec![fault(6, Some(20), Act::Fill)],
         ),
+        scenario(
+            "nats-lame-duck",
+            "SIGUSR2 to the nats-server that leads: clients move on, it ends in order",
+            65,
+            UNNOTICED,
+            vec![fault(6, Some(45), Act::LameDuck(Whom::BusLeader))],
+        ),
+        scenario(
+            "nats-upgrade",
+            "every nats-server is stopped in order and started again, one after another",
+            75,
+            UNNOTICED,
+            vec![fault(5, None, Act::Roll(Whom::EveryNats))],
+        ),
+        kept(scenario(
+            "cassandra-upgrade",
+            "every Cassandra node is stopped in order and started again, one after another",
+            200,
+            UNNOTICED,
+            vec![fault(5, None, Act::Roll(Whom::EveryCassandra))],
+        )),
         kept(scenario(
             "cassandra-kill",
             "kill -9 of a Cassandra node",
