@@ -25,12 +25,15 @@ if [ ! -e nats_passwords ] || [ ! -e nats_login ]; then
   cat > nats_passwords <<END
 SERVICE_PASSWORD: "$service"
 OPERATOR_PASSWORD: "$(random)"
+ADMIN_PASSWORD: "$(random)"
 MONITORING_PASSWORD: "$(random)"
 ROUTE_PASSWORD: "$route"
 ROUTES: [$routes]
 END
   echo "$login" > nats_login
 fi
+# Made before there was such a user.
+grep -q ADMIN_PASSWORD nats_passwords || echo "ADMIN_PASSWORD: \"$(random)\"" >> nats_passwords
 for name in ops_password grafana_password; do
   [ -e $name ] || random > $name
 done
