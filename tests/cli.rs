@@ -115,6 +115,31 @@ fn a_configuration_without_unknown_keys_passes_the_check() {
 }
 
 #[test]
+fn config_check_names_a_file_that_cannot_be_used() {
+    for (keys, named) in [
+        (
+            &["GATEWAY__TLS_CERTIFICATE", "GATEWAY__TLS_KEY"][..],
+            "gateway.tls_certificate",
+        ),
+        (&["BUS__NKEY_FILE"], "login file"),
+        (&["BUS__CREDS_FILE"], "login file"),
+        (&["BUS__TLS_CA"], "TLS with NATS"),
+    ] {
+        let mut command = safe_chat(&["config", "check"]);
+        for key in keys {
+            command.env(format!("SAFE_CHAT_{key}"), "/nowhere/file.pem");
+        }
+        let output = command.output().unwrap();
+        let why = text(&output.stderr);
+        assert!(!output.status.success(), "{keys:?}");
+        assert!(
+            why.contains(named) && why.contains("/nowhere/file.pem"),
+            "{why}"
+        );
+    }
+}
+
+#[test]
 fn a_word_that_cannot_be_is_refused_with_those_that_can() {
     let line = refusal(&safe_chat(&["serve", "--journal", "foo"]).output().unwrap());
     assert_eq!(

@@ -16,7 +16,7 @@ use crate::{
     ops::{Readiness, banner::Fact},
     room::Shards,
 };
-use anyhow::bail;
+use anyhow::{Context, bail};
 use std::sync::Arc;
 
 /// The journal as it is stored, for looking at it. One attempt: a person waits.
@@ -45,6 +45,19 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> 
             Ok(Box::new(cassandra::connect(&settings, shards).await?))
         }
     }
+}
+
+/// Says which file that the configuration names cannot be used, if one cannot. Connects to nothing.
+pub(crate) fn check_files(config: &Config) -> anyhow::Result<()> {
+    let shards = config.cluster.validate()?;
+    let of_gateway = config.gateway.identity();
+    of_gateway.context("gateway.tls_certificate, gateway.tls_key")?;
+    nats::check_files(&nats_config(config, shards)).context("bus")?;
+    if config.journal.kind == JournalKind::Cassandra {
+        let of_cassandra = config.cassandra.check_files();
+        of_cassandra.context("cassandra.tls_ca, tls_certificate, tls_key")?;
+    }
+    Ok(())
 }
 
 /// Whether the servers of the bus have on a disk what they acknowledge. One attempt.

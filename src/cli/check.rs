@@ -1,7 +1,8 @@
-//! `safe-chat config check`: what a node would use, and why. A node starts with keys that it does not know; a check fails.
+//! `safe-chat config check`: what a node would use, and why. A node starts with keys that it does
+//! not know; a check fails. So it does when a file of TLS or of a login cannot be used.
 
 use super::{Settings, stdout::print};
-use crate::telemetry::say;
+use crate::{app::connect, telemetry::say};
 use anyhow::bail;
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -14,6 +15,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     // What is wrong shows in the exit code, whether or not somebody reads on.
     let _ = print(&loaded.show())?;
+    connect::check_files(&loaded.config)?;
     match loaded.warnings.len() {
         0 => Ok(()),
         1 => bail!("a key is not known: see the warning above"),

@@ -199,7 +199,8 @@ mod tests {
         let by_creds = |bus: &mut Bus| bus.creds_file = Some("a.creds".into());
         let by_nkey = |bus: &mut Bus| bus.nkey_file = Some("a.nk".into());
         let by_address = |bus: &mut Bus| bus.servers = vec!["nats://me:topsecret@a:1".into()];
-        let ways: [(&str, fn(&mut Bus)); 5] = [
+        type Set = fn(&mut Bus);
+        let ways: [(&str, Set); 5] = [
             ("bus.user", by_user),
             ("bus.token", by_token),
             ("bus.creds_file", by_creds),

@@ -15,6 +15,10 @@ const HANDSHAKE: u8 = 22;
 pub(crate) struct Tls(Arc<ServerConfig>);
 
 /// A connection whose first byte is known.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, into its conversation on the heap"
+)]
 pub(super) enum Secured<S> {
     Tls(TlsStream<S>),
     /// The client speaks something else; nothing was read or written.

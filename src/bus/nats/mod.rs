@@ -94,6 +94,11 @@ pub fn check(servers: &[String]) -> Result<bool, Error> {
     Servers::parse(servers).map(|servers| servers.login.is_some())
 }
 
+/// Says which file of a login or of TLS cannot be used, if one cannot. Connects to nothing.
+pub fn check_files(config: &Config) -> Result<(), Error> {
+    Access::open(config).map(drop)
+}
+
 /// The bus on NATS. Clones share the connections.
 #[derive(Clone)]
 pub struct Nats {

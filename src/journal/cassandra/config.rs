@@ -166,6 +166,12 @@ impl Config {
         (self.tls || trust != Trust::default()).then_some(trust)
     }
 
+    /// Says which file of TLS cannot be used, if one cannot. Connects to nothing.
+    pub fn check_files(&self) -> Result<(), tls::Error> {
+        let trust = self.trust();
+        trust.map_or(Ok(()), |trust| tls::client(&trust).map(drop))
+    }
+
     /// Copies by datacenter.
     pub(super) fn copies(&self) -> BTreeMap<String, u8> {
         match &self.replication {
