@@ -18,6 +18,7 @@ pub mod config;
 pub mod gateway;
 pub mod journal;
 mod listener;
+pub mod metric;
 pub mod ops;
 pub mod pressure;
 pub mod proto;

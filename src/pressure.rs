@@ -1,6 +1,7 @@
 //! How short of memory this process is. A node in a container is killed when it takes more than its
 //! limit, with everything that it has open; long before that its parts take in less.
 
+use crate::metric;
 use std::{
     fs,
     sync::{
@@ -69,11 +70,7 @@ impl Pressure {
 
 /// Watches the memory of this process against its limit in bytes, until `stop`.
 pub async fn watch(limit: u64, parts: Vec<Pressure>, stop: CancellationToken) {
-    metrics::describe_gauge!(
-        "safechat_memory_pressure",
-        "How short of memory the process is within its limit: 0 not, 1 tight, 2 short"
-    );
-    metrics::gauge!("safechat_memory_pressure").set(0.0);
+    metric::MEMORY_PRESSURE.set(0.0);
     let watching = async {
         let mut level = Level::Fine;
         loop {
@@ -93,7 +90,7 @@ pub async fn watch(limit: u64, parts: Vec<Pressure>, stop: CancellationToken) {
 fn tell(before: Level, now: Level, used: u64, limit: u64) {
     const MIB: u64 = 1024 * 1024;
     let (used, limit) = (used / MIB, limit / MIB);
-    metrics::gauge!("safechat_memory_pressure").set(f64::from(now as u8));
+    metric::MEMORY_PRESSURE.set(f64::from(now as u8));
     match now {
         Level::Fine => info!(used, limit, "there is enough memory again (MiB)"),
         Level::Tight if now > before => warn!(

@@ -8,32 +8,43 @@ use std::{
 };
 
 /// A module and what it may use of the crate besides itself. Dependencies point one way; only `app`, `cli` and tests know adapters.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("room", &[]),
     ("proto", &[]),
     ("wire", &["room", "proto"]),
     (
         "bus",
-        &["room", "proto", "tls", "journal::codec", "journal::Error"],
+        &[
+            "room",
+            "proto",
+            "tls",
+            "journal::codec",
+            "journal::Error",
+            "metric",
+        ],
     ),
-    ("journal", &["room", "proto", "bus", "tls"]),
-    ("cluster", &["room", "bus"]),
+    ("journal", &["room", "proto", "bus", "tls", "metric"]),
+    ("cluster", &["room", "bus", "metric"]),
     ("task", &[]),
-    ("pressure", &[]),
+    ("metric", &[]),
+    ("pressure", &["metric"]),
     (
         "writer",
-        &["room", "bus", "journal", "cluster", "task", "pressure"],
+        &[
+            "room", "bus", "journal", "cluster", "task", "pressure", "metric",
+        ],
     ),
     (
         "gateway",
         &[
             "room", "wire", "bus", "journal", "cluster", "task", "listener", "pressure", "tls",
+            "metric",
         ],
     ),
     ("tls", &[]),
     ("chat", &["tls"]),
     ("listener", &["tls"]),
-    ("ops", &["listener", "telemetry"]),
+    ("ops", &["listener", "telemetry", "metric"]),
     ("shutdown", &["telemetry"]),
     ("telemetry", &[]),
     (

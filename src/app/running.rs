@@ -267,13 +267,13 @@ fn checks(ports: Ports, cluster: cluster::Handle, gateway: Option<gateway::Handl
         faults => Err(faults.join("; ")),
     };
     let mut checks: Vec<Check> = vec![
-        Box::new(move || bus.ready()),
-        Box::new(faults),
-        Box::new(move || journal.ready()),
-        Box::new(move || cluster.ready()),
+        ("bus", Box::new(move || bus.ready())),
+        ("streams", Box::new(faults)),
+        ("journal", Box::new(move || journal.ready())),
+        ("cluster", Box::new(move || cluster.ready())),
     ];
     if let Some(gateway) = gateway {
-        checks.push(Box::new(move || gateway.ready()));
+        checks.push(("gateway", Box::new(move || gateway.ready())));
     }
     checks
 }

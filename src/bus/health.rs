@@ -39,6 +39,20 @@ pub enum Store {
     Blobs,
 }
 
+impl Store {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Events => "events",
+            Self::Nodes => "nodes",
+            Self::Shards => "shards",
+            Self::Marks => "marks",
+            Self::Blobs => "blobs",
+        }
+    }
+}
+
 /// Something that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

@@ -25,8 +25,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::sleep,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -282,15 +282,19 @@ impl Core {
         };
         let mut pauses = self.pauses();
         let mut uncertain = false;
+        let mut accepted = Accepted::new(&submission.action);
         loop {
-            self.check_bus()?;
+            self.check_bus().inspect_err(|why| accepted.refused(why))?;
             let submitted = tokio::select! {
                 biased; // The answer first: it makes the rest needless.
-                answered = &mut waiting.answer => return answered.map_err(|_| unavailable("the gateway stops")),
+                answered = &mut waiting.answer => return accepted.answered(answered),
                 submitted = self.bus.submit(&submission) => submitted,
             };
             let pause = match submitted {
-                Ok(_) => silence,
+                Ok(_) => {
+                    accepted.stored();
+                    silence
+                }
                 Err(bus::Error::Full(_)) if !uncertain => return Err(busy()),
                 Err(bus::Error::TooLarge(_)) => return Err(bus::too_large_now()),
                 Err(_) => pauses.next().unwrap_or(ANSWER_WAIT),
@@ -302,7 +306,7 @@ impl Core {
             let unkept = bus::until(self.bus.health(), |now| now.refuses_commands().is_some());
             tokio::select! {
                 biased; // An answer counts, whatever the bus is like.
-                answered = &mut waiting.answer => return answered.map_err(|_| unavailable("the gateway stops")),
+                answered = &mut waiting.answer => return accepted.answered(answered),
                 () = unkept => {}
                 () = sleep(pause) => {}
             }
@@ -354,6 +358,54 @@ impl Core {
     fn uuid(&self) -> uuid::Uuid {
         let bytes = lock(&self.random).random();
         uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
+
+/// Measures how long a message without a session waits for its answer after it was stored. One that
+/// is given up waited until then.
+struct Accepted {
+    is_message: bool,
+    at: Option<Instant>,
+}
+
+impl Accepted {
+    fn new(action: &Action) -> Self {
+        Self {
+            is_message: matches!(action, Action::Send { .. }),
+            at: None,
+        }
+    }
+
+    fn stored(&mut self) {
+        if self.is_message && self.at.is_none() {
+            metrics::accepted();
+            self.at = Some(Instant::now());
+        }
+    }
+
+    fn refused(&mut self, why: &Rejection) {
+        if self.at.take().is_some() {
+            metrics::accepted_refused(why);
+        }
+    }
+
+    fn answered(
+        mut self,
+        answered: Result<Answered, oneshot::error::RecvError>,
+    ) -> Result<Answered, Rejection> {
+        let answered = answered.map_err(|_| unavailable("the gateway stops"));
+        if let Ok(Answered::Rejected(why)) | Err(why) = &answered {
+            self.refused(why);
+        }
+        answered
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            metrics::waited(at.elapsed());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     doubt, history,
     join::{self, Connection},
     limits::Cost,
+    metrics,
 };
 use crate::{
     bus::Answered,
@@ -15,7 +16,7 @@ use crate::{
     wire::{Message, ServerFrame},
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long a message over HTTP waits for its answer.
 const POST_DEADLINE: Duration = Duration::from_secs(10);
@@ -86,7 +87,7 @@ impl Handle {
         self.0
             .limits
             .post(&user, &key, Cost::message(&message.body))?;
-        let size = message.body.size();
+        let (begun, size) = (Instant::now(), message.body.size());
         let id = message
             .id
             .ok_or_else(|| Rejection::new(Reason::BadField, "a message needs an id"))?;
@@ -111,29 +112,33 @@ impl Handle {
             self.0.check_message(size)?;
             self.0.decide(room, action).await
         };
-        match timeout(POST_DEADLINE, decided).await {
-            Ok(Ok(Answered::Journaled {
+        let late = || {
+            Err(unavailable(
+                "not journaled in time; it still may be: send it again with the same id",
+            ))
+        };
+        let decided = timeout(POST_DEADLINE, decided).await;
+        match decided.unwrap_or_else(|_| late()) {
+            Ok(Answered::Journaled {
                 seq,
                 epoch,
                 duplicate,
-            })) => Ok(ServerFrame::Journaled {
-                id: shown,
-                seq,
-                epoch,
-                duplicate,
-            }),
+            }) => {
+                metrics::journaled(duplicate, begun.elapsed());
+                Ok(ServerFrame::Journaled {
+                    id: shown,
+                    seq,
+                    epoch,
+                    duplicate,
+                })
+            }
             // Refused like an upgrade.
-            Ok(Ok(Answered::Rejected(rejection))) if rejection.reason == Reason::KeyMismatch => {
+            Ok(Answered::Rejected(rejection)) if rejection.reason == Reason::KeyMismatch => {
+                metrics::refused(&rejection);
                 Err(rejection)
             }
-            Ok(Ok(Answered::Rejected(rejection)) | Err(rejection)) => Ok(ServerFrame::Rejected {
-                id: Some(shown),
-                rejection,
-            }),
-            Err(_) => {
-                let rejection = unavailable(
-                    "not journaled in time; it still may be: send it again with the same id",
-                );
+            Ok(Answered::Rejected(rejection)) | Err(rejection) => {
+                metrics::refused(&rejection);
                 Ok(ServerFrame::Rejected {
                     id: Some(shown),
                     rejection,

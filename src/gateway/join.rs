@@ -21,7 +21,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long a join may take: a takeover takes less.
@@ -128,17 +128,18 @@ pub(super) async fn join(
     client: Option<&Client>,
     connection: Connection,
 ) -> Result<Session, Rejection> {
+    let (begun, resumes) = (Instant::now(), join.from.since.is_some());
     let admitted = timeout(DEADLINE, admit(core, join, client, connection)).await;
     let result = admitted.unwrap_or_else(|_| {
         Err(unavailable(
             "the room could not be opened in time: try again",
         ))
     });
-    metrics::join(
-        result
-            .as_ref()
-            .map_or_else(|rejection| rejection.reason.as_str(), |_| "joined"),
-    );
+    let refused = result.as_ref().err();
+    metrics::join(refused.map(|why| why.reason), begun.elapsed());
+    if let Some(why) = refused.filter(|_| resumes) {
+        metrics::resume_failed(why);
+    }
     result
 }
 
@@ -169,11 +170,16 @@ pub(super) async fn watch(
             _place: place,
         })
     };
-    timeout(WATCH_DEADLINE, watching).await.unwrap_or_else(|_| {
+    let watching = timeout(WATCH_DEADLINE, watching).await;
+    let result = watching.unwrap_or_else(|_| {
         Err(unavailable(
             "the room could not be opened in time: try again",
         ))
-    })
+    });
+    if let Some(why) = result.as_ref().err().filter(|_| from.since.is_some()) {
+        metrics::resume_failed(why);
+    }
+    result
 }
 
 /// Whether a client would be let in now. Costs what a join costs; opens and keeps nothing.
@@ -382,9 +388,6 @@ async fn attach(
         }
     }
     let recovered = from.since.is_none() || matches!(start, Start::After(_));
-    if from.since.is_some() {
-        metrics::resume(recovered);
-    }
     let (seat, life) = seat.map_or((None, extent.life), |(seat, life)| (Some(seat), life));
     let attach = Attach {
         outbox: outbox.clone(),
@@ -399,6 +402,9 @@ async fn attach(
         .attach(attach)
         .await
         .map_err(|_| unavailable("the room is starting again: try again"))?;
+    if let Some(since) = from.since {
+        metrics::resume(recovered.then(|| extent.head.0 - since.0));
+    }
     let viewer = Viewer {
         claim: claim.clone(),
         id,

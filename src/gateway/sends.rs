@@ -9,6 +9,7 @@ use super::{
     Close, Outbox,
     answers::Waiter,
     core::{ANSWER_WAIT, Core, busy, unavailable},
+    metrics,
 };
 use crate::{
     bus::{self, Answered, ReplyTo, Submission},
@@ -71,6 +72,9 @@ struct Pending {
     id: CommandId,
     action: Action,
     size: usize,
+    came: Instant,
+    /// When it was first stored; `None` again when that is counted.
+    accepted: Option<Instant>,
     /// Since when no attempt to store it has succeeded.
     failing: Option<Instant>,
     /// When it is to be submitted (again).
@@ -125,11 +129,12 @@ impl Sends {
         }
         let full = state.pending.len() >= PENDING
             || (state.bytes + size > PENDING_BYTES && !state.pending.is_empty());
-        if full {
-            return self.reject(message.id.as_ref(), busy());
-        }
-        let refused = self.core.room_for_more();
+        let refused = match full {
+            true => Err(busy()),
+            false => self.core.room_for_more(),
+        };
         if let Err(rejection) = refused.and_then(|()| self.core.check_message(size)) {
+            metrics::refused(&rejection);
             return self.reject(message.id.as_ref(), rejection);
         }
         state.last += 1;
@@ -161,6 +166,8 @@ impl Sends {
             id,
             action,
             size,
+            came: due,
+            accepted: None,
             failing: None,
             due,
             times: 0,
@@ -188,10 +195,16 @@ impl Sends {
                 duplicate,
             } => self.journaled(&pending, seq, epoch, duplicate),
             // The owner thinks that this session is over (this node was judged dead). The client comes back and sends again.
-            Answered::Rejected(Rejection {
-                reason: Reason::NotMember,
-                ..
-            }) => self.outbox.close(Close::Unavailable),
+            Answered::Rejected(
+                why @ Rejection {
+                    reason: Reason::NotMember,
+                    ..
+                },
+            ) => {
+                metrics::refused(&why);
+                metrics::accepted_refused(&why);
+                self.outbox.close(Close::Unavailable)
+            }
             Answered::Rejected(rejection) => self.reject_all(&pending, &rejection),
         }
         self.changed.notify_one();
@@ -345,6 +358,19 @@ impl Sends {
                 pending.due = Instant::now() + retry * (1 << pending.times.min(DOUBLINGS));
                 pending.times += 1;
                 pending.stored = true;
+                match pending.times {
+                    1 => {
+                        metrics::accepted();
+                        pending.accepted = Some(now);
+                    }
+                    _ => metrics::resubmitted(),
+                }
+                // Without an answer until now it is late, whatever becomes of it.
+                if pending.times == 2
+                    && let Some(accepted) = pending.accepted.take()
+                {
+                    metrics::waited(now - accepted);
+                }
                 if pending.times == 1
                     && let CommandId::Client(id) = &pending.id
                 {
@@ -398,6 +424,10 @@ impl Sends {
     }
 
     fn journaled(&self, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
+        metrics::journaled(duplicate, pending.came.elapsed());
+        if let Some(accepted) = pending.accepted {
+            metrics::waited(accepted.elapsed());
+        }
         let CommandId::Client(id) = &pending.id else {
             return;
         };
@@ -412,6 +442,10 @@ impl Sends {
     }
 
     fn reject_all(&self, pending: &Pending, rejection: &Rejection) {
+        metrics::refused(rejection);
+        if pending.times > 0 {
+            metrics::accepted_refused(rejection);
+        }
         for _ in 0..=pending.repeats {
             self.reject(Some(&pending.id), rejection.clone());
         }

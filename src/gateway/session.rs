@@ -226,7 +226,7 @@ async fn speak(
     over.run_until_cancelled(sends.run()).await;
     let closed = outbox.closed();
     if let Some(close) = closed {
-        metrics::closed(close.code());
+        metrics::closed(close);
     }
     // A session that was replaced or lost is over already.
     if !matches!(closed, Some(Close::Replaced | Close::Unavailable)) {

@@ -199,6 +199,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     fn read(&mut self, session: &mut Session, message: &Message) {
         self.heard = Instant::now();
+        if let (Message::Pong(_), Some(pinged)) = (message, self.pinged) {
+            metrics::ponged(self.heard - pinged);
+        }
         self.pinged = None;
         // The answers to these are in the write buffer already.
         self.dirty |= matches!(message, Message::Ping(_) | Message::Close(_));

@@ -2,6 +2,7 @@
 //! node runs.
 
 use super::auth::Guard;
+use crate::metric;
 use async_trait::async_trait;
 use axum::{
     Json, Router,
@@ -104,8 +105,7 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
     match guard.check(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
-            metrics::counter!("safechat_management_refused_total", "reason" => problem.reason)
-                .increment(1);
+            metric::MANAGEMENT_REFUSED.of(problem.reason).increment(1);
             problem.into_response()
         }
     }

@@ -1,9 +1,13 @@
 //! Whether this node should get traffic, and why not: `/ready`.
 
+use crate::metric;
 use std::sync::{Mutex, PoisonError};
 
-/// Asks one part; the error says what is wrong. Must return at once.
-pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Asks one part, by its name in metrics; the error says what is wrong. Must return at once.
+pub type Check = (
+    &'static str,
+    Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+);
 
 /// Asks for what is not as it should be and keeps nothing from being ready. Must return at once.
 pub type Warnings = Box<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -47,9 +51,33 @@ impl Readiness {
     pub fn why_not(&self) -> Vec<String> {
         match &*self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
             Phase::Starting(why) => vec![why.clone()],
-            Phase::Running(checks, _) => checks.iter().filter_map(|check| check().err()).collect(),
+            Phase::Running(checks, _) => {
+                let failed = checks.iter().filter_map(|(_, check)| check().err());
+                failed.collect()
+            }
             Phase::Draining => vec!["draining".into()],
         }
+    }
+
+    /// Notes for metrics which checks pass.
+    pub(super) fn record(&self) {
+        let flag = |passes: bool| f64::from(u8::from(passes));
+        let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ready = false;
+        for name in metric::CHECKS {
+            let passes = match &*phase {
+                Phase::Running(checks, _) => checks
+                    .iter()
+                    .filter(|(of, _)| of == name)
+                    .all(|(_, check)| check().is_ok()),
+                Phase::Starting(_) | Phase::Draining => false,
+            };
+            metric::CHECK.of(name).set(flag(passes));
+        }
+        if let Phase::Running(checks, _) = &*phase {
+            ready = checks.iter().all(|(_, check)| check().is_ok());
+        }
+        metric::READY.set(flag(ready));
     }
 
     /// What is not as it should be, whether or not it is ready.

@@ -1,14 +1,17 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
 
 use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, places, process};
-use crate::listener::{self, Counted, Listener, SlotCounter, Verdict};
+use crate::{
+    listener::{self, Counted, Listener, SlotCounter, Verdict},
+    metric,
+};
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use serde_json::{Value, json};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::net::TcpListener;
@@ -16,10 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often histograms are tidied when nobody asks for metrics; the exporter's own choice.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Bounds of everything that is measured in seconds: from a memory access over the network to a client's patience.
-const SECONDS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
 
 /// Why the internal port cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +67,7 @@ impl Service {
         let address = listener.local_addr().map_err(refused)?;
         let shared = Shared {
             readiness,
-            metrics: recorder()?,
+            metrics: metric::recorder()?,
         };
         Ok(Self {
             listener,
@@ -157,23 +156,11 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
 
 async fn figures(State(shared): State<Shared>) -> String {
     process::record();
-    shared.metrics.render()
-}
-
-/// The process has one recorder, however many nodes run in it (tests).
-fn recorder() -> Result<PrometheusHandle, BuildError> {
-    static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
-    // Held while it is installed, so that two nodes that start at the same moment do not both try.
-    let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(handle) = &*recorder {
-        return Ok(handle.clone());
-    }
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
-        .install_recorder()?;
-    process::describe();
-    *recorder = Some(handle.clone());
-    Ok(handle)
+    shared.readiness.record();
+    let mut text = shared.metrics.render();
+    metric::write(&mut text);
+    process::write(&mut text);
+    text
 }
 
 #[cfg(test)]
@@ -214,9 +201,9 @@ mod tests {
         );
         let nothing = || Box::new(Vec::new);
         let checks: Vec<Check> = vec![
-            Box::new(|| Ok(())),
-            Box::new(|| Err("no journal".into())),
-            Box::new(|| Err("no bus".into())),
+            ("cluster", Box::new(|| Ok(()))),
+            ("journal", Box::new(|| Err("no journal".into()))),
+            ("bus", Box::new(|| Err("no bus".into()))),
         ];
         readiness.running(checks, nothing());
         assert_eq!(
@@ -226,7 +213,7 @@ mod tests {
                 r#"{"ready":false,"why":["no journal","no bus"]}"#.into()
             )
         );
-        readiness.running(vec![Box::new(|| Ok(()))], nothing());
+        readiness.running(vec![("bus", Box::new(|| Ok(())))], nothing());
         assert_eq!(
             ask(address, "/ready").await,
             (200, r#"{"ready":true}"#.into())
@@ -246,22 +233,23 @@ mod tests {
     #[tokio::test]
     async fn metrics_of_the_process_and_of_the_parts_are_shown() {
         let (address, ..) = running().await;
-        metrics::counter!("safechat_test_total").increment(2);
-        metrics::histogram!("safechat_test_seconds").record(0.003);
+        metric::FRAME_TO_JOURNALED.record(0.003);
         let (status, text) = ask(address, "/metrics").await;
         assert_eq!(status, 200);
         for line in [
-            "safechat_process_resident_bytes ",
-            "safechat_process_open_fds ",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_cpu_seconds_total ",
             "safechat_tasks ",
-            "safechat_test_total 2",
+            "safechat_build_info{version=",
+            r#"safechat_resumes_total{outcome="reset"} "#,
+            r#"safechat_frame_to_journaled_seconds_bucket{le="0.005"} "#,
         ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
+            assert!(
+                text.lines().any(|it| it.starts_with(line)),
+                "{line} is missing in\n{text}"
+            );
         }
-        assert!(
-            text.contains(r#"safechat_test_seconds_bucket{le="0.005"} 1"#),
-            "{text}"
-        );
     }
 
     #[tokio::test]

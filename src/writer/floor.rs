@@ -156,6 +156,12 @@ impl Floor {
             .unwrap_or(self.stored)
     }
 
+    /// About how many commands are not settled, and when the oldest of them was stored.
+    pub(super) fn unsettled(&self) -> (usize, Option<Millis>) {
+        let oldest = self.entries.get(self.settled);
+        (self.entries.len() - self.settled, oldest.map(|it| it.at))
+    }
+
     /// The position that is stored.
     pub(super) fn stored(&self) -> Position {
         self.stored

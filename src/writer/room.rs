@@ -81,6 +81,7 @@ impl Room {
     }
 
     /// Decides a command. What follows from it waits in the queue, in commits within `bounds`.
+    /// Returns the word for its outcome; `None`: it waits until the room is saved.
     pub(super) fn decide(
         &mut self,
         mut delivery: Delivery,
@@ -88,11 +89,11 @@ impl Room {
         epoch: Epoch,
         bounds: Bounds<impl Fn(Seq) -> Seq>,
         now: Instant,
-    ) {
+    ) -> Option<&'static str> {
         self.used = now;
         if self.is_holding_back() {
             self.held_back.push_back((delivery, ticket));
-            return;
+            return None;
         }
         let command = Command {
             at: delivery.at,
@@ -108,9 +109,10 @@ impl Room {
                     .for_each(|change| self.state.change(change));
                 delivery.submission.action = command.action;
                 self.held_back.push_back((delivery, ticket));
-                return;
+                return None;
             }
         }
+        let word = word(&decision.outcome);
         let events = self.state.enact(&decision, &command);
         let takes_places = !events.is_empty();
         for event in events {
@@ -143,7 +145,7 @@ impl Room {
             self.carrying.push(ticket);
             self.carrying_since.get_or_insert(now);
             if delivery.submission.reply.is_none() && decision.notices.is_empty() {
-                return;
+                return word;
             }
         }
         let carried = if takes_places {
@@ -166,6 +168,7 @@ impl Room {
         if !waits_for_an_event {
             batch.tickets.push(ticket);
         }
+        Some(word)
     }
 
     /// Whether the events of a decision can be stored, each with its changes in one message. What
@@ -402,6 +405,18 @@ enum Fit {
     AfterSaving { first: Vec<Change> },
     /// It is larger than the servers take.
     Never,
+}
+
+/// An outcome in a word, for people who watch.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Redelivered(_) => "redelivered",
+        Outcome::Repeated(_) => "repeated",
+        Outcome::Refused(_) => "refused",
+        Outcome::Early => "early",
+        Outcome::Forgotten => "forgotten",
+    }
 }
 
 /// A message that was stored while the servers took larger ones: it would hold up all behind it. It

@@ -11,6 +11,7 @@ use crate::{
     bus::{Answer, Answered, Commit, Head, Inbound, Position, Question, RoomView},
     cluster::{Lease, LeaseError},
     journal::{self, Claim},
+    metric,
     room::{Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
 };
 use futures::{
@@ -18,6 +19,7 @@ use futures::{
     stream::{FuturesUnordered, StreamExt},
 };
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -91,7 +93,9 @@ impl Work {
 
     pub(super) fn open(&mut self, parts: Arc<Parts>, claim: Claim, room: RoomId) {
         self.push(async move {
+            let begun = Instant::now();
             let opened = parts.open(claim, &room).await.map(Box::new);
+            metric::ROOM_OPEN_SECONDS.record(begun.elapsed().as_secs_f64());
             Done::Opened { room, opened }
         });
     }
@@ -142,7 +146,9 @@ impl Work {
         after: Position,
     ) {
         self.push(async move {
+            let begun = Instant::now();
             let result = parts.publish(claim, &room, &unpublished.0, after).await;
+            metric::PUBLISH_SECONDS.record(begun.elapsed().as_secs_f64());
             Done::Published {
                 room,
                 unpublished,
@@ -164,6 +170,8 @@ impl Work {
             if let Err(error) = &result {
                 tracing::debug!(%room, %error, "the snapshot is taken again later");
             }
+            let outcome = if result.is_ok() { "saved" } else { "failed" };
+            metric::SNAPSHOTS.of(outcome).increment(1);
             let saved = result.is_ok().then_some((state.head, state.carried.len()));
             Done::Saved {
                 room,
@@ -293,6 +301,7 @@ impl Parts {
         let Some(commit) = commit else {
             return self.verify(claim, room).await;
         };
+        let begun = Instant::now();
         let appended = definite(claim.shard(), "append", PAUSE, || {
             self.journal.append(room, claim, commit)
         });
@@ -305,8 +314,11 @@ impl Parts {
             }
             appended => {
                 appended?;
-                metrics::counter!("safechat_events_journaled_total")
-                    .increment(commit.events.len() as u64);
+                metric::COMMIT_SECONDS.record(begun.elapsed().as_secs_f64());
+                metric::COMMIT_EVENTS.record(commit.events.len() as f64);
+                let bytes: usize = commit.events.iter().map(|event| event.kind.size()).sum();
+                metric::COMMIT_BYTES.record(bytes as f64);
+                metric::EVENTS_JOURNALED.increment(commit.events.len() as u64);
                 Ok(())
             }
         }

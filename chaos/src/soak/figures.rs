@@ -33,13 +33,13 @@ pub(super) const SLOW: &str = "clients closed as slow";
 
 const OF_A_NODE: [Figure; 8] = [
     (
-        "safechat_process_resident_bytes",
+        "process_resident_memory_bytes",
         "resident memory",
         "bytes",
         Some(16.0 * MIB),
     ),
-    ("safechat_process_open_fds", "open files", "", Some(30.0)),
-    ("safechat_process_threads", "threads", "", Some(4.0)),
+    ("process_open_fds", "open files", "", Some(30.0)),
+    ("process_threads", "threads", "", Some(4.0)),
     ("safechat_tasks", "tasks", "", Some(60.0)),
     ("safechat_sessions", "sessions", "", Some(30.0)),
     ("safechat_rooms", "rooms with clients", "", Some(30.0)),

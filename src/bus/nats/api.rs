@@ -132,6 +132,10 @@ pub(super) struct StreamState {
     #[serde(default)]
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
+    #[serde(default)]
+    pub(super) messages: u64,
+    #[serde(default)]
+    pub(super) bytes: u64,
     /// How many messages between the first and the last one are gone.
     #[serde(default)]
     pub(super) num_deleted: u64,

@@ -4,7 +4,10 @@
 //! still arrive late, after the reconnect; that is why an unanswered request has an unknown outcome, never a failed one.
 
 use super::{Config, login::Access, subjects::Subjects};
-use crate::bus::{Error, Position};
+use crate::{
+    bus::{Error, Position},
+    metric,
+};
 use async_nats::{
     Client, Event, HeaderMap, Message, RequestErrorKind, ServerInfo, Subscriber, connection::State,
 };
@@ -101,6 +104,7 @@ impl Link {
             .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause_before)
             .event_callback(move |event| {
+                note_state(name, &event, *connected.borrow() > 0);
                 match event {
                     Event::Disconnected | Event::Closed => lost.send_modify(|count| *count += 1),
                     Event::Connected => connected.send_modify(|count| *count += 1),
@@ -153,7 +157,7 @@ impl Link {
     pub(super) fn note_fullness(&self, stored: &Result<Position, Error>) {
         match stored {
             Err(Error::Full(why)) => {
-                metrics::counter!("safechat_bus_full_total").increment(1);
+                metric::BUS_FULL.increment(1);
                 self.full().get_or_insert_with(|| {
                     format!("NATS is full ({why}): clients are told `busy` until decided commands are forgotten; if it stays so, give the stream, the account or the disk more space").into()
                 });
@@ -283,6 +287,34 @@ impl Link {
                 self.echo, self.deadline
             ))),
         }
+    }
+}
+
+/// Shows and tells what becomes of a connection; the log has one line of a notice that comes by all
+/// connections to a server.
+fn note_state(name: &'static str, event: &Event, was_connected: bool) {
+    let flag = |is: bool| f64::from(u8::from(is));
+    let state = |connected, lame| {
+        metric::BUS_CONNECTED.of(name).set(flag(connected));
+        metric::BUS_LAME_DUCK.of(name).set(flag(lame));
+    };
+    match event {
+        Event::Connected => {
+            state(true, false);
+            if was_connected {
+                metric::BUS_RECONNECTS.of(name).increment(1);
+            }
+        }
+        Event::Disconnected | Event::Closed => state(false, false),
+        Event::LameDuckMode => {
+            state(true, true);
+            metric::BUS_LAME_DUCKS.increment(1);
+            tracing::info!(
+                connection = name,
+                "the nats-server stops soon (lame duck): the connection moves to another one"
+            );
+        }
+        _ => {}
     }
 }
 

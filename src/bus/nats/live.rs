@@ -4,9 +4,11 @@ use super::{Nats, feed::is_claim};
 use crate::{
     bus::{Error, Live},
     journal::codec::decode_commit,
+    metric,
     room::RoomId,
 };
 use async_nats::{Message, Subscriber};
+use chrono::{DateTime, Utc};
 use futures::{
     StreamExt,
     stream::{BoxStream, unfold},
@@ -42,6 +44,20 @@ impl Nats {
     }
 }
 
+/// Measures how long ago the stream stored what it republishes. By two clocks, of the server and of
+/// this machine.
+fn note_delay(message: &Message) {
+    let headers = message.headers.as_ref();
+    let stored = headers
+        .and_then(|headers| headers.get("Nats-Time-Stamp"))
+        .and_then(|stored| DateTime::parse_from_rfc3339(stored.as_str()).ok());
+    if let Some(stored) = stored {
+        let since = Utc::now().signed_duration_since(stored);
+        let since = since.to_std().unwrap_or_default();
+        metric::JOURNALED_TO_DELIVERED.record(since.as_secs_f64());
+    }
+}
+
 impl Tail {
     async fn next(&mut self) -> Option<Live> {
         loop {
@@ -50,7 +66,10 @@ impl Tail {
                 _ = self.gaps.changed() => return Some(Live::Interrupted),
                 message = self.messages.next() => match message? {
                     message if is_claim(message.headers.as_ref()) => {}
-                    message => return Some(self.read(&message)),
+                    message => {
+                        note_delay(&message);
+                        return Some(self.read(&message));
+                    }
                 }
             }
         }
@@ -63,8 +82,7 @@ impl Tail {
             Ok(_) => Live::Interrupted,
             Err(error) => {
                 warn!(room = %self.room, %error, "a published commit cannot be read");
-                metrics::counter!("safechat_bus_undecodable_total", "what" => "commit")
-                    .increment(1);
+                metric::BUS_UNDECODABLE.of("commit").increment(1);
                 Live::Interrupted
             }
         }

@@ -161,7 +161,7 @@ impl Nats {
             registry,
             live,
             probe_deadline: config.probe_deadline,
-            skipped: Skipped::new(),
+            skipped: Skipped::default(),
             is_buffer: config.event_bytes.is_some(),
             reached,
             health,

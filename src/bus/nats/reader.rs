@@ -6,7 +6,7 @@
 //! starts again from the first message stored.
 
 use super::link::Link;
-use crate::{bus::Error, room::Limits};
+use crate::{bus::Error, metric, room::Limits};
 use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -181,7 +181,7 @@ impl Reader {
     async fn make(&mut self) -> Result<Session, Error> {
         if self.start != Start::LastPerSubject && self.tail_is_lost().await? {
             warn!(stream = %self.stream, filter = %self.filter, "the stream has lost its newest messages: reading again from its first one");
-            metrics::counter!("safechat_bus_tail_losses_total").increment(1);
+            metric::BUS_TAIL_LOSSES.increment(1);
             (self.start, self.last) = (Start::At(1), None);
         }
         let losses = self.link.losses();

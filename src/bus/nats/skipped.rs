@@ -3,6 +3,7 @@
 
 use crate::{
     bus::codec::Bad,
+    metric,
     room::{RoomId, ShardId},
 };
 use std::{
@@ -34,18 +35,6 @@ pub(super) enum Unfit {
 pub(super) struct Skipped(Arc<Mutex<HashMap<(&'static str, &'static str), Instant>>>);
 
 impl Skipped {
-    pub(super) fn new() -> Self {
-        metrics::describe_counter!(
-            "safechat_bus_undecodable_total",
-            "Messages and records on the bus that were skipped because they cannot be read, by what"
-        );
-        metrics::describe_counter!(
-            "safechat_bus_stray_total",
-            "Messages and records on the bus that were skipped: their room is of another shard; by what"
-        );
-        Self::default()
-    }
-
     /// What fits; else it is counted, and told if it is the first of an episode.
     pub(super) fn fits<T>(
         &self,
@@ -57,11 +46,12 @@ impl Skipped {
             Ok(fits) => return Some(fits),
             Err(why) => why,
         };
-        let metric = match why {
-            Unfit::Unreadable(_) => "safechat_bus_undecodable_total",
-            Unfit::Stray { .. } => "safechat_bus_stray_total",
+        let counter = match why {
+            Unfit::Unreadable(_) => &metric::BUS_UNDECODABLE,
+            Unfit::Stray { .. } => &metric::BUS_STRAY,
         };
-        metrics::counter!(metric, "what" => what).increment(1);
+        counter.of(what).increment(1);
+        let metric = counter.name();
         if self.begins(what, metric) {
             let subject: String = subject.escape_debug().take(SHOWN).collect();
             let why = why.to_string();

@@ -14,7 +14,10 @@ use super::{
     registry,
     subjects::Subjects,
 };
-use crate::bus::{Error, Fault, Health, Settings, Store};
+use crate::{
+    bus::{Error, Fault, Health, Settings, Store},
+    metric,
+};
 use futures::future::join_all;
 use std::{
     sync::{
@@ -191,6 +194,8 @@ impl Watch {
             .collect();
         let bounds = self.streams.iter().filter_map(|s| s.verdict.largest);
         next.largest = bounds.fold(self.payload.largest(), usize::min);
+        metric::BUS_FAULTS_NOW.set(next.faults.len() as f64);
+        metric::BUS_WARNINGS_NOW.set(next.warnings.len() as f64);
         let before = self.health.borrow().clone();
         if before != next {
             log_changes(&before, &next);
@@ -229,7 +234,7 @@ fn log_changes(before: &Health, now: &Health) {
         new.cloned().collect()
     };
     for fault in news(&now.faults, &before.faults) {
-        metrics::counter!("safechat_bus_faults_total").increment(1);
+        metric::BUS_FAULTS.increment(1);
         warn!(why = %fault, "the bus is not as it must be: this node is not ready, and promises nothing that it cannot keep");
     }
     for warning in news(&now.warnings, &before.warnings) {
@@ -251,6 +256,13 @@ impl Watched {
         match self.definition.find(link).await {
             Ok(Some(info)) => {
                 (self.missing, self.silent) = (0, 0);
+                let store = self.definition.store.as_str();
+                metric::BUS_STORED_MESSAGES
+                    .of(store)
+                    .set(info.state.messages as f64);
+                metric::BUS_STORED_BYTES
+                    .of(store)
+                    .set(info.state.bytes as f64);
                 let largest = info.config["max_msg_size"]
                     .as_u64()
                     .map(|size| size as usize);
@@ -330,7 +342,7 @@ impl Watched {
         }
         self.behind = 0;
         if went_back {
-            metrics::counter!("safechat_bus_rollbacks_total").increment(1);
+            metric::BUS_ROLLBACKS.increment(1);
             let consequence = match self.definition.store {
                 Store::Events if self.definition.is_journal => {
                     "rooms are read again, and their clients start again"

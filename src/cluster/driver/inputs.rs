@@ -9,6 +9,7 @@ use crate::{
         membership::Change,
         table::Hold,
     },
+    metric,
     room::{Incarnation, ShardId},
 };
 use std::{mem, sync::Arc, time::Duration};
@@ -99,7 +100,7 @@ impl Driver {
             Done::Taken(shard, Ok(lease)) => {
                 let (record, revision) = lease.record();
                 tracing::debug!(%shard, epoch = %record.epoch, "writes the shard");
-                metrics::counter!("safechat_cluster_shards_taken_total").increment(1);
+                metric::SHARDS_TAKEN.increment(1);
                 self.table.stored(shard, record, revision);
                 self.set(shard, Some(Hold::Starting));
                 self.to_sweep.insert(shard);
@@ -145,7 +146,7 @@ impl Driver {
 
     pub(super) fn died(&mut self, node: Incarnation, how: &str) {
         tracing::warn!(%node, how, "a node is dead");
-        metrics::counter!("safechat_cluster_deaths_total").increment(1);
+        metric::DEATHS.increment(1);
         self.sweep_all();
     }
 

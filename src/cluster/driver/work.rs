@@ -8,6 +8,7 @@ use crate::{
         jobs::{self, Done},
         table::{Hold, Step},
     },
+    metric,
     room::ShardId,
 };
 use std::{mem, time::Duration};
@@ -206,8 +207,10 @@ impl Driver {
             fresh,
             deaths: self.deaths,
         };
-        metrics::gauge!("safechat_cluster_nodes").set(view.nodes.len() as f64);
-        metrics::gauge!("safechat_cluster_shards_owned").set(view.owned.len() as f64);
+        metric::SHARDS.set(f64::from(self.shards.count()));
+        metric::NODES.set(view.nodes.len() as f64);
+        metric::SHARDS_OWNED.set(view.owned.len() as f64);
+        metric::SHARDS_WAITING.set(view.waiting as f64);
         self.view.send_replace(view);
     }
 }

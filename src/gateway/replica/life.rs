@@ -195,6 +195,7 @@ impl Life<'_> {
     fn next_work(&mut self) -> Option<BoxFuture<'static, Found>> {
         let (core, replica) = (self.core.clone(), self.replica.clone());
         if std::mem::take(&mut self.interrupted) {
+            metrics::interrupted();
             return Some(
                 async move {
                     sleep(core.jitter(SPREAD)).await;
@@ -306,6 +307,7 @@ impl Life<'_> {
                 let share =
                     |event: &Event| SharedEvent::new(self.replica.room.clone(), event.clone());
                 self.take(commit.events[skip..].iter().map(share).collect());
+                metrics::delivered(commit.events[skip].at);
             }
         }
         Ok(())
@@ -384,6 +386,7 @@ impl Life<'_> {
     fn skip_to(&mut self, left: Seq) {
         let (room, next) = (&self.replica.room, self.line.head().next());
         tracing::warn!(%room, %next, %left, "events are gone that were not read yet; clients go on behind them");
+        metrics::hole_skipped();
         self.line.skip_to(left);
         self.ring = Ring::default();
         self.viewers.skip_live(left);

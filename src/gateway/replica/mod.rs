@@ -9,7 +9,7 @@ mod viewers;
 
 pub(super) use viewers::{Seat, ViewerId};
 
-use super::{Outbox, core::Core, doubt::end_all, past::Page};
+use super::{Outbox, core::Core, doubt::end_all, metrics, past::Page};
 use crate::{
     bus,
     room::{Epoch, Rejection, RoomId, Seq},
@@ -199,6 +199,7 @@ async fn live(
         let ended = life::live(core, replica, inbox, rollbacks).await;
         replica.head.store(u64::MAX, Relaxed);
         let life::Ended::Refused(rejection) = ended else {
+            metrics::lost();
             *cleared = None;
             continue;
         };

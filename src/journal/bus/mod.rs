@@ -22,6 +22,7 @@ mod snapshot;
 use super::{Claim, Error, Journal, Opened, coalesce::Coalesce, rooms::Rooms};
 use crate::{
     bus::{Bus, Commit, Error as BusError, Position, ShardRecord, Stored},
+    metric,
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
@@ -33,6 +34,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+use tokio::time::Instant;
 
 /// How often a change is tried again after others were faster, or its outcome had to be read back.
 const ATTEMPTS: usize = 8;
@@ -60,6 +62,24 @@ impl OnBus {
             confirms: Mutex::default(),
             snapshots: AtomicU64::new(1),
             marks: Marks::default(),
+        }
+    }
+
+    /// Whether the shard's record still has the claim; all that wait at a time share one reading.
+    async fn look_at_record(&self, claim: Claim) -> Result<(), Error> {
+        let (shard, epoch) = (claim.shard(), claim.epoch());
+        let shared = self
+            .confirms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(shard)
+            .or_default()
+            .clone();
+        match shared.get(|| self.record(shard)).await? {
+            Some(record) if record.epoch == epoch && record.owner.is_some() => Ok(()),
+            other => Err(Error::Fenced {
+                seen: other.map_or(epoch, |record| record.epoch.max(epoch)),
+            }),
         }
     }
 
@@ -157,20 +177,10 @@ impl Journal for OnBus {
     }
 
     async fn confirm(&self, claim: Claim) -> Result<(), Error> {
-        let (shard, epoch) = (claim.shard(), claim.epoch());
-        let shared = self
-            .confirms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(shard)
-            .or_default()
-            .clone();
-        match shared.get(|| self.record(shard)).await? {
-            Some(record) if record.epoch == epoch && record.owner.is_some() => Ok(()),
-            other => Err(Error::Fenced {
-                seen: other.map_or(epoch, |record| record.epoch.max(epoch)),
-            }),
-        }
+        let begun = Instant::now();
+        let confirmed = self.look_at_record(claim).await;
+        metric::CONFIRM_SECONDS.record(begun.elapsed().as_secs_f64());
+        confirmed
     }
 
     async fn verify(&self, room: &RoomId, claim: Claim) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use crate::{
         Error,
         readback::{Fence, Partitions, Reading, Row, SnapshotKey, Store},
     },
+    metric,
     proto::journal::v1::{Change, StoredEvent},
     room::{Epoch, Incarnation, RoomId, Seq, ShardId},
 };
@@ -124,6 +125,14 @@ impl Tables {
         .map(|_| ())
     }
 
+    /// How many nodes of Cassandra are connected, and how many are not.
+    fn nodes(&self) -> (usize, usize) {
+        let state = self.session.get_cluster_state();
+        let nodes = state.get_nodes_info();
+        let connected = nodes.iter().filter(|node| node.is_connected()).count();
+        (connected, nodes.len() - connected)
+    }
+
     /// Remembers the last failure, for [`Store::ready`].
     fn noted(
         &self,
@@ -135,6 +144,9 @@ impl Tables {
             .as_ref()
             .err()
             .map(|error| (Instant::now(), error.to_string()));
+        if failed.is_some() {
+            metric::CASSANDRA_FAILURES.increment(1);
+        }
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         result
     }
@@ -349,17 +361,17 @@ impl Store for Tables {
     }
 
     fn ready(&self) -> Result<(), String> {
+        // Whoever asks for metrics asks this first.
+        let (connected, lost) = self.nodes();
+        metric::CASSANDRA_NODES
+            .of("connected")
+            .set(connected as f64);
+        metric::CASSANDRA_NODES.of("lost").set(lost as f64);
         match &*self.failed.lock().unwrap_or_else(PoisonError::into_inner) {
             Some((at, why)) if at.elapsed() < RECENT => return Err(why.clone()),
             _ => {}
         }
-        let connected = self
-            .session
-            .get_cluster_state()
-            .get_nodes_info()
-            .iter()
-            .any(|node| node.is_connected());
-        connected
+        (connected > 0)
             .then_some(())
             .ok_or_else(|| "no node of Cassandra is connected".into())
     }

@@ -26,6 +26,7 @@ pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};
 use super::{Claim, Error, Journal, Limits, Opened, coalesce::Coalesce, codec, rooms::Rooms};
 use crate::{
     bus::Commit,
+    metric,
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
@@ -124,6 +125,13 @@ impl<S: Store> ReadBack<S> {
     }
 
     async fn confirm_fence(&self, claim: Claim) -> Result<(), Error> {
+        let begun = Instant::now();
+        let confirmed = self.look_at_fence(claim).await;
+        metric::CONFIRM_SECONDS.record(begun.elapsed().as_secs_f64());
+        confirmed
+    }
+
+    async fn look_at_fence(&self, claim: Claim) -> Result<(), Error> {
         let (shard, epoch) = (claim.shard(), claim.epoch());
         let shared = self
             .confirms

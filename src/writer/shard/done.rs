@@ -4,7 +4,7 @@ use super::{End, Shard};
 use crate::{
     bus::Question,
     cluster::LeaseError,
-    journal,
+    journal, metric,
     room::RoomId,
     writer::{
         room::{Room, Slot},
@@ -132,8 +132,9 @@ impl Shard {
             Ok(room) => room,
             Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
             Err(error) => {
-                let shard = self.claim.shard();
-                tracing::error!(%shard, room = %name, %error, "the room is refused");
+                let (shard, epoch) = (self.claim.shard(), self.claim.epoch());
+                metric::ROOMS_REFUSED.increment(1);
+                tracing::error!(%shard, %epoch, room = %name, %error, "the room is refused");
                 let tickets =
                     self.work
                         .refuse(self.parts.clone(), self.claim.epoch(), waiting, &error);
@@ -190,9 +191,9 @@ impl Shard {
             }
             error => {
                 // What became of the commit is found out by opening the room again, under a new epoch.
-                let shard = self.claim.shard();
-                tracing::error!(%shard, room = %name, %error, "the shard is given up");
-                ControlFlow::Break(End::Fenced(self.claim.epoch()))
+                let (shard, epoch) = (self.claim.shard(), self.claim.epoch());
+                tracing::error!(%shard, %epoch, room = %name, %error, "the shard is given up");
+                ControlFlow::Break(End::Failed)
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     bus::{self, Delivery, Question},
     cluster::Lease,
     journal::{self, Claim},
+    metric::{self, shards::ShardMeter},
     room::{Action, Epoch, RoomId, ShardId},
 };
 use futures::{
@@ -46,6 +47,9 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) enum End {
     /// The journal has a newer owner.
     Fenced(Epoch),
+    /// What became of a commit is not known, and repeating it does not help: only opening its room
+    /// again does, under a new epoch.
+    Failed,
     /// The record names another owner.
     LeaseLost,
     /// It was asked to finish, and has.
@@ -54,10 +58,24 @@ pub(super) enum End {
     RolledBack,
 }
 
+impl End {
+    /// Why it had to be given up, in metrics; `None`: it was handed over.
+    fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Fenced(_) => Some("newer_owner"),
+            Self::Failed => Some("failed"),
+            Self::LeaseLost => Some("lease_lost"),
+            Self::RolledBack => Some("rolled_back"),
+            Self::Finished => None,
+        }
+    }
+}
+
 /// A shard that is being written.
 struct Shard {
     parts: Arc<Parts>,
     claim: Claim,
+    meter: ShardMeter,
     rooms: HashMap<RoomId, Slot>,
     /// Open rooms that are being compared with the journal, and the questions that came after that
     /// began.
@@ -127,6 +145,7 @@ async fn write(
     let rolled_back = bus::until(health, move |now| now.rollbacks != rollbacks);
     let mut this = Shard {
         claim,
+        meter: ShardMeter::new(shard.0, claim.epoch().0),
         rooms: HashMap::new(),
         asked: HashMap::new(),
         floor: Floor::new(lease.floor()),
@@ -148,7 +167,11 @@ async fn write(
     };
     let floor = this.floor.reached();
     let lease = this.take_lease().await;
+    if let Some(cause) = end.cause() {
+        metric::SHARDS_FENCED.of(cause).increment(1);
+    }
     match (end, lease) {
+        (End::Failed, Some(lease)) => lease.fenced(claim.epoch()),
         (End::Fenced(seen), Some(lease)) => {
             tracing::warn!(%shard, epoch = %claim.epoch(), %seen, "fenced: the shard has a newer owner");
             lease.fenced(seen);
@@ -203,6 +226,7 @@ async fn patiently<'a, T>(
 
 fn fenced(lease: Lease, error: &journal::Error) {
     if let journal::Error::Fenced { seen } = error {
+        metric::SHARDS_FENCED.of("newer_owner").increment(1);
         lease.fenced(*seen);
     }
 }
@@ -338,8 +362,7 @@ impl Shard {
         let Some(Slot::Open(room)) = self.rooms.get_mut(name) else {
             unreachable!("decided only in an open room")
         };
-        metrics::counter!("safechat_commands_decided_total").increment(1);
-        room.decide(
+        let outcome = room.decide(
             delivery,
             ticket,
             self.claim.epoch(),
@@ -349,6 +372,9 @@ impl Shard {
             },
             now,
         );
+        if let Some(outcome) = outcome {
+            metric::COMMANDS_DECIDED.of(outcome).increment(1);
+        }
     }
 
     /// Sends on what can go on: the next commit to the journal, the next published commit to the bus.

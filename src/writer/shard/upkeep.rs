@@ -2,7 +2,7 @@
 
 use super::Shard;
 use crate::{bus::Head, room::RoomId, writer::room::Slot};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// How often it looks through its rooms for idle ones.
@@ -35,6 +35,7 @@ impl Shard {
         let pressed = !self.pending.is_empty();
         if pressed || now.duration_since(self.looked_at) >= LOOK {
             self.looked_at = now;
+            self.measure();
             self.save_and_passivate(
                 now,
                 if pressed {
@@ -44,6 +45,17 @@ impl Shard {
                 },
             );
         }
+    }
+
+    /// Shows how far the shard is.
+    fn measure(&self) {
+        let (unsettled, oldest) = self.floor.unsettled();
+        let oldest = oldest.or(self.pending.front().map(|delivery| delivery.at));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_millis() as u64;
+        let lag = oldest.map_or(0, |oldest| now.saturating_sub(oldest.0));
+        let waiting = unsettled + self.pending.len();
+        self.meter.set(self.rooms.len(), waiting, lag);
     }
 
     /// Stores the floor when it is time, or when the reader waits for it.

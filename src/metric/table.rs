@@ -1,0 +1,278 @@
+//! The table of all metrics. docs/metrics.md is made from it.
+
+use super::{
+    Kind, Metric,
+    series::{Counter, Gauge, Histogram, Series},
+};
+
+/// `NAME: kind "name" in "unit" [by "label" of VALUES], "help";` becomes a static that counts, and
+/// a row of the table. `told` rows have no static: they are taken when somebody asks (`text`).
+macro_rules! table {
+    (
+        counted {
+            $($id:ident: $kind:ident $name:literal in $unit:literal
+                $(by $label:literal of $values:expr)?, $help:literal;)*
+        }
+        told {
+            $($told:ident $told_name:literal in $told_unit:literal
+                $(by $told_label:literal of $told_values:expr)?, $told_help:literal;)*
+        }
+    ) => {
+        $(
+            #[doc = $help]
+            pub(crate) static $id: table!(@type $kind) =
+                Series::$kind($name, table!(@label $($label, $values)?));
+        )*
+
+        /// All metrics of a node.
+        pub const TABLE: &[Metric] = &[
+            $(Metric {
+                name: $name,
+                kind: table!(@kind $kind),
+                unit: $unit,
+                label: table!(@label $($label, $values)?),
+                help: $help,
+            },)*
+            $(Metric {
+                name: $told_name,
+                kind: table!(@kind $told),
+                unit: $told_unit,
+                label: table!(@label $($told_label, $told_values)?),
+                help: $told_help,
+            },)*
+        ];
+
+        /// Makes the handles of all metrics, with their help.
+        pub(super) fn register() {
+            $(
+                table!(@describe $kind, $name, $help);
+                $id.handles();
+            )*
+        }
+    };
+    (@type counter) => { Counter };
+    (@type gauge) => { Gauge };
+    (@type histogram) => { Histogram };
+    (@kind counter) => { Kind::Counter };
+    (@kind gauge) => { Kind::Gauge };
+    (@kind histogram) => { Kind::Histogram };
+    (@label) => { None };
+    (@label $label:literal, $values:expr) => { Some(($label, $values)) };
+    (@describe counter, $name:literal, $help:literal) => { metrics::describe_counter!($name, $help) };
+    (@describe gauge, $name:literal, $help:literal) => { metrics::describe_gauge!($name, $help) };
+    (@describe histogram, $name:literal, $help:literal) => { metrics::describe_histogram!($name, $help) };
+}
+
+/// Of the machine.
+const ANY: &[&str] = &[];
+const LIMITS: &[&str] = &[
+    "session",
+    "session_bytes",
+    "user",
+    "user_bytes",
+    "address",
+    "address_bytes",
+    "joins",
+    "connections",
+    "rooms",
+    "origin",
+    "memory",
+    "node",
+];
+/// What became of a message: journaled, or the reason of its refusal in the client protocol.
+const MESSAGE_OUTCOMES: &[&str] = &[
+    "journaled",
+    "duplicate",
+    "busy",
+    "unavailable",
+    "key_mismatch",
+    "not_member",
+    "other",
+];
+const JOIN_OUTCOMES: &[&str] = &[
+    "joined",
+    "rate_limited",
+    "busy",
+    "unavailable",
+    "draining",
+    "key_mismatch",
+    "too_many_sessions",
+    "other",
+];
+const CLOSE_CODES: &[&str] = &[
+    "1001", "1002", "1007", "1009", "4001", "4002", "4003", "4005", "4006", "4010", "other",
+];
+const CONNECTIONS: &[&str] = &["commands", "registry", "live", "other"];
+const STORES: &[&str] = &["commands", "events", "nodes", "shards", "marks", "blobs"];
+/// What /ready asks.
+pub(crate) const CHECKS: &[&str] = &["bus", "streams", "journal", "cluster", "gateway"];
+const READ_FROM_BUS: &[&str] = &[
+    "command", "commit", "event", "heads", "head", "inbound", "ask", "mark", "record", "other",
+];
+
+table! {
+    counted {
+        // Clients of a gateway.
+        SESSIONS: gauge "safechat_sessions" in "sessions", "Sessions that are open here";
+        ROOMS: gauge "safechat_rooms" in "rooms", "Rooms with clients here, each with one replica";
+        WAITING_BYTES: gauge "safechat_waiting_bytes" in "bytes",
+            "Frames that wait for their clients to take them";
+        JOINS: counter "safechat_joins_total" in "joins" by "outcome" of JOIN_OUTCOMES,
+            "Sessions that were asked for: joined, or the reason of the refusal";
+        JOIN_SECONDS: histogram "safechat_join_seconds" in "seconds",
+            "From a client's request to its session, of those that joined";
+        RESUMES: counter "safechat_resumes_total" in "resumes"
+            by "outcome" of &["recovered", "reset", "failed"],
+            "Joins with since: got all that followed it, were told that it is gone, or could not be served";
+        RESUME_EVENTS: histogram "safechat_resume_events" in "events",
+            "Events that a client had missed when it resumed and recovered";
+        MESSAGES: counter "safechat_messages_total" in "messages" by "outcome" of MESSAGE_OUTCOMES,
+            "Messages of clients that were answered: journaled, or the reason of the refusal";
+        MESSAGES_ACCEPTED: counter "safechat_messages_accepted_total" in "messages",
+            "Messages that were stored on the bus, of which clients were told accepted";
+        ACCEPTED_REFUSED: counter "safechat_accepted_refused_total" in "messages",
+            "Messages that the service refused after it had accepted them";
+        MESSAGES_RESUBMITTED: counter "safechat_messages_resubmitted_total" in "messages",
+            "Messages that were stored once more because no answer came in time";
+        FRAME_TO_JOURNALED: histogram "safechat_frame_to_journaled_seconds" in "seconds",
+            "From a message's frame or request to its answer journaled";
+        ACCEPTED_TO_JOURNALED: histogram "safechat_accepted_to_journaled_seconds" in "seconds",
+            "From accepted to journaled; a message without answer counts when it is submitted again";
+        ACCEPTED_TO_DELIVERED: histogram "safechat_accepted_to_delivered_seconds" in "seconds",
+            "From the store of a command to the hand-over of its event to the clients of a room here";
+        JOURNALED_TO_DELIVERED: histogram "safechat_journaled_to_delivered_seconds" in "seconds",
+            "From the store of a commit in the stream of events to its hand-over to the clients here";
+        EVENTS: counter "safechat_events_total" in "events", "Events that came for rooms with clients here";
+        EVENTS_FANNED_OUT: counter "safechat_events_fanned_out_total" in "events",
+            "Events that were put before clients, once for each client";
+        FRAMES_WRITTEN: counter "safechat_frames_written_total" in "frames",
+            "Frames that were written to sockets";
+        FLUSHES: counter "safechat_flushes_total" in "writes",
+            "Writes of all that waited for a client at once";
+        RATE_LIMITED: counter "safechat_rate_limited_total" in "refusals" by "limit" of LIMITS,
+            "What was refused because of a limit, by the limit";
+        BACKLOG_CLOSES: counter "safechat_backlog_closes_total" in "sessions",
+            "Clients whose backlog passed the limit";
+        CLOSES: counter "safechat_closes_total" in "sessions" by "code" of CLOSE_CODES,
+            "Sessions that the server ended, by the code of the close frame";
+        PING_SECONDS: histogram "safechat_ping_seconds" in "seconds",
+            "From a ping, which a client gets after 25 s of silence, to its pong";
+        GAPS_REPAIRED: counter "safechat_gaps_repaired_total" in "gaps",
+            "Gaps between the events that a room's replica heard, read from the journal";
+        EVENTS_REPAIRED: counter "safechat_repaired_events_total" in "events",
+            "Events that a room's replica did not hear and read from the journal";
+        RESYNCS: counter "safechat_resyncs_total" in "rooms"
+            by "cause" of &["interrupted", "lost"],
+            "Replicas that asked their owner again (interrupted), or began anew with their clients (lost)";
+        HOLES: counter "safechat_holes_skipped_total" in "holes",
+            "Runs of events that were gone before they could be shown; clients went on behind them";
+        PAGES_READ: counter "safechat_journal_pages_read_total" in "pages",
+            "Pages of earlier events that were read from the journal";
+
+        // Writing shards.
+        COMMANDS_DECIDED: counter "safechat_commands_decided_total" in "commands"
+            by "outcome" of &["done", "redelivered", "repeated", "refused", "early", "forgotten"],
+            "Commands that were decided: done, decided before, sent again, refused, too early, unknown by now";
+        EVENTS_JOURNALED: counter "safechat_events_journaled_total" in "events",
+            "Events that were journaled";
+        COMMIT_SECONDS: histogram "safechat_commit_seconds" in "seconds",
+            "From a commit's begin to its confirmation, repetitions included";
+        COMMIT_EVENTS: histogram "safechat_commit_events" in "events", "Events of a commit";
+        COMMIT_BYTES: histogram "safechat_commit_bytes" in "bytes", "Content of a commit";
+        CONFIRM_SECONDS: histogram "safechat_confirm_seconds" in "seconds",
+            "One confirmation that a shard's claim still holds, as one commit or answer waits for it";
+        PUBLISH_SECONDS: histogram "safechat_publish_seconds" in "seconds",
+            "From journaled in Cassandra to published on the bus; nothing with the journal on the bus";
+        ROOM_OPEN_SECONDS: histogram "safechat_room_open_seconds" in "seconds",
+            "Opening a room under a new claim: reading, fencing and publishing what is left";
+        ROOMS_REFUSED: counter "safechat_rooms_refused_total" in "rooms",
+            "Openings of rooms that failed for good: the log names them";
+        SNAPSHOTS: counter "safechat_snapshots_total" in "snapshots" by "outcome" of &["saved", "failed"],
+            "Snapshots of rooms: saved, or failed and taken again later";
+
+        // The cluster.
+        SHARDS: gauge "safechat_cluster_shards" in "shards", "Shards of the cluster, as configured";
+        NODES: gauge "safechat_cluster_nodes" in "nodes", "Nodes of the cluster, as this one sees it";
+        SHARDS_OWNED: gauge "safechat_cluster_shards_owned" in "shards",
+            "Shards whose lease this node has";
+        SHARDS_WAITING: gauge "safechat_cluster_shards_waiting" in "shards",
+            "Shards that are this node's and that it does not write yet";
+        SHARDS_TAKEN: counter "safechat_cluster_shards_taken_total" in "epochs",
+            "Leases of shards that this node took, each with a new epoch";
+        SHARDS_FENCED: counter "safechat_cluster_shards_fenced_total" in "shards"
+            by "cause" of &["newer_owner", "rolled_back", "failed", "lease_lost"],
+            "Shards that this node had to give up, by the cause";
+        DEATHS: counter "safechat_cluster_deaths_total" in "nodes", "Nodes that this one found dead";
+
+        // NATS.
+        BUS_CONNECTED: gauge "safechat_bus_connected" in "boolean" by "connection" of CONNECTIONS,
+            "Whether the connection to NATS is there, by what it is for";
+        BUS_RECONNECTS: counter "safechat_bus_reconnects_total" in "reconnects"
+            by "connection" of CONNECTIONS,
+            "Times that a connection to NATS was there again after a loss";
+        BUS_LAME_DUCK: gauge "safechat_bus_lame_duck" in "boolean" by "connection" of CONNECTIONS,
+            "Whether the nats-server of the connection has said that it stops soon";
+        BUS_LAME_DUCKS: counter "safechat_bus_lame_ducks_total" in "notices",
+            "Times that a nats-server said that it stops soon, once for each connection";
+        BUS_FAULTS_NOW: gauge "safechat_bus_faults" in "faults",
+            "What is not as it must be on the bus now; the node is not ready";
+        BUS_WARNINGS_NOW: gauge "safechat_bus_warnings" in "warnings",
+            "What is not as it should be on the bus now";
+        BUS_FAULTS: counter "safechat_bus_faults_total" in "faults", "Faults of the bus that were found";
+        BUS_FULL: counter "safechat_bus_full_total" in "messages",
+            "Messages that NATS refused to store for want of space";
+        BUS_ROLLBACKS: counter "safechat_bus_rollbacks_total" in "streams",
+            "Streams that were made anew, or lost what they had stored";
+        BUS_TAIL_LOSSES: counter "safechat_bus_tail_losses_total" in "streams",
+            "Streams that were read again from the begin because their newest messages were lost";
+        BUS_UNDECODABLE: counter "safechat_bus_undecodable_total" in "messages"
+            by "what" of READ_FROM_BUS,
+            "Messages and records on the bus that were skipped because they cannot be read";
+        BUS_STRAY: counter "safechat_bus_stray_total" in "messages" by "what" of READ_FROM_BUS,
+            "Messages and records on the bus that were skipped: their room is of another shard";
+        BUS_STORED_MESSAGES: gauge "safechat_bus_stored_messages" in "messages" by "store" of STORES,
+            "Messages in the streams of the bus; every node sees the same";
+        BUS_STORED_BYTES: gauge "safechat_bus_stored_bytes" in "bytes" by "store" of STORES,
+            "Size of the streams of the bus; every node sees the same";
+
+        // Cassandra.
+        CASSANDRA_NODES: gauge "safechat_cassandra_nodes" in "nodes"
+            by "state" of &["connected", "lost"],
+            "Cassandra's nodes, by whether this node has a connection to them";
+        CASSANDRA_FAILURES: counter "safechat_cassandra_failures_total" in "requests",
+            "Requests to Cassandra that failed or timed out; they are repeated";
+
+        // The process.
+        MEMORY_PRESSURE: gauge "safechat_memory_pressure" in "level",
+            "How short of memory the process is within its limit: 0 not, 1 tight, 2 short";
+        READY: gauge "safechat_ready" in "boolean", "Whether /ready says so";
+        CHECK: gauge "safechat_check_passed" in "boolean"
+            by "check" of CHECKS,
+            "Whether a check of /ready passes; 0 while the node starts or stops";
+        MANAGEMENT_REFUSED: counter "safechat_management_refused_total" in "requests"
+            by "reason" of &["unauthorized", "forbidden", "rate_limited", "not_found", "other"],
+            "Requests to the management that were refused before they were looked at";
+        TASKS: gauge "safechat_tasks" in "tasks", "Tasks of the runtime that have not ended";
+        LOG_LINES_DROPPED: counter "safechat_log_lines_dropped_total" in "lines",
+            "Lines of the log that stderr did not take";
+
+    }
+    told {
+        gauge "safechat_shard_epoch" in "epoch" by "shard" of ANY,
+            "The epoch under which this node writes the shard; only of shards that it writes";
+        gauge "safechat_shard_rooms" in "rooms" by "shard" of ANY, "Open rooms of the shard";
+        gauge "safechat_shard_unsettled_commands" in "commands" by "shard" of ANY,
+            "Commands of the shard that were read and are not journaled yet, or not decided";
+        gauge "safechat_shard_lag_seconds" in "seconds" by "shard" of ANY,
+            "How long ago the oldest of them was stored; up to writer.carry_ms is usual";
+        gauge "safechat_build_info" in "info" by "version" of ANY,
+            "1, with the version and the commit that this process was built from";
+        counter "process_cpu_seconds_total" in "seconds", "Processor time that the process has used";
+        gauge "process_resident_memory_bytes" in "bytes", "Memory of the process that is in RAM";
+        gauge "process_virtual_memory_bytes" in "bytes", "Address space of the process";
+        gauge "process_open_fds" in "files", "Open files of the process";
+        gauge "process_max_fds" in "files", "Open files that the process may have";
+        gauge "process_threads" in "threads", "Threads of the process";
+        gauge "process_start_time_seconds" in "seconds", "When the process started, in Unix time";
+    }
+}
