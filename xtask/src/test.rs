@@ -316,6 +316,7 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
     };
     servers.extend(cassandra.servers()?);
     cluster.start(&servers[1])?;
+    let promtool = obtain::promtool::promtool(interrupt)?;
     cluster.await_ready(&servers)?;
     Ok(vec![
         ("SAFE_CHAT_TEST_NATS", nats.urls()),
@@ -331,6 +332,7 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
                 .display()
                 .to_string(),
         ),
+        ("SAFE_CHAT_TEST_PROMTOOL", promtool.display().to_string()),
     ])
 }
 

@@ -9,4 +9,6 @@ mod java;
 pub(crate) mod kubernetes;
 pub mod nats;
 pub(crate) mod pip;
+mod program;
+pub mod promtool;
 pub(crate) mod version;
