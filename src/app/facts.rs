@@ -12,11 +12,14 @@ use crate::{
     },
     telemetry::{Format, say},
 };
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 const MIB: u64 = 1024 * 1024;
+/// How long the assignment of shards must stay as it is to count as settled.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Says what this node is and what it found: a banner for people, one object for machines.
 pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
@@ -36,7 +39,7 @@ pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
     }
 }
 
-/// Says how many shards this node writes, whenever that has settled.
+/// Says how many shards this node writes, once for each time that the assignment has settled.
 pub(super) async fn tell_shards(
     mut views: watch::Receiver<View>,
     shards: u16,
@@ -44,17 +47,32 @@ pub(super) async fn tell_shards(
 ) -> anyhow::Result<()> {
     let mut told = 0;
     let tell = async {
-        while let Ok(view) = views
-            .wait_for(|view| view.fresh && view.waiting == 0 && view.owned.len() != told)
-            .await
-        {
-            told = view.owned.len();
-            info!("writes {told} of {shards} shards");
+        while let Some(owned) = settled(&mut views, told).await {
+            told = owned;
+            info!(
+                shards = told,
+                of = shards,
+                "writes {told} of {shards} shards"
+            );
         }
     };
     stop.run_until_cancelled(tell).await;
     stop.cancelled().await;
     Ok(())
+}
+
+/// How many shards this node writes when that is not `told` any more and has not changed for a
+/// while: shards come and go one by one. `None`: the cluster part has ended.
+async fn settled(views: &mut watch::Receiver<View>, told: usize) -> Option<usize> {
+    let is_news = |view: &View| view.fresh && view.waiting == 0 && view.owned.len() != told;
+    loop {
+        let owned = views.wait_for(is_news).await.ok()?.owned.len();
+        let changed = views.wait_for(|view| !is_news(view) || view.owned.len() != owned);
+        match timeout(SETTLED, changed).await {
+            Err(_) => return Some(owned),
+            Ok(changed) => drop(changed.ok()?),
+        }
+    }
 }
 
 fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
@@ -128,4 +146,46 @@ fn machine() -> String {
     });
     let files = host::open_files().map_or(String::new(), |files| format!(", {files} open files"));
     format!("{} cores, {memory}{files}", host::cores())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::ShardId;
+    use tokio::time::{Instant, sleep};
+
+    fn view(owned: u16, waiting: usize) -> View {
+        View {
+            owned: (0..owned).map(ShardId).collect(),
+            waiting,
+            fresh: true,
+            ..View::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shards_that_come_and_go_one_by_one_are_told_once() {
+        let (sender, mut views) = watch::channel(view(0, 64));
+        let begun = Instant::now();
+        let moves = async {
+            for owned in (1..=64).chain((32..64).rev()) {
+                sleep(Duration::from_millis(20)).await;
+                let waiting = if begun.elapsed() < SETTLED { 64 } else { 0 };
+                sender.send_replace(view(owned, waiting));
+            }
+            sleep(SETTLED * 3).await;
+            sender.send_replace(view(33, 0));
+            sleep(SETTLED * 3).await;
+            drop(sender);
+        };
+        let told = async {
+            let mut all = vec![0];
+            while let Some(owned) = settled(&mut views, *all.last().unwrap()).await {
+                all.push(owned);
+            }
+            all
+        };
+        let ((), told) = tokio::join!(moves, told);
+        assert_eq!(told, [0, 32, 33]);
+    }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod connect;
 mod facts;
 mod operator;
+mod readiness;
 mod running;
 mod wait;
 

@@ -112,6 +112,11 @@ impl Running {
             watched.run(until).await;
             Ok(())
         });
+        let (readiness, until) = (internal.readiness.clone(), stop.clone());
+        internal.parts.spawn(async move {
+            super::readiness::tell(readiness, until).await;
+            Ok(())
+        });
         let mut clients = None;
         if let Some((gateway, port)) = gateway {
             clients = Some((gateway.handle(), port.address()?));

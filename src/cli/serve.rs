@@ -21,7 +21,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         notes,
         ..
     } = settings.load()?;
-    telemetry::start(&config.log).map_err(|why| anyhow!(why))?;
+    telemetry::start(&config.log, &config.node.name).map_err(|why| anyhow!(why))?;
     for warning in warnings {
         warn!("{warning}");
     }

@@ -59,6 +59,17 @@ impl Readiness {
         }
     }
 
+    /// Which checks fail, and why, while it runs; `None`: it starts or stops.
+    pub fn failing(&self) -> Option<Vec<(&'static str, String)>> {
+        match &*self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Running(checks, _) => {
+                let failed = |(name, check): &Check| Some((*name, check().err()?));
+                Some(checks.iter().filter_map(failed).collect())
+            }
+            Phase::Starting(_) | Phase::Draining => None,
+        }
+    }
+
     /// Notes for metrics which checks pass.
     pub(super) fn record(&self) {
         let flag = |passes: bool| f64::from(u8::from(passes));

@@ -19,6 +19,11 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("verbose", "debug"),
 ];
 
+/// What libraries may say where nobody asked for more. The driver of Cassandra warns of every
+/// connection, and of our short keepalive at each start; what of it concerns an operator the node
+/// says itself (`journal/cassandra/watch.rs`).
+const LIBRARIES: &str = "warn,scylla=error";
+
 /// The filter that a text asks for.
 pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
     let directives: Vec<_> = text
@@ -33,7 +38,7 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
         [] => return Err(format!("log.level is empty: use {}", names())),
         // A level alone is meant for this program. Of its libraries it shows warnings only.
         [one] => match level(one) {
-            Some(own @ ("info" | "debug" | "trace")) => format!("warn,safe_chat={own}"),
+            Some(own @ ("info" | "debug" | "trace")) => format!("{LIBRARIES},safe_chat={own}"),
             Some(quiet) => quiet.to_owned(),
             None => with_own_level(&directives),
         },
@@ -53,7 +58,7 @@ fn with_own_level(directives: &[&str]) -> String {
     let given = directives.join(",");
     match directives.iter().any(|one| level(one).is_some()) {
         true => given,
-        false => format!("warn,safe_chat=info,{given}"),
+        false => format!("{LIBRARIES},safe_chat=info,{given}"),
     }
 }
 
@@ -171,5 +176,7 @@ mod tests {
         assert!(shown("async_nats=trace").contains("safe_chat=info"));
         assert!(!shown("off,async_nats=trace").contains("safe_chat"));
         assert!(shown("debug").contains("safe_chat=debug"));
+        assert!(shown("info").contains("scylla=error"));
+        assert!(!shown("info,scylla=warn").contains("scylla=error"));
     }
 }

@@ -72,14 +72,22 @@ impl Config {
 
 /// Starts logging for the rest of the process. Called once, by a node. From then on nothing that this
 /// process says on stderr, panics included, waits for its reader or fails with it.
-pub fn start(config: &Config) -> Result<(), String> {
+/// Each object of a JSON log names the node.
+pub fn start(config: &Config, node: &str) -> Result<(), String> {
     let filter = level::filter(&config.level)?;
     let started = |error: &dyn std::fmt::Display| format!("logging cannot be started: {error}");
     // A descriptor of its own: whoever holds the lock of std's stderr may be blocked in a write.
     let stderr = io::stderr().as_fd().try_clone_to_owned();
     let stderr = File::from(stderr.map_err(|error| started(&error))?);
     let lines = Lines::start(stderr, say_lost).map_err(|error| started(&error))?;
-    let queue = Queue(STDERR.get_or_init(|| lines).clone());
+    let node = match config.format {
+        Format::Pretty => None,
+        Format::Json => Some(format!("{{\"node\":{},", serde_json::Value::from(node)).into()),
+    };
+    let queue = Queue {
+        lines: STDERR.get_or_init(|| lines).clone(),
+        node,
+    };
     panic::set_hook(Box::new(log_panic));
     let builder = fmt::fmt().with_env_filter(filter).with_writer(queue);
     let begun = match config.format {
@@ -131,11 +139,18 @@ fn say_lost(lines: u64) {
 
 /// What tracing writes to: one call for each event.
 #[derive(Clone)]
-struct Queue(Arc<Lines>);
+struct Queue {
+    lines: Arc<Lines>,
+    /// How each object begins instead.
+    node: Option<Arc<str>>,
+}
 
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
+        match (&self.node, line.strip_prefix(b"{")) {
+            (Some(node), Some(rest)) => self.lines.push(&[node.as_bytes(), rest].concat()),
+            _ => self.lines.push(line),
+        }
         Ok(line.len())
     }
 

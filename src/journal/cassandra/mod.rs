@@ -14,6 +14,7 @@ mod settings;
 mod snapshots;
 mod statements;
 mod store;
+mod watch;
 
 pub use config::{Config, Replication};
 pub use durability::{Durability, Worth, durability};

@@ -5,6 +5,7 @@ use super::{
     connect::{applied, release, unreadable},
     errors,
     statements::Statements,
+    watch,
 };
 use crate::{
     journal::{
@@ -32,7 +33,7 @@ use scylla::{
     value::MaybeUnset,
 };
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -65,7 +66,7 @@ type Values<'a> = (
 
 /// A connection to the tables.
 pub struct Tables {
-    pub(super) session: Session,
+    pub(super) session: Arc<Session>,
     pub(super) statements: Statements,
     partitions: Partitions,
     failed: Mutex<Option<(Instant, String)>>,
@@ -74,6 +75,8 @@ pub struct Tables {
 impl Tables {
     pub(super) async fn new(session: Session, config: &Config) -> Result<Self, Error> {
         let statements = Statements::prepare(&session, config).await?;
+        let session = Arc::new(session);
+        watch::start(&session);
         Ok(Self {
             session,
             statements,
@@ -123,14 +126,6 @@ impl Tables {
             errors::write,
         )
         .map(|_| ())
-    }
-
-    /// How many nodes of Cassandra are connected, and how many are not.
-    fn nodes(&self) -> (usize, usize) {
-        let state = self.session.get_cluster_state();
-        let nodes = state.get_nodes_info();
-        let connected = nodes.iter().filter(|node| node.is_connected()).count();
-        (connected, nodes.len() - connected)
     }
 
     /// Remembers the last failure, for [`Store::ready`].
@@ -361,16 +356,11 @@ impl Store for Tables {
     }
 
     fn ready(&self) -> Result<(), String> {
-        // Whoever asks for metrics asks this first.
-        let (connected, lost) = self.nodes();
-        metric::CASSANDRA_NODES
-            .of("connected")
-            .set(connected as f64);
-        metric::CASSANDRA_NODES.of("lost").set(lost as f64);
         match &*self.failed.lock().unwrap_or_else(PoisonError::into_inner) {
             Some((at, why)) if at.elapsed() < RECENT => return Err(why.clone()),
             _ => {}
         }
+        let (connected, _) = watch::nodes(&self.session);
         (connected > 0)
             .then_some(())
             .ok_or_else(|| "no node of Cassandra is connected".into())

@@ -1,0 +1,41 @@
+//! Tells in the log when a node becomes ready, when it is not any more and why, and when it is again.
+
+use crate::ops::Readiness;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Looks in a row that say so before it is told: a connection that moves is nothing to act on.
+const SURE: u32 = 2;
+
+/// Tells it until `stop`.
+pub(super) async fn tell(readiness: Arc<Readiness>, stop: CancellationToken) {
+    let looking = async {
+        let (mut told, mut failing) = (false, 0);
+        loop {
+            sleep(LOOK).await;
+            let Some(why) = readiness.failing() else {
+                continue;
+            };
+            failing = if why.is_empty() { 0 } else { failing + 1 };
+            if why.is_empty() && !told {
+                told = true;
+                info!("ready");
+            } else if failing == SURE && told {
+                told = false;
+                let checks: Vec<_> = why.iter().map(|(check, _)| *check).collect();
+                // Whoever watches the streams tells of them when it finds out.
+                let why: Vec<_> = why
+                    .into_iter()
+                    .filter(|(check, _)| *check != "streams")
+                    .collect();
+                let why: Vec<_> = why.into_iter().map(|(_, why)| why).collect();
+                warn!(checks = checks.join(","), why = why.join("; "), "not ready");
+            }
+        }
+    };
+    stop.run_until_cancelled(looking).await;
+}
