@@ -111,7 +111,10 @@ pub(super) async fn run(
         ended = write(parts, lease, releases) => Some(ended),
     };
     match ended {
-        None => tracing::info!(%shard, %epoch, "shard lost"),
+        None => {
+            metric::SHARDS_FENCED.of("lease_lost").increment(1);
+            tracing::info!(%shard, %epoch, "shard lost")
+        }
         Some(()) => tracing::debug!(%shard, %epoch, "shard ended"),
     }
 }
