@@ -538,50 +538,6 @@ fn a_node_says_what_it_is_and_drains_on_sigterm() {
 }
 
 #[test]
-fn a_start_says_one_line_for_each_thing_that_an_operator_acts_on() {
-    let Some(nats) = server("SAFE_CHAT_TEST_NATS", "the lines of a start") else {
-        return;
-    };
-    let prefix = unique('c');
-    let start = |name: &str| {
-        let args = ["serve", "--log", "json", "--node", name, "--http-port", "0"];
-        let more = ["--internal-port", "0", "--nats", &nats, "--prefix", &prefix];
-        let mut process = safe_chat(&[&args[..], &more[..]].concat())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(process.stderr.take().unwrap()).lines();
-        Node {
-            process,
-            log,
-            seen: Vec::new(),
-        }
-    };
-    let mut first = start("n1");
-    first.reads("writes 64 of 64 shards");
-    let mut second = start("n2");
-    second.reads("\"message\":\"writes ");
-    // What it writes now is what it told once, however many shards have moved one by one.
-    first.reads("\"message\":\"writes ");
-    first.signal("-TERM");
-    first.reads("drained in");
-    second.reads("writes 64 of 64 shards");
-    for (node, name, writes) in [(&first, "n1", 2), (&second, "n2", 2)] {
-        let log = node.seen.join("\n");
-        let count = |what: &str| node.seen.iter().filter(|line| line.contains(what)).count();
-        assert_eq!(count("\"message\":\"writes "), writes, "{log}");
-        assert!(
-            count("\"message\":\"started\"") == 1 && node.seen.len() <= 10,
-            "{log}"
-        );
-        for line in &node.seen {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert_eq!(line["node"], name, "{log}");
-        }
-    }
-}
-
-#[test]
 fn no_signal_ends_a_node_without_a_drain() {
     let Some(nats) = server("SAFE_CHAT_TEST_NATS", "signals to a node") else {
         return;

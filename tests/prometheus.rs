@@ -1,5 +1,6 @@
-//! What operators watch: rules, alerts with their runbooks, and dashboards. Metrics that they name are in the table, and Prometheus' own
-//! tool (`SAFE_CHAT_TEST_PROMTOOL`) checks the rules, runs their tests, and runs every query of a dashboard on its engine.
+//! What operators watch: rules, alerts with their runbooks, dashboards. Metrics that they name are in
+//! the table, and Prometheus' own tool (`SAFE_CHAT_TEST_PROMTOOL`) checks the rules, runs their
+//! tests, and runs every query of a dashboard on its engine.
 
 mod support;
 
@@ -107,7 +108,6 @@ fn whatever_is_watched_is_a_metric_of_a_node() {
             .into_iter()
             .filter(|name| !is_a_metric(name))
             .collect();
-        // What a histogram is called in words (`X_bucket`) has no metric.
         assert_eq!(unknown, [""; 0]);
     }
     // Whatever is recorded is used, and the other way round.

@@ -1,4 +1,5 @@
-//! Tells in the log when a node becomes ready, when it is not any more and why, and when it is again.
+//! Tells in the log when a node becomes ready, when it is not any more and why, and when it is
+//! again.
 
 use crate::ops::Readiness;
 use std::{sync::Arc, time::Duration};

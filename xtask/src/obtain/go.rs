@@ -17,7 +17,8 @@ const PROMETHEUS: &str = "v0.305.0";
 /// The build has to be told its version. Without debug information, it is a third smaller.
 const PROMTOOL_FLAGS: &str = "-s -w -X github.com/prometheus/common/version.Version=3.5.0";
 const LIMIT: Duration = Duration::from_secs(15 * 60);
-/// It brings the clients of every cloud that Prometheus can discover nodes in: 3.5 minutes on two idle cores, once.
+/// It brings the clients of every cloud that Prometheus can discover nodes in: 3.5 minutes on two
+/// idle cores, once.
 const PROMTOOL_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 pub(super) fn nats_server(dir: &Path, interrupt: &Interrupt, step: &mut Step) -> Result<PathBuf> {
