@@ -58,9 +58,15 @@ macro_rules! table {
     (@kind histogram) => { Kind::Histogram };
     (@label) => { None };
     (@label $label:literal, $values:expr) => { Some(($label, $values)) };
-    (@describe counter, $name:literal, $help:literal) => { metrics::describe_counter!($name, $help) };
-    (@describe gauge, $name:literal, $help:literal) => { metrics::describe_gauge!($name, $help) };
-    (@describe histogram, $name:literal, $help:literal) => { metrics::describe_histogram!($name, $help) };
+    (@describe counter, $name:literal, $help:literal) => {
+        metrics::describe_counter!($name, $help)
+    };
+    (@describe gauge, $name:literal, $help:literal) => {
+        metrics::describe_gauge!($name, $help)
+    };
+    (@describe histogram, $name:literal, $help:literal) => {
+        metrics::describe_histogram!($name, $help)
+    };
 }
 
 /// Of the machine.
@@ -123,7 +129,7 @@ table! {
             "From a client's request to its session, of those that joined";
         RESUMES: counter "safechat_resumes_total" in "resumes"
             by "outcome" of &["recovered", "reset", "failed"],
-            "Joins with since: got all that followed it, were told that it is gone, or could not be served";
+            "Joins with since: got all that followed, were told that it is gone, or failed";
         RESUME_EVENTS: histogram "safechat_resume_events" in "events",
             "Events that a client had missed when it resumed and recovered";
         MESSAGES: counter "safechat_messages_total" in "messages" by "outcome" of MESSAGE_OUTCOMES,
@@ -137,12 +143,13 @@ table! {
         FRAME_TO_JOURNALED: histogram "safechat_frame_to_journaled_seconds" in "seconds",
             "From a message's frame or request to its answer journaled";
         ACCEPTED_TO_JOURNALED: histogram "safechat_accepted_to_journaled_seconds" in "seconds",
-            "From accepted to journaled; a message without answer counts when it is submitted again";
+            "From accepted to journaled; without answer it counts when it is submitted again";
         ACCEPTED_TO_DELIVERED: histogram "safechat_accepted_to_delivered_seconds" in "seconds",
-            "From the store of a command to the hand-over of its event to the clients of a room here";
+            "From the store of a command to the hand-over of its event to the clients here";
         JOURNALED_TO_DELIVERED: histogram "safechat_journaled_to_delivered_seconds" in "seconds",
-            "From the store of a commit in the stream of events to its hand-over to the clients here";
-        EVENTS: counter "safechat_events_total" in "events", "Events that came for rooms with clients here";
+            "From the store of a commit in the stream to its hand-over to the clients here";
+        EVENTS: counter "safechat_events_total" in "events",
+            "Events that came for rooms with clients here";
         EVENTS_FANNED_OUT: counter "safechat_events_fanned_out_total" in "events",
             "Events that were put before clients, once for each client";
         FRAMES_WRITTEN: counter "safechat_frames_written_total" in "frames",
@@ -163,7 +170,7 @@ table! {
             "Events that a room's replica did not hear and read from the journal";
         RESYNCS: counter "safechat_resyncs_total" in "rooms"
             by "cause" of &["interrupted", "lost"],
-            "Replicas that asked their owner again (interrupted), or began anew with their clients (lost)";
+            "Replicas that asked their owner again (interrupted), or began anew (lost)";
         HOLES: counter "safechat_holes_skipped_total" in "holes",
             "Runs of events that were gone before they could be shown; clients went on behind them";
         PAGES_READ: counter "safechat_journal_pages_read_total" in "pages",
@@ -172,7 +179,7 @@ table! {
         // Writing shards.
         COMMANDS_DECIDED: counter "safechat_commands_decided_total" in "commands"
             by "outcome" of &["done", "redelivered", "repeated", "refused", "early", "forgotten"],
-            "Commands that were decided: done, decided before, sent again, refused, too early, unknown by now";
+            "Commands by what was decided: done now or before, sent again, refused, too early";
         EVENTS_JOURNALED: counter "safechat_events_journaled_total" in "events",
             "Events that were journaled";
         COMMIT_SECONDS: histogram "safechat_commit_seconds" in "seconds",
@@ -180,19 +187,21 @@ table! {
         COMMIT_EVENTS: histogram "safechat_commit_events" in "events", "Events of a commit";
         COMMIT_BYTES: histogram "safechat_commit_bytes" in "bytes", "Content of a commit";
         CONFIRM_SECONDS: histogram "safechat_confirm_seconds" in "seconds",
-            "One confirmation that a shard's claim still holds, as one commit or answer waits for it";
+            "How long one commit or answer waits for the confirmation of the shard's claim";
         PUBLISH_SECONDS: histogram "safechat_publish_seconds" in "seconds",
-            "From journaled in Cassandra to published on the bus; nothing with the journal on the bus";
+            "From journaled in Cassandra to published on the bus; none with a journal there";
         ROOM_OPEN_SECONDS: histogram "safechat_room_open_seconds" in "seconds",
             "Opening a room under a new claim: reading, fencing and publishing what is left";
         ROOMS_REFUSED: counter "safechat_rooms_refused_total" in "rooms",
             "Openings of rooms that failed for good: the log names them";
-        SNAPSHOTS: counter "safechat_snapshots_total" in "snapshots" by "outcome" of &["saved", "failed"],
+        SNAPSHOTS: counter "safechat_snapshots_total" in "snapshots"
+            by "outcome" of &["saved", "failed"],
             "Snapshots of rooms: saved, or failed and taken again later";
 
         // The cluster.
         SHARDS: gauge "safechat_cluster_shards" in "shards", "Shards of the cluster, as configured";
-        NODES: gauge "safechat_cluster_nodes" in "nodes", "Nodes of the cluster, as this one sees it";
+        NODES: gauge "safechat_cluster_nodes" in "nodes",
+            "Nodes of the cluster, as this one sees it";
         SHARDS_OWNED: gauge "safechat_cluster_shards_owned" in "shards",
             "Shards whose lease this node has";
         SHARDS_WAITING: gauge "safechat_cluster_shards_waiting" in "shards",
@@ -202,7 +211,8 @@ table! {
         SHARDS_FENCED: counter "safechat_cluster_shards_fenced_total" in "shards"
             by "cause" of &["newer_owner", "rolled_back", "failed", "lease_lost"],
             "Shards that this node had to give up, by the cause";
-        DEATHS: counter "safechat_cluster_deaths_total" in "nodes", "Nodes that this one found dead";
+        DEATHS: counter "safechat_cluster_deaths_total" in "nodes",
+            "Nodes that this one found dead";
 
         // NATS.
         BUS_CONNECTED: gauge "safechat_bus_connected" in "boolean" by "connection" of CONNECTIONS,
@@ -218,7 +228,8 @@ table! {
             "What is not as it must be on the bus now; the node is not ready";
         BUS_WARNINGS_NOW: gauge "safechat_bus_warnings" in "warnings",
             "What is not as it should be on the bus now";
-        BUS_FAULTS: counter "safechat_bus_faults_total" in "faults", "Faults of the bus that were found";
+        BUS_FAULTS: counter "safechat_bus_faults_total" in "faults",
+            "Faults of the bus that were found";
         BUS_FULL: counter "safechat_bus_full_total" in "messages",
             "Messages that NATS refused to store for want of space";
         BUS_ROLLBACKS: counter "safechat_bus_rollbacks_total" in "streams",
@@ -230,7 +241,8 @@ table! {
             "Messages and records on the bus that were skipped because they cannot be read";
         BUS_STRAY: counter "safechat_bus_stray_total" in "messages" by "what" of READ_FROM_BUS,
             "Messages and records on the bus that were skipped: their room is of another shard";
-        BUS_STORED_MESSAGES: gauge "safechat_bus_stored_messages" in "messages" by "store" of STORES,
+        BUS_STORED_MESSAGES: gauge "safechat_bus_stored_messages" in "messages"
+            by "store" of STORES,
             "Messages in the streams of the bus; every node sees the same";
         BUS_STORED_BYTES: gauge "safechat_bus_stored_bytes" in "bytes" by "store" of STORES,
             "Size of the streams of the bus; every node sees the same";
@@ -267,7 +279,8 @@ table! {
             "How long ago the oldest of them was stored; up to writer.carry_ms is usual";
         gauge "safechat_build_info" in "info" by "version" of ANY,
             "1, with the version and the commit that this process was built from";
-        counter "process_cpu_seconds_total" in "seconds", "Processor time that the process has used";
+        counter "process_cpu_seconds_total" in "seconds",
+            "Processor time that the process has used";
         gauge "process_resident_memory_bytes" in "bytes", "Memory of the process that is in RAM";
         gauge "process_virtual_memory_bytes" in "bytes", "Address space of the process";
         gauge "process_open_fds" in "files", "Open files of the process";
