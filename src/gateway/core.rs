@@ -394,8 +394,10 @@ impl Accepted {
         answered: Result<Answered, oneshot::error::RecvError>,
     ) -> Result<Answered, Rejection> {
         let answered = answered.map_err(|_| unavailable("the gateway stops"));
-        if let Ok(Answered::Rejected(why)) | Err(why) = &answered {
-            self.refused(why);
+        match &answered {
+            // The answer may be faster than the word that it is stored.
+            Ok(Answered::Journaled { .. }) => self.stored(),
+            Ok(Answered::Rejected(why)) | Err(why) => self.refused(why),
         }
         answered
     }

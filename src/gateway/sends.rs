@@ -425,8 +425,14 @@ impl Sends {
 
     fn journaled(&self, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
         metrics::journaled(duplicate, pending.came.elapsed());
-        if let Some(accepted) = pending.accepted {
-            metrics::waited(accepted.elapsed());
+        match pending.accepted {
+            Some(accepted) => metrics::waited(accepted.elapsed()),
+            // The answer was faster than the word that it is stored.
+            None if pending.times == 0 => {
+                metrics::accepted();
+                metrics::waited(Duration::ZERO);
+            }
+            None => {}
         }
         let CommandId::Client(id) = &pending.id else {
             return;

@@ -135,7 +135,7 @@ table! {
         MESSAGES: counter "safechat_messages_total" in "messages" by "outcome" of MESSAGE_OUTCOMES,
             "Messages of clients that were answered: journaled, or the reason of the refusal";
         MESSAGES_ACCEPTED: counter "safechat_messages_accepted_total" in "messages",
-            "Messages that were stored on the bus, of which clients were told accepted";
+            "Messages that were stored on the bus: accepted, as clients are told";
         ACCEPTED_REFUSED: counter "safechat_accepted_refused_total" in "messages",
             "Messages that the service refused after it had accepted them";
         MESSAGES_RESUBMITTED: counter "safechat_messages_resubmitted_total" in "messages",
