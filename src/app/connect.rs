@@ -60,10 +60,10 @@ pub(crate) fn check_files(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the servers of the bus have on a disk what they acknowledge. One attempt.
-pub(crate) async fn bus_durability(config: &Config) -> anyhow::Result<nats::Durability> {
+/// How the servers of the bus are. One attempt.
+pub(crate) async fn examine_bus(config: &Config) -> anyhow::Result<nats::Examined> {
     let shards = config.cluster.validate()?;
-    Ok(nats::durability(&nats_config(config, shards)).await?)
+    Ok(nats::examine(&nats_config(config, shards)).await?)
 }
 
 /// Connects to NATS and to the journal, and makes or checks what is needed there.

@@ -1,7 +1,7 @@
 //! `safe-chat health`: whether the node of this configuration is ready, as its exit code: 0 when it is, 1
 //! when it is not or does not answer. The health check of the image, which has no other program.
 
-use super::Settings;
+use super::{Settings, stdout::print};
 use crate::config::Config;
 use anyhow::{Context, bail, ensure};
 use axum::body::{Body, to_bytes};
@@ -11,7 +11,7 @@ use hyper::{
     header::{CONNECTION, HOST},
 };
 use hyper_util::rt::TokioIo;
-use std::{net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
 /// How long the node may take. Below the 5 s after which the image's health check is given up, so
@@ -23,26 +23,49 @@ const MOST: usize = 64 * 1024;
 /// What `/ready` says.
 #[derive(serde::Deserialize)]
 struct Ready {
+    ready: bool,
     #[serde(default)]
     why: Vec<String>,
 }
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     // Its warnings are the node's own, which has told them when it started.
-    let config = settings.load()?.config;
-    let at = address(&config)?;
+    match state(&settings.load()?.config).await? {
+        // The answer is the exit code, whether or not somebody reads this.
+        State::Ready => print("ready\n").map(drop),
+        not_ready => bail!("{not_ready}"),
+    }
+}
+
+/// What a node says of itself.
+#[derive(Debug)]
+pub(super) enum State {
+    Ready,
+    /// Why not.
+    NotReady(Vec<String>),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => f.write_str("ready"),
+            Self::NotReady(why) => write!(f, "not ready: {}", why.join("; ")),
+        }
+    }
+}
+
+/// Asks the node of this configuration.
+pub(super) async fn state(config: &Config) -> anyhow::Result<State> {
+    let at = address(config)?;
     let asked = timeout(DEADLINE, ask(&at)).await;
     let (status, body) = asked
         .with_context(|| format!("{at} does not answer within {DEADLINE:?}"))?
         .with_context(|| {
             format!("{at} does not answer: is a node running there, with this configuration?")
         })?;
-    if status == StatusCode::OK {
-        println!("ready");
-        return Ok(());
-    }
     match serde_json::from_slice::<Ready>(&body) {
-        Ok(Ready { why }) => bail!("not ready: {}", why.join("; ")),
+        Ok(Ready { ready: true, .. }) => Ok(State::Ready),
+        Ok(Ready { why, .. }) => Ok(State::NotReady(why)),
         Err(_) => bail!("{at} answers {status}: is that the internal port of a node?"),
     }
 }

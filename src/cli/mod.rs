@@ -49,10 +49,7 @@ enum Command {
     #[command(subcommand)]
     Journal(journal::Command),
     /// Look at what a cluster rests on, and say what is wrong and what to do
-    Doctor {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    Doctor(doctor::Options),
     /// Create or update the tables in Cassandra
     Migrate {
         #[command(flatten)]
@@ -183,7 +180,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),
-        Command::Doctor { settings } => runtime()?.block_on(doctor::run(&settings)),
+        Command::Doctor(options) => runtime()?.block_on(doctor::run(&options)),
         Command::Migrate { settings } => runtime()?.block_on(migrate::run(&settings)),
         Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),
     }

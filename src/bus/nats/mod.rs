@@ -10,7 +10,7 @@ mod blobs;
 mod commands;
 mod definition;
 mod direct;
-mod durability;
+mod examine;
 mod feed;
 mod link;
 mod live;
@@ -23,7 +23,7 @@ mod skipped;
 mod subjects;
 mod watch;
 
-pub use durability::{Durability, Sync, durability};
+pub use examine::{Examined, Stream, Sync, examine};
 pub use login::{Login, Tls};
 pub use micro::{About, Micro};
 

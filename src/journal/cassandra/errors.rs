@@ -46,7 +46,7 @@ pub(super) fn conditional(error: ExecutionError) -> Error {
 }
 
 /// The statement can never work: repeating it does not help.
-fn is_refusal(error: &ExecutionError) -> bool {
+pub(super) fn is_refusal(error: &ExecutionError) -> bool {
     use RequestAttemptError::{CqlRequestSerialization, DbError as Db, SerializationError};
     match error {
         ExecutionError::BadQuery(_) | ExecutionError::PrepareError(_) => true,

@@ -6,8 +6,8 @@
 
 mod config;
 mod connect;
-mod durability;
 mod errors;
+mod examine;
 mod migrate;
 mod schema;
 mod settings;
@@ -17,7 +17,7 @@ mod store;
 mod watch;
 
 pub use config::{Config, Replication};
-pub use durability::{Durability, Worth, durability};
+pub use examine::{Durability, Examined, Syncing, Worth, examine};
 pub use migrate::{Migrated, migrate};
 pub use store::Tables;
 
@@ -37,7 +37,7 @@ pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error
     }
     migrate::check(&session, config).await?;
     settings::agree(&session, config, shards).await?;
-    let durability = durability::read(&session, config).await?;
+    let durability = examine::durability(&session, config).await?;
     if let Worth::Lost(why) = durability.worth() {
         tracing::warn!("what is answered `journaled` may be lost: {why}");
     }
