@@ -135,7 +135,7 @@ impl Table {
     pub(super) fn owner(&self, shard: ShardId) -> Option<Incarnation> {
         self.records
             .get(&shard)
-            .and_then(|(record, _)| record.owner)
+            .and_then(|known| known.record.owner)
     }
 
     /// The shards that have, or are about to have, a lease of this node.

@@ -145,7 +145,7 @@ impl Room {
             self.carrying.push(ticket);
             self.carrying_since.get_or_insert(now);
             if delivery.submission.reply.is_none() && decision.notices.is_empty() {
-                return word;
+                return Some(word);
             }
         }
         let carried = if takes_places {
