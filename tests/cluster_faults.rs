@@ -7,6 +7,7 @@ use cluster_nodes::{Cluster, SHARDS};
 use proptest::prelude::*;
 use safe_chat::{
     bus::{Registry, Submission},
+    cluster::Status,
     room::{Action, RoomId, Shards},
 };
 use std::time::Duration;
@@ -112,6 +113,57 @@ async fn the_shards_of_a_frozen_node_are_taken_and_it_is_told_when_it_wakes() {
         "each of its leases is lost, none is handed over"
     );
     assert_eq!(cluster.handle("a").view().deaths, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shards_of_a_node_that_was_declared_down_are_taken_at_once_and_it_gives_up() {
+    let mut cluster = Cluster::new();
+    cluster.start_all(&["a", "b", "c"]).await;
+    cluster.freeze("a");
+    cluster.bus.down(cluster.id("a")).await.unwrap();
+    cluster.settled(&["b", "c"], SECOND / 2).await;
+    let mut view = cluster.handle("a").watch();
+    cluster.thaw("a");
+    view.wait_for(|view| view.downed && view.owned.is_empty())
+        .await
+        .unwrap();
+    // It beats as long as it lives, and is given nothing for that.
+    sleep(5 * SECOND).await;
+    cluster.settled(&["b", "c"], SECOND / 10).await;
+    let a = cluster.id("a");
+    let of_b = cluster.handle("b").view();
+    assert!(
+        of_b.members
+            .iter()
+            .all(|member| member.node.incarnation != a)
+    );
+    cluster.stop("a").await;
+    assert_eq!(
+        cluster.records().await,
+        ["b", "c"],
+        "no note is left either"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_missed_says_who_misses_it() {
+    let mut cluster = Cluster::new();
+    cluster.start_all(&["a", "b", "c"]).await;
+    let member = |cluster: &Cluster, of: &str| {
+        let (a, view) = (cluster.id("a"), cluster.handle(of).view());
+        let mut members = view.members.into_iter();
+        members.find(|member| member.node.incarnation == a)
+    };
+    let up = member(&cluster, "b").unwrap();
+    assert_eq!((up.status, up.observers), (Status::Up, vec![]));
+    cluster.freeze("a");
+    sleep(5 * SECOND).await;
+    let missed = member(&cluster, "b").unwrap();
+    assert_eq!(missed.status, Status::Up);
+    assert_eq!(missed.observers, [cluster.id("b"), cluster.id("c")]);
+    assert_eq!(member(&cluster, "c"), Some(missed));
+    sleep(10 * SECOND).await;
+    assert_eq!(member(&cluster, "b"), None, "dead, and forgotten");
 }
 
 #[tokio::test(start_paused = true)]

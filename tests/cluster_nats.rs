@@ -79,6 +79,8 @@ impl Cluster {
                 roles: vec![Role::Writer],
                 draining: false,
                 version: "0".into(),
+                address: "127.0.0.1:8558".into(),
+                unreachable: Vec::new(),
             };
             let service = Service::new(
                 Config {

@@ -53,6 +53,8 @@ impl Node {
             roles,
             draining: false,
             version: "0".into(),
+            address: "127.0.0.1:8558".into(),
+            unreachable: Vec::new(),
         };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
         let writer = writer::Handle::new(settings(), shared.clone(), journal.clone());

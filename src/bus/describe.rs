@@ -356,6 +356,7 @@ mod tests {
             head: Seq(9),
             members: vec![user("harry")],
             refused: None,
+            snapshot: Seq(7),
         };
         let head = |name: &str| Head {
             room: room(name),

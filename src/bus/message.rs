@@ -4,7 +4,8 @@ use crate::room::{
     Action, DeviceId, Epoch, Event, Incarnation, Key, Millis, Rejection, RoomId, Seq, SessionId,
     ShardId, UserId,
 };
-use std::{fmt, sync::Arc};
+use bytes::Bytes;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// A place in a stream of the bus. 0 is before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -241,6 +242,8 @@ pub struct RoomView {
     /// Why the room cannot be opened, or the one who was asked about would not be let in; then
     /// there is no other content. Pinned keys are not told.
     pub refused: Option<Rejection>,
+    /// The place of its newest snapshot; zero: there is none, or an older version does not say.
+    pub snapshot: Seq,
 }
 
 /// A question that waits for its answer.
@@ -251,9 +254,27 @@ pub struct Question {
     pub respond: Box<dyn FnOnce(RoomView) + Send>,
 }
 
+/// What an operator of another node asks of this one. The bus does not look inside.
+pub struct Consultation {
+    /// What is asked.
+    pub request: Bytes,
+    /// Takes the answer; dropping it leaves the asker to its deadline.
+    pub respond: Box<dyn FnOnce(Bytes) + Send>,
+}
+
 /// What a node does.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -286,6 +307,10 @@ pub struct NodeRecord {
     pub draining: bool,
     /// The program's version.
     pub version: String,
+    /// Where operators reach it, `host:port`; empty: an older version, which does not say.
+    pub address: String,
+    /// The nodes that it does not hear and that do not answer it, ascending.
+    pub unreachable: Vec<Incarnation>,
 }
 
 /// A node's record as it was seen in the registry.
@@ -300,6 +325,8 @@ pub enum NodeSeen {
     },
     /// Forgotten.
     Forgotten(Incarnation),
+    /// Declared down by an operator: whatever is seen of it from now on, it is gone.
+    Downed(Incarnation),
     /// All that was stored at the beginning has been seen.
     Current,
 }
@@ -315,8 +342,8 @@ pub struct ShardRecord {
     pub floor: Position,
 }
 
-/// A shard's record as it was seen in the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A shard's record, or the plan, as it was seen in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShardSeen {
     /// Stored.
     Stored {
@@ -327,8 +354,19 @@ pub enum ShardSeen {
         /// Its revision.
         revision: u64,
     },
+    /// The plan, stored or changed.
+    Plan(Plan),
     /// All that was stored at the beginning has been seen.
     Current,
+}
+
+/// Where shards go other than by the assignment that every node computes: an operator's doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The writers that it was made for. A shard that would go to another one goes there.
+    pub writers: Vec<Incarnation>,
+    /// Who is to write these shards instead, as long as it is there.
+    pub moved: BTreeMap<ShardId, Incarnation>,
 }
 
 /// What all nodes of a cluster must agree on.

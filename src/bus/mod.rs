@@ -22,9 +22,9 @@ pub use describe::describe;
 pub use error::Error;
 pub use health::{Fault, Health, Store, too_large_now, until};
 pub use message::{
-    Admission, Answer, Answered, Ask, Commit, Delivery, Head, Inbound, Live, NodeRecord, NodeSeen,
-    Position, Published, Question, ReplyTo, Role, RoomView, Settings, ShardRecord, ShardSeen,
-    Stored, Submission,
+    Admission, Answer, Answered, Ask, Commit, Consultation, Delivery, Head, Inbound, Live,
+    NodeRecord, NodeSeen, Plan, Position, Published, Question, ReplyTo, Role, RoomView, Settings,
+    ShardRecord, ShardSeen, Stored, Submission,
 };
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
@@ -135,6 +135,16 @@ pub trait Direct: Send + Sync {
     /// unsubscribed when the stream is dropped.
     async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error>;
 
+    /// Asks something of a node's operator part and waits for the answer. [`Error::NoResponders`]: its
+    /// process is gone. [`Error::Unknown`]: silence; what was asked may have been done.
+    async fn consult(&self, node: Incarnation, request: Bytes) -> Result<Bytes, Error>;
+
+    /// What is asked of this node's operator part. Subscribed when this returns.
+    async fn consultations(
+        &self,
+        me: Incarnation,
+    ) -> Result<BoxStream<'static, Consultation>, Error>;
+
     /// Whether a node's connection to the bus is there: `Ok(true)` it answered, `Ok(false)` the bus knows nobody at its address (its process
     /// is gone), [`Error::Unknown`] silence (frozen, or cut off).
     async fn probe(&self, node: Incarnation) -> Result<bool, Error>;
@@ -155,6 +165,13 @@ pub trait Registry: Send + Sync {
     /// Forgets a node.
     async fn forget(&self, node: Incarnation) -> Result<(), Error>;
 
+    /// Declares a node down: notes that under its name, where its own heartbeats do not overwrite it,
+    /// and forgets the node. A node that is alive finds the note and ends.
+    async fn down(&self, node: Incarnation) -> Result<(), Error>;
+
+    /// Removes the note of [`Registry::down`].
+    async fn clear_down(&self, node: Incarnation) -> Result<(), Error>;
+
     /// All nodes as they are stored, then every change.
     async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error>;
 
@@ -170,7 +187,14 @@ pub trait Registry: Send + Sync {
         expected: u64,
     ) -> Result<u64, Error>;
 
-    /// All shards as they are stored, then every change.
+    /// Where shards go other than by the assignment, with its revision, read through the leader.
+    async fn plan(&self) -> Result<Option<(Plan, u64)>, Error>;
+
+    /// Replaces the plan if its revision is still `expected` (0: if there is none). Returns the new
+    /// revision; errors as [`Registry::set_shard`].
+    async fn set_plan(&self, plan: &Plan, expected: u64) -> Result<u64, Error>;
+
+    /// All shards and the plan as they are stored, then every change.
     async fn shards(&self) -> Result<BoxStream<'static, ShardSeen>, Error>;
 
     /// Notes that a node has sessions in a room, before the first of them is opened.

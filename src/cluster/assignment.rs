@@ -9,8 +9,12 @@
 //! it does not go to an old writer that will leave soon, and not back and forth meanwhile. Akka
 //! Cluster Sharding allocates by `app-version` in the same way.
 
-use crate::room::{Incarnation, ShardId};
+use crate::{
+    bus::Plan,
+    room::{Incarnation, ShardId},
+};
 use semver::Version;
+use std::{cmp::Reverse, collections::BTreeMap, iter::repeat_n};
 
 /// The nodes that shards may be given to.
 #[derive(Debug)]
@@ -45,16 +49,18 @@ impl Writers {
         self.all.first() == Some(&writer)
     }
 
-    /// The writer that should own a shard which `owner` owns; `None` when there is no writer.
+    /// The writer that should own a shard which `owner` owns; `None` when there is no writer. An
+    /// operator's plan moves nothing during an upgrade.
     pub(super) fn assignee(
         &self,
+        plan: &Plan,
         shard: ShardId,
         owner: Option<Incarnation>,
     ) -> Option<Incarnation> {
         let upgrading = self.newest.len() < self.all.len();
         owner
             .filter(|owner| upgrading && self.all.contains(owner))
-            .or_else(|| assignee(shard, &self.newest))
+            .or_else(|| planned(plan, shard, &self.newest))
     }
 }
 
@@ -64,6 +70,47 @@ pub fn assignee(shard: ShardId, writers: &[Incarnation]) -> Option<Incarnation> 
         .iter()
         .copied()
         .max_by_key(|writer| (weight(shard, *writer), *writer))
+}
+
+/// The writer of a shard when a plan counts: the one that it names, as long as that one is there, and
+/// unless the shard would go to a writer that has come since the plan was made.
+pub(super) fn planned(plan: &Plan, shard: ShardId, writers: &[Incarnation]) -> Option<Incarnation> {
+    let by_weight = assignee(shard, writers)?;
+    let to = plan.moved.get(&shard).copied();
+    let counts = |to: &Incarnation| writers.contains(to) && plan.writers.contains(&by_weight);
+    Some(to.filter(counts).unwrap_or(by_weight))
+}
+
+/// The moves that spread shards evenly over the writers: as few as that takes. `owners`: who has which
+/// now; shards that no writer has are left to the assignment.
+pub fn even(
+    owners: &BTreeMap<ShardId, Incarnation>,
+    writers: &[Incarnation],
+) -> Vec<(ShardId, Incarnation, Incarnation)> {
+    let mut of: BTreeMap<_, Vec<ShardId>> = writers.iter().map(|one| (*one, Vec::new())).collect();
+    for (shard, owner) in owners {
+        if let Some(shards) = of.get_mut(owner) {
+            shards.push(*shard);
+        }
+    }
+    let owned = of.values().map(Vec::len).sum::<usize>();
+    let (part, mut extra) = (owned / of.len().max(1), owned % of.len().max(1));
+    // Who has most keeps one of those that do not divide.
+    let mut by_count: Vec<_> = of
+        .iter()
+        .map(|(one, shards)| (shards.len(), *one))
+        .collect();
+    by_count.sort_unstable_by_key(|(count, one)| (Reverse(*count), *one));
+    let (mut spare, mut wanting) = (Vec::new(), Vec::new());
+    for (count, one) in by_count {
+        let quota = part + usize::from(extra > 0);
+        extra = extra.saturating_sub(1);
+        let surplus = of[&one].iter().skip(quota);
+        spare.extend(surplus.map(|shard| (*shard, one)));
+        wanting.extend(repeat_n(one, quota.saturating_sub(count)));
+    }
+    let pairs = spare.into_iter().zip(wanting);
+    pairs.map(|((shard, from), to)| (shard, from, to)).collect()
 }
 
 fn weight(shard: ShardId, writer: Incarnation) -> u64 {
@@ -130,6 +177,58 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn moves_make_it_even_and_are_as_few_as_that_takes(
+            writers in writers(),
+            owned in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
+        ) {
+            let owned = owned.iter().enumerate();
+            let mut owners: BTreeMap<_, _> = owned
+                .map(|(shard, owner)| (ShardId(shard as u16), *owner.get(&writers)))
+                .collect();
+            let count = |owners: &BTreeMap<ShardId, Incarnation>, one: &Incarnation| {
+                owners.values().filter(|owner| *owner == one).count()
+            };
+            let most = owners.len().div_ceil(writers.len());
+            let least = owners.len() / writers.len();
+            let surplus = |one: &Incarnation| count(&owners, one).saturating_sub(most);
+            let lack = |one: &Incarnation| least.saturating_sub(count(&owners, one));
+            let needed: usize = writers.iter().map(surplus).sum();
+            let wanted: usize = writers.iter().map(lack).sum();
+            let moves = even(&owners, &writers);
+            prop_assert_eq!(moves.len(), needed.max(wanted));
+            for (shard, from, to) in moves {
+                prop_assert_eq!(owners.insert(shard, to), Some(from));
+            }
+            for one in &writers {
+                prop_assert!((least..=most).contains(&count(&owners, one)));
+            }
+        }
+
+        #[test]
+        fn a_plan_counts_for_the_writers_that_it_was_made_for(writers in writers()) {
+            let (newcomer, planned_for) = writers.split_last().unwrap();
+            let shards = || (0..SHARDS).map(ShardId);
+            let plan = Plan {
+                writers: planned_for.to_vec(),
+                moved: shards().map(|shard| (shard, planned_for[0])).collect(),
+            };
+            for shard in shards() {
+                prop_assert_eq!(planned(&plan, shard, planned_for), Some(planned_for[0]));
+                let by_weight = assignee(shard, &writers);
+                let expected = match by_weight == Some(*newcomer) {
+                    true => *newcomer,
+                    false => planned_for[0],
+                };
+                prop_assert_eq!(planned(&plan, shard, &writers), Some(expected));
+                // Whom the plan names has gone.
+                let left = &writers[1..];
+                prop_assert_eq!(planned(&plan, shard, left), assignee(shard, left));
+            }
+        }
+    }
+
     #[test]
     fn without_a_writer_nobody_is_assigned() {
         assert_eq!(assignee(ShardId(0), &[]), None);
@@ -155,7 +254,7 @@ mod tests {
         fn settle(&mut self) {
             let writers = Writers::new(self.writers.iter().copied());
             for (shard, (owner, moves)) in (0..).map(ShardId).zip(&mut self.owners) {
-                let next = writers.assignee(shard, *owner);
+                let next = writers.assignee(&Plan::default(), shard, *owner);
                 *moves += u32::from(next != *owner);
                 *owner = next;
             }
@@ -247,8 +346,9 @@ mod tests {
         ] {
             let writers = Writers::new([(new, newer), (old, older)]);
             for shard in (0..SHARDS).map(ShardId) {
-                assert_eq!(writers.assignee(shard, None), Some(new));
-                assert_eq!(writers.assignee(shard, Some(old)), Some(old));
+                let assignee = |owner| writers.assignee(&Plan::default(), shard, owner);
+                assert_eq!(assignee(None), Some(new));
+                assert_eq!(assignee(Some(old)), Some(old));
             }
             assert!(writers.is_first(old) && !writers.is_first(new));
         }

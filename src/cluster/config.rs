@@ -2,11 +2,12 @@
 
 use super::Error;
 use crate::room::Shards;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How nodes watch each other. All durations in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// How many shards there are; the same at every node, for the life of the cluster. 1 to 4096.

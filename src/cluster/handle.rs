@@ -1,5 +1,6 @@
 //! What other parts see of the cluster, and how they ask this node to hand its shards over.
 
+use super::Member;
 use crate::{
     bus::NodeRecord,
     room::{Incarnation, ShardId},
@@ -17,6 +18,8 @@ const STALL: Duration = Duration::from_secs(3);
 pub struct View {
     /// This node and every other that is not known to be gone, by incarnation.
     pub nodes: Vec<NodeRecord>,
+    /// The same as operators see them, and with those that are dead but not forgotten yet.
+    pub members: Vec<Member>,
     /// The shards that this node writes, or is taking or giving up at the moment, ascending.
     pub owned: Vec<ShardId>,
     /// How many of the shards that this node should write it does not write yet.
@@ -27,6 +30,8 @@ pub struct View {
     pub fresh: bool,
     /// How often others took this node for dead, or may have: sessions that it held before may have been abandoned.
     pub deaths: u64,
+    /// Whether an operator declared this node down: others have its shards, and it is to end.
+    pub downed: bool,
 }
 
 /// A cheap handle on the cluster part.

@@ -39,6 +39,14 @@ pub(super) async fn forget(bus: Arc<dyn Bus>, node: Incarnation) -> Done {
     Done::Forgotten(node)
 }
 
+/// Should this fail, the note stays; it harms nobody.
+pub(super) async fn clear_down(bus: Arc<dyn Bus>, node: Incarnation) -> Done {
+    if let Err(error) = bus.clear_down(node).await {
+        tracing::debug!(%node, %error, "the note that a node was declared down stays");
+    }
+    Done::Stopped
+}
+
 pub(super) async fn take(
     bus: Arc<dyn Bus>,
     ends: Ends,

@@ -15,9 +15,13 @@ use tokio::time::Instant;
 /// The most time that others get to return after this node itself was cut off, before silence at their address counts as death.
 const RETURN: Duration = Duration::from_secs(5);
 
+/// How long it is remembered that a node was declared down. One that was frozen for longer comes back
+/// as any that was taken for dead.
+const DOWN_KEPT: Duration = Duration::from_secs(60 * 60);
+
 /// What is held of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     /// Its record is there, but it has not been seen to beat: not given any shard yet, not taken any either.
     New,
     /// It beats.
@@ -33,6 +37,8 @@ struct Node {
     changed: Instant,
     probe_from: Instant,
     probing: bool,
+    /// It beats no more and does not answer; or not yet known to.
+    silent: bool,
     standing: Standing,
 }
 
@@ -62,6 +68,8 @@ pub(super) enum Change {
     Forgotten,
     /// This node's own heartbeats were away for so long, and nothing was said of its record.
     Away(Duration),
+    /// An operator declared this node down: it does not come back.
+    Downed,
 }
 
 /// The nodes that this one knows of.
@@ -70,6 +78,8 @@ pub(super) struct Membership {
     me: Incarnation,
     timing: Timing,
     nodes: BTreeMap<Incarnation, Node>,
+    /// Nodes that operators declared down, and when this node learned of it. Bounded by [`DOWN_KEPT`].
+    downed: BTreeMap<Incarnation, Instant>,
     /// Whether all records that were there at the beginning have been seen.
     current: bool,
     /// The newest of this node's own heartbeats that came back, and when.
@@ -84,6 +94,7 @@ impl Membership {
             me,
             timing,
             nodes: BTreeMap::new(),
+            downed: BTreeMap::new(),
             current: false,
             own: None,
             removed: false,
@@ -105,6 +116,15 @@ impl Membership {
                 .nodes
                 .remove(&node)
                 .map_or(Change::None, |_| Change::Nodes),
+            NodeSeen::Downed(node) if node == self.me => Change::Downed,
+            NodeSeen::Downed(node) => {
+                self.downed.entry(node).or_insert(now);
+                let Some(node) = self.nodes.get_mut(&node) else {
+                    return Change::None;
+                };
+                node.standing = Standing::Dead;
+                Change::Nodes
+            }
             NodeSeen::Current => {
                 self.current = true;
                 Change::Nodes
@@ -137,6 +157,10 @@ impl Membership {
     }
 
     fn see_other(&mut self, now: Instant, record: NodeRecord, revision: u64) -> Change {
+        // Down is for good: it may be frozen, and beat once more when it wakes up.
+        if self.downed.contains_key(&record.incarnation) {
+            return Change::None;
+        }
         let Some(node) = self.nodes.get_mut(&record.incarnation) else {
             // One that was there before this node may be long gone: ask at once. One that has just come has just been heard.
             let probe_from = if self.current {
@@ -150,6 +174,7 @@ impl Membership {
                 changed: now,
                 probe_from,
                 probing: false,
+                silent: false,
                 standing: Standing::New,
             };
             self.nodes.insert(node.record.incarnation, node);
@@ -158,15 +183,17 @@ impl Membership {
         if revision == node.revision {
             return Change::None;
         }
-        let before = (node.standing, node.record.draining);
+        let before = (node.standing, node.silent);
+        let same = node.record == record;
         (node.revision, node.changed, node.probe_from) = (revision, now, now + self.timing.late);
         node.record = record;
+        node.silent = false;
         node.standing = if node.standing == Standing::Dead {
             Standing::New
         } else {
             Standing::Live
         };
-        if before == (node.standing, node.record.draining) {
+        if same && before == (node.standing, node.silent) {
             Change::None
         } else {
             Change::Nodes
@@ -214,13 +241,14 @@ impl Membership {
             return false;
         }
         node.probe_from = node.probe_from.max(now + self.timing.beat);
-        let before = node.standing;
+        let before = (node.standing, node.silent);
         match there {
-            Some(true) => node.standing = Standing::Live,
-            Some(false) if fresh => node.standing = Standing::Dead,
+            Some(true) => (node.standing, node.silent) = (Standing::Live, false),
+            Some(false) if fresh => (node.standing, node.silent) = (Standing::Dead, true),
+            None if fresh => node.silent = true,
             Some(false) | None => {}
         }
-        node.standing != before
+        (node.standing, node.silent) != before
     }
 
     /// Whether a node is known to be gone: dead, or not in the registry.
@@ -247,6 +275,27 @@ impl Membership {
             .values()
             .filter(|node| node.standing != Standing::Dead)
             .map(|node| &node.record)
+    }
+
+    /// All other nodes: what is known of each, how it is, and whether this node misses it.
+    pub(super) fn known(&self) -> impl Iterator<Item = (&NodeRecord, Standing, bool)> {
+        self.nodes.values().map(|node| {
+            let missed = node.silent || node.standing == Standing::Dead;
+            (&node.record, node.standing, missed)
+        })
+    }
+
+    /// The nodes that this one misses, ascending.
+    pub(super) fn missed(&self) -> Vec<Incarnation> {
+        let missed = self.known().filter(|(.., missed)| *missed);
+        missed.map(|(record, ..)| record.incarnation).collect()
+    }
+
+    /// Nodes that were declared down so long ago that the note of it may go; forgets them.
+    pub(super) fn long_down(&mut self, now: Instant) -> Vec<Incarnation> {
+        let old = |at: &Instant| now.saturating_duration_since(*at) >= DOWN_KEPT;
+        let long = self.downed.extract_if(.., |_, at| old(at));
+        long.map(|(node, _)| node).collect()
     }
 
     /// Other nodes that shards may be given to.
@@ -304,6 +353,8 @@ mod tests {
                 roles,
                 draining: false,
                 version: "0".into(),
+                address: "127.0.0.1:8558".into(),
+                unreachable: Vec::new(),
             };
             self.membership.see(
                 self.at(ms),
@@ -433,6 +484,41 @@ mod tests {
         assert!(watch.writers().is_empty());
         watch.beat(12_500, 2);
         assert_eq!(watch.writers(), [node(2)]);
+    }
+
+    #[test]
+    fn a_node_that_was_declared_down_does_not_come_back_whatever_is_heard_of_it() {
+        let mut watch = Watch::of_two();
+        let down = NodeSeen::Downed(node(2));
+        assert_eq!(watch.membership.see(watch.at(1100), down), Change::Nodes);
+        assert!(watch.membership.gone(node(2)));
+        watch.beat(1200, 2);
+        watch
+            .membership
+            .see(watch.at(1300), NodeSeen::Forgotten(node(2)));
+        for ms in [1400, 2400, 3400] {
+            assert_eq!(watch.beat(ms, 2), Change::None);
+        }
+        assert!(watch.membership.gone(node(2)) && watch.writers().is_empty());
+
+        let later = watch.at(1100) + DOWN_KEPT;
+        assert_eq!(watch.membership.long_down(later), [node(2)]);
+        assert_eq!(watch.membership.long_down(later), []);
+        let me = NodeSeen::Downed(node(1));
+        assert_eq!(watch.membership.see(later, me), Change::Downed);
+    }
+
+    #[test]
+    fn a_node_is_missed_from_the_first_probe_without_an_answer_to_its_next_heartbeat() {
+        let mut watch = Watch::of_two();
+        watch.beat(2000, 1);
+        let probe = watch.judge(2500).probes[0];
+        assert_eq!(watch.membership.missed(), []);
+        assert!(watch.probed(2600, probe, None), "operators see it");
+        assert_eq!(watch.membership.missed(), [node(2)]);
+        assert_eq!(watch.writers(), [node(2)], "it keeps its shards");
+        assert_eq!(watch.beat(2700, 2), Change::Nodes);
+        assert_eq!(watch.membership.missed(), []);
     }
 
     #[test]

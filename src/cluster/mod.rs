@@ -13,15 +13,17 @@ mod error;
 mod handle;
 mod jobs;
 mod lease;
+mod member;
 mod membership;
 mod service;
 mod table;
 
-pub use assignment::assignee;
+pub use assignment::{assignee, even};
 pub use config::Config;
 pub use error::Error;
 pub use handle::{Handle, View};
 pub use lease::{Ended, Ends, Error as LeaseError, Lease};
+pub use member::{Member, Status};
 pub use service::Service;
 
 use crate::room::ShardId;

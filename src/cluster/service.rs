@@ -90,7 +90,7 @@ impl Service {
             drain: self.drain,
             shutdown,
         };
-        Driver::new(
+        let downed = Driver::new(
             self.config,
             self.shards,
             self.me,
@@ -104,6 +104,9 @@ impl Service {
         drop(probes);
         if let Err(error) = self.bus.forget(me).await {
             tracing::warn!(%error, "this node's record could not be removed; others find out that it is gone");
+        }
+        if downed && let Err(error) = self.bus.clear_down(me).await {
+            tracing::debug!(%error, "the note that this node was declared down stays for a while");
         }
         Ok(())
     }

@@ -118,6 +118,12 @@ impl Table {
         *seen = epoch.max(*seen);
     }
 
+    /// Whether the record of a shard names a node.
+    pub(super) fn owns(&self, node: Incarnation) -> bool {
+        let mut records = self.records.values();
+        records.any(|(record, _)| record.owner == Some(node))
+    }
+
     /// What this node is doing with a shard.
     pub(super) fn hold(&self, shard: ShardId) -> Option<Hold> {
         self.holds.get(&shard).copied()

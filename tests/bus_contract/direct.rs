@@ -4,7 +4,8 @@ use crate::{
     things::*,
     world::{World, shard_of},
 };
-use futures::{StreamExt, stream::BoxStream};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream::BoxStream};
 use safe_chat::{
     bus::{Admission, Answer, Answered, Ask, Error, Inbound, RoomView},
     room::{DeviceId, Epoch, Incarnation, Key, Reason, Rejection, Seq, UserId},
@@ -18,6 +19,7 @@ fn view(head: u64) -> RoomView {
         head: Seq(head),
         members: vec![user("harry"), user("charly")],
         refused: None,
+        snapshot: Seq(2),
     }
 }
 
@@ -159,4 +161,28 @@ pub(crate) async fn a_probe_tells_a_node_that_is_there_from_one_that_is_gone(wor
     soon(async { while !world.a.probe(node).await.unwrap() {} }).await;
     drop(guard);
     soon(async { while world.a.probe(node).await.unwrap_or(true) {} }).await;
+}
+
+pub(crate) async fn a_consultation_is_answered_by_its_node_and_ends_in_time(world: World) {
+    let (one, two) = (node(), node());
+    let ask = async || world.a.consult(one, Bytes::from_static(b"how?")).await;
+    assert!(matches!(ask().await, Err(Error::NoResponders(_))));
+    let mut of_two = world.b.consultations(two).await.unwrap();
+    let mut of_one = world.b.consultations(one).await.unwrap();
+    let answers = async {
+        let asked = next(&mut of_one).await;
+        assert_eq!(asked.request, "how?");
+        (asked.respond)(Bytes::from_static(b"so"));
+    };
+    let (answer, ()) = tokio::join!(until_ok(ask), answers);
+    assert_eq!(answer, "so");
+    assert!(
+        of_two.next().now_or_never().is_none(),
+        "only its node hears"
+    );
+    let asked = tokio::time::Instant::now();
+    // It hears, as a frozen node's connection does, and does not answer.
+    let error = ask().await.unwrap_err();
+    assert!(matches!(error, Error::Unknown(_)), "{error:?}");
+    assert!(asked.elapsed() < Duration::from_secs(8));
 }

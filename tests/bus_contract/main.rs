@@ -88,12 +88,15 @@ contract! {
         a_question_is_answered_by_the_owner_of_its_shard
         nobody_answers_for_a_shard_without_owner
         a_question_that_the_owner_drops_ends_by_its_deadline
-        a_probe_tells_a_node_that_is_there_from_one_that_is_gone;
+        a_probe_tells_a_node_that_is_there_from_one_that_is_gone
+        a_consultation_is_answered_by_its_node_and_ends_in_time;
     registry:
         the_first_settings_stay
         of_two_that_set_a_shard_one_is_first
         shards_are_watched_from_what_is_stored_on
         nodes_are_watched_from_beat_to_forgotten
+        a_node_that_was_declared_down_is_told_so_whatever_it_beats
+        a_plan_is_watched_with_the_shards
         marks_are_listed_by_shard_until_taken_back;
     blobs:
         a_blob_is_replaced_by_revision

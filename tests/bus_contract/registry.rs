@@ -5,7 +5,7 @@ use crate::{
     world::{World, shard_of},
 };
 use safe_chat::{
-    bus::{Error, NodeRecord, NodeSeen, Role, Settings, ShardSeen},
+    bus::{Error, NodeRecord, NodeSeen, Plan, Role, Settings, ShardSeen},
     room::{Incarnation, ShardId},
 };
 
@@ -16,6 +16,8 @@ fn beat(incarnation: Incarnation, draining: bool) -> NodeRecord {
         roles: vec![Role::Gateway, Role::Writer],
         draining,
         version: "0.1.0".into(),
+        address: "127.0.0.1:8558".into(),
+        unreachable: Vec::new(),
     }
 }
 
@@ -137,6 +139,49 @@ pub(crate) async fn nodes_are_watched_from_beat_to_forgotten(world: World) {
     }
     world.a.forget(one).await.unwrap();
     assert_eq!(next(&mut watched).await, NodeSeen::Forgotten(one));
+}
+
+pub(crate) async fn a_node_that_was_declared_down_is_told_so_whatever_it_beats(world: World) {
+    let one = node();
+    world.a.beat(&beat(one, false)).await.unwrap();
+    let mut watched = world.b.nodes().await.unwrap();
+    assert!(matches!(next(&mut watched).await, NodeSeen::Beat { .. }));
+    assert_eq!(next(&mut watched).await, NodeSeen::Current);
+    world.a.down(one).await.unwrap();
+    let mut seen = vec![next(&mut watched).await, next(&mut watched).await];
+    seen.sort_by_key(|seen| matches!(seen, NodeSeen::Forgotten(_)));
+    assert_eq!(seen, [NodeSeen::Downed(one), NodeSeen::Forgotten(one)]);
+    // As a frozen node does that wakes up.
+    world.a.beat(&beat(one, false)).await.unwrap();
+    let mut later = world.b.nodes().await.unwrap();
+    let mut all = vec![next(&mut later).await, next(&mut later).await];
+    all.sort_by_key(|seen| matches!(seen, NodeSeen::Beat { .. }));
+    assert!(matches!(all[1], NodeSeen::Beat { .. }), "{all:?}");
+    assert_eq!(all[0], NodeSeen::Downed(one));
+    assert_eq!(next(&mut later).await, NodeSeen::Current);
+    world.a.clear_down(one).await.unwrap();
+    world.a.forget(one).await.unwrap();
+    let mut last = world.b.nodes().await.unwrap();
+    assert_eq!(next(&mut last).await, NodeSeen::Current, "nothing is left");
+}
+
+pub(crate) async fn a_plan_is_watched_with_the_shards(world: World) {
+    let (one, two) = (node(), node());
+    assert_eq!(world.a.plan().await.unwrap(), None);
+    let plan = |to| Plan {
+        writers: vec![one, two],
+        moved: [(ShardId(1), to), (ShardId(3), two)].into(),
+    };
+    let first = world.a.set_plan(&plan(one), 0).await.unwrap();
+    let conflict = world.b.set_plan(&plan(two), 0).await;
+    assert!(matches!(conflict, Err(Error::Conflict(_))));
+    assert_eq!(world.b.plan().await.unwrap(), Some((plan(one), first)));
+    let mut watched = world.b.shards().await.unwrap();
+    let mut seen = vec![next(&mut watched).await, next(&mut watched).await];
+    seen.sort_by_key(|seen| *seen == ShardSeen::Current);
+    assert_eq!(seen, [ShardSeen::Plan(plan(one)), ShardSeen::Current]);
+    world.a.set_plan(&plan(two), first).await.unwrap();
+    assert_eq!(next(&mut watched).await, ShardSeen::Plan(plan(two)));
 }
 
 pub(crate) async fn marks_are_listed_by_shard_until_taken_back(world: World) {

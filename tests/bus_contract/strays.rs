@@ -112,6 +112,7 @@ async fn a_question_about_a_room_of_another_shard_is_not_handed_to_its_owner() {
         head: Seq(0),
         members: Vec::new(),
         refused: None,
+        snapshot: Seq(0),
     });
 }
 
@@ -193,6 +194,8 @@ async fn records_under_a_wrong_name_are_not_seen() {
         roles: Vec::new(),
         draining: false,
         version: "0".into(),
+        address: "127.0.0.1:8558".into(),
+        unreachable: Vec::new(),
     };
     let (one, two) = (node(), node());
     world

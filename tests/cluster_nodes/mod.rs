@@ -173,6 +173,8 @@ impl Cluster {
             roles,
             draining: false,
             version: "0".into(),
+            address: "127.0.0.1:8558".into(),
+            unreachable: Vec::new(),
         }
     }
 

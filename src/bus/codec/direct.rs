@@ -131,6 +131,7 @@ pub fn encode_view(view: &RoomView) -> Bytes {
         head: view.head.0,
         members,
         refused,
+        snapshot: view.snapshot.0,
     }
     .encode_to_vec()
     .into()
@@ -150,6 +151,7 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
         head: seq_of(view.head)?,
         members,
         refused,
+        snapshot: seq_of(view.snapshot)?,
     })
 }
 

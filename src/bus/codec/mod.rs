@@ -11,7 +11,8 @@ pub use direct::{
     encode_inbound, encode_view,
 };
 pub use record::{
-    decode_node, decode_settings, decode_shard, encode_node, encode_settings, encode_shard,
+    decode_node, decode_plan, decode_settings, decode_shard, encode_node, encode_plan,
+    encode_settings, encode_shard,
 };
 
 use crate::room::{DeviceId, Incarnation, Invalid, Key, RequestId, RoomId, SessionId, UserId};

@@ -2,12 +2,16 @@
 
 use super::Bad;
 use crate::{
-    bus::{NodeRecord, Position, Role, Settings, ShardRecord},
+    bus::{NodeRecord, Plan, Position, Role, Settings, ShardRecord},
     journal::codec::number,
-    room::{Epoch, Incarnation},
+    room::{Epoch, Incarnation, ShardId},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The longest name of a host, and a port.
+const ADDRESS: usize = 253 + 6;
 
 #[derive(Serialize, Deserialize)]
 struct Node {
@@ -17,6 +21,10 @@ struct Node {
     #[serde(default)]
     draining: bool,
     version: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    address: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unreachable: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -24,6 +32,12 @@ struct Shard {
     owner: Option<String>,
     epoch: u64,
     floor: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPlan {
+    writers: Vec<String>,
+    moved: BTreeMap<u16, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +53,8 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         roles,
         draining,
         version,
+        address,
+        unreachable,
     } = node;
     json(&Node {
         incarnation: incarnation.to_string(),
@@ -46,6 +62,8 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         roles: roles.clone(),
         draining: *draining,
         version: version.clone(),
+        address: address.clone(),
+        unreachable: unreachable.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -57,6 +75,8 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         roles,
         draining,
         version,
+        address,
+        unreachable,
     } = serde_json::from_slice(bytes)?;
     let visible =
         |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
@@ -65,12 +85,20 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
             "a node's name or version is not 1 to 64 visible ASCII characters".into(),
         ));
     }
+    if address.len() > ADDRESS || !address.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Bad("a node's address is no host and port".into()));
+    }
     Ok(NodeRecord {
         incarnation: parse(&incarnation)?,
         name,
         roles,
         draining,
         version,
+        address,
+        unreachable: unreachable
+            .iter()
+            .map(|node| parse(node))
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -98,6 +126,30 @@ pub fn decode_shard(bytes: &[u8]) -> Result<ShardRecord, Bad> {
         owner: owner.as_deref().map(parse).transpose()?,
         epoch,
         floor,
+    })
+}
+
+/// The plan as it is stored.
+pub fn encode_plan(plan: &Plan) -> Bytes {
+    let moved = plan.moved.iter();
+    json(&StoredPlan {
+        writers: plan.writers.iter().map(ToString::to_string).collect(),
+        moved: moved.map(|(shard, to)| (shard.0, to.to_string())).collect(),
+    })
+}
+
+/// Reads what [`encode_plan`] gave.
+pub fn decode_plan(bytes: &[u8]) -> Result<Plan, Bad> {
+    let StoredPlan { writers, moved } = serde_json::from_slice(bytes)?;
+    let moved = moved.into_iter();
+    Ok(Plan {
+        writers: writers
+            .iter()
+            .map(|node| parse(node))
+            .collect::<Result<_, _>>()?,
+        moved: moved
+            .map(|(shard, to)| Ok((ShardId(shard), parse(&to)?)))
+            .collect::<Result<_, Bad>>()?,
     })
 }
 

@@ -6,10 +6,11 @@ use super::{
     pause, stream,
 };
 use crate::{
-    bus::{Ask, Direct, Error, Inbound, Question, RoomView},
+    bus::{Ask, Consultation, Direct, Error, Inbound, Question, RoomView},
     room::{Incarnation, ShardId},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::{
     sync::mpsc,
@@ -98,6 +99,52 @@ impl Direct for Memory {
             .call(Op::Questions, |state| {
                 let (line, subscription) = line(self.connection);
                 state.questions.entry(shard).or_default().push(line);
+                Ok(subscription)
+            })
+            .await?;
+        Ok(self.items(subscription))
+    }
+
+    async fn consult(&self, node: Incarnation, request: Bytes) -> Result<Bytes, Error> {
+        let deadline = Instant::now() + self.server.config.deadline;
+        let (answer, mut answers) = mpsc::channel(1);
+        self.call(Op::Consult, |state| {
+            let nobody = || Error::NoResponders(format!("node {node}"));
+            let lines = state.consultations.get_mut(&node).ok_or_else(nobody)?;
+            lines.retain(Line::is_open);
+            let lines = state.consultations[&node].iter();
+            let line = lines.rev().find(|line| state.is_up(line.connection));
+            let line = line.ok_or_else(nobody)?;
+            let (due, copies) = self.passage(line.connection, Delivered::Question);
+            for _ in 0..copies {
+                let answer = answer.clone();
+                let respond = Box::new(move |bytes| drop(answer.try_send(bytes)));
+                let request = request.clone();
+                line.send(due, Consultation { request, respond });
+            }
+            Ok(())
+        })
+        .await?;
+        let bytes = timeout_at(deadline, answers.recv()).await.ok().flatten();
+        drop(answer);
+        let passage = self
+            .server
+            .faults
+            .delivery(self.connection, Delivered::Answer);
+        pause(passage.delay).await;
+        bytes
+            .filter(|_| passage.copies > 0 && self.is_up())
+            .ok_or_else(|| Error::Unknown(format!("node {node} did not answer in time")))
+    }
+
+    async fn consultations(
+        &self,
+        me: Incarnation,
+    ) -> Result<BoxStream<'static, Consultation>, Error> {
+        let subscription = self
+            .call(Op::Consultations, |state| {
+                let (line, subscription) = line(self.connection);
+                state.consultations.entry(me).or_default().push(line);
                 Ok(subscription)
             })
             .await?;

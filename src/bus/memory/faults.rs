@@ -23,14 +23,19 @@ pub enum Op {
     Inbox,
     Ask,
     Questions,
+    Consult,
+    Consultations,
     Probe,
     AnswerProbes,
     Settings,
     Beat,
     Forget,
+    Down,
     Nodes,
     Shard,
     SetShard,
+    Plan,
+    SetPlan,
     Shards,
     Mark,
     Unmark,
@@ -52,7 +57,10 @@ impl Op {
                 | Settings
                 | Beat
                 | Forget
+                | Down
+                | Consult
                 | SetShard
+                | SetPlan
                 | Mark
                 | Unmark
                 | Put

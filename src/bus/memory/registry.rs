@@ -2,19 +2,22 @@
 
 use super::{
     Delivered, Memory, Op, pause,
-    state::{Records, State},
+    state::{OfNode, Records, State},
     stream,
 };
 use crate::{
     bus::{
-        Blobs, Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen,
+        Blobs, Error, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
         blob::check_blob,
     },
     room::{Incarnation, RoomId, ShardId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, select},
+};
 use std::collections::VecDeque;
 use tokio::sync::watch;
 
@@ -45,7 +48,8 @@ impl Registry for Memory {
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
         self.call(Op::Beat, |state| {
-            state.nodes.put(node.incarnation, Some(node.clone()));
+            let key = (node.incarnation, OfNode::Beat);
+            state.nodes.put(key, Some(Some(node.clone())));
             Ok(())
         })
         .await
@@ -53,7 +57,24 @@ impl Registry for Memory {
 
     async fn forget(&self, node: Incarnation) -> Result<(), Error> {
         self.call(Op::Forget, |state| {
-            state.nodes.put(node, None);
+            state.nodes.put((node, OfNode::Beat), None);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn down(&self, node: Incarnation) -> Result<(), Error> {
+        self.call(Op::Down, |state| {
+            state.nodes.put((node, OfNode::Down), Some(None));
+            state.nodes.put((node, OfNode::Beat), None);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn clear_down(&self, node: Incarnation) -> Result<(), Error> {
+        self.call(Op::Down, |state| {
+            state.nodes.put((node, OfNode::Down), None);
             Ok(())
         })
         .await
@@ -61,12 +82,15 @@ impl Registry for Memory {
 
     async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error> {
         let watcher = self.watch(Op::Nodes, |state| &state.nodes).await?;
+        let node = |seen| match seen {
+            Seen::Is(_, Some(node), revision) => Some(NodeSeen::Beat { node, revision }),
+            Seen::Is((node, _), None, _) => Some(NodeSeen::Downed(node)),
+            Seen::Gone((node, OfNode::Beat)) => Some(NodeSeen::Forgotten(node)),
+            Seen::Gone((_, OfNode::Down)) => None,
+            Seen::Current => Some(NodeSeen::Current),
+        };
         Ok(watcher
-            .map(|seen| match seen {
-                Seen::Is(_, node, revision) => NodeSeen::Beat { node, revision },
-                Seen::Gone(incarnation) => NodeSeen::Forgotten(incarnation),
-                Seen::Current => NodeSeen::Current,
-            })
+            .filter_map(move |seen| std::future::ready(node(seen)))
             .boxed())
     }
 
@@ -93,21 +117,44 @@ impl Registry for Memory {
         .await
     }
 
+    async fn plan(&self) -> Result<Option<(Plan, u64)>, Error> {
+        self.call(Op::Plan, |state| Ok(state.plan.get(&()))).await
+    }
+
+    async fn set_plan(&self, plan: &Plan, expected: u64) -> Result<u64, Error> {
+        self.call(Op::SetPlan, |state| {
+            let revision = state.plan.get(&()).map_or(0, |(_, revision)| revision);
+            if revision != expected {
+                return Err(Error::Conflict(format!(
+                    "the plan is at revision {revision}, not {expected}"
+                )));
+            }
+            Ok(state.plan.put((), Some(plan.clone())))
+        })
+        .await
+    }
+
     async fn shards(&self) -> Result<BoxStream<'static, ShardSeen>, Error> {
-        let watcher = self.watch(Op::Shards, |state| &state.shards).await?;
-        Ok(watcher
-            .filter_map(|seen| async move {
-                match seen {
-                    Seen::Is(shard, record, revision) => Some(ShardSeen::Stored {
-                        shard,
-                        record,
-                        revision,
-                    }),
-                    Seen::Gone(_) => None,
-                    Seen::Current => Some(ShardSeen::Current),
-                }
-            })
-            .boxed())
+        let shards = self.watch(Op::Shards, |state| &state.shards).await?;
+        let plans = self.watch(Op::Plan, |state| &state.plan).await?;
+        let shards = shards.filter_map(|seen| async move {
+            match seen {
+                Seen::Is(shard, record, revision) => Some(ShardSeen::Stored {
+                    shard,
+                    record,
+                    revision,
+                }),
+                Seen::Gone(_) => None,
+                Seen::Current => Some(ShardSeen::Current),
+            }
+        });
+        let plans = plans.filter_map(|seen| async move {
+            match seen {
+                Seen::Is((), plan, _) => Some(ShardSeen::Plan(plan)),
+                Seen::Gone(()) | Seen::Current => None,
+            }
+        });
+        Ok(select(shards, plans).boxed())
     }
 
     async fn mark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {

@@ -3,8 +3,8 @@
 use super::{ConnectionId, line::Line};
 use crate::{
     bus::{
-        Commit, Error, Head, Health, Inbound, Live, NodeRecord, Position, Published, Question,
-        Settings, ShardRecord, Stored, Submission,
+        Commit, Consultation, Error, Head, Health, Inbound, Live, NodeRecord, Plan, Position,
+        Published, Question, Settings, ShardRecord, Stored, Submission,
     },
     room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId},
 };
@@ -22,8 +22,9 @@ pub(super) struct State {
     pub(super) events: Log<Message>,
     pub(super) last_of: BTreeMap<RoomId, u64>,
     pub(super) settings: Option<Settings>,
-    pub(super) nodes: Records<Incarnation, NodeRecord>,
+    pub(super) nodes: Records<(Incarnation, OfNode), Option<NodeRecord>>,
     pub(super) shards: Records<ShardId, ShardRecord>,
+    pub(super) plan: Records<(), Plan>,
     pub(super) marks: BTreeSet<(ShardId, Incarnation, RoomId)>,
     pub(super) blobs: Records<String, Bytes>,
     pub(super) connections: Vec<Connection>,
@@ -33,6 +34,7 @@ pub(super) struct State {
     pub(super) heads: Vec<Line<Head>>,
     pub(super) inboxes: BTreeMap<Incarnation, Vec<Line<Inbound>>>,
     pub(super) questions: BTreeMap<ShardId, Vec<Line<Question>>>,
+    pub(super) consultations: BTreeMap<Incarnation, Vec<Line<Consultation>>>,
     /// Who answers probes: a guard's number, and its connection.
     pub(super) probes: BTreeMap<(Incarnation, u64), ConnectionId>,
     pub(super) guards: u64,
@@ -44,6 +46,15 @@ pub(super) struct State {
 pub(super) struct Connection {
     pub(super) up: watch::Sender<bool>,
     pub(super) health: watch::Sender<Health>,
+}
+
+/// What is kept of a node, each under a key of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OfNode {
+    /// Its heartbeat, a record.
+    Beat,
+    /// That it was declared down; without a record.
+    Down,
 }
 
 /// A stored command.

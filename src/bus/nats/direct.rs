@@ -3,7 +3,7 @@
 use super::{Nats, link::Failure, skipped::Unfit};
 use crate::{
     bus::{
-        Ask, Direct, Error, Inbound, Question, RoomView,
+        Ask, Consultation, Direct, Error, Inbound, Question, RoomView,
         codec::{decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view},
     },
     room::{Incarnation, Reason, Rejection, ShardId},
@@ -60,6 +60,47 @@ impl Direct for Nats {
         let messages = self.commands.subscribe(self.subjects.ask(shard)).await?;
         Ok(messages
             .filter_map(move |message| ready(nats.question(message)))
+            .boxed())
+    }
+
+    async fn consult(&self, node: Incarnation, request: Bytes) -> Result<Bytes, Error> {
+        let what = format!("asking node {node}");
+        let answer = self
+            .commands
+            .request(self.subjects.consult(node), HeaderMap::new(), request)
+            .await;
+        match answer {
+            Ok(answer) => Ok(answer.payload),
+            Err(Failure::NoResponders) => Err(Error::NoResponders(format!("node {node}"))),
+            Err(failure) => Err(failure.of_write(&what)),
+        }
+    }
+
+    async fn consultations(
+        &self,
+        me: Incarnation,
+    ) -> Result<BoxStream<'static, Consultation>, Error> {
+        let link = self.commands.clone();
+        let messages = self
+            .commands
+            .subscribe(self.subjects.consult(me), &self.subjects)
+            .await?;
+        let consultation = move |message: Message| {
+            let (reply, link) = (message.reply?.to_string(), link.clone());
+            let respond = move |answer: Bytes| {
+                tokio::spawn(async move {
+                    if let Err(error) = link.send(reply, answer).await {
+                        debug!(%error, "an operator of another node is not answered");
+                    }
+                });
+            };
+            Some(Consultation {
+                request: message.payload,
+                respond: Box::new(respond),
+            })
+        };
+        Ok(messages
+            .filter_map(move |message| ready(consultation(message)))
             .boxed())
     }
 

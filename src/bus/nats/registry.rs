@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     bus::{
-        Error, NodeRecord, NodeSeen, Registry, Settings, ShardRecord, ShardSeen,
+        Error, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
         codec::{
-            Bad, decode_node, decode_settings, decode_shard, encode_node, encode_settings,
-            encode_shard,
+            Bad, decode_node, decode_plan, decode_settings, decode_shard, encode_node, encode_plan,
+            encode_settings, encode_shard,
         },
     },
     room::{Incarnation, RoomId, ShardId},
@@ -25,8 +25,12 @@ use std::{collections::HashMap, sync::Arc};
 
 /// The header by which a bucket says that a key was deleted.
 const OPERATION: &str = "KV-Operation";
+/// What a note that a node was declared down holds: its key says all.
+const DOWN: &[u8] = br#"{"down":true}"#;
 /// The key of the settings, beside those of the shards.
 const SETTINGS: &str = "settings";
+/// The key of the plan, there too.
+const PLAN: &str = "plan";
 
 #[async_trait]
 impl Registry for Nats {
@@ -43,17 +47,24 @@ impl Registry for Nats {
     }
 
     async fn forget(&self, node: Incarnation) -> Result<(), Error> {
-        let mut headers = HeaderMap::new();
-        headers.insert(OPERATION, "DEL");
+        self.delete(self.subjects.key("NODES", &node.to_string()))
+            .await
+    }
+
+    async fn down(&self, node: Incarnation) -> Result<(), Error> {
         self.registry
             .store(
-                self.subjects.key("NODES", &node.to_string()),
-                headers,
-                Bytes::new(),
+                self.subjects.down(node),
+                HeaderMap::new(),
+                Bytes::from_static(DOWN),
                 None,
             )
-            .await
-            .map(drop)
+            .await?;
+        self.forget(node).await
+    }
+
+    async fn clear_down(&self, node: Incarnation) -> Result<(), Error> {
+        self.delete(self.subjects.down(node)).await
     }
 
     async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error> {
@@ -88,6 +99,25 @@ impl Registry for Nats {
                 encode_shard(record),
                 Some(expected),
             )
+            .await?;
+        Ok(stored.0)
+    }
+
+    async fn plan(&self) -> Result<Option<(Plan, u64)>, Error> {
+        let subject = self.subjects.key("SHARDS", PLAN);
+        let bucket = self.subjects.bucket("SHARDS");
+        let Some(stored) = self.registry.last(&bucket, &subject).await? else {
+            return Ok(None);
+        };
+        let plan = decode_plan(&stored.payload).map_err(|bad| unusable(&subject, &bad))?;
+        Ok(Some((plan, stored.sequence)))
+    }
+
+    async fn set_plan(&self, plan: &Plan, expected: u64) -> Result<u64, Error> {
+        let subject = self.subjects.key("SHARDS", PLAN);
+        let stored = self
+            .registry
+            .store(subject, HeaderMap::new(), encode_plan(plan), Some(expected))
             .await?;
         Ok(stored.0)
     }
@@ -174,6 +204,15 @@ struct Watcher<T> {
 }
 
 impl Nats {
+    async fn delete(&self, key: String) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "DEL");
+        self.registry
+            .store(key, headers, Bytes::new(), None)
+            .await
+            .map(drop)
+    }
+
     /// The marks whose keys match a pattern.
     async fn marked(&self, pattern: &str) -> Result<Vec<(Incarnation, RoomId)>, Error> {
         let bucket = self.subjects.bucket("SESSIONS");
@@ -258,6 +297,9 @@ fn is_deleted(entry: &Entry) -> bool {
 
 /// A node's record says of itself which node it is; it is kept under that name.
 pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<NodeSeen>, Unfit> {
+    if let Some(node) = subjects.downed(&entry.subject) {
+        return Ok((!is_deleted(&entry)).then_some(NodeSeen::Downed(node)));
+    }
     let incarnation = subjects.node_of(&entry.subject)?;
     if is_deleted(&entry) {
         return Ok(Some(NodeSeen::Forgotten(incarnation)));
@@ -275,6 +317,9 @@ pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<Node
 pub(super) fn read_shard(subjects: &Subjects, entry: Entry) -> Result<Option<ShardSeen>, Unfit> {
     if last_token(&entry.subject) == SETTINGS || is_deleted(&entry) {
         return Ok(None);
+    }
+    if last_token(&entry.subject) == PLAN {
+        return Ok(Some(ShardSeen::Plan(decode_plan(&entry.payload)?)));
     }
     Ok(Some(ShardSeen::Stored {
         shard: subjects.shard_of(&entry.subject)?,

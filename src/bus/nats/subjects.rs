@@ -97,6 +97,10 @@ impl Subjects {
         format!("{}.node.{node}.in", self.prefix)
     }
 
+    pub(super) fn consult(&self, node: Incarnation) -> String {
+        format!("{}.node.{node}.manage", self.prefix)
+    }
+
     pub(super) fn probe(&self, node: Incarnation) -> String {
         format!("{}.node.{node}.probe", self.prefix)
     }
@@ -124,6 +128,11 @@ impl Subjects {
 
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// The key of a note that a node was declared down.
+    pub(super) fn down(&self, node: Incarnation) -> String {
+        self.key("NODES", &format!("{node}.down"))
     }
 
     /// The key of a note that a node has sessions in a room.
@@ -193,6 +202,12 @@ impl Subjects {
     pub(super) fn node_of(&self, subject: &str) -> Result<Incarnation, Unfit> {
         let node = Incarnation::parse(last_token(subject));
         Ok(node.ok_or_else(|| Bad("its key is not a node's".into()))?)
+    }
+
+    /// The node of a subject that [`Self::down`] made; `None`: it is another one's.
+    pub(super) fn downed(&self, subject: &str) -> Option<Incarnation> {
+        let node = Incarnation::parse(last_token(subject.strip_suffix(".down")?))?;
+        (subject == self.down(node)).then_some(node)
     }
 
     fn belongs(&self, room: &RoomId, fits: bool) -> Result<(), Unfit> {

@@ -24,7 +24,7 @@ impl Driver {
     }
 
     pub(super) fn see_node(&mut self, now: Instant, seen: NodeSeen) {
-        let left = matches!(seen, NodeSeen::Forgotten(_));
+        let left = matches!(seen, NodeSeen::Forgotten(_) | NodeSeen::Downed(_));
         match self.membership.see(now, seen) {
             Change::None => {}
             Change::Nodes => {
@@ -42,6 +42,7 @@ impl Driver {
                 self.taken_for_dead("it was away for too long", now);
             }
             Change::Away(_) => {}
+            Change::Downed => self.declared_down(now),
         }
     }
 
@@ -55,6 +56,19 @@ impl Driver {
         self.view_changed = true;
     }
 
+    /// Others have its shards already, or take them now: what it still does is fenced by the journal.
+    fn declared_down(&mut self, now: Instant) {
+        if self.downed {
+            return;
+        }
+        tracing::warn!("an operator declared this node down: it gives up what it has, and ends");
+        self.downed = true;
+        if !self.me.draining {
+            self.drain(now);
+        }
+        self.view_changed = true;
+    }
+
     pub(super) fn see_shard(&mut self, seen: ShardSeen) {
         match seen {
             ShardSeen::Stored {
@@ -64,7 +78,13 @@ impl Driver {
             } => {
                 if self.table.see(shard, record, revision) {
                     self.dirty.insert(shard);
+                    // A node that stops is leaving until it has no shard left.
+                    self.view_changed |= self.membership.others().any(|node| node.draining);
                 }
+            }
+            ShardSeen::Plan(plan) => {
+                self.plan = plan;
+                self.nodes_changed();
             }
             ShardSeen::Current => {
                 self.records_current = true;

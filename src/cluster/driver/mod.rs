@@ -7,7 +7,7 @@ mod work;
 
 use super::{Config, Ended, Ends, Owner, View, jobs::Done, membership::Membership, table::Table};
 use crate::{
-    bus::{Bus, NodeRecord, NodeSeen, ShardSeen},
+    bus::{Bus, NodeRecord, NodeSeen, Plan, ShardSeen},
     room::{Incarnation, ShardId, Shards},
 };
 use futures::{
@@ -53,6 +53,7 @@ pub(super) struct Driver {
     ends: Ends,
     membership: Membership,
     table: Table,
+    plan: Plan,
     /// Whether all shard records that were there at the beginning have been seen.
     records_current: bool,
     /// Shards to think about.
@@ -71,6 +72,9 @@ pub(super) struct Driver {
     view: watch::Sender<View>,
     view_changed: bool,
     deaths: u64,
+    /// Whether this node has been heard of by itself once.
+    joined: bool,
+    downed: bool,
 }
 
 impl Driver {
@@ -93,6 +97,7 @@ impl Driver {
             ends,
             membership,
             table: Table::default(),
+            plan: Plan::default(),
             records_current: false,
             dirty: BTreeSet::new(),
             to_sweep: BTreeSet::new(),
@@ -107,11 +112,14 @@ impl Driver {
             view,
             view_changed: true,
             deaths: 0,
+            joined: false,
+            downed: false,
         }
     }
 
     /// Runs until `shutdown`, then until the shards are handed over or the time for that is over.
-    pub(super) async fn run(mut self, mut inputs: Inputs) {
+    /// Whether this node was declared down.
+    pub(super) async fn run(mut self, mut inputs: Inputs) -> bool {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop_at = None;
@@ -126,7 +134,7 @@ impl Driver {
                         "stopped before all shards were handed over; others take them"
                     );
                 }
-                return;
+                return self.downed;
             }
             // In this order: stopping first, then what frees a shard, then news, then what calls report; the tick comes when nothing else does, and
             // what it is for (the clock) is looked at in every round anyway.

@@ -3,15 +3,16 @@
 use super::{Driver, RECHECK, RELEASES, SWEEPS, TAKES};
 use crate::{
     cluster::{
-        View, abandon,
+        Member, Status, View, abandon,
         assignment::Writers,
         jobs::{self, Done},
+        membership::Standing,
         table::{Hold, Step},
     },
     metric,
     room::ShardId,
 };
-use std::{mem, time::Duration};
+use std::{collections::BTreeSet, mem, time::Duration};
 use tokio::time::Instant;
 
 impl Driver {
@@ -41,9 +42,17 @@ impl Driver {
         for node in judged.died {
             self.died(node, "it is silent");
         }
+        for node in self.membership.long_down(now) {
+            self.run_beside(jobs::clear_down(self.bus(), node));
+        }
     }
 
     fn beat(&mut self, now: Instant) {
+        let unreachable = self.membership.missed();
+        if self.me.unreachable != unreachable {
+            self.me.unreachable = unreachable;
+            self.beat_due = now;
+        }
         if now >= self.beat_due && !self.beating {
             self.beat_due = now + Duration::from_millis(self.config.beat_ms);
             self.beating = true;
@@ -81,7 +90,8 @@ impl Driver {
         let writers = self.writers();
         let may_take = self.records_current && self.membership.fresh(now);
         for shard in mem::take(&mut self.dirty) {
-            let assignee = writers.assignee(shard, self.table.owner(shard));
+            let owner = self.table.owner(shard);
+            let assignee = writers.assignee(&self.plan, shard, owner);
             let step = self
                 .table
                 .step(self.me.incarnation, shard, assignee, |node| {
@@ -148,7 +158,8 @@ impl Driver {
         let writers = self.writers();
         for shard in self.shards.all() {
             if self.table.hold(shard).is_none()
-                && writers.assignee(shard, self.table.owner(shard)) == Some(self.me.incarnation)
+                && writers.assignee(&self.plan, shard, self.table.owner(shard))
+                    == Some(self.me.incarnation)
             {
                 self.look(shard, Duration::ZERO);
             }
@@ -196,21 +207,62 @@ impl Driver {
         nodes.sort_unstable_by_key(|node| node.incarnation);
         let writers = self.writers();
         let waits = |shard: &ShardId| {
-            writers.assignee(*shard, self.table.owner(*shard)) == Some(self.me.incarnation)
+            writers.assignee(&self.plan, *shard, self.table.owner(*shard))
+                == Some(self.me.incarnation)
                 && self.table.hold(*shard) != Some(Hold::Held)
         };
+        self.joined |= fresh;
         let view = View {
             nodes,
+            members: self.members(),
             owned: self.table.leased().collect(),
             waiting: self.shards.all().filter(waits).count(),
             draining: self.me.draining,
             fresh,
             deaths: self.deaths,
+            downed: self.downed,
         };
         metric::SHARDS.set(f64::from(self.shards.count()));
         metric::NODES.set(view.nodes.len() as f64);
         metric::SHARDS_OWNED.set(view.owned.len() as f64);
         metric::SHARDS_WAITING.set(view.waiting as f64);
         self.view.send_replace(view);
+    }
+
+    /// All nodes that this one knows of, ascending.
+    fn members(&self) -> Vec<Member> {
+        let missed_by = |node: Incarnation, missed: bool| {
+            let others = self.membership.known().filter_map(|(record, standing, _)| {
+                let counts = standing != Standing::Dead && record.unreachable.contains(&node);
+                counts.then_some(record.incarnation)
+            });
+            let me = missed.then_some(self.me.incarnation);
+            others
+                .chain(me)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
+        };
+        let me = Member {
+            node: self.me.clone(),
+            status: match (self.downed, self.me.draining, self.joined) {
+                (true, ..) => Status::Down,
+                (_, true, _) => Status::stopping(self.table.leased().next().is_some()),
+                (.., true) => Status::Up,
+                (.., false) => Status::Joining,
+            },
+            observers: missed_by(self.me.incarnation, false),
+        };
+        let others = self.membership.known().map(|(record, standing, missed)| {
+            let owns = self.table.owns(record.incarnation);
+            Member {
+                node: record.clone(),
+                status: Status::of(standing, record, owns),
+                observers: missed_by(record.incarnation, missed),
+            }
+        });
+        let mut members: Vec<_> = others.chain([me]).collect();
+        members.sort_unstable_by_key(|member| member.node.incarnation);
+        members
     }
 }
