@@ -27,5 +27,6 @@ pub mod shutdown;
 pub mod task;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod wire;
 pub mod writer;

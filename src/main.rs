@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::say(&format!("error: {error:#}\n"));
-            ExitCode::FAILURE
+            ExitCode::from(cli::exit_code(&error))
         }
     };
     telemetry::finish();

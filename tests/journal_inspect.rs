@@ -95,11 +95,11 @@ async fn a_sound_room_is_told_line_by_line_without_its_content() {
     assert_eq!(told.len(), 5, "{told:#?}");
     assert_eq!(
         told[0],
-        "seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes"
+        "         -         1       1         1  1970-01-01T00:00:00.001Z  text harry -> * text of 12 bytes, 1 changes"
     );
     assert_eq!(
         told[2],
-        "seq 3 epoch 2 commit 3 at 3 text harry -> * text of 12 bytes, 0 changes"
+        "         -         3       2         3  1970-01-01T00:00:00.003Z  text harry -> * text of 12 bytes, 0 changes"
     );
     assert_eq!(told[4], "snapshot at 3: 0 members, 0 sessions");
     assert!(lines(&memory, true).await[0].contains("\"secret words\""));
@@ -137,9 +137,15 @@ async fn a_room_on_the_bus_is_told_with_its_claims() {
     let told = lines(&bus, false).await;
     assert_eq!(
         told[0],
-        "position 1 seq 1 epoch 1 commit 1 at 1 text harry -> * text of 12 bytes, 1 changes"
+        "         1         1       1         1  1970-01-01T00:00:00.001Z  text harry -> * text of 12 bytes, 1 changes"
     );
-    assert_eq!(told[3], format!("position 4 epoch {} claim", claim.epoch()));
+    assert_eq!(
+        told[3],
+        format!(
+            "         4         -  {:>6}         -  -                         claim",
+            claim.epoch().to_string()
+        )
+    );
     let report = verify(&bus, &room()).await.unwrap();
     assert!(report.is_sound(), "{report}");
     assert_eq!(

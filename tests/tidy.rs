@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module and what it may use of the crate besides itself. Dependencies point one way; only `app`, `cli` and tests know adapters.
-const MAY_USE: [(&str, &[&str]); 21] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("room", &[]),
     ("proto", &[]),
     ("wire", &["room", "proto"]),
@@ -28,17 +28,18 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("task", &[]),
     ("metric", &[]),
     ("pressure", &["metric"]),
+    ("trace", &["room"]),
     (
         "writer",
         &[
-            "room", "bus", "journal", "cluster", "task", "pressure", "metric",
+            "room", "bus", "journal", "cluster", "task", "pressure", "metric", "trace",
         ],
     ),
     (
         "gateway",
         &[
             "room", "wire", "bus", "journal", "cluster", "task", "listener", "pressure", "tls",
-            "metric",
+            "metric", "trace",
         ],
     ),
     ("tls", &[]),
@@ -75,6 +76,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
             "telemetry",
             "pressure",
             "tls",
+            "trace",
         ],
     ),
     (

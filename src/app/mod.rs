@@ -24,7 +24,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use backon::{ConstantBuilder, Retryable};
-use running::Internal;
+use running::{Domain, Internal};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tracing::warn;
@@ -77,17 +77,17 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         roles: config.node.roles.clone(),
         draining: false,
         version: env!("CARGO_PKG_VERSION").into(),
+        address: internal.advertised(config),
+        unreachable: Vec::new(),
     };
     let mut watched = Vec::new();
-    let owner = config.node.has(Role::Writer).then(|| {
-        let writer = writer::Handle::new(
-            config.writer.clone(),
-            ports.bus.clone(),
-            ports.journal.clone(),
-        );
-        watched.push(writer.pressure());
-        Arc::new(writer) as Arc<dyn cluster::Owner>
+    let writer = config.node.has(Role::Writer).then(|| {
+        let (bus, journal) = (ports.bus.clone(), ports.journal.clone());
+        writer::Handle::new(config.writer.clone(), bus, journal)
     });
+    watched.extend(writer.as_ref().map(writer::Handle::pressure));
+    let owner = writer.clone();
+    let owner = owner.map(|writer| Arc::new(writer) as Arc<dyn cluster::Owner>);
     let gateway = match config.node.has(Role::Gateway) {
         true => {
             let (mut settings, name, Ports { bus, journal, .. }) = (
@@ -95,6 +95,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
                 config.node.name.clone(),
                 ports.clone(),
             );
+            settings.internal_port = Some(internal.address.port());
             if settings.max_connections == 0 {
                 settings.max_connections = most_connections();
             }
@@ -105,7 +106,13 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         false => None,
     };
     let cluster = cluster::Service::new(config.cluster.clone(), me, ports.bus.clone(), owner)?;
-    Running::new(config, ports, internal, cluster, gateway, watched)
+    let parts = Domain {
+        cluster,
+        writer,
+        gateway,
+        watched,
+    };
+    Running::new(config, ports, internal, parts)
 }
 
 /// As many as three quarters of the open files that this process may have; 0: the system does not say.

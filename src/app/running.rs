@@ -4,24 +4,25 @@
 //! time, of which the farewell to clients has a part for itself. What is not done then is dropped, which costs others time
 //! (they find out that this node is gone) but no event. Without servers that is soon: a step that does not get on is given up.
 
-use super::{Ports, facts, operator::Here};
+use super::{Ports, facts, operator::NodeOperator};
 use crate::{
     bus::{
         self,
         nats::{About, Micro, Nats},
     },
-    cluster,
+    cluster::{self, View},
     config::{self, Config},
     gateway,
     ops::{self, Check, Readiness},
     pressure::{self, Pressure},
     room::Incarnation,
-    tls,
+    tls, writer,
 };
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    sync::watch,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -39,7 +40,7 @@ type Parts = JoinSet<anyhow::Result<()>>;
 pub(super) struct Internal {
     pub(super) readiness: Arc<Readiness>,
     pub(super) address: SocketAddr,
-    desk: ops::Desk,
+    slot: ops::OperatorSlot,
     stop: CancellationToken,
     parts: Parts,
 }
@@ -52,7 +53,7 @@ impl Internal {
             Parts::new(),
         );
         let service = ops::Service::bind(config, readiness.clone()).await?;
-        let (address, desk, until) = (service.address(), service.desk(), stop.clone());
+        let (address, slot, until) = (service.address(), service.slot(), stop.clone());
         parts.spawn(async move {
             service.run(until).await;
             Ok(())
@@ -60,11 +61,36 @@ impl Internal {
         Ok(Self {
             readiness,
             address,
-            desk,
+            slot,
             stop,
             parts,
         })
     }
+}
+
+impl Internal {
+    /// Where others reach it: a node that listens everywhere goes by its name.
+    pub(super) fn advertised(&self, config: &Config) -> String {
+        let everywhere = self.address.ip().is_unspecified();
+        let host = match &config.ops.advertise {
+            Some(host) => host,
+            None if everywhere => &config.node.name,
+            None => &config.ops.host,
+        };
+        match host.parse::<std::net::Ipv6Addr>() {
+            Ok(host) => format!("[{host}]:{}", self.address.port()),
+            Err(_) => format!("{host}:{}", self.address.port()),
+        }
+    }
+}
+
+/// What a node consists of beside its ports.
+pub(super) struct Domain {
+    pub(super) cluster: cluster::Service,
+    pub(super) writer: Option<writer::Handle>,
+    pub(super) gateway: Option<(gateway::Service, TcpListener)>,
+    /// Where it is told how short of memory the process is.
+    pub(super) watched: Vec<Pressure>,
 }
 
 /// A node that runs. Dropping it ends it at once, as a crash would.
@@ -84,10 +110,14 @@ impl Running {
         config: &Config,
         ports: Ports,
         mut internal: Internal,
-        cluster: cluster::Service,
-        gateway: Option<(gateway::Service, gateway::Port)>,
-        watched: Vec<Pressure>,
+        parts: Domain,
     ) -> anyhow::Result<Self> {
+        let Domain {
+            cluster,
+            writer,
+            gateway,
+            watched,
+        } = parts;
         let stop = CancellationToken::new();
         if let Some(limit) = ops::host::memory_limit() {
             let until = stop.clone();
@@ -135,15 +165,29 @@ impl Running {
         let unwanted = CancellationToken::new();
         let shards = config.cluster.validate()?;
         let gateway = clients.as_ref().map(|(gateway, _)| gateway.clone());
-        let here = Here {
+        let operator = NodeOperator {
             bus: ports.bus.clone(),
+            journal: ports.journal.clone(),
+            moving: Arc::default(),
             cluster: members.clone(),
             gateway,
+            writer,
             shards,
             unwanted: unwanted.clone(),
         };
+        let operator = Arc::new(operator);
         // Set once: this node starts once.
-        let _ = internal.desk.set(Arc::new(here));
+        let _ = internal.slot.set(operator.clone());
+        let until = stop.clone();
+        internal.parts.spawn(async move {
+            operator.answer_others(until).await;
+            Ok(())
+        });
+        internal.parts.spawn(end_when_down(
+            members.watch(),
+            unwanted.clone(),
+            stop.clone(),
+        ));
         let (health, shown) = (ports.bus.health(), certificates.clone());
         let gateway = clients.clone().map(|(gateway, _)| gateway);
         internal.readiness.running(
@@ -215,6 +259,11 @@ impl Running {
         self.certificates.reload().await;
     }
 
+    /// Whether an operator declared it down.
+    pub fn is_down(&self) -> bool {
+        self.cluster.view().downed
+    }
+
     /// Waits until a part fails, which none should ever do; then the node cannot go on.
     pub async fn failed(&mut self) -> anyhow::Error {
         match self.internal.parts.join_next().await {
@@ -262,6 +311,20 @@ impl Running {
             ),
         }
     }
+}
+
+/// A node that was declared down is not wanted any more.
+async fn end_when_down(
+    mut views: watch::Receiver<View>,
+    unwanted: CancellationToken,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let down = views.wait_for(|view| view.downed);
+    if let Some(Ok(_)) = stop.run_until_cancelled(down).await {
+        unwanted.cancel();
+    }
+    stop.cancelled().await;
+    Ok(())
 }
 
 fn checks(ports: Ports, cluster: cluster::Handle, gateway: Option<gateway::Handle>) -> Vec<Check> {

@@ -3,7 +3,7 @@
 use super::{Settings, stdout::print};
 use crate::{
     app::connect,
-    journal::inspect::{inspect, verify},
+    journal::inspect::{HEAD, inspect, verify},
     room::RoomId,
 };
 use anyhow::{bail, ensure};
@@ -43,7 +43,12 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
             let (mut lines, mut printed) = (0, Ok(ControlFlow::Continue(())));
             let mut show = |line: String| {
                 lines += 1;
-                printed = print(&format!("{line}\n"));
+                let head = if lines == 1 {
+                    format!("{HEAD}\n")
+                } else {
+                    String::new()
+                };
+                printed = print(&format!("{head}{line}\n"));
                 match printed {
                     Ok(more) => more,
                     Err(_) => ControlFlow::Break(()),

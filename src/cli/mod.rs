@@ -1,13 +1,16 @@
 //! The command line: what can be typed, and where each command is.
 
+mod admin;
 mod check;
 mod decode;
 mod doctor;
 mod health;
+mod internal;
 mod journal;
 mod migrate;
 mod serve;
 mod stdout;
+mod table;
 mod version;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,7 +18,7 @@ use std::path::PathBuf;
 
 use crate::{
     chat,
-    config::{Config, Flags, Loaded},
+    config::{Config, Flags, Loaded, as_defaults, as_environment, as_reference},
     telemetry::say,
 };
 use anyhow::Context;
@@ -41,6 +44,8 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Ask and tell a cluster as its operator, through the internal port of any node
+    Admin(admin::Options),
     /// Chat in a terminal
     Chat(chat::Options),
     /// Turn a message of the bus (stdin) into a readable line: nats sub 'chat.>' --translate 'safe-chat decode'
@@ -67,10 +72,16 @@ enum ConfigCommand {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Print a config file with every key at its default
+    Default,
+    /// Print every key as an environment variable
+    Env,
+    /// Print the reference of all keys (docs/configuration.md)
+    Doc,
 }
 
 /// Flags that set configuration keys, and the file that sets the others.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Settings {
     /// Config file (TOML), else SAFE_CHAT_CONFIG; environment and flags win over it
     #[arg(long, value_name = "FILE")]
@@ -125,8 +136,19 @@ struct Settings {
 impl Settings {
     /// The keys that the flags set.
     fn flags(&self) -> Flags {
-        let auto_migrate = self.auto_migrate.then(|| "true".to_owned());
-        let all = [
+        let given = self.table().into_iter();
+        let mut flags: Flags = given
+            .filter_map(|(key, flag, text)| Some((key, flag, text.clone()?)))
+            .collect();
+        if self.auto_migrate {
+            flags.push(("cassandra.auto_migrate", "--auto-migrate", "true".into()));
+        }
+        flags
+    }
+
+    /// Keys, the flag of each, and what was given. `--auto-migrate` takes nothing.
+    fn table(&self) -> [(&'static str, &'static str, &Option<String>); 16] {
+        [
             ("node.name", "--node", &self.node),
             ("node.roles", "--roles", &self.roles),
             ("gateway.host", "--host", &self.host),
@@ -141,12 +163,9 @@ impl Settings {
             ("cassandra.hosts", "--cassandra", &self.cassandra),
             ("cassandra.keyspace", "--keyspace", &self.keyspace),
             ("cassandra.replication", "--replication", &self.replication),
-            ("cassandra.auto_migrate", "--auto-migrate", &auto_migrate),
+            ("cassandra.auto_migrate", "--auto-migrate", &None),
             ("log.format", "--log", &self.log),
-        ];
-        all.into_iter()
-            .filter_map(|(key, flag, text)| Some((key, flag, text.clone()?)))
-            .collect()
+        ]
     }
 
     fn load(&self) -> anyhow::Result<Loaded> {
@@ -172,17 +191,34 @@ impl Settings {
     }
 }
 
+/// The exit code of a command that failed: 3 when nobody answered an operator, else 1. What was typed
+/// wrong is 2.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.is::<admin::NoAnswer>() {
+        true => 3,
+        false => 1,
+    }
+}
+
 /// Runs what was typed. An error is for the person who typed it.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve { settings } => serve::run(&settings),
         Command::Health { settings } => runtime()?.block_on(health::run(&settings)),
+        Command::Admin(options) => runtime()?.block_on(admin::run(options)),
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),
         Command::Doctor(options) => runtime()?.block_on(doctor::run(&options)),
         Command::Migrate { settings } => runtime()?.block_on(migrate::run(&settings)),
         Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),
+        Command::Config(ConfigCommand::Default) => stdout::print(&as_defaults()).map(drop),
+        Command::Config(ConfigCommand::Env) => stdout::print(&as_environment()).map(drop),
+        Command::Config(ConfigCommand::Doc) => {
+            let settings = Settings::default();
+            let flags = settings.table().map(|(key, flag, _)| (key, flag));
+            stdout::print(&as_reference(&flags)).map(drop)
+        }
     }
 }
 

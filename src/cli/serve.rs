@@ -7,7 +7,7 @@ use crate::{
     shutdown::{self, Asked},
     telemetry,
 };
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use tracing::{info, warn};
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -51,6 +51,12 @@ async fn serve(config: Config, asked: Asked) -> anyhow::Result<()> {
             () = asked.reload.notified() => running.reload().await,
         }
     }
+    let down = running.is_down();
     running.drain().await;
+    // Whoever supervises it starts it again, as a new member.
+    ensure!(
+        !down,
+        "an operator declared this node down while it lived: others have its shards; start it again"
+    );
     Ok(())
 }

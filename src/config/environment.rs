@@ -16,8 +16,9 @@ pub(super) const SHORT: [(&str, &str); 7] = [
 /// Begins the names of all other variables of this program.
 pub(super) const PREFIX: &str = "SAFE_CHAT_";
 /// Variables with the prefix that are not configuration: the path of the file, and what development commands use.
-const NOT_KEYS: [&str; 4] = [
+const NOT_KEYS: [&str; 5] = [
     "SAFE_CHAT_CONFIG",
+    "SAFE_CHAT_ADMIN_AT",
     "SAFE_CHAT_TEST_",
     "SAFE_CHAT_CACHE",
     "SAFE_CHAT_STATE",

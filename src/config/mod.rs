@@ -3,6 +3,7 @@
 //! [`Loaded::load`] puts the layers together and remembers where each value came from; [`Config`] is what the parts get.
 
 mod bus;
+mod doc;
 mod environment;
 mod layers;
 mod sections;
@@ -12,11 +13,13 @@ mod tests;
 mod variables;
 
 pub use bus::Bus;
+pub use doc::{as_defaults, as_environment, as_reference};
 pub use layers::{Flags, Loaded, Source};
 pub use sections::{Journal, JournalKind, Node};
 pub(crate) use show::without_credentials;
 
 use crate::{cluster, gateway, journal::cassandra, ops, telemetry, writer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -47,7 +50,7 @@ pub enum Error {
 }
 
 /// The configuration of a node.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// This node.

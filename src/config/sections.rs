@@ -1,11 +1,12 @@
 //! The sections that belong to no single part: this node, and the choice of the journal.
 
 use crate::bus::Role;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Where rooms are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Journal {
     /// Which journal. Default: bus, or cassandra when `cassandra.hosts` is set.
@@ -13,7 +14,7 @@ pub struct Journal {
 }
 
 /// Which journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JournalKind {
     /// The bus itself.
@@ -24,7 +25,7 @@ pub enum JournalKind {
 }
 
 /// This node, and how patiently it starts and stops.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Node {
     /// Its name, for people: 1 to 64 visible ASCII characters. Default: the host name.

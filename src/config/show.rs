@@ -28,7 +28,7 @@ impl Loaded {
     }
 }
 
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => Value::String(without_credentials(text)).to_string(),
         Value::Array(items) => format!(

@@ -9,11 +9,12 @@ use crate::{
     pressure::Pressure,
     tls::{self, Identity},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// How the gateway serves clients.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// The address to listen on. Default 127.0.0.1.
@@ -31,6 +32,9 @@ pub struct Config {
     /// The most open TCP connections; beyond them new ones are refused with HTTP 503. Default 0: three quarters of the open files that the system lets this
     /// process have (it asks for as many as it may), which leaves the rest to NATS, Cassandra and files.
     pub max_connections: usize,
+    /// The port for operators of the same node, which those who ask for it here are told; no setting.
+    #[serde(skip)]
+    pub internal_port: Option<u16>,
     /// Bytes that may wait for one client before it is closed as slow (4003). 262144 to 67108864, default 1048576.
     pub backlog_bytes: usize,
     /// Frames that may wait for one client before it is closed as slow. 256 to 1048576, default 8192.
@@ -111,6 +115,7 @@ impl Default for Config {
             tls_key: None,
             max_sessions: 100_000,
             max_connections: 0,
+            internal_port: None,
             backlog_bytes: 1024 * 1024,
             backlog_frames: 8192,
             keep_alive_ms: 75_000,

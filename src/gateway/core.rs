@@ -16,12 +16,16 @@ use crate::{
     pressure::Pressure,
     room::{Action, Incarnation, Reason, Rejection, RequestId, RoomId, SessionId, UserId},
     task,
+    trace::{At, Hop, Tracer},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 use tokio::{
@@ -52,6 +56,8 @@ pub(super) struct Core {
     pub(super) devices: Devices,
     /// How short of memory this process is.
     pub(super) pressure: Pressure,
+    /// Where the hops of messages are noted.
+    pub(super) tracer: Tracer,
     pub(super) tasks: TaskTracker,
     /// Ends every task at once, without a farewell.
     pub(super) halt: CancellationToken,
@@ -59,6 +65,8 @@ pub(super) struct Core {
     pub(super) listening: watch::Sender<bool>,
     /// Cancelled: no new clients.
     pub(super) draining: CancellationToken,
+    /// Whether the sessions here are being sent elsewhere.
+    pub(super) disconnecting: AtomicBool,
     /// Cancelled: event streams end.
     pub(super) leaving: CancellationToken,
     rooms: Mutex<HashMap<RoomId, Arc<Replica>>>,
@@ -91,6 +99,7 @@ impl Core {
             places: Arc::new(Semaphore::new(config.max_sessions)),
             limits: Limits::new(&config),
             pressure: Pressure::default(),
+            tracer: Tracer::default(),
             config,
             me,
             node,
@@ -104,6 +113,7 @@ impl Core {
             halt: CancellationToken::new(),
             listening: watch::Sender::new(false),
             draining: CancellationToken::new(),
+            disconnecting: AtomicBool::new(false),
             leaving: CancellationToken::new(),
             rooms: Mutex::default(),
             sessions: Mutex::default(),
@@ -290,6 +300,12 @@ impl Core {
                 answered = &mut waiting.answer => return accepted.answered(answered),
                 submitted = self.bus.submit(&submission) => submitted,
             };
+            if let (Ok(position), Action::Send { user, id, .. }) = (&submitted, &submission.action)
+            {
+                let at = At::message(room, user, id);
+                self.tracer
+                    .note(Hop::Stored, &at, || format!("command {}", position.0));
+            }
             let pause = match submitted {
                 Ok(_) => {
                     accepted.stored();

@@ -3,7 +3,7 @@
 use super::{
     Client, Close, From, Join, Session, Watch,
     core::{Core, draining, unavailable},
-    doubt, history,
+    disconnect, doubt, history,
     join::{self, Connection},
     limits::Cost,
     metrics,
@@ -13,6 +13,7 @@ use crate::{
     cluster,
     pressure::Pressure,
     room::{Action, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    trace::{At, Hop, Tracer},
     wire::{Message, ServerFrame},
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -98,6 +99,9 @@ impl Handle {
                 rejection,
             });
         }
+        let at = At::message(room, &user, &id);
+        let tracer = &self.0.tracer;
+        tracer.note(Hop::Received, &at, || format!("{size} bytes, over HTTP"));
         let action = Action::Send {
             user,
             key,
@@ -202,6 +206,12 @@ impl Handle {
             .is_some()
     }
 
+    /// Sends all sessions elsewhere (1001 after a `bye`), so many per second; returns at once how many
+    /// those are. New clients are welcome. `None`: it is being done already.
+    pub fn disconnect(&self, per_second: u32) -> Option<usize> {
+        disconnect::begin(&self.0, per_second)
+    }
+
     /// Whether clients can be served; the reason when not.
     pub fn ready(&self) -> Result<(), String> {
         if self.0.is_draining() {
@@ -216,6 +226,11 @@ impl Handle {
     /// Where it is told how short of memory this process is.
     pub fn pressure(&self) -> Pressure {
         self.0.pressure.clone()
+    }
+
+    /// Where the hops of messages are noted.
+    pub fn tracer(&self) -> Tracer {
+        self.0.tracer.clone()
     }
 
     /// Refuses new clients from now on; those that are here stay.

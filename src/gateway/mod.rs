@@ -10,6 +10,7 @@ mod close;
 mod config;
 mod core;
 mod device;
+mod disconnect;
 mod doubt;
 mod handle;
 mod history;

@@ -16,6 +16,7 @@ use crate::{
     room::{
         Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, Turn, UserId,
     },
+    trace::{At, Hop},
     wire::{Message, ServerFrame},
 };
 use std::{
@@ -143,6 +144,9 @@ impl Sends {
             user, key, session, ..
         } = self.sender.clone();
         let id = message.id.unwrap_or(CommandId::Gateway(session, number));
+        let at = At::message(&self.sender.room, &user, &id);
+        let tracer = &self.core.tracer;
+        tracer.note(Hop::Received, &at, || format!("{size} bytes"));
         let tag = self
             .core
             .answers
@@ -353,7 +357,11 @@ impl Sends {
         let now = Instant::now();
         pending.due = now + retry;
         match submitted {
-            Ok(_) => {
+            Ok(position) => {
+                let Sender { room, user, .. } = &self.sender;
+                let at = At::message(room, user, &pending.id);
+                let tracer = &self.core.tracer;
+                tracer.note(Hop::Stored, &at, || format!("command {}", position.0));
                 pending.failing = None;
                 pending.due = Instant::now() + retry * (1 << pending.times.min(DOUBLINGS));
                 pending.times += 1;

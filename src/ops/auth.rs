@@ -1,6 +1,6 @@
 //! Who may manage a node: HTTP Basic authentication (RFC 7617), compared in constant time, and no faster than anybody may guess.
 
-use super::{Config, manage::Problem};
+use super::{Config, manage::ApiError};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
@@ -30,12 +30,12 @@ impl Guard {
     }
 
     /// Whether a request may be looked at.
-    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(super) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         self.requests.check().map_err(|until| {
             let wait = until.wait_time_from(self.requests.clock().now());
-            Problem {
+            ApiError {
                 retry_after: Some(wait.as_secs() + 1),
-                ..Problem::new(
+                ..ApiError::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "rate_limited",
                     "too many requests: try again later",
@@ -43,14 +43,14 @@ impl Guard {
             }
         })?;
         if self.password.is_empty() {
-            return Err(Problem::new(
+            return Err(ApiError::new(
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "this node is not managed over HTTP: its ops.password is empty",
             ));
         }
         if !self.knows(headers) {
-            return Err(Problem::new(
+            return Err(ApiError::new(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "log in as ops.user with ops.password (HTTP Basic authentication)",
@@ -58,7 +58,7 @@ impl Guard {
         }
         // A browser that an operator has logged in with sends the password for every page; what changes something must not come from one.
         if method != Method::GET && headers.contains_key(header::ORIGIN) {
-            return Err(Problem::new(
+            return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 "a web page may not manage a node: use curl",

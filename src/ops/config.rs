@@ -1,5 +1,6 @@
 //! The settings of the internal port.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, net::IpAddr};
 
@@ -7,13 +8,16 @@ use std::{fmt, net::IpAddr};
 const DEFAULT_PASSWORD: &str = "safe-chat";
 
 /// Where the internal port listens, and who may manage the node there.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// The address. Default 127.0.0.1.
     pub host: String,
     /// The port; 0: any free one. Default 8558.
     pub port: u16,
+    /// The host under which others reach the internal port. Default: `host`, or the node's name when that
+    /// is all addresses.
+    pub advertise: Option<String>,
     /// Milliseconds after which a connection that asks nothing more is closed. 1000 to 3600000,
     /// default 75000: longer than the 60 s that load balancers and scrapers keep connections for.
     pub keep_alive_ms: u64,
@@ -30,6 +34,7 @@ impl Default for Config {
         Self {
             host: "127.0.0.1".into(),
             port: 8558,
+            advertise: None,
             keep_alive_ms: 75_000,
             user: "admin".into(),
             password: None,
@@ -39,7 +44,7 @@ impl Default for Config {
 
 impl Config {
     /// The password that counts.
-    pub(super) fn password(&self) -> &str {
+    pub fn password(&self) -> &str {
         self.password.as_deref().unwrap_or(DEFAULT_PASSWORD)
     }
 
@@ -57,6 +62,16 @@ impl Config {
             return Err(format!(
                 "ops.keep_alive_ms must be 1000 to 3600000, not {wrong}"
             ));
+        }
+        let visible = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic());
+        if self
+            .advertise
+            .as_deref()
+            .is_some_and(|host| !visible(host) || host.len() > 253)
+        {
+            return Err(
+                "ops.advertise must be the name or the address of a host, without a port".into(),
+            );
         }
         if self.user.is_empty() || self.user.contains(':') {
             return Err(
@@ -81,6 +96,7 @@ impl fmt::Debug for Config {
         let Self {
             host,
             port,
+            advertise,
             keep_alive_ms,
             user,
             ..
@@ -88,6 +104,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("host", host)
             .field("port", port)
+            .field("advertise", advertise)
             .field("keep_alive_ms", keep_alive_ms)
             .field("user", user)
             .finish_non_exhaustive()

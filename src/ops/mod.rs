@@ -15,6 +15,6 @@ mod readiness;
 mod service;
 
 pub use config::Config;
-pub use manage::{Desk, Operator, Problem};
+pub use manage::{ApiError, DomainEvent, Operator, OperatorSlot, Whom};
 pub use readiness::{Check, Readiness, Warnings};
 pub use service::{Error, Service};

@@ -1,6 +1,6 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
 
-use super::{Config, Desk, Problem, Readiness, auth::Guard, manage, places, process};
+use super::{ApiError, Config, OperatorSlot, Readiness, auth::Guard, manage, places, process};
 use crate::{
     listener::{self, Counted, Listener, SlotCounter, Verdict},
     metric,
@@ -45,7 +45,7 @@ pub struct Service {
     shared: Shared,
     keep_alive: Duration,
     guard: Guard,
-    desk: Desk,
+    slot: OperatorSlot,
 }
 
 #[derive(Clone)]
@@ -75,7 +75,7 @@ impl Service {
             shared,
             keep_alive: Duration::from_millis(config.keep_alive_ms),
             guard: Guard::new(config),
-            desk: Desk::default(),
+            slot: OperatorSlot::default(),
         })
     }
 
@@ -85,19 +85,21 @@ impl Service {
     }
 
     /// Where the node puts its operator once it runs; until then management is not available.
-    pub fn desk(&self) -> Desk {
-        self.desk.clone()
+    pub fn slot(&self) -> OperatorSlot {
+        self.slot.clone()
     }
 
     /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let metrics = self.shared.metrics.clone();
         let routes = Router::new()
-            .route("/live", get(|| async { Json(json!({"live": true})) }))
+            .route("/live", get(live))
+            .route("/health/alive", get(live))
             .route("/ready", get(ready))
+            .route("/health/ready", get(ready))
             .route("/metrics", get(figures))
             .with_state(self.shared)
-            .merge(manage::routes(self.guard, self.desk))
+            .merge(manage::routes(self.guard, self.slot))
             .fallback(not_found)
             .method_not_allowed_fallback(wrong_method);
         let slots = Arc::new(SlotCounter::default());
@@ -118,14 +120,18 @@ impl Service {
     }
 }
 
-async fn not_found() -> Problem {
-    let message = "there is nothing at this path: try /live, /ready or /metrics";
-    Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+async fn live() -> Json<Value> {
+    Json(json!({"live": true}))
 }
 
-async fn wrong_method() -> Problem {
+async fn not_found() -> ApiError {
+    let message = "there is nothing at this path: try /live, /ready, /metrics or /cluster/members";
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+async fn wrong_method() -> ApiError {
     let message = "this path has no such method: see the header Allow";
-    Problem::new(
+    ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         message,
@@ -136,7 +142,7 @@ fn judge(slots: &Arc<SlotCounter<IpAddr>>, peer: SocketAddr) -> Verdict {
     match places::take(slots, peer.ip()) {
         Ok(slot) => Verdict::Welcome(Counted::new(slot)),
         Err(full) => Verdict::Refused(Box::new(move |_| {
-            Problem::unavailable(full.to_string()).into_response()
+            ApiError::unavailable(full.to_string()).into_response()
         })),
     }
 }
@@ -260,7 +266,7 @@ mod tests {
             ("OPTIONS", "/ready", 204, None),
             ("POST", "/ready", 405, Some("method_not_allowed")),
             ("GET", "/nothing", 404, Some("not_found")),
-            ("GET", "/cluster/nodes", 401, Some("unauthorized")),
+            ("GET", "/nodes", 401, Some("unauthorized")),
         ] {
             let url = format!("http://{address}{path}");
             let request = client.request(method.parse().unwrap(), url);

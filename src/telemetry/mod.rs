@@ -7,6 +7,7 @@ mod level;
 mod lines;
 
 use lines::Lines;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     any::Any,
@@ -33,7 +34,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 static STDERR: OnceLock<Arc<Lines>> = OnceLock::new();
 
 /// How logs look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One readable line each.
@@ -44,7 +45,7 @@ pub enum Format {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// How logs look. Default: pretty.

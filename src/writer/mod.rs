@@ -29,11 +29,15 @@ use crate::{
     pressure::Pressure,
     room::ShardId,
     task,
+    trace::Tracer,
 };
 use async_trait::async_trait;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -45,6 +49,8 @@ struct Parts {
     journal: Arc<dyn Journal>,
     /// How short of memory this process is.
     pressure: Pressure,
+    /// Where the hops of messages are noted.
+    tracer: Tracer,
 }
 
 /// What the message of a commit has besides its events, at most: headers and the epoch.
@@ -70,6 +76,8 @@ pub struct Handle {
 struct Running {
     release: mpsc::Sender<oneshot::Sender<()>>,
     lose: CancellationToken,
+    /// How many rooms it has in memory.
+    rooms: Arc<AtomicUsize>,
 }
 
 impl Handle {
@@ -81,6 +89,7 @@ impl Handle {
                 bus,
                 journal,
                 pressure: Pressure::default(),
+                tracer: Tracer::default(),
             }),
             shards: Arc::default(),
             tasks: TaskTracker::new(),
@@ -90,6 +99,23 @@ impl Handle {
     /// Where it is told how short of memory this process is.
     pub fn pressure(&self) -> Pressure {
         self.parts.pressure.clone()
+    }
+
+    /// Where the hops of messages are noted.
+    pub fn tracer(&self) -> Tracer {
+        self.parts.tracer.clone()
+    }
+
+    /// The shards that are written here, ascending, with how many rooms of each are in memory.
+    pub fn loaded(&self) -> Vec<(ShardId, usize)> {
+        let rooms = |running: &Running| running.rooms.load(Ordering::Relaxed);
+        let mut loaded: Vec<_> = self.with_shards(|shards| {
+            let all = shards.iter();
+            all.map(|(shard, running)| (*shard, rooms(running)))
+                .collect()
+        });
+        loaded.sort_unstable();
+        loaded
     }
 
     fn with_shards<T>(&self, f: impl FnOnce(&mut HashMap<ShardId, Running>) -> T) -> T {
@@ -106,13 +132,15 @@ impl Owner for Handle {
         let running = Running {
             release: release.clone(),
             lose: lose.clone(),
+            rooms: Arc::default(),
         };
+        let rooms = running.rooms.clone();
         if let Some(before) = self.with_shards(|shards| shards.insert(shard, running)) {
             before.lose.cancel();
         }
         let this = self.clone();
         task::spawn(&self.tasks, async move {
-            shard::run(this.parts.clone(), lease, releases, lose).await;
+            shard::run(this.parts.clone(), lease, rooms, releases, lose).await;
             this.with_shards(|shards| {
                 // A later ownership of the same shard may have taken the place.
                 if shards

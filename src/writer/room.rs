@@ -80,8 +80,8 @@ impl Room {
         }
     }
 
-    /// Decides a command. What follows from it waits in the queue, in commits within `bounds`.
-    /// Returns the word for its outcome; `None`: it waits until the room is saved.
+    /// Decides a command, and tells what its sender is told and where the room is then; or keeps it
+    /// until the room is saved. What follows from it waits in the queue, in commits within `bounds`.
     pub(super) fn decide(
         &mut self,
         mut delivery: Delivery,
@@ -89,11 +89,12 @@ impl Room {
         epoch: Epoch,
         bounds: Bounds<impl Fn(Seq) -> Seq>,
         now: Instant,
-    ) -> Option<&'static str> {
+        told: impl FnOnce(&Outcome, Seq),
+    ) {
         self.used = now;
         if self.is_holding_back() {
             self.held_back.push_back((delivery, ticket));
-            return None;
+            return;
         }
         let command = Command {
             at: delivery.at,
@@ -109,10 +110,9 @@ impl Room {
                     .for_each(|change| self.state.change(change));
                 delivery.submission.action = command.action;
                 self.held_back.push_back((delivery, ticket));
-                return None;
+                return;
             }
         }
-        let word = word(&decision.outcome);
         let events = self.state.enact(&decision, &command);
         let takes_places = !events.is_empty();
         for event in events {
@@ -120,6 +120,7 @@ impl Room {
         }
 
         let head = self.state.head;
+        told(&decision.outcome, head);
         let early = decision.outcome == Outcome::Early;
         let answered = match decision.outcome {
             Outcome::Done => Some(Answered::Journaled {
@@ -145,7 +146,7 @@ impl Room {
             self.carrying.push(ticket);
             self.carrying_since.get_or_insert(now);
             if delivery.submission.reply.is_none() && decision.notices.is_empty() {
-                return Some(word);
+                return;
             }
         }
         let carried = if takes_places {
@@ -168,7 +169,6 @@ impl Room {
         if !waits_for_an_event {
             batch.tickets.push(ticket);
         }
-        Some(word)
     }
 
     /// Whether the events of a decision can be stored, each with its changes in one message. What
@@ -225,7 +225,7 @@ impl Room {
     /// The next batch for the journal, unless one is on its way.
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         if self.committing {
-            return None;
+            return;
         }
         let mut batch = self.queue.pop_front()?;
         self.committing = true;
@@ -267,7 +267,7 @@ impl Room {
     /// The next commit to publish and the position that it follows, unless one is on its way.
     pub(super) fn next_unpublished(&mut self) -> Option<(Unpublished, Position)> {
         if self.publishing {
-            return None;
+            return;
         }
         let next = self.unpublished.pop_front()?;
         self.publishing = true;
@@ -309,6 +309,7 @@ impl Room {
             head: self.head,
             members,
             refused: ask.admission.as_ref().and_then(|who| self.refusal(who)),
+            snapshot: self.saved,
         }
     }
 
@@ -407,18 +408,6 @@ enum Fit {
     Never,
 }
 
-/// An outcome in a word, for people who watch.
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::Redelivered(_) => "redelivered",
-        Outcome::Repeated(_) => "repeated",
-        Outcome::Refused(_) => "refused",
-        Outcome::Early => "early",
-        Outcome::Forgotten => "forgotten",
-    }
-}
-
 /// A message that was stored while the servers took larger ones: it would hold up all behind it. It
 /// was not placed, so its sender may send it again.
 fn does_not_fit() -> Decision {
@@ -501,7 +490,8 @@ mod tests {
                 };
                 let ticket = floor.read(&delivery, 1);
                 let (boundary, fits) = (|_| Seq(u64::MAX), usize::MAX);
-                room.decide(delivery, ticket, epoch, Bounds { boundary, fits }, now);
+                let bounds = Bounds { boundary, fits };
+                room.decide(delivery, ticket, epoch, bounds, now, |_, _| {});
                 let mut batch = room.next_batch().unwrap();
                 room.committed(batch.take_commit(epoch), Vec::new(), true, now);
                 batch.snapshot.is_some()

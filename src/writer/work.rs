@@ -260,6 +260,7 @@ impl Work {
                 head: Seq::ZERO,
                 members: Vec::new(),
                 refused: Some(rejection.clone()),
+                snapshot: Seq::ZERO,
             };
             (question.respond)(view);
         }

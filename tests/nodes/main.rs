@@ -1,6 +1,7 @@
 //! Whole nodes in one process, over memory adapters: what people at different gateways see, and how nodes come and go.
 
 mod manage;
+mod members;
 mod metrics;
 mod person;
 mod support;

@@ -7,9 +7,9 @@ use crate::{
 use safe_chat::bus::Role;
 use serde_json::{Value, json};
 
-const BOTH: [Role; 2] = [Role::Gateway, Role::Writer];
+pub(crate) const BOTH: [Role; 2] = [Role::Gateway, Role::Writer];
 
-async fn ask(node: &Node, method: reqwest::Method, path: &str) -> (u16, Value) {
+pub(crate) async fn ask(node: &Node, method: reqwest::Method, path: &str) -> (u16, Value) {
     let request =
         reqwest::Client::new().request(method, format!("http://{}{path}", node.internal_address()));
     let answer = request
@@ -20,13 +20,13 @@ async fn ask(node: &Node, method: reqwest::Method, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-async fn get(node: &Node, path: &str) -> Value {
+pub(crate) async fn get(node: &Node, path: &str) -> Value {
     let (status, answer) = ask(node, reqwest::Method::GET, path).await;
     assert_eq!(status, 200, "{path}: {answer}");
     answer
 }
 
-async fn two(cluster: &Cluster) -> (Node, Node) {
+pub(crate) async fn two(cluster: &Cluster) -> (Node, Node) {
     let (first, second) = (
         cluster.node("first", &BOTH).await,
         cluster.node("second", &BOTH).await,
@@ -41,7 +41,7 @@ async fn operators_see_nodes_shards_and_rooms() {
     let cluster = Cluster::new(4);
     let (first, second) = two(&cluster).await;
     eventually("both nodes own shards", async || {
-        let shards = get(&first, "/cluster/shards").await;
+        let shards = get(&first, "/shards").await;
         let shards = shards["shards"].as_array().unwrap().clone();
         shards.len() == 4
             && shards.iter().all(|shard| {
@@ -51,12 +51,12 @@ async fn operators_see_nodes_shards_and_rooms() {
             })
     })
     .await;
-    let nodes = get(&second, "/cluster/nodes").await;
+    let nodes = get(&second, "/nodes").await;
     let mut names: Vec<_> = nodes["nodes"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|node| (node["node"].clone(), node["this"].clone()))
+        .map(|node| (node["name"].clone(), node["this"].clone()))
         .collect();
     names.sort_by_key(|(name, _)| name.to_string());
     assert_eq!(
@@ -88,7 +88,7 @@ async fn operators_see_nodes_shards_and_rooms() {
         json!([])
     );
     assert_eq!(ask(&first, reqwest::Method::GET, "/rooms/a.b").await.0, 400);
-    let open = reqwest::get(format!("http://{}/cluster/nodes", first.internal_address()))
+    let open = reqwest::get(format!("http://{}/nodes", first.internal_address()))
         .await
         .unwrap();
     assert_eq!(

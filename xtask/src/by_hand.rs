@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::cluster;
 use crate::console::{print, say};
 use crate::interrupt::Interrupt;
-use crate::process::{Condition, wait_for};
+use crate::process::{Condition, Identity, wait_for};
 use crate::state::{Process, State};
 use crate::{launch, paths, process};
 
@@ -36,13 +36,20 @@ pub(crate) fn ps() -> Result<()> {
     if record.processes.is_empty() {
         say("nothing was started (cargo xtask up)");
     }
+    if !record.processes.is_empty() {
+        print(format!(
+            "{:<12} {:>8}  {:<8} {:>10}  LISTENS",
+            "NAME", "PID", "STATE", "UP"
+        ));
+    }
     for Process { server, identity } in &record.processes {
         let listens: Vec<String> = server.listens.iter().map(ToString::to_string).collect();
         let condition = identity.condition();
         print(format!(
-            "{:<12} {:>8}  {condition:<8} {}",
+            "{:<12} {:>8}  {condition:<8} {:>10}  {}",
             server.name,
             identity.pid,
+            up(identity),
             listens.join(", ")
         ));
     }
@@ -50,6 +57,20 @@ pub(crate) fn ps() -> Result<()> {
         say("the cargo xtask up of these is gone: cargo xtask down ends them");
     }
     Ok(())
+}
+
+/// For how long a process has been there, as a person reads it; a dash for one that is gone.
+fn up(identity: &Identity) -> String {
+    let Some(age) = identity.age().filter(|_| identity.is_alive()) else {
+        return "-".into();
+    };
+    let seconds = age.as_secs();
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} m {:02} s", seconds % 60),
+        _ => format!("{hours} h {minutes:02} m"),
+    }
 }
 
 pub(crate) fn kill(name: &Name) -> Result<()> {

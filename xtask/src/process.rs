@@ -56,6 +56,13 @@ impl Identity {
         })
     }
 
+    /// For how long it has been there.
+    pub fn age(self) -> Option<Duration> {
+        let since_boot = procfs::uptime()?;
+        let start = Duration::from_millis(self.start * (1000 / procfs::TICKS));
+        Some(since_boot.saturating_sub(start))
+    }
+
     /// How it is now.
     pub fn condition(self) -> Condition {
         match procfs::stat(self.pid) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -14,6 +15,16 @@ pub(crate) struct Stat {
     pub(crate) state: char,
     /// Clock ticks from the boot to the start of the process.
     pub(crate) start: u64,
+}
+
+/// Clock ticks per second in /proc: the kernel's USER_HZ, the same on every architecture that these commands run on.
+pub(crate) const TICKS: u64 = 100;
+
+/// How long ago the machine was booted.
+pub(crate) fn uptime() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/uptime").ok()?;
+    let seconds = text.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// These commands tell processes apart by /proc and use 127.0.0.2 and up, which only Linux has without setup.

@@ -22,7 +22,7 @@ use answer::{come_back, is_event_source, refuse};
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, header::ACCESS_CONTROL_ALLOW_ORIGIN},
+    http::{HeaderValue, Uri, header::ACCESS_CONTROL_ALLOW_ORIGIN},
     middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::{Redirect, Response},
     routing::{get, post},
@@ -63,6 +63,7 @@ async fn patient(request: Request, next: Next) -> Response {
 
 fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
     let base = handle.0.config.base_path.clone();
+    let internal_port = handle.0.config.internal_port;
     // What can be read without a key can be read by any page.
     let open = Router::new()
         .route("/rooms/{room}/events", get(events::events))
@@ -78,7 +79,7 @@ fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
         .merge(open)
         .merge(page::routes(&handle.0.config));
     below(&base, routes)
-        .fallback(async move || not_found(&base))
+        .fallback(async move |uri: Uri| not_found(&base, internal_port, &uri))
         .method_not_allowed_fallback(wrong_method)
         .with_state(handle)
 }
@@ -102,11 +103,33 @@ async fn any_origin(mut response: Response) -> Response {
     response
 }
 
-fn not_found(base: &str) -> Response {
-    let message = format!(
-        "there is nothing at this path: try {base}/, or \
-         {base}/chat/{{room}}/user/{{user}}?pub={{key}}"
-    );
+/// Paths of the internal port, by their first part.
+const INTERNAL: [&str; 11] = [
+    "cluster",
+    "bootstrap",
+    "health",
+    "ready",
+    "live",
+    "metrics",
+    "nodes",
+    "shards",
+    "rooms",
+    "drain",
+    "trace",
+];
+
+fn not_found(base: &str, internal_port: Option<u16>, uri: &Uri) -> Response {
+    let first = uri.path().split('/').nth(1).unwrap_or_default();
+    let message = match internal_port {
+        Some(port) if INTERNAL.contains(&first) => format!(
+            "this is the port for clients: the node is managed on its internal port, {port}, \
+             at the same path"
+        ),
+        _ => format!(
+            "there is nothing at this path: try {base}/, or \
+             {base}/chat/{{room}}/user/{{user}}?pub={{key}}"
+        ),
+    };
     refuse(&Rejection::new(Reason::NotFound, message))
 }
 

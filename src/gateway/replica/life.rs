@@ -13,6 +13,7 @@ use crate::{
         ring::Ring,
     },
     room::{Event, Kind, Rejection, Seq, UserId},
+    trace::Hop,
     wire::{ServerFrame, SharedEvent},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -359,7 +360,14 @@ impl Life<'_> {
         if self.core.pressure.is_tight() {
             self.ring.shrink();
         }
-        self.viewers.fan_out(&events);
+        let live = self.viewers.fan_out(&events);
+        let (tracer, all) = (
+            &self.core.tracer,
+            events.iter().map(|shared| shared.event()),
+        );
+        tracer.note_events(Hop::Delivered, &self.replica.room, all, || {
+            format!("to {live} clients")
+        });
         // After the events: what a session is told of its end comes behind them.
         events
             .iter()

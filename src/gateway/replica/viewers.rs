@@ -140,8 +140,8 @@ impl Viewers {
         None
     }
 
-    /// Gives new events to all who are live.
-    pub(super) fn fan_out(&self, events: &[SharedEvent]) {
+    /// Gives new events to all who are live; how many those are.
+    pub(super) fn fan_out(&self, events: &[SharedEvent]) -> usize {
         let mut encoded: Vec<(Form, Vec<Encoded>)> = Vec::new();
         let mut live = 0;
         for viewer in self.all.values().filter(|viewer| viewer.next.is_none()) {
@@ -155,6 +155,7 @@ impl Viewers {
             viewer.outbox.extend(&encoded[at].1);
         }
         metrics::fanned_out(events.len(), live);
+        live
     }
 
     /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that the room does not know any more.

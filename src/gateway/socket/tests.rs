@@ -59,6 +59,7 @@ async fn own(bus: Arc<dyn Bus>, gateway: Incarnation, room: RoomId, members: Vec
         head: Seq::ZERO,
         members,
         refused: None,
+        snapshot: Seq::ZERO,
     };
     let mut questions = bus.questions(shard).await.unwrap();
     let mut commands = bus.commands(shard, bus::Position::ZERO).await.unwrap();

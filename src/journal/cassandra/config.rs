@@ -1,11 +1,12 @@
 //! How Cassandra is reached, and how its tables are made.
 
 use crate::tls::{self, Trust};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// How Cassandra is reached, and how its tables are made.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// `host:port`, any of which may answer; as a list or separated by commas. Default 127.0.0.1:9042.
@@ -45,7 +46,7 @@ pub struct Config {
 }
 
 /// How many copies there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Replication {
     /// In the configured datacenter.

@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     bus::Position,
-    room::{Body, Epoch, Event, Kind, RoomId, Seq, State},
+    room::{Body, Epoch, Event, Kind, Millis, RoomId, Seq, State},
 };
 use async_trait::async_trait;
-use std::{cmp::Reverse, fmt::Write, ops::ControlFlow};
+use chrono::{DateTime, Utc};
+use std::{cmp::Reverse, ops::ControlFlow};
 
 /// Places or messages that are read at a time: no more than two of the largest commits.
 const SLICE: u64 = 2 * Limits::EVENTS as u64;
@@ -138,26 +139,35 @@ pub async fn inspect(
     Ok(())
 }
 
+/// The names of the columns that [`inspect`] prints.
+pub const HEAD: &str = "  POSITION       SEQ   EPOCH    COMMIT  TIME                      EVENT";
+
 impl Raw {
     fn line(&self, content: bool) -> String {
-        let mut line = String::new();
-        if let Some(position) = self.position {
-            let _ = write!(line, "position {} ", position.0);
-        }
-        match &self.event {
-            None => {
-                let _ = write!(line, "epoch {} claim", self.epoch);
-            }
+        let position = self.position.map_or("-".into(), |at| at.0.to_string());
+        let epoch = self.epoch.to_string();
+        let (seq, commit, event) = match &self.event {
+            None => ("-".into(), "-".into(), format!("{:<24}  claim", "-")),
             Some((seq, first, event)) => {
-                let _ = write!(line, "seq {seq} epoch {} commit {first} ", self.epoch);
-                line += &event.as_ref().map_or_else(
-                    |error| format!("unreadable: {error}"),
+                let event = event.as_ref().map_or_else(
+                    |error| format!("{:<24}  unreadable: {error}", "-"),
                     |event| described(event, content),
                 );
+                (seq.to_string(), first.to_string(), event)
             }
-        }
-        line
+        };
+        format!("{position:>10}  {seq:>8}  {epoch:>6}  {commit:>8}  {event}")
     }
+}
+
+/// When something happened, in UTC, as nodes log it.
+pub fn time(at: Millis) -> String {
+    let known = i64::try_from(at.0).ok();
+    let known = known.and_then(DateTime::<Utc>::from_timestamp_millis);
+    known.map_or_else(
+        || at.0.to_string(),
+        |time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+    )
 }
 
 fn described(event: &Event, content: bool) -> String {
@@ -175,8 +185,8 @@ fn described(event: &Event, content: bool) -> String {
         }
     };
     format!(
-        "at {} {} {what}, {} changes",
-        event.at.0,
+        "{:<24}  {} {what}, {} changes",
+        time(event.at),
         stored.name,
         event.changes.len()
     )

@@ -2,10 +2,11 @@
 
 use super::{End, Shard};
 use crate::{
-    bus::Question,
+    bus::{Commit, Question},
     cluster::LeaseError,
     journal, metric,
     room::RoomId,
+    trace::Hop,
     writer::{
         room::{Room, Slot},
         work::Done,
@@ -29,8 +30,14 @@ impl Shard {
                     return self.on_failed(&name, error);
                 }
                 let mut batch = *batch;
-                self.work.tell(self.parts.clone(), name.clone(), &mut batch);
                 let published = self.parts.journal.publishes();
+                if let Some(commit) = &commit {
+                    self.trace(Hop::Journaled, &name, commit);
+                    if published {
+                        self.trace(Hop::Published, &name, commit);
+                    }
+                }
+                self.work.tell(self.parts.clone(), name.clone(), &mut batch);
                 let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else {
                     return ControlFlow::Continue(());
                 };
@@ -57,6 +64,7 @@ impl Shard {
                     Ok(position) => position,
                     Err(error) => return self.on_failed(&name, error),
                 };
+                self.trace(Hop::Published, &name, &commit);
                 tickets
                     .into_iter()
                     .for_each(|ticket| self.floor.settle(ticket));
@@ -116,6 +124,19 @@ impl Shard {
             Done::Told => {}
         }
         ControlFlow::Continue(())
+    }
+
+    fn trace(&self, hop: Hop, room: &RoomId, commit: &Commit) {
+        let what = || {
+            format!(
+                "with {} events, epoch {}",
+                commit.events.len(),
+                commit.epoch
+            )
+        };
+        self.parts
+            .tracer
+            .note_events(hop, room, &commit.events, what);
     }
 
     fn on_opened(

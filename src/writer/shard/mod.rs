@@ -15,7 +15,8 @@ use crate::{
     cluster::Lease,
     journal::{self, Claim},
     metric::{self, shards::ShardMeter},
-    room::{Action, Epoch, RoomId, ShardId},
+    room::{Action, Epoch, Outcome, RoomId, Seq, ShardId},
+    trace::{At, Hop},
 };
 use futures::{
     StreamExt,
@@ -25,7 +26,10 @@ use futures::{
 use std::{
     collections::{HashMap, VecDeque},
     ops::ControlFlow,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -80,6 +84,8 @@ struct Shard {
     /// Open rooms that are being compared with the journal, and the questions that came after that
     /// began.
     asked: HashMap<RoomId, Vec<Question>>,
+    /// How many there are, for operators.
+    loaded: Arc<AtomicUsize>,
     floor: Floor,
     /// Read from the bus, not decided yet.
     pending: VecDeque<Delivery>,
@@ -101,6 +107,7 @@ struct Shard {
 pub(super) async fn run(
     parts: Arc<Parts>,
     lease: Lease,
+    loaded: Arc<AtomicUsize>,
     releases: mpsc::Receiver<oneshot::Sender<()>>,
     lose: CancellationToken,
 ) {
@@ -108,7 +115,7 @@ pub(super) async fn run(
     let ended = tokio::select! {
         biased;
         () = lose.cancelled() => None,
-        ended = write(parts, lease, releases) => Some(ended),
+        ended = write(parts, lease, loaded, releases) => Some(ended),
     };
     match ended {
         None => {
@@ -122,6 +129,7 @@ pub(super) async fn run(
 async fn write(
     parts: Arc<Parts>,
     mut lease: Lease,
+    loaded: Arc<AtomicUsize>,
     mut releases: mpsc::Receiver<oneshot::Sender<()>>,
 ) {
     let shard = lease.shard();
@@ -151,6 +159,7 @@ async fn write(
         meter: ShardMeter::new(shard.0, claim.epoch().0),
         rooms: HashMap::new(),
         asked: HashMap::new(),
+        loaded,
         floor: Floor::new(lease.floor()),
         pending: VecDeque::new(),
         work: Work::default(),
@@ -279,6 +288,7 @@ impl Shard {
                 Some(chunk) = commands.next(), if self.pending.is_empty() => self.pending.extend(chunk),
             }
             self.decide_pending();
+            self.loaded.store(self.rooms.len(), Ordering::Relaxed);
             if self.floor.is_pressing() {
                 self.checkpoint(Instant::now());
             }
@@ -365,19 +375,29 @@ impl Shard {
         let Some(Slot::Open(room)) = self.rooms.get_mut(name) else {
             unreachable!("decided only in an open room")
         };
-        let outcome = room.decide(
+        let (tracer, epoch) = (&self.parts.tracer, self.claim.epoch());
+        let sender = match &delivery.submission.action {
+            Action::Send { user, id, .. } if tracer.is_on() => Some((user.clone(), id.clone())),
+            _ => None,
+        };
+        let told = |outcome: &Outcome, head: Seq| {
+            metric::COMMANDS_DECIDED.of(word(outcome)).increment(1);
+            if let Some((user, id)) = sender {
+                let at = At::message(name, &user, &id);
+                tracer.note(Hop::Decided, &at, || decided(outcome, head, epoch));
+            }
+        };
+        room.decide(
             delivery,
             ticket,
-            self.claim.epoch(),
+            epoch,
             Bounds {
                 boundary: |first| self.parts.journal.boundary(first),
                 fits: self.fits,
             },
             now,
+            told,
         );
-        if let Some(outcome) = outcome {
-            metric::COMMANDS_DECIDED.of(outcome).increment(1);
-        }
     }
 
     /// Sends on what can go on: the next commit to the journal, the next published commit to the bus.
@@ -458,6 +478,31 @@ impl Shard {
             }
         }
     }
+}
+
+/// An outcome in a word, for metrics.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Redelivered(_) => "redelivered",
+        Outcome::Repeated(_) => "repeated",
+        Outcome::Refused(_) => "refused",
+        Outcome::Early => "early",
+        Outcome::Forgotten => "forgotten",
+    }
+}
+
+/// What became of a message, in words.
+fn decided(outcome: &Outcome, head: Seq, epoch: Epoch) -> String {
+    let what = match outcome {
+        Outcome::Done => format!("gets place {head}"),
+        Outcome::Repeated(seq) => format!("has place {seq} already"),
+        Outcome::Redelivered(seq) => format!("has place {seq} already, from this very attempt"),
+        Outcome::Refused(rejection) => format!("refused: {}", rejection.reason.as_str()),
+        Outcome::Early => "comes before one of its session that is not there".into(),
+        Outcome::Forgotten => "has a place already, long ago".into(),
+    };
+    format!("{what}, epoch {epoch}")
 }
 
 /// About how many bytes a command keeps in memory.

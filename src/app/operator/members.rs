@@ -1,0 +1,293 @@
+//! The members of the cluster in the form of Akka Management, which operators' scripts read.
+
+use crate::{
+    bus::Role,
+    cluster::{Member, Status, View},
+    ops::ApiError,
+    room::Incarnation,
+};
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+use std::cmp::Reverse;
+
+/// What stands before the address of every node.
+const SYSTEM: &str = "safe-chat";
+/// The role that Akka gives every member, after its one data centre.
+const DATA_CENTER_ROLE: &str = "dc-default";
+/// So many low bits of an incarnation are its uid: as many as every JSON reader keeps.
+const UID: u64 = (1 << 53) - 1;
+
+/// The members as one node sees them, by address.
+pub(super) struct Members {
+    me: Incarnation,
+    all: Vec<Member>,
+}
+
+impl Members {
+    pub(super) fn of(view: View, me: Incarnation) -> Self {
+        let mut all = view.members;
+        all.sort_by_cached_key(sort_key);
+        Self { me, all }
+    }
+
+    /// All of them, as `GET /cluster/members` has them.
+    pub(super) fn to_json(&self) -> Value {
+        let mut answer = json!({
+            "selfNode": self.name(self.me),
+            "members": self.all.iter().map(to_json).collect::<Vec<_>>(),
+            "unreachable": self.unreachable(),
+            "oldestPerRole": self.oldest_per_role(),
+        });
+        // Akka leaves out what there is not.
+        for (name, member) in [("leader", self.leader(None)), ("oldest", self.oldest(None))] {
+            if let Some(member) = member {
+                answer[name] = address(member).into();
+            }
+        }
+        answer
+    }
+
+    /// The members that a new one could turn to.
+    pub(super) fn seeds(&self) -> Value {
+        let seeds = self.all.iter().filter(|member| is_up(member));
+        json!({
+            "selfNode": self.name(self.me),
+            "seedNodes": seeds.map(to_json).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The member of an address or a name. Of several runs under one address, the one that is not
+    /// down, then the newest.
+    pub(super) fn find(&self, asked: &str) -> Result<&Member, ApiError> {
+        let plain = plain(asked);
+        let is_it = |member: &&Member| {
+            member.node.address.eq_ignore_ascii_case(plain) || member.node.name == plain
+        };
+        let found = self.all.iter().filter(is_it);
+        found
+            .max_by_key(|member| (member.status != Status::Down, member.node.incarnation))
+            .ok_or_else(|| {
+                let message = format!("Member [{asked}] not found");
+                ApiError::akka(StatusCode::NOT_FOUND, message)
+            })
+    }
+
+    /// The reachable member with the lowest address that is up or leaving; of a role, or of all.
+    pub(super) fn leader(&self, role: Option<Role>) -> Option<&Member> {
+        let leads = |member: &&Member| {
+            matches!(member.status, Status::Up | Status::Leaving) && member.observers.is_empty()
+        };
+        self.all.iter().filter(|m| has(m, role)).find(leads)
+    }
+
+    /// The member that joined first of those that are up.
+    fn oldest(&self, role: Option<Role>) -> Option<&Member> {
+        let up = self.all.iter().filter(|member| member.status == Status::Up);
+        up.filter(|member| has(member, role))
+            .min_by_key(|member| member.node.incarnation)
+    }
+
+    fn oldest_per_role(&self) -> Map<String, Value> {
+        let named = [Role::Gateway, Role::Writer].map(|role| (role_name(role), Some(role)));
+        let all = named.into_iter().chain([(DATA_CENTER_ROLE, None)]);
+        all.filter_map(|(name, role)| Some((name.to_owned(), address(self.oldest(role)?).into())))
+            .collect()
+    }
+
+    fn unreachable(&self) -> Vec<Value> {
+        let missed = self
+            .all
+            .iter()
+            .filter(|member| !member.observers.is_empty());
+        missed
+            .map(|member| {
+                let observers = member.observers.iter().map(|node| self.name(*node));
+                json!({"node": address(member), "observedBy": observers.collect::<Vec<_>>()})
+            })
+            .collect()
+    }
+
+    /// The address of a member.
+    pub(super) fn name(&self, node: Incarnation) -> String {
+        let member = self
+            .all
+            .iter()
+            .find(|member| member.node.incarnation == node);
+        member.map_or_else(|| format!("{SYSTEM}@{node}"), address)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.all.iter()
+    }
+}
+
+/// Where a member is, as it goes by.
+pub(super) fn address(member: &Member) -> String {
+    let node = &member.node;
+    match node.address.is_empty() {
+        true => format!("{SYSTEM}@{}", node.name),
+        false => format!("{SYSTEM}@{}", node.address),
+    }
+}
+
+/// A member as it is shown: what Akka says, and beside it what we know.
+pub(super) fn to_json(member: &Member) -> Value {
+    let node = &member.node;
+    json!({
+        "node": address(member),
+        "nodeUid": uid(node.incarnation).to_string(),
+        "status": member.status.as_str(),
+        "roles": roles(member),
+        "name": node.name,
+        "incarnation": node.incarnation.to_string(),
+        "version": node.version,
+    })
+}
+
+/// The roles of a member, as Akka says them.
+pub(super) fn roles(member: &Member) -> Vec<&'static str> {
+    let roles = member.node.roles.iter().map(|role| role_name(*role));
+    roles.chain([DATA_CENTER_ROLE]).collect()
+}
+
+/// A number for one run of a node.
+pub(super) fn uid(node: Incarnation) -> u64 {
+    u128::from_be_bytes(node.to_bytes()) as u64 & UID
+}
+
+/// Whether a new member could turn to it.
+fn is_up(member: &Member) -> bool {
+    member.status == Status::Up && member.observers.is_empty()
+}
+
+fn has(member: &Member, role: Option<Role>) -> bool {
+    role.is_none_or(|role| member.node.roles.contains(&role))
+}
+
+pub(super) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Gateway => "gateway",
+        Role::Writer => "writer",
+    }
+}
+
+/// By host, then by port as a number, then the newest run of one address first.
+fn sort_key(member: &Member) -> (String, u16, Reverse<Incarnation>) {
+    let address = &member.node.address;
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let run = Reverse(member.node.incarnation);
+    (host.to_owned(), port.parse().unwrap_or_default(), run)
+}
+
+/// An address without `akka://` (of which a proxy may have left one slash) and without `safe-chat@`.
+fn plain(asked: &str) -> &str {
+    let is_scheme = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+    let without_scheme = match asked.split_once(":/") {
+        Some((scheme, rest)) if is_scheme(scheme) => rest.trim_start_matches('/'),
+        _ => asked,
+    };
+    let rest = without_scheme.strip_prefix(SYSTEM);
+    rest.and_then(|rest| rest.strip_prefix('@'))
+        .unwrap_or(without_scheme)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::bus::NodeRecord;
+    use uuid::Uuid;
+
+    pub(in super::super) fn member(n: u128, port: u16, status: Status) -> Member {
+        Member {
+            node: NodeRecord {
+                incarnation: Incarnation::new(Uuid::from_u128(n)),
+                name: format!("node-{n}"),
+                roles: vec![Role::Gateway, Role::Writer],
+                draining: false,
+                version: "0".into(),
+                address: format!("127.0.0.1:{port}"),
+                unreachable: Vec::new(),
+            },
+            status,
+            observers: Vec::new(),
+        }
+    }
+
+    fn members(all: Vec<Member>) -> Members {
+        let me = all[0].node.incarnation;
+        let view = View {
+            members: all,
+            ..View::default()
+        };
+        Members::of(view, me)
+    }
+
+    #[test]
+    fn a_member_is_found_by_whatever_it_goes_by() {
+        let all = members(vec![
+            member(1, 8558, Status::Up),
+            member(2, 9558, Status::Down),
+            member(3, 9558, Status::Up),
+            member(4, 9558, Status::Down),
+        ]);
+        for (asked, n) in [
+            ("safe-chat@127.0.0.1:8558", 1),
+            ("akka://safe-chat@127.0.0.1:8558", 1),
+            ("akka.tcp://safe-chat@127.0.0.1:8558", 1),
+            ("akka:/safe-chat@127.0.0.1:8558", 1),
+            ("127.0.0.1:8558", 1),
+            ("node-1", 1),
+            ("127.0.0.1:9558", 3),
+        ] {
+            let found = all.find(asked).unwrap().node.incarnation;
+            assert_eq!(found, Incarnation::new(Uuid::from_u128(n)), "{asked}");
+        }
+        for asked in ["", "127.0.0.1", "other@127.0.0.1:8558", "node-9", "a:/"] {
+            let error = all.find(asked).unwrap_err();
+            assert_eq!(error.status, StatusCode::NOT_FOUND);
+            assert_eq!(error.message, format!("Member [{asked}] not found"));
+        }
+    }
+
+    #[test]
+    fn the_leader_has_the_lowest_address_and_the_oldest_joined_first() {
+        let mut gateway = member(1, 10_000, Status::Up);
+        gateway.node.roles = vec![Role::Gateway];
+        let mut missed = member(5, 80, Status::Up);
+        missed.observers = vec![gateway.node.incarnation];
+        let answer = members(vec![
+            gateway,
+            member(2, 9000, Status::Up),
+            member(3, 800, Status::Joining),
+            member(4, 700, Status::Down),
+            missed,
+        ])
+        .to_json();
+        assert_eq!(answer["selfNode"], "safe-chat@127.0.0.1:10000");
+        assert_eq!(answer["leader"], "safe-chat@127.0.0.1:9000");
+        assert_eq!(answer["oldest"], "safe-chat@127.0.0.1:10000");
+        assert_eq!(
+            answer["oldestPerRole"],
+            json!({
+                "gateway": "safe-chat@127.0.0.1:10000",
+                "writer": "safe-chat@127.0.0.1:9000",
+                "dc-default": "safe-chat@127.0.0.1:10000",
+            })
+        );
+        assert_eq!(
+            answer["unreachable"],
+            json!([{
+                "node": "safe-chat@127.0.0.1:80",
+                "observedBy": ["safe-chat@127.0.0.1:10000"],
+            }])
+        );
+        let ports = answer["members"].as_array().unwrap().iter();
+        let ports: Vec<_> = ports.map(|m| m["node"].as_str().unwrap()).collect();
+        let sorted = ["80", "700", "800", "9000", "10000"];
+        assert!(
+            ports.iter().zip(sorted).all(|(a, port)| a.ends_with(port)),
+            "by number: {ports:?}"
+        );
+        assert_eq!(answer["members"][4]["nodeUid"], "1");
+    }
+}

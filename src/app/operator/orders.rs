@@ -1,0 +1,117 @@
+//! What operator parts of nodes ask of each other: an operator may turn to any node.
+
+use crate::{
+    bus::{Bus, Consultation, Error},
+    ops::ApiError,
+    room::Incarnation,
+};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// Between two attempts to listen.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What one node asks of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub(super) enum Order {
+    /// Stop in order.
+    Leave,
+    /// The shards that it writes.
+    Region,
+    /// The sessions that it has in a room.
+    Sessions { room: String },
+    /// Send all sessions elsewhere, so many per second.
+    Disconnect { per_second: u32 },
+    /// Begin a trace, or go on with it, and give what was noted.
+    Trace {
+        id: u64,
+        room: Option<String>,
+        user: Option<String>,
+    },
+}
+
+/// What it answers.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    Done(Value),
+    Failed { status: u16, message: String },
+}
+
+/// Asks a node, within the deadline of the bus.
+pub(super) async fn ask(
+    bus: &dyn Bus,
+    node: Incarnation,
+    order: &Order,
+) -> Result<Value, ApiError> {
+    let request = serde_json::to_vec(order).expect("an order becomes JSON");
+    let answer = bus.consult(node, request.into()).await;
+    let answer = answer.map_err(|error| {
+        ApiError::unavailable(match error {
+            Error::NoResponders(_) => {
+                "the node is not running: it is starting, or it is forgotten within seconds"
+                    .to_owned()
+            }
+            Error::Unknown(why) => {
+                format!("{why}: if it is frozen or cut off, declare it down (PUT operation=Down)")
+            }
+            other => other.to_string(),
+        })
+    })?;
+    match serde_json::from_slice(&answer) {
+        Ok(Reply::Done(value)) => Ok(value),
+        Ok(Reply::Failed { status, message }) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            Err(ApiError::new(status, "refused", message))
+        }
+        Err(_) => Err(ApiError::unavailable(
+            "the node answers what this version does not understand",
+        )),
+    }
+}
+
+/// Answers what other nodes ask, until `stop`. `obey` must return at once.
+pub(super) async fn listen(
+    bus: Arc<dyn Bus>,
+    me: Incarnation,
+    stop: CancellationToken,
+    obey: impl Fn(Order) -> Result<Value, ApiError>,
+) {
+    let answer = |request: &[u8]| match serde_json::from_slice(request) {
+        Ok(order) => match obey(order) {
+            Ok(value) => Reply::Done(value),
+            Err(error) => Reply::Failed {
+                status: error.status.as_u16(),
+                message: error.message,
+            },
+        },
+        Err(_) => Reply::Failed {
+            status: 501,
+            message: "this node's version does not know that: ask it itself".into(),
+        },
+    };
+    let listening = async {
+        loop {
+            match bus.consultations(me).await {
+                Ok(mut asked) => {
+                    while let Some(Consultation { request, respond }) = asked.next().await {
+                        let bytes = serde_json::to_vec(&answer(&request));
+                        respond(bytes.map(Bytes::from).unwrap_or_default());
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "other nodes cannot ask this one yet; trying again");
+                }
+            }
+            sleep(AGAIN).await;
+        }
+    };
+    stop.run_until_cancelled(listening).await;
+}

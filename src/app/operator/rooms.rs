@@ -1,0 +1,205 @@
+//! Rooms, as operators look at them.
+
+use super::{NodeOperator, orders::Order, unavailable};
+use crate::{
+    bus::{Ask, Inbound, Role, RoomView},
+    ops::ApiError,
+    room::{RoomId, Seq, UserId},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The most rooms in one answer.
+const PAGE: usize = 1000;
+/// How long a user's sessions may take to end: closing them, storing that, and deciding it.
+const EXPEL: Duration = Duration::from_secs(10);
+/// Between two looks whether they have.
+const LOOK: Duration = Duration::from_millis(100);
+/// Events whose sizes are added up; a room that has more does not say how large it is.
+const COUNTED: u64 = 10_000;
+
+impl NodeOperator {
+    /// A page of the rooms that were ever written, in the journal's order.
+    pub(super) async fn page_of_rooms(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Value, ApiError> {
+        let after = after.filter(|after| !after.is_empty());
+        let after = after.map(parse_room).transpose()?;
+        if !(1..=PAGE).contains(&limit) {
+            let message = format!("limit must be 1 to {PAGE}, not {limit}");
+            return Err(ApiError::bad("bad_limit", message));
+        }
+        let rooms = self.journal.rooms(after.as_ref(), limit).await;
+        let (rooms, records) = (rooms.map_err(unavailable)?, self.records().await?);
+        let next = rooms.last().filter(|_| rooms.len() == limit);
+        let line = |room: &RoomId| {
+            let shard = self.shards.of(room);
+            let owner = records.get(&shard).and_then(|record| record.owner);
+            json!({"room": room.as_str(), "shard": shard.0, "owner": self.name(owner)})
+        };
+        Ok(json!({
+            "rooms": rooms.iter().map(line).collect::<Vec<_>>(),
+            "next": next.map(RoomId::as_str),
+        }))
+    }
+
+    /// Where a room is, how far it goes, who is there, and what is stored of it.
+    pub(super) async fn look_at_room(&self, room: &str) -> Result<Value, ApiError> {
+        let room = parse_room(room)?;
+        let shard = self.shards.of(&room);
+        let (record, view) = tokio::join!(self.bus.shard(shard), self.view(&room));
+        let (record, view) = (
+            record.map_err(unavailable)?.map(|(record, _)| record),
+            view?,
+        );
+        let (sessions, stored) = tokio::join!(self.sessions_everywhere(&room), async {
+            self.stored(&room, view.head).await
+        });
+        let members: Vec<_> = view.members.iter().map(UserId::to_string).collect();
+        let owner = self.name(record.and_then(|record| record.owner));
+        let snapshot = (view.snapshot > Seq::ZERO).then_some(view.snapshot.0);
+        let mut answer = json!({
+            "room": room.as_str(),
+            "shard": shard.0,
+            "owner": owner,
+            "epoch": view.epoch.0,
+            "head": view.head.0,
+            "members": members,
+            "sessions": sessions,
+            "snapshot": snapshot,
+        });
+        let Value::Object(stored) = stored? else {
+            return Ok(answer);
+        };
+        answer.as_object_mut().expect("an object").extend(stored);
+        Ok(answer)
+    }
+
+    /// The last commit, and how many bytes of content there are if that is soon counted.
+    async fn stored(&self, room: &RoomId, head: Seq) -> Result<Value, ApiError> {
+        if head == Seq::ZERO {
+            return Ok(json!({"last_commit": null, "bytes": 0}));
+        }
+        let last = self.journal.read(room, head, head).await;
+        let last = last.map_err(unavailable)?;
+        let epoch = self.bus.last(room).await.ok().flatten();
+        let epoch = epoch
+            .filter(|last| last.seq == head)
+            .map(|last| last.epoch.0);
+        let last = last
+            .first()
+            .map(|event| json!({"seq": event.seq.0, "at": event.at.0, "epoch": epoch}));
+        Ok(json!({"last_commit": last, "bytes": self.bytes(room, head).await?}))
+    }
+
+    async fn bytes(&self, room: &RoomId, head: Seq) -> Result<Option<usize>, ApiError> {
+        if head.0 > COUNTED {
+            return Ok(None);
+        }
+        let (mut bytes, mut next) = (0, Seq(1));
+        while next <= head {
+            let events = self.journal.read(room, next, head).await;
+            let events = events.map_err(unavailable)?;
+            let Some(last) = events.last() else { break };
+            bytes += events.iter().map(|event| event.size()).sum::<usize>();
+            next = last.seq.next();
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The sessions in a room at all nodes; those of a node that does not answer are missing, and it is named.
+    async fn sessions_everywhere(&self, room: &RoomId) -> Value {
+        let order = Order::Sessions {
+            room: room.to_string(),
+        };
+        let answers = self.ask_all(Role::Gateway, &order).await;
+        let (mut sessions, mut silent) = (Vec::new(), Vec::new());
+        for (node, answer) in answers {
+            match answer {
+                Ok(mut answer) => {
+                    let of_node = answer["sessions"].as_array_mut().map(std::mem::take);
+                    for mut session in of_node.unwrap_or_default() {
+                        session["node"] = node.clone().into();
+                        sessions.push(session);
+                    }
+                }
+                Err(_) => silent.push(node),
+            }
+        }
+        match silent.is_empty() {
+            true => json!(sessions),
+            false => json!({"known": sessions, "unknown_at": silent}),
+        }
+    }
+
+    /// The sessions that this node has in a room.
+    pub(super) fn sessions_here(&self, room: &str) -> Result<Value, ApiError> {
+        let room = parse_room(room)?;
+        let gateway = self.gateway.as_ref();
+        let sessions = gateway.map_or_else(Vec::new, |gateway| gateway.sessions_in(&room));
+        let line = |(session, user): &(crate::room::SessionId, UserId)| json!({"session": session.to_string(), "user": user.as_str()});
+        Ok(json!({
+            "room": room.as_str(),
+            "sessions": sessions.iter().map(line).collect::<Vec<_>>(),
+        }))
+    }
+
+    /// A word to a node may be lost, so it is repeated until the room itself says that the user is gone.
+    pub(super) async fn end_sessions_of(&self, room: &str, user: &str) -> Result<Value, ApiError> {
+        let room = parse_room(room)?;
+        let user = parse_user(user)?;
+        let until = Instant::now() + EXPEL;
+        let mut was_member = false;
+        loop {
+            if !self.view(&room).await?.members.contains(&user) {
+                return Ok(
+                    json!({"room": room.as_str(), "user": user.as_str(), "was_member": was_member}),
+                );
+            }
+            if Instant::now() >= until {
+                let message = format!(
+                    "{user} is still in room {room}, or came back: try again; with the key a client may always come back"
+                );
+                return Err(ApiError::unavailable(message));
+            }
+            was_member = true;
+            let expel = Inbound::Expel {
+                room: room.clone(),
+                user: user.clone(),
+            };
+            let nodes = self.cluster.view().nodes;
+            for node in nodes
+                .iter()
+                .filter(|node| node.roles.contains(&Role::Gateway))
+            {
+                if let Err(error) = self.bus.tell(node.incarnation, &expel).await {
+                    tracing::debug!(node = %node.incarnation, %error, "a node was not told to end sessions; it is told again");
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The owner's answer about a room.
+    async fn view(&self, room: &RoomId) -> Result<RoomView, ApiError> {
+        let view = self.bus.ask(&Ask::room(room.clone())).await;
+        let view = view.map_err(|error| {
+            ApiError::unavailable(format!("the owner of room {room} does not answer: {error}"))
+        })?;
+        match view.refused {
+            Some(rejection) => Err(ApiError::unavailable(rejection.to_string())),
+            None => Ok(view),
+        }
+    }
+}
+
+pub(super) fn parse_room(room: &str) -> Result<RoomId, ApiError> {
+    RoomId::parse(room).map_err(|why| ApiError::bad("bad_room", why.to_string()))
+}
+
+pub(super) fn parse_user(user: &str) -> Result<UserId, ApiError> {
+    UserId::parse(user).map_err(|why| ApiError::bad("bad_user", why.to_string()))
+}

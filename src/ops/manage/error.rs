@@ -1,0 +1,72 @@
+//! Why an operator does not get what was asked, as an answer.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+/// Why an operator does not get what was asked.
+#[derive(Debug)]
+pub struct ApiError {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The same in a word. Empty: the answer has nothing but the message, as Akka Management's.
+    pub reason: &'static str,
+    /// What happened and what to do.
+    pub message: String,
+    /// After how many seconds trying again may help.
+    pub retry_after: Option<u64>,
+}
+
+impl ApiError {
+    /// An error that trying again does not help.
+    pub fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// An answer that scripts for Akka Management know to the letter.
+    pub fn akka(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(status, "", message)
+    }
+
+    /// Something is away at the moment.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        }
+    }
+
+    /// The request makes no sense; `reason` says which part of it.
+    pub fn bad(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, reason, message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut body = json!({"message": self.message});
+        if !self.reason.is_empty() {
+            body["error"] = json!({"reason": self.reason, "message": self.message});
+        }
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"safe-chat\", charset=\"UTF-8\""),
+            );
+        }
+        response
+    }
+}
