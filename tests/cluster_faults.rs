@@ -157,7 +157,7 @@ async fn a_node_that_is_missed_says_who_misses_it() {
     let up = member(&cluster, "b").unwrap();
     assert_eq!((up.status, up.observers), (Status::Up, vec![]));
     cluster.freeze("a");
-    sleep(5 * SECOND).await;
+    sleep(8 * SECOND).await;
     let missed = member(&cluster, "b").unwrap();
     assert_eq!(missed.status, Status::Up);
     assert_eq!(missed.observers, [cluster.id("b"), cluster.id("c")]);

@@ -1,5 +1,6 @@
 //! Whole nodes in one process, over memory adapters: what people at different gateways see, and how nodes come and go.
 
+mod admin;
 mod manage;
 mod members;
 mod metrics;

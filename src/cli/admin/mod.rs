@@ -41,8 +41,8 @@ struct Access {
     )]
     at: Option<String>,
     /// Who logs in (default: ops.user)
-    #[arg(long, value_name = "NAME", global = true)]
-    user: Option<String>,
+    #[arg(id = "login", long = "user", value_name = "NAME", global = true)]
+    login: Option<String>,
     /// File with the password (default: ops.password, so SAFE_CHAT_OPS__PASSWORD or ..._FILE)
     #[arg(long, value_name = "FILE", global = true)]
     password_file: Option<PathBuf>,
@@ -219,7 +219,7 @@ impl Node {
                 .to_owned(),
             None => config.ops.password().to_owned(),
         };
-        let user = access.user.as_deref().unwrap_or(&config.ops.user);
+        let user = access.login.as_deref().unwrap_or(&config.ops.user);
         Ok(Self(internal.logged_in(user, &password)))
     }
 
