@@ -70,7 +70,7 @@ enum ConfigCommand {
     /// Print the effective configuration, where each value comes from, and what is wrong with it
     Check {
         #[command(flatten)]
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// Print a config file with every key at its default
     Default,
