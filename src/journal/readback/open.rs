@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     journal::codec,
-    room::{Epoch, RoomId, Seq},
+    room::{Epoch, Event, RoomId, Seq},
 };
 
 /// How far behind the end rows are looked for: in the rest of its partition and in so many more.
@@ -53,10 +53,12 @@ pub(super) async fn read(
         tail.go_on(next);
     }
     let rows = tail.into_rows();
+    // The place of one that cannot be read was given all the same.
+    let reached = reached.max(rows.last().map_or(Seq::ZERO, Row::seq));
     let events = rows
         .iter()
         .filter(|row| row.seq() > state.head)
-        .map(|row| codec::decode_event(row.event.clone()))
+        .filter_map(|row| readable(room, row).transpose())
         .collect::<Result<_, _>>()?;
     Ok(Found {
         opened: Opened::new(state, events, reached),
@@ -124,6 +126,22 @@ pub(super) fn far(store: &impl Store, from: Seq) -> Seq {
     let partitions = store.partitions();
     let last = partitions.of(from) + PARTITIONS_BEHIND;
     Seq((last + 1).saturating_mul(partitions.size()))
+}
+
+/// The event of a row; `None`: nobody of this service can have written it, so it is a hole. An event
+/// of a newer version is an error, never a hole.
+pub(super) fn readable(room: &RoomId, row: &Row) -> Result<Option<Event>, Error> {
+    match codec::decode_event(row.event.clone()) {
+        Err(Error::Damaged(why)) => {
+            tracing::warn!(
+                %room, seq = %row.seq(), epoch = %row.epoch, why,
+                "a row of the journal cannot be read and is skipped: put it back from a backup, \
+                 or delete it; look at it with `safe-chat journal inspect {room}`"
+            );
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }
 
 fn refused(room: &RoomId, problem: Problem) -> Error {

@@ -2,12 +2,10 @@
 
 use super::{
     Error, Limits, Store,
+    open::readable,
     rule::{counting, winners},
 };
-use crate::{
-    journal::codec,
-    room::{Event, RoomId, Seq},
-};
+use crate::room::{Event, RoomId, Seq};
 
 /// Places that are read from the database at once: with the largest content 4 MiB.
 const SLICE: u64 = 64;
@@ -32,7 +30,9 @@ pub(super) async fn read(
             if !events.last().is_none_or(follows) || events.len() == Limits::PAGE {
                 return Ok(events);
             }
-            let event = codec::decode_event(row.event)?;
+            let Some(event) = readable(room, &row)? else {
+                continue;
+            };
             bytes += event.size();
             if bytes > Limits::PAGE_BYTES && !events.is_empty() {
                 return Ok(events);
