@@ -88,7 +88,7 @@ impl Internal {
 pub(super) struct Domain {
     pub(super) cluster: cluster::Service,
     pub(super) writer: Option<writer::Handle>,
-    pub(super) gateway: Option<(gateway::Service, TcpListener)>,
+    pub(super) gateway: Option<(gateway::Service, gateway::Port)>,
     /// Where it is told how short of memory the process is.
     pub(super) watched: Vec<Pressure>,
 }

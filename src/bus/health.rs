@@ -12,6 +12,10 @@ const UNBOUNDED: usize = usize::MAX;
 /// When a client may send again what does not fit, in milliseconds.
 const TOO_LARGE_MS: u64 = 30_000;
 
+/// What a command, or a commit of one event, has around the content of its message, at most: names,
+/// ids, keys, headers.
+pub const ENVELOPE: usize = 1024;
+
 /// The refusal of a message that the protocol permits and the servers do not take: an operator can
 /// mend that, so it is not `too_large`, which is for ever.
 pub fn too_large_now() -> Rejection {
@@ -127,6 +131,74 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        bus::{Commit, ReplyTo, Submission, codec},
+        journal::codec::encode_commit,
+        room::{
+            Action, Body, Change, CommandId, DeviceId, Epoch, Event, Incarnation, Key, Kind,
+            Limits, Millis, RequestId, RoomId, Seq, SessionId, Turn, UserId,
+        },
+    };
+
+    #[test]
+    fn the_longest_names_around_a_message_fit_into_an_envelope() {
+        let user = UserId::parse(&"u".repeat(64)).unwrap();
+        let key = Key::parse(&"k".repeat(Key::MAX)).unwrap();
+        let (session, node) = (SessionId::from_slice(&[7; 16]), [7; 16]);
+        let turn = session.map(|session| Turn {
+            session,
+            number: Limits::NUMBER,
+        });
+        let request = RequestId::from_slice(&[7; 16]);
+        let id = CommandId::Client("i".repeat(CommandId::MAX).into());
+        let body = Body::Text("x".repeat(Limits::TEXT).into());
+        let reply = Incarnation::from_slice(&node).map(|node| ReplyTo {
+            node,
+            tag: u64::MAX,
+        });
+        let command = codec::encode_command(&Submission {
+            room: RoomId::parse(&"r".repeat(64)).unwrap(),
+            action: Action::Send {
+                user: user.clone(),
+                key: key.clone(),
+                turn,
+                after: Limits::NUMBER,
+                request,
+                id: id.clone(),
+                to: Some(user.clone()),
+                body: body.clone(),
+            },
+            reply,
+        });
+        let commit = encode_commit(&Commit {
+            epoch: Epoch(Limits::NUMBER),
+            events: vec![Event {
+                seq: Seq(Limits::NUMBER),
+                at: Millis(Limits::NUMBER),
+                kind: Kind::Message {
+                    from: user.clone(),
+                    to: Some(user.clone()),
+                    body,
+                    id: Some(id),
+                    device: DeviceId::parse(&"d".repeat(32)).ok(),
+                    turn,
+                    request,
+                },
+                changes: vec![Change::Pinned { user, key }],
+            }],
+        });
+        // Five headers, each of a name and a number.
+        let headers = 256;
+        for (what, bytes) in [
+            ("command", command.len()),
+            ("commit", commit.len() + headers),
+        ] {
+            assert!(
+                bytes <= Limits::TEXT + ENVELOPE,
+                "a {what} of {bytes} bytes"
+            );
+        }
+    }
 
     #[test]
     fn a_fault_refuses_only_what_it_concerns() {

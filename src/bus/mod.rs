@@ -20,7 +20,7 @@ pub mod nats;
 pub use blob::BLOB;
 pub use describe::describe;
 pub use error::Error;
-pub use health::{Fault, Health, Store, too_large_now, until};
+pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
 pub use message::{
     Admission, Answer, Answered, Ask, Commit, Consultation, Delivery, Head, Inbound, Live,
     NodeRecord, NodeSeen, Plan, Position, Published, Question, ReplyTo, Role, RoomView, Settings,

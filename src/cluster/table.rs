@@ -121,7 +121,7 @@ impl Table {
     /// Whether the record of a shard names a node.
     pub(super) fn owns(&self, node: Incarnation) -> bool {
         let mut records = self.records.values();
-        records.any(|(record, _)| record.owner == Some(node))
+        records.any(|known| known.record.owner == Some(node))
     }
 
     /// What this node is doing with a shard.

@@ -5,13 +5,14 @@ use crate::{
     bus::nats::{self, Login},
     tls::{self, Trust},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, path::PathBuf};
 
 const MIB: u64 = 1024 * 1024;
 
 /// How NATS is reached, and how streams are made that are not there yet.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Bus {
     /// `nats://[user:password@]host:port`, any of which may answer. Default nats://127.0.0.1:4222.

@@ -37,9 +37,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// A command without an answer is submitted again after this: an answer can be lost. Longer than a usual commit, shorter than patience.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
-/// What a command and an event have around the content of a message, at most: names, keys, headers.
-const ENVELOPE: usize = 1024;
-
 /// What all parts of the gateway share.
 pub(super) struct Core {
     pub(super) config: Config,
@@ -247,7 +244,7 @@ impl Core {
     /// carry it.
     pub(super) fn check_message(&self, size: usize) -> Result<(), Rejection> {
         self.check_bus()?;
-        match size + ENVELOPE > self.bus.health().borrow().largest {
+        match size + bus::ENVELOPE > self.bus.health().borrow().largest {
             false => Ok(()),
             true => Err(bus::too_large_now()),
         }

@@ -241,6 +241,8 @@ table! {
             "Messages and records on the bus that were skipped because they cannot be read";
         BUS_STRAY: counter "safechat_bus_stray_total" in "messages" by "what" of READ_FROM_BUS,
             "Messages and records on the bus that were skipped: their room is of another shard";
+        BUS_STUCK_CONSUMERS: counter "safechat_bus_stuck_consumers_total" in "consumers",
+            "Consumers that were made anew because they were paused, changed or stuck";
         BUS_STORED_MESSAGES: gauge "safechat_bus_stored_messages" in "messages"
             by "store" of STORES,
             "Messages in the streams of the bus; every node sees the same";

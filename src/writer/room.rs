@@ -225,7 +225,7 @@ impl Room {
     /// The next batch for the journal, unless one is on its way.
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         if self.committing {
-            return;
+            return None;
         }
         let mut batch = self.queue.pop_front()?;
         self.committing = true;
@@ -267,7 +267,7 @@ impl Room {
     /// The next commit to publish and the position that it follows, unless one is on its way.
     pub(super) fn next_unpublished(&mut self) -> Option<(Unpublished, Position)> {
         if self.publishing {
-            return;
+            return None;
         }
         let next = self.unpublished.pop_front()?;
         self.publishing = true;

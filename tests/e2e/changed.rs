@@ -7,17 +7,18 @@ use crate::{
     person::Person,
     server::{Operator, Server},
 };
+use safe_chat::room::RoomId;
 use serde_json::{Value, json};
 
 /// What a test of this file has.
-struct Scene {
-    server: Server,
-    cluster: Cluster,
-    operator: Operator,
+pub(crate) struct Scene {
+    pub(crate) server: Server,
+    pub(crate) cluster: Cluster,
+    pub(crate) operator: Operator,
 }
 
 impl Scene {
-    async fn new(claim: &str) -> Option<Self> {
+    pub(crate) async fn new(claim: &str) -> Option<Self> {
         let server = Server::start(claim).await?;
         let (cluster, operator) = (server.cluster(), server.operator().await);
         Some(Self {
@@ -27,17 +28,29 @@ impl Scene {
         })
     }
 
-    fn stream(&self, kind: &str) -> String {
+    pub(crate) fn stream(&self, kind: &str) -> String {
         format!("{}_{kind}", self.cluster.prefix().to_uppercase())
     }
 
-    fn bucket(&self, kind: &str) -> String {
+    pub(crate) fn bucket(&self, kind: &str) -> String {
         format!("KV_{}", self.stream(kind))
+    }
+
+    /// The subject of a record.
+    pub(crate) fn key(&self, kind: &str, key: &str) -> String {
+        format!("$KV.{}.{key}", self.stream(kind))
+    }
+
+    /// The subject of a room's events.
+    pub(crate) fn events_of(&self, room: &str) -> String {
+        let prefix = self.cluster.prefix();
+        let room = RoomId::parse(room).expect("a name");
+        format!("{prefix}.evt.{}.{room}", self.cluster.shards().of(&room))
     }
 }
 
 /// Sends until it is journaled, as a client does that is told to send again; the place.
-async fn gets_in(person: &mut Person, id: &str) -> u64 {
+pub(crate) async fn gets_in(person: &mut Person, id: &str) -> u64 {
     loop {
         person.says(id, "Hello").await;
         loop {
@@ -59,7 +72,7 @@ async fn gets_in(person: &mut Person, id: &str) -> u64 {
 }
 
 /// The answer to one attempt: `journaled` or `rejected`.
-async fn answer(person: &mut Person, id: &str) -> Value {
+pub(crate) async fn answer(person: &mut Person, id: &str) -> Value {
     loop {
         let frame = person.json().await;
         let is_final = frame["type"] == "journaled" || frame["type"] == "rejected";
@@ -69,7 +82,7 @@ async fn answer(person: &mut Person, id: &str) -> Value {
     }
 }
 
-fn count(text: &str, part: &str) -> usize {
+pub(crate) fn count(text: &str, part: &str) -> usize {
     text.matches(part).count()
 }
 
@@ -480,12 +493,12 @@ async fn an_older_store_is_never_shown_beside_what_was_seen() {
     is_dense(&pages[0]);
 }
 
-fn is_dense(events: &[Value]) {
+pub(crate) fn is_dense(events: &[Value]) {
     let seqs = events.iter().map(|event| event["seq"].as_u64());
     assert!(seqs.eq((1..=events.len() as u64).map(Some)), "{events:?}");
 }
 
-async fn page(node: &Node) -> Vec<Value> {
+pub(crate) async fn page(node: &Node) -> Vec<Value> {
     let page = reqwest::get(format!("{}/rooms/aaa/history", node.url())).await;
     let page: Value = page.expect("an answer").json().await.expect("JSON");
     page["events"].as_array().cloned().expect("events")

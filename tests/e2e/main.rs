@@ -24,6 +24,7 @@ mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod talk;
+mod tampered;
 mod tls;
 
 /// One test per claim and journal.

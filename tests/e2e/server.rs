@@ -5,7 +5,8 @@ use crate::{
     node::free_ports,
     support,
 };
-use async_nats::Client;
+use async_nats::{Client, HeaderMap};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -184,16 +185,91 @@ impl Operator {
 
     /// Deletes all consumers of a stream; how many.
     pub(crate) async fn delete_consumers(&self, stream: &str) -> usize {
-        let names = self
-            .must(&format!("CONSUMER.NAMES.{stream}"), &json!({}))
-            .await;
-        let names = names["consumers"].as_array().cloned().unwrap_or_default();
+        let names = self.consumers(stream).await;
         for name in &names {
-            let name = name.as_str().expect("a name");
             self.must(&format!("CONSUMER.DELETE.{stream}.{name}"), &json!({}))
                 .await;
         }
         names.len()
+    }
+
+    /// Makes all consumers of a stream deliver nothing; how many.
+    pub(crate) async fn pause_consumers(&self, stream: &str) -> usize {
+        let pause = json!({ "pause_until": "2099-01-01T00:00:00Z" });
+        let names = self.consumers(stream).await;
+        for name in &names {
+            // One that was made anew meanwhile is not there.
+            self.ask(&format!("CONSUMER.PAUSE.{stream}.{name}"), &pause)
+                .await;
+        }
+        names.len()
+    }
+
+    /// Changes all consumers of a stream; how many.
+    pub(crate) async fn change_consumers(&self, stream: &str, changes: &Value) -> usize {
+        let names = self.consumers(stream).await;
+        for name in &names {
+            let info = self
+                .ask(&format!("CONSUMER.INFO.{stream}.{name}"), &json!({}))
+                .await;
+            let mut config = info["config"].clone();
+            for (key, value) in changes.as_object().expect("changes") {
+                config[key] = value.clone();
+            }
+            let filter = config["filter_subject"].as_str().expect("a filter");
+            let call = format!("CONSUMER.CREATE.{stream}.{name}.{filter}");
+            let update = json!({ "stream_name": stream, "config": config, "action": "update" });
+            self.must(&call, &update).await;
+        }
+        names.len()
+    }
+
+    async fn consumers(&self, stream: &str) -> Vec<String> {
+        let names = self
+            .must(&format!("CONSUMER.NAMES.{stream}"), &json!({}))
+            .await;
+        serde_json::from_value(names["consumers"].clone()).unwrap_or_default()
+    }
+
+    /// Stores a message; its position.
+    pub(crate) async fn store(&self, subject: &str, headers: HeaderMap, payload: &str) -> u64 {
+        let payload = payload.as_bytes().to_vec().into();
+        let stored = self
+            .0
+            .request_with_headers(subject.to_owned(), headers, payload)
+            .await;
+        let stored = stored.expect("an answer of JetStream").payload;
+        let stored: Value = serde_json::from_slice(&stored).expect("JSON");
+        stored["seq"].as_u64().expect("a position")
+    }
+
+    /// The last message of a subject.
+    pub(crate) async fn last(&self, stream: &str, subject: &str) -> String {
+        let asked = json!({ "last_by_subj": subject });
+        let found = self.ask(&format!("STREAM.MSG.GET.{stream}"), &asked).await;
+        let data = found["message"]["data"].as_str().unwrap_or_default();
+        let data = BASE64_STANDARD.decode(data).expect("base64");
+        String::from_utf8_lossy(&data).into_owned()
+    }
+
+    pub(crate) async fn remove(&self, stream: &str, position: u64) {
+        let call = format!("STREAM.MSG.DELETE.{stream}");
+        self.must(&call, &json!({ "seq": position })).await;
+    }
+
+    /// The first and the last position.
+    pub(crate) async fn range(&self, stream: &str) -> (u64, u64) {
+        let info = self
+            .must(&format!("STREAM.INFO.{stream}"), &json!({}))
+            .await;
+        let position = |key: &str| info["state"][key].as_u64().expect("a position");
+        (position("first_seq"), position("last_seq"))
+    }
+
+    /// Removes all messages but the newest.
+    pub(crate) async fn purge(&self, stream: &str, keep: u64) {
+        let call = format!("STREAM.PURGE.{stream}");
+        self.must(&call, &json!({ "keep": keep })).await;
     }
 
     /// How many messages of a stream a filter names.

@@ -104,6 +104,19 @@ impl Case {
         self.cluster.store(&self.room, event, epoch).await
     }
 
+    /// A known event with content that cannot be.
+    pub async fn store_garbage(&self, seq: Seq, epoch: Epoch) -> bool {
+        let event = StoredEvent {
+            seq: seq.0,
+            at: 7,
+            name: "text".into(),
+            version: 2,
+            payload: "garbage".into(),
+            ..StoredEvent::default()
+        };
+        self.cluster.store(&self.room, event, epoch).await
+    }
+
     pub async fn lose(&self, first: u64, last: u64) {
         self.lose_of(&self.room, first, last).await;
     }

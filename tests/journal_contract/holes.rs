@@ -71,6 +71,17 @@ pub async fn what_is_gone_is_a_hole_behind_which_the_room_goes_on(case: Case) {
     assert_eq!(opened.head(), Seq(9));
 }
 
+pub async fn what_no_owner_can_have_written_is_a_hole(case: Case) {
+    let (node, claim, all) = nine(&case).await;
+    if !case.store_garbage(Seq(10), claim.epoch()).await {
+        return println!("left out: this adapter keeps no stored form");
+    }
+    assert_eq!(page(&node, &case, 1, 10).await, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let opened = goes_on(&case).await;
+    assert_eq!(opened.events, all);
+    assert_eq!(page(&node, &case, 1, 9).await, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
 pub async fn a_page_begins_behind_a_hole_and_ends_before_one(case: Case) {
     let (node, _, _) = nine(&case).await;
     case.lose(1, 1).await;

@@ -54,6 +54,7 @@ macro_rules! holes {
     ($cluster:expr) => {
         $crate::tests!(holes, $cluster;
             what_is_gone_is_a_hole_behind_which_the_room_goes_on
+            what_no_owner_can_have_written_is_a_hole
             a_page_begins_behind_a_hole_and_ends_before_one
             the_lost_beginning_of_a_room_is_a_hole
             what_a_snapshot_holds_is_no_hole

@@ -132,6 +132,7 @@ pub(super) struct StreamState {
     #[serde(default)]
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
+    /// How many messages there are.
     #[serde(default)]
     pub(super) messages: u64,
     #[serde(default)]
@@ -274,18 +275,39 @@ impl Link {
         if let Some((messages, _)) = self.many(stream, request).await? {
             return Ok(messages.into_iter().next());
         }
-        // By bisection, from the leader: it may be in `low..=high`, and one is at `low` unless that
-        // is 0.
-        let (mut low, mut high, mut found) = (0, position, None);
-        while low < high {
+        let below = position.saturating_add(1);
+        self.last_below(stream, subject, below).await
+    }
+
+    /// The last message of a subject before a position, from the leader. Messages of a subject are
+    /// often near each other, so it looks near the position first, then twice as far.
+    pub(super) async fn last_below(
+        &self,
+        stream: &str,
+        subject: &str,
+        position: u64,
+    ) -> Result<Option<StreamMessage>, Error> {
+        let (mut high, mut found) = (position.saturating_sub(1), None);
+        let mut far = 1;
+        while found.is_none() && high > 0 {
+            let from = high.saturating_sub(far - 1).max(1);
+            let next = self.next(stream, subject, from).await?;
+            match next.filter(|message| message.sequence < position) {
+                None => (high, far) = (from - 1, far * 2),
+                next => found = next,
+            }
+        }
+        // There is one at `found`, none behind `high`: by bisection.
+        while let Some(low) = found
+            .as_ref()
+            .map(|message| message.sequence)
+            .filter(|low| *low < high)
+        {
             let middle = low + (high - low).div_ceil(2);
             let next = self.next(stream, subject, middle).await?;
-            match next.filter(|message| message.sequence <= position) {
-                Some(message) => {
-                    low = message.sequence;
-                    found = Some(message);
-                }
+            match next.filter(|message| message.sequence < position) {
                 None => high = middle - 1,
+                next => found = next,
             }
         }
         Ok(found)

@@ -1,13 +1,13 @@
 //! What arrives from NATS, read by the very functions that the adapter reads it with, but without a connection: fuzzing comes in here.
 
 use super::{
-    api, commands, feed,
+    api, commands, foreign,
     reader::{Delivered, Entry},
     registry,
     subjects::Subjects,
 };
 use crate::room::{Incarnation, RoomId, Shards};
-use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, jetstream::message::StreamMessage};
 use bytes::Bytes;
 use std::fmt::{Debug, Display};
 
@@ -63,10 +63,7 @@ pub fn stored(headers: &[(&str, &str)], payload: &Bytes) -> Vec<Reading> {
         length,
     };
     match api::stream_message("STREAM", message) {
-        Ok(message) => vec![
-            reading(feed::published(&message)),
-            reading(feed::read(&message)),
-        ],
+        Ok(message) => vec![written(&message)],
         Err(error) => vec![Err(error.to_string())],
     }
 }
@@ -75,14 +72,15 @@ pub fn stored(headers: &[(&str, &str)], payload: &Bytes) -> Vec<Reading> {
 pub fn answered(bytes: &[u8]) -> Vec<Reading> {
     let acknowledged = api::read_acknowledged("storing", bytes);
     match api::read_message("STREAM", bytes) {
-        Ok(Some(message)) => vec![
-            reading(acknowledged),
-            reading(feed::published(&message)),
-            reading(feed::read(&message)),
-        ],
+        Ok(Some(message)) => vec![reading(acknowledged), written(&message)],
         Ok(None) => vec![reading(acknowledged)],
         Err(error) => vec![reading(acknowledged), Err(error.to_string())],
     }
+}
+
+fn written(message: &StreamMessage) -> Reading {
+    let written = foreign::written(&message.headers, &message.payload);
+    reading(written.map(|written| (written.seq, written.commit)))
 }
 
 fn reading(read: Result<impl Debug, impl Display>) -> Reading {

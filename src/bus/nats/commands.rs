@@ -40,8 +40,15 @@ impl Commands for Nats {
             name: format!("commands-{shard}"),
             description: format!("reads the commands of shard {shard}, to decide them"),
         };
-        let start = Start::At(from.0);
-        let reader = Reader::open(&self.commands, stream, filter, purpose, start).await?;
+        let reader = Reader::open(
+            &self.commands,
+            &self.skipped,
+            stream,
+            filter,
+            purpose,
+            Start::At(from.0),
+        )
+        .await?;
         let commands = Incoming {
             reader,
             subjects: self.subjects.clone(),

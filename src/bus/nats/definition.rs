@@ -4,6 +4,7 @@ use super::{
     Config,
     api::StreamInfo,
     link::{Failure, Link},
+    payload,
     subjects::Subjects,
 };
 use crate::bus::{Error, Store};
@@ -42,6 +43,20 @@ const MATTERS: [&str; 14] = [
 
 /// Where it only matters whether there is a bound.
 const BOUNDS: [&str; 4] = ["max_bytes", "max_msgs", "max_age", "max_consumers"];
+
+/// What NATS does not let anybody change back.
+const FIXED: [&str; 7] = [
+    "sealed",
+    "deny_purge",
+    "storage",
+    "retention",
+    "max_consumers",
+    "persist_mode",
+    "mirror",
+];
+
+/// The bytes that any record needs, with its headers.
+const RECORD: i64 = 1024;
 
 /// How long making a stream may take: in a cluster, its replicas agree on a leader first.
 const CREATE: Duration = Duration::from_secs(10);
@@ -166,16 +181,50 @@ impl Definition {
         let same =
             |key: &&str| wanted[key] == found[key] || (empty(&wanted[key]) && empty(&found[key]));
         let bounded_alike = |key: &&str| unbounded(&wanted[key]) == unbounded(&found[key]);
+        let is_purged = matches!(self.store, Store::Commands | Store::Marks);
         let differs = MATTERS
             .iter()
+            .filter(|key| **key != "deny_purge" || is_purged)
             .find(|key| !same(key))
             .or_else(|| BOUNDS.iter().find(|key| !bounded_alike(key)));
-        let Some(key) = differs else { return Ok(()) };
-        let name = &self.name;
+        let is_record = matches!(self.store, Store::Nodes | Store::Shards | Store::Marks);
+        let too_small =
+            is_record && (1..RECORD).contains(&found["max_msg_size"].as_i64().unwrap_or(-1));
+        let key = match differs {
+            Some(key) => *key,
+            None if too_small => "max_msg_size",
+            None => return Ok(()),
+        };
+        let (name, remedy) = (&self.name, self.remedy(key));
         Err(format!(
-            "stream {name} cannot be used: its `{key}` is {} where {} is needed; change it (nats stream edit {name}) or choose another bus.prefix",
+            "stream {name} cannot be used: its `{key}` is {} where {} is needed; {remedy} or choose another bus.prefix",
             found[key], wanted[key]
         ))
+    }
+
+    /// What to do about a value that is not as it must be.
+    fn remedy(&self, key: &str) -> String {
+        let name = &self.name;
+        if !FIXED.contains(&key) {
+            return format!("change it (nats stream edit {name})");
+        }
+        let what_then = match self.store {
+            Store::Events if self.is_journal => {
+                return format!(
+                    "NATS does not take that back: nats stream backup {name} DIR, nats stream rm {name}, \
+                     and nats stream restore DIR --config FILE, where FILE is the `config` of \
+                     DIR/backup.json with that (of a sealed one deny_purge and deny_delete, too) changed,"
+                );
+            }
+            Store::Commands => "gateways send again what has no answer",
+            Store::Events => "rooms are in their journal",
+            Store::Nodes | Store::Shards | Store::Marks => "write their records again",
+            Store::Blobs => "rooms are replayed",
+        };
+        format!(
+            "NATS does not take that back: delete it (nats stream rm {name} -f), nodes make it \
+             again, and {what_then};"
+        )
     }
 
     /// What there is less of than this node was told to make.
@@ -186,6 +235,17 @@ impl Definition {
             let name = &self.name;
             format!(
                 "stream {name} has {found} copies where bus.replicas is {wanted}: nats stream edit {name} --replicas {wanted}"
+            )
+        })
+    }
+
+    /// What to do about a bucket that takes only small messages.
+    pub(super) fn keeps_less(&self, bytes: usize) -> Option<String> {
+        let is_less = self.store == Store::Blobs && bytes < payload::NEEDED;
+        is_less.then(|| {
+            let name = &self.name;
+            format!(
+                "stream {name} takes messages of {bytes} bytes: larger snapshots are not saved, and rooms without one are replayed when they are opened; nats stream edit {name} --max-msg-size=-1"
             )
         })
     }
@@ -234,5 +294,38 @@ mod tests {
             error.contains("`max_age`") && error.contains("T1X_EVT"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_nats_does_not_take_back_is_not_said_to_be_edited() {
+        let subjects = Subjects::new("t1x", Shards::new(4).unwrap()).unwrap();
+        let refused = |store: Store, key: &str, value: Value| {
+            let all = definitions(&Config::default(), &subjects);
+            let definition = all.iter().find(|one| one.store == store).unwrap();
+            let mut found = definition.wanted.clone();
+            found[key] = value;
+            definition.check(&found).err().unwrap_or_default()
+        };
+        let (yes, ten) = (json!(true), json!(10));
+        let commands = refused(Store::Commands, "deny_purge", yes.clone());
+        assert!(commands.contains("nats stream rm T1X_CMD -f"), "{commands}");
+        let journal = refused(Store::Events, "sealed", yes.clone());
+        assert!(
+            journal.contains("nats stream restore DIR --config"),
+            "{journal}"
+        );
+        assert!(!journal.contains("edit") && !commands.contains("edit"));
+        assert_eq!(
+            refused(Store::Events, "deny_purge", yes),
+            "",
+            "nobody purges them"
+        );
+        for store in [Store::Nodes, Store::Shards, Store::Marks] {
+            let why = refused(store, "max_msg_size", ten.clone());
+            assert!(
+                why.contains("max_msg_size") && why.contains("nats stream edit"),
+                "{why}"
+            );
+        }
     }
 }

@@ -83,7 +83,7 @@ impl Direct for Nats {
         let link = self.commands.clone();
         let messages = self
             .commands
-            .subscribe(self.subjects.consult(me), &self.subjects)
+            .subscribe(self.subjects.consult(me))
             .await?;
         let consultation = move |message: Message| {
             let (reply, link) = (message.reply?.to_string(), link.clone());

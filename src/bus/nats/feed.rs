@@ -1,16 +1,18 @@
-//! The feed on NATS: `<P>_EVT`, one message per commit, its place and epoch in headers.
+//! The feed on NATS: `<P>_EVT`, one message per commit, its place and epoch in headers. What nobody
+//! of this service has stored there counts as not there ([`super::foreign`]).
 
-use super::{Nats, skipped::Unfit};
+use super::{
+    Nats,
+    foreign::{CLAIM, EPOCH, Place, SEQ, TYPE, Written},
+    skipped::Unfit,
+};
 use crate::{
     bus::{
         Commit, Error, Feed, Head, Live, Position, Published, Stored,
         codec::{decode_heads, encode_heads},
     },
-    journal::{
-        Error as JournalError,
-        codec::{decode_commit, encode_commit},
-    },
-    room::{Epoch, Limits, RoomId, Seq, ShardId},
+    journal::codec::encode_commit,
+    room::{Epoch, RoomId, Seq, ShardId},
 };
 use async_nats::{HeaderMap, jetstream::message::StreamMessage};
 use async_trait::async_trait;
@@ -20,14 +22,12 @@ use futures::{
     stream::{self, BoxStream},
 };
 
-/// The last place that is published with or before a message.
-const SEQ: &str = "Chat-Seq";
-const EPOCH: &str = "Chat-Epoch";
-const TYPE: &str = "Chat-Type";
 /// How many events are in a message.
 const EVENTS: &str = "Chat-Events";
 const COMMIT: &str = "commit";
-const CLAIM: &str = "claim";
+
+/// Messages that are read at once while foreign ones are skipped.
+const SKIPPED: usize = 256;
 
 /// Bytes in one answer of [`Feed::stored`].
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -71,32 +71,45 @@ impl Feed for Nats {
         limit: usize,
     ) -> Result<Vec<Stored>, Error> {
         let (stream, subject) = (self.subjects.stream("EVT"), self.subjects.event(room));
-        let (mut messages, ended) = self
-            .commands
-            .batch(&stream, &subject, from.0, limit, PAGE_BYTES)
-            .await?;
-        if ended && messages.len() < limit {
-            let after = messages.last().map_or(from.0, |last| last.sequence + 1);
-            messages.extend(self.commands.next(&stream, &subject, after).await?);
+        let mut from = from.0;
+        loop {
+            let (mut messages, ended) = self
+                .commands
+                .batch(&stream, &subject, from, limit, PAGE_BYTES)
+                .await?;
+            if ended && messages.len() < limit {
+                let after = messages.last().map_or(from, |last| last.sequence + 1);
+                messages.extend(self.commands.next(&stream, &subject, after).await?);
+            }
+            let Some(last) = messages.last() else {
+                return Ok(Vec::new());
+            };
+            from = last.sequence + 1;
+            let own = messages
+                .iter()
+                .filter_map(|message| self.own(message).transpose())
+                .collect::<Result<Vec<_>, _>>()?;
+            if !own.is_empty() {
+                return Ok(own);
+            }
         }
-        messages.iter().map(read).collect()
     }
 
     /// Bisects by position: the places in the headers never fall.
     async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error> {
         let (stream, subject) = (self.subjects.stream("EVT"), self.subjects.event(room));
-        let Some(last) = self.commands.last(&stream, &subject).await? else {
+        let Some((_, Some(last))) = self.ends(&stream, &subject).await? else {
             return Ok(None);
         };
-        if seq_of(&last)? < seq {
+        if last.seq < seq {
             return Ok(None);
         }
         // The message that is looked for is the first one at or after some position in `low..=high`.
-        let (mut low, mut high) = (1, last.sequence);
+        let (mut low, mut high) = (1, last.position.0);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.commands.next_direct(&stream, &subject, middle).await? {
-                Some(message) if seq_of(&message)? < seq => low = message.sequence + 1,
+            match self.next_own(&stream, &subject, middle).await? {
+                Some(message) if message.seq < seq => low = message.position.0 + 1,
                 // All between `middle` and that message is of other rooms.
                 Some(_) => high = middle,
                 None => {
@@ -117,11 +130,14 @@ impl Feed for Nats {
                 .commands
                 .last_up_to(&stream, &subject, below - 1)
                 .await?;
-            match found {
-                None => return Ok(None),
-                Some(claim) if is_claim(Some(&claim.headers)) => below = claim.sequence,
-                Some(message) => return read(&message).map(Some),
+            let Some(message) = found else {
+                return Ok(None);
+            };
+            let own = self.own(&message)?;
+            if let Some(commit) = own.filter(|own| !own.events.is_empty()) {
+                return Ok(Some(commit));
             }
+            below = message.sequence;
         }
         Ok(None)
     }
@@ -131,12 +147,19 @@ impl Feed for Nats {
         self.commands.gone_after(&stream, position.0).await
     }
 
+    /// A foreign message is passed by what comes next, so its position counts; what it says does
+    /// not.
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
-        let last = self
-            .commands
-            .last(&self.subjects.stream("EVT"), &self.subjects.event(room))
-            .await?;
-        last.as_ref().map(published).transpose()
+        let (stream, subject) = (self.subjects.stream("EVT"), self.subjects.event(room));
+        let Some((position, own)) = self.ends(&stream, &subject).await? else {
+            return Ok(None);
+        };
+        let (epoch, seq) = own.map_or_else(Default::default, |own| (own.epoch, own.seq));
+        Ok(Some(Published {
+            position,
+            epoch,
+            seq,
+        }))
     }
 
     /// Lists all of them each time, since the server orders them by shard: meant for tools.
@@ -230,70 +253,81 @@ impl Nats {
         heads.flatten().filter_map(told).collect()
     }
 
+    /// Where the last message of a room is, and the last one that an owner has written: all from
+    /// the leader, because an owner goes on behind it.
+    async fn ends(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<(Position, Option<Place>)>, Error> {
+        let mut message = self.commands.last(stream, subject).await?;
+        let Some(end) = message.as_ref().map(|last| Position(last.sequence)) else {
+            return Ok(None);
+        };
+        while let Some(candidate) = message {
+            if let Some(own) = self.foreign.place(&candidate) {
+                return Ok(Some((end, Some(own))));
+            }
+            message = self
+                .commands
+                .last_below(stream, subject, candidate.sequence)
+                .await?;
+        }
+        Ok(Some((end, None)))
+    }
+
+    /// The first message at or after a position that an owner has written.
+    async fn next_own(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+    ) -> Result<Option<Place>, Error> {
+        let mut found = self.commands.next_direct(stream, subject, from).await?;
+        let mut ahead = Vec::new().into_iter();
+        while let Some(message) = found {
+            if let Some(own) = self.foreign.place(&message) {
+                return Ok(Some(own));
+            }
+            let after = message.sequence + 1;
+            if ahead.len() == 0 {
+                let (messages, _) = self
+                    .commands
+                    .batch(stream, subject, after, SKIPPED, PAGE_BYTES)
+                    .await?;
+                ahead = messages.into_iter();
+            }
+            found = match ahead.next() {
+                Some(message) => Some(message),
+                None => self.commands.next(stream, subject, after).await?,
+            };
+        }
+        Ok(None)
+    }
+
+    /// A message as an owner has written it; `None`: it is foreign.
+    fn own(&self, message: &StreamMessage) -> Result<Option<Stored>, Error> {
+        let own = self.foreign.skip(message)?;
+        Ok(own.map(|Written { seq, commit }| Stored {
+            position: Position(message.sequence),
+            epoch: commit.epoch,
+            seq,
+            events: commit.events,
+        }))
+    }
+
     async fn first_commit(
         &self,
         stream: &str,
         subject: &str,
         mut from: u64,
     ) -> Result<Option<Position>, Error> {
-        while let Some(message) = self.commands.next_direct(stream, subject, from).await? {
-            if !is_claim(Some(&message.headers)) {
-                return Ok(Some(Position(message.sequence)));
+        while let Some(message) = self.next_own(stream, subject, from).await? {
+            if !message.is_claim {
+                return Ok(Some(message.position));
             }
-            from = message.sequence + 1;
+            from = message.position.0 + 1;
         }
         Ok(None)
     }
-}
-
-/// Whether a message is an owner's claim.
-pub(super) fn is_claim(headers: Option<&HeaderMap>) -> bool {
-    headers
-        .and_then(|headers| headers.get(TYPE))
-        .is_some_and(|kind| kind.as_str() == CLAIM)
-}
-
-/// What the headers say.
-pub(super) fn published(message: &StreamMessage) -> Result<Published, Error> {
-    Ok(Published {
-        position: Position(message.sequence),
-        epoch: Epoch(number(message, EPOCH)?),
-        seq: seq_of(message)?,
-    })
-}
-
-fn seq_of(message: &StreamMessage) -> Result<Seq, Error> {
-    number(message, SEQ).map(Seq)
-}
-
-fn number(message: &StreamMessage, header: &str) -> Result<u64, Error> {
-    let number = message
-        .headers
-        .get(header)
-        .and_then(|value| value.as_str().parse().ok())
-        .filter(|number| *number <= Limits::NUMBER);
-    number.ok_or_else(|| unusable(message, &format!("it has no header {header} with a number")))
-}
-
-pub(super) fn read(message: &StreamMessage) -> Result<Stored, Error> {
-    let commit = decode_commit(&message.payload).map_err(|error| match error {
-        JournalError::Unsupported { seq, name, version } => {
-            Error::Unsupported { seq, name, version }
-        }
-        error => unusable(message, &error.to_string()),
-    })?;
-    Ok(Stored {
-        position: Position(message.sequence),
-        epoch: commit.epoch,
-        seq: seq_of(message)?,
-        events: commit.events,
-    })
-}
-
-fn unusable(message: &StreamMessage, why: &str) -> Error {
-    Error::Unusable(format!(
-        "message {} of {} cannot be read: {why}",
-        message.sequence,
-        message.subject.escape_debug()
-    ))
 }

@@ -1,9 +1,8 @@
 //! What is published for a room from now on: a core subscription on the subject to which the stream republishes what it stored.
 
-use super::{Nats, feed::is_claim};
+use super::{Nats, foreign::Foreign};
 use crate::{
     bus::{Error, Live},
-    journal::codec::decode_commit,
     metric,
     room::RoomId,
 };
@@ -22,6 +21,7 @@ struct Tail {
     messages: Subscriber,
     gaps: watch::Receiver<u64>,
     room: RoomId,
+    foreign: Foreign,
 }
 
 impl Nats {
@@ -37,6 +37,7 @@ impl Nats {
             messages,
             gaps,
             room: room.clone(),
+            foreign: self.foreign.clone(),
         };
         Ok(Box::pin(unfold(tail, |mut tail| async move {
             tail.next().await.map(|live| (live, tail))
@@ -64,26 +65,31 @@ impl Tail {
             tokio::select! {
                 biased; // The gap first: it is known before what comes after it.
                 _ = self.gaps.changed() => return Some(Live::Interrupted),
-                message = self.messages.next() => match message? {
-                    message if is_claim(message.headers.as_ref()) => {}
-                    message => {
-                        note_delay(&message);
-                        return Some(self.read(&message));
+                message = self.messages.next() => {
+                    let message = message?;
+                    if let Some(live) = self.read(&message) {
+                        if matches!(live, Live::Commit(_)) {
+                            note_delay(&message);
+                        }
+                        return Some(live);
                     }
                 }
             }
         }
     }
 
-    /// What cannot be read is as good as missed: whoever reads it from the journal gets the reason.
-    fn read(&self, message: &Message) -> Live {
-        match decode_commit(&message.payload) {
-            Ok(commit) if !commit.events.is_empty() => Live::Commit(Arc::new(commit)),
-            Ok(_) => Live::Interrupted,
+    /// A commit; nothing of a claim, or of a foreign message. What is of a newer version is as good
+    /// as missed: whoever reads it from the journal gets the reason.
+    fn read(&self, message: &Message) -> Option<Live> {
+        match self.foreign.skip_live(message) {
+            Ok(commit) => {
+                let commit = commit.filter(|commit| !commit.events.is_empty());
+                commit.map(|commit| Live::Commit(Arc::new(commit)))
+            }
             Err(error) => {
                 warn!(room = %self.room, %error, "a published commit cannot be read");
                 metric::BUS_UNDECODABLE.of("commit").increment(1);
-                Live::Interrupted
+                Some(Live::Interrupted)
             }
         }
     }

@@ -12,6 +12,7 @@ mod definition;
 mod direct;
 mod examine;
 mod feed;
+mod foreign;
 mod link;
 mod live;
 mod login;
@@ -19,6 +20,7 @@ mod micro;
 mod payload;
 mod reader;
 mod registry;
+mod settings;
 mod skipped;
 mod subjects;
 mod watch;
@@ -31,6 +33,7 @@ use crate::{
     bus::{Bus, Error, Health},
     room::Shards,
 };
+use foreign::Foreign;
 use link::Link;
 use login::{Access, Servers};
 use skipped::Skipped;
@@ -108,6 +111,7 @@ pub struct Nats {
     live: Link,
     probe_deadline: Duration,
     skipped: Skipped,
+    foreign: Foreign,
     /// Whether old events are dropped. When they are the journal, a room without messages has lost them.
     is_buffer: bool,
     reached: Reached,
@@ -146,12 +150,15 @@ impl Nats {
         definition::ensure_all(&commands, &definitions).await?;
         let (subjects, reached) = (Arc::new(subjects), Reached::default());
         let (told, health) = watch::channel();
+        let skipped = Skipped::new();
+        let foreign = Foreign::new(subjects.stream("EVT"), skipped.clone());
         let watch = watch::new(
             config,
             definitions,
             [&commands, &registry, &live],
             subjects.clone(),
             reached.clone(),
+            foreign.clone(),
             told,
         );
         tokio::spawn(watch.run());
@@ -161,7 +168,8 @@ impl Nats {
             registry,
             live,
             probe_deadline: config.probe_deadline,
-            skipped: Skipped::default(),
+            skipped,
+            foreign,
             is_buffer: config.event_bytes.is_some(),
             reached,
             health,

@@ -5,13 +5,29 @@ use super::{
     Config,
     link::{self, Link},
 };
-use crate::bus::BLOB;
+use crate::bus::{BLOB, ENVELOPE};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// The most bytes that any message of the service needs: a part of a snapshot with its headers. The
 /// largest commits need half of it.
 pub(super) const NEEDED: usize = BLOB + 4 * 1024;
+
+/// Below this nearly no message fits, nor what nodes say to each other.
+pub(super) const LEAST: usize = 4 * 1024;
+
+/// What a limit on the bytes of a message means; the second, whether next to nothing fits.
+pub(super) fn shortage(whose: &str, bytes: usize, remedy: &str) -> Option<(Arc<str>, bool)> {
+    let (content, is_fault) = (bytes.saturating_sub(ENVELOPE), bytes < LEAST);
+    let said = match is_fault {
+        true => format!("{whose} {bytes} bytes, and no less than {LEAST} will do; {remedy}"),
+        false => format!(
+            "{whose} {bytes} bytes, fewer than {NEEDED}: messages of more than {content} bytes \
+             are refused; {remedy}"
+        ),
+    };
+    (bytes < NEEDED).then(|| (said.into(), is_fault))
+}
 
 /// Between two questions, and while the answer is too small.
 const ASK_EVERY: Duration = Duration::from_secs(10);
@@ -39,20 +55,15 @@ impl Payload {
         limits.min().unwrap_or_default()
     }
 
-    /// What to do when it is too small.
-    pub(super) fn warning(&self) -> Option<Arc<str>> {
-        let largest = self.largest();
-        (largest < NEEDED).then(|| {
-            format!(
-                "max_payload of the nats-servers is {largest} bytes, fewer than {NEEDED}: larger messages are refused; set it to 1MB or more"
-            )
-            .into()
-        })
+    /// What to do when it is too small, and whether nothing goes any more.
+    pub(super) fn shortage(&self) -> Option<(Arc<str>, bool)> {
+        let whose = "max_payload of the nats-servers is";
+        shortage(whose, self.largest(), "set it to 1MB or more")
     }
 
     /// Asks when it is time.
     pub(super) async fn look(&mut self) {
-        let pause = match self.warning() {
+        let pause = match self.shortage() {
             Some(_) => ASK_SOON,
             None => ASK_EVERY,
         };

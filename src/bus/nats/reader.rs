@@ -4,8 +4,12 @@
 //! A server that dies before it synced may lose the newest messages it had acknowledged, and give their positions to others later. So each time
 //! the consumer is made, and from time to time, the reader looks whether the last message that it read is still the same one; if it is not, it
 //! starts again from the first message stored.
+//!
+//! Operators can pause and change consumers, and a consumer may be stuck; the heartbeats of such a
+//! one go on. So a quiet reader asks what its consumer is like, and makes it anew if it is not as it
+//! was made, or delivers nothing although the stream has more.
 
-use super::link::Link;
+use super::{link::Link, skipped::Skipped};
 use crate::{bus::Error, metric, room::Limits};
 use async_nats::{HeaderMap, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
@@ -26,6 +30,8 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// How often the reader looks whether the stream lost its tail without the connection having been lost: rare, and found by readers of other
 /// nodes too.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How often a quiet reader looks at its consumer.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// Pause between two attempts to make the consumer.
 const RETRY: Duration = Duration::from_millis(200);
 /// The server removes the consumer of a reader that is gone after this.
@@ -68,6 +74,7 @@ pub(super) enum Step {
 /// The reader.
 pub(super) struct Reader {
     link: Link,
+    skipped: Skipped,
     stream: String,
     filter: String,
     purpose: Purpose,
@@ -85,26 +92,46 @@ struct Session {
     delivered: u64,
     /// How many were stored when it was made and are still to come; `None`: told already.
     waiting: Option<u64>,
+    /// When it was last looked whether the stream is intact, and at the consumer.
     looked: Instant,
+    checked: Instant,
+    name: String,
+    /// As the server made it.
+    config: Value,
+    /// The last look found messages that it should deliver, and none has come since.
+    behind: bool,
 }
 
 /// What a consumer's life brings next.
 enum Turn {
     Step(Step),
-    /// It is time to look whether the stream is intact.
+    /// It is time to look whether the stream is intact, and what the consumer is like.
     Look,
     /// Something is missing, or it is gone.
     Broken,
 }
 
+/// What the server says of a consumer.
 #[derive(Deserialize)]
-struct Created {
+struct Consumer {
+    config: Value,
     num_pending: u64,
+}
+
+impl Consumer {
+    /// How it is set up, but for what the server adds of itself.
+    fn set_up(mut self) -> Value {
+        if let Some(config) = self.config.as_object_mut() {
+            config.remove("metadata");
+        }
+        self.config
+    }
 }
 
 impl Reader {
     pub(super) async fn open(
         link: &Link,
+        skipped: &Skipped,
         stream: String,
         filter: String,
         purpose: Purpose,
@@ -112,6 +139,7 @@ impl Reader {
     ) -> Result<Self, Error> {
         let mut reader = Self {
             link: link.clone(),
+            skipped: skipped.clone(),
             stream,
             filter,
             purpose,
@@ -127,9 +155,9 @@ impl Reader {
     pub(super) async fn next(&mut self) -> Step {
         loop {
             match &mut self.session {
-                Some(session) => match session.next(&self.link).await {
+                Some(session) => match session.next(&self.link, &self.filter).await {
                     Turn::Step(step) => return self.note(step),
-                    Turn::Look if self.is_intact().await => {}
+                    Turn::Look if self.is_intact().await && self.delivers().await => {}
                     Turn::Look | Turn::Broken => self.session = None,
                 },
                 None => match self.make().await {
@@ -152,11 +180,72 @@ impl Reader {
 
     /// Whether what was read is still there; if not, reading starts anew. A failed look counts as intact: the next one is soon.
     async fn is_intact(&mut self) -> bool {
+        let is_due = |session: &Session| session.looked.elapsed() >= LOOK_EVERY;
+        if !self.session.as_ref().is_some_and(is_due) {
+            return true;
+        }
         let lost = self.tail_is_lost().await.unwrap_or(false);
         if let Some(session) = &mut self.session {
             session.looked = Instant::now();
         }
         !lost
+    }
+
+    /// Whether the consumer delivers what it was made for; else it is told why not. A failed look
+    /// counts as well: the next one is soon.
+    async fn delivers(&mut self) -> bool {
+        let why = self.hindrance().await;
+        if let Some(session) = &mut self.session {
+            session.checked = Instant::now();
+        }
+        let Some(why) = why else { return true };
+        metric::BUS_STUCK_CONSUMERS.increment(1);
+        if self.skipped.begins(&self.stream, why) {
+            warn!(
+                stream = %self.stream, filter = %self.filter, why,
+                "a consumer did not deliver what is stored: it is made anew, and so are others of \
+                 its stream"
+            );
+        }
+        false
+    }
+
+    async fn hindrance(&mut self) -> Option<&'static str> {
+        let session = self.session.as_mut()?;
+        let call = format!("CONSUMER.INFO.{}.{}", self.stream, session.name);
+        // Of one that is gone the heartbeats end.
+        let found = self
+            .link
+            .api::<Consumer>(&call, &json!({}))
+            .await
+            .ok()?
+            .ok()?;
+        let pending = found.num_pending;
+        let mut config = found.set_up();
+        if config != session.config {
+            if let Some(config) = config.as_object_mut() {
+                config.remove("pause_until");
+            }
+            if config == session.config {
+                return Some("it was paused");
+            }
+            // Nobody knows what it has delivered and what not.
+            if let Start::At(_) = self.start {
+                (self.start, self.last) = (Start::At(1), None);
+            }
+            return Some("it was changed");
+        }
+        // What is on its way now has come by the next look.
+        if !std::mem::replace(&mut session.behind, pending > 0) || pending == 0 {
+            return None;
+        }
+        let from = match (self.last, self.start) {
+            (Some((position, _)), _) => position + 1,
+            (None, Start::At(position)) => position,
+            (None, Start::LastPerSubject) => 1,
+        };
+        let next = self.link.next(&self.stream, &self.filter, from).await;
+        next.ok()?.map(|_| "it is stuck")
     }
 
     async fn tail_is_lost(&self) -> Result<bool, Error> {
@@ -196,13 +285,17 @@ impl Reader {
             .api(&call, &request)
             .await
             .map_err(|failure| failure.of_read(&what))?;
-        let Created { num_pending } = created.map_err(|refusal| refusal.of_read(&what))?;
+        let consumer: Consumer = created.map_err(|refusal| refusal.of_read(&what))?;
         Ok(Session {
             messages,
             losses,
             delivered: 0,
-            waiting: Some(num_pending),
+            waiting: Some(consumer.num_pending),
             looked: Instant::now(),
+            checked: Instant::now(),
+            name: name.into(),
+            config: consumer.set_up(),
+            behind: false,
         })
     }
 
@@ -250,7 +343,7 @@ impl Reader {
 }
 
 impl Session {
-    async fn next(&mut self, link: &Link) -> Turn {
+    async fn next(&mut self, link: &Link, filter: &str) -> Turn {
         if self.waiting == Some(0) {
             self.waiting = None;
             return Turn::Step(Step::Current);
@@ -265,6 +358,10 @@ impl Session {
                 return Turn::Broken;
             };
             match message.status {
+                // Not what it was made for.
+                None if !message.subject.starts_with(filter.trim_end_matches('>')) => {
+                    return Turn::Look;
+                }
                 None => {
                     return self
                         .entry(message)
@@ -273,7 +370,7 @@ impl Session {
                 Some(StatusCode::IDLE_HEARTBEAT) if self.is_complete(link, &message).await => {}
                 Some(_) => return Turn::Broken,
             }
-            if self.looked.elapsed() >= LOOK_EVERY {
+            if self.checked.elapsed() >= CHECK_EVERY {
                 return Turn::Look;
             }
         }
@@ -290,6 +387,7 @@ impl Session {
             return None;
         }
         self.delivered = number;
+        self.behind = false;
         self.waiting = self.waiting.map(|waiting| waiting.saturating_sub(1));
         Some(Entry {
             position,

@@ -2,8 +2,8 @@
 
 use super::{
     Nats,
-    link::Link,
     reader::{Entry, Purpose, Reader, Start, Step},
+    settings,
     skipped::{Skipped, Unfit},
     subjects::{Subjects, last_token},
 };
@@ -11,8 +11,7 @@ use crate::{
     bus::{
         Error, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
         codec::{
-            Bad, decode_node, decode_plan, decode_settings, decode_shard, encode_node, encode_plan,
-            encode_settings, encode_shard,
+            Bad, decode_node, decode_plan, decode_shard, encode_node, encode_plan, encode_shard,
         },
     },
     room::{Incarnation, RoomId, ShardId},
@@ -27,15 +26,13 @@ use std::{collections::HashMap, sync::Arc};
 const OPERATION: &str = "KV-Operation";
 /// What a note that a node was declared down holds: its key says all.
 const DOWN: &[u8] = br#"{"down":true}"#;
-/// The key of the settings, beside those of the shards.
-const SETTINGS: &str = "settings";
-/// The key of the plan, there too.
+/// The key of the plan, beside those of the shards.
 const PLAN: &str = "plan";
 
 #[async_trait]
 impl Registry for Nats {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
-        settings(&self.registry, &self.subjects, wanted).await
+        settings::agree(&self.registry, &self.subjects, wanted).await
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
@@ -72,18 +69,10 @@ impl Registry for Nats {
     }
 
     async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
-        let subject = self.subjects.key("SHARDS", &shard.to_string());
-        let Some(stored) = self
-            .registry
-            .last(&self.subjects.bucket("SHARDS"), &subject)
-            .await?
-        else {
-            return Ok(None);
-        };
-        let record = decode_shard(&stored.payload).map_err(|bad| unusable(&subject, &bad))?;
-        Ok(Some((record, stored.sequence)))
+        Ok(self.find_shard(shard).await?.ok())
     }
 
+    /// Where nothing is expected, a record that was removed or cannot be read is replaced.
     async fn set_shard(
         &self,
         shard: ShardId,
@@ -91,16 +80,20 @@ impl Registry for Nats {
         expected: u64,
     ) -> Result<u64, Error> {
         let subject = self.subjects.key("SHARDS", &shard.to_string());
-        let stored = self
-            .registry
-            .store(
-                subject,
-                HeaderMap::new(),
-                encode_shard(record),
-                Some(expected),
-            )
-            .await?;
-        Ok(stored.0)
+        let store = async |expected| {
+            let (subject, value) = (subject.clone(), encode_shard(record));
+            let stored = self
+                .registry
+                .store(subject, HeaderMap::new(), value, Some(expected));
+            stored.await.map(|position| position.0)
+        };
+        match store(expected).await {
+            Err(Error::Conflict(why)) if expected == 0 => match self.find_shard(shard).await? {
+                Err(vacant) if vacant > 0 => store(vacant).await,
+                _ => Err(Error::Conflict(why)),
+            },
+            stored => stored,
+        }
     }
 
     async fn plan(&self) -> Result<Option<(Plan, u64)>, Error> {
@@ -165,29 +158,6 @@ impl Registry for Nats {
     }
 }
 
-/// Stores the settings if there are none yet; those that are stored.
-pub(super) async fn settings(
-    link: &Link,
-    subjects: &Subjects,
-    wanted: &Settings,
-) -> Result<Settings, Error> {
-    let subject = subjects.key("SHARDS", SETTINGS);
-    let value = encode_settings(wanted);
-    match link
-        .store(subject.clone(), HeaderMap::new(), value, Some(0))
-        .await
-    {
-        Ok(_) => return Ok(*wanted),
-        Err(Error::Conflict(_)) => {}
-        Err(error) => return Err(error),
-    }
-    let stored = link.last(&subjects.bucket("SHARDS"), &subject).await?;
-    let stored = stored.ok_or_else(|| {
-        Error::Unavailable("the settings were removed while they were read: try again".into())
-    })?;
-    decode_settings(&stored.payload).map_err(|bad| unusable(&subject, &bad))
-}
-
 /// What a record means.
 type Read<T> = fn(&Subjects, Entry) -> Result<Option<T>, Unfit>;
 
@@ -213,6 +183,23 @@ impl Nats {
             .map(drop)
     }
 
+    /// A shard's record and its revision; else the revision of what is in its place, 0: nothing.
+    async fn find_shard(&self, shard: ShardId) -> Result<Result<(ShardRecord, u64), u64>, Error> {
+        let subject = self.subjects.key("SHARDS", &shard.to_string());
+        let bucket = self.subjects.bucket("SHARDS");
+        let Some(stored) = self.registry.last(&bucket, &subject).await? else {
+            return Ok(Err(0));
+        };
+        if is_deletion(Some(&stored.headers)) {
+            return Ok(Err(stored.sequence));
+        }
+        let read = decode_shard(&stored.payload).map_err(Unfit::from);
+        let record = self.skipped.fits("record", &subject, read);
+        Ok(record
+            .map(|record| (record, stored.sequence))
+            .ok_or(stored.sequence))
+    }
+
     /// The marks whose keys match a pattern.
     async fn marked(&self, pattern: &str) -> Result<Vec<(Incarnation, RoomId)>, Error> {
         let bucket = self.subjects.bucket("SESSIONS");
@@ -236,6 +223,7 @@ impl Nats {
         };
         let reader = Reader::open(
             &self.registry,
+            &self.skipped,
             self.subjects.bucket(bucket),
             self.subjects.key(bucket, ">"),
             purpose,
@@ -279,7 +267,7 @@ impl<T> Watcher<T> {
         let key = entry.subject.to_string();
         let which = (entry.position, entry.at);
         let is_news = self.told.insert(key.clone(), which) != Some(which);
-        if is_deleted(&entry) && self.current.is_some() {
+        if is_deletion(entry.headers.as_ref()) && self.current.is_some() {
             return None;
         }
         let read = (self.read)(&self.subjects, entry);
@@ -288,11 +276,9 @@ impl<T> Watcher<T> {
     }
 }
 
-fn is_deleted(entry: &Entry) -> bool {
-    entry
-        .headers
-        .as_ref()
-        .is_some_and(|headers| headers.get(OPERATION).is_some())
+/// Whether a record is the marker that a key was removed.
+pub(super) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| headers.get(OPERATION).is_some())
 }
 
 /// A node's record says of itself which node it is; it is kept under that name.
@@ -301,7 +287,7 @@ pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<Node
         return Ok((!is_deleted(&entry)).then_some(NodeSeen::Downed(node)));
     }
     let incarnation = subjects.node_of(&entry.subject)?;
-    if is_deleted(&entry) {
+    if is_deletion(entry.headers.as_ref()) {
         return Ok(Some(NodeSeen::Forgotten(incarnation)));
     }
     let node = decode_node(&entry.payload)?;
@@ -315,7 +301,7 @@ pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<Node
 }
 
 pub(super) fn read_shard(subjects: &Subjects, entry: Entry) -> Result<Option<ShardSeen>, Unfit> {
-    if last_token(&entry.subject) == SETTINGS || is_deleted(&entry) {
+    if last_token(&entry.subject) == settings::SETTINGS || is_deletion(entry.headers.as_ref()) {
         return Ok(None);
     }
     if last_token(&entry.subject) == PLAN {
@@ -326,10 +312,4 @@ pub(super) fn read_shard(subjects: &Subjects, entry: Entry) -> Result<Option<Sha
         record: decode_shard(&entry.payload)?,
         revision: entry.position,
     }))
-}
-
-fn unusable(subject: &str, bad: &Bad) -> Error {
-    Error::Unusable(format!(
-        "the record {subject} cannot be read: {bad}; remove it, or install the version that wrote it"
-    ))
 }

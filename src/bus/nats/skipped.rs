@@ -28,11 +28,14 @@ pub(super) enum Unfit {
     /// acted on it would act on a room that another owner writes.
     #[error("room {room} belongs to shard {shard}")]
     Stray { room: RoomId, shard: ShardId },
+    /// Nobody of this service has stored it.
+    #[error("it is none of this service: {0}")]
+    Foreign(String),
 }
 
 /// When something of each kind was last skipped. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Skipped(Arc<Mutex<HashMap<(&'static str, &'static str), Instant>>>);
+pub(super) struct Skipped(Arc<Mutex<HashMap<(String, &'static str), Instant>>>);
 
 impl Skipped {
     /// What fits; else it is counted, and told if it is the first of an episode.
@@ -47,7 +50,7 @@ impl Skipped {
             Err(why) => why,
         };
         let counter = match why {
-            Unfit::Unreadable(_) => &metric::BUS_UNDECODABLE,
+            Unfit::Unreadable(_) | Unfit::Foreign(_) => &metric::BUS_UNDECODABLE,
             Unfit::Stray { .. } => &metric::BUS_STRAY,
         };
         counter.of(what).increment(1);
@@ -65,11 +68,11 @@ impl Skipped {
         None
     }
 
-    /// Whether an episode begins now.
-    fn begins(&self, what: &'static str, metric: &'static str) -> bool {
+    /// Whether an episode begins now. The kinds are few: `what` comes from no stranger.
+    pub(super) fn begins(&self, what: &str, kind: &'static str) -> bool {
         let now = Instant::now();
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert((what, metric), now)
+        last.insert((what.into(), kind), now)
             .is_none_or(|before| now.duration_since(before) >= QUIET)
     }
 }

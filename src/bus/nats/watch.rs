@@ -8,14 +8,16 @@
 
 use super::{
     Config,
+    api::StreamInfo,
     definition::Definition,
+    foreign::Foreign,
     link::Link,
-    payload::{self, Payload},
-    registry,
+    payload::{Payload, shortage},
+    settings::{self, Kept},
     subjects::Subjects,
 };
 use crate::{
-    bus::{Error, Fault, Health, Settings, Store},
+    bus::{Error, Fault, Health, Store},
     metric,
 };
 use futures::future::join_all;
@@ -26,7 +28,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::{info, warn};
 
 /// Between two looks.
@@ -37,6 +42,9 @@ const SURE: u32 = 2;
 /// Looks without an answer after which a stream counts as away. Each takes up to the deadline of a
 /// call; an election of a leader, some 9 s at most, is none.
 const SILENT: u32 = 5;
+
+/// How long it is said that events were removed.
+const REMOVAL_TOLD: Duration = Duration::from_secs(600);
 
 /// The highest position of an event that this node has seen stored.
 #[derive(Clone, Default)]
@@ -56,9 +64,11 @@ pub(super) struct Watch {
     pub(super) payload: Payload,
     pub(super) streams: Vec<Watched>,
     pub(super) reached: Reached,
+    pub(super) foreign: Foreign,
     pub(super) subjects: Arc<Subjects>,
-    /// The cluster's settings may be lost, and are to be stored again.
-    pub(super) settings_lost: bool,
+    /// Whether the cluster's settings were this node's once, and why they are not.
+    pub(super) agreed: bool,
+    pub(super) settings: Result<(), Kept>,
     pub(super) health: watch::Sender<Health>,
 }
 
@@ -72,6 +82,8 @@ pub(super) struct Watched {
     silent: u32,
     /// Looks in a row that found less than was there.
     behind: u32,
+    /// How many events are gone from the journal that an operator removed, and since when.
+    removed: Option<(u64, Instant)>,
     verdict: Verdict,
 }
 
@@ -79,6 +91,8 @@ pub(super) struct Watched {
 struct Seen {
     created: String,
     last: u64,
+    /// How many of its messages are gone.
+    gone: u64,
     /// When the message at `last` was stored; `None`: it was removed.
     at: Option<i128>,
 }
@@ -102,6 +116,7 @@ impl Watched {
             missing: 0,
             silent: 0,
             behind: 0,
+            removed: None,
             verdict: Verdict::default(),
         }
     }
@@ -133,16 +148,17 @@ impl Watch {
             return; // The connection says so itself.
         }
         let reached = self.reached.0.load(Relaxed);
-        let link = &self.link;
+        let (link, foreign) = (&self.link, &self.foreign);
         let looks = self.streams.iter_mut().map(|stream| {
             let reached = match stream.definition.store {
                 Store::Events => reached,
                 _ => 0,
             };
-            stream.look(link, reached)
+            stream.look(link, reached, foreign)
         });
         join_all(looks).await;
         self.payload.look().await;
+        self.look_at_settings().await;
         self.tell().await;
     }
 
@@ -160,15 +176,7 @@ impl Watch {
             .any(|stream| stream.definition.is_journal && stream.verdict.went_back);
         next.rollbacks += u64::from(lost_journal);
         next.marks_lost += u64::from(back(Store::Marks));
-        if back(Store::Shards) {
-            next.records_lost += 1;
-            self.settings_lost = true;
-        }
-        let unsettled = match self.settings_lost {
-            true => self.restore_settings().await.err(),
-            false => None,
-        };
-        self.settings_lost = unsettled.is_some();
+        next.records_lost += u64::from(back(Store::Shards));
         if back(Store::Events) {
             self.reached.0.store(0, Relaxed);
         }
@@ -176,21 +184,43 @@ impl Watch {
             let store = Some(stream.definition.store);
             why.clone().map(|why| Fault { store, why })
         };
+        let of_all = |why| Fault { store: None, why };
+        let of_shards = |why| Fault {
+            store: Some(Store::Shards),
+            why,
+        };
+        let (others, lost) = match &self.settings {
+            Err(Kept::Other(why)) => (Some(why.clone()), None),
+            Err(Kept::Lost(why)) => (None, Some(why.clone())),
+            _ => (None, None),
+        };
+        let (short, is_fault) = self.payload.shortage().unzip();
+        let (least, less) = match is_fault {
+            Some(true) => (short, None),
+            _ => (None, short),
+        };
         next.faults = self
             .streams
             .iter()
             .filter_map(|stream| fault(stream, &stream.verdict.fault))
+            .chain(others.map(of_shards))
+            .chain(least.map(of_all))
             .collect();
         next.warnings = self
             .streams
             .iter()
             .filter_map(|stream| fault(stream, &stream.verdict.warning))
-            .chain(unsettled.map(|why| Fault {
-                store: Some(Store::Shards),
+            .chain(lost.map(of_shards))
+            .chain(less.map(of_all))
+            .chain(self.stores.fullness().map(of_all))
+            .chain(self.foreign.warning().map(|why| Fault {
+                store: Some(Store::Events),
                 why,
             }))
-            .chain(self.payload.warning().map(|why| Fault { store: None, why }))
-            .chain(self.stores.fullness().map(|why| Fault { store: None, why }))
+            .chain(self.streams.iter().filter_map(|stream| {
+                let store = Some(stream.definition.store);
+                stream.removal().map(|why| Fault { store, why })
+            }))
             .collect();
         let bounds = self.streams.iter().filter_map(|s| s.verdict.largest);
         next.largest = bounds.fold(self.payload.largest(), usize::min);
@@ -203,27 +233,20 @@ impl Watch {
         }
     }
 
-    /// The records of shards were lost, and with them the cluster's settings; a node that starts
-    /// must not choose others.
-    async fn restore_settings(&self) -> Result<(), Arc<str>> {
-        let ours = Settings {
-            shards: self.subjects.shards().count(),
+    /// Keeps the settings in their bucket, if that is there.
+    async fn look_at_settings(&mut self) {
+        let is_there = |stream: &Watched| {
+            stream.definition.store == Store::Shards && stream.missing + stream.silent == 0
         };
-        let bucket = self.subjects.bucket("SHARDS");
-        match registry::settings(&self.link, &self.subjects, &ours).await {
-            Ok(stored) if stored == ours => Ok(()),
-            Ok(stored) => Err(format!(
-                "the settings in {bucket} say {} shards where this cluster has {}: stop the nodes \
-                 that were started since, and remove the key `settings`",
-                stored.shards, ours.shards
-            )
-            .into()),
-            // Without its details, which may differ each time: one warning is enough.
-            Err(_) => Err(format!(
-                "the cluster's settings in {bucket} were lost and cannot be stored: a node that \
-                 starts now may choose other shards"
-            )
-            .into()),
+        if !self.streams.iter().any(is_there) {
+            return;
+        }
+        match settings::keep(&self.link, &self.subjects, self.agreed).await {
+            Err(Kept::Unknown) => {}
+            known => {
+                self.agreed |= known.is_ok();
+                self.settings = known;
+            }
         }
     }
 }
@@ -233,24 +256,30 @@ fn log_changes(before: &Health, now: &Health) {
         let new = now.iter().filter(|fault| !before.contains(fault));
         new.cloned().collect()
     };
-    for fault in news(&now.faults, &before.faults) {
+    let (faults, warnings) = (
+        news(&now.faults, &before.faults),
+        news(&now.warnings, &before.warnings),
+    );
+    for fault in &faults {
         metric::BUS_FAULTS.increment(1);
         warn!(why = %fault, "the bus is not as it must be: this node is not ready, and promises nothing that it cannot keep");
     }
-    for warning in news(&now.warnings, &before.warnings) {
+    for warning in &warnings {
         warn!(why = %warning, "the bus is not as it should be");
     }
     let gone =
         news(&before.faults, &now.faults).len() + news(&before.warnings, &now.warnings).len();
-    if gone > 0 {
+    // What is only said anew now is no mending.
+    let mended = gone.saturating_sub(faults.len() + warnings.len());
+    if mended > 0 {
         let left = now.faults.len() + now.warnings.len();
-        info!(mended = gone, left, "the bus was mended");
+        info!(mended, left, "the bus was mended");
     }
 }
 
 impl Watched {
     /// Sees how the stream is. Without an answer the verdict of before stays, for a while.
-    async fn look(&mut self, link: &Link, reached: u64) {
+    async fn look(&mut self, link: &Link, reached: u64, foreign: &Foreign) {
         self.verdict.went_back = false;
         let name = &self.definition.name;
         match self.definition.find(link).await {
@@ -263,24 +292,28 @@ impl Watched {
                 metric::BUS_STORED_BYTES
                     .of(store)
                     .set(info.state.bytes as f64);
-                let largest = info.config["max_msg_size"]
+                let bound = info.config["max_msg_size"]
                     .as_u64()
                     .map(|size| size as usize);
-                let largest = largest
+                let largest = bound
                     .filter(|_| matches!(self.definition.store, Store::Commands | Store::Events));
-                let too_small = largest.filter(|bytes| *bytes < payload::NEEDED).map(|bytes| {
-                    format!(
-                        "stream {name} takes messages of {bytes} bytes, fewer than {}: larger ones are refused; nats stream edit {name} --max-msg-size=-1",
-                        payload::NEEDED
-                    )
-                });
-                let went_back = self.compare(link, &info.created, info.state.last_seq, reached);
+                let remedy = format!("nats stream edit {name} --max-msg-size=-1");
+                let whose = format!("stream {name} takes messages of");
+                let short = largest.and_then(|bytes| shortage(&whose, bytes, &remedy));
+                let (short, is_fault) = short.unzip();
+                let (least, less) = match is_fault {
+                    Some(true) => (short, None),
+                    _ => (None, short),
+                };
+                let differs = self.definition.check(&info.config).err();
+                let fewer_copies = self.definition.has_fewer_copies(&info.config);
+                let keeps_less = bound.and_then(|bytes| self.definition.keeps_less(bytes));
                 self.verdict = Verdict {
-                    went_back: went_back.await,
-                    fault: self.definition.check(&info.config).err().map(Into::into),
-                    warning: too_small
-                        .or_else(|| self.definition.has_fewer_copies(&info.config))
-                        .map(Into::into),
+                    went_back: self.compare(link, &info, reached, foreign).await,
+                    fault: differs.map(Into::into).or(least),
+                    warning: less
+                        .or(fewer_copies.map(Into::into))
+                        .or(keeps_less.map(Into::into)),
                     largest,
                 };
             }
@@ -326,15 +359,23 @@ impl Watched {
 
     /// Whether the stream is another one now, or holds less than before, or something else at the
     /// same place. Remembers how it is.
-    async fn compare(&mut self, link: &Link, created: &str, last: u64, reached: u64) -> bool {
-        let name = &self.definition.name;
+    async fn compare(
+        &mut self,
+        link: &Link,
+        info: &StreamInfo,
+        reached: u64,
+        foreign: &Foreign,
+    ) -> bool {
+        let (created, last) = (info.created.as_str(), info.state.last_seq);
+        let gone = last.saturating_sub(info.state.messages);
+        let name = self.definition.name.clone();
         let behind = last < self.seen.as_ref().map_or(0, |seen| seen.last).max(reached);
         self.behind = if behind { self.behind + 1 } else { 0 };
         let went_back = match &self.seen {
-            Some(seen) if seen.created != created => true,
+            Some(seen) if seen.created != *created => true,
             // A new leader may not have caught up with itself when it is asked first.
             _ if behind => self.behind >= SURE,
-            Some(seen) => !still_there(link, name, seen).await,
+            Some(seen) => !still_there(link, &name, seen).await,
             None => false,
         };
         if behind && !went_back {
@@ -355,17 +396,58 @@ impl Watched {
             };
             warn!(stream = %name, last, consequence, "a stream was made anew, or lost what it had stored");
         }
+        if went_back && self.definition.store == Store::Events {
+            foreign.forget();
+        }
+        let before = self.seen.as_ref().filter(|_| !went_back);
+        if let Some(more) = before.and_then(|seen| gone.checked_sub(seen.gone).filter(|n| *n > 0)) {
+            self.note_removed(link, more, foreign).await;
+        }
         let is_new = |seen: &Seen| went_back || seen.last != last;
         if self.seen.as_ref().is_none_or(is_new) {
             let at = match self.definition.store {
-                Store::Commands | Store::Events => stored_at(link, name, last).await,
+                Store::Commands | Store::Events => stored_at(link, &name, last).await,
                 // Only the last message of each key stays: what is gone proves nothing.
                 _ => None,
             };
             let created = created.to_owned();
-            self.seen = Some(Seen { created, last, at });
+            self.seen = Some(Seen {
+                created,
+                last,
+                gone,
+                at,
+            });
+        } else if let Some(seen) = &mut self.seen {
+            seen.gone = gone;
         }
         went_back
+    }
+
+    /// Messages were removed. Nobody of this service removes any of the journal; the foreign ones
+    /// are no loss.
+    async fn note_removed(&mut self, link: &Link, more: u64, foreign: &Foreign) {
+        if self.definition.store != Store::Events {
+            return;
+        }
+        let lost = more.saturating_sub(foreign.look_again(link).await);
+        if self.definition.is_journal && lost > 0 {
+            let before = self.removed.map_or(0, |(count, _)| count);
+            self.removed = Some((before + lost, Instant::now()));
+        }
+    }
+
+    /// What it means that events were removed a while ago.
+    fn removal(&self) -> Option<Arc<str>> {
+        let (count, since) = self.removed?;
+        let name = &self.definition.name;
+        (since.elapsed() < REMOVAL_TOLD).then(|| {
+            format!(
+                "{count} messages were removed from stream {name}, the journal of all rooms: what \
+                 they held is gone, rooms go on without it (safe-chat journal verify ROOM); if \
+                 that was not wanted: nats stream restore"
+            )
+            .into()
+        })
     }
 }
 
@@ -392,6 +474,7 @@ pub(super) fn new(
     links: [&Link; 3],
     subjects: Arc<Subjects>,
     reached: Reached,
+    foreign: Foreign,
     health: watch::Sender<Health>,
 ) -> Watch {
     let [commands, registry, live] = links.map(Link::clone);
@@ -401,8 +484,10 @@ pub(super) fn new(
         payload: Payload::new(config, [commands, registry, live]),
         streams: definitions.into_iter().map(Watched::new).collect(),
         reached,
+        foreign,
         subjects,
-        settings_lost: false,
+        agreed: false,
+        settings: Ok(()),
         health,
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         table::{Hold, Step},
     },
     metric,
-    room::ShardId,
+    room::{Incarnation, ShardId},
 };
 use std::{collections::BTreeSet, mem, time::Duration};
 use tokio::time::Instant;

@@ -29,8 +29,10 @@ pub(super) async fn publish(
         match last {
             // This owner's own claim was faster, for a snapshot of the empty room or because
             // messages are gone: nothing that expects what was before it can be stored any more.
+            // Or there is a message that nobody of this service has written (of epoch 0, when there
+            // is no other).
             Some(claim)
-                if claim.epoch == commit.epoch
+                if [commit.epoch, Epoch::default()].contains(&claim.epoch)
                     && claim.seq == before
                     && claim.position != after =>
             {
