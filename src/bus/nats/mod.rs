@@ -37,7 +37,10 @@ use foreign::Foreign;
 use link::Link;
 use login::{Access, Servers};
 use skipped::Skipped;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 use subjects::Subjects;
 use watch::Reached;
 
@@ -115,6 +118,8 @@ pub struct Nats {
     /// Whether old events are dropped. When they are the journal, a room without messages has lost them.
     is_buffer: bool,
     reached: Reached,
+    /// Whether this node has agreed with the cluster's settings.
+    agreed: Arc<AtomicBool>,
     health: tokio::sync::watch::Receiver<Health>,
 }
 
@@ -150,6 +155,7 @@ impl Nats {
         definition::ensure_all(&commands, &definitions).await?;
         let (subjects, reached) = (Arc::new(subjects), Reached::default());
         let (told, health) = watch::channel();
+        let agreed = Arc::new(AtomicBool::new(false));
         let skipped = Skipped::new();
         let foreign = Foreign::new(subjects.stream("EVT"), skipped.clone());
         let watch = watch::new(
@@ -159,6 +165,7 @@ impl Nats {
             subjects.clone(),
             reached.clone(),
             foreign.clone(),
+            agreed.clone(),
             told,
         );
         tokio::spawn(watch.run());
@@ -172,6 +179,7 @@ impl Nats {
             foreign,
             is_buffer: config.event_bytes.is_some(),
             reached,
+            agreed,
             health,
         })
     }

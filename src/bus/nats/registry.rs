@@ -20,7 +20,10 @@ use async_nats::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, unfold};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 /// The header by which a bucket says that a key was deleted.
 const OPERATION: &str = "KV-Operation";
@@ -32,7 +35,11 @@ const PLAN: &str = "plan";
 #[async_trait]
 impl Registry for Nats {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
-        settings::agree(&self.registry, &self.subjects, wanted).await
+        let stored = settings::agree(&self.registry, &self.subjects, wanted).await?;
+        if stored == *wanted {
+            self.agreed.store(true, Relaxed);
+        }
+        Ok(stored)
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {

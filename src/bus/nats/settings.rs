@@ -66,14 +66,13 @@ pub(super) async fn agree(
 }
 
 /// Makes sure that the settings of a running cluster are there. Why that is not so: others are, or
-/// they cannot be stored now. A node that has not `agreed` yet has a start that sees to it.
-pub(super) async fn keep(link: &Link, subjects: &Subjects, agreed: bool) -> Result<(), Kept> {
+/// they cannot be stored now.
+pub(super) async fn keep(link: &Link, subjects: &Subjects) -> Result<(), Kept> {
     let ours = Settings {
         shards: subjects.shards().count(),
     };
     match find(link, subjects).await {
         Ok(Found::Stored(stored)) if stored == ours => Ok(()),
-        Ok(_) if !agreed => Err(Kept::Unknown),
         Ok(Found::Stored(other)) => {
             let (bucket, command) = (subjects.bucket("SHARDS"), command(subjects, ours.shards));
             Err(Kept::Other(

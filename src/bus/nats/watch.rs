@@ -24,7 +24,7 @@ use futures::future::join_all;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -66,8 +66,8 @@ pub(super) struct Watch {
     pub(super) reached: Reached,
     pub(super) foreign: Foreign,
     pub(super) subjects: Arc<Subjects>,
-    /// Whether the cluster's settings were this node's once, and why they are not.
-    pub(super) agreed: bool,
+    /// Whether this node has agreed with the cluster's settings, and why they are not so now.
+    pub(super) agreed: Arc<AtomicBool>,
     pub(super) settings: Result<(), Kept>,
     pub(super) health: watch::Sender<Health>,
 }
@@ -157,9 +157,10 @@ impl Watch {
             stream.look(link, reached, foreign)
         });
         join_all(looks).await;
+        // At once, because clients wait for it: what follows is told with the next look.
+        self.tell().await;
         self.payload.look().await;
         self.look_at_settings().await;
-        self.tell().await;
     }
 
     /// Tells what is different now.
@@ -238,15 +239,13 @@ impl Watch {
         let is_there = |stream: &Watched| {
             stream.definition.store == Store::Shards && stream.missing + stream.silent == 0
         };
-        if !self.streams.iter().any(is_there) {
+        // Until then its start sees to them.
+        if !self.agreed.load(Relaxed) || !self.streams.iter().any(is_there) {
             return;
         }
-        match settings::keep(&self.link, &self.subjects, self.agreed).await {
+        match settings::keep(&self.link, &self.subjects).await {
             Err(Kept::Unknown) => {}
-            known => {
-                self.agreed |= known.is_ok();
-                self.settings = known;
-            }
+            known => self.settings = known,
         }
     }
 }
@@ -475,6 +474,7 @@ pub(super) fn new(
     subjects: Arc<Subjects>,
     reached: Reached,
     foreign: Foreign,
+    agreed: Arc<AtomicBool>,
     health: watch::Sender<Health>,
 ) -> Watch {
     let [commands, registry, live] = links.map(Link::clone);
@@ -486,7 +486,7 @@ pub(super) fn new(
         reached,
         foreign,
         subjects,
-        agreed: false,
+        agreed,
         settings: Ok(()),
         health,
     }
