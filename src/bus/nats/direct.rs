@@ -81,10 +81,7 @@ impl Direct for Nats {
         me: Incarnation,
     ) -> Result<BoxStream<'static, Consultation>, Error> {
         let link = self.commands.clone();
-        let messages = self
-            .commands
-            .subscribe(self.subjects.consult(me))
-            .await?;
+        let messages = self.commands.subscribe(self.subjects.consult(me)).await?;
         let consultation = move |message: Message| {
             let (reply, link) = (message.reply?.to_string(), link.clone());
             let respond = move |answer: Bytes| {

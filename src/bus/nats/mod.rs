@@ -156,7 +156,7 @@ impl Nats {
         let (subjects, reached) = (Arc::new(subjects), Reached::default());
         let (told, health) = watch::channel();
         let agreed = Arc::new(AtomicBool::new(false));
-        let skipped = Skipped::new();
+        let skipped = Skipped::default();
         let foreign = Foreign::new(subjects.stream("EVT"), skipped.clone());
         let watch = watch::new(
             config,

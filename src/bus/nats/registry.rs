@@ -109,7 +109,14 @@ impl Registry for Nats {
         let Some(stored) = self.registry.last(&bucket, &subject).await? else {
             return Ok(None);
         };
-        let plan = decode_plan(&stored.payload).map_err(|bad| unusable(&subject, &bad))?;
+        if is_deletion(Some(&stored.headers)) {
+            return Ok(Some((Plan::default(), stored.sequence)));
+        }
+        let plan = decode_plan(&stored.payload).map_err(|bad| {
+            Error::Unusable(format!(
+                "{subject} cannot be read ({bad}): remove it (nats kv del {bucket} {PLAN}), and rebalance again"
+            ))
+        })?;
         Ok(Some((plan, stored.sequence)))
     }
 
@@ -291,7 +298,7 @@ pub(super) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
 /// A node's record says of itself which node it is; it is kept under that name.
 pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<NodeSeen>, Unfit> {
     if let Some(node) = subjects.downed(&entry.subject) {
-        return Ok((!is_deleted(&entry)).then_some(NodeSeen::Downed(node)));
+        return Ok((!is_deletion(entry.headers.as_ref())).then_some(NodeSeen::Downed(node)));
     }
     let incarnation = subjects.node_of(&entry.subject)?;
     if is_deletion(entry.headers.as_ref()) {

@@ -101,9 +101,7 @@ fn sync(found: &Examined) -> Finding {
     let check = "nats: sync";
     let advice = "set `sync_interval: always` in the jetstream block of every nats-server";
     match found.sync {
-        Some(Sync::Always) => {
-            Finding::new(check, State::Ok, "on a disk before it is acknowledged")
-        }
+        Some(Sync::Always) => Finding::new(check, State::Ok, "on a disk before it is acknowledged"),
         Some(Sync::Every(time)) => Finding::new(
             check,
             State::Warn,
@@ -128,7 +126,9 @@ fn payload(found: &Examined) -> Finding {
         true => Finding::new(
             check,
             State::Fail,
-            format!("{most} bytes, fewer than {needed}: larger messages are refused; set it to 1MB or more"),
+            format!(
+                "{most} bytes, fewer than {needed}: larger messages are refused; set it to 1MB or more"
+            ),
         ),
         false => Finding::new(check, State::Ok, format!("{most} bytes")),
     }
