@@ -42,7 +42,7 @@ use std::{
     time::Duration,
 };
 use subjects::Subjects;
-use watch::Reached;
+use watch::{Reached, Shared};
 
 /// The oldest server that has what is used: batched direct reads.
 const OLDEST: (i64, i64, i64) = (2, 11, 0);
@@ -163,9 +163,11 @@ impl Nats {
             definitions,
             [&commands, &registry, &live],
             subjects.clone(),
-            reached.clone(),
-            foreign.clone(),
-            agreed.clone(),
+            Shared {
+                reached: reached.clone(),
+                foreign: foreign.clone(),
+                agreed: agreed.clone(),
+            },
             told,
         );
         tokio::spawn(watch.run());

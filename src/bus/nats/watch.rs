@@ -56,6 +56,14 @@ impl Reached {
     }
 }
 
+/// What a bus tells its watch, and is told by it.
+pub(super) struct Shared {
+    pub(super) reached: Reached,
+    pub(super) foreign: Foreign,
+    /// Whether this node has agreed with the cluster's settings.
+    pub(super) agreed: Arc<AtomicBool>,
+}
+
 /// The watch over the servers of one bus.
 pub(super) struct Watch {
     pub(super) link: Link,
@@ -472,11 +480,14 @@ pub(super) fn new(
     definitions: Vec<Definition>,
     links: [&Link; 3],
     subjects: Arc<Subjects>,
-    reached: Reached,
-    foreign: Foreign,
-    agreed: Arc<AtomicBool>,
+    shared: Shared,
     health: watch::Sender<Health>,
 ) -> Watch {
+    let Shared {
+        reached,
+        foreign,
+        agreed,
+    } = shared;
     let [commands, registry, live] = links.map(Link::clone);
     Watch {
         link: registry.clone(),
