@@ -88,6 +88,7 @@ impl Bus {
                 "bus.servers is empty: name a NATS server with --nats nats://HOST:PORT".into(),
             );
         }
+        nats::check_prefix(&self.prefix).map_err(|error| error.to_string())?;
         self.check_login()?;
         tls::check_pair(
             ["bus.tls_certificate", "bus.tls_key"],

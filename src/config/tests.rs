@@ -298,6 +298,14 @@ fn a_file_that_is_not_utf_8_is_refused_with_its_line_and_nothing_of_it() {
 }
 
 #[test]
+fn a_prefix_that_no_stream_can_have_is_refused_by_the_configuration() {
+    for wrong in ["*", "a.b", "", ">", "Chat"] {
+        let why = load("", &[("SAFE_CHAT_BUS__PREFIX", wrong)], &[]).unwrap_err();
+        assert!(why.to_string().contains("bus.prefix (environment"), "{why}");
+    }
+}
+
+#[test]
 fn a_number_that_is_not_whole_is_refused_and_not_rounded() {
     for wrong in ["0.5", "-0.5", "nan", "inf", "1e300"] {
         let file = format!("[gateway]\nsession_rate = {wrong}\n");

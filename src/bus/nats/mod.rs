@@ -101,6 +101,11 @@ pub fn check(servers: &[String]) -> Result<bool, Error> {
 }
 
 /// Says which file of a login or of TLS cannot be used, if one cannot. Connects to nothing.
+/// Says what is wrong with `bus.prefix`, if something is.
+pub fn check_prefix(prefix: &str) -> Result<(), Error> {
+    Subjects::check(prefix)
+}
+
 pub fn check_files(config: &Config) -> Result<(), Error> {
     Access::open(config).map(drop)
 }

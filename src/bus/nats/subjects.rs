@@ -16,15 +16,21 @@ pub(super) struct Subjects {
 }
 
 impl Subjects {
-    /// A prefix is 1 to 32 characters of `a-z 0-9 _ -`, so that a stream's name shows which prefix made it.
-    pub(super) fn new(prefix: &str, shards: Shards) -> Result<Self, Error> {
+    /// Says what is wrong with a prefix, if something is.
+    pub(super) fn check(prefix: &str) -> Result<(), Error> {
         let allowed =
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-        if !(1..=32).contains(&prefix.len()) || !prefix.bytes().all(allowed) {
-            return Err(Error::Unusable(format!(
+        match (1..=32).contains(&prefix.len()) && prefix.bytes().all(allowed) {
+            true => Ok(()),
+            false => Err(Error::Unusable(format!(
                 "bus.prefix is `{prefix}`; it must be 1 to 32 characters of a-z 0-9 _ -"
-            )));
+            ))),
         }
+    }
+
+    /// A prefix is 1 to 32 characters of `a-z 0-9 _ -`, so that a stream's name shows which prefix made it.
+    pub(super) fn new(prefix: &str, shards: Shards) -> Result<Self, Error> {
+        Self::check(prefix)?;
         Ok(Self {
             prefix: prefix.into(),
             upper: prefix.to_uppercase(),
