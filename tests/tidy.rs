@@ -88,6 +88,8 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "chat",
             "app",
             "config",
+            "listener",
+            "ops",
             "shutdown",
             "telemetry",
         ],

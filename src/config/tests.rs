@@ -389,7 +389,13 @@ fn every_secret_may_be_in_a_file_by_its_long_name() {
         .filter(|key| layers::may_be_secret(key))
     {
         let variable = format!("SAFE_CHAT_{}_FILE", key.to_uppercase().replace('.', "__"));
-        let environment = [(variable.as_str(), file.path().to_str().unwrap())];
+        // A password needs its user, who has no colon in his name.
+        let user = match key.strip_suffix(".password") {
+            Some(section) => format!("SAFE_CHAT_{}__USER", section.to_uppercase()),
+            None => "UNUSED".to_owned(),
+        };
+        let path = file.path().to_str().unwrap();
+        let environment = [(variable.as_str(), path), (user.as_str(), "kept")];
         let loaded = load("", &environment, &[]);
         let set = loaded.map(|loaded| loaded.sources.contains_key(key));
         // A user's name has no colon.

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     net::TcpListener,
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -225,10 +226,20 @@ fn spawn(command: &mut Command, logs: &TempDir) -> Child {
         .expect("the program can be started")
 }
 
-/// Ports that were free just now.
+/// Ports that were free just now, below those that the system gives to outgoing connections: one of
+/// these would take the port of a server that is stopped for a moment.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    const FIRST: u16 = 10_000;
+    const LAST: u16 = 30_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Tests of other programs begin elsewhere.
+    let start = std::process::id() as u16;
     // All are held until all are known, so that they differ.
-    let held: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let held: [TcpListener; N] = std::array::from_fn(|_| {
+        let numbers = (0..LAST - FIRST).map(|_| NEXT.fetch_add(1, Relaxed).wrapping_add(start));
+        let mut ports = numbers.map(|number| FIRST + number % (LAST - FIRST));
+        let free = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+        free.expect("a free port")
+    });
     held.map(|listener| listener.local_addr().expect("a bound port").port())
 }

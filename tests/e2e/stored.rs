@@ -30,13 +30,12 @@ pub(crate) async fn what_was_said_is_stored_and_can_be_looked_at(cluster: Cluste
         } else {
             from.to_owned()
         };
-        let line = inspected
-            .stdout
-            .lines()
-            .find(|line| line.contains(&format!("seq {seq} ")));
+        let seq = seq.to_string();
+        let mut lines = inspected.stdout.lines();
+        let line = lines.find(|line| line.split_whitespace().nth(1) == Some(&seq));
         assert!(
             line.is_some_and(|line| line.contains(&what)),
-            "no line with `seq {seq} ` and `{what}` in\n{}",
+            "no line with place {seq} and `{what}` in\n{}",
             inspected.stdout
         );
     }
