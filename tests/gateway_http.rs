@@ -404,6 +404,7 @@ async fn a_body_that_is_too_large_is_refused_without_reading_it() {
     )
     .await;
     assert_eq!(whole.refusal(), too_large, "the answer is not lost");
+    assert_eq!(whole.header("connection"), Some("close"));
     let chunk = [&b"20000\r\n"[..], &vec![b' '; 0x20000], b"\r\n"].concat();
     let chunked = [&*post, "Transfer-Encoding: chunked"];
     assert_eq!(

@@ -35,6 +35,7 @@ pub(super) struct Framing(Arc<Flags>);
 struct Flags {
     ambiguous: AtomicBool,
     last: AtomicBool,
+    unread: AtomicBool,
 }
 
 impl Framing {
@@ -47,6 +48,12 @@ impl Framing {
     /// Where the request ends is not followed, so no other one may come on this connection.
     pub(super) fn is_last(&self) -> bool {
         self.0.last.load(Relaxed)
+    }
+
+    /// The client is still sending the body of its request. An answer now is the last one: what is
+    /// left would have to be read before the next request.
+    pub(super) fn is_unread(&self) -> bool {
+        self.0.unread.load(Relaxed)
     }
 }
 
@@ -212,6 +219,7 @@ impl<S: Socket> AsyncRead for Followed<S> {
         if let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buffer) {
             if this.at != At::Lost {
                 this.follow(&buffer.filled()[before..]);
+                this.framing.0.unread.store(this.expects_more(), Relaxed);
             }
             return Poll::Ready(read);
         }

@@ -318,7 +318,8 @@ async fn answer(
     }
     let is_options = request.method() == Method::OPTIONS;
     let mut response = rules::finish(is_options, router.call(request).await?);
-    if framing.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let is_last = framing.is_last() || framing.is_unread();
+    if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
