@@ -100,12 +100,12 @@ pub fn check(servers: &[String]) -> Result<bool, Error> {
     Servers::parse(servers).map(|servers| servers.login.is_some())
 }
 
-/// Says which file of a login or of TLS cannot be used, if one cannot. Connects to nothing.
 /// Says what is wrong with `bus.prefix`, if something is.
 pub fn check_prefix(prefix: &str) -> Result<(), Error> {
     Subjects::check(prefix)
 }
 
+/// Says which file of a login or of TLS cannot be used, if one cannot. Connects to nothing.
 pub fn check_files(config: &Config) -> Result<(), Error> {
     Access::open(config).map(drop)
 }

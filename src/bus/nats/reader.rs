@@ -293,7 +293,7 @@ impl Reader {
             waiting: Some(consumer.num_pending),
             looked: Instant::now(),
             checked: Instant::now(),
-            name: name.into(),
+            name,
             config: consumer.set_up(),
             behind: false,
         })
