@@ -299,7 +299,7 @@ fn a_file_that_is_not_utf_8_is_refused_with_its_line_and_nothing_of_it() {
 
 #[test]
 fn a_prefix_that_no_stream_can_have_is_refused_by_the_configuration() {
-    for wrong in ["*", "a.b", "", ">", "Chat"] {
+    for wrong in ["*", "a.b", ">", "Chat"] {
         let why = load("", &[("SAFE_CHAT_BUS__PREFIX", wrong)], &[]).unwrap_err();
         assert!(why.to_string().contains("bus.prefix (environment"), "{why}");
     }
@@ -389,13 +389,15 @@ fn every_secret_may_be_in_a_file_by_its_long_name() {
         .filter(|key| layers::may_be_secret(key))
     {
         let variable = format!("SAFE_CHAT_{}_FILE", key.to_uppercase().replace('.', "__"));
-        // A password needs its user, who has no colon in his name.
-        let user = match key.strip_suffix(".password") {
-            Some(section) => format!("SAFE_CHAT_{}__USER", section.to_uppercase()),
-            None => "UNUSED".to_owned(),
+        // A user needs a password, and a password its user.
+        let other = match key.rsplit_once('.') {
+            Some((section, "password")) => format!("{section}.user"),
+            Some((section, "user")) => format!("{section}.password"),
+            _ => "of.nothing".to_owned(),
         };
+        let other = format!("SAFE_CHAT_{}", other.to_uppercase().replace('.', "__"));
         let path = file.path().to_str().unwrap();
-        let environment = [(variable.as_str(), path), (user.as_str(), "kept")];
+        let environment = [(variable.as_str(), path), (other.as_str(), "kept")];
         let loaded = load("", &environment, &[]);
         let set = loaded.map(|loaded| loaded.sources.contains_key(key));
         // A user's name has no colon.
