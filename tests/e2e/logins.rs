@@ -59,7 +59,7 @@ async fn servers_and_nodes_know_each_other_by_certificates_names_and_keys() {
     let tls = |first: &str| {
         format!(
             "tls {{ cert_file: \"{certificate}\", key_file: \"{key}\", ca_file: \"{ca}\"\n\
-             verify: true {first} }}\n"
+             verify: true\n{first} }}\n"
         )
     };
     let accounts = format!(
