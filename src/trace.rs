@@ -3,6 +3,8 @@
 //!
 //! A trace lives as long as somebody takes its steps, and a bounded time at most. While there is none, a hop costs
 //! one load of an atomic.
+//!
+//! The same hops are spans for a collector, without names, in [`crate::telemetry::trace::hop`].
 
 use crate::room::{CommandId, Event, Kind, RoomId, Seq, UserId};
 use serde::Serialize;

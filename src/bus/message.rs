@@ -1,8 +1,11 @@
 //! What travels on the bus and what is kept there.
 
-use crate::room::{
-    Action, DeviceId, Epoch, Event, Incarnation, Key, Millis, Rejection, RoomId, Seq, SessionId,
-    ShardId, UserId,
+use crate::{
+    room::{
+        Action, DeviceId, Epoch, Event, Incarnation, Key, Millis, Rejection, RoomId, Seq,
+        SessionId, ShardId, UserId,
+    },
+    telemetry::trace::{Context, hop::Range},
 };
 use bytes::Bytes;
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -50,6 +53,8 @@ pub struct Delivery {
     pub at: Millis,
     /// The command.
     pub submission: Submission,
+    /// Where storing it is in its trace.
+    pub trace: Context,
 }
 
 /// Events that were appended together: at least one, of dense places.
@@ -82,6 +87,17 @@ impl Commit {
             .last()
             .expect("a commit holds at least one event")
             .seq
+    }
+
+    /// What a span says of it, of so many bytes.
+    pub(crate) fn range(&self, bytes: usize) -> Range {
+        let place = |event: Option<&Event>| event.map_or(0, |event| event.seq.0);
+        Range {
+            epoch: self.epoch.0,
+            first: place(self.events.first()),
+            last: place(self.events.last()),
+            bytes,
+        }
     }
 }
 
@@ -124,8 +140,20 @@ impl Stored {
 pub enum Live {
     /// A published commit.
     Commit(Arc<Commit>),
+    /// A published commit that is traced, and where publishing it is in its trace.
+    Traced(Arc<Commit>, Context),
     /// Something may have been missed: the connection was lost, or this subscriber was too slow. Ask for the head.
     Interrupted,
+}
+
+impl Live {
+    /// A commit, as it was published.
+    pub(crate) fn of(commit: Arc<Commit>, trace: Context) -> Self {
+        match trace.is_empty() {
+            true => Self::Commit(commit),
+            false => Self::Traced(commit, trace),
+        }
+    }
 }
 
 /// Where a room ends.

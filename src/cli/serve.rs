@@ -8,6 +8,7 @@ use crate::{
     telemetry,
 };
 use anyhow::{Context, anyhow, ensure};
+use std::time::Instant;
 use tracing::{info, warn};
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
@@ -21,6 +22,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         notes,
         ..
     } = settings.load()?;
+    telemetry::trace::start(&config.trace, &config.node.name).map_err(|why| anyhow!(why))?;
     telemetry::start(&config.log, &config.node.name).map_err(|why| anyhow!(why))?;
     for warning in warnings {
         warn!("{warning}");
@@ -35,6 +37,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, asked: Asked) -> anyhow::Result<()> {
+    let drain_timeout = config.node.drain_timeout();
     let Some(running) = asked.end.run_until_cancelled(App::start(config)).await else {
         info!("ended before the start was over");
         return Ok(());
@@ -52,7 +55,12 @@ async fn serve(config: Config, asked: Asked) -> anyhow::Result<()> {
         }
     }
     let down = running.is_down();
+    let deadline = Instant::now() + drain_timeout;
     running.drain().await;
+    // The last spans go within the time that the whole stop has.
+    let left = deadline.saturating_duration_since(Instant::now());
+    let finish = move || telemetry::trace::finish(left);
+    tokio::task::spawn_blocking(finish).await?;
     // Whoever supervises it starts it again, as a new member.
     ensure!(
         !down,

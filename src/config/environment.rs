@@ -4,7 +4,7 @@ use super::{Error, layers::may_be_secret};
 use std::{collections::BTreeMap, ffi::OsString, net::IpAddr};
 
 /// Variables that others set too, or that are short to type, and the keys that they set.
-pub(super) const SHORT: [(&str, &str); 7] = [
+pub(super) const SHORT: [(&str, &str); 9] = [
     ("HOSTNAME", "node.name"),
     ("HTTP_PORT", "gateway.port"),
     ("NATS", "bus.servers"),
@@ -12,6 +12,8 @@ pub(super) const SHORT: [(&str, &str); 7] = [
     ("CAS_USER", "cassandra.user"),
     ("CAS_PWS", "cassandra.password"),
     ("RUST_LOG", "log.level"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "trace.endpoint"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "trace.headers"),
 ];
 /// Begins the names of all other variables of this program.
 pub(super) const PREFIX: &str = "SAFE_CHAT_";

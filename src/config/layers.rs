@@ -23,12 +23,13 @@ const WORDS: [(&str, &str); 3] = [
     ("node.roles", "gateway, writer, or both"),
 ];
 /// Keys whose values may hold passwords: errors do not quote them.
-const SECRET: [(&str, &str); 5] = [
+const SECRET: [(&str, &str); 6] = [
     ("bus.servers", "a list of addresses"),
     ("bus.password", "text"),
     ("bus.token", "text"),
     ("cassandra.password", "text"),
     ("ops.password", "text"),
+    ("trace.headers", "a list of name=value"),
 ];
 
 /// Values of flags: the key, the flag and its text.

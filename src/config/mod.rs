@@ -71,6 +71,8 @@ pub struct Config {
     pub cassandra: cassandra::Config,
     /// Logs.
     pub log: telemetry::Config,
+    /// Traces.
+    pub trace: telemetry::trace::Config,
 }
 
 impl Config {
@@ -92,6 +94,7 @@ impl Config {
             self.ops.validate(),
             self.cassandra.validate(),
             self.log.validate(),
+            self.trace.validate(),
         ]);
         all.collect::<Result<(), _>>().map_err(Error::Value)
     }

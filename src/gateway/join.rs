@@ -16,6 +16,7 @@ use crate::{
     bus::{Admission, Answered, Ask, RoomView},
     listener::{Arrival, Presence},
     room::{Action, DeviceId, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    telemetry::trace::{Origin, hop},
     wire::Protocol,
 };
 use std::{sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep, timeout},
 };
+use tracing::Instrument;
 
 /// How long a join may take: a takeover takes less.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -73,6 +75,8 @@ pub(super) struct Connection {
     pub(super) arrival: Arrival,
     /// Whether its client is still there; `None`: it is.
     pub(super) presence: Option<Presence>,
+    /// What its client says of a trace.
+    pub(super) origin: Origin,
 }
 
 impl Connection {
@@ -81,6 +85,7 @@ impl Connection {
         Self {
             arrival: Arrival::next(),
             presence: None,
+            origin: Origin::default(),
         }
     }
 
@@ -129,7 +134,9 @@ pub(super) async fn join(
     connection: Connection,
 ) -> Result<Session, Rejection> {
     let (begun, resumes) = (Instant::now(), join.from.since.is_some());
-    let admitted = timeout(DEADLINE, admit(core, join, client, connection)).await;
+    let span = hop::join(&connection.origin);
+    let admitting = admit(core, join, client, connection).instrument(span.clone());
+    let admitted = timeout(DEADLINE, admitting).await;
     let result = admitted.unwrap_or_else(|_| {
         Err(unavailable(
             "the room could not be opened in time: try again",
@@ -140,6 +147,11 @@ pub(super) async fn join(
     if let Some(why) = refused.filter(|_| resumes) {
         metrics::resume_failed(why);
     }
+    hop::answered(
+        &span,
+        refused.map_or("joined", |why| why.reason.as_str()),
+        None,
+    );
     result
 }
 
@@ -325,6 +337,7 @@ async fn admit(
             user: user.clone(),
             key,
             session,
+            origin: connection.origin,
         },
         outbox.clone(),
     );

@@ -16,6 +16,7 @@ use crate::{
     room::{
         Action, CommandId, Epoch, Key, Reason, Rejection, RoomId, Seq, SessionId, Turn, UserId,
     },
+    telemetry::trace::{Origin, hop},
     trace::{At, Hop},
     wire::{Message, ServerFrame},
 };
@@ -28,6 +29,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
+use tracing::{Instrument, Span};
 
 /// Messages of a session without an answer; beyond them a message is refused as busy.
 const PENDING: usize = 1024;
@@ -47,6 +49,8 @@ pub(super) struct Sender {
     pub(super) user: UserId,
     pub(super) key: Key,
     pub(super) session: SessionId,
+    /// What its client said of a trace when it came.
+    pub(super) origin: Origin,
 }
 
 /// The messages of a session that are not answered yet.
@@ -76,6 +80,8 @@ struct Pending {
     came: Instant,
     /// When it was first stored; `None` again when that is counted.
     accepted: Option<Instant>,
+    /// From its frame to its answer.
+    span: Span,
     /// Since when no attempt to store it has succeeded.
     failing: Option<Instant>,
     /// When it is to be submitted (again).
@@ -105,7 +111,7 @@ struct Seen {
 
 /// What to do next.
 enum Step {
-    Submit(u64, Box<Submission>),
+    Submit(u64, Box<Submission>, Span),
     Wait(Option<Instant>),
 }
 
@@ -172,6 +178,7 @@ impl Sends {
             size,
             came: due,
             accepted: None,
+            span: hop::message(&self.sender.origin.linked(), size),
             failing: None,
             due,
             times: 0,
@@ -260,8 +267,9 @@ impl Sends {
                 self.give_up(&rejection);
             }
             match self.step(Instant::now()) {
-                Step::Submit(number, submission) => {
-                    let submitted = self.core.bus.submit(&submission).await;
+                Step::Submit(number, submission, span) => {
+                    let submitting = self.core.bus.submit(&submission);
+                    let submitted = submitting.instrument(span).await;
                     if submitted.is_ok() {
                         pauses = self.core.pauses();
                     }
@@ -306,11 +314,15 @@ impl Sends {
                 .iter()
                 .filter(|(_, pending)| !pending.stored || (again && pending.event.is_none()));
             unsent
-                .map(|(number, _)| self.submission(&state, *number))
+                .map(|(number, pending)| {
+                    let submission = self.submission(&state, *number);
+                    (submission, pending.span.clone())
+                })
                 .collect()
         };
-        for submission in unsent {
-            if self.core.bus.submit(&submission).await.is_err() {
+        for (submission, span) in unsent {
+            let submitting = self.core.bus.submit(&submission).instrument(span);
+            if submitting.await.is_err() {
                 return;
             }
         }
@@ -333,12 +345,9 @@ impl Sends {
                 self.journaled(&pending, seen.seq, seen.epoch, seen.duplicate);
             } else {
                 let submission = self.submission(&state, number);
-                state
-                    .pending
-                    .get_mut(&number)
-                    .expect("it was just there")
-                    .early = false;
-                return Step::Submit(number, Box::new(submission));
+                let pending = state.pending.get_mut(&number).expect("it was just there");
+                pending.early = false;
+                return Step::Submit(number, Box::new(submission), pending.span.clone());
             }
         }
         Step::Wait(wake)
@@ -432,6 +441,8 @@ impl Sends {
     }
 
     fn journaled(&self, pending: &Pending, seq: Seq, epoch: Epoch, duplicate: bool) {
+        let outcome = if duplicate { "duplicate" } else { "journaled" };
+        hop::answered(&pending.span, outcome, Some((seq.0, epoch.0)));
         metrics::journaled(duplicate, pending.came.elapsed());
         match pending.accepted {
             Some(accepted) => metrics::waited(accepted.elapsed()),
@@ -456,6 +467,7 @@ impl Sends {
     }
 
     fn reject_all(&self, pending: &Pending, rejection: &Rejection) {
+        hop::answered(&pending.span, rejection.reason.as_str(), None);
         metrics::refused(rejection);
         if pending.times > 0 {
             metrics::accepted_refused(rejection);

@@ -269,7 +269,11 @@ table! {
         TASKS: gauge "safechat_tasks" in "tasks", "Tasks of the runtime that have not ended";
         LOG_LINES_DROPPED: counter "safechat_log_lines_dropped_total" in "lines",
             "Lines of the log that stderr did not take";
-
+        TRACES: counter "safechat_traces_total" in "traces" by "outcome" of &["begun", "capped"],
+            "Traces for a collector that this node began, or would have begun below its cap";
+        TRACE_SPANS: counter "safechat_trace_spans_total" in "spans"
+            by "outcome" of &["exported", "dropped", "failed"],
+            "Spans: taken by the collector, without room in the queue before it, or not taken";
     }
     told {
         gauge "safechat_shard_epoch" in "epoch" by "shard" of ANY,

@@ -13,8 +13,23 @@ const TICKS: f64 = 100.0;
 /// Takes the figures that have handles, within the runtime.
 pub(crate) fn record() {
     metric::LOG_LINES_DROPPED.absolute(telemetry::dropped_lines());
+    record_traces();
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         metric::TASKS.set(runtime.metrics().num_alive_tasks() as f64);
+    }
+}
+
+fn record_traces() {
+    let counts = telemetry::trace::counts().unwrap_or_default();
+    for (outcome, count) in [("begun", counts.begun), ("capped", counts.capped)] {
+        metric::TRACES.of(outcome).absolute(count);
+    }
+    for (outcome, count) in [
+        ("exported", counts.exported),
+        ("dropped", counts.dropped),
+        ("failed", counts.failed),
+    ] {
+        metric::TRACE_SPANS.of(outcome).absolute(count);
     }
 }
 

@@ -1,10 +1,13 @@
 //! What a process says: logs and the banner of a node, to stderr, for people or as JSON, filtered by level.
-//! No message body, key or password is ever logged, by any part.
+//! No message body, key or password is ever logged, by any part. And where messages go: traces
+//! (`trace`), which are off unless a node is told where to send them.
 //!
 //! A node never waits for whoever reads its stderr (`lines`); a short command writes directly.
 
+mod format;
 mod level;
 mod lines;
+pub mod trace;
 
 use lines::Lines;
 use schemars::JsonSchema;
@@ -21,9 +24,11 @@ use std::{
 };
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    filter::filter_fn,
+    Layer,
+    filter::{FilterExt, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
+    registry,
     util::SubscriberInitExt,
 };
 
@@ -90,23 +95,26 @@ pub fn start(config: &Config, node: &str) -> Result<(), String> {
         node,
     };
     panic::set_hook(Box::new(log_panic));
-    let builder = fmt::fmt().with_env_filter(filter).with_writer(queue);
-    let begun = match config.format {
-        Format::Pretty => builder
+    let layer = fmt::layer().with_writer(queue);
+    let layer = match config.format {
+        Format::Pretty => layer
             .with_ansi(io::stderr().is_terminal())
             .compact()
             .with_target(false)
-            .finish()
-            .with(filter_fn(is_safe))
-            .try_init(),
-        Format::Json => builder
+            .boxed(),
+        Format::Json => layer
             .json()
             .flatten_event(true)
-            .finish()
-            .with(filter_fn(is_safe))
-            .try_init(),
+            .map_event_format(format::WithTrace)
+            .boxed(),
     };
-    begun.map_err(|error| started(&error))
+    let shown = filter.and(filter_fn(trace::is_none_of_it));
+    registry()
+        .with(layer.with_filter(shown))
+        .with(trace::layer())
+        .with(filter_fn(is_safe))
+        .try_init()
+        .map_err(|error| started(&error))
 }
 
 /// Says something to whoever reads stderr, apart from the log: whole lines. Whether they can be written

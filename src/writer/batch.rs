@@ -5,6 +5,7 @@ use crate::{
     bus::{Answer, Answered, Commit, ReplyTo},
     journal::{Limits, codec::size_of_event},
     room::{Epoch, Event, Notice, Seq, State},
+    telemetry::trace::Context,
 };
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub(super) struct Batch {
     pub(super) notices: Vec<Notice>,
     /// Commands that are settled by it.
     pub(super) tickets: Vec<Ticket>,
+    /// Where the decisions that are in it are in their traces; those that are traced.
+    pub(super) traces: Vec<Context>,
     /// The state after its last event, when a snapshot is due.
     pub(super) snapshot: Option<Box<State>>,
     bytes: usize,
@@ -51,6 +54,11 @@ impl Batch {
                 events: std::mem::take(&mut self.events),
             })
         })
+    }
+
+    /// About how many bytes its events take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The answers as the gateways get them.

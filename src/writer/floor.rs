@@ -223,6 +223,7 @@ mod tests {
     use crate::{
         bus::Submission,
         room::{Action, SessionId},
+        telemetry::trace::Context,
     };
     use uuid::Uuid;
 
@@ -239,6 +240,7 @@ mod tests {
             position: Position(position),
             at: Millis(0),
             submission,
+            trace: Context::default(),
         }
     }
 

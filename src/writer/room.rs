@@ -11,12 +11,14 @@ use crate::{
         Action, Change, Command, Decision, Epoch, Event, Incarnation, Kind, Millis, Outcome,
         Rejection, Seq, SessionId, State, UserId, decide,
     },
+    telemetry::trace::Context,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 use tokio::time::Instant;
+use tracing::Span;
 
 /// A snapshot holds the key of everybody who ever came. So many of them cost about as much as it does to replay an event instead.
 const KEYS_PER_EVENT: u64 = 8;
@@ -29,8 +31,8 @@ pub(super) struct Bounds<B> {
     pub(super) fits: usize,
 }
 
-/// A commit that is journaled and not published yet, with the commands that it settles.
-pub(super) type Unpublished = (Arc<Commit>, Vec<Ticket>);
+/// A commit that is journaled and not published yet, with the commands that it settles, and its span.
+pub(super) type Unpublished = (Arc<Commit>, Vec<Ticket>, Span);
 
 /// An open room. Events go through it in one direction: decided, committed, published.
 pub(super) struct Room {
@@ -165,6 +167,10 @@ impl Room {
             .answers
             .extend(delivery.submission.reply.zip(answered));
         batch.notices.extend(decision.notices);
+        let decides = Context::current();
+        batch
+            .traces
+            .extend(Some(decides).filter(|trace| !trace.is_empty()));
         batch.tickets.extend(carried);
         if !waits_for_an_event {
             batch.tickets.push(ticket);
@@ -247,6 +253,7 @@ impl Room {
         &mut self,
         commit: Option<Arc<Commit>>,
         tickets: Vec<Ticket>,
+        span: Span,
         published: bool,
         now: Instant,
     ) -> Vec<Ticket> {
@@ -258,7 +265,7 @@ impl Room {
                 tickets
             }
             Some(commit) => {
-                self.unpublished.push_back((commit, tickets));
+                self.unpublished.push_back((commit, tickets, span));
                 Vec::new()
             }
         }
@@ -487,13 +494,15 @@ mod tests {
                     position: Position(n),
                     at: Millis(n),
                     submission,
+                    trace: Context::default(),
                 };
                 let ticket = floor.read(&delivery, 1);
                 let (boundary, fits) = (|_| Seq(u64::MAX), usize::MAX);
                 let bounds = Bounds { boundary, fits };
                 room.decide(delivery, ticket, epoch, bounds, now, |_, _| {});
                 let mut batch = room.next_batch().unwrap();
-                room.committed(batch.take_commit(epoch), Vec::new(), true, now);
+                let commit = batch.take_commit(epoch);
+                room.committed(commit, Vec::new(), Span::none(), true, now);
                 batch.snapshot.is_some()
             };
             assert_eq!(

@@ -13,6 +13,7 @@ use crate::{
     journal::{self, Claim},
     metric,
     room::{Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
+    telemetry::trace::hop::{self, Range},
 };
 use futures::{
     future::BoxFuture,
@@ -20,6 +21,7 @@ use futures::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -39,6 +41,7 @@ pub(super) enum Done {
         room: RoomId,
         batch: Box<Batch>,
         commit: Option<Arc<Commit>>,
+        span: Span,
         result: Result<(), journal::Error>,
     },
     /// A commit is on the bus, or the shard is lost.
@@ -108,12 +111,18 @@ impl Work {
         mut batch: Batch,
     ) {
         let commit = batch.take_commit(claim.epoch());
+        let span = hop::commit(&batch.traces, claim.shard().0, || match &commit {
+            Some(commit) => commit.range(batch.bytes()),
+            None => Range::confirming(claim.epoch().0),
+        });
         self.push(async move {
-            let result = parts.commit(claim, &room, commit.as_deref()).await;
+            let committing = parts.commit(claim, &room, commit.as_deref());
+            let result = committing.instrument(span.clone()).await;
             Done::Committed {
                 room,
                 batch: Box::new(batch),
                 commit,
+                span,
                 result,
             }
         });
@@ -147,7 +156,9 @@ impl Work {
     ) {
         self.push(async move {
             let begun = Instant::now();
-            let result = parts.publish(claim, &room, &unpublished.0, after).await;
+            let (commit, _, span) = &unpublished;
+            let publishing = parts.publish(claim, &room, commit, after);
+            let result = publishing.instrument(span.clone()).await;
             metric::PUBLISH_SECONDS.record(begun.elapsed().as_secs_f64());
             Done::Published {
                 room,
@@ -306,7 +317,7 @@ impl Parts {
         let appended = definite(claim.shard(), "append", PAUSE, || {
             self.journal.append(room, claim, commit)
         });
-        match appended.await {
+        match appended.instrument(hop::append()).await {
             // The servers take less than when it was put together.
             Err(journal::Error::TooLarge(_)) if commit.events.len() > 1 => {
                 let (first, second) = halves(commit);

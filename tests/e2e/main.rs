@@ -26,6 +26,7 @@ mod support;
 mod talk;
 mod tampered;
 mod tls;
+mod traces;
 
 /// One test per claim and journal.
 macro_rules! claims {
@@ -60,6 +61,9 @@ claims! {
         holes::a_purged_room_begins_with_what_is_left
         doctor::what_a_cluster_rests_on_is_looked_at
         logs::nothing_secret_is_logged
+        traces::one_trace_goes_from_a_frame_to_the_deliveries_of_both_gateways
+        traces::without_sampling_nothing_of_a_trace_is_on_the_bus
+        traces::a_collector_that_does_not_answer_costs_only_spans
         process::a_node_without_a_reader_of_its_log_works_and_ends_as_any
         process::a_reader_that_stops_stops_nobody_and_is_told_what_it_missed
         process::a_stop_without_nats_is_soon
@@ -79,5 +83,6 @@ claims! {
         outage::what_is_said_while_cassandra_is_away_is_journaled_later
         process::a_stop_without_nats_is_soon
         process::a_stop_without_cassandra_is_soon
+        traces::one_trace_goes_from_a_frame_to_the_deliveries_of_both_gateways
         logs::nothing_secret_is_logged;
 }

@@ -4,6 +4,7 @@ use super::{Delivered, Memory, Op, pause, state::Command, stream};
 use crate::{
     bus::{Commands, Delivery, Error, Position, Submission},
     room::{Millis, ShardId},
+    telemetry::trace::Context,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -34,6 +35,7 @@ impl Commands for Memory {
                 shard,
                 at: self.server.now(),
                 submission: submission.clone(),
+                trace: Context::current(),
             }))
         })
         .await
@@ -128,6 +130,7 @@ impl Reader {
             position: Position(*position),
             at: command.at,
             submission: command.submission.clone(),
+            trace: command.trace.clone(),
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     bus::{Commit, Error, Feed, Head, Live, Position, Published, Stored},
     journal::codec::encode_commit,
     room::{Epoch, Event, RoomId, Seq, ShardId},
+    telemetry::trace::Context,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -35,7 +36,7 @@ impl Feed for Memory {
         self.call(Op::Publish, |state| {
             state.check_size(|| encode_commit(&commit).len())?;
             let position = state.publish(message, after, self.server.config.events)?;
-            self.deliver(state, room, &Live::Commit(commit));
+            self.deliver(state, room, &Live::of(commit, Context::current()));
             Ok(position)
         })
         .await

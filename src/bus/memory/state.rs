@@ -7,6 +7,7 @@ use crate::{
         Published, Question, Settings, ShardRecord, Stored, Submission,
     },
     room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId},
+    telemetry::trace::Context,
 };
 use bytes::Bytes;
 use std::{
@@ -62,6 +63,7 @@ pub(super) struct Command {
     pub(super) shard: ShardId,
     pub(super) at: Millis,
     pub(super) submission: Submission,
+    pub(super) trace: Context,
 }
 
 /// A stored message of a room.

@@ -5,6 +5,7 @@ use super::{
     reader::{Entry, Purpose, Reader, Start, Step},
     skipped::{Skipped, Unfit},
     subjects::Subjects,
+    traced,
 };
 use crate::{
     bus::{
@@ -12,18 +13,25 @@ use crate::{
         codec::{decode_command, encode_command},
     },
     room::{Millis, ShardId},
+    telemetry::trace::hop,
 };
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, unfold};
 use std::sync::Arc;
+use tracing::Instrument;
 
 #[async_trait]
 impl Commands for Nats {
     async fn submit(&self, submission: &Submission) -> Result<Position, Error> {
         let subject = self.subjects.command(&submission.room);
+        let payload = encode_command(submission);
+        let span = hop::store(|| self.subjects.shard(&submission.room).0, payload.len());
+        let mut headers = HeaderMap::new();
+        traced::write(&mut headers, &span);
         self.commands
-            .store(subject, HeaderMap::new(), encode_command(submission), None)
+            .store(subject, headers, payload, None)
+            .instrument(span)
             .await
     }
 
@@ -118,6 +126,7 @@ pub(super) fn read(subjects: &Subjects, entry: Entry) -> Result<Delivery, Unfit>
         position: Position(entry.position),
         at: millis(entry.at),
         submission: decode_command(&room, entry.payload)?,
+        trace: traced::read(entry.headers.as_ref()),
     })
 }
 

@@ -5,6 +5,7 @@ use super::{
     Nats,
     foreign::{CLAIM, EPOCH, Place, SEQ, TYPE, Written},
     skipped::Unfit,
+    traced,
 };
 use crate::{
     bus::{
@@ -13,6 +14,7 @@ use crate::{
     },
     journal::codec::encode_commit,
     room::{Epoch, RoomId, Seq, ShardId},
+    telemetry::trace::hop,
 };
 use async_nats::{HeaderMap, jetstream::message::StreamMessage};
 use async_trait::async_trait;
@@ -21,6 +23,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use tracing::Instrument;
 
 /// How many events are in a message.
 const EVENTS: &str = "Chat-Events";
@@ -217,6 +220,8 @@ impl Nats {
         headers.insert(TYPE, kind);
         headers.insert(EVENTS, commit.events.len().to_string().as_str());
         let payload = encode_commit(commit);
+        let span = hop::publish(|| (self.subjects.shard(room).0, commit.range(payload.len())));
+        traced::write(&mut headers, &span);
         let stored = self
             .commands
             .store(
@@ -225,6 +230,7 @@ impl Nats {
                 payload.clone(),
                 Some(after.0),
             )
+            .instrument(span)
             .await;
         match stored {
             // Where events are only a buffer, the room's messages may all have been dropped: then nobody was faster.

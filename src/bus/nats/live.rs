@@ -1,6 +1,6 @@
 //! What is published for a room from now on: a core subscription on the subject to which the stream republishes what it stored.
 
-use super::{Nats, foreign::Foreign};
+use super::{Nats, foreign::Foreign, traced};
 use crate::{
     bus::{Error, Live},
     metric,
@@ -68,7 +68,7 @@ impl Tail {
                 message = self.messages.next() => {
                     let message = message?;
                     if let Some(live) = self.read(&message) {
-                        if matches!(live, Live::Commit(_)) {
+                        if matches!(live, Live::Commit(_) | Live::Traced(..)) {
                             note_delay(&message);
                         }
                         return Some(live);
@@ -83,8 +83,9 @@ impl Tail {
     fn read(&self, message: &Message) -> Option<Live> {
         match self.foreign.skip_live(message) {
             Ok(commit) => {
-                let commit = commit.filter(|commit| !commit.events.is_empty());
-                commit.map(|commit| Live::Commit(Arc::new(commit)))
+                let commit = commit.filter(|commit| !commit.events.is_empty())?;
+                let trace = traced::read(message.headers.as_ref());
+                Some(Live::of(Arc::new(commit), trace))
             }
             Err(error) => {
                 warn!(room = %self.room, %error, "a published commit cannot be read");

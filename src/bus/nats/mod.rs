@@ -23,6 +23,7 @@ mod registry;
 mod settings;
 mod skipped;
 mod subjects;
+mod traced;
 mod watch;
 
 pub use examine::{Examined, Stream, Sync, examine};

@@ -60,6 +60,7 @@ async fn open(
             .copied()
             .unwrap_or_else(Arrival::next),
         presence: request.extensions.get().cloned(),
+        origin: request::origin(&request.headers),
     };
     let session = handle.join_over(client, join, connection).await?;
     Ok((session, response))

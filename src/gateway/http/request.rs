@@ -4,10 +4,11 @@
 use crate::{
     gateway::From,
     room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, UserId},
+    telemetry::trace::{HEADER, Origin},
 };
 use axum::{
     extract::Query,
-    http::{HeaderValue, Uri},
+    http::{HeaderMap, HeaderValue, Uri},
 };
 use std::str::FromStr;
 
@@ -34,6 +35,11 @@ fn segment(uri: &Uri, at: usize) -> &str {
 
 fn user(text: &str) -> Result<UserId, Rejection> {
     UserId::parse(text).map_err(|why| Rejection::new(Reason::BadUser, why.to_string()))
+}
+
+/// In which trace its client says that a request belongs.
+pub fn origin(headers: &HeaderMap) -> Origin {
+    Origin::read(headers.get(HEADER).and_then(|value| value.to_str().ok()))
 }
 
 /// The query of a request.

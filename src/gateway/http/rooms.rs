@@ -8,6 +8,7 @@ use crate::{
     gateway::{Client, Handle},
     listener::content_length,
     room::{Key, Reason, Rejection, RoomId, UserId},
+    telemetry::trace::hop,
     wire::{Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
 };
 use axum::{
@@ -19,6 +20,7 @@ use axum::{
 use http_body_util::LengthLimitError;
 use std::{error::Error, time::Duration};
 use tokio::time::timeout;
+use tracing::{Instrument, Span};
 
 /// Bytes of a body: the largest sealed message in base64 and what is around it.
 const BODY: usize = 131_072;
@@ -46,9 +48,32 @@ pub(super) async fn message(
         Ok(message) => message,
         Err(refused) => return answer(&room, &refused),
     };
-    match handle.post(&room, user, key, message).await {
+    let span = hop::message(&request::origin(&headers), message.body.size());
+    let posting = handle.post(&room, user, key, message);
+    let posted = posting.instrument(span.clone()).await;
+    note(&span, &posted);
+    match posted {
         Ok(frame) => answer(&room, &frame),
         Err(rejection) => refuse(&rejection),
+    }
+}
+
+/// Ends the span of a message with what became of it.
+fn note(span: &Span, posted: &Result<ServerFrame, Rejection>) {
+    match posted {
+        Ok(ServerFrame::Journaled {
+            seq,
+            epoch,
+            duplicate,
+            ..
+        }) => {
+            let outcome = if *duplicate { "duplicate" } else { "journaled" };
+            hop::answered(span, outcome, Some((seq.0, epoch.0)));
+        }
+        Ok(ServerFrame::Rejected { rejection, .. }) | Err(rejection) => {
+            hop::answered(span, rejection.reason.as_str(), None);
+        }
+        Ok(_) => {}
     }
 }
 

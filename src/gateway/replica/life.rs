@@ -13,6 +13,7 @@ use crate::{
         ring::Ring,
     },
     room::{Event, Kind, Rejection, Seq, UserId},
+    telemetry::trace::hop,
     trace::Hop,
     wire::{ServerFrame, SharedEvent},
 };
@@ -288,6 +289,10 @@ impl Life<'_> {
                 Ok(())
             }
             Some(Live::Commit(commit)) => self.commit(&commit),
+            Some(Live::Traced(commit, trace)) => {
+                let span = hop::deliver(&trace, commit.range(0), self.viewers.len());
+                span.in_scope(|| self.commit(&commit))
+            }
         }
     }
 

@@ -52,6 +52,11 @@ impl Viewers {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Adds a viewer that needs `first` next. One whose session is over already is closed instead.
     pub(super) fn add(&mut self, id: ViewerId, attach: &Attach, first: Seq) {
         if let Some(seat) = &attach.seat {

@@ -28,6 +28,7 @@ use crate::{
     bus::Commit,
     metric,
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
+    telemetry::trace::hop,
 };
 use async_trait::async_trait;
 use std::{
@@ -36,6 +37,7 @@ use std::{
     time::Duration,
 };
 use tokio::{time::Instant, try_join};
+use tracing::Instrument;
 
 /// Within this time after a write returned no database is killed, started again and answering.
 const BREATH: Duration = Duration::from_secs(4);
@@ -142,6 +144,7 @@ impl<S: Store> ReadBack<S> {
             .clone();
         match shared
             .get(|| self.store.fence(shard, Reading::Quorum))
+            .instrument(hop::confirm())
             .await?
         {
             Some(fence) if fence.epoch == epoch => Ok(()),

@@ -24,10 +24,11 @@ impl Shard {
                 room: name,
                 batch,
                 commit,
+                span,
                 result,
             } => {
                 if let Err(error) = result {
-                    return self.on_failed(&name, error);
+                    return span.in_scope(|| self.on_failed(&name, error));
                 }
                 let mut batch = *batch;
                 let published = self.parts.journal.publishes();
@@ -41,7 +42,7 @@ impl Shard {
                 let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else {
                     return ControlFlow::Continue(());
                 };
-                for ticket in room.committed(commit, batch.tickets, published, now) {
+                for ticket in room.committed(commit, batch.tickets, span, published, now) {
                     self.floor.settle(ticket);
                 }
                 if let Some(state) = batch.snapshot {
@@ -57,12 +58,12 @@ impl Shard {
             }
             Done::Published {
                 room: name,
-                unpublished: (commit, tickets),
+                unpublished: (commit, tickets, span),
                 result,
             } => {
                 let position = match result {
                     Ok(position) => position,
-                    Err(error) => return self.on_failed(&name, error),
+                    Err(error) => return span.in_scope(|| self.on_failed(&name, error)),
                 };
                 self.trace(Hop::Published, &name, &commit);
                 tickets

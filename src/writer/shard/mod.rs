@@ -16,6 +16,7 @@ use crate::{
     journal::{self, Claim},
     metric::{self, shards::ShardMeter},
     room::{Action, Epoch, Outcome, RoomId, Seq, ShardId},
+    telemetry::trace::hop,
     trace::{At, Hop},
 };
 use futures::{
@@ -387,6 +388,9 @@ impl Shard {
                 tracer.note(Hop::Decided, &at, || decided(outcome, head, epoch));
             }
         };
+        let shard = self.claim.shard().0;
+        let span = hop::decide(&delivery.trace, shard, epoch.0, delivery.position.0);
+        let _decides = span.enter();
         room.decide(
             delivery,
             ticket,
