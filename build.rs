@@ -1,4 +1,5 @@
-//! Generates the protobuf types from `proto/`, without protoc, and notes the facts of the build for `--version`.
+//! Generates the protobuf types from `proto/`, without protoc, and notes the facts of the build for
+//! `--version`.
 
 use std::{env, error::Error, process::Command};
 
@@ -17,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     facts()
 }
 
-/// `SAFE_CHAT_COMMIT` may be given from outside, where there is no git (an image, a source archive).
+/// `SAFE_CHAT_COMMIT` may be given from outside, where there is no git (an image, a source
+/// archive).
 fn facts() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=SAFE_CHAT_COMMIT");
     let given = env::var("SAFE_CHAT_COMMIT").ok();
@@ -39,7 +41,8 @@ fn commit() -> Result<String, Box<dyn Error>> {
     if env::var("OPT_LEVEL")? != "3" {
         return Ok("not noted".into());
     }
-    // Where git notes every change of the commit that is checked out; in a worktree this is not .git/logs/HEAD.
+    // Where git notes every change of the commit that is checked out; in a worktree this is not
+    // .git/logs/HEAD.
     if let Some(log) = says("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={log}");
     }

@@ -7,7 +7,8 @@
 //!                                               room::decide
 //! ```
 //!
-//! `room` and `wire` are pure. `gateway`, `writer` and `cluster` know the ports `bus` and `journal`, not their adapters; `app` wires them.
+//! `room` and `wire` are pure. `gateway`, `writer` and `cluster` know the ports `bus` and
+//! `journal`, not their adapters; `app` wires them.
 
 pub mod app;
 pub mod bus;

@@ -16,10 +16,12 @@ use tracing::{info, warn};
 
 /// How often the memory is looked at: a burst of clients takes some tens of MiB in this time.
 const LOOK: Duration = Duration::from_millis(100);
-/// Per cent of the limit from which on it is tight, or short. What is above the second is for what is
-/// under way already, and for buffers of the kernel, which count for the limit and not for the process.
+/// Per cent of the limit from which on it is tight, or short. What is above the second is for what
+/// is under way already, and for buffers of the kernel, which count for the limit and not for the
+/// process.
 const BOUNDS: [u64; 2] = [65, 80];
-/// Per cent below a bound at which it is left again, so that nobody is let in and turned away in turns.
+/// Per cent below a bound at which it is left again, so that nobody is let in and turned away in
+/// turns.
 const LEFT: u64 = 5;
 
 /// What there is left.

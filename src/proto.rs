@@ -1,4 +1,5 @@
-//! The generated protobuf types. They are outer forms: `wire`, `journal::codec` and `bus::codec` turn them into the types of `room` and back.
+//! The generated protobuf types. They are outer forms: `wire`, `journal::codec` and `bus::codec`
+//! turn them into the types of `room` and back.
 
 #![allow(missing_docs, clippy::doc_markdown, clippy::large_enum_variant)]
 

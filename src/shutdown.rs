@@ -1,5 +1,5 @@
-//! The signals that a node may get. Those that ask for an end make it drain, and end it at once when they
-//! come again. No other signal ends it that is not for a fault of the program.
+//! The signals that a node may get. Those that ask for an end make it drain, and end it at once
+//! when they come again. No other signal ends it that is not for a fault of the program.
 
 use crate::telemetry;
 use futures::{Stream, StreamExt, stream};
@@ -48,7 +48,8 @@ const SIGNALS: [(Signal, Meaning); 15] = [
     (Signal::SIGPROF, Meaning::Nothing),
     (Signal::SIGIO, Meaning::Nothing),
     (Signal::SIGSTKFLT, Meaning::Nothing),
-    // Pipes and connections whose reader is gone, and files at their limit: the write fails, that is enough.
+    // Pipes and connections whose reader is gone, and files at their limit: the write fails, that
+    // is enough.
     (Signal::SIGPIPE, Meaning::Unsaid),
     (Signal::SIGXFSZ, Meaning::Unsaid),
 ];
@@ -61,8 +62,8 @@ pub struct Asked {
     pub reload: Arc<Notify>,
 }
 
-/// Takes the signals over. Called once, as early as possible: until then each signal does what it does
-/// to any process.
+/// Takes the signals over. Called once, as early as possible: until then each signal does what it
+/// does to any process.
 pub fn on_signals() -> io::Result<Asked> {
     let mut signals = arrivals()?;
     let asked = Asked {

@@ -1,5 +1,6 @@
-//! Where the parts of a node spawn their tasks. Many nodes can run in one process (a simulation): each then runs within a [`Scope`], which all tasks
-//! that they spawn inherit, so that a node as a whole can be frozen, as SIGSTOP does, or killed.
+//! Where the parts of a node spawn their tasks. Many nodes can run in one process (a simulation):
+//! each then runs within a [`Scope`], which all tasks that they spawn inherit, so that a node as a
+//! whole can be frozen, as SIGSTOP does, or killed.
 
 use std::{pin::pin, sync::Arc};
 use tokio::sync::watch;
@@ -37,7 +38,8 @@ impl Scope {
         self.set(Pace::Running);
     }
 
-    /// No task is polled any more; each is dropped. Nothing can be spawned within the scope from now on.
+    /// No task is polled any more; each is dropped. Nothing can be spawned within the scope from
+    /// now on.
     pub fn kill(&self) {
         self.set(Pace::Dead);
     }
@@ -47,7 +49,8 @@ impl Scope {
             .send_if_modified(|now| *now != Pace::Dead && std::mem::replace(now, pace) != pace);
     }
 
-    /// Runs a task within the scope; `None` when the scope is killed before the task has ended. What it drops then is dropped within the scope too.
+    /// Runs a task within the scope; `None` when the scope is killed before the task has ended.
+    /// What it drops then is dropped within the scope too.
     pub async fn run<F: Future>(self, task: F) -> Option<F::Output> {
         let mut pace = self.0.subscribe();
         let within = async {

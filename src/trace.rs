@@ -1,8 +1,8 @@
-//! Follows the messages of one room or one user through a node, for as long as an operator looks on: which hop each
-//! has passed and when, never what it says.
+//! Follows the messages of one room or one user through a node, for as long as an operator looks
+//! on: which hop each has passed and when, never what it says.
 //!
-//! A trace lives as long as somebody takes its steps, and a bounded time at most. While there is none, a hop costs
-//! one load of an atomic.
+//! A trace lives as long as somebody takes its steps, and a bounded time at most. While there is
+//! none, a hop costs one load of an atomic.
 //!
 //! The same hops are spans for a collector, without names, in [`crate::telemetry::trace::hop`].
 

@@ -1,5 +1,6 @@
-//! Nodes share the shards through joins, leaves, crashes, freezes and cuts: never two leases of one epoch, and in the end every shard is
-//! written by a live node. Many nodes on one hub, under virtual time.
+//! Nodes share the shards through joins, leaves, crashes, freezes and cuts: never two leases of one
+//! epoch, and in the end every shard is written by a live node. Many nodes on one hub, under
+//! virtual time.
 
 mod cluster_nodes;
 

@@ -1,4 +1,5 @@
-//! The cluster on a real NATS server: shards are shared, handed over, and taken from a node that is killed.
+//! The cluster on a real NATS server: shards are shared, handed over, and taken from a node that is
+//! killed.
 
 #[path = "cluster_nodes/writer.rs"]
 mod writer;
@@ -30,7 +31,8 @@ use writer::{Ledger, Writer};
 
 const SHARDS: u16 = 32;
 
-/// A node with a runtime of its own: ending that closes its connections, as the end of a process does.
+/// A node with a runtime of its own: ending that closes its connections, as the end of a process
+/// does.
 struct Node {
     id: Incarnation,
     handle: Handle,
@@ -104,7 +106,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until each shard is written by the one of these nodes that it is assigned to; how long that took.
+    /// Waits until each shard is written by the one of these nodes that it is assigned to; how long
+    /// that took.
     async fn settled(&self, nodes: &[&Node], within: Duration) -> Duration {
         let since = Instant::now();
         while !self.is_settled(nodes).await {

@@ -1,5 +1,6 @@
-//! What must hold for whatever comes from outside (`fuzz/src`), for the inputs that are kept in `fuzz/corpus`: as they are, and cut or damaged at
-//! every byte. So these checks run in every test run; `cargo xtask fuzz` looks for inputs that nobody has thought of.
+//! What must hold for whatever comes from outside (`fuzz/src`), for the inputs that are kept in
+//! `fuzz/corpus`: as they are, and cut or damaged at every byte. So these checks run in every test
+//! run; `cargo xtask fuzz` looks for inputs that nobody has thought of.
 
 #[allow(missing_docs, unreachable_pub)] // It is a library there.
 #[path = "../fuzz/src/lib.rs"]

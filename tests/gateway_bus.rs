@@ -1,4 +1,5 @@
-//! The gateway and a bus that is not as it must be: what is sent is refused, and what the bus lost ends the sessions that saw it.
+//! The gateway and a bus that is not as it must be: what is sent is refused, and what the bus lost
+//! ends the sessions that saw it.
 
 mod gateway;
 

@@ -1,4 +1,5 @@
-//! The gateway without sockets, over the memory adapters and in virtual time: what every client sees, whatever goes wrong.
+//! The gateway without sockets, over the memory adapters and in virtual time: what every client
+//! sees, whatever goes wrong.
 
 mod gateway;
 

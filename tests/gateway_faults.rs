@@ -1,4 +1,5 @@
-//! The gateway when things go wrong: cuts, lost answers and events, a gateway judged dead, a room whose beginning was cut.
+//! The gateway when things go wrong: cuts, lost answers and events, a gateway judged dead, a room
+//! whose beginning was cut.
 
 mod gateway;
 
@@ -79,7 +80,8 @@ impl Faults for Losing {
     }
 }
 
-/// Sends 100 messages into a room where something is lost; each must be there once, in order, and answered.
+/// Sends 100 messages into a room where something is lost; each must be there once, in order, and
+/// answered.
 async fn endure(losing: Losing) {
     let losing = Arc::new(losing);
     let mut world = World::with_faults(losing.clone());
@@ -198,7 +200,8 @@ async fn what_retention_has_cut_is_a_reset_to_what_is_left() {
     }
 }
 
-/// The largest messages, some small ones between them: what is read at once ends at any place of a page.
+/// The largest messages, some small ones between them: what is read at once ends at any place of a
+/// page.
 #[tokio::test(start_paused = true)]
 async fn large_messages_are_read_in_parts() {
     let mut world = World::new().await;
@@ -457,7 +460,8 @@ async fn a_session_that_ended_while_it_opened_may_be_tried_again() {
     );
 }
 
-/// The replica in which the session opened lost the thread, and the one after it never heard that the session is over.
+/// The replica in which the session opened lost the thread, and the one after it never heard that
+/// the session is over.
 #[tokio::test(start_paused = true)]
 async fn a_session_is_not_taken_in_by_a_replica_that_began_after_it() {
     let slow = Slow::losing(

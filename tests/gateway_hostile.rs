@@ -116,7 +116,8 @@ async fn bombs_end_their_own_session_only() {
     assert_eq!(code(&mut fragments).await, 1009);
     talk(&mut harry, &mut charly, "m2").await;
 
-    // Fragments without content cost nothing but the sender's time: the message that they lead to is the first that is heard.
+    // Fragments without content cost nothing but the sender's time: the message that they lead to
+    // is the first that is heard.
     let mut empty = server.json("empty", "").await;
     let nothing = [
         masked(0x01, b""),
@@ -185,7 +186,8 @@ async fn a_flood_of_pings_costs_the_others_nothing() {
     for n in 0..50 {
         talk(&mut harry, &mut charly, &format!("m{n}")).await;
     }
-    // It takes nothing; when it begins to, pongs are there, and no more of them than its backlog holds are kept.
+    // It takes nothing; when it begins to, pongs are there, and no more of them than its backlog
+    // holds are kept.
     let mut some = [0; 4096];
     assert!(timeout(LONG, read.read(&mut some)).await.unwrap().unwrap() > 0);
     flood.abort();

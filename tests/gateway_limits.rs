@@ -1,4 +1,5 @@
-//! What one client may do, in virtual time: frames per session, per user and per address, joins and rooms per address. Nobody else pays for it.
+//! What one client may do, in virtual time: frames per session, per user and per address, joins and
+//! rooms per address. Nobody else pays for it.
 
 mod gateway;
 
@@ -31,7 +32,8 @@ fn in_room(room: &str, user: &str) -> Join {
     }
 }
 
-/// Says so much at once, and returns how much of it was journaled, and the frames that refused the rest.
+/// Says so much at once, and returns how much of it was journaled, and the frames that refused the
+/// rest.
 async fn flood(client: &mut Client, name: &str, count: usize) -> (usize, Vec<Value>) {
     (0..count).for_each(|n| client.send(&format!("{name}{n}")));
     answers(client, count).await
@@ -259,7 +261,8 @@ async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
     sleep(Duration::from_secs(1)).await;
     assert_eq!(flood_large(&mut charly, "e", 3).await, 1);
     sleep(Duration::from_secs(20)).await;
-    // What is not understood counts by its bytes too, and so does what nobody asked for in a frame that is.
+    // What is not understood counts by its bytes too, and so does what nobody asked for in a frame
+    // that is.
     for _ in 0..2 {
         first.say(&json!({ "nonsense": "x".repeat(88_000) }));
         assert_eq!(first.until("rejected").await["reason"], "bad_frame");

@@ -1,4 +1,5 @@
-//! The gateway on real sockets, over the memory adapters: the three protocols, every refusal, close codes, and what works without a WebSocket.
+//! The gateway on real sockets, over the memory adapters: the three protocols, every refusal, close
+//! codes, and what works without a WebSocket.
 
 mod gateway;
 
@@ -217,7 +218,8 @@ async fn a_client_that_does_not_read_is_closed_while_the_others_go_on() {
         .await;
         while frame(&mut harry, "event").await["id"] != format!("m{n}") {}
     }
-    // What it gets at last is dense; then the close frame, or, when that did not get out in time, the end of the connection.
+    // What it gets at last is dense; then the close frame, or, when that did not get out in time,
+    // the end of the connection.
     let mut last = 0;
     loop {
         match timeout(LONG, slow.next()).await.unwrap() {

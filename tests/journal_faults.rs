@@ -1,5 +1,6 @@
-//! The fencing under faults: several owners of one room over a memory database that refuses, forgets to answer and applies writes late, in virtual
-//! time and by seed. Whatever was confirmed stays, at its place, unchanged.
+//! The fencing under faults: several owners of one room over a memory database that refuses,
+//! forgets to answer and applies writes late, in virtual time and by seed. Whatever was confirmed
+//! stays, at its place, unchanged.
 
 use safe_chat::{
     bus::Commit,
@@ -149,9 +150,10 @@ async fn a_zombies_write_that_arrives_after_the_takeover_is_never_seen() {
     );
 }
 
-/// The first owner's first commit is late, and so is that of the second one, who opened an empty room and had nothing to write again. The third one finds
-/// the first commit, and does not learn whether it is written again under its claim. When it opens
-/// the room once more, it would find the second commit.
+/// The first owner's first commit is late, and so is that of the second one, who opened an empty
+/// room and had nothing to write again. The third one finds the first commit, and does not learn
+/// whether it is written again under its claim. When it opens the room once more, it would find the
+/// second commit.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_is_repeated_writes_the_same_again() {
     let database = Database::new(Partitions::new(10));
@@ -230,7 +232,8 @@ async fn an_opening_that_is_overtaken_is_fenced() {
     );
 }
 
-/// All of it: a row of it that lay on one replica only, and was left there, could be missing in the next reading.
+/// All of it: a row of it that lay on one replica only, and was left there, could be missing in the
+/// next reading.
 #[tokio::test]
 async fn opening_writes_the_whole_last_commit_again() {
     let database = Database::new(Partitions::new(10));

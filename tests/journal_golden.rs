@@ -1,5 +1,6 @@
-//! Every stored version that was ever written can be read, and the current versions are written as they always were.
-//! The golden files hold stored bytes in hex, made by an encoder that is not part of this project. They are never changed.
+//! Every stored version that was ever written can be read, and the current versions are written as
+//! they always were. The golden files hold stored bytes in hex, made by an encoder that is not part
+//! of this project. They are never changed.
 
 use bytes::Bytes;
 use prost::Message;

@@ -185,7 +185,8 @@ async fn a_snapshot_that_differs_from_the_replay_is_a_problem() {
     );
 }
 
-/// The owner of a quiet room saves changes that no event carries; the events that follow do not either, and the next snapshot takes the place of that one.
+/// The owner of a quiet room saves changes that no event carries; the events that follow do not
+/// either, and the next snapshot takes the place of that one.
 #[tokio::test]
 async fn a_snapshot_may_know_changes_that_no_event_carries() {
     let memory = Database::new(Partitions::new(10)).connect(shards());

@@ -1,4 +1,5 @@
-//! The patches of `simulation/mutations/` still fit the code: one that does not would be left out unseen.
+//! The patches of `simulation/mutations/` still fit the code: one that does not would be left out
+//! unseen.
 
 use std::{fs, process::Command};
 

@@ -1,5 +1,5 @@
-//! What operators watch: rules, alerts with their runbooks, dashboards. Metrics that they name are in
-//! the table, and Prometheus' own tool (`SAFE_CHAT_TEST_PROMTOOL`) checks the rules, runs their
+//! What operators watch: rules, alerts with their runbooks, dashboards. Metrics that they name are
+//! in the table, and Prometheus' own tool (`SAFE_CHAT_TEST_PROMTOOL`) checks the rules, runs their
 //! tests, and runs every query of a dashboard on its engine.
 
 mod support;

@@ -1,5 +1,6 @@
-//! What was published in proto/ stays: no field is removed, renumbered or retyped. `proto/published.txt` holds every field that was ever
-//! published; a new one is added there: `PUBLISH=1 cargo test --test proto_published`.
+//! What was published in proto/ stays: no field is removed, renumbered or retyped.
+//! `proto/published.txt` holds every field that was ever published; a new one is added there:
+//! `PUBLISH=1 cargo test --test proto_published`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -61,9 +61,9 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Commands as the bus stores them: each with a time of its own. Nobody sends through a session before it was opened, and a number of a session names one
-/// message: a second one would be taken for it.
-/// So does a request.
+/// Commands as the bus stores them: each with a time of its own. Nobody sends through a session
+/// before it was opened, and a number of a session names one message: a second one would be taken
+/// for it. So does a request.
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     vec(action(), 0..120).prop_map(|mut actions| {
         let (mut opened, mut numbered) = (HashSet::new(), HashMap::new());
@@ -182,7 +182,8 @@ proptest! {
                 _ => false,
             };
             match (first, again) {
-                // A session that was admitted and is over by now is told so; nobody waits for that answer.
+                // A session that was admitted and is over by now is told so; nobody waits for that
+                // answer.
                 (Outcome::Done | Outcome::Repeated(_), Outcome::Refused(refused)) if is_open => prop_assert_eq!(refused.reason, Reason::NotMember),
                 // What was placed is still no repetition of its client's; a repetition stays one.
                 (Outcome::Done, Outcome::Redelivered(_)) if says_which => {}
@@ -334,7 +335,8 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
         (enact(through(1)), enact(through(1))),
         (Outcome::Done, Outcome::Redelivered(Seq(2)))
     );
-    // Its client sent the same once more: nobody behind it has to wait, and it is not said later either.
+    // Its client sent the same once more: nobody behind it has to wait, and it is not said later
+    // either.
     let again = |number| {
         send(
             1,

@@ -1,5 +1,6 @@
-//! What a reader of this tree relies on, checked: which module may use which, that files say what they are, and that nothing is left over.
-//! Every check is a function from a file to complaints, and is shown to complain.
+//! What a reader of this tree relies on, checked: which module may use which, that files say what
+//! they are, and that nothing is left over. Every check is a function from a file to complaints,
+//! and is shown to complain.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A module and what it may use of the crate besides itself. Dependencies point one way; only `app`, `cli` and tests know adapters.
+/// A module and what it may use of the crate besides itself. Dependencies point one way; only
+/// `app`, `cli` and tests know adapters.
 const MAY_USE: [(&str, &[&str]); 22] = [
     ("room", &[]),
     ("proto", &[]),
@@ -250,7 +252,8 @@ fn check(files: &[std::rc::Rc<File>], complaints: impl Fn(&File) -> Vec<String>)
     assert!(all.is_empty(), "\n{}", all.join("\n"));
 }
 
-/// The files below a folder of the project whose name ends so; of the root itself, those beside each other only.
+/// The files below a folder of the project whose name ends so; of the root itself, those beside
+/// each other only.
 fn files(folder: &str, end: &str) -> Vec<std::rc::Rc<File>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut found, mut folders) = (Vec::new(), vec![root.join(folder)]);
@@ -315,7 +318,8 @@ fn production(text: &str) -> &str {
         .map_or(text, |tests| &text[..tests])
 }
 
-/// Every path of the crate that is mentioned outside comments, with groups spelt out: `crate::{a, b::{c, d}}` is `a`, `b::c`, `b::d`.
+/// Every path of the crate that is mentioned outside comments, with groups spelt out: `crate::{a,
+/// b::{c, d}}` is `a`, `b::c`, `b::d`.
 fn used(text: &str) -> BTreeSet<String> {
     let code: String = text
         .lines()

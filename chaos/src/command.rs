@@ -56,7 +56,8 @@ pub struct Options {
     /// Every scenario so often
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: usize,
-    /// About three minutes for every change: slow programs, one server of each kind, figures are only told
+    /// About three minutes for every change: slow programs, one server of each kind, figures are
+    /// only told
     #[arg(long)]
     short: bool,
     /// Programs of the profile for development
@@ -88,7 +89,8 @@ fn one_or_three(text: &str) -> Result<u16, String> {
     }
 }
 
-/// Runs them. `false` when a promise was broken or, unless it is the short one, a wanted figure was missed.
+/// Runs them. `false` when a promise was broken or, unless it is the short one, a wanted figure was
+/// missed.
 pub fn run(options: Options, interrupt: &Interrupt) -> Result<bool> {
     Runtime::new()?.block_on(async { options.shortened().run(interrupt).await })
 }

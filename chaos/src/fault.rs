@@ -21,8 +21,8 @@ use xtask::{
     server::{Kind, Server},
 };
 
-/// How long the rest of a cluster has to take in that a node came back before the next one is stopped. A person, or an orchestrator that asks
-/// `/ready`, waits no less.
+/// How long the rest of a cluster has to take in that a node came back before the next one is
+/// stopped. A person, or an orchestrator that asks `/ready`, waits no less.
 const BETWEEN: Duration = Duration::from_secs(3);
 /// How often a server that starts is asked whether it is ready.
 const ASK: Duration = Duration::from_millis(100);
@@ -32,7 +32,8 @@ const ASK: Duration = Duration::from_millis(100);
 pub struct Fault {
     /// When, from the first message on.
     pub at: Duration,
-    /// When it is undone: a process is started or goes on, the network is mended. `None`: when the run is over.
+    /// When it is undone: a process is started or goes on, the network is mended. `None`: when the
+    /// run is over.
     pub until: Option<Duration>,
     /// What it is.
     pub act: Act,
@@ -47,7 +48,8 @@ pub enum Act {
     Freeze(Whom),
     /// SIGTERM, and it ends in order; undone by a start.
     Stop(Whom),
-    /// SIGUSR2 to a nats-server: its clients are sent away, then it ends in order; undone by a start.
+    /// SIGUSR2 to a nats-server: its clients are sent away, then it ends in order; undone by a
+    /// start.
     LameDuck(Whom),
     /// Each is stopped in order and started again, one after another: an upgrade.
     Roll(Whom),
@@ -106,7 +108,8 @@ pub struct Hand<'a> {
     told: BTreeMap<usize, report::Fault>,
     /// Killed or stopped, and not started again.
     down: BTreeSet<String>,
-    /// Servers that were started, until they are ready, and the bus, until it is led again: which fault is over then.
+    /// Servers that were started, until they are ready, and the bus, until it is led again: which
+    /// fault is over then.
     starting: JoinSet<(usize, Instant)>,
     broken: Vec<String>,
 }
@@ -240,7 +243,8 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    /// When everything that was started is ready: what was done, and what went wrong with the processes themselves.
+    /// When everything that was started is ready: what was done, and what went wrong with the
+    /// processes themselves.
     pub async fn finish(mut self) -> Result<(Vec<report::Fault>, Vec<String>)> {
         while let Some(ready) = self.starting.join_next().await {
             let (n, at) = ready?;
@@ -351,13 +355,15 @@ impl<'a> Hand<'a> {
 }
 
 impl Act {
-    /// Whether the bus is away until others of its servers lead its streams, or the same ones again.
+    /// Whether the bus is away until others of its servers lead its streams, or the same ones
+    /// again.
     fn stops_the_bus(&self) -> bool {
         matches!(self, Self::Kill(whom) | Self::Freeze(whom) if matches!(whom, Whom::BusLeader | Whom::EveryNats | Whom::Nats(_)))
     }
 }
 
-/// When it answered; or, if it never does, when that was given up: what is wrong with it is found when the site is healed.
+/// When it answered; or, if it never does, when that was given up: what is wrong with it is found
+/// when the site is healed.
 fn await_ready(server: &Server, interrupt: &Interrupt) -> Instant {
     let since = Instant::now();
     while server.ready.ask().is_err()

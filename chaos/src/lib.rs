@@ -1,9 +1,12 @@
-//! Real processes of safe-chat under real faults, while clients write down everything that they see.
+//! Real processes of safe-chat under real faults, while clients write down everything that they
+//! see.
 //!
-//! A [`site::Site`] is a running system: servers, nodes, and a network between them that can be broken ([`proxy`]). A [`scenario::Scenario`] says
-//! which [`fault::Fault`] happens when, to whom. [`run`] puts clients on a site, lets a scenario happen, and judges with the checker of `loadtest`
-//! what the clients saw. [`soak`] is a long run that breaks nothing, and looks whether anything grows. [`report`] is what runs leave behind, for a
-//! person to read. [`command`] is the command line.
+//! A [`site::Site`] is a running system: servers, nodes, and a network between them that can be
+//! broken ([`proxy`]). A [`scenario::Scenario`] says which [`fault::Fault`] happens when, to whom.
+//! [`run`] puts clients on a site, lets a scenario happen, and judges with the checker of
+//! `loadtest` what the clients saw. [`soak`] is a long run that breaks nothing, and looks whether
+//! anything grows. [`report`] is what runs leave behind, for a person to read. [`command`] is the
+//! command line.
 
 pub mod about;
 pub mod command;

@@ -9,7 +9,8 @@ use xtask::{
     interrupt::{Interrupt, Interrupted},
 };
 
-/// Real faults on real processes, while clients write down everything that they see. Fails when a promise of the protocol was broken.
+/// Real faults on real processes, while clients write down everything that they see. Fails when a
+/// promise of the protocol was broken.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask chaos",

@@ -13,8 +13,9 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use tokio::time::{Instant, sleep};
 use xtask::interrupt::Interrupt;
 
-/// How long everything may take to be answered and seen when the last fault is over and all servers are ready. Above the 10 s after which a node
-/// is judged dead, and what a client waits until it tries another gateway.
+/// How long everything may take to be answered and seen when the last fault is over and all servers
+/// are ready. Above the 10 s after which a node is judged dead, and what a client waits until it
+/// tries another gateway.
 const SETTLE: Duration = Duration::from_secs(90);
 /// How often it is looked for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,7 +40,8 @@ enum Event {
     Ends,
 }
 
-/// Runs a scenario; `name` makes its rooms new ones. An error means that it could not be run, not that a promise was broken.
+/// Runs a scenario; `name` makes its rooms new ones. An error means that it could not be run, not
+/// that a promise was broken.
 pub async fn run(
     site: &mut Site,
     scenario: &Scenario,

@@ -1,5 +1,5 @@
-//! What nodes say to each other and what the cluster keeps on the bus: read, written and read again it is the same; described it is one line
-//! without a secret.
+//! What nodes say to each other and what the cluster keeps on the bus: read, written and read again
+//! it is the same; described it is one line without a secret.
 
 use super::shown::is_one_line;
 use bytes::Bytes;
@@ -109,7 +109,8 @@ fn same<T: PartialEq + Debug>(
     }
 }
 
-/// The line of a command is the same with another key, and, unless contents are asked for, with another content of the same size.
+/// The line of a command is the same with another key, and, unless contents are asked for, with
+/// another content of the same size.
 fn command_keeps_secrets(command: &Submission) {
     let line = |command: &Submission, bodies| {
         describe(

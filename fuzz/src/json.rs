@@ -1,4 +1,5 @@
-//! A frame of the JSON protocol: compared with a second reading of it, which is written against docs/protocol.md only.
+//! A frame of the JSON protocol: compared with a second reading of it, which is written against
+//! docs/protocol.md only.
 
 use super::shown::{self, harry};
 use safe_chat::{
@@ -35,7 +36,8 @@ pub fn check(bytes: &[u8]) {
         assert!(message.id.is_some());
         shown::accepted(message);
     }
-    // The second reading refuses what the first one skips unread: nesting without end, numbers without bound, halves of characters.
+    // The second reading refuses what the first one skips unread: nesting without end, numbers
+    // without bound, halves of characters.
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         return;
     };

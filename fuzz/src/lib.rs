@@ -1,5 +1,6 @@
-//! What must hold for whatever comes from outside, one file per kind of it. Each takes any bytes and panics when something does not hold:
-//! libFuzzer looks for such bytes, `tests/fuzz_corpus.rs` runs those that are kept.
+//! What must hold for whatever comes from outside, one file per kind of it. Each takes any bytes
+//! and panics when something does not hold: libFuzzer looks for such bytes, `tests/fuzz_corpus.rs`
+//! runs those that are kept.
 
 pub mod bus;
 pub mod json;

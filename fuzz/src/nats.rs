@@ -1,5 +1,6 @@
-//! Messages of NATS around what they carry: subject and reply subject in the first two lines, then headers, an empty line, and the payload.
-//! The same bytes also as an answer of the JetStream API. What cannot be read is refused in one line.
+//! Messages of NATS around what they carry: subject and reply subject in the first two lines, then
+//! headers, an empty line, and the payload. The same bytes also as an answer of the JetStream API.
+//! What cannot be read is refused in one line.
 
 use super::shown::is_one_line;
 use bytes::Bytes;

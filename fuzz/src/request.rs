@@ -1,4 +1,5 @@
-//! What a request names: its target in the first line, `Last-Event-ID` in the second. Compared with a second reading of the query.
+//! What a request names: its target in the first line, `Last-Event-ID` in the second. Compared with
+//! a second reading of the query.
 
 use super::shown::is_one_line;
 use percent_encoding::percent_decode_str;

@@ -1,4 +1,5 @@
-//! What the service says of what it read: every protocol tells the same, and no line can hide another one.
+//! What the service says of what it read: every protocol tells the same, and no line can hide
+//! another one.
 
 use prost::Message as _;
 use safe_chat::{
@@ -44,7 +45,8 @@ fn binary(frame: Option<Encoded>) -> Frame {
         .expect("a known frame")
 }
 
-/// A refusal has an allowed reason, a valid id or none, and looks in every protocol as the contract says.
+/// A refusal has an allowed reason, a valid id or none, and looks in every protocol as the contract
+/// says.
 pub(super) fn refused(refused: &Refused, allowed: &[Reason]) {
     let (id, rejection) = (refused.id.as_deref(), &refused.rejection);
     let reason = rejection.reason;

@@ -1,4 +1,5 @@
-//! A stored state: read, written and read again it is the same, and every command can be decided on it.
+//! A stored state: read, written and read again it is the same, and every command can be decided on
+//! it.
 
 use super::shown;
 use bytes::Bytes;

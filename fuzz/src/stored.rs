@@ -1,5 +1,5 @@
-//! Stored events, alone (a row) and together (a commit): what can be read is written and read again as the same, can be shown in every
-//! protocol, and can be replayed.
+//! Stored events, alone (a row) and together (a commit): what can be read is written and read again
+//! as the same, can be shown in every protocol, and can be replayed.
 
 use super::{shown, snapshot};
 use prost::Message as _;
@@ -59,7 +59,8 @@ fn replayed(events: &[Event]) {
     snapshot::kept(&state);
 }
 
-/// What cannot be read is refused in one line, by what is stored and not by a failure of the service.
+/// What cannot be read is refused in one line, by what is stored and not by a failure of the
+/// service.
 fn told(error: &Error) {
     assert!(
         matches!(error, Error::Damaged(_) | Error::Unsupported { .. }),

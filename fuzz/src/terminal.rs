@@ -1,4 +1,5 @@
-//! What a server says, in a terminal: whatever it is, only line ends and text are printed. One frame in each line.
+//! What a server says, in a terminal: whatever it is, only line ends and text are printed. One
+//! frame in each line.
 
 use super::shown::is_one_line;
 use safe_chat::chat::heard;

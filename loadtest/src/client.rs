@@ -1,4 +1,5 @@
-//! One client of a room, over the JSON protocol: it reconnects to the next gateway, resumes where it was, and sends again with the same id.
+//! One client of a room, over the JSON protocol: it reconnects to the next gateway, resumes where
+//! it was, and sends again with the same id.
 
 use crate::history::{Event, Step};
 use anyhow::{Context, Result, bail};
@@ -43,7 +44,8 @@ pub struct Options {
     pub user: String,
     /// Which of the gateways is first.
     pub first: usize,
-    /// The last place that it has already; `None`: it begins with what comes after its own `joined`.
+    /// The last place that it has already; `None`: it begins with what comes after its own
+    /// `joined`.
     pub since: Option<u64>,
 }
 
@@ -83,8 +85,9 @@ struct Client {
     later: VecDeque<(Instant, String)>,
 }
 
-/// Runs a client: it sends what comes in, tells every step, and ends when `until` says so, or when nothing comes in any more and everything is answered and
-/// the room was seen up to the place that `until` names.
+/// Runs a client: it sends what comes in, tells every step, and ends when `until` says so, or when
+/// nothing comes in any more and everything is answered and the room was seen up to the place that
+/// `until` names.
 pub async fn run(
     options: Options,
     mut outgoing: mpsc::Receiver<Outgoing>,

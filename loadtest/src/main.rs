@@ -8,7 +8,8 @@ use loadtest::{
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Puts many clients into one room, measures, and checks that every promise of the protocol was kept.
+/// Puts many clients into one room, measures, and checks that every promise of the protocol was
+/// kept.
 #[derive(Parser)]
 struct Options {
     /// A gateway; give several to spread the clients over them.

@@ -1,4 +1,5 @@
-//! A session without a client behind it: the socket alone, for what a client as it should be does not do.
+//! A session without a client behind it: the socket alone, for what a client as it should be does
+//! not do.
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
@@ -15,7 +16,8 @@ use tokio_tungstenite::{
 /// How long a connection may take to get its `welcome`.
 const CONNECT: Duration = Duration::from_secs(15);
 
-/// Joins a room over JSON, and takes the `welcome`. `buffer`: bytes that the system may keep for it, if it is to be slow.
+/// Joins a room over JSON, and takes the `welcome`. `buffer`: bytes that the system may keep for
+/// it, if it is to be slow.
 pub async fn join(
     gateway: SocketAddr,
     room: &str,

@@ -243,8 +243,8 @@ impl Fencing {
         );
     }
 
-    /// An opening may start over when its confirmation could not be read, and a room may be closed and opened again; not while it is unknown what became
-    /// of a write.
+    /// An opening may start over when its confirmation could not be read, and a room may be closed
+    /// and opened again; not while it is unknown what became of a write.
     fn may_reopen(&self, owner: &Owner) -> bool {
         let unknown = self.0.mutation == Some(Mutation::OpeningReadAgain)
             && matches!(owner.step, Step::Opening { .. });

@@ -27,12 +27,13 @@ pub enum Mutation {
     SnapshotUnconfirmed,
     /// A tail is read without having seen the own epoch at a quorum.
     ClaimNotRead,
-    /// The reading that shows the own epoch leaves the replicas as they are. Then one of them may be the only one that has it, and an older owner's
-    /// confirmation can miss it.
+    /// The reading that shows the own epoch leaves the replicas as they are. Then one of them may
+    /// be the only one that has it, and an older owner's confirmation can miss it.
     ClaimNotRepaired,
-    /// A reading of the journal repairs what it has read: the rows of a page, which may end within a commit. Then a replica has a part of what was
-    /// written as a whole.
+    /// A reading of the journal repairs what it has read: the rows of a page, which may end within
+    /// a commit. Then a replica has a part of what was written as a whole.
     JournalReadRepaired,
-    /// An opening whose writing of the last commit has an unknown outcome reads the room again, under the same epoch, and decides again what to write.
+    /// An opening whose writing of the last commit has an unknown outcome reads the room again,
+    /// under the same epoch, and decides again what to write.
     OpeningReadAgain,
 }

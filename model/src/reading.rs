@@ -84,7 +84,8 @@ impl World {
             .fold(0, |all, sent| all | sent.bit())
     }
 
-    /// What a reading may say of where the commit of a snapshot's last event begins: the row of the highest epoch that it sees. 0: it sees none.
+    /// What a reading may say of where the commit of a snapshot's last event begins: the row of the
+    /// highest epoch that it sees. 0: it sees none.
     fn firsts(&self, snapshot: usize, must: u32) -> SmallVec<[u8; 4]> {
         let Some(index) = snapshot.checked_sub(1) else {
             return SmallVec::from_slice(&[1]);
@@ -145,7 +146,8 @@ impl World {
         })
     }
 
-    /// The pages that end within a commit below the published head, read from a replica that has it and one that has not.
+    /// The pages that end within a commit below the published head, read from a replica that has it
+    /// and one that has not.
     pub(crate) fn pages(&self, actions: &mut Vec<Action>) {
         for sent in self.sent.iter().filter(|sent| !sent.is_certain()) {
             let first = usize::from(sent.commit.first);

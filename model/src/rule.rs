@@ -1,10 +1,12 @@
-//! What is written, and what an opening makes of what it reads: the reader's rule, and the last commit to write again.
+//! What is written, and what an opening makes of what it reads: the reader's rule, and the last
+//! commit to write again.
 
 use crate::Mutation;
 use smallvec::SmallVec;
 
-/// Something that happened: which command led to it, and who decided that. Two owners that decide the same command make two different events, which shows
-/// whenever one of them takes the place of the other.
+/// Something that happened: which command led to it, and who decided that. Two owners that decide
+/// the same command make two different events, which shows whenever one of them takes the place of
+/// the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Event {
     /// The command, from 1 on.
@@ -87,8 +89,9 @@ pub enum Problem {
 /// What an owner finds: all events, and the last commit as it writes it again.
 pub type Found = (Log, Option<Commit>);
 
-/// Opens a room under `epoch`: `snapshot` is what was read of it, `first` the first place of the commit that holds its last event (1 without one), `seen`
-/// the commits that the reading of the tail saw.
+/// Opens a room under `epoch`: `snapshot` is what was read of it, `first` the first place of the
+/// commit that holds its last event (1 without one), `seen` the commits that the reading of the
+/// tail saw.
 pub fn open<'a>(
     mutation: Option<Mutation>,
     epoch: u8,
@@ -134,7 +137,8 @@ pub fn open<'a>(
     ))
 }
 
-/// At each place the highest epoch counts; the walk stops where a place is missing or the epoch decreases.
+/// At each place the highest epoch counts; the walk stops where a place is missing or the epoch
+/// decreases.
 fn walk<'a>(
     mutation: Option<Mutation>,
     first: usize,
@@ -160,8 +164,9 @@ fn walk<'a>(
     walked
 }
 
-/// The next `size` commands that these events do not hold yet, as events of `epoch`; `None` when there are fewer. Two owners that follow each other read the
-/// commands in opposite orders: the bus may have lost them in between, and clients sent them again.
+/// The next `size` commands that these events do not hold yet, as events of `epoch`; `None` when
+/// there are fewer. Two owners that follow each other read the commands in opposite orders: the bus
+/// may have lost them in between, and clients sent them again.
 pub fn decide(events: &[Event], commands: u8, size: usize, epoch: u8) -> Option<Log> {
     let order = |command| {
         if epoch % 2 == 1 {

@@ -34,12 +34,14 @@ impl World {
         *self.owner(epoch) = Owner::new(Step::Resting);
     }
 
-    /// Whether a reading of the fence that begins now can show an epoch: no newer one is at a quorum. It may still end much later.
+    /// Whether a reading of the fence that begins now can show an epoch: no newer one is at a
+    /// quorum. It may still end much later.
     fn holds(&self, scenario: &Scenario, epoch: u8) -> bool {
         self.fence <= epoch && !is_stranger(scenario, epoch)
     }
 
-    /// The claim is a compare-and-set: epochs are unique and ascending. When its value reaches which replica is left open.
+    /// The claim is a compare-and-set: epochs are unique and ascending. When its value reaches
+    /// which replica is left open.
     pub(crate) fn claim(&mut self, scenario: &Scenario) {
         let stranger = is_stranger(scenario, self.owners.len() as u8 + 1);
         let read = scenario.mutation != Some(Mutation::ClaimNotRead) && !stranger;
@@ -284,7 +286,8 @@ impl World {
         };
     }
 
-    /// A page was read from two replicas, of which one had a commit and the other had not; now both have the rows that were read.
+    /// A page was read from two replicas, of which one had a commit and the other had not; now both
+    /// have the rows that were read.
     pub(crate) fn page(&mut self, slot: u8, rows: usize, from: usize, to: usize) {
         self.arrive(from, 1 << slot);
         let sent = self

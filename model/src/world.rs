@@ -12,7 +12,8 @@ pub(crate) const REPLICAS: usize = 3;
 /// What an owner does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Read the fence until it shows the own epoch: that the claim was decided does not mean that a quorum has it.
+    /// Read the fence until it shows the own epoch: that the claim was decided does not mean that a
+    /// quorum has it.
     Claiming,
     /// Find the newest snapshot, and begin to read the room.
     Starting,
@@ -76,7 +77,8 @@ impl Sent {
         1 << self.slot
     }
 
-    /// Whether a quorum has it, so that it may have returned, and every reading that begins now sees it.
+    /// Whether a quorum has it, so that it may have returned, and every reading that begins now
+    /// sees it.
     pub fn is_certain(&self) -> bool {
         self.at.count_ones() as usize > REPLICAS / 2
     }
@@ -87,7 +89,8 @@ impl Sent {
 pub struct World {
     /// By epoch, from 1.
     pub owners: SmallVec<[Owner; 4]>,
-    /// The highest epoch that a quorum has: every reading of the fence that begins now sees it, or a higher one.
+    /// The highest epoch that a quorum has: every reading of the fence that begins now sees it, or
+    /// a higher one.
     pub fence: u8,
     /// By slot.
     pub sent: SmallVec<[Sent; 8]>,
@@ -115,8 +118,8 @@ impl World {
             .fold(0, |all, sent| all | sent.bit())
     }
 
-    /// Whether every reading finds what was published: of what it sees for certain the highest epoch holds it, and whatever else it may see of higher epochs
-    /// holds the same.
+    /// Whether every reading finds what was published: of what it sees for certain the highest
+    /// epoch holds it, and whatever else it may see of higher epochs holds the same.
     pub fn readers_agree(&self) -> bool {
         (1..).zip(&self.record.published).all(|(seq, event)| {
             let certain = self

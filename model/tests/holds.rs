@@ -8,7 +8,8 @@ use model::{
 use stateright::{Checker, Model};
 use std::time::Instant;
 
-/// Explores all states and asserts that every property holds: what must always, in each; what must be possible, in some.
+/// Explores all states and asserts that every property holds: what must always, in each; what must
+/// be possible, in some.
 fn holds(scenario: Scenario) {
     let Scenario {
         level,

@@ -7,7 +7,8 @@ use model::{
 };
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
-/// Asserts that something that must always hold does not, at both levels, and says what and after how many steps.
+/// Asserts that something that must always hold does not, at both levels, and says what and after
+/// how many steps.
 fn is_noticed(mutation: Mutation, scenario: Scenario) {
     for level in [Quorums, Replicas] {
         let (steps, failed) = shortest(&Fencing(Scenario {
@@ -22,7 +23,8 @@ fn is_noticed(mutation: Mutation, scenario: Scenario) {
     }
 }
 
-/// The fewest steps that lead to a failure, and what fails there. One thread, so that it is the same each time.
+/// The fewest steps that lead to a failure, and what fails there. One thread, so that it is the
+/// same each time.
 fn shortest(model: &Fencing) -> (usize, Vec<&'static str>) {
     let mut shortest = None;
     let mut depth = 0;

@@ -1,5 +1,6 @@
-//! A client: it comes back to any gateway, resumes where it was and sends again with the same id, as the protocol tells clients to. It also does what real
-//! clients do: says the same twice, naps, disappears, asks for old pages.
+//! A client: it comes back to any gateway, resumes where it was and sends again with the same id,
+//! as the protocol tells clients to. It also does what real clients do: says the same twice, naps,
+//! disappears, asks for old pages.
 
 use crate::{
     board::{Board, Standing},

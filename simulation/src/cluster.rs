@@ -247,7 +247,8 @@ impl Cluster {
         events
     }
 
-    /// Shards whose floor has not passed every stored command, with the commands that are left; and those that nobody owns.
+    /// Shards whose floor has not passed every stored command, with the commands that are left; and
+    /// those that nobody owns.
     pub(crate) async fn undecided(&self) -> Vec<(ShardId, String)> {
         let mut all = Vec::new();
         for shard in self.0.shards.all() {

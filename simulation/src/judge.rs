@@ -1,4 +1,5 @@
-//! The verdict on a run: what clients saw against the promises of the protocol, and against what is kept.
+//! The verdict on a run: what clients saw against the promises of the protocol, and against what is
+//! kept.
 
 use crate::{
     board::{Board, Room},
@@ -45,7 +46,8 @@ pub(crate) fn liveness(board: &Board) -> Vec<String> {
     found.into_iter().flatten().collect()
 }
 
-/// What is kept of the rooms against what clients saw and were told, and whether anything is left undone.
+/// What is kept of the rooms against what clients saw and were told, and whether anything is left
+/// undone.
 pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
     let mut violations = Vec::new();
     for name in board.rooms(|(name, _)| name.clone()) {
@@ -134,7 +136,8 @@ fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
     violations
 }
 
-/// Everybody has a session in the end, so everybody is a member, by the events and by what members were told.
+/// Everybody has a session in the end, so everybody is a member, by the events and by what members
+/// were told.
 fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<String> {
     let mut violations = Vec::new();
     let mut here: BTreeSet<&str> = BTreeSet::new();
@@ -171,7 +174,8 @@ fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<S
     violations
 }
 
-/// An event as clients see it, by what is written down of the protocol, not by the code that makes frames.
+/// An event as clients see it, by what is written down of the protocol, not by the code that makes
+/// frames.
 fn shown(event: &Event) -> loadtest::history::Event {
     let seen = loadtest::history::Event {
         seq: event.seq.0,

@@ -1,5 +1,6 @@
-//! Whole clusters of safe-chat in one thread, in virtual time: the real room, writer, cluster, gateway and journal code over the memory adapters,
-//! with everything that goes wrong, and when, drawn from one seed. The same seed does the same again, to the letter.
+//! Whole clusters of safe-chat in one thread, in virtual time: the real room, writer, cluster,
+//! gateway and journal code over the memory adapters, with everything that goes wrong, and when,
+//! drawn from one seed. The same seed does the same again, to the letter.
 //!
 //! ```text
 //! seed -> plan (which faults, when) ---> cluster of nodes --- weather (each call and delivery: delayed, refused, lost, repeated)
@@ -7,8 +8,9 @@
 //!                                        clients -> record -> judge (every promise of the protocol, then the journal itself)
 //! ```
 //!
-//! A run has three parts: faults for [`run::ROUGH`], then calm weather while clients go on talking, then silence until everything has
-//! settled, which must happen within bounded time. `mutations/` has patches that each break one rule; a run of seeds must notice every one.
+//! A run has three parts: faults for [`run::ROUGH`], then calm weather while clients go on talking,
+//! then silence until everything has settled, which must happen within bounded time. `mutations/`
+//! has patches that each break one rule; a run of seeds must notice every one.
 
 mod board;
 mod client;

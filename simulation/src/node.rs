@@ -1,4 +1,5 @@
-//! A node: the parts of safe-chat that `app` wires, without sockets, within a scope of its own, so that it can be frozen and killed as a process can.
+//! A node: the parts of safe-chat that `app` wires, without sockets, within a scope of its own, so
+//! that it can be frozen and killed as a process can.
 
 use crate::{
     random::Random,

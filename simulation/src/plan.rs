@@ -1,4 +1,5 @@
-//! What goes wrong in a run, and when: drawn from the seed, and done to the cluster while clients talk.
+//! What goes wrong in a run, and when: drawn from the seed, and done to the cluster while clients
+//! talk.
 
 use crate::{
     board::Board,

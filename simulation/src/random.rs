@@ -3,13 +3,15 @@
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use std::time::Duration;
 
-/// A source of chance. Each actor of a run has its own, so that one that draws more does not change the others.
+/// A source of chance. Each actor of a run has its own, so that one that draws more does not change
+/// the others.
 pub(crate) struct Random(StdRng);
 
 impl Random {
     /// The source of `actor` in the run of a seed.
     pub(crate) fn of(seed: u64, actor: &str) -> Self {
-        // FNV-1a-64 over the name, mixed with the seed. Source: Fowler, Noll, Vo; draft-eastlake-fnv.
+        // FNV-1a-64 over the name, mixed with the seed. Source: Fowler, Noll, Vo;
+        // draft-eastlake-fnv.
         let name = actor.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });

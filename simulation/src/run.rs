@@ -28,7 +28,8 @@ const CALM: Duration = Duration::from_secs(5);
 /// Between two messages without a session, on average and at least: their addresses are all the
 /// same.
 const POSTS: Duration = Duration::from_millis(400);
-/// How long it may then take until everything has settled: longer than a takeover after a freeze, a client's silence and its next join together.
+/// How long it may then take until everything has settled: longer than a takeover after a freeze, a
+/// client's silence and its next join together.
 const SETTLE: Duration = Duration::from_secs(120);
 
 /// What happens to a cluster.
@@ -38,7 +39,8 @@ pub enum Conditions {
     Rough,
     /// Nothing goes wrong.
     Calm,
-    /// Nothing goes wrong, and each node is stopped in order and started again, one after the other.
+    /// Nothing goes wrong, and each node is stopped in order and started again, one after the
+    /// other.
     RollingRestart,
 }
 
@@ -60,7 +62,8 @@ pub struct Outcome {
 /// Runs a seed, in virtual time.
 pub fn run_in(conditions: Conditions, seed: u64) -> Outcome {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    // Without it a run depends on the order in which tokio wakes the waiters of a `watch`, which is random.
+    // Without it a run depends on the order in which tokio wakes the waiters of a `watch`, which is
+    // random.
     #[cfg(tokio_unstable)]
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = runtime.enable_time().start_paused(true).build();
@@ -173,8 +176,8 @@ fn clients(
     all
 }
 
-/// Waits until every client is there, was answered, saw everything and knows who is here, and every command is decided; for at most [`SETTLE`]. Returns
-/// what is not so then.
+/// Waits until every client is there, was answered, saw everything and knows who is here, and every
+/// command is decided; for at most [`SETTLE`]. Returns what is not so then.
 async fn settle(cluster: &Cluster, board: &Board, nodes: &[&'static str]) -> Vec<String> {
     let until = Instant::now() + SETTLE;
     loop {

@@ -1,4 +1,5 @@
-//! What a client knows: what it said and was answered, and how far it saw the room. Pure but for the time of a retry.
+//! What a client knows: what it said and was answered, and how far it saw the room. Pure but for
+//! the time of a retry.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use loadtest::history::{Event, Step};

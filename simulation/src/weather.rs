@@ -1,5 +1,6 @@
-//! What happens to each call and each delivery: chance, from the seed, as rough as the run's climate. Which faults a run has at all is drawn too,
-//! so that a rare combination is not always drowned by the others (swarm testing, Groce et al., ISSTA 2012).
+//! What happens to each call and each delivery: chance, from the seed, as rough as the run's
+//! climate. Which faults a run has at all is drawn too, so that a rare combination is not always
+//! drowned by the others (swarm testing, Groce et al., ISSTA 2012).
 
 use crate::random::Random;
 use safe_chat::{

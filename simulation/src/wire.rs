@@ -1,5 +1,6 @@
-//! A connection between a client and a gateway, in place of a WebSocket: frames in order each way, delays, little room on the way to the client,
-//! and an end that either side may not notice at once.
+//! A connection between a client and a gateway, in place of a WebSocket: frames in order each way,
+//! delays, little room on the way to the client, and an end that either side may not notice at
+//! once.
 
 use crate::random::Random;
 use safe_chat::{

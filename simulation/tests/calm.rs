@@ -1,4 +1,5 @@
-//! What costs nothing when nothing goes wrong. Redundant ways out of a fault would hide that the first way does not work; here none may be taken.
+//! What costs nothing when nothing goes wrong. Redundant ways out of a fault would hide that the
+//! first way does not work; here none may be taken.
 
 use simulation::run::{Conditions, run_in};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! In calm weather no way out of a fault is taken. Alone in its program, whose counters are those of the whole process.
+//! In calm weather no way out of a fault is taken. Alone in its program, whose counters are those
+//! of the whole process.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use simulation::run::{Conditions, run_in};

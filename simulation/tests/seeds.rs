@@ -6,7 +6,8 @@ use simulation::{
 };
 use std::{env, thread};
 
-/// Seeds of a usual test run; `SEEDS` sets another number, `FROM` the first, `FAILURES` after how many failed ones it ends.
+/// Seeds of a usual test run; `SEEDS` sets another number, `FROM` the first, `FAILURES` after how
+/// many failed ones it ends.
 const SEEDS: u64 = 1000;
 
 fn number(name: &str, default: u64) -> u64 {

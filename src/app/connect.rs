@@ -1,4 +1,5 @@
-//! The adapters behind the ports, as the configuration chooses them. Waits for servers that are not there yet.
+//! The adapters behind the ports, as the configuration chooses them. Waits for servers that are not
+//! there yet.
 
 use super::{Ports, wait::Wait};
 use crate::{

@@ -1,7 +1,9 @@
-//! A whole node: which adapters stand behind the ports, in which order the parts start, and in which they end.
+//! A whole node: which adapters stand behind the ports, in which order the parts start, and in
+//! which they end.
 //!
-//! Start: internal port, bus and journal (waiting for their servers), cluster with the writer, gateway. [`App::start_with`] takes the
-//! ports from outside, so that whole nodes run over memory adapters in one process.
+//! Start: internal port, bus and journal (waiting for their servers), cluster with the writer,
+//! gateway. [`App::start_with`] takes the ports from outside, so that whole nodes run over memory
+//! adapters in one process.
 
 pub(crate) mod connect;
 mod facts;
@@ -51,7 +53,8 @@ pub struct Ports {
 pub struct App;
 
 impl App {
-    /// Starts a node with the servers that the configuration names; waits for those that are not there yet. Says what it found.
+    /// Starts a node with the servers that the configuration names; waits for those that are not
+    /// there yet. Says what it found.
     pub async fn start(config: Config) -> anyhow::Result<Running> {
         let internal = Internal::open(&config.ops).await?;
         let (ports, nats) = connect::ports(&config, shards(&config)?, &internal.readiness).await?;
@@ -115,7 +118,8 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
     Running::new(config, ports, internal, parts)
 }
 
-/// As many as three quarters of the open files that this process may have; 0: the system does not say.
+/// As many as three quarters of the open files that this process may have; 0: the system does not
+/// say.
 fn most_connections() -> usize {
     let Some(files) = host::open_files() else {
         return 0;
@@ -145,7 +149,8 @@ fn shards(config: &Config) -> anyhow::Result<Shards> {
     Ok(config.cluster.validate()?)
 }
 
-/// The number of shards is fixed for the life of a cluster: rooms would be looked for in wrong shards.
+/// The number of shards is fixed for the life of a cluster: rooms would be looked for in wrong
+/// shards.
 async fn agree(config: &Config, bus: &dyn Bus) -> anyhow::Result<()> {
     let mine = config.cluster.shards;
     let wanted = Settings { shards: mine };

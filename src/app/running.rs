@@ -1,8 +1,9 @@
 //! A node that runs: how it is observed, and the order in which it stops.
 //!
-//! Stop: unready, new clients refused, shards handed over, clients sent elsewhere, internal port last. Within the configured
-//! time, of which the farewell to clients has a part for itself. What is not done then is dropped, which costs others time
-//! (they find out that this node is gone) but no event. Without servers that is soon: a step that does not get on is given up.
+//! Stop: unready, new clients refused, shards handed over, clients sent elsewhere, internal port
+//! last. Within the configured time, of which the farewell to clients has a part for itself. What
+//! is not done then is dropped, which costs others time (they find out that this node is gone) but
+//! no event. Without servers that is soon: a step that does not get on is given up.
 
 use super::{Ports, facts, operator::NodeOperator};
 use crate::{
@@ -29,8 +30,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How long clients may take to be told to go elsewhere, and the ends of their sessions to be stored, after the
-/// hand-over did not end well.
+/// How long clients may take to be told to go elsewhere, and the ends of their sessions to be
+/// stored, after the hand-over did not end well.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The tasks of a node. None ends before it is asked to, unless it failed.
@@ -152,7 +153,8 @@ impl Running {
             clients = Some((gateway.handle(), port.address()?));
             let (until, members, handle) = (stop.clone(), members.clone(), gateway.handle());
             internal.parts.spawn(async move {
-                // Clients wait in the listen queue until the cluster knows this node: the sessions of an unknown one would be taken for abandoned.
+                // Clients wait in the listen queue until the cluster knows this node: the sessions
+                // of an unknown one would be taken for abandoned.
                 if until.run_until_cancelled(members.known()).await.is_some() {
                     tokio::join!(
                         gateway.run(port, until.clone()),

@@ -76,7 +76,8 @@ impl Wait<'_> {
                 sleep(LINE).await;
             }
         };
-        // Every attempt has deadlines of its own; the last one may take longer than the countdown (tables are made).
+        // Every attempt has deadlines of its own; the last one may take longer than the countdown
+        // (tables are made).
         tokio::select! {
             biased;
             done = attempts => done,

@@ -5,7 +5,8 @@ use super::Error;
 /// The most bytes of a blob: half of what one message of NATS carries by default.
 pub const BLOB: usize = 512 * 1024;
 
-/// A name is letters, digits and `_ - = / .`, with no empty part between dots; a value has at most [`BLOB`] bytes.
+/// A name is letters, digits and `_ - = / .`, with no empty part between dots; a value has at most
+/// [`BLOB`] bytes.
 pub(super) fn check_blob(name: &str, bytes: usize) -> Result<(), Error> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-=/".contains(&b);
     if !name

@@ -1,5 +1,6 @@
-//! One readable line for anything that is on the bus: what `safe-chat decode` prints. With a subject the kind is known; without one it is told by
-//! the shape: the bytes are read strictly as each kind, and the kind is believed that gives exactly these bytes again.
+//! One readable line for anything that is on the bus: what `safe-chat decode` prints. With a
+//! subject the kind is known; without one it is told by the shape: the bytes are read strictly as
+//! each kind, and the kind is believed that gives exactly these bytes again.
 //!
 //! Contents are shown by size unless they are asked for; keys never.
 
@@ -81,7 +82,8 @@ fn by_subject(bytes: &[u8], subject: &str) -> Option<Payload> {
 fn by_shape(bytes: &[u8]) -> Option<Payload> {
     let owned = || Bytes::copy_from_slice(bytes);
     let same = |again: Bytes| again == bytes;
-    // Stored commits of older versions are not written the same again: a known event name in each event is proof enough.
+    // Stored commits of older versions are not written the same again: a known event name in each
+    // event is proof enough.
     let commit = || {
         decode_commit(bytes)
             .ok()

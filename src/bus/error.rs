@@ -24,7 +24,8 @@ pub enum Error {
     /// It did not happen. Try again later.
     #[error("the bus is not available: {0}")]
     Unavailable(String),
-    /// A stored event is newer than this version. Nothing may be written to the room; install a newer version.
+    /// A stored event is newer than this version. Nothing may be written to the room; install a
+    /// newer version.
     #[error(
         "event {seq} is `{name}` version {version}, which this version cannot read: install a newer one"
     )]

@@ -142,7 +142,8 @@ pub enum Live {
     Commit(Arc<Commit>),
     /// A published commit that is traced, and where publishing it is in its trace.
     Traced(Arc<Commit>, Context),
-    /// Something may have been missed: the connection was lost, or this subscriber was too slow. Ask for the head.
+    /// Something may have been missed: the connection was lost, or this subscriber was too slow.
+    /// Ask for the head.
     Interrupted,
 }
 
@@ -172,7 +173,8 @@ pub struct Head {
 pub enum Inbound {
     /// The answer to a command that this node submitted.
     Answer(Answer),
-    /// A message that this node submitted came before one of its session that must be in the room first. It has no answer yet.
+    /// A message that this node submitted came before one of its session that must be in the room
+    /// first. It has no answer yet.
     Early {
         /// The tag of its [`ReplyTo`].
         tag: u64,
@@ -207,7 +209,8 @@ pub struct Answer {
 pub enum Answered {
     /// It is in the journal.
     Journaled {
-        /// Its place; of a command without an event of its own (a second session): the head when it was decided.
+        /// Its place; of a command without an event of its own (a second session): the head when it
+        /// was decided.
         seq: Seq,
         /// The owner's epoch.
         epoch: Epoch,

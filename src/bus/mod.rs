@@ -1,12 +1,13 @@
-//! The bus: what carries commands, events, answers and the cluster's records between nodes. This is the port; the adapters are `nats` and
-//! `memory`, and one contract suite runs against both.
+//! The bus: what carries commands, events, answers and the cluster's records between nodes. This is
+//! the port; the adapters are `nats` and `memory`, and one contract suite runs against both.
 //!
 //! A room decides its shard, so nobody names both: an adapter finds the shard of what it sends, and
 //! drops what others sent under the name of another shard.
 //!
-//! Five traits by what travels, one [`Bus`] that has them all. Every call has a deadline inside the adapter and ends in an [`Error`] that
-//! says what the caller can do next. Streams never end by themselves: an adapter that loses its connection restores it and, where
-//! something may have been missed, says so in the stream ([`Live::Interrupted`]).
+//! Five traits by what travels, one [`Bus`] that has them all. Every call has a deadline inside the
+//! adapter and ends in an [`Error`] that says what the caller can do next. Streams never end by
+//! themselves: an adapter that loses its connection restores it and, where something may have been
+//! missed, says so in the stream ([`Live::Interrupted`]).
 
 mod blob;
 pub mod codec;
@@ -36,22 +37,26 @@ use tokio::sync::watch;
 /// Commands: stored until the shard's floor has passed them.
 #[async_trait]
 pub trait Commands: Send + Sync {
-    /// Stores a command. After `Ok` it will be decided, whoever dies. [`Error::Full`]: there is no room, nothing was stored.
+    /// Stores a command. After `Ok` it will be decided, whoever dies. [`Error::Full`]: there is no
+    /// room, nothing was stored.
     async fn submit(&self, submission: &Submission) -> Result<Position, Error>;
 
     /// The commands of a shard from `from` on, all for its rooms, in stored order, without end. One
     /// reader per shard, never one per room.
     ///
-    /// When the bus lost its unsynced tail, positions go back: the stream then starts again from the first command that is stored, so a
-    /// position that is not above the one before means that everything stored is being read again.
+    /// When the bus lost its unsynced tail, positions go back: the stream then starts again from
+    /// the first command that is stored, so a position that is not above the one before means that
+    /// everything stored is being read again.
     async fn commands(
         &self,
         shard: ShardId,
         from: Position,
     ) -> Result<BoxStream<'static, Delivery>, Error>;
 
-    /// Forgets the commands of a shard below a position, all but the newest of them. `newest`: which that is and when it was stored, if that is known.
-    /// `false`, and nothing is forgotten, when it is not there: the bus lost its unsynced tail since, and has other commands below the position now.
+    /// Forgets the commands of a shard below a position, all but the newest of them. `newest`:
+    /// which that is and when it was stored, if that is known. `false`, and nothing is forgotten,
+    /// when it is not there: the bus lost its unsynced tail since, and has other commands below the
+    /// position now.
     async fn discard(
         &self,
         shard: ShardId,
@@ -63,8 +68,9 @@ pub trait Commands: Send + Sync {
 /// Events: every commit of a room, in order, for all gateways.
 #[async_trait]
 pub trait Feed: Send + Sync {
-    /// Publishes a journaled commit. `after`: the position of the room's last published message, [`Position::ZERO`] when there is none;
-    /// [`Error::Conflict`] when that is not the last one any more. [`Error::Unknown`]: read [`Feed::last`], then decide.
+    /// Publishes a journaled commit. `after`: the position of the room's last published message,
+    /// [`Position::ZERO`] when there is none; [`Error::Conflict`] when that is not the last one any
+    /// more. [`Error::Unknown`]: read [`Feed::last`], then decide.
     async fn publish(
         &self,
         room: &RoomId,
@@ -83,8 +89,8 @@ pub trait Feed: Send + Sync {
         after: Position,
     ) -> Result<Position, Error>;
 
-    /// The messages of a room that are still stored, from position `from` on, ascending: at most `limit` of them, and at most about 1 MiB.
-    /// Empty: there are no more.
+    /// The messages of a room that are still stored, from position `from` on, ascending: at most
+    /// `limit` of them, and at most about 1 MiB. Empty: there are no more.
     async fn stored(
         &self,
         room: &RoomId,
@@ -92,7 +98,8 @@ pub trait Feed: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Stored>, Error>;
 
-    /// The first stored message of a room that holds the place `seq` or a later one; `None` when there is none.
+    /// The first stored message of a room that holds the place `seq` or a later one; `None` when
+    /// there is none.
     async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error>;
 
     /// The last stored message of a room that has events and lies before a position.
@@ -105,21 +112,24 @@ pub trait Feed: Send + Sync {
     /// The last published message of a room, read through the stream's leader.
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error>;
 
-    /// Rooms that have a stored message, in the order of their names: at most `limit` of those after `after`. Never fewer unless there are no more.
+    /// Rooms that have a stored message, in the order of their names: at most `limit` of those
+    /// after `after`. Never fewer unless there are no more.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
 
     /// What is published for a room from now on. Subscribed (on the server too) when this returns.
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error>;
 
-    /// Tells all gateways where rooms of a shard end, so that a lost last message is noticed. At most once.
+    /// Tells all gateways where rooms of a shard end, so that a lost last message is noticed. At
+    /// most once.
     async fn tell_heads(&self, shard: ShardId, heads: &[Head]) -> Result<(), Error>;
 
     /// What [`Feed::tell_heads`] told, of all shards.
     async fn heads(&self) -> Result<BoxStream<'static, Head>, Error>;
 }
 
-/// Words between two nodes, not stored: at most once. "Subscribed when this returns" holds at the server of this node; the others of a cluster
-/// learn of it a moment later, so what is sent through them within that moment is lost, and a question or probe finds nobody.
+/// Words between two nodes, not stored: at most once. "Subscribed when this returns" holds at the
+/// server of this node; the others of a cluster learn of it a moment later, so what is sent through
+/// them within that moment is lost, and a question or probe finds nobody.
 #[async_trait]
 pub trait Direct: Send + Sync {
     /// Sends something to a node.
@@ -135,8 +145,8 @@ pub trait Direct: Send + Sync {
     /// unsubscribed when the stream is dropped.
     async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error>;
 
-    /// Asks something of a node's operator part and waits for the answer. [`Error::NoResponders`]: its
-    /// process is gone. [`Error::Unknown`]: silence; what was asked may have been done.
+    /// Asks something of a node's operator part and waits for the answer. [`Error::NoResponders`]:
+    /// its process is gone. [`Error::Unknown`]: silence; what was asked may have been done.
     async fn consult(&self, node: Incarnation, request: Bytes) -> Result<Bytes, Error>;
 
     /// What is asked of this node's operator part. Subscribed when this returns.
@@ -145,15 +155,17 @@ pub trait Direct: Send + Sync {
         me: Incarnation,
     ) -> Result<BoxStream<'static, Consultation>, Error>;
 
-    /// Whether a node's connection to the bus is there: `Ok(true)` it answered, `Ok(false)` the bus knows nobody at its address (its process
-    /// is gone), [`Error::Unknown`] silence (frozen, or cut off).
+    /// Whether a node's connection to the bus is there: `Ok(true)` it answered, `Ok(false)` the bus
+    /// knows nobody at its address (its process is gone), [`Error::Unknown`] silence (frozen, or
+    /// cut off).
     async fn probe(&self, node: Incarnation) -> Result<bool, Error>;
 
     /// Answers probes of this node for as long as the returned guard lives.
     async fn answer_probes(&self, me: Incarnation) -> Result<Box<dyn Send + Sync>, Error>;
 }
 
-/// The cluster's records: nodes, shards, which node has sessions in which room. All changes are compare-and-set by revision.
+/// The cluster's records: nodes, shards, which node has sessions in which room. All changes are
+/// compare-and-set by revision.
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// Stores the cluster's settings if there are none yet, and returns those that are stored.
@@ -165,8 +177,8 @@ pub trait Registry: Send + Sync {
     /// Forgets a node.
     async fn forget(&self, node: Incarnation) -> Result<(), Error>;
 
-    /// Declares a node down: notes that under its name, where its own heartbeats do not overwrite it,
-    /// and forgets the node. A node that is alive finds the note and ends.
+    /// Declares a node down: notes that under its name, where its own heartbeats do not overwrite
+    /// it, and forgets the node. A node that is alive finds the note and ends.
     async fn down(&self, node: Incarnation) -> Result<(), Error>;
 
     /// Removes the note of [`Registry::down`].
@@ -178,8 +190,9 @@ pub trait Registry: Send + Sync {
     /// A shard's record with its revision, read through the leader.
     async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error>;
 
-    /// Replaces a shard's record if its revision is still `expected` (0: if there is none). Returns the new revision; [`Error::Conflict`] when
-    /// somebody was faster, [`Error::Unknown`] when it may have happened: read it.
+    /// Replaces a shard's record if its revision is still `expected` (0: if there is none). Returns
+    /// the new revision; [`Error::Conflict`] when somebody was faster, [`Error::Unknown`] when it
+    /// may have happened: read it.
     async fn set_shard(
         &self,
         shard: ShardId,
@@ -210,11 +223,13 @@ pub trait Registry: Send + Sync {
     async fn marked_by(&self, node: Incarnation) -> Result<Vec<RoomId>, Error>;
 }
 
-/// Larger values by name, such as snapshots. Changed by compare-and-set, so that a node that lost a shard cannot replace what its new owner stored.
+/// Larger values by name, such as snapshots. Changed by compare-and-set, so that a node that lost a
+/// shard cannot replace what its new owner stored.
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Stores a value of at most [`BLOB`] bytes if the revision of the name is still `expected` (0: if there is none). Returns the new revision;
-    /// [`Error::Conflict`] when somebody was faster, [`Error::Unknown`] when it may have happened: read it.
+    /// Stores a value of at most [`BLOB`] bytes if the revision of the name is still `expected` (0:
+    /// if there is none). Returns the new revision; [`Error::Conflict`] when somebody was faster,
+    /// [`Error::Unknown`] when it may have happened: read it.
     async fn put(&self, name: &str, value: Bytes, expected: u64) -> Result<u64, Error>;
 
     /// The value of a name with its revision, read through the leader.

@@ -1,4 +1,5 @@
-//! Where to connect: addresses as a person writes them, and the names and keys that go into the path.
+//! Where to connect: addresses as a person writes them, and the names and keys that go into the
+//! path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +29,8 @@ impl fmt::Display for Address {
 impl FromStr for Address {
     type Err = String;
 
-    /// Accepts http, https, ws and wss, or no scheme at all; a fragment (`#room`, from a shared link) is dropped.
+    /// Accepts http, https, ws and wss, or no scheme at all; a fragment (`#room`, from a shared
+    /// link) is dropped.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim().split(['#', '?']).next().unwrap_or_default();
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));

@@ -1,4 +1,5 @@
-//! The person's side: a line edited in a terminal while messages appear above it, or plain lines through a pipe.
+//! The person's side: a line edited in a terminal while messages appear above it, or plain lines
+//! through a pipe.
 
 use std::io::{self, BufRead, ErrorKind, Write};
 use std::thread;
@@ -38,7 +39,8 @@ impl Console {
         Ok(Console::Terminal(Box::new(Terminal::open(prompt)?)))
     }
 
-    /// Reads stdin on a thread of its own: a read that waits for ever must not keep the process alive.
+    /// Reads stdin on a thread of its own: a read that waits for ever must not keep the process
+    /// alive.
     pub(super) fn pipe() -> Console {
         let (sender, lines) = mpsc::channel(READ_AHEAD);
         thread::spawn(move || {

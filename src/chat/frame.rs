@@ -1,5 +1,5 @@
-//! The frames of `safechat.v1+json`, as a client writes and reads them. Deliberately its own reading of the protocol, not the server's
-//! types: so each side tests the other.
+//! The frames of `safechat.v1+json`, as a client writes and reads them. Deliberately its own
+//! reading of the protocol, not the server's types: so each side tests the other.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

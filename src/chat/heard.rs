@@ -1,4 +1,5 @@
-//! What a terminal would show after frames of a server, without a connection or a terminal: fuzzing comes in here.
+//! What a terminal would show after frames of a server, without a connection or a terminal: fuzzing
+//! comes in here.
 
 use super::{
     frame::ServerFrame,
@@ -6,7 +7,8 @@ use super::{
     view::{Style, View},
 };
 
-/// Everything that is printed, notes too, for one frame in each line. `screen`: as in a terminal, without colours; else as in a pipe.
+/// Everything that is printed, notes too, for one frame in each line. `screen`: as in a terminal,
+/// without colours; else as in a pipe.
 pub fn heard(frames: &str, screen: bool) -> String {
     let style = if screen {
         Style::Screen { color: false }

@@ -44,7 +44,8 @@ fn load_or_create_at(path: &Path) -> Result<String> {
         .map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()))
 }
 
-/// Written beside and linked into place, so that of two clients that start at once one wins and neither reads half a key.
+/// Written beside and linked into place, so that of two clients that start at once one wins and
+/// neither reads half a key.
 fn create(path: &Path) -> Result<()> {
     let key = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let folder = path.parent().context("no folder")?;

@@ -1,5 +1,6 @@
-//! One WebSocket after another: connects, notices silence, waits with backoff, takes the next address. It knows when to connect again
-//! (from `policy`), not what for: the session says where to resume.
+//! One WebSocket after another: connects, notices silence, waits with backoff, takes the next
+//! address. It knows when to connect again (from `policy`), not what for: the session says where to
+//! resume.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,7 +55,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// With a device of this process: a connection of it that the server still believes in is replaced, not counted.
+    /// With a device of this process: a connection of it that the server still believes in is
+    /// replaced, not counted.
     pub(super) fn new(room: &str, user: &str, key: &str, history: u16) -> Identity {
         Identity {
             room: room.into(),
@@ -212,7 +214,8 @@ impl Link {
         if steady || matches!(when, When::After(_)) {
             self.backoff = backoff();
         }
-        // The first round through several addresses is quick; only then all of them are known to fail.
+        // The first round through several addresses is quick; only then all of them are known to
+        // fail.
         let quick = self.attempts < self.addresses.len();
         let usual = if quick {
             BACKOFF_FIRST
@@ -238,7 +241,8 @@ impl Link {
         self.replaced.len() <= REPLACED_MOST
     }
 
-    /// Sends a frame. A failure shows as [`Signal::Down`]; what was not answered is sent again by the session.
+    /// Sends a frame. A failure shows as [`Signal::Down`]; what was not answered is sent again by
+    /// the session.
     pub(super) async fn send(&mut self, frame: &ClientFrame) {
         let Ok(json) = serde_json::to_string(frame) else {
             return;
@@ -288,7 +292,8 @@ impl Link {
     }
 }
 
-/// With jitter (up to twice the delay), so that the clients of a node that died do not come back as one.
+/// With jitter (up to twice the delay), so that the clients of a node that died do not come back as
+/// one.
 fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(BACKOFF_FIRST)
@@ -361,7 +366,8 @@ fn refusal(answer: &Response<Option<Vec<u8>>>) -> Verdict {
     )
 }
 
-/// The next text frame. Pings are answered by the socket itself; anything that arrives counts as a sign of life.
+/// The next text frame. Pings are answered by the socket itself; anything that arrives counts as a
+/// sign of life.
 async fn receive(
     socket: &mut Socket,
     heard: &mut Instant,

@@ -5,9 +5,9 @@
 //! console <- view <- session <- link <- server
 //! ```
 //!
-//! `session` is pure and decides everything that matters: where to resume, what is sent again and with which id, when all is settled.
-//! `policy` says what a close code or a refusal means. `link` keeps one WebSocket after another;
-//! `console` is a line edited in a `terminal`, or a pipe.
+//! `session` is pure and decides everything that matters: where to resume, what is sent again and
+//! with which id, when all is settled. `policy` says what a close code or a refusal means. `link`
+//! keeps one WebSocket after another; `console` is a line edited in a `terminal`, or a pipe.
 
 mod address;
 mod command;
@@ -57,7 +57,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long one may still wait for undecided messages after `/quit`.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Attempts per address after which a script that never got in ends: some seconds. A person sees what is wrong and can wait.
+/// Attempts per address after which a script that never got in ends: some seconds. A person sees
+/// what is wrong and can wait.
 const ATTEMPTS: usize = 5;
 
 /// Where to go, as whom.
@@ -82,18 +83,21 @@ pub struct Options {
     /// Events to show from before (0-500)
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=500), value_name = "N")]
     pub history: u16,
-    /// File of the authorities (PEM) that vouch for servers at https and wss, instead of the system's
+    /// File of the authorities (PEM) that vouch for servers at https and wss, instead of the
+    /// system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// Plain text (NO_COLOR does the same)
     #[arg(long)]
     pub no_color: bool,
-    /// Print the frames of the server as they are, one JSON object per line; messages come from stdin
+    /// Print the frames of the server as they are, one JSON object per line; messages come from
+    /// stdin
     #[arg(long)]
     pub json: bool,
 }
 
-/// Joins the room and stays until the person leaves, or until all that was piped in is in the journal.
+/// Joins the room and stays until the person leaves, or until all that was piped in is in the
+/// journal.
 ///
 /// # Errors
 /// A refusal or an end of the session that trying again cannot change (`reason: message`), a message that was not accepted from a
@@ -236,7 +240,8 @@ impl Chat {
         }
     }
 
-    /// A person who left waits at most [`FAREWELL`] for what is undecided; a pipe waits until all is decided.
+    /// A person who left waits at most [`FAREWELL`] for what is undecided; a pipe waits until all
+    /// is decided.
     fn is_over(&self) -> bool {
         let patience = self
             .leaving
@@ -389,7 +394,8 @@ impl Chat {
         self.console.print(&output)
     }
 
-    /// Something about the connection or the client: between the messages on a screen, on stderr beside a pipe.
+    /// Something about the connection or the client: between the messages on a screen, on stderr
+    /// beside a pipe.
     fn note(&mut self, text: &str) -> Result<()> {
         let text = self.view.note(text);
         self.console.note(&text)

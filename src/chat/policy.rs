@@ -27,8 +27,8 @@ pub(super) enum When {
     After(Duration),
 }
 
-/// The connection ended: with a close code, or without one when it broke. `bye` is the delay that the server announced.
-/// `reason` is shown only for a code that has no words here.
+/// The connection ended: with a close code, or without one when it broke. `bye` is the delay that
+/// the server announced. `reason` is shown only for a code that has no words here.
 pub(super) fn after_close(code: Option<u16>, reason: &str, bye: Option<Duration>) -> Verdict {
     let stop = |why: &str| Verdict::Stop(why.to_owned());
     let (why, when) = match code {

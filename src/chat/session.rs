@@ -1,21 +1,26 @@
-//! The state of a client in a room: what it has seen, what it said, and what follows from each frame. Pure: ids come in, effects go out.
+//! The state of a client in a room: what it has seen, what it said, and what follows from each
+//! frame. Pure: ids come in, effects go out.
 //!
-//! Promises, on those of the protocol: every event is shown once and in order, also over reconnects; a message that was said is sent
-//! with one id until it is journaled or finally rejected; messages keep their order, unless one is rejected for now while later ones are
-//! under way already.
+//! Promises, on those of the protocol: every event is shown once and in order, also over
+//! reconnects; a message that was said is sent with one id until it is journaled or finally
+//! rejected; messages keep their order, unless one is rejected for now while later ones are under
+//! way already.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::frame::{ClientFrame, Event, ServerFrame, TEXT_BYTES};
 
-/// Undecided messages at which no further line is read: enough to keep a connection busy, little to hold.
+/// Undecided messages at which no further line is read: enough to keep a connection busy, little to
+/// hold.
 const WINDOW: usize = 64;
 
-/// Ticks (seconds) without any answer after which a message is sent again, over a connection that seems to live.
+/// Ticks (seconds) without any answer after which a message is sent again, over a connection that
+/// seems to live.
 const UNANSWERED_TICKS: u32 = 15;
 
-/// How often a message is sent again that was rejected with `retry_after_ms`; with its delays this outlasts a takeover.
+/// How often a message is sent again that was rejected with `retry_after_ms`; with its delays this
+/// outlasts a takeover.
 const RETRIES: u32 = 30;
 
 /// What the caller has to do.
@@ -147,7 +152,8 @@ impl Session {
         self.pending.len()
     }
 
-    /// Whether everything said is decided and was shown, and the room was caught up with at least once.
+    /// Whether everything said is decided and was shown, and the room was caught up with at least
+    /// once.
     pub(super) fn is_settled(&self) -> bool {
         self.was_live
             && self.pending.is_empty()
@@ -303,8 +309,9 @@ impl Session {
         effects
     }
 
-    /// What is undecided is sent again only after all that was missed is here: a message that was journaled has come back by then, even
-    /// if it is older than the window in which the service knows its id.
+    /// What is undecided is sent again only after all that was missed is here: a message that was
+    /// journaled has come back by then, even if it is older than the window in which the service
+    /// knows its id.
     fn catch_up(&mut self) -> Vec<Effect> {
         match self.phase {
             Phase::CatchingUp(head) if self.last.is_some_and(|last| last >= head) => {

@@ -1,4 +1,5 @@
-//! One claim about the session over any order of failures: a client, a correct server, and a connection that loses what is under way.
+//! One claim about the session over any order of failures: a client, a correct server, and a
+//! connection that loses what is under way.
 
 use std::collections::HashMap;
 

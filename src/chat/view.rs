@@ -1,5 +1,6 @@
-//! How lines look: columns and colours on a screen, one event per line in a pipe, or the frames themselves. Control characters of others
-//! are always escaped, so that no message can move the cursor, change colours or pretend to be a line of its own.
+//! How lines look: columns and colours on a screen, one event per line in a pipe, or the frames
+//! themselves. Control characters of others are always escaped, so that no message can move the
+//! cursor, change colours or pretend to be a line of its own.
 
 use std::fmt::Write as _;
 
@@ -254,7 +255,8 @@ impl View {
     }
 }
 
-/// One event per line, as the text protocol of the service writes it; unknown kinds included, so that every seq is seen.
+/// One event per line, as the text protocol of the service writes it; unknown kinds included, so
+/// that every seq is seen.
 fn plain(room: &str, event: &Event, out: &mut String) {
     let Event { seq, .. } = event;
     let from = escaped(&event.from);

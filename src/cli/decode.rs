@@ -1,4 +1,5 @@
-//! `safe-chat decode`: one message of the bus from stdin, one readable line to stdout. Made for `nats sub --translate`.
+//! `safe-chat decode`: one message of the bus from stdin, one readable line to stdout. Made for
+//! `nats sub --translate`.
 
 use super::stdout::print;
 use crate::bus;

@@ -1,5 +1,6 @@
-//! `safe-chat health`: whether the node of this configuration is ready, as its exit code: 0 when it is, 1
-//! when it is not or does not answer. The health check of the image, which has no other program.
+//! `safe-chat health`: whether the node of this configuration is ready, as its exit code: 0 when it
+//! is, 1 when it is not or does not answer. The health check of the image, which has no other
+//! program.
 
 use super::{Settings, internal::Internal, stdout::print};
 use crate::config::Config;

@@ -48,7 +48,8 @@ enum Command {
     Admin(admin::Options),
     /// Chat in a terminal
     Chat(chat::Options),
-    /// Turn a message of the bus (stdin) into a readable line: nats sub 'chat.>' --translate 'safe-chat decode'
+    /// Turn a message of the bus (stdin) into a readable line: nats sub 'chat.>' --translate
+    /// 'safe-chat decode'
     Decode(decode::Options),
     /// Look at a room as it is stored
     #[command(subcommand)]
@@ -110,7 +111,8 @@ struct Settings {
     /// Copies of each stream and bucket (default: 1)
     #[arg(long, value_name = "N")]
     replicas: Option<String>,
-    /// How many shards the rooms are spread over; fixed at the first start of a cluster (default: 64)
+    /// How many shards the rooms are spread over; fixed at the first start of a cluster (default:
+    /// 64)
     #[arg(long, value_name = "N")]
     shards: Option<String>,
     /// Where rooms are kept: bus or cassandra (default: bus, or cassandra when its hosts are set)
@@ -191,8 +193,8 @@ impl Settings {
     }
 }
 
-/// The exit code of a command that failed: 3 when nobody answered an operator, else 1. What was typed
-/// wrong is 2.
+/// The exit code of a command that failed: 3 when nobody answered an operator, else 1. What was
+/// typed wrong is 2.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.is::<admin::NoAnswer>() {
         true => 3,

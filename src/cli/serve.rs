@@ -44,7 +44,8 @@ async fn serve(config: Config, asked: Asked) -> anyhow::Result<()> {
     };
     let mut running = running?;
     let unwanted = running.unwanted();
-    // Asked to stop at the very moment in which a part fails: stopping in order is still the better end.
+    // Asked to stop at the very moment in which a part fails: stopping in order is still the better
+    // end.
     loop {
         tokio::select! {
             biased;

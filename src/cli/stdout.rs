@@ -1,4 +1,5 @@
-//! What short commands print. A reader that has seen enough (`| head`) is no error; a disk that is full is one.
+//! What short commands print. A reader that has seen enough (`| head`) is no error; a disk that is
+//! full is one.
 
 use anyhow::Context;
 use std::{

@@ -1,4 +1,5 @@
-//! What `safe-chat --version` says: from which sources, by which compiler, how and for what it was built.
+//! What `safe-chat --version` says: from which sources, by which compiler, how and for what it was
+//! built.
 
 /// The version and the facts of the build, one per line.
 pub(super) fn long() -> &'static str {

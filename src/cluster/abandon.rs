@@ -1,7 +1,9 @@
-//! Ends the sessions of nodes that are gone: for each room that such a node had marked, a command to the room that says so.
+//! Ends the sessions of nodes that are gone: for each room that such a node had marked, a command
+//! to the room that says so.
 //!
-//! The marks are the list of what is left to do: a mark is removed only after its command is stored, so whoever owns the shard next goes on
-//! where this one stopped. Abandoning twice changes nothing.
+//! The marks are the list of what is left to do: a mark is removed only after its command is
+//! stored, so whoever owns the shard next goes on where this one stopped. Abandoning twice changes
+//! nothing.
 
 use super::View;
 use crate::{
@@ -14,7 +16,8 @@ use tokio::sync::watch;
 /// Before a shard is looked at again because something was left over.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Abandons what gone nodes left in a shard. `true`: nothing is left; `false`, after a pause: look again.
+/// Abandons what gone nodes left in a shard. `true`: nothing is left; `false`, after a pause: look
+/// again.
 pub(super) async fn sweep(bus: Arc<dyn Bus>, view: watch::Receiver<View>, shard: ShardId) -> bool {
     let clean = match clear(&*bus, &view, shard).await {
         Ok(clean) => clean,
@@ -44,7 +47,8 @@ async fn clear(bus: &dyn Bus, view: &watch::Receiver<View>, shard: ShardId) -> R
     Ok(clean)
 }
 
-/// Whether a node that is not in the view is gone. One that answers has not been seen yet, or is about to come back.
+/// Whether a node that is not in the view is gone. One that answers has not been seen yet, or is
+/// about to come back.
 async fn is_gone(bus: &dyn Bus, node: Incarnation) -> Result<bool, Error> {
     match bus.probe(node).await {
         Ok(there) => Ok(!there),

@@ -1,8 +1,8 @@
 //! Which writer should own a shard, computed by every node alike, so that nobody has to ask.
 //!
 //! Rendezvous hashing: when a writer joins or leaves, only shards that it gets or had change hands,
-//! about 1/n of them. Source: Thaler, Ravishankar, "Using name-based mappings to increase hit rates"
-//! (1998).
+//! about 1/n of them. Source: Thaler, Ravishankar, "Using name-based mappings to increase hit
+//! rates" (1998).
 //!
 //! While writers of several versions are there, which is a rolling upgrade, nothing is balanced: a
 //! shard stays with its owner until that one leaves, and goes to a writer of the newest version. So
@@ -64,7 +64,8 @@ impl Writers {
     }
 }
 
-/// The writer with the highest weight for the shard; `None` when there is no writer. The order of the writers does not matter.
+/// The writer with the highest weight for the shard; `None` when there is no writer. The order of
+/// the writers does not matter.
 pub fn assignee(shard: ShardId, writers: &[Incarnation]) -> Option<Incarnation> {
     writers
         .iter()
@@ -72,8 +73,8 @@ pub fn assignee(shard: ShardId, writers: &[Incarnation]) -> Option<Incarnation> 
         .max_by_key(|writer| (weight(shard, *writer), *writer))
 }
 
-/// The writer of a shard when a plan counts: the one that it names, as long as that one is there, and
-/// unless the shard would go to a writer that has come since the plan was made.
+/// The writer of a shard when a plan counts: the one that it names, as long as that one is there,
+/// and unless the shard would go to a writer that has come since the plan was made.
 pub(super) fn planned(plan: &Plan, shard: ShardId, writers: &[Incarnation]) -> Option<Incarnation> {
     let by_weight = assignee(shard, writers)?;
     let to = plan.moved.get(&shard).copied();
@@ -81,8 +82,8 @@ pub(super) fn planned(plan: &Plan, shard: ShardId, writers: &[Incarnation]) -> O
     Some(to.filter(counts).unwrap_or(by_weight))
 }
 
-/// The moves that spread shards evenly over the writers: as few as that takes. `owners`: who has which
-/// now; shards that no writer has are left to the assignment.
+/// The moves that spread shards evenly over the writers: as few as that takes. `owners`: who has
+/// which now; shards that no writer has are left to the assignment.
 pub fn even(
     owners: &BTreeMap<ShardId, Incarnation>,
     writers: &[Incarnation],
@@ -115,7 +116,8 @@ pub fn even(
 
 fn weight(shard: ShardId, writer: Incarnation) -> u64 {
     let id = u128::from_be_bytes(writer.to_bytes());
-    // Incarnations are ordered by time: their upper halves hardly differ, so every part is mixed on its own.
+    // Incarnations are ordered by time: their upper halves hardly differ, so every part is mixed on
+    // its own.
     mix(mix(mix((id >> 64) as u64) ^ id as u64) ^ u64::from(shard.0))
 }
 

@@ -14,9 +14,11 @@ pub struct Config {
     pub shards: u16,
     /// Between two heartbeats.
     pub beat_ms: u64,
-    /// A node whose heartbeat has not changed for so long is probed; when the bus knows nobody at its address, it is dead.
+    /// A node whose heartbeat has not changed for so long is probed; when the bus knows nobody at
+    /// its address, it is dead.
     pub late_ms: u64,
-    /// A node whose heartbeat has not changed for so long is dead, whatever a probe says: it is frozen or cut off.
+    /// A node whose heartbeat has not changed for so long is dead, whatever a probe says: it is
+    /// frozen or cut off.
     pub dead_ms: u64,
     /// How long a stopping node waits for its shards to be handed over.
     pub drain_ms: u64,
@@ -24,8 +26,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        // late: one heartbeat is missing, so that kill -9 is answered by the next owner within 2 s even right after a heartbeat.
-        // dead: above the 5.5-8.5 s for which a leader change of the bus can stall heartbeats.
+        // late: one heartbeat is missing, so that kill -9 is answered by the next owner within 2 s
+        // even right after a heartbeat. dead: above the 5.5-8.5 s for which a leader change of the
+        // bus can stall heartbeats.
         Self {
             shards: 64,
             beat_ms: 500,

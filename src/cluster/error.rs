@@ -6,7 +6,8 @@ pub enum Error {
     /// The configuration makes no sense: it names what.
     #[error("{0}")]
     Config(String),
-    /// The cluster was started with another number of shards. Going on would send rooms to wrong shards.
+    /// The cluster was started with another number of shards. Going on would send rooms to wrong
+    /// shards.
     #[error(
         "the cluster has {stored} shards, this node is configured with {mine}: set cluster.shards to {stored}"
     )]

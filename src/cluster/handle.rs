@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long a hand-over may go without any shard being handed over, before it is not worth waiting for:
-/// longer than a release takes while the bus or the journal answers at all.
+/// How long a hand-over may go without any shard being handed over, before it is not worth waiting
+/// for: longer than a release takes while the bus or the journal answers at all.
 const STALL: Duration = Duration::from_secs(3);
 
 /// The cluster as this node sees it.
@@ -28,7 +28,8 @@ pub struct View {
     pub draining: bool,
     /// Whether this node's picture of the cluster is complete and recent.
     pub fresh: bool,
-    /// How often others took this node for dead, or may have: sessions that it held before may have been abandoned.
+    /// How often others took this node for dead, or may have: sessions that it held before may have
+    /// been abandoned.
     pub deaths: u64,
     /// Whether an operator declared this node down: others have its shards, and it is to end.
     pub downed: bool,
@@ -58,7 +59,8 @@ impl Handle {
         self.view.clone()
     }
 
-    /// Returns once the registry shows this node, so that nobody takes what it does from then on for a gone node's.
+    /// Returns once the registry shows this node, so that nobody takes what it does from then on
+    /// for a gone node's.
     pub async fn known(&self) {
         // An error: the part has ended.
         let _ = self.view.clone().wait_for(|view| view.fresh).await;
@@ -69,9 +71,9 @@ impl Handle {
         self.drain.is_cancelled()
     }
 
-    /// Hands all shards over and takes no more. True when none is left, or the part has ended; false when
-    /// none of those that are left could be handed over for [`STALL`]. The caller brings the deadline.
-    /// Cancel safe: the hand-over goes on.
+    /// Hands all shards over and takes no more. True when none is left, or the part has ended;
+    /// false when none of those that are left could be handed over for [`STALL`]. The caller brings
+    /// the deadline. Cancel safe: the hand-over goes on.
     pub async fn drain(&self) -> bool {
         self.drain.cancel();
         let mut view = self.view.clone();

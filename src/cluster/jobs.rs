@@ -1,5 +1,6 @@
-//! The calls that the driver has under way at the same time, and what each of them reports when it is done. All of them may be dropped at any
-//! point: what they had begun is found again in the registry.
+//! The calls that the driver has under way at the same time, and what each of them reports when it
+//! is done. All of them may be dropped at any point: what they had begun is found again in the
+//! registry.
 
 use super::{Ends, Lease, LeaseError, Owner, membership::Probe};
 use crate::{

@@ -1,7 +1,9 @@
-//! The lease of one shard: this node's right to write it, as a record in the registry that is only ever changed by compare-and-set.
+//! The lease of one shard: this node's right to write it, as a record in the registry that is only
+//! ever changed by compare-and-set.
 //!
-//! A lease elects, it does not fence: whoever holds one may already have lost it, which the journal notices. Its holder is one task. For each
-//! shard a run of a node has at most one lease at a time, so a record that names this run belongs to the lease.
+//! A lease elects, it does not fence: whoever holds one may already have lost it, which the journal
+//! notices. Its holder is one task. For each shard a run of a node has at most one lease at a time,
+//! so a record that names this run belongs to the lease.
 
 use crate::{
     bus::{Bus, Error as BusError, Position, ShardRecord},
@@ -10,8 +12,8 @@ use crate::{
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// How often a change is tried again after its outcome had to be read back: the revision can only be outdated by this lease's own earlier
-/// changes, of which one can be on its way.
+/// How often a change is tried again after its outcome had to be read back: the revision can only
+/// be outdated by this lease's own earlier changes, of which one can be on its way.
 const ATTEMPTS: usize = 3;
 
 /// A failed change of a lease.
@@ -39,10 +41,12 @@ pub struct Ended {
     pub seen: Epoch,
 }
 
-/// Where leases tell their end. Unbounded, because each lease tells once and there is at most one per shard.
+/// Where leases tell their end. Unbounded, because each lease tells once and there is at most one
+/// per shard.
 pub type Ends = mpsc::UnboundedSender<Ended>;
 
-/// The right to write a shard. Dropping it tells the cluster that it is over, and leaves the record to the cluster.
+/// The right to write a shard. Dropping it tells the cluster that it is over, and leaves the record
+/// to the cluster.
 pub struct Lease {
     bus: Arc<dyn Bus>,
     ends: Ends,
@@ -55,8 +59,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes a shard: replaces `found` (its record and revision, `None`: it has no record) by one that names `me` and an epoch above both the
-    /// record's and `seen`.
+    /// Takes a shard: replaces `found` (its record and revision, `None`: it has no record) by one
+    /// that names `me` and an epoch above both the record's and `seen`.
     pub async fn take(
         bus: Arc<dyn Bus>,
         ends: Ends,
@@ -133,13 +137,14 @@ impl Lease {
         self.floor
     }
 
-    /// Stores a new floor. Cancel safe: a change whose outcome was not awaited is found by the next one.
+    /// Stores a new floor. Cancel safe: a change whose outcome was not awaited is found by the next
+    /// one.
     pub async fn checkpoint(&mut self, floor: Position) -> Result<(), Error> {
         self.store(Some(self.me), floor).await
     }
 
-    /// Stores a higher epoch, which the journal gave at the claim. A lower one changes nothing. When it cannot be stored now, the next change of the
-    /// lease stores it.
+    /// Stores a higher epoch, which the journal gave at the claim. A lower one changes nothing.
+    /// When it cannot be stored now, the next change of the lease stores it.
     pub async fn raise(&mut self, epoch: Epoch) -> Result<(), Error> {
         if epoch <= self.epoch {
             return Ok(());
@@ -149,13 +154,14 @@ impl Lease {
         self.store(Some(self.me), self.floor).await
     }
 
-    /// Gives the shard back with its floor, so that the next owner can take it at once. When that fails, the cluster gives it back later, with
-    /// the floor that is stored.
+    /// Gives the shard back with its floor, so that the next owner can take it at once. When that
+    /// fails, the cluster gives it back later, with the floor that is stored.
     pub async fn release(mut self, floor: Position) -> Result<(), Error> {
         self.store(None, floor).await
     }
 
-    /// Ends the lease because the journal refused its epoch: `seen` is the one that the journal has.
+    /// Ends the lease because the journal refused its epoch: `seen` is the one that the journal
+    /// has.
     pub fn fenced(mut self, seen: Epoch) {
         self.seen = self.seen.max(seen);
     }
@@ -200,7 +206,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Nobody listens any more when the cluster's service has ended; then the record is not this process's to mend.
+        // Nobody listens any more when the cluster's service has ended; then the record is not this
+        // process's to mend.
         let _ = self.ends.send(Ended {
             shard: self.shard,
             epoch: self.epoch,

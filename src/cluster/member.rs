@@ -1,4 +1,5 @@
-//! A node as operators see it: the words of Akka's cluster, which their scripts know, for what is known of it here.
+//! A node as operators see it: the words of Akka's cluster, which their scripts know, for what is
+//! known of it here.
 
 use super::membership::Standing;
 use crate::{bus::NodeRecord, room::Incarnation};

@@ -1,8 +1,11 @@
-//! Who is alive, as one node sees it: by its own clock, from heartbeats that it sees change or not change. Pure: time comes in with each call.
+//! Who is alive, as one node sees it: by its own clock, from heartbeats that it sees change or not
+//! change. Pure: time comes in with each call.
 //!
-//! Heartbeats come through one ordered stream, this node's own among them. While it does not see its own come back, it is the one that is cut
-//! off, and judges nobody; afterwards everybody else gets as much time to return as it needed itself. A heartbeat is told by its revision being
-//! another one, not a higher one: a bus that lost its unsynced tail counts on from an earlier revision.
+//! Heartbeats come through one ordered stream, this node's own among them. While it does not see
+//! its own come back, it is the one that is cut off, and judges nobody; afterwards everybody else
+//! gets as much time to return as it needed itself. A heartbeat is told by its revision being
+//! another one, not a higher one: a bus that lost its unsynced tail counts on from an earlier
+//! revision.
 
 use super::config::Timing;
 use crate::{
@@ -12,17 +15,19 @@ use crate::{
 use std::{collections::BTreeMap, mem, time::Duration};
 use tokio::time::Instant;
 
-/// The most time that others get to return after this node itself was cut off, before silence at their address counts as death.
+/// The most time that others get to return after this node itself was cut off, before silence at
+/// their address counts as death.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// How long it is remembered that a node was declared down. One that was frozen for longer comes back
-/// as any that was taken for dead.
+/// How long it is remembered that a node was declared down. One that was frozen for longer comes
+/// back as any that was taken for dead.
 const DOWN_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// What is held of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Its record is there, but it has not been seen to beat: not given any shard yet, not taken any either.
+    /// Its record is there, but it has not been seen to beat: not given any shard yet, not taken
+    /// any either.
     New,
     /// It beats.
     Live,
@@ -78,7 +83,8 @@ pub(super) struct Membership {
     me: Incarnation,
     timing: Timing,
     nodes: BTreeMap<Incarnation, Node>,
-    /// Nodes that operators declared down, and when this node learned of it. Bounded by [`DOWN_KEPT`].
+    /// Nodes that operators declared down, and when this node learned of it. Bounded by
+    /// [`DOWN_KEPT`].
     downed: BTreeMap<Incarnation, Instant>,
     /// Whether all records that were there at the beginning have been seen.
     current: bool,
@@ -162,7 +168,8 @@ impl Membership {
             return Change::None;
         }
         let Some(node) = self.nodes.get_mut(&record.incarnation) else {
-            // One that was there before this node may be long gone: ask at once. One that has just come has just been heard.
+            // One that was there before this node may be long gone: ask at once. One that has just
+            // come has just been heard.
             let probe_from = if self.current {
                 now + self.timing.late
             } else {
@@ -200,7 +207,8 @@ impl Membership {
         }
     }
 
-    /// Whether this node's picture of the others is complete and recent: without that it takes nothing and judges nobody.
+    /// Whether this node's picture of the others is complete and recent: without that it takes
+    /// nothing and judges nobody.
     pub(super) fn fresh(&self, now: Instant) -> bool {
         self.current && self.own.is_some_and(|(_, at)| now - at <= self.timing.late)
     }
@@ -230,7 +238,8 @@ impl Membership {
         judged
     }
 
-    /// Takes in the answer to a probe: `Some(true)` it is there, `Some(false)` its address is empty, `None` silence. Whether anything changed.
+    /// Takes in the answer to a probe: `Some(true)` it is there, `Some(false)` its address is
+    /// empty, `None` silence. Whether anything changed.
     pub(super) fn probed(&mut self, now: Instant, probe: Probe, there: Option<bool>) -> bool {
         let fresh = self.fresh(now);
         let Some(node) = self.nodes.get_mut(&probe.node) else {

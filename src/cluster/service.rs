@@ -1,4 +1,5 @@
-//! Starts a node's part in the cluster and ends it: agree on the settings, listen, beat; at the end hand over and say goodbye.
+//! Starts a node's part in the cluster and ends it: agree on the settings, listen, beat; at the end
+//! hand over and say goodbye.
 
 use super::{
     Config, Error, Handle, Owner, View,
@@ -25,8 +26,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// The part of the node `me`. `owner` writes the shards that the node takes; a node without one takes none. [`Error::Config`] when the
-    /// configuration makes no sense, or the node's roles do not fit `owner`.
+    /// The part of the node `me`. `owner` writes the shards that the node takes; a node without one
+    /// takes none. [`Error::Config`] when the configuration makes no sense, or the node's roles do
+    /// not fit `owner`.
     pub fn new(
         config: Config,
         me: NodeRecord,
@@ -59,8 +61,8 @@ impl Service {
         }
     }
 
-    /// Takes part until `shutdown`; then hands the shards over, for at most `drain_ms`, and removes the node's record. While the bus is not
-    /// available it waits.
+    /// Takes part until `shutdown`; then hands the shards over, for at most `drain_ms`, and removes
+    /// the node's record. While the bus is not available it waits.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let Some(()) = shutdown
             .run_until_cancelled(agree(&*self.bus, self.shards))
@@ -71,7 +73,8 @@ impl Service {
         };
         let me = self.me.incarnation;
         let listen = async {
-            // Probes are answered before the first heartbeat: a record without an answer at its address is a dead node's.
+            // Probes are answered before the first heartbeat: a record without an answer at its
+            // address is a dead node's.
             let probes = persist("answering probes", || self.bus.answer_probes(me)).await?;
             let nodes = persist("watching nodes", || self.bus.nodes()).await?;
             let shards = persist("watching shards", || self.bus.shards()).await?;

@@ -1,4 +1,5 @@
-//! The shards as one node sees them: their records, and what this node is doing with each. Says what to do next; does nothing itself.
+//! The shards as one node sees them: their records, and what this node is doing with each. Says
+//! what to do next; does nothing itself.
 
 use crate::{
     bus::ShardRecord,
@@ -6,7 +7,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// What this node is doing with a shard. At most one lease of a shard exists from `Taking` until its holder tells its end.
+/// What this node is doing with a shard. At most one lease of a shard exists from `Taking` until
+/// its holder tells its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
     /// The record is being changed to name this node.
@@ -19,7 +21,8 @@ pub(super) enum Hold {
     Releasing,
     /// The owner is stopping at once, because the record names another.
     Losing,
-    /// A lease has ended, or taking it failed: the record is being read before anything else is done.
+    /// A lease has ended, or taking it failed: the record is being read before anything else is
+    /// done.
     Looking,
 }
 
@@ -57,8 +60,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Takes in a record that the watch tells, in the order in which they were stored. Whether it is
-    /// news: the watch may be behind what was read or stored by this node.
+    /// Takes in a record that the watch tells, in the order in which they were stored. Whether it
+    /// is news: the watch may be behind what was read or stored by this node.
     pub(super) fn see(&mut self, shard: ShardId, record: ShardRecord, revision: u64) -> bool {
         match self.records.get_mut(&shard) {
             Some(known) if (known.record, known.revision) == (record, revision) => {
@@ -89,8 +92,8 @@ impl Table {
         }
     }
 
-    /// Takes in a record as the registry's leader has it, which counts more than anything seen before: a bus that lost its unsynced tail has gone back to
-    /// an earlier revision.
+    /// Takes in a record as the registry's leader has it, which counts more than anything seen
+    /// before: a bus that lost its unsynced tail has gone back to an earlier revision.
     pub(super) fn correct(&mut self, shard: ShardId, found: Option<(ShardRecord, u64)>) {
         let found = found.map(|(record, revision)| Known {
             record,
@@ -157,7 +160,8 @@ impl Table {
         self.holds.values().filter(|other| **other == hold).count()
     }
 
-    /// What to do with a shard that is assigned to `assignee` (`None`: to nobody). `gone`: whether a node is dead.
+    /// What to do with a shard that is assigned to `assignee` (`None`: to nobody). `gone`: whether
+    /// a node is dead.
     pub(super) fn step(
         &self,
         me: Incarnation,

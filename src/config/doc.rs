@@ -1,4 +1,5 @@
-//! The configuration's reference, from its types: a file of defaults, a list of variables, a page of documentation.
+//! The configuration's reference, from its types: a file of defaults, a list of variables, a page
+//! of documentation.
 
 use super::{
     Config,

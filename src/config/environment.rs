@@ -17,7 +17,8 @@ pub(super) const SHORT: [(&str, &str); 9] = [
 ];
 /// Begins the names of all other variables of this program.
 pub(super) const PREFIX: &str = "SAFE_CHAT_";
-/// Variables with the prefix that are not configuration: the path of the file, and what development commands use.
+/// Variables with the prefix that are not configuration: the path of the file, and what development
+/// commands use.
 const NOT_KEYS: [&str; 5] = [
     "SAFE_CHAT_CONFIG",
     "SAFE_CHAT_ADMIN_AT",
@@ -38,8 +39,9 @@ pub(super) const OF_AKKA: [&str; 5] = [
     "ENV",
 ];
 
-/// The variables that are meant as configuration. One that is set to nothing counts as not set: that is how
-/// compose files leave one out. One that is not UTF-8 is refused without its value, which may be a secret.
+/// The variables that are meant as configuration. One that is set to nothing counts as not set:
+/// that is how compose files leave one out. One that is not UTF-8 is refused without its value,
+/// which may be a secret.
 pub(super) fn own<K: Into<OsString>, V: Into<OsString>>(
     environment: impl IntoIterator<Item = (K, V)>,
 ) -> Result<BTreeMap<String, String>, Error> {
@@ -74,10 +76,11 @@ pub(super) fn own<K: Into<OsString>, V: Into<OsString>>(
     Ok(own)
 }
 
-/// Whether Kubernetes sets such a variable, for a service whose name begins like a variable of this program:
-/// `safe-chat`, `safe-chat-gateway`, `http`. As the links of containers once did: `NAME_SERVICE_HOST`,
-/// `NAME_SERVICE_PORT[_PORTNAME]`, `NAME_PORT`, `NAME_PORT_8080_TCP[_PROTO|_PORT|_ADDR]`. The value must fit as
-/// well: `SAFE_CHAT_GATEWAY_PORT=8080` is a misspelt `SAFE_CHAT_GATEWAY__PORT`.
+/// Whether Kubernetes sets such a variable, for a service whose name begins like a variable of this
+/// program: `safe-chat`, `safe-chat-gateway`, `http`. As the links of containers once did:
+/// `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT[_PORTNAME]`, `NAME_PORT`,
+/// `NAME_PORT_8080_TCP[_PROTO|_PORT|_ADDR]`. The value must fit as well:
+/// `SAFE_CHAT_GATEWAY_PORT=8080` is a misspelt `SAFE_CHAT_GATEWAY__PORT`.
 fn is_of_a_service(name: &str, value: &str) -> bool {
     let is_address = || value.parse::<IpAddr>().is_ok();
     let is_port = || value.parse::<u16>().is_ok();

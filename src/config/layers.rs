@@ -1,4 +1,5 @@
-//! Where values come from: defaults < file < environment (short names < `SAFE_CHAT_SECTION__KEY`) < flags.
+//! Where values come from: defaults < file < environment (short names < `SAFE_CHAT_SECTION__KEY`) <
+//! flags.
 
 use super::{
     Config, Error,
@@ -172,7 +173,8 @@ impl Layers {
         }
     }
 
-    /// Sets a key from text, which becomes what the key's default is: a list (separated by commas), a number, or text.
+    /// Sets a key from text, which becomes what the key's default is: a list (separated by commas),
+    /// a number, or text.
     pub(super) fn text(&mut self, key: &str, text: String, source: Source) {
         let value = match self.known.get(key) {
             Some(serde_json::Value::Array(_)) => {

@@ -1,6 +1,8 @@
-//! The configuration of a node: one section per part, each owned by its part. File < environment < flags.
+//! The configuration of a node: one section per part, each owned by its part. File < environment <
+//! flags.
 //!
-//! [`Loaded::load`] puts the layers together and remembers where each value came from; [`Config`] is what the parts get.
+//! [`Loaded::load`] puts the layers together and remembers where each value came from; [`Config`]
+//! is what the parts get.
 
 mod bus;
 mod doc;

@@ -34,8 +34,8 @@ pub struct Node {
     pub roles: Vec<Role>,
     /// Milliseconds that a start waits for NATS and Cassandra. Default 60000.
     pub start_timeout_ms: u64,
-    /// Milliseconds that a stop may take. Default 8000, less than the 10 s that `docker stop` waits before it kills.
-    /// Without NATS or Cassandra a stop takes about 5 s.
+    /// Milliseconds that a stop may take. Default 8000, less than the 10 s that `docker stop` waits
+    /// before it kills. Without NATS or Cassandra a stop takes about 5 s.
     pub drain_timeout_ms: u64,
 }
 

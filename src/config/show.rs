@@ -5,7 +5,8 @@ use serde_json::Value;
 use std::fmt::Write;
 
 impl Loaded {
-    /// The effective configuration as TOML, with the source of each value as a comment. Passwords are not shown.
+    /// The effective configuration as TOML, with the source of each value as a comment. Passwords
+    /// are not shown.
     pub fn show(&self) -> String {
         let mut text = String::new();
         let mut section = "";
@@ -56,8 +57,9 @@ fn ends_in_port(host: &str) -> bool {
 /// What stands in the place of what is not shown.
 const HIDDEN: &str = "(hidden)";
 
-/// A server's address without the user and password that may stand in it: `nats://user:password@host` -> `nats://(hidden)@host`.
-/// Where a password may have been cut off from its host (a comma in it), all is hidden.
+/// A server's address without the user and password that may stand in it:
+/// `nats://user:password@host` -> `nats://(hidden)@host`. Where a password may have been cut off
+/// from its host (a comma in it), all is hidden.
 pub(crate) fn without_credentials(address: &str) -> String {
     let (scheme, rest) = address
         .split_once("://")

@@ -1,4 +1,5 @@
-//! What the variables that are meant for this program set: keys, and secrets from the files that they name.
+//! What the variables that are meant for this program set: keys, and secrets from the files that
+//! they name.
 
 use super::{
     Error, Source,
@@ -12,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Those of Akka's variables that others set too: alone they say nothing about where a command came from.
+/// Those of Akka's variables that others set too: alone they say nothing about where a command came
+/// from.
 const COMMON: [&str; 2] = ["SEEDS", "ENV"];
 /// Bytes of the longest secret that is read.
 const LARGEST_SECRET: u64 = 64 * 1024;
@@ -49,8 +51,8 @@ impl Layers {
         Ok(())
     }
 
-    /// Sets a key that may hold a secret from the file that `<variable>_FILE` names, if that is set.
-    /// Whether the key may hold one.
+    /// Sets a key that may hold a secret from the file that `<variable>_FILE` names, if that is
+    /// set. Whether the key may hold one.
     fn secret_file(
         &mut self,
         key: &str,

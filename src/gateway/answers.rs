@@ -1,4 +1,5 @@
-//! Who waits for the answer to which command. An answer arrives at most once, in the node's inbox, under the tag of its command.
+//! Who waits for the answer to which command. An answer arrives at most once, in the node's inbox,
+//! under the tag of its command.
 
 use super::sends::Sends;
 use crate::bus::Answered;
@@ -8,7 +9,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// The commands that wait for an answer. Bounded by what waits: one per join and POST, and the bounded sends of each session.
+/// The commands that wait for an answer. Bounded by what waits: one per join and POST, and the
+/// bounded sends of each session.
 #[derive(Default)]
 pub(super) struct Answers(Mutex<Table>);
 
@@ -58,7 +60,8 @@ impl Answers {
         self.table().waiters.remove(&tag);
     }
 
-    /// Hands an answer to who waits for it; one that nobody waits for is a late or second one, and dropped.
+    /// Hands an answer to who waits for it; one that nobody waits for is a late or second one, and
+    /// dropped.
     pub(super) fn answer(&self, tag: u64, answered: Answered) {
         let waiter = self.table().waiters.remove(&tag);
         match waiter {

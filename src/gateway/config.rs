@@ -27,17 +27,22 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// The file of its private key (PEM, not encrypted).
     pub tls_key: Option<PathBuf>,
-    /// The most sessions and event streams at a time; beyond them a join is `unavailable`. Default 100000.
+    /// The most sessions and event streams at a time; beyond them a join is `unavailable`. Default
+    /// 100000.
     pub max_sessions: usize,
-    /// The most open TCP connections; beyond them new ones are refused with HTTP 503. Default 0: three quarters of the open files that the system lets this
-    /// process have (it asks for as many as it may), which leaves the rest to NATS, Cassandra and files.
+    /// The most open TCP connections; beyond them new ones are refused with HTTP 503. Default 0:
+    /// three quarters of the open files that the system lets this process have (it asks for as many
+    /// as it may), which leaves the rest to NATS, Cassandra and files.
     pub max_connections: usize,
-    /// The port for operators of the same node, which those who ask for it here are told; no setting.
+    /// The port for operators of the same node, which those who ask for it here are told; no
+    /// setting.
     #[serde(skip)]
     pub internal_port: Option<u16>,
-    /// Bytes that may wait for one client before it is closed as slow (4003). 262144 to 67108864, default 1048576.
+    /// Bytes that may wait for one client before it is closed as slow (4003). 262144 to 67108864,
+    /// default 1048576.
     pub backlog_bytes: usize,
-    /// Frames that may wait for one client before it is closed as slow. 256 to 1048576, default 8192.
+    /// Frames that may wait for one client before it is closed as slow. 256 to 1048576, default
+    /// 8192.
     pub backlog_frames: usize,
     /// Milliseconds after which a connection that asks nothing more is closed. 1000 to 3600000,
     /// default 75000: longer than the 60 s that load balancers keep connections for, so that
@@ -45,47 +50,59 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// Milliseconds that a stop waits until the ends of all sessions are stored. Default 10000.
     pub drain_ms: u64,
-    /// Frames per second that a session may send, understood or not; beyond them they are `rate_limited`. A question for members
-    /// counts as five, a page of history as five and one more per 100 events. 0: no limit. Default 200: more than a person types and a script needs.
+    /// Frames per second that a session may send, understood or not; beyond them they are
+    /// `rate_limited`. A question for members counts as five, a page of history as five and one
+    /// more per 100 events. 0: no limit. Default 200: more than a person types and a script needs.
     pub session_rate: u32,
-    /// Frames that a session may send at once after a pause. Default 1000: what a client sends again when it comes back.
+    /// Frames that a session may send at once after a pause. Default 1000: what a client sends
+    /// again when it comes back.
     pub session_burst: u32,
-    /// The same for all sessions of a user (a name with its key) at this gateway, and its messages over HTTP. 0: no limit. Default 800: four sessions at
-    /// their limit, which is a person with a few devices.
+    /// The same for all sessions of a user (a name with its key) at this gateway, and its messages
+    /// over HTTP. 0: no limit. Default 800: four sessions at their limit, which is a person with a
+    /// few devices.
     pub user_rate: u32,
     /// Default 4000.
     pub user_burst: u32,
-    /// Frames and HTTP requests per second of a client address (of IPv6: a network of 64 bits); beyond them they are `rate_limited`, HTTP 429. 0: no
-    /// limit. Default 2000: ten sessions at their limit, or a few hundred people behind one address.
+    /// Frames and HTTP requests per second of a client address (of IPv6: a network of 64 bits);
+    /// beyond them they are `rate_limited`, HTTP 429. 0: no limit. Default 2000: ten sessions at
+    /// their limit, or a few hundred people behind one address.
     pub address_rate: u32,
     /// Default 10000.
     pub address_burst: u32,
-    /// Bytes of content per second that a session may send, and of frames that were not understood; beyond them what it sends is `rate_limited`. 0: no
-    /// limit. Default 524288: eight of the largest messages.
+    /// Bytes of content per second that a session may send, and of frames that were not understood;
+    /// beyond them what it sends is `rate_limited`. 0: no limit. Default 524288: eight of the
+    /// largest messages.
     pub session_bytes_rate: u32,
-    /// Bytes that a session may send at once after a pause. Default 4194304: a few times what it can have under way.
+    /// Bytes that a session may send at once after a pause. Default 4194304: a few times what it
+    /// can have under way.
     pub session_bytes_burst: u32,
     /// The same for all sessions of a user, and its messages over HTTP. Default 2097152.
     pub user_bytes_rate: u32,
     /// Default 16777216.
     pub user_bytes_burst: u32,
-    /// The same for all clients of an address. Default 5242880: one address alone must not fill the bus.
+    /// The same for all clients of an address. Default 5242880: one address alone must not fill the
+    /// bus.
     pub address_bytes_rate: u32,
     /// Default 41943040, a sixth of what the bus keeps of commands by default.
     pub address_bytes_burst: u32,
-    /// Sessions and event streams per second that an address may open. 0: no limit. Default 500: each costs the room's owner a command.
+    /// Sessions and event streams per second that an address may open. 0: no limit. Default 500:
+    /// each costs the room's owner a command.
     pub join_rate: u32,
     /// Default 5000: all clients behind one address come back at once.
     pub join_burst: u32,
-    /// Open connections of an address; beyond them HTTP 429. 0: no limit. Default 10000: a company behind one address.
+    /// Open connections of an address; beyond them HTTP 429. 0: no limit. Default 10000: a company
+    /// behind one address.
     pub connections_per_address: usize,
-    /// Different rooms in which clients of an address may be at a time; beyond them a join is refused with HTTP 429. 0: no limit. Default 10000.
+    /// Different rooms in which clients of an address may be at a time; beyond them a join is
+    /// refused with HTTP 429. 0: no limit. Default 10000.
     pub rooms_per_address: usize,
-    /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8; every other client is known by the address that it
-    /// connects from. Default none. Behind a proxy that is not named here all clients share the limits of one address.
+    /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8;
+    /// every other client is known by the address that it connects from. Default none. Behind a
+    /// proxy that is not named here all clients share the limits of one address.
     pub trusted_proxies: Vec<String>,
-    /// Origins of web pages that may open sessions and send messages here besides the server's own pages, such as https://app.example; * for every page.
-    /// Others are refused with HTTP 403. Programs that are no browsers send no origin and are not held back. Default none.
+    /// Origins of web pages that may open sessions and send messages here besides the server's own
+    /// pages, such as https://app.example; * for every page. Others are refused with HTTP 403.
+    /// Programs that are no browsers send no origin and are not held back. Default none.
     pub allowed_origins: Vec<String>,
     /// The path that the page and everything for clients is below, such as /chat-service, behind a
     /// proxy that passes paths on as they are. Default none.
@@ -172,7 +189,8 @@ impl Config {
             3_600_000,
         )?;
         within("drain_ms", self.drain_ms as usize, 1, 600_000)?;
-        // The least lets the dearest frame through, the most keeps what a bucket forgets within hours.
+        // The least lets the dearest frame through, the most keeps what a bucket forgets within
+        // hours.
         let (frames, bytes) = (10..=1_000_000, 128 * 1024..=1_000_000_000);
         let limits = [
             ("session", self.session_rate, self.session_burst, &frames),

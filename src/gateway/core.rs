@@ -1,4 +1,5 @@
-//! What all parts of the gateway share: the ports, the rooms and sessions of this node, who waits for which answer.
+//! What all parts of the gateway share: the ports, the rooms and sessions of this node, who waits
+//! for which answer.
 
 use super::{
     Config, Outbox,
@@ -34,7 +35,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// A command without an answer is submitted again after this: an answer can be lost. Longer than a usual commit, shorter than patience.
+/// A command without an answer is submitted again after this: an answer can be lost. Longer than a
+/// usual commit, shorter than patience.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
 /// What all parts of the gateway share.
@@ -258,8 +260,9 @@ impl Core {
         }
     }
 
-    /// Submits a command and waits for its answer; submits it again when either is missing. The caller's deadline ends it; what was submitted may
-    /// still be decided. Refused with `busy` when the bus is full.
+    /// Submits a command and waits for its answer; submits it again when either is missing. The
+    /// caller's deadline ends it; what was submitted may still be decided. Refused with `busy` when
+    /// the bus is full.
     pub(super) async fn decide(
         &self,
         room: &RoomId,
@@ -276,7 +279,8 @@ impl Core {
             node: self.me,
             tag: waiting.tag,
         });
-        // A message without a session has no number: submitted again after very many others, it would be another one. Its client decides that.
+        // A message without a session has no number: submitted again after very many others, it
+        // would be another one. Its client decides that.
         let silence = if matches!(action, Action::Send { .. }) {
             Duration::MAX
         } else {
@@ -326,7 +330,8 @@ impl Core {
         }
     }
 
-    /// Submits that a session ended, until it is stored. Only then its place in the room is given back.
+    /// Submits that a session ended, until it is stored. Only then its place in the room is given
+    /// back.
     pub(super) async fn close(&self, claim: &Claim, session: SessionId) {
         let submission = Submission {
             room: claim.room().clone(),

@@ -1,5 +1,5 @@
-//! Sends the sessions of this node elsewhere at the pace that an operator wants, while the node goes on: after a
-//! restart of others, all clients are where they found a place.
+//! Sends the sessions of this node elsewhere at the pace that an operator wants, while the node
+//! goes on: after a restart of others, all clients are where they found a place.
 
 use super::{Close, core::Core};
 use crate::wire::ServerFrame;

@@ -1,6 +1,8 @@
-//! Whether the sessions here are still sessions of their rooms. When others took this node for dead, or may have, the owners of the rooms ended its
-//! sessions; the events say so, but of a user's second session only with the next event, or never, when a snapshot took the change in. So each
-//! room is asked once more: opening a session that is open changes nothing, and of one that is over the room says that it is.
+//! Whether the sessions here are still sessions of their rooms. When others took this node for
+//! dead, or may have, the owners of the rooms ended its sessions; the events say so, but of a
+//! user's second session only with the next event, or never, when a snapshot took the change in. So
+//! each room is asked once more: opening a session that is open changes nothing, and of one that is
+//! over the room says that it is.
 
 use super::{
     Close,
@@ -20,7 +22,8 @@ const AT_A_TIME: usize = 64;
 /// How often it is tried to end what a store of before brought back.
 const ATTEMPTS: usize = 8;
 
-/// Asks whenever the cluster part says that others may have taken this node for dead; until the cluster part ends.
+/// Asks whenever the cluster part says that others may have taken this node for dead; until the
+/// cluster part ends.
 pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
     let mut view = members.watch();
     let mut deaths = 0;

@@ -21,11 +21,13 @@ use tokio::time::{Instant, timeout};
 
 /// How long a message over HTTP waits for its answer.
 const POST_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a drain waits without any session ending: longer than storing an end takes while the bus answers.
+/// How long a drain waits without any session ending: longer than storing an end takes while the
+/// bus answers.
 const STALL: Duration = Duration::from_secs(3);
 /// Clients that may come back to the other nodes per second when this one drains.
 const COMEBACKS: u64 = 1_000;
-/// The least and the longest that a drained client is told to wait before it comes back, in milliseconds.
+/// The least and the longest that a drained client is told to wait before it comes back, in
+/// milliseconds.
 const COMEBACK_MS: (u64, u64) = (500, 30_000);
 
 /// A cheap handle on the gateway.
@@ -38,8 +40,8 @@ impl Handle {
         self.0.limits.client(address)
     }
 
-    /// Opens a session, within 10 s. Dropping the future leaves nothing open. For a client without an address, which only the limits of its session and
-    /// user hold back.
+    /// Opens a session, within 10 s. Dropping the future leaves nothing open. For a client without
+    /// an address, which only the limits of its session and user hold back.
     pub async fn join(&self, join: Join) -> Result<Session, Rejection> {
         join::join(&self.0, join, None, Connection::new()).await
     }
@@ -74,7 +76,8 @@ impl Handle {
         join::watch(&self.0, client, room, from).await
     }
 
-    /// Sends a message without a session and waits for its answer, for at most 10 s. The message has an id. The request counts for the address already.
+    /// Sends a message without a session and waits for its answer, for at most 10 s. The message
+    /// has an id. The request counts for the address already.
     pub async fn post(
         &self,
         room: &RoomId,
@@ -151,8 +154,8 @@ impl Handle {
         }
     }
 
-    /// The last events below `before`, at most `limit` (1 to 500): the `history` frame without id. The request counts for the address already, its
-    /// size does not.
+    /// The last events below `before`, at most `limit` (1 to 500): the `history` frame without id.
+    /// The request counts for the address already, its size does not.
     pub async fn history(
         &self,
         client: &Client,
@@ -170,7 +173,8 @@ impl Handle {
         })
     }
 
-    /// Makes sure of the sessions here whenever others may have taken this node for dead; ends with the cluster part.
+    /// Makes sure of the sessions here whenever others may have taken this node for dead; ends with
+    /// the cluster part.
     pub async fn follow(&self, members: cluster::Handle) {
         doubt::follow(self.0.clone(), members).await;
     }
@@ -206,8 +210,8 @@ impl Handle {
             .is_some()
     }
 
-    /// Sends all sessions elsewhere (1001 after a `bye`), so many per second; returns at once how many
-    /// those are. New clients are welcome. `None`: it is being done already.
+    /// Sends all sessions elsewhere (1001 after a `bye`), so many per second; returns at once how
+    /// many those are. New clients are welcome. `None`: it is being done already.
     pub fn disconnect(&self, per_second: u32) -> Option<usize> {
         disconnect::begin(&self.0, per_second)
     }
@@ -238,8 +242,9 @@ impl Handle {
         self.0.draining.cancel();
     }
 
-    /// Refuses new clients, says goodbye to all sessions (they come back to other nodes, spread over time), and waits until their ends are
-    /// stored, for at most `drain_ms`, and not on when none ends for [`STALL`].
+    /// Refuses new clients, says goodbye to all sessions (they come back to other nodes, spread
+    /// over time), and waits until their ends are stored, for at most `drain_ms`, and not on when
+    /// none ends for [`STALL`].
     pub async fn drain(&self) {
         self.refuse();
         self.0.leaving.cancel();

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 /// Bytes of content in an answer, unless its only event is larger; the rest is asked for again.
 const BYTES: usize = 192 * 1024;
-/// Events that are read first. Only when these are small more are read at once: what is read and not told is work for nothing.
+/// Events that are read first. Only when these are small more are read at once: what is read and
+/// not told is work for nothing.
 const FEW: u64 = 4;
 /// The most that are read at once.
 const MOST: u64 = 128;
@@ -31,7 +32,8 @@ pub(super) struct History {
     pub(super) missing: Option<Hole>,
 }
 
-/// The last events of a room below `before` (`None`: all): at most `limit`, and fewer when they are large.
+/// The last events of a room below `before` (`None`: all): at most `limit`, and fewer when they are
+/// large.
 pub(super) async fn history(
     core: &Core,
     room: &RoomId,

@@ -1,5 +1,6 @@
-//! How a client gets into a room: the owner lets it in, the replica has come as far as that, and everything that it wants from before is at hand;
-//! only then it is added, and nothing comes between what was before and what follows.
+//! How a client gets into a room: the owner lets it in, the replica has come as far as that, and
+//! everything that it wants from before is at hand; only then it is added, and nothing comes
+//! between what was before and what follows.
 
 use super::{
     Form, Outbox,
@@ -31,7 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// How long an event stream may take to begin: a browser would take a refusal as final, so this is
 /// longer than a takeover from a frozen node takes.
 const WATCH_DEADLINE: Duration = Duration::from_secs(25);
-/// How long a client that catches up keeps the page that it reads while it takes nothing: one of large messages is 8 MiB.
+/// How long a client that catches up keeps the page that it reads while it takes nothing: one of
+/// large messages is 8 MiB.
 const PAGE_KEPT: Duration = Duration::from_secs(1);
 
 /// What a client wants of a room.
@@ -366,8 +368,9 @@ async fn admit(
     ))
 }
 
-/// Adds a viewer once the replica's head is at least `least`, with all that it wants from before, or with a reset where that is not there. A session
-/// comes with the life of the replica in which it was opened.
+/// Adds a viewer once the replica's head is at least `least`, with all that it wants from before,
+/// or with a reset where that is not there. A session comes with the life of the replica in which
+/// it was opened.
 async fn attach(
     core: &Arc<Core>,
     claim: &Claim,

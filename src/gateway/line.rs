@@ -1,5 +1,6 @@
-//! Decides by sequence numbers alone what a replica does with what it hears: take it, drop what overlaps, or notice that something is missing.
-//! Whatever is lost, repeated or reordered on the way, what is taken is dense: 1, 2, 3 ...
+//! Decides by sequence numbers alone what a replica does with what it hears: take it, drop what
+//! overlaps, or notice that something is missing. Whatever is lost, repeated or reordered on the
+//! way, what is taken is dense: 1, 2, 3 ...
 
 use crate::room::{Epoch, Seq};
 use std::ops::RangeInclusive;

@@ -1,6 +1,7 @@
-//! Rooms of which the bus lost events lately. A client names the last place that it saw, and once the
-//! room is as long again nothing tells that other events are there now. So for some time everybody who
-//! comes back to such a room is given a reset, which costs those who missed nothing a page.
+//! Rooms of which the bus lost events lately. A client names the last place that it saw, and once
+//! the room is as long again nothing tells that other events are there now. So for some time
+//! everybody who comes back to such a room is given a reset, which costs those who missed nothing a
+//! page.
 
 use crate::room::{RoomId, Seq};
 use std::{

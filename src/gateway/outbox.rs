@@ -1,5 +1,6 @@
-//! What waits for one client: frames already encoded, bounded by bytes and number. A room puts frames in without ever waiting; what takes them
-//! out (a socket, an event stream, a client of a simulation) takes all that waits at once. Over the bound the client is closed as slow.
+//! What waits for one client: frames already encoded, bounded by bytes and number. A room puts
+//! frames in without ever waiting; what takes them out (a socket, an event stream, a client of a
+//! simulation) takes all that waits at once. Over the bound the client is closed as slow.
 
 use super::{Close, metrics};
 use crate::{
@@ -15,7 +16,8 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Bytes that are taken out at once, unless a single frame is larger: what one write to a socket carries well.
+/// Bytes that are taken out at once, unless a single frame is larger: what one write to a socket
+/// carries well.
 pub(super) const BATCH: usize = 32 * 1024;
 /// What a waiting frame takes beside its bytes.
 const OVERHEAD: usize = 64;
@@ -128,7 +130,8 @@ impl Outbox {
             .map_or(Poll::Pending, |close| Poll::Ready(Taken::Close(close)))
     }
 
-    /// Why to end at once, without taking out what waits. Wakes the same task as [`Self::poll_take`].
+    /// Why to end at once, without taking out what waits. Wakes the same task as
+    /// [`Self::poll_take`].
     pub(super) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<Close> {
         self.0.taker.register(cx.waker());
         match self.state().close {
@@ -174,7 +177,8 @@ impl Outbox {
         self.0.taker.wake();
     }
 
-    /// Puts events in as long as at least half of the space is free; returns how many. The rest is for live events.
+    /// Puts events in as long as at least half of the space is free; returns how many. The rest is
+    /// for live events.
     pub(super) fn fill<'a>(&self, events: impl Iterator<Item = &'a SharedEvent>) -> usize {
         let mut state = self.state();
         let mut count = 0;

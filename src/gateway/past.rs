@@ -1,5 +1,5 @@
-//! Old events, read from the journal in aligned pages. Readers who want the same page at the same time share one read and the encoded
-//! events: a thousand clients that come back at once cost one.
+//! Old events, read from the journal in aligned pages. Readers who want the same page at the same
+//! time share one read and the encoded events: a thousand clients that come back at once cost one.
 
 use super::metrics;
 use crate::{
@@ -18,9 +18,11 @@ use std::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-/// Places in a page, some 50 KiB with usual messages; one with large messages ends earlier ([`journal::Limits::PAGE_BYTES`]).
+/// Places in a page, some 50 KiB with usual messages; one with large messages ends earlier
+/// ([`journal::Limits::PAGE_BYTES`]).
 const PAGE: u64 = 128;
-/// Reads of the journal at a time: they are for those who come back, and leave room for the writers' own.
+/// Reads of the journal at a time: they are for those who come back, and leave room for the
+/// writers' own.
 const READS: usize = 16;
 /// How long a read may take.
 const DEADLINE: Duration = Duration::from_secs(10);

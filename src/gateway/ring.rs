@@ -1,9 +1,11 @@
-//! The newest events of a room, encoded once: they serve joins and resumes without a read of the journal.
+//! The newest events of a room, encoded once: they serve joins and resumes without a read of the
+//! journal.
 
 use crate::{room::Seq, wire::SharedEvent};
 use std::collections::VecDeque;
 
-/// The most events: enough for the largest history (500) and for a reconnect after a short loss of the network.
+/// The most events: enough for the largest history (500) and for a reconnect after a short loss of
+/// the network.
 const EVENTS: usize = 1024;
 /// The most bytes of content, whatever the number of events: a node has many rooms.
 const BYTES: usize = 1024 * 1024;
@@ -56,7 +58,8 @@ impl Ring {
         }
     }
 
-    /// Adds older events, `page` (dense, ascending), as far as they join on to the oldest one (or, when there is none, to `head`) and fit.
+    /// Adds older events, `page` (dense, ascending), as far as they join on to the oldest one (or,
+    /// when there is none, to `head`) and fit.
     pub(super) fn extend_back(&mut self, page: &[SharedEvent], head: Seq) {
         for event in page.iter().rev() {
             let seq = event.event().seq;

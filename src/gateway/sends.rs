@@ -1,9 +1,11 @@
-//! The messages of one session on their way to the room: submitted one after the other, so that their stored order is the order in which
-//! they were sent, whatever fails; answered in any order.
+//! The messages of one session on their way to the room: submitted one after the other, so that
+//! their stored order is the order in which they were sent, whatever fails; answered in any order.
 //!
-//! A message leaves when it is answered: by the owner, or by its own event that the replica saw. Without either it is submitted again, which
-//! the room's memory of the session makes harmless. Each names the one that must come before it, so that none overtakes another even if the bus lost
-//! what it had stored; those that came too early are submitted again as soon as nothing is before them.
+//! A message leaves when it is answered: by the owner, or by its own event that the replica saw.
+//! Without either it is submitted again, which the room's memory of the session makes harmless.
+//! Each names the one that must come before it, so that none overtakes another even if the bus lost
+//! what it had stored; those that came too early are submitted again as soon as nothing is before
+//! them.
 
 use super::{
     Close, Outbox,
@@ -35,11 +37,13 @@ use tracing::{Instrument, Span};
 const PENDING: usize = 1024;
 /// Bytes of content of messages without an answer, unless there is only one.
 const PENDING_BYTES: usize = 1024 * 1024;
-/// How often the wait for an answer doubles: an owner that is behind, or away with what it has to read again, is not helped by repetitions.
+/// How often the wait for an answer doubles: an owner that is behind, or away with what it has to
+/// read again, is not helped by repetitions.
 const DOUBLINGS: u32 = 3;
 /// How long a message may wait to be stored. Longer than an election among the servers takes.
 const STORE_WAIT: Duration = Duration::from_secs(15);
-/// How long the answer may come after the own event before the event is taken for it. They travel side by side.
+/// How long the answer may come after the own event before the event is taken for it. They travel
+/// side by side.
 const EVENT_GRACE: Duration = Duration::from_millis(200);
 
 /// Whose messages.
@@ -205,7 +209,8 @@ impl Sends {
                 epoch,
                 duplicate,
             } => self.journaled(&pending, seq, epoch, duplicate),
-            // The owner thinks that this session is over (this node was judged dead). The client comes back and sends again.
+            // The owner thinks that this session is over (this node was judged dead). The client
+            // comes back and sends again.
             Answered::Rejected(
                 why @ Rejection {
                     reason: Reason::NotMember,
@@ -303,8 +308,8 @@ impl Sends {
         }
     }
 
-    /// Submits what was never submitted, and all again if some came too early, each message once, until one fails: the client is gone, what it said
-    /// before is not.
+    /// Submits what was never submitted, and all again if some came too early, each message once,
+    /// until one fails: the client is gone, what it said before is not.
     pub(super) async fn finish(&self) {
         let unsent: Vec<_> = {
             let state = self.state();
@@ -505,7 +510,8 @@ impl State {
             .map_or(0, |(number, _)| *number)
     }
 
-    /// The first message that is not known to be in the room waits for no other: if it came too early, it is time now for it and those that wait for it.
+    /// The first message that is not known to be in the room waits for no other: if it came too
+    /// early, it is time now for it and those that wait for it.
     fn hurry(&mut self) {
         let now = Instant::now();
         if self

@@ -12,7 +12,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is counted what waits for clients; not more often than metrics are usually asked for.
+/// How often it is counted what waits for clients; not more often than metrics are usually asked
+/// for.
 const COUNT: Duration = Duration::from_secs(5);
 
 /// Connections that should be able to wait to be accepted: the clients of a node that died come
@@ -86,7 +87,8 @@ impl Service {
         core.await;
     }
 
-    /// Hears what is sent to this node, until `shutdown`: for clients that are attached without sockets. Nothing is drained.
+    /// Hears what is sent to this node, until `shutdown`: for clients that are attached without
+    /// sockets. Nothing is drained.
     pub async fn attach(&self, shutdown: CancellationToken) {
         let core = &self.0;
         let hear = async {

@@ -1,5 +1,5 @@
-//! One client in one room: what it sends goes in here, what it gets waits in its outbox. Knows no sockets: a WebSocket, or a client of a
-//! simulation, is attached to it.
+//! One client in one room: what it sends goes in here, what it gets waits in its outbox. Knows no
+//! sockets: a WebSocket, or a client of a simulation, is attached to it.
 
 use super::{
     Close, Outbox,
@@ -25,7 +25,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Bad frames in a row that end a session (contract with clients).
 const BAD_FRAMES: u32 = 20;
-/// Questions of one session (history, members) that are answered at a time; beyond them a question is refused as busy.
+/// Questions of one session (history, members) that are answered at a time; beyond them a question
+/// is refused as busy.
 const QUESTIONS: usize = 4;
 /// The longest that a client is not listened to.
 const PAUSE_MOST: Duration = Duration::from_secs(1);
@@ -108,8 +109,9 @@ impl Session {
         &self.outbox
     }
 
-    /// A message of the client. Never waits; what is not accepted is answered in the outbox. Returns how long not to listen to a client that says more than
-    /// it may: what is refused must not cost others anything.
+    /// A message of the client. Never waits; what is not accepted is answered in the outbox.
+    /// Returns how long not to listen to a client that says more than it may: what is refused must
+    /// not cost others anything.
     pub fn receive(&mut self, message: Incoming<'_>) -> Option<Duration> {
         let bytes = message.bytes().len();
         match self.protocol.decode(message, &self.user) {
@@ -128,7 +130,8 @@ impl Session {
         }
     }
 
-    /// So many bytes of the client that say nothing, or are answered elsewhere. Returns what [`Self::receive`] returns.
+    /// So many bytes of the client that say nothing, or are answered elsewhere. Returns what
+    /// [`Self::receive`] returns.
     pub(super) fn empty(&self, bytes: usize) -> Option<Duration> {
         self.meter
             .empty_frame(bytes)
@@ -213,8 +216,8 @@ fn pause(rejection: &Rejection) -> Option<Duration> {
         .map(|ms| Duration::from_millis(ms).min(PAUSE_MOST))
 }
 
-/// Submits what a session says until it is over, then that it is. Holds the room until that is stored, so that the node's mark on the room stays
-/// as long as there may be a session to abandon.
+/// Submits what a session says until it is over, then that it is. Holds the room until that is
+/// stored, so that the node's mark on the room stays as long as there may be a session to abandon.
 async fn speak(
     core: Arc<Core>,
     claim: Claim,

@@ -1,6 +1,8 @@
-//! A WebSocket and its session. One task per connection: it reads, and writes all that waits in the outbox with one flush.
+//! A WebSocket and its session. One task per connection: it reads, and writes all that waits in the
+//! outbox with one flush.
 //!
-//! This is the boundary behind which a faster engine can come: it gets a byte stream after the upgrade, and a [`Session`].
+//! This is the boundary behind which a faster engine can come: it gets a byte stream after the
+//! upgrade, and a [`Session`].
 
 mod tally;
 
@@ -37,7 +39,8 @@ use tokio_tungstenite::{
 const MESSAGE: usize = 131_072;
 /// Small, because there is one per connection, mostly idle.
 const READ_BUFFER: usize = 4 * 1024;
-/// Bytes of a frame that go out at once. Few are larger: the members of a large room, for example. They go out in fragments.
+/// Bytes of a frame that go out at once. Few are larger: the members of a large room, for example.
+/// They go out in fragments.
 const PART: usize = 512 * 1024;
 /// Silence after which the client is pinged (contract with clients).
 const SILENCE: Duration = Duration::from_secs(25);
@@ -47,7 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const READS: u32 = 32;
 /// How long the close frame may take to get out.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the client may take to close its side, so that the close frame is not lost with the connection.
+/// How long the client may take to close its side, so that the close frame is not lost with the
+/// connection.
 const CLOSE_LINGER: Duration = Duration::from_secs(2);
 
 struct Socket<S> {
@@ -84,7 +88,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session:
     let sizes = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE))
         .max_frame_size(Some(MESSAGE));
-    // Nothing is written before the flush. The most is for pongs to a client that pings and takes nothing; beyond it only the last one is kept.
+    // Nothing is written before the flush. The most is for pongs to a client that pings and takes
+    // nothing; beyond it only the last one is kept.
     let config = sizes
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(2 * BATCH)
@@ -143,7 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Reading comes before writing, for a client that sends is alive; but only so many messages in a row.
+    /// Reading comes before writing, for a client that sends is alive; but only so many messages in
+    /// a row.
     fn poll_turn(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<Turn> {
         if self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Turn::Tick);
@@ -227,8 +233,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         })
     }
 
-    /// Puts a frame into the write buffer, in parts when it is large: the rest after the flush, and no other frame between. Text is not checked again
-    /// for being UTF-8.
+    /// Puts a frame into the write buffer, in parts when it is large: the rest after the flush, and
+    /// no other frame between. Text is not checked again for being UTF-8.
     fn write_part(&mut self, mut bytes: Bytes, kind: Data) -> Result<(), Error> {
         let rest = bytes.split_off(bytes.len().min(PART));
         self.dirty = true;
@@ -241,13 +247,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Ok(())
     }
 
-    /// Puts a message into the write buffer. Bounded: what was there before is flushed, or control frames only follow.
+    /// Puts a message into the write buffer. Bounded: what was there before is flushed, or control
+    /// frames only follow.
     fn put(&mut self, message: Message) -> Result<(), Error> {
         Pin::new(&mut self.ws).start_send(message)
     }
 
     fn tick(&mut self) -> Result<(), Silent> {
-        // By the ping and not by the silence: after a freeze of this process everybody has been silent for long.
+        // By the ping and not by the silence: after a freeze of this process everybody has been
+        // silent for long.
         if self.pinged.is_some_and(|at| at.elapsed() >= PATIENCE) {
             return Err(Silent);
         }
@@ -279,7 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
         let linger = async {
             if broken {
-                // What comes cannot be understood, but has to be read: a connection that is dropped with unread bytes is reset.
+                // What comes cannot be understood, but has to be read: a connection that is dropped
+                // with unread bytes is reset.
                 let io = self.ws.get_mut();
                 let mut waste = [0; 4096];
                 io.shutdown().await?;

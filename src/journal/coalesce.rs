@@ -1,4 +1,5 @@
-//! One read for all who wait: callers that wait at the same time share a read that starts after each of them called.
+//! One read for all who wait: callers that wait at the same time share a read that starts after
+//! each of them called.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -6,8 +7,9 @@ use std::sync::{
 };
 use tokio::sync::Semaphore;
 
-/// Shares a read among its callers. At most one read runs at a time; a caller never gets the value of a read that was running already when it
-/// called. A read that fails is shared like any other value. Cancel safe: when the caller that reads goes away, the next one reads.
+/// Shares a read among its callers. At most one read runs at a time; a caller never gets the value
+/// of a read that was running already when it called. A read that fails is shared like any other
+/// value. Cancel safe: when the caller that reads goes away, the next one reads.
 pub(super) struct Coalesce<T> {
     turn: Semaphore,
     started: AtomicU64,

@@ -5,7 +5,8 @@ use crate::room::{Epoch, RoomId, Seq, ShardId};
 /// A failed call to the journal.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The shard or the room has a newer owner: answer nothing, publish nothing, give the shard up. A new claim must be above `seen`.
+    /// The shard or the room has a newer owner: answer nothing, publish nothing, give the shard up.
+    /// A new claim must be above `seen`.
     #[error("fenced: epoch {seen} has been seen")]
     Fenced {
         /// The highest epoch that was seen.
@@ -34,7 +35,8 @@ pub enum Error {
     /// up, so that what follows is decided anew.
     #[error("the commit does not fit: {0}")]
     TooLarge(String),
-    /// The room holds an event that this version cannot read. Nothing may be written to the room; install a newer version.
+    /// The room holds an event that this version cannot read. Nothing may be written to the room;
+    /// install a newer version.
     #[error(
         "event {seq} is `{name}` version {version}, which this version cannot read: install a newer one"
     )]

@@ -1,11 +1,13 @@
-//! The journal: where events are kept for good, and where a writer that lost its shard is stopped. This is the port; the adapters are
-//! `cassandra`, `bus` and `memory`, and one contract suite runs against all of them.
+//! The journal: where events are kept for good, and where a writer that lost its shard is stopped.
+//! This is the port; the adapters are `cassandra`, `bus` and `memory`, and one contract suite runs
+//! against all of them.
 //!
-//! The lease elects, the journal fences: a lease only says who should write; being wrong about it may cost time, never an event.
-//! An owner claims its shard, which gives it a [`Claim`]: an epoch above every earlier one, and
-//! good for rooms of that shard only. Then, for each room: [`Journal::open`], and commit by commit
-//! [`Journal::append`]. Nothing of a commit may be answered or published before `append` returned
-//! `Ok`; what is answered without a commit is confirmed by [`Journal::verify`].
+//! The lease elects, the journal fences: a lease only says who should write; being wrong about it
+//! may cost time, never an event. An owner claims its shard, which gives it a [`Claim`]: an epoch
+//! above every earlier one, and good for rooms of that shard only. Then, for each room:
+//! [`Journal::open`], and commit by commit [`Journal::append`]. Nothing of a commit may be answered
+//! or published before `append` returned `Ok`; what is answered without a commit is confirmed by
+//! [`Journal::verify`].
 //!
 //! What was journaled can be gone all the same: an operator purges a stream or deletes rows, a
 //! database forgets what it did not sync. The places that are missing then are a [`Hole`]. Openings
@@ -37,7 +39,8 @@ use async_trait::async_trait;
 pub struct Limits;
 
 impl Limits {
-    /// Events in a commit: what one message of the bus and one batch of Cassandra carry comfortably.
+    /// Events in a commit: what one message of the bus and one batch of Cassandra carry
+    /// comfortably.
     pub const EVENTS: usize = 256;
     /// Bytes of content in a commit, unless its only event is larger.
     pub const BYTES: usize = 128 * 1024;
@@ -52,7 +55,8 @@ impl Limits {
 /// The journal of all rooms.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Makes `owner` the only writer of a shard. The epoch is at least `least` and above every epoch that was claimed before.
+    /// Makes `owner` the only writer of a shard. The epoch is at least `least` and above every
+    /// epoch that was claimed before.
     async fn claim(&self, shard: ShardId, owner: Incarnation, least: Epoch)
     -> Result<Claim, Error>;
 
@@ -95,7 +99,8 @@ pub trait Journal: Send + Sync + 'static {
         self.confirm(claim).await
     }
 
-    /// Keeps a state of a room, confirmed up to its head (the state's `head`), so that opening need not replay from the beginning. The newest two are kept.
+    /// Keeps a state of a room, confirmed up to its head (the state's `head`), so that opening need
+    /// not replay from the beginning. The newest two are kept.
     async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error>;
 
     /// Events of a room, ascending and dense: from the first place at or after `first` that is
@@ -111,10 +116,12 @@ pub trait Journal: Send + Sync + 'static {
     /// The names of all rooms that were ever written, in no order, in pages: those after `after`.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
 
-    /// The last place that a commit whose first event is at `first` may hold: a commit never crosses a partition.
+    /// The last place that a commit whose first event is at `first` may hold: a commit never
+    /// crosses a partition.
     fn boundary(&self, first: Seq) -> Seq;
 
-    /// Whether `append` also publishes to the bus's feed (the bus journal), so that nobody else needs to.
+    /// Whether `append` also publishes to the bus's feed (the bus journal), so that nobody else
+    /// needs to.
     fn publishes(&self) -> bool;
 
     /// Whether the journal can be reached at the moment; the reason when it cannot.

@@ -39,8 +39,8 @@ impl<T> Default for Rooms<T> {
 }
 
 impl<T: Copy> Rooms<T> {
-    /// Refuses a room that was given up under this very epoch while the outcome of a commit was not known: what that commit wrote may still appear,
-    /// and one (place, epoch) has one content only.
+    /// Refuses a room that was given up under this very epoch while the outcome of a commit was not
+    /// known: what that commit wrote may still appear, and one (place, epoch) has one content only.
     pub(super) fn check_openable(&self, room: &RoomId, epoch: Epoch) -> Result<(), Error> {
         match self.lock().get(room) {
             Some(open) if open.epoch == epoch && open.pending.is_some() => {
@@ -103,8 +103,8 @@ impl<T: Copy> Rooms<T> {
         }
     }
 
-    /// Notes that a commit is sent. It stays noted until [`Rooms::end`], also when the sender stops waiting. [`Error::Fenced`] when the room is not
-    /// open under the commit's epoch (any more).
+    /// Notes that a commit is sent. It stays noted until [`Rooms::end`], also when the sender stops
+    /// waiting. [`Error::Fenced`] when the room is not open under the commit's epoch (any more).
     pub(super) fn begin(
         &self,
         room: &RoomId,

@@ -1,4 +1,5 @@
-//! Who may manage a node: HTTP Basic authentication (RFC 7617), compared in constant time, and no faster than anybody may guess.
+//! Who may manage a node: HTTP Basic authentication (RFC 7617), compared in constant time, and no
+//! faster than anybody may guess.
 
 use super::{Config, manage::ApiError};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -7,7 +8,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
 use std::num::NonZeroU32;
 use subtle::ConstantTimeEq;
 
-/// Requests per second, right and wrong ones: more than an operator's scripts need, too few to guess a password.
+/// Requests per second, right and wrong ones: more than an operator's scripts need, too few to
+/// guess a password.
 const RATE: NonZeroU32 = NonZeroU32::new(20).expect("above 0");
 const BURST: NonZeroU32 = NonZeroU32::new(100).expect("above 0");
 
@@ -56,7 +58,8 @@ impl Guard {
                 "log in as ops.user with ops.password (HTTP Basic authentication)",
             ));
         }
-        // A browser that an operator has logged in with sends the password for every page; what changes something must not come from one.
+        // A browser that an operator has logged in with sends the password for every page; what
+        // changes something must not come from one.
         if method != Method::GET && headers.contains_key(header::ORIGIN) {
             return Err(ApiError::new(
                 StatusCode::FORBIDDEN,

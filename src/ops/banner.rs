@@ -5,7 +5,8 @@ use std::fmt::Write;
 /// A fact: its name and what is so.
 pub type Fact = (&'static str, String);
 
-/// The facts under each other, with their names aligned. A fact of several lines stays in its column.
+/// The facts under each other, with their names aligned. A fact of several lines stays in its
+/// column.
 pub fn render(title: &str, facts: &[Fact]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = format!("{title}\n");

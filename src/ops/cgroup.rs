@@ -1,6 +1,8 @@
-//! The memory limit that a control group sets, of both versions. Pure: files are read by the caller.
+//! The memory limit that a control group sets, of both versions. Pure: files are read by the
+//! caller.
 //!
-//! Source: <https://docs.kernel.org/admin-guide/cgroup-v2.html>, <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>.
+//! Source: <https://docs.kernel.org/admin-guide/cgroup-v2.html>,
+//! <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,8 @@ const V2: &str = "/sys/fs/cgroup";
 /// Version 1 says "no limit" with a number near 2^63, rounded to pages.
 const UNLIMITED: u64 = 1 << 62;
 
-/// The least limit in bytes of the group and all groups above it; `None`: there is none. `groups` is `/proc/self/cgroup`.
+/// The least limit in bytes of the group and all groups above it; `None`: there is none. `groups`
+/// is `/proc/self/cgroup`.
 pub(crate) fn memory_limit(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let limits = groups.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -21,7 +24,8 @@ pub(crate) fn memory_limit(groups: &str, read: impl Fn(&Path) -> Option<String>)
             }
             _ => return None,
         };
-        // Inside a container the path may be the host's; then only the root that is mounted there is found.
+        // Inside a container the path may be the host's; then only the root that is mounted there
+        // is found.
         let group = PathBuf::from(root).join(path.trim_start_matches('/'));
         let up = group.ancestors().take_while(|dir| dir.starts_with(root));
         up.filter_map(|dir| number(&read(&dir.join(file))?)).min()

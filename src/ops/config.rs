@@ -15,16 +15,17 @@ pub struct Config {
     pub host: String,
     /// The port; 0: any free one. Default 8558.
     pub port: u16,
-    /// The host under which others reach the internal port. Default: `host`, or the node's name when that
-    /// is all addresses.
+    /// The host under which others reach the internal port. Default: `host`, or the node's name
+    /// when that is all addresses.
     pub advertise: Option<String>,
     /// Milliseconds after which a connection that asks nothing more is closed. 1000 to 3600000,
     /// default 75000: longer than the 60 s that load balancers and scrapers keep connections for.
     pub keep_alive_ms: u64,
     /// Who may manage the node (HTTP Basic authentication). Default admin.
     pub user: String,
-    /// The password for that. Printed nowhere. Default safe-chat, with which a node that listens beyond loopback does not start; empty (in the config
-    /// file): there is no management, only /live, /ready and /metrics.
+    /// The password for that. Printed nowhere. Default safe-chat, with which a node that listens
+    /// beyond loopback does not start; empty (in the config file): there is no management, only
+    /// /live, /ready and /metrics.
     #[serde(serialize_with = "hidden")]
     pub password: Option<String>,
 }

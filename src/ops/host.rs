@@ -14,7 +14,8 @@ pub fn memory_limit() -> Option<u64> {
     cgroup::memory_limit(&groups, |path| fs::read_to_string(path).ok())
 }
 
-/// Open files that this process may have, after asking for as many as it may; `None`: the system does not say.
+/// Open files that this process may have, after asking for as many as it may; `None`: the system
+/// does not say.
 pub fn open_files() -> Option<usize> {
     rlimit::increase_nofile_limit(u64::MAX)
         .ok()

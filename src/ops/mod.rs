@@ -1,7 +1,9 @@
-//! Operating a node: the internal port (`/live`, `/ready`, `/metrics`), the banner, and what the machine gives the process.
+//! Operating a node: the internal port (`/live`, `/ready`, `/metrics`), the banner, and what the
+//! machine gives the process.
 //!
-//! `/live` answers from the first moment, `/ready` says why not. Metrics are named `safechat_...` where they happen and never carry a room or a
-//! user as a label. The internal port is for operators only: it belongs on an address that clients cannot reach.
+//! `/live` answers from the first moment, `/ready` says why not. Metrics are named `safechat_...`
+//! where they happen and never carry a room or a user as a label. The internal port is for
+//! operators only: it belongs on an address that clients cannot reach.
 
 mod auth;
 pub mod banner;

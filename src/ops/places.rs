@@ -1,9 +1,11 @@
-//! How many connections the internal port takes: so few from one address that it cannot keep the others' health checks and scrapers out.
+//! How many connections the internal port takes: so few from one address that it cannot keep the
+//! others' health checks and scrapers out.
 
 use crate::listener::{Slot, SlotCounter};
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-/// Open connections, from all addresses. Health checks, a scraper or two and an operator need a few.
+/// Open connections, from all addresses. Health checks, a scraper or two and an operator need a
+/// few.
 const MOST: usize = 256;
 /// Open connections from one address.
 const MOST_OF_ONE: usize = 64;

@@ -45,9 +45,11 @@ pub enum Action {
         user: UserId,
         /// The key that the user brought.
         key: Key,
-        /// The session it came through, which must be open, and which of its messages it is; `None`: sent over HTTP, where no membership is needed.
+        /// The session it came through, which must be open, and which of its messages it is;
+        /// `None`: sent over HTTP, where no membership is needed.
         turn: Option<Turn>,
-        /// Which message of the session must be in the room before this one: the last that was not when this one was submitted; 0: none.
+        /// Which message of the session must be in the room before this one: the last that was not
+        /// when this one was submitted; 0: none.
         after: u64,
         /// Which request brought it; `None`: it came through a session, or an older version
         /// submitted it.
@@ -66,7 +68,8 @@ pub enum Action {
 pub struct Turn {
     /// The session.
     pub session: SessionId,
-    /// Counts from 1 in the order in which the session sent them; 0: a gateway of an older version does not say.
+    /// Counts from 1 in the order in which the session sent them; 0: a gateway of an older version
+    /// does not say.
     pub number: u64,
 }
 
@@ -96,7 +99,8 @@ impl Attempt {
 pub enum CommandId {
     /// Chosen by the client: 1 to 64 visible ASCII characters.
     Client(Arc<str>),
-    /// Given by the gateway to a message of the text protocol, whose clients have no ids; never shown. `n` counts within the session.
+    /// Given by the gateway to a message of the text protocol, whose clients have no ids; never
+    /// shown. `n` counts within the session.
     Gateway(SessionId, u64),
 }
 

@@ -1,4 +1,5 @@
-//! What a command means in a state. Deterministic: a command that is read again gets the answer that it got first.
+//! What a command means in a state. Deterministic: a command that is read again gets the answer
+//! that it got first.
 
 use super::{
     Action, Attempt, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits,
@@ -34,9 +35,11 @@ pub enum Outcome {
     Redelivered(Seq),
     /// It is refused, and will be whenever it is decided again.
     Refused(Rejection),
-    /// Nothing happens: a message of its session that must come first is not in the room, because the bus lost it.
+    /// Nothing happens: a message of its session that must come first is not in the room, because
+    /// the bus lost it.
     Early,
-    /// Nothing happens: it came into the room through its session, so long ago that the window has forgotten where. Its gateway sees the event.
+    /// Nothing happens: it came into the room through its session, so long ago that the window has
+    /// forgotten where. Its gateway sees the event.
     Forgotten,
 }
 
@@ -170,7 +173,8 @@ fn close(state: &State, session: SessionId) -> Decision {
     if state.ended.get(&session).is_some() {
         return decision;
     }
-    // Also of a session that was never opened: its opening may still be on the way, and must find it closed.
+    // Also of a session that was never opened: its opening may still be on the way, and must find
+    // it closed.
     decision.changes.push(Change::Closed { session });
     let Some(Session { user, .. }) = state.sessions.get(session) else {
         return decision;
@@ -181,8 +185,9 @@ fn close(state: &State, session: SessionId) -> Decision {
     decision
 }
 
-/// The `left` of many users may be spread over several commits, and the owner may die between two of them: then the command is decided
-/// again, and finds the members whose sessions are gone but who have not left.
+/// The `left` of many users may be spread over several commits, and the owner may die between two
+/// of them: then the command is decided again, and finds the members whose sessions are gone but
+/// who have not left.
 fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
     let mut decision = Decision::nothing(Outcome::Done);
     let again = state.abandoned.get(&(gateway, at)).is_some();
@@ -262,7 +267,8 @@ fn send(state: &State, action: &Action) -> Decision {
     if let Some(Sent { seq, .. }) = sent {
         return Decision::nothing(Outcome::Repeated(seq));
     }
-    // A session id is never used again after its end, so this refusal stays true however late the command is decided again.
+    // A session id is never used again after its end, so this refusal stays true however late the
+    // command is decided again.
     if turn.is_some() && session.is_none() {
         return Decision::refused(Reason::NotMember);
     }

@@ -59,17 +59,19 @@ pub enum Kind {
         id: Option<CommandId>,
         /// The sender's device, if it named one.
         device: Option<DeviceId>,
-        /// The session it came through, and which of its messages it is; `None`: sent over HTTP, or by an older version.
+        /// The session it came through, and which of its messages it is; `None`: sent over HTTP, or
+        /// by an older version.
         turn: Option<Turn>,
         /// The request that brought it; `None`: it came through a session, or by an older version.
         request: Option<RequestId>,
     },
 }
 
-/// A change of the room's state that takes no place in the sequence. Applying one twice changes nothing more.
+/// A change of the room's state that takes no place in the sequence. Applying one twice changes
+/// nothing more.
 ///
-/// It is journaled with the next event of the room, or within a snapshot when none comes; until then the command that caused it is
-/// kept on the bus (the shard's floor stays below it).
+/// It is journaled with the next event of the room, or within a snapshot when none comes; until
+/// then the command that caused it is kept on the bus (the shard's floor stays below it).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A session opened.
@@ -95,15 +97,17 @@ pub enum Change {
         /// Why: [`super::Reason::KeyMismatch`] or [`super::Reason::TooManySessions`].
         reason: super::Reason,
     },
-    /// The sessions of a node that is gone were ended by the command that was stored at this time. Kept so that the same command, read again,
-    /// does not end sessions that the node opened later (it was frozen, not gone).
+    /// The sessions of a node that is gone were ended by the command that was stored at this time.
+    /// Kept so that the same command, read again, does not end sessions that the node opened later
+    /// (it was frozen, not gone).
     Abandoned {
         /// The node.
         gateway: Incarnation,
         /// The stored time of the command.
         at: Millis,
     },
-    /// A message of a session was there before, and took no new place: those behind it need not wait for it, and it is not placed later either.
+    /// A message of a session was there before, and took no new place: those behind it need not
+    /// wait for it, and it is not placed later either.
     Said {
         /// Which message.
         turn: Turn,

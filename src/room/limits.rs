@@ -1,4 +1,5 @@
-//! The bounds of a room, each with its reason. They are part of the contract with clients or of the replayed state: not configurable.
+//! The bounds of a room, each with its reason. They are part of the contract with clients or of the
+//! replayed state: not configurable.
 
 /// Bounds of a room.
 pub struct Limits;
@@ -12,19 +13,21 @@ impl Limits {
     pub const SESSIONS_PER_USER: usize = 8;
     /// Messages whose ids are remembered, across failover (contract with clients).
     pub const WINDOW: usize = 4096;
-    /// Ended or refused sessions that are remembered, so that their commands, read again, change nothing.
+    /// Ended or refused sessions that are remembered, so that their commands, read again, change
+    /// nothing.
     pub const ENDED_SESSIONS: usize = 4096;
     /// Commands that ended the sessions of a node, remembered for the same reason.
     pub const ABANDONS: usize = 4096;
-    /// Messages of a session that were there before, whose places are remembered although the window may forget them: as many as a gateway keeps waiting
-    /// for an answer.
+    /// Messages of a session that were there before, whose places are remembered although the
+    /// window may forget them: as many as a gateway keeps waiting for an answer.
     pub const REPEATS: usize = 1024;
     /// Ranges of a session's messages that were passed over, remembered so that whoever still asks
     /// for one of them is told.
     pub const SKIPPED: usize = 64;
-    /// Commands of one room that may lie between the shard's floor and its reader: half of the smaller window, so that what is
-    /// read again after a takeover is always still in it.
+    /// Commands of one room that may lie between the shard's floor and its reader: half of the
+    /// smaller window, so that what is read again after a takeover is always still in it.
     pub const REREAD: u64 = 2048;
-    /// The highest place, epoch or position: what Cassandra keeps of a number. What is read is checked, so that counting on never overflows.
+    /// The highest place, epoch or position: what Cassandra keeps of a number. What is read is
+    /// checked, so that counting on never overflows.
     pub const NUMBER: u64 = i64::MAX as u64;
 }

@@ -1,7 +1,9 @@
-//! The room: what a command means and what an event changes. Pure: no clock, no randomness, no I/O, no async.
+//! The room: what a command means and what an event changes. Pure: no clock, no randomness, no I/O,
+//! no async.
 //!
-//! [`decide`] turns a command into changes or refuses it; [`State::evolve`] and [`State::change`] apply them and never fail. The same
-//! functions run in the owner of the room and in every replay, so a replayed state equals the live one.
+//! [`decide`] turns a command into changes or refuses it; [`State::evolve`] and [`State::change`]
+//! apply them and never fail. The same functions run in the owner of the room and in every replay,
+//! so a replayed state equals the live one.
 
 mod command;
 mod decide;

@@ -76,7 +76,8 @@ impl Sessions {
         }
     }
 
-    /// A message of a session was in the room before, at this place; one that is not open is left alone.
+    /// A message of a session was in the room before, at this place; one that is not open is left
+    /// alone.
     pub fn repeated(&mut self, turn: Turn, seq: Seq) {
         self.said(turn);
         if let Some(session) = self.by_id.get_mut(&turn.session) {

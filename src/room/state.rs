@@ -39,7 +39,8 @@ pub struct State {
     pub sent: Window<(UserId, CommandId), Sent>,
     /// Sessions that are over, the newest [`Limits::ENDED_SESSIONS`].
     pub ended: Window<SessionId, Ended>,
-    /// Commands that ended the sessions of a node, by node and stored time; the newest [`Limits::ABANDONS`].
+    /// Commands that ended the sessions of a node, by node and stored time; the newest
+    /// [`Limits::ABANDONS`].
     pub abandoned: Window<(Incarnation, Millis), ()>,
     /// Changes since the last event, in order. The next event takes them along.
     pub carried: Vec<Change>,
@@ -61,7 +62,8 @@ impl Default for State {
 }
 
 impl State {
-    /// Applies the next event: first its changes, unless those that wait here are the first of them and so applied already; then what it is.
+    /// Applies the next event: first its changes, unless those that wait here are the first of them
+    /// and so applied already; then what it is.
     ///
     /// # Panics
     /// When the event is not the next one: the sequence is dense.
@@ -121,8 +123,9 @@ impl State {
         self.carried.push(change);
     }
 
-    /// The first `count` changes that wait for an event are in a stored snapshot: the next event needs not carry them. Changes are all different, so
-    /// the next event does not look as if it carried them.
+    /// The first `count` changes that wait for an event are in a stored snapshot: the next event
+    /// needs not carry them. Changes are all different, so the next event does not look as if it
+    /// carried them.
     pub fn saved(&mut self, count: usize) {
         self.carried.drain(..count);
     }

@@ -1,11 +1,13 @@
-//! A bounded memory of what was last seen: the newest `capacity` keys with a value each, oldest forgotten first.
+//! A bounded memory of what was last seen: the newest `capacity` keys with a value each, oldest
+//! forgotten first.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
 };
 
-/// Remembers the newest `capacity` keys. Inserting a key that is there changes nothing: the first value stays.
+/// Remembers the newest `capacity` keys. Inserting a key that is there changes nothing: the first
+/// value stays.
 #[derive(Debug, Clone)]
 pub struct Window<K, V> {
     capacity: usize,

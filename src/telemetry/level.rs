@@ -1,5 +1,6 @@
-//! What `log.level` may be: a level, or a list of directives as the filter library takes them, checked more
-//! strictly. The library takes a misspelt level for the name of a target, and then nothing is logged.
+//! What `log.level` may be: a level, or a list of directives as the filter library takes them,
+//! checked more strictly. The library takes a misspelt level for the name of a target, and then
+//! nothing is logged.
 
 use tracing_subscriber::EnvFilter;
 
@@ -53,7 +54,8 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder().parse(filter).map_err(invalid)
 }
 
-/// Directives for some targets say nothing of the others: those keep the default, rather than fall silent.
+/// Directives for some targets say nothing of the others: those keep the default, rather than fall
+/// silent.
 fn with_own_level(directives: &[&str]) -> String {
     let given = directives.join(",");
     match directives.iter().any(|one| level(one).is_some()) {

@@ -1,5 +1,6 @@
-//! The way of lines to stderr. Nothing that becomes of stderr's reader may hold a node up: lines wait in a
-//! bounded queue for a thread of their own. What does not fit or cannot be written is dropped and counted.
+//! The way of lines to stderr. Nothing that becomes of stderr's reader may hold a node up: lines
+//! wait in a bounded queue for a thread of their own. What does not fit or cannot be written is
+//! dropped and counted.
 
 use nix::sys::signal::{SigSet, Signal};
 use std::{
@@ -37,8 +38,8 @@ struct Queue {
 }
 
 impl Lines {
-    /// Starts the thread. `say_lost` logs how many lines were dropped; it is called when writing may
-    /// work again, and what it logs comes through this queue.
+    /// Starts the thread. `say_lost` logs how many lines were dropped; it is called when writing
+    /// may work again, and what it logs comes through this queue.
     pub(super) fn start(
         to: impl Write + Send + 'static,
         say_lost: impl Fn(u64) + Send + 'static,
@@ -46,8 +47,9 @@ impl Lines {
         let lines = Arc::new(Self::default());
         let worker = lines.clone();
         thread::Builder::new().name("log".into()).spawn(move || {
-            // A terminal with `tostop` stops a background process that writes to it, all threads of it;
-            // not where the signal for that is blocked. If it cannot be blocked, only that is lost.
+            // A terminal with `tostop` stops a background process that writes to it, all threads of
+            // it; not where the signal for that is blocked. If it cannot be blocked, only that is
+            // lost.
             let _ = SigSet::from(Signal::SIGTTOU).thread_block();
             worker.write_all_lines(to, say_lost);
         })?;
@@ -96,8 +98,8 @@ impl Lines {
         }
     }
 
-    /// Waits for lines; while lines are lost and unsaid, has that said from time to time. Returns how
-    /// many lost lines the batch speaks of.
+    /// Waits for lines; while lines are lost and unsaid, has that said from time to time. Returns
+    /// how many lost lines the batch speaks of.
     fn next_batch(&self, batch: &mut Vec<u8>, say_lost: &impl Fn(u64)) -> u64 {
         batch.clear();
         let mut queue = self.lock();
@@ -110,7 +112,8 @@ impl Lines {
             queue = unpoisoned(self.changed.wait_timeout_while(queue, RETRY, empty)).0;
         }
         let mut said = 0;
-        // The notice needs room for itself; older lines go first, for they are from before the loss.
+        // The notice needs room for itself; older lines go first, for they are from before the
+        // loss.
         if queue.unsaid > 0 && queue.waiting.len() < WAITING / 2 {
             said = mem::take(&mut queue.unsaid);
             drop(queue);
@@ -140,7 +143,8 @@ fn write(to: &mut impl Write, text: &[u8]) -> Result<(), usize> {
             Ok(0) => return Err(rest.len()),
             Ok(written) => rest = &rest[written..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Another program made the terminal or pipe non-blocking; to this thread it is a slow one.
+            // Another program made the terminal or pipe non-blocking; to this thread it is a slow
+            // one.
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(RETRY / 20),
             Err(_) => return Err(rest.len()),
         }
@@ -235,7 +239,8 @@ mod tests {
     fn what_a_stopped_reader_leaves_no_room_for_is_dropped_counted_and_said() {
         let world = world();
         let line = [&[b'x'; 1023][..], b"\n"].concat();
-        // One batch is in the hands of the thread, which waits for the reader; the queue takes 1024 more.
+        // One batch is in the hands of the thread, which waits for the reader; the queue takes 1024
+        // more.
         world.lines.push(b"first\n");
         while !world.lines.lock().writing {
             thread::yield_now();

@@ -1,6 +1,6 @@
-//! What a process says: logs and the banner of a node, to stderr, for people or as JSON, filtered by level.
-//! No message body, key or password is ever logged, by any part. And where messages go: traces
-//! (`trace`), which are off unless a node is told where to send them.
+//! What a process says: logs and the banner of a node, to stderr, for people or as JSON, filtered
+//! by level. No message body, key or password is ever logged, by any part. And where messages go:
+//! traces (`trace`), which are off unless a node is told where to send them.
 //!
 //! A node never waits for whoever reads its stderr (`lines`); a short command writes directly.
 
@@ -76,9 +76,9 @@ impl Config {
     }
 }
 
-/// Starts logging for the rest of the process. Called once, by a node. From then on nothing that this
-/// process says on stderr, panics included, waits for its reader or fails with it.
-/// Each object of a JSON log names the node.
+/// Starts logging for the rest of the process. Called once, by a node. From then on nothing that
+/// this process says on stderr, panics included, waits for its reader or fails with it. Each object
+/// of a JSON log names the node.
 pub fn start(config: &Config, node: &str) -> Result<(), String> {
     let filter = level::filter(&config.level)?;
     let started = |error: &dyn std::fmt::Display| format!("logging cannot be started: {error}");
@@ -117,8 +117,8 @@ pub fn start(config: &Config, node: &str) -> Result<(), String> {
         .map_err(|error| started(&error))
 }
 
-/// Says something to whoever reads stderr, apart from the log: whole lines. Whether they can be written
-/// is nobody's concern.
+/// Says something to whoever reads stderr, apart from the log: whole lines. Whether they can be
+/// written is nobody's concern.
 pub fn say(text: &str) {
     match STDERR.get() {
         Some(lines) => lines.push(text.as_bytes()),
@@ -126,8 +126,8 @@ pub fn say(text: &str) {
     }
 }
 
-/// Waits until what was logged is written, but not long for a reader that takes nothing. The process
-/// ends next.
+/// Waits until what was logged is written, but not long for a reader that takes nothing. The
+/// process ends next.
 pub fn finish() {
     if let Some(lines) = STDERR.get() {
         lines.flush(LAST_LINES);
@@ -199,7 +199,8 @@ fn words(payload: &(dyn Any + Send)) -> &str {
     fixed.or(made).unwrap_or("(no words)")
 }
 
-/// At level trace, libraries log what goes over their connections (the WebSocket library: every message). No setting may show that.
+/// At level trace, libraries log what goes over their connections (the WebSocket library: every
+/// message). No setting may show that.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::DEBUG || metadata.target().starts_with("safe_chat")
 }

@@ -68,7 +68,8 @@ pub struct Refused {
     pub id: Option<Arc<str>>,
     /// Why.
     pub rejection: Rejection,
-    /// Whether the frame was understood, which ends a row of bad frames. Not for `bad_frame` and `unsupported`.
+    /// Whether the frame was understood, which ends a row of bad frames. Not for `bad_frame` and
+    /// `unsupported`.
     pub understood: bool,
 }
 

@@ -4,7 +4,8 @@ use super::Utf8;
 use crate::room::{Reason, Rejection};
 use serde::Serialize;
 
-/// When to come back if a refusal says nothing of it, in seconds: about as long as a takeover takes.
+/// When to come back if a refusal says nothing of it, in seconds: about as long as a takeover
+/// takes.
 const RETRY_AFTER: u64 = 2;
 
 /// The status code of an answer that refuses.
@@ -29,7 +30,8 @@ pub fn status(reason: Reason) -> u16 {
     }
 }
 
-/// The value of `Retry-After`, in whole seconds, at least 1: always with a 503, else where a retry can help.
+/// The value of `Retry-After`, in whole seconds, at least 1: always with a 503, else where a retry
+/// can help.
 pub fn retry_after(rejection: &Rejection) -> Option<u64> {
     let seconds = rejection.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
     if status(rejection.reason) == 503 {

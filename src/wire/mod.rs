@@ -1,8 +1,11 @@
-//! The client protocols: frames in and out, as docs/protocol.md fixes them. Pure: bytes to types and back, no I/O, no clock.
+//! The client protocols: frames in and out, as docs/protocol.md fixes them. Pure: bytes to types
+//! and back, no I/O, no clock.
 //!
-//! A gateway agrees on a [`Protocol`], turns what a client sends into a [`ClientFrame`] with [`Protocol::decode`], and what it answers into
-//! bytes with [`Protocol::encode`]. An event goes to all members of a room: [`SharedEvent`] encodes it once per protocol. [`http`] is for
-//! what is said without a WebSocket. Whatever a client sends, decoding ends in a frame or in a [`Refused`], in time linear to its size.
+//! A gateway agrees on a [`Protocol`], turns what a client sends into a [`ClientFrame`] with
+//! [`Protocol::decode`], and what it answers into bytes with [`Protocol::encode`]. An event goes to
+//! all members of a room: [`SharedEvent`] encodes it once per protocol. [`http`] is for what is
+//! said without a WebSocket. Whatever a client sends, decoding ends in a frame or in a [`Refused`],
+//! in time linear to its size.
 
 mod check;
 mod frame;
@@ -42,8 +45,9 @@ impl Protocol {
         }
     }
 
-    /// Chooses by the values of all `Sec-WebSocket-Protocol` headers (each a name, or names separated by commas): the first known name
-    /// wins, no name at all is the text protocol. Returns also the name to echo. Only unknown names: [`Reason::BadQuery`].
+    /// Chooses by the values of all `Sec-WebSocket-Protocol` headers (each a name, or names
+    /// separated by commas): the first known name wins, no name at all is the text protocol.
+    /// Returns also the name to echo. Only unknown names: [`Reason::BadQuery`].
     pub fn negotiate<'a>(
         offered: impl IntoIterator<Item = &'a str>,
     ) -> Result<(Protocol, Option<&'static str>), Rejection> {
@@ -69,7 +73,8 @@ impl Protocol {
         Ok((Self::Text, None))
     }
 
-    /// Reads what a client sent. `user` is the user of the path, whom the text protocol names again in each line.
+    /// Reads what a client sent. `user` is the user of the path, whom the text protocol names again
+    /// in each line.
     pub fn decode(self, message: Incoming<'_>, user: &UserId) -> Result<ClientFrame, Refused> {
         match (self, message) {
             (Self::Text, Incoming::Text(line)) => text::decode(line, user),
@@ -84,7 +89,8 @@ impl Protocol {
         }
     }
 
-    /// The bytes of a frame; `None` where the protocol has no such frame (the text protocol does not answer what succeeds).
+    /// The bytes of a frame; `None` where the protocol has no such frame (the text protocol does
+    /// not answer what succeeds).
     pub fn encode(self, room: &RoomId, frame: &ServerFrame) -> Option<Encoded> {
         match (self, frame) {
             (_, ServerFrame::Event(event)) => Some(event.encoded(self)),
@@ -95,7 +101,8 @@ impl Protocol {
     }
 }
 
-/// Reads the body of `POST /rooms/{room}/messages`: a JSON `send` object; its `type` may be absent. The message has an id.
+/// Reads the body of `POST /rooms/{room}/messages`: a JSON `send` object; its `type` may be absent.
+/// The message has an id.
 pub fn decode_send_object(body: &[u8]) -> Result<Message, Refused> {
     let text =
         std::str::from_utf8(body).map_err(|_| Refused::bad_frame("the body must be UTF-8"))?;

@@ -1,4 +1,5 @@
-//! An event with its encodings: each protocol's is made when first needed, once, and shared by all who get it.
+//! An event with its encodings: each protocol's is made when first needed, once, and shared by all
+//! who get it.
 
 use super::{Encoded, Protocol, Utf8, json, proto, text};
 use crate::room::{Event, RoomId};
@@ -8,7 +9,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// An event of a room, to be sent to many. Cheap to clone; all clones share the event and its bytes.
+/// An event of a room, to be sent to many. Cheap to clone; all clones share the event and its
+/// bytes.
 #[derive(Clone)]
 pub struct SharedEvent(Arc<Inner>);
 
@@ -53,7 +55,8 @@ impl SharedEvent {
         }
     }
 
-    /// The JSON object of the event: the frame of the JSON protocol, and the data of a server-sent event.
+    /// The JSON object of the event: the frame of the JSON protocol, and the data of a server-sent
+    /// event.
     pub fn json(&self) -> Utf8 {
         self.0
             .json

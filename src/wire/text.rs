@@ -1,4 +1,5 @@
-//! The text protocol: one line per frame, made for people. No content can look like a line of its own.
+//! The text protocol: one line per frame, made for people. No content can look like a line of its
+//! own.
 
 use super::{ClientFrame, Message, Refused, ServerFrame, Utf8, check, view::View};
 use crate::room::{Body, Event, RoomId, UserId};
@@ -70,7 +71,8 @@ pub(super) fn event(room: &RoomId, event: &Event) -> Utf8 {
     line.into()
 }
 
-/// Text with its control characters and line separators shown as escapes. Backslashes stay as they are.
+/// Text with its control characters and line separators shown as escapes. Backslashes stay as they
+/// are.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {

@@ -9,7 +9,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Events of one commit, and what waits for it. Without events: answers that only wait for a confirmation.
+/// Events of one commit, and what waits for it. Without events: answers that only wait for a
+/// confirmation.
 #[derive(Default)]
 pub(super) struct Batch {
     /// The events, of dense places.

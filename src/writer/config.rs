@@ -10,8 +10,9 @@ use std::time::Duration;
 pub struct Config {
     /// A room that nobody used for this long leaves the memory (default 120000).
     pub idle_ms: u64,
-    /// Open rooms per shard; beyond it the one that was not used for the longest time leaves the memory, at twice as many no question opens another
-    /// (default 10000). Rooms that were never written do not stay anyway.
+    /// Open rooms per shard; beyond it the one that was not used for the longest time leaves the
+    /// memory, at twice as many no question opens another (default 10000). Rooms that were never
+    /// written do not stay anyway.
     pub max_rooms_per_shard: usize,
     /// How often the floor is stored when it moved (default 1000).
     pub checkpoint_ms: u64,

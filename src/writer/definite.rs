@@ -1,9 +1,11 @@
-//! Calls to the journal whose outcome must be definite: repeated, identical, for as long as the journal is away.
+//! Calls to the journal whose outcome must be definite: repeated, identical, for as long as the
+//! journal is away.
 
 use crate::{journal::Error, room::ShardId};
 use std::time::Duration;
 
-/// Repeats a call after each `pause` until it succeeds or fails for good. `what` names it in the log.
+/// Repeats a call after each `pause` until it succeeds or fails for good. `what` names it in the
+/// log.
 pub(super) async fn definite<T, F>(
     shard: ShardId,
     what: &str,

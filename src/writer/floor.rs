@@ -1,4 +1,5 @@
-//! Which commands of a shard are settled, and so from where a successor would have to read, and which the bus may forget. Pure.
+//! Which commands of a shard are settled, and so from where a successor would have to read, and
+//! which the bus may forget. Pure.
 
 use crate::{
     bus::{Delivery, Position},
@@ -6,14 +7,17 @@ use crate::{
 };
 use std::collections::{HashMap, VecDeque};
 
-/// Commands that may lie above the stored floor, of all rooms: what a successor reads again in well under a second.
+/// Commands that may lie above the stored floor, of all rooms: what a successor reads again in well
+/// under a second.
 const COMMANDS: usize = 16_384;
 
-/// Bytes of content that may wait to be settled: the most that one shard keeps in memory of messages.
+/// Bytes of content that may wait to be settled: the most that one shard keeps in memory of
+/// messages.
 const BYTES: usize = 32 * 1024 * 1024;
 
-/// Bytes of settled commands that are worth a new floor, and then their forgetting, at once. The bus keeps about twice this for each shard besides what is
-/// not settled; all of it together must be far below what it can keep.
+/// Bytes of settled commands that are worth a new floor, and then their forgetting, at once. The
+/// bus keeps about twice this for each shard besides what is not settled; all of it together must
+/// be far below what it can keep.
 const WORTH: usize = 1024 * 1024;
 
 /// A command that was read, to be settled later. Of no effect after the bus went back.
@@ -85,8 +89,8 @@ impl Floor {
         }
     }
 
-    /// Whether a command of the room may be read now. No: wait until the floor was stored. The dedupe window of the room must cover whatever a
-    /// successor reads again.
+    /// Whether a command of the room may be read now. No: wait until the floor was stored. The
+    /// dedupe window of the room must cover whatever a successor reads again.
     pub(super) fn accepts(&self, room: &RoomId) -> bool {
         self.entries.len() < COMMANDS
             && self.unsettled_bytes < BYTES
@@ -96,7 +100,8 @@ impl Floor {
                 .is_none_or(|commands| *commands < Limits::REREAD)
     }
 
-    /// Takes note of a command that was read. One that is not above those before means that the bus went back: all earlier tickets are void.
+    /// Takes note of a command that was read. One that is not above those before means that the bus
+    /// went back: all earlier tickets are void.
     pub(super) fn read(&mut self, delivery: &Delivery, bytes: usize) -> Ticket {
         let position = delivery.position;
         let went_back = self
@@ -187,7 +192,8 @@ impl Floor {
         }
     }
 
-    /// Whether so much was read since the floor was stored that it should be stored now, to keep the reader going and the bus from being filled.
+    /// Whether so much was read since the floor was stored that it should be stored now, to keep
+    /// the reader going and the bus from being filled.
     pub(super) fn is_pressing(&self) -> bool {
         let much =
             self.entries.len() >= (Limits::REREAD / 2) as usize || self.settled_bytes >= WORTH;
@@ -196,7 +202,8 @@ impl Floor {
 
     /// What the bus may forget; `None`: nothing.
     pub(super) fn forgettable(&self) -> Option<Forgettable> {
-        // The stored floor is too high for as long as the bus has gone back and nothing was stored since.
+        // The stored floor is too high for as long as the bus has gone back and nothing was stored
+        // since.
         let below = self.stored.min(self.reached());
         (below != self.forgotten).then_some(Forgettable {
             below,

@@ -5,10 +5,11 @@
 //!                                                                                  -> bus event -> floor
 //! ```
 //!
-//! One task per owned shard ([`shard`](self)); its rooms are plain values in it. Per room one commit is on its way to the journal; what is
-//! decided meanwhile forms the next one. Nothing is answered or published before the journal confirmed it. A command is settled when its
-//! events are published and its changes are stored; the shard's floor follows the oldest command that is not settled, so that a successor
-//! reads again whatever may be unfinished.
+//! One task per owned shard ([`shard`](self)); its rooms are plain values in it. Per room one
+//! commit is on its way to the journal; what is decided meanwhile forms the next one. Nothing is
+//! answered or published before the journal confirmed it. A command is settled when its events are
+//! published and its changes are stored; the shard's floor follows the oldest command that is not
+//! settled, so that a successor reads again whatever may be unfinished.
 
 mod batch;
 mod config;
@@ -160,7 +161,8 @@ impl Owner for Handle {
             return;
         };
         let (done, released) = oneshot::channel();
-        // A shard that has just ended drops its receiver, and with it `done`: then `released` returns as well.
+        // A shard that has just ended drops its receiver, and with it `done`: then `released`
+        // returns as well.
         if release.send(done).await.is_ok() {
             let _ = released.await;
         }

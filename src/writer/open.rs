@@ -76,8 +76,9 @@ impl Parts {
         }
     }
 
-    /// Publishes the journaled events that are not on the bus, and returns where the last message of the room is then. Of a room that the bus knows
-    /// nothing of any more only the newest events: gateways read older ones from the journal.
+    /// Publishes the journaled events that are not on the bus, and returns where the last message
+    /// of the room is then. Of a room that the bus knows nothing of any more only the newest
+    /// events: gateways read older ones from the journal.
     async fn publish_tail(
         &self,
         claim: Claim,

@@ -1,4 +1,5 @@
-//! Publishing a journaled commit: again and again until it is definitely on the bus, or the shard has a newer owner.
+//! Publishing a journaled commit: again and again until it is definitely on the bus, or the shard
+//! has a newer owner.
 
 use super::{Parts, definite::definite};
 use crate::{
@@ -12,11 +13,11 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Parts {
-    /// Publishes a commit after the room's last message, which is believed to be at `after`. Returns where the room's last message is then.
-    /// Fails only when the shard is lost.
+    /// Publishes a commit after the room's last message, which is believed to be at `after`.
+    /// Returns where the room's last message is then. Fails only when the shard is lost.
     ///
-    /// After a failed attempt the epoch is confirmed before the next one: a publish that was held up during an outage must not come from an
-    /// owner that was replaced meanwhile.
+    /// After a failed attempt the epoch is confirmed before the next one: a publish that was held
+    /// up during an outage must not come from an owner that was replaced meanwhile.
     pub(super) async fn publish(
         &self,
         claim: Claim,
@@ -49,7 +50,8 @@ impl Parts {
             (after, rest) = match last {
                 Some(last) if last.seq >= commit.last() => return Ok(last.position),
                 Some(last) => (last.position, beyond(commit, last.seq)),
-                // The bus lost or dropped the room's messages. Gateways find what is missing in the journal.
+                // The bus lost or dropped the room's messages. Gateways find what is missing in the
+                // journal.
                 None => (Position::ZERO, commit.clone()),
             };
         }

@@ -1,4 +1,5 @@
-//! A room in its owner: what is decided, what is on its way to the journal, what is published. Pure.
+//! A room in its owner: what is decided, what is on its way to the journal, what is published.
+//! Pure.
 
 use super::{batch::Batch, floor::Ticket};
 use crate::{
@@ -20,7 +21,8 @@ use std::{
 use tokio::time::Instant;
 use tracing::Span;
 
-/// A snapshot holds the key of everybody who ever came. So many of them cost about as much as it does to replay an event instead.
+/// A snapshot holds the key of everybody who ever came. So many of them cost about as much as it
+/// does to replay an event instead.
 const KEYS_PER_EVENT: u64 = 8;
 
 /// How far a commit may go.
@@ -31,7 +33,8 @@ pub(super) struct Bounds<B> {
     pub(super) fits: usize,
 }
 
-/// A commit that is journaled and not published yet, with the commands that it settles, and its span.
+/// A commit that is journaled and not published yet, with the commands that it settles, and its
+/// span.
 pub(super) type Unpublished = (Arc<Commit>, Vec<Ticket>, Span);
 
 /// An open room. Events go through it in one direction: decided, committed, published.
@@ -61,7 +64,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// A room as it was found: everything in `state` is journaled and published, the last message at `position`; a snapshot of `saved` exists.
+    /// A room as it was found: everything in `state` is journaled and published, the last message
+    /// at `position`; a snapshot of `saved` exists.
     pub(super) fn new(state: State, saved: Seq, position: Position, now: Instant) -> Self {
         Self {
             members: state.members.clone(),
@@ -83,7 +87,8 @@ impl Room {
     }
 
     /// Decides a command, and tells what its sender is told and where the room is then; or keeps it
-    /// until the room is saved. What follows from it waits in the queue, in commits within `bounds`.
+    /// until the room is saved. What follows from it waits in the queue, in commits within
+    /// `bounds`.
     pub(super) fn decide(
         &mut self,
         mut delivery: Delivery,
@@ -243,7 +248,8 @@ impl Room {
         Some(batch)
     }
 
-    /// Events between two snapshots: more in a room with large snapshots, so that they never cost more than the events do.
+    /// Events between two snapshots: more in a room with large snapshots, so that they never cost
+    /// more than the events do.
     fn snapshot_every(&self) -> u64 {
         Limits::SNAPSHOT_EVERY.max(self.state.keys.len() as u64 / KEYS_PER_EVENT)
     }
@@ -376,7 +382,8 @@ impl Room {
         self.state.head > self.saved || !self.carrying.is_empty()
     }
 
-    /// The state to save, and the commands that are settled by saving it. Only of a quiet room: everything in the state is journaled.
+    /// The state to save, and the commands that are settled by saving it. Only of a quiet room:
+    /// everything in the state is journaled.
     pub(super) fn save(&mut self) -> (Box<State>, Vec<Ticket>) {
         assert!(
             self.is_quiet(),
@@ -390,7 +397,8 @@ impl Room {
         )
     }
 
-    /// A snapshot at `seq` with `carried` waiting changes was saved; or (at seq 0, with none) could not be, then the commands that waited for it wait on.
+    /// A snapshot at `seq` with `carried` waiting changes was saved; or (at seq 0, with none) could
+    /// not be, then the commands that waited for it wait on.
     pub(super) fn saved(&mut self, seq: Seq, carried: usize, unsaved: Vec<Ticket>, now: Instant) {
         self.saving = false;
         self.saved = self.saved.max(seq);
@@ -426,7 +434,8 @@ fn does_not_fit() -> Decision {
     }
 }
 
-/// The commands and questions that wait until a room is open. Bounded by the floor (commands) and [`Waiting::QUESTIONS`].
+/// The commands and questions that wait until a room is open. Bounded by the floor (commands) and
+/// [`Waiting::QUESTIONS`].
 #[derive(Default)]
 pub(super) struct Waiting {
     /// Commands, in order.

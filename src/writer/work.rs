@@ -1,4 +1,5 @@
-//! What a shard has under way: calls to the journal and the bus, each ending in a [`Done`] that the shard's task handles.
+//! What a shard has under way: calls to the journal and the bus, each ending in a [`Done`] that the
+//! shard's task handles.
 
 use super::{
     Parts,
@@ -220,7 +221,8 @@ impl Work {
         });
     }
 
-    /// Tells the waiting gateways what became of their commands. An answer that is lost is asked for again by its gateway.
+    /// Tells the waiting gateways what became of their commands. An answer that is lost is asked
+    /// for again by its gateway.
     pub(super) fn tell(&mut self, parts: Arc<Parts>, room: RoomId, batch: &mut Batch) {
         let answers = batch
             .take_answers()
@@ -252,7 +254,8 @@ impl Work {
         });
     }
 
-    /// Refuses all that waited for a room that cannot be opened. Returns the commands, which are settled by that.
+    /// Refuses all that waited for a room that cannot be opened. Returns the commands, which are
+    /// settled by that.
     pub(super) fn refuse(
         &mut self,
         parts: Arc<Parts>,

@@ -156,7 +156,8 @@ pub(crate) async fn discarded_commands_are_not_read_again(world: World) {
             .await
             .unwrap()
     );
-    // An adapter may keep the very last of them, and a copy of the stream that lags behind may show more for a moment.
+    // An adapter may keep the very last of them, and a copy of the stream that lags behind may show
+    // more for a moment.
     soon(async {
         loop {
             let mut reader = world.b.commands(shard, Position::ZERO).await.unwrap();

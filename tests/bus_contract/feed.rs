@@ -1,4 +1,5 @@
-//! The feed: commits in one order per room, live and stored, fenced by the position of the last one.
+//! The feed: commits in one order per room, live and stored, fenced by the position of the last
+//! one.
 
 use crate::{
     things::*,
@@ -167,7 +168,8 @@ pub(crate) async fn the_last_message_is_told_with_epoch_and_place(world: World) 
     );
 }
 
-/// Publishes `commits` commits of `each` places to a room, each second one followed by a claim; returns their positions.
+/// Publishes `commits` commits of `each` places to a room, each second one followed by a claim;
+/// returns their positions.
 async fn fill(world: &World, lobby: &RoomId, commits: u64, each: u64) -> Vec<Position> {
     let (mut positions, mut after) = (Vec::new(), Position::ZERO);
     for n in 0..commits {
@@ -332,7 +334,8 @@ pub(crate) async fn heads_reach_every_gateway(world: World) {
         })
         .collect();
     for heads in [&mut of_a, &mut of_b] {
-        // They are repeated; the other servers of a cluster may not know of a subscription at first.
+        // They are repeated; the other servers of a cluster may not know of a subscription at
+        // first.
         let first = soon(async {
             loop {
                 world.a.tell_heads(shard, &told).await.unwrap();

@@ -1,5 +1,6 @@
-//! What the bus promises, claim by claim. The same claims run against the memory adapter (virtual time) and a real nats-server
-//! (`SAFE_CHAT_TEST_NATS`); those about servers that die need servers of their own (`SAFE_CHAT_TEST_NATS_SERVER`).
+//! What the bus promises, claim by claim. The same claims run against the memory adapter (virtual
+//! time) and a real nats-server (`SAFE_CHAT_TEST_NATS`); those about servers that die need servers
+//! of their own (`SAFE_CHAT_TEST_NATS_SERVER`).
 
 mod blobs;
 mod commands;

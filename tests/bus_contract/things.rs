@@ -108,7 +108,8 @@ pub(crate) async fn next<T>(stream: &mut BoxStream<'static, T>) -> T {
     soon(stream.next()).await.expect("the stream does not end")
 }
 
-/// What a call gives once it succeeds: the servers are about to come back, or to learn of a subscription.
+/// What a call gives once it succeeds: the servers are about to come back, or to learn of a
+/// subscription.
 pub(crate) async fn until_ok<T>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
     soon(async {
         loop {

@@ -1,4 +1,5 @@
-//! What goes wrong on the hub: nothing, or delays, refusals and lost answers by a seed; and silence of frozen nodes.
+//! What goes wrong on the hub: nothing, or delays, refusals and lost answers by a seed; and silence
+//! of frozen nodes.
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use safe_chat::bus::memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage};

@@ -1,4 +1,5 @@
-//! Nodes on one memory hub: started, killed, frozen, cut off and mended by name. Their owners only hold leases and write down which.
+//! Nodes on one memory hub: started, killed, frozen, cut off and mended by name. Their owners only
+//! hold leases and write down which.
 
 mod faults;
 mod writer;
@@ -97,7 +98,8 @@ impl Cluster {
     pub(crate) async fn start_all(&mut self, names: &[&str]) {
         names.iter().for_each(|name| self.start(name));
         self.settled(names, Duration::from_secs(5)).await;
-        // The phase of the heartbeats is the worst for whoever waits for them: one has just been stored.
+        // The phase of the heartbeats is the worst for whoever waits for them: one has just been
+        // stored.
         sleep(Duration::from_millis(1010)).await;
     }
 
@@ -186,7 +188,8 @@ impl Cluster {
         ))
     }
 
-    /// A gateway that answers probes and is not in the registry; it is there for as long as the guard lives.
+    /// A gateway that answers probes and is not in the registry; it is there for as long as the
+    /// guard lives.
     pub(crate) async fn unseen_gateway(&mut self) -> (Incarnation, Box<dyn Send + Sync>) {
         let id = self.new_id();
         (id, self.bus.answer_probes(id).await.unwrap())
@@ -300,7 +303,8 @@ impl Cluster {
             .collect()
     }
 
-    /// Waits until each shard is written by the one of these nodes that it is assigned to, under the epoch of its record.
+    /// Waits until each shard is written by the one of these nodes that it is assigned to, under
+    /// the epoch of its record.
     pub(crate) async fn settled(&self, names: &[&str], within: Duration) {
         let until = Instant::now() + within;
         while let Err(why) = self.settled_now(names).await {
@@ -336,7 +340,8 @@ impl Cluster {
     }
 }
 
-/// Writes down every record whose owner changed without a higher epoch, and every epoch or floor that went back.
+/// Writes down every record whose owner changed without a higher epoch, and every epoch or floor
+/// that went back.
 async fn audit(bus: Memory, ledger: Arc<Mutex<Ledger>>) {
     let mut last = BTreeMap::new();
     let mut shards = bus.shards().await.unwrap();

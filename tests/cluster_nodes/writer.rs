@@ -1,4 +1,5 @@
-//! An owner that only holds leases, and the ledger in which all owners write down what they were given.
+//! An owner that only holds leases, and the ledger in which all owners write down what they were
+//! given.
 
 #![allow(dead_code)] // Each test binary uses its part.
 

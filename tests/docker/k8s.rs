@@ -1,4 +1,5 @@
-//! What the manifests in docker/k8s promise beyond their schemas, which `cargo xtask kubernetes` checks in what kustomize renders.
+//! What the manifests in docker/k8s promise beyond their schemas, which `cargo xtask kubernetes`
+//! checks in what kustomize renders.
 
 use super::read;
 use safe_chat::config::{Config, Loaded};

@@ -1,5 +1,5 @@
-//! What the files in docker/ and packaging/ promise, read as they are: nobody needs an engine to notice
-//! that they no longer hold.
+//! What the files in docker/ and packaging/ promise, read as they are: nobody needs an engine to
+//! notice that they no longer hold.
 
 mod k8s;
 mod systemd;

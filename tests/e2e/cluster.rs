@@ -19,7 +19,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long anything may take that does not say otherwise: longer than a takeover on a busy machine.
+/// How long anything may take that does not say otherwise: longer than a takeover on a busy
+/// machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const SHARDS: u16 = 16;

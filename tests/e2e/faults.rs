@@ -87,7 +87,8 @@ pub(crate) async fn after_all_nodes_were_killed_a_room_is_complete_and_nobody_is
     );
 }
 
-/// 200 messages per second from 20 clients at both nodes, for 4 seconds; returns when it is well under way.
+/// 200 messages per second from 20 clients at both nodes, for 4 seconds; returns when it is well
+/// under way.
 async fn under_way(room: &str, first: &Node, second: &Node) -> JoinHandle<anyhow::Result<Outcome>> {
     let plan = Plan {
         urls: vec![first.url(), second.url()],

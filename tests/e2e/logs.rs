@@ -1,5 +1,5 @@
-//! What must never be in a log, a metric or an answer that refuses: what was said, sealed bytes, keys, passwords. With everything logged that can
-//! be, by the program and by its libraries.
+//! What must never be in a log, a metric or an answer that refuses: what was said, sealed bytes,
+//! keys, passwords. With everything logged that can be, by the program and by its libraries.
 
 use crate::{
     cluster::{Cluster, eventually},
@@ -48,7 +48,8 @@ pub(crate) async fn nothing_secret_is_logged(cluster: Cluster) {
         )
         .await;
     charly.events_until(7).await;
-    // What is refused is neither logged nor told: no frame, no sender, an unknown type, no JSON, a field too long.
+    // What is refused is neither logged nor told: no frame, no sender, an unknown type, no JSON, a
+    // field too long.
     harry.types(&body).await;
     harry.types(&format!("{body}:*:{body}")).await;
     let mut told = harry.lines_with("!rejected", 2).await;
@@ -108,7 +109,8 @@ pub(crate) async fn nothing_secret_is_logged(cluster: Cluster) {
     }
 }
 
-/// The bodies of the answers to requests that name a room, a user, a key, a parameter that cannot be, or another key than the first one.
+/// The bodies of the answers to requests that name a room, a user, a key, a parameter that cannot
+/// be, or another key than the first one.
 async fn refused_requests(node: &Node, body: &str, key: &str) -> Vec<String> {
     let targets = [
         format!("rooms/aaa/messages?user=bad%20name&pub={key}"),

@@ -1,5 +1,6 @@
-//! The real program, end to end: every node is a process, on a real nats-server (`SAFE_CHAT_TEST_NATS`), and where the journal matters also on
-//! a real Cassandra (`SAFE_CHAT_TEST_CASSANDRA`). What changes a server has one of its own
+//! The real program, end to end: every node is a process, on a real nats-server
+//! (`SAFE_CHAT_TEST_NATS`), and where the journal matters also on a real Cassandra
+//! (`SAFE_CHAT_TEST_CASSANDRA`). What changes a server has one of its own
 //! (`SAFE_CHAT_TEST_NATS_SERVER`). Every test has a prefix, a keyspace and ports of its own, so all
 //! can run side by side.
 

@@ -1,4 +1,5 @@
-//! A node as a process: started, watched through its internal port, stopped or killed. Whatever happens to the test, it ends with it.
+//! A node as a process: started, watched through its internal port, stopped or killed. Whatever
+//! happens to the test, it ends with it.
 
 use crate::cluster::{PATIENCE, eventually};
 use safe_chat::room::Incarnation;

@@ -1,5 +1,5 @@
-//! A node as a process among others: what becomes of its stderr, its terminal or its servers must neither stop it
-//! nor keep it from ending.
+//! A node as a process among others: what becomes of its stderr, its terminal or its servers must
+//! neither stop it nor keep it from ending.
 
 use crate::{
     cluster::{Cluster, eventually},

@@ -17,7 +17,8 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn to(server: &str) -> Self {
-        // At the address of the server: a driver that learns the address of a node keeps the port that it was given.
+        // At the address of the server: a driver that learns the address of a node keeps the port
+        // that it was given.
         let at = server
             .rsplit_once(':')
             .map_or("127.0.0.1", |(host, _)| host);

@@ -1,4 +1,5 @@
-//! Gateways with an owner of all rooms, in one process over the memory adapters, and clients without sockets.
+//! Gateways with an owner of all rooms, in one process over the memory adapters, and clients
+//! without sockets.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 

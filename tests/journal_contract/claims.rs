@@ -304,7 +304,8 @@ pub async fn opening_starts_at_the_newest_snapshot(case: Case) {
         }
     );
 
-    // A snapshot at the head, from which nothing follows, and another one of the same head with a change that has no place.
+    // A snapshot at the head, from which nothing follows, and another one of the same head with a
+    // change that has no place.
     let mut state = replay(&opened);
     next.save_snapshot(&case.room, claim, &state).await.unwrap();
     state.change(Change::Closed {

@@ -23,7 +23,8 @@ pub type Node = Arc<dyn Journal>;
 pub trait Cluster: Send + Sync {
     /// The journal of a new node.
     async fn node(&self) -> Node;
-    /// Elects a node as the owner of a shard: gives the least epoch that it may claim. By the journal itself nobody is elected.
+    /// Elects a node as the owner of a shard: gives the least epoch that it may claim. By the
+    /// journal itself nobody is elected.
     async fn elect(&self, shard: ShardId, owner: Incarnation, least: Epoch)
     -> Result<Epoch, Error>;
     /// Stores an event that no version can read; `false`: there is no way to do so.
@@ -37,7 +38,8 @@ pub trait Cluster: Send + Sync {
     async fn stored(&self, room: &RoomId) -> Vec<String>;
 }
 
-/// How many shards the tested journals have: each claim has one of its own, because their tests run at the same time on shared servers.
+/// How many shards the tested journals have: each claim has one of its own, because their tests run
+/// at the same time on shared servers.
 pub fn shards() -> Shards {
     Shards::new(512).unwrap()
 }

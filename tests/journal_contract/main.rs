@@ -14,7 +14,8 @@ mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 
-/// The tests of every claim on a cluster: an expression for a future of `Option<impl Cluster>`; `None` leaves the claim out.
+/// The tests of every claim on a cluster: an expression for a future of `Option<impl Cluster>`;
+/// `None` leaves the claim out.
 #[macro_export]
 macro_rules! contract {
     ($cluster:expr) => {

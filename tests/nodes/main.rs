@@ -1,4 +1,5 @@
-//! Whole nodes in one process, over memory adapters: what people at different gateways see, and how nodes come and go.
+//! Whole nodes in one process, over memory adapters: what people at different gateways see, and how
+//! nodes come and go.
 
 mod admin;
 mod manage;

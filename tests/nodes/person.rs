@@ -68,7 +68,8 @@ impl Person {
         events
     }
 
-    /// Reads until the server says goodbye and closes with 1001; returns the delay that it asks for.
+    /// Reads until the server says goodbye and closes with 1001; returns the delay that it asks
+    /// for.
     pub(crate) async fn is_told_to_come_back(&mut self) -> u64 {
         let mut delay = None;
         loop {

@@ -4,7 +4,8 @@
 
 use uuid::Uuid;
 
-/// The value of an environment variable that names a server; says what is left out when there is none.
+/// The value of an environment variable that names a server; says what is left out when there is
+/// none.
 pub(crate) fn server(variable: &str, left_out: &str) -> Option<String> {
     let value = std::env::var(variable)
         .ok()

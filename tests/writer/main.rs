@@ -1,4 +1,5 @@
-//! The writer over the memory bus and the memory journal, in virtual time: what is answered, and what a successor finds.
+//! The writer over the memory bus and the memory journal, in virtual time: what is answered, and
+//! what a successor finds.
 
 mod on_bus;
 mod world;
@@ -399,7 +400,8 @@ async fn a_busy_room_gets_past_its_window_and_the_floor_follows() {
     assert_eq!(node.floor().await, bus::Position(total + 2));
 }
 
-/// Everything was decided before the first time that it could have been forgotten, and nothing comes after it. The bus keeps the newest one.
+/// Everything was decided before the first time that it could have been forgotten, and nothing
+/// comes after it. The bus keeps the newest one.
 #[tokio::test(start_paused = true)]
 async fn a_full_bus_takes_commands_again_without_a_new_one() {
     let world = World::on(bus::memory::Config {

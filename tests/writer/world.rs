@@ -242,7 +242,8 @@ pub(crate) fn send_large(id: u64) -> Action {
     }
 }
 
-/// The session's message `number`, with the id of that number, which must not come before message `after`.
+/// The session's message `number`, with the id of that number, which must not come before message
+/// `after`.
 pub(crate) fn send_through(session: u128, number: u64, after: u64) -> Action {
     let Action::Send {
         user,

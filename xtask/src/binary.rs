@@ -29,7 +29,8 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Builds it with the release profile (what is measured and shown should be what is run), or the dev one.
+/// Builds it with the release profile (what is measured and shown should be what is run), or the
+/// dev one.
 pub fn build(debug: bool, interrupt: &Interrupt) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--package", "safe-chat", "--bin", "safe-chat"]);

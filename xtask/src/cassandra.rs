@@ -13,8 +13,8 @@ use crate::template;
 const CQL: u16 = 9042;
 const STORAGE: u16 = 7000;
 
-/// What a server with TLS shows (a certificate for `cassandra.example`, and its key), and whom it lets
-/// in. They are secret to nobody.
+/// What a server with TLS shows (a certificate for `cassandra.example`, and its key), and whom it
+/// lets in. They are secret to nobody.
 const TLS_FILES: [(&str, &str); 2] = [
     (
         "cassandra.pem",
@@ -23,7 +23,8 @@ const TLS_FILES: [(&str, &str); 2] = [
     ("ca.pem", include_str!("../templates/tls/ca.pem")),
 ];
 
-/// Nodes `cassandra-1` ..., one per address. They form their ring only if each is ready before the next one starts.
+/// Nodes `cassandra-1` ..., one per address. They form their ring only if each is ready before the
+/// next one starts.
 pub struct Cassandra {
     /// What runs it.
     pub program: Program,

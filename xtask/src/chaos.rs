@@ -1,4 +1,5 @@
-//! `cargo xtask chaos`: runs the program of that name, which is a crate of its own so that this one stays quick to build.
+//! `cargo xtask chaos`: runs the program of that name, which is a crate of its own so that this one
+//! stays quick to build.
 
 use std::process::{Command, ExitCode};
 
@@ -30,7 +31,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     })
 }
 
-/// Optimised as the profile for development has it: dependencies are, and its own part waits for the network.
+/// Optimised as the profile for development has it: dependencies are, and its own part waits for
+/// the network.
 fn command(args: &[String]) -> Command {
     let mut command = cargo();
     command.args(ARGUMENTS).args(args);

@@ -1,4 +1,5 @@
-//! Servers that run together in a state directory and end together: what `up`, `test` and fault tests build on.
+//! Servers that run together in a state directory and end together: what `up`, `test` and fault
+//! tests build on.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -52,7 +53,8 @@ pub enum Change {
 }
 
 impl Cluster {
-    /// Takes the directory over; what an earlier supervisor left running there (it was killed) is ended first.
+    /// Takes the directory over; what an earlier supervisor left running there (it was killed) is
+    /// ended first.
     pub fn new(state: State, interrupt: Interrupt) -> Result<Self> {
         let supervision = state.supervise()?;
         end_leftovers(&state, GRACE)?;
@@ -124,7 +126,8 @@ impl Cluster {
         });
     }
 
-    /// Ends all: nodes first, so that they can drain while their servers still answer. Without grace they are killed.
+    /// Ends all: nodes first, so that they can drain while their servers still answer. Without
+    /// grace they are killed.
     pub fn stop(&mut self, grace: Duration) -> Result<()> {
         self.stopped = true;
         let processes = self.state.update(|record| {

@@ -31,7 +31,8 @@ enum Command {
     Start(by_hand::Name),
     /// End `up` and everything it started
     Down(by_hand::Down),
-    /// Everything that must hold before a change lands: format, lints, tests against real servers, faults, fuzzing
+    /// Everything that must hold before a change lands: format, lints, tests against real servers,
+    /// faults, fuzzing
     Test(test::Options),
     /// Look for inputs that break a parser of outside bytes
     Fuzz(fuzz::Options),

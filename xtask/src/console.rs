@@ -1,6 +1,7 @@
 //! What the person at the terminal sees: single lines, and steps that say how long they take.
 //!
-//! Progress goes to stderr, results to stdout. A reader that went away (`| head`) ends nothing: write errors are ignored.
+//! Progress goes to stderr, results to stdout. A reader that went away (`| head`) ends nothing:
+//! write errors are ignored.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};

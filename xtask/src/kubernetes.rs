@@ -1,5 +1,6 @@
-//! `cargo xtask kubernetes`: renders the overlays of `docker/k8s` as kubectl would, into `target/k8s`, and checks them against
-//! the schemas of Kubernetes. What they promise beyond that is checked by `tests/docker/`.
+//! `cargo xtask kubernetes`: renders the overlays of `docker/k8s` as kubectl would, into
+//! `target/k8s`, and checks them against the schemas of Kubernetes. What they promise beyond that
+//! is checked by `tests/docker/`.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -21,7 +21,8 @@ use crate::state::{Process, State};
 /// Lines of a log that are shown when its process died.
 const LAST_LINES: usize = 15;
 
-/// Starts it in a process group of its own (Ctrl-C does not reach it) and records it, as one change of the state.
+/// Starts it in a process group of its own (Ctrl-C does not reach it) and records it, as one change
+/// of the state.
 pub(crate) fn launch(state: &State, server: &Server) -> Result<Child> {
     state.update(|record| {
         ensure!(

@@ -1,9 +1,10 @@
 //! Development commands: start safe-chat with real servers, break it by hand, run every test.
 //!
-//! What a command starts is described by a [`server::Server`], runs in a [`cluster::Cluster`] and is recorded in a
-//! [`state::State`], so that another terminal (or the next run, after a SIGKILL) finds it. [`nats`], [`cassandra`] and [`node`]
-//! describe servers; [`obtain`] gets their programs; `up`, `by_hand`, `test`, `chaos`, `simulate`, `kubernetes`, `audit` and `fuzz` are the commands. A library, so that the crate
-//! `chaos` can build on the same parts.
+//! What a command starts is described by a [`server::Server`], runs in a [`cluster::Cluster`] and
+//! is recorded in a [`state::State`], so that another terminal (or the next run, after a SIGKILL)
+//! finds it. [`nats`], [`cassandra`] and [`node`] describe servers; [`obtain`] gets their programs;
+//! `up`, `by_hand`, `test`, `chaos`, `simulate`, `kubernetes`, `audit` and `fuzz` are the commands.
+//! A library, so that the crate `chaos` can build on the same parts.
 
 mod audit;
 pub mod binary;

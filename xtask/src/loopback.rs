@@ -1,4 +1,5 @@
-//! Loopback addresses of one run, so that servers can use their usual ports beside any other run on the machine.
+//! Loopback addresses of one run, so that servers can use their usual ports beside any other run on
+//! the machine.
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +8,8 @@ pub fn numbered(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, number)
 }
 
-/// An address that no other process derives while this one lives: the 22 bits of a Linux pid below 127.64.0.0/10.
+/// An address that no other process derives while this one lives: the 22 bits of a Linux pid below
+/// 127.64.0.0/10.
 pub fn of_pid(pid: u32) -> Ipv4Addr {
     three_of_pid(pid)[0]
 }

@@ -54,7 +54,8 @@ impl Nodes {
             dir: self.dir.clone(),
             listens: place.listens(),
             ready: Ready::Http(format!("http://{internal}/ready")),
-            // A node gives up by itself, with a better message, when its servers do not answer for 60 s.
+            // A node gives up by itself, with a better message, when its servers do not answer for
+            // 60 s.
             patience: 90,
         }
     }

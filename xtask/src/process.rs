@@ -1,4 +1,5 @@
-//! A process that can be found again: its pid, and when it started, so that a reused pid is never taken for it.
+//! A process that can be found again: its pid, and when it started, so that a reused pid is never
+//! taken for it.
 
 use std::fmt;
 use std::thread;
@@ -99,7 +100,8 @@ impl Identity {
     }
 }
 
-/// Servers inherit the highest limit that is allowed: Cassandra and a gateway with many clients need it.
+/// Servers inherit the highest limit that is allowed: Cassandra and a gateway with many clients
+/// need it.
 pub fn raise_open_files() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);

@@ -17,7 +17,8 @@ pub(crate) struct Stat {
     pub(crate) start: u64,
 }
 
-/// Clock ticks per second in /proc: the kernel's USER_HZ, the same on every architecture that these commands run on.
+/// Clock ticks per second in /proc: the kernel's USER_HZ, the same on every architecture that these
+/// commands run on.
 pub(crate) const TICKS: u64 = 100;
 
 /// How long ago the machine was booted.
@@ -27,7 +28,8 @@ pub(crate) fn uptime() -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// These commands tell processes apart by /proc and use 127.0.0.2 and up, which only Linux has without setup.
+/// These commands tell processes apart by /proc and use 127.0.0.2 and up, which only Linux has
+/// without setup.
 pub(crate) fn required() -> Result<()> {
     ensure!(
         Path::new("/proc/self/stat").exists(),
@@ -40,7 +42,8 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Whether a thread of it still runs. After SIGKILL the first thread may be a zombie while others hold the sockets.
+/// Whether a thread of it still runs. After SIGKILL the first thread may be a zombie while others
+/// hold the sockets.
 pub(crate) fn has_running_thread(pid: i32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return false;

@@ -76,7 +76,8 @@ impl fmt::Display for Listen {
 pub enum Ready {
     /// GET answers 200.
     Http(String),
-    /// A CQL OPTIONS frame is answered by SUPPORTED. An open port alone also answers for a paused or dying process.
+    /// A CQL OPTIONS frame is answered by SUPPORTED. An open port alone also answers for a paused
+    /// or dying process.
     Cql(SocketAddr),
 }
 

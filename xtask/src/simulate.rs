@@ -1,5 +1,6 @@
-//! `cargo xtask simulate`: runs of whole clusters in virtual time, and what they are worth: with `--mutants` each patch of `simulation/mutations/`
-//! breaks one rule of the code, in a copy of the tree, and the runs must notice it.
+//! `cargo xtask simulate`: runs of whole clusters in virtual time, and what they are worth: with
+//! `--mutants` each patch of `simulation/mutations/` breaks one rule of the code, in a copy of the
+//! tree, and the runs must notice it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,10 +32,12 @@ const TESTS: [(&str, &str); 6] = [
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
-    /// Show that the runs notice what `simulation/mutations/` breaks, instead of running the code as it is
+    /// Show that the runs notice what `simulation/mutations/` breaks, instead of running the code
+    /// as it is
     #[arg(long)]
     mutants: bool,
-    /// Passed on to the simulation (`cargo xtask simulate --help`); with --mutants the names of patches, by default all
+    /// Passed on to the simulation (`cargo xtask simulate --help`); with --mutants the names of
+    /// patches, by default all
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

@@ -1,7 +1,7 @@
 //! The record of what runs, in a directory with the data and logs of it.
 //!
-//! Other terminals read and change it (`ps`, `kill`, `start`), and the next `up` finds there what a killed one left.
-//! Every change is made under a file lock and put in place by a rename.
+//! Other terminals read and change it (`ps`, `kill`, `start`), and the next `up` finds there what a
+//! killed one left. Every change is made under a file lock and put in place by a rename.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -107,7 +107,8 @@ impl State {
     /// Becomes the one supervisor of this directory.
     pub fn supervise(&self) -> Result<Supervision> {
         let lock = File::create(self.dir.join("supervisor.lock"))?;
-        // A process that is being started holds a copy until its exec: a supervisor may be gone a moment before its lock.
+        // A process that is being started holds a copy until its exec: a supervisor may be gone a
+        // moment before its lock.
         wait_for(LOCK_LINGERS, || {
             !matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
         });

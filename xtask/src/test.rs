@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must hold before a change lands, in one command.
 //!
-//! A real nats-server and a real Cassandra start while cargo compiles, on a loopback address of this run, so that it can
-//! run beside `up` and beside itself. Tests find them by environment variables. No server: the run fails.
+//! A real nats-server and a real Cassandra start while cargo compiles, on a loopback address of
+//! this run, so that it can run beside `up` and beside itself. Tests find them by environment
+//! variables. No server: the run fails.
 
 use std::fmt;
 use std::fs;
@@ -80,7 +81,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     if run.wants(Step::Kubernetes) && !run.is_narrowed() {
         run.step("kubernetes", || kubernetes::check(interrupt));
     }
-    // After a failure the logs of its servers should stay, and a run deletes those of the one before.
+    // After a failure the logs of its servers should stay, and a run deletes those of the one
+    // before.
     if run.wants(Step::Chaos) && !run.is_narrowed() && !run.failed() {
         run.cargo(
             "chaos",
@@ -103,7 +105,8 @@ impl Run<'_> {
         self.options.only.map_or(!narrowed, |only| only == step)
     }
 
-    /// The servers start while cargo lints and compiles, and end when all is done, also by an error.
+    /// The servers start while cargo lints and compiles, and end when all is done, also by an
+    /// error.
     fn all_beside_servers(&mut self) -> Result<()> {
         process::raise_open_files();
         let (state, dir) = runs::open()?;
@@ -182,7 +185,8 @@ impl Run<'_> {
         self.outcomes.push(Outcome { step, took, result });
     }
 
-    /// Only when they were built, and with servers: a test that finds none would be left out unseen.
+    /// Only when they were built, and with servers: a test that finds none would be left out
+    /// unseen.
     fn tests(&mut self, took: Duration, servers: Result<Environment>) {
         let built = self
             .outcomes
@@ -213,8 +217,8 @@ impl Run<'_> {
         }
     }
 
-    /// A run tells all that fails, not only the first program. cargo takes `--workspace -p X` as everything, but who names a
-    /// package wants less.
+    /// A run tells all that fails, not only the first program. cargo takes `--workspace -p X` as
+    /// everything, but who names a package wants less.
     fn test_command(&self) -> &'static [&'static str] {
         let mut of_cargo = self.options.args.iter().take_while(|arg| *arg != "--");
         let narrowed = of_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"));

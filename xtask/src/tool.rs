@@ -1,7 +1,7 @@
 //! Running an outside program (cargo, go, pip, mvn ...) to its end.
 //!
-//! Each runs in a process group of its own, so that Ctrl-C reaches only this process, which then ends the whole group:
-//! nothing that a tool started outlives it.
+//! Each runs in a process group of its own, so that Ctrl-C reaches only this process, which then
+//! ends the whole group: nothing that a tool started outlives it.
 
 use std::io::{PipeReader, Read, pipe};
 use std::os::unix::process::CommandExt;
@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn what_a_tool_left_behind_does_not_outlive_it() {
-        // Were the sleeper not ended with its group, it would keep the pipe open and this test would hang.
+        // Were the sleeper not ended with its group, it would keep the pipe open and this test
+        // would hang.
         let mut step = Step::silent();
         let text = quiet(
             &mut sh("sleep 600 & echo done"),

@@ -1,7 +1,8 @@
 //! `cargo xtask up`: a whole safe-chat on this machine, with real servers, until Ctrl-C.
 //!
-//! Refused before anything starts: a second `up` in the checkout, a taken port, servers that cannot be had. Then the
-//! servers start while safe-chat is built; the nodes follow; `ready` is printed when all answer.
+//! Refused before anything starts: a second `up` in the checkout, a taken port, servers that cannot
+//! be had. Then the servers start while safe-chat is built; the nodes follow; `ready` is printed
+//! when all answer.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -93,7 +94,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
 }
 
 impl Options {
-    /// What may be used by the next run with the same options. Rooms of one journal are not in another one.
+    /// What may be used by the next run with the same options. Rooms of one journal are not in
+    /// another one.
     fn flavour(&self) -> String {
         let nats = if self.nats_cluster {
             "-nats-cluster"

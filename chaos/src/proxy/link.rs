@@ -79,7 +79,8 @@ async fn forward(
     rng: &mut SmallRng,
     rules: &watch::Receiver<Rules>,
 ) -> End {
-    // Otherwise Nagle's algorithm would delay what the ends send at once. An error: that side is gone, which its pipe finds out.
+    // Otherwise Nagle's algorithm would delay what the ends send at once. An error: that side is
+    // gone, which its pipe finds out.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();

@@ -1,7 +1,10 @@
-//! A TCP proxy whose network can be broken while connections go through it: cut, refused, delayed, reset, throttled.
+//! A TCP proxy whose network can be broken while connections go through it: cut, refused, delayed,
+//! reset, throttled.
 //!
-//! It stands in front of a server (or of one, for one node) on loopback. [`start`] gives a [`Handle`]; [`Handle::set`] puts new [`Rules`] in force for all
-//! connections, those that are there and those to come. Each connection is one task (`link`) with a pipe for each direction (`pipe`).
+//! It stands in front of a server (or of one, for one node) on loopback. [`start`] gives a
+//! [`Handle`]; [`Handle::set`] puts new [`Rules`] in force for all connections, those that are
+//! there and those to come. Each connection is one task (`link`) with a pipe for each direction
+//! (`pipe`).
 
 mod link;
 mod pipe;
@@ -23,7 +26,8 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// Connections at a time; beyond them new ones wait in the listen queue. A node has some to each of its servers, a gateway one per client.
+/// Connections at a time; beyond them new ones wait in the listen queue. A node has some to each of
+/// its servers, a gateway one per client.
 const CONNECTIONS: usize = 4096;
 
 /// What the network does.
@@ -49,7 +53,8 @@ pub enum Way {
     /// All.
     #[default]
     Open,
-    /// Nothing, and nobody is told: a partition. Connections stay, and go on when the way opens; new ones are not answered until then.
+    /// Nothing, and nobody is told: a partition. Connections stay, and go on when the way opens;
+    /// new ones are not answered until then.
     Cut,
     /// Connections are reset at once, those that are there and each new one.
     Refused,
@@ -123,7 +128,8 @@ impl Delay {
     };
 }
 
-/// Breaks and mends the network of a proxy. Clones are the same proxy; it ends, with all its connections, when the last one is dropped.
+/// Breaks and mends the network of a proxy. Clones are the same proxy; it ends, with all its
+/// connections, when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Inner>);
 
@@ -142,7 +148,8 @@ struct Counts {
     resets: AtomicU64,
 }
 
-/// Listens on `at` and forwards to `server`, which need not be there yet. All that happens by chance follows from `seed`.
+/// Listens on `at` and forwards to `server`, which need not be there yet. All that happens by
+/// chance follows from `seed`.
 pub async fn start(at: SocketAddr, server: SocketAddr, seed: u64) -> io::Result<Handle> {
     let listener = TcpListener::bind(at).await?;
     let address = listener.local_addr()?;
@@ -164,7 +171,8 @@ impl Handle {
         self.0.address
     }
 
-    /// Puts rules in force, from now on and for all connections. Bytes that were read before stay under way.
+    /// Puts rules in force, from now on and for all connections. Bytes that were read before stay
+    /// under way.
     pub fn set(&self, rules: Rules) {
         self.0.rules.send_replace(rules.sane());
     }
@@ -215,7 +223,8 @@ async fn accept(
                     counts.clone(),
                 ));
             }
-            // The client is gone already, or this process has too many files open: then one must end first.
+            // The client is gone already, or this process has too many files open: then one must
+            // end first.
             Err(_) => {
                 links.join_next().await;
             }

@@ -1,4 +1,5 @@
-//! One direction of a connection: bytes are read, kept as long as the rules want, and written, in order and within a bound.
+//! One direction of a connection: bytes are read, kept as long as the rules want, and written, in
+//! order and within a bound.
 
 use super::{Delay, Rules, Way};
 use rand::{RngExt, rngs::SmallRng};
@@ -12,7 +13,8 @@ use tokio::{
 
 /// What is read at once.
 const CHUNK: usize = 16 * 1024;
-/// Bytes under way in one direction: beyond them the sender waits, as on a real line. Enough for 10 MB/s at a delay of 100 ms.
+/// Bytes under way in one direction: beyond them the sender waits, as on a real line. Enough for 10
+/// MB/s at a delay of 100 ms.
 const UNDER_WAY: usize = 1024 * 1024;
 
 /// Why a direction ended before its sender ended it.
@@ -122,7 +124,8 @@ fn random(rng: &mut SmallRng, Delay { least, jitter }: Delay) -> Duration {
     least + jitter.mul_f64(rng.random())
 }
 
-/// Whether a connection is reset after these bytes, when each KiB resets it with probability `per_kib`.
+/// Whether a connection is reset after these bytes, when each KiB resets it with probability
+/// `per_kib`.
 fn is_unlucky(rng: &mut SmallRng, per_kib: f64, bytes: usize) -> bool {
     let survives = (1.0 - per_kib).powf(bytes as f64 / 1024.0);
     rng.random_bool((1.0 - survives).clamp(0.0, 1.0))

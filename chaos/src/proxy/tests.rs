@@ -1,4 +1,5 @@
-//! The proxy on real sockets. Time is virtual where it matters: it moves on only when nothing else is left to do.
+//! The proxy on real sockets. Time is virtual where it matters: it moves on only when nothing else
+//! is left to do.
 
 use super::*;
 use std::io::ErrorKind;

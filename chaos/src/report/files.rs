@@ -1,4 +1,5 @@
-//! The report on disk: the page, its tables, and the data of both, from which pages of several reports are made.
+//! The report on disk: the page, its tables, and the data of both, from which pages of several
+//! reports are made.
 
 use super::{Report, html, markdown};
 use anyhow::{Context, Result};

@@ -99,7 +99,8 @@ impl Group<'_> {
     }
 }
 
-/// A figure of one run; of several: the median and the 99th of 100, which is the greatest when there are fewer.
+/// A figure of one run; of several: the median and the 99th of 100, which is the greatest when
+/// there are fewer.
 fn spread(mut figures: Vec<f64>) -> String {
     figures.sort_by(f64::total_cmp);
     let rank = |part: f64| {

@@ -1,6 +1,8 @@
-//! What a run of scenarios leaves behind: figures and broken promises, as data. Rendered as a page and as a table.
+//! What a run of scenarios leaves behind: figures and broken promises, as data. Rendered as a page
+//! and as a table.
 //!
-//! [`html`] and [`markdown`] are pure: the same reports give the same text. [`files`] puts them, and the data, on disk; [`command`] makes one page of several reports.
+//! [`html`] and [`markdown`] are pure: the same reports give the same text. [`files`] puts them,
+//! and the data, on disk; [`command`] makes one page of several reports.
 
 pub mod command;
 mod drift;
@@ -67,7 +69,8 @@ pub struct Run {
     pub rejected: u64,
     /// How often clients connected.
     pub connects: u64,
-    /// What a client could see of the faults: refusals that ask for another try, and connections that were lost without a `bye`.
+    /// What a client could see of the faults: refusals that ask for another try, and connections
+    /// that were lost without a `bye`.
     pub failures_seen: u64,
     /// Broken promises.
     pub violations: Vec<String>,
@@ -77,7 +80,8 @@ pub struct Run {
     pub per_second: Vec<Second>,
     /// The longest time without a `journaled` in any one room.
     pub longest_gap_ms: f64,
-    /// The longest time without a `journaled` in any one room, counted from a fault on; `None` without faults.
+    /// The longest time without a `journaled` in any one room, counted from a fault on; `None`
+    /// without faults.
     pub gap_after_fault_ms: Option<f64>,
     /// From when a message was due to its `journaled`, median, microseconds.
     pub p50_us: u64,
@@ -105,7 +109,8 @@ pub struct Fault {
 pub struct Second {
     /// Messages that were answered `journaled`.
     pub journaled: u64,
-    /// Of these, from when they were due to the answer, median, microseconds; 0 when there are none.
+    /// Of these, from when they were due to the answer, median, microseconds; 0 when there are
+    /// none.
     pub p50_us: u64,
     /// Of these, 99 of 100, microseconds; 0 when there are none.
     pub p99_us: u64,

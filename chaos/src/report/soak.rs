@@ -51,7 +51,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// Whether it stays within its tolerance. What is not judged does; what is judged and could not be measured does not.
+    /// Whether it stays within its tolerance. What is not judged does; what is judged and could not
+    /// be measured does not.
     pub fn is_flat(&self) -> bool {
         self.tolerance
             .is_none_or(|most| self.slope.is_some_and(|slope| slope <= most))

@@ -1,4 +1,5 @@
-//! Pieces of pictures: panels with axes, lines, areas, bars. Colours come from the style sheet of the page, by class.
+//! Pieces of pictures: panels with axes, lines, areas, bars. Colours come from the style sheet of
+//! the page, by class.
 
 use super::{scale::Scale, text};
 use std::fmt::Write;

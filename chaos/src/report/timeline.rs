@@ -1,4 +1,5 @@
-//! A run as a picture: journaled messages, p99 and connects second by second, with the faults shaded.
+//! A run as a picture: journaled messages, p99 and connects second by second, with the faults
+//! shaded.
 
 use super::{
     Fault, Run, Second,

@@ -79,7 +79,8 @@ fn act(random: &mut SmallRng, nats: u16, cassandra: usize) -> Act {
     }
 }
 
-/// What is down cannot be killed again, and the network has one set of rules: of two faults that touch the same at the same time, the first stays.
+/// What is down cannot be killed again, and the network has one set of rules: of two faults that
+/// touch the same at the same time, the first stays.
 fn without_clashes(faults: Vec<Fault>) -> Vec<Fault> {
     // A Cassandra needs so long after its start before it can be hurt again.
     const AFTER: Duration = Duration::from_secs(30);

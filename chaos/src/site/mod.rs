@@ -1,7 +1,9 @@
-//! A running safe-chat: NATS, Cassandra, nodes, and proxies between them, on addresses of this process.
+//! A running safe-chat: NATS, Cassandra, nodes, and proxies between them, on addresses of this
+//! process.
 //!
-//! Every node reaches every server through a proxy of its own, and clients reach every node through one, so that each of these ways can be broken
-//! alone. Who looks (who owns a room, who leads the bus) goes around them.
+//! Every node reaches every server through a proxy of its own, and clients reach every node through
+//! one, so that each of these ways can be broken alone. Who looks (who owns a room, who leads the
+//! bus) goes around them.
 
 mod links;
 mod places;
@@ -40,7 +42,8 @@ pub const NODES: u8 = 3;
 pub const SPARE: u8 = NODES + 1;
 /// A node that is asked to stop drains for 20 s at most.
 const ORDERLY: Duration = Duration::from_secs(30);
-/// The streams of each nats-server, in bytes: what `disk-full` fills. More than what safe-chat reserves for its streams (1.25 GiB).
+/// The streams of each nats-server, in bytes: what `disk-full` fills. More than what safe-chat
+/// reserves for its streams (1.25 GiB).
 const DISK: u64 = 3 << 29;
 
 /// What to start.
@@ -281,7 +284,8 @@ impl Site {
         Ok(server)
     }
 
-    /// Makes everything as it was in the beginning: a whole network, all servers running and ready, no spare node.
+    /// Makes everything as it was in the beginning: a whole network, all servers running and ready,
+    /// no spare node.
     pub fn heal(&mut self) -> Result<()> {
         self.links.mend();
         let spare = format!("node-{SPARE}");

@@ -1,7 +1,8 @@
 //! Which address and port everything of a site has.
 //!
-//! A Cassandra driver takes the addresses of all nodes from the ring, and for all the port of the one it first asked: so the proxies of a node
-//! listen on the ring's own addresses, on a port of that node.
+//! A Cassandra driver takes the addresses of all nodes from the ring, and for all the port of the
+//! one it first asked: so the proxies of a node listen on the ring's own addresses, on a port of
+//! that node.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use xtask::{loopback, node::Place};

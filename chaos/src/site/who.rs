@@ -62,7 +62,8 @@ impl Bus {
             .context("NATS does not answer")??)
     }
 
-    /// Returns when every stream that messages need has a leader that answers; or after a minute, what is wrong is found when the site is healed.
+    /// Returns when every stream that messages need has a leader that answers; or after a minute,
+    /// what is wrong is found when the site is healed.
     pub async fn led(&self) {
         let asked = async {
             while self.ask_leaders().await.is_err() {
@@ -151,7 +152,8 @@ impl Bus {
         bail!("the disk has no limit")
     }
 
-    /// Gives the space back. A bus without space may need some attempts until one of its servers leads again.
+    /// Gives the space back. A bus without space may need some attempts until one of its servers
+    /// leads again.
     pub async fn clear(&self) -> Result<()> {
         let context = jetstream::new(self.connect().await?);
         let since = Instant::now();
@@ -183,7 +185,8 @@ mod tests {
 
     #[test]
     fn shards_are_those_of_safe_chat() {
-        // FNV-1a-32 of "a" is e40c292c, of "foobar" bf9cf968 (the reference vectors of its authors).
+        // FNV-1a-32 of "a" is e40c292c, of "foobar" bf9cf968 (the reference vectors of its
+        // authors).
         assert_eq!(shard_of("a"), 0xe40c_292c % 64);
         assert_eq!(shard_of("foobar"), 0xbf9c_f968 % 64);
     }

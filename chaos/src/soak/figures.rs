@@ -1,4 +1,5 @@
-//! What is measured: how much each process holds. Nodes say it in their metrics, nats-server on its monitoring port.
+//! What is measured: how much each process holds. Nodes say it in their metrics, nats-server on its
+//! monitoring port.
 
 use crate::report::Series;
 use anyhow::{Context, Result};
@@ -25,7 +26,8 @@ pub(super) enum Kind {
     Nats,
 }
 
-/// A figure: where it stands, what it is called, its unit, and what it may grow by in an hour (`None`: it grows by design, or goes up and down with the load).
+/// A figure: where it stands, what it is called, its unit, and what it may grow by in an hour
+/// (`None`: it grows by design, or goes up and down with the load).
 type Figure = (&'static str, &'static str, &'static str, Option<f64>);
 
 /// How many clients a node has closed as slow.
@@ -92,7 +94,8 @@ impl Figures {
         }
     }
 
-    /// Takes all figures once, `at` seconds from the beginning. A process that does not answer is an error; the others are measured all the same.
+    /// Takes all figures once, `at` seconds from the beginning. A process that does not answer is
+    /// an error; the others are measured all the same.
     pub(super) fn take(&mut self, at: f64) -> Result<()> {
         let mut failed = Ok(());
         let mut series = self.series.iter_mut();

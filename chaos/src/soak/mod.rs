@@ -1,6 +1,8 @@
-//! A long run at a steady load: what each process holds is measured every few seconds, and must not grow.
+//! A long run at a steady load: what each process holds is measured every few seconds, and must not
+//! grow.
 //!
-//! `servers` starts a NATS and nodes, `load` is who does what (and checks what it sees), `figures` is what is measured, `trend` whether it grows.
+//! `servers` starts a NATS and nodes, `load` is who does what (and checks what it sees), `figures`
+//! is what is measured, `trend` whether it grows.
 
 mod figures;
 mod load;
@@ -30,7 +32,8 @@ use xtask::{
 const EVERY: Duration = Duration::from_secs(5);
 /// What is measured in so many of them is said in one line.
 const TELL: u32 = 12;
-/// The warm-up is a quarter, and at most this long: rooms leave the memory after two minutes, and windows of ids are full after less.
+/// The warm-up is a quarter, and at most this long: rooms leave the memory after two minutes, and
+/// windows of ids are full after less.
 const WARM_UP: f64 = 420.0;
 
 /// A steady load for a long time: memory, files and tasks must not grow.

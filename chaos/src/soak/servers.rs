@@ -1,4 +1,5 @@
-//! What a soak runs on: one nats-server, which keeps the rooms, and nodes; on a loopback address of this process.
+//! What a soak runs on: one nats-server, which keeps the rooms, and nodes; on a loopback address of
+//! this process.
 
 use super::figures::{Kind, Place};
 use anyhow::Result;

@@ -4,8 +4,8 @@
 pub(super) const SPAN: f64 = 300.0;
 const HOUR: f64 = 3600.0;
 
-/// What the figure grows by in an hour: the median of the slopes of all pairs of points from `from` on, by Theil (1950) and Sen (1968). `None`: they span less than five
-/// minutes.
+/// What the figure grows by in an hour: the median of the slopes of all pairs of points from `from`
+/// on, by Theil (1950) and Sen (1968). `None`: they span less than five minutes.
 pub(super) fn per_hour(points: &[(f64, f64)], from: f64) -> Option<f64> {
     let points: Vec<_> = points
         .iter()

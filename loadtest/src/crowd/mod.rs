@@ -1,7 +1,9 @@
-//! Many clients in several rooms that go on until they are told to stop, whatever happens to the servers meanwhile.
+//! Many clients in several rooms that go on until they are told to stop, whatever happens to the
+//! servers meanwhile.
 //!
-//! [`Crowd::gather`] connects them, [`Crowd::begin`] lets them talk at a steady rate, [`Crowd::finish`] lets everything settle, reads the rooms once
-//! more from their beginning, lets half of the clients leave, and judges. What happened when is in [`Outcome`].
+//! [`Crowd::gather`] connects them, [`Crowd::begin`] lets them talk at a steady rate,
+//! [`Crowd::finish`] lets everything settle, reads the rooms once more from their beginning, lets
+//! half of the clients leave, and judges. What happened when is in [`Outcome`].
 
 mod notes;
 mod outcome;
@@ -191,7 +193,8 @@ impl Crowd {
         at(&self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// No more messages. What is under way is answered and seen as long as it takes, unless for `settle` nothing moves. Then everything is judged.
+    /// No more messages. What is under way is answered and seen as long as it takes, unless for
+    /// `settle` nothing moves. Then everything is judged.
     pub async fn finish(mut self, settle: Duration) -> Outcome {
         self.quiet.send_replace(true);
         let ended = Instant::now();

@@ -48,7 +48,8 @@ impl Outcome {
         broken: Vec<String>,
     ) -> Self {
         let since = |at: &Instant| at.saturating_duration_since(began);
-        // What the end of a run does (a reader, those who leave) is not what happened to the clients.
+        // What the end of a run does (a reader, those who leave) is not what happened to the
+        // clients.
         let within = |at: &&Instant| **at > began && **at <= ended;
         let answer = |message: &super::notes::Message| {
             let at = since(&message.journaled?);
@@ -78,8 +79,9 @@ impl Outcome {
         }
     }
 
-    /// The longest time without an answer in any one room that ends after `from`, counted from `from` at the earliest; the first message was due at 0.
-    /// A message that is overdue without an answer at the end is for liveness to find.
+    /// The longest time without an answer in any one room that ends after `from`, counted from
+    /// `from` at the earliest; the first message was due at 0. A message that is overdue without an
+    /// answer at the end is for liveness to find.
     pub fn longest_gap(&self, from: Duration) -> Option<Duration> {
         self.longest_gap_within(from, self.talked)
     }

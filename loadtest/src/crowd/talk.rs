@@ -13,7 +13,8 @@ use tokio::{
 
 /// Of how many of its last answered messages one is sent again.
 pub(super) const REMEMBERED: usize = 50;
-/// What was answered before is not sent again: the room may have forgotten it (its window is 4096 messages) before this is decided.
+/// What was answered before is not sent again: the room may have forgotten it (its window is 4096
+/// messages) before this is decided.
 const RECENT: Duration = Duration::from_secs(10);
 
 pub(super) struct Talk {

@@ -1,4 +1,5 @@
-//! Who is there: `joined` and `left` take turns, welcomes name those who are there, and only they speak.
+//! Who is there: `joined` and `left` take turns, welcomes name those who are there, and only they
+//! speak.
 
 use super::{Event, History, Step, Violation};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,8 @@
-//! What clients of one room sent and saw, and whether that keeps the promises of the client protocol. Pure.
+//! What clients of one room sent and saw, and whether that keeps the promises of the client
+//! protocol. Pure.
 //!
-//! `session` checks what one client was told, `room` what all of them together saw, `members` who was said to be there, `settled` what must be
-//! true in the end.
+//! `session` checks what one client was told, `room` what all of them together saw, `members` who
+//! was said to be there, `settled` what must be true in the end.
 
 mod members;
 mod room;
@@ -135,7 +136,8 @@ pub struct History {
 }
 
 impl History {
-    /// The promises that are broken whatever happens later (safety). Nothing may have been cut from the room's history.
+    /// The promises that are broken whatever happens later (safety). Nothing may have been cut from
+    /// the room's history.
     pub fn safety(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
         for (client, steps) in &self.clients {

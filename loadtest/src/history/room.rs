@@ -23,8 +23,9 @@ pub(super) fn seen<'a>(
     room
 }
 
-/// Every message is at one place, at the place that was answered, and was sent by somebody. One that was sent again after so many others that it was
-/// not known any more may be at another one, too.
+/// Every message is at one place, at the place that was answered, and was sent by somebody. One
+/// that was sent again after so many others that it was not known any more may be at another one,
+/// too.
 pub(super) fn places(
     history: &History,
     room: &BTreeMap<u64, &Event>,
@@ -65,7 +66,8 @@ pub(super) fn places(
                 continue;
             };
             let there = places.get(&(client.as_str(), id.as_str()));
-            // Beyond what anyone saw nothing is known of the place; that it is never seen is a matter of liveness.
+            // Beyond what anyone saw nothing is known of the place; that it is never seen is a
+            // matter of liveness.
             if there.is_some_and(|there| !there.contains(seq)) || (there.is_none() && *seq <= head)
             {
                 violations.push(Violation::Lost {

@@ -53,7 +53,8 @@ pub(super) fn missing(history: &History) -> Vec<Violation> {
     violations
 }
 
-/// A place that the room has, as far as this step tells. A welcome is no such step: who comes last sees its own `joined` in it, and no event.
+/// A place that the room has, as far as this step tells. A welcome is no such step: who comes last
+/// sees its own `joined` in it, and no event.
 fn known(step: &Step) -> Option<u64> {
     match step {
         Step::Saw(event) => Some(event.seq),

@@ -47,7 +47,8 @@ pub enum Violation {
         /// The event.
         event: Event,
     },
-    /// Two messages of one user, each sent once through one connection, are in another order than they were sent.
+    /// Two messages of one user, each sent once through one connection, are in another order than
+    /// they were sent.
     Reordered {
         /// The user.
         user: String,
@@ -70,7 +71,8 @@ pub enum Violation {
         /// The event that followed.
         seq: u64,
     },
-    /// A client was told that a message is accepted, when that was not, or not any more, to be said.
+    /// A client was told that a message is accepted, when that was not, or not any more, to be
+    /// said.
     Accepted {
         /// The client.
         client: String,

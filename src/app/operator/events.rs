@@ -1,5 +1,5 @@
-//! What changes in the cluster, as a stream of Akka's cluster domain events. An event is the difference between
-//! two views, so a reader that is slow sees fewer steps, never a queue.
+//! What changes in the cluster, as a stream of Akka's cluster domain events. An event is the
+//! difference between two views, so a reader that is slow sees fewer steps, never a queue.
 
 use super::members::{Members, address, role_name, roles, uid};
 use crate::{

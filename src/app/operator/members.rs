@@ -179,7 +179,8 @@ fn sort_key(member: &Member) -> (String, u16, Reverse<Incarnation>) {
     (host.to_owned(), port.parse().unwrap_or_default(), run)
 }
 
-/// An address without `akka://` (of which a proxy may have left one slash) and without `safe-chat@`.
+/// An address without `akka://` (of which a proxy may have left one slash) and without
+/// `safe-chat@`.
 fn plain(asked: &str) -> &str {
     let is_scheme = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
     let without_scheme = match asked.split_once(":/") {

@@ -1,4 +1,5 @@
-//! What operators may ask and do, answered from the parts of a running node and, where it takes them, by the others.
+//! What operators may ask and do, answered from the parts of a running node and, where it takes
+//! them, by the others.
 
 mod events;
 mod members;
@@ -309,7 +310,8 @@ impl Operator for NodeOperator {
     }
 }
 
-/// Shards with how many rooms of each are in memory. `failed`: shards that this node has and does not write yet.
+/// Shards with how many rooms of each are in memory. `failed`: shards that this node has and does
+/// not write yet.
 fn region(loaded: Vec<(ShardId, usize)>, owned: &[ShardId]) -> Value {
     let is_loaded = |shard: &ShardId| loaded.iter().any(|(other, _)| other == shard);
     let failed = owned.iter().filter(|shard| !is_loaded(shard));

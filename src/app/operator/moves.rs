@@ -1,5 +1,5 @@
-//! Makes the shards even over the writers when an operator wants it, a few at a time: a move is a short pause for
-//! the rooms of a shard.
+//! Makes the shards even over the writers when an operator wants it, a few at a time: a move is a
+//! short pause for the rooms of a shard.
 
 use super::{NodeOperator, members::Members};
 use crate::{
@@ -24,7 +24,8 @@ pub(super) const RATE: (u32, u32) = (1, 100);
 type Move = (ShardId, Incarnation, Incarnation);
 
 impl NodeOperator {
-    /// Begins to move shards to an even assignment, so many per second; says which. `dry`: only says it.
+    /// Begins to move shards to an even assignment, so many per second; says which. `dry`: only
+    /// says it.
     pub(super) async fn begin_rebalance(&self, rate: u32, dry: bool) -> Result<Value, ApiError> {
         if !(RATE.0..=RATE.1).contains(&rate) {
             let message = format!("rate must be {} to {} shards per second", RATE.0, RATE.1);

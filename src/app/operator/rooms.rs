@@ -110,7 +110,8 @@ impl NodeOperator {
         Ok(Some(bytes))
     }
 
-    /// The sessions in a room at all nodes; those of a node that does not answer are missing, and it is named.
+    /// The sessions in a room at all nodes; those of a node that does not answer are missing, and
+    /// it is named.
     async fn sessions_everywhere(&self, room: &RoomId) -> Value {
         let order = Order::Sessions {
             room: room.to_string(),
@@ -147,7 +148,8 @@ impl NodeOperator {
         }))
     }
 
-    /// A word to a node may be lost, so it is repeated until the room itself says that the user is gone.
+    /// A word to a node may be lost, so it is repeated until the room itself says that the user is
+    /// gone.
     pub(super) async fn end_sessions_of(&self, room: &str, user: &str) -> Result<Value, ApiError> {
         let room = parse_room(room)?;
         let user = parse_user(user)?;

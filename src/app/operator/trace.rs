@@ -1,5 +1,5 @@
-//! A trace over all nodes: begun and gone on with by taking the steps of every node, so that it ends by itself with
-//! whoever looks on.
+//! A trace over all nodes: begun and gone on with by taking the steps of every node, so that it
+//! ends by itself with whoever looks on.
 
 use super::{
     NodeOperator,
@@ -121,7 +121,8 @@ impl Look {
                 Err(error) => steps.push(json!({"node": node, "error": error.message})),
             }
         }
-        // Clocks of nodes differ: hops of one message stand in their order where the times are the same.
+        // Clocks of nodes differ: hops of one message stand in their order where the times are the
+        // same.
         let at = |step: &Value| (step["at"].as_u64(), step["seq"].as_u64());
         steps.sort_by_key(at);
         self.ready.extend(steps);

@@ -1,5 +1,6 @@
-//! The form in which things travel on the bus: protobuf (`proto/safechat/bus/v1`) for what nodes say, JSON for the cluster's records, so that
-//! `nats kv get` shows them readably. Commits travel as they are stored: see `journal::codec`.
+//! The form in which things travel on the bus: protobuf (`proto/safechat/bus/v1`) for what nodes
+//! say, JSON for the cluster's records, so that `nats kv get` shows them readably. Commits travel
+//! as they are stored: see `journal::codec`.
 
 mod command;
 mod direct;

@@ -64,7 +64,8 @@ impl Direct for Memory {
                 let (due, copies) = self.passage(line.connection, Delivered::Question);
                 for _ in 0..copies {
                     let answer = answer.clone();
-                    // A second answer finds the first one in the channel or nobody there; either way it is not needed.
+                    // A second answer finds the first one in the channel or nobody there; either
+                    // way it is not needed.
                     let respond = Box::new(move |view| drop(answer.try_send(view)));
                     line.send(
                         due,
@@ -80,7 +81,8 @@ impl Direct for Memory {
                 .ok_or_else(|| Error::NoResponders(format!("the owner of shard {shard}")))
         })
         .await?;
-        // `answer` lives on: an owner that drops the question is silent until the deadline, as over a network.
+        // `answer` lives on: an owner that drops the question is silent until the deadline, as over
+        // a network.
         let view = timeout_at(deadline, answers.recv()).await.ok().flatten();
         drop(answer);
         let passage = self

@@ -1,4 +1,5 @@
-//! Where a simulation decides what goes wrong: consulted at every call to the hub and at every delivery from it.
+//! Where a simulation decides what goes wrong: consulted at every call to the hub and at every
+//! delivery from it.
 
 use super::ConnectionId;
 use std::time::Duration;
@@ -114,7 +115,8 @@ pub enum Outcome {
 pub struct Passage {
     /// Passes before the node sees it.
     pub delay: Duration,
-    /// How often it arrives. 0: lost, and 2: repeated, which only what is delivered at most once can be: a command or a record is delivered once.
+    /// How often it arrives. 0: lost, and 2: repeated, which only what is delivered at most once
+    /// can be: a command or a record is delivered once.
     pub copies: usize,
 }
 

@@ -1,4 +1,5 @@
-//! A subscription: a bounded queue from the hub to one subscriber, which is told when something did not fit or its connection was lost.
+//! A subscription: a bounded queue from the hub to one subscriber, which is told when something did
+//! not fit or its connection was lost.
 
 use super::ConnectionId;
 use tokio::{
@@ -6,7 +7,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// What one subscriber may leave unread: more than a busy room makes in a second. Beyond it the newest is dropped and it is told so.
+/// What one subscriber may leave unread: more than a busy room makes in a second. Beyond it the
+/// newest is dropped and it is told so.
 const BACKLOG: usize = 4096;
 
 /// The hub's end.
@@ -50,7 +52,8 @@ impl<T> Line<T> {
         !self.queue.is_closed()
     }
 
-    /// Queues an item that the subscriber sees at `due`, or later when something before it is due later.
+    /// Queues an item that the subscriber sees at `due`, or later when something before it is due
+    /// later.
     pub(super) fn send(&self, due: Instant, item: T) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send((due, item)) {
             self.interrupt();

@@ -1,5 +1,7 @@
-//! The bus within one process: a [`Hub`] in place of the servers, and a connection to it per node. Exact, deterministic, and on tokio's clock only,
-//! so that many nodes run in one simulation under virtual time. [`Faults`] decides what goes wrong; the hub's own methods break things from outside.
+//! The bus within one process: a [`Hub`] in place of the servers, and a connection to it per node.
+//! Exact, deterministic, and on tokio's clock only, so that many nodes run in one simulation under
+//! virtual time. [`Faults`] decides what goes wrong; the hub's own methods break things from
+//! outside.
 
 mod commands;
 mod direct;
@@ -123,14 +125,16 @@ impl Hub {
         }
     }
 
-    /// Cuts a connection: its calls fail, nothing is delivered to it, and the hub knows nobody there.
+    /// Cuts a connection: its calls fail, nothing is delivered to it, and the hub knows nobody
+    /// there.
     pub fn cut(&self, connection: ConnectionId) {
         self.server.state().connections[connection.0]
             .up
             .send_replace(false);
     }
 
-    /// Restores a connection that was cut, with its subscriptions. Those to live events are told that they may have missed something.
+    /// Restores a connection that was cut, with its subscriptions. Those to live events are told
+    /// that they may have missed something.
     pub fn restore(&self, connection: ConnectionId) {
         let state = self.server.state();
         if state.connections[connection.0].up.send_replace(true) {

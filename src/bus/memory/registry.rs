@@ -28,7 +28,8 @@ enum Seen<K, V> {
     Current,
 }
 
-/// A watcher of records. It sees the newest state of each key, not every state: as many may be skipped as were replaced meanwhile.
+/// A watcher of records. It sees the newest state of each key, not every state: as many may be
+/// skipped as were replaced meanwhile.
 struct Watcher<K, V> {
     memory: Memory,
     records: fn(&State) -> &Records<K, V>,

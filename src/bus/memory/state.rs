@@ -1,4 +1,5 @@
-//! What the hub keeps, and the rules by which it changes. No waiting here: every function is one atomic step.
+//! What the hub keeps, and the rules by which it changes. No waiting here: every function is one
+//! atomic step.
 
 use super::{ConnectionId, line::Line};
 use crate::{
@@ -109,7 +110,8 @@ impl Message {
 pub(super) struct Log<T> {
     pub(super) messages: BTreeMap<u64, T>,
     pub(super) last: u64,
-    /// Where the tail was cut off, each time; a reader beyond such a place has read what is no more.
+    /// Where the tail was cut off, each time; a reader beyond such a place has read what is no
+    /// more.
     pub(super) cuts: Vec<u64>,
     pub(super) grown: watch::Sender<()>,
 }
@@ -142,7 +144,8 @@ impl<T> Log<T> {
     }
 }
 
-/// Records by key with a revision each; a record that was forgotten leaves `None`, so that watchers see it go.
+/// Records by key with a revision each; a record that was forgotten leaves `None`, so that watchers
+/// see it go.
 pub(super) struct Records<K, V> {
     pub(super) entries: BTreeMap<K, (u64, Option<V>)>,
     pub(super) revision: u64,
@@ -206,7 +209,8 @@ impl State {
                     message.room, after.0
                 )));
             }
-            // Nothing stored although something was: where events are only a buffer, it was dropped, which is no conflict; else it was lost.
+            // Nothing stored although something was: where events are only a buffer, it was
+            // dropped, which is no conflict; else it was lost.
             None if after != Position::ZERO && capacity.is_none() => {
                 return Err(Error::Conflict(format!(
                     "room {} has no message any more, though {} was its last one",

@@ -1,4 +1,5 @@
-//! What the adapter asks of JetStream, by the requests of its API: publishing with expectations, reads through the stream's leader, direct reads.
+//! What the adapter asks of JetStream, by the requests of its API: publishing with expectations,
+//! reads through the stream's leader, direct reads.
 
 use super::link::{Failure, Link};
 use crate::bus::{Error, Position};
@@ -149,7 +150,8 @@ pub(super) struct StreamState {
 }
 
 impl Link {
-    /// Stores a message. With `after`: only if the subject's last message is there (0: if it has none).
+    /// Stores a message. With `after`: only if the subject's last message is there (0: if it has
+    /// none).
     pub(super) async fn store(
         &self,
         subject: String,
@@ -354,7 +356,8 @@ impl Link {
         gotten(&what, answer)
     }
 
-    /// As [`Link::next`], from whichever replica is near: what it does not have (yet) the leader may have.
+    /// As [`Link::next`], from whichever replica is near: what it does not have (yet) the leader
+    /// may have.
     pub(super) async fn next_direct(
         &self,
         stream: &str,
@@ -381,8 +384,8 @@ impl Link {
         }
     }
 
-    /// Up to `limit` messages of a subject from a position on, from whichever replica is near, which may lack the newest; cut after `bytes`.
-    /// Second: whether that replica has no more.
+    /// Up to `limit` messages of a subject from a position on, from whichever replica is near,
+    /// which may lack the newest; cut after `bytes`. Second: whether that replica has no more.
     pub(super) async fn batch(
         &self,
         stream: &str,
@@ -454,7 +457,8 @@ impl Link {
         }
     }
 
-    /// As [`Link::batch`], from the leader of a stream that an operator has made refuse direct reads.
+    /// As [`Link::batch`], from the leader of a stream that an operator has made refuse direct
+    /// reads.
     async fn one_by_one(
         &self,
         stream: &str,

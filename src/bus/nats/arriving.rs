@@ -1,4 +1,5 @@
-//! What arrives from NATS, read by the very functions that the adapter reads it with, but without a connection: fuzzing comes in here.
+//! What arrives from NATS, read by the very functions that the adapter reads it with, but without a
+//! connection: fuzzing comes in here.
 
 use super::{
     api, commands, foreign,
@@ -49,7 +50,8 @@ fn subjects() -> Subjects {
     Subjects::new("chat", Shards::new(1).expect("a count")).expect("a prefix")
 }
 
-/// A message of a stream, as the server hands it out when it is read directly: what its headers say, and the events in it.
+/// A message of a stream, as the server hands it out when it is read directly: what its headers
+/// say, and the events in it.
 pub fn stored(headers: &[(&str, &str)], payload: &Bytes) -> Vec<Reading> {
     let headers = Some(map(headers));
     let length = payload.len();

@@ -1,4 +1,5 @@
-//! Streams and buckets as nats/*.json define them, for any prefix: made if they are missing, checked if they are there.
+//! Streams and buckets as nats/*.json define them, for any prefix: made if they are missing,
+//! checked if they are there.
 
 use super::{
     Config,
@@ -23,7 +24,8 @@ const DEFINITIONS: [(Store, &str); 6] = [
     (Store::Blobs, include_str!("../../../nats/snapshots.json")),
 ];
 
-/// What must be as defined. Anything else (replicas, compression, placement, description ...) is the operator's.
+/// What must be as defined. Anything else (replicas, compression, placement, description ...) is
+/// the operator's.
 const MATTERS: [&str; 14] = [
     "sealed",
     "subjects",

@@ -66,7 +66,8 @@ impl Feed for Nats {
         .await
     }
 
-    /// A replica that lags behind ends too early; so an end is only believed when the leader knows of nothing after it.
+    /// A replica that lags behind ends too early; so an end is only believed when the leader knows
+    /// of nothing after it.
     async fn stored(
         &self,
         room: &RoomId,
@@ -107,7 +108,8 @@ impl Feed for Nats {
         if last.seq < seq {
             return Ok(None);
         }
-        // The message that is looked for is the first one at or after some position in `low..=high`.
+        // The message that is looked for is the first one at or after some position in
+        // `low..=high`.
         let (mut low, mut high) = (1, last.position.0);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -233,7 +235,8 @@ impl Nats {
             .instrument(span)
             .await;
         match stored {
-            // Where events are only a buffer, the room's messages may all have been dropped: then nobody was faster.
+            // Where events are only a buffer, the room's messages may all have been dropped: then
+            // nobody was faster.
             Err(Error::Conflict(_))
                 if self.is_buffer
                     && after != Position::ZERO

@@ -1,7 +1,8 @@
 //! One connection to the servers: requests that end with an answer or a reason, and news of losses.
 //!
-//! Nothing is sent while the connection is lost: the client library would keep it and deliver it late. What was sent just before a loss can
-//! still arrive late, after the reconnect; that is why an unanswered request has an unknown outcome, never a failed one.
+//! Nothing is sent while the connection is lost: the client library would keep it and deliver it
+//! late. What was sent just before a loss can still arrive late, after the reconnect; that is why
+//! an unanswered request has an unknown outcome, never a failed one.
 
 use super::{Config, login::Access, subjects::Subjects};
 use crate::{
@@ -23,7 +24,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// How often the library asks whether the server is there. Two unanswered ones and the connection counts as lost.
+/// How often the library asks whether the server is there. Two unanswered ones and the connection
+/// counts as lost.
 const PING_EVERY: Duration = Duration::from_millis(1500);
 
 /// How long a server may take to let a connection in.
@@ -176,8 +178,8 @@ impl Link {
         self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees a change whenever something may have been missed: after a reconnect (subscriptions are on the server again then), or when a
-    /// subscriber was too slow.
+    /// Sees a change whenever something may have been missed: after a reconnect (subscriptions are
+    /// on the server again then), or when a subscriber was too slow.
     pub(super) fn gaps(&self) -> watch::Receiver<u64> {
         let mut gaps = self.gaps.clone();
         gaps.mark_unchanged();
@@ -333,7 +335,8 @@ pub(super) async fn ask_info(config: &Config) -> Result<ServerInfo, Error> {
     Ok(client.server_info())
 }
 
-/// After each reconnect, makes sure that the subscriptions are on the server again, then tells of a gap.
+/// After each reconnect, makes sure that the subscriptions are on the server again, then tells of a
+/// gap.
 async fn tell_gaps(link: Link, mut reconnects: watch::Receiver<u64>, gap: Arc<watch::Sender<u64>>) {
     // The first connect is the one that made the link.
     let _ = reconnects.wait_for(|count| *count > 0).await;

@@ -1,4 +1,5 @@
-//! What is published for a room from now on: a core subscription on the subject to which the stream republishes what it stored.
+//! What is published for a room from now on: a core subscription on the subject to which the stream
+//! republishes what it stored.
 
 use super::{Nats, foreign::Foreign, traced};
 use crate::{
@@ -25,8 +26,8 @@ struct Tail {
 }
 
 impl Nats {
-    /// The stream's leader is asked for something before this returns: a request overtakes no subscription on its way, and from the leader on what it
-    /// republishes finds the subscription.
+    /// The stream's leader is asked for something before this returns: a request overtakes no
+    /// subscription on its way, and from the leader on what it republishes finds the subscription.
     pub(super) async fn tail(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {
         let gaps = self.live.gaps();
         let messages = self.live.subscribe_soon(self.subjects.live(room)).await?;

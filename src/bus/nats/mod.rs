@@ -1,7 +1,8 @@
 //! The bus on NATS with JetStream.
 //!
-//! Three connections: `commands` (commands, the feed, words between nodes), `registry` (records and probes: a full send buffer of the first must not
-//! delay a heartbeat) and `live` (what gateways subscribe to: a slow reader must not cost the others their connection).
+//! Three connections: `commands` (commands, the feed, words between nodes), `registry` (records and
+//! probes: a full send buffer of the first must not delay a heartbeat) and `live` (what gateways
+//! subscribe to: a slow reader must not cost the others their connection).
 
 mod api;
 #[doc(hidden)]
@@ -69,7 +70,8 @@ pub struct Config {
     pub command_bytes: u64,
     /// Bytes of events that are kept; `None`: all, as the journal needs it when it is on the bus.
     pub event_bytes: Option<u64>,
-    /// How long a call may take. A stream that has no leader for the moment answers nothing, so this is how late it is noticed that it has one again.
+    /// How long a call may take. A stream that has no leader for the moment answers nothing, so
+    /// this is how late it is noticed that it has one again.
     pub deadline: Duration,
     /// How long a call to the cluster's records may take.
     pub registry_deadline: Duration,
@@ -96,7 +98,8 @@ impl Default for Config {
     }
 }
 
-/// Whether a login stands in the addresses of servers, or what is wrong with them; without quoting them.
+/// Whether a login stands in the addresses of servers, or what is wrong with them; without quoting
+/// them.
 pub fn check(servers: &[String]) -> Result<bool, Error> {
     Servers::parse(servers).map(|servers| servers.login.is_some())
 }
@@ -121,7 +124,8 @@ pub struct Nats {
     probe_deadline: Duration,
     skipped: Skipped,
     foreign: Foreign,
-    /// Whether old events are dropped. When they are the journal, a room without messages has lost them.
+    /// Whether old events are dropped. When they are the journal, a room without messages has lost
+    /// them.
     is_buffer: bool,
     reached: Reached,
     /// Whether this node has agreed with the cluster's settings.
@@ -130,7 +134,8 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Connects, and makes or checks the streams and buckets. [`Error::Unavailable`]: the servers do not answer, which may change;
+    /// Connects, and makes or checks the streams and buckets. [`Error::Unavailable`]: the servers
+    /// do not answer, which may change;
     /// [`Error::Unusable`]: something there does not fit.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         let subjects = Subjects::new(&config.prefix, config.shards)?;

@@ -1,13 +1,14 @@
-//! Reads a stream in order and without end: an ephemeral push consumer that is made anew whenever something is missing or the connection was
-//! lost, from the place after the last message read.
+//! Reads a stream in order and without end: an ephemeral push consumer that is made anew whenever
+//! something is missing or the connection was lost, from the place after the last message read.
 //!
-//! A server that dies before it synced may lose the newest messages it had acknowledged, and give their positions to others later. So each time
-//! the consumer is made, and from time to time, the reader looks whether the last message that it read is still the same one; if it is not, it
+//! A server that dies before it synced may lose the newest messages it had acknowledged, and give
+//! their positions to others later. So each time the consumer is made, and from time to time, the
+//! reader looks whether the last message that it read is still the same one; if it is not, it
 //! starts again from the first message stored.
 //!
 //! Operators can pause and change consumers, and a consumer may be stuck; the heartbeats of such a
-//! one go on. So a quiet reader asks what its consumer is like, and makes it anew if it is not as it
-//! was made, or delivers nothing although the stream has more.
+//! one go on. So a quiet reader asks what its consumer is like, and makes it anew if it is not as
+//! it was made, or delivers nothing although the stream has more.
 
 use super::{link::Link, skipped::Skipped};
 use crate::{bus::Error, metric, room::Limits};
@@ -27,8 +28,8 @@ use tracing::{debug, warn};
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which it counts as gone: three heartbeats.
 const SILENCE: Duration = Duration::from_secs(3);
-/// How often the reader looks whether the stream lost its tail without the connection having been lost: rare, and found by readers of other
-/// nodes too.
+/// How often the reader looks whether the stream lost its tail without the connection having been
+/// lost: rare, and found by readers of other nodes too.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How often a quiet reader looks at its consumer.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -178,7 +179,8 @@ impl Reader {
         step
     }
 
-    /// Whether what was read is still there; if not, reading starts anew. A failed look counts as intact: the next one is soon.
+    /// Whether what was read is still there; if not, reading starts anew. A failed look counts as
+    /// intact: the next one is soon.
     async fn is_intact(&mut self) -> bool {
         let is_due = |session: &Session| session.looked.elapsed() >= LOOK_EVERY;
         if !self.session.as_ref().is_some_and(is_due) {
@@ -254,8 +256,9 @@ impl Reader {
             (Some((position, _)), _) if position > end => Ok(true),
             (Some((position, at)), _) => {
                 let now_there = self.link.at(&self.stream, position).await?;
-                // Where messages are removed, the newest that was decided stays; nothing there means that the place was given to another and that one
-                // removed. Of subjects only the last message stays anyway.
+                // Where messages are removed, the newest that was decided stays; nothing there
+                // means that the place was given to another and that one removed. Of subjects only
+                // the last message stays anyway.
                 Ok(
                     now_there.map_or(self.start != Start::LastPerSubject, |message| {
                         message.time.unix_timestamp_nanos() != at
@@ -398,7 +401,8 @@ impl Session {
         })
     }
 
-    /// Whether nothing is missing at a heartbeat. Answers it when it asks for that, which lets the server send more (flow control).
+    /// Whether nothing is missing at a heartbeat. Answers it when it asks for that, which lets the
+    /// server send more (flow control).
     async fn is_complete(&self, link: &Link, heartbeat: &Message) -> bool {
         let header = |name: &str| {
             heartbeat

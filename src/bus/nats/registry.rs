@@ -1,4 +1,5 @@
-//! The cluster's records on NATS: key-value buckets, compare-and-set by revision (the position of a key's last message).
+//! The cluster's records on NATS: key-value buckets, compare-and-set by revision (the position of a
+//! key's last message).
 
 use super::{
     Nats,
@@ -145,8 +146,9 @@ impl Registry for Nats {
             .map(drop)
     }
 
-    /// Removes the note without leaving a marker of its deletion, of which there would be ever more. Only the note that is there now: should this
-    /// arrive late, it does not take back a later one.
+    /// Removes the note without leaving a marker of its deletion, of which there would be ever
+    /// more. Only the note that is there now: should this arrive late, it does not take back a
+    /// later one.
     async fn unmark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {
         let (stream, subject) = (
             self.subjects.bucket("SESSIONS"),
@@ -276,7 +278,8 @@ impl<T> Watcher<T> {
         }
     }
 
-    /// A record that was not told yet. After a loss of the connection all of them are read again. Deletions of before the beginning are no news.
+    /// A record that was not told yet. After a loss of the connection all of them are read again.
+    /// Deletions of before the beginning are no news.
     fn take(&mut self, entry: Entry) -> Option<T> {
         let key = entry.subject.to_string();
         let which = (entry.position, entry.at);

@@ -1,6 +1,6 @@
 //! The cluster's settings: one record beside those of the shards. A node that starts agrees with it
-//! or stores it; a node that runs keeps it there, since whoever starts without it may choose another
-//! number of shards, and would look for every room in the wrong place.
+//! or stores it; a node that runs keeps it there, since whoever starts without it may choose
+//! another number of shards, and would look for every room in the wrong place.
 
 use super::{link::Link, registry::is_deletion, subjects::Subjects};
 use crate::{

@@ -7,7 +7,8 @@ use crate::{
 };
 use uuid::Uuid;
 
-/// Names under one prefix. With prefix `chat`: stream `CHAT_CMD`, subject `chat.cmd.<shard>.<room>`.
+/// Names under one prefix. With prefix `chat`: stream `CHAT_CMD`, subject
+/// `chat.cmd.<shard>.<room>`.
 #[derive(Debug, Clone)]
 pub(super) struct Subjects {
     prefix: String,
@@ -28,7 +29,8 @@ impl Subjects {
         }
     }
 
-    /// A prefix is 1 to 32 characters of `a-z 0-9 _ -`, so that a stream's name shows which prefix made it.
+    /// A prefix is 1 to 32 characters of `a-z 0-9 _ -`, so that a stream's name shows which prefix
+    /// made it.
     pub(super) fn new(prefix: &str, shards: Shards) -> Result<Self, Error> {
         Self::check(prefix)?;
         Ok(Self {

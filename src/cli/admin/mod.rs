@@ -1,4 +1,5 @@
-//! `safe-chat admin`: what an operator asks of a cluster and tells it, through the internal port of any node.
+//! `safe-chat admin`: what an operator asks of a cluster and tells it, through the internal port of
+//! any node.
 
 mod room;
 mod show;

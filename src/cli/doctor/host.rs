@@ -4,7 +4,8 @@ use super::{Finding, State};
 use crate::{cli::health, config::Config, listener, ops};
 use std::fs;
 
-/// Open files below which a node is soon full: 1,000 clients, the servers, and what is open besides.
+/// Open files below which a node is soon full: 1,000 clients, the servers, and what is open
+/// besides.
 const FEW_FILES: usize = 1024 + 256;
 /// What a node that clients come to should have.
 const ENOUGH_FILES: usize = 65_536;

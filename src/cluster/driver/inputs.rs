@@ -34,7 +34,8 @@ impl Driver {
                 }
             }
             Change::Forgotten => self.taken_for_dead("its record was removed", now),
-            // Its address was empty for a while, or it was silent for too long; if neither, nobody took it for dead.
+            // Its address was empty for a while, or it was silent for too long; if neither, nobody
+            // took it for dead.
             Change::Away(away)
                 if self.cut_off.is_some_and(|at| now - at <= away)
                     || away >= self.config.timing().dead =>
@@ -56,7 +57,8 @@ impl Driver {
         self.view_changed = true;
     }
 
-    /// Others have its shards already, or take them now: what it still does is fenced by the journal.
+    /// Others have its shards already, or take them now: what it still does is fenced by the
+    /// journal.
     fn declared_down(&mut self, now: Instant) {
         if self.downed {
             return;

@@ -1,6 +1,7 @@
-//! The one task that owns a node's picture of the cluster. It reacts to heartbeats, records and ends of leases, and to a tick for what
-//! happens when nothing is heard (`inputs`), and after each of them does what is due (`work`). It never waits for a call: calls run beside it and
-//! report back (`jobs`).
+//! The one task that owns a node's picture of the cluster. It reacts to heartbeats, records and
+//! ends of leases, and to a tick for what happens when nothing is heard (`inputs`), and after each
+//! of them does what is due (`work`). It never waits for a call: calls run beside it and report
+//! back (`jobs`).
 
 mod inputs;
 mod work;
@@ -24,14 +25,17 @@ use tokio_util::sync::CancellationToken;
 
 /// How late silence is noticed at most.
 const TICK: Duration = Duration::from_millis(100);
-/// Shards that are being taken at once: each loads its rooms' tails when it starts, all at once would be slower for every one of them.
+/// Shards that are being taken at once: each loads its rooms' tails when it starts, all at once
+/// would be slower for every one of them.
 const TAKES: usize = 16;
 /// Shards that are being handed over at once, so that each has only a short gap.
 const RELEASES: usize = 16;
-/// Shards that are searched for sessions of gone nodes at once: it is not urgent and competes with the traffic of clients.
+/// Shards that are searched for sessions of gone nodes at once: it is not urgent and competes with
+/// the traffic of clients.
 const SWEEPS: usize = 4;
 
-/// How often the records of shards that this node waits for are read, should the news of one have been lost.
+/// How often the records of shards that this node waits for are read, should the news of one have
+/// been lost.
 const RECHECK: Duration = Duration::from_secs(5);
 
 /// What the driver listens to.
@@ -136,8 +140,9 @@ impl Driver {
                 }
                 return self.downed;
             }
-            // In this order: stopping first, then what frees a shard, then news, then what calls report; the tick comes when nothing else does, and
-            // what it is for (the clock) is looked at in every round anyway.
+            // In this order: stopping first, then what frees a shard, then news, then what calls
+            // report; the tick comes when nothing else does, and what it is for (the clock) is
+            // looked at in every round anyway.
             tokio::select! {
                 biased;
                 () = inputs.shutdown.cancelled(), if stop_at.is_none() => {

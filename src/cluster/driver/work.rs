@@ -60,7 +60,8 @@ impl Driver {
         }
     }
 
-    /// One writer removes the records of dead nodes. That is also how a node that only seemed dead learns of it.
+    /// One writer removes the records of dead nodes. That is also how a node that only seemed dead
+    /// learns of it.
     fn forget(&mut self, now: Instant) {
         if !self.membership.fresh(now) || !self.writers().is_first(self.me.incarnation) {
             return;

@@ -1,4 +1,5 @@
-//! `GET /rooms/{room}/events`: a room as server-sent events. The id of an event is its seq, so a client that reconnects goes on where it was.
+//! `GET /rooms/{room}/events`: a room as server-sent events. The id of an event is its seq, so a
+//! client that reconnects goes on where it was.
 
 use super::{
     answer::{event_stream, refuse},
@@ -57,8 +58,8 @@ async fn open(
     handle.watch(client, &room, from).await
 }
 
-/// All that waits at once, as one chunk; ends when the client is too slow, the room is lost, or the node drains. The client then reconnects.
-/// The connection counts as long as the stream.
+/// All that waits at once, as one chunk; ends when the client is too slow, the room is lost, or the
+/// node drains. The client then reconnects. The connection counts as long as the stream.
 fn bytes(
     client: (Watch, Counted),
     end: CancellationToken,

@@ -1,4 +1,5 @@
-//! What every request passes before it is looked at: whose it is, and whether that client may ask now.
+//! What every request passes before it is looked at: whose it is, and whether that client may ask
+//! now.
 
 use super::{
     answer::{come_back, is_event_source, refuse},
@@ -61,7 +62,8 @@ impl Guard {
         &self.origins
     }
 
-    /// Whether a connection is let in. Those of a trusted proxy count for its clients, request by request.
+    /// Whether a connection is let in. Those of a trusted proxy count for its clients, request by
+    /// request.
     pub(super) fn judge(&self, peer: SocketAddr) -> Verdict {
         if self.handle.0.pressure.is_short() {
             metrics::limited("memory");

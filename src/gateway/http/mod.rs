@@ -1,4 +1,5 @@
-//! HTTP: the upgrade to a WebSocket, what works without one, and the page. Every refusal is a JSON answer.
+//! HTTP: the upgrade to a WebSocket, what works without one, and the page. Every refusal is a JSON
+//! answer.
 
 mod answer;
 mod chat;
@@ -31,7 +32,8 @@ use guard::Guard;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Serves clients until `shutdown`; then drains, while new ones are refused with an answer, and ends.
+/// Serves clients until `shutdown`; then drains, while new ones are refused with an answer, and
+/// ends.
 pub(super) async fn serve(handle: Handle, port: Port, shutdown: CancellationToken) {
     let guard = Guard::new(handle.clone());
     let routes = router(handle.clone(), &guard)

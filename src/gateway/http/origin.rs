@@ -1,6 +1,8 @@
-//! Which web pages may open sessions and send messages here. A browser says with each WebSocket and each POST which page asked for it, and asks nobody
-//! whether the page may: without this check any page that a user visits could act with what the user's browser reaches (cross-site WebSocket hijacking).
-//! Programs other than browsers send no Origin, or whichever they like: this protects users, not the service.
+//! Which web pages may open sessions and send messages here. A browser says with each WebSocket and
+//! each POST which page asked for it, and asks nobody whether the page may: without this check any
+//! page that a user visits could act with what the user's browser reaches (cross-site WebSocket
+//! hijacking). Programs other than browsers send no Origin, or whichever they like: this protects
+//! users, not the service.
 
 use super::{answer::refuse, guard::Guard, upgrade};
 use crate::{
@@ -48,7 +50,8 @@ struct Site {
 }
 
 impl Origins {
-    /// Origins such as `https://chat.example`, or `*` for all. The error is the first text that is neither.
+    /// Origins such as `https://chat.example`, or `*` for all. The error is the first text that is
+    /// neither.
     pub(in crate::gateway) fn parse(texts: &[String]) -> Result<Self, String> {
         let mut origins = Self::default();
         for text in texts {
@@ -118,8 +121,8 @@ impl Site {
         Self::parse(&format!("{}://{}", uri.scheme_str()?, uri.authority()?))
     }
 
-    /// Whether it is what the client calls this server. Which scheme the client used is not known behind a proxy, so a port that is not said is the
-    /// page's own usual one.
+    /// Whether it is what the client calls this server. Which scheme the client used is not known
+    /// behind a proxy, so a port that is not said is the page's own usual one.
     fn is_at(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else {
             return false;

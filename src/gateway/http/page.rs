@@ -98,7 +98,8 @@ pub(super) fn routes(config: &Config) -> Router<Handle> {
         })
 }
 
-/// A browser asks each time whether a file is still the same, so that a new version is seen at once.
+/// A browser asks each time whether a file is still the same, so that a new version is seen at
+/// once.
 fn answer(file: File, policy: HeaderValue, headers: &HeaderMap) -> Response {
     let mut hash = DefaultHasher::new();
     file.content.hash(&mut hash);

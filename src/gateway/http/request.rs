@@ -1,5 +1,5 @@
-//! What a request names: room and user in the path, the rest in the query. Of a parameter that is there twice the last one counts; unknown ones
-//! are ignored.
+//! What a request names: room and user in the path, the rest in the query. Of a parameter that is
+//! there twice the last one counts; unknown ones are ignored.
 
 use crate::{
     gateway::From,

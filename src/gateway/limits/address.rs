@@ -1,5 +1,5 @@
-//! What one client address may do at a time and per second. It is shared by all connections of the address, and outlives them for as long as a new
-//! one would otherwise begin with a full bucket.
+//! What one client address may do at a time and per second. It is shared by all connections of the
+//! address, and outlives them for as long as a new one would otherwise begin with a full bucket.
 
 use super::{Allowance, Limit, Settings, bucket::Bucket, keyed::Idle};
 use crate::{
@@ -14,10 +14,12 @@ use std::{
     },
 };
 
-/// Before a client whose address has as many connections or rooms as it may have should try again, in milliseconds.
+/// Before a client whose address has as many connections or rooms as it may have should try again,
+/// in milliseconds.
 const AGAIN_MS: u64 = 5_000;
 
-/// The address as far as it tells clients apart: of IPv6 the network of 64 bits, which is what one customer gets and may choose addresses from.
+/// The address as far as it tells clients apart: of IPv6 the network of 64 bits, which is what one
+/// customer gets and may choose addresses from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Origin(IpAddr);
 

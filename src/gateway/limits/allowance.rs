@@ -1,4 +1,5 @@
-//! How much one session, user or address may send: so many frames and so many bytes, each with a bucket of its own.
+//! How much one session, user or address may send: so many frames and so many bytes, each with a
+//! bucket of its own.
 
 use super::{Limit, Settings, bucket::Bucket, keyed::Idle};
 use crate::room::{Body, Rejection};

@@ -1,4 +1,5 @@
-//! A token bucket: so many per second, and a burst. The arithmetic (GCRA) is `governor`'s; the clock is tokio's, so that tests run in virtual time.
+//! A token bucket: so many per second, and a burst. The arithmetic (GCRA) is `governor`'s; the
+//! clock is tokio's, so that tests run in virtual time.
 
 use governor::{
     Quota, RateLimiter,
@@ -50,7 +51,8 @@ impl Bucket {
         Self(quota, rate.burst)
     }
 
-    /// Takes so many tokens, at most a burst, or none: then says how long it takes until they are there.
+    /// Takes so many tokens, at most a burst, or none: then says how long it takes until they are
+    /// there.
     pub(super) fn take(&self, count: u32) -> Result<(), Duration> {
         let (Some(limiter), Some(count)) = (&self.0, NonZeroU32::new(count.min(self.1))) else {
             return Ok(());
@@ -61,7 +63,8 @@ impl Bucket {
             .map_err(|until| until.wait_time_from(limiter.clock().now()))
     }
 
-    /// Whether it is as it was made, and can be made again instead of being kept. Costs one token: that is how `governor` can be asked.
+    /// Whether it is as it was made, and can be made again instead of being kept. Costs one token:
+    /// that is how `governor` can be asked.
     pub(super) fn is_full(&self) -> bool {
         let Some(limiter) = &self.0 else { return true };
         limiter

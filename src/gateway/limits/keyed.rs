@@ -1,4 +1,5 @@
-//! Values by key, made when they are asked for and dropped when nobody holds them and nothing would be forgotten with them.
+//! Values by key, made when they are asked for and dropped when nobody holds them and nothing would
+//! be forgotten with them.
 
 use std::{
     collections::HashMap,
@@ -8,8 +9,8 @@ use std::{
 
 /// Below this many keys it is not worth looking for idle ones.
 const FEW: usize = 1024;
-/// The most keys that nobody holds. Beyond it values that are not idle are dropped too: who commands so many keys within seconds gains nothing by a
-/// full bucket more.
+/// The most keys that nobody holds. Beyond it values that are not idle are dropped too: who
+/// commands so many keys within seconds gains nothing by a full bucket more.
 const MOST: usize = 131_072;
 
 /// A value that may be forgotten when it is as it was made.
@@ -23,7 +24,8 @@ pub(in crate::gateway) struct Keyed<K, V>(Mutex<State<K, V>>);
 
 struct State<K, V> {
     values: HashMap<K, Arc<V>>,
-    /// At how many keys to look for idle ones: twice those that stayed, so that looking costs a constant per key.
+    /// At how many keys to look for idle ones: twice those that stayed, so that looking costs a
+    /// constant per key.
     look_at: usize,
 }
 

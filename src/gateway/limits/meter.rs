@@ -37,7 +37,8 @@ impl Meter {
         self.take(cost.of(bytes))
     }
 
-    /// Takes what so many bytes cost that say nothing: a ping of the WebSocket, what was not understood, or what is around messages.
+    /// Takes what so many bytes cost that say nothing: a ping of the WebSocket, what was not
+    /// understood, or what is around messages.
     pub(in crate::gateway) fn empty_frame(&self, bytes: usize) -> Result<(), Rejection> {
         self.take(Cost::bytes(bytes))
     }

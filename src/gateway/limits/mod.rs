@@ -1,7 +1,9 @@
-//! What clients may do: decided here, before the bus, so that deciding a command again cannot differ.
+//! What clients may do: decided here, before the bus, so that deciding a command again cannot
+//! differ.
 //!
-//! Token buckets per session, per user and per client address, one for joins per address, and how many connections and rooms an address may
-//! have at a time. All of it is this gateway's own: a client that spreads over n gateways has n times as much. What counts is every frame and request,
+//! Token buckets per session, per user and per client address, one for joins per address, and how
+//! many connections and rooms an address may have at a time. All of it is this gateway's own: a
+//! client that spreads over n gateways has n times as much. What counts is every frame and request,
 //! understood or not, and the bytes of what is in it; questions count for more than messages.
 
 mod address;
@@ -24,7 +26,8 @@ use bucket::{Bucket, Rate};
 use keyed::Keyed;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-/// The least time that a client is told to wait: one that was refused much should not come back for every single token.
+/// The least time that a client is told to wait: one that was refused much should not come back for
+/// every single token.
 const WAIT_LEAST: Duration = Duration::from_millis(100);
 
 /// The limits in the form in which they are used.

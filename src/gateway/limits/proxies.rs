@@ -12,7 +12,8 @@ const FORWARDED: &str = "x-forwarded-for";
 pub(in crate::gateway) struct Proxies(Vec<IpNet>);
 
 impl Proxies {
-    /// Addresses and networks, such as `10.0.0.7` and `10.0.0.0/8`. The error is the first text that is neither.
+    /// Addresses and networks, such as `10.0.0.7` and `10.0.0.0/8`. The error is the first text
+    /// that is neither.
     pub(in crate::gateway) fn parse(texts: &[String]) -> Result<Self, String> {
         let net = |text: &String| {
             text.parse()
@@ -27,8 +28,9 @@ impl Proxies {
         self.0.iter().any(|net| net.contains(&address))
     }
 
-    /// Where a request comes from that a trusted `peer` passes on: the last address in the chain that is no trusted proxy. What stands before it is
-    /// what the client says itself. `None`: the peer is not trusted, or does not say.
+    /// Where a request comes from that a trusted `peer` passes on: the last address in the chain
+    /// that is no trusted proxy. What stands before it is what the client says itself. `None`: the
+    /// peer is not trusted, or does not say.
     pub(in crate::gateway) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
         if !self.trust(peer) {
             return None;

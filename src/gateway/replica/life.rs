@@ -28,7 +28,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// How long a place that somebody knows of may still be on its way before it is read from the journal.
+/// How long a place that somebody knows of may still be on its way before it is read from the
+/// journal.
 const GRACE: Duration = Duration::from_millis(250);
 /// After an interruption all rooms of a node ask their owners; they spread that over this time.
 const SPREAD: Duration = Duration::from_millis(250);
@@ -177,7 +178,8 @@ impl Life<'_> {
             }
             let overdue = self.overdue;
             let step = tokio::select! {
-                // Messages first: there are never more than clients. While something is being found out, live events wait in their subscription.
+                // Messages first: there are never more than clients. While something is being found
+                // out, live events wait in their subscription.
                 biased;
                 Some(message) = inbox.recv() => self.message(message),
                 Some(found) = async { Some(work.as_mut()?.await) } => {
@@ -232,8 +234,8 @@ impl Life<'_> {
             Found::View(view) if view.epoch > self.line.epoch() && view.head < self.line.head() => {
                 return Err(self.gone_back(&view));
             }
-            // An owner of before, which does not know yet that it is none; or one that does not know
-            // yet that its last commit is stored. Ask again.
+            // An owner of before, which does not know yet that it is none; or one that does not
+            // know yet that its last commit is stored. Ask again.
             Found::View(view) if view.epoch < self.line.epoch() || view.head < self.line.head() => {
                 let since = *self.outdated.get_or_insert_with(Instant::now);
                 if since.elapsed() >= OUTDATED {
@@ -319,8 +321,9 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Whether a commit has other events than were taken at their places. An owner that opens a room
-    /// publishes again what it cannot see published, so a place that is not kept here proves nothing.
+    /// Whether a commit has other events than were taken at their places. An owner that opens a
+    /// room publishes again what it cannot see published, so a place that is not kept here proves
+    /// nothing.
     fn contradicts(&self, commit: &Commit) -> bool {
         let head = self.line.head();
         let mut old = commit.events.iter().filter(|event| event.seq <= head);
@@ -380,9 +383,9 @@ impl Life<'_> {
         self.moved();
     }
 
-    /// The journal does not have the next events, of those up to `last`; `left` is the first that it
-    /// has. With none at all they may never have been there, unless the owner vouches for them: it
-    /// is asked how far the room goes.
+    /// The journal does not have the next events, of those up to `last`; `left` is the first that
+    /// it has. With none at all they may never have been there, unless the owner vouches for them:
+    /// it is asked how far the room goes.
     fn not_there(&mut self, left: Option<Seq>, last: Seq) {
         match left {
             Some(left) => self.skip_to(left),

@@ -1,8 +1,10 @@
-//! A room as one gateway knows it: subscribed to once, whatever the number of clients, and complete from the moment it started.
+//! A room as one gateway knows it: subscribed to once, whatever the number of clients, and complete
+//! from the moment it started.
 //!
-//! One task per room owns all of it ([`life`]); others hold a [`Claim`] and send it messages. It starts by subscribing and asking the owner,
-//! drops by seq what overlaps, reads from the journal what it missed, and puts each event, encoded once, into the outboxes of its viewers.
-//! When nobody claims it for a while, it takes back the node's mark on the room and ends.
+//! One task per room owns all of it ([`life`]); others hold a [`Claim`] and send it messages. It
+//! starts by subscribing and asking the owner, drops by seq what overlaps, reads from the journal
+//! what it missed, and puts each event, encoded once, into the outboxes of its viewers. When nobody
+//! claims it for a while, it takes back the node's mark on the room and ends.
 
 mod life;
 mod viewers;
@@ -45,7 +47,8 @@ pub(super) struct Replica {
     viewers: AtomicU64,
     /// How often it has started.
     lives: AtomicU64,
-    /// Never longer than the number of clients here: each message waits for its answer, is the last of its viewer, or holds a permit.
+    /// Never longer than the number of clients here: each message waits for its answer, is the last
+    /// of its viewer, or holds a permit.
     messages: mpsc::UnboundedSender<Message>,
     /// Each waits for its answer.
     marks: mpsc::UnboundedSender<oneshot::Sender<Result<(), bus::Error>>>,
@@ -107,7 +110,8 @@ pub(super) struct Attach {
     pub(super) recovered: bool,
     /// Whose session it is; none for an event stream.
     pub(super) seat: Option<Seat>,
-    /// Only this life of the replica may take it in: one that began before the session was opened, so that it noticed whatever ended the session since.
+    /// Only this life of the replica may take it in: one that began before the session was opened,
+    /// so that it noticed whatever ended the session since.
     pub(super) life: u64,
 }
 
@@ -168,7 +172,8 @@ async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks
         }
         let is_cleared = cleared == Some(core.rollbacks());
         if marked && is_cleared {
-            // The commands that ended the sessions are stored. Without success the mark stays, and the next try comes after another linger.
+            // The commands that ended the sessions are stored. Without success the mark stays, and
+            // the next try comes after another linger.
             marked = core.bus.unmark(core.me, &replica.room).await.is_err();
         }
         if !marked && core.release(&replica) {
@@ -177,10 +182,12 @@ async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks
     }
 }
 
-/// Lives again and again: a replica that lost the thread closes its viewers, which come back to a new one.
+/// Lives again and again: a replica that lost the thread closes its viewers, which come back to a
+/// new one.
 ///
-/// `cleared`: of which loss of events the bus has no sessions of before any more; an older store may
-/// have some of this node, which nobody else would end. `None`: this room alone lost the thread.
+/// `cleared`: of which loss of events the bus has no sessions of before any more; an older store
+/// may have some of this node, which nobody else would end. `None`: this room alone lost the
+/// thread.
 async fn live(
     core: &Arc<Core>,
     replica: &Arc<Replica>,
@@ -297,7 +304,8 @@ impl Claim {
         &self.0.room
     }
 
-    /// Marks the room as one where this node has sessions; tries until it is done. The caller's deadline ends it.
+    /// Marks the room as one where this node has sessions; tries until it is done. The caller's
+    /// deadline ends it.
     pub(super) async fn mark(&self, core: &Core) {
         for pause in core.pauses() {
             let (reply, answer) = oneshot::channel();

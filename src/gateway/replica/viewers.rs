@@ -11,7 +11,8 @@ use std::{
     sync::Arc,
 };
 
-/// Sessions that ended lately, in case one of them is about to be added: more than may join at a time.
+/// Sessions that ended lately, in case one of them is about to be added: more than may join at a
+/// time.
 const ENDED: usize = 4096;
 
 /// Names a viewer within its replica.
@@ -108,7 +109,8 @@ impl Viewers {
         live.for_each(|viewer| viewer.outbox.push(&reset(left)));
     }
 
-    /// Gives a viewer what it needs of a page and of the ring, as far as there is space; returns what it still needs, `None` when it is live (or gone).
+    /// Gives a viewer what it needs of a page and of the ring, as far as there is space; returns
+    /// what it still needs, `None` when it is live (or gone).
     pub(super) fn feed(
         &mut self,
         id: ViewerId,
@@ -163,7 +165,8 @@ impl Viewers {
         live
     }
 
-    /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that the room does not know any more.
+    /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that
+    /// the room does not know any more.
     pub(super) fn notice(&mut self, event: &Event, epoch: Epoch) {
         if let Kind::Message {
             from,
@@ -196,8 +199,9 @@ impl Viewers {
         seats.for_each(|seat| seat.sends.seen(id, turn, seq, epoch));
     }
 
-    /// A session that was replaced is closed in one decision with the opening of the one that took its place. Any other end that this gateway
-    /// did not ask for means that the node was judged dead: the client comes back.
+    /// A session that was replaced is closed in one decision with the opening of the one that took
+    /// its place. Any other end that this gateway did not ask for means that the node was judged
+    /// dead: the client comes back.
     fn why(&self, session: SessionId, changes: &[Change]) -> Close {
         let seat = self
             .sessions

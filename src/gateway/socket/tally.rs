@@ -1,5 +1,6 @@
-//! What a client's bytes are besides messages: heads of frames, and fragments of a message that does not end. The WebSocket library reads those without
-//! returning, so they are counted below it, and are paid for in slices.
+//! What a client's bytes are besides messages: heads of frames, and fragments of a message that
+//! does not end. The WebSocket library reads those without returning, so they are counted below it,
+//! and are paid for in slices.
 
 use std::{
     io,
@@ -8,7 +9,8 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are read before they are paid for. More than the largest message, which is paid for as such when it is whole.
+/// Bytes that are read before they are paid for. More than the largest message, which is paid for
+/// as such when it is whole.
 const SLICE: isize = super::MESSAGE as isize + 64 * 1024;
 
 /// A byte stream that counts what is read of it, and is not read on while a slice is unpaid.
@@ -33,7 +35,8 @@ impl<S> Tally<S> {
         self.unpaid -= bytes as isize;
     }
 
-    /// Bytes to be paid for now. Until they are, reading waits, and nobody is woken: whoever reads looks here as well.
+    /// Bytes to be paid for now. Until they are, reading waits, and nobody is woken: whoever reads
+    /// looks here as well.
     pub(super) fn due(&self) -> Option<usize> {
         self.is_due().then_some(self.unpaid as usize)
     }

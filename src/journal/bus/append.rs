@@ -7,7 +7,8 @@ use crate::{
     room::{Epoch, RoomId, Seq},
 };
 
-/// Publishes a commit if `after` is still the room's last message. Publishing the identical commit again is harmless.
+/// Publishes a commit if `after` is still the room's last message. Publishing the identical commit
+/// again is harmless.
 pub(super) async fn publish(
     bus: &dyn Bus,
     room: &RoomId,
@@ -124,8 +125,8 @@ fn decide(
         Some(last) if last.epoch > commit.epoch => Err(Error::Fenced { seen: last.epoch }),
         // Nothing came after the message that was expected to be the last one: it may still arrive.
         _ if position == after => Err(Error::Unknown(why)),
-        // What this owner published before is not there: the stream lost its tail. Or the room was empty, and an earlier owner was first. It must be
-        // opened anew, under a new epoch.
+        // What this owner published before is not there: the stream lost its tail. Or the room was
+        // empty, and an earlier owner was first. It must be opened anew, under a new epoch.
         _ => Err(Error::Fenced { seen: commit.epoch }),
     }
 }

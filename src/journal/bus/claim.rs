@@ -6,8 +6,9 @@ use crate::{
     room::{Epoch, Incarnation, ShardId},
 };
 
-/// The epoch of the shard's record, which names `owner` and is raised to `least`. Higher than every claim under an earlier lease, because a lease
-/// raises the epoch. [`Error::Fenced`] when the record names somebody else.
+/// The epoch of the shard's record, which names `owner` and is raised to `least`. Higher than every
+/// claim under an earlier lease, because a lease raises the epoch. [`Error::Fenced`] when the
+/// record names somebody else.
 pub(super) async fn claim(
     bus: &dyn Bus,
     shard: ShardId,

@@ -1,4 +1,5 @@
-//! The journal on the bus: the feed of a room is its journal, so nothing else needs to be installed.
+//! The journal on the bus: the feed of a room is its journal, so nothing else needs to be
+//! installed.
 //!
 //! A commit is one message, published only if the room's last message is still the one that its
 //! owner knows. A new owner publishes a claim, a message without events, which makes the position

@@ -1,11 +1,14 @@
-//! Opening a room: a claim as its last message, then everything before it. A room that was never written gets none, so that asking for made-up rooms
-//! stores nothing.
+//! Opening a room: a claim as its last message, then everything before it. A room that was never
+//! written gets none, so that asking for made-up rooms stores nothing.
 //!
-//! Why an owner of an unwritten room is still fenced. Its first commit expects that the room has no message. A claim would have to be refused in the
-//! same way, and would only come earlier; so with and without it exactly one of several owners that saw the room empty gets the first place:
-//! - Another owner was first: the stream refuses the commit, and this owner gives the shard up (`Fenced`). What it has decided rests on an empty room, so
+//! Why an owner of an unwritten room is still fenced. Its first commit expects that the room has no
+//! message. A claim would have to be refused in the same way, and would only come earlier; so with
+//! and without it exactly one of several owners that saw the room empty gets the first place:
+//! - Another owner was first: the stream refuses the commit, and this owner gives the shard up
+//!   (`Fenced`). What it has decided rests on an empty room, so
 //!   it all waits for that commit, and what it answers without one is confirmed by the shard's record. Nothing of it was told to anybody.
-//! - An owner that was replaced is first: its commit is in the stream, journaled and published, as it would be had the new owner not opened the room yet.
+//! - An owner that was replaced is first: its commit is in the stream, journaled and published, as
+//!   it would be had the new owner not opened the room yet.
 //!   The new owner's first commit is refused, it takes the shard again, and finds the event. No event is lost or has a second content.
 //!
 //! Opening asks the shard's record instead, so that an owner that knows of its end opens nothing.
@@ -63,7 +66,8 @@ pub(super) async fn claim(
     )))
 }
 
-/// A claim in a room that is empty, for its snapshot; where it is. [`Error::Fenced`] when somebody else has written.
+/// A claim in a room that is empty, for its snapshot; where it is. [`Error::Fenced`] when somebody
+/// else has written.
 pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result<Position, Error> {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
@@ -76,7 +80,8 @@ pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result
                     "room {room} was written meanwhile"
                 )));
             }
-            // What this owner knows of the room is outdated; a claim on top would make it look true.
+            // What this owner knows of the room is outdated; a claim on top would make it look
+            // true.
             Some(last) if last.seq > Seq::ZERO => return Err(Error::Fenced { seen: epoch }),
             last => last.map_or(Position::ZERO, |last| last.position),
         };

@@ -1,4 +1,5 @@
-//! Snapshots on the bus: two slots per room, the older one is replaced. A large one lies in several parts.
+//! Snapshots on the bus: two slots per room, the older one is replaced. A large one lies in several
+//! parts.
 //!
 //! A slot is used when all its parts belong to the same snapshot, and nothing stored contradicts
 //! it: the message that holds its head, if it is still there, must be the one that it was taken

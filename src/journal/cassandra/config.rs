@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// `host:port`, any of which may answer; as a list or separated by commas. Default 127.0.0.1:9042.
+    /// `host:port`, any of which may answer; as a list or separated by commas. Default
+    /// 127.0.0.1:9042.
     #[serde(deserialize_with = "one_or_many")]
     pub hosts: Vec<String>,
     /// The keyspace: 1 to 48 of `a-z 0-9 _`, a letter first. Default safe_chat.
@@ -23,25 +24,30 @@ pub struct Config {
     pub tls: bool,
     /// The file of the authorities (PEM) that vouch for the servers. Default: those of the system.
     pub tls_ca: Option<PathBuf>,
-    /// The file of the certificate (PEM) that is shown to the servers, and below that of its key. Read
-    /// again at each connection when it changed. Default: none.
+    /// The file of the certificate (PEM) that is shown to the servers, and below that of its key.
+    /// Read again at each connection when it changed. Default: none.
     pub tls_certificate: Option<PathBuf>,
     /// The file of its private key (PEM, not encrypted).
     pub tls_key: Option<PathBuf>,
-    /// The name that every server's certificate must carry. Default: the IP address by which the server
-    /// is reached, whatever stands in `hosts`: servers tell of each other by address.
+    /// The name that every server's certificate must carry. Default: the IP address by which the
+    /// server is reached, whatever stands in `hosts`: servers tell of each other by address.
     pub tls_server_name: Option<String>,
-    /// The datacenter that this node writes to and reads from. All nodes of a cluster must use the same one. Default datacenter1.
+    /// The datacenter that this node writes to and reads from. All nodes of a cluster must use the
+    /// same one. Default datacenter1.
     pub datacenter: String,
-    /// Copies of everything: a number for `datacenter`, or a number for each datacenter by name. Used when the keyspace is made. Default 1.
+    /// Copies of everything: a number for `datacenter`, or a number for each datacenter by name.
+    /// Used when the keyspace is made. Default 1.
     pub replication: Replication,
-    /// Makes and changes the tables at start, for development. Default false: `safe-chat migrate` does it.
+    /// Makes and changes the tables at start, for development. Default false: `safe-chat migrate`
+    /// does it.
     pub auto_migrate: bool,
-    /// Events in a partition. Kept in the database when the keyspace is made; another value is refused from then on. Default 50000.
+    /// Events in a partition. Kept in the database when the keyspace is made; another value is
+    /// refused from then on. Default 50000.
     pub partition_size: u64,
     /// Milliseconds until a connection must be there. Default 5000.
     pub connect_timeout_ms: u64,
-    /// Milliseconds until a request must be answered. Default 5000: above Cassandra's own 2 s for writes, so that it usually answers first.
+    /// Milliseconds until a request must be answered. Default 5000: above Cassandra's own 2 s for
+    /// writes, so that it usually answers first.
     pub request_timeout_ms: u64,
 }
 

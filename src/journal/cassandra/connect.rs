@@ -14,7 +14,8 @@ use scylla::{
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// How often a server says that it is there; three times as long a silence and its connection counts as lost.
+/// How often a server says that it is there; three times as long a silence and its connection
+/// counts as lost.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// Opens a session. [`Error::Unavailable`] says which addresses do not answer.
@@ -25,7 +26,8 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
         .token_aware(true)
         .permit_dc_failover(false)
         .build();
-    // Nothing is repeated behind our back: whether a write may be sent again is decided where the outcome is known.
+    // Nothing is repeated behind our back: whether a write may be sent again is decided where the
+    // outcome is known.
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))
@@ -37,7 +39,8 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     let mut builder = SessionBuilder::new()
         .known_nodes(&config.hosts)
         .connection_timeout(config.connect_timeout())
-        // A server that is frozen or cut off takes requests without an answer: others are asked once its connection counts as lost.
+        // A server that is frozen or cut off takes requests without an answer: others are asked
+        // once its connection counts as lost.
         .keepalive_interval(KEEPALIVE)
         .keepalive_timeout(KEEPALIVE * 3)
         .default_execution_profile_handle(profile.into_handle());
@@ -70,8 +73,9 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     Ok(session)
 }
 
-/// Pauses of 50 ms to 1 s between two attempts to connect to a lost server. The driver's own go up to 10 s, which every room of the node would
-/// wait after an outage; they hold where this is built without `--cfg scylla_unstable`.
+/// Pauses of 50 ms to 1 s between two attempts to connect to a lost server. The driver's own go up
+/// to 10 s, which every room of the node would wait after an outage; they hold where this is built
+/// without `--cfg scylla_unstable`.
 fn reconnect_soon(_builder: &mut SessionBuilder) {
     #[cfg(scylla_unstable)]
     {
@@ -118,7 +122,8 @@ pub(super) fn unreadable(error: impl std::fmt::Display) -> Error {
     Error::Unusable(format!("Cassandra answered in an unexpected form: {error}"))
 }
 
-/// Whether a conditional statement was applied. The column is found by its name: the others differ with the outcome.
+/// Whether a conditional statement was applied. The column is found by its name: the others differ
+/// with the outcome.
 pub(super) fn applied(rows: &QueryRowsResult) -> Result<bool, Error> {
     let missing = || unreadable("no column [applied]");
     let (index, _) = rows

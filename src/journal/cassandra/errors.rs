@@ -11,7 +11,8 @@ pub(super) fn reading(error: ExecutionError) -> Error {
     }
 }
 
-/// A failed plain write. It did not happen when it was never sent, or when the coordinator said so before it sent it on.
+/// A failed plain write. It did not happen when it was never sent, or when the coordinator said so
+/// before it sent it on.
 pub(super) fn write(error: ExecutionError) -> Error {
     let before = matches!(
         &error,
@@ -28,7 +29,8 @@ pub(super) fn write(error: ExecutionError) -> Error {
     }
 }
 
-/// A failed conditional write: it has several phases, so that even a missing replica may be noticed only after it was decided.
+/// A failed conditional write: it has several phases, so that even a missing replica may be noticed
+/// only after it was decided.
 pub(super) fn conditional(error: ExecutionError) -> Error {
     if is_refusal(&error) {
         return Error::Unusable(shown(&error));

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-/// How long the lock is held at most without being renewed: a migrator that died is out of the way after this. Longer than any one statement.
+/// How long the lock is held at most without being renewed: a migrator that died is out of the way
+/// after this. Longer than any one statement.
 const LEASE: Duration = Duration::from_secs(60);
 /// How long a migrator waits for another one: a lease, and the work of one that goes on.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -59,8 +60,8 @@ pub(super) async fn check(session: &Session, config: &Config) -> Result<(), Erro
 pub(super) async fn run(session: &Session, config: &Config) -> Result<Migrated, Error> {
     let found = match exists(session, config).await? {
         false => 0,
-        // A table that another node is just making is listed before it can be read: that it cannot be read here is no reason to end. If it stays
-        // so, `steps` says it.
+        // A table that another node is just making is listed before it can be read: that it cannot
+        // be read here is no reason to end. If it stays so, `steps` says it.
         true => match version(session, config).await {
             Err(Error::Unusable(_)) => 0,
             found => found?,
@@ -177,7 +178,8 @@ impl Lock<'_> {
         loop {
             match self.conditional(&statement).await {
                 Ok(true) => return Ok(()),
-                // The lease of whoever holds it ends; if it was this very attempt, it counts when it is renewed.
+                // The lease of whoever holds it ends; if it was this very attempt, it counts when
+                // it is renewed.
                 Ok(false) | Err(Error::Unknown(_)) if self.renew().await.is_ok() => return Ok(()),
                 Ok(false) | Err(Error::Unknown(_)) if started.elapsed() < PATIENCE => {
                     sleep(LOOK).await
@@ -212,7 +214,8 @@ impl Lock<'_> {
         }
     }
 
-    /// Gives the right back; tries for as long as it would last, so that the next migrator, often this very node again, does not wait for its end.
+    /// Gives the right back; tries for as long as it would last, so that the next migrator, often
+    /// this very node again, does not wait for its end.
     async fn release(&self) -> Result<(), Error> {
         let statement = format!(
             "DELETE FROM {}.migration_lock WHERE name = 'schema' IF owner = '{}'",

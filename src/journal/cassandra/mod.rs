@@ -1,8 +1,9 @@
 //! The journal in Apache Cassandra (4.1 and 5.0): the fencing of [`ReadBack`] over its tables.
 //!
-//! Appending is one batch of one partition at LOCAL_QUORUM; a claim is the only conditional (LWT) write. Rows carry the epoch in their key, so
-//! that two owners never overwrite each other. The size of partitions and the number of shards are kept in the database, and a
-//! node that differs does not start.
+//! Appending is one batch of one partition at LOCAL_QUORUM; a claim is the only conditional (LWT)
+//! write. Rows carry the epoch in their key, so that two owners never overwrite each other. The
+//! size of partitions and the number of shards are kept in the database, and a node that differs
+//! does not start.
 
 mod config;
 mod connect;
@@ -29,7 +30,8 @@ pub type Cassandra = ReadBack<Tables>;
 
 /// Connects, migrates if the configuration says so, and checks that everything fits.
 ///
-/// [`Error::Unavailable`]: it does not answer (yet), at which addresses. [`Error::Unusable`]: something differs; what, and what to do.
+/// [`Error::Unavailable`]: it does not answer (yet), at which addresses. [`Error::Unusable`]:
+/// something differs; what, and what to do.
 pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error> {
     let session = connect::session(config).await?;
     if config.auto_migrate {

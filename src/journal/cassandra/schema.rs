@@ -1,8 +1,10 @@
-//! The tables, as a list of versions. What was released is never changed; a new version is added at the end.
+//! The tables, as a list of versions. What was released is never changed; a new version is added at
+//! the end.
 
 use super::Config;
 
-/// A version of the schema and the statements that lead to it from the version before. Each can be repeated.
+/// A version of the schema and the statements that lead to it from the version before. Each can be
+/// repeated.
 pub(super) struct Version {
     pub(super) number: i32,
     pub(super) statements: fn(&Names) -> Vec<String>,
@@ -43,7 +45,8 @@ impl Names {
         } else {
             "SizeTieredCompactionStrategy"
         };
-        // Blocking read repair is the default; the fencing rests on it: a claim that is seen in a reading is at a quorum when the reading returns.
+        // Blocking read repair is the default; the fencing rests on it: a claim that is seen in a
+        // reading is at a quorum when the reading returns.
         let options = format!(
             "compaction = {{'class': '{compaction}'}} AND compression = {{'class': 'LZ4Compressor', 'chunk_length_in_kb': 16}} \
              AND read_repair = 'BLOCKING'"
@@ -69,7 +72,8 @@ pub(super) fn keyspace(config: &Config) -> String {
     )
 }
 
-/// What the migrator itself needs. The lock has a fixed id, so that two nodes that create it at the same time create the same table.
+/// What the migrator itself needs. The lock has a fixed id, so that two nodes that create it at the
+/// same time create the same table.
 pub(super) fn migrator(names: &Names) -> Vec<String> {
     let Names { keyspace, options } = names;
     let id = uuid::Uuid::from_u64_pair(fnv(keyspace, "migration"), fnv(keyspace, "lock"));
@@ -112,8 +116,9 @@ fn first(names: &Names) -> Vec<String> {
         .collect()
 }
 
-/// A reading repairs only the rows that it reads, so that the reading of a page that ends within a commit would give a replica a part of what was written as
-/// a whole, and the walk of a later opening would stop there. The journal needs whole commits, and no two readings that agree.
+/// A reading repairs only the rows that it reads, so that the reading of a page that ends within a
+/// commit would give a replica a part of what was written as a whole, and the walk of a later
+/// opening would stop there. The journal needs whole commits, and no two readings that agree.
 fn second(names: &Names) -> Vec<String> {
     vec![format!(
         "ALTER TABLE {}.journal WITH read_repair = 'NONE'",

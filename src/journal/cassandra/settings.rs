@@ -1,4 +1,5 @@
-//! Settings that are fixed for the life of a keyspace: the first node stores them, the others must agree.
+//! Settings that are fixed for the life of a keyspace: the first node stores them, the others must
+//! agree.
 
 use super::{Config, connect::unreadable, errors};
 use crate::{journal::Error, room::Shards};
@@ -42,7 +43,8 @@ async fn fix(
         "INSERT INTO {}.metadata (name, value) VALUES (?, ?) IF NOT EXISTS",
         config.keyspace
     );
-    // Applied or not, and also when the outcome is not known: what is read afterwards is what counts.
+    // Applied or not, and also when the outcome is not known: what is read afterwards is what
+    // counts.
     let outcome = session
         .query_unpaged(statement, (name, wanted))
         .await

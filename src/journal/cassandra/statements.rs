@@ -8,7 +8,8 @@ use scylla::{
     statement::{Consistency, prepared::PreparedStatement},
 };
 
-/// Every statement that runs more than once. All keys are bound, so that the driver sends each to a replica.
+/// Every statement that runs more than once. All keys are bound, so that the driver sends each to a
+/// replica.
 pub(super) struct Statements {
     pub(super) fence: PreparedStatement,
     pub(super) fence_serial: PreparedStatement,

@@ -38,7 +38,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How long a failed request counts as a reason not to be ready: a little more than the pause between two retries.
+/// How long a failed request counts as a reason not to be ready: a little more than the pause
+/// between two retries.
 const RECENT: Duration = Duration::from_secs(10);
 
 type JournalRow = (
@@ -184,7 +185,8 @@ where
         .map_err(unreadable)
 }
 
-/// A number as Cassandra keeps it. None of ours reaches 2^63: they count events, epochs and milliseconds.
+/// A number as Cassandra keeps it. None of ours reaches 2^63: they count events, epochs and
+/// milliseconds.
 pub(super) fn number(value: u64) -> i64 {
     value as i64
 }

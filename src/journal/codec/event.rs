@@ -1,4 +1,5 @@
-//! Stored form of events: the current versions for writing, an upcaster for every version that was ever written for reading.
+//! Stored form of events: the current versions for writing, an upcaster for every version that was
+//! ever written for reading.
 
 use super::{
     Error,
@@ -138,7 +139,8 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
 
 /// Reads an event of any stored version.
 ///
-/// [`Error::Unsupported`] for a name or version that is not known, [`Error::Damaged`] for content that cannot be.
+/// [`Error::Unsupported`] for a name or version that is not known, [`Error::Damaged`] for content
+/// that cannot be.
 pub fn decode_event(stored: v1::StoredEvent) -> Result<Event, Error> {
     let v1::StoredEvent {
         seq,
@@ -201,7 +203,8 @@ fn left_v1(payload: Bytes) -> Result<Kind, Bad> {
     })
 }
 
-/// Version 1 had no command id, no device and no sealed content. Its `when` and `time_zone` are not needed: the time of the stored event counts.
+/// Version 1 had no command id, no device and no sealed content. Its `when` and `time_zone` are not
+/// needed: the time of the stored event counts.
 fn text_v1(payload: Bytes) -> Result<Kind, Bad> {
     let stored = v1::Text::decode(payload)?;
     let to = (stored.recipient != "*")

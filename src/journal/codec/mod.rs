@@ -1,7 +1,9 @@
-//! The stored form of events and states: protobuf, each event with its name and schema version beside it.
+//! The stored form of events and states: protobuf, each event with its name and schema version
+//! beside it.
 //!
-//! The domain type knows no versions. Writing uses the newest stored version; reading goes through a table of upcasters, one for
-//! each (name, version) that was ever written. What this version does not know is refused ([`Error::Unsupported`]), never skipped.
+//! The domain type knows no versions. Writing uses the newest stored version; reading goes through
+//! a table of upcasters, one for each (name, version) that was ever written. What this version does
+//! not know is refused ([`Error::Unsupported`]), never skipped.
 
 mod change;
 mod event;
@@ -30,7 +32,8 @@ pub fn encode_commit(commit: &Commit) -> Bytes {
     .into()
 }
 
-/// Reads what [`encode_commit`] gave, of any stored version. The events of a claim are empty; else they are dense.
+/// Reads what [`encode_commit`] gave, of any stored version. The events of a claim are empty; else
+/// they are dense.
 pub fn decode_commit(bytes: &[u8]) -> Result<Commit, Error> {
     let damaged = |bad: Bad| Error::Damaged(format!("a stored commit: {bad}"));
     let stored =

@@ -93,7 +93,8 @@ fn decode_sent(stored: snapshot::Sent) -> Result<((UserId, CommandId), Sent), Ba
     Ok(((user(&stored.user)?, decode_command_id(id)?), sent))
 }
 
-/// User by user, and of a user oldest first, so that reading them in this order restores that order.
+/// User by user, and of a user oldest first, so that reading them in this order restores that
+/// order.
 fn sessions(state: &State) -> Vec<change::Opened> {
     let mut users: Vec<_> = state
         .sessions

@@ -1,4 +1,5 @@
-//! Looking at a room as it is stored: `safe-chat journal inspect` prints every row or message, `safe-chat journal verify` checks them.
+//! Looking at a room as it is stored: `safe-chat journal inspect` prints every row or message,
+//! `safe-chat journal verify` checks them.
 
 mod verify;
 
@@ -30,14 +31,16 @@ pub struct Raw {
     pub epoch: Epoch,
     /// How far the room has gone at least.
     pub reached: Seq,
-    /// Its place, the first place of its commit, and the event, or why it cannot be read; `None`: an owner's claim.
+    /// Its place, the first place of its commit, and the event, or why it cannot be read; `None`:
+    /// an owner's claim.
     pub event: Option<(Seq, Seq, Result<Event, Error>)>,
 }
 
 /// A journal whose content can be looked at as it is stored.
 #[async_trait]
 pub trait Inspect: Send + Sync {
-    /// What is stored of a room from a mark on (0 at first), in stored order; and the next mark, `None`: there is no more.
+    /// What is stored of a room from a mark on (0 at first), in stored order; and the next mark,
+    /// `None`: there is no more.
     async fn raw(&self, room: &RoomId, mark: u64) -> Result<(Vec<Raw>, Option<u64>), Error>;
 
     /// The state that the newest snapshot holds.
@@ -105,8 +108,8 @@ impl Inspect for OnBus {
     }
 }
 
-/// Hands every line about a room to `print`, until that breaks off. `content`: with what was said, instead
-/// of its size only.
+/// Hands every line about a room to `print`, until that breaks off. `content`: with what was said,
+/// instead of its size only.
 pub async fn inspect(
     journal: &dyn Inspect,
     room: &RoomId,

@@ -1,4 +1,5 @@
-//! Checks a stored room: dense, in order, the epochs never decrease, and the snapshot fits the replay.
+//! Checks a stored room: dense, in order, the epochs never decrease, and the snapshot fits the
+//! replay.
 
 use super::{Inspect, Raw};
 use crate::{
@@ -204,7 +205,8 @@ impl Check {
         self.compare();
     }
 
-    /// Compares the snapshot once its head is reached: its changes without a place are in no event yet.
+    /// Compares the snapshot once its head is reached: its changes without a place are in no event
+    /// yet.
     fn compare(&mut self) {
         let (Some(snapshot), Some(replayed)) = (&self.snapshot, &self.replayed) else {
             return;
@@ -228,8 +230,9 @@ impl Check {
     }
 }
 
-/// In what a snapshot differs from the state that the events give. Of sessions it may know more: what opened or closed without an event and was saved in
-/// an earlier snapshot, no event carries any more, and that snapshot is not there to be read.
+/// In what a snapshot differs from the state that the events give. Of sessions it may know more:
+/// what opened or closed without an event and was saved in an earlier snapshot, no event carries
+/// any more, and that snapshot is not there to be read.
 fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
     let parts = [
         ("members", replayed.members == snapshot.members),

@@ -42,7 +42,8 @@ pub enum Outcome {
     Vanished,
     /// It is done, and the caller does not know.
     Unanswered,
-    /// It is done when this time has passed, long after the caller was told that its outcome is not known.
+    /// It is done when this time has passed, long after the caller was told that its outcome is not
+    /// known.
     Late(Duration),
 }
 

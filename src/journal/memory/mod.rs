@@ -1,5 +1,6 @@
-//! The journal within one process: a [`Database`] in place of the servers, shared by the journals of several nodes. It keeps what Cassandra
-//! would keep and uses the same fencing ([`ReadBack`]), so that a simulation exercises that. [`Faults`] decides what goes wrong.
+//! The journal within one process: a [`Database`] in place of the servers, shared by the journals
+//! of several nodes. It keeps what Cassandra would keep and uses the same fencing ([`ReadBack`]),
+//! so that a simulation exercises that. [`Faults`] decides what goes wrong.
 
 mod faults;
 

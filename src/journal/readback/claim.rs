@@ -9,8 +9,8 @@ use crate::{
 /// How often a claim starts over when others claim at the same time, or its outcome was not known.
 const ATTEMPTS: usize = 8;
 
-/// Raises the fence of a shard to an epoch of at least `least` and above every earlier one. When it returns, every reading of the fence at a
-/// quorum sees this epoch or a higher one.
+/// Raises the fence of a shard to an epoch of at least `least` and above every earlier one. When it
+/// returns, every reading of the fence at a quorum sees this epoch or a higher one.
 pub(super) async fn claim(
     store: &impl Store,
     shard: ShardId,

@@ -1,4 +1,5 @@
-//! Read-back fencing: a journal over any database that has quorum reads and writes and one compare-and-set per shard.
+//! Read-back fencing: a journal over any database that has quorum reads and writes and one
+//! compare-and-set per shard.
 //!
 //! Appending is a plain write; then, in one breath, the fence is read. Why that is enough: a new
 //! owner raises the fence before it reads a room. If the old owner's reading of the fence, started
@@ -8,8 +9,9 @@
 //! stops ([`rule`]). It reads the fence before it writes as well: who is no owner must not write
 //! what makes the rows of the true owner such a decrease.
 //!
-//! One (place, epoch) has one content only, ever: after an unknown outcome nothing but the identical commit may be written, and a room
-//! that is given up in that condition cannot be opened again under the same epoch. The same goes for the last commit that an opening writes again.
+//! One (place, epoch) has one content only, ever: after an unknown outcome nothing but the
+//! identical commit may be written, and a room that is given up in that condition cannot be opened
+//! again under the same epoch. The same goes for the last commit that an opening writes again.
 
 mod claim;
 mod open;
@@ -91,8 +93,9 @@ impl<S: Store> ReadBack<S> {
         self.openings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a room ends with. As long as it is not known whether that is written again, an opening that is repeated does not read anew: it could find
-    /// another commit at the same place, and what the attempt before wrote under this epoch may still appear.
+    /// What a room ends with. As long as it is not known whether that is written again, an opening
+    /// that is repeated does not read anew: it could find another commit at the same place, and
+    /// what the attempt before wrote under this epoch may still appear.
     async fn find(&self, room: &RoomId, epoch: Epoch, reached: Seq) -> Result<Arc<Found>, Error> {
         if let Some((_, found)) = self
             .openings()

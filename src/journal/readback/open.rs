@@ -128,8 +128,8 @@ pub(super) fn far(store: &impl Store, from: Seq) -> Seq {
     Seq((last + 1).saturating_mul(partitions.size()))
 }
 
-/// The event of a row; `None`: nobody of this service can have written it, so it is a hole. An event
-/// of a newer version is an error, never a hole.
+/// The event of a row; `None`: nobody of this service can have written it, so it is a hole. An
+/// event of a newer version is an error, never a hole.
 pub(super) fn readable(room: &RoomId, row: &Row) -> Result<Option<Event>, Error> {
     match codec::decode_event(row.event.clone()) {
         Err(Error::Damaged(why)) => {

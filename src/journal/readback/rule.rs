@@ -1,8 +1,9 @@
 //! The reader's rule: which of the stored rows count. Pure.
 //!
-//! Rows of several epochs may lie at one place: an owner that was replaced may still have written. At each place the row of the highest epoch
-//! counts; reading on stops where the epoch decreases. What lies behind was never confirmed, because a new
-//! owner writes the last commit that it finds again under its own, higher epoch before it does anything else.
+//! Rows of several epochs may lie at one place: an owner that was replaced may still have written.
+//! At each place the row of the highest epoch counts; reading on stops where the epoch decreases.
+//! What lies behind was never confirmed, because a new owner writes the last commit that it finds
+//! again under its own, higher epoch before it does anything else.
 //!
 //! Where a place is missing, reading goes on only if the next row has no lower epoch. An owner
 //! writes a commit after it has seen all before it at a quorum, so what is missing below such a row
@@ -32,7 +33,8 @@ impl Row {
     }
 }
 
-/// The row of the highest epoch at each place, ascending. Below the published head these are the published events.
+/// The row of the highest epoch at each place, ascending. Below the published head these are the
+/// published events.
 pub fn winners(mut rows: Vec<Row>) -> Vec<Row> {
     rows.sort_by_key(|row| (row.seq(), Reverse(row.epoch)));
     rows.dedup_by_key(|row| row.seq());
@@ -148,8 +150,8 @@ mod tests {
         assert_eq!(last_commit(&[]), []);
     }
 
-    /// Commits of one owner after the other: each opens (rewrites the last commit that it sees), writes commits, and leaves one last commit that
-    /// nobody saw when the next owner opened.
+    /// Commits of one owner after the other: each opens (rewrites the last commit that it sees),
+    /// writes commits, and leaves one last commit that nobody saw when the next owner opened.
     fn history() -> impl Strategy<Value = (Vec<Row>, Vec<(u64, u64)>)> {
         let commits = prop::collection::vec(1..4_u64, 0..4);
         prop::collection::vec((commits, 0..4_u64), 1..6).prop_map(|owners| {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Snapshots that are kept: while one is dropped, the one before it stays.
 const KEPT: usize = 2;
-/// How often the newest snapshot is looked for: it can only be gone because two newer ones were saved meanwhile.
+/// How often the newest snapshot is looked for: it can only be gone because two newer ones were
+/// saved meanwhile.
 const ATTEMPTS: usize = 3;
 
 pub(super) async fn save(
@@ -43,7 +44,8 @@ pub(super) async fn save(
     Ok(())
 }
 
-/// The newest snapshot. An older one is no substitute for one that cannot be read: it lacks changes whose commands are gone from the bus.
+/// The newest snapshot. An older one is no substitute for one that cannot be read: it lacks changes
+/// whose commands are gone from the bus.
 pub(super) async fn newest(
     store: &impl Store,
     room: &RoomId,

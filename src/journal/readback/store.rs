@@ -22,7 +22,8 @@ pub struct Fence {
 pub enum Reading {
     /// At a quorum: sees every [`Store::raise`] that returned before.
     Quorum,
-    /// Within the order of all [`Store::raise`]. One whose outcome is not known has happened then, or can only happen while the fence stays as it was read.
+    /// Within the order of all [`Store::raise`]. One whose outcome is not known has happened then,
+    /// or can only happen while the fence stays as it was read.
     Serial,
 }
 
@@ -64,9 +65,11 @@ impl Partitions {
     }
 }
 
-/// A database: rows by room, place and epoch, and a fence per shard. Every call has a deadline inside.
+/// A database: rows by room, place and epoch, and a fence per shard. Every call has a deadline
+/// inside.
 ///
-/// [`Error::Unknown`] of a write: it may have happened, or may still happen at any later time. [`Error::Unavailable`]: it did not and will not.
+/// [`Error::Unknown`] of a write: it may have happened, or may still happen at any later time.
+/// [`Error::Unavailable`]: it did not and will not.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// How rooms are partitioned.
@@ -75,7 +78,8 @@ pub trait Store: Send + Sync + 'static {
     /// The fence of a shard; `None`: never claimed.
     async fn fence(&self, shard: ShardId, reading: Reading) -> Result<Option<Fence>, Error>;
 
-    /// Replaces the fence if its epoch is still `expected` (`None`: if there is none), in one order for all callers. `false`: it was not.
+    /// Replaces the fence if its epoch is still `expected` (`None`: if there is none), in one order
+    /// for all callers. `false`: it was not.
     async fn raise(
         &self,
         shard: ShardId,
@@ -86,8 +90,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes rows of one partition, all or none, at a quorum.
     async fn write(&self, room: &RoomId, rows: &[Row]) -> Result<(), Error>;
 
-    /// The rows of all epochs from place `first` to `last` (both included, in one partition), at a quorum. One reading: of what is written together
-    /// it has all or nothing.
+    /// The rows of all epochs from place `first` to `last` (both included, in one partition), at a
+    /// quorum. One reading: of what is written together it has all or nothing.
     async fn rows(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error>;
 
     /// The first place from `first` to `last` (both included, in one partition) that has a row, of

@@ -1,12 +1,14 @@
 //! The rows at the end of a room that count, put together from slices. Pure.
 //!
-//! A slice may end within a commit. The next slice begins with the first place of that commit and replaces what was read of it, so that every
-//! commit is taken from one reading: two readings may see different halves of one that is just being written.
+//! A slice may end within a commit. The next slice begins with the first place of that commit and
+//! replaces what was read of it, so that every commit is taken from one reading: two readings may
+//! see different halves of one that is just being written.
 
 use super::{Limits, Partitions, Row, rule::walk};
 use crate::room::{Epoch, Seq};
 
-/// Places that are read at a time: two of the largest commits, so that each slice has a whole one beyond the one that it started with.
+/// Places that are read at a time: two of the largest commits, so that each slice has a whole one
+/// beyond the one that it started with.
 pub(super) const SLICE: u64 = 2 * Limits::EVENTS as u64;
 
 /// Why the rows cannot be used.
@@ -122,8 +124,9 @@ mod tests {
         }
     }
 
-    /// Another owner's rewrite of the last commit has reached one replica, which answers the first slice, and not yet the one that answers the second.
-    /// If the slices were put together as they are, the epoch would decrease within the commit, and journaled events would be lost.
+    /// Another owner's rewrite of the last commit has reached one replica, which answers the first
+    /// slice, and not yet the one that answers the second. If the slices were put together as they
+    /// are, the epoch would decrease within the commit, and journaled events would be lost.
     #[test]
     fn a_commit_that_is_just_being_rewritten_is_not_cut_by_a_slice() {
         let (first, last) = (SLICE - 2, SLICE + 2);

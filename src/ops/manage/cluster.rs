@@ -1,4 +1,5 @@
-//! The routes of Akka Management, which operators have in their scripts: paths, bodies and answers to the letter.
+//! The routes of Akka Management, which operators have in their scripts: paths, bodies and answers
+//! to the letter.
 
 use super::{
     Answer, ApiError, DomainEvent, OperatorSlot,

@@ -1,5 +1,5 @@
-//! Management over HTTP: what operators may ask, and the little that they may do. What stands behind it is an
-//! [`Operator`], which is there once the node runs.
+//! Management over HTTP: what operators may ask, and the little that they may do. What stands
+//! behind it is an [`Operator`], which is there once the node runs.
 
 mod cluster;
 mod error;
@@ -28,8 +28,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// What a node can be asked and told by those who operate it. Every call returns within a bounded time.
-/// Nodes go by their address (with or without `akka://` and `safe-chat@`), or by their name.
+/// What a node can be asked and told by those who operate it. Every call returns within a bounded
+/// time. Nodes go by their address (with or without `akka://` and `safe-chat@`), or by their name.
 #[async_trait]
 pub trait Operator: Send + Sync {
     /// The members of the cluster, as this one sees it.
@@ -58,7 +58,8 @@ pub trait Operator: Send + Sync {
     async fn room(&self, room: &str) -> Result<Value, ApiError>;
     /// The sessions that this node has in a room.
     fn sessions(&self, room: &str) -> Result<Value, ApiError>;
-    /// Ends all sessions of a user in a room, at whichever nodes they are. `Ok` when the user has left.
+    /// Ends all sessions of a user in a room, at whichever nodes they are. `Ok` when the user has
+    /// left.
     async fn expel(&self, room: &str, user: &str) -> Result<Value, ApiError>;
     /// Begins to send sessions elsewhere, so many per second in all; they are told to come back.
     async fn disconnect(&self, whom: Whom, per_second: u32) -> Result<Value, ApiError>;

@@ -133,7 +133,8 @@ async fn exchange(
         *answer.headers_mut() = mem::take(&mut head.headers);
         Ok(answer)
     };
-    // The connection moves the bytes; it ends with the exchange, or fails, which the exchange notices.
+    // The connection moves the bytes; it ends with the exchange, or fails, which the exchange
+    // notices.
     let (answer, _) = tokio::join!(asked, connection);
     answer
 }

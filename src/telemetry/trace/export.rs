@@ -1,5 +1,5 @@
-//! The way of spans to the collector: a bounded queue before a thread of its own. What does not fit,
-//! or is not taken, is dropped and counted; nothing waits for it.
+//! The way of spans to the collector: a bounded queue before a thread of its own. What does not
+//! fit, or is not taken, is dropped and counted; nothing waits for it.
 
 use super::{Config, TARGET, collector::Collector, sampler::Sampler};
 use opentelemetry::{Context, KeyValue, trace::TracerProvider};

@@ -1,5 +1,5 @@
-//! Reads what a client sent. Members are taken apart one by one, so that a bad one is refused with the frame's id. What is not known is skipped
-//! without being built, however deep it is.
+//! Reads what a client sent. Members are taken apart one by one, so that a bad one is refused with
+//! the frame's id. What is not known is skipped without being built, however deep it is.
 
 use crate::wire::{ClientFrame, Message, Refused, check};
 use base64::{
@@ -47,7 +47,8 @@ pub(in crate::wire) fn decode_send(text: &str) -> Result<Message, Refused> {
     }
 }
 
-/// The members that some frame knows, not yet read. Absent and null are the same; of several with one name the last counts.
+/// The members that some frame knows, not yet read. Absent and null are the same; of several with
+/// one name the last counts.
 #[derive(Default)]
 struct Object<'a> {
     kind: Option<&'a RawValue>,

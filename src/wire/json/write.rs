@@ -1,4 +1,5 @@
-//! Writes what the server says. The order of the members is that of docs/protocol.md; what is absent is left out.
+//! Writes what the server says. The order of the members is that of docs/protocol.md; what is
+//! absent is left out.
 
 use crate::{
     room::{Body, Event, RoomId, UserId},

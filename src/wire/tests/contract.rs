@@ -1,4 +1,5 @@
-//! The examples of docs/protocol.md, to the letter: each is looked up there first, so that the document and the code cannot part.
+//! The examples of docs/protocol.md, to the letter: each is looked up there first, so that the
+//! document and the code cannot part.
 
 use super::*;
 use crate::room::{CommandId, Epoch, SessionId};

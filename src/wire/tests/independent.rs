@@ -1,4 +1,5 @@
-//! The protocols once more, written against docs/protocol.md and not against the code: what a client that knows only that would read and write.
+//! The protocols once more, written against docs/protocol.md and not against the code: what a
+//! client that knows only that would read and write.
 
 use super::*;
 use crate::proto::client::v1 as pb;

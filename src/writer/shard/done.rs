@@ -212,7 +212,8 @@ impl Shard {
                 ControlFlow::Break(End::Fenced(self.claim.epoch()))
             }
             error => {
-                // What became of the commit is found out by opening the room again, under a new epoch.
+                // What became of the commit is found out by opening the room again, under a new
+                // epoch.
                 let (shard, epoch) = (self.claim.shard(), self.claim.epoch());
                 tracing::error!(%shard, %epoch, room = %name, %error, "the shard is given up");
                 ControlFlow::Break(End::Failed)

@@ -1,4 +1,5 @@
-//! The task that writes one shard: it reads the shard's commands in stored order and drives its rooms.
+//! The task that writes one shard: it reads the shard's commands in stored order and drives its
+//! rooms.
 
 mod done;
 mod upkeep;
@@ -213,7 +214,8 @@ async fn claim(
         parts.journal.claim(shard, owner, epoch)
     });
     let commands = patiently(shard, || parts.bus.commands(shard, floor));
-    // At the same time, for everybody in the shard waits. Questions only afterwards: who asks before hears at once that nobody answers yet.
+    // At the same time, for everybody in the shard waits. Questions only afterwards: who asks
+    // before hears at once that nobody answers yet.
     let (claim, commands) = tokio::try_join!(claim, async { Ok(commands.await) })?;
     if let Err(error) = lease.raise(claim.epoch()).await {
         tracing::debug!(%shard, %error, "the lease's epoch is stored later");
@@ -252,7 +254,8 @@ async fn release(lease: Lease, floor: Option<bus::Position>, shard: ShardId) {
 }
 
 impl Drop for Shard {
-    /// Before the lease, a field, tells its end: after that the shard may be acquired again, and its rooms opened.
+    /// Before the lease, a field, tells its end: after that the shard may be acquired again, and
+    /// its rooms opened.
     fn drop(&mut self) {
         for room in self.rooms.keys() {
             self.parts.journal.close(room);
@@ -261,7 +264,8 @@ impl Drop for Shard {
 }
 
 impl Shard {
-    /// Serves until the shard is lost, or released and finished; then whoever waits for the release is in the answer.
+    /// Serves until the shard is lost, or released and finished; then whoever waits for the release
+    /// is in the answer.
     async fn serve(
         &mut self,
         mut questions: Questions,
@@ -271,8 +275,8 @@ impl Shard {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // What is finished first, so that memory is freed before more is read; the tick before new work, so that a flood of commands cannot
-            // starve the floor.
+            // What is finished first, so that memory is freed before more is read; the tick before
+            // new work, so that a flood of commands cannot starve the floor.
             tokio::select! {
                 biased;
                 Some(done) = releases.recv() => {
@@ -296,7 +300,8 @@ impl Shard {
         }
     }
 
-    /// Finishes what is decided, and tells it: nobody is told again of what the floor has passed. What is not decided stays above it, for the next owner.
+    /// Finishes what is decided, and tells it: nobody is told again of what the floor has passed.
+    /// What is not decided stays above it, for the next owner.
     async fn finish(&mut self) -> End {
         let deadline = tokio::time::sleep(self.parts.config.release());
         tokio::pin!(deadline);
@@ -404,7 +409,8 @@ impl Shard {
         );
     }
 
-    /// Sends on what can go on: the next commit to the journal, the next published commit to the bus.
+    /// Sends on what can go on: the next commit to the journal, the next published commit to the
+    /// bus.
     fn pump(&mut self, name: &RoomId) {
         let Some(Slot::Open(room)) = self.rooms.get_mut(name) else {
             return;
@@ -424,8 +430,8 @@ impl Shard {
         }
     }
 
-    /// A room without any message is read again for each question: where appending is what fences, an owner that was replaced may have written its first
-    /// event since it was opened.
+    /// A room without any message is read again for each question: where appending is what fences,
+    /// an owner that was replaced may have written its first event since it was opened.
     fn forget_if_empty(&mut self, name: &RoomId) {
         let outdated = self.parts.journal.publishes()
             && !self.asked.contains_key(name)

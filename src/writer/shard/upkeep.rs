@@ -1,4 +1,5 @@
-//! What a shard does as time goes by: it stores its floor, repeats heads, saves rooms and lets go of those that nobody uses.
+//! What a shard does as time goes by: it stores its floor, repeats heads, saves rooms and lets go
+//! of those that nobody uses.
 
 use super::Shard;
 use crate::{bus::Head, room::RoomId, writer::room::Slot};
@@ -75,7 +76,8 @@ impl Shard {
         self.work.checkpoint(lease, reached);
     }
 
-    /// Lets the bus forget what the stored floor has passed, whether or not anything follows: commands that stay would fill it for all shards.
+    /// Lets the bus forget what the stored floor has passed, whether or not anything follows:
+    /// commands that stay would fill it for all shards.
     pub(super) fn forget(&mut self, now: Instant) {
         let Some(before) = self.forgotten_at else {
             return;
@@ -117,7 +119,8 @@ impl Shard {
         }
     }
 
-    /// Saves rooms whose changes have waited for an event for longer than `carry`; lets go of rooms that nobody uses, and of the longest unused ones beyond the cap.
+    /// Saves rooms whose changes have waited for an event for longer than `carry`; lets go of rooms
+    /// that nobody uses, and of the longest unused ones beyond the cap.
     fn save_and_passivate(&mut self, now: Instant, carry: Duration) {
         let config = &self.parts.config;
         // With little memory half of them go at each look, those that are used last.

@@ -10,8 +10,9 @@ use crate::console::say;
 use crate::interrupt::Interrupt;
 use crate::{paths, tool};
 
-/// What cargo-fuzz passes without a sanitizer: counters at every edge, the places that they count, and operands of comparisons.
-/// Source: <https://github.com/rust-fuzz/cargo-fuzz>, project.rs; <https://clang.llvm.org/docs/SanitizerCoverage.html>.
+/// What cargo-fuzz passes without a sanitizer: counters at every edge, the places that they count,
+/// and operands of comparisons. Source: <https://github.com/rust-fuzz/cargo-fuzz>, project.rs;
+/// <https://clang.llvm.org/docs/SanitizerCoverage.html>.
 const FLAGS: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",

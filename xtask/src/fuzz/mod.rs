@@ -1,8 +1,10 @@
-//! `cargo xtask fuzz`: looks for inputs that break what must hold for whatever comes from outside (`fuzz/`).
+//! `cargo xtask fuzz`: looks for inputs that break what must hold for whatever comes from outside
+//! (`fuzz/`).
 //!
-//! It needs the stable compiler and a C++ compiler, nothing else: libfuzzer-sys brings the source of libFuzzer, and LLVM counts what an
-//! input reaches when plain code generation flags ask for it. What is found beyond `fuzz/corpus` stays in the cache, so that the next run goes on
-//! from there; an input that breaks something goes to `fuzz/artifacts`, and the command fails with its path.
+//! It needs the stable compiler and a C++ compiler, nothing else: libfuzzer-sys brings the source
+//! of libFuzzer, and LLVM counts what an input reaches when plain code generation flags ask for it.
+//! What is found beyond `fuzz/corpus` stays in the cache, so that the next run goes on from there;
+//! an input that breaks something goes to `fuzz/artifacts`, and the command fails with its path.
 
 mod build;
 mod report;

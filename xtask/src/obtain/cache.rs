@@ -19,7 +19,8 @@ pub(crate) fn place(name: &str) -> Result<PathBuf> {
     Ok(paths::cache()?.join(name))
 }
 
-/// What is there already, or is installed now. The name has the version: another one is another place.
+/// What is there already, or is installed now. The name has the version: another one is another
+/// place.
 pub(crate) fn kept(
     name: &str,
     install: impl FnOnce(&Slot, &mut Step) -> Result<PathBuf>,

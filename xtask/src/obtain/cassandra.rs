@@ -1,4 +1,5 @@
-//! Cassandra's jars, by Maven. There is no installation: java, a directory of jars and a configuration are all it takes.
+//! Cassandra's jars, by Maven. There is no installation: java, a directory of jars and a
+//! configuration are all it takes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

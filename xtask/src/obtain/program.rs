@@ -1,4 +1,5 @@
-//! A program that is recent enough, from the first place that has one: PATH, the cache, then each way to install it.
+//! A program that is recent enough, from the first place that has one: PATH, the cache, then each
+//! way to install it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! promtool, which checks metrics and rules and runs queries on Prometheus' own engine: from PATH, the cache, Go, docker.
+//! promtool, which checks metrics and rules and runs queries on Prometheus' own engine: from PATH,
+//! the cache, Go, docker.
 
 use std::path::PathBuf;
 

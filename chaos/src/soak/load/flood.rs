@@ -1,4 +1,5 @@
-//! A client that sends far too much at once. Each of its messages is answered, journaled or refused.
+//! A client that sends far too much at once. Each of its messages is answered, journaled or
+//! refused.
 
 use super::{
     Ledger, Phase,
@@ -14,7 +15,8 @@ use tokio::{
 pub(super) const MESSAGES: usize = 1500;
 /// Between two floods.
 pub(super) const PAUSE: Duration = Duration::from_secs(30);
-/// How long the answers may take: the messages of a session are stored one after another, each when the disk has it.
+/// How long the answers may take: the messages of a session are stored one after another, each when
+/// the disk has it.
 const PATIENCE: Duration = Duration::from_secs(180);
 const ROOM: &str = "soak-flood";
 

@@ -1,7 +1,8 @@
 //! What clients of a soak sent and saw, checked as it happens: a run of hours keeps no history.
 //!
-//! Checked: no gap, repeat or step back; everybody sees the same at the same place; what is journaled is seen where it was journaled; no reset, as nothing is
-//! ever cut; everything is answered in the end. `loadtest::history` checks more, of shorter runs.
+//! Checked: no gap, repeat or step back; everybody sees the same at the same place; what is
+//! journaled is seen where it was journaled; no reset, as nothing is ever cut; everything is
+//! answered in the end. `loadtest::history` checks more, of shorter runs.
 
 use hdrhistogram::Histogram;
 use loadtest::history::{Event, Step};

@@ -15,7 +15,8 @@ fn saw(seq: u64, from: &str, id: &str) -> Step {
     })
 }
 
-/// What is broken when harry, who sends m1 and m2, goes through these steps and charly through those.
+/// What is broken when harry, who sends m1 and m2, goes through these steps and charly through
+/// those.
 fn broken(harry: &[Step], charly: &[Step]) -> Vec<String> {
     let ledger = Ledger::default();
     let accounts = ["harry", "charly"].map(|user| Account::new(&ledger, "aaa", user));

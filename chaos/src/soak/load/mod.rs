@@ -1,4 +1,5 @@
-//! The load of a soak: who does what, all of it at the same time and at a steady rate, from the beginning to the end.
+//! The load of a soak: who does what, all of it at the same time and at a steady rate, from the
+//! beginning to the end.
 
 mod flood;
 mod ledger;

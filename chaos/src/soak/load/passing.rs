@@ -1,4 +1,5 @@
-//! A client that comes, says something and goes, again and again: to rooms that are in use and to rooms that nobody else will ever see.
+//! A client that comes, says something and goes, again and again: to rooms that are in use and to
+//! rooms that nobody else will ever see.
 
 use super::{Account, Ledger, Phase, room};
 use loadtest::client::{self, Options, Outgoing};

@@ -1,4 +1,5 @@
-//! A room of large messages, and clients of it that read slower than it talks: they are closed with 4003 and come back.
+//! A room of large messages, and clients of it that read slower than it talks: they are closed with
+//! 4003 and come back.
 
 use super::{
     Ledger, Phase,
@@ -34,7 +35,8 @@ pub(super) async fn read(
         loop {
             if let Ok(mut socket) = Socket::join(gateway, ROOM, &user, Some(BUFFER)).await {
                 ledger.count(|counts| counts.connects += 1);
-                // It shows that it is alive, or it would be closed as silent. It does not get as far as the close frame: the connection ends before.
+                // It shows that it is alive, or it would be closed as silent. It does not get as
+                // far as the close frame: the connection ends before.
                 while !matches!(socket.next().await, Got::Closed) && socket.ping().await.is_ok() {
                     sleep(READ).await;
                 }

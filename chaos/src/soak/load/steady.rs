@@ -1,4 +1,5 @@
-//! A client that stays: it sends at its times and reads everything, through whatever its network does.
+//! A client that stays: it sends at its times and reads everything, through whatever its network
+//! does.
 
 use super::{Account, Phase};
 use loadtest::client::{self, Outgoing};
