@@ -22,8 +22,11 @@ struct Ready {
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     // Its warnings are the node's own, which has told them when it started.
     match state(&settings.load()?.config).await? {
-        // The answer is the exit code, whether or not somebody reads this.
-        State::Ready => print("ready\n").map(drop),
+        State::Ready => {
+            // The answer is the exit code, whether or not somebody can read this.
+            let _ = print("ready\n");
+            Ok(())
+        }
         not_ready => bail!("{not_ready}"),
     }
 }
