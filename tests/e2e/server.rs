@@ -120,6 +120,11 @@ impl Server {
         assert!(sent.is_ok_and(|status| status.success()), "kill -{signal}");
     }
 
+    /// Where its server logs, if its configuration says so.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
     fn config(&self) -> PathBuf {
         self.directory.path().join("nats.conf")
     }
