@@ -51,7 +51,7 @@ impl Direct for Memory {
     async fn ask(&self, ask: &Ask) -> Result<RoomView, Error> {
         let shard = self.server.config.shards.of(&ask.room);
         let deadline = Instant::now() + self.server.config.deadline;
-        let (answer, mut answers) = mpsc::channel(1);
+        let (answer, answers) = mpsc::channel(1);
         self.call(Op::Ask, |state| {
             let lines = state.questions.entry(shard).or_default();
             lines.retain(Line::is_open);
@@ -81,16 +81,7 @@ impl Direct for Memory {
                 .ok_or_else(|| Error::NoResponders(format!("the owner of shard {shard}")))
         })
         .await?;
-        // `answer` lives on: an owner that drops the question is silent until the deadline, as over
-        // a network.
-        let view = timeout_at(deadline, answers.recv()).await.ok().flatten();
-        drop(answer);
-        let passage = self
-            .server
-            .faults
-            .delivery(self.connection, Delivered::Answer);
-        pause(passage.delay).await;
-        let view = view.filter(|_| passage.copies > 0 && self.is_up());
+        let view = self.first(answer, answers, deadline).await;
         view.ok_or_else(|| {
             Error::Unavailable(format!("the owner of shard {shard} did not answer in time"))
         })
@@ -109,7 +100,7 @@ impl Direct for Memory {
 
     async fn consult(&self, node: Incarnation, request: Bytes) -> Result<Bytes, Error> {
         let deadline = Instant::now() + self.server.config.deadline;
-        let (answer, mut answers) = mpsc::channel(1);
+        let (answer, answers) = mpsc::channel(1);
         self.call(Op::Consult, |state| {
             let nobody = || Error::NoResponders(format!("node {node}"));
             let lines = state.consultations.get_mut(&node).ok_or_else(nobody)?;
@@ -127,16 +118,8 @@ impl Direct for Memory {
             Ok(())
         })
         .await?;
-        let bytes = timeout_at(deadline, answers.recv()).await.ok().flatten();
-        drop(answer);
-        let passage = self
-            .server
-            .faults
-            .delivery(self.connection, Delivered::Answer);
-        pause(passage.delay).await;
-        bytes
-            .filter(|_| passage.copies > 0 && self.is_up())
-            .ok_or_else(|| Error::Unknown(format!("node {node} did not answer in time")))
+        let bytes = self.first(answer, answers, deadline).await;
+        bytes.ok_or_else(|| Error::Unknown(format!("node {node} did not answer in time")))
     }
 
     async fn consultations(
@@ -195,6 +178,25 @@ impl Direct for Memory {
 }
 
 impl Memory {
+    /// The first answer to a question, unless the deadline is earlier, it is lost on its way, or
+    /// the connection is.
+    async fn first<T>(
+        &self,
+        answer: mpsc::Sender<T>,
+        mut answers: mpsc::Receiver<T>,
+        deadline: Instant,
+    ) -> Option<T> {
+        let first = timeout_at(deadline, answers.recv()).await.ok().flatten();
+        // It lived on: who drops the question is silent until the deadline, as over a network.
+        drop(answer);
+        let passage = self
+            .server
+            .faults
+            .delivery(self.connection, Delivered::Answer);
+        pause(passage.delay).await;
+        first.filter(|_| passage.copies > 0 && self.is_up())
+    }
+
     /// The items of a subscription; interruptions are not told.
     pub(super) fn items<T: Send + 'static>(
         &self,
