@@ -1,9 +1,13 @@
 //! One read for all who wait: callers that wait at the same time share a read that starts after
 //! each of them called.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::Semaphore;
 
@@ -47,11 +51,34 @@ impl<T: Clone> Coalesce<T> {
     }
 }
 
+/// A [`Coalesce`] for each key. Keys stay: there are few, known before.
+pub(super) struct CoalesceBy<K, T>(Mutex<HashMap<K, Arc<Coalesce<T>>>>);
+
+impl<K, T> Default for CoalesceBy<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T: Clone> CoalesceBy<K, T> {
+    /// As [`Coalesce::get`], among those who ask for the same key.
+    pub(super) async fn get<F: Future<Output = T>>(&self, key: K, read: impl FnOnce() -> F) -> T {
+        let shared = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key)
+            .or_default()
+            .clone();
+        shared.get(read).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::future::join_all;
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
     use tokio::time::{Instant, sleep, timeout};
 
     /// A read of 10 ms; its value is when it started.

@@ -20,7 +20,7 @@ mod open;
 mod page;
 mod snapshot;
 
-use super::{Claim, Error, Journal, Opened, coalesce::Coalesce, rooms::Rooms};
+use super::{Claim, Error, Journal, Opened, coalesce::CoalesceBy, rooms::Rooms};
 use crate::{
     bus::{Bus, Commit, Error as BusError, Position, ShardRecord, Stored},
     metric,
@@ -28,26 +28,22 @@ use crate::{
 };
 use async_trait::async_trait;
 use marks::Marks;
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 use tokio::time::Instant;
 
 /// How often a change is tried again after others were faster, or its outcome had to be read back.
 const ATTEMPTS: usize = 8;
 
-type Confirms = HashMap<ShardId, Arc<Coalesce<Result<Option<ShardRecord>, Error>>>>;
-
 /// The journal on a bus.
 pub struct OnBus {
     bus: Arc<dyn Bus>,
     shards: Shards,
     rooms: Rooms<Position>,
-    confirms: Mutex<Confirms>,
+    /// Shared readings of shards' records.
+    confirms: CoalesceBy<ShardId, Result<Option<ShardRecord>, Error>>,
     /// Numbers snapshots and marks.
     snapshots: AtomicU64,
     marks: Marks,
@@ -60,7 +56,7 @@ impl OnBus {
             bus,
             shards,
             rooms: Rooms::default(),
-            confirms: Mutex::default(),
+            confirms: CoalesceBy::default(),
             snapshots: AtomicU64::new(1),
             marks: Marks::default(),
         }
@@ -69,14 +65,7 @@ impl OnBus {
     /// Whether the shard's record still has the claim; all that wait at a time share one reading.
     async fn look_at_record(&self, claim: Claim) -> Result<(), Error> {
         let (shard, epoch) = (claim.shard(), claim.epoch());
-        let shared = self
-            .confirms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(shard)
-            .or_default()
-            .clone();
-        match shared.get(|| self.record(shard)).await? {
+        match self.confirms.get(shard, || self.record(shard)).await? {
             Some(record) if record.epoch == epoch && record.owner.is_some() => Ok(()),
             other => Err(Error::Fenced {
                 seen: other.map_or(epoch, |record| record.epoch.max(epoch)),

@@ -25,7 +25,7 @@ use open::Found;
 pub use rule::Row;
 pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};
 
-use super::{Claim, Error, Journal, Limits, Opened, coalesce::Coalesce, codec, rooms::Rooms};
+use super::{Claim, Error, Journal, Limits, Opened, coalesce::CoalesceBy, codec, rooms::Rooms};
 use crate::{
     bus::Commit,
     metric,
@@ -46,7 +46,6 @@ const BREATH: Duration = Duration::from_secs(4);
 
 /// What openings have found and not yet written again for certain, and under which epoch.
 type Openings = HashMap<RoomId, (Epoch, Arc<Found>)>;
-type Confirms = HashMap<ShardId, Arc<Coalesce<Result<Option<Fence>, Error>>>>;
 
 /// The journal over a [`Store`].
 pub struct ReadBack<S> {
@@ -54,7 +53,8 @@ pub struct ReadBack<S> {
     shards: Shards,
     rooms: Rooms<()>,
     openings: Mutex<Openings>,
-    confirms: Mutex<Confirms>,
+    /// Shared readings of fences.
+    confirms: CoalesceBy<ShardId, Result<Option<Fence>, Error>>,
     snapshots: AtomicU64,
 }
 
@@ -66,7 +66,7 @@ impl<S: Store> ReadBack<S> {
             shards,
             rooms: Rooms::default(),
             openings: Mutex::default(),
-            confirms: Mutex::default(),
+            confirms: CoalesceBy::default(),
             snapshots: AtomicU64::new(0),
         }
     }
@@ -138,15 +138,9 @@ impl<S: Store> ReadBack<S> {
 
     async fn look_at_fence(&self, claim: Claim) -> Result<(), Error> {
         let (shard, epoch) = (claim.shard(), claim.epoch());
-        let shared = self
+        match self
             .confirms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(shard)
-            .or_default()
-            .clone();
-        match shared
-            .get(|| self.store.fence(shard, Reading::Quorum))
+            .get(shard, || self.store.fence(shard, Reading::Quorum))
             .instrument(hop::confirm())
             .await?
         {
