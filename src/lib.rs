@@ -24,6 +24,7 @@ pub mod ops;
 pub mod pressure;
 pub mod proto;
 pub mod room;
+mod secret;
 pub mod shutdown;
 pub mod task;
 pub mod telemetry;

@@ -10,7 +10,7 @@ use std::{
 
 /// A module and what it may use of the crate besides itself. Dependencies point one way; only
 /// `app`, `cli` and tests know adapters.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("room", &[]),
     ("proto", &[]),
     ("wire", &["room", "proto"]),
@@ -28,7 +28,15 @@ const MAY_USE: [(&str, &[&str]); 22] = [
     ),
     (
         "journal",
-        &["room", "proto", "bus", "tls", "metric", "telemetry::trace"],
+        &[
+            "room",
+            "proto",
+            "bus",
+            "tls",
+            "metric",
+            "secret",
+            "telemetry::trace",
+        ],
     ),
     ("cluster", &["room", "bus", "metric"]),
     ("task", &[]),
@@ -66,15 +74,17 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "telemetry::trace",
         ],
     ),
+    ("secret", &[]),
     ("tls", &[]),
     ("chat", &["tls"]),
     ("listener", &["tls"]),
-    ("ops", &["listener", "telemetry", "metric"]),
+    ("ops", &["listener", "telemetry", "metric", "secret"]),
     ("shutdown", &["telemetry"]),
-    ("telemetry", &[]),
+    ("telemetry", &["secret"]),
     (
         "config",
         &[
+            "secret",
             "room",
             "bus",
             "journal",

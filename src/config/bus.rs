@@ -6,7 +6,7 @@ use crate::{
     tls::{self, Trust},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf};
 
 const MIB: u64 = 1024 * 1024;
@@ -21,10 +21,10 @@ pub struct Bus {
     /// may be set.
     pub user: Option<String>,
     /// The user's password. Printed nowhere. Default: none.
-    #[serde(serialize_with = "hidden")]
+    #[serde(serialize_with = "crate::secret::hidden")]
     pub password: Option<String>,
     /// A token, instead of a user. Printed nowhere. Default: none.
-    #[serde(serialize_with = "hidden")]
+    #[serde(serialize_with = "crate::secret::hidden")]
     pub token: Option<String>,
     /// The file with the JWT and the seed of a user (`nsc`, `nats auth`). Read again at each login.
     /// Default: none.
@@ -181,10 +181,6 @@ impl fmt::Debug for Bus {
             .field("event_bytes", &self.event_bytes)
             .finish_non_exhaustive()
     }
-}
-
-fn hidden<S: Serializer>(secret: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    secret.as_ref().map(|_| "(hidden)").serialize(serializer)
 }
 
 #[cfg(test)]

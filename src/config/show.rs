@@ -1,6 +1,7 @@
 //! What `safe-chat config check` prints: every key, its value and where that came from.
 
 use super::{Loaded, layers};
+use crate::secret::HIDDEN;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -53,9 +54,6 @@ fn ends_in_port(host: &str) -> bool {
     let port = host.rsplit_once(':').map(|(_, port)| port);
     host.ends_with(']') || port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
-
-/// What stands in the place of what is not shown.
-const HIDDEN: &str = "(hidden)";
 
 /// A server's address without the user and password that may stand in it:
 /// `nats://user:password@host` -> `nats://(hidden)@host`. Where a password may have been cut off

@@ -1,7 +1,7 @@
 //! The settings of the internal port.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::{fmt, net::IpAddr};
 
 /// Good enough where only this machine can ask.
@@ -26,7 +26,7 @@ pub struct Config {
     /// The password for that. Printed nowhere. Default safe-chat, with which a node that listens
     /// beyond loopback does not start; empty (in the config file): there is no management, only
     /// /live, /ready and /metrics.
-    #[serde(serialize_with = "hidden")]
+    #[serde(serialize_with = "crate::secret::hidden")]
     pub password: Option<String>,
 }
 
@@ -110,10 +110,6 @@ impl fmt::Debug for Config {
             .field("user", user)
             .finish_non_exhaustive()
     }
-}
-
-fn hidden<S: Serializer>(password: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    password.as_ref().map(|_| "(hidden)").serialize(serializer)
 }
 
 #[cfg(test)]

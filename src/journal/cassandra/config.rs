@@ -2,7 +2,7 @@
 
 use crate::tls::{self, Trust};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// How Cassandra is reached, and how its tables are made.
@@ -18,7 +18,7 @@ pub struct Config {
     /// The user. Default: none.
     pub user: Option<String>,
     /// The user's password. Printed nowhere. Default: none.
-    #[serde(serialize_with = "hidden")]
+    #[serde(serialize_with = "crate::secret::hidden")]
     pub password: Option<String>,
     /// Connects with TLS. Default: false, but true when another `tls_` is set.
     pub tls: bool,
@@ -217,10 +217,6 @@ fn is_host(host: &str) -> bool {
         .rsplit_once(':')
         .filter(|(host, _)| !host.contains(':'));
     host.chars().all(allowed) && port.is_none_or(|(_, port)| port.parse::<u16>().is_ok())
-}
-
-fn hidden<S: Serializer>(password: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    password.as_ref().map(|_| "(hidden)").serialize(serializer)
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -1,5 +1,6 @@
 //! What can be set about traces.
 
+use crate::secret::HIDDEN;
 use axum::http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
@@ -134,8 +135,8 @@ impl Config {
 
 fn names_only<S: Serializer>(headers: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     let shown = headers.iter().map(|header| match header.split_once('=') {
-        Some((name, _)) => format!("{name}=(hidden)"),
-        None => "(hidden)".to_owned(),
+        Some((name, _)) => format!("{name}={HIDDEN}"),
+        None => HIDDEN.to_owned(),
     });
     serializer.collect_seq(shown)
 }
