@@ -169,16 +169,23 @@ async fn a_page_ends_at_a_hole_and_the_next_one_names_it() {
     }
 }
 
-/// Live events were missed, and when they are looked for they are gone.
-#[tokio::test(start_paused = true)]
-async fn a_live_session_whose_next_event_is_gone_gets_a_reset() {
-    let mut world = World::new().await;
-    let mut harry = full(&mut world, 5).await;
+/// Harry, and Charly, who has read up to his own event 6 at a gateway that is cut off from the bus
+/// since.
+async fn one_cut_off(world: &mut World) -> (Client, Gateway, Client) {
+    let mut harry = full(world, 5).await;
     let gateway = world.gateway();
     let mut charly = gateway.join(since("charly", 5, 0)).await;
     charly.events(6).await;
     harry.events(6).await;
     world.hub.cut(gateway.bus.connection());
+    (harry, gateway, charly)
+}
+
+/// Live events were missed, and when they are looked for they are gone.
+#[tokio::test(start_paused = true)]
+async fn a_live_session_whose_next_event_is_gone_gets_a_reset() {
+    let mut world = World::new().await;
+    let (mut harry, gateway, mut charly) = one_cut_off(&mut world).await;
     for n in 7..=10 {
         harry.send(&format!("m{n}"));
         harry.events(n).await;
@@ -199,12 +206,7 @@ async fn a_live_session_whose_next_event_is_gone_gets_a_reset() {
 #[tokio::test(start_paused = true)]
 async fn a_live_session_gets_a_reset_also_when_the_end_is_gone() {
     let mut world = World::new().await;
-    let mut harry = full(&mut world, 5).await;
-    let gateway = world.gateway();
-    let mut charly = gateway.join(since("charly", 5, 0)).await;
-    charly.events(6).await;
-    harry.events(6).await;
-    world.hub.cut(gateway.bus.connection());
+    let (mut harry, gateway, mut charly) = one_cut_off(&mut world).await;
     harry.send("m7");
     harry.events(7).await;
     lose(&world, 7..=7);

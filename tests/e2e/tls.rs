@@ -87,16 +87,21 @@ async fn chats(node: &Node, ca: Option<&Path>) -> (bool, String) {
     )
 }
 
-pub(crate) async fn clients_come_with_tls_by_every_way_in(cluster: Cluster) {
-    let authority = Authority::new();
-    let ca = authority.ca();
-    let (certificate, key) = authority.issue("node", &["chat.example", "localhost"]);
-    let cluster = cluster
+/// Nodes that show this certificate to clients.
+fn with_certificate(cluster: Cluster, certificate: &Path, key: &Path) -> Cluster {
+    cluster
         .with(
             "SAFE_CHAT_GATEWAY__TLS_CERTIFICATE",
             &certificate.display().to_string(),
         )
-        .with("SAFE_CHAT_GATEWAY__TLS_KEY", &key.display().to_string());
+        .with("SAFE_CHAT_GATEWAY__TLS_KEY", &key.display().to_string())
+}
+
+pub(crate) async fn clients_come_with_tls_by_every_way_in(cluster: Cluster) {
+    let authority = Authority::new();
+    let ca = authority.ca();
+    let (certificate, key) = authority.issue("node", &["chat.example", "localhost"]);
+    let cluster = with_certificate(cluster, &certificate, &key);
     let node = cluster.node("node").await;
     assert!(
         node.logs().contains("https://127.0.0.1:"),
@@ -146,12 +151,7 @@ pub(crate) async fn a_certificate_is_renewed_under_its_clients_and_a_bad_one_is_
     let authority = Authority::new();
     let ca = authority.ca();
     let (certificate, key) = authority.issue("node", &["chat.example"]);
-    let cluster = cluster
-        .with(
-            "SAFE_CHAT_GATEWAY__TLS_CERTIFICATE",
-            &certificate.display().to_string(),
-        )
-        .with("SAFE_CHAT_GATEWAY__TLS_KEY", &key.display().to_string());
+    let cluster = with_certificate(cluster, &certificate, &key);
     let node = cluster.node("node").await;
     let url = "wss://chat.example/chat/aaa/user/harry?pub=k1";
     let (mut harry, _) = client_async(url, connect(&node, &ca).await)
