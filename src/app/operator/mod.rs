@@ -174,7 +174,10 @@ impl Operator for NodeOperator {
         self.bus.down(node).await.map_err(|error| {
             ApiError::unavailable(format!("it is not known whether that was stored: {error}"))
         })?;
-        tracing::warn!(node = found.node.name, incarnation = %node, "an operator declared a node down");
+        tracing::warn!(
+            node = found.node.name, incarnation = %node,
+            "an operator declared a node down"
+        );
         Ok(json!({"message": format!("Downing {}", address(found))}))
     }
 
@@ -191,11 +194,7 @@ impl Operator for NodeOperator {
         for (name, answer) in answers {
             match answer {
                 Ok(mut answer) => {
-                    let of_node = answer["regions"].as_array_mut().map(std::mem::take);
-                    for mut shard in of_node.unwrap_or_default() {
-                        shard["node"] = name.clone().into();
-                        regions.push(shard);
-                    }
+                    regions.extend(items_of(&name, &mut answer["regions"]));
                     failed.extend(answer["failed"].as_array().cloned().unwrap_or_default());
                     nodes.push(json!({"node": name, "answered": true}));
                 }
@@ -231,12 +230,20 @@ impl Operator for NodeOperator {
             shown
         };
         let owned: Vec<_> = view.owned.iter().map(|shard| shard.0).collect();
-        json!({"nodes": seen.iter().map(node).collect::<Vec<_>>(), "fresh": view.fresh, "owned": owned})
+        let nodes: Vec<_> = seen.iter().map(node).collect();
+        json!({"nodes": nodes, "fresh": view.fresh, "owned": owned})
     }
 
     async fn shards(&self) -> Result<Value, ApiError> {
         let shards = self.records().await?;
-        let line = |(ShardId(number), record): (_, ShardRecord)| json!({"shard": number, "owner": self.name(record.owner), "epoch": record.epoch.0, "floor": record.floor.0});
+        let line = |(ShardId(number), record): (_, ShardRecord)| {
+            json!({
+                "shard": number,
+                "owner": self.name(record.owner),
+                "epoch": record.epoch.0,
+                "floor": record.floor.0,
+            })
+        };
         Ok(
             json!({"shards": shards.into_iter().map(line).collect::<Vec<_>>(), "of": self.shards.count()}),
         )
@@ -318,6 +325,15 @@ fn region(loaded: Vec<(ShardId, usize)>, owned: &[ShardId]) -> Value {
     let failed: Vec<_> = failed.map(ShardId::to_string).collect();
     let line = |(shard, rooms): &(ShardId, usize)| json!({"shardId": shard.to_string(), "numEntities": rooms});
     json!({"regions": loaded.iter().map(line).collect::<Vec<_>>(), "failed": failed})
+}
+
+/// The items of a list in a node's answer, each with the node.
+fn items_of(node: &str, list: &mut Value) -> Vec<Value> {
+    let mut items = list.as_array_mut().map(std::mem::take).unwrap_or_default();
+    for item in &mut items {
+        item["node"] = node.into();
+    }
+    items
 }
 
 fn unavailable(error: impl Display) -> ApiError {

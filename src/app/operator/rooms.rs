@@ -1,10 +1,10 @@
 //! Rooms, as operators look at them.
 
-use super::{NodeOperator, orders::Order, unavailable};
+use super::{NodeOperator, items_of, orders::Order, unavailable};
 use crate::{
     bus::{Ask, Inbound, Role, RoomView},
     ops::ApiError,
-    room::{RoomId, Seq, UserId},
+    room::{RoomId, Seq, SessionId, UserId},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -120,13 +120,7 @@ impl NodeOperator {
         let (mut sessions, mut silent) = (Vec::new(), Vec::new());
         for (node, answer) in answers {
             match answer {
-                Ok(mut answer) => {
-                    let of_node = answer["sessions"].as_array_mut().map(std::mem::take);
-                    for mut session in of_node.unwrap_or_default() {
-                        session["node"] = node.clone().into();
-                        sessions.push(session);
-                    }
-                }
+                Ok(mut answer) => sessions.extend(items_of(&node, &mut answer["sessions"])),
                 Err(_) => silent.push(node),
             }
         }
@@ -141,7 +135,7 @@ impl NodeOperator {
         let room = parse_room(room)?;
         let gateway = self.gateway.as_ref();
         let sessions = gateway.map_or_else(Vec::new, |gateway| gateway.sessions_in(&room));
-        let line = |(session, user): &(crate::room::SessionId, UserId)| json!({"session": session.to_string(), "user": user.as_str()});
+        let line = |(session, user): &(SessionId, UserId)| json!({"session": session.to_string(), "user": user.as_str()});
         Ok(json!({
             "room": room.as_str(),
             "sessions": sessions.iter().map(line).collect::<Vec<_>>(),
@@ -163,7 +157,8 @@ impl NodeOperator {
             }
             if Instant::now() >= until {
                 let message = format!(
-                    "{user} is still in room {room}, or came back: try again; with the key a client may always come back"
+                    "{user} is still in room {room}, or came back: try again; with the key a \
+                     client may always come back"
                 );
                 return Err(ApiError::unavailable(message));
             }
@@ -178,7 +173,10 @@ impl NodeOperator {
                 .filter(|node| node.roles.contains(&Role::Gateway))
             {
                 if let Err(error) = self.bus.tell(node.incarnation, &expel).await {
-                    tracing::debug!(node = %node.incarnation, %error, "a node was not told to end sessions; it is told again");
+                    tracing::debug!(
+                        node = %node.incarnation, %error,
+                        "a node was not told to end sessions; it is told again"
+                    );
                 }
             }
             sleep(LOOK).await;

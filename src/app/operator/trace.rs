@@ -2,7 +2,7 @@
 //! ends by itself with whoever looks on.
 
 use super::{
-    NodeOperator,
+    NodeOperator, items_of,
     orders::Order,
     rooms::{parse_room, parse_user},
 };
@@ -109,11 +109,7 @@ impl Look {
         for (node, answer) in answers {
             match answer {
                 Ok(mut taken) => {
-                    let of_node = taken["steps"].as_array_mut().map(std::mem::take);
-                    for mut step in of_node.unwrap_or_default() {
-                        step["node"] = node.clone().into();
-                        steps.push(step);
-                    }
+                    steps.extend(items_of(&node, &mut taken["steps"]));
                     if let Some(missed @ 1..) = taken["missed"].as_u64() {
                         steps.push(json!({"node": node, "missed": missed}));
                     }
