@@ -23,7 +23,8 @@ fn holds(scenario: Scenario) {
     } = scenario;
     let with = if snapshots { ", snapshots" } else { "" };
     let name = format!(
-        "{level:?}: {owners} owners, {commands} commands in commits of {sizes:?}{with}, opened again {reopens} times, {crashes} crashes"
+        "{level:?}: {owners} owners, {commands} commands in commits of {sizes:?}{with}, opened \
+         again {reopens} times, {crashes} crashes"
     );
     let started = Instant::now();
     let checker = Fencing(scenario).checker().threads(2).spawn_bfs().join();

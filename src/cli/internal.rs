@@ -109,7 +109,8 @@ fn address(config: &Config) -> anyhow::Result<String> {
     let (host, port) = (&config.ops.host, config.ops.port);
     ensure!(
         port != 0,
-        "ops.port is 0, any free one: the node's log says which it took; give it here with --internal-port"
+        "ops.port is 0, any free one: the node's log says which it took; give it here with \
+         --internal-port"
     );
     let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
     Ok(match ip {

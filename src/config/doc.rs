@@ -28,7 +28,8 @@ struct Key {
 /// A config file with every key at its default.
 pub fn as_defaults() -> String {
     let mut text = String::from(
-        "# Every key of safe-chat with its default (safe-chat config default). What is behind a # has none.\n",
+        "# Every key of safe-chat with its default (safe-chat config default). What is behind a # \
+         has none.\n",
     );
     each_section(
         &mut text,

@@ -37,7 +37,8 @@ pub(crate) fn check(advisories: bool, interrupt: &Interrupt) -> Result<()> {
         let status = tool::shown(&mut command, interrupt)?;
         ensure!(
             status.success(),
-            "cargo-deny complains of {manifest}: mend it, or make an exception in deny.toml that says why"
+            "cargo-deny complains of {manifest}: mend it, or make an exception in deny.toml that \
+             says why"
         );
     }
     Ok(())

@@ -199,7 +199,8 @@ impl Definition {
         };
         let (name, remedy) = (&self.name, self.remedy(key));
         Err(format!(
-            "stream {name} cannot be used: its `{key}` is {} where {} is needed; {remedy} or choose another bus.prefix",
+            "stream {name} cannot be used: its `{key}` is {} where {} is needed; {remedy} or \
+             choose another bus.prefix",
             found[key], wanted[key]
         ))
     }
@@ -247,7 +248,9 @@ impl Definition {
         is_less.then(|| {
             let name = &self.name;
             format!(
-                "stream {name} takes messages of {bytes} bytes: larger snapshots are not saved, and rooms without one are replayed when they are opened; nats stream edit {name} --max-msg-size=-1"
+                "stream {name} takes messages of {bytes} bytes: larger snapshots are not saved, \
+                 and rooms without one are replayed when they are opened; nats stream edit {name} \
+                 --max-msg-size=-1"
             )
         })
     }

@@ -282,7 +282,11 @@ impl Reader {
         let what = format!("reading {} from stream {}", self.filter, self.stream);
         let name = self.name(&inbox);
         let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
-        let request = json!({ "stream_name": self.stream, "config": self.consumer(&name, &inbox), "action": "create" });
+        let request = json!({
+            "stream_name": self.stream,
+            "config": self.consumer(&name, &inbox),
+            "action": "create",
+        });
         let created = self
             .link
             .api(&call, &request)

@@ -115,7 +115,8 @@ impl Registry for Nats {
         }
         let plan = decode_plan(&stored.payload).map_err(|bad| {
             Error::Unusable(format!(
-                "{subject} cannot be read ({bad}): remove it (nats kv del {bucket} {PLAN}), and rebalance again"
+                "{subject} cannot be read ({bad}): remove it (nats kv del {bucket} {PLAN}), and \
+                 rebalance again"
             ))
         })?;
         Ok(Some((plan, stored.sequence)))

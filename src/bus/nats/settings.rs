@@ -54,7 +54,8 @@ pub(super) async fn agree(
             Ok(()) => {
                 tracing::warn!(
                     shards = wanted.shards,
-                    "the cluster's settings {why}; by the records of the shards they are known, and stored again"
+                    "the cluster's settings {why}; by the records of the shards they are known, \
+                     and stored again"
                 );
                 return Ok(*wanted);
             }

@@ -99,7 +99,8 @@ async fn ports(config: &Config) -> Finding {
         Err(_) => finding(
             State::Fail,
             format!(
-                "cannot be listened on: {}; end what uses it, or set --http-port, --internal-port, --host",
+                "cannot be listened on: {}; end what uses it, or set --http-port, \
+                 --internal-port, --host",
                 taken.join(", ")
             ),
         ),

@@ -91,7 +91,8 @@ fn streams(found: &Examined, config: &Config) -> Finding {
             check,
             State::Warn,
             format!(
-                "{all}: a lost disk loses what is in them; run three nats-servers and set bus.replicas to 3"
+                "{all}: a lost disk loses what is in them; run three nats-servers and set \
+                 bus.replicas to 3"
             ),
         ),
     }
@@ -114,7 +115,8 @@ fn sync(found: &Examined) -> Finding {
             check,
             State::Warn,
             format!(
-                "cannot be seen with this login: look at http://SERVER:8222/jsz?config=1, and {advice}"
+                "cannot be seen with this login: look at http://SERVER:8222/jsz?config=1, and \
+                 {advice}"
             ),
         ),
     }
@@ -127,7 +129,8 @@ fn payload(found: &Examined) -> Finding {
             check,
             State::Fail,
             format!(
-                "{most} bytes, fewer than {needed}: larger messages are refused; set it to 1MB or more"
+                "{most} bytes, fewer than {needed}: larger messages are refused; set it to 1MB or \
+                 more"
             ),
         ),
         false => Finding::new(check, State::Ok, format!("{most} bytes")),

@@ -345,7 +345,10 @@ impl Life<'_> {
         let room = &self.replica.room;
         let (ours, theirs) = (self.line.epoch(), view.epoch);
         let (head, told) = (self.line.head(), view.head);
-        tracing::error!(%room, %ours, %theirs, %head, %told, "the room has gone back: the bus lost what it had stored; its clients start again");
+        tracing::error!(
+            %room, %ours, %theirs, %head, %told,
+            "the room has gone back: the bus lost what it had stored; its clients start again"
+        );
         Ended::Lost
     }
 
@@ -401,7 +404,10 @@ impl Life<'_> {
     /// there. Sessions that ended or were lost with them are found out.
     fn skip_to(&mut self, left: Seq) {
         let (room, next) = (&self.replica.room, self.line.head().next());
-        tracing::warn!(%room, %next, %left, "events are gone that were not read yet; clients go on behind them");
+        tracing::warn!(
+            %room, %next, %left,
+            "events are gone that were not read yet; clients go on behind them"
+        );
         metrics::hole_skipped();
         self.line.skip_to(left);
         self.ring = Ring::default();

@@ -147,7 +147,10 @@ async fn write(
         claimed = claim => match claimed {
             Ok(streams) => streams,
             Err(error) => {
-                tracing::warn!(%shard, epoch = %lease.epoch(), %error, "the journal refused the shard");
+                tracing::warn!(
+                    %shard, epoch = %lease.epoch(), %error,
+                    "the journal refused the shard"
+                );
                 return fenced(lease, &error);
             }
         },
@@ -249,7 +252,10 @@ fn fenced(lease: Lease, error: &journal::Error) {
 async fn release(lease: Lease, floor: Option<bus::Position>, shard: ShardId) {
     let (epoch, floor) = (lease.epoch(), floor.unwrap_or(lease.floor()));
     if let Err(error) = lease.release(floor).await {
-        tracing::warn!(%shard, %epoch, %error, "the shard could not be given back; the cluster does it later");
+        tracing::warn!(
+            %shard, %epoch, %error,
+            "the shard could not be given back; the cluster does it later"
+        );
     }
 }
 
