@@ -7,7 +7,7 @@
 //! The same hops are spans for a collector, without names, in [`crate::telemetry::trace::hop`].
 
 use crate::room::{CommandId, Event, Kind, RoomId, Seq, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
     mem,
@@ -18,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 /// Traces at a time in one node.
 const TRACES: usize = 4;
@@ -27,7 +28,7 @@ const STEPS: usize = 4096;
 const UNATTENDED: Duration = Duration::from_secs(5);
 
 /// The hops of a message, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Hop {
     /// The gateway has it from its client.
@@ -45,7 +46,7 @@ pub enum Hop {
 }
 
 /// What happened to a message somewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
     /// When, by the clock of the node: milliseconds since 1970 UTC.
     pub at: u64,
@@ -82,7 +83,7 @@ impl About {
 }
 
 /// What was taken of a trace.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// What happened since the last time, in order.
     pub steps: Vec<Step>,

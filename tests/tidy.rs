@@ -78,7 +78,10 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("tls", &[]),
     ("chat", &["tls"]),
     ("listener", &["tls"]),
-    ("ops", &["listener", "telemetry", "metric", "secret"]),
+    (
+        "ops",
+        &["listener", "telemetry", "metric", "secret", "trace"],
+    ),
     ("shutdown", &["telemetry"]),
     ("telemetry", &["secret"]),
     (

@@ -42,6 +42,7 @@ pub(super) struct Internal {
     pub(super) readiness: Arc<Readiness>,
     pub(super) address: SocketAddr,
     slot: ops::OperatorSlot,
+    vitals: ops::Vitals,
     stop: CancellationToken,
     parts: Parts,
 }
@@ -55,6 +56,7 @@ impl Internal {
         );
         let service = ops::Service::bind(config, readiness.clone()).await?;
         let (address, slot, until) = (service.address(), service.slot(), stop.clone());
+        let vitals = service.vitals();
         parts.spawn(async move {
             service.run(until).await;
             Ok(())
@@ -63,6 +65,7 @@ impl Internal {
             readiness,
             address,
             slot,
+            vitals,
             stop,
             parts,
         })
@@ -175,6 +178,7 @@ impl Running {
             gateway,
             writer,
             shards,
+            vitals: internal.vitals.clone(),
             unwanted: unwanted.clone(),
         };
         let operator = Arc::new(operator);

@@ -71,7 +71,10 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
 
 /// An answer to a request that is no proper one; the connection ends with it.
 pub(super) fn malformed(message: &str) -> Response {
-    let body = format!(r#"{{"error":{{"reason":"bad_request","message":"{message}"}}}}"#);
+    // Errors of the internal port have the message outside, too.
+    let body = format!(
+        r#"{{"message":"{message}","error":{{"reason":"bad_request","message":"{message}"}}}}"#
+    );
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let headers = response.headers_mut();

@@ -26,6 +26,15 @@ struct Figures {
     lag_ms: AtomicU64,
 }
 
+/// The figures of one shard, as they were at one moment.
+pub(crate) struct Shown {
+    pub(crate) shard: u16,
+    pub(crate) epoch: u64,
+    pub(crate) rooms: u64,
+    pub(crate) unsettled: u64,
+    pub(crate) lag_ms: u64,
+}
+
 /// A shard's place among those that are shown, until it is dropped.
 pub(crate) struct ShardMeter(Arc<Figures>);
 
@@ -54,6 +63,22 @@ impl Drop for ShardMeter {
 
 fn open() -> MutexGuard<'static, Vec<(u16, Arc<Figures>)>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The figures of all shards that are written now, by number.
+pub(crate) fn figures() -> Vec<Shown> {
+    let mut shards: Vec<_> = open()
+        .iter()
+        .map(|(shard, figures)| Shown {
+            shard: *shard,
+            epoch: figures.epoch.load(Relaxed),
+            rooms: figures.rooms.load(Relaxed),
+            unsettled: figures.unsettled.load(Relaxed),
+            lag_ms: figures.lag_ms.load(Relaxed),
+        })
+        .collect();
+    shards.sort_unstable_by_key(|figures| figures.shard);
+    shards
 }
 
 /// Writes the figures of all shards that are written now.

@@ -5,18 +5,22 @@
 //! where they happen and never carry a room or a user as a label. The internal port is for
 //! operators only: it belongs on an address that clients cannot reach.
 
+pub mod answer;
 mod auth;
 pub mod banner;
 mod cgroup;
 mod config;
+mod document;
 pub mod host;
 mod manage;
 mod places;
 mod process;
 mod readiness;
 mod service;
+mod vitals;
 
 pub use config::Config;
 pub use manage::{ApiError, DomainEvent, Operator, OperatorSlot, Whom};
 pub use readiness::{Check, Readiness, Warnings};
 pub use service::{Error, Service};
+pub use vitals::Vitals;

@@ -1,13 +1,18 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
 
-use super::{ApiError, Config, OperatorSlot, Readiness, auth::Guard, manage, places, process};
+use super::{
+    ApiError, Config, OperatorSlot, Readiness,
+    answer::{Live, Ready},
+    auth::Guard,
+    document, manage, places,
+    vitals::Vitals,
+};
 use crate::{
     listener::{self, Counted, Listener, SlotCounter, Verdict},
     metric,
 };
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
-use serde_json::{Value, json};
+use axum::{Extension, Json, Router, extract::State, http::StatusCode, response::IntoResponse};
+use metrics_exporter_prometheus::BuildError;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -16,6 +21,7 @@ use std::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// How often histograms are tidied when nobody asks for metrics; the exporter's own choice.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -42,16 +48,10 @@ pub enum Error {
 pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
-    shared: Shared,
+    vitals: Vitals,
     keep_alive: Duration,
     guard: Guard,
     slot: OperatorSlot,
-}
-
-#[derive(Clone)]
-struct Shared {
-    readiness: Arc<Readiness>,
-    metrics: PrometheusHandle,
 }
 
 impl Service {
@@ -65,14 +65,11 @@ impl Service {
             .await
             .map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let shared = Shared {
-            readiness,
-            metrics: metric::recorder()?,
-        };
+        let vitals = Vitals::new(readiness, metric::recorder()?);
         Ok(Self {
             listener,
             address,
-            shared,
+            vitals,
             keep_alive: Duration::from_millis(config.keep_alive_ms),
             guard: Guard::new(config),
             slot: OperatorSlot::default(),
@@ -89,26 +86,22 @@ impl Service {
         self.slot.clone()
     }
 
+    /// What this node measures.
+    pub fn vitals(&self) -> Vitals {
+        self.vitals.clone()
+    }
+
     /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let metrics = self.shared.metrics.clone();
-        let routes = Router::new()
-            .route("/live", get(live))
-            .route("/health/alive", get(live))
-            .route("/ready", get(ready))
-            .route("/health/ready", get(ready))
-            .route("/metrics", get(figures))
-            .with_state(self.shared)
-            .merge(manage::routes(self.guard, self.slot))
-            .fallback(not_found)
-            .method_not_allowed_fallback(wrong_method);
+        let vitals = self.vitals.clone();
+        let routes = routes(self.vitals, self.guard, self.slot);
         let slots = Arc::new(SlotCounter::default());
         let judge = move |peer| judge(&slots, peer);
         let server = Listener::new(routes, judge, self.keep_alive, None, stop.clone());
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;
-                metrics.run_upkeep();
+                vitals.upkeep();
             }
         };
         // Only the server ends.
@@ -120,8 +113,34 @@ impl Service {
     }
 }
 
-async fn live() -> Json<Value> {
-    Json(json!({"live": true}))
+/// All that is answered, with its description.
+fn routes(vitals: Vitals, guard: Guard, slot: OperatorSlot) -> Router {
+    let (routes, described) = OpenApiRouter::with_openapi(document::base())
+        .routes(routes!(live))
+        .routes(routes!(alive))
+        .routes(routes!(ready))
+        .routes(routes!(health_ready))
+        .routes(routes!(metrics))
+        .with_state(vitals)
+        .routes(routes!(document::openapi))
+        .merge(manage::routes(guard, slot))
+        .split_for_parts();
+    routes
+        .layer(Extension(document::finish(described)))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// Whether the process runs
+#[utoipa::path(get, path = "/live", tag = "health", responses((status = 200, body = Live)))]
+async fn live() -> Json<Live> {
+    Json(Live { live: true })
+}
+
+/// The same as /live
+#[utoipa::path(get, path = "/health/alive", tag = "health", responses((status = 200, body = Live)))]
+async fn alive() -> Json<Live> {
+    live().await
 }
 
 async fn not_found() -> ApiError {
@@ -147,32 +166,54 @@ fn judge(slots: &Arc<SlotCounter<IpAddr>>, peer: SocketAddr) -> Verdict {
     }
 }
 
-async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Value>) {
-    let (why, warnings) = (shared.readiness.why_not(), shared.readiness.warnings());
-    let mut answer = json!({"ready": why.is_empty()});
-    if !warnings.is_empty() {
-        answer["warnings"] = warnings.into();
-    }
-    if why.is_empty() {
-        return (StatusCode::OK, Json(answer));
-    }
-    answer["why"] = why.into();
-    (StatusCode::SERVICE_UNAVAILABLE, Json(answer))
+/// Whether the node should get traffic
+#[utoipa::path(
+    get, path = "/ready", tag = "health",
+    responses(
+        (status = 200, body = Ready, description = "It should."),
+        (status = 503, body = Ready, description = "It should not, and why."),
+    )
+)]
+async fn ready(State(vitals): State<Vitals>) -> (StatusCode, Json<Ready>) {
+    let why = vitals.readiness().why_not();
+    let status = match why.is_empty() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let answer = Ready {
+        ready: why.is_empty(),
+        warnings: vitals.readiness().warnings(),
+        why,
+    };
+    (status, Json(answer))
 }
 
-async fn figures(State(shared): State<Shared>) -> String {
-    process::record();
-    shared.readiness.record();
-    let mut text = shared.metrics.render();
-    metric::write(&mut text);
-    process::write(&mut text);
-    text
+/// The same as /ready
+#[utoipa::path(
+    get, path = "/health/ready", tag = "health",
+    responses(
+        (status = 200, body = Ready, description = "It should."),
+        (status = 503, body = Ready, description = "It should not, and why."),
+    )
+)]
+async fn health_ready(vitals: State<Vitals>) -> (StatusCode, Json<Ready>) {
+    ready(vitals).await
+}
+
+/// What the node measures, for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
+async fn metrics(State(vitals): State<Vitals>) -> String {
+    vitals.text()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::Check;
+    use serde_json::Value;
 
     async fn running() -> (SocketAddr, Arc<Readiness>, CancellationToken) {
         let (readiness, stop) = (Arc::new(Readiness::default()), CancellationToken::new());

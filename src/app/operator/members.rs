@@ -3,12 +3,11 @@
 use crate::{
     bus::Role,
     cluster::{Member, Status, View},
-    ops::ApiError,
+    ops::{ApiError, answer},
     room::Incarnation,
 };
 use axum::http::StatusCode;
-use serde_json::{Map, Value, json};
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// What stands before the address of every node.
 const SYSTEM: &str = "safe-chat";
@@ -31,29 +30,24 @@ impl Members {
     }
 
     /// All of them, as `GET /cluster/members` has them.
-    pub(super) fn to_json(&self) -> Value {
-        let mut answer = json!({
-            "selfNode": self.name(self.me),
-            "members": self.all.iter().map(to_json).collect::<Vec<_>>(),
-            "unreachable": self.unreachable(),
-            "oldestPerRole": self.oldest_per_role(),
-        });
-        // Akka leaves out what there is not.
-        for (name, member) in [("leader", self.leader(None)), ("oldest", self.oldest(None))] {
-            if let Some(member) = member {
-                answer[name] = address(member).into();
-            }
+    pub(super) fn shown(&self) -> answer::Members {
+        answer::Members {
+            self_node: self.name(self.me),
+            members: self.all.iter().map(shown).collect(),
+            unreachable: self.unreachable(),
+            leader: self.leader(None).map(address),
+            oldest: self.oldest(None).map(address),
+            oldest_per_role: self.oldest_per_role(),
         }
-        answer
     }
 
     /// The members that a new one could turn to.
-    pub(super) fn seeds(&self) -> Value {
+    pub(super) fn seeds(&self) -> answer::SeedNodes {
         let seeds = self.all.iter().filter(|member| is_up(member));
-        json!({
-            "selfNode": self.name(self.me),
-            "seedNodes": seeds.map(to_json).collect::<Vec<_>>(),
-        })
+        answer::SeedNodes {
+            self_node: self.name(self.me),
+            seed_nodes: seeds.map(shown).collect(),
+        }
     }
 
     /// The member of an address or a name. Of several runs under one address, the one that is not
@@ -87,14 +81,14 @@ impl Members {
             .min_by_key(|member| member.node.incarnation)
     }
 
-    fn oldest_per_role(&self) -> Map<String, Value> {
+    fn oldest_per_role(&self) -> BTreeMap<String, String> {
         let named = [Role::Gateway, Role::Writer].map(|role| (role_name(role), Some(role)));
         let all = named.into_iter().chain([(DATA_CENTER_ROLE, None)]);
-        all.filter_map(|(name, role)| Some((name.to_owned(), address(self.oldest(role)?).into())))
+        all.filter_map(|(name, role)| Some((name.to_owned(), address(self.oldest(role)?))))
             .collect()
     }
 
-    fn unreachable(&self) -> Vec<Value> {
+    fn unreachable(&self) -> Vec<answer::Unreachable> {
         let missed = self
             .all
             .iter()
@@ -102,7 +96,10 @@ impl Members {
         missed
             .map(|member| {
                 let observers = member.observers.iter().map(|node| self.name(*node));
-                json!({"node": address(member), "observedBy": observers.collect::<Vec<_>>()})
+                answer::Unreachable {
+                    node: address(member),
+                    observed_by: observers.collect(),
+                }
             })
             .collect()
     }
@@ -131,17 +128,23 @@ pub(super) fn address(member: &Member) -> String {
 }
 
 /// A member as it is shown: what Akka says, and beside it what we know.
-pub(super) fn to_json(member: &Member) -> Value {
+pub(super) fn shown(member: &Member) -> answer::Member {
     let node = &member.node;
-    json!({
-        "node": address(member),
-        "nodeUid": uid(node.incarnation).to_string(),
-        "status": member.status.as_str(),
-        "roles": roles(member),
-        "name": node.name,
-        "incarnation": node.incarnation.to_string(),
-        "version": node.version,
-    })
+    answer::Member {
+        node: address(member),
+        node_uid: uid(node.incarnation).to_string(),
+        status: match member.status {
+            Status::Joining => answer::Status::Joining,
+            Status::Up => answer::Status::Up,
+            Status::Leaving => answer::Status::Leaving,
+            Status::Exiting => answer::Status::Exiting,
+            Status::Down => answer::Status::Down,
+        },
+        roles: roles(member).into_iter().map(str::to_owned).collect(),
+        name: node.name.clone(),
+        incarnation: node.incarnation.to_string(),
+        version: node.version.clone(),
+    }
 }
 
 /// The roles of a member, as Akka says them.
@@ -196,6 +199,7 @@ fn plain(asked: &str) -> &str {
 pub(super) mod tests {
     use super::*;
     use crate::bus::NodeRecord;
+    use serde_json::json;
     use uuid::Uuid;
 
     pub(in super::super) fn member(n: u128, port: u16, status: Status) -> Member {
@@ -263,7 +267,8 @@ pub(super) mod tests {
             member(4, 700, Status::Down),
             missed,
         ])
-        .to_json();
+        .shown();
+        let answer = json!(answer);
         assert_eq!(answer["selfNode"], "safe-chat@127.0.0.1:10000");
         assert_eq!(answer["leader"], "safe-chat@127.0.0.1:9000");
         assert_eq!(answer["oldest"], "safe-chat@127.0.0.1:10000");

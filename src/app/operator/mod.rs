@@ -5,6 +5,7 @@ mod events;
 mod members;
 mod moves;
 mod orders;
+mod overview;
 mod rooms;
 mod trace;
 
@@ -13,7 +14,7 @@ use crate::{
     cluster::{self, Member, Status},
     gateway,
     journal::Journal,
-    ops::{ApiError, DomainEvent, Operator, Whom},
+    ops::{ApiError, DomainEvent, Operator, Vitals, Whom, answer},
     room::{Incarnation, ShardId, Shards},
     writer,
 };
@@ -22,6 +23,7 @@ use axum::http::StatusCode;
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use members::{Members, address};
 use orders::Order;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -46,6 +48,7 @@ pub(super) struct NodeOperator {
     pub(super) gateway: Option<gateway::Handle>,
     pub(super) writer: Option<writer::Handle>,
     pub(super) shards: Shards,
+    pub(super) vitals: Vitals,
     /// Cancelled: this node shall stop.
     pub(super) unwanted: CancellationToken,
     /// Whether this node is moving shards for an operator.
@@ -61,39 +64,52 @@ impl NodeOperator {
 
     fn obey(&self, order: Order) -> Result<Value, ApiError> {
         match order {
-            Order::Leave => Ok(self.drain()),
-            Order::Region => Ok(self.region()),
-            Order::Sessions { room } => self.sessions_here(&room),
-            Order::Disconnect { per_second } => self.disconnect_here(per_second),
+            Order::Leave => Ok(json!(self.drain())),
+            Order::Region => Ok(json!(self.region())),
+            Order::Figures => Ok(json!(self.figures())),
+            Order::Sessions { room } => Ok(json!(self.sessions_here(&room)?)),
+            Order::Disconnect { per_second } => Ok(json!(self.disconnect_here(per_second)?)),
             Order::Trace { id, room, user } => {
-                self.take_trace(id, room.as_deref(), user.as_deref())
+                let taken = self.take_trace(id, room.as_deref(), user.as_deref())?;
+                Ok(json!(taken))
             }
         }
     }
 
     /// Asks one node, which may be this one.
-    async fn ask(&self, node: Incarnation, order: &Order) -> Result<Value, ApiError> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        node: Incarnation,
+        order: &Order,
+    ) -> Result<T, ApiError> {
         match node == self.cluster.me() {
-            true => self.obey(order.clone()),
+            true => orders::read(self.obey(order.clone())?),
             false => orders::ask(&*self.bus, node, order).await,
         }
     }
 
     /// Asks all nodes that have a role, at the same time: each one's address and answer.
-    async fn ask_all(&self, role: Role, order: &Order) -> Vec<(String, Result<Value, ApiError>)> {
+    async fn ask_all<T: DeserializeOwned>(
+        &self,
+        role: Role,
+        order: &Order,
+    ) -> Vec<(String, Result<T, ApiError>)> {
         self.ask_those(order, |member| member.node.roles.contains(&role))
             .await
     }
 
-    async fn ask_everybody(&self, order: &Order) -> Vec<(String, Result<Value, ApiError>)> {
+    async fn ask_everybody<T: DeserializeOwned>(
+        &self,
+        order: &Order,
+    ) -> Vec<(String, Result<T, ApiError>)> {
         self.ask_those(order, |_| true).await
     }
 
-    async fn ask_those(
+    async fn ask_those<T: DeserializeOwned>(
         &self,
         order: &Order,
         whom: impl Fn(&Member) -> bool,
-    ) -> Vec<(String, Result<Value, ApiError>)> {
+    ) -> Vec<(String, Result<T, ApiError>)> {
         let seen = self.seen();
         let lives = |member: &&Member| member.status != Status::Down && whom(member);
         let asked = seen.iter().filter(lives).map(async |member| {
@@ -125,7 +141,7 @@ impl NodeOperator {
         timeout(RECORDS, read).await.unwrap_or_else(|_| late())
     }
 
-    fn name(&self, node: Option<Incarnation>) -> Value {
+    fn owner(&self, node: Option<Incarnation>) -> answer::Owner {
         let nodes = self.cluster.view().nodes;
         let name = |owner| {
             nodes
@@ -133,41 +149,49 @@ impl NodeOperator {
                 .find(|node| node.incarnation == owner)
                 .map(|node| node.name)
         };
-        json!({"incarnation": node.map(|node| node.to_string()), "node": node.and_then(name)})
+        answer::Owner {
+            incarnation: node.map(|node| node.to_string()),
+            node: node.and_then(name),
+        }
     }
 
-    fn disconnect_here(&self, per_second: u32) -> Result<Value, ApiError> {
+    fn disconnect_here(&self, per_second: u32) -> Result<answer::Disconnect, ApiError> {
         let Some(gateway) = &self.gateway else {
             let message = "this node has no clients: its roles have no gateway";
             return Err(ApiError::bad("bad_node", message));
         };
-        let count = gateway.disconnect(per_second).ok_or_else(|| {
+        let sessions = gateway.disconnect(per_second).ok_or_else(|| {
             let message = "this node is sending its sessions elsewhere already";
             ApiError::new(StatusCode::CONFLICT, "busy", message)
         })?;
-        Ok(json!({"sessions": count, "per_second": per_second}))
+        Ok(answer::Disconnect {
+            sessions,
+            per_second,
+        })
     }
 }
 
 #[async_trait]
 impl Operator for NodeOperator {
-    fn members(&self) -> Value {
-        self.seen().to_json()
+    fn members(&self) -> answer::Members {
+        self.seen().shown()
     }
 
-    fn member(&self, member: &str) -> Result<Value, ApiError> {
-        self.seen().find(member).map(members::to_json)
+    fn member(&self, member: &str) -> Result<answer::Member, ApiError> {
+        self.seen().find(member).map(members::shown)
     }
 
-    async fn leave(&self, member: &str) -> Result<Value, ApiError> {
+    async fn leave(&self, member: &str) -> Result<answer::Message, ApiError> {
         let seen = self.seen();
         let found = seen.find(member)?;
-        self.ask(found.node.incarnation, &Order::Leave).await?;
+        let node = found.node.incarnation;
+        self.ask::<Value>(node, &Order::Leave).await?;
         tracing::info!(node = found.node.name, "an operator told a node to stop");
-        Ok(json!({"message": format!("Leaving {}", address(found))}))
+        let message = format!("Leaving {}", address(found));
+        Ok(answer::Message { message })
     }
 
-    async fn down(&self, member: &str) -> Result<Value, ApiError> {
+    async fn down(&self, member: &str) -> Result<answer::Message, ApiError> {
         let seen = self.seen();
         let found = seen.find(member)?;
         let node = found.node.incarnation;
@@ -178,94 +202,110 @@ impl Operator for NodeOperator {
             node = found.node.name, incarnation = %node,
             "an operator declared a node down"
         );
-        Ok(json!({"message": format!("Downing {}", address(found))}))
+        let message = format!("Downing {}", address(found));
+        Ok(answer::Message { message })
     }
 
-    fn region(&self) -> Value {
+    fn region(&self) -> answer::Region {
         let loaded = self.writer.as_ref().map(writer::Handle::loaded);
         region(loaded.unwrap_or_default(), &self.cluster.view().owned)
     }
 
-    async fn stats(&self) -> Result<Value, ApiError> {
-        let (answers, records) =
-            tokio::join!(self.ask_all(Role::Writer, &Order::Region), self.records());
+    async fn stats(&self) -> Result<answer::Stats, ApiError> {
+        let (answers, records) = tokio::join!(
+            self.ask_all::<answer::Region>(Role::Writer, &Order::Region),
+            self.records()
+        );
         let (seen, records) = (self.seen(), records?);
-        let (mut regions, mut failed, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, answer) in answers {
-            match answer {
-                Ok(mut answer) => {
-                    regions.extend(items_of(&name, &mut answer["regions"]));
-                    failed.extend(answer["failed"].as_array().cloned().unwrap_or_default());
-                    nodes.push(json!({"node": name, "answered": true}));
+        let mut stats = answer::Stats::default();
+        for (node, answer) in answers {
+            let why = match answer {
+                Ok(answer::Region { regions, failed }) => {
+                    let shards = regions.into_iter().map(|shard| answer::NodeShard {
+                        node: node.clone(),
+                        shard,
+                    });
+                    stats.regions.extend(shards);
+                    stats.failed.extend(failed);
+                    None
                 }
                 Err(error) => {
-                    let of = |owner| seen.name(owner) == name;
+                    let of = |owner| seen.name(owner) == node;
                     let owned = records
                         .iter()
                         .filter(|(_, record)| record.owner.is_some_and(of));
-                    failed.extend(owned.map(|(shard, _)| json!(shard.to_string())));
-                    nodes.push(json!({"node": name, "answered": false, "why": error.message}));
+                    stats
+                        .failed
+                        .extend(owned.map(|(shard, _)| shard.to_string()));
+                    Some(error.message)
                 }
-            }
+            };
+            stats.nodes.push(answer::NodeAnswered {
+                node,
+                answered: why.is_none(),
+                why,
+            });
         }
-        Ok(json!({"regions": regions, "failed": failed, "nodes": nodes}))
+        Ok(stats)
     }
 
     fn domain_events(&self, types: &[String]) -> Result<BoxStream<'static, DomainEvent>, ApiError> {
         events::stream(&self.cluster, types)
     }
 
-    fn seed_nodes(&self) -> Value {
+    fn seed_nodes(&self) -> answer::SeedNodes {
         self.seen().seeds()
     }
 
-    fn nodes(&self) -> Value {
-        let (seen, view) = (self.seen(), self.cluster.view());
-        let node = |member: &Member| {
-            let mut shown = members::to_json(member);
-            shown["this"] = (member.node.incarnation == self.cluster.me()).into();
-            shown["draining"] = member.node.draining.into();
-            shown["roles"] = json!(member.node.roles);
-            shown["reachable"] = member.observers.is_empty().into();
-            shown
-        };
-        let owned: Vec<_> = view.owned.iter().map(|shard| shard.0).collect();
-        let nodes: Vec<_> = seen.iter().map(node).collect();
-        json!({"nodes": nodes, "fresh": view.fresh, "owned": owned})
+    fn nodes(&self) -> answer::Nodes {
+        let view = self.cluster.view();
+        let seen = self.seen();
+        answer::Nodes {
+            nodes: seen.iter().map(|member| self.node(member)).collect(),
+            fresh: view.fresh,
+            owned: view.owned.iter().map(|shard| shard.0).collect(),
+        }
     }
 
-    async fn shards(&self) -> Result<Value, ApiError> {
+    async fn overview(&self) -> answer::Overview {
+        self.look_at_nodes().await
+    }
+
+    async fn shards(&self) -> Result<answer::Shards, ApiError> {
         let shards = self.records().await?;
-        let line = |(ShardId(number), record): (_, ShardRecord)| {
-            json!({
-                "shard": number,
-                "owner": self.name(record.owner),
-                "epoch": record.epoch.0,
-                "floor": record.floor.0,
-            })
+        let shown = |(ShardId(shard), record): (_, ShardRecord)| answer::Shard {
+            shard,
+            owner: self.owner(record.owner),
+            epoch: record.epoch.0,
+            floor: record.floor.0,
         };
-        Ok(
-            json!({"shards": shards.into_iter().map(line).collect::<Vec<_>>(), "of": self.shards.count()}),
-        )
+        Ok(answer::Shards {
+            shards: shards.into_iter().map(shown).collect(),
+            of: self.shards.count(),
+        })
     }
 
-    async fn rooms(&self, after: Option<&str>, limit: usize) -> Result<Value, ApiError> {
+    async fn rooms(&self, after: Option<&str>, limit: usize) -> Result<answer::Rooms, ApiError> {
         self.page_of_rooms(after, limit).await
     }
 
-    async fn room(&self, room: &str) -> Result<Value, ApiError> {
+    async fn room(&self, room: &str) -> Result<answer::Room, ApiError> {
         self.look_at_room(room).await
     }
 
-    fn sessions(&self, room: &str) -> Result<Value, ApiError> {
+    fn sessions(&self, room: &str) -> Result<answer::Sessions, ApiError> {
         self.sessions_here(room)
     }
 
-    async fn expel(&self, room: &str, user: &str) -> Result<Value, ApiError> {
+    async fn expel(&self, room: &str, user: &str) -> Result<answer::Kicked, ApiError> {
         self.end_sessions_of(room, user).await
     }
 
-    async fn disconnect(&self, whom: Whom, per_second: u32) -> Result<Value, ApiError> {
+    async fn disconnect(
+        &self,
+        whom: Whom,
+        per_second: u32,
+    ) -> Result<answer::Disconnecting, ApiError> {
         if !(1..=DISCONNECTS).contains(&per_second) {
             let message = format!("rate must be 1 to {DISCONNECTS} sessions per second");
             return Err(ApiError::bad("bad_rate", message));
@@ -287,17 +327,21 @@ impl Operator for NodeOperator {
                 self.ask_all(Role::Gateway, &order).await
             }
         };
-        let line = |(node, answer): (String, Result<Value, ApiError>)| match answer {
-            Ok(mut answer) => {
-                answer["node"] = node.into();
-                answer
-            }
-            Err(error) => json!({"node": node, "error": error.message}),
-        };
-        Ok(json!({"nodes": answers.into_iter().map(line).collect::<Vec<_>>()}))
+        let nodes = answers.into_iter().map(|(node, answer)| {
+            let outcome = match answer {
+                Ok(begun) => answer::DisconnectOutcome::Begun(begun),
+                Err(error) => answer::DisconnectOutcome::Failed {
+                    error: error.message,
+                },
+            };
+            answer::NodeDisconnect { node, outcome }
+        });
+        Ok(answer::Disconnecting {
+            nodes: nodes.collect(),
+        })
     }
 
-    async fn rebalance(&self, per_second: u32, dry: bool) -> Result<Value, ApiError> {
+    async fn rebalance(&self, per_second: u32, dry: bool) -> Result<answer::Rebalance, ApiError> {
         self.begin_rebalance(per_second, dry).await
     }
 
@@ -306,34 +350,30 @@ impl Operator for NodeOperator {
         room: Option<&str>,
         user: Option<&str>,
         seconds: u64,
-    ) -> Result<BoxStream<'static, Value>, ApiError> {
+    ) -> Result<BoxStream<'static, answer::TraceLine>, ApiError> {
         Arc::new(self.clone()).begin_trace(room, user, seconds)
     }
 
-    fn drain(&self) -> Value {
+    fn drain(&self) -> answer::Draining {
         tracing::info!("an operator asked this node to stop");
         self.unwanted.cancel();
-        json!({"draining": true})
+        answer::Draining { draining: true }
     }
 }
 
 /// Shards with how many rooms of each are in memory. `failed`: shards that this node has and does
 /// not write yet.
-fn region(loaded: Vec<(ShardId, usize)>, owned: &[ShardId]) -> Value {
+fn region(loaded: Vec<(ShardId, usize)>, owned: &[ShardId]) -> answer::Region {
     let is_loaded = |shard: &ShardId| loaded.iter().any(|(other, _)| other == shard);
     let failed = owned.iter().filter(|shard| !is_loaded(shard));
-    let failed: Vec<_> = failed.map(ShardId::to_string).collect();
-    let line = |(shard, rooms): &(ShardId, usize)| json!({"shardId": shard.to_string(), "numEntities": rooms});
-    json!({"regions": loaded.iter().map(line).collect::<Vec<_>>(), "failed": failed})
-}
-
-/// The items of a list in a node's answer, each with the node.
-fn items_of(node: &str, list: &mut Value) -> Vec<Value> {
-    let mut items = list.as_array_mut().map(std::mem::take).unwrap_or_default();
-    for item in &mut items {
-        item["node"] = node.into();
+    let shown = |(shard, rooms): &(ShardId, usize)| answer::RegionShard {
+        shard_id: shard.to_string(),
+        num_entities: *rooms,
+    };
+    answer::Region {
+        regions: loaded.iter().map(shown).collect(),
+        failed: failed.map(ShardId::to_string).collect(),
     }
-    items
 }
 
 fn unavailable(error: impl Display) -> ApiError {

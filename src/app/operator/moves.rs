@@ -5,11 +5,10 @@ use super::{NodeOperator, members::Members};
 use crate::{
     bus::{Bus, Error, Plan, Role},
     cluster::{Status, assignee, even},
-    ops::ApiError,
+    ops::{ApiError, answer},
     room::{Incarnation, ShardId},
 };
 use axum::http::StatusCode;
-use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
@@ -26,7 +25,11 @@ type Move = (ShardId, Incarnation, Incarnation);
 impl NodeOperator {
     /// Begins to move shards to an even assignment, so many per second; says which. `dry`: only
     /// says it.
-    pub(super) async fn begin_rebalance(&self, rate: u32, dry: bool) -> Result<Value, ApiError> {
+    pub(super) async fn begin_rebalance(
+        &self,
+        rate: u32,
+        dry: bool,
+    ) -> Result<answer::Rebalance, ApiError> {
         if !(RATE.0..=RATE.1).contains(&rate) {
             let message = format!("rate must be {} to {} shards per second", RATE.0, RATE.1);
             return Err(ApiError::bad("bad_rate", message));
@@ -38,7 +41,11 @@ impl NodeOperator {
             .filter_map(|(shard, record)| Some((*shard, record.owner?)))
             .collect();
         let moves = even(&owners, &writers);
-        let line = |(shard, from, to): &Move| json!({"shard": shard.0, "from": seen.name(*from), "to": seen.name(*to)});
+        let line = |(shard, from, to): &Move| answer::Move {
+            shard: shard.0,
+            from: seen.name(*from),
+            to: seen.name(*to),
+        };
         let lines: Vec<_> = moves.iter().map(line).collect();
         let begins = !dry && !moves.is_empty();
         if begins {
@@ -65,7 +72,11 @@ impl NodeOperator {
                 moving.store(false, Ordering::Relaxed);
             });
         }
-        Ok(json!({"moves": lines, "per_second": rate, "begun": begins}))
+        Ok(answer::Rebalance {
+            moves: lines,
+            per_second: rate,
+            begun: begins,
+        })
     }
 }
 

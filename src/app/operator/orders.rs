@@ -8,7 +8,7 @@ use crate::{
 use axum::http::StatusCode;
 use bytes::Bytes;
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -25,6 +25,8 @@ pub(super) enum Order {
     Leave,
     /// The shards that it writes.
     Region,
+    /// What it says of itself.
+    Figures,
     /// The sessions that it has in a room.
     Sessions { room: String },
     /// Send all sessions elsewhere, so many per second.
@@ -46,11 +48,11 @@ enum Reply {
 }
 
 /// Asks a node, within the deadline of the bus.
-pub(super) async fn ask(
+pub(super) async fn ask<T: DeserializeOwned>(
     bus: &dyn Bus,
     node: Incarnation,
     order: &Order,
-) -> Result<Value, ApiError> {
+) -> Result<T, ApiError> {
     let request = serde_json::to_vec(order).expect("an order becomes JSON");
     let answer = bus.consult(node, request.into()).await;
     let answer = answer.map_err(|error| {
@@ -66,15 +68,22 @@ pub(super) async fn ask(
         })
     })?;
     match serde_json::from_slice(&answer) {
-        Ok(Reply::Done(value)) => Ok(value),
+        Ok(Reply::Done(value)) => read(value),
         Ok(Reply::Failed { status, message }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             Err(ApiError::new(status, "refused", message))
         }
-        Err(_) => Err(ApiError::unavailable(
-            "the node answers what this version does not understand",
-        )),
+        Err(_) => Err(unknown()),
     }
+}
+
+/// What a node answered, as its type.
+pub(super) fn read<T: DeserializeOwned>(answer: Value) -> Result<T, ApiError> {
+    serde_json::from_value(answer).map_err(|_| unknown())
+}
+
+fn unknown() -> ApiError {
+    ApiError::unavailable("the node answers what this version does not understand")
 }
 
 /// Answers what other nodes ask, until `stop`. `obey` must return at once.

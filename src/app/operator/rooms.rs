@@ -1,12 +1,11 @@
 //! Rooms, as operators look at them.
 
-use super::{NodeOperator, items_of, orders::Order, unavailable};
+use super::{NodeOperator, orders::Order, unavailable};
 use crate::{
     bus::{Ask, Inbound, Role, RoomView},
-    ops::ApiError,
+    ops::{ApiError, answer},
     room::{RoomId, Seq, SessionId, UserId},
 };
-use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -25,7 +24,7 @@ impl NodeOperator {
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<answer::Rooms, ApiError> {
         let after = after.filter(|after| !after.is_empty());
         let after = after.map(parse_room).transpose()?;
         if !(1..=PAGE).contains(&limit) {
@@ -38,16 +37,20 @@ impl NodeOperator {
         let line = |room: &RoomId| {
             let shard = self.shards.of(room);
             let owner = records.get(&shard).and_then(|record| record.owner);
-            json!({"room": room.as_str(), "shard": shard.0, "owner": self.name(owner)})
+            answer::RoomLine {
+                room: room.to_string(),
+                shard: shard.0,
+                owner: self.owner(owner),
+            }
         };
-        Ok(json!({
-            "rooms": rooms.iter().map(line).collect::<Vec<_>>(),
-            "next": next.map(RoomId::as_str),
-        }))
+        Ok(answer::Rooms {
+            rooms: rooms.iter().map(line).collect(),
+            next: next.map(RoomId::to_string),
+        })
     }
 
     /// Where a room is, how far it goes, who is there, and what is stored of it.
-    pub(super) async fn look_at_room(&self, room: &str) -> Result<Value, ApiError> {
+    pub(super) async fn look_at_room(&self, room: &str) -> Result<answer::Room, ApiError> {
         let room = parse_room(room)?;
         let shard = self.shards.of(&room);
         let (record, view) = tokio::join!(self.bus.shard(shard), self.view(&room));
@@ -58,30 +61,29 @@ impl NodeOperator {
         let (sessions, stored) = tokio::join!(self.sessions_everywhere(&room), async {
             self.stored(&room, view.head).await
         });
-        let members: Vec<_> = view.members.iter().map(UserId::to_string).collect();
-        let owner = self.name(record.and_then(|record| record.owner));
-        let snapshot = (view.snapshot > Seq::ZERO).then_some(view.snapshot.0);
-        let mut answer = json!({
-            "room": room.as_str(),
-            "shard": shard.0,
-            "owner": owner,
-            "epoch": view.epoch.0,
-            "head": view.head.0,
-            "members": members,
-            "sessions": sessions,
-            "snapshot": snapshot,
-        });
-        let Value::Object(stored) = stored? else {
-            return Ok(answer);
-        };
-        answer.as_object_mut().expect("an object").extend(stored);
-        Ok(answer)
+        let (last_commit, bytes) = stored?;
+        Ok(answer::Room {
+            room: room.to_string(),
+            shard: shard.0,
+            owner: self.owner(record.and_then(|record| record.owner)),
+            epoch: view.epoch.0,
+            head: view.head.0,
+            members: view.members.iter().map(UserId::to_string).collect(),
+            sessions,
+            snapshot: (view.snapshot > Seq::ZERO).then_some(view.snapshot.0),
+            last_commit,
+            bytes,
+        })
     }
 
     /// The last commit, and how many bytes of content there are if that is soon counted.
-    async fn stored(&self, room: &RoomId, head: Seq) -> Result<Value, ApiError> {
+    async fn stored(
+        &self,
+        room: &RoomId,
+        head: Seq,
+    ) -> Result<(Option<answer::Commit>, Option<usize>), ApiError> {
         if head == Seq::ZERO {
-            return Ok(json!({"last_commit": null, "bytes": 0}));
+            return Ok((None, Some(0)));
         }
         let last = self.journal.read(room, head, head).await;
         let last = last.map_err(unavailable)?;
@@ -89,10 +91,12 @@ impl NodeOperator {
         let epoch = epoch
             .filter(|last| last.seq == head)
             .map(|last| last.epoch.0);
-        let last = last
-            .first()
-            .map(|event| json!({"seq": event.seq.0, "at": event.at.0, "epoch": epoch}));
-        Ok(json!({"last_commit": last, "bytes": self.bytes(room, head).await?}))
+        let last = last.first().map(|event| answer::Commit {
+            seq: event.seq.0,
+            at: event.at.0,
+            epoch,
+        });
+        Ok((last, self.bytes(room, head).await?))
     }
 
     async fn bytes(&self, room: &RoomId, head: Seq) -> Result<Option<usize>, ApiError> {
@@ -112,48 +116,63 @@ impl NodeOperator {
 
     /// The sessions in a room at all nodes; those of a node that does not answer are missing, and
     /// it is named.
-    async fn sessions_everywhere(&self, room: &RoomId) -> Value {
+    async fn sessions_everywhere(&self, room: &RoomId) -> answer::SessionsEverywhere {
         let order = Order::Sessions {
             room: room.to_string(),
         };
-        let answers = self.ask_all(Role::Gateway, &order).await;
-        let (mut sessions, mut silent) = (Vec::new(), Vec::new());
-        for (node, answer) in answers {
+        let answers = self.ask_all::<answer::Sessions>(Role::Gateway, &order);
+        let (mut known, mut unknown_at) = (Vec::new(), Vec::new());
+        for (node, answer) in answers.await {
             match answer {
-                Ok(mut answer) => sessions.extend(items_of(&node, &mut answer["sessions"])),
-                Err(_) => silent.push(node),
+                Ok(answer) => {
+                    let sessions = answer.sessions.into_iter();
+                    known.extend(sessions.map(|session| answer::NodeSession {
+                        node: node.clone(),
+                        session,
+                    }));
+                }
+                Err(_) => unknown_at.push(node),
             }
         }
-        match silent.is_empty() {
-            true => json!(sessions),
-            false => json!({"known": sessions, "unknown_at": silent}),
+        match unknown_at.is_empty() {
+            true => answer::SessionsEverywhere::All(known),
+            false => answer::SessionsEverywhere::Known { known, unknown_at },
         }
     }
 
     /// The sessions that this node has in a room.
-    pub(super) fn sessions_here(&self, room: &str) -> Result<Value, ApiError> {
+    pub(super) fn sessions_here(&self, room: &str) -> Result<answer::Sessions, ApiError> {
         let room = parse_room(room)?;
         let gateway = self.gateway.as_ref();
         let sessions = gateway.map_or_else(Vec::new, |gateway| gateway.sessions_in(&room));
-        let line = |(session, user): &(SessionId, UserId)| json!({"session": session.to_string(), "user": user.as_str()});
-        Ok(json!({
-            "room": room.as_str(),
-            "sessions": sessions.iter().map(line).collect::<Vec<_>>(),
-        }))
+        let line = |(session, user): &(SessionId, UserId)| answer::Session {
+            session: session.to_string(),
+            user: user.to_string(),
+        };
+        Ok(answer::Sessions {
+            room: room.to_string(),
+            sessions: sessions.iter().map(line).collect(),
+        })
     }
 
     /// A word to a node may be lost, so it is repeated until the room itself says that the user is
     /// gone.
-    pub(super) async fn end_sessions_of(&self, room: &str, user: &str) -> Result<Value, ApiError> {
+    pub(super) async fn end_sessions_of(
+        &self,
+        room: &str,
+        user: &str,
+    ) -> Result<answer::Kicked, ApiError> {
         let room = parse_room(room)?;
         let user = parse_user(user)?;
         let until = Instant::now() + EXPEL;
         let mut was_member = false;
         loop {
             if !self.view(&room).await?.members.contains(&user) {
-                return Ok(
-                    json!({"room": room.as_str(), "user": user.as_str(), "was_member": was_member}),
-                );
+                return Ok(answer::Kicked {
+                    room: room.to_string(),
+                    user: user.to_string(),
+                    was_member,
+                });
             }
             if Instant::now() >= until {
                 let message = format!(

@@ -2,17 +2,19 @@
 //! ends by itself with whoever looks on.
 
 use super::{
-    NodeOperator, items_of,
+    NodeOperator,
     orders::Order,
     rooms::{parse_room, parse_user},
 };
 use crate::{
-    ops::ApiError,
+    ops::{
+        ApiError,
+        answer::{TraceLine, Traced},
+    },
     trace::{About, Taken, Tracer},
 };
 use axum::http::StatusCode;
 use futures::stream::{BoxStream, unfold};
-use serde_json::{Value, json};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
@@ -27,7 +29,7 @@ struct Look {
     order: Order,
     until: Instant,
     next: Instant,
-    ready: VecDeque<Value>,
+    ready: VecDeque<TraceLine>,
 }
 
 impl NodeOperator {
@@ -37,7 +39,7 @@ impl NodeOperator {
         room: Option<&str>,
         user: Option<&str>,
         seconds: u64,
-    ) -> Result<BoxStream<'static, Value>, ApiError> {
+    ) -> Result<BoxStream<'static, TraceLine>, ApiError> {
         about(room, user)?;
         if !(1..=LONGEST).contains(&seconds) {
             let message = format!("seconds must be 1 to {LONGEST}, not {seconds}");
@@ -68,7 +70,7 @@ impl NodeOperator {
         id: u64,
         room: Option<&str>,
         user: Option<&str>,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Taken, ApiError> {
         let about = about(room, user)?;
         let take = |tracer: Tracer| {
             let taken = tracer.take(id, &about);
@@ -84,12 +86,12 @@ impl NodeOperator {
             all.steps.extend(steps);
             all.missed += missed;
         }
-        Ok(json!(all))
+        Ok(all)
     }
 }
 
 impl Look {
-    async fn next(&mut self) -> Option<Value> {
+    async fn next(&mut self) -> Option<TraceLine> {
         loop {
             if let Some(step) = self.ready.pop_front() {
                 return Some(step);
@@ -104,24 +106,32 @@ impl Look {
     }
 
     async fn take(&mut self) {
-        let answers = self.operator.ask_everybody(&self.order).await;
-        let mut steps = Vec::new();
+        let answers = self.operator.ask_everybody::<Taken>(&self.order).await;
+        let mut lines = Vec::new();
         for (node, answer) in answers {
+            let line = |what| TraceLine {
+                node: node.clone(),
+                what,
+            };
             match answer {
-                Ok(mut taken) => {
-                    steps.extend(items_of(&node, &mut taken["steps"]));
-                    if let Some(missed @ 1..) = taken["missed"].as_u64() {
-                        steps.push(json!({"node": node, "missed": missed}));
+                Ok(Taken { steps, missed }) => {
+                    lines.extend(steps.into_iter().map(Traced::Step).map(line));
+                    if missed > 0 {
+                        lines.push(line(Traced::Missed { missed }));
                     }
                 }
-                Err(error) => steps.push(json!({"node": node, "error": error.message})),
+                Err(error) => lines.push(line(Traced::Silent {
+                    error: error.message,
+                })),
             }
         }
         // Clocks of nodes differ: hops of one message stand in their order where the times are the
         // same.
-        let at = |step: &Value| (step["at"].as_u64(), step["seq"].as_u64());
-        steps.sort_by_key(at);
-        self.ready.extend(steps);
+        lines.sort_by_key(|line| match &line.what {
+            Traced::Step(step) => (Some(step.at), step.seq),
+            Traced::Missed { .. } | Traced::Silent { .. } => (None, None),
+        });
+        self.ready.extend(lines);
     }
 }
 

@@ -3,12 +3,16 @@
 
 use super::{
     Answer, ApiError, DomainEvent, OperatorSlot,
-    operation::{self, Operation},
+    extract::{Path, Query, body},
+    operation::{self, Operate, Operation},
     operator,
 };
+use crate::ops::answer::{
+    self, EntityTypes, EventType, Member, Members, Message, Refusal, Region, SeedNodes, Stats,
+};
 use axum::{
-    Json, Router,
-    extract::{Path, Query, State},
+    Json,
+    extract::{State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode},
     response::{
         IntoResponse, Response,
@@ -18,80 +22,183 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::StreamExt;
-use serde_json::json;
+use serde::Deserialize;
 use std::{convert::Infallible, time::Duration};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The one kind of entity that is spread over shards.
 const ROOMS: &str = "chat-rooms";
 /// Between two signs of life of an event stream without events; as in Akka.
 const QUIET: Duration = Duration::from_secs(10);
 
-pub(super) fn routes() -> Router<OperatorSlot> {
-    let member = get(member).put(operate).delete(leave);
-    let all = get(members).post(unsupported);
-    Router::new()
-        .route("/cluster", put(unsupported))
-        .route("/cluster/", put(unsupported))
-        .route("/cluster/members", all.clone())
-        .route("/cluster/members/", all)
-        .route("/cluster/members/{*member}", member)
-        .route("/cluster/shards", get(entity_types))
+pub(super) fn routes() -> OpenApiRouter<OperatorSlot> {
+    OpenApiRouter::default()
+        .routes(routes!(members, join))
+        .routes(routes!(member, operate, leave))
+        .routes(routes!(stop_all))
+        .routes(routes!(entity_types))
+        .routes(routes!(region))
+        .routes(routes!(stats))
+        .routes(routes!(domain_events))
+        .routes(routes!(seed_nodes))
+        // The same with a slash behind, which Akka takes too.
+        .route("/cluster/", put(stop_all))
+        .route("/cluster/members/", get(members).post(join))
         .route("/cluster/shards/", get(entity_types))
-        .route("/cluster/shards/{region}", get(region))
-        .route("/cluster/shards/{region}/stats", get(stats))
-        .route("/cluster/domain-events", get(events))
-        .route("/cluster/domain-events/", get(events))
-        .route("/bootstrap/seed-nodes", get(seed_nodes))
+        .route("/cluster/domain-events/", get(domain_events))
 }
 
-async fn members(State(slot): State<OperatorSlot>) -> Answer {
+/// The members of the cluster
+///
+/// As the node that is asked sees them.
+#[utoipa::path(
+    get, path = "/cluster/members", tag = "cluster", responses((status = 200, body = Members))
+)]
+async fn members(State(slot): State<OperatorSlot>) -> Answer<Members> {
     Ok(Json(operator(&slot)?.members()))
 }
 
-async fn member(State(slot): State<OperatorSlot>, Path(member): Path<String>) -> Answer {
-    Ok(Json(operator(&slot)?.member(&member)?))
+/// Joining, which Akka Management offers: not supported
+///
+/// Nodes find each other.
+#[utoipa::path(
+    post, path = "/cluster/members", tag = "cluster",
+    responses((status = 400, body = Refusal, description = "Operation not supported"))
+)]
+async fn join() -> ApiError {
+    not_supported()
 }
 
+/// Stopping a whole cluster, which Akka Management offers: not supported
+///
+/// Nodes stop one by one.
+#[utoipa::path(
+    put, path = "/cluster", tag = "cluster",
+    responses((status = 400, body = Refusal, description = "Operation not supported"))
+)]
+async fn stop_all() -> ApiError {
+    not_supported()
+}
+
+/// A member.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Named {
+    /// Its address, with or without `akka://` and `safe-chat@`; or its name.
+    #[param(example = "safe-chat@10.0.0.7:8558", min_length = 1, max_length = 300)]
+    member: String,
+}
+
+/// One member
+// A path's last part may have slashes (akka://...): axum writes that `{*member}`.
+#[utoipa::path(
+    get, path = "/cluster/members/{*member}", tag = "cluster", params(Named),
+    responses(
+        (status = 200, body = Member),
+        (status = 404, body = Refusal, description = "Member [...] not found"),
+    )
+)]
+async fn member(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Member> {
+    Ok(Json(operator(&slot)?.member(&of.member)?))
+}
+
+/// Makes a member leave, or declares it down
+///
+/// Leave: it stops in order, as at SIGTERM. Down: it is dead, frozen or cut off, and others take
+/// its shards at once.
+#[utoipa::path(
+    put, path = "/cluster/members/{*member}", tag = "cluster", params(Named),
+    request_body(content(
+        (Operate = "application/x-www-form-urlencoded"),
+        (Operate = "multipart/form-data"),
+        (Operate = "application/json"),
+    )),
+    responses(
+        (status = 200, body = Message, description = "Leaving ..., or Downing ..."),
+        (status = 400, body = Refusal, description = "Operation not supported"),
+        (status = 404, body = Refusal, description = "Member [...] not found"),
+        (status = 413, body = Refusal, description = "The body is longer than any operation."),
+        (status = 501, body = Refusal, description = "The version of the node cannot do that."),
+    )
+)]
 async fn operate(
     State(slot): State<OperatorSlot>,
-    Path(member): Path<String>,
+    Path(of): Path<Named>,
     headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
+    received: Result<Bytes, BytesRejection>,
+) -> Answer<Message> {
     let operator = operator(&slot)?;
     // Whether there is such a member comes first.
-    operator.member(&member)?;
-    match operation::read(&headers, body).await {
-        Some(Operation::Leave) => Ok(Json(operator.leave(&member).await?)),
-        Some(Operation::Down) => Ok(Json(operator.down(&member).await?)),
+    operator.member(&of.member)?;
+    match operation::read(&headers, body(received)?).await {
+        Some(Operation::Leave) => Ok(Json(operator.leave(&of.member).await?)),
+        Some(Operation::Down) => Ok(Json(operator.down(&of.member).await?)),
         None => Err(not_supported()),
     }
 }
 
-async fn leave(State(slot): State<OperatorSlot>, Path(member): Path<String>) -> Answer {
-    Ok(Json(operator(&slot)?.leave(&member).await?))
-}
-
-/// Nodes find each other, and stop one by one.
-async fn unsupported() -> ApiError {
-    not_supported()
+/// Makes a member leave
+#[utoipa::path(
+    delete, path = "/cluster/members/{*member}", tag = "cluster", params(Named),
+    responses(
+        (status = 200, body = Message, description = "Leaving ..."),
+        (status = 404, body = Refusal, description = "Member [...] not found"),
+        (status = 501, body = Refusal, description = "The version of the node cannot do that."),
+    )
+)]
+async fn leave(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Message> {
+    Ok(Json(operator(&slot)?.leave(&of.member).await?))
 }
 
 fn not_supported() -> ApiError {
     ApiError::akka(StatusCode::BAD_REQUEST, "Operation not supported")
 }
 
-async fn entity_types() -> Response {
-    Json(json!({"entityTypeKeys": [ROOMS]})).into_response()
+/// The kinds of entities that are spread over shards
+#[utoipa::path(
+    get, path = "/cluster/shards", tag = "cluster", responses((status = 200, body = EntityTypes))
+)]
+async fn entity_types() -> Json<EntityTypes> {
+    Json(EntityTypes {
+        entity_type_keys: vec![ROOMS],
+    })
 }
 
-async fn region(State(slot): State<OperatorSlot>, Path(region): Path<String>) -> Answer {
-    check(&region)?;
+/// A kind of entities.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Kind {
+    /// `chat-rooms`.
+    #[param(example = "chat-rooms", pattern = "^chat-rooms$")]
+    region: String,
+}
+
+/// The shards that this node writes
+///
+/// With how many rooms of each are in memory.
+#[utoipa::path(
+    get, path = "/cluster/shards/{region}", tag = "cluster", params(Kind),
+    responses(
+        (status = 200, body = Region),
+        (status = 404, body = Refusal, description = "Shard Region ... is not started"),
+    )
+)]
+async fn region(State(slot): State<OperatorSlot>, Path(of): Path<Kind>) -> Answer<Region> {
+    check(&of.region)?;
     Ok(Json(operator(&slot)?.region()))
 }
 
-async fn stats(State(slot): State<OperatorSlot>, Path(region): Path<String>) -> Answer {
-    check(&region)?;
+/// The shards that all nodes write
+#[utoipa::path(
+    get, path = "/cluster/shards/{region}/stats", tag = "cluster", params(Kind),
+    responses(
+        (status = 200, body = Stats),
+        (status = 404, body = Refusal, description = "Shard Region ... is not started"),
+    )
+)]
+async fn stats(State(slot): State<OperatorSlot>, Path(of): Path<Kind>) -> Answer<Stats> {
+    check(&of.region)?;
     Ok(Json(operator(&slot)?.stats().await?))
 }
 
@@ -103,7 +210,32 @@ fn check(region: &str) -> Result<(), ApiError> {
     (region == ROOMS).then_some(()).ok_or_else(unknown)
 }
 
-async fn events(
+/// Which events.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "serde reads no list from a query; this describes what is read"
+)]
+struct Types {
+    /// Types of events, or groups of types; none: all.
+    #[param(rename = "type", nullable = false, inline, example = json!(["MemberUp"]))]
+    types: Option<Vec<EventType>>,
+}
+
+/// What changes in the cluster, as it happens
+///
+/// Server-sent events: Akka's cluster domain events, beginning with those that lead to how it is
+/// now. Ends when this node has left.
+#[utoipa::path(
+    get, path = "/cluster/domain-events", tag = "cluster",
+    params(Types),
+    responses((
+        status = 200, body = answer::Event, content_type = "text/event-stream",
+        description = "Events, each with its type and with its data as JSON."
+    ))
+)]
+async fn domain_events(
     State(slot): State<OperatorSlot>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
@@ -121,6 +253,11 @@ async fn events(
     Ok(Sse::new(events).keep_alive(alive).into_response())
 }
 
-async fn seed_nodes(State(slot): State<OperatorSlot>) -> Answer {
+/// The members that a new one could turn to
+#[utoipa::path(
+    get, path = "/bootstrap/seed-nodes", tag = "cluster",
+    responses((status = 200, body = SeedNodes))
+)]
+async fn seed_nodes(State(slot): State<OperatorSlot>) -> Answer<SeedNodes> {
     Ok(Json(operator(&slot)?.seed_nodes()))
 }

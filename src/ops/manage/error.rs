@@ -1,11 +1,11 @@
 //! Why an operator does not get what was asked, as an answer.
 
+use crate::ops::answer::{Reason, Refusal};
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
 
 /// Why an operator does not get what was asked.
 #[derive(Debug)]
@@ -52,10 +52,14 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut body = json!({"message": self.message});
-        if !self.reason.is_empty() {
-            body["error"] = json!({"reason": self.reason, "message": self.message});
-        }
+        let error = (!self.reason.is_empty()).then(|| Reason {
+            reason: self.reason,
+            message: self.message.clone(),
+        });
+        let body = Refusal {
+            message: self.message,
+            error,
+        };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {

@@ -3,77 +3,82 @@
 
 mod cluster;
 mod error;
+mod extract;
+mod nodes;
 mod operation;
 mod rooms;
 
 pub use error::ApiError;
 
-use super::auth::Guard;
+use super::{
+    answer::{
+        Disconnecting, Draining, Kicked, Member, Members, Message, Nodes, Overview, Rebalance,
+        Region, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine,
+    },
+    auth::Guard,
+    document,
+};
 use crate::metric;
 use async_trait::async_trait;
 use axum::{
-    Json, Router,
-    body::Body,
-    extract::{Query, Request, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    Json,
+    extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
 };
-use futures::{StreamExt, stream::BoxStream};
-use serde::Deserialize;
+use futures::stream::BoxStream;
 use serde_json::Value;
-use std::{
-    convert::Infallible,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
+use utoipa_axum::router::OpenApiRouter;
 
 /// What a node can be asked and told by those who operate it. Every call returns within a bounded
 /// time. Nodes go by their address (with or without `akka://` and `safe-chat@`), or by their name.
 #[async_trait]
 pub trait Operator: Send + Sync {
     /// The members of the cluster, as this one sees it.
-    fn members(&self) -> Value;
+    fn members(&self) -> Members;
     /// One of them.
-    fn member(&self, member: &str) -> Result<Value, ApiError>;
+    fn member(&self, member: &str) -> Result<Member, ApiError>;
     /// Tells a member to stop in order: its shards and clients go elsewhere first.
-    async fn leave(&self, member: &str) -> Result<Value, ApiError>;
+    async fn leave(&self, member: &str) -> Result<Message, ApiError>;
     /// Declares a member gone, so that others take its shards at once.
-    async fn down(&self, member: &str) -> Result<Value, ApiError>;
+    async fn down(&self, member: &str) -> Result<Message, ApiError>;
     /// The shards that this node writes, with how many rooms of each are in memory.
-    fn region(&self) -> Value;
+    fn region(&self) -> Region;
     /// The same of all nodes.
-    async fn stats(&self) -> Result<Value, ApiError>;
+    async fn stats(&self) -> Result<Stats, ApiError>;
     /// What changes in the cluster, beginning with how it is now; of these types, or of all.
     fn domain_events(&self, types: &[String]) -> Result<BoxStream<'static, DomainEvent>, ApiError>;
     /// The members that a new one could turn to.
-    fn seed_nodes(&self) -> Value;
+    fn seed_nodes(&self) -> SeedNodes;
     /// The nodes of the cluster, as this one sees it.
-    fn nodes(&self) -> Value;
+    fn nodes(&self) -> Nodes;
+    /// The nodes of the cluster with what each says of itself.
+    async fn overview(&self) -> Overview;
     /// Who writes which shard.
-    async fn shards(&self) -> Result<Value, ApiError>;
+    async fn shards(&self) -> Result<Shards, ApiError>;
     /// A page of the rooms that were ever written: those after one, at most `limit`.
-    async fn rooms(&self, after: Option<&str>, limit: usize) -> Result<Value, ApiError>;
+    async fn rooms(&self, after: Option<&str>, limit: usize) -> Result<Rooms, ApiError>;
     /// Where a room is, how far it goes, who is there, and what is stored of it.
-    async fn room(&self, room: &str) -> Result<Value, ApiError>;
+    async fn room(&self, room: &str) -> Result<Room, ApiError>;
     /// The sessions that this node has in a room.
-    fn sessions(&self, room: &str) -> Result<Value, ApiError>;
+    fn sessions(&self, room: &str) -> Result<Sessions, ApiError>;
     /// Ends all sessions of a user in a room, at whichever nodes they are. `Ok` when the user has
     /// left.
-    async fn expel(&self, room: &str, user: &str) -> Result<Value, ApiError>;
+    async fn expel(&self, room: &str, user: &str) -> Result<Kicked, ApiError>;
     /// Begins to send sessions elsewhere, so many per second in all; they are told to come back.
-    async fn disconnect(&self, whom: Whom, per_second: u32) -> Result<Value, ApiError>;
+    async fn disconnect(&self, whom: Whom, per_second: u32) -> Result<Disconnecting, ApiError>;
     /// Begins to move shards to an even assignment, so many per second. `dry`: only says which.
-    async fn rebalance(&self, per_second: u32, dry: bool) -> Result<Value, ApiError>;
+    async fn rebalance(&self, per_second: u32, dry: bool) -> Result<Rebalance, ApiError>;
     /// What happens to the messages of a room or a user from now on, for so many seconds.
     fn trace(
         &self,
         room: Option<&str>,
         user: Option<&str>,
         seconds: u64,
-    ) -> Result<BoxStream<'static, Value>, ApiError>;
+    ) -> Result<BoxStream<'static, TraceLine>, ApiError>;
     /// Begins to stop this node in order.
-    fn drain(&self) -> Value;
+    fn drain(&self) -> Draining;
 }
 
 /// Whose sessions are sent elsewhere.
@@ -97,19 +102,14 @@ pub struct DomainEvent {
 /// Where the node's operator appears.
 pub type OperatorSlot = Arc<OnceLock<Arc<dyn Operator>>>;
 
-pub(super) fn routes(guard: Guard, slot: OperatorSlot) -> Router {
-    Router::new()
+/// All of it, behind the guard.
+pub(super) fn routes(guard: Guard, slot: OperatorSlot) -> OpenApiRouter {
+    let mut routes = OpenApiRouter::default()
         .merge(cluster::routes())
-        .route("/nodes", get(nodes))
-        .route("/shards", get(shards))
-        .route("/rooms", get(rooms::page))
-        .route("/rooms/{room}", get(rooms::room))
-        .route("/rooms/{room}/sessions", get(rooms::sessions))
-        .route("/rooms/{room}/users/{user}", delete(rooms::expel))
-        .route("/disconnect", post(disconnect))
-        .route("/rebalance", post(rebalance))
-        .route("/trace", get(trace))
-        .route("/drain", post(drain))
+        .merge(nodes::routes())
+        .merge(rooms::routes());
+    document::guarded(routes.get_openapi_mut());
+    routes
         .with_state(slot)
         .route_layer(from_fn_with_state(Arc::new(guard), check))
 }
@@ -130,98 +130,4 @@ fn operator(slot: &OperatorSlot) -> Result<&dyn Operator, ApiError> {
         .ok_or_else(|| ApiError::unavailable("the node is starting: see /ready"))
 }
 
-type Answer = Result<Json<Value>, ApiError>;
-
-async fn nodes(State(slot): State<OperatorSlot>) -> Answer {
-    Ok(Json(operator(&slot)?.nodes()))
-}
-
-async fn shards(State(slot): State<OperatorSlot>) -> Answer {
-    Ok(Json(operator(&slot)?.shards().await?))
-}
-
-/// Whose sessions, and how many per second.
-#[derive(Deserialize)]
-struct Disconnect {
-    node: Option<String>,
-    #[serde(default)]
-    all: bool,
-    #[serde(default = "hundred")]
-    rate: u32,
-}
-
-fn hundred() -> u32 {
-    100
-}
-
-async fn disconnect(State(slot): State<OperatorSlot>, asked: Asked<Disconnect>) -> Answer {
-    let Disconnect { node, all, rate } = query(asked)?;
-    let whom = match (node, all) {
-        (Some(node), false) => Whom::Node(node),
-        (None, true) => Whom::All,
-        _ => {
-            let message = "say whose sessions: ?node=NODE, or ?all=true";
-            return Err(ApiError::bad("bad_query", message));
-        }
-    };
-    Ok(Json(operator(&slot)?.disconnect(whom, rate).await?))
-}
-
-/// How many shards per second, and whether they are moved or only named.
-#[derive(Deserialize)]
-struct Rebalance {
-    #[serde(default = "four")]
-    rate: u32,
-    #[serde(default)]
-    dry_run: bool,
-}
-
-fn four() -> u32 {
-    4
-}
-
-async fn rebalance(State(slot): State<OperatorSlot>, asked: Asked<Rebalance>) -> Answer {
-    let Rebalance { rate, dry_run } = query(asked)?;
-    Ok(Json(operator(&slot)?.rebalance(rate, dry_run).await?))
-}
-
-/// Whose messages, and for how long.
-#[derive(Deserialize)]
-struct Trace {
-    room: Option<String>,
-    user: Option<String>,
-    #[serde(default = "sixty")]
-    seconds: u64,
-}
-
-fn sixty() -> u64 {
-    60
-}
-
-/// One JSON object per line, as it happens.
-async fn trace(
-    State(slot): State<OperatorSlot>,
-    asked: Asked<Trace>,
-) -> Result<Response, ApiError> {
-    let Trace {
-        room,
-        user,
-        seconds,
-    } = query(asked)?;
-    let steps = operator(&slot)?.trace(room.as_deref(), user.as_deref(), seconds)?;
-    let lines = steps.map(|step| Ok::<_, Infallible>(format!("{step}\n")));
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((kind, Body::from_stream(lines)).into_response())
-}
-
-/// A query, or why it makes no sense.
-type Asked<T> = Result<Query<T>, QueryRejection>;
-
-fn query<T>(asked: Asked<T>) -> Result<T, ApiError> {
-    let Query(asked) = asked.map_err(|why| ApiError::bad("bad_query", why.body_text()))?;
-    Ok(asked)
-}
-
-async fn drain(State(slot): State<OperatorSlot>) -> Result<(StatusCode, Json<Value>), ApiError> {
-    Ok((StatusCode::ACCEPTED, Json(operator(&slot)?.drain())))
-}
+type Answer<T> = Result<Json<T>, ApiError>;

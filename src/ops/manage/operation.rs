@@ -4,7 +4,9 @@ use axum::http::{HeaderMap, header::CONTENT_TYPE};
 use bytes::Bytes;
 use futures::stream;
 use multer::Multipart;
+use serde::Deserialize;
 use std::convert::Infallible;
+use utoipa::ToSchema;
 
 /// What can be done to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,17 @@ pub(super) enum Operation {
     Down,
     /// It shall stop in order.
     Leave,
+}
+
+/// What to do to a member.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Operate {
+    /// In any case.
+    #[schema(
+        pattern = "^([Dd][Oo][Ww][Nn]|[Ll][Ee][Aa][Vv][Ee])$",
+        example = "Leave"
+    )]
+    operation: String,
 }
 
 /// The operation that a body names, in any case; `None`: none that there is.
@@ -35,8 +48,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Bytes) -> Option<Operation> 
 }
 
 fn in_json(body: &[u8]) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    Some(value.get("operation")?.as_str()?.to_owned())
+    let Operate { operation } = serde_json::from_slice(body).ok()?;
+    Some(operation)
 }
 
 fn in_form(body: &[u8]) -> Option<String> {

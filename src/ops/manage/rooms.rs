@@ -1,17 +1,55 @@
 //! Rooms: which there are, what is known of one, and ending somebody's sessions in it.
 
-use super::{Answer, Asked, OperatorSlot, operator, query};
-use axum::{
-    Json,
-    extract::{Path, State},
+use super::{
+    Answer, OperatorSlot,
+    extract::{Path, Query},
+    operator,
 };
+use crate::ops::answer::{Kicked, Room, Rooms, Sessions};
+use axum::{Json, extract::State};
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) fn routes() -> OpenApiRouter<OperatorSlot> {
+    OpenApiRouter::default()
+        .routes(routes!(rooms))
+        .routes(routes!(room))
+        .routes(routes!(sessions))
+        .routes(routes!(kick))
+}
+
+/// A room.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Named {
+    /// The room.
+    #[param(example = "aaa", pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    room: String,
+}
+
+/// A user in a room.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Member {
+    /// The room.
+    #[param(example = "aaa", pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    room: String,
+    /// The user.
+    #[param(example = "harry", pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    user: String,
+}
 
 /// Which page.
-#[derive(Deserialize)]
-pub(super) struct Page {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    /// The room after which it begins.
+    #[param(example = "aaa", pattern = "^[A-Za-z0-9_-]{0,64}$")]
     after: Option<String>,
+    /// How many rooms, at most.
     #[serde(default = "hundred")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: usize,
 }
 
@@ -19,23 +57,43 @@ fn hundred() -> usize {
     100
 }
 
-pub(super) async fn page(State(slot): State<OperatorSlot>, asked: Asked<Page>) -> Answer {
-    let Page { after, limit } = query(asked)?;
+/// A page of the rooms that were ever written
+#[utoipa::path(
+    get, path = "/rooms", tag = "rooms", params(Page), responses((status = 200, body = Rooms))
+)]
+async fn rooms(State(slot): State<OperatorSlot>, Query(page): Query<Page>) -> Answer<Rooms> {
+    let Page { after, limit } = page;
     let page = operator(&slot)?.rooms(after.as_deref(), limit).await;
     Ok(Json(page?))
 }
 
-pub(super) async fn room(State(slot): State<OperatorSlot>, Path(room): Path<String>) -> Answer {
-    Ok(Json(operator(&slot)?.room(&room).await?))
+/// Where a room is, how far it goes, who is there, and what is stored of it
+///
+/// A room that nobody ever used is answered as an empty one.
+#[utoipa::path(
+    get, path = "/rooms/{room}", tag = "rooms", params(Named),
+    responses((status = 200, body = Room))
+)]
+async fn room(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Room> {
+    Ok(Json(operator(&slot)?.room(&of.room).await?))
 }
 
-pub(super) async fn sessions(State(slot): State<OperatorSlot>, Path(room): Path<String>) -> Answer {
-    Ok(Json(operator(&slot)?.sessions(&room)?))
+/// The sessions that this node has in a room
+#[utoipa::path(
+    get, path = "/rooms/{room}/sessions", tag = "rooms", params(Named),
+    responses((status = 200, body = Sessions))
+)]
+async fn sessions(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Sessions> {
+    Ok(Json(operator(&slot)?.sessions(&of.room)?))
 }
 
-pub(super) async fn expel(
-    State(slot): State<OperatorSlot>,
-    Path((room, user)): Path<(String, String)>,
-) -> Answer {
-    Ok(Json(operator(&slot)?.expel(&room, &user).await?))
+/// Ends all sessions of a user in a room
+///
+/// At whichever nodes they are (close code 4001). Answers when the user has left.
+#[utoipa::path(
+    delete, path = "/rooms/{room}/users/{user}", tag = "rooms", params(Member),
+    responses((status = 200, body = Kicked))
+)]
+async fn kick(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answer<Kicked> {
+    Ok(Json(operator(&slot)?.expel(&of.room, &of.user).await?))
 }

@@ -1,0 +1,135 @@
+//! Answers about rooms and those who are in them.
+
+use super::Owner;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A page of the rooms that were ever written.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Rooms {
+    /// In the journal's order.
+    pub rooms: Vec<RoomLine>,
+    /// The room after which the next page begins; null: this is the last one.
+    #[schema(example = "aaa")]
+    pub next: Option<String>,
+}
+
+/// A room, and where it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RoomLine {
+    /// Its name.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// Its shard.
+    #[schema(example = 12)]
+    pub shard: u16,
+    /// Who writes it.
+    pub owner: Owner,
+}
+
+/// A room: where it is, how far it goes, who is there, and what is stored of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Room {
+    /// Its name.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// Its shard.
+    #[schema(example = 12)]
+    pub shard: u16,
+    /// Who writes it.
+    pub owner: Owner,
+    /// The epoch under which the owner writes it.
+    #[schema(example = 4)]
+    pub epoch: u64,
+    /// The seq of its last event; 0: it is empty.
+    #[schema(example = 1042)]
+    pub head: u64,
+    /// The users that are members.
+    #[schema(example = json!(["charly", "harry"]))]
+    pub members: Vec<String>,
+    /// The sessions of all nodes.
+    pub sessions: SessionsEverywhere,
+    /// The seq up to which a snapshot goes; null: there is none.
+    pub snapshot: Option<u64>,
+    /// The commit that wrote the last event; null: there is none.
+    pub last_commit: Option<Commit>,
+    /// Bytes of content; null: too many events to count them.
+    #[schema(example = 48213)]
+    pub bytes: Option<usize>,
+}
+
+/// The last commit of a room.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Commit {
+    /// The seq of its last event.
+    #[schema(example = 1042)]
+    pub seq: u64,
+    /// When, in milliseconds since 1970 UTC.
+    #[schema(example = 1_790_000_000_000_u64)]
+    pub at: u64,
+    /// The epoch under which it was written; null: it is not known.
+    pub epoch: Option<u64>,
+}
+
+/// A session.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its id.
+    #[schema(
+        pattern = "^[0-9a-f]{32}$",
+        example = "01997d3a5c7e7a60b1c98d3e5f600112"
+    )]
+    pub session: String,
+    /// Whose it is.
+    #[schema(example = "harry")]
+    pub user: String,
+}
+
+/// A session, and the node that it is at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodeSession {
+    /// The node.
+    #[schema(example = "safe-chat@10.0.0.7:8558")]
+    pub node: String,
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+}
+
+/// The sessions that one node has in a room.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Sessions {
+    /// The room.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// Those that are open or opening.
+    pub sessions: Vec<Session>,
+}
+
+/// The sessions that all nodes have in a room.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum SessionsEverywhere {
+    /// Every node answered.
+    All(Vec<NodeSession>),
+    /// Some nodes did not answer.
+    Known {
+        /// Those of the nodes that did.
+        known: Vec<NodeSession>,
+        /// The nodes that did not.
+        unknown_at: Vec<String>,
+    },
+}
+
+/// A user who has no sessions in a room any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Kicked {
+    /// The room.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// The user.
+    #[schema(example = "harry")]
+    pub user: String,
+    /// Whether the user was a member before.
+    pub was_member: bool,
+}
