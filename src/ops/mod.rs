@@ -10,6 +10,7 @@ mod auth;
 pub mod banner;
 mod cgroup;
 mod config;
+mod dashboard;
 mod document;
 pub mod host;
 mod manage;

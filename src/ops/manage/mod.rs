@@ -16,7 +16,7 @@ use super::{
         Region, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine,
     },
     auth::Guard,
-    document,
+    dashboard, document,
 };
 use crate::metric;
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ use axum::{
 use futures::stream::BoxStream;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a node can be asked and told by those who operate it. Every call returns within a bounded
 /// time. Nodes go by their address (with or without `akka://` and `safe-chat@`), or by their name.
@@ -107,7 +107,8 @@ pub(super) fn routes(guard: Guard, slot: OperatorSlot) -> OpenApiRouter {
     let mut routes = OpenApiRouter::default()
         .merge(cluster::routes())
         .merge(nodes::routes())
-        .merge(rooms::routes());
+        .merge(rooms::routes())
+        .routes(routes!(dashboard::dashboard));
     document::guarded(routes.get_openapi_mut());
     routes
         .with_state(slot)
