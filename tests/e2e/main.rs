@@ -13,6 +13,7 @@ mod http;
 mod logins;
 mod logs;
 mod node;
+mod openapi;
 mod outage;
 mod person;
 mod pki;
@@ -61,6 +62,7 @@ claims! {
         holes::a_room_with_a_hole_is_served_and_goes_on
         holes::a_purged_room_begins_with_what_is_left
         doctor::what_a_cluster_rests_on_is_looked_at
+        openapi::the_internal_port_is_as_its_document_says
         logs::nothing_secret_is_logged
         traces::one_trace_goes_from_a_frame_to_the_deliveries_of_both_gateways
         traces::without_sampling_nothing_of_a_trace_is_on_the_bus

@@ -90,6 +90,11 @@ impl Node {
         format!("http://127.0.0.1:{}", self.http)
     }
 
+    /// Where operators come in.
+    pub(crate) fn internal_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.internal)
+    }
+
     /// Waits until operators would send clients to it.
     pub(crate) async fn ready(&mut self) {
         let until = Instant::now() + PATIENCE;

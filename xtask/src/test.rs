@@ -321,6 +321,7 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
     servers.extend(cassandra.servers()?);
     cluster.start(&servers[1])?;
     let promtool = obtain::promtool::promtool(interrupt)?;
+    let openapi = obtain::openapi::checkers(interrupt)?;
     cluster.await_ready(&servers)?;
     Ok(vec![
         ("SAFE_CHAT_TEST_NATS", nats.urls()),
@@ -337,6 +338,7 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
                 .to_string(),
         ),
         ("SAFE_CHAT_TEST_PROMTOOL", promtool.display().to_string()),
+        ("SAFE_CHAT_TEST_OPENAPI", openapi.display().to_string()),
     ])
 }
 

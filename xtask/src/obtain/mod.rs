@@ -9,6 +9,7 @@ mod go;
 mod java;
 pub(crate) mod kubernetes;
 pub mod nats;
+pub(crate) mod openapi;
 pub(crate) mod pip;
 mod program;
 pub mod promtool;
