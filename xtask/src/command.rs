@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::{audit, by_hand, chaos, console, fuzz, kubernetes, procfs, simulate, test, up};
+use crate::{audit, by_hand, chaos, console, fuzz, kubernetes, procfs, sbom, simulate, test, up};
 
 /// Development commands of safe-chat.
 #[derive(Parser)]
@@ -38,6 +38,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Licences, sources and advisories of dependencies, by deny.toml
     Audit(audit::Options),
+    /// What the program contains, as CycloneDX, into target/sbom
+    Sbom(sbom::Options),
     /// Render the overlays of docker/k8s and check them against the schemas of Kubernetes
     Kubernetes,
     /// Whole clusters in virtual time, with faults by seed: `cargo xtask simulate --help`
@@ -75,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(options) => return test::run(&options, &interrupt),
         Command::Fuzz(options) => return fuzz::run(&options, &interrupt),
         Command::Audit(options) => audit::run(&options, &interrupt)?,
+        Command::Sbom(options) => sbom::run(&options, &interrupt)?,
         Command::Kubernetes => kubernetes::check(&interrupt)?,
         Command::Simulate(options) => return simulate::run(&options, &interrupt),
         Command::Chaos(options) => return chaos::run(&options, &interrupt),

@@ -2,6 +2,7 @@
 //! checkouts.
 
 pub(crate) mod cache;
+pub(crate) mod cargo_cyclonedx;
 pub(crate) mod cargo_deny;
 pub mod cassandra;
 mod docker;
