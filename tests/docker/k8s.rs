@@ -50,6 +50,14 @@ fn pods() -> Vec<(String, Value)> {
         .collect()
 }
 
+/// The container of Cassandra.
+pub(super) fn cassandra() -> Value {
+    let pods = pods().into_iter();
+    let mut containers = pods.map(|(_, pod)| pod["spec"]["containers"][0].clone());
+    let found = containers.find(|container| container["name"] == "cassandra");
+    found.expect("a pod of Cassandra")
+}
+
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
@@ -209,6 +217,58 @@ fn variables_of_nodes_are_known_to_the_program() {
             names.all(|name| ["SAFE_CHAT_NODE__ROLES", "SAFE_CHAT_NODE__NAME"].contains(&name)),
             "{file}"
         );
+    }
+}
+
+#[test]
+fn tables_are_made_wherever_rooms_are_kept_in_cassandra() {
+    let mut migrated = 0;
+    for (file, overlay) in of_kind("Kustomization") {
+        let components: Vec<_> = list(&overlay["components"])
+            .map(|it| it.as_str().unwrap())
+            .collect();
+        let has = |name: &str| components.iter().any(|it| it.ends_with(name));
+        let own = literals(&overlay)
+            .iter()
+            .any(|(name, _)| name == "CASSANDRA");
+        let in_cassandra = own || has("/cassandra");
+        assert_eq!(in_cassandra, has("/migrate"), "{file}");
+        migrated += usize::from(in_cassandra);
+    }
+    assert_eq!(migrated, 2);
+}
+
+#[test]
+fn what_is_no_node_is_not_taken_for_one() {
+    let jobs = of_kind("Job");
+    let selectors = of_kind("Service").into_iter().chain(of_kind("PodMonitor"));
+    for (file, object) in selectors {
+        let selector = &object["spec"]["selector"];
+        let labels = match &selector["matchLabels"] {
+            Value::Object(labels) => labels,
+            _ => selector.as_object().unwrap(),
+        };
+        for (job, pod) in &jobs {
+            let of_job = &pod["spec"]["template"]["metadata"]["labels"];
+            let selected = labels.iter().all(|(name, value)| of_job[name] == *value);
+            assert!(!selected, "{file} selects the pods of {job}");
+        }
+    }
+}
+
+#[test]
+fn an_ingress_is_the_only_way_to_a_gateway_that_believes_it() {
+    for (file, component) in of_kind("Component") {
+        let patches: Vec<_> = list(&component["patches"]).collect();
+        let closes = patches.iter().any(|patch| {
+            let target = (&patch["target"]["kind"], &patch["target"]["name"]);
+            target == (&"NetworkPolicy".into(), &"gateway".into())
+                && patch["patch"]
+                    .as_str()
+                    .unwrap()
+                    .contains("namespaceSelector")
+        });
+        assert_eq!(closes, file.contains("/ingress/"), "{file}");
     }
 }
 
