@@ -6,7 +6,7 @@ mod systemd;
 
 use safe_chat::config::Config;
 use serde_json::Value;
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 const COMPOSE: [&str; 4] = [
     "compose.yaml",
@@ -278,5 +278,51 @@ fn the_image_is_built_from_every_manifest_and_says_the_version() {
 fn servers_keep_what_they_acknowledge() {
     for file in ["nats/single.conf", "nats/cluster.conf"] {
         assert!(read(file).contains("sync_interval: always"), "{file}");
+    }
+    let cassandras = services().into_iter().filter(|(.., service)| {
+        let image = service["image"].as_str().unwrap_or_default();
+        image.starts_with("cassandra:")
+    });
+    let mut commands: Vec<_> = cassandras
+        .map(|(file, name, service)| (format!("{name} in {file}"), service["command"].clone()))
+        .collect();
+    assert_eq!(commands.len(), 7);
+    commands.push(("cassandra in k8s".into(), k8s::cassandra()["args"].clone()));
+    for (name, command) in commands {
+        let shell = command.as_array().and_then(|all| all.last()?.as_str());
+        let shell = shell.unwrap_or_else(|| panic!("{name} has no command of its own"));
+        assert_eq!(configured(shell), SYNCED, "{name}");
+    }
+}
+
+/// What the image has, and what it must be.
+const UNSYNCED: &str = "a: 1\ncommitlog_sync: periodic\ncommitlog_sync_period: 10000ms\n#b\n";
+const SYNCED: &str = "a: 1\n#b\ncommitlog_sync: group\ncommitlog_sync_group_window: 5ms\n";
+
+/// What the command of a container of Cassandra makes of the image's configuration before it
+/// starts the image's own command. Twice, because a container that starts again keeps its files.
+fn configured(command: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cassandra.yaml");
+    fs::write(&file, UNSYNCED).unwrap();
+    let command = command.replace("/etc/cassandra/cassandra.yaml", file.to_str().unwrap());
+    let (edit, start) = command.split_once("&& exec ").unwrap();
+    assert_eq!(start.trim_end(), "docker-entrypoint.sh cassandra -f");
+    for _ in 0..2 {
+        let edited = Command::new("sh").args(["-c", edit]).status().unwrap();
+        assert!(edited.success(), "{edit}");
+    }
+    fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn only_the_proxy_says_for_whom_it_asks() {
+    let cluster = yaml("docker/compose.cluster.yaml");
+    let proxy = &cluster["services"]["haproxy"]["networks"]["front"]["ipv4_address"];
+    assert!(proxy.is_string(), "{proxy}");
+    for name in ["gateway", "node"] {
+        let trusted =
+            &cluster["services"][name]["environment"]["SAFE_CHAT_GATEWAY__TRUSTED_PROXIES"];
+        assert_eq!(trusted, proxy, "{name}");
     }
 }
