@@ -268,4 +268,51 @@ async fn nodes_need_no_more_rights_than_the_configuration_of_a_cluster_gives() {
         .filter(|line| line.contains("Violation"))
         .collect();
     assert_eq!(refused, [""; 0]);
+
+    let bucket = |name: &str| format!("{}_{name}", prefix.to_uppercase());
+    let (events, shards) = (bucket("EVT"), format!("KV_{}", bucket("SHARDS")));
+    let of_stream = |call: &str, stream: &str| format!("$JS.API.STREAM.{call}.{stream}");
+    let of_all = [
+        of_stream("PURGE", &events),
+        of_stream("PURGE", &shards),
+        of_stream("DELETE", &events),
+        of_stream("UPDATE", &events),
+        of_stream("SNAPSHOT", &events),
+        of_stream("MSG.DELETE", &events),
+        "$JS.API.CONSUMER.DELETE.x.y".to_owned(),
+    ];
+    let of_people = [
+        of_stream("PURGE", &bucket("CMD")),
+        of_stream("CREATE", "X"),
+        format!("$KV.{}.1", bucket("SHARDS")),
+        format!("{prefix}.cmd.1.aaa"),
+        format!("{prefix}.node.x.consult"),
+    ];
+    is_refused(&server, "service", &of_all).await;
+    is_refused(&server, "operator", &of_all).await;
+    is_refused(&server, "operator", &of_people).await;
+}
+
+/// A login may not publish to these subjects.
+async fn is_refused(server: &Server, user: &str, subjects: &[String]) {
+    let login = async_nats::ConnectOptions::with_user_and_password(user.into(), "secret".into());
+    let client = login.connect(server.at()).await.expect("let in");
+    for subject in subjects {
+        let published = client.publish(subject.clone(), "".into()).await;
+        published.expect("sent, and refused there");
+    }
+    client.flush().await.expect("all of it");
+    eventually("every one is refused", async || {
+        let log = fs::read_to_string(server.log()).expect("a log");
+        subjects.iter().all(|subject| {
+            let mut lines = log.lines();
+            lines.any(|line| {
+                let whose = format!("user:{user}\"");
+                line.contains("Violation")
+                    && line.contains(&whose)
+                    && line.contains(&*format!("\"{subject}\""))
+            })
+        })
+    })
+    .await;
 }
