@@ -23,6 +23,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
             "journal::codec",
             "journal::Error",
             "metric",
+            "secret",
             "telemetry::trace",
         ],
     ),
@@ -75,7 +76,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
         ],
     ),
     ("secret", &[]),
-    ("tls", &[]),
+    ("tls", &["secret"]),
     ("chat", &["tls"]),
     ("listener", &["tls"]),
     (

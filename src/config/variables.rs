@@ -6,18 +6,15 @@ use super::{
     environment::{IN_A_FILE, OF_AKKA, PREFIX, SHORT},
     layers::{Layers, may_be_secret},
 };
+use crate::secret;
 use std::{
     collections::BTreeMap,
-    fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 /// Those of Akka's variables that others set too: alone they say nothing about where a command came
 /// from.
 const COMMON: [&str; 2] = ["SEEDS", "ENV"];
-/// Bytes of the longest secret that is read.
-const LARGEST_SECRET: u64 = 64 * 1024;
 
 impl Layers {
     pub(super) fn environment(&mut self, own: &BTreeMap<String, String>) -> Result<(), Error> {
@@ -114,19 +111,10 @@ impl Layers {
     }
 }
 
-/// A file's text. What is no file (a pipe, a device) might never end.
 fn read(path: &Path) -> Result<String, String> {
-    let file = fs::metadata(path).map_err(|error| error.to_string())?;
-    if !file.is_file() || file.len() > LARGEST_SECRET {
-        return Err(format!(
-            "it is no regular file of at most {LARGEST_SECRET} bytes"
-        ));
-    }
-    fs::read_to_string(path).map_err(|error| match error.kind() {
-        // The text of the error would quote bytes of the secret.
-        ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-        _ => error.to_string(),
-    })
+    let bytes = secret::read(path).map_err(|error| error.to_string())?;
+    // The text of the error would quote bytes of the secret.
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
 /// `OPS__PASSWORD` -> `ops.password`.

@@ -1,18 +1,12 @@
 //! Reads certificates and keys from PEM files. No error quotes a file: a key stands in it.
 
 use super::Error;
+use crate::secret;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use std::{fs, path::Path};
-
-/// More than any chain of certificates has.
-const MOST: u64 = 1024 * 1024;
+use std::path::Path;
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let unreadable = |error: std::io::Error| Error::new(path, error.to_string());
-    if fs::metadata(path).map_err(unreadable)?.len() > MOST {
-        return Err(Error::new(path, "it is larger than 1 MiB"));
-    }
-    fs::read(path).map_err(unreadable)
+    secret::read(path).map_err(|error| Error::new(path, error.to_string()))
 }
 
 /// All certificates of a file, at least one.

@@ -7,16 +7,14 @@
 use super::Config;
 use crate::{
     bus::Error,
+    secret,
     tls::{self, Trust},
 };
 use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
 use nkeys::KeyPair;
 use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// How a node logs in. Not both here and in the addresses of servers.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -161,8 +159,9 @@ impl Login {
             Self::Creds(path) | Self::Nkey(path) => path,
             _ => return Ok(auth),
         };
-        let text =
-            fs::read_to_string(path).map_err(|error| unusable(path, &error.kind().to_string()))?;
+        let bytes = secret::read(path).map_err(|error| unusable(path, &error.to_string()))?;
+        // The text of the error would quote bytes of the secret.
+        let text = String::from_utf8(bytes).map_err(|_| unusable(path, "it is not UTF-8"))?;
         // Seeds and tokens stand on lines of their own, whatever is written around them.
         let line = |begin: &str| {
             text.lines()
