@@ -22,7 +22,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Bytes of a header line that are kept; the names and lengths looked for are shorter.
+/// Bytes of a header line that are kept. The names looked for are shorter; a length that is not is
+/// refused.
 const LINE: usize = 64;
 /// How a body in chunks usually ends; one with trailers does not.
 const END: &[u8] = b"0\r\n\r\n";
@@ -39,8 +40,8 @@ struct Flags {
 }
 
 impl Framing {
-    /// A head had both a Content-Length and a Transfer-Encoding: a proxy before this server may
-    /// have seen another end of the request (request smuggling).
+    /// A head had both a Content-Length and a Transfer-Encoding, or a length that is not followed:
+    /// a proxy before this server may have seen another end of the request (request smuggling).
     pub(super) fn is_ambiguous(&self) -> bool {
         self.0.ambiguous.load(Relaxed)
     }
@@ -100,6 +101,8 @@ struct Head {
     length: Option<u64>,
     transfer_encoding: bool,
     upgrade: bool,
+    /// The length did not fit into what is kept of a line, so where the body ends is not known.
+    cut: bool,
 }
 
 impl<S> Followed<S> {
@@ -161,7 +164,7 @@ impl<S> Followed<S> {
             (At::Between, b"") => {}
             (At::Between, _) => self.at = At::Head,
             (_, b"") => self.end_of_head(),
-            (_, header) => self.head.read(header),
+            (_, header) => self.head.read(header, line.len() >= LINE),
         }
         self.line = line;
         self.line.clear();
@@ -179,7 +182,7 @@ impl<S> Followed<S> {
     fn end_of_head(&mut self) {
         self.timer = None;
         let head = std::mem::take(&mut self.head);
-        let ambiguous = head.transfer_encoding && head.length.is_some();
+        let ambiguous = head.cut || head.transfer_encoding && head.length.is_some();
         let lost = head.transfer_encoding || head.upgrade;
         self.framing.0.ambiguous.fetch_or(ambiguous, Relaxed);
         self.framing.0.last.fetch_or(lost, Relaxed);
@@ -193,12 +196,13 @@ impl<S> Followed<S> {
 }
 
 impl Head {
-    fn read(&mut self, line: &[u8]) {
+    fn read(&mut self, line: &[u8], is_cut: bool) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return;
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
+            self.cut |= is_cut;
             // The HTTP library refuses a length that is none.
             let length = std::str::from_utf8(value).ok();
             self.length = Some(length.and_then(|text| text.parse().ok()).unwrap_or(0));

@@ -114,9 +114,16 @@ async fn a_request_with_two_ends_is_refused_wherever_it_stands() {
     let turned = &format!("{post}{chunked}{length}\r\n0\r\n\r\n").replace("\r\n", "\n");
     let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let sized = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n\r\n\r\nx";
+    // What comes before the digit is longer than what is kept of a line.
+    let padded = |with: &str| {
+        let padding = with.repeat(60);
+        format!("{post}Content-Length: {padding}5\r\n\r\nabcde")
+    };
     for request in [
         both,
         turned,
+        &padded("0"),
+        &padded(" "),
         &format!("{get}{both}"),
         &format!("\r\n{sized}{turned}"),
     ] {
