@@ -204,6 +204,14 @@ async fn records_under_a_wrong_name_are_not_seen() {
             codec::encode_node(&beat(two)),
         )
         .await;
+    // Answers of the server that somebody had sent where a node is declared down.
+    for text in [
+        r#"{"type":"io.nats.jetstream.api.v1.stream_info_response"}"#,
+        "",
+    ] {
+        let key = format!("$KV.PRE_NODES.{one}.down");
+        world.store(&key, Bytes::from_static(text.as_bytes())).await;
+    }
     let mut nodes = world.bus.nodes().await.unwrap();
     assert_eq!(next(&mut nodes).await, NodeSeen::Current);
 }

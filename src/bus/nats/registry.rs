@@ -30,6 +30,8 @@ use std::{
 const OPERATION: &str = "KV-Operation";
 /// What a note that a node was declared down holds: its key says all.
 const DOWN: &[u8] = br#"{"down":true}"#;
+/// What a server writes beside a stored message that it was asked for.
+const ANSWERED_FROM: &str = "Nats-Stream";
 /// The key of the plan, beside those of the shards.
 const PLAN: &str = "plan";
 
@@ -302,7 +304,15 @@ pub(super) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
 /// A node's record says of itself which node it is; it is kept under that name.
 pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<NodeSeen>, Unfit> {
     if let Some(node) = subjects.downed(&entry.subject) {
-        return Ok((!is_deletion(entry.headers.as_ref())).then_some(NodeSeen::Downed(node)));
+        if is_deletion(entry.headers.as_ref()) {
+            return Ok(None);
+        }
+        // An answer of the server that somebody had sent there is no operator's word.
+        let headers = entry.headers.as_ref();
+        if entry.payload != DOWN || headers.is_some_and(|it| it.get(ANSWERED_FROM).is_some()) {
+            return Err(Bad("it does not say that the node is down".into()).into());
+        }
+        return Ok(Some(NodeSeen::Downed(node)));
     }
     let incarnation = subjects.node_of(&entry.subject)?;
     if is_deletion(entry.headers.as_ref()) {
