@@ -140,7 +140,9 @@ impl Running {
             config.cluster.shards,
             stop.clone(),
         ));
-        let certificates = tls::Watch::new(gateway.iter().filter_map(|(_, port)| port.identity()));
+        let of_clients = gateway.iter().filter_map(|(_, port)| port.identity());
+        let of_clients = of_clients.map(|identity| ("clients", identity));
+        let certificates = tls::Watch::new(of_clients.chain(shown_to_servers(config)?));
         let (watched, until) = (certificates.clone(), stop.clone());
         internal.parts.spawn(async move {
             watched.run(until).await;
@@ -195,6 +197,11 @@ impl Running {
             stop.clone(),
         ));
         let (health, shown) = (ports.bus.health(), certificates.clone());
+        let ending = certificates.clone();
+        internal.readiness.describe(ops::Described {
+            roles: config.node.roles.iter().map(bus::Role::as_str).collect(),
+            certificates: Box::new(move || ending.ends()),
+        });
         let gateway = clients.clone().map(|(gateway, _)| gateway);
         internal.readiness.running(
             checks(ports, members.clone(), gateway),
@@ -260,9 +267,11 @@ impl Running {
         self.unwanted.clone()
     }
 
-    /// Reads the certificates again, because somebody asked for it.
-    pub async fn reload(&self) {
-        self.certificates.reload().await;
+    /// Reads the certificates again, because somebody asked for it. Does not wait for that: files
+    /// that cannot be reached must not keep a node from stopping.
+    pub fn reload(&self) {
+        let certificates = self.certificates.clone();
+        tokio::spawn(async move { certificates.reload().await });
     }
 
     /// Whether an operator declared it down.
@@ -317,6 +326,21 @@ impl Running {
             ),
         }
     }
+}
+
+/// The certificates that servers are shown, by which servers. Connections read their own copies of
+/// the files; these are for whoever looks after them.
+fn shown_to_servers(config: &Config) -> anyhow::Result<Vec<(&'static str, Arc<tls::Identity>)>> {
+    let (bus, cassandra) = (&config.bus, &config.cassandra);
+    let of_bus = bus.tls_certificate.as_ref().zip(bus.tls_key.as_ref());
+    let of_cassandra = cassandra.tls_certificate.as_ref();
+    let of_cassandra = of_cassandra
+        .zip(cassandra.tls_key.as_ref())
+        .filter(|_| config.journal.kind == config::JournalKind::Cassandra);
+    let all = [("nats", of_bus), ("cassandra", of_cassandra)].into_iter();
+    let set = all.filter_map(|(servers, pair)| Some((servers, pair?)));
+    set.map(|(servers, (certificate, key))| Ok((servers, tls::Identity::load(certificate, key)?)))
+        .collect()
 }
 
 /// A node that was declared down is not wanted any more.

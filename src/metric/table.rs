@@ -112,6 +112,8 @@ const CONNECTIONS: &[&str] = &["commands", "registry", "live", "other"];
 const STORES: &[&str] = &["commands", "events", "nodes", "shards", "marks", "blobs"];
 /// What /ready asks.
 pub(crate) const CHECKS: &[&str] = &["bus", "streams", "journal", "cluster", "gateway"];
+/// What a node may do.
+pub(crate) const ROLES: &[&str] = &["gateway", "writer"];
 const READ_FROM_BUS: &[&str] = &[
     "command", "commit", "event", "heads", "head", "inbound", "ask", "mark", "record", "other",
 ];
@@ -232,7 +234,7 @@ table! {
             "Faults of the bus that were found";
         BUS_FULL: counter "safechat_bus_full_total" in "messages",
             "Messages that NATS refused to store for want of space";
-        BUS_ROLLBACKS: counter "safechat_bus_rollbacks_total" in "streams",
+        BUS_ROLLBACKS: counter "safechat_bus_rollbacks_total" in "streams" by "store" of STORES,
             "Streams that were made anew, or lost what they had stored";
         BUS_TAIL_LOSSES: counter "safechat_bus_tail_losses_total" in "streams",
             "Streams that were read again from the begin because their newest messages were lost";
@@ -248,6 +250,8 @@ table! {
             "Messages in the streams of the bus; every node sees the same";
         BUS_STORED_BYTES: gauge "safechat_bus_stored_bytes" in "bytes" by "store" of STORES,
             "Size of the streams of the bus; every node sees the same";
+        BUS_CAPACITY_BYTES: gauge "safechat_bus_capacity_bytes" in "bytes" by "store" of STORES,
+            "How large the streams of the bus may become; 0: their disk is the bound";
 
         // Cassandra.
         CASSANDRA_NODES: gauge "safechat_cassandra_nodes" in "nodes"
@@ -263,6 +267,13 @@ table! {
         CHECK: gauge "safechat_check_passed" in "boolean"
             by "check" of CHECKS,
             "Whether a check of /ready passes; 0 while the node starts or stops";
+        WARNINGS: gauge "safechat_warnings" in "warnings",
+            "What is not as it should be and keeps nothing from being ready: /ready says what";
+        NODE_ROLE: gauge "safechat_node_role" in "boolean" by "role" of ROLES,
+            "Whether the node does that";
+        CERTIFICATE_EXPIRY: gauge "safechat_certificate_expiry_seconds" in "seconds"
+            by "use" of &["clients", "nats", "cassandra"],
+            "When the certificate that it shows ends, in Unix time; 0: it shows none";
         MANAGEMENT_REFUSED: counter "safechat_management_refused_total" in "requests"
             by "reason" of &["unauthorized", "forbidden", "rate_limited", "not_found", "other"],
             "Requests to the management that were refused before they were looked at";
@@ -284,7 +295,7 @@ table! {
         gauge "safechat_shard_lag_seconds" in "seconds" by "shard" of ANY,
             "How long ago the oldest of them was stored; up to writer.carry_ms is usual";
         gauge "safechat_build_info" in "info" by "version" of ANY,
-            "1, with the version and the commit that this process was built from";
+            "1, with the version and (label commit) the commit that this process was built from";
         counter "process_cpu_seconds_total" in "seconds",
             "Processor time that the process has used";
         gauge "process_resident_memory_bytes" in "bytes", "Memory of the process that is in RAM";

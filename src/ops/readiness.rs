@@ -1,7 +1,7 @@
 //! Whether this node should get traffic, and why not: `/ready`.
 
 use crate::metric;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Asks one part, by its name in metrics; the error says what is wrong. Must return at once.
 pub type Check = (
@@ -12,6 +12,15 @@ pub type Check = (
 /// Asks for what is not as it should be and keeps nothing from being ready. Must return at once.
 pub type Warnings = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
+/// What a node is, for metrics.
+pub struct Described {
+    /// What it does: gateway, writer.
+    pub roles: Vec<&'static str>,
+    /// When each certificate that it shows ends, in seconds since 1970, with what it is for: clients,
+    /// nats, cassandra. Must return at once.
+    pub certificates: Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+}
+
 enum Phase {
     Starting(String),
     Running(Vec<Check>, Warnings),
@@ -21,12 +30,14 @@ enum Phase {
 /// Whether this node should get traffic.
 pub struct Readiness {
     phase: Mutex<Phase>,
+    described: OnceLock<Described>,
 }
 
 impl Default for Readiness {
     fn default() -> Self {
         Self {
             phase: Mutex::new(Phase::Starting("starting".into())),
+            described: OnceLock::new(),
         }
     }
 }
@@ -40,6 +51,11 @@ impl Readiness {
     /// It runs: from now on it is ready when all checks pass.
     pub fn running(&self, checks: Vec<Check>, warnings: Warnings) {
         self.enter(Phase::Running(checks, warnings));
+    }
+
+    /// What it is. Counts once: a node starts once.
+    pub fn describe(&self, described: Described) {
+        let _ = self.described.set(described);
     }
 
     /// It stops: never ready again.
@@ -89,6 +105,25 @@ impl Readiness {
             ready = checks.iter().all(|(_, check)| check().is_ok());
         }
         metric::READY.set(flag(ready));
+        let warnings = match &*phase {
+            Phase::Running(_, warnings) => warnings().len(),
+            Phase::Starting(_) | Phase::Draining => 0,
+        };
+        metric::WARNINGS.set(warnings as f64);
+        self.record_described();
+    }
+
+    fn record_described(&self) {
+        let Some(described) = self.described.get() else {
+            return;
+        };
+        for role in metric::ROLES {
+            let has = described.roles.contains(role);
+            metric::NODE_ROLE.of(role).set(f64::from(u8::from(has)));
+        }
+        for (purpose, ends) in (described.certificates)() {
+            metric::CERTIFICATE_EXPIRY.of(purpose).set(ends as f64);
+        }
     }
 
     /// What is not as it should be, whether or not it is ready.

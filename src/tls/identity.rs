@@ -12,7 +12,7 @@ use rustls::{
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -26,6 +26,9 @@ pub struct Identity {
     certificate: PathBuf,
     key: PathBuf,
     current: RwLock<Current>,
+    /// Held from the reading of the files to the taking over: of two looks at the same time the
+    /// one that read first must not win.
+    looking: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,7 @@ impl Identity {
                 seen,
                 refused: None,
             }),
+            looking: Mutex::default(),
         }))
     }
 
@@ -73,6 +77,7 @@ impl Identity {
 
     /// Reads the files again, and takes over what is in them if it is new and fit for use.
     pub(super) fn look(&self) -> Look {
+        let _alone = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let (seen, read) = read(&self.certificate, &self.key);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if seen == current.seen {
@@ -124,6 +129,12 @@ impl Identity {
         refused.into_iter().chain(ends).collect()
     }
 
+    /// When what is shown stops counting, in seconds since 1970.
+    pub(super) fn ends(&self) -> u64 {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.validity.until
+    }
+
     fn pair(&self) -> Arc<CertifiedKey> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.pair.clone()
@@ -161,7 +172,7 @@ fn read(certificate: &Path, key: &Path) -> (u64, Result<(Arc<CertifiedKey>, Vali
         let (chain, secret) = (texts.0?, texts.1?);
         let chain = pem::certificates(certificate, &chain)?;
         let secret = pem::key(key, &secret)?;
-        let validity = Validity::of(&chain[0]);
+        let validity = Validity::of_all(&chain);
         let pair = CertifiedKey::from_der(chain, secret, &provider()).map_err(|error| {
             let why = match error {
                 rustls::Error::InconsistentKeys(_) => "it is not the key of the certificate".into(),
@@ -182,6 +193,18 @@ struct Validity {
 }
 
 impl Validity {
+    /// From when to when all of a chain counts: clients refuse the rest without it.
+    fn of_all(chain: &[CertificateDer<'_>]) -> Self {
+        let always = Self {
+            from: 0,
+            until: u64::MAX,
+        };
+        chain.iter().map(Self::of).fold(always, |all, one| Self {
+            from: all.from.max(one.from),
+            until: all.until.min(one.until),
+        })
+    }
+
     /// A verifier says both when it is asked at the beginning and at the end of time.
     fn of(certificate: &CertificateDer<'_>) -> Self {
         let mut roots = RootCertStore::empty();

@@ -105,6 +105,33 @@ fn an_expired_certificate_is_better_than_none_and_is_warned_of() {
 }
 
 #[test]
+fn a_chain_ends_with_the_first_of_its_certificates_that_does() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(2090, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, &authority).unwrap();
+    let files = Files::with((&(leaf.pem() + &authority.pem()), &key.serialize_pem()));
+    let identity = files.load().unwrap();
+    assert_eq!(identity.ends(), 1_609_459_200, "the first second of 2021");
+    assert!(identity.warnings()[0].contains("it has expired"));
+}
+
+#[tokio::test]
+async fn a_certificate_is_told_with_what_it_is_for_and_when_it_ends() {
+    let (first, second) = (made([2020, 2090]), made([2020, 2091]));
+    let files = Files::with((&first.0, &first.1));
+    let watch = Watch::new([("nats", files.load().unwrap())]);
+    assert_eq!(watch.ends(), [("nats", 3_786_912_000)]);
+    files.put((&second.0, &second.1));
+    watch.reload().await;
+    assert_eq!(watch.ends(), [("nats", 3_818_448_000)]);
+}
+
+#[test]
 fn no_error_quotes_a_file() {
     for text in [
         "topsecret",

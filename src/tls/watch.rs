@@ -3,7 +3,7 @@
 
 use super::{Identity, identity::Look};
 use std::{sync::Arc, time::Duration};
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{sync::Mutex, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -11,21 +11,29 @@ use tracing::{info, warn};
 /// links and directories, which shows in no file's time or notification.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// The certificates that a node shows. Clones are the same.
+/// The certificates that a node shows, each with what it is for. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Watch(Vec<Arc<Identity>>);
+pub struct Watch {
+    identities: Vec<(&'static str, Arc<Identity>)>,
+    /// Held while files are read, which may take long where they are mounted from elsewhere.
+    looking: Arc<Mutex<()>>,
+}
 
 impl Watch {
     /// Looks after these.
-    pub fn new(identities: impl IntoIterator<Item = Arc<Identity>>) -> Self {
-        Self(identities.into_iter().collect())
+    pub fn new(identities: impl IntoIterator<Item = (&'static str, Arc<Identity>)>) -> Self {
+        Self {
+            identities: identities.into_iter().collect(),
+            looking: Arc::default(),
+        }
     }
 
     /// Looks until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let looking = async {
-            while !self.0.is_empty() {
+            while !self.identities.is_empty() {
                 sleep(EVERY).await;
+                let _alone = self.looking.lock().await;
                 self.look().await;
             }
         };
@@ -35,25 +43,34 @@ impl Watch {
 
     /// Looks now, because somebody asked for it.
     pub async fn reload(&self) {
-        if self.0.is_empty() {
-            info!("there is nothing to read again; going on");
-        } else if !self.look().await {
+        if self.identities.is_empty() {
+            return info!("there is nothing to read again; going on");
+        }
+        let Ok(_alone) = self.looking.try_lock() else {
+            return warn!("the certificates are being read already: can their files be reached?");
+        };
+        if !self.look().await {
             info!("the certificates are the same as before");
         }
     }
 
     /// What somebody should look after.
     pub fn warnings(&self) -> Vec<String> {
-        self.0
-            .iter()
-            .flat_map(|identity| identity.warnings())
+        let all = self.identities.iter();
+        all.flat_map(|(_, identity)| identity.warnings()).collect()
+    }
+
+    /// When each certificate ends, in seconds since 1970, with what it is for.
+    pub fn ends(&self) -> Vec<(&'static str, u64)> {
+        let all = self.identities.iter();
+        all.map(|(purpose, identity)| (*purpose, identity.ends()))
             .collect()
     }
 
     /// Whether something is new.
     async fn look(&self) -> bool {
         let mut is_new = false;
-        for identity in &self.0 {
+        for (_, identity) in &self.identities {
             let looking = identity.clone();
             let look = spawn_blocking(move || looking.look()).await;
             let file = identity.path().display();

@@ -299,6 +299,8 @@ impl Watched {
                 metric::BUS_STORED_BYTES
                     .of(store)
                     .set(info.state.bytes as f64);
+                let capacity = info.config["max_bytes"].as_u64().unwrap_or(0);
+                metric::BUS_CAPACITY_BYTES.of(store).set(capacity as f64);
                 let bound = info.config["max_msg_size"]
                     .as_u64()
                     .map(|size| size as usize);
@@ -390,7 +392,8 @@ impl Watched {
         }
         self.behind = 0;
         if went_back {
-            metric::BUS_ROLLBACKS.increment(1);
+            let store = self.definition.store.as_str();
+            metric::BUS_ROLLBACKS.of(store).increment(1);
             let consequence = match self.definition.store {
                 Store::Events if self.definition.is_journal => {
                     "rooms are read again, and their clients start again"
