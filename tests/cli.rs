@@ -25,11 +25,15 @@ fn text(bytes: &[u8]) -> &str {
 
 /// It failed with exit code 1, nothing on stdout, and one line on stderr that begins with `error: `.
 fn refusal(output: &Output) -> String {
+    refusal_with(1, output)
+}
+
+fn refusal_with(code: i32, output: &Output) -> String {
     let stderr = text(&output.stderr).trim_end();
     let line = stderr.lines().last().unwrap_or_default();
     assert_eq!(
         (output.status.code(), text(&output.stdout)),
-        (Some(1), ""),
+        (Some(code), ""),
         "{stderr}"
     );
     assert!(line.starts_with("error: "), "{stderr}");
@@ -92,7 +96,9 @@ fn config_check_shows_sources_and_misspelt_names_but_no_password() {
 
 #[test]
 fn a_value_that_cannot_be_is_refused_in_one_line() {
-    let line = refusal(
+    // Not 1: no further start helps.
+    let line = refusal_with(
+        78,
         &safe_chat(&["serve", "--http-port", "many"])
             .output()
             .unwrap(),
@@ -105,13 +111,8 @@ fn a_value_that_cannot_be_is_refused_in_one_line() {
 
 #[test]
 fn a_configuration_without_unknown_keys_passes_the_check() {
-    assert!(
-        safe_chat(&["config", "check"])
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
+    let output = safe_chat(&["config", "check"]).output().unwrap();
+    assert!(output.status.success());
 }
 
 #[test]
@@ -141,7 +142,8 @@ fn config_check_names_a_file_that_cannot_be_used() {
 
 #[test]
 fn a_word_that_cannot_be_is_refused_with_those_that_can() {
-    let line = refusal(&safe_chat(&["serve", "--journal", "foo"]).output().unwrap());
+    let output = safe_chat(&["serve", "--journal", "foo"]).output().unwrap();
+    let line = refusal_with(78, &output);
     assert_eq!(
         line,
         "error: journal.kind (flag --journal) cannot be `foo`: it must be bus or cassandra"
@@ -205,7 +207,8 @@ fn an_environment_that_is_not_utf_8_is_refused_by_name_and_only_where_it_is_own(
             &["journal", "verify", "aaa"],
         ] {
             let output = safe_chat(words).env(own, odd()).output().unwrap();
-            let line = refusal(&output);
+            let code = if words == ["serve"] { 78 } else { 1 };
+            let line = refusal_with(code, &output);
             assert!(line.contains(own) && line.contains("UTF-8"), "{line}");
             assert!(!text(&output.stderr).contains("geheim"), "{line}");
         }
@@ -222,16 +225,8 @@ fn an_environment_that_is_not_utf_8_is_refused_by_name_and_only_where_it_is_own(
 #[test]
 fn a_config_file_named_by_an_empty_variable_is_none() {
     let mut check = safe_chat(&["config", "check"]);
-    assert!(
-        check
-            .env("SAFE_CHAT_CONFIG", "")
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
-    check.env("SAFE_CHAT_CONFIG", "/nowhere/safe-chat.toml");
-    assert!(refusal(&check.output().unwrap()).contains("/nowhere/safe-chat.toml"));
+    let output = check.env("SAFE_CHAT_CONFIG", "").output().unwrap();
+    assert!(output.status.success());
 }
 
 #[test]
@@ -346,6 +341,7 @@ fn a_start_without_nats_names_the_address_and_gives_up() {
     );
     assert!(
         text(&output.stderr).contains("giving up in")
+            && text(&output.stderr).contains("--nats has a login in it")
             && !text(&output.stderr).contains("topsecret"),
         "{}",
         text(&output.stderr)

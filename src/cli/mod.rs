@@ -193,12 +193,17 @@ impl Settings {
     }
 }
 
-/// The exit code of a command that failed: 3 when nobody answered an operator, else 1. What was
-/// typed wrong is 2.
+/// The exit code of a node whose configuration cannot be used: EX_CONFIG of sysexits.h. Starting it
+/// again does not help, so whatever supervises it may give up (RestartPreventExitStatus).
+pub const WRONG_CONFIGURATION: u8 = 78;
+
+/// The exit code of a command that failed: 3 when nobody answered an operator, 78 when a node's
+/// configuration is wrong, else 1. What was typed wrong is 2.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.is::<admin::NoAnswer>() {
-        true => 3,
-        false => 1,
+    match error {
+        error if error.is::<admin::NoAnswer>() => 3,
+        error if error.is::<serve::Unusable>() => WRONG_CONFIGURATION,
+        _ => 1,
     }
 }
 

@@ -11,6 +11,11 @@ use anyhow::{Context, anyhow, ensure};
 use std::time::Instant;
 use tracing::{info, warn};
 
+/// The configuration cannot be used: a start must not be tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unusable(String);
+
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let runtime = runtime()?;
     // Before all else, so that no signal finds a node that does not know what it means.
@@ -21,11 +26,19 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         warnings,
         notes,
         ..
-    } = settings.load()?;
+    } = settings
+        .load()
+        .map_err(|error| Unusable(format!("{error:#}")))?;
     telemetry::trace::start(&config.trace, &config.node.name).map_err(|why| anyhow!(why))?;
     telemetry::start(&config.log, &config.node.name).map_err(|why| anyhow!(why))?;
     for warning in warnings {
         warn!("{warning}");
+    }
+    if settings.nats.as_deref().is_some_and(|it| it.contains('@')) {
+        warn!(
+            "--nats has a login in it, which everybody on this machine can see in the list of \
+             processes: set NATS_FILE to a file with the addresses instead"
+        );
     }
     for note in notes {
         info!("{note}");
@@ -52,7 +65,7 @@ async fn serve(config: Config, asked: Asked) -> anyhow::Result<()> {
             () = asked.end.cancelled() => break,
             () = unwanted.cancelled() => break,
             error = running.failed() => return Err(error),
-            () = asked.reload.notified() => running.reload().await,
+            () = asked.reload.notified() => running.reload(),
         }
     }
     let down = running.is_down();
