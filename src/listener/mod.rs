@@ -6,12 +6,14 @@
 
 mod bind;
 mod framing;
+mod origin;
 mod presence;
 mod rules;
 mod secure;
 mod slots;
 
 pub(crate) use bind::{bind, longest_queue};
+pub(crate) use origin::Origin;
 pub(crate) use presence::{Arrival, Presence};
 pub(crate) use rules::{content_length, has_body, lists};
 pub(crate) use secure::Tls;
@@ -81,14 +83,30 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// connection).
 #[derive(Clone)]
 pub(crate) struct Counted {
-    _until_dropped: Arc<dyn Any + Send + Sync>,
+    until_dropped: Arc<dyn Any + Send + Sync>,
+    /// Cancelled: the connection gives its place to another one, or all end.
+    end: Option<CancellationToken>,
 }
 
 impl Counted {
     pub(crate) fn new(counted: impl Any + Send + Sync) -> Self {
         Self {
-            _until_dropped: Arc::new(counted),
+            until_dropped: Arc::new(counted),
+            end: None,
         }
+    }
+
+    /// The same for a connection that ends when `end` is cancelled, a child of what ends all.
+    pub(crate) fn evictable(counted: Arc<impl Any + Send + Sync>, end: CancellationToken) -> Self {
+        Self {
+            until_dropped: counted,
+            end: Some(end),
+        }
+    }
+
+    /// What the connection counts for, if that is such a thing.
+    pub(crate) fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.until_dropped.clone().downcast().ok()
     }
 }
 
@@ -188,9 +206,10 @@ impl<F: Fn(SocketAddr) -> Verdict + Send + Sync + 'static> Listener<F> {
         let halt = self.halt.clone();
         match (self.judge)(peer) {
             Verdict::Welcome(counted) => {
+                let end = counted.end.clone().unwrap_or(halt);
                 let talk = self.welcome(io, peer, counted);
                 self.tasks.spawn(async move {
-                    halt.run_until_cancelled(talk).await;
+                    end.run_until_cancelled(talk).await;
                 });
             }
             Verdict::Refused(answer) => {
@@ -304,7 +323,8 @@ async fn answer(
     framing: Framing,
 ) -> Result<Response, Infallible> {
     if framing.is_ambiguous() {
-        let message = "the request has both a Content-Length and a Transfer-Encoding";
+        let message = "the request has both a Content-Length and a Transfer-Encoding, or a \
+                       Content-Length that is too long";
         return Ok(rules::malformed(message));
     }
     if let Some(message) = rules::fault(&request) {

@@ -6,34 +6,14 @@ use crate::{
     listener::{Slot, SlotCounter},
     room::{Rejection, RoomId},
 };
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 /// Before a client whose address has as many connections or rooms as it may have should try again,
 /// in milliseconds.
 const AGAIN_MS: u64 = 5_000;
-
-/// The address as far as it tells clients apart: of IPv6 the network of 64 bits, which is what one
-/// customer gets and may choose addresses from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Origin(IpAddr);
-
-impl Origin {
-    pub(super) fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            v4 => v4,
-        })
-    }
-}
 
 /// What one address has and may have.
 pub(super) struct Address {
@@ -114,18 +94,6 @@ pub(in crate::gateway) struct Entered {
 mod tests {
     use super::*;
     use crate::gateway::Config;
-
-    #[test]
-    fn ipv6_is_told_apart_by_64_bits_and_a_mapped_address_is_the_ipv4_one() {
-        let of = |text: &str| Origin::of(text.parse().unwrap());
-        assert_eq!(
-            of("2001:db8:1:2::1"),
-            of("2001:db8:1:2:ffff:ffff:ffff:ffff")
-        );
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-    }
 
     #[tokio::test]
     async fn connections_and_rooms_count_until_they_are_dropped() {

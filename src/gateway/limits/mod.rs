@@ -19,8 +19,11 @@ pub(super) use meter::Meter;
 pub(super) use proxies::Proxies;
 
 use super::{Config, metrics};
-use crate::room::{Key, Reason, Rejection, RoomId, UserId};
-use address::{Address, Origin};
+use crate::{
+    listener::Origin,
+    room::{Key, Reason, Rejection, RoomId, UserId},
+};
+use address::Address;
 use allowance::Allowance;
 use bucket::{Bucket, Rate};
 use keyed::Keyed;
