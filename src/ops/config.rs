@@ -83,7 +83,7 @@ impl Config {
         Ok(())
     }
 
-    fn is_loopback(&self) -> bool {
+    pub(super) fn is_loopback(&self) -> bool {
         self.host == "localhost"
             || self
                 .host

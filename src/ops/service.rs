@@ -4,21 +4,23 @@ use super::{
     ApiError, Config, OperatorSlot, Readiness,
     answer::{Live, Ready},
     auth::Guard,
-    document, manage, places,
+    document, manage,
+    places::{Place, Places},
     vitals::Vitals,
 };
 use crate::{
-    listener::{self, Counted, Listener, SlotCounter, Verdict},
+    listener::{self, Counted, Listener, Verdict},
     metric,
 };
-use axum::{Extension, Json, Router, extract::State, http::StatusCode, response::IntoResponse};
-use metrics_exporter_prometheus::BuildError;
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
+use axum::{
+    Extension, Json, Router,
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
 };
+use metrics_exporter_prometheus::BuildError;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -95,8 +97,8 @@ impl Service {
     pub async fn run(self, stop: CancellationToken) {
         let vitals = self.vitals.clone();
         let routes = routes(self.vitals, self.guard, self.slot);
-        let slots = Arc::new(SlotCounter::default());
-        let judge = move |peer| judge(&slots, peer);
+        let places = Arc::new(Places::new(stop.clone()));
+        let judge = move |peer| judge(&places, peer);
         let server = Listener::new(routes, judge, self.keep_alive, None, stop.clone());
         let upkeep = async {
             loop {
@@ -129,6 +131,16 @@ fn routes(vitals: Vitals, guard: Guard, slot: OperatorSlot) -> Router {
         .layer(Extension(document::finish(described)))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(note_request))
+}
+
+/// Which connections ask something, and which only hold a place.
+async fn note_request(request: Request, next: Next) -> Response {
+    let counted = request.extensions().get::<Counted>();
+    if let Some(place) = counted.and_then(Counted::get::<Place>) {
+        place.note_request();
+    }
+    next.run(request).await
 }
 
 /// Whether the process runs
@@ -157,9 +169,12 @@ async fn wrong_method() -> ApiError {
     )
 }
 
-fn judge(slots: &Arc<SlotCounter<IpAddr>>, peer: SocketAddr) -> Verdict {
-    match places::take(slots, peer.ip()) {
-        Ok(slot) => Verdict::Welcome(Counted::new(slot)),
+fn judge(places: &Arc<Places>, peer: SocketAddr) -> Verdict {
+    match places.take(peer.ip()) {
+        Ok(place) => {
+            let evicted = place.evicted();
+            Verdict::Welcome(Counted::evictable(place, evicted))
+        }
         Err(full) => Verdict::Refused(Box::new(move |_| {
             ApiError::unavailable(full.to_string()).into_response()
         })),
@@ -206,7 +221,7 @@ async fn health_ready(vitals: State<Vitals>) -> (StatusCode, Json<Ready>) {
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
 async fn metrics(State(vitals): State<Vitals>) -> String {
-    vitals.text()
+    vitals.shown().await
 }
 
 #[cfg(test)]
@@ -297,6 +312,40 @@ mod tests {
                 "{line} is missing in\n{text}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_keep_no_probe_out() {
+        let (address, ..) = running().await;
+        let mut idle = Vec::new();
+        for n in 0..320 {
+            // Loopback has as many addresses as anybody could have.
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            let from = [127, 0, 1, (n / 64 + 1) as u8];
+            socket.bind((from, 0).into()).unwrap();
+            idle.push(socket.connect(address).await.unwrap());
+            if n % 64 == 63 {
+                let live = ask(address, "/live").await;
+                assert_eq!(live, (200, r#"{"live":true}"#.into()), "after {n}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_are_taken_only_so_often_however_often_they_are_asked_for() {
+        let (address, ..) = running().await;
+        let of = |text: &str| {
+            let mut lines = text.lines();
+            let line = lines.find(|line| line.starts_with("safechat_holes_skipped_total "));
+            line.unwrap().to_owned()
+        };
+        let (_, first) = ask(address, "/metrics").await;
+        let mut others = std::collections::BTreeSet::from([of(&first)]);
+        for _ in 0..300 {
+            metric::HOLES.increment(1);
+            others.insert(of(&ask(address, "/metrics").await.1));
+        }
+        assert!((2..300).contains(&others.len()), "{}", others.len());
     }
 
     #[tokio::test]

@@ -7,16 +7,23 @@ use super::{
     process,
 };
 use crate::metric::{self, shards};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{task::spawn_blocking, time::Instant};
 
 /// However many look on, the figures are taken no more often.
 const AGE: Duration = Duration::from_millis(900);
+
+/// Times per second that all is measured for Prometheus: more than scrapers need, and little of a
+/// processor. Anybody who reaches the port may ask.
+const RATE: NonZeroU32 = NonZeroU32::new(5).expect("above 0");
+const BURST: NonZeroU32 = NonZeroU32::new(50).expect("above 0");
 
 /// Where this node's figures are read. Clones are the same.
 #[derive(Clone)]
@@ -24,6 +31,14 @@ pub struct Vitals {
     readiness: Arc<Readiness>,
     recorder: PrometheusHandle,
     last: Arc<Mutex<Option<(Instant, Figures)>>>,
+    shown: Arc<Shown>,
+}
+
+/// What was shown last, which is shown again to whoever asks too often.
+struct Shown {
+    /// Held while all is measured: once at a time.
+    text: tokio::sync::Mutex<String>,
+    may_measure: DefaultDirectRateLimiter,
 }
 
 impl Vitals {
@@ -32,6 +47,10 @@ impl Vitals {
             readiness,
             recorder,
             last: Arc::default(),
+            shown: Arc::new(Shown {
+                text: tokio::sync::Mutex::default(),
+                may_measure: RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST)),
+            }),
         }
     }
 
@@ -44,8 +63,21 @@ impl Vitals {
         self.recorder.run_upkeep();
     }
 
-    /// All that is measured, for Prometheus.
-    pub(super) fn text(&self) -> String {
+    /// All that is measured, for Prometheus; to whoever asks too often, as it was a moment ago.
+    pub(super) async fn shown(&self) -> String {
+        let mut text = self.shown.text.lock().await;
+        if text.is_empty() || self.shown.may_measure.check().is_ok() {
+            let this = self.clone();
+            match spawn_blocking(move || this.text()).await {
+                Ok(measured) => *text = measured,
+                Err(error) => tracing::warn!(%error, "what is measured cannot be shown"),
+            }
+        }
+        text.clone()
+    }
+
+    /// All that is measured. Reads files of the system.
+    fn text(&self) -> String {
         process::record();
         self.readiness.record();
         let mut text = self.recorder.render();

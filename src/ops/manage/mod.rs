@@ -18,21 +18,28 @@ use super::{
     auth::Guard,
     dashboard, document,
 };
-use crate::metric;
+use crate::{
+    listener::{Counted, Peer},
+    metric,
+    ops::places::Place,
+};
 use async_trait::async_trait;
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State},
+    http::Method,
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use futures::stream::BoxStream;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
+use tracing::info;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a node can be asked and told by those who operate it. Every call returns within a bounded
-/// time. Nodes go by their address (with or without `akka://` and `safe-chat@`), or by their name.
+/// time. Nodes go by their address (with or without `akka://` and `safe-chat@`), by their name, or by
+/// their incarnation.
 #[async_trait]
 pub trait Operator: Send + Sync {
     /// The members of the cluster, as this one sees it.
@@ -115,9 +122,24 @@ pub(super) fn routes(guard: Guard, slot: OperatorSlot) -> OpenApiRouter {
         .route_layer(from_fn_with_state(Arc::new(guard), check))
 }
 
-async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.check(request.method(), request.headers()) {
-        Ok(()) => next.run(request).await,
+async fn check(
+    State(guard): State<Arc<Guard>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    Extension(counted): Extension<Counted>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match guard.check(peer.ip(), request.method(), request.headers()) {
+        Ok(()) => {
+            if let Some(place) = counted.get::<Place>() {
+                place.note_login();
+            }
+            if request.method() != Method::GET {
+                let (method, path) = (request.method(), request.uri().path());
+                info!(%peer, user = guard.user(), %method, path, "an operator asks for a change");
+            }
+            next.run(request).await
+        }
         Err(error) => {
             metric::MANAGEMENT_REFUSED.of(error.reason).increment(1);
             error.into_response()
