@@ -24,6 +24,8 @@ use utoipa::ToSchema;
 const TRACES: usize = 4;
 /// Steps that wait to be taken; what is more is counted.
 const STEPS: usize = 4096;
+/// Bytes of the steps that are taken at a time, about: they travel in one message. The rest waits.
+const TAKEN: usize = 256 * 1024;
 /// A trace whose steps nobody takes for so long has ended.
 const UNATTENDED: Duration = Duration::from_secs(5);
 
@@ -64,6 +66,14 @@ pub struct Step {
     pub seq: Option<u64>,
     /// What more there is to say: to how many, under which epoch, why not.
     pub what: String,
+}
+
+impl Step {
+    /// Bytes of it as JSON, at most: every other character may be escaped.
+    fn size(&self) -> usize {
+        let names = self.room.len() + self.user.len();
+        128 + 2 * (names + self.id.as_ref().map_or(0, String::len) + self.what.len())
+    }
 }
 
 /// What a trace is about: both, where both are given.
@@ -227,8 +237,16 @@ impl Tracer {
         };
         let trace = &mut traces[at];
         trace.until = now + UNATTENDED;
+        let (mut steps, mut bytes) = (Vec::new(), 0);
+        while bytes < TAKEN {
+            let Some(step) = trace.steps.pop_front() else {
+                break;
+            };
+            bytes += step.size();
+            steps.push(step);
+        }
         Ok(Taken {
-            steps: mem::take(&mut trace.steps).into(),
+            steps,
             missed: mem::take(&mut trace.missed),
         })
     }
@@ -316,7 +334,21 @@ mod tests {
         assert_eq!(tracer.take(99, &room("aaa")), Err(TooMany));
         (0..STEPS + 7).for_each(|_| hop(&tracer, "aaa", "harry"));
         let first = tracer.take(0, &room("aaa")).unwrap();
-        assert_eq!((first.steps.len(), first.missed), (STEPS, 7));
-        assert_eq!(tracer.take(0, &room("aaa")), Ok(Taken::default()));
+        assert_eq!(first.missed, 7);
+        let json = serde_json::to_vec(&first).unwrap();
+        assert!(
+            json.len() < TAKEN + 1024,
+            "fits into a message: {}",
+            json.len()
+        );
+        let mut taken = first.steps.len();
+        loop {
+            let more = tracer.take(0, &room("aaa")).unwrap();
+            if more == Taken::default() {
+                break;
+            }
+            taken += more.steps.len();
+        }
+        assert_eq!(taken, STEPS);
     }
 }

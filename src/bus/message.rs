@@ -289,6 +289,8 @@ pub struct Question {
 pub struct Consultation {
     /// What is asked.
     pub request: Bytes,
+    /// Bytes of the longest answer that arrives.
+    pub longest: usize,
     /// Takes the answer; dropping it leaves the asker to its deadline.
     pub respond: Box<dyn FnOnce(Bytes) + Send>,
 }

@@ -50,20 +50,45 @@ impl Members {
         }
     }
 
-    /// The member of an address or a name. Of several runs under one address, the one that is not
-    /// down, then the newest.
+    /// The member of an address, a name or an incarnation. Of several runs under one address, the
+    /// one that is not down, then the newest.
     pub(super) fn find(&self, asked: &str) -> Result<&Member, ApiError> {
-        let plain = plain(asked);
-        let is_it = |member: &&Member| {
-            member.node.address.eq_ignore_ascii_case(plain) || member.node.name == plain
-        };
-        let found = self.all.iter().filter(is_it);
-        found
+        self.called(asked)
             .max_by_key(|member| (member.status != Status::Down, member.node.incarnation))
             .ok_or_else(|| {
                 let message = format!("Member [{asked}] not found");
                 ApiError::akka(StatusCode::NOT_FOUND, message)
             })
+    }
+
+    /// The same for what is done to it: where several that live go by that, none is.
+    pub(super) fn find_one(&self, asked: &str) -> Result<&Member, ApiError> {
+        let live = |member: &&Member| member.status != Status::Down;
+        let living: Vec<_> = self.called(asked).filter(live).collect();
+        if living.len() <= 1 {
+            return self.find(asked);
+        }
+        let each = living.iter().map(|member| {
+            let node = &member.node;
+            format!("{} ({}, {})", node.incarnation, node.name, address(member))
+        });
+        let each: Vec<_> = each.collect();
+        let message = format!(
+            "Member [{asked}] is several: name one by its incarnation: {}",
+            each.join(", ")
+        );
+        Err(ApiError::akka(StatusCode::CONFLICT, message))
+    }
+
+    /// All runs that go by an address, a name or an incarnation.
+    fn called(&self, asked: &str) -> impl Iterator<Item = &Member> {
+        let plain = plain(asked).to_owned();
+        self.all.iter().filter(move |member| {
+            let node = &member.node;
+            node.address.eq_ignore_ascii_case(&plain)
+                || node.name == plain
+                || node.incarnation.to_string() == plain
+        })
     }
 
     /// The reachable member with the lowest address that is up or leaving; of a role, or of all.
@@ -252,6 +277,45 @@ pub(super) mod tests {
             assert_eq!(error.status, StatusCode::NOT_FOUND);
             assert_eq!(error.message, format!("Member [{asked}] not found"));
         }
+    }
+
+    #[test]
+    fn what_several_that_live_go_by_is_refused_for_what_changes_one() {
+        let all = members(vec![
+            member(1, 8558, Status::Up),
+            member(2, 8558, Status::Up),
+            member(3, 8558, Status::Down),
+            member(4, 9558, Status::Down),
+            member(5, 9558, Status::Up),
+        ]);
+        let error = all.find_one("safe-chat@127.0.0.1:8558").unwrap_err();
+        assert_eq!(error.status, StatusCode::CONFLICT);
+        let incarnation = |n| Incarnation::new(Uuid::from_u128(n)).to_string();
+        for n in [1, 2] {
+            assert!(error.message.contains(&incarnation(n)), "{}", error.message);
+            assert!(
+                error.message.contains(&format!("node-{n}")),
+                "{}",
+                error.message
+            );
+            let found = all.find_one(&incarnation(n)).unwrap();
+            assert_eq!(found.node.name, format!("node-{n}"));
+        }
+        assert!(
+            !error.message.contains(&incarnation(3)),
+            "{}",
+            error.message
+        );
+        assert_eq!(all.find_one("127.0.0.1:9558").unwrap().node.name, "node-5");
+        assert_eq!(all.find_one("node-4").unwrap().node.name, "node-4");
+        assert_eq!(
+            all.find_one("nobody").unwrap_err().status,
+            StatusCode::NOT_FOUND
+        );
+        assert!(
+            all.find("safe-chat@127.0.0.1:8558").is_ok(),
+            "looking is harmless"
+        );
     }
 
     #[test]

@@ -64,10 +64,15 @@ impl NodeOperator {
 
     fn obey(&self, order: Order) -> Result<Value, ApiError> {
         match order {
-            Order::Leave => Ok(json!(self.drain())),
+            Order::Leave { by } => {
+                tracing::info!(by, "an operator asked for this node to stop");
+                Ok(json!(self.drain()))
+            }
             Order::Region => Ok(json!(self.region())),
             Order::Figures => Ok(json!(self.figures())),
-            Order::Sessions { room } => Ok(json!(self.sessions_here(&room)?)),
+            Order::Sessions { room, after } => {
+                Ok(json!(self.page_of_sessions(&room, after.as_deref())?))
+            }
             Order::Disconnect { per_second } => Ok(json!(self.disconnect_here(per_second)?)),
             Order::Trace { id, room, user } => {
                 let taken = self.take_trace(id, room.as_deref(), user.as_deref())?;
@@ -160,6 +165,8 @@ impl NodeOperator {
             let message = "this node has no clients: its roles have no gateway";
             return Err(ApiError::bad("bad_node", message));
         };
+        // Not every order comes through this version's own check.
+        check_rate(per_second)?;
         let sessions = gateway.disconnect(per_second).ok_or_else(|| {
             let message = "this node is sending its sessions elsewhere already";
             ApiError::new(StatusCode::CONFLICT, "busy", message)
@@ -183,9 +190,10 @@ impl Operator for NodeOperator {
 
     async fn leave(&self, member: &str) -> Result<answer::Message, ApiError> {
         let seen = self.seen();
-        let found = seen.find(member)?;
+        let found = seen.find_one(member)?;
         let node = found.node.incarnation;
-        self.ask::<Value>(node, &Order::Leave).await?;
+        let by = Some(seen.name(self.cluster.me()));
+        self.ask::<Value>(node, &Order::Leave { by }).await?;
         tracing::info!(node = found.node.name, "an operator told a node to stop");
         let message = format!("Leaving {}", address(found));
         Ok(answer::Message { message })
@@ -193,7 +201,7 @@ impl Operator for NodeOperator {
 
     async fn down(&self, member: &str) -> Result<answer::Message, ApiError> {
         let seen = self.seen();
-        let found = seen.find(member)?;
+        let found = seen.find_one(member)?;
         let node = found.node.incarnation;
         self.bus.down(node).await.map_err(|error| {
             ApiError::unavailable(format!("it is not known whether that was stored: {error}"))
@@ -306,14 +314,11 @@ impl Operator for NodeOperator {
         whom: Whom,
         per_second: u32,
     ) -> Result<answer::Disconnecting, ApiError> {
-        if !(1..=DISCONNECTS).contains(&per_second) {
-            let message = format!("rate must be 1 to {DISCONNECTS} sessions per second");
-            return Err(ApiError::bad("bad_rate", message));
-        }
+        check_rate(per_second)?;
         let answers = match whom {
             Whom::Node(name) => {
                 let seen = self.seen();
-                let found = seen.find(&name)?;
+                let found = seen.find_one(&name)?;
                 let order = Order::Disconnect { per_second };
                 let answer = self.ask(found.node.incarnation, &order).await?;
                 vec![(address(found), Ok(answer))]
@@ -355,9 +360,17 @@ impl Operator for NodeOperator {
     }
 
     fn drain(&self) -> answer::Draining {
-        tracing::info!("an operator asked this node to stop");
+        tracing::info!("this node stops because an operator wants it");
         self.unwanted.cancel();
         answer::Draining { draining: true }
+    }
+}
+
+fn check_rate(per_second: u32) -> Result<(), ApiError> {
+    let message = || format!("rate must be 1 to {DISCONNECTS} sessions per second");
+    match (1..=DISCONNECTS).contains(&per_second) {
+        true => Ok(()),
+        false => Err(ApiError::bad("bad_rate", message())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operator parts of nodes ask of each other: an operator may turn to any node.
 
 use crate::{
-    bus::{Bus, Consultation, Error},
+    bus::{Bus, Error},
     ops::ApiError,
     room::Incarnation,
 };
@@ -22,13 +22,22 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[serde(tag = "order", rename_all = "snake_case")]
 pub(super) enum Order {
     /// Stop in order.
-    Leave,
+    Leave {
+        /// The node that an operator turned to.
+        #[serde(default)]
+        by: Option<String>,
+    },
     /// The shards that it writes.
     Region,
     /// What it says of itself.
     Figures,
-    /// The sessions that it has in a room.
-    Sessions { room: String },
+    /// A page of the sessions that it has in a room.
+    Sessions {
+        room: String,
+        /// The session after which it begins.
+        #[serde(default)]
+        after: Option<String>,
+    },
     /// Send all sessions elsewhere, so many per second.
     Disconnect { per_second: u32 },
     /// Begin a trace, or go on with it, and give what was noted.
@@ -86,6 +95,23 @@ fn unknown() -> ApiError {
     ApiError::unavailable("the node answers what this version does not understand")
 }
 
+/// An answer as it is sent: one that is too long would be lost, and this node be taken for frozen.
+fn written(answer: &Reply, longest: usize) -> Bytes {
+    let bytes = serde_json::to_vec(answer).unwrap_or_default();
+    if bytes.len() <= longest {
+        return bytes.into();
+    }
+    let refused = Reply::Failed {
+        status: 413,
+        message: format!(
+            "the answer has {} bytes, and the nats-servers take {longest} (max_payload): ask that \
+             node itself",
+            bytes.len()
+        ),
+    };
+    serde_json::to_vec(&refused).unwrap_or_default().into()
+}
+
 /// Answers what other nodes ask, until `stop`. `obey` must return at once.
 pub(super) async fn listen(
     bus: Arc<dyn Bus>,
@@ -110,9 +136,9 @@ pub(super) async fn listen(
         loop {
             match bus.consultations(me).await {
                 Ok(mut asked) => {
-                    while let Some(Consultation { request, respond }) = asked.next().await {
-                        let bytes = serde_json::to_vec(&answer(&request));
-                        respond(bytes.map(Bytes::from).unwrap_or_default());
+                    while let Some(asked) = asked.next().await {
+                        let bytes = written(&answer(&asked.request), asked.longest);
+                        (asked.respond)(bytes);
                     }
                 }
                 Err(error) => {
@@ -123,4 +149,34 @@ pub(super) async fn listen(
         }
     };
     stop.run_until_cancelled(listening).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_that_would_be_lost_is_refused_instead() {
+        let answer = || Reply::Done(json!("x".repeat(1000)));
+        let whole = written(&answer(), 1_024);
+        assert!(matches!(serde_json::from_slice(&whole), Ok(Reply::Done(_))));
+        let refused = serde_json::from_slice(&written(&answer(), 1_000));
+        let Ok(Reply::Failed { status, message }) = refused else {
+            panic!("not refused");
+        };
+        assert!(
+            status == 413 && message.contains("max_payload"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn orders_of_before_are_understood() {
+        let read = |text: &str| serde_json::from_str::<Order>(text).unwrap();
+        assert_eq!(read(r#"{"order":"leave"}"#), Order::Leave { by: None });
+        let sessions = read(r#"{"order":"sessions","room":"aaa"}"#);
+        let room = "aaa".to_owned();
+        assert_eq!(sessions, Order::Sessions { room, after: None });
+    }
 }

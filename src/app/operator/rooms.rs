@@ -1,16 +1,21 @@
 //! Rooms, as operators look at them.
 
-use super::{NodeOperator, orders::Order, unavailable};
+use super::{NodeOperator, members::address, orders::Order, unavailable};
 use crate::{
     bus::{Ask, Inbound, Role, RoomView},
+    cluster::Status,
     ops::{ApiError, answer},
-    room::{RoomId, Seq, SessionId, UserId},
+    room::{Incarnation, RoomId, Seq, SessionId, UserId},
 };
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// The most rooms in one answer.
 const PAGE: usize = 1000;
+/// The most sessions in one message between nodes: some 150 bytes each, far below any max_payload.
+const SESSIONS: usize = 1000;
 /// How long a user's sessions may take to end: closing them, storing that, and deciding it.
 const EXPEL: Duration = Duration::from_secs(10);
 /// Between two looks whether they have.
@@ -117,16 +122,19 @@ impl NodeOperator {
     /// The sessions in a room at all nodes; those of a node that does not answer are missing, and
     /// it is named.
     async fn sessions_everywhere(&self, room: &RoomId) -> answer::SessionsEverywhere {
-        let order = Order::Sessions {
-            room: room.to_string(),
-        };
-        let answers = self.ask_all::<answer::Sessions>(Role::Gateway, &order);
+        let seen = self.seen();
+        let gateways = seen.iter().filter(|member| {
+            member.status != Status::Down && member.node.roles.contains(&Role::Gateway)
+        });
+        let answers = gateways.map(async |member| {
+            let sessions = self.sessions_at(member.node.incarnation, room).await;
+            (address(member), sessions)
+        });
         let (mut known, mut unknown_at) = (Vec::new(), Vec::new());
-        for (node, answer) in answers.await {
+        for (node, answer) in join_all(answers).await {
             match answer {
-                Ok(answer) => {
-                    let sessions = answer.sessions.into_iter();
-                    known.extend(sessions.map(|session| answer::NodeSession {
+                Ok(sessions) => {
+                    known.extend(sessions.into_iter().map(|session| answer::NodeSession {
                         node: node.clone(),
                         session,
                     }));
@@ -138,6 +146,33 @@ impl NodeOperator {
             true => answer::SessionsEverywhere::All(known),
             false => answer::SessionsEverywhere::Known { known, unknown_at },
         }
+    }
+
+    /// The sessions that one node has in a room, page by page: one message may not hold all.
+    async fn sessions_at(
+        &self,
+        node: Incarnation,
+        room: &RoomId,
+    ) -> Result<Vec<answer::Session>, ApiError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let room = room.to_string();
+            let page: SessionsPage = self.ask(node, &Order::Sessions { room, after }).await?;
+            all.extend(page.sessions);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// A page of the sessions that this node has in a room.
+    pub(super) fn page_of_sessions(
+        &self,
+        room: &str,
+        after: Option<&str>,
+    ) -> Result<SessionsPage, ApiError> {
+        Ok(page_of(self.sessions_here(room)?.sessions, after))
     }
 
     /// The sessions that this node has in a room.
@@ -215,10 +250,55 @@ impl NodeOperator {
     }
 }
 
+/// A page of the sessions that a node has in a room, as nodes tell each other.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SessionsPage {
+    sessions: Vec<answer::Session>,
+    /// The session after which the next page begins; nothing: this is the last one.
+    #[serde(default)]
+    next: Option<String>,
+}
+
+/// The page of these that begins after one of them.
+fn page_of(mut sessions: Vec<answer::Session>, after: Option<&str>) -> SessionsPage {
+    sessions.sort_unstable_by(|a, b| a.session.cmp(&b.session));
+    let begin = sessions.partition_point(|it| after.is_some_and(|after| *it.session <= *after));
+    sessions.drain(..begin);
+    let is_last = sessions.len() <= SESSIONS;
+    sessions.truncate(SESSIONS);
+    let next = sessions.last().filter(|_| !is_last);
+    SessionsPage {
+        next: next.map(|last| last.session.clone()),
+        sessions,
+    }
+}
+
 pub(super) fn parse_room(room: &str) -> Result<RoomId, ApiError> {
     RoomId::parse(room).map_err(|why| ApiError::bad("bad_room", why.to_string()))
 }
 
 pub(super) fn parse_user(user: &str) -> Result<UserId, ApiError> {
     UserId::parse(user).map_err(|why| ApiError::bad("bad_user", why.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_hold_every_session_once() {
+        let session = |n: usize| answer::Session {
+            session: format!("{n:032x}"),
+            user: "harry".into(),
+        };
+        let all = || (0..SESSIONS * 2 + 1).rev().map(session).collect();
+        let (mut seen, mut after) = (Vec::new(), None);
+        for size in [SESSIONS, SESSIONS, 1] {
+            let page = page_of(all(), after.as_deref());
+            assert_eq!(page.sessions.len(), size);
+            seen.extend(page.sessions.into_iter().map(|it| it.session));
+            after = page.next;
+        }
+        assert!(after.is_none() && seen.is_sorted() && seen.len() == SESSIONS * 2 + 1);
+    }
 }

@@ -113,7 +113,12 @@ impl Direct for Memory {
                 let answer = answer.clone();
                 let respond = Box::new(move |bytes| drop(answer.try_send(bytes)));
                 let request = request.clone();
-                line.send(due, Consultation { request, respond });
+                let asked = Consultation {
+                    request,
+                    longest: usize::MAX,
+                    respond,
+                };
+                line.send(due, asked);
             }
             Ok(())
         })

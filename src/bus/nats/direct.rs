@@ -84,6 +84,7 @@ impl Direct for Nats {
         let messages = self.commands.subscribe(self.subjects.consult(me)).await?;
         let consultation = move |message: Message| {
             let (reply, link) = (message.reply?.to_string(), link.clone());
+            let longest = link.client.max_payload();
             let respond = move |answer: Bytes| {
                 tokio::spawn(async move {
                     if let Err(error) = link.send(reply, answer).await {
@@ -93,6 +94,7 @@ impl Direct for Nats {
             };
             Some(Consultation {
                 request: message.payload,
+                longest,
                 respond: Box::new(respond),
             })
         };

@@ -85,7 +85,7 @@ async fn stop_all() -> ApiError {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 struct Named {
-    /// Its address, with or without `akka://` and `safe-chat@`; or its name.
+    /// Its address, with or without `akka://` and `safe-chat@`; its name; or its incarnation.
     #[param(example = "safe-chat@10.0.0.7:8558", min_length = 1, max_length = 300)]
     member: String,
 }
@@ -118,6 +118,7 @@ async fn member(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answ
         (status = 200, body = Message, description = "Leaving ..., or Downing ..."),
         (status = 400, body = Refusal, description = "Operation not supported"),
         (status = 404, body = Refusal, description = "Member [...] not found"),
+        (status = 409, body = Refusal, description = "Several that live go by that."),
         (status = 413, body = Refusal, description = "The body is longer than any operation."),
         (status = 501, body = Refusal, description = "The version of the node cannot do that."),
     )
@@ -144,6 +145,7 @@ async fn operate(
     responses(
         (status = 200, body = Message, description = "Leaving ..."),
         (status = 404, body = Refusal, description = "Member [...] not found"),
+        (status = 409, body = Refusal, description = "Several that live go by that."),
         (status = 501, body = Refusal, description = "The version of the node cannot do that."),
     )
 )]
