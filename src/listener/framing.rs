@@ -123,6 +123,10 @@ impl<S> Followed<S> {
         (this, framing, presence)
     }
 
+    pub(super) fn into_inner(self) -> S {
+        self.io
+    }
+
     fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.at {

@@ -11,6 +11,7 @@ mod presence;
 mod rules;
 mod secure;
 mod slots;
+mod timed;
 
 pub(crate) use bind::{bind, longest_queue};
 pub(crate) use origin::Origin;
@@ -19,7 +20,11 @@ pub(crate) use rules::{content_length, has_body, lists};
 pub(crate) use secure::Tls;
 pub(crate) use slots::{Slot, SlotCounter};
 
-use axum::{Router, body::Body, response::Response};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    response::Response,
+};
 use framing::{Deadlines, Followed, Framing};
 use hyper::{
     Method, Request, StatusCode,
@@ -27,6 +32,7 @@ use hyper::{
     header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::Service as _,
+    upgrade::Upgraded,
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -43,13 +49,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use timed::Timed;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle, task::TaskTracker};
 
 /// How long a request's head may take to arrive, from its first byte on.
@@ -77,6 +83,25 @@ const ACCEPT_TELL: Duration = Duration::from_secs(10);
 /// Where a request comes from: an extension of every request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// That the connection of a request is a socket and nothing else, so that [`socket`] gives it back
+/// after an upgrade: an extension of such requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain;
+
+/// The socket of a connection that was upgraded, and what the client sent behind its request. The
+/// socket does not block, and the runtime has nothing to do with it any more.
+pub(crate) fn socket(upgraded: Upgraded) -> io::Result<(std::net::TcpStream, Bytes)> {
+    let parts = upgraded
+        .downcast::<TokioIo<Timed<Followed<TcpStream>>>>()
+        .map_err(|_| io::Error::other("it is more than a socket"))?;
+    let followed = parts.io.into_inner().into_inner();
+    Ok((followed.into_inner().into_std()?, parts.read_buf))
+}
+
+fn is_plain(io: &impl Any) -> bool {
+    (io as &dyn Any).is::<TcpStream>()
+}
 
 /// What a connection counts for as long as a copy of this is kept: an extension of every request,
 /// for those whose work outlives the request (an upgrade ends the HTTP connection, not the
@@ -274,6 +299,7 @@ async fn converse(
     keep_alive: Duration,
     finish: CancellationToken,
 ) {
+    let is_plain = is_plain(&io);
     let mut http = http1::Builder::new();
     // The time for a head ends sooner, see below; this is the time until it begins.
     http.timer(TokioTimer::new())
@@ -293,12 +319,12 @@ async fn converse(
         extensions.insert(first.unwrap_or_else(Arrival::next));
         extensions.insert(presence.clone());
         extensions.insert(counted.clone());
+        if is_plain {
+            extensions.insert(Plain);
+        }
         answer(router.clone(), request, framing.clone())
     });
-    let mut timed = Box::pin(TimeoutStream::new(io));
-    timed
-        .as_mut()
-        .set_write_timeout_pinned(Some(WRITE_DEADLINE));
+    let timed = Timed::new(io, WRITE_DEADLINE);
     let mut serving = pin!(
         http.serve_connection(TokioIo::new(timed), service)
             .with_upgrades()
