@@ -42,14 +42,16 @@ pub struct Session {
     protocol: Protocol,
     outbox: Outbox,
     sends: Arc<Sends>,
-    questions: Arc<Semaphore>,
+    /// Made with the first message: ends the task that submits what it says.
+    speaking: Option<DropGuard>,
+    /// Made with the first question.
+    questions: Option<Arc<Semaphore>>,
     meter: Meter,
     bad: u32,
     _entered: Option<Entered>,
     _viewer: Viewer,
     _place: OwnedSemaphorePermit,
     _device: Option<Arc<Device>>,
-    _over: DropGuard,
 }
 
 impl Session {
@@ -69,17 +71,6 @@ impl Session {
         (place, device): (OwnedSemaphorePermit, Option<Arc<Device>>),
         (meter, entered): (Meter, Option<Entered>),
     ) -> Self {
-        let over = CancellationToken::new();
-        core.spawn(speak(
-            core.clone(),
-            claim.clone(),
-            id,
-            outbox.clone(),
-            sends.clone(),
-            over.clone(),
-        ));
-        let questions = Arc::new(Semaphore::new(QUESTIONS));
-        let _over = over.drop_guard();
         Self {
             core,
             claim,
@@ -88,14 +79,14 @@ impl Session {
             protocol,
             outbox,
             sends,
-            questions,
+            speaking: None,
+            questions: None,
             meter,
             bad: 0,
             _entered: entered,
             _viewer: viewer,
             _place: place,
             _device: device,
-            _over,
         }
     }
 
@@ -157,7 +148,10 @@ impl Session {
 
     fn take(&mut self, frame: ClientFrame) {
         match frame {
-            ClientFrame::Send(message) => self.sends.push(message),
+            ClientFrame::Send(message) => {
+                self.speak();
+                self.sends.push(message);
+            }
             ClientFrame::Ping { id } => self.outbox.push(&ServerFrame::Pong { id }),
             ClientFrame::Members { id } => {
                 if let Some(permit) = self.question(&id) {
@@ -192,8 +186,35 @@ impl Session {
         }
     }
 
-    fn question(&self, id: &Arc<str>) -> Option<OwnedSemaphorePermit> {
-        let permit = self.questions.clone().try_acquire_owned().ok();
+    /// Begins to submit what it says. Many only listen, and need no task.
+    fn speak(&mut self) {
+        if self.speaking.is_some() {
+            return;
+        }
+        let over = CancellationToken::new();
+        let (sends, until) = (self.sends.clone(), over.clone());
+        let end = self.end();
+        self.core.spawn(async move {
+            until.run_until_cancelled(sends.run()).await;
+            end.run(Some(sends)).await;
+        });
+        self.speaking = Some(over.drop_guard());
+    }
+
+    fn end(&self) -> End {
+        End {
+            core: self.core.clone(),
+            claim: self.claim.clone(),
+            session: self.id,
+            outbox: self.outbox.clone(),
+        }
+    }
+
+    fn question(&mut self, id: &Arc<str>) -> Option<OwnedSemaphorePermit> {
+        let questions = self
+            .questions
+            .get_or_insert_with(|| Arc::new(Semaphore::new(QUESTIONS)));
+        let permit = questions.clone().try_acquire_owned().ok();
         if permit.is_none() {
             self.outbox.push(&ServerFrame::Rejected {
                 id: Some(id.clone()),
@@ -216,28 +237,41 @@ fn pause(rejection: &Rejection) -> Option<Duration> {
         .map(|ms| Duration::from_millis(ms).min(PAUSE_MOST))
 }
 
-/// Submits what a session says until it is over, then that it is. Holds the room until that is
-/// stored, so that the node's mark on the room stays as long as there may be a session to abandon.
-async fn speak(
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Else the task that speaks for it sees to its end.
+        if self.speaking.is_none() {
+            self.core.spawn(self.end().run(None));
+        }
+    }
+}
+
+/// The end of a session. Holds the room until that is stored, so that the node's mark on the room
+/// stays as long as there may be a session to abandon.
+struct End {
     core: Arc<Core>,
     claim: Claim,
     session: SessionId,
     outbox: Outbox,
-    sends: Arc<Sends>,
-    over: CancellationToken,
-) {
-    over.run_until_cancelled(sends.run()).await;
-    let closed = outbox.closed();
-    if let Some(close) = closed {
-        metrics::closed(close);
+}
+
+impl End {
+    /// Submits what the session still had to say, then that it is over.
+    async fn run(self, sends: Option<Arc<Sends>>) {
+        let closed = self.outbox.closed();
+        if let Some(close) = closed {
+            metrics::closed(close);
+        }
+        // A session that was replaced or lost is over already.
+        if !matches!(closed, Some(Close::Replaced | Close::Unavailable))
+            && let Some(sends) = &sends
+        {
+            drop(timeout(FAREWELL, sends.finish()).await);
+        }
+        drop(sends);
+        if closed != Some(Close::Replaced) {
+            self.core.close(&self.claim, self.session).await;
+        }
+        self.core.leave(self.session);
     }
-    // A session that was replaced or lost is over already.
-    if !matches!(closed, Some(Close::Replaced | Close::Unavailable)) {
-        drop(timeout(FAREWELL, sends.finish()).await);
-    }
-    drop(sends);
-    if closed != Some(Close::Replaced) {
-        core.close(&claim, session).await;
-    }
-    core.leave(session);
 }
