@@ -40,6 +40,11 @@ impl Idle for Device {
 }
 
 impl Devices {
+    /// Forgets those that are gone.
+    pub(super) fn tidy(&self) {
+        self.0.tidy();
+    }
+
     pub(super) fn get(&self, room: &RoomId, user: &UserId, device: &DeviceId) -> Arc<Device> {
         let key = (room.clone(), user.clone(), device.clone());
         self.0.get(key, || Device(Mutex::new(Arrival::FIRST)))

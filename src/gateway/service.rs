@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is counted what waits for clients; not more often than metrics are usually asked
-/// for.
+/// How often it is counted what waits for clients, and forgotten who has left; not more often than
+/// metrics are usually asked for.
 const COUNT: Duration = Duration::from_secs(5);
 
 /// Connections that should be able to wait to be accepted: the clients of a node that died come
@@ -81,7 +81,7 @@ impl Service {
             biased; // Only one of the first two ends.
             () = &mut core => {}
             () = http::serve(self.handle(), port.into(), shutdown) => {}
-            () = count_waiting(self.handle()) => {}
+            () = upkeep(self.handle()) => {}
         }
         ended.cancel();
         core.await;
@@ -162,9 +162,11 @@ impl Service {
     }
 }
 
-async fn count_waiting(gateway: Handle) {
+async fn upkeep(gateway: Handle) {
     loop {
         metrics::waiting(gateway.waiting_bytes());
+        gateway.0.limits.tidy();
+        gateway.0.devices.tidy();
         sleep(COUNT).await;
     }
 }

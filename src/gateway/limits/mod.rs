@@ -141,6 +141,12 @@ impl Limits {
         )
     }
 
+    /// Forgets those who have left long enough ago.
+    pub(super) fn tidy(&self) {
+        self.addresses.tidy();
+        self.users.tidy();
+    }
+
     /// What a session of a user may send, from an address if that is known.
     pub(super) fn meter(&self, user: &UserId, key: &Key, client: Option<&Client>) -> Meter {
         Meter::new(self, user, key, client)
