@@ -134,6 +134,12 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ),
     ("main", &[]),
 ];
+/// Parts of the gateway and what they may use of it: two streets. In: from the listener through the
+/// sockets to a session. Out: from a room's replica to the sockets; it knows no session.
+const STREETS: [&str; 2] = [
+    "websocket Close Session Taken metrics outbox",
+    "replica Close Outbox core doubt line metrics outbox past ring sends websocket::Feeds",
+];
 const ADAPTERS: [&str; 5] = [
     "bus::nats",
     "bus::memory",
@@ -162,7 +168,9 @@ struct File {
 
 #[test]
 fn modules_depend_in_one_direction() {
-    check(&files("src", "rs"), directions);
+    check(&files("src", "rs"), |file| {
+        [directions(file), streets(file)].concat()
+    });
 }
 
 #[test]
@@ -326,6 +334,28 @@ fn directions(file: &File) -> Vec<String> {
     complaints
 }
 
+/// What a part of the gateway uses of the gateway and may not.
+fn streets(file: &File) -> Vec<String> {
+    let streets = STREETS.iter().filter_map(|street| street.split_once(' '));
+    let mut streets = streets.filter(|_| !file.path.ends_with("tests.rs"));
+    let of = |part: &str| file.path.starts_with(Path::new("src/gateway").join(part));
+    let Some((part, allowed)) = streets.find(|(part, _)| of(part)) else {
+        return Vec::new();
+    };
+    let may = |path: &str| {
+        let mut allowed = allowed.split(' ');
+        allowed.any(|prefix| path == prefix || path.starts_with(&format!("{prefix}::")))
+    };
+    let used = used(production(&file.text));
+    let within = used
+        .iter()
+        .filter_map(|path| path.strip_prefix("gateway::"));
+    let wrong = within.filter(|path| !may(path));
+    wrong
+        .map(|path| format!("{part} may not use gateway::{path}"))
+        .collect()
+}
+
 /// The source without its tests.
 fn production(text: &str) -> &str {
     text.find("#[cfg(test)]\nmod ")
@@ -465,101 +495,5 @@ fn named(file: &File, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-mod each_check_complains {
-    use super::*;
-
-    fn file(path: &str, text: &str) -> File {
-        File {
-            path: path.into(),
-            text: text.into(),
-        }
-    }
-
-    #[test]
-    fn about_a_module_that_uses_one_above_it() {
-        assert_eq!(
-            directions(&file("src/room/mod.rs", "use crate::bus::Bus;")),
-            ["room may not use crate::bus::Bus"]
-        );
-        assert_eq!(
-            directions(&file(
-                "src/wire/text.rs",
-                "use crate::{\n    proto::x as y,\n    room::{A as B, C},\n    writer,\n};"
-            ))
-            .len(),
-            1
-        );
-        assert_eq!(
-            directions(&file(
-                "src/wire/text.rs",
-                "// crate::writer\nuse crate::room::A;"
-            )),
-            [""; 0]
-        );
-        assert_eq!(directions(&file("src/other.rs", "")).len(), 1);
-    }
-
-    #[test]
-    fn about_a_part_that_knows_an_adapter() {
-        let grouped = "use crate::{bus::{Bus, memory::Hub}, room::State};";
-        let complaints = directions(&file("src/writer/shard.rs", grouped));
-        assert_eq!(
-            complaints,
-            ["writer knows an adapter: crate::bus::memory::Hub; only its port may be known"]
-        );
-        assert_eq!(directions(&file("src/app/connect.rs", grouped)), [""; 0]);
-        assert_eq!(directions(&file("src/bus/memory/mod.rs", grouped)), [""; 0]);
-        assert_eq!(
-            directions(&file(
-                "src/writer/shard.rs",
-                &format!("#[cfg(test)]\nmod tests {{ {grouped} }}")
-            )),
-            [""; 0]
-        );
-    }
-
-    #[test]
-    fn about_a_missing_header_and_a_long_file() {
-        assert_eq!(header(&file("src/a.rs", "use std::fmt;")).len(), 1);
-        assert_eq!(
-            length(&file("src/a.rs", &"\n".repeat(MOST_LINES + 1))).len(),
-            1
-        );
-        assert_eq!(length(&file("src/a.rs", &"\n".repeat(MOST_LINES))).len(), 0);
-    }
-
-    #[test]
-    fn about_every_left_over_word() {
-        for word in LEFT_OVER {
-            assert_eq!(
-                left_over(&file("src/a.rs", &format!("fine\n    {word}"))),
-                [format!("line 2 has a left-over {word}")]
-            );
-        }
-    }
-
-    #[test]
-    fn about_a_dependency_without_a_reason() {
-        let text =
-            "[package]\nname = \"a\"\n[dev-dependencies]\nserde = \"1\" # JSON\nrand = \"1\"";
-        assert_eq!(dependencies(&file("Cargo.toml", text)).len(), 1);
-    }
-
-    #[test]
-    fn about_a_named_file_that_is_not_there() {
-        let text = "`a.rs` is `b/`; `c d.rs`, `e::f` and `g.rs` are not";
-        assert_eq!(
-            named(&file("ARCHITECTURE.md", text), &|name| name != "g.rs"),
-            ["names g.rs, which is not there"]
-        );
-    }
-
-    #[test]
-    fn about_a_link_that_leads_nowhere() {
-        let text = "[a](docs/a.md#part) [b](https://b.example) [c](#here) [d](docs/d.md)";
-        let complaints = links(&file("README.md", text), &|path| {
-            path.ends_with("docs/a.md")
-        });
-        assert_eq!(complaints, ["the link to docs/d.md leads nowhere"]);
-    }
-}
+#[path = "tidy/complaints.rs"]
+mod each_check_complains;
