@@ -11,7 +11,7 @@ use crate::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 
 /// How the gateway serves clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,9 @@ pub struct Config {
     /// Bytes that may wait for one client before it is closed as slow (4003). 262144 to 67108864,
     /// default 1048576.
     pub backlog_bytes: usize,
+    /// Threads that own the sockets of WebSockets without TLS. 0 to 1024, default 0: as many as
+    /// this process has processors.
+    pub socket_threads: usize,
     /// Frames that may wait for one client before it is closed as slow. 256 to 1048576, default
     /// 8192.
     pub backlog_frames: usize,
@@ -133,6 +136,7 @@ impl Default for Config {
             max_sessions: 100_000,
             max_connections: 0,
             internal_port: None,
+            socket_threads: 0,
             backlog_bytes: 1024 * 1024,
             backlog_frames: 8192,
             keep_alive_ms: 75_000,
@@ -181,6 +185,7 @@ impl Config {
             256 * 1024,
             64 * 1024 * 1024,
         )?;
+        within("socket_threads", self.socket_threads, 0, 1024)?;
         within("backlog_frames", self.backlog_frames, 256, 1024 * 1024)?;
         within(
             "keep_alive_ms",
@@ -271,6 +276,14 @@ impl Config {
             bytes: self.backlog_bytes,
             frames: self.backlog_frames,
             pressure,
+        }
+    }
+
+    pub(super) fn loops(&self) -> usize {
+        match self.socket_threads {
+            // Of a container as many as it may use.
+            0 => available_parallelism().map_or(1, usize::from),
+            count => count,
         }
     }
 

@@ -15,7 +15,9 @@ use crate::{
     bus::{self, Answered, Bus, ReplyTo, Submission},
     journal::Journal,
     pressure::Pressure,
-    room::{Action, Incarnation, Reason, Rejection, RequestId, RoomId, SessionId, UserId},
+    room::{
+        Action, DeviceId, Incarnation, Key, Reason, Rejection, RequestId, RoomId, SessionId, UserId,
+    },
     task,
     trace::{At, Hop, Tracer},
 };
@@ -81,8 +83,21 @@ pub(super) struct Seated {
     pub(super) outbox: Outbox,
     pub(super) room: RoomId,
     pub(super) user: UserId,
-    /// The command that opened it.
-    pub(super) open: Action,
+    pub(super) key: Key,
+    pub(super) device: Option<DeviceId>,
+}
+
+impl Seated {
+    /// The command that opened it, at this node.
+    pub(super) fn open(&self, session: SessionId, gateway: Incarnation) -> Action {
+        Action::Open {
+            session,
+            user: self.user.clone(),
+            key: self.key.clone(),
+            device: self.device.clone(),
+            gateway,
+        }
+    }
 }
 
 impl Core {

@@ -68,7 +68,10 @@ pub(super) fn of_room(core: &Arc<Core>, room: &RoomId) {
 
 async fn ask(core: &Core, session: SessionId, seated: Seated) {
     while seated.outbox.closed().is_none() && core.sessions().contains_key(&session) {
-        match core.decide(&seated.room, seated.open.clone()).await {
+        match core
+            .decide(&seated.room, seated.open(session, core.me))
+            .await
+        {
             Ok(Answered::Journaled { .. }) => return,
             Ok(Answered::Rejected(rejection)) if rejection.retry_after_ms.is_none() => {
                 return seated.outbox.close(Close::Unavailable);

@@ -12,11 +12,12 @@ use super::{
     replica::{Attach, Claim, Need, Seat, Start, ViewerId},
     sends::{Sender, Sends},
     session::Session,
+    websocket::Loops,
 };
 use crate::{
     bus::{Admission, Answered, Ask, RoomView},
     listener::{Arrival, Presence},
-    room::{Action, DeviceId, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     telemetry::trace::{Origin, hop},
     wire::Protocol,
 };
@@ -79,6 +80,8 @@ pub(super) struct Connection {
     pub(super) presence: Option<Presence>,
     /// What its client says of a trace.
     pub(super) origin: Origin,
+    /// The loops that can own its socket, if they can.
+    pub(super) loops: Option<Loops>,
 }
 
 impl Connection {
@@ -88,6 +91,7 @@ impl Connection {
             arrival: Arrival::next(),
             presence: None,
             origin: Origin::default(),
+            loops: None,
         }
     }
 
@@ -275,7 +279,11 @@ async fn admit(
     let meter = core.limits.meter(&user, &key, client);
     core.check_sessions()?;
     let claim = core.claim(&room);
-    let outbox = Outbox::new(room.clone(), Form::Frames(protocol), core.backlog());
+    let limits = core.backlog();
+    let outbox = match &connection.loops {
+        Some(loops) => Outbox::of_loop(loops.way(&room, claim.crowd(), protocol, limits)),
+        None => Outbox::new(room.clone(), Form::Frames(protocol), limits),
+    };
     let session = core.new_session();
     claim.mark(core).await;
     // The replica lives before the session opens: whatever ends the session, it will have noticed.
@@ -292,22 +300,15 @@ async fn admit(
     if connection.is_gone().await {
         return Err(unavailable("the client is gone"));
     }
-    let open = Action::Open {
-        session,
+    let seated = Seated {
+        outbox: outbox.clone(),
+        room: room.clone(),
         user: user.clone(),
         key: key.clone(),
         device: device.clone(),
-        gateway: core.me,
     };
-    core.enter(
-        session,
-        Seated {
-            outbox: outbox.clone(),
-            room: room.clone(),
-            user: user.clone(),
-            open: open.clone(),
-        },
-    );
+    let open = seated.open(session, core.me);
+    core.enter(session, seated);
     let mut opening = Opening {
         core: core.clone(),
         claim: Some(claim.clone()),

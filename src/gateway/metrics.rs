@@ -106,10 +106,10 @@ pub(super) fn delivered(stored: Millis) {
     metric::ACCEPTED_TO_DELIVERED.record(since.as_secs_f64());
 }
 
-/// Frames were written to a socket with one flush.
-pub(super) fn written(frames: usize) {
+/// Frames were written to sockets with so many flushes.
+pub(super) fn written(frames: usize, flushes: usize) {
     metric::FRAMES_WRITTEN.increment(frames as u64);
-    metric::FLUSHES.increment(1);
+    metric::FLUSHES.increment(flushes as u64);
 }
 
 /// A client answered a ping.

@@ -5,7 +5,7 @@
 //! task and one subscription per room, whatever the number of clients), which puts every event,
 //! encoded once, into each client's bounded [`Outbox`]. Old events come in pages from the journal,
 //! at the client's pace ([`past`], [`join`]). What clients may do per second and at a time is
-//! decided before any of that ([`limits`]). None of it knows sockets; [`http`] and [`socket`]
+//! decided before any of that ([`limits`]). None of it knows sockets; [`http`] and [`websocket`]
 //! connect them, a simulation connects its own clients.
 
 mod answers;
@@ -31,7 +31,7 @@ mod ring;
 mod sends;
 mod service;
 mod session;
-mod socket;
+mod websocket;
 
 pub use close::Close;
 pub use config::Config;
@@ -44,3 +44,5 @@ pub use outbox::{Form, Outbox, Taken};
 pub use port::Port;
 pub use service::{Service, bind};
 pub use session::Session;
+#[doc(hidden)] // For fuzzing: it reads what anybody may send.
+pub use websocket::items as websocket_items;

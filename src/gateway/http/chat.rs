@@ -7,8 +7,12 @@ use super::{
     upgrade,
 };
 use crate::{
-    gateway::{Client, Handle, Join, Session, join::Connection, socket},
-    listener::{Arrival, Counted},
+    gateway::{
+        Client, Handle, Join, Session,
+        join::Connection,
+        websocket::{Loops, Upgraded, copying},
+    },
+    listener::{self, Arrival, Counted, Plain},
     room::Rejection,
     wire::Protocol,
 };
@@ -61,6 +65,10 @@ async fn open(
             .unwrap_or_else(Arrival::next),
         presence: request.extensions.get().cloned(),
         origin: request::origin(&request.headers),
+        loops: request
+            .extensions
+            .get()
+            .and_then(|Plain| request.extensions.get::<Loops>().cloned()),
     };
     let session = handle.join_over(client, join, connection).await?;
     Ok((session, response))
@@ -96,9 +104,19 @@ fn wanted(request: &Parts) -> Result<(Join, Option<&'static str>), Rejection> {
 
 /// A connection that is not upgraded after all drops its session, which ends it. It counts until
 /// it is closed.
-async fn talk(upgrade: OnUpgrade, session: Session, _counted: Option<Counted>) {
-    match upgrade.await {
-        Ok(io) => socket::serve(TokioIo::new(io), session).await,
-        Err(error) => tracing::debug!(%error, "a connection was gone before its upgrade"),
+async fn talk(upgrade: OnUpgrade, session: Session, counted: Option<Counted>) {
+    let io = match upgrade.await {
+        Ok(io) => io,
+        Err(error) => {
+            return tracing::debug!(%error, "a connection was gone before its upgrade");
+        }
+    };
+    let Some(way) = session.outbox().way().cloned() else {
+        copying::serve(TokioIo::new(io), session).await;
+        return drop(counted);
+    };
+    match listener::socket(io) {
+        Ok((stream, early)) => way.attach(Upgraded::new(stream, early, session, counted)),
+        Err(error) => tracing::debug!(%error, "a connection was gone after its upgrade"),
     }
 }

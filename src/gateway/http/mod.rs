@@ -14,7 +14,7 @@ mod upgrade;
 pub(super) use origin::Origins;
 pub(super) use page::may_embed;
 
-use super::{Handle, Port};
+use super::{Handle, Port, websocket::Loops};
 use crate::{
     listener::Listener,
     room::{Reason, Rejection},
@@ -22,7 +22,7 @@ use crate::{
 use answer::{come_back, is_event_source, refuse};
 use axum::{
     Router,
-    extract::Request,
+    extract::{Extension, Request},
     http::{HeaderValue, Uri, header::ACCESS_CONTROL_ALLOW_ORIGIN},
     middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::{Redirect, Response},
@@ -36,9 +36,20 @@ use tokio_util::sync::CancellationToken;
 /// ends.
 pub(super) async fn serve(handle: Handle, port: Port, shutdown: CancellationToken) {
     let guard = Guard::new(handle.clone());
-    let routes = router(handle.clone(), &guard)
+    let mut routes = router(handle.clone(), &guard)
         .layer(from_fn_with_state(guard.clone(), guard::guard))
         .layer(from_fn(patient));
+    // Until this function ends.
+    let running = match Loops::start(handle.0.config.loops()) {
+        Ok(running) => Some(running),
+        Err(error) => {
+            tracing::error!(%error, "no threads for WebSockets: each gets a task, which is slower");
+            None
+        }
+    };
+    if let Some(running) = &running {
+        routes = routes.layer(Extension(running.loops()));
+    }
     let keep_alive = handle.0.config.keep_alive();
     let halt = handle.0.halt.clone();
     let judge = move |peer| guard.judge(peer);

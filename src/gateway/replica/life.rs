@@ -177,6 +177,7 @@ impl Life<'_> {
                 work = self.next_work();
             }
             let overdue = self.overdue;
+            let is_late = self.viewers.are_late();
             let step = tokio::select! {
                 // Messages first: there are never more than clients. While something is being found
                 // out, live events wait in their subscription.
@@ -186,7 +187,9 @@ impl Life<'_> {
                     work = None;
                     self.found(found)
                 }
-                heard = live.next(), if work.is_none() => self.heard(heard),
+                heard = live.next(), if work.is_none() && !is_late => self.heard(heard),
+                // Until then what is not heard yet waits in its subscription.
+                () = self.viewers.caught_up(), if is_late => Ok(()),
                 () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() && work.is_none() => Ok(()),
             };
             if let Err(ended) = step {

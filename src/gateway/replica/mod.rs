@@ -304,6 +304,11 @@ impl Claim {
         &self.0.room
     }
 
+    /// How many clients are in the room or about to be, about.
+    pub(super) fn crowd(&self) -> usize {
+        self.0.claims()
+    }
+
     /// Marks the room as one where this node has sessions; tries until it is done. The caller's
     /// deadline ends it.
     pub(super) async fn mark(&self, core: &Core) {

@@ -2,12 +2,15 @@
 
 use super::{Attach, Need};
 use crate::{
-    gateway::{Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, sends::Sends},
+    gateway::{
+        Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, sends::Sends,
+        websocket::Feeds,
+    },
     room::{Change, CommandId, DeviceId, Epoch, Event, Kind, Seq, SessionId, Turn, UserId, Window},
     wire::{Encoded, ServerFrame, SharedEvent},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -38,6 +41,10 @@ struct Viewer {
 /// The clients of one room on this gateway.
 pub(super) struct Viewers {
     all: BTreeMap<ViewerId, Viewer>,
+    /// Those who are live and whose sockets loops own.
+    feeds: Feeds,
+    /// All others who are live.
+    copied: BTreeSet<ViewerId>,
     sessions: HashMap<SessionId, ViewerId>,
     users: HashMap<UserId, Vec<ViewerId>>,
     ended: Window<SessionId, Close>,
@@ -47,6 +54,8 @@ impl Viewers {
     pub(super) fn new() -> Self {
         Self {
             all: BTreeMap::new(),
+            feeds: Feeds::default(),
+            copied: BTreeSet::new(),
             sessions: HashMap::new(),
             users: HashMap::new(),
             ended: Window::new(ENDED),
@@ -78,12 +87,13 @@ impl Viewers {
     }
 
     pub(super) fn remove(&mut self, id: ViewerId) {
-        let Some(Viewer {
-            seat: Some(seat), ..
-        }) = self.all.remove(&id)
-        else {
+        let Some(viewer) = self.all.remove(&id) else {
             return;
         };
+        if viewer.next.is_none() && !self.copied.remove(&id) {
+            viewer.outbox.way().inspect(|way| self.feeds.leave(way));
+        }
+        let Some(seat) = viewer.seat else { return };
         self.sessions.remove(&seat.session);
         if let Some(ids) = self.users.get_mut(&seat.user) {
             ids.retain(|other| *other != id);
@@ -122,6 +132,10 @@ impl Viewers {
         while let Some(next) = viewer.next {
             if next > head {
                 viewer.next = None;
+                match viewer.outbox.way() {
+                    Some(way) => self.feeds.join(way),
+                    None => drop(self.copied.insert(id)),
+                }
                 break;
             }
             let taken = match (page.and_then(|page| page.from(next)), ring.from(next)) {
@@ -149,10 +163,9 @@ impl Viewers {
 
     /// Gives new events to all who are live; how many those are.
     pub(super) fn fan_out(&self, events: &[SharedEvent]) -> usize {
+        self.feeds.send(events);
         let mut encoded: Vec<(Form, Vec<Encoded>)> = Vec::new();
-        let mut live = 0;
-        for viewer in self.all.values().filter(|viewer| viewer.next.is_none()) {
-            live += 1;
+        for viewer in self.copied.iter().map(|id| &self.all[id]) {
             let form = viewer.outbox.form();
             let known = encoded.iter().position(|(known, _)| *known == form);
             let at = known.unwrap_or_else(|| {
@@ -161,8 +174,19 @@ impl Viewers {
             });
             viewer.outbox.extend(&encoded[at].1);
         }
+        let live = self.feeds.len() + self.copied.len();
         metrics::fanned_out(events.len(), live);
         live
+    }
+
+    /// Whether a loop of sockets is so late that new events should wait.
+    pub(super) fn are_late(&self) -> bool {
+        self.feeds.is_late()
+    }
+
+    /// Waits until no loop is late.
+    pub(super) async fn caught_up(&self) {
+        self.feeds.caught_up().await;
     }
 
     /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that

@@ -1,13 +1,16 @@
-//! A WebSocket and its session. One task per connection: it reads, and writes all that waits in the
-//! outbox with one flush.
-//!
-//! This is the boundary behind which a faster engine can come: it gets a byte stream after the
-//! upgrade, and a [`Session`].
+//! The copying way: one task per connection, for byte streams that no loop can own (TLS). It reads,
+//! and writes all that waits in the outbox with one flush.
 
 mod tally;
 
-use super::{Close, Session, Taken, metrics, outbox::BATCH};
-use crate::wire::{Encoded, Incoming};
+use super::{
+    connection::{CLOSE_DEADLINE, CLOSE_LINGER, PATIENCE, SILENCE},
+    frame::MESSAGE,
+};
+use crate::{
+    gateway::{Close, Session, Taken, metrics, outbox::BATCH},
+    wire::{Encoded, Incoming},
+};
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use std::{
@@ -35,24 +38,13 @@ use tokio_tungstenite::{
     },
 };
 
-/// The largest message, all fragments (contract with clients).
-const MESSAGE: usize = 131_072;
 /// Small, because there is one per connection, mostly idle.
 const READ_BUFFER: usize = 4 * 1024;
 /// Bytes of a frame that go out at once. Few are larger: the members of a large room, for example.
 /// They go out in fragments.
 const PART: usize = 512 * 1024;
-/// Silence after which the client is pinged (contract with clients).
-const SILENCE: Duration = Duration::from_secs(25);
-/// Silence after the ping, after which it is closed (contract with clients).
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Messages that are read before it is looked again for what is to be written.
 const READS: u32 = 32;
-/// How long the close frame may take to get out.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the client may take to close its side, so that the close frame is not lost with the
-/// connection.
-const CLOSE_LINGER: Duration = Duration::from_secs(2);
 
 struct Socket<S> {
     ws: WebSocketStream<Tally<S>>,
@@ -84,7 +76,10 @@ enum Turn {
 }
 
 /// Serves a client until one side ends it.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, mut session: Session) {
+pub(in crate::gateway) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    io: S,
+    mut session: Session,
+) {
     let sizes = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE))
         .max_frame_size(Some(MESSAGE));
@@ -225,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     fn write(&mut self, frames: Vec<Encoded>) -> Result<(), Error> {
-        metrics::written(frames.len());
+        metrics::written(frames.len(), 1);
         self.reads = 0;
         frames.into_iter().try_for_each(|frame| match frame {
             Encoded::Text(text) => self.write_part(text.into(), Data::Text),

@@ -1,12 +1,12 @@
-//! What waits for one client: frames already encoded, bounded by bytes and number. A room puts
-//! frames in without ever waiting; what takes them out (a socket, an event stream, a client of a
-//! simulation) takes all that waits at once. Over the bound the client is closed as slow.
+//! The outbox of a client that is written to by copying: a queue of frames, bounded by bytes and
+//! number. What takes them out (a task with a socket, an event stream, a client of a simulation)
+//! takes all that waits at once.
 
-use super::{Close, metrics};
+use super::{Form, Limits, OVERHEAD, Taken};
 use crate::{
-    pressure::Pressure,
+    gateway::{Close, metrics},
     room::{RoomId, Seq},
-    wire::{Encoded, Protocol, ServerFrame, SharedEvent, Utf8},
+    wire::{Encoded, ServerFrame, SharedEvent},
 };
 use futures::task::AtomicWaker;
 use std::{
@@ -18,43 +18,11 @@ use tokio::sync::Notify;
 
 /// Bytes that are taken out at once, unless a single frame is larger: what one write to a socket
 /// carries well.
-pub(super) const BATCH: usize = 32 * 1024;
-/// What a waiting frame takes beside its bytes.
-const OVERHEAD: usize = 64;
+pub(in crate::gateway) const BATCH: usize = 32 * 1024;
 
-/// The part of its bytes that a client may still let wait when memory is short.
-const SHORT: usize = 8;
-
-/// How much may wait.
-#[derive(Debug, Clone)]
-pub(super) struct Limits {
-    pub(super) bytes: usize,
-    pub(super) frames: usize,
-    pub(super) pressure: Pressure,
-}
-
-impl Limits {
-    fn bytes(&self) -> usize {
-        if self.pressure.is_short() {
-            self.bytes / SHORT
-        } else {
-            self.bytes
-        }
-    }
-}
-
-/// How a client gets what it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Frames of a protocol.
-    Frames(Protocol),
-    /// Server-sent events: only events and resets.
-    EventStream,
-}
-
-/// Frames on their way to one client. Clones are the same outbox; one of them takes out.
+/// Frames on their way to one client. Clones are the same queue; one of them takes out.
 #[derive(Clone)]
-pub struct Outbox(Arc<Inner>);
+pub(super) struct Queue(Arc<Inner>);
 
 struct Inner {
     room: RoomId,
@@ -74,16 +42,7 @@ struct State {
     gone: bool,
 }
 
-/// What is taken out.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Frames, in order; at least one.
-    Frames(Vec<Encoded>),
-    /// Nothing follows: say this and end.
-    Close(Close),
-}
-
-impl Outbox {
+impl Queue {
     pub(super) fn new(room: RoomId, form: Form, limits: Limits) -> Self {
         let (state, taker, space) = (Mutex::default(), AtomicWaker::new(), Notify::new());
         Self(Arc::new(Inner {
@@ -97,17 +56,13 @@ impl Outbox {
     }
 
     /// How its client gets what it gets.
-    pub fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         self.0.form
     }
 
-    /// All frames that wait, up to about 32 KiB; then, once none is left, why to end.
-    pub async fn take(&self) -> Taken {
-        std::future::poll_fn(|cx| self.poll_take(cx)).await
-    }
-
-    /// As [`Self::take`]. One task at a time.
-    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+    /// All frames that wait, up to about 32 KiB; then, once none is left, why to end. One task at a
+    /// time.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         self.0.taker.register(cx.waker());
         let mut state = self.state();
         let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -268,50 +223,17 @@ impl State {
     }
 }
 
-impl Form {
-    /// An event as it goes out.
-    pub(super) fn event(self, event: &SharedEvent) -> Encoded {
-        match self {
-            Self::Frames(protocol) => event.encoded(protocol),
-            Self::EventStream => Encoded::Text(stream_entry(
-                &format!("id: {}", event.event().seq),
-                event.json().as_str(),
-            )),
-        }
-    }
-
-    fn frame(self, room: &RoomId, frame: &ServerFrame) -> Option<Encoded> {
-        match (self, frame) {
-            (Self::Frames(protocol), _) => protocol.encode(room, frame),
-            (Self::EventStream, ServerFrame::Event(event)) => Some(self.event(event)),
-            (Self::EventStream, ServerFrame::Reset { seq, .. }) => {
-                match Protocol::Json.encode(room, frame)? {
-                    Encoded::Text(json) => {
-                        // With an id of its own: else a browser keeps the id that was beyond the
-                        // head, and skips what has come up to it when it connects again.
-                        let fields = format!("event: reset\nid: {}", seq.0.saturating_sub(1));
-                        Some(Encoded::Text(stream_entry(&fields, json.as_str())))
-                    }
-                    Encoded::Binary(_) => None,
-                }
-            }
-            (Self::EventStream, _) => None,
-        }
-    }
-}
-
-fn stream_entry(fields: &str, json: &str) -> Utf8 {
-    format!("{fields}\ndata: {json}\n\n").into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pressure::Level;
+    use crate::{
+        pressure::{Level, Pressure},
+        wire::Protocol,
+    };
     use proptest::prelude::*;
 
-    fn outbox(bytes: usize, frames: usize) -> Outbox {
-        Outbox::new(
+    fn outbox(bytes: usize, frames: usize) -> Queue {
+        Queue::new(
             RoomId::parse("aaa").unwrap(),
             Form::Frames(Protocol::Json),
             Limits {
@@ -326,7 +248,7 @@ mod tests {
         Encoded::Binary(vec![0; size].into())
     }
 
-    fn take(outbox: &Outbox) -> Poll<Taken> {
+    fn take(outbox: &Queue) -> Poll<Taken> {
         outbox.poll_take(&mut Context::from_waker(std::task::Waker::noop()))
     }
 
