@@ -3,6 +3,7 @@
 //! runs those that are kept.
 
 pub mod bus;
+pub mod frames;
 pub mod json;
 pub mod names;
 pub mod nats;
@@ -18,8 +19,9 @@ pub mod text;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Check); 10] = [
+pub const TARGETS: [(&str, Check); 11] = [
     ("bus", bus::check),
+    ("frames", frames::check),
     ("json", json::check),
     ("names", names::check),
     ("nats", nats::check),
