@@ -179,6 +179,9 @@ fn every_file_says_what_it_is() {
         &[
             "src",
             "tests",
+            "client/src",
+            "client/examples",
+            "client/tests",
             "xtask/src",
             "loadtest/src",
             "simulation/src",
@@ -199,6 +202,8 @@ fn nothing_is_left_over() {
         &[
             files("src", "rs"),
             files("tests", "rs"),
+            files("client", "rs"),
+            files("loadtest/src", "rs"),
             files("fuzz/src", "rs"),
         ]
         .concat(),
@@ -215,6 +220,7 @@ fn a_file_is_one_idea() {
             files("xtask/src", "rs"),
             files("chaos/src", "rs"),
             files("loadtest/src", "rs"),
+            files("client", "rs"),
         ]
         .concat(),
         length,
@@ -225,6 +231,7 @@ fn a_file_is_one_idea() {
 fn every_dependency_says_what_for() {
     let of = [
         "",
+        "client",
         "xtask",
         "chaos",
         "simulation",

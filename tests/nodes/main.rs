@@ -2,6 +2,7 @@
 //! nodes come and go.
 
 mod admin;
+mod client;
 mod dashboard;
 mod manage;
 mod members;

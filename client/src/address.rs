@@ -1,36 +1,29 @@
-//! Where to connect: addresses as a person writes them, and the names and keys that go into the
-//! path.
+//! Where gateways are, and the names and keys that go into the path of a request.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
-/// A server, as `ws://HOST[:PORT][/PREFIX]` or `wss://...`, without a slash at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(String);
+/// A gateway: `ws://HOST[:PORT][/PREFIX]` or `wss://...`, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Gateway(String);
 
-impl Address {
+impl Gateway {
     /// Whether it is reached with TLS.
-    pub(super) fn is_secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.0.starts_with("wss://")
-    }
-
-    /// The address of a room for a user. All parts are checked already, so nothing needs escaping.
-    pub(super) fn of_chat(&self, room: &str, user: &str, query: &str) -> String {
-        format!("{self}/chat/{room}/user/{user}?{query}")
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for Gateway {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
     }
 }
 
-impl FromStr for Address {
+impl FromStr for Gateway {
     type Err = String;
 
     /// Accepts http, https, ws and wss, or no scheme at all; a fragment (`#room`, from a shared
-    /// link) is dropped.
+    /// link) and a query are dropped.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim().split(['#', '?']).next().unwrap_or_default();
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
@@ -43,24 +36,30 @@ impl FromStr for Address {
         if rest.is_empty() || rest.contains(char::is_whitespace) {
             return Err("no host in it; an address looks like http://127.0.0.1:8080".into());
         }
-        Ok(Address(format!("{scheme}://{rest}")))
+        Ok(Self(format!("{scheme}://{rest}")))
     }
 }
 
-/// A user or room: 1-64 of `A-Z a-z 0-9 _ -`.
-pub(super) fn name(text: &str) -> Result<String, String> {
+/// Checks a user or a room: 1-64 of `A-Z a-z 0-9 _ -`.
+///
+/// # Errors
+/// What a name must be.
+pub fn check_name(text: &str) -> Result<(), String> {
     of_set(text, 64)
 }
 
-/// A public key: 1-128 of the same characters.
-pub(super) fn key(text: &str) -> Result<String, String> {
+/// Checks a public key: 1-128 of the same characters.
+///
+/// # Errors
+/// What a key must be; the key itself is not in it.
+pub fn check_key(text: &str) -> Result<(), String> {
     of_set(text, 128)
 }
 
-fn of_set(text: &str, most: usize) -> Result<String, String> {
+fn of_set(text: &str, most: usize) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if (1..=most).contains(&text.len()) && text.chars().all(allowed) {
-        Ok(text.to_owned())
+        Ok(())
     } else {
         Err(format!("must be 1-{most} of A-Z a-z 0-9 _ -"))
     }
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     fn address(text: &str) -> String {
-        text.parse::<Address>().unwrap().to_string()
+        text.parse::<Gateway>().unwrap().to_string()
     }
 
     #[test]
@@ -88,16 +87,16 @@ mod tests {
 
     #[test]
     fn other_schemes_and_empty_hosts_are_refused() {
-        assert!("ftp://x".parse::<Address>().is_err());
-        assert!("http://".parse::<Address>().is_err());
-        assert!("".parse::<Address>().is_err());
+        assert!("ftp://x".parse::<Gateway>().is_err());
+        assert!("http://".parse::<Gateway>().is_err());
+        assert!("".parse::<Gateway>().is_err());
     }
 
     #[test]
     fn names_hold_only_what_needs_no_escaping() {
-        assert!(name("Harry_2-b").is_ok());
+        assert!(check_name("Harry_2-b").is_ok());
         for bad in ["", "a b", "a/b", "ä", "a?b", &"x".repeat(65)] {
-            assert!(name(bad).is_err(), "{bad:?}");
+            assert!(check_name(bad).is_err(), "{bad:?}");
         }
     }
 }

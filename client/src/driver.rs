@@ -1,0 +1,346 @@
+//! The task of a client: it owns the session and one connection after another, and performs what
+//! the session decides.
+
+use crate::{
+    address::Gateway,
+    builder::new_device,
+    client::{Client, Command, Handle, Link as LinkStatus, Status, Waiting},
+    close::Lost,
+    codec::Codec,
+    connection::{Connection, Dial, Silence, Socket},
+    frame::ServerFrame,
+    message::End,
+    notice::Notice,
+    schedule::{Next, Schedule},
+    session::{Effect, Reply, Session},
+};
+use futures::{FutureExt, future::BoxFuture};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// Questions that may wait beside the messages of the window.
+const QUESTIONS: usize = 16;
+/// Notices other than events may go beyond the queue by this factor before the client ends.
+const BEYOND: usize = 4;
+
+pub(crate) struct Limits {
+    pub(crate) window: usize,
+    pub(crate) notices: usize,
+    pub(crate) trace: bool,
+    pub(crate) silence: Silence,
+}
+
+enum Link {
+    Waiting(Instant),
+    Connecting(BoxFuture<'static, Result<Socket, Lost>>),
+    Open(Box<Connection>),
+}
+
+/// What happened next.
+enum Turn {
+    Command(Option<Command>),
+    Told,
+    Wake,
+    Connect,
+    Opened(Result<Socket, Lost>),
+    Frame(Result<(Utf8Bytes, ServerFrame), Lost>),
+}
+
+pub(crate) struct Driver {
+    gateways: Vec<Gateway>,
+    dial: Dial,
+    session: Session,
+    schedule: Schedule,
+    codec: Codec,
+    limits: Limits,
+    link: Link,
+    commands: mpsc::Receiver<Command>,
+    notices: mpsc::Sender<Notice>,
+    /// What is to be told, in order.
+    untold: VecDeque<Notice>,
+    waiting: HashMap<String, Waiting>,
+    asked: HashMap<String, oneshot::Sender<Option<Reply>>>,
+    status: watch::Sender<Status>,
+}
+
+impl Driver {
+    pub(crate) fn start(
+        gateways: Vec<Gateway>,
+        dial: Dial,
+        session: Session,
+        schedule: Schedule,
+        codec: Codec,
+        limits: Limits,
+    ) -> Client {
+        let (commands, orders) = mpsc::channel(limits.window + QUESTIONS);
+        // The queue is `untold`, whose length is known; this only hands over.
+        let (notices, told) = mpsc::channel(1);
+        let (status, shown) = watch::channel(Status {
+            link: LinkStatus::Connecting,
+            is_live: false,
+            undecided: 0,
+            seq: session.resume_after(),
+            trouble: None,
+            end: None,
+            was_welcome: false,
+        });
+        let handle = Handle {
+            commands,
+            window: Arc::new(Semaphore::new(limits.window)),
+            status: shown,
+            queries: Arc::new(AtomicU64::new(1)),
+            protocol: codec.protocol(),
+        };
+        let driver = Self {
+            gateways,
+            dial,
+            session,
+            schedule,
+            codec,
+            limits,
+            link: Link::Waiting(Instant::now()),
+            commands: orders,
+            notices,
+            untold: VecDeque::new(),
+            waiting: HashMap::new(),
+            asked: HashMap::new(),
+            status,
+        };
+        Client {
+            handle,
+            notices: told,
+            task: tokio::spawn(driver.run()),
+        }
+    }
+
+    async fn run(mut self) {
+        let end = loop {
+            let turn = self.next().await;
+            if let Err(end) = self.take(turn).await {
+                break end;
+            }
+            self.show();
+        };
+        if let Link::Open(connection) = std::mem::replace(&mut self.link, waiting(Duration::ZERO)) {
+            connection.close().await;
+        }
+        self.commands.close();
+        self.waiting.clear();
+        self.asked.clear();
+        self.status
+            .send_modify(|status| status.end = Some(end.clone()));
+        self.untold.push_back(Notice::Ended(end));
+        for notice in self.untold {
+            if self.notices.send(notice).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Biased: what is wanted here goes first (its amount is bounded by the window; a client that is
+    /// dropped wants to leave), then what was heard is handed on, then what is due, and then more is
+    /// heard. All of them wait without losing anything when another one is first.
+    async fn next(&mut self) -> Turn {
+        let wake = self.session.next_wake().map(Instant::from_std);
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Turn::Command(command),
+            () = self.notices.closed() => Turn::Command(None),
+            place = self.notices.reserve(), if !self.untold.is_empty() => {
+                if let (Ok(place), Some(notice)) = (place, self.untold.pop_front()) {
+                    place.send(notice);
+                }
+                Turn::Told
+            }
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Turn::Wake,
+            turn = next_of(&mut self.link), if !self.is_held_up() => turn,
+        }
+    }
+
+    /// Nobody takes events and nobody waits for an answer: nothing more is read, until the gateway
+    /// closes. With somebody waiting, events are left out instead.
+    fn is_held_up(&self) -> bool {
+        let nobody_waits = self.waiting.is_empty() && self.asked.is_empty();
+        let is_full = self.untold.len() >= self.limits.notices;
+        is_full && nobody_waits && matches!(self.link, Link::Open(_))
+    }
+
+    async fn take(&mut self, turn: Turn) -> Result<(), End> {
+        let now = Instant::now().into_std();
+        let effects = match turn {
+            Turn::Command(None | Some(Command::Close)) => return Err(End::Closed),
+            Turn::Command(Some(Command::Send { message, answer })) => {
+                let id = message.id().to_owned();
+                match self.session.say(message, now) {
+                    Ok(effects) => {
+                        self.waiting.insert(id, answer);
+                        effects
+                    }
+                    Err(error) => {
+                        // Who does not wait does not want to know.
+                        let _ = answer.done.send(Err(error));
+                        Vec::new()
+                    }
+                }
+            }
+            Turn::Command(Some(Command::Ask { id, frame, reply })) => {
+                self.asked.insert(id, reply);
+                self.session.ask(frame, now)
+            }
+            Turn::Told if self.untold.is_empty() => self.session.has_space(),
+            Turn::Told => Vec::new(),
+            Turn::Wake => self.session.wake(now),
+            Turn::Connect => {
+                self.connect();
+                Vec::new()
+            }
+            Turn::Opened(Ok(socket)) => {
+                let (codec, deadline) = (self.codec.clone(), self.dial.deadline);
+                let silence = self.limits.silence;
+                let connection = Connection::new(socket, codec, deadline, silence);
+                self.link = Link::Open(Box::new(connection));
+                Vec::new()
+            }
+            Turn::Opened(Err(lost)) | Turn::Frame(Err(lost)) => self.lost(lost)?,
+            Turn::Frame(Ok((raw, frame))) => {
+                if matches!(frame, ServerFrame::Welcome(_)) {
+                    self.status.send_modify(|status| status.was_welcome = true);
+                }
+                if self.limits.trace {
+                    let frame = frame.clone();
+                    self.tell(Notice::Received { raw, frame })?;
+                }
+                let is_full = self.untold.len() >= self.limits.notices;
+                self.session.take(frame, is_full, now)
+            }
+        };
+        self.perform(effects).await
+    }
+
+    fn connect(&mut self) {
+        let gateway = self.schedule.gateway();
+        self.dial.gateway = self.gateways[gateway].clone();
+        self.dial.since = self.session.resume_after();
+        let dial = self.dial.clone();
+        self.link = Link::Connecting(async move { dial.open().await }.boxed());
+    }
+
+    fn lost(&mut self, why: Lost) -> Result<Vec<Effect>, End> {
+        let open = match &self.link {
+            Link::Open(connection) => Some(connection.opened().into_std()),
+            _ => None,
+        };
+        let mut effects = self.session.disconnected();
+        let now = Instant::now().into_std();
+        match self.schedule.lost(&why, open, now) {
+            Next::End if matches!(&why, Lost::Closed { code, .. } if u16::from(*code) == 4005) => {
+                return Err(End::Replaced);
+            }
+            Next::End => return Err(End::Final(why)),
+            Next::Connect {
+                wait,
+                new_device: other,
+            } => {
+                if other && self.dial.device.is_some() {
+                    self.dial.device = Some(new_device());
+                }
+                self.link = waiting(wait);
+                let trouble = Some(why.clone());
+                self.status.send_modify(|status| status.trouble = trouble);
+                effects.push(Effect::Tell(Notice::Disconnected { why, wait }));
+            }
+        }
+        Ok(effects)
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), End> {
+        let mut frames = Vec::new();
+        let mut left = None;
+        for effect in effects {
+            match effect {
+                Effect::Send(frame) => frames.push(frame),
+                Effect::Tell(notice) => self.tell(notice)?,
+                Effect::Accepted { id } => {
+                    let waiting = self.waiting.get_mut(&id);
+                    if let Some(accepted) = waiting.and_then(|waiting| waiting.accepted.take()) {
+                        let _ = accepted.send(());
+                    }
+                }
+                Effect::Answer { id, answer } => {
+                    if let Some(waiting) = self.waiting.remove(&id) {
+                        let _ = waiting.done.send(answer);
+                    }
+                }
+                Effect::Reply { id, reply } => {
+                    if let Some(asked) = self.asked.remove(&id) {
+                        let _ = asked.send(reply);
+                    }
+                }
+                Effect::Leave(why) => left = Some(Lost::Left(why)),
+            }
+        }
+        if !frames.is_empty() && left.is_none() {
+            if self.limits.trace {
+                for frame in &frames {
+                    self.tell(Notice::Sent(frame.clone()))?;
+                }
+            }
+            if let Link::Open(connection) = &mut self.link {
+                left = connection.send(&frames).await.err();
+            }
+        }
+        if let Some(lost) = left {
+            let effects = self.lost(lost)?;
+            // What follows from a loss is told and answered, never sent.
+            return Box::pin(self.perform(effects)).await;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, notice: Notice) -> Result<(), End> {
+        if self.untold.len() >= self.limits.notices * BEYOND {
+            return Err(End::NotRead);
+        }
+        self.untold.push_back(notice);
+        Ok(())
+    }
+
+    fn show(&self) {
+        let link = match &self.link {
+            Link::Waiting(until) => LinkStatus::Waiting(*until),
+            Link::Connecting(_) => LinkStatus::Connecting,
+            Link::Open(_) => LinkStatus::Open,
+        };
+        let (is_live, undecided) = (self.session.is_live(), self.session.undecided());
+        let seq = self.session.resume_after();
+        self.status.send_if_modified(|status| {
+            let before = (status.link, status.is_live, status.undecided, status.seq);
+            (status.link, status.is_live) = (link, is_live);
+            (status.undecided, status.seq) = (undecided, seq);
+            before != (link, is_live, undecided, seq)
+        });
+    }
+}
+
+fn waiting(wait: Duration) -> Link {
+    Link::Waiting(Instant::now() + wait)
+}
+
+async fn next_of(link: &mut Link) -> Turn {
+    match link {
+        Link::Waiting(until) => {
+            sleep_until(*until).await;
+            Turn::Connect
+        }
+        Link::Connecting(opening) => Turn::Opened(opening.await),
+        Link::Open(connection) => Turn::Frame(connection.next().await),
+    }
+}
