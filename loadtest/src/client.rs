@@ -1,34 +1,22 @@
-//! One client of a room, over the JSON protocol: it reconnects to the next gateway, resumes where
-//! it was, and sends again with the same id.
+//! One client of a room whose every step is told, what it sends and each frame that it gets: the
+//! client of everybody else, watched.
 
 use crate::history::{Event, Step};
-use anyhow::{Context, Result, bail};
-use futures::{SinkExt, StreamExt};
-use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
+use anyhow::{Context, Result};
+use safe_chat_client::{
+    Backoff, Body, Client, Link, Lost, Message, Notice, Resend, Silence,
+    frame::{self, ClientFrame, ServerFrame},
 };
+use std::time::Duration;
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::Instant,
 };
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
-};
-
-/// How long a connection may take to get its `welcome`.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// After so long without a frame the client asks whether anybody is there.
-const QUIET: Duration = Duration::from_secs(5);
-/// After so long it goes elsewhere.
-const SILENCE: Duration = Duration::from_secs(10);
+/// More than ever wait for an answer: what is sent is bounded by whoever sends.
+const WINDOW: usize = 1 << 16;
 
 /// A step of a client, and when it was.
 pub type Timed = (Instant, Step);
@@ -58,36 +46,50 @@ pub struct Outgoing {
     pub text: String,
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// How a connection ended in order; everything else is an error.
-enum End {
-    Stopped,
-    Bye,
+impl Options {
+    /// What is not answered is sent again at once, so that every reconnect asks the room whether it
+    /// remembers; and nothing is taken for an end.
+    fn start(&self) -> Result<Client> {
+        let Self {
+            urls,
+            room,
+            user,
+            first,
+            since,
+        } = self;
+        let mut builder = Client::builder()
+            .gateways(urls)
+            .first_gateway(*first)
+            .room(room)
+            .user(user)
+            .key(format!("key-{user}"))
+            .device(None)
+            .backoff(Backoff {
+                first: PAUSE,
+                most: PAUSE,
+            })
+            .silence(Silence {
+                ask_after: Duration::from_secs(5),
+                dead_after: Duration::from_secs(10),
+            })
+            .resend(Resend::AtOnce)
+            .retries(u32::MAX)
+            .answer_within(None)
+            .window(WINDOW)
+            .insist()
+            .trace(true);
+        if let Some(seq) = since {
+            builder = builder.since(*seq);
+        }
+        Ok(builder.start()?)
+    }
 }
 
-/// What to wait for after a frame.
-#[derive(PartialEq)]
-enum Next {
-    Frame,
-    Bye,
-}
-
-struct Client {
-    options: Options,
-    steps: mpsc::UnboundedSender<Timed>,
-    /// The last place that it has; `None` before the first welcome.
-    seq: Option<u64>,
-    /// Sent and not answered, in the order of sending.
-    open: BTreeMap<u64, Outgoing>,
-    sent: u64,
-    /// Refused for now, and when to try again.
-    later: VecDeque<(Instant, String)>,
-}
-
-/// Runs a client: it sends what comes in, tells every step, and ends when `until` says so, or when
-/// nothing comes in any more and everything is answered and the room was seen up to the place that
-/// `until` names.
+/// Runs a client: it sends what comes in, tells every step, and ends when `stop` says so.
+/// `connected` is dropped with the first session.
+///
+/// # Errors
+/// The options name no client.
 pub async fn run(
     options: Options,
     mut outgoing: mpsc::Receiver<Outgoing>,
@@ -95,191 +97,127 @@ pub async fn run(
     connected: mpsc::Sender<()>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
-    let seq = options.since;
-    let mut client = Client {
-        options,
+    let mut client = options.start()?;
+    let mut watch = Watch {
+        after: options.since,
+        is_open: false,
+        connected: Some(connected),
         steps,
-        seq,
-        open: BTreeMap::new(),
-        sent: 0,
-        later: VecDeque::new(),
     };
-    let mut attempt = client.options.first;
-    let mut connected = Some(connected);
     loop {
-        if *stop.borrow() {
-            return Ok(());
-        }
-        let url = client.options.urls[attempt % client.options.urls.len()].clone();
-        attempt += 1;
-        let socket = tokio::select! {
-            _ = stop.changed() => return Ok(()),
-            socket = timeout(CONNECT, client.connect(&url)) => socket,
-        };
-        if let Ok(Ok(socket)) = socket {
-            connected.take();
-            let end = client.serve(socket, &mut outgoing, &mut stop).await;
-            client.step(Step::Closed {
-                bye: matches!(end, Ok(End::Bye | End::Stopped)),
-            });
-            client.later.clear();
-        } else {
-            sleep(PAUSE).await;
+        let is_open = client.status().link == Link::Open;
+        tokio::select! {
+            biased;
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
+            notice = client.next() => watch.take(notice.context("the client ended by itself")?),
+            Some(Outgoing { id, text }) = outgoing.recv(), if is_open => {
+                // What becomes of it is a step.
+                drop(client.submit(Message::text(text).with_id(id)).await);
+            }
         }
     }
+    if watch.is_open {
+        watch.step(Step::Closed { bye: true });
+    }
+    client.close().await;
+    Ok(())
 }
 
-impl Client {
+/// Makes steps of what the client tells.
+struct Watch {
+    /// The last place that it has; `None` before the first welcome.
+    after: Option<u64>,
+    is_open: bool,
+    connected: Option<mpsc::Sender<()>>,
+    steps: mpsc::UnboundedSender<Timed>,
+}
+
+impl Watch {
     fn step(&self, step: Step) {
         // Whoever listens has ended only when the run has.
         let _ = self.steps.send((Instant::now(), step));
     }
 
-    async fn connect(&mut self, url: &str) -> Result<Socket> {
-        let base = url.replacen("http", "ws", 1);
-        let Options { room, user, .. } = &self.options;
-        let resume = self
-            .seq
-            .map_or("history=0".to_owned(), |seq| format!("since={seq}"));
-        let uri = format!("{base}/chat/{room}/user/{user}?pub=key-{user}&{resume}");
-        let mut request = uri.into_client_request()?;
-        request.headers_mut().insert(
-            "Sec-WebSocket-Protocol",
-            HeaderValue::from_static("safechat.v1+json"),
-        );
-        let (mut socket, _) = connect_async(request).await?;
-        let welcome = socket.next().await.context("closed before the welcome")??;
-        let welcome: Value = serde_json::from_str(welcome.to_text()?)?;
-        if welcome["type"] != "welcome" {
-            bail!("the first frame is a {}", welcome["type"]);
-        }
-        let head = welcome["seq"].as_u64().context("a welcome without seq")?;
-        let after = *self.seq.get_or_insert(head);
-        let members = welcome["members"]
-            .as_array()
-            .context("a welcome without members")?;
-        let members = members
-            .iter()
-            .filter_map(|member| member.as_str().map(str::to_owned))
-            .collect();
-        self.step(Step::Connected { after });
-        self.step(Step::Welcomed {
-            seq: head,
-            members,
-            recovered: welcome["recovered"] == true,
-        });
-        Ok(socket)
-    }
-
-    async fn serve(
-        &mut self,
-        mut socket: Socket,
-        outgoing: &mut mpsc::Receiver<Outgoing>,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Result<End> {
-        for message in self.open.values() {
-            self.step(Step::Sent {
-                id: message.id.clone(),
-            });
-            socket.feed(frame(message)).await?;
-        }
-        socket.flush().await?;
-        let (mut heard, mut asked) = (Instant::now(), false);
-        loop {
-            let again = self.later.front().map(|(at, _)| *at);
-            tokio::select! {
-                _ = stop.changed() => {
-                    socket.close(None).await?;
-                    return Ok(End::Stopped);
-                }
-                received = socket.next() => {
-                    (heard, asked) = (Instant::now(), false);
-                    match received.context("closed")?? {
-                        Message::Text(text) if self.on_frame(&serde_json::from_str(&text)?)? == Next::Bye => return Ok(End::Bye),
-                        Message::Close(_) => bail!("closed"),
-                        _ => {}
-                    }
-                }
-                () = sleep_until(heard + if asked { SILENCE } else { QUIET }) => {
-                    if asked {
-                        bail!("silence");
-                    }
-                    asked = true;
-                    socket.send(Message::text(json!({"type": "ping", "id": "there"}).to_string())).await?;
-                }
-                Some(message) = outgoing.recv() => {
-                    self.step(Step::Sent { id: message.id.clone() });
-                    let text = frame(&message);
-                    self.sent += 1;
-                    self.open.insert(self.sent, message);
-                    socket.send(text).await?;
-                }
-                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
-                    let (_, id) = self.later.pop_front().context("the time of nothing came")?;
-                    if let Some(message) = self.open.values().find(|message| message.id == id) {
-                        self.step(Step::Sent { id });
-                        socket.send(frame(message)).await?;
-                    }
-                }
+    fn take(&mut self, notice: Notice) {
+        match notice {
+            Notice::Received { frame, .. } => self.received(frame),
+            Notice::Sent(ClientFrame::Send { id, .. }) => self.step(Step::Sent { id }),
+            Notice::Disconnected { why, .. } if self.is_open => {
+                self.is_open = false;
+                let bye = matches!(why, Lost::Closed { bye: Some(_), .. });
+                self.step(Step::Closed { bye });
             }
-        }
-    }
-
-    fn on_frame(&mut self, frame: &Value) -> Result<Next> {
-        let text = |name: &str| frame[name].as_str().map(str::to_owned);
-        match frame["type"].as_str() {
-            Some("event") => {
-                let event = Event::of_json(frame).context("an event that lacks something")?;
-                self.seq = Some(event.seq);
-                self.step(Step::Saw(event));
-            }
-            Some("journaled") => {
-                let id = text("id").context("journaled without id")?;
-                self.open.retain(|_, message| message.id != id);
-                let seq = frame["seq"].as_u64().context("journaled without seq")?;
-                self.step(if frame["duplicate"] == true {
-                    Step::Repeated { id, seq }
-                } else {
-                    Step::Journaled { id, seq }
-                });
-            }
-            Some("accepted") => self.step(Step::Accepted {
-                id: text("id").context("accepted without id")?,
-            }),
-            Some("rejected") => {
-                let (id, reason) = (
-                    text("id").unwrap_or_default(),
-                    text("reason").unwrap_or_default(),
-                );
-                match frame["retry_after_ms"].as_u64() {
-                    Some(pause) => {
-                        self.later
-                            .push_back((Instant::now() + Duration::from_millis(pause), id.clone()));
-                        self.step(Step::Refused { id, reason });
-                    }
-                    // The session ended without the connection; another one helps.
-                    None if reason == "not_member" => {
-                        self.step(Step::Refused { id, reason });
-                        bail!("not a member any more");
-                    }
-                    None => {
-                        self.open.retain(|_, message| message.id != id);
-                        self.step(Step::Rejected { id, reason });
-                    }
-                }
-            }
-            Some("reset") => {
-                let seq = frame["seq"].as_u64().context("a reset without seq")?;
-                self.seq = Some(seq - 1);
-                self.step(Step::Reset { seq });
-            }
-            Some("bye") => return Ok(Next::Bye),
             _ => {}
         }
-        Ok(Next::Frame)
+    }
+
+    fn received(&mut self, frame: ServerFrame) {
+        match frame {
+            ServerFrame::Welcome(welcome) => {
+                let seq = welcome.seq.unwrap_or_default();
+                let after = *self.after.get_or_insert(seq);
+                self.is_open = true;
+                self.connected.take();
+                self.step(Step::Connected { after });
+                self.step(Step::Welcomed {
+                    seq,
+                    members: welcome.members,
+                    recovered: welcome.recovered,
+                });
+            }
+            ServerFrame::Event(event) => {
+                self.after = Some(event.seq);
+                self.step(Step::Saw(event.into()));
+            }
+            ServerFrame::Accepted { id } => self.step(Step::Accepted { id }),
+            ServerFrame::Journaled {
+                id, seq, duplicate, ..
+            } => self.step(if duplicate {
+                Step::Repeated { id, seq }
+            } else {
+                Step::Journaled { id, seq }
+            }),
+            ServerFrame::Rejected {
+                id,
+                reason,
+                retry_after_ms,
+                ..
+            } => {
+                let id = id.unwrap_or_default();
+                // Who is no member any more gets another session, and tries again.
+                let is_final = retry_after_ms.is_none() && reason != "not_member";
+                self.step(if is_final {
+                    Step::Rejected { id, reason }
+                } else {
+                    Step::Refused { id, reason }
+                });
+            }
+            ServerFrame::Reset { seq, .. } => {
+                self.after = Some(seq - 1);
+                self.step(Step::Reset { seq });
+            }
+            _ => {}
+        }
     }
 }
 
-fn frame(message: &Outgoing) -> Message {
-    Message::text(json!({"type": "send", "id": message.id, "text": message.text}).to_string())
+impl From<frame::Event> for Event {
+    fn from(event: frame::Event) -> Self {
+        let kind = event.kind().to_owned();
+        let (text, sealed) = match event.body {
+            Body::Text(text) => (Some(text), None),
+            Body::Sealed(bytes) => (None, Some(format!("{bytes:02x}"))),
+            _ => (None, None),
+        };
+        Self {
+            seq: event.seq,
+            at: event.at,
+            kind,
+            from: event.from,
+            id: event.id,
+            to: event.to,
+            text,
+            sealed,
+        }
+    }
 }

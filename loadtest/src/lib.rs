@@ -1,14 +1,25 @@
-//! Many clients of a safe-chat, and a checker of everything that they saw.
+//! Load on a safe-chat, and a checker of everything that its clients saw.
 //!
-//! [`client`] is a client as the protocol wants it: it reconnects, resumes, and sends again with
-//! the same id until it is answered. What it sends and sees goes into a [`history`], whose checker
-//! holds it against the promises of the client protocol. [`run`] puts many of them into one room
-//! and measures; [`crowd`] keeps them talking while things happen to the servers; [`slow`] sits
-//! beside them and takes nothing, over a [`raw`] socket.
+//! Two kinds of clients. [`client`] is the one of everybody else, watched: what it sends and sees
+//! goes into a [`history`], whose checker holds it against the promises of the client protocol.
+//! [`mod@run`] puts many of them into one room; [`crowd`] keeps them talking while things happen to
+//! the servers; [`slow`] sits beside them and takes nothing, over a [`raw`] socket.
+//!
+//! The [`engine`] has sessions that cost little more than their socket, for thousands of members on
+//! one core; it checks loss, order, repeats and content as it reads. A [`scenario`] says what they
+//! do, [`measure`] what it took, [`report`] makes files of it, [`floors`] says what the machine
+//! can do at most, [`bare`] is the least server there can be. [`command`] is the command line.
 
+pub mod bare;
 pub mod client;
+pub mod command;
 pub mod crowd;
+pub mod engine;
+pub mod floors;
 pub mod history;
+pub mod measure;
 pub mod raw;
+pub mod report;
 pub mod run;
+pub mod scenario;
 pub mod slow;

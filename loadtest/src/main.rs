@@ -1,17 +1,43 @@
-//! `loadtest`: many clients in one room of a running safe-chat.
+//! `loadtest`: many clients of a running safe-chat.
 
-use anyhow::{Result, bail};
-use clap::Parser;
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
 use loadtest::{
+    command::{self, Exit},
     run::{Plan, run},
     slow,
 };
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-/// Puts many clients into one room, measures, and checks that every promise of the protocol was
-/// kept.
+/// Puts load on a safe-chat, measures, and checks that every promise of the protocol was kept.
+///
+/// Without a command: many complete clients in one room, whose whole history is checked.
 #[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = Exit::HELP)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    room: Room,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure one scenario and write a report
+    Run(command::Run),
+    /// Put two reports beside each other
+    Compare(command::Compare),
+    /// Measure what this machine can do at most
+    Floors(command::Floors),
+    /// Serve the least that can be measured: what nothing is faster than
+    Bare(command::Bare),
+}
+
+#[derive(Args)]
+struct Room {
     /// A gateway; give several to spread the clients over them.
     #[arg(long = "url", default_values_t = ["http://127.0.0.1:8080".to_owned(), "http://127.0.0.2:8080".to_owned()])]
     urls: Vec<String>,
@@ -41,9 +67,37 @@ struct Options {
     settle: u64,
 }
 
+fn main() -> ExitCode {
+    let done = match Options::parse() {
+        Options {
+            command: Some(Command::Run(run)),
+            ..
+        } => command::run(run),
+        Options {
+            command: Some(Command::Compare(compare)),
+            ..
+        } => command::compare(&compare),
+        Options {
+            command: Some(Command::Floors(floors)),
+            ..
+        } => command::floors(&floors),
+        Options {
+            command: Some(Command::Bare(bare)),
+            ..
+        } => command::bare(&bare),
+        Options { room, .. } => one_room(room),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            Exit::Failed.into()
+        }
+    }
+}
+
 #[tokio::main]
-async fn main() -> Result<()> {
-    let options = Options::parse();
+async fn one_room(options: Room) -> Result<Exit> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let plan = Plan {
         urls: options.urls,
@@ -57,11 +111,14 @@ async fn main() -> Result<()> {
     };
     let outcome = tokio::select! {
         outcome = run(&plan) => outcome?,
-        () = slow::sit(&plan.urls, &plan.room, options.slow), if options.slow > 0 => bail!("slow clients never end"),
+        () = slow::sit(&plan.urls, &plan.room, options.slow), if options.slow > 0 => {
+            anyhow::bail!("slow clients never end")
+        }
     };
     print!("{outcome}");
-    if !outcome.violations.is_empty() {
-        bail!("{} promises were broken", outcome.violations.len());
-    }
-    Ok(())
+    Ok(if outcome.violations.is_empty() {
+        Exit::Good
+    } else {
+        Exit::Broken
+    })
 }

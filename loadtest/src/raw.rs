@@ -3,15 +3,9 @@
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use safe_chat_client::connection::{Dial, Socket};
 use std::{net::SocketAddr, time::Duration};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{client::IntoClientRequest, http::HeaderValue},
-};
+use tokio::time::timeout;
 
 /// How long a connection may take to get its `welcome`.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -23,25 +17,17 @@ pub async fn join(
     room: &str,
     user: &str,
     buffer: Option<u32>,
-) -> Result<WebSocketStream<TcpStream>> {
+) -> Result<Socket> {
+    let gateway = gateway.to_string().parse().map_err(anyhow::Error::msg)?;
+    let dial = Dial {
+        history: Some(0),
+        deadline: CONNECT,
+        receive_buffer: buffer,
+        ..Dial::new(gateway, room, user, &format!("key-{user}"))
+    };
     let join = async {
-        let socket = if gateway.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        if let Some(bytes) = buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        let stream = socket.connect(gateway).await?;
-        let mut request =
-            format!("ws://{gateway}/chat/{room}/user/{user}?pub=key-{user}&history=0")
-                .into_client_request()?;
-        request.headers_mut().insert(
-            "Sec-WebSocket-Protocol",
-            HeaderValue::from_static("safechat.v1+json"),
-        );
-        let (mut socket, _) = client_async(request, stream).await?;
+        let socket = dial.open().await;
+        let mut socket = socket.map_err(|why| anyhow::anyhow!("{why}"))?;
         socket.next().await.context("closed before the welcome")??;
         Ok(socket)
     };

@@ -3,12 +3,9 @@
 use crate::raw;
 use anyhow::{Context, Result};
 use futures::future::join_all;
+use safe_chat_client::connection::Socket;
 use std::time::Duration;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::sleep,
-};
-use tokio_tungstenite::WebSocketStream;
+use tokio::{net::lookup_host, time::sleep};
 
 /// Bytes that the system may keep for such a client, so that the server notices soon.
 const BUFFER: u32 = 4096;
@@ -37,7 +34,7 @@ pub async fn sit(urls: &[String], room: &str, count: usize) {
     .await;
 }
 
-async fn join(url: &str, room: &str, user: &str) -> Result<WebSocketStream<TcpStream>> {
+async fn join(url: &str, room: &str, user: &str) -> Result<Socket> {
     let host = url.trim_start_matches("http://").trim_end_matches('/');
     let gateway = lookup_host(host).await?.next().context("no address")?;
     raw::join(gateway, room, user, Some(BUFFER)).await

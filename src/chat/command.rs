@@ -70,7 +70,7 @@ fn history(rest: &str) -> Command {
 
 fn to(rest: &str) -> Command {
     match rest.split_once(char::is_whitespace) {
-        Some((name, text)) if !text.trim().is_empty() => match super::address::name(name) {
+        Some((name, text)) if !text.trim().is_empty() => match super::name(name) {
             Ok(name) => Command::Say {
                 text: text.trim_start().into(),
                 to: Some(name),

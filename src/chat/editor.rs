@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
-use super::frame::TEXT_BYTES;
+use safe_chat_client::TEXT_BYTES;
 
 /// Texts that the arrow keys bring back.
 const HISTORY: usize = 100;

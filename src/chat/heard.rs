@@ -1,9 +1,16 @@
 //! What a terminal would show after frames of a server, without a connection or a terminal: fuzzing
 //! comes in here.
 
+use std::time::{Duration, Instant};
+
+use safe_chat_client::{
+    Message, Protocol, Resend,
+    codec::json,
+    session::{Effect, Options, Session},
+};
+
 use super::{
-    frame::ServerFrame,
-    session::{Effect, Session},
+    room::Room,
     view::{Style, View},
 };
 
@@ -15,26 +22,41 @@ pub fn heard(frames: &str, screen: bool) -> String {
     } else {
         Style::Lines
     };
-    let (mut session, mut view) = (Session::new("harry", 50), View::new(style, "aaa", "harry"));
-    let mut effects = session.say("m1".into(), "Hello".into(), None);
-    let mut printed = String::new();
+    let mut session = Session::new(Options {
+        user: "harry".into(),
+        protocol: Protocol::Json,
+        since: None,
+        history: 50,
+        resend: Resend::default(),
+        retries: 30,
+        answer_within: None,
+    });
+    let (mut room, mut view) = (Room::new(50), View::new(style, "aaa", "harry"));
+    let (mut printed, mut now) = (String::new(), Instant::now());
+    let hello = Message::text("Hello").with_id("m1");
+    let mut effects = session.say(hello, now).unwrap_or_default();
     let frames = frames
         .split('\n')
-        .filter_map(|frame| serde_json::from_str::<ServerFrame>(frame).ok());
+        .filter_map(|frame| json::decode(frame).ok());
     for frame in frames {
-        if !session.is_repeat(&frame) {
-            effects.extend(session.take(frame));
-        }
+        effects.extend(session.take(frame, false, now));
         for effect in effects.drain(..) {
-            match effect {
-                Effect::Show(line) if view.is_note(&line) => {
-                    printed += &view.note(&view.note_of(&line))
-                }
-                Effect::Show(line) => view.render(&line, &mut printed),
-                Effect::Send(_) | Effect::Rejoin | Effect::RetryIn(_) => {}
+            let line = match effect {
+                Effect::Tell(notice) => room.take(notice),
+                Effect::Reply {
+                    reply: Some(safe_chat_client::session::Reply::History(page)),
+                    ..
+                } => Some(room.page(page)),
+                _ => None,
+            };
+            match line {
+                Some(line) if view.is_note(&line) => printed += &view.note(&view.note_of(&line)),
+                Some(line) => view.render(&line, &mut printed),
+                None => {}
             }
         }
-        effects.extend(session.tick());
+        now += Duration::from_secs(1);
+        effects.extend(session.wake(now));
     }
     printed
 }

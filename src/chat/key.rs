@@ -40,7 +40,8 @@ fn load_or_create_at(path: &Path) -> Result<String> {
     }
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the key in {}", path.display()))?;
-    super::address::key(text.trim())
+    safe_chat_client::check_key(text.trim())
+        .map(|()| text.trim().to_owned())
         .map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()))
 }
 

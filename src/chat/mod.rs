@@ -1,55 +1,49 @@
 //! The terminal client: one person, or one script, in one room.
 //!
 //! ```text
-//! console (lines typed or piped) -> session -> link -> server
-//! console <- view <- session <- link <- server
+//! console (lines typed or piped) -> client -> server
+//! console <- view <- room <- client <- server
 //! ```
 //!
-//! `session` is pure and decides everything that matters: where to resume, what is sent again and
-//! with which id, when all is settled. `policy` says what a close code or a refusal means. `link`
-//! keeps one WebSocket after another; `console` is a line edited in a `terminal`, or a pipe.
+//! The client is that of the crate `client`, like everybody's: it decides where to resume and what
+//! is sent again. `room` knows what was shown; `console` is a line edited in a `terminal`, or a
+//! pipe.
 
-mod address;
 mod command;
 mod console;
 mod editor;
-mod frame;
 mod heard;
 mod key;
-mod link;
-mod policy;
+mod room;
 mod screen;
-mod session;
 mod terminal;
 mod view;
 
-#[cfg(test)]
-mod link_tests;
-#[cfg(test)]
-mod session_tests;
-#[cfg(test)]
-mod session_world;
-
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use rustls::ClientConfig;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use safe_chat_client::{
+    Client, End, Gateway, Link, Lost, Message, Notice, Page, QueryError, Receipt, SendError, Tls,
+    check_name,
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 #[doc(hidden)]
 pub use heard::heard;
 
 use crate::tls::{self, Trust};
-use address::Address;
 use command::Command;
 use console::{Console, Input};
-use frame::ServerFrame;
-use link::{Identity, Link, Signal};
-use session::{Effect, Line, Session};
-use view::{Style, View};
+use room::Room;
+use view::{Line, Style, View};
+
+/// Undecided messages at which no further line is read.
+const WINDOW: usize = 64;
 
 /// How often the prompt is refreshed, and messages without an answer are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -70,12 +64,12 @@ pub struct Options {
         value_delimiter = ',',
         value_name = "URL"
     )]
-    pub url: Vec<Address>,
+    pub url: Vec<Gateway>,
     /// Room to join: 1-64 of A-Z a-z 0-9 _ -
-    #[arg(long, value_parser = address::name, allow_hyphen_values = true)]
+    #[arg(long, value_parser = name, allow_hyphen_values = true)]
     pub room: String,
     /// Your name in the room: 1-64 of A-Z a-z 0-9 _ -
-    #[arg(long, value_parser = address::name, allow_hyphen_values = true)]
+    #[arg(long, value_parser = name, allow_hyphen_values = true)]
     pub user: String,
     /// Key that keeps your name in a room [default: generated once, in ~/.config/safe-chat/key]
     #[arg(long, allow_hyphen_values = true)]
@@ -105,7 +99,9 @@ pub struct Options {
 pub async fn run(options: Options) -> Result<()> {
     let key = match &options.key {
         // Checked here, because the command line's own refusals quote what was typed.
-        Some(key) => address::key(key).map_err(|why| anyhow!("the key of --key {why}"))?,
+        Some(key) => safe_chat_client::check_key(key)
+            .map(|()| key.clone())
+            .map_err(|why| anyhow!("the key of --key {why}"))?,
         None => key::load_or_create()?,
     };
     let editing =
@@ -116,11 +112,18 @@ pub async fn run(options: Options) -> Result<()> {
         (false, true) => Style::Screen { color },
         (false, false) => Style::Lines,
     };
-    let link = Link::new(
-        options.url.clone(),
-        secured(&options)?,
-        Identity::new(&options.room, &options.user, &key, options.history),
-    );
+    let client = Client::builder()
+        .gateways(&options.url)
+        .room(&options.room)
+        .user(&options.user)
+        .key(key)
+        .device(Some(format!("cli-{:08x}", rand::random::<u32>())))
+        .history(options.history)
+        .tls(trusted(&options)?)
+        .window(WINDOW)
+        .answer_within(None)
+        .trace(options.json)
+        .start()?;
     let view = View::new(style, &options.room, &options.user);
     let console = if editing {
         Console::terminal(view.prompt("connecting", 0))?
@@ -128,35 +131,41 @@ pub async fn run(options: Options) -> Result<()> {
         Console::pipe()
     };
     Chat {
-        session: Session::new(&options.user, u64::from(options.history)),
-        link,
+        client,
+        room: Room::new(options.history),
         view,
         console,
         tick: every(TICK),
-        retry_at: None,
+        answers: FuturesUnordered::new(),
+        undecided: 0,
         leaving: None,
         quit: false,
         refused: 0,
         troubles: Vec::new(),
+        attempts: ATTEMPTS * options.url.len(),
         attempts_left: Some(ATTEMPTS * options.url.len()),
     }
     .run()
     .await
 }
 
-/// How servers are known that are reached with TLS; `None`: none of them is.
-fn secured(options: &Options) -> Result<Option<Arc<ClientConfig>>> {
-    if !options.url.iter().any(Address::is_secure) {
+fn name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned())
+}
+
+/// How servers are known that are reached with TLS.
+fn trusted(options: &Options) -> Result<Tls> {
+    if !options.url.iter().any(Gateway::is_secure) {
         return match options.ca {
             Some(_) => Err(anyhow!("--ca is for servers at https:// or wss://")),
-            None => Ok(None),
+            None => Ok(Tls::System),
         };
     }
     let trust = Trust {
         ca: options.ca.clone(),
         ..Trust::default()
     };
-    Ok(Some(Arc::new(tls::client(&trust)?)))
+    Ok(Tls::Config(tls::client(&trust)?.into()))
 }
 
 fn every(period: Duration) -> Interval {
@@ -168,26 +177,39 @@ fn every(period: Duration) -> Interval {
 /// What happened next.
 enum Next {
     Input(Input),
-    Signal(Signal),
-    Retry,
+    Notice(Option<Notice>),
+    Answer(Answer),
     Tick,
+}
+
+/// What came of something that was said or asked.
+enum Answer {
+    Said {
+        text: String,
+        outcome: Result<Receipt, SendError>,
+    },
+    Earlier(Result<Page, QueryError>),
+    Members(Result<Vec<String>, QueryError>),
 }
 
 /// The parts of a running client; one task owns them all.
 struct Chat {
-    session: Session,
-    link: Link,
+    client: Client,
+    room: Room,
     view: View,
     console: Console,
     tick: Interval,
-    /// When rejected messages that may be tried again are sent again.
-    retry_at: Option<Instant>,
+    /// What was said or asked and is not answered.
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Messages of them.
+    undecided: usize,
     /// Since when we only wait for what is undecided.
     leaving: Option<Instant>,
     quit: bool,
     refused: u64,
     /// Why there is no connection, as it was said since there was one: about one cause per address.
     troubles: Vec<String>,
+    attempts: usize,
     /// Failed attempts until a script gives up; `None`: it has been in.
     attempts_left: Option<usize>,
 }
@@ -195,7 +217,7 @@ struct Chat {
 impl Chat {
     async fn run(mut self) -> Result<()> {
         let outcome = self.converse().await;
-        self.link.close().await;
+        self.client.close().await;
         outcome?;
         if self.refused > 0 && !self.console.is_terminal() {
             bail!("{} not accepted", view::plural(self.refused, "message"));
@@ -207,16 +229,9 @@ impl Chat {
         while !self.is_over() {
             match self.next().await? {
                 Next::Input(input) => self.take_input(input).await?,
-                Next::Signal(signal) => self.take_signal(signal).await?,
-                Next::Retry => {
-                    self.retry_at = None;
-                    let effects = self.session.retry();
-                    self.perform(effects).await?;
-                }
-                Next::Tick => {
-                    let effects = self.session.tick();
-                    self.perform(effects).await?;
-                }
+                Next::Notice(notice) => self.take_notice(notice)?,
+                Next::Answer(answer) => self.take_answer(answer)?,
+                Next::Tick => {}
             }
             self.refresh_prompt();
             if self.console.is_unread() && self.leaving.is_none() {
@@ -229,13 +244,12 @@ impl Chat {
     /// Biased, so that lines already typed are handled before what arrives. All four wait without
     /// losing anything when another one is first.
     async fn next(&mut self) -> Result<Next> {
-        let ready = self.session.has_room() && self.leaving.is_none();
-        let retry_at = self.retry_at;
+        let ready = self.undecided < WINDOW && self.leaving.is_none();
         tokio::select! {
             biased;
             input = self.console.read(ready) => Ok(Next::Input(input?)),
-            () = async { sleep_until(retry_at.unwrap_or_else(Instant::now)).await }, if retry_at.is_some() => Ok(Next::Retry),
-            signal = self.link.next() => Ok(Next::Signal(signal)),
+            notice = self.client.next() => Ok(Next::Notice(notice)),
+            Some(answer) = self.answers.next() => Ok(Next::Answer(answer)),
             _ = self.tick.tick() => Ok(Next::Tick),
         }
     }
@@ -246,7 +260,11 @@ impl Chat {
         let patience = self
             .leaving
             .is_some_and(|since| since.elapsed() > FAREWELL && self.console.is_terminal());
-        self.quit || self.leaving.is_some() && (patience || self.session.is_settled())
+        self.quit || self.leaving.is_some() && (patience || self.is_settled())
+    }
+
+    fn is_settled(&self) -> bool {
+        self.undecided == 0 && self.room.is_settled()
     }
 
     async fn take_input(&mut self, input: Input) -> Result<()> {
@@ -266,14 +284,22 @@ impl Chat {
     async fn command(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Say { text, to } => return self.say(text, to).await,
+            Command::Who | Command::History(_) if self.client.status().link != Link::Open => {
+                self.note("not connected")?;
+            }
             Command::Who => {
-                let effects = self.session.ask_members();
-                return self.perform(effects).await;
+                let handle = self.client.handle();
+                let ask = async move { Answer::Members(handle.members().await) };
+                self.answers.push(Box::pin(ask));
             }
-            Command::History(limit) => {
-                let effects = self.session.ask_earlier(limit);
-                return self.perform(effects).await;
-            }
+            Command::History(limit) => match self.room.earlier() {
+                Ok(before) => {
+                    let handle = self.client.handle();
+                    let ask = async move { Answer::Earlier(handle.history(before, limit).await) };
+                    self.answers.push(Box::pin(ask));
+                }
+                Err(line) => self.show(&line)?,
+            },
             Command::Quit => return self.leave(),
             Command::Help => self.note(command::HELP)?,
             Command::Unclear(why) => self.note(&why)?,
@@ -286,32 +312,86 @@ impl Chat {
         if text.is_empty() {
             return Ok(());
         }
-        let effects = self.session.say(frame::new_id(), text, to);
-        self.perform(effects).await
+        if !self.client.status().is_live {
+            self.show(&Line::Queued { text: text.clone() })?;
+        }
+        let mut message = Message::text(&text);
+        if let Some(to) = to {
+            message = message.to(to);
+        }
+        // There is a place in the window: no line is read without one.
+        let sending = self.client.submit(message).await;
+        let outcome = async move {
+            let outcome = match sending {
+                Ok(sending) => sending.await,
+                Err(error) => Err(error),
+            };
+            Answer::Said { text, outcome }
+        };
+        self.undecided += 1;
+        self.answers.push(Box::pin(outcome));
+        Ok(())
     }
 
     fn leave(&mut self) -> Result<()> {
         self.leaving = Some(Instant::now());
-        if self.console.is_terminal() && !self.session.is_settled() {
+        if self.console.is_terminal() && !self.is_settled() {
             self.note("waiting for what is not in the journal yet; Ctrl-C leaves at once")?;
         }
         Ok(())
     }
 
-    async fn take_signal(&mut self, signal: Signal) -> Result<()> {
-        match signal {
-            Signal::Frame(text) => self.take_frame(&text).await,
-            Signal::Down { why, wait } => {
-                self.session.disconnected();
+    fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {
+        match notice {
+            None => bail!(End::Closed),
+            Some(Notice::Ended(end)) => bail!(view::escaped(&end.to_string())),
+            Some(Notice::Received { raw, .. }) => return self.console.print(&format!("{raw}\n")),
+            Some(Notice::Disconnected { why, wait }) => {
+                let why = said(&why);
                 self.give_up_in_time(&why)?;
-                self.say_trouble(why, wait)
+                return self.say_trouble(why, wait);
             }
-            Signal::Connect => {
-                self.link.connect(self.session.resume_after());
-                Ok(())
+            Some(notice) => {
+                if matches!(notice, Notice::Connected { .. }) {
+                    self.troubles.clear();
+                    self.attempts_left = None;
+                }
+                match self.room.take(notice) {
+                    Some(line) => self.show(&line)?,
+                    None => {}
+                }
             }
-            Signal::Over(why) => bail!(why),
         }
+        Ok(())
+    }
+
+    fn take_answer(&mut self, answer: Answer) -> Result<()> {
+        match answer {
+            Answer::Said { text, outcome } => {
+                self.undecided -= 1;
+                match outcome {
+                    Ok(receipt) => self.room.journaled(receipt.seq),
+                    Err(error) => self.show(&Line::Rejected {
+                        text,
+                        why: match error {
+                            SendError::Rejected { reason, message } => {
+                                format!("{reason}: {message}").trim_end_matches(": ").into()
+                            }
+                            other => other.to_string(),
+                        },
+                    })?,
+                }
+            }
+            Answer::Earlier(Ok(page)) => {
+                let line = self.room.page(page);
+                self.show(&line)?;
+            }
+            Answer::Members(Ok(members)) => self.show(&Line::Members(members))?,
+            Answer::Earlier(Err(error)) | Answer::Members(Err(error)) => {
+                self.note(&error.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// What was said can wait for a server that comes back, but not for one that was never there.
@@ -325,10 +405,7 @@ impl Chat {
         };
         *left = left.saturating_sub(1);
         if *left == 0 {
-            bail!(
-                "{why}: gave up after {} attempts",
-                ATTEMPTS * self.link.addresses()
-            );
+            bail!("{why}: gave up after {} attempts", self.attempts);
         }
         Ok(())
     }
@@ -348,49 +425,13 @@ impl Chat {
         Ok(())
     }
 
-    async fn take_frame(&mut self, text: &str) -> Result<()> {
-        let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else {
-            return Ok(());
-        };
-        if let ServerFrame::Bye {
-            reconnect_after_ms, ..
-        } = frame
-        {
-            self.link
-                .said_bye(Duration::from_millis(reconnect_after_ms));
+    fn show(&mut self, line: &Line) -> Result<()> {
+        self.refused += u64::from(matches!(line, Line::Rejected { .. }));
+        if self.view.is_note(line) {
+            return self.note(&self.view.note_of(line));
         }
-        if matches!(frame, ServerFrame::Welcome { .. }) {
-            self.troubles.clear();
-            self.attempts_left = None;
-        }
-        if self.session.is_repeat(&frame) {
-            return Ok(());
-        }
-        if self.view.is_json() {
-            self.console.print(&format!("{text}\n"))?;
-        }
-        let effects = self.session.take(frame);
-        self.perform(effects).await
-    }
-
-    async fn perform(&mut self, effects: Vec<Effect>) -> Result<()> {
         let mut output = String::new();
-        for effect in effects {
-            match effect {
-                Effect::Send(frame) => self.link.send(&frame).await,
-                Effect::Rejoin => self.link.give_up("an event was missing"),
-                Effect::RetryIn(delay) => self.retry_at = Some(Instant::now() + delay),
-                Effect::Show(line) => {
-                    self.refused += u64::from(matches!(line, Line::Rejected { .. }));
-                    if self.view.is_note(&line) {
-                        self.console.print(&std::mem::take(&mut output))?;
-                        self.note(&self.view.note_of(&line))?;
-                    } else {
-                        self.view.render(&line, &mut output);
-                    }
-                }
-            }
-        }
+        self.view.render(line, &mut output);
         self.console.print(&output)
     }
 
@@ -402,8 +443,24 @@ impl Chat {
     }
 
     fn refresh_prompt(&mut self) {
-        let state = self.link.state();
-        self.console
-            .prompt(self.view.prompt(&state, self.session.undecided()));
+        let state = match self.client.status().link {
+            Link::Open => String::new(),
+            Link::Connecting => "connecting".into(),
+            Link::Waiting(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                format!("reconnecting in {} s", left.as_secs_f64().ceil())
+            }
+        };
+        let prompt = self.view.prompt(&state, self.undecided);
+        self.console.prompt(prompt);
     }
+}
+
+/// Why there is no connection, for a person at a terminal.
+fn said(why: &Lost) -> String {
+    let why = view::escaped(&why.to_string());
+    if why.ends_with("name the authority that vouches for it") {
+        return why + " with --ca";
+    }
+    why
 }

@@ -8,9 +8,41 @@ use chrono::{DateTime, Local, NaiveDate};
 use crossterm::style::{Attribute, Color, ContentStyle, StyledContent, Stylize};
 use unicode_width::UnicodeWidthStr;
 
-use super::frame::Event;
+use safe_chat_client::{Body, Event};
+
 use super::screen::Prompt;
-use super::session::Line;
+
+/// What the person gets to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    Event(Event),
+    /// `lost`: how many events behind these the service does not have any more.
+    Earlier {
+        events: Vec<Event>,
+        lost: u64,
+        more: bool,
+    },
+    Joined {
+        members: Vec<String>,
+        node: String,
+        resumed: bool,
+    },
+    Members(Vec<String>),
+    Rejected {
+        text: String,
+        why: String,
+    },
+    Reset {
+        reason: String,
+    },
+    Bye {
+        reason: String,
+    },
+    Queued {
+        text: String,
+    },
+    Note(&'static str),
+}
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +77,6 @@ impl View {
         }
     }
 
-    pub(super) fn is_json(&self) -> bool {
-        self.style == Style::Json
-    }
-
     /// Whether a line is about the client rather than from the room: in a pipe it goes to stderr.
     pub(super) fn is_note(&self, line: &Line) -> bool {
         !matches!(
@@ -69,15 +97,9 @@ impl View {
             Line::Joined { members, node, .. } => {
                 format!("joined #{}{}: {}", self.room, at_node(node), here(members))
             }
-            Line::Rejected {
-                text,
-                reason,
-                message,
-            } => format!(
-                "! not sent ({}): {}",
-                refusal(reason, message),
-                shortened(text)
-            ),
+            Line::Rejected { text, why } => {
+                format!("! not sent ({}): {}", escaped(why), shortened(text))
+            }
             Line::Reset { reason } => format!("the room begins anew here: {}", escaped(reason)),
             Line::Bye { reason } => {
                 format!("the server closes this connection: {}", escaped(reason))
@@ -147,7 +169,7 @@ impl View {
 
     /// `12:03 charly     Hello`, further lines of the text below its first one.
     fn event(&mut self, event: &Event, out: &mut String) {
-        let when = DateTime::from_timestamp_millis(event.at)
+        let when = DateTime::from_timestamp_millis(event.at as i64)
             .unwrap_or_default()
             .with_timezone(&Local);
         self.day_of(when, out);
@@ -156,7 +178,7 @@ impl View {
             .to_string();
         let from = escaped(&event.from);
         let quiet = |what: &str| self.paint(ContentStyle::new().dim(), format!("{from} {what}"));
-        let _ = match event.kind.as_str() {
+        let _ = match event.kind() {
             "joined" => writeln!(out, "{time} {}", quiet("joined")),
             "left" => writeln!(out, "{time} {}", quiet("left")),
             "text" | "sealed" => writeln!(
@@ -198,7 +220,7 @@ impl View {
                 self.paint(ContentStyle::new().dim(), format!("(to {})", escaped(to)))
             ),
         };
-        let text = match &event.text {
+        let text = match event.text() {
             Some(text) => text
                 .lines()
                 .map(escaped)
@@ -207,7 +229,7 @@ impl View {
             None => self
                 .paint(
                     ContentStyle::new().dim(),
-                    format!("(sealed, {} bytes)", event.sealed_bytes()),
+                    format!("(sealed, {} bytes)", event.sealed_bytes().unwrap_or(0)),
                 )
                 .to_string(),
         };
@@ -261,14 +283,17 @@ fn plain(room: &str, event: &Event, out: &mut String) {
     let Event { seq, .. } = event;
     let from = escaped(&event.from);
     let to = escaped(event.to.as_deref().unwrap_or("*"));
-    let _ = match (event.kind.as_str(), &event.text) {
-        ("text", Some(text)) => writeln!(out, "[{room}:{seq} - {from} -> {to}] {}", escaped(text)),
-        ("sealed", _) => writeln!(
-            out,
-            "[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)",
-            event.sealed_bytes()
-        ),
-        (kind, _) => writeln!(out, "[{room}:{seq} - {from} {}]", escaped(kind)),
+    let _ = match (&event.body, event.sealed_bytes()) {
+        (Body::Text(text), _) => {
+            writeln!(out, "[{room}:{seq} - {from} -> {to}] {}", escaped(text))
+        }
+        (_, Some(bytes)) => {
+            writeln!(
+                out,
+                "[{room}:{seq} - {from} -> {to}] (sealed, {bytes} bytes)"
+            )
+        }
+        _ => writeln!(out, "[{room}:{seq} - {from} {}]", escaped(event.kind())),
     };
 }
 
@@ -309,14 +334,6 @@ fn here(members: &[String]) -> String {
     format!("{} ({})", names.join(", "), names.len())
 }
 
-fn refusal(reason: &str, message: &str) -> String {
-    if message.is_empty() {
-        escaped(reason)
-    } else {
-        format!("{}: {}", escaped(reason), escaped(message))
-    }
-}
-
 fn shortened(text: &str) -> String {
     let start: String = text.chars().take(60).collect();
     let more = if start.len() < text.len() { "…" } else { "" };
@@ -339,12 +356,10 @@ mod tests {
         Event {
             seq: 7,
             at: 0,
-            kind: "text".into(),
             from: from.into(),
             to: None,
-            text: Some(text.into()),
-            sealed: None,
             id: None,
+            body: Body::Text(text.into()),
         }
     }
 
@@ -369,8 +384,7 @@ mod tests {
             "[aaa:7 - harry -> *] a\\nb\n"
         );
         let joined = Event {
-            kind: "joined".into(),
-            text: None,
+            body: Body::Joined,
             ..text("charly", "")
         };
         assert_eq!(shown(Style::Lines, joined), "[aaa:7 - charly joined]\n");

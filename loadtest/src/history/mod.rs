@@ -36,7 +36,7 @@ pub struct Event {
     pub to: Option<String>,
     /// The text, if there is one.
     pub text: Option<String>,
-    /// Content that the service cannot read, in base64, if there is some.
+    /// Content that the service cannot read, encoded, if there is some.
     pub sealed: Option<String>,
 }
 

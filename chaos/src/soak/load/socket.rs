@@ -4,16 +4,17 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use loadtest::raw;
+use safe_chat_client::connection;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 /// How long the close may take.
 const CLOSE: Duration = Duration::from_secs(15);
 
 /// A session, over JSON.
-pub(super) struct Socket(WebSocketStream<TcpStream>);
+pub(super) struct Socket(connection::Socket);
 
 /// What it got.
 pub(super) enum Got {

@@ -1,0 +1,127 @@
+//! The messages of a run: when each was due, when it was sent, where it came to be.
+
+use std::time::Instant;
+
+/// When a message was to be sent, and when it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) due: Instant,
+    pub(super) sent: Instant,
+}
+
+struct Message {
+    timing: Timing,
+    room: Box<str>,
+    seq: Option<u64>,
+    is_answered: bool,
+}
+
+/// All messages, by their numbers.
+pub(super) struct Messages {
+    all: Vec<Message>,
+    bytes: usize,
+    /// Messages without an answer.
+    pub(super) open: usize,
+}
+
+impl Messages {
+    /// `bytes`: of text in each.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            all: Vec::new(),
+            bytes,
+            open: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn send(&mut self, room: &str, due: Instant, sent: Instant) -> usize {
+        self.all.push(Message {
+            timing: Timing { due, sent },
+            room: room.into(),
+            seq: None,
+            is_answered: false,
+        });
+        self.open += 1;
+        self.all.len() - 1
+    }
+
+    pub(super) fn id(&self, number: usize) -> String {
+        format!("s-{number}")
+    }
+
+    /// What a message says: its number, and as much more as it is to be long.
+    pub(super) fn text(&self, number: usize) -> String {
+        let mut text = format!("{number} ");
+        let missing = self.bytes.saturating_sub(text.len());
+        text.extend(std::iter::repeat_n('x', missing));
+        text
+    }
+
+    pub(super) fn timing(&self, number: usize) -> Timing {
+        self.all[number].timing
+    }
+
+    /// A message is in its room; `None`: it is of somebody else.
+    pub(super) fn placed(
+        &mut self,
+        id: &str,
+        room: &str,
+        seq: u64,
+        text: Option<&str>,
+    ) -> Result<Option<usize>, String> {
+        let Some(number) = id.strip_prefix("s-") else {
+            return Ok(None);
+        };
+        let number: usize = number
+            .parse()
+            .map_err(|_| format!("seq {seq}: {id} is nobody's"))?;
+        if number >= self.all.len() || *self.all[number].room != *room {
+            return Err(format!("seq {seq}: nobody sent {id} to {room}"));
+        }
+        if text != Some(&self.text(number)) {
+            return Err(format!("seq {seq}: {id} is not what was sent"));
+        }
+        match self.all[number].seq.replace(seq) {
+            Some(first) if first != seq => Err(format!("{id} is at two places, {first} and {seq}")),
+            _ => Ok(Some(number)),
+        }
+    }
+
+    /// A message is answered `journaled`; when it was due and sent. `Err`: the answer is wrong.
+    pub(super) fn journaled(&mut self, id: &str, seq: u64) -> Result<Option<Timing>, String> {
+        let Some(number) = self.number(id) else {
+            return Err(format!("{id} was answered, and nobody sent it"));
+        };
+        let message = &mut self.all[number];
+        if message.seq.is_some_and(|place| place != seq) {
+            return Err(format!("{id} was answered with {seq}, and is not there"));
+        }
+        message.seq = Some(seq);
+        Ok(self.answer(number))
+    }
+
+    /// A message is refused.
+    pub(super) fn rejected(&mut self, id: &str) {
+        if let Some(number) = self.number(id) {
+            self.answer(number);
+        }
+    }
+
+    fn number(&self, id: &str) -> Option<usize> {
+        let number: usize = id.strip_prefix("s-")?.parse().ok()?;
+        (number < self.all.len()).then_some(number)
+    }
+
+    fn answer(&mut self, number: usize) -> Option<Timing> {
+        let message = &mut self.all[number];
+        if std::mem::replace(&mut message.is_answered, true) {
+            return None;
+        }
+        self.open -= 1;
+        Some(message.timing)
+    }
+}

@@ -1,0 +1,168 @@
+//! What the person was shown of the room: the stretch without gaps that is held, and what there is
+//! to see of each notice of the client. Pure.
+
+use safe_chat_client::{Event, Notice, Page};
+
+use super::view::Line;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// Lowest and highest seq that were shown.
+    first: Option<u64>,
+    last: Option<u64>,
+    /// What a session has to show before the room is caught up with.
+    head: Option<u64>,
+    was_caught_up: bool,
+    /// Highest seq of our own messages: they are settled when they were shown.
+    awaited: u64,
+    /// Events from before that are asked for at the first join.
+    history: u16,
+}
+
+impl Room {
+    pub(super) fn new(history: u16) -> Room {
+        Room {
+            history,
+            ..Room::default()
+        }
+    }
+
+    /// What there is to see of it.
+    pub(super) fn take(&mut self, notice: Notice) -> Option<Line> {
+        let line = match notice {
+            Notice::Connected { welcome, resumed } => {
+                if self.last.is_none() && self.history == 0 {
+                    (self.first, self.last) = (welcome.seq.map(|head| head + 1), welcome.seq);
+                }
+                self.head = welcome.seq;
+                Some(Line::Joined {
+                    members: welcome.members,
+                    node: welcome.node,
+                    resumed,
+                })
+            }
+            Notice::Event(event) => {
+                self.first.get_or_insert(event.seq);
+                self.last = Some(event.seq);
+                Some(Line::Event(event))
+            }
+            Notice::Reset { seq, reason } => {
+                (self.first, self.last) = (Some(seq), Some(seq.saturating_sub(1)));
+                self.awaited = 0;
+                Some(Line::Reset { reason })
+            }
+            Notice::Rejected {
+                reason, message, ..
+            } => Some(Line::Rejected {
+                text: String::new(),
+                why: format!("{reason}: {message}"),
+            }),
+            Notice::Bye { reason } => Some(Line::Bye { reason }),
+            _ => None,
+        };
+        self.was_caught_up |= self.head.is_some_and(|head| self.last >= Some(head));
+        line
+    }
+
+    /// A message of ours is at this place.
+    pub(super) fn journaled(&mut self, seq: u64) {
+        self.awaited = self.awaited.max(seq);
+    }
+
+    /// Whether the room was caught up with at least once, and shows all that was said.
+    pub(super) fn is_settled(&self) -> bool {
+        self.was_caught_up && self.last.is_some_and(|last| last >= self.awaited)
+    }
+
+    /// The place before which earlier events are; `Err`: there are none.
+    pub(super) fn earlier(&self) -> Result<Option<u64>, Line> {
+        match self.first {
+            Some(1) => Err(Line::Note("this is the beginning of the room")),
+            first => Ok(first),
+        }
+    }
+
+    /// Earlier events came.
+    pub(super) fn page(&mut self, page: Page) -> Line {
+        let Page {
+            mut events, more, ..
+        } = page;
+        events.retain(|event| self.first.is_none_or(|first| event.seq < first));
+        let seq = |event: Option<&Event>| event.map(|event| event.seq);
+        let joint = self.first.zip(seq(events.last()));
+        let lost = joint.map_or(0, |(first, last)| first - 1 - last);
+        self.first = seq(events.first()).or(self.first);
+        Line::Earlier { events, lost, more }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safe_chat_client::{Body, Welcome};
+
+    use super::*;
+
+    fn event(seq: u64) -> Event {
+        Event {
+            seq,
+            at: 0,
+            from: "harry".into(),
+            to: None,
+            id: None,
+            body: Body::Text("x".into()),
+        }
+    }
+
+    fn connected(head: u64) -> Notice {
+        let welcome = Welcome {
+            seq: Some(head),
+            ..Welcome::default()
+        };
+        Notice::Connected {
+            welcome,
+            resumed: false,
+        }
+    }
+
+    #[test]
+    fn it_is_settled_when_own_messages_are_journaled_and_shown() {
+        let mut room = Room::new(50);
+        assert!(!room.is_settled());
+        room.take(connected(1));
+        assert!(!room.is_settled());
+        room.take(Notice::Event(event(1)));
+        assert!(room.is_settled());
+        room.journaled(2);
+        assert!(!room.is_settled());
+        room.take(Notice::Event(event(2)));
+        assert!(room.is_settled());
+    }
+
+    #[test]
+    fn without_history_the_room_is_caught_up_with_at_once() {
+        let mut room = Room::new(0);
+        room.take(connected(9));
+        assert!(room.is_settled());
+        assert_eq!(room.earlier(), Ok(Some(10)));
+    }
+
+    #[test]
+    fn earlier_pages_join_up_with_what_is_held() {
+        let mut room = Room::new(50);
+        room.take(connected(9));
+        room.take(Notice::Event(event(9)));
+        assert_eq!(room.earlier(), Ok(Some(9)));
+        let page = |seqs: &[u64]| Page {
+            events: seqs.iter().map(|seq| event(*seq)).collect(),
+            more: true,
+            ..Page::default()
+        };
+        let line = room.page(page(&[7, 8, 9]));
+        assert!(matches!(&line, Line::Earlier { events, lost: 0, .. } if events.len() == 2));
+        assert_eq!(room.earlier(), Ok(Some(7)));
+        let line = room.page(page(&[1, 2]));
+        assert!(matches!(line, Line::Earlier { lost: 4, .. }));
+        assert!(room.earlier().is_err());
+    }
+}
