@@ -69,6 +69,7 @@ function marks(chart) {
   ctx.save();
   ctx.strokeStyle = css('--d');
   ctx.fillStyle = css('--d');
+  ctx.textAlign = 'left';
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
   for (const [at, label] of report.marks) {
     const x = chart.valToPos(at, 'x', true);
@@ -101,7 +102,7 @@ function chart(title, data, series, options = {}) {
       axis({ values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : short(tick))), label: options.yLabel, labelSize: 18, labelFont: '11px system-ui' }),
       ...(options.right ? [axis({ scale: 'right', side: 1, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => short(tick)), label: options.right, labelSize: 18, labelFont: '11px system-ui' })] : []),
     ],
-    series: [{ label: options.xLabel ?? 'second', value: (_, value) => (options.xShow ? options.xShow(value) : short(value)) }, ...made],
+    series: [{ label: options.xLabel ?? 'second', value: (_, value) => (options.xShow && value !== null ? options.xShow(value) : short(value)) }, ...made],
     hooks: options.sync ? { draw: [marks] } : {},
   }, data, card));
 }
@@ -134,7 +135,7 @@ function charts() {
       ['journaled, p99', '--b'], ['last member, p99', '--c'], ['sent late, p99', '--e', { dash: [4, 4] }],
     ], { xLabel: 'messages/s', y: log, x: log, yLabel: 'ms' });
   }
-  const nines = (quantile) => 1 / Math.max(1 - quantile, 1e-7);
+  const nines = (quantile) => 1 / Math.max(1 - quantile, 1e-9);
   for (const spectrum of report.spectra) {
     const xs = [...new Set([...spectrum.due, ...spectrum.sent].map(([quantile]) => nines(quantile)))].sort((a, b) => a - b);
     const along = (points) => {

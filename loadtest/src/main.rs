@@ -34,6 +34,8 @@ enum Command {
     Floors(command::Floors),
     /// Serve the least that can be measured: what nothing is faster than
     Bare(command::Bare),
+    /// Measure one scenario against several servers in turns, beside the bare one
+    Peers(command::Peers),
 }
 
 #[derive(Args)]
@@ -85,6 +87,10 @@ fn main() -> ExitCode {
             command: Some(Command::Bare(bare)),
             ..
         } => command::bare(&bare),
+        Options {
+            command: Some(Command::Peers(peers)),
+            ..
+        } => command::peers(&peers),
         Options { room, .. } => one_room(room),
     };
     match done {

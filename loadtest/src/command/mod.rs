@@ -2,12 +2,14 @@
 
 mod bare;
 mod floors;
+mod peers;
 mod run;
 
 use crate::report;
 use anyhow::Result;
 pub use bare::{Bare, bare};
 pub use floors::{Floors, floors};
+pub use peers::{Peers, peers};
 pub use run::{Run, run};
 use std::{path::PathBuf, process::ExitCode};
 

@@ -184,11 +184,17 @@ fn quantiles(figures: &mut BTreeMap<String, f64>, name: &str, histogram: &Histog
     }
 }
 
+/// Up to the quantile that the slowest of them stands for.
 fn points(histogram: &Histogram) -> Vec<(f64, f64)> {
-    histogram
+    let ms = |micros: u64| micros as f64 / 1e3;
+    let last = 1.0 - 1.0 / histogram.len() as f64;
+    let mut points: Vec<_> = histogram
         .iter_quantiles(5)
-        .map(|it| (it.quantile(), it.value_iterated_to() as f64 / 1e3))
-        .collect()
+        .map(|it| (it.quantile(), ms(it.value_iterated_to())))
+        .filter(|(quantile, _)| *quantile < last)
+        .collect();
+    points.push((last, ms(histogram.max())));
+    points
 }
 
 fn rates(figures: &mut BTreeMap<String, f64>, recorder: &Recorder) {
