@@ -58,8 +58,13 @@ impl FromStr for System {
         let (name, rest) = text.split_once('=').ok_or("say NAME=URL[,PORT...]")?;
         let mut parts = rest.split(',');
         let url = parts.next().unwrap_or_default().to_owned();
-        let of_url = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let ports = parts.map(|port| port.parse().map_err(|_| format!("{port} is no port")));
+        let of_url = url
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse::<u16>().ok());
+        let ports = parts.map(|port| {
+            port.parse::<u16>()
+                .map_err(|_| format!("{port} is no port"))
+        });
         let mut ports: Vec<u16> = ports.collect::<Result<_, String>>()?;
         ports.extend(of_url);
         let name = name.to_owned();

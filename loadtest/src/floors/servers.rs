@@ -4,6 +4,7 @@ use super::Floor;
 use crate::measure::histogram;
 use anyhow::{Context, Result};
 use async_nats::jetstream::{self, stream};
+use futures::StreamExt;
 use scylla::{client::session_builder::SessionBuilder, statement::Consistency};
 use std::time::{Duration, Instant};
 
@@ -54,12 +55,16 @@ pub(super) async fn nats(length: Duration, bytes: usize, url: &str) -> Result<Ve
     })
     .await;
     context.delete_stream(STREAM).await.with_context(at)?;
-    let flushed = repeat(format!("NATS {url}: round trip"), length, async || {
-        client.flush().await?;
+    let inbox = client.new_inbox();
+    let mut news = client.subscribe(inbox.clone()).await.with_context(at)?;
+    let name = format!("NATS {url}: a message there and back");
+    let round_trip = repeat(name, length, async || {
+        client.publish(inbox.clone(), payload.clone()).await?;
+        news.next().await.context("the subscription ended")?;
         Ok(())
     })
     .await?;
-    Ok(vec![flushed, stored?])
+    Ok(vec![round_trip, stored?])
 }
 
 /// A row, and then the reading that an owner does before it answers.
