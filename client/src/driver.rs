@@ -50,7 +50,8 @@ enum Turn {
     Told,
     Wake,
     Connect,
-    Opened(Result<Socket, Lost>),
+    Opened(Box<Socket>),
+    NotOpened(Lost),
     Frame(Result<(Utf8Bytes, ServerFrame), Lost>),
 }
 
@@ -202,14 +203,14 @@ impl Driver {
                 self.connect();
                 Vec::new()
             }
-            Turn::Opened(Ok(socket)) => {
+            Turn::Opened(socket) => {
                 let (codec, deadline) = (self.codec.clone(), self.dial.deadline);
                 let silence = self.limits.silence;
-                let connection = Connection::new(socket, codec, deadline, silence);
+                let connection = Connection::new(*socket, codec, deadline, silence);
                 self.link = Link::Open(Box::new(connection));
                 Vec::new()
             }
-            Turn::Opened(Err(lost)) | Turn::Frame(Err(lost)) => self.lost(lost)?,
+            Turn::NotOpened(lost) | Turn::Frame(Err(lost)) => self.lost(lost)?,
             Turn::Frame(Ok((raw, frame))) => {
                 if matches!(frame, ServerFrame::Welcome(_)) {
                     self.status.send_modify(|status| status.was_welcome = true);
@@ -340,7 +341,10 @@ async fn next_of(link: &mut Link) -> Turn {
             sleep_until(*until).await;
             Turn::Connect
         }
-        Link::Connecting(opening) => Turn::Opened(opening.await),
+        Link::Connecting(opening) => match opening.await {
+            Ok(socket) => Turn::Opened(Box::new(socket)),
+            Err(lost) => Turn::NotOpened(lost),
+        },
         Link::Open(connection) => Turn::Frame(connection.next().await),
     }
 }

@@ -87,7 +87,7 @@ impl Engine {
             } else {
                 format!("{host}:80")
             };
-            let found = host.to_socket_addrs().with_context(|| format!("{url}"))?;
+            let found = host.to_socket_addrs().with_context(|| url.clone())?;
             gateways.extend(found.take(1));
         }
         let poll = Poll::new()?;
