@@ -371,6 +371,8 @@ impl Chat {
                 self.undecided -= 1;
                 match outcome {
                     Ok(receipt) => self.room.journaled(receipt.seq),
+                    // Why it ended is told by the last notice.
+                    Err(SendError::Ended) => {}
                     Err(error) => self.show(&Line::Rejected {
                         text,
                         why: match error {
