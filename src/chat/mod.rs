@@ -298,7 +298,7 @@ impl Chat {
                     let ask = async move { Answer::Earlier(handle.history(before, limit).await) };
                     self.answers.push(Box::pin(ask));
                 }
-                Err(line) => self.show(&line)?,
+                Err(why) => self.note(why)?,
             },
             Command::Quit => return self.leave(),
             Command::Help => self.note(command::HELP)?,
@@ -356,9 +356,8 @@ impl Chat {
                     self.troubles.clear();
                     self.attempts_left = None;
                 }
-                match self.room.take(notice) {
-                    Some(line) => self.show(&line)?,
-                    None => {}
+                if let Some(line) = self.room.take(notice) {
+                    self.show(&line)?;
                 }
             }
         }

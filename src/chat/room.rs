@@ -75,10 +75,10 @@ impl Room {
         self.was_caught_up && self.last.is_some_and(|last| last >= self.awaited)
     }
 
-    /// The place before which earlier events are; `Err`: there are none.
-    pub(super) fn earlier(&self) -> Result<Option<u64>, Line> {
+    /// The place before which earlier events are; `Err`: why there are none.
+    pub(super) fn earlier(&self) -> Result<Option<u64>, &'static str> {
         match self.first {
-            Some(1) => Err(Line::Note("this is the beginning of the room")),
+            Some(1) => Err("this is the beginning of the room"),
             first => Ok(first),
         }
     }

@@ -41,7 +41,6 @@ pub(super) enum Line {
     Queued {
         text: String,
     },
-    Note(&'static str),
 }
 
 /// Which of the three.
@@ -105,7 +104,6 @@ impl View {
                 format!("the server closes this connection: {}", escaped(reason))
             }
             Line::Queued { text } if screen => format!("waiting to be sent: {}", shortened(text)),
-            Line::Note(text) => (*text).to_owned(),
             Line::Queued { .. } | Line::Event(_) | Line::Earlier { .. } | Line::Members(_) => {
                 String::new()
             }
