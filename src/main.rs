@@ -6,10 +6,9 @@ use safe_chat::{
     telemetry,
 };
 use std::process::ExitCode;
-use tikv_jemallocator::Jemalloc;
-
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let code = match cli::run(Cli::parse()) {

@@ -1,19 +1,14 @@
 //! The adapters behind the ports, as the configuration chooses them. Waits for servers that are not
 //! there yet.
 
-use super::{Ports, wait::Wait};
+use super::{Ports, cassandra, wait::Wait};
 use crate::{
     bus::{
         Error as BusError, Registry, Settings,
         nats::{self, Nats},
     },
     config::{Config, JournalKind},
-    journal::{
-        Error as JournalError, Journal,
-        bus::OnBus,
-        cassandra::{self, Cassandra},
-        inspect::Inspect,
-    },
+    journal::{Journal, bus::OnBus, inspect::Inspect},
     ops::{Readiness, banner::Fact},
     room::Shards,
 };
@@ -37,14 +32,7 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> 
             }
             Ok(Box::new(OnBus::new(Arc::new(nats), shards)))
         }
-        // Looking must not change tables.
-        JournalKind::Cassandra => {
-            let settings = cassandra::Config {
-                auto_migrate: false,
-                ..config.cassandra.clone()
-            };
-            Ok(Box::new(cassandra::connect(&settings, shards).await?))
-        }
+        JournalKind::Cassandra => cassandra::stored(config, shards).await,
     }
 }
 
@@ -139,33 +127,5 @@ async fn journal(
             "on the bus: every event stays in its stream".into(),
         ));
     }
-    let settings = &config.cassandra;
-    let address = settings.shown();
-    let wait = Wait {
-        what: "Cassandra",
-        address,
-        flag: "--cassandra",
-        patience: config.node.start_timeout(),
-        readiness,
-    };
-    let journal = wait
-        .until(
-            || cassandra::connect(settings, shards),
-            |error| matches!(error, JournalError::Unusable(_)),
-        )
-        .await?;
-    let fact = cassandra_fact(config, &journal).await?;
-    Ok((Arc::new(journal), fact))
-}
-
-async fn cassandra_fact(config: &Config, journal: &Cassandra) -> anyhow::Result<String> {
-    let release = journal.store().release().await?;
-    let (address, keyspace, events) = (
-        config.cassandra.shown(),
-        &config.cassandra.keyspace,
-        config.cassandra.partition_size,
-    );
-    Ok(format!(
-        "Cassandra {release} at {address}, keyspace {keyspace}, {events} events in a partition"
-    ))
+    cassandra::journal(config, shards, readiness).await
 }

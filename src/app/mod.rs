@@ -5,6 +5,7 @@
 //! gateway. [`App::start_with`] takes the ports from outside, so that whole nodes run over memory
 //! adapters in one process.
 
+mod cassandra;
 pub(crate) mod connect;
 mod facts;
 mod operator;

@@ -1,8 +1,18 @@
 //! `safe-chat migrate`: the tables in Cassandra, brought to this version.
 
-use super::{Settings, stdout::print};
-use crate::journal::cassandra::{Migrated, migrate};
+use super::Settings;
+#[cfg(feature = "cassandra")]
+use {
+    super::stdout::print,
+    crate::journal::cassandra::{Migrated, migrate},
+};
 
+#[cfg(not(feature = "cassandra"))]
+pub(super) async fn run(_: &Settings) -> anyhow::Result<()> {
+    crate::journal::cassandra::check_built().map_err(anyhow::Error::msg)
+}
+
+#[cfg(feature = "cassandra")]
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let config = settings.read()?.cassandra;
     let Migrated { from, to } = migrate(&config).await?;

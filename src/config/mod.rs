@@ -95,9 +95,18 @@ impl Config {
         let all = parts.into_iter().chain([
             self.ops.validate(),
             self.cassandra.validate(),
+            self.journal(),
             self.log.validate(),
             self.trace.validate(),
         ]);
         all.collect::<Result<(), _>>().map_err(Error::Value)
+    }
+
+    /// Whether this program has the journal that is wanted.
+    fn journal(&self) -> Result<(), String> {
+        match self.journal.kind {
+            JournalKind::Bus => Ok(()),
+            JournalKind::Cassandra => cassandra::check_built().map_err(str::to_owned),
+        }
     }
 }

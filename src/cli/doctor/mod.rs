@@ -3,6 +3,7 @@
 //! Looks from this machine with this configuration, and changes nothing. One file for each thing
 //! that is looked at.
 
+#[cfg(feature = "cassandra")]
 mod cassandra;
 mod host;
 mod nats;
@@ -74,6 +75,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let config = options.settings.read()?;
     let mut found = host::look(&config).await;
     found.extend(nats::look(&config).await);
+    #[cfg(feature = "cassandra")]
     found.extend(cassandra::look(&config).await);
     let text = match options.json {
         true => serde_json::to_string_pretty(&found)? + "\n",

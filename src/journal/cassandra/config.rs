@@ -186,7 +186,10 @@ impl Config {
             Replication::PerDatacenter(copies) => copies.clone(),
         }
     }
+}
 
+#[cfg(feature = "cassandra")]
+impl Config {
     pub(super) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }

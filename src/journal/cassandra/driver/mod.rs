@@ -1,0 +1,43 @@
+//! The adapter itself, over the driver of Cassandra.
+
+mod connect;
+mod errors;
+mod examine;
+mod migrate;
+mod schema;
+mod settings;
+mod snapshots;
+mod statements;
+mod store;
+mod watch;
+
+pub use examine::{Durability, Examined, Syncing, Worth, examine};
+pub use migrate::{Migrated, migrate};
+pub use store::Tables;
+
+use super::Config;
+use crate::{
+    journal::{Error, readback::ReadBack},
+    room::Shards,
+};
+
+/// The journal in Cassandra.
+pub type Cassandra = ReadBack<Tables>;
+
+/// Connects, migrates if the configuration says so, and checks that everything fits.
+///
+/// [`Error::Unavailable`]: it does not answer (yet), at which addresses. [`Error::Unusable`]:
+/// something differs; what, and what to do.
+pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error> {
+    let session = connect::session(config).await?;
+    if config.auto_migrate {
+        migrate::run(&session, config).await?;
+    }
+    migrate::check(&session, config).await?;
+    settings::agree(&session, config, shards).await?;
+    let durability = examine::durability(&session, config).await?;
+    if let Worth::Lost(why) = durability.worth() {
+        tracing::warn!("what is answered `journaled` may be lost: {why}");
+    }
+    Ok(ReadBack::new(Tables::new(session, config).await?, shards))
+}
