@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 use tokio::{runtime::Runtime, task::block_in_place};
 use xtask::{
-    binary,
+    binary::{self, Build},
     console::{print, say},
     interrupt::Interrupt,
     paths, process, runs,
@@ -139,7 +139,7 @@ impl Options {
         block_in_place(process::raise_open_files);
         let program = match &self.program {
             Some(program) => std::path::absolute(program)?,
-            None => block_in_place(|| binary::build(self.debug, interrupt))?,
+            None => block_in_place(|| binary::build(Build::whole(self.debug), interrupt))?,
         };
         let (state, dir) = block_in_place(runs::open)?;
         let mut report = Report {

@@ -29,16 +29,47 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Builds it with the release profile (what is measured and shown should be what is run), or the
-/// dev one.
-pub fn build(debug: bool, interrupt: &Interrupt) -> Result<PathBuf> {
+/// What of it is built, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// As it is run in production: what is measured should be that.
+    Release,
+    /// With the dev profile.
+    Dev,
+    /// With the dev profile, and without what takes minutes to compile and is not needed with the
+    /// journal on the bus: the driver of Cassandra with its cryptography in C, and the allocator.
+    Quick,
+}
+
+impl Build {
+    /// All of it, with the release profile or the dev one.
+    pub fn whole(debug: bool) -> Self {
+        match debug {
+            true => Self::Dev,
+            false => Self::Release,
+        }
+    }
+}
+
+/// Builds it.
+pub fn build(build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--package", "safe-chat", "--bin", "safe-chat"]);
     command.args(["--message-format", "json-render-diagnostics"]);
-    if !debug {
-        command.arg("--release");
+    match build {
+        Build::Release => drop(command.arg("--release")),
+        Build::Dev => {}
+        Build::Quick => drop(command.arg("--no-default-features")),
     }
-    console::say("building safe-chat");
+    console::say(match build {
+        Build::Release => "building safe-chat",
+        Build::Dev => {
+            "building safe-chat (quick to build, slower to run; --release is what you measure)"
+        }
+        Build::Quick => {
+            "building safe-chat (quick to build, slower to run, without Cassandra; --release is what you measure)"
+        }
+    });
     let (status, messages) = tool::progress_shown(&mut command, interrupt)?;
     ensure!(status.success(), "safe-chat does not build");
     executable(&messages).context("cargo did not say where safe-chat is")

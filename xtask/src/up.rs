@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::binary::{self, Build};
 use crate::cassandra::{self, Cassandra, CommitLog};
 use crate::cluster::{self, Change, Cluster};
 use crate::console::{print, say};
@@ -20,7 +21,7 @@ use crate::nats::{self, Nats};
 use crate::node::{self, Journal, Nodes};
 use crate::server::{Listen, Ready, Server};
 use crate::state::State;
-use crate::{binary, loopback, obtain, paths, ports, process};
+use crate::{loopback, obtain, paths, ports, process};
 
 /// Nodes of a NATS cluster, and replicas of each stream in it.
 const NATS_CLUSTER: u16 = 3;
@@ -42,9 +43,9 @@ pub(crate) struct Options {
     /// Three nats-servers; streams have three replicas
     #[arg(long)]
     nats_cluster: bool,
-    /// Build with the dev profile: faster to build, slower to run
+    /// Build what production runs, which takes minutes more: for measurements
     #[arg(long)]
-    debug: bool,
+    release: bool,
 }
 
 pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
@@ -66,7 +67,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     for server in &servers {
         cluster.start(server)?;
     }
-    let program = binary::build(options.debug, interrupt)?;
+    let program = binary::build(options.build(), interrupt)?;
     cluster.await_ready(&servers)?;
     for server in ring.iter().skip(1) {
         cluster.start(server)?;
@@ -107,6 +108,14 @@ impl Options {
             (None, true, 1) => format!("cassandra{nats}"),
             (None, true, nodes) => format!("cassandra-{nodes}{nats}"),
             (None, false, _) => format!("bus{nats}"),
+        }
+    }
+
+    fn build(&self) -> Build {
+        match (self.release, self.cassandra || self.cassandra_at.is_some()) {
+            (true, _) => Build::Release,
+            (false, true) => Build::Dev,
+            (false, false) => Build::Quick,
         }
     }
 
@@ -236,7 +245,7 @@ mod tests {
             cassandra_nodes: 1,
             cassandra_at: None,
             nats_cluster: false,
-            debug: false,
+            release: false,
         };
         assert_eq!(bus.flavour(), "bus");
         let cluster = Options {

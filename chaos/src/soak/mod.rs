@@ -21,7 +21,7 @@ use servers::Servers;
 use std::{path::PathBuf, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use xtask::{
-    binary,
+    binary::{self, Build},
     cluster::{self, Change, Cluster},
     console::say,
     interrupt::Interrupt,
@@ -92,7 +92,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<bool> {
     process::raise_open_files();
     let program = match &options.program {
         Some(program) => std::path::absolute(program)?,
-        None => binary::build(options.debug, interrupt)?,
+        None => binary::build(Build::whole(options.debug), interrupt)?,
     };
     let (state, dir) = runs::open()?;
     let mut cluster = Cluster::new(state, interrupt.clone())?;
