@@ -3,7 +3,7 @@
 use crate::tls::{self, Trust};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// How Cassandra is reached, and how its tables are made.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -185,17 +185,6 @@ impl Config {
             Replication::Here(copies) => BTreeMap::from([(self.datacenter.clone(), *copies)]),
             Replication::PerDatacenter(copies) => copies.clone(),
         }
-    }
-}
-
-#[cfg(feature = "cassandra")]
-impl Config {
-    pub(super) fn connect_timeout(&self) -> Duration {
-        Duration::from_millis(self.connect_timeout_ms)
-    }
-
-    pub(super) fn request_timeout(&self) -> Duration {
-        Duration::from_millis(self.request_timeout_ms)
     }
 }
 

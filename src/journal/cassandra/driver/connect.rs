@@ -28,17 +28,18 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
         .build();
     // Nothing is repeated behind our back: whether a write may be sent again is decided where the
     // outcome is known.
+    let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))
-        .request_timeout(Some(config.request_timeout()))
+        .request_timeout(Some(Duration::from_millis(config.request_timeout_ms)))
         .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
         .speculative_execution_policy(None)
         .load_balancing_policy(balancing)
         .build();
     let mut builder = SessionBuilder::new()
         .known_nodes(&config.hosts)
-        .connection_timeout(config.connect_timeout())
+        .connection_timeout(connect_timeout)
         // A server that is frozen or cut off takes requests without an answer: others are asked
         // once its connection counts as lost.
         .keepalive_interval(KEEPALIVE)
@@ -59,7 +60,7 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
             config.shown()
         ))
     };
-    let session = match timeout(config.connect_timeout() * 2, builder.build()).await {
+    let session = match timeout(connect_timeout * 2, builder.build()).await {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return Err(unreachable(error.to_string())),
         Err(_) => {
