@@ -15,11 +15,18 @@ use crate::tool;
 struct Message {
     executable: Option<PathBuf>,
     target: Option<Target>,
+    profile: Option<Profile>,
 }
 
 #[derive(Deserialize)]
 struct Target {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    /// Whether it is the tests of a program, not the program.
+    test: bool,
 }
 
 /// A cargo command in the checkout.
@@ -34,7 +41,7 @@ pub fn cargo() -> Command {
 pub enum Build {
     /// As it is run in production: what is measured should be that.
     Release,
-    /// With the dev profile.
+    /// With the profile of tests.
     Dev,
     /// With the dev profile, and without what takes minutes to compile and is not needed with the
     /// journal on the bus: the driver of Cassandra with its cryptography in C, and the allocator.
@@ -42,7 +49,7 @@ pub enum Build {
 }
 
 impl Build {
-    /// All of it, with the release profile or the dev one.
+    /// All of it, with the release profile or that of tests.
     pub fn whole(debug: bool) -> Self {
         match debug {
             true => Self::Dev,
@@ -58,8 +65,12 @@ pub fn build(build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
     command.args(["--message-format", "json-render-diagnostics"]);
     match build {
         Build::Release => drop(command.arg("--release")),
-        Build::Dev => {}
-        Build::Quick => drop(command.arg("--no-default-features")),
+        // What the tests have compiled is used.
+        Build::Dev => drop(command.args(["--profile", "test"])),
+        Build::Quick => {
+            command.arg("--no-default-features");
+            command.env("CARGO_PROFILE_DEV_DEBUG", "false"); // lines of backtraces, not names
+        }
     }
     console::say(match build {
         Build::Release => "building safe-chat",
@@ -72,20 +83,33 @@ pub fn build(build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
     });
     let (status, messages) = tool::progress_shown(&mut command, interrupt)?;
     ensure!(status.success(), "safe-chat does not build");
-    executable(&messages).context("cargo did not say where safe-chat is")
+    executable(&messages, "safe-chat").context("cargo did not say where safe-chat is")
 }
 
-fn executable(messages: &str) -> Option<PathBuf> {
+/// Programs that are built with all tests, as the tests use them: no second build with other
+/// features.
+pub(crate) fn built_with_tests<const N: usize>(
+    names: [&str; N],
+    interrupt: &Interrupt,
+) -> Result<[PathBuf; N]> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-run"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
+    let (status, messages) = tool::progress_shown(&mut command, interrupt)?;
+    ensure!(status.success(), "the tests do not build");
+    let found = names.map(|name| executable(&messages, name).unwrap_or_default());
+    let all_there = found.iter().all(|path| !path.as_os_str().is_empty());
+    ensure!(all_there, "cargo did not say where {names:?} are");
+    Ok(found)
+}
+
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     let messages = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok());
     messages
-        .filter(|message| {
-            message
-                .target
-                .as_ref()
-                .is_some_and(|it| it.name == "safe-chat")
-        })
+        .filter(|it| it.target.as_ref().is_some_and(|target| target.name == name))
+        .filter(|it| it.profile.as_ref().is_some_and(|profile| !profile.test))
         .find_map(|it| it.executable)
 }
 
@@ -95,10 +119,15 @@ mod tests {
 
     #[test]
     fn the_program_is_where_cargo_says() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"build-script-build"},"executable":"/t/build"}
-{"reason":"compiler-artifact","target":{"name":"safe-chat","kind":["lib"]},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"safe-chat","kind":["bin"]},"executable":"/t/release/safe-chat"}
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"build-script-build"},"profile":{"test":false},"executable":"/t/build"}
+{"reason":"compiler-artifact","target":{"name":"safe-chat","kind":["bin"]},"profile":{"test":true},"executable":"/t/its-tests"}
+{"reason":"compiler-artifact","target":{"name":"safe-chat","kind":["lib"]},"profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"safe-chat","kind":["bin"]},"profile":{"test":false},"executable":"/t/safe-chat"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some("/t/release/safe-chat".into()));
+        assert_eq!(
+            executable(messages, "safe-chat"),
+            Some("/t/safe-chat".into())
+        );
+        assert_eq!(executable(messages, "chaos"), None);
     }
 }

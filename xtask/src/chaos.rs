@@ -35,9 +35,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
 /// the network.
 fn command(args: &[String]) -> Command {
     let mut command = cargo();
-    command.args(ARGUMENTS).args(args);
+    command.args(["run", "--quiet", "--package", "chaos", "--"]);
+    command.args(args);
     command
 }
-
-/// Of cargo, before those of chaos.
-pub(crate) const ARGUMENTS: [&str; 5] = ["run", "--quiet", "--package", "chaos", "--"];

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::console::{self, say};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::nats::Nats;
-use crate::{audit, chaos, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool};
+use crate::{audit, binary, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -84,12 +84,15 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     // After a failure the logs of its servers should stay, and a run deletes those of the one
     // before.
     if run.wants(Step::Chaos) && !run.is_narrowed() && !run.failed() {
-        run.cargo(
-            "chaos",
-            &[&chaos::ARGUMENTS[..], &["--short"]].concat(),
-            &[],
-            &Vec::new(),
-        );
+        run.step("chaos", || {
+            let [chaos, program] = binary::built_with_tests(["chaos", "safe-chat"], interrupt)?;
+            let mut command = Command::new(chaos);
+            command.current_dir(paths::root());
+            command.arg("--short").arg("--program").arg(program);
+            let status = tool::shown(&mut command, interrupt)?;
+            ensure!(status.success(), "chaos --short: {status}");
+            Ok(())
+        });
     }
     if run.wants(Step::Fuzz) {
         run.fuzz();
