@@ -334,6 +334,7 @@ async fn admit(
     entering.into_iter().for_each(Entering::entered);
     let sends = Sends::new(
         core.clone(),
+        claim.clone(),
         Sender {
             room,
             user: user.clone(),
@@ -347,7 +348,6 @@ async fn admit(
         session,
         user: user.clone(),
         device,
-        sends: sends.clone(),
     };
     let viewer = attach(core, &claim, &outbox, from, least, Some((seat, life))).await?;
     if core.is_draining() {

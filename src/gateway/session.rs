@@ -216,8 +216,8 @@ fn pause(rejection: &Rejection) -> Option<Duration> {
         .map(|ms| Duration::from_millis(ms).min(PAUSE_MOST))
 }
 
-/// Submits what a session says until it is over, then that it is. Holds the room until that is
-/// stored, so that the node's mark on the room stays as long as there may be a session to abandon.
+/// Submits that a session is over, behind what it said. Holds the room until that is stored, so that
+/// the node's mark on the room stays as long as there may be a session to abandon.
 async fn speak(
     core: Arc<Core>,
     claim: Claim,
@@ -226,7 +226,7 @@ async fn speak(
     sends: Arc<Sends>,
     over: CancellationToken,
 ) {
-    over.run_until_cancelled(sends.run()).await;
+    over.cancelled().await;
     let closed = outbox.closed();
     if let Some(close) = closed {
         metrics::closed(close);
@@ -235,7 +235,7 @@ async fn speak(
     if !matches!(closed, Some(Close::Replaced | Close::Unavailable)) {
         drop(timeout(FAREWELL, sends.finish()).await);
     }
-    drop(sends);
+    drop(sends); // Before the end is submitted, as `Lane::leave` wants it.
     if closed != Some(Close::Replaced) {
         core.close(&claim, session).await;
     }
