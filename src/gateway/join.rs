@@ -10,7 +10,6 @@ use super::{
     metrics,
     past::Page,
     replica::{Attach, Claim, Need, Seat, Start, ViewerId},
-    sends::{Sender, Sends},
     session::Session,
     websocket::Loops,
 };
@@ -333,22 +332,10 @@ async fn admit(
     };
 
     entering.into_iter().for_each(Entering::entered);
-    let sends = Sends::new(
-        core.clone(),
-        Sender {
-            room,
-            user: user.clone(),
-            key,
-            session,
-            origin: connection.origin,
-        },
-        outbox.clone(),
-    );
     let seat = Seat {
         session,
         user: user.clone(),
         device,
-        sends: sends.clone(),
     };
     let viewer = attach(core, &claim, &outbox, from, least, Some((seat, life))).await?;
     if core.is_draining() {
@@ -359,10 +346,10 @@ async fn admit(
         core.clone(),
         claim,
         session,
-        user,
+        (user, key),
         protocol,
         outbox,
-        sends,
+        connection.origin,
         viewer,
         (place, this),
         (meter, entered),

@@ -385,7 +385,9 @@ impl Life<'_> {
         // After the events: what a session is told of its end comes behind them.
         events
             .iter()
-            .for_each(|event| self.viewers.notice(event.event(), self.line.epoch()));
+            .for_each(|event| self.viewers.notice(event.event()));
+        let (own, lane) = (events.iter().map(SharedEvent::event), self.replica.lane());
+        lane.seen(own, self.line.epoch(), self.line.head());
         self.moved();
     }
 
@@ -419,6 +421,7 @@ impl Life<'_> {
         // A session that is just opening may have ended with them: it comes again.
         self.number = self.replica.lives.fetch_add(1, Relaxed);
         doubt::of_room(self.core, &self.replica.room);
+        self.replica.lane().reached(self.line.head());
         self.moved();
     }
 

@@ -11,7 +11,7 @@ mod viewers;
 
 pub(super) use viewers::{Seat, ViewerId};
 
-use super::{Outbox, core::Core, doubt::end_all, metrics, past::Page};
+use super::{Outbox, core::Core, doubt::end_all, lane::Lane, metrics, past::Page};
 use crate::{
     bus,
     room::{Epoch, Rejection, RoomId, Seq},
@@ -40,6 +40,7 @@ const REFUSED: Duration = Duration::from_secs(1);
 /// A room's replica, as others see it.
 pub(super) struct Replica {
     room: RoomId,
+    lane: Arc<Lane>,
     /// The head; [`u64::MAX`] while it is not known.
     head: AtomicU64,
     claims: watch::Sender<usize>,
@@ -145,8 +146,10 @@ pub(super) fn new(
     let (marks, wanted) = mpsc::unbounded_channel();
     let (head, claims) = (AtomicU64::new(u64::MAX), watch::Sender::new(0));
     let (viewers, lives) = (AtomicU64::new(0), AtomicU64::new(0));
+    let lane = Arc::new(Lane::new(&core, room.clone()));
     let replica = Arc::new(Replica {
         room,
+        lane,
         head,
         claims,
         viewers,
@@ -273,6 +276,11 @@ impl Replica {
         &self.room
     }
 
+    /// The way of messages from here to the room.
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
     /// The head, if it is known.
     pub(super) fn head(&self) -> Option<Seq> {
         Some(Seq(self.head.load(Relaxed))).filter(|head| head.0 != u64::MAX)
@@ -307,6 +315,11 @@ impl Claim {
     /// How many clients are in the room or about to be, about.
     pub(super) fn crowd(&self) -> usize {
         self.0.claims()
+    }
+
+    /// The way of messages from here to the room.
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.0.lane
     }
 
     /// Marks the room as one where this node has sessions; tries until it is done. The caller's
