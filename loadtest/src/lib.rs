@@ -17,6 +17,7 @@ pub mod crowd;
 pub mod engine;
 pub mod floors;
 pub mod history;
+mod leftover;
 pub mod measure;
 pub mod raw;
 pub mod report;

@@ -106,6 +106,10 @@ pub struct Running {
     drain_timeout: Duration,
     /// Cancelled: an operator wants it to stop.
     unwanted: CancellationToken,
+    /// Cancelled: the gateway says goodbye to its clients.
+    farewell: CancellationToken,
+    /// Cancelled by the gateway's end.
+    parted: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -123,6 +127,7 @@ impl Running {
             watched,
         } = parts;
         let stop = CancellationToken::new();
+        let (farewell, parted) = (CancellationToken::new(), CancellationToken::new());
         if let Some(limit) = ops::host::memory_limit() {
             let until = stop.clone();
             internal.parts.spawn(async move {
@@ -156,8 +161,10 @@ impl Running {
         let mut clients = None;
         if let Some((gateway, port)) = gateway {
             clients = Some((gateway.handle(), port.address()?));
-            let (until, members, handle) = (stop.clone(), members.clone(), gateway.handle());
+            let (until, members, handle) = (farewell.clone(), members.clone(), gateway.handle());
+            let done = parted.clone().drop_guard();
             internal.parts.spawn(async move {
+                let _done = done;
                 // Clients wait in the listen queue until the cluster knows this node: the sessions
                 // of an unknown one would be taken for abandoned.
                 if until.run_until_cancelled(members.known()).await.is_some() {
@@ -214,6 +221,8 @@ impl Running {
             certificates,
             drain_timeout: config.node.drain_timeout(),
             unwanted,
+            farewell,
+            parted,
             stop,
         })
     }
@@ -298,8 +307,6 @@ impl Running {
             gateway.refuse();
         }
         let handed_over = timeout_at(deadline - farewell, self.cluster.drain()).await;
-        // The gateway says goodbye to its clients, the cluster part forgets this node.
-        self.stop.cancel();
         if !matches!(handed_over, Ok(true)) {
             // What kept the shards here keeps the ends of sessions from being stored, too.
             deadline = deadline.min(Instant::now() + farewell);
@@ -311,6 +318,13 @@ impl Running {
             mut parts, stop, ..
         } = self.internal;
         let ended = async {
+            // The cluster forgets this node only after that: the sessions of an unknown one are
+            // taken for abandoned, and their clients would be told so before the goodbye.
+            self.farewell.cancel();
+            if self.gateway.is_some() {
+                self.parted.cancelled().await;
+            }
+            self.stop.cancel();
             // The internal port is the last part that runs.
             while parts.len() > 1 {
                 parts.join_next().await;

@@ -113,6 +113,7 @@ async fn clients_of_a_node_that_drains_are_told_to_come_back_and_miss_nothing() 
     let draining = tokio::spawn(first.drain());
     let delay = harry.is_told_to_come_back().await;
     assert!((500..=30_000).contains(&delay), "{delay}");
+    charly.reads_until(3).await;
     charly.says("m1", "while harry is away").await;
     charly.reads_until(4).await;
     draining.await.unwrap();

@@ -1,8 +1,9 @@
 //! A member of the bare server: its socket, and what it did not take yet.
 
 use crate::engine::frames;
+use crate::leftover::Leftover;
 use mio::net::TcpStream;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 pub(super) struct Member {
@@ -10,7 +11,7 @@ pub(super) struct Member {
     /// `None`: it has not asked for one yet.
     pub(super) room: Option<usize>,
     pub(super) user: String,
-    unread: Vec<u8>,
+    unread: Leftover,
     unsent: Vec<u8>,
 }
 
@@ -20,7 +21,7 @@ impl Member {
             stream,
             room: None,
             user: String::new(),
-            unread: Vec::new(),
+            unread: Leftover::default(),
             unsent: Vec::new(),
         }
     }
@@ -69,24 +70,15 @@ impl Member {
 
     /// Reads once, behind what was left over. `None`: nothing more is here.
     pub(super) fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<Option<usize>> {
-        let kept = self.unread.len();
-        if buffer.len() < 2 * kept {
-            buffer.resize(2 * kept, 0);
-        }
-        buffer[..kept].copy_from_slice(&self.unread);
-        match self.stream.read(&mut buffer[kept..]) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                self.unread.clear();
-                Ok(Some(kept + read))
-            }
+        match self.unread.read(&mut self.stream, buffer) {
+            Ok(there) => Ok(Some(there)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     pub(super) fn keep(&mut self, rest: &[u8]) {
-        self.unread = rest.to_vec();
+        self.unread.keep(rest);
     }
 }
 

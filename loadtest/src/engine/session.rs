@@ -1,11 +1,12 @@
 //! One member of a room: a socket that is never waited for, and how far it has read.
 
 use super::frames;
+use crate::leftover::Leftover;
 use anyhow::{Context, Result};
 use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     net::SocketAddr,
     time::Instant,
 };
@@ -36,7 +37,7 @@ pub(super) struct Session {
     pub(super) began: Instant,
     pub(super) pinged: Option<Instant>,
     /// A frame of which the rest is missing.
-    unread: Vec<u8>,
+    unread: Leftover,
     unsent: Vec<u8>,
 }
 
@@ -90,7 +91,7 @@ impl Session {
             counts: false,
             began: Instant::now(),
             pinged: None,
-            unread: Vec::new(),
+            unread: Leftover::default(),
             unsent: request.into_bytes(),
         })
     }
@@ -116,17 +117,8 @@ impl Session {
     /// Reads once into a buffer that all sessions share, behind what was left over. `None`: nothing
     /// more is here.
     pub(super) fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<Option<usize>> {
-        let kept = self.unread.len();
-        if buffer.len() < 2 * kept {
-            buffer.resize(2 * kept, 0);
-        }
-        buffer[..kept].copy_from_slice(&self.unread);
-        match self.stream.read(&mut buffer[kept..]) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                self.unread = Vec::new();
-                Ok(Some(kept + read))
-            }
+        match self.unread.read(&mut self.stream, buffer) {
+            Ok(there) => Ok(Some(there)),
             Err(error) if is_for_now(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -134,7 +126,7 @@ impl Session {
 
     /// Keeps the beginning of a frame.
     pub(super) fn keep(&mut self, rest: &[u8]) {
-        self.unread = rest.to_vec();
+        self.unread.keep(rest);
     }
 }
 

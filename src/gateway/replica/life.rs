@@ -34,6 +34,9 @@ const GRACE: Duration = Duration::from_millis(250);
 /// After an interruption all rooms of a node ask their owners; they spread that over this time.
 const SPREAD: Duration = Duration::from_millis(250);
 
+/// How long a new owner may take to publish what it has journaled, before a head below the one here
+/// means that the room has gone back.
+const UNPUBLISHED: Duration = Duration::from_secs(3);
 /// How long an owner of before may answer for a room. Longer than it takes one that was frozen to
 /// learn that it is none; after that the epochs themselves have gone back.
 const OUTDATED: Duration = Duration::from_secs(12);
@@ -233,15 +236,17 @@ impl Life<'_> {
                 refused: Some(rejection),
                 ..
             }) => return Err(Ended::Refused(rejection)),
-            // Whoever opens a room finds all that was published before.
-            Found::View(view) if view.epoch > self.line.epoch() && view.head < self.line.head() => {
-                return Err(self.gone_back(&view));
-            }
             // An owner of before, which does not know yet that it is none; or one that does not
-            // know yet that its last commit is stored. Ask again.
+            // know yet that its last commit is stored. Or a new one: it found all that was published
+            // before, but what it journaled itself, and clients here were told of, may not be
+            // published yet. Ask again.
             Found::View(view) if view.epoch < self.line.epoch() || view.head < self.line.head() => {
                 let since = *self.outdated.get_or_insert_with(Instant::now);
-                if since.elapsed() >= OUTDATED {
+                let patience = match view.epoch > self.line.epoch() {
+                    true => UNPUBLISHED,
+                    false => OUTDATED,
+                };
+                if since.elapsed() >= patience {
                     return Err(self.gone_back(&view));
                 }
                 self.interrupted = true;

@@ -81,7 +81,7 @@ mod tests {
             }
             for step in steps {
                 if let Some(next) = wheel.next() {
-                    let first = dues.iter().filter(|due| **due >= now).min();
+                    let first = dues.iter().filter(|due| **due > now).min();
                     prop_assert!(first.is_none_or(|first| next.as_millis() as u64 <= first + 50));
                 }
                 now += step;
@@ -94,6 +94,16 @@ mod tests {
             prop_assert!(late <= told && told <= dues.len());
             prop_assert_eq!(wheel.next().is_none(), told == dues.len());
         }
+    }
+
+    #[test]
+    fn what_is_due_now_is_told_and_the_next_is_waited_for() {
+        let (mut wheel, at) = (Wheel::new(), Duration::from_millis);
+        wheel.insert(at(19_000), 1);
+        wheel.insert(at(19_051), 2);
+        assert_eq!(wheel.advance(at(19_000)), [1]);
+        assert_eq!(wheel.next(), Some(at(19_100)));
+        assert_eq!(wheel.advance(at(19_100)), [2]);
     }
 
     #[test]
