@@ -28,7 +28,8 @@ pub(super) struct Batch {
     pub(super) open: usize,
     /// The last attempt to store it succeeded.
     pub(super) stored: bool,
-    /// An attempt succeeded, or ended without a definite outcome.
+    /// An attempt succeeded, or ended without a definite outcome; or a message of it was in a
+    /// batch of before of which that is so.
     pub(super) may_be_stored: bool,
     /// How often it was stored.
     pub(super) times: u32,

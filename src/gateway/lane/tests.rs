@@ -266,6 +266,64 @@ fn a_batch_too_large_is_halved() {
     assert_eq!(submit(&mut lane, now).1, ["c", "d"]);
 }
 
+/// The servers cut the connection at first, and then say why.
+#[test]
+fn one_that_is_too_large_refuses_no_other() {
+    let (mut lane, now) = (lane(), Instant::now());
+    for id in ["before", "large", "small"] {
+        say(&mut lane, 1, id);
+    }
+    let (first, _) = submit(&mut lane, now);
+    assert_eq!(lane.failed(first, Failure::Unknown, now, PAUSE), []);
+    say(&mut lane, 1, "after");
+    assert_eq!(lane.failed(first, Failure::TooLarge, now, PAUSE), []);
+    let (mut last, mut kept, mut no) = (first, Vec::new(), Vec::new());
+    while kept.len() < 3 {
+        let (id, ids) = submit(&mut lane, now);
+        assert!(id > last, "no number for two batches");
+        last = id;
+        if ids.iter().any(|id| id == "large") {
+            let effects = lane.failed(id, Failure::TooLarge, now, PAUSE);
+            let why = refused(&effects);
+            no.extend(why.iter().map(|(id, reason)| ((*id).to_owned(), *reason)));
+        } else {
+            stored(&mut lane, id, now);
+            kept.extend(ids);
+        }
+    }
+    assert_eq!(kept, ["before", "small", "after"]);
+    assert_eq!(no, [("large".to_owned(), Reason::Unavailable)]);
+}
+
+/// `busy` says that a message is not in the room.
+#[test]
+fn what_may_be_stored_in_a_larger_batch_is_never_refused_as_busy() {
+    let (mut lane, now) = (lane(), Instant::now());
+    ["a", "b"].into_iter().for_each(|id| say(&mut lane, 1, id));
+    let (id, _) = submit(&mut lane, now);
+    lane.failed(id, Failure::Unknown, now, PAUSE);
+    lane.failed(id, Failure::TooLarge, now, PAUSE);
+    let (half, ids) = submit(&mut lane, now);
+    assert_eq!(ids, ["a"]);
+    assert_eq!(lane.failed(half, Failure::Full, now, PAUSE), []);
+}
+
+/// The second of two batches waits for its answers when the first, which the bus lost, is given up.
+#[test]
+fn what_is_behind_a_batch_that_is_given_up_goes_on_without_it() {
+    let (mut lane, now) = (lane(), Instant::now());
+    let ids = ["a", "b"].map(|id| {
+        say(&mut lane, 1, id);
+        let (batch, _) = submit(&mut lane, now);
+        stored(&mut lane, batch, now);
+        batch
+    });
+    let effects = lane.failed(ids[0], Failure::TooLarge, now, PAUSE);
+    assert_eq!(refused(&effects), [("a", Reason::Unavailable)]);
+    let (next, what) = submit(&mut lane, now);
+    assert!(next.generation > ids[1].generation && what == ["b"]);
+}
+
 /// The bus lost the first two of three.
 #[test]
 fn what_the_bus_lost_is_sent_again_in_order() {

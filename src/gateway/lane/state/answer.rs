@@ -117,13 +117,7 @@ impl<T: Clone> State<T> {
 
     /// This batch will not be taken, nor will those behind it.
     fn abandon_from(&mut self, id: BatchId, why: &Rejection) -> Vec<Effect<T>> {
-        let behind = self
-            .batches
-            .extract_if(id.., |other, _| other.generation == id.generation);
-        let behind: Vec<Batch> = behind.map(|(_, batch)| batch).collect();
-        if id.generation == self.generation {
-            self.renew();
-        }
+        let behind = self.take_from(id);
         self.reject_all(behind.iter().flat_map(Batch::turns), why)
     }
 }

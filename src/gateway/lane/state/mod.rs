@@ -8,7 +8,7 @@
 //! |---|---|---|---|
 //! | stored | stored: its messages are accepted | stored | stored, later again |
 //! | full | dissolved: `busy` | again after a pause | again after a pause |
-//! | too large | halved; a single message is refused | abandoned | abandoned |
+//! | too large | halved; a single message is refused | halved, in a new generation; a single one is abandoned | the same |
 //! | no outcome | unknown, again after a pause | again | again |
 //! | failing for 15 s | dissolved: `unavailable` | abandoned | abandoned |
 //! | answer of a message | - | the message is gone, with the last one the batch | the same |
@@ -17,8 +17,9 @@
 //! | no answer in time | - | - | again |
 //!
 //! Dissolved: its number is given to the next batch. Abandoned: its messages are refused, and the
-//! lane goes on in a new generation, because its number may or may not be taken. A message that was
-//! submitted is never submitted under another number.
+//! lane goes on in a new generation, because its number may or may not be taken. A batch is never
+//! anything else under the same number; that its messages come twice when it is halved and stored
+//! all the same, their turns tell.
 
 mod answer;
 mod submit;
@@ -119,6 +120,8 @@ struct Entry<T> {
     message: BatchMessage,
     tag: T,
     batch: Option<BatchId>,
+    /// It was in a batch that may be stored and was halved.
+    may_be_stored: bool,
     accepted: bool,
     repeats: u64,
 }
@@ -218,6 +221,7 @@ impl<T: Clone> State<T> {
                 body,
             },
             batch: None,
+            may_be_stored: false,
             accepted: false,
             repeats: 0,
         };

@@ -100,12 +100,13 @@ impl<T: Clone> State<T> {
             generation: self.generation,
             sequence: self.last,
         };
+        let mut batch = Batch::new(messages, !form.batches, now);
         for turn in turns {
             if let Some(entry) = self.entries.get_mut(&turn) {
                 entry.batch = Some(id);
+                batch.may_be_stored |= entry.may_be_stored;
             }
         }
-        let batch = Batch::new(messages, !form.batches, now);
         self.batches.insert(id, batch);
         Some(id)
     }
@@ -188,7 +189,7 @@ impl<T: Clone> State<T> {
         let (absent, single) = (!batch.may_be_stored, batch.messages.len() == 1);
         match failure {
             Failure::Full if absent => self.give_back(id, &busy()),
-            Failure::TooLarge if absent && !single => self.halve(id),
+            Failure::TooLarge if !single => self.halve(id),
             Failure::TooLarge if absent => self.give_back(id, &too_large_now()),
             Failure::TooLarge => self.abandon(id, &too_large_now()),
             _ if since >= STORE_WAIT => {
@@ -212,19 +213,46 @@ impl<T: Clone> State<T> {
         self.reject_all(batch.iter().flat_map(Batch::turns), why)
     }
 
-    /// Its messages are queued again, in front, to be submitted in smaller batches.
+    /// Its messages are queued again, in front, to be submitted in smaller batches, so that one that
+    /// is too large refuses no other. If it may be stored that is in a new generation, and what is
+    /// behind it comes along: the room takes the batch first, and knows by their turns which
+    /// messages it has; or it takes what follows, and the batch is a duplicate when it arrives.
     fn halve(&mut self, id: BatchId) -> Vec<Effect<T>> {
-        let Some(batch) = self.take_back(id) else {
-            return Vec::new();
+        let batches = match self.batches.get(&id) {
+            Some(batch) if batch.may_be_stored => self.take_from(id),
+            _ => self.take_back(id).into_iter().collect(),
         };
-        self.most = batch.messages.len() / 2;
-        for turn in batch.turns().rev() {
-            if let Some(entry) = self.entries.get_mut(&turn) {
-                entry.batch = None;
-                self.queue.push_front(turn);
+        if let Some(first) = batches.first() {
+            self.most = first.messages.len() / 2;
+        }
+        self.queue_again(&batches);
+        Vec::new()
+    }
+
+    /// What is not answered yet is queued again, in front.
+    fn queue_again(&mut self, batches: &[Batch]) {
+        for batch in batches.iter().rev() {
+            for turn in batch.turns().rev() {
+                if let Some(entry) = self.entries.get_mut(&turn) {
+                    entry.batch = None;
+                    entry.may_be_stored |= batch.may_be_stored;
+                    self.queue.push_front(turn);
+                }
             }
         }
-        Vec::new()
+    }
+
+    /// Takes a batch that may be stored out of the lane, with those behind it that cannot be taken
+    /// without it.
+    pub(super) fn take_from(&mut self, id: BatchId) -> Vec<Batch> {
+        let behind = self.batches.extract_if(id.., |other, batch| {
+            *other == id || (other.generation == id.generation && !batch.single)
+        });
+        let behind: Vec<Batch> = behind.map(|(_, batch)| batch).collect();
+        if id.generation == self.generation {
+            self.renew();
+        }
+        behind
     }
 
     fn take_back(&mut self, id: BatchId) -> Option<Batch> {
@@ -237,11 +265,11 @@ impl<T: Clone> State<T> {
     }
 
     /// Its messages are refused although it may be stored: its number is neither free nor taken.
+    /// What is behind it goes on without it.
     fn abandon(&mut self, id: BatchId, why: &Rejection) -> Vec<Effect<T>> {
-        let batch = self.batches.remove(&id);
-        if id.generation == self.generation {
-            self.renew();
-        }
+        let batches = self.take_from(id);
+        let (batch, behind) = batches.split_at(1.min(batches.len()));
+        self.queue_again(behind);
         self.reject_all(batch.iter().flat_map(Batch::turns), why)
     }
 

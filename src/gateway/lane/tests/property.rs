@@ -18,6 +18,10 @@ enum Event {
     Decide,
     /// An owner reads a stored batch again.
     ReadAgain(usize),
+    /// A batch without a word arrives at the bus after all.
+    Arrive(usize),
+    /// The servers take batches of so many messages, from now on.
+    Limit(usize),
     /// The bus forgets its newest undecided batches.
     LoseTail(usize),
     /// The replica hears of events, so many.
@@ -34,6 +38,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (any::<bool>(), any::<bool>()).prop_map(|(stored, told)| Event::Submit { stored, told }),
         6 => Just(Event::Decide),
         1 => (0..9usize).prop_map(Event::ReadAgain),
+        1 => (0..9usize).prop_map(Event::Arrive),
+        1 => (0..4usize).prop_map(Event::Limit),
         1 => (1..3usize).prop_map(Event::LoseTail),
         4 => (1..9usize).prop_map(Event::Hear),
         3 => any::<bool>().prop_map(|lost| Event::Answer { lost }),
@@ -51,6 +57,10 @@ struct World {
     /// What is stored, and how much of it is decided.
     bus: Vec<Stored>,
     decided: usize,
+    /// The most messages of a batch that the servers take.
+    most: usize,
+    /// Batches that are still on their way to the bus, as far as anybody knows.
+    late: Vec<Stored>,
     events: Vec<(Turn, String)>,
     first: u64,
     heard: usize,
@@ -88,6 +98,8 @@ impl World {
             said: 0,
             bus: Vec::new(),
             decided: 0,
+            most: Limits::BATCH,
+            late: Vec::new(),
             events: Vec::new(),
             heard: 0,
             answers: VecDeque::new(),
@@ -110,6 +122,12 @@ impl World {
             Event::Decide => {}
             Event::ReadAgain(n) if self.decided > 0 => self.decide(n % self.decided),
             Event::ReadAgain(_) => {}
+            Event::Arrive(n) if !self.late.is_empty() => {
+                let late = self.late.remove(n % self.late.len());
+                self.bus.push(late);
+            }
+            Event::Arrive(_) => {}
+            Event::Limit(most) => self.most = most,
             Event::LoseTail(n) => {
                 let left = self.bus.len().saturating_sub(n).max(self.decided);
                 self.bus.truncate(left);
@@ -143,17 +161,22 @@ impl World {
         else {
             return;
         };
+        let too_large = messages.len() > self.most;
+        let stored = stored && !too_large;
         let may_be_stored = stored || !told;
         if may_be_stored {
             let first = self.submitted.entry(from).or_insert(messages.clone());
             assert_eq!(*first, messages, "{from:?} is not what it was");
         }
-        if stored {
-            self.bus.push((from, messages));
+        match may_be_stored {
+            true if stored => self.bus.push((from, messages)),
+            true => self.late.push((from, messages)),
+            false => {}
         }
         let effects = match (stored, told) {
             (true, true) => self.lane.stored(id, self.now, PATIENCE),
             (_, false) => self.lane.failed(id, Failure::Unknown, self.now, PAUSE),
+            (false, true) if too_large => self.lane.failed(id, Failure::TooLarge, self.now, PAUSE),
             (false, true) => self.lane.failed(id, Failure::NotStored, self.now, PAUSE),
         };
         self.tell(effects);
@@ -228,6 +251,7 @@ impl World {
                 stored: true,
                 told: true,
             });
+            self.happen(Event::Arrive(0));
             while self.decided < self.bus.len() {
                 self.happen(Event::Decide);
             }
