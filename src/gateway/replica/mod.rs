@@ -7,6 +7,7 @@
 //! claims it for a while, it takes back the node's mark on the room and ends.
 
 mod life;
+mod openings;
 mod viewers;
 
 pub(super) use viewers::{Seat, ViewerId};
@@ -14,7 +15,7 @@ pub(super) use viewers::{Seat, ViewerId};
 use super::{Outbox, core::Core, doubt::end_all, lane::Lane, metrics, past::Page};
 use crate::{
     bus,
-    room::{Epoch, Rejection, RoomId, Seq},
+    room::{Epoch, Rejection, RoomId, Seq, SessionId},
 };
 use std::{
     sync::{
@@ -62,6 +63,8 @@ pub(super) struct Claim(Arc<Replica>);
 enum Message {
     /// To wait until the head is at least this, and say how far it has the room.
     Extent(Seq, oneshot::Sender<Result<Extent, Rejection>>),
+    /// To say how far it has the room once it has the opening of a session for sure.
+    Opened(Opening, oneshot::Sender<Extent>),
     /// To add a viewer; answers with what it still needs before it is live.
     Attach(Box<Attach>, oneshot::Sender<(ViewerId, Option<Need>)>),
     /// To go on with a viewer that is not live yet, with a page of old events. The place: what it
@@ -88,6 +91,15 @@ pub(super) struct Extent {
     pub(super) head: Seq,
     /// The first place from which it has all events.
     pub(super) oldest: Seq,
+}
+
+/// The opening of a session, as the room's owner answered it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) session: SessionId,
+    /// The place of its event; without one, where the room ended then.
+    pub(super) seq: Seq,
+    pub(super) epoch: Epoch,
 }
 
 /// Where a viewer begins.
@@ -344,6 +356,11 @@ impl Claim {
                 Err(Lost) => sleep(AGAIN).await,
             }
         }
+    }
+
+    /// How far the replica has the room, once it has the opening of a session for sure.
+    pub(super) async fn opened(&self, opening: Opening) -> Result<Extent, Lost> {
+        self.ask(|reply| Message::Opened(opening, reply)).await
     }
 
     /// Adds a viewer.
