@@ -502,7 +502,11 @@ async fn an_older_store_is_never_shown_beside_what_was_seen() {
             Err(code) => assert_eq!(code, 4010),
         }
     };
-    gets_in(&mut charly, "m9").await;
+    let last = gets_in(&mut charly, "m9").await;
+    eventually("the other node has it too", async || {
+        first.head("aaa").await == last
+    })
+    .await;
     // What is stored is dense, and all that see it see the same.
     let pages = [page(&first).await, page(&second).await];
     assert_eq!(pages[0], pages[1]);
