@@ -82,19 +82,6 @@ pub(crate) async fn answer(person: &mut Person, id: &str) -> Value {
     }
 }
 
-/// The answers to one attempt each of two messages, in whatever order they come.
-async fn answers(person: &mut Person, ids: [&str; 2]) -> [Value; 2] {
-    let mut answers = [Value::Null, Value::Null];
-    while answers.iter().any(Value::is_null) {
-        let frame = person.json().await;
-        let is_final = frame["type"] == "journaled" || frame["type"] == "rejected";
-        if let Some(at) = ids.iter().position(|id| is_final && frame["id"] == *id) {
-            answers[at] = frame;
-        }
-    }
-    answers
-}
-
 pub(crate) fn count(text: &str, part: &str) -> usize {
     text.matches(part).count()
 }
@@ -344,7 +331,7 @@ async fn a_message_that_the_servers_do_not_take_holds_up_no_other() {
     scene.server.reload();
     harry.types(&large("big-1")).await;
     harry.says("hi-1", "hi").await;
-    let [refused, taken] = answers(&mut harry, ["big-1", "hi-1"]).await;
+    let [refused, taken] = harry.answers(["big-1", "hi-1"]).await;
     assert_eq!(refused["reason"], "unavailable", "{refused}");
     assert!(refused["retry_after_ms"].is_u64(), "{refused}");
     assert_eq!(taken["type"], "journaled", "{taken}");
@@ -373,7 +360,7 @@ async fn a_message_that_the_servers_do_not_take_holds_up_no_other() {
         harry.types(&large(&id)).await;
         let small = format!("hi-{kind}");
         harry.says(&small, "hi").await;
-        let [refused, taken] = answers(&mut harry, [&id, &small]).await;
+        let [refused, taken] = harry.answers([&id, &small]).await;
         assert_eq!(refused["reason"], "unavailable", "{refused}");
         assert_eq!(taken["type"], "journaled", "{taken}");
         node.warned(&stream).await;

@@ -139,6 +139,19 @@ impl Person {
         serde_json::from_str(&self.line().await).expect("JSON")
     }
 
+    /// The answers to one attempt each of two messages, in whatever order they come.
+    pub(crate) async fn answers(&mut self, ids: [&str; 2]) -> [Value; 2] {
+        let mut answers = [Value::Null, Value::Null];
+        while answers.iter().any(Value::is_null) {
+            let frame = self.json().await;
+            let is_final = frame["type"] == "journaled" || frame["type"] == "rejected";
+            if let Some(at) = ids.iter().position(|id| is_final && frame["id"] == *id) {
+                answers[at] = frame;
+            }
+        }
+        answers
+    }
+
     /// The next JSON text, or the code with which the server closes instead.
     pub(crate) async fn json_or_close(&mut self) -> Result<Value, u16> {
         loop {
