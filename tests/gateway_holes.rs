@@ -229,9 +229,12 @@ async fn the_next_owner_of_a_room_with_holes_serves_it() {
     world.own().await;
     harry.send("m101");
     let answer = loop {
-        let answer = harry.until("journaled").await;
-        if answer["id"] == "m101" {
-            break answer;
+        let answer = harry.frame().await;
+        match answer["type"].as_str() {
+            Some("journaled") if answer["id"] == "m101" => break answer,
+            // With the last events the room lost how far its gateway is.
+            Some("rejected") if answer["reason"] == "unavailable" => harry.send("m101"),
+            _ => {}
         }
     };
     assert_eq!(answer["seq"], 101);

@@ -43,6 +43,9 @@ use tracing::{Instrument, Span};
 pub(super) struct Lane {
     room: RoomId,
     inner: Mutex<Inner>,
+    /// Held from a change until all is told that follows from it: nobody is told that a message is
+    /// accepted after it was told where it is.
+    telling: Mutex<()>,
     /// Wakes the task that submits.
     changed: Notify,
     /// Wakes the sessions that wait until what they said is stored.
@@ -89,6 +92,7 @@ impl Lane {
         Self {
             room,
             inner: Mutex::new(Inner { state, runs: false }),
+            telling: Mutex::new(()),
             changed: Notify::new(),
             moved: Notify::new(),
         }
@@ -176,6 +180,7 @@ impl Lane {
 
     /// Does something to the state, and what follows from it.
     fn after(&self, change: impl FnOnce(&mut State<Arc<Sent>>) -> Vec<Effect<Arc<Sent>>>) {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let effects = change(&mut self.inner().state);
         // The state is let go before sessions are told: they have locks of their own.
         if !effects.is_empty() {

@@ -8,7 +8,7 @@
 //! |---|---|---|---|
 //! | stored | stored: its messages are accepted | stored | stored, later again |
 //! | full | dissolved: `busy` | again after a pause | again after a pause |
-//! | too large | halved; a single message is refused | halved, in a new generation; a single one is abandoned | the same |
+//! | too large | halved; a single message is refused | halved, or abandoned | halved, or abandoned |
 //! | no outcome | unknown, again after a pause | again | again |
 //! | failing for 15 s | dissolved: `unavailable` | abandoned | abandoned |
 //! | answer of a message | - | the message is gone, with the last one the batch | the same |
@@ -16,6 +16,7 @@
 //! | out of order, expected gone | - | asked again, then abandoned | the same |
 //! | no answer in time | - | - | again |
 //!
+//! Halved: when it may be stored, in a new generation.
 //! Dissolved: its number is given to the next batch. Abandoned: its messages are refused, and the
 //! lane goes on in a new generation, because its number may or may not be taken. A batch is never
 //! anything else under the same number; that its messages come twice when it is halved and stored
