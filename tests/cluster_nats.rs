@@ -83,6 +83,7 @@ impl Cluster {
                 version: "0".into(),
                 address: "127.0.0.1:8558".into(),
                 unreachable: Vec::new(),
+                formats: safe_chat::bus::FORMATS,
             };
             let service = Service::new(
                 Config {

@@ -7,7 +7,7 @@ use gateway::{Client, World, join, seqs, since};
 use safe_chat::{
     bus::{
         Commit, Fault, Feed, Head, Registry, Store,
-        memory::{ConnectionId, Fate, Faults, Op, Outcome},
+        memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage},
     },
     gateway::{Close, From},
     room::{Epoch, Event, Kind, Millis, Reason, RoomId, Seq, UserId},
@@ -130,6 +130,62 @@ async fn an_event_that_contradicts_one_that_was_shown_ends_the_session() {
         .await
         .unwrap();
     assert_eq!(harry.end().await, Close::Unavailable);
+}
+
+/// Delivers nothing of what owners say to all, once it is told so.
+#[derive(Default)]
+struct Deaf(AtomicBool);
+
+impl Faults for Deaf {
+    fn delivery(&self, _: ConnectionId, what: Delivered) -> Passage {
+        let is_lost = matches!(what, Delivered::Event | Delivered::Head) && self.0.load(Relaxed);
+        Passage {
+            copies: usize::from(!is_lost),
+            ..Passage::default()
+        }
+    }
+}
+
+/// Nothing has told the gateway yet, when its client learns by what it says that the room does not
+/// know it. Opening another session has an event there, or none when the user is in the room.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_before_its_gateway_has_noticed_an_older_store_does_not_go_on() {
+    for is_member in [false, true] {
+        let deaf = Arc::new(Deaf::default());
+        let mut world = World::on_bus_with(deaf.clone()).await;
+        let (one, two) = (world.gateway(), world.gateway());
+        let mut harry = one.join(join("harry")).await;
+        let _other = match is_member {
+            true => Some(one.join(join("charly")).await),
+            false => None,
+        };
+        harry.send("stays");
+        let kept = harry.until("journaled").await["seq"].as_u64().unwrap();
+        for id in ["goes-1", "goes-2"] {
+            harry.send(id);
+            harry.until("journaled").await;
+        }
+        let mut charly = two.join(join("charly")).await;
+        // Its opening goes with the next event, if it has none.
+        harry.send("goes-3");
+        let last = kept + if is_member { 3 } else { 4 };
+        charly.events(last).await;
+        sleep(Duration::from_secs(10)).await;
+
+        deaf.0.store(true, Relaxed);
+        world.hub.lose_tail(0, last - kept);
+        world.own().await;
+        charly.send("more");
+        assert_eq!(charly.end().await, Close::Unavailable);
+        let welcome = loop {
+            match two.try_join(since("charly", last, 50)).await {
+                Ok(mut charly) => break charly.frame().await,
+                Err(refused) => assert_eq!(refused.reason, Reason::Unavailable),
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
+        assert_eq!(welcome["recovered"], false, "{is_member}: {welcome}");
+    }
 }
 
 /// A room on the bus with ten events, one message each, which no owner decides again.

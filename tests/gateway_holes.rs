@@ -228,7 +228,16 @@ async fn the_next_owner_of_a_room_with_holes_serves_it() {
     lose(&world, 98..=100);
     world.own().await;
     harry.send("m101");
-    assert_eq!(harry.until("journaled").await["seq"], 101);
+    let answer = loop {
+        let answer = harry.frame().await;
+        match answer["type"].as_str() {
+            Some("journaled") if answer["id"] == "m101" => break answer,
+            // With the last events the room lost how far its gateway is.
+            Some("rejected") if answer["reason"] == "unavailable" => harry.send("m101"),
+            _ => {}
+        }
+    };
+    assert_eq!(answer["seq"], 101);
     let gateway = world.gateway();
     let mut charly = gateway.join(since("charly", 0, 0)).await;
     let got = seen(&mut charly, 102).await;

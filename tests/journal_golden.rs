@@ -10,7 +10,8 @@ use safe_chat::{
     proto::journal::v1::StoredEvent,
     room::{
         Attempt, Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Incarnation, Key, Kind,
-        Millis, Reason, RequestId, Sent, Seq, Session, SessionId, State, Turn, UserId,
+        Millis, Producer, ProducerSeq, Reason, RequestId, Sent, Seq, Session, SessionId, State,
+        Turn, UserId,
     },
 };
 use std::{
@@ -105,6 +106,20 @@ fn sent(seq: u64) -> Sent {
     }
 }
 
+fn batch(gateway: u8, generation: u64, sequence: u64) -> ProducerSeq {
+    let gateway = Incarnation::from_slice(&[gateway; 16]).unwrap();
+    let producer = Producer {
+        gateway,
+        generation,
+    };
+    ProducerSeq { producer, sequence }
+}
+
+fn taken(sequence: u64, repeats: Vec<(u32, Seq)>) -> Change {
+    let from = batch(0x33, 4, sequence);
+    Change::BatchTaken { from, repeats }
+}
+
 fn opened() -> Change {
     let gateway = Incarnation::from_slice(&[0x33; 16]).unwrap();
     Change::Opened {
@@ -132,7 +147,7 @@ fn events() -> Vec<(&'static str, Event, bool)> {
     let closed = Change::Closed {
         session: session(0x11),
     };
-    let said = Change::Said {
+    let said = Change::DuplicateRecorded {
         turn: Turn {
             session: session(0x11),
             number: 300,
@@ -236,6 +251,17 @@ fn events() -> Vec<(&'static str, Event, bool)> {
             ),
             true,
         ),
+        (
+            "left.v1.batch",
+            event(
+                12,
+                Kind::Left {
+                    user: user("harry"),
+                },
+                vec![taken(300, vec![(0, Seq(5)), (255, Seq(9))])],
+            ),
+            true,
+        ),
         ("text.v2.turn", event(9, turn(), vec![]), true),
         ("text.v2.request", event(11, request(), vec![]), true),
     ]
@@ -284,7 +310,7 @@ fn state() -> State {
         .ended
         .insert(session(0x22), Ended::Refused(Reason::KeyMismatch));
     state.ended.insert(session(0x44), Ended::Closed);
-    state.carried.push(Change::Closed {
+    state.unjournaled.push(Change::Closed {
         session: session(0x44),
     });
     state
@@ -414,6 +440,20 @@ fn a_snapshot_keeps_what_a_session_has_passed_over() {
     assert_eq!(codec::decode_snapshot(stored).unwrap(), state);
 }
 
+#[test]
+fn a_snapshot_keeps_how_far_each_gateway_has_come() {
+    let mut state = State {
+        head: Seq(7),
+        ..State::default()
+    };
+    let repeats = [(299, 0, Seq(5)), (300, 255, Seq(6))];
+    state.producers.restore(batch(0x33, 4, 300), repeats);
+    state.producers.restore(batch(0x66, 1, 7), []);
+    let golden = golden("snapshot.v1.producers");
+    assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);
+    assert_eq!(codec::encode_snapshot(&state), golden);
+}
+
 /// What goes into one message is bounded by this.
 #[test]
 fn an_event_takes_no_more_bytes_than_it_is_thought_to() {
@@ -431,13 +471,14 @@ fn an_event_takes_no_more_bytes_than_it_is_thought_to() {
             gateway: Incarnation::from_slice(&[1; 16]).unwrap(),
             at: Millis(u64::MAX),
         },
-        Change::Said {
+        Change::DuplicateRecorded {
             turn: Turn {
                 session: session(1),
                 number: u64::MAX,
             },
             seq: Seq(u64::MAX),
         },
+        taken(u64::MAX, vec![(u32::MAX, Seq(u64::MAX)); 3]),
         Change::Pinned {
             user: user(&"u".repeat(64)),
             key: Key::parse(&"k".repeat(128)).unwrap(),

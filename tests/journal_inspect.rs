@@ -46,7 +46,7 @@ async fn fill(journal: &dyn Journal) -> Claim {
             action,
         };
         let decision = decide(&state, &command);
-        let events = state.enact(&decision, &command);
+        let events = state.apply_decision(&decision, &command);
         journal
             .append(
                 &room(),
@@ -192,7 +192,7 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
     let claim = fill(&memory).await;
     let mut state = memory.open(&room(), claim).await.unwrap().state;
-    state.saved(state.carried.len());
+    state.saved(state.unjournaled.len());
     let action = Action::Send {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("KEY").unwrap(),
@@ -208,7 +208,7 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
         action,
     };
     let decision = decide(&state, &command);
-    let events = state.enact(&decision, &command);
+    let events = state.apply_decision(&decision, &command);
     memory
         .append(
             &room(),

@@ -138,7 +138,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
 /// sockets to a session. Out: from a room's replica to the sockets; it knows no session.
 const STREETS: [&str; 2] = [
     "websocket Close Session Taken metrics outbox",
-    "replica Close Outbox core doubt line metrics outbox past ring sends websocket::Feeds",
+    "replica Close Outbox core doubt lane line metrics outbox past ring websocket::Feeds",
 ];
 const ADAPTERS: [&str; 5] = [
     "bus::nats",

@@ -93,7 +93,7 @@ fn decided(state: &State) {
         };
         let decision = decide(&state, &command);
         let head = state.head;
-        let events = state.enact(&decision, &command);
+        let events = state.apply_decision(&decision, &command);
         assert_eq!(state.head.0, head.0 + events.len() as u64);
         assert!(decision.changes.iter().all(|change| !matches!(change, Change::Closed { session } if state.sessions.contains(*session))));
         // Decided again it changes nothing more.

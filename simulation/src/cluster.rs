@@ -3,7 +3,7 @@
 use crate::{node::Node, random::Random, weather::Weather};
 use safe_chat::{
     bus::{
-        Ask, Commands, Direct, Registry,
+        Ask, Commands, Direct, FORMATS, Registry,
         memory::{Config, Hub, Memory},
     },
     journal::{Journal, bus::OnBus, memory::Database, readback::Partitions},
@@ -114,9 +114,27 @@ impl Cluster {
         };
         let number = nodes.started;
         let seed = Random::of(self.0.seed, &format!("node {number}")).seed();
-        let node = Node::start(name, number, bus, journal, self.0.shards, seed);
+        let node = Node::start(
+            name,
+            number,
+            self.formats(number),
+            bus,
+            journal,
+            self.0.shards,
+            seed,
+        );
         tracing::info!(name, id = %node.incarnation(), "started");
         nodes.running.insert(name, node);
+    }
+
+    /// In a quarter of the runs about half of the nodes read no batches, as in a rolling upgrade, so
+    /// that gateways go to and fro between the forms.
+    fn formats(&self, number: u64) -> u32 {
+        let mut random = Random::of(self.0.seed, &format!("formats of {number}"));
+        match Random::of(self.0.seed, "upgrade").below(4) {
+            0 if random.below(2) == 0 => 1,
+            _ => FORMATS,
+        }
     }
 
     /// A node that runs.

@@ -38,6 +38,7 @@ impl Node {
     pub(crate) fn start(
         name: &str,
         number: u64,
+        formats: u32,
         bus: Memory,
         journal: Arc<dyn Journal>,
         shards: Shards,
@@ -56,6 +57,7 @@ impl Node {
             version: "0".into(),
             address: "127.0.0.1:8558".into(),
             unreachable: Vec::new(),
+            formats,
         };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
         let writer = writer::Handle::new(settings(), shared.clone(), journal.clone());

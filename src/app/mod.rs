@@ -83,6 +83,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         version: env!("CARGO_PKG_VERSION").into(),
         address: internal.advertised(config),
         unreachable: Vec::new(),
+        formats: crate::bus::FORMATS,
     };
     let mut watched = Vec::new();
     let writer = config.node.has(Role::Writer).then(|| {

@@ -5,7 +5,8 @@
 //! Contents are shown by size unless they are asked for; keys never.
 
 use super::{
-    Answer, Answered, Ask, Commit, Head, Inbound, ReplyTo, RoomView, Submission,
+    Answer, Answered, Ask, BatchOutcome, Commit, Head, Inbound, Outcomes, ReplyTo, RoomView,
+    Submission,
     codec::{
         decode_ask, decode_command, decode_heads, decode_inbound, decode_view, encode_ask,
         encode_command, encode_heads, encode_inbound, encode_view,
@@ -157,6 +158,7 @@ fn line(payload: &Payload, bodies: bool) -> String {
             Answered::Rejected(rejection) => format!("answer {tag}: rejected {rejection}"),
         },
         Payload::Inbound(Inbound::Early { tag }) => format!("early {tag}"),
+        Payload::Inbound(Inbound::Outcomes(outcomes)) => outcomes_line(outcomes),
         Payload::Inbound(Inbound::Replaced { room, session }) => {
             format!("replaced session {session} in {room}")
         }
@@ -186,6 +188,21 @@ fn line(payload: &Payload, bodies: bool) -> String {
             Some(who) => format!("ask {room} whether {} may join", who.user),
         },
     }
+}
+
+fn outcomes_line(Outcomes { room, batches }: &Outcomes) -> String {
+    let batches = batches.iter().map(|of| {
+        let said = match &of.outcome {
+            BatchOutcome::OutOfOrder { expected } => format!("out of order, expected {expected}"),
+            BatchOutcome::Refused(rejection) => format!("refused {rejection}"),
+            BatchOutcome::Messages(messages) => format!("{} answers", messages.len()),
+        };
+        format!("batch {}.{}: {said}", of.generation, of.sequence)
+    });
+    format!(
+        "outcomes in {room} | {}",
+        batches.collect::<Vec<_>>().join(" | ")
+    )
 }
 
 fn event_line(event: &Event, bodies: bool) -> String {
@@ -226,6 +243,19 @@ fn command_line(Submission { action, reply, .. }: &Submission, bodies: bool) -> 
             "send {}",
             message_line(user, to.as_ref(), body, Some(id), bodies)
         ),
+        Action::Batch { from, messages } => {
+            let lines = messages.iter().map(|message| {
+                let (to, id) = (message.to.as_ref(), Some(&message.id));
+                message_line(&message.user, to, &message.body, id, bodies)
+            });
+            format!(
+                "batch {}.{} of {} | {}",
+                from.producer.generation,
+                from.sequence,
+                from.producer.gateway,
+                lines.collect::<Vec<_>>().join(" | ")
+            )
+        }
     };
     let reply = reply
         .map(|ReplyTo { node, tag }| format!(", answer {tag} to {node}"))

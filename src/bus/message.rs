@@ -179,6 +179,8 @@ pub enum Inbound {
         /// The tag of its [`ReplyTo`].
         tag: u64,
     },
+    /// What became of batches that this node submitted.
+    Outcomes(Outcomes),
     /// A session of this node was replaced by one of the same device.
     Replaced {
         /// The room.
@@ -204,8 +206,62 @@ pub struct Answer {
     pub answered: Answered,
 }
 
+/// What became of the batches of one gateway, as far as no event of the room says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcomes {
+    /// The room.
+    pub room: RoomId,
+    /// The batches.
+    pub batches: Vec<OfBatch>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfBatch {
+    /// The producer's generation.
+    pub generation: u64,
+    /// Which batch.
+    pub sequence: u64,
+    /// What became of it.
+    pub outcome: BatchOutcome,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchOutcome {
+    /// Nothing: another one must come first. Submit again from there on.
+    OutOfOrder {
+        /// The number of the first that is missing.
+        expected: u64,
+    },
+    /// It is not decided: begin a new generation.
+    Refused(Rejection),
+    /// What became of some of its messages, by their index.
+    Messages(Vec<(u32, MessageOutcome)>),
+}
+
+impl BatchOutcome {
+    /// Of how many messages it tells.
+    pub fn messages(&self) -> usize {
+        match self {
+            Self::OutOfOrder { .. } | Self::Refused(_) => 0,
+            Self::Messages(messages) => messages.len(),
+        }
+    }
+}
+
+/// What became of a message of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageOutcome {
+    /// It has an answer.
+    Answered(Answered),
+    /// It was decided, and the room has forgotten how: among its events up to this place is the
+    /// message's, or it has none.
+    DecidedBy(Seq),
+}
+
 /// What became of a command.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answered {
     /// It is in the journal.
     Journaled {
@@ -344,6 +400,21 @@ pub struct NodeRecord {
     pub address: String,
     /// The nodes that it does not hear and that do not answer it, ascending.
     pub unreachable: Vec<Incarnation>,
+    /// The newest forms of what is stored and sent that it reads ([`FORMATS`]).
+    pub formats: u32,
+}
+
+/// The forms that this version reads. A form is written once every live node reads it.
+///
+/// 1: the first, which an older version does not say. 2: batches of messages, and what tells of
+/// them ([`Action::Batch`], `room::Change::BatchTaken`, [`Inbound::Outcomes`]).
+pub const FORMATS: u32 = 2;
+
+impl NodeRecord {
+    /// Whether it reads batches.
+    pub fn reads_batches(&self) -> bool {
+        self.formats >= 2
+    }
 }
 
 /// A node's record as it was seen in the registry.

@@ -23,9 +23,10 @@ pub use describe::describe;
 pub use error::Error;
 pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
 pub use message::{
-    Admission, Answer, Answered, Ask, Commit, Consultation, Delivery, Head, Inbound, Live,
-    NodeRecord, NodeSeen, Plan, Position, Published, Question, ReplyTo, Role, RoomView, Settings,
-    ShardRecord, ShardSeen, Stored, Submission,
+    Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, FORMATS, Head,
+    Inbound, Live, MessageOutcome, NodeRecord, NodeSeen, OfBatch, Outcomes, Plan, Position,
+    Published, Question, ReplyTo, Role, RoomView, Settings, ShardRecord, ShardSeen, Stored,
+    Submission,
 };
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};

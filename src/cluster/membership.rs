@@ -364,6 +364,7 @@ mod tests {
                 version: "0".into(),
                 address: "127.0.0.1:8558".into(),
                 unreachable: Vec::new(),
+                formats: crate::bus::FORMATS,
             };
             self.membership.see(
                 self.at(ms),

@@ -1,8 +1,8 @@
 //! Who waits for the answer to which command. An answer arrives at most once, in the node's inbox,
 //! under the tag of its command.
 
-use super::sends::Sends;
-use crate::bus::Answered;
+use super::lane::Lane;
+use crate::{bus::Answered, room::Turn};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -24,40 +24,40 @@ struct Table {
 pub(super) enum Waiter {
     /// A request.
     Once(oneshot::Sender<Answered>),
-    /// A message of a session, by its number there.
-    Send(Weak<Sends>, u64),
+    /// A message of a session, which went alone.
+    Lane(Weak<Lane>, Turn),
 }
 
-/// A request's place in the table; leaves it when dropped.
-pub(super) struct Waiting {
+/// A place in the table; leaves it when dropped.
+pub(super) struct Place {
     answers: Arc<Answers>,
     pub(super) tag: u64,
+}
+
+/// A request that waits for its answer.
+pub(super) struct Waiting {
+    pub(super) place: Place,
     pub(super) answer: oneshot::Receiver<Answered>,
 }
 
 impl Answers {
-    /// Waits under a new tag, until [`Self::forget`] or the answer.
-    pub(super) fn wait(&self, waiter: Waiter) -> u64 {
+    /// Waits under a new tag until the answer or the returned place is dropped.
+    pub(super) fn wait(self: &Arc<Self>, waiter: Waiter) -> Place {
         let mut table = self.table();
         table.last += 1;
         let tag = table.last;
         table.waiters.insert(tag, waiter);
-        tag
+        let answers = self.clone();
+        Place { answers, tag }
     }
 
-    /// Waits under a new tag until the answer or the returned place is dropped.
+    /// A request waits under a new tag.
     pub(super) fn wait_once(self: &Arc<Self>) -> Waiting {
         let (sender, answer) = oneshot::channel();
         Waiting {
-            tag: self.wait(Waiter::Once(sender)),
-            answers: self.clone(),
+            place: self.wait(Waiter::Once(sender)),
             answer,
         }
-    }
-
-    /// Nobody waits under this tag any more.
-    pub(super) fn forget(&self, tag: u64) {
-        self.table().waiters.remove(&tag);
     }
 
     /// Hands an answer to who waits for it; one that nobody waits for is a late or second one, and
@@ -66,23 +66,12 @@ impl Answers {
         let waiter = self.table().waiters.remove(&tag);
         match waiter {
             Some(Waiter::Once(sender)) => drop(sender.send(answered)),
-            Some(Waiter::Send(sends, number)) => {
-                if let Some(sends) = sends.upgrade() {
-                    sends.answered(number, answered);
+            Some(Waiter::Lane(lane, turn)) => {
+                if let Some(lane) = lane.upgrade() {
+                    lane.answered(turn, answered);
                 }
             }
             None => {}
-        }
-    }
-
-    /// Tells a session that its message came too early; the answer is still to come.
-    pub(super) fn early(&self, tag: u64) {
-        let sends = match self.table().waiters.get(&tag) {
-            Some(Waiter::Send(sends, number)) => sends.upgrade().map(|sends| (sends, *number)),
-            _ => None,
-        };
-        if let Some((sends, number)) = sends {
-            sends.early(number);
         }
     }
 
@@ -91,8 +80,8 @@ impl Answers {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.answers.forget(self.tag);
+        self.answers.table().waiters.remove(&self.tag);
     }
 }

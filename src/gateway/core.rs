@@ -12,7 +12,8 @@ use super::{
     replica::{self, Claim, Replica},
 };
 use crate::{
-    bus::{self, Answered, Bus, ReplyTo, Submission},
+    bus::{self, Answered, Bus, NodeRecord, ReplyTo, Submission},
+    cluster,
     journal::Journal,
     pressure::Pressure,
     room::{
@@ -26,7 +27,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64},
     },
     time::Duration,
@@ -48,6 +49,10 @@ pub(super) struct Core {
     pub(super) node: String,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) answers: Arc<Answers>,
+    /// The last generation of a lane to any room.
+    pub(super) generations: Arc<AtomicU64>,
+    /// The cluster as its part sees it; not there for a gateway that stands alone.
+    pub(super) members: OnceLock<watch::Receiver<cluster::View>>,
     pub(super) past: Past,
     pub(super) losses: Losses,
     /// How many losses of events by the bus had happened when the last one was dealt with in all
@@ -120,6 +125,8 @@ impl Core {
             cleared: AtomicU64::new(bus.health().borrow().rollbacks),
             bus,
             answers: Arc::default(),
+            generations: Arc::default(),
+            members: OnceLock::new(),
             devices: Devices::default(),
             past: Past::new(journal),
             losses: Losses::default(),
@@ -275,6 +282,22 @@ impl Core {
         }
     }
 
+    /// The most bytes of a batch of messages.
+    pub(super) fn fits(&self) -> usize {
+        let health = self.bus.health();
+        let largest = health.borrow().largest;
+        largest.saturating_sub(bus::ENVELOPE)
+    }
+
+    /// Whether every node that may be alive reads batches.
+    pub(super) fn all_read_batches(&self) -> bool {
+        let Some(members) = self.members.get() else {
+            return true;
+        };
+        let view = members.borrow();
+        !view.nodes.is_empty() && view.nodes.iter().all(NodeRecord::reads_batches)
+    }
+
     /// Submits a command and waits for its answer; submits it again when either is missing. The
     /// caller's deadline ends it; what was submitted may still be decided. Refused with `busy` when
     /// the bus is full.
@@ -292,7 +315,7 @@ impl Core {
         let mut waiting = self.answers.wait_once();
         let reply = Some(ReplyTo {
             node: self.me,
-            tag: waiting.tag,
+            tag: waiting.place.tag,
         });
         // A message without a session has no number: submitted again after very many others, it
         // would be another one. Its client decides that.

@@ -26,6 +26,8 @@ const ATTEMPTS: usize = 8;
 /// cluster part ends.
 pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
     let mut view = members.watch();
+    // Which nodes there are also says what may be written.
+    let _ = core.members.set(members.watch());
     let mut deaths = 0;
     while view
         .wait_for(|view| view.deaths > deaths)

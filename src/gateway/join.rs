@@ -9,8 +9,7 @@ use super::{
     limits::{Client, Entered},
     metrics,
     past::Page,
-    replica::{Attach, Claim, Need, Seat, Start, ViewerId},
-    sends::{Sender, Sends},
+    replica::{Attach, Claim, Extent, Lost, Need, Opening, Seat, Start, ViewerId},
     session::Session,
     websocket::Loops,
 };
@@ -180,7 +179,8 @@ pub(super) async fn watch(
             // It may be that the replica is behind, and not the client ahead.
             least = head(core, room).await?;
         }
-        let viewer = attach(core, &claim, &outbox, from, least, None).await?;
+        let extent = claim.extent(least).await?;
+        let viewer = attach(core, &claim, &outbox, from, extent, None).await?;
         Ok(Watch {
             outbox,
             _entered: entered,
@@ -242,13 +242,13 @@ async fn owner(core: &Core, ask: &Ask) -> Result<RoomView, Rejection> {
 }
 
 /// A session that was submitted and is not yet one; dropped, it is closed.
-struct Opening {
+struct Entry {
     core: Arc<Core>,
     claim: Option<Claim>,
     session: SessionId,
 }
 
-impl Drop for Opening {
+impl Drop for Entry {
     fn drop(&mut self) {
         let Some(claim) = self.claim.take() else {
             return;
@@ -309,13 +309,17 @@ async fn admit(
     };
     let open = seated.open(session, core.me);
     core.enter(session, seated);
-    let mut opening = Opening {
+    let mut entry = Entry {
         core: core.clone(),
         claim: Some(claim.clone()),
         session,
     };
-    let least = match core.decide(&room, open).await {
-        Ok(Answered::Journaled { seq, .. }) => seq,
+    let opened = match core.decide(&room, open).await {
+        Ok(Answered::Journaled { seq, epoch, .. }) => Opening {
+            session,
+            seq,
+            epoch,
+        },
         // It was opened and has ended since: others took this node for dead before the answer came.
         Ok(Answered::Rejected(Rejection {
             reason: Reason::NotMember,
@@ -333,54 +337,42 @@ async fn admit(
     };
 
     entering.into_iter().for_each(Entering::entered);
-    let sends = Sends::new(
-        core.clone(),
-        Sender {
-            room,
-            user: user.clone(),
-            key,
-            session,
-            origin: connection.origin,
-        },
-        outbox.clone(),
-    );
     let seat = Seat {
         session,
         user: user.clone(),
         device,
-        sends: sends.clone(),
     };
-    let viewer = attach(core, &claim, &outbox, from, least, Some((seat, life))).await?;
+    let extent = claim.opened(opened).await.map_err(starting_again)?;
+    let viewer = attach(core, &claim, &outbox, from, extent, Some((seat, life))).await?;
     if core.is_draining() {
         return Err(draining());
     }
-    opening.claim = None;
+    entry.claim = None;
     Ok(Session::begin(
         core.clone(),
         claim,
         session,
-        user,
+        (user, key),
         protocol,
         outbox,
-        sends,
+        connection.origin,
         viewer,
         (place, this),
         (meter, entered),
     ))
 }
 
-/// Adds a viewer once the replica's head is at least `least`, with all that it wants from before,
-/// or with a reset where that is not there. A session comes with the life of the replica in which
-/// it was opened.
+/// Adds a viewer to a replica that has the room so far, with all that it wants from before, or with
+/// a reset where that is not there. A session comes with the life of the replica in which it was
+/// opened.
 async fn attach(
     core: &Arc<Core>,
     claim: &Claim,
     outbox: &Outbox,
     from: From,
-    least: Seq,
+    extent: Extent,
     seat: Option<(Seat, u64)>,
 ) -> Result<Viewer, Rejection> {
-    let extent = claim.extent(least).await?;
     let mut start = match from.since {
         Some(since) if since <= extent.head && core.losses.continues(claim.room(), since) => {
             Start::After(since)
@@ -415,10 +407,7 @@ async fn attach(
         seat,
         life,
     };
-    let (id, need) = claim
-        .attach(attach)
-        .await
-        .map_err(|_| unavailable("the room is starting again: try again"))?;
+    let (id, need) = claim.attach(attach).await.map_err(starting_again)?;
     if let Some(since) = from.since {
         metrics::resume(recovered.then(|| extent.head.0 - since.0));
     }
@@ -437,6 +426,10 @@ async fn attach(
         ));
     }
     Ok(viewer)
+}
+
+fn starting_again(_: Lost) -> Rejection {
+    unavailable("the room is starting again: try again")
 }
 
 /// The page of old events that holds `seq`; tries until it is there. The caller's deadline ends it.

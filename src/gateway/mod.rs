@@ -1,12 +1,12 @@
 //! The gateway: where clients come in. Any client of a room may be at any gateway.
 //!
-//! A client [`Join`]s and becomes a [`Session`]: what it sends is submitted to the bus in its order
-//! ([`sends`]), what the room makes of it comes back through the room's replica ([`replica`]: one
-//! task and one subscription per room, whatever the number of clients), which puts every event,
-//! encoded once, into each client's bounded [`Outbox`]. Old events come in pages from the journal,
-//! at the client's pace ([`past`], [`join`]). What clients may do per second and at a time is
-//! decided before any of that ([`limits`]). None of it knows sockets; [`http`] and [`websocket`]
-//! connect them, a simulation connects its own clients.
+//! A client [`Join`]s and becomes a [`Session`]: what it sends goes to the bus in its order, with
+//! what others here send to the same room ([`lane`]); what the room makes of it comes back through
+//! the room's replica ([`replica`]: one task and one subscription per room, whatever the number of
+//! clients), which puts every event, encoded once, into each client's bounded [`Outbox`]. Old events
+//! come in pages from the journal, at the client's pace ([`past`], [`join`]). What clients may do per
+//! second and at a time is decided before any of that ([`limits`]). None of it knows sockets;
+//! [`http`] and [`websocket`] connect them, a simulation connects its own clients.
 
 mod answers;
 mod close;
@@ -19,6 +19,7 @@ mod handle;
 mod history;
 mod http;
 mod join;
+mod lane;
 mod limits;
 mod line;
 mod losses;
@@ -28,7 +29,6 @@ mod past;
 mod port;
 mod replica;
 mod ring;
-mod sends;
 mod service;
 mod session;
 mod websocket;

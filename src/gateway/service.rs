@@ -2,10 +2,10 @@
 
 use super::{Close, Config, Handle, Port, core::Core, doubt, http, metrics};
 use crate::{
-    bus::{Answer, Bus, Error, Head, Inbound},
+    bus::{Answer, Bus, Error, Head, Inbound, Outcomes},
     journal::Journal,
     listener,
-    room::{Incarnation, RoomId, SessionId, UserId},
+    room::{Incarnation, RoomId, Seq, SessionId, UserId},
 };
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use std::{sync::Arc, time::Duration};
@@ -121,12 +121,21 @@ impl Service {
                     Inbound::Answer(Answer { tag, answered }) => {
                         self.0.answers.answer(tag, answered)
                     }
-                    Inbound::Early { tag } => self.0.answers.early(tag),
+                    Inbound::Outcomes(outcomes) => self.outcomes(outcomes),
+                    // Only of messages that name one that must come first, which are of before.
+                    Inbound::Early { tag } => tracing::debug!(tag, "a message came too early"),
                     Inbound::Replaced { room, session } => self.replaced(&room, session),
                     Inbound::Expel { room, user } => self.expel(&room, &user),
                 }
             }
             self.0.listening.send_replace(false);
+        }
+    }
+
+    fn outcomes(&self, outcomes: Outcomes) {
+        if let Some(replica) = self.0.replica(&outcomes.room) {
+            let head = replica.head().unwrap_or(Seq::ZERO);
+            replica.lane().outcomes(outcomes, head);
         }
     }
 

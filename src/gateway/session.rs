@@ -7,21 +7,22 @@ use super::{
     device::Device,
     history::history,
     join::Viewer,
+    lane::Sent,
     limits::{Entered, Meter},
     metrics,
     replica::Claim,
-    sends::Sends,
 };
 use crate::{
-    room::{Rejection, SessionId, UserId},
-    wire::{ClientFrame, Incoming, Protocol, ServerFrame},
+    room::{CommandId, Key, Rejection, SessionId, UserId},
+    telemetry::trace::{Origin, hop},
+    trace::{At, Hop},
+    wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Bad frames in a row that end a session (contract with clients).
 const BAD_FRAMES: u32 = 20;
@@ -41,9 +42,10 @@ pub struct Session {
     user: UserId,
     protocol: Protocol,
     outbox: Outbox,
-    sends: Arc<Sends>,
-    /// Made with the first message: ends the task that submits what it says.
-    speaking: Option<DropGuard>,
+    key: Key,
+    /// What its client said of a trace when it came.
+    origin: Origin,
+    has_spoken: bool,
     /// Made with the first question.
     questions: Option<Arc<Semaphore>>,
     meter: Meter,
@@ -63,10 +65,10 @@ impl Session {
         core: Arc<Core>,
         claim: Claim,
         id: SessionId,
-        user: UserId,
+        (user, key): (UserId, Key),
         protocol: Protocol,
         outbox: Outbox,
-        sends: Arc<Sends>,
+        origin: Origin,
         viewer: Viewer,
         (place, device): (OwnedSemaphorePermit, Option<Arc<Device>>),
         (meter, entered): (Meter, Option<Entered>),
@@ -78,8 +80,9 @@ impl Session {
             user,
             protocol,
             outbox,
-            sends,
-            speaking: None,
+            key,
+            origin,
+            has_spoken: false,
             questions: None,
             meter,
             bad: 0,
@@ -148,10 +151,7 @@ impl Session {
 
     fn take(&mut self, frame: ClientFrame) {
         match frame {
-            ClientFrame::Send(message) => {
-                self.speak();
-                self.sends.push(message);
-            }
+            ClientFrame::Send(message) => self.say(message),
             ClientFrame::Ping { id } => self.outbox.push(&ServerFrame::Pong { id }),
             ClientFrame::Members { id } => {
                 if let Some(permit) = self.question(&id) {
@@ -186,27 +186,24 @@ impl Session {
         }
     }
 
-    /// Begins to submit what it says. Many only listen, and need no task.
-    fn speak(&mut self) {
-        if self.speaking.is_some() {
-            return;
-        }
-        let over = CancellationToken::new();
-        let (sends, until) = (self.sends.clone(), over.clone());
-        let end = self.end();
-        self.core.spawn(async move {
-            until.run_until_cancelled(sends.run()).await;
-            end.run(Some(sends)).await;
-        });
-        self.speaking = Some(over.drop_guard());
-    }
-
-    fn end(&self) -> End {
-        End {
-            core: self.core.clone(),
-            claim: self.claim.clone(),
-            session: self.id,
-            outbox: self.outbox.clone(),
+    /// Puts a message into the lane of its room; refuses it when too many wait.
+    fn say(&mut self, message: Message) {
+        self.has_spoken = true;
+        let (core, size, id) = (&self.core, message.body.size(), message.id.clone());
+        let check = || core.room_for_more().and_then(|()| core.check_message(size));
+        let sent = |id: &CommandId| {
+            let at = At::message(self.claim.room(), &self.user, id);
+            core.tracer
+                .note(Hop::Received, &at, || format!("{size} bytes"));
+            let span = hop::message(&self.origin.linked(), size);
+            Sent::new(self.outbox.clone(), self.key.clone(), id.clone(), span)
+        };
+        let whose = (self.id, self.user.clone());
+        let lane = self.claim.lane();
+        if let Err(rejection) = lane.push(core, whose, message, check, sent) {
+            metrics::refused(&rejection);
+            let id = id.and_then(|id| id.shown().map(Arc::from));
+            self.outbox.push(&ServerFrame::Rejected { id, rejection });
         }
     }
 
@@ -239,10 +236,14 @@ fn pause(rejection: &Rejection) -> Option<Duration> {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Else the task that speaks for it sees to its end.
-        if self.speaking.is_none() {
-            self.core.spawn(self.end().run(None));
-        }
+        let end = End {
+            core: self.core.clone(),
+            claim: self.claim.clone(),
+            session: self.id,
+            outbox: self.outbox.clone(),
+            has_spoken: self.has_spoken,
+        };
+        self.core.spawn(end.run());
     }
 }
 
@@ -253,25 +254,33 @@ struct End {
     claim: Claim,
     session: SessionId,
     outbox: Outbox,
+    has_spoken: bool,
 }
 
 impl End {
-    /// Submits what the session still had to say, then that it is over.
-    async fn run(self, sends: Option<Arc<Sends>>) {
-        let closed = self.outbox.closed();
+    /// Waits until what the session said is stored, and submits that it is over.
+    async fn run(self) {
+        let Self {
+            core,
+            claim,
+            session,
+            outbox,
+            has_spoken,
+        } = self;
+        let closed = outbox.closed();
         if let Some(close) = closed {
             metrics::closed(close);
         }
-        // A session that was replaced or lost is over already.
-        if !matches!(closed, Some(Close::Replaced | Close::Unavailable))
-            && let Some(sends) = &sends
-        {
-            drop(timeout(FAREWELL, sends.finish()).await);
+        if has_spoken {
+            // A session that was replaced or lost is over already.
+            if !matches!(closed, Some(Close::Replaced | Close::Unavailable)) {
+                drop(timeout(FAREWELL, claim.lane().stored(session)).await);
+            }
+            claim.lane().leave(session);
         }
-        drop(sends);
         if closed != Some(Close::Replaced) {
-            self.core.close(&self.claim, self.session).await;
+            core.close(&claim, session).await;
         }
-        self.core.leave(self.session);
+        core.leave(session);
     }
 }

@@ -95,6 +95,15 @@ const MESSAGE_OUTCOMES: &[&str] = &[
     "not_member",
     "other",
 ];
+const DECISIONS: &[&str] = &[
+    "done",
+    "redelivered",
+    "repeated",
+    "refused",
+    "out_of_order",
+    "duplicate_unknown_seq",
+    "other",
+];
 const JOIN_OUTCOMES: &[&str] = &[
     "joined",
     "rate_limited",
@@ -180,7 +189,7 @@ table! {
 
         // Writing shards.
         COMMANDS_DECIDED: counter "safechat_commands_decided_total" in "commands"
-            by "outcome" of &["done", "redelivered", "repeated", "refused", "early", "forgotten"],
+            by "outcome" of DECISIONS,
             "Commands by what was decided: done now or before, sent again, refused, too early";
         EVENTS_JOURNALED: counter "safechat_events_journaled_total" in "events",
             "Events that were journaled";

@@ -61,10 +61,61 @@ pub enum Action {
         /// The content.
         body: Body,
     },
+    /// What waited at a gateway when it submitted: messages of its sessions, in order.
+    Batch {
+        /// Whose batch, and which.
+        from: ProducerSeq,
+        /// The messages, 1 to [`super::Limits::BATCH`].
+        messages: Arc<[BatchMessage]>,
+    },
+}
+
+impl Action {
+    /// How many decisions it takes.
+    pub fn commands(&self) -> usize {
+        match self {
+            Self::Batch { messages, .. } => messages.len(),
+            _ => 1,
+        }
+    }
+}
+
+/// A gateway's lane to a room, which numbers what it submits, like an idempotent producer of Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Producer {
+    /// The gateway.
+    pub gateway: Incarnation,
+    /// A gateway that cannot go on with its numbers begins anew, in a higher generation.
+    pub generation: u64,
+}
+
+/// A batch of a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProducerSeq {
+    /// Whose.
+    pub producer: Producer,
+    /// Dense from 1 within the generation.
+    pub sequence: u64,
+}
+
+/// A message of a session, within a batch. It has no key: that of its session was checked when it
+/// opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchMessage {
+    /// The session it came through, and which of its messages it is.
+    pub turn: Turn,
+    /// Who sends: the session's user.
+    pub user: UserId,
+    /// Unique per room and user within the dedupe window.
+    pub id: CommandId,
+    /// Label: whom it is addressed to; `None`: the whole room.
+    pub to: Option<UserId>,
+    /// The content.
+    pub body: Body,
 }
 
 /// A message among those of its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Turn {
     /// The session.
     pub session: SessionId,

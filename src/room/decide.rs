@@ -3,7 +3,7 @@
 
 use super::{
     Action, Attempt, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits,
-    Millis, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId,
+    Millis, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId, batch,
 };
 use std::collections::HashSet;
 
@@ -17,6 +17,9 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// What takes the next places, in order.
     pub kinds: Vec<Kind>,
+    /// What changes with the last of `kinds`: all of them are decided. Without any it waits for the
+    /// next event, as `changes` do.
+    pub last: Option<Change>,
     /// What the sender is told once all of it is journaled.
     pub outcome: Outcome,
     /// Which gateways are told that a session of theirs is over.
@@ -35,12 +38,17 @@ pub enum Outcome {
     Redelivered(Seq),
     /// It is refused, and will be whenever it is decided again.
     Refused(Rejection),
-    /// Nothing happens: a message of its session that must come first is not in the room, because
-    /// the bus lost it.
-    Early,
-    /// Nothing happens: it came into the room through its session, so long ago that the window has
-    /// forgotten where. Its gateway sees the event.
-    Forgotten,
+    /// Nothing happens: a batch of the same producer, or a message of the same session, that must
+    /// come first is not in the room, because the bus lost it.
+    OutOfOrder {
+        /// The number of the first that is missing.
+        expected: u64,
+    },
+    /// What became of each message of a batch.
+    Batch(Vec<Outcome>),
+    /// Nothing happens: it was decided so long ago that the room has forgotten where it is, or
+    /// whether it was refused. Its gateway has seen the event, if there is one.
+    DuplicateUnknownSeq,
 }
 
 /// A gateway is told that its session was replaced by one of the same device.
@@ -53,10 +61,11 @@ pub struct Notice {
 }
 
 impl Decision {
-    fn nothing(outcome: Outcome) -> Self {
+    pub(super) fn nothing(outcome: Outcome) -> Self {
         Self {
             changes: Vec::new(),
             kinds: Vec::new(),
+            last: None,
             outcome,
             notices: Vec::new(),
         }
@@ -69,27 +78,43 @@ impl Decision {
 
 impl State {
     /// Applies a decision at the time of its command and returns the events that it makes.
-    pub fn enact(&mut self, decision: &Decision, command: &Command) -> Vec<Event> {
+    pub fn apply_decision(&mut self, decision: &Decision, command: &Command) -> Vec<Event> {
         for change in &decision.changes {
             self.change(change.clone());
         }
         let mut events = Vec::with_capacity(decision.kinds.len());
-        for kind in &decision.kinds {
+        for (index, kind) in decision.kinds.iter().enumerate() {
+            let is_last = index + 1 == decision.kinds.len();
+            let mut changes = self.unjournaled.clone();
+            changes.extend(decision.last.clone().filter(|_| is_last));
             let event = Event {
                 seq: self.head.next(),
                 at: command.at,
                 kind: kind.clone(),
-                changes: self.carried.clone(),
+                changes,
             };
             self.evolve(&event);
             events.push(event);
+        }
+        if let Some(last) = decision.last.clone().filter(|_| events.is_empty()) {
+            self.change(last);
         }
         events
     }
 }
 
-/// Decides a command. The state stays as it is; [`State::enact`] applies what was decided.
+/// Decides a command. The state stays as it is; [`State::apply_decision`] applies what was decided.
 pub fn decide(state: &State, command: &Command) -> Decision {
+    decide_within(state, command, |_, _| Ok(()))
+}
+
+/// As [`decide`], where a message of a batch is refused, and only it, when `fits` refuses its event
+/// with what changes with it.
+pub fn decide_within(
+    state: &State,
+    command: &Command,
+    fits: impl Fn(&Kind, &[Change]) -> Result<(), Rejection>,
+) -> Decision {
     match &command.action {
         Action::Open {
             session,
@@ -101,6 +126,7 @@ pub fn decide(state: &State, command: &Command) -> Decision {
         Action::Close { session } => close(state, *session),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),
         Action::Send { .. } => send(state, &command.action),
+        Action::Batch { from, messages } => batch::decide(state, *from, messages, fits),
     }
 }
 
@@ -246,19 +272,20 @@ fn send(state: &State, action: &Action) -> Decision {
                 (None, Some(Sent { seq, by: None })) => Outcome::Redelivered(seq),
                 (None, Some(Sent { seq, .. })) => Outcome::Repeated(seq),
                 (None, None) if session.has_skipped(turn.number) => Outcome::Refused(not_placed()),
-                (None, None) => Outcome::Forgotten,
+                (None, None) => Outcome::DuplicateUnknownSeq,
             };
             return Decision::nothing(outcome);
         }
         (Some(_), Some(session)) if *after > session.last => {
-            return Decision::nothing(Outcome::Early);
+            let expected = session.last + 1;
+            return Decision::nothing(Outcome::OutOfOrder { expected });
         }
         (Some(turn), Some(_))
             if turn.number > 0
                 && let Some(Sent { seq, .. }) = sent =>
         {
             return Decision {
-                changes: vec![Change::Said { turn: *turn, seq }],
+                changes: vec![Change::DuplicateRecorded { turn: *turn, seq }],
                 ..Decision::nothing(Outcome::Repeated(seq))
             };
         }
@@ -301,7 +328,7 @@ fn not_placed() -> Rejection {
     )
 }
 
-fn refusal(reason: Reason) -> Rejection {
+pub(super) fn refusal(reason: Reason) -> Rejection {
     let message = match reason {
         Reason::KeyMismatch => {
             "another key is pinned to this user in this room: bring the first one, or take another name"

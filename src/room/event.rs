@@ -1,7 +1,8 @@
 //! What happened in a room.
 
 use super::{
-    Body, CommandId, DeviceId, Incarnation, Key, Millis, RequestId, Seq, SessionId, Turn, UserId,
+    Body, CommandId, DeviceId, Incarnation, Key, Millis, ProducerSeq, RequestId, Seq, SessionId,
+    Turn, UserId,
 };
 
 /// One place of the room's sequence, and what changed silently on the way to it.
@@ -108,11 +109,19 @@ pub enum Change {
     },
     /// A message of a session was there before, and took no new place: those behind it need not
     /// wait for it, and it is not placed later either.
-    Said {
+    DuplicateRecorded {
         /// Which message.
         turn: Turn,
         /// Where it is.
         seq: Seq,
+    },
+    /// A batch was decided: its last event carries this, or the next event when it has none. It is
+    /// never decided again.
+    BatchTaken {
+        /// Which batch.
+        from: ProducerSeq,
+        /// Its messages that were there before, by their index, and where they are.
+        repeats: Vec<(u32, Seq)>,
     },
     /// A user brought a first key, which stays.
     Pinned {

@@ -21,6 +21,13 @@ impl Limits {
     /// Messages of a session that were there before, whose places are remembered although the
     /// window may forget them: as many as a gateway keeps waiting for an answer.
     pub const REPEATS: usize = 1024;
+    /// Producers whose last batch is remembered: those that were used last. A gateway that is not
+    /// among them begins a new generation.
+    pub const PRODUCERS: usize = 256;
+    /// Messages of a batch, as events of a commit.
+    pub const BATCH: usize = 256;
+    /// Bytes of content of a batch, unless it is a single message.
+    pub const BATCH_BYTES: usize = 128 * 1024;
     /// Ranges of a session's messages that were passed over, remembered so that whoever still asks
     /// for one of them is told.
     pub const SKIPPED: usize = 64;

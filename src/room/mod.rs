@@ -5,24 +5,29 @@
 //! apply them and never fail. The same functions run in the owner of the room and in every replay,
 //! so a replayed state equals the live one.
 
+mod batch;
 mod command;
 mod decide;
 mod event;
 mod id;
 mod limits;
+mod producers;
 mod rejection;
 mod sessions;
 mod state;
 mod window;
 
-pub use command::{Action, Attempt, Body, Command, CommandId, Turn};
-pub use decide::{Decision, Notice, Outcome, decide};
+pub use command::{
+    Action, Attempt, BatchMessage, Body, Command, CommandId, Producer, ProducerSeq, Turn,
+};
+pub use decide::{Decision, Notice, Outcome, decide, decide_within};
 pub use event::{Change, Event, Kind};
 pub use id::{
     DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RequestId, RoomId, Seq, SessionId, ShardId,
     Shards, UserId,
 };
 pub use limits::Limits;
+pub use producers::{Producers, Standing};
 pub use rejection::{Reason, Rejection};
 pub use sessions::{Session, Sessions};
 pub use state::{Ended, Sent, State};

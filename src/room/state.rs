@@ -1,8 +1,8 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Reason, Seq,
-    Session, SessionId, Sessions, UserId, Window,
+    Attempt, Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Producers, Reason,
+    Seq, Session, SessionId, Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -42,8 +42,10 @@ pub struct State {
     /// Commands that ended the sessions of a node, by node and stored time; the newest
     /// [`Limits::ABANDONS`].
     pub abandoned: Window<(Incarnation, Millis), ()>,
+    /// How far each gateway's batches are decided.
+    pub producers: Producers,
     /// Changes since the last event, in order. The next event takes them along.
-    pub carried: Vec<Change>,
+    pub unjournaled: Vec<Change>,
 }
 
 impl Default for State {
@@ -56,7 +58,8 @@ impl Default for State {
             sent: Window::new(Limits::WINDOW),
             ended: Window::new(Limits::ENDED_SESSIONS),
             abandoned: Window::new(Limits::ABANDONS),
-            carried: Vec::new(),
+            producers: Producers::default(),
+            unjournaled: Vec::new(),
         }
     }
 }
@@ -73,15 +76,15 @@ impl State {
             self.head.next(),
             "the sequence of a room is dense"
         );
-        let applied = if event.changes.starts_with(&self.carried) {
-            self.carried.len()
+        let applied = if event.changes.starts_with(&self.unjournaled) {
+            self.unjournaled.len()
         } else {
             0
         };
         for change in &event.changes[applied..] {
             self.apply(change);
         }
-        self.carried.clear();
+        self.unjournaled.clear();
         self.head = event.seq;
         match &event.kind {
             Kind::Joined { user } => {
@@ -120,14 +123,14 @@ impl State {
     /// Applies a change that waits for the next event to carry it.
     pub fn change(&mut self, change: Change) {
         self.apply(&change);
-        self.carried.push(change);
+        self.unjournaled.push(change);
     }
 
     /// The first `count` changes that wait for an event are in a stored snapshot: the next event
     /// needs not carry them. Changes are all different, so the next event does not look as if it
     /// carried them.
     pub fn saved(&mut self, count: usize) {
-        self.carried.drain(..count);
+        self.unjournaled.drain(..count);
     }
 
     fn apply(&mut self, change: &Change) {
@@ -157,7 +160,8 @@ impl State {
                 self.ended.insert(*session, Ended::Refused(*reason))
             }
             Change::Abandoned { gateway, at } => self.abandoned.insert((*gateway, *at), ()),
-            Change::Said { turn, seq } => self.sessions.repeated(*turn, *seq),
+            Change::DuplicateRecorded { turn, seq } => self.sessions.repeated(*turn, *seq),
+            Change::BatchTaken { from, repeats } => self.producers.take(*from, repeats),
             Change::Pinned { user, key } => {
                 self.keys.entry(user.clone()).or_insert_with(|| key.clone());
             }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 /// Commands that may lie above the stored floor, of all rooms: what a successor reads again in well
 /// under a second.
-const COMMANDS: usize = 16_384;
+const COMMANDS: u64 = 16_384;
 
 /// Bytes of content that may wait to be settled: the most that one shard keeps in memory of
 /// messages.
@@ -47,6 +47,8 @@ struct Entry {
     position: Position,
     at: Millis,
     room: RoomId,
+    /// How many decisions it takes.
+    commands: u64,
     bytes: usize,
     settled: bool,
 }
@@ -59,6 +61,8 @@ pub(super) struct Floor {
     entries: VecDeque<Entry>,
     /// How many of the first entries are settled.
     settled: usize,
+    /// All of them, by decisions.
+    commands: u64,
     per_room: HashMap<RoomId, u64>,
     unsettled_bytes: usize,
     /// Bytes of the first entries, which are settled.
@@ -80,6 +84,7 @@ impl Floor {
             last: None,
             entries: VecDeque::new(),
             settled: 0,
+            commands: 0,
             per_room: HashMap::new(),
             unsettled_bytes: 0,
             settled_bytes: 0,
@@ -92,7 +97,7 @@ impl Floor {
     /// Whether a command of the room may be read now. No: wait until the floor was stored. The
     /// dedupe window of the room must cover whatever a successor reads again.
     pub(super) fn accepts(&self, room: &RoomId) -> bool {
-        self.entries.len() < COMMANDS
+        self.commands < COMMANDS
             && self.unsettled_bytes < BYTES
             && self
                 .per_room
@@ -110,7 +115,7 @@ impl Floor {
         if went_back {
             self.generation += 1;
             self.entries.clear();
-            self.settled = 0;
+            (self.settled, self.commands) = (0, 0);
             self.per_room.clear();
             (self.unsettled_bytes, self.settled_bytes) = (0, 0);
             self.newest = None;
@@ -118,11 +123,14 @@ impl Floor {
         self.last = Some(position);
         self.unsettled_bytes += bytes;
         let room = delivery.submission.room.clone();
-        *self.per_room.entry(room.clone()).or_default() += 1;
+        let commands = delivery.submission.action.commands() as u64;
+        self.commands += commands;
+        *self.per_room.entry(room.clone()).or_default() += commands;
         self.entries.push_back(Entry {
             position,
             at: delivery.at,
             room,
+            commands,
             bytes,
             settled: false,
         });
@@ -183,8 +191,9 @@ impl Floor {
             self.settled_bytes -= entry.bytes;
             self.forgettable += entry.bytes;
             self.newest = Some((entry.position, entry.at));
+            self.commands -= entry.commands;
             if let Some(commands) = self.per_room.get_mut(&entry.room) {
-                *commands -= 1;
+                *commands -= entry.commands;
                 if *commands == 0 {
                     self.per_room.remove(&entry.room);
                 }
@@ -195,8 +204,7 @@ impl Floor {
     /// Whether so much was read since the floor was stored that it should be stored now, to keep
     /// the reader going and the bus from being filled.
     pub(super) fn is_pressing(&self) -> bool {
-        let much =
-            self.entries.len() >= (Limits::REREAD / 2) as usize || self.settled_bytes >= WORTH;
+        let much = self.commands >= Limits::REREAD / 2 || self.settled_bytes >= WORTH;
         much && self.reached() != self.stored
     }
 

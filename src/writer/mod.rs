@@ -1,7 +1,7 @@
 //! The writer: the single writer of each shard that this node owns.
 //!
 //! ```text
-//! bus command -> shard -> room (decide, enact) -> batch -> journal append + confirm -> answers
+//! bus command -> shard -> room (decide, apply_decision) -> batch -> journal append + confirm -> answers
 //!                                                                                  -> bus event -> floor
 //! ```
 //!

@@ -1,16 +1,22 @@
 //! A room in its owner: what is decided, what is on its way to the journal, what is published.
 //! Pure.
 
-use super::{batch::Batch, floor::Ticket};
+use super::{
+    batch::{Batch, Told},
+    floor::Ticket,
+};
 use crate::{
-    bus::{Admission, Answered, Ask, Commit, Delivery, Position, RoomView, too_large_now},
+    bus::{
+        Admission, Answered, Ask, BatchOutcome, Commit, Delivery, MessageOutcome, Position,
+        ReplyTo, RoomView, too_large_now,
+    },
     journal::{
         Limits,
         codec::{size_of_changes, size_of_event},
     },
     room::{
         Action, Change, Command, Decision, Epoch, Event, Incarnation, Kind, Millis, Outcome,
-        Rejection, Seq, SessionId, State, UserId, decide,
+        Rejection, Seq, SessionId, State, UserId, decide, decide_within,
     },
     telemetry::trace::Context,
 };
@@ -86,8 +92,8 @@ impl Room {
         }
     }
 
-    /// Decides a command, and tells what its sender is told and where the room is then; or keeps it
-    /// until the room is saved. What follows from it waits in the queue, in commits within
+    /// Decides a command, and tells what its sender is told and the place of its first event, or else
+    /// the head; or keeps it until the room is saved. What follows from it waits in the queue, in commits within
     /// `bounds`.
     pub(super) fn decide(
         &mut self,
@@ -96,7 +102,7 @@ impl Room {
         epoch: Epoch,
         bounds: Bounds<impl Fn(Seq) -> Seq>,
         now: Instant,
-        told: impl FnOnce(&Outcome, Seq),
+        told: impl FnOnce(&Action, &Outcome, Seq),
     ) {
         self.used = now;
         if self.is_holding_back() {
@@ -107,7 +113,11 @@ impl Room {
             at: delivery.at,
             action: delivery.submission.action,
         };
-        let mut decision = decide(&self.state, &command);
+        let fits = |kind: &Kind, changes: &[Change]| match size_of_event(kind, changes) {
+            size if size <= bounds.fits => Ok(()),
+            _ => Err(too_large_now()),
+        };
+        let mut decision = decide_within(&self.state, &command, fits);
         match self.fit(&decision, &command.action, bounds.fits) {
             Fit::Now => {}
             Fit::Never => decision = does_not_fit(),
@@ -120,66 +130,79 @@ impl Room {
                 return;
             }
         }
-        let events = self.state.enact(&decision, &command);
+        let from = self.state.head;
+        let events = self.state.apply_decision(&decision, &command);
         let takes_places = !events.is_empty();
         for event in events {
             self.enqueue(event, &bounds);
         }
 
-        let head = self.state.head;
-        told(&decision.outcome, head);
-        let early = decision.outcome == Outcome::Early;
-        let answered = match decision.outcome {
-            Outcome::Done => Some(Answered::Journaled {
-                seq: head,
-                epoch,
-                duplicate: false,
-            }),
-            Outcome::Redelivered(seq) => Some(Answered::Journaled {
-                seq,
-                epoch,
-                duplicate: false,
-            }),
-            Outcome::Repeated(seq) => Some(Answered::Journaled {
-                seq,
-                epoch,
-                duplicate: true,
-            }),
-            Outcome::Refused(rejection) => Some(Answered::Rejected(rejection)),
-            Outcome::Early | Outcome::Forgotten => None,
-        };
-        let waits_for_an_event = !takes_places && !decision.changes.is_empty();
-        if waits_for_an_event {
+        let first = if takes_places { from.next() } else { from };
+        told(&command.action, &decision.outcome, first);
+        let has_changes = !decision.changes.is_empty() || decision.last.is_some();
+        let told = self.answer(&command.action, delivery.submission.reply, decision, epoch);
+        if !takes_places && has_changes {
+            // They wait for an event.
             self.carrying.push(ticket);
             self.carrying_since.get_or_insert(now);
-            if delivery.submission.reply.is_none() && decision.notices.is_empty() {
+            if told.is_empty() {
                 return;
             }
-        }
-        let carried = if takes_places {
-            std::mem::take(&mut self.carrying)
+            self.tail().tell(told);
         } else {
-            Vec::new()
-        };
-        if takes_places {
-            self.carrying_since = None;
-        }
-        let batch = self.tail();
-        batch
-            .early
-            .extend(delivery.submission.reply.filter(|_| early));
-        batch
-            .answers
-            .extend(delivery.submission.reply.zip(answered));
-        batch.notices.extend(decision.notices);
-        let decides = Context::current();
-        batch
-            .traces
-            .extend(Some(decides).filter(|trace| !trace.is_empty()));
-        batch.tickets.extend(carried);
-        if !waits_for_an_event {
+            if takes_places {
+                self.carrying_since = None;
+            }
+            let carried = match takes_places {
+                true => std::mem::take(&mut self.carrying),
+                false => Vec::new(),
+            };
+            let batch = self.tail();
+            batch.tell(told);
+            batch.tickets.extend(carried);
             batch.tickets.push(ticket);
         }
+        let decides = Context::current();
+        let traced = Some(decides).filter(|trace| !trace.is_empty());
+        self.tail().traces.extend(traced);
+    }
+
+    /// Who is told what once all of it is journaled. Of a message of a batch that was placed its
+    /// event says it.
+    fn answer(
+        &self,
+        action: &Action,
+        reply: Option<ReplyTo>,
+        decision: Decision,
+        epoch: Epoch,
+    ) -> Told {
+        let head = self.state.head;
+        let mut told = Told {
+            notices: decision.notices,
+            ..Told::default()
+        };
+        match (action, decision.outcome) {
+            (Action::Batch { from, .. }, outcome) => {
+                let outcome = match outcome {
+                    Outcome::OutOfOrder { expected } => BatchOutcome::OutOfOrder { expected },
+                    Outcome::Batch(outcomes) => {
+                        let messages = outcomes.into_iter().zip(0..);
+                        let messages = messages.filter_map(|(outcome, index)| {
+                            let outcome = of_message(outcome, epoch, head)?;
+                            Some((index, outcome))
+                        });
+                        BatchOutcome::Messages(messages.collect())
+                    }
+                    Outcome::Refused(rejection) => BatchOutcome::Refused(rejection),
+                    outcome => unreachable!("a batch is decided as a batch, not {outcome:?}"),
+                };
+                let says_nothing = BatchOutcome::Messages(Vec::new());
+                told.outcomes = (outcome != says_nothing).then_some((*from, outcome));
+            }
+            (_, Outcome::OutOfOrder { .. }) => told.early = reply,
+            (_, outcome) => told.answer = reply.zip(answered(outcome, epoch, head)),
+        }
+        told
     }
 
     /// Whether the events of a decision can be stored, each with its changes in one message. What
@@ -188,12 +211,17 @@ impl Room {
         let Some(first) = decision.kinds.first() else {
             return Fit::Now;
         };
-        let carried = size_of_changes(&self.state.carried);
+        let carried = size_of_changes(&self.state.unjournaled);
         let alone = |kind| size_of_event(kind, &[]);
         if decision.kinds.iter().any(|kind| alone(kind) > most) {
             return Fit::Never;
         }
-        let with_own_changes = size_of_event(first, &decision.changes);
+        // With a single event, also what changes with the last one.
+        let last = match &decision.last {
+            Some(last) if decision.kinds.len() == 1 => std::slice::from_ref(last),
+            _ => &[],
+        };
+        let with_own_changes = size_of_event(first, &decision.changes) + size_of_changes(last);
         match action {
             _ if with_own_changes + carried <= most => Fit::Now,
             _ if with_own_changes <= most => Fit::AfterSaving { first: Vec::new() },
@@ -413,6 +441,33 @@ impl Room {
     }
 }
 
+/// The answer to a command of its own; `None`: it gets none.
+fn answered(outcome: Outcome, epoch: Epoch, head: Seq) -> Option<Answered> {
+    let journaled = |seq, duplicate| {
+        Some(Answered::Journaled {
+            seq,
+            epoch,
+            duplicate,
+        })
+    };
+    match outcome {
+        Outcome::Done => journaled(head, false),
+        Outcome::Redelivered(seq) => journaled(seq, false),
+        Outcome::Repeated(seq) => journaled(seq, true),
+        Outcome::Refused(rejection) => Some(Answered::Rejected(rejection)),
+        Outcome::OutOfOrder { .. } | Outcome::Batch(_) | Outcome::DuplicateUnknownSeq => None,
+    }
+}
+
+/// The answer to a message of a batch; `None`: its event is the answer.
+fn of_message(outcome: Outcome, epoch: Epoch, head: Seq) -> Option<MessageOutcome> {
+    match outcome {
+        Outcome::Done => None,
+        Outcome::DuplicateUnknownSeq => Some(MessageOutcome::DecidedBy(head)),
+        outcome => answered(outcome, epoch, head).map(MessageOutcome::Answered),
+    }
+}
+
 /// Whether what was decided can be stored.
 enum Fit {
     /// It can.
@@ -429,6 +484,7 @@ fn does_not_fit() -> Decision {
     Decision {
         changes: Vec::new(),
         kinds: Vec::new(),
+        last: None,
         outcome: Outcome::Refused(too_large_now()),
         notices: Vec::new(),
     }
@@ -508,7 +564,7 @@ mod tests {
                 let ticket = floor.read(&delivery, 1);
                 let (boundary, fits) = (|_| Seq(u64::MAX), usize::MAX);
                 let bounds = Bounds { boundary, fits };
-                room.decide(delivery, ticket, epoch, bounds, now, |_, _| {});
+                room.decide(delivery, ticket, epoch, bounds, now, |_, _, _| {});
                 let mut batch = room.next_batch().unwrap();
                 let commit = batch.take_commit(epoch);
                 room.committed(commit, Vec::new(), Span::none(), true, now);

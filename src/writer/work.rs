@@ -3,17 +3,19 @@
 
 use super::{
     Parts,
-    batch::Batch,
+    batch::{Batch, Told},
     definite::definite,
     floor::{Forgettable, Ticket},
     room::{Room, Unpublished, Waiting},
 };
 use crate::{
-    bus::{Answer, Answered, Commit, Head, Inbound, Position, Question, RoomView},
+    bus::{
+        Answered, BatchOutcome, Commit, Head, Inbound, Position, Question, RoomView, Submission,
+    },
     cluster::{Lease, LeaseError},
     journal::{self, Claim},
     metric,
-    room::{Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
+    room::{Action, Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
     telemetry::trace::hop::{self, Range},
 };
 use futures::{
@@ -184,7 +186,9 @@ impl Work {
             }
             let outcome = if result.is_ok() { "saved" } else { "failed" };
             metric::SNAPSHOTS.of(outcome).increment(1);
-            let saved = result.is_ok().then_some((state.head, state.carried.len()));
+            let saved = result
+                .is_ok()
+                .then_some((state.head, state.unjournaled.len()));
             Done::Saved {
                 room,
                 saved,
@@ -223,23 +227,8 @@ impl Work {
 
     /// Tells the waiting gateways what became of their commands. An answer that is lost is asked
     /// for again by its gateway.
-    pub(super) fn tell(&mut self, parts: Arc<Parts>, room: RoomId, batch: &mut Batch) {
-        let answers = batch
-            .take_answers()
-            .map(|(to, answer)| (to.node, Inbound::Answer(answer)));
-        let early = std::mem::take(&mut batch.early)
-            .into_iter()
-            .map(|to| (to.node, Inbound::Early { tag: to.tag }));
-        let notices = std::mem::take(&mut batch.notices)
-            .into_iter()
-            .map(move |notice| {
-                let replaced = Inbound::Replaced {
-                    room: room.clone(),
-                    session: notice.session,
-                };
-                (notice.gateway, replaced)
-            });
-        let told: Vec<(Incarnation, Inbound)> = answers.chain(early).chain(notices).collect();
+    pub(super) fn tell(&mut self, parts: Arc<Parts>, room: &RoomId, batch: &mut Batch) {
+        let told = batch.take_told(room, parts.fits());
         if !told.is_empty() {
             self.push(tell_all(parts, told));
         }
@@ -260,6 +249,7 @@ impl Work {
         &mut self,
         parts: Arc<Parts>,
         epoch: Epoch,
+        room: &RoomId,
         waiting: Waiting,
         error: &journal::Error,
     ) -> Vec<Ticket> {
@@ -278,20 +268,30 @@ impl Work {
             };
             (question.respond)(view);
         }
-        let mut told = Vec::new();
+        let mut refused = Batch::default();
         let mut tickets = Vec::new();
         for (delivery, ticket) in waiting.commands {
             tickets.push(ticket);
-            if let Some(to) = delivery.submission.reply {
-                let answer = Answer {
-                    tag: to.tag,
-                    answered: Answered::Rejected(rejection.clone()),
-                };
-                told.push((to.node, Inbound::Answer(answer)));
-            }
+            refused.tell(refuse(&delivery.submission, &rejection));
         }
+        let told = refused.take_told(room, parts.fits());
         self.push(tell_all(parts, told));
         tickets
+    }
+}
+
+/// What is told to whoever waits for a command that is refused without being decided.
+fn refuse(submission: &Submission, rejection: &Rejection) -> Told {
+    let refused = || rejection.clone();
+    Told {
+        answer: submission
+            .reply
+            .map(|to| (to, Answered::Rejected(refused()))),
+        outcomes: match &submission.action {
+            Action::Batch { from, .. } => Some((*from, BatchOutcome::Refused(refused()))),
+            _ => None,
+        },
+        ..Told::default()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
 };
 use safe_chat::{
     bus::{Error, Position, ReplyTo, Submission},
-    room::{Action, Body, CommandId, DeviceId, Millis, Turn},
+    room::{Action, BatchMessage, Body, CommandId, DeviceId, Millis, Producer, ProducerSeq, Turn},
 };
 
 pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
@@ -43,6 +43,30 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             body: Body::Sealed(vec![0, 159, 146, 150].into()),
         },
         send("lobby", 1).action,
+        Action::Batch {
+            from: ProducerSeq {
+                producer: Producer {
+                    gateway,
+                    generation: 3,
+                },
+                sequence: 9,
+            },
+            messages: (1..=256)
+                .map(|number| BatchMessage {
+                    turn: Turn {
+                        session: session(),
+                        number,
+                    },
+                    user: user("harry"),
+                    id: CommandId::Gateway(session(), number),
+                    to: (number % 2 == 0).then(|| user("charly")),
+                    body: match number % 3 {
+                        0 => Body::Sealed(vec![0, 159, 146, 150].into()),
+                        _ => Body::Text("x".repeat(512).into()),
+                    },
+                })
+                .collect(),
+        },
     ];
     let mut reader = world
         .b

@@ -7,7 +7,10 @@ use crate::{
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 use safe_chat::{
-    bus::{Admission, Answer, Answered, Ask, Error, Inbound, RoomView},
+    bus::{
+        Admission, Answer, Answered, Ask, BatchOutcome, Error, Inbound, MessageOutcome, OfBatch,
+        Outcomes, RoomView,
+    },
     room::{DeviceId, Epoch, Incarnation, Key, Reason, Rejection, Seq, UserId},
 };
 use std::time::Duration;
@@ -47,6 +50,35 @@ async fn known(world: &World, node: Incarnation, inbox: &mut BoxStream<'static, 
     }
 }
 
+/// One of each kind.
+fn outcomes() -> Outcomes {
+    let later = || Rejection::retry(Reason::Busy, "later", 500);
+    let repeated = Answered::Journaled {
+        seq: Seq(9),
+        epoch: Epoch(2),
+        duplicate: true,
+    };
+    let messages = vec![
+        (0, MessageOutcome::Answered(repeated)),
+        (7, MessageOutcome::Answered(Answered::Rejected(later()))),
+        (255, MessageOutcome::DecidedBy(Seq(12))),
+    ];
+    let outcomes = [
+        BatchOutcome::OutOfOrder { expected: 3 },
+        BatchOutcome::Refused(later()),
+        BatchOutcome::Messages(messages),
+    ];
+    let of = |(sequence, outcome)| OfBatch {
+        generation: 2,
+        sequence,
+        outcome,
+    };
+    Outcomes {
+        room: room("lobby"),
+        batches: (4..).zip(outcomes).map(of).collect(),
+    }
+}
+
 pub(crate) async fn a_word_reaches_its_node_only(world: World) {
     let (one, two) = (node(), node());
     let (mut of_one, mut of_two) = (
@@ -67,6 +99,7 @@ pub(crate) async fn a_word_reaches_its_node_only(world: World) {
             2,
             Answered::Rejected(Rejection::retry(Reason::Busy, "later", 500)),
         ),
+        Inbound::Outcomes(outcomes()),
         Inbound::Replaced {
             room: room("lobby"),
             session: session(),

@@ -18,6 +18,7 @@ fn beat(incarnation: Incarnation, draining: bool) -> NodeRecord {
         version: "0.1.0".into(),
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
+        formats: safe_chat::bus::FORMATS,
     }
 }
 

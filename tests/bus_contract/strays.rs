@@ -196,6 +196,7 @@ async fn records_under_a_wrong_name_are_not_seen() {
         version: "0".into(),
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
+        formats: safe_chat::bus::FORMATS,
     };
     let (one, two) = (node(), node());
     world

@@ -26,6 +26,18 @@ impl Person {
         query: &str,
         protocol: Option<&'static str>,
     ) -> Self {
+        let coming = Self::comes(node, room, user, query, protocol).await;
+        coming.expect("an upgrade")
+    }
+
+    /// As [`Self::joins`], or the status with which it is sent away.
+    pub(crate) async fn comes(
+        node: &Node,
+        room: &str,
+        user: &str,
+        query: &str,
+        protocol: Option<&'static str>,
+    ) -> Result<Self, u16> {
         let url = format!(
             "{}/chat/{room}/user/{user}?pub={query}",
             node.url().replacen("http", "ws", 1)
@@ -36,11 +48,12 @@ impl Person {
                 .headers_mut()
                 .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
         }
-        let (socket, _) = timeout(PATIENCE, connect_async(request))
-            .await
-            .expect("an upgrade in time")
-            .expect("an upgrade");
-        Self(socket)
+        let coming = timeout(PATIENCE, connect_async(request)).await;
+        match coming.expect("an answer in time") {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(error) => panic!("no upgrade: {error}"),
+        }
     }
 
     /// Tries to connect; with what it is refused.
@@ -124,6 +137,19 @@ impl Person {
 
     pub(crate) async fn json(&mut self) -> Value {
         serde_json::from_str(&self.line().await).expect("JSON")
+    }
+
+    /// The answers to one attempt each of two messages, in whatever order they come.
+    pub(crate) async fn answers(&mut self, ids: [&str; 2]) -> [Value; 2] {
+        let mut answers = [Value::Null, Value::Null];
+        while answers.iter().any(Value::is_null) {
+            let frame = self.json().await;
+            let is_final = frame["type"] == "journaled" || frame["type"] == "rejected";
+            if let Some(at) = ids.iter().position(|id| is_final && frame["id"] == *id) {
+                answers[at] = frame;
+            }
+        }
+        answers
     }
 
     /// The next JSON text, or the code with which the server closes instead.

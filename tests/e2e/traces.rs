@@ -101,7 +101,8 @@ pub(crate) async fn one_trace_goes_from_a_frame_to_the_deliveries_of_both_gatewa
     let line: Value = serde_json::from_str(line.expect("a line of the trace")).unwrap();
     assert_eq!(line["trace_id"], json!(trace.id()));
 
-    // Each command is linked to by one commit, however many it holds.
+    // Each command is linked to by one commit, however many it holds: two joins, the first message,
+    // and the others in at least one batch.
     for n in 0..20 {
         harry.says(&format!("n{n}"), &text).await;
     }
@@ -113,7 +114,7 @@ pub(crate) async fn one_trace_goes_from_a_frame_to_the_deliveries_of_both_gatewa
         let mut decided: Vec<_> = decided.map(Seen::place).collect();
         links.sort();
         decided.sort();
-        decided.len() >= 23 && links == decided
+        decided.len() >= 4 && links == decided
     };
     eventually("all commands are linked", async || {
         is_linked(&collector.spans())

@@ -74,7 +74,12 @@ impl World {
 
     /// A world whose journal is the bus.
     pub(crate) async fn on_bus() -> Self {
-        let mut world = Self::deserted();
+        Self::on_bus_with(Arc::new(bus::memory::NoFaults)).await
+    }
+
+    /// One where `faults` decides what goes wrong.
+    pub(crate) async fn on_bus_with(faults: Arc<dyn bus::memory::Faults>) -> Self {
+        let mut world = Self::with_faults(faults);
         world.on_bus = true;
         world.own().await;
         world

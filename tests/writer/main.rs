@@ -283,7 +283,7 @@ async fn a_session_of_the_same_device_replaces_the_earlier_one() {
         match timeout(LONG, client.inbox.next()).await.unwrap().unwrap() {
             Inbound::Answer(answer) => answered |= answer.tag == tag,
             Inbound::Replaced { session, .. } => replaced = Some(session),
-            Inbound::Early { .. } | Inbound::Expel { .. } => {
+            Inbound::Early { .. } | Inbound::Outcomes(_) | Inbound::Expel { .. } => {
                 unreachable!("nothing is lost, and no operator is here")
             }
         }

@@ -19,15 +19,20 @@ use crate::{paths, tool};
 const LIMIT: Duration = Duration::from_secs(1800);
 /// So many seeds may pass a mutant by.
 const SEEDS: &str = "150";
-/// What may notice a mutant, in this order: whole clusters first, then the parts on their own.
-const TESTS: [(&str, &str); 6] = [
+/// What may notice a mutant, in this order: what is at hand at once, whole clusters, then the parts
+/// on their own.
+const TESTS: [(&str, &str); 8] = [
+    ("safe-chat", LANE),
     ("simulation", "seeds"),
     ("simulation", "calm"),
     ("safe-chat", "gateway_faults"),
     ("safe-chat", "writer"),
     ("safe-chat", "cluster_faults"),
     ("safe-chat", "journal_faults"),
+    ("safe-chat", "room_batches"),
 ];
+/// Tests within the library instead of a file of their own.
+const LANE: &str = "gateway::lane";
 
 #[derive(Args)]
 #[command(disable_help_flag = true)]
@@ -175,14 +180,19 @@ impl Copy {
             &mut Step::start("building the mutant"),
         )?;
         for (package, name) in TESTS {
-            let mut test = self.cargo(&["test", "--package", package, "--test", name]);
+            let which = match name {
+                LANE => ["--lib", name],
+                name => ["--test", name],
+            };
+            let mut test = self.cargo(&["test", "--package", package]);
+            test.args(which);
             test.env("SEEDS", SEEDS)
                 .env("FAILURES", "1")
                 .env("RUST_BACKTRACE", "0");
             let failed = tool::quiet(&mut test, LIMIT, interrupt, &mut Step::silent()).is_err();
             interrupt.check()?;
             if failed {
-                return Ok(Some(format!("noticed by {package}, tests/{name}")));
+                return Ok(Some(format!("noticed by {package}, {} {name}", which[0])));
             }
         }
         Ok(None)

@@ -237,6 +237,7 @@ pub(super) mod tests {
                 version: "0".into(),
                 address: format!("127.0.0.1:{port}"),
                 unreachable: Vec::new(),
+                formats: crate::bus::FORMATS,
             },
             status,
             observers: Vec::new(),

@@ -3,12 +3,17 @@
 use super::{Bad, device, id, key, node, request, session, user};
 use crate::{
     bus::{ReplyTo, Submission},
-    journal::codec::{decode_command_id, encode_command_id},
+    journal::codec::{decode_command_id, encode_command_id, number},
     proto::bus::v1::{
         self,
-        command::{Abandon, Action as Wire, Close, Open, Send, send::Content},
+        command::{
+            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Send,
+            message::Content as InBatchContent, send::Content,
+        },
     },
-    room::{Action, Body, DeviceId, Limits, RoomId, Turn, UserId},
+    room::{
+        Action, BatchMessage, Body, DeviceId, Limits, Producer, ProducerSeq, RoomId, Turn, UserId,
+    },
 };
 use bytes::Bytes;
 use prost::Message;
@@ -58,6 +63,12 @@ pub fn encode_command(submission: &Submission) -> Bytes {
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
             }),
         }),
+        Action::Batch { from, messages } => Wire::Batch(Batch {
+            gateway: id(from.producer.gateway.to_bytes()),
+            generation: from.producer.generation,
+            sequence: from.sequence,
+            messages: messages.iter().map(encode_in_batch).collect(),
+        }),
     };
     let reply = submission.reply.map(|reply| v1::ReplyTo {
         node: id(reply.node.to_bytes()),
@@ -89,6 +100,7 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
             gateway: node(&abandon.gateway)?,
         },
         Some(Wire::Send(send)) => decode_send(send)?,
+        Some(Wire::Batch(batch)) => decode_batch(batch)?,
         None => {
             return Err(Bad(
                 "a command of a kind that this version does not know".into()
@@ -120,17 +132,7 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
             ));
         }
     };
-    let most = if matches!(body, Body::Text(_)) {
-        Limits::TEXT
-    } else {
-        Limits::SEALED
-    };
-    if !(1..=most).contains(&body.size()) {
-        return Err(Bad(format!(
-            "content of {} bytes, where 1 to {most} are allowed",
-            body.size()
-        )));
-    }
+    check(&body)?;
     Ok(Action::Send {
         user: user(&send.user)?,
         key: key(&send.key)?,
@@ -152,4 +154,76 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
         to: send.to.as_deref().map(user).transpose()?,
         body,
     })
+}
+
+fn encode_in_batch(message: &BatchMessage) -> InBatch {
+    InBatch {
+        session: id(message.turn.session.to_bytes()),
+        number: message.turn.number,
+        user: message.user.to_string(),
+        id: Some(encode_command_id(&message.id)),
+        to: message.to.as_ref().map(UserId::to_string),
+        content: Some(match &message.body {
+            Body::Text(text) => InBatchContent::Text(text.to_string()),
+            Body::Sealed(bytes) => InBatchContent::Sealed(bytes.clone()),
+        }),
+    }
+}
+
+fn decode_batch(batch: Batch) -> Result<Action, Bad> {
+    let count = batch.messages.len();
+    if !(1..=Limits::BATCH).contains(&count) {
+        let most = Limits::BATCH;
+        return Err(Bad(format!(
+            "a batch of {count} messages, where 1 to {most} are allowed"
+        )));
+    }
+    let producer = Producer {
+        gateway: node(&batch.gateway)?,
+        generation: number("generation", batch.generation)?,
+    };
+    let from = ProducerSeq {
+        producer,
+        sequence: number("batch", batch.sequence)?,
+    };
+    let messages = batch.messages.into_iter().map(decode_in_batch);
+    Ok(Action::Batch {
+        from,
+        messages: messages.collect::<Result<_, _>>()?,
+    })
+}
+
+fn decode_in_batch(message: InBatch) -> Result<BatchMessage, Bad> {
+    let body = match message.content {
+        Some(InBatchContent::Text(text)) => Body::Text(text.into()),
+        Some(InBatchContent::Sealed(bytes)) => Body::Sealed(bytes),
+        None => return Err(Bad("content of an unknown kind".into())),
+    };
+    check(&body)?;
+    let without_id = || Bad("a message without a command id".into());
+    Ok(BatchMessage {
+        turn: Turn {
+            session: session(&message.session)?,
+            number: number("message", message.number)?,
+        },
+        user: user(&message.user)?,
+        id: decode_command_id(message.id.ok_or_else(without_id)?)?,
+        to: message.to.as_deref().map(user).transpose()?,
+        body,
+    })
+}
+
+/// Checks what every gateway checks of its clients.
+fn check(body: &Body) -> Result<(), Bad> {
+    let most = match body {
+        Body::Text(_) => Limits::TEXT,
+        Body::Sealed(_) => Limits::SEALED,
+    };
+    let size = body.size();
+    match (1..=most).contains(&size) {
+        true => Ok(()),
+        false => Err(Bad(format!(
+            "content of {size} bytes, where 1 to {most} are allowed"
+        ))),
+    }
 }

@@ -2,15 +2,19 @@
 
 use super::{Bad, device, id, key, room, session, user};
 use crate::{
-    bus::{Admission, Answer, Answered, Ask, Head, Inbound, RoomView},
+    bus::{
+        Admission, Answer, Answered, Ask, BatchOutcome, Head, Inbound, MessageOutcome, OfBatch,
+        Outcomes, RoomView,
+    },
     journal::codec::number,
     proto::bus::v1::{
         self,
         ask::Admission as WireAdmission,
         heads::Head as WireHead,
         inbound::{
-            Answer as WireAnswer, Early, Expel, Journaled, Message as Wire, Replaced,
-            answer::Answered as WireAnswered,
+            Answer as WireAnswer, Early, Expel, Journaled, Message as Wire, OfBatch as WireOfBatch,
+            OfMessage, Outcomes as WireOutcomes, Replaced, answer::Answered as WireAnswered,
+            of_message::Outcome as WireOutcome,
         },
     },
     room::{DeviceId, Epoch, Reason, Rejection, Seq, UserId},
@@ -27,11 +31,7 @@ pub fn encode_inbound(inbound: &Inbound) -> Bytes {
                     seq,
                     epoch,
                     duplicate,
-                } => WireAnswered::Journaled(Journaled {
-                    seq: seq.0,
-                    epoch: epoch.0,
-                    duplicate: *duplicate,
-                }),
+                } => WireAnswered::Journaled(encode_journaled(*seq, *epoch, *duplicate)),
                 Answered::Rejected(rejection) => {
                     WireAnswered::Rejected(encode_rejection(rejection))
                 }
@@ -42,6 +42,10 @@ pub fn encode_inbound(inbound: &Inbound) -> Bytes {
             })
         }
         Inbound::Early { tag } => Wire::Early(Early { tag: *tag }),
+        Inbound::Outcomes(Outcomes { room, batches }) => Wire::Outcomes(WireOutcomes {
+            room: room.to_string(),
+            batches: batches.iter().map(encode_of_batch).collect(),
+        }),
         Inbound::Replaced { room, session } => Wire::Replaced(Replaced {
             room: room.to_string(),
             session: id(session.to_bytes()),
@@ -64,15 +68,7 @@ pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
     match v1::Inbound::decode(bytes)?.message.ok_or_else(unknown)? {
         Wire::Answer(WireAnswer { tag, answered }) => {
             let answered = match answered.ok_or_else(unknown)? {
-                WireAnswered::Journaled(Journaled {
-                    seq,
-                    epoch,
-                    duplicate,
-                }) => Answered::Journaled {
-                    seq: seq_of(seq)?,
-                    epoch: epoch_of(epoch)?,
-                    duplicate,
-                },
+                WireAnswered::Journaled(journaled) => decode_journaled(journaled)?,
                 WireAnswered::Rejected(rejection) => {
                     Answered::Rejected(decode_rejection(rejection)?)
                 }
@@ -80,6 +76,16 @@ pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
             Ok(Inbound::Answer(Answer { tag, answered }))
         }
         Wire::Early(Early { tag }) => Ok(Inbound::Early { tag }),
+        Wire::Outcomes(WireOutcomes {
+            room: name,
+            batches,
+        }) => {
+            let batches = batches.into_iter().map(decode_of_batch);
+            Ok(Inbound::Outcomes(Outcomes {
+                room: room(&name)?,
+                batches: batches.collect::<Result<_, _>>()?,
+            }))
+        }
         Wire::Replaced(replaced) => Ok(Inbound::Replaced {
             room: room(&replaced.room)?,
             session: session(&replaced.session)?,
@@ -89,6 +95,87 @@ pub fn decode_inbound(bytes: Bytes) -> Result<Inbound, Bad> {
             user: user(&expel.user)?,
         }),
     }
+}
+
+fn encode_journaled(seq: Seq, epoch: Epoch, duplicate: bool) -> Journaled {
+    Journaled {
+        seq: seq.0,
+        epoch: epoch.0,
+        duplicate,
+    }
+}
+
+fn decode_journaled(journaled: Journaled) -> Result<Answered, Bad> {
+    Ok(Answered::Journaled {
+        seq: seq_of(journaled.seq)?,
+        epoch: epoch_of(journaled.epoch)?,
+        duplicate: journaled.duplicate,
+    })
+}
+
+fn encode_of_batch(of: &OfBatch) -> WireOfBatch {
+    let mut wire = WireOfBatch {
+        generation: of.generation,
+        sequence: of.sequence,
+        ..WireOfBatch::default()
+    };
+    match &of.outcome {
+        BatchOutcome::OutOfOrder { expected } => wire.expected = *expected,
+        BatchOutcome::Refused(rejection) => wire.refused = Some(encode_rejection(rejection)),
+        BatchOutcome::Messages(messages) => {
+            let messages = messages.iter();
+            wire.messages = messages
+                .map(|(index, of)| encode_of_message(*index, of))
+                .collect();
+        }
+    }
+    wire
+}
+
+fn encode_of_message(index: u32, outcome: &MessageOutcome) -> OfMessage {
+    let outcome = match outcome {
+        MessageOutcome::Answered(Answered::Journaled {
+            seq,
+            epoch,
+            duplicate,
+        }) => WireOutcome::Journaled(encode_journaled(*seq, *epoch, *duplicate)),
+        MessageOutcome::Answered(Answered::Rejected(rejection)) => {
+            WireOutcome::Rejected(encode_rejection(rejection))
+        }
+        MessageOutcome::DecidedBy(seq) => WireOutcome::DecidedBy(seq.0),
+    };
+    OfMessage {
+        index,
+        outcome: Some(outcome),
+    }
+}
+
+fn decode_of_batch(of: WireOfBatch) -> Result<OfBatch, Bad> {
+    let messages = of.messages.into_iter().map(decode_of_message);
+    let outcome = match (of.expected, of.refused) {
+        (0, None) => BatchOutcome::Messages(messages.collect::<Result<_, _>>()?),
+        (0, Some(rejection)) => BatchOutcome::Refused(decode_rejection(rejection)?),
+        (expected, _) => BatchOutcome::OutOfOrder {
+            expected: number("batch", expected)?,
+        },
+    };
+    Ok(OfBatch {
+        generation: of.generation,
+        sequence: of.sequence,
+        outcome,
+    })
+}
+
+fn decode_of_message(of: OfMessage) -> Result<(u32, MessageOutcome), Bad> {
+    let unknown = || Bad("what became of a message is of an unknown kind".into());
+    let outcome = match of.outcome.ok_or_else(unknown)? {
+        WireOutcome::Journaled(journaled) => MessageOutcome::Answered(decode_journaled(journaled)?),
+        WireOutcome::Rejected(rejection) => {
+            MessageOutcome::Answered(Answered::Rejected(decode_rejection(rejection)?))
+        }
+        WireOutcome::DecidedBy(seq) => MessageOutcome::DecidedBy(seq_of(seq)?),
+    };
+    Ok((of.index, outcome))
 }
 
 /// A question, as it is sent.

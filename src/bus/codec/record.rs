@@ -25,6 +25,13 @@ struct Node {
     address: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unreachable: Vec<String>,
+    /// Nodes of before do not say it.
+    #[serde(default = "first")]
+    formats: u32,
+}
+
+fn first() -> u32 {
+    1
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +62,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         version,
         address,
         unreachable,
+        formats,
     } = node;
     json(&Node {
         incarnation: incarnation.to_string(),
@@ -64,6 +72,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         version: version.clone(),
         address: address.clone(),
         unreachable: unreachable.iter().map(ToString::to_string).collect(),
+        formats: *formats,
     })
 }
 
@@ -77,6 +86,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         version,
         address,
         unreachable,
+        formats,
     } = serde_json::from_slice(bytes)?;
     let visible =
         |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
@@ -99,6 +109,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
             .iter()
             .map(|node| parse(node))
             .collect::<Result<_, _>>()?,
+        formats,
     })
 }
 

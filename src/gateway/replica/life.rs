@@ -1,6 +1,10 @@
 //! One life of a replica: from subscribing and asking the owner until it loses the thread.
 
-use super::{Extent, Inbox, Message, Need, Replica, ViewerId, viewers::Viewers};
+use super::{
+    Extent, Inbox, Message, Need, Replica, ViewerId,
+    openings::{Openings, Proof},
+    viewers::Viewers,
+};
 use crate::{
     bus::{self, Ask, Commit, Live, RoomView},
     gateway::{
@@ -60,14 +64,20 @@ struct Life<'a> {
     members: BTreeSet<UserId>,
     viewers: Viewers,
     waiting: Vec<(Seq, oneshot::Sender<Result<Extent, Rejection>>)>,
+    /// Sessions that are open, says the owner.
+    openings: Openings,
     /// Something may have been missed: ask the owner.
     interrupted: bool,
+    /// An opening is not where it should be: ask the owner at once.
+    suspected: bool,
+    /// The owner is being asked.
+    asking: bool,
     /// When what is missing is read.
     overdue: Option<Instant>,
     /// Since when the owner that answers knows less than was heard of.
     outdated: Option<Instant>,
-    /// The room has a new owner since something may have been missed: look whether it still has the
-    /// newest event that was taken.
+    /// The room has a new owner since something may have been missed, or an opening is not where it
+    /// should be: look whether the room still has the newest event that was taken.
     doubted: bool,
     /// Events are gone that were not seen: who is here is known only from the owner.
     skipped: bool,
@@ -106,7 +116,10 @@ pub(super) async fn live(
         members: view.members.into_iter().collect(),
         viewers: Viewers::new(),
         waiting: Vec::new(),
+        openings: Openings::default(),
         interrupted: false,
+        suspected: false,
+        asking: false,
         overdue: None,
         outdated: None,
         doubted: false,
@@ -176,6 +189,7 @@ impl Life<'_> {
     async fn run(&mut self, inbox: &mut Inbox, mut live: BoxStream<'static, Live>) -> Ended {
         let mut work: Option<BoxFuture<'static, Found>> = None;
         loop {
+            self.let_in();
             if work.is_none() {
                 work = self.next_work();
             }
@@ -204,11 +218,19 @@ impl Life<'_> {
     /// What has to be found out now, if anything.
     fn next_work(&mut self) -> Option<BoxFuture<'static, Found>> {
         let (core, replica) = (self.core.clone(), self.replica.clone());
-        if std::mem::take(&mut self.interrupted) {
-            metrics::interrupted();
+        let interrupted = std::mem::take(&mut self.interrupted);
+        if std::mem::take(&mut self.suspected) || interrupted {
+            self.asking = true;
+            let pause = match interrupted {
+                true => {
+                    metrics::interrupted();
+                    core.jitter(SPREAD)
+                }
+                false => Duration::ZERO,
+            };
             return Some(
                 async move {
-                    sleep(core.jitter(SPREAD)).await;
+                    sleep(pause).await;
                     Found::View(ask(&core, &replica).await)
                 }
                 .boxed(),
@@ -231,6 +253,7 @@ impl Life<'_> {
     }
 
     fn found(&mut self, found: Found) -> Result<(), Ended> {
+        self.asking &= !matches!(found, Found::View(_));
         match found {
             Found::View(RoomView {
                 refused: Some(rejection),
@@ -253,7 +276,7 @@ impl Life<'_> {
             }
             Found::View(view) => {
                 self.outdated = None;
-                self.doubted = view.epoch > self.line.epoch();
+                self.doubted |= view.epoch > self.line.epoch();
                 self.line.owned(view.epoch);
                 self.line.told(view.head);
                 self.vouched = self.vouched.max(view.head);
@@ -390,7 +413,9 @@ impl Life<'_> {
         // After the events: what a session is told of its end comes behind them.
         events
             .iter()
-            .for_each(|event| self.viewers.notice(event.event(), self.line.epoch()));
+            .for_each(|event| self.viewers.notice(event.event()));
+        let (own, lane) = (events.iter().map(SharedEvent::event), self.replica.lane());
+        lane.seen(own, self.line.epoch(), self.line.head());
         self.moved();
     }
 
@@ -424,7 +449,27 @@ impl Life<'_> {
         // A session that is just opening may have ended with them: it comes again.
         self.number = self.replica.lives.fetch_add(1, Relaxed);
         doubt::of_room(self.core, &self.replica.room);
+        self.replica.lane().reached(self.line.head());
         self.moved();
+    }
+
+    /// Whether it is being found out if this is the room still.
+    fn is_in_doubt(&self) -> bool {
+        self.asking || self.interrupted || (self.doubted && self.ring.last().is_some())
+    }
+
+    /// Answers for the sessions whose opening is here. A client that was told by its own session
+    /// that the room has gone back comes here before anything else has said so: it must not go on
+    /// in a room that is not there any more.
+    fn let_in(&mut self) {
+        if self.openings.is_empty() || self.is_in_doubt() {
+            return;
+        }
+        let (head, epoch, extent) = (self.line.head(), self.line.epoch(), self.extent());
+        let proof = self.openings.let_in(head, epoch, &self.ring, extent);
+        if proof == Proof::Wanted {
+            (self.suspected, self.doubted) = (true, true);
+        }
     }
 
     /// The head has moved: who waited for it goes on.
@@ -458,6 +503,10 @@ impl Life<'_> {
                 self.line.told(least);
                 self.waiting.retain(|(_, reply)| !reply.is_closed());
                 self.waiting.push((least, reply));
+            }
+            Message::Opened(opening, reply) => {
+                self.line.told(opening.seq);
+                self.openings.push(opening, reply);
             }
             // Unanswered: the life that it was meant for is over.
             Message::Attach(attach, _) if attach.life != self.number => {}

@@ -7,14 +7,15 @@
 //! claims it for a while, it takes back the node's mark on the room and ends.
 
 mod life;
+mod openings;
 mod viewers;
 
 pub(super) use viewers::{Seat, ViewerId};
 
-use super::{Outbox, core::Core, doubt::end_all, metrics, past::Page};
+use super::{Outbox, core::Core, doubt::end_all, lane::Lane, metrics, past::Page};
 use crate::{
     bus,
-    room::{Epoch, Rejection, RoomId, Seq},
+    room::{Epoch, Rejection, RoomId, Seq, SessionId},
 };
 use std::{
     sync::{
@@ -40,6 +41,7 @@ const REFUSED: Duration = Duration::from_secs(1);
 /// A room's replica, as others see it.
 pub(super) struct Replica {
     room: RoomId,
+    lane: Arc<Lane>,
     /// The head; [`u64::MAX`] while it is not known.
     head: AtomicU64,
     claims: watch::Sender<usize>,
@@ -61,6 +63,8 @@ pub(super) struct Claim(Arc<Replica>);
 enum Message {
     /// To wait until the head is at least this, and say how far it has the room.
     Extent(Seq, oneshot::Sender<Result<Extent, Rejection>>),
+    /// To say how far it has the room once it has the opening of a session for sure.
+    Opened(Opening, oneshot::Sender<Extent>),
     /// To add a viewer; answers with what it still needs before it is live.
     Attach(Box<Attach>, oneshot::Sender<(ViewerId, Option<Need>)>),
     /// To go on with a viewer that is not live yet, with a page of old events. The place: what it
@@ -87,6 +91,15 @@ pub(super) struct Extent {
     pub(super) head: Seq,
     /// The first place from which it has all events.
     pub(super) oldest: Seq,
+}
+
+/// The opening of a session, as the room's owner answered it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) session: SessionId,
+    /// The place of its event; without one, where the room ended then.
+    pub(super) seq: Seq,
+    pub(super) epoch: Epoch,
 }
 
 /// Where a viewer begins.
@@ -145,8 +158,10 @@ pub(super) fn new(
     let (marks, wanted) = mpsc::unbounded_channel();
     let (head, claims) = (AtomicU64::new(u64::MAX), watch::Sender::new(0));
     let (viewers, lives) = (AtomicU64::new(0), AtomicU64::new(0));
+    let lane = Arc::new(Lane::new(&core, room.clone()));
     let replica = Arc::new(Replica {
         room,
+        lane,
         head,
         claims,
         viewers,
@@ -273,6 +288,11 @@ impl Replica {
         &self.room
     }
 
+    /// The way of messages from here to the room.
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
     /// The head, if it is known.
     pub(super) fn head(&self) -> Option<Seq> {
         Some(Seq(self.head.load(Relaxed))).filter(|head| head.0 != u64::MAX)
@@ -309,6 +329,11 @@ impl Claim {
         self.0.claims()
     }
 
+    /// The way of messages from here to the room.
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.0.lane
+    }
+
     /// Marks the room as one where this node has sessions; tries until it is done. The caller's
     /// deadline ends it.
     pub(super) async fn mark(&self, core: &Core) {
@@ -331,6 +356,11 @@ impl Claim {
                 Err(Lost) => sleep(AGAIN).await,
             }
         }
+    }
+
+    /// How far the replica has the room, once it has the opening of a session for sure.
+    pub(super) async fn opened(&self, opening: Opening) -> Result<Extent, Lost> {
+        self.ask(|reply| Message::Opened(opening, reply)).await
     }
 
     /// Adds a viewer.

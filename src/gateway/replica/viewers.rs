@@ -2,17 +2,11 @@
 
 use super::{Attach, Need};
 use crate::{
-    gateway::{
-        Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, sends::Sends,
-        websocket::Feeds,
-    },
-    room::{Change, CommandId, DeviceId, Epoch, Event, Kind, Seq, SessionId, Turn, UserId, Window},
+    gateway::{Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, websocket::Feeds},
+    room::{Change, DeviceId, Epoch, Event, Seq, SessionId, UserId, Window},
     wire::{Encoded, ServerFrame, SharedEvent},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Sessions that ended lately, in case one of them is about to be added: more than may join at a
 /// time.
@@ -28,7 +22,6 @@ pub(in crate::gateway) struct Seat {
     pub(in crate::gateway) session: SessionId,
     pub(in crate::gateway) user: UserId,
     pub(in crate::gateway) device: Option<DeviceId>,
-    pub(in crate::gateway) sends: Arc<Sends>,
 }
 
 struct Viewer {
@@ -46,7 +39,6 @@ pub(super) struct Viewers {
     /// All others who are live.
     copied: BTreeSet<ViewerId>,
     sessions: HashMap<SessionId, ViewerId>,
-    users: HashMap<UserId, Vec<ViewerId>>,
     ended: Window<SessionId, Close>,
 }
 
@@ -57,7 +49,6 @@ impl Viewers {
             feeds: Feeds::default(),
             copied: BTreeSet::new(),
             sessions: HashMap::new(),
-            users: HashMap::new(),
             ended: Window::new(ENDED),
         }
     }
@@ -74,7 +65,6 @@ impl Viewers {
                 return attach.outbox.close(*close);
             }
             self.sessions.insert(seat.session, id);
-            self.users.entry(seat.user.clone()).or_default().push(id);
         }
         self.all.insert(
             id,
@@ -95,12 +85,6 @@ impl Viewers {
         }
         let Some(seat) = viewer.seat else { return };
         self.sessions.remove(&seat.session);
-        if let Some(ids) = self.users.get_mut(&seat.user) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.users.remove(&seat.user);
-            }
-        }
     }
 
     /// A viewer that needs something before `left` goes on there: the rest is gone.
@@ -189,18 +173,8 @@ impl Viewers {
         self.feeds.caught_up().await;
     }
 
-    /// Tells the sessions of an event's sender that it is in the room, and ends the sessions that
-    /// the room does not know any more.
-    pub(super) fn notice(&mut self, event: &Event, epoch: Epoch) {
-        if let Kind::Message {
-            from,
-            id: Some(id),
-            turn,
-            ..
-        } = &event.kind
-        {
-            self.sent(from, id, *turn, event.seq, epoch);
-        }
+    /// Ends the sessions that the room does not know any more.
+    pub(super) fn notice(&mut self, event: &Event) {
         for (at, change) in event.changes.iter().enumerate() {
             let Change::Closed { session } = change else {
                 continue;
@@ -211,16 +185,6 @@ impl Viewers {
                 self.all[viewer].outbox.close(close);
             }
         }
-    }
-
-    fn sent(&self, from: &UserId, id: &CommandId, turn: Option<Turn>, seq: Seq, epoch: Epoch) {
-        let seats = self
-            .users
-            .get(from)
-            .into_iter()
-            .flatten()
-            .filter_map(|viewer| self.all[viewer].seat.as_ref());
-        seats.for_each(|seat| seat.sends.seen(id, turn, seq, epoch));
     }
 
     /// A session that was replaced is closed in one decision with the opening of the one that took

@@ -3,8 +3,8 @@
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
     room::{
-        Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Reason, RequestId,
-        Seq, SessionId, Turn, UserId,
+        Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Producer,
+        ProducerSeq, Reason, RequestId, Seq, SessionId, Turn, UserId,
     },
 };
 use bytes::Bytes;
@@ -67,7 +67,7 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             reason: reason.as_str().into(),
         }),
         Change::Abandoned { gateway, at } => Stored::Abandoned(encode_abandoned(*gateway, *at)),
-        Change::Said {
+        Change::DuplicateRecorded {
             turn: Turn { session, number: n },
             seq,
         } => Stored::Said(v1::change::Said {
@@ -75,6 +75,10 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             number: *n,
             seq: seq.0,
         }),
+        Change::BatchTaken { from, repeats } => {
+            let of_this = repeats.iter().map(|(index, seq)| (0, *index, *seq));
+            Stored::BatchTaken(encode_taken(*from, of_this))
+        }
         Change::Pinned { user, key } => Stored::Pinned(v1::change::Pinned {
             user: user.to_string(),
             key: key.as_str().into(),
@@ -113,9 +117,17 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
                 session: session_id(&said.session)?,
                 number: said.number,
             };
-            Ok(Change::Said {
+            Ok(Change::DuplicateRecorded {
                 turn,
                 seq: Seq(number("event", said.seq)?),
+            })
+        }
+        Some(Stored::BatchTaken(taken)) => {
+            let (from, repeats) = decode_taken(taken)?;
+            let repeats = repeats.into_iter();
+            Ok(Change::BatchTaken {
+                from,
+                repeats: repeats.map(|(_, index, seq)| (index, seq)).collect(),
             })
         }
         Some(Stored::Pinned(pinned)) => Ok(Change::Pinned {
@@ -153,6 +165,43 @@ pub(super) fn decode_opened(
         user(&stored.user)?,
         device(stored.device.as_deref())?,
         incarnation(&stored.gateway)?,
+    ))
+}
+
+pub(super) fn encode_taken(
+    from: ProducerSeq,
+    repeats: impl Iterator<Item = (u64, u32, Seq)>,
+) -> v1::change::BatchTaken {
+    let repeats = repeats.map(|(sequence, index, seq)| v1::change::RepeatInBatch {
+        index,
+        seq: seq.0,
+        sequence,
+    });
+    v1::change::BatchTaken {
+        gateway: id_bytes(from.producer.gateway.to_bytes()),
+        generation: from.producer.generation,
+        sequence: from.sequence,
+        repeats: repeats.collect(),
+    }
+}
+
+/// A batch, and messages that were there before: by batch (in a snapshot) and index, with their
+/// places.
+pub(super) type Taken = (ProducerSeq, Vec<(u64, u32, Seq)>);
+
+pub(super) fn decode_taken(stored: v1::change::BatchTaken) -> Result<Taken, Bad> {
+    let producer = Producer {
+        gateway: incarnation(&stored.gateway)?,
+        generation: number("generation", stored.generation)?,
+    };
+    let sequence = number("batch", stored.sequence)?;
+    let repeats = stored.repeats.into_iter().map(|repeat| {
+        let seq = Seq(number("event", repeat.seq)?);
+        Ok((repeat.sequence, repeat.index, seq))
+    });
+    Ok((
+        ProducerSeq { producer, sequence },
+        repeats.collect::<Result<_, Bad>>()?,
     ))
 }
 

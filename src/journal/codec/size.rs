@@ -57,7 +57,8 @@ fn size_of_change(change: &Change) -> usize {
         Change::Closed { .. } => ID,
         Change::Refused { reason, .. } => ID + bytes(reason.as_str().len()),
         Change::Abandoned { .. } => ID + NUMBER,
-        Change::Said { .. } => ID + 2 * NUMBER,
+        Change::DuplicateRecorded { .. } => ID + 2 * NUMBER,
+        Change::BatchTaken { repeats, .. } => ID + 2 * NUMBER + repeats.len() * bytes(2 * NUMBER),
         Change::Pinned { user, key } => bytes(user.as_str().len()) + bytes(key.as_str().len()),
     };
     bytes(bytes(content))

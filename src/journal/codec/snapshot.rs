@@ -3,8 +3,9 @@
 use super::{
     Error,
     change::{
-        Bad, decode_abandoned, decode_change, decode_opened, decode_reason, encode_abandoned,
-        encode_change, encode_opened, id_bytes, number, request_id, session_id, user,
+        Bad, decode_abandoned, decode_change, decode_opened, decode_reason, decode_taken,
+        encode_abandoned, encode_change, encode_opened, encode_taken, id_bytes, number, request_id,
+        session_id, user,
     },
     decode_command_id, encode_command_id,
 };
@@ -50,11 +51,16 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         keys,
         sent: sent.collect(),
         ended: ended.collect(),
-        carried: state.carried.iter().map(encode_change).collect(),
+        carried: state.unjournaled.iter().map(encode_change).collect(),
         abandoned: state
             .abandoned
             .iter()
             .map(|((gateway, at), ())| encode_abandoned(*gateway, *at))
+            .collect(),
+        producers: state
+            .producers
+            .iter()
+            .map(|(last, repeats)| encode_taken(last, repeats))
             .collect(),
     };
     stored.encode_to_vec().into()
@@ -191,7 +197,11 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     for abandoned in &stored.abandoned {
         state.abandoned.insert(decode_abandoned(abandoned)?, ());
     }
-    state.carried = stored
+    for taken in stored.producers {
+        let (last, repeats) = decode_taken(taken)?;
+        state.producers.restore(last, repeats);
+    }
+    state.unjournaled = stored
         .carried
         .into_iter()
         .map(decode_change)

@@ -216,7 +216,7 @@ impl Check {
         }
         let mut expected = replayed.clone();
         snapshot
-            .carried
+            .unjournaled
             .iter()
             .for_each(|change| expected.change(change.clone()));
         let differs = differences(&expected, snapshot);
@@ -244,6 +244,7 @@ fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
                 .all(|(user, key)| snapshot.keys.get(user) == Some(key)),
         ),
         ("messages", same_messages(replayed, snapshot)),
+        ("producers", replayed.producers == snapshot.producers),
     ];
     parts
         .into_iter()

@@ -38,7 +38,7 @@ impl Shard {
                         self.trace(Hop::Published, &name, commit);
                     }
                 }
-                self.work.tell(self.parts.clone(), name.clone(), &mut batch);
+                self.work.tell(self.parts.clone(), &name, &mut batch);
                 let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else {
                     return ControlFlow::Continue(());
                 };
@@ -157,9 +157,9 @@ impl Shard {
                 let (shard, epoch) = (self.claim.shard(), self.claim.epoch());
                 metric::ROOMS_REFUSED.increment(1);
                 tracing::error!(%shard, %epoch, room = %name, %error, "the room is refused");
-                let tickets =
-                    self.work
-                        .refuse(self.parts.clone(), self.claim.epoch(), waiting, &error);
+                let tickets = self
+                    .work
+                    .refuse(self.parts.clone(), epoch, &name, waiting, &error);
                 tickets
                     .into_iter()
                     .for_each(|ticket| self.floor.settle(ticket));

@@ -16,7 +16,7 @@ use crate::{
     cluster::Lease,
     journal::{self, Claim},
     metric::{self, shards::ShardMeter},
-    room::{Action, Epoch, Outcome, RoomId, Seq, ShardId},
+    room::{Action, CommandId, Epoch, Outcome, RoomId, Seq, ShardId, UserId},
     telemetry::trace::hop,
     trace::{At, Hop},
 };
@@ -388,15 +388,27 @@ impl Shard {
             unreachable!("decided only in an open room")
         };
         let (tracer, epoch) = (&self.parts.tracer, self.claim.epoch());
-        let sender = match &delivery.submission.action {
-            Action::Send { user, id, .. } if tracer.is_on() => Some((user.clone(), id.clone())),
-            _ => None,
-        };
-        let told = |outcome: &Outcome, head: Seq| {
-            metric::COMMANDS_DECIDED.of(word(outcome)).increment(1);
-            if let Some((user, id)) = sender {
-                let at = At::message(name, &user, &id);
-                tracer.note(Hop::Decided, &at, || decided(outcome, head, epoch));
+        let told = |action: &Action, outcome: &Outcome, first: Seq| {
+            let note = |user: &UserId, id: &CommandId, outcome: &Outcome, place: Seq| {
+                let at = At::message(name, user, id);
+                tracer.note(Hop::Decided, &at, || decided(outcome, place, epoch));
+            };
+            match (action, outcome) {
+                (Action::Batch { messages, .. }, Outcome::Batch(outcomes)) => {
+                    let mut place = first;
+                    for (message, outcome) in messages.iter().zip(outcomes) {
+                        metric::COMMANDS_DECIDED.of(word(outcome)).increment(1);
+                        note(&message.user, &message.id, outcome, place);
+                        if *outcome == Outcome::Done {
+                            place = place.next();
+                        }
+                    }
+                }
+                (Action::Send { user, id, .. }, outcome) => {
+                    metric::COMMANDS_DECIDED.of(word(outcome)).increment(1);
+                    note(user, id, outcome, first);
+                }
+                (_, outcome) => metric::COMMANDS_DECIDED.of(word(outcome)).increment(1),
             }
         };
         let shard = self.claim.shard().0;
@@ -503,8 +515,9 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Redelivered(_) => "redelivered",
         Outcome::Repeated(_) => "repeated",
         Outcome::Refused(_) => "refused",
-        Outcome::Early => "early",
-        Outcome::Forgotten => "forgotten",
+        Outcome::OutOfOrder { .. } => "out_of_order",
+        Outcome::DuplicateUnknownSeq => "duplicate_unknown_seq",
+        Outcome::Batch(_) => "other",
     }
 }
 
@@ -515,8 +528,9 @@ fn decided(outcome: &Outcome, head: Seq, epoch: Epoch) -> String {
         Outcome::Repeated(seq) => format!("has place {seq} already"),
         Outcome::Redelivered(seq) => format!("has place {seq} already, from this very attempt"),
         Outcome::Refused(rejection) => format!("refused: {}", rejection.reason.as_str()),
-        Outcome::Early => "comes before one of its session that is not there".into(),
-        Outcome::Forgotten => "has a place already, long ago".into(),
+        Outcome::OutOfOrder { .. } => "comes before one of its session that is not there".into(),
+        Outcome::DuplicateUnknownSeq => "was decided already, long ago".into(),
+        Outcome::Batch(outcomes) => format!("a batch of {}", outcomes.len()),
     };
     format!("{what}, epoch {epoch}")
 }
@@ -526,6 +540,12 @@ fn size(delivery: &Delivery) -> usize {
     const ENVELOPE: usize = 256;
     match &delivery.submission.action {
         Action::Send { body, .. } => body.size() + ENVELOPE,
+        Action::Batch { messages, .. } => {
+            let sizes = messages
+                .iter()
+                .map(|message| message.body.size() + ENVELOPE);
+            sizes.sum()
+        }
         Action::Open { .. } | Action::Close { .. } | Action::Abandon { .. } => ENVELOPE,
     }
 }

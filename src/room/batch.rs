@@ -1,0 +1,128 @@
+//! What a batch means in a state. Its number says whether it is decided at all; then each of its
+//! messages is, in their order, as if they had come alone.
+
+use super::{
+    Attempt, BatchMessage, Change, CommandId, Decision, Kind, Outcome, ProducerSeq, Reason,
+    Rejection, Sent, Seq, Session, Standing, State, UserId, decide::refusal,
+};
+use std::collections::HashMap;
+
+pub(super) fn decide(
+    state: &State,
+    from: ProducerSeq,
+    messages: &[BatchMessage],
+    fits: impl Fn(&Kind, &[Change]) -> Result<(), Rejection>,
+) -> Decision {
+    match state.producers.standing(from) {
+        Standing::Next => next(state, from, messages, fits),
+        Standing::Duplicate => Decision::nothing(Outcome::Batch(known(state, from, messages))),
+        Standing::OutOfOrder { expected } => Decision::nothing(Outcome::OutOfOrder { expected }),
+    }
+}
+
+/// The batch that follows: its messages take the next places.
+fn next(
+    state: &State,
+    from: ProducerSeq,
+    messages: &[BatchMessage],
+    fits: impl Fn(&Kind, &[Change]) -> Result<(), Rejection>,
+) -> Decision {
+    let taken = |repeats| Change::BatchTaken { from, repeats };
+    let bare = [taken(Vec::new())];
+    let mut kinds = Vec::with_capacity(messages.len());
+    let mut repeats = Vec::new();
+    let mut outcomes = Vec::with_capacity(messages.len());
+    // Those that this batch has placed so far.
+    let mut placed: HashMap<(&UserId, &CommandId), Seq> = HashMap::new();
+    for (message, index) in messages.iter().zip(0..) {
+        let here = placed.get(&(&message.user, &message.id)).copied();
+        let outcome = match here {
+            Some(seq) => Outcome::Repeated(seq),
+            None => of_one(state, from, message),
+        };
+        let outcome = match outcome {
+            Outcome::Done => {
+                let kind = event(state, message);
+                match fits(&kind, &bare) {
+                    Ok(()) => {
+                        kinds.push(kind);
+                        let seq = Seq(state.head.0 + kinds.len() as u64);
+                        placed.insert((&message.user, &message.id), seq);
+                        Outcome::Done
+                    }
+                    Err(rejection) => Outcome::Refused(rejection),
+                }
+            }
+            outcome => outcome,
+        };
+        if let Outcome::Repeated(seq) = outcome {
+            repeats.push((index, seq));
+        }
+        outcomes.push(outcome);
+    }
+    // They only spare a question whose answer was lost.
+    let mut last = taken(repeats);
+    if kinds
+        .last()
+        .is_some_and(|kind| fits(kind, std::slice::from_ref(&last)).is_err())
+    {
+        last = taken(Vec::new());
+    }
+    Decision {
+        kinds,
+        last: Some(last),
+        ..Decision::nothing(Outcome::Batch(outcomes))
+    }
+}
+
+/// What became of the messages of a batch that was decided before.
+fn known(state: &State, from: ProducerSeq, messages: &[BatchMessage]) -> Vec<Outcome> {
+    let of_one = |(message, index): (&BatchMessage, u32)| {
+        if let Some(seq) = state.producers.repeat(from, index) {
+            return Outcome::Repeated(seq);
+        }
+        match of_one(state, from, message) {
+            Outcome::Done => Outcome::DuplicateUnknownSeq,
+            outcome => outcome,
+        }
+    };
+    messages.iter().zip(0..).map(of_one).collect()
+}
+
+/// What becomes of a message: [`Outcome::Done`] if it is to be placed.
+fn of_one(state: &State, from: ProducerSeq, message: &BatchMessage) -> Outcome {
+    let sent = state.sent.get(&(message.user.clone(), message.id.clone()));
+    let attempt = Some(Attempt::Turn(message.turn));
+    match sent {
+        // The owner died between two commits of the batch.
+        Some(Sent { seq, by }) if *by == attempt => return Outcome::Redelivered(*seq),
+        _ => {}
+    }
+    // Nobody speaks for another gateway's session.
+    let session = state.sessions.get(message.turn.session);
+    let is_own = |session: &&Session| {
+        session.gateway == from.producer.gateway && session.user == message.user
+    };
+    let Some(session) = session.filter(is_own) else {
+        return Outcome::Refused(refusal(Reason::NotMember));
+    };
+    match sent {
+        // So long ago that the room remembers neither it nor its producer.
+        _ if message.turn.number <= session.last => Outcome::DuplicateUnknownSeq,
+        Some(Sent { seq, .. }) => Outcome::Repeated(*seq),
+        None => Outcome::Done,
+    }
+}
+
+fn event(state: &State, message: &BatchMessage) -> Kind {
+    let session = state.sessions.get(message.turn.session);
+    Kind::Message {
+        from: message.user.clone(),
+        to: message.to.clone(),
+        body: message.body.clone(),
+        id: Some(message.id.clone()),
+        device: session.and_then(|session| session.device.clone()),
+        turn: Some(message.turn),
+        request: None,
+    }
+}

@@ -1,0 +1,125 @@
+//! Every form of a message on its way to its room that was ever stored can be read, and is written
+//! as it always was. The golden files hold the bytes in hex, made by an encoder that is not part of
+//! this project; the number in a name is the form (`bus::FORMATS`). They are never changed.
+
+use bytes::Bytes;
+use safe_chat::{
+    bus::{
+        ReplyTo, Submission,
+        codec::{decode_command, decode_node, encode_command, encode_node},
+    },
+    room::{
+        Action, BatchMessage, Body, CommandId, Incarnation, Key, Producer, ProducerSeq, RequestId,
+        RoomId, SessionId, Turn, UserId,
+    },
+};
+use std::fs;
+
+fn golden(name: &str) -> Bytes {
+    let text = fs::read_to_string(format!("tests/golden/bus/{name}.hex")).unwrap();
+    let digits = text.trim().as_bytes().chunks(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn turn(number: u64) -> Turn {
+    let session = SessionId::from_slice(&[0x11; 16]).unwrap();
+    Turn { session, number }
+}
+
+fn hello() -> Body {
+    Body::Text("Hello".into())
+}
+
+fn sealed() -> Body {
+    Body::Sealed(Bytes::from_static(&[0, 1, 2, 255]))
+}
+
+/// File, what it stands for, and whether somebody waits for an answer.
+fn commands() -> [(&'static str, Action, bool); 3] {
+    let id = || CommandId::parse("m1").unwrap();
+    let through = Action::Send {
+        user: user("harry"),
+        key: Key::parse("KEY-1").unwrap(),
+        turn: Some(turn(300)),
+        after: 299,
+        request: None,
+        id: id(),
+        to: Some(user("charly")),
+        body: hello(),
+    };
+    let posted = Action::Send {
+        user: user("harry"),
+        key: Key::parse("KEY-1").unwrap(),
+        turn: None,
+        after: 0,
+        request: RequestId::from_slice(&[0x55; 16]),
+        id: id(),
+        to: None,
+        body: sealed(),
+    };
+    let producer = Producer {
+        gateway: Incarnation::from_slice(&[0x33; 16]).unwrap(),
+        generation: 4,
+    };
+    let first = BatchMessage {
+        turn: turn(300),
+        user: user("harry"),
+        id: id(),
+        to: Some(user("charly")),
+        body: hello(),
+    };
+    let second = BatchMessage {
+        turn: turn(301),
+        user: user("harry"),
+        id: CommandId::Gateway(turn(301).session, 301),
+        to: None,
+        body: sealed(),
+    };
+    let batch = Action::Batch {
+        from: ProducerSeq {
+            producer,
+            sequence: 300,
+        },
+        messages: [first, second].into(),
+    };
+    [
+        ("command.1.turn", through, true),
+        ("command.1.request", posted, true),
+        ("command.2.batch", batch, false),
+    ]
+}
+
+#[test]
+fn every_stored_form_is_read_and_written_as_it_was() {
+    let room = RoomId::parse("lobby").unwrap();
+    for (name, action, is_awaited) in commands() {
+        let node = Incarnation::from_slice(&[0x77; 16]).unwrap();
+        let submission = Submission {
+            room: room.clone(),
+            action,
+            reply: is_awaited.then_some(ReplyTo { node, tag: 5 }),
+        };
+        let read = decode_command(&room, golden(name)).unwrap();
+        assert_eq!(read, submission, "{name}");
+        assert_eq!(encode_command(&submission), golden(name), "{name}");
+    }
+}
+
+/// Its gateway gets no answers in forms that it does not know.
+#[test]
+fn a_node_of_before_reads_no_batches_and_one_of_now_does() {
+    let id = "0123456789abcdef0123456789abcdef";
+    let record = format!(
+        r#"{{"incarnation":"{id}","name":"node-1","roles":["gateway"],"version":"1.0.0"}}"#
+    );
+    let mut node = decode_node(record.as_bytes()).unwrap();
+    assert!(!node.reads_batches());
+    node.formats = safe_chat::bus::FORMATS;
+    assert!(decode_node(&encode_node(&node)).unwrap().reads_batches());
+}
