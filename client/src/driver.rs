@@ -215,11 +215,12 @@ impl Driver {
                 if matches!(frame, ServerFrame::Welcome(_)) {
                     self.status.send_modify(|status| status.was_welcome = true);
                 }
+                // Before the frame itself is told: to watch a client must not change what it does.
+                let is_full = self.untold.len() >= self.limits.notices;
                 if self.limits.trace {
                     let frame = frame.clone();
                     self.tell(Notice::Received { raw, frame })?;
                 }
-                let is_full = self.untold.len() >= self.limits.notices;
                 self.session.take(frame, is_full, now)
             }
         };

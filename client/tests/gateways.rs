@@ -413,3 +413,31 @@ async fn a_gateway_with_tls_is_known_by_the_authority_that_was_named_and_by_no_o
     };
     tokio::join!(server, client);
 }
+
+#[tokio::test]
+async fn a_client_that_is_watched_leaves_no_events_out() {
+    let gateway = Gateway::new().await;
+    let server = async {
+        let mut session = gateway.takes().await;
+        session.says(&[WELCOME]).await;
+        for seq in 2..=20 {
+            session.says(&[&event(seq, &format!("m{seq}"))]).await;
+        }
+        session
+    };
+    let watched = builder(&[&gateway]).since(1).queue(1).trace(true);
+    let read = async {
+        let mut client = watched.start().unwrap();
+        let mut told = Vec::new();
+        while told.last() != Some(&20) {
+            match client.next().await.unwrap() {
+                Notice::Event(event) => told.push(event.seq),
+                Notice::Disconnected { why, .. } => panic!("{why} after {told:?}"),
+                _ => {}
+            }
+        }
+        told
+    };
+    let (_session, told) = tokio::join!(server, read);
+    assert_eq!(told, (2..=20).collect::<Vec<_>>());
+}

@@ -141,6 +141,9 @@ impl Watch {
     fn take(&mut self, notice: Notice) {
         match notice {
             Notice::Received { frame, .. } => self.received(frame),
+            // Not what was received: a client that leaves events out resumes before them.
+            Notice::Event(event) => self.after = Some(event.seq),
+            Notice::Reset { seq, .. } => self.after = Some(seq.saturating_sub(1)),
             Notice::Sent(ClientFrame::Send { id, .. }) => self.step(Step::Sent { id }),
             Notice::Disconnected { why, .. } if self.is_open => {
                 self.is_open = false;
@@ -165,10 +168,7 @@ impl Watch {
                     recovered: welcome.recovered,
                 });
             }
-            ServerFrame::Event(event) => {
-                self.after = Some(event.seq);
-                self.step(Step::Saw(event.into()));
-            }
+            ServerFrame::Event(event) => self.step(Step::Saw(event.into())),
             ServerFrame::Accepted { id } => self.step(Step::Accepted { id }),
             ServerFrame::Journaled {
                 id, seq, duplicate, ..
@@ -192,10 +192,7 @@ impl Watch {
                     Step::Refused { id, reason }
                 });
             }
-            ServerFrame::Reset { seq, .. } => {
-                self.after = Some(seq - 1);
-                self.step(Step::Reset { seq });
-            }
+            ServerFrame::Reset { seq, .. } => self.step(Step::Reset { seq }),
             _ => {}
         }
     }
