@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     gateway,
     journal::Journal,
+    listener,
     ops::{banner::Fact, host},
     room::{Incarnation, Shards},
     writer,
@@ -142,7 +143,8 @@ async fn listen(config: &Config) -> anyhow::Result<gateway::Port> {
     )?;
     let gateway::Config { host, port, .. } = &config.gateway;
     let listener = gateway::bind(host, *port).await.map_err(|why| {
-        anyhow!("the port for clients {host}:{port} cannot be opened ({why}): end what uses it, or choose another with --http-port")
+        let advice = listener::advice(&why, "--http-port");
+        anyhow!("the port for clients {host}:{port} cannot be opened ({why}): {advice}")
     })?;
     Ok(gateway::Port::new(listener, identity))
 }

@@ -96,10 +96,25 @@ impl Config {
             self.ops.validate(),
             self.cassandra.validate(),
             self.journal(),
+            self.ports(),
             self.log.validate(),
             self.trace.validate(),
         ]);
         all.collect::<Result<(), _>>().map_err(Error::Value)
+    }
+
+    /// Whether both ports can be listened on.
+    fn ports(&self) -> Result<(), String> {
+        let (clients, operators) = (&self.gateway, &self.ops);
+        let same = clients.host == operators.host && clients.port == operators.port;
+        match same && clients.port != 0 {
+            true => Err(format!(
+                "gateway.port and ops.port are both {}: choose another with --http-port or \
+                 --internal-port",
+                clients.port
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Whether this program has the journal that is wanted.

@@ -34,6 +34,20 @@ pub(crate) fn longest_queue() -> Option<usize> {
     fs::read_to_string(SOMAXCONN).ok()?.trim().parse().ok()
 }
 
+/// What to do when an address cannot be listened on; `flag` sets its port.
+pub(crate) fn advice(why: &io::Error, flag: &str) -> String {
+    match why.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "it is no address of this machine: choose one with --host".into()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 are for root, or for a program with CAP_NET_BIND_SERVICE: choose \
+             another with {flag}"
+        ),
+        _ => format!("end what uses it, or choose another with {flag}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

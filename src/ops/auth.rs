@@ -174,7 +174,7 @@ fn unauthorized() -> ApiError {
     ApiError::new(
         StatusCode::UNAUTHORIZED,
         "unauthorized",
-        "log in as ops.user with ops.password (HTTP Basic authentication)",
+        "no login, or a wrong one: log in as ops.user with ops.password (HTTP Basic authentication)",
     )
 }
 

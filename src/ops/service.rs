@@ -33,7 +33,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub enum Error {
     /// The address cannot be listened on.
     #[error(
-        "the internal port {address} cannot be opened ({why}): end what uses it, or choose another with --internal-port"
+        "the internal port {address} cannot be opened ({why}): {}",
+        listener::advice(why, "--internal-port")
     )]
     Listen {
         /// The address.

@@ -21,9 +21,9 @@ const ELSEWHERE: [(&str, &str); 10] = [
 ];
 
 /// What libraries may say where nobody asked for more. The driver of Cassandra warns of every
-/// connection, and of our short keepalive at each start; what of it concerns an operator the node
-/// says itself (`journal/cassandra/watch.rs`).
-const LIBRARIES: &str = "warn,scylla=error";
+/// connection, of our short keepalive at each start, and once a second of a server that is not there;
+/// what of it concerns an operator the node says itself (`journal/cassandra/driver/watch.rs`).
+const LIBRARIES: &str = "warn,scylla=off";
 
 /// The filter that a text asks for.
 pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
@@ -178,7 +178,7 @@ mod tests {
         assert!(shown("async_nats=trace").contains("safe_chat=info"));
         assert!(!shown("off,async_nats=trace").contains("safe_chat"));
         assert!(shown("debug").contains("safe_chat=debug"));
-        assert!(shown("info").contains("scylla=error"));
-        assert!(!shown("info,scylla=warn").contains("scylla=error"));
+        assert!(shown("info").contains("scylla=off"));
+        assert!(!shown("info,scylla=warn").contains("scylla=off"));
     }
 }

@@ -29,6 +29,16 @@ impl Members {
         Self { me, all }
     }
 
+    /// While this node hears nobody: it reaches no other one, whatever it knew last.
+    pub(super) fn alone(mut self) -> Self {
+        let me = self.me;
+        let others = self.all.iter_mut().filter(|it| it.node.incarnation != me);
+        others
+            .filter(|member| !member.observers.contains(&me))
+            .for_each(|member| member.observers.push(me));
+        self
+    }
+
     /// All of them, as `GET /cluster/members` has them.
     pub(super) fn shown(&self) -> answer::Members {
         answer::Members {

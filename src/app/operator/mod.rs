@@ -125,7 +125,11 @@ impl NodeOperator {
     }
 
     fn seen(&self) -> Members {
-        Members::of(self.cluster.view(), self.cluster.me())
+        let members = Members::of(self.cluster.view(), self.cluster.me());
+        match self.bus.ready() {
+            Ok(()) => members,
+            Err(_) => members.alone(),
+        }
     }
 
     /// The record of every shard that has one.

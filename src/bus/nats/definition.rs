@@ -208,6 +208,25 @@ impl Definition {
     /// What to do about a value that is not as it must be.
     fn remedy(&self, key: &str) -> String {
         let name = &self.name;
+        // The one thing in which the two kinds of journal differ: most likely that is meant.
+        match (&self.store, self.is_journal, key) {
+            (Store::Events, false, "max_bytes") => {
+                return format!(
+                    "that of a cluster whose rooms are kept on the bus has no bound, and would lose \
+                     messages with one: set journal.kind to bus (only if no such cluster uses it: \
+                     nats stream edit {name} --max-bytes {})",
+                    self.wanted[key]
+                );
+            }
+            (Store::Events, true, "max_bytes") => {
+                return format!(
+                    "that of a cluster whose rooms are in Cassandra has a bound: set journal.kind to \
+                     cassandra, or if its rooms are kept here remove the bound \
+                     (nats stream edit {name} --max-bytes=-1)"
+                );
+            }
+            _ => {}
+        }
         if !FIXED.contains(&key) {
             return format!("change it (nats stream edit {name})");
         }

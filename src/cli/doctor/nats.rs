@@ -115,8 +115,8 @@ fn sync(found: &Examined) -> Finding {
             check,
             State::Warn,
             format!(
-                "cannot be seen with this login: look at http://SERVER:8222/jsz?config=1, and \
-                 {advice}"
+                "cannot be seen with this login: http://SERVER:8222/jsz?config=1 must say \
+                 `"sync_always": true`; else {advice}"
             ),
         ),
     }

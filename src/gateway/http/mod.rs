@@ -117,7 +117,7 @@ async fn any_origin(mut response: Response) -> Response {
 }
 
 /// Paths of the internal port, by their first part.
-const INTERNAL: [&str; 11] = [
+const INTERNAL: [&str; 14] = [
     "cluster",
     "bootstrap",
     "health",
@@ -129,6 +129,9 @@ const INTERNAL: [&str; 11] = [
     "rooms",
     "drain",
     "trace",
+    "dashboard",
+    "overview",
+    "openapi.json",
 ];
 
 fn not_found(base: &str, internal_port: Option<u16>, uri: &Uri) -> Response {
