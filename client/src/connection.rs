@@ -131,6 +131,9 @@ impl Dial {
             Ok(Err(Error::Io(error))) if is_of_unknown(&error) => Err(at(format!(
                 "{error}: name the authority that vouches for it"
             ))),
+            Ok(Err(Error::Io(error))) if is_no_tls(&error) => {
+                Err(at("no TLS is spoken there: try http:// or ws://".into()))
+            }
             Ok(Err(Error::Io(error))) => Err(at(error.to_string())),
             Ok(Err(Error::Protocol(_))) => Err(at("no WebSocket answered there".into())),
             Ok(Err(error)) => Err(at(error.to_string())),
@@ -181,6 +184,12 @@ fn is_of_unknown(error: &io::Error) -> bool {
             CertificateError::UnknownIssuer
         ))
     )
+}
+
+/// Whether what answered is no TLS.
+fn is_no_tls(error: &io::Error) -> bool {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(of_tls, Some(rustls::Error::InvalidMessage(_)))
 }
 
 fn refusal(answer: &Response<Option<Vec<u8>>>) -> Refusal {

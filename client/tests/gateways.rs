@@ -441,3 +441,21 @@ async fn a_client_that_is_watched_leaves_no_events_out() {
     let (_session, told) = tokio::join!(server, read);
     assert_eq!(told, (2..=20).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn who_speaks_tls_to_a_plain_gateway_is_told_so() {
+    let gateway = Gateway::new().await;
+    let secure = gateway.url.replacen("http", "https", 1);
+    let client = Client::builder().gateway(secure).room("aaa").user("harry");
+    let mut client = client.key("KEY").start().unwrap();
+    let server = gateway.refuses("400 Bad Request", "");
+    let told = async {
+        loop {
+            if let Notice::Disconnected { why, .. } = client.next().await.unwrap() {
+                return why.to_string();
+            }
+        }
+    };
+    let ((), why) = tokio::join!(server, told);
+    assert!(why.contains("no TLS is spoken there"), "{why}");
+}
