@@ -116,7 +116,7 @@ fn sync(found: &Examined) -> Finding {
             State::Warn,
             format!(
                 "cannot be seen with this login: http://SERVER:8222/jsz?config=1 must say \
-                 `"sync_always": true`; else {advice}"
+                 `sync_always: true`; else {advice}"
             ),
         ),
     }
