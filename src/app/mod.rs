@@ -21,7 +21,6 @@ use crate::{
     config::Config,
     gateway,
     journal::Journal,
-    listener,
     ops::{banner::Fact, host},
     room::{Incarnation, Shards},
     writer,
@@ -142,10 +141,9 @@ async fn listen(config: &Config) -> anyhow::Result<gateway::Port> {
         "the port for clients cannot speak TLS (gateway.tls_certificate, gateway.tls_key)",
     )?;
     let gateway::Config { host, port, .. } = &config.gateway;
-    let listener = gateway::bind(host, *port).await.map_err(|why| {
-        let advice = listener::advice(&why, "--http-port");
-        anyhow!("the port for clients {host}:{port} cannot be opened ({why}): {advice}")
-    })?;
+    let listener = gateway::bind(host, *port)
+        .await
+        .map_err(|why| anyhow!("the port for clients {host}:{port} cannot be opened: {why}"))?;
     Ok(gateway::Port::new(listener, identity))
 }
 

@@ -20,9 +20,12 @@ const COUNT: Duration = Duration::from_secs(5);
 /// back at once. The default of Linux.
 const QUEUE: usize = 4096;
 
-/// Opens the port for clients. They wait to be accepted from now on.
+/// Opens the port for clients. They wait to be accepted from now on. The error says what to do.
 pub async fn bind(host: &str, port: u16) -> std::io::Result<TcpListener> {
-    let listener = listener::bind(host, port).await?;
+    let listener = listener::bind(host, port).await.map_err(|why| {
+        let advice = listener::advice(&why, "--http-port");
+        std::io::Error::new(why.kind(), format!("{why}: {advice}"))
+    })?;
     if let Some(somaxconn) = listener::longest_queue().filter(|longest| *longest < QUEUE) {
         tracing::warn!(
             somaxconn,
