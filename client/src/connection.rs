@@ -177,9 +177,8 @@ impl Dial {
 
 /// Whether a server's certificate comes from an authority that is not trusted.
 fn is_of_unknown(error: &io::Error) -> bool {
-    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
     matches!(
-        of_tls,
+        of_tls(error),
         Some(rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer
         ))
@@ -188,8 +187,11 @@ fn is_of_unknown(error: &io::Error) -> bool {
 
 /// Whether what answered is no TLS.
 fn is_no_tls(error: &io::Error) -> bool {
-    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
-    matches!(of_tls, Some(rustls::Error::InvalidMessage(_)))
+    matches!(of_tls(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn refusal(answer: &Response<Option<Vec<u8>>>) -> Refusal {

@@ -69,18 +69,19 @@ mod with {
     }
 }
 
+/// Never reached: the configuration was refused before.
 #[cfg(not(feature = "cassandra"))]
 mod without {
     use crate::{
         config::Config,
-        journal::{Journal, cassandra::check_built, inspect::Inspect},
+        journal::{Journal, cassandra::Absent, inspect::Inspect},
         ops::Readiness,
         room::Shards,
     };
     use std::sync::Arc;
 
     pub(in crate::app) async fn stored(_: &Config, _: Shards) -> anyhow::Result<Box<dyn Inspect>> {
-        Err(absent())
+        Err(Absent.into())
     }
 
     pub(in crate::app) async fn journal(
@@ -88,11 +89,6 @@ mod without {
         _: Shards,
         _: &Readiness,
     ) -> anyhow::Result<(Arc<dyn Journal>, String)> {
-        Err(absent())
-    }
-
-    /// The configuration was refused before this.
-    fn absent() -> anyhow::Error {
-        anyhow::Error::msg(check_built().err().unwrap_or_default())
+        Err(Absent.into())
     }
 }

@@ -9,7 +9,7 @@ use {
 
 #[cfg(not(feature = "cassandra"))]
 pub(super) async fn run(_: &Settings) -> anyhow::Result<()> {
-    crate::journal::cassandra::check_built().map_err(anyhow::Error::msg)
+    Err(crate::journal::cassandra::Absent.into())
 }
 
 #[cfg(feature = "cassandra")]

@@ -121,7 +121,7 @@ impl Config {
     fn journal(&self) -> Result<(), String> {
         match self.journal.kind {
             JournalKind::Bus => Ok(()),
-            JournalKind::Cassandra => cassandra::check_built().map_err(str::to_owned),
+            JournalKind::Cassandra => cassandra::check_built().map_err(|absent| absent.to_string()),
         }
     }
 }

@@ -62,7 +62,6 @@ impl Build {
 pub fn build(build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--package", "safe-chat", "--bin", "safe-chat"]);
-    command.args(["--message-format", "json-render-diagnostics"]);
     match build {
         Build::Release => drop(command.arg("--release")),
         // What the tests have compiled is used.
@@ -82,26 +81,35 @@ pub fn build(build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
             "building safe-chat (quick to build, slower to run, without Cassandra; --release is what you measure)"
         }
     });
-    let (status, messages) = tool::progress_shown(&mut command, interrupt)?;
-    ensure!(status.success(), "safe-chat does not build");
-    executable(&messages, "safe-chat").context("cargo did not say where safe-chat is")
+    Built::with(command, interrupt)?.program("safe-chat")
 }
 
-/// Programs that are built with all tests, as the tests use them: no second build with other
-/// features.
-pub(crate) fn built_with_tests<const N: usize>(
-    names: [&str; N],
-    interrupt: &Interrupt,
-) -> Result<[PathBuf; N]> {
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--no-run"]);
-    command.args(["--message-format", "json-render-diagnostics"]);
-    let (status, messages) = tool::progress_shown(&mut command, interrupt)?;
-    ensure!(status.success(), "the tests do not build");
-    let found = names.map(|name| executable(&messages, name).unwrap_or_default());
-    let all_there = found.iter().all(|path| !path.as_os_str().is_empty());
-    ensure!(all_there, "cargo did not say where {names:?} are");
-    Ok(found)
+/// What cargo has built.
+pub(crate) struct Built {
+    /// Messages of cargo, one a line.
+    messages: String,
+}
+
+impl Built {
+    /// All programs with all tests, as the tests use them: no second build with other features.
+    pub(crate) fn with_tests(interrupt: &Interrupt) -> Result<Self> {
+        let mut command = cargo();
+        command.args(["test", "--workspace", "--no-run"]);
+        Self::with(command, interrupt)
+    }
+
+    fn with(mut command: Command, interrupt: &Interrupt) -> Result<Self> {
+        command.args(["--message-format", "json-render-diagnostics"]);
+        let (status, messages) = tool::progress_shown(&mut command, interrupt)?;
+        ensure!(status.success(), "safe-chat does not build");
+        Ok(Self { messages })
+    }
+
+    /// Where a program is.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
+        executable(&self.messages, name)
+            .with_context(|| format!("cargo did not say where {name} is"))
+    }
 }
 
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {

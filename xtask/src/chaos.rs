@@ -31,11 +31,12 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     })
 }
 
-/// Optimised as the profile for development has it: dependencies are, and its own part waits for
-/// the network.
+/// Optimised as the profile of tests has it: dependencies are, and its own part waits for the
+/// network.
 fn command(args: &[String]) -> Command {
     let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "chaos", "--"]);
+    command.args(["run", "--quiet", "--profile", "test"]);
+    command.args(["--package", "chaos", "--"]);
     command.args(args);
     command
 }

@@ -57,7 +57,15 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     }
     let mut command = cargo();
     command
-        .args(["run", "--quiet", "--package", "simulation", "--"])
+        .args([
+            "run",
+            "--quiet",
+            "--profile",
+            "test",
+            "--package",
+            "simulation",
+            "--",
+        ])
         .args(&options.args);
     let status = tool::shown(&mut command, interrupt)?;
     Ok(if status.success() {

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::binary::cargo;
+use crate::binary::{Built, cargo};
 use crate::cassandra::{Cassandra, CommitLog};
 use crate::cluster::Cluster;
 use crate::console::{self, say};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::nats::Nats;
-use crate::{audit, binary, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool};
+use crate::{audit, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -85,9 +85,10 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     // before.
     if run.wants(Step::Chaos) && !run.is_narrowed() && !run.failed() {
         run.step("chaos", || {
-            let [chaos, program] = binary::built_with_tests(["chaos", "safe-chat"], interrupt)?;
-            let mut command = Command::new(chaos);
+            let built = Built::with_tests(interrupt)?;
+            let mut command = Command::new(built.program("chaos")?);
             command.current_dir(paths::root());
+            let program = built.program("safe-chat")?;
             command.arg("--short").arg("--program").arg(program);
             let status = tool::shown(&mut command, interrupt)?;
             ensure!(status.success(), "chaos --short: {status}");

@@ -13,10 +13,12 @@ pub use config::{Config, Replication};
 #[cfg(feature = "cassandra")]
 pub use driver::*;
 
-/// Says that this program has no Cassandra, if it was built without.
-pub fn check_built() -> Result<(), &'static str> {
-    if cfg!(feature = "cassandra") {
-        return Ok(());
-    }
-    Err("this program was built without Cassandra: build it with the cargo feature `cassandra`")
+/// This program was built without Cassandra.
+#[derive(Debug, thiserror::Error)]
+#[error("this program was built without Cassandra: build it with the cargo feature `cassandra`")]
+pub struct Absent;
+
+/// Whether this program has Cassandra.
+pub fn check_built() -> Result<(), Absent> {
+    cfg!(feature = "cassandra").then_some(()).ok_or(Absent)
 }
