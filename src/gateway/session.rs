@@ -46,6 +46,8 @@ pub struct Session {
     /// What its client said of a trace when it came.
     origin: Origin,
     has_spoken: bool,
+    /// It said something that its lane was not told to start with.
+    has_unsent: bool,
     /// Made with the first question.
     questions: Option<Arc<Semaphore>>,
     meter: Meter,
@@ -83,6 +85,7 @@ impl Session {
             key,
             origin,
             has_spoken: false,
+            has_unsent: false,
             questions: None,
             meter,
             bad: 0,
@@ -107,6 +110,14 @@ impl Session {
     /// Returns how long not to listen to a client that says more than it may: what is refused must
     /// not cost others anything.
     pub fn receive(&mut self, message: Incoming<'_>) -> Option<Duration> {
+        let pause = self.collect(message);
+        self.submit();
+        pause
+    }
+
+    /// As [`Self::receive`], when more may follow at once: what the client says goes on its way with
+    /// [`Self::submit`], all in one batch.
+    pub(super) fn collect(&mut self, message: Incoming<'_>) -> Option<Duration> {
         let bytes = message.bytes().len();
         match self.protocol.decode(message, &self.user) {
             Ok(frame) => {
@@ -121,6 +132,13 @@ impl Session {
                 }
                 self.empty(bytes)
             }
+        }
+    }
+
+    /// What was collected goes on its way.
+    pub(super) fn submit(&mut self) {
+        if std::mem::take(&mut self.has_unsent) {
+            self.claim.lane().start(&self.core);
         }
     }
 
@@ -189,6 +207,7 @@ impl Session {
     /// Puts a message into the lane of its room; refuses it when too many wait.
     fn say(&mut self, message: Message) {
         self.has_spoken = true;
+        self.has_unsent = true;
         let (core, size, id) = (&self.core, message.body.size(), message.id.clone());
         let check = || core.room_for_more().and_then(|()| core.check_message(size));
         let sent = |id: &CommandId| {
@@ -200,7 +219,7 @@ impl Session {
         };
         let whose = (self.id, self.user.clone());
         let lane = self.claim.lane();
-        if let Err(rejection) = lane.push(core, whose, message, check, sent) {
+        if let Err(rejection) = lane.push(whose, message, check, sent) {
             metrics::refused(&rejection);
             let id = id.and_then(|id| id.shown().map(Arc::from));
             self.outbox.push(&ServerFrame::Rejected { id, rejection });
@@ -236,6 +255,7 @@ fn pause(rejection: &Rejection) -> Option<Duration> {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.submit();
         let end = End {
             core: self.core.clone(),
             claim: self.claim.clone(),

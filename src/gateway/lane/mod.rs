@@ -98,10 +98,10 @@ impl Lane {
         }
     }
 
-    /// Takes a message of a session, unless too many of it wait or `check` refuses it.
+    /// Takes a message of a session, unless too many of it wait or `check` refuses it. It goes on
+    /// its way when [`Self::start`] is called, or before.
     pub(super) fn push(
-        self: &Arc<Self>,
-        core: &Arc<Core>,
+        &self,
         (session, user): (SessionId, UserId),
         message: Message,
         check: impl FnOnce() -> Result<(), Rejection>,
@@ -115,15 +115,16 @@ impl Lane {
             body: message.body,
         };
         let mut inner = self.inner();
-        inner.state.push(new, check, |id| Arc::new(sent(id)))?;
-        if std::mem::replace(&mut inner.runs, true) {
-            drop(inner);
-            self.changed.notify_one();
-            return Ok(());
+        inner.state.push(new, check, |id| Arc::new(sent(id)))
+    }
+
+    /// What was pushed goes on its way: at once, or with what follows a submission that is on its
+    /// way.
+    pub(super) fn start(self: &Arc<Self>, core: &Arc<Core>) {
+        if std::mem::replace(&mut self.inner().runs, true) {
+            return self.changed.notify_one();
         }
-        drop(inner);
         core.spawn(run(core.clone(), self.clone()));
-        Ok(())
     }
 
     /// Returns once everything that a session said is stored. The caller brings the deadline.

@@ -33,10 +33,12 @@ pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(40);
 /// before they are charged. More than the largest message, which is charged when it is whole.
 const SLICE: isize = MESSAGE as isize + 64 * 1024;
 
-/// Whom a connection carries messages to. Each method returns how long not to listen.
+/// Whom a connection carries messages to. What is received returns how long not to listen.
 pub(super) trait Talk {
-    /// A message of the client.
+    /// A message of the client; more may follow before [`Self::submit`].
     fn receive(&mut self, message: Incoming<'_>) -> Option<Duration>;
+    /// All that had come was received: it may go on its way together.
+    fn submit(&mut self);
     /// Bytes of protocol overhead, charged to the client's limits.
     fn charge_overhead(&mut self, bytes: usize) -> Option<Duration>;
     /// The client answered a ping.
@@ -203,6 +205,11 @@ impl Connection {
     }
 
     fn hear(&mut self, now: Duration, bytes: &mut [u8], talk: &mut impl Talk) {
+        self.receive(now, bytes, talk);
+        talk.submit();
+    }
+
+    fn receive(&mut self, now: Duration, bytes: &mut [u8], talk: &mut impl Talk) {
         let mut at = 0;
         while at < bytes.len() {
             if self.state.phase != Phase::Open {

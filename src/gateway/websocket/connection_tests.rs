@@ -7,6 +7,8 @@ use std::time::Duration;
 #[derive(Default)]
 struct Heard {
     texts: Vec<String>,
+    /// How many texts there were each time when it was told that this is all.
+    submitted: Vec<usize>,
     overhead: usize,
     pongs: Vec<Duration>,
     pause: Option<Duration>,
@@ -17,6 +19,10 @@ impl Talk for Heard {
         let text = String::from_utf8_lossy(message.bytes());
         self.texts.push(text.into_owned());
         self.pause
+    }
+
+    fn submit(&mut self) {
+        self.submitted.push(self.texts.len());
     }
 
     fn charge_overhead(&mut self, bytes: usize) -> Option<Duration> {
@@ -97,6 +103,23 @@ impl World {
     fn got(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.client.got)
     }
+}
+
+#[test]
+fn what_comes_at_once_is_submitted_at_once() {
+    let mut world = World::new();
+    let several = [
+        frame(0x81, b"one"),
+        frame(0x81, b"two"),
+        frame(0x81, b"three"),
+    ]
+    .concat();
+    world.read(at(1), &several);
+    assert_eq!(world.heard.texts, ["one", "two", "three"]);
+    assert_eq!(world.heard.submitted, [3]);
+    // What was said before a frame that ends the session counts as well.
+    world.read(at(2), &[frame(0x81, b"four"), vec![0xff]].concat());
+    assert_eq!(world.heard.submitted, [3, 4]);
 }
 
 #[test]

@@ -156,7 +156,11 @@ pub fn items(bytes: &[u8], piece: usize) -> Vec<String> {
 
 impl connection::Talk for Session {
     fn receive(&mut self, message: Incoming<'_>) -> Option<Duration> {
-        Session::receive(self, message)
+        self.collect(message)
+    }
+
+    fn submit(&mut self) {
+        Session::submit(self);
     }
 
     fn charge_overhead(&mut self, bytes: usize) -> Option<Duration> {
@@ -171,6 +175,10 @@ impl connection::Talk for Session {
 impl connection::Talk for Talk {
     fn receive(&mut self, message: Incoming<'_>) -> Option<Duration> {
         (**self).receive(message)
+    }
+
+    fn submit(&mut self) {
+        (**self).submit();
     }
 
     fn charge_overhead(&mut self, bytes: usize) -> Option<Duration> {
