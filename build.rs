@@ -1,26 +1,10 @@
-//! Generates the protobuf types from `proto/`, without protoc, and notes the facts of the build for
-//! `--version`.
+//! Notes the facts of the build, for `--version`.
 
 use std::{env, error::Error, process::Command};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let files = [
-        "safechat/client/v1/client.proto",
-        "safechat/bus/v1/bus.proto",
-        "safechat/journal/v1/journal.proto",
-        "safechat/journal/v2/journal.proto",
-    ];
-    println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(files, ["proto"])?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .compile_fds(descriptors)?;
-    facts()
-}
-
 /// `SAFE_CHAT_COMMIT` may be given from outside, where there is no git (an image, a source
 /// archive).
-fn facts() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=SAFE_CHAT_COMMIT");
     let given = env::var("SAFE_CHAT_COMMIT").ok();
     let commit = given.map_or_else(commit, Ok)?;

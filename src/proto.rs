@@ -1,5 +1,5 @@
-//! The generated protobuf types. They are outer forms: `wire`, `journal::codec` and `bus::codec`
-//! turn them into the types of `room` and back.
+//! The protobuf types, generated from `proto/` by `cargo run -p proto`. They are outer forms:
+//! `wire`, `journal::codec` and `bus::codec` turn them into the types of `room` and back.
 
 #![allow(missing_docs, clippy::doc_markdown, clippy::large_enum_variant)]
 
@@ -7,7 +7,7 @@
 pub mod client {
     /// First version.
     pub mod v1 {
-        include!(concat!(env!("OUT_DIR"), "/safechat.client.v1.rs"));
+        include!("proto/generated/safechat.client.v1.rs");
     }
 }
 
@@ -15,7 +15,7 @@ pub mod client {
 pub mod bus {
     /// First version.
     pub mod v1 {
-        include!(concat!(env!("OUT_DIR"), "/safechat.bus.v1.rs"));
+        include!("proto/generated/safechat.bus.v1.rs");
     }
 }
 
@@ -23,10 +23,10 @@ pub mod bus {
 pub mod journal {
     /// First versions.
     pub mod v1 {
-        include!(concat!(env!("OUT_DIR"), "/safechat.journal.v1.rs"));
+        include!("proto/generated/safechat.journal.v1.rs");
     }
     /// Second versions.
     pub mod v2 {
-        include!(concat!(env!("OUT_DIR"), "/safechat.journal.v2.rs"));
+        include!("proto/generated/safechat.journal.v2.rs");
     }
 }

@@ -7,7 +7,7 @@ use prost::Message as _;
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 mod generated {
-    include!(concat!(env!("OUT_DIR"), "/safechat.client.v1.rs"));
+    include!("generated/safechat.client.v1.rs");
 }
 use generated::{self as pb, client_frame, event, send, server_frame::Frame};
 

@@ -1,0 +1,64 @@
+//! `cargo run -p proto` makes the Rust of the .proto files, for the service and for the client. It
+//! is committed, so that building them needs neither protoc nor a compiler of .proto files, and
+//! compared by a test. It builds without the service, which may not compile before it is made.
+
+use std::{collections::BTreeMap, error::Error, fs, path::Path, path::PathBuf};
+
+const CLIENT: &str = "safechat/client/v1/client.proto";
+const FILES: [&str; 4] = [
+    CLIENT,
+    "safechat/bus/v1/bus.proto",
+    "safechat/journal/v1/journal.proto",
+    "safechat/journal/v2/journal.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for (path, text) in generate()? {
+        fs::create_dir_all(path.parent().ok_or("a file without a folder")?)?;
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+/// What each generated file should hold.
+fn generate() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = of(&FILES, &root.join("src/proto/generated"))?;
+    // The client is a crate of its own, and builds without the service.
+    files.extend(of(&[CLIENT], &root.join("client/src/codec/generated"))?);
+    Ok(files)
+}
+
+fn of(protos: &[&str], folder: &Path) -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
+    let set = protox::compile(protos, [env!("CARGO_MANIFEST_DIR")])?;
+    let files = set.file.into_iter().map(|file| {
+        let module = prost_build::Module::from_protobuf_package_name(file.package());
+        (module, file)
+    });
+    let made = prost_build::Config::new()
+        .bytes(["."])
+        .generate(files.collect())?;
+    let named = |(module, text): (prost_build::Module, String)| {
+        (folder.join(module.to_file_name_or("proto")), text)
+    };
+    Ok(made.into_iter().map(named).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_rust_is_what_the_proto_files_say() {
+        let stale: Vec<_> = generate()
+            .unwrap()
+            .into_iter()
+            .filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(text))
+            .map(|(path, _)| path)
+            .collect();
+        assert!(
+            stale.is_empty(),
+            "these are not what proto/ says; make them again with `cargo run -p proto`: {stale:#?}"
+        );
+    }
+}
