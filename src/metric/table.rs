@@ -239,6 +239,8 @@ table! {
             "What is not as it must be on the bus now; the node is not ready";
         BUS_WARNINGS_NOW: gauge "safechat_bus_warnings" in "warnings",
             "What is not as it should be on the bus now";
+        BUS_BATCHES: counter "safechat_bus_batches_total" in "batches",
+            "Batches of commands that were stored together, or tried to be";
         BUS_FAULTS: counter "safechat_bus_faults_total" in "faults",
             "Faults of the bus that were found";
         BUS_FULL: counter "safechat_bus_full_total" in "messages",

@@ -2,11 +2,14 @@
 
 use crate::{
     things::*,
-    world::{World, shard_of},
+    world::{self, World, shard_of},
 };
 use safe_chat::{
-    bus::{Error, Position, ReplyTo, Submission},
-    room::{Action, BatchMessage, Body, CommandId, DeviceId, Millis, Producer, ProducerSeq, Turn},
+    bus::{Bus, Error, Position, ReplyTo, Submission},
+    room::{
+        Action, BatchMessage, Body, CommandId, DeviceId, Millis, Producer, ProducerSeq, ShardId,
+        Turn,
+    },
 };
 
 pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
@@ -229,4 +232,71 @@ pub(crate) async fn a_full_bus_refuses_and_stores_nothing(world: World) {
         77_777,
         "the refused one was not stored"
     );
+}
+
+/// Submits so many commands at the same time, to several rooms, and reads all shards: what was said
+/// to be stored is there, each at its own place, and nothing else is.
+pub(crate) async fn submit_at_once(a: &dyn Bus, count: u64) -> Vec<Result<Position, Error>> {
+    let to = |n: u64| format!("room-{}", n % 12);
+    let before = a.submit(&send(&to(0), count)).await.unwrap();
+    let submissions: Vec<_> = (0..count).map(|n| send(&to(n), n)).collect();
+    let submitting = submissions.iter().map(|submission| a.submit(submission));
+    let outcomes = futures::future::join_all(submitting).await;
+    let mut stored: Vec<(Position, u64)> = (0_u64..)
+        .zip(&outcomes)
+        .filter_map(|(n, outcome)| Some((*outcome.as_ref().ok()?, n)))
+        .collect();
+    // Behind all of them.
+    let mut ends = Vec::new();
+    for n in 0..12 {
+        ends.push(a.submit(&send(&to(n), count + n)).await);
+    }
+    let mut read = Vec::new();
+    for shard in 0..world::SHARDS {
+        let last = (0..12).filter(|n| shard_of(&room(&to(*n))) == ShardId(shard));
+        let Some(last) = last.filter_map(|n| ends[n as usize].as_ref().ok()).max() else {
+            continue;
+        };
+        let mut reader = a.commands(ShardId(shard), before.next()).await.unwrap();
+        loop {
+            let delivery = next(&mut reader).await;
+            let n = number(&delivery.submission);
+            assert_eq!(delivery.submission.room, room(&to(n % count)));
+            if n < count {
+                read.push((delivery.position, n));
+            }
+            if delivery.position == *last {
+                break;
+            }
+        }
+    }
+    stored.sort_unstable();
+    read.sort_unstable();
+    assert_eq!(read, stored);
+    outcomes
+}
+
+pub(crate) async fn what_is_submitted_at_once_is_each_where_it_is_said_to_be(world: World) {
+    let outcomes = submit_at_once(&*world.a, 600).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+}
+
+pub(crate) async fn of_what_comes_at_once_a_full_bus_stores_what_it_has_room_for(world: World) {
+    let small = world.small().await;
+    let many = (0..2000).map(|n| send("lobby", n)).collect::<Vec<_>>();
+    let submitting = many.iter().map(|submission| small.a.submit(submission));
+    let outcomes = futures::future::join_all(submitting).await;
+    let (stored, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert!(!stored.is_empty());
+    assert!(
+        refused.iter().all(|it| matches!(it, Err(Error::Full(_)))),
+        "{refused:?}"
+    );
+    let mut positions: Vec<_> = stored.into_iter().map(Result::unwrap).collect();
+    positions.sort_unstable();
+    let shard = shard_of(&room("lobby"));
+    let mut reader = small.b.commands(shard, Position::ZERO).await.unwrap();
+    for position in positions {
+        assert_eq!(next(&mut reader).await.position, position);
+    }
 }

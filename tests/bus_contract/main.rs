@@ -14,6 +14,7 @@ mod strays;
 #[path = "../support/mod.rs"]
 mod support;
 mod things;
+mod together;
 mod world;
 
 /// One test per claim and adapter.
@@ -72,7 +73,9 @@ contract! {
         a_shard_sees_its_own_commands_in_stored_order
         a_reader_starts_where_it_is_told_and_sees_what_comes_later
         discarded_commands_are_not_read_again
-        a_full_bus_refuses_and_stores_nothing;
+        a_full_bus_refuses_and_stores_nothing
+        what_is_submitted_at_once_is_each_where_it_is_said_to_be
+        of_what_comes_at_once_a_full_bus_stores_what_it_has_room_for;
     feed:
         a_published_commit_is_live_and_stored
         an_outdated_publish_stores_nothing_and_nobody_sees_it

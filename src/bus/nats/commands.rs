@@ -5,6 +5,7 @@ use super::{
     reader::{Entry, Purpose, Reader, Start, Step},
     skipped::{Skipped, Unfit},
     subjects::Subjects,
+    together::Storing,
     traced,
 };
 use crate::{
@@ -29,10 +30,12 @@ impl Commands for Nats {
         let span = hop::store(|| self.subjects.shard(&submission.room).0, payload.len());
         let mut headers = HeaderMap::new();
         traced::write(&mut headers, &span);
-        self.commands
-            .store(subject, headers, payload, None)
-            .instrument(span)
-            .await
+        let storing = Storing {
+            subject,
+            headers,
+            payload,
+        };
+        self.together.store(storing).instrument(span).await
     }
 
     async fn commands(

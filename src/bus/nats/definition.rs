@@ -57,6 +57,12 @@ const FIXED: [&str; 7] = [
     "mirror",
 ];
 
+/// Whether a stream takes batches: messages that are stored all or not at all.
+const ATOMIC: &str = "allow_atomic";
+
+/// The oldest server that knows batches. One that does not stores their messages one by one.
+const BATCHES: (i64, i64, i64) = (2, 12, 0);
+
 /// The bytes that any record needs, with its headers.
 const RECORD: i64 = 1024;
 
@@ -94,6 +100,27 @@ pub(super) async fn ensure_all(link: &Link, definitions: &[Definition]) -> Resul
         sleep(LOOK_AGAIN).await;
     }
     Ok(())
+}
+
+/// Whether commands may be stored in batches. A stream that was made before there were batches
+/// takes none until its operator says so.
+pub(super) async fn takes_batches(link: &Link, definitions: &[Definition]) -> Result<bool, Error> {
+    if !knows_batches(link) {
+        return Ok(false);
+    }
+    let commands = definitions
+        .iter()
+        .find(|definition| definition.store == Store::Commands);
+    let found = match commands {
+        Some(definition) => definition.find(link).await?,
+        None => None,
+    };
+    Ok(found.is_some_and(|info| info.config[ATOMIC] == json!(true)))
+}
+
+fn knows_batches(link: &Link) -> bool {
+    let (major, minor, patch) = BATCHES;
+    link.client.is_server_compatible(major, minor, patch)
 }
 
 /// Makes or checks everything, unless the journal is missing where there was one: what to do then.
@@ -161,12 +188,14 @@ impl Definition {
     /// Makes it. What another node has just made in the same way is made.
     pub(super) async fn create(&self, link: &Link) -> Result<(), Error> {
         let what = format!("creating stream {}", self.name);
+        let mut wanted = self.wanted.clone();
+        if let Some(wanted) = wanted.as_object_mut()
+            && !knows_batches(link)
+        {
+            wanted.remove(ATOMIC);
+        }
         let answer = link
-            .api_within::<StreamInfo>(
-                CREATE,
-                &format!("STREAM.CREATE.{}", self.name),
-                &self.wanted,
-            )
+            .api_within::<StreamInfo>(CREATE, &format!("STREAM.CREATE.{}", self.name), &wanted)
             .await
             .map_err(|failure| failure.of_write(&what))?;
         answer.map(drop).map_err(|refusal| refusal.of_read(&what))
@@ -257,6 +286,18 @@ impl Definition {
             let name = &self.name;
             format!(
                 "stream {name} has {found} copies where bus.replicas is {wanted}: nats stream edit {name} --replicas {wanted}"
+            )
+        })
+    }
+
+    /// What to do about a stream of commands that takes no batches, where the server would.
+    pub(super) fn takes_no_batches(&self, found: &Value, link: &Link) -> Option<String> {
+        let is_slow = self.wanted[ATOMIC] == json!(true) && found[ATOMIC] != json!(true);
+        (is_slow && knows_batches(link)).then(|| {
+            let name = &self.name;
+            format!(
+                "stream {name} takes no batches, so each command is synced to the disk alone: \
+                 nats stream edit {name} --allow-batch, and start the nodes again one by one"
             )
         })
     }

@@ -111,7 +111,8 @@ async fn state(definition: &Definition, link: &Link) -> Stream {
     if let Err(why) = definition.check(&found) {
         return Stream::Unusable(why);
     }
-    match definition.has_fewer_copies(&found) {
+    let weakness = definition.has_fewer_copies(&found);
+    match weakness.or_else(|| definition.takes_no_batches(&found, link)) {
         Some(why) => Stream::Weak(why),
         None => Stream::Fits(found["num_replicas"].as_u64().unwrap_or(1)),
     }

@@ -24,6 +24,7 @@ mod registry;
 mod settings;
 mod skipped;
 mod subjects;
+mod together;
 mod traced;
 mod watch;
 
@@ -44,6 +45,7 @@ use std::{
     time::Duration,
 };
 use subjects::Subjects;
+use together::Together;
 use watch::{Reached, Shared};
 
 /// The oldest server that has what is used: batched direct reads.
@@ -121,6 +123,7 @@ pub struct Nats {
     commands: Link,
     registry: Link,
     live: Link,
+    together: Together,
     probe_deadline: Duration,
     skipped: Skipped,
     foreign: Foreign,
@@ -164,6 +167,8 @@ impl Nats {
         }
         let definitions = definition::definitions(config, &subjects);
         definition::ensure_all(&commands, &definitions).await?;
+        let takes_batches = definition::takes_batches(&commands, &definitions).await?;
+        let together = Together::new(commands.clone(), takes_batches);
         let (subjects, reached) = (Arc::new(subjects), Reached::default());
         let (told, health) = watch::channel();
         let agreed = Arc::new(AtomicBool::new(false));
@@ -187,6 +192,7 @@ impl Nats {
             commands,
             registry,
             live,
+            together,
             probe_deadline: config.probe_deadline,
             skipped,
             foreign,

@@ -1,0 +1,214 @@
+//! Stores messages of a stream together. Each message that is stored durably costs its server a sync
+//! of the disk, one after the other; a batch costs a few in all. So a few messages go alone, and what
+//! comes while these are on their way is collected: when that is enough to be worth it, it goes as
+//! one atomic batch of JetStream (ADR-50 of NATS; nats-server 2.12 or newer). Such a batch is stored
+//! whole or not at all, and its messages have consecutive positions.
+//!
+//! What a server does not take as a batch goes alone: nothing but speed depends on batches.
+
+use super::link::Link;
+use crate::{
+    bus::{Error, Position},
+    metric,
+};
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures::future::join_all;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+use tokio::{sync::oneshot, time::Instant};
+
+/// Requests that are on their way at a time.
+const WAYS: usize = 4;
+/// Messages below which a batch is not worth it: it syncs some files of its own (measured: as much
+/// as four messages).
+const LEAST: usize = 8;
+/// The most messages of a batch; a server takes 1000.
+const MOST: usize = 256;
+/// The most bytes of a batch: the server keeps them twice until it is stored.
+const MOST_BYTES: usize = 1024 * 1024;
+/// Messages that wait; beyond them one is refused.
+const QUEUE: usize = 16 * 1024;
+
+/// What is to be stored.
+#[derive(Clone)]
+pub(super) struct Storing {
+    pub(super) subject: String,
+    pub(super) headers: HeaderMap,
+    pub(super) payload: Bytes,
+}
+
+/// What became of a batch.
+pub(super) enum Batched {
+    /// All of it is stored, the last message there.
+    Stored(Position),
+    /// Nothing of it is stored. `never`: nor will any other batch be.
+    Nothing {
+        /// The stream or the server takes no batches.
+        never: bool,
+    },
+    /// It failed as a store of one message would have.
+    Failed(Error),
+}
+
+/// Stores to one stream. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct Together(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    takes_batches: AtomicBool,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    ways: usize,
+}
+
+struct Waiting {
+    storing: Storing,
+    since: Instant,
+    done: oneshot::Sender<Result<Position, Error>>,
+}
+
+impl Together {
+    pub(super) fn new(link: Link, takes_batches: bool) -> Self {
+        Self(Arc::new(Inner {
+            link,
+            takes_batches: takes_batches.into(),
+            queue: Mutex::default(),
+        }))
+    }
+
+    /// Stores a message: alone or with others.
+    pub(super) async fn store(&self, storing: Storing) -> Result<Position, Error> {
+        let subject = storing.subject.clone();
+        let (done, stored) = oneshot::channel();
+        let waiting = Waiting {
+            storing,
+            since: Instant::now(),
+            done,
+        };
+        if self.0.enter(waiting)? {
+            let inner = self.0.clone();
+            tokio::spawn(async move { inner.run().await });
+        }
+        let lost = |_| Error::Unknown(format!("storing to {subject}: its task has ended"));
+        stored.await.map_err(lost)?
+    }
+}
+
+impl Inner {
+    /// Takes a message in. Whether there is a way free for it, which is taken.
+    fn enter(&self, waiting: Waiting) -> Result<bool, Error> {
+        let mut queue = self.queue();
+        if queue.waiting.len() >= QUEUE {
+            return Err(Error::Unavailable(format!(
+                "storing to {}: {QUEUE} messages wait already for NATS to store them",
+                waiting.storing.subject
+            )));
+        }
+        queue.waiting.push_back(waiting);
+        let is_free = queue.ways < WAYS;
+        queue.ways += usize::from(is_free);
+        Ok(is_free)
+    }
+
+    /// Stores what waits, until nothing does.
+    async fn run(&self) {
+        loop {
+            let next = self.next();
+            match next.len() {
+                0 => return,
+                1 => {
+                    for one in next {
+                        self.alone(one).await;
+                    }
+                }
+                _ => self.batch(next).await,
+            }
+        }
+    }
+
+    /// What goes next; nothing: the way is free again.
+    fn next(&self) -> Vec<Waiting> {
+        let mut queue = self.queue();
+        let mut bytes = 0;
+        let batch = queue.waiting.iter().take(MOST).take_while(|waiting| {
+            bytes += waiting.storing.size();
+            bytes <= MOST_BYTES
+        });
+        let count = match batch.count() {
+            count if count >= LEAST && self.takes_batches.load(Relaxed) => count,
+            _ => queue.waiting.len().min(1),
+        };
+        queue.ways -= usize::from(count == 0);
+        queue.waiting.drain(..count).collect()
+    }
+
+    async fn alone(&self, waiting: Waiting) {
+        let Waiting {
+            storing,
+            since,
+            done,
+        } = waiting;
+        let Storing {
+            subject,
+            headers,
+            payload,
+        } = storing;
+        let stored = if since.elapsed() > self.link.deadline {
+            Err(Error::Unavailable(format!(
+                "storing to {subject}: it waited for {:?} to be sent",
+                self.link.deadline
+            )))
+        } else {
+            self.link.store(subject, headers, payload, None).await
+        };
+        // Whoever wanted to know may be gone.
+        let _ = done.send(stored);
+    }
+
+    async fn batch(&self, batch: Vec<Waiting>) {
+        let messages: Vec<Storing> = batch.iter().map(|one| one.storing.clone()).collect();
+        metric::BUS_BATCHES.increment(1);
+        match self.link.store_all(messages).await {
+            Batched::Stored(last) => {
+                let first = last.0 + 1 - batch.len() as u64;
+                for (position, waiting) in (first..).zip(batch) {
+                    let _ = waiting.done.send(Ok(Position(position)));
+                }
+            }
+            Batched::Nothing { never } => {
+                if never && self.takes_batches.swap(false, Relaxed) {
+                    tracing::info!(
+                        "NATS takes no batches of commands any more: they go one by one"
+                    );
+                }
+                join_all(batch.into_iter().map(|one| self.alone(one))).await;
+            }
+            Batched::Failed(error) => {
+                for waiting in batch {
+                    let _ = waiting.done.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storing {
+    fn size(&self) -> usize {
+        self.subject.len() + self.payload.len()
+    }
+}
