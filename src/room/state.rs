@@ -65,6 +65,16 @@ impl Default for State {
 }
 
 impl State {
+    /// How many records it consists of: what a snapshot of it costs.
+    pub fn records(&self) -> usize {
+        self.members.len()
+            + self.sessions.len()
+            + self.keys.len()
+            + self.sent.len()
+            + self.ended.len()
+            + self.abandoned.len()
+    }
+
     /// Applies the next event: first its changes, unless those that wait here are the first of them
     /// and so applied already; then what it is.
     ///

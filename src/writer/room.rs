@@ -27,9 +27,9 @@ use std::{
 use tokio::time::Instant;
 use tracing::Span;
 
-/// A snapshot holds the key of everybody who ever came. So many of them cost about as much as it
-/// does to replay an event instead.
-const KEYS_PER_EVENT: u64 = 8;
+/// So many records of a snapshot (members, sessions, keys of everybody who ever came, messages of the
+/// dedupe window ...) cost about as much as it does to replay an event instead.
+const RECORDS_PER_EVENT: u64 = 8;
 
 /// How far a commit may go.
 pub(super) struct Bounds<B> {
@@ -279,7 +279,7 @@ impl Room {
     /// Events between two snapshots: more in a room with large snapshots, so that they never cost
     /// more than the events do.
     fn snapshot_every(&self) -> u64 {
-        Limits::SNAPSHOT_EVERY.max(self.state.keys.len() as u64 / KEYS_PER_EVENT)
+        Limits::SNAPSHOT_EVERY.max(self.state.records() as u64 / RECORDS_PER_EVENT)
     }
 
     /// The batch is in the journal. `published`: so it is on the bus.
