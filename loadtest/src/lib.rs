@@ -8,7 +8,8 @@
 //! The [`engine`] has sessions that cost little more than their socket, for thousands of members on
 //! one core; it checks loss, order, repeats and content as it reads. A [`scenario`] says what they
 //! do, [`measure`] what it took, [`report`] makes files of it, [`floors`] says what the machine
-//! can do at most, [`bare`] is the least server there can be. [`command`] is the command line.
+//! can do at most, [`bare`] is the least server there can be, a [`peer`] one of others.
+//! [`command`] is the command line.
 
 pub mod bare;
 pub mod client;
@@ -19,6 +20,7 @@ pub mod floors;
 pub mod history;
 mod leftover;
 pub mod measure;
+pub mod peer;
 pub mod raw;
 pub mod report;
 pub mod run;

@@ -9,6 +9,16 @@ pub(super) struct Timing {
     pub(super) sent: Instant,
 }
 
+/// How a message of ours is called.
+pub(super) fn id(number: usize) -> String {
+    format!("s-{number}")
+}
+
+/// The number of a message of ours.
+pub(super) fn number(id: &str) -> Option<usize> {
+    id.strip_prefix("s-")?.parse().ok()
+}
+
 struct Message {
     timing: Timing,
     room: Box<str>,
@@ -49,10 +59,6 @@ impl Messages {
         self.all.len() - 1
     }
 
-    pub(super) fn id(&self, number: usize) -> String {
-        format!("s-{number}")
-    }
-
     /// What a message says: its number, and as much more as it is to be long.
     pub(super) fn text(&self, number: usize) -> String {
         let mut text = format!("{number} ");
@@ -91,16 +97,22 @@ impl Messages {
         }
     }
 
-    /// A message is answered `journaled`; when it was due and sent. `Err`: the answer is wrong.
-    pub(super) fn journaled(&mut self, id: &str, seq: u64) -> Result<Option<Timing>, String> {
+    /// A message is answered, with its place where the server tells it; when it was due and sent.
+    /// `Err`: the answer is wrong.
+    pub(super) fn answered(
+        &mut self,
+        id: &str,
+        seq: Option<u64>,
+    ) -> Result<Option<Timing>, String> {
         let Some(number) = self.number(id) else {
             return Err(format!("{id} was answered, and nobody sent it"));
         };
         let message = &mut self.all[number];
-        if message.seq.is_some_and(|place| place != seq) {
+        if let Some(seq) = seq
+            && message.seq.replace(seq).is_some_and(|place| place != seq)
+        {
             return Err(format!("{id} was answered with {seq}, and is not there"));
         }
-        message.seq = Some(seq);
         Ok(self.answer(number))
     }
 
@@ -112,7 +124,7 @@ impl Messages {
     }
 
     fn number(&self, id: &str) -> Option<usize> {
-        let number: usize = id.strip_prefix("s-")?.parse().ok()?;
+        let number = number(id)?;
         (number < self.all.len()).then_some(number)
     }
 

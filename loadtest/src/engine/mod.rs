@@ -2,9 +2,10 @@
 //! check everything that they read. Reading and checking an event costs one comparison, so that one
 //! core can watch a server that uses another one.
 //!
-//! `session` is one socket, `frames` its WebSocket, `room` what all members of a room see,
+//! A [`Dialect`] is what the server speaks, `session` is one socket, `frames` its WebSocket, `room` what all members of a room see,
 //! `message` what was sent. What is measured goes into a [`Recorder`].
 
+mod dialect;
 pub(crate) mod frames;
 mod message;
 mod room;
@@ -13,15 +14,13 @@ mod timer;
 
 use crate::measure::Recorder;
 use anyhow::{Context, Result, bail};
+pub use dialect::Dialect;
+use dialect::{Incoming, Seat};
 use frames::Opcode;
 use message::Messages;
 use mio::{Events, Interest, Poll, Token};
 use room::{Room, Seen};
-use safe_chat_client::{
-    CloseCode, Gateway,
-    codec::json,
-    frame::{ClientFrame, Content, ServerFrame},
-};
+use safe_chat_client::{CloseCode, Gateway};
 use session::{Join, Phase, Session};
 use std::{
     collections::HashMap,
@@ -54,6 +53,7 @@ pub struct Engine {
     messages: Messages,
     gateways: Vec<SocketAddr>,
     path: String,
+    dialect: Dialect,
     buffer: Vec<u8>,
     joined: usize,
     joining: usize,
@@ -102,12 +102,20 @@ impl Engine {
             messages: Messages::new(bytes),
             gateways,
             path,
+            dialect: Dialect::default(),
             buffer: vec![0; BUFFER],
             joined: 0,
             joining: 0,
             behind: 0,
             recorder,
         })
+    }
+
+    /// Speaks something else than the protocol of safe-chat.
+    #[must_use]
+    pub fn speaking(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
     }
 
     /// Begins to join a room; [`Self::settle_joins`] waits for all. `since`: resumes there.
@@ -134,6 +142,7 @@ impl Engine {
         let mut session = Session::join(Join {
             gateway,
             from,
+            dialect: self.dialect,
             path: &self.path,
             room: (number, room),
             user: user.to_owned(),
@@ -194,12 +203,10 @@ impl Engine {
             return;
         };
         let now = Instant::now();
-        let number = self.messages.send(&self.rooms[session.room].name, due, now);
-        let frame = json::encode(&ClientFrame::Send {
-            id: self.messages.id(number),
-            to: None,
-            content: Content::Text(self.messages.text(number)),
-        });
+        let room = &self.rooms[session.room].name;
+        let number = self.messages.send(room, due, now);
+        let (id, text) = (message::id(number), self.messages.text(number));
+        let frame = self.dialect.send(room, id, text);
         session.queue(1, frame.as_bytes());
         self.recorder.sent(due, now);
     }
@@ -211,7 +218,8 @@ impl Engine {
             && session.pinged.is_none()
         {
             session.pinged = Some(Instant::now());
-            session.queue(1, br#"{"type":"ping","id":"p"}"#);
+            let (opcode, payload) = self.dialect.ping();
+            session.queue(opcode, payload);
             self.flush(id);
         }
     }
@@ -342,6 +350,15 @@ impl Engine {
             }
             session.phase = Phase::Joining;
             bytes = &bytes[end + 4..];
+            let seat = Seat {
+                room: &self.rooms[session.room].name,
+                user: &session.user,
+                since: session.resumes.then_some(session.last),
+            };
+            if let Some(opening) = self.dialect.opening(&seat) {
+                session.queue(1, opening.as_bytes());
+                self.flush(id);
+            }
         }
         while let Some(session) = self.sessions[id].as_mut() {
             match frames::first(bytes) {
@@ -365,13 +382,15 @@ impl Engine {
     fn frame(&mut self, id: Id, opcode: Opcode, payload: &[u8], now: Instant) {
         let session = self.sessions[id].as_mut().expect("it was just read");
         match opcode {
-            Opcode::Data if session.phase == Phase::Joining => self.welcome(id, payload, now),
-            Opcode::Data => self.data(id, payload, now),
+            Opcode::Data => {
+                let dialect = self.dialect;
+                dialect.messages(payload, &mut |message| self.message(id, message, now));
+            }
             Opcode::Ping => {
                 session.queue(10, payload);
                 self.flush(id);
             }
-            Opcode::Pong => {}
+            Opcode::Pong => self.ponged(id, now),
             Opcode::Close => {
                 let code = match payload {
                     [high, low, ..] => u16::from_be_bytes([*high, *low]),
@@ -382,20 +401,40 @@ impl Engine {
         }
     }
 
-    fn welcome(&mut self, id: Id, payload: &[u8], now: Instant) {
-        let frame = std::str::from_utf8(payload)
-            .ok()
-            .and_then(|text| json::decode(text).ok());
-        let Some(ServerFrame::Welcome(welcome)) = frame else {
-            self.broken("the first frame is no welcome".into());
-            self.end(id, &Ended::Unreadable("the first frame is no welcome"));
-            return;
-        };
+    fn message(&mut self, id: Id, message: &[u8], now: Instant) {
+        match self.sessions[id].as_ref().map(|session| session.phase) {
+            Some(Phase::Live) => self.data(id, message, now),
+            Some(_) => self.greeted(id, message, now),
+            // The message before it has ended the session.
+            None => {}
+        }
+    }
+
+    fn greeted(&mut self, id: Id, message: &[u8], now: Instant) {
+        match self.dialect.read(message, 0) {
+            Some(Incoming::Greeting) => {}
+            Some(Incoming::Ping(answer)) => self.reply(id, answer),
+            Some(Incoming::Refused(why)) => self.end(id, &Ended::Refused(why)),
+            Some(Incoming::Welcome { head, recovered }) => self.welcome(id, head, recovered, now),
+            _ => {
+                self.broken("the first frame is no welcome".into());
+                self.end(id, &Ended::Unreadable("the first frame is no welcome"));
+            }
+        }
+    }
+
+    fn reply(&mut self, id: Id, text: &str) {
+        if let Some(session) = self.sessions[id].as_mut() {
+            session.queue(1, text.as_bytes());
+            self.flush(id);
+        }
+    }
+
+    fn welcome(&mut self, id: Id, head: u64, recovered: bool, now: Instant) {
         let session = self.sessions[id].as_mut().expect("it was just read");
-        let head = welcome.seq.unwrap_or_default();
         session.phase = Phase::Live;
         self.joining -= 1;
-        if session.resumes && !welcome.recovered {
+        if session.resumes && !recovered {
             let user = session.user.clone();
             self.broken(format!(
                 "{user} resumed and was not recovered, although nothing was cut"
@@ -416,7 +455,7 @@ impl Engine {
     fn data(&mut self, id: Id, payload: &[u8], now: Instant) {
         let session = self.sessions[id].as_mut().expect("it was just read");
         let room = &mut self.rooms[session.room];
-        let seen = room.see(&mut session.last, payload, &mut self.messages);
+        let seen = room.see(&mut session.last, payload, self.dialect, &mut self.messages);
         if room.is_long() && room.head() == session.last {
             let number = session.room;
             self.trim(number);
@@ -435,7 +474,7 @@ impl Engine {
                     self.recorder.caught_up(now - session.began);
                 }
             }
-            Seen::Frame(frame) => self.answer(id, frame, now),
+            Seen::Other(other) => self.answer(id, other, now),
             Seen::Broken(what) => {
                 let user = self.sessions[id].as_ref().map_or("", |it| &it.user);
                 let what = format!("{user}: {what}");
@@ -444,9 +483,9 @@ impl Engine {
         }
     }
 
-    fn answer(&mut self, id: Id, frame: ServerFrame, now: Instant) {
-        match frame {
-            ServerFrame::Journaled { id, seq, .. } => match self.messages.journaled(&id, seq) {
+    fn answer(&mut self, id: Id, incoming: Incoming, now: Instant) {
+        match incoming {
+            Incoming::Answered { id, seq } => match self.messages.answered(&id, seq) {
                 Ok(Some(timing)) => {
                     let micros = timing.micros(now);
                     self.recorder.answered(micros);
@@ -454,25 +493,33 @@ impl Engine {
                 Ok(None) => self.broken(format!("{id} was answered twice")),
                 Err(what) => self.broken(what),
             },
-            ServerFrame::Rejected { id, reason, .. } => {
+            Incoming::Rejected { id, reason } => {
                 self.recorder.count("rejected", &reason);
                 if let Some(id) = id {
                     self.messages.rejected(&id);
                 }
             }
-            ServerFrame::Pong { .. } => {
-                let session = self.sessions[id].as_mut().expect("it was just read");
-                if let Some(pinged) = session.pinged.take() {
-                    self.recorder.ponged(now - pinged);
-                }
-            }
-            ServerFrame::Reset { seq, reason } => {
+            Incoming::Pong => self.ponged(id, now),
+            Incoming::Ping(answer) => self.reply(id, answer),
+            Incoming::Reset { seq, reason } => {
                 self.broken(format!(
                     "a reset to seq {seq} ({reason}), although nothing was cut"
                 ));
             }
-            ServerFrame::Bye { reason, .. } => self.recorder.count("bye", &reason),
-            _ => {}
+            Incoming::Bye { reason } => self.recorder.count("bye", &reason),
+            Incoming::Refused(why) => self.recorder.count("refused", &why),
+            Incoming::Greeting
+            | Incoming::Welcome { .. }
+            | Incoming::Event(_)
+            | Incoming::Other => {}
+        }
+    }
+
+    fn ponged(&mut self, id: Id, now: Instant) {
+        if let Some(session) = self.sessions[id].as_mut()
+            && let Some(pinged) = session.pinged.take()
+        {
+            self.recorder.ponged(now - pinged);
         }
     }
 

@@ -2,8 +2,11 @@
 //! out, nothing twice. The first member that gets a place is read; the others have to get the same
 //! bytes, which is one comparison each.
 
-use super::message::{Messages, Timing};
-use safe_chat_client::{Event, codec::json, frame::ServerFrame};
+use super::{
+    dialect::{Dialect, Incoming},
+    message::{Messages, Timing},
+};
+use safe_chat_client::Event;
 use std::{collections::VecDeque, time::Instant};
 
 /// Events that are kept although everybody has them: who resumes may ask for them.
@@ -30,7 +33,7 @@ pub(super) struct Room {
     pub(super) members: u32,
 }
 
-/// What a data frame was.
+/// What a message was.
 pub(super) enum Seen {
     /// The next event; when its message was due and sent, if it is one of ours.
     Event {
@@ -39,7 +42,7 @@ pub(super) enum Seen {
         is_last: bool,
     },
     /// Something else.
-    Frame(ServerFrame),
+    Other(Incoming),
     /// What must not be.
     Broken(String),
 }
@@ -58,7 +61,13 @@ impl Room {
     }
 
     /// A member whose last place is `last` got this. Moves `last` on.
-    pub(super) fn see(&mut self, last: &mut u64, payload: &[u8], messages: &mut Messages) -> Seen {
+    pub(super) fn see(
+        &mut self,
+        last: &mut u64,
+        payload: &[u8],
+        dialect: Dialect,
+        messages: &mut Messages,
+    ) -> Seen {
         if let Some(entry) = self.entry(*last + 1)
             && *entry.payload == *payload
         {
@@ -66,12 +75,9 @@ impl Room {
             let members = self.members;
             return self.entry(*last).expect("just found").seen(members);
         }
-        let frame = std::str::from_utf8(payload)
-            .ok()
-            .and_then(|text| json::decode(text).ok());
-        match frame {
-            Some(ServerFrame::Event(event)) => self.event(last, event, payload, messages),
-            Some(frame) => Seen::Frame(frame),
+        match dialect.read(payload, *last + 1) {
+            Some(Incoming::Event(event)) => self.event(last, event, payload, messages),
+            Some(other) => Seen::Other(other),
             None => Seen::Broken("a frame that is none of the protocol".into()),
         }
     }
@@ -173,6 +179,7 @@ impl Timing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::message;
 
     fn event(seq: u64, id: &str, text: &str) -> String {
         format!(
@@ -193,7 +200,7 @@ mod tests {
             let ids = (0..sent)
                 .map(|_| {
                     let number = messages.send("r", now, now);
-                    messages.id(number)
+                    message::id(number)
                 })
                 .collect();
             let mut room = Room::new("r".into());
@@ -206,7 +213,9 @@ mod tests {
         }
 
         fn see(&mut self, last: &mut u64, frame: &str) -> Seen {
-            self.room.see(last, frame.as_bytes(), &mut self.messages)
+            let bytes = frame.as_bytes();
+            self.room
+                .see(last, bytes, Dialect::SafeChat, &mut self.messages)
         }
 
         fn broken(&mut self, last: &mut u64, frame: &str) -> String {
@@ -289,7 +298,13 @@ mod tests {
             format!(r#"{{"type":"event","seq":{seq},"at":1,"kind":"joined","from":"a"}}"#)
         });
         for seq in 1..=(2 * KEPT as u64) {
-            room.see(&mut last, joined(seq).as_bytes(), &mut messages);
+            let frame = joined(seq);
+            room.see(
+                &mut last,
+                frame.as_bytes(),
+                Dialect::SafeChat,
+                &mut messages,
+            );
         }
         assert!(room.is_long());
         room.trim(last);

@@ -1,6 +1,9 @@
 //! One member of a room: a socket that is never waited for, and how far it has read.
 
-use super::frames;
+use super::{
+    dialect::{Dialect, Seat},
+    frames,
+};
 use crate::leftover::Leftover;
 use anyhow::{Context, Result};
 use mio::net::TcpStream;
@@ -46,7 +49,8 @@ pub(super) struct Join<'a> {
     pub(super) gateway: SocketAddr,
     /// The own address: one has too few ports for very many sessions.
     pub(super) from: Option<SocketAddr>,
-    /// Before `/chat/`.
+    pub(super) dialect: Dialect,
+    /// Before what the dialect asks for.
     pub(super) path: &'a str,
     pub(super) room: (usize, &'a str),
     pub(super) user: String,
@@ -70,14 +74,19 @@ impl Session {
             _ => {}
         }
         let (user, (room, name)) = (join.user, join.room);
-        let since = join
-            .since
-            .map_or_else(|| "history=0".to_owned(), |since| format!("since={since}"));
+        let seat = Seat {
+            room: name,
+            user: &user,
+            since: join.since,
+        };
+        let (target, protocol) = join.dialect.target(&seat);
+        let protocol = protocol.map_or(String::new(), |protocol| {
+            format!("Sec-WebSocket-Protocol: {protocol}\r\n")
+        });
         let request = format!(
-            "GET {}/chat/{name}/user/{user}?pub=key-{user}&{since} HTTP/1.1\r\nHost: {}\r\n\
-             Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: safechat.v1+json\r\n\r\n",
+            "GET {}{target} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n",
             join.path, join.gateway
         );
         Ok(Self {

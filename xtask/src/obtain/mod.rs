@@ -11,6 +11,7 @@ mod java;
 pub(crate) mod kubernetes;
 pub mod nats;
 pub(crate) mod openapi;
+pub(crate) mod peers;
 pub(crate) mod pip;
 mod program;
 pub mod promtool;
