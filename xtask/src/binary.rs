@@ -84,6 +84,14 @@ pub fn build(build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
     Built::with(command, interrupt)?.program("safe-chat")
 }
 
+/// Builds the load generator as it measures: with the release profile.
+pub(crate) fn build_loadtest(interrupt: &Interrupt) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--package", "loadtest"]);
+    console::say("building loadtest");
+    Built::with(command, interrupt)?.program("loadtest")
+}
+
 /// What cargo has built.
 pub(crate) struct Built {
     /// Messages of cargo, one a line.

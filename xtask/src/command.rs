@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::{audit, by_hand, chaos, console, fuzz, kubernetes, procfs, sbom, simulate, test, up};
+use crate::{
+    audit, bench, by_hand, chaos, console, fuzz, kubernetes, procfs, sbom, simulate, test, up,
+};
 
 /// Development commands of safe-chat.
 #[derive(Parser)]
@@ -46,6 +48,8 @@ enum Command {
     Simulate(simulate::Options),
     /// Real faults on real processes under load: `cargo xtask chaos --list`
     Chaos(chaos::Options),
+    /// Measure beside other servers, and write the table of docs/performance.md
+    Bench(bench::Options),
 }
 
 /// The program.
@@ -80,6 +84,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sbom(options) => sbom::run(&options, &interrupt)?,
         Command::Kubernetes => kubernetes::check(&interrupt)?,
         Command::Simulate(options) => return simulate::run(&options, &interrupt),
+        Command::Bench(options) => bench::run(&options, &interrupt)?,
         Command::Chaos(options) => return chaos::run(&options, &interrupt),
     }
     Ok(ExitCode::SUCCESS)

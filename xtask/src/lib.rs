@@ -3,10 +3,12 @@
 //! What a command starts is described by a [`server::Server`], runs in a [`cluster::Cluster`] and
 //! is recorded in a [`state::State`], so that another terminal (or the next run, after a SIGKILL)
 //! finds it. [`nats`], [`cassandra`] and [`node`] describe servers; [`obtain`] gets their programs;
-//! `up`, `by_hand`, `test`, `chaos`, `simulate`, `kubernetes`, `audit`, `sbom` and `fuzz` are the commands.
+//! `up`, `by_hand`, `test`, `chaos`, `simulate`, `kubernetes`, `audit`,
+//! `sbom`, `bench` and `fuzz` are the commands.
 //! A library, so that the crate `chaos` can build on the same parts.
 
 mod audit;
+mod bench;
 pub mod binary;
 mod by_hand;
 pub mod cassandra;
