@@ -137,7 +137,8 @@ fn one(plan: &Plan, entrant: &Entrant<'_>, starter: &Starter, bytes: usize) -> O
     let measured = match entrant {
         Entrant::System(system) => {
             let pids = listening(&system.ports);
-            measure(plan, &[system.url.clone()], Dialect::SafeChat, pids, bytes)
+            let urls = std::slice::from_ref(&system.url);
+            measure(plan, urls, Dialect::SafeChat, pids, bytes)
         }
         Entrant::Bare => starter.bare().and_then(|it| started(plan, &it, bytes)),
         Entrant::Peer(kind) => starter.peer(*kind).and_then(|it| started(plan, &it, bytes)),
