@@ -29,10 +29,13 @@ pub struct Peers {
     /// A system beside the bare server, and the ports of all that serves it: NAME=URL,PORT,PORT
     #[arg(long = "system", value_name = "NAME=URL[,PORT...]")]
     systems: Vec<System>,
-    /// Servers that are started beside it [all that are on this machine]; `--with=` for none
-    #[arg(long, value_delimiter = ',', num_args = 0.., value_enum, value_name = "PEER,...",
+    /// Servers that are started beside it, as far as they are on this machine
+    #[arg(long, value_delimiter = ',', value_enum, value_name = "PEER,...",
         default_values_t = [Kind::Bun, Kind::Centrifugo, Kind::SocketIo])]
     with: Vec<Kind>,
+    /// Start none of them
+    #[arg(long, conflicts_with = "with")]
+    alone: bool,
     /// Where `cargo xtask bench --obtain` has put their programs [~/.cache/safe-chat]
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
@@ -91,7 +94,7 @@ pub fn peers(options: &Peers) -> Result<Exit> {
     };
     let mut table = Table::new(figure);
     let mut entrants = vec![Entrant::Bare];
-    for kind in &options.with {
+    for kind in options.with.iter().filter(|_| !options.alone) {
         match starter.program(*kind) {
             Ok(_) => entrants.push(Entrant::Peer(*kind)),
             Err(why) => table.skip(kind.to_string(), format!("{why:#}")),

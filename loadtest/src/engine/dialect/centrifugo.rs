@@ -65,7 +65,8 @@ fn pushed(line: &[u8]) -> Option<&[u8]> {
     rest.strip_prefix(PUBLICATION)?.strip_suffix(b"}}")
 }
 
-/// The reply without what was missed, then each of that; `false`: nothing was missed.
+/// The reply with only the last of what was missed, whose place is the head of the room; then each of
+/// them. `false`: nothing was missed.
 fn missed(line: &[u8], each: &mut dyn FnMut(&[u8])) -> bool {
     let head = &line[..line.len().min(MISSED_WITHIN)];
     let Some(at) = memmem::find(head, MISSED) else {
@@ -81,7 +82,8 @@ fn missed(line: &[u8], each: &mut dyn FnMut(&[u8])) -> bool {
             end += 1;
         }
     }
-    each(&[&line[..at], &line[end..]].concat());
+    let last = publications.last().copied().unwrap_or_default();
+    each(&[&line[..at], last, &line[end..]].concat());
     publications.into_iter().for_each(each);
     true
 }
@@ -130,8 +132,13 @@ pub(super) fn read(text: &str, next: u64) -> Option<Incoming> {
         (Some(_), Some(error)) => Some(Incoming::Refused(error)),
         (Some(SUBSCRIBE), None) => {
             let reply = &value["subscribe"];
+            let missed = &reply["publications"][0]["offset"];
             Some(Incoming::Welcome {
-                head: reply["offset"].as_u64().unwrap_or_default(),
+                // Beside what was missed stands where the session was.
+                head: missed
+                    .as_u64()
+                    .max(reply["offset"].as_u64())
+                    .unwrap_or_default(),
                 recovered: reply["recovered"].as_bool().unwrap_or_default(),
             })
         }
@@ -180,15 +187,15 @@ mod tests {
         let push = format!(r#"{{"push":{{"channel":"kept:aaa","pub":{ONE}}}}}"#);
         assert_eq!(cut(&format!("{push}\n{{}}")), [ONE, "{}"]);
         let head = r#"{"id":2,"subscribe":{"recoverable":true,"epoch":"x","publications":["#;
-        let tail = r#"],"recovered":true,"offset":6}}"#;
-        let other = ONE.replace("s-4", "s-5");
+        let tail = r#"],"recovered":true,"offset":4}}"#;
+        let other = ONE.replace("s-4", "s-5").replace(":5}", ":6}");
         let reply = format!("{head}{ONE},{other}{tail}");
         assert_eq!(
             cut(&reply),
-            [format!("{head}{tail}"), ONE.into(), other.clone()]
+            [format!("{head}{other}{tail}"), ONE.into(), other.clone()]
         );
         assert_eq!(
-            read(&format!("{head}{tail}"), 0),
+            read(&format!("{head}{other}{tail}"), 0),
             Some(Incoming::Welcome {
                 head: 6,
                 recovered: true
