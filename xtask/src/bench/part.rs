@@ -188,8 +188,8 @@ fn durable(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A message of a quiet room, beside what it cannot avoid: two ways over loopback, a command and an
-/// event that are stored one after the other.
+/// A message of a quiet room, beside what it cannot avoid: a way over loopback and back, a command
+/// and an event that are stored one after the other.
 fn latency(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
     let rounds = bench.rounds(u32::MAX);
     let turns = bench.peers(&[
@@ -217,15 +217,19 @@ fn latency(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
     }
     .rows(&turns);
     let floors = floors(bench)?;
-    let loopback = floor(&floors, "loopback")?;
-    let stored = floor(&floors, "publish and ack")?;
-    let sum = (loopback + 2.0 * stored) / 1e3;
-    rows.push(Row::of(
-        "its floors: loopback, and two publishes with fsync",
-        "sum",
-        "ms",
-        Spread::of([sum]),
-    ));
+    let (loopback, stored) = (
+        floor(&floors, "loopback")?,
+        floor(&floors, "publish and ack")?,
+    );
+    let (what, event) = match bench.servers.cassandra() {
+        None => ("its floors: loopback, and two publishes with fsync", stored),
+        Some(_) => (
+            "its floors: loopback, a publish with fsync, a write and its reading",
+            floor(&floors, "write and read back")?,
+        ),
+    };
+    let sum = (loopback + stored + event) / 1e3;
+    rows.push(Row::of(what, "sum", "ms", Spread::of([sum])));
     if let Some(ours) = turns.spread(OURS, "answer.p50") {
         rows.push(Row {
             must: "1.5",
@@ -242,7 +246,11 @@ fn latency(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
 }
 
 fn floors(bench: &Bench<'_>) -> Result<String> {
-    let mut command = bench.loadtest(&["floors", "--seconds", "1", "--nats", bench.servers.nats()]);
+    let mut command = bench.loadtest(&["floors", "--seconds", "1"]);
+    command.args(["--nats", bench.servers.nats()]);
+    if let Some(at) = bench.servers.cassandra() {
+        command.args(["--cassandra", at]);
+    }
     let mut step = Step::start("floors of this machine");
     let text = tool::quiet(&mut command, LIMIT, bench.interrupt, &mut step)?;
     step.done("measured");
@@ -322,7 +330,7 @@ fn rooms(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
             "cpu.per_message_us",
             "--rounds",
             &rounds,
-            "--with=",
+            "--alone",
         ])?;
         let what = format!("CPU per message, {rooms} rooms of 2");
         let compared = Compared {

@@ -33,7 +33,7 @@ pub(super) struct Servers {
     nodes: Nodes,
     nats: String,
     core: usize,
-    cassandra: bool,
+    cassandra: Option<String>,
     running: u8,
 }
 
@@ -54,7 +54,7 @@ impl Servers {
             max_file: None,
         };
         let mut servers = nats.servers()?;
-        let mut journal = Journal::Bus;
+        let (mut journal, mut cassandra) = (Journal::Bus, None);
         if options.cassandra {
             let ring = Cassandra {
                 program: obtain::cassandra::cassandra(interrupt)?,
@@ -64,6 +64,7 @@ impl Servers {
                 tls: false,
             };
             servers.extend(ring.servers()?);
+            cassandra = Some(ring.addresses());
             journal = Journal::Cassandra {
                 hosts: ring.addresses(),
                 replication: 1,
@@ -89,7 +90,7 @@ impl Servers {
                 dir: dir.to_owned(),
             },
             core: options.core,
-            cassandra: options.cassandra,
+            cassandra,
             running: 0,
         };
         all.one_more()?;
@@ -114,7 +115,11 @@ impl Servers {
 
     /// As `loadtest peers` takes it.
     pub(super) fn system(&self) -> String {
-        let journal = if self.cassandra { ",9042" } else { "" };
+        let journal = if self.cassandra.is_some() {
+            ",9042"
+        } else {
+            ""
+        };
         format!("safe-chat={},4222{journal}", url(1))
     }
 
@@ -125,6 +130,11 @@ impl Servers {
 
     pub(super) fn nats(&self) -> &str {
         &self.nats
+    }
+
+    /// Where it is, if the rooms are kept there.
+    pub(super) fn cassandra(&self) -> Option<&str> {
+        self.cassandra.as_deref()
     }
 
     pub(super) fn stop(&mut self) -> Result<()> {
