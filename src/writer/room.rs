@@ -526,7 +526,7 @@ mod tests {
     fn a_room_that_many_came_to_is_saved_less_often() {
         let (now, epoch, key) = (Instant::now(), Epoch(1), Key::parse("key").unwrap());
         let user = |n: u64| UserId::parse(&format!("user{n}")).unwrap();
-        for (users, expected) in [(0, 300), (2_400, 300), (8_000, 1_000)] {
+        for (users, expected) in [(0, 300), (2_400, 342), (8_000, 1_142)] {
             let state = State {
                 keys: (0..users).map(|n| (user(n), key.clone())).collect(),
                 ..State::default()

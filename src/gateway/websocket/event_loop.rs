@@ -4,11 +4,11 @@
 
 use super::{
     connection::Connection,
+    deadlines::{Deadlines, Next},
     feed,
     line::{Line, NOWHERE},
     mailbox::{Mail, Mailbox},
     rooms::{Batch, Member, Rooms},
-    wheel::Wheel,
 };
 use crate::{
     gateway::{Close, metrics},
@@ -52,8 +52,8 @@ struct Client {
     member: Option<Member>,
     /// Tells it from others that have had its slot.
     serial: u32,
-    /// When the wheel looks at it.
-    scheduled: Duration,
+    /// When it is looked at next.
+    next: Next,
     /// There may be something to read.
     is_readable: bool,
     /// Nothing follows what can be read.
@@ -70,7 +70,7 @@ pub(super) struct Loop {
     mailbox: Arc<Mailbox>,
     clients: Slab<Box<Client>>,
     rooms: Rooms,
-    wheel: Wheel<(u32, u32)>,
+    deadlines: Deadlines<(u32, u32)>,
     buffer: Vec<u8>,
     to_read: VecDeque<u32>,
     to_write: Vec<u32>,
@@ -86,7 +86,7 @@ impl Loop {
             mailbox,
             clients: Slab::new(),
             rooms: Rooms::default(),
-            wheel: Wheel::new(),
+            deadlines: Deadlines::new(),
             buffer: vec![0; READ],
             to_read: VecDeque::new(),
             to_write: Vec::new(),
@@ -131,7 +131,7 @@ impl Loop {
         if is_busy || self.rooms.are_waiting() || !self.mailbox.sleep() {
             return Some(Duration::ZERO);
         }
-        let next = self.wheel.next()?;
+        let next = self.deadlines.next()?;
         Some(next.saturating_sub(self.began.elapsed()))
     }
 
@@ -224,8 +224,10 @@ impl Loop {
     fn begin(&mut self, line: Arc<Line>) -> u32 {
         self.serial = self.serial.wrapping_add(1);
         let (serial, connection) = (self.serial, Connection::new(self.now));
-        let scheduled = connection.deadline();
-        let slot = self.clients.insert(Box::new(Client {
+        let (mut next, slot) = (Next::NONE, self.clients.vacant_key() as u32);
+        let deadline = connection.deadline();
+        self.deadlines.set(&mut next, (slot, serial), deadline);
+        self.clients.insert(Box::new(Client {
             line: line.clone(),
             connection,
             io: None,
@@ -233,15 +235,14 @@ impl Loop {
             counted: None,
             member: None,
             serial,
-            scheduled,
+            next,
             is_readable: false,
             is_shut: false,
             is_blocked: false,
             is_to_read: false,
             is_to_write: false,
-        })) as u32;
+        }));
         line.slot.store(slot, Relaxed);
-        self.wheel.insert(scheduled, (slot, serial));
         slot
     }
 
@@ -445,20 +446,20 @@ impl Loop {
 
     /// Does what is due by now.
     fn tick(&mut self) {
-        for (slot, serial) in self.wheel.advance(self.now) {
+        for ((slot, serial), told) in self.deadlines.advance(self.now) {
             let (now, client) = (self.now, self.clients.get_mut(slot as usize));
             let Some(client) = client.filter(|client| client.serial == serial) else {
                 continue;
             };
             let client = &mut **client;
+            if !Deadlines::<(u32, u32)>::is_told(&mut client.next, told) {
+                continue;
+            }
             let ticked = catch_unwind(AssertUnwindSafe(|| {
                 client.connection.tick(now, client.talk.as_mut());
             }));
             if ticked.is_err() {
                 client.connection.lose();
-            }
-            if client.scheduled <= now {
-                client.scheduled = Duration::MAX;
             }
             self.settle(slot);
         }
@@ -479,10 +480,8 @@ impl Loop {
             return self.remove(slot);
         }
         let deadline = client.connection.deadline();
-        if deadline < client.scheduled {
-            client.scheduled = deadline;
-            self.wheel.insert(deadline, (slot, client.serial));
-        }
+        let name = (slot, client.serial);
+        self.deadlines.set(&mut client.next, name, deadline);
         self.queue(slot);
     }
 

@@ -14,6 +14,7 @@
 mod backlog;
 mod connection;
 pub(super) mod copying;
+mod deadlines;
 mod encode;
 mod event_loop;
 mod feed;
