@@ -49,6 +49,8 @@ fn the_version_says_how_it_was_built() {
         "rustc ",
         "profile ",
         "target ",
+        // Everything is tested with the features that are on by default.
+        "features cassandra, jemalloc",
     ] {
         assert!(text(&output.stdout).contains(fact), "{fact}");
     }
