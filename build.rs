@@ -16,7 +16,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     println!("cargo:rustc-env=SAFE_CHAT_PROFILE={}", env::var("PROFILE")?);
     println!("cargo:rustc-env=SAFE_CHAT_TARGET={}", env::var("TARGET")?);
+    println!("cargo:rustc-env=SAFE_CHAT_FEATURES={}", features());
     Ok(())
+}
+
+/// The features that are on, as the manifest names them.
+fn features() -> String {
+    let set = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut on: Vec<_> = set
+        .filter_map(|name| Some(name.strip_prefix("CARGO_FEATURE_")?.to_lowercase()))
+        .filter(|feature| feature != "default")
+        .map(|feature| feature.replace('_', "-"))
+        .collect();
+    on.sort();
+    match on.is_empty() {
+        true => "none".into(),
+        false => on.join(", "),
+    }
 }
 
 /// The commit that git has checked out. Only what is built to be released asks: otherwise each

@@ -1,9 +1,10 @@
-//! The terminal client in a real terminal: what a person types and pastes, against a server of a
-//! few lines.
+//! The terminal client in a real terminal, against a server of a few lines: what a person types and
+//! pastes; and what a script learns in place of a prompt.
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::SocketAddr,
     os::unix::ffi::OsStrExt,
     path::Path,
     process::{Child, Command, Stdio},
@@ -239,4 +240,42 @@ async fn a_terminal_of_no_or_little_width_is_one_too() {
             "{columns}"
         );
     }
+}
+
+/// A client that is a script: its stdin stays open.
+fn script(at: SocketAddr, home: &Path) -> Child {
+    let url = format!("http://{at}");
+    let mut chat = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
+    chat.args(["chat", &url, "--room", "aaa", "--user", "harry"]);
+    chat.env_clear().env("HOME", home).stdin(Stdio::piped());
+    chat.stdout(Stdio::null()).stderr(Stdio::piped());
+    chat.spawn().unwrap()
+}
+
+#[test]
+fn a_script_is_told_once_which_server_does_not_answer() {
+    // Takes connections and says nothing, as a node without its NATS does for a while.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = silent.local_addr().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let mut chat = script(at, home.path());
+    let mut said = BufReader::new(chat.stderr.take().unwrap()).lines();
+    let line = said.next().unwrap().unwrap();
+    assert_eq!(line, format!("no answer yet from ws://{at}: waiting"));
+    // Now it refuses, and for good.
+    let (mut stream, _) = silent.accept().unwrap();
+    let body = r#"{"error":{"reason":"key_mismatch","message":"another key is pinned"}}"#;
+    let head = format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).unwrap();
+    let rest: Vec<_> = said.map(Result::unwrap).collect();
+    let key = home.path().join(".config/safe-chat/key");
+    let why = format!(
+        "error: key_mismatch: another key is pinned (the key tried is that in {}; --key KEY brings \
+         another one, --user NAME takes another name)",
+        key.display()
+    );
+    assert_eq!((rest, chat.wait().unwrap().code()), (vec![why], Some(1)));
 }

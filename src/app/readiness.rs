@@ -1,7 +1,7 @@
 //! Tells in the log when a node becomes ready, when it is not any more and why, and when it is
 //! again.
 
-use crate::ops::Readiness;
+use crate::ops::{Readiness, distinct};
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +28,7 @@ pub(super) async fn tell(readiness: Arc<Readiness>, stop: CancellationToken) {
             } else if failing == SURE && told {
                 told = false;
                 let checks: Vec<_> = why.iter().map(|(check, _)| *check).collect();
-                // Whoever watches the streams tells of them when it finds out.
-                let why: Vec<_> = why
-                    .into_iter()
-                    .filter(|(check, _)| *check != "streams")
-                    .collect();
-                let why: Vec<_> = why.into_iter().map(|(_, why)| why).collect();
+                let why = distinct(why.iter().map(|(_, why)| why.clone()));
                 warn!(checks = checks.join(","), why = why.join("; "), "not ready");
             }
         }

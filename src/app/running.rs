@@ -5,7 +5,10 @@
 //! is not done then is dropped, which costs others time (they find out that this node is gone) but
 //! no event. Without servers that is soon: a step that does not get on is given up.
 
-use super::{Ports, facts, operator::NodeOperator};
+use super::{
+    Ports, facts,
+    operator::{NodeOperator, namesakes},
+};
 use crate::{
     bus::{
         self,
@@ -145,6 +148,9 @@ impl Running {
             config.cluster.shards,
             stop.clone(),
         ));
+        internal
+            .parts
+            .spawn(namesakes::tell(members.watch(), members.me(), stop.clone()));
         let of_clients = gateway.iter().filter_map(|(_, port)| port.identity());
         let of_clients = of_clients.map(|identity| ("clients", identity));
         let certificates = tls::Watch::new(of_clients.chain(shown_to_servers(config)?));
@@ -204,7 +210,7 @@ impl Running {
             stop.clone(),
         ));
         let (health, shown) = (ports.bus.health(), certificates.clone());
-        let ending = certificates.clone();
+        let (ending, seen) = (certificates.clone(), members.clone());
         internal.readiness.describe(ops::Described {
             roles: config.node.roles.iter().map(bus::Role::as_str).collect(),
             certificates: Box::new(move || ending.ends()),
@@ -212,7 +218,11 @@ impl Running {
         let gateway = clients.clone().map(|(gateway, _)| gateway);
         internal.readiness.running(
             checks(ports, members.clone(), gateway),
-            Box::new(move || [texts(&health.borrow().warnings), shown.warnings()].concat()),
+            Box::new(move || {
+                let of_bus = texts(&health.borrow().warnings);
+                let of_name = namesakes::warning(&seen.watch().borrow(), seen.me());
+                [of_bus, shown.warnings(), of_name.into_iter().collect()].concat()
+            }),
         );
         Ok(Self {
             internal,

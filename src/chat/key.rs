@@ -14,6 +14,14 @@ pub(super) fn load_or_create() -> Result<String> {
     load_or_create_at(&path()?)
 }
 
+/// Where the key of this run is from, for people.
+pub(super) fn place(is_given: bool) -> String {
+    match path() {
+        Ok(path) if !is_given => format!("that in {}", path.display()),
+        _ => "that of --key".into(),
+    }
+}
+
 fn path() -> Result<PathBuf> {
     let set = |name| {
         std::env::var_os(name)

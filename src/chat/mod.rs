@@ -48,6 +48,9 @@ const WINDOW: usize = 64;
 /// How often the prompt is refreshed, and messages without an answer are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
+/// After so long without an answer a pipe is told what it waits for, at the next tick.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
 /// How long one may still wait for undecided messages after `/quit`.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -97,6 +100,7 @@ pub struct Options {
 /// A refusal or an end of the session that trying again cannot change (`reason: message`), a message that was not accepted from a
 /// pipe, no key where one is needed, or a terminal that cannot be used.
 pub async fn run(options: Options) -> Result<()> {
+    let of_key = key::place(options.key.is_some());
     let key = match &options.key {
         // Checked here, because the command line's own refusals quote what was typed.
         Some(key) => safe_chat_client::check_key(key)
@@ -142,8 +146,11 @@ pub async fn run(options: Options) -> Result<()> {
         quit: false,
         refused: 0,
         troubles: Vec::new(),
+        connecting: None,
         attempts: ATTEMPTS * options.url.len(),
         attempts_left: Some(ATTEMPTS * options.url.len()),
+        servers: options.url,
+        of_key,
     }
     .run()
     .await
@@ -209,6 +216,11 @@ struct Chat {
     refused: u64,
     /// Why there is no connection, as it was said since there was one: about one cause per address.
     troubles: Vec<String>,
+    /// Since when a server has been asked and has not answered, and whether that was said.
+    connecting: Option<(Instant, bool)>,
+    servers: Vec<Gateway>,
+    /// Where the key is from.
+    of_key: String,
     attempts: usize,
     /// Failed attempts until a script gives up; `None`: it has been in.
     attempts_left: Option<usize>,
@@ -231,8 +243,12 @@ impl Chat {
                 Next::Input(input) => self.take_input(input).await?,
                 Next::Notice(notice) => self.take_notice(notice)?,
                 Next::Answer(answer) => self.take_answer(answer)?,
-                Next::Tick => {}
+                Next::Tick => self.say_silence()?,
             }
+            self.connecting = match self.client.status().link {
+                Link::Connecting => self.connecting.or(Some((Instant::now(), false))),
+                Link::Waiting(_) | Link::Open => None,
+            };
             self.refresh_prompt();
             if self.console.is_unread() && self.leaving.is_none() {
                 self.leave()?;
@@ -344,7 +360,10 @@ impl Chat {
     fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {
         match notice {
             None => bail!(End::Closed),
-            Some(Notice::Ended(end)) => bail!(view::escaped(&end.to_string())),
+            Some(Notice::Ended(end)) => {
+                let hint = self.hint(&end);
+                bail!("{}{hint}", view::escaped(&end.to_string()));
+            }
             Some(Notice::Received { raw, .. }) => return self.console.print(&format!("{raw}\n")),
             Some(Notice::Disconnected { why, wait }) => {
                 let why = said(&why);
@@ -409,6 +428,33 @@ impl Chat {
             bail!("{why}: gave up after {} attempts", self.attempts);
         }
         Ok(())
+    }
+
+    /// A server may take its time (it waits for its own servers). A terminal shows it in its prompt.
+    fn say_silence(&mut self) -> Result<()> {
+        let Some((since, false)) = self.connecting else {
+            return Ok(());
+        };
+        if self.console.is_terminal() || since.elapsed() < SILENCE {
+            return Ok(());
+        }
+        self.connecting = Some((since, true));
+        let servers: Vec<_> = self.servers.iter().map(Gateway::to_string).collect();
+        self.note(&format!(
+            "no answer yet from {}: waiting",
+            servers.join(" or ")
+        ))
+    }
+
+    /// What a person can do about it here.
+    fn hint(&self, end: &End) -> String {
+        match end {
+            End::Final(Lost::Refused(refusal)) if refusal.reason == "key_mismatch" => format!(
+                " (the key tried is {}; --key KEY brings another one, --user NAME takes another name)",
+                self.of_key
+            ),
+            _ => String::new(),
+        }
     }
 
     /// Once per cause: the prompt counts the seconds of further attempts.

@@ -181,6 +181,12 @@ impl Settings {
         )?)
     }
 
+    /// The same for a node: [`Unusable`] if it cannot start with it.
+    fn usable(&self) -> anyhow::Result<Loaded> {
+        let loaded = self.load();
+        loaded.map_err(|error| Unusable(format!("{error:#}")).into())
+    }
+
     /// The configuration of a command that has no log: warnings go to stderr.
     fn read(&self) -> anyhow::Result<Config> {
         let Loaded {
@@ -197,12 +203,17 @@ impl Settings {
 /// again does not help, so whatever supervises it may give up (RestartPreventExitStatus).
 pub const WRONG_CONFIGURATION: u8 = 78;
 
+/// The configuration of a node cannot be used: a start must not be tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unusable(String);
+
 /// The exit code of a command that failed: 3 when nobody answered an operator, 78 when a node's
 /// configuration is wrong, else 1. What was typed wrong is 2.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error {
         error if error.is::<admin::NoAnswer>() => 3,
-        error if error.is::<serve::Unusable>() => WRONG_CONFIGURATION,
+        error if error.is::<Unusable>() => WRONG_CONFIGURATION,
         _ => 1,
     }
 }

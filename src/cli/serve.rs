@@ -11,11 +11,6 @@ use anyhow::{Context, anyhow, ensure};
 use std::time::Instant;
 use tracing::{info, warn};
 
-/// The configuration cannot be used: a start must not be tried again.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Unusable(String);
-
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let runtime = runtime()?;
     // Before all else, so that no signal finds a node that does not know what it means.
@@ -26,9 +21,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         warnings,
         notes,
         ..
-    } = settings
-        .load()
-        .map_err(|error| Unusable(format!("{error:#}")))?;
+    } = settings.usable()?;
     telemetry::trace::start(&config.trace, &config.node.name).map_err(|why| anyhow!(why))?;
     telemetry::start(&config.log, &config.node.name).map_err(|why| anyhow!(why))?;
     for warning in warnings {

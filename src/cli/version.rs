@@ -5,13 +5,15 @@
 pub(super) fn long() -> &'static str {
     concat!(
         env!("CARGO_PKG_VERSION"),
-        "\ncommit  ",
+        "\ncommit   ",
         env!("SAFE_CHAT_COMMIT"),
-        "\nrustc   ",
+        "\nrustc    ",
         env!("SAFE_CHAT_RUSTC"),
-        "\nprofile ",
+        "\nprofile  ",
         env!("SAFE_CHAT_PROFILE"),
-        "\ntarget  ",
+        "\ntarget   ",
         env!("SAFE_CHAT_TARGET"),
+        "\nfeatures ",
+        env!("SAFE_CHAT_FEATURES"),
     )
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use config::{ConfigError, File, FileFormat, Map, Value, ValueKind};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
@@ -81,7 +81,7 @@ pub struct Loaded {
     pub config: Config,
     /// Where each set key came from.
     pub(super) sources: BTreeMap<String, Source>,
-    /// One line for each key that is not known.
+    /// One line for each key or section that is not known.
     pub warnings: Vec<String>,
     /// What is good to know, and nothing to change.
     pub notes: Vec<String>,
@@ -137,10 +137,15 @@ impl Layers {
         let file = File::from_str(&text, FileFormat::Toml);
         let values = config::Source::collect(&file)
             .map_err(|error| unusable(one_line(&without_excerpt(&error.to_string()))))?;
+        let source = Source::File(path.display().to_string());
+        let (sections, rest) = values
+            .into_iter()
+            .partition(|it| self.is_unknown_section(it));
+        self.unknown_sections(sections, &source);
         let mut found = Vec::new();
-        self.flatten("", values, &mut found);
+        self.flatten("", rest, &mut found);
         for (key, value) in found {
-            let source = Source::File(path.display().to_string());
+            let source = source.clone();
             if let Some(default) = self.known.get(&key) {
                 let value = whole(&key, default, value, &source)?;
                 self.set.insert(key, (value, source));
@@ -151,7 +156,35 @@ impl Layers {
         Ok(())
     }
 
-    /// Spells nested tables out to keys; a known key may have a table as its value.
+    /// Whether it is a section that nobody asks for, and that only its own name can explain: it is
+    /// empty, or is called nearly as one that exists.
+    fn is_unknown_section(&self, (name, value): &(String, Value)) -> bool {
+        let ValueKind::Table(keys) = &value.kind else {
+            return false;
+        };
+        let sections: BTreeSet<_> = self.sections().collect();
+        !sections.contains(&**name) && (keys.is_empty() || nearest(name, sections).is_some())
+    }
+
+    /// One line for each: if its keys are misspelt as well, that shows when its name is right.
+    fn unknown_sections(&mut self, sections: Map<String, Value>, source: &Source) {
+        let names: BTreeSet<_> = sections.into_keys().collect();
+        for name in names {
+            let hint = nearest(&name, self.sections())
+                .map_or_else(String::new, |near| format!(": did you mean [{near}]?"));
+            self.warnings.push(format!(
+                "[{name}] in {source} is not known and ignored, with all that is in it{hint}"
+            ));
+        }
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &str> {
+        let keys = self.known.keys();
+        keys.filter_map(|key| Some(key.split_once('.')?.0))
+    }
+
+    /// Spells nested tables out to keys; a known key may have a table as its value. One that is
+    /// empty inside a section counts as a key, so that it is not passed over.
     fn flatten(
         &self,
         prefix: &str,
@@ -165,7 +198,10 @@ impl Layers {
                 format!("{prefix}.{name}")
             };
             match value.kind {
-                ValueKind::Table(table) if !self.known.contains_key(&key) => {
+                ValueKind::Table(table)
+                    if !self.known.contains_key(&key)
+                        && (prefix.is_empty() || !table.is_empty()) =>
+                {
                     self.flatten(&key, table, found)
                 }
                 kind => found.push((key, kind)),
@@ -195,14 +231,8 @@ impl Layers {
     }
 
     pub(super) fn unknown(&mut self, key: &str, written: &str, source: &Source) {
-        let by_likeness = self
-            .known
-            .keys()
-            .map(|known| (strsim::jaro_winkler(key, known), known));
-        let nearest = by_likeness
-            .filter(|(likeness, _)| *likeness >= SIMILAR)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = nearest.map_or_else(String::new, |(_, known)| match source {
+        let near = nearest(key, self.known.keys().map(String::as_str));
+        let hint = near.map_or_else(String::new, |known| match source {
             Source::Environment(_) => format!(
                 ": did you mean {PREFIX}{}?",
                 known.to_uppercase().replace('.', "__")
@@ -242,6 +272,17 @@ impl Layers {
             notes: self.notes,
         })
     }
+}
+
+/// The known name that is most like a written one, if it is like it enough.
+fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let by_likeness = known
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(written, known), known));
+    by_likeness
+        .filter(|(likeness, _)| *likeness >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
 }
 
 /// Whether a key may hold a secret, or the name of the user whose secret another holds.

@@ -102,7 +102,8 @@ fn unknown_keys_are_ignored_with_the_nearest_known_name() {
     ];
     let warnings = load(file, &environment, &[]).unwrap().warnings.join("\n");
     for part in [
-        "did you mean ops.port?",
+        "[opps] in file ",
+        "did you mean [ops]?",
         "did you mean log.level?",
         "did you mean SAFE_CHAT_LOG__FORMAT?",
         "else.where",
@@ -110,6 +111,25 @@ fn unknown_keys_are_ignored_with_the_nearest_known_name() {
         assert!(warnings.contains(part), "{part} is missing in\n{warnings}");
     }
     assert_eq!(warnings.lines().count(), 4, "{warnings}");
+}
+
+#[test]
+fn a_misspelt_section_is_named_once_and_an_empty_one_too() {
+    let file = "[buss]\nprefix = 'x'\nservers = ['a:1']\n[gatevay]\n[nats]\n[ops]\n[bus]\nprefix = 'y'\n[bus.servrs]";
+    let loaded = load(file, &NONE, &[]).unwrap();
+    assert_eq!(loaded.config.bus.prefix, "y");
+    let hints: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|line| (line.split(' ').next().unwrap(), line.split(": ").nth(1)))
+        .collect();
+    let expected = [
+        ("[buss]", Some("did you mean [bus]?")),
+        ("[gatevay]", Some("did you mean [gateway]?")),
+        ("[nats]", None),
+        ("bus.servrs", Some("did you mean bus.servers?")),
+    ];
+    assert_eq!(hints, expected);
 }
 
 #[test]

@@ -22,6 +22,6 @@ mod vitals;
 
 pub use config::Config;
 pub use manage::{ApiError, DomainEvent, Operator, OperatorSlot, Whom};
-pub use readiness::{Check, Described, Readiness, Warnings};
+pub use readiness::{Check, Described, Readiness, Warnings, distinct};
 pub use service::{Error, Service};
 pub use vitals::Vitals;

@@ -63,13 +63,12 @@ impl Readiness {
         self.enter(Phase::Draining);
     }
 
-    /// Why it is not ready; empty: it is.
+    /// Why it is not ready, each cause once; empty: it is.
     pub fn why_not(&self) -> Vec<String> {
         match &*self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
             Phase::Starting(why) => vec![why.clone()],
             Phase::Running(checks, _) => {
-                let failed = checks.iter().filter_map(|(_, check)| check().err());
-                failed.collect()
+                distinct(checks.iter().filter_map(|(_, check)| check().err()))
             }
             Phase::Draining => vec!["draining".into()],
         }
@@ -136,5 +135,36 @@ impl Readiness {
 
     fn enter(&self, next: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
+
+/// Each reason once, in their order: a journal on the bus fails with the bus, for the same reason.
+pub fn distinct(reasons: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all = Vec::new();
+    for reason in reasons {
+        if !all.contains(&reason) {
+            all.push(reason);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_several_checks_find_is_said_once() {
+        let readiness = Readiness::default();
+        let fails =
+            |name, why: &'static str| -> Check { (name, Box::new(move || Err(why.into()))) };
+        let checks = vec![
+            fails("bus", "lost"),
+            fails("streams", "not seen"),
+            fails("journal", "lost"),
+        ];
+        readiness.running(checks, Box::new(Vec::new));
+        assert_eq!(readiness.why_not(), ["lost", "not seen"]);
+        assert_eq!(readiness.failing().map(|failing| failing.len()), Some(3));
     }
 }

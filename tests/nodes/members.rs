@@ -153,6 +153,37 @@ async fn a_member_leaves_whichever_node_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_of_one_name_warn_until_one_is_gone_and_none_leaves_by_that_name() {
+    let cluster = Cluster::new(4);
+    let first = cluster.node("twin", &BOTH).await;
+    let second = cluster.node("twin", &BOTH).await;
+    settled(&first, 2).await;
+    settled(&second, 2).await;
+    for (node, other) in [(&first, &second), (&second, &first)] {
+        node.ready().await;
+        let ready = get(node, "/ready").await;
+        let said = ready["warnings"][0].as_str().unwrap();
+        assert!(said.contains("node.name twin is also"), "{said}");
+        assert!(said.contains(&other.incarnation().to_string()), "{said}");
+    }
+    for operation in ["Leave", "Down"] {
+        let body = format!(r#"{{"operation":"{operation}"}}"#);
+        let (status, answer) = put(&first, "twin", "application/json", &body).await;
+        let message = answer["message"].as_str().unwrap();
+        assert_eq!(status, 409, "{message}");
+        assert!(message.contains(&address(&second)), "{message}");
+    }
+    let other = second.incarnation();
+    let path = format!("/cluster/members/{other}");
+    assert_eq!(ask(&first, Method::DELETE, &path).await.0, 200);
+    second.unwanted().cancelled().await;
+    second.drain().await;
+    settled(&first, 1).await;
+    first.ready().await;
+    assert_eq!(get(&first, "/ready").await, json!({"ready": true}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_declared_down_is_gone_at_once_and_ends() {
     let cluster = Cluster::new(4);
     let (first, second) = two(&cluster).await;

@@ -4,6 +4,7 @@
 mod events;
 mod members;
 mod moves;
+pub(super) mod namesakes;
 mod orders;
 mod overview;
 mod rooms;
