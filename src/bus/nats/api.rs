@@ -1,10 +1,7 @@
 //! What the adapter asks of JetStream, by the requests of its API: publishing with expectations,
 //! reads through the stream's leader, direct reads.
 
-use super::{
-    link::{Failure, Link},
-    together::{Batched, Storing},
-};
+use super::link::{Failure, Link};
 use crate::bus::{Error, Position};
 use async_nats::{
     HeaderMap, Message, StatusCode,
@@ -17,7 +14,6 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
-use uuid::Uuid;
 
 /// How long may be taken by what makes the server go through a whole stream.
 const SEARCH: Duration = Duration::from_secs(5);
@@ -28,11 +24,6 @@ const BATCH: Duration = Duration::from_secs(10);
 
 /// Messages that are read one by one in place of a batch, so that it ends within its time.
 const ONE_BY_ONE: usize = 128;
-
-/// Which batch a message is of, its place there from 1, and that it is the last one.
-const BATCH_ID: &str = "Nats-Batch-Id";
-const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
-const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 
 /// Errors of the JetStream API that are told apart, by their number.
 mod code {
@@ -47,17 +38,13 @@ mod code {
     /// The account has none.
     pub(super) const NO_JETSTREAM: u64 = 10039;
     pub(super) const NO_REPLICAS: u64 = 10074;
-    /// The stream takes no batches.
-    pub(super) const NO_BATCHES: [u64; 2] = [10174, 10198];
-    /// What keeps a batch from being stored before any of it is.
-    pub(super) const BATCH_REFUSED: [u64; 7] = [10175, 10176, 10177, 10179, 10199, 10200, 10210];
 }
 
 /// An error answer of the JetStream API.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusal {
     #[serde(default)]
-    err_code: u64,
+    pub(super) err_code: u64,
     #[serde(default)]
     description: String,
 }
@@ -81,7 +68,7 @@ impl Refusal {
     }
 
     /// As the error of a publish. What is not known for sure to have stored nothing is unknown.
-    fn of_publish(self, what: &str) -> Error {
+    pub(super) fn of_publish(self, what: &str) -> Error {
         let Self {
             err_code,
             description,
@@ -123,16 +110,6 @@ enum Response<T> {
 #[derive(Deserialize)]
 struct Acknowledged {
     seq: u64,
-}
-
-/// The answer to the last message of a batch.
-#[derive(Deserialize)]
-struct AllAcknowledged {
-    seq: u64,
-    #[serde(default)]
-    batch: String,
-    #[serde(default)]
-    count: usize,
 }
 
 #[derive(Deserialize)]
@@ -196,53 +173,6 @@ impl Link {
         let stored = read_acknowledged(&what, &answer.payload);
         self.note_fullness(&stored);
         stored
-    }
-
-    /// Stores messages as one atomic batch: all of them, or none. The headers are those of ADR-50 of
-    /// NATS.
-    pub(super) async fn store_all(&self, messages: Vec<Storing>) -> Batched {
-        let (id, count) = (Uuid::now_v7().simple().to_string(), messages.len());
-        let what = format!(
-            "storing {count} messages to {} and others",
-            messages[0].subject
-        );
-        let until = Instant::now() + self.deadline;
-        let mut last = None;
-        for (number, mut storing) in (1_usize..).zip(messages) {
-            storing.headers.insert(BATCH_ID, id.as_str());
-            storing
-                .headers
-                .insert(BATCH_SEQUENCE, number.to_string().as_str());
-            if number == count {
-                storing.headers.insert(BATCH_COMMIT, "1");
-                last = Some(storing);
-                break;
-            }
-            let sent =
-                self.client
-                    .publish_with_headers(storing.subject, storing.headers, storing.payload);
-            // Without its last message nothing of a batch is stored.
-            if !matches!(timeout_at(until, sent).await, Ok(Ok(()))) {
-                return Batched::Nothing { never: false };
-            }
-        }
-        let Some(last) = last else {
-            return Batched::Nothing { never: false };
-        };
-        let answer = match self.request(last.subject, last.headers, last.payload).await {
-            Ok(answer) => answer,
-            Err(Failure::Unanswered(why)) => {
-                return Batched::Failed(Error::Unknown(format!("{what}: {why}")));
-            }
-            Err(_) => return Batched::Nothing { never: false },
-        };
-        let batched = read_all_acknowledged(&what, &id, count, &answer.payload);
-        match &batched {
-            Batched::Stored(last) => self.note_fullness(&Ok(*last)),
-            Batched::Failed(error) => self.note_fullness(&Err(error.clone())),
-            Batched::Nothing { .. } => {}
-        }
-        batched
     }
 
     /// A request to the JetStream API.
@@ -569,7 +499,7 @@ impl Link {
     }
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Result<T, Refusal>, String> {
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Result<T, Refusal>, String> {
     match serde_json::from_slice(bytes) {
         Ok(Response::Done(done)) => Ok(Ok(done)),
         Ok(Response::Refused { error }) => Ok(Err(error)),
@@ -582,23 +512,6 @@ pub(super) fn read_acknowledged(what: &str, bytes: &[u8]) -> Result<Position, Er
     match read(bytes).map_err(|why| Error::Unknown(format!("{what}: {why}")))? {
         Ok(Acknowledged { seq }) => Ok(Position(seq)),
         Err(refusal) => Err(refusal.of_publish(what)),
-    }
-}
-
-/// The answer to a batch.
-fn read_all_acknowledged(what: &str, id: &str, count: usize, bytes: &[u8]) -> Batched {
-    let unknown = |why: String| Batched::Failed(Error::Unknown(format!("{what}: {why}")));
-    match read::<AllAcknowledged>(bytes) {
-        Ok(Ok(all)) if all.batch == id && all.count == count => Batched::Stored(Position(all.seq)),
-        Ok(Ok(_)) => unknown("it was not stored as a batch".into()),
-        Ok(Err(Refusal { err_code, .. })) if code::NO_BATCHES.contains(&err_code) => {
-            Batched::Nothing { never: true }
-        }
-        Ok(Err(Refusal { err_code, .. })) if code::BATCH_REFUSED.contains(&err_code) => {
-            Batched::Nothing { never: false }
-        }
-        Ok(Err(refusal)) => Batched::Failed(refusal.of_publish(what)),
-        Err(why) => unknown(why),
     }
 }
 

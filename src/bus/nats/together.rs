@@ -6,7 +6,10 @@
 //!
 //! What a server does not take as a batch goes alone: nothing but speed depends on batches.
 
-use super::link::Link;
+use super::{
+    api::{Refusal, read},
+    link::{Failure, Link},
+};
 use crate::{
     bus::{Error, Position},
     metric,
@@ -14,6 +17,7 @@ use crate::{
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures::future::join_all;
+use serde::Deserialize;
 use std::{
     collections::VecDeque,
     sync::{
@@ -21,7 +25,11 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+use uuid::Uuid;
 
 /// Requests that are on their way at a time.
 const WAYS: usize = 4;
@@ -35,6 +43,16 @@ const MOST_BYTES: usize = 1024 * 1024;
 /// Messages that wait; beyond them one is refused.
 const QUEUE: usize = 16 * 1024;
 
+/// The stream takes no batches.
+const NO_BATCHES: [u64; 2] = [10174, 10198];
+/// What keeps a batch from being stored before any of it is.
+const BATCH_REFUSED: [u64; 7] = [10175, 10176, 10177, 10179, 10199, 10200, 10210];
+
+/// Which batch a message is of, its place there from 1, and that it is the last one.
+const BATCH_ID: &str = "Nats-Batch-Id";
+const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
 /// What is to be stored.
 #[derive(Clone)]
 pub(super) struct Storing {
@@ -44,7 +62,7 @@ pub(super) struct Storing {
 }
 
 /// What became of a batch.
-pub(super) enum Batched {
+enum Batched {
     /// All of it is stored, the last message there.
     Stored(Position),
     /// Nothing of it is stored. `never`: nor will any other batch be.
@@ -210,5 +228,81 @@ impl Inner {
 impl Storing {
     fn size(&self) -> usize {
         self.subject.len() + self.payload.len()
+    }
+}
+
+impl Link {
+    /// Stores messages as one atomic batch: all of them, or none. The headers are those of ADR-50 of
+    /// NATS.
+    async fn store_all(&self, messages: Vec<Storing>) -> Batched {
+        let (id, count) = (Uuid::now_v7().simple().to_string(), messages.len());
+        let what = format!(
+            "storing {count} messages to {} and others",
+            messages[0].subject
+        );
+        let until = Instant::now() + self.deadline;
+        let mut last = None;
+        for (number, mut storing) in (1_usize..).zip(messages) {
+            storing.headers.insert(BATCH_ID, id.as_str());
+            storing
+                .headers
+                .insert(BATCH_SEQUENCE, number.to_string().as_str());
+            if number == count {
+                storing.headers.insert(BATCH_COMMIT, "1");
+                last = Some(storing);
+                break;
+            }
+            let sent =
+                self.client
+                    .publish_with_headers(storing.subject, storing.headers, storing.payload);
+            // Without its last message nothing of a batch is stored.
+            if !matches!(timeout_at(until, sent).await, Ok(Ok(()))) {
+                return Batched::Nothing { never: false };
+            }
+        }
+        let Some(last) = last else {
+            return Batched::Nothing { never: false };
+        };
+        let answer = match self.request(last.subject, last.headers, last.payload).await {
+            Ok(answer) => answer,
+            Err(Failure::Unanswered(why)) => {
+                return Batched::Failed(Error::Unknown(format!("{what}: {why}")));
+            }
+            Err(_) => return Batched::Nothing { never: false },
+        };
+        let batched = read_all_acknowledged(&what, &id, count, &answer.payload);
+        match &batched {
+            Batched::Stored(last) => self.note_fullness(&Ok(*last)),
+            Batched::Failed(error) => self.note_fullness(&Err(error.clone())),
+            Batched::Nothing { .. } => {}
+        }
+        batched
+    }
+}
+
+/// The answer to the last message of a batch.
+#[derive(Deserialize)]
+struct AllAcknowledged {
+    seq: u64,
+    #[serde(default)]
+    batch: String,
+    #[serde(default)]
+    count: usize,
+}
+
+/// The answer to a batch.
+fn read_all_acknowledged(what: &str, id: &str, count: usize, bytes: &[u8]) -> Batched {
+    let unknown = |why: String| Batched::Failed(Error::Unknown(format!("{what}: {why}")));
+    match read::<AllAcknowledged>(bytes) {
+        Ok(Ok(all)) if all.batch == id && all.count == count => Batched::Stored(Position(all.seq)),
+        Ok(Ok(_)) => unknown("it was not stored as a batch".into()),
+        Ok(Err(Refusal { err_code, .. })) if NO_BATCHES.contains(&err_code) => {
+            Batched::Nothing { never: true }
+        }
+        Ok(Err(Refusal { err_code, .. })) if BATCH_REFUSED.contains(&err_code) => {
+            Batched::Nothing { never: false }
+        }
+        Ok(Err(refusal)) => Batched::Failed(refusal.of_publish(what)),
+        Err(why) => unknown(why),
     }
 }
