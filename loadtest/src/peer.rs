@@ -7,12 +7,16 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::{
     env, fmt, fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    runtime,
+    time::{sleep, timeout},
 };
 
 const CENTRIFUGO_JSON: &str = include_str!("../peers/centrifugo.json");
@@ -26,6 +30,10 @@ pub const NPM: &str = "peers-npm-1";
 
 /// How long a server may take until it listens.
 const START: Duration = Duration::from_secs(20);
+/// How often is looked whether it does.
+const LOOK: Duration = Duration::from_millis(20);
+/// Of its output, when it does not start.
+const LAST_LINES: usize = 5;
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -233,23 +241,31 @@ impl Running {
         self.child.id()
     }
 
+    /// Until it listens.
     fn wait(&mut self) -> Result<()> {
-        let since = Instant::now();
-        while TcpStream::connect(self.at).is_err() {
-            let ended = self.child.try_wait()?;
-            if ended.is_some() || since.elapsed() > START {
-                let output = fs::read_to_string(self.files.0.join("output"));
-                let output = output.unwrap_or_default();
-                let last: Vec<&str> = output.lines().rev().take(5).collect();
-                let how = ended.map_or("does not listen".into(), |how| format!("ended ({how})"));
-                bail!(
-                    "it {how}: {}",
-                    last.into_iter().rev().collect::<Vec<_>>().join(" | ")
-                );
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let listens = timeout(START, self.listens()).await;
+            listens.unwrap_or_else(|_| bail!("it does not listen: {}", self.last_words()))
+        })
+    }
+
+    async fn listens(&mut self) -> Result<()> {
+        while TcpStream::connect(self.at).await.is_err() {
+            if let Some(how) = self.child.try_wait()? {
+                bail!("it ended ({how}): {}", self.last_words());
             }
-            thread::sleep(Duration::from_millis(20));
+            sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let output = fs::read_to_string(self.files.0.join("output")).unwrap_or_default();
+        let lines: Vec<&str> = output.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join(" | ")
     }
 }
 
