@@ -7,7 +7,7 @@
 
 use super::{
     Ports, facts,
-    operator::{NodeOperator, namesakes},
+    operator::{NodeOperator, namesakes, writers},
 };
 use crate::{
     bus::{
@@ -220,8 +220,13 @@ impl Running {
             checks(ports, members.clone(), gateway),
             Box::new(move || {
                 let of_bus = texts(&health.borrow().warnings);
-                let of_name = namesakes::warning(&seen.watch().borrow(), seen.me());
-                [of_bus, shown.warnings(), of_name.into_iter().collect()].concat()
+                let view = seen.watch().borrow().clone();
+                let of_cluster = [
+                    namesakes::warning(&view, seen.me()),
+                    writers::warning(&view),
+                ];
+                let of_cluster = of_cluster.into_iter().flatten().collect();
+                [of_bus, shown.warnings(), of_cluster].concat()
             }),
         );
         Ok(Self {

@@ -9,6 +9,7 @@ mod orders;
 mod overview;
 mod rooms;
 mod trace;
+pub(super) mod writers;
 
 use crate::{
     bus::{Bus, Role, ShardRecord, ShardSeen},

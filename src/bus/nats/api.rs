@@ -125,6 +125,27 @@ pub(super) struct StreamInfo {
     #[serde(default)]
     pub(super) created: String,
     pub(super) state: StreamState,
+    /// Where its copies are, in a cluster of servers.
+    pub(super) cluster: Option<Copies>,
+}
+
+/// The copies of a stream.
+#[derive(Default, Deserialize)]
+pub(super) struct Copies {
+    #[serde(default)]
+    pub(super) leader: String,
+    /// Those beside the leader's.
+    #[serde(default)]
+    pub(super) replicas: Vec<Copy>,
+}
+
+/// A copy beside the leader's.
+#[derive(Deserialize)]
+pub(super) struct Copy {
+    /// The server.
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) offline: bool,
 }
 
 /// The part of a stream's state that is used.

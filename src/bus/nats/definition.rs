@@ -3,7 +3,7 @@
 
 use super::{
     Config,
-    api::StreamInfo,
+    api::{Copies, Copy, StreamInfo},
     link::{Failure, Link},
     payload,
     subjects::Subjects,
@@ -290,6 +290,39 @@ impl Definition {
         })
     }
 
+    /// What to do about copies on servers that are away: a warning, or a fault when too few are left
+    /// to store anything.
+    pub(super) fn is_short_of_copies(&self, copies: &Copies) -> Option<(String, bool)> {
+        let of = |copy: &&Copy| copy.offline;
+        let away: Vec<&str> = copies
+            .replicas
+            .iter()
+            .filter(of)
+            .map(|copy| copy.name.as_str())
+            .collect();
+        let (count, name) = (copies.replicas.len() + 1, &self.name);
+        if copies.leader.is_empty() && !copies.replicas.is_empty() {
+            return Some((
+                format!(
+                    "stream {name} has no leader, so nothing is stored: do most of its servers run (nats stream report)?"
+                ),
+                true,
+            ));
+        }
+        let (here, servers) = (count - away.len(), away.join(", "));
+        (!away.is_empty()).then(|| {
+            let is_fault = here * 2 <= count;
+            let effect = match is_fault {
+                true => "too few to store anything",
+                false => "the loss of one more may stop it",
+            };
+            let text = format!(
+                "stream {name} has {here} of {count} copies, {effect}: start {servers} (nats stream report)"
+            );
+            (text, is_fault)
+        })
+    }
+
     /// What to do about a stream of commands that takes no batches, where the server would.
     pub(super) fn takes_no_batches(&self, found: &Value, link: &Link) -> Option<String> {
         let is_slow = self.wanted[ATOMIC] == json!(true) && found[ATOMIC] != json!(true);
@@ -359,6 +392,32 @@ mod tests {
             error.contains("`max_age`") && error.contains("T1X_EVT"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn copies_that_are_away_are_named_and_too_few_are_a_fault() {
+        let copies = |leader: &str, away: &[bool]| Copies {
+            leader: leader.into(),
+            replicas: (2..)
+                .zip(away)
+                .map(|(n, offline)| Copy {
+                    name: format!("nats-{n}"),
+                    offline: *offline,
+                })
+                .collect(),
+        };
+        let short = |leader, away: &[bool]| events().is_short_of_copies(&copies(leader, away));
+        assert_eq!(short("nats-1", &[false, false]), None);
+        assert_eq!(short("", &[]), None, "one server alone");
+        let (warning, is_fault) = short("nats-1", &[false, true]).unwrap();
+        assert!(warning.contains("2 of 3") && warning.contains("start nats-3"));
+        assert!(!is_fault, "{warning}");
+        let (fault, is_fault) = short("nats-1", &[true, true]).unwrap();
+        assert!(
+            fault.contains("start nats-2, nats-3") && is_fault,
+            "{fault}"
+        );
+        assert!(short("", &[false, true]).unwrap().1);
     }
 
     #[test]

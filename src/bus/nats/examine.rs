@@ -104,14 +104,23 @@ pub async fn examine(config: &Config) -> Result<Examined, Error> {
 
 async fn state(definition: &Definition, link: &Link) -> Stream {
     let found = match definition.find(link).await {
-        Ok(Some(found)) => found.config,
+        Ok(Some(found)) => found,
         Ok(None) => return Stream::Missing,
         Err(error) => return Stream::Unusable(error.to_string()),
     };
+    let away = found
+        .cluster
+        .as_ref()
+        .and_then(|copies| definition.is_short_of_copies(copies));
+    let found = found.config;
     if let Err(why) = definition.check(&found) {
         return Stream::Unusable(why);
     }
-    let weakness = definition.has_fewer_copies(&found);
+    let away = match away {
+        Some((why, true)) => return Stream::Unusable(why),
+        away => away.map(|(why, _)| why),
+    };
+    let weakness = away.or_else(|| definition.has_fewer_copies(&found));
     match weakness.or_else(|| definition.takes_no_batches(&found, link)) {
         Some(why) => Stream::Weak(why),
         None => Stream::Fits(found["num_replicas"].as_u64().unwrap_or(1)),

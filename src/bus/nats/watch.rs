@@ -315,13 +315,20 @@ impl Watched {
                     _ => (None, short),
                 };
                 let differs = self.definition.check(&info.config).err();
+                let copies = info.cluster.as_ref();
+                let away = copies.and_then(|copies| self.definition.is_short_of_copies(copies));
+                let (stopped, away) = match away {
+                    Some((why, true)) => (Some(why), None),
+                    Some((why, false)) => (None, Some(why)),
+                    None => (None, None),
+                };
                 let fewer_copies = self.definition.has_fewer_copies(&info.config);
                 let keeps_less = bound.and_then(|bytes| self.definition.keeps_less(bytes));
                 self.verdict = Verdict {
                     went_back: self.compare(link, &info, reached, foreign).await,
-                    fault: differs.map(Into::into).or(least),
+                    fault: differs.or(stopped).map(Into::into).or(least),
                     warning: less
-                        .or(fewer_copies.map(Into::into))
+                        .or(fewer_copies.or(away).map(Into::into))
                         .or(keeps_less.map(Into::into)),
                     largest,
                 };
