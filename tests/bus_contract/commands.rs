@@ -277,13 +277,13 @@ pub(crate) async fn submit_at_once(a: &dyn Bus, count: u64) -> Vec<Result<Positi
 }
 
 pub(crate) async fn what_is_submitted_at_once_is_each_where_it_is_said_to_be(world: World) {
-    let outcomes = submit_at_once(&*world.a, 600).await;
+    let outcomes = submit_at_once(&*world.a, 200).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
 }
 
 pub(crate) async fn of_what_comes_at_once_a_full_bus_stores_what_it_has_room_for(world: World) {
     let small = world.small().await;
-    let many = (0..2000).map(|n| send("lobby", n)).collect::<Vec<_>>();
+    let many = (0..500).map(|n| send("lobby", n)).collect::<Vec<_>>();
     let submitting = many.iter().map(|submission| small.a.submit(submission));
     let outcomes = futures::future::join_all(submitting).await;
     let (stored, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);

@@ -10,7 +10,7 @@ use std::time::Duration;
 async fn listened_to(claim: &str, subject: &str) -> Option<(Nats, Subscriber)> {
     let server = crate::support::server("SAFE_CHAT_TEST_NATS", claim)?;
     let mut config = nats_config(&server);
-    config.probe_deadline = Duration::from_millis(200);
+    config.probe_deadline = Duration::from_secs(1);
     let listener = async_nats::connect(&config.servers[0]).await.unwrap();
     let subject = subject.replace("pre", &config.prefix);
     let listening = listener.subscribe(subject).await.unwrap();
