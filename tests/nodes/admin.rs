@@ -2,6 +2,7 @@
 
 use crate::{
     manage::{BOTH, ask, get, two},
+    members::settled,
     person::Person,
     support::{Cluster, Node, eventually},
 };
@@ -48,6 +49,7 @@ async fn an_operator_looks_at_a_cluster_from_a_terminal() {
     harry.reads_until(2).await;
     charly.reads_until(1).await;
 
+    settled(&second, 2).await;
     let members = shows(&second, &["members"]).await;
     let address = format!("safe-chat@{}", first.internal_address());
     let line = members.lines().find(|line| line.starts_with(&address));

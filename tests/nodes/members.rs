@@ -13,7 +13,7 @@ fn address(node: &Node) -> String {
     format!("safe-chat@{}", node.internal_address())
 }
 
-async fn settled(node: &Node, members: usize) -> Value {
+pub(crate) async fn settled(node: &Node, members: usize) -> Value {
     eventually("all members are up", async || {
         let answer = get(node, "/cluster/members").await;
         let all = answer["members"].as_array().unwrap();
