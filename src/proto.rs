@@ -7,7 +7,7 @@
 pub mod client {
     /// First version.
     pub mod v1 {
-        include!("proto/generated/safechat.client.v1.rs");
+        include!("../client/src/codec/generated/safechat.client.v1.rs");
     }
 }
 

@@ -1,6 +1,6 @@
-//! Servers to compare with: how each is started, on a core of its own, and what it speaks. Their own
-//! files are in `peers/`; their programs are where `cargo xtask bench --obtain` puts them, or on
-//! the PATH.
+//! Servers to compare with: how each is started, on a core of its own, and what it speaks. Their
+//! own files are in `peers/`; their programs are where `cargo xtask bench --obtain` puts them, or
+//! on the PATH.
 
 use crate::engine::Dialect;
 use anyhow::{Context, Result, bail};

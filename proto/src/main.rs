@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path, path::PathBuf};
 
-const CLIENT: &str = "safechat/client/v1/client.proto";
 const FILES: [&str; 4] = [
-    CLIENT,
+    "safechat/client/v1/client.proto",
     "safechat/bus/v1/bus.proto",
     "safechat/journal/v1/journal.proto",
     "safechat/journal/v2/journal.proto",
 ];
+/// What the client needs is with it: it builds without the service, which includes it from there.
+const OF_CLIENT: &str = "safechat.client.v1.rs";
 
 fn main() -> Result<(), Box<dyn Error>> {
     for (path, text) in generate()? {
@@ -22,15 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// What each generated file should hold.
 fn generate() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files = of(&FILES, &root.join("src/proto/generated"))?;
-    // The client is a crate of its own, and builds without the service.
-    files.extend(of(&[CLIENT], &root.join("client/src/codec/generated"))?);
-    Ok(files)
-}
-
-fn of(protos: &[&str], folder: &Path) -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
-    let set = protox::compile(protos, [env!("CARGO_MANIFEST_DIR")])?;
+    let set = protox::compile(FILES, [env!("CARGO_MANIFEST_DIR")])?;
     let files = set.file.into_iter().map(|file| {
         let module = prost_build::Module::from_protobuf_package_name(file.package());
         (module, file)
@@ -38,10 +31,16 @@ fn of(protos: &[&str], folder: &Path) -> Result<BTreeMap<PathBuf, String>, Box<d
     let made = prost_build::Config::new()
         .bytes(["."])
         .generate(files.collect())?;
-    let named = |(module, text): (prost_build::Module, String)| {
-        (folder.join(module.to_file_name_or("proto")), text)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let placed = |(module, text): (prost_build::Module, String)| {
+        let name = module.to_file_name_or("proto");
+        let folder = match name == OF_CLIENT {
+            true => "client/src/codec/generated",
+            false => "src/proto/generated",
+        };
+        (root.join(folder).join(name), text)
     };
-    Ok(made.into_iter().map(named).collect())
+    Ok(made.into_iter().map(placed).collect())
 }
 
 #[cfg(test)]

@@ -220,7 +220,8 @@ impl Running {
             checks(ports, members.clone(), gateway),
             Box::new(move || {
                 let of_bus = texts(&health.borrow().warnings);
-                let view = seen.watch().borrow().clone();
+                let watching = seen.watch();
+                let view = watching.borrow();
                 let of_cluster = [
                     namesakes::warning(&view, seen.me()),
                     writers::warning(&view),

@@ -430,7 +430,8 @@ impl Chat {
         Ok(())
     }
 
-    /// A server may take its time (it waits for its own servers). A terminal shows it in its prompt.
+    /// A server may take its time (it waits for its own servers). A terminal shows it in its
+    /// prompt.
     fn say_silence(&mut self) -> Result<()> {
         let Some((since, false)) = self.connecting else {
             return Ok(());
@@ -450,7 +451,8 @@ impl Chat {
     fn hint(&self, end: &End) -> String {
         match end {
             End::Final(Lost::Refused(refusal)) if refusal.reason == "key_mismatch" => format!(
-                " (the key tried is {}; --key KEY brings another one, --user NAME takes another name)",
+                " (the key tried is {}; --key KEY brings another one, --user NAME takes another \
+                 name)",
                 self.of_key
             ),
             _ => String::new(),

@@ -115,7 +115,8 @@ fn unknown_keys_are_ignored_with_the_nearest_known_name() {
 
 #[test]
 fn a_misspelt_section_is_named_once_and_an_empty_one_too() {
-    let file = "[buss]\nprefix = 'x'\nservers = ['a:1']\n[gatevay]\n[nats]\n[ops]\n[bus]\nprefix = 'y'\n[bus.servrs]";
+    let file = "[buss]\nprefix = 'x'\nservers = ['a:1']\n[gatevay]\n[nats]\n[ops]\n\
+                [bus]\nprefix = 'y'\n[bus.servrs]";
     let loaded = load(file, &NONE, &[]).unwrap();
     assert_eq!(loaded.config.bus.prefix, "y");
     let hints: Vec<_> = loaded

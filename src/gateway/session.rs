@@ -115,8 +115,8 @@ impl Session {
         pause
     }
 
-    /// As [`Self::receive`], when more may follow at once: what the client says goes on its way with
-    /// [`Self::submit`], all in one batch.
+    /// As [`Self::receive`], when more may follow at once: what the client says goes on its way
+    /// with [`Self::submit`], all in one batch.
     pub(super) fn collect(&mut self, message: Incoming<'_>) -> Option<Duration> {
         let bytes = message.bytes().len();
         match self.protocol.decode(message, &self.user) {

@@ -27,8 +27,8 @@ use std::{
 use tokio::time::Instant;
 use tracing::Span;
 
-/// So many records of a snapshot (members, sessions, keys of everybody who ever came, messages of the
-/// dedupe window ...) cost about as much as it does to replay an event instead.
+/// So many records of a snapshot (members, sessions, keys of everybody who ever came, messages of
+/// the dedupe window ...) cost about as much as it does to replay an event instead.
 const RECORDS_PER_EVENT: u64 = 8;
 
 /// How far a commit may go.

@@ -2,8 +2,9 @@
 //! check everything that they read. Reading and checking an event costs one comparison, so that one
 //! core can watch a server that uses another one.
 //!
-//! A [`Dialect`] is what the server speaks, `session` is one socket, `frames` its WebSocket, `room` what all members of a room see,
-//! `message` what was sent. What is measured goes into a [`Recorder`].
+//! A [`Dialect`] is what the server speaks, `session` is one socket, `frames` its WebSocket, `room`
+//! what all members of a room see, `message` what was sent. What is measured goes into a
+//! [`Recorder`].
 
 mod dialect;
 pub(crate) mod frames;

@@ -102,23 +102,8 @@ pub(super) async fn ensure_all(link: &Link, definitions: &[Definition]) -> Resul
     Ok(())
 }
 
-/// Whether commands may be stored in batches. A stream that was made before there were batches
-/// takes none until its operator says so.
-pub(super) async fn takes_batches(link: &Link, definitions: &[Definition]) -> Result<bool, Error> {
-    if !knows_batches(link) {
-        return Ok(false);
-    }
-    let commands = definitions
-        .iter()
-        .find(|definition| definition.store == Store::Commands);
-    let found = match commands {
-        Some(definition) => definition.find(link).await?,
-        None => None,
-    };
-    Ok(found.is_some_and(|info| info.config[ATOMIC] == json!(true)))
-}
-
-fn knows_batches(link: &Link) -> bool {
+/// Whether the server of a connection knows batches of messages.
+pub(super) fn knows_batches(link: &Link) -> bool {
     let (major, minor, patch) = BATCHES;
     link.client.is_server_compatible(major, minor, patch)
 }
@@ -290,8 +275,8 @@ impl Definition {
         })
     }
 
-    /// What to do about copies on servers that are away: a warning, or a fault when too few are left
-    /// to store anything.
+    /// What to do about copies on servers that are away, and whether too few are left to store
+    /// anything.
     pub(super) fn is_short_of_copies(&self, copies: &Copies) -> Option<(String, bool)> {
         let of = |copy: &&Copy| copy.offline;
         let away: Vec<&str> = copies
@@ -304,7 +289,8 @@ impl Definition {
         if copies.leader.is_empty() && !copies.replicas.is_empty() {
             return Some((
                 format!(
-                    "stream {name} has no leader, so nothing is stored: do most of its servers run (nats stream report)?"
+                    "stream {name} has no leader, so nothing is stored: do most of its servers run \
+                     (nats stream report)?"
                 ),
                 true,
             ));
@@ -317,7 +303,8 @@ impl Definition {
                 false => "the loss of one more may stop it",
             };
             let text = format!(
-                "stream {name} has {here} of {count} copies, {effect}: start {servers} (nats stream report)"
+                "stream {name} has {here} of {count} copies, {effect}: start {servers} \
+                 (nats stream report)"
             );
             (text, is_fault)
         })

@@ -167,7 +167,8 @@ impl Nats {
         }
         let definitions = definition::definitions(config, &subjects);
         definition::ensure_all(&commands, &definitions).await?;
-        let takes_batches = definition::takes_batches(&commands, &definitions).await?;
+        // A stream that takes none says so at the first one.
+        let takes_batches = definition::knows_batches(&commands);
         let together = Together::new(commands.clone(), takes_batches);
         let (subjects, reached) = (Arc::new(subjects), Reached::default());
         let (told, health) = watch::channel();

@@ -1,8 +1,8 @@
-//! Stores messages of a stream together. Each message that is stored durably costs its server a sync
-//! of the disk, one after the other; a batch costs a few in all. So a few messages go alone, and what
-//! comes while these are on their way is collected: when that is enough to be worth it, it goes as
-//! one atomic batch of JetStream (ADR-50 of NATS; nats-server 2.12 or newer). Such a batch is stored
-//! whole or not at all, and its messages have consecutive positions.
+//! Stores messages of a stream together. Each message that is stored durably costs its server a
+//! sync of the disk, one after the other; a batch costs a few in all. So a few messages go alone,
+//! and what comes while these are on their way is collected: when that is enough to be worth it, it
+//! goes as one atomic batch of JetStream (ADR-50 of NATS; nats-server 2.12 or newer). Such a batch
+//! is stored whole or not at all, and its messages have consecutive positions.
 //!
 //! What a server does not take as a batch goes alone: nothing but speed depends on batches.
 
@@ -206,9 +206,7 @@ impl Inner {
             }
             Batched::Nothing { never } => {
                 if never && self.takes_batches.swap(false, Relaxed) {
-                    tracing::info!(
-                        "NATS takes no batches of commands any more: they go one by one"
-                    );
+                    tracing::info!("the stream of commands takes no batches: they go one by one");
                 }
                 join_all(batch.into_iter().map(|one| self.alone(one))).await;
             }
@@ -232,8 +230,8 @@ impl Storing {
 }
 
 impl Link {
-    /// Stores messages as one atomic batch: all of them, or none. The headers are those of ADR-50 of
-    /// NATS.
+    /// Stores messages as one atomic batch: all of them, or none. The headers are those of ADR-50
+    /// of NATS.
     async fn store_all(&self, messages: Vec<Storing>) -> Batched {
         let (id, count) = (Uuid::now_v7().simple().to_string(), messages.len());
         let what = format!(

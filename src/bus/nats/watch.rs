@@ -116,6 +116,15 @@ struct Verdict {
     went_back: bool,
 }
 
+/// What was found, as a fault or as a warning.
+fn apart<T>(found: Option<(T, bool)>) -> (Option<T>, Option<T>) {
+    match found {
+        Some((fault, true)) => (Some(fault), None),
+        Some((warning, false)) => (None, Some(warning)),
+        None => (None, None),
+    }
+}
+
 impl Watched {
     pub(super) fn new(definition: Definition) -> Self {
         Self {
@@ -203,11 +212,7 @@ impl Watch {
             Err(Kept::Lost(why)) => (None, Some(why.clone())),
             _ => (None, None),
         };
-        let (short, is_fault) = self.payload.shortage().unzip();
-        let (least, less) = match is_fault {
-            Some(true) => (short, None),
-            _ => (None, short),
-        };
+        let (least, less) = apart(self.payload.shortage());
         next.faults = self
             .streams
             .iter()
@@ -309,19 +314,11 @@ impl Watched {
                 let remedy = format!("nats stream edit {name} --max-msg-size=-1");
                 let whose = format!("stream {name} takes messages of");
                 let short = largest.and_then(|bytes| shortage(&whose, bytes, &remedy));
-                let (short, is_fault) = short.unzip();
-                let (least, less) = match is_fault {
-                    Some(true) => (short, None),
-                    _ => (None, short),
-                };
+                let (least, less) = apart(short);
                 let differs = self.definition.check(&info.config).err();
                 let copies = info.cluster.as_ref();
                 let away = copies.and_then(|copies| self.definition.is_short_of_copies(copies));
-                let (stopped, away) = match away {
-                    Some((why, true)) => (Some(why), None),
-                    Some((why, false)) => (None, Some(why)),
-                    None => (None, None),
-                };
+                let (stopped, away) = apart(away);
                 let fewer_copies = self.definition.has_fewer_copies(&info.config);
                 let keeps_less = bound.and_then(|bytes| self.definition.keeps_less(bytes));
                 self.verdict = Verdict {

@@ -53,7 +53,8 @@ pub(super) fn room(answer: &Value) -> String {
     };
     let nothing = match answer["head"].as_u64() {
         Some(0) => format!(
-            "nothing was ever written to room {}: nobody has joined it yet, or its name is another\n",
+            "nothing was ever written to room {}: nobody has joined it yet, or its name is \
+             another\n",
             text(&answer["room"])
         ),
         _ => String::new(),

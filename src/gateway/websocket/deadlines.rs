@@ -11,6 +11,16 @@ pub(super) struct Next(Duration);
 impl Next {
     /// Nothing is in the wheel for it.
     pub(super) const NONE: Self = Self(Duration::MAX);
+
+    /// Whether its client has to be looked at and its deadline set again, be it due or not: the
+    /// wheel may tell early. Otherwise an earlier deadline has taken the place of the one told.
+    pub(super) fn is_told(&mut self, told: Duration) -> bool {
+        let counts = self.0 == told;
+        if counts {
+            *self = Self::NONE;
+        }
+        counts
+    }
 }
 
 /// The deadlines of all clients, which have names `T`.
@@ -31,19 +41,9 @@ impl<T: Copy> Deadlines<T> {
         }
     }
 
-    /// The clients that have to be looked at: with each, what [`Self::is_told`] asks for.
+    /// The clients that have to be looked at: with each, what [`Next::is_told`] asks for.
     pub(super) fn advance(&mut self, now: Duration) -> Vec<(T, Duration)> {
         self.0.advance(now)
-    }
-
-    /// Whether a client has to be looked at and its deadline set again, be it due or not: the wheel
-    /// may tell early. Otherwise an earlier deadline has taken the place of this one.
-    pub(super) fn is_told(next: &mut Next, told: Duration) -> bool {
-        let counts = next.0 == told;
-        if counts {
-            *next = Next::NONE;
-        }
-        counts
     }
 
     /// When to look again; `None`: nobody has anything due.
@@ -57,40 +57,67 @@ mod tests {
     use super::{super::wheel::TICK, *};
     use proptest::prelude::*;
 
-    /// Lets the time go on until nobody has anything due, and says when each client was found due.
+    /// A client's deadline, and when it was found due.
+    struct Client {
+        next: Next,
+        deadline: Duration,
+        found: Option<Duration>,
+    }
+
+    /// Lets the time go on as a loop does that waits for what is due, until `end`, or until nobody
+    /// has anything due.
     fn run(
         deadlines: &mut Deadlines<usize>,
-        clients: &mut [(Next, Duration)],
-        found: &mut [Option<Duration>],
+        clients: &mut [Client],
         mut now: Duration,
+        end: Duration,
     ) {
-        loop {
-            for (client, told) in deadlines.advance(now) {
-                let (next, deadline) = &mut clients[client];
-                if Deadlines::<usize>::is_told(next, told) {
-                    match now < *deadline {
-                        true => deadlines.set(next, client, *deadline),
-                        false => found[client] = Some(now),
-                    }
+        while let Some(next) = deadlines.next().filter(|next| *next <= end) {
+            now = now.max(next);
+            look(deadlines, clients, now);
+        }
+    }
+
+    fn look(deadlines: &mut Deadlines<usize>, clients: &mut [Client], now: Duration) {
+        for (name, told) in deadlines.advance(now) {
+            let client = &mut clients[name];
+            if client.next.is_told(told) {
+                match now < client.deadline {
+                    true => deadlines.set(&mut client.next, name, client.deadline),
+                    false => client.found = Some(now),
                 }
-            }
-            match deadlines.next() {
-                Some(next) => now = now.max(next),
-                None => return,
             }
         }
     }
 
+    /// A client comes, whose deadline moves.
+    fn come(
+        deadlines: &mut Deadlines<usize>,
+        clients: &mut Vec<Client>,
+        dues: impl IntoIterator<Item = Duration>,
+    ) {
+        let name = clients.len();
+        let mut client = Client {
+            next: Next::NONE,
+            deadline: Duration::ZERO,
+            found: None,
+        };
+        for due in dues {
+            client.deadline = due;
+            deadlines.set(&mut client.next, name, due);
+        }
+        clients.push(client);
+    }
+
     #[test]
     fn who_comes_after_a_long_time_of_nobody_is_told_in_time() {
-        let mut deadlines = Deadlines::new();
+        let (mut deadlines, mut clients) = (Deadlines::new(), Vec::new());
         let hour = Duration::from_secs(3600);
-        let mut clients = [(Next::NONE, hour + Duration::from_secs(25))];
-        let (next, deadline) = &mut clients[0];
-        deadlines.set(next, 0, *deadline);
-        let mut found = [None];
-        run(&mut deadlines, &mut clients, &mut found, hour);
-        assert_eq!(found, [Some(hour + Duration::from_secs(25))]);
+        let due = hour + Duration::from_secs(25);
+        come(&mut deadlines, &mut clients, [due]);
+        look(&mut deadlines, &mut clients, hour);
+        run(&mut deadlines, &mut clients, hour, Duration::MAX);
+        assert_eq!(clients[0].found, Some(due));
     }
 
     proptest! {
@@ -99,38 +126,20 @@ mod tests {
         fn everybody_is_told_in_time_and_nothing_is_left(
             comes in prop::collection::vec((0..200_000u64, 1..45_000u64, 1..45_000u64), 1..30),
         ) {
-            let mut deadlines = Deadlines::new();
+            let (mut deadlines, mut clients) = (Deadlines::new(), Vec::new());
             let mut now = Duration::ZERO;
-            let mut clients = Vec::new();
-            let mut found = vec![None; comes.len()];
             for (pause, first, second) in comes {
-                // As a loop that waits for a time or for somebody, whatever is first.
                 let until = now + Duration::from_millis(pause);
-                while let Some(next) = deadlines.next().filter(|next| *next <= until) {
-                    now = now.max(next);
-                    for (client, told) in deadlines.advance(now) {
-                        let (next, deadline): &mut (Next, Duration) = &mut clients[client];
-                        if Deadlines::<usize>::is_told(next, told) {
-                            match now < *deadline {
-                                true => deadlines.set(next, client, *deadline),
-                                false => found[client] = Some(now),
-                            }
-                        }
-                    }
-                }
+                run(&mut deadlines, &mut clients, now, until);
                 now = until;
-                let client = clients.len();
-                clients.push((Next::NONE, Duration::ZERO));
-                for due in [first, second] {
-                    clients[client].1 = now + Duration::from_millis(due);
-                    let (next, deadline) = &mut clients[client];
-                    deadlines.set(next, client, *deadline);
-                }
+                let dues = [first, second].map(|due| now + Duration::from_millis(due));
+                come(&mut deadlines, &mut clients, dues);
             }
-            run(&mut deadlines, &mut clients, &mut found, now);
-            for ((_, deadline), found) in clients.iter().zip(found) {
+            look(&mut deadlines, &mut clients, now);
+            run(&mut deadlines, &mut clients, now, Duration::MAX);
+            for Client { deadline, found, .. } in clients {
                 let found = found.expect("everybody is told");
-                prop_assert!(*deadline <= found && found <= *deadline + TICK);
+                prop_assert!(deadline <= found && found <= deadline + TICK);
             }
         }
     }

@@ -452,7 +452,7 @@ impl Loop {
                 continue;
             };
             let client = &mut **client;
-            if !Deadlines::<(u32, u32)>::is_told(&mut client.next, told) {
+            if !client.next.is_told(told) {
                 continue;
             }
             let ticked = catch_unwind(AssertUnwindSafe(|| {

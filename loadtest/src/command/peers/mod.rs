@@ -1,6 +1,6 @@
-//! `loadtest peers`: the same scenario against several servers, one after another and again, so that
-//! what the machine does meanwhile happens to all of them. What cannot be measured is said, and the
-//! others go on.
+//! `loadtest peers`: the same scenario against several servers, one after another and again, so
+//! that what the machine does meanwhile happens to all of them. What cannot be measured is said,
+//! and the others go on.
 
 mod system;
 mod table;

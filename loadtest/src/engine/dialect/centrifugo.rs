@@ -65,8 +65,8 @@ fn pushed(line: &[u8]) -> Option<&[u8]> {
     rest.strip_prefix(PUBLICATION)?.strip_suffix(b"}}")
 }
 
-/// The reply with only the last of what was missed, whose place is the head of the room; then each of
-/// them. `false`: nothing was missed.
+/// The reply with only the last of what was missed, whose place is the head of the room; then each
+/// of them. `false`: nothing was missed.
 fn missed(line: &[u8], each: &mut dyn FnMut(&[u8])) -> bool {
     let head = &line[..line.len().min(MISSED_WITHIN)];
     let Some(at) = memmem::find(head, MISSED) else {
