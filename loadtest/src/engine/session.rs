@@ -7,6 +7,7 @@ use super::{
 use crate::leftover::Leftover;
 use anyhow::{Context, Result};
 use mio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, Socket, Type};
 use std::{
     io::{self, Write},
@@ -65,6 +66,9 @@ impl Session {
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         if let Some(from) = join.from {
+            // The port is chosen at the connect: one that is still closing to another server, or
+            // to this one, does not count as taken.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(&from.into())?;
         }
         match socket.connect(&join.gateway.into()) {

@@ -130,13 +130,18 @@ impl Bench<'_> {
 
     /// `loadtest peers` with the service among them; what its turns were.
     fn peers(&self, args: &[&str]) -> Result<figures::Turns> {
+        self.peers_with(args, &self.servers.system())
+    }
+
+    /// The same, with the service as `loadtest peers` is to see it.
+    fn peers_with(&self, args: &[&str], system: &str) -> Result<figures::Turns> {
         let json = self.dir.join("figures.json");
         // Not what an earlier part has left.
         let _ = std::fs::remove_file(&json);
         let mut command = self.loadtest(&["peers"]);
         command.args(args).arg("--json").arg(&json);
         command.args(["--core", &self.options.core.to_string()]);
-        command.arg("--system").arg(self.servers.system());
+        command.arg("--system").arg(system);
         let status = tool::shown(&mut command, self.interrupt)?;
         read(&json)
             .with_context(|| format!("loadtest peers {} ended with {status}", args.join(" ")))

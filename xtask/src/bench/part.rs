@@ -65,7 +65,9 @@ impl Compared<'_> {
 
 fn idle(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
     // Once: what a node has had in memory it uses again, so only a fresh one shows what it takes.
-    let turns = bench.peers(&["idle", "--rounds", "1", "--seconds", "2"])?;
+    // Of the node alone, as of the others: nats-server's follows what is stored.
+    let node = bench.servers.node();
+    let turns = bench.peers_with(&["idle", "--rounds", "1", "--seconds", "5"], &node)?;
     let mut rows = Compared {
         what: "idle session of 8000, RSS",
         unit: "KiB",
@@ -314,14 +316,13 @@ fn rooms(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let rounds = bench.rounds(FEW);
     for rooms in [10_u32, 100, 1000, 10_000] {
-        let members = (2 * rooms).to_string();
         let rooms = rooms.to_string();
         let turns = bench.peers(&[
             "rooms",
             "--rooms",
             &rooms,
             "--members",
-            &members,
+            &rooms,
             "--rate",
             "500",
             "--seconds",
@@ -332,7 +333,7 @@ fn rooms(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
             &rounds,
             "--alone",
         ])?;
-        let what = format!("CPU per message, {rooms} rooms of 2");
+        let what = format!("CPU per message, {rooms} rooms of 1");
         let compared = Compared {
             what: &what,
             unit: "us",

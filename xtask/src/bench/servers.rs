@@ -123,6 +123,11 @@ impl Servers {
         format!("safe-chat={},4222{journal}", url(1))
     }
 
+    /// The same, without the servers behind the first node.
+    pub(super) fn node(&self) -> String {
+        format!("safe-chat={}", url(1))
+    }
+
     /// Of all nodes that run.
     pub(super) fn urls(&self) -> Vec<String> {
         (1..=self.running).map(url).collect()
