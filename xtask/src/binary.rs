@@ -33,6 +33,14 @@ struct Profile {
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::root());
+    // `cargo xtask` sets these for the package xtask. Build scripts of some libraries look at them,
+    // so with them half of everything is compiled again whenever cargo was called without.
+    for (name, _) in std::env::vars_os() {
+        let of_package = |prefix| name.to_string_lossy().starts_with(prefix);
+        if of_package("CARGO_MANIFEST_") || of_package("CARGO_PKG_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
