@@ -230,10 +230,11 @@ impl Plan {
         sizes
     }
 
-    /// Spread over all sessions, so that large rooms hear more.
+    /// In the order of their turns: spread over all sessions, so that large rooms hear more, and
+    /// over the rooms, so that each hears all the time.
     fn senders_of(&self, sessions: &[Member]) -> Vec<Id> {
         let step = sessions.len() as f64 / self.senders as f64;
-        (0..self.senders)
+        in_turns(self.senders)
             .map(|n| sessions[(n as f64 * step) as usize].id)
             .collect()
     }
@@ -263,6 +264,19 @@ impl Plan {
     }
 }
 
+/// All numbers below a count, neighbours far apart: multiples of the golden section.
+fn in_turns(count: usize) -> impl Iterator<Item = usize> {
+    let golden = (count as f64 * 0.618) as usize;
+    let stride = (golden.max(1)..)
+        .find(|stride| gcd(*stride, count) == 1)
+        .unwrap_or(1);
+    (0..count).map(move |n| n * stride % count)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// A session, and what is needed to make it again.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
@@ -274,6 +288,19 @@ pub(crate) struct Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_sender_has_its_turn_and_neighbours_are_far_apart() {
+        for count in [1, 2, 3, 10, 500, 2000] {
+            let turns: Vec<usize> = in_turns(count).collect();
+            let all: std::collections::BTreeSet<_> = turns.iter().collect();
+            assert_eq!(all.len(), count);
+            if count >= 10 {
+                let near = |pair: &[usize]| pair[0].abs_diff(pair[1]) < count / 5;
+                assert!(!turns.windows(2).any(near), "{turns:?}");
+            }
+        }
+    }
 
     #[test]
     fn every_room_has_a_member_and_all_members_have_a_room() {
