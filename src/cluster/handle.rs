@@ -1,10 +1,7 @@
 //! What other parts see of the cluster, and how they ask this node to hand its shards over.
 
-use super::Member;
-use crate::{
-    bus::NodeRecord,
-    room::{Incarnation, ShardId},
-};
+use super::View;
+use crate::room::Incarnation;
 use std::time::Duration;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -12,28 +9,6 @@ use tokio_util::sync::CancellationToken;
 /// How long a hand-over may go without any shard being handed over, before it is not worth waiting
 /// for: longer than a release takes while the bus or the journal answers at all.
 const STALL: Duration = Duration::from_secs(3);
-
-/// The cluster as this node sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
-    /// This node and every other that is not known to be gone, by incarnation.
-    pub nodes: Vec<NodeRecord>,
-    /// The same as operators see them, and with those that are dead but not forgotten yet.
-    pub members: Vec<Member>,
-    /// The shards that this node writes, or is taking or giving up at the moment, ascending.
-    pub owned: Vec<ShardId>,
-    /// How many of the shards that this node should write it does not write yet.
-    pub waiting: usize,
-    /// Whether this node is handing its shards over, to stop.
-    pub draining: bool,
-    /// Whether this node's picture of the cluster is complete and recent.
-    pub fresh: bool,
-    /// How often others took this node for dead, or may have: sessions that it held before may have
-    /// been abandoned.
-    pub deaths: u64,
-    /// Whether an operator declared this node down: others have its shards, and it is to end.
-    pub downed: bool,
-}
 
 /// A cheap handle on the cluster part.
 #[derive(Debug, Clone)]

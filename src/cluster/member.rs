@@ -60,3 +60,31 @@ pub struct Member {
     /// The nodes that do not hear it, ascending; empty: it is reachable.
     pub observers: Vec<Incarnation>,
 }
+
+#[cfg(test)]
+pub(crate) mod example {
+    //! Members as tests need them.
+
+    use super::*;
+    use crate::bus::{FORMATS, Role};
+    use uuid::Uuid;
+
+    /// A node with every role, which all others reach.
+    pub(crate) fn member(n: u128, port: u16, status: Status) -> Member {
+        let node = NodeRecord {
+            incarnation: Incarnation::new(Uuid::from_u128(n)),
+            name: format!("node-{n}"),
+            roles: vec![Role::Gateway, Role::Writer],
+            draining: false,
+            version: "0".into(),
+            address: format!("127.0.0.1:{port}"),
+            unreachable: Vec::new(),
+            formats: FORMATS,
+        };
+        Member {
+            node,
+            status,
+            observers: Vec::new(),
+        }
+    }
+}

@@ -20,14 +20,18 @@ mod member;
 mod membership;
 mod service;
 mod table;
+mod view;
 
 pub use assignment::{assignee, even};
 pub use config::Config;
 pub use error::Error;
-pub use handle::{Handle, View};
+pub use handle::Handle;
 pub use lease::{Ended, Ends, Error as LeaseError, Lease};
+#[cfg(test)]
+pub(crate) use member::example;
 pub use member::{Member, Status};
 pub use service::Service;
+pub use view::View;
 
 use crate::room::ShardId;
 use async_trait::async_trait;

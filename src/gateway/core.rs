@@ -282,6 +282,20 @@ impl Core {
         }
     }
 
+    /// Refuses what a room's owner is asked while no node lives that could own it: nobody would
+    /// answer until the asker's deadline.
+    pub(super) fn check_writers(&self) -> Result<(), Rejection> {
+        let view = self.members.get().map(watch::Receiver::borrow);
+        match view.is_some_and(|view| view.lacks_writer()) {
+            false => Ok(()),
+            true => Err(Rejection::retry(
+                Reason::Unavailable,
+                "no node that writes rooms is there now: try again later",
+                5_000,
+            )),
+        }
+    }
+
     /// The most bytes of a batch of messages.
     pub(super) fn fits(&self) -> usize {
         let health = self.bus.health();

@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(100);
 const COMEBACK_MS: (u64, u64) = (500, 1_500);
 
 /// Begins; how many sessions there are. `None`: it is being done already.
-pub(super) fn begin(core: &Arc<Core>, per_second: u32) -> Option<usize> {
+pub(super) fn begin(core: &Arc<Core>, per_second: f64) -> Option<usize> {
     if core.disconnecting.swap(true, Ordering::Relaxed) {
         return None;
     }
@@ -29,7 +29,7 @@ pub(super) fn begin(core: &Arc<Core>, per_second: u32) -> Option<usize> {
         let (mut due, mut left) = (0.0, sessions.into_iter());
         while left.len() > 0 {
             tick.tick().await;
-            due += f64::from(per_second) * TICK.as_secs_f64();
+            due += per_second * TICK.as_secs_f64();
             let now = due.floor();
             due -= now;
             for session in left.by_ref().take(now as usize) {

@@ -212,7 +212,7 @@ impl Handle {
 
     /// Sends all sessions elsewhere (1001 after a `bye`), so many per second; returns at once how
     /// many those are. New clients are welcome. `None`: it is being done already.
-    pub fn disconnect(&self, per_second: u32) -> Option<usize> {
+    pub fn disconnect(&self, per_second: f64) -> Option<usize> {
         disconnect::begin(&self.0, per_second)
     }
 

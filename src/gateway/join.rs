@@ -223,7 +223,8 @@ pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
     Ok(view.head)
 }
 
-/// What a room's owner answers; asks until it does. The caller's deadline ends it.
+/// What a room's owner answers; asks until it does, unless there can be none. The caller's deadline
+/// ends it.
 async fn owner(core: &Core, ask: &Ask) -> Result<RoomView, Rejection> {
     let mut pauses = core.pauses();
     loop {
@@ -234,7 +235,8 @@ async fn owner(core: &Core, ask: &Ask) -> Result<RoomView, Rejection> {
             }) => return Err(rejection),
             Ok(view) => return Ok(view),
             Err(error) => {
-                tracing::debug!(room = %ask.room, %error, "the owner has not answered yet")
+                tracing::debug!(room = %ask.room, %error, "the owner has not answered yet");
+                core.check_writers()?;
             }
         }
         sleep(pauses.next().unwrap_or(DEADLINE)).await;

@@ -153,6 +153,78 @@ async fn clients_are_sent_elsewhere_at_a_pace_and_the_node_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rate_for_all_gateways_is_one_over_the_cluster() {
+    let cluster = Cluster::new(4);
+    let (first, second) = two(&cluster).await;
+    settled(&first, 2).await;
+    let mut harry = Person::joins(&first, "aaa", "harry", "").await;
+    let mut charly = Person::joins(&second, "aaa", "charly", "").await;
+    let path = "/disconnect?all=true&rate=1";
+    let (status, answer) = ask(&first, Method::POST, path).await;
+    assert_eq!((status, &answer["per_second"]), (200, &json!(1)));
+    for node in answer["nodes"].as_array().unwrap() {
+        assert_eq!(node["per_second"], 0.5, "{answer}");
+    }
+    // Both are sent away, the rate being less than one per second and gateway.
+    harry.is_told_to_come_back().await;
+    charly.is_told_to_come_back().await;
+    eventually("it may be done again", async || {
+        let shown = shows(&first, &["disconnect", "--all", "--rate", "60"]).await;
+        assert!(shown.ends_with("60 per second in all\n"), "{shown}");
+        shown.matches("  30").count() == 2
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_needs_a_writer_is_told_that_none_lives_and_what_to_do() {
+    let cluster = Cluster::new(4);
+    let gateway = cluster.node("gateway", &[Role::Gateway]).await;
+    let writer = cluster.node("writer", &[Role::Writer]).await;
+    gateway.ready().await;
+    writer.ready().await;
+    settled(&gateway, 2).await;
+    let mut harry = Person::joins(&gateway, "aaa", "harry", "").await;
+    harry.reads_until(1).await;
+    writer.drain().await;
+    settled(&gateway, 1).await;
+
+    let none = "no node with the role `writer` lives";
+    for args in [
+        &["room", "aaa"][..],
+        &["kick", "aaa", "harry"],
+        &["rebalance", "--dry-run"],
+        &["rebalance"],
+    ] {
+        fails(&gateway, args, 3, none).await;
+        fails(&gateway, args, 3, "start one").await;
+    }
+    let stats = get(&gateway, "/cluster/shards/chat-rooms/stats").await;
+    let expected = json!({"regions": [], "failed": ["0", "1", "2", "3"], "nodes": []});
+    assert_eq!(stats, expected);
+    let shards = shows(&gateway, &["shards"]).await;
+    assert!(shards.contains("nobody answers for 4 of them"), "{shards}");
+
+    // Clients, too, are told at once: nobody would answer until their deadline.
+    let clients = gateway.client_address().unwrap();
+    let page = reqwest::get(format!("http://{clients}/rooms/bbb/history")).await;
+    let page = page.unwrap();
+    assert_eq!(
+        (
+            page.status().as_u16(),
+            page.headers()["retry-after"].to_str().unwrap()
+        ),
+        (503, "5")
+    );
+    let refused: Value = page.json().await.unwrap();
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("no node that writes rooms"), "{refused}");
+    // What is open here is known here.
+    let page = reqwest::get(format!("http://{clients}/rooms/aaa/history")).await;
+    assert_eq!(page.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shards_are_made_even_and_stay_so_until_a_node_leaves() {
     let cluster = Cluster::new(16);
     let (first, second) = two(&cluster).await;

@@ -200,7 +200,8 @@ fn event(kind: &'static str, mut data: Value) -> DomainEvent {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::members::tests::member, *};
+    use super::*;
+    use crate::cluster::example::member;
 
     fn members(all: Vec<Member>) -> Members {
         let view = View {

@@ -29,16 +29,6 @@ impl Members {
         Self { me, all }
     }
 
-    /// While this node hears nobody: it reaches no other one, whatever it knew last.
-    pub(super) fn alone(mut self) -> Self {
-        let me = self.me;
-        let others = self.all.iter_mut().filter(|it| it.node.incarnation != me);
-        others
-            .filter(|member| !member.observers.contains(&me))
-            .for_each(|member| member.observers.push(me));
-        self
-    }
-
     /// All of them, as `GET /cluster/members` has them.
     pub(super) fn shown(&self) -> answer::Members {
         answer::Members {
@@ -231,28 +221,11 @@ fn plain(asked: &str) -> &str {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::bus::NodeRecord;
+    use crate::cluster::example::member;
     use serde_json::json;
     use uuid::Uuid;
-
-    pub(in super::super) fn member(n: u128, port: u16, status: Status) -> Member {
-        Member {
-            node: NodeRecord {
-                incarnation: Incarnation::new(Uuid::from_u128(n)),
-                name: format!("node-{n}"),
-                roles: vec![Role::Gateway, Role::Writer],
-                draining: false,
-                version: "0".into(),
-                address: format!("127.0.0.1:{port}"),
-                unreachable: Vec::new(),
-                formats: crate::bus::FORMATS,
-            },
-            status,
-            observers: Vec::new(),
-        }
-    }
 
     fn members(all: Vec<Member>) -> Members {
         let me = all[0].node.incarnation;

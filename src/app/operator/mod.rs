@@ -28,7 +28,7 @@ use orders::Order;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -75,7 +75,13 @@ impl NodeOperator {
             Order::Sessions { room, after } => {
                 Ok(json!(self.page_of_sessions(&room, after.as_deref())?))
             }
-            Order::Disconnect { per_second } => Ok(json!(self.disconnect_here(per_second)?)),
+            Order::Disconnect {
+                per_second,
+                exactly,
+            } => {
+                let rate = exactly.unwrap_or_else(|| per_second.into());
+                Ok(json!(self.disconnect_here(rate)?))
+            }
             Order::Trace { id, room, user } => {
                 let taken = self.take_trace(id, room.as_deref(), user.as_deref())?;
                 Ok(json!(taken))
@@ -127,11 +133,17 @@ impl NodeOperator {
     }
 
     fn seen(&self) -> Members {
-        let members = Members::of(self.cluster.view(), self.cluster.me());
-        match self.bus.ready() {
-            Ok(()) => members,
-            Err(_) => members.alone(),
-        }
+        let (view, me) = (self.cluster.view(), self.cluster.me());
+        let view = match self.bus.ready() {
+            Ok(()) => view,
+            Err(_) => view.alone(me),
+        };
+        Members::of(view, me)
+    }
+
+    /// Why nothing that only a writer does can be done now, if none lives.
+    fn without_writer(&self) -> Option<ApiError> {
+        writers::warning(&self.cluster.view()).map(ApiError::unavailable)
     }
 
     /// The record of every shard that has one.
@@ -166,13 +178,15 @@ impl NodeOperator {
         }
     }
 
-    fn disconnect_here(&self, per_second: u32) -> Result<answer::Disconnect, ApiError> {
+    fn disconnect_here(&self, per_second: f64) -> Result<answer::Disconnect, ApiError> {
         let Some(gateway) = &self.gateway else {
             let message = "this node has no clients: its roles have no gateway";
             return Err(ApiError::bad("bad_node", message));
         };
         // Not every order comes through this version's own check.
-        check_rate(per_second)?;
+        if !(per_second > 0.0 && per_second <= f64::from(DISCONNECTS)) {
+            return Err(bad_rate());
+        }
         let sessions = gateway.disconnect(per_second).ok_or_else(|| {
             let message = "this node is sending its sessions elsewhere already";
             ApiError::new(StatusCode::CONFLICT, "busy", message)
@@ -225,34 +239,20 @@ impl Operator for NodeOperator {
         region(loaded.unwrap_or_default(), &self.cluster.view().owned)
     }
 
-    async fn stats(&self) -> Result<answer::Stats, ApiError> {
-        let (answers, records) = tokio::join!(
-            self.ask_all::<answer::Region>(Role::Writer, &Order::Region),
-            self.records()
-        );
-        let (seen, records) = (self.seen(), records?);
+    async fn stats(&self) -> answer::Stats {
+        let answers = self.ask_all::<answer::Region>(Role::Writer, &Order::Region);
         let mut stats = answer::Stats::default();
-        for (node, answer) in answers {
+        for (node, answer) in answers.await {
             let why = match answer {
-                Ok(answer::Region { regions, failed }) => {
-                    let shards = regions.into_iter().map(|shard| answer::NodeShard {
+                Ok(region) => {
+                    let shards = region.regions.into_iter().map(|shard| answer::NodeShard {
                         node: node.clone(),
                         shard,
                     });
                     stats.regions.extend(shards);
-                    stats.failed.extend(failed);
                     None
                 }
-                Err(error) => {
-                    let of = |owner| seen.name(owner) == node;
-                    let owned = records
-                        .iter()
-                        .filter(|(_, record)| record.owner.is_some_and(of));
-                    stats
-                        .failed
-                        .extend(owned.map(|(shard, _)| shard.to_string()));
-                    Some(error.message)
-                }
+                Err(error) => Some(error.message),
             };
             stats.nodes.push(answer::NodeAnswered {
                 node,
@@ -260,7 +260,11 @@ impl Operator for NodeOperator {
                 why,
             });
         }
-        Ok(stats)
+        let written = stats.regions.iter().map(|it| &*it.shard.shard_id);
+        let written: BTreeSet<_> = written.collect();
+        let all = self.shards.all().map(|shard| shard.to_string());
+        stats.failed = all.filter(|shard| !written.contains(&**shard)).collect();
+        stats
     }
 
     fn domain_events(&self, types: &[String]) -> Result<BoxStream<'static, DomainEvent>, ApiError> {
@@ -320,12 +324,18 @@ impl Operator for NodeOperator {
         whom: Whom,
         per_second: u32,
     ) -> Result<answer::Disconnecting, ApiError> {
-        check_rate(per_second)?;
+        if !(1..=DISCONNECTS).contains(&per_second) {
+            return Err(bad_rate());
+        }
         let answers = match whom {
             Whom::Node(name) => {
                 let seen = self.seen();
                 let found = seen.find_one(&name)?;
-                let order = Order::Disconnect { per_second };
+                let exactly = None;
+                let order = Order::Disconnect {
+                    per_second,
+                    exactly,
+                };
                 let answer = self.ask(found.node.incarnation, &order).await?;
                 vec![(address(found), Ok(answer))]
             }
@@ -333,8 +343,11 @@ impl Operator for NodeOperator {
                 let view = self.cluster.view();
                 let gateways = view.nodes.iter();
                 let gateways = gateways.filter(|node| node.roles.contains(&Role::Gateway));
-                let each = per_second.div_ceil(gateways.count().max(1) as u32);
-                let order = Order::Disconnect { per_second: each };
+                let each = f64::from(per_second) / gateways.count().max(1) as f64;
+                let order = Order::Disconnect {
+                    per_second: each.ceil() as u32,
+                    exactly: Some(each),
+                };
                 self.ask_all(Role::Gateway, &order).await
             }
         };
@@ -349,6 +362,7 @@ impl Operator for NodeOperator {
         });
         Ok(answer::Disconnecting {
             nodes: nodes.collect(),
+            per_second,
         })
     }
 
@@ -372,12 +386,9 @@ impl Operator for NodeOperator {
     }
 }
 
-fn check_rate(per_second: u32) -> Result<(), ApiError> {
-    let message = || format!("rate must be 1 to {DISCONNECTS} sessions per second");
-    match (1..=DISCONNECTS).contains(&per_second) {
-        true => Ok(()),
-        false => Err(ApiError::bad("bad_rate", message())),
-    }
+fn bad_rate() -> ApiError {
+    let message = format!("rate must be 1 to {DISCONNECTS} sessions per second");
+    ApiError::bad("bad_rate", message)
 }
 
 /// Shards with how many rooms of each are in memory. `failed`: shards that this node has and does

@@ -34,8 +34,16 @@ impl NodeOperator {
             let message = format!("rate must be {} to {} shards per second", RATE.0, RATE.1);
             return Err(ApiError::bad("bad_rate", message));
         }
-        let (seen, records) = (self.seen(), self.records().await?);
+        let seen = self.seen();
         let writers = writers(&seen);
+        if writers.is_empty() {
+            return Err(self.without_writer().unwrap_or_else(|| {
+                let message =
+                    "no writer is up and reachable now: see GET /cluster/members, try again";
+                ApiError::unavailable(message)
+            }));
+        }
+        let records = self.records().await?;
         let owners: BTreeMap<_, _> = records
             .iter()
             .filter_map(|(shard, record)| Some((*shard, record.owner?)))

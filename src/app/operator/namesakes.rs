@@ -73,7 +73,8 @@ pub(in super::super) async fn tell(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::members::tests::member, *};
+    use super::*;
+    use crate::cluster::example::member;
 
     #[test]
     fn only_a_namesake_that_lives_on_is_warned_of() {

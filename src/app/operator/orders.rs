@@ -39,7 +39,13 @@ pub(super) enum Order {
         after: Option<String>,
     },
     /// Send all sessions elsewhere, so many per second.
-    Disconnect { per_second: u32 },
+    Disconnect {
+        /// Rounded up.
+        per_second: u32,
+        /// The same as a part of what all nodes together do. Nodes of before know no parts.
+        #[serde(default)]
+        exactly: Option<f64>,
+    },
     /// Begin a trace, or go on with it, and give what was noted.
     Trace {
         id: u64,
@@ -178,5 +184,14 @@ mod tests {
         let sessions = read(r#"{"order":"sessions","room":"aaa"}"#);
         let room = "aaa".to_owned();
         assert_eq!(sessions, Order::Sessions { room, after: None });
+        let disconnect = read(r#"{"order":"disconnect","per_second":3}"#);
+        let (per_second, exactly) = (3, None);
+        assert_eq!(
+            disconnect,
+            Order::Disconnect {
+                per_second,
+                exactly
+            }
+        );
     }
 }

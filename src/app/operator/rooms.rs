@@ -241,7 +241,10 @@ impl NodeOperator {
     async fn view(&self, room: &RoomId) -> Result<RoomView, ApiError> {
         let view = self.bus.ask(&Ask::room(room.clone())).await;
         let view = view.map_err(|error| {
-            ApiError::unavailable(format!("the owner of room {room} does not answer: {error}"))
+            self.without_writer().unwrap_or_else(|| {
+                let message = format!("the owner of room {room} does not answer: {error}");
+                ApiError::unavailable(message)
+            })
         })?;
         match view.refused {
             Some(rejection) => Err(ApiError::unavailable(rejection.to_string())),

@@ -103,7 +103,7 @@ enum Command {
         /// Those of all nodes
         #[arg(long)]
         all: bool,
-        /// So many per second, in all
+        /// So many per second over the whole cluster: gateways share it
         #[arg(long, value_name = "N", default_value_t = 100)]
         rate: u32,
     },
@@ -182,7 +182,8 @@ async fn operate(node: &Node, name: &str, operation: &str) -> anyhow::Result<Val
     node.ask(Method::PUT, &path, Some(&body)).await
 }
 
-/// The records, and beside each how many rooms are in memory where that is known.
+/// The records, and beside each how many rooms are in memory where that is known; and the shards
+/// that nobody answers for.
 async fn shards(node: &Node) -> anyhow::Result<Value> {
     let mut shards = node.get("/shards").await?;
     let stats = node.get("/cluster/shards/chat-rooms/stats").await?;
@@ -192,6 +193,7 @@ async fn shards(node: &Node) -> anyhow::Result<Value> {
         let region = regions.iter().find(|region| region["shardId"] == name);
         shard["rooms"] = region.map_or(Value::Null, |region| region["numEntities"].clone());
     }
+    shards["failed"] = stats["failed"].clone();
     Ok(shards)
 }
 

@@ -60,8 +60,12 @@ pub(super) fn shards(answer: &Value) -> String {
         ]);
     }
     let (known, of) = (list(&answer["shards"]).len(), text(&answer["of"]));
+    let failed = match list(&answer["failed"]).len() {
+        0 => String::new(),
+        n => format!("nobody answers for {n} of them; is a writer up (`admin members`)?\n"),
+    };
     format!(
-        "{}{known} of {of} shards have been written\n",
+        "{}{known} of {of} shards have been written\n{failed}",
         table.render()
     )
 }
@@ -89,14 +93,18 @@ pub(super) fn moves(answer: &Value) -> String {
 pub(super) fn disconnected(answer: &Value) -> String {
     let mut table = Table::new(&["NODE", ">SESSIONS", ">PER SECOND", ""]);
     for node in list(&answer["nodes"]) {
+        let rate = node["per_second"].as_f64();
         table.row([
             text(&node["node"]),
             text(&node["sessions"]),
-            text(&node["per_second"]),
+            rate.map_or("-".into(), |rate| {
+                format!("{}", (rate * 100.0).round() / 100.0)
+            }),
             node["error"].as_str().unwrap_or_default().to_owned(),
         ]);
     }
-    table.render()
+    let all = text(&answer["per_second"]);
+    format!("{}{all} per second in all\n", table.render())
 }
 
 /// The owner of a shard: its name, or which run it was; a dash for none.

@@ -135,7 +135,8 @@ pub struct RegionShard {
 pub struct Stats {
     /// Shards with the nodes that write them.
     pub regions: Vec<NodeShard>,
-    /// Shards whose node does not write them yet, or did not answer.
+    /// Shards that nobody answers for: their node does not write them yet or did not answer, or no
+    /// node writes any.
     pub failed: Vec<String>,
     /// Who was asked.
     pub nodes: Vec<NodeAnswered>,

@@ -2,7 +2,7 @@
 
 use super::Member;
 use crate::trace::Step;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// The process runs.
@@ -97,9 +97,18 @@ pub struct Disconnect {
     /// How many it sends elsewhere.
     #[schema(example = 1200)]
     pub sessions: usize,
-    /// How many per second.
-    #[schema(example = 100)]
-    pub per_second: u32,
+    /// How many per second: its part of what all nodes do.
+    #[serde(serialize_with = "plainly")]
+    #[schema(example = 50)]
+    pub per_second: f64,
+}
+
+/// A whole number as one.
+fn plainly<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+    match number.fract() == 0.0 {
+        true => to.serialize_i64(*number as i64),
+        false => to.serialize_f64(*number),
+    }
 }
 
 /// Which nodes send sessions elsewhere.
@@ -107,6 +116,9 @@ pub struct Disconnect {
 pub struct Disconnecting {
     /// Each node with what it does.
     pub nodes: Vec<NodeDisconnect>,
+    /// How many per second, of all nodes together.
+    #[schema(example = 100)]
+    pub per_second: u32,
 }
 
 /// What a node does about its sessions, or why it does nothing.

@@ -201,7 +201,7 @@ async fn region(State(slot): State<OperatorSlot>, Path(of): Path<Kind>) -> Answe
 )]
 async fn stats(State(slot): State<OperatorSlot>, Path(of): Path<Kind>) -> Answer<Stats> {
     check(&of.region)?;
-    Ok(Json(operator(&slot)?.stats().await?))
+    Ok(Json(operator(&slot)?.stats().await))
 }
 
 fn check(region: &str) -> Result<(), ApiError> {

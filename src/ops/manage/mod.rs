@@ -53,7 +53,7 @@ pub trait Operator: Send + Sync {
     /// The shards that this node writes, with how many rooms of each are in memory.
     fn region(&self) -> Region;
     /// The same of all nodes.
-    async fn stats(&self) -> Result<Stats, ApiError>;
+    async fn stats(&self) -> Stats;
     /// What changes in the cluster, beginning with how it is now; of these types, or of all.
     fn domain_events(&self, types: &[String]) -> Result<BoxStream<'static, DomainEvent>, ApiError>;
     /// The members that a new one could turn to.

@@ -80,7 +80,8 @@ fn hundred() -> u32 {
 
 /// Sends clients elsewhere, so many per second
 ///
-/// They are told when to come back, and resume. Either `node` or `all=true` says whose.
+/// They are told when to come back, and resume. Either `node` or `all=true` says whose. The rate is
+/// that of all nodes together: each gateway does its part of it.
 #[utoipa::path(
     post, path = "/disconnect", tag = "nodes", params(Disconnect),
     responses(
