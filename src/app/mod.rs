@@ -57,7 +57,7 @@ impl App {
     /// Starts a node with the servers that the configuration names; waits for those that are not
     /// there yet. Says what it found.
     pub async fn start(config: Config) -> anyhow::Result<Running> {
-        let internal = Internal::open(&config.ops).await?;
+        let internal = Internal::open(&config).await?;
         let (ports, nats) = connect::ports(&config, shards(&config)?, &internal.readiness).await?;
         let facts = ports.facts.clone();
         let mut running = start(&config, ports, internal).await?;
@@ -68,7 +68,7 @@ impl App {
 
     /// Starts a node over given ports.
     pub async fn start_with(config: Config, ports: Ports) -> anyhow::Result<Running> {
-        let internal = Internal::open(&config.ops).await?;
+        let internal = Internal::open(&config).await?;
         start(&config, ports, internal).await
     }
 }

@@ -51,13 +51,14 @@ pub(super) struct Internal {
 }
 
 impl Internal {
-    pub(super) async fn open(config: &ops::Config) -> anyhow::Result<Self> {
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         let (readiness, stop, mut parts) = (
             Arc::new(Readiness::default()),
             CancellationToken::new(),
             Parts::new(),
         );
-        let service = ops::Service::bind(config, readiness.clone()).await?;
+        let (ops, node) = (&config.ops, &config.node.name);
+        let service = ops::Service::bind(ops, node, readiness.clone()).await?;
         let (address, slot, until) = (service.address(), service.slot(), stop.clone());
         let vitals = service.vitals();
         parts.spawn(async move {

@@ -99,13 +99,15 @@ pub(crate) fn recorder() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Writes the figures that the recorder does not keep, but for those of the process.
-pub(crate) fn write(out: &mut String) {
+/// Writes the figures of a node that the recorder does not keep, but for those of the process.
+pub(crate) fn write(out: &mut String, node: &str) {
     shards::write(out);
     let of = format!(
-        "version=\"{}\",commit=\"{}\"",
+        "version=\"{}\",commit=\"{}\",node=\"{}\"",
         env!("CARGO_PKG_VERSION"),
-        env!("SAFE_CHAT_COMMIT")
+        env!("SAFE_CHAT_COMMIT"),
+        // As Prometheus' text form has it; a name has no line breaks.
+        node.replace('\\', "\\\\").replace('"', "\\\"")
     );
     text::write(out, "safechat_build_info", &[(of, 1.0)]);
 }

@@ -306,7 +306,7 @@ table! {
         gauge "safechat_shard_lag_seconds" in "seconds" by "shard" of ANY,
             "How long ago the oldest of them was stored; up to writer.carry_ms is usual";
         gauge "safechat_build_info" in "info" by "version" of ANY,
-            "1, with the version and (label commit) the commit that this process was built from";
+            "1, with the version, the commit that this was built from (commit), the node's name (node)";
         counter "process_cpu_seconds_total" in "seconds",
             "Processor time that the process has used";
         gauge "process_resident_memory_bytes" in "bytes", "Memory of the process that is in RAM";

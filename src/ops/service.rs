@@ -58,8 +58,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the port; from now on connections wait to be answered.
-    pub async fn bind(config: &Config, readiness: Arc<Readiness>) -> Result<Self, Error> {
+    /// Opens the port of a node, by its name; from now on connections wait to be answered.
+    pub async fn bind(
+        config: &Config,
+        node: &str,
+        readiness: Arc<Readiness>,
+    ) -> Result<Self, Error> {
         let refused = |why| Error::Listen {
             address: format!("{}:{}", config.host, config.port),
             why,
@@ -68,7 +72,7 @@ impl Service {
             .await
             .map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let vitals = Vitals::new(readiness, metric::recorder()?);
+        let vitals = Vitals::new(node, readiness, metric::recorder()?);
         Ok(Self {
             listener,
             address,
@@ -237,7 +241,9 @@ mod tests {
             port: 0,
             ..Config::default()
         };
-        let service = Service::bind(&config, readiness.clone()).await.unwrap();
+        let service = Service::bind(&config, r#"a"\b"#, readiness.clone())
+            .await
+            .unwrap();
         let address = service.address();
         tokio::spawn(service.run(stop.clone()));
         (address, readiness, stop)
@@ -313,6 +319,7 @@ mod tests {
                 "{line} is missing in\n{text}"
             );
         }
+        assert!(text.contains(r#",node="a\"\\b"} 1"#), "{text}");
     }
 
     #[tokio::test]
@@ -380,7 +387,7 @@ mod tests {
             port: address.port(),
             ..Config::default()
         };
-        let Err(error) = Service::bind(&config, Arc::default()).await else {
+        let Err(error) = Service::bind(&config, "n", Arc::default()).await else {
             panic!("two services on one port")
         };
         assert!(

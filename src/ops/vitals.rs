@@ -28,6 +28,8 @@ const BURST: NonZeroU32 = NonZeroU32::new(50).expect("above 0");
 /// Where this node's figures are read. Clones are the same.
 #[derive(Clone)]
 pub struct Vitals {
+    /// The node's name.
+    node: Arc<str>,
     readiness: Arc<Readiness>,
     recorder: PrometheusHandle,
     last: Arc<Mutex<Option<(Instant, Figures)>>>,
@@ -42,8 +44,9 @@ struct Shown {
 }
 
 impl Vitals {
-    pub(super) fn new(readiness: Arc<Readiness>, recorder: PrometheusHandle) -> Self {
+    pub(super) fn new(node: &str, readiness: Arc<Readiness>, recorder: PrometheusHandle) -> Self {
         Self {
+            node: node.into(),
             readiness,
             recorder,
             last: Arc::default(),
@@ -81,7 +84,7 @@ impl Vitals {
         process::record();
         self.readiness.record();
         let mut text = self.recorder.render();
-        metric::write(&mut text);
+        metric::write(&mut text, &self.node);
         process::write(&mut text);
         text
     }
