@@ -9,7 +9,7 @@ pub(super) use with::{journal, stored};
 #[cfg(feature = "cassandra")]
 mod with {
     use crate::{
-        app::wait::Wait,
+        app::wait::{Outlook, Wait},
         config::Config,
         journal::{
             Error, Journal,
@@ -49,7 +49,11 @@ mod with {
         };
         let connected = wait.until(
             || cassandra::connect(settings, shards),
-            |error| matches!(error, Error::Unusable(_)),
+            |error| match error {
+                Error::Unusable(_) => Outlook::Hopeless,
+                Error::Denied(_) => Outlook::Denied,
+                _ => Outlook::Absent,
+            },
         );
         let journal = connected.await?;
         let fact = fact(config, &journal).await?;

@@ -1,7 +1,10 @@
 //! The adapters behind the ports, as the configuration chooses them. Waits for servers that are not
 //! there yet.
 
-use super::{Ports, cassandra, wait::Wait};
+use super::{
+    Ports, cassandra,
+    wait::{Outlook, Wait},
+};
 use crate::{
     bus::{
         Error as BusError, Registry, Settings,
@@ -94,7 +97,11 @@ async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::
     };
     wait.until(
         || Nats::connect(&settings),
-        |error| matches!(error, BusError::Unusable(_)),
+        |error| match error {
+            BusError::Unusable(_) => Outlook::Hopeless,
+            BusError::Denied(_) => Outlook::Denied,
+            _ => Outlook::Absent,
+        },
     )
     .await
 }

@@ -15,6 +15,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Between two lines of the countdown.
 const LINE: Duration = Duration::from_secs(5);
 
+/// What a failed attempt says of the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// Nobody is there yet.
+    Absent,
+    /// The server is there and refuses this node; the error says what to do.
+    Denied,
+    /// It cannot get better.
+    Hopeless,
+}
+
 /// A server that is waited for.
 pub(super) struct Wait<'a> {
     /// What it is, such as `NATS`.
@@ -30,30 +41,30 @@ pub(super) struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// Tries until it works, for as long as trying again can help (`hopeless` says when not).
+    /// Tries until it works, for as long as trying again can help.
     pub(super) async fn until<T, E: Display, F: Future<Output = Result<T, E>>>(
         &self,
         mut attempt: impl FnMut() -> F,
-        hopeless: impl Fn(&E) -> bool,
+        outlook: impl Fn(&E) -> Outlook,
     ) -> anyhow::Result<T> {
         let since = Instant::now();
         let why = Mutex::new("no answer yet".to_owned());
         let reason = || why.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let attempts = async {
             loop {
-                match attempt().await {
+                let error = match attempt().await {
                     Ok(value) => return Ok(value),
-                    Err(error) if hopeless(&error) => {
-                        return Err(anyhow!("{} at {}: {error}", self.what, self.address));
-                    }
-                    Err(error) => {
-                        *why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string()
-                    }
+                    Err(error) => error,
+                };
+                let (outlook, text) = (outlook(&error), error.to_string());
+                if outlook == Outlook::Hopeless {
+                    return Err(anyhow!("{} at {}: {text}", self.what, self.address));
                 }
                 let left = self.patience.saturating_sub(since.elapsed());
                 if left.is_zero() {
-                    return Err(self.given_up(&reason()));
+                    return Err(self.given_up(outlook, &text));
                 }
+                *why.lock().unwrap_or_else(PoisonError::into_inner) = text;
                 sleep(PAUSE.min(left)).await;
             }
         };
@@ -85,16 +96,19 @@ impl Wait<'_> {
         }
     }
 
-    fn given_up(&self, why: &str) -> anyhow::Error {
+    fn given_up(&self, outlook: Outlook, why: &str) -> anyhow::Error {
         let (what, address, waited, flag) = (
             self.what,
             &self.address,
             self.patience.as_secs_f64(),
             self.flag,
         );
-        anyhow!(
-            "{what} at {address} was not there within {waited} s ({why}): start it, or give its address with {flag}"
-        )
+        match outlook {
+            Outlook::Denied => anyhow!("{why}; gave up after {waited} s"),
+            _ => anyhow!(
+                "{what} at {address} was not there within {waited} s ({why}): start it, or give its address with {flag}"
+            ),
+        }
     }
 }
 
@@ -125,7 +139,10 @@ mod tests {
             async move { result }
         };
         assert_eq!(
-            wait(&readiness).until(attempt, |_| false).await.unwrap(),
+            wait(&readiness)
+                .until(attempt, |_| Outlook::Absent)
+                .await
+                .unwrap(),
             10
         );
         assert_eq!(since.elapsed(), Duration::from_secs(9));
@@ -136,13 +153,25 @@ mod tests {
     async fn a_server_that_never_comes_is_named_in_the_end() {
         let (readiness, since) = (Readiness::default(), Instant::now());
         let error = wait(&readiness)
-            .until(|| async { Err::<(), _>("refused") }, |_| false)
+            .until(|| async { Err::<(), _>("refused") }, |_| Outlook::Absent)
             .await
             .unwrap_err();
         let expected = "NATS at nats://host:1 was not there within 60 s (refused): start it, or give its address with --nats";
         assert_eq!(
             (error.to_string().as_str(), since.elapsed()),
             (expected, Duration::from_secs(60))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_there_is_not_said_to_be_started() {
+        let readiness = Readiness::default();
+        let refused = || async { Err::<(), _>("it refuses the login: mend it") };
+        let waiting = wait(&readiness);
+        let error = waiting.until(refused, |_| Outlook::Denied).await;
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "it refuses the login: mend it; gave up after 60 s"
         );
     }
 
@@ -154,7 +183,10 @@ mod tests {
             Ok::<_, &str>("tables made")
         };
         assert_eq!(
-            wait(&readiness).until(slow, |_| false).await.unwrap(),
+            wait(&readiness)
+                .until(slow, |_| Outlook::Absent)
+                .await
+                .unwrap(),
             "tables made"
         );
     }
@@ -163,7 +195,10 @@ mod tests {
     async fn what_cannot_get_better_ends_at_once() {
         let (readiness, since) = (Readiness::default(), Instant::now());
         let error = wait(&readiness)
-            .until(|| async { Err::<(), _>("wrong version") }, |_| true)
+            .until(
+                || async { Err::<(), _>("wrong version") },
+                |_| Outlook::Hopeless,
+            )
             .await
             .unwrap_err();
         assert_eq!(

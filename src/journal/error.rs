@@ -48,6 +48,10 @@ pub enum Error {
         /// Its stored version.
         version: u32,
     },
+    /// The database is there, and refuses this node: why, and what to do. Trying again helps once
+    /// somebody has done it.
+    #[error("{0}")]
+    Denied(String),
     /// What is stored cannot be as it is: it names what, and where to look.
     #[error("the journal is damaged: {0}")]
     Damaged(String),

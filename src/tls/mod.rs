@@ -2,12 +2,14 @@
 //! and are read again when they change: certificates live for weeks, nodes for months.
 
 mod client;
+mod fault;
 mod identity;
 mod pem;
 mod server;
 mod watch;
 
 pub use client::{Trust, client};
+pub(crate) use fault::{advice, fault};
 pub use identity::Identity;
 pub use server::server;
 pub use watch::Watch;

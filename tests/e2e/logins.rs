@@ -70,7 +70,9 @@ async fn servers_and_nodes_know_each_other_by_certificates_names_and_keys() {
     };
     let accounts = format!(
         "accounts {{ CHAT {{ jetstream: enabled, users: [\n\
-         {{ user: service, password: secret }}\n{{ nkey: {} }} ] }} }}\n",
+         {{ user: service, password: secret }}\n{{ nkey: {} }}\n\
+         {{ user: weak, password: secret, permissions: {{ publish: {{ deny: \"$JS.API.>\" }} }} }} ] \
+         }} }}\n",
         nkey.public_key()
     );
     server.run_with(&(tls("") + &accounts)).await;
@@ -102,27 +104,42 @@ async fn servers_and_nodes_know_each_other_by_certificates_names_and_keys() {
     assert_eq!(enters(&server, &user("secret"), Some(&whole)).await, Ok(()));
     assert_eq!(enters(&server, &by_nkey, Some(&whole)).await, Ok(()));
     let known = Some(&whole);
-    for (login, tls, why) in [
-        (user("secret"), Some(&without_own), ""),
+    let weak = Login::User {
+        name: "weak".into(),
+        password: "secret".into(),
+    };
+    // Each is told by what is wrong, and what to do about that.
+    for (login, tls, why, todo) in [
+        // Its alert may be lost with the connection.
+        (user("secret"), Some(&without_own), "", ""),
         (
             user("secret"),
             Some(&of_another),
             "invalid peer certificate",
+            "bus.tls_ca",
         ),
-        (user("secret"), Some(&another_name), "not valid for name"),
+        (
+            user("secret"),
+            Some(&another_name),
+            "not valid for name",
+            "a name that is in its certificate",
+        ),
         // Nothing said of TLS: the server asks for it, and the system knows no such authority.
-        (user("secret"), None, "UnknownIssuer"),
-        (user("wrong-secret"), known, "authorization"),
-        (by_stranger, known, "authorization"),
-        (Login::ByAddress, known, "authorization"),
+        (user("secret"), None, "UnknownIssuer", "bus.tls_ca"),
+        (user("wrong-secret"), known, "authorization", "bus.password"),
+        (by_stranger, known, "authorization", "stranger.nk"),
+        (Login::ByAddress, known, "authorization", "none is set"),
         (
             Login::Nkey("/nowhere/user.nk".into()),
             known,
+            "login file",
             "/nowhere/user.nk",
         ),
+        (weak, known, "Permissions Violation", "that right"),
     ] {
         let refused = enters(&server, &login, tls).await.unwrap_err();
-        assert!(refused.contains(why), "{login:?} {tls:?}: {refused}");
+        let is_told = refused.contains(why) && refused.contains(todo);
+        assert!(is_told, "{login:?} {tls:?}: {refused}");
         assert!(!refused.contains("secret"), "{refused}");
     }
 

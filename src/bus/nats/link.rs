@@ -4,7 +4,7 @@
 //! late. What was sent just before a loss can still arrive late, after the reconnect; that is why
 //! an unanswered request has an unknown outcome, never a failed one.
 
-use super::{Config, login::Access, subjects::Subjects};
+use super::{Config, login::Access, refusal, subjects::Subjects};
 use crate::{
     bus::{Error, Position},
     metric,
@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -33,6 +33,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// The longest pause between two attempts to reconnect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a server said of something that the login may not do, and when.
+type Violation = Arc<Mutex<Option<(Instant, Arc<str>)>>>;
 
 /// A connection. Clones are the same one.
 #[derive(Clone)]
@@ -47,6 +50,8 @@ pub(super) struct Link {
     losses: watch::Receiver<u64>,
     gaps: watch::Receiver<u64>,
     full: Arc<Mutex<Option<Arc<str>>>>,
+    /// The last one.
+    violation: Violation,
     /// A subject of this connection alone.
     echo: Arc<str>,
 }
@@ -99,6 +104,8 @@ impl Link {
         let (gap, gaps) = watch::channel(0);
         let gap = Arc::new(gap);
         let slow = gap.clone();
+        let violation = Violation::default();
+        let violated = violation.clone();
         let options = access
             .options()
             .name(format!("safe-chat {name} of {}", config.node))
@@ -111,6 +118,11 @@ impl Link {
                     Event::Disconnected | Event::Closed => lost.send_modify(|count| *count += 1),
                     Event::Connected => connected.send_modify(|count| *count += 1),
                     Event::SlowConsumer(_) => slow.send_modify(|count| *count += 1),
+                    Event::ServerError(said) => {
+                        if let Some(said) = refusal::is_violation(&said) {
+                            *lock(&violated) = Some((Instant::now(), said.into()));
+                        }
+                    }
                     _ => {}
                 }
                 std::future::ready(())
@@ -118,11 +130,7 @@ impl Link {
         let connecting = options.connect(access.addresses.as_slice());
         let client = match timeout(CONNECT, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(error)) => {
-                return Err(Error::Unavailable(format!(
-                    "no connection to NATS at {servers}: {error}"
-                )));
-            }
+            Ok(Err(error)) => return Err(refusal::of_connecting(&error, access, &servers)),
             Err(_) => {
                 return Err(Error::Unavailable(format!(
                     "no connection to NATS at {servers} within {CONNECT:?}"
@@ -138,6 +146,7 @@ impl Link {
             losses,
             gaps,
             full: Arc::default(),
+            violation,
             echo: subjects.echo(Uuid::now_v7()).into(),
         };
         tokio::spawn(tell_gaps(link.clone(), reconnects, gap));
@@ -175,7 +184,25 @@ impl Link {
     }
 
     fn full(&self) -> MutexGuard<'_, Option<Arc<str>>> {
-        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.full)
+    }
+
+    /// What the server said within the last `time` of something that the login may not do: what is
+    /// refused so has no answer.
+    fn violation(&self, time: Duration) -> Option<Arc<str>> {
+        let violation = lock(&self.violation);
+        let recent = violation.as_ref().filter(|(at, _)| at.elapsed() <= time);
+        recent.map(|(_, said)| said.clone())
+    }
+
+    /// An error of a start, by its cause when that is the login's rights.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        match (error, lock(&self.violation).as_ref()) {
+            (Error::Unavailable(why) | Error::Unknown(why), Some((_, said))) => {
+                Error::Denied(format!("{why}: {}", refusal::of_rights(said)))
+            }
+            (error, _) => error,
+        }
     }
 
     /// Sees a change whenever something may have been missed: after a reconnect (subscriptions are
@@ -227,7 +254,10 @@ impl Link {
             RequestErrorKind::NoResponders => Failure::NoResponders,
             RequestErrorKind::InvalidSubject => Failure::NotSent(error.to_string()),
             RequestErrorKind::MaxPayloadExceeded => Failure::TooLarge(error.to_string()),
-            RequestErrorKind::TimedOut => Failure::Unanswered(format!("no answer within {time:?}")),
+            RequestErrorKind::TimedOut => Failure::Unanswered(match self.violation(time) {
+                None => format!("no answer within {time:?}"),
+                Some(said) => format!("no answer within {time:?} ({said})"),
+            }),
             RequestErrorKind::Other => Failure::Unanswered(error.to_string()),
         })
     }
@@ -290,6 +320,10 @@ impl Link {
             ))),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Shows and tells what becomes of a connection; the log has one line of a notice that comes by all

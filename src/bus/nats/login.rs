@@ -79,6 +79,11 @@ impl Access {
         })
     }
 
+    /// How it logs in.
+    pub(super) fn login(&self) -> &Login {
+        &self.login
+    }
+
     /// What every connection begins with.
     pub(super) fn options(&self) -> ConnectOptions {
         let mut options = self.login.options();

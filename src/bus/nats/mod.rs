@@ -20,6 +20,7 @@ mod login;
 mod micro;
 mod payload;
 mod reader;
+mod refusal;
 mod registry;
 mod settings;
 mod skipped;
@@ -138,7 +139,7 @@ pub struct Nats {
 
 impl Nats {
     /// Connects, and makes or checks the streams and buckets. [`Error::Unavailable`]: the servers
-    /// do not answer, which may change;
+    /// do not answer, which may change; [`Error::Denied`]: they refuse this node;
     /// [`Error::Unusable`]: something there does not fit.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         let subjects = Subjects::new(&config.prefix, config.shards)?;
@@ -166,7 +167,8 @@ impl Nats {
             )));
         }
         let definitions = definition::definitions(config, &subjects);
-        definition::ensure_all(&commands, &definitions).await?;
+        let ensured = definition::ensure_all(&commands, &definitions).await;
+        ensured.map_err(|error| commands.explained(error))?;
         // A stream that takes none says so at the first one.
         let takes_batches = definition::knows_batches(&commands);
         let together = Together::new(commands.clone(), takes_batches);

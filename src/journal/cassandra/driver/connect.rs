@@ -6,6 +6,10 @@ use scylla::{
     client::{
         execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
     },
+    errors::{
+        ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind as SetupError,
+        DbError, MetadataError, NewSessionError,
+    },
     policies::{load_balancing::DefaultPolicy, retry::FallthroughRetryPolicy},
     response::query_result::QueryRowsResult,
     statement::{Consistency, SerialConsistency},
@@ -62,7 +66,10 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     };
     let session = match timeout(connect_timeout * 2, builder.build()).await {
         Ok(Ok(session)) => session,
-        Ok(Err(error)) => return Err(unreachable(error.to_string())),
+        Ok(Err(error)) => {
+            let denied = denied(&error, config).map(Error::Denied);
+            return Err(denied.unwrap_or_else(|| unreachable(error.to_string())));
+        }
         Err(_) => {
             return Err(unreachable(format!(
                 "no connection within {} ms",
@@ -72,6 +79,38 @@ pub(super) async fn session(config: &Config) -> Result<Session, Error> {
     };
     check_datacenter(config, &session)?;
     Ok(session)
+}
+
+/// Why a server that is there does not let this program in, and what to do; `None`: it is away.
+/// What the server says is not quoted: it may name the user.
+fn denied(error: &NewSessionError, config: &Config) -> Option<String> {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
+        ConnectionPoolError::Broken {
+            last_connection_error: error,
+        },
+    )) = error
+    else {
+        return None;
+    };
+    let at = config.shown();
+    match error {
+        ConnectionError::ConnectionSetupRequestError(error) => match error.get_error() {
+            SetupError::DbError(DbError::AuthenticationError, _) => Some(format!(
+                "Cassandra at {at} refuses the login: are cassandra.user and cassandra.password \
+                 those that it knows?"
+            )),
+            SetupError::MissingAuthentication => Some(format!(
+                "Cassandra at {at} wants a login, and none is set: cassandra.user and \
+                 cassandra.password (CAS_USER, CAS_PWS_FILE)"
+            )),
+            _ => None,
+        },
+        ConnectionError::IoError(error) => tls::fault(&**error).map(|fault| {
+            let todo = tls::advice(fault, "cassandra");
+            format!("TLS with Cassandra at {at} fails ({fault}): {todo}")
+        }),
+        _ => None,
+    }
 }
 
 /// Pauses of 50 ms to 1 s between two attempts to connect to a lost server. The driver's own go up
