@@ -29,6 +29,7 @@ pub(crate) async fn what_a_cluster_rests_on_is_looked_at(cluster: Cluster) {
         None => assert_eq!(check("cassandra: server").0, "skipped"),
         Some(_) => {
             assert_eq!(check("cassandra: server").0, "ok");
+            assert_eq!(check("cassandra: nodes"), ("ok", "all 1 answer"));
             let (_, commit_log) = check("cassandra: commit log");
             assert!(commit_log.contains("1 copies on 1 nodes"), "{commit_log}");
             // On this machine.

@@ -145,7 +145,23 @@ pub(super) struct Copy {
     /// The server.
     pub(super) name: String,
     #[serde(default)]
-    pub(super) offline: bool,
+    offline: bool,
+    /// Whether it has all that the leader has.
+    #[serde(default)]
+    current: bool,
+    /// When the leader heard of it last, in nanoseconds ago.
+    #[serde(default)]
+    active: u64,
+}
+
+/// A copy that was not heard of for so long is away. A server that is killed or frozen is called
+/// offline after minutes only.
+const SILENT: Duration = Duration::from_secs(10);
+
+impl Copy {
+    pub(super) fn is_away(&self) -> bool {
+        self.offline || (!self.current && Duration::from_nanos(self.active) > SILENT)
+    }
 }
 
 /// The part of a stream's state that is used.

@@ -3,7 +3,7 @@
 
 use super::{
     Config,
-    api::{Copies, Copy, StreamInfo},
+    api::{Copies, StreamInfo},
     link::{Failure, Link},
     payload,
     subjects::Subjects,
@@ -278,11 +278,10 @@ impl Definition {
     /// What to do about copies on servers that are away, and whether too few are left to store
     /// anything.
     pub(super) fn is_short_of_copies(&self, copies: &Copies) -> Option<(String, bool)> {
-        let of = |copy: &&Copy| copy.offline;
         let away: Vec<&str> = copies
             .replicas
             .iter()
-            .filter(of)
+            .filter(|copy| copy.is_away())
             .map(|copy| copy.name.as_str())
             .collect();
         let (count, name) = (copies.replicas.len() + 1, &self.name);
@@ -350,7 +349,7 @@ impl Definition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::Shards;
+    use crate::{bus::nats::api, room::Shards};
 
     fn events() -> Definition {
         let subjects = Subjects::new("t1x", Shards::new(4).unwrap()).unwrap();
@@ -381,30 +380,78 @@ mod tests {
         );
     }
 
+    /// What nats-server 2.15.2 answers of a stream with three copies, without what is not read.
+    fn copies(leader: &str, replicas: &str) -> Copies {
+        let answer = format!(
+            r#"{{"type":"io.nats.jetstream.api.v1.stream_info_response","config":{{"num_replicas":3}},
+            "created":"2026-11-27T10:00:11.525471154Z","state":{{"messages":0,"last_seq":0}},
+            "cluster":{{"name":"c","raft_group":"S-R3F-rDDA5D9k",{leader}"system_account":true,
+            "traffic_account":"$SYS","replicas":[{replicas}]}},"ts":"2026-11-27T10:00:18Z"}}"#
+        );
+        let read = api::read::<StreamInfo>(answer.as_bytes()).unwrap();
+        read.unwrap().cluster.expect("three servers")
+    }
+
     #[test]
     fn copies_that_are_away_are_named_and_too_few_are_a_fault() {
-        let copies = |leader: &str, away: &[bool]| Copies {
-            leader: leader.into(),
-            replicas: (2..)
-                .zip(away)
-                .map(|(n, offline)| Copy {
-                    name: format!("nats-{n}"),
-                    offline: *offline,
-                })
-                .collect(),
+        let led = r#""leader":"nats-1","leader_since":"2026-11-27T10:00:11.66597827Z","#;
+        let short = |leader, replicas: [&str; 2]| {
+            events().is_short_of_copies(&copies(leader, &replicas.join(",")))
         };
-        let short = |leader, away: &[bool]| events().is_short_of_copies(&copies(leader, away));
-        assert_eq!(short("nats-1", &[false, false]), None);
-        assert_eq!(short("", &[]), None, "one server alone");
-        let (warning, is_fault) = short("nats-1", &[false, true]).unwrap();
-        assert!(warning.contains("2 of 3") && warning.contains("start nats-3"));
-        assert!(!is_fault, "{warning}");
-        let (fault, is_fault) = short("nats-1", &[true, true]).unwrap();
-        assert!(
-            fault.contains("start nats-2, nats-3") && is_fault,
-            "{fault}"
-        );
-        assert!(short("", &[false, true]).unwrap().1);
+        let here = r#"{"name":"nats-3","current":true,"active":876956799,"peer":"cnrtt3eg"}"#;
+        // Killed 6 s ago, and 2 minutes ago; stopped.
+        let [lately, killed, stopped] = [
+            r#"{"name":"nats-2","current":true,"active":6882282922,"peer":"yrzKKRBu"}"#,
+            r#"{"name":"nats-2","current":false,"active":120387305710,"peer":"yrzKKRBu"}"#,
+            r#"{"name":"nats-2","current":false,"offline":true,"active":876956799,"peer":"y"}"#,
+        ];
+        assert_eq!(short(led, [here, lately]), None);
+        // Running again, and reading what it missed.
+        let behind = r#"{"name":"nats-2","current":false,"active":399000218,"lag":7,"peer":"y"}"#;
+        assert_eq!(short(led, [here, behind]), None);
+        for away in [killed, stopped] {
+            let (warning, is_fault) = short(led, [here, away]).unwrap();
+            assert!(warning.contains("2 of 3") && warning.contains("start nats-2"));
+            assert!(!is_fault, "{warning}");
+        }
+        let other = killed.replace("nats-2", "nats-3");
+        let (fault, is_fault) = short(led, [&other, killed]).unwrap();
+        let named = fault.contains("start nats-3, nats-2");
+        assert!(named && is_fault, "{fault}");
+        // Without a leader the server that answers is among them.
+        let (fault, is_fault) = short("", [&other, killed]).unwrap();
+        assert!(fault.contains("no leader") && is_fault, "{fault}");
+        let alone = Copies::default();
+        assert_eq!(events().is_short_of_copies(&alone), None);
+    }
+
+    #[test]
+    fn events_bounded_as_those_of_the_other_journal_are_told_to_be() {
+        let subjects = Subjects::new("t1x", Shards::new(4).unwrap()).unwrap();
+        let checked = |mine: Option<u64>, found: i64| {
+            let event_bytes = mine;
+            let config = Config {
+                event_bytes,
+                ..Config::default()
+            };
+            let events = definitions(&config, &subjects).remove(1);
+            let mut stream = events.wanted.clone();
+            stream["max_bytes"] = found.into();
+            events.check(&stream).err().unwrap_or_default()
+        };
+        // Rooms are kept on the bus, and the stream is one of rooms in Cassandra.
+        let bounded = checked(None, 1024);
+        let todo = ["set journal.kind to cassandra", "--max-bytes=-1"];
+        assert!(todo.iter().all(|it| bounded.contains(it)), "{bounded}");
+        // The other way round: a bound would lose messages.
+        let unbounded = checked(Some(4096), -1);
+        let todo = [
+            "would lose messages",
+            "set journal.kind to bus",
+            "--max-bytes 4096",
+        ];
+        assert!(todo.iter().all(|it| unbounded.contains(it)), "{unbounded}");
+        assert_eq!(checked(Some(4096), 1024), "", "how large is the operator's");
     }
 
     #[test]

@@ -21,16 +21,49 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         Ok(found) => {
             let mut findings = vec![
                 server(State::Ok, format!("Cassandra {}", found.release)),
+                nodes(&found),
                 schema(&found, config),
                 commit_log(&found),
             ];
             for (node, ahead_ms) in &found.ahead_ms {
-                findings.push(clock("cassandra: clock", node, *ahead_ms));
+                // Who does not answer is named above.
+                let told = ahead_ms.map(|ms| clock("cassandra: clock", node, Some(ms)));
+                findings.extend(told);
             }
             findings
         }
         Err(error) => vec![server(State::Fail, error.to_string())],
     }
+}
+
+/// Whether all nodes of the datacenter answer, and how much it matters if not.
+fn nodes(found: &Examined) -> Finding {
+    let check = "cassandra: nodes";
+    let lost = found.ahead_ms.iter().filter(|(_, told)| told.is_none());
+    let lost: Vec<&str> = lost.map(|(node, _)| &**node).collect();
+    let (all, copies) = (found.ahead_ms.len(), found.durability.copies.unwrap_or(1));
+    if lost.is_empty() {
+        return Finding::new(check, State::Ok, format!("all {all} answer"));
+    }
+    // A quorum of copies must be there.
+    let may_be_lost = copies.saturating_sub(copies / 2 + 1);
+    let (state, effect) = match lost.len() > may_be_lost {
+        true => (
+            State::Fail,
+            "nothing is journaled in rooms whose copies they have",
+        ),
+        false if lost.len() == may_be_lost => (State::Warn, "with one more, nothing is journaled"),
+        false => (State::Warn, "there are copies enough for now"),
+    };
+    let lost = lost.join(", ");
+    Finding::new(
+        check,
+        state,
+        format!(
+            "{lost} of {all} do not answer (copies: {copies}): {effect}; start them (nodetool \
+             status), and repair what was away for hours (nodetool repair)"
+        ),
+    )
 }
 
 fn schema(found: &Examined, config: &Config) -> Finding {
@@ -57,4 +90,41 @@ fn commit_log(found: &Examined) -> Finding {
         Worth::Lost(what) => (State::Fail, what),
     };
     Finding::new("cassandra: commit log", state, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::cassandra::Durability;
+
+    #[test]
+    fn nodes_that_do_not_answer_are_named_and_judged_by_the_copies() {
+        let judged = |answers: &[bool], copies| {
+            let node =
+                |(n, answers): (usize, &bool)| (format!("10.0.0.{n}:9042"), answers.then_some(0));
+            nodes(&Examined {
+                release: "5.0".into(),
+                schema: Ok(()),
+                durability: Durability {
+                    syncing: Vec::new(),
+                    copies: Some(copies),
+                    nodes: answers.len(),
+                },
+                ahead_ms: (1..).zip(answers).map(node).collect(),
+            })
+        };
+        assert_eq!(judged(&[true, true, true], 3).state, State::Ok);
+        let one = judged(&[true, false, true], 3);
+        assert_eq!(one.state, State::Warn);
+        let told = one.message.contains("10.0.0.2:9042 of 3") && one.message.contains("start");
+        assert!(told, "{}", one.message);
+        let two = judged(&[false, false, true], 3);
+        assert_eq!(two.state, State::Fail);
+        assert!(two.message.contains("10.0.0.1:9042, 10.0.0.2:9042"));
+        assert_eq!(judged(&[true, false], 1).state, State::Fail);
+        assert_eq!(
+            judged(&[true, true, true, true, false], 5).state,
+            State::Warn
+        );
+    }
 }
