@@ -37,4 +37,6 @@ grep -q ADMIN_PASSWORD nats_passwords || echo "ADMIN_PASSWORD: \"$(random)\"" >>
 for name in ops_password grafana_password; do
   [ -e $name ] || random > $name
 done
+# compose.cluster.yaml starts nothing without this file.
+echo '# docker/secrets.sh was run: the secrets are beside this file.' > run-docker-secrets-sh-first.env
 echo "secrets are in $(pwd)"

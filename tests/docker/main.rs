@@ -170,6 +170,32 @@ fn secrets_come_from_files_that_are_made_and_never_committed() {
 }
 
 #[test]
+fn a_cluster_without_secrets_is_refused_before_anything_is_made() {
+    let made = "secrets/run-docker-secrets-sh-first.env";
+    let cluster = yaml("docker/compose.cluster.yaml");
+    let services = cluster["services"].as_object().unwrap().iter();
+    for (name, service) in services.filter(|(_, service)| service["secrets"].is_array()) {
+        assert_eq!(service["env_file"][0], format!("./{made}"), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("secrets.sh");
+    fs::write(&script, read("docker/secrets.sh")).unwrap();
+    let contents = || {
+        let run = Command::new("sh").arg(&script).output().unwrap();
+        assert!(run.status.success(), "{run:?}");
+        let secrets = cluster["secrets"].as_object().unwrap().keys();
+        let paths = secrets.map(|name| folder.path().join("secrets").join(name));
+        let contents = paths.map(|path| fs::read_to_string(path).unwrap());
+        contents.collect::<Vec<_>>()
+    };
+    let first = contents();
+    assert!(first.iter().all(|secret| secret.len() > 40), "{first:?}");
+    let sets_nothing = fs::read_to_string(folder.path().join(made)).unwrap();
+    assert!(sets_nothing.lines().all(|line| line.starts_with('#')));
+    assert_eq!(contents(), first, "what is there stays");
+}
+
+#[test]
 fn every_file_that_is_mounted_is_there() {
     for (file, name, service) in services() {
         for volume in service["volumes"].as_array().into_iter().flatten() {
@@ -229,10 +255,10 @@ fn variables_of_nodes_are_known_to_the_program() {
             (variable.clone(), value.to_owned())
         });
         let loaded = safe_chat::config::Loaded::load(None, variables, Vec::new());
-        let warnings = loaded.map(|loaded| loaded.warnings);
+        let unknown = loaded.map(|loaded| loaded.unknown);
         assert!(
-            warnings.as_ref().is_ok_and(Vec::is_empty),
-            "{name} in {file}: {warnings:?}"
+            unknown.as_ref().is_ok_and(Vec::is_empty),
+            "{name} in {file}: {unknown:?}"
         );
     }
 }
