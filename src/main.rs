@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let code = match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::say(&format!("error: {error:#}\n"));
+            telemetry::fail(&format!("{error:#}"));
             ExitCode::from(cli::exit_code(&error))
         }
     };

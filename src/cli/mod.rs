@@ -18,8 +18,8 @@ use std::path::PathBuf;
 
 use crate::{
     chat,
-    config::{Config, Flags, Loaded, as_defaults, as_environment, as_reference},
-    telemetry::say,
+    config::{Config, Flags, Loaded, as_defaults, as_environment, as_reference, voice},
+    telemetry::{Format, say},
 };
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
@@ -170,12 +170,21 @@ impl Settings {
         ]
     }
 
-    fn load(&self) -> anyhow::Result<Loaded> {
+    /// The config file, if there is one.
+    fn file(&self) -> Option<PathBuf> {
         // Set to nothing counts as not set, as for every variable.
         let named = std::env::var_os("SAFE_CHAT_CONFIG").filter(|path| !path.is_empty());
-        let file = self.config.clone().or(named.map(PathBuf::from));
+        self.config.clone().or(named.map(PathBuf::from))
+    }
+
+    /// How a node of this configuration logs, and its name; also when it cannot start with it.
+    fn voice(&self) -> (Format, String) {
+        voice(self.file().as_deref(), std::env::vars_os(), self.flags())
+    }
+
+    fn load(&self) -> anyhow::Result<Loaded> {
         Ok(Loaded::load(
-            file.as_deref(),
+            self.file().as_deref(),
             std::env::vars_os(),
             self.flags(),
         )?)
@@ -187,13 +196,13 @@ impl Settings {
         loaded.map_err(|error| Unusable(format!("{error:#}")).into())
     }
 
-    /// The configuration of a command that has no log: warnings go to stderr.
+    /// The configuration of a command that is no node: it does what it can with what it knows.
     fn read(&self) -> anyhow::Result<Config> {
         let Loaded {
-            config, warnings, ..
+            config, unknown, ..
         } = self.load()?;
-        for warning in warnings {
-            say(&format!("warning: {warning}\n"));
+        for unknown in unknown {
+            say(&format!("warning: ignored: {unknown}\n"));
         }
         Ok(config)
     }
@@ -207,6 +216,20 @@ pub const WRONG_CONFIGURATION: u8 = 78;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unusable(String);
+
+/// Refuses keys that are not known: what was meant would not be set, be it TLS or a limit.
+fn refuse_unknown(unknown: &[String]) -> Result<(), Unusable> {
+    match unknown {
+        [] => Ok(()),
+        [one] => Err(Unusable(one.clone())),
+        all => {
+            let (count, all) = (all.len(), all.join("; "));
+            Err(Unusable(format!(
+                "{count} keys or sections are wrong: {all}"
+            )))
+        }
+    }
+}
 
 /// The exit code of a command that failed: 3 when nobody answered an operator, 78 when a node's
 /// configuration is wrong, else 1. What was typed wrong is 2.

@@ -1,6 +1,6 @@
 //! `safe-chat serve`: a node, from its configuration to its last goodbye.
 
-use super::{Settings, runtime};
+use super::{Settings, refuse_unknown, runtime};
 use crate::{
     app::App,
     config::{Config, Loaded},
@@ -16,17 +16,17 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     // Before all else, so that no signal finds a node that does not know what it means.
     let signals = runtime.block_on(async { shutdown::on_signals() });
     let asked = signals.context("signals cannot be received")?;
+    let (format, name) = settings.voice();
+    telemetry::speak(format, &name);
     let Loaded {
         config,
-        warnings,
+        unknown,
         notes,
         ..
     } = settings.usable()?;
+    refuse_unknown(&unknown)?;
     telemetry::trace::start(&config.trace, &config.node.name).map_err(|why| anyhow!(why))?;
     telemetry::start(&config.log, &config.node.name).map_err(|why| anyhow!(why))?;
-    for warning in warnings {
-        warn!("{warning}");
-    }
     if settings.nats.as_deref().is_some_and(|it| it.contains('@')) {
         warn!(
             "--nats has a login in it, which everybody on this machine can see in the list of \

@@ -221,7 +221,7 @@ mod tests {
         std::fs::write(file.path(), as_defaults()).unwrap();
         let nothing = Vec::<(String, String)>::new();
         let loaded = Loaded::load(Some(file.path()), nothing, Vec::new()).unwrap();
-        assert_eq!(loaded.warnings, Vec::<String>::new());
+        assert_eq!(loaded.unknown, Vec::<String>::new());
         assert_eq!(loaded.config, Config::default());
     }
 
@@ -250,7 +250,7 @@ mod tests {
             .collect();
         assert!(set.len() > 50, "{set:?}");
         let loaded = Loaded::load(None, set, Vec::new()).unwrap();
-        assert_eq!(loaded.warnings, Vec::<String>::new());
+        assert_eq!(loaded.unknown, Vec::<String>::new());
         assert_eq!(loaded.config, Config::default());
     }
 }

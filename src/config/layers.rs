@@ -2,9 +2,10 @@
 //! flags.
 
 use super::{
-    Config, Error,
+    Config, Error, Node,
     environment::{self, PREFIX},
 };
+use crate::telemetry::Format;
 use config::{ConfigError, File, FileFormat, Map, Value, ValueKind};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,8 +82,9 @@ pub struct Loaded {
     pub config: Config,
     /// Where each set key came from.
     pub(super) sources: BTreeMap<String, Source>,
-    /// One line for each key or section that is not known.
-    pub warnings: Vec<String>,
+    /// One line for each key or section that is not known. A node does not start with any: what
+    /// was meant to be set would not be.
+    pub unknown: Vec<String>,
     /// What is good to know, and nothing to change.
     pub notes: Vec<String>,
 }
@@ -94,12 +96,7 @@ impl Loaded {
         environment: impl IntoIterator<Item = (K, V)>,
         flags: Flags,
     ) -> Result<Self, Error> {
-        let mut layers = Layers {
-            known: known(),
-            set: BTreeMap::new(),
-            warnings: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut layers = Layers::new();
         if let Some(path) = file {
             layers.file(path)?;
         }
@@ -118,15 +115,58 @@ impl Loaded {
     }
 }
 
+/// How a node logs and what it is called, as far as a configuration says that which may be wrong
+/// elsewhere: so that this, too, is told as the node would.
+pub fn voice<K: Into<OsString>, V: Into<OsString>>(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (K, V)>,
+    flags: Flags,
+) -> (Format, String) {
+    let mut layers = Layers::new();
+    // What is wrong with it is told by whoever loads it.
+    if let Some(path) = file {
+        let _ = layers.file(path);
+    }
+    let texts = environment.into_iter().filter_map(|(name, value)| {
+        let value: OsString = value.into();
+        value.to_str().is_some().then(|| (name.into(), value))
+    });
+    let own = environment::own::<OsString, OsString>(texts);
+    let _ = own.and_then(|own| layers.environment(&own));
+    for (key, flag, text) in flags {
+        layers.text(key, text, Source::Flag(flag));
+    }
+    let said = |key| match layers.set.get(key) {
+        Some((ValueKind::String(text), _)) => Some(text.as_str()),
+        _ => None,
+    };
+    let format = match said("log.format") {
+        Some("json") => Format::Json,
+        _ => Format::default(),
+    };
+    let name = said("node.name").map_or_else(|| Node::default().name, str::to_owned);
+    (format, name)
+}
+
 pub(super) struct Layers {
     /// Every key with its default.
     pub(super) known: BTreeMap<String, serde_json::Value>,
     set: BTreeMap<String, (ValueKind, Source)>,
-    pub(super) warnings: Vec<String>,
+    pub(super) unknown: Vec<String>,
     pub(super) notes: Vec<String>,
 }
 
 impl Layers {
+    fn new() -> Self {
+        Self {
+            known: known(),
+            set: BTreeMap::new(),
+            unknown: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Sets what can be, also when something else there is wrong.
     fn file(&mut self, path: &Path) -> Result<(), Error> {
         let unusable = |why: String| Error::File {
             path: path.to_owned(),
@@ -144,16 +184,18 @@ impl Layers {
         self.unknown_sections(sections, &source);
         let mut found = Vec::new();
         self.flatten("", rest, &mut found);
+        let mut outcome = Ok(());
         for (key, value) in found {
             let source = source.clone();
-            if let Some(default) = self.known.get(&key) {
-                let value = whole(&key, default, value, &source)?;
-                self.set.insert(key, (value, source));
-            } else {
-                self.unknown(&key, &key, &source);
+            match self.known.get(&key) {
+                Some(default) => match whole(&key, default, value, &source) {
+                    Ok(value) => drop(self.set.insert(key, (value, source))),
+                    Err(wrong) => outcome = outcome.and(Err(wrong)),
+                },
+                None => self.unknown(&key, &key, &source),
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Whether it is a section that nobody asks for, and that only its own name can explain: it is
@@ -172,9 +214,8 @@ impl Layers {
         for name in names {
             let hint = nearest(&name, self.sections())
                 .map_or_else(String::new, |near| format!(": did you mean [{near}]?"));
-            self.warnings.push(format!(
-                "[{name}] in {source} is not known and ignored, with all that is in it{hint}"
-            ));
+            self.unknown
+                .push(format!("[{name}] in {source} is not known{hint}"));
         }
     }
 
@@ -243,9 +284,8 @@ impl Layers {
             Source::Environment(_) => "the environment".to_owned(),
             source => source.to_string(),
         };
-        self.warnings.push(format!(
-            "{written} in {place} is not known and ignored{hint}"
-        ));
+        self.unknown
+            .push(format!("{written} in {place} is not known{hint}"));
     }
 
     fn finish(self) -> Result<Loaded, Error> {
@@ -268,7 +308,7 @@ impl Layers {
         Ok(Loaded {
             config,
             sources,
-            warnings: self.warnings,
+            unknown: self.unknown,
             notes: self.notes,
         })
     }

@@ -16,14 +16,14 @@ mod variables;
 
 pub use bus::Bus;
 pub use doc::{as_defaults, as_environment, as_reference};
-pub use layers::{Flags, Loaded, Source};
+pub use layers::{Flags, Loaded, Source, voice};
 pub use sections::{Journal, JournalKind, Node};
 pub(crate) use show::without_credentials;
 
 use crate::{cluster, gateway, journal::cassandra, ops, telemetry, writer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +106,14 @@ impl Config {
     /// Whether both ports can be listened on.
     fn ports(&self) -> Result<(), String> {
         let (clients, operators) = (&self.gateway, &self.ops);
-        let same = clients.host == operators.host && clients.port == operators.port;
-        match same && clients.port != 0 {
+        let everywhere = |host: &str| {
+            let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            ip.is_ok_and(|ip| ip.is_unspecified())
+        };
+        let meet = clients.host == operators.host
+            || everywhere(&clients.host)
+            || everywhere(&operators.host);
+        match meet && clients.port == operators.port && clients.port != 0 {
             true => Err(format!(
                 "gateway.port and ops.port are both {}: choose another with --http-port or \
                  --internal-port",

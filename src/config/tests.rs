@@ -52,7 +52,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
             (port, true),
             "{file:?} {environment:?} {flags:?}: {from}"
         );
-        assert_eq!(loaded.warnings, [""; 0]);
+        assert_eq!(loaded.unknown, [""; 0]);
     }
 }
 
@@ -92,7 +92,7 @@ fn cassandra_hosts_choose_the_cassandra_journal_unless_something_else_does() {
 }
 
 #[test]
-fn unknown_keys_are_ignored_with_the_nearest_known_name() {
+fn unknown_keys_are_named_with_the_nearest_known_one() {
     let file = "[opps]\nport = 1\n[log]\nlevle = 'debug'\n[else]\nwhere = 1";
     let environment = [
         ("SAFE_CHAT_LOG__FROMAT", "json"),
@@ -100,7 +100,7 @@ fn unknown_keys_are_ignored_with_the_nearest_known_name() {
         ("SAFE_CHAT_CONFIG", "x"),
         ("OTHER", "x"),
     ];
-    let warnings = load(file, &environment, &[]).unwrap().warnings.join("\n");
+    let unknown = load(file, &environment, &[]).unwrap().unknown.join("\n");
     for part in [
         "[opps] in file ",
         "did you mean [ops]?",
@@ -108,9 +108,9 @@ fn unknown_keys_are_ignored_with_the_nearest_known_name() {
         "did you mean SAFE_CHAT_LOG__FORMAT?",
         "else.where",
     ] {
-        assert!(warnings.contains(part), "{part} is missing in\n{warnings}");
+        assert!(unknown.contains(part), "{part} is missing in\n{unknown}");
     }
-    assert_eq!(warnings.lines().count(), 4, "{warnings}");
+    assert_eq!(unknown.lines().count(), 4, "{unknown}");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_misspelt_section_is_named_once_and_an_empty_one_too() {
     let loaded = load(file, &NONE, &[]).unwrap();
     assert_eq!(loaded.config.bus.prefix, "y");
     let hints: Vec<_> = loaded
-        .warnings
+        .unknown
         .iter()
         .map(|line| (line.split(' ').next().unwrap(), line.split(": ").nth(1)))
         .collect();
@@ -207,7 +207,7 @@ fn no_error_quotes_a_password() {
         "ops.password = ['topsecret']",
     ] {
         let told = match load(file, &[], &[]) {
-            Ok(loaded) => loaded.warnings.join("\n") + &loaded.show(),
+            Ok(loaded) => loaded.unknown.join("\n") + &loaded.show(),
             Err(error) => error.to_string(),
         };
         assert!(!told.contains("topsecret"), "{file}:\n{told}");
@@ -349,15 +349,12 @@ fn variables_of_kubernetes_are_no_keys_and_misspelt_ones_are_still_named() {
         ("CASSANDRA_PORT", "tcp://10.0.0.1:9042"),
     ];
     let loaded = load("", &environment, &[]).unwrap();
-    assert_eq!(
-        (loaded.warnings, loaded.config),
-        (vec![], Config::default())
-    );
+    assert_eq!((loaded.unknown, loaded.config), (vec![], Config::default()));
     let misspelt = load("", &[("SAFE_CHAT_GATEWAY_PORT", "8081")], &[]).unwrap();
     assert!(
-        misspelt.warnings[0].contains("did you mean SAFE_CHAT_GATEWAY__PORT?"),
+        misspelt.unknown[0].contains("did you mean SAFE_CHAT_GATEWAY__PORT?"),
         "{:?}",
-        misspelt.warnings
+        misspelt.unknown
     );
 }
 
@@ -398,7 +395,7 @@ fn a_secret_may_be_in_a_file_and_is_shown_nowhere() {
             && !shown.contains("topsecret"),
         "{shown}"
     );
-    assert_eq!(loaded.warnings, [""; 0]);
+    assert_eq!(loaded.unknown, [""; 0]);
 }
 
 #[test]
@@ -457,12 +454,12 @@ fn a_file_without_a_secret_is_refused_by_name_and_never_quoted() {
 #[test]
 fn only_secrets_are_read_from_files_and_files_of_others_are_left_alone() {
     let foreign = [("RUST_LOG_FILE", "/nowhere"), ("HOSTNAME_FILE", "/nowhere")];
-    assert_eq!(load("", &foreign, &[]).unwrap().warnings, [""; 0]);
+    assert_eq!(load("", &foreign, &[]).unwrap().unknown, [""; 0]);
     let level = [("SAFE_CHAT_LOG__LEVEL_FILE", "/nowhere")];
-    let warnings = load("", &level, &[]).unwrap().warnings;
+    let unknown = load("", &level, &[]).unwrap().unknown;
     assert!(
-        warnings.len() == 1 && warnings[0].contains("use SAFE_CHAT_LOG__LEVEL"),
-        "{warnings:?}"
+        unknown.len() == 1 && unknown[0].contains("use SAFE_CHAT_LOG__LEVEL"),
+        "{unknown:?}"
     );
 }
 
@@ -470,7 +467,7 @@ fn only_secrets_are_read_from_files_and_files_of_others_are_left_alone() {
 fn variables_of_an_akka_cluster_are_tolerated_in_one_line() {
     let notes = |environment: &[(&str, &str)]| {
         let loaded = load("", environment, &[]).unwrap();
-        assert_eq!(loaded.warnings, [""; 0]);
+        assert_eq!(loaded.unknown, [""; 0]);
         loaded.notes
     };
     let all = [
@@ -493,4 +490,63 @@ fn variables_of_an_akka_cluster_are_tolerated_in_one_line() {
     );
     // Others set these too.
     assert_eq!(notes(&[("ENV", "production"), ("SEEDS", "1")]), [""; 0]);
+}
+
+#[test]
+fn two_ports_that_meet_are_refused_with_both_flags() {
+    let both = |clients: &str, operators: &str| {
+        let file = format!(
+            "[gateway]\nhost = '{clients}'\nport = 9000\n[ops]\nhost = '{operators}'\n\
+             port = 9000\npassword = 'x'"
+        );
+        load(&file, &[], &[]).map(drop)
+    };
+    for (clients, operators) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "::"),
+    ] {
+        let why = both(clients, operators).unwrap_err().to_string();
+        let named = [
+            "gateway.port (file ",
+            "ops.port",
+            "both 9000",
+            "--http-port",
+            "--internal-port",
+        ];
+        assert!(named.iter().all(|part| why.contains(part)), "{why}");
+    }
+    assert!(both("127.0.0.1", "127.0.0.2").is_ok());
+    let any = [
+        ("SAFE_CHAT_GATEWAY__PORT", "0"),
+        ("SAFE_CHAT_OPS__PORT", "0"),
+    ];
+    assert!(load("", &any, &[]).is_ok(), "any free port");
+}
+
+#[test]
+fn how_a_node_logs_is_known_though_the_rest_of_its_configuration_is_wrong() {
+    let speaks = |file: &str, environment: &[(&str, &str)], flags: &[&'static str]| {
+        let mut on_disk = tempfile::NamedTempFile::new().unwrap();
+        on_disk.write_all(file.as_bytes()).unwrap();
+        let environment = environment.iter().copied();
+        let flags = flags
+            .iter()
+            .map(|format| ("log.format", "--log", (*format).to_owned()));
+        voice(Some(on_disk.path()), environment, flags.collect())
+    };
+    let json = |name: &str| (telemetry::Format::Json, name.to_owned());
+    let file =
+        "[gateway]\nsession_rate = 0.5\nburst = 'x'\n[log]\nformat = 'json'\n[node]\nname = 'n1'";
+    assert_eq!(speaks(file, &[], &[]), json("n1"));
+    let environment = [
+        ("CAS_PWS_FILE", "/nowhere"),
+        ("SAFE_CHAT_LOG__FORMAT", "json"),
+        ("SAFE_CHAT_NODE__NAME", "n2"),
+        ("SAFE_CHAT_OPS__PORT", "many"),
+    ];
+    assert_eq!(speaks("no toml", &environment, &[]), json("n2"));
+    assert_eq!(speaks("", &[("HOSTNAME", "n3")], &["json"]), json("n3"));
+    let pretty = speaks(file, &[], &["pretty"]);
+    assert_eq!(pretty.0, telemetry::Format::Pretty);
 }

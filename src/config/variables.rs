@@ -17,12 +17,14 @@ use std::{
 const COMMON: [&str; 2] = ["SEEDS", "ENV"];
 
 impl Layers {
+    /// Sets what can be, also when something else there is wrong.
     pub(super) fn environment(&mut self, own: &BTreeMap<String, String>) -> Result<(), Error> {
+        let mut outcome = Ok(());
         for (name, key) in SHORT {
             if let Some(text) = own.get(name) {
                 self.text(key, text.clone(), Source::Environment(name.into()));
             }
-            self.secret_file(key, name, own)?;
+            outcome = outcome.and(self.secret_file(key, name, own).map(drop));
         }
         for (name, text) in own {
             let Some(rest) = name.strip_prefix(PREFIX) else {
@@ -34,18 +36,20 @@ impl Layers {
                 self.text(&key, text.clone(), Source::Environment(name.clone()));
             } else if let Some(key) = of_file.filter(|key| self.known.contains_key(key)) {
                 let variable = name.strip_suffix(IN_A_FILE).unwrap_or(name);
-                if !self.secret_file(&key, variable, own)? {
-                    self.warnings.push(format!(
-                        "{name} in the environment is ignored: only secrets are read from files, \
-                         and {key} is none; use {variable}"
-                    ));
+                match self.secret_file(&key, variable, own) {
+                    Ok(true) => {}
+                    Ok(false) => self.unknown.push(format!(
+                        "{name} in the environment is not known: only secrets are read from \
+                         files, and {key} is none; use {variable}"
+                    )),
+                    Err(wrong) => outcome = outcome.and(Err(wrong)),
                 }
             } else {
                 self.unknown(&key, name, &Source::Environment(name.clone()));
             }
         }
         self.note_akka(own);
-        Ok(())
+        outcome
     }
 
     /// Sets a key that may hold a secret from the file that `<variable>_FILE` names, if that is

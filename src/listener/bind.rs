@@ -65,4 +65,22 @@ mod tests {
         let connected = timeout(Duration::from_secs(60), connections).await;
         assert_eq!(connected.expect("all fit").unwrap().len(), count);
     }
+
+    #[tokio::test]
+    async fn what_to_do_about_an_address_is_told_by_what_is_wrong_with_it() {
+        let advised = async |host: &str, port| {
+            let why = bind(host, port).await.unwrap_err();
+            advice(&why, "--http-port")
+        };
+        let taken = bind("127.0.0.1", 0).await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let in_use = "end what uses it, or choose another with --http-port";
+        assert_eq!(advised("127.0.0.1", port).await, in_use);
+        // For documentation: no machine has it.
+        let elsewhere = "it is no address of this machine: choose one with --host";
+        assert_eq!(advised("192.0.2.1", 0).await, elsewhere);
+        // Root may, so that it cannot be tried.
+        let denied = advice(&io::ErrorKind::PermissionDenied.into(), "--http-port");
+        assert!(denied.contains("below 1024") && denied.contains("--http-port"));
+    }
 }

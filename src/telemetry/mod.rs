@@ -9,9 +9,11 @@ mod level;
 mod lines;
 pub mod trace;
 
+use chrono::{SecondsFormat, Utc};
 use lines::Lines;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
@@ -37,6 +39,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The queue before stderr, once logging has started.
 static STDERR: OnceLock<Arc<Lines>> = OnceLock::new();
+/// The node that says everything as JSON, if it does.
+static JSON: OnceLock<Box<str>> = OnceLock::new();
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -76,10 +80,20 @@ impl Config {
     }
 }
 
+/// From now on the last words of this process ([`fail`]) are of the form of its log, though that may
+/// never have started.
+pub fn speak(format: Format, node: &str) {
+    if format == Format::Json {
+        // Set before, it is the same node.
+        let _ = JSON.set(node.into());
+    }
+}
+
 /// Starts logging for the rest of the process. Called once, by a node. From then on nothing that
 /// this process says on stderr, panics included, waits for its reader or fails with it. Each object
 /// of a JSON log names the node.
 pub fn start(config: &Config, node: &str) -> Result<(), String> {
+    speak(config.format, node);
     let filter = level::filter(&config.level)?;
     let started = |error: &dyn std::fmt::Display| format!("logging cannot be started: {error}");
     // A descriptor of its own: whoever holds the lock of std's stderr may be blocked in a write.
@@ -124,6 +138,27 @@ pub fn say(text: &str) {
         Some(lines) => lines.push(text.as_bytes()),
         None => drop(io::stderr().write_all(text.as_bytes())),
     }
+}
+
+/// Says why the process ends without having done what it should: its last words, whatever the level
+/// of the log.
+pub fn fail(why: &str) {
+    match JSON.get() {
+        None => say(&format!("error: {why}\n")),
+        Some(node) => say(&last_words(node, why)),
+    }
+}
+
+/// As a line of the log.
+fn last_words(node: &str, why: &str) -> String {
+    let line = json!({
+        "node": node,
+        "timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+        "level": "ERROR",
+        "message": why,
+        "target": "safe_chat",
+    });
+    format!("{line}\n")
 }
 
 /// Waits until what was logged is written, but not long for a reader that takes nothing. The

@@ -208,7 +208,7 @@ fn variables_of_nodes_are_known_to_the_program() {
             ("SAFE_CHAT_NODE__ROLES".into(), "writer".into()),
             ("SAFE_CHAT_NODE__NAME".into(), "writer-1".into()),
         ]);
-        assert_eq!(load(both).warnings, Vec::<String>::new(), "{file}");
+        assert_eq!(load(both).unknown, Vec::<String>::new(), "{file}");
     }
     for (file, deployment) in of_kind("Deployment") {
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
