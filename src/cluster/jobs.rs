@@ -57,8 +57,7 @@ pub(super) async fn take(
     above: Epoch,
 ) -> Done {
     let taken = Lease::take(bus, ends, me, shard, found, above).await;
-    if let Err(LeaseError::Unavailable(error)) = &taken {
-        tracing::warn!(%shard, %error, "a shard cannot be taken now; trying again");
+    if let Err(LeaseError::Unavailable(_)) = &taken {
         tokio::time::sleep(PAUSE).await;
     }
     Done::Taken(shard, taken)
@@ -87,7 +86,7 @@ pub(super) async fn look(bus: Arc<dyn Bus>, shard: ShardId, pause: Duration) -> 
         match bus.shard(shard).await {
             Ok(found) => return Done::Looked(shard, found),
             Err(error) => {
-                tracing::warn!(%shard, %error, "a shard's record cannot be read now; trying again")
+                tracing::debug!(%shard, %error, "a shard's record cannot be read now; trying again")
             }
         }
         tokio::time::sleep(PAUSE).await;

@@ -95,10 +95,15 @@ impl Driver {
         }
     }
 
-    pub(super) fn ended(&mut self, ended: Ended) {
+    pub(super) fn ended(&mut self, now: Instant, ended: Ended) {
         tracing::debug!(shard = %ended.shard, epoch = %ended.epoch, "does not write the shard any more");
         self.table.must_exceed(ended.shard, ended.seen);
-        let orderly = self.table.hold(ended.shard) == Some(Hold::Releasing);
+        let hold = self.table.hold(ended.shard);
+        let orderly = hold == Some(Hold::Releasing);
+        // One that is being lost is noted already.
+        if ended.seen > ended.epoch && hold != Some(Hold::Losing) {
+            self.lost.note(now, ended.shard);
+        }
         self.look(
             ended.shard,
             if orderly { Duration::ZERO } else { jobs::PAUSE },
@@ -122,6 +127,7 @@ impl Driver {
             Done::Taken(shard, Ok(lease)) => {
                 let (record, revision) = lease.record();
                 tracing::debug!(%shard, epoch = %record.epoch, "writes the shard");
+                self.take_failed = false;
                 metric::SHARDS_TAKEN.increment(1);
                 self.table.stored(shard, record, revision);
                 self.set(shard, Some(Hold::Starting));
@@ -133,7 +139,13 @@ impl Driver {
                 );
                 self.run_beside(jobs::start(owner, lease));
             }
-            Done::Taken(shard, Err(LeaseError::Lost { .. } | LeaseError::Unavailable(_))) => {
+            Done::Taken(shard, Err(error)) => {
+                // Told once: it is the same for all shards, and ready says how many are missing.
+                if matches!(error, LeaseError::Unavailable(_))
+                    && !mem::replace(&mut self.take_failed, true)
+                {
+                    tracing::warn!(%shard, %error, "shards cannot be taken now; trying again");
+                }
                 self.look(shard, Duration::ZERO)
             }
             Done::Started(shard) if self.table.hold(shard) == Some(Hold::Starting) => {

@@ -4,6 +4,7 @@
 //! back (`jobs`).
 
 mod inputs;
+mod lost;
 mod work;
 
 use super::{Config, Ended, Ends, Owner, View, jobs::Done, membership::Membership, table::Table};
@@ -16,6 +17,7 @@ use futures::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered},
 };
+use lost::Lost;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -70,6 +72,9 @@ pub(super) struct Driver {
     beat_due: Instant,
     beating: bool,
     beat_failed: bool,
+    /// Whether the last attempt to take a shard failed.
+    take_failed: bool,
+    lost: Lost,
     /// When the connection was last seen to be away.
     cut_off: Option<Instant>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -111,6 +116,8 @@ impl Driver {
             beat_due: Instant::now(),
             beating: false,
             beat_failed: false,
+            take_failed: false,
+            lost: Lost::default(),
             cut_off: None,
             jobs: FuturesUnordered::new(),
             view,
@@ -132,6 +139,7 @@ impl Driver {
             self.work(now);
             let left = self.table.leased().count();
             if stop_at.is_some_and(|at| left == 0 || now >= at) {
+                self.lost.tell_now();
                 if left > 0 {
                     tracing::warn!(
                         shards = left,
@@ -150,7 +158,7 @@ impl Driver {
                     inputs.drain.cancel();
                 }
                 () = inputs.drain.cancelled(), if !self.me.draining => self.drain(now),
-                Some(ended) = inputs.ends.recv() => self.ended(ended),
+                Some(ended) = inputs.ends.recv() => self.ended(Instant::now(), ended),
                 Some(seen) = inputs.nodes.next() => self.see_node(Instant::now(), seen),
                 Some(seen) = inputs.shards.next() => self.see_shard(seen),
                 Some(done) = self.jobs.next() => self.done(Instant::now(), done),

@@ -28,6 +28,7 @@ impl Driver {
             self.assign(now);
             self.sweep(now);
         }
+        self.lost.tell(now);
         self.publish(now);
     }
 
@@ -111,12 +112,12 @@ impl Driver {
             if later {
                 self.dirty.insert(shard);
             } else {
-                self.perform(shard, step);
+                self.perform(now, shard, step);
             }
         }
     }
 
-    fn perform(&mut self, shard: ShardId, step: Step) {
+    fn perform(&mut self, now: Instant, shard: ShardId, step: Step) {
         let Some(owner) = self.owner.clone() else {
             return;
         };
@@ -142,7 +143,8 @@ impl Driver {
                 Hold::Releasing
             }
             Step::Lose => {
-                tracing::warn!(%shard, "another node has the shard");
+                tracing::debug!(%shard, "another node has the shard");
+                self.lost.note(now, shard);
                 self.run_beside(jobs::lose(owner, shard));
                 Hold::Losing
             }

@@ -122,7 +122,7 @@ pub(super) async fn run(
     match ended {
         None => {
             metric::SHARDS_FENCED.of("lease_lost").increment(1);
-            tracing::info!(%shard, %epoch, "shard lost")
+            tracing::debug!(%shard, %epoch, "shard lost")
         }
         Some(()) => tracing::debug!(%shard, %epoch, "shard ended"),
     }
@@ -146,13 +146,7 @@ async fn write(
         }
         claimed = claim => match claimed {
             Ok(streams) => streams,
-            Err(error) => {
-                tracing::warn!(
-                    %shard, epoch = %lease.epoch(), %error,
-                    "the journal refused the shard"
-                );
-                return fenced(lease, &error);
-            }
+            Err(error) => return refused(lease, &error),
         },
     };
     let now = Instant::now();
@@ -190,15 +184,15 @@ async fn write(
     match (end, lease) {
         (End::Failed, Some(lease)) => lease.fenced(claim.epoch()),
         (End::Fenced(seen), Some(lease)) => {
-            tracing::warn!(%shard, epoch = %claim.epoch(), %seen, "fenced: the shard has a newer owner");
+            tracing::debug!(%shard, epoch = %claim.epoch(), %seen, "fenced: the shard has a newer owner");
             lease.fenced(seen);
         }
         (End::RolledBack, Some(lease)) => {
-            tracing::warn!(%shard, epoch = %claim.epoch(), "the bus lost events: the shard's rooms are read again under a new epoch");
+            tracing::debug!(%shard, epoch = %claim.epoch(), "the bus lost events: the shard's rooms are read again under a new epoch");
             lease.fenced(claim.epoch());
         }
         (End::Finished, Some(lease)) => release(lease, Some(floor), shard).await,
-        (End::LeaseLost, _) => tracing::warn!(%shard, epoch = %claim.epoch(), "the lease is lost"),
+        (End::LeaseLost, _) => tracing::debug!(%shard, epoch = %claim.epoch(), "the lease is lost"),
         (_, None) => {}
     }
     drop(done);
@@ -242,17 +236,24 @@ async fn patiently<'a, T>(
     }
 }
 
-fn fenced(lease: Lease, error: &journal::Error) {
-    if let journal::Error::Fenced { seen } = error {
-        metric::SHARDS_FENCED.of("newer_owner").increment(1);
-        lease.fenced(*seen);
+fn refused(lease: Lease, error: &journal::Error) {
+    match error {
+        journal::Error::Fenced { seen } => {
+            metric::SHARDS_FENCED.of("newer_owner").increment(1);
+            lease.fenced(*seen);
+        }
+        _ => tracing::warn!(
+            shard = %lease.shard(), epoch = %lease.epoch(), %error,
+            "the journal refused the shard"
+        ),
     }
 }
 
 async fn release(lease: Lease, floor: Option<bus::Position>, shard: ShardId) {
     let (epoch, floor) = (lease.epoch(), floor.unwrap_or(lease.floor()));
+    // The cluster part tells what becomes of shards, of all in one line.
     if let Err(error) = lease.release(floor).await {
-        tracing::warn!(
+        tracing::debug!(
             %shard, %epoch, %error,
             "the shard could not be given back; the cluster does it later"
         );
