@@ -122,6 +122,11 @@ pub(super) fn slow() {
     metric::BACKLOG_CLOSES.increment(1);
 }
 
+/// A loop of sockets broke, and another one took its place.
+pub(super) fn loop_replaced() {
+    metric::LOOPS_REPLACED.increment(1);
+}
+
 /// A session was ended by the server.
 pub(super) fn closed(close: Close) {
     metric::CLOSES.of(&close.code().to_string()).increment(1);

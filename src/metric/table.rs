@@ -171,6 +171,8 @@ table! {
             "What was refused because of a limit, by the limit";
         BACKLOG_CLOSES: counter "safechat_backlog_closes_total" in "sessions",
             "Clients whose backlog passed the limit";
+        LOOPS_REPLACED: counter "safechat_socket_loops_replaced_total" in "loops",
+            "Loops of sockets that a panic ended: their clients were closed with 4010";
         CLOSES: counter "safechat_closes_total" in "sessions" by "code" of CLOSE_CODES,
             "Sessions that the server ended, by the code of the close frame";
         PING_SECONDS: histogram "safechat_ping_seconds" in "seconds",

@@ -177,6 +177,13 @@ impl Connection {
         }
     }
 
+    /// Ends it at once: whatever waits is dropped.
+    pub(super) fn break_off(&mut self, now: Duration, close: Close) {
+        if self.state.phase == Phase::Open {
+            self.state.finish(now, close, Linger::Frames);
+        }
+    }
+
     /// The socket has failed, or the client has closed it.
     pub(super) fn lose(&mut self) {
         let why = self.is_open().err().flatten();

@@ -1,6 +1,11 @@
 //! A loop: one thread that owns the sockets of its clients. It reads what is readable into one
 //! buffer, writes the turns of rooms straight to whoever has taken everything, and keeps a backlog
 //! for whoever has not. Its rounds are bounded: a busy room, or a busy client, waits for the others.
+//! What becomes of it after a panic is in [`broken`].
+
+mod broken;
+
+pub(super) use broken::{Current, run};
 
 use super::{
     connection::Connection,
@@ -77,6 +82,8 @@ pub(super) struct Loop {
     began: Instant,
     now: Duration,
     serial: u32,
+    /// Clients of a loop that broke, to be sent away.
+    stranded: Vec<Client>,
 }
 
 impl Loop {
@@ -93,36 +100,42 @@ impl Loop {
             began: Instant::now(),
             now: Duration::ZERO,
             serial: 0,
+            stranded: Vec::new(),
         }
     }
 
     /// Runs until it is told to stop.
-    pub(super) fn run(mut self) {
+    fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
         let mut mail = Vec::new();
-        loop {
-            if let Err(error) = self.poll.poll(&mut events, self.patience())
-                && error.kind() != ErrorKind::Interrupted
-            {
-                tracing::error!(%error, "a loop of WebSockets cannot wait for its sockets");
-            }
-            self.now = self.began.elapsed();
-            events.iter().for_each(|event| self.ready(event));
-            self.mailbox.take(&mut mail);
-            for mail in mail.drain(..) {
-                if matches!(mail, Mail::Stop) {
-                    return self.stop();
-                }
-                self.mail(mail);
-            }
-            // A burst need not be kept for ever.
-            mail.shrink_to(EVENTS);
-            self.read_round();
-            self.deliver_round();
-            self.write_round();
-            // Last: whoever was heard is not silent, however long this process stood still.
-            self.tick();
+        self.send_away_stranded();
+        while self.go_round(&mut events, &mut mail) {}
+    }
+
+    /// Waits until there is something to do, and does that. `false`: it was told to stop.
+    pub(super) fn go_round(&mut self, events: &mut Events, mail: &mut Vec<Mail>) -> bool {
+        if let Err(error) = self.poll.poll(events, self.patience())
+            && error.kind() != ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "a loop of WebSockets cannot wait for its sockets");
         }
+        self.now = self.began.elapsed();
+        events.iter().for_each(|event| self.ready(event));
+        self.mailbox.take(mail);
+        for mail in mail.drain(..) {
+            if matches!(mail, Mail::Stop) {
+                return false;
+            }
+            self.mail(mail);
+        }
+        // A burst need not be kept for ever.
+        mail.shrink_to(EVENTS);
+        self.read_round();
+        self.deliver_round();
+        self.write_round();
+        // Last: whoever was heard is not silent, however long this process stood still.
+        self.tick();
+        true
     }
 
     /// How long to wait for sockets and mail.
@@ -185,7 +198,7 @@ impl Loop {
                     }
                 }
             }
-            Mail::Turn(feed, bytes, frames) => self.rooms.turn(&feed, bytes, frames),
+            Mail::Turn(turn) => self.rooms.turn(turn),
             Mail::Close(line, close) => {
                 if let Some(slot) = self.slot(&line) {
                     self.catch_up(slot);
@@ -500,8 +513,6 @@ impl Loop {
     fn remove(&mut self, slot: u32) {
         self.leave(slot);
         let mut client = self.clients.remove(slot as usize);
-        client.line.slot.store(ENDED, Relaxed);
-        client.line.end(None);
         if let Some(io) = &mut client.io {
             // One that is closed is waited for no more anyway.
             let _ = self.poll.registry().deregister(io);
@@ -512,12 +523,12 @@ impl Loop {
             self.clients.shrink_to_fit();
         }
     }
+}
 
-    fn stop(self) {
-        self.mailbox.close();
-        self.clients
-            .into_iter()
-            .for_each(|(_, client)| client.line.end(None));
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.line.slot.store(ENDED, Relaxed);
+        self.line.end(None);
     }
 }
 

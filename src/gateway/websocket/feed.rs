@@ -30,7 +30,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// The loop has dealt with a turn.
-    pub(super) fn release(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         if self.waiting.fetch_sub(bytes, Relaxed) >= WAITING {
             self.freed.notify_waiters();
         }
@@ -39,6 +39,38 @@ impl Feed {
     #[cfg(test)]
     pub(super) fn new(mailbox: Arc<Mailbox>) -> Arc<Self> {
         at(mailbox, Arc::default())
+    }
+}
+
+/// Events of a room on their way to its clients at one loop: the bytes of each protocol. It counts as
+/// waiting until it is dropped, wherever that is.
+pub(super) struct Turn {
+    pub(super) feed: Arc<Feed>,
+    pub(super) bytes: [Bytes; 3],
+    /// How many events.
+    pub(super) frames: u32,
+}
+
+impl Turn {
+    pub(super) fn new(feed: Arc<Feed>, bytes: [Bytes; 3], frames: u32) -> Self {
+        let turn = Self {
+            feed,
+            bytes,
+            frames,
+        };
+        turn.feed.waiting.fetch_add(turn.size(), Relaxed);
+        turn
+    }
+
+    /// Bytes of it, over all protocols.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.iter().map(Bytes::len).sum()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.feed.release(self.size());
     }
 }
 
@@ -107,12 +139,11 @@ impl Feeds {
                     return Bytes::new();
                 }
                 turns[at]
-                    .get_or_insert_with(|| turn(events, protocol))
+                    .get_or_insert_with(|| encoded(events, protocol))
                     .clone()
             });
-            feed.waiting.fetch_add(size(&bytes), Relaxed);
-            let mail = Mail::Turn(feed.clone(), bytes, events.len() as u32);
-            feed.mailbox.send(mail);
+            let turn = Turn::new(feed.clone(), bytes, events.len() as u32);
+            feed.mailbox.send(Mail::Turn(turn));
         }
     }
 
@@ -136,11 +167,6 @@ impl Feeds {
     }
 }
 
-/// Bytes of a turn, over all protocols.
-pub(super) fn size(bytes: &[Bytes; 3]) -> usize {
-    bytes.iter().map(Bytes::len).sum()
-}
-
 /// Where a protocol is in arrays of all of them.
 pub(super) fn index(protocol: Protocol) -> usize {
     match protocol {
@@ -151,7 +177,7 @@ pub(super) fn index(protocol: Protocol) -> usize {
 }
 
 /// The frames of events.
-fn turn(events: &[SharedEvent], protocol: Protocol) -> Bytes {
+fn encoded(events: &[SharedEvent], protocol: Protocol) -> Bytes {
     let encoded: Vec<_> = events.iter().map(|event| event.encoded(protocol)).collect();
     let length = encoded
         .iter()

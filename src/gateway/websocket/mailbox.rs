@@ -4,7 +4,10 @@
 //! Never longer than what its senders are bounded by: the frames of a client by its backlog
 //! ([`super::line`]), the turns of a room by [`super::feed`], and a few messages per client.
 
-use super::{feed::Feed, line::Line};
+use super::{
+    feed::{Feed, Turn},
+    line::Line,
+};
 use crate::gateway::Close;
 use bytes::Bytes;
 use mio::Waker;
@@ -16,8 +19,8 @@ pub(super) enum Mail {
     Frames(Arc<Line>, Bytes, u32),
     /// A client gets the turns of a room from now on.
     Live(Arc<Line>, Arc<Feed>),
-    /// Events of a room for all who are live, per protocol, and how many.
-    Turn(Arc<Feed>, [Bytes; 3], u32),
+    /// Events of a room for all who are live.
+    Turn(Turn),
     /// A client's session ends.
     Close(Arc<Line>, Close),
     /// Nothing will be for this client any more.
@@ -31,7 +34,7 @@ pub(super) enum Mail {
 /// The mailbox of a loop.
 pub(super) struct Mailbox {
     state: Mutex<State>,
-    waker: Waker,
+    waker: Arc<Waker>,
 }
 
 #[derive(Default)]
@@ -45,6 +48,15 @@ struct State {
 
 impl Mailbox {
     pub(super) fn new(waker: Waker) -> Self {
+        Self::of(Arc::new(waker))
+    }
+
+    /// An empty one that wakes the same thread.
+    pub(super) fn renewed(&self) -> Self {
+        Self::of(self.waker.clone())
+    }
+
+    fn of(waker: Arc<Waker>) -> Self {
         Self {
             state: Mutex::default(),
             waker,

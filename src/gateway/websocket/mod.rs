@@ -34,8 +34,8 @@ use crate::{
     wire::{Incoming, Protocol},
 };
 use bytes::Bytes;
-use event_loop::{Loop, MAIL, Talk};
-use mailbox::{Mail, Mailbox};
+use event_loop::{Current, MAIL, Talk};
+use mailbox::Mailbox;
 use mio::{Poll, Waker};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -80,14 +80,14 @@ impl Upgraded {
 
 /// The loops of a gateway. Clones are the same.
 #[derive(Clone)]
-pub(super) struct Loops(Arc<[Arc<Mailbox>]>);
+pub(super) struct Loops(Arc<[Arc<Current>]>);
 
 /// Loops that run. Dropped, they drop all connections at once, without a farewell.
-pub(super) struct Running(Vec<Arc<Mailbox>>);
+pub(super) struct Running(Vec<Arc<Current>>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.iter().for_each(|mailbox| mailbox.send(Mail::Stop));
+        self.0.iter().for_each(|current| current.stop());
     }
 }
 
@@ -104,15 +104,16 @@ impl Loops {
         let mut running = Running(Vec::new());
         for number in 0..count.max(1) {
             let poll = Poll::new()?;
-            let mailbox = Arc::new(Mailbox::new(Waker::new(poll.registry(), MAIL)?));
-            let (runtime, inbox) = (Handle::current(), mailbox.clone());
+            let mailbox = Mailbox::new(Waker::new(poll.registry(), MAIL)?);
+            let current = Arc::new(Current::new(mailbox));
+            let (runtime, this) = (Handle::current(), current.clone());
             thread::Builder::new()
                 .name(format!("sockets-{number}"))
                 .spawn(move || {
                     let _within = runtime.enter();
-                    Loop::new(poll, inbox).run();
+                    event_loop::run(poll, &this);
                 })?;
-            running.0.push(mailbox);
+            running.0.push(current);
         }
         Ok(running)
     }
@@ -129,7 +130,7 @@ impl Loops {
         let mut hasher = DefaultHasher::new();
         room.hash(&mut hasher);
         let at = (hasher.finish() as usize).wrapping_add(crowd / TOGETHER) % self.0.len();
-        Way::new(self.0[at].clone(), room.clone(), protocol, limits)
+        Way::new(self.0[at].mailbox(), room.clone(), protocol, limits)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rooms of one loop: which of its clients are live in which, and the turns that were not
 //! written yet. What waits of a room is written together; rooms take turns.
 
-use super::feed::{Feed, size};
+use super::feed::{Feed, Turn};
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use std::{
@@ -20,11 +20,6 @@ pub(super) struct Member {
     at: u32,
     /// The first turn of the room that the client did not get.
     pub(super) next: u64,
-}
-
-struct Turn {
-    bytes: [Bytes; 3],
-    frames: u32,
 }
 
 struct Room {
@@ -48,7 +43,6 @@ pub(super) struct Rooms {
 /// Turns of a room that are written together.
 pub(super) struct Batch {
     pub(super) room: u32,
-    feed: Arc<Feed>,
     turns: Vec<Turn>,
     first: u64,
 }
@@ -97,19 +91,17 @@ impl Rooms {
         if room.members.iter().all(Vec::is_empty) {
             let room = self.all.remove(member.room as usize);
             room.feed.slot.store(super::line::NOWHERE, Relaxed);
-            let left = room.turns.iter().map(|turn| size(&turn.bytes)).sum();
-            room.feed.release(left);
         }
         moved
     }
 
-    /// A turn of a room.
-    pub(super) fn turn(&mut self, feed: &Feed, bytes: [Bytes; 3], frames: u32) {
-        let slot = feed.slot.load(Relaxed);
+    /// A turn of a room. Without members here it is dropped.
+    pub(super) fn turn(&mut self, turn: Turn) {
+        let slot = turn.feed.slot.load(Relaxed);
         let Some(room) = self.all.get_mut(slot as usize) else {
-            return feed.release(size(&bytes));
+            return;
         };
-        room.turns.push_back(Turn { bytes, frames });
+        room.turns.push_back(turn);
         if !std::mem::replace(&mut room.is_queued, true) {
             self.queue.push_back(slot);
         }
@@ -132,7 +124,7 @@ impl Rooms {
             let Some(room) = room else { continue };
             let (mut turns, mut sum) = (Vec::new(), 0);
             while let Some(turn) = room.turns.front() {
-                sum += size(&turn.bytes);
+                sum += turn.size();
                 if sum > TOGETHER && !turns.is_empty() {
                     break;
                 }
@@ -148,7 +140,6 @@ impl Rooms {
             }
             return Some(Batch {
                 room: slot,
-                feed: room.feed.clone(),
                 turns,
                 first,
             });
@@ -175,13 +166,6 @@ impl Rooms {
         let missed = missed.filter(|(bytes, _)| !bytes.is_empty()).collect();
         member.next = room.first + room.turns.len() as u64;
         missed
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        let bytes = self.turns.iter().map(|turn| size(&turn.bytes)).sum();
-        self.feed.release(bytes);
     }
 }
 
@@ -233,8 +217,9 @@ mod tests {
         Feed::new(Arc::new(mailbox))
     }
 
-    fn turn(byte: u8, size: usize) -> [Bytes; 3] {
-        [vec![byte; size].into(), Bytes::new(), Bytes::new()]
+    fn turn(feed: &Arc<Feed>, byte: u8, size: usize) -> Turn {
+        let bytes = [vec![byte; size].into(), Bytes::new(), Bytes::new()];
+        Turn::new(feed.clone(), bytes, 1)
     }
 
     #[test]
@@ -243,9 +228,9 @@ mod tests {
         rooms.join(&busy, 0, 1);
         rooms.join(&quiet, 0, 2);
         for byte in 0..4 {
-            rooms.turn(&busy, turn(byte, 100_000), 1);
+            rooms.turn(turn(&busy, byte, 100_000));
         }
-        rooms.turn(&quiet, turn(9, 1), 1);
+        rooms.turn(turn(&quiet, 9, 1));
         let mut order = Vec::new();
         while let Some(batch) = rooms.next() {
             order.push((batch.room, batch.whole(0).1));
@@ -257,11 +242,11 @@ mod tests {
     fn a_member_gets_each_turn_once() {
         let (mut rooms, feed) = (Rooms::default(), feed());
         let first = rooms.join(&feed, 0, 1);
-        rooms.turn(&feed, turn(1, 1), 1);
+        rooms.turn(turn(&feed, 1, 1));
         let mut early = first;
         assert_eq!(rooms.catch_up(&mut early).len(), 1);
         let late = rooms.join(&feed, 0, 2);
-        rooms.turn(&feed, turn(2, 1), 1);
+        rooms.turn(turn(&feed, 2, 1));
         let batch = rooms.next().unwrap();
         let rest = |member| {
             batch
@@ -280,13 +265,13 @@ mod tests {
     fn a_room_without_members_is_forgotten_with_its_turns() {
         let (mut rooms, feed) = (Rooms::default(), feed());
         let (one, two) = (rooms.join(&feed, 0, 1), rooms.join(&feed, 0, 2));
-        rooms.turn(&feed, turn(1, 1), 1);
+        rooms.turn(turn(&feed, 1, 1));
         assert_eq!(rooms.leave(one), Some(2));
         let mut moved = two;
         moved.moved_to(one);
         assert_eq!(rooms.leave(moved), None);
         assert!(rooms.all.is_empty() && rooms.next().is_none());
-        rooms.turn(&feed, turn(2, 1), 1);
+        rooms.turn(turn(&feed, 2, 1));
         assert!(!rooms.are_waiting(), "nobody is there");
     }
 }

@@ -22,16 +22,24 @@ use tokio_tungstenite::{
 /// Beyond whatever a test waits for.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Says what it hears back, and to the test; a panic on demand.
+/// Says what it hears back, and to the test; a panic on demand, at once or when it ends.
 struct Session {
     way: Way,
     heard: mpsc::UnboundedSender<String>,
+    breaks: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        assert!(!self.breaks || thread::panicking(), "the client wants it");
+    }
 }
 
 impl connection::Talk for Session {
     fn receive(&mut self, message: Incoming<'_>) -> Option<Duration> {
         let text = String::from_utf8_lossy(message.bytes()).into_owned();
         assert_ne!(text, "panic", "the client wants it");
+        self.breaks = text == "break";
         self.way.extend(&[Encoded::Text(text.clone().into())]);
         let _ = self.heard.send(text);
         None
@@ -93,6 +101,7 @@ impl World {
         let talk = Box::new(Session {
             way: way.clone(),
             heard: tell,
+            breaks: false,
         });
         way.attach(Upgraded {
             stream,
@@ -366,6 +375,47 @@ async fn a_client_whose_upgrade_fails_leaves_nothing() {
     // What comes after that finds nobody.
     let mut late = world.connect(way, false).await;
     late.is_over().await;
+}
+
+#[tokio::test]
+async fn a_loop_that_breaks_sends_its_clients_away_and_another_one_goes_on() {
+    let metrics = crate::metric::recorder().unwrap();
+    let world = World::new(1).await;
+    let (mut culprit, mut bystander) = (world.client().await, world.client().await);
+    let mut blocked = world.connect(world.way(0), true).await;
+    let mut feeds = Feeds::default();
+    feeds.join(&bystander.way);
+    feeds.join(&blocked.way);
+    feeds.send(&[event(1, 10)]);
+    assert_eq!(seq(&bystander.text().await), Some(1));
+    // One that waits for its socket, and one whose backlog is half written.
+    let early = world.way(0);
+    early.extend(&[Encoded::Text("welcome".to_owned().into())]);
+    let large = "x".repeat(900_000);
+    blocked.way.extend(&[Encoded::Text(large.clone().into())]);
+
+    culprit.socket.send(Message::text("break")).await.unwrap();
+    assert_eq!(culprit.text().await, "break");
+    culprit.socket.close(None).await.unwrap();
+    assert_eq!(bystander.code().await, 4010);
+    bystander.is_over().await;
+    assert_eq!(bystander.way.closed(), Some(Close::Unavailable));
+    assert_eq!(seq(&blocked.text().await), Some(1));
+    assert_eq!(blocked.text().await, large, "no frame is cut");
+    assert_eq!(blocked.code().await, 4010);
+    world.connect(early, false).await.is_over().await;
+
+    // Those who have not left yet hold nobody up, and who comes back is served.
+    for seq in 2..=4 {
+        feeds.send(&[event(seq, 900_000)]);
+    }
+    feeds.caught_up().await;
+    let mut back = world.client().await;
+    feeds.join(&back.way);
+    feeds.send(&[event(5, 10)]);
+    assert_eq!(seq(&back.text().await), Some(5));
+    let counted = "safechat_socket_loops_replaced_total 1";
+    assert!(metrics.render().lines().any(|line| line == counted));
 }
 
 #[tokio::test]
