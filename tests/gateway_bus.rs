@@ -3,14 +3,14 @@
 
 mod gateway;
 
-use gateway::{Client, World, join, seqs, since};
+use gateway::{Client, Gateway, World, join, seqs, since};
 use safe_chat::{
     bus::{
         Commit, Fault, Feed, Head, Registry, Store,
         memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage},
     },
-    gateway::{Close, From},
-    room::{Epoch, Event, Kind, Millis, Reason, RoomId, Seq, UserId},
+    gateway::{Close, From, Taken, Watch},
+    room::{Epoch, Event, Kind, Millis, Reason, Rejection, RoomId, Seq, UserId},
 };
 use serde_json::{Value, json};
 use std::{
@@ -186,6 +186,57 @@ async fn who_comes_back_before_its_gateway_has_noticed_an_older_store_does_not_g
         };
         assert_eq!(welcome["recovered"], false, "{is_member}: {welcome}");
     }
+}
+
+/// Nothing has told the gateway yet; its reader has learned of the loss elsewhere, or not at all.
+#[tokio::test(start_paused = true)]
+async fn an_event_stream_that_comes_back_before_its_gateway_has_noticed_an_older_store_is_reset() {
+    let deaf = Arc::new(Deaf::default());
+    let mut world = World::on_bus_with(deaf.clone()).await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let mut harry = one.join(join("harry")).await;
+    for id in ["stays", "goes-1", "goes-2"] {
+        harry.send(id);
+        harry.until("journaled").await;
+    }
+    let stay = stream(&two, 0).await.unwrap();
+    assert!(first_of(&stay).await.contains("goes-2"));
+    sleep(Duration::from_secs(10)).await;
+
+    deaf.0.store(true, Relaxed);
+    world.hub.lose_tail(0, 2);
+    world.own().await;
+    let back = loop {
+        match stream(&two, 4).await {
+            Ok(stream) => break stream,
+            Err(refused) => assert_eq!(refused.reason, Reason::Unavailable),
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    let told = first_of(&back).await;
+    assert!(
+        told.contains("event: reset") && told.contains("stays") && !told.contains("goes"),
+        "{told}"
+    );
+    while let Taken::Frames(_) = stay.outbox().take().await {}
+}
+
+async fn stream(gateway: &Gateway, since: u64) -> Result<Watch, Rejection> {
+    let client = gateway.handle.client("192.0.2.1".parse().unwrap());
+    let from = From {
+        since: Some(Seq(since)),
+        ..From::default()
+    };
+    gateway.handle.watch(&client, &room(), from).await
+}
+
+/// What a stream begins with.
+async fn first_of(stream: &Watch) -> String {
+    let Taken::Frames(frames) = stream.outbox().take().await else {
+        panic!("it ended")
+    };
+    let frames = frames.iter().map(|frame| &frame.bytes()[..]);
+    String::from_utf8(frames.collect::<Vec<_>>().concat()).unwrap()
 }
 
 /// A room on the bus with ten events, one message each, which no owner decides again.

@@ -172,14 +172,19 @@ pub(super) async fn watch(
         let entered = client.join(room)?;
         let claim = core.claim(room);
         let outbox = Outbox::new(room.clone(), Form::EventStream, core.backlog());
-        let mut least = Seq::ZERO;
-        if let Some(since) = from.since
-            && since > claim.extent(least).await?.head
-        {
-            // It may be that the replica is behind, and not the client ahead.
-            least = head(core, room).await?;
-        }
-        let extent = claim.extent(least).await?;
+        // As a session does: the replica may be behind, or not know yet that the room has gone back.
+        let extent = loop {
+            let view = owner(core, &Ask::room(room.clone())).await?;
+            let opening = Opening {
+                session: None,
+                seq: view.head,
+                epoch: view.epoch,
+            };
+            // Without an answer the replica starts again.
+            if let Ok(extent) = claim.opened(opening).await {
+                break extent;
+            }
+        };
         let viewer = attach(core, &claim, &outbox, from, extent, None).await?;
         Ok(Watch {
             outbox,
@@ -289,7 +294,7 @@ async fn admit(
     let session = core.new_session();
     claim.mark(core).await;
     // The replica lives before the session opens: whatever ends the session, it will have noticed.
-    let life = claim.extent(Seq::ZERO).await?.life;
+    let life = claim.extent().await?.life;
 
     // Until it is decided no other connection of the device is: their order here is that of the
     // room. Nothing is opened for a client that has given up.
@@ -318,7 +323,7 @@ async fn admit(
     };
     let opened = match core.decide(&room, open).await {
         Ok(Answered::Journaled { seq, epoch, .. }) => Opening {
-            session,
+            session: Some(session),
             seq,
             epoch,
         },

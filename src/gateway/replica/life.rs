@@ -27,10 +27,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long a place that somebody knows of may still be on its way before it is read from the
 /// journal.
@@ -63,8 +60,7 @@ struct Life<'a> {
     ring: Ring,
     members: BTreeSet<UserId>,
     viewers: Viewers,
-    waiting: Vec<(Seq, oneshot::Sender<Result<Extent, Rejection>>)>,
-    /// Sessions that are open, says the owner.
+    /// Those whom the owner has let in.
     openings: Openings,
     /// Something may have been missed: ask the owner.
     interrupted: bool,
@@ -115,7 +111,6 @@ pub(super) async fn live(
         ring: Ring::default(),
         members: view.members.into_iter().collect(),
         viewers: Viewers::new(),
-        waiting: Vec::new(),
         openings: Openings::default(),
         interrupted: false,
         suspected: false,
@@ -458,9 +453,9 @@ impl Life<'_> {
         self.asking || self.interrupted || (self.doubted && self.ring.last().is_some())
     }
 
-    /// Answers for the sessions whose opening is here. A client that was told by its own session
-    /// that the room has gone back comes here before anything else has said so: it must not go on
-    /// in a room that is not there any more.
+    /// Answers for those who are let in and whose opening is here. A client that was told by its own
+    /// session, or by another gateway, that the room has gone back comes here before anything else
+    /// has said so: it must not go on in a room that is not there any more.
     fn let_in(&mut self) {
         if self.openings.is_empty() || self.is_in_doubt() {
             return;
@@ -472,17 +467,9 @@ impl Life<'_> {
         }
     }
 
-    /// The head has moved: who waited for it goes on.
+    /// The head has moved.
     fn moved(&mut self) {
-        let head = self.line.head();
-        self.replica.head.store(head.0, Relaxed);
-        let ready: Vec<_> = self
-            .waiting
-            .extract_if(.., |(least, _)| *least <= head)
-            .collect();
-        ready
-            .into_iter()
-            .for_each(|(_, reply)| drop(reply.send(Ok(self.extent()))));
+        self.replica.head.store(self.line.head().0, Relaxed);
     }
 
     fn extent(&self) -> Extent {
@@ -496,14 +483,7 @@ impl Life<'_> {
 
     fn message(&mut self, message: Message) -> Result<(), Ended> {
         match message {
-            Message::Extent(least, reply) if least <= self.line.head() => {
-                drop(reply.send(Ok(self.extent())))
-            }
-            Message::Extent(least, reply) => {
-                self.line.told(least);
-                self.waiting.retain(|(_, reply)| !reply.is_closed());
-                self.waiting.push((least, reply));
-            }
+            Message::Extent(reply) => drop(reply.send(Ok(self.extent()))),
             Message::Opened(opening, reply) => {
                 self.line.told(opening.seq);
                 self.openings.push(opening, reply);

@@ -61,9 +61,9 @@ pub(super) struct Claim(Arc<Replica>);
 
 /// What is asked of a replica.
 enum Message {
-    /// To wait until the head is at least this, and say how far it has the room.
-    Extent(Seq, oneshot::Sender<Result<Extent, Rejection>>),
-    /// To say how far it has the room once it has the opening of a session for sure.
+    /// To say how far it has the room.
+    Extent(oneshot::Sender<Result<Extent, Rejection>>),
+    /// To say how far it has the room once that is for sure the room in which somebody was let in.
     Opened(Opening, oneshot::Sender<Extent>),
     /// To add a viewer; answers with what it still needs before it is live.
     Attach(Box<Attach>, oneshot::Sender<(ViewerId, Option<Need>)>),
@@ -93,11 +93,12 @@ pub(super) struct Extent {
     pub(super) oldest: Seq,
 }
 
-/// The opening of a session, as the room's owner answered it.
+/// What the room's owner answered to somebody who comes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opening {
-    pub(super) session: SessionId,
-    /// The place of its event; without one, where the room ended then.
+    /// The session that it opened; none for an event stream, which asks only.
+    pub(super) session: Option<SessionId>,
+    /// The place of the session's event; without one, where the room ended then.
     pub(super) seq: Seq,
     pub(super) epoch: Epoch,
 }
@@ -228,7 +229,7 @@ async fn live(
         // Answers only joins; all else was for viewers that are gone.
         let refuse = async {
             while let Some(message) = inbox.recv().await {
-                if let Message::Extent(_, reply) = message {
+                if let Message::Extent(reply) = message {
                     drop(reply.send(Err(rejection.clone())));
                 }
             }
@@ -347,10 +348,10 @@ impl Claim {
         }
     }
 
-    /// How far the replica has the room, once its head is at least `least`.
-    pub(super) async fn extent(&self, least: Seq) -> Result<Extent, Rejection> {
+    /// How far the replica has the room.
+    pub(super) async fn extent(&self) -> Result<Extent, Rejection> {
         loop {
-            match self.ask(|reply| Message::Extent(least, reply)).await {
+            match self.ask(Message::Extent).await {
                 Ok(extent) => return extent,
                 // It starts again; the question went to the life before.
                 Err(Lost) => sleep(AGAIN).await,
@@ -358,7 +359,7 @@ impl Claim {
         }
     }
 
-    /// How far the replica has the room, once it has the opening of a session for sure.
+    /// How far the replica has the room, once it has for sure what the owner answered.
     pub(super) async fn opened(&self, opening: Opening) -> Result<Extent, Lost> {
         self.ask(|reply| Message::Opened(opening, reply)).await
     }

@@ -1,5 +1,5 @@
-//! Sessions that the owner says are open, on their way into a replica: whether what the replica has
-//! of the room is what the owner has.
+//! Those whom the owner has let in, sessions and event streams, on their way into a replica: whether
+//! what the replica has of the room is what the owner has.
 
 use super::{Extent, Opening};
 use crate::{
@@ -62,10 +62,17 @@ impl Openings {
 
 impl Opening {
     /// Whether it is where it should be. One without an event of its own goes with the next one, so
-    /// at the head there is nothing of it yet.
+    /// at the head there is nothing of it yet. Of an event stream there is nothing in the room: what
+    /// its owner said of the room holds for the replica, unless it is a new owner, which may have
+    /// found less than was taken here.
     fn is_in(&self, ring: &Ring, head: Seq, epoch: Epoch) -> bool {
+        let Some(session) = self.session else {
+            return self.epoch <= epoch;
+        };
         let opens = |change: &Change| match change {
-            Change::Opened { session, .. } => *session == self.session,
+            Change::Opened {
+                session: opened, ..
+            } => *opened == session,
             _ => false,
         };
         let mut from = ring.from(self.seq).into_iter().flatten().take(2);
@@ -114,21 +121,25 @@ mod tests {
     #[test]
     fn an_opening_that_is_not_where_it_should_be_is_asked_about_once() {
         use Proof::{Done, Wanted};
-        for (what, ring, seq, epoch, expected) in [
-            ("its event", ring(1, 5), 5, 3, Done),
-            ("it goes with the next event", ring(1, 6), 5, 3, Done),
-            ("nothing follows yet", ring(1, 0), 7, 3, Done),
-            ("nothing is kept", Ring::default(), 7, 3, Done),
-            ("another's event", ring(1, 0), 5, 3, Wanted),
-            ("of another place", ring(1, 3), 5, 3, Wanted),
-            ("another owner", ring(1, 0), 7, 4, Wanted),
-            ("an owner of before", ring(1, 0), 7, 2, Wanted),
-            ("not kept any more", ring(6, 0), 4, 3, Wanted),
+        let of = |number| Some(session(number));
+        for (what, session, ring, seq, epoch, expected) in [
+            ("its event", of(1), ring(1, 5), 5, 3, Done),
+            ("it goes with the next event", of(1), ring(1, 6), 5, 3, Done),
+            ("nothing follows yet", of(1), ring(1, 0), 7, 3, Done),
+            ("nothing is kept", of(1), Ring::default(), 7, 3, Done),
+            ("another's event", of(1), ring(1, 0), 5, 3, Wanted),
+            ("of another place", of(1), ring(1, 3), 5, 3, Wanted),
+            ("another owner", of(1), ring(1, 0), 7, 4, Wanted),
+            ("an owner of before", of(1), ring(1, 0), 7, 2, Wanted),
+            ("not kept any more", of(1), ring(6, 0), 4, 3, Wanted),
+            ("a stream", None, ring(1, 0), 5, 3, Done),
+            ("a stream, an owner of before", None, ring(1, 0), 5, 2, Done),
+            ("a stream, another owner", None, ring(1, 0), 5, 4, Wanted),
         ] {
             let (reply, mut answer) = oneshot::channel();
             let mut openings = Openings::default();
             let opening = Opening {
-                session: session(1),
+                session,
                 seq: Seq(seq),
                 epoch: Epoch(epoch),
             };
