@@ -17,6 +17,9 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod gateway;
+#[cfg(test)]
+#[path = "../tests/support/instructions.rs"]
+mod instructions;
 pub mod journal;
 mod listener;
 pub mod metric;

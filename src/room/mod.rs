@@ -32,3 +32,6 @@ pub use rejection::{Reason, Rejection};
 pub use sessions::{Session, Sessions};
 pub use state::{Ended, Sent, State};
 pub use window::Window;
+
+#[cfg(test)]
+mod instructions_tests;

@@ -1,5 +1,6 @@
 //! The state machine: its table, and what holds whatever a bus does to it.
 
+mod instructions_tests;
 mod property;
 
 use super::{

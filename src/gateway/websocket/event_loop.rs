@@ -121,6 +121,14 @@ impl Loop {
         }
         self.now = self.began.elapsed();
         events.iter().for_each(|event| self.ready(event));
+        let goes_on = self.work(mail);
+        // Last: whoever was heard is not silent, however long this process stood still.
+        self.tick();
+        goes_on
+    }
+
+    /// Does what there is to do.
+    pub(super) fn work(&mut self, mail: &mut Vec<Mail>) -> bool {
         self.mailbox.take(mail);
         for mail in mail.drain(..) {
             if matches!(mail, Mail::Stop) {
@@ -133,8 +141,6 @@ impl Loop {
         self.read_round();
         self.deliver_round();
         self.write_round();
-        // Last: whoever was heard is not silent, however long this process stood still.
-        self.tick();
         true
     }
 

@@ -193,4 +193,6 @@ impl connection::Talk for Talk {
 }
 
 #[cfg(test)]
+mod instructions_tests;
+#[cfg(test)]
 mod tests;
