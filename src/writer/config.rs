@@ -8,7 +8,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// A room that nobody used for this long leaves the memory (default 120000).
+    /// A room that nobody used for this long leaves the memory (default 120000); one that everybody
+    /// has left does after 10 s at the latest.
     pub idle_ms: u64,
     /// Open rooms per shard; beyond it the one that was not used for the longest time leaves the
     /// memory, at twice as many no question opens another (default 10000). Rooms that were never

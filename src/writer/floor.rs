@@ -20,6 +20,9 @@ const BYTES: usize = 32 * 1024 * 1024;
 /// be far below what it can keep.
 const WORTH: usize = 1024 * 1024;
 
+/// Commands that memory is kept for when there are fewer.
+const FEW: usize = 16;
+
 /// A command that was read, to be settled later. Of no effect after the bus went back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
@@ -198,6 +201,10 @@ impl Floor {
                     self.per_room.remove(&entry.room);
                 }
             }
+        }
+        if self.entries.len() * 4 < self.entries.capacity() {
+            self.entries.shrink_to(FEW.max(self.entries.len() * 2));
+            self.per_room.shrink_to(FEW);
         }
     }
 

@@ -31,6 +31,9 @@ use tracing::Span;
 /// the dedupe window ...) cost about as much as it does to replay an event instead.
 const RECORDS_PER_EVENT: u64 = 8;
 
+/// A snapshot of so many records is written and read in milliseconds.
+const FEW_RECORDS: usize = 16_384;
+
 /// How far a commit may go.
 pub(super) struct Bounds<B> {
     /// The last place that a commit which starts somewhere may hold.
@@ -392,6 +395,11 @@ impl Room {
     /// Whether it was never written: opening it again costs next to nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.head == Seq::ZERO && self.carrying.is_empty() && !self.is_holding_back()
+    }
+
+    /// Whether nobody has a session in it, and saving and opening it again costs little.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.state.sessions.is_empty() && self.state.records() <= FEW_RECORDS
     }
 
     /// When it was last used.

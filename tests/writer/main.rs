@@ -14,7 +14,7 @@ use safe_chat::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
-use world::{LONG, World, close, open, post, send, send_large, send_through};
+use world::{LONG, Node, World, close, open, post, send, send_large, send_through};
 
 #[tokio::test(start_paused = true)]
 async fn commands_get_dense_places_in_the_order_in_which_they_were_stored() {
@@ -342,6 +342,25 @@ async fn a_room_that_nobody_uses_leaves_the_memory_and_forgets_nothing() {
     assert_eq!(client.journaled(send_through(1, 2, 0)).await, (3, false));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_room_that_everybody_has_left_leaves_the_memory_soon() {
+    let world = World::new();
+    let node = world.node(1);
+    node.take().await;
+    let mut client = world.client().await;
+    let loaded = |node: &Node| node.writer.loaded()[0].1;
+    client.journaled(open(1, None)).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(loaded(&node), 1, "somebody is in it");
+    client.journaled(close(1)).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(loaded(&node), 1, "they may come back");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(loaded(&node), 0);
+    client.journaled(open(2, None)).await;
+    assert_eq!(client.view().await.head, Seq(3));
+}
+
 /// A journal that cannot be reached until a moment.
 struct AwayUntil(Instant);
 
@@ -504,7 +523,8 @@ async fn what_the_bus_lost_is_neither_told_nor_answered_from_memory() {
         for id in 1..=2 {
             assert_eq!(client.journaled(send(id)).await, (id, false));
         }
-        sleep(Duration::from_secs(10)).await;
+        // Nothing is decided again, and the room, where nobody is, still in memory.
+        sleep(Duration::from_secs(8)).await;
         world.hub.lose_tail(0, 1);
         if asks_first {
             let view = client.bus.ask(&Ask::room(world.room.clone())).await;

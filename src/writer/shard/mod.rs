@@ -297,7 +297,7 @@ impl Shard {
                 }
                 now = tick.tick() => self.on_tick(now),
                 Some(question) = questions.next() => self.on_question(question),
-                Some(chunk) = commands.next(), if self.pending.is_empty() => self.pending.extend(chunk),
+                Some(chunk) = commands.next(), if self.pending.is_empty() => self.pending = chunk.into(),
             }
             self.decide_pending();
             self.loaded.store(self.rooms.len(), Ordering::Relaxed);
@@ -370,6 +370,10 @@ impl Shard {
                     }
                 }
             }
+        }
+        if self.pending.is_empty() {
+            // A burst of every shard takes megabytes: its memory need not be kept for the next one.
+            self.pending = VecDeque::new();
         }
         for room in touched {
             self.pump(&room);

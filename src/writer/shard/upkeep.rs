@@ -2,7 +2,11 @@
 //! of those that nobody uses.
 
 use super::Shard;
-use crate::{bus::Head, room::RoomId, writer::room::Slot};
+use crate::{
+    bus::Head,
+    room::RoomId,
+    writer::room::{Room, Slot},
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -17,6 +21,10 @@ const RECENT: Duration = Duration::from_secs(10);
 
 /// Bytes of one head in a message, at most.
 const HEAD: usize = 128;
+
+/// A room where nobody is leaves the memory after this, if not sooner: a crowd that has gone has left
+/// small pieces all over it, and who comes back at once after a broken connection is back by then.
+const DESERTED: Duration = Duration::from_secs(10);
 
 /// How often the bus is told to forget, unless there is much to forget.
 const FORGET: Duration = Duration::from_secs(5);
@@ -129,21 +137,25 @@ impl Shard {
             false => config.max_rooms_per_shard,
         };
         let excess = self.rooms.len().saturating_sub(most);
+        let idle_after = |room: &Room| match room.is_deserted() {
+            true => config.idle().min(DESERTED),
+            false => config.idle(),
+        };
         let mut unused: Vec<(Instant, RoomId)> = Vec::new();
-        let (mut save, mut empty) = (Vec::new(), Vec::new());
+        let (mut save, mut gone) = (Vec::new(), Vec::new());
         for (name, slot) in &self.rooms {
             let Slot::Open(room) = slot else { continue };
             if !room.is_quiet() {
                 continue;
             }
-            let idle = now.duration_since(room.used()) >= config.idle();
+            let idle = now.duration_since(room.used()) >= idle_after(room);
             let unsaved = idle && room.is_unsaved();
             if room.is_holding_back() || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
-            } else if room.is_empty() {
-                // Anybody can ask for rooms that do not exist.
-                empty.push(name.clone());
-            } else if idle || excess > 0 {
+            } else if idle || room.is_empty() {
+                // Empty: anybody can ask for rooms that do not exist.
+                gone.push(name.clone());
+            } else if excess > 0 {
                 unused.push((room.used(), name.clone()));
             }
         }
@@ -157,14 +169,9 @@ impl Shard {
                 .save(self.parts.clone(), self.claim, name, state, tickets);
         }
         unused.sort();
-        let idle = unused
-            .iter()
-            .filter(|(used, _)| now.duration_since(*used) >= config.idle())
-            .count();
-        empty.iter().for_each(|name| self.passivate(name));
-        for (_, name) in unused.into_iter().take(idle.max(excess)) {
-            self.passivate(&name);
-        }
+        let excess = excess.saturating_sub(gone.len());
+        gone.extend(unused.into_iter().take(excess).map(|(_, name)| name));
+        gone.iter().for_each(|name| self.passivate(name));
     }
 
     fn passivate(&mut self, name: &RoomId) {
