@@ -104,14 +104,16 @@ async fn events_that_the_bus_lost_end_the_sessions_that_may_have_seen_them() {
     assert_eq!(harry.frame().await["type"], "reset");
 }
 
-/// Nobody noticed that the store was replaced by an older one.
+/// Nobody noticed that the store was replaced by an older one, in which the room went on otherwise.
 #[tokio::test(start_paused = true)]
 async fn an_event_that_contradicts_one_that_was_shown_ends_the_session() {
-    let mut world = World::new().await;
+    let mut world = World::on_bus().await;
     let one = world.gateway();
     let mut harry = one.join(join("harry")).await;
+    let last = one.bus.last(&room()).await.unwrap().unwrap().position;
     harry.send("m1");
     harry.events(2).await;
+    world.hub.lose_tail(0, 1);
     let room = room();
     let user = UserId::parse("somebody").unwrap();
     let event = Event {
@@ -124,12 +126,43 @@ async fn an_event_that_contradicts_one_that_was_shown_ends_the_session() {
         epoch: Epoch(9),
         events: vec![event],
     };
-    let last = one.bus.last(&room).await.unwrap().unwrap();
-    one.bus
-        .publish(&room, &commit, last.position)
-        .await
-        .unwrap();
+    one.bus.publish(&room, &commit, last).await.unwrap();
     assert_eq!(harry.end().await, Close::Unavailable);
+}
+
+/// Heard of the room, and its journal says otherwise: another event at a place that was shown, one
+/// of an owner of before, one behind a gap of an owner that nobody knows.
+#[tokio::test(start_paused = true)]
+async fn what_the_journal_does_not_have_is_not_shown_and_closes_nobody() {
+    let mut world = World::new().await;
+    world.own().await;
+    let one = world.gateway();
+    let mut harry = one.join(join("harry")).await;
+    harry.send("m1");
+    harry.events(2).await;
+    let said = |epoch, seq| Commit {
+        epoch: Epoch(epoch),
+        events: vec![Event {
+            seq: Seq(seq),
+            at: Millis(1),
+            kind: Kind::Joined {
+                user: UserId::parse("nobody").unwrap(),
+            },
+            changes: Vec::new(),
+        }],
+    };
+    for (epoch, seq) in [(9, 2), (1, 4), (1 << 39, 6)] {
+        one.bus.say(&room(), &said(epoch, seq));
+        // Longer than any owner may be out of date.
+        sleep(Duration::from_secs(30)).await;
+        let id = format!("after-{epoch}");
+        harry.send(&id);
+        let event = harry.until("event").await;
+        assert_eq!(event["id"], id.as_str(), "{event}");
+    }
+    let mut charly = one.join(join("charly")).await;
+    charly.send("here");
+    charly.until("journaled").await;
 }
 
 /// Delivers nothing of what owners say to all, once it is told so.

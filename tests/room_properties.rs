@@ -77,7 +77,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => batch(),
         4 => open(),
-        3 => (0..40u8).prop_map(|s| Action::Close { session: session(s) }),
+        3 => (0..40u8).prop_map(|s| Action::Close { session: session(s), gateway: None }),
         6 => send(),
         1 => (0..3u8).prop_map(|g| Action::Abandon { gateway: gateway(g) }),
     ]
@@ -540,6 +540,7 @@ fn only_a_client_repeats() {
     // The session ends while its gateway still waits for the answer.
     enact(Action::Close {
         session: session(1),
+        gateway: None,
     });
     assert_eq!(enact(send("b", Some((1, 2)), None)), Redelivered(Seq(3)));
     assert!(matches!(enact(send("c", Some((1, 3)), None)), Refused(_)));

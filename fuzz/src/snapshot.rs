@@ -72,7 +72,10 @@ fn decided(state: &State) {
             to: None,
             body: Body::Text("x".into()),
         },
-        Action::Close { session: stranger },
+        Action::Close {
+            session: stranger,
+            gateway: None,
+        },
     ];
     for (session, described) in sessions {
         let (gateway, device) = (described.gateway, described.device.clone());
@@ -83,7 +86,10 @@ fn decided(state: &State) {
             device,
             gateway,
         });
-        actions.push(Action::Close { session });
+        actions.push(Action::Close {
+            session,
+            gateway: Some(gateway),
+        });
         actions.push(Action::Abandon { gateway });
     }
     for action in actions {

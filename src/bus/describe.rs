@@ -235,7 +235,7 @@ fn command_line(Submission { action, reply, .. }: &Submission, bodies: bool) -> 
                 .unwrap_or_default();
             format!("open session {session} of {user}{device} at {gateway}")
         }
-        Action::Close { session } => format!("close session {session}"),
+        Action::Close { session, .. } => format!("close session {session}"),
         Action::Abandon { gateway } => format!("abandon {gateway}"),
         Action::Send {
             user, to, body, id, ..
@@ -355,7 +355,10 @@ mod tests {
                 device: None,
                 gateway: NODE,
             },
-            Action::Close { session: SESSION },
+            Action::Close {
+                session: SESSION,
+                gateway: Some(NODE),
+            },
             Action::Abandon { gateway: NODE },
             send(Body::Text("secret".into())),
             send(Body::Sealed(vec![1, 2, 3].into())),

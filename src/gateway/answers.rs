@@ -1,8 +1,10 @@
 //! Who waits for the answer to which command. An answer arrives at most once, in the node's inbox,
-//! under the tag of its command.
+//! under the tag of its command. Tags are random: who cannot read what this node submits can guess
+//! none, and so answer nothing.
 
-use super::lane::Lane;
+use super::{lane::Lane, metrics};
 use crate::{bus::Answered, room::Turn};
+use rand::{RngExt, rngs::StdRng};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -11,12 +13,10 @@ use tokio::sync::oneshot;
 
 /// The commands that wait for an answer. Bounded by what waits: one per join and POST, and the
 /// bounded sends of each session.
-#[derive(Default)]
 pub(super) struct Answers(Mutex<Table>);
 
-#[derive(Default)]
 struct Table {
-    last: u64,
+    random: StdRng,
     waiters: HashMap<u64, Waiter>,
 }
 
@@ -41,11 +41,23 @@ pub(super) struct Waiting {
 }
 
 impl Answers {
+    /// Nobody waits; tags come from `random`.
+    pub(super) fn new(random: StdRng) -> Self {
+        Self(Mutex::new(Table {
+            random,
+            waiters: HashMap::new(),
+        }))
+    }
+
     /// Waits under a new tag until the answer or the returned place is dropped.
     pub(super) fn wait(self: &Arc<Self>, waiter: Waiter) -> Place {
         let mut table = self.table();
-        table.last += 1;
-        let tag = table.last;
+        let tag = loop {
+            let tag = table.random.random();
+            if !table.waiters.contains_key(&tag) {
+                break tag;
+            }
+        };
         table.waiters.insert(tag, waiter);
         let answers = self.clone();
         Place { answers, tag }
@@ -71,7 +83,7 @@ impl Answers {
                     lane.answered(turn, answered);
                 }
             }
-            None => {}
+            None => metrics::answer_unasked(),
         }
     }
 

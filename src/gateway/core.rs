@@ -5,6 +5,7 @@ use super::{
     Config, Outbox,
     answers::Answers,
     device::Devices,
+    episode::Episode,
     limits::Limits,
     losses::Losses,
     metrics, outbox,
@@ -42,6 +43,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// usual commit, shorter than patience.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
+/// The first generation of a lane is below this, at random: what names a batch is not to be guessed.
+const GENERATIONS: u64 = 1 << 48;
+
 /// What all parts of the gateway share.
 pub(super) struct Core {
     pub(super) config: Config,
@@ -55,6 +59,8 @@ pub(super) struct Core {
     pub(super) members: OnceLock<watch::Receiver<cluster::View>>,
     pub(super) past: Past,
     pub(super) losses: Losses,
+    /// When something was heard last that is not so.
+    pub(super) rumours: Episode,
     /// How many losses of events by the bus had happened when the last one was dealt with in all
     /// rooms that this node has marked.
     pub(super) cleared: AtomicU64,
@@ -112,7 +118,7 @@ impl Core {
         node: String,
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
-        seed: u64,
+        mut random: StdRng,
     ) -> Self {
         Self {
             places: Arc::new(Semaphore::new(config.max_sessions)),
@@ -124,12 +130,13 @@ impl Core {
             node,
             cleared: AtomicU64::new(bus.health().borrow().rollbacks),
             bus,
-            answers: Arc::default(),
-            generations: Arc::default(),
+            answers: Arc::new(Answers::new(StdRng::from_rng(&mut random))),
+            generations: Arc::new(random.random_range(0..GENERATIONS).into()),
             members: OnceLock::new(),
             devices: Devices::default(),
             past: Past::new(journal),
             losses: Losses::default(),
+            rumours: Episode::default(),
             tasks: TaskTracker::new(),
             halt: CancellationToken::new(),
             listening: watch::Sender::new(false),
@@ -139,7 +146,7 @@ impl Core {
             rooms: Mutex::default(),
             sessions: Mutex::default(),
             session_count: watch::Sender::new(0),
-            random: Mutex::new(StdRng::seed_from_u64(seed)),
+            random: Mutex::new(random),
         }
     }
 
@@ -387,7 +394,10 @@ impl Core {
     pub(super) async fn close(&self, claim: &Claim, session: SessionId) {
         let submission = Submission {
             room: claim.room().clone(),
-            action: Action::Close { session },
+            action: Action::Close {
+                session,
+                gateway: Some(self.me),
+            },
             reply: None,
         };
         let mut pauses = self.pauses();

@@ -56,14 +56,19 @@ impl Line {
         if last <= self.head {
             return Step::Old;
         }
-        self.epoch = self.epoch.max(epoch);
         self.known = self.known.max(last);
         if first > self.head.next() {
             return Step::Gap;
         }
         let skip = (self.head.next().0 - first.0) as usize;
+        self.epoch = self.epoch.max(epoch);
         self.head = last;
         Step::Take { skip }
+    }
+
+    /// No owner has a higher epoch than this, whatever was heard.
+    pub(super) fn disown(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
     }
 
     /// The room's owner has this epoch.

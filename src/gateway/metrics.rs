@@ -17,6 +17,16 @@ pub(super) fn rooms(count: usize) {
     metric::ROOMS.set(count as f64);
 }
 
+/// An answer came for which nothing waits.
+pub(super) fn answer_unasked() {
+    metric::ANSWERS_UNASKED.increment(1);
+}
+
+/// Something was heard of a room that its journal or its owner does not have.
+pub(super) fn rumour() {
+    metric::RUMOURS.increment(1);
+}
+
 /// Something was refused because of a limit.
 pub(super) fn limited(limit: &'static str) {
     metric::RATE_LIMITED.of(limit).increment(1);

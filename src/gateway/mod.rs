@@ -15,6 +15,7 @@ mod core;
 mod device;
 mod disconnect;
 mod doubt;
+mod episode;
 mod handle;
 mod history;
 mod http;

@@ -8,6 +8,7 @@ use crate::{
     room::{Incarnation, RoomId, Seq, SessionId, UserId},
 };
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
+use rand::{SeedableRng, rngs::StdRng};
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,7 @@ impl Service {
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
     ) -> Self {
-        Self::seeded(config, me, node, bus, journal, rand::random())
+        Self::with_random(config, me, node.into(), bus, journal, rand::make_rng())
     }
 
     /// As [`Self::new`], with the seed of all its randomness: session names, jitter.
@@ -60,14 +61,19 @@ impl Service {
         journal: Arc<dyn Journal>,
         seed: u64,
     ) -> Self {
-        Self(Arc::new(Core::new(
-            config,
-            me,
-            node.into(),
-            bus,
-            journal,
-            seed,
-        )))
+        let random = StdRng::seed_from_u64(seed);
+        Self::with_random(config, me, node.into(), bus, journal, random)
+    }
+
+    fn with_random(
+        config: Config,
+        me: Incarnation,
+        node: String,
+        bus: Arc<dyn Bus>,
+        journal: Arc<dyn Journal>,
+        random: StdRng,
+    ) -> Self {
+        Self(Arc::new(Core::new(config, me, node, bus, journal, random)))
     }
 
     /// A handle on it.

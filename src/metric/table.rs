@@ -124,7 +124,8 @@ pub(crate) const CHECKS: &[&str] = &["bus", "streams", "journal", "cluster", "ga
 /// What a node may do.
 pub(crate) const ROLES: &[&str] = &["gateway", "writer"];
 const READ_FROM_BUS: &[&str] = &[
-    "command", "commit", "event", "heads", "head", "inbound", "ask", "mark", "record", "other",
+    "command", "commit", "event", "heads", "head", "inbound", "ask", "mark", "record", "reply",
+    "view", "other",
 ];
 
 table! {
@@ -181,6 +182,10 @@ table! {
             "Gaps between the events that a room's replica heard, read from the journal";
         EVENTS_REPAIRED: counter "safechat_repaired_events_total" in "events",
             "Events that a room's replica did not hear and read from the journal";
+        RUMOURS: counter "safechat_rumours_total" in "rumours",
+            "Events and epochs of a room that were heard and that its journal or owner has not";
+        ANSWERS_UNASKED: counter "safechat_answers_unasked_total" in "answers",
+            "Answers for which nothing waited: late ones, second ones, forged ones";
         RESYNCS: counter "safechat_resyncs_total" in "rooms"
             by "cause" of &["interrupted", "lost"],
             "Replicas that asked their owner again (interrupted), or began anew (lost)";
@@ -256,6 +261,11 @@ table! {
             "Messages and records on the bus that were skipped because they cannot be read";
         BUS_STRAY: counter "safechat_bus_stray_total" in "messages" by "what" of READ_FROM_BUS,
             "Messages and records on the bus that were skipped: their room is of another shard";
+        BUS_FORGED: counter "safechat_bus_forged_total" in "messages" by "what" of READ_FROM_BUS,
+            "Messages and records on the bus that were skipped: their sender may not say that";
+        BUS_REFUSED: counter "safechat_bus_refused_total" in "refusals"
+            by "what" of &["publish", "subscribe", "login", "other"],
+            "What the nats-servers refused this node; the log names each subject once";
         BUS_STUCK_CONSUMERS: counter "safechat_bus_stuck_consumers_total" in "consumers",
             "Consumers that were made anew because they were paused, changed or stuck";
         BUS_STORED_MESSAGES: gauge "safechat_bus_stored_messages" in "messages"

@@ -33,6 +33,9 @@ pub enum Action {
     Close {
         /// The session that ended.
         session: SessionId,
+        /// Its gateway, which alone may say so; `None`: an older version submitted it, which does
+        /// not say.
+        gateway: Option<Incarnation>,
     },
     /// The node is gone, and all of its sessions with it.
     Abandon {

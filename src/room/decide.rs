@@ -123,7 +123,7 @@ pub fn decide_within(
             device,
             gateway,
         } => open(state, *session, user, key, device.as_ref(), *gateway),
-        Action::Close { session } => close(state, *session),
+        Action::Close { session, gateway } => close(state, *session, *gateway),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),
         Action::Send { .. } => send(state, &command.action),
         Action::Batch { from, messages } => batch::decide(state, *from, messages, fits),
@@ -138,8 +138,13 @@ fn open(
     device: Option<&DeviceId>,
     gateway: Incarnation,
 ) -> Decision {
-    if state.sessions.contains(session) {
-        return Decision::nothing(Outcome::Repeated(state.head));
+    if let Some(open) = state.sessions.get(session) {
+        let is_same = (&open.user, open.device.as_ref(), open.gateway) == (user, device, gateway);
+        return match is_same {
+            true => Decision::nothing(Outcome::Repeated(state.head)),
+            // Somebody else's, who stays in.
+            false => Decision::refused(Reason::NotMember),
+        };
     }
     match state.ended.get(&session) {
         Some(Ended::Closed) => return Decision::refused(Reason::NotMember),
@@ -194,10 +199,14 @@ fn turn_away(session: SessionId, reason: Reason) -> Decision {
     }
 }
 
-fn close(state: &State, session: SessionId) -> Decision {
+fn close(state: &State, session: SessionId, by: Option<Incarnation>) -> Decision {
     let mut decision = Decision::nothing(Outcome::Done);
     if state.ended.get(&session).is_some() {
         return decision;
+    }
+    let open = state.sessions.get(session);
+    if open.zip(by).is_some_and(|(open, by)| open.gateway != by) {
+        return Decision::refused(Reason::NotMember);
     }
     // Also of a session that was never opened: its opening may still be on the way, and must find
     // it closed.
@@ -250,6 +259,11 @@ fn send(state: &State, action: &Action) -> Decision {
     else {
         unreachable!("only called for a send")
     };
+    // Nobody speaks through another user's session.
+    let spoken = turn.and_then(|turn| state.sessions.get(turn.session));
+    if spoken.is_some_and(|session| session.user != *user) {
+        return Decision::refused(Reason::NotMember);
+    }
     // The key of a session was checked when it opened.
     let pinned = state.keys.get(user);
     if turn.is_none() && pinned.is_some_and(|pinned| pinned != key) {

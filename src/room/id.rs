@@ -1,5 +1,6 @@
 //! The names and numbers of a room, each a type of its own. Parsed once at the edge, then trusted.
 
+use sha2::{Digest, Sha256};
 use std::{fmt, sync::Arc};
 use uuid::Uuid;
 
@@ -153,6 +154,45 @@ unique!(
     RequestId
 );
 
+/// Where in the bytes of an [`Incarnation`] the check of its node's name begins.
+const NAME_CHECK: usize = 10;
+
+impl Incarnation {
+    /// A run of the node of this name. `unique` brings time and randomness. The last bytes are a
+    /// check of the name, so that whoever is told a name can tell whether the run is that node's
+    /// ([`Self::is_of`]): what binds a node to its name binds it to its runs.
+    pub fn of_node(name: &str, unique: Uuid) -> Self {
+        let mut bytes = unique.into_bytes();
+        // Version 8 (RFC 9562): a form of its own, which runs of older versions do not have.
+        bytes[6] = 0x80 | (bytes[6] & 0x0f);
+        let check = Self::check(name, &bytes);
+        bytes[NAME_CHECK..].copy_from_slice(&check);
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Whether it says whose run it is; one of an older version does not.
+    pub fn says_its_node(self) -> bool {
+        self.0.get_version_num() == 8
+    }
+
+    /// Whether it is a run of the node of this name, and says so.
+    pub fn is_of(self, name: &str) -> bool {
+        let bytes = self.to_bytes();
+        self.says_its_node() && bytes[NAME_CHECK..] == Self::check(name, &bytes)
+    }
+
+    /// 48 bits: somebody else's run cannot be chosen, so there is no second try.
+    fn check(name: &str, bytes: &[u8; 16]) -> [u8; 16 - NAME_CHECK] {
+        let hash = Sha256::new()
+            .chain_update(&bytes[..NAME_CHECK])
+            .chain_update(name)
+            .finalize();
+        let mut check = [0; 16 - NAME_CHECK];
+        check.copy_from_slice(&hash[..16 - NAME_CHECK]);
+        check
+    }
+}
+
 /// A place in a room: dense from 1. 0 is the place before the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Seq(pub u64);
@@ -178,6 +218,17 @@ impl fmt::Display for Seq {
 pub struct Epoch(pub u64);
 
 impl Epoch {
+    /// Up to here no time is looked at: a takeover each second for 34,000 years.
+    const SMALL: u64 = 1 << 40;
+
+    /// Whether an owner can have had it at a time. An owner goes one further, and takes longer than
+    /// a millisecond to get there, so no epoch is above the milliseconds that there were. Whatever
+    /// number somebody else writes, it is below the next ones that owners may have: that bound
+    /// grows faster than epochs do.
+    pub fn is_possible(self, at: Millis) -> bool {
+        self.0 <= Self::SMALL.max(at.0)
+    }
+
     /// The least epoch above this one.
     pub fn next(self) -> Epoch {
         Epoch(self.0 + 1)
@@ -256,6 +307,19 @@ mod tests {
     }
 
     #[test]
+    fn no_epoch_is_ahead_of_its_time_and_none_stops_the_next() {
+        let at = Millis(1_795_000_000_000);
+        for possible in [0, 1, 1 << 40, at.0] {
+            assert!(Epoch(possible).is_possible(at), "{possible}");
+        }
+        for impossible in [at.0 + 1, i64::MAX as u64, u64::MAX] {
+            assert!(!Epoch(impossible).is_possible(at), "{impossible}");
+        }
+        assert!(Epoch(at.0).next().is_possible(Millis(at.0 + 1)));
+        assert!(Epoch(7).is_possible(Millis(0)), "a clock that was not set");
+    }
+
+    #[test]
     fn names_are_checked_at_both_bounds() {
         assert!(RoomId::parse("").is_err());
         assert!(RoomId::parse(&"r".repeat(64)).is_ok());
@@ -274,6 +338,17 @@ mod tests {
             "0123456789ABCDEF0123456789ABCDEF",
         ];
         assert_eq!(others.map(SessionId::parse), [None; 3]);
+    }
+
+    #[test]
+    fn a_run_is_of_one_node_and_a_run_of_before_of_none() {
+        let unique = Uuid::from_u128(0x0123_4567_89ab_7def_8123_4567_89ab_cdef);
+        let run = Incarnation::of_node("node-1", unique);
+        assert!(run.is_of("node-1") && run.says_its_node());
+        assert!(!run.is_of("node-2") && !run.is_of("node-10") && !run.is_of(""));
+        assert_eq!(Incarnation::parse(&run.to_string()), Some(run));
+        let before = Incarnation::new(unique);
+        assert!(!before.says_its_node() && !before.is_of("node-1"));
     }
 
     #[test]

@@ -252,6 +252,7 @@ mod tests {
     fn delivery(position: u64, room: &str) -> Delivery {
         let action = Action::Close {
             session: SessionId::new(Uuid::nil()),
+            gateway: None,
         };
         let submission = Submission {
             room: RoomId::parse(room).unwrap(),

@@ -30,7 +30,14 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             device: None,
             gateway,
         },
-        Action::Close { session: session() },
+        Action::Close {
+            session: session(),
+            gateway: None,
+        },
+        Action::Close {
+            session: session(),
+            gateway: Some(node()),
+        },
         Action::Abandon { gateway },
         Action::Send {
             user: user("harry"),

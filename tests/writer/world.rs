@@ -285,5 +285,6 @@ pub(crate) fn open(session: u128, device: Option<&str>) -> Action {
 pub(crate) fn close(session: u128) -> Action {
     Action::Close {
         session: SessionId::new(Uuid::from_u128(session)),
+        gateway: None,
     }
 }

@@ -34,8 +34,9 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             device: device.as_ref().map(DeviceId::to_string),
             gateway: id(gateway.to_bytes()),
         }),
-        Action::Close { session } => Wire::Close(Close {
+        Action::Close { session, gateway } => Wire::Close(Close {
             session: id(session.to_bytes()),
+            gateway: gateway.map(|gateway| id(gateway.to_bytes())),
         }),
         Action::Abandon { gateway } => Wire::Abandon(Abandon {
             gateway: id(gateway.to_bytes()),
@@ -95,6 +96,7 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
         },
         Some(Wire::Close(close)) => Action::Close {
             session: session(&close.session)?,
+            gateway: close.gateway.as_deref().map(node).transpose()?,
         },
         Some(Wire::Abandon(abandon)) => Action::Abandon {
             gateway: node(&abandon.gateway)?,

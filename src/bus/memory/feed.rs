@@ -183,6 +183,12 @@ impl Feed for Memory {
 }
 
 impl Memory {
+    /// Says to the subscribers of a room what was not published, as a stranger on a bus may.
+    pub fn say(&self, room: &RoomId, commit: &Commit) {
+        let live = Live::Commit(Arc::new(commit.clone()));
+        self.deliver(&mut self.server.state(), room, &live);
+    }
+
     /// Hands a live message to the subscribers of a room.
     fn deliver(&self, state: &mut State, room: &RoomId, live: &Live) {
         let Some(lines) = state.live.get_mut(room) else {

@@ -16,7 +16,7 @@ use crate::{
         past::Page,
         ring::Ring,
     },
-    room::{Event, Kind, Rejection, Seq, UserId},
+    room::{Epoch, Event, Kind, Rejection, Seq, UserId},
     telemetry::trace::hop,
     trace::Hop,
     wire::{ServerFrame, SharedEvent},
@@ -77,6 +77,10 @@ struct Life<'a> {
     doubted: bool,
     /// Events are gone that were not seen: who is here is known only from the owner.
     skipped: bool,
+    /// The highest epoch that an owner has said itself.
+    owned: Epoch,
+    /// A place at which something else was heard than was taken: look what the journal has there.
+    disputed: Option<Seq>,
 }
 
 /// What was found out.
@@ -86,6 +90,8 @@ enum Found {
     Page(Arc<Page>, Seq),
     /// The newest event that was taken, as it is stored now.
     Newest(Arc<Page>),
+    /// What is stored at a place at which something else was heard than was taken.
+    Disputed(Arc<Page>, Seq),
 }
 
 /// Lives until the thread is lost, or the bus has lost events more often than `rollbacks`; then all
@@ -119,6 +125,8 @@ pub(super) async fn live(
         outdated: None,
         doubted: false,
         skipped: false,
+        owned: view.epoch,
+        disputed: None,
     };
     replica.head.store(view.head.0, Relaxed);
     let ended = tokio::select! {
@@ -231,6 +239,10 @@ impl Life<'_> {
                 .boxed(),
             );
         }
+        if let Some(place) = self.disputed {
+            let found = move |page| Found::Disputed(page, place);
+            return Some(read(core, replica, place, place, found).boxed());
+        }
         if let Some(newest) = self.ring.last().filter(|_| self.doubted) {
             let newest = newest.event().seq;
             return Some(read(core, replica, newest, newest, Found::Newest).boxed());
@@ -265,13 +277,21 @@ impl Life<'_> {
                     false => OUTDATED,
                 };
                 if since.elapsed() >= patience {
-                    return Err(self.gone_back(&view));
+                    // What was heard of a higher epoch came from no owner that anybody knows of.
+                    let is_rumour = view.epoch >= self.owned && view.head >= self.line.head();
+                    if !is_rumour {
+                        return Err(self.gone_back(&view));
+                    }
+                    self.rumour("an epoch that no owner has");
+                    self.line.disown(view.epoch);
+                    (self.outdated, self.doubted) = (None, true);
                 }
                 self.interrupted = true;
             }
             Found::View(view) => {
                 self.outdated = None;
                 self.doubted |= view.epoch > self.line.epoch();
+                self.owned = self.owned.max(view.epoch);
                 self.line.owned(view.epoch);
                 self.line.told(view.head);
                 self.vouched = self.vouched.max(view.head);
@@ -290,6 +310,18 @@ impl Life<'_> {
                 // What is not there any more proves nothing: an operator may have removed it.
                 if stored.is_some_and(|stored| newest.is_some_and(|seen| !same(seen, stored))) {
                     return Err(self.contradicted());
+                }
+            }
+            Found::Disputed(page, place) => {
+                self.disputed = None;
+                let taken = self.ring.from(place).and_then(|mut kept| kept.next());
+                let stored = page.from(place).map(|events| events[0].event());
+                match (taken.map(SharedEvent::event), stored) {
+                    (Some(taken), Some(stored)) if same(taken, stored) => {
+                        self.rumour("another event than the journal has");
+                    }
+                    (None, _) => {} // Nothing says any more what was taken.
+                    _ => return Err(self.contradicted()),
                 }
             }
             Found::Page(page, last) => {
@@ -325,8 +357,16 @@ impl Life<'_> {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), Ended> {
-        if self.contradicts(commit) {
-            return Err(self.contradicted());
+        // Nothing of it is shown, and nobody is closed, before the journal has said who is right.
+        if let Some(place) = self.contradicts(commit) {
+            self.disputed.get_or_insert(place);
+            return Ok(());
+        }
+        // Of an owner that was replaced, or of nobody: shown if the journal has it.
+        if commit.epoch < self.line.epoch() && commit.last() > self.line.head() {
+            self.line.told(commit.last());
+            self.overdue = Some(Instant::now());
+            return Ok(());
         }
         // A new owner goes on before the head: it publishes again what it cannot see published, or
         // the room has gone back. It says which.
@@ -347,17 +387,30 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Whether a commit has other events than were taken at their places. An owner that opens a
+    /// The first place at which a commit has another event than was taken. An owner that opens a
     /// room publishes again what it cannot see published, so a place that is not kept here proves
     /// nothing.
-    fn contradicts(&self, commit: &Commit) -> bool {
+    fn contradicts(&self, commit: &Commit) -> Option<Seq> {
         let head = self.line.head();
         let mut old = commit.events.iter().filter(|event| event.seq <= head);
-        old.any(|event| {
+        let other = old.find(|event| {
             let kept = self.ring.from(event.seq);
             kept.and_then(|mut kept| kept.next())
                 .is_some_and(|kept| !same(kept.event(), event))
-        })
+        });
+        other.map(|event| event.seq)
+    }
+
+    /// Something was heard that is not so: it is counted, and said once in a while.
+    fn rumour(&self, what: &'static str) {
+        metrics::rumour();
+        if self.core.rumours.begins() {
+            tracing::warn!(
+                room = %self.replica.room, what,
+                "heard on the bus and dropped, more of it is counted only: does somebody publish \
+                 there who is no writer?"
+            );
+        }
     }
 
     /// Whether a commit repeats places that are not kept here, so that nothing tells whether it has
@@ -450,7 +503,10 @@ impl Life<'_> {
 
     /// Whether it is being found out if this is the room still.
     fn is_in_doubt(&self) -> bool {
-        self.asking || self.interrupted || (self.doubted && self.ring.last().is_some())
+        self.asking
+            || self.interrupted
+            || self.disputed.is_some()
+            || (self.doubted && self.ring.last().is_some())
     }
 
     /// Answers for those who are let in and whose opening is here. A client that was told by its own

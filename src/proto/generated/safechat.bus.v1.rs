@@ -27,6 +27,9 @@ pub mod command {
     pub struct Close {
         #[prost(bytes = "bytes", tag = "1")]
         pub session: ::prost::bytes::Bytes,
+        /// The session's gateway. Absent: an older version submitted it.
+        #[prost(bytes = "bytes", optional, tag = "3")]
+        pub gateway: ::core::option::Option<::prost::bytes::Bytes>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Abandon {
