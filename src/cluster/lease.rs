@@ -7,14 +7,20 @@
 
 use crate::{
     bus::{Bus, Error as BusError, Position, ShardRecord},
-    room::{Epoch, Incarnation, ShardId},
+    room::{Epoch, Incarnation, Millis, ShardId},
 };
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 use tokio::sync::mpsc;
 
 /// How often a change is tried again after its outcome had to be read back: the revision can only
 /// be outdated by this lease's own earlier changes, of which one can be on its way.
 const ATTEMPTS: usize = 3;
+
+/// How far this machine's clock may be ahead of those of the servers.
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// A failed change of a lease.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -74,6 +80,12 @@ impl Lease {
         });
         let floor = found.map_or(Position::ZERO, |(record, _)| record.floor);
         let epoch = before.max(seen).next();
+        if !epoch.is_possible(past()) {
+            return Err(Error::Unavailable(format!(
+                "shard {shard}: somebody who is no owner has written epoch {before} or {seen}; \
+                 the next one may be taken a minute later"
+            )));
+        }
         let wanted = ShardRecord {
             owner: Some(me),
             epoch,
@@ -216,6 +228,14 @@ impl Drop for Lease {
     }
 }
 
+/// A minute ago by this machine's clock, which may be ahead of the servers'. It is looked at only
+/// when an epoch is beyond what takeovers reach.
+fn past() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let past = since.unwrap_or_default().saturating_sub(AHEAD);
+    Millis(u64::try_from(past.as_millis()).unwrap_or_default())
+}
+
 /// The record as the registry's leader has it.
 async fn read(bus: &dyn Bus, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
     bus.shard(shard)
@@ -321,6 +341,25 @@ mod tests {
             }
         );
         assert_eq!(lease.epoch(), Epoch(1));
+    }
+
+    #[tokio::test]
+    async fn an_epoch_that_nobody_can_have_is_not_followed() {
+        let bench = Bench::new();
+        let record = |epoch| ShardRecord {
+            owner: None,
+            epoch: Epoch(epoch),
+            floor: Position::ZERO,
+        };
+        let found = Some((record(i64::MAX as u64), 1));
+        let taken = bench.take_from(1, found).await;
+        assert!(matches!(taken, Err(Error::Unavailable(_))));
+        // One that somebody could write half a year ago stops nobody.
+        let long_ago = 1_780_000_000_000;
+        let revision = bench.bus.set_shard(SHARD, &record(long_ago), 0).await;
+        let found = Some((record(long_ago), revision.unwrap()));
+        let lease = bench.take_from(1, found).await.unwrap();
+        assert_eq!(lease.epoch(), Epoch(long_ago + 1));
     }
 
     #[tokio::test]

@@ -136,13 +136,15 @@ async fn persist<T, F>(what: &str, mut call: impl FnMut() -> F) -> Result<T, Err
 where
     F: Future<Output = Result<T, BusError>>,
 {
+    let mut told = false;
     loop {
         match call().await {
             Ok(value) => return Ok(value),
             Err(BusError::Unusable(why)) => return Err(Error::Unusable(why)),
-            Err(error) => {
+            Err(error) if !std::mem::replace(&mut told, true) => {
                 tracing::warn!(what, %error, "the cluster part waits for the bus; trying again")
             }
+            Err(error) => tracing::debug!(what, %error, "the cluster part waits for the bus"),
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,6 +1,6 @@
 //! Claiming a shard: the fence is raised by compare-and-set, and then seen raised.
 
-use super::{Fence, Reading, Store};
+use super::{Fence, Reading, Store, now};
 use crate::{
     journal::Error,
     room::{Epoch, Incarnation, ShardId},
@@ -26,6 +26,12 @@ pub(super) async fn claim(
         };
         let current = store.fence(shard, reading).await?;
         let expected = current.map(|fence| fence.epoch);
+        if let Some(epoch) = expected.filter(|epoch| !epoch.is_possible(now())) {
+            return Err(Error::Damaged(format!(
+                "the fence of shard {shard} has epoch {epoch}, higher than any owner's can be: set \
+                 it to one above the epochs of the shard's rows"
+            )));
+        }
         let wanted = Fence {
             epoch: expected.unwrap_or_default().next().max(least),
             owner,

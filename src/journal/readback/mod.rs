@@ -29,14 +29,17 @@ use super::{Claim, Error, Journal, Limits, Opened, coalesce::CoalesceBy, codec, 
 use crate::{
     bus::Commit,
     metric,
-    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
+    room::{Epoch, Event, Incarnation, Millis, RoomId, Seq, ShardId, Shards, State},
     telemetry::trace::hop,
 };
 use async_trait::async_trait;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{time::Instant, try_join};
 use tracing::Instrument;
@@ -46,6 +49,39 @@ const BREATH: Duration = Duration::from_secs(4);
 
 /// What openings have found and not yet written again for certain, and under which epoch.
 type Openings = HashMap<RoomId, (Epoch, Arc<Found>)>;
+
+/// Whether it was said that rows are skipped.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// The rows of all epochs that an owner can have had, as [`Store::rows`]. Whoever may write to the
+/// database can write a row of any epoch; it must not pass for the word of a newer owner, above
+/// which nobody could go.
+async fn owned_rows(
+    store: &impl Store,
+    room: &RoomId,
+    first: Seq,
+    last: Seq,
+) -> Result<Vec<Row>, Error> {
+    let (mut rows, now) = (store.rows(room, first, last).await?, now());
+    let is_possible = |row: &Row| row.epoch.is_possible(now);
+    if let Some(other) = rows.iter().find(|row| !is_possible(row))
+        && !TOLD.swap(true, Relaxed)
+    {
+        tracing::warn!(
+            %room, seq = %other.seq(), epoch = %other.epoch,
+            "a row of the journal has an epoch higher than any owner's can be: it is skipped, as \
+             are others like it; delete it"
+        );
+    }
+    rows.retain(is_possible);
+    Ok(rows)
+}
+
+/// By this machine's clock.
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or_default())
+}
 
 /// The journal over a [`Store`].
 pub struct ReadBack<S> {

@@ -2,7 +2,7 @@
 //! commit on that holds its head, also behind holes.
 
 use super::{
-    Error, Opened, Row, Store,
+    Error, Opened, Row, Store, owned_rows,
     page::next_row,
     rule::winners,
     snapshot,
@@ -44,7 +44,7 @@ pub(super) async fn read(
     };
     loop {
         while let Some((first, last)) = tail.next() {
-            tail.take(store.rows(room, first, last).await?)
+            tail.take(owned_rows(store, room, first, last).await?)
                 .map_err(|problem| refused(room, problem))?;
         }
         let Some(next) = behind(store, room, &tail, reached, epoch).await? else {
@@ -71,7 +71,7 @@ async fn start(store: &impl Store, room: &RoomId, head: Seq) -> Result<Option<Se
     if head == Seq::ZERO {
         return Ok(Some(Seq(1)));
     }
-    match winners(store.rows(room, head, head).await?).first() {
+    match winners(owned_rows(store, room, head, head).await?).first() {
         Some(row) if (Seq(1)..=head).contains(&row.first) => Ok(Some(row.first)),
         Some(row) => Err(damaged(
             room,
@@ -104,7 +104,7 @@ async fn behind(
             } else {
                 first
             };
-        let rows = winners(store.rows(room, from_end, slice_end).await?);
+        let rows = winners(owned_rows(store, room, from_end, slice_end).await?);
         if let Some(higher) = rows
             .iter()
             .map(|row| row.epoch)

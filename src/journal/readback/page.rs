@@ -3,6 +3,7 @@
 use super::{
     Error, Limits, Store,
     open::readable,
+    owned_rows,
     rule::{counting, winners},
 };
 use crate::room::{Event, RoomId, Seq};
@@ -63,7 +64,7 @@ async fn slice(
     let early = Seq(first.0 - 1);
     let is_near = early > Seq::ZERO && partitions.of(early) == partitions.of(first);
     let from = if is_near { early } else { first };
-    let mut rows = counting(winners(store.rows(room, from, last).await?));
+    let mut rows = counting(winners(owned_rows(store, room, from, last).await?));
     rows.retain(|row| row.seq() >= first);
     Ok(rows)
 }
