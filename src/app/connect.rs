@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     bus::{
-        Error as BusError, Registry, Settings,
+        Error as BusError, Registry, Role, Settings,
         nats::{self, Nats},
     },
     config::{Config, JournalKind},
@@ -111,6 +111,7 @@ fn nats_config(config: &Config, shards: Shards) -> nats::Config {
     nats::Config {
         servers: config.bus.servers.clone(),
         node: config.node.name.clone(),
+        writes: config.node.has(Role::Writer),
         login: config.bus.login(),
         tls: config.bus.tls(),
         prefix: config.bus.prefix.clone(),

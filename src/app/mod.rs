@@ -76,7 +76,7 @@ impl App {
 async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Result<Running> {
     agree(config, &*ports.bus).await?;
     let me = NodeRecord {
-        incarnation: Incarnation::new(Uuid::now_v7()),
+        incarnation: Incarnation::of_node(&config.node.name, Uuid::now_v7()),
         name: config.node.name.clone(),
         roles: config.node.roles.clone(),
         draining: false,

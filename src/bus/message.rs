@@ -407,13 +407,19 @@ pub struct NodeRecord {
 /// The forms that this version reads. A form is written once every live node reads it.
 ///
 /// 1: the first, which an older version does not say. 2: batches of messages, and what tells of
-/// them ([`Action::Batch`], `room::Change::BatchTaken`, [`Inbound::Outcomes`]).
-pub const FORMATS: u32 = 2;
+/// them ([`Action::Batch`], `room::Change::BatchTaken`, [`Inbound::Outcomes`]). 3: commands and
+/// notes of sessions under the name of their gateway.
+pub const FORMATS: u32 = 3;
 
 impl NodeRecord {
     /// Whether it reads batches.
     pub fn reads_batches(&self) -> bool {
         self.formats >= 2
+    }
+
+    /// Whether it reads what gateways store under their names.
+    pub fn reads_names(&self) -> bool {
+        self.formats >= 3
     }
 }
 

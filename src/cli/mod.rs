@@ -8,6 +8,7 @@ mod health;
 mod internal;
 mod journal;
 mod migrate;
+mod permissions;
 mod serve;
 mod stdout;
 mod table;
@@ -61,6 +62,8 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Print what a login must be let do at the nats-servers, as their configuration has it
+    Permissions(permissions::Options),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -252,6 +255,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),
         Command::Doctor(options) => runtime()?.block_on(doctor::run(&options)),
         Command::Migrate { settings } => runtime()?.block_on(migrate::run(&settings)),
+        Command::Permissions(options) => permissions::run(&options),
         Command::Config(ConfigCommand::Check { settings }) => check::run(&settings),
         Command::Config(ConfigCommand::Default) => stdout::print(&as_defaults()).map(drop),
         Command::Config(ConfigCommand::Env) => stdout::print(&as_environment()).map(drop),

@@ -7,6 +7,7 @@ mod commands;
 mod direct;
 mod faults;
 mod feed;
+mod forged;
 mod listeners;
 mod registry;
 mod start;

@@ -5,8 +5,9 @@ use crate::{
     things::*,
     world::{nats_config, shard_of},
 };
-use async_nats::jetstream;
+use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
+use futures::StreamExt;
 use safe_chat::{
     bus::{
         Ask, Commands, Direct, Feed, Head, NodeRecord, NodeSeen, Position, Registry, RoomView,
@@ -15,14 +16,14 @@ use safe_chat::{
     room::{Epoch, RoomId, Seq, ShardId},
 };
 
-struct World {
-    bus: Nats,
-    stranger: async_nats::Client,
-    prefix: String,
+pub(crate) struct World {
+    pub(crate) bus: Nats,
+    pub(crate) stranger: async_nats::Client,
+    pub(crate) prefix: String,
 }
 
 impl World {
-    async fn new(claim: &str) -> Option<Self> {
+    pub(crate) async fn new(claim: &str) -> Option<Self> {
         let server = crate::support::server("SAFE_CHAT_TEST_NATS", claim)?;
         let config = nats_config(&server);
         Some(Self {
@@ -33,12 +34,64 @@ impl World {
     }
 
     /// Stores a message as anybody can who may speak to the servers.
-    async fn store(&self, subject: &str, payload: Bytes) {
-        let subject = subject.replace("PRE", &self.prefix.to_uppercase());
-        let subject = subject.replace("pre", &self.prefix);
+    pub(crate) async fn store(&self, subject: &str, payload: Bytes) {
+        self.store_with(subject, HeaderMap::new(), payload).await;
+    }
+
+    pub(crate) async fn store_with(&self, subject: &str, headers: HeaderMap, payload: Bytes) {
         let stream = jetstream::new(self.stranger.clone());
-        let stored = stream.publish(subject, payload).await.unwrap();
+        let stored = stream
+            .publish_with_headers(self.of_prefix(subject), headers, payload)
+            .await
+            .unwrap();
         stored.await.unwrap();
+    }
+
+    fn of_prefix(&self, subject: &str) -> String {
+        let subject = subject.replace("PRE", &self.prefix.to_uppercase());
+        subject.replace("pre", &self.prefix)
+    }
+
+    async fn stream(&self, kind: &str) -> jetstream::stream::Stream {
+        let name = format!("{}_{kind}", self.prefix.to_uppercase());
+        let stream = jetstream::new(self.stranger.clone()).get_stream(name).await;
+        stream.unwrap()
+    }
+
+    /// The subjects of a stream that have messages.
+    pub(crate) async fn subjects(&self, kind: &str) -> Vec<String> {
+        let stream = self.stream(kind).await;
+        let mut found = stream.info_with_subjects(">").await.unwrap();
+        let mut subjects = Vec::new();
+        while let Some(subject) = found.next().await {
+            subjects.push(subject.unwrap().0);
+        }
+        subjects
+    }
+
+    /// Where the last message of a subject is.
+    pub(crate) async fn last(&self, kind: &str, subject: &str) -> u64 {
+        let stream = self.stream(kind).await;
+        let subject = self.of_prefix(subject);
+        let found = stream.get_last_raw_message_by_subject(&subject).await;
+        found.unwrap().sequence
+    }
+
+    pub(crate) async fn payload(&self, kind: &str, subject: &str) -> Bytes {
+        let stream = self.stream(kind).await;
+        let subject = self.of_prefix(subject);
+        let found = stream.get_last_raw_message_by_subject(&subject).await;
+        found.unwrap().payload
+    }
+
+    /// How many keys of a bucket a filter names.
+    pub(crate) async fn count(&self, bucket: &str, filter: &str) -> usize {
+        let name = format!("KV_{}_{bucket}", self.prefix.to_uppercase());
+        let stream = jetstream::new(self.stranger.clone()).get_stream(name).await;
+        let filter = self.of_prefix(&format!("$KV.PRE_{bucket}.{filter}"));
+        let stream = stream.unwrap();
+        let found = stream.info_with_subjects(filter).await.unwrap();
+        found.count().await
     }
 }
 

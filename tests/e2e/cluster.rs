@@ -28,6 +28,7 @@ const SHARDS: u16 = 16;
 const STREAM: u64 = 16 * 1024 * 1024;
 
 /// What the nodes of a test share.
+#[derive(Clone)]
 pub(crate) struct Cluster {
     nats: String,
     /// Cassandra's address, when it is the journal.
@@ -175,6 +176,13 @@ impl Cluster {
         record
             .and_then(|(record, _)| record.owner)
             .expect("a room that is written has an owner")
+    }
+
+    /// A cluster from before, whose operator may delete events.
+    pub(crate) async fn let_events_go(&self) {
+        if self.cassandra.is_none() {
+            support::let_events_go(&self.nats, &self.prefix).await;
+        }
     }
 
     /// Deletes the events of a room from `first` to `last`, as an operator does.

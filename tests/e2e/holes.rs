@@ -76,6 +76,7 @@ async fn says(node: &Node, id: &str) -> u64 {
 }
 
 pub(crate) async fn a_room_with_a_hole_is_served_and_goes_on(cluster: Cluster) {
+    cluster.let_events_go().await;
     let mut node = cluster.node("first").await;
     for n in 1..=SAID {
         assert_eq!(says(&node, &format!("m{n}")).await, n);
@@ -111,6 +112,7 @@ pub(crate) async fn a_room_with_a_hole_is_served_and_goes_on(cluster: Cluster) {
 }
 
 pub(crate) async fn a_purged_room_begins_with_what_is_left(cluster: Cluster) {
+    cluster.let_events_go().await;
     let mut node = cluster.node("first").await;
     for n in 1..=SAID {
         says(&node, &format!("m{n}")).await;

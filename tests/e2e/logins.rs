@@ -1,12 +1,6 @@
 //! How nodes log in at NATS, and how both sides know each other: every way, at a real server.
 
-use crate::{
-    changed::gets_in,
-    cluster::{Cluster, eventually},
-    person::Person,
-    pki::Authority,
-    server::Server,
-};
+use crate::{pki::Authority, server::Server};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
 use safe_chat::{
@@ -243,93 +237,6 @@ async fn a_file_of_credentials_lets_a_node_in_and_is_read_again_at_each_login() 
     server.run_with(&more).await;
     crate::cluster::eventually("the node is back", async || {
         safe_chat::bus::Bus::ready(&nats).is_ok()
-    })
-    .await;
-}
-
-/// The rights that `nats/cluster.conf` gives to nodes are all that they need, through a takeover,
-/// and while nothing happens.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_need_no_more_rights_than_the_configuration_of_a_cluster_gives() {
-    let Some(mut server) = Server::start("rights at NATS").await else {
-        return;
-    };
-    let cluster = Cluster::nowhere(format!("nats://service:secret@{}", server.at()));
-    let shipped = include_str!("../../nats/cluster.conf");
-    let accounts = shipped.find("accounts {").expect("accounts");
-    let end = shipped.find("# Time for clients").expect("an end of them");
-    let prefix = cluster.prefix();
-    let accounts = shipped[accounts..end]
-        .replace("CHAT_", &format!("{}_", prefix.to_uppercase()))
-        .replace("\"chat", &format!("\"{prefix}"));
-    let passwords = ["SERVICE", "OPERATOR", "ADMIN", "MONITORING"];
-    let passwords = passwords.map(|user| format!("{user}_PASSWORD: secret\n"));
-    let logged = format!("log_file: \"{}\"\n", server.log().display());
-    server
-        .run_with(&(logged + &passwords.concat() + &accounts))
-        .await;
-
-    let (mut first, second) = (cluster.node("first").await, cluster.node("second").await);
-    let mut harry = Person::joins_in_json(&second, "aaa", "harry", "key-harry").await;
-    gets_in(&mut harry, "before").await;
-    // Readers of streams have been quiet for long enough to look at their consumers.
-    first.kill().await;
-    eventually("the other one writes all", async || {
-        second.logs().contains("writes 16 of 16 shards")
-    })
-    .await;
-    gets_in(&mut harry, "after").await;
-    let log = fs::read_to_string(server.log()).expect("a log");
-    let refused: Vec<_> = log
-        .lines()
-        .filter(|line| line.contains("Violation"))
-        .collect();
-    assert_eq!(refused, [""; 0]);
-
-    let bucket = |name: &str| format!("{}_{name}", prefix.to_uppercase());
-    let (events, shards) = (bucket("EVT"), format!("KV_{}", bucket("SHARDS")));
-    let of_stream = |call: &str, stream: &str| format!("$JS.API.STREAM.{call}.{stream}");
-    let of_all = [
-        of_stream("PURGE", &events),
-        of_stream("PURGE", &shards),
-        of_stream("DELETE", &events),
-        of_stream("UPDATE", &events),
-        of_stream("SNAPSHOT", &events),
-        of_stream("MSG.DELETE", &events),
-        "$JS.API.CONSUMER.DELETE.x.y".to_owned(),
-    ];
-    let of_people = [
-        of_stream("PURGE", &bucket("CMD")),
-        of_stream("CREATE", "X"),
-        format!("$KV.{}.1", bucket("SHARDS")),
-        format!("{prefix}.cmd.1.aaa"),
-        format!("{prefix}.node.x.consult"),
-    ];
-    is_refused(&server, "service", &of_all).await;
-    is_refused(&server, "operator", &of_all).await;
-    is_refused(&server, "operator", &of_people).await;
-}
-
-/// A login may not publish to these subjects.
-async fn is_refused(server: &Server, user: &str, subjects: &[String]) {
-    let login = async_nats::ConnectOptions::with_user_and_password(user.into(), "secret".into());
-    let client = login.connect(server.at()).await.expect("let in");
-    for subject in subjects {
-        let published = client.publish(subject.clone(), "".into()).await;
-        published.expect("sent, and refused there");
-    }
-    client.flush().await.expect("all of it");
-    eventually("every one is refused", async || {
-        let log = fs::read_to_string(server.log()).expect("a log");
-        subjects.iter().all(|subject| {
-            let mut lines = log.lines();
-            lines.any(|line| {
-                let whose = format!("user:{user}\"");
-                line.contains("Violation")
-                    && line.contains(&whose)
-                    && line.contains(&*format!("\"{subject}\""))
-            })
-        })
     })
     .await;
 }

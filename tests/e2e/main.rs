@@ -19,6 +19,7 @@ mod person;
 mod pki;
 mod process;
 mod proxy;
+mod roles;
 mod server;
 mod start;
 mod stored;

@@ -7,6 +7,7 @@ use crate::{
 };
 use async_nats::{Client, HeaderMap};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -239,6 +240,15 @@ impl Operator {
     /// Stores a message; its position.
     pub(crate) async fn store(&self, subject: &str, headers: HeaderMap, payload: &str) -> u64 {
         let payload = payload.as_bytes().to_vec().into();
+        self.store_bytes(subject, headers, payload).await
+    }
+
+    pub(crate) async fn store_bytes(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> u64 {
         let stored = self
             .0
             .request_with_headers(subject.to_owned(), headers, payload)

@@ -7,6 +7,7 @@ use crate::{
     person::Person,
 };
 use async_nats::HeaderMap;
+use safe_chat::{bus::Commit, journal::codec::encode_commit, room::Epoch};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,6 +132,7 @@ async fn messages_of_strangers_among_the_events_are_skipped_and_named() {
     let Some(scene) = Scene::new("foreign messages").await else {
         return;
     };
+    scene.cluster.let_events_go().await;
     let (events, subject) = (scene.stream("EVT"), scene.events_of("aaa"));
     let mut node = scene.cluster.node("only").await;
     let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
@@ -187,11 +189,66 @@ async fn messages_of_strangers_among_the_events_are_skipped_and_named() {
     gets_in(&mut harry, "m3").await;
 }
 
+/// Somebody writes the highest number that there is where owners write their epochs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_that_nobody_can_have_makes_no_shard_unownable() {
+    let Some(scene) = Scene::new("impossible epochs").await else {
+        return;
+    };
+    let subject = scene.events_of("aaa");
+    let mut node = scene.cluster.node("only").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    gets_in(&mut harry, "m1").await;
+    let most = i64::MAX as u64;
+    let mut claim = HeaderMap::new();
+    for (name, value) in [("Chat-Seq", 2), ("Chat-Epoch", most)] {
+        claim.insert(name, value.to_string().as_str());
+    }
+    claim.insert("Chat-Type", "claim");
+    let content = encode_commit(&Commit {
+        epoch: Epoch(most),
+        events: Vec::new(),
+    });
+    let forge = async || {
+        let claim = claim.clone();
+        scene
+            .operator
+            .store_bytes(&subject, claim, content.clone())
+            .await;
+        for shard in 0..16 {
+            let key = scene.key("SHARDS", &shard.to_string());
+            let record = format!(r#"{{"owner":null,"epoch":{most},"floor":{most}}}"#);
+            scene.operator.store(&key, HeaderMap::new(), &record).await;
+        }
+    };
+    forge().await;
+    gets_in(&mut harry, "m2").await;
+    node.warned("higher than any owner's can be").await;
+    // Nor is it one for whoever comes after its owner, and knows nothing from before.
+    node.kill().await;
+    forge().await;
+    node.restart().await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    gets_in(&mut harry, "m3").await;
+    let said = page(&node).await;
+    is_dense(&said);
+    for id in ["m1", "m2", "m3"] {
+        assert_eq!(
+            said.iter().filter(|event| event["id"] == id).count(),
+            1,
+            "{id}"
+        );
+    }
+    let told = count(&node.logs(), "skipped; more of its kind");
+    assert!(told <= 2, "once for each kind: {}", node.logs());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_that_are_removed_under_running_nodes_are_named() {
     let Some(scene) = Scene::new("events removed").await else {
         return;
     };
+    scene.cluster.let_events_go().await;
     let node = scene.cluster.node("only").await;
     let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
     for id in ["m1", "m2", "m3", "m4"] {

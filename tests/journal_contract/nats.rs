@@ -134,6 +134,7 @@ async fn streams() -> Option<Config> {
         registry_deadline: deadline,
         ..Config::default()
     };
+    support::let_events_go(&config.servers.join(","), &config.prefix).await;
     Nats::connect(&config).await.unwrap();
     Some(config)
 }

@@ -22,3 +22,20 @@ pub(crate) fn unique(letter: char) -> String {
     // The end is random; the beginning is the time, the same for tests that start together.
     format!("{letter}{}", &id[20..])
 }
+
+/// Makes the stream of events as clusters of before have it, where an operator may delete some.
+pub(crate) async fn let_events_go(servers: &str, prefix: &str) {
+    let upper = prefix.to_uppercase();
+    let definition = include_str!("../../nats/evt.json")
+        .replace("CHAT_", &format!("{upper}_"))
+        .replace("chat.", &format!("{prefix}."))
+        .replace("\"deny_delete\": true", "\"deny_delete\": false")
+        .replace("\"deny_purge\": true", "\"deny_purge\": false");
+    let servers: Vec<&str> = servers.split(',').collect();
+    let client = async_nats::connect(servers).await.expect("a connection");
+    let call = format!("$JS.API.STREAM.CREATE.{upper}_EVT");
+    let made = client.request(call, definition.into()).await;
+    let made = made.expect("an answer of JetStream").payload;
+    let text = String::from_utf8_lossy(&made);
+    assert!(!text.contains("\"error\""), "{text}");
+}

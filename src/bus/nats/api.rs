@@ -1,7 +1,10 @@
 //! What the adapter asks of JetStream, by the requests of its API: publishing with expectations,
 //! reads through the stream's leader, direct reads.
 
-use super::link::{Failure, Link};
+use super::{
+    foreign::strip_answer,
+    link::{Failure, Link},
+};
 use crate::bus::{Error, Position};
 use async_nats::{
     HeaderMap, Message, StatusCode,
@@ -35,6 +38,8 @@ mod code {
     pub(super) const EXHAUSTED: [u64; 3] = [10002, 10023, 10047];
     pub(super) const MESSAGE_TOO_LARGE: u64 = 10054;
     pub(super) const SEALED: u64 = 10109;
+    /// The stream lets no message end by itself.
+    pub(super) const NO_TTL: u64 = 10166;
     /// The account has none.
     pub(super) const NO_JETSTREAM: u64 = 10039;
     pub(super) const NO_REPLICAS: u64 = 10074;
@@ -80,6 +85,7 @@ impl Refusal {
             code if code::EXHAUSTED.contains(&code) => Error::Full(text),
             code::MESSAGE_TOO_LARGE => Error::TooLarge(text),
             code::SEALED => Error::Unavailable(text),
+            code::NO_TTL => Error::Unusable(text),
             _ => Error::Unknown(text),
         }
     }
@@ -590,7 +596,10 @@ fn follow(
     stream_message(stream, message)
 }
 
+/// A message that was read directly, with the headers that it was stored with.
 pub(super) fn stream_message(stream: &str, message: Message) -> Result<StreamMessage, Error> {
-    StreamMessage::try_from(message)
-        .map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))
+    let mut message = StreamMessage::try_from(message)
+        .map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))?;
+    strip_answer(&mut message.headers);
+    Ok(message)
 }

@@ -17,7 +17,8 @@ pub type Reading = Result<String, String>;
 
 /// Node and room of a note's subject.
 pub fn mark(subject: &str) -> Option<(Incarnation, RoomId)> {
-    subjects().marked(subject).ok()
+    let (node, _, room) = subjects().marked(subject).ok()?;
+    Some((node, room))
 }
 
 /// A message of a consumer: as a command, as a node's record, as a shard's.
@@ -81,7 +82,8 @@ pub fn answered(bytes: &[u8]) -> Vec<Reading> {
 }
 
 fn written(message: &StreamMessage) -> Reading {
-    let written = foreign::written(&message.headers, &message.payload);
+    let at = commands::millis(message.time.unix_timestamp_nanos());
+    let written = foreign::written(&message.headers, &message.payload, at);
     reading(written.map(|written| (written.seq, written.commit)))
 }
 

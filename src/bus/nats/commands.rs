@@ -3,7 +3,9 @@
 use super::{
     Nats,
     reader::{Entry, Purpose, Reader, Start, Step},
+    registry::is_answer,
     skipped::{Skipped, Unfit},
+    speaker::may_say,
     subjects::Subjects,
     together::Storing,
     traced,
@@ -25,7 +27,12 @@ use tracing::Instrument;
 #[async_trait]
 impl Commands for Nats {
     async fn submit(&self, submission: &Submission) -> Result<Position, Error> {
-        let subject = self.subjects.command(&submission.room);
+        let room = &submission.room;
+        let is_named = self.names.all_read_names() && may_say(&self.node, submission).is_ok();
+        let subject = match is_named {
+            true => self.subjects.command_by(room, &self.node),
+            false => self.subjects.command(room),
+        };
         let payload = encode_command(submission);
         let span = hop::store(|| self.subjects.shard(&submission.room).0, payload.len());
         let mut headers = HeaderMap::new();
@@ -124,15 +131,23 @@ impl Incoming {
 }
 
 pub(super) fn read(subjects: &Subjects, entry: Entry) -> Result<Delivery, Unfit> {
-    let room = subjects.commanded(&entry.subject)?;
+    let (room, by) = subjects.commanded(&entry.subject)?;
+    if is_answer(entry.headers.as_ref()) {
+        return Err(Unfit::Forged("it is an answer of the server".into()));
+    }
+    let submission = decode_command(&room, entry.payload)?;
+    if let Some(name) = by {
+        let forged = |why| Unfit::Forged(format!("node {name} may not say that: {why}"));
+        may_say(&name, &submission).map_err(forged)?;
+    }
     Ok(Delivery {
         position: Position(entry.position),
         at: millis(entry.at),
-        submission: decode_command(&room, entry.payload)?,
+        submission,
         trace: traced::read(entry.headers.as_ref()),
     })
 }
 
-fn millis(nanos: i128) -> Millis {
+pub(super) fn millis(nanos: i128) -> Millis {
     Millis(u64::try_from(nanos / 1_000_000).unwrap_or_default())
 }

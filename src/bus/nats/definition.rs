@@ -90,10 +90,14 @@ pub(super) fn definitions(config: &Config, subjects: &Subjects) -> Vec<Definitio
         .into()
 }
 
-/// Makes or checks everything.
-pub(super) async fn ensure_all(link: &Link, definitions: &[Definition]) -> Result<(), Error> {
+/// Makes, if this node may, or checks everything.
+pub(super) async fn ensure_all(
+    link: &Link,
+    definitions: &[Definition],
+    may_make: bool,
+) -> Result<(), Error> {
     let until = Instant::now() + RECOVERY;
-    while let Some(lost) = ensure(link, definitions).await? {
+    while let Some(lost) = ensure(link, definitions, may_make).await? {
         if Instant::now() >= until {
             return Err(Error::Unusable(lost));
         }
@@ -109,7 +113,11 @@ pub(super) fn knows_batches(link: &Link) -> bool {
 }
 
 /// Makes or checks everything, unless the journal is missing where there was one: what to do then.
-async fn ensure(link: &Link, definitions: &[Definition]) -> Result<Option<String>, Error> {
+async fn ensure(
+    link: &Link,
+    definitions: &[Definition],
+    may_make: bool,
+) -> Result<Option<String>, Error> {
     // Before the events are looked at: another node may be making everything at this moment, in
     // this order.
     let mut was_used = false;
@@ -124,7 +132,8 @@ async fn ensure(link: &Link, definitions: &[Definition]) -> Result<Option<String
             None if definition.is_journal && was_used => {
                 return Ok(Some(definition.lost()));
             }
-            None => definition.create(link).await?,
+            None if may_make => definition.create(link).await?,
+            None => return Err(Error::Unavailable(definition.left_to_writers())),
         }
     }
     Ok(None)
@@ -186,6 +195,14 @@ impl Definition {
         answer.map(drop).map_err(|refusal| refusal.of_read(&what))
     }
 
+    /// What to do about a stream that is missing and not this node's to make.
+    pub(super) fn left_to_writers(&self) -> String {
+        format!(
+            "stream {} is missing: a node that writes makes it, start one",
+            self.name
+        )
+    }
+
     /// Compares what matters with how it is. The error says what differs and what to do.
     pub(super) fn check(&self, found: &Value) -> Result<(), String> {
         let wanted = &self.wanted;
@@ -197,6 +214,7 @@ impl Definition {
         let same =
             |key: &&str| wanted[key] == found[key] || (empty(&wanted[key]) && empty(&found[key]));
         let bounded_alike = |key: &&str| unbounded(&wanted[key]) == unbounded(&found[key]);
+        // Nobody purges or deletes events. Streams of before let everybody, which is told elsewhere.
         let is_purged = matches!(self.store, Store::Commands | Store::Marks);
         let differs = MATTERS
             .iter()
@@ -321,6 +339,19 @@ impl Definition {
         })
     }
 
+    /// What to do about events that whoever has the rights may delete.
+    pub(super) fn lets_events_go(&self, found: &Value) -> Option<String> {
+        let is_kept = |key: &str| found[key] == json!(true);
+        let open = self.is_journal && !(is_kept("deny_delete") && is_kept("deny_purge"));
+        open.then(|| {
+            let name = &self.name;
+            format!(
+                "stream {name}, the journal of all rooms, lets events be deleted: nats stream edit \
+                 {name} --deny-delete --deny-purge (NATS does not take that back)"
+            )
+        })
+    }
+
     /// What to do about a bucket that takes only small messages.
     pub(super) fn keeps_less(&self, bytes: usize) -> Option<String> {
         let is_less = self.store == Store::Blobs && bytes < payload::NEEDED;
@@ -341,7 +372,7 @@ impl Definition {
         format!(
             "stream {name}, the journal of all rooms, is missing: restore it (nats stream restore), or begin all rooms anew with an \
              empty one: nats stream add {name} --subjects {events} --republish-source {events} --republish-destination {live} \
-             --storage file --allow-direct --defaults"
+             --storage file --allow-direct --deny-delete --deny-purge --defaults"
         )
     }
 }

@@ -1,16 +1,23 @@
 //! Words between nodes on NATS: core messages and requests, nothing stored.
 
-use super::{Nats, link::Failure, skipped::Unfit};
+use super::{
+    Nats,
+    link::{Failure, INBOX, Link},
+    registry::is_answer,
+    skipped::Unfit,
+    subjects::Subjects,
+};
 use crate::{
     bus::{
         Ask, Consultation, Direct, Error, Inbound, Question, RoomView,
         codec::{decode_ask, decode_inbound, decode_view, encode_ask, encode_inbound, encode_view},
     },
-    room::{Incarnation, Reason, Rejection, ShardId},
+    room::{Incarnation, Millis, Reason, Rejection, ShardId},
 };
 use async_nats::{HeaderMap, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::Utc;
 use futures::{
     StreamExt,
     stream::{BoxStream, select},
@@ -25,13 +32,20 @@ const TOO_MANY_MS: u64 = 30_000;
 #[async_trait]
 impl Direct for Nats {
     async fn tell(&self, node: Incarnation, message: &Inbound) -> Result<(), Error> {
+        let name = self.name_of(node).await?;
         self.commands
-            .send(self.subjects.inbox(node), encode_inbound(message))
+            .send(
+                self.subjects.inbox(name.as_deref(), node),
+                encode_inbound(message),
+            )
             .await
     }
 
     async fn inbox(&self, me: Incarnation) -> Result<BoxStream<'static, Inbound>, Error> {
-        let messages = self.commands.subscribe(self.subjects.inbox(me)).await?;
+        let messages = self
+            .hear(&self.commands, me, Subjects::inbox)
+            .await?
+            .filter(|message| ready(!is_answer(message.headers.as_ref())));
         let skipped = self.skipped.clone();
         Ok(messages
             .filter_map(move |message| {
@@ -52,7 +66,11 @@ impl Direct for Nats {
             Failure::NoResponders => Error::NoResponders(format!("the owner of shard {shard}")),
             other => other.of_read(&what),
         })?;
-        decode_view(answer.payload).map_err(|bad| Error::Unavailable(format!("{what}: {bad}")))
+        let read = decode_view(answer.payload)
+            .map_err(Unfit::from)
+            .and_then(possible);
+        let view = self.skipped.fits("view", &self.subjects.ask(shard), read);
+        view.ok_or_else(|| Error::Unavailable(format!("{what}: its answer is skipped")))
     }
 
     async fn questions(&self, shard: ShardId) -> Result<BoxStream<'static, Question>, Error> {
@@ -65,9 +83,11 @@ impl Direct for Nats {
 
     async fn consult(&self, node: Incarnation, request: Bytes) -> Result<Bytes, Error> {
         let what = format!("asking node {node}");
+        let name = self.name_of(node).await?;
+        let subject = self.subjects.consult(name.as_deref(), node);
         let answer = self
             .commands
-            .request(self.subjects.consult(node), HeaderMap::new(), request)
+            .request(subject, HeaderMap::new(), request)
             .await;
         match answer {
             Ok(answer) => Ok(answer.payload),
@@ -80,10 +100,10 @@ impl Direct for Nats {
         &self,
         me: Incarnation,
     ) -> Result<BoxStream<'static, Consultation>, Error> {
-        let link = self.commands.clone();
-        let messages = self.commands.subscribe(self.subjects.consult(me)).await?;
+        let nats = self.clone();
+        let messages = self.hear(&self.commands, me, Subjects::consult).await?;
         let consultation = move |message: Message| {
-            let (reply, link) = (message.reply?.to_string(), link.clone());
+            let (reply, link) = (nats.asker(&message)?, nats.commands.clone());
             let longest = link.client.max_payload();
             let respond = move |answer: Bytes| {
                 tokio::spawn(async move {
@@ -104,7 +124,11 @@ impl Direct for Nats {
     }
 
     async fn probe(&self, node: Incarnation) -> Result<bool, Error> {
-        let (at, apart) = (self.subjects.probe(node), self.subjects.probe_apart(node));
+        // Of one that is forgotten, nobody may know the name; if it is there it hears this, too.
+        let name = self.name_of(node).await.unwrap_or_default();
+        let of = name.as_deref();
+        let at = self.subjects.probe(of, node);
+        let apart = self.subjects.probe_apart(of, node);
         // One that answers is there. One is gone when either subject has no subscriber: nodes of
         // before know the first subject only, and of that, strangers are subscribers too.
         match join!(self.probe_at(at), self.probe_at(apart)) {
@@ -120,14 +144,16 @@ impl Direct for Nats {
     }
 
     async fn answer_probes(&self, me: Incarnation) -> Result<Box<dyn Send + Sync>, Error> {
-        let at = self.registry.subscribe(self.subjects.probe(me)).await?;
-        let apart = self.subjects.probe_apart(me);
-        let mut probes = select(at, self.registry.subscribe(apart).await?);
-        let link = self.registry.clone();
+        let at = self.hear(&self.registry, me, Subjects::probe).await?;
+        let apart = self.hear(&self.registry, me, Subjects::probe_apart).await?;
+        let mut probes = select(at, apart);
+        let nats = self.clone();
         let answering = tokio::spawn(async move {
             while let Some(probe) = probes.next().await {
-                let Some(reply) = probe.reply else { continue };
-                if let Err(error) = link.send(reply.to_string(), Bytes::new()).await {
+                let Some(reply) = nats.asker(&probe) else {
+                    continue;
+                };
+                if let Err(error) = nats.registry.send(reply, Bytes::new()).await {
                     debug!(%error, "a probe is not answered");
                 }
             }
@@ -144,8 +170,40 @@ impl Nats {
             .map(drop)
     }
 
+    /// What comes to a run of this node: under its name, and as older versions send it.
+    async fn hear(
+        &self,
+        link: &Link,
+        me: Incarnation,
+        subject: fn(&Subjects, Option<&str>, Incarnation) -> String,
+    ) -> Result<BoxStream<'static, Message>, Error> {
+        let before = subject(&self.subjects, None, me);
+        let Some(name) = self.own_name(me) else {
+            return Ok(link.subscribe(before).await?.boxed());
+        };
+        let before = link.subscribe_soon(before).await?;
+        let named = link
+            .subscribe(subject(&self.subjects, Some(name), me))
+            .await?;
+        Ok(select(named, before).boxed())
+    }
+
+    /// Where an answer goes: to where nodes and tools wait for theirs. Anywhere else this node
+    /// would say to others, with its own rights, what the asker may not say.
+    fn asker(&self, message: &Message) -> Option<String> {
+        let reply = message.reply.as_ref()?;
+        let read = match reply.starts_with(INBOX) {
+            true => Ok(reply.to_string()),
+            false => Err(Unfit::Forged(format!(
+                "its answer is wanted at {}",
+                reply.escape_debug()
+            ))),
+        };
+        self.skipped.fits("reply", &message.subject, read)
+    }
+
     fn question(&self, message: Message) -> Option<Question> {
-        let reply = message.reply?.to_string();
+        let reply = self.asker(&message)?;
         let read = self.read_ask(&message.subject, message.payload);
         let ask = self.skipped.fits("ask", &message.subject, read)?;
         let link = self.commands.clone();
@@ -184,6 +242,18 @@ impl Nats {
         let ask = decode_ask(payload)?;
         self.subjects.asked(subject, &ask.room)?;
         Ok(ask)
+    }
+}
+
+/// What an owner can say of a room.
+fn possible(view: RoomView) -> Result<RoomView, Unfit> {
+    let now = Millis(u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default());
+    match view.epoch.is_possible(now) {
+        true => Ok(view),
+        false => Err(Unfit::Forged(format!(
+            "its epoch {} is higher than any owner's can be",
+            view.epoch
+        ))),
     }
 }
 

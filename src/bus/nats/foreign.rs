@@ -6,18 +6,24 @@
 //! newer version has such headers too: that one is an error, never skipped.
 
 use super::{
+    commands::millis,
     link::Link,
+    registry::is_answer,
     skipped::{Skipped, Unfit},
 };
 use crate::{
     bus::{Commit, Error, Position},
     journal::{Error as JournalError, codec::decode_commit},
-    room::{Epoch, Limits, Seq},
+    room::{Epoch, Limits, Millis, Seq},
 };
 use async_nats::{HeaderMap, jetstream::message::StreamMessage};
+use chrono::DateTime;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// The last place that is published with or before a message.
@@ -25,8 +31,12 @@ pub(super) const SEQ: &str = "Chat-Seq";
 pub(super) const EPOCH: &str = "Chat-Epoch";
 pub(super) const TYPE: &str = "Chat-Type";
 pub(super) const CLAIM: &str = "claim";
-/// Where it is, in what the stream publishes again.
+/// What the stream adds to what it publishes again: itself, the subject, where it is, and when it
+/// was stored.
+const STREAM: &str = "Nats-Stream";
+const SUBJECT: &str = "Nats-Subject";
 const POSITION: &str = "Nats-Sequence";
+const TIME: &str = "Nats-Time-Stamp";
 
 /// The most that are kept to be named: the rest is found when these are removed.
 const KEPT: usize = 16;
@@ -51,10 +61,18 @@ fn number(headers: &HeaderMap, header: &str) -> Result<u64, Error> {
     number.ok_or_else(|| Error::Unusable(format!("it has no header {header} with a number")))
 }
 
-/// What a message says. [`Error::Unsupported`]: it holds an event of a newer version;
+/// What a message says that was stored at a time. [`Error::Unsupported`]: it holds an event of a newer version;
 /// [`Error::Unusable`]: no owner has written it.
-pub(super) fn written(headers: &HeaderMap, payload: &[u8]) -> Result<Written, Error> {
+pub(super) fn written(headers: &HeaderMap, payload: &[u8], at: Millis) -> Result<Written, Error> {
+    if is_answer(Some(headers)) {
+        return Err(Error::Unusable("it is an answer of the server".into()));
+    }
     let (seq, epoch) = (Seq(number(headers, SEQ)?), Epoch(number(headers, EPOCH)?));
+    // Before anything takes it for the word of a newer owner.
+    if !epoch.is_possible(at) {
+        let why = format!("its epoch {epoch} is higher than any owner's can be");
+        return Err(Error::Unusable(why));
+    }
     let commit = decode_commit(payload).map_err(|error| match error {
         JournalError::Unsupported { seq, name, version } => {
             Error::Unsupported { seq, name, version }
@@ -71,6 +89,22 @@ pub(super) fn written(headers: &HeaderMap, payload: &[u8]) -> Result<Written, Er
     }
 }
 
+/// Takes out what a server has added to the headers of a message that it hands out.
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    let added = [STREAM, SUBJECT, POSITION, TIME];
+    let mut stored = HeaderMap::new();
+    for (name, values) in headers.iter() {
+        let kept = match added.contains(&name.to_string().as_str()) {
+            true => values.len().saturating_sub(1),
+            false => values.len(),
+        };
+        for value in &values[..kept] {
+            stored.append(name.clone(), value.clone());
+        }
+    }
+    *headers = stored;
+}
+
 /// Where a message belongs, by its headers: they are of every version.
 pub(super) struct Place {
     pub(super) position: Position,
@@ -85,6 +119,8 @@ pub(super) struct Foreign {
     stream: String,
     seen: Arc<Mutex<BTreeMap<u64, Arc<str>>>>,
     skipped: Skipped,
+    /// Whether the stream lets nobody delete a message.
+    pub(super) stays: Arc<AtomicBool>,
 }
 
 impl Foreign {
@@ -93,12 +129,14 @@ impl Foreign {
             stream,
             seen: Arc::default(),
             skipped,
+            stays: Arc::default(),
         }
     }
 
     /// What an owner has written; `None`: nobody's, which is noted.
     pub(super) fn skip(&self, message: &StreamMessage) -> Result<Option<Written>, Error> {
-        match written(&message.headers, &message.payload) {
+        let at = millis(message.time.unix_timestamp_nanos());
+        match written(&message.headers, &message.payload, at) {
             Err(Error::Unusable(why)) => {
                 self.note(message.sequence, &message.subject, &why);
                 Ok(None)
@@ -121,28 +159,59 @@ impl Foreign {
         })
     }
 
-    /// As [`Self::skip`], of what is published live.
-    pub(super) fn skip_live(&self, message: &async_nats::Message) -> Result<Option<Commit>, Error> {
-        let none = HeaderMap::new();
-        let headers = message.headers.as_ref().unwrap_or(&none);
-        match written(headers, &message.payload) {
+    /// As [`Self::skip`], of what is published live for the subject of a room's events; where it
+    /// is. Only the stream publishes there, which says so.
+    pub(super) fn skip_live(
+        &self,
+        message: &async_nats::Message,
+        subject: &str,
+    ) -> Result<Option<(Position, Commit)>, Error> {
+        let Some((position, at, headers)) = self.republished(message, subject) else {
+            let why = "the stream did not publish it".into();
+            self.skipped
+                .fits::<()>("event", &message.subject, Err(Unfit::Forged(why)));
+            return Ok(None);
+        };
+        match written(&headers, &message.payload, at) {
             Err(Error::Unusable(why)) => {
-                match number(headers, POSITION) {
-                    Ok(position) => self.note(position, &message.subject, &why),
-                    // It was never stored.
-                    Err(_) => self.count(&message.subject, why),
-                }
+                self.note(position, &message.subject, &why);
                 Ok(None)
             }
-            read => read.map(|written| Some(written.commit)),
+            read => read.map(|written| Some((Position(position), written.commit))),
         }
+    }
+
+    /// Where and when the stream has stored a message that it publishes again, and the headers that
+    /// it had then; `None`: it is not from there.
+    fn republished(
+        &self,
+        message: &async_nats::Message,
+        subject: &str,
+    ) -> Option<(u64, Millis, HeaderMap)> {
+        let mut headers = message.headers.clone()?;
+        let is = |name: &str, value: &str| {
+            let found = headers.get_last(name);
+            found.is_some_and(|found| found.as_str() == value)
+        };
+        if !is(STREAM, &self.stream) || !is(SUBJECT, subject) {
+            return None;
+        }
+        let position = headers.get_last(POSITION)?.as_str().parse().ok()?;
+        let at = headers.get_last(TIME)?.as_str();
+        let at = DateTime::parse_from_rfc3339(at).ok()?.timestamp_millis();
+        strip_answer(&mut headers);
+        Some((position, Millis(u64::try_from(at).ok()?), headers))
     }
 
     fn note(&self, position: u64, subject: &str, why: &str) {
         let name = &self.stream;
+        let remedy = match self.stays.load(Relaxed) {
+            false => format!("remove it: nats stream rmm {name} {position} -f"),
+            true => "it stays there, since the stream lets nobody delete".into(),
+        };
         let said = format!(
             "message {position} of stream {name} is none of this service ({}: {why}): it is \
-             skipped; remove it: nats stream rmm {name} {position} -f",
+             skipped; {remedy}",
             subject.escape_debug()
         );
         let mut seen = self.lock();
@@ -153,11 +222,6 @@ impl Foreign {
             seen.insert(position, said.into());
         }
         metrics::counter!("safechat_bus_undecodable_total", "what" => "event").increment(1);
-    }
-
-    fn count(&self, subject: &str, why: String) {
-        self.skipped
-            .fits::<()>("event", subject, Err(Unfit::Foreign(why)));
     }
 
     /// The first one that is there.

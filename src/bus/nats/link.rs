@@ -4,7 +4,13 @@
 //! late. What was sent just before a loss can still arrive late, after the reconnect; that is why
 //! an unanswered request has an unknown outcome, never a failed one.
 
-use super::{Config, login::Access, refusal, subjects::Subjects};
+use super::{
+    Config,
+    login::Access,
+    refusal,
+    subjects::{Subjects, token},
+    told::Refusals,
+};
 use crate::{
     bus::{Error, Position},
     metric,
@@ -19,7 +25,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::watch,
+    sync::{broadcast::error::RecvError, watch},
     time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
@@ -37,6 +43,10 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// What a server said of something that the login may not do, and when.
 type Violation = Arc<Mutex<Option<(Instant, Arc<str>)>>>;
 
+/// What begins the subjects where answers are waited for; the node's name follows, so that a
+/// permission can keep others from reading them.
+pub(super) const INBOX: &str = "_INBOX.";
+
 /// A connection. Clones are the same one.
 #[derive(Clone)]
 pub(super) struct Link {
@@ -52,6 +62,7 @@ pub(super) struct Link {
     full: Arc<Mutex<Option<Arc<str>>>>,
     /// The last one.
     violation: Violation,
+    refusals: Refusals,
     /// A subject of this connection alone.
     echo: Arc<str>,
 }
@@ -106,14 +117,18 @@ impl Link {
         let slow = gap.clone();
         let violation = Violation::default();
         let violated = violation.clone();
+        let refusals = Refusals::new(name);
+        let refused = refusals.clone();
         let options = access
             .options()
             .name(format!("safe-chat {name} of {}", config.node))
+            .custom_inbox_prefix(format!("{INBOX}{}", token(&config.node)))
             .connection_timeout(CONNECT)
             .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause_before)
             .event_callback(move |event| {
                 note_state(name, &event, *connected.borrow() > 0);
+                refused.note(&event);
                 match event {
                     Event::Disconnected | Event::Closed => lost.send_modify(|count| *count += 1),
                     Event::Connected => connected.send_modify(|count| *count += 1),
@@ -147,7 +162,8 @@ impl Link {
             gaps,
             full: Arc::default(),
             violation,
-            echo: subjects.echo(Uuid::now_v7()).into(),
+            refusals,
+            echo: subjects.echo(&config.node, Uuid::now_v7()).into(),
         };
         tokio::spawn(tell_gaps(link.clone(), reconnects, gap));
         Ok(link)
@@ -238,6 +254,7 @@ impl Link {
         payload: Bytes,
     ) -> Result<Message, Failure> {
         let mut losses = self.losses();
+        let refused = self.refused(&subject);
         self.ready().map_err(Failure::NotSent)?;
         let mut request = async_nats::Request::new()
             .payload(payload)
@@ -248,6 +265,7 @@ impl Link {
         let answer = tokio::select! {
             biased; // An answer counts even if the connection was lost right after it.
             answer = self.client.send_request(subject, request) => answer,
+            subject = refused => return Err(Failure::NotSent(format!("NATS does not let this login publish to {subject}"))),
             _ = losses.changed() => return Err(Failure::Unanswered(format!("the connection to NATS at {} was lost", self.servers))),
         };
         answer.map_err(|error| match error.kind() {
@@ -260,6 +278,20 @@ impl Link {
             }),
             RequestErrorKind::Other => Failure::Unanswered(error.to_string()),
         })
+    }
+
+    /// Ends when the servers refuse what was published to a subject from now on.
+    fn refused(&self, subject: &str) -> impl Future<Output = String> + use<> {
+        let (mut refused, subject) = (self.refusals.unpublished(), subject.to_owned());
+        async move {
+            loop {
+                match refused.recv().await {
+                    Ok(other) if *other == *subject => return subject,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        }
     }
 
     /// Sends without waiting for anything: at most once.
@@ -359,6 +391,7 @@ pub(super) async fn ask_info(config: &Config) -> Result<ServerInfo, Error> {
     let access = Access::open(config)?;
     let options = access
         .options()
+        .custom_inbox_prefix(format!("{INBOX}{}", token(&config.node)))
         .name(format!("safe-chat watch of {}", config.node));
     let connecting = options.connect(&access.addresses);
     let failed = |why: String| Error::Unavailable(format!("asking NATS for its limits: {why}"));

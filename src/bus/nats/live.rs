@@ -3,7 +3,7 @@
 
 use super::{Nats, foreign::Foreign, traced};
 use crate::{
-    bus::{Error, Live},
+    bus::{Error, Live, Position},
     metric,
     room::RoomId,
 };
@@ -22,6 +22,10 @@ struct Tail {
     messages: Subscriber,
     gaps: watch::Receiver<u64>,
     room: RoomId,
+    /// Of the room's events.
+    subject: String,
+    /// Where the last message was stored.
+    last: Position,
     foreign: Foreign,
 }
 
@@ -38,6 +42,8 @@ impl Nats {
             messages,
             gaps,
             room: room.clone(),
+            subject: self.subjects.event(room),
+            last: Position::ZERO,
             foreign: self.foreign.clone(),
         };
         Ok(Box::pin(unfold(tail, |mut tail| async move {
@@ -79,12 +85,20 @@ impl Tail {
         }
     }
 
-    /// A commit; nothing of a claim, or of a foreign message. What is of a newer version is as good
-    /// as missed: whoever reads it from the journal gets the reason.
-    fn read(&self, message: &Message) -> Option<Live> {
-        match self.foreign.skip_live(message) {
-            Ok(commit) => {
-                let commit = commit.filter(|commit| !commit.events.is_empty())?;
+    /// A commit; nothing of a claim, of a foreign message, or of what the stream did not publish.
+    /// What is of a newer version, or lies before what came earlier, is as good as missed: whoever
+    /// reads it from the journal gets what is true, or the reason.
+    fn read(&mut self, message: &Message) -> Option<Live> {
+        match self.foreign.skip_live(message, &self.subject) {
+            Ok(None) => None,
+            Ok(Some((position, commit))) => {
+                let goes_back = position <= std::mem::replace(&mut self.last, position);
+                if goes_back {
+                    return Some(Live::Interrupted);
+                }
+                if commit.events.is_empty() {
+                    return None;
+                }
                 let trace = traced::read(message.headers.as_ref());
                 Some(Live::of(Arc::new(commit), trace))
             }

@@ -12,26 +12,33 @@ mod commands;
 mod definition;
 mod direct;
 mod examine;
+mod expiring;
 mod feed;
 mod foreign;
 mod link;
 mod live;
 mod login;
 mod micro;
+mod names;
 mod payload;
+mod poll;
 mod reader;
 mod refusal;
 mod registry;
+mod rights;
 mod settings;
 mod skipped;
+mod speaker;
 mod subjects;
 mod together;
+mod told;
 mod traced;
 mod watch;
 
 pub use examine::{Examined, Stream, Sync, examine};
 pub use login::{Login, Tls};
 pub use micro::{About, Micro};
+pub use rights::{Party, rights};
 
 use crate::{
     bus::{Bus, Error, Health},
@@ -40,6 +47,7 @@ use crate::{
 use foreign::Foreign;
 use link::Link;
 use login::{Access, Servers};
+use names::Names;
 use skipped::Skipped;
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -57,8 +65,12 @@ const OLDEST: (i64, i64, i64) = (2, 11, 0);
 pub struct Config {
     /// `nats://[user:password@]host:port`, any of which may answer.
     pub servers: Vec<String>,
-    /// The name of this node: in the names of its connections and consumers, for people.
+    /// The name of this node: in its subjects and keys, for permissions, and in the names of its
+    /// connections and consumers, for people.
     pub node: String,
+    /// Whether this node may own shards. One that may not makes no streams and no consumers, which
+    /// its login need not let it do.
+    pub writes: bool,
     /// How to log in.
     pub login: Login,
     /// How servers are known; `None`: without TLS, unless an address or the server asks for it.
@@ -87,6 +99,7 @@ impl Default for Config {
         Self {
             servers: vec!["nats://127.0.0.1:4222".into()],
             node: "unnamed".into(),
+            writes: true,
             login: Login::default(),
             tls: None,
             prefix: "chat".into(),
@@ -121,6 +134,10 @@ pub fn check_files(config: &Config) -> Result<(), Error> {
 #[derive(Clone)]
 pub struct Nats {
     subjects: Arc<Subjects>,
+    /// The name of this node.
+    node: Arc<str>,
+    writes: bool,
+    names: Names,
     commands: Link,
     registry: Link,
     live: Link,
@@ -167,7 +184,7 @@ impl Nats {
             )));
         }
         let definitions = definition::definitions(config, &subjects);
-        let ensured = definition::ensure_all(&commands, &definitions).await;
+        let ensured = definition::ensure_all(&commands, &definitions, config.writes).await;
         ensured.map_err(|error| commands.explained(error))?;
         // A stream that takes none says so at the first one.
         let takes_batches = definition::knows_batches(&commands);
@@ -192,6 +209,9 @@ impl Nats {
         tokio::spawn(watch.run());
         Ok(Self {
             subjects,
+            node: config.node.as_str().into(),
+            writes: config.writes,
+            names: Names::default(),
             commands,
             registry,
             live,

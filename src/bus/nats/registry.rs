@@ -3,6 +3,9 @@
 
 use super::{
     Nats,
+    commands::millis,
+    expiring,
+    poll::Poll,
     reader::{Entry, Purpose, Reader, Start, Step},
     settings,
     skipped::{Skipped, Unfit},
@@ -10,7 +13,7 @@ use super::{
 };
 use crate::{
     bus::{
-        Error, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
+        Error, NodeRecord, NodeSeen, Plan, Registry, Role, Settings, ShardRecord, ShardSeen,
         codec::{
             Bad, decode_node, decode_plan, decode_shard, encode_node, encode_plan, encode_shard,
         },
@@ -20,7 +23,10 @@ use crate::{
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{BoxStream, unfold};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, unfold},
+};
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -38,7 +44,7 @@ const PLAN: &str = "plan";
 #[async_trait]
 impl Registry for Nats {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
-        let stored = settings::agree(&self.registry, &self.subjects, wanted).await?;
+        let stored = settings::agree(&self.registry, &self.subjects, wanted, self.writes).await?;
         if stored == *wanted {
             self.agreed.store(true, Relaxed);
         }
@@ -46,16 +52,28 @@ impl Registry for Nats {
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
-        let subject = self.subjects.key("NODES", &node.incarnation.to_string());
+        let subject = self.key_of(node);
         self.registry
             .store(subject, HeaderMap::new(), encode_node(node), None)
             .await
             .map(drop)
     }
 
+    /// Under whatever key its record has.
     async fn forget(&self, node: Incarnation) -> Result<(), Error> {
-        self.delete(self.subjects.key("NODES", &node.to_string()))
-            .await
+        let (bucket, key) = (self.subjects.bucket("NODES"), node.to_string());
+        let mut keys = Vec::new();
+        if node.says_its_node() {
+            let pattern = self.subjects.key("NODES", &format!("*.*.{node}"));
+            keys = self.registry.subjects(&bucket, &pattern).await?;
+        }
+        if keys.is_empty() {
+            keys.push(self.subjects.key("NODES", &key));
+        }
+        for key in keys {
+            self.delete(key).await?;
+        }
+        Ok(())
     }
 
     async fn down(&self, node: Incarnation) -> Result<(), Error> {
@@ -75,7 +93,9 @@ impl Registry for Nats {
     }
 
     async fn nodes(&self) -> Result<BoxStream<'static, NodeSeen>, Error> {
-        self.watch("NODES", read_node, NodeSeen::Current).await
+        let names = self.names.clone();
+        let seen = self.watch("NODES", read_node, NodeSeen::Current).await?;
+        Ok(seen.inspect(move |seen| names.note(seen)).boxed())
     }
 
     async fn shard(&self, shard: ShardId) -> Result<Option<(ShardRecord, u64)>, Error> {
@@ -138,9 +158,11 @@ impl Registry for Nats {
     }
 
     async fn mark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {
+        let name = self.own_name(node);
+        let name = name.filter(|_| self.names.all_read_names());
         self.registry
             .store(
-                self.subjects.mark(node, room),
+                self.subjects.mark(name, node, room),
                 HeaderMap::new(),
                 Bytes::new(),
                 None,
@@ -153,18 +175,19 @@ impl Registry for Nats {
     /// more. Only the note that is there now: should this arrive late, it does not take back a
     /// later one.
     async fn unmark(&self, node: Incarnation, room: &RoomId) -> Result<(), Error> {
-        let (stream, subject) = (
-            self.subjects.bucket("SESSIONS"),
-            self.subjects.mark(node, room),
-        );
-        match self.registry.last(&stream, &subject).await? {
-            Some(note) => {
-                self.registry
-                    .purge(&stream, &subject, Some(note.sequence + 1))
-                    .await
+        let stream = self.subjects.bucket("SESSIONS");
+        for pattern in self.subjects.marks_like(node, room) {
+            if let Some(note) = self.registry.last(&stream, &pattern).await? {
+                let (key, at) = (note.subject.to_string(), note.sequence);
+                // Who may write only this note may not purge.
+                let expires = self.own_name(node).is_some()
+                    && expiring::expire(&self.registry, &key, at).await?;
+                if !expires {
+                    self.registry.purge(&stream, &key, Some(at + 1)).await?;
+                }
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     async fn marks(&self, shard: ShardId) -> Result<Vec<(Incarnation, RoomId)>, Error> {
@@ -180,9 +203,24 @@ impl Registry for Nats {
 /// What a record means.
 type Read<T> = fn(&Subjects, Entry) -> Result<Option<T>, Unfit>;
 
+/// Where a watcher's records come from.
+enum Source {
+    Consumer(Box<Reader>),
+    Poll(Poll),
+}
+
+impl Source {
+    async fn next(&mut self) -> Step {
+        match self {
+            Self::Consumer(reader) => reader.next().await,
+            Self::Poll(poll) => poll.next().await,
+        }
+    }
+}
+
 /// Watches a bucket: what its records mean, and which revision of each key was told already.
 struct Watcher<T> {
-    reader: Reader,
+    reader: Source,
     read: Read<T>,
     subjects: Arc<Subjects>,
     skipped: Skipped,
@@ -212,22 +250,34 @@ impl Nats {
         if is_deletion(Some(&stored.headers)) {
             return Ok(Err(stored.sequence));
         }
-        let read = decode_shard(&stored.payload).map_err(Unfit::from);
+        let read = match is_answer(Some(&stored.headers)) {
+            false => read_record(&stored.payload, stored.time.unix_timestamp_nanos()),
+            true => Err(Unfit::Forged("it is an answer of the server".into())),
+        };
         let record = self.skipped.fits("record", &subject, read);
         Ok(record
             .map(|record| (record, stored.sequence))
             .ok_or(stored.sequence))
     }
 
-    /// The marks whose keys match a pattern.
-    async fn marked(&self, pattern: &str) -> Result<Vec<(Incarnation, RoomId)>, Error> {
+    /// The marks whose keys match a pattern, each once.
+    async fn marked(&self, patterns: &[String]) -> Result<Vec<(Incarnation, RoomId)>, Error> {
         let bucket = self.subjects.bucket("SESSIONS");
-        let subjects = self.registry.subjects(&bucket, pattern).await?;
-        let marks = subjects.iter().filter_map(|subject| {
-            self.skipped
-                .fits("mark", subject, self.subjects.marked(subject))
-        });
-        Ok(marks.collect())
+        let mut marks = Vec::new();
+        for pattern in patterns {
+            for subject in self.registry.subjects(&bucket, pattern).await? {
+                let read = self.subjects.marked(&subject);
+                let Some((node, name, room)) = self.skipped.fits("mark", &subject, read) else {
+                    continue;
+                };
+                // So that it can be asked whether the node is there.
+                name.inspect(|name| self.names.learn(node, name));
+                if !marks.contains(&(node, room.clone())) {
+                    marks.push((node, room));
+                }
+            }
+        }
+        Ok(marks)
     }
 
     async fn watch<T: Send + 'static>(
@@ -236,19 +286,21 @@ impl Nats {
         read: Read<T>,
         current: T,
     ) -> Result<BoxStream<'static, T>, Error> {
-        let purpose = Purpose {
-            name: format!("watch-{}", bucket.to_lowercase()),
-            description: format!("follows the bucket of {}", bucket.to_lowercase()),
+        let (stream, filter) = (self.subjects.bucket(bucket), self.subjects.key(bucket, ">"));
+        let reader = match self.writes {
+            true => {
+                let purpose = Purpose {
+                    name: format!("watch-{}", bucket.to_lowercase()),
+                    description: format!("follows the bucket of {}", bucket.to_lowercase()),
+                };
+                let start = Start::LastPerSubject;
+                let (link, skipped) = (&self.registry, &self.skipped);
+                Source::Consumer(Box::new(
+                    Reader::open(link, skipped, stream, filter, purpose, start).await?,
+                ))
+            }
+            false => Source::Poll(Poll::new(&self.registry, stream, filter)),
         };
-        let reader = Reader::open(
-            &self.registry,
-            &self.skipped,
-            self.subjects.bucket(bucket),
-            self.subjects.key(bucket, ">"),
-            purpose,
-            Start::LastPerSubject,
-        )
-        .await?;
         let watcher = Watcher {
             reader,
             read,
@@ -287,6 +339,10 @@ impl<T> Watcher<T> {
         let key = entry.subject.to_string();
         let which = (entry.position, entry.at);
         let is_news = self.told.insert(key.clone(), which) != Some(which);
+        if is_answer(entry.headers.as_ref()) {
+            let why = "it is an answer of the server".into();
+            return self.skipped.fits("record", &key, Err(Unfit::Forged(why)));
+        }
         if is_deletion(entry.headers.as_ref()) && self.current.is_some() {
             return None;
         }
@@ -301,6 +357,12 @@ pub(super) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
     headers.is_some_and(|headers| headers.get(OPERATION).is_some())
 }
 
+/// Whether a stored message is what the server answered somebody, who had the answer sent to where
+/// it was stored: that is no word of a node.
+pub(super) fn is_answer(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| headers.get(ANSWERED_FROM).is_some())
+}
+
 /// A node's record says of itself which node it is; it is kept under that name.
 pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<NodeSeen>, Unfit> {
     if let Some(node) = subjects.downed(&entry.subject) {
@@ -308,13 +370,12 @@ pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<Node
             return Ok(None);
         }
         // An answer of the server that somebody had sent there is no operator's word.
-        let headers = entry.headers.as_ref();
-        if entry.payload != DOWN || headers.is_some_and(|it| it.get(ANSWERED_FROM).is_some()) {
+        if entry.payload != DOWN || is_answer(entry.headers.as_ref()) {
             return Err(Bad("it does not say that the node is down".into()).into());
         }
         return Ok(Some(NodeSeen::Downed(node)));
     }
-    let incarnation = subjects.node_of(&entry.subject)?;
+    let (incarnation, bearer) = subjects.node_of(&entry.subject)?;
     if is_deletion(entry.headers.as_ref()) {
         return Ok(Some(NodeSeen::Forgotten(incarnation)));
     }
@@ -322,10 +383,29 @@ pub(super) fn read_node(subjects: &Subjects, entry: Entry) -> Result<Option<Node
     if node.incarnation != incarnation {
         return Err(Bad("it is another node's than its key says".into()).into());
     }
+    let writes = node.roles.contains(&Role::Writer);
+    if bearer.is_some_and(|bearer| bearer.name != node.name || bearer.writes != writes) {
+        return Err(Unfit::Forged(
+            "its name or roles are not those of its key".into(),
+        ));
+    }
     Ok(Some(NodeSeen::Beat {
         node,
         revision: entry.position,
     }))
+}
+
+/// The record of a shard that was stored at a time. One with an epoch that nobody can have had
+/// counts as unreadable: its owner, or the next one, writes it again.
+fn read_record(payload: &[u8], at: i128) -> Result<ShardRecord, Unfit> {
+    let record = decode_shard(payload)?;
+    match record.epoch.is_possible(millis(at)) {
+        true => Ok(record),
+        false => Err(Unfit::Forged(format!(
+            "its epoch {} is higher than any owner's can be",
+            record.epoch
+        ))),
+    }
 }
 
 pub(super) fn read_shard(subjects: &Subjects, entry: Entry) -> Result<Option<ShardSeen>, Unfit> {
@@ -337,7 +417,7 @@ pub(super) fn read_shard(subjects: &Subjects, entry: Entry) -> Result<Option<Sha
     }
     Ok(Some(ShardSeen::Stored {
         shard: subjects.shard_of(&entry.subject)?,
-        record: decode_shard(&entry.payload)?,
+        record: read_record(&entry.payload, entry.at)?,
         revision: entry.position,
     }))
 }

@@ -31,6 +31,7 @@ pub(super) async fn agree(
     link: &Link,
     subjects: &Subjects,
     wanted: &Settings,
+    may_store: bool,
 ) -> Result<Settings, Error> {
     for _ in 0..ATTEMPTS {
         let (at, why) = match find(link, subjects).await? {
@@ -40,6 +41,11 @@ pub(super) async fn agree(
                     None => Ok(stored),
                     Some(shard) => Err(contradicted(subjects, stored.shards, shard)),
                 };
+            }
+            Found::Vacant(_, why) if !may_store => {
+                return Err(Error::Unavailable(format!(
+                    "the cluster's settings {why}: a node that writes stores them, start one"
+                )));
             }
             Found::Vacant(at, why) => (at, why),
         };

@@ -28,9 +28,9 @@ pub(super) enum Unfit {
     /// acted on it would act on a room that another owner writes.
     #[error("room {room} belongs to shard {shard}")]
     Stray { room: RoomId, shard: ShardId },
-    /// Nobody of this service has stored it.
-    #[error("it is none of this service: {0}")]
-    Foreign(String),
+    /// Whoever sent it may not say that.
+    #[error("{0}")]
+    Forged(String),
 }
 
 /// When something of each kind was last skipped. Clones share it.
@@ -50,8 +50,9 @@ impl Skipped {
             Err(why) => why,
         };
         let counter = match why {
-            Unfit::Unreadable(_) | Unfit::Foreign(_) => &metric::BUS_UNDECODABLE,
+            Unfit::Unreadable(_) => &metric::BUS_UNDECODABLE,
             Unfit::Stray { .. } => &metric::BUS_STRAY,
+            Unfit::Forged(_) => &metric::BUS_FORGED,
         };
         counter.of(what).increment(1);
         let metric = counter.name();

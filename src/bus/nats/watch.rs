@@ -77,12 +77,15 @@ pub(super) struct Watch {
     /// Whether this node has agreed with the cluster's settings, and why they are not so now.
     pub(super) agreed: Arc<AtomicBool>,
     pub(super) settings: Result<(), Kept>,
+    pub(super) writes: bool,
     pub(super) health: watch::Sender<Health>,
 }
 
 /// A stream, and what is known of it.
 pub(super) struct Watched {
     definition: Definition,
+    /// Whether this node owns shards: it makes what is missing, and reads commands.
+    writes: bool,
     seen: Option<Seen>,
     /// Looks in a row that found it missing, or refused.
     missing: u32,
@@ -126,9 +129,10 @@ fn apart<T>(found: Option<(T, bool)>) -> (Option<T>, Option<T>) {
 }
 
 impl Watched {
-    pub(super) fn new(definition: Definition) -> Self {
+    pub(super) fn new(definition: Definition, writes: bool) -> Self {
         Self {
             definition,
+            writes,
             seen: None,
             missing: 0,
             silent: 0,
@@ -253,7 +257,8 @@ impl Watch {
             stream.definition.store == Store::Shards && stream.missing + stream.silent == 0
         };
         // Until then its start sees to them.
-        if !self.agreed.load(Relaxed) || !self.streams.iter().any(is_there) {
+        let is_due = self.writes && self.agreed.load(Relaxed);
+        if !is_due || !self.streams.iter().any(is_there) {
             return;
         }
         match settings::keep(&self.link, &self.subjects).await {
@@ -315,6 +320,10 @@ impl Watched {
                 let whose = format!("stream {name} takes messages of");
                 let short = largest.and_then(|bytes| shortage(&whose, bytes, &remedy));
                 let (least, less) = apart(short);
+                if self.definition.store == Store::Events {
+                    let stays = info.config["deny_delete"].as_bool().unwrap_or_default();
+                    foreign.stays.store(stays, Relaxed);
+                }
                 let differs = self.definition.check(&info.config).err();
                 let copies = info.cluster.as_ref();
                 let away = copies.and_then(|copies| self.definition.is_short_of_copies(copies));
@@ -359,6 +368,10 @@ impl Watched {
         let name = &self.definition.name;
         if self.definition.is_journal {
             self.verdict.fault = Some(self.definition.lost().into());
+            return;
+        }
+        if !self.writes {
+            self.verdict.fault = Some(self.definition.left_to_writers().into());
             return;
         }
         self.verdict.fault = match self.definition.create(link).await {
@@ -420,6 +433,7 @@ impl Watched {
         let is_new = |seen: &Seen| went_back || seen.last != last;
         if self.seen.as_ref().is_none_or(is_new) {
             let at = match self.definition.store {
+                Store::Commands if !self.writes => None, // Another node looks.
                 Store::Commands | Store::Events => stored_at(link, &name, last).await,
                 // Only the last message of each key stays: what is gone proves nothing.
                 _ => None,
@@ -500,12 +514,16 @@ pub(super) fn new(
         link: registry.clone(),
         stores: commands.clone(),
         payload: Payload::new(config, [commands, registry, live]),
-        streams: definitions.into_iter().map(Watched::new).collect(),
+        streams: definitions
+            .into_iter()
+            .map(|definition| Watched::new(definition, config.writes))
+            .collect(),
         reached,
         foreign,
         subjects,
         agreed,
         settings: Ok(()),
+        writes: config.writes,
         health,
     }
 }

@@ -1,0 +1,28 @@
+//! Takes a key back by a marker that ends soon by itself, for logins that may write the key and may
+//! not purge.
+
+use super::link::Link;
+use crate::bus::Error;
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+/// How long the marker stays; servers take no less than a second.
+const TTL: (&str, &str) = ("Nats-TTL", "1s");
+const OPERATION: (&str, &str) = ("KV-Operation", "DEL");
+
+/// Replaces the message of a key at a position by a marker that ends. `false`: the stream, which is
+/// from before, lets no message end by itself; nothing was done. Another message there stays.
+pub(super) async fn expire(link: &Link, key: &str, at: u64) -> Result<bool, Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [TTL, OPERATION] {
+        headers.insert(name, value);
+    }
+    let stored = link
+        .store(key.to_owned(), headers, Bytes::new(), Some(at))
+        .await;
+    match stored {
+        Ok(_) | Err(Error::Conflict(_)) => Ok(true),
+        Err(Error::Unusable(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
