@@ -13,27 +13,41 @@ random() {
   od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
 }
 
-if [ ! -e nats_passwords ] || [ ! -e nats_login ]; then
-  service=$(random)
-  route=$(random)
+# The addresses of the nats-servers with a login.
+servers() {
   login=
+  for server in nats-1 nats-2 nats-3; do
+    login="$login${login:+,}nats://$1:$2@$server:4222"
+  done
+  echo "$login"
+}
+
+if [ ! -e nats_passwords ]; then
+  route=$(random)
   routes=
   for server in nats-1 nats-2 nats-3; do
-    login="$login${login:+,}nats://service:$service@$server:4222"
     routes="$routes${routes:+, }\"nats://route:$route@$server:6222\""
   done
   cat > nats_passwords <<END
-SERVICE_PASSWORD: "$service"
 OPERATOR_PASSWORD: "$(random)"
 ADMIN_PASSWORD: "$(random)"
 MONITORING_PASSWORD: "$(random)"
 ROUTE_PASSWORD: "$route"
 ROUTES: [$routes]
 END
-  echo "$login" > nats_login
 fi
-# Made before there was such a user.
+# Each party of nodes has a login; passwords may be from before there was one for each.
 grep -q ADMIN_PASSWORD nats_passwords || echo "ADMIN_PASSWORD: \"$(random)\"" >> nats_passwords
+for user in service gateway writer; do
+  name=$(echo $user | tr a-z A-Z)_PASSWORD
+  file=nats_$user
+  [ $user = service ] && file=nats_login
+  if ! grep -q "^$name" nats_passwords; then
+    password=$(random)
+    echo "$name: \"$password\"" >> nats_passwords
+    servers $user "$password" > $file
+  fi
+done
 for name in ops_password grafana_password; do
   [ -e $name ] || random > $name
 done
