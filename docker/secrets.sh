@@ -38,10 +38,10 @@ END
 fi
 # Each party of nodes has a login; passwords may be from before there was one for each.
 grep -q ADMIN_PASSWORD nats_passwords || echo "ADMIN_PASSWORD: \"$(random)\"" >> nats_passwords
-for user in service gateway writer; do
+for file in nats_login nats_gateway nats_writer; do
+  user=${file#nats_}
+  [ $user = login ] && user=service
   name=$(echo $user | tr a-z A-Z)_PASSWORD
-  file=nats_$user
-  [ $user = service ] && file=nats_login
   if ! grep -q "^$name" nats_passwords; then
     password=$(random)
     echo "$name: \"$password\"" >> nats_passwords

@@ -182,12 +182,12 @@ mod tests {
 
     #[test]
     fn subjects_that_are_another_each_time_are_one() {
-        let class = |subject| Refused::Publish(subject).class("");
-        let create = "$JS.API.CONSUMER.CREATE.KV_CHAT_NODES.watch-nodes";
-        assert_eq!(
-            class(&format!("{create}-1.x")),
-            class(&format!("{create}-2.x"))
-        );
+        let class = |subject: &str| Refused::Publish(subject).class("");
+        let made = |n: u8| {
+            let subject = format!("$JS.API.CONSUMER.CREATE.KV_CHAT_NODES.watch-nodes-{n}.x");
+            class(&subject)
+        };
+        assert_eq!(made(1), made(2));
         assert_eq!(class("chat.cmd.1.aaa"), class("chat.cmd.2.bbb"));
         assert_ne!(class("chat.cmd.1.aaa"), class("chat.evt.1.aaa"));
         assert_ne!(

@@ -2,6 +2,7 @@
 
 use super::{
     Extent, Inbox, Message, Need, Replica, ViewerId,
+    evidence::{contradiction, is_unproven, same},
     openings::{Openings, Proof},
     viewers::Viewers,
 };
@@ -358,7 +359,7 @@ impl Life<'_> {
 
     fn commit(&mut self, commit: &Commit) -> Result<(), Ended> {
         // Nothing of it is shown, and nobody is closed, before the journal has said who is right.
-        if let Some(place) = self.contradicts(commit) {
+        if let Some(place) = contradiction(&self.ring, self.line.head(), commit) {
             self.disputed.get_or_insert(place);
             return Ok(());
         }
@@ -370,7 +371,7 @@ impl Life<'_> {
         }
         // A new owner goes on before the head: it publishes again what it cannot see published, or
         // the room has gone back. It says which.
-        if commit.epoch > self.line.epoch() && self.is_unproven(commit) {
+        if commit.epoch > self.line.epoch() && is_unproven(&self.ring, self.line.head(), commit) {
             self.interrupted = true;
             return Ok(());
         }
@@ -387,20 +388,6 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// The first place at which a commit has another event than was taken. An owner that opens a
-    /// room publishes again what it cannot see published, so a place that is not kept here proves
-    /// nothing.
-    fn contradicts(&self, commit: &Commit) -> Option<Seq> {
-        let head = self.line.head();
-        let mut old = commit.events.iter().filter(|event| event.seq <= head);
-        let other = old.find(|event| {
-            let kept = self.ring.from(event.seq);
-            kept.and_then(|mut kept| kept.next())
-                .is_some_and(|kept| !same(kept.event(), event))
-        });
-        other.map(|event| event.seq)
-    }
-
     /// Something was heard that is not so: it is counted, and said once in a while.
     fn rumour(&self, what: &'static str) {
         metrics::rumour();
@@ -411,13 +398,6 @@ impl Life<'_> {
                  there who is no writer?"
             );
         }
-    }
-
-    /// Whether a commit repeats places that are not kept here, so that nothing tells whether it has
-    /// the events that were taken.
-    fn is_unproven(&self, commit: &Commit) -> bool {
-        let kept_from = self.ring.first();
-        commit.first() <= self.line.head() && kept_from.is_none_or(|kept| commit.first() < kept)
     }
 
     fn gone_back(&self, view: &RoomView) -> Ended {
@@ -592,9 +572,4 @@ impl Life<'_> {
         self.viewers
             .feed(viewer, page, &self.ring, self.line.head())
     }
-}
-
-/// Whether clients see no difference.
-fn same(one: &Event, other: &Event) -> bool {
-    (one.seq, one.at, &one.kind) == (other.seq, other.at, &other.kind)
 }

@@ -6,6 +6,7 @@
 //! what it missed, and puts each event, encoded once, into the outboxes of its viewers. When nobody
 //! claims it for a while, it takes back the node's mark on the room and ends.
 
+mod evidence;
 mod life;
 mod openings;
 mod viewers;
