@@ -1,10 +1,8 @@
 //! What the adapter asks of JetStream, by the requests of its API: publishing with expectations,
 //! reads through the stream's leader, direct reads.
 
-use super::{
-    foreign::strip_answer,
-    link::{Failure, Link},
-};
+use super::foreign::as_stored;
+use super::link::{Failure, Link};
 use crate::bus::{Error, Position};
 use async_nats::{
     HeaderMap, Message, StatusCode,
@@ -38,7 +36,6 @@ mod code {
     pub(super) const EXHAUSTED: [u64; 3] = [10002, 10023, 10047];
     pub(super) const MESSAGE_TOO_LARGE: u64 = 10054;
     pub(super) const SEALED: u64 = 10109;
-    /// The stream lets no message end by itself.
     pub(super) const NO_TTL: u64 = 10166;
     /// The account has none.
     pub(super) const NO_JETSTREAM: u64 = 10039;
@@ -320,8 +317,8 @@ impl Link {
         if let Some((messages, _)) = self.many(stream, request).await? {
             return Ok(messages.into_iter().next());
         }
-        let below = position.saturating_add(1);
-        self.last_below(stream, subject, below).await
+        self.last_below(stream, subject, position.saturating_add(1))
+            .await
     }
 
     /// The last message of a subject before a position, from the leader. Messages of a subject are
@@ -598,8 +595,6 @@ fn follow(
 
 /// A message that was read directly, with the headers that it was stored with.
 pub(super) fn stream_message(stream: &str, message: Message) -> Result<StreamMessage, Error> {
-    let mut message = StreamMessage::try_from(message)
-        .map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))?;
-    strip_answer(&mut message.headers);
-    Ok(message)
+    let read = StreamMessage::try_from(message).map(as_stored);
+    read.map_err(|error| Error::Unavailable(format!("reading stream {stream}: {error}")))
 }

@@ -89,8 +89,14 @@ pub(super) fn written(headers: &HeaderMap, payload: &[u8], at: Millis) -> Result
     }
 }
 
+/// A message that a server handed out, with the headers that it was stored with.
+pub(super) fn as_stored(mut message: StreamMessage) -> StreamMessage {
+    strip_answer(&mut message.headers);
+    message
+}
+
 /// Takes out what a server has added to the headers of a message that it hands out.
-pub(super) fn strip_answer(headers: &mut HeaderMap) {
+fn strip_answer(headers: &mut HeaderMap) {
     let added = [STREAM, SUBJECT, POSITION, TIME];
     let mut stored = HeaderMap::new();
     for (name, values) in headers.iter() {

@@ -128,16 +128,17 @@ impl Link {
             .reconnect_delay_callback(pause_before)
             .event_callback(move |event| {
                 note_state(name, &event, *connected.borrow() > 0);
+                // Before a request that waits hears of it and asks why.
+                if let Event::ServerError(said) = &event
+                    && let Some(said) = refusal::is_violation(said)
+                {
+                    *lock(&violated) = Some((Instant::now(), said.into()));
+                }
                 refused.note(&event);
                 match event {
                     Event::Disconnected | Event::Closed => lost.send_modify(|count| *count += 1),
                     Event::Connected => connected.send_modify(|count| *count += 1),
                     Event::SlowConsumer(_) => slow.send_modify(|count| *count += 1),
-                    Event::ServerError(said) => {
-                        if let Some(said) = refusal::is_violation(&said) {
-                            *lock(&violated) = Some((Instant::now(), said.into()));
-                        }
-                    }
                     _ => {}
                 }
                 std::future::ready(())

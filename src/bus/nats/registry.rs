@@ -206,7 +206,7 @@ type Read<T> = fn(&Subjects, Entry) -> Result<Option<T>, Unfit>;
 /// Where a watcher's records come from.
 enum Source {
     Consumer(Box<Reader>),
-    Poll(Poll),
+    Poll(Box<Poll>),
 }
 
 impl Source {
@@ -299,7 +299,7 @@ impl Nats {
                     Reader::open(link, skipped, stream, filter, purpose, start).await?,
                 ))
             }
-            false => Source::Poll(Poll::new(&self.registry, stream, filter)),
+            false => Source::Poll(Box::new(Poll::new(&self.registry, stream, filter))),
         };
         let watcher = Watcher {
             reader,
