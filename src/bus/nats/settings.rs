@@ -51,6 +51,10 @@ pub(super) async fn agree(
         };
         let highest = highest(link, subjects, 0).await?;
         if let Some(shard) = highest.filter(|shard| shard.0 + 1 != wanted.shards) {
+            // Another node may have stored them meanwhile, and begun to take shards.
+            if matches!(find(link, subjects).await?, Found::Stored(_)) {
+                continue;
+            }
             return Err(unknown(subjects, &why, wanted.shards, shard));
         }
         match put(link, subjects, wanted, at).await {
