@@ -231,7 +231,9 @@ async fn server_and_node_know_each_other_by_certificates() {
         (unknown, "UnknownIssuer"),
         (anonymous, ""),
     ] {
-        let Err(Error::Unavailable(refused)) = connect(&config, shards()).await else {
+        let Err(Error::Unavailable(refused) | Error::Denied(refused)) =
+            connect(&config, shards()).await
+        else {
             panic!("let in: {config:?}");
         };
         assert!(refused.contains(why), "{config:?}: {refused}");

@@ -8,19 +8,25 @@ use futures::StreamExt;
 use reqwest::Method;
 use safe_chat::bus::Role;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 
 fn address(node: &Node) -> String {
     format!("safe-chat@{}", node.internal_address())
 }
 
 pub(crate) async fn settled(node: &Node, members: usize) -> Value {
+    let told = RefCell::new(Value::Null);
     eventually("all members are up", async || {
-        let answer = get(node, "/cluster/members").await;
-        let all = answer["members"].as_array().unwrap();
-        all.len() == members && all.iter().all(|member| member["status"] == "Up")
+        // Whoever asks too often is told so, and asks again.
+        let (_, answer) = ask(node, Method::GET, "/cluster/members").await;
+        let is_up = answer["members"].as_array().is_some_and(|all| {
+            all.len() == members && all.iter().all(|member| member["status"] == "Up")
+        });
+        told.replace(answer);
+        is_up
     })
     .await;
-    get(node, "/cluster/members").await
+    told.into_inner()
 }
 
 async fn put(node: &Node, member: &str, kind: &str, body: &str) -> (u16, Value) {
@@ -56,6 +62,7 @@ async fn members_are_told_as_akka_tells_them() {
         assert_eq!(member["roles"], json!(["gateway", "writer", "dc-default"]));
         assert!(member["nodeUid"].as_str().unwrap().parse::<u64>().is_ok());
     }
+    settled(&second, 2).await;
     let again = get(&second, "/cluster/members/").await;
     assert_eq!(again["members"], answer["members"], "the same to everybody");
 
