@@ -6,6 +6,7 @@ use async_nats::{
     jetstream::{self, stream},
 };
 use bytes::Bytes;
+use futures::TryStreamExt;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -99,10 +100,14 @@ impl Bus {
                 .owner
                 .context("its shard has no owner")?;
             let nodes = context.get_key_value("CHAT_NODES").await?;
-            let record = nodes
-                .get(&owner)
-                .await?
-                .with_context(|| format!("its owner {owner} is not there"))?;
+            // Below its role and its name: writer.NAME.RUN.
+            let keys: Vec<String> = nodes.keys().await?.try_collect().await?;
+            let key = keys.iter().find(|key| key.ends_with(&owner));
+            let record = match key {
+                Some(key) => nodes.get(key).await?,
+                None => None,
+            };
+            let record = record.with_context(|| format!("its owner {owner} is not there"))?;
             anyhow::Ok(serde_json::from_slice::<Node>(&record)?.name)
         };
         timeout(ANSWER, asked)
