@@ -26,7 +26,7 @@ pub enum Party {
 const STREAMS: [&str; 2] = ["CMD", "EVT"];
 const BUCKETS: [&str; 4] = ["NODES", "SHARDS", "SESSIONS", "SNAPSHOTS"];
 
-/// What is allowed, for prefix `chat` and a node called NAME.
+/// What is allowed, for prefix `chat`; `{node}` stands for the name of the node.
 #[derive(Default)]
 struct Allowed {
     publish: Vec<String>,
@@ -62,11 +62,15 @@ impl Allowed {
     fn node(&mut self) {
         // Questions to owners; whether others are there; what a connection says to itself.
         self.publish(&["chat.ask.*", "chat.node.*.*.probe", "chat-probe.*.*"]);
-        self.publish(&["chat.node.NAME.*.echo"]);
+        self.publish(&["chat.node.{node}.*.echo"]);
         self.call("STREAM.INFO", &[&STREAMS[..], &BUCKETS].concat(), "");
         // `safe-chat doctor`: how servers sync.
         self.publish(&["$SYS.REQ.SERVER.PING.JSZ"]);
-        self.subscribe(&["_INBOX.NAME.>", "chat.node.NAME.>", "chat-probe.NAME.*"]);
+        self.subscribe(&[
+            "_INBOX.{node}.>",
+            "chat.node.{node}.>",
+            "chat-probe.{node}.*",
+        ]);
         // What `nats micro` asks.
         self.subscribe(&["$SRV.>", "chat.srv.>"]);
         // As nodes of older versions send it; those of this one send nothing there.
@@ -77,7 +81,7 @@ impl Allowed {
 
     /// What accepting clients takes.
     fn gateway(&mut self) {
-        self.publish(&["chat.cmd.*.*.NAME", "$KV.CHAT_SESSIONS.NAME.*.*.*"]);
+        self.publish(&["chat.cmd.*.*.{node}", "$KV.CHAT_SESSIONS.{node}.*.*.*"]);
         self.call("STREAM.MSG.GET", &["EVT", "SESSIONS"], "");
         self.call("DIRECT.GET", &["EVT"], "");
         self.subscribe(&["chat.live.>", "chat.head.*"]);
@@ -138,7 +142,7 @@ pub fn rights(prefix: &str, party: Party, name: &str) -> String {
     match party {
         // A consumer delivers to whatever its maker names, so a gateway makes none.
         Party::Gateway => {
-            allowed.publish(&["$KV.CHAT_NODES.gateway.NAME.*"]);
+            allowed.publish(&["$KV.CHAT_NODES.gateway.{node}.*"]);
             allowed.call("STREAM.MSG.GET", &["NODES", "SHARDS"], "");
             allowed.call("DIRECT.GET", &["NODES", "SHARDS"], "");
         }
@@ -155,7 +159,7 @@ pub fn rights(prefix: &str, party: Party, name: &str) -> String {
             .replace("CHAT_", &format!("{upper}_"))
             .replace("chat.", &format!("{prefix}."))
             .replace("chat-", &format!("{prefix}-"))
-            .replace("NAME", &name)
+            .replace("{node}", &name)
     };
     let mut text = String::new();
     for (what, subjects) in [
@@ -204,6 +208,14 @@ mod tests {
                 "{name}: run safe-chat permissions"
             );
         }
+    }
+
+    #[test]
+    fn only_what_stands_for_the_node_is_replaced_by_its_name() {
+        let text = rights("name", Party::Operator, "n1");
+        assert!(text.contains("\"$JS.API.STREAM.NAMES\""), "{text}");
+        let text = rights("name", Party::Gateway, "n1");
+        assert!(text.contains("\"$KV.NAME_NODES.gateway.n1.*\""), "{text}");
     }
 
     #[test]
