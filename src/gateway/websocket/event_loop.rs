@@ -204,7 +204,7 @@ impl Loop {
                     }
                 }
             }
-            Mail::Turn(turn) => self.rooms.turn(turn),
+            Mail::Fanout(fanout) => self.rooms.fan_out(fanout),
             Mail::Close(line, close) => {
                 if let Some(slot) = self.slot(&line) {
                     self.catch_up(slot);

@@ -29,7 +29,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// The loop has dealt with a turn.
+    /// The loop has dealt with a fan-out.
     fn release(&self, bytes: usize) {
         if self.waiting.fetch_sub(bytes, Relaxed) >= WAITING {
             self.freed.notify_waiters();
@@ -42,24 +42,24 @@ impl Feed {
     }
 }
 
-/// Events of a room on their way to its clients at one loop: the bytes of each protocol. It counts as
-/// waiting until it is dropped, wherever that is.
-pub(super) struct Turn {
+/// Events of a room on their way to its clients at one loop: the bytes of each protocol. It counts
+/// as waiting until it is dropped, wherever that is.
+pub(super) struct Fanout {
     pub(super) feed: Arc<Feed>,
     pub(super) bytes: [Bytes; 3],
     /// How many events.
     pub(super) frames: u32,
 }
 
-impl Turn {
+impl Fanout {
     pub(super) fn new(feed: Arc<Feed>, bytes: [Bytes; 3], frames: u32) -> Self {
-        let turn = Self {
+        let fanout = Self {
             feed,
             bytes,
             frames,
         };
-        turn.feed.waiting.fetch_add(turn.size(), Relaxed);
-        turn
+        fanout.feed.waiting.fetch_add(fanout.size(), Relaxed);
+        fanout
     }
 
     /// Bytes of it, over all protocols.
@@ -68,7 +68,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Fanout {
     fn drop(&mut self) {
         self.feed.release(self.size());
     }
@@ -142,8 +142,8 @@ impl Feeds {
                     .get_or_insert_with(|| encoded(events, protocol))
                     .clone()
             });
-            let turn = Turn::new(feed.clone(), bytes, events.len() as u32);
-            feed.mailbox.send(Mail::Turn(turn));
+            let fanout = Fanout::new(feed.clone(), bytes, events.len() as u32);
+            feed.mailbox.send(Mail::Fanout(fanout));
         }
     }
 

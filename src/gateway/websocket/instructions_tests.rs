@@ -4,14 +4,11 @@ use super::{
     connection, encode,
     event_loop::{Loop, MAIL},
     mailbox::Mailbox,
+    tests::event_at,
     *,
 };
 use crate::{
-    gateway::outbox::Limits,
-    instructions,
-    pressure::Pressure,
-    room::{Body, Event, Kind, Millis, Seq, UserId},
-    wire::SharedEvent,
+    gateway::outbox::Limits, instructions, pressure::Pressure, room::Millis, wire::SharedEvent,
 };
 use mio::{Events, Poll, Waker};
 use std::{io::Read, net::TcpListener};
@@ -40,22 +37,7 @@ fn room() -> RoomId {
 }
 
 fn event(seq: u64) -> SharedEvent {
-    let kind = Kind::Message {
-        from: UserId::parse("harry").unwrap(),
-        to: None,
-        id: None,
-        device: None,
-        turn: None,
-        request: None,
-        body: Body::Text("x".repeat(256).into()),
-    };
-    let event = Event {
-        seq: Seq(seq),
-        at: Millis(1_700_000_000_000),
-        kind,
-        changes: Vec::new(),
-    };
-    SharedEvent::new(room(), event)
+    event_at(seq, Millis(1_700_000_000_000), 256)
 }
 
 #[test]

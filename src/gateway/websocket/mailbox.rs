@@ -5,7 +5,7 @@
 //! ([`super::line`]), the turns of a room by [`super::feed`], and a few messages per client.
 
 use super::{
-    feed::{Feed, Turn},
+    feed::{Fanout, Feed},
     line::Line,
 };
 use crate::gateway::Close;
@@ -20,7 +20,7 @@ pub(super) enum Mail {
     /// A client gets the turns of a room from now on.
     Live(Arc<Line>, Arc<Feed>),
     /// Events of a room for all who are live.
-    Turn(Turn),
+    Fanout(Fanout),
     /// A client's session ends.
     Close(Arc<Line>, Close),
     /// Nothing will be for this client any more.

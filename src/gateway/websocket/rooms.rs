@@ -1,7 +1,7 @@
 //! The rooms of one loop: which of its clients are live in which, and the turns that were not
 //! written yet. What waits of a room is written together; rooms take turns.
 
-use super::feed::{Feed, Turn};
+use super::feed::{Fanout, Feed};
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use std::{
@@ -26,7 +26,7 @@ struct Room {
     feed: Arc<Feed>,
     /// Slots of clients, per protocol.
     members: [Vec<u32>; 3],
-    turns: VecDeque<Turn>,
+    turns: VecDeque<Fanout>,
     /// The number of the first of them.
     first: u64,
     is_queued: bool,
@@ -43,7 +43,7 @@ pub(super) struct Rooms {
 /// Turns of a room that are written together.
 pub(super) struct Batch {
     pub(super) room: u32,
-    turns: Vec<Turn>,
+    turns: Vec<Fanout>,
     first: u64,
 }
 
@@ -96,12 +96,12 @@ impl Rooms {
     }
 
     /// A turn of a room. Without members here it is dropped.
-    pub(super) fn turn(&mut self, turn: Turn) {
-        let slot = turn.feed.slot.load(Relaxed);
+    pub(super) fn fan_out(&mut self, fanout: Fanout) {
+        let slot = fanout.feed.slot.load(Relaxed);
         let Some(room) = self.all.get_mut(slot as usize) else {
             return;
         };
-        room.turns.push_back(turn);
+        room.turns.push_back(fanout);
         if !std::mem::replace(&mut room.is_queued, true) {
             self.queue.push_back(slot);
         }
@@ -217,9 +217,9 @@ mod tests {
         Feed::new(Arc::new(mailbox))
     }
 
-    fn turn(feed: &Arc<Feed>, byte: u8, size: usize) -> Turn {
+    fn turn(feed: &Arc<Feed>, byte: u8, size: usize) -> Fanout {
         let bytes = [vec![byte; size].into(), Bytes::new(), Bytes::new()];
-        Turn::new(feed.clone(), bytes, 1)
+        Fanout::new(feed.clone(), bytes, 1)
     }
 
     #[test]
@@ -228,9 +228,9 @@ mod tests {
         rooms.join(&busy, 0, 1);
         rooms.join(&quiet, 0, 2);
         for byte in 0..4 {
-            rooms.turn(turn(&busy, byte, 100_000));
+            rooms.fan_out(turn(&busy, byte, 100_000));
         }
-        rooms.turn(turn(&quiet, 9, 1));
+        rooms.fan_out(turn(&quiet, 9, 1));
         let mut order = Vec::new();
         while let Some(batch) = rooms.next() {
             order.push((batch.room, batch.whole(0).1));
@@ -242,11 +242,11 @@ mod tests {
     fn a_member_gets_each_turn_once() {
         let (mut rooms, feed) = (Rooms::default(), feed());
         let first = rooms.join(&feed, 0, 1);
-        rooms.turn(turn(&feed, 1, 1));
+        rooms.fan_out(turn(&feed, 1, 1));
         let mut early = first;
         assert_eq!(rooms.catch_up(&mut early).len(), 1);
         let late = rooms.join(&feed, 0, 2);
-        rooms.turn(turn(&feed, 2, 1));
+        rooms.fan_out(turn(&feed, 2, 1));
         let batch = rooms.next().unwrap();
         let rest = |member| {
             batch
@@ -265,13 +265,13 @@ mod tests {
     fn a_room_without_members_is_forgotten_with_its_turns() {
         let (mut rooms, feed) = (Rooms::default(), feed());
         let (one, two) = (rooms.join(&feed, 0, 1), rooms.join(&feed, 0, 2));
-        rooms.turn(turn(&feed, 1, 1));
+        rooms.fan_out(turn(&feed, 1, 1));
         assert_eq!(rooms.leave(one), Some(2));
         let mut moved = two;
         moved.moved_to(one);
         assert_eq!(rooms.leave(moved), None);
         assert!(rooms.all.is_empty() && rooms.next().is_none());
-        rooms.turn(turn(&feed, 2, 1));
+        rooms.fan_out(turn(&feed, 2, 1));
         assert!(!rooms.are_waiting(), "nobody is there");
     }
 }

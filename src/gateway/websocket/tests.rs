@@ -153,6 +153,10 @@ impl Client {
 
 /// An event with a text of its own.
 fn event(seq: u64, size: usize) -> SharedEvent {
+    event_at(seq, Millis(0), size)
+}
+
+pub(super) fn event_at(seq: u64, at: Millis, size: usize) -> SharedEvent {
     let kind = Kind::Message {
         from: UserId::parse("harry").unwrap(),
         to: None,
@@ -164,7 +168,7 @@ fn event(seq: u64, size: usize) -> SharedEvent {
     };
     let event = Event {
         seq: Seq(seq),
-        at: Millis(0),
+        at,
         kind,
         changes: Vec::new(),
     };
