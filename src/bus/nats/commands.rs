@@ -3,7 +3,7 @@
 use super::{
     Nats,
     reader::{Entry, Purpose, Reader, Start, Step},
-    registry::is_answer,
+    registry::check_no_answer,
     skipped::{Skipped, Unfit},
     speaker::may_say,
     subjects::Subjects,
@@ -132,9 +132,7 @@ impl Incoming {
 
 pub(super) fn read(subjects: &Subjects, entry: Entry) -> Result<Delivery, Unfit> {
     let (room, by) = subjects.commanded(&entry.subject)?;
-    if is_answer(entry.headers.as_ref()) {
-        return Err(Unfit::Forged("it is an answer of the server".into()));
-    }
+    check_no_answer(entry.headers.as_ref())?;
     let submission = decode_command(&room, entry.payload)?;
     if let Some(name) = by {
         let forged = |why| Unfit::Forged(format!("node {name} may not say that: {why}"));

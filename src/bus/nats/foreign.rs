@@ -8,7 +8,7 @@
 use super::{
     commands::millis,
     link::Link,
-    registry::is_answer,
+    registry::check_no_answer,
     skipped::{Skipped, Unfit},
 };
 use crate::{
@@ -61,12 +61,10 @@ fn number(headers: &HeaderMap, header: &str) -> Result<u64, Error> {
     number.ok_or_else(|| Error::Unusable(format!("it has no header {header} with a number")))
 }
 
-/// What a message says that was stored at a time. [`Error::Unsupported`]: it holds an event of a newer version;
-/// [`Error::Unusable`]: no owner has written it.
+/// What a message says that was stored at a time. [`Error::Unsupported`]: it holds an event of a
+/// newer version; [`Error::Unusable`]: no owner has written it.
 pub(super) fn written(headers: &HeaderMap, payload: &[u8], at: Millis) -> Result<Written, Error> {
-    if is_answer(Some(headers)) {
-        return Err(Error::Unusable("it is an answer of the server".into()));
-    }
+    check_no_answer(Some(headers)).map_err(|why| Error::Unusable(why.to_string()))?;
     let (seq, epoch) = (Seq(number(headers, SEQ)?), Epoch(number(headers, EPOCH)?));
     // Before anything takes it for the word of a newer owner.
     if !epoch.is_possible(at) {

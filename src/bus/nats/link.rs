@@ -26,7 +26,7 @@ use std::{
 };
 use tokio::{
     sync::{broadcast::error::RecvError, watch},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -39,9 +39,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// The longest pause between two attempts to reconnect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
-
-/// What a server said of something that the login may not do, and when.
-type Violation = Arc<Mutex<Option<(Instant, Arc<str>)>>>;
 
 /// What begins the subjects where answers are waited for; the node's name follows, so that a
 /// permission can keep others from reading them.
@@ -60,8 +57,6 @@ pub(super) struct Link {
     losses: watch::Receiver<u64>,
     gaps: watch::Receiver<u64>,
     full: Arc<Mutex<Option<Arc<str>>>>,
-    /// The last one.
-    violation: Violation,
     refusals: Refusals,
     /// A subject of this connection alone.
     echo: Arc<str>,
@@ -115,8 +110,6 @@ impl Link {
         let (gap, gaps) = watch::channel(0);
         let gap = Arc::new(gap);
         let slow = gap.clone();
-        let violation = Violation::default();
-        let violated = violation.clone();
         let refusals = Refusals::new(name);
         let refused = refusals.clone();
         let options = access
@@ -128,12 +121,6 @@ impl Link {
             .reconnect_delay_callback(pause_before)
             .event_callback(move |event| {
                 note_state(name, &event, *connected.borrow() > 0);
-                // Before a request that waits hears of it and asks why.
-                if let Event::ServerError(said) = &event
-                    && let Some(said) = refusal::is_violation(said)
-                {
-                    *lock(&violated) = Some((Instant::now(), said.into()));
-                }
                 refused.note(&event);
                 match event {
                     Event::Disconnected | Event::Closed => lost.send_modify(|count| *count += 1),
@@ -162,7 +149,6 @@ impl Link {
             losses,
             gaps,
             full: Arc::default(),
-            violation,
             refusals,
             echo: subjects.echo(&config.node, Uuid::now_v7()).into(),
         };
@@ -201,22 +187,14 @@ impl Link {
     }
 
     fn full(&self) -> MutexGuard<'_, Option<Arc<str>>> {
-        lock(&self.full)
-    }
-
-    /// What the server said within the last `time` of something that the login may not do: what is
-    /// refused so has no answer.
-    fn violation(&self, time: Duration) -> Option<Arc<str>> {
-        let violation = lock(&self.violation);
-        let recent = violation.as_ref().filter(|(at, _)| at.elapsed() <= time);
-        recent.map(|(_, said)| said.clone())
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An error of a start, by its cause when that is the login's rights.
     pub(super) fn explained(&self, error: Error) -> Error {
-        match (error, lock(&self.violation).as_ref()) {
-            (Error::Unavailable(why) | Error::Unknown(why), Some((_, said))) => {
-                Error::Denied(format!("{why}: {}", refusal::of_rights(said)))
+        match (error, self.refusals.last_right(Duration::MAX)) {
+            (Error::Unavailable(why) | Error::Unknown(why), Some(said)) => {
+                Error::Denied(format!("{why}: {}", refusal::of_rights(&said)))
             }
             (error, _) => error,
         }
@@ -266,17 +244,22 @@ impl Link {
         let answer = tokio::select! {
             biased; // An answer counts even if the connection was lost right after it.
             answer = self.client.send_request(subject, request) => answer,
-            subject = refused => return Err(Failure::NotSent(format!("NATS does not let this login publish to {subject}"))),
+            subject = refused => {
+                let why = format!("NATS does not let this login publish to {subject}");
+                return Err(Failure::NotSent(why));
+            }
             _ = losses.changed() => return Err(Failure::Unanswered(format!("the connection to NATS at {} was lost", self.servers))),
         };
         answer.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => Failure::NoResponders,
             RequestErrorKind::InvalidSubject => Failure::NotSent(error.to_string()),
             RequestErrorKind::MaxPayloadExceeded => Failure::TooLarge(error.to_string()),
-            RequestErrorKind::TimedOut => Failure::Unanswered(match self.violation(time) {
-                None => format!("no answer within {time:?}"),
-                Some(said) => format!("no answer within {time:?} ({said})"),
-            }),
+            RequestErrorKind::TimedOut => {
+                Failure::Unanswered(match self.refusals.last_right(time) {
+                    None => format!("no answer within {time:?}"),
+                    Some(said) => format!("no answer within {time:?} ({said})"),
+                })
+            }
             RequestErrorKind::Other => Failure::Unanswered(error.to_string()),
         })
     }
@@ -353,10 +336,6 @@ impl Link {
             ))),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Shows and tells what becomes of a connection; the log has one line of a notice that comes by all

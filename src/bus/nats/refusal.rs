@@ -58,17 +58,7 @@ fn of_login(login: &Login) -> String {
     }
 }
 
-/// What a server said about something that the login may not do.
-pub(super) fn is_violation(said: &ServerError) -> Option<&str> {
-    match said {
-        ServerError::Other(said) if said.to_lowercase().contains("permissions violation") => {
-            Some(said)
-        }
-        _ => None,
-    }
-}
-
-/// What to do about it.
+/// What to do when the login may not do what it must.
 pub(super) fn of_rights(said: &str) -> String {
     format!("the server says: {said}: give the login that right (nats/cluster.conf has all)")
 }

@@ -250,10 +250,8 @@ impl Nats {
         if is_deletion(Some(&stored.headers)) {
             return Ok(Err(stored.sequence));
         }
-        let read = match is_answer(Some(&stored.headers)) {
-            false => read_record(&stored.payload, stored.time.unix_timestamp_nanos()),
-            true => Err(Unfit::Forged("it is an answer of the server".into())),
-        };
+        let read = check_no_answer(Some(&stored.headers))
+            .and_then(|()| read_record(&stored.payload, stored.time.unix_timestamp_nanos()));
         let record = self.skipped.fits("record", &subject, read);
         Ok(record
             .map(|record| (record, stored.sequence))
@@ -339,9 +337,8 @@ impl<T> Watcher<T> {
         let key = entry.subject.to_string();
         let which = (entry.position, entry.at);
         let is_news = self.told.insert(key.clone(), which) != Some(which);
-        if is_answer(entry.headers.as_ref()) {
-            let why = "it is an answer of the server".into();
-            return self.skipped.fits("record", &key, Err(Unfit::Forged(why)));
+        if let Err(why) = check_no_answer(entry.headers.as_ref()) {
+            return self.skipped.fits("record", &key, Err(why));
         }
         if is_deletion(entry.headers.as_ref()) && self.current.is_some() {
             return None;
@@ -361,6 +358,14 @@ pub(super) fn is_deletion(headers: Option<&HeaderMap>) -> bool {
 /// it was stored: that is no word of a node.
 pub(super) fn is_answer(headers: Option<&HeaderMap>) -> bool {
     headers.is_some_and(|headers| headers.get(ANSWERED_FROM).is_some())
+}
+
+/// The error of a message that is none of a node, but such an answer.
+pub(super) fn check_no_answer(headers: Option<&HeaderMap>) -> Result<(), Unfit> {
+    match is_answer(headers) {
+        false => Ok(()),
+        true => Err(Unfit::Forged("it is an answer of the server".into())),
+    }
 }
 
 /// A node's record says of itself which node it is; it is kept under that name.

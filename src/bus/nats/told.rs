@@ -1,13 +1,15 @@
 //! What the servers refuse a connection, in words: which login may not publish or subscribe where,
-//! or may not come in. Each is told once; a node that repeats what is refused must not fill the log.
+//! or may not come in. Each is told once: a node that repeats what is refused must not fill
+//! the log.
 
 use crate::metric;
 use async_nats::{ClientError, Event, ServerError};
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::Instant};
 
 /// The most that are told apart; beyond them they are counted only.
 const TOLD: usize = 256;
@@ -16,11 +18,16 @@ const QUEUE: usize = 64;
 /// Characters of a server's words that the log shows.
 const SHOWN: usize = 256;
 
+/// A server's words, and when they came.
+type Said = (Instant, Arc<str>);
+
 /// What a connection was refused. Clones share it.
 #[derive(Clone)]
 pub(super) struct Refusals {
     connection: &'static str,
     told: Arc<Mutex<HashSet<String>>>,
+    /// What a server said last of a right that the login has not, and when.
+    last_right: Arc<Mutex<Option<Said>>>,
     /// Subjects to which something was published and refused.
     unpublished: broadcast::Sender<Arc<str>>,
 }
@@ -88,6 +95,7 @@ impl Refusals {
         Self {
             connection,
             told: Arc::default(),
+            last_right: Arc::default(),
             unpublished: broadcast::Sender::new(QUEUE),
         }
     }
@@ -95,6 +103,14 @@ impl Refusals {
     /// The subjects to which what is published from now on is refused.
     pub(super) fn unpublished(&self) -> broadcast::Receiver<Arc<str>> {
         self.unpublished.subscribe()
+    }
+
+    /// What a server said last of a right that the login has not, if that was within this time:
+    /// what is refused so has no answer.
+    pub(super) fn last_right(&self, within: Duration) -> Option<Arc<str>> {
+        let last = lock(&self.last_right);
+        let recent = last.as_ref().filter(|(at, _)| at.elapsed() <= within);
+        recent.map(|(_, said)| said.clone())
     }
 
     /// Takes in what the client library tells.
@@ -117,6 +133,10 @@ impl Refusals {
     fn tell(&self, words: &str) {
         let (refused, connection) = (Refused::of(words), self.connection);
         metric::BUS_REFUSED.of(refused.kind()).increment(1);
+        // Before a request that waits hears of it and asks why.
+        if matches!(refused, Refused::Publish(_) | Refused::Subscribe(_)) {
+            *lock(&self.last_right) = Some((Instant::now(), words.into()));
+        }
         if let Refused::Publish(subject) = refused {
             // Nobody may be waiting.
             let _ = self.unpublished.send(subject.into());
@@ -151,9 +171,13 @@ impl Refusals {
 
     /// Whether none of its class was told yet.
     fn is_news(&self, class: &str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         told.len() < TOLD && told.insert(class.to_owned())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
