@@ -106,7 +106,8 @@ impl Wait<'_> {
         match outlook {
             Outlook::Denied => anyhow!("{why}; gave up after {waited} s"),
             _ => anyhow!(
-                "{what} at {address} was not there within {waited} s ({why}): start it, or give its address with {flag}"
+                "{what} at {address} was not there within {waited} s ({why}): start it, or give \
+                 its address with {flag}"
             ),
         }
     }

@@ -24,8 +24,8 @@ pub enum Error {
     /// It did not happen. Try again later.
     #[error("the bus is not available: {0}")]
     Unavailable(String),
-    /// The servers are there, and refuse this node or what it asks: why, and what to do. Trying again
-    /// helps once somebody has done it.
+    /// The servers are there, and refuse this node or what it asks: why, and what to do. Trying
+    /// again helps once somebody has done it.
     #[error("{0}")]
     Denied(String),
     /// A stored event is newer than this version. Nothing may be written to the room; install a

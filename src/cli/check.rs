@@ -1,5 +1,6 @@
-//! `safe-chat config check`: what a node would use, and why. It fails where a node would not start: a
-//! value that cannot be, a key that is not known, a file of TLS or of a login that cannot be used.
+//! `safe-chat config check`: what a node would use, and why. It fails where a node would not start:
+//! a value that cannot be, a key that is not known, a file of TLS or of a login that cannot be
+//! used.
 
 use super::{Settings, refuse_unknown, stdout::print};
 use crate::{app::connect, telemetry::say};

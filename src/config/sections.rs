@@ -28,8 +28,8 @@ pub enum JournalKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Node {
-    /// Its name: 1 to 64 visible ASCII characters. It stands in subjects, where a permission of NATS
-    /// may name it. Default: the host name.
+    /// Its name: 1 to 64 visible ASCII characters. It stands in subjects, where a permission of
+    /// NATS may name it. Default: the host name.
     pub name: String,
     /// What it does. Default: everything.
     pub roles: Vec<Role>,

@@ -43,7 +43,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// usual commit, shorter than patience.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
-/// The first generation of a lane is below this, at random: what names a batch is not to be guessed.
+/// The first generation of a lane is below this, at random: what names a batch is not to be
+/// guessed.
 const GENERATIONS: u64 = 1 << 48;
 
 /// What all parts of the gateway share.

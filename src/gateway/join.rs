@@ -172,7 +172,8 @@ pub(super) async fn watch(
         let entered = client.join(room)?;
         let claim = core.claim(room);
         let outbox = Outbox::new(room.clone(), Form::EventStream, core.backlog());
-        // As a session does: the replica may be behind, or not know yet that the room has gone back.
+        // As a session does: the replica may be behind, or not know yet that the room has gone
+        // back.
         let extent = loop {
             let view = owner(core, &Ask::room(room.clone())).await?;
             let opening = Opening {

@@ -80,8 +80,8 @@ impl Config {
     }
 }
 
-/// From now on the last words of this process ([`fail`]) are of the form of its log, though that may
-/// never have started.
+/// From now on the last words of this process ([`fail`]) are of the form of its log, though that
+/// may never have started.
 pub fn speak(format: Format, node: &str) {
     if format == Format::Json {
         // Set before, it is the same node.

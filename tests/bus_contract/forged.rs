@@ -241,7 +241,8 @@ async fn nothing_is_shown_that_the_stream_did_not_publish() {
     }
 }
 
-/// The server sends an answer to wherever its asker wants it: also to where the asker may not speak.
+/// The server sends an answer to wherever its asker wants it: also to where the asker may not
+/// speak.
 #[tokio::test]
 async fn an_answer_of_the_server_is_nobodys_word() {
     let Some(world) = World::new("answers as words").await else {

@@ -38,8 +38,8 @@ const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX,-AVX_Fast
 const BUILD: [&str; 2] = [env!("SAFE_CHAT_PROFILE"), env::consts::ARCH];
 
 /// Fails when a path takes neither as many instructions as are stored nor about as many. `test` of
-/// `module` is the test that calls this, and nothing else. `prepare` is not counted; what it returns
-/// is, but for dropping what that returns.
+/// `module` is the test that calls this, and nothing else. `prepare` is not counted; what it
+/// returns is, but for dropping what that returns.
 pub(crate) fn check<F, R>(module: &str, test: &str, prepare: impl FnOnce() -> F)
 where
     F: FnOnce() -> R,
@@ -121,7 +121,8 @@ fn file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/instructions.txt")
 }
 
-/// What a line of the file says, if it is one of this build: `profile architecture test count rustc`.
+/// What a line of the file says, if it is one of this build: `profile architecture test count
+/// rustc`.
 fn parse(line: &str) -> Option<(&str, u64, &str)> {
     let mut words = line.splitn(5, ' ');
     let build = [words.next()?, words.next()?];

@@ -214,7 +214,8 @@ impl Definition {
         let same =
             |key: &&str| wanted[key] == found[key] || (empty(&wanted[key]) && empty(&found[key]));
         let bounded_alike = |key: &&str| unbounded(&wanted[key]) == unbounded(&found[key]);
-        // Nobody purges or deletes events. Streams of before let everybody, which is told elsewhere.
+        // Nobody purges or deletes events. Streams of before let everybody, which is told
+        // elsewhere.
         let is_purged = matches!(self.store, Store::Commands | Store::Marks);
         let differs = MATTERS
             .iter()

@@ -1,6 +1,7 @@
-//! For whom a command speaks. A gateway stores its commands under its name, which its login binds it
-//! to; so what it says there is checked to be of its own sessions, answered to itself. What carries
-//! no name comes from a writer, which is trusted with the rooms anyway, or from an older version.
+//! For whom a command speaks. A gateway stores its commands under its name, which its login binds
+//! it to; so what it says there is checked to be of its own sessions, answered to itself. What
+//! carries no name comes from a writer, which is trusted with the rooms anyway, or from an older
+//! version.
 
 use crate::{bus::Submission, room::Action};
 

@@ -489,9 +489,9 @@ impl Life<'_> {
             || (self.doubted && self.ring.last().is_some())
     }
 
-    /// Answers for those who are let in and whose opening is here. A client that was told by its own
-    /// session, or by another gateway, that the room has gone back comes here before anything else
-    /// has said so: it must not go on in a room that is not there any more.
+    /// Answers for those who are let in and whose opening is here. A client that was told by its
+    /// own session, or by another gateway, that the room has gone back comes here before anything
+    /// else has said so: it must not go on in a room that is not there any more.
     fn let_in(&mut self) {
         if self.openings.is_empty() || self.is_in_doubt() {
             return;

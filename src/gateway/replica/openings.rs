@@ -1,5 +1,5 @@
-//! Those whom the owner has let in, sessions and event streams, on their way into a replica: whether
-//! what the replica has of the room is what the owner has.
+//! Those whom the owner has let in, sessions and event streams, on their way into a replica:
+//! whether what the replica has of the room is what the owner has.
 
 use super::{Extent, Opening};
 use crate::{
@@ -62,9 +62,9 @@ impl Openings {
 
 impl Opening {
     /// Whether it is where it should be. One without an event of its own goes with the next one, so
-    /// at the head there is nothing of it yet. Of an event stream there is nothing in the room: what
-    /// its owner said of the room holds for the replica, unless it is a new owner, which may have
-    /// found less than was taken here.
+    /// at the head there is nothing of it yet. Of an event stream there is nothing in the room:
+    /// what its owner said of the room holds for the replica, unless it is a new owner, which may
+    /// have found less than was taken here.
     fn is_in(&self, ring: &Ring, head: Seq, epoch: Epoch) -> bool {
         let Some(session) = self.session else {
             return self.epoch <= epoch;

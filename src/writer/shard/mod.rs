@@ -184,11 +184,16 @@ async fn write(
     match (end, lease) {
         (End::Failed, Some(lease)) => lease.fenced(claim.epoch()),
         (End::Fenced(seen), Some(lease)) => {
-            tracing::debug!(%shard, epoch = %claim.epoch(), %seen, "fenced: the shard has a newer owner");
+            let epoch = claim.epoch();
+            tracing::debug!(%shard, %epoch, %seen, "fenced: the shard has a newer owner");
             lease.fenced(seen);
         }
         (End::RolledBack, Some(lease)) => {
-            tracing::debug!(%shard, epoch = %claim.epoch(), "the bus lost events: the shard's rooms are read again under a new epoch");
+            let epoch = claim.epoch();
+            tracing::debug!(
+                %shard, %epoch,
+                "the bus lost events: the shard's rooms are read again under a new epoch"
+            );
             lease.fenced(claim.epoch());
         }
         (End::Finished, Some(lease)) => release(lease, Some(floor), shard).await,
@@ -297,7 +302,9 @@ impl Shard {
                 }
                 now = tick.tick() => self.on_tick(now),
                 Some(question) = questions.next() => self.on_question(question),
-                Some(chunk) = commands.next(), if self.pending.is_empty() => self.pending = chunk.into(),
+                Some(chunk) = commands.next(), if self.pending.is_empty() => {
+                    self.pending = chunk.into();
+                }
             }
             self.decide_pending();
             self.loaded.store(self.rooms.len(), Ordering::Relaxed);

@@ -22,8 +22,9 @@ const RECENT: Duration = Duration::from_secs(10);
 /// Bytes of one head in a message, at most.
 const HEAD: usize = 128;
 
-/// A room where nobody is leaves the memory after this, if not sooner: a crowd that has gone has left
-/// small pieces all over it, and who comes back at once after a broken connection is back by then.
+/// A room where nobody is leaves the memory after this, if not sooner: a crowd that has gone has
+/// left small pieces all over it, and who comes back at once after a broken connection is back by
+/// then.
 const DESERTED: Duration = Duration::from_secs(10);
 
 /// How often the bus is told to forget, unless there is much to forget.
