@@ -16,6 +16,7 @@ pub mod chat;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+mod fetch;
 pub mod gateway;
 #[cfg(test)]
 #[path = "../tests/support/instructions.rs"]

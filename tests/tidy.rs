@@ -10,9 +10,10 @@ use std::{
 
 /// A module and what it may use of the crate besides itself. Dependencies point one way; only
 /// `app`, `cli` and tests know adapters.
-const MAY_USE: [(&str, &[&str]); 23] = [
+const MAY_USE: [(&str, &[&str]); 24] = [
     ("room", &[]),
     ("proto", &[]),
+    ("fetch", &[]),
     ("wire", &["room", "proto"]),
     (
         "bus",
@@ -84,7 +85,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
         &["listener", "telemetry", "metric", "secret", "trace"],
     ),
     ("shutdown", &["telemetry"]),
-    ("telemetry", &["secret"]),
+    ("telemetry", &["secret", "fetch"]),
     (
         "config",
         &[
