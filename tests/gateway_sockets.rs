@@ -397,7 +397,7 @@ async fn messages_and_history_work_without_a_websocket() {
             .unwrap()
     };
     let answer = page("?before=8&limit=3").await;
-    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(
         (

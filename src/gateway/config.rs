@@ -103,9 +103,11 @@ pub struct Config {
     /// every other client is known by the address that it connects from. Default none. Behind a
     /// proxy that is not named here all clients share the limits of one address.
     pub trusted_proxies: Vec<String>,
-    /// Origins of web pages that may open sessions and send messages here besides the server's own
-    /// pages, such as https://app.example; * for every page. Others are refused with HTTP 403.
-    /// Programs that are no browsers send no origin and are not held back. Default none.
+    /// Origins of web pages that may read rooms, open sessions and send messages here besides the
+    /// server's own pages: https://app.example; all below a domain, https://*.example.org; app
+    /// shells, capacitor://localhost or tauri://localhost; pages without one, null or file://; or *
+    /// for every page. Others are refused with HTTP 403. Programs that are no browsers send no
+    /// origin and are not held back. Default none.
     pub allowed_origins: Vec<String>,
     /// The path that the page and everything for clients is below, such as /chat-service, behind a
     /// proxy that passes paths on as they are. Default none.
@@ -237,7 +239,8 @@ impl Config {
         }
         if let Err(wrong) = Origins::parse(&self.allowed_origins) {
             return Err(format!(
-                "gateway.allowed_origins: {wrong} is no origin: write https://app.example, without a path, or *"
+                "gateway.allowed_origins: {wrong} is no origin: write https://app.example or \
+                 https://*.example.org, without a path, capacitor://localhost, null, or *"
             ));
         }
         if !is_base_path(&self.base_path) {

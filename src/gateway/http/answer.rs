@@ -77,7 +77,10 @@ pub(super) fn come_back(refused: Response) -> Response {
         "retry: {ms}\n: not now, HTTP {}\n\n",
         refused.status().as_u16()
     );
-    event_stream(Body::from(body))
+    let mut response = event_stream(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
 }
 
 /// A stream of server-sent events.
@@ -87,6 +90,5 @@ pub(super) fn event_stream(body: Body) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }

@@ -23,8 +23,8 @@ use answer::{come_back, is_event_source, refuse};
 use axum::{
     Router,
     extract::{Extension, Request},
-    http::{HeaderValue, Uri, header::ACCESS_CONTROL_ALLOW_ORIGIN},
-    middleware::{Next, from_fn, from_fn_with_state, map_response},
+    http::Uri,
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{Redirect, Response},
     routing::{get, post},
 };
@@ -36,7 +36,10 @@ use tokio_util::sync::CancellationToken;
 /// ends.
 pub(super) async fn serve(handle: Handle, port: Port, shutdown: CancellationToken) {
     let guard = Guard::new(handle.clone());
-    let mut routes = router(handle.clone(), &guard)
+    // As a service, so that its answers say which methods a path has before they are looked at.
+    let mut routes = Router::new()
+        .fallback_service(router(handle.clone(), &guard))
+        .layer(from_fn_with_state(guard.clone(), origin::preflight))
         .layer(from_fn_with_state(guard.clone(), guard::guard))
         .layer(from_fn(patient));
     // Until this function ends.
@@ -77,19 +80,15 @@ async fn patient(request: Request, next: Next) -> Response {
 fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
     let base = handle.0.config.base_path.clone();
     let internal_port = handle.0.config.internal_port;
-    // What can be read without a key can be read by any page.
-    let open = Router::new()
+    // What is of a room only for pages that may.
+    let of_rooms = Router::new()
         .route("/rooms/{room}/events", get(events::events))
         .route("/rooms/{room}/history", get(rooms::history))
-        .layer(map_response(any_origin));
-    // What is done in somebody's name only by pages that may.
-    let named = Router::new()
         .route("/chat/{room}/user/{user}", get(chat::chat))
         .route("/rooms/{room}/messages", post(rooms::message))
         .route_layer(from_fn_with_state(guard.clone(), origin::check));
     let routes = Router::new()
-        .merge(named)
-        .merge(open)
+        .merge(of_rooms)
         .merge(page::routes(&handle.0.config));
     below(&base, routes)
         .fallback(async move |uri: Uri| not_found(&base, internal_port, &uri))
@@ -107,13 +106,6 @@ fn below(base: &str, routes: Router<Handle>) -> Router<Handle> {
     Router::new()
         .nest(&page, routes)
         .route(base, get(async move || Redirect::temporary(&page)))
-}
-
-async fn any_origin(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    response
 }
 
 /// Paths of the internal port, by their first part.

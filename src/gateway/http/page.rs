@@ -24,8 +24,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 /// Whether it can be named as a site that may show the page in a frame: `self`, `*` or an origin,
 /// whose host may begin with `*.`.
 pub(in crate::gateway) fn may_embed(site: &str) -> bool {
-    let plain = site.replacen("://*.", "://", 1);
-    site == "self" || site == "*" || (plain.is_ascii() && Origins::parse(&[plain]).is_ok())
+    let is_web = site.starts_with("http://") || site.starts_with("https://");
+    let is_origin = || site.is_ascii() && Origins::parse(&[site.to_owned()]).is_ok();
+    site == "self" || site == "*" || (is_web && is_origin())
 }
 
 /// The policy that a browser applies to the page.
