@@ -10,6 +10,7 @@
 //! `room` and `wire` are pure. `gateway`, `writer` and `cluster` know the ports `bus` and
 //! `journal`, not their adapters; `app` wires them.
 
+pub mod access;
 pub mod app;
 pub mod bus;
 pub mod chat;

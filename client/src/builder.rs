@@ -11,9 +11,11 @@ use crate::{
     schedule::{Backoff, Schedule},
     session::{Options, Resend, Session},
     tls::Tls,
+    token::{Token, Tokens},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use std::time::Duration;
+use futures::FutureExt;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// Messages of a client that may be undecided: enough to keep a connection busy, little to hold.
@@ -30,6 +32,7 @@ pub struct Builder {
     room: String,
     user: String,
     key: Option<String>,
+    tokens: Option<Tokens>,
     device: Option<Option<String>>,
     since: Option<u64>,
     history: u16,
@@ -75,6 +78,7 @@ impl Default for Builder {
             room: String::new(),
             user: String::new(),
             key: None,
+            tokens: None,
             device: None,
             since: None,
             history: 0,
@@ -132,6 +136,24 @@ impl Builder {
     /// room. Default: a new one, so that nobody, you included, can come back under this name.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// The token, for rooms that ask for one. When it expires the client ends: see
+    /// [`Self::token_from`].
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.tokens = Some(Tokens::One(Token::new(token)));
+        self
+    }
+
+    /// Where tokens come from: asked before each connection, and when the server says that the one
+    /// of this session expires. An error is told like a broken connection, without quoting a token.
+    pub fn token_from<F, T>(mut self, source: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        self.tokens = Some(Tokens::Source(Arc::new(move || source().boxed())));
         self
     }
 
@@ -305,7 +327,12 @@ impl Builder {
             silence: self.silence,
         };
         Ok(Driver::start(
-            gateways, dial, session, schedule, codec, limits,
+            gateways,
+            (dial, self.tokens),
+            session,
+            schedule,
+            codec,
+            limits,
         ))
     }
 }

@@ -19,6 +19,10 @@ pub enum CloseCode {
     Replaced,
     /// 4006: the server heard nothing from the client.
     Silent,
+    /// 4007: the token expired.
+    TokenExpired,
+    /// 4008: the token of the first frame did not let it in.
+    NotAdmitted,
     /// 4010: the room is not available now.
     RoomUnavailable,
     /// Every other code.
@@ -35,6 +39,8 @@ impl From<u16> for CloseCode {
             4004 => Self::KeyProof,
             4005 => Self::Replaced,
             4006 => Self::Silent,
+            4007 => Self::TokenExpired,
+            4008 => Self::NotAdmitted,
             4010 => Self::RoomUnavailable,
             other => Self::Other(other),
         }
@@ -51,6 +57,8 @@ impl From<CloseCode> for u16 {
             CloseCode::KeyProof => 4004,
             CloseCode::Replaced => 4005,
             CloseCode::Silent => 4006,
+            CloseCode::TokenExpired => 4007,
+            CloseCode::NotAdmitted => 4008,
             CloseCode::RoomUnavailable => 4010,
             CloseCode::Other(other) => other,
         }
@@ -62,7 +70,7 @@ impl CloseCode {
     pub fn may_reconnect(self) -> bool {
         !matches!(
             self,
-            Self::Ended | Self::BadFrames | Self::KeyProof | Self::Replaced
+            Self::Ended | Self::BadFrames | Self::KeyProof | Self::Replaced | Self::NotAdmitted
         )
     }
 }
@@ -77,6 +85,8 @@ impl fmt::Display for CloseCode {
             Self::KeyProof => "key: the proof of the key failed",
             Self::Replaced => "replaced: a session of the same device took over",
             Self::Silent => "the server heard nothing from here",
+            Self::TokenExpired => "the token expired",
+            Self::NotAdmitted => "not let in: no good token",
             Self::RoomUnavailable => "the room is not available now",
             Self::Other(code) => return write!(out, "the server closed the connection ({code})"),
         };
@@ -188,7 +198,7 @@ impl Lost {
             Self::Closed { code, .. } if !code.may_reconnect() => When::Never,
             Self::Closed { bye: Some(bye), .. } => When::After(*bye),
             Self::Closed {
-                code: CloseCode::Slow | CloseCode::Silent,
+                code: CloseCode::Slow | CloseCode::Silent | CloseCode::TokenExpired,
                 ..
             } => When::Soon,
             Self::Closed { .. } => When::Backoff,
@@ -216,7 +226,7 @@ mod tests {
 
     #[test]
     fn codes_that_say_no_end_the_client_and_all_others_reconnect() {
-        for code in [4001, 4002, 4004] {
+        for code in [4001, 4002, 4004, 4008] {
             assert_eq!(closed(code, None).when(), When::Never, "{code}");
         }
         for code in [1000, 1001, 1006, 1007, 1009, 1011, 4000, 4010, 4999] {
@@ -224,13 +234,14 @@ mod tests {
         }
         assert_eq!(closed(4003, None).when(), When::Soon);
         assert_eq!(closed(4006, None).when(), When::Soon);
+        assert_eq!(closed(4007, None).when(), When::Soon);
         assert_eq!(closed(4005, None).when(), When::AsAnotherDevice);
     }
 
     #[test]
     fn a_code_is_the_same_as_its_number() {
         for code in [
-            1000, 1001, 1009, 4001, 4002, 4003, 4004, 4005, 4006, 4010, 4999,
+            1000, 1001, 1009, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4010, 4999,
         ] {
             assert_eq!(u16::from(CloseCode::from(code)), code);
         }
@@ -269,6 +280,8 @@ mod tests {
         }
         for (status, reason) in [
             (400, "bad_room"),
+            (401, "token_expired"),
+            (403, "forbidden"),
             (403, "key_mismatch"),
             (404, "not_found"),
             (409, "too_many_sessions"),

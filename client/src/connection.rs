@@ -6,6 +6,7 @@ use crate::{
     close::{CloseCode, Lost, Refusal},
     codec::{Codec, Protocol},
     frame::{ClientFrame, ServerFrame},
+    token::Token,
 };
 use futures::{SinkExt, StreamExt};
 use rustls::{CertificateError, ClientConfig};
@@ -59,6 +60,8 @@ pub struct Dial {
     pub user: String,
     /// The public key.
     pub key: String,
+    /// A token, for rooms that ask for one.
+    pub token: Option<Token>,
     /// Replaces an earlier session of the same one.
     pub device: Option<String>,
     /// Resume after this place.
@@ -83,6 +86,7 @@ impl Dial {
             room: room.into(),
             user: user.into(),
             key: key.into(),
+            token: None,
             device: None,
             since: None,
             history: None,
@@ -146,6 +150,11 @@ impl Dial {
             let protocol = HeaderValue::from_static(protocol);
             let headers = request.headers_mut();
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        if let Some(token) = &self.token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.as_str()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let stream = self.connect(&request).await?;
         stream.set_nodelay(true)?;

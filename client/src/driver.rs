@@ -8,11 +8,12 @@ use crate::{
     close::Lost,
     codec::Codec,
     connection::{Connection, Dial, Silence, Socket},
-    frame::ServerFrame,
+    frame::{ClientFrame, ServerFrame},
     message::End,
     notice::Notice,
     schedule::{Next, Schedule},
     session::{Effect, Reply, Session},
+    token::{Token, Tokens},
 };
 use futures::{FutureExt, future::BoxFuture};
 use std::{
@@ -22,10 +23,12 @@ use std::{
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+/// The id of the frame of a new token.
+const TOKEN_ID: &str = "token";
 /// Questions that may wait beside the messages of the window.
 const QUESTIONS: usize = 16;
 /// Notices other than events may go beyond the queue by this factor before the client ends.
@@ -52,12 +55,16 @@ enum Turn {
     Connect,
     Opened(Box<Socket>),
     NotOpened(Lost),
+    Renewed(Result<Token, String>),
     Frame(Result<(Utf8Bytes, ServerFrame), Lost>),
 }
 
 pub(crate) struct Driver {
     gateways: Vec<Gateway>,
     dial: Dial,
+    tokens: Option<Tokens>,
+    /// A new token for the session that is open.
+    renewing: Option<BoxFuture<'static, Result<Token, String>>>,
     session: Session,
     schedule: Schedule,
     codec: Codec,
@@ -75,7 +82,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn start(
         gateways: Vec<Gateway>,
-        dial: Dial,
+        (dial, tokens): (Dial, Option<Tokens>),
         session: Session,
         schedule: Schedule,
         codec: Codec,
@@ -103,6 +110,8 @@ impl Driver {
         let driver = Self {
             gateways,
             dial,
+            tokens,
+            renewing: None,
             session,
             schedule,
             codec,
@@ -162,6 +171,7 @@ impl Driver {
                 Turn::Told
             }
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Turn::Wake,
+            token = renewed(&mut self.renewing) => Turn::Renewed(token),
             turn = next_of(&mut self.link), if !self.is_held_up() => turn,
         }
     }
@@ -211,9 +221,14 @@ impl Driver {
                 Vec::new()
             }
             Turn::NotOpened(lost) | Turn::Frame(Err(lost)) => self.lost(lost)?,
+            Turn::Renewed(token) => return self.renew(token).await,
             Turn::Frame(Ok((raw, frame))) => {
                 if matches!(frame, ServerFrame::Welcome(_)) {
                     self.status.send_modify(|status| status.was_welcome = true);
+                }
+                if matches!(frame, ServerFrame::Expiring { .. }) {
+                    let tokens = self.tokens.as_ref().filter(|tokens| tokens.renew());
+                    self.renewing = tokens.map(Tokens::next);
                 }
                 // Before the frame itself is told: to watch a client must not change what it does.
                 let is_full = self.untold.len() >= self.limits.notices;
@@ -231,8 +246,40 @@ impl Driver {
         let gateway = self.schedule.gateway();
         self.dial.gateway = self.gateways[gateway].clone();
         self.dial.since = self.session.resume_after();
-        let dial = self.dial.clone();
-        self.link = Link::Connecting(async move { dial.open().await }.boxed());
+        let (mut dial, tokens) = (self.dial.clone(), self.tokens.clone());
+        let opening = async move {
+            if let Some(tokens) = &tokens {
+                let token = timeout(dial.deadline, tokens.next()).await;
+                let token = token.unwrap_or_else(|_| Err("it did not come in time".into()));
+                let token = token.map_err(|why| Lost::Broken(format!("there is no token: {why}")));
+                dial.token = Some(token?);
+            }
+            dial.open().await.map_err(|lost| match lost {
+                // The next one may be good.
+                Lost::Refused(why)
+                    if why.reason == "token_expired"
+                        && tokens.as_ref().is_some_and(Tokens::renew) =>
+                {
+                    Lost::Broken(why.to_string())
+                }
+                lost => lost,
+            })
+        };
+        self.link = Link::Connecting(opening.boxed());
+    }
+
+    /// Sends a new token for the session that is open. Without one the server closes it in time,
+    /// and the next connection asks for one again.
+    async fn renew(&mut self, token: Result<Token, String>) -> Result<(), End> {
+        let (Ok(token), Link::Open(connection)) = (token, &mut self.link) else {
+            return Ok(());
+        };
+        let id = TOKEN_ID.to_owned();
+        let Err(lost) = connection.send(&[ClientFrame::Token { id, token }]).await else {
+            return Ok(());
+        };
+        let effects = self.lost(lost)?;
+        self.perform(effects).await
     }
 
     fn lost(&mut self, why: Lost) -> Result<Vec<Effect>, End> {
@@ -240,6 +287,7 @@ impl Driver {
             Link::Open(connection) => Some(connection.opened().into_std()),
             _ => None,
         };
+        self.renewing = None;
         let mut effects = self.session.disconnected();
         let now = Instant::now().into_std();
         match self.schedule.lost(&why, open, now) {
@@ -334,6 +382,18 @@ impl Driver {
 
 fn waiting(wait: Duration) -> Link {
     Link::Waiting(Instant::now() + wait)
+}
+
+/// The new token that is being asked for. Cancel safe: the question stays where it is.
+async fn renewed(
+    renewing: &mut Option<BoxFuture<'static, Result<Token, String>>>,
+) -> Result<Token, String> {
+    let Some(asked) = renewing else {
+        return std::future::pending().await;
+    };
+    let token = asked.await;
+    *renewing = None;
+    token
 }
 
 async fn next_of(link: &mut Link) -> Turn {

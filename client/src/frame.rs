@@ -1,5 +1,6 @@
 //! What clients and servers say to each other, whichever protocol carries it.
 
+use crate::token::Token;
 use bytes::Bytes;
 
 /// What a client says.
@@ -32,6 +33,13 @@ pub enum ClientFrame {
     Ping {
         /// Comes back with the answer.
         id: String,
+    },
+    /// Stays, with a new token.
+    Token {
+        /// Comes back with the answer.
+        id: String,
+        /// The token.
+        token: Token,
     },
 }
 
@@ -105,6 +113,18 @@ pub enum ServerFrame {
         reason: String,
         /// When to come back.
         reconnect_after_ms: u64,
+    },
+    /// The token of this session expires.
+    Expiring {
+        /// When, from now.
+        expires_in_ms: u64,
+    },
+    /// A new token was taken.
+    Refreshed {
+        /// That of its frame.
+        id: String,
+        /// When it expires, from now.
+        expires_in_ms: Option<u64>,
     },
     /// A type that this client does not know.
     Other,

@@ -76,6 +76,7 @@ mod notice;
 mod schedule;
 pub mod session;
 mod tls;
+mod token;
 
 pub use address::{Gateway, check_key, check_name};
 pub use builder::{Builder, ConnectError};
@@ -89,3 +90,4 @@ pub use notice::Notice;
 pub use schedule::Backoff;
 pub use session::Resend;
 pub use tls::Tls;
+pub use token::Token;

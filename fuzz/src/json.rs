@@ -3,7 +3,7 @@
 
 use super::shown::{self, harry};
 use safe_chat::{
-    room::{Body, CommandId, Limits, Reason, Seq, UserId},
+    room::{Body, CommandId, Limits, Reason, Seq, Token, UserId},
     wire::{ClientFrame, Incoming, Message, Protocol, Refused, decode_send_object},
 };
 use serde_json::Value;
@@ -93,6 +93,18 @@ fn expected(frame: &Value) -> Expected {
         "ping" => Ok(ClientFrame::Ping {
             id: id(frame)?.into(),
         }),
+        "token" => {
+            let id = id(frame)?;
+            let bad = || (Reason::BadField, Some(id.clone()));
+            let token = string(&frame["token"]).ok_or_else(bad)?.unwrap_or_default();
+            match token.len() {
+                1..=8192 => Ok(ClientFrame::Token {
+                    id: id.as_str().into(),
+                    token: Token::new(&token),
+                }),
+                _ => Err(bad()),
+            }
+        }
         _ => Err((Reason::Unsupported, id(frame).ok())),
     }
 }

@@ -54,6 +54,10 @@ fn written(frame: &ClientFrame) -> Vec<u8> {
         }),
         ClientFrame::Members { id } => Frame::Members(pb::MembersRequest { id: id.to_string() }),
         ClientFrame::Ping { id } => Frame::Ping(pb::Ping { id: id.to_string() }),
+        ClientFrame::Token { id, token } => Frame::Token(pb::NewToken {
+            id: id.to_string(),
+            token: token.as_str().into(),
+        }),
     };
     pb::ClientFrame { frame: Some(frame) }.encode_to_vec()
 }

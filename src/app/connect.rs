@@ -6,6 +6,7 @@ use super::{
     wait::{Outlook, Wait},
 };
 use crate::{
+    access::Access,
     bus::{
         Error as BusError, Registry, Role, Settings,
         nats::{self, Nats},
@@ -44,6 +45,7 @@ pub(crate) fn check_files(config: &Config) -> anyhow::Result<()> {
     let shards = config.cluster.validate()?;
     let of_gateway = config.gateway.identity();
     of_gateway.context("gateway.tls_certificate, gateway.tls_key")?;
+    Access::load(&config.access).context("access")?;
     nats::check_files(&nats_config(config, shards)).context("bus")?;
     if config.journal.kind == JournalKind::Cassandra {
         let of_cassandra = config.cassandra.check_files();

@@ -15,7 +15,7 @@ use crate::{
 use std::time::Duration;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 const MIB: u64 = 1024 * 1024;
 /// How long the assignment of shards must stay as it is to count as settled.
@@ -23,6 +23,13 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// Says what this node is and what it found: a banner for people, one object for machines.
 pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
+    if is_open_to_all(config) {
+        warn!(
+            host = config.gateway.host,
+            "every room is open: whoever reaches this port may read all of them and take any free \
+             name; set access.rooms or access.default, or let nobody reach it who must not"
+        );
+    }
     let facts = facts(config, running, ports);
     match config.log.format {
         Format::Pretty => {
@@ -37,6 +44,11 @@ pub(super) fn announce(config: &Config, running: &Running, ports: &[Fact]) {
             info!(version = env!("CARGO_PKG_VERSION"), facts = %serde_json::Value::from(facts), "started");
         }
     }
+}
+
+/// Whether others than this machine reach rooms, and nothing is asked of them.
+fn is_open_to_all(config: &Config) -> bool {
+    config.node.has(Role::Gateway) && !config.gateway.is_loopback() && config.access.is_open()
 }
 
 /// Says how many shards this node writes, once for each time that the assignment has settled.
@@ -97,6 +109,12 @@ fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
             .client_address()
             .map(|address| ("clients", format!("{scheme}://{address}/"))),
     );
+    let access = match (config.access.is_open(), is_open_to_all(config)) {
+        (true, true) => "OPEN to whoever reaches the port: any name, every room",
+        (true, false) => "open: any name, every room",
+        (false, _) => "by the policy of each room",
+    };
+    facts.push(("access", access.into()));
     facts.push((
         "internal",
         format!(
@@ -161,6 +179,19 @@ mod tests {
             fresh: true,
             ..View::default()
         }
+    }
+
+    #[test]
+    fn only_who_lets_others_into_every_room_is_warned_of() {
+        let mut config = Config::default();
+        assert!(!is_open_to_all(&config), "on loopback");
+        config.gateway.host = "0.0.0.0".into();
+        assert!(is_open_to_all(&config));
+        config.node.roles = vec![Role::Writer];
+        assert!(!is_open_to_all(&config), "nobody comes in here");
+        config.node.roles = vec![Role::Gateway];
+        config.access.rooms = vec!["team-*=token".into()];
+        assert!(!is_open_to_all(&config));
     }
 
     #[tokio::test(start_paused = true)]

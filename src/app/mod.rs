@@ -16,6 +16,7 @@ mod wait;
 pub use running::Running;
 
 use crate::{
+    access::Access,
     bus::{self, Bus, NodeRecord, Role, Settings},
     cluster,
     config::Config,
@@ -104,9 +105,12 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
             if settings.max_connections == 0 {
                 settings.max_connections = most_connections();
             }
-            let gateway = gateway::Service::new(settings, me.incarnation, name, bus, journal);
+            let access = Access::load(&config.access)
+                .context("the keys of tokens cannot be read (access.keys, access.hs256_keys)")?;
+            let gateway =
+                gateway::Service::new(settings, access.clone(), me.incarnation, name, bus, journal);
             watched.push(gateway.handle().pressure());
-            Some((gateway, listen(config).await?))
+            Some((gateway, listen(config).await?, access))
         }
         false => None,
     };

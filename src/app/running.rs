@@ -10,6 +10,7 @@ use super::{
     operator::{NodeOperator, namesakes, writers},
 };
 use crate::{
+    access::Access,
     bus::{
         self,
         nats::{About, Micro, Nats},
@@ -96,7 +97,7 @@ impl Internal {
 pub(super) struct Domain {
     pub(super) cluster: cluster::Service,
     pub(super) writer: Option<writer::Handle>,
-    pub(super) gateway: Option<(gateway::Service, gateway::Port)>,
+    pub(super) gateway: Option<(gateway::Service, gateway::Port, Access)>,
     /// Where it is told how short of memory the process is.
     pub(super) watched: Vec<Pressure>,
 }
@@ -152,7 +153,7 @@ impl Running {
         internal
             .parts
             .spawn(namesakes::tell(members.watch(), members.me(), stop.clone()));
-        let of_clients = gateway.iter().filter_map(|(_, port)| port.identity());
+        let of_clients = gateway.iter().filter_map(|(_, port, _)| port.identity());
         let of_clients = of_clients.map(|identity| ("clients", identity));
         let certificates = tls::Watch::new(of_clients.chain(shown_to_servers(config)?));
         let (watched, until) = (certificates.clone(), stop.clone());
@@ -166,7 +167,12 @@ impl Running {
             Ok(())
         });
         let mut clients = None;
-        if let Some((gateway, port)) = gateway {
+        if let Some((gateway, port, access)) = gateway {
+            let until = stop.clone();
+            internal.parts.spawn(async move {
+                access.run(until).await;
+                Ok(())
+            });
             clients = Some((gateway.handle(), port.address()?));
             let (until, members, handle) = (farewell.clone(), members.clone(), gateway.handle());
             let done = parted.clone().drop_guard();

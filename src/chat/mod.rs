@@ -77,6 +77,10 @@ pub struct Options {
     /// Key that keeps your name in a room [default: generated once, in ~/.config/safe-chat/key]
     #[arg(long, allow_hyphen_values = true)]
     pub key: Option<String>,
+    /// File of the token, for rooms that ask for one; read again for each connection, and before
+    /// the token expires
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Events to show from before (0-500)
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=500), value_name = "N")]
     pub history: u16,
@@ -116,7 +120,11 @@ pub async fn run(options: Options) -> Result<()> {
         (false, true) => Style::Screen { color },
         (false, false) => Style::Lines,
     };
-    let client = Client::builder()
+    let builder = match options.token_file.clone() {
+        Some(path) => Client::builder().token_from(move || token_of(path.clone())),
+        None => Client::builder(),
+    };
+    let client = builder
         .gateways(&options.url)
         .room(&options.room)
         .user(&options.user)
@@ -158,6 +166,16 @@ pub async fn run(options: Options) -> Result<()> {
 
 fn name(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned())
+}
+
+/// The token in a file. Whoever keeps it there puts a new one in before it expires.
+async fn token_of(path: PathBuf) -> std::result::Result<String, String> {
+    let text = tokio::fs::read_to_string(&path).await;
+    let text = text.map_err(|why| format!("{} cannot be read: {why}", path.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} is empty", path.display())),
+        token => Ok(token.to_owned()),
+    }
 }
 
 /// How servers are known that are reached with TLS.

@@ -12,6 +12,7 @@ mod permissions;
 mod serve;
 mod stdout;
 mod table;
+mod token;
 mod version;
 
 use clap::{Args, Parser, Subcommand};
@@ -49,6 +50,8 @@ enum Command {
     Admin(admin::Options),
     /// Chat in a terminal
     Chat(chat::Options),
+    /// Sign a token that lets somebody into rooms, for tries and tests
+    Token(token::Options),
     /// Turn a message of the bus (stdin) into a readable line: nats sub 'chat.>' --translate
     /// 'safe-chat decode'
     Decode(decode::Options),
@@ -251,6 +254,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Health { settings } => runtime()?.block_on(health::run(&settings)),
         Command::Admin(options) => runtime()?.block_on(admin::run(options)),
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
+        Command::Token(options) => token::run(options),
         Command::Decode(options) => decode::run(&options),
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),
         Command::Doctor(options) => runtime()?.block_on(doctor::run(&options)),

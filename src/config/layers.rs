@@ -19,7 +19,8 @@ use std::{
 const SIMILAR: f64 = 0.8;
 
 /// Keys whose values are words, and which.
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 4] = [
+    ("access.default", "open, proven or token"),
     ("journal.kind", "bus or cassandra"),
     ("log.format", "pretty or json"),
     ("node.roles", "gateway, writer, or both"),

@@ -20,7 +20,7 @@ pub use layers::{Flags, Loaded, Source, voice};
 pub use sections::{Journal, JournalKind, Node};
 pub(crate) use show::without_credentials;
 
-use crate::{cluster, gateway, journal::cassandra, ops, telemetry, writer};
+use crate::{access, cluster, gateway, journal::cassandra, ops, telemetry, writer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{net::IpAddr, path::PathBuf};
@@ -59,6 +59,8 @@ pub struct Config {
     pub node: Node,
     /// Where clients come in.
     pub gateway: gateway::Config,
+    /// Who may come in.
+    pub access: access::Config,
     /// NATS.
     pub bus: Bus,
     /// The internal port.
@@ -88,6 +90,7 @@ impl Config {
         let parts = [
             self.node.validate(),
             self.gateway.validate(),
+            self.access.validate(),
             self.bus.validate(),
             cluster,
             self.writer.validate(),

@@ -21,6 +21,10 @@ pub enum Close {
     Replaced,
     /// 4006: nothing was heard of it.
     Silent,
+    /// 4007: its token expired.
+    Expired,
+    /// 4008: what it brought in its first frame did not let it in.
+    NotAdmitted,
     /// 4010: the room, or the session's place in it, was lost; resuming helps.
     Unavailable,
 }
@@ -38,6 +42,8 @@ impl Close {
             Self::Slow => 4003,
             Self::Replaced => 4005,
             Self::Silent => 4006,
+            Self::Expired => 4007,
+            Self::NotAdmitted => 4008,
             Self::Unavailable => 4010,
         }
     }
@@ -54,6 +60,8 @@ impl Close {
             Self::Slow => "too slow: reconnect with since",
             Self::Replaced => "replaced by a session of the same device",
             Self::Silent => "nothing heard for 35 s: reconnect with since",
+            Self::Expired => "the token expired: come back with a new one, and since",
+            Self::NotAdmitted => "not let in: the frame before says why",
             Self::Unavailable => "the room is not available now: reconnect with since",
         }
     }
@@ -80,6 +88,8 @@ mod tests {
             Close::Slow,
             Close::Replaced,
             Close::Silent,
+            Close::Expired,
+            Close::NotAdmitted,
             Close::Unavailable,
         ];
         assert!(all.into_iter().all(|close| close.reason().len() <= 123));

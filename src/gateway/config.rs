@@ -6,6 +6,7 @@ use super::{
     outbox,
 };
 use crate::{
+    listener::is_loopback,
     pressure::Pressure,
     tls::{self, Identity},
 };
@@ -265,6 +266,11 @@ impl Config {
             ["gateway.tls_certificate", "gateway.tls_key"],
             [self.tls_certificate.is_some(), self.tls_key.is_some()],
         )
+    }
+
+    /// Whether only this machine reaches the port.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
     }
 
     /// What clients see that come with TLS, if the port speaks it.

@@ -6,6 +6,7 @@ use super::{
     answers::Answers,
     device::Devices,
     episode::Episode,
+    expiry::Expiries,
     limits::Limits,
     losses::Losses,
     metrics, outbox,
@@ -13,6 +14,7 @@ use super::{
     replica::{self, Claim, Replica},
 };
 use crate::{
+    access::Access,
     bus::{self, Answered, Bus, NodeRecord, ReplyTo, Submission},
     cluster,
     journal::Journal,
@@ -50,6 +52,9 @@ const GENERATIONS: u64 = 1 << 48;
 /// What all parts of the gateway share.
 pub(super) struct Core {
     pub(super) config: Config,
+    /// Who may come in.
+    pub(super) access: Access,
+    pub(super) expiries: Arc<Expiries>,
     pub(super) me: Incarnation,
     pub(super) node: String,
     pub(super) bus: Arc<dyn Bus>,
@@ -115,6 +120,7 @@ impl Seated {
 impl Core {
     pub(super) fn new(
         config: Config,
+        access: Access,
         me: Incarnation,
         node: String,
         bus: Arc<dyn Bus>,
@@ -127,6 +133,8 @@ impl Core {
             pressure: Pressure::default(),
             tracer: Tracer::default(),
             config,
+            access,
+            expiries: Arc::default(),
             me,
             node,
             cleared: AtomicU64::new(bus.health().borrow().rollbacks),

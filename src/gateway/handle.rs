@@ -9,6 +9,7 @@ use super::{
     metrics,
 };
 use crate::{
+    access::Admission,
     bus::Answered,
     cluster,
     pressure::Pressure,
@@ -73,7 +74,18 @@ impl Handle {
         room: &RoomId,
         from: From,
     ) -> Result<Watch, Rejection> {
-        join::watch(&self.0, client, room, from).await
+        join::watch(&self.0, client, room, from, Admission::OPEN).await
+    }
+
+    /// The same, as long as it was let in.
+    pub(super) async fn watch_until(
+        &self,
+        client: &Client,
+        room: &RoomId,
+        from: From,
+        admission: Admission,
+    ) -> Result<Watch, Rejection> {
+        join::watch(&self.0, client, room, from, admission).await
     }
 
     /// Sends a message without a session and waits for its answer, for at most 10 s. The message

@@ -6,6 +6,7 @@ use super::{
     Form, Outbox,
     core::{Core, Seated, draining, unavailable},
     device::Entering,
+    expiry::Admitted,
     limits::{Client, Entered},
     metrics,
     past::Page,
@@ -14,6 +15,7 @@ use super::{
     websocket::Loops,
 };
 use crate::{
+    access,
     bus::{Admission, Answered, Ask, RoomView},
     listener::{Arrival, Presence},
     room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
@@ -81,6 +83,8 @@ pub(super) struct Connection {
     pub(super) origin: Origin,
     /// The loops that can own its socket, if they can.
     pub(super) loops: Option<Loops>,
+    /// What its client may do, and until when.
+    pub(super) admission: access::Admission,
 }
 
 impl Connection {
@@ -91,6 +95,7 @@ impl Connection {
             presence: None,
             origin: Origin::default(),
             loops: None,
+            admission: access::Admission::OPEN,
         }
     }
 
@@ -105,6 +110,7 @@ impl Connection {
 /// A client without a session: it only reads.
 pub struct Watch {
     outbox: Outbox,
+    _admitted: Admitted,
     _entered: Entered,
     _viewer: Viewer,
     _place: OwnedSemaphorePermit,
@@ -166,6 +172,7 @@ pub(super) async fn watch(
     client: &Client,
     room: &RoomId,
     from: From,
+    admission: access::Admission,
 ) -> Result<Watch, Rejection> {
     let watching = async {
         let place = core.place()?;
@@ -188,6 +195,7 @@ pub(super) async fn watch(
         };
         let viewer = attach(core, &claim, &outbox, from, extent, None).await?;
         Ok(Watch {
+            _admitted: core.expiries.stay(&outbox, admission),
             outbox,
             _entered: entered,
             _viewer: viewer,
@@ -356,6 +364,7 @@ async fn admit(
         return Err(draining());
     }
     entry.claim = None;
+    let admitted = core.expiries.stay(&outbox, connection.admission);
     Ok(Session::begin(
         core.clone(),
         claim,
@@ -366,7 +375,7 @@ async fn admit(
         connection.origin,
         viewer,
         (place, this),
-        (meter, entered),
+        (meter, entered, admitted),
     ))
 }
 

@@ -16,6 +16,7 @@ mod device;
 mod disconnect;
 mod doubt;
 mod episode;
+mod expiry;
 mod handle;
 mod history;
 mod http;

@@ -2,6 +2,7 @@
 
 use super::{Close, Config, Handle, Port, core::Core, doubt, http, metrics};
 use crate::{
+    access::Access,
     bus::{Answer, Bus, Error, Head, Inbound, Outcomes},
     journal::Journal,
     listener,
@@ -44,15 +45,17 @@ impl Service {
     /// The gateway of the node `me`, which is called `node`. The configuration is valid.
     pub fn new(
         config: Config,
+        access: Access,
         me: Incarnation,
         node: impl Into<String>,
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
     ) -> Self {
-        Self::with_random(config, me, node.into(), bus, journal, rand::make_rng())
+        Self::with_random(config, access, me, node.into(), bus, journal, rand::make_rng())
     }
 
-    /// As [`Self::new`], with the seed of all its randomness: session names, jitter.
+    /// As [`Self::new`], with the seed of all its randomness: session names, jitter. All rooms are
+    /// open.
     pub fn seeded(
         config: Config,
         me: Incarnation,
@@ -62,18 +65,19 @@ impl Service {
         seed: u64,
     ) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Self::with_random(config, me, node.into(), bus, journal, random)
+        Self::with_random(config, Access::default(), me, node.into(), bus, journal, random)
     }
 
     fn with_random(
         config: Config,
+        access: Access,
         me: Incarnation,
         node: String,
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
         random: StdRng,
     ) -> Self {
-        Self(Arc::new(Core::new(config, me, node, bus, journal, random)))
+        Self(Arc::new(Core::new(config, access, me, node, bus, journal, random)))
     }
 
     /// A handle on it.
@@ -104,6 +108,7 @@ impl Service {
             tokio::join!(
                 self.answers(),
                 self.heads(),
+                core.expiries.run(),
                 doubt::after_rollbacks(core.clone())
             );
         };

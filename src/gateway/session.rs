@@ -5,6 +5,7 @@ use super::{
     Close, Outbox,
     core::{Core, busy},
     device::Device,
+    expiry::Admitted,
     history::history,
     join::Viewer,
     lane::Sent,
@@ -13,7 +14,8 @@ use super::{
     replica::Claim,
 };
 use crate::{
-    room::{CommandId, Key, Rejection, SessionId, UserId},
+    access::{Credentials, Right},
+    room::{CommandId, Key, Reason, Rejection, SessionId, Token, UserId},
     telemetry::trace::{Origin, hop},
     trace::{At, Hop},
     wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
@@ -21,7 +23,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Bad frames in a row that end a session (contract with clients).
@@ -51,6 +53,7 @@ pub struct Session {
     /// Made with the first question.
     questions: Option<Arc<Semaphore>>,
     meter: Meter,
+    admitted: Arc<Admitted>,
     bad: u32,
     _entered: Option<Entered>,
     _viewer: Viewer,
@@ -73,7 +76,7 @@ impl Session {
         origin: Origin,
         viewer: Viewer,
         (place, device): (OwnedSemaphorePermit, Option<Arc<Device>>),
-        (meter, entered): (Meter, Option<Entered>),
+        (meter, entered, admitted): (Meter, Option<Entered>, Admitted),
     ) -> Self {
         Self {
             core,
@@ -88,6 +91,7 @@ impl Session {
             has_unsent: false,
             questions: None,
             meter,
+            admitted: Arc::new(admitted),
             bad: 0,
             _entered: entered,
             _viewer: viewer,
@@ -158,6 +162,7 @@ impl Session {
                 ClientFrame::Send(message) => message.id.and_then(|id| id.shown().map(Arc::from)),
                 ClientFrame::Ping { id }
                 | ClientFrame::Members { id }
+                | ClientFrame::Token { id, .. }
                 | ClientFrame::History { id, .. } => Some(id),
             };
             self.outbox.push(&ServerFrame::Rejected { id, rejection });
@@ -176,6 +181,7 @@ impl Session {
                     self.claim.members(id, self.outbox.clone(), permit);
                 }
             }
+            ClientFrame::Token { id, token } => self.refresh(id, token),
             ClientFrame::History { id, before, limit } => {
                 let Some(permit) = self.question(&id) else {
                     return;
@@ -204,12 +210,55 @@ impl Session {
         }
     }
 
+    /// Lets its client stay with a new token. It must be as good as that of a new session; one that
+    /// is not changes nothing.
+    fn refresh(&mut self, id: Arc<str>, token: Token) {
+        let Some(permit) = self.question(&id) else {
+            return;
+        };
+        let (core, room, user) = (
+            self.core.clone(),
+            self.claim.room().clone(),
+            self.user.clone(),
+        );
+        let (outbox, admitted) = (self.outbox.clone(), self.admitted.clone());
+        let brought = Credentials {
+            token: Some(token),
+            proven: false,
+        };
+        self.core.spawn(async move {
+            let admitting = core.access.admit(&room, Some(&user), Right::Read, &brought);
+            outbox.push(&match admitting.await {
+                Ok(admission) => {
+                    admitted.again(admission);
+                    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+                    ServerFrame::Refreshed {
+                        id,
+                        expires_in_ms: admission.until.map(|until| left(until).as_millis() as u64),
+                    }
+                }
+                Err(rejection) => ServerFrame::Rejected {
+                    id: Some(id),
+                    rejection,
+                },
+            });
+            drop(permit);
+        });
+    }
+
     /// Puts a message into the lane of its room; refuses it when too many wait.
     fn say(&mut self, message: Message) {
         self.has_spoken = true;
         self.has_unsent = true;
         let (core, size, id) = (&self.core, message.body.size(), message.id.clone());
-        let check = || core.room_for_more().and_then(|()| core.check_message(size));
+        let admitted = &self.admitted;
+        let check = || {
+            if !admitted.may(Right::Write) {
+                let why = "the token gives no right to write: its rights must name write";
+                return Err(Rejection::new(Reason::Forbidden, why));
+            }
+            core.room_for_more().and_then(|()| core.check_message(size))
+        };
         let sent = |id: &CommandId| {
             let at = At::message(self.claim.room(), &self.user, id);
             core.tracer

@@ -1,6 +1,6 @@
 //! Opens a port with the longest queue of connections that the kernel gives.
 
-use std::{fs, io};
+use std::{fs, io, net::IpAddr};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// Where the kernel says how many connections may wait to be accepted.
@@ -27,6 +27,12 @@ pub(crate) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
         }
     }
     Err(last)
+}
+
+/// Whether only this machine reaches what listens at a host.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// How many connections may wait to be accepted; `None`: the system does not say.

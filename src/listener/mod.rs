@@ -13,7 +13,7 @@ mod secure;
 mod slots;
 mod timed;
 
-pub(crate) use bind::{advice, bind, longest_queue};
+pub(crate) use bind::{advice, bind, is_loopback, longest_queue};
 pub(crate) use origin::Origin;
 pub(crate) use presence::{Arrival, Presence};
 pub(crate) use rules::{content_length, has_body, lists};

@@ -115,7 +115,17 @@ const JOIN_OUTCOMES: &[&str] = &[
     "other",
 ];
 const CLOSE_CODES: &[&str] = &[
-    "1001", "1002", "1007", "1009", "4001", "4002", "4003", "4005", "4006", "4010", "other",
+    "1001", "1002", "1007", "1009", "4001", "4002", "4003", "4005", "4006", "4007", "4008", "4010",
+    "other",
+];
+/// Why somebody was not let in, in the words of the client protocol.
+const REFUSED_ADMISSIONS: &[&str] = &[
+    "token_required",
+    "token_invalid",
+    "token_expired",
+    "forbidden",
+    "unavailable",
+    "other",
 ];
 const CONNECTIONS: &[&str] = &["commands", "registry", "live", "other"];
 const STORES: &[&str] = &["commands", "events", "nodes", "shards", "marks", "blobs"];
@@ -170,6 +180,12 @@ table! {
             "Writes of all that waited for a client at once";
         RATE_LIMITED: counter "safechat_rate_limited_total" in "refusals" by "limit" of LIMITS,
             "What was refused because of a limit, by the limit";
+        ADMISSIONS_REFUSED: counter "safechat_admissions_refused_total" in "refusals"
+            by "reason" of REFUSED_ADMISSIONS,
+            "What the policy of a room refused, with or without a token, by the reason";
+        KEY_FETCHES: counter "safechat_key_fetches_total" in "fetches"
+            by "outcome" of &["fetched", "failed"],
+            "Fetches of the keys that tokens are signed with, from where they are published";
         BACKLOG_CLOSES: counter "safechat_backlog_closes_total" in "sessions",
             "Clients whose backlog passed the limit";
         LOOPS_REPLACED: counter "safechat_socket_loops_replaced_total" in "loops",

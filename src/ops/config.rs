@@ -1,8 +1,9 @@
 //! The settings of the internal port.
 
+use crate::listener::is_loopback;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 /// Good enough where only this machine can ask.
 const DEFAULT_PASSWORD: &str = "safe-chat";
@@ -84,11 +85,7 @@ impl Config {
     }
 
     pub(super) fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self
-                .host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.to_canonical().is_loopback())
+        is_loopback(&self.host)
     }
 }
 

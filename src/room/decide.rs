@@ -151,7 +151,7 @@ fn open(
         Some(Ended::Refused(reason)) => return Decision::refused(*reason),
         None => {}
     }
-    if state.keys.get(user).is_some_and(|pinned| pinned != key) {
+    if !may_come_as(state, user, key) {
         return turn_away(session, Reason::KeyMismatch);
     }
     let open = state
@@ -167,7 +167,7 @@ fn open(
     }
 
     let mut decision = Decision::nothing(Outcome::Done);
-    if !state.keys.contains_key(user) {
+    if !state.keys.contains_key(user) && !key.is_vouched() {
         decision.changes.push(Change::Pinned {
             user: user.clone(),
             key: key.clone(),
@@ -245,6 +245,13 @@ fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
     decision
 }
 
+/// Whether a key lets somebody come as a user: it is the one that is pinned, or nobody's name yet,
+/// or a gateway has checked a token, which says more than any key.
+fn may_come_as(state: &State, user: &UserId, key: &Key) -> bool {
+    let pinned = state.keys.get(user);
+    key.is_vouched() || pinned.is_none_or(|pinned| pinned == key)
+}
+
 fn send(state: &State, action: &Action) -> Decision {
     let Action::Send {
         user,
@@ -266,7 +273,7 @@ fn send(state: &State, action: &Action) -> Decision {
     }
     // The key of a session was checked when it opened.
     let pinned = state.keys.get(user);
-    if turn.is_none() && pinned.is_some_and(|pinned| pinned != key) {
+    if turn.is_none() && !may_come_as(state, user, key) {
         return Decision::refused(Reason::KeyMismatch);
     }
     let sent = state.sent.get(&(user.clone(), id.clone())).copied();
@@ -314,7 +321,7 @@ fn send(state: &State, action: &Action) -> Decision {
         return Decision::refused(Reason::NotMember);
     }
     let mut decision = Decision::nothing(Outcome::Done);
-    if pinned.is_none() {
+    if pinned.is_none() && !key.is_vouched() {
         decision.changes.push(Change::Pinned {
             user: user.clone(),
             key: key.clone(),

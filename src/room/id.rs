@@ -66,6 +66,9 @@ name!(
     DeviceId, "device", 32
 );
 
+/// Of the characters of a key, so that every node reads it.
+const VOUCHED: &str = "by-token";
+
 /// A user's public key, base64url. Printed nowhere: `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(Arc<str>);
@@ -86,6 +89,17 @@ impl Key {
         Ok(Self(text.into()))
     }
 
+    /// What stands for the key of somebody whose token a gateway has checked: it fits every user,
+    /// and is pinned to none. No client may bring it.
+    pub fn vouched() -> Self {
+        Self(VOUCHED.into())
+    }
+
+    /// Whether it is that.
+    pub fn is_vouched(&self) -> bool {
+        *self.0 == *VOUCHED
+    }
+
     /// The key as text, for storing and comparing only.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -95,6 +109,32 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
+    }
+}
+
+/// A token that says who somebody is, as it came: nothing of it is checked. Printed nowhere:
+/// `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Arc<str>);
+
+impl Token {
+    /// The most bytes that anybody looks at.
+    pub const MAX: usize = 8192;
+
+    /// Wraps what somebody brought.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// As it came, for checking only.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
     }
 }
 

@@ -24,7 +24,7 @@ pub use decide::{Decision, Notice, Outcome, decide, decide_within};
 pub use event::{Change, Event, Kind};
 pub use id::{
     DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RequestId, RoomId, Seq, SessionId, ShardId,
-    Shards, UserId,
+    Shards, Token, UserId,
 };
 pub use limits::Limits;
 pub use producers::{Producers, Standing};

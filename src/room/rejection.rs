@@ -22,6 +22,10 @@ pub enum Reason {
     BadQuery,
     BadRequest,
     BadOrigin,
+    TokenRequired,
+    TokenInvalid,
+    TokenExpired,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     UpgradeRequired,
@@ -30,7 +34,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 24] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -47,6 +51,10 @@ impl Reason {
         Self::BadQuery,
         Self::BadRequest,
         Self::BadOrigin,
+        Self::TokenRequired,
+        Self::TokenInvalid,
+        Self::TokenExpired,
+        Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
@@ -72,6 +80,10 @@ impl Reason {
             Self::BadQuery => "bad_query",
             Self::BadRequest => "bad_request",
             Self::BadOrigin => "bad_origin",
+            Self::TokenRequired => "token_required",
+            Self::TokenInvalid => "token_invalid",
+            Self::TokenExpired => "token_expired",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",

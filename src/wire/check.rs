@@ -1,7 +1,7 @@
 //! The rules of a client frame's fields, the same in every protocol.
 
 use super::{Message, Refused};
-use crate::room::{Body, CommandId, Limits, Seq, UserId};
+use crate::room::{Body, CommandId, Limits, Seq, Token, UserId};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -77,6 +77,20 @@ pub(super) fn message(id: Arc<str>, to: Option<UserId>, body: Body) -> Message {
         id: Some(CommandId::Client(id)),
         to,
         body,
+    }
+}
+
+/// A new token. Whether it is good is not decided here.
+pub(super) fn token(id: Arc<str>, text: &str) -> Result<super::ClientFrame, Refused> {
+    match text.len() {
+        1..=Token::MAX => Ok(super::ClientFrame::Token {
+            id,
+            token: Token::new(text),
+        }),
+        _ => Err(Refused::bad_field(
+            Some(id),
+            "token must be a token, of 8192 bytes at most",
+        )),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The frames, independent of how they look on a connection.
 
 use super::SharedEvent;
-use crate::room::{Body, CommandId, Epoch, Event, Reason, Rejection, Seq, SessionId, UserId};
+use crate::room::{
+    Body, CommandId, Epoch, Event, Reason, Rejection, Seq, SessionId, Token, UserId,
+};
 use bytes::Bytes;
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -47,6 +49,13 @@ pub enum ClientFrame {
     Ping {
         /// For the answer.
         id: Arc<str>,
+    },
+    /// To stay, with a new token.
+    Token {
+        /// For the answer.
+        id: Arc<str>,
+        /// The token, as it came.
+        token: Token,
     },
 }
 
@@ -95,7 +104,7 @@ impl Refused {
         Self::new(
             id,
             Reason::Unsupported,
-            "this type of frame is not known: send, history, members and ping are",
+            "this type of frame is not known: send, history, members, ping and token are",
         )
     }
 
@@ -180,6 +189,18 @@ pub enum ServerFrame {
     Pong {
         /// Its id.
         id: Arc<str>,
+    },
+    /// The token of the session expires: bring another one.
+    Expiring {
+        /// When, in milliseconds from now.
+        expires_in_ms: u64,
+    },
+    /// A new token was taken.
+    Refreshed {
+        /// The id of its frame.
+        id: Arc<str>,
+        /// When it expires, in milliseconds from now; `None`: this room asks for no token.
+        expires_in_ms: Option<u64>,
     },
     /// Continuity was lost: forget what was before.
     Reset {

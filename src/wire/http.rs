@@ -19,7 +19,8 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::BadPub
         | Reason::BadQuery
         | Reason::BadRequest => 400,
-        Reason::KeyMismatch | Reason::NotMember | Reason::BadOrigin => 403,
+        Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired => 401,
+        Reason::KeyMismatch | Reason::NotMember | Reason::BadOrigin | Reason::Forbidden => 403,
         Reason::NotFound => 404,
         Reason::MethodNotAllowed => 405,
         Reason::TooManySessions => 409,
@@ -38,6 +39,17 @@ pub fn retry_after(rejection: &Rejection) -> Option<u64> {
         Some(seconds.unwrap_or(RETRY_AFTER))
     } else {
         seconds
+    }
+}
+
+/// The value of `WWW-Authenticate`, which every 401 has (RFC 6750, 3).
+pub fn challenge(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::TokenRequired => Some(r#"Bearer realm="safe-chat""#),
+        Reason::TokenInvalid | Reason::TokenExpired => {
+            Some(r#"Bearer realm="safe-chat", error="invalid_token""#)
+        }
+        _ => None,
     }
 }
 

@@ -45,29 +45,33 @@ impl Protocol {
         }
     }
 
+    /// The protocol of an offered name. The text protocol has one for those who must offer some,
+    /// as a browser that brings a token must.
+    fn named(name: &str) -> Option<(Protocol, &'static str)> {
+        if name == TEXT {
+            return Some((Self::Text, TEXT));
+        }
+        let mut all = Self::ALL.into_iter();
+        all.find_map(|known| Some((known, known.name().filter(|known| *known == name)?)))
+    }
+
     /// Chooses by the values of all `Sec-WebSocket-Protocol` headers (each a name, or names
     /// separated by commas): the first known name wins, no name at all is the text protocol.
-    /// Returns also the name to echo. Only unknown names: [`Reason::BadQuery`].
+    /// Returns also the name to echo. Only unknown names, or only such as [`brought`] finds:
+    /// [`Reason::BadQuery`].
     pub fn negotiate<'a>(
         offered: impl IntoIterator<Item = &'a str>,
     ) -> Result<(Protocol, Option<&'static str>), Rejection> {
         let mut unknown = false;
-        for name in offered
-            .into_iter()
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
-            if let Some(known) = Self::ALL
-                .into_iter()
-                .find(|known| known.name() == Some(name))
-            {
-                return Ok((known, known.name()));
+        for name in names(offered) {
+            if let Some((known, name)) = Self::named(name) {
+                return Ok((known, Some(name)));
             }
             unknown = true;
         }
         if unknown {
-            let message = "none of the offered subprotocols is known: offer safechat.v1+json, safechat.v1+proto, or none for text";
+            let message = "none of the offered subprotocols is known: offer safechat.v1+json, \
+                           safechat.v1+proto or safechat.v1+text, or none for text";
             return Err(Rejection::new(Reason::BadQuery, message));
         }
         Ok((Self::Text, None))
@@ -99,6 +103,22 @@ impl Protocol {
             (Self::Proto, _) => Some(Encoded::Binary(proto::encode(room, frame))),
         }
     }
+}
+
+/// The name of the text protocol for those who must offer one.
+const TEXT: &str = "safechat.v1+text";
+
+/// What is brought as an offered subprotocol, behind this beginning of its name: a browser can send
+/// no other header with a WebSocket. The last one counts.
+pub fn brought<'a>(offered: impl IntoIterator<Item = &'a str>, beginning: &str) -> Option<&'a str> {
+    names(offered)
+        .filter_map(|name| name.strip_prefix(beginning))
+        .last()
+}
+
+fn names<'a>(offered: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let names = offered.into_iter().flat_map(|value| value.split(','));
+    names.map(str::trim).filter(|name| !name.is_empty())
 }
 
 /// Reads the body of `POST /rooms/{room}/messages`: a JSON `send` object; its `type` may be absent.

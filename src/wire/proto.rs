@@ -26,6 +26,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ClientFrame, Refused> {
         Some(client_frame::Frame::Ping(ping)) => Ok(ClientFrame::Ping {
             id: check::id(&ping.id)?,
         }),
+        Some(client_frame::Frame::Token(new)) => check::token(check::id(&new.id)?, &new.token),
     }
 }
 
@@ -119,6 +120,13 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
         } => Frame::Bye(pb::Bye {
             reason: reason.to_string(),
             reconnect_after_ms: *reconnect_after_ms,
+        }),
+        ServerFrame::Expiring { expires_in_ms } => Frame::Expiring(pb::Expiring {
+            expires_in_ms: *expires_in_ms,
+        }),
+        ServerFrame::Refreshed { id, expires_in_ms } => Frame::Refreshed(pb::Refreshed {
+            id: id.to_string(),
+            expires_in_ms: *expires_in_ms,
         }),
     };
     write(frame)

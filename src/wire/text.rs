@@ -40,11 +40,15 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Option<Utf8> {
             reason,
             reconnect_after_ms,
         } => format!("!bye {reconnect_after_ms} {}", Escaped(reason)),
+        ServerFrame::Expiring { expires_in_ms } => {
+            format!("!expiring {expires_in_ms} the token expires: come back with a new one")
+        }
         ServerFrame::Accepted { .. }
         | ServerFrame::Journaled { .. }
         | ServerFrame::History { .. }
         | ServerFrame::Members { .. }
-        | ServerFrame::Pong { .. } => return None,
+        | ServerFrame::Pong { .. }
+        | ServerFrame::Refreshed { .. } => return None,
     };
     Some(line.into())
 }

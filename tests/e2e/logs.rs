@@ -145,7 +145,7 @@ async fn refused_requests(node: &Node, body: &str, key: &str) -> Vec<String> {
 }
 
 /// As it is, in hexadecimal digits, as a list of numbers, and in base64 wherever it begins.
-fn forms(secret: &str) -> Vec<String> {
+pub(crate) fn forms(secret: &str) -> Vec<String> {
     let hex = secret.bytes().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

@@ -4,12 +4,15 @@
 //! (`SAFE_CHAT_TEST_NATS_SERVER`). Every test has a prefix, a keyspace and ports of its own, so all
 //! can run side by side.
 
+mod access;
 mod changed;
 mod cluster;
 mod doctor;
 mod faults;
 mod holes;
 mod http;
+#[path = "../support/issuer.rs"]
+mod issuer;
 mod logins;
 mod logs;
 mod node;
@@ -65,6 +68,7 @@ claims! {
         doctor::what_a_cluster_rests_on_is_looked_at
         openapi::the_internal_port_is_as_its_document_says
         logs::nothing_secret_is_logged
+        access::tokens_let_people_in_and_stand_in_no_log
         traces::one_trace_goes_from_a_frame_to_the_deliveries_of_both_gateways
         traces::without_sampling_nothing_of_a_trace_is_on_the_bus
         traces::a_collector_that_does_not_answer_costs_only_spans

@@ -7,6 +7,7 @@ pub(crate) mod cut;
 pub(crate) mod server;
 
 use safe_chat::{
+    access::Access,
     bus::{self, Bus, memory::Hub},
     cluster::{Lease, Owner},
     gateway::{Close, Config, From, Handle, Join, Service, Session, Taken},
@@ -143,6 +144,19 @@ impl World {
         let (gateway, service) = self.service(config, journal);
         tokio::spawn(async move { service.attach(CancellationToken::new()).await });
         gateway
+    }
+
+    /// A gateway that nobody runs yet, with a policy for its rooms.
+    pub(crate) fn guarded(
+        &mut self,
+        config: Config,
+        access: Access,
+        journal: Arc<dyn Journal>,
+    ) -> Service {
+        self.nodes += 1;
+        let me = Incarnation::new(Uuid::from_u128(self.nodes));
+        let (node, bus) = (format!("node-{}", self.nodes), self.hub.connect());
+        Service::new(config, access, me, node, Arc::new(bus), journal)
     }
 
     /// A gateway that nobody runs yet.

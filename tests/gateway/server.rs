@@ -2,7 +2,10 @@
 
 use super::{LONG, World};
 use futures::{SinkExt, StreamExt};
-use safe_chat::gateway::{Config, Handle, Service};
+use safe_chat::{
+    access::{self, Access},
+    gateway::{Config, Handle, Service},
+};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::{
@@ -57,6 +60,26 @@ impl Server {
 
     pub(crate) async fn with(config: Config) -> Self {
         Self::of(World::new().await, config).await.run()
+    }
+
+    /// One with a policy for its rooms.
+    pub(crate) async fn guarded(config: Config, access: &access::Config) -> Self {
+        access.validate().unwrap();
+        let mut world = World::new().await;
+        let journal = Arc::new(world.database.connect(world.shards));
+        let access = Access::load(access).unwrap();
+        let service = world.guarded(config, access.clone(), journal);
+        let listener = safe_chat::gateway::bind("127.0.0.1", 0).await.unwrap();
+        let still = Still {
+            address: listener.local_addr().unwrap().to_string(),
+            handle: service.handle(),
+            service,
+            listener,
+            world,
+        };
+        let server = still.run();
+        tokio::spawn(access.run(server.stop.clone()));
+        server
     }
 
     /// One that listens and does nothing yet, as a process that stands still.

@@ -40,6 +40,10 @@ pub fn encode(frame: &ClientFrame) -> String {
         },
         ClientFrame::Members { id } => Out::Members { id },
         ClientFrame::Ping { id } => Out::Ping { id },
+        ClientFrame::Token { id, token } => Out::Token {
+            id,
+            token: token.as_str(),
+        },
     };
     serde_json::to_string(&out).expect("strings and numbers are JSON")
 }
@@ -77,6 +81,10 @@ enum Out<'a> {
     },
     Ping {
         id: &'a str,
+    },
+    Token {
+        id: &'a str,
+        token: &'a str,
     },
 }
 
@@ -146,6 +154,15 @@ enum In {
         reason: String,
         #[serde(default, deserialize_with = "or_default")]
         reconnect_after_ms: u64,
+    },
+    Expiring {
+        #[serde(default, deserialize_with = "or_default")]
+        expires_in_ms: u64,
+    },
+    Refreshed {
+        #[serde(default, deserialize_with = "or_default")]
+        id: String,
+        expires_in_ms: Option<u64>,
     },
     #[serde(other)]
     Other,
@@ -242,6 +259,8 @@ impl In {
                 reason,
                 reconnect_after_ms,
             },
+            Self::Expiring { expires_in_ms } => ServerFrame::Expiring { expires_in_ms },
+            Self::Refreshed { id, expires_in_ms } => ServerFrame::Refreshed { id, expires_in_ms },
             Self::Other => ServerFrame::Other,
         })
     }

@@ -31,6 +31,10 @@ pub fn encode(frame: &ClientFrame) -> Vec<u8> {
         }
         ClientFrame::Members { id } => client_frame::Frame::Members(pb::MembersRequest { id }),
         ClientFrame::Ping { id } => client_frame::Frame::Ping(pb::Ping { id }),
+        ClientFrame::Token { id, token } => client_frame::Frame::Token(pb::NewToken {
+            id,
+            token: token.as_str().into(),
+        }),
     };
     pb::ClientFrame { frame: Some(frame) }.encode_to_vec()
 }
@@ -85,6 +89,13 @@ pub fn decode(bytes: &Bytes) -> Result<ServerFrame, DecodeError> {
         Some(Frame::Bye(it)) => ServerFrame::Bye {
             reason: it.reason,
             reconnect_after_ms: it.reconnect_after_ms,
+        },
+        Some(Frame::Expiring(it)) => ServerFrame::Expiring {
+            expires_in_ms: it.expires_in_ms,
+        },
+        Some(Frame::Refreshed(it)) => ServerFrame::Refreshed {
+            id: it.id,
+            expires_in_ms: it.expires_in_ms,
         },
         None => ServerFrame::Other,
     })

@@ -60,6 +60,9 @@ fn notice(rest: &str) -> Result<ServerFrame, DecodeError> {
             reconnect_after_ms: first.parse().map_err(|_| bad)?,
             reason: last,
         }),
+        "expiring" => Ok(ServerFrame::Expiring {
+            expires_in_ms: first.parse().map_err(|_| bad)?,
+        }),
         _ => Ok(ServerFrame::Other),
     }
 }

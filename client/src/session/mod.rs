@@ -167,6 +167,7 @@ impl Session {
         let (ClientFrame::History { id, .. }
         | ClientFrame::Members { id }
         | ClientFrame::Ping { id }
+        | ClientFrame::Token { id, .. }
         | ClientFrame::Send { id, .. }) = &frame;
         let id = id.clone();
         let deadline = self.options.answer_within.map(|within| now + within);
@@ -252,7 +253,10 @@ impl Session {
             ServerFrame::Pong { id } => self.replied(id, Reply::Pong),
             ServerFrame::Reset { seq, reason } => self.reset(seq, reason, now),
             ServerFrame::Bye { reason, .. } => vec![Effect::Tell(Notice::Bye { reason })],
-            ServerFrame::Other => Vec::new(),
+            // Tokens are the driver's.
+            ServerFrame::Expiring { .. } | ServerFrame::Refreshed { .. } | ServerFrame::Other => {
+                Vec::new()
+            }
         }
     }
 

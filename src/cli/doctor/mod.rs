@@ -3,6 +3,7 @@
 //! Looks from this machine with this configuration, and changes nothing. One file for each thing
 //! that is looked at.
 
+mod access;
 #[cfg(feature = "cassandra")]
 mod cassandra;
 mod host;
@@ -74,6 +75,7 @@ impl Finding {
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let config = options.settings.read()?;
     let mut found = host::look(&config).await;
+    found.extend(access::look(&config));
     found.extend(nats::look(&config).await);
     #[cfg(feature = "cassandra")]
     found.extend(cassandra::look(&config).await);

@@ -11,7 +11,7 @@ use axum::{
         HeaderMap, HeaderValue, Method, StatusCode,
         header::{
             ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-            CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+            CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
         },
     },
     response::Response,
@@ -42,6 +42,9 @@ pub(super) fn refuse_with(rejection: &Rejection, body: Utf8) -> Response {
         headers.insert(RETRY_AFTER, seconds.into());
         let exposed = HeaderValue::from_static("Retry-After");
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    if let Some(challenge) = http::challenge(rejection.reason) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if rejection.reason == Reason::UpgradeRequired {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

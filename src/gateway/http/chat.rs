@@ -1,12 +1,16 @@
 //! `GET /chat/{room}/user/{user}`: joins, then upgrades. Every refusal is an answer before the
 //! upgrade. A page cannot see that answer, so the same address without an upgrade gives it as well.
+//! A client may bring its token behind the upgrade ([`super::first_frame`]).
 
 use super::{
     answer::refuse,
+    credentials,
+    first_frame::Unadmitted,
     request::{self, Parameters},
     upgrade,
 };
 use crate::{
+    access::{Admission, Policy, Right},
     gateway::{
         Client, Handle, Join, Session,
         join::Connection,
@@ -30,28 +34,41 @@ pub(super) async fn chat(
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let opened = match upgrade::is_wanted(&parts) {
-        true => open(&handle, &client, &parts).await,
+    let granted = match upgrade::is_wanted(&parts) {
+        true => grant(&handle, &client, &parts).await,
         false => Err(ask(&handle, &client, &parts).await),
     };
-    match opened {
-        Ok((session, response)) => {
+    match granted {
+        Ok((granted, response)) => {
             let counted = parts.extensions.remove();
             let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
-            handle.0.spawn(talk(upgrade, session, counted));
+            handle.0.spawn(talk(upgrade, granted, counted));
             response
         }
         Err(rejection) => refuse(&rejection),
     }
 }
 
-/// Joins. A client that goes away meanwhile drops this future, and leaves nothing open.
-async fn open(
+/// What an upgrade was granted to.
+enum Granted {
+    /// A client that is in.
+    Session(Box<Session>),
+    /// A client that brings a token first.
+    Unadmitted(Box<Unadmitted>),
+}
+
+/// Joins, or lets a client bring its token. A client that goes away meanwhile drops this future,
+/// and leaves nothing open.
+async fn grant(
     handle: &Handle,
     client: &Client,
     request: &Parts,
-) -> Result<(Session, Response), Rejection> {
-    let (join, echo) = wanted(request)?;
+) -> Result<(Granted, Response), Rejection> {
+    let Wanted {
+        join,
+        echo,
+        admission,
+    } = wanted(handle, request).await?;
     let mut response = upgrade::accept(request)?;
     if let Some(name) = echo {
         let name = HeaderValue::from_static(name);
@@ -69,28 +86,59 @@ async fn open(
             .extensions
             .get()
             .and_then(|Plain| request.extensions.get::<Loops>().cloned()),
+        admission: admission.unwrap_or(Admission::OPEN),
     };
-    let session = handle.join_over(client, join, connection).await?;
-    Ok((session, response))
+    let granted = match admission {
+        Some(_) => {
+            let session = handle.join_over(client, join, connection).await?;
+            Granted::Session(Box::new(session))
+        }
+        None => Granted::Unadmitted(Box::new(Unadmitted::new(handle, client, join, connection)?)),
+    };
+    Ok((granted, response))
 }
 
 /// The refusal that an upgrade would get now; if none, that an upgrade is what is missing.
 async fn ask(handle: &Handle, client: &Client, request: &Parts) -> Rejection {
     let asked = async {
-        let (join, _) = wanted(request)?;
-        handle.may_join(client, &join).await
+        let wanted = wanted(handle, request).await?;
+        match wanted.admission {
+            Some(_) => handle.may_join(client, &wanted.join).await,
+            // Who has shown nothing yet learns nothing of the room.
+            None => Ok(()),
+        }
     };
     asked.await.err().unwrap_or_else(upgrade::required)
 }
 
-/// What the path, then the query, then the headers say.
-fn wanted(request: &Parts) -> Result<(Join, Option<&'static str>), Rejection> {
-    let uri = &request.uri;
+/// What a request asks for.
+struct Wanted {
+    join: Join,
+    /// The subprotocol to name in the answer.
+    echo: Option<&'static str>,
+    /// `None`: its client will bring a token.
+    admission: Option<Admission>,
+}
+
+/// What the path, then the query, then the headers say, if the room's policy lets it in.
+async fn wanted(handle: &Handle, request: &Parts) -> Result<Wanted, Rejection> {
+    let (uri, headers) = (&request.uri, &request.headers);
     let (room, user) = (request::room(uri)?, request::user_of_path(uri)?);
     let parameters = Parameters::of(uri)?;
-    let (key, from, device) = (parameters.key()?, parameters.from()?, parameters.device()?);
+    let key = credentials::key(handle, &room, headers, &parameters)?;
+    let (from, device) = (parameters.from()?, parameters.device()?);
     let offered = request.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let (protocol, echo) = Protocol::negotiate(offered.map(|value| value.to_str().unwrap_or("?")))?;
+    let brought = credentials::brought(handle, headers, &parameters);
+    let access = &handle.0.access;
+    let waits = access.policy(&room) == Policy::Token && brought.token.is_none();
+    let admission = match parameters.promises_token()? && waits {
+        true => None,
+        false => {
+            let admission = access.admit(&room, Some(&user), Right::Read, &brought);
+            Some(admission.await?)
+        }
+    };
     let join = Join {
         room,
         user,
@@ -99,23 +147,34 @@ fn wanted(request: &Parts) -> Result<(Join, Option<&'static str>), Rejection> {
         from,
         protocol,
     };
-    Ok((join, echo))
+    Ok(Wanted {
+        join,
+        echo,
+        admission,
+    })
 }
 
 /// A connection that is not upgraded after all drops its session, which ends it. It counts until
 /// it is closed.
-async fn talk(upgrade: OnUpgrade, session: Session, counted: Option<Counted>) {
-    let io = match upgrade.await {
-        Ok(io) => io,
+async fn talk(upgrade: OnUpgrade, granted: Granted, counted: Option<Counted>) {
+    let mut io = match upgrade.await {
+        Ok(io) => TokioIo::new(io),
         Err(error) => {
             return tracing::debug!(%error, "a connection was gone before its upgrade");
         }
     };
+    let session = match granted {
+        Granted::Session(session) => *session,
+        Granted::Unadmitted(unadmitted) => match unadmitted.enter(&mut io).await {
+            Some(session) => session,
+            None => return,
+        },
+    };
     let Some(way) = session.outbox().way().cloned() else {
-        copying::serve(TokioIo::new(io), session).await;
+        copying::serve(io, session).await;
         return drop(counted);
     };
-    match listener::socket(io) {
+    match listener::socket(io.into_inner()) {
         Ok((stream, early)) => way.attach(Upgraded::new(stream, early, session, counted)),
         Err(error) => tracing::debug!(%error, "a connection was gone after its upgrade"),
     }

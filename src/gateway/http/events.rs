@@ -3,9 +3,11 @@
 
 use super::{
     answer::{event_stream, refuse},
+    credentials,
     request::{self, Parameters},
 };
 use crate::{
+    access::Right,
     gateway::{Client, Handle, Taken, Watch},
     listener::Counted,
     room::Rejection,
@@ -50,12 +52,16 @@ async fn open(
     headers: &HeaderMap,
 ) -> Result<Watch, Rejection> {
     let room = request::room(uri)?;
-    let mut from = Parameters::of(uri)?.from()?;
+    let parameters = Parameters::of(uri)?;
+    let mut from = parameters.from()?;
     // Newer than the query, which a client repeats when it reconnects.
     if let Some(last) = headers.get_all("last-event-id").iter().next_back() {
         from.since = request::last_event_id(last)?.or(from.since);
     }
-    handle.watch(client, &room, from).await
+    let brought = credentials::brought(handle, headers, &parameters);
+    let access = &handle.0.access;
+    let admission = access.admit(&room, None, Right::Read, &brought).await?;
+    handle.watch_until(client, &room, from, admission).await
 }
 
 /// All that waits at once, as one chunk; ends when the client is too slow, the room is lost, or the

@@ -3,7 +3,9 @@
 
 mod answer;
 mod chat;
+mod credentials;
 mod events;
+mod first_frame;
 mod guard;
 mod origin;
 mod page;

@@ -77,11 +77,26 @@ impl Parameters {
         let missing = || {
             Rejection::new(
                 Reason::BadPub,
-                "the parameter pub is missing: bring a key, 1 to 128 characters of A-Z a-z 0-9 _ -",
+                "the key is missing: bring one as pub=KEY or in the header Chat-Key, 1 to 128 \
+                 characters of A-Z a-z 0-9 _ -",
             )
         };
         Key::parse(self.get("pub").ok_or_else(missing)?)
             .map_err(|why| Rejection::new(Reason::BadPub, why.to_string()))
+    }
+
+    /// `first=token`: whether the token comes in the first frame.
+    pub fn promises_token(&self) -> Result<bool, Rejection> {
+        match self.get("first") {
+            None => Ok(false),
+            Some("token") => Ok(true),
+            Some(_) => Err(bad("first must be token: the first frame brings one")),
+        }
+    }
+
+    /// `token`, as it is.
+    pub fn token(&self) -> Option<&str> {
+        self.get("token")
     }
 
     /// `user`, which must be there.

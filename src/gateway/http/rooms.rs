@@ -2,9 +2,11 @@
 
 use super::{
     answer::{json, refuse, refuse_with},
+    credentials,
     request::{self, Parameters},
 };
 use crate::{
+    access::Right,
     gateway::{Client, Handle},
     listener::content_length,
     room::{Key, Reason, Rejection, RoomId, UserId},
@@ -27,7 +29,7 @@ const BODY: usize = 131_072;
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-/// `POST /rooms/{room}/messages?user=U&pub=KEY`
+/// `POST /rooms/{room}/messages?user=U`
 pub(super) async fn message(
     State(handle): State<Handle>,
     Extension(client): Extension<Client>,
@@ -35,12 +37,7 @@ pub(super) async fn message(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let addressed = || -> Result<(RoomId, UserId, Key), Rejection> {
-        let room = request::room(&uri)?;
-        let parameters = Parameters::of(&uri)?;
-        Ok((room, parameters.user()?, parameters.key()?))
-    };
-    let (room, user, key) = match addressed() {
+    let (room, user, key) = match addressed(&handle, &uri, &headers).await {
         Ok(addressed) => addressed,
         Err(rejection) => return refuse(&rejection),
     };
@@ -56,6 +53,24 @@ pub(super) async fn message(
         Ok(frame) => answer(&room, &frame),
         Err(rejection) => refuse(&rejection),
     }
+}
+
+/// Where a message is to go, and in whose name, if the room's policy lets it.
+async fn addressed(
+    handle: &Handle,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(RoomId, UserId, Key), Rejection> {
+    let room = request::room(uri)?;
+    let parameters = Parameters::of(uri)?;
+    let user = parameters.user()?;
+    let key = credentials::key(handle, &room, headers, &parameters)?;
+    let brought = credentials::brought(handle, headers, &parameters);
+    let access = &handle.0.access;
+    access
+        .admit(&room, Some(&user), Right::Write, &brought)
+        .await?;
+    Ok((room, user, key))
 }
 
 /// Ends the span of a message with what became of it.
@@ -121,10 +136,15 @@ pub(super) async fn history(
     State(handle): State<Handle>,
     Extension(client): Extension<Client>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Response {
     let page = async {
         let room = request::room(&uri)?;
-        let (before, limit) = Parameters::of(&uri)?.page()?;
+        let parameters = Parameters::of(&uri)?;
+        let (before, limit) = parameters.page()?;
+        let brought = credentials::brought(&handle, &headers, &parameters);
+        let access = &handle.0.access;
+        access.admit(&room, None, Right::Read, &brought).await?;
         let frame = handle.history(&client, &room, before, limit).await?;
         Ok((room, frame))
     };

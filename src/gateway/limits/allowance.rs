@@ -47,6 +47,9 @@ impl Cost {
         bytes: 0,
     };
 
+    /// A new token, whose signature has to be checked.
+    pub(super) const TOKEN: Self = Self::MEMBERS;
+
     /// A page of history.
     pub(in crate::gateway) fn history(limit: u16) -> Self {
         Self {

@@ -33,6 +33,7 @@ impl Meter {
             ClientFrame::Send(_) | ClientFrame::Ping { .. } => Cost::FRAME,
             ClientFrame::History { limit, .. } => Cost::history(*limit),
             ClientFrame::Members { .. } => Cost::MEMBERS,
+            ClientFrame::Token { .. } => Cost::TOKEN,
         };
         self.take(cost.of(bytes))
     }

@@ -18,6 +18,7 @@ mod deadlines;
 mod encode;
 mod event_loop;
 mod feed;
+pub(super) mod first;
 mod frame;
 mod line;
 mod mailbox;

@@ -25,7 +25,7 @@ pub(in crate::wire) fn decode(text: &str) -> Result<ClientFrame, Refused> {
     let object = Object::parse(text)?;
     let Some(kind) = object.kind.and_then(value::<String>) else {
         return Err(Refused::bad_frame(
-            "the frame has no type; it is one of send, history, members, ping",
+            "the frame has no type; it is one of send, history, members, ping, token",
         ));
     };
     match kind.as_str() {
@@ -33,6 +33,7 @@ pub(in crate::wire) fn decode(text: &str) -> Result<ClientFrame, Refused> {
         "history" => object.history(),
         "members" => Ok(ClientFrame::Members { id: object.id()? }),
         "ping" => Ok(ClientFrame::Ping { id: object.id()? }),
+        "token" => object.token(),
         _ => Err(Refused::unsupported(object.id().ok())),
     }
 }
@@ -58,6 +59,7 @@ struct Object<'a> {
     sealed: Option<&'a RawValue>,
     before: Option<&'a RawValue>,
     limit: Option<&'a RawValue>,
+    token: Option<&'a RawValue>,
 }
 
 impl<'a> Object<'a> {
@@ -100,6 +102,12 @@ impl<'a> Object<'a> {
             }
         };
         Ok(check::message(id, to, body))
+    }
+
+    fn token(&self) -> Result<ClientFrame, Refused> {
+        let id = self.id()?;
+        let token = member::<String>(&id, self.token, "token must be a string")?;
+        check::token(id, &token.unwrap_or_default())
     }
 
     fn history(&self) -> Result<ClientFrame, Refused> {
@@ -170,6 +178,7 @@ enum Name {
     Sealed,
     Before,
     Limit,
+    Token,
     #[serde(other)]
     Unknown,
 }
@@ -200,6 +209,7 @@ impl<'de> Visitor<'de> for Members {
                 Name::Sealed => &mut object.sealed,
                 Name::Before => &mut object.before,
                 Name::Limit => &mut object.limit,
+                Name::Token => &mut object.token,
                 Name::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                     continue;

@@ -90,6 +90,14 @@ enum Frame<'a> {
         reason: &'a str,
         reconnect_after_ms: u64,
     },
+    Expiring {
+        expires_in_ms: u64,
+    },
+    Refreshed {
+        id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in_ms: Option<u64>,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -155,6 +163,13 @@ impl<'a> Frame<'a> {
             } => Self::Bye {
                 reason,
                 reconnect_after_ms: *reconnect_after_ms,
+            },
+            ServerFrame::Expiring { expires_in_ms } => Self::Expiring {
+                expires_in_ms: *expires_in_ms,
+            },
+            ServerFrame::Refreshed { id, expires_in_ms } => Self::Refreshed {
+                id,
+                expires_in_ms: *expires_in_ms,
             },
         }
     }

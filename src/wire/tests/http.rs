@@ -18,7 +18,12 @@ fn every_reason_has_the_status_of_the_contract() {
     ] {
         assert_eq!(status(word), 400, "{word}");
     }
-    for word in ["key_mismatch", "bad_origin"] {
+    for word in ["token_required", "token_invalid", "token_expired"] {
+        assert_eq!(status(word), 401, "{word}");
+        let reason = Reason::parse(word).unwrap();
+        assert!(http::challenge(reason).is_some_and(|it| it.starts_with("Bearer ")));
+    }
+    for word in ["key_mismatch", "bad_origin", "forbidden"] {
         assert_eq!(status(word), 403, "{word}");
     }
     assert_eq!(status("not_found"), 404);

@@ -95,6 +95,13 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
             "bye",
             json!({"reason": reason, "reconnect_after_ms": reconnect_after_ms}),
         ),
+        ServerFrame::Expiring { expires_in_ms } => {
+            ("expiring", json!({"expires_in_ms": expires_in_ms}))
+        }
+        ServerFrame::Refreshed { id, expires_in_ms } => (
+            "refreshed",
+            json!({"id": &**id, "expires_in_ms": expires_in_ms}),
+        ),
     };
     (kind, object(value))
 }
@@ -146,6 +153,11 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
             "bye",
             json!({"reason": b.reason, "reconnect_after_ms": b.reconnect_after_ms}),
         ),
+        Frame::Expiring(it) => ("expiring", json!({"expires_in_ms": it.expires_in_ms})),
+        Frame::Refreshed(it) => (
+            "refreshed",
+            json!({"id": it.id, "expires_in_ms": it.expires_in_ms}),
+        ),
     };
     (kind, object(value))
 }
@@ -186,6 +198,9 @@ pub(super) fn json_of(frame: &ClientFrame) -> String {
         }
         ClientFrame::Members { id } => json!({"type": "members", "id": &**id}),
         ClientFrame::Ping { id } => json!({"type": "ping", "id": &**id}),
+        ClientFrame::Token { id, token } => {
+            json!({"type": "token", "id": &**id, "token": token.as_str()})
+        }
     }
     .to_string()
 }
@@ -208,6 +223,10 @@ pub(super) fn proto_of(frame: &ClientFrame) -> Vec<u8> {
         }),
         ClientFrame::Members { id } => Frame::Members(pb::MembersRequest { id: id.to_string() }),
         ClientFrame::Ping { id } => Frame::Ping(pb::Ping { id: id.to_string() }),
+        ClientFrame::Token { id, token } => Frame::Token(pb::NewToken {
+            id: id.to_string(),
+            token: token.as_str().into(),
+        }),
     };
     pb::ClientFrame { frame: Some(frame) }.encode_to_vec()
 }

@@ -16,7 +16,9 @@ fn check_any_outcome(outcome: Result<ClientFrame, Refused>) {
             assert!((1..=limit).contains(&message.body.size()));
         }
         Ok(ClientFrame::History { limit, .. }) => assert!((1..=500).contains(&limit)),
-        Ok(ClientFrame::Members { id } | ClientFrame::Ping { id }) => {
+        Ok(
+            ClientFrame::Members { id } | ClientFrame::Ping { id } | ClientFrame::Token { id, .. },
+        ) => {
             assert!(CommandId::parse(&id).is_some())
         }
         Err(refused) => {

@@ -1,7 +1,7 @@
 //! Any frame, for the property tests.
 
 use super::*;
-use crate::room::{Epoch, SessionId};
+use crate::room::{Epoch, SessionId, Token};
 use proptest::{collection::vec, option, prelude::*};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -54,6 +54,10 @@ pub(super) fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
         }),
         any_id().prop_map(|id| ClientFrame::Members { id }),
         any_id().prop_map(|id| ClientFrame::Ping { id }),
+        (any_id(), "[!-~]{1,200}").prop_map(|(id, token)| ClientFrame::Token {
+            id,
+            token: Token::new(&token),
+        }),
     ]
 }
 
@@ -169,5 +173,8 @@ pub(super) fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
             reason: reason.into(),
             reconnect_after_ms
         }),
+        any::<u64>().prop_map(|expires_in_ms| ServerFrame::Expiring { expires_in_ms }),
+        (any_id(), option::of(any::<u64>()))
+            .prop_map(|(id, expires_in_ms)| ServerFrame::Refreshed { id, expires_in_ms }),
     ]
 }

@@ -1,0 +1,231 @@
+//! Who may come in: the policy of each room, and the tokens that say who somebody is.
+//!
+//! [`Access::admit`] is the only place where that is decided, for sockets, messages, streams and
+//! pages alike. Tokens are JWT (RFC 7519), checked against keys of files and of a key set that an
+//! issuer publishes ([`keys`], [`jwks`]). A bad token costs a bounded amount of work, and the
+//! refusal says no more than its bearer may know.
+
+mod config;
+mod files;
+mod jwks;
+mod keys;
+mod pattern;
+mod policy;
+mod token;
+
+pub use config::Config;
+pub use files::Error;
+pub use pattern::Pattern;
+pub use policy::Policy;
+pub use token::{Claims, Rights, sign};
+
+use crate::{
+    metric,
+    room::{Key, Reason, Rejection, RoomId, Token, UserId},
+};
+use files::Files;
+use jwks::Remote;
+use policy::Rules;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use token::{Checks, Failure, Grant};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The longest that anybody is let in for: as good as for ever, and no clock overflows.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What somebody wants to do in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// To see its events: a session, a stream, a page of history.
+    Read,
+    /// To say something.
+    Write,
+}
+
+/// What somebody brings.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// A token, as it came.
+    pub token: Option<Token>,
+    /// Whether possession of the key was proven.
+    pub proven: bool,
+}
+
+/// What somebody who was let in may do, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// What.
+    pub rights: Rights,
+    /// Until when; `None`: as long as they like.
+    pub until: Option<Instant>,
+}
+
+impl Admission {
+    /// Everything, without end.
+    pub const OPEN: Self = Self {
+        rights: Rights {
+            read: true,
+            write: true,
+        },
+        until: None,
+    };
+}
+
+/// Lets people in, or not. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Access(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    rules: Rules,
+    checks: Checks,
+    files: Files,
+    remote: Option<Remote>,
+    in_url: bool,
+}
+
+impl Access {
+    /// As the configuration says, which is valid. Reads the key files, and asks nobody.
+    pub fn load(config: &Config) -> Result<Self, Error> {
+        let remote = match config.address() {
+            Some(address) => Some(Remote::new(&address, config)?),
+            None => None,
+        };
+        Ok(Self(Arc::new(Inner {
+            rules: config.rules(),
+            checks: config.checks(),
+            files: Files::load(config)?,
+            remote,
+            in_url: config.in_url,
+        })))
+    }
+
+    /// The policy of a room.
+    pub fn policy(&self, room: &RoomId) -> Policy {
+        self.0.rules.of(room)
+    }
+
+    /// Whether a token may stand in an address.
+    pub fn takes_urls(&self) -> bool {
+        self.0.in_url
+    }
+
+    /// The key of everybody in a room where tokens say who somebody is: no other counts there.
+    pub fn key_of_all(&self, room: &RoomId) -> Option<Key> {
+        (self.policy(room) == Policy::Token).then(Key::vouched)
+    }
+
+    /// Whether somebody may do something in a room: as `user`, or as nobody in particular.
+    pub async fn admit(
+        &self,
+        room: &RoomId,
+        user: Option<&UserId>,
+        right: Right,
+        brought: &Credentials,
+    ) -> Result<Admission, Rejection> {
+        let admitted = match self.policy(room) {
+            Policy::Open => Ok(Admission::OPEN),
+            Policy::Proven if brought.proven => Ok(Admission::OPEN),
+            Policy::Proven => Err(Rejection::new(
+                Reason::Forbidden,
+                "this room needs a proof of possession of the key",
+            )),
+            Policy::Token => match &brought.token {
+                Some(token) => self.by_token(room, user, right, token).await,
+                None => Err(Rejection::new(Reason::TokenRequired, WANTED)),
+            },
+        };
+        admitted.inspect_err(|why| {
+            metric::ADMISSIONS_REFUSED
+                .of(why.reason.as_str())
+                .increment(1)
+        })
+    }
+
+    async fn by_token(
+        &self,
+        room: &RoomId,
+        user: Option<&UserId>,
+        right: Right,
+        token: &Token,
+    ) -> Result<Admission, Rejection> {
+        let grant = self.grant(token).await?;
+        let forbidden = |why: &str| Err(Rejection::new(Reason::Forbidden, why));
+        if user.is_some_and(|user| *user != grant.user) {
+            return forbidden("the token is another user's: its sub must be the user");
+        }
+        if !grant.rooms.iter().any(|pattern| pattern.matches(room)) {
+            return forbidden("the token is not for this room: its rooms must name it");
+        }
+        if !grant.rights.has(right) {
+            return forbidden(match right {
+                Right::Read => "the token gives no right to read: its rights must name read",
+                Right::Write => "the token gives no right to write: its rights must name write",
+            });
+        }
+        let left = grant.until.duration_since(SystemTime::now());
+        let left = left.unwrap_or_default().min(LONGEST);
+        Ok(Admission {
+            rights: grant.rights,
+            until: Some(Instant::now() + left),
+        })
+    }
+
+    /// What a token grants. A key that is not known may be a new one of the issuer: then its key
+    /// set is fetched again, seldom.
+    async fn grant(&self, token: &Token) -> Result<Grant, Rejection> {
+        let Inner {
+            checks,
+            files,
+            remote,
+            ..
+        } = &*self.0;
+        let verify = |remote: Option<&Remote>| {
+            let published = remote.map(Remote::keys);
+            let (own, published) = (files.keys(), published.unwrap_or_default());
+            token::verify(token, [&own, &published], checks)
+        };
+        let found = match (verify(remote.as_ref()), remote) {
+            (Err(Failure::UnknownKey), Some(remote)) if remote.refresh().await => {
+                verify(Some(remote))
+            }
+            (found, _) => found,
+        };
+        match (found, remote) {
+            (Err(Failure::UnknownKey), Some(remote)) if !remote.has_loaded() => {
+                Err(Rejection::retry(
+                    Reason::Unavailable,
+                    "the keys of tokens could not be fetched from their issuer yet: try again",
+                    2_000,
+                ))
+            }
+            (found, _) => found.map_err(Rejection::from),
+        }
+    }
+
+    /// Keeps the keys up to date until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let keep = async {
+            let published = async {
+                match &self.0.remote {
+                    Some(remote) => remote.follow().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(self.0.files.follow(), published);
+        };
+        stop.run_until_cancelled(keep).await;
+        stop.cancelled().await;
+    }
+}
+
+/// What is said to whom brings none.
+const WANTED: &str = "this room needs a token: bring it in the header Authorization (Bearer ...), \
+                      or as the subprotocol safechat.token.TOKEN beside that of the frames";
+
+#[cfg(test)]
+mod tests;
