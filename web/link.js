@@ -3,6 +3,7 @@
 
 import { HISTORY } from "./journal.js";
 import { RETRYABLE, closePolicy, diagnose, words } from "./refusals.js";
+import { TOKEN_REASONS, renew, token } from "./token.js";
 import { parsed } from "./tools.js";
 
 const PROTOCOL = "safechat.v1+json";
@@ -13,6 +14,7 @@ const STEADY_MS = 5_000;         // a connection that lasted this long starts th
 const SLEPT_MS = 3_000;          // performance.now() may miss less; more means: a sleep
 const BACKOFF_MS = { first: 500, most: 30_000 };
 const REPLACED = { most: 3, within: 300_000 };   // new devices before a person has to decide
+const TOKENS_MOST = 3;           // new tokens that are refused before a person has to know
 const BLOCKED_MOST = 3;          // attempts at a first join while something swallows WebSockets
 
 /**
@@ -26,6 +28,7 @@ export class Link {
     this.attempt = 0;
     this.socket = null;
     this.everWelcome = false;
+    this.refusedTokens = 0;
     this.replacedAt = [];
     this.seen = { steady: performance.now(), wall: Date.now() };
     this.tick = setInterval(() => this.watch(), 1000);
@@ -40,7 +43,10 @@ export class Link {
     // Beside the page, which a proxy may have below a path.
     const address = new URL(`chat/${room}/user/${user}?${query}`, location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(address.href, PROTOCOL);
+    // The one way for a page to bring a token that is no address.
+    const bearer = token();
+    const protocols = bearer ? [PROTOCOL, `safechat.token.${bearer}`] : PROTOCOL;
+    const socket = new WebSocket(address.href, protocols);
     this.socket = socket;
     this.welcomeAt = null;
     this.byeAfter = null;
@@ -59,10 +65,18 @@ export class Link {
     if (frame.type === "welcome") {
       this.welcomeAt = performance.now();
       this.everWelcome = true;
+      this.refusedTokens = 0;
       this.onState("open", {});
     }
+    if (frame.type === "expiring") this.renew();
     if (frame.type === "bye") this.byeAfter = Math.max(0, Number(frame.reconnect_after_ms) || 0);
     this.onFrame(frame);
+  }
+
+  /** Stays with a new token. Without one the service closes in time, and we come back and ask again. */
+  async renew() {
+    const socket = this.socket, found = await renew(this.who);
+    if (found && this.socket === socket) this.send({ type: "token", id: "token", token: found });
   }
 
   send(frame) {
@@ -90,7 +104,7 @@ export class Link {
     const policy = closePolicy(code);
     if (policy.replaced) return this.replaced(policy);
     if (!policy.reconnect) return this.stop(policy);
-    if (!welcomed && code === 1006) return this.refused(await diagnose(this.who));
+    if (!welcomed && code === 1006) return this.refused(await diagnose(this.who, token()));
     const backoff = this.backoff();
     if (this.byeAfter !== null) return this.wait(policy.why, this.byeAfter);
     this.wait(policy.why, policy.soon && this.attempt === 1 ? 100 + Math.random() * 300 : backoff);
@@ -113,8 +127,13 @@ export class Link {
     this.wait(why, 100 + Math.random() * 300);
   }
 
-  refused(found) {
+  async refused(found) {
     if (this.over || this.socket) return;
+    if (TOKEN_REASONS.has(found.reason) && this.refusedTokens < TOKENS_MOST) {
+      this.refusedTokens += 1;
+      if (await renew(this.who)) return this.wait(words(found, this.who), this.backoff(), found);
+      if (this.over || this.socket) return;
+    }
     const backoff = this.backoff(), why = words(found, this.who);
     const passes = found.down || RETRYABLE.has(found.reason);
     const mayPass = found.blocked || found.reason === "too_many_sessions";

@@ -11,6 +11,8 @@ export function closePolicy(code) {
     case 4005: return { replaced: true, why: "Another connection took this tab's session over." };
     case 4003: return { reconnect: true, soon: true, why: "This page was too slow for the room; it takes up where it stopped." };
     case 4006: return { reconnect: true, soon: true, why: "The service heard nothing from here." };
+    case 4007: return { reconnect: true, soon: true, why: "The permission to be here has expired." };
+    case 4008: return { reconnect: false, why: "The service does not accept the permission to be here." };
     case 4010: return { reconnect: true, why: "The room is not available now." };
     case 1001: return { reconnect: true, why: "The service moves this session to another node." };
     default: return { reconnect: true, why: "The connection was lost." };
@@ -26,12 +28,13 @@ export const RETRYABLE = new Set(["draining", "unavailable", "rate_limited", "bu
  * { reason, message, retryAfter } is a refusal in the service's words, { down } means that nothing
  * or something else answered, { blocked } that the service would take the upgrade.
  */
-export async function diagnose({ room, user, key, device }) {
+export async function diagnose({ room, user, key, device }, token = null) {
   const query = new URLSearchParams({ pub: key, device });
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
   try {
-    const found = await asked(`chat/${room}/user/${user}?${query}`);
+    const found = await asked(`chat/${room}/user/${user}?${query}`, { headers });
     if (found.reason !== "upgrade_required") return found;
-    return (await foreignOrigin(room, user, key)) ?? { blocked: true };
+    return (await foreignOrigin(room, user, key, headers)) ?? { blocked: true };
   } catch {
     return { down: true };
   }
@@ -42,9 +45,9 @@ export async function diagnose({ room, user, key, device }) {
  * site only as Referer, which proxies and extensions may remove. So a POST tells for certain
  * whether the origin is the reason; without a message in it nothing is sent.
  */
-async function foreignOrigin(room, user, key) {
+async function foreignOrigin(room, user, key, headers) {
   const query = new URLSearchParams({ user, pub: key });
-  const found = await asked(`rooms/${room}/messages?${query}`, { method: "POST", body: "{}" });
+  const found = await asked(`rooms/${room}/messages?${query}`, { method: "POST", body: "{}", headers });
   return found.reason === "bad_origin" ? found : null;
 }
 
@@ -79,6 +82,11 @@ export function words(found, { room, user }) {
     case "bad_origin": return `The service does not let pages of ${origin} in. A proxy that changes `
       + `the header Host can be the cause: let it pass Host on, or name ${origin} in `
       + "gateway.allowed_origins.";
+    case "token_required": return `#${room} needs a permission, which the page around this one gives: `
+      + "open it from where you are known.";
+    case "token_expired": return `The permission to be in #${room} has expired: open it again from where you are known.`;
+    case "token_invalid": return `The service does not accept the permission for #${room}.`;
+    case "forbidden": return `“${user}” has no permission for #${room}.`;
     case "bad_pub": return "The service does not accept this key.";
     case "bad_user": return `The service does not accept the name “${user}”.`;
     case "bad_room": return `The service does not accept the room name “${room}”.`;

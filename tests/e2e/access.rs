@@ -134,6 +134,7 @@ impl Terminal {
             .args(["--key", "some-key", "--json", "--token-file", token_file])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("the program can be run");

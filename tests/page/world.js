@@ -43,8 +43,8 @@ export class Sockets {
     globalThis.location = { protocol: "http:", host, origin: `http://${host}`, href: `http://${host}/#aaa` };
     globalThis.WebSocket = class {
       static OPEN = 1;
-      constructor(url) {
-        Object.assign(this, { url: new URL(url), readyState: 1, sent: [], closed: null });
+      constructor(url, protocols) {
+        Object.assign(this, { url: new URL(url), protocols, readyState: 1, sent: [], closed: null });
         all.push(this);
       }
       send(text) { this.sent.push(JSON.parse(text)); }

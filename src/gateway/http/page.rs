@@ -64,7 +64,7 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, File); 19] = [
+const FILES: [(&str, File); 20] = [
     file!("/" = "/index.html", "text/html; charset=utf-8"),
     file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
     file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
@@ -83,6 +83,7 @@ const FILES: [(&str, File); 19] = [
     file!("/room.js"),
     file!("/rows.js"),
     file!("/screen.js"),
+    file!("/token.js"),
     file!("/tools.js"),
 ];
 
