@@ -154,7 +154,7 @@ impl<'a> At<'a> {
     /// Of an event: it has a place.
     pub fn event(room: &'a RoomId, event: &'a Event) -> Self {
         let (user, id) = match &event.kind {
-            Kind::Joined { user } | Kind::Left { user } => (user, None),
+            Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => (user, None),
             Kind::Message { from, id, .. } => (from, id.as_ref().and_then(|id| id.shown())),
         };
         let seq = Some(event.seq);

@@ -9,8 +9,8 @@ use safe_chat::{
         codec::{decode_command, decode_node, encode_command, encode_node},
     },
     room::{
-        Action, BatchMessage, Body, CommandId, Incarnation, Key, Producer, ProducerSeq, RequestId,
-        RoomId, SessionId, Turn, UserId,
+        Action, BatchMessage, Body, CommandId, DeviceId, Identity, Incarnation, Key, Producer,
+        ProducerSeq, RequestId, RoomId, SessionId, Turn, UserId,
     },
 };
 use std::fs;
@@ -41,11 +41,12 @@ fn sealed() -> Body {
 }
 
 /// File, what it stands for, and whether somebody waits for an answer.
-fn commands() -> [(&'static str, Action, bool); 3] {
+fn commands() -> [(&'static str, Action, bool); 6] {
     let id = || CommandId::parse("m1").unwrap();
     let through = Action::Send {
         user: user("harry"),
         key: Key::parse("KEY-1").unwrap(),
+        identity: Identity::Claimed,
         turn: Some(turn(300)),
         after: 299,
         request: None,
@@ -56,6 +57,7 @@ fn commands() -> [(&'static str, Action, bool); 3] {
     let posted = Action::Send {
         user: user("harry"),
         key: Key::parse("KEY-1").unwrap(),
+        identity: Identity::Claimed,
         turn: None,
         after: 0,
         request: RequestId::from_slice(&[0x55; 16]),
@@ -88,10 +90,35 @@ fn commands() -> [(&'static str, Action, bool); 3] {
         },
         messages: [first, second].into(),
     };
+    let proven = Action::Open {
+        session: turn(1).session,
+        user: user("harry"),
+        key: Key::parse("KEY-1").unwrap(),
+        identity: Identity::Proven,
+        device: DeviceId::parse("phone").ok(),
+        gateway: producer.gateway,
+    };
+    let signed = Action::Send {
+        user: user("harry"),
+        key: Key::parse("KEY-1").unwrap(),
+        identity: Identity::Proven,
+        turn: None,
+        after: 0,
+        request: RequestId::from_slice(&[0x55; 16]),
+        id: id(),
+        to: None,
+        body: hello(),
+    };
+    let unpin = Action::Unpin {
+        user: user("harry"),
+    };
     [
         ("command.1.turn", through, true),
         ("command.1.request", posted, true),
         ("command.2.batch", batch, false),
+        ("command.4.open", proven, true),
+        ("command.4.request", signed, true),
+        ("command.4.unpin", unpin, false),
     ]
 }
 
@@ -119,7 +146,8 @@ fn a_node_of_before_reads_no_batches_and_one_of_now_does() {
         r#"{{"incarnation":"{id}","name":"node-1","roles":["gateway"],"version":"1.0.0"}}"#
     );
     let mut node = decode_node(record.as_bytes()).unwrap();
-    assert!(!node.reads_batches());
+    assert!(!node.reads_batches() && !node.reads_names() && !node.reads_unpins());
     node.formats = safe_chat::bus::FORMATS;
-    assert!(decode_node(&encode_node(&node)).unwrap().reads_batches());
+    let node = decode_node(&encode_node(&node)).unwrap();
+    assert!(node.reads_batches() && node.reads_names() && node.reads_unpins());
 }

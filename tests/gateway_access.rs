@@ -304,6 +304,14 @@ async fn a_browser_brings_token_and_key_as_subprotocols_and_gets_neither_back() 
         assert_eq!(refused, Some((403, "key_mismatch".into())));
     }
     // Where tokens say who somebody is, no key does; and nobody can pretend to have one.
+    let proving = format!("{CHAT}?auth=1&pub=whatever");
+    let headers = [(
+        "sec-websocket-protocol",
+        &*offers("safechat.v1+json, TOKEN"),
+    )];
+    let (mut harry, _) = connect(&server, &proving, &headers).await.unwrap();
+    assert_eq!(frame(&mut harry, "welcome").await.get("proven"), None);
+    harry.close(None).await.unwrap();
     let keyed = format!("{POST}&pub=whatever");
     assert_eq!(said(post(&server, &keyed, Some(&token)), None).await.0, 200);
     let reserved = [("chat-key", "by-token")];

@@ -8,7 +8,7 @@ use safe_chat::{
     gateway::{Config, Join},
     journal::memory,
     pressure::Level,
-    room::{Body, CommandId, Key, Reason, RoomId},
+    room::{Body, CommandId, Identity, Key, Reason, RoomId},
     wire::{Message, ServerFrame},
 };
 use serde_json::{Value, json};
@@ -23,6 +23,10 @@ async fn limited(config: Config) -> (World, Gateway) {
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+fn claimed(key: &Key) -> (Key, Identity) {
+    (key.clone(), Identity::Claimed)
 }
 
 fn in_room(room: &str, user: &str) -> Join {
@@ -282,7 +286,12 @@ async fn bytes_have_limits_of_their_own_per_session_user_and_address() {
         posted += usize::from(
             gateway
                 .handle
-                .post(&room, user.clone(), key.clone(), message(&format!("p{n}")))
+                .post(
+                    &room,
+                    user.clone(),
+                    claimed(&key),
+                    message(&format!("p{n}")),
+                )
                 .await
                 .is_ok(),
         );
@@ -396,7 +405,7 @@ async fn with_little_memory_new_clients_and_then_messages_are_refused_until_ther
             body: Body::Text("Hello".into()),
         };
         let handle = gateway.handle.clone();
-        async move { handle.post(&room, user, key, message).await }
+        async move { handle.post(&room, user, claimed(&key), message).await }
     };
     let refused = post().await.unwrap();
     assert!(

@@ -95,7 +95,13 @@ async fn pages_of_allowed_origins_read_and_ask_before_and_others_do_not() {
             assert_eq!(header("access-control-allow-origin"), Some(origin));
             assert_eq!(header("access-control-allow-methods"), Some(methods));
             let headers = header("access-control-allow-headers").unwrap();
-            for needed in ["authorization", "content-type", "last-event-id", "chat-key"] {
+            for needed in [
+                "authorization",
+                "content-type",
+                "last-event-id",
+                "chat-key",
+                "safe-chat-proof",
+            ] {
                 assert!(headers.contains(needed), "{headers}");
             }
         }

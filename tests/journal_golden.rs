@@ -9,9 +9,9 @@ use safe_chat::{
     journal::{Error, codec},
     proto::journal::v1::StoredEvent,
     room::{
-        Attempt, Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Incarnation, Key, Kind,
-        Millis, Producer, ProducerSeq, Reason, RequestId, Sent, Seq, Session, SessionId, State,
-        Turn, UserId,
+        Attempt, Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Identity, Incarnation,
+        Key, Kind, Millis, Pin, Producer, ProducerSeq, Reason, RequestId, Sent, Seq, Session,
+        SessionId, State, Turn, UserId,
     },
 };
 use std::{
@@ -35,6 +35,13 @@ fn golden(name: &str) -> Bytes {
 
 fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
+}
+
+fn claimed(key: &str) -> Pin {
+    Pin {
+        key: Key::parse(key).unwrap(),
+        identity: Identity::Claimed,
+    }
 }
 
 fn session(byte: u8) -> SessionId {
@@ -135,6 +142,7 @@ fn events() -> Vec<(&'static str, Event, bool)> {
     let pinned = Change::Pinned {
         user: user("harry"),
         key: Key::parse("KEY-1").unwrap(),
+        identity: Identity::Claimed,
     };
     let refused = Change::Refused {
         session: session(0x22),
@@ -293,12 +301,8 @@ fn state() -> State {
             skipped: VecDeque::new(),
         },
     );
-    state
-        .keys
-        .insert(user("harry"), Key::parse("KEY-1").unwrap());
-    state
-        .keys
-        .insert(user("charly"), Key::parse("KEY-2").unwrap());
+    state.pins.insert(user("harry"), claimed("KEY-1"));
+    state.pins.insert(user("charly"), claimed("KEY-2"));
     state.sent.insert(
         (user("charly"), CommandId::Gateway(session(0x11), 300)),
         sent(5),
@@ -345,7 +349,12 @@ fn every_version_that_can_be_read_has_a_golden_file() {
     let shown: Vec<String> = codec::schema().iter().map(ToString::to_string).collect();
     assert_eq!(
         shown,
-        ["Joined -> joined@1", "Left -> left@1", "Message -> text@2"]
+        [
+            "Joined -> joined@1",
+            "Left -> left@1",
+            "Message -> text@2",
+            "Unpinned -> unpinned@1"
+        ]
     );
 }
 
@@ -482,6 +491,7 @@ fn an_event_takes_no_more_bytes_than_it_is_thought_to() {
         Change::Pinned {
             user: user(&"u".repeat(64)),
             key: Key::parse(&"k".repeat(128)).unwrap(),
+            identity: Identity::Proven,
         },
     ];
     for event in all.clone() {

@@ -10,8 +10,8 @@ use safe_chat::{
         readback::{Partitions, Row, Store},
     },
     room::{
-        Action, Body, Change, Command, CommandId, Epoch, Incarnation, Key, Millis, RoomId, Seq,
-        SessionId, ShardId, Shards, State, UserId, decide,
+        Action, Body, Change, Command, CommandId, Epoch, Identity, Incarnation, Key, Millis,
+        RoomId, Seq, SessionId, ShardId, Shards, State, UserId, decide,
     },
 };
 use std::sync::Arc;
@@ -30,10 +30,16 @@ async fn fill(journal: &dyn Journal) -> Claim {
     let me = Incarnation::new(Uuid::now_v7());
     let claim = journal.claim(ShardId(0), me, Epoch(1)).await.unwrap();
     let mut state = journal.open(&room(), claim).await.unwrap().state;
+    state.change(Change::Pinned {
+        user: UserId::parse("harry").unwrap(),
+        key: Key::parse("KEY").unwrap(),
+        identity: Identity::Claimed,
+    });
     for n in 1..=3 {
         let action = Action::Send {
             user: UserId::parse("harry").unwrap(),
             key: Key::parse("KEY").unwrap(),
+            identity: Identity::Claimed,
             turn: None,
             request: None,
             after: 0,
@@ -196,6 +202,7 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
     let action = Action::Send {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("KEY").unwrap(),
+        identity: Identity::Claimed,
         turn: None,
         request: None,
         after: 0,

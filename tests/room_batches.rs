@@ -1,8 +1,9 @@
 //! What the batches of gateways do to a room: each is taken once, in order, whatever came before.
 
 use safe_chat::room::{
-    Action, BatchMessage, Body, Change, Command, CommandId, Event, Incarnation, Key, Limits,
-    Millis, Outcome, Producer, ProducerSeq, Reason, Seq, SessionId, State, Turn, UserId, decide,
+    Action, BatchMessage, Body, Change, Command, CommandId, Event, Identity, Incarnation, Key,
+    Limits, Millis, Outcome, Producer, ProducerSeq, Reason, Seq, SessionId, State, Turn, UserId,
+    decide,
 };
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ fn open_for_batches(state: &mut State) {
             session: session(1),
             user: user(0),
             key: key(0),
+            identity: Identity::Claimed,
             device: None,
             gateway: gateway(1),
         },
@@ -159,6 +161,7 @@ fn a_batch_of_a_forgotten_producer_is_not_placed_again() {
     let send = |n: &u64| Action::Send {
         user: user(1),
         key: key(1),
+        identity: Identity::Claimed,
         turn: None,
         request: None,
         after: 0,

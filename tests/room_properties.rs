@@ -2,9 +2,9 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use safe_chat::room::{
-    Action, Attempt, BatchMessage, Body, Change, Command, CommandId, DeviceId, Event, Incarnation,
-    Key, Kind, Limits, Millis, Outcome, Producer, ProducerSeq, Reason, RequestId, Seq, SessionId,
-    State, Turn, UserId, decide,
+    Action, Attempt, BatchMessage, Body, Change, Command, CommandId, DeviceId, Event, Identity,
+    Incarnation, Key, Kind, Limits, Millis, Outcome, Producer, ProducerSeq, Reason, RequestId, Seq,
+    SessionId, State, Turn, UserId, decide,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -30,19 +30,20 @@ fn key(n: u8) -> Key {
 }
 
 prop_compose! {
-    fn open()(s in 0..40u8, k in 0..8u8, device in option::of(0..2u8), g in 0..3u8) -> Action {
+    fn open()(s in 0..40u8, k in 0..8u8, proven in any::<bool>(), device in option::of(0..2u8), g in 0..3u8) -> Action {
         // A session belongs to one user; one in eight brings the wrong key.
         let device = device.map(|n| DeviceId::parse(&format!("device-{n}")).unwrap());
-        Action::Open { session: session(s), user: user(s % 3), key: key(if k == 0 { 9 } else { s % 3 }), device, gateway: gateway(g) }
+        Action::Open { session: session(s), user: user(s % 3), key: key(if k == 0 { 9 } else { s % 3 }), identity: Identity::of(proven), device, gateway: gateway(g) }
     }
 }
 
 prop_compose! {
-    fn send()(u in 0..3u8, s in option::of(0..40u8), number in 0..6u64, after in 0..4u64, id in 0..30u8, k in 0..8u8, r in option::of(0..40u8)) -> Action {
+    fn send()(u in 0..3u8, s in option::of(0..40u8), number in 0..6u64, after in 0..4u64, id in 0..30u8, k in 0..8u8, proven in any::<bool>(), r in option::of(0..40u8)) -> Action {
         let from = s.map_or(u, |s| s % 3);
         Action::Send {
             user: user(from),
             key: key(if k == 0 { 9 } else { from }),
+            identity: Identity::of(proven),
             turn: s.map(|s| Turn { session: session(s), number }),
             request: r.filter(|_| s.is_none()).map(request),
             after: if s.is_some() { after } else { 0 },
@@ -80,6 +81,7 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (0..40u8).prop_map(|s| Action::Close { session: session(s), gateway: None }),
         6 => send(),
         1 => (0..3u8).prop_map(|g| Action::Abandon { gateway: gateway(g) }),
+        1 => (0..3u8).prop_map(|u| Action::Unpin { user: user(u) }),
     ]
 }
 
@@ -118,7 +120,8 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
             Action::Send { turn: None, .. }
             | Action::Batch { .. }
             | Action::Close { .. }
-            | Action::Abandon { .. } => true,
+            | Action::Abandon { .. }
+            | Action::Unpin { .. } => true,
         });
         (1..)
             .zip(actions)
@@ -219,6 +222,11 @@ proptest! {
                 (Outcome::Redelivered(first), Outcome::Repeated(again)) if is_send && first == again => {}
                 // The id was used again after it was refused, and that one was accepted.
                 (Outcome::Refused(_), Outcome::Repeated(_)) if !is_open => {}
+                // Older versions cannot read the word of the first answer.
+                (Outcome::Refused(first), Outcome::Refused(again)) if is_open && first.reason == Reason::ProofRequired => prop_assert_eq!(again.reason, Reason::KeyMismatch),
+                // The name has another key by now, or its owner has proven it. Or it had, and an
+                // operator took it away. What was placed is not told so, if it says which it is.
+                (first, Outcome::Refused(refused)) if is_send && !(says_which && *first == Outcome::Done) && matches!(refused.reason, Reason::KeyMismatch | Reason::ProofRequired) => {}
                 // Its session had passed it over, and is over by now.
                 (Outcome::Refused(refused), Outcome::Refused(_)) if refused.reason == Reason::Unavailable => {}
                 (Outcome::DuplicateUnknownSeq, _) => {} // Nobody was told.
@@ -272,7 +280,7 @@ proptest! {
             match &event.kind {
                 Kind::Joined { user } => prop_assert!(here.insert(user.clone()), "joined twice"),
                 Kind::Left { user } => prop_assert!(here.remove(user), "left without having joined"),
-                Kind::Message { .. } => {}
+                Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
         }
         prop_assert_eq!(here, state.members);
@@ -315,6 +323,7 @@ fn the_window_forgets_only_after_4096_messages() {
         action: Action::Send {
             user: user(0),
             key: key(0),
+            identity: Identity::Claimed,
             turn: None,
             request: None,
             after: 0,
@@ -351,6 +360,7 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
     let send = |number: u64, turn| Action::Send {
         user: user(0),
         key: key(0),
+        identity: Identity::Claimed,
         turn,
         request: None,
         after: 0,
@@ -371,6 +381,7 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
         session: session(1),
         user: user(0),
         key: key(0),
+        identity: Identity::Claimed,
         device: None,
         gateway: gateway(1),
     });
@@ -413,6 +424,7 @@ fn what_a_session_has_passed_over_is_refused_and_what_is_forgotten_is_not() {
     let through = |number: u64| Action::Send {
         user: user(0),
         key: key(0),
+        identity: Identity::Claimed,
         turn: Some(Turn {
             session: session(1),
             number,
@@ -436,6 +448,7 @@ fn what_a_session_has_passed_over_is_refused_and_what_is_forgotten_is_not() {
         session: session(1),
         user: user(0),
         key: key(0),
+        identity: Identity::Claimed,
         device: None,
         gateway: gateway(1),
     };
@@ -468,6 +481,7 @@ fn a_repeated_id_tells_nothing_to_another_key() {
         action: Action::Send {
             user: user(0),
             key,
+            identity: Identity::Claimed,
             turn: None,
             request: None,
             after: 0,
@@ -476,11 +490,24 @@ fn a_repeated_id_tells_nothing_to_another_key() {
             body: Body::Text("hello".into()),
         },
     };
-    let decision = decide(&state, &send(key(0)));
-    state.apply_decision(&decision, &send(key(0)));
+    let open = Command {
+        at: Millis(1),
+        action: Action::Open {
+            session: session(0),
+            user: user(0),
+            key: key(0),
+            identity: Identity::Claimed,
+            device: None,
+            gateway: gateway(0),
+        },
+    };
+    for command in [open, send(key(0))] {
+        let decision = decide(&state, &command);
+        state.apply_decision(&decision, &command);
+    }
     assert_eq!(
         decide(&state, &send(key(0))).outcome,
-        Outcome::Repeated(Seq(1))
+        Outcome::Repeated(Seq(2))
     );
     assert!(
         matches!(decide(&state, &send(key(9))).outcome, Outcome::Refused(rejection) if rejection.reason == Reason::KeyMismatch)
@@ -506,6 +533,7 @@ fn only_a_client_repeats() {
     let send = |id: &str, turn: Option<(u8, u64)>, by: Option<u8>| Action::Send {
         user: user(0),
         key: key(0),
+        identity: Identity::Claimed,
         turn: turn.map(|(n, number)| Turn {
             session: session(n),
             number,
@@ -521,6 +549,7 @@ fn only_a_client_repeats() {
             session: session(n),
             user: user(0),
             key: key(0),
+            identity: Identity::Claimed,
             device: None,
             gateway: gateway(n),
         });

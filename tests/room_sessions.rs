@@ -2,8 +2,8 @@
 //! says nothing in their place, and ends nothing of theirs.
 
 use safe_chat::room::{
-    Action, Body, Command, CommandId, DeviceId, Event, Incarnation, Key, Kind, Millis, Outcome,
-    Reason, Seq, SessionId, State, Turn, UserId, decide,
+    Action, Body, Command, CommandId, DeviceId, Event, Identity, Incarnation, Key, Kind, Millis,
+    Outcome, Reason, Seq, SessionId, State, Turn, UserId, decide,
 };
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ fn open(session: SessionId, name: &str, device: Option<&str>, gateway: Incarnati
         session,
         user: user(name),
         key: key(name),
+        identity: Identity::Claimed,
         device: device.map(|device| DeviceId::parse(device).unwrap()),
         gateway,
     }
@@ -35,6 +36,7 @@ fn send(name: &str, number: u64, id: &str) -> Action {
     Action::Send {
         user: user(name),
         key: key(name),
+        identity: Identity::Claimed,
         turn: Some(Turn {
             session: HARRYS,
             number,

@@ -1,77 +1,105 @@
 //! Who comes with a token that a gateway has checked needs no key, and keeps none.
 
 use safe_chat::room::{
-    Action, Body, Command, CommandId, Incarnation, Key, Millis, Outcome, SessionId, State, UserId,
-    decide,
+    Action, Body, Command, CommandId, Identity, Incarnation, Key, Millis, Outcome, SessionId,
+    State, UserId, decide,
 };
 use uuid::Uuid;
 
-fn session(n: u8) -> SessionId {
-    SessionId::new(Uuid::from_u128(u128::from(n)))
-}
+const SESSIONS: bool = true;
 
-fn gateway(n: u8) -> Incarnation {
-    Incarnation::new(Uuid::from_u128(1000 + u128::from(n)))
-}
-
-fn user(n: u8) -> UserId {
-    UserId::parse(&format!("user-{n}")).unwrap()
+fn harry() -> UserId {
+    UserId::parse("harry").unwrap()
 }
 
 fn key(n: u8) -> Key {
     Key::parse(&format!("key-{n}")).unwrap()
 }
 
-/// A gateway that has checked a token says who somebody is, whatever keys there were.
-#[test]
-fn who_is_vouched_for_needs_no_key_and_pins_none() {
-    let mut state = State::default();
-    let mut next = 0;
-    let mut enact = |key: Key, user: UserId, opens: bool| {
-        next += 1;
-        let action = match opens {
+/// A room to which harry comes, with a session or a message.
+#[derive(Default)]
+struct Room {
+    state: State,
+    last: u8,
+}
+
+impl Room {
+    fn take(&mut self, action: Action) -> bool {
+        self.last += 1;
+        let at = Millis(u64::from(self.last));
+        let command = Command { at, action };
+        let decision = decide(&self.state, &command);
+        self.state.apply_decision(&decision, &command);
+        decision.outcome == Outcome::Done
+    }
+
+    /// Whether it is let in.
+    fn comes(&mut self, opens: bool, key: Key, identity: Identity) -> bool {
+        let n = self.last;
+        let user = harry();
+        self.take(match opens {
             true => Action::Open {
-                session: session(next),
+                session: SessionId::new(Uuid::from_u128(1 + u128::from(n))),
                 user,
                 key,
+                identity,
                 device: None,
-                gateway: gateway(0),
+                gateway: Incarnation::new(Uuid::from_u128(1000)),
             },
             false => Action::Send {
                 user,
                 key,
+                identity,
                 turn: None,
                 request: None,
                 after: 0,
-                id: CommandId::parse(&format!("m{next}")).unwrap(),
+                id: CommandId::parse(&format!("m{n}")).unwrap(),
                 to: None,
                 body: Body::Text("hello".into()),
             },
-        };
-        let at = Millis(u64::from(next));
-        let command = Command { at, action };
-        let decision = decide(&state, &command);
-        state.apply_decision(&decision, &command);
-        let is_done = decision.outcome == Outcome::Done;
-        (is_done, state.keys.contains_key(&user_of(&command.action)))
-    };
-    for opens in [true, false] {
-        let (vouched, keyed) = (user(u8::from(opens)), user(2 + u8::from(opens)));
-        assert_eq!(enact(Key::vouched(), vouched.clone(), opens), (true, false));
-        assert_eq!(enact(key(1), keyed.clone(), opens), (true, true));
-        assert_eq!(enact(Key::vouched(), keyed.clone(), opens), (true, true));
-        assert_eq!(enact(key(2), keyed, opens), (false, true));
-        assert_eq!(
-            enact(key(1), vouched.clone(), opens),
-            (true, true),
-            "it was free"
-        );
+        })
+    }
+
+    fn pinned(&self) -> Option<(Key, Identity)> {
+        let pin = self.state.pins.get(&harry())?;
+        Some((pin.key.clone(), pin.identity))
     }
 }
 
-fn user_of(action: &Action) -> UserId {
-    match action {
-        Action::Open { user, .. } | Action::Send { user, .. } => user.clone(),
-        other => panic!("{other:?}"),
+use Identity::{Claimed, Proven};
+
+#[test]
+fn who_is_vouched_for_needs_no_key_and_pins_none() {
+    for opens in [SESSIONS, !SESSIONS] {
+        let mut room = Room::default();
+        assert!(room.comes(opens, Key::vouched(), Claimed));
+        assert_eq!(room.pinned(), None);
+        assert!(room.comes(SESSIONS, key(1), Claimed), "it was free");
+        assert!(room.comes(opens, Key::vouched(), Claimed));
+        assert!(!room.comes(opens, key(2), Claimed));
+        assert_eq!(room.pinned(), Some((key(1), Claimed)));
     }
+}
+
+#[test]
+fn a_name_that_is_proven_stays_its_owners_whoever_is_vouched_for() {
+    for opens in [SESSIONS, !SESSIONS] {
+        let mut room = Room::default();
+        assert!(room.comes(SESSIONS, key(1), Proven));
+        for identity in [Claimed, Proven] {
+            assert!(room.comes(opens, Key::vouched(), identity));
+        }
+        assert_eq!(room.pinned(), Some((key(1), Proven)));
+        assert!(!room.comes(opens, key(1), Claimed));
+        assert!(room.comes(opens, key(1), Proven));
+    }
+    // It ends nobody who has only claimed the name.
+    let mut room = Room::default();
+    assert!(room.comes(SESSIONS, key(1), Claimed));
+    assert!(room.comes(SESSIONS, Key::vouched(), Proven));
+    assert_eq!(room.state.sessions.of(&harry()).len(), 2);
+    // A message of before is not refused because of a key that it did not need.
+    assert!(room.take(Action::Unpin { user: harry() }));
+    room.last -= 1;
+    assert!(room.comes(!SESSIONS, Key::vouched(), Claimed));
 }

@@ -11,6 +11,17 @@ impl Gateway {
     pub fn is_secure(&self) -> bool {
         self.0.starts_with("wss://")
     }
+
+    /// What this client calls the server when it signs for it: small letters, and the port unless
+    /// it is the usual one.
+    pub fn host(&self) -> String {
+        let (_, rest) = self.0.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let usual = if self.is_secure() { ":443" } else { ":80" };
+        let host = host.to_ascii_lowercase();
+        host.strip_suffix(usual).map(str::to_owned).unwrap_or(host)
+    }
 }
 
 impl fmt::Display for Gateway {
@@ -71,6 +82,20 @@ mod tests {
 
     fn address(text: &str) -> String {
         text.parse::<Gateway>().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_server_is_called_as_browsers_call_it() {
+        for (gateway, host) in [
+            ("http://Chat.Example:80/talk", "chat.example"),
+            ("https://chat.example:443", "chat.example"),
+            ("https://chat.example:80", "chat.example:80"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("ws://[::1]:80", "[::1]"),
+            ("ws://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(gateway.parse::<Gateway>().unwrap().host(), host);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::{
     codec::{Codec, Protocol},
     connection::{Dial, Silence},
     driver::{Driver, Limits},
+    key::KeyPair,
     message::End,
     schedule::{Backoff, Schedule},
     session::{Options, Resend, Session},
@@ -33,6 +34,7 @@ pub struct Builder {
     user: String,
     key: Option<String>,
     tokens: Option<Tokens>,
+    pair: Option<KeyPair>,
     device: Option<Option<String>>,
     since: Option<u64>,
     history: u16,
@@ -79,6 +81,7 @@ impl Default for Builder {
             user: String::new(),
             key: None,
             tokens: None,
+            pair: None,
             device: None,
             since: None,
             history: 0,
@@ -154,6 +157,14 @@ impl Builder {
         T: Future<Output = Result<String, String>> + Send + 'static,
     {
         self.tokens = Some(Tokens::Source(Arc::new(move || source().boxed())));
+        self
+    }
+
+    /// The key pair whose public half is the key: where the server can check it, it is proven, and
+    /// from then on the name is nobody's who cannot.
+    pub fn key_pair(mut self, pair: KeyPair) -> Self {
+        self.key = Some(pair.public());
+        self.pair = Some(pair);
         self
     }
 
@@ -306,6 +317,8 @@ impl Builder {
             since: self.since,
             protocol: self.protocol,
             tls: tls.map_err(config)?,
+            // A key that was named later counts.
+            pair: self.pair.filter(|pair| pair.public() == key),
             deadline: self.deadline,
             ..Dial::new(gateways[0].clone(), &self.room, &self.user, &key)
         };

@@ -6,6 +6,7 @@ use crate::{
     close::{CloseCode, Lost, Refusal},
     codec::{Codec, Protocol},
     frame::{ClientFrame, ServerFrame},
+    key::{KeyPair, Proving},
     token::Token,
 };
 use futures::{SinkExt, StreamExt};
@@ -62,6 +63,8 @@ pub struct Dial {
     pub key: String,
     /// A token, for rooms that ask for one.
     pub token: Option<Token>,
+    /// The pair that it is of, to prove it.
+    pub pair: Option<KeyPair>,
     /// Replaces an earlier session of the same one.
     pub device: Option<String>,
     /// Resume after this place.
@@ -87,6 +90,7 @@ impl Dial {
             user: user.into(),
             key: key.into(),
             token: None,
+            pair: None,
             device: None,
             since: None,
             history: None,
@@ -107,6 +111,9 @@ impl Dial {
             ..
         } = self;
         let mut url = format!("{gateway}/chat/{room}/user/{user}?pub={key}");
+        if self.pair.is_some() {
+            url += "&auth=1";
+        }
         if let Some(device) = &self.device {
             url += &format!("&device={device}");
         }
@@ -117,6 +124,17 @@ impl Dial {
             url += &format!("&since={since}");
         }
         url
+    }
+
+    /// What is needed to answer a challenge.
+    pub(crate) fn proving(&self) -> Option<Proving> {
+        self.pair.clone().map(|pair| Proving {
+            pair,
+            host: self.gateway.host(),
+            room: self.room.clone(),
+            user: self.user.clone(),
+            device: self.device.clone(),
+        })
     }
 
     /// Makes the connection, up to and with the upgrade.

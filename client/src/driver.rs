@@ -236,10 +236,26 @@ impl Driver {
                     let frame = frame.clone();
                     self.tell(Notice::Received { raw, frame })?;
                 }
-                self.session.take(frame, is_full, now)
+                match frame {
+                    ServerFrame::Challenge { nonce } => self.prove(&nonce)?,
+                    frame => self.session.take(frame, is_full, now),
+                }
             }
         };
         self.perform(effects).await
+    }
+
+    /// Answers a challenge.
+    fn prove(&mut self, nonce: &[u8]) -> Result<Vec<Effect>, End> {
+        let Some(proving) = self.dial.proving() else {
+            let why = "the server asked for a proof that was not offered";
+            return self.lost(Lost::Broken(why.into()));
+        };
+        let proof = ClientFrame::Proof {
+            host: proving.host.clone(),
+            signature: proving.answer(nonce),
+        };
+        Ok(vec![Effect::Send(proof)])
     }
 
     fn connect(&mut self) {

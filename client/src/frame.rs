@@ -41,6 +41,13 @@ pub enum ClientFrame {
         /// The token.
         token: Token,
     },
+    /// Answers a challenge.
+    Proof {
+        /// The server as this client calls it.
+        host: String,
+        /// Over what the protocol says.
+        signature: [u8; 64],
+    },
 }
 
 /// What a message says.
@@ -55,6 +62,11 @@ pub enum Content {
 /// What a server says. A frame of a later protocol is `Other`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerFrame {
+    /// A proof of the key is asked for, as the client wished; before the welcome.
+    Challenge {
+        /// 32 bytes.
+        nonce: Bytes,
+    },
     /// The session is in; the first frame.
     Welcome(Welcome),
     /// Something happened in the room.
@@ -149,6 +161,8 @@ pub struct Welcome {
     pub epoch: u64,
     /// The gateway's node.
     pub node: String,
+    /// Whether this session has proven its key; older servers never say so.
+    pub proven: bool,
 }
 
 /// One place in the room.
@@ -181,6 +195,9 @@ pub enum Body {
     Sealed(Bytes),
     /// A sealed message of which the text protocol tells only the length in bytes.
     SealedOf(usize),
+    /// An operator took the key away from the name: whoever comes next under it may be another
+    /// one.
+    Unpinned,
     /// A kind that this client does not know: skip it, but count its place.
     Other(String),
 }
@@ -191,6 +208,7 @@ impl Event {
         match &self.body {
             Body::Joined => "joined",
             Body::Left => "left",
+            Body::Unpinned => "unpinned",
             Body::Text(_) => "text",
             Body::Sealed(_) | Body::SealedOf(_) => "sealed",
             Body::Other(kind) => kind,

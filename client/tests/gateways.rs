@@ -2,7 +2,7 @@
 
 use futures::{SinkExt, StreamExt};
 use safe_chat_client::{
-    Backoff, Client, ConnectError, End, Lost, Notice, Protocol, Refusal, SendError, Tls,
+    Backoff, Client, ConnectError, End, KeyPair, Lost, Notice, Protocol, Refusal, SendError, Tls,
 };
 use std::{fs, sync::Arc, time::Duration};
 use tokio::{
@@ -458,4 +458,58 @@ async fn who_speaks_tls_to_a_plain_gateway_is_told_so() {
     };
     let ((), why) = tokio::join!(server, told);
     assert!(why.contains("no TLS is spoken there"), "{why}");
+}
+
+#[tokio::test]
+async fn a_key_pair_is_proven_where_the_gateway_asks_and_not_elsewhere() {
+    let gateway = Gateway::new().await;
+    let seed: [u8; 32] = std::array::from_fn(|n| n as u8);
+    let pair = KeyPair::from_seed(&seed);
+    let public = pair.public();
+    let proving = builder(&[&gateway]).key_pair(pair).device(None);
+    let mut client = proving.start().unwrap();
+    let mut session = gateway.takes().await;
+    let asks = format!("?pub={public}&auth=1");
+    assert!(session.path.contains(&asks), "{}", session.path);
+    let nonce = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8";
+    let challenge = format!(r#"{{"type":"challenge","nonce":"{nonce}","within_ms":10000}}"#);
+    session.says(&[&challenge]).await;
+    let proof: serde_json::Value = serde_json::from_str(&session.hears().await).unwrap();
+    let host = gateway.url.strip_prefix("http://").unwrap();
+    assert_eq!(
+        (&proof["type"], &proof["host"]),
+        (&"proof".into(), &host.into())
+    );
+    assert_eq!(proof["signature"].as_str().unwrap().len(), 86);
+    session
+        .says(&[&WELCOME.replace("\"seq\"", "\"proven\":true,\"seq\"")])
+        .await;
+    let Some(Notice::Connected { welcome, .. }) = client.next().await else {
+        panic!("not connected")
+    };
+    assert!(welcome.proven);
+    client.close().await;
+
+    // A server of before, which lets it in at once.
+    let mut client = builder(&[&gateway])
+        .key_pair(KeyPair::from_seed(&seed))
+        .start()
+        .unwrap();
+    let mut session = gateway.takes().await;
+    session.says(&[WELCOME]).await;
+    let Some(Notice::Connected { welcome, .. }) = client.next().await else {
+        panic!("not connected")
+    };
+    assert!(!welcome.proven);
+    drop(client);
+
+    // One that asks although nothing was offered.
+    let mut client = builder(&[&gateway]).start().unwrap();
+    let mut session = gateway.takes().await;
+    assert!(!session.path.contains("auth="), "{}", session.path);
+    session.says(&[&challenge]).await;
+    let Some(Notice::Disconnected { why, .. }) = client.next().await else {
+        panic!("still connected")
+    };
+    assert!(why.to_string().contains("not offered"), "{why}");
 }

@@ -134,6 +134,13 @@ pub(super) fn event(event: &Event) {
             (line, word("from").as_deref()),
             (format!("[aaa:{seq} - {user} left]"), Some(user.as_str()))
         ),
+        Kind::Unpinned { user } => assert_eq!(
+            (line, word("from").as_deref()),
+            (
+                format!("[aaa:{seq} - {user} unpinned]"),
+                Some(user.as_str())
+            )
+        ),
         Kind::Message { from, to, body, .. } => {
             let to = to.as_ref().map_or("*", |to| to.as_str());
             let rest = line

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use safe_chat::{
     journal::{Error, codec},
     room::{
-        Action, Body, Change, Command, CommandId, Key, Limits, Millis, SessionId, State, UserId,
-        decide,
+        Action, Body, Change, Command, CommandId, Identity, Key, Limits, Millis, SessionId, State,
+        UserId, decide,
     },
 };
 
@@ -57,14 +57,15 @@ fn decided(state: &State) {
         .cloned()
         .unwrap_or_else(|| UserId::parse("harry").expect("a user"));
     let key = state
-        .keys
+        .pins
         .get(&user)
-        .cloned()
+        .map(|pin| pin.key.clone())
         .unwrap_or_else(|| Key::parse("key").expect("a key"));
     let mut actions = vec![
         Action::Send {
             user: user.clone(),
             key: key.clone(),
+            identity: Identity::Claimed,
             turn: None,
             request: None,
             after: 0,
@@ -83,6 +84,7 @@ fn decided(state: &State) {
             session: stranger,
             user: described.user,
             key: key.clone(),
+            identity: Identity::Claimed,
             device,
             gateway,
         });

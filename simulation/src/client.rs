@@ -12,7 +12,7 @@ use crate::{
 use loadtest::history::Step;
 use safe_chat::{
     gateway::{From, Join},
-    room::{Key, Reason, RoomId, Seq, UserId},
+    room::{Identity, Key, Reason, RoomId, Seq, UserId},
     wire::Protocol,
 };
 use serde_json::json;
@@ -117,6 +117,7 @@ impl Client {
             room: self.room.clone(),
             user: self.user.clone(),
             key: Key::parse(&format!("key-{}", self.user)).expect("a valid key"),
+            identity: Identity::Claimed,
             device: None,
             from: From {
                 since: talk.seen().map(Seq),

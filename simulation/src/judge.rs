@@ -185,6 +185,7 @@ fn shown(event: &Event) -> loadtest::history::Event {
     let (kind, from) = match &event.kind {
         Kind::Joined { user } => ("joined", user),
         Kind::Left { user } => ("left", user),
+        Kind::Unpinned { user } => ("unpinned", user),
         Kind::Message {
             from,
             body: Body::Text(_),

@@ -10,7 +10,7 @@ use safe_chat::{
     cluster,
     gateway::{self, Join},
     journal::Journal,
-    room::{Incarnation, Key, Rejection, RoomId, Shards, UserId},
+    room::{Identity, Incarnation, Key, Rejection, RoomId, Shards, UserId},
     task::Scope,
     wire::{Message, ServerFrame},
     writer,
@@ -117,11 +117,12 @@ impl Node {
     ) -> Option<Result<ServerFrame, Rejection>> {
         let (gateway, members) = (self.gateway.clone(), self.cluster.clone());
         let key = Key::parse(&format!("key-{user}")).expect("a valid key");
+        let whose = (key, Identity::Claimed);
         let (answer, answered) = oneshot::channel();
         let post = async move {
             members.known().await;
             // Who does not wait any more does not hear it.
-            let _ = answer.send(gateway.post(&room, user, key, message).await);
+            let _ = answer.send(gateway.post(&room, user, whose, message).await);
         };
         tokio::spawn(self.scope.clone().run(post));
         answered.await.ok()

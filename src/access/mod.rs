@@ -51,7 +51,7 @@ pub enum Right {
 pub struct Credentials {
     /// A token, as it came.
     pub token: Option<Token>,
-    /// Whether possession of the key was proven.
+    /// Whether possession of the key was proven; or it is yet to be, and who cannot is not let in.
     pub proven: bool,
 }
 
@@ -70,6 +70,15 @@ impl Admission {
         rights: Rights {
             read: true,
             write: true,
+        },
+        until: None,
+    };
+
+    /// Nothing.
+    pub const NONE: Self = Self {
+        rights: Rights {
+            read: false,
+            write: false,
         },
         until: None,
     };
@@ -130,10 +139,7 @@ impl Access {
         let admitted = match self.policy(room) {
             Policy::Open => Ok(Admission::OPEN),
             Policy::Proven if brought.proven => Ok(Admission::OPEN),
-            Policy::Proven => Err(Rejection::new(
-                Reason::Forbidden,
-                "this room needs a proof of possession of the key",
-            )),
+            Policy::Proven => Err(Rejection::new(Reason::ProofRequired, PROOF_WANTED)),
             Policy::Token => match &brought.token {
                 Some(token) => self.by_token(room, user, right, token).await,
                 None => Err(Rejection::new(Reason::TokenRequired, WANTED)),
@@ -222,6 +228,10 @@ impl Access {
         stop.cancelled().await;
     }
 }
+
+/// What is said to whom proves nothing.
+const PROOF_WANTED: &str = "this room needs a proof of the key: connect with auth=1, or send the \
+                            header Safe-Chat-Proof (with user= and pub= in the address)";
 
 /// What is said to whom brings none.
 const WANTED: &str = "this room needs a token: bring it in the header Authorization (Bearer ...), \

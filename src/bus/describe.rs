@@ -209,6 +209,7 @@ fn event_line(event: &Event, bodies: bool) -> String {
     let what = match &event.kind {
         Kind::Joined { user } => format!("{user} joined"),
         Kind::Left { user } => format!("{user} left"),
+        Kind::Unpinned { user } => format!("{user} unpinned"),
         Kind::Message {
             from, to, body, id, ..
         } => message_line(from, to.as_ref(), body, id.as_ref(), bodies),
@@ -237,6 +238,7 @@ fn command_line(Submission { action, reply, .. }: &Submission, bodies: bool) -> 
         }
         Action::Close { session, .. } => format!("close session {session}"),
         Action::Abandon { gateway } => format!("abandon {gateway}"),
+        Action::Unpin { user } => format!("unpin {user}"),
         Action::Send {
             user, to, body, id, ..
         } => format!(
@@ -287,7 +289,9 @@ fn message_line(
 mod tests {
     use super::*;
     use crate::bus::Admission;
-    use crate::room::{Epoch, Incarnation, Key, Millis, Reason, Rejection, Seq, SessionId, Turn};
+    use crate::room::{
+        Epoch, Identity, Incarnation, Key, Millis, Reason, Rejection, Seq, SessionId, Turn,
+    };
     use uuid::Uuid;
 
     const NODE: Incarnation = Incarnation::new(Uuid::from_u128(0x1122));
@@ -337,6 +341,7 @@ mod tests {
         let send = |body| Action::Send {
             user: user("harry"),
             key: key.clone(),
+            identity: Identity::Claimed,
             turn: Some(Turn {
                 session: SESSION,
                 number: 1,
@@ -352,6 +357,7 @@ mod tests {
                 session: SESSION,
                 user: user("harry"),
                 key: key.clone(),
+                identity: Identity::Claimed,
                 device: None,
                 gateway: NODE,
             },
@@ -360,6 +366,9 @@ mod tests {
                 gateway: Some(NODE),
             },
             Action::Abandon { gateway: NODE },
+            Action::Unpin {
+                user: user("harry"),
+            },
             send(Body::Text("secret".into())),
             send(Body::Sealed(vec![1, 2, 3].into())),
         ];
@@ -445,6 +454,7 @@ mod tests {
                     admission: Some(Admission {
                         user: user("harry"),
                         key: Key::parse("secret").unwrap(),
+                        identity: Identity::Claimed,
                         device: None,
                     }),
                 }),
@@ -455,6 +465,7 @@ mod tests {
             "command open",
             "command close",
             "command abandon",
+            "command unpin",
             "command send",
             "command send",
         ];

@@ -135,8 +135,8 @@ mod tests {
         bus::{Commit, ReplyTo, Submission, codec},
         journal::codec::encode_commit,
         room::{
-            Action, Body, Change, CommandId, DeviceId, Epoch, Event, Incarnation, Key, Kind,
-            Limits, Millis, RequestId, RoomId, Seq, SessionId, Turn, UserId,
+            Action, Body, Change, CommandId, DeviceId, Epoch, Event, Identity, Incarnation, Key,
+            Kind, Limits, Millis, RequestId, RoomId, Seq, SessionId, Turn, UserId,
         },
     };
 
@@ -161,6 +161,7 @@ mod tests {
             action: Action::Send {
                 user: user.clone(),
                 key: key.clone(),
+                identity: Identity::Claimed,
                 turn,
                 after: Limits::NUMBER,
                 request,
@@ -184,7 +185,11 @@ mod tests {
                     turn,
                     request,
                 },
-                changes: vec![Change::Pinned { user, key }],
+                changes: vec![Change::Pinned {
+                    user,
+                    key,
+                    identity: Identity::Proven,
+                }],
             }],
         });
         // Five headers, each of a name and a number.

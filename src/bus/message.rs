@@ -2,7 +2,7 @@
 
 use crate::{
     room::{
-        Action, DeviceId, Epoch, Event, Incarnation, Key, Millis, Rejection, RoomId, Seq,
+        Action, DeviceId, Epoch, Event, Identity, Incarnation, Key, Millis, Rejection, RoomId, Seq,
         SessionId, ShardId, UserId,
     },
     telemetry::trace::{Context, hop::Range},
@@ -303,6 +303,8 @@ pub struct Admission {
     pub user: UserId,
     /// The user's key.
     pub key: Key,
+    /// What was shown of it, or will be.
+    pub identity: Identity,
     /// It would replace an earlier session of the same device.
     pub device: Option<DeviceId>,
 }
@@ -408,8 +410,9 @@ pub struct NodeRecord {
 ///
 /// 1: the first, which an older version does not say. 2: batches of messages, and what tells of
 /// them ([`Action::Batch`], `room::Change::BatchTaken`, [`Inbound::Outcomes`]). 3: commands and
-/// notes of sessions under the name of their gateway.
-pub const FORMATS: u32 = 3;
+/// notes of sessions under the name of their gateway. 4: keys that are taken away from names
+/// ([`Action::Unpin`], `room::Kind::Unpinned`).
+pub const FORMATS: u32 = 4;
 
 impl NodeRecord {
     /// Whether it reads batches.
@@ -420,6 +423,11 @@ impl NodeRecord {
     /// Whether it reads what gateways store under their names.
     pub fn reads_names(&self) -> bool {
         self.formats >= 3
+    }
+
+    /// Whether it reads that a key was taken away from a name.
+    pub fn reads_unpins(&self) -> bool {
+        self.formats >= 4
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Close {
     Operator,
     /// 4002: 20 bad frames in a row.
     BadFrames,
+    /// 4004: it did not prove the key that it named.
+    Proof(Fault),
     /// 4003: its backlog passed the limit.
     Slow,
     /// 4005: a session of the same device took its place.
@@ -29,6 +31,42 @@ pub enum Close {
     Unavailable,
 }
 
+/// What is wrong with a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It did not come in time.
+    Late,
+    /// The first frame was none.
+    Malformed,
+    /// It is for a server of another name.
+    Host,
+    /// The signature does not fit.
+    Signature,
+}
+
+impl Fault {
+    /// The word in metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Malformed => "malformed",
+            Self::Host => "host",
+            Self::Signature => "signature",
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Late => "no proof of the key came within 10 s",
+            Self::Malformed => "the first frame must be the proof that was asked for",
+            Self::Host => {
+                "the proof is for another host than this server's: see gateway.public_hosts"
+            }
+            Self::Signature => "the signature does not fit the challenge and the key",
+        }
+    }
+}
+
 impl Close {
     /// The code of the close frame.
     pub fn code(self) -> u16 {
@@ -39,6 +77,7 @@ impl Close {
             Self::TooBig => 1009,
             Self::Operator => 4001,
             Self::BadFrames => 4002,
+            Self::Proof(_) => 4004,
             Self::Slow => 4003,
             Self::Replaced => 4005,
             Self::Silent => 4006,
@@ -57,6 +96,7 @@ impl Close {
             Self::TooBig => "a message may have 131072 bytes at most",
             Self::Operator => "ended by an operator",
             Self::BadFrames => "20 frames in a row were not understood",
+            Self::Proof(fault) => fault.reason(),
             Self::Slow => "too slow: reconnect with since",
             Self::Replaced => "replaced by a session of the same device",
             Self::Silent => "nothing heard for 35 s: reconnect with since",
@@ -85,6 +125,10 @@ mod tests {
             Close::TooBig,
             Close::Operator,
             Close::BadFrames,
+            Close::Proof(Fault::Late),
+            Close::Proof(Fault::Malformed),
+            Close::Proof(Fault::Host),
+            Close::Proof(Fault::Signature),
             Close::Slow,
             Close::Replaced,
             Close::Silent,

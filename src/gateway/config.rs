@@ -9,6 +9,7 @@ use crate::{
     listener::is_loopback,
     pressure::Pressure,
     tls::{self, Identity},
+    wire::proof,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,11 @@ pub struct Config {
     /// for every page. Others are refused with HTTP 403. Programs that are no browsers send no
     /// origin and are not held back. Default none.
     pub allowed_origins: Vec<String>,
+    /// What clients call this service: the hosts in its addresses, such as chat.example or
+    /// chat.example:8443. A proof of possession is for one of them, so that another server cannot
+    /// pass it on. Default none: what each request says counts, its Host or the host of its Origin,
+    /// which whoever passes a proof on makes up.
+    pub public_hosts: Vec<String>,
     /// The path that the page and everything for clients is below, such as /chat-service, behind a
     /// proxy that passes paths on as they are. Default none.
     pub base_path: String,
@@ -162,6 +168,7 @@ impl Default for Config {
             rooms_per_address: 10_000,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
+            public_hosts: Vec::new(),
             base_path: String::new(),
             frame_ancestors: Vec::new(),
         }
@@ -242,6 +249,13 @@ impl Config {
             return Err(format!(
                 "gateway.allowed_origins: {wrong} is no origin: write https://app.example or \
                  https://*.example.org, without a path, capacitor://localhost, null, or *"
+            ));
+        }
+        let no_host = |host: &&String| proof::host(host).is_none();
+        if let Some(wrong) = self.public_hosts.iter().find(no_host) {
+            return Err(format!(
+                "gateway.public_hosts: {wrong} is no host: write chat.example or \
+                 chat.example:8443, without a scheme"
             ));
         }
         if !is_base_path(&self.base_path) {

@@ -11,6 +11,7 @@ use super::{
     losses::Losses,
     metrics, outbox,
     past::Past,
+    proofs::Proofs,
     replica::{self, Claim, Replica},
 };
 use crate::{
@@ -20,7 +21,8 @@ use crate::{
     journal::Journal,
     pressure::Pressure,
     room::{
-        Action, DeviceId, Incarnation, Key, Reason, Rejection, RequestId, RoomId, SessionId, UserId,
+        Action, DeviceId, Identity, Incarnation, Key, Reason, Rejection, RequestId, RoomId,
+        SessionId, UserId,
     },
     task,
     trace::{At, Hop, Tracer},
@@ -72,6 +74,7 @@ pub(super) struct Core {
     pub(super) cleared: AtomicU64,
     pub(super) limits: Limits,
     pub(super) devices: Devices,
+    pub(super) proofs: Proofs,
     /// How short of memory this process is.
     pub(super) pressure: Pressure,
     /// Where the hops of messages are noted.
@@ -101,6 +104,7 @@ pub(super) struct Seated {
     pub(super) room: RoomId,
     pub(super) user: UserId,
     pub(super) key: Key,
+    pub(super) identity: Identity,
     pub(super) device: Option<DeviceId>,
 }
 
@@ -111,6 +115,7 @@ impl Seated {
             session,
             user: self.user.clone(),
             key: self.key.clone(),
+            identity: self.identity,
             device: self.device.clone(),
             gateway,
         }
@@ -143,6 +148,7 @@ impl Core {
             generations: Arc::new(random.random_range(0..GENERATIONS).into()),
             members: OnceLock::new(),
             devices: Devices::default(),
+            proofs: Proofs::new(),
             past: Past::new(journal),
             losses: Losses::default(),
             rumours: Episode::default(),

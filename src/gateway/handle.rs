@@ -4,7 +4,7 @@ use super::{
     Client, Close, From, Join, Session, Watch,
     core::{Core, draining, unavailable},
     disconnect, doubt, history,
-    join::{self, Connection},
+    join::{self, Connection, Knock},
     limits::Cost,
     metrics,
 };
@@ -13,12 +13,17 @@ use crate::{
     bus::Answered,
     cluster,
     pressure::Pressure,
-    room::{Action, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{Action, Identity, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     trace::{At, Hop, Tracer},
     wire::{Message, ServerFrame},
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
+
+/// Whether a refusal is about who somebody is.
+fn is_of_key(reason: Reason) -> bool {
+    matches!(reason, Reason::KeyMismatch | Reason::ProofRequired)
+}
 
 /// How long a message over HTTP waits for its answer.
 const POST_DEADLINE: Duration = Duration::from_secs(10);
@@ -62,6 +67,16 @@ impl Handle {
         join::join(&self.0, join, Some(client), connection).await
     }
 
+    /// A place for a client that brings a token before it joins. The room is not asked about it.
+    pub(super) fn place(&self, client: &Client, join: &Join) -> Result<Knock, Rejection> {
+        Knock::new(&self.0, Some(client), &join.room)
+    }
+
+    /// A place for a client that proves its key before it joins, if it would be let in then.
+    pub(super) async fn knock(&self, client: &Client, join: &Join) -> Result<Knock, Rejection> {
+        join::knock_to_prove(&self.0, client, join).await
+    }
+
     /// Whether the client at an address would be let in now, within 10 s. Opens nothing.
     pub async fn may_join(&self, client: &Client, join: &Join) -> Result<(), Rejection> {
         join::may_join(&self.0, client, join).await
@@ -89,12 +104,13 @@ impl Handle {
     }
 
     /// Sends a message without a session and waits for its answer, for at most 10 s. The message
-    /// has an id. The request counts for the address already.
+    /// has an id; `identity` is what the request has shown of the key. The request counts for the
+    /// address already.
     pub async fn post(
         &self,
         room: &RoomId,
         user: UserId,
-        key: Key,
+        (key, identity): (Key, Identity),
         message: Message,
     ) -> Result<ServerFrame, Rejection> {
         if self.0.is_draining() {
@@ -120,6 +136,7 @@ impl Handle {
         let action = Action::Send {
             user,
             key,
+            identity,
             turn: None,
             after: 0,
             request: Some(self.0.new_request()),
@@ -152,7 +169,7 @@ impl Handle {
                 })
             }
             // Refused like an upgrade.
-            Ok(Answered::Rejected(rejection)) if rejection.reason == Reason::KeyMismatch => {
+            Ok(Answered::Rejected(rejection)) if is_of_key(rejection.reason) => {
                 metrics::refused(&rejection);
                 Err(rejection)
             }

@@ -18,7 +18,7 @@ use crate::{
     access,
     bus::{Admission, Answered, Ask, RoomView},
     listener::{Arrival, Presence},
-    room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{DeviceId, Identity, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     telemetry::trace::{Origin, hop},
     wire::Protocol,
 };
@@ -47,6 +47,8 @@ pub struct Join {
     pub user: UserId,
     /// The user's key.
     pub key: Key,
+    /// What was shown of it.
+    pub identity: Identity,
     /// Replaces an earlier session of the same device.
     pub device: Option<DeviceId>,
     /// What to begin with.
@@ -85,6 +87,28 @@ pub(super) struct Connection {
     pub(super) loops: Option<Loops>,
     /// What its client may do, and until when.
     pub(super) admission: access::Admission,
+    /// What its client holds already.
+    pub(super) knock: Option<Knock>,
+}
+
+/// A place at this node and in a room, of a client that is not in yet.
+pub(super) struct Knock {
+    place: OwnedSemaphorePermit,
+    entered: Option<Entered>,
+}
+
+impl Knock {
+    /// It costs what a join costs. The room is not asked.
+    pub(super) fn new(
+        core: &Core,
+        client: Option<&Client>,
+        room: &RoomId,
+    ) -> Result<Self, Rejection> {
+        Ok(Self {
+            place: core.place()?,
+            entered: client.map(|client| client.join(room)).transpose()?,
+        })
+    }
 }
 
 impl Connection {
@@ -96,6 +120,7 @@ impl Connection {
             origin: Origin::default(),
             loops: None,
             admission: access::Admission::OPEN,
+            knock: None,
         }
     }
 
@@ -216,19 +241,41 @@ pub(super) async fn watch(
 
 /// Whether a client would be let in now. Costs what a join costs; opens and keeps nothing.
 pub(super) async fn may_join(core: &Core, client: &Client, join: &Join) -> Result<(), Rejection> {
-    drop(core.place()?);
-    drop(client.join(&join.room)?);
+    knock(core, client, join).await.map(drop)
+}
+
+/// The same for a client that then proves its key: it keeps its place meanwhile. What is refused
+/// counts as a refused join.
+pub(super) async fn knock_to_prove(
+    core: &Core,
+    client: &Client,
+    join: &Join,
+) -> Result<Knock, Rejection> {
+    let begun = Instant::now();
+    let knocked = knock(core, client, join).await;
+    if let Err(why) = &knocked {
+        metrics::join(Some(why.reason), begun.elapsed());
+        if join.from.since.is_some() {
+            metrics::resume_failed(why);
+        }
+    }
+    knocked
+}
+
+async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejection> {
+    let knock = Knock::new(core, Some(client), &join.room)?;
     let ask = Ask {
         room: join.room.clone(),
         admission: Some(Admission {
             user: join.user.clone(),
             key: join.key.clone(),
+            identity: join.identity,
             device: join.device.clone(),
         }),
     };
     let asked = timeout(DEADLINE, owner(core, &ask)).await;
     let late = || unavailable("the room's owner did not answer in time: try again");
-    asked.unwrap_or_else(|_| Err(late())).map(drop)
+    asked.unwrap_or_else(|_| Err(late())).map(|_| knock)
 }
 
 /// The head of a room, from its owner.
@@ -280,18 +327,22 @@ async fn admit(
     core: &Arc<Core>,
     join: Join,
     client: Option<&Client>,
-    connection: Connection,
+    mut connection: Connection,
 ) -> Result<Session, Rejection> {
-    let place = core.place()?;
+    let knock = match connection.knock.take() {
+        Some(knock) => knock,
+        None => Knock::new(core, client, &join.room)?,
+    };
+    let Knock { place, entered } = knock;
     let Join {
         room,
         user,
         key,
+        identity,
         device,
         from,
         protocol,
     } = join;
-    let entered = client.map(|client| client.join(&room)).transpose()?;
     let meter = core.limits.meter(&user, &key, client);
     core.check_sessions()?;
     let claim = core.claim(&room);
@@ -321,6 +372,7 @@ async fn admit(
         room: room.clone(),
         user: user.clone(),
         key: key.clone(),
+        identity,
         device: device.clone(),
     };
     let open = seated.open(session, core.me);
@@ -356,6 +408,7 @@ async fn admit(
     let seat = Seat {
         session,
         user: user.clone(),
+        identity,
         device,
     };
     let extent = claim.opened(opened).await.map_err(starting_again)?;

@@ -142,6 +142,11 @@ pub(super) fn closed(close: Close) {
     metric::CLOSES.of(&close.code().to_string()).increment(1);
 }
 
+/// What became of a proof of possession.
+pub(super) fn proof(outcome: &'static str) {
+    metric::PROOFS.of(outcome).increment(1);
+}
+
 /// A replica had to read from the journal what it did not hear.
 pub(super) fn repaired(events: usize) {
     metric::GAPS_REPAIRED.increment(1);

@@ -29,13 +29,14 @@ mod metrics;
 mod outbox;
 mod past;
 mod port;
+mod proofs;
 mod replica;
 mod ring;
 mod service;
 mod session;
 mod websocket;
 
-pub use close::Close;
+pub use close::{Close, Fault};
 pub use config::Config;
 pub use handle::Handle;
 #[doc(hidden)] // For fuzzing: it reads what anybody may send.

@@ -51,7 +51,15 @@ impl Service {
         bus: Arc<dyn Bus>,
         journal: Arc<dyn Journal>,
     ) -> Self {
-        Self::with_random(config, access, me, node.into(), bus, journal, rand::make_rng())
+        Self::with_random(
+            config,
+            access,
+            me,
+            node.into(),
+            bus,
+            journal,
+            rand::make_rng(),
+        )
     }
 
     /// As [`Self::new`], with the seed of all its randomness: session names, jitter. All rooms are
@@ -65,7 +73,15 @@ impl Service {
         seed: u64,
     ) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Self::with_random(config, Access::default(), me, node.into(), bus, journal, random)
+        Self::with_random(
+            config,
+            Access::default(),
+            me,
+            node.into(),
+            bus,
+            journal,
+            random,
+        )
     }
 
     fn with_random(
@@ -77,7 +93,9 @@ impl Service {
         journal: Arc<dyn Journal>,
         random: StdRng,
     ) -> Self {
-        Self(Arc::new(Core::new(config, access, me, node, bus, journal, random)))
+        Self(Arc::new(Core::new(
+            config, access, me, node, bus, journal, random,
+        )))
     }
 
     /// A handle on it.

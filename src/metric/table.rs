@@ -92,9 +92,11 @@ const MESSAGE_OUTCOMES: &[&str] = &[
     "busy",
     "unavailable",
     "key_mismatch",
+    "proof_required",
     "not_member",
     "other",
 ];
+const PROOF_OUTCOMES: &[&str] = &["fits", "late", "malformed", "host", "signature", "other"];
 const DECISIONS: &[&str] = &[
     "done",
     "redelivered",
@@ -111,12 +113,13 @@ const JOIN_OUTCOMES: &[&str] = &[
     "unavailable",
     "draining",
     "key_mismatch",
+    "proof_required",
     "too_many_sessions",
     "other",
 ];
 const CLOSE_CODES: &[&str] = &[
-    "1001", "1002", "1007", "1009", "4001", "4002", "4003", "4005", "4006", "4007", "4008", "4010",
-    "other",
+    "1001", "1002", "1007", "1009", "4001", "4002", "4003", "4004", "4005", "4006", "4007", "4008",
+    "4010", "other",
 ];
 /// Why somebody was not let in, in the words of the client protocol.
 const REFUSED_ADMISSIONS: &[&str] = &[
@@ -124,6 +127,7 @@ const REFUSED_ADMISSIONS: &[&str] = &[
     "token_invalid",
     "token_expired",
     "forbidden",
+    "proof_required",
     "unavailable",
     "other",
 ];
@@ -192,6 +196,8 @@ table! {
             "Loops of sockets that a panic ended: their clients were closed with 4010";
         CLOSES: counter "safechat_closes_total" in "sessions" by "code" of CLOSE_CODES,
             "Sessions that the server ended, by the code of the close frame";
+        PROOFS: counter "safechat_proofs_total" in "proofs" by "outcome" of PROOF_OUTCOMES,
+            "Proofs of possession of a key that were asked for or sent, by what became of them";
         PING_SECONDS: histogram "safechat_ping_seconds" in "seconds",
             "From a ping, which a client gets after 25 s of silence, to its pong";
         GAPS_REPAIRED: counter "safechat_gaps_repaired_total" in "gaps",

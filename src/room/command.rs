@@ -1,6 +1,6 @@
 //! What a client, or the cluster on its behalf, wants of a room.
 
-use super::{DeviceId, Incarnation, Key, Millis, RequestId, SessionId, UserId};
+use super::{DeviceId, Identity, Incarnation, Key, Millis, RequestId, SessionId, UserId};
 use bytes::Bytes;
 use std::{fmt, sync::Arc};
 
@@ -24,6 +24,8 @@ pub enum Action {
         user: UserId,
         /// The key that the user brings.
         key: Key,
+        /// What the gateway was shown of it.
+        identity: Identity,
         /// An earlier session of the same user and device is replaced.
         device: Option<DeviceId>,
         /// The node that holds the connection.
@@ -48,6 +50,8 @@ pub enum Action {
         user: UserId,
         /// The key that the user brought.
         key: Key,
+        /// What the gateway was shown of it; of no account in a session, which has shown it.
+        identity: Identity,
         /// The session it came through, which must be open, and which of its messages it is;
         /// `None`: sent over HTTP, where no membership is needed.
         turn: Option<Turn>,
@@ -70,6 +74,11 @@ pub enum Action {
         from: ProducerSeq,
         /// The messages, 1 to [`super::Limits::BATCH`].
         messages: Arc<[BatchMessage]>,
+    },
+    /// An operator takes the key away from a name: its sessions end, and the next key is pinned.
+    Unpin {
+        /// The name.
+        user: UserId,
     },
 }
 

@@ -2,8 +2,8 @@
 //! that it got first.
 
 use super::{
-    Action, Attempt, Change, Command, DeviceId, Ended, Event, Incarnation, Key, Kind, Limits,
-    Millis, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId, batch,
+    Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Key, Kind,
+    Limits, Millis, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId, batch,
 };
 use std::collections::HashSet;
 
@@ -120,12 +120,17 @@ pub fn decide_within(
             session,
             user,
             key,
+            identity,
             device,
             gateway,
-        } => open(state, *session, user, key, device.as_ref(), *gateway),
+        } => {
+            let brought = (key, *identity);
+            open(state, *session, user, brought, device.as_ref(), *gateway)
+        }
         Action::Close { session, gateway } => close(state, *session, *gateway),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),
-        Action::Send { .. } => send(state, &command.action),
+        Action::Send { .. } => send(state, &command.action, command.at),
+        Action::Unpin { user } => unpin(state, user, command.at),
         Action::Batch { from, messages } => batch::decide(state, *from, messages, fits),
     }
 }
@@ -134,51 +139,62 @@ fn open(
     state: &State,
     session: SessionId,
     user: &UserId,
-    key: &Key,
+    (key, identity): (&Key, Identity),
     device: Option<&DeviceId>,
     gateway: Incarnation,
 ) -> Decision {
+    let joined = || Kind::Joined { user: user.clone() };
     if let Some(open) = state.sessions.get(session) {
         let is_same = (&open.user, open.device.as_ref(), open.gateway) == (user, device, gateway);
-        return match is_same {
-            true => Decision::nothing(Outcome::Repeated(state.head)),
+        if !is_same {
             // Somebody else's, who stays in.
-            false => Decision::refused(Reason::NotMember),
-        };
+            return Decision::refused(Reason::NotMember);
+        }
+        let mut decision = Decision::nothing(Outcome::Repeated(state.head));
+        // The owner died between the `left` and the `joined` of a name that was proven.
+        if !state.members.contains(user) {
+            decision.kinds.push(joined());
+        }
+        return decision;
     }
     match state.ended.get(&session) {
         Some(Ended::Closed) => return Decision::refused(Reason::NotMember),
         Some(Ended::Refused(reason)) => return Decision::refused(*reason),
         None => {}
     }
-    if !may_come_as(state, user, key) {
-        return turn_away(session, Reason::KeyMismatch);
+    let pin = state.pins.get(user);
+    if let Some(reason) = pin.and_then(|pin| pin.refuses(key, identity)) {
+        return turn_away(session, reason);
     }
-    let open = state
-        .sessions
-        .of(user)
-        .iter()
-        .filter_map(|id| Some((*id, state.sessions.get(*id)?)));
-    let replaced = open
-        .into_iter()
-        .find(|(_, other)| device.is_some() && other.device.as_ref() == device);
-    if replaced.is_none() && state.sessions.of(user).len() >= Limits::SESSIONS_PER_USER {
+    // Its owner proves a name that was only claimed so far: the sessions that have only claimed it
+    // may be a stranger's, and end.
+    let takes_over = !key.is_vouched() && pin.is_some_and(|pin| pin.identity < identity);
+    let is_replaced = |other: &Session| device.is_some() && other.device.as_ref() == device;
+    let others = state.sessions.of(user).iter();
+    let ends: Vec<_> = others
+        .filter_map(|id| Some((*id, state.sessions.get(*id)?)))
+        .filter(|(_, other)| takes_over || is_replaced(other))
+        .collect();
+    if ends.is_empty() && state.sessions.of(user).len() >= Limits::SESSIONS_PER_USER {
         return turn_away(session, Reason::TooManySessions);
     }
 
     let mut decision = Decision::nothing(Outcome::Done);
-    if !state.keys.contains_key(user) && !key.is_vouched() {
+    if takes_over || (pin.is_none() && !key.is_vouched()) {
         decision.changes.push(Change::Pinned {
             user: user.clone(),
             key: key.clone(),
+            identity,
         });
     }
-    if let Some((session, old)) = replaced {
+    for (session, old) in ends {
         decision.changes.push(Change::Closed { session });
-        decision.notices.push(Notice {
-            gateway: old.gateway,
-            session,
-        });
+        if is_replaced(old) {
+            decision.notices.push(Notice {
+                gateway: old.gateway,
+                session,
+            });
+        }
     }
     decision.changes.push(Change::Opened {
         session,
@@ -186,15 +202,29 @@ fn open(
         device: device.cloned(),
         gateway,
     });
-    if !state.members.contains(user) {
-        decision.kinds.push(Kind::Joined { user: user.clone() });
+    let is_member = state.members.contains(user);
+    if is_member && takes_over {
+        // Events end the other sessions at once, and show that it may be somebody else now.
+        decision.kinds.push(Kind::Left { user: user.clone() });
+    }
+    if !is_member || takes_over {
+        decision.kinds.push(joined());
     }
     decision
 }
 
 fn turn_away(session: SessionId, reason: Reason) -> Decision {
+    // Only the same command, read again, is answered by it. Older versions cannot read the newer
+    // word.
+    let kept = match reason {
+        Reason::ProofRequired => Reason::KeyMismatch,
+        reason => reason,
+    };
     Decision {
-        changes: vec![Change::Refused { session, reason }],
+        changes: vec![Change::Refused {
+            session,
+            reason: kept,
+        }],
         ..Decision::refused(reason)
     }
 }
@@ -245,17 +275,26 @@ fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
     decision
 }
 
-/// Whether a key lets somebody come as a user: it is the one that is pinned, or nobody's name yet,
-/// or a gateway has checked a token, which says more than any key.
-fn may_come_as(state: &State, user: &UserId, key: &Key) -> bool {
-    let pinned = state.keys.get(user);
-    key.is_vouched() || pinned.is_none_or(|pinned| pinned == key)
+fn unpin(state: &State, user: &UserId, at: Millis) -> Decision {
+    if state.precedes_unpin(user, at) {
+        return Decision::nothing(Outcome::Repeated(state.head));
+    }
+    let mut decision = Decision::nothing(Outcome::Done);
+    let sessions = state.sessions.of(user).iter();
+    let closed = sessions.map(|session| Change::Closed { session: *session });
+    decision.changes.extend(closed);
+    if state.members.contains(user) {
+        decision.kinds.push(Kind::Left { user: user.clone() });
+    }
+    decision.kinds.push(Kind::Unpinned { user: user.clone() });
+    decision
 }
 
-fn send(state: &State, action: &Action) -> Decision {
+fn send(state: &State, action: &Action, at: Millis) -> Decision {
     let Action::Send {
         user,
         key,
+        identity,
         turn,
         after,
         request,
@@ -271,11 +310,6 @@ fn send(state: &State, action: &Action) -> Decision {
     if spoken.is_some_and(|session| session.user != *user) {
         return Decision::refused(Reason::NotMember);
     }
-    // The key of a session was checked when it opened.
-    let pinned = state.keys.get(user);
-    if turn.is_none() && !may_come_as(state, user, key) {
-        return Decision::refused(Reason::KeyMismatch);
-    }
     let sent = state.sent.get(&(user.clone(), id.clone())).copied();
     let attempt = Attempt::of(*turn, *request);
     if let Some(Sent { seq, by }) = sent
@@ -283,6 +317,11 @@ fn send(state: &State, action: &Action) -> Decision {
         && by == attempt
     {
         return Decision::nothing(Outcome::Redelivered(seq));
+    }
+    // The key of a session was checked when it opened.
+    let pin = state.pins.get(user).filter(|_| turn.is_none());
+    if let Some(reason) = pin.and_then(|pin| pin.refuses(key, *identity)) {
+        return Decision::refused(reason);
     }
     let session = turn.and_then(|turn| state.sessions.get(turn.session));
     match (turn, session) {
@@ -320,13 +359,11 @@ fn send(state: &State, action: &Action) -> Decision {
     if turn.is_some() && session.is_none() {
         return Decision::refused(Reason::NotMember);
     }
-    let mut decision = Decision::nothing(Outcome::Done);
-    if pinned.is_none() && !key.is_vouched() {
-        decision.changes.push(Change::Pinned {
-            user: user.clone(),
-            key: key.clone(),
-        });
+    // What was refused under the key of then stays refused.
+    if turn.is_none() && !key.is_vouched() && state.precedes_unpin(user, at) {
+        return Decision::refused(Reason::KeyMismatch);
     }
+    let mut decision = Decision::nothing(Outcome::Done);
     decision.kinds.push(Kind::Message {
         from: user.clone(),
         to: to.clone(),
@@ -353,6 +390,10 @@ pub(super) fn refusal(reason: Reason) -> Rejection {
     let message = match reason {
         Reason::KeyMismatch => {
             "another key is pinned to this user in this room: bring the first one, or take another name"
+        }
+        Reason::ProofRequired => {
+            "this user has proven a key in this room: prove it too (auth=1, or the header \
+             Safe-Chat-Proof), or take another name"
         }
         Reason::TooManySessions => {
             "this user has 8 sessions in this room already: close one, or name its device to replace it"

@@ -1,8 +1,8 @@
 //! What happened in a room.
 
 use super::{
-    Body, CommandId, DeviceId, Incarnation, Key, Millis, ProducerSeq, RequestId, Seq, SessionId,
-    Turn, UserId,
+    Body, CommandId, DeviceId, Identity, Incarnation, Key, Millis, ProducerSeq, RequestId, Seq,
+    SessionId, Turn, UserId,
 };
 
 /// One place of the room's sequence, and what changed silently on the way to it.
@@ -30,7 +30,7 @@ impl Kind {
     pub fn size(&self) -> usize {
         match self {
             Self::Message { body, .. } => body.size(),
-            Self::Joined { .. } | Self::Left { .. } => 0,
+            Self::Joined { .. } | Self::Left { .. } | Self::Unpinned { .. } => 0,
         }
     }
 }
@@ -65,6 +65,11 @@ pub enum Kind {
         turn: Option<Turn>,
         /// The request that brought it; `None`: it came through a session, or by an older version.
         request: Option<RequestId>,
+    },
+    /// An operator took the key away from a name: whoever comes next under it may be another one.
+    Unpinned {
+        /// The name.
+        user: UserId,
     },
 }
 
@@ -123,11 +128,13 @@ pub enum Change {
         /// Its messages that were there before, by their index, and where they are.
         repeats: Vec<(u32, Seq)>,
     },
-    /// A user brought a first key, which stays.
+    /// A user brought a first key, which stays; or proved to have the one that is pinned.
     Pinned {
         /// Who.
         user: UserId,
         /// The key.
         key: Key,
+        /// What was shown of it.
+        identity: Identity,
     },
 }

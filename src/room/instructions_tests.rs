@@ -1,8 +1,8 @@
 //! What deciding takes, in instructions.
 
 use super::{
-    Action, BatchMessage, Body, Command, CommandId, Incarnation, Key, Millis, Outcome, Producer,
-    ProducerSeq, SessionId, State, Turn, UserId, decide,
+    Action, BatchMessage, Body, Command, CommandId, Identity, Incarnation, Key, Millis, Outcome,
+    Producer, ProducerSeq, SessionId, State, Turn, UserId, decide,
 };
 use crate::instructions;
 use uuid::Uuid;
@@ -37,6 +37,7 @@ fn room() -> State {
             session: session(n),
             user: user(n),
             key: Key::parse("key").unwrap(),
+            identity: Identity::Claimed,
             device: None,
             gateway: gateway(),
         };

@@ -31,6 +31,9 @@ impl Limits {
     /// Ranges of a session's messages that were passed over, remembered so that whoever still asks
     /// for one of them is told.
     pub const SKIPPED: usize = 64;
+    /// Names whose key an operator took away, remembered so that the command, read again, does not
+    /// take the next key away as well: those of the last times.
+    pub const UNPINNED: usize = 1024;
     /// Commands of one room that may lie between the shard's floor and its reader: half of the
     /// smaller window, so that what is read again after a takeover is always still in it.
     pub const REREAD: u64 = 2048;

@@ -11,6 +11,7 @@ mod decide;
 mod event;
 mod id;
 mod limits;
+mod pin;
 mod producers;
 mod rejection;
 mod sessions;
@@ -27,6 +28,7 @@ pub use id::{
     Shards, Token, UserId,
 };
 pub use limits::Limits;
+pub use pin::{Identity, Pin};
 pub use producers::{Producers, Standing};
 pub use rejection::{Reason, Rejection};
 pub use sessions::{Session, Sessions};

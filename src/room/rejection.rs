@@ -15,6 +15,8 @@ pub enum Reason {
     Busy,
     Unavailable,
     KeyMismatch,
+    ProofRequired,
+    ProofFailed,
     TooManySessions,
     BadRoom,
     BadUser,
@@ -34,7 +36,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 26] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -44,6 +46,8 @@ impl Reason {
         Self::Busy,
         Self::Unavailable,
         Self::KeyMismatch,
+        Self::ProofRequired,
+        Self::ProofFailed,
         Self::TooManySessions,
         Self::BadRoom,
         Self::BadUser,
@@ -73,6 +77,8 @@ impl Reason {
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
             Self::KeyMismatch => "key_mismatch",
+            Self::ProofRequired => "proof_required",
+            Self::ProofFailed => "proof_failed",
             Self::TooManySessions => "too_many_sessions",
             Self::BadRoom => "bad_room",
             Self::BadUser => "bad_user",

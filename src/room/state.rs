@@ -1,8 +1,8 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Change, CommandId, Event, Incarnation, Key, Kind, Limits, Millis, Producers, Reason,
-    Seq, Session, SessionId, Sessions, UserId, Window,
+    Attempt, Change, CommandId, Event, Identity, Incarnation, Key, Kind, Limits, Millis, Pin,
+    Producers, Reason, Seq, Session, SessionId, Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -34,7 +34,9 @@ pub struct State {
     /// Open sessions.
     pub sessions: Sessions,
     /// The first key that each user brought.
-    pub keys: HashMap<UserId, Key>,
+    pub pins: HashMap<UserId, Pin>,
+    /// When an operator last took the key away from a name; the newest [`Limits::UNPINNED`].
+    pub unpinned: HashMap<UserId, Millis>,
     /// The messages of the dedupe window.
     pub sent: Window<(UserId, CommandId), Sent>,
     /// Sessions that are over, the newest [`Limits::ENDED_SESSIONS`].
@@ -54,7 +56,8 @@ impl Default for State {
             head: Seq::ZERO,
             members: BTreeSet::new(),
             sessions: Sessions::default(),
-            keys: HashMap::new(),
+            pins: HashMap::new(),
+            unpinned: HashMap::new(),
             sent: Window::new(Limits::WINDOW),
             ended: Window::new(Limits::ENDED_SESSIONS),
             abandoned: Window::new(Limits::ABANDONS),
@@ -69,7 +72,8 @@ impl State {
     pub fn records(&self) -> usize {
         self.members.len()
             + self.sessions.len()
-            + self.keys.len()
+            + self.pins.len()
+            + self.unpinned.len()
             + self.sent.len()
             + self.ended.len()
             + self.abandoned.len()
@@ -103,6 +107,7 @@ impl State {
             Kind::Left { user } => {
                 self.members.remove(user);
             }
+            Kind::Unpinned { user } => self.unpin(user, event.at),
             Kind::Message {
                 from,
                 id,
@@ -172,9 +177,40 @@ impl State {
             Change::Abandoned { gateway, at } => self.abandoned.insert((*gateway, *at), ()),
             Change::DuplicateRecorded { turn, seq } => self.sessions.repeated(*turn, *seq),
             Change::BatchTaken { from, repeats } => self.producers.take(*from, repeats),
-            Change::Pinned { user, key } => {
-                self.keys.entry(user.clone()).or_insert_with(|| key.clone());
+            Change::Pinned {
+                user,
+                key,
+                identity,
+            } => self.pin(user, key, *identity),
+        }
+    }
+
+    /// The first key stays, and what was once proven stays proven.
+    fn pin(&mut self, user: &UserId, key: &Key, identity: Identity) {
+        let pin = self.pins.entry(user.clone()).or_insert_with(|| Pin {
+            key: key.clone(),
+            identity,
+        });
+        if pin.key == *key {
+            pin.identity = pin.identity.max(identity);
+        }
+    }
+
+    fn unpin(&mut self, user: &UserId, at: Millis) {
+        self.pins.remove(user);
+        let last = self.unpinned.entry(user.clone()).or_default();
+        *last = at.max(*last);
+        if self.unpinned.len() > Limits::UNPINNED {
+            let oldest = self.unpinned.iter().min_by_key(|(user, at)| (*at, *user));
+            if let Some(oldest) = oldest.map(|(user, _)| user.clone()) {
+                self.unpinned.remove(&oldest);
             }
         }
+    }
+
+    /// Whether a command of this time came before an operator took the key away from the name, so
+    /// that it was decided when it was first read.
+    pub(super) fn precedes_unpin(&self, user: &UserId, at: Millis) -> bool {
+        self.unpinned.get(user).is_some_and(|last| at <= *last)
     }
 }

@@ -1,8 +1,8 @@
 //! The frames, independent of how they look on a connection.
 
-use super::SharedEvent;
+use super::{SharedEvent, proof::Nonce};
 use crate::room::{
-    Body, CommandId, Epoch, Event, Reason, Rejection, Seq, SessionId, Token, UserId,
+    Body, CommandId, Epoch, Event, Identity, Reason, Rejection, Seq, SessionId, Token, UserId,
 };
 use bytes::Bytes;
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -125,6 +125,13 @@ impl From<Refused> for ServerFrame {
 /// What the server says.
 #[derive(Debug, Clone)]
 pub enum ServerFrame {
+    /// A client that wants to prove its key is to sign this first.
+    Challenge {
+        /// Never used before or again.
+        nonce: Nonce,
+        /// How long the proof may take, in milliseconds.
+        within_ms: u64,
+    },
     /// The first frame: the session is in.
     Welcome {
         /// Whose session.
@@ -141,6 +148,8 @@ pub enum ServerFrame {
         epoch: Epoch,
         /// The name of the node.
         node: String,
+        /// What the client has shown of its key.
+        identity: Identity,
     },
     /// Something happened.
     Event(SharedEvent),

@@ -20,7 +20,12 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::BadQuery
         | Reason::BadRequest => 400,
         Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired => 401,
-        Reason::KeyMismatch | Reason::NotMember | Reason::BadOrigin | Reason::Forbidden => 403,
+        Reason::KeyMismatch
+        | Reason::ProofRequired
+        | Reason::ProofFailed
+        | Reason::NotMember
+        | Reason::BadOrigin
+        | Reason::Forbidden => 403,
         Reason::NotFound => 404,
         Reason::MethodNotAllowed => 405,
         Reason::TooManySessions => 409,

@@ -4,13 +4,15 @@
 //! A gateway agrees on a [`Protocol`], turns what a client sends into a [`ClientFrame`] with
 //! [`Protocol::decode`], and what it answers into bytes with [`Protocol::encode`]. An event goes to
 //! all members of a room: [`SharedEvent`] encodes it once per protocol. [`http`] is for what is
-//! said without a WebSocket. Whatever a client sends, decoding ends in a frame or in a [`Refused`],
-//! in time linear to its size.
+//! said without a WebSocket, [`proof`] for what shows that a client has the key that it names.
+//! Whatever a client sends, decoding ends in a frame or in a [`Refused`], in time linear to its
+//! size.
 
 mod check;
 mod frame;
 pub mod http;
 mod json;
+pub mod proof;
 mod proto;
 mod shared;
 mod text;
@@ -91,6 +93,11 @@ impl Protocol {
                 "this protocol uses binary frames, not text ones",
             )),
         }
+    }
+
+    /// Reads the answer to a challenge; `None`: it is none.
+    pub fn decode_proof(self, message: Incoming<'_>) -> Option<proof::Proof> {
+        proof::decode(self, message)
     }
 
     /// The bytes of a frame; `None` where the protocol has no such frame (the text protocol does

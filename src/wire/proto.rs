@@ -1,6 +1,6 @@
 //! The protobuf protocol: the same frames, one message per binary frame.
 
-use super::{ClientFrame, Refused, ServerFrame, check, view::View};
+use super::{ClientFrame, Refused, ServerFrame, check, proof::Proof, view::View};
 use crate::{
     proto::client::v1::{self as pb, client_frame, event, send, server_frame},
     room::{Body, Event, RoomId, UserId},
@@ -13,7 +13,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ClientFrame, Refused> {
     let frame = pb::ClientFrame::decode(bytes)
         .map_err(|_| Refused::bad_frame("a frame must be one ClientFrame message"))?;
     match frame.frame {
-        None => Err(Refused::unsupported(None)),
+        None | Some(client_frame::Frame::Proof(_)) => Err(Refused::unsupported(None)),
         Some(client_frame::Frame::Send(send)) => message(send),
         Some(client_frame::Frame::History(history)) => check::history(
             check::id(&history.id)?,
@@ -27,6 +27,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ClientFrame, Refused> {
             id: check::id(&ping.id)?,
         }),
         Some(client_frame::Frame::Token(new)) => check::token(check::id(&new.id)?, &new.token),
+    }
+}
+
+/// Reads the answer to a challenge; `None`: it is none.
+pub(super) fn proof(bytes: &[u8]) -> Option<Proof> {
+    match pb::ClientFrame::decode(bytes).ok()?.frame? {
+        client_frame::Frame::Proof(proof) => Some(Proof {
+            host: proof.host,
+            signature: proof.signature.as_ref().try_into().ok()?,
+        }),
+        _ => None,
     }
 }
 
@@ -53,6 +64,10 @@ fn message(send: pb::Send) -> Result<ClientFrame, Refused> {
 pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
     use server_frame::Frame;
     let frame = match frame {
+        ServerFrame::Challenge { nonce, within_ms } => Frame::Challenge(pb::Challenge {
+            nonce: Bytes::copy_from_slice(&nonce.0),
+            within_ms: *within_ms,
+        }),
         ServerFrame::Welcome {
             user,
             session,
@@ -61,6 +76,7 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
             members,
             epoch,
             node,
+            identity,
         } => Frame::Welcome(pb::Welcome {
             room: room.to_string(),
             user: user.to_string(),
@@ -70,6 +86,7 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
             members: names(members),
             epoch: epoch.0,
             node: node.clone(),
+            proven: identity.is_proven(),
         }),
         ServerFrame::Event(shared) => Frame::Event(seen(shared.event())),
         ServerFrame::Accepted { id } => Frame::Accepted(pb::Accepted { id: id.to_string() }),

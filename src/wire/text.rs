@@ -28,6 +28,7 @@ pub(super) fn decode(line: &str, user: &UserId) -> Result<ClientFrame, Refused> 
 /// The line of a frame, if it has one.
 pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Option<Utf8> {
     let line = match frame {
+        ServerFrame::Challenge { nonce, .. } => format!("!challenge {nonce}"),
         ServerFrame::Welcome { user, .. } => format!("{user}:{room}:connected"),
         ServerFrame::Event(shared) => return Some(event(room, shared.event())),
         ServerFrame::Rejected { rejection, .. } => format!(

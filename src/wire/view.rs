@@ -27,6 +27,7 @@ impl<'a> View<'a> {
         match &event.kind {
             Kind::Joined { user } => plain("joined", user),
             Kind::Left { user } => plain("left", user),
+            Kind::Unpinned { user } => plain("unpinned", user),
             Kind::Message {
                 from,
                 to,

@@ -334,7 +334,7 @@ impl Room {
                 Kind::Left { user } => {
                     self.members.remove(user);
                 }
-                Kind::Message { .. } => {}
+                Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
         }
         self.head = commit.last();
@@ -359,13 +359,19 @@ impl Room {
 
     /// Why somebody would not be let in now, if so.
     pub(super) fn refusal(&self, admission: &Admission) -> Option<Rejection> {
-        let Admission { user, key, device } = admission.clone();
+        let Admission {
+            user,
+            key,
+            identity,
+            device,
+        } = admission.clone();
         // Nobody's: it is decided about and forgotten.
         let nobody = uuid::Uuid::nil();
         let action = Action::Open {
             session: SessionId::new(nobody),
             user,
             key,
+            identity,
             device,
             gateway: Incarnation::new(nobody),
         };
@@ -526,7 +532,7 @@ mod tests {
     use super::*;
     use crate::{
         bus::Submission,
-        room::{Action, Body, CommandId, Key, Millis, RoomId},
+        room::{Action, Body, CommandId, Identity, Key, Millis, Pin, RoomId},
         writer::floor::Floor,
     };
 
@@ -535,8 +541,12 @@ mod tests {
         let (now, epoch, key) = (Instant::now(), Epoch(1), Key::parse("key").unwrap());
         let user = |n: u64| UserId::parse(&format!("user{n}")).unwrap();
         for (users, expected) in [(0, 300), (2_400, 342), (8_000, 1_142)] {
+            let pin = Pin {
+                key: key.clone(),
+                identity: Identity::Claimed,
+            };
             let state = State {
-                keys: (0..users).map(|n| (user(n), key.clone())).collect(),
+                pins: (0..users).map(|n| (user(n), pin.clone())).collect(),
                 ..State::default()
             };
             let (mut room, mut floor) = (
@@ -551,6 +561,7 @@ mod tests {
                 let action = Action::Send {
                     user: user(0),
                     key: key.clone(),
+                    identity: Identity::Claimed,
                     turn: None,
                     request: None,
                     after: 0,

@@ -7,8 +7,8 @@ use crate::{
 use safe_chat::{
     bus::{Bus, Error, Position, ReplyTo, Submission},
     room::{
-        Action, BatchMessage, Body, CommandId, DeviceId, Millis, Producer, ProducerSeq, ShardId,
-        Turn,
+        Action, BatchMessage, Body, CommandId, DeviceId, Identity, Millis, Producer, ProducerSeq,
+        ShardId, Turn,
     },
 };
 
@@ -20,6 +20,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             session: session(),
             user: user("harry"),
             key: key(),
+            identity: Identity::Claimed,
             device: device.clone(),
             gateway,
         },
@@ -27,6 +28,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             session: session(),
             user: user("harry"),
             key: key(),
+            identity: Identity::Claimed,
             device: None,
             gateway,
         },
@@ -42,6 +44,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
         Action::Send {
             user: user("harry"),
             key: key(),
+            identity: Identity::Claimed,
             turn: Some(Turn {
                 session: session(),
                 number: 7,

@@ -11,7 +11,7 @@ use safe_chat::{
         Admission, Answer, Answered, Ask, BatchOutcome, Error, Inbound, MessageOutcome, OfBatch,
         Outcomes, RoomView,
     },
-    room::{DeviceId, Epoch, Incarnation, Key, Reason, Rejection, Seq, UserId},
+    room::{DeviceId, Epoch, Identity, Incarnation, Key, Reason, Rejection, Seq, UserId},
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -150,6 +150,7 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
         admission: Some(Admission {
             user: UserId::parse("harry").unwrap(),
             key: Key::parse("key").unwrap(),
+            identity: Identity::Claimed,
             device: Some(DeviceId::parse("phone").unwrap()),
         }),
     };

@@ -15,7 +15,7 @@ use safe_chat::{
         ReplyTo, Role, ShardSeen, Submission, codec, nats::Nats,
     },
     journal::codec::encode_commit,
-    room::{Action, Epoch, Incarnation, ShardId},
+    room::{Action, Epoch, Identity, Incarnation, ShardId},
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -47,6 +47,7 @@ fn open(gateway: Incarnation, reply: Option<Incarnation>) -> Submission {
             session: session(),
             user: user("harry"),
             key: key(),
+            identity: Identity::Claimed,
             device: None,
             gateway,
         },

@@ -4,8 +4,8 @@ use futures::{StreamExt, stream::BoxStream};
 use safe_chat::{
     bus::{Commit, Error, Position, ShardRecord, Submission},
     room::{
-        Action, Body, CommandId, Epoch, Event, Incarnation, Key, Kind, Millis, RoomId, Seq,
-        SessionId, UserId,
+        Action, Body, CommandId, Epoch, Event, Identity, Incarnation, Key, Kind, Millis, RoomId,
+        Seq, SessionId, UserId,
     },
 };
 use std::time::Duration;
@@ -41,6 +41,7 @@ pub(crate) fn send(to: &str, n: u64) -> Submission {
     let action = Action::Send {
         user: user("harry"),
         key: key(),
+        identity: Identity::Claimed,
         turn: None,
         request: None,
         after: 0,

@@ -18,8 +18,8 @@ use safe_chat::{
     },
     journal::codec::decode_commit,
     room::{
-        Action, BatchMessage, Body, Change, CommandId, Incarnation, Key, Producer, ProducerSeq,
-        RoomId, SessionId, Turn, UserId,
+        Action, BatchMessage, Body, Change, CommandId, Identity, Incarnation, Key, Producer,
+        ProducerSeq, RoomId, SessionId, Turn, UserId,
     },
 };
 use serde_json::{Value, json};
@@ -429,6 +429,7 @@ fn send(session: SessionId) -> Action {
     Action::Send {
         user: message.user,
         key: Key::parse("key-other").expect("a key"),
+        identity: Identity::Claimed,
         turn: Some(message.turn),
         after: 0,
         request: None,

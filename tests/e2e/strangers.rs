@@ -8,7 +8,7 @@ use async_nats::{Client, jetstream};
 use reqwest::StatusCode;
 use safe_chat::{
     bus::{Ask, Head, Submission, codec},
-    room::{Action, Body, CommandId, Epoch, Incarnation, Key, RoomId, Seq, UserId},
+    room::{Action, Body, CommandId, Epoch, Identity, Incarnation, Key, RoomId, Seq, UserId},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -86,6 +86,7 @@ async fn astray(cluster: &Cluster, nats: &Client, what: &str) {
             action: Action::Send {
                 user: UserId::parse("harry").unwrap(),
                 key: Key::parse("key-harry").unwrap(),
+                identity: Identity::Claimed,
                 turn: None,
                 request: None,
                 after: 0,

@@ -17,7 +17,7 @@ use safe_chat::{
         memory::{self, Database},
         readback::Partitions,
     },
-    room::{DeviceId, Epoch, Incarnation, Key, Rejection, RoomId, Seq, Shards, UserId},
+    room::{DeviceId, Epoch, Identity, Incarnation, Key, Rejection, RoomId, Seq, Shards, UserId},
     wire::{Encoded, Incoming, Protocol},
     writer,
 };
@@ -208,6 +208,7 @@ pub(crate) fn join(user: &str) -> Join {
         room: RoomId::parse("aaa").unwrap(),
         user: UserId::parse(user).unwrap(),
         key: Key::parse("key").unwrap(),
+        identity: Identity::Claimed,
         device: None,
         from: From::default(),
         protocol: Protocol::Json,

@@ -11,8 +11,8 @@ use safe_chat::{
         readback::Partitions,
     },
     room::{
-        Action, Body, CommandId, DeviceId, Epoch, Event, Incarnation, Key, RequestId, RoomId, Seq,
-        SessionId, ShardId, Shards, Turn, UserId,
+        Action, Body, CommandId, DeviceId, Epoch, Event, Identity, Incarnation, Key, RequestId,
+        RoomId, Seq, SessionId, ShardId, Shards, Turn, UserId,
     },
     writer::{Config, Handle},
 };
@@ -198,6 +198,7 @@ pub(crate) fn send(id: u64) -> Action {
     Action::Send {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("key").unwrap(),
+        identity: Identity::Claimed,
         turn: None,
         request: None,
         after: 0,
@@ -233,6 +234,7 @@ pub(crate) fn send_large(id: u64) -> Action {
     Action::Send {
         user,
         key,
+        identity: Identity::Claimed,
         turn,
         request: None,
         after,
@@ -263,6 +265,7 @@ pub(crate) fn send_through(session: u128, number: u64, after: u64) -> Action {
     Action::Send {
         user,
         key,
+        identity: Identity::Claimed,
         turn,
         request: None,
         after,
@@ -277,6 +280,7 @@ pub(crate) fn open(session: u128, device: Option<&str>) -> Action {
         session: SessionId::new(Uuid::from_u128(session)),
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("key").unwrap(),
+        identity: Identity::Claimed,
         device: device.map(|device| DeviceId::parse(device).unwrap()),
         gateway: Incarnation::new(Uuid::from_u128(0xc11e)),
     }

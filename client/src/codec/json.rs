@@ -44,6 +44,10 @@ pub fn encode(frame: &ClientFrame) -> String {
             id,
             token: token.as_str(),
         },
+        ClientFrame::Proof { host, signature } => Out::Proof {
+            host,
+            signature: BASE64.encode(signature),
+        },
     };
     serde_json::to_string(&out).expect("strings and numbers are JSON")
 }
@@ -86,11 +90,18 @@ enum Out<'a> {
         id: &'a str,
         token: &'a str,
     },
+    Proof {
+        host: &'a str,
+        signature: String,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum In {
+    Challenge {
+        nonce: String,
+    },
     Welcome {
         #[serde(default, deserialize_with = "or_default")]
         room: String,
@@ -107,6 +118,8 @@ enum In {
         epoch: u64,
         #[serde(default, deserialize_with = "or_default")]
         node: String,
+        #[serde(default, deserialize_with = "or_default")]
+        proven: bool,
     },
     Event(InEvent),
     Accepted {
@@ -192,6 +205,13 @@ fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
 impl In {
     fn read(self) -> Result<ServerFrame, DecodeError> {
         Ok(match self {
+            Self::Challenge { nonce } => {
+                let nonce = BASE64.decode(nonce);
+                let nonce = nonce.map_err(|_| DecodeError::new("base64url"))?;
+                ServerFrame::Challenge {
+                    nonce: nonce.into(),
+                }
+            }
             Self::Welcome {
                 room,
                 user,
@@ -201,6 +221,7 @@ impl In {
                 members,
                 epoch,
                 node,
+                proven,
             } => ServerFrame::Welcome(Welcome {
                 room,
                 user,
@@ -210,6 +231,7 @@ impl In {
                 members,
                 epoch,
                 node,
+                proven,
             }),
             Self::Event(event) => ServerFrame::Event(event.read()?),
             Self::Accepted { id } => ServerFrame::Accepted { id },
@@ -271,6 +293,7 @@ impl InEvent {
         let body = match (self.kind.as_str(), self.text, self.sealed) {
             ("joined", ..) => Body::Joined,
             ("left", ..) => Body::Left,
+            ("unpinned", ..) => Body::Unpinned,
             ("text", text, _) => Body::Text(text.unwrap_or_default()),
             ("sealed", _, sealed) => {
                 let bytes = BASE64.decode(sealed.unwrap_or_default());

@@ -35,6 +35,10 @@ pub fn encode(frame: &ClientFrame) -> Vec<u8> {
             id,
             token: token.as_str().into(),
         }),
+        ClientFrame::Proof { host, signature } => client_frame::Frame::Proof(pb::Proof {
+            host,
+            signature: Bytes::copy_from_slice(&signature),
+        }),
     };
     pb::ClientFrame { frame: Some(frame) }.encode_to_vec()
 }
@@ -47,6 +51,7 @@ pub fn decode(bytes: &Bytes) -> Result<ServerFrame, DecodeError> {
     let frame = pb::ServerFrame::decode(bytes.clone())
         .map_err(|_| DecodeError::new("frame of safechat.v1+proto"))?;
     Ok(match frame.frame {
+        Some(Frame::Challenge(it)) => ServerFrame::Challenge { nonce: it.nonce },
         Some(Frame::Welcome(it)) => ServerFrame::Welcome(Welcome {
             room: it.room,
             user: it.user,
@@ -56,6 +61,7 @@ pub fn decode(bytes: &Bytes) -> Result<ServerFrame, DecodeError> {
             members: it.members,
             epoch: it.epoch,
             node: it.node,
+            proven: it.proven,
         }),
         Some(Frame::Event(it)) => ServerFrame::Event(read(it)),
         Some(Frame::Accepted(it)) => ServerFrame::Accepted { id: it.id },
@@ -105,6 +111,7 @@ fn read(it: pb::Event) -> Event {
     let body = match (it.kind.as_str(), it.content) {
         ("joined", _) => Body::Joined,
         ("left", _) => Body::Left,
+        ("unpinned", _) => Body::Unpinned,
         ("text", Some(event::Content::Text(text))) => Body::Text(text),
         ("sealed", Some(event::Content::Sealed(bytes))) => Body::Sealed(bytes),
         _ => Body::Other(it.kind),

@@ -3,6 +3,7 @@
 
 use super::DecodeError;
 use crate::frame::{Body, ClientFrame, Content, Event, ServerFrame, Welcome};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// The line of a frame; `None`: this protocol can only say text.
 pub fn encode(user: &str, frame: &ClientFrame) -> Option<String> {
@@ -12,6 +13,10 @@ pub fn encode(user: &str, frame: &ClientFrame) -> Option<String> {
             content: Content::Text(text),
             ..
         } => Some(format!("{user}:{}:{text}", to.as_deref().unwrap_or("*"))),
+        ClientFrame::Proof { host, signature } => {
+            let signature = URL_SAFE_NO_PAD.encode(signature);
+            Some(format!("!proof {host} {signature}"))
+        }
         _ => None,
     }
 }
@@ -37,7 +42,7 @@ pub fn decode(room: &str, user: &str, line: &str) -> Result<ServerFrame, DecodeE
         .ok_or(DecodeError::new("line of the text protocol"))
 }
 
-/// `rejected REASON message`, `reset SEQ REASON`, `bye MS REASON`.
+/// `challenge NONCE`, `rejected REASON message`, `reset SEQ REASON`, `bye MS REASON`.
 fn notice(rest: &str) -> Result<ServerFrame, DecodeError> {
     let bad = DecodeError::new("notice of the text protocol");
     let mut words = rest.splitn(3, ' ');
@@ -46,6 +51,9 @@ fn notice(rest: &str) -> Result<ServerFrame, DecodeError> {
     };
     let last = words.next().unwrap_or_default().to_owned();
     match kind {
+        "challenge" => Ok(ServerFrame::Challenge {
+            nonce: URL_SAFE_NO_PAD.decode(first).map_err(|_| bad)?.into(),
+        }),
         "rejected" => Ok(ServerFrame::Rejected {
             id: None,
             reason: first.into(),
@@ -87,6 +95,7 @@ fn event(room: &str, line: &str) -> Option<Event> {
         let body = match kind {
             "joined" => Body::Joined,
             "left" => Body::Left,
+            "unpinned" => Body::Unpinned,
             other => Body::Other(other.into()),
         };
         (from, None, body)

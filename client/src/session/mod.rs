@@ -168,7 +168,10 @@ impl Session {
         | ClientFrame::Members { id }
         | ClientFrame::Ping { id }
         | ClientFrame::Token { id, .. }
-        | ClientFrame::Send { id, .. }) = &frame;
+        | ClientFrame::Send { id, .. }) = &frame
+        else {
+            unreachable!("a proof is no question")
+        };
         let id = id.clone();
         let deadline = self.options.answer_within.map(|within| now + within);
         let send = (self.phase != Phase::Away).then(|| Effect::Send(frame.clone()));
@@ -223,6 +226,8 @@ impl Session {
     /// What the server said. `is_full`: another event could not be told now.
     pub fn take(&mut self, frame: ServerFrame, is_full: bool, now: Instant) -> Vec<Effect> {
         match frame {
+            // The driver answers it.
+            ServerFrame::Challenge { .. } => Vec::new(),
             ServerFrame::Welcome(welcome) => self.welcome(welcome, now),
             ServerFrame::Event(event) => self.event(event, is_full, now),
             ServerFrame::Accepted { id } => self.outbox.accepted(id),

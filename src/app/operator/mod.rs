@@ -319,6 +319,10 @@ impl Operator for NodeOperator {
         self.end_sessions_of(room, user).await
     }
 
+    async fn unpin(&self, room: &str, user: &str) -> Result<answer::Unpinned, ApiError> {
+        self.take_key_of(room, user).await
+    }
+
     async fn disconnect(
         &self,
         whom: Whom,

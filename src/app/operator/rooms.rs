@@ -2,11 +2,12 @@
 
 use super::{NodeOperator, members::address, orders::Order, unavailable};
 use crate::{
-    bus::{Ask, Inbound, Role, RoomView},
+    bus::{Admission, Ask, Inbound, Role, RoomView, Submission},
     cluster::Status,
     ops::{ApiError, answer},
-    room::{Incarnation, RoomId, Seq, SessionId, UserId},
+    room::{Action, Identity, Incarnation, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
 };
+use axum::http::StatusCode;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -234,6 +235,84 @@ impl NodeOperator {
                 }
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Ends the sessions first: their clients do not come back by themselves then, and the name is
+    /// free for its owner. The command is submitted once; read again it does nothing more.
+    pub(super) async fn take_key_of(
+        &self,
+        room: &str,
+        user: &str,
+    ) -> Result<answer::Unpinned, ApiError> {
+        let old: Vec<_> = self.cluster.view().nodes;
+        if let Some(old) = old.iter().find(|node| !node.reads_unpins()) {
+            let message = format!(
+                "node {} is of a version that cannot read that a key was taken away: upgrade it \
+                 first",
+                old.name
+            );
+            return Err(ApiError::new(StatusCode::CONFLICT, "old_node", message));
+        }
+        let (room_id, user_id) = (parse_room(room)?, parse_user(user)?);
+        let unpinned = |was_pinned| answer::Unpinned {
+            room: room.to_owned(),
+            user: user.to_owned(),
+            was_pinned,
+        };
+        if !self.is_pinned(&room_id, &user_id).await? {
+            return Ok(unpinned(false));
+        }
+        self.end_sessions_of(room, user).await?;
+        let unpin = Submission {
+            room: room_id.clone(),
+            action: Action::Unpin {
+                user: user_id.clone(),
+            },
+            reply: None,
+        };
+        self.bus.submit(&unpin).await.map_err(|error| {
+            let message = format!("the command could not be stored: {error}; try again");
+            ApiError::unavailable(message)
+        })?;
+        let until = Instant::now() + EXPEL;
+        while self.is_pinned(&room_id, &user_id).await? {
+            if Instant::now() >= until {
+                let message = format!(
+                    "{user} still has a key in room {room}, or somebody came at once and pinned \
+                     another: look who is there, and try again"
+                );
+                return Err(ApiError::unavailable(message));
+            }
+            sleep(LOOK).await;
+        }
+        Ok(unpinned(true))
+    }
+
+    /// Whether a name has a key: then the owner would turn away who brings another one.
+    async fn is_pinned(&self, room: &RoomId, user: &UserId) -> Result<bool, ApiError> {
+        let nobodys = format!("{:032x}", rand::random::<u128>());
+        let ask = Ask {
+            room: room.clone(),
+            admission: Some(Admission {
+                user: user.clone(),
+                key: Key::parse(&nobodys).expect("32 digits are a key"),
+                identity: Identity::Claimed,
+                device: None,
+            }),
+        };
+        let view = self.bus.ask(&ask).await;
+        let view = view.map_err(|error| {
+            ApiError::unavailable(format!("the owner of room {room} does not answer: {error}"))
+        })?;
+        match view.refused {
+            None => Ok(false),
+            Some(Rejection {
+                reason: Reason::KeyMismatch,
+                ..
+            }) => Ok(true),
+            // Of nobody, so it has none.
+            Some(rejection) => Err(ApiError::unavailable(rejection.to_string())),
         }
     }
 

@@ -7,12 +7,13 @@ use crate::{
     proto::bus::v1::{
         self,
         command::{
-            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Send,
+            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Send, Unpin,
             message::Content as InBatchContent, send::Content,
         },
     },
     room::{
-        Action, BatchMessage, Body, DeviceId, Limits, Producer, ProducerSeq, RoomId, Turn, UserId,
+        Action, BatchMessage, Body, DeviceId, Identity, Limits, Producer, ProducerSeq, RoomId,
+        Turn, UserId,
     },
 };
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             session,
             user,
             key,
+            identity,
             device,
             gateway,
         } => Wire::Open(Open {
@@ -33,6 +35,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             key: key.as_str().into(),
             device: device.as_ref().map(DeviceId::to_string),
             gateway: id(gateway.to_bytes()),
+            proven: identity.is_proven(),
         }),
         Action::Close { session, gateway } => Wire::Close(Close {
             session: id(session.to_bytes()),
@@ -44,6 +47,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
         Action::Send {
             user,
             key,
+            identity,
             turn,
             after,
             request,
@@ -63,6 +67,10 @@ pub fn encode_command(submission: &Submission) -> Bytes {
                 Body::Text(text) => Content::Text(text.to_string()),
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
             }),
+            proven: identity.is_proven(),
+        }),
+        Action::Unpin { user } => Wire::Unpin(Unpin {
+            user: user.to_string(),
         }),
         Action::Batch { from, messages } => Wire::Batch(Batch {
             gateway: id(from.producer.gateway.to_bytes()),
@@ -91,6 +99,7 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
             session: session(&open.session)?,
             user: user(&open.user)?,
             key: key(&open.key)?,
+            identity: Identity::of(open.proven),
             device: device(open.device.as_deref())?,
             gateway: node(&open.gateway)?,
         },
@@ -103,6 +112,9 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
         },
         Some(Wire::Send(send)) => decode_send(send)?,
         Some(Wire::Batch(batch)) => decode_batch(batch)?,
+        Some(Wire::Unpin(unpin)) => Action::Unpin {
+            user: user(&unpin.user)?,
+        },
         None => {
             return Err(Bad(
                 "a command of a kind that this version does not know".into()
@@ -138,6 +150,7 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
     Ok(Action::Send {
         user: user(&send.user)?,
         key: key(&send.key)?,
+        identity: Identity::of(send.proven),
         turn: send
             .session
             .as_deref()

@@ -17,7 +17,7 @@ use crate::{
             of_message::Outcome as WireOutcome,
         },
     },
-    room::{DeviceId, Epoch, Reason, Rejection, Seq, UserId},
+    room::{DeviceId, Epoch, Identity, Reason, Rejection, Seq, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -184,6 +184,7 @@ pub fn encode_ask(ask: &Ask) -> Bytes {
         user: admission.user.to_string(),
         key: admission.key.as_str().into(),
         device: admission.device.as_ref().map(DeviceId::to_string),
+        proven: admission.identity.is_proven(),
     });
     v1::Ask {
         room: ask.room.to_string(),
@@ -200,6 +201,7 @@ pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
         Ok::<_, Bad>(Admission {
             user: user(&wire.user)?,
             key: key(&wire.key)?,
+            identity: Identity::of(wire.proven),
             device: device(wire.device.as_deref())?,
         })
     });

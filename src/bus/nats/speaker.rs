@@ -24,7 +24,8 @@ pub(super) fn may_say(name: &str, submission: &Submission) -> Result<(), Mismatc
         Action::Close { gateway, .. } => Some(gateway.ok_or(Mismatch::Nobody)?),
         // Those that read names submit the messages of sessions in batches.
         Action::Send { turn: Some(_), .. } => return Err(Mismatch::Nobody),
-        Action::Send { turn: None, .. } => None,
+        // An operator may free a name at any node.
+        Action::Send { turn: None, .. } | Action::Unpin { .. } => None,
     };
     if gateway.is_some_and(|gateway| !gateway.is_of(name)) {
         return Err(Mismatch::Sessions);
@@ -41,8 +42,8 @@ mod tests {
     use crate::{
         bus::ReplyTo,
         room::{
-            BatchMessage, Body, CommandId, Incarnation, Key, Producer, ProducerSeq, RoomId,
-            SessionId, Turn, UserId,
+            BatchMessage, Body, CommandId, Identity, Incarnation, Key, Producer, ProducerSeq,
+            RoomId, SessionId, Turn, UserId,
         },
     };
     use uuid::Uuid;
@@ -60,6 +61,7 @@ mod tests {
             session,
             user: user.clone(),
             key: key.clone(),
+            identity: Identity::Claimed,
             device: None,
             gateway,
         };
@@ -67,6 +69,7 @@ mod tests {
         let send = |turn| Action::Send {
             user: user.clone(),
             key: key.clone(),
+            identity: Identity::Claimed,
             turn,
             after: 0,
             request: None,
@@ -92,6 +95,7 @@ mod tests {
             .into(),
         };
         let abandon = |gateway| Action::Abandon { gateway };
+        let unpin = Action::Unpin { user: user.clone() };
         let says = |action, reply: Option<Incarnation>| {
             let room = RoomId::parse("aaa").unwrap();
             let reply = reply.map(|node| ReplyTo { node, tag: 1 });
@@ -108,6 +112,7 @@ mod tests {
             batch(one),
             abandon(one),
             send(None),
+            unpin,
         ] {
             assert_eq!(says(own.clone(), Some(one)), Ok(()), "{own:?}");
             assert_eq!(says(own.clone(), None), Ok(()), "{own:?}");

@@ -94,6 +94,15 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         user: String,
     },
+    /// Take the key away from a name in a room: its sessions end, and the next key is pinned
+    Unpin {
+        /// The room
+        #[arg(allow_hyphen_values = true)]
+        room: String,
+        /// The name
+        #[arg(allow_hyphen_values = true)]
+        user: String,
+    },
     /// Send clients elsewhere, so many per second; they come back and resume
     #[command(group(ArgGroup::new("whose").required(true).args(["node", "all"])))]
     Disconnect {
@@ -134,6 +143,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Rooms { .. } => room::page,
         Command::Room { .. } => room::room,
         Command::Kick { .. } => room::kicked,
+        Command::Unpin { .. } => room::unpinned,
         Command::Disconnect { .. } => show::disconnected,
         Command::Rebalance { .. } => show::moves,
         Command::Leave { .. } | Command::Down { .. } => show::message,
@@ -152,6 +162,10 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Room { room } => node.get(&format!("/rooms/{}", encoded(&room))).await,
         Command::Kick { room, user } => {
             let path = format!("/rooms/{}/users/{}", encoded(&room), encoded(&user));
+            node.ask(Method::DELETE, &path, None).await
+        }
+        Command::Unpin { room, user } => {
+            let path = format!("/rooms/{}/users/{}/key", encoded(&room), encoded(&user));
             node.ask(Method::DELETE, &path, None).await
         }
         Command::Disconnect {

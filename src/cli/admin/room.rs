@@ -69,3 +69,13 @@ pub(super) fn kicked(answer: &Value) -> String {
         _ => format!("{user} was not in room {room}\n"),
     }
 }
+
+pub(super) fn unpinned(answer: &Value) -> String {
+    let (room, user) = (text(&answer["room"]), text(&answer["user"]));
+    match answer["was_pinned"].as_bool() {
+        Some(true) => format!(
+            "{user} has no key in room {room} any more: the next one that comes is pinned\n"
+        ),
+        _ => format!("{user} had no key in room {room}\n"),
+    }
+}

@@ -1,11 +1,12 @@
 //! `GET /chat/{room}/user/{user}`: joins, then upgrades. Every refusal is an answer before the
 //! upgrade. A page cannot see that answer, so the same address without an upgrade gives it as well.
-//! A client may bring its token behind the upgrade ([`super::first_frame`]).
+//! A client may show behind the upgrade who it is ([`super::handshake`]).
 
 use super::{
     answer::refuse,
     credentials,
-    first_frame::Unadmitted,
+    handshake::{Shows, Unadmitted},
+    hosts::Hosts,
     request::{self, Parameters},
     upgrade,
 };
@@ -17,8 +18,8 @@ use crate::{
         websocket::{Loops, Upgraded, copying},
     },
     listener::{self, Arrival, Counted, Plain},
-    room::Rejection,
-    wire::Protocol,
+    room::{Identity, Reason, Rejection},
+    wire::{Protocol, proof::PublicKey},
 };
 use axum::{
     extract::{Extension, Request, State},
@@ -53,12 +54,12 @@ pub(super) async fn chat(
 enum Granted {
     /// A client that is in.
     Session(Box<Session>),
-    /// A client that brings a token first.
+    /// A client that shows first who it is.
     Unadmitted(Box<Unadmitted>),
 }
 
-/// Joins, or lets a client bring its token. A client that goes away meanwhile drops this future,
-/// and leaves nothing open.
+/// Joins, or makes sure that a client may that shows first who it is. A client that goes away
+/// meanwhile drops this future, and leaves nothing open.
 async fn grant(
     handle: &Handle,
     client: &Client,
@@ -67,6 +68,7 @@ async fn grant(
     let Wanted {
         join,
         echo,
+        shows,
         admission,
     } = wanted(handle, request).await?;
     let mut response = upgrade::accept(request)?;
@@ -74,7 +76,7 @@ async fn grant(
         let name = HeaderValue::from_static(name);
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
     }
-    let connection = Connection {
+    let mut connection = Connection {
         arrival: request
             .extensions
             .get()
@@ -86,14 +88,31 @@ async fn grant(
             .extensions
             .get()
             .and_then(|Plain| request.extensions.get::<Loops>().cloned()),
-        admission: admission.unwrap_or(Admission::OPEN),
+        admission,
+        knock: None,
     };
-    let granted = match admission {
-        Some(_) => {
+    let granted = match shows {
+        None => {
             let session = handle.join_over(client, join, connection).await?;
             Granted::Session(Box::new(session))
         }
-        None => Granted::Unadmitted(Box::new(Unadmitted::new(handle, client, join, connection)?)),
+        Some(shows) => {
+            connection.knock = Some(match &shows {
+                Shows::Token if join.protocol == Protocol::Text => return Err(no_frame()),
+                // Who has shown nothing yet learns nothing of the room.
+                Shows::Token => handle.place(client, &join)?,
+                Shows::Key { .. } => handle.knock(client, &join).await?,
+            });
+            // It is of the request, which ends with the upgrade.
+            connection.presence = None;
+            Granted::Unadmitted(Box::new(Unadmitted {
+                handle: handle.clone(),
+                client: client.clone(),
+                join,
+                shows,
+                connection,
+            }))
+        }
     };
     Ok((granted, response))
 }
@@ -102,10 +121,10 @@ async fn grant(
 async fn ask(handle: &Handle, client: &Client, request: &Parts) -> Rejection {
     let asked = async {
         let wanted = wanted(handle, request).await?;
-        match wanted.admission {
-            Some(_) => handle.may_join(client, &wanted.join).await,
+        match wanted.shows {
             // Who has shown nothing yet learns nothing of the room.
-            None => Ok(()),
+            Some(Shows::Token) => Ok(()),
+            Some(Shows::Key { .. }) | None => handle.may_join(client, &wanted.join).await,
         }
     };
     asked.await.err().unwrap_or_else(upgrade::required)
@@ -116,8 +135,10 @@ struct Wanted {
     join: Join,
     /// The subprotocol to name in the answer.
     echo: Option<&'static str>,
-    /// `None`: its client will bring a token.
-    admission: Option<Admission>,
+    /// What its client shows behind the upgrade, if it does.
+    shows: Option<Shows>,
+    /// Nothing until a token has come that says more.
+    admission: Admission,
 }
 
 /// What the path, then the query, then the headers say, if the room's policy lets it in.
@@ -127,22 +148,37 @@ async fn wanted(handle: &Handle, request: &Parts) -> Result<Wanted, Rejection> {
     let parameters = Parameters::of(uri)?;
     let key = credentials::key(handle, &room, headers, &parameters)?;
     let (from, device) = (parameters.from()?, parameters.device()?);
+    let public = match parameters.wants_proof()? {
+        // Where a token says who somebody is, no key does.
+        true if !key.is_vouched() => Some(PublicKey::parse(&key).ok_or_else(no_public_key)?),
+        true | false => None,
+    };
     let offered = request.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let (protocol, echo) = Protocol::negotiate(offered.map(|value| value.to_str().unwrap_or("?")))?;
-    let brought = credentials::brought(handle, headers, &parameters);
+    // It will be, or the client does not come in.
+    let proven = public.is_some();
+    let brought = credentials::brought(handle, headers, &parameters, proven);
     let access = &handle.0.access;
-    let waits = access.policy(&room) == Policy::Token && brought.token.is_none();
-    let admission = match parameters.promises_token()? && waits {
-        true => None,
+    let lacks_token = access.policy(&room) == Policy::Token && brought.token.is_none();
+    let (shows, admission) = match parameters.promises_token()? && lacks_token {
+        true => (Some(Shows::Token), Admission::NONE),
         false => {
             let admission = access.admit(&room, Some(&user), Right::Read, &brought);
-            Some(admission.await?)
+            let shows = public.map(|key| {
+                let hosts = Hosts::of(&handle.0.config, request);
+                Shows::Key {
+                    key: key.into(),
+                    hosts,
+                }
+            });
+            (shows, admission.await?)
         }
     };
     let join = Join {
         room,
         user,
         key,
+        identity: Identity::of(proven),
         device,
         from,
         protocol,
@@ -150,8 +186,20 @@ async fn wanted(handle: &Handle, request: &Parts) -> Result<Wanted, Rejection> {
     Ok(Wanted {
         join,
         echo,
+        shows,
         admission,
     })
+}
+
+fn no_public_key() -> Rejection {
+    let message = "auth=1 needs a pub that can be proven: an Ed25519 public key, base64url of its \
+                   32 bytes";
+    Rejection::new(Reason::BadPub, message)
+}
+
+fn no_frame() -> Rejection {
+    let message = "the text protocol has no frame for a token: bring it with the upgrade";
+    Rejection::new(Reason::BadQuery, message)
 }
 
 /// A connection that is not upgraded after all drops its session, which ends it. It counts until

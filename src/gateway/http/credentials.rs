@@ -20,11 +20,12 @@ pub(super) const KEY: HeaderName = HeaderName::from_static("chat-key");
 const KEY_PROTOCOL: &str = "safechat.key.";
 const TOKEN_PROTOCOL: &str = "safechat.token.";
 
-/// What a request brings for the policy of a room.
+/// What a request brings for the policy of a room. Whether its key is proven is known elsewhere.
 pub(super) fn brought(
     handle: &Handle,
     headers: &HeaderMap,
     parameters: &Parameters,
+    proven: bool,
 ) -> Credentials {
     let in_url = handle.0.access.takes_urls();
     let token = bearer(headers)
@@ -32,7 +33,7 @@ pub(super) fn brought(
         .or_else(|| parameters.token().filter(|_| in_url));
     Credentials {
         token: token.map(Token::new),
-        proven: false,
+        proven,
     }
 }
 

@@ -3,19 +3,18 @@
 
 use super::{
     answer::{event_stream, refuse},
-    credentials,
+    gate,
     request::{self, Parameters},
 };
 use crate::{
-    access::Right,
     gateway::{Client, Handle, Taken, Watch},
     listener::Counted,
     room::Rejection,
 };
 use axum::{
     body::{Body, Bytes},
-    extract::{Extension, State},
-    http::{HeaderMap, Uri},
+    extract::{Extension, Request, State},
+    http::request::Parts,
     response::Response,
 };
 use futures::{Stream, stream};
@@ -33,10 +32,10 @@ pub(super) async fn events(
     State(handle): State<Handle>,
     Extension(client): Extension<Client>,
     Extension(counted): Extension<Counted>,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
-    match open(&handle, &client, &uri, &headers).await {
+    let (parts, _) = request.into_parts();
+    match open(&handle, &client, &parts).await {
         Ok(watch) => {
             let end = handle.0.leaving.clone();
             event_stream(Body::from_stream(bytes((watch, counted), end)))
@@ -45,12 +44,8 @@ pub(super) async fn events(
     }
 }
 
-async fn open(
-    handle: &Handle,
-    client: &Client,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<Watch, Rejection> {
+async fn open(handle: &Handle, client: &Client, parts: &Parts) -> Result<Watch, Rejection> {
+    let Parts { uri, headers, .. } = parts;
     let room = request::room(uri)?;
     let parameters = Parameters::of(uri)?;
     let mut from = parameters.from()?;
@@ -58,9 +53,7 @@ async fn open(
     if let Some(last) = headers.get_all("last-event-id").iter().next_back() {
         from.since = request::last_event_id(last)?.or(from.since);
     }
-    let brought = credentials::brought(handle, headers, &parameters);
-    let access = &handle.0.access;
-    let admission = access.admit(&room, None, Right::Read, &brought).await?;
+    let admission = gate::reader(handle, client, parts, &room, &parameters).await?;
     handle.watch_until(client, &room, from, admission).await
 }
 

@@ -5,12 +5,15 @@ mod answer;
 mod chat;
 mod credentials;
 mod events;
-mod first_frame;
+mod gate;
 mod guard;
+mod handshake;
+mod hosts;
 mod origin;
 mod page;
 pub mod request;
 mod rooms;
+mod signed;
 mod upgrade;
 
 pub(super) use origin::Origins;

@@ -111,6 +111,15 @@ impl Parameters {
             .transpose()
     }
 
+    /// Whether the client wants to prove its key: `auth=1`. 0 is as without it.
+    pub fn wants_proof(&self) -> Result<bool, Rejection> {
+        match self.get("auth") {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(bad("auth must be 1 (the client proves its key) or 0")),
+        }
+    }
+
     /// `since` and `history`.
     pub fn from(&self) -> Result<From, Rejection> {
         let since = self.number("since", "0 to 2^64-1")?.map(Seq);

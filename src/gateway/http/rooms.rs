@@ -2,21 +2,23 @@
 
 use super::{
     answer::{json, refuse, refuse_with},
-    credentials,
+    credentials, gate,
+    hosts::Hosts,
     request::{self, Parameters},
+    signed::Signed,
 };
 use crate::{
     access::Right,
     gateway::{Client, Handle},
     listener::content_length,
-    room::{Key, Reason, Rejection, RoomId, UserId},
+    room::{Identity, Key, Reason, Rejection, RoomId, UserId},
     telemetry::trace::hop,
-    wire::{Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
+    wire::{Encoded, Protocol, ServerFrame, Utf8, decode_send_object},
 };
 use axum::{
-    body::{Body, to_bytes},
-    extract::{Extension, State},
-    http::{HeaderMap, StatusCode, Uri},
+    body::{Body, Bytes, to_bytes},
+    extract::{Extension, Request, State},
+    http::{HeaderMap, StatusCode, request::Parts},
     response::Response,
 };
 use http_body_util::LengthLimitError;
@@ -33,20 +35,36 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) async fn message(
     State(handle): State<Handle>,
     Extension(client): Extension<Client>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Response {
-    let (room, user, key) = match addressed(&handle, &uri, &headers).await {
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
+    let (room, user, key, signed) = match addressed(&handle, &parts).await {
         Ok(addressed) => addressed,
         Err(rejection) => return refuse(&rejection),
     };
-    let message = match read(&client, &headers, body).await {
-        Ok(message) => message,
+    let body = match read(&client, headers, body).await {
+        Ok(body) => body,
         Err(refused) => return answer(&room, &refused),
     };
-    let span = hop::message(&request::origin(&headers), message.body.size());
-    let posting = handle.post(&room, user, key, message);
+    let identity = match &signed {
+        None => Ok(Identity::Claimed),
+        Some(signed) => {
+            let whose = (&room, &user, &key);
+            let method = parts.method.as_str();
+            signed.check(&handle, &client, method, whose, &body).await
+        }
+    };
+    let identity = match identity {
+        Ok(identity) => identity,
+        Err(rejection) => return refuse(&rejection),
+    };
+    let message = match decode_send_object(&body) {
+        Ok(message) => message,
+        Err(refused) => return answer(&room, &ServerFrame::from(refused)),
+    };
+    let span = hop::message(&request::origin(headers), message.body.size());
+    let posting = handle.post(&room, user, (key, identity), message);
     let posted = posting.instrument(span.clone()).await;
     note(&span, &posted);
     match posted {
@@ -55,22 +73,29 @@ pub(super) async fn message(
     }
 }
 
-/// Where a message is to go, and in whose name, if the room's policy lets it.
+/// Where a message is to go, in whose name and with which proof, if the room's policy lets it.
 async fn addressed(
     handle: &Handle,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<(RoomId, UserId, Key), Rejection> {
+    parts: &Parts,
+) -> Result<(RoomId, UserId, Key, Option<Signed>), Rejection> {
+    let Parts { uri, headers, .. } = parts;
     let room = request::room(uri)?;
     let parameters = Parameters::of(uri)?;
     let user = parameters.user()?;
     let key = credentials::key(handle, &room, headers, &parameters)?;
-    let brought = credentials::brought(handle, headers, &parameters);
+    let signed = match key.is_vouched() {
+        // Where a token says who somebody is, no key does.
+        true => None,
+        false => Signed::read(headers, &Hosts::of(&handle.0.config, parts))?,
+    };
+    // It will be, or the message is refused.
+    let proven = signed.is_some();
+    let brought = credentials::brought(handle, headers, &parameters, proven);
     let access = &handle.0.access;
     access
         .admit(&room, Some(&user), Right::Write, &brought)
         .await?;
-    Ok((room, user, key))
+    Ok((room, user, key, signed))
 }
 
 /// Ends the span of a message with what became of it.
@@ -92,7 +117,7 @@ fn note(span: &Span, posted: &Result<ServerFrame, Rejection>) {
     }
 }
 
-async fn read(client: &Client, headers: &HeaderMap, body: Body) -> Result<Message, ServerFrame> {
+async fn read(client: &Client, headers: &HeaderMap, body: Body) -> Result<Bytes, ServerFrame> {
     let refused = |rejection| ServerFrame::Rejected {
         id: None,
         rejection,
@@ -122,7 +147,7 @@ async fn read(client: &Client, headers: &HeaderMap, body: Body) -> Result<Messag
         )),
     })?;
     client.read(body.len()).map_err(refused)?;
-    decode_send_object(&body).map_err(ServerFrame::from)
+    Ok(body)
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
@@ -135,16 +160,14 @@ fn is_too_long(error: &axum::Error) -> bool {
 pub(super) async fn history(
     State(handle): State<Handle>,
     Extension(client): Extension<Client>,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
+    let (parts, _) = request.into_parts();
     let page = async {
-        let room = request::room(&uri)?;
-        let parameters = Parameters::of(&uri)?;
+        let room = request::room(&parts.uri)?;
+        let parameters = Parameters::of(&parts.uri)?;
         let (before, limit) = parameters.page()?;
-        let brought = credentials::brought(&handle, &headers, &parameters);
-        let access = &handle.0.access;
-        access.admit(&room, None, Right::Read, &brought).await?;
+        gate::reader(&handle, &client, &parts, &room, &parameters).await?;
         let frame = handle.history(&client, &room, before, limit).await?;
         Ok((room, frame))
     };

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     bus::{self, Answered, Outcomes, ReplyTo, Submission},
     room::{
-        Action, BatchMessage, CommandId, Epoch, Event, Key, Kind, Reason, Rejection, RoomId, Seq,
-        SessionId, Turn, UserId,
+        Action, BatchMessage, CommandId, Epoch, Event, Identity, Key, Kind, Reason, Rejection,
+        RoomId, Seq, SessionId, Turn, UserId,
     },
     telemetry::trace::hop,
     trace::{At, Hop},
@@ -154,7 +154,7 @@ impl Lane {
     ) {
         let own = events.filter_map(|event| match &event.kind {
             Kind::Message { turn, .. } => Some(((*turn)?, event.seq)),
-            Kind::Joined { .. } | Kind::Left { .. } => None,
+            Kind::Joined { .. } | Kind::Left { .. } | Kind::Unpinned { .. } => None,
         });
         self.after(|state| state.seen(own, epoch, head));
     }
@@ -248,6 +248,7 @@ fn single(message: BatchMessage, key: Key) -> Action {
     Action::Send {
         user: message.user,
         key,
+        identity: Identity::Claimed,
         turn: Some(message.turn),
         after: 0,
         request: None,

@@ -50,6 +50,12 @@ impl Cost {
     /// A new token, whose signature has to be checked.
     pub(super) const TOKEN: Self = Self::MEMBERS;
 
+    /// A proof of a request, beside the request: checking it is dear.
+    pub(in crate::gateway) const PROOF: Self = Self {
+        frames: QUESTION,
+        bytes: 0,
+    };
+
     /// A page of history.
     pub(in crate::gateway) fn history(limit: u16) -> Self {
         Self {

@@ -423,7 +423,7 @@ impl Life<'_> {
             match &event.kind {
                 Kind::Joined { user } => drop(self.members.insert(user.clone())),
                 Kind::Left { user } => drop(self.members.remove(user)),
-                Kind::Message { .. } => {}
+                Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
             self.ring.push(shared.clone());
         }

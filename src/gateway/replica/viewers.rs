@@ -3,7 +3,7 @@
 use super::{Attach, Need};
 use crate::{
     gateway::{Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, websocket::Feeds},
-    room::{Change, DeviceId, Epoch, Event, Seq, SessionId, UserId, Window},
+    room::{Change, DeviceId, Epoch, Event, Identity, Seq, SessionId, UserId, Window},
     wire::{Encoded, ServerFrame, SharedEvent},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +21,7 @@ pub(in crate::gateway) struct ViewerId(pub(super) u64);
 pub(in crate::gateway) struct Seat {
     pub(in crate::gateway) session: SessionId,
     pub(in crate::gateway) user: UserId,
+    pub(in crate::gateway) identity: Identity,
     pub(in crate::gateway) device: Option<DeviceId>,
 }
 
@@ -241,6 +242,7 @@ impl Attach {
                 members,
                 epoch,
                 node,
+                identity: seat.identity,
             });
         }
         if !self.recovered {

@@ -19,21 +19,28 @@ use tokio::{
 /// Frames until the message is whole, at most: pings, and fragments.
 const FRAMES: usize = 16;
 
-/// The first message, of `most` bytes per frame, as `read` understands it. The caller's deadline
-/// ends the waiting. The error is nothing when the client has left.
+/// Says `greeting` first, if there is one. Then the first message, of `most` bytes per frame, as
+/// `read` understands it. The caller's deadline ends the waiting. The error is nothing when the
+/// client has left.
 pub(in crate::gateway) async fn receive<S, T>(
     io: &mut S,
+    greeting: Option<Encoded>,
     most: usize,
     read: impl FnOnce(Incoming<'_>) -> T,
 ) -> Result<T, Option<Close>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut parser = Parser::default();
+    let (mut parser, mut out) = (Parser::default(), Vec::new());
+    if let Some(greeting) = greeting {
+        encode::put(&mut out, &greeting);
+    }
     for _ in 0..FRAMES {
+        send(io, &out).await.map_err(|_| None)?;
+        out.clear();
         let frame = read_frame(io, most).await.map_err(|_| None)?;
         let mut frame = frame.ok_or(Some(Close::TooBig))?;
-        let (mut at, mut out) = (0, Vec::new());
+        let mut at = 0;
         while at < frame.len() {
             let (count, item) = parser.next(&mut frame[at..]).map_err(Some)?;
             at += count;
@@ -49,7 +56,6 @@ where
                 Some(Item::Binary(bytes)) => return Ok(read(Incoming::Binary(bytes))),
             }
         }
-        send(io, &out).await.map_err(|_| None)?;
     }
     Err(Some(Close::Protocol))
 }
@@ -127,7 +133,7 @@ mod tests {
         let (mut server, mut client) = duplex(64 * 1024);
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
-        let first = receive(&mut server, 100, |message| message.bytes().to_vec()).await;
+        let first = receive(&mut server, None, 100, |message| message.bytes().to_vec()).await;
         let mut rest = Vec::new();
         server.read_to_end(&mut rest).await.unwrap();
         (first, rest)

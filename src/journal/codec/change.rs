@@ -3,8 +3,8 @@
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
     room::{
-        Change, CommandId, DeviceId, Incarnation, Invalid, Key, Limits, Millis, Producer,
-        ProducerSeq, Reason, RequestId, Seq, SessionId, Turn, UserId,
+        Change, CommandId, DeviceId, Identity, Incarnation, Invalid, Key, Limits, Millis, Pin,
+        Producer, ProducerSeq, Reason, RequestId, Seq, SessionId, Turn, UserId,
     },
 };
 use bytes::Bytes;
@@ -79,10 +79,11 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             let of_this = repeats.iter().map(|(index, seq)| (0, *index, *seq));
             Stored::BatchTaken(encode_taken(*from, of_this))
         }
-        Change::Pinned { user, key } => Stored::Pinned(v1::change::Pinned {
-            user: user.to_string(),
-            key: key.as_str().into(),
-        }),
+        Change::Pinned {
+            user,
+            key,
+            identity,
+        } => Stored::Pinned(encode_pinned(user, key, *identity)),
     };
     v1::Change {
         change: Some(change),
@@ -130,10 +131,14 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
                 repeats: repeats.map(|(_, index, seq)| (index, seq)).collect(),
             })
         }
-        Some(Stored::Pinned(pinned)) => Ok(Change::Pinned {
-            user: user(&pinned.user)?,
-            key: Key::parse(&pinned.key)?,
-        }),
+        Some(Stored::Pinned(pinned)) => {
+            let (user, Pin { key, identity }) = decode_pinned(&pinned)?;
+            Ok(Change::Pinned {
+                user,
+                key,
+                identity,
+            })
+        }
         None => Err(Bad(
             "a change of a kind that this version does not know: install a newer one".into(),
         )),
@@ -166,6 +171,20 @@ pub(super) fn decode_opened(
         device(stored.device.as_deref())?,
         incarnation(&stored.gateway)?,
     ))
+}
+
+pub(super) fn encode_pinned(user: &UserId, key: &Key, identity: Identity) -> v1::change::Pinned {
+    v1::change::Pinned {
+        user: user.to_string(),
+        key: key.as_str().into(),
+        proven: identity.is_proven(),
+    }
+}
+
+pub(super) fn decode_pinned(stored: &v1::change::Pinned) -> Result<(UserId, Pin), Bad> {
+    let identity = Identity::of(stored.proven);
+    let key = Key::parse(&stored.key)?;
+    Ok((user(&stored.user)?, Pin { key, identity }))
 }
 
 pub(super) fn encode_taken(

@@ -25,13 +25,15 @@ type Upcast = fn(Bytes) -> Result<Kind, Bad>;
 const JOINED: &str = "joined";
 const LEFT: &str = "left";
 const TEXT: &str = "text";
+const UNPINNED: &str = "unpinned";
 
 /// Every version that was ever written. The newest one of a name is the one that is written.
-const STORED: [(&str, u32, Upcast); 4] = [
+const STORED: [(&str, u32, Upcast); 5] = [
     (JOINED, 1, joined_v1),
     (LEFT, 1, left_v1),
     (TEXT, 1, text_v1),
     (TEXT, 2, text_v2),
+    (UNPINNED, 1, unpinned_v1),
 ];
 
 /// How a domain event is stored.
@@ -55,7 +57,12 @@ impl fmt::Display for Mapping {
 
 /// How every domain event is stored.
 pub fn schema() -> Vec<Mapping> {
-    let events = [("Joined", JOINED), ("Left", LEFT), ("Message", TEXT)];
+    let events = [
+        ("Joined", JOINED),
+        ("Left", LEFT),
+        ("Message", TEXT),
+        ("Unpinned", UNPINNED),
+    ];
     let mapping = |(event, name)| {
         let reads = versions(name);
         Mapping {
@@ -100,6 +107,10 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
             }
             .encode_to_vec(),
         ),
+        Kind::Unpinned { user } => {
+            let user = user.to_string();
+            (UNPINNED, v1::Unpinned { user }.encode_to_vec())
+        }
         Kind::Message {
             from,
             to,
@@ -200,6 +211,12 @@ fn joined_v1(payload: Bytes) -> Result<Kind, Bad> {
 fn left_v1(payload: Bytes) -> Result<Kind, Bad> {
     Ok(Kind::Left {
         user: user(&v1::Left::decode(payload)?.user)?,
+    })
+}
+
+fn unpinned_v1(payload: Bytes) -> Result<Kind, Bad> {
+    Ok(Kind::Unpinned {
+        user: user(&v1::Unpinned::decode(payload)?.user)?,
     })
 }
 

@@ -17,7 +17,7 @@ const fn bytes(content: usize) -> usize {
 
 /// The most bytes that an event takes in a stored commit; a few dozen too many.
 pub fn size_of_event(kind: &Kind, changes: &[Change]) -> usize {
-    let name_and_version = bytes("joined".len()) + NUMBER;
+    let name_and_version = bytes("unpinned".len()) + NUMBER;
     bytes(2 * NUMBER + name_and_version + size_of_kind(kind)) + size_of_changes(changes)
 }
 
@@ -28,7 +28,9 @@ pub fn size_of_changes(changes: &[Change]) -> usize {
 
 fn size_of_kind(kind: &Kind) -> usize {
     let content = match kind {
-        Kind::Joined { user } | Kind::Left { user } => bytes(user.as_str().len()),
+        Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => {
+            bytes(user.as_str().len())
+        }
         Kind::Message {
             from,
             to,
@@ -59,7 +61,9 @@ fn size_of_change(change: &Change) -> usize {
         Change::Abandoned { .. } => ID + NUMBER,
         Change::DuplicateRecorded { .. } => ID + 2 * NUMBER,
         Change::BatchTaken { repeats, .. } => ID + 2 * NUMBER + repeats.len() * bytes(2 * NUMBER),
-        Change::Pinned { user, key } => bytes(user.as_str().len()) + bytes(key.as_str().len()),
+        Change::Pinned { user, key, .. } => {
+            bytes(user.as_str().len()) + bytes(key.as_str().len()) + NUMBER
+        }
     };
     bytes(bytes(content))
 }

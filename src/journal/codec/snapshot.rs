@@ -3,16 +3,17 @@
 use super::{
     Error,
     change::{
-        Bad, decode_abandoned, decode_change, decode_opened, decode_reason, decode_taken,
-        encode_abandoned, encode_change, encode_opened, encode_taken, id_bytes, number, request_id,
-        session_id, user,
+        Bad, decode_abandoned, decode_change, decode_opened, decode_pinned, decode_reason,
+        decode_taken, encode_abandoned, encode_change, encode_opened, encode_pinned, encode_taken,
+        id_bytes, number, request_id, session_id, user,
     },
     decode_command_id, encode_command_id,
 };
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Change, CommandId, Ended, Key, Sent, Seq, Session, SessionId, State, Turn, UserId,
+        Attempt, Change, CommandId, Ended, Millis, Sent, Seq, Session, SessionId, State, Turn,
+        UserId,
     },
 };
 use bytes::Bytes;
@@ -25,14 +26,19 @@ pub const SNAPSHOT_VERSION: u32 = 1;
 /// The stored form of a state (`v1::Snapshot`).
 pub fn encode_snapshot(state: &State) -> Bytes {
     let mut keys: Vec<_> = state
-        .keys
+        .pins
         .iter()
-        .map(|(user, key)| change::Pinned {
-            user: user.to_string(),
-            key: key.as_str().into(),
-        })
+        .map(|(user, pin)| encode_pinned(user, &pin.key, pin.identity))
         .collect();
     keys.sort_by(|a, b| a.user.cmp(&b.user));
+    let unpinned = state.unpinned.iter();
+    let mut unpinned: Vec<_> = unpinned
+        .map(|(user, at)| snapshot::LastUnpin {
+            user: user.to_string(),
+            at: at.0,
+        })
+        .collect();
+    unpinned.sort_by(|a, b| a.user.cmp(&b.user));
     let sent = state
         .sent
         .iter()
@@ -62,6 +68,7 @@ pub fn encode_snapshot(state: &State) -> Bytes {
             .iter()
             .map(|(last, repeats)| encode_taken(last, repeats))
             .collect(),
+        unpinned,
     };
     stored.encode_to_vec().into()
 }
@@ -176,10 +183,12 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
             },
         );
     }
-    for pinned in stored.keys {
-        state
-            .keys
-            .insert(user(&pinned.user)?, Key::parse(&pinned.key)?);
+    for pinned in &stored.keys {
+        let (user, pin) = decode_pinned(pinned)?;
+        state.pins.insert(user, pin);
+    }
+    for last in &stored.unpinned {
+        state.unpinned.insert(user(&last.user)?, Millis(last.at));
     }
     for sent in stored.sent {
         let (message, sent) = decode_sent(sent)?;

@@ -176,7 +176,7 @@ pub fn time(at: Millis) -> String {
 fn described(event: &Event, content: bool) -> String {
     let stored = codec::encode_event(event);
     let what = match &event.kind {
-        Kind::Joined { user } | Kind::Left { user } => user.to_string(),
+        Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => user.to_string(),
         Kind::Message { from, to, body, .. } => {
             let to = to.as_ref().map_or("*", |to| to.as_str());
             let said = match body {

@@ -238,10 +238,12 @@ fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
         ("members", replayed.members == snapshot.members),
         (
             "keys",
-            replayed
-                .keys
-                .iter()
-                .all(|(user, key)| snapshot.keys.get(user) == Some(key)),
+            replayed.pins.iter().all(|(user, pin)| {
+                snapshot
+                    .pins
+                    .get(user)
+                    .is_some_and(|known| known.refuses(&pin.key, known.identity).is_none())
+            }),
         ),
         ("messages", same_messages(replayed, snapshot)),
         ("producers", replayed.producers == snapshot.producers),

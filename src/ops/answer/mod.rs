@@ -19,6 +19,7 @@ pub use overview::{
 };
 pub use rooms::{
     Commit, Kicked, NodeSession, Room, RoomLine, Rooms, Session, Sessions, SessionsEverywhere,
+    Unpinned,
 };
 
 use serde::Serialize;

@@ -121,6 +121,19 @@ pub enum SessionsEverywhere {
     },
 }
 
+/// A name that belongs to nobody in a room any more: the next key that comes with it is pinned.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Unpinned {
+    /// The room.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// The name.
+    #[schema(example = "harry")]
+    pub user: String,
+    /// Whether a key was pinned to it.
+    pub was_pinned: bool,
+}
+
 /// A user who has no sessions in a room any more.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Kicked {

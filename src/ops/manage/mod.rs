@@ -13,7 +13,7 @@ pub use error::ApiError;
 use super::{
     answer::{
         Disconnecting, Draining, Kicked, Member, Members, Message, Nodes, Overview, Rebalance,
-        Region, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine,
+        Region, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine, Unpinned,
     },
     auth::Guard,
     dashboard, document,
@@ -73,6 +73,8 @@ pub trait Operator: Send + Sync {
     /// Ends all sessions of a user in a room, at whichever nodes they are. `Ok` when the user has
     /// left.
     async fn expel(&self, room: &str, user: &str) -> Result<Kicked, ApiError>;
+    /// Takes the key away from a name in a room, whose sessions end. `Ok` when it has none.
+    async fn unpin(&self, room: &str, user: &str) -> Result<Unpinned, ApiError>;
     /// Begins to send sessions elsewhere, so many per second in all; they are told to come back.
     async fn disconnect(&self, whom: Whom, per_second: u32) -> Result<Disconnecting, ApiError>;
     /// Begins to move shards to an even assignment, so many per second. `dry`: only says which.

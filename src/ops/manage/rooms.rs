@@ -5,7 +5,7 @@ use super::{
     extract::{Path, Query},
     operator,
 };
-use crate::ops::answer::{Kicked, Room, Rooms, Sessions};
+use crate::ops::answer::{Kicked, Refusal, Room, Rooms, Sessions, Unpinned};
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -17,6 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<OperatorSlot> {
         .routes(routes!(room))
         .routes(routes!(sessions))
         .routes(routes!(kick))
+        .routes(routes!(unpin))
 }
 
 /// A room.
@@ -96,4 +97,20 @@ async fn sessions(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> An
 )]
 async fn kick(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answer<Kicked> {
     Ok(Json(operator(&slot)?.expel(&of.room, &of.user).await?))
+}
+
+/// Takes the key away from a name in a room
+///
+/// Its sessions end (close code 4001), the room is told (an event of kind `unpinned`), and the next
+/// key that comes with the name is pinned: the owner should be the first to come. Answers when the
+/// name has no key.
+#[utoipa::path(
+    delete, path = "/rooms/{room}/users/{user}/key", tag = "rooms", params(Member),
+    responses(
+        (status = 200, body = Unpinned),
+        (status = 409, body = Refusal, description = "A node cannot read that a key was taken away."),
+    )
+)]
+async fn unpin(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answer<Unpinned> {
+    Ok(Json(operator(&slot)?.unpin(&of.room, &of.user).await?))
 }

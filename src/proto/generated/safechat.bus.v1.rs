@@ -6,7 +6,7 @@ pub struct Command {
     /// Who waits for the answer; absent: nobody.
     #[prost(message, optional, tag = "15")]
     pub reply: ::core::option::Option<ReplyTo>,
-    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5, 6")]
     pub action: ::core::option::Option<command::Action>,
 }
 /// Nested message and enum types in `Command`.
@@ -23,6 +23,9 @@ pub mod command {
         pub device: ::core::option::Option<::prost::alloc::string::String>,
         #[prost(bytes = "bytes", tag = "5")]
         pub gateway: ::prost::bytes::Bytes,
+        /// Possession of the key was proven to the gateway.
+        #[prost(bool, tag = "6")]
+        pub proven: bool,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Close {
@@ -60,6 +63,9 @@ pub mod command {
         /// session did.
         #[prost(bytes = "bytes", optional, tag = "10")]
         pub request: ::core::option::Option<::prost::bytes::Bytes>,
+        /// Possession of the key was proven to the gateway, for this request.
+        #[prost(bool, tag = "11")]
+        pub proven: bool,
         #[prost(oneof = "send::Content", tags = "6, 7")]
         pub content: ::core::option::Option<send::Content>,
     }
@@ -88,6 +94,13 @@ pub mod command {
         /// 1 to 256.
         #[prost(message, repeated, tag = "4")]
         pub messages: ::prost::alloc::vec::Vec<Message>,
+    }
+    /// An operator takes the key away from a name. Written once every live node reads what becomes of
+    /// it (`formats` of its heartbeat is 4 or more).
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Unpin {
+        #[prost(string, tag = "1")]
+        pub user: ::prost::alloc::string::String,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Message {
@@ -127,6 +140,8 @@ pub mod command {
         Send(Send),
         #[prost(message, tag = "5")]
         Batch(Batch),
+        #[prost(message, tag = "6")]
+        Unpin(Unpin),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -277,6 +292,9 @@ pub mod ask {
         pub key: ::prost::alloc::string::String,
         #[prost(string, optional, tag = "3")]
         pub device: ::core::option::Option<::prost::alloc::string::String>,
+        /// Possession of the key was, or will be, proven to the gateway.
+        #[prost(bool, tag = "4")]
+        pub proven: bool,
     }
 }
 /// The answer to Ask

@@ -7,7 +7,7 @@ pub struct StoredEvent {
     /// Milliseconds since 1970 UTC.
     #[prost(uint64, tag = "2")]
     pub at: u64,
-    /// `joined`, `left`, `text`
+    /// `joined`, `left`, `text`, `unpinned`
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
     #[prost(uint32, tag = "4")]
@@ -35,6 +35,12 @@ pub struct Joined {
 /// left, version 1
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Left {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+}
+/// unpinned, version 1: an operator took the key away from a name
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unpinned {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
 }
@@ -128,12 +134,16 @@ pub mod change {
         #[prost(uint64, tag = "3")]
         pub seq: u64,
     }
+    /// A first key, or a proof that the pinned one is there.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Pinned {
         #[prost(string, tag = "1")]
         pub user: ::prost::alloc::string::String,
         #[prost(string, tag = "2")]
         pub key: ::prost::alloc::string::String,
+        /// Possession of the key was proven.
+        #[prost(bool, tag = "3")]
+        pub proven: bool,
     }
     /// A batch of a gateway was decided. In a snapshot: the last of each gateway.
     #[derive(Clone, PartialEq, ::prost::Message)]
@@ -199,6 +209,9 @@ pub struct Snapshot {
     /// Longest unused first.
     #[prost(message, repeated, tag = "9")]
     pub producers: ::prost::alloc::vec::Vec<change::BatchTaken>,
+    /// By name.
+    #[prost(message, repeated, tag = "10")]
+    pub unpinned: ::prost::alloc::vec::Vec<snapshot::LastUnpin>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
@@ -220,6 +233,14 @@ pub mod snapshot {
         pub number: u64,
         #[prost(bytes = "bytes", optional, tag = "6")]
         pub request: ::core::option::Option<::prost::bytes::Bytes>,
+    }
+    /// When an operator last took the key away from a name: milliseconds since 1970 UTC.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct LastUnpin {
+        #[prost(string, tag = "1")]
+        pub user: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
     }
     /// A session that is over; oldest first. Without a reason: it was open once.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -27,6 +27,10 @@ fn write(frame: &Frame<'_>) -> Utf8 {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Frame<'a> {
+    Challenge {
+        nonce: String,
+        within_ms: u64,
+    },
     Welcome {
         room: &'a str,
         user: &'a str,
@@ -36,6 +40,8 @@ enum Frame<'a> {
         members: Vec<&'a str>,
         epoch: u64,
         node: &'a str,
+        #[serde(skip_serializing_if = "is_false")]
+        proven: bool,
     },
     Event {
         seq: u64,
@@ -103,6 +109,10 @@ enum Frame<'a> {
 impl<'a> Frame<'a> {
     fn of(room: &'a RoomId, frame: &'a ServerFrame) -> Self {
         match frame {
+            ServerFrame::Challenge { nonce, within_ms } => Self::Challenge {
+                nonce: nonce.to_string(),
+                within_ms: *within_ms,
+            },
             ServerFrame::Welcome {
                 user,
                 session,
@@ -111,6 +121,7 @@ impl<'a> Frame<'a> {
                 members,
                 epoch,
                 node,
+                identity,
             } => Self::Welcome {
                 room: room.as_str(),
                 user: user.as_str(),
@@ -120,6 +131,7 @@ impl<'a> Frame<'a> {
                 members: names(members),
                 epoch: epoch.0,
                 node,
+                proven: identity.is_proven(),
             },
             ServerFrame::Event(shared) => Self::event(shared.event()),
             ServerFrame::Accepted { id } => Self::Accepted { id },
@@ -200,6 +212,10 @@ impl<'a> Frame<'a> {
             id,
         }
     }
+}
+
+fn is_false(is: &bool) -> bool {
+    !is
 }
 
 fn names(users: &[UserId]) -> Vec<&str> {

@@ -2,7 +2,7 @@
 //! document and the code cannot part.
 
 use super::*;
-use crate::room::{CommandId, Epoch, SessionId};
+use crate::room::{CommandId, Epoch, Identity, SessionId};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -48,6 +48,7 @@ fn welcome() -> ServerFrame {
         members: vec![user("charly"), user("harry")],
         epoch: Epoch(7),
         node: "node-1".into(),
+        identity: Identity::Claimed,
     }
 }
 

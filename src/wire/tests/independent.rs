@@ -26,6 +26,9 @@ fn event_value(event: &Event) -> Value {
             json!({"seq": seq, "at": at, "kind": "joined", "from": user.as_str()})
         }
         Kind::Left { user } => json!({"seq": seq, "at": at, "kind": "left", "from": user.as_str()}),
+        Kind::Unpinned { user } => {
+            json!({"seq": seq, "at": at, "kind": "unpinned", "from": user.as_str()})
+        }
         Kind::Message {
             from, to, body, id, ..
         } => {
@@ -44,6 +47,10 @@ fn event_value(event: &Event) -> Value {
 pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
     let names = |users: &[UserId]| users.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (kind, value) = match frame {
+        ServerFrame::Challenge { nonce, within_ms } => (
+            "challenge",
+            json!({"nonce": BASE64_URL_SAFE_NO_PAD.encode(nonce.0), "within_ms": within_ms}),
+        ),
         ServerFrame::Welcome {
             user,
             session,
@@ -52,10 +59,12 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
             members,
             epoch,
             node,
+            identity,
         } => (
             "welcome",
             json!({"room": "aaa", "user": user.as_str(), "session": session.to_string(), "seq": seq.0, "recovered": recovered,
-                "members": names(members), "epoch": epoch.0, "node": node}),
+                "members": names(members), "epoch": epoch.0, "node": node,
+                "proven": identity.is_proven().then_some(true)}),
         ),
         ServerFrame::Event(shared) => ("event", event_value(shared.event())),
         ServerFrame::Accepted { id } => ("accepted", json!({"id": &**id})),
@@ -123,10 +132,14 @@ fn pb_event_value(event: pb::Event) -> Value {
 pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
     use pb::server_frame::Frame;
     let (kind, value) = match frame.frame.expect("a frame of a known type") {
+        Frame::Challenge(c) => (
+            "challenge",
+            json!({"nonce": BASE64_URL_SAFE_NO_PAD.encode(&c.nonce), "within_ms": c.within_ms}),
+        ),
         Frame::Welcome(w) => (
             "welcome",
             json!({"room": w.room, "user": w.user, "session": w.session, "seq": w.seq, "recovered": w.recovered, "members": w.members,
-                "epoch": w.epoch, "node": w.node}),
+                "epoch": w.epoch, "node": w.node, "proven": w.proven.then_some(true)}),
         ),
         Frame::Event(event) => ("event", pb_event_value(event)),
         Frame::Accepted(a) => ("accepted", json!({"id": a.id})),

@@ -113,6 +113,7 @@ proptest! {
         match &event.kind {
             Kind::Joined { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "joined"])),
             Kind::Left { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "left"])),
+            Kind::Unpinned { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "unpinned"])),
             Kind::Message { from, to, body, .. } => {
                 let content = match body {
                     Body::Text(text) => shown(text),

@@ -1,7 +1,10 @@
 //! Any frame, for the property tests.
 
 use super::*;
-use crate::room::{Epoch, SessionId, Token};
+use crate::{
+    room::{Epoch, Identity, SessionId, Token},
+    wire::proof::Nonce,
+};
 use proptest::{collection::vec, option, prelude::*};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -74,6 +77,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         any_user().prop_map(|user| Kind::Joined { user }),
         any_user().prop_map(|user| Kind::Left { user }),
+        any_user().prop_map(|user| Kind::Unpinned { user }),
         (any_user(), option::of(any_user()), any_body(), id).prop_map(|(from, to, body, id)| {
             Kind::Message {
                 from,
@@ -128,6 +132,7 @@ fn any_welcome() -> impl Strategy<Value = ServerFrame> {
                 members,
                 epoch: Epoch(epoch),
                 node,
+                identity: Identity::of(recovered),
             }
         })
 }
@@ -135,6 +140,10 @@ fn any_welcome() -> impl Strategy<Value = ServerFrame> {
 /// Any frame of the server to a client of room `aaa`.
 pub(super) fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
     prop_oneof![
+        (any::<[u8; 32]>(), any::<u64>()).prop_map(|(nonce, within_ms)| ServerFrame::Challenge {
+            nonce: Nonce(nonce),
+            within_ms,
+        }),
         any_welcome(),
         any_event().prop_map(|event| ServerFrame::Event(SharedEvent::new(room(), event))),
         any_id().prop_map(|id| ServerFrame::Accepted { id }),

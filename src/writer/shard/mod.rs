@@ -558,6 +558,9 @@ fn size(delivery: &Delivery) -> usize {
                 .map(|message| message.body.size() + ENVELOPE);
             sizes.sum()
         }
-        Action::Open { .. } | Action::Close { .. } | Action::Abandon { .. } => ENVELOPE,
+        Action::Open { .. }
+        | Action::Close { .. }
+        | Action::Abandon { .. }
+        | Action::Unpin { .. } => ENVELOPE,
     }
 }

@@ -38,8 +38,9 @@ use site::Site;
 use std::sync::Arc;
 
 /// What pages may send besides what every page may.
-const ALLOWED_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, chat-key, content-type, last-event-id");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, chat-key, content-type, last-event-id, safe-chat-proof",
+);
 /// Seconds that a browser may remember the answer to its question.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 

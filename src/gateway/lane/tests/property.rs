@@ -3,7 +3,7 @@
 //! is answered once, with what is so.
 
 use super::*;
-use crate::room::{Action, BatchMessage, Command, Key, Kind, Millis, Outcome, decide};
+use crate::room::{Action, BatchMessage, Command, Identity, Key, Kind, Millis, Outcome, decide};
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -80,6 +80,7 @@ impl World {
                 session: session(of),
                 user: UserId::parse(&format!("user-{of}")).unwrap(),
                 key: Key::parse("key").unwrap(),
+                identity: Identity::Claimed,
                 device: None,
                 gateway: Incarnation::new(Uuid::from_u128(0xaaa)),
             };

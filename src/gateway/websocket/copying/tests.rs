@@ -5,7 +5,7 @@ use crate::{
     bus::{self, Ask, Bus, Inbound, RoomView, memory::Hub},
     gateway::{Config, From, Join, Service},
     journal::{memory::Database, readback::Partitions},
-    room::{Epoch, Incarnation, Key, RoomId, Seq, UserId},
+    room::{Epoch, Identity, Incarnation, Key, RoomId, Seq, UserId},
     wire::Protocol,
 };
 use std::sync::Arc;
@@ -42,6 +42,7 @@ async fn connect_with(
         room,
         user,
         key,
+        identity: Identity::Claimed,
         device: None,
         from: From::default(),
         protocol,

@@ -1,0 +1,250 @@
+//! The way in of a client that shows behind its upgrade who it is: it brings a token in its first
+//! frame (`first=token`), or proves its key (`auth=1`). What can be refused before the upgrade is
+//! refused there; only when what the client shows fits, the room is asked to let it in.
+
+use super::hosts::Hosts;
+use crate::{
+    access::{Admission, Credentials, Right},
+    gateway::{
+        Client, Close, Fault, Handle, Join, Session,
+        join::Connection,
+        metrics,
+        websocket::first::{receive, say_goodbye},
+    },
+    room::{Reason, Rejection, Token},
+    wire::{
+        ClientFrame, ServerFrame,
+        proof::{Nonce, PublicKey, SessionContext},
+    },
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+
+/// How long the first frame may take (contract with clients).
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of a frame with a token: the longest one, and what is around it.
+const TOKEN: usize = Token::MAX + 1024;
+/// Bytes of a frame with a proof, which has some 200.
+const PROOF: usize = 1024;
+
+/// What a client shows of who it is.
+pub(super) enum Shows {
+    /// A token.
+    Token,
+    /// That it has the other half of its key.
+    Key {
+        key: Box<PublicKey>,
+        /// The server that it means.
+        hosts: Hosts,
+    },
+}
+
+/// A client whose upgrade was granted, and which is not in yet.
+pub(super) struct Unadmitted {
+    pub(super) handle: Handle,
+    pub(super) client: Client,
+    pub(super) join: Join,
+    pub(super) shows: Shows,
+    pub(super) connection: Connection,
+}
+
+impl Unadmitted {
+    /// Its session, or nothing when it was told why there is none.
+    pub(super) async fn enter<S>(self, io: &mut S) -> Option<Session>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (room, protocol) = (self.join.room.clone(), self.join.protocol);
+        let shown = timeout(DEADLINE, self.shown(io)).await;
+        let farewell = match shown.unwrap_or_else(|_| Err(self.shows.late())) {
+            Ok((id, admission)) => {
+                let Self {
+                    handle,
+                    client,
+                    join,
+                    shows,
+                    mut connection,
+                } = self;
+                connection.admission = admission;
+                match handle.join_over(&client, join, connection).await {
+                    Ok(session) => return Some(session),
+                    Err(rejection) => shows.refused(id, rejection),
+                }
+            }
+            Err(farewell) => farewell,
+        };
+        if let Some(close) = farewell.close {
+            let frame = farewell.frame;
+            let frame = frame.and_then(|frame| protocol.encode(&room, &frame));
+            say_goodbye(io, frame, close).await;
+        }
+        None
+    }
+
+    /// Waits for what it shows and checks it; the id of its frame, and what it may do.
+    async fn shown<S>(&self, io: &mut S) -> Result<(Option<Arc<str>>, Admission), Farewell>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        match &self.shows {
+            Shows::Token => {
+                let (id, admission) = self.bring(io).await?;
+                Ok((Some(id), admission))
+            }
+            Shows::Key { key, hosts } => {
+                let proven = self.prove(io, **key, hosts).await;
+                proven.map_err(Farewell::unproven)?;
+                metrics::proof("fits");
+                Ok((None, self.connection.admission))
+            }
+        }
+    }
+
+    /// Waits for the token and checks it.
+    async fn bring<S>(&self, io: &mut S) -> Result<(Arc<str>, Admission), Farewell>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let join = &self.join;
+        let read = receive(io, None, TOKEN, |message| {
+            join.protocol.decode(message, &join.user)
+        });
+        let read = read
+            .await
+            .map_err(|close| Farewell { frame: None, close })?;
+        let (id, token) = match read {
+            Ok(ClientFrame::Token { id, token }) => (id, token),
+            Ok(_) => {
+                let message = "the first frame must bring a token, as first=token says";
+                let rejection = Rejection::new(Reason::TokenRequired, message);
+                return Err(Farewell::refused(None, rejection));
+            }
+            Err(refused) => return Err(Farewell::refused(refused.id, refused.rejection)),
+        };
+        let brought = Credentials {
+            token: Some(token),
+            proven: false,
+        };
+        let access = &self.handle.0.access;
+        let admission = access.admit(&join.room, Some(&join.user), Right::Read, &brought);
+        match admission.await {
+            Ok(admission) => Ok((id, admission)),
+            Err(rejection) => Err(Farewell::refused(Some(id), rejection)),
+        }
+    }
+
+    /// Challenges it. The error is nothing when the client has left.
+    async fn prove<S>(&self, io: &mut S, key: PublicKey, hosts: &Hosts) -> Result<(), Option<Close>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Join {
+            room,
+            user,
+            device,
+            protocol,
+            ..
+        } = &self.join;
+        let context = SessionContext {
+            room: room.clone(),
+            user: user.clone(),
+            device: device.clone(),
+            key,
+            nonce: Nonce(rand::random()),
+        };
+        let challenge = ServerFrame::Challenge {
+            nonce: context.nonce,
+            within_ms: DEADLINE.as_millis() as u64,
+        };
+        let challenge = protocol.encode(room, &challenge);
+        let malformed = Some(Close::Proof(Fault::Malformed));
+        let proof = receive(io, challenge, PROOF, |said| protocol.decode_proof(said));
+        let proof = proof.await.map_err(|why| match why {
+            Some(Close::TooBig) => malformed,
+            why => why,
+        });
+        let proof = proof?.ok_or(malformed)?;
+        if !hosts.include(&proof.host) {
+            return Err(Some(Close::Proof(Fault::Host)));
+        }
+        let bytes = context.bytes(&proof.host);
+        match self.handle.0.proofs.fits(&key, &bytes, &proof).await {
+            true => Ok(()),
+            false => Err(Some(Close::Proof(Fault::Signature))),
+        }
+    }
+}
+
+impl Shows {
+    /// It did not come in time.
+    fn late(&self) -> Farewell {
+        match self {
+            Self::Token => {
+                let message = "the first frame did not bring a token within 10 s";
+                Farewell::refused(None, Rejection::new(Reason::TokenRequired, message))
+            }
+            Self::Key { .. } => Farewell::unproven(Some(Close::Proof(Fault::Late))),
+        }
+    }
+
+    /// It fits, and the room does not let its client in.
+    fn refused(self, id: Option<Arc<str>>, rejection: Rejection) -> Farewell {
+        match self {
+            Self::Token => Farewell::refused(id, rejection),
+            Self::Key { .. } => Farewell::later(&rejection),
+        }
+    }
+}
+
+/// How a client is told that it does not come in.
+struct Farewell {
+    frame: Option<ServerFrame>,
+    /// Nothing: it has left.
+    close: Option<Close>,
+}
+
+impl Farewell {
+    fn refused(id: Option<Arc<str>>, rejection: Rejection) -> Self {
+        let close = match rejection.retry_after_ms {
+            Some(_) => Close::Unavailable,
+            None => Close::NotAdmitted,
+        };
+        Self {
+            frame: Some(ServerFrame::Rejected { id, rejection }),
+            close: Some(close),
+        }
+    }
+
+    fn unproven(close: Option<Close>) -> Self {
+        match close {
+            Some(Close::Proof(fault)) => metrics::proof(fault.as_str()),
+            Some(_) => metrics::proof("other"),
+            None => {}
+        }
+        Self { frame: None, close }
+    }
+
+    /// It comes back, and its request is refused with the reason.
+    fn later(rejection: &Rejection) -> Self {
+        if rejection.reason != Reason::Draining {
+            return Self {
+                frame: None,
+                close: Some(Close::Unavailable),
+            };
+        }
+        let bye = ServerFrame::Bye {
+            reason: "draining".into(),
+            reconnect_after_ms: rejection.retry_after_ms.unwrap_or_default(),
+        };
+        Self {
+            frame: Some(bye),
+            close: Some(Close::GoingAway),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The header `Safe-Chat-Proof`, by which a request without a session proves the key that it names:
+//!
+//!     Safe-Chat-Proof: host=chat.example, time=1795465200123, signature=BASE64URL
+//!
+//! It fits this request only, and only for a minute; within that minute a repetition of a message
+//! is the same message, because its id is signed with it.
+
+use super::hosts::Hosts;
+use crate::{
+    gateway::{Client, Handle, limits::Cost, metrics},
+    room::{Identity, Key, Reason, Rejection, RoomId, UserId},
+    wire::proof::{Proof, PublicKey, RequestContext, proof},
+};
+use axum::http::HeaderMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The header.
+const HEADER: &str = "safe-chat-proof";
+/// How far the clocks of client and server may differ, in milliseconds.
+const SKEW: u64 = 60_000;
+
+/// What a request says of its proof.
+pub(super) struct Signed {
+    proof: Proof,
+    at: u64,
+}
+
+impl Signed {
+    /// `None`: the request proves nothing. Looks at what costs nothing: the form, the host, the
+    /// time.
+    pub(super) fn read(headers: &HeaderMap, hosts: &Hosts) -> Result<Option<Self>, Rejection> {
+        let mut values = headers.get_all(HEADER).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        let signed = value.to_str().ok().filter(|_| values.next().is_none());
+        let Some(signed) = signed.and_then(Self::parse) else {
+            return Err(failed(
+                "malformed",
+                "the header Safe-Chat-Proof is host=HOST, time=MS, signature=BASE64URL, once",
+            ));
+        };
+        if !hosts.include(&signed.proof.host) {
+            return Err(failed(
+                "host",
+                "the proof is for another host than this server is known by \
+                 (gateway.public_hosts, or the header Host)",
+            ));
+        }
+        let off = signed.at.abs_diff(now());
+        if off > SKEW {
+            let message = format!(
+                "the proof was signed {} s away from this server's time, and may be {} s: sign \
+                 again, and set the clock",
+                off / 1000,
+                SKEW / 1000
+            );
+            return Err(failed("late", message));
+        }
+        Ok(Some(signed))
+    }
+
+    /// Of a name that is there twice the last one counts; unknown ones are ignored.
+    fn parse(text: &str) -> Option<Self> {
+        let (mut host, mut at, mut signature) = (None, None, None);
+        for part in text.split(',') {
+            match part.trim().split_once('=')? {
+                ("host", value) => host = Some(value),
+                ("time", value) => at = Some(value),
+                ("signature", value) => signature = Some(value),
+                _ => {}
+            }
+        }
+        let at = at.filter(|at| at.bytes().all(|byte| byte.is_ascii_digit()));
+        Some(Self {
+            proof: proof(host?, signature?)?,
+            at: at?.parse().ok()?,
+        })
+    }
+
+    /// Whether it fits what is asked.
+    pub(super) async fn check(
+        &self,
+        handle: &Handle,
+        client: &Client,
+        method: &str,
+        (room, user, key): (&RoomId, &UserId, &Key),
+        body: &[u8],
+    ) -> Result<Identity, Rejection> {
+        let Some(key) = PublicKey::parse(key) else {
+            let message = "pub is no Ed25519 key that can be proven: base64url of its 32 bytes";
+            return Err(failed("malformed", message));
+        };
+        client.request(Cost::PROOF)?;
+        let context = RequestContext {
+            method,
+            room,
+            user,
+            key,
+            at: self.at,
+            body,
+        };
+        let bytes = context.bytes(&self.proof.host);
+        if !handle.0.proofs.fits(&key, &bytes, &self.proof).await {
+            let message = "the signature does not fit this request: its method, host, room, user, \
+                           key, time and body";
+            return Err(failed("signature", message));
+        }
+        metrics::proof("fits");
+        Ok(Identity::Proven)
+    }
+}
+
+fn failed(outcome: &'static str, message: impl Into<String>) -> Rejection {
+    metrics::proof(outcome);
+    Rejection::new(Reason::ProofFailed, message)
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_millis() as u64)
+}

@@ -1,0 +1,270 @@
+//! Whose a name is in a room: what holds whoever comes with whichever key, and what an operator can
+//! do about it. Each claim is shown on the decisions alone.
+
+use proptest::{collection::vec, prelude::*};
+use safe_chat::room::{
+    Action, Body, Change, Command, CommandId, Event, Identity, Incarnation, Key, Kind, Millis,
+    Outcome, Reason, RequestId, Seq, SessionId, State, UserId, decide,
+};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+fn session(n: u8) -> SessionId {
+    SessionId::new(Uuid::from_u128(1000 + u128::from(n)))
+}
+
+fn harry() -> UserId {
+    UserId::parse("harry").unwrap()
+}
+
+fn key(n: u8) -> Key {
+    Key::parse(&format!("key-{n}")).unwrap()
+}
+
+fn open(n: u8, k: u8, identity: Identity) -> Action {
+    Action::Open {
+        session: session(n),
+        user: harry(),
+        key: key(k),
+        identity,
+        device: None,
+        gateway: Incarnation::new(Uuid::from_u128(1)),
+    }
+}
+
+fn close(n: u8) -> Action {
+    Action::Close {
+        session: session(n),
+        gateway: None,
+    }
+}
+
+fn post(n: u8, k: u8, identity: Identity) -> Action {
+    Action::Send {
+        user: harry(),
+        key: key(k),
+        identity,
+        turn: None,
+        after: 0,
+        request: Some(RequestId::new(Uuid::from_u128(u128::from(n)))),
+        id: CommandId::parse(&format!("m{n}")).unwrap(),
+        to: None,
+        body: Body::Text("hello".into()),
+    }
+}
+
+fn unpin() -> Action {
+    Action::Unpin { user: harry() }
+}
+
+/// A room whose commands come one after the other.
+#[derive(Default)]
+struct Room {
+    state: State,
+    commands: Vec<Command>,
+    events: Vec<Event>,
+}
+
+impl Room {
+    fn take(&mut self, action: Action) -> Outcome {
+        let at = Millis(self.commands.len() as u64 + 1);
+        let command = Command { at, action };
+        self.commands.push(command.clone());
+        let decision = decide(&self.state, &command);
+        let events = self.state.apply_decision(&decision, &command);
+        self.events.extend(events);
+        decision.outcome
+    }
+
+    fn refused(&mut self, action: Action) -> Reason {
+        match self.take(action) {
+            Outcome::Refused(rejection) => rejection.reason,
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    fn pin(&self) -> Option<(Key, Identity)> {
+        let pin = self.state.pins.get(&harry())?;
+        Some((pin.key.clone(), pin.identity))
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        let word = |event: &Event| match event.kind {
+            Kind::Joined { .. } => "joined",
+            Kind::Left { .. } => "left",
+            Kind::Message { .. } => "message",
+            Kind::Unpinned { .. } => "unpinned",
+        };
+        self.events.iter().map(word).collect()
+    }
+}
+
+use Identity::{Claimed, Proven};
+
+#[test]
+fn a_claimed_name_is_proven_by_its_owner_later_and_stays_so() {
+    let mut room = Room::default();
+    assert_eq!(room.take(open(1, 1, Claimed)), Outcome::Done);
+    assert_eq!(room.pin(), Some((key(1), Claimed)));
+    assert_eq!(room.refused(open(2, 2, Proven)), Reason::KeyMismatch);
+    assert_eq!(room.take(open(3, 1, Proven)), Outcome::Done);
+    assert_eq!(room.pin(), Some((key(1), Proven)));
+    assert_eq!(room.refused(open(4, 1, Claimed)), Reason::ProofRequired);
+    assert_eq!(room.refused(open(5, 2, Claimed)), Reason::KeyMismatch);
+    assert_eq!(room.take(open(6, 1, Proven)), Outcome::Done);
+    room.take(close(3));
+    room.take(close(6));
+    assert_eq!(room.refused(open(7, 1, Claimed)), Reason::ProofRequired);
+}
+
+#[test]
+fn who_only_claimed_the_name_leaves_when_it_is_proven() {
+    let mut room = Room::default();
+    (1..=8).for_each(|n| assert_eq!(room.take(open(n, 1, Claimed)), Outcome::Done));
+    assert_eq!(room.refused(open(9, 1, Claimed)), Reason::TooManySessions);
+    assert_eq!(room.take(open(10, 1, Proven)), Outcome::Done);
+    assert_eq!(room.state.sessions.of(&harry()), [session(10)]);
+    assert_eq!(room.kinds(), ["joined", "left", "joined"]);
+    let ended = |change: &&Change| matches!(change, Change::Closed { .. });
+    let changes = &room.events[1].changes;
+    assert_eq!(changes.iter().filter(ended).count(), 8, "told by the event");
+    // A second proven session ends nobody.
+    room.take(open(11, 1, Proven));
+    assert_eq!(room.state.sessions.of(&harry()).len(), 2);
+}
+
+#[test]
+fn an_operator_frees_a_name_and_the_room_sees_it() {
+    let mut room = Room::default();
+    room.take(open(1, 1, Proven));
+    room.take(open(2, 1, Proven));
+    assert_eq!(room.take(unpin()), Outcome::Done);
+    assert_eq!((room.pin(), room.state.sessions.is_empty()), (None, true));
+    assert_eq!(room.kinds(), ["joined", "left", "unpinned"]);
+    assert_eq!(room.take(open(3, 2, Claimed)), Outcome::Done);
+    assert_eq!(room.pin(), Some((key(2), Claimed)));
+    assert_eq!(room.refused(open(4, 1, Proven)), Reason::KeyMismatch);
+}
+
+#[test]
+fn an_unpin_that_is_read_again_takes_no_second_key() {
+    let mut room = Room::default();
+    room.take(open(1, 1, Claimed));
+    room.take(unpin());
+    room.take(open(2, 2, Proven));
+    let again = room.commands[1].clone();
+    let decision = decide(&room.state, &again);
+    assert_eq!(decision.outcome, Outcome::Repeated(room.state.head));
+    assert!(decision.kinds.is_empty() && decision.changes.is_empty());
+}
+
+#[test]
+fn a_post_pins_nothing_and_needs_a_proof_where_the_name_is_proven() {
+    let mut room = Room::default();
+    assert_eq!(room.take(post(1, 1, Proven)), Outcome::Done);
+    assert_eq!(room.pin(), None);
+    room.take(open(1, 2, Claimed));
+    assert_eq!(room.refused(post(2, 1, Proven)), Reason::KeyMismatch);
+    assert_eq!(room.take(post(3, 2, Proven)), Outcome::Done);
+    assert_eq!(room.pin(), Some((key(2), Claimed)), "it proves no name");
+    room.take(open(2, 2, Proven));
+    assert_eq!(room.refused(post(4, 2, Claimed)), Reason::ProofRequired);
+    assert_eq!(room.take(post(5, 2, Proven)), Outcome::Done);
+    // Its gateway asks again.
+    assert!(matches!(
+        room.take(post(3, 2, Proven)),
+        Outcome::Redelivered(_)
+    ));
+}
+
+#[test]
+fn what_was_refused_stays_refused_when_it_is_read_again_after_an_unpin() {
+    let mut room = Room::default();
+    room.take(open(1, 1, Claimed));
+    assert_eq!(room.refused(post(1, 2, Claimed)), Reason::KeyMismatch);
+    room.take(unpin());
+    let again = room.commands[1].clone();
+    let decision = decide(&room.state, &again);
+    assert!(matches!(decision.outcome, Outcome::Refused(_)));
+    assert_eq!(room.take(post(2, 2, Claimed)), Outcome::Done, "a new one");
+}
+
+#[test]
+fn an_owner_that_died_between_leaving_and_joining_is_followed_by_one_that_finishes() {
+    let mut room = Room::default();
+    room.take(open(1, 1, Claimed));
+    let before = room.state.clone();
+    room.take(open(2, 1, Proven));
+    // Only the first event was journaled.
+    let mut state = before;
+    state.evolve(&room.events[1]);
+    let again = room.commands.last().unwrap().clone();
+    let decision = decide(&state, &again);
+    let events = state.apply_decision(&decision, &again);
+    assert_eq!(events.len(), 1);
+    assert!(matches!(events[0].kind, Kind::Joined { .. }));
+    assert_eq!(state, room.state);
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let identity = any::<bool>().prop_map(Identity::of);
+    let action =
+        (0..12u8, 0..3u8, identity, 0..10u8).prop_map(|(n, k, identity, what)| match what {
+            0..=4 => open(n, k, identity),
+            5..=6 => post(n, k, identity),
+            7..=8 => close(n),
+            _ => unpin(),
+        });
+    vec(action, 0..60)
+}
+
+proptest! {
+    /// Against a model that knows nothing but the rules: whoever is let in brought the key of the
+    /// name, and showed as much of it as anybody before, since the last unpin.
+    #[test]
+    fn nobody_gets_in_with_less_than_was_shown_before(actions in actions()) {
+        let mut room = Room::default();
+        let mut owner: Option<(Key, Identity)> = None;
+        let mut shown: HashMap<SessionId, Identity> = HashMap::new();
+        for action in actions {
+            let outcome = room.take(action.clone());
+            match action {
+                Action::Open { session, key, identity, .. } if outcome == Outcome::Done => {
+                    if let Some((pinned, least)) = &owner {
+                        prop_assert_eq!(&key, pinned);
+                        prop_assert!(identity >= *least);
+                    }
+                    owner = Some((key, identity));
+                    shown.insert(session, identity);
+                }
+                Action::Send { key, identity, .. } if outcome == Outcome::Done => {
+                    if let Some((pinned, least)) = &owner {
+                        prop_assert!(key == *pinned && identity >= *least);
+                    }
+                }
+                Action::Unpin { .. } => owner = None,
+                _ => {}
+            }
+            prop_assert_eq!(room.pin(), owner.clone());
+            // Nobody is in who has shown less than the owner.
+            for id in room.state.sessions.of(&harry()) {
+                let least = owner.as_ref().map(|(_, least)| *least);
+                prop_assert_eq!(shown.get(id).copied(), least);
+            }
+        }
+    }
+
+    /// The pins are those of a replay, and the same from the middle of one.
+    #[test]
+    fn the_events_tell_whose_names_are(actions in actions()) {
+        let mut room = Room::default();
+        actions.into_iter().for_each(|action| drop(room.take(action)));
+        let mut replayed = State::default();
+        room.events.iter().for_each(|event| replayed.evolve(event));
+        let unjournaled = room.state.unjournaled.clone();
+        unjournaled.into_iter().for_each(|change| replayed.change(change));
+        prop_assert_eq!(&replayed.pins, &room.state.pins);
+        prop_assert_eq!(&replayed.unpinned, &room.state.unpinned);
+        prop_assert_eq!(replayed.head, Seq(room.events.len() as u64));
+    }
+}
