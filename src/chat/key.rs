@@ -1,22 +1,40 @@
-//! The key of this person: generated once, kept in a file that only its owner can read.
+//! The key of this person: a pair that is generated once, and kept in a file that only its owner can
+//! read, `ed25519:` and the secret. A file of before has a key without a secret, which can only be
+//! claimed.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use safe_chat_client::KeyPair;
 
-/// The key in `${XDG_CONFIG_HOME:-~/.config}/safe-chat/key`, created there if there is none.
-pub(super) fn load_or_create() -> Result<String> {
-    load_or_create_at(&path()?)
+/// What comes before the secret in a file.
+const SECRET: &str = "ed25519:";
+
+/// What a person brings to a name.
+pub(super) enum Own {
+    /// A key that can be proven.
+    Pair(KeyPair),
+    /// A key that can be named.
+    Claimed(String),
+}
+
+/// The key in a file, or in `${XDG_CONFIG_HOME:-~/.config}/safe-chat/key`; created there if there is
+/// none.
+pub(super) fn load_or_create(file: Option<&Path>) -> Result<Own> {
+    match file {
+        Some(file) => load_or_create_at(file),
+        None => load_or_create_at(&path()?),
+    }
 }
 
 /// Where the key of this run is from, for people.
-pub(super) fn place(is_given: bool) -> String {
-    match path() {
+pub(super) fn place(is_given: bool, file: Option<&Path>) -> String {
+    match file.map_or_else(path, |file| Ok(file.to_owned())) {
         Ok(path) if !is_given => format!("that in {}", path.display()),
         _ => "that of --key".into(),
     }
@@ -37,7 +55,7 @@ fn path() -> Result<PathBuf> {
     Ok(base.join("safe-chat").join("key"))
 }
 
-fn load_or_create_at(path: &Path) -> Result<String> {
+fn load_or_create_at(path: &Path) -> Result<Own> {
     if !path.exists() {
         create(path).with_context(|| {
             format!(
@@ -48,18 +66,38 @@ fn load_or_create_at(path: &Path) -> Result<String> {
     }
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the key in {}", path.display()))?;
-    safe_chat_client::check_key(text.trim())
-        .map(|()| text.trim().to_owned())
-        .map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()))
+    let Some(secret) = text.trim().strip_prefix(SECRET) else {
+        return safe_chat_client::check_key(text.trim())
+            .map(|()| Own::Claimed(text.trim().to_owned()))
+            .map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()));
+    };
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        bail!(
+            "others can read the key in {}: chmod 600 it",
+            path.display()
+        );
+    }
+    let seed = URL_SAFE_NO_PAD.decode(secret).ok();
+    let seed: Option<[u8; 32]> = seed.and_then(|seed| seed.try_into().ok());
+    let seed = seed.with_context(|| {
+        format!(
+            "the key in {} must be {SECRET} and 32 bytes in base64url",
+            path.display()
+        )
+    })?;
+    Ok(Own::Pair(KeyPair::from_seed(&seed)))
 }
 
 /// Written beside and linked into place, so that of two clients that start at once one wins and
 /// neither reads half a key.
 fn create(path: &Path) -> Result<()> {
-    let key = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    let (_, seed) = KeyPair::generate();
+    let key = format!("{SECRET}{}", URL_SAFE_NO_PAD.encode(seed));
     let folder = path.parent().context("no folder")?;
     fs::create_dir_all(folder)?;
-    let draft = folder.join(format!("key.{}.new", std::process::id()));
+    let name = path.file_name().context("no file")?.to_string_lossy();
+    let draft = folder.join(format!("{name}.{}.new", std::process::id()));
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -78,17 +116,19 @@ fn create(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
     fn the_key_is_generated_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("safe-chat").join("key");
-        let key = load_or_create_at(&path).unwrap();
+        let public = |own: Result<Own>| match own.unwrap() {
+            Own::Pair(pair) => pair.public(),
+            Own::Claimed(_) => panic!("a key without a secret"),
+        };
+        let key = public(load_or_create_at(&path));
         assert_eq!(key.len(), 43);
-        assert_eq!(load_or_create_at(&path).unwrap(), key);
+        assert_eq!(public(load_or_create_at(&path)), key);
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
@@ -100,12 +140,29 @@ mod tests {
     fn a_key_that_the_server_would_refuse_is_named_with_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        fs::write(&path, "not a key!\n").unwrap();
+        let refused = |content: &str, mode: u32| {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = load_or_create_at(&path).map(drop).unwrap_err().to_string();
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+            error
+        };
+        assert!(refused("not a key!\n", 0o600).contains("1-128"));
+        assert!(refused("ed25519:AAAA\n", 0o600).contains("32 bytes"));
+        let secret = format!("ed25519:{}\n", "A".repeat(43));
+        let error = refused(&secret, 0o640);
         assert!(
-            load_or_create_at(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("1-128")
+            error.contains("chmod") && !error.contains("AAAA"),
+            "{error}"
         );
+    }
+
+    #[test]
+    fn a_key_of_before_is_still_claimed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, "KEY-1\n").unwrap();
+        let own = load_or_create_at(&path).unwrap();
+        assert!(matches!(own, Own::Claimed(key) if key == "KEY-1"));
     }
 }

@@ -39,6 +39,7 @@ pub use heard::heard;
 use crate::tls::{self, Trust};
 use command::Command;
 use console::{Console, Input};
+use key::Own;
 use room::Room;
 use view::{Line, Style, View};
 
@@ -74,7 +75,11 @@ pub struct Options {
     /// Your name in the room: 1-64 of A-Z a-z 0-9 _ -
     #[arg(long, value_parser = name, allow_hyphen_values = true)]
     pub user: String,
-    /// Key that keeps your name in a room [default: generated once, in ~/.config/safe-chat/key]
+    /// File of the key pair that proves that your name in a room is yours; made if there is none
+    /// [default: ~/.config/safe-chat/key]
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub key_file: Option<PathBuf>,
+    /// A key that is only named, which keeps your name from those who do not know it
     #[arg(long, allow_hyphen_values = true)]
     pub key: Option<String>,
     /// File of the token, for rooms that ask for one; read again for each connection, and before
@@ -104,14 +109,15 @@ pub struct Options {
 /// A refusal or an end of the session that trying again cannot change (`reason: message`), a message that was not accepted from a
 /// pipe, no key where one is needed, or a terminal that cannot be used.
 pub async fn run(options: Options) -> Result<()> {
-    let of_key = key::place(options.key.is_some());
-    let key = match &options.key {
+    let of_key = key::place(options.key.is_some(), options.key_file.as_deref());
+    let own = match &options.key {
         // Checked here, because the command line's own refusals quote what was typed.
         Some(key) => safe_chat_client::check_key(key)
-            .map(|()| key.clone())
+            .map(|()| Own::Claimed(key.clone()))
             .map_err(|why| anyhow!("the key of --key {why}"))?,
-        None => key::load_or_create()?,
+        None => key::load_or_create(options.key_file.as_deref())?,
     };
+    let claims = matches!(own, Own::Claimed(_)) && options.key.is_none();
     let editing =
         !options.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let color = editing && !options.no_color && std::env::var_os("NO_COLOR").is_none();
@@ -120,15 +126,18 @@ pub async fn run(options: Options) -> Result<()> {
         (false, true) => Style::Screen { color },
         (false, false) => Style::Lines,
     };
+    let builder = match own {
+        Own::Pair(pair) => Client::builder().key_pair(pair),
+        Own::Claimed(key) => Client::builder().key(key),
+    };
     let builder = match options.token_file.clone() {
-        Some(path) => Client::builder().token_from(move || token_of(path.clone())),
-        None => Client::builder(),
+        Some(path) => builder.token_from(move || token_of(path.clone())),
+        None => builder,
     };
     let client = builder
         .gateways(&options.url)
         .room(&options.room)
         .user(&options.user)
-        .key(key)
         .device(Some(format!("cli-{:08x}", rand::random::<u32>())))
         .history(options.history)
         .tls(trusted(&options)?)
@@ -142,7 +151,7 @@ pub async fn run(options: Options) -> Result<()> {
     } else {
         Console::pipe()
     };
-    Chat {
+    let mut chat = Chat {
         client,
         room: Room::new(options.history),
         view,
@@ -159,9 +168,15 @@ pub async fn run(options: Options) -> Result<()> {
         attempts_left: Some(ATTEMPTS * options.url.len()),
         servers: options.url,
         of_key,
+    };
+    if claims {
+        chat.note(&format!(
+            "your key, {}, is of an older version and can only be named, not proven: move the file \
+             away to get one that can",
+            chat.of_key
+        ))?;
     }
-    .run()
-    .await
+    chat.run().await
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -468,11 +483,15 @@ impl Chat {
     /// What a person can do about it here.
     fn hint(&self, end: &End) -> String {
         match end {
-            End::Final(Lost::Refused(refusal)) if refusal.reason == "key_mismatch" => format!(
-                " (the key tried is {}; --key KEY brings another one, --user NAME takes another \
-                 name)",
-                self.of_key
-            ),
+            End::Final(Lost::Refused(refusal))
+                if matches!(&*refusal.reason, "key_mismatch" | "proof_required") =>
+            {
+                format!(
+                    " (the key tried is {}; --key-file FILE brings another one, --user NAME takes \
+                     another name)",
+                    self.of_key
+                )
+            }
             _ => String::new(),
         }
     }

@@ -21,6 +21,7 @@ mod outage;
 mod person;
 mod pki;
 mod process;
+mod proofs;
 mod proxy;
 mod roles;
 mod server;
@@ -66,6 +67,7 @@ claims! {
         holes::a_room_with_a_hole_is_served_and_goes_on
         holes::a_purged_room_begins_with_what_is_left
         doctor::what_a_cluster_rests_on_is_looked_at
+        proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
         openapi::the_internal_port_is_as_its_document_says
         logs::nothing_secret_is_logged
         access::tokens_let_people_in_and_stand_in_no_log
