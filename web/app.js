@@ -57,7 +57,7 @@ function join(person, returning = false) {
   room = current;
   composer.open(who.room, who.user);
   if (returning) showRoom(true);
-  current.start();
+  identity.signer(who.key).then((sign) => { if (room === current) current.start(sign); });
 }
 
 /** Ends a join that the card still shows: it was refused, or the person writes something else. */

@@ -1,6 +1,7 @@
 // The start card: name, room and key; says why a join failed.
 
 import { KEY, NAME, anotherName, browser, identity } from "./identity.js";
+import { TAKEN } from "./refusals.js";
 import { $ } from "./tools.js";
 
 const RULE = "1 to 64 of the letters A–Z a–z, digits, _ and -";
@@ -41,7 +42,9 @@ export class Card {
   async fillKey() {
     if (this.typedKey) return;
     const key = await identity.keyFor($("room").value.trim(), $("name").value.trim());
-    if (!this.typedKey) $("key").value = key;
+    if (this.typedKey) return;
+    $("key").value = key;
+    $("key-claims").hidden = (await identity.signer(key)) !== null;
   }
 
   setRoom(room) {
@@ -93,7 +96,7 @@ export class Card {
    * taken, another one is offered and the field is ready for a third.
    */
   refused(text, passing = false, found = {}) {
-    const taken = found.reason === "key_mismatch";
+    const taken = TAKEN.has(found.reason);
     $("refusal").hidden = !text;
     $("refusal-text").textContent = text ?? "";
     $("refusal").classList.toggle("wait", passing);

@@ -1,6 +1,7 @@
 // Who this browser is: its key and the names it pinned in rooms; and what it remembers.
 
-import { base64url, parsed, randomId } from "./tools.js";
+import { IndexedPairs, Keys } from "./keys.js";
+import { parsed, randomId } from "./tools.js";
 
 export const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 export const KEY = /^[A-Za-z0-9_-]{1,128}$/;
@@ -22,21 +23,28 @@ function store(kind) {
 export const browser = store("localStorage");
 export const tab = store("sessionStorage");
 
+/** A browser may forbid its memory, or the mere look at it. */
+function indexed() {
+  try { return globalThis.indexedDB ? new IndexedPairs(globalThis.indexedDB) : null; } catch { return null; }
+}
+
+const keys = new Keys(globalThis.crypto?.subtle ?? null, indexed());
+
 export const identity = {
-  /** The key of this browser: the public half of an Ed25519 pair where WebCrypto has it, else 32 random bytes. */
+  /** The key of this browser: the public half of a pair whose private half stays in it, else 32 random bytes, which only claim a name. */
   async key() {
     const known = browser.get("key");
-    if (known && KEY.test(known)) return known;
-    let key = randomId(32);
-    try {
-      const pair = await crypto.subtle.generateKey({ name: "Ed25519" }, true, ["sign", "verify"]);
-      key = base64url(await crypto.subtle.exportKey("raw", pair.publicKey));
-      // Kept so that possession can be proven once the service asks for it.
-      browser.set("key.private", (await crypto.subtle.exportKey("jwk", pair.privateKey)).d);
-    } catch { /* not a secure context, or no Ed25519: random bytes do, only the characters are checked */ }
+    if (known && KEY.test(known)) {
+      const kept = browser.get("key.private");
+      if (kept && await keys.adopt(known, kept)) browser.remove("key.private");
+      return known;
+    }
+    const key = (await keys.create()) ?? randomId(32);
     browser.set("key", key);
     return key;
   },
+  /** What signs for this key, or null: it can only be claimed here. */
+  signer(key) { return keys.signer(key); },
   /** The key that this name brought to this room before (the first one stays pinned there), else the key of this browser. */
   async keyFor(room, user) {
     return parsed(browser.get("pinned"), {})[`${room}/${user}`] ?? this.key();

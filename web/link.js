@@ -2,6 +2,7 @@
 // All durations are of performance.now(): a person or the network may set the clock of Date.
 
 import { HISTORY } from "./journal.js";
+import { sessionProof } from "./keys.js";
 import { RETRYABLE, closePolicy, diagnose, words } from "./refusals.js";
 import { TOKEN_REASONS, renew, token } from "./token.js";
 import { parsed } from "./tools.js";
@@ -19,12 +20,14 @@ const BLOCKED_MOST = 3;          // attempts at a first join while something swa
 
 /**
  * Keeps one connection to the room. Calls back: onState(state, detail), onFrame(frame), and
- * newDevice() for the id of another device when this one was taken over.
+ * newDevice() for the id of another device when this one was taken over. `sign` signs for the key,
+ * where this browser can: then the key is proven.
  * States: connecting, open, waiting { until, why }, stopped { why, found, action }.
  */
 export class Link {
   constructor(who, { since, onFrame, onState, newDevice }) {
     Object.assign(this, { who, since, onFrame, onState, newDevice });
+    this.sign = null;
     this.attempt = 0;
     this.socket = null;
     this.everWelcome = false;
@@ -40,6 +43,7 @@ export class Link {
     const query = new URLSearchParams({ pub: key, device, history: HISTORY });
     const since = this.since();
     if (since !== null) query.set("since", since);
+    if (this.sign) query.set("auth", 1);
     // Beside the page, which a proxy may have below a path.
     const address = new URL(`chat/${room}/user/${user}?${query}`, location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -54,7 +58,7 @@ export class Link {
     this.askedAt = null;
     this.onState("connecting", {});
     socket.onmessage = ({ data }) => { if (this.socket === socket) this.heard(data); };
-    socket.onclose = ({ code }) => { if (this.socket === socket) this.closed(code); };
+    socket.onclose = ({ code, reason }) => { if (this.socket === socket) this.closed(code, reason); };
   }
 
   heard(data) {
@@ -62,6 +66,7 @@ export class Link {
     this.askedAt = null;
     const frame = parsed(data, null);
     if (frame === null) return;
+    if (frame.type === "challenge") return this.prove(this.socket, frame.nonce);
     if (frame.type === "welcome") {
       this.welcomeAt = performance.now();
       this.everWelcome = true;
@@ -77,6 +82,18 @@ export class Link {
   async renew() {
     const socket = this.socket, found = await renew(this.who);
     if (found && this.socket === socket) this.send({ type: "token", id: "token", token: found });
+  }
+
+  /** Answers a challenge. A browser that lost the key goes on without a proof. */
+  async prove(socket, nonce) {
+    const { host } = location;
+    try {
+      const signature = await this.sign(sessionProof({ ...this.who, host, nonce }));
+      if (this.socket === socket) socket.send(JSON.stringify({ type: "proof", host, signature }));
+    } catch {
+      this.sign = null;
+      if (this.socket === socket) this.restart("The key of this browser cannot be used.");
+    }
   }
 
   send(frame) {
@@ -95,16 +112,16 @@ export class Link {
     this.wait(why, this.backoff());
   }
 
-  async closed(code) {
+  async closed(code, reason) {
     const welcomed = this.welcomeAt !== null;
     const steady = welcomed && performance.now() - this.welcomeAt > STEADY_MS;
     if (steady || this.byeAfter !== null) this.attempt = 0;
     this.socket = null;
     this.welcomeAt = null;
-    const policy = closePolicy(code);
+    const policy = closePolicy(code, reason);
     if (policy.replaced) return this.replaced(policy);
     if (!policy.reconnect) return this.stop(policy);
-    if (!welcomed && code === 1006) return this.refused(await diagnose(this.who, token()));
+    if (!welcomed && code === 1006) return this.refused(await diagnose({ ...this.who, proves: Boolean(this.sign) }, token()));
     const backoff = this.backoff();
     if (this.byeAfter !== null) return this.wait(policy.why, this.byeAfter);
     this.wait(policy.why, policy.soon && this.attempt === 1 ? 100 + Math.random() * 300 : backoff);

@@ -3,11 +3,11 @@
 const ANSWER_MS = 10_000;
 
 /** What a close code means for us: reconnect or not, and in which words. */
-export function closePolicy(code) {
+export function closePolicy(code, reason) {
   switch (code) {
     case 4001: return { reconnect: false, why: "An operator ended this session." };
     case 4002: return { reconnect: false, why: "The service did not understand this page: too many bad frames. A reload may bring a newer page." };
-    case 4004: return { reconnect: false, why: "The proof of your key failed." };
+    case 4004: return { reconnect: false, why: `The proof of your key failed${reason ? `: ${reason}` : ""}.` };
     case 4005: return { replaced: true, why: "Another connection took this tab's session over." };
     case 4003: return { reconnect: true, soon: true, why: "This page was too slow for the room; it takes up where it stopped." };
     case 4006: return { reconnect: true, soon: true, why: "The service heard nothing from here." };
@@ -19,6 +19,9 @@ export function closePolicy(code) {
   }
 }
 
+/** Refusals that mean that the name is somebody else's. */
+export const TAKEN = new Set(["key_mismatch", "proof_required"]);
+
 /** Refusals that pass by themselves. */
 export const RETRYABLE = new Set(["draining", "unavailable", "rate_limited", "busy"]);
 
@@ -28,8 +31,9 @@ export const RETRYABLE = new Set(["draining", "unavailable", "rate_limited", "bu
  * { reason, message, retryAfter } is a refusal in the service's words, { down } means that nothing
  * or something else answered, { blocked } that the service would take the upgrade.
  */
-export async function diagnose({ room, user, key, device }, token = null) {
+export async function diagnose({ room, user, key, device, proves }, token = null) {
   const query = new URLSearchParams({ pub: key, device });
+  if (proves) query.set("auth", 1);
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   try {
     const found = await asked(`chat/${room}/user/${user}?${query}`, { headers });
@@ -77,6 +81,7 @@ export function words(found, { room, user }) {
   }
   switch (found.reason) {
     case "key_mismatch": return `The name “${user}” is taken in #${room}: somebody came first, with another key. Choose another name, or bring the key that was used there (under “Your key”).`;
+    case "proof_required": return `“${user}” needs a proof of the key in #${room}, which this browser cannot give. Come with the browser that has the key, or choose another name.`;
     case "too_many_sessions": return `“${user}” is in #${room} with too many sessions already. `
       + "Close one of them, or wait a minute if it is gone.";
     case "bad_origin": return `The service does not let pages of ${origin} in. A proxy that changes `

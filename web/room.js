@@ -48,7 +48,9 @@ export class Room {
     this.second = setInterval(() => this.everySecond(), 1000);
   }
 
-  start() {
+  /** `sign` signs for the key, or is null where it can only be claimed. */
+  start(sign = null) {
+    this.link.sign = sign;
     this.pending.showAll();
     this.schedule();
     this.link.connect();
@@ -247,7 +249,7 @@ export class Room {
       if (this.membersChanged) this.screen.members(this.members);
       this.membersChanged = false;
       this.showTop();
-      if (this.facts) this.screen.facts(this.facts, this.journal, this.gaps);
+      if (this.facts) this.screen.facts(this.facts, this.journal, this.gaps, this.link.sign !== null);
     });
   }
 

@@ -127,9 +127,15 @@ function holeRow({ seq, count }) {
   return make("p", { className: "quiet" }, `${which}: lost by the service`);
 }
 
+const QUIET = {
+  joined: " joined",
+  left: " left",
+  unpinned: ": an operator freed this name; who comes under it next may be somebody else",
+};
+
 function quietRow(event, me) {
   const who = event.from === me ? "You" : event.from;
-  return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), event.kind === "joined" ? " joined" : " left");
+  return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), QUIET[event.kind]);
 }
 
 /** The <li> of an event; `before` is the event shown above it, or null. */

@@ -1,5 +1,6 @@
 // What surrounds the messages: title, state of the connection, trouble, who is here.
 
+import { TAKEN } from "./refusals.js";
 import { avatar } from "./rows.js";
 import { $, make, number, plural } from "./tools.js";
 
@@ -44,7 +45,7 @@ export class Screen {
       this.showTrouble(`${why} What you write now is kept and sent afterwards.`, true, "Try now", this.calls.hurry);
     }
     if (state !== "stopped") return;
-    const taken = found?.reason === "key_mismatch";
+    const taken = TAKEN.has(found?.reason);
     const label = taken ? "Use another name" : action ?? "Join again";
     const then = taken ? () => this.calls.rename(found, why) : this.calls.rejoin;
     this.showTrouble(why, false, label, then);
@@ -96,7 +97,9 @@ export class Screen {
     setText("top-text", text);
   }
 
-  facts({ node, epoch }, { last, unknown }, gaps) {
+  facts({ node, epoch, proven }, { last, unknown }, gaps, proves) {
+    const claimed = proves ? "this server asks for no proof of its key" : "this page cannot prove its key";
+    setText("whose", proven ? "Your name is proven: nobody else can come under it." : `Your name is only claimed: ${claimed}.`);
     const lines = [`${node ?? "node ?"} · epoch ${epoch ?? "?"}`, `#${last} is the latest`];
     if (unknown) lines.push(`${plural(unknown, "event")} of kinds this page does not know`);
     if (gaps) lines.push(`${plural(gaps, "gap")} seen`);

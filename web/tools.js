@@ -10,6 +10,10 @@ export function base64url(buffer) {
   return btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
+export function fromBase64url(text) {
+  return Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0));
+}
+
 export function randomId(size) {
   return base64url(crypto.getRandomValues(new Uint8Array(size)));
 }

@@ -228,3 +228,41 @@ describe("a refused connection", () => {
     assert.equal(sockets.all.length, 4);
   });
 });
+
+describe("a key that can be proven", () => {
+  beforeEach(() => {
+    link.sign = async (bytes) => `signed-${bytes.length}`;
+    link.connect();
+  });
+
+  it("is proven when the service asks, before anything else is sent", async () => {
+    const socket = sockets.last;
+    assert.equal(socket.url.searchParams.get("auth"), "1");
+    link.who = { ...link.who, key: "A".repeat(43) };
+    socket.says({ type: "challenge", nonce: "A".repeat(43), within_ms: 10_000 });
+    await settled();
+    assert.deepEqual(socket.sent, [{ type: "proof", host: "chat.example", signature: "signed-126" }]);
+    socket.says({ type: "welcome", seq: 1, members: [], proven: true });
+    assert.ok(link.isOpen());
+  });
+
+  it("is not asked for by an older service, which lets the page in at once", () => {
+    welcome();
+    assert.ok(link.isOpen());
+  });
+
+  it("that does not fit ends the attempts, with the reason", async () => {
+    sockets.last.onclose({ code: 4004, reason: "the signature does not fit" });
+    await settled();
+    assert.match(states.at(-1).why, /proof of your key failed: the signature does not fit/);
+    assert.equal(states.at(-1).state, "stopped");
+  });
+
+  it("that the browser has lost is not asked for again", async () => {
+    link.sign = async () => { throw new Error("gone"); };
+    sockets.last.says({ type: "challenge", nonce: "AA", within_ms: 10_000 });
+    await settled();
+    await time.pass(2);
+    assert.equal(sockets.last.url.searchParams.get("auth"), null);
+  });
+});

@@ -64,7 +64,7 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, File); 20] = [
+const FILES: [(&str, File); 21] = [
     file!("/" = "/index.html", "text/html; charset=utf-8"),
     file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
     file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
@@ -75,6 +75,7 @@ const FILES: [(&str, File); 20] = [
     file!("/drafts.js"),
     file!("/identity.js"),
     file!("/journal.js"),
+    file!("/keys.js"),
     file!("/link.js"),
     file!("/log.js"),
     file!("/outbox.js"),

@@ -1,0 +1,76 @@
+// The keys of a browser: made, kept and used without any script reading them; what they sign.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+
+import { Keys, sessionProof } from "../../web/keys.js";
+import { base64url, fromBase64url } from "../../web/tools.js";
+import { Memory } from "./world.js";
+
+const { subtle } = crypto;
+const ED25519 = { name: "Ed25519" };
+const DOCUMENT = readFileSync(new URL("../../docs/protocol.md", import.meta.url), "utf8");
+
+/** What IndexedDB keeps, keys as they are. */
+class Pairs extends Memory {
+  async get(pub) { return super.get(pub) ?? undefined; }
+  async put(pub, key) { this.set(pub, key); }
+}
+
+async function fits(pub, bytes, signature) {
+  const key = await subtle.importKey("raw", fromBase64url(pub), ED25519, true, ["verify"]);
+  return subtle.verify(ED25519, key, fromBase64url(signature), bytes);
+}
+
+describe("the key of a browser", () => {
+  it("signs, and cannot be read", async () => {
+    const pairs = new Pairs();
+    const keys = new Keys(subtle, pairs);
+    const pub = await keys.create();
+    assert.match(pub, /^[A-Za-z0-9_-]{43}$/);
+    const bytes = new Uint8Array([1, 2, 3]);
+    // After a reload.
+    const sign = await new Keys(subtle, pairs).signer(pub);
+    assert.ok(await fits(pub, bytes, await sign(bytes)));
+    const kept = await pairs.get(pub);
+    assert.equal(kept.extractable, false);
+    for (const form of ["jwk", "pkcs8", "raw"]) await assert.rejects(subtle.exportKey(form, kept));
+    assert.equal(await keys.signer("another"), null);
+  });
+
+  it("that an older page kept in the open is taken over when it is the right one", async () => {
+    const pair = await subtle.generateKey(ED25519, true, ["sign", "verify"]);
+    const { x, d } = await subtle.exportKey("jwk", pair.privateKey);
+    const keys = new Keys(subtle, new Pairs());
+    const other = base64url(crypto.getRandomValues(new Uint8Array(32)));
+    assert.equal(await keys.adopt(other, d), false);
+    assert.equal(await keys.signer(other), null);
+    assert.equal(await keys.adopt(x, d), true);
+    const bytes = new Uint8Array([4]);
+    assert.ok(await fits(x, bytes, await (await keys.signer(x))(bytes)));
+  });
+
+  it("is none where the browser cannot make or keep one", async () => {
+    const refusing = { get: async () => { throw new Error("no"); }, put: async () => { throw new Error("no"); } };
+    const old = { generateKey: async () => { throw new DOMException("", "NotSupportedError"); } };
+    for (const keys of [new Keys(null, new Pairs()), new Keys(subtle, null), new Keys(subtle, refusing), new Keys(old, new Pairs())]) {
+      assert.equal(await keys.create(), null);
+      assert.equal(await keys.signer("KEY"), null);
+    }
+  });
+});
+
+it("what is signed is the example of the protocol, to the byte", async () => {
+  const seed = Uint8Array.from({ length: 32 }, (_, n) => n);
+  const nonce = base64url(Uint8Array.from({ length: 32 }, (_, n) => 0x40 + n));
+  // PKCS 8 of an Ed25519 key: this head, then the 32 bytes.
+  const head = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+  const key = await subtle.importKey("pkcs8", new Uint8Array([...head, ...seed]), ED25519, true, ["sign"]);
+  const { x } = await subtle.exportKey("jwk", key);
+  const who = { host: "chat.example", room: "aaa", user: "harry", device: "phone", key: x, nonce };
+  const bytes = sessionProof(who);
+  const shown = DOCUMENT.replace(/\s+/g, "");
+  assert.ok(shown.includes(Buffer.from(bytes).toString("hex")));
+  assert.ok(shown.includes(base64url(await subtle.sign(ED25519, key, bytes))));
+});
