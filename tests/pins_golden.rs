@@ -76,3 +76,19 @@ fn a_snapshot_keeps_whose_names_are_proven_and_which_keys_were_taken_away() {
     assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);
     assert_eq!(codec::encode_snapshot(&state), golden);
 }
+
+#[test]
+fn a_snapshot_keeps_which_names_only_posts_came_with() {
+    let mut state = State {
+        head: Seq(7),
+        ..State::default()
+    };
+    let pin = Pin {
+        key: key("KEY-3"),
+        identity: Identity::Posted,
+    };
+    state.pins.insert(user("dave"), pin);
+    let golden = golden("snapshot.v1.posted");
+    assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);
+    assert_eq!(codec::encode_snapshot(&state), golden);
+}

@@ -99,7 +99,7 @@ impl Room {
     }
 }
 
-use Identity::{Claimed, Proven};
+use Identity::{Claimed, Posted, Proven};
 
 #[test]
 fn a_claimed_name_is_proven_by_its_owner_later_and_stays_so() {
@@ -159,10 +159,8 @@ fn an_unpin_that_is_read_again_takes_no_second_key() {
 }
 
 #[test]
-fn a_post_pins_nothing_and_needs_a_proof_where_the_name_is_proven() {
+fn a_post_needs_a_proof_where_the_name_is_proven() {
     let mut room = Room::default();
-    assert_eq!(room.take(post(1, 1, Proven)), Outcome::Done);
-    assert_eq!(room.pin(), None);
     room.take(open(1, 2, Claimed));
     assert_eq!(room.refused(post(2, 1, Proven)), Reason::KeyMismatch);
     assert_eq!(room.take(post(3, 2, Proven)), Outcome::Done);
@@ -175,6 +173,34 @@ fn a_post_pins_nothing_and_needs_a_proof_where_the_name_is_proven() {
         room.take(post(3, 2, Proven)),
         Outcome::Redelivered(_)
     ));
+}
+
+#[test]
+fn a_name_that_only_posts_came_with_goes_to_whoever_proves_a_key() {
+    let mut room = Room::default();
+    assert_eq!(room.take(post(1, 1, Claimed)), Outcome::Done);
+    assert_eq!(room.pin(), Some((key(1), Posted)));
+    assert_eq!(room.refused(open(1, 2, Claimed)), Reason::KeyMismatch);
+    assert_eq!(room.refused(post(2, 2, Claimed)), Reason::KeyMismatch);
+    assert_eq!(room.refused(post(3, 2, Proven)), Reason::KeyMismatch);
+    let before = room.state.clone();
+    assert_eq!(room.take(open(4, 1, Claimed)), Outcome::Done);
+    assert_eq!(room.pin(), Some((key(1), Claimed)));
+    room.state = before.clone();
+    assert_eq!(room.take(open(5, 3, Proven)), Outcome::Done);
+    assert_eq!(room.pin(), Some((key(3), Proven)));
+    assert_eq!(room.kinds()[2..], ["unpinned", "joined"]);
+    assert_eq!(room.refused(post(6, 1, Claimed)), Reason::KeyMismatch);
+    // Its owner dies before the last event: the next one finishes.
+    let mut state = before;
+    state.evolve(&room.events[2]);
+    let again = room
+        .commands
+        .iter()
+        .find(|command| command.action == open(5, 3, Proven));
+    let decision = decide(&state, again.unwrap());
+    state.apply_decision(&decision, again.unwrap());
+    assert_eq!(state, room.state);
 }
 
 #[test]
@@ -231,7 +257,7 @@ proptest! {
             match action {
                 Action::Open { session, key, identity, .. } if outcome == Outcome::Done => {
                     if let Some((pinned, least)) = &owner {
-                        prop_assert_eq!(&key, pinned);
+                        prop_assert!(key == *pinned || *least == Posted && identity == Proven);
                         prop_assert!(identity >= *least);
                     }
                     owner = Some((key, identity));
@@ -241,6 +267,7 @@ proptest! {
                     if let Some((pinned, least)) = &owner {
                         prop_assert!(key == *pinned && identity >= *least);
                     }
+                    owner.get_or_insert((key, Posted));
                 }
                 Action::Unpin { .. } => owner = None,
                 _ => {}

@@ -144,6 +144,14 @@ fn open(
     gateway: Incarnation,
 ) -> Decision {
     let joined = || Kind::Joined { user: user.clone() };
+    let pinned = || {
+        let (user, key) = (user.clone(), key.clone());
+        (!key.is_vouched()).then_some(Change::Pinned {
+            user,
+            key,
+            identity,
+        })
+    };
     if let Some(open) = state.sessions.get(session) {
         let is_same = (&open.user, open.device.as_ref(), open.gateway) == (user, device, gateway);
         if !is_same {
@@ -151,9 +159,10 @@ fn open(
             return Decision::refused(Reason::NotMember);
         }
         let mut decision = Decision::nothing(Outcome::Repeated(state.head));
-        // The owner died between the `left` and the `joined` of a name that was proven.
+        // The owner died before the `joined` of a name that was proven.
         if !state.members.contains(user) {
             decision.kinds.push(joined());
+            decision.last = (!state.pins.contains_key(user)).then(pinned).flatten();
         }
         return decision;
     }
@@ -163,7 +172,11 @@ fn open(
         None => {}
     }
     let pin = state.pins.get(user);
-    if let Some(reason) = pin.and_then(|pin| pin.refuses(key, identity)) {
+    let yields = pin.is_some_and(|pin| pin.yields_to(key, identity));
+    if let Some(reason) = pin
+        .filter(|_| !yields)
+        .and_then(|pin| pin.refuses(key, identity))
+    {
         return turn_away(session, reason);
     }
     // Its owner proves a name that was only claimed so far: the sessions that have only claimed it
@@ -180,12 +193,10 @@ fn open(
     }
 
     let mut decision = Decision::nothing(Outcome::Done);
-    if takes_over || (pin.is_none() && !key.is_vouched()) {
-        decision.changes.push(Change::Pinned {
-            user: user.clone(),
-            key: key.clone(),
-            identity,
-        });
+    if yields {
+        decision.last = pinned();
+    } else if takes_over || pin.is_none() {
+        decision.changes.extend(pinned());
     }
     for (session, old) in ends {
         decision.changes.push(Change::Closed { session });
@@ -206,6 +217,10 @@ fn open(
     if is_member && takes_over {
         // Events end the other sessions at once, and show that it may be somebody else now.
         decision.kinds.push(Kind::Left { user: user.clone() });
+    }
+    if yields {
+        // As by an operator: with its time, so that what was refused under the other key stays so.
+        decision.kinds.push(Kind::Unpinned { user: user.clone() });
     }
     if !is_member || takes_over {
         decision.kinds.push(joined());
@@ -319,7 +334,8 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
         return Decision::nothing(Outcome::Redelivered(seq));
     }
     // The key of a session was checked when it opened.
-    let pin = state.pins.get(user).filter(|_| turn.is_none());
+    let is_post = turn.is_none();
+    let pin = state.pins.get(user).filter(|_| is_post);
     if let Some(reason) = pin.and_then(|pin| pin.refuses(key, *identity)) {
         return Decision::refused(reason);
     }
@@ -360,10 +376,17 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
         return Decision::refused(Reason::NotMember);
     }
     // What was refused under the key of then stays refused.
-    if turn.is_none() && !key.is_vouched() && state.precedes_unpin(user, at) {
+    if is_post && !key.is_vouched() && state.precedes_unpin(user, at) {
         return Decision::refused(Reason::KeyMismatch);
     }
     let mut decision = Decision::nothing(Outcome::Done);
+    if is_post && !key.is_vouched() && pin.is_none() {
+        decision.changes.push(Change::Pinned {
+            user: user.clone(),
+            key: key.clone(),
+            identity: Identity::Posted,
+        });
+    }
     decision.kinds.push(Kind::Message {
         from: user.clone(),
         to: to.clone(),

@@ -6,6 +6,8 @@ use super::{Key, Reason};
 /// What a client has shown of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Identity {
+    /// Of a pin only: nobody has come with the key yet, only messages without a session have.
+    Posted,
     /// The key was named, as anybody can who has seen it.
     #[default]
     Claimed,
@@ -38,6 +40,15 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// Whether the name goes to who comes with this other key: one request is enough to post, so
+    /// that keeps out nobody who can prove a key.
+    pub(super) fn yields_to(&self, key: &Key, identity: Identity) -> bool {
+        self.identity == Identity::Posted
+            && self.key != *key
+            && !key.is_vouched()
+            && identity.is_proven()
+    }
+
     /// Why somebody who brings this key may not use the name, if so. A token that a gateway has
     /// checked says more than any key.
     pub fn refuses(&self, key: &Key, identity: Identity) -> Option<Reason> {

@@ -33,7 +33,7 @@ pub struct State {
     pub members: BTreeSet<UserId>,
     /// Open sessions.
     pub sessions: Sessions,
-    /// The first key that each user brought.
+    /// Whose each name is.
     pub pins: HashMap<UserId, Pin>,
     /// When an operator last took the key away from a name; the newest [`Limits::UNPINNED`].
     pub unpinned: HashMap<UserId, Millis>,

@@ -178,11 +178,15 @@ pub(super) fn encode_pinned(user: &UserId, key: &Key, identity: Identity) -> v1:
         user: user.to_string(),
         key: key.as_str().into(),
         proven: identity.is_proven(),
+        posted: identity == Identity::Posted,
     }
 }
 
 pub(super) fn decode_pinned(stored: &v1::change::Pinned) -> Result<(UserId, Pin), Bad> {
-    let identity = Identity::of(stored.proven);
+    let identity = match stored.posted {
+        true => Identity::Posted,
+        false => Identity::of(stored.proven),
+    };
     let key = Key::parse(&stored.key)?;
     Ok((user(&stored.user)?, Pin { key, identity }))
 }

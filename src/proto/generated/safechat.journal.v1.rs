@@ -144,6 +144,9 @@ pub mod change {
         /// Possession of the key was proven.
         #[prost(bool, tag = "3")]
         pub proven: bool,
+        /// Only messages without a session came with it: whoever proves another key gets the name.
+        #[prost(bool, tag = "4")]
+        pub posted: bool,
     }
     /// A batch of a gateway was decided. In a snapshot: the last of each gateway.
     #[derive(Clone, PartialEq, ::prost::Message)]
