@@ -37,6 +37,7 @@ fn shape(rooms: usize, members: usize, rate: f64) -> Shape {
         seconds: Some(1.2),
         churn: 50.0,
         missed: 20,
+        depth: 3_000,
         limit: 1e6,
         ..Shape::default()
     }
@@ -109,6 +110,9 @@ fn who_comes_back_gets_what_it_missed() {
     // Each of those who came back has the 20 messages of its room, and those who stayed, too.
     assert_eq!(report.figures["delivered"], 40.0 * 20.0);
     assert!(report.figures["resume.p99"] > 0.0);
+    let (report, _) = run(Scenario::Deep, shape(1, 3, 20.0));
+    assert!(report.figures["deep.head"] >= 3_000.0);
+    assert!(report.figures["resume.p99"] > 0.0 && report.figures["deep.returns"] >= 20.0);
     let (report, _) = run(Scenario::Churn, shape(4, 40, 100.0));
     assert!(report.figures["churn.moves"] > 20.0);
     assert!(!report.figures.contains_key("last.p99"));

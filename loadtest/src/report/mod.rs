@@ -76,9 +76,12 @@ impl Report {
             mut notes,
             moving,
         } = findings;
-        // The latencies of a knee are those of its steps, and those of a storm are how long somebody
+        // The latencies of a knee are those of its steps, and those of a storm, or of a deep room, are how long somebody
         // was away. Who is the last member is only known while nobody comes and goes.
-        let stepwise = matches!(plan.scenario, Scenario::Knee | Scenario::Storm);
+        let stepwise = matches!(
+            plan.scenario,
+            Scenario::Knee | Scenario::Storm | Scenario::Deep
+        );
         let mut spectra = Vec::new();
         for (name, latency, is_known) in [
             ("answer", &recorder.answer, !stepwise),

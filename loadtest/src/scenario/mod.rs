@@ -3,6 +3,7 @@
 //! latencies of all that should have been sent meanwhile.
 
 mod churn;
+mod deep;
 mod idle;
 mod knee;
 mod load;
@@ -40,6 +41,8 @@ pub enum Scenario {
     Churn,
     /// Everybody loses the connection, misses messages, and comes back at once
     Storm,
+    /// Somebody comes back to a room with very many messages, and missed only the last ones
+    Deep,
     /// The highest rate that is still fast enough
     Knee,
     /// Rooms of very different sizes (Zipf), everybody sends
@@ -58,7 +61,7 @@ pub struct Shape {
     /// Sessions that send; they take turns [fanout, burst: 1; knee: 10; else all]
     #[arg(long)]
     pub senders: Option<usize>,
-    /// Messages per second in all
+    /// Messages per second in all; of deep: returns
     #[arg(long)]
     pub rate: Option<f64>,
     /// Messages that a sender sends at once
@@ -74,9 +77,12 @@ pub struct Shape {
     /// Of churn: sessions per second that leave and come back
     #[arg(long, default_value_t = 50.0)]
     pub churn: f64,
-    /// Of storm: messages of each room that are missed
+    /// Of storm and deep: messages of each room that are missed
     #[arg(long, default_value_t = 100)]
     pub missed: usize,
+    /// Of deep: messages that the room has
+    #[arg(long, default_value_t = 1_000_000)]
+    pub depth: usize,
     /// Of knee: milliseconds that p99 of answers and of last members may take
     #[arg(long, default_value_t = 100.0)]
     pub limit: f64,
@@ -128,6 +134,7 @@ impl Plan {
             Scenario::Idle => (80, 8000, 1, 1.0, 1, 10.0),
             Scenario::Churn => (20, 400, 0, 100.0, 1, 10.0),
             Scenario::Storm => (20, 2000, 0, 0.0, 1, 10.0),
+            Scenario::Deep => (1, 2, 1, 20.0, 1, 10.0),
             Scenario::Knee => (1, 100, 10, 100.0, 1, 3.0),
             Scenario::Mixed => (500, 2000, 0, 1000.0, 1, 20.0),
         };
@@ -182,6 +189,7 @@ impl Plan {
         match self.scenario {
             Scenario::Idle => idle::run(self, engine, &sessions, before.1, &mut findings)?,
             Scenario::Storm => storm::run(self, engine, &sessions, &mut findings)?,
+            Scenario::Deep => deep::run(self, engine, &sessions, &mut findings)?,
             Scenario::Knee => knee::run(self, engine, &senders, &mut findings)?,
             Scenario::Churn => churn::run(self, engine, &sessions, &mut findings)?,
             Scenario::Fanout | Scenario::Rooms | Scenario::Burst | Scenario::Mixed => {

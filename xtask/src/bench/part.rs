@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 pub(super) type Part = fn(&mut Bench<'_>) -> Result<Vec<Row>>;
 
 /// In this order: the first finds a fresh node, the last one starts more.
-pub(super) const PARTS: [(&str, Part); 9] = [
+pub(super) const PARTS: [(&str, Part); 10] = [
     ("idle", idle),
     ("fanout", fanout),
     ("storm", storm),
@@ -31,6 +31,7 @@ pub(super) const PARTS: [(&str, Part); 9] = [
     ("session", session),
     ("mixed", mixed),
     ("rooms", rooms),
+    ("deep", deep),
     ("nodes", nodes),
 ];
 
@@ -360,7 +361,8 @@ fn nodes(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
         }
         let mut values = Vec::new();
         for _ in 0..bench.options.rounds.min(FEW) {
-            values.push(one_of_nodes(bench)?);
+            let fanout = ["fanout", "--rate", "50", "--seconds", "4"];
+            values.push(figure(&alone(bench, &fanout)?, "cpu.per_delivery_us")?);
         }
         rows.push(Row {
             must: "within 1.5x of all",
@@ -376,30 +378,49 @@ fn nodes(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn one_of_nodes(bench: &Bench<'_>) -> Result<f64> {
+/// Somebody comes back who missed 100 messages of a million.
+fn deep(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
+    let report = alone(bench, &["deep"])?;
+    let mut rows = Vec::new();
+    for (name, must, aim) in [("resume.p50", "20", "5"), ("resume.p99", "", "")] {
+        let what = format!(
+            "join, 100 missed of 1,000,000, {}",
+            &name["resume.".len()..]
+        );
+        let value = Spread::of([figure(&report, name)?]);
+        rows.push(Row {
+            must,
+            aim,
+            ..Row::of(&what, OURS, "ms", value)
+        });
+    }
+    Ok(rows)
+}
+
+/// A scenario that only the service runs, at all of its nodes.
+fn alone(bench: &Bench<'_>, scenario: &[&str]) -> Result<Report> {
     let out = bench.dir.join("reports");
     let _ = std::fs::remove_dir_all(&out);
-    let mut command = bench.loadtest(&[
-        "run",
-        "fanout",
-        "--rate",
-        "50",
-        "--seconds",
-        "4",
-        "--quiet",
-        "--server-port",
-        "4222",
-    ]);
+    let mut command = bench.loadtest(&["run"]);
+    command
+        .args(scenario)
+        .args(["--quiet", "--server-port", "4222"]);
     for url in bench.servers.urls() {
         command.args(["--url", &url]);
     }
     let status = tool::shown(command.arg("--out").arg(&out), bench.interrupt)?;
-    ensure!(status.success(), "loadtest run fanout ended with {status}");
+    let name = scenario.join(" ");
+    ensure!(status.success(), "loadtest run {name} ended with {status}");
     let folder = std::fs::read_dir(&out)?.flatten().next();
     let folder = folder.context("loadtest left no report")?.path();
-    let report: Report = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
-    let figure = report.figures.get("cpu.per_delivery_us").copied();
-    figure.context("the report has no cpu.per_delivery_us")
+    Ok(serde_json::from_slice(&std::fs::read(
+        folder.join("report.json"),
+    )?)?)
+}
+
+fn figure(report: &Report, name: &str) -> Result<f64> {
+    let figure = report.figures.get(name).copied();
+    figure.with_context(|| format!("the report has no {name}"))
 }
 
 #[cfg(test)]

@@ -90,7 +90,10 @@ pub fn peers(options: &Peers) -> Result<Exit> {
     let starter = Starter {
         core: options.core,
         cache: options.cache.clone().unwrap_or_else(peer::cache),
-        resumes: matches!(options.scenario, Scenario::Storm | Scenario::Churn),
+        resumes: matches!(
+            options.scenario,
+            Scenario::Storm | Scenario::Churn | Scenario::Deep
+        ),
     };
     let mut table = Table::new(figure);
     let mut entrants = vec![Entrant::Bare];
@@ -129,6 +132,7 @@ fn usual(plan: &Plan) -> &'static str {
         _ if plan.pace.saturate => "cpu.deliveries_per_s",
         Scenario::Idle => "memory.per_session_kib",
         Scenario::Storm => "storm.all_s",
+        Scenario::Deep => "resume.p50",
         Scenario::Knee => "knee",
         Scenario::Mixed => "cpu.deliveries_per_s",
         _ => "delivery.p99",
