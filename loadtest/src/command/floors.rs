@@ -2,7 +2,7 @@
 //! against the sum of what it cannot avoid.
 
 use super::Exit;
-use crate::floors;
+use crate::floors::{self, Pace};
 use anyhow::Result;
 use std::{path::PathBuf, time::Duration};
 
@@ -12,6 +12,12 @@ pub struct Floors {
     /// Seconds for each
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// Milliseconds between two, as in a quiet room: processors that sleep take a while to wake
+    #[arg(long, default_value_t = 0.0)]
+    pause: f64,
+    /// The core of the other side of loopback
+    #[arg(long)]
+    core: Option<usize>,
     /// Bytes of a message
     #[arg(long, default_value_t = 256)]
     bytes: usize,
@@ -32,10 +38,14 @@ pub struct Floors {
 /// # Errors
 /// One of them could not be measured.
 pub fn floors(options: &Floors) -> Result<Exit> {
-    let length = Duration::from_secs_f64(options.seconds.clamp(0.1, 60.0));
+    let pace = Pace {
+        length: Duration::from_secs_f64(options.seconds.clamp(0.1, 60.0)),
+        pause: Duration::from_secs_f64(options.pause.clamp(0.0, 10_000.0) / 1e3),
+    };
     let floors = floors::measure(
-        length,
+        pace,
         options.bytes,
+        options.core,
         &options.disk,
         &options.nats,
         options.cassandra.as_deref(),

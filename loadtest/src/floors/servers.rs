@@ -1,6 +1,6 @@
 //! Servers that a durable message goes through.
 
-use super::Floor;
+use super::{Floor, Pace};
 use crate::measure::histogram;
 use anyhow::{Context, Result};
 use async_nats::jetstream::{self, stream};
@@ -15,12 +15,13 @@ const KEYSPACE: &str = "loadtest_floor";
 
 async fn repeat(
     name: String,
-    length: Duration,
+    pace: Pace,
     mut once: impl AsyncFnMut() -> Result<()>,
 ) -> Result<Floor> {
     let mut took = histogram();
     let (start, mut done) = (Instant::now(), 0_u64);
-    while start.elapsed() < length {
+    while start.elapsed() < pace.length {
+        tokio::time::sleep(pace.pause).await;
         let began = Instant::now();
         let answer = tokio::time::timeout(DEADLINE, once()).await;
         answer.with_context(|| format!("{name}: no answer within {} s", DEADLINE.as_secs()))??;
@@ -35,7 +36,7 @@ async fn repeat(
 }
 
 /// A message to a stream in a file, one at a time: with `sync_interval: always` that is one fsync.
-pub(super) async fn nats(length: Duration, bytes: usize, url: &str) -> Result<Vec<Floor>> {
+pub(super) async fn nats(pace: Pace, bytes: usize, url: &str) -> Result<Vec<Floor>> {
     let at = || format!("the NATS server at {url}");
     let client = async_nats::connect(url).await.with_context(at)?;
     let context = jetstream::new(client.clone());
@@ -48,7 +49,7 @@ pub(super) async fn nats(length: Duration, bytes: usize, url: &str) -> Result<Ve
     };
     context.create_stream(config).await.with_context(at)?;
     let payload = bytes::Bytes::from(vec![0; bytes]);
-    let stored = repeat(format!("NATS {url}: publish and ack"), length, async || {
+    let stored = repeat(format!("NATS {url}: publish and ack"), pace, async || {
         let ack = context.publish("loadtest.floor", payload.clone()).await?;
         ack.await?;
         Ok(())
@@ -58,7 +59,7 @@ pub(super) async fn nats(length: Duration, bytes: usize, url: &str) -> Result<Ve
     let inbox = client.new_inbox();
     let mut news = client.subscribe(inbox.clone()).await.with_context(at)?;
     let name = format!("NATS {url}: a message there and back");
-    let round_trip = repeat(name, length, async || {
+    let round_trip = repeat(name, pace, async || {
         client.publish(inbox.clone(), payload.clone()).await?;
         news.next().await.context("the subscription ended")?;
         Ok(())
@@ -68,7 +69,7 @@ pub(super) async fn nats(length: Duration, bytes: usize, url: &str) -> Result<Ve
 }
 
 /// A row, and then the reading that an owner does before it answers.
-pub(super) async fn cassandra(length: Duration, bytes: usize, at: &str) -> Result<Vec<Floor>> {
+pub(super) async fn cassandra(pace: Pace, bytes: usize, at: &str) -> Result<Vec<Floor>> {
     let session = SessionBuilder::new().known_node(at).build().await;
     let session = session.with_context(|| format!("the Cassandra at {at}"))?;
     for statement in [
@@ -88,7 +89,7 @@ pub(super) async fn cassandra(length: Duration, bytes: usize, at: &str) -> Resul
     let mut select = session.prepare(select).await?;
     select.set_consistency(Consistency::LocalQuorum);
     let (body, mut seq) = (vec![0_u8; bytes], 0_i64);
-    let write = repeat(format!("Cassandra {at}: write"), length, async || {
+    let write = repeat(format!("Cassandra {at}: write"), pace, async || {
         seq += 1;
         session
             .execute_unpaged(&insert, ("floor", seq, &body))
@@ -98,7 +99,7 @@ pub(super) async fn cassandra(length: Duration, bytes: usize, at: &str) -> Resul
     .await;
     let both = repeat(
         format!("Cassandra {at}: write and read back"),
-        length,
+        pace,
         async || {
             seq += 1;
             session

@@ -249,7 +249,9 @@ fn latency(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
 }
 
 fn floors(bench: &Bench<'_>) -> Result<String> {
-    let mut command = bench.loadtest(&["floors", "--seconds", "1"]);
+    // At the pace of the messages that they are held against.
+    let mut command = bench.loadtest(&["floors", "--seconds", "3", "--pause", "50"]);
+    command.args(["--core", &bench.options.core.to_string()]);
     command.args(["--nats", bench.servers.nats()]);
     if let Some(at) = bench.servers.cassandra() {
         command.args(["--cassandra", at]);
