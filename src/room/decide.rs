@@ -144,14 +144,6 @@ fn open(
     gateway: Incarnation,
 ) -> Decision {
     let joined = || Kind::Joined { user: user.clone() };
-    let pinned = || {
-        let (user, key) = (user.clone(), key.clone());
-        (!key.is_vouched()).then_some(Change::Pinned {
-            user,
-            key,
-            identity,
-        })
-    };
     if let Some(open) = state.sessions.get(session) {
         let is_same = (&open.user, open.device.as_ref(), open.gateway) == (user, device, gateway);
         if !is_same {
@@ -159,10 +151,9 @@ fn open(
             return Decision::refused(Reason::NotMember);
         }
         let mut decision = Decision::nothing(Outcome::Repeated(state.head));
-        // The owner died before the `joined` of a name that was proven.
+        // The owner died between the `left` and the `joined` of a name that was proven.
         if !state.members.contains(user) {
             decision.kinds.push(joined());
-            decision.last = (!state.pins.contains_key(user)).then(pinned).flatten();
         }
         return decision;
     }
@@ -172,11 +163,7 @@ fn open(
         None => {}
     }
     let pin = state.pins.get(user);
-    let yields = pin.is_some_and(|pin| pin.yields_to(key, identity));
-    if let Some(reason) = pin
-        .filter(|_| !yields)
-        .and_then(|pin| pin.refuses(key, identity))
-    {
+    if let Some(reason) = pin.and_then(|pin| pin.refuses(key, identity)) {
         return turn_away(session, reason);
     }
     // Its owner proves a name that was only claimed so far: the sessions that have only claimed it
@@ -193,10 +180,12 @@ fn open(
     }
 
     let mut decision = Decision::nothing(Outcome::Done);
-    if yields {
-        decision.last = pinned();
-    } else if takes_over || pin.is_none() {
-        decision.changes.extend(pinned());
+    if takes_over || (pin.is_none() && !key.is_vouched()) {
+        decision.changes.push(Change::Pinned {
+            user: user.clone(),
+            key: key.clone(),
+            identity,
+        });
     }
     for (session, old) in ends {
         decision.changes.push(Change::Closed { session });
@@ -218,10 +207,6 @@ fn open(
         // Events end the other sessions at once, and show that it may be somebody else now.
         decision.kinds.push(Kind::Left { user: user.clone() });
     }
-    if yields {
-        // As by an operator: with its time, so that what was refused under the other key stays so.
-        decision.kinds.push(Kind::Unpinned { user: user.clone() });
-    }
     if !is_member || takes_over {
         decision.kinds.push(joined());
     }
@@ -231,14 +216,11 @@ fn open(
 fn turn_away(session: SessionId, reason: Reason) -> Decision {
     // Only the same command, read again, is answered by it. Older versions cannot read the newer
     // word.
-    let kept = match reason {
-        Reason::ProofRequired => Reason::KeyMismatch,
-        reason => reason,
-    };
+    let reason_before = reason.known_before();
     Decision {
         changes: vec![Change::Refused {
             session,
-            reason: kept,
+            reason: reason_before,
         }],
         ..Decision::refused(reason)
     }

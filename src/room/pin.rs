@@ -40,13 +40,18 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Whether the name goes to who comes with this other key: one request is enough to post, so
-    /// that keeps out nobody who can prove a key.
-    pub(super) fn yields_to(&self, key: &Key, identity: Identity) -> bool {
-        self.identity == Identity::Posted
-            && self.key != *key
-            && !key.is_vouched()
-            && identity.is_proven()
+    /// The pin of a name once somebody has come in with this key. The first key stays, unless only
+    /// posts brought it, and what was once proven stays proven.
+    pub(super) fn after(pin: Option<Self>, key: &Key, identity: Identity) -> Self {
+        let key = key.clone();
+        match pin {
+            Some(pin) if pin.key == key => Self {
+                identity: pin.identity.max(identity),
+                key,
+            },
+            Some(pin) if pin.identity > Identity::Posted => pin,
+            _ => Self { key, identity },
+        }
     }
 
     /// Why somebody who brings this key may not use the name, if so. A token that a gateway has
@@ -55,7 +60,11 @@ impl Pin {
         if key.is_vouched() {
             None
         } else if self.key != *key {
-            Some(Reason::KeyMismatch)
+            // One request is enough to post, so that keeps out nobody who can prove a key. Whoever
+            // was refused before the name had an owner is not let in under the owner either: of
+            // that one's key it had proven nothing.
+            let is_owned = self.identity > Identity::Posted || !identity.is_proven();
+            is_owned.then_some(Reason::KeyMismatch)
         } else if identity < self.identity {
             Some(Reason::ProofRequired)
         } else {

@@ -97,6 +97,15 @@ impl Reason {
         }
     }
 
+    /// The nearest reason whose word every version of the service can read that may run beside
+    /// this one.
+    pub fn known_before(self) -> Self {
+        match self {
+            Self::ProofRequired => Self::KeyMismatch,
+            reason => reason,
+        }
+    }
+
     /// Reads the word that goes over the wire.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)

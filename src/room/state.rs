@@ -185,15 +185,13 @@ impl State {
         }
     }
 
-    /// The first key stays, and what was once proven stays proven.
     fn pin(&mut self, user: &UserId, key: &Key, identity: Identity) {
-        let pin = self.pins.entry(user.clone()).or_insert_with(|| Pin {
-            key: key.clone(),
-            identity,
-        });
-        if pin.key == *key {
-            pin.identity = pin.identity.max(identity);
+        // An owner of an older version takes what stands for a token for a key.
+        if key.is_vouched() {
+            return;
         }
+        let pin = Pin::after(self.pins.remove(user), key, identity);
+        self.pins.insert(user.clone(), pin);
     }
 
     fn unpin(&mut self, user: &UserId, at: Millis) {

@@ -144,7 +144,7 @@ pub mod change {
         /// Possession of the key was proven.
         #[prost(bool, tag = "3")]
         pub proven: bool,
-        /// Only messages without a session came with it: whoever proves another key gets the name.
+        /// Only messages without a session came with it: a session that proves another key gets the name.
         #[prost(bool, tag = "4")]
         pub posted: bool,
     }
