@@ -41,7 +41,7 @@ fn sealed() -> Body {
 }
 
 /// File, what it stands for, and whether somebody waits for an answer.
-fn commands() -> [(&'static str, Action, bool); 6] {
+fn commands() -> [(&'static str, Action, bool); 7] {
     let id = || CommandId::parse("m1").unwrap();
     let through = Action::Send {
         user: user("harry"),
@@ -109,6 +109,14 @@ fn commands() -> [(&'static str, Action, bool); 6] {
         to: None,
         body: hello(),
     };
+    let vouched = Action::Open {
+        session: turn(1).session,
+        user: user("harry"),
+        key: Key::vouched(),
+        identity: Identity::Claimed,
+        device: None,
+        gateway: producer.gateway,
+    };
     let unpin = Action::Unpin {
         user: user("harry"),
     };
@@ -117,6 +125,7 @@ fn commands() -> [(&'static str, Action, bool); 6] {
         ("command.1.request", posted, true),
         ("command.2.batch", batch, false),
         ("command.4.open", proven, true),
+        ("command.4.vouched", vouched, true),
         ("command.4.request", signed, true),
         ("command.4.unpin", unpin, false),
     ]
@@ -150,4 +159,15 @@ fn a_node_of_before_reads_no_batches_and_one_of_now_does() {
     node.formats = safe_chat::bus::FORMATS;
     let node = decode_node(&encode_node(&node)).unwrap();
     assert!(node.reads_batches() && node.reads_names() && node.reads_unpins());
+}
+
+#[test]
+fn what_stands_for_a_token_is_no_key_that_an_older_gateway_may_pass_on() {
+    let room = RoomId::parse("aaa").unwrap();
+    let vouched = golden("command.4.vouched").to_vec();
+    // The same without the word of the gateway, as one of before tokens would send it.
+    let [said, unsaid] = [&[0x38, 1][..], &[0x38, 0][..]];
+    let at = vouched.windows(2).position(|two| two == said).unwrap();
+    let claimed = [&vouched[..at], unsaid, &vouched[at + 2..]].concat();
+    assert!(decode_command(&room, claimed.into()).is_err());
 }

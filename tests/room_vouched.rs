@@ -1,8 +1,8 @@
 //! Who comes with a token that a gateway has checked needs no key, and keeps none.
 
 use safe_chat::room::{
-    Action, Body, Command, CommandId, Identity, Incarnation, Key, Millis, Outcome, SessionId,
-    State, UserId, decide,
+    Action, Body, Change, Command, CommandId, Identity, Incarnation, Key, Millis, Outcome,
+    SessionId, State, UserId, decide,
 };
 use uuid::Uuid;
 
@@ -102,4 +102,16 @@ fn a_name_that_is_proven_stays_its_owners_whoever_is_vouched_for() {
     assert!(room.take(Action::Unpin { user: harry() }));
     room.last -= 1;
     assert!(room.comes(!SESSIONS, Key::vouched(), Claimed));
+}
+
+#[test]
+fn what_an_older_owner_took_for_a_key_belongs_to_nobody() {
+    let mut state = State::default();
+    let user = UserId::parse("harry").unwrap();
+    state.change(Change::Pinned {
+        user,
+        key: Key::vouched(),
+        identity: Claimed,
+    });
+    assert!(state.pins.is_empty());
 }

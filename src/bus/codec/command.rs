@@ -36,6 +36,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             device: device.as_ref().map(DeviceId::to_string),
             gateway: id(gateway.to_bytes()),
             proven: identity.is_proven(),
+            vouched: key.is_vouched(),
         }),
         Action::Close { session, gateway } => Wire::Close(Close {
             session: id(session.to_bytes()),
@@ -68,6 +69,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
             }),
             proven: identity.is_proven(),
+            vouched: key.is_vouched(),
         }),
         Action::Unpin { user } => Wire::Unpin(Unpin {
             user: user.to_string(),
@@ -98,7 +100,7 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
         Some(Wire::Open(open)) => Action::Open {
             session: session(&open.session)?,
             user: user(&open.user)?,
-            key: key(&open.key)?,
+            key: key(&open.key, open.vouched)?,
             identity: Identity::of(open.proven),
             device: device(open.device.as_deref())?,
             gateway: node(&open.gateway)?,
@@ -149,7 +151,7 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
     check(&body)?;
     Ok(Action::Send {
         user: user(&send.user)?,
-        key: key(&send.key)?,
+        key: key(&send.key, send.vouched)?,
         identity: Identity::of(send.proven),
         turn: send
             .session

@@ -185,6 +185,7 @@ pub fn encode_ask(ask: &Ask) -> Bytes {
         key: admission.key.as_str().into(),
         device: admission.device.as_ref().map(DeviceId::to_string),
         proven: admission.identity.is_proven(),
+        vouched: admission.key.is_vouched(),
     });
     v1::Ask {
         room: ask.room.to_string(),
@@ -200,7 +201,7 @@ pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
     let admission = ask.admission.map(|wire| {
         Ok::<_, Bad>(Admission {
             user: user(&wire.user)?,
-            key: key(&wire.key)?,
+            key: key(&wire.key, wire.vouched)?,
             identity: Identity::of(wire.proven),
             device: device(wire.device.as_deref())?,
         })
@@ -285,15 +286,19 @@ fn encode_rejection(rejection: &Rejection) -> v1::Rejection {
         message,
         retry_after_ms,
     } = rejection;
+    let known = reason.known_before();
     v1::Rejection {
-        reason: reason.as_str().into(),
+        reason: known.as_str().into(),
         message: message.clone(),
         retry_after_ms: *retry_after_ms,
+        later: (known != *reason).then(|| reason.as_str().into()),
     }
 }
 
 fn decode_rejection(wire: v1::Rejection) -> Result<Rejection, Bad> {
-    let reason = Reason::parse(&wire.reason)
+    let later = wire.later.as_deref().and_then(Reason::parse);
+    let reason = later
+        .or_else(|| Reason::parse(&wire.reason))
         .ok_or_else(|| Bad("a reason that this version does not know".into()))?;
     Ok(Rejection {
         reason,

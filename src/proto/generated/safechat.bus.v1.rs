@@ -26,6 +26,9 @@ pub mod command {
         /// Possession of the key was proven to the gateway.
         #[prost(bool, tag = "6")]
         pub proven: bool,
+        /// The gateway has checked a token of the user's; `key` then says nothing.
+        #[prost(bool, tag = "7")]
+        pub vouched: bool,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Close {
@@ -66,6 +69,9 @@ pub mod command {
         /// Possession of the key was proven to the gateway, for this request.
         #[prost(bool, tag = "11")]
         pub proven: bool,
+        /// The gateway has checked a token of the user's; `key` then says nothing.
+        #[prost(bool, tag = "12")]
+        pub vouched: bool,
         #[prost(oneof = "send::Content", tags = "6, 7")]
         pub content: ::core::option::Option<send::Content>,
     }
@@ -153,12 +159,16 @@ pub struct ReplyTo {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rejection {
+    /// Of a later word: the nearest one that older versions know.
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
     #[prost(uint64, optional, tag = "3")]
     pub retry_after_ms: ::core::option::Option<u64>,
+    /// The later word.
+    #[prost(string, optional, tag = "4")]
+    pub later: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// <prefix>.node.<node>.<incarnation>.in; of older versions <prefix>.node.<incarnation>.in
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -295,6 +305,9 @@ pub mod ask {
         /// Possession of the key was, or will be, proven to the gateway.
         #[prost(bool, tag = "4")]
         pub proven: bool,
+        /// The gateway has checked a token of the user's; `key` then says nothing.
+        #[prost(bool, tag = "5")]
+        pub vouched: bool,
     }
 }
 /// The answer to Ask
