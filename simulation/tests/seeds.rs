@@ -8,7 +8,7 @@ use std::{env, thread};
 
 /// Seeds of a usual test run; `SEEDS` sets another number, `FROM` the first, `FAILURES` after how
 /// many failed ones it ends.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 700;
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| {

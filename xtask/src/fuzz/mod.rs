@@ -53,7 +53,7 @@ impl Options {
     pub(crate) fn in_a_test_run() -> Self {
         Self {
             targets: Vec::new(),
-            seconds: 20,
+            seconds: 10,
             jobs: 2,
             seed: None,
             input: None,
