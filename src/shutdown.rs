@@ -84,7 +84,7 @@ pub fn on_signals() -> io::Result<Asked> {
                     warn!("{name}: draining; SIGTERM once more ends at once");
                 }
                 Meaning::Reload => {
-                    info!("{name}: looking at the certificates");
+                    info!("{name}: looking at certificates and operators");
                     reload.notify_one();
                 }
                 Meaning::Nothing => info!("{name} means nothing to a node; going on"),

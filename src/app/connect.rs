@@ -13,7 +13,7 @@ use crate::{
     },
     config::{Config, JournalKind},
     journal::{Journal, bus::OnBus, inspect::Inspect},
-    ops::{Readiness, banner::Fact},
+    ops::{Accounts, Readiness, banner::Fact},
     room::Shards,
 };
 use anyhow::{Context, bail};
@@ -46,6 +46,7 @@ pub(crate) fn check_files(config: &Config) -> anyhow::Result<()> {
     let of_gateway = config.gateway.identity();
     of_gateway.context("gateway.tls_certificate, gateway.tls_key")?;
     Access::load(&config.access).context("access")?;
+    Accounts::load(&config.ops).context("ops.operators_file")?;
     nats::check_files(&nats_config(config, shards)).context("bus")?;
     if config.journal.kind == JournalKind::Cassandra {
         let of_cassandra = config.cassandra.check_files();

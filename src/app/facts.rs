@@ -115,13 +115,18 @@ fn facts(config: &Config, running: &Running, ports: &[Fact]) -> Vec<Fact> {
         (false, _) => "by the policy of each room",
     };
     facts.push(("access", access.into()));
-    facts.push((
-        "internal",
-        format!(
-            "http://{internal}/ready, /live, /metrics, and management (user {})",
-            config.ops.user
-        ),
-    ));
+    let operators = running.accounts().described();
+    if config.ops.probes().is_some() {
+        let probes = running.probes_address();
+        facts.push((
+            "internal",
+            format!("http://{internal}/: management ({operators})"),
+        ));
+        facts.push(("probes", format!("http://{probes}/ready, /live, /metrics")));
+    } else {
+        let all = format!("http://{internal}/ready, /live, /metrics, and management ({operators})");
+        facts.push(("internal", all));
+    }
     facts.extend_from_slice(ports);
     facts.push(("schema", schema()));
     facts.push(("shards", config.cluster.shards.to_string()));

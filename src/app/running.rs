@@ -45,6 +45,10 @@ type Parts = JoinSet<anyhow::Result<()>>;
 pub(super) struct Internal {
     pub(super) readiness: Arc<Readiness>,
     pub(super) address: SocketAddr,
+    /// Where probes are answered, which may be another port.
+    pub(super) probes: SocketAddr,
+    /// Who may manage it.
+    pub(super) accounts: ops::Accounts,
     slot: ops::OperatorSlot,
     vitals: ops::Vitals,
     stop: CancellationToken,
@@ -61,6 +65,7 @@ impl Internal {
         let (ops, node) = (&config.ops, &config.node.name);
         let service = ops::Service::bind(ops, node, readiness.clone()).await?;
         let (address, slot, until) = (service.address(), service.slot(), stop.clone());
+        let (probes, accounts) = (service.probes_address(), service.accounts());
         let vitals = service.vitals();
         parts.spawn(async move {
             service.run(until).await;
@@ -69,6 +74,8 @@ impl Internal {
         Ok(Self {
             readiness,
             address,
+            probes,
+            accounts,
             slot,
             vitals,
             stop,
@@ -218,6 +225,7 @@ impl Running {
         ));
         let (health, shown) = (ports.bus.health(), certificates.clone());
         let (ending, seen) = (certificates.clone(), members.clone());
+        let accounts = internal.accounts.clone();
         internal.readiness.describe(ops::Described {
             roles: config.node.roles.iter().map(bus::Role::as_str).collect(),
             certificates: Box::new(move || ending.ends()),
@@ -234,7 +242,7 @@ impl Running {
                     writers::warning(&view),
                 ];
                 let of_cluster = of_cluster.into_iter().flatten().collect();
-                [of_bus, shown.warnings(), of_cluster].concat()
+                [of_bus, shown.warnings(), accounts.warnings(), of_cluster].concat()
             }),
         );
         Ok(Self {
@@ -289,6 +297,16 @@ impl Running {
         self.internal.address
     }
 
+    /// Where probes find it: `/live`, `/ready`, `/metrics`.
+    pub fn probes_address(&self) -> SocketAddr {
+        self.internal.probes
+    }
+
+    /// Who may manage it.
+    pub fn accounts(&self) -> ops::Accounts {
+        self.internal.accounts.clone()
+    }
+
     /// This run of the node.
     pub fn incarnation(&self) -> Incarnation {
         self.cluster.me()
@@ -299,11 +317,11 @@ impl Running {
         self.unwanted.clone()
     }
 
-    /// Reads the certificates again, because somebody asked for it. Does not wait for that: files
-    /// that cannot be reached must not keep a node from stopping.
+    /// Reads the certificates and the file of operators again, because somebody asked for it. Does
+    /// not wait for that: files that cannot be reached must not keep a node from stopping.
     pub fn reload(&self) {
-        let certificates = self.certificates.clone();
-        tokio::spawn(async move { certificates.reload().await });
+        let (certificates, accounts) = (self.certificates.clone(), self.accounts());
+        tokio::spawn(async move { tokio::join!(certificates.reload(), accounts.reload()) });
     }
 
     /// Whether an operator declared it down.

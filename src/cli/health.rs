@@ -50,7 +50,7 @@ impl fmt::Display for State {
 
 /// Asks the node of this configuration.
 pub(super) async fn state(config: &Config) -> anyhow::Result<State> {
-    let node = Internal::of(config)?;
+    let node = Internal::probes(config)?;
     let asked = node.ask(Method::GET, "/ready", None, DEADLINE).await;
     let (status, body) = asked?;
     match serde_json::from_slice::<Ready>(&body) {

@@ -29,7 +29,16 @@ pub(super) struct Internal {
 impl Internal {
     /// That of the node of a configuration.
     pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self::at(address(config)?))
+        let Config { ops, .. } = config;
+        Ok(Self::at(address(&ops.host, ops.port, "ops.port")?))
+    }
+
+    /// That where such a node answers probes, which may be another port.
+    pub(super) fn probes(config: &Config) -> anyhow::Result<Self> {
+        match config.ops.probes() {
+            Some((host, port)) => Ok(Self::at(address(host, port, "ops.probes_port")?)),
+            None => Self::of(config),
+        }
     }
 
     /// That at an address.
@@ -104,13 +113,17 @@ impl Internal {
     }
 }
 
-/// Where the internal port is asked: a node that listens on all addresses does on loopback too.
-fn address(config: &Config) -> anyhow::Result<String> {
-    let (host, port) = (&config.ops.host, config.ops.port);
+/// Where a port is asked, by what sets it: a node that listens on all addresses does on loopback
+/// too.
+fn address(host: &str, port: u16, key: &str) -> anyhow::Result<String> {
     ensure!(
         port != 0,
-        "ops.port is 0, any free one: the node's log says which it took; give it here with \
-         --internal-port"
+        "{key} is 0, any free one: the node's log says which it took; give it here{}",
+        if key == "ops.port" {
+            " with --internal-port"
+        } else {
+            ""
+        }
     );
     let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
     Ok(match ip {
@@ -126,12 +139,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn probes_are_asked_where_they_are_answered() {
+        let mut config = Config::default();
+        let at = |config: &Config| Internal::probes(config).unwrap().at;
+        assert_eq!(at(&config), "127.0.0.1:8558");
+        config.ops.probes_port = Some(8559);
+        assert_eq!(at(&config), "127.0.0.1:8559");
+        config.ops.probes_host = Some("0.0.0.0".into());
+        (config.ops.host, config.ops.port) = ("10.0.0.7".into(), 1);
+        assert_eq!(at(&config), "127.0.0.1:8559");
+    }
+
+    #[test]
     fn a_node_that_listens_everywhere_is_asked_on_loopback() {
-        let at = |host: &str, port| {
-            let mut config = Config::default();
-            (config.ops.host, config.ops.port) = (host.into(), port);
-            address(&config).map_err(|error| error.to_string())
-        };
+        let at =
+            |host: &str, port| address(host, port, "ops.port").map_err(|error| error.to_string());
         for (host, asked) in [
             ("127.0.0.1", "127.0.0.1:1"),
             ("0.0.0.0", "127.0.0.1:1"),

@@ -8,6 +8,7 @@ mod health;
 mod internal;
 mod journal;
 mod migrate;
+mod operators;
 mod permissions;
 mod serve;
 mod stdout;
@@ -48,6 +49,9 @@ enum Command {
     },
     /// Ask and tell a cluster as its operator, through the internal port of any node
     Admin(admin::Options),
+    /// Make the file of those who may manage nodes
+    #[command(subcommand)]
+    Operators(operators::Command),
     /// Chat in a terminal
     Chat(chat::Options),
     /// Sign a token that lets somebody into rooms, for tries and tests
@@ -253,6 +257,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve { settings } => serve::run(&settings),
         Command::Health { settings } => runtime()?.block_on(health::run(&settings)),
         Command::Admin(options) => runtime()?.block_on(admin::run(options)),
+        Command::Operators(command) => operators::run(command),
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
         Command::Token(options) => token::run(options),
         Command::Decode(options) => decode::run(&options),

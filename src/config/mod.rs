@@ -106,24 +106,36 @@ impl Config {
         all.collect::<Result<(), _>>().map_err(Error::Value)
     }
 
-    /// Whether both ports can be listened on.
+    /// Whether all ports can be listened on.
     fn ports(&self) -> Result<(), String> {
         let (clients, operators) = (&self.gateway, &self.ops);
         let everywhere = |host: &str| {
             let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
             ip.is_ok_and(|ip| ip.is_unspecified())
         };
-        let meet = clients.host == operators.host
-            || everywhere(&clients.host)
-            || everywhere(&operators.host);
-        match meet && clients.port == operators.port && clients.port != 0 {
-            true => Err(format!(
-                "gateway.port and ops.port are both {}: choose another with --http-port or \
-                 --internal-port",
-                clients.port
-            )),
-            false => Ok(()),
+        let mut ports = vec![
+            ("gateway.port", &*clients.host, clients.port, "--http-port"),
+            (
+                "ops.port",
+                &*operators.host,
+                operators.port,
+                "--internal-port",
+            ),
+        ];
+        let probes = operators.probes();
+        ports.extend(probes.map(|(host, port)| ("ops.probes_port", host, port, "its key")));
+        for (n, (name, host, port, set)) in ports.iter().enumerate() {
+            for (other, other_host, other_port, other_set) in &ports[..n] {
+                let meet = host == other_host || everywhere(host) || everywhere(other_host);
+                if meet && port == other_port && *port != 0 {
+                    return Err(format!(
+                        "{other} and {name} are both {port}: choose another with {other_set} or \
+                         {set}"
+                    ));
+                }
+            }
         }
+        Ok(())
     }
 
     /// Whether this program has the journal that is wanted.

@@ -322,6 +322,9 @@ table! {
         MANAGEMENT_REFUSED: counter "safechat_management_refused_total" in "requests"
             by "reason" of &["unauthorized", "forbidden", "rate_limited", "not_found", "other"],
             "Requests to the management that were refused before they were looked at";
+        MANAGEMENT_REQUESTS: counter "safechat_management_requests_total" in "requests"
+            by "outcome" of &["looked", "acted", "failed"],
+            "Requests of operators that were looked at: what they saw or did, or failed to";
         TASKS: gauge "safechat_tasks" in "tasks", "Tasks of the runtime that have not ended";
         LOG_LINES_DROPPED: counter "safechat_log_lines_dropped_total" in "lines",
             "Lines of the log that stderr did not take";

@@ -1,10 +1,14 @@
 //! The description of the internal port, in OpenAPI: made from the handlers, so that no route is
 //! without one; what all routes share is added here.
 
-use super::answer::{Reason, Refusal};
+use super::{
+    accounts::Role,
+    answer::{Reason, Refusal},
+    manage::needs,
+};
 use axum::{
     Extension,
-    http::{HeaderValue, header},
+    http::{HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -49,7 +53,10 @@ pub(super) fn base() -> openapi::OpenApi {
     let mut base = Base::openapi();
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Basic)
-        .description(Some("ops.user and ops.password of the node"))
+        .description(Some(
+            "An operator of ops.operators_file, or ops.user with ops.password; as a role: read \
+             or operate",
+        ))
         .build();
     base.components
         .get_or_insert_default()
@@ -59,12 +66,17 @@ pub(super) fn base() -> openapi::OpenApi {
 
 /// Says of all routes what the guard before them asks for and answers.
 pub(super) fn guarded(document: &mut openapi::OpenApi) {
-    each(document, |method, operation| {
-        let login = SecurityRequirement::new(LOGIN, [""; 0]);
+    each(document, |path, method, operation| {
+        let needs = match method {
+            HttpMethod::Get => needs(&Method::GET, path),
+            _ => Role::Operate,
+        };
+        let login = SecurityRequirement::new(LOGIN, [needs.as_str()]);
         operation.security = Some(vec![login]);
         refused(operation, "401", "Not logged in.", Some("WWW-Authenticate"));
-        if method != HttpMethod::Get {
-            refused(operation, "403", "A web page may not manage a node.", None);
+        if needs == Role::Operate {
+            let why = "It needs an operator with the role operate, and no web page may ask it.";
+            refused(operation, "403", why, None);
         }
         refused(operation, "404", "The node is not managed over HTTP.", None);
         refused(operation, "429", "Too many requests.", Some("Retry-After"));
@@ -75,7 +87,7 @@ pub(super) fn guarded(document: &mut openapi::OpenApi) {
 
 /// The whole document.
 pub(super) fn finish(mut document: openapi::OpenApi) -> Document {
-    each(&mut document, |_, operation| {
+    each(&mut document, |_, _, operation| {
         refused(operation, "400", "The request makes no sense.", None);
         // What a route answers when all is well is what it is for.
         let summary = operation.summary.clone().unwrap_or_default();
@@ -127,8 +139,8 @@ fn refused(operation: &mut Operation, status: &str, why: &str, header: Option<&s
         .or_insert_with(|| RefOr::T(response.build()));
 }
 
-fn each(document: &mut openapi::OpenApi, mut change: impl FnMut(HttpMethod, &mut Operation)) {
-    for item in document.paths.paths.values_mut() {
+fn each(document: &mut openapi::OpenApi, mut change: impl FnMut(&str, HttpMethod, &mut Operation)) {
+    for (path, item) in &mut document.paths.paths {
         let PathItem {
             get,
             put,
@@ -143,7 +155,7 @@ fn each(document: &mut openapi::OpenApi, mut change: impl FnMut(HttpMethod, &mut
             (HttpMethod::Delete, delete),
         ] {
             if let Some(operation) = operation {
-                change(method, operation);
+                change(path, method, operation);
             }
         }
     }

@@ -1,11 +1,13 @@
 //! The internal port: its own HTTP server, so that a full client port never hides a node's health.
+//! Probes are answered there too, or at a port of their own (`ops.probes_port`), so that whoever
+//! watches a node need not reach what manages it.
 
 use super::{
-    ApiError, Config, OperatorSlot, Readiness,
-    answer::{Live, Ready},
-    auth::Guard,
-    document, manage,
+    Accounts, ApiError, Config, OperatorSlot, Readiness, accounts, document,
+    guard::Guard,
+    manage,
     places::{Place, Places},
+    probes,
     vitals::Vitals,
 };
 use crate::{
@@ -13,8 +15,8 @@ use crate::{
     metric,
 };
 use axum::{
-    Extension, Json, Router,
-    extract::{Request, State},
+    Extension, Router,
+    extract::Request,
     http::StatusCode,
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
@@ -34,58 +36,96 @@ pub enum Error {
     /// The address cannot be listened on.
     #[error(
         "the internal port {address} cannot be opened ({why}): {}",
-        listener::advice(why, "--internal-port")
+        listener::advice(why, setting)
     )]
     Listen {
         /// The address.
         address: String,
+        /// What sets its port.
+        setting: &'static str,
         /// Why not.
         why: io::Error,
     },
     /// Metrics cannot be collected.
     #[error("metrics cannot be collected: {0}")]
     Metrics(#[from] BuildError),
+    /// It is not known who may manage the node.
+    #[error("ops.operators_file: {0}")]
+    Operators(#[from] accounts::Error),
 }
 
 /// The internal port.
 pub struct Service {
-    listener: TcpListener,
-    address: SocketAddr,
+    management: Port,
+    /// Where probes are answered, if that is another port.
+    probes: Option<Port>,
     vitals: Vitals,
     keep_alive: Duration,
     guard: Guard,
+    accounts: Accounts,
     slot: OperatorSlot,
 }
 
+/// A port that is listened on.
+struct Port {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Port {
+    async fn open(host: &str, port: u16, setting: &'static str) -> Result<Self, Error> {
+        let refused = |why| Error::Listen {
+            address: format!("{host}:{port}"),
+            setting,
+            why,
+        };
+        let listener = listener::bind(host, port).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Answers until `stop`.
+    async fn serve(self, routes: Router, keep_alive: Duration, stop: CancellationToken) {
+        let places = Arc::new(Places::new(stop.clone()));
+        let judge = move |peer| judge(&places, peer);
+        let server = Listener::new(routes, judge, keep_alive, None, stop.clone());
+        server.serve(self.listener, stop.cancelled()).await;
+    }
+}
+
 impl Service {
-    /// Opens the port of a node, by its name; from now on connections wait to be answered.
+    /// Opens the ports of a node, by its name; from now on connections wait to be answered.
     pub async fn bind(
         config: &Config,
         node: &str,
         readiness: Arc<Readiness>,
     ) -> Result<Self, Error> {
-        let refused = |why| Error::Listen {
-            address: format!("{}:{}", config.host, config.port),
-            why,
+        let accounts = Accounts::load(config)?;
+        let management = Port::open(&config.host, config.port, "--internal-port").await?;
+        let probes = match config.probes() {
+            Some((host, port)) => Some(Port::open(host, port, "ops.probes_port").await?),
+            None => None,
         };
-        let listener = listener::bind(&config.host, config.port)
-            .await
-            .map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
         let vitals = Vitals::new(node, readiness, metric::recorder()?);
         Ok(Self {
-            listener,
-            address,
+            management,
+            probes,
             vitals,
             keep_alive: Duration::from_millis(config.keep_alive_ms),
-            guard: Guard::new(config),
+            guard: Guard::new(config, accounts.clone()),
+            accounts,
             slot: OperatorSlot::default(),
         })
     }
 
-    /// Where it listens.
+    /// Where it is managed.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.management.address
+    }
+
+    /// Where probes are answered.
+    pub fn probes_address(&self) -> SocketAddr {
+        self.probes.as_ref().unwrap_or(&self.management).address
     }
 
     /// Where the node puts its operator once it runs; until then management is not available.
@@ -98,13 +138,41 @@ impl Service {
         self.vitals.clone()
     }
 
+    /// Who may manage it.
+    pub fn accounts(&self) -> Accounts {
+        self.accounts.clone()
+    }
+
     /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let vitals = self.vitals.clone();
-        let routes = routes(self.vitals, self.guard, self.slot);
-        let places = Arc::new(Places::new(stop.clone()));
-        let judge = move |peer| judge(&places, peer);
-        let server = Listener::new(routes, judge, self.keep_alive, None, stop.clone());
+        let Self {
+            management,
+            probes,
+            vitals,
+            keep_alive,
+            guard,
+            accounts,
+            slot,
+        } = self;
+        let managed = manage::routes(guard, slot);
+        let probed = probes::routes(vitals.clone());
+        let serving = async {
+            match probes {
+                None => {
+                    let routes = finished(described().merge(probed).merge(managed));
+                    management.serve(routes, keep_alive, stop.clone()).await;
+                }
+                Some(port) => {
+                    let elsewhere = Elsewhere(port.address.port());
+                    let managed = finished(described().merge(managed)).layer(Extension(elsewhere));
+                    let probed = finished(probed);
+                    tokio::join!(
+                        management.serve(managed, keep_alive, stop.clone()),
+                        port.serve(probed, keep_alive, stop.clone()),
+                    );
+                }
+            }
+        };
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP).await;
@@ -114,24 +182,21 @@ impl Service {
         // Only the server ends.
         tokio::select! {
             biased;
-            () = server.serve(self.listener, stop.cancelled()) => {}
+            () = serving => {}
             () = upkeep => {}
+            () = accounts.follow() => {}
         }
     }
 }
 
-/// All that is answered, with its description.
-fn routes(vitals: Vitals, guard: Guard, slot: OperatorSlot) -> Router {
-    let (routes, described) = OpenApiRouter::with_openapi(document::base())
-        .routes(routes!(live))
-        .routes(routes!(alive))
-        .routes(routes!(ready))
-        .routes(routes!(health_ready))
-        .routes(routes!(metrics))
-        .with_state(vitals)
-        .routes(routes!(document::openapi))
-        .merge(manage::routes(guard, slot))
-        .split_for_parts();
+/// Routes that describe themselves and those that join them.
+fn described() -> OpenApiRouter {
+    OpenApiRouter::with_openapi(document::base()).routes(routes!(document::openapi))
+}
+
+/// What a port answers, with its description.
+fn finished(routes: OpenApiRouter) -> Router {
+    let (routes, described) = routes.split_for_parts();
     routes
         .layer(Extension(document::finish(described)))
         .fallback(not_found)
@@ -148,20 +213,20 @@ async fn note_request(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Whether the process runs
-#[utoipa::path(get, path = "/live", tag = "health", responses((status = 200, body = Live)))]
-async fn live() -> Json<Live> {
-    Json(Live { live: true })
-}
+/// The port at which probes are answered, which is not this one.
+#[derive(Debug, Clone, Copy)]
+struct Elsewhere(u16);
 
-/// The same as /live
-#[utoipa::path(get, path = "/health/alive", tag = "health", responses((status = 200, body = Live)))]
-async fn alive() -> Json<Live> {
-    live().await
-}
-
-async fn not_found() -> ApiError {
-    let message = "there is nothing at this path: try /live, /ready, /metrics or /cluster/members";
+async fn not_found(request: Request) -> ApiError {
+    let message = match request.extensions().get::<Elsewhere>() {
+        Some(Elsewhere(port)) => format!(
+            "there is nothing at this path: try /cluster/members, or port {port} for /live, /ready \
+             and /metrics"
+        ),
+        None => {
+            "there is nothing at this path: try /live, /ready, /metrics or /cluster/members".into()
+        }
+    };
     ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
@@ -184,49 +249,6 @@ fn judge(places: &Arc<Places>, peer: SocketAddr) -> Verdict {
             ApiError::unavailable(full.to_string()).into_response()
         })),
     }
-}
-
-/// Whether the node should get traffic
-#[utoipa::path(
-    get, path = "/ready", tag = "health",
-    responses(
-        (status = 200, body = Ready, description = "It should."),
-        (status = 503, body = Ready, description = "It should not, and why."),
-    )
-)]
-async fn ready(State(vitals): State<Vitals>) -> (StatusCode, Json<Ready>) {
-    let why = vitals.readiness().why_not();
-    let status = match why.is_empty() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let answer = Ready {
-        ready: why.is_empty(),
-        warnings: vitals.readiness().warnings(),
-        why,
-    };
-    (status, Json(answer))
-}
-
-/// The same as /ready
-#[utoipa::path(
-    get, path = "/health/ready", tag = "health",
-    responses(
-        (status = 200, body = Ready, description = "It should."),
-        (status = 503, body = Ready, description = "It should not, and why."),
-    )
-)]
-async fn health_ready(vitals: State<Vitals>) -> (StatusCode, Json<Ready>) {
-    ready(vitals).await
-}
-
-/// What the node measures, for Prometheus
-#[utoipa::path(
-    get, path = "/metrics", tag = "health",
-    responses((status = 200, body = String, content_type = "text/plain"))
-)]
-async fn metrics(State(vitals): State<Vitals>) -> String {
-    vitals.shown().await
 }
 
 #[cfg(test)]
@@ -377,6 +399,39 @@ mod tests {
             let body: Value =
                 serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
             assert_eq!(body["error"]["reason"].as_str(), reason, "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn probes_may_have_a_port_of_their_own_at_which_nothing_is_managed() {
+        let config = Config {
+            port: 0,
+            probes_port: Some(0),
+            ..Config::default()
+        };
+        let service = Service::bind(&config, "n", Arc::default()).await.unwrap();
+        let (managed, probed) = (service.address(), service.probes_address());
+        assert_ne!(managed, probed);
+        let stop = CancellationToken::new();
+        let _stops = stop.clone().drop_guard();
+        tokio::spawn(service.run(stop));
+        for (path, at_probes, at_management) in [
+            ("/live", 200, 404),
+            ("/health/alive", 200, 404),
+            ("/ready", 503, 404),
+            ("/health/ready", 503, 404),
+            ("/metrics", 200, 404),
+            ("/openapi.json", 404, 200),
+            ("/nodes", 404, 401),
+            ("/cluster/members", 404, 401),
+            ("/dashboard", 404, 401),
+        ] {
+            assert_eq!(ask(probed, path).await.0, at_probes, "{path}");
+            let (status, text) = ask(managed, path).await;
+            assert_eq!(status, at_management, "{path}");
+            if at_probes != 404 {
+                assert!(text.contains(&format!("port {}", probed.port())), "{text}");
+            }
         }
     }
 

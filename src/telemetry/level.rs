@@ -25,6 +25,10 @@ const ELSEWHERE: [(&str, &str); 10] = [
 /// what of it concerns an operator the node says itself (`journal/cassandra/driver/watch.rs`).
 const LIBRARIES: &str = "warn,scylla=off";
 
+/// What operators did is logged whatever the level is, unless nothing is: it is no matter of how
+/// much somebody wants to read.
+const AUDIT: &str = "safe_chat::audit";
+
 /// The filter that a text asks for.
 pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
     let directives: Vec<_> = text
@@ -44,6 +48,11 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
             None => with_own_level(&directives),
         },
         _ => with_own_level(&directives),
+    };
+    let is_silent = directives.iter().any(|one| level(one) == Some("off"));
+    let filter = match is_silent || text.contains(AUDIT) {
+        true => filter,
+        false => format!("{filter},{AUDIT}=info"),
     };
     let invalid = |error| {
         format!(
@@ -170,6 +179,16 @@ mod tests {
         ] {
             assert!(filter(bad).unwrap_err().contains("log.level"), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_operators_did_is_logged_unless_nothing_is() {
+        let shown = |text| filter(text).unwrap().to_string();
+        for text in ["error", "warn", "info", "warn,safe_chat::writer=debug"] {
+            assert!(shown(text).contains("safe_chat::audit=info"), "{text}");
+        }
+        assert!(!shown("off").contains("audit"));
+        assert!(shown("info,safe_chat::audit=off").contains("safe_chat::audit=off"));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Watch {
     /// Looks now, because somebody asked for it.
     pub async fn reload(&self) {
         if self.identities.is_empty() {
-            return info!("there is nothing to read again; going on");
+            return info!("there is no certificate to read again; going on");
         }
         let Ok(_alone) = self.looking.try_lock() else {
             return warn!("the certificates are being read already: can their files be reached?");

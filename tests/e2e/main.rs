@@ -17,6 +17,7 @@ mod logins;
 mod logs;
 mod node;
 mod openapi;
+mod operators;
 mod outage;
 mod person;
 mod pki;
@@ -69,6 +70,7 @@ claims! {
         doctor::what_a_cluster_rests_on_is_looked_at
         proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
         openapi::the_internal_port_is_as_its_document_says
+        operators::each_does_what_its_role_allows_and_it_is_written_down
         logs::nothing_secret_is_logged
         access::tokens_let_people_in_and_stand_in_no_log
         traces::one_trace_goes_from_a_frame_to_the_deliveries_of_both_gateways

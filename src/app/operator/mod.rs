@@ -66,8 +66,8 @@ impl NodeOperator {
 
     fn obey(&self, order: Order) -> Result<Value, ApiError> {
         match order {
-            Order::Leave { by } => {
-                tracing::info!(by, "an operator asked for this node to stop");
+            Order::Leave { by, operator } => {
+                told("leave", by, operator);
                 Ok(json!(self.drain()))
             }
             Order::Region => Ok(json!(self.region())),
@@ -78,7 +78,10 @@ impl NodeOperator {
             Order::Disconnect {
                 per_second,
                 exactly,
+                by,
+                operator,
             } => {
+                told("disconnect", by, operator);
                 let rate = exactly.unwrap_or_else(|| per_second.into());
                 Ok(json!(self.disconnect_here(rate)?))
             }
@@ -208,12 +211,15 @@ impl Operator for NodeOperator {
         self.seen().find(member).map(members::shown)
     }
 
-    async fn leave(&self, member: &str) -> Result<answer::Message, ApiError> {
+    async fn leave(&self, member: &str, by: &str) -> Result<answer::Message, ApiError> {
         let seen = self.seen();
         let found = seen.find_one(member)?;
         let node = found.node.incarnation;
-        let by = Some(seen.name(self.cluster.me()));
-        self.ask::<Value>(node, &Order::Leave { by }).await?;
+        let order = Order::Leave {
+            by: Some(seen.name(self.cluster.me())),
+            operator: Some(by.to_owned()),
+        };
+        self.ask::<Value>(node, &order).await?;
         tracing::info!(node = found.node.name, "an operator told a node to stop");
         let message = format!("Leaving {}", address(found));
         Ok(answer::Message { message })
@@ -327,19 +333,22 @@ impl Operator for NodeOperator {
         &self,
         whom: Whom,
         per_second: u32,
+        by: &str,
     ) -> Result<answer::Disconnecting, ApiError> {
         if !(1..=DISCONNECTS).contains(&per_second) {
             return Err(bad_rate());
         }
+        let seen = self.seen();
+        let order = |per_second, exactly| Order::Disconnect {
+            per_second,
+            exactly,
+            by: Some(seen.name(self.cluster.me())),
+            operator: Some(by.to_owned()),
+        };
         let answers = match whom {
             Whom::Node(name) => {
-                let seen = self.seen();
                 let found = seen.find_one(&name)?;
-                let exactly = None;
-                let order = Order::Disconnect {
-                    per_second,
-                    exactly,
-                };
+                let order = order(per_second, None);
                 let answer = self.ask(found.node.incarnation, &order).await?;
                 vec![(address(found), Ok(answer))]
             }
@@ -348,10 +357,7 @@ impl Operator for NodeOperator {
                 let gateways = view.nodes.iter();
                 let gateways = gateways.filter(|node| node.roles.contains(&Role::Gateway));
                 let each = f64::from(per_second) / gateways.count().max(1) as f64;
-                let order = Order::Disconnect {
-                    per_second: each.ceil() as u32,
-                    exactly: Some(each),
-                };
+                let order = order(each.ceil() as u32, Some(each));
                 self.ask_all(Role::Gateway, &order).await
             }
         };
@@ -388,6 +394,18 @@ impl Operator for NodeOperator {
         self.unwanted.cancel();
         answer::Draining { draining: true }
     }
+}
+
+/// An act that another node (or this one) asks for. The bus says neither who it is nor for whom it
+/// asks, so these are its own words; the act itself stands in that node's log.
+fn told(order: &str, by: Option<String>, operator: Option<String>) {
+    tracing::info!(
+        target: "safe_chat::audit",
+        order,
+        by,
+        operator,
+        "audit: a node asked for what an operator wants"
+    );
 }
 
 fn bad_rate() -> ApiError {

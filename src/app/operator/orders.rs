@@ -26,6 +26,9 @@ pub(super) enum Order {
         /// The node that an operator turned to.
         #[serde(default)]
         by: Option<String>,
+        /// Who that operator is.
+        #[serde(default)]
+        operator: Option<String>,
     },
     /// The shards that it writes.
     Region,
@@ -45,6 +48,12 @@ pub(super) enum Order {
         /// The same as a part of what all nodes together do. Nodes of before know no parts.
         #[serde(default)]
         exactly: Option<f64>,
+        /// The node that an operator turned to.
+        #[serde(default)]
+        by: Option<String>,
+        /// Who that operator is.
+        #[serde(default)]
+        operator: Option<String>,
     },
     /// Begin a trace, or go on with it, and give what was noted.
     Trace {
@@ -180,7 +189,9 @@ mod tests {
     #[test]
     fn orders_of_before_are_understood() {
         let read = |text: &str| serde_json::from_str::<Order>(text).unwrap();
-        assert_eq!(read(r#"{"order":"leave"}"#), Order::Leave { by: None });
+        let (by, operator) = (None, None);
+        let leave = Order::Leave { by, operator };
+        assert_eq!(read(r#"{"order":"leave"}"#), leave);
         let sessions = read(r#"{"order":"sessions","room":"aaa"}"#);
         let room = "aaa".to_owned();
         assert_eq!(sessions, Order::Sessions { room, after: None });
@@ -190,7 +201,9 @@ mod tests {
             disconnect,
             Order::Disconnect {
                 per_second,
-                exactly
+                exactly,
+                by: None,
+                operator: None,
             }
         );
     }

@@ -41,7 +41,7 @@ struct Access {
         global = true
     )]
     at: Option<String>,
-    /// Who logs in (default: ops.user)
+    /// Who logs in: an operator of ops.operators_file, or ops.user (default: that)
     #[arg(id = "login", long = "user", value_name = "NAME", global = true)]
     login: Option<String>,
     /// File with the password (default: ops.password, so SAFE_CHAT_OPS__PASSWORD or ..._FILE)

@@ -83,16 +83,18 @@ fn conntrack(tracked: Option<u64>, most: Option<u64>) -> Finding {
 async fn ports(config: &Config) -> Finding {
     let finding = |state, message| Finding::new("host: ports", state, message);
     let (gateway, ops) = (&config.gateway, &config.ops);
-    let wanted = [(&gateway.host, gateway.port), (&ops.host, ops.port)];
+    let mut wanted = vec![(&*gateway.host, gateway.port), (&*ops.host, ops.port)];
+    wanted.extend(ops.probes());
     let mut taken = Vec::new();
-    for (host, port) in wanted {
+    for (host, port) in wanted.iter().copied() {
         if let Err(why) = listener::bind(host, port).await {
             taken.push(format!("{host}:{port} ({why})"));
         }
     }
     if taken.is_empty() {
-        let both = wanted.map(|(host, port)| format!("{host}:{port}"));
-        return finding(State::Ok, format!("{} are free", both.join(" and ")));
+        let all = wanted.iter().map(|(host, port)| format!("{host}:{port}"));
+        let all: Vec<_> = all.collect();
+        return finding(State::Ok, format!("{} are free", all.join(" and ")));
     }
     match health::state(config).await {
         Ok(state) => finding(State::Ok, format!("a node is running here: {state}")),

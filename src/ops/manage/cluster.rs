@@ -2,16 +2,19 @@
 //! to the letter.
 
 use super::{
-    Answer, ApiError, DomainEvent, OperatorSlot,
+    Answer, ApiError, By, DomainEvent, OperatorSlot,
     extract::{Path, Query, body},
     operation::{self, Operate, Operation},
     operator,
 };
-use crate::ops::answer::{
-    self, EntityTypes, EventType, Member, Members, Message, Refusal, Region, SeedNodes, Stats,
+use crate::ops::{
+    answer::{
+        self, EntityTypes, EventType, Member, Members, Message, Refusal, Region, SeedNodes, Stats,
+    },
+    audit::Named,
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode},
     response::{
@@ -84,7 +87,7 @@ async fn stop_all() -> ApiError {
 /// A member.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct Named {
+struct Of {
     /// Its address, with or without `akka://` and `safe-chat@`; its name; or its incarnation.
     #[param(example = "safe-chat@10.0.0.7:8558", min_length = 1, max_length = 300)]
     member: String,
@@ -93,13 +96,13 @@ struct Named {
 /// One member
 // A path's last part may have slashes (akka://...): axum writes that `{*member}`.
 #[utoipa::path(
-    get, path = "/cluster/members/{*member}", tag = "cluster", params(Named),
+    get, path = "/cluster/members/{*member}", tag = "cluster", params(Of),
     responses(
         (status = 200, body = Member),
         (status = 404, body = Refusal, description = "Member [...] not found"),
     )
 )]
-async fn member(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Member> {
+async fn member(State(slot): State<OperatorSlot>, Path(of): Path<Of>) -> Answer<Member> {
     Ok(Json(operator(&slot)?.member(&of.member)?))
 }
 
@@ -108,7 +111,7 @@ async fn member(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answ
 /// Leave: it stops in order, as at SIGTERM. Down: it is dead, frozen or cut off, and others take
 /// its shards at once.
 #[utoipa::path(
-    put, path = "/cluster/members/{*member}", tag = "cluster", params(Named),
+    put, path = "/cluster/members/{*member}", tag = "cluster", params(Of),
     request_body(content(
         (Operate = "application/x-www-form-urlencoded"),
         (Operate = "multipart/form-data"),
@@ -125,23 +128,30 @@ async fn member(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answ
 )]
 async fn operate(
     State(slot): State<OperatorSlot>,
-    Path(of): Path<Named>,
+    Extension(By(by)): Extension<By>,
+    Path(of): Path<Of>,
     headers: HeaderMap,
     received: Result<Bytes, BytesRejection>,
-) -> Answer<Message> {
+) -> Result<(Extension<Named>, Answer<Message>), ApiError> {
     let operator = operator(&slot)?;
     // Whether there is such a member comes first.
     operator.member(&of.member)?;
-    match operation::read(&headers, body(received)?).await {
-        Some(Operation::Leave) => Ok(Json(operator.leave(&of.member).await?)),
-        Some(Operation::Down) => Ok(Json(operator.down(&of.member).await?)),
-        None => Err(not_supported()),
-    }
+    Ok(match operation::read(&headers, body(received)?).await {
+        Some(Operation::Leave) => {
+            let answer = operator.leave(&of.member, &by).await.map(Json);
+            (Extension(Named("leave")), answer)
+        }
+        Some(Operation::Down) => {
+            let answer = operator.down(&of.member).await.map(Json);
+            (Extension(Named("down")), answer)
+        }
+        None => return Err(not_supported()),
+    })
 }
 
 /// Makes a member leave
 #[utoipa::path(
-    delete, path = "/cluster/members/{*member}", tag = "cluster", params(Named),
+    delete, path = "/cluster/members/{*member}", tag = "cluster", params(Of),
     responses(
         (status = 200, body = Message, description = "Leaving ..."),
         (status = 404, body = Refusal, description = "Member [...] not found"),
@@ -149,8 +159,13 @@ async fn operate(
         (status = 501, body = Refusal, description = "The version of the node cannot do that."),
     )
 )]
-async fn leave(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Message> {
-    Ok(Json(operator(&slot)?.leave(&of.member).await?))
+async fn leave(
+    State(slot): State<OperatorSlot>,
+    Extension(By(by)): Extension<By>,
+    Path(of): Path<Of>,
+) -> (Extension<Named>, Answer<Message>) {
+    let left = async { Ok(Json(operator(&slot)?.leave(&of.member, &by).await?)) };
+    (Extension(Named("leave")), left.await)
 }
 
 fn not_supported() -> ApiError {

@@ -11,12 +11,14 @@ mod rooms;
 pub use error::ApiError;
 
 use super::{
+    accounts::Role,
     answer::{
         Disconnecting, Draining, Kicked, Member, Members, Message, Nodes, Overview, Rebalance,
         Region, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine, Unpinned,
     },
-    auth::Guard,
+    audit::{self, Act, Named},
     dashboard, document,
+    guard::Guard,
 };
 use crate::{
     listener::{Counted, Peer},
@@ -27,14 +29,13 @@ use async_trait::async_trait;
 use axum::{
     Extension, Json,
     extract::{Request, State},
-    http::Method,
+    http::{Method, header::SET_COOKIE},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use futures::stream::BoxStream;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
-use tracing::info;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a node can be asked and told by those who operate it. Every call returns within a bounded
@@ -46,8 +47,9 @@ pub trait Operator: Send + Sync {
     fn members(&self) -> Members;
     /// One of them.
     fn member(&self, member: &str) -> Result<Member, ApiError>;
-    /// Tells a member to stop in order: its shards and clients go elsewhere first.
-    async fn leave(&self, member: &str) -> Result<Message, ApiError>;
+    /// Tells a member to stop in order: its shards and clients go elsewhere first. `by`: the
+    /// operator, whom the member names.
+    async fn leave(&self, member: &str, by: &str) -> Result<Message, ApiError>;
     /// Declares a member gone, so that others take its shards at once.
     async fn down(&self, member: &str) -> Result<Message, ApiError>;
     /// The shards that this node writes, with how many rooms of each are in memory.
@@ -76,7 +78,13 @@ pub trait Operator: Send + Sync {
     /// Takes the key away from a name in a room, whose sessions end. `Ok` when it has none.
     async fn unpin(&self, room: &str, user: &str) -> Result<Unpinned, ApiError>;
     /// Begins to send sessions elsewhere, so many per second in all; they are told to come back.
-    async fn disconnect(&self, whom: Whom, per_second: u32) -> Result<Disconnecting, ApiError>;
+    /// `by`: the operator, whom the nodes name.
+    async fn disconnect(
+        &self,
+        whom: Whom,
+        per_second: u32,
+        by: &str,
+    ) -> Result<Disconnecting, ApiError>;
     /// Begins to move shards to an even assignment, so many per second. `dry`: only says which.
     async fn rebalance(&self, per_second: u32, dry: bool) -> Result<Rebalance, ApiError>;
     /// What happens to the messages of a room or a user from now on, for so many seconds.
@@ -108,6 +116,10 @@ pub struct DomainEvent {
     pub data: Value,
 }
 
+/// The name of the operator who asks: an extension of every request that is let in.
+#[derive(Debug, Clone)]
+pub(super) struct By(pub(super) Arc<str>);
+
 /// Where the node's operator appears.
 pub type OperatorSlot = Arc<OnceLock<Arc<dyn Operator>>>;
 
@@ -124,29 +136,62 @@ pub(super) fn routes(guard: Guard, slot: OperatorSlot) -> OpenApiRouter {
         .route_layer(from_fn_with_state(Arc::new(guard), check))
 }
 
+/// What a route needs. A trace shows who talks with whom, and has every node note that.
+pub(super) fn needs(method: &Method, route: &str) -> Role {
+    match [Method::GET, Method::HEAD].contains(method) && route != "/trace" {
+        true => Role::Read,
+        false => Role::Operate,
+    }
+}
+
 async fn check(
     State(guard): State<Arc<Guard>>,
     Extension(Peer(peer)): Extension<Peer>,
     Extension(counted): Extension<Counted>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    match guard.check(peer.ip(), request.method(), request.headers()) {
-        Ok(()) => {
-            if let Some(place) = counted.get::<Place>() {
-                place.note_login();
-            }
-            if request.method() != Method::GET {
-                let (method, path) = (request.method(), request.uri().path());
-                info!(%peer, user = guard.user(), %method, path, "an operator asks for a change");
-            }
-            next.run(request).await
-        }
-        Err(error) => {
-            metric::MANAGEMENT_REFUSED.of(error.reason).increment(1);
-            error.into_response()
-        }
+    let visitor = match guard.log_in(peer.ip(), request.headers()).await {
+        Ok(visitor) => visitor,
+        Err(error) => return refused(error),
+    };
+    if let Some(place) = counted.get::<Place>() {
+        place.note_login();
     }
+    let (account, method) = (visitor.account, request.method().clone());
+    let needs = needs(&method, audit::route(&request));
+    let act = match needs {
+        Role::Read => None,
+        Role::Operate => Some(Act::of(account.clone(), peer, &mut request).await),
+    };
+    let mut response = match guard.allow(&account, needs, &method, request.headers()) {
+        Ok(()) => {
+            request.extensions_mut().insert(By(account.name().into()));
+            let response = next.run(request).await;
+            let failed = response.status().is_client_error() || response.status().is_server_error();
+            let outcome = match needs {
+                _ if failed => "failed",
+                Role::Read => "looked",
+                Role::Operate => "acted",
+            };
+            metric::MANAGEMENT_REQUESTS.of(outcome).increment(1);
+            response
+        }
+        Err(error) => refused(error),
+    };
+    if let Some(act) = act {
+        let named = response.extensions().get::<Named>().copied();
+        act.done(response.status(), named);
+    }
+    if let Some(pass) = visitor.pass {
+        response.headers_mut().append(SET_COOKIE, pass);
+    }
+    response
+}
+
+fn refused(error: ApiError) -> Response {
+    metric::MANAGEMENT_REFUSED.of(error.reason).increment(1);
+    error.into_response()
 }
 
 fn operator(slot: &OperatorSlot) -> Result<&dyn Operator, ApiError> {

@@ -1,11 +1,11 @@
 //! Nodes and shards: what is where, and sending clients or shards elsewhere.
 
-use super::{Answer, ApiError, OperatorSlot, Whom, extract::Query, operator};
+use super::{Answer, ApiError, By, OperatorSlot, Whom, extract::Query, operator};
 use crate::ops::answer::{
     Disconnecting, Draining, Nodes, Overview, Rebalance, Refusal, Shards, TraceLine,
 };
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State,
     http::{StatusCode, header},
@@ -93,6 +93,7 @@ fn hundred() -> u32 {
 )]
 async fn disconnect(
     State(slot): State<OperatorSlot>,
+    Extension(By(by)): Extension<By>,
     Query(asked): Query<Disconnect>,
 ) -> Answer<Disconnecting> {
     let Disconnect { node, all, rate } = asked;
@@ -104,7 +105,7 @@ async fn disconnect(
             return Err(ApiError::bad("bad_query", message));
         }
     };
-    Ok(Json(operator(&slot)?.disconnect(whom, rate).await?))
+    Ok(Json(operator(&slot)?.disconnect(whom, rate, &by).await?))
 }
 
 /// How many shards per second, and whether they are moved or only named.
