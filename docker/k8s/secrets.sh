@@ -8,15 +8,29 @@ random() {
   od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
 }
 
-service=$(random)
+gateway=$(random)
+writer=$(random)
 cat <<END
 apiVersion: v1
 kind: Secret
 metadata:
   name: safe-chat
 stringData:
-  nats_login: nats://service:$service@nats:4222
   ops_password: $(random)
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: safe-chat-gateway
+stringData:
+  nats_login: nats://gateway:$gateway@nats:4222
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: safe-chat-writer
+stringData:
+  nats_login: nats://writer:$writer@nats:4222
 ---
 apiVersion: v1
 kind: Secret
@@ -24,5 +38,6 @@ metadata:
   name: nats
 stringData:
   nats_passwords: |
-    SERVICE_PASSWORD: "$service"
+    GATEWAY_PASSWORD: "$gateway"
+    WRITER_PASSWORD: "$writer"
 END

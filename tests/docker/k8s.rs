@@ -5,7 +5,7 @@ use super::read;
 use safe_chat::config::{Config, Loaded};
 use serde::Deserialize;
 use serde_json::Value;
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 /// Every object of every file below docker/k8s: the file, and the object.
 fn objects() -> Vec<(String, Value)> {
@@ -144,10 +144,92 @@ fn pods_have_no_more_rights_than_they_need() {
                 "{file}"
             );
         }
-        for volume in list(&spec["volumes"]).filter(|volume| volume["secret"].is_object()) {
-            // Owner and group only.
-            assert_eq!(volume["secret"]["defaultMode"], 0o440, "{file}");
+        for volume in list(&spec["volumes"]) {
+            for kind in ["secret", "projected"].map(|kind| &volume[kind]) {
+                // Owner and group only.
+                assert!(kind.is_null() || kind["defaultMode"] == 0o440, "{file}");
+            }
         }
+    }
+}
+
+#[test]
+fn every_kind_of_node_has_a_login_of_its_own_at_nats_and_nobody_another_ones() {
+    let made = Command::new("sh")
+        .arg("docker/k8s/secrets.sh")
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let text = String::from_utf8(made.stdout).unwrap();
+    let secrets: Vec<_> = serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|secret| serde_yaml_ng::Value::deserialize(secret).unwrap())
+        .map(|secret| serde_json::to_value(secret).unwrap())
+        .collect();
+    let secret = |name: &str| {
+        let named = |secret: &&Value| secret["metadata"]["name"] == name;
+        let found = secrets.iter().find(named);
+        &found.unwrap_or_else(|| panic!("no {name}"))["stringData"]
+    };
+    let passwords = secret("nats")["nats_passwords"].as_str().unwrap();
+    let config = read("docker/k8s/components/nats/nats.conf");
+    for (file, deployment) in of_kind("Deployment") {
+        let role = deployment["metadata"]["name"].as_str().unwrap();
+        let volume = &deployment["spec"]["template"]["spec"]["volumes"][0];
+        let sources = list(&volume["projected"]["sources"]);
+        let sources: Vec<_> = sources
+            .map(|it| it["secret"]["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            sources,
+            ["safe-chat", &format!("safe-chat-{role}")],
+            "{file}"
+        );
+        let login = secret(sources[1])["nats_login"].as_str().unwrap();
+        let password = login.strip_prefix(&format!("nats://{role}:")).unwrap();
+        let (password, _) = password.split_once('@').unwrap();
+        let upper = role.to_uppercase();
+        assert!(
+            passwords.contains(&format!("{upper}_PASSWORD: \"{password}\"")),
+            "{role}"
+        );
+        let user =
+            format!("{{ user: {role}, password: ${upper}_PASSWORD, permissions: $MAY_{upper} }}");
+        assert!(config.contains(&user), "{user}");
+    }
+    assert!(secret("safe-chat")["nats_login"].is_null());
+    for (file, job) in of_kind("Job") {
+        let container = &job["spec"]["template"]["spec"]["containers"][0];
+        let unset =
+            list(&container["env"]).any(|it| it["name"] == "NATS_FILE" && it["value"] == "");
+        assert!(unset, "{file}: it has no such file");
+    }
+}
+
+#[test]
+fn whoever_watches_nodes_does_not_reach_what_manages_them() {
+    let (_, base) = &variables()[0];
+    let probes = ("SAFE_CHAT_OPS__PROBES_PORT".into(), "8559".into());
+    assert!(base.contains(&probes));
+    let let_in: Vec<_> = of_kind("NetworkPolicy")
+        .iter()
+        .flat_map(|(_, policy)| {
+            list(&policy["spec"]["ingress"])
+                .cloned()
+                .collect::<Vec<_>>()
+        })
+        .flat_map(|rule| {
+            list(&rule["ports"])
+                .map(|it| it["port"].as_u64())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(
+        let_in.contains(&Some(8559)) && !let_in.contains(&Some(8558)),
+        "{let_in:?}"
+    );
+    for (file, deployment) in of_kind("Deployment") {
+        let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
+        assert_eq!(annotations["prometheus.io/port"], "8559", "{file}");
     }
 }
 
@@ -164,7 +246,7 @@ fn every_kind_of_node_is_probed_and_leaves_one_at_a_time() {
             let asked = &container[format!("{probe}Probe")]["httpGet"];
             assert_eq!(
                 (&asked["path"], &asked["port"]),
-                (&path.into(), &"internal".into()),
+                (&path.into(), &"probes".into()),
                 "{file}"
             );
         }

@@ -189,10 +189,11 @@ mod tests {
     #[test]
     fn what_is_shipped_is_what_is_needed() {
         let shipped = include_str!("../../../nats/cluster.conf");
+        let in_pods = include_str!("../../../docker/k8s/components/nats/permissions.conf");
         let lines = |text: &str| -> Vec<String> {
             text.lines().map(|line| line.trim().to_owned()).collect()
         };
-        let of_file = lines(shipped).join("\n");
+        let [of_file, of_pods] = [shipped, in_pods].map(|text| lines(text).join("\n"));
         for (party, name) in [
             (Party::Gateway, "GATEWAY"),
             (Party::Writer, "WRITER"),
@@ -207,6 +208,8 @@ mod tests {
                 of_file.contains(&wanted),
                 "{name}: run safe-chat permissions"
             );
+            let is_in_pods = matches!(party, Party::Gateway | Party::Writer);
+            assert_eq!(of_pods.contains(&wanted), is_in_pods, "{name}");
         }
     }
 
