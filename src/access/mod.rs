@@ -46,6 +46,16 @@ pub enum Right {
     Write,
 }
 
+impl Right {
+    /// What is said to whom lacks it.
+    pub fn missing(self) -> &'static str {
+        match self {
+            Self::Read => "the token gives no right to read: its rights must name read",
+            Self::Write => "the token gives no right to write: its rights must name write",
+        }
+    }
+}
+
 /// What somebody brings.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
@@ -168,10 +178,7 @@ impl Access {
             return forbidden("the token is not for this room: its rooms must name it");
         }
         if !grant.rights.has(right) {
-            return forbidden(match right {
-                Right::Read => "the token gives no right to read: its rights must name read",
-                Right::Write => "the token gives no right to write: its rights must name write",
-            });
+            return forbidden(right.missing());
         }
         let left = grant.until.duration_since(SystemTime::now());
         let left = left.unwrap_or_default().min(LONGEST);

@@ -106,9 +106,10 @@ impl Close {
         }
     }
 
-    /// Whether what still waits for the client is dropped, because it cannot be delivered in time.
+    /// Whether what still waits for the client is dropped: because it cannot be delivered in time,
+    /// or because the client may not be here any more, and would stay until it had taken all of it.
     pub(super) fn drops_backlog(self) -> bool {
-        matches!(self, Self::Slow)
+        matches!(self, Self::Slow | Self::Operator | Self::Expired)
     }
 }
 

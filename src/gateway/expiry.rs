@@ -3,7 +3,8 @@
 
 use super::{Close, Outbox};
 use crate::{
-    access::{Admission, Right, Rights},
+    access::{Admission, Right},
+    room::{Reason, Rejection},
     wire::ServerFrame,
 };
 use std::{
@@ -53,7 +54,7 @@ impl Expiries {
             number
         });
         Admitted {
-            rights: Mutex::new(admission.rights),
+            admission: Mutex::new(admission),
             number,
             outbox: outbox.clone(),
             expiries: self.clone(),
@@ -117,7 +118,7 @@ impl Inner {
 
 /// Somebody who is here, what they may do, and until when. Dropped, they have left.
 pub(super) struct Admitted {
-    rights: Mutex<Rights>,
+    admission: Mutex<Admission>,
     /// Of those whose stay ends.
     number: Option<u64>,
     outbox: Outbox,
@@ -125,10 +126,18 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
-    /// Whether they may do something.
-    pub(super) fn may(&self, right: Right) -> bool {
-        let rights = self.rights.lock().unwrap_or_else(PoisonError::into_inner);
-        rights.has(right)
+    /// Refuses what they may not do, or not any more. The clock says so, for what they say may come
+    /// before the task that ends them.
+    pub(super) fn check(&self, right: Right) -> Result<(), Rejection> {
+        let admission = *self.admission();
+        if admission.until.is_some_and(|until| until <= Instant::now()) {
+            let why = "the token has expired: come with a new one";
+            return Err(Rejection::new(Reason::TokenExpired, why));
+        }
+        if !admission.rights.has(right) {
+            return Err(Rejection::new(Reason::Forbidden, right.missing()));
+        }
+        Ok(())
     }
 
     /// They were let in again. Whose stay has ended meanwhile is over.
@@ -136,13 +145,18 @@ impl Admitted {
         let (Some(number), Some(until)) = (self.number, admission.until) else {
             return;
         };
-        *self.rights.lock().unwrap_or_else(PoisonError::into_inner) = admission.rights;
         let mut inner = self.expiries.lock();
         if inner.leave(number) {
             inner.enter(number, self.outbox.clone(), until);
+            *self.admission() = admission;
         }
         drop(inner);
         self.expiries.changed.notify_one();
+    }
+
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        let admission = self.admission.lock();
+        admission.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,5 +165,56 @@ impl Drop for Admitted {
         if let Some(number) = self.number {
             self.expiries.lock().leave(number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        gateway::{Form, outbox::Limits},
+        pressure::Pressure,
+        room::RoomId,
+        wire::Protocol,
+    };
+    use tokio::time::advance;
+
+    fn outbox() -> Outbox {
+        let room = RoomId::parse("aaa").unwrap();
+        let limits = Limits {
+            bytes: 1000,
+            frames: 10,
+            pressure: Pressure::default(),
+        };
+        Outbox::new(room, Form::Frames(Protocol::Json), limits)
+    }
+
+    fn staying(seconds: u64) -> Admission {
+        Admission {
+            until: Some(Instant::now() + Duration::from_secs(seconds)),
+            ..Admission::OPEN
+        }
+    }
+
+    fn refused(admitted: &Admitted) -> Option<Reason> {
+        admitted.check(Right::Write).err().map(|why| why.reason)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_time_is_over_says_nothing_more_whatever_waits_for_them() {
+        let (expiries, outbox) = (Arc::new(Expiries::default()), outbox());
+        let admitted = expiries.stay(&outbox, staying(120));
+        advance(Duration::from_secs(119)).await;
+        expiries.tell(Instant::now());
+        assert_eq!(refused(&admitted), None);
+        assert!(outbox.waiting_bytes() > 0, "it was told of the end");
+        advance(Duration::from_secs(1)).await;
+        let before = refused(&admitted);
+        assert_eq!(before, Some(Reason::TokenExpired), "nobody has looked yet");
+        expiries.tell(Instant::now());
+        assert_eq!(outbox.closed(), Some(Close::Expired));
+        assert_eq!(outbox.waiting_bytes(), 0, "no backlog keeps it here");
+        admitted.again(staying(120));
+        assert_eq!(refused(&admitted), Some(Reason::TokenExpired), "too late");
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::{Credentials, Right},
-    room::{CommandId, Key, Reason, Rejection, SessionId, Token, UserId},
+    room::{CommandId, Key, Rejection, SessionId, Token, UserId},
     telemetry::trace::{Origin, hop},
     trace::{At, Hop},
     wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
@@ -254,10 +254,7 @@ impl Session {
         let (core, size, id) = (&self.core, message.body.size(), message.id.clone());
         let admitted = &self.admitted;
         let check = || {
-            if !admitted.may(Right::Write) {
-                let why = "the token gives no right to write: its rights must name write";
-                return Err(Rejection::new(Reason::Forbidden, why));
-            }
+            admitted.check(Right::Write)?;
             core.room_for_more().and_then(|()| core.check_message(size))
         };
         let sent = |id: &CommandId| {

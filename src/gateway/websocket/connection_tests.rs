@@ -185,8 +185,13 @@ fn fragments_without_an_end_are_charged() {
 }
 
 #[test]
-fn the_end_comes_behind_what_waits_but_for_a_slow_client() {
-    for (close, drops) in [(Close::Replaced, false), (Close::Slow, true)] {
+fn the_end_comes_behind_what_waits_but_for_a_client_that_must_not_stay_for_it() {
+    for (close, drops) in [
+        (Close::Replaced, false),
+        (Close::Slow, true),
+        (Close::Operator, true),
+        (Close::Expired, true),
+    ] {
         let mut world = World::new();
         let mut event = Vec::new();
         encode::put(
