@@ -29,13 +29,13 @@ pub enum Close {
     NotAdmitted,
     /// 4010: the room, or the session's place in it, was lost; resuming helps.
     Unavailable,
+    /// 4010: what it was to show did not come in time, or could not be checked in time.
+    Late,
 }
 
 /// What is wrong with a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// It did not come in time.
-    Late,
     /// The first frame was none.
     Malformed,
     /// It is for a server of another name.
@@ -48,7 +48,6 @@ impl Fault {
     /// The word in metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Late => "late",
             Self::Malformed => "malformed",
             Self::Host => "host",
             Self::Signature => "signature",
@@ -57,7 +56,6 @@ impl Fault {
 
     fn reason(self) -> &'static str {
         match self {
-            Self::Late => "no proof of the key came within 10 s",
             Self::Malformed => "the first frame must be the proof that was asked for",
             Self::Host => {
                 "the proof is for another host than this server's: see gateway.public_hosts"
@@ -83,7 +81,7 @@ impl Close {
             Self::Silent => 4006,
             Self::Expired => 4007,
             Self::NotAdmitted => 4008,
-            Self::Unavailable => 4010,
+            Self::Unavailable | Self::Late => 4010,
         }
     }
 
@@ -103,6 +101,7 @@ impl Close {
             Self::Expired => "the token expired: come back with a new one, and since",
             Self::NotAdmitted => "not let in: the frame before says why",
             Self::Unavailable => "the room is not available now: reconnect with since",
+            Self::Late => "the proof or token did not come, or was not checked, within 10 s: reconnect",
         }
     }
 
@@ -126,7 +125,6 @@ mod tests {
             Close::TooBig,
             Close::Operator,
             Close::BadFrames,
-            Close::Proof(Fault::Late),
             Close::Proof(Fault::Malformed),
             Close::Proof(Fault::Host),
             Close::Proof(Fault::Signature),
@@ -136,6 +134,7 @@ mod tests {
             Close::Expired,
             Close::NotAdmitted,
             Close::Unavailable,
+            Close::Late,
         ];
         assert!(all.into_iter().all(|close| close.reason().len() <= 123));
     }

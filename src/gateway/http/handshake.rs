@@ -23,8 +23,11 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the first frame may take (contract with clients).
+/// How long the first frame may take (contract with clients). A network that stalls is no fault of
+/// the client's, so whoever is late may come back.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long the check of a proof may wait for its turn. That of a token has deadlines of its own.
+const CHECK: Duration = Duration::from_secs(10);
 /// Bytes of a frame with a token: the longest one, and what is around it.
 const TOKEN: usize = Token::MAX + 1024;
 /// Bytes of a frame with a proof, which has some 200.
@@ -58,8 +61,7 @@ impl Unadmitted {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (room, protocol) = (self.join.room.clone(), self.join.protocol);
-        let shown = timeout(DEADLINE, self.shown(io)).await;
-        let farewell = match shown.unwrap_or_else(|_| Err(self.shows.late())) {
+        let farewell = match self.shown(io).await {
             Ok((id, admission)) => {
                 let Self {
                     handle,
@@ -112,9 +114,9 @@ impl Unadmitted {
         let read = receive(io, None, TOKEN, |message| {
             join.protocol.decode(message, &join.user)
         });
-        let read = read
-            .await
-            .map_err(|close| Farewell { frame: None, close })?;
+        let read = timeout(DEADLINE, read).await;
+        let read = read.unwrap_or(Err(Some(Close::Late)));
+        let read = read.map_err(|close| Farewell { frame: None, close })?;
         let (id, token) = match read {
             Ok(ClientFrame::Token { id, token }) => (id, token),
             Ok(_) => {
@@ -162,7 +164,9 @@ impl Unadmitted {
         let challenge = protocol.encode(room, &challenge);
         let malformed = Some(Close::Proof(Fault::Malformed));
         let proof = receive(io, challenge, PROOF, |said| protocol.decode_proof(said));
-        let proof = proof.await.map_err(|why| match why {
+        let proof = timeout(DEADLINE, proof).await;
+        let proof = proof.unwrap_or(Err(Some(Close::Late)));
+        let proof = proof.map_err(|why| match why {
             Some(Close::TooBig) => malformed,
             why => why,
         });
@@ -171,25 +175,16 @@ impl Unadmitted {
             return Err(Some(Close::Proof(Fault::Host)));
         }
         let bytes = context.bytes(&proof.host);
-        match self.handle.0.proofs.fits(&key, &bytes, &proof).await {
-            true => Ok(()),
-            false => Err(Some(Close::Proof(Fault::Signature))),
+        let fits = self.handle.0.proofs.fits(&key, &bytes, &proof);
+        match timeout(CHECK, fits).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Some(Close::Proof(Fault::Signature))),
+            Err(_) => Err(Some(Close::Late)),
         }
     }
 }
 
 impl Shows {
-    /// It did not come in time.
-    fn late(&self) -> Farewell {
-        match self {
-            Self::Token => {
-                let message = "the first frame did not bring a token within 10 s";
-                Farewell::refused(None, Rejection::new(Reason::TokenRequired, message))
-            }
-            Self::Key { .. } => Farewell::unproven(Some(Close::Proof(Fault::Late))),
-        }
-    }
-
     /// It fits, and the room does not let its client in.
     fn refused(self, id: Option<Arc<str>>, rejection: Rejection) -> Farewell {
         match self {
@@ -221,6 +216,7 @@ impl Farewell {
     fn unproven(close: Option<Close>) -> Self {
         match close {
             Some(Close::Proof(fault)) => metrics::proof(fault.as_str()),
+            Some(Close::Late) => metrics::proof("late"),
             Some(_) => metrics::proof("other"),
             None => {}
         }
