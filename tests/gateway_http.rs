@@ -212,11 +212,7 @@ async fn a_handshake_that_is_none_is_refused() {
             assert_eq!(version, Some("13"), "{lines:?}");
         }
     }
-    let old = [
-        &["GET /chat/aaa/user/harry?pub=key HTTP/1.0", "Host: a"],
-        &UPGRADE[..],
-    ]
-    .concat();
+    let old = [&["GET /chat/aaa/user/harry?pub=key HTTP/1.0"], &UPGRADE[..]].concat();
     assert_eq!(raw(&server, &old, b"").await.status, 426);
     assert_eq!(server.handle.sessions(), 0, "nobody came in");
 }
@@ -229,7 +225,7 @@ async fn a_request_names_one_host() {
         (&["Host: a", "Host: a"], 400),
         (&["Host: a", "Host: b"], 400),
         (&["Host: a b"], 400),
-        (&["Host: a"], 200),
+        (&["Host: localhost"], 200),
     ] {
         let lines = [&["GET /rooms/aaa/history HTTP/1.1"], hosts].concat();
         let answer = raw(&server, &lines, b"").await;
@@ -364,7 +360,7 @@ async fn letters_of_a_path_are_themselves_however_they_are_written() {
     for path in [
         "/rooms/%61a%61/history",
         "/rooms/aaa/%68istory",
-        "http://chat.example/rooms/aaa/history",
+        "http://localhost/rooms/aaa/history",
     ] {
         let page = request(&server, &format!("GET {path}"), &[]).await;
         let body: Value = serde_json::from_str(&page.body).unwrap();

@@ -129,3 +129,41 @@ async fn pages_of_allowed_origins_read_and_ask_before_and_others_do_not() {
         "*"
     );
 }
+
+#[tokio::test]
+async fn a_page_whose_own_name_leads_to_loopback_reads_nothing_and_sends_nothing() {
+    let evil = "evil.example:8080";
+    // What the operator calls it, and where it listens: 127.0.0.1.
+    for (public_hosts, chat) in [(vec![], 403), (vec!["chat.example".to_owned()], 200)] {
+        let server = Server::with(Config {
+            public_hosts,
+            ..gateway::unlimited()
+        })
+        .await;
+        let own = server.address.clone();
+        for (host, expected) in [(evil, 403), ("chat.example", chat), (&own, 200)] {
+            // A browser takes all of them for requests within one site.
+            let page = format!("http://{host}");
+            for request in [
+                get(&server, HISTORY),
+                get(&server, EVENTS),
+                get(&server, HISTORY).header("origin", &page),
+                post(&server).header("origin", &page),
+            ] {
+                let answer = request.header("host", host).send().await.unwrap();
+                assert_eq!(answer.status(), expected, "{host}");
+            }
+            let url = format!("ws://{own}/chat/lobby/user/kim?pub=key");
+            let mut request = url.into_client_request().unwrap();
+            for (name, value) in [("host", host), ("origin", &page)] {
+                let value = HeaderValue::from_str(value).unwrap();
+                request.headers_mut().insert(name, value);
+            }
+            assert_eq!(
+                connect_async(request).await.is_ok(),
+                expected == 200,
+                "{host}"
+            );
+        }
+    }
+}

@@ -84,8 +84,8 @@ export function words(found, { room, user }) {
     case "proof_required": return `“${user}” needs a proof of the key in #${room}, which this browser cannot give. Come with the browser that has the key, or choose another name.`;
     case "too_many_sessions": return `“${user}” is in #${room} with too many sessions already. `
       + "Close one of them, or wait a minute if it is gone.";
-    case "bad_origin": return `The service does not let pages of ${origin} in. A proxy that changes `
-      + `the header Host can be the cause: let it pass Host on, or name ${origin} in `
+    case "bad_origin": return `The service does not let pages of ${origin} in. A proxy can be the cause: `
+      + `let it pass the header Host on and name ${host} in gateway.public_hosts, or name ${origin} in `
       + "gateway.allowed_origins.";
     case "token_required": return `#${room} needs a permission, which the page around this one gives: `
       + "open it from where you are known.";

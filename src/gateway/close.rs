@@ -101,7 +101,9 @@ impl Close {
             Self::Expired => "the token expired: come back with a new one, and since",
             Self::NotAdmitted => "not let in: the frame before says why",
             Self::Unavailable => "the room is not available now: reconnect with since",
-            Self::Late => "the proof or token did not come, or was not checked, within 10 s: reconnect",
+            Self::Late => {
+                "the proof or token did not come, or was not checked, within 10 s: reconnect"
+            }
         }
     }
 

@@ -113,8 +113,10 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// What clients call this service: the hosts in its addresses, such as chat.example or
     /// chat.example:8443. A proof of possession is for one of them, so that another server cannot
-    /// pass it on. Default none: what each request says counts, its Host or the host of its Origin,
-    /// which whoever passes a proof on makes up.
+    /// pass it on. Requests for rooms that call it by another name are refused (403), for a page can
+    /// have its own name lead here; addresses and localhost are its own, too, and with TLS every
+    /// name is. Default none: what each request says counts, its Host or the host of its Origin,
+    /// which whoever passes a proof on makes up; but on loopback (gateway.host) no other name does.
     pub public_hosts: Vec<String>,
     /// The path that the page and everything for clients is below, such as /chat-service, behind a
     /// proxy that passes paths on as they are. Default none.

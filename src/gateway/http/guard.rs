@@ -3,7 +3,7 @@
 
 use super::{
     answer::{come_back, is_event_source, refuse},
-    origin::{Origins, Told},
+    origin::{Names, Origins, Told},
 };
 use crate::{
     gateway::{
@@ -31,6 +31,7 @@ pub(super) struct Guard {
     handle: Handle,
     proxies: Proxies,
     origins: Origins,
+    names: Names,
     pub(super) told: Told,
     places: Arc<Semaphore>,
 }
@@ -43,15 +44,17 @@ impl Guard {
         } else {
             config.max_connections
         };
-        let (proxies, origins, places) = (
+        let (proxies, origins, names, places) = (
             config.proxies(),
             config.origins(),
+            Names::of(config),
             Arc::new(Semaphore::new(most)),
         );
         Arc::new(Self {
             handle,
             proxies,
             origins,
+            names,
             told: Told::default(),
             places,
         })
@@ -60,6 +63,11 @@ impl Guard {
     /// Whose pages may come in.
     pub(super) fn origins(&self) -> &Origins {
         &self.origins
+    }
+
+    /// By which names it may be asked.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Whether a connection is let in. Those of a trusted proxy count for its clients, request by

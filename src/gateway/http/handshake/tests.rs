@@ -68,9 +68,16 @@ async fn a_token_that_came_in_time_is_not_late_because_its_issuer_is_slow() {
 fn token_frame() -> Vec<u8> {
     let (header, claims) = (r#"{"alg":"EdDSA","kid":"new"}"#, r#"{"sub":"harry"}"#);
     let parts = [header, claims, "x"].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
-    let frame = format!(r#"{{"type":"token","id":"t1","token":"{}"}}"#, parts.join("."));
+    let frame = format!(
+        r#"{{"type":"token","id":"t1","token":"{}"}}"#,
+        parts.join(".")
+    );
     let length = (frame.len() as u16).to_be_bytes();
-    [&[0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0], frame.as_bytes()].concat()
+    [
+        &[0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0],
+        frame.as_bytes(),
+    ]
+    .concat()
 }
 
 async fn rest(far: &mut DuplexStream) -> Vec<u8> {

@@ -4,12 +4,16 @@
 //! reaches (cross-site WebSocket hijacking). Programs other than browsers send no Origin, or
 //! whichever they like: this protects users, not the service.
 //!
+//! A page whose own name leads here shows it by that name ([`names`]).
+//!
 //! What a page may read is said by CORS (Fetch, 3.2): [`check`] adds it to answers, and
 //! [`preflight`] answers the questions that browsers ask before.
 
+mod names;
 mod site;
 mod told;
 
+pub(super) use names::Names;
 pub(in crate::gateway) use site::Origins;
 pub(super) use told::Told;
 
@@ -44,26 +48,46 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
 /// Seconds that a browser may remember the answer to its question.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
-/// The origin of a request that may not come in, if so.
-fn refused<'a>(origins: &Origins, request: &'a Parts) -> Option<&'a str> {
-    let headers = &request.headers;
-    let mut all = headers.get_all(ORIGIN).iter();
-    let (first, more) = (all.next(), all.next());
+/// What is wrong with a request that may not come in.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault<'a> {
+    /// It is of a page of another site.
+    Page(&'a str),
+    /// It calls this server by a name that is not its own.
+    Name,
+}
+
+/// What is wrong with a request, if it may not come in.
+fn fault<'a>(origins: &Origins, names: &Names, request: &'a Parts) -> Option<Fault<'a>> {
     if origins.are_any() {
         return None;
     }
+    let here = here(request);
+    let of_name = || (!names.include(here)).then_some(Fault::Name);
+    let mut all = request.headers.get_all(ORIGIN).iter();
+    let (first, more) = (all.next(), all.next());
     let Some(origin) = first else {
-        // With a mere question for a session a browser sends no Origin to the page's own server,
-        // although it will with the WebSocket. To the browser it may be another one than to us: a
-        // proxy between may rewrite Host.
-        let page = headers.get(REFERER)?.to_str().ok()?;
-        let asks = request.method == Method::GET && !upgrade::is_wanted(request);
-        let site = Site::of_page(page).filter(|_| asks && is_of_session(request))?;
-        return (!origins.allow(&site, here(request))).then_some(page);
+        return match asked_from(request) {
+            Some((site, _)) if origins.name(&site) => None,
+            Some((site, page)) if !Site::is_own(&site, here) => Some(Fault::Page(page)),
+            _ => of_name(),
+        };
     };
-    let text = origin.to_str().ok().filter(|_| more.is_none());
-    let allowed = text.is_some_and(|origin| origins.allow(origin, here(request)));
-    (!allowed).then_some(text.unwrap_or("?"))
+    match origin.to_str().ok().filter(|_| more.is_none()) {
+        Some(origin) if origins.name(origin) => None,
+        Some(origin) if Site::is_own(origin, here) => of_name(),
+        text => Some(Fault::Page(text.unwrap_or("?"))),
+    }
+}
+
+/// The page, and its site, that asks for a session without opening one: then a browser sends no
+/// Origin to the page's own server, although it will with the WebSocket. To the browser it may be
+/// another one than to us: a proxy between may rewrite Host.
+fn asked_from(request: &Parts) -> Option<(String, &str)> {
+    let page = request.headers.get(REFERER)?.to_str().ok()?;
+    let asks = request.method == Method::GET && !upgrade::is_wanted(request);
+    let site = Site::of_page(page).filter(|_| asks && is_of_session(request))?;
+    Some((site, page))
 }
 
 /// Whether it is about a session. A link of another site may lead to a room's history, which that
@@ -135,13 +159,21 @@ pub(super) async fn preflight(
 
 /// Whether a request may come in; else its refusal, of which the log is told once in a while.
 fn may(guard: &Guard, parts: &Parts) -> Result<(), Box<Response>> {
-    let Some(origin) = refused(guard.origins(), parts) else {
+    let Some(fault) = fault(guard.origins(), guard.names(), parts) else {
         return Ok(());
     };
     metrics::limited("origin");
-    guard.told.tell(origin, here(parts));
-    let message = "a page of this origin may not come in: the operator names others than the \
-                   server's own in gateway.allowed_origins (a proxy must pass Host on)";
+    guard.told.tell(&fault, here(parts));
+    let message = match fault {
+        Fault::Page(_) => {
+            "a page of this origin may not come in: the operator names others than the server's \
+             own in gateway.allowed_origins (a proxy must pass Host on)"
+        }
+        Fault::Name => {
+            "this server is not known by the name that the request calls it: the operator names \
+             it in gateway.public_hosts"
+        }
+    };
     Err(Box::new(refuse(&Rejection::new(
         Reason::BadOrigin,
         message,
@@ -170,6 +202,15 @@ fn show(response: &mut Response, origin: HeaderValue) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Config;
+    use axum::http::HeaderName;
+
+    fn names(listens: &str) -> Names {
+        Names::of(&Config {
+            host: listens.into(),
+            ..Config::default()
+        })
+    }
 
     fn request(host: &'static str) -> Parts {
         let path = axum::http::Request::get("/chat/aaa/user/harry");
@@ -181,11 +222,8 @@ mod tests {
     #[test]
     fn a_question_of_a_page_is_from_where_the_page_is() {
         let origins = Origins::parse(&["https://app.example".into()]).unwrap();
-        assert_eq!(
-            refused(&origins, &request("chat.example")),
-            None,
-            "a program"
-        );
+        let fault = |request: &Parts| fault(&origins, &names("0.0.0.0"), request).is_some();
+        assert!(!fault(&request("chat.example")), "a program");
         for (page, allowed) in [
             ("http://chat.example/room?x=1", true),
             ("https://app.example/", true),
@@ -196,20 +234,39 @@ mod tests {
             parts
                 .headers
                 .insert(REFERER, HeaderValue::from_static(page));
-            assert_eq!(refused(&origins, &parts).is_none(), allowed, "{page}");
+            assert_eq!(!fault(&parts), allowed, "{page}");
             parts.uri = "/rooms/aaa/history".parse().unwrap();
-            assert_eq!(refused(&origins, &parts), None, "a link on {page}");
+            assert!(!fault(&parts), "a link on {page}");
         }
         let mut elsewhere = request("backend:8080");
         elsewhere.uri = "http://chat.example/x".parse().unwrap();
         let origin = HeaderValue::from_static("http://chat.example");
         elsewhere.headers.insert(ORIGIN, origin.clone());
-        assert_eq!(
-            refused(&origins, &elsewhere),
-            None,
-            "the target counts, not Host"
-        );
+        assert!(!fault(&elsewhere), "the target counts, not Host");
         elsewhere.headers.append(ORIGIN, origin);
-        assert_eq!(refused(&origins, &elsewhere), Some("?"), "two of them");
+        assert!(fault(&elsewhere), "two of them");
+    }
+
+    #[test]
+    fn a_page_whose_own_name_leads_here_is_of_another_site() {
+        let origins = Origins::parse(&["https://app.example".into()]).unwrap();
+        let with = |name: HeaderName, page: &'static str| {
+            let mut parts = request("evil.example:8080");
+            parts.headers.insert(name, HeaderValue::from_static(page));
+            parts
+        };
+        let (page, here) = ("http://evil.example:8080", names("127.0.0.1"));
+        let is_in = |request: &Parts| fault(&origins, &here, request).is_none();
+        for rebound in [
+            // What it reads says nothing of a page.
+            request("evil.example:8080"),
+            with(ORIGIN, page),
+            with(REFERER, page),
+        ] {
+            let found = fault(&origins, &here, &rebound);
+            assert_eq!(found, Some(Fault::Name), "{rebound:?}");
+        }
+        assert!(is_in(&with(ORIGIN, "https://app.example")), "it is named");
+        assert!(is_in(&request("127.0.0.1:8080")) && is_in(&request("localhost")));
     }
 }

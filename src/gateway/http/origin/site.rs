@@ -54,18 +54,16 @@ impl Origins {
         self.any
     }
 
-    /// Whether a page may come in that says this of its origin, to a server that the request calls
-    /// `here`.
-    pub(super) fn allow(&self, origin: &str, here: &str) -> bool {
+    /// Whether the operator names the page that says this of its origin.
+    pub(super) fn name(&self, origin: &str) -> bool {
         let site = Site::parse(origin);
-        let is_own = site.as_ref().is_some_and(|site| site.is_at(here));
         let is_named = |named: &Named| match (named, &site) {
             (Named::Site(named), Some(site)) => named == site,
             (Named::Below(domain), Some(site)) => site.is_below(domain),
             (Named::Text(text), _) => text.eq_ignore_ascii_case(origin),
             _ => false,
         };
-        self.any || is_own || self.named.iter().any(is_named)
+        self.any || self.named.iter().any(is_named)
     }
 }
 
@@ -122,6 +120,11 @@ impl Site {
         Self::parse(&origin).map(|_| origin)
     }
 
+    /// Whether the page that says this of its origin is of the server that the client calls `here`.
+    pub(super) fn is_own(origin: &str, here: &str) -> bool {
+        Self::parse(origin).is_some_and(|site| site.is_at(here))
+    }
+
     /// Whether it is what the client calls this server. Which scheme the client used is not known
     /// behind a proxy, so a port that is not said is the page's own usual one.
     fn is_at(&self, host: &str) -> bool {
@@ -153,7 +156,7 @@ mod tests {
 
     fn allows(named: &[&str], host: &str, origin: &str) -> bool {
         let named: Vec<_> = named.iter().map(|text| (*text).to_owned()).collect();
-        Origins::parse(&named).unwrap().allow(origin, host)
+        Origins::parse(&named).unwrap().name(origin) || Site::is_own(origin, host)
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Which refused origins the log was told of: who makes them up fills no log.
+//! Which refused origins and names the log was told of: who makes them up fills no log.
 
+use super::Fault;
 use std::{
     collections::HashSet,
     sync::{Mutex, PoisonError},
@@ -27,15 +28,22 @@ struct Lately {
 
 impl Told {
     /// Tells the log of one that was refused, unless it knows it.
-    pub(super) fn tell(&self, origin: &str, host: &str) {
-        if self.is_new(origin, host) {
-            tracing::warn!(
+    pub(super) fn tell(&self, fault: &Fault<'_>, host: &str) {
+        match fault {
+            Fault::Page(origin) if self.is_new(origin, host) => tracing::warn!(
                 origin = shown(origin),
                 host = shown(host),
                 "a page was refused: it is of another origin than this server, as the request \
                  names it; let a proxy pass Host on, or name the origin in \
                  gateway.allowed_origins"
-            );
+            ),
+            Fault::Name if self.is_new("", host) => tracing::warn!(
+                host = shown(host),
+                "a request was refused: it calls this server by a name that is not its own, as a \
+                 page would that has its name lead here; if clients know it by that name, say so \
+                 in gateway.public_hosts"
+            ),
+            _ => {}
         }
     }
 
