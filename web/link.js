@@ -4,7 +4,7 @@
 import { HISTORY } from "./journal.js";
 import { sessionProof } from "./keys.js";
 import { RETRYABLE, closePolicy, diagnose, words } from "./refusals.js";
-import { TOKEN_REASONS, renew, token } from "./token.js";
+import { TOKEN_REASONS, fresh, isFramed, renew, token } from "./token.js";
 import { parsed } from "./tools.js";
 
 const PROTOCOL = "safechat.v1+json";
@@ -30,6 +30,7 @@ export class Link {
     this.sign = null;
     this.attempt = 0;
     this.socket = null;
+    this.asking = null;   // the attempt that waits for the page around this one
     this.everWelcome = false;
     this.refusedTokens = 0;
     this.replacedAt = [];
@@ -37,8 +38,22 @@ export class Link {
     this.tick = setInterval(() => this.watch(), 1000);
   }
 
+  /** Opens the next connection; where this page is in a frame, with a new token of the page around it. */
   connect() {
     clearTimeout(this.timer);
+    this.onState("connecting", {});
+    if (isFramed()) this.askFirst();
+    else this.open(null);
+  }
+
+  async askFirst() {
+    const attempt = this.asking = {};
+    const found = await fresh(this.who);
+    if (this.asking === attempt && !this.over && !this.socket) this.open(found);
+  }
+
+  open(bearer) {
+    this.asking = null;
     const { room, user, key, device } = this.who;
     const query = new URLSearchParams({ pub: key, device, history: HISTORY });
     const since = this.since();
@@ -48,15 +63,19 @@ export class Link {
     const address = new URL(`chat/${room}/user/${user}?${query}`, location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     // The one way for a page to bring a token that is no address.
-    const bearer = token();
     const protocols = bearer ? [PROTOCOL, `safechat.token.${bearer}`] : PROTOCOL;
-    const socket = new WebSocket(address.href, protocols);
+    let socket;
+    try {
+      socket = new WebSocket(address.href, protocols);
+    } catch {
+      // A policy of the page around this one, an extension: what a browser does not allow now it may allow later.
+      return this.wait("This browser does not open the connection.", this.backoff());
+    }
     this.socket = socket;
     this.welcomeAt = null;
     this.byeAfter = null;
     this.heardAt = performance.now();
     this.askedAt = null;
-    this.onState("connecting", {});
     socket.onmessage = ({ data }) => { if (this.socket === socket) this.heard(data); };
     socket.onclose = ({ code, reason }) => { if (this.socket === socket) this.closed(code, reason); };
   }
@@ -121,7 +140,7 @@ export class Link {
     const policy = closePolicy(code, reason);
     if (policy.replaced) return this.replaced(policy);
     if (!policy.reconnect) return this.stop(policy);
-    if (!welcomed && code === 1006) return this.refused(await diagnose({ ...this.who, proves: Boolean(this.sign) }, token()));
+    if (!welcomed && code === 1006) return this.refused(await diagnose({ ...this.who, proves: Boolean(this.sign) }, token(this.who.room)));
     const backoff = this.backoff();
     if (this.byeAfter !== null) return this.wait(policy.why, this.byeAfter);
     this.wait(policy.why, policy.soon && this.attempt === 1 ? 100 + Math.random() * 300 : backoff);
@@ -169,6 +188,7 @@ export class Link {
 
   wait(why, delay, found = {}) {
     if (this.over || this.socket) return;
+    this.asking = null;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.connect(), delay);
     const until = performance.now() + delay;
