@@ -23,6 +23,11 @@ const ALL: [Algorithm; 4] = [
     Algorithm::ES256,
     Algorithm::EdDSA,
 ];
+/// A public key whose private half nobody has.
+const OTHER_ED25519: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----
+";
 const POST: &str = "/rooms/team-red/messages?user=harry";
 const HISTORY: &str = "/rooms/team-red/history";
 const EVENTS: &str = "/rooms/team-red/events";
@@ -462,6 +467,36 @@ async fn keys_that_rotate_are_found_by_their_names_and_seldom_asked_for() {
     let answer: Response = post(&server, POST, Some(&new)).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_key_of_a_file_does_not_hide_that_the_issuer_has_a_new_one() {
+    let publisher = Publisher::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.pub.pem");
+    std::fs::write(&other, OTHER_ED25519).unwrap();
+    let config = Config {
+        rooms: vec!["team-*=token".into()],
+        // Of the algorithm of the issuer's.
+        keys: vec![other],
+        jwks: Some(publisher.address.clone()),
+        jwks_cooldown_ms: 1_000,
+        ..Config::default()
+    };
+    let server = Server::guarded(gateway::unlimited(), &config).await;
+    let new = Publisher::token(Algorithm::EdDSA, "EdDSA");
+    publisher.publish(&[Algorithm::EdDSA]);
+    // Long before the keys are fetched by themselves again.
+    let until = Instant::now() + gateway::LONG;
+    while posted(&server, &new).await.0 != 200 {
+        assert!(Instant::now() < until, "the new key is never found");
+    }
+    let nowhere = Config {
+        jwks: Some("http://127.0.0.1:1/keys".into()),
+        ..config
+    };
+    let server = Server::guarded(gateway::unlimited(), &nowhere).await;
+    assert_eq!(posted(&server, &new).await.0, 503, "it may be good");
 }
 
 #[tokio::test]

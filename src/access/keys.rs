@@ -30,17 +30,23 @@ pub(super) struct VerifyingKey {
 pub(super) struct KeySet(Vec<VerifyingKey>);
 
 impl KeySet {
-    /// Those that a token may be signed with: of its algorithm, and of the name that it gives. A
-    /// key without a name fits every token of its algorithm; so does every key when the token
-    /// names none.
-    pub(super) fn candidates<'a>(
+    /// The keys of a token's algorithm that have the name that it gives.
+    pub(super) fn named<'a>(
         &'a self,
         header: &'a Header,
-    ) -> impl Iterator<Item = &'a VerifyingKey> {
-        self.0.iter().filter(|key| {
-            let named = key.kid.as_ref().zip(header.kid.as_ref());
-            key.algorithm == header.alg && named.is_none_or(|(mine, named)| mine == named)
-        })
+    ) -> impl Iterator<Item = &'a VerifyingKey> + Clone {
+        let keys = self.0.iter().filter(|key| key.algorithm == header.alg);
+        keys.filter(|key| key.kid.is_some() && key.kid == header.kid)
+    }
+
+    /// Others of its algorithm that it may be signed with: those without a name, and all when the
+    /// token names none.
+    pub(super) fn nameless<'a>(
+        &'a self,
+        header: &'a Header,
+    ) -> impl Iterator<Item = &'a VerifyingKey> + Clone {
+        let keys = self.0.iter().filter(|key| key.algorithm == header.alg);
+        keys.filter(|key| key.kid.is_none() || header.kid.is_none())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -213,8 +213,19 @@ fn a_key_with_a_name_checks_tokens_that_name_it() {
     assert!(found(Some("new")).is_ok() && found(None).is_ok());
     assert_eq!(found(Some("old")), Err(Failure::Unsigned));
     assert_eq!(found(Some("newer")), Err(Failure::UnknownKey));
-    // A key of a file has no name, and checks whatever comes.
+    // A key of a file has no name, and checks whatever comes. It is not the one that was named.
     assert!(by_secret(&named(Some("any"))).is_ok());
+    let mine = KeySet::of_secret(&[7; 32]).unwrap();
+    let found = |kid| verified(&named(kid), &mine, &Checks::default());
+    assert_eq!(found(Some("new")), Err(Failure::UnknownKey));
+    assert_eq!(found(None), Err(Failure::Unsigned));
+    // However many such keys there are, those that an issuer publishes come to their turn.
+    let many = vec![jwk("", &other).replace(r#""kid":"","#, ""); 20];
+    let many = set(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    for kid in [Some("new"), None] {
+        let found = verify(&named(kid), [&many, &keys], &Checks::default());
+        assert!(found.is_ok(), "{kid:?}");
+    }
 }
 
 #[test]

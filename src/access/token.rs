@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Keys that are tried at most for one token.
+/// Keys of one source and kind (those with the token's name; others) that are tried at most for one
+/// token.
 const TRIES: usize = 8;
 /// Patterns of rooms in one token, at most.
 const ROOMS: usize = 256;
@@ -82,7 +83,9 @@ impl From<Failure> for Rejection {
     }
 }
 
-/// What a token grants, if one of the keys has signed it.
+/// What a token grants, if one of the keys has signed it. Those with the name that the token gives
+/// are tried first. When there is none, a signature that fits no other key is of a key that is not
+/// known, maybe not yet.
 pub(super) fn verify(token: &Token, keys: [&KeySet; 2], checks: &Checks) -> Result<Grant, Failure> {
     let text = token.as_str();
     if text.len() > Token::MAX {
@@ -93,9 +96,13 @@ pub(super) fn verify(token: &Token, keys: [&KeySet; 2], checks: &Checks) -> Resu
     if header.crit.is_some() {
         return Err(Failure::Unsigned);
     }
-    let candidates = keys.into_iter().flat_map(|keys| keys.candidates(&header));
+    let named = keys.iter().flat_map(|keys| keys.named(&header).take(TRIES));
+    let others = keys
+        .iter()
+        .flat_map(|keys| keys.nameless(&header).take(TRIES));
+    let is_known = header.kid.is_none() || named.clone().next().is_some();
     let mut found = Err(Failure::UnknownKey);
-    for candidate in candidates.take(TRIES) {
+    for candidate in named.chain(others) {
         let validation = checks.validation(candidate.algorithm);
         match decode::<Map<String, Value>>(text, &candidate.key, &validation) {
             // The library counts the second of the expiry itself, which is too long.
@@ -107,10 +114,13 @@ pub(super) fn verify(token: &Token, keys: [&KeySet; 2], checks: &Checks) -> Resu
             Err(error) => found = Err(failure(error.kind())),
         }
         if found != Err(Failure::Unsigned) {
-            break;
+            return found;
         }
     }
-    found
+    match found {
+        Err(Failure::Unsigned) if !is_known => Err(Failure::UnknownKey),
+        found => found,
+    }
 }
 
 fn failure(kind: &ErrorKind) -> Failure {
