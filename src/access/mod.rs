@@ -12,12 +12,14 @@ mod keys;
 mod pattern;
 mod policy;
 mod token;
+mod turns;
 
 pub use config::Config;
 pub use files::Error;
 pub use pattern::Pattern;
 pub use policy::Policy;
 pub use token::{Claims, Rights, sign};
+pub use turns::Turns;
 
 use crate::{
     metric,
@@ -104,6 +106,7 @@ struct Inner {
     checks: Checks,
     files: Files,
     remote: Option<Remote>,
+    turns: Turns,
     in_url: bool,
 }
 
@@ -119,6 +122,7 @@ impl Access {
             checks: config.checks(),
             files: Files::load(config)?,
             remote,
+            turns: Turns::default(),
             in_url: config.in_url,
         })))
     }
@@ -126,6 +130,11 @@ impl Access {
     /// The policy of a room.
     pub fn policy(&self, room: &RoomId) -> Policy {
         self.0.rules.of(room)
+    }
+
+    /// The turns in which signatures are checked, of tokens as of proofs.
+    pub fn turns(&self) -> Turns {
+        self.0.turns.clone()
     }
 
     /// Whether a token may stand in an address.
@@ -191,20 +200,11 @@ impl Access {
     /// What a token grants. A key that is not known may be a new one of the issuer: then its key
     /// set is fetched again, seldom.
     async fn grant(&self, token: &Token) -> Result<Grant, Rejection> {
-        let Inner {
-            checks,
-            files,
-            remote,
-            ..
-        } = &*self.0;
-        let verify = |remote: Option<&Remote>| {
-            let published = remote.map(Remote::keys);
-            let (own, published) = (files.keys(), published.unwrap_or_default());
-            token::verify(token, [&own, &published], checks)
-        };
-        let found = match (verify(remote.as_ref()), remote) {
+        let remote = self.0.remote.as_ref();
+        let found = match (self.verify(token).await, remote) {
+            // Nobody's turn lasts as long as a fetch.
             (Err(Failure::UnknownKey), Some(remote)) if remote.refresh().await => {
-                verify(Some(remote))
+                self.verify(token).await
             }
             (found, _) => found,
         };
@@ -218,6 +218,14 @@ impl Access {
             }
             (found, _) => found.map_err(Rejection::from),
         }
+    }
+
+    /// What a token grants by the keys that are known now.
+    async fn verify(&self, token: &Token) -> Result<Grant, Failure> {
+        let _turn = self.0.turns.next().await;
+        let published = self.0.remote.as_ref().map(Remote::keys);
+        let (own, published) = (self.0.files.keys(), published.unwrap_or_default());
+        token::verify(token, [&own, &published], &self.0.checks)
     }
 
     /// Keeps the keys up to date until `stop`.

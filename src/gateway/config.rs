@@ -69,8 +69,9 @@ pub struct Config {
     /// Default 4000.
     pub user_burst: u32,
     /// Frames and HTTP requests per second of a client address (of IPv6: a network of 64 bits);
-    /// beyond them they are `rate_limited`, HTTP 429. 0: no limit. Default 2000: ten sessions at
-    /// their limit, or a few hundred people behind one address.
+    /// beyond them they are `rate_limited`, HTTP 429. A token or a proof that a request brings
+    /// counts as five more. 0: no limit. Default 2000: ten sessions at their limit, or a few hundred
+    /// people behind one address.
     pub address_rate: u32,
     /// Default 10000.
     pub address_burst: u32,

@@ -132,6 +132,7 @@ impl Core {
         journal: Arc<dyn Journal>,
         mut random: StdRng,
     ) -> Self {
+        let turns = access.turns();
         Self {
             places: Arc::new(Semaphore::new(config.max_sessions)),
             limits: Limits::new(&config),
@@ -148,7 +149,7 @@ impl Core {
             generations: Arc::new(random.random_range(0..GENERATIONS).into()),
             members: OnceLock::new(),
             devices: Devices::default(),
-            proofs: Proofs::new(),
+            proofs: Proofs::new(turns),
             past: Past::new(journal),
             losses: Losses::default(),
             rumours: Episode::default(),

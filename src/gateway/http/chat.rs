@@ -4,7 +4,7 @@
 
 use super::{
     answer::refuse,
-    credentials,
+    credentials, gate,
     handshake::{Shows, Unadmitted},
     hosts::Hosts,
     request::{self, Parameters},
@@ -70,7 +70,7 @@ async fn grant(
         echo,
         shows,
         admission,
-    } = wanted(handle, request).await?;
+    } = wanted(handle, client, request).await?;
     let mut response = upgrade::accept(request)?;
     if let Some(name) = echo {
         let name = HeaderValue::from_static(name);
@@ -120,7 +120,7 @@ async fn grant(
 /// The refusal that an upgrade would get now; if none, that an upgrade is what is missing.
 async fn ask(handle: &Handle, client: &Client, request: &Parts) -> Rejection {
     let asked = async {
-        let wanted = wanted(handle, request).await?;
+        let wanted = wanted(handle, client, request).await?;
         match wanted.shows {
             // Who has shown nothing yet learns nothing of the room.
             Some(Shows::Token) => Ok(()),
@@ -142,7 +142,7 @@ struct Wanted {
 }
 
 /// What the path, then the query, then the headers say, if the room's policy lets it in.
-async fn wanted(handle: &Handle, request: &Parts) -> Result<Wanted, Rejection> {
+async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wanted, Rejection> {
     let (uri, headers) = (&request.uri, &request.headers);
     let (room, user) = (request::room(uri)?, request::user_of_path(uri)?);
     let parameters = Parameters::of(uri)?;
@@ -163,7 +163,7 @@ async fn wanted(handle: &Handle, request: &Parts) -> Result<Wanted, Rejection> {
     let (shows, admission) = match parameters.promises_token()? && lacks_token {
         true => (Some(Shows::Token), Admission::NONE),
         false => {
-            let admission = access.admit(&room, Some(&user), Right::Read, &brought);
+            let admission = gate::admit(handle, client, &room, Some(&user), Right::Read, &brought);
             let shows = public.map(|key| {
                 let hosts = Hosts::of(&handle.0.config, request);
                 Shows::Key {

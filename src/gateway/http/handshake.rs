@@ -2,7 +2,7 @@
 //! frame (`first=token`), or proves its key (`auth=1`). What can be refused before the upgrade is
 //! refused there; only when what the client shows fits, the room is asked to let it in.
 
-use super::hosts::Hosts;
+use super::{gate, hosts::Hosts};
 use crate::{
     access::{Admission, Credentials, Right},
     gateway::{
@@ -130,8 +130,8 @@ impl Unadmitted {
             token: Some(token),
             proven: false,
         };
-        let access = &self.handle.0.access;
-        let admission = access.admit(&join.room, Some(&join.user), Right::Read, &brought);
+        let (handle, client, user) = (&self.handle, &self.client, Some(&join.user));
+        let admission = gate::admit(handle, client, &join.room, user, Right::Read, &brought);
         match admission.await {
             Ok(admission) => Ok((id, admission)),
             Err(rejection) => Err(Farewell::refused(Some(id), rejection)),

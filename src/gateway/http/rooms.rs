@@ -39,7 +39,7 @@ pub(super) async fn message(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let (room, user, key, signed) = match addressed(&handle, &parts).await {
+    let (room, user, key, signed) = match addressed(&handle, &client, &parts).await {
         Ok(addressed) => addressed,
         Err(rejection) => return refuse(&rejection),
     };
@@ -76,6 +76,7 @@ pub(super) async fn message(
 /// Where a message is to go, in whose name and with which proof, if the room's policy lets it.
 async fn addressed(
     handle: &Handle,
+    client: &Client,
     parts: &Parts,
 ) -> Result<(RoomId, UserId, Key, Option<Signed>), Rejection> {
     let Parts { uri, headers, .. } = parts;
@@ -91,10 +92,7 @@ async fn addressed(
     // It will be, or the message is refused.
     let proven = signed.is_some();
     let brought = credentials::brought(handle, headers, &parameters, proven);
-    let access = &handle.0.access;
-    access
-        .admit(&room, Some(&user), Right::Write, &brought)
-        .await?;
+    gate::admit(handle, client, &room, Some(&user), Right::Write, &brought).await?;
     Ok((room, user, key, signed))
 }
 

@@ -47,8 +47,8 @@ impl Cost {
         bytes: 0,
     };
 
-    /// A new token, whose signature has to be checked.
-    pub(super) const TOKEN: Self = Self::MEMBERS;
+    /// A token, whose signature has to be checked: a frame with one, or beside a request.
+    pub(in crate::gateway) const TOKEN: Self = Self::MEMBERS;
 
     /// A proof of a request, beside the request: checking it is dear.
     pub(in crate::gateway) const PROOF: Self = Self {
