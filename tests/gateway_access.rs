@@ -620,3 +620,31 @@ async fn a_token_is_paid_for_before_it_is_looked_at() {
         assert_eq!(code(&mut socket).await, ends);
     }
 }
+
+#[tokio::test]
+async fn who_has_shown_no_token_takes_nobodys_place() {
+    let limits = Limits {
+        max_sessions: 1,
+        ..gateway::unlimited()
+    };
+    let (config, _folder) = by_files();
+    let server = Server::guarded(limits, &config).await;
+    let (path, json) = (
+        format!("{CHAT}?first=token"),
+        [("sec-websocket-protocol", "safechat.v1+json")],
+    );
+    let (mut waiting, _) = connect(&server, &path, &json).await.unwrap();
+    let good = by_secret(&claims());
+    let _harry = session(&server, &good).await;
+    // Now the node is full, for whoever waited and for whoever comes.
+    say(
+        &mut waiting,
+        json!({"type": "token", "id": "t1", "token": good}).to_string(),
+    )
+    .await;
+    let rejected = frame(&mut waiting, "rejected").await;
+    assert_eq!(rejected["reason"], "unavailable");
+    assert_eq!(code(&mut waiting).await, 4010);
+    let full = connect(&server, &path, &json).await.err();
+    assert_eq!(full, Some((503, "unavailable".into())));
+}

@@ -67,9 +67,9 @@ impl Handle {
         join::join(&self.0, join, Some(client), connection).await
     }
 
-    /// A place for a client that brings a token before it joins. The room is not asked about it.
-    pub(super) fn place(&self, client: &Client, join: &Join) -> Result<Knock, Rejection> {
-        Knock::new(&self.0, Some(client), &join.room)
+    /// For a client that brings a token before it joins. The room is not asked about it.
+    pub(super) fn await_token(&self, client: &Client, join: &Join) -> Result<Knock, Rejection> {
+        Knock::stranger(&self.0, client, &join.room)
     }
 
     /// A place for a client that proves its key before it joins, if it would be let in then.

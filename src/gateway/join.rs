@@ -91,9 +91,10 @@ pub(super) struct Connection {
     pub(super) knock: Option<Knock>,
 }
 
-/// A place at this node and in a room, of a client that is not in yet.
+/// What a client holds that is not in yet: its address's place in a room, and a place at this node
+/// unless it has shown nothing yet.
 pub(super) struct Knock {
-    place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
     entered: Option<Entered>,
 }
 
@@ -105,8 +106,18 @@ impl Knock {
         room: &RoomId,
     ) -> Result<Self, Rejection> {
         Ok(Self {
-            place: core.place()?,
+            place: Some(core.place()?),
             entered: client.map(|client| client.join(room)).transpose()?,
+        })
+    }
+
+    /// The same for a client that has shown nothing yet. It is refused when there is no place now,
+    /// and holds none: whoever says nothing must not fill a node.
+    pub(super) fn stranger(core: &Core, client: &Client, room: &RoomId) -> Result<Self, Rejection> {
+        drop(core.place()?);
+        Ok(Self {
+            place: None,
+            entered: Some(client.join(room)?),
         })
     }
 }
@@ -334,6 +345,7 @@ async fn admit(
         None => Knock::new(core, client, &join.room)?,
     };
     let Knock { place, entered } = knock;
+    let place = place.map_or_else(|| core.place(), Ok)?;
     let Join {
         room,
         user,

@@ -100,7 +100,7 @@ async fn grant(
             connection.knock = Some(match &shows {
                 Shows::Token if join.protocol == Protocol::Text => return Err(no_frame()),
                 // Who has shown nothing yet learns nothing of the room.
-                Shows::Token => handle.place(client, &join)?,
+                Shows::Token => handle.await_token(client, &join)?,
                 Shows::Key { .. } => handle.knock(client, &join).await?,
             });
             // It is of the request, which ends with the upgrade.
