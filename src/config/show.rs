@@ -55,10 +55,20 @@ fn ends_in_port(host: &str) -> bool {
     host.ends_with(']') || port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-/// A server's address without the user and password that may stand in it:
-/// `nats://user:password@host` -> `nats://(hidden)@host`. Where a password may have been cut off
-/// from its host (a comma in it), all is hidden.
+/// A server's address without the user and password that may stand in it, or the query of a page:
+/// `nats://user:password@host` -> `nats://(hidden)@host`, `https://host/keys?key=secret` ->
+/// `https://host/keys?(hidden)`. Where a password may have been cut off from its host (a comma in
+/// it), all is hidden.
 pub(crate) fn without_credentials(address: &str) -> String {
+    match address.split_once('?') {
+        Some((page, _)) if page.starts_with("http://") || page.starts_with("https://") => {
+            format!("{}?{HIDDEN}", without_login(page))
+        }
+        _ => without_login(address),
+    }
+}
+
+fn without_login(address: &str) -> String {
     let (scheme, rest) = address
         .split_once("://")
         .map_or(("", address), |(_, rest)| {

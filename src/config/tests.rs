@@ -263,6 +263,20 @@ fn a_password_is_never_shown() {
         show::without_credentials("token@host:4222"),
         "(hidden)@host:4222"
     );
+    for (page, shown) in [
+        ("https://host/keys", "https://host/keys"),
+        ("https://host/keys?key=secret", "https://host/keys?(hidden)"),
+        (
+            "https://host/keys?mail=a@b&key=secret",
+            "https://host/keys?(hidden)",
+        ),
+        ("https://host?secret", "https://host?(hidden)"),
+    ] {
+        assert_eq!(show::without_credentials(page), shown);
+    }
+    let jwks = "[access]\njwks = \"https://issuer.example/keys?key=topsecret\"";
+    let told = load(jwks, &[], &[]).unwrap().show();
+    assert!(told.contains("https://issuer.example/keys?(hidden)") && !told.contains("topsecret"));
 }
 
 #[test]

@@ -50,15 +50,15 @@ const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
 /// What is wrong with a request that may not come in.
 #[derive(Debug, PartialEq, Eq)]
-enum Fault<'a> {
-    /// It is of a page of another site.
-    Page(&'a str),
+enum Fault {
+    /// It is of a page of this other site.
+    Page(String),
     /// It calls this server by a name that is not its own.
     Name,
 }
 
 /// What is wrong with a request, if it may not come in.
-fn fault<'a>(origins: &Origins, names: &Names, request: &'a Parts) -> Option<Fault<'a>> {
+fn fault(origins: &Origins, names: &Names, request: &Parts) -> Option<Fault> {
     if origins.are_any() {
         return None;
     }
@@ -68,26 +68,26 @@ fn fault<'a>(origins: &Origins, names: &Names, request: &'a Parts) -> Option<Fau
     let (first, more) = (all.next(), all.next());
     let Some(origin) = first else {
         return match asked_from(request) {
-            Some((site, _)) if origins.name(&site) => None,
-            Some((site, page)) if !Site::is_own(&site, here) => Some(Fault::Page(page)),
+            Some(site) if origins.name(&site) => None,
+            Some(site) if !Site::is_own(&site, here) => Some(Fault::Page(site)),
             _ => of_name(),
         };
     };
     match origin.to_str().ok().filter(|_| more.is_none()) {
         Some(origin) if origins.name(origin) => None,
         Some(origin) if Site::is_own(origin, here) => of_name(),
-        text => Some(Fault::Page(text.unwrap_or("?"))),
+        text => Some(Fault::Page(text.unwrap_or("?").to_owned())),
     }
 }
 
-/// The page, and its site, that asks for a session without opening one: then a browser sends no
-/// Origin to the page's own server, although it will with the WebSocket. To the browser it may be
-/// another one than to us: a proxy between may rewrite Host.
-fn asked_from(request: &Parts) -> Option<(String, &str)> {
+/// The site of the page that asks for a session without opening one: then a browser sends no Origin
+/// to the page's own server, although it will with the WebSocket. To the browser it may be another
+/// one than to us: a proxy between may rewrite Host. What else stands in the page's address is its
+/// visitor's affair, and is not kept.
+fn asked_from(request: &Parts) -> Option<String> {
     let page = request.headers.get(REFERER)?.to_str().ok()?;
     let asks = request.method == Method::GET && !upgrade::is_wanted(request);
-    let site = Site::of_page(page).filter(|_| asks && is_of_session(request))?;
-    Some((site, page))
+    Site::of_page(page).filter(|_| asks && is_of_session(request))
 }
 
 /// Whether it is about a session. A link of another site may lead to a room's history, which that
@@ -245,6 +245,15 @@ mod tests {
         assert!(!fault(&elsewhere), "the target counts, not Host");
         elsewhere.headers.append(ORIGIN, origin);
         assert!(fault(&elsewhere), "two of them");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_page_but_its_site() {
+        let mut parts = request("chat.example");
+        let page = HeaderValue::from_static("https://other.example:81/private?token=secret");
+        parts.headers.insert(REFERER, page);
+        let found = fault(&Origins::default(), &names("0.0.0.0"), &parts);
+        assert_eq!(found, Some(Fault::Page("https://other.example:81".into())));
     }
 
     #[test]

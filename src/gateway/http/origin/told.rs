@@ -28,7 +28,7 @@ struct Lately {
 
 impl Told {
     /// Tells the log of one that was refused, unless it knows it.
-    pub(super) fn tell(&self, fault: &Fault<'_>, host: &str) {
+    pub(super) fn tell(&self, fault: &Fault, host: &str) {
         match fault {
             Fault::Page(origin) if self.is_new(origin, host) => tracing::warn!(
                 origin = shown(origin),
