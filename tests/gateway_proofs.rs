@@ -504,3 +504,39 @@ async fn a_room_that_asks_for_a_proof_lets_nobody_in_without() {
     let open = reqwest::get(server.url("/rooms/bbb/history")).await;
     assert_eq!(open.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn a_recorded_post_is_no_second_message_when_the_room_has_forgotten_its_id() {
+    let server = Server::with(gateway::unlimited()).await;
+    let harry = Person::new("harry", 1);
+    let body = r#"{"id":"m1","text":"Hello"}"#;
+    let recorded = Request {
+        method: "POST",
+        person: &harry,
+        host: server.address.clone(),
+        room: "aaa",
+        body,
+        at: 0,
+    }
+    .header();
+    let key = harry.key();
+    let path = format!("/rooms/aaa/messages?user=harry&pub={}", key.as_str());
+    let post = async || {
+        let request = reqwest::Client::new().post(server.url(&path)).body(body);
+        let request = request.header("Safe-Chat-Proof", &recorded);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        (answer["seq"].clone(), answer["duplicate"].clone())
+    };
+    assert_eq!(post().await, (json!(1), json!(false)));
+    // More than the 4096 that a room knows.
+    let mut kim = server.json("kim", "&history=0").await;
+    for batch in 0..33 {
+        for n in 0..128 {
+            let text = format!(r#"{{"type":"send","id":"{batch}.{n}","text":"x"}}"#);
+            kim.feed(Message::text(text)).await.unwrap();
+        }
+        kim.flush().await.unwrap();
+        while frame(&mut kim, "journaled").await["id"] != format!("{batch}.127") {}
+    }
+    assert_eq!(post().await, (json!(1), json!(true)));
+}

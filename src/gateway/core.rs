@@ -12,6 +12,7 @@ use super::{
     metrics, outbox,
     past::Past,
     proofs::Proofs,
+    replays::Replays,
     replica::{self, Claim, Replica},
 };
 use crate::{
@@ -75,6 +76,7 @@ pub(super) struct Core {
     pub(super) limits: Limits,
     pub(super) devices: Devices,
     pub(super) proofs: Proofs,
+    pub(super) replays: Replays,
     /// How short of memory this process is.
     pub(super) pressure: Pressure,
     /// Where the hops of messages are noted.
@@ -150,6 +152,7 @@ impl Core {
             members: OnceLock::new(),
             devices: Devices::default(),
             proofs: Proofs::new(turns),
+            replays: Replays::default(),
             past: Past::new(journal),
             losses: Losses::default(),
             rumours: Episode::default(),

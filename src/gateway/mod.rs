@@ -30,6 +30,7 @@ mod outbox;
 mod past;
 mod port;
 mod proofs;
+mod replays;
 mod replica;
 mod ring;
 mod service;

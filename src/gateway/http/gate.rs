@@ -58,6 +58,6 @@ async fn proves(
     let user = parameters.user()?;
     let key = credentials::key(handle, room, &parts.headers, parameters)?;
     let (method, whose) = (parts.method.as_str(), (room, &user, &key));
-    let identity = signed.check(handle, client, method, whose, b"").await?;
-    Ok(identity.is_proven())
+    signed.check(handle, client, method, whose, b"").await?;
+    Ok(true)
 }

@@ -5,15 +5,15 @@ use super::{
     credentials, gate,
     hosts::Hosts,
     request::{self, Parameters},
-    signed::Signed,
+    signed::{self, Signed},
 };
 use crate::{
     access::Right,
-    gateway::{Client, Handle},
+    gateway::{Client, Handle, metrics, replays},
     listener::content_length,
-    room::{Identity, Key, Reason, Rejection, RoomId, UserId},
+    room::{CommandId, Identity, Key, Reason, Rejection, RoomId, UserId},
     telemetry::trace::hop,
-    wire::{Encoded, Protocol, ServerFrame, Utf8, decode_send_object},
+    wire::{Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
 };
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -22,7 +22,7 @@ use axum::{
     response::Response,
 };
 use http_body_util::LengthLimitError;
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
@@ -47,30 +47,69 @@ pub(super) async fn message(
         Ok(body) => body,
         Err(refused) => return answer(&room, &refused),
     };
-    let identity = match &signed {
-        None => Ok(Identity::Claimed),
+    let signed = match &signed {
+        None => None,
         Some(signed) => {
             let whose = (&room, &user, &key);
             let method = parts.method.as_str();
-            signed.check(&handle, &client, method, whose, &body).await
+            match signed.check(&handle, &client, method, whose, &body).await {
+                Ok(signed) => Some(signed),
+                Err(rejection) => return refuse(&rejection),
+            }
         }
-    };
-    let identity = match identity {
-        Ok(identity) => identity,
-        Err(rejection) => return refuse(&rejection),
     };
     let message = match decode_send_object(&body) {
         Ok(message) => message,
         Err(refused) => return answer(&room, &ServerFrame::from(refused)),
     };
     let span = hop::message(&request::origin(headers), message.body.size());
-    let posting = handle.post(&room, user, (key, identity), message);
+    let posting = post(&handle, &room, (user, key), signed, message);
     let posted = posting.instrument(span.clone()).await;
     note(&span, &posted);
     match posted {
         Ok(frame) => answer(&room, &frame),
         Err(rejection) => refuse(&rejection),
     }
+}
+
+/// Has a message journaled. A signed one that was journaled through this gateway is not again: who
+/// recorded the request may have waited until the room has forgotten its id.
+async fn post(
+    handle: &Handle,
+    room: &RoomId,
+    (user, key): (UserId, Key),
+    signed: Option<replays::Signed>,
+    message: Message,
+) -> Result<ServerFrame, Rejection> {
+    let Some(signed) = signed else {
+        let whose = (key, Identity::Claimed);
+        return handle.post(room, user, whose, message).await;
+    };
+    let id = message.id.as_ref().and_then(CommandId::shown);
+    let id: Arc<str> = id.unwrap_or_default().into();
+    let replays = &handle.0.replays;
+    match replays.first(&signed, signed::now()) {
+        Ok(None) => {}
+        Ok(Some((seq, epoch))) => {
+            return Ok(ServerFrame::Journaled {
+                id,
+                seq,
+                epoch,
+                duplicate: true,
+            });
+        }
+        Err(rejection) => {
+            metrics::refused(&rejection);
+            let id = Some(id);
+            return Ok(ServerFrame::Rejected { id, rejection });
+        }
+    }
+    let posted = handle.post(room, user, (key, Identity::Proven), message);
+    let posted = posted.await;
+    if let Ok(ServerFrame::Journaled { seq, epoch, .. }) = posted {
+        replays.keep(signed, (seq, epoch));
+    }
+    posted
 }
 
 /// Where a message is to go, in whose name and with which proof, if the room's policy lets it.

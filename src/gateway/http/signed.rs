@@ -2,16 +2,17 @@
 //!
 //!     Safe-Chat-Proof: host=chat.example, time=1795465200123, signature=BASE64URL
 //!
-//! It fits this request only, and only for a minute; within that minute a repetition of a message
-//! is the same message, because its id is signed with it.
+//! It fits this request only, and only while its time is within a minute of the server's. A message
+//! that is repeated meanwhile is the same message: see [`replays`].
 
 use super::hosts::Hosts;
 use crate::{
-    gateway::{Client, Handle, limits::Cost, metrics},
-    room::{Identity, Key, Reason, Rejection, RoomId, UserId},
+    gateway::{Client, Handle, limits::Cost, metrics, replays},
+    room::{Key, Reason, Rejection, RoomId, UserId},
     wire::proof::{Proof, PublicKey, RequestContext, proof},
 };
 use axum::http::HeaderMap;
+use sha2::{Digest, Sha256};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The header.
@@ -78,7 +79,7 @@ impl Signed {
         })
     }
 
-    /// Whether it fits what is asked.
+    /// Whether it fits what is asked; if so, which request it is.
     pub(super) async fn check(
         &self,
         handle: &Handle,
@@ -86,7 +87,7 @@ impl Signed {
         method: &str,
         (room, user, key): (&RoomId, &UserId, &Key),
         body: &[u8],
-    ) -> Result<Identity, Rejection> {
+    ) -> Result<replays::Signed, Rejection> {
         let Some(key) = PublicKey::parse(key) else {
             let message = "pub is no Ed25519 key that can be proven: base64url of its 32 bytes";
             return Err(failed("malformed", message));
@@ -107,7 +108,10 @@ impl Signed {
             return Err(failed("signature", message));
         }
         metrics::proof("fits");
-        Ok(Identity::Proven)
+        Ok(replays::Signed {
+            digest: Sha256::digest(&bytes).into(),
+            until: self.at.saturating_add(SKEW),
+        })
     }
 }
 
@@ -116,7 +120,8 @@ fn failed(outcome: &'static str, message: impl Into<String>) -> Rejection {
     Rejection::new(Reason::ProofFailed, message)
 }
 
-fn now() -> u64 {
+/// Milliseconds since 1970.
+pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_millis() as u64)
 }
