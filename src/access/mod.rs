@@ -6,6 +6,7 @@
 //! refusal says no more than its bearer may know.
 
 mod config;
+mod end;
 mod files;
 mod jwks;
 mod keys;
@@ -15,6 +16,7 @@ mod token;
 mod turns;
 
 pub use config::Config;
+pub use end::End;
 pub use files::Error;
 pub use pattern::Pattern;
 pub use policy::Policy;
@@ -28,16 +30,9 @@ use crate::{
 use files::Files;
 use jwks::Remote;
 use policy::Rules;
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 use token::{Checks, Failure, Grant};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// The longest that anybody is let in for: as good as for ever, and no clock overflows.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What somebody wants to do in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +68,7 @@ pub struct Admission {
     /// What.
     pub rights: Rights,
     /// Until when; `None`: as long as they like.
-    pub until: Option<Instant>,
+    pub until: Option<End>,
 }
 
 impl Admission {
@@ -189,11 +184,9 @@ impl Access {
         if !grant.rights.has(right) {
             return forbidden(right.missing());
         }
-        let left = grant.until.duration_since(SystemTime::now());
-        let left = left.unwrap_or_default().min(LONGEST);
         Ok(Admission {
             rights: grant.rights,
-            until: Some(Instant::now() + left),
+            until: Some(End::new(grant.until, SystemTime::now())),
         })
     }
 

@@ -1,16 +1,19 @@
 //! Ends those who were let in until a time, when that has come, and tells them before. One task for
 //! all of a gateway, for connections have none of their own.
+//!
+//! The time is that of the world, as tokens have it. It may be set, and goes on while a machine is
+//! suspended, so it is looked at from time to time whether an end has come nearer by it.
 
 use super::{Close, Outbox};
 use crate::{
-    access::{Admission, Right},
+    access::{Admission, End, Right},
     room::{Reason, Rejection},
     wire::ServerFrame,
 };
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{
     sync::Notify,
@@ -19,12 +22,27 @@ use tokio::{
 
 /// How long before its end somebody is told of it; of a shorter stay in its middle.
 const ANNOUNCED: Duration = Duration::from_secs(60);
+/// How often it is looked at the clock of the world.
+const LOOK: Duration = Duration::from_secs(30);
+/// How much nearer an end must have come: clocks are never quite the same.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Everybody here who was let in until a time.
-#[derive(Default)]
 pub(super) struct Expiries {
     inner: Mutex<Inner>,
     changed: Notify,
+    /// The clock of the world.
+    wall: fn() -> SystemTime,
+}
+
+impl Default for Expiries {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::default(),
+            changed: Notify::new(),
+            wall: SystemTime::now,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -38,17 +56,19 @@ struct Inner {
 /// Until when somebody stays.
 struct Stay {
     outbox: Outbox,
+    end: End,
+    /// When that is, as the clocks stood.
     until: Instant,
 }
 
 impl Expiries {
     /// Lets somebody stay as their admission says.
     pub(super) fn stay(self: &Arc<Self>, outbox: &Outbox, admission: Admission) -> Admitted {
-        let number = admission.until.map(|until| {
+        let number = admission.until.map(|end| {
             let mut inner = self.lock();
             inner.last += 1;
             let number = inner.last;
-            inner.enter(number, outbox.clone(), until);
+            inner.enter(number, outbox.clone(), end, (self.wall)());
             drop(inner);
             self.changed.notify_one();
             number
@@ -63,18 +83,26 @@ impl Expiries {
 
     /// Tells and ends whoever is due, without end.
     pub(super) async fn run(&self) {
+        let mut looked = Instant::now();
         loop {
             let next = self.lock().order.first_key_value().map(|(key, _)| key.0);
             let due = async {
                 match next {
-                    Some(at) => sleep_until(at).await,
+                    Some(at) => sleep_until(at.min(looked + LOOK)).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased; // A change may make another one the next.
                 () = self.changed.notified() => {}
-                () = due => self.tell(Instant::now()),
+                () = due => {
+                    let now = Instant::now();
+                    if looked + LOOK <= now {
+                        looked = now;
+                        self.lock().heed(now, (self.wall)());
+                    }
+                    self.tell(now);
+                }
             }
         }
     }
@@ -103,11 +131,26 @@ impl Expiries {
 }
 
 impl Inner {
-    fn enter(&mut self, number: u64, outbox: Outbox, until: Instant) {
-        let left = until.saturating_duration_since(Instant::now());
+    fn enter(&mut self, number: u64, outbox: Outbox, end: End, wall: SystemTime) {
+        let now = Instant::now();
+        let until = end.at(now, wall);
+        let left = until.saturating_duration_since(now);
         let first = until - ANNOUNCED.min(left / 2);
         self.due.insert(number, first);
-        self.order.insert((first, number), Stay { outbox, until });
+        let stay = Stay { outbox, end, until };
+        self.order.insert((first, number), stay);
+    }
+
+    /// Puts everybody in again whose end has come nearer than it was.
+    fn heed(&mut self, now: Instant, wall: SystemTime) {
+        let is_nearer = |stay: &Stay| stay.end.at(now, wall) + SLACK < stay.until;
+        let stays = self.order.iter().filter(|(_, stay)| is_nearer(stay));
+        let nearer: Vec<_> = stays.map(|(key, _)| *key).collect();
+        for key in nearer {
+            if let Some(Stay { outbox, end, .. }) = self.order.remove(&key) {
+                self.enter(key.1, outbox, end, wall);
+            }
+        }
     }
 
     fn leave(&mut self, number: u64) -> bool {
@@ -130,7 +173,11 @@ impl Admitted {
     /// before the task that ends them.
     pub(super) fn check(&self, right: Right) -> Result<(), Rejection> {
         let admission = *self.admission();
-        if admission.until.is_some_and(|until| until <= Instant::now()) {
+        let (now, wall) = (Instant::now(), self.expiries.wall);
+        if admission
+            .until
+            .is_some_and(|end| end.at(now, wall()) <= now)
+        {
             let why = "the token has expired: come with a new one";
             return Err(Rejection::new(Reason::TokenExpired, why));
         }
@@ -142,12 +189,12 @@ impl Admitted {
 
     /// They were let in again. Whose stay has ended meanwhile is over.
     pub(super) fn again(&self, admission: Admission) {
-        let (Some(number), Some(until)) = (self.number, admission.until) else {
+        let (Some(number), Some(end)) = (self.number, admission.until) else {
             return;
         };
         let mut inner = self.expiries.lock();
         if inner.leave(number) {
-            inner.enter(number, self.outbox.clone(), until);
+            inner.enter(number, self.outbox.clone(), end, (self.expiries.wall)());
             *self.admission() = admission;
         }
         drop(inner);
@@ -177,7 +224,8 @@ mod tests {
         room::RoomId,
         wire::Protocol,
     };
-    use tokio::time::advance;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use tokio::time::{advance, sleep};
 
     fn outbox() -> Outbox {
         let room = RoomId::parse("aaa").unwrap();
@@ -189,9 +237,22 @@ mod tests {
         Outbox::new(room, Form::Frames(Protocol::Json), limits)
     }
 
+    /// Nothing changes the clock of the world.
+    fn still() -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn expiries(wall: fn() -> SystemTime) -> Arc<Expiries> {
+        Arc::new(Expiries {
+            wall,
+            ..Expiries::default()
+        })
+    }
+
     fn staying(seconds: u64) -> Admission {
+        let at = still() + Duration::from_secs(seconds);
         Admission {
-            until: Some(Instant::now() + Duration::from_secs(seconds)),
+            until: Some(End::new(at, still())),
             ..Admission::OPEN
         }
     }
@@ -201,8 +262,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobody_stays_longer_because_the_clock_was_behind_or_the_machine_slept() {
+        static AHEAD: AtomicU64 = AtomicU64::new(0);
+        let expiries = expiries(|| still() + Duration::from_secs(AHEAD.load(Relaxed)));
+        let (soon, later) = (outbox(), outbox());
+        let hour = expiries.stay(&soon, staying(3600));
+        let _day = expiries.stay(&later, staying(86_400));
+        let running = tokio::spawn({
+            let expiries = expiries.clone();
+            async move { expiries.run().await }
+        });
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!((soon.closed(), refused(&hour)), (None, None));
+        AHEAD.store(3600, Relaxed);
+        assert_eq!(refused(&hour), Some(Reason::TokenExpired), "at once");
+        sleep(LOOK).await;
+        assert_eq!(
+            (soon.closed(), later.closed()),
+            (Some(Close::Expired), None)
+        );
+        AHEAD.store(86_400 - 30, Relaxed);
+        sleep(LOOK + Duration::from_secs(16)).await;
+        assert!(later.waiting_bytes() > 0, "it is told before");
+        running.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn whose_time_is_over_says_nothing_more_whatever_waits_for_them() {
-        let (expiries, outbox) = (Arc::new(Expiries::default()), outbox());
+        let (expiries, outbox) = (expiries(still), outbox());
         let admitted = expiries.stay(&outbox, staying(120));
         advance(Duration::from_secs(119)).await;
         expiries.tell(Instant::now());

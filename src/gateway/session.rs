@@ -14,13 +14,16 @@ use super::{
     replica::Claim,
 };
 use crate::{
-    access::{Credentials, Right},
+    access::{self, Credentials, Right},
     room::{CommandId, Key, Rejection, SessionId, Token, UserId},
     telemetry::trace::{Origin, hop},
     trace::{At, Hop},
     wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
@@ -232,10 +235,11 @@ impl Session {
             outbox.push(&match admitting.await {
                 Ok(admission) => {
                     admitted.again(admission);
-                    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+                    let (now, wall) = (Instant::now(), SystemTime::now());
+                    let left = |until: access::End| (until.at(now, wall) - now).as_millis() as u64;
                     ServerFrame::Refreshed {
                         id,
-                        expires_in_ms: admission.until.map(|until| left(until).as_millis() as u64),
+                        expires_in_ms: admission.until.map(left),
                     }
                 }
                 Err(rejection) => ServerFrame::Rejected {
