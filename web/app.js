@@ -68,7 +68,7 @@ function giveUp() {
   card.refused(null);
 }
 
-/** Joins without the card: after a reload, or when the address changed to another room. */
+/** Joins without the card: after a reload. */
 async function enter(name, user) {
   join({ room: name, user, key: await identity.keyFor(name, user) }, true);
 }
@@ -152,8 +152,9 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("hashchange", () => {
   const name = addressed();
   if (!name || name === room?.who.room) return;
+  // Another page can change the address, too: a person joins, nobody else.
+  if (room) leave();
   card.setRoom(name);
-  if (room) enter(name, room.who.user);
 });
 // The keyboard of a phone covers the page without resizing it; the room takes what is left.
 window.visualViewport?.addEventListener("resize", () => {

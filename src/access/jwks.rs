@@ -29,7 +29,7 @@ pub(super) struct Remote {
     client: fetch::Client,
     refresh: Duration,
     cooldown: Duration,
-    /// `None`: never fetched.
+    /// `None`: never fetched. Empty: none of those that were published can be used.
     keys: Mutex<Option<Arc<KeySet>>>,
     /// Held during a fetch: others wait for what comes of it.
     last: Alone<Last>,
@@ -76,8 +76,9 @@ impl Remote {
         self.lock().clone().unwrap_or_default()
     }
 
-    pub(super) fn has_loaded(&self) -> bool {
-        self.lock().is_some()
+    /// Whether there are keys.
+    pub(super) fn has_keys(&self) -> bool {
+        self.lock().as_ref().is_some_and(|keys| !keys.is_empty())
     }
 
     /// Fetches the keys, unless that was tried a moment ago. Whether they may be others now.
@@ -106,9 +107,24 @@ impl Remote {
     async fn fetch(&self, last: &mut Last) -> bool {
         let found = self.ask().await;
         last.tried = Some(Instant::now());
-        let outcome = if found.is_ok() { "fetched" } else { "failed" };
+        let outcome = match &found {
+            Ok(keys) if keys.is_empty() => "unusable",
+            Ok(_) => "fetched",
+            Err(_) => "failed",
+        };
         metric::KEY_FETCHES.of(outcome).increment(1);
         match found {
+            // Keys that left the set count no more, also when none is left.
+            Ok(keys) if keys.is_empty() => {
+                self.lock().replace(Arc::new(keys));
+                if !std::mem::replace(&mut last.fails, true) {
+                    warn!(
+                        at = self.shown(),
+                        "no published key can check tokens: look at access.jwks"
+                    );
+                }
+                false
+            }
             Ok(keys) => {
                 let is_first = self.lock().replace(Arc::new(keys)).is_none();
                 if std::mem::take(&mut last.fails) || is_first {
@@ -137,11 +153,7 @@ impl Remote {
         if answer.status() != StatusCode::OK {
             return Err(format!("it answers {}", answer.status()));
         }
-        let keys = KeySet::of_json(answer.body(), false)?;
-        if keys.is_empty() {
-            warn!(at = self.shown(), "no published key can check tokens");
-        }
-        Ok(keys)
+        KeySet::of_json(answer.body(), false)
     }
 
     /// The address without its query, which may hold a secret.

@@ -202,10 +202,10 @@ impl Access {
             (found, _) => found,
         };
         match (found, remote) {
-            (Err(Failure::UnknownKey), Some(remote)) if !remote.has_loaded() => {
+            (Err(Failure::UnknownKey), Some(remote)) if !remote.has_keys() => {
                 Err(Rejection::retry(
                     Reason::Unavailable,
-                    "the keys of tokens could not be fetched from their issuer yet: try again",
+                    "no key of the issuer of tokens can be used yet: try again",
                     2_000,
                 ))
             }
@@ -219,6 +219,14 @@ impl Access {
         let published = self.0.remote.as_ref().map(Remote::keys);
         let (own, published) = (self.0.files.keys(), published.unwrap_or_default());
         token::verify(token, [&own, &published], &self.0.checks)
+    }
+
+    /// What somebody should look after.
+    pub fn warnings(&self) -> Vec<String> {
+        let lacks_keys = self.0.remote.as_ref().is_some_and(|it| !it.has_keys());
+        let warning = "no published key can check tokens, so none is taken that needs one: look at \
+                       access.jwks";
+        lacks_keys.then(|| warning.to_owned()).into_iter().collect()
     }
 
     /// Keeps the keys up to date until `stop`.

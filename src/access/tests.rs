@@ -148,6 +148,7 @@ fn a_token_says_who_where_what_for_and_until_when() {
         ("rooms", json!(vec!["aaa"; 257]), "rooms"),
         ("rights", json!(7), "rights"),
         ("aud", json!("other"), "aud"),
+        ("aud", json!(5), "aud"),
     ] {
         let Err(Failure::Says(why)) = with(name, value.clone()) else {
             panic!("{name} {value}");

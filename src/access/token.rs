@@ -89,7 +89,10 @@ impl From<Failure> for Rejection {
 pub(super) fn verify(token: &Token, keys: [&KeySet; 2], checks: &Checks) -> Result<Grant, Failure> {
     let text = token.as_str();
     if text.len() > Token::MAX {
-        return Err(Failure::Unsigned);
+        let most = Token::MAX;
+        return Err(Failure::Says(format!(
+            "the token has more than {most} bytes: name fewer rooms in it, by patterns"
+        )));
     }
     let header = decode_header(text).map_err(|_| Failure::Unsigned)?;
     // What a header calls critical must be understood (RFC 7515, 4.1.11), and nothing is here.
@@ -158,6 +161,12 @@ impl Checks {
     /// What the claims of a signed token mean.
     fn grant(&self, claims: &Map<String, Value>) -> Result<Grant, Failure> {
         let says = |what: &str| Failure::Says(what.into());
+        // The library looks only at those that are text.
+        if self.audience.is_empty() && claims.get("aud").is_some_and(|aud| !aud.is_null()) {
+            return Err(says(
+                "the token is for a service (aud), and none is named here",
+            ));
+        }
         let user = claims.get("sub").and_then(Value::as_str);
         let user = user.and_then(|user| UserId::parse(user).ok());
         let user = user.ok_or_else(|| {

@@ -174,8 +174,10 @@ impl Running {
             Ok(())
         });
         let mut clients = None;
+        let mut asked = Access::default();
         if let Some((gateway, port, access)) = gateway {
             let until = stop.clone();
+            asked = access.clone();
             internal.parts.spawn(async move {
                 access.run(until).await;
                 Ok(())
@@ -242,7 +244,15 @@ impl Running {
                     writers::warning(&view),
                 ];
                 let of_cluster = of_cluster.into_iter().flatten().collect();
-                [of_bus, shown.warnings(), accounts.warnings(), of_cluster].concat()
+                let of_access = asked.warnings();
+                [
+                    of_bus,
+                    shown.warnings(),
+                    accounts.warnings(),
+                    of_access,
+                    of_cluster,
+                ]
+                .concat()
             }),
         );
         Ok(Self {

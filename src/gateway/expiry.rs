@@ -74,7 +74,7 @@ impl Expiries {
             number
         });
         Admitted {
-            admission: Mutex::new(admission),
+            admission: Mutex::new((0, admission)),
             number,
             outbox: outbox.clone(),
             expiries: self.clone(),
@@ -161,7 +161,8 @@ impl Inner {
 
 /// Somebody who is here, what they may do, and until when. Dropped, they have left.
 pub(super) struct Admitted {
-    admission: Mutex<Admission>,
+    /// And by which of their tokens, from 1 on; 0: as they came.
+    admission: Mutex<(u64, Admission)>,
     /// Of those whose stay ends.
     number: Option<u64>,
     outbox: Outbox,
@@ -172,7 +173,7 @@ impl Admitted {
     /// Refuses what they may not do, or not any more. The clock says so, for what they say may come
     /// before the task that ends them.
     pub(super) fn check(&self, right: Right) -> Result<(), Rejection> {
-        let admission = *self.admission();
+        let (_, admission) = *self.admission();
         let (now, wall) = (Instant::now(), self.expiries.wall);
         if admission
             .until
@@ -187,21 +188,27 @@ impl Admitted {
         Ok(())
     }
 
-    /// They were let in again. Whose stay has ended meanwhile is over.
-    pub(super) fn again(&self, admission: Admission) {
+    /// They were let in again, by the nth token that they brought. Whose stay has ended meanwhile is
+    /// over. Checks of tokens end in any order: whether no later one was taken before.
+    pub(super) fn again(&self, nth: u64, admission: Admission) -> bool {
         let (Some(number), Some(end)) = (self.number, admission.until) else {
-            return;
+            return true;
         };
         let mut inner = self.expiries.lock();
+        let mut taken = self.admission();
+        if nth < taken.0 {
+            return false;
+        }
         if inner.leave(number) {
             inner.enter(number, self.outbox.clone(), end, (self.expiries.wall)());
-            *self.admission() = admission;
+            *taken = (nth, admission);
         }
-        drop(inner);
+        drop((inner, taken));
         self.expiries.changed.notify_one();
+        true
     }
 
-    fn admission(&self) -> MutexGuard<'_, Admission> {
+    fn admission(&self) -> MutexGuard<'_, (u64, Admission)> {
         let admission = self.admission.lock();
         admission.unwrap_or_else(PoisonError::into_inner)
     }
@@ -288,6 +295,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_last_token_counts_whichever_was_checked_first() {
+        let (expiries, outbox) = (expiries(still), outbox());
+        let admitted = expiries.stay(&outbox, staying(60));
+        assert!(admitted.again(2, staying(600)));
+        assert!(!admitted.again(1, staying(120)), "a later one was taken");
+        advance(Duration::from_secs(599)).await;
+        assert_eq!(refused(&admitted), None);
+        assert!(admitted.again(3, staying(1200)));
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(refused(&admitted), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn whose_time_is_over_says_nothing_more_whatever_waits_for_them() {
         let (expiries, outbox) = (expiries(still), outbox());
         let admitted = expiries.stay(&outbox, staying(120));
@@ -301,7 +321,7 @@ mod tests {
         expiries.tell(Instant::now());
         assert_eq!(outbox.closed(), Some(Close::Expired));
         assert_eq!(outbox.waiting_bytes(), 0, "no backlog keeps it here");
-        admitted.again(staying(120));
+        assert!(admitted.again(1, staying(120)));
         assert_eq!(refused(&admitted), Some(Reason::TokenExpired), "too late");
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::{self, Credentials, Right},
-    room::{CommandId, Key, Rejection, SessionId, Token, UserId},
+    room::{CommandId, Key, Reason, Rejection, SessionId, Token, UserId},
     telemetry::trace::{Origin, hop},
     trace::{At, Hop},
     wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
@@ -57,6 +57,8 @@ pub struct Session {
     questions: Option<Arc<Semaphore>>,
     meter: Meter,
     admitted: Arc<Admitted>,
+    /// Tokens that it brought.
+    tokens: u64,
     bad: u32,
     _entered: Option<Entered>,
     _viewer: Viewer,
@@ -95,6 +97,7 @@ impl Session {
             questions: None,
             meter,
             admitted: Arc::new(admitted),
+            tokens: 0,
             bad: 0,
             _entered: entered,
             _viewer: viewer,
@@ -225,6 +228,8 @@ impl Session {
             self.user.clone(),
         );
         let (outbox, admitted) = (self.outbox.clone(), self.admitted.clone());
+        self.tokens += 1;
+        let nth = self.tokens;
         let brought = Credentials {
             token: Some(token),
             // Where that is asked for, or it would not be here.
@@ -233,8 +238,14 @@ impl Session {
         self.core.spawn(async move {
             let admitting = core.access.admit(&room, Some(&user), Right::Read, &brought);
             outbox.push(&match admitting.await {
+                Ok(admission) if !admitted.again(nth, admission) => ServerFrame::Rejected {
+                    id: Some(id),
+                    rejection: Rejection::new(
+                        Reason::TokenInvalid,
+                        "a token that came after this one was taken before: that one counts",
+                    ),
+                },
                 Ok(admission) => {
-                    admitted.again(admission);
                     let (now, wall) = (Instant::now(), SystemTime::now());
                     let left = |until: access::End| (until.at(now, wall) - now).as_millis() as u64;
                     ServerFrame::Refreshed {

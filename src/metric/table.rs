@@ -188,7 +188,7 @@ table! {
             by "reason" of REFUSED_ADMISSIONS,
             "What the policy of a room refused, with or without a token, by the reason";
         KEY_FETCHES: counter "safechat_key_fetches_total" in "fetches"
-            by "outcome" of &["fetched", "failed"],
+            by "outcome" of &["fetched", "unusable", "failed"],
             "Fetches of the keys that tokens are signed with, from where they are published";
         BACKLOG_CLOSES: counter "safechat_backlog_closes_total" in "sessions",
             "Clients whose backlog passed the limit";

@@ -119,6 +119,11 @@ fn answer(file: File, policy: HeaderValue, headers: &HeaderMap) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.kind));
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A page that opened this one may not send it elsewhere.
+    headers.insert(
+        "cross-origin-opener-policy",
+        HeaderValue::from_static("same-origin"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
         ETAG,
