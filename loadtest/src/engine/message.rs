@@ -1,5 +1,6 @@
 //! The messages of a run: when each was due, when it was sent, where it came to be.
 
+use super::Id;
 use std::time::Instant;
 
 /// When a message was to be sent, and when it was.
@@ -21,6 +22,7 @@ pub(super) fn number(id: &str) -> Option<usize> {
 
 struct Message {
     timing: Timing,
+    session: Id,
     room: Box<str>,
     seq: Option<u64>,
     is_answered: bool,
@@ -48,15 +50,35 @@ impl Messages {
         self.all.len()
     }
 
-    pub(super) fn send(&mut self, room: &str, due: Instant, sent: Instant) -> usize {
+    pub(super) fn send(
+        &mut self,
+        session: Id,
+        room: &str,
+        due: Instant,
+        sent: Instant,
+    ) -> usize {
         self.all.push(Message {
             timing: Timing { due, sent },
+            session,
             room: room.into(),
             seq: None,
             is_answered: false,
         });
         self.open += 1;
         self.all.len() - 1
+    }
+
+    /// Waits no more for answers to sessions that are gone: nobody is there to hear them. How many.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(Id) -> bool) -> u64 {
+        let mut forgotten = 0;
+        for message in &mut self.all {
+            if !message.is_answered && is_gone(message.session) {
+                message.is_answered = true;
+                forgotten += 1;
+            }
+        }
+        self.open -= forgotten;
+        forgotten as u64
     }
 
     /// What a message says: its number, and as much more as it is to be long.

@@ -205,7 +205,7 @@ impl Engine {
         };
         let now = Instant::now();
         let room = &self.rooms[session.room].name;
-        let number = self.messages.send(room, due, now);
+        let number = self.messages.send(id, room, due, now);
         let (id, text) = (message::id(number), self.messages.text(number));
         let frame = self.dialect.send(room, id, text);
         session.queue(1, frame.as_bytes());
@@ -267,6 +267,10 @@ impl Engine {
         let deadline = Instant::now() + within;
         while !self.is_settled() {
             if Instant::now() > deadline {
+                let gone = |id: Id| !self.sessions.get(id).is_some_and(Option::is_some);
+                for _ in 0..self.messages.forget(gone) {
+                    self.recorder.count("not answered", "its session is gone");
+                }
                 let open = self.messages.open;
                 if open > 0 {
                     self.broken(format!("{open} messages were never answered"));

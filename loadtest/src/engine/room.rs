@@ -199,7 +199,7 @@ mod tests {
             let now = Instant::now();
             let ids = (0..sent)
                 .map(|_| {
-                    let number = messages.send("r", now, now);
+                    let number = messages.send(0, "r", now, now);
                     message::id(number)
                 })
                 .collect();
