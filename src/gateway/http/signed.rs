@@ -1,6 +1,8 @@
 //! The header `Safe-Chat-Proof`, by which a request without a session proves the key that it names:
 //!
-//!     Safe-Chat-Proof: host=chat.example, time=1795465200123, signature=BASE64URL
+//! ```text
+//! Safe-Chat-Proof: host=chat.example, time=1795465200123, signature=BASE64URL
+//! ```
 //!
 //! It fits this request only, and only while its time is within a minute of the server's. A message
 //! that is repeated meanwhile is the same message: see [`replays`].
