@@ -50,13 +50,7 @@ impl Messages {
         self.all.len()
     }
 
-    pub(super) fn send(
-        &mut self,
-        session: Id,
-        room: &str,
-        due: Instant,
-        sent: Instant,
-    ) -> usize {
+    pub(super) fn send(&mut self, session: Id, room: &str, due: Instant, sent: Instant) -> usize {
         self.all.push(Message {
             timing: Timing { due, sent },
             session,
