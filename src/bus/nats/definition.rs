@@ -353,6 +353,18 @@ impl Definition {
         })
     }
 
+    /// What to do about records of all that a header of one message removes.
+    pub(super) fn lets_one_empty_it(&self, found: &Value) -> Option<String> {
+        let is_shared = matches!(self.store, Store::Nodes | Store::Marks);
+        (is_shared && found["allow_rollup_hdrs"] == json!(true)).then(|| {
+            let name = &self.name;
+            format!(
+                "stream {name} lets any node remove what all nodes have written there: nats stream \
+                 edit {name} --no-allow-rollup"
+            )
+        })
+    }
+
     /// What to do about a bucket that takes only small messages.
     pub(super) fn keeps_less(&self, bytes: usize) -> Option<String> {
         let is_less = self.store == Store::Blobs && bytes < payload::NEEDED;
@@ -484,6 +496,18 @@ mod tests {
         ];
         assert!(todo.iter().all(|it| unbounded.contains(it)), "{unbounded}");
         assert_eq!(checked(Some(4096), 1024), "", "how large is the operator's");
+    }
+
+    #[test]
+    fn a_bucket_of_all_that_one_can_empty_is_weak() {
+        let subjects = Subjects::new("t1x", Shards::new(4).unwrap()).unwrap();
+        for definition in definitions(&Config::default(), &subjects) {
+            let is_shared = matches!(definition.store, Store::Nodes | Store::Marks);
+            let mut found = definition.wanted.clone();
+            assert_eq!(definition.lets_one_empty_it(&found), None);
+            found["allow_rollup_hdrs"] = json!(true);
+            assert_eq!(definition.lets_one_empty_it(&found).is_some(), is_shared);
+        }
     }
 
     #[test]
