@@ -488,7 +488,7 @@ impl Link {
                     let pending = message
                         .headers
                         .as_ref()
-                        .and_then(|headers| headers.get("Nats-Num-Pending"));
+                        .and_then(|headers| headers.get_last("Nats-Num-Pending"));
                     let is_all = pending.is_none_or(|pending| pending.as_str() == "0");
                     return Ok(Some((messages, is_all)));
                 }
@@ -582,7 +582,7 @@ fn follow(
     let previous = message
         .headers
         .as_ref()
-        .and_then(|headers| headers.get("Nats-Last-Sequence"))
+        .and_then(|headers| headers.get_last("Nats-Last-Sequence"))
         .map(|value| value.as_str().to_owned());
     let expected = before.map_or(0, |before| before.sequence).to_string();
     if previous.is_some_and(|previous| previous != expected) {

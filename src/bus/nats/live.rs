@@ -57,7 +57,7 @@ impl Nats {
 fn note_delay(message: &Message) {
     let headers = message.headers.as_ref();
     let stored = headers
-        .and_then(|headers| headers.get("Nats-Time-Stamp"))
+        .and_then(|headers| headers.get_last("Nats-Time-Stamp"))
         .and_then(|stored| DateTime::parse_from_rfc3339(stored.as_str()).ok());
     if let Some(stored) = stored {
         let since = Utc::now().signed_duration_since(stored);
