@@ -11,6 +11,7 @@ use crate::{
 };
 use async_nats::{Client, ConnectOptions, HeaderMap};
 use bytes::Bytes;
+use futures::StreamExt;
 use safe_chat::{
     bus::{
         Ask, NodeRecord, ReplyTo, Role, Submission, codec,
@@ -250,7 +251,6 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
         "pre.cmd.1.aaa.one",
         "pre.node.one.x.in",
         "pre.node.first.x.manage",
-        "_INBOX.one.x",
     ]);
     of_gateway.extend(never.clone());
     of_gateway.extend([
@@ -375,6 +375,60 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     .await;
     let told = writer.logs().matches("skipped; more of its kind").count();
     assert!(told <= 4, "once for each kind: {}", writer.logs());
+    headers_and_replies_of_its_own(&bus, &hostile, &one, record).await;
+}
+
+/// What a server obeys or says in headers is not obeyed or believed of a client, and who asks itself
+/// may answer nowhere but where answers are waited for.
+async fn headers_and_replies_of_its_own(
+    bus: &Bus,
+    hostile: &Client,
+    one: &Node,
+    record: NodeRecord,
+) {
+    let run = Incarnation::of_node("two", uuid::Uuid::now_v7());
+    let mark = bus.named(&format!("$KV.PRE_SESSIONS.two.{run}.1.x"));
+    let mut rollup = HeaderMap::new();
+    rollup.insert("Nats-Rollup", "all");
+    let emptied = hostile.request_with_headers(mark, rollup, Bytes::new());
+    let answer = emptied.await.expect("an answer").payload;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("rollup not permitted"), "{answer}");
+
+    let record = NodeRecord {
+        incarnation: run,
+        roles: vec![Role::Gateway],
+        ..record
+    };
+    let key = bus.named(&format!("$KV.PRE_NODES.gateway.two.{run}"));
+    let mut last = HeaderMap::new();
+    last.insert("Nats-Last-Sequence", "14");
+    let told = hostile.request_with_headers(key, last, codec::encode_node(&record));
+    told.await.expect("stored");
+    eventually("others read on past it", async || {
+        let metrics = one.metrics().await;
+        let nodes = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("safechat_cluster_nodes "));
+        nodes == Some("4")
+    })
+    .await;
+
+    let probe = format!("{}-probe.two", bus.cluster.prefix());
+    let forged = bus.named("pre.evt.1.forged");
+    let mut own = hostile.subscribe(format!("{probe}.*")).await.expect("own");
+    let asked = hostile.publish_with_reply(format!("{probe}.x"), forged.clone(), Bytes::new());
+    asked.await.expect("sent");
+    hostile.flush().await.expect("sent");
+    own.next().await.expect("its own question");
+    let answered = hostile.publish(forged.clone(), Bytes::new()).await;
+    answered.expect("sent, and refused there");
+    hostile.flush().await.expect("sent");
+    eventually("its answer is refused", async || {
+        let refused = bus.refused();
+        refused.iter().any(|line| line.contains(&forged))
+    })
+    .await;
 }
 
 /// The session of harry, as an event says.

@@ -31,8 +31,6 @@ const BUCKETS: [&str; 4] = ["NODES", "SHARDS", "SESSIONS", "SNAPSHOTS"];
 struct Allowed {
     publish: Vec<String>,
     subscribe: Vec<String>,
-    /// Whether it answers whoever asks it.
-    responds: bool,
 }
 
 impl Allowed {
@@ -76,7 +74,9 @@ impl Allowed {
         // As nodes of older versions send it; those of this one send nothing there.
         self.subscribe(&["chat.node.*.in", "chat.node.*.manage", "chat.node.*.probe"]);
         self.subscribe(&["chat-probe.*"]);
-        self.responds = true;
+        // An answer, where it is waited for. Not `allow_responses`: with that a node that asks itself
+        // may publish wherever it says that it waits.
+        self.publish(&["_INBOX.>"]);
     }
 
     /// What accepting clients takes.
@@ -174,9 +174,6 @@ pub fn rights(prefix: &str, party: Party, name: &str) -> String {
             let _ = writeln!(text, "    \"{subject}\"");
         }
         text.push_str("  ]\n}\n");
-    }
-    if allowed.responds {
-        text.push_str("# An answer to whoever asked, where it waits.\nallow_responses: true\n");
     }
     text
 }
