@@ -430,6 +430,8 @@ impl Life<'_> {
         if self.core.pressure.is_tight() {
             self.ring.shrink();
         }
+        // First: whoever has seen an event and asks for a page finds it there.
+        self.moved();
         let live = self.viewers.fan_out(&events);
         let (tracer, all) = (
             &self.core.tracer,
@@ -444,7 +446,6 @@ impl Life<'_> {
             .for_each(|event| self.viewers.notice(event.event()));
         let (own, lane) = (events.iter().map(SharedEvent::event), self.replica.lane());
         lane.seen(own, self.line.epoch(), self.line.head());
-        self.moved();
     }
 
     /// The journal does not have the next events, of those up to `last`; `left` is the first that
@@ -472,13 +473,13 @@ impl Life<'_> {
         metrics::hole_skipped();
         self.line.skip_to(left);
         self.ring = Ring::default();
+        self.moved();
         self.viewers.skip_live(left);
         (self.skipped, self.interrupted) = (true, true);
         // A session that is just opening may have ended with them: it comes again.
         self.number = self.replica.lives.fetch_add(1, Relaxed);
         doubt::of_room(self.core, &self.replica.room);
         self.replica.lane().reached(self.line.head());
-        self.moved();
     }
 
     /// Whether it is being found out if this is the room still.
