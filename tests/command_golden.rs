@@ -2,6 +2,9 @@
 //! as it always was. The golden files hold the bytes in hex, made by an encoder that is not part of
 //! this project; the number in a name is the form (`bus::FORMATS`). They are never changed.
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use bytes::Bytes;
 use safe_chat::{
     bus::{
@@ -13,14 +16,9 @@ use safe_chat::{
         ProducerSeq, RequestId, RoomId, SessionId, Turn, UserId,
     },
 };
-use std::fs;
 
 fn golden(name: &str) -> Bytes {
-    let text = fs::read_to_string(format!("tests/golden/bus/{name}.hex")).unwrap();
-    let digits = text.trim().as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    golden::golden("bus", name)
 }
 
 fn user(name: &str) -> UserId {

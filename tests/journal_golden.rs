@@ -2,6 +2,9 @@
 //! they always were. The golden files hold stored bytes in hex, made by an encoder that is not part
 //! of this project. They are never changed.
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use bytes::Bytes;
 use prost::Message;
 use safe_chat::{
@@ -14,23 +17,10 @@ use safe_chat::{
         SessionId, State, Turn, UserId,
     },
 };
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fs,
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 fn golden(name: &str) -> Bytes {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/journal")
-        .join(format!("{name}.hex"));
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    golden::golden("journal", name)
 }
 
 fn user(name: &str) -> UserId {

@@ -1,6 +1,9 @@
 //! The stored forms of whose a name is: read and written as they always were. The golden files hold
 //! the bytes in hex, made by an encoder that is not part of this project. They are never changed.
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use bytes::Bytes;
 use prost::Message;
 use safe_chat::{
@@ -8,14 +11,9 @@ use safe_chat::{
     proto::journal::v1::StoredEvent,
     room::{Change, Event, Identity, Key, Kind, Millis, Pin, Seq, SessionId, State, UserId},
 };
-use std::fs;
 
 fn golden(name: &str) -> Bytes {
-    let text = fs::read_to_string(format!("tests/golden/journal/{name}.hex")).unwrap();
-    let digits = text.trim().as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    golden::golden("journal", name)
 }
 
 fn user(name: &str) -> UserId {
