@@ -1,15 +1,37 @@
-//! How a secret is read from its file, and what stands in its place wherever a configuration is
-//! shown.
+//! How a secret is read from its file, how often it is looked at again, and what stands in its
+//! place wherever a configuration is shown.
 
 use serde::{Serialize, Serializer};
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Bytes of a file of secrets, at most: more than any chain of certificates has.
 const LARGEST: u64 = 1024 * 1024;
+
+/// How often files of secrets are looked at. Their contents are compared: what mounts secrets
+/// replaces links and directories, which shows in no file's time or notification.
+pub(crate) const EVERY: Duration = Duration::from_secs(5);
+
+/// A file that cannot be used. Says nothing of what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path} cannot be used: {why}")]
+pub struct Unusable {
+    path: PathBuf,
+    why: String,
+}
+
+impl Unusable {
+    pub(crate) fn new(path: &Path, why: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            why: why.into(),
+        }
+    }
+}
 
 /// What a file holds. What is no regular file (a pipe, a device) might never end, or never begin.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -1,35 +1,14 @@
 //! Keys of files, read again when they change: a key is renewed without a restart.
 
-use super::{Config, keys::KeySet};
+use super::{Config, Error, keys::KeySet};
 use crate::secret;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
-
-/// How often the files are looked at. Their contents are compared, as those of certificates.
-const EVERY: Duration = Duration::from_secs(5);
-
-/// A file of keys that cannot be used. Says nothing of what stands in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path} cannot be used: {why}")]
-pub struct Error {
-    path: PathBuf,
-    why: String,
-}
-
-impl Error {
-    pub(super) fn new(path: &Path, why: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            why: why.into(),
-        }
-    }
-}
 
 /// The keys of files.
 #[derive(Clone, Default)]
@@ -81,7 +60,7 @@ impl Files {
             return std::future::pending().await;
         }
         loop {
-            sleep(EVERY).await;
+            sleep(secret::EVERY).await;
             let looking = self.clone();
             // A file that is mounted from elsewhere may take long.
             match spawn_blocking(move || looking.look()).await {

@@ -15,9 +15,9 @@ mod policy;
 mod token;
 mod turns;
 
+pub use crate::secret::Unusable as Error;
 pub use config::Config;
 pub use end::End;
-pub use files::Error;
 pub use pattern::Pattern;
 pub use policy::Policy;
 pub use token::{Claims, Rights, sign};

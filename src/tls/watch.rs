@@ -2,14 +2,11 @@
 //! when somebody asks for it (SIGHUP).
 
 use super::{Identity, identity::Look};
-use std::{sync::Arc, time::Duration};
+use crate::secret;
+use std::sync::Arc;
 use tokio::{sync::Mutex, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-
-/// How often the files are looked at. Their contents are compared: what mounts secrets replaces
-/// links and directories, which shows in no file's time or notification.
-const EVERY: Duration = Duration::from_secs(5);
 
 /// The certificates that a node shows, each with what it is for. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +29,7 @@ impl Watch {
     pub async fn run(self, stop: CancellationToken) {
         let looking = async {
             while !self.identities.is_empty() {
-                sleep(EVERY).await;
+                sleep(secret::EVERY).await;
                 let _alone = self.looking.lock().await;
                 self.look().await;
             }

@@ -2,11 +2,7 @@
 //! `#` say nothing. What is wrong is told by the numbers of lines, never by what stands in them.
 
 use super::{Account, Role, account::Secret, password::Hash};
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// Characters of a name, at most.
 const NAME: usize = 64;
@@ -14,23 +10,6 @@ const NAME: usize = 64;
 const MOST: usize = 1000;
 /// Lines of which it is told what is wrong with them.
 const TOLD: usize = 5;
-
-/// A file of operators that cannot be used. Says nothing of what stands in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path} cannot be used: {why}")]
-pub struct Error {
-    path: PathBuf,
-    why: String,
-}
-
-impl Error {
-    pub(super) fn new(path: &Path, why: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            why: why.into(),
-        }
-    }
-}
 
 /// The operators in a text. `taken`: a name that somebody has who is not in it.
 pub(super) fn parse(text: &[u8], taken: Option<&str>) -> Result<Vec<Arc<Account>>, String> {

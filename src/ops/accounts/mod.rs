@@ -9,8 +9,8 @@ mod file;
 mod password;
 mod roll;
 
+pub use crate::secret::Unusable as Error;
 pub use account::Role;
-pub use file::Error;
 pub(crate) use file::{check_name, line};
 pub use password::{Weak, hashed};
 
@@ -25,13 +25,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
 };
 use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
 
-/// How often the file is looked at. Its contents are compared, as those of certificates.
-const EVERY: Duration = Duration::from_secs(5);
 /// Names that stand in the banner.
 const SHOWN: usize = 5;
 /// The permission of everybody on the machine to read a file.
@@ -134,7 +131,7 @@ impl Accounts {
             return std::future::pending().await;
         }
         loop {
-            sleep(EVERY).await;
+            sleep(secret::EVERY).await;
             self.reload().await;
         }
     }
