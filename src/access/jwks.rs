@@ -113,36 +113,27 @@ impl Remote {
             Err(_) => "failed",
         };
         metric::KEY_FETCHES.of(outcome).increment(1);
-        match found {
-            // Keys that left the set count no more, also when none is left.
-            Ok(keys) if keys.is_empty() => {
-                self.lock().replace(Arc::new(keys));
-                if !std::mem::replace(&mut last.fails, true) {
-                    warn!(
-                        at = self.shown(),
-                        "no published key can check tokens: look at access.jwks"
-                    );
-                }
-                false
-            }
+        let why = match found {
             Ok(keys) => {
+                // Those that left the set count no more, also when none is left.
+                let is_usable = !keys.is_empty();
                 let is_first = self.lock().replace(Arc::new(keys)).is_none();
-                if std::mem::take(&mut last.fails) || is_first {
-                    info!(at = self.shown(), "the keys of tokens were fetched");
+                if is_usable {
+                    if std::mem::take(&mut last.fails) || is_first {
+                        info!(at = self.shown(), "the keys of tokens were fetched");
+                    }
+                    return true;
                 }
-                true
+                "no published key can check tokens".to_owned()
             }
-            Err(why) => {
-                if !std::mem::replace(&mut last.fails, true) {
-                    warn!(
-                        at = self.shown(),
-                        "the keys of tokens cannot be fetched, those that are known stay in use: \
-                         {why}; look at access.jwks"
-                    );
-                }
-                false
-            }
+            Err(why) => format!(
+                "the keys of tokens cannot be fetched, those that are known stay in use: {why}"
+            ),
+        };
+        if !std::mem::replace(&mut last.fails, true) {
+            warn!(at = self.shown(), "{why}; look at access.jwks");
         }
+        false
     }
 
     async fn ask(&self) -> Result<KeySet, String> {

@@ -173,11 +173,10 @@ impl Running {
             super::readiness::tell(readiness, until).await;
             Ok(())
         });
+        let admits = gateway.as_ref().map(|(_, _, access)| access.clone());
         let mut clients = None;
-        let mut asked = Access::default();
         if let Some((gateway, port, access)) = gateway {
             let until = stop.clone();
-            asked = access.clone();
             internal.parts.spawn(async move {
                 access.run(until).await;
                 Ok(())
@@ -244,7 +243,7 @@ impl Running {
                     writers::warning(&view),
                 ];
                 let of_cluster = of_cluster.into_iter().flatten().collect();
-                let of_access = asked.warnings();
+                let of_access = admits.iter().flat_map(Access::warnings).collect();
                 [
                     of_bus,
                     shown.warnings(),

@@ -174,11 +174,11 @@ impl Admitted {
     /// before the task that ends them.
     pub(super) fn check(&self, right: Right) -> Result<(), Rejection> {
         let (_, admission) = *self.admission();
-        let (now, wall) = (Instant::now(), self.expiries.wall);
-        if admission
-            .until
-            .is_some_and(|end| end.at(now, wall()) <= now)
-        {
+        let is_over = admission.until.is_some_and(|end| {
+            let now = Instant::now();
+            end.at(now, (self.expiries.wall)()) <= now
+        });
+        if is_over {
             let why = "the token has expired: come with a new one";
             return Err(Rejection::new(Reason::TokenExpired, why));
         }

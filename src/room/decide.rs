@@ -216,11 +216,10 @@ fn open(
 fn turn_away(session: SessionId, reason: Reason) -> Decision {
     // Only the same command, read again, is answered by it. Older versions cannot read the newer
     // word.
-    let reason_before = reason.known_before();
     Decision {
         changes: vec![Change::Refused {
             session,
-            reason: reason_before,
+            reason: reason.known_before(),
         }],
         ..Decision::refused(reason)
     }
