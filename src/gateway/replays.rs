@@ -42,7 +42,7 @@ impl Replays {
         now: u64,
     ) -> Result<Option<(Seq, Epoch)>, Rejection> {
         let mut state = self.state();
-        state.forget(now);
+        state.trim(now);
         match state.journaled.get(&signed.digest) {
             Some(first) => Ok(Some(*first)),
             None if state.journaled.len() < MOST => Ok(None),
@@ -67,8 +67,8 @@ impl Replays {
 }
 
 impl State {
-    /// Forgets those whose signatures do not count any more.
-    fn forget(&mut self, now: u64) {
+    /// Drops those whose signatures do not count any more.
+    fn trim(&mut self, now: u64) {
         while let Some((until, digest)) = self.order.first().copied()
             && until < now
         {

@@ -63,16 +63,16 @@ impl Messages {
     }
 
     /// Waits no more for answers to sessions that are gone: nobody is there to hear them. How many.
-    pub(super) fn forget(&mut self, is_gone: impl Fn(Id) -> bool) -> u64 {
-        let mut forgotten = 0;
+    pub(super) fn give_up(&mut self, is_gone: impl Fn(Id) -> bool) -> u64 {
+        let mut given_up = 0;
         for message in &mut self.all {
             if !message.is_answered && is_gone(message.session) {
                 message.is_answered = true;
-                forgotten += 1;
+                given_up += 1;
             }
         }
-        self.open -= forgotten;
-        forgotten as u64
+        self.open -= given_up;
+        given_up as u64
     }
 
     /// What a message says: its number, and as much more as it is to be long.

@@ -268,7 +268,7 @@ impl Engine {
         while !self.is_settled() {
             if Instant::now() > deadline {
                 let gone = |id: Id| !self.sessions.get(id).is_some_and(Option::is_some);
-                for _ in 0..self.messages.forget(gone) {
+                for _ in 0..self.messages.give_up(gone) {
                     self.recorder.count("not answered", "its session is gone");
                 }
                 let open = self.messages.open;

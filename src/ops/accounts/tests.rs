@@ -3,17 +3,17 @@
 use super::{testing::line, *};
 use std::fs::Permissions;
 
-struct Site {
+struct Testbed {
     folder: tempfile::TempDir,
 }
 
-impl Site {
+impl Testbed {
     fn new(text: &str) -> Self {
-        let site = Self {
+        let testbed = Self {
             folder: tempfile::tempdir().unwrap(),
         };
-        site.write(text);
-        site
+        testbed.write(text);
+        testbed
     }
 
     fn path(&self) -> PathBuf {
@@ -41,12 +41,12 @@ fn role(accounts: &Accounts, name: &str, password: &str) -> Option<Role> {
 
 #[test]
 fn a_change_counts_and_a_broken_file_changes_nothing() {
-    let site = Site::new(&line("alice", "operate", "one"));
-    let accounts = site.load(None).unwrap();
+    let testbed = Testbed::new(&line("alice", "operate", "one"));
+    let accounts = testbed.load(None).unwrap();
     assert_eq!(role(&accounts, "alice", "one"), Some(Role::Operate));
     assert_eq!(accounts.0.look(), Look::Same);
 
-    site.write(
+    testbed.write(
         &[
             line("alice", "read", "two"),
             line("bob", "operate", "three"),
@@ -58,7 +58,7 @@ fn a_change_counts_and_a_broken_file_changes_nothing() {
     assert_eq!(role(&accounts, "alice", "two"), Some(Role::Read));
 
     for broken in ["", "alice:operate:geheim\n"] {
-        site.write(broken);
+        testbed.write(broken);
         let Look::Refused(why) = accounts.0.look() else {
             panic!("taken: {broken}");
         };
@@ -68,27 +68,27 @@ fn a_change_counts_and_a_broken_file_changes_nothing() {
         assert_eq!(warnings, [not_used(&why)]);
         assert!(!warnings[0].contains("geheim") && warnings[0].contains("operators"));
     }
-    fs::remove_file(site.path()).unwrap();
+    fs::remove_file(testbed.path()).unwrap();
     assert!(matches!(accounts.0.look(), Look::Refused(_)));
     assert_eq!(role(&accounts, "bob", "three"), Some(Role::Operate));
-    site.write(&line("bob", "operate", "four"));
+    testbed.write(&line("bob", "operate", "four"));
     assert_eq!(accounts.0.look(), Look::Taken(1));
     assert_eq!(accounts.warnings(), [""; 0]);
 }
 
 #[test]
 fn with_a_file_the_user_of_the_configuration_counts_only_with_a_password_of_its_own() {
-    let site = Site::new(&line("alice", "read", "one"));
-    let alone = site.load(None).unwrap();
+    let testbed = Testbed::new(&line("alice", "read", "one"));
+    let alone = testbed.load(None).unwrap();
     assert_eq!(role(&alone, "admin", "safe-chat"), None);
     assert_eq!(alone.described(), "user alice");
-    let both = site.load(Some("another")).unwrap();
+    let both = testbed.load(Some("another")).unwrap();
     assert_eq!(role(&both, "admin", "another"), Some(Role::Operate));
     assert_eq!(role(&both, "alice", "one"), Some(Role::Read));
-    assert_eq!(role(&site.load(Some("")).unwrap(), "admin", ""), None);
-    site.write(&line("admin", "read", "one"));
-    assert!(site.load(Some("another")).is_err(), "two of one name");
-    assert!(site.load(None).is_ok());
+    assert_eq!(role(&testbed.load(Some("")).unwrap(), "admin", ""), None);
+    testbed.write(&line("admin", "read", "one"));
+    assert!(testbed.load(Some("another")).is_err(), "two of one name");
+    assert!(testbed.load(None).is_ok());
 
     let none = Accounts::load(&Config::default()).unwrap();
     assert_eq!(role(&none, "admin", "safe-chat"), Some(Role::Operate));
@@ -97,22 +97,22 @@ fn with_a_file_the_user_of_the_configuration_counts_only_with_a_password_of_its_
 
 #[test]
 fn a_file_that_everybody_may_read_is_warned_of() {
-    let site = Site::new(&line("alice", "read", "one"));
-    let accounts = site.load(None).unwrap();
+    let testbed = Testbed::new(&line("alice", "read", "one"));
+    let accounts = testbed.load(None).unwrap();
     assert_eq!(accounts.warnings(), [""; 0]);
-    fs::set_permissions(site.path(), Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(testbed.path(), Permissions::from_mode(0o644)).unwrap();
     assert_eq!(accounts.0.look(), Look::Same);
     assert!(accounts.warnings()[0].contains("chmod o-r"));
-    fs::set_permissions(site.path(), Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(testbed.path(), Permissions::from_mode(0o640)).unwrap();
     accounts.0.look();
     assert_eq!(accounts.warnings(), [""; 0]);
 }
 
 #[test]
 fn a_name_that_nobody_has_costs_what_a_wrong_password_costs() {
-    let site = Site::new(&line("alice", "read", "one"));
+    let testbed = Testbed::new(&line("alice", "read", "one"));
     // What is computed is the same; how long that takes is not for a test to say.
-    let roll = site.load(Some("another")).unwrap().roll();
+    let roll = testbed.load(Some("another")).unwrap().roll();
     assert!(roll.has_decoy());
     let plain = Accounts::load(&Config::default()).unwrap().roll();
     assert!(!plain.has_decoy(), "nothing is hashed there");
