@@ -48,7 +48,8 @@ impl Wait<'_> {
         outlook: impl Fn(&E) -> Outlook,
     ) -> anyhow::Result<T> {
         let since = Instant::now();
-        let why = Mutex::new("no answer yet".to_owned());
+        // What it said last, and whether somebody has to mend that.
+        let why = Mutex::new(("no answer yet".to_owned(), false));
         let reason = || why.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let attempts = async {
             loop {
@@ -64,7 +65,8 @@ impl Wait<'_> {
                 if left.is_zero() {
                     return Err(self.given_up(outlook, &text));
                 }
-                *why.lock().unwrap_or_else(PoisonError::into_inner) = text;
+                *why.lock().unwrap_or_else(PoisonError::into_inner) =
+                    (text, outlook == Outlook::Denied);
                 sleep(PAUSE.min(left)).await;
             }
         };
@@ -76,14 +78,13 @@ impl Wait<'_> {
                     .saturating_sub(since.elapsed())
                     .as_secs_f64()
                     .round();
-                self.readiness
-                    .starting(format!("waiting for {} at {}", self.what, self.address));
-                warn!(
-                    "waiting for {} at {} ({}): giving up in {left} s",
-                    self.what,
-                    self.address,
-                    reason()
-                );
+                let waiting = format!("waiting for {} at {}", self.what, self.address);
+                let (reason, is_denied) = reason();
+                warn!("{waiting} ({reason}): giving up in {left} s");
+                self.readiness.starting(match is_denied {
+                    true => format!("{waiting}: {reason}"),
+                    false => waiting,
+                });
                 sleep(LINE).await;
             }
         };
@@ -174,6 +175,8 @@ mod tests {
             error.unwrap_err().to_string(),
             "it refuses the login: mend it; gave up after 60 s"
         );
+        let said = ["waiting for NATS at nats://host:1: it refuses the login: mend it"];
+        assert_eq!(readiness.why_not(), said);
     }
 
     #[tokio::test(start_paused = true)]

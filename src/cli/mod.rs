@@ -69,7 +69,8 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Print what a login must be let do at the nats-servers, as their configuration has it
+    /// Print what a login must be let do at the nats-servers, and what must cross between accounts
+    /// there, as their configuration has it
     Permissions(permissions::Options),
     /// Look at the configuration
     #[command(subcommand)]

@@ -5,6 +5,7 @@
 //! can run side by side.
 
 mod access;
+mod accounts;
 mod changed;
 mod cluster;
 mod doctor;

@@ -28,13 +28,18 @@ use std::fs;
 
 /// A nats-server with the accounts of `nats/cluster.conf`, and two gateways with logins of their
 /// own.
-struct Bus {
-    server: Server,
-    cluster: Cluster,
+pub(crate) struct Bus {
+    pub(crate) server: Server,
+    pub(crate) cluster: Cluster,
 }
 
 impl Bus {
-    async fn new(claim: &str) -> Option<Self> {
+    pub(crate) async fn new(claim: &str) -> Option<Self> {
+        Self::with(claim, |accounts| accounts).await
+    }
+
+    /// With something else in its accounts.
+    pub(crate) async fn with(claim: &str, change: impl Fn(String) -> String) -> Option<Self> {
         let mut server = Server::start(claim).await?;
         let cluster = Cluster::nowhere(format!("nats://service:secret@{}", server.at()));
         let prefix = cluster.prefix();
@@ -48,8 +53,8 @@ impl Bus {
             let rights = rights(prefix, Party::Gateway, name);
             format!("{{ user: {name}, password: secret, permissions {{ {rights} }} }}\n")
         });
-        let last = "{ user: admin";
-        accounts = accounts.replace(last, &format!("{}{last}", gateways.concat()));
+        let shared = "{ user: gateway";
+        accounts = accounts.replace(shared, &format!("{}{shared}", gateways.concat()));
         let passwords = [
             "GATEWAY",
             "WRITER",
@@ -61,38 +66,38 @@ impl Bus {
         let passwords = passwords.map(|user| format!("{user}_PASSWORD: secret\n"));
         let logged = format!("log_file: \"{}\"\n", server.log().display());
         server
-            .run_with(&(logged + &passwords.concat() + &accounts))
+            .run_with(&(logged + &passwords.concat() + &change(accounts)))
             .await;
         Some(Self { server, cluster })
     }
 
-    async fn node(&self, name: &str, login: &str, roles: &str) -> Node {
+    pub(crate) async fn node(&self, name: &str, login: &str, roles: &str) -> Node {
         let mut node = self.launch(name, login, roles);
         node.ready().await;
         node
     }
 
-    fn launch(&self, name: &str, login: &str, roles: &str) -> Node {
+    pub(crate) fn launch(&self, name: &str, login: &str, roles: &str) -> Node {
         let servers = format!("nats://{login}:secret@{}", self.server.at());
         let cluster = self.cluster.clone().with_nats_at(servers);
         cluster.launch(name, &["--roles", roles])
     }
 
-    async fn login(&self, user: &str, inbox: &str) -> Client {
+    pub(crate) async fn login(&self, user: &str, inbox: &str) -> Client {
         let login = ConnectOptions::with_user_and_password(user.into(), "secret".into());
         let login = login.custom_inbox_prefix(format!("_INBOX.{inbox}"));
         login.connect(self.server.at()).await.expect("let in")
     }
 
     /// What the server has refused so far.
-    fn refused(&self) -> Vec<String> {
+    pub(crate) fn refused(&self) -> Vec<String> {
         let log = fs::read_to_string(self.server.log()).expect("a log");
         let lines = log.lines().filter(|line| line.contains("Violation"));
         lines.map(str::to_owned).collect()
     }
 
     /// A login may not publish to these subjects, nor subscribe to those.
-    async fn is_refused(&self, user: &str, publish: &[String], subscribe: &[String]) {
+    pub(crate) async fn is_refused(&self, user: &str, publish: &[String], subscribe: &[String]) {
         let client = self.login(user, user).await;
         let mut listening = Vec::new();
         for subject in publish {
@@ -120,26 +125,26 @@ impl Bus {
         .await;
     }
 
-    fn stream(&self, kind: &str) -> String {
+    pub(crate) fn stream(&self, kind: &str) -> String {
         format!("{}_{kind}", self.cluster.prefix().to_uppercase())
     }
 
     /// A subject or key of prefix `pre` or `PRE` in that of this test.
-    fn named(&self, subject: &str) -> String {
+    pub(crate) fn named(&self, subject: &str) -> String {
         let prefix = self.cluster.prefix();
         let subject = subject.replace("PRE", &prefix.to_uppercase());
         subject.replace("pre.", &format!("{prefix}."))
     }
 
-    fn shard(&self) -> u16 {
+    pub(crate) fn shard(&self) -> u16 {
         self.cluster.shards().of(&room()).0
     }
 
-    async fn admin(&self) -> Client {
+    pub(crate) async fn admin(&self) -> Client {
         self.login("admin", "admin").await
     }
 
-    async fn ask(&self, client: &Client, call: &str, body: Value) -> Value {
+    pub(crate) async fn ask(&self, client: &Client, call: &str, body: Value) -> Value {
         let asked = client.request(format!("$JS.API.{call}"), body.to_string().into());
         let answer = asked.await.expect("an answer of JetStream");
         serde_json::from_slice(&answer.payload).expect("JSON")
@@ -273,7 +278,14 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     ]);
     bus.is_refused("two", &of_gateway, &others).await;
     bus.is_refused("writer", &never, &others[5..]).await;
+    // Consumers deliver to whatever their maker names, in the account of the stream.
     let mut of_operator = never.to_vec();
+    of_operator.extend([
+        call("CONSUMER.CREATE", "PRE_EVT"),
+        call("CONSUMER.CREATE", "KV_PRE_SHARDS.x.y"),
+        call("CONSUMER.DURABLE.CREATE", "PRE_CMD.x"),
+        call("CONSUMER.MSG.NEXT", "PRE_EVT.x"),
+    ]);
     of_operator.extend(named(&[
         "$KV.PRE_SHARDS.1",
         "pre.evt.1.aaa",
@@ -331,20 +343,23 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     gone.insert("KV-Operation", "DEL");
     let told = hostile.request_with_headers(key(of_one), gone, Bytes::new());
     told.await.expect("stored");
-    // The server sends answers wherever they are wanted; owners do not.
+    // The server sends answers wherever they are wanted, in the asker's account; owners do not.
     let asked = bus.named("$JS.API.DIRECT.GET.PRE_EVT");
     let last = json!({ "last_by_subj": bus.named(&format!("pre.evt.{shard}.aaa")) });
-    for to in ["pre.evt", "pre.cmd"] {
-        let to = bus.named(&format!("{to}.{shard}.aaa"));
+    for to in ["pre.evt.S.aaa", "pre.cmd.S.aaa", "pre.cmd.S.aaa.one"] {
+        let to = bus.named(&to.replace('S', &shard.to_string()));
         let sent = hostile.publish_with_reply(asked.clone(), to, last.to_string().into());
         sent.await.expect("sent");
     }
     let asked = bus.named(&format!("pre.ask.{shard}"));
     let purge = bus.named("$JS.API.STREAM.PURGE.PRE_CMD");
     let ask = codec::encode_ask(&Ask::room(room()));
-    let sent = hostile.publish_with_reply(asked, purge, ask);
-    sent.await.expect("sent");
-    hostile.flush().await.expect("all of it");
+    let at_streams = bus.login("writer", "writer").await;
+    for asker in [&hostile, &at_streams] {
+        let sent = asker.publish_with_reply(asked.clone(), purge.clone(), ask.clone());
+        sent.await.expect("sent");
+        asker.flush().await.expect("all of it");
+    }
 
     // The room goes on as it was: harry is there, and has said what he said.
     let at = gets_in(&mut harry, "m2").await;

@@ -306,3 +306,40 @@ fn decode_rejection(wire: v1::Rejection) -> Result<Rejection, Bad> {
         retry_after_ms: wire.retry_after_ms,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::codec::{decode_command, decode_node, decode_shard};
+
+    /// Whoever asks can have a server store the answer, where another gateway's commands and records
+    /// are.
+    #[test]
+    fn what_an_owner_answers_is_neither_a_command_nor_a_record() {
+        let user = |name| UserId::parse(name).unwrap();
+        let refused = [
+            None,
+            Some(Rejection::new(Reason::Busy, "why")),
+            Some(Rejection::retry(Reason::Unavailable, "why", 500)),
+        ];
+        let room = crate::room::RoomId::parse("aaa").unwrap();
+        let mut answers = vec![Bytes::new()];
+        for (epoch, head) in [(0, 0), (0, 5), (3, 0), (3, 5)] {
+            for members in [vec![], vec![user("harry"), user("charly")]] {
+                answers.extend(refused.iter().map(|refused| {
+                    encode_view(&RoomView {
+                        epoch: Epoch(epoch),
+                        head: Seq(head),
+                        members: members.clone(),
+                        refused: refused.clone(),
+                        snapshot: Seq(head),
+                    })
+                }));
+            }
+        }
+        for answer in answers {
+            assert!(decode_command(&room, answer.clone()).is_err(), "{answer:?}");
+            assert!(decode_node(&answer).is_err() && decode_shard(&answer).is_err());
+        }
+    }
+}

@@ -61,7 +61,7 @@ impl Refusal {
     pub(super) fn of_look(self, what: &str) -> Error {
         match self.err_code {
             code::NO_JETSTREAM => Error::Unusable(format!(
-                "{what}: {} ({}): give the account JetStream",
+                "{what}: {} ({}): give the account JetStream, or its imports (nats/cluster.conf)",
                 self.description.escape_debug(),
                 self.err_code
             )),

@@ -6,6 +6,7 @@ use super::{
     api::{Copies, StreamInfo},
     link::{Failure, Link},
     payload,
+    reach::REMEDY,
     subjects::Subjects,
 };
 use crate::bus::{Error, Store};
@@ -167,9 +168,9 @@ impl Definition {
             .api::<StreamInfo>(&format!("STREAM.INFO.{}", self.name), &json!({}))
             .await;
         let found = found.map_err(|failure| match failure {
-            Failure::NoResponders => Error::Unusable(format!(
-                "{what}: JetStream does not answer; start nats-server with --jetstream"
-            )),
+            Failure::NoResponders => {
+                Error::Unusable(format!("{what}: JetStream does not answer; {REMEDY}"))
+            }
             other => other.of_read(&what),
         })?;
         match found {

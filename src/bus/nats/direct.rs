@@ -2,7 +2,7 @@
 
 use super::{
     Nats,
-    link::{Failure, INBOX, Link},
+    link::{Failure, INBOX, Link, RELAYED},
     registry::is_answer,
     skipped::Unfit,
     subjects::Subjects,
@@ -188,11 +188,13 @@ impl Nats {
         Ok(select(named, before).boxed())
     }
 
-    /// Where an answer goes: to where nodes and tools wait for theirs. Anywhere else this node
-    /// would say to others, with its own rights, what the asker may not say.
+    /// Where an answer goes: to where nodes and tools wait for theirs, or to where the server
+    /// passes it on to their account. Anywhere else this node would say to others, with its own
+    /// rights, what the asker may not say.
     fn asker(&self, message: &Message) -> Option<String> {
         let reply = message.reply.as_ref()?;
-        let read = match reply.starts_with(INBOX) {
+        let is_waited_for = [INBOX, RELAYED].iter().any(|it| reply.starts_with(it));
+        let read = match is_waited_for {
             true => Ok(reply.to_string()),
             false => Err(Unfit::Forged(format!(
                 "its answer is wanted at {}",

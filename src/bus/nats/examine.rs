@@ -5,7 +5,7 @@ use super::{
     Config, Error, Link, OLDEST, Subjects,
     definition::{self, Definition},
     login::Access,
-    payload,
+    payload, reach,
 };
 use async_nats::HeaderMap;
 use chrono::{DateTime, Utc};
@@ -31,6 +31,8 @@ pub struct Examined {
     pub sync: Option<Sync>,
     /// Every stream and bucket, by name.
     pub streams: Vec<(String, Stream)>,
+    /// What a gateway publishes that does not reach them, in words.
+    pub unreached: Option<String>,
     /// By how much the server's clock is ahead of this machine's, in milliseconds; `None`: nothing
     /// told it.
     pub ahead_ms: Option<i64>,
@@ -91,7 +93,15 @@ pub async fn examine(config: &Config) -> Result<Examined, Error> {
         let state = state(&definition, &link).await;
         streams.push((definition.name, state));
     }
+    let are_there = streams
+        .iter()
+        .all(|(_, state)| matches!(state, Stream::Fits(_) | Stream::Weak(_)));
+    let unanswered = match are_there && !config.writes {
+        true => reach::unanswered(&link, &subjects).await,
+        false => Vec::new(),
+    };
     Ok(Examined {
+        unreached: (!unanswered.is_empty()).then(|| reach::told(&unanswered)),
         version: info.version,
         too_old: (!is_new).then(|| format!("{major}.{minor}")),
         max_payload: info.max_payload,

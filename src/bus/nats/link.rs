@@ -7,6 +7,7 @@
 use super::{
     Config,
     login::Access,
+    reach::REMEDY,
     refusal,
     subjects::{Subjects, token},
     told::Refusals,
@@ -43,6 +44,14 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// What begins the subjects where answers are waited for; the node's name follows, so that a
 /// permission can keep others from reading them.
 pub(super) const INBOX: &str = "_INBOX.";
+
+/// Follows the name in the inbox of a node that owns shards: answers to it come from other accounts
+/// too, which import subjects that look so and no others.
+pub(super) const OWNERS: &str = "writer";
+
+/// What begins the subjects that a server makes for an answer to another account. No client can
+/// name one of them as where it waits.
+pub(super) const RELAYED: &str = "_R_.";
 
 /// A connection. Clones are the same one.
 #[derive(Clone)]
@@ -83,7 +92,7 @@ impl Failure {
                 Error::Unavailable(format!("{what}: {why}"))
             }
             Self::TooLarge(why) => Error::TooLarge(format!("{what}: {why}")),
-            Self::NoResponders => Error::Unavailable(format!("{what}: no server answers for it")),
+            Self::NoResponders => Error::Unavailable(format!("{what}: nobody answers; {REMEDY}")),
         }
     }
 
@@ -115,7 +124,7 @@ impl Link {
         let options = access
             .options()
             .name(format!("safe-chat {name} of {}", config.node))
-            .custom_inbox_prefix(format!("{INBOX}{}", token(&config.node)))
+            .custom_inbox_prefix(inbox(config))
             .connection_timeout(CONNECT)
             .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause_before)
@@ -366,12 +375,21 @@ fn note_state(name: &'static str, event: &Event, was_connected: bool) {
     }
 }
 
+/// Where a node waits for answers.
+fn inbox(config: &Config) -> String {
+    let own = format!("{INBOX}{}", token(&config.node));
+    match config.writes {
+        true => format!("{own}.{OWNERS}"),
+        false => own,
+    }
+}
+
 /// What a server says of itself to a new connection, which is closed again.
 pub(super) async fn ask_info(config: &Config) -> Result<ServerInfo, Error> {
     let access = Access::open(config)?;
     let options = access
         .options()
-        .custom_inbox_prefix(format!("{INBOX}{}", token(&config.node)))
+        .custom_inbox_prefix(inbox(config))
         .name(format!("safe-chat watch of {}", config.node));
     let connecting = options.connect(&access.addresses);
     let failed = |why: String| Error::Unavailable(format!("asking NATS for its limits: {why}"));

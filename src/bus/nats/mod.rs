@@ -4,6 +4,7 @@
 //! probes: a full send buffer of the first must not delay a heartbeat) and `live` (what gateways
 //! subscribe to: a slow reader must not cost the others their connection).
 
+mod accounts;
 mod api;
 #[doc(hidden)]
 pub mod arriving;
@@ -22,6 +23,7 @@ mod micro;
 mod names;
 mod payload;
 mod poll;
+mod reach;
 mod reader;
 mod refusal;
 mod registry;
@@ -35,6 +37,7 @@ mod told;
 mod traced;
 mod watch;
 
+pub use accounts::{exports, imports};
 pub use examine::{Examined, Stream, Sync, examine};
 pub use login::{Login, Tls};
 pub use micro::{About, Micro};
@@ -186,6 +189,9 @@ impl Nats {
         let definitions = definition::definitions(config, &subjects);
         let ensured = definition::ensure_all(&commands, &definitions, config.writes).await;
         ensured.map_err(|error| commands.explained(error))?;
+        if !config.writes {
+            reach::check(&commands, &subjects).await?;
+        }
         // A stream that takes none says so at the first one.
         let takes_batches = definition::knows_batches(&commands);
         let together = Together::new(commands.clone(), takes_batches);

@@ -1,13 +1,14 @@
 //! What each party may publish and subscribe to, so that it can do its part and no other: the
 //! permissions of its login at the nats-servers. `nats/cluster.conf` has them, and
-//! `safe-chat permissions` prints them for any prefix and for one node alone.
+//! `safe-chat permissions` prints them for any prefix and for one node alone. What of it crosses
+//! from one account to another follows from them (`accounts.rs`).
 //!
 //! Names of nodes stand in subjects and keys where a permission must say whose something is. `*` in
 //! their place is for logins that several nodes share: they are kept from what other parties do,
 //! not from each other.
 
 use super::subjects::token;
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 /// Who logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -20,6 +21,8 @@ pub enum Party {
     Node,
     /// People who look and change nothing.
     Operator,
+    /// People and programs that watch the servers, and see nothing of what is said.
+    Monitor,
 }
 
 /// The kinds of streams and of buckets.
@@ -28,12 +31,42 @@ const BUCKETS: [&str; 4] = ["NODES", "SHARDS", "SESSIONS", "SNAPSHOTS"];
 
 /// What is allowed, for prefix `chat`; `{node}` stands for the name of the node.
 #[derive(Default)]
-struct Allowed {
-    publish: Vec<String>,
-    subscribe: Vec<String>,
+pub(super) struct Allowed {
+    pub(super) publish: Vec<String>,
+    pub(super) subscribe: Vec<String>,
 }
 
 impl Allowed {
+    /// What a party does that is of this version.
+    pub(super) fn to(party: Party) -> Self {
+        let mut allowed = Self::default();
+        match party {
+            Party::Operator => allowed.operator(),
+            Party::Monitor => allowed.monitor(),
+            Party::Gateway | Party::Writer | Party::Node => allowed.node(),
+        }
+        if matches!(party, Party::Gateway | Party::Node) {
+            allowed.gateway();
+        }
+        match party {
+            // A consumer delivers to whatever its maker names, so a gateway makes none.
+            Party::Gateway => {
+                allowed.publish(&["$KV.CHAT_NODES.gateway.{node}.*"]);
+                allowed.call("STREAM.MSG.GET", &["NODES", "SHARDS"], "");
+                allowed.call("DIRECT.GET", &["NODES", "SHARDS"], "");
+            }
+            Party::Writer | Party::Node => allowed.writer(),
+            Party::Operator | Party::Monitor => {}
+        }
+        allowed
+    }
+
+    /// What nodes of older versions send, to whichever node; those of this one send nothing there.
+    fn of_before(&mut self) {
+        self.subscribe(&["chat.node.*.in", "chat.node.*.manage", "chat.node.*.probe"]);
+        self.subscribe(&["chat-probe.*"]);
+    }
+
     fn publish(&mut self, subjects: &[&str]) {
         let subjects = subjects.iter().map(|subject| (*subject).to_owned());
         self.publish.extend(subjects);
@@ -64,19 +97,15 @@ impl Allowed {
         self.call("STREAM.INFO", &[&STREAMS[..], &BUCKETS].concat(), "");
         // `safe-chat doctor`: how servers sync.
         self.publish(&["$SYS.REQ.SERVER.PING.JSZ"]);
-        self.subscribe(&[
-            "_INBOX.{node}.>",
-            "chat.node.{node}.>",
-            "chat-probe.{node}.*",
-        ]);
+        self.subscribe(&["chat.node.{node}.*.in", "chat.node.{node}.*.manage"]);
+        self.subscribe(&["chat.node.{node}.*.probe", "chat.node.{node}.*.echo"]);
+        self.subscribe(&["_INBOX.{node}.>", "chat-probe.{node}.*"]);
         // What `nats micro` asks.
         self.subscribe(&["$SRV.>", "chat.srv.>"]);
-        // As nodes of older versions send it; those of this one send nothing there.
-        self.subscribe(&["chat.node.*.in", "chat.node.*.manage", "chat.node.*.probe"]);
-        self.subscribe(&["chat-probe.*"]);
-        // An answer, where it is waited for. Not `allow_responses`: with that a node that asks itself
-        // may publish wherever it says that it waits.
-        self.publish(&["_INBOX.>"]);
+        // An answer, where it is waited for, or where a server passes it on to another account. Not
+        // `allow_responses`: with that a node that asks itself may publish wherever it says that it
+        // waits.
+        self.publish(&["_INBOX.>", "_R_.>"]);
     }
 
     /// What accepting clients takes.
@@ -110,7 +139,8 @@ impl Allowed {
         self.subscribe(&["chat.ask.*"]);
     }
 
-    /// What people look at: what was said in rooms, and everything about it.
+    /// What people look at: what was said in rooms, and everything about it. They make no
+    /// consumers: one delivers wherever its maker names, in the account of its stream.
     fn operator(&mut self) {
         self.publish(&[
             "$JS.API.INFO",
@@ -120,55 +150,48 @@ impl Allowed {
         self.publish(&["$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*"]);
         self.publish(&["$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.NAMES.*"]);
         self.publish(&["$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.INFO.>"]);
-        // `nats stream view`, `nats kv watch`: consumers of their own, which end with them.
-        self.publish(&["$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.MSG.NEXT.>"]);
-        self.publish(&["$JS.FC.>", "$SRV.>", "chat.srv.>", "_INBOX.operator.>"]);
+        self.publish(&["$SRV.>", "chat.srv.>", "_INBOX.operator.>"]);
         self.subscribe(&["chat.live.>", "chat.evt.>", "chat.cmd.>", "chat.head.*"]);
+        self.subscribe(&[
+            "$KV.CHAT_NODES.>",
+            "$KV.CHAT_SHARDS.>",
+            "$KV.CHAT_SESSIONS.>",
+        ]);
         self.subscribe(&["$JS.EVENT.ADVISORY.>", "_INBOX.operator.>"]);
+    }
+
+    /// What servers say of themselves; no reload, lame duck or kick.
+    fn monitor(&mut self) {
+        let about = [
+            "ACCOUNTZ", "GATEWAYZ", "HEALTHZ", "IDZ", "JSZ", "LEAFZ", "ROUTEZ", "STATSZ", "SUBSZ",
+            "VARZ",
+        ];
+        let of_each = about.map(|what| format!("$SYS.REQ.SERVER.*.{what}"));
+        self.publish.extend(of_each);
+        // Of these two kinds a server lets an account ask for its own by itself, in the same words.
+        self.publish(&["$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.PING.CONNZ"]);
+        self.publish(&["$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ"]);
+        self.publish(&["_INBOX.>"]);
+        self.subscribe(&["$SYS.ACCOUNT.>", "$SYS.SERVER.>", "_INBOX.>"]);
     }
 }
 
 /// The permissions of a party, as the configuration of a nats-server has them. `name`: the node
 /// that alone has this login, or `*`.
 pub fn rights(prefix: &str, party: Party, name: &str) -> String {
-    let mut allowed = Allowed::default();
-    match party {
-        Party::Operator => allowed.operator(),
-        _ => allowed.node(),
+    let mut allowed = Allowed::to(party);
+    if matches!(party, Party::Gateway | Party::Writer | Party::Node) {
+        allowed.of_before();
     }
-    if matches!(party, Party::Gateway | Party::Node) {
-        allowed.gateway();
-    }
-    match party {
-        // A consumer delivers to whatever its maker names, so a gateway makes none.
-        Party::Gateway => {
-            allowed.publish(&["$KV.CHAT_NODES.gateway.{node}.*"]);
-            allowed.call("STREAM.MSG.GET", &["NODES", "SHARDS"], "");
-            allowed.call("DIRECT.GET", &["NODES", "SHARDS"], "");
-        }
-        Party::Writer | Party::Node => allowed.writer(),
-        Party::Operator => {}
-    }
-    let name = match name {
-        "*" => "*".into(),
-        name => token(name),
-    };
-    let upper = prefix.to_uppercase();
-    let written = |subject: &String| {
-        subject
-            .replace("CHAT_", &format!("{upper}_"))
-            .replace("chat.", &format!("{prefix}."))
-            .replace("chat-", &format!("{prefix}-"))
-            .replace("{node}", &name)
-    };
     let mut text = String::new();
     for (what, subjects) in [
         ("publish", allowed.publish),
         ("subscribe", allowed.subscribe),
     ] {
-        let mut subjects: Vec<String> = subjects.iter().map(written).collect();
-        subjects.sort();
-        subjects.dedup();
+        let subjects = subjects
+            .iter()
+            .map(|subject| written(subject, prefix, name));
+        let subjects: BTreeSet<String> = subjects.collect();
         let _ = writeln!(text, "{what} {{\n  allow: [");
         for subject in subjects {
             let _ = writeln!(text, "    \"{subject}\"");
@@ -176,6 +199,19 @@ pub fn rights(prefix: &str, party: Party, name: &str) -> String {
         text.push_str("  ]\n}\n");
     }
     text
+}
+
+/// A subject for another prefix than `chat`, and for one node, or `*`.
+pub(super) fn written(subject: &str, prefix: &str, name: &str) -> String {
+    let name = match name {
+        "*" => "*".into(),
+        name => token(name),
+    };
+    subject
+        .replace("CHAT_", &format!("{}_", prefix.to_uppercase()))
+        .replace("chat.", &format!("{prefix}."))
+        .replace("chat-", &format!("{prefix}-"))
+        .replace("{node}", &name)
 }
 
 #[cfg(test)]
@@ -196,6 +232,7 @@ mod tests {
             (Party::Writer, "WRITER"),
             (Party::Node, "NODE"),
             (Party::Operator, "OPERATOR"),
+            (Party::Monitor, "MONITOR"),
         ] {
             let wanted = format!(
                 "MAY_{name} {{\n{}\n}}",

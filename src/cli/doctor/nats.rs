@@ -12,6 +12,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         Ok(found) => vec![
             server(&found),
             streams(&found, config),
+            reach(&found),
             sync(&found),
             payload(&found),
             clock("nats: clock", "nats-server", found.ahead_ms),
@@ -98,6 +99,19 @@ fn streams(found: &Examined, config: &Config) -> Finding {
     }
 }
 
+/// Whether what a gateway publishes gets to the streams, from the account of its login.
+fn reach(found: &Examined) -> Finding {
+    let check = "nats: imports";
+    match &found.unreached {
+        Some(why) => Finding::new(check, State::Fail, why),
+        None => Finding::new(
+            check,
+            State::Ok,
+            "what a node publishes gets to the streams",
+        ),
+    }
+}
+
 fn sync(found: &Examined) -> Finding {
     let check = "nats: sync";
     let advice = "set `sync_interval: always` in the jetstream block of every nats-server";
@@ -150,6 +164,7 @@ mod tests {
             needed_payload: 1001,
             sync: Some(Sync::Always),
             streams: streams.iter().enumerate().map(named).collect(),
+            unreached: None,
             ahead_ms: Some(0),
         }
     }
