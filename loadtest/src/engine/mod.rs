@@ -11,7 +11,7 @@ pub(crate) mod frames;
 mod message;
 mod room;
 mod session;
-mod timer;
+mod wait;
 
 use crate::measure::Recorder;
 use anyhow::{Context, Result, bail};
@@ -29,7 +29,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     time::{Duration, Instant},
 };
-use timer::Timer;
+use wait::Wait;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 * 1024;
@@ -47,7 +47,7 @@ pub type Id = usize;
 pub struct Engine {
     poll: Poll,
     events: Events,
-    timer: Timer,
+    wait: Wait,
     sessions: Vec<Option<Session>>,
     rooms: Vec<Room>,
     room_by_name: HashMap<String, usize>,
@@ -92,11 +92,11 @@ impl Engine {
             gateways.extend(found.take(1));
         }
         let poll = Poll::new()?;
-        let timer = Timer::new(&poll)?;
+        let wait = Wait::new(&poll)?;
         Ok(Self {
             poll,
             events: Events::with_capacity(4096),
-            timer,
+            wait,
             sessions: Vec::new(),
             rooms: Vec::new(),
             room_by_name: HashMap::new(),
@@ -290,21 +290,25 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether this thread asks again and again for what arrives instead of sleeping until it does.
+    /// A write to somebody asleep costs the writer more, as it has to wake that core: clients on
+    /// other machines cost a server nothing of the kind, and how often this one sleeps depends on
+    /// how fast the server is.
+    pub fn stay_awake(&mut self, is_awake: bool) {
+        self.wait.stay_awake(is_awake);
+    }
+
     /// Handles what has arrived; waits for it, at most until then, or a tenth of a second.
     ///
     /// # Errors
     /// The system does not tell what arrives.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
-        let now = Instant::now();
-        let until = until.unwrap_or(now + Duration::from_millis(100));
-        let wait = self.timer.wait(until.saturating_duration_since(now))?;
+        let until = until.unwrap_or_else(|| Instant::now() + Duration::from_millis(100));
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        match self.poll.poll(&mut events, wait) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => other?,
-        }
+        let spun = self.wait.until(until, &mut self.poll, &mut events)?;
+        self.recorder.spun(spun);
         for event in &events {
-            if self.timer.is(event.token()) {
+            if self.wait.is(event.token()) {
                 continue;
             }
             let id = event.token().0;

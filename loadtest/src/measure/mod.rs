@@ -62,6 +62,8 @@ pub struct Recorder {
     pub marks: Vec<(f64, String)>,
     servers: Processes,
     own: Processes,
+    /// Of this second: time that its thread only asked whether something had arrived.
+    spun: Duration,
     before: Counts,
     began: Instant,
     next: Instant,
@@ -142,6 +144,7 @@ impl Recorder {
             marks: Vec::new(),
             servers: Processes::new(servers),
             own: Processes::this_thread(),
+            spun: Duration::ZERO,
             before: Counts::default(),
             began: Instant::now(),
             next: Instant::now() + Duration::from_secs(1),
@@ -162,6 +165,12 @@ impl Recorder {
         self.before = self.total;
         self.servers.lap();
         self.own.lap();
+        self.spun = Duration::ZERO;
+    }
+
+    /// The generator only asked whether something had arrived: CPU that it could have used.
+    pub fn spun(&mut self, time: Duration) {
+        self.spun += time;
     }
 
     /// The load has ended.
@@ -249,6 +258,7 @@ impl Recorder {
             self.marks.push((self.began.elapsed().as_secs_f64(), mark));
         }
         let (server, own) = (self.servers.lap(), self.own.lap());
+        let own = own.cpu.saturating_sub(std::mem::take(&mut self.spun));
         let began = SystemTime::now() - length;
         let second = Second {
             at: (now - self.began).as_secs_f64(),
@@ -263,7 +273,7 @@ impl Recorder {
             last: self.last.end_second(began),
             server_cores: server.cpu.as_secs_f64() / length.as_secs_f64(),
             server_kib: server.kib,
-            own_cores: own.cpu.as_secs_f64() / length.as_secs_f64(),
+            own_cores: own.as_secs_f64() / length.as_secs_f64(),
         };
         self.before = self.total;
         self.bar.set_message(self.shown(&second));

@@ -59,6 +59,6 @@ pub struct Second {
     pub server_cores: f64,
     /// Memory of the servers (RSS).
     pub server_kib: u64,
-    /// CPU of this generator's thread.
+    /// CPU of this generator's thread, but for asking in vain whether something has arrived.
     pub own_cores: f64,
 }

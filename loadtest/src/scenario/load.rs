@@ -35,6 +35,7 @@ pub fn load(
         Duration::from_secs_f64(pace.burst as f64 / pace.rate),
     );
     let (mut bursts, mut pings) = (0_u32, 0_u32);
+    engine.stay_awake(pace.saturate);
     loop {
         let now = Instant::now();
         let mut next = end;
@@ -53,6 +54,7 @@ pub fn load(
             next = next.min(due(bursts));
         }
         if now >= end {
+            engine.stay_awake(false);
             return Ok(());
         }
         if start + PING * pings <= now {
