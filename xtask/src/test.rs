@@ -127,6 +127,12 @@ impl Run<'_> {
             ) {
                 part.cancel(); // nobody needs the servers any more
             }
+            // Tests wait for servers half of the time: what fuzzing needs is compiled meanwhile.
+            // What goes wrong with it is said when it is needed.
+            if self.wants(Step::Fuzz) && !self.failed() {
+                let interrupt = self.interrupt;
+                scope.spawn(move || fuzz::beside(interrupt));
+            }
             let joined = servers.join();
             let (took, result) = joined.unwrap_or_else(|_| {
                 (

@@ -31,26 +31,46 @@ pub(super) fn programs(interrupt: &Interrupt) -> Result<PathBuf> {
         "there is no c++ on the PATH, which compiles libFuzzer: install g++, or name a compiler in CXX"
     );
     let host = host()?;
-    let target_dir = paths::root().join("target/fuzz");
     say("building the targets of fuzzing (minutes, the first time)");
-    let mut command = cargo();
+    let status = tool::shown(&mut command(cargo(), &host), interrupt)?;
+    ensure!(status.success(), "the targets of fuzzing do not build");
+    Ok(target_dir().join(host).join("release"))
+}
+
+/// Compiles while something else goes on, without taking the processor from it.
+pub(crate) fn beside(interrupt: &Interrupt) -> Result<()> {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19"]);
+    let cargo = cargo();
+    nice.arg(cargo.get_program()).current_dir(paths::root());
+    // It only removes variables.
+    cargo.get_envs().for_each(|(name, _)| {
+        nice.env_remove(name);
+    });
+    tool::shown(command(nice, &host()?).arg("--quiet"), interrupt).map(drop)
+}
+
+fn target_dir() -> PathBuf {
+    paths::root().join("target/fuzz")
+}
+
+/// What compiles them, as arguments of `cargo`.
+fn command(mut cargo: Command, host: &str) -> Command {
     // With a target, the flags do not reach what runs while compiling.
-    command.args([
+    cargo.args([
         "build",
         "--release",
         "--bins",
         "--manifest-path",
         "fuzz/Cargo.toml",
         "--target",
-        &host,
+        host,
     ]);
-    command.arg("--target-dir").arg(&target_dir);
-    command
+    cargo.arg("--target-dir").arg(target_dir());
+    cargo
         .env("RUSTFLAGS", FLAGS.join(" "))
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let status = tool::shown(&mut command, interrupt)?;
-    ensure!(status.success(), "the targets of fuzzing do not build");
-    Ok(target_dir.join(host).join("release"))
+    cargo
 }
 
 /// The name of this machine's kind.

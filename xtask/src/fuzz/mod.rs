@@ -9,6 +9,8 @@
 mod build;
 mod report;
 
+pub(crate) use build::beside;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
