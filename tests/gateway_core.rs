@@ -362,6 +362,30 @@ async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn recent_history_is_read_by_nobody() {
+    let mut world = World::new().await;
+    let mut harry = full(&mut world, 300).await;
+    let reads = Arc::new(Reads::default());
+    let gateway = world.gateway_with(Config::default(), reads.clone());
+    let mut charly = gateway.join(since("charly", 300, 0)).await;
+    (0..200).for_each(|n| harry.send(&format!("more{n}")));
+    dense(&charly.events(501).await, 301, 501);
+    let before = reads.0.load(Relaxed);
+    for (before, limit, first) in [(None, 50, 452), (Some(451), 100, 351)] {
+        charly.say(&json!({"type": "history", "id": "h", "before": before, "limit": limit}));
+        let page = charly.until("history").await;
+        dense(page["events"].as_array().unwrap(), first, first + limit - 1);
+        assert_eq!(page["more"], true);
+    }
+    assert_eq!(reads.0.load(Relaxed), before);
+    // A part of it is not at hand.
+    charly.say(&json!({"type": "history", "id": "h", "before": 321, "limit": 320}));
+    let page = charly.until("history").await;
+    dense(page["events"].as_array().unwrap(), 1, 320);
+    assert!(page["more"] == false && reads.0.load(Relaxed) > before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn history_comes_in_pages_to_the_beginning() {
     let mut world = World::new().await;
     let mut harry = full(&mut world, 300).await;

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     journal::Hole,
     room::{Event, Rejection, RoomId, Seq},
+    wire::SharedEvent,
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -33,7 +34,7 @@ pub(super) struct History {
 }
 
 /// The last events of a room below `before` (`None`: all): at most `limit`, and fewer when they are
-/// large.
+/// large. Those that the room's replica has are not read from the journal.
 pub(super) async fn history(
     core: &Core,
     room: &RoomId,
@@ -41,13 +42,19 @@ pub(super) async fn history(
     limit: u16,
 ) -> Result<History, Rejection> {
     let read = async {
-        let known = core.replica(room).and_then(|replica| replica.head());
+        let replica = core.replica(room);
+        let known = replica.as_ref().and_then(|replica| replica.head());
         let head = match known {
             Some(head) => head,
             None => join::head(core, room).await?,
         };
         let last = before.map_or(head, |before| Seq(before.0.saturating_sub(1)).min(head));
-        walk(core, room, last, limit.into()).await
+        let mut walk = Walk::new(last, limit.into());
+        if let Some(replica) = replica {
+            walk.take(&replica.recent(last, walk.wanted()).await);
+        }
+        walk.read(core, room).await?;
+        Ok(walk.done())
     };
     timeout(DEADLINE, read).await.unwrap_or_else(|_| {
         Err(unavailable(
@@ -56,53 +63,100 @@ pub(super) async fn history(
     })
 }
 
-/// Backwards from `last`, twice as many each time as before. It ends at a hole; only one right
-/// below `last` is skipped, and named: so nobody sees both sides of a hole without knowing it.
-async fn walk(core: &Core, room: &RoomId, last: Seq, limit: usize) -> Result<History, Rejection> {
-    let cannot =
-        |why: String| unavailable(format!("the history cannot be read now: {why}: ask again"));
-    let (mut events, mut bytes, mut next, mut span) = (Vec::new(), 0, last, FEW);
-    let mut missing: Option<Hole> = None;
-    let history = |mut events: Vec<Event>, more, missing| {
-        events.reverse();
-        Ok(History {
-            events,
-            more,
-            missing,
-        })
-    };
-    while next > Seq::ZERO {
-        // One more than wanted tells whether there are earlier ones.
-        let count = span.min((limit + 1 - events.len()) as u64);
-        let first = Seq((next.0 + 1).saturating_sub(count).max(1));
-        let page = core.past.read(room, first, next).await.map_err(cannot)?;
-        if page.last() != Some(next) && page.last().is_some() && first < next {
-            // It is too large to be read at once, or it has a hole.
-            span = if span > FEW { FEW } else { 1 };
-            continue;
-        }
-        if page.last() != Some(next) {
-            let below = core.past.last_below(room, next).await.map_err(cannot)?;
-            if !events.is_empty() {
-                return history(events, below.is_some(), missing);
-            }
-            let (first, last) = (
-                below.unwrap_or_default().next(),
-                missing.map_or(next, |hole| hole.last),
-            );
-            missing = Some(Hole { first, last });
-            next = below.unwrap_or_default();
-            continue;
-        }
-        span = MOST.min(2 * span);
-        for event in page.events.iter().rev().map(|event| event.event()) {
-            bytes += event.size();
-            if events.len() == limit || (bytes > BYTES && !events.is_empty()) {
-                return history(events, true, missing);
-            }
-            next = Seq(event.seq.0 - 1);
-            events.push(event.clone());
+/// The way backwards through a room.
+struct Walk {
+    limit: usize,
+    /// Descending.
+    events: Vec<Event>,
+    bytes: usize,
+    /// The place that comes next; 0: there is none.
+    next: Seq,
+    /// Whether there are earlier events than those that were taken.
+    more: bool,
+    is_over: bool,
+    missing: Option<Hole>,
+}
+
+impl Walk {
+    fn new(last: Seq, limit: usize) -> Self {
+        Self {
+            limit,
+            events: Vec::new(),
+            bytes: 0,
+            next: last,
+            more: false,
+            is_over: false,
+            missing: None,
         }
     }
-    history(events, false, missing)
+
+    /// How many events may still be told, and one more, which tells whether there are earlier ones.
+    fn wanted(&self) -> usize {
+        self.limit + 1 - self.events.len()
+    }
+
+    /// Takes events (ascending, dense, up to the next place) as far as they fit.
+    fn take(&mut self, page: &[SharedEvent]) {
+        for event in page.iter().rev().map(SharedEvent::event) {
+            self.bytes += event.size();
+            let is_full = self.bytes > BYTES && !self.events.is_empty();
+            if self.events.len() == self.limit || is_full {
+                return self.end(true);
+            }
+            self.next = Seq(event.seq.0 - 1);
+            self.events.push(event.clone());
+        }
+    }
+
+    fn end(&mut self, more: bool) {
+        (self.more, self.is_over) = (more, true);
+    }
+
+    /// Reads on in the journal, twice as many each time as before. It ends at a hole; only one right
+    /// below `last` is skipped, and named: so nobody sees both sides of a hole without knowing it.
+    async fn read(&mut self, core: &Core, room: &RoomId) -> Result<(), Rejection> {
+        let cannot =
+            |why: String| unavailable(format!("the history cannot be read now: {why}: ask again"));
+        let mut span = FEW;
+        while self.next > Seq::ZERO && !self.is_over {
+            let next = self.next;
+            let count = span.min(self.wanted() as u64);
+            let first = Seq((next.0 + 1).saturating_sub(count).max(1));
+            let page = core.past.read(room, first, next).await.map_err(cannot)?;
+            if page.last() == Some(next) {
+                span = MOST.min(2 * span);
+                self.take(&page.events);
+            } else if page.last().is_some() && first < next {
+                // It is too large to be read at once, or it has a hole.
+                span = if span > FEW { FEW } else { 1 };
+            } else {
+                let below = core.past.last_below(room, next).await.map_err(cannot)?;
+                self.skip(below);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is there from behind `below` up to the next place.
+    fn skip(&mut self, below: Option<Seq>) {
+        if !self.events.is_empty() {
+            return self.end(below.is_some());
+        }
+        let below = below.unwrap_or_default();
+        let last = self.missing.map_or(self.next, |hole| hole.last);
+        self.missing = Some(Hole {
+            first: below.next(),
+            last,
+        });
+        self.next = below;
+    }
+
+    fn done(mut self) -> History {
+        self.events.reverse();
+        History {
+            events: self.events,
+            more: self.more,
+            missing: self.missing,
+        }
+    }
 }

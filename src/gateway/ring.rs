@@ -74,6 +74,15 @@ impl Ring {
         }
     }
 
+    /// The events up to `last`, at most so many; none when it is not in the ring.
+    pub(super) fn up_to(&self, last: Seq, most: usize) -> impl Iterator<Item = &SharedEvent> {
+        let first = self.first().unwrap_or(last.next());
+        let end = (last.next().0.saturating_sub(first.0) as usize).min(self.events.len());
+        let is_here = self.last().is_some_and(|newest| last <= newest.event().seq);
+        let end = if is_here { end } else { 0 };
+        self.events.range(end.saturating_sub(most)..end)
+    }
+
     /// The events from `from` on; `None` when it is older than the ring.
     pub(super) fn from(&self, from: Seq) -> Option<impl Iterator<Item = &SharedEvent>> {
         let skip = from.0.checked_sub(self.first()?.0)?;
@@ -133,6 +142,13 @@ mod tests {
             prop_assert_eq!(ring.bytes, ring.events.iter().map(size).sum::<usize>());
             prop_assert!(first == Seq(1) || ring.from(Seq(first.0 - 1)).is_none());
             prop_assert_eq!(ring.from(Seq(last + 1)).unwrap().count(), 0);
+            for (end, most) in [(last, 3), (last, 5000), (first.0, 3), ((first.0 + last) / 2, 3)] {
+                let up_to: Vec<_> = ring.up_to(Seq(end), most).map(|event| event.event().seq.0).collect();
+                let from = first.0.max((end + 1).saturating_sub(most as u64));
+                prop_assert_eq!(up_to, (from..=end).collect::<Vec<_>>());
+            }
+            prop_assert_eq!(ring.up_to(Seq(last + 1), 3).count(), 0);
+            prop_assert_eq!(ring.up_to(Seq(first.0 - 1), 3).count(), 0);
         }
     }
 

@@ -548,6 +548,10 @@ impl Life<'_> {
                 left.inspect(|left| self.viewers.skip(viewer, *left));
                 let _ = reply.send(self.feed(viewer, page.as_deref()));
             }
+            Message::Recent(..) if self.is_in_doubt() => {}
+            Message::Recent(last, most, reply) => {
+                let _ = reply.send(self.ring.up_to(last, most).cloned().collect());
+            }
             Message::Members(id, outbox, _permit) => {
                 outbox.push(&ServerFrame::Members {
                     id,

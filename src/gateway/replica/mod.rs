@@ -17,6 +17,7 @@ use super::{Outbox, core::Core, doubt::end_all, lane::Lane, metrics, past::Page}
 use crate::{
     bus,
     room::{Epoch, Rejection, RoomId, Seq, SessionId},
+    wire::SharedEvent,
 };
 use std::{
     sync::{
@@ -76,6 +77,8 @@ enum Message {
         Option<Seq>,
         oneshot::Sender<Option<Need>>,
     ),
+    /// To tell the events up to this place, at most so many, that it has for sure.
+    Recent(Seq, usize, oneshot::Sender<Vec<SharedEvent>>),
     /// To put a `members` frame with this id into an outbox.
     Members(Arc<str>, Outbox, OwnedSemaphorePermit),
     /// The room's owner of this epoch says that it ends here, or did a moment ago.
@@ -302,6 +305,14 @@ impl Replica {
 
     pub(super) fn claims(&self) -> usize {
         *self.claims.borrow()
+    }
+
+    /// The events up to `last`, at most so many, as far as they are at hand. They are ascending and
+    /// dense.
+    pub(super) async fn recent(&self, last: Seq, most: usize) -> Vec<SharedEvent> {
+        let (reply, answer) = oneshot::channel();
+        drop(self.messages.send(Message::Recent(last, most, reply)));
+        answer.await.unwrap_or_default()
     }
 
     /// The room's owner of an epoch says that it ends at `seq`.
