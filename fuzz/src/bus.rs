@@ -51,7 +51,7 @@ pub fn check(bytes: &[u8]) {
     same(
         bytes,
         |bytes| codec::decode_settings(&bytes),
-        codec::encode_settings,
+        |settings| codec::encode_settings(settings, b""),
     );
 
     let mut numbers = Vec::new();

@@ -10,15 +10,17 @@ pub(super) use with::{journal, stored};
 mod with {
     use crate::{
         app::wait::{Outlook, Wait},
+        bus::{Settings, nats::Nats},
         config::Config,
         journal::{
             Error, Journal,
-            cassandra::{self, Cassandra},
+            cassandra::{self, Belongs, Cassandra},
             inspect::Inspect,
         },
         ops::Readiness,
         room::Shards,
     };
+    use anyhow::bail;
     use std::sync::Arc;
 
     /// For looking at what is stored, which must not change tables.
@@ -33,12 +35,15 @@ mod with {
         Ok(Box::new(cassandra::connect(&settings, shards).await?))
     }
 
-    /// For a node: waits until it answers. And what to say of it.
+    /// For a node: waits until it answers, and makes sure that the keyspace is this cluster's. And
+    /// what to say of it.
     pub(in crate::app) async fn journal(
         config: &Config,
-        shards: Shards,
         readiness: &Readiness,
+        bus: &Nats,
+        stored: Settings,
     ) -> anyhow::Result<(Arc<dyn Journal>, String)> {
+        let shards = config.cluster.validate()?;
         let settings = &config.cassandra;
         let wait = Wait {
             what: "Cassandra",
@@ -47,17 +52,60 @@ mod with {
             patience: config.node.start_timeout(),
             readiness,
         };
-        let connected = wait.until(
-            || cassandra::connect(settings, shards),
-            |error| match error {
-                Error::Unusable(_) => Outlook::Hopeless,
-                Error::Denied(_) => Outlook::Denied,
-                _ => Outlook::Absent,
-            },
-        );
-        let journal = connected.await?;
+        let connect = async || {
+            let journal = cassandra::connect(settings, shards).await?;
+            let belongs = match stored.cluster {
+                Some(id) => {
+                    let tables = journal.store();
+                    Some(tables.claim_keyspace(settings, id, stored.keyspace).await?)
+                }
+                // A gateway, before any writer of this version has given the cluster an id.
+                None => None,
+            };
+            Ok((journal, belongs))
+        };
+        let connected = wait.until(connect, |error| match error {
+            Error::Unusable(_) => Outlook::Hopeless,
+            Error::Denied(_) => Outlook::Denied,
+            _ => Outlook::Absent,
+        });
+        let (journal, belongs) = connected.await?;
+        if let Some(belongs) = belongs {
+            agree(config, bus, stored, belongs).await?;
+        }
         let fact = fact(config, &journal).await?;
         Ok((Arc::new(journal), fact))
+    }
+
+    /// Whether the keyspace is the one of this cluster, and knows it.
+    async fn agree(
+        config: &Config,
+        bus: &Nats,
+        stored: Settings,
+        belongs: Belongs,
+    ) -> anyhow::Result<()> {
+        let ours = Settings {
+            keyspace: Some(belongs.keyspace),
+            ..stored
+        };
+        let theirs = belongs
+            .cluster
+            .filter(|theirs| Some(*theirs) != stored.cluster);
+        let Some((theirs, mine)) = theirs.zip(stored.cluster) else {
+            return crate::app::agree(config, bus, ours).await.map(drop);
+        };
+        let (keyspace, prefix) = (&config.cassandra.keyspace, &config.bus.prefix);
+        let remedy = bus.settings_command(&Settings {
+            cluster: Some(theirs),
+            ..ours
+        });
+        bail!(
+            "keyspace {keyspace} at {} holds the rooms of cluster {theirs}, and the bus (prefix {prefix}) \
+             is that of cluster {mine}: two clusters would write the same rooms. Set \
+             cassandra.keyspace to another one; or if it is the same cluster, whose bus was made \
+             anew, tell it so: {remedy}",
+            config.cassandra.shown(),
+        )
     }
 
     async fn fact(config: &Config, journal: &Cassandra) -> anyhow::Result<String> {

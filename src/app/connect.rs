@@ -25,12 +25,8 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> 
     match config.journal.kind {
         JournalKind::Bus => {
             let nats = Nats::connect(&nats_config(config, shards)).await?;
-            let stored = nats
-                .settings(&Settings {
-                    shards: shards.count(),
-                })
-                .await?
-                .shards;
+            let wanted = Settings::of_shards(shards.count());
+            let stored = nats.settings(&wanted).await?.shards;
             if stored != shards.count() {
                 bail!("the cluster has {stored} shards: look at it with --shards {stored}");
             }
@@ -77,9 +73,11 @@ pub(super) async fn ports(
             config.bus.prefix
         ),
     )];
+    let settings = super::agree(config, &nats, super::known(config)).await?;
     let bus = Arc::new(nats.clone());
-    let (journal, fact) = journal(config, shards, readiness, bus.clone()).await?;
+    let (journal, fact) = journal(config, readiness, bus.clone(), settings).await?;
     facts.push(("journal", fact));
+    facts.extend(settings.cluster.map(|id| ("cluster", id.to_string())));
     let ports = Ports {
         bus,
         journal,
@@ -128,15 +126,17 @@ fn nats_config(config: &Config, shards: Shards) -> nats::Config {
 
 async fn journal(
     config: &Config,
-    shards: Shards,
     readiness: &Readiness,
     bus: Arc<Nats>,
+    settings: Settings,
 ) -> anyhow::Result<(Arc<dyn Journal>, String)> {
+    let shards = config.cluster.validate()?;
     if config.journal.kind == JournalKind::Bus {
-        return Ok((
-            Arc::new(OnBus::new(bus, shards)),
-            "on the bus: every event stays in its stream".into(),
-        ));
+        let fact = match bus.keeps_only().await {
+            None => "on the bus: every event stays in its stream".into(),
+            Some(bounds) => format!("on the bus: its stream drops old events ({bounds})"),
+        };
+        return Ok((Arc::new(OnBus::new(bus, shards)), fact));
     }
-    cassandra::journal(config, shards, readiness).await
+    cassandra::journal(config, readiness, &bus, settings).await
 }

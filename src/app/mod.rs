@@ -8,6 +8,7 @@
 mod cassandra;
 pub(crate) mod connect;
 mod facts;
+mod formats;
 mod operator;
 mod readiness;
 mod running;
@@ -17,7 +18,7 @@ pub use running::Running;
 
 use crate::{
     access::Access,
-    bus::{self, Bus, NodeRecord, Role, Settings},
+    bus::{self, Bus, ClusterId, FORMATS, NodeRecord, Role, Settings},
     cluster,
     config::Config,
     gateway,
@@ -70,12 +71,12 @@ impl App {
     /// Starts a node over given ports.
     pub async fn start_with(config: Config, ports: Ports) -> anyhow::Result<Running> {
         let internal = Internal::open(&config).await?;
+        agree(&config, &*ports.bus, known(&config)).await?;
         start(&config, ports, internal).await
     }
 }
 
 async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Result<Running> {
-    agree(config, &*ports.bus).await?;
     let me = NodeRecord {
         incarnation: Incarnation::of_node(&config.node.name, Uuid::now_v7()),
         name: config.node.name.clone(),
@@ -84,7 +85,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         version: env!("CARGO_PKG_VERSION").into(),
         address: internal.advertised(config),
         unreachable: Vec::new(),
-        formats: crate::bus::FORMATS,
+        formats: FORMATS,
     };
     let mut watched = Vec::new();
     let writer = config.node.has(Role::Writer).then(|| {
@@ -155,11 +156,18 @@ fn shards(config: &Config) -> anyhow::Result<Shards> {
     Ok(config.cluster.validate()?)
 }
 
-/// The number of shards is fixed for the life of a cluster: rooms would be looked for in wrong
-/// shards.
-async fn agree(config: &Config, bus: &dyn Bus) -> anyhow::Result<()> {
-    let mine = config.cluster.shards;
-    let wanted = Settings { shards: mine };
+/// What this node would have the cluster be, if it is the first.
+fn known(config: &Config) -> Settings {
+    Settings {
+        cluster: Some(ClusterId::make()),
+        journal: Some(config.journal.kind),
+        ..Settings::of_shards(config.cluster.shards)
+    }
+}
+
+/// What all nodes must agree on is fixed for the life of a cluster: rooms would be looked for in
+/// wrong places. The settings that are stored.
+async fn agree(config: &Config, bus: &dyn Bus, wanted: Settings) -> anyhow::Result<Settings> {
     // A cluster of NATS servers says that the settings are there before any of them shows them.
     let pauses = ConstantBuilder::default()
         .with_delay(AGAIN)
@@ -171,11 +179,9 @@ async fn agree(config: &Config, bus: &dyn Bus) -> anyhow::Result<()> {
     let read = (|| bus.settings(&wanted)).retry(pauses).when(may_help);
     let stored = read
         .await
-        .context("the cluster's settings cannot be read")?
-        .shards;
-    if stored == mine {
-        Ok(())
-    } else {
-        Err(anyhow!(cluster::Error::Shards { mine, stored }))
+        .context("the cluster's settings cannot be read")?;
+    match stored.contradiction(&wanted) {
+        None => Ok(stored),
+        Some(why) => Err(anyhow!(why)),
     }
 }

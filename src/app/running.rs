@@ -6,13 +6,13 @@
 //! no event. Without servers that is soon: a step that does not get on is given up.
 
 use super::{
-    Ports, facts,
+    Ports, facts, formats,
     operator::{NodeOperator, namesakes, writers},
 };
 use crate::{
     access::Access,
     bus::{
-        self,
+        self, Role,
         nats::{About, Micro, Nats},
     },
     cluster::{self, View},
@@ -160,6 +160,15 @@ impl Running {
         internal
             .parts
             .spawn(namesakes::tell(members.watch(), members.me(), stop.clone()));
+        if config.node.has(Role::Writer) {
+            let (bus, shards) = (ports.bus.clone(), config.cluster.shards);
+            let (views, until) = (members.watch(), stop.clone());
+            internal.parts.spawn(async move {
+                formats::note(bus, shards, views, until.clone()).await;
+                until.cancelled().await;
+                Ok(())
+            });
+        }
         let of_clients = gateway.iter().filter_map(|(_, port, _)| port.identity());
         let of_clients = of_clients.map(|identity| ("clients", identity));
         let certificates = tls::Watch::new(of_clients.chain(shown_to_servers(config)?));

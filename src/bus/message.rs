@@ -486,10 +486,3 @@ pub struct Plan {
     /// Who is to write these shards instead, as long as it is there.
     pub moved: BTreeMap<ShardId, Incarnation>,
 }
-
-/// What all nodes of a cluster must agree on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// How many shards there are.
-    pub shards: u16,
-}

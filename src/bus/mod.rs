@@ -17,6 +17,7 @@ mod health;
 pub mod memory;
 mod message;
 pub mod nats;
+mod settings;
 
 pub use blob::BLOB;
 pub use describe::describe;
@@ -25,9 +26,9 @@ pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
 pub use message::{
     Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, FORMATS, Head,
     Inbound, Live, MessageOutcome, NodeRecord, NodeSeen, OfBatch, Outcomes, Plan, Position,
-    Published, Question, ReplyTo, Role, RoomView, Settings, ShardRecord, ShardSeen, Stored,
-    Submission,
+    Published, Question, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored, Submission,
 };
+pub use settings::{ClusterId, Contradiction, JournalKind, Settings};
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
 use async_trait::async_trait;
@@ -169,7 +170,8 @@ pub trait Direct: Send + Sync {
 /// compare-and-set by revision.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Stores the cluster's settings if there are none yet, and returns those that are stored.
+    /// Stores the cluster's settings if there are none yet, fills in what the stored ones leave
+    /// open unless they contradict `wanted`, and returns those that are stored.
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error>;
 
     /// A heartbeat of a node, about twice a second.

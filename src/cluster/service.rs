@@ -117,17 +117,11 @@ impl Service {
 
 /// Makes sure that the cluster has as many shards as this node thinks.
 async fn agree(bus: &dyn Bus, shards: Shards) -> Result<(), Error> {
-    let wanted = Settings {
-        shards: shards.count(),
-    };
+    let wanted = Settings::of_shards(shards.count());
     let stored = persist("reading the cluster's settings", || bus.settings(&wanted)).await?;
-    if stored == wanted {
-        Ok(())
-    } else {
-        Err(Error::Shards {
-            mine: wanted.shards,
-            stored: stored.shards,
-        })
+    match stored.contradiction(&wanted) {
+        None => Ok(()),
+        Some(why) => Err(why.into()),
     }
 }
 

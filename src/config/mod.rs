@@ -14,10 +14,11 @@ mod show;
 mod tests;
 mod variables;
 
+pub use crate::bus::JournalKind;
 pub use bus::Bus;
 pub use doc::{as_defaults, as_environment, as_reference};
 pub use layers::{Flags, Loaded, Source, voice};
-pub use sections::{Journal, JournalKind, Node};
+pub use sections::{Journal, Node};
 pub(crate) use show::without_credentials;
 
 use crate::{access, cluster, gateway, journal::cassandra, ops, telemetry, writer};

@@ -1,6 +1,6 @@
 //! The sections that belong to no single part: this node, and the choice of the journal.
 
-use crate::bus::Role;
+use crate::bus::{JournalKind, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -11,17 +11,6 @@ use std::time::Duration;
 pub struct Journal {
     /// Which journal. Default: bus, or cassandra when `cassandra.hosts` is set.
     pub kind: JournalKind,
-}
-
-/// Which journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum JournalKind {
-    /// The bus itself.
-    #[default]
-    Bus,
-    /// Cassandra.
-    Cassandra,
 }
 
 /// This node, and how patiently it starts and stops.

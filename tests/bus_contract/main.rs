@@ -97,6 +97,7 @@ contract! {
         a_consultation_is_answered_by_its_node_and_ends_in_time;
     registry:
         the_first_settings_stay
+        settings_that_are_open_are_filled_in_by_the_first_who_knows_them
         of_two_that_set_a_shard_one_is_first
         shards_are_watched_from_what_is_stored_on
         nodes_are_watched_from_beat_to_forgotten

@@ -5,7 +5,7 @@ use crate::{
     world::{World, shard_of},
 };
 use safe_chat::{
-    bus::{Error, NodeRecord, NodeSeen, Plan, Role, Settings, ShardSeen},
+    bus::{ClusterId, Error, JournalKind, NodeRecord, NodeSeen, Plan, Role, Settings, ShardSeen},
     room::{Incarnation, ShardId},
 };
 
@@ -23,18 +23,37 @@ fn beat(incarnation: Incarnation, draining: bool) -> NodeRecord {
 }
 
 pub(crate) async fn the_first_settings_stay(world: World) {
-    assert_eq!(
-        world.a.settings(&Settings { shards: 4 }).await.unwrap(),
-        Settings { shards: 4 }
-    );
-    assert_eq!(
-        world.b.settings(&Settings { shards: 9 }).await.unwrap(),
-        Settings { shards: 4 }
-    );
-    assert_eq!(
-        world.a.settings(&Settings { shards: 4 }).await.unwrap(),
-        Settings { shards: 4 }
-    );
+    let (four, nine) = (Settings::of_shards(4), Settings::of_shards(9));
+    assert_eq!(world.a.settings(&four).await.unwrap(), four);
+    assert_eq!(world.b.settings(&nine).await.unwrap(), four);
+    assert_eq!(world.a.settings(&four).await.unwrap(), four);
+}
+
+pub(crate) async fn settings_that_are_open_are_filled_in_by_the_first_who_knows_them(world: World) {
+    let first = Settings {
+        cluster: Some(ClusterId::make()),
+        journal: Some(JournalKind::Cassandra),
+        ..Settings::of_shards(4)
+    };
+    let stored = world.a.settings(&Settings::of_shards(4)).await.unwrap();
+    assert_eq!(stored.contradiction(&first), None);
+    assert_eq!(world.b.settings(&first).await.unwrap(), first);
+    let second = Settings {
+        cluster: Some(ClusterId::make()),
+        format: 1,
+        ..first
+    };
+    let both = Settings { format: 1, ..first };
+    assert_eq!(world.a.settings(&second).await.unwrap(), both);
+    // Of one that may not go on nothing is taken.
+    let other = Settings {
+        journal: Some(JournalKind::Bus),
+        format: 2,
+        ..second
+    };
+    let stored = world.b.settings(&other).await.unwrap();
+    assert_eq!(stored, both);
+    assert!(stored.contradiction(&other).is_some());
 }
 
 pub(crate) async fn of_two_that_set_a_shard_one_is_first(world: World) {
@@ -84,7 +103,7 @@ pub(crate) async fn shards_are_watched_from_what_is_stored_on(world: World) {
     let owner = node();
     let mut nothing = world.a.shards().await.unwrap();
     assert_eq!(next(&mut nothing).await, ShardSeen::Current);
-    world.a.settings(&Settings { shards: 4 }).await.unwrap();
+    world.a.settings(&Settings::of_shards(4)).await.unwrap();
     let mut revision = world
         .a
         .set_shard(ShardId(1), &record(Some(owner), 1, 0), 0)

@@ -281,7 +281,6 @@ async fn a_changed_definition_is_named_and_heals_when_it_is_put_back() {
         (&commands, "no_ack", json!(true)),
         (&events, "republish", json!(null)),
         (&events, "max_msgs_per_subject", json!(10_000)),
-        (&events, "max_bytes", json!(1_000_000)),
         (&events, "allow_direct", json!(false)),
     ];
     for (at, (stream, key, value)) in changes.into_iter().enumerate() {

@@ -76,6 +76,30 @@ impl Cluster {
         }
     }
 
+    /// The same, with the journal on the bus.
+    pub(crate) fn on_the_bus(self) -> Self {
+        Self {
+            cassandra: None,
+            ..self
+        }
+    }
+
+    /// The same, under another prefix.
+    pub(crate) fn with_prefix(self, prefix: &str) -> Self {
+        Self {
+            prefix: prefix.into(),
+            ..self
+        }
+    }
+
+    /// The same, with another keyspace.
+    pub(crate) fn with_keyspace(self, keyspace: &str) -> Self {
+        Self {
+            keyspace: keyspace.into(),
+            ..self
+        }
+    }
+
     /// The same, with another nats-server.
     pub(crate) fn with_nats_at(self, nats: String) -> Self {
         Self { nats, ..self }

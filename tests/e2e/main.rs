@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod belonging;
 mod changed;
 mod cluster;
 mod doctor;

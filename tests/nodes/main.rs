@@ -11,7 +11,7 @@ mod person;
 mod support;
 
 use person::Person;
-use safe_chat::bus::Role;
+use safe_chat::bus::{JournalKind, Role};
 use std::time::Duration;
 use support::{Cluster, eventually};
 
@@ -176,6 +176,21 @@ async fn a_node_with_another_number_of_shards_refuses_to_start() {
         error
             .to_string()
             .contains("the cluster has 16 shards, this node is configured with 32"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_would_keep_rooms_elsewhere_refuses_to_start() {
+    let cluster = Cluster::new(16);
+    cluster.node("first", &[Role::Writer]).await.ready().await;
+    let mut config = cluster.config("second", &[Role::Writer]);
+    config.journal.kind = JournalKind::Cassandra;
+    let error = cluster.start(config).await.err().expect("it started");
+    assert!(
+        error
+            .to_string()
+            .contains("this cluster keeps its rooms on the bus"),
         "{error}"
     );
 }

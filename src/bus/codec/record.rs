@@ -2,13 +2,14 @@
 
 use super::Bad;
 use crate::{
-    bus::{NodeRecord, Plan, Position, Role, Settings, ShardRecord},
+    bus::{ClusterId, JournalKind, NodeRecord, Plan, Position, Role, Settings, ShardRecord},
     journal::codec::number,
     room::{Epoch, Incarnation, ShardId},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// The longest name of a host, and a port.
 const ADDRESS: usize = 253 + 6;
@@ -47,9 +48,25 @@ struct StoredPlan {
     moved: BTreeMap<u16, String>,
 }
 
+/// What is not of the expected form counts as open: what matters of it the format says.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     shards: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keyspace: Option<String>,
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    format: u32,
+    /// What later versions add: kept when the record is written again.
+    #[serde(flatten)]
+    later: BTreeMap<String, serde_json::Value>,
+}
+
+fn is_unknown(format: &u32) -> bool {
+    *format == 0
 }
 
 /// A node's record as it is stored.
@@ -164,17 +181,29 @@ pub fn decode_plan(bytes: &[u8]) -> Result<Plan, Bad> {
     })
 }
 
-/// The settings as they are stored.
-pub fn encode_settings(settings: &Settings) -> Bytes {
+/// The settings as they are stored. `before`: what they take the place of.
+pub fn encode_settings(settings: &Settings, before: &[u8]) -> Bytes {
+    let later = serde_json::from_slice::<Stored>(before).map(|stored| stored.later);
     json(&Stored {
         shards: settings.shards,
+        cluster: settings.cluster.map(|id| id.to_string()),
+        journal: settings.journal.map(|kind| kind.as_str().into()),
+        keyspace: settings.keyspace.map(|id| id.to_string()),
+        format: settings.format,
+        later: later.unwrap_or_default(),
     })
 }
 
 /// Reads what [`encode_settings`] gave.
 pub fn decode_settings(bytes: &[u8]) -> Result<Settings, Bad> {
-    let Stored { shards } = serde_json::from_slice(bytes)?;
-    Ok(Settings { shards })
+    let stored: Stored = serde_json::from_slice(bytes)?;
+    Ok(Settings {
+        shards: stored.shards,
+        cluster: stored.cluster.as_deref().and_then(ClusterId::parse),
+        journal: stored.journal.as_deref().and_then(JournalKind::parse),
+        keyspace: stored.keyspace.and_then(|id| Uuid::parse_str(&id).ok()),
+        format: stored.format,
+    })
 }
 
 fn json(value: &impl Serialize) -> Bytes {

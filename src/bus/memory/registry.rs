@@ -42,7 +42,11 @@ struct Watcher<K, V> {
 impl Registry for Memory {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
         self.call(Op::Settings, |state| {
-            Ok(*state.settings.get_or_insert(*wanted))
+            let stored = state.settings.get_or_insert(*wanted);
+            if stored.contradiction(wanted).is_none() {
+                *stored = stored.filled(wanted);
+            }
+            Ok(*stored)
         })
         .await
     }

@@ -12,7 +12,6 @@ use super::{
 use crate::bus::{Error, Store};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
 /// Every definition, written for prefix `chat` and one replica. The events come before the records
 /// of shards, so that a cluster that has those has had events.
@@ -64,16 +63,15 @@ const ATOMIC: &str = "allow_atomic";
 /// The oldest server that knows batches. One that does not stores their messages one by one.
 const BATCHES: (i64, i64, i64) = (2, 12, 0);
 
+/// Which of them say how much of the past stays, and are the operator's where it is known that the
+/// events are the journal, or that they are not.
+const PAST: [&str; 3] = ["max_bytes", "max_msgs", "max_age"];
+
 /// The bytes that any record needs, with its headers.
 const RECORD: i64 = 1024;
 
 /// How long making a stream may take: in a cluster, its replicas agree on a leader first.
 const CREATE: Duration = Duration::from_secs(10);
-
-/// How long a journal may be missing at a start: a server that recovers its streams does not know
-/// all of them at once.
-const RECOVERY: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A stream, or the stream of a bucket, as it must be.
 pub(super) struct Definition {
@@ -91,53 +89,23 @@ pub(super) fn definitions(config: &Config, subjects: &Subjects) -> Vec<Definitio
         .into()
 }
 
-/// Makes, if this node may, or checks everything.
-pub(super) async fn ensure_all(
-    link: &Link,
-    definitions: &[Definition],
-    may_make: bool,
-) -> Result<(), Error> {
-    let until = Instant::now() + RECOVERY;
-    while let Some(lost) = ensure(link, definitions, may_make).await? {
-        if Instant::now() >= until {
-            return Err(Error::Unusable(lost));
-        }
-        sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
+/// The bounds of a stream that drop what is old, for people; `None`: it has none.
+pub(super) fn bounds(found: &Value) -> Option<String> {
+    let set = |key: &str| found[key].as_i64().filter(|bound| *bound > 0);
+    let told = |key: &&str| {
+        Some(match (*key, set(key)?) {
+            ("max_age", nanoseconds) => format!("max_age {} s", nanoseconds / 1_000_000_000),
+            (key, bound) => format!("{key} {bound}"),
+        })
+    };
+    let bounds: Vec<String> = PAST.iter().filter_map(told).collect();
+    (!bounds.is_empty()).then(|| bounds.join(", "))
 }
 
 /// Whether the server of a connection knows batches of messages.
 pub(super) fn knows_batches(link: &Link) -> bool {
     let (major, minor, patch) = BATCHES;
     link.client.is_server_compatible(major, minor, patch)
-}
-
-/// Makes or checks everything, unless the journal is missing where there was one: what to do then.
-async fn ensure(
-    link: &Link,
-    definitions: &[Definition],
-    may_make: bool,
-) -> Result<Option<String>, Error> {
-    // Before the events are looked at: another node may be making everything at this moment, in
-    // this order.
-    let mut was_used = false;
-    for definition in definitions {
-        if matches!(definition.store, Store::Shards | Store::Blobs) {
-            was_used |= definition.find(link).await?.is_some();
-        }
-    }
-    for definition in definitions {
-        match definition.find(link).await? {
-            Some(info) => definition.check(&info.config).map_err(Error::Unusable)?,
-            None if definition.is_journal && was_used => {
-                return Ok(Some(definition.lost()));
-            }
-            None if may_make => definition.create(link).await?,
-            None => return Err(Error::Unavailable(definition.left_to_writers())),
-        }
-    }
-    Ok(None)
 }
 
 impl Definition {
@@ -205,7 +173,9 @@ impl Definition {
     }
 
     /// Compares what matters with how it is. The error says what differs and what to do.
-    pub(super) fn check(&self, found: &Value) -> Result<(), String> {
+    /// `knows_journal`: the cluster's settings say where rooms are kept, as this node would have
+    /// it; otherwise the bounds of the events are all that tells.
+    pub(super) fn check(&self, found: &Value, knows_journal: bool) -> Result<(), String> {
         let wanted = &self.wanted;
         let unbounded = |value: &Value| value.as_i64().unwrap_or(0) <= 0;
         let empty = |value: &Value| {
@@ -222,7 +192,12 @@ impl Definition {
             .iter()
             .filter(|key| **key != "deny_purge" || is_purged)
             .find(|key| !same(key))
-            .or_else(|| BOUNDS.iter().find(|key| !bounded_alike(key)));
+            .or_else(|| {
+                let is_free =
+                    |key: &str| knows_journal && self.store == Store::Events && PAST.contains(&key);
+                let mut bounds = BOUNDS.iter().filter(|key| !is_free(key));
+                bounds.find(|key| !bounded_alike(key))
+            });
         let is_record = matches!(self.store, Store::Nodes | Store::Shards | Store::Marks);
         let too_small =
             is_record && (1..RECORD).contains(&found["max_msg_size"].as_i64().unwrap_or(-1));
@@ -245,18 +220,16 @@ impl Definition {
         // The one thing in which the two kinds of journal differ: most likely that is meant.
         match (&self.store, self.is_journal, key) {
             (Store::Events, false, "max_bytes") => {
-                return format!(
-                    "that of a cluster whose rooms are kept on the bus has no bound, and would lose \
-                     messages with one: set journal.kind to bus (only if no such cluster uses it: \
-                     nats stream edit {name} --max-bytes {})",
-                    self.wanted[key]
-                );
+                return "a stream without a bound holds the rooms of a cluster that keeps them on \
+                        the bus, which this node would begin anew in Cassandra: to join it set \
+                        journal.kind to bus, or leave out cassandra.hosts (CASSANDRA),"
+                    .into();
             }
             (Store::Events, true, "max_bytes") => {
                 return format!(
                     "that of a cluster whose rooms are in Cassandra has a bound: set journal.kind to \
-                     cassandra, or if its rooms are kept here remove the bound \
-                     (nats stream edit {name} --max-bytes=-1)"
+                     cassandra, or if its rooms are kept here remove the bound until its nodes have \
+                     noted that (nats stream edit {name} --max-bytes=-1),"
                 );
             }
             _ => {}
@@ -281,6 +254,40 @@ impl Definition {
             "NATS does not take that back: delete it (nats stream rm {name} -f), nodes make it \
              again, and {what_then};"
         )
+    }
+
+    /// What this node was told to make otherwise than it is, and now counts for nothing.
+    pub(super) fn ignores(&self, found: &Value) -> Vec<String> {
+        let (name, wanted) = (&self.name, &self.wanted);
+        let setting = match self.store {
+            Store::Commands => Some("bus.command_bytes"),
+            Store::Events if !self.is_journal => Some("bus.event_bytes"),
+            _ => None,
+        };
+        let sizes = setting.filter(|_| wanted["max_bytes"] != found["max_bytes"]);
+        let sizes = sizes.map(|setting| {
+            let (mine, theirs) = (&wanted["max_bytes"], &found["max_bytes"]);
+            format!(
+                "{setting} is {mine} and counts for nothing, since stream {name} is there with \
+                 max_bytes {theirs}: nats stream edit {name} --max-bytes={mine}, or set {setting} \
+                 to {theirs}"
+            )
+        });
+        let copies = |value: &Value| value["num_replicas"].as_u64().unwrap_or(1);
+        let more = (copies(found) > copies(wanted)).then(|| {
+            format!(
+                "bus.replicas is {} and counts for nothing, since stream {name} is there with {} \
+                 copies: set bus.replicas to that",
+                copies(wanted),
+                copies(found)
+            )
+        });
+        sizes.into_iter().chain(more).collect()
+    }
+
+    /// How much of the past an operator lets the journal keep; `None`: all of it.
+    pub(super) fn keeps_only(&self, found: &Value) -> Option<String> {
+        bounds(found).filter(|_| self.is_journal)
     }
 
     /// What there is less of than this node was told to make.
@@ -416,9 +423,10 @@ mod tests {
         found["num_replicas"] = 3.into();
         found["compression"] = "s2".into();
         found["sources"] = json!([]);
-        assert!(events().check(&found).is_ok());
+        assert!(events().check(&found, false).is_ok());
         found["max_age"] = 1_000_000.into();
-        let error = events().check(&found).unwrap_err();
+        assert!(events().check(&found, true).is_ok(), "how long is, too");
+        let error = events().check(&found, false).unwrap_err();
         assert!(
             error.contains("`max_age`") && error.contains("T1X_EVT"),
             "{error}"
@@ -482,7 +490,7 @@ mod tests {
             let events = definitions(&config, &subjects).remove(1);
             let mut stream = events.wanted.clone();
             stream["max_bytes"] = found.into();
-            events.check(&stream).err().unwrap_or_default()
+            events.check(&stream, false).err().unwrap_or_default()
         };
         // Rooms are kept on the bus, and the stream is one of rooms in Cassandra.
         let bounded = checked(None, 1024);
@@ -490,13 +498,44 @@ mod tests {
         assert!(todo.iter().all(|it| bounded.contains(it)), "{bounded}");
         // The other way round: a bound would lose messages.
         let unbounded = checked(Some(4096), -1);
-        let todo = [
-            "would lose messages",
-            "set journal.kind to bus",
-            "--max-bytes 4096",
-        ];
+        let todo = ["begin anew in Cassandra", "set journal.kind to bus"];
         assert!(todo.iter().all(|it| unbounded.contains(it)), "{unbounded}");
+        assert!(!unbounded.contains("edit"), "it would cut the history");
         assert_eq!(checked(Some(4096), 1024), "", "how large is the operator's");
+    }
+
+    #[test]
+    fn what_a_stream_that_is_there_makes_of_a_setting_is_said() {
+        let subjects = Subjects::new("t1x", Shards::new(4).unwrap()).unwrap();
+        let [commands, events] =
+            [0, 1].map(|at| definitions(&Config::default(), &subjects).remove(at));
+        let mut found = commands.wanted.clone();
+        assert_eq!(commands.ignores(&found), Vec::<String>::new());
+        (found["max_bytes"], found["num_replicas"]) = (4096.into(), 3.into());
+        let told = commands.ignores(&found).join("; ");
+        let parts = [
+            "bus.command_bytes is 268435456",
+            "--max-bytes=268435456",
+            "bus.replicas",
+        ];
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        found = events.wanted.clone();
+        found["max_bytes"] = 4096.into();
+        assert_eq!(
+            events.ignores(&found),
+            Vec::<String>::new(),
+            "no setting says it"
+        );
+    }
+
+    #[test]
+    fn how_much_of_the_past_an_operator_keeps_is_read_from_the_stream() {
+        let events = events();
+        let mut found = events.wanted.clone();
+        assert_eq!(events.keeps_only(&found), None);
+        (found["max_age"], found["max_bytes"]) = (3_600_000_000_000_u64.into(), 4096.into());
+        let kept = events.keeps_only(&found);
+        assert_eq!(kept.as_deref(), Some("max_bytes 4096, max_age 3600 s"));
     }
 
     #[test]
@@ -519,7 +558,7 @@ mod tests {
             let definition = all.iter().find(|one| one.store == store).unwrap();
             let mut found = definition.wanted.clone();
             found[key] = value;
-            definition.check(&found).err().unwrap_or_default()
+            definition.check(&found, true).err().unwrap_or_default()
         };
         let (yes, ten) = (json!(true), json!(10));
         let commands = refused(Store::Commands, "deny_purge", yes.clone());

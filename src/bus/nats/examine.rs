@@ -5,8 +5,9 @@ use super::{
     Config, Error, Link, OLDEST, Subjects,
     definition::{self, Definition},
     login::Access,
-    payload, reach,
+    payload, reach, settings,
 };
+use crate::bus::Store;
 use async_nats::HeaderMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -89,8 +90,13 @@ pub async fn examine(config: &Config) -> Result<Examined, Error> {
     let (major, minor, patch) = OLDEST;
     let is_new = link.client.is_server_compatible(major, minor, patch);
     let mut streams = Vec::new();
+    let journal = settings::check_journal(&link, &subjects, &config.settings()).await;
+    let knows_journal = matches!(journal, Ok(true));
     for definition in definition::definitions(config, &subjects) {
-        let state = state(&definition, &link).await;
+        let state = match (definition.store, &journal) {
+            (Store::Shards, Err(Error::Unusable(why))) => Stream::Unusable(why.clone()),
+            _ => state(&definition, &link, knows_journal).await,
+        };
         streams.push((definition.name, state));
     }
     let are_there = streams
@@ -112,7 +118,7 @@ pub async fn examine(config: &Config) -> Result<Examined, Error> {
     })
 }
 
-async fn state(definition: &Definition, link: &Link) -> Stream {
+async fn state(definition: &Definition, link: &Link, knows_journal: bool) -> Stream {
     let found = match definition.find(link).await {
         Ok(Some(found)) => found,
         Ok(None) => return Stream::Missing,
@@ -123,7 +129,7 @@ async fn state(definition: &Definition, link: &Link) -> Stream {
         .as_ref()
         .and_then(|copies| definition.is_short_of_copies(copies));
     let found = found.config;
-    if let Err(why) = definition.check(&found) {
+    if let Err(why) = definition.check(&found, knows_journal) {
         return Stream::Unusable(why);
     }
     let away = match away {

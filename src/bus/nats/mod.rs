@@ -29,6 +29,7 @@ mod refusal;
 mod registry;
 mod rights;
 mod settings;
+mod site;
 mod skipped;
 mod speaker;
 mod subjects;
@@ -44,16 +45,17 @@ pub use micro::{About, Micro};
 pub use rights::{Party, rights};
 
 use crate::{
-    bus::{Bus, Error, Health},
+    bus::{Bus, Error, Health, JournalKind, Settings},
     room::Shards,
 };
 use foreign::Foreign;
 use link::Link;
 use login::{Access, Servers};
 use names::Names;
+use site::Site;
 use skipped::Skipped;
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use subjects::Subjects;
@@ -62,6 +64,9 @@ use watch::{Reached, Shared};
 
 /// The oldest server that has what is used: batched direct reads.
 const OLDEST: (i64, i64, i64) = (2, 11, 0);
+
+/// The cluster's settings as a node that runs knows them.
+type Agreed = Arc<Mutex<Option<Settings>>>;
 
 /// How to reach the servers, and how streams are made that are not there yet.
 #[derive(Debug, Clone)]
@@ -117,6 +122,24 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Where rooms are kept.
+    fn journal(&self) -> JournalKind {
+        match self.event_bytes {
+            None => JournalKind::Bus,
+            Some(_) => JournalKind::Cassandra,
+        }
+    }
+
+    /// What is known of the cluster's settings before anything is looked at.
+    fn settings(&self) -> Settings {
+        Settings {
+            journal: Some(self.journal()),
+            ..Settings::of_shards(self.shards.count())
+        }
+    }
+}
+
 /// Whether a login stands in the addresses of servers, or what is wrong with them; without quoting
 /// them.
 pub fn check(servers: &[String]) -> Result<bool, Error> {
@@ -152,8 +175,8 @@ pub struct Nats {
     /// them.
     is_buffer: bool,
     reached: Reached,
-    /// Whether this node has agreed with the cluster's settings.
-    agreed: Arc<AtomicBool>,
+    /// The cluster's settings, once this node has agreed with them.
+    agreed: Agreed,
     health: tokio::sync::watch::Receiver<Health>,
 }
 
@@ -187,7 +210,14 @@ impl Nats {
             )));
         }
         let definitions = definition::definitions(config, &subjects);
-        let ensured = definition::ensure_all(&commands, &definitions, config.writes).await;
+        let site = Site {
+            link: &commands,
+            subjects: &subjects,
+            definitions: &definitions,
+            settings: config.settings(),
+            may_make: config.writes,
+        };
+        let ensured = site.ensure_all().await;
         ensured.map_err(|error| commands.explained(error))?;
         if !config.writes {
             reach::check(&commands, &subjects).await?;
@@ -197,7 +227,7 @@ impl Nats {
         let together = Together::new(commands.clone(), takes_batches);
         let (subjects, reached) = (Arc::new(subjects), Reached::default());
         let (told, health) = watch::channel();
-        let agreed = Arc::new(AtomicBool::new(false));
+        let agreed = Agreed::default();
         let skipped = Skipped::default();
         let foreign = Foreign::new(subjects.stream("EVT"), skipped.clone());
         let watch = watch::new(
@@ -230,6 +260,18 @@ impl Nats {
             agreed,
             health,
         })
+    }
+
+    /// How much of the past an operator lets the journal keep; `None`: all, as far as is known.
+    pub async fn keeps_only(&self) -> Option<String> {
+        let name = self.subjects.stream("EVT");
+        let info = self.commands.info(&name).await.ok()?;
+        (!self.is_buffer).then(|| definition::bounds(&info.config))?
+    }
+
+    /// What an operator types to store settings of this cluster.
+    pub fn settings_command(&self, settings: &Settings) -> String {
+        settings::command(&self.subjects, settings)
     }
 
     /// The version of the server, for people.

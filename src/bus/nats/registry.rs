@@ -29,7 +29,7 @@ use futures::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError},
 };
 
 /// The header by which a bucket says that a key was deleted.
@@ -45,8 +45,8 @@ const PLAN: &str = "plan";
 impl Registry for Nats {
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
         let stored = settings::agree(&self.registry, &self.subjects, wanted, self.writes).await?;
-        if stored == *wanted {
-            self.agreed.store(true, Relaxed);
+        if stored.contradiction(wanted).is_none() {
+            *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
         }
         Ok(stored)
     }

@@ -127,6 +127,8 @@ impl Allowed {
             "$KV.CHAT_SHARDS.>",
             "$KV.CHAT_SNAPSHOTS.>",
         ]);
+        // Which other clusters are there, when a new one begins.
+        self.publish(&["$JS.API.STREAM.NAMES"]);
         let all = [&STREAMS[..], &BUCKETS].concat();
         self.call("STREAM.CREATE", &all, "");
         self.call("STREAM.MSG.GET", &all, "");

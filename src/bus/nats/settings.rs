@@ -1,16 +1,17 @@
 //! The cluster's settings: one record beside those of the shards. A node that starts agrees with it
 //! or stores it; a node that runs keeps it there, since whoever starts without it may choose
-//! another number of shards, and would look for every room in the wrong place.
+//! another number of shards, or another journal, and would look for every room in the wrong place.
 
 use super::{link::Link, registry::is_deletion, subjects::Subjects};
 use crate::{
     bus::{
-        Error, Settings,
+        Contradiction, Error, Settings,
         codec::{decode_settings, decode_shard, encode_settings},
     },
     room::ShardId,
 };
 use async_nats::HeaderMap;
+use bytes::Bytes;
 use std::{cmp::Reverse, sync::Arc};
 
 /// The key of the settings.
@@ -20,13 +21,44 @@ const ATTEMPTS: usize = 4;
 
 /// The record as it is.
 enum Found {
-    Stored(Settings),
-    /// There is none, or none that can be read; where what is there lies, and what that is.
-    Vacant(u64, String),
+    Stored(Settings, Place),
+    /// There is none, or none that can be read, and why.
+    Vacant(Place, String),
 }
 
-/// Stores the settings if there are none; those that are stored. [`Error::Unusable`] when the
-/// records of the shards contradict them.
+/// What a record takes the place of: its revision, and its bytes.
+#[derive(Default)]
+struct Place {
+    at: u64,
+    before: Bytes,
+}
+
+/// Why a node of this configuration may have nothing to do with what is stored, before it looks at
+/// any stream: its rooms are kept elsewhere. And whether it is known where they are kept.
+pub(super) async fn check_journal(
+    link: &Link,
+    subjects: &Subjects,
+    mine: &Settings,
+) -> Result<bool, Error> {
+    let Found::Stored(stored, _) = find(link, subjects).await? else {
+        return Ok(false);
+    };
+    // Another number of shards is told later.
+    let mine = Settings {
+        shards: stored.shards,
+        ..*mine
+    };
+    match stored.contradiction(&mine) {
+        Some(why @ Contradiction::Journal { .. }) => Err(Error::Unusable(format!(
+            "{why} (the settings in {})",
+            subjects.bucket("SHARDS")
+        ))),
+        _ => Ok(stored.journal.is_some()),
+    }
+}
+
+/// Stores the settings if there are none, and fills in what they leave open; those that are stored.
+/// [`Error::Unusable`] when the records of the shards contradict them.
 pub(super) async fn agree(
     link: &Link,
     subjects: &Subjects,
@@ -34,33 +66,42 @@ pub(super) async fn agree(
     may_store: bool,
 ) -> Result<Settings, Error> {
     for _ in 0..ATTEMPTS {
-        let (at, why) = match find(link, subjects).await? {
-            Found::Stored(stored) => {
+        let (place, why) = match find(link, subjects).await? {
+            Found::Stored(stored, place) => {
                 let highest = highest(link, subjects, stored.shards).await?;
-                return match highest.filter(|_| stored == *wanted) {
-                    None => Ok(stored),
-                    Some(shard) => Err(contradicted(subjects, stored.shards, shard)),
-                };
+                if let Some(shard) = highest.filter(|_| stored.shards == wanted.shards) {
+                    return Err(contradicted(subjects, stored.shards, shard));
+                }
+                let whole = stored.filled(wanted);
+                let is_final = whole == stored || stored.contradiction(wanted).is_some();
+                if is_final || !may_store {
+                    return Ok(stored);
+                }
+                match put(link, subjects, &whole, place).await {
+                    Err(Error::Conflict(_)) => continue,
+                    done => return done.map(|()| whole),
+                }
             }
             Found::Vacant(_, why) if !may_store => {
                 return Err(Error::Unavailable(format!(
                     "the cluster's settings {why}: a node that writes stores them, start one"
                 )));
             }
-            Found::Vacant(at, why) => (at, why),
+            Found::Vacant(place, why) => (place, why),
         };
         let highest = highest(link, subjects, 0).await?;
         if let Some(shard) = highest.filter(|shard| shard.0 + 1 != wanted.shards) {
             // Another node may have stored them meanwhile, and begun to take shards.
-            if matches!(find(link, subjects).await?, Found::Stored(_)) {
+            if matches!(find(link, subjects).await?, Found::Stored(..)) {
                 continue;
             }
             return Err(unknown(subjects, &why, wanted.shards, shard));
         }
-        match put(link, subjects, wanted, at).await {
+        let is_first = place.at == 0 && highest.is_none();
+        match put(link, subjects, wanted, place).await {
             Err(Error::Conflict(_)) => {}
             Err(error) => return Err(error),
-            Ok(()) if at == 0 && highest.is_none() => return Ok(*wanted),
+            Ok(()) if is_first => return Ok(*wanted),
             Ok(()) => {
                 tracing::warn!(
                     shards = wanted.shards,
@@ -76,44 +117,66 @@ pub(super) async fn agree(
     ))
 }
 
-/// Makes sure that the settings of a running cluster are there. Why that is not so: others are, or
-/// they cannot be stored now.
-pub(super) async fn keep(link: &Link, subjects: &Subjects) -> Result<(), Kept> {
-    let ours = Settings {
-        shards: subjects.shards().count(),
-    };
-    match find(link, subjects).await {
-        Ok(Found::Stored(stored)) if stored == ours => Ok(()),
-        Ok(Found::Stored(other)) => {
-            let (bucket, command) = (subjects.bucket("SHARDS"), command(subjects, ours.shards));
-            Err(Kept::Other(
-                format!(
-                    "the settings in {bucket} say {} shards where this cluster runs with {}: who \
-                     starts with that looks for rooms in wrong places; {command}",
-                    other.shards, ours.shards
-                )
-                .into(),
-            ))
-        }
-        Ok(Found::Vacant(at, why)) => match put(link, subjects, &ours, at).await {
-            Ok(()) => {
-                tracing::warn!(
-                    shards = ours.shards,
-                    "the cluster's settings {why}; this node has stored its own again"
-                );
-                Ok(())
+/// Makes sure that the settings of a running cluster are there, as `ours`, which learns what others
+/// have filled in. Why that is not so: others are, or they cannot be stored now.
+pub(super) async fn keep(
+    link: &Link,
+    subjects: &Subjects,
+    ours: &mut Settings,
+) -> Result<(), Kept> {
+    let (place, why) = match find(link, subjects).await {
+        Ok(Found::Stored(stored, place)) => {
+            if let Some(why) = stored.contradiction(ours) {
+                return Err(Kept::Other(others(subjects, &stored, ours, why).into()));
             }
-            Err(Error::Conflict(_)) => Ok(()), // Another node was faster; the next look sees it.
-            // Without the details, which may differ each time: it is told once.
-            Err(_) => Err(Kept::Lost(
-                format!(
-                    "the cluster's settings {why}, and cannot be stored again now: a node that \
-                     starts may choose another number of shards"
-                )
-                .into(),
-            )),
-        },
-        Err(_) => Err(Kept::Unknown), // The look at the bucket says so.
+            let mut whole = stored.filled(ours);
+            // While the record was away, a node that started may have made an id of its own: the
+            // older one counts, whoever looks.
+            whole.cluster = [stored.cluster, ours.cluster].into_iter().flatten().min();
+            *ours = whole;
+            if whole == stored {
+                return Ok(());
+            }
+            // An older version stored what it knew. Whoever was faster is seen by the next look.
+            let _ = put(link, subjects, &whole, place).await;
+            return Ok(());
+        }
+        Ok(Found::Vacant(place, why)) => (place, why),
+        Err(_) => return Err(Kept::Unknown), // The look at the bucket says so.
+    };
+    match put(link, subjects, ours, place).await {
+        Ok(()) => {
+            tracing::warn!(
+                shards = ours.shards,
+                "the cluster's settings {why}; this node has stored its own again"
+            );
+            Ok(())
+        }
+        Err(Error::Conflict(_)) => Ok(()), // Another node was faster; the next look sees it.
+        // Without the details, which may differ each time: it is told once.
+        Err(_) => Err(Kept::Lost(
+            format!(
+                "the cluster's settings {why}, and cannot be stored again now: a node that \
+                 starts may choose another number of shards, or another journal"
+            )
+            .into(),
+        )),
+    }
+}
+
+fn others(subjects: &Subjects, stored: &Settings, ours: &Settings, why: Contradiction) -> String {
+    let (bucket, command) = (subjects.bucket("SHARDS"), command(subjects, ours));
+    match why {
+        Contradiction::Shards { .. } => format!(
+            "the settings in {bucket} say {} shards where this cluster runs with {}: who starts \
+             with that looks for rooms in wrong places; {command}",
+            stored.shards, ours.shards
+        ),
+        Contradiction::Format { .. } => format!("the settings in {bucket}: {why}"),
+        Contradiction::Journal { .. } | Contradiction::Keyspace { .. } => format!(
+            "the settings in {bucket} are not those that this cluster runs with: {why}. If they \
+             were changed by mistake: {command}"
+        ),
     }
 }
 
@@ -128,22 +191,38 @@ async fn find(link: &Link, subjects: &Subjects) -> Result<Found, Error> {
     let subject = subjects.key("SHARDS", SETTINGS);
     let stored = link.last(&subjects.bucket("SHARDS"), &subject).await?;
     Ok(match stored {
-        None => Found::Vacant(0, "were missing".into()),
+        None => Found::Vacant(Place::default(), "were missing".into()),
         Some(marker) if is_deletion(Some(&marker.headers)) => {
-            Found::Vacant(marker.sequence, "were removed".into())
+            let at = marker.sequence;
+            let place = Place {
+                at,
+                ..Place::default()
+            };
+            Found::Vacant(place, "were removed".into())
         }
-        Some(record) => match decode_settings(&record.payload) {
-            Ok(settings) => Found::Stored(settings),
-            Err(bad) => Found::Vacant(record.sequence, format!("could not be read ({bad})")),
-        },
+        Some(record) => {
+            let place = Place {
+                at: record.sequence,
+                before: record.payload,
+            };
+            match decode_settings(&place.before) {
+                Ok(settings) => Found::Stored(settings, place),
+                Err(bad) => Found::Vacant(place, format!("could not be read ({bad})")),
+            }
+        }
     })
 }
 
-async fn put(link: &Link, subjects: &Subjects, settings: &Settings, at: u64) -> Result<(), Error> {
+async fn put(
+    link: &Link,
+    subjects: &Subjects,
+    settings: &Settings,
+    place: Place,
+) -> Result<(), Error> {
     let subject = subjects.key("SHARDS", SETTINGS);
-    let value = encode_settings(settings);
-    let stored = link.store(subject, HeaderMap::new(), value, Some(at)).await;
-    stored.map(drop)
+    let value = encode_settings(settings, &place.before);
+    let stored = link.store(subject, HeaderMap::new(), value, Some(place.at));
+    stored.await.map(drop)
 }
 
 /// The highest shard, from `least` on, that has a record which can be read.
@@ -164,10 +243,13 @@ async fn highest(link: &Link, subjects: &Subjects, least: u16) -> Result<Option<
     Ok(None)
 }
 
-fn command(subjects: &Subjects, shards: u16) -> String {
+/// What an operator types to store settings.
+pub(super) fn command(subjects: &Subjects, settings: &Settings) -> String {
     let bucket = subjects.bucket("SHARDS");
     let bucket = bucket.trim_start_matches("KV_");
-    format!("nats kv put {bucket} {SETTINGS} '{{\"shards\":{shards}}}'")
+    let value = encode_settings(settings, b"");
+    let value = String::from_utf8_lossy(&value);
+    format!("nats kv put {bucket} {SETTINGS} '{value}'")
 }
 
 fn contradicted(subjects: &Subjects, stored: u16, highest: ShardId) -> Error {
@@ -176,7 +258,7 @@ fn contradicted(subjects: &Subjects, stored: u16, highest: ShardId) -> Error {
         "the settings in {bucket} say {stored} shards, but there is a record of shard {highest}: a \
          cluster of more shards wrote it, and its rooms would not be found. If it had {count}: {}, \
          and start with --shards {count}",
-        command(subjects, highest.0 + 1),
+        command(subjects, &Settings::of_shards(highest.0 + 1)),
         count = highest.0 + 1,
     ))
 }
@@ -186,6 +268,6 @@ fn unknown(subjects: &Subjects, why: &str, wanted: u16, highest: ShardId) -> Err
     Error::Unusable(format!(
         "the cluster's settings in {bucket} {why}, and the highest shard with a record is \
          {highest}, so that {wanted} shards may be wrong. If the cluster had {wanted}: {}",
-        command(subjects, wanted)
+        command(subjects, &Settings::of_shards(wanted))
     ))
 }

@@ -47,11 +47,6 @@ impl Subjects {
             .replace("chat.", &format!("{}.", self.prefix))
     }
 
-    /// How many shards rooms are spread over.
-    pub(super) fn shards(&self) -> Shards {
-        self.shards
-    }
-
     pub(super) fn stream(&self, kind: &str) -> String {
         format!("{}_{kind}", self.upper)
     }

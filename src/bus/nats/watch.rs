@@ -7,7 +7,7 @@
 //! makes an empty journal beside a cluster that had one; an operator does.
 
 use super::{
-    Config,
+    Agreed, Config,
     api::StreamInfo,
     definition::Definition,
     foreign::Foreign,
@@ -17,14 +17,14 @@ use super::{
     subjects::Subjects,
 };
 use crate::{
-    bus::{Error, Fault, Health, Store},
+    bus::{Error, Fault, Health, Settings, Store},
     metric,
 };
 use futures::future::join_all;
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -60,8 +60,8 @@ impl Reached {
 pub(super) struct Shared {
     pub(super) reached: Reached,
     pub(super) foreign: Foreign,
-    /// Whether this node has agreed with the cluster's settings.
-    pub(super) agreed: Arc<AtomicBool>,
+    /// The cluster's settings, once this node has agreed with them.
+    pub(super) agreed: Agreed,
 }
 
 /// The watch over the servers of one bus.
@@ -74,8 +74,8 @@ pub(super) struct Watch {
     pub(super) reached: Reached,
     pub(super) foreign: Foreign,
     pub(super) subjects: Arc<Subjects>,
-    /// Whether this node has agreed with the cluster's settings, and why they are not so now.
-    pub(super) agreed: Arc<AtomicBool>,
+    /// The cluster's settings, once this node has agreed with them, and why they are not so now.
+    pub(super) agreed: Agreed,
     pub(super) settings: Result<(), Kept>,
     pub(super) writes: bool,
     pub(super) health: watch::Sender<Health>,
@@ -170,12 +170,15 @@ impl Watch {
         }
         let reached = self.reached.0.load(Relaxed);
         let (link, foreign) = (&self.link, &self.foreign);
+        let knows_journal = self
+            .agreed()
+            .is_some_and(|settings| settings.journal.is_some());
         let looks = self.streams.iter_mut().map(|stream| {
             let reached = match stream.definition.store {
                 Store::Events => reached,
                 _ => 0,
             };
-            stream.look(link, reached, foreign)
+            stream.look(link, reached, foreign, knows_journal)
         });
         join_all(looks).await;
         // At once, because clients wait for it: what follows is told with the next look.
@@ -251,19 +254,34 @@ impl Watch {
         }
     }
 
+    fn agreed(&self) -> Option<Settings> {
+        *self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps the settings in their bucket, if that is there.
     async fn look_at_settings(&mut self) {
         let is_there = |stream: &Watched| {
             stream.definition.store == Store::Shards && stream.missing + stream.silent == 0
         };
         // Until then its start sees to them.
-        let is_due = self.writes && self.agreed.load(Relaxed);
-        if !is_due || !self.streams.iter().any(is_there) {
+        let Some(mut ours) = self.agreed().filter(|_| self.writes) else {
+            return;
+        };
+        if !self.streams.iter().any(is_there) {
             return;
         }
-        match settings::keep(&self.link, &self.subjects).await {
+        let before = ours;
+        match settings::keep(&self.link, &self.subjects, &mut ours).await {
             Err(Kept::Unknown) => {}
             known => self.settings = known,
+        }
+        if ours != before {
+            let mut agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
+            // Filled in, since what this node agreed with meanwhile stands.
+            *agreed = agreed.map(|now| Settings {
+                cluster: ours.cluster,
+                ..now.filled(&ours)
+            });
         }
     }
 }
@@ -296,7 +314,7 @@ fn log_changes(before: &Health, now: &Health) {
 
 impl Watched {
     /// Sees how the stream is. Without an answer the verdict of before stays, for a while.
-    async fn look(&mut self, link: &Link, reached: u64, foreign: &Foreign) {
+    async fn look(&mut self, link: &Link, reached: u64, foreign: &Foreign, knows_journal: bool) {
         self.verdict.went_back = false;
         let name = &self.definition.name;
         match self.definition.find(link).await {
@@ -324,7 +342,7 @@ impl Watched {
                     let stays = info.config["deny_delete"].as_bool().unwrap_or_default();
                     foreign.stays.store(stays, Relaxed);
                 }
-                let differs = self.definition.check(&info.config).err();
+                let differs = self.definition.check(&info.config, knows_journal).err();
                 let copies = info.cluster.as_ref();
                 let away = copies.and_then(|copies| self.definition.is_short_of_copies(copies));
                 let (stopped, away) = apart(away);
@@ -428,7 +446,10 @@ impl Watched {
         }
         let before = self.seen.as_ref().filter(|_| !went_back);
         if let Some(more) = before.and_then(|seen| gone.checked_sub(seen.gone).filter(|n| *n > 0)) {
-            self.note_removed(link, more, foreign).await;
+            // What an operator's own bound drops is no news.
+            if self.definition.keeps_only(&info.config).is_none() {
+                self.note_removed(link, more, foreign).await;
+            }
         }
         let is_new = |seen: &Seen| went_back || seen.last != last;
         if self.seen.as_ref().is_none_or(is_new) {

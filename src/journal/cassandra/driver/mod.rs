@@ -13,6 +13,7 @@ mod watch;
 
 pub use examine::{Durability, Examined, Syncing, Worth, examine};
 pub use migrate::{Migrated, migrate};
+pub use settings::Belongs;
 pub use store::Tables;
 
 use super::Config;
@@ -38,6 +39,17 @@ pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error
     let durability = examine::durability(&session, config).await?;
     if let Worth::Lost(why) = durability.worth() {
         tracing::warn!("what is answered `journaled` may be lost: {why}");
+    }
+    let wanted = config.copies().get(&config.datacenter).copied();
+    if let (Some(there), Some(wanted)) = (durability.copies, wanted)
+        && there != usize::from(wanted)
+    {
+        let (keyspace, datacenter) = (&config.keyspace, &config.datacenter);
+        tracing::warn!(
+            "cassandra.replication is {wanted} and counts for nothing, since keyspace {keyspace} is \
+             there with {there} copies in datacenter {datacenter}: set it to that, or ALTER \
+             KEYSPACE and run nodetool repair"
+        );
     }
     Ok(ReadBack::new(Tables::new(session, config).await?, shards))
 }

@@ -2,11 +2,16 @@
 //! agree.
 
 use super::{Config, connect::unreadable, errors};
-use crate::{journal::Error, room::Shards};
+use crate::{bus::ClusterId, journal::Error, room::Shards};
 use scylla::{
     client::session::Session,
     statement::{Consistency, Statement},
 };
+use uuid::Uuid;
+
+/// The names of the ids.
+const KEYSPACE_ID: &str = "keyspace_id";
+const CLUSTER_ID: &str = "cluster_id";
 
 /// Stores the settings if there are none yet, and refuses to go on when the stored ones differ.
 pub(super) async fn agree(session: &Session, config: &Config, shards: Shards) -> Result<(), Error> {
@@ -30,6 +35,44 @@ pub(super) async fn agree(session: &Session, config: &Config, shards: Shards) ->
     Ok(())
 }
 
+/// Which keyspace it is, and whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Belongs {
+    /// The id of the keyspace, made by the first node that used it.
+    pub keyspace: Uuid,
+    /// The cluster whose rooms are in it; `None`: not that of whoever asks, which has another
+    /// keyspace.
+    pub cluster: Option<ClusterId>,
+}
+
+/// Notes in the keyspace that it is the cluster's, if it is nobody's yet. `expected`: the keyspace
+/// that the cluster has already.
+pub(super) async fn claim(
+    session: &Session,
+    config: &Config,
+    cluster: ClusterId,
+    expected: Option<Uuid>,
+) -> Result<Belongs, Error> {
+    let damaged = |name: &str| {
+        Error::Unusable(format!(
+            "the value of {name} in {}.metadata is no id",
+            config.keyspace
+        ))
+    };
+    let fresh = Uuid::now_v7().to_string();
+    let keyspace = fix(session, config, KEYSPACE_ID, &fresh).await?;
+    let keyspace = Uuid::parse_str(&keyspace).map_err(|_| damaged(KEYSPACE_ID))?;
+    let cluster = match expected.is_some_and(|expected| expected != keyspace) {
+        true => None,
+        false => {
+            let stored = fix(session, config, CLUSTER_ID, &cluster.to_string()).await?;
+            Some(ClusterId::parse(&stored).ok_or_else(|| damaged(CLUSTER_ID))?)
+        }
+    };
+    Ok(Belongs { keyspace, cluster })
+}
+
+/// The setting if it is stored, after storing it if it is not.
 async fn fix(
     session: &Session,
     config: &Config,

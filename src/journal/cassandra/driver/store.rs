@@ -4,10 +4,12 @@ use super::{
     Config,
     connect::{applied, release, unreadable},
     errors,
+    settings::{self, Belongs},
     statements::Statements,
     watch,
 };
 use crate::{
+    bus::ClusterId,
     journal::{
         Error,
         readback::{Fence, Partitions, Reading, Row, SnapshotKey, Store},
@@ -37,6 +39,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How long a failed request counts as a reason not to be ready: a little more than the pause
 /// between two retries.
@@ -84,6 +87,17 @@ impl Tables {
             partitions: Partitions::new(config.partition_size),
             failed: Mutex::default(),
         })
+    }
+
+    /// Notes that the keyspace is a cluster's, if it is nobody's yet; which it is, and whose.
+    /// `expected`: the one that the cluster has already.
+    pub async fn claim_keyspace(
+        &self,
+        config: &Config,
+        cluster: ClusterId,
+        expected: Option<Uuid>,
+    ) -> Result<Belongs, Error> {
+        settings::claim(&self.session, config, cluster, expected).await
     }
 
     /// The version of the server, for people.

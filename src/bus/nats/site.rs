@@ -1,0 +1,158 @@
+//! Everything of a cluster on its servers, as a node finds it when it starts: makes what is
+//! missing, if it may, or checks it, and says what of its configuration counts for nothing.
+
+use super::{
+    api::StreamInfo,
+    definition::Definition,
+    link::{Failure, Link},
+    settings,
+    subjects::Subjects,
+};
+use crate::bus::{Error, Settings, Store};
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a journal may be missing at a start: a server that recovers its streams does not know
+/// all of them at once.
+const RECOVERY: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The most names of streams that are looked through for other clusters.
+const NAMES: usize = 10_000;
+
+/// What a node that starts has to do with.
+pub(super) struct Site<'a> {
+    pub(super) link: &'a Link,
+    pub(super) subjects: &'a Subjects,
+    pub(super) definitions: &'a [Definition],
+    /// What the configuration says.
+    pub(super) settings: Settings,
+    /// Whether this node may make what is missing.
+    pub(super) may_make: bool,
+}
+
+/// A page of the names of streams.
+#[derive(Deserialize)]
+struct Names {
+    total: usize,
+    #[serde(default)]
+    streams: Option<Vec<String>>,
+}
+
+impl Site<'_> {
+    /// Makes or checks everything.
+    pub(super) async fn ensure_all(&self) -> Result<(), Error> {
+        let until = Instant::now() + RECOVERY;
+        while let Some(lost) = self.ensure().await? {
+            if Instant::now() >= until {
+                return Err(Error::Unusable(lost));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Makes or checks everything, unless the journal is missing where there was one: what to do
+    /// then.
+    async fn ensure(&self) -> Result<Option<String>, Error> {
+        // Before the events are looked at: another node may be making everything at this moment, in
+        // this order.
+        let (mut was_used, mut knows_journal) = (false, false);
+        for definition in self.definitions {
+            let is_there = match definition.store {
+                Store::Shards | Store::Blobs => definition.find(self.link).await?.is_some(),
+                _ => false,
+            };
+            was_used |= is_there;
+            if is_there && definition.store == Store::Shards {
+                let (link, mine) = (self.link, &self.settings);
+                knows_journal = settings::check_journal(link, self.subjects, mine).await?;
+            }
+        }
+        let mut is_new = self.may_make && !was_used;
+        for definition in self.definitions {
+            match definition.find(self.link).await? {
+                Some(info) => {
+                    is_new = false;
+                    let fits = definition.check(&info.config, knows_journal);
+                    fits.map_err(Error::Unusable)?;
+                    say_ignored(definition, &info);
+                }
+                None if definition.is_journal && was_used => {
+                    return Ok(Some(definition.lost()));
+                }
+                None if self.may_make => {
+                    if std::mem::take(&mut is_new) {
+                        self.say_others().await;
+                    }
+                    definition.create(self.link).await?;
+                }
+                None => return Err(Error::Unavailable(definition.left_to_writers())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says which other clusters are on a server where a new one begins: its prefix may be a
+    /// mistake.
+    async fn say_others(&self) {
+        let mine = self.subjects.prefix();
+        match self.others().await {
+            Ok(others) if others.is_empty() => {}
+            Ok(others) => tracing::warn!(
+                prefix = mine,
+                others = others.join(", "),
+                "a new cluster begins under a prefix that was never used here, with empty rooms, \
+                 beside those of the other prefixes: if this node belongs to one of them, stop it \
+                 and set bus.prefix"
+            ),
+            Err(_) => tracing::debug!("which other clusters are on this bus cannot be read"),
+        }
+    }
+
+    /// The prefixes, in capitals, of clusters on these servers.
+    async fn others(&self) -> Result<Vec<String>, Failure> {
+        let mut others = Vec::new();
+        let mut offset = 0;
+        loop {
+            let page = json!({ "offset": offset });
+            let Ok(page) = self.link.api::<Names>("STREAM.NAMES", &page).await? else {
+                return Ok(others);
+            };
+            let names = page.streams.unwrap_or_default();
+            offset += names.len();
+            let is_last = names.is_empty() || offset >= page.total.min(NAMES);
+            others.extend(names.iter().filter_map(|name| prefix_of(name)));
+            if is_last {
+                return Ok(others);
+            }
+        }
+    }
+}
+
+/// The prefix of a cluster whose records are in a stream.
+fn prefix_of(stream: &str) -> Option<String> {
+    let prefix = stream.strip_prefix("KV_")?.strip_suffix("_SHARDS")?;
+    Some(prefix.to_owned())
+}
+
+fn say_ignored(definition: &Definition, info: &StreamInfo) {
+    for what in definition.ignores(&info.config) {
+        tracing::warn!("{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_known_by_the_bucket_of_its_shards() {
+        assert_eq!(prefix_of("KV_CHAT_SHARDS").as_deref(), Some("CHAT"));
+        for other in ["CHAT_EVT", "KV_CHAT_NODES", "CHAT_SHARDS", "KV_SHARDS"] {
+            assert_eq!(prefix_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What all nodes of a cluster must agree on, and who may not go on: one record of the registry.
+
+use super::FORMATS;
+use std::fmt;
+use uuid::Uuid;
+
+/// What all nodes of a cluster must agree on. Whatever is open was not known when it was stored,
+/// and is filled in by the first node that knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How many shards there are.
+    pub shards: u16,
+    /// Which cluster this is.
+    pub cluster: Option<ClusterId>,
+    /// Where its rooms are kept.
+    pub journal: Option<JournalKind>,
+    /// In Cassandra: the id of the keyspace that has them.
+    pub keyspace: Option<Uuid>,
+    /// The newest forms ([`FORMATS`]) in which something may be stored; 0: not known.
+    pub format: u32,
+}
+
+/// Names a cluster: made by its first node, stored on the bus and in the keyspace of its rooms. Ids
+/// are ordered by the time when they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClusterId(Uuid);
+
+/// Where rooms are kept.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalKind {
+    /// The bus itself.
+    #[default]
+    Bus,
+    /// Cassandra.
+    Cassandra,
+}
+
+/// Why a node may not take part in a cluster: the stored settings are not as it would have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// Rooms would be looked for in wrong shards.
+    #[error(
+        "the cluster has {stored} shards, this node is configured with {mine}: set cluster.shards to {stored}"
+    )]
+    Shards {
+        /// Configured here.
+        mine: u16,
+        /// Stored in the registry.
+        stored: u16,
+    },
+    /// All rooms would begin anew.
+    #[error(
+        "this cluster keeps its rooms {stored}, and this node is configured to keep them {mine}, \
+         where none of them is: {}; to begin another cluster set bus.prefix to one that is not \
+         used",
+        stored.remedy()
+    )]
+    Journal {
+        /// Configured here.
+        mine: JournalKind,
+        /// Stored in the registry.
+        stored: JournalKind,
+    },
+    /// All rooms would begin anew, or be those of another cluster.
+    #[error(
+        "this cluster keeps its rooms in the Cassandra keyspace with the id {stored}, and the one \
+         that this node is configured with has the id {mine}: set cassandra.hosts and \
+         cassandra.keyspace to the cluster's; to begin another cluster set bus.prefix to one that \
+         is not used"
+    )]
+    Keyspace {
+        /// Of the keyspace that is configured here.
+        mine: Uuid,
+        /// Stored in the registry.
+        stored: Uuid,
+    },
+    /// Some of what is stored would not be understood.
+    #[error(
+        "the cluster stores forms up to {stored}, this program reads them up to {FORMATS}: install \
+         the version that the other nodes have"
+    )]
+    Format {
+        /// Stored in the registry.
+        stored: u32,
+    },
+}
+
+impl Settings {
+    /// With nothing known but the number of shards.
+    pub fn of_shards(shards: u16) -> Self {
+        Self {
+            shards,
+            cluster: None,
+            journal: None,
+            keyspace: None,
+            format: 0,
+        }
+    }
+
+    /// Why a node that would have `mine` may not go on where these are stored. Ids of clusters do
+    /// not count here: one bus has one record.
+    pub fn contradiction(&self, mine: &Self) -> Option<Contradiction> {
+        fn differ<T: PartialEq>(stored: Option<T>, mine: Option<T>) -> Option<(T, T)> {
+            stored.zip(mine).filter(|(stored, mine)| stored != mine)
+        }
+        if self.shards != mine.shards {
+            let (mine, stored) = (mine.shards, self.shards);
+            return Some(Contradiction::Shards { mine, stored });
+        }
+        if let Some((stored, mine)) = differ(self.journal, mine.journal) {
+            return Some(Contradiction::Journal { mine, stored });
+        }
+        if let Some((stored, mine)) = differ(self.keyspace, mine.keyspace) {
+            return Some(Contradiction::Keyspace { mine, stored });
+        }
+        let stored = self.format;
+        (stored > FORMATS).then_some(Contradiction::Format { stored })
+    }
+
+    /// These, with what they leave open filled in.
+    pub fn filled(self, with: &Self) -> Self {
+        Self {
+            shards: self.shards,
+            cluster: self.cluster.or(with.cluster),
+            journal: self.journal.or(with.journal),
+            keyspace: self.keyspace.or(with.keyspace),
+            format: self.format.max(with.format),
+        }
+    }
+}
+
+impl ClusterId {
+    /// A new one.
+    pub fn make() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// As [`fmt::Display`] writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::parse_str(text).ok().map(Self)
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl JournalKind {
+    /// As it is written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bus => "bus",
+            Self::Cassandra => "cassandra",
+        }
+    }
+
+    /// As [`JournalKind::as_str`] gives it.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Bus, Self::Cassandra]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+
+    /// How a node joins a cluster whose rooms are kept there.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Bus => {
+                "to join it set journal.kind to bus, or leave out cassandra.hosts (CASSANDRA)"
+            }
+            Self::Cassandra => {
+                "to join it set journal.kind to cassandra and cassandra.hosts (CASSANDRA) to its \
+                 servers"
+            }
+        }
+    }
+}
+
+impl fmt::Display for JournalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bus => "on the bus",
+            Self::Cassandra => "in Cassandra",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(journal: JournalKind) -> Settings {
+        Settings {
+            cluster: Some(ClusterId::make()),
+            journal: Some(journal),
+            format: 1,
+            ..Settings::of_shards(4)
+        }
+    }
+
+    #[test]
+    fn what_is_open_contradicts_nothing_and_is_filled_in_once() {
+        let (open, first, second) = (
+            Settings::of_shards(4),
+            whole(JournalKind::Bus),
+            whole(JournalKind::Bus),
+        );
+        assert_eq!(open.contradiction(&first), None);
+        assert_eq!(open.filled(&first), first);
+        assert_eq!(first.contradiction(&second), None, "one bus, one record");
+        assert_eq!(first.filled(&second), first);
+        assert_eq!(first.filled(&open), first);
+    }
+
+    #[test]
+    fn what_differs_is_named_with_both_sides_and_a_remedy() {
+        let told = |stored: Settings, mine: Settings| stored.contradiction(&mine).unwrap();
+        let (bus, cassandra) = (whole(JournalKind::Bus), whole(JournalKind::Cassandra));
+        let flipped = told(bus, cassandra).to_string();
+        for part in [
+            "keeps its rooms on the bus",
+            "in Cassandra",
+            "journal.kind to bus",
+        ] {
+            assert!(flipped.contains(part), "{flipped}");
+        }
+        let back = told(cassandra, bus).to_string();
+        assert!(back.contains("set journal.kind to cassandra"), "{back}");
+        let keyspace = |id| Settings {
+            keyspace: Some(Uuid::from_u128(id)),
+            ..cassandra
+        };
+        assert!(matches!(
+            told(keyspace(1), keyspace(2)),
+            Contradiction::Keyspace { .. }
+        ));
+        let newer = Settings {
+            format: FORMATS + 1,
+            ..bus
+        };
+        assert!(told(newer, bus).to_string().contains("install"));
+    }
+}
