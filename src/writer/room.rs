@@ -2,13 +2,13 @@
 //! Pure.
 
 use super::{
+    answer::{answered, does_not_fit, of_message},
     batch::{Batch, Told},
     floor::Ticket,
 };
 use crate::{
     bus::{
-        Admission, Answered, Ask, BatchOutcome, Commit, Delivery, MessageOutcome, Position,
-        ReplyTo, RoomView, too_large_now,
+        Admission, Ask, BatchOutcome, Commit, Delivery, Position, ReplyTo, RoomView, too_large_now,
     },
     journal::{
         Limits,
@@ -23,6 +23,7 @@ use crate::{
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 use tokio::time::Instant;
 use tracing::Span;
@@ -68,6 +69,8 @@ pub(super) struct Room {
     held_back: VecDeque<(Delivery, Ticket)>,
     saving: bool,
     saved: Seq,
+    /// Since when there are events that no snapshot has.
+    unsaved_since: Option<Instant>,
     used: Instant,
     changed: Option<Instant>,
 }
@@ -79,7 +82,6 @@ impl Room {
         Self {
             members: state.members.clone(),
             head: state.head,
-            state,
             queue: VecDeque::new(),
             committing: false,
             unpublished: VecDeque::new(),
@@ -89,9 +91,11 @@ impl Room {
             carrying_since: None,
             held_back: VecDeque::new(),
             saving: false,
+            unsaved_since: (state.head > saved).then_some(now),
             saved,
             used: now,
             changed: Some(now),
+            state,
         }
     }
 
@@ -136,6 +140,9 @@ impl Room {
         let from = self.state.head;
         let events = self.state.apply_decision(&decision, &command);
         let takes_places = !events.is_empty();
+        if takes_places {
+            self.unsaved_since.get_or_insert(now);
+        }
         for event in events {
             self.enqueue(event, &bounds);
         }
@@ -383,7 +390,7 @@ impl Room {
     }
 
     /// The published head, if it moved within the last `span`.
-    pub(super) fn recent_head(&self, now: Instant, span: std::time::Duration) -> Option<Seq> {
+    pub(super) fn recent_head(&self, now: Instant, span: Duration) -> Option<Seq> {
         self.changed
             .filter(|changed| now.duration_since(*changed) <= span)
             .map(|_| self.head)
@@ -414,7 +421,7 @@ impl Room {
     }
 
     /// Whether changes have waited for an event for longer than `span`.
-    pub(super) fn carries_since(&self, now: Instant, span: std::time::Duration) -> bool {
+    pub(super) fn carries_since(&self, now: Instant, span: Duration) -> bool {
         self.carrying_since
             .is_some_and(|since| now.duration_since(since) >= span)
     }
@@ -422,6 +429,12 @@ impl Room {
     /// Whether there is something that a snapshot would spare the next opening.
     pub(super) fn is_unsaved(&self) -> bool {
         self.state.head > self.saved || !self.carrying.is_empty()
+    }
+
+    /// Whether there have been events without a snapshot of them for longer than `span`.
+    pub(super) fn is_unsaved_since(&self, now: Instant, span: Duration) -> bool {
+        self.unsaved_since
+            .is_some_and(|since| now.duration_since(since) >= span)
     }
 
     /// The state to save, and the commands that are settled by saving it. Only of a quiet room:
@@ -444,6 +457,11 @@ impl Room {
     pub(super) fn saved(&mut self, seq: Seq, carried: usize, unsaved: Vec<Ticket>, now: Instant) {
         self.saving = false;
         self.saved = self.saved.max(seq);
+        if self.saved == self.state.head {
+            self.unsaved_since = None;
+        } else if seq > Seq::ZERO {
+            self.unsaved_since = Some(now);
+        }
         // An event that came meanwhile has carried them.
         if seq == self.state.head {
             self.state.saved(carried);
@@ -455,33 +473,6 @@ impl Room {
     }
 }
 
-/// The answer to a command of its own; `None`: it gets none.
-fn answered(outcome: Outcome, epoch: Epoch, head: Seq) -> Option<Answered> {
-    let journaled = |seq, duplicate| {
-        Some(Answered::Journaled {
-            seq,
-            epoch,
-            duplicate,
-        })
-    };
-    match outcome {
-        Outcome::Done => journaled(head, false),
-        Outcome::Redelivered(seq) => journaled(seq, false),
-        Outcome::Repeated(seq) => journaled(seq, true),
-        Outcome::Refused(rejection) => Some(Answered::Rejected(rejection)),
-        Outcome::OutOfOrder { .. } | Outcome::Batch(_) | Outcome::DuplicateUnknownSeq => None,
-    }
-}
-
-/// The answer to a message of a batch; `None`: its event is the answer.
-fn of_message(outcome: Outcome, epoch: Epoch, head: Seq) -> Option<MessageOutcome> {
-    match outcome {
-        Outcome::Done => None,
-        Outcome::DuplicateUnknownSeq => Some(MessageOutcome::DecidedBy(head)),
-        outcome => answered(outcome, epoch, head).map(MessageOutcome::Answered),
-    }
-}
-
 /// Whether what was decided can be stored.
 enum Fit {
     /// It can.
@@ -490,18 +481,6 @@ enum Fit {
     AfterSaving { first: Vec<Change> },
     /// It is larger than the servers take.
     Never,
-}
-
-/// A message that was stored while the servers took larger ones: it would hold up all behind it. It
-/// was not placed, so its sender may send it again.
-fn does_not_fit() -> Decision {
-    Decision {
-        changes: Vec::new(),
-        kinds: Vec::new(),
-        last: None,
-        outcome: Outcome::Refused(too_large_now()),
-        notices: Vec::new(),
-    }
 }
 
 /// The commands and questions that wait until a room is open. Bounded by the floor (commands) and

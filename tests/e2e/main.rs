@@ -7,6 +7,7 @@
 mod access;
 mod accounts;
 mod belonging;
+mod bounded;
 mod changed;
 mod cluster;
 mod doctor;

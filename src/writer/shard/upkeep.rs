@@ -27,6 +27,10 @@ const HEAD: usize = 128;
 /// then.
 const DESERTED: Duration = Duration::from_secs(10);
 
+/// A room that is in use is saved so long after an event: whatever drops old events, by an
+/// operator's bounds, takes no member and no key with them that a snapshot does not know.
+const UNSAVED: Duration = Duration::from_secs(600);
+
 /// How often the bus is told to forget, unless there is much to forget.
 const FORGET: Duration = Duration::from_secs(5);
 
@@ -150,7 +154,7 @@ impl Shard {
                 continue;
             }
             let idle = now.duration_since(room.used()) >= idle_after(room);
-            let unsaved = idle && room.is_unsaved();
+            let unsaved = (idle && room.is_unsaved()) || room.is_unsaved_since(now, UNSAVED);
             if room.is_holding_back() || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
             } else if idle || room.is_empty() {
