@@ -75,7 +75,7 @@ export class Room {
       case "journaled": return this.journaled(frame);
       case "rejected": return this.rejected(frame);
       case "history": return this.earlier(frame);
-      case "members": return this.setMembers(frame.members);
+      case "members": return this.addMembers(frame);
       case "reset": return this.reset(frame);
       default: return undefined;   // pong, bye (the link's), and frames added later
     }
@@ -89,6 +89,7 @@ export class Room {
     this.lost = frame.recovered === false;   // `reset` follows
     identity.pin(this.who.room, this.who.user, this.who.key);
     this.setMembers(frame.members ?? []);
+    if (frame.more_members) this.askMembers(frame.members.at(-1));
     this.calls.onWelcome();
     this.catchUp();
   }
@@ -132,6 +133,18 @@ export class Room {
     else if (kind === "left") this.members.delete(from);
     else return;
     this.membersChanged = true;
+  }
+
+  /** Of a large room `welcome` has the first part; the parts and the events come in one order. */
+  askMembers(after) {
+    this.link.send({ type: "members", id: "members", after });
+  }
+
+  addMembers({ members, more }) {
+    for (const name of members) this.members.add(name);
+    this.membersChanged = true;
+    if (more) this.askMembers(members.at(-1));
+    this.schedule();
   }
 
   setMembers(names) {

@@ -252,14 +252,24 @@ impl Handle {
         }
     }
 
-    /// Who is in the room.
+    /// Who is in the room, by name. Of many members it asks part by part; who comes or goes
+    /// meanwhile may be in it or not.
     ///
     /// # Errors
     /// There is no answer.
     pub async fn members(&self) -> Result<Vec<String>, QueryError> {
-        match self.ask(|id| ClientFrame::Members { id }).await? {
-            Reply::Members(members) => Ok(members),
-            _ => Err(QueryError::Unanswered),
+        let mut all: Vec<String> = Vec::new();
+        loop {
+            let after = all.last().cloned();
+            let question = |id| ClientFrame::Members { id, after };
+            let Reply::Members(part, more) = self.ask(question).await? else {
+                return Err(QueryError::Unanswered);
+            };
+            let gets_on = !part.is_empty();
+            all.extend(part);
+            if !(more && gets_on) {
+                return Ok(all);
+            }
         }
     }
 

@@ -28,6 +28,8 @@ pub enum ClientFrame {
     Members {
         /// Comes back with the answer.
         id: String,
+        /// Only users behind this name; `None`: from the first one on.
+        after: Option<String>,
     },
     /// Asks whether the server is there.
     Ping {
@@ -104,8 +106,10 @@ pub enum ServerFrame {
     Members {
         /// That of the question.
         id: String,
-        /// Users.
+        /// Users, by name.
         members: Vec<String>,
+        /// Whether there are more behind the last of them.
+        more: bool,
     },
     /// The answer to a ping.
     Pong {
@@ -155,8 +159,10 @@ pub struct Welcome {
     pub seq: Option<u64>,
     /// Whether everything that was missed follows.
     pub recovered: bool,
-    /// Who is there.
+    /// Who is there, by name: of many the first part.
     pub members: Vec<String>,
+    /// How many are there, when `members` has not all of them.
+    pub member_count: Option<u64>,
     /// The ownership of the room's shard.
     pub epoch: u64,
     /// The gateway's node.

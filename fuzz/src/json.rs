@@ -87,9 +87,16 @@ fn expected(frame: &Value) -> Expected {
                 limit,
             })
         }
-        "members" => Ok(ClientFrame::Members {
-            id: id(frame)?.into(),
-        }),
+        "members" => {
+            let id = id(frame)?;
+            let bad = || (Reason::BadField, Some(id.clone()));
+            let after = string(&frame["after"]).ok_or_else(bad)?;
+            let after = after.map(|name| UserId::parse(&name).map_err(|_| bad()));
+            Ok(ClientFrame::Members {
+                id: id.as_str().into(),
+                after: after.transpose()?,
+            })
+        }
         "ping" => Ok(ClientFrame::Ping {
             id: id(frame)?.into(),
         }),

@@ -52,7 +52,10 @@ fn written(frame: &ClientFrame) -> Vec<u8> {
             before: before.map(|seq| seq.0),
             limit: Some(u32::from(*limit)),
         }),
-        ClientFrame::Members { id } => Frame::Members(pb::MembersRequest { id: id.to_string() }),
+        ClientFrame::Members { id, after } => Frame::Members(pb::MembersRequest {
+            id: id.to_string(),
+            after: after.as_ref().map(ToString::to_string),
+        }),
         ClientFrame::Ping { id } => Frame::Ping(pb::Ping { id: id.to_string() }),
         ClientFrame::Token { id, token } => Frame::Token(pb::NewToken {
             id: id.to_string(),

@@ -6,7 +6,7 @@
 
 use super::{
     Answer, Answered, Ask, BatchOutcome, Commit, Head, Inbound, Outcomes, ReplyTo, RoomView,
-    Submission,
+    Submission, Wanted,
     codec::{
         decode_ask, decode_command, decode_heads, decode_inbound, decode_view, encode_ask,
         encode_command, encode_heads, encode_inbound, encode_view,
@@ -169,8 +169,9 @@ fn line(payload: &Payload, bodies: bool) -> String {
                 .as_ref()
                 .map(|refused| format!(", refused {refused}"))
                 .unwrap_or_default();
+            let more = if view.more_members { " and more" } else { "" };
             format!(
-                "view epoch {} head {} with {} members{refused}",
+                "view epoch {} head {} with {} members{more}{refused}",
                 view.epoch,
                 view.head,
                 view.members.len()
@@ -183,10 +184,14 @@ fn line(payload: &Payload, bodies: bool) -> String {
                 .collect();
             format!("heads | {}", heads.join(" | "))
         }
-        Payload::Ask(Ask { room, admission }) => match admission {
-            None => format!("ask {room}"),
-            Some(who) => format!("ask {room} whether {} may join", who.user),
-        },
+        Payload::Ask(ask) => {
+            let (room, who) = (&ask.room, &ask.admission);
+            match (who, &ask.members) {
+                (Some(who), _) => format!("ask {room} whether {} may join", who.user),
+                (None, Wanted::After(Some(name))) => format!("ask {room} who is behind {name}"),
+                (None, _) => format!("ask {room}"),
+            }
+        }
     }
 }
 
@@ -399,8 +404,8 @@ mod tests {
             epoch: Epoch(3),
             head: Seq(9),
             members: vec![user("harry")],
-            refused: None,
             snapshot: Seq(7),
+            ..RoomView::default()
         };
         let head = |name: &str| Head {
             room: room(name),
@@ -449,15 +454,15 @@ mod tests {
             ),
             (encode_ask(&Ask::room(room("lobby"))), "ask lobby"),
             (
-                encode_ask(&Ask {
-                    room: room("lobby"),
-                    admission: Some(Admission {
+                encode_ask(&Ask::admission(
+                    room("lobby"),
+                    Admission {
                         user: user("harry"),
                         key: Key::parse("secret").unwrap(),
                         identity: Identity::Claimed,
                         device: None,
-                    }),
-                }),
+                    },
+                )),
                 "ask lobby whether harry may join",
             ),
         ];

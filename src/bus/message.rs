@@ -284,14 +284,51 @@ pub struct Ask {
     pub room: RoomId,
     /// Whether somebody would be let in now. Nothing is opened or kept.
     pub admission: Option<Admission>,
+    /// Which members are told.
+    pub members: Wanted,
+}
+
+/// Which members of a room are told, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of them, in one message: what older versions ask for, and tell whatever is asked.
+    All,
+    /// None.
+    Nobody,
+    /// Those behind a name, or from the first one on: as many as fit into a message.
+    After(Option<UserId>),
 }
 
 impl Ask {
-    /// Where the room is, and who is there.
+    /// Where the room is, and who is there: the first part of them, if they are many.
     pub fn room(room: RoomId) -> Self {
+        Self::members(room, None)
+    }
+
+    /// Where the room is, and who is there behind a name.
+    pub fn members(room: RoomId, after: Option<UserId>) -> Self {
         Self {
             room,
             admission: None,
+            members: Wanted::After(after),
+        }
+    }
+
+    /// Where the room is.
+    pub fn head(room: RoomId) -> Self {
+        Self {
+            room,
+            admission: None,
+            members: Wanted::Nobody,
+        }
+    }
+
+    /// Whether somebody would be let in now.
+    pub fn admission(room: RoomId, who: Admission) -> Self {
+        Self {
+            room,
+            admission: Some(who),
+            members: Wanted::Nobody,
         }
     }
 }
@@ -320,14 +357,16 @@ impl fmt::Debug for Admission {
 }
 
 /// What the owner says of a room. All of it is journaled and published.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RoomView {
     /// The owner's epoch.
     pub epoch: Epoch,
     /// The last published place.
     pub head: Seq,
-    /// Who is here at the head.
+    /// Who is here at the head, of those that were asked for.
     pub members: Vec<UserId>,
+    /// Whether more are behind the last of them.
+    pub more_members: bool,
     /// Why the room cannot be opened, or the one who was asked about would not be let in; then
     /// there is no other content. Pinned keys are not told.
     pub refused: Option<Rejection>,

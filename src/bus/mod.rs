@@ -17,6 +17,7 @@ mod health;
 pub mod memory;
 mod message;
 pub mod nats;
+mod part;
 mod settings;
 
 pub use blob::BLOB;
@@ -27,7 +28,9 @@ pub use message::{
     Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, FORMATS, Head,
     Inbound, Live, MessageOutcome, NodeRecord, NodeSeen, OfBatch, Outcomes, Plan, Position,
     Published, Question, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored, Submission,
+    Wanted,
 };
+pub use part::{PART, members_after};
 pub use settings::{ClusterId, Contradiction, JournalKind, Settings};
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};

@@ -218,7 +218,7 @@ pub(super) async fn watch(
         // As a session does: the replica may be behind, or not know yet that the room has gone
         // back.
         let extent = loop {
-            let view = owner(core, &Ask::room(room.clone())).await?;
+            let view = owner(core, &Ask::head(room.clone())).await?;
             let opening = Opening {
                 session: None,
                 seq: view.head,
@@ -275,15 +275,13 @@ pub(super) async fn knock_to_prove(
 
 async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejection> {
     let knock = Knock::new(core, Some(client), &join.room)?;
-    let ask = Ask {
-        room: join.room.clone(),
-        admission: Some(Admission {
-            user: join.user.clone(),
-            key: join.key.clone(),
-            identity: join.identity,
-            device: join.device.clone(),
-        }),
+    let who = Admission {
+        user: join.user.clone(),
+        key: join.key.clone(),
+        identity: join.identity,
+        device: join.device.clone(),
     };
+    let ask = Ask::admission(join.room.clone(), who);
     let asked = timeout(DEADLINE, owner(core, &ask)).await;
     let late = || unavailable("the room's owner did not answer in time: try again");
     asked.unwrap_or_else(|_| Err(late())).map(|_| knock)
@@ -291,7 +289,7 @@ async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejec
 
 /// The head of a room, from its owner.
 pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
-    let view = owner(core, &Ask::room(room.clone())).await?;
+    let view = owner(core, &Ask::head(room.clone())).await?;
     Ok(view.head)
 }
 

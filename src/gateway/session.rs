@@ -167,7 +167,7 @@ impl Session {
             let id = match frame {
                 ClientFrame::Send(message) => message.id.and_then(|id| id.shown().map(Arc::from)),
                 ClientFrame::Ping { id }
-                | ClientFrame::Members { id }
+                | ClientFrame::Members { id, .. }
                 | ClientFrame::Token { id, .. }
                 | ClientFrame::History { id, .. } => Some(id),
             };
@@ -182,9 +182,10 @@ impl Session {
         match frame {
             ClientFrame::Send(message) => self.say(message),
             ClientFrame::Ping { id } => self.outbox.push(&ServerFrame::Pong { id }),
-            ClientFrame::Members { id } => {
+            ClientFrame::Members { id, after } => {
                 if let Some(permit) = self.question(&id) {
-                    self.claim.members(id, self.outbox.clone(), permit);
+                    let outbox = self.outbox.clone();
+                    self.claim.members(id, after, outbox, permit);
                 }
             }
             ClientFrame::Token { id, token } => self.refresh(id, token),

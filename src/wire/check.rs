@@ -38,6 +38,17 @@ pub(super) fn to(id: Option<&Arc<str>>, text: &str) -> Result<Option<UserId>, Re
     })
 }
 
+/// A question for the members behind a name, which need not be one of them.
+pub(super) fn members(id: Arc<str>, after: Option<&str>) -> Result<super::ClientFrame, Refused> {
+    let after = after.map(UserId::parse).transpose().map_err(|_| {
+        Refused::bad_field(
+            Some(id.clone()),
+            "after must be a user name (1 to 64 of A-Z a-z 0-9 _ -)",
+        )
+    })?;
+    Ok(super::ClientFrame::Members { id, after })
+}
+
 /// Text content.
 pub(super) fn text(id: Option<&Arc<str>>, text: &str) -> Result<Body, Refused> {
     match text.len() {

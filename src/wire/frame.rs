@@ -44,6 +44,8 @@ pub enum ClientFrame {
     Members {
         /// For the answer.
         id: Arc<str>,
+        /// Those behind this name; `None`: from the first one on.
+        after: Option<UserId>,
     },
     /// A sign of life.
     Ping {
@@ -142,8 +144,10 @@ pub enum ServerFrame {
         seq: Seq,
         /// Whether everything after the wanted place follows.
         recovered: bool,
-        /// Who is here.
+        /// Who is here, by name: the first part, if they are many.
         members: Vec<UserId>,
+        /// How many more there are behind the last of them.
+        left_out: usize,
         /// The owner's epoch.
         epoch: Epoch,
         /// The name of the node.
@@ -191,8 +195,10 @@ pub enum ServerFrame {
     Members {
         /// The id of the question.
         id: Arc<str>,
-        /// The users.
+        /// The users, by name.
         members: Vec<UserId>,
+        /// Whether there are more behind the last of them.
+        more: bool,
     },
     /// The answer to a ping.
     Pong {

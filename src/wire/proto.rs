@@ -20,9 +20,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ClientFrame, Refused> {
             history.before,
             history.limit.map(u64::from),
         ),
-        Some(client_frame::Frame::Members(members)) => Ok(ClientFrame::Members {
-            id: check::id(&members.id)?,
-        }),
+        Some(client_frame::Frame::Members(members)) => {
+            check::members(check::id(&members.id)?, members.after.as_deref())
+        }
         Some(client_frame::Frame::Ping(ping)) => Ok(ClientFrame::Ping {
             id: check::id(&ping.id)?,
         }),
@@ -74,6 +74,7 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
             seq,
             recovered,
             members,
+            left_out,
             epoch,
             node,
             identity,
@@ -87,6 +88,11 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
             epoch: epoch.0,
             node: node.clone(),
             proven: identity.is_proven(),
+            more_members: *left_out > 0,
+            member_count: match left_out {
+                0 => 0,
+                left_out => (members.len() + left_out) as u64,
+            },
         }),
         ServerFrame::Event(shared) => Frame::Event(seen(shared.event())),
         ServerFrame::Accepted { id } => Frame::Accepted(pb::Accepted { id: id.to_string() }),
@@ -122,9 +128,10 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
                 missing_last: missing.map(|(_, last)| last.0),
             })
         }
-        ServerFrame::Members { id, members } => Frame::Members(pb::Members {
+        ServerFrame::Members { id, members, more } => Frame::Members(pb::Members {
             id: id.to_string(),
             members: names(members),
+            more: *more,
         }),
         ServerFrame::Pong { id } => Frame::Pong(pb::Pong { id: id.to_string() }),
         ServerFrame::Reset { seq, reason } => Frame::Reset(pb::Reset {

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     bus::{
-        Admission, Ask, BatchOutcome, Commit, Delivery, Position, ReplyTo, RoomView, too_large_now,
+        Admission, Ask, BatchOutcome, Commit, Delivery, Position, ReplyTo, RoomView, Wanted,
+        members_after, too_large_now,
     },
     journal::{
         Limits,
@@ -348,17 +349,19 @@ impl Room {
         self.changed = Some(now);
     }
 
-    /// What the owner says of the room.
-    pub(super) fn view(&mut self, ask: &Ask, epoch: Epoch, now: Instant) -> RoomView {
+    /// What the owner says of the room, in about `most` bytes unless all members are wanted.
+    pub(super) fn view(&mut self, ask: &Ask, epoch: Epoch, now: Instant, most: usize) -> RoomView {
         self.used = now;
-        let members = match &ask.admission {
-            None => self.members.iter().cloned().collect(),
-            Some(_) => Vec::new(),
+        let (members, more_members) = match &ask.members {
+            Wanted::Nobody => (Vec::new(), false),
+            Wanted::All => (self.members.iter().cloned().collect(), false),
+            Wanted::After(after) => members_after(&self.members, after.as_ref(), most),
         };
         RoomView {
             epoch,
             head: self.head,
             members,
+            more_members,
             refused: ask.admission.as_ref().and_then(|who| self.refusal(who)),
             snapshot: self.saved,
         }

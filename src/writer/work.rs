@@ -262,9 +262,8 @@ impl Work {
             let view = RoomView {
                 epoch,
                 head: Seq::ZERO,
-                members: Vec::new(),
                 refused: Some(rejection.clone()),
-                snapshot: Seq::ZERO,
+                ..RoomView::default()
             };
             (question.respond)(view);
         }

@@ -21,8 +21,8 @@ fn view(head: u64) -> RoomView {
         epoch: Epoch(3),
         head: Seq(head),
         members: vec![user("harry"), user("charly")],
-        refused: None,
         snapshot: Seq(2),
+        ..RoomView::default()
     }
 }
 
@@ -145,15 +145,13 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
     let refused = world.a.ask(&ask).await.unwrap().refused;
     assert_eq!(refused, Some(Rejection::new(Reason::Unavailable, "why")));
     let mut questions = owner.await.unwrap();
-    let ask = Ask {
-        room: room("lobby"),
-        admission: Some(Admission {
-            user: UserId::parse("harry").unwrap(),
-            key: Key::parse("key").unwrap(),
-            identity: Identity::Claimed,
-            device: Some(DeviceId::parse("phone").unwrap()),
-        }),
+    let who = Admission {
+        user: UserId::parse("harry").unwrap(),
+        key: Key::parse("key").unwrap(),
+        identity: Identity::Claimed,
+        device: Some(DeviceId::parse("phone").unwrap()),
     };
+    let ask = Ask::admission(room("lobby"), who);
     let (answer, ()) = tokio::join!(world.a.ask(&ask), async {
         let question = next(&mut questions).await;
         assert_eq!(question.ask, ask);

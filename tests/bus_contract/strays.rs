@@ -164,8 +164,8 @@ async fn a_question_about_a_room_of_another_shard_is_not_handed_to_its_owner() {
         epoch: Epoch(1),
         head: Seq(0),
         members: Vec::new(),
-        refused: None,
         snapshot: Seq(0),
+        ..RoomView::default()
     });
 }
 

@@ -193,6 +193,7 @@ async fn nodes_hear_and_answer_each_other_in_both_directions() {
         epoch: Epoch(3),
         head: Seq(5),
         members: vec![UserId::parse("harry").expect("a name")],
+        more_members: false,
         refused: None,
         snapshot: Seq(2),
     };

@@ -179,6 +179,19 @@ impl Cluster {
     /// Which run of a node writes a room.
     pub(crate) async fn owner(&self, room: &str) -> Incarnation {
         let shards = Shards::new(SHARDS).expect("a valid count");
+        let bus = self.bus_of_it().await;
+        let record = bus
+            .shard(shards.of(&RoomId::parse(room).expect("a room")))
+            .await
+            .expect("an answer");
+        record
+            .and_then(|(record, _)| record.owner)
+            .expect("a room that is written has an owner")
+    }
+
+    /// The bus as its nodes have it.
+    pub(crate) async fn bus_of_it(&self) -> Nats {
+        let shards = Shards::new(SHARDS).expect("a valid count");
         let (servers, prefix, event_bytes) = (
             vec![self.nats.clone()],
             self.prefix.clone(),
@@ -192,14 +205,7 @@ impl Cluster {
             event_bytes,
             ..Config::default()
         };
-        let bus = Nats::connect(&config).await.expect("a connection");
-        let record = bus
-            .shard(shards.of(&RoomId::parse(room).expect("a room")))
-            .await
-            .expect("an answer");
-        record
-            .and_then(|(record, _)| record.owner)
-            .expect("a room that is written has an owner")
+        Nats::connect(&config).await.expect("a connection")
     }
 
     /// A cluster from before, whose operator may delete events.

@@ -10,6 +10,7 @@ mod belonging;
 mod bounded;
 mod changed;
 mod cluster;
+mod crowd;
 mod doctor;
 mod faults;
 mod holes;
@@ -65,6 +66,7 @@ claims! {
         faults::a_node_that_is_stopped_under_load_ends_well_and_costs_nothing
         faults::after_all_nodes_were_killed_a_room_is_complete_and_nobody_is_left_behind
         stored::what_was_said_is_stored_and_can_be_looked_at
+        crowd::a_room_of_100_000_members_is_entered_and_told_part_by_part
         strangers::what_comes_to_a_wrong_shard_undoes_nothing
         http::a_stream_a_message_and_a_page_go_without_a_websocket
         http::who_gave_up_while_a_node_was_frozen_ends_no_session

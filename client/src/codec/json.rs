@@ -38,7 +38,10 @@ pub fn encode(frame: &ClientFrame) -> String {
             before: *before,
             limit: *limit,
         },
-        ClientFrame::Members { id } => Out::Members { id },
+        ClientFrame::Members { id, after } => Out::Members {
+            id,
+            after: after.as_deref(),
+        },
         ClientFrame::Ping { id } => Out::Ping { id },
         ClientFrame::Token { id, token } => Out::Token {
             id,
@@ -82,6 +85,8 @@ enum Out<'a> {
     },
     Members {
         id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<&'a str>,
     },
     Ping {
         id: &'a str,
@@ -120,6 +125,8 @@ enum In {
         node: String,
         #[serde(default, deserialize_with = "or_default")]
         proven: bool,
+        #[serde(default)]
+        member_count: Option<u64>,
     },
     Event(InEvent),
     Accepted {
@@ -152,6 +159,8 @@ enum In {
         #[serde(default, deserialize_with = "or_default")]
         id: String,
         members: Vec<String>,
+        #[serde(default, deserialize_with = "or_default")]
+        more: bool,
     },
     Pong {
         #[serde(default, deserialize_with = "or_default")]
@@ -222,6 +231,7 @@ impl In {
                 epoch,
                 node,
                 proven,
+                member_count,
             } => ServerFrame::Welcome(Welcome {
                 room,
                 user,
@@ -229,6 +239,7 @@ impl In {
                 seq: Some(seq),
                 recovered,
                 members,
+                member_count,
                 epoch,
                 node,
                 proven,
@@ -271,7 +282,7 @@ impl In {
                 more,
                 missing,
             }),
-            Self::Members { id, members } => ServerFrame::Members { id, members },
+            Self::Members { id, members, more } => ServerFrame::Members { id, members, more },
             Self::Pong { id } => ServerFrame::Pong { id },
             Self::Reset { seq, reason } => ServerFrame::Reset { seq, reason },
             Self::Bye {

@@ -29,7 +29,9 @@ pub fn encode(frame: &ClientFrame) -> Vec<u8> {
                 limit: Some(limit.into()),
             })
         }
-        ClientFrame::Members { id } => client_frame::Frame::Members(pb::MembersRequest { id }),
+        ClientFrame::Members { id, after } => {
+            client_frame::Frame::Members(pb::MembersRequest { id, after })
+        }
         ClientFrame::Ping { id } => client_frame::Frame::Ping(pb::Ping { id }),
         ClientFrame::Token { id, token } => client_frame::Frame::Token(pb::NewToken {
             id,
@@ -59,6 +61,7 @@ pub fn decode(bytes: &Bytes) -> Result<ServerFrame, DecodeError> {
             seq: Some(it.seq),
             recovered: it.recovered,
             members: it.members,
+            member_count: it.more_members.then_some(it.member_count),
             epoch: it.epoch,
             node: it.node,
             proven: it.proven,
@@ -86,6 +89,7 @@ pub fn decode(bytes: &Bytes) -> Result<ServerFrame, DecodeError> {
         Some(Frame::Members(it)) => ServerFrame::Members {
             id: it.id,
             members: it.members,
+            more: it.more,
         },
         Some(Frame::Pong(it)) => ServerFrame::Pong { id: it.id },
         Some(Frame::Reset(it)) => ServerFrame::Reset {

@@ -87,7 +87,7 @@ pub enum Reply {
     /// Earlier events.
     History(Page),
     /// Who is there.
-    Members(Vec<String>),
+    Members(Vec<String>, bool),
     /// The server is there.
     Pong,
 }
@@ -165,7 +165,7 @@ impl Session {
     /// A question: history, members or a ping.
     pub fn ask(&mut self, frame: ClientFrame, now: Instant) -> Vec<Effect> {
         let (ClientFrame::History { id, .. }
-        | ClientFrame::Members { id }
+        | ClientFrame::Members { id, .. }
         | ClientFrame::Ping { id }
         | ClientFrame::Token { id, .. }
         | ClientFrame::Send { id, .. }) = &frame
@@ -254,7 +254,9 @@ impl Session {
                 let id = page.id.clone();
                 self.replied(id, Reply::History(page))
             }
-            ServerFrame::Members { id, members } => self.replied(id, Reply::Members(members)),
+            ServerFrame::Members { id, members, more } => {
+                self.replied(id, Reply::Members(members, more))
+            }
             ServerFrame::Pong { id } => self.replied(id, Reply::Pong),
             ServerFrame::Reset { seq, reason } => self.reset(seq, reason, now),
             ServerFrame::Bye { reason, .. } => vec![Effect::Tell(Notice::Bye { reason })],

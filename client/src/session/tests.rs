@@ -331,7 +331,10 @@ fn a_message_waits_for_its_answer_no_longer_than_it_may() {
 #[test]
 fn a_question_is_asked_again_after_a_reconnect_and_answered_once() {
     let mut bench = Bench::live();
-    let question = ClientFrame::Members { id: "q1".into() };
+    let question = ClientFrame::Members {
+        id: "q1".into(),
+        after: None,
+    };
     let asked = [Effect::Send(question.clone())];
     assert_eq!(bench.session.ask(question, bench.now), asked);
     bench.session.disconnected();
@@ -339,8 +342,9 @@ fn a_question_is_asked_again_after_a_reconnect_and_answered_once() {
     let answer = ServerFrame::Members {
         id: "q1".into(),
         members: vec!["harry".into()],
+        more: false,
     };
-    let reply = Some(Reply::Members(vec!["harry".into()]));
+    let reply = Some(Reply::Members(vec!["harry".into()], false));
     let id = "q1".to_owned();
     assert_eq!(bench.take(answer.clone()), [Effect::Reply { id, reply }]);
     assert!(bench.take(answer).is_empty());

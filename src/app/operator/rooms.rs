@@ -292,15 +292,13 @@ impl NodeOperator {
     /// Whether a name has a key: then the owner would turn away who brings another one.
     async fn is_pinned(&self, room: &RoomId, user: &UserId) -> Result<bool, ApiError> {
         let nobodys = format!("{:032x}", rand::random::<u128>());
-        let ask = Ask {
-            room: room.clone(),
-            admission: Some(Admission {
-                user: user.clone(),
-                key: Key::parse(&nobodys).expect("32 digits are a key"),
-                identity: Identity::Claimed,
-                device: None,
-            }),
+        let who = Admission {
+            user: user.clone(),
+            key: Key::parse(&nobodys).expect("32 digits are a key"),
+            identity: Identity::Claimed,
+            device: None,
         };
+        let ask = Ask::admission(room.clone(), who);
         let view = self.bus.ask(&ask).await;
         let view = view.map_err(|error| {
             ApiError::unavailable(format!("the owner of room {room} does not answer: {error}"))
@@ -316,9 +314,26 @@ impl NodeOperator {
         }
     }
 
-    /// The owner's answer about a room.
+    /// The owner's answer about a room, with all members.
     async fn view(&self, room: &RoomId) -> Result<RoomView, ApiError> {
-        let view = self.bus.ask(&Ask::room(room.clone())).await;
+        let mut whole = self.asked(Ask::room(room.clone())).await?;
+        while whole.more_members {
+            let last = whole.members.last().cloned();
+            let part = self.asked(Ask::members(room.clone(), last)).await?;
+            // What it would not get on with.
+            if part.members.is_empty() && part.more_members {
+                let message = format!("the owner of room {room} does not tell all its members");
+                return Err(ApiError::unavailable(message));
+            }
+            whole.members.extend(part.members);
+            whole.more_members = part.more_members;
+        }
+        Ok(whole)
+    }
+
+    async fn asked(&self, ask: Ask) -> Result<RoomView, ApiError> {
+        let room = &ask.room;
+        let view = self.bus.ask(&ask).await;
         let view = view.map_err(|error| {
             self.without_writer().unwrap_or_else(|| {
                 let message = format!("the owner of room {room} does not answer: {error}");

@@ -4,12 +4,12 @@ use super::{Bad, device, id, key, room, session, user};
 use crate::{
     bus::{
         Admission, Answer, Answered, Ask, BatchOutcome, Head, Inbound, MessageOutcome, OfBatch,
-        Outcomes, RoomView,
+        Outcomes, RoomView, Wanted,
     },
     journal::codec::number,
     proto::bus::v1::{
         self,
-        ask::Admission as WireAdmission,
+        ask::{Admission as WireAdmission, Members as WireMembers},
         heads::Head as WireHead,
         inbound::{
             Answer as WireAnswer, Early, Expel, Journaled, Message as Wire, OfBatch as WireOfBatch,
@@ -187,9 +187,21 @@ pub fn encode_ask(ask: &Ask) -> Bytes {
         proven: admission.identity.is_proven(),
         vouched: admission.key.is_vouched(),
     });
+    let members = match &ask.members {
+        Wanted::All => None,
+        Wanted::Nobody => Some(WireMembers {
+            none: true,
+            after: String::new(),
+        }),
+        Wanted::After(after) => Some(WireMembers {
+            none: false,
+            after: after.as_ref().map(UserId::to_string).unwrap_or_default(),
+        }),
+    };
     v1::Ask {
         room: ask.room.to_string(),
         admission,
+        members,
     }
     .encode_to_vec()
     .into()
@@ -206,9 +218,16 @@ pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
             device: device(wire.device.as_deref())?,
         })
     });
+    let members = match ask.members {
+        None => Wanted::All,
+        Some(WireMembers { none: true, .. }) => Wanted::Nobody,
+        Some(WireMembers { after, .. }) if after.is_empty() => Wanted::After(None),
+        Some(WireMembers { after, .. }) => Wanted::After(Some(user(&after)?)),
+    };
     Ok(Ask {
         room: room(&ask.room)?,
         admission: admission.transpose()?,
+        members,
     })
 }
 
@@ -222,6 +241,7 @@ pub fn encode_view(view: &RoomView) -> Bytes {
         members,
         refused,
         snapshot: view.snapshot.0,
+        more_members: view.more_members,
     }
     .encode_to_vec()
     .into()
@@ -240,6 +260,7 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
         epoch: epoch_of(view.epoch)?,
         head: seq_of(view.head)?,
         members,
+        more_members: view.more_members,
         refused,
         snapshot: seq_of(view.snapshot)?,
     })
@@ -331,6 +352,7 @@ mod tests {
                         epoch: Epoch(epoch),
                         head: Seq(head),
                         members: members.clone(),
+                        more_members: false,
                         refused: refused.clone(),
                         snapshot: Seq(head),
                     })

@@ -2,12 +2,13 @@
 
 use super::{
     Extent, Inbox, Message, Need, Replica, ViewerId,
+    asking::{GRACE, Whole, ask, ask_whole, subscribe},
     evidence::{contradiction, is_unproven, same},
     openings::{Openings, Proof},
     viewers::Viewers,
 };
 use crate::{
-    bus::{self, Ask, Commit, Live, RoomView},
+    bus::{self, Ask, Commit, Live, PART, RoomView, members_after},
     gateway::{
         Close,
         core::Core,
@@ -30,9 +31,6 @@ use std::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How long a place that somebody knows of may still be on its way before it is read from the
-/// journal.
-const GRACE: Duration = Duration::from_millis(250);
 /// After an interruption all rooms of a node ask their owners; they spread that over this time.
 const SPREAD: Duration = Duration::from_millis(250);
 
@@ -86,7 +84,9 @@ struct Life<'a> {
 
 /// What was found out.
 enum Found {
-    View(RoomView),
+    /// Where the room is; who is there was not asked.
+    Head(RoomView),
+    View(Whole),
     /// With the last place that it might have held.
     Page(Arc<Page>, Seq),
     /// The newest event that was taken, as it is stored now.
@@ -105,7 +105,7 @@ pub(super) async fn live(
 ) -> Ended {
     let health = core.bus.health();
     let live = subscribe(core, replica).await;
-    let view = ask(core, replica).await;
+    let Whole { view, reached } = ask_whole(core, replica).await;
     if let Some(rejection) = view.refused {
         return Ended::Refused(rejection);
     }
@@ -114,7 +114,7 @@ pub(super) async fn live(
         replica,
         number: replica.lives.fetch_add(1, Relaxed),
         line: Line::new(view.head, view.epoch),
-        vouched: view.head,
+        vouched: reached,
         ring: Ring::default(),
         members: view.members.into_iter().collect(),
         viewers: Viewers::new(),
@@ -129,6 +129,7 @@ pub(super) async fn live(
         owned: view.epoch,
         disputed: None,
     };
+    life.line.told(reached);
     replica.head.store(view.head.0, Relaxed);
     let ended = tokio::select! {
         biased; // Nothing is shown any more beside what may be void.
@@ -140,33 +141,6 @@ pub(super) async fn live(
     };
     life.viewers.close_all(Close::Unavailable);
     ended
-}
-
-async fn subscribe(core: &Core, replica: &Replica) -> BoxStream<'static, Live> {
-    let mut pauses = core.pauses();
-    loop {
-        match core.bus.live(&replica.room).await {
-            Ok(live) => return live,
-            Err(error) => {
-                tracing::debug!(room = %replica.room, %error, "not subscribed to the room yet")
-            }
-        }
-        sleep(pauses.next().unwrap_or(GRACE)).await;
-    }
-}
-
-/// Asks until the owner answers: while there is none, a takeover is on its way.
-async fn ask(core: &Core, replica: &Replica) -> RoomView {
-    let mut pauses = core.pauses();
-    loop {
-        match core.bus.ask(&Ask::room(replica.room.clone())).await {
-            Ok(view) => return view,
-            Err(error) => {
-                tracing::debug!(room = %replica.room, %error, "the owner has not answered yet")
-            }
-        }
-        sleep(pauses.next().unwrap_or(GRACE)).await;
-    }
 }
 
 /// Reads a page, however long it takes.
@@ -232,10 +206,14 @@ impl Life<'_> {
                 }
                 false => Duration::ZERO,
             };
+            let wants_members = self.skipped;
             return Some(
                 async move {
                     sleep(pause).await;
-                    Found::View(ask(&core, &replica).await)
+                    match wants_members {
+                        true => Found::View(ask_whole(&core, &replica).await),
+                        false => Found::Head(ask(&core, &Ask::head(replica.room.clone())).await),
+                    }
                 }
                 .boxed(),
             );
@@ -261,45 +239,18 @@ impl Life<'_> {
     }
 
     fn found(&mut self, found: Found) -> Result<(), Ended> {
-        self.asking &= !matches!(found, Found::View(_));
+        self.asking &= !matches!(found, Found::View(_) | Found::Head(_));
         match found {
-            Found::View(RoomView {
-                refused: Some(rejection),
-                ..
-            }) => return Err(Ended::Refused(rejection)),
-            // An owner of before, which does not know yet that it is none; or one that does not
-            // know yet that its last commit is stored. Or a new one: it found all that was published
-            // before, but what it journaled itself, and clients here were told of, may not be
-            // published yet. Ask again.
-            Found::View(view) if view.epoch < self.line.epoch() || view.head < self.line.head() => {
-                let since = *self.outdated.get_or_insert_with(Instant::now);
-                let patience = match view.epoch > self.line.epoch() {
-                    true => UNPUBLISHED,
-                    false => OUTDATED,
-                };
-                if since.elapsed() >= patience {
-                    // What was heard of a higher epoch came from no owner that anybody knows of.
-                    let is_rumour = view.epoch >= self.owned && view.head >= self.line.head();
-                    if !is_rumour {
-                        return Err(self.gone_back(&view));
-                    }
-                    self.rumour("an epoch that no owner has");
-                    self.line.disown(view.epoch);
-                    (self.outdated, self.doubted) = (None, true);
-                }
-                self.interrupted = true;
-            }
-            Found::View(view) => {
-                self.outdated = None;
-                self.doubted |= view.epoch > self.line.epoch();
-                self.owned = self.owned.max(view.epoch);
-                self.line.owned(view.epoch);
-                self.line.told(view.head);
-                self.vouched = self.vouched.max(view.head);
-                self.overdue = Some(Instant::now());
-                // What follows is applied once more, up to that head, and gives the same members.
-                if std::mem::take(&mut self.skipped) {
-                    self.members = view.members.into_iter().collect();
+            Found::Head(view) => self.told(view).map(drop)?,
+            Found::View(Whole { mut view, reached }) => {
+                let members = std::mem::take(&mut view.members);
+                if self.told(view)? {
+                    self.line.told(reached);
+                    self.vouched = self.vouched.max(reached);
+                    // What follows is applied once more, up to that place, and gives the same
+                    // members.
+                    self.members = members.into_iter().collect();
+                    self.skipped = false;
                 }
             }
             Found::Newest(page) => {
@@ -340,6 +291,44 @@ impl Life<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The owner has answered; whether this is the room as it is here, or further on.
+    fn told(&mut self, view: RoomView) -> Result<bool, Ended> {
+        if let Some(rejection) = view.refused {
+            return Err(Ended::Refused(rejection));
+        }
+        // An owner of before, which does not know yet that it is none; or one that does not know
+        // yet that its last commit is stored. Or a new one: it found all that was published before,
+        // but what it journaled itself, and clients here were told of, may not be published yet.
+        // Ask again.
+        if view.epoch < self.line.epoch() || view.head < self.line.head() {
+            let since = *self.outdated.get_or_insert_with(Instant::now);
+            let patience = match view.epoch > self.line.epoch() {
+                true => UNPUBLISHED,
+                false => OUTDATED,
+            };
+            if since.elapsed() >= patience {
+                // What was heard of a higher epoch came from no owner that anybody knows of.
+                let is_rumour = view.epoch >= self.owned && view.head >= self.line.head();
+                if !is_rumour {
+                    return Err(self.gone_back(&view));
+                }
+                self.rumour("an epoch that no owner has");
+                self.line.disown(view.epoch);
+                (self.outdated, self.doubted) = (None, true);
+            }
+            self.interrupted = true;
+            return Ok(false);
+        }
+        self.outdated = None;
+        self.doubted |= view.epoch > self.line.epoch();
+        self.owned = self.owned.max(view.epoch);
+        self.line.owned(view.epoch);
+        self.line.told(view.head);
+        self.vouched = self.vouched.max(view.head);
+        self.overdue = Some(Instant::now());
+        Ok(true)
     }
 
     fn heard(&mut self, heard: Option<Live>) -> Result<(), Ended> {
@@ -531,7 +520,7 @@ impl Life<'_> {
                 let head = self.line.head();
                 let first = attach.start.first(head, attach.floor);
                 attach.greet(
-                    self.members.iter().cloned().collect(),
+                    &self.members,
                     head,
                     first,
                     self.line.epoch(),
@@ -552,11 +541,9 @@ impl Life<'_> {
             Message::Recent(last, most, reply) => {
                 let _ = reply.send(self.ring.up_to(last, most).cloned().collect());
             }
-            Message::Members(id, outbox, _permit) => {
-                outbox.push(&ServerFrame::Members {
-                    id,
-                    members: self.members.iter().cloned().collect(),
-                });
+            Message::Members(id, after, outbox, _permit) => {
+                let (members, more) = members_after(&self.members, after.as_ref(), PART);
+                outbox.push(&ServerFrame::Members { id, members, more });
             }
             // By an owner of before: what it knows may be gone.
             Message::Told(_, epoch) if epoch < self.line.epoch() => {}

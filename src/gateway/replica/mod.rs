@@ -6,6 +6,7 @@
 //! what it missed, and puts each event, encoded once, into the outboxes of its viewers. When nobody
 //! claims it for a while, it takes back the node's mark on the room and ends.
 
+mod asking;
 mod evidence;
 mod life;
 mod openings;
@@ -16,7 +17,7 @@ pub(super) use viewers::{Seat, ViewerId};
 use super::{Outbox, core::Core, doubt::end_all, lane::Lane, metrics, past::Page};
 use crate::{
     bus,
-    room::{Epoch, Rejection, RoomId, Seq, SessionId},
+    room::{Epoch, Rejection, RoomId, Seq, SessionId, UserId},
     wire::SharedEvent,
 };
 use std::{
@@ -79,8 +80,8 @@ enum Message {
     ),
     /// To tell the events up to this place, at most so many, that it has for sure.
     Recent(Seq, usize, oneshot::Sender<Vec<SharedEvent>>),
-    /// To put a `members` frame with this id into an outbox.
-    Members(Arc<str>, Outbox, OwnedSemaphorePermit),
+    /// To put a `members` frame with this id into an outbox: those behind a name.
+    Members(Arc<str>, Option<UserId>, Outbox, OwnedSemaphorePermit),
     /// The room's owner of this epoch says that it ends here, or did a moment ago.
     Told(Seq, Epoch),
     /// A viewer is gone.
@@ -394,8 +395,15 @@ impl Claim {
     }
 
     /// Puts a `members` frame into an outbox.
-    pub(super) fn members(&self, id: Arc<str>, outbox: Outbox, permit: OwnedSemaphorePermit) {
-        drop(self.0.messages.send(Message::Members(id, outbox, permit)));
+    pub(super) fn members(
+        &self,
+        id: Arc<str>,
+        after: Option<UserId>,
+        outbox: Outbox,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let message = Message::Members(id, after, outbox, permit);
+        drop(self.0.messages.send(message));
     }
 
     /// A viewer is gone.

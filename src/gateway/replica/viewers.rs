@@ -2,6 +2,7 @@
 
 use super::{Attach, Need};
 use crate::{
+    bus::{PART, members_after},
     gateway::{Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, websocket::Feeds},
     room::{Change, DeviceId, Epoch, Event, Identity, Seq, SessionId, UserId, Window},
     wire::{Encoded, ServerFrame, SharedEvent},
@@ -221,7 +222,7 @@ impl Attach {
     /// What a viewer is told first.
     pub(super) fn greet(
         &self,
-        members: Vec<UserId>,
+        members: &BTreeSet<UserId>,
         head: Seq,
         first: Seq,
         epoch: Epoch,
@@ -234,12 +235,15 @@ impl Attach {
                 self.recovered,
                 node.to_owned(),
             );
+            let (told, _) = members_after(members, None, PART);
+            let left_out = members.len() - told.len();
             self.outbox.push(&ServerFrame::Welcome {
                 user,
                 session,
                 seq: head,
                 recovered,
-                members,
+                members: told,
+                left_out,
                 epoch,
                 node,
                 identity: seat.identity,

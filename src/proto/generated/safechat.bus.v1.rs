@@ -291,9 +291,20 @@ pub struct Ask {
     /// Present: whether this one would be let in now. Nothing is opened or kept.
     #[prost(message, optional, tag = "2")]
     pub admission: ::core::option::Option<ask::Admission>,
+    /// Which members are told; absent: all of them, which is what older versions mean and tell.
+    #[prost(message, optional, tag = "3")]
+    pub members: ::core::option::Option<ask::Members>,
 }
 /// Nested message and enum types in `Ask`.
 pub mod ask {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Members {
+        #[prost(bool, tag = "1")]
+        pub none: bool,
+        /// Those behind this name, as many as fit; empty: from the first one on.
+        #[prost(string, tag = "2")]
+        pub after: ::prost::alloc::string::String,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Admission {
         #[prost(string, tag = "1")]
@@ -325,6 +336,9 @@ pub struct RoomView {
     /// The place of its newest snapshot; 0: there is none.
     #[prost(uint64, tag = "5")]
     pub snapshot: u64,
+    /// There are more members behind the last one told.
+    #[prost(bool, tag = "6")]
+    pub more_members: bool,
 }
 /// <prefix>.head.<shard>
 #[derive(Clone, PartialEq, ::prost::Message)]

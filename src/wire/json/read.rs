@@ -31,7 +31,7 @@ pub(in crate::wire) fn decode(text: &str) -> Result<ClientFrame, Refused> {
     match kind.as_str() {
         "send" => object.message().map(ClientFrame::Send),
         "history" => object.history(),
-        "members" => Ok(ClientFrame::Members { id: object.id()? }),
+        "members" => object.members(),
         "ping" => Ok(ClientFrame::Ping { id: object.id()? }),
         "token" => object.token(),
         _ => Err(Refused::unsupported(object.id().ok())),
@@ -58,6 +58,7 @@ struct Object<'a> {
     text: Option<&'a RawValue>,
     sealed: Option<&'a RawValue>,
     before: Option<&'a RawValue>,
+    after: Option<&'a RawValue>,
     limit: Option<&'a RawValue>,
     token: Option<&'a RawValue>,
 }
@@ -108,6 +109,12 @@ impl<'a> Object<'a> {
         let id = self.id()?;
         let token = member::<String>(&id, self.token, "token must be a string")?;
         check::token(id, &token.unwrap_or_default())
+    }
+
+    fn members(&self) -> Result<ClientFrame, Refused> {
+        let id = self.id()?;
+        let after = member::<String>(&id, self.after, "after must be a string")?;
+        check::members(id, after.as_deref())
     }
 
     fn history(&self) -> Result<ClientFrame, Refused> {
@@ -177,6 +184,7 @@ enum Name {
     Text,
     Sealed,
     Before,
+    After,
     Limit,
     Token,
     #[serde(other)]
@@ -208,6 +216,7 @@ impl<'de> Visitor<'de> for Members {
                 Name::Text => &mut object.text,
                 Name::Sealed => &mut object.sealed,
                 Name::Before => &mut object.before,
+                Name::After => &mut object.after,
                 Name::Limit => &mut object.limit,
                 Name::Token => &mut object.token,
                 Name::Unknown => {

@@ -42,6 +42,10 @@ enum Frame<'a> {
         node: &'a str,
         #[serde(skip_serializing_if = "is_false")]
         proven: bool,
+        #[serde(skip_serializing_if = "is_false")]
+        more_members: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        member_count: Option<usize>,
     },
     Event {
         seq: u64,
@@ -84,6 +88,8 @@ enum Frame<'a> {
     Members {
         id: &'a str,
         members: Vec<&'a str>,
+        #[serde(skip_serializing_if = "is_false")]
+        more: bool,
     },
     Pong {
         id: &'a str,
@@ -119,6 +125,7 @@ impl<'a> Frame<'a> {
                 seq,
                 recovered,
                 members,
+                left_out,
                 epoch,
                 node,
                 identity,
@@ -132,6 +139,8 @@ impl<'a> Frame<'a> {
                 epoch: epoch.0,
                 node,
                 proven: identity.is_proven(),
+                more_members: *left_out > 0,
+                member_count: (*left_out > 0).then_some(members.len() + left_out),
             },
             ServerFrame::Event(shared) => Self::event(shared.event()),
             ServerFrame::Accepted { id } => Self::Accepted { id },
@@ -163,9 +172,10 @@ impl<'a> Frame<'a> {
                 more: *more,
                 missing: missing.map(|(first, last)| [first.0, last.0]),
             },
-            ServerFrame::Members { id, members } => Self::Members {
+            ServerFrame::Members { id, members, more } => Self::Members {
                 id,
                 members: names(members),
+                more: *more,
             },
             ServerFrame::Pong { id } => Self::Pong { id },
             ServerFrame::Reset { seq, reason } => Self::Reset { seq: seq.0, reason },

@@ -46,6 +46,7 @@ fn welcome() -> ServerFrame {
         seq: Seq(42),
         recovered: true,
         members: vec![user("charly"), user("harry")],
+        left_out: 0,
         epoch: Epoch(7),
         node: "node-1".into(),
         identity: Identity::Claimed,
@@ -135,6 +136,7 @@ fn the_text_protocol_does_not_answer_what_succeeds() {
         ServerFrame::Members {
             id: id(),
             members: Vec::new(),
+            more: false,
         },
         ServerFrame::Pong { id: id() },
     ] {
@@ -219,12 +221,41 @@ fn the_frames_of_a_json_client_are_read_as_documented() {
     );
     assert_eq!(
         decode(Protocol::Json, r#"{"type":"members","id":"q1"}"#),
-        ClientFrame::Members { id: "q1".into() }
+        ClientFrame::Members {
+            id: "q1".into(),
+            after: None
+        }
     );
     assert_eq!(
         decode(Protocol::Json, r#"{"type":"ping","id":"p1"}"#),
         ClientFrame::Ping { id: "p1".into() }
     );
+}
+
+#[test]
+fn members_of_a_large_room_are_told_in_parts() {
+    let mut first = welcome();
+    if let ServerFrame::Welcome { left_out, .. } = &mut first {
+        *left_out = 5;
+    }
+    let shown = json(first);
+    assert!(
+        shown.ends_with(r#""node":"node-1","more_members":true,"member_count":7}"#),
+        "{shown}"
+    );
+    let part = ServerFrame::Members {
+        id: "q1".into(),
+        members: vec![user("kim")],
+        more: true,
+    };
+    let expected = r#"{"type":"members","id":"q1","members":["kim"],"more":true}"#;
+    assert_eq!(json(part), expected);
+    let next = ClientFrame::Members {
+        id: "q1".into(),
+        after: Some(user("kim")),
+    };
+    let asked = r#"{"type":"members","id":"q1","after":"kim"}"#;
+    assert_eq!(decode(Protocol::Json, asked), next);
 }
 
 #[test]
@@ -264,6 +295,7 @@ fn the_frames_for_a_json_client_are_as_documented() {
     let members = ServerFrame::Members {
         id: id("q1"),
         members: vec![user("harry")],
+        more: false,
     };
     assert_eq!(
         json(members).replace(r#""harry""#, "..."),

@@ -57,6 +57,7 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
             seq,
             recovered,
             members,
+            left_out,
             epoch,
             node,
             identity,
@@ -64,7 +65,8 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
             "welcome",
             json!({"room": "aaa", "user": user.as_str(), "session": session.to_string(), "seq": seq.0, "recovered": recovered,
                 "members": names(members), "epoch": epoch.0, "node": node,
-                "proven": identity.is_proven().then_some(true)}),
+                "proven": identity.is_proven().then_some(true), "more_members": (*left_out > 0).then_some(true),
+                "member_count": (*left_out > 0).then_some(members.len() + left_out)}),
         ),
         ServerFrame::Event(shared) => ("event", event_value(shared.event())),
         ServerFrame::Accepted { id } => ("accepted", json!({"id": &**id})),
@@ -92,9 +94,10 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
             json!({"id": id.as_deref(), "events": events.iter().map(event_value).collect::<Vec<_>>(), "more": more,
                 "missing": missing.map(|(first, last)| [first.0, last.0])}),
         ),
-        ServerFrame::Members { id, members } => {
-            ("members", json!({"id": &**id, "members": names(members)}))
-        }
+        ServerFrame::Members { id, members, more } => (
+            "members",
+            json!({"id": &**id, "members": names(members), "more": more.then_some(true)}),
+        ),
         ServerFrame::Pong { id } => ("pong", json!({"id": &**id})),
         ServerFrame::Reset { seq, reason } => ("reset", json!({"seq": seq.0, "reason": reason})),
         ServerFrame::Bye {
@@ -139,7 +142,9 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
         Frame::Welcome(w) => (
             "welcome",
             json!({"room": w.room, "user": w.user, "session": w.session, "seq": w.seq, "recovered": w.recovered, "members": w.members,
-                "epoch": w.epoch, "node": w.node, "proven": w.proven.then_some(true)}),
+                "epoch": w.epoch, "node": w.node, "proven": w.proven.then_some(true),
+                "more_members": w.more_members.then_some(true),
+                "member_count": w.more_members.then_some(w.member_count)}),
         ),
         Frame::Event(event) => ("event", pb_event_value(event)),
         Frame::Accepted(a) => ("accepted", json!({"id": a.id})),
@@ -159,7 +164,10 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
                     "missing": h.missing_first.zip(h.missing_last).map(|(first, last)| [first, last])}),
             )
         }
-        Frame::Members(m) => ("members", json!({"id": m.id, "members": m.members})),
+        Frame::Members(m) => (
+            "members",
+            json!({"id": m.id, "members": m.members, "more": m.more.then_some(true)}),
+        ),
         Frame::Pong(p) => ("pong", json!({"id": p.id})),
         Frame::Reset(r) => ("reset", json!({"seq": r.seq, "reason": r.reason})),
         Frame::Bye(b) => (
@@ -209,7 +217,9 @@ pub(super) fn json_of(frame: &ClientFrame) -> String {
         ClientFrame::History { id, before, limit } => {
             json!({"type": "history", "id": &**id, "before": before.map(|seq| seq.0), "limit": limit})
         }
-        ClientFrame::Members { id } => json!({"type": "members", "id": &**id}),
+        ClientFrame::Members { id, after } => {
+            json!({"type": "members", "id": &**id, "after": after.as_ref().map(UserId::as_str)})
+        }
         ClientFrame::Ping { id } => json!({"type": "ping", "id": &**id}),
         ClientFrame::Token { id, token } => {
             json!({"type": "token", "id": &**id, "token": token.as_str()})
@@ -234,7 +244,10 @@ pub(super) fn proto_of(frame: &ClientFrame) -> Vec<u8> {
             before: before.map(|seq| seq.0),
             limit: Some(u32::from(*limit)),
         }),
-        ClientFrame::Members { id } => Frame::Members(pb::MembersRequest { id: id.to_string() }),
+        ClientFrame::Members { id, after } => Frame::Members(pb::MembersRequest {
+            id: id.to_string(),
+            after: after.as_ref().map(UserId::to_string),
+        }),
         ClientFrame::Ping { id } => Frame::Ping(pb::Ping { id: id.to_string() }),
         ClientFrame::Token { id, token } => Frame::Token(pb::NewToken {
             id: id.to_string(),

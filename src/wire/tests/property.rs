@@ -17,7 +17,9 @@ fn check_any_outcome(outcome: Result<ClientFrame, Refused>) {
         }
         Ok(ClientFrame::History { limit, .. }) => assert!((1..=500).contains(&limit)),
         Ok(
-            ClientFrame::Members { id } | ClientFrame::Ping { id } | ClientFrame::Token { id, .. },
+            ClientFrame::Members { id, .. }
+            | ClientFrame::Ping { id }
+            | ClientFrame::Token { id, .. },
         ) => {
             assert!(CommandId::parse(&id).is_some())
         }

@@ -55,7 +55,8 @@ pub(super) fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
                 limit,
             }
         }),
-        any_id().prop_map(|id| ClientFrame::Members { id }),
+        (any_id(), option::of(any_user()))
+            .prop_map(|(id, after)| ClientFrame::Members { id, after }),
         any_id().prop_map(|id| ClientFrame::Ping { id }),
         (any_id(), "[!-~]{1,200}").prop_map(|(id, token)| ClientFrame::Token {
             id,
@@ -115,7 +116,7 @@ fn any_rejection() -> impl Strategy<Value = Rejection> {
 }
 
 fn any_welcome() -> impl Strategy<Value = ServerFrame> {
-    let numbers = (any::<u64>(), any::<bool>(), any::<u64>());
+    let numbers = (any::<u64>(), any::<bool>(), any::<u64>(), 0..3_usize);
     (
         any_user(),
         any_session(),
@@ -123,18 +124,21 @@ fn any_welcome() -> impl Strategy<Value = ServerFrame> {
         vec(any_user(), 0..5),
         any_text(),
     )
-        .prop_map(|(user, session, (seq, recovered, epoch), members, node)| {
-            ServerFrame::Welcome {
-                user,
-                session,
-                seq: Seq(seq),
-                recovered,
-                members,
-                epoch: Epoch(epoch),
-                node,
-                identity: Identity::of(recovered),
-            }
-        })
+        .prop_map(
+            |(user, session, (seq, recovered, epoch, left_out), members, node)| {
+                ServerFrame::Welcome {
+                    user,
+                    session,
+                    seq: Seq(seq),
+                    recovered,
+                    members,
+                    left_out,
+                    epoch: Epoch(epoch),
+                    node,
+                    identity: Identity::of(recovered),
+                }
+            },
+        )
 }
 
 /// Any frame of the server to a client of room `aaa`.
@@ -171,8 +175,8 @@ pub(super) fn any_server_frame() -> impl Strategy<Value = ServerFrame> {
                 more,
                 missing: missing.map(|(first, last)| (Seq(first), Seq(last))),
             }),
-        (any_id(), vec(any_user(), 0..5))
-            .prop_map(|(id, members)| ServerFrame::Members { id, members }),
+        (any_id(), vec(any_user(), 0..5), any::<bool>())
+            .prop_map(|(id, members, more)| ServerFrame::Members { id, members, more }),
         any_id().prop_map(|id| ServerFrame::Pong { id }),
         (any::<u64>(), any_text()).prop_map(|(seq, reason)| ServerFrame::Reset {
             seq: Seq(seq),

@@ -513,7 +513,7 @@ impl Shard {
         let (now, epoch) = (Instant::now(), self.claim.epoch());
         for question in questions {
             if let Some(Slot::Open(room)) = self.rooms.get_mut(&question.ask.room) {
-                let view = room.view(&question.ask, epoch, now);
+                let view = room.view(&question.ask, epoch, now, self.fits);
                 (question.respond)(view)
             }
         }

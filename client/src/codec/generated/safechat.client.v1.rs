@@ -54,6 +54,9 @@ pub struct HistoryRequest {
 pub struct MembersRequest {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
+    /// Those behind this name; absent: from the first one on.
+    #[prost(string, optional, tag = "2")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
@@ -138,6 +141,11 @@ pub struct Welcome {
     /// Possession of the key was proven.
     #[prost(bool, tag = "9")]
     pub proven: bool,
+    /// There are more members behind the last one here; then `member_count` says how many in all.
+    #[prost(bool, tag = "10")]
+    pub more_members: bool,
+    #[prost(uint64, tag = "11")]
+    pub member_count: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Event {
@@ -215,6 +223,9 @@ pub struct Members {
     pub id: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "2")]
     pub members: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// There are more behind the last one here.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {
