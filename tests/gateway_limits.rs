@@ -8,7 +8,7 @@ use safe_chat::{
     gateway::{Config, Join},
     journal::memory,
     pressure::Level,
-    room::{Body, CommandId, Identity, Key, Reason, RoomId},
+    room::{Body, CommandId, Identity, Key, Reason, Rejection, RoomId},
     wire::{Message, ServerFrame},
 };
 use serde_json::{Value, json};
@@ -101,6 +101,98 @@ async fn a_session_may_send_a_burst_of_1000_and_then_200_in_a_second() {
     sleep(Duration::from_secs(1)).await;
     let (journaled, _) = flood(&mut harry, "b", 10).await;
     assert_eq!(journaled, 10);
+}
+
+/// Why a client at an address may not come to a room; `None`: it may, and stays.
+async fn turned_away(gateway: &Gateway, from: &str, room: &str, user: &str) -> Option<Rejection> {
+    let client = gateway.handle.client(address(from));
+    let joined = gateway.handle.join_of(&client, in_room(room, user)).await;
+    joined.map(std::mem::forget).err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_makes_too_many_rooms_is_held_back_and_may_go_to_those_that_are_there() {
+    let (_world, gateway) = limited(Config {
+        user_new_rooms_rate: 60,
+        user_new_rooms_burst: 2,
+        new_rooms_rate: 3_600,
+        new_rooms_burst: 3,
+        ..Config::default()
+    })
+    .await;
+    let (here, there) = ("192.0.2.1", "192.0.2.2");
+    assert_eq!(turned_away(&gateway, here, "r1", "harry").await, None);
+    assert_eq!(turned_away(&gateway, here, "r2", "harry").await, None);
+    let refused = turned_away(&gateway, here, "r3", "harry").await.unwrap();
+    assert_eq!(refused.reason, Reason::RateLimited);
+    assert!(
+        refused.message.contains("makes too many rooms"),
+        "{refused}"
+    );
+    // A minute for the next one.
+    let wait = refused.retry_after_ms.unwrap();
+    assert!((50_000..=60_000).contains(&wait), "{wait}");
+    // Rooms that are there cost nothing, nor does anybody else pay.
+    assert_eq!(turned_away(&gateway, here, "r1", "charly").await, None);
+    assert_eq!(turned_away(&gateway, here, "r3", "charly").await, None);
+    let refused = turned_away(&gateway, here, "r4", "kim").await.unwrap();
+    assert!(refused.message.contains("from this address"), "{refused}");
+    assert_eq!(turned_away(&gateway, there, "r4", "kim").await, None);
+
+    // A message makes a room as a session does.
+    let post = async |room: &str, id: &str| {
+        let Join { user, key, .. } = join("harry");
+        let message = Message {
+            id: CommandId::parse(id),
+            to: None,
+            body: Body::Text("Hello".into()),
+        };
+        let room = RoomId::parse(room).unwrap();
+        let posted = gateway.handle.post(&room, user, claimed(&key), message);
+        posted.await.unwrap()
+    };
+    let refused = post("r5", "p1").await;
+    assert!(
+        matches!(&refused, ServerFrame::Rejected { rejection, .. }
+            if rejection.reason == Reason::RateLimited),
+        "{refused:?}"
+    );
+    assert!(matches!(
+        post("r4", "p1").await,
+        ServerFrame::Journaled { .. }
+    ));
+    sleep(Duration::from_millis(wait)).await;
+    assert!(matches!(
+        post("r5", "p1").await,
+        ServerFrame::Journaled { .. }
+    ));
+    assert!(matches!(
+        post("r5", "p2").await,
+        ServerFrame::Journaled { .. }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_with_as_many_rooms_as_it_may_have_lets_nobody_make_another() {
+    let (_world, gateway) = limited(Config {
+        max_rooms: 2,
+        ..Config::default()
+    })
+    .await;
+    let from = "192.0.2.1";
+    assert_eq!(turned_away(&gateway, from, "r1", "harry").await, None);
+    assert_eq!(turned_away(&gateway, from, "r2", "harry").await, None);
+    // As this gateway has made them, and as the journal has them.
+    for _ in 0..2 {
+        let refused = turned_away(&gateway, from, "r3", "harry").await.unwrap();
+        assert_eq!(refused.reason, Reason::RateLimited);
+        assert!(
+            refused.message.contains("as many rooms as it may have"),
+            "{refused}"
+        );
+        assert_eq!(turned_away(&gateway, from, "r2", "charly").await, None);
+        sleep(Duration::from_secs(61)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

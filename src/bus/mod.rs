@@ -121,6 +121,9 @@ pub trait Feed: Send + Sync {
     /// after `after`. Never fewer unless there are no more.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
 
+    /// How many rooms have a stored message.
+    async fn count_rooms(&self) -> Result<u64, Error>;
+
     /// What is published for a room from now on. Subscribed (on the server too) when this returns.
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error>;
 

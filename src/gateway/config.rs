@@ -102,6 +102,19 @@ pub struct Config {
     /// Different rooms in which clients of an address may be at a time; beyond them a join is
     /// refused with HTTP 429. 0: no limit. Default 10000.
     pub rooms_per_address: usize,
+    /// Rooms per hour that clients of an address may make, by coming to one where nobody has been;
+    /// beyond them that is `rate_limited`, HTTP 429. 0: no limit. Default 3600: whatever is made
+    /// stays.
+    pub new_rooms_rate: u32,
+    /// Rooms that clients of an address may make at once after a pause. Default 10000.
+    pub new_rooms_burst: u32,
+    /// Rooms per hour that a user (a name with its key) may make. 0: no limit. Default 360.
+    pub user_new_rooms_rate: u32,
+    /// Rooms that a user may make at once after a pause. Default 1000.
+    pub user_new_rooms_burst: u32,
+    /// Rooms of the whole cluster; beyond about so many nobody makes another one. They are counted
+    /// once in a while, so that a few more are possible. 0: no limit. Default 1000000.
+    pub max_rooms: u64,
     /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8;
     /// every other client is known by the address that it connects from. Default none. Behind a
     /// proxy that is not named here all clients share the limits of one address.
@@ -169,6 +182,11 @@ impl Default for Config {
             join_burst: 5_000,
             connections_per_address: 10_000,
             rooms_per_address: 10_000,
+            new_rooms_rate: 3_600,
+            new_rooms_burst: 10_000,
+            user_new_rooms_rate: 360,
+            user_new_rooms_burst: 1_000,
+            max_rooms: 1_000_000,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             public_hosts: Vec::new(),
@@ -234,6 +252,21 @@ impl Config {
                 &bytes,
             ),
         ];
+        let rooms = 1..=1_000_000;
+        let limits = limits.into_iter().chain([
+            (
+                "new_rooms",
+                self.new_rooms_rate,
+                self.new_rooms_burst,
+                &rooms,
+            ),
+            (
+                "user_new_rooms",
+                self.user_new_rooms_rate,
+                self.user_new_rooms_burst,
+                &rooms,
+            ),
+        ]);
         for (name, rate, burst, bounds) in limits {
             within(
                 &format!("{name}_burst"),

@@ -4,6 +4,7 @@
 use super::{
     Config, Outbox,
     answers::Answers,
+    creation::Creation,
     device::Devices,
     episode::Episode,
     expiry::Expiries,
@@ -67,6 +68,7 @@ pub(super) struct Core {
     /// The cluster as its part sees it; not there for a gateway that stands alone.
     pub(super) members: OnceLock<watch::Receiver<cluster::View>>,
     pub(super) past: Past,
+    pub(super) creation: Creation,
     pub(super) losses: Losses,
     /// When something was heard last that is not so.
     pub(super) rumours: Episode,
@@ -135,6 +137,7 @@ impl Core {
         mut random: StdRng,
     ) -> Self {
         let turns = access.turns();
+        let most_rooms = config.max_rooms;
         Self {
             places: Arc::new(Semaphore::new(config.max_sessions)),
             limits: Limits::new(&config),
@@ -153,6 +156,7 @@ impl Core {
             devices: Devices::default(),
             proofs: Proofs::new(turns),
             replays: Replays::default(),
+            creation: Creation::new(journal.clone(), most_rooms),
             past: Past::new(journal),
             losses: Losses::default(),
             rumours: Episode::default(),
@@ -510,7 +514,7 @@ impl Drop for Accepted {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

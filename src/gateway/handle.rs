@@ -104,10 +104,32 @@ impl Handle {
     }
 
     /// Sends a message without a session and waits for its answer, for at most 10 s. The message
-    /// has an id; `identity` is what the request has shown of the key. The request counts for the
-    /// address already.
+    /// has an id; the identity is what was shown of the key. For a client without an address.
     pub async fn post(
         &self,
+        room: &RoomId,
+        user: UserId,
+        whose: (Key, Identity),
+        message: Message,
+    ) -> Result<ServerFrame, Rejection> {
+        self.post_by(None, room, user, whose, message).await
+    }
+
+    /// The same for the client at an address, for which the request counts already.
+    pub(super) async fn post_of(
+        &self,
+        client: &Client,
+        room: &RoomId,
+        user: UserId,
+        whose: (Key, Identity),
+        message: Message,
+    ) -> Result<ServerFrame, Rejection> {
+        self.post_by(Some(client), room, user, whose, message).await
+    }
+
+    async fn post_by(
+        &self,
+        client: Option<&Client>,
         room: &RoomId,
         user: UserId,
         (key, identity): (Key, Identity),
@@ -133,6 +155,7 @@ impl Handle {
         let at = At::message(room, &user, &id);
         let tracer = &self.0.tracer;
         tracer.note(Hop::Received, &at, || format!("{size} bytes, over HTTP"));
+        let maker = (user.clone(), key.clone());
         let action = Action::Send {
             user,
             key,
@@ -146,6 +169,7 @@ impl Handle {
         };
         let decided = async {
             self.0.check_message(size)?;
+            join::pay_for(&self.0, room, (&maker.0, &maker.1), client).await?;
             self.0.decide(room, action).await
         };
         let late = || {

@@ -5,6 +5,7 @@
 use super::{
     Form, Outbox,
     core::{Core, Seated, draining, unavailable},
+    creation::Creation,
     device::Entering,
     expiry::Admitted,
     limits::{Client, Entered},
@@ -287,6 +288,24 @@ async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejec
     asked.unwrap_or_else(|_| Err(late())).map(|_| knock)
 }
 
+/// Takes what a message to a room costs that it may make.
+pub(super) async fn pay_for(
+    core: &Core,
+    room: &RoomId,
+    who: (&UserId, &Key),
+    client: Option<&Client>,
+) -> Result<(), Rejection> {
+    if core.creation.is_written(room) {
+        return Ok(());
+    }
+    let known = core.replica(room).and_then(|replica| replica.head());
+    let head = match known.filter(|head| *head > Seq::ZERO) {
+        Some(head) => head,
+        None => head(core, room).await?,
+    };
+    Creation::pay(core, room, head, who, client)
+}
+
 /// The head of a room, from its owner.
 pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
     let view = owner(core, &Ask::head(room.clone())).await?;
@@ -362,9 +381,10 @@ async fn admit(
         None => Outbox::new(room.clone(), Form::Frames(protocol), limits),
     };
     let session = core.new_session();
-    claim.mark(core).await;
     // The replica lives before the session opens: whatever ends the session, it will have noticed.
-    let life = claim.extent().await?.life;
+    let Extent { life, head, .. } = claim.extent().await?;
+    Creation::pay(core, &room, head, (&user, &key), client)?;
+    claim.mark(core).await;
 
     // Until it is decided no other connection of the device is: their order here is that of the
     // room. Nothing is opened for a client that has given up.

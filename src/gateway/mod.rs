@@ -12,6 +12,7 @@ mod answers;
 mod close;
 mod config;
 mod core;
+mod creation;
 mod device;
 mod disconnect;
 mod doubt;

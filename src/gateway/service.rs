@@ -127,6 +127,7 @@ impl Service {
                 self.answers(),
                 self.heads(),
                 core.expiries.run(),
+                core.creation.count(),
                 doubt::after_rollbacks(core.clone())
             );
         };

@@ -35,6 +35,9 @@ use crate::{
 };
 use async_trait::async_trait;
 
+/// Names in a page of a counting.
+const COUNTED: usize = 10_000;
+
 /// Bounds of a commit.
 pub struct Limits;
 
@@ -115,6 +118,19 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The names of all rooms that were ever written, in no order, in pages: those after `after`.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
+
+    /// How many rooms were ever written, about. Reads all their names, unless the journal knows.
+    async fn count_rooms(&self) -> Result<u64, Error> {
+        let (mut count, mut last) = (0, None);
+        loop {
+            let page = self.rooms(last.as_ref(), COUNTED).await?;
+            count += page.len() as u64;
+            match page.last() {
+                Some(room) if page.len() == COUNTED => last = Some(room.clone()),
+                _ => return Ok(count),
+            }
+        }
+    }
 
     /// The last place that a commit whose first event is at `first` may hold: a commit never
     /// crosses a partition.

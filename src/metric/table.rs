@@ -81,6 +81,9 @@ const LIMITS: &[&str] = &[
     "joins",
     "connections",
     "rooms",
+    "user_new_rooms",
+    "new_rooms",
+    "cluster_rooms",
     "origin",
     "memory",
     "node",
@@ -147,6 +150,10 @@ table! {
         // Clients of a gateway.
         SESSIONS: gauge "safechat_sessions" in "sessions", "Sessions that are open here";
         ROOMS: gauge "safechat_rooms" in "rooms", "Rooms with clients here, each with one replica";
+        ROOMS_MADE: counter "safechat_rooms_made_total" in "rooms",
+            "Rooms that clients of this node came to where nobody had been";
+        ROOMS_STORED: gauge "safechat_rooms_stored" in "rooms",
+            "Rooms of the cluster, as this node counted them last; 0: not yet";
         WAITING_BYTES: gauge "safechat_waiting_bytes" in "bytes",
             "Frames that wait for their clients to take them";
         JOINS: counter "safechat_joins_total" in "joins" by "outcome" of JOIN_OUTCOMES,

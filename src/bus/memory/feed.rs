@@ -119,6 +119,11 @@ impl Feed for Memory {
             .await
     }
 
+    async fn count_rooms(&self) -> Result<u64, Error> {
+        self.call(Op::Rooms, |state| Ok(state.last_of.len() as u64))
+            .await
+    }
+
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
         let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
         self.call(Op::Rooms, |state| {

@@ -23,6 +23,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use serde_json::{Value, json};
 use tracing::Instrument;
 
 /// How many events are in a message.
@@ -183,6 +184,16 @@ impl Feed for Nats {
         rooms.sort();
         rooms.truncate(limit);
         Ok(rooms)
+    }
+
+    async fn count_rooms(&self) -> Result<u64, Error> {
+        let stream = self.subjects.stream("EVT");
+        let what = format!("looking at stream {stream}");
+        let call = format!("STREAM.INFO.{stream}");
+        let info = self.commands.api::<Value>(&call, &json!({})).await;
+        let info = info.map_err(|failure| failure.of_read(&what))?;
+        let info = info.map_err(|refusal| refusal.of_look(&what))?;
+        Ok(info["state"]["num_subjects"].as_u64().unwrap_or_default())
     }
 
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {

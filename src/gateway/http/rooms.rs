@@ -63,7 +63,7 @@ pub(super) async fn message(
         Err(refused) => return answer(&room, &ServerFrame::from(refused)),
     };
     let span = hop::message(&request::origin(headers), message.body.size());
-    let posting = post(&handle, &room, (user, key), signed, message);
+    let posting = post((&handle, &client), &room, (user, key), signed, message);
     let posted = posting.instrument(span.clone()).await;
     note(&span, &posted);
     match posted {
@@ -75,7 +75,7 @@ pub(super) async fn message(
 /// Has a message journaled. A signed one that was journaled through this gateway is not again: who
 /// recorded the request may have waited until the room has forgotten its id.
 async fn post(
-    handle: &Handle,
+    (handle, client): (&Handle, &Client),
     room: &RoomId,
     (user, key): (UserId, Key),
     signed: Option<replays::Signed>,
@@ -83,7 +83,7 @@ async fn post(
 ) -> Result<ServerFrame, Rejection> {
     let Some(signed) = signed else {
         let whose = (key, Identity::Claimed);
-        return handle.post(room, user, whose, message).await;
+        return handle.post_of(client, room, user, whose, message).await;
     };
     let id = message.id.as_ref().and_then(CommandId::shown);
     let id: Arc<str> = id.unwrap_or_default().into();
@@ -104,8 +104,8 @@ async fn post(
             return Ok(ServerFrame::Rejected { id, rejection });
         }
     }
-    let posted = handle.post(room, user, (key, Identity::Proven), message);
-    let posted = posted.await;
+    let whose = (key, Identity::Proven);
+    let posted = handle.post_of(client, room, user, whose, message).await;
     if let Ok(ServerFrame::Journaled { seq, epoch, .. }) = posted {
         replays.keep(signed, (seq, epoch));
     }

@@ -19,6 +19,8 @@ const AGAIN_MS: u64 = 5_000;
 pub(super) struct Address {
     pub(super) allowance: Allowance,
     pub(super) joins: Bucket,
+    /// Rooms that its clients make.
+    pub(super) made: Bucket,
     connections: AtomicUsize,
     most_connections: usize,
     rooms: Arc<SlotCounter<RoomId>>,
@@ -30,6 +32,7 @@ impl Address {
         Self {
             allowance: Allowance::address(settings),
             joins: Bucket::new(settings.joins),
+            made: Bucket::new(settings.made),
             connections: AtomicUsize::new(0),
             most_connections: settings.connections,
             rooms: Arc::default(),
@@ -70,7 +73,7 @@ impl Address {
 impl Idle for Address {
     fn is_idle(&self) -> bool {
         // Connections and clients in rooms hold it.
-        self.allowance.is_idle() && self.joins.is_full()
+        self.allowance.is_idle() && self.joins.is_full() && self.made.is_full()
     }
 }
 

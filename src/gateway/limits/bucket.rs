@@ -1,6 +1,7 @@
-//! A token bucket: so many per second, and a burst. The arithmetic (GCRA) is `governor`'s; the
+//! A token bucket: so many per second or hour, and a burst. The arithmetic (GCRA) is `governor`'s; the
 //! clock is tokio's, so that tests run in virtual time.
 
+use super::keyed::Idle;
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
@@ -14,10 +15,18 @@ use tokio::time::Instant;
 /// How much is let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
-    /// Per second; 0: everything.
-    pub(super) per_second: u32,
+    /// In each such time; 0: everything.
+    pub(super) count: u32,
+    pub(super) per: Per,
     /// At once, after a pause.
     pub(super) burst: u32,
+}
+
+/// A time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Per {
+    Second,
+    Hour,
 }
 
 /// Nanoseconds since the bucket was made.
@@ -40,15 +49,20 @@ pub(in crate::gateway) struct Bucket(
 
 impl Bucket {
     pub(super) fn new(rate: Rate) -> Self {
-        let quota = NonZeroU32::new(rate.per_second).map(|per_second| {
-            let burst = NonZeroU32::new(rate.burst).unwrap_or(per_second);
-            let limiter = RateLimiter::direct_with_clock(
-                Quota::per_second(per_second).allow_burst(burst),
-                Since(Instant::now()),
-            );
+        let quota = NonZeroU32::new(rate.count);
+        let quota = quota.map(|count| {
+            let burst = NonZeroU32::new(rate.burst).unwrap_or(count);
+            let quota = match rate.per {
+                Per::Second => Quota::per_second(count),
+                Per::Hour => Quota::per_hour(count),
+            };
+            quota.allow_burst(burst)
+        });
+        let limiter = quota.map(|quota| {
+            let limiter = RateLimiter::direct_with_clock(quota, Since(Instant::now()));
             limiter.with_middleware::<StateInformationMiddleware>()
         });
-        Self(quota, rate.burst)
+        Self(limiter, rate.burst)
     }
 
     /// Takes so many tokens, at most a burst, or none: then says how long it takes until they are
@@ -73,6 +87,12 @@ impl Bucket {
     }
 }
 
+impl Idle for Bucket {
+    fn is_idle(&self) -> bool {
+        self.is_full()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +101,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_burst_then_a_rate() {
         let bucket = Bucket::new(Rate {
-            per_second: 10,
+            count: 10,
+            per: Per::Second,
             burst: 3,
         });
         assert_eq!((0..5).filter(|_| bucket.take(1).is_ok()).count(), 3);
@@ -101,7 +122,8 @@ mod tests {
     async fn it_is_full_again_after_a_pause_and_not_before() {
         let full = || {
             Bucket::new(Rate {
-                per_second: 10,
+                count: 10,
+                per: Per::Second,
                 burst: 3,
             })
         };
@@ -118,7 +140,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn zero_is_no_limit() {
         let bucket = Bucket::new(Rate {
-            per_second: 0,
+            count: 0,
+            per: Per::Second,
             burst: 1,
         });
         assert!((0..10_000).all(|_| bucket.take(1).is_ok()));

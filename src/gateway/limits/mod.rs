@@ -25,7 +25,7 @@ use crate::{
 };
 use address::Address;
 use allowance::Allowance;
-use bucket::{Bucket, Rate};
+use bucket::{Bucket, Per, Rate};
 use keyed::Keyed;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -45,11 +45,23 @@ struct Settings {
     joins: Rate,
     connections: usize,
     rooms: usize,
+    /// Rooms that an address makes, and a user.
+    made: Rate,
+    made_by_user: Rate,
 }
 
 impl Settings {
     fn of(config: &Config) -> Self {
-        let rate = |per_second, burst| Rate { per_second, burst };
+        let rate = |count, burst| Rate {
+            count,
+            per: Per::Second,
+            burst,
+        };
+        let hourly = |count, burst| Rate {
+            count,
+            per: Per::Hour,
+            burst,
+        };
         let most = |count: usize| if count == 0 { usize::MAX } else { count };
         Self {
             session: rate(config.session_rate, config.session_burst),
@@ -61,6 +73,8 @@ impl Settings {
             joins: rate(config.join_rate, config.join_burst),
             connections: most(config.connections_per_address),
             rooms: most(config.rooms_per_address),
+            made: hourly(config.new_rooms_rate, config.new_rooms_burst),
+            made_by_user: hourly(config.user_new_rooms_rate, config.user_new_rooms_burst),
         }
     }
 }
@@ -86,6 +100,12 @@ pub(super) enum Limit {
     Connections,
     /// Rooms of an address.
     Rooms,
+    /// Rooms that a user makes.
+    UserNewRooms,
+    /// Rooms that an address makes.
+    NewRooms,
+    /// Rooms of the cluster.
+    ClusterRooms,
 }
 
 impl Limit {
@@ -100,6 +120,9 @@ impl Limit {
             Self::Joins => "joins",
             Self::Connections => "connections",
             Self::Rooms => "rooms",
+            Self::UserNewRooms => "user_new_rooms",
+            Self::NewRooms => "new_rooms",
+            Self::ClusterRooms => "cluster_rooms",
         }
     }
 
@@ -110,7 +133,7 @@ impl Limit {
             .map_err(|wait| self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64))
     }
 
-    fn reached(self, message: &str, retry_after_ms: u64) -> Rejection {
+    pub(super) fn reached(self, message: &str, retry_after_ms: u64) -> Rejection {
         metrics::limited(self.as_str());
         Rejection::retry(Reason::RateLimited, message, retry_after_ms)
     }
@@ -122,6 +145,8 @@ pub(super) struct Limits {
     addresses: Keyed<Origin, Address>,
     /// A user is a name with a key: the same name may be somebody else in another room.
     users: Keyed<(UserId, Key), Allowance>,
+    /// Those who have made rooms lately.
+    makers: Keyed<(UserId, Key), Bucket>,
 }
 
 impl Limits {
@@ -130,6 +155,7 @@ impl Limits {
             settings: Settings::of(config),
             addresses: Keyed::default(),
             users: Keyed::default(),
+            makers: Keyed::default(),
         }
     }
 
@@ -145,6 +171,7 @@ impl Limits {
     pub(super) fn tidy(&self) {
         self.addresses.tidy();
         self.users.tidy();
+        self.makers.tidy();
     }
 
     /// What a session of a user may send, from an address if that is known.
@@ -156,6 +183,25 @@ impl Limits {
     pub(super) fn post(&self, user: &UserId, key: &Key, cost: Cost) -> Result<(), Rejection> {
         self.user(user, key)
             .take(cost, "too much at once of this user: send it again later")
+    }
+
+    /// Takes what making a room costs: the narrowest first.
+    pub(super) fn make_room(
+        &self,
+        user: &UserId,
+        key: &Key,
+        client: Option<&Client>,
+    ) -> Result<(), Rejection> {
+        let made_by_user = self.settings.made_by_user;
+        let maker = (user.clone(), key.clone());
+        let maker = self.makers.get(maker, || Bucket::new(made_by_user));
+        let message = "this user makes too many rooms: go to one that is there, or try later";
+        Limit::UserNewRooms.take(&maker, 1, message)?;
+        let message = "too many rooms are made from this address: go to one that is there, or try \
+                       later";
+        client.map_or(Ok(()), |client| {
+            Limit::NewRooms.take(&client.0.made, 1, message)
+        })
     }
 
     fn user(&self, user: &UserId, key: &Key) -> Arc<Allowance> {

@@ -212,6 +212,10 @@ impl Journal for OnBus {
         self.bus.rooms(after, limit).await.map_err(reading)
     }
 
+    async fn count_rooms(&self) -> Result<u64, Error> {
+        self.bus.count_rooms().await.map_err(reading)
+    }
+
     fn boundary(&self, _: Seq) -> Seq {
         Seq(u64::MAX)
     }
