@@ -460,11 +460,8 @@ impl Room {
     pub(super) fn saved(&mut self, seq: Seq, carried: usize, unsaved: Vec<Ticket>, now: Instant) {
         self.saving = false;
         self.saved = self.saved.max(seq);
-        if self.saved == self.state.head {
-            self.unsaved_since = None;
-        } else if seq > Seq::ZERO {
-            self.unsaved_since = Some(now);
-        }
+        // Also after a failure: a bucket that is away is not asked every second.
+        self.unsaved_since = (self.saved < self.state.head).then_some(now);
         // An event that came meanwhile has carried them.
         if seq == self.state.head {
             self.state.saved(carried);

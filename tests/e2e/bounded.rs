@@ -77,6 +77,7 @@ async fn bounds_of_an_operator_drop_old_events_and_nothing_else() {
             (status, &refused["error"]["reason"]),
             (403, &json!("key_mismatch"))
         );
+        node.kill().await;
         node.restart().await;
     }
     // What was given is not given again, though nothing of it is left.

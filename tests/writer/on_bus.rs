@@ -247,6 +247,27 @@ async fn changes_beyond_what_a_message_holds_are_saved_first() {
     assert!(client.view().await.members.is_empty());
 }
 
+/// Its events may be dropped by an operator's bounds, and who is in it, and with which key, with
+/// them.
+#[tokio::test(start_paused = true)]
+async fn a_room_in_use_is_saved_although_it_has_few_events() {
+    let (world, _) = world();
+    let node = node(&world, 1);
+    node.take().await;
+    let mut client = world.client().await;
+    client.journaled(open(1, None)).await;
+    for minute in 1..=11 {
+        client.journaled(send(minute)).await;
+        sleep(Duration::from_secs(60)).await;
+        let saved = client.view().await.snapshot;
+        assert_eq!(
+            saved > Seq::ZERO,
+            minute > 9,
+            "after {minute} minutes: {saved}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bucket_that_does_not_answer_slows_no_commit() {
     let (world, script) = world();
