@@ -197,6 +197,8 @@ fn every_file_says_what_it_is() {
             "chaos/src",
             "fuzz/src",
             "fuzz/fuzz_targets",
+            "seal/src",
+            "seal/tests",
         ]
         .map(|folder| files(folder, "rs"))
         .concat(),
@@ -213,6 +215,7 @@ fn nothing_is_left_over() {
             files("client", "rs"),
             files("loadtest/src", "rs"),
             files("fuzz/src", "rs"),
+            files("seal", "rs"),
         ]
         .concat(),
         left_over,
@@ -229,6 +232,7 @@ fn a_file_is_one_idea() {
             files("chaos/src", "rs"),
             files("loadtest/src", "rs"),
             files("client", "rs"),
+            files("seal", "rs"),
         ]
         .concat(),
         length,
@@ -247,6 +251,7 @@ fn every_dependency_says_what_for() {
         "loadtest",
         "model",
         "fuzz",
+        "seal",
     ]
     .map(|folder| files(folder, "Cargo.toml"));
     check(&of.concat(), dependencies);

@@ -1,0 +1,535 @@
+//! The writer's part: the public state of a room's group. It reads no message, and holds no secret;
+//! it lets one commit make each epoch, and only one that members can process, as far as can be seen
+//! from outside. What cannot be seen (the confirmation tag, what paths decrypt to) members report.
+//!
+//! `decide` functions may refuse and change nothing, `apply` functions never fail: a room's state
+//! is rebuilt from its journal by deciding and applying again, or from a snapshot.
+
+use crate::codec::{Malformed, Reader, long_parts};
+use crate::device::{Certificate, Name};
+use crate::identity::Public;
+use crate::mls::{self, read, read_tree};
+use crate::rules::{
+    Bundle, EPOCHS_BACK, Founding, MOST_MESSAGE, Refusal, Review, check_key_package, review,
+};
+use openmls::prelude::{
+    ContentType, MlsMessageBodyIn, ProcessedMessageContent, Proposal, ProposalStore, PublicGroup,
+    PublicMessageIn, Sender, StagedCommit, Verifiable as _, group_info::VerifiableGroupInfo,
+    tls_codec::Serialize as _,
+};
+use openmls_rust_crypto::{MemoryStorage, RustCrypto};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The form of snapshots.
+const FORM: u8 = 1;
+
+/// Who does something, as its session has proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// The name in the room.
+    pub user: Name,
+    /// The key that was proven.
+    pub identity: Public,
+}
+
+/// Who comes in without being added by a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Only devices of identities that are in the group.
+    Invited,
+    /// Whoever proves a key.
+    Open,
+}
+
+/// The public state of a group.
+pub struct Delivery {
+    room: Name,
+    door: Door,
+    crypto: RustCrypto,
+    storage: MemoryStorage,
+    group: PublicGroup,
+    group_info: Vec<u8>,
+    members: BTreeMap<u32, Certificate>,
+    leaving: BTreeSet<u32>,
+    reported: BTreeSet<u32>,
+}
+
+/// A commit that was found to be good, and makes the next epoch.
+pub struct Accepted {
+    staged: Box<StagedCommit>,
+    review: Review,
+    welcome: Option<Vec<u8>>,
+    group_info: Vec<u8>,
+    /// References of the key packages that it uses up.
+    pub key_packages: Vec<Vec<u8>>,
+}
+
+/// What a commit changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The epoch that it made.
+    pub epoch: u64,
+    /// Whose device made it.
+    pub by: Certificate,
+    /// Devices that came.
+    pub joined: Vec<Certificate>,
+    /// Devices that went.
+    pub left: Vec<Certificate>,
+    /// For those who were added; kept until they fetch it.
+    pub admission: Option<Admission>,
+}
+
+/// What a device needs to join: a welcome, and the tree of that epoch, which all of one commit
+/// share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The welcome (MLSMessage).
+    pub welcome: Vec<u8>,
+    /// The tree of the epoch.
+    pub tree: Vec<u8>,
+}
+
+impl Delivery {
+    /// Seals a room: a group of one, made by whoever may.
+    ///
+    /// # Errors
+    /// The group is not one of this room with its maker alone in it.
+    pub fn found(
+        room: Name,
+        door: Door,
+        founding: &Founding,
+        by: &Proven,
+    ) -> Result<Self, Refusal> {
+        founding.check_size()?;
+        let info = read_group_info(&founding.group_info)?;
+        if !mls::is_of_room(info.group_id().as_slice(), &room) {
+            return Err(Refusal::OtherGroup);
+        }
+        let is_plain = info.epoch().as_u64() == 0
+            && info.group_context().extensions().iter().next().is_none()
+            && info.extensions().external_pub().is_some();
+        if !is_plain {
+            return Err(Refusal::OtherGroupInfo);
+        }
+        let (crypto, storage) = (RustCrypto::default(), MemoryStorage::default());
+        let tree = read_tree(&founding.tree)?;
+        let made = PublicGroup::from_external(&crypto, &storage, tree, info, ProposalStore::new());
+        let (group, _) = made.map_err(|_| Refusal::Invalid("the group info or its tree"))?;
+        let members: BTreeMap<_, _> = mls::members(group.treesync())?.into_iter().collect();
+        let mut devices = members.values();
+        match (devices.next(), devices.next()) {
+            (Some(maker), None) if is_of(maker, by) => {}
+            _ => return Err(Refusal::OtherSender),
+        }
+        Ok(Self {
+            room,
+            door,
+            crypto,
+            storage,
+            group,
+            group_info: founding.group_info.clone(),
+            members,
+            leaving: BTreeSet::new(),
+            reported: BTreeSet::new(),
+        })
+    }
+
+    /// The epoch that the group is in.
+    pub fn epoch(&self) -> u64 {
+        self.group.group_context().epoch().as_u64()
+    }
+
+    /// Devices in the group.
+    pub fn members(&self) -> impl Iterator<Item = &Certificate> {
+        self.members.values()
+    }
+
+    /// Devices that asked to leave and are still in.
+    pub fn leaving(&self) -> impl Iterator<Item = &Certificate> {
+        self.leaving
+            .iter()
+            .filter_map(|leaf| self.members.get(leaf))
+    }
+
+    /// Whether some device could not process the commit that made this epoch.
+    pub fn is_doubted(&self) -> bool {
+        !self.reported.is_empty()
+    }
+
+    /// With what a device comes back that lost its state: the group info, and the tree.
+    pub fn reentry(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.group_info.clone(), self.tree())
+    }
+
+    fn tree(&self) -> Vec<u8> {
+        let tree = self.group.export_ratchet_tree();
+        tree.tls_serialize_detached()
+            .expect("a tree that was read can be written")
+    }
+
+    /// Whether a bundle makes the next epoch. `now` is the time of the command, in seconds.
+    ///
+    /// # Errors
+    /// Somebody was faster, or the bundle is not one that all members can process and accept.
+    pub fn decide(&self, bundle: &Bundle, by: &Proven, now: u64) -> Result<Accepted, Refusal> {
+        bundle.check_size(self.members.len())?;
+        let (message, sender) = self.handshake(&bundle.commit, ContentType::Commit)?;
+        let tag = message.confirmation_tag().cloned();
+        let tag = tag.ok_or(Refusal::Invalid("a commit without a confirmation tag"))?;
+        let processed = self.group.process_message(&self.crypto, message);
+        let processed = processed.map_err(|_| Refusal::Invalid("the commit"))?;
+        let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
+            return Err(Refusal::Malformed);
+        };
+        let leaf = match &sender {
+            Sender::Member(leaf) => *leaf,
+            Sender::NewMemberCommit => {
+                let free = self.group.ext_commit_sender_index(&staged);
+                free.map_err(|_| Refusal::Invalid("the commit"))?
+            }
+            _ => return Err(Refusal::OtherSender),
+        };
+        let members: Vec<_> = self
+            .members
+            .iter()
+            .map(|(at, one)| (*at, one.clone()))
+            .collect();
+        let review = review(&staged, &sender, leaf.u32(), &members, Some(now))?;
+        if !is_of(&review.by, by) {
+            return Err(Refusal::OtherSender);
+        }
+        if review.is_external && !self.may_enter(&review.by) {
+            return Err(Refusal::NotAMember);
+        }
+        let key_packages = self.check_welcome(&staged, bundle.welcome.as_deref())?;
+        let mut expected = serialized(staged.group_context());
+        let info = read_group_info(&bundle.group_info)?;
+        expected.extend(serialized(info.extensions()));
+        expected.extend(serialized(&tag));
+        expected.extend(leaf.u32().to_be_bytes());
+        let has_key = info.extensions().external_pub().is_some();
+        if !has_key || !serialized(&info).starts_with(&expected) {
+            return Err(Refusal::OtherGroupInfo);
+        }
+        let key = staged
+            .update_path_leaf_node()
+            .expect("reviewed")
+            .signature_key()
+            .clone();
+        let key = key.into_signature_public_key_enriched(mls::SUITE.signature_algorithm());
+        info.verify(&self.crypto, &key)
+            .map_err(|_| Refusal::Invalid("the group info"))?;
+        Ok(Accepted {
+            staged,
+            review,
+            welcome: bundle.welcome.clone(),
+            group_info: bundle.group_info.clone(),
+            key_packages,
+        })
+    }
+
+    /// The next epoch begins.
+    pub fn apply(&mut self, accepted: Accepted) -> Changed {
+        let merged = self.group.merge_commit(&self.storage, *accepted.staged);
+        merged.expect("memory takes what is written");
+        self.group_info = accepted.group_info;
+        self.reported.clear();
+        let Review {
+            by,
+            by_leaf,
+            is_external,
+            mut added,
+            removed,
+        } = accepted.review;
+        for (leaf, _) in &removed {
+            self.leaving.remove(leaf);
+        }
+        let members = mls::members_again(self.group.treesync(), &self.members);
+        self.members = members;
+        debug_assert_eq!(self.members.get(&by_leaf), Some(&by));
+        if is_external {
+            added.push(by.clone());
+        }
+        // A device that came back neither joined nor left.
+        let mut left: Vec<_> = removed
+            .into_iter()
+            .map(|(_, certificate)| certificate)
+            .collect();
+        added.retain(|one| match left.iter().position(|other| other == one) {
+            Some(at) => {
+                left.remove(at);
+                false
+            }
+            None => true,
+        });
+        Changed {
+            epoch: self.epoch(),
+            by,
+            joined: added,
+            left,
+            admission: accepted.welcome.map(|welcome| Admission {
+                welcome,
+                tree: self.tree(),
+            }),
+        }
+    }
+
+    /// Whether a message can be placed: from a member, encrypted for an epoch that members still
+    /// read. That epoch.
+    ///
+    /// # Errors
+    /// It is none of that.
+    pub fn decide_message(&self, bytes: &[u8], by: &Proven) -> Result<u64, Refusal> {
+        if bytes.len() > MOST_MESSAGE {
+            return Err(Refusal::TooLarge);
+        }
+        let MlsMessageBodyIn::PrivateMessage(message) = read(bytes)? else {
+            return Err(Refusal::Malformed);
+        };
+        if message.content_type() != ContentType::Application {
+            return Err(Refusal::OtherChange);
+        }
+        if message.group_id() != self.group.group_id() {
+            return Err(Refusal::OtherGroup);
+        }
+        self.member(by)?;
+        let (epoch, current) = (message.epoch().as_u64(), self.epoch());
+        match epoch <= current && current - epoch <= EPOCHS_BACK {
+            true => Ok(epoch),
+            false => Err(Refusal::StaleEpoch { current }),
+        }
+    }
+
+    /// Whether a device may ask to leave, and where it is in the group.
+    ///
+    /// # Errors
+    /// It is not the request of a device of the sender to be removed itself.
+    pub fn decide_leave(&self, bytes: &[u8], by: &Proven) -> Result<u32, Refusal> {
+        if bytes.len() > MOST_MESSAGE {
+            return Err(Refusal::TooLarge);
+        }
+        let (message, sender) = self.handshake(bytes, ContentType::Proposal)?;
+        let Sender::Member(leaf) = sender else {
+            return Err(Refusal::NotAMember);
+        };
+        let processed = self.group.process_message(&self.crypto, message);
+        let processed = processed.map_err(|_| Refusal::Invalid("the proposal"))?;
+        let ProcessedMessageContent::ProposalMessage(queued) = processed.into_content() else {
+            return Err(Refusal::OtherChange);
+        };
+        match queued.proposal() {
+            Proposal::Remove(remove) if remove.removed() == leaf => {}
+            _ => return Err(Refusal::OtherChange),
+        }
+        match self.members.get(&leaf.u32()) {
+            Some(device) if is_of(device, by) => Ok(leaf.u32()),
+            _ => Err(Refusal::OtherSender),
+        }
+    }
+
+    /// Remembers that a device wants to leave, until a member removes it.
+    pub fn apply_leave(&mut self, leaf: u32) {
+        self.leaving.insert(leaf);
+    }
+
+    /// Whether a member's report counts that it cannot process the commit that made an epoch.
+    ///
+    /// # Errors
+    /// The epoch is over, or the sender is no member.
+    pub fn decide_report(&self, epoch: u64, by: &Proven) -> Result<u32, Refusal> {
+        let current = self.epoch();
+        if epoch != current {
+            return Err(Refusal::StaleEpoch { current });
+        }
+        self.member(by)
+    }
+
+    /// Remembers a report until the next epoch.
+    pub fn apply_report(&mut self, leaf: u32) {
+        self.reported.insert(leaf);
+    }
+
+    /// Whether a key package may be published by a device of this person. It is asked outside a
+    /// room.
+    ///
+    /// # Errors
+    /// It is not a key package, of another device, or does not count long enough.
+    pub fn check_key_package(bytes: &[u8], by: &Proven, now: u64) -> Result<Certificate, Refusal> {
+        if bytes.len() > crate::rules::MOST_KEY_PACKAGE {
+            return Err(Refusal::TooLarge);
+        }
+        let package = mls::read_key_package(bytes, &RustCrypto::default())?;
+        let certificate = check_key_package(&package, Some(now))?;
+        match is_of(&certificate, by) {
+            true => Ok(certificate),
+            false => Err(Refusal::OtherSender),
+        }
+    }
+
+    /// A handshake message of this group and epoch, and who sends it.
+    fn handshake(
+        &self,
+        bytes: &[u8],
+        content: ContentType,
+    ) -> Result<(PublicMessageIn, Sender), Refusal> {
+        let MlsMessageBodyIn::PublicMessage(message) = read(bytes)? else {
+            return Err(Refusal::Malformed);
+        };
+        if message.content_type() != content {
+            return Err(Refusal::OtherChange);
+        }
+        if message.group_id() != self.group.group_id() {
+            return Err(Refusal::OtherGroup);
+        }
+        let current = self.epoch();
+        if message.epoch().as_u64() != current {
+            return Err(Refusal::StaleEpoch { current });
+        }
+        let sender = message.sender().clone();
+        Ok((message, sender))
+    }
+
+    fn member(&self, by: &Proven) -> Result<u32, Refusal> {
+        let mut members = self.members.iter();
+        let found = members.find(|(_, device)| is_of(device, by));
+        found.map(|(leaf, _)| *leaf).ok_or(Refusal::NotAMember)
+    }
+
+    fn may_enter(&self, device: &Certificate) -> bool {
+        let mut members = self.members.values();
+        self.door == Door::Open
+            || members.any(|one| one.identity == device.identity && one.user == device.user)
+    }
+
+    /// The welcome is for exactly those who are added. What it says is encrypted for them.
+    fn check_welcome(
+        &self,
+        staged: &StagedCommit,
+        welcome: Option<&[u8]>,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        let added = staged.add_proposals().map(|add| {
+            let reference = add.add_proposal().key_package().hash_ref(&self.crypto);
+            reference.map(|reference| reference.as_slice().to_vec())
+        });
+        let added: Result<Vec<_>, _> = added.collect();
+        let mut added = added.map_err(|_| Refusal::Invalid("a key package"))?;
+        let mut welcomed = Vec::new();
+        if let Some(welcome) = welcome {
+            let MlsMessageBodyIn::Welcome(welcome) = read(welcome)? else {
+                return Err(Refusal::Malformed);
+            };
+            if welcome.ciphersuite() != mls::SUITE {
+                return Err(Refusal::OtherSuite);
+            }
+            let secrets = welcome.secrets().iter();
+            welcomed.extend(secrets.map(|secret| secret.new_member().as_slice().to_vec()));
+        }
+        added.sort();
+        welcomed.sort();
+        match added == welcomed && welcome.is_some() != added.is_empty() {
+            true => Ok(added),
+            false => Err(Refusal::OtherWelcome),
+        }
+    }
+
+    /// All of it, to go on from later without the journal before.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let door = match self.door {
+            Door::Invited => 0u8,
+            Door::Open => 1,
+        };
+        let numbers = |leaves: &BTreeSet<u32>| -> Vec<u8> {
+            leaves.iter().flat_map(|leaf| leaf.to_be_bytes()).collect()
+        };
+        let group_id = self.group.group_id().as_slice();
+        let mut bytes = vec![FORM, door];
+        bytes.extend(long_parts(&[
+            self.room.as_str().as_bytes(),
+            group_id,
+            &self.group_info,
+            &numbers(&self.leaving),
+            &numbers(&self.reported),
+        ]));
+        // A snapshot of the same state has the same bytes.
+        let values = self
+            .storage
+            .values
+            .read()
+            .expect("nobody panics while writing");
+        let values: BTreeMap<_, _> = values.iter().collect();
+        for (key, value) in values {
+            bytes.extend(long_parts(&[key, value]));
+        }
+        bytes
+    }
+
+    /// From a snapshot. Nothing is verified again but the certificates: it comes from the journal.
+    ///
+    /// # Errors
+    /// Bytes of another form.
+    pub fn restore(bytes: &[u8]) -> Result<Self, Refusal> {
+        let mut reader = Reader(bytes);
+        let ([FORM], [door @ (0 | 1)]) = (reader.array()?, reader.array()?) else {
+            return Err(Refusal::Malformed);
+        };
+        let room = std::str::from_utf8(reader.long()?).map_err(|_| Refusal::Malformed)?;
+        let room = Name::parse(room)?;
+        let group_id = openmls::prelude::GroupId::from_slice(reader.long()?);
+        let group_info = reader.long()?.to_vec();
+        let (leaving, reported) = (leaves(reader.long()?)?, leaves(reader.long()?)?);
+        let storage = MemoryStorage::default();
+        while !reader.0.is_empty() {
+            let (key, value) = (reader.long()?.to_vec(), reader.long()?.to_vec());
+            let mut values = storage.values.write().expect("nobody panics while writing");
+            values.insert(key, value);
+        }
+        let group = PublicGroup::load(&storage, &group_id).map_err(|_| Refusal::Malformed)?;
+        let group = group.ok_or(Refusal::Malformed)?;
+        let members = mls::members(group.treesync())?.into_iter().collect();
+        Ok(Self {
+            room,
+            door: if door == 1 { Door::Open } else { Door::Invited },
+            crypto: RustCrypto::default(),
+            storage,
+            group,
+            group_info,
+            members,
+            leaving,
+            reported,
+        })
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (room, epoch, members) = (&self.room, self.epoch(), self.members.len());
+        write!(out, "Delivery({room}, epoch {epoch}, {members} devices)")
+    }
+}
+
+fn is_of(device: &Certificate, by: &Proven) -> bool {
+    device.user == by.user && device.identity == by.identity
+}
+
+fn read_group_info(bytes: &[u8]) -> Result<VerifiableGroupInfo, Refusal> {
+    match read(bytes)? {
+        MlsMessageBodyIn::GroupInfo(info) if info.ciphersuite() == mls::SUITE => Ok(info),
+        MlsMessageBodyIn::GroupInfo(_) => Err(Refusal::OtherSuite),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+fn leaves(bytes: &[u8]) -> Result<BTreeSet<u32>, Malformed> {
+    let mut reader = Reader(bytes);
+    let mut leaves = BTreeSet::new();
+    while !reader.0.is_empty() {
+        leaves.insert(u32::from_be_bytes(reader.array()?));
+    }
+    Ok(leaves)
+}
+
+fn serialized(what: &impl openmls::prelude::tls_codec::Serialize) -> Vec<u8> {
+    what.tls_serialize_detached()
+        .expect("what was read can be written")
+}

@@ -1,0 +1,164 @@
+//! Who somebody is: an Ed25519 key pair whose public half is the `pub` of the protocol. The same
+//! key proves a name in a session (`auth=1`); here it certifies devices. Nothing else is signed
+//! with it, and every signature begins with a label that says what for.
+
+use crate::codec::short_parts;
+use crate::device::{self, Certificate, DeviceKey, Name};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use std::fmt;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// What a certificate's signature begins with.
+const CERTIFICATE: &[u8] = b"safe-chat device certificate v1";
+/// What the signature of a list of devices begins with.
+const DEVICES: &[u8] = b"safe-chat devices v1";
+
+/// The key pair of a person. Never printed; its secret is wiped when it is dropped.
+#[derive(Clone)]
+pub struct Identity(SigningKey);
+
+impl Identity {
+    /// The one of these secret bytes (RFC 8032: the private key), which the caller draws at random.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The secret bytes, to keep it by.
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+
+    /// What others know it by.
+    pub fn public(&self) -> Public {
+        Public(self.0.verifying_key().to_bytes())
+    }
+
+    /// Vouches for a device of this person, under the name that the person has in rooms.
+    pub fn certify(&self, user: Name, device: Name, key: &DeviceKey) -> Certificate {
+        let public = self.public();
+        let about = certificate_bytes(&user, &device, &public, &key.public());
+        Certificate {
+            user,
+            device,
+            identity: public,
+            key: key.public(),
+            signature: self.0.sign(&about).to_bytes(),
+        }
+    }
+
+    /// Signs which devices count from now on.
+    pub(crate) fn sign_devices(&self, listed: &[u8]) -> [u8; 64] {
+        self.0.sign(&short_parts(&[DEVICES, listed])).to_bytes()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Identity(..)")
+    }
+}
+
+/// The public half of an identity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Public(pub(crate) [u8; 32]);
+
+/// A text or bytes that are no public key of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("is no Ed25519 public key: it must be 43 characters of base64url")]
+pub struct BadPublic;
+
+impl Public {
+    /// From base64url of its 32 bytes, as `pub` names it.
+    ///
+    /// # Errors
+    /// Not that form, no point of the curve, or one of those with which anybody can forge.
+    pub fn parse(text: &str) -> Result<Self, BadPublic> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadPublic)?;
+        Self::from_bytes(bytes.try_into().map_err(|_| BadPublic)?)
+    }
+
+    /// # Errors
+    /// No point of the curve, or one of those with which anybody can forge.
+    pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, BadPublic> {
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| BadPublic)?;
+        if key.is_weak() {
+            return Err(BadPublic);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(crate) fn has_certified(&self, certificate: &Certificate) -> bool {
+        let Certificate { user, device, .. } = certificate;
+        let about = certificate_bytes(user, device, self, &certificate.key);
+        self.has_signed(&about, &certificate.signature)
+    }
+
+    pub(crate) fn has_listed(&self, listed: &[u8], signature: &[u8; 64]) -> bool {
+        self.has_signed(&short_parts(&[DEVICES, listed]), signature)
+    }
+
+    fn has_signed(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {
+        let signature = Signature::from_bytes(signature);
+        VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| key.verify_strict(bytes, &signature).is_ok())
+    }
+}
+
+impl fmt::Display for Public {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Public {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Public({self})")
+    }
+}
+
+fn certificate_bytes(user: &Name, device: &Name, identity: &Public, key: &device::Key) -> Vec<u8> {
+    let (user, device) = (user.as_str().as_bytes(), device.as_str().as_bytes());
+    short_parts(&[CERTIFICATE, user, device, &identity.0, key])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_key_is_read_as_it_is_written() {
+        let public = Identity::from_seed(&[7; 32]).public();
+        assert_eq!(Public::parse(&public.to_string()), Ok(public));
+        assert_eq!(public.to_string().len(), 43);
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let padded = format!("{}=", Identity::from_seed(&[7; 32]).public());
+        for text in [
+            "",
+            "AAAA",
+            "KEY-1",
+            &padded,
+            &"A".repeat(43),
+            &"_".repeat(43),
+        ] {
+            assert_eq!(Public::parse(text), Err(BadPublic), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        assert_eq!(
+            format!("{:?}", Identity::from_seed(&[7; 32])),
+            "Identity(..)"
+        );
+    }
+}

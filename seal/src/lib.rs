@@ -1,0 +1,44 @@
+//! End-to-end encrypted rooms: MLS (RFC 9420) with the room's single writer as delivery service. No
+//! I/O, no clock, no tasks: frames, what a user wants and the time go in; frames, what there is to
+//! show, and what must be stored before anything is sent come out.
+//!
+//! ```text
+//! user -> Member -> Step { changes -> Shelf, then frames -> the room's writer, shown -> user }
+//!                                                                |
+//!         Member <- events of the room, in their order <- Delivery (in the writer)
+//! ```
+//!
+//! - [`Identity`], [`device`], [`export`], [`number`]: who somebody is, with which devices, how the
+//!   key moves between them, and how two people make sure of each other.
+//! - `member`: a device in its rooms. `shelf`: what it must not forget.
+//! - `delivery`: what the writer can check of a group that it cannot read.
+//! - `rules`: bounds, and what both of them refuse.
+//!
+//! Why so: `docs/adr/0004-seal.md`. Randomness of MLS itself comes from the system.
+
+mod codec;
+#[cfg(feature = "mls")]
+pub mod delivery;
+pub mod device;
+pub mod export;
+mod identity;
+#[cfg(feature = "mls")]
+pub mod member;
+#[cfg(feature = "mls")]
+mod mls;
+pub mod number;
+#[cfg(feature = "mls")]
+pub mod rules;
+#[cfg(feature = "mls")]
+pub mod shelf;
+
+pub use device::{Certificate, DeviceKey, Name};
+pub use identity::{BadPublic, Identity, Public};
+
+#[cfg(feature = "mls")]
+pub use {
+    delivery::Delivery,
+    member::Member,
+    rules::{Bundle, Founding, Refusal},
+    shelf::{Changes, Shelf},
+};

@@ -1,0 +1,208 @@
+//! How a device comes in: by a welcome of somebody who added it, or by itself, when it lost its
+//! state and its person is in the group, or the room is open.
+
+use super::room::{Room, Status, bundle_of};
+use super::{Error, Holder, Member, Shown};
+use crate::device::{Certificate, Name};
+use crate::member::Step;
+use crate::mls;
+use crate::rules::{MOST_MEMBERS, Refusal};
+use openmls::prelude::{
+    LeafNodeParameters, MlsGroup, MlsMessageBodyIn, OpenMlsProvider as _, StagedWelcome,
+};
+use openmls_rust_crypto::OpenMlsRustCrypto;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Member {
+    /// Comes in by a welcome and the tree of its epoch. Events of later epochs follow.
+    ///
+    /// # Errors
+    /// The welcome is for another device or room, or the group has members that do not count.
+    pub fn join(
+        &mut self,
+        room: &Name,
+        welcome: &[u8],
+        tree: &[u8],
+        now: u64,
+    ) -> Result<Step, Error> {
+        if !self.is_out(room) {
+            return Err(Error::AlreadyIn);
+        }
+        let joined = self.join_by_welcome(room, welcome, tree, now);
+        self.settle(Some(room), joined.map(|shown| (Vec::new(), vec![shown])))
+    }
+
+    fn join_by_welcome(
+        &mut self,
+        name: &Name,
+        welcome: &[u8],
+        tree: &[u8],
+        now: u64,
+    ) -> Result<Shown, Error> {
+        let MlsMessageBodyIn::Welcome(welcome) = mls::read(welcome)? else {
+            return Err(Refusal::Malformed.into());
+        };
+        let provider = self.packages.copy();
+        let theirs: BTreeSet<_> = super::packages::values(&provider)
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        let failed = |_| Error::Refused(Refusal::Invalid("the welcome"));
+        let group = StagedWelcome::build_from_welcome(&provider, &mls::join_config(), welcome)
+            .map_err(|_| failed(()))?
+            .with_ratchet_tree(mls::read_tree(tree)?)
+            .skip_lifetime_validation()
+            .build()
+            .map_err(|_| failed(()))?
+            .into_group(&provider)
+            .map_err(|_| failed(()))?;
+        self.packages.used_in(&provider);
+        let mut values = provider
+            .storage()
+            .values
+            .write()
+            .expect("nobody panics while writing");
+        values.retain(|key, _| !theirs.contains(key));
+        drop(values);
+        let mut room = Room::with(provider, Some(group), Status::In);
+        check_group(&mut room, name)?;
+        self.carry_over(name, &mut room);
+        room.joined_in = room.epoch().unwrap_or_default();
+        room.renewed_at = now;
+        let shown = Shown::Changed {
+            epoch: room.joined_in,
+            by: None,
+            joined: vec![Holder::from(&self.certificate)],
+            left: Vec::new(),
+            code: room.code().unwrap_or_default(),
+        };
+        self.rooms.insert(name.clone(), room);
+        Ok(shown)
+    }
+
+    /// Comes in by itself, with the group's public state of now. It counts when the commit is
+    /// placed (the event comes back); if somebody was faster, ask again with the newer state.
+    ///
+    /// # Errors
+    /// The device is in, or the public state is not one that it accepts.
+    pub fn rejoin(
+        &mut self,
+        name: &Name,
+        group_info: &[u8],
+        tree: &[u8],
+        now: u64,
+    ) -> Result<Step, Error> {
+        if !self.is_out(name) {
+            return Err(Error::AlreadyIn);
+        }
+        let made = self
+            .external_commit(name, group_info, tree, now)
+            .map(|candidate| {
+                let frame = candidate.outstanding(name);
+                let lost = || {
+                    let mut room = Room::with(OpenMlsRustCrypto::default(), None, Status::Lost);
+                    room.is_behind = false;
+                    room
+                };
+                let room = self.rooms.entry(name.clone()).or_insert_with(lost);
+                room.rejoin = Some(Box::new(candidate));
+                (frame.into_iter().collect(), Vec::new())
+            });
+        self.settle(Some(name), made)
+    }
+
+    fn external_commit(
+        &self,
+        name: &Name,
+        group_info: &[u8],
+        tree: &[u8],
+        now: u64,
+    ) -> Result<Room, Error> {
+        let MlsMessageBodyIn::GroupInfo(info) = mls::read(group_info)? else {
+            return Err(Refusal::Malformed.into());
+        };
+        let provider = OpenMlsRustCrypto::default();
+        let failed = |_| Error::Refused(Refusal::Invalid("the group info"));
+        let leaf = LeafNodeParameters::builder().with_capabilities(mls::capabilities());
+        let (group, bundle) = MlsGroup::external_commit_builder()
+            .with_ratchet_tree(mls::read_tree(tree)?)
+            .with_config(mls::join_config())
+            .skip_lifetime_validation()
+            .build_group(&provider, info, mls::credential(&self.certificate))
+            .map_err(|_| failed(()))?
+            .leaf_node_parameters(leaf.build())
+            .load_psks(provider.storage())
+            .map_err(|_| failed(()))?
+            .create_group_info(true)
+            .build(provider.rand(), provider.crypto(), &self.key, |_| true)
+            .map_err(|_| failed(()))?
+            .finalize(&provider)
+            .map_err(|_| failed(()))?;
+        let mut candidate = Room::with(provider, Some(group), Status::In);
+        check_group(&mut candidate, name)?;
+        candidate.outgoing = Some(bundle_of(bundle)?.encode());
+        candidate.joined_in = candidate.epoch().unwrap_or_default();
+        candidate.renewed_at = now;
+        Ok(candidate)
+    }
+
+    /// Puts the way back in the place of the room that was lost.
+    pub(super) fn adopt(&mut self, name: &Name) -> Option<Shown> {
+        let mut room = *self.rooms.get_mut(name)?.rejoin.take()?;
+        self.carry_over(name, &mut room);
+        room.outgoing = None;
+        room.is_behind = false;
+        let own = Holder::from(&self.certificate);
+        let shown = Shown::Changed {
+            epoch: room.joined_in,
+            by: Some(own.clone()),
+            joined: vec![own],
+            left: Vec::new(),
+            code: room.code().unwrap_or_default(),
+        };
+        self.rooms.insert(name.clone(), room);
+        Some(shown)
+    }
+
+    /// Numbers of messages are never given twice, whatever group they were sent in.
+    fn carry_over(&self, name: &Name, room: &mut Room) {
+        if let Some(before) = self.rooms.get(name) {
+            room.sent = before.sent;
+        }
+    }
+}
+
+/// Whether the group is of the room, and its members count.
+fn check_group(room: &mut Room, name: &Name) -> Result<(), Refusal> {
+    let group = room.group.as_ref().ok_or(Refusal::Malformed)?;
+    if group.ciphersuite() != mls::SUITE {
+        return Err(Refusal::OtherSuite);
+    }
+    if !mls::is_of_room(group.group_id().as_slice(), name) {
+        return Err(Refusal::OtherGroup);
+    }
+    room.learn_members()?;
+    if room.members.len() > MOST_MEMBERS {
+        return Err(Refusal::TooMany);
+    }
+    let mut owners = BTreeMap::new();
+    let mut devices = BTreeSet::new();
+    for Certificate {
+        user,
+        device,
+        identity,
+        ..
+    } in room.members.values()
+    {
+        if owners
+            .insert(user, identity)
+            .is_some_and(|other| other != identity)
+        {
+            return Err(Refusal::OtherIdentity);
+        }
+        if !devices.insert((user, device)) {
+            return Err(Refusal::Twice);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,562 @@
+//! A device in its rooms. Each step either gives changes to store, frames to send after that and
+//! things to show, or an error, and then nothing happened.
+//!
+//! A change of a group (add, remove, renew) is an intent: its bundle may lose against somebody
+//! else's, and is then made again from what the group has become. Messages are encrypted once, and
+//! sent again as they are.
+
+mod join;
+mod packages;
+mod receive;
+mod room;
+
+use crate::codec::{Reader, short_parts};
+use crate::device::{Certificate, DeviceKey, Name};
+use crate::identity::Public;
+use crate::rules::{Bundle, Founding, MOST_CONTENT, Refusal};
+use crate::shelf::{self, Changes, Entries, Shelf};
+use packages::Packages;
+use room::{Intent, Room, Status};
+use std::collections::BTreeMap;
+use std::fmt;
+use thiserror::Error;
+
+/// Entries on the shelf begin with what they are of.
+const DEVICE: &[u8] = b"device";
+const PACKAGES: &[u8] = b"packages";
+const ROOM: &[u8] = b"room";
+const REJOIN: &[u8] = b"rejoin";
+
+/// A device in its rooms.
+pub struct Member {
+    key: DeviceKey,
+    certificate: Certificate,
+    packages: Packages,
+    rooms: BTreeMap<Name, Room>,
+    shelf: Shelf,
+}
+
+/// What comes of a step: first the changes are stored, then the frames sent.
+#[must_use]
+#[derive(Debug, Default)]
+pub struct Step {
+    /// To be stored before anything is sent; see [`Shelf::store`].
+    pub changes: Changes,
+    /// To be sent, in this order.
+    pub frames: Vec<Frame>,
+    /// To be shown, in this order.
+    pub shown: Vec<Shown>,
+}
+
+/// What a device sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// Makes a room sealed.
+    Found {
+        /// Which.
+        room: Name,
+        /// The group of one.
+        founding: Founding,
+    },
+    /// Changes a group.
+    Change {
+        /// Of which room.
+        room: Name,
+        /// The commit and what goes with it.
+        bundle: Bundle,
+    },
+    /// Says something in a room.
+    Message {
+        /// Which.
+        room: Name,
+        /// The encrypted message.
+        bytes: Vec<u8>,
+    },
+    /// Asks to be removed from a room.
+    Leave {
+        /// Which.
+        room: Name,
+        /// The proposal.
+        bytes: Vec<u8>,
+    },
+    /// Says that the commit which made an epoch cannot be processed.
+    Report {
+        /// Of which room.
+        room: Name,
+        /// The epoch that it made.
+        epoch: u64,
+    },
+    /// Publishes key packages with which the device can be added while it is away.
+    Publish {
+        /// Each for one use.
+        one_time: Vec<Vec<u8>>,
+        /// For when those are used up.
+        last_resort: Vec<u8>,
+    },
+}
+
+/// What happens in a room, as its journal has it.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// The room was sealed: the group info of epoch 0.
+    Founded(&'a [u8]),
+    /// A commit made the next epoch.
+    Commit(&'a [u8]),
+    /// Somebody said something.
+    Message(&'a [u8]),
+    /// A device asked to be removed.
+    Leave(&'a [u8]),
+}
+
+/// Whose device it is, as its credential says and its identity has certified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The name in the room.
+    pub user: Name,
+    /// The device.
+    pub device: Name,
+    /// Who that is: what a safety number is made of.
+    pub identity: Public,
+}
+
+/// What somebody said. Shown to people, never printed by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content(pub Vec<u8>);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Content({} bytes)", self.0.len())
+    }
+}
+
+/// What there is to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// Somebody's message.
+    Message {
+        /// From whom.
+        from: Holder,
+        /// What they said.
+        content: Content,
+    },
+    /// An own message was placed; the number is that which `send` gave it.
+    Placed {
+        /// Which of those sent in this room.
+        number: u64,
+    },
+    /// The group changed.
+    Changed {
+        /// The new epoch.
+        epoch: u64,
+        /// Who did it; nobody when the device came in by a welcome.
+        by: Option<Holder>,
+        /// Devices that came.
+        joined: Vec<Holder>,
+        /// Devices that went.
+        left: Vec<Holder>,
+        /// The new room code.
+        code: String,
+    },
+    /// A device wants to go; somebody has to remove it ([`Member::tidy`]).
+    Leaving {
+        /// Whose.
+        who: Holder,
+        /// Whether this device should do it at once; others when nothing happens for a while.
+        is_ours_to_remove: bool,
+    },
+    /// A message that cannot be read, and why.
+    Unreadable(&'static str),
+    /// A change of one's own had become needless, or was not possible any more.
+    Dropped,
+    /// This device is not in the group any more.
+    Out,
+    /// The state of this device does not fit the group any more, and why; [`Member::rejoin`] brings
+    /// it back.
+    Lost(&'static str),
+}
+
+/// Why a step was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The device is not in the room's group.
+    #[error("this device is not in the sealed room: it must be added, or rejoin")]
+    NotIn,
+    /// It is already.
+    #[error("this device is in the sealed room already")]
+    AlreadyIn,
+    /// A change of its own is on its way.
+    #[error("a change of the group is on its way: wait until it is decided")]
+    Busy,
+    /// The state was read again, and events may be missing.
+    #[error("events of the room are missing: read them first")]
+    Behind,
+    /// A content larger than rooms take.
+    #[error("a message may have {MOST_CONTENT} bytes")]
+    TooLong,
+    /// No such member.
+    #[error("no such device is in the room")]
+    NoSuchMember,
+    /// An event that is none of those that follow.
+    #[error("an event is missing before this one: read the room's events again")]
+    Gap,
+    /// The server or another client sent what no room accepts.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// MLS could not do it.
+    #[error("MLS: {0} failed")]
+    Mls(&'static str),
+    /// The stored state is of another form.
+    #[error(transparent)]
+    Shelf(#[from] shelf::Error),
+}
+
+impl Member {
+    /// A new device, in no room. What it is goes onto the shelf with the first step.
+    pub fn new(key: DeviceKey, certificate: Certificate) -> Self {
+        assert_eq!(
+            key.public(),
+            certificate.key,
+            "the certificate is for this key"
+        );
+        Self {
+            key,
+            certificate,
+            packages: Packages::default(),
+            rooms: BTreeMap::new(),
+            shelf: Shelf::default(),
+        }
+    }
+
+    /// From what was stored. Until [`Member::caught_up`] says that all events since were read, a
+    /// room takes no intents: a backup may be older than what was sent after it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn restore(shelf: Shelf) -> Result<Self, Error> {
+        let malformed = || Error::Shelf(shelf::Error::Malformed);
+        let device = shelf.entries.get(short_parts(&[DEVICE]).as_slice());
+        let mut reader = Reader(device.ok_or_else(malformed)?);
+        let key = DeviceKey::from_seed(&reader.array().map_err(|_| malformed())?);
+        let certificate = Certificate::decode(reader.0, &key.public());
+        let mut member = Self::new(key, certificate.map_err(|_| malformed())?);
+        member.shelf = shelf;
+        member.packages = Packages::load(member.area(&[PACKAGES])).ok_or_else(malformed)?;
+        for name in member.stored_rooms().ok_or_else(malformed)? {
+            let room = member.load(&name).ok_or_else(malformed)?;
+            member.rooms.insert(name, room);
+        }
+        Ok(member)
+    }
+
+    /// What identifies the device.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The device is in the room's group.
+    pub fn is_in(&self, room: &Name) -> bool {
+        self.rooms
+            .get(room)
+            .is_some_and(|room| room.status == Status::In)
+    }
+
+    /// The state of the device in this room is of no use: [`Member::rejoin`].
+    pub fn is_lost(&self, room: &Name) -> bool {
+        self.rooms
+            .get(room)
+            .is_some_and(|room| room.status == Status::Lost)
+    }
+
+    /// The device may join or rejoin the room.
+    pub fn is_out(&self, room: &Name) -> bool {
+        let room = self.rooms.get(room);
+        room.is_none_or(|room| matches!(room.status, Status::Lost | Status::Out))
+    }
+
+    /// The epoch that this device knows the group in.
+    pub fn epoch(&self, room: &Name) -> Option<u64> {
+        self.rooms.get(room)?.epoch()
+    }
+
+    /// Devices in the room.
+    pub fn members(&self, room: &Name) -> Vec<Holder> {
+        let room = self.rooms.get(room);
+        room.map_or_else(Vec::new, |room| {
+            room.members.values().map(Holder::from).collect()
+        })
+    }
+
+    /// 30 digits that all see who are in the same epoch of the same group.
+    pub fn room_code(&self, room: &Name) -> Option<String> {
+        self.rooms.get(room)?.code()
+    }
+
+    /// Whether this device should renew its keys: after some days, or many messages.
+    pub fn is_renewal_due(&self, room: &Name, now: u64) -> bool {
+        self.rooms
+            .get(room)
+            .is_some_and(|room| room.is_renewal_due(now))
+    }
+
+    /// Frames that were made and are not decided, to be sent again after a restart. Messages are
+    /// the host's to keep.
+    pub fn outstanding(&self) -> Vec<Frame> {
+        let rooms = self.rooms.iter();
+        rooms
+            .filter_map(|(name, room)| room.outstanding(name))
+            .collect()
+    }
+
+    /// Makes key packages to publish: this many for one use each, and one for when those are gone.
+    ///
+    /// # Errors
+    /// MLS could not.
+    pub fn publish(&mut self, count: usize, now: u64) -> Result<Step, Error> {
+        self.packages.expire(now);
+        let (key, certificate) = (&self.key, &self.certificate);
+        let made = self.packages.make(count, now, key, certificate);
+        let frame = made.map(|(one_time, last_resort)| Frame::Publish {
+            one_time,
+            last_resort,
+        });
+        self.settle(None, frame.map(|frame| (vec![frame], Vec::new())))
+    }
+
+    /// Seals a room: a group of one, which counts when the writer has taken it.
+    ///
+    /// # Errors
+    /// The device is in a group of this room.
+    pub fn found(&mut self, room: &Name, random: &[u8; 16], now: u64) -> Result<Step, Error> {
+        if !self.is_out(room) {
+            return Err(Error::AlreadyIn);
+        }
+        let made = Room::found(&self.key, &self.certificate, room, random, now);
+        let frames = made.map(|made| {
+            let frame = made.outstanding(room);
+            self.rooms.insert(room.clone(), made);
+            (frame.into_iter().collect(), Vec::new())
+        });
+        self.settle(Some(room), frames)
+    }
+
+    /// Encrypts a message. The number tells it from others of this device in this room.
+    ///
+    /// # Errors
+    /// The device is not in, behind, or the content is too long.
+    pub fn send(&mut self, room: &Name, content: &[u8]) -> Result<(u64, Step), Error> {
+        if content.len() > MOST_CONTENT {
+            return Err(Error::TooLong);
+        }
+        let key = self.key.clone();
+        let mut number = 0;
+        let sent = self.ready(room).and_then(|room| room.send(&key, content));
+        let frames = sent.map(|(n, bytes)| {
+            number = n;
+            let room = room.clone();
+            (vec![Frame::Message { room, bytes }], Vec::new())
+        });
+        Ok((number, self.settle(Some(room), frames)?))
+    }
+
+    /// Adds the devices of these key packages. Who they are, the caller has asked the user.
+    ///
+    /// # Errors
+    /// The device cannot change the group now, or a key package does not count.
+    pub fn add(&mut self, room: &Name, packages: &[Vec<u8>], now: u64) -> Result<Step, Error> {
+        self.change(room, Intent::Add(packages.to_vec()), now)
+    }
+
+    /// Removes all devices of a user, or one.
+    ///
+    /// # Errors
+    /// The device cannot change the group now, or there is none such.
+    pub fn remove(
+        &mut self,
+        room: &Name,
+        user: &Name,
+        device: Option<&Name>,
+        now: u64,
+    ) -> Result<Step, Error> {
+        let text = |name: &Name| name.as_str().to_owned();
+        self.change(
+            room,
+            Intent::Remove(vec![(text(user), device.map(text))]),
+            now,
+        )
+    }
+
+    /// Removes the devices that asked for it.
+    ///
+    /// # Errors
+    /// The device cannot change the group now, or nobody asked.
+    pub fn tidy(&mut self, room: &Name, now: u64) -> Result<Step, Error> {
+        let leaving = self.rooms.get(room).map(Room::leaving).unwrap_or_default();
+        self.change(room, Intent::Remove(leaving), now)
+    }
+
+    /// Renews the keys of this device, which heals the group of what a thief has learnt.
+    ///
+    /// # Errors
+    /// The device cannot change the group now.
+    pub fn renew(&mut self, room: &Name, now: u64) -> Result<Step, Error> {
+        self.change(room, Intent::Renew, now)
+    }
+
+    /// Asks to be removed. Until the request is placed the device is in; then it forgets the room.
+    ///
+    /// # Errors
+    /// The device is not in, or a change of its own is on its way.
+    pub fn leave(&mut self, room: &Name) -> Result<Step, Error> {
+        let key = self.key.clone();
+        let left = self.ready(room).and_then(|room| room.leave(&key));
+        let room = room.clone();
+        let frames = left.map(|bytes| {
+            let room = room.clone();
+            (vec![Frame::Leave { room, bytes }], Vec::new())
+        });
+        self.settle(Some(&room), frames)
+    }
+
+    /// All events of the room were read.
+    pub fn caught_up(&mut self, room: &Name) {
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.is_behind = false;
+        }
+    }
+
+    fn change(&mut self, room: &Name, intent: Intent, now: u64) -> Result<Step, Error> {
+        let key = self.key.clone();
+        let changed = self
+            .ready(room)
+            .and_then(|room| room.change(&key, intent, Some(now)));
+        let frames = changed.and_then(|bundle| {
+            let bundle = bundle.ok_or(Error::NoSuchMember)?;
+            let room = room.clone();
+            Ok((vec![Frame::Change { room, bundle }], Vec::new()))
+        });
+        self.settle(Some(room), frames)
+    }
+
+    /// The room, if the device can act in it.
+    fn ready(&mut self, room: &Name) -> Result<&mut Room, Error> {
+        let room = self.rooms.get_mut(room).ok_or(Error::NotIn)?;
+        match (room.status, room.is_behind) {
+            (Status::In, false) => Ok(room),
+            (Status::In, true) => Err(Error::Behind),
+            (Status::Leaving | Status::Founding, _) => Err(Error::Busy),
+            (Status::Lost | Status::Out, _) => Err(Error::NotIn),
+        }
+    }
+
+    /// Finds what is to be stored, or takes a failed step back.
+    fn settle(
+        &mut self,
+        room: Option<&Name>,
+        done: Result<(Vec<Frame>, Vec<Shown>), Error>,
+    ) -> Result<Step, Error> {
+        let (frames, shown) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                self.take_back(room);
+                return Err(error);
+            }
+        };
+        let changes = self.shelf.changes_to(&self.areas(room));
+        let stored = self.shelf.store(changes.clone());
+        stored.expect("changes follow the state that they were made from");
+        Ok(Step {
+            changes,
+            frames,
+            shown,
+        })
+    }
+
+    fn take_back(&mut self, room: Option<&Name>) {
+        let packages = Packages::load(self.area(&[PACKAGES]));
+        self.packages = packages.expect("what was written can be read");
+        let Some(name) = room else { return };
+        let is_behind = self.rooms.get(name).is_some_and(|room| room.is_behind);
+        match self.load(name) {
+            Some(mut room) => {
+                room.is_behind = is_behind;
+                self.rooms.insert(name.clone(), room);
+            }
+            None => drop(self.rooms.remove(name)),
+        }
+    }
+
+    /// What is to be on the shelf, as far as a step in this room changes it.
+    fn areas(&self, room: Option<&Name>) -> Vec<(Vec<u8>, Entries)> {
+        let device = [self.key.seed().as_slice(), &self.certificate.encode()].concat();
+        let mut areas = vec![
+            (short_parts(&[DEVICE]), vec![(Vec::new(), device)]),
+            (short_parts(&[PACKAGES]), self.packages.entries()),
+        ];
+        if let Some(name) = room {
+            let (room, name) = (self.rooms.get(name), name.as_str().as_bytes());
+            let entries = room.map_or_else(Vec::new, Room::entries);
+            let rejoin = room.map_or_else(Vec::new, Room::rejoin_entries);
+            areas.push((short_parts(&[ROOM, name]), entries));
+            areas.push((short_parts(&[REJOIN, name]), rejoin));
+        }
+        areas
+    }
+
+    /// The entries of one area, without what they begin with.
+    fn area(&self, front: &[&[u8]]) -> Entries {
+        let front = short_parts(front);
+        let area = self.shelf.area(&front);
+        area.map(|(key, value)| (key[front.len()..].to_vec(), value.clone()))
+            .collect()
+    }
+
+    fn load(&self, name: &Name) -> Option<Room> {
+        let name = name.as_str().as_bytes();
+        Room::load(self.area(&[ROOM, name]), self.area(&[REJOIN, name]))
+    }
+
+    fn stored_rooms(&self) -> Option<Vec<Name>> {
+        let mut rooms = Vec::new();
+        for (key, _) in self.area(&[ROOM]) {
+            let name = std::str::from_utf8(Reader(&key).short().ok()?).ok()?;
+            let name = Name::parse(name).ok()?;
+            if rooms.last() != Some(&name) {
+                rooms.push(name);
+            }
+        }
+        Some(rooms)
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "Member({:?}, {} rooms)",
+            self.certificate,
+            self.rooms.len()
+        )
+    }
+}
+
+impl From<&Certificate> for Holder {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            user: certificate.user.clone(),
+            device: certificate.device.clone(),
+            identity: certificate.identity,
+        }
+    }
+}
+
+impl Holder {
+    /// From a credential that was verified when its leaf came into the group.
+    fn read(credential: &[u8]) -> Option<Self> {
+        let (user, device, identity) = Certificate::names(credential).ok()?;
+        Some(Self {
+            user,
+            device,
+            identity,
+        })
+    }
+}

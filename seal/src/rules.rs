@@ -1,0 +1,318 @@
+//! Bounds, and what no room accepts. The writer refuses by them before something is journaled;
+//! members check again what they can, because the server need not be honest.
+
+use crate::codec::{Malformed, Reader, long_parts};
+use crate::device::{self, Certificate};
+use crate::mls::{self, certificate_of};
+use openmls::prelude::{KeyPackage, Lifetime, Proposal, Sender, StagedCommit};
+use thiserror::Error;
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+/// Bytes of one message's content, as for other sealed content in the protocol.
+pub const MOST_CONTENT: usize = 64 * 1024;
+/// Content is padded to a multiple, so that its length says little.
+pub const PADDING: usize = 256;
+/// Bytes of a message as it is sent: content, padding, and less than 1 KiB around it.
+pub const MOST_MESSAGE: usize = MOST_CONTENT + PADDING + 1024;
+/// Epochs before the current one whose messages are taken and can be read.
+pub const EPOCHS_BACK: u64 = 2;
+/// Devices in a room.
+pub const MOST_MEMBERS: usize = 1000;
+/// Devices that one commit adds.
+pub const MOST_ADDED: usize = 100;
+/// Bytes of a key package; ours have some 500.
+pub const MOST_KEY_PACKAGE: usize = 4 * 1024;
+/// Bytes of a group info without a tree; ours have some 300.
+const MOST_GROUP_INFO: usize = 4 * 1024;
+/// Bytes that a device adds to a tree, a path, or a welcome, at most.
+const PER_DEVICE: usize = 2 * 1024;
+/// How long a key package may count in all (the bound; ours count 84 days).
+const LONGEST_LIFETIME: u64 = 90 * DAY;
+/// How long a key package of ours counts.
+pub(crate) const LIFETIME: u64 = 84 * DAY;
+/// Clocks may differ by so much.
+pub(crate) const SKEW: u64 = 3600;
+/// A key package must count for so much longer when it is used. Members who were away, and a writer
+/// that replays a room, process its commit later, and OpenMLS asks the clock again.
+pub const MARGIN: u64 = 30 * DAY;
+/// A device renews its keys after so many messages, or so many seconds.
+pub const RENEW_AFTER: (u64, u64) = (1000, 7 * DAY);
+
+/// One change of a group: the commit, the welcome for whom it adds, and the public state after it.
+/// They are accepted together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// A commit (MLSMessage, PublicMessage).
+    pub commit: Vec<u8>,
+    /// Its welcome (MLSMessage), when devices are added.
+    pub welcome: Option<Vec<u8>>,
+    /// The group info of the epoch that it makes (MLSMessage), without the tree.
+    pub group_info: Vec<u8>,
+}
+
+/// The public state of a group of one, with which a room becomes sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    /// The group info of epoch 0 (MLSMessage).
+    pub group_info: Vec<u8>,
+    /// Its tree.
+    pub tree: Vec<u8>,
+}
+
+impl Bundle {
+    /// As one value.
+    pub fn encode(&self) -> Vec<u8> {
+        let welcome = self.welcome.as_deref().unwrap_or_default();
+        long_parts(&[&self.commit, welcome, &self.group_info])
+    }
+
+    /// # Errors
+    /// Bytes of another form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        let mut reader = Reader(bytes);
+        let (commit, welcome, group_info) = (reader.long()?, reader.long()?, reader.long()?);
+        reader.end()?;
+        Ok(Self {
+            commit: commit.to_vec(),
+            welcome: (!welcome.is_empty()).then(|| welcome.to_vec()),
+            group_info: group_info.to_vec(),
+        })
+    }
+
+    /// Before anything is decoded: no more bytes than a group of so many devices can need.
+    pub(crate) fn check_size(&self, members: usize) -> Result<(), Refusal> {
+        let welcome = self.welcome.as_ref().map_or(0, Vec::len);
+        let commit = MOST_GROUP_INFO + PER_DEVICE * members + MOST_KEY_PACKAGE * MOST_ADDED;
+        let fits = self.commit.len() <= commit
+            && welcome <= MOST_GROUP_INFO + PER_DEVICE * MOST_ADDED
+            && self.group_info.len() <= MOST_GROUP_INFO;
+        fits.then_some(()).ok_or(Refusal::TooLarge)
+    }
+}
+
+impl Founding {
+    pub(crate) fn check_size(&self) -> Result<(), Refusal> {
+        let fits = self.group_info.len() <= MOST_GROUP_INFO && self.tree.len() <= PER_DEVICE;
+        fits.then_some(()).ok_or(Refusal::TooLarge)
+    }
+}
+
+/// Before a tree is decoded: no more bytes than the largest room needs.
+pub(crate) fn check_tree_size(tree: &[u8]) -> Result<(), Refusal> {
+    let fits = tree.len() <= PER_DEVICE * MOST_MEMBERS;
+    fits.then_some(()).ok_or(Refusal::TooLarge)
+}
+
+/// Why a room does not take something.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Somebody else changed the group first: process what they did, and try again.
+    #[error("the group is in epoch {current}: process its events, then try again")]
+    StaleEpoch {
+        /// The epoch that the group is in.
+        current: u64,
+    },
+    /// More bytes than such a thing can need.
+    #[error("it is larger than anything of its kind can be")]
+    TooLarge,
+    /// Bytes that are no such thing.
+    #[error("it cannot be read")]
+    Malformed,
+    /// Of another group or room.
+    #[error("it belongs to another group")]
+    OtherGroup,
+    /// MLS says no: a signature, a tag, a tree, a proposal.
+    #[error("MLS refuses it: {0}")]
+    Invalid(&'static str),
+    /// Another suite than the room's.
+    #[error("its cipher suite is not the room's")]
+    OtherSuite,
+    /// Not a certificate of the device that uses it.
+    #[error("its credential does not count: {0}")]
+    Credential(#[from] device::Error),
+    /// Done in somebody else's name.
+    #[error("it was made by a device of somebody else")]
+    OtherSender,
+    /// Who sends is not in the group.
+    #[error("only members may do that")]
+    NotAMember,
+    /// A name in the room belongs to another identity.
+    #[error("the name belongs to another identity in this room")]
+    OtherIdentity,
+    /// The device is in the group already.
+    #[error("the device is in the group already")]
+    Twice,
+    /// A key package whose time is over, not yet come, or too long.
+    #[error("a key package must count now, {MARGIN} s longer, and not for more than 90 days")]
+    Lifetime,
+    /// More devices than a room or a commit takes.
+    #[error("a room has {MOST_MEMBERS} devices at most, and {MOST_ADDED} are added at a time")]
+    TooMany,
+    /// A change that rooms of safe-chat do not make.
+    #[error("only adding, removing and renewing devices is possible")]
+    OtherChange,
+    /// The welcome is not for exactly those who are added.
+    #[error("the welcome is not for the devices that are added")]
+    OtherWelcome,
+    /// The group info is not that of the epoch that the commit makes.
+    #[error("the group info is not that of the new epoch")]
+    OtherGroupInfo,
+}
+
+impl Refusal {
+    /// For the protocol: `rejected` with this code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::StaleEpoch { .. } => "stale_epoch",
+            Self::TooLarge => "too_large",
+            Self::NotAMember => "not_a_member",
+            Self::TooMany => "too_many_members",
+            Self::Lifetime => "bad_lifetime",
+            Self::Credential(_) | Self::OtherSender | Self::OtherIdentity => "bad_credential",
+            _ => "bad_bundle",
+        }
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Who joins, who leaves, and who did it.
+#[derive(Debug)]
+pub(crate) struct Review {
+    pub(crate) by: Certificate,
+    pub(crate) by_leaf: u32,
+    pub(crate) is_external: bool,
+    pub(crate) added: Vec<Certificate>,
+    pub(crate) removed: Vec<(u32, Certificate)>,
+}
+
+/// Checks what a commit, valid for MLS, does to a group with these devices. Without the time a key
+/// package's is not looked at: a member may process a commit long after it was made.
+pub(crate) fn review(
+    staged: &StagedCommit,
+    sender: &Sender,
+    by_leaf: u32,
+    members: &[(u32, Certificate)],
+    now: Option<u64>,
+) -> Result<Review, Refusal> {
+    let is_external = matches!(sender, Sender::NewMemberCommit);
+    let leaf = staged.update_path_leaf_node();
+    let leaf = leaf.ok_or(Refusal::Invalid("a commit renews the keys of its sender"))?;
+    let by = certificate_of(leaf.credential(), leaf.signature_key().as_slice())?;
+    let mut after = members.to_vec();
+    let (mut added, mut removed) = (Vec::new(), Vec::new());
+    for queued in staged.queued_proposals() {
+        match queued.proposal() {
+            Proposal::Remove(remove) => {
+                let index = remove.removed().u32();
+                let at = after.iter().position(|(leaf, _)| *leaf == index);
+                removed.push(after.remove(at.ok_or(Refusal::Invalid("nobody is there"))?));
+            }
+            Proposal::Add(add) => {
+                let package = add.key_package();
+                added.push(check_key_package(package, now)?);
+            }
+            Proposal::ExternalInit(_) if is_external => {}
+            _ => return Err(Refusal::OtherChange),
+        }
+    }
+    if is_external {
+        // Who comes back takes the place of the same device, and nobody else's.
+        if removed.iter().any(|(_, gone)| !is_same_device(gone, &by)) {
+            return Err(Refusal::OtherSender);
+        }
+    } else if !after
+        .iter()
+        .any(|(leaf, was)| *leaf == by_leaf && *was == by)
+    {
+        return Err(Refusal::Invalid("the sender's device changed"));
+    }
+    let come = added.iter().chain(is_external.then_some(&by));
+    for one in come {
+        if after
+            .iter()
+            .any(|(_, other)| is_same_device(one, other) || one.key == other.key)
+        {
+            return Err(Refusal::Twice);
+        }
+        let mut namesakes = after.iter().filter(|(_, other)| other.user == one.user);
+        if namesakes.any(|(_, other)| other.identity != one.identity) {
+            return Err(Refusal::OtherIdentity);
+        }
+        after.push((u32::MAX, one.clone()));
+    }
+    if added.len() > MOST_ADDED || after.len() > MOST_MEMBERS {
+        return Err(Refusal::TooMany);
+    }
+    Ok(Review {
+        by,
+        by_leaf,
+        is_external,
+        added,
+        removed,
+    })
+}
+
+fn is_same_device(one: &Certificate, other: &Certificate) -> bool {
+    one.identity == other.identity && one.user == other.user && one.device == other.device
+}
+
+/// A verified key package is of a certified device, of the room's suite, and counts long enough.
+pub(crate) fn check_key_package(
+    package: &KeyPackage,
+    now: Option<u64>,
+) -> Result<Certificate, Refusal> {
+    if package.ciphersuite() != mls::SUITE {
+        return Err(Refusal::OtherSuite);
+    }
+    let leaf = package.leaf_node();
+    let certificate = certificate_of(leaf.credential(), leaf.signature_key().as_slice())?;
+    match now {
+        Some(now) if !counts(package.life_time(), now) => Err(Refusal::Lifetime),
+        _ => Ok(certificate),
+    }
+}
+
+fn counts(lifetime: &Lifetime, now: u64) -> bool {
+    let (from, until) = (lifetime.not_before(), lifetime.not_after());
+    let is_bounded = until
+        .checked_sub(from)
+        .is_some_and(|length| length <= LONGEST_LIFETIME);
+    is_bounded && from <= now && now.saturating_add(MARGIN) <= until
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_read_as_it_is_written() {
+        for welcome in [None, Some(vec![3])] {
+            let bundle = Bundle {
+                commit: vec![1, 2],
+                welcome,
+                group_info: vec![4],
+            };
+            assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
+        }
+        assert_eq!(Bundle::decode(&[0, 0, 0, 9]), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn a_key_package_counts_now_and_for_the_margin_and_not_for_ever() {
+        let now = 100 * DAY;
+        let of = |from, until| counts(&Lifetime::init(from, until), now);
+        assert!(of(now, now + MARGIN));
+        assert!(of(now - SKEW, now - SKEW + LONGEST_LIFETIME));
+        assert!(!of(now, now + MARGIN - 1));
+        assert!(!of(now + 1, now + MARGIN + 1));
+        assert!(!of(now, now + LONGEST_LIFETIME + 1));
+        assert!(!of(0, u64::MAX));
+        assert!(!of(now, 0));
+    }
+}

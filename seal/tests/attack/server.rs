@@ -1,0 +1,197 @@
+//! What a server can try that is not honest, and what a stolen or copied state is worth.
+
+use crate::stranger;
+use crate::world::Client;
+use crate::world::Entry;
+use crate::world::Server;
+use crate::world::room;
+use crate::world::room_of;
+use crate::world::said;
+use seal::Delivery;
+use seal::Identity;
+use seal::Member;
+use seal::Shelf;
+use seal::member::Error;
+use seal::member::Event;
+use seal::member::Shown;
+use seal::number::safety_number;
+use seal::shelf;
+
+#[test]
+fn substituted_keys_show_in_the_safety_number() {
+    let (harry, charly) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+    let server = Identity::from_seed(&[66; 32]);
+    let harry_sees = safety_number(&harry.public(), &server.public());
+    let charly_sees = safety_number(&charly.public(), &server.public());
+    let honest = safety_number(&harry.public(), &charly.public());
+    assert!(harry_sees != charly_sees && harry_sees != honest && charly_sees != honest);
+}
+
+#[test]
+fn a_substituted_key_is_what_members_name() {
+    let (mut server, mut clients) = room_of(&["harry"]);
+    // The server answers the claim for ann with a key package of its own making.
+    let fake = stranger(&mut server, "ann", 66);
+    let package = server.claim(&fake.user, &fake.device);
+    clients[0].add(&[package]).unwrap();
+    clients[0].flush(&mut server);
+    let shown = clients[0].read(&server);
+    let [Shown::Changed { joined, .. }] = &shown[..] else {
+        panic!("{shown:?}");
+    };
+    let ann = Client::new("ann", "phone", 10).identity.public();
+    assert_ne!(joined[0].identity, ann);
+    let harry = clients[0].identity.public();
+    assert_ne!(
+        safety_number(&harry, &joined[0].identity),
+        safety_number(&harry, &ann)
+    );
+}
+
+#[test]
+fn a_forked_room_shows_in_its_code() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let mut fork = Server {
+        delivery: Some(Delivery::restore(&server.delivery().snapshot()).unwrap()),
+        journal: server.journal.clone(),
+        ..Server::default()
+    };
+    clients[0].renew().unwrap();
+    clients[0].flush(&mut server);
+    clients[1].renew().unwrap();
+    clients[1].flush(&mut fork);
+    clients[0].read(&server);
+    clients[1].read(&fork);
+    assert_eq!(
+        clients[0].member.epoch(&room()),
+        clients[1].member.epoch(&room())
+    );
+    assert_ne!(clients[0].code(), clients[1].code());
+    // And they never read each other again.
+    clients[0].send("are you there?").unwrap();
+    clients[0].flush(&mut server);
+    let Some(Entry::Message { bytes, .. }) = server.journal.last() else {
+        panic!("no message");
+    };
+    let step = clients[1]
+        .member
+        .receive(&room(), Event::Message(bytes))
+        .unwrap();
+    assert!(matches!(step.shown[..], [Shown::Unreadable(_)]));
+}
+
+#[test]
+fn of_two_tabs_only_one_sends() {
+    let (_, mut clients) = room_of(&["harry", "charly"]);
+    let mut stored = clients[0].shelf.clone();
+    let mut tabs = [stored.clone(), stored.clone()].map(|shelf| Member::restore(shelf).unwrap());
+    for tab in &mut tabs {
+        tab.caught_up(&room());
+    }
+    let [one, other] = tabs
+        .each_mut()
+        .map(|tab| tab.send(&room(), b"Hello").unwrap().1);
+    assert_eq!(stored.store(one.changes), Ok(()));
+    assert_eq!(stored.store(other.changes), Err(shelf::Error::Overtaken));
+    clients.clear();
+}
+
+#[test]
+fn a_restored_backup_is_noticed_before_it_says_anything() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let backup = clients[0].shelf.encode();
+    clients[0].send("after the backup").unwrap();
+    clients[0].flush(&mut server);
+    clients[0].shelf = Shelf::decode(&backup).unwrap();
+    clients[0].crash();
+    clients[0].cursor = 2;
+    assert_eq!(clients[0].send("with used keys"), Err(Error::Behind));
+    let shown = clients[0].read(&server);
+    assert!(matches!(shown[..], [Shown::Lost(_)]), "{shown:?}");
+    clients[0].outbox.clear();
+    clients[0].rejoin(&server).unwrap();
+    clients[0].flush(&mut server);
+    clients[0].read(&server);
+    assert_eq!(clients[0].send("with new keys"), Ok(2));
+    clients[0].flush(&mut server);
+    assert_eq!(
+        said(&clients[1].read(&server)),
+        ["harry: after the backup", "harry: with new keys"]
+    );
+}
+
+#[test]
+fn a_restored_backup_that_misses_its_own_commit_comes_back() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let backup = clients[0].shelf.encode();
+    clients[0].renew().unwrap();
+    clients[0].flush(&mut server);
+    clients[0].read(&server);
+    clients[0].shelf = Shelf::decode(&backup).unwrap();
+    clients[0].crash();
+    clients[0].cursor = 2;
+    let shown = clients[0].read(&server);
+    assert!(matches!(shown[..], [Shown::Lost(_)]), "{shown:?}");
+    clients[0].outbox.clear();
+    clients[0].rejoin(&server).unwrap();
+    clients[0].flush(&mut server);
+    clients[0].read(&server);
+    clients[1].read(&server);
+    assert_eq!(clients[0].code(), clients[1].code());
+}
+
+#[test]
+fn a_replayed_or_changed_message_is_not_shown() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    clients[0].send("pay 1").unwrap();
+    clients[0].flush(&mut server);
+    assert_eq!(said(&clients[1].read(&server)), ["harry: pay 1"]);
+    let Some(Entry::Message { bytes, .. }) = server.journal.last().cloned() else {
+        panic!("no message");
+    };
+    for at in (0..bytes.len()).step_by(5).chain([usize::MAX]) {
+        let mut forged = bytes.clone();
+        if let Some(byte) = forged.get_mut(at) {
+            *byte ^= 1;
+        }
+        let step = clients[1]
+            .member
+            .receive(&room(), Event::Message(&forged))
+            .unwrap();
+        assert!(
+            matches!(step.shown[..], [Shown::Unreadable(_)]),
+            "{at}: {:?}",
+            step.shown
+        );
+    }
+}
+
+#[test]
+fn a_server_that_drops_a_commit_is_noticed() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    for _ in 0..2 {
+        clients[0].renew().unwrap();
+        clients[0].flush(&mut server);
+        clients[0].read(&server);
+    }
+    let dropped = server.journal.remove(2);
+    let code = clients[1].code();
+    let Some(entry) = server.journal.get(2) else {
+        panic!("no entry");
+    };
+    let refused = clients[1].member.receive(&room(), entry.event()).map(drop);
+    assert_eq!(refused, Err(Error::Gap));
+    assert_eq!(clients[1].code(), code);
+    server.journal.insert(2, dropped);
+    clients[1].read(&server);
+    assert_eq!(clients[0].code(), clients[1].code());
+}
+
+#[test]
+fn a_snapshot_that_was_cut_off_is_not_read() {
+    let (server, _) = room_of(&["harry", "charly"]);
+    let snapshot = server.delivery().snapshot();
+    for length in (0..snapshot.len()).step_by(97) {
+        assert!(Delivery::restore(&snapshot[..length]).is_err(), "{length}");
+    }
+}
