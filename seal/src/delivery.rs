@@ -231,6 +231,11 @@ impl Delivery {
 
     /// The next epoch begins.
     pub fn apply(&mut self, accepted: Accepted) -> Changed {
+        assert_eq!(
+            accepted.staged.epoch().as_u64(),
+            self.epoch() + 1,
+            "what was decided in an epoch is applied in it"
+        );
         let merged = self.group.merge_commit(&self.storage, *accepted.staged);
         merged.expect("memory takes what is written");
         self.group_info = accepted.group_info;

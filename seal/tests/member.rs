@@ -2,6 +2,7 @@
 
 mod world;
 
+use seal::device::List;
 use seal::member::{Error, Frame, Shown};
 use world::{Client, name, now, room, room_of, said};
 
@@ -265,4 +266,54 @@ fn keys_are_renewed_after_days_or_many_messages() {
     clients[0].flush(&mut server);
     clients[0].read(&server);
     assert!(!clients[0].member.is_renewal_due(&room(), now()));
+}
+
+#[test]
+fn a_member_away_for_a_year_comes_back_though_the_events_are_gone() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    for _ in 0..5 {
+        clients[0].renew().unwrap();
+        clients[0].flush(&mut server);
+        clients[0].read(&server);
+    }
+    clients[1].cursor = server.journal.len() - 1;
+    let entry = server.journal.last().unwrap().clone();
+    let missed = clients[1].member.receive(&room(), entry.event()).map(drop);
+    assert_eq!(missed, Err(Error::Gap));
+    let step = clients[1].member.give_up(&room());
+    clients[1].host(step).unwrap();
+    clients[1].rejoin(&server).unwrap();
+    clients[1].flush(&mut server);
+    clients[1].read(&server);
+    clients[0].read(&server);
+    clients[0].send("long time no see").unwrap();
+    clients[0].flush(&mut server);
+    assert_eq!(said(&clients[1].read(&server)), ["harry: long time no see"]);
+}
+
+#[test]
+fn a_revoked_device_is_removed_by_whoever_has_the_list() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let mut laptop = Client::new("harry", "laptop", 1);
+    laptop.rejoin(&server).unwrap();
+    laptop.flush(&mut server);
+    laptop.read(&server);
+    clients[1].read(&server);
+    let identity = laptop.identity.clone();
+    let mut list = List::first(&identity);
+    for device in [&clients[0], &laptop] {
+        let certificate = device.member.certificate();
+        let added = list.with(&identity, certificate.device().clone(), *certificate.key());
+        list = added.unwrap();
+    }
+    let all = clients[1].member.remove_unlisted(&room(), &list, now());
+    assert_eq!(all.map(drop), Err(Error::NoSuchMember));
+    list = list.without(&identity, &name("laptop")).unwrap();
+    let step = clients[1].member.remove_unlisted(&room(), &list, now());
+    clients[1].host(step).unwrap();
+    clients[1].flush(&mut server);
+    assert!(laptop.read(&server).contains(&Shown::Out));
+    clients[0].read(&server);
+    clients[1].read(&server);
+    assert_eq!(clients[0].code(), clients[1].code());
 }

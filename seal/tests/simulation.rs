@@ -83,25 +83,6 @@ impl World {
 
     fn step(&mut self) {
         let at = self.somebody();
-        let dice = Random(self.random.0).next() % 24;
-        eprintln!(
-            "step at {} dice {dice} sv epoch {} journal {} | {}",
-            self.clients[at].user,
-            self.server.delivery().epoch(),
-            self.server.journal.len(),
-            self.clients
-                .iter()
-                .map(|c| format!(
-                    "{}:{}{:?}@{} o{}",
-                    c.user,
-                    if c.member.is_in(&room()) { "+" } else { "-" },
-                    c.member.epoch(&room()),
-                    c.cursor,
-                    c.outbox.len()
-                ))
-                .collect::<Vec<_>>()
-                .join(" ")
-        );
         match self.random.below(24) {
             0..=4 => self.deliver(at),
             5..=9 => drop(self.read_one(at)),
@@ -235,10 +216,6 @@ impl World {
         let epoch_before = client.member.epoch(&room());
         client.shown.clear();
         client.read_one(&self.server);
-        eprintln!(
-            "   {} read {} {:?} since {:?}",
-            client.user, client.cursor, client.shown, self.since[at]
-        );
         let said = said(&client.shown);
         if let Entry::Message { from, bytes, epoch } = &entry {
             let content = self.contents.iter().find(|(sent, _)| sent == bytes);
@@ -353,7 +330,7 @@ fn nobody_diverges_is_stuck_or_misses_a_message() {
     };
     let seeds = match number("SEAL_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEAL_SCHEDULES").unwrap_or(300),
+        None => 0..number("SEAL_SCHEDULES").unwrap_or(200),
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let (mut epochs, mut read) = (0, 0);

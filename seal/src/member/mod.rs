@@ -11,7 +11,7 @@ mod receive;
 mod room;
 
 use crate::codec::{Reader, short_parts};
-use crate::device::{Certificate, DeviceKey, Name};
+use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::identity::Public;
 use crate::rules::{Bundle, Founding, MOST_CONTENT, Refusal};
 use crate::shelf::{self, Changes, Entries, Shelf};
@@ -394,6 +394,15 @@ impl Member {
         self.change(room, Intent::Remove(leaving), now)
     }
 
+    /// Removes the devices that a person's list does not have (any more).
+    ///
+    /// # Errors
+    /// The device cannot change the group now, or all of that person are listed.
+    pub fn remove_unlisted(&mut self, room: &Name, list: &List, now: u64) -> Result<Step, Error> {
+        let unlisted = self.rooms.get(room).map(|room| room.unlisted(list));
+        self.change(room, Intent::Remove(unlisted.unwrap_or_default()), now)
+    }
+
     /// Renews the keys of this device, which heals the group of what a thief has learnt.
     ///
     /// # Errors
@@ -415,6 +424,25 @@ impl Member {
             (vec![Frame::Leave { room, bytes }], Vec::new())
         });
         self.settle(Some(&room), frames)
+    }
+
+    /// Events that this device has not read are gone, after a year away: what it knows of the group
+    /// is of no use, and [`Member::rejoin`] brings it back.
+    ///
+    /// # Errors
+    /// The device is not in.
+    pub fn give_up(&mut self, room: &Name) -> Result<Step, Error> {
+        let given_up = match self.rooms.get_mut(room) {
+            Some(room) if room.is_in_a_group() => {
+                room.forget(Status::Lost);
+                Ok((
+                    Vec::new(),
+                    vec![Shown::Lost("events are gone that it has not read")],
+                ))
+            }
+            _ => Err(Error::NotIn),
+        };
+        self.settle(Some(room), given_up)
     }
 
     /// All events of the room were read.

@@ -2,7 +2,7 @@
 
 use super::packages::{put, values};
 use super::{Error, Frame};
-use crate::device::{Certificate, DeviceKey, Name};
+use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::mls::{self, SUITE};
 use crate::number::room_code;
 use crate::rules::{Bundle, Founding, RENEW_AFTER, Refusal, check_key_package};
@@ -180,6 +180,23 @@ impl Room {
         names
             .map(|(user, device)| (user.to_owned(), Some(device.to_owned())))
             .collect()
+    }
+
+    /// Devices of a person that its list does not have.
+    pub(super) fn unlisted(&self, list: &List) -> Vec<(String, Option<String>)> {
+        let theirs = self
+            .members
+            .values()
+            .filter(|one| one.identity == *list.identity());
+        let unlisted = theirs.filter(|one| !list.has(one));
+        let names = unlisted.map(|one| (one.user.as_str(), one.device.as_str()));
+        names
+            .map(|(user, device)| (user.to_owned(), Some(device.to_owned())))
+            .collect()
+    }
+
+    pub(super) fn is_in_a_group(&self) -> bool {
+        self.group.is_some()
     }
 
     /// What is on its way.
