@@ -23,24 +23,33 @@ pub(super) enum Own {
     Claimed(String),
 }
 
+/// What a file of a key holds.
+pub(crate) enum Stored {
+    /// The secret of a pair.
+    Seed([u8; 32]),
+    /// A key without a secret.
+    Claimed(String),
+}
+
 /// The key in a file, or in `${XDG_CONFIG_HOME:-~/.config}/safe-chat/key`; created there if there is
 /// none.
 pub(super) fn load_or_create(file: Option<&Path>) -> Result<Own> {
-    match file {
-        Some(file) => load_or_create_at(file),
-        None => load_or_create_at(&path()?),
-    }
+    load_or_create_at(&path(file)?)
 }
 
 /// Where the key of this run is from, for people.
 pub(super) fn place(is_given: bool, file: Option<&Path>) -> String {
-    match file.map_or_else(path, |file| Ok(file.to_owned())) {
+    match path(file) {
         Ok(path) if !is_given => format!("that in {}", path.display()),
         _ => "that of --key".into(),
     }
 }
 
-fn path() -> Result<PathBuf> {
+/// The file of a person's key: the one that was named, or the usual one.
+pub(crate) fn path(file: Option<&Path>) -> Result<PathBuf> {
+    if let Some(file) = file {
+        return Ok(file.to_owned());
+    }
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
@@ -57,18 +66,30 @@ fn path() -> Result<PathBuf> {
 
 fn load_or_create_at(path: &Path) -> Result<Own> {
     if !path.exists() {
-        create(path).with_context(|| {
+        let (_, seed) = KeyPair::generate();
+        create(path, &seed).with_context(|| {
             format!(
                 "cannot keep a key in {}: give one with --key",
                 path.display()
             )
         })?;
     }
+    Ok(match read(path)? {
+        Stored::Seed(seed) => Own::Pair(KeyPair::from_seed(&seed)),
+        Stored::Claimed(key) => Own::Claimed(key),
+    })
+}
+
+/// What a file holds.
+///
+/// # Errors
+/// It cannot be read, holds no key, or others can read the secret in it.
+pub(crate) fn read(path: &Path) -> Result<Stored> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the key in {}", path.display()))?;
     let Some(secret) = text.trim().strip_prefix(SECRET) else {
         return safe_chat_client::check_key(text.trim())
-            .map(|()| Own::Claimed(text.trim().to_owned()))
+            .map(|()| Stored::Claimed(text.trim().to_owned()))
             .map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()));
     };
     let mode = fs::metadata(path)?.permissions().mode();
@@ -86,13 +107,12 @@ fn load_or_create_at(path: &Path) -> Result<Own> {
             path.display()
         )
     })?;
-    Ok(Own::Pair(KeyPair::from_seed(&seed)))
+    Ok(Stored::Seed(seed))
 }
 
-/// Written beside and linked into place, so that of two clients that start at once one wins and
-/// neither reads half a key.
-fn create(path: &Path) -> Result<()> {
-    let (_, seed) = KeyPair::generate();
+/// Keeps a key in a file, unless there is one. Written beside and linked into place, so that of two
+/// clients that start at once one wins and neither reads half a key. Whether it was this one.
+pub(crate) fn create(path: &Path, seed: &[u8; 32]) -> Result<bool> {
     let key = format!("{SECRET}{}", URL_SAFE_NO_PAD.encode(seed));
     let folder = path.parent().context("no folder")?;
     fs::create_dir_all(folder)?;
@@ -109,8 +129,8 @@ fn create(path: &Path) -> Result<()> {
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
     match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        linked => Ok(linked.map(|()| true)?),
     }
 }
 

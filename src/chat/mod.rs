@@ -13,7 +13,7 @@ mod command;
 mod console;
 mod editor;
 mod heard;
-mod key;
+pub(crate) mod key;
 mod room;
 mod screen;
 mod terminal;

@@ -7,8 +7,10 @@ mod doctor;
 mod health;
 mod internal;
 mod journal;
+mod keys;
 mod migrate;
 mod operators;
+mod passphrase;
 mod permissions;
 mod serve;
 mod stdout;
@@ -54,6 +56,9 @@ enum Command {
     Operators(operators::Command),
     /// Chat in a terminal
     Chat(chat::Options),
+    /// The key that makes a name yours: show it, compare it with somebody's, carry it elsewhere
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Sign a token that lets somebody into rooms, for tries and tests
     Token(token::Options),
     /// Turn a message of the bus (stdin) into a readable line: nats sub 'chat.>' --translate
@@ -260,6 +265,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Admin(options) => runtime()?.block_on(admin::run(options)),
         Command::Operators(command) => operators::run(command),
         Command::Chat(options) => runtime()?.block_on(chat::run(options)),
+        Command::Keys(command) => keys::run(command),
         Command::Token(options) => token::run(options),
         Command::Decode(options) => decode::run(&options),
         Command::Journal(command) => runtime()?.block_on(journal::run(command)),

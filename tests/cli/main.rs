@@ -1,6 +1,7 @@
 //! The program as a person starts it: what it says, on which stream, with which exit code. What needs a NATS runs when there is one.
 
 mod config;
+mod keys;
 mod operators;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,134 @@
+//! `safe-chat keys`: a person's key pair as it is shown, compared and carried elsewhere.
+
+use crate::{refusal, safe_chat, text};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+const PASSPHRASE: &str = "correct horse battery";
+
+/// The program with a home of its own, and a line on stdin.
+fn keys(home: &Path, args: &[&str], stdin: &str) -> Output {
+    let mut command = safe_chat(&["keys"]);
+    command.args(args).env("HOME", home).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // One that was typed wrong reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn line(output: &Output) -> String {
+    let stderr = text(&output.stderr);
+    assert_eq!((output.status.code(), stderr), (Some(0), ""));
+    text(&output.stdout).trim_end().to_owned()
+}
+
+/// The key pair of docs/protocol.md, where `safe-chat chat` keeps it.
+fn harry(home: &Path) -> &'static str {
+    let folder = home.join(".config/safe-chat");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("key");
+    let seed = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    fs::write(&file, format!("ed25519:{seed}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"
+}
+
+#[test]
+fn the_key_that_is_shown_is_the_one_that_a_session_proves() {
+    let home = tempfile::tempdir().unwrap();
+    let public = harry(home.path());
+    assert_eq!(line(&keys(home.path(), &["show"], "")), public);
+    assert!(include_str!("../../docs/protocol.md").contains(public));
+}
+
+#[test]
+fn both_of_a_pair_see_the_same_safety_number() {
+    let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let harry = harry(homes[0].path());
+    let file = homes[1].path().join("key");
+    let flag = ["--key-file", file.to_str().unwrap()];
+    fs::write(&file, format!("ed25519:{}\n", "B".repeat(42) + "A")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let charly = line(&keys(homes[1].path(), &["show", flag[0], flag[1]], ""));
+    let seen = line(&keys(homes[0].path(), &["verify", &charly], ""));
+    let charlys = line(&keys(
+        homes[1].path(),
+        &["verify", harry, flag[0], flag[1]],
+        "",
+    ));
+    assert_eq!(seen, charlys);
+    assert_eq!(seen.split(' ').count(), 12);
+    // Of two other people.
+    assert_eq!(
+        line(&keys(homes[1].path(), &["verify", harry, &charly], "")),
+        seen
+    );
+    let same = refusal(&keys(homes[0].path(), &["verify", harry], ""));
+    assert!(same.contains("the same key"), "{same}");
+}
+
+#[test]
+fn an_exported_key_pair_is_carried_to_another_home() {
+    let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let public = harry(homes[0].path());
+    let exported = line(&keys(homes[0].path(), &["export"], PASSPHRASE));
+    assert!(exported.starts_with("safe-chat-identity-v1."), "{exported}");
+    let again = line(&keys(homes[0].path(), &["export"], PASSPHRASE));
+    assert_ne!(again, exported, "the salt is drawn anew");
+    let file = homes[1].path().join("exported");
+    fs::write(&file, &exported).unwrap();
+    let import = |stdin: &str| keys(homes[1].path(), &["import", file.to_str().unwrap()], stdin);
+    let wrong = refusal(&import("correct horse batterx\n"));
+    assert!(
+        wrong.contains("passphrase") && !wrong.contains("horse"),
+        "{wrong}"
+    );
+    assert_eq!(line(&import(PASSPHRASE)), public);
+    assert_eq!(line(&keys(homes[1].path(), &["show"], "")), public);
+    let kept = homes[1].path().join(".config/safe-chat/key");
+    let mode = fs::metadata(&kept).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // A key pair is never replaced.
+    let refused = refusal(&import(PASSPHRASE));
+    assert!(refused.contains("is there already"), "{refused}");
+}
+
+#[test]
+fn what_cannot_be_done_says_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let none = refusal(&keys(home.path(), &["show"], ""));
+    assert!(
+        none.contains("safe-chat chat") && none.contains("import"),
+        "{none}"
+    );
+    harry(home.path());
+    let short = refusal(&keys(home.path(), &["export"], "geheim\n"));
+    assert!(
+        short.contains("12 characters") && !short.contains("geheim"),
+        "{short}"
+    );
+    let file = home.path().join("file");
+    fs::write(&file, "ed25519:AAAA").unwrap();
+    let none = refusal(&keys(
+        home.path(),
+        &["import", file.to_str().unwrap()],
+        PASSPHRASE,
+    ));
+    assert!(
+        none.contains("no exported identity") && !none.contains("AAAA"),
+        "{none}"
+    );
+    for bad in ["KEY-1", "", &"A".repeat(43)] {
+        let output = keys(home.path(), &["verify", bad], "");
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+    }
+    fs::write(home.path().join(".config/safe-chat/key"), "KEY-1\n").unwrap();
+    let claimed = refusal(&keys(home.path(), &["show"], ""));
+    assert!(claimed.contains("no secret"), "{claimed}");
+}
