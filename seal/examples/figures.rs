@@ -1,9 +1,10 @@
-//! What groups of some sizes cost, in time and bytes: `cargo run --release -p seal --example figures
-//! [DEVICES...]`.
+//! What groups of some sizes cost, in time and bytes: `cargo run --release -p seal --example
+//! figures [DEVICES...]`.
 
-use seal::delivery::{Admission, Delivery, Door, Proven};
+use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
 use seal::member::{Event, Frame, Member, Step};
+use seal::rules::Door;
 use seal::{Bundle, Identity};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,13 +37,13 @@ fn figures(size: usize) {
     let (first, others) = devices.split_first_mut().expect("two or more");
     let founded = first
         .member
-        .found(&room, &[0; 16], now())
+        .found(&room, Door::Invited, &[0; 16], now())
         .expect("a group of one");
     let Some(Frame::Found { founding, .. }) = founded.frames.into_iter().next() else {
         panic!("no founding");
     };
-    let mut delivery = Delivery::found(room.clone(), Door::Invited, &founding, &first.proven)
-        .expect("a good founding");
+    let mut delivery =
+        Delivery::found(room.clone(), &founding, &first.proven, now()).expect("a good founding");
     receive(
         &mut first.member,
         &room,
@@ -61,7 +62,7 @@ fn figures(size: usize) {
     if second.member.epoch(&room) != first.member.epoch(&room) {
         let (info, tree) = delivery.reentry();
         let _ = second.member.give_up(&room).expect("it is in");
-        let step = second.member.rejoin(&room, &info, &tree, now());
+        let step = second.member.rejoin(&room, (&info, &tree), false, now());
         let bundle = bundle_of(step.expect("it may"));
         place(&mut delivery, &bundle, &second.proven);
         for member in [&mut first.member, &mut second.member] {

@@ -10,13 +10,15 @@ use crate::device::{Certificate, Name};
 use crate::identity::Public;
 use crate::mls::{self, read, read_tree};
 use crate::rules::{
-    Bundle, EPOCHS_BACK, Founding, MOST_MESSAGE, Refusal, Review, check_key_package, review,
+    Before, Bundle, Door, EPOCHS_BACK, Founding, MOST_MESSAGE, Refusal, Review, check_group_info,
+    check_key_package, counts, may_enter, review,
 };
 use openmls::prelude::{
     ContentType, MlsMessageBodyIn, ProcessedMessageContent, Proposal, ProposalStore, PublicGroup,
     PublicMessageIn, Sender, StagedCommit, Verifiable as _, group_info::VerifiableGroupInfo,
     tls_codec::Serialize as _,
 };
+use openmls::treesync::LeafNodeSource;
 use openmls_rust_crypto::{MemoryStorage, RustCrypto};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,15 +33,6 @@ pub struct Proven {
     pub user: Name,
     /// The key that was proven.
     pub identity: Public,
-}
-
-/// Who comes in without being added by a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// Only devices of identities that are in the group.
-    Invited,
-    /// Whoever proves a key.
-    Open,
 }
 
 /// The public state of a group.
@@ -95,27 +88,23 @@ impl Delivery {
     ///
     /// # Errors
     /// The group is not one of this room with its maker alone in it.
-    pub fn found(
-        room: Name,
-        door: Door,
-        founding: &Founding,
-        by: &Proven,
-    ) -> Result<Self, Refusal> {
+    pub fn found(room: Name, founding: &Founding, by: &Proven, now: u64) -> Result<Self, Refusal> {
         founding.check_size()?;
-        let info = read_group_info(&founding.group_info)?;
-        if !mls::is_of_room(info.group_id().as_slice(), &room) {
-            return Err(Refusal::OtherGroup);
-        }
-        let is_plain = info.epoch().as_u64() == 0
-            && info.group_context().extensions().iter().next().is_none()
-            && info.extensions().external_pub().is_some();
-        if !is_plain {
+        let (crypto, storage) = (RustCrypto::default(), MemoryStorage::default());
+        let info = read_group_info(&founding.group_info, &crypto)?;
+        let door = mls::door_of(info.group_id().as_slice(), &room)?;
+        let is_bare = info.group_context().extensions().iter().next().is_none();
+        if info.epoch().as_u64() != 0 || !is_bare {
             return Err(Refusal::OtherGroupInfo);
         }
-        let (crypto, storage) = (RustCrypto::default(), MemoryStorage::default());
         let tree = read_tree(&founding.tree)?;
         let made = PublicGroup::from_external(&crypto, &storage, tree, info, ProposalStore::new());
         let (group, _) = made.map_err(|_| Refusal::Invalid("the group info or its tree"))?;
+        let leaf = group.treesync().full_leaves().next();
+        match leaf.map(|(_, leaf)| leaf.leaf_node_source()) {
+            Some(LeafNodeSource::KeyPackage(lifetime)) if counts(lifetime, now) => {}
+            _ => return Err(Refusal::Lifetime),
+        }
         let members: BTreeMap<_, _> = mls::members(group.treesync())?.into_iter().collect();
         let mut devices = members.values();
         match (devices.next(), devices.next()) {
@@ -133,6 +122,11 @@ impl Delivery {
             leaving: BTreeSet::new(),
             reported: BTreeSet::new(),
         })
+    }
+
+    /// Who comes in without being added. It is part of the group's id.
+    pub fn door(&self) -> Door {
+        self.door
     }
 
     /// The epoch that the group is in.
@@ -177,6 +171,7 @@ impl Delivery {
         let (message, sender) = self.handshake(&bundle.commit, ContentType::Commit)?;
         let tag = message.confirmation_tag().cloned();
         let tag = tag.ok_or(Refusal::Invalid("a commit without a confirmation tag"))?;
+        self.check_sender(&sender, by)?;
         let processed = self.group.process_message(&self.crypto, message);
         let processed = processed.map_err(|_| Refusal::Invalid("the commit"))?;
         let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
@@ -190,26 +185,22 @@ impl Delivery {
             }
             _ => return Err(Refusal::OtherSender),
         };
-        let members: Vec<_> = self
-            .members
-            .iter()
-            .map(|(at, one)| (*at, one.clone()))
-            .collect();
-        let review = review(&staged, &sender, leaf.u32(), &members, Some(now))?;
+        let before = Before {
+            members: &self.members,
+            door: self.door,
+        };
+        let now = Some(now);
+        let review = review(&staged, &sender, leaf.u32(), &before, now, &self.crypto)?;
         if !is_of(&review.by, by) {
             return Err(Refusal::OtherSender);
         }
-        if review.is_external && !self.may_enter(&review.by) {
-            return Err(Refusal::NotAMember);
-        }
         let key_packages = self.check_welcome(&staged, bundle.welcome.as_deref())?;
         let mut expected = serialized(staged.group_context());
-        let info = read_group_info(&bundle.group_info)?;
+        let info = read_group_info(&bundle.group_info, &self.crypto)?;
         expected.extend(serialized(info.extensions()));
         expected.extend(serialized(&tag));
         expected.extend(leaf.u32().to_be_bytes());
-        let has_key = info.extensions().external_pub().is_some();
-        if !has_key || !serialized(&info).starts_with(&expected) {
+        if !serialized(&info).starts_with(&expected) {
             return Err(Refusal::OtherGroupInfo);
         }
         let key = staged
@@ -242,7 +233,6 @@ impl Delivery {
         self.reported.clear();
         let Review {
             by,
-            by_leaf,
             is_external,
             mut added,
             removed,
@@ -252,7 +242,6 @@ impl Delivery {
         }
         let members = mls::members_again(self.group.treesync(), &self.members);
         self.members = members;
-        debug_assert_eq!(self.members.get(&by_leaf), Some(&by));
         if is_external {
             added.push(by.clone());
         }
@@ -315,6 +304,7 @@ impl Delivery {
             return Err(Refusal::TooLarge);
         }
         let (message, sender) = self.handshake(bytes, ContentType::Proposal)?;
+        self.check_sender(&sender, by)?;
         let Sender::Member(leaf) = sender else {
             return Err(Refusal::NotAMember);
         };
@@ -324,12 +314,8 @@ impl Delivery {
             return Err(Refusal::OtherChange);
         };
         match queued.proposal() {
-            Proposal::Remove(remove) if remove.removed() == leaf => {}
-            _ => return Err(Refusal::OtherChange),
-        }
-        match self.members.get(&leaf.u32()) {
-            Some(device) if is_of(device, by) => Ok(leaf.u32()),
-            _ => Err(Refusal::OtherSender),
+            Proposal::Remove(remove) if remove.removed() == leaf => Ok(leaf.u32()),
+            _ => Err(Refusal::OtherChange),
         }
     }
 
@@ -364,8 +350,9 @@ impl Delivery {
         if bytes.len() > crate::rules::MOST_KEY_PACKAGE {
             return Err(Refusal::TooLarge);
         }
-        let package = mls::read_key_package(bytes, &RustCrypto::default())?;
-        let certificate = check_key_package(&package, Some(now))?;
+        let crypto = RustCrypto::default();
+        let package = mls::read_key_package(bytes, &crypto)?;
+        let certificate = check_key_package(&package, Some(now), &crypto)?;
         match is_of(&certificate, by) {
             true => Ok(certificate),
             false => Err(Refusal::OtherSender),
@@ -401,10 +388,23 @@ impl Delivery {
         found.map(|(leaf, _)| *leaf).ok_or(Refusal::NotAMember)
     }
 
-    fn may_enter(&self, device: &Certificate) -> bool {
-        let mut members = self.members.values();
-        self.door == Door::Open
-            || members.any(|one| one.identity == device.identity && one.user == device.user)
+    /// Before anything is verified: whether who sends it may at all.
+    fn check_sender(&self, sender: &Sender, by: &Proven) -> Result<(), Refusal> {
+        match sender {
+            Sender::Member(leaf) => match self.members.get(&leaf.u32()) {
+                Some(device) if is_of(device, by) => Ok(()),
+                Some(_) => Err(Refusal::OtherSender),
+                None => Err(Refusal::NotAMember),
+            },
+            Sender::NewMemberCommit => {
+                let members = self.members.values();
+                match may_enter(self.door, members, &by.user, &by.identity) {
+                    true => Ok(()),
+                    false => Err(Refusal::NotAMember),
+                }
+            }
+            _ => Err(Refusal::OtherSender),
+        }
     }
 
     /// The welcome is for exactly those who are added. What it says is encrypted for them.
@@ -440,15 +440,11 @@ impl Delivery {
 
     /// All of it, to go on from later without the journal before.
     pub fn snapshot(&self) -> Vec<u8> {
-        let door = match self.door {
-            Door::Invited => 0u8,
-            Door::Open => 1,
-        };
         let numbers = |leaves: &BTreeSet<u32>| -> Vec<u8> {
             leaves.iter().flat_map(|leaf| leaf.to_be_bytes()).collect()
         };
         let group_id = self.group.group_id().as_slice();
-        let mut bytes = vec![FORM, door];
+        let mut bytes = vec![FORM];
         bytes.extend(long_parts(&[
             self.room.as_str().as_bytes(),
             group_id,
@@ -475,9 +471,9 @@ impl Delivery {
     /// Bytes of another form.
     pub fn restore(bytes: &[u8]) -> Result<Self, Refusal> {
         let mut reader = Reader(bytes);
-        let ([FORM], [door @ (0 | 1)]) = (reader.array()?, reader.array()?) else {
+        if reader.array()? != [FORM] {
             return Err(Refusal::Malformed);
-        };
+        }
         let room = std::str::from_utf8(reader.long()?).map_err(|_| Refusal::Malformed)?;
         let room = Name::parse(room)?;
         let group_id = openmls::prelude::GroupId::from_slice(reader.long()?);
@@ -493,8 +489,8 @@ impl Delivery {
         let group = group.ok_or(Refusal::Malformed)?;
         let members = mls::members(group.treesync())?.into_iter().collect();
         Ok(Self {
+            door: mls::door_of(group_id.as_slice(), &room)?,
             room,
-            door: if door == 1 { Door::Open } else { Door::Invited },
             crypto: RustCrypto::default(),
             storage,
             group,
@@ -517,9 +513,12 @@ fn is_of(device: &Certificate, by: &Proven) -> bool {
     device.user == by.user && device.identity == by.identity
 }
 
-fn read_group_info(bytes: &[u8]) -> Result<VerifiableGroupInfo, Refusal> {
+fn read_group_info(bytes: &[u8], crypto: &RustCrypto) -> Result<VerifiableGroupInfo, Refusal> {
     match read(bytes)? {
-        MlsMessageBodyIn::GroupInfo(info) if info.ciphersuite() == mls::SUITE => Ok(info),
+        MlsMessageBodyIn::GroupInfo(info) if info.ciphersuite() == mls::SUITE => {
+            check_group_info(&info, crypto)?;
+            Ok(info)
+        }
         MlsMessageBodyIn::GroupInfo(_) => Err(Refusal::OtherSuite),
         _ => Err(Refusal::Malformed),
     }

@@ -3,7 +3,7 @@
 
 use crate::codec::short_parts;
 use crate::device::{Certificate, DeviceKey, Name};
-use crate::rules::{EPOCHS_BACK, PADDING, Refusal, check_tree_size};
+use crate::rules::{Door, EPOCHS_BACK, PADDING, Refusal, check_leaf, check_tree_size};
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey,
     ExtensionType, KeyPackage, KeyPackageIn, Lifetime, MlsGroupJoinConfig, MlsMessageBodyIn,
@@ -51,9 +51,13 @@ pub(crate) fn capabilities() -> Capabilities {
     )
 }
 
+fn mls_credential(certificate: &Certificate) -> Credential {
+    BasicCredential::new(certificate.encode()).into()
+}
+
 pub(crate) fn credential(certificate: &Certificate) -> CredentialWithKey {
     CredentialWithKey {
-        credential: BasicCredential::new(certificate.encode()).into(),
+        credential: mls_credential(certificate),
         signature_key: certificate.key.as_slice().into(),
     }
 }
@@ -64,14 +68,26 @@ pub(crate) fn certificate_of(credential: &Credential, key: &[u8]) -> Result<Cert
     Ok(Certificate::decode(basic.identity(), key)?)
 }
 
-/// Groups of a room: its name, and something random that tells a group from the one before it.
-pub(crate) fn group_id(room: &Name, random: &[u8; 16]) -> Vec<u8> {
-    [short_parts(&[room.as_str().as_bytes()]), random.to_vec()].concat()
+/// Groups of a room: its name, its door, and something random that tells a group from the one
+/// before it. The id is part of all that members agree on, so nobody changes the door behind their
+/// backs.
+pub(crate) fn group_id(room: &Name, door: Door, random: &[u8; 16]) -> Vec<u8> {
+    let door = match door {
+        Door::Invited => 0,
+        Door::Open => 1,
+    };
+    let front = short_parts(&[room.as_str().as_bytes()]);
+    [&front[..], &[door], random].concat()
 }
 
-pub(crate) fn is_of_room(group_id: &[u8], room: &Name) -> bool {
+/// The door of a group, if it is one of this room.
+pub(crate) fn door_of(group_id: &[u8], room: &Name) -> Result<Door, Refusal> {
     let front = short_parts(&[room.as_str().as_bytes()]);
-    group_id.len() == front.len() + 16 && group_id.starts_with(&front)
+    match group_id.strip_prefix(&front[..]) {
+        Some([0, random @ ..]) if random.len() == 16 => Ok(Door::Invited),
+        Some([1, random @ ..]) if random.len() == 16 => Ok(Door::Open),
+        _ => Err(Refusal::OtherGroup),
+    }
 }
 
 /// The message in bytes that were checked for their size.
@@ -98,11 +114,10 @@ pub(crate) fn read_key_package(
 
 pub(crate) fn members(tree: &TreeSync) -> Result<Vec<(u32, Certificate)>, Refusal> {
     let leaves = tree.full_leaves();
-    let certified = leaves.map(|(index, leaf)| {
-        let certificate = certificate_of(leaf.credential(), leaf.signature_key().as_slice())?;
-        Ok((index.u32(), certificate))
-    });
-    certified.collect()
+    let certified = leaves.map(|(index, leaf)| Ok((index.u32(), check_leaf(leaf)?)));
+    let members: Vec<_> = certified.collect::<Result<_, Refusal>>()?;
+    crate::rules::check_members(&members)?;
+    Ok(members)
 }
 
 pub(crate) fn lifetime(now: u64) -> Lifetime {
@@ -111,19 +126,21 @@ pub(crate) fn lifetime(now: u64) -> Lifetime {
 }
 
 /// The members of a tree whose changed leaves were reviewed: no signature of the others is verified
-/// again, for that is what a commit would cost most.
+/// again, for that is what a commit would cost most. Others are those whose leaf has the very bytes
+/// that were verified.
 pub(crate) fn members_again(
     tree: &TreeSync,
     before: &BTreeMap<u32, Certificate>,
 ) -> BTreeMap<u32, Certificate> {
     let leaves = tree.full_leaves().map(|(index, leaf)| {
         let key = leaf.signature_key().as_slice();
+        let credential = leaf.credential();
         let known = before
             .get(&index.u32())
-            .filter(|one| one.key.as_slice() == key);
+            .filter(|one| one.key.as_slice() == key && mls_credential(one) == *credential);
         let certificate = match known {
             Some(known) => known.clone(),
-            None => certificate_of(leaf.credential(), key).expect("it was reviewed"),
+            None => certificate_of(credential, key).expect("it was reviewed"),
         };
         (index.u32(), certificate)
     });

@@ -28,17 +28,17 @@ fn half(public: &Public) -> Vec<u32> {
             .chain_update(public.as_bytes())
             .finalize();
     }
-    chunks(&hash)
+    chunks(&hash[..30])
 }
 
-/// 30 digits in groups of five, from the epoch authenticator (RFC 9420, 8.7).
+/// 60 digits in groups of five, from the epoch authenticator (RFC 9420, 8.7).
 #[cfg(feature = "mls")]
 pub(crate) fn room_code(group: &[u8], epoch: u64, authenticator: &[u8]) -> String {
     let parts = crate::codec::short_parts(&[ROOM, group, &epoch.to_be_bytes(), authenticator]);
     grouped(chunks(&Sha512::digest(parts)).iter())
 }
 
-/// Six groups of five digits from the first 30 bytes, each from 40 bits, so that no digit is
+/// Groups of five digits, each from 40 bits, so that no digit is
 /// noticeably likelier.
 fn chunks(hash: &[u8]) -> Vec<u32> {
     let number = |chunk: &[u8]| {
@@ -46,7 +46,7 @@ fn chunks(hash: &[u8]) -> Vec<u32> {
             .iter()
             .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
     };
-    let chunks = hash[..30].chunks_exact(5);
+    let chunks = hash.chunks_exact(5);
     chunks
         .map(|chunk| (number(chunk) % 100_000) as u32)
         .collect()
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_room_code_changes_with_group_epoch_and_secret() {
         let code = room_code(b"group", 1, b"secret");
-        assert_eq!(code.split(' ').count(), 6);
+        assert_eq!(code.split(' ').count(), 12);
         for other in [
             room_code(b"other", 1, b"secret"),
             room_code(b"group", 2, b"secret"),

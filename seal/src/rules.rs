@@ -2,9 +2,15 @@
 //! members check again what they can, because the server need not be honest.
 
 use crate::codec::{Malformed, Reader, long_parts};
-use crate::device::{self, Certificate};
+use crate::device::{self, Certificate, Name};
+use crate::identity::Public;
 use crate::mls::{self, certificate_of};
-use openmls::prelude::{KeyPackage, Lifetime, Proposal, Sender, StagedCommit};
+use openmls::prelude::{
+    Extension, KeyPackage, LeafNode, Lifetime, OpenMlsCrypto, Proposal, Sender, StagedCommit,
+    group_info::VerifiableGroupInfo,
+    tls_codec::{Serialize as _, Size as _},
+};
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Seconds of a day.
@@ -24,9 +30,13 @@ pub const MOST_ADDED: usize = 100;
 /// Bytes of a key package; ours have some 500.
 pub const MOST_KEY_PACKAGE: usize = 4 * 1024;
 /// Bytes of a group info without a tree; ours have some 300.
-const MOST_GROUP_INFO: usize = 4 * 1024;
+pub(crate) const MOST_GROUP_INFO: usize = 4 * 1024;
+/// Bytes of a leaf; ours have some 400, and those of other implementations list more that they can.
+const MOST_LEAF: usize = 1024;
 /// Bytes that a device adds to a tree, a path, or a welcome, at most.
 const PER_DEVICE: usize = 2 * 1024;
+/// Bytes of a welcome.
+pub(crate) const MOST_WELCOME: usize = MOST_GROUP_INFO + PER_DEVICE * MOST_ADDED;
 /// How long a key package may count in all (the bound; ours count 84 days).
 const LONGEST_LIFETIME: u64 = 90 * DAY;
 /// How long a key package of ours counts.
@@ -83,11 +93,9 @@ impl Bundle {
     /// Before anything is decoded: no more bytes than a group of so many devices can need.
     pub(crate) fn check_size(&self, members: usize) -> Result<(), Refusal> {
         let welcome = self.welcome.as_ref().map_or(0, Vec::len);
-        let commit = MOST_GROUP_INFO + PER_DEVICE * members + MOST_KEY_PACKAGE * MOST_ADDED;
-        let fits = self.commit.len() <= commit
-            && welcome <= MOST_GROUP_INFO + PER_DEVICE * MOST_ADDED
-            && self.group_info.len() <= MOST_GROUP_INFO;
-        fits.then_some(()).ok_or(Refusal::TooLarge)
+        let fits = welcome <= MOST_WELCOME && self.group_info.len() <= MOST_GROUP_INFO;
+        fits.then_some(()).ok_or(Refusal::TooLarge)?;
+        check_commit_size(&self.commit, members, self.welcome.is_some())
     }
 }
 
@@ -98,10 +106,118 @@ impl Founding {
     }
 }
 
+/// Before a commit is decoded; one that adds nobody has less to say.
+pub(crate) fn check_commit_size(
+    commit: &[u8],
+    members: usize,
+    may_add: bool,
+) -> Result<(), Refusal> {
+    let added = if may_add {
+        MOST_KEY_PACKAGE * MOST_ADDED
+    } else {
+        0
+    };
+    let fits = commit.len() <= MOST_GROUP_INFO + PER_DEVICE * members + added;
+    fits.then_some(()).ok_or(Refusal::TooLarge)
+}
+
 /// Before a tree is decoded: no more bytes than the largest room needs.
 pub(crate) fn check_tree_size(tree: &[u8]) -> Result<(), Refusal> {
     let fits = tree.len() <= PER_DEVICE * MOST_MEMBERS;
     fits.then_some(()).ok_or(Refusal::TooLarge)
+}
+
+/// Before a group info is believed: no tree in it, which would go around its bound, and nothing
+/// else but a usable key for who comes in by an external commit. Without one nobody could come
+/// back.
+pub(crate) fn check_group_info(
+    info: &VerifiableGroupInfo,
+    crypto: &impl OpenMlsCrypto,
+) -> Result<(), Refusal> {
+    let mut extensions = info.extensions().iter();
+    let key = match (extensions.next(), extensions.next()) {
+        (Some(Extension::ExternalPub(key)), None) => key.external_pub(),
+        _ => return Err(Refusal::OtherGroupInfo),
+    };
+    check_key(key.as_slice(), crypto)
+}
+
+/// Whether something can be encrypted to a key.
+fn check_key(key: &[u8], crypto: &impl OpenMlsCrypto) -> Result<(), Refusal> {
+    let sealed = crypto.hpke_seal(mls::SUITE.hpke_config(), key, b"", b"", b"");
+    match key.len() == 32 && sealed.is_ok() {
+        true => Ok(()),
+        false => Err(Refusal::Invalid("a key to which nothing can be encrypted")),
+    }
+}
+
+/// The certificate of a leaf that is not larger than any honest one, so that a tree has a bound.
+pub(crate) fn check_leaf(leaf: &LeafNode) -> Result<Certificate, Refusal> {
+    if leaf.tls_serialized_len() > MOST_LEAF {
+        return Err(Refusal::TooLarge);
+    }
+    if leaf.extensions().iter().next().is_some() {
+        return Err(Refusal::OtherChange);
+    }
+    certificate_of(leaf.credential(), leaf.signature_key().as_slice())
+}
+
+fn check_new_leaf(leaf: &LeafNode, crypto: &impl OpenMlsCrypto) -> Result<Certificate, Refusal> {
+    let certificate = check_leaf(leaf)?;
+    // Behind its length in one byte.
+    let key = leaf.encryption_key().tls_serialize_detached();
+    check_key(
+        key.map_err(|_| Refusal::Malformed)?
+            .get(1..)
+            .unwrap_or_default(),
+        crypto,
+    )?;
+    Ok(certificate)
+}
+
+/// A device is in a group once, and a name belongs to one identity.
+pub(crate) fn check_members(members: &[(u32, Certificate)]) -> Result<(), Refusal> {
+    if members.len() > MOST_MEMBERS {
+        return Err(Refusal::TooMany);
+    }
+    let (mut owners, mut devices) = (BTreeMap::new(), BTreeSet::new());
+    for (
+        _,
+        Certificate {
+            user,
+            device,
+            identity,
+            ..
+        },
+    ) in members
+    {
+        if *owners.entry(user).or_insert(identity) != identity {
+            return Err(Refusal::OtherIdentity);
+        }
+        if !devices.insert((user, device)) {
+            return Err(Refusal::Twice);
+        }
+    }
+    Ok(())
+}
+
+/// Who comes in without being added by a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Only devices of identities that are in the group.
+    Invited,
+    /// Whoever proves a key.
+    Open,
+}
+
+/// Whether somebody comes in by itself.
+pub(crate) fn may_enter<'a>(
+    door: Door,
+    mut members: impl Iterator<Item = &'a Certificate>,
+    user: &Name,
+    identity: &Public,
+) -> bool {
+    door == Door::Open || members.any(|one| one.user == *user && one.identity == *identity)
 }
 
 /// Why a room does not take something.
@@ -185,26 +301,33 @@ impl From<Malformed> for Refusal {
 #[derive(Debug)]
 pub(crate) struct Review {
     pub(crate) by: Certificate,
-    pub(crate) by_leaf: u32,
     pub(crate) is_external: bool,
     pub(crate) added: Vec<Certificate>,
     pub(crate) removed: Vec<(u32, Certificate)>,
 }
 
-/// Checks what a commit, valid for MLS, does to a group with these devices. Without the time a key
-/// package's is not looked at: a member may process a commit long after it was made.
+/// A group before a commit.
+pub(crate) struct Before<'a> {
+    pub(crate) members: &'a BTreeMap<u32, Certificate>,
+    pub(crate) door: Door,
+}
+
+/// Checks what a commit, valid for MLS, does to a group. Without the time a key package's is not
+/// looked at: a member may process a commit long after it was made.
 pub(crate) fn review(
     staged: &StagedCommit,
     sender: &Sender,
     by_leaf: u32,
-    members: &[(u32, Certificate)],
+    before: &Before<'_>,
     now: Option<u64>,
+    crypto: &impl OpenMlsCrypto,
 ) -> Result<Review, Refusal> {
     let is_external = matches!(sender, Sender::NewMemberCommit);
     let leaf = staged.update_path_leaf_node();
     let leaf = leaf.ok_or(Refusal::Invalid("a commit renews the keys of its sender"))?;
-    let by = certificate_of(leaf.credential(), leaf.signature_key().as_slice())?;
-    let mut after = members.to_vec();
+    let by = check_new_leaf(leaf, crypto)?;
+    let members = before.members;
+    let mut after: Vec<_> = members.iter().map(|(at, one)| (*at, one.clone())).collect();
     let (mut added, mut removed) = (Vec::new(), Vec::new());
     for queued in staged.queued_proposals() {
         match queued.proposal() {
@@ -214,8 +337,7 @@ pub(crate) fn review(
                 removed.push(after.remove(at.ok_or(Refusal::Invalid("nobody is there"))?));
             }
             Proposal::Add(add) => {
-                let package = add.key_package();
-                added.push(check_key_package(package, now)?);
+                added.push(check_key_package(add.key_package(), now, crypto)?);
             }
             Proposal::ExternalInit(_) if is_external => {}
             _ => return Err(Refusal::OtherChange),
@@ -225,6 +347,9 @@ pub(crate) fn review(
         // Who comes back takes the place of the same device, and nobody else's.
         if removed.iter().any(|(_, gone)| !is_same_device(gone, &by)) {
             return Err(Refusal::OtherSender);
+        }
+        if !may_enter(before.door, members.values(), &by.user, &by.identity) {
+            return Err(Refusal::NotAMember);
         }
     } else if !after
         .iter()
@@ -251,7 +376,6 @@ pub(crate) fn review(
     }
     Ok(Review {
         by,
-        by_leaf,
         is_external,
         added,
         removed,
@@ -266,19 +390,23 @@ fn is_same_device(one: &Certificate, other: &Certificate) -> bool {
 pub(crate) fn check_key_package(
     package: &KeyPackage,
     now: Option<u64>,
+    crypto: &impl OpenMlsCrypto,
 ) -> Result<Certificate, Refusal> {
     if package.ciphersuite() != mls::SUITE {
         return Err(Refusal::OtherSuite);
     }
-    let leaf = package.leaf_node();
-    let certificate = certificate_of(leaf.credential(), leaf.signature_key().as_slice())?;
+    if package.tls_serialized_len() > MOST_KEY_PACKAGE {
+        return Err(Refusal::TooLarge);
+    }
+    check_key(package.hpke_init_key().as_slice(), crypto)?;
+    let certificate = check_new_leaf(package.leaf_node(), crypto)?;
     match now {
         Some(now) if !counts(package.life_time(), now) => Err(Refusal::Lifetime),
         _ => Ok(certificate),
     }
 }
 
-fn counts(lifetime: &Lifetime, now: u64) -> bool {
+pub(crate) fn counts(lifetime: &Lifetime, now: u64) -> bool {
     let (from, until) = (lifetime.not_before(), lifetime.not_after());
     let is_bounded = until
         .checked_sub(from)

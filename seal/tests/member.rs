@@ -262,10 +262,13 @@ fn keys_are_renewed_after_days_or_many_messages() {
     }
     assert!(clients[0].member.is_renewal_due(&room(), now()));
     clients[0].outbox.clear();
-    clients[0].renew().unwrap();
+    let later = now() + seconds;
+    let step = clients[0].member.renew(&room(), later);
+    clients[0].host(step).unwrap();
     clients[0].flush(&mut server);
     clients[0].read(&server);
-    assert!(!clients[0].member.is_renewal_due(&room(), now()));
+    assert!(!clients[0].member.is_renewal_due(&room(), later));
+    assert!(clients[0].member.is_renewal_due(&room(), later + seconds));
 }
 
 #[test]

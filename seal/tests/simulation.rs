@@ -53,7 +53,12 @@ impl World {
             client.publish(2);
             client.flush(&mut server);
         }
-        let step = clients[0].member.found(&room(), &[seed as u8; 16], now());
+        let step = clients[0].member.found(
+            &room(),
+            seal::rules::Door::Invited,
+            &[seed as u8; 16],
+            now(),
+        );
         clients[0].host(step).unwrap();
         clients[0].flush(&mut server);
         clients[0].read(&server);

@@ -3,15 +3,15 @@
 
 use super::room::{Room, Status, bundle_of};
 use super::{Error, Holder, Member, Shown};
-use crate::device::{Certificate, Name};
+use crate::device::Name;
 use crate::member::Step;
 use crate::mls;
-use crate::rules::{MOST_MEMBERS, Refusal};
+use crate::rules::{MOST_GROUP_INFO, MOST_WELCOME, Refusal, check_group_info, check_leaf};
 use openmls::prelude::{
     LeafNodeParameters, MlsGroup, MlsMessageBodyIn, OpenMlsProvider as _, StagedWelcome,
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl Member {
     /// Comes in by a welcome and the tree of its epoch. Events of later epochs follow.
@@ -29,7 +29,7 @@ impl Member {
             return Err(Error::AlreadyIn);
         }
         let joined = self.join_by_welcome(room, welcome, tree, now);
-        self.settle(Some(room), joined.map(|shown| (Vec::new(), vec![shown])))
+        self.settle(Some(room), joined.map(|shown| (Vec::new(), shown)))
     }
 
     fn join_by_welcome(
@@ -38,7 +38,10 @@ impl Member {
         welcome: &[u8],
         tree: &[u8],
         now: u64,
-    ) -> Result<Shown, Error> {
+    ) -> Result<Vec<Shown>, Error> {
+        if welcome.len() > MOST_WELCOME {
+            return Err(Refusal::TooLarge.into());
+        }
         let MlsMessageBodyIn::Welcome(welcome) = mls::read(welcome)? else {
             return Err(Refusal::Malformed.into());
         };
@@ -48,14 +51,20 @@ impl Member {
             .map(|(key, _)| key)
             .collect();
         let failed = |_| Error::Refused(Refusal::Invalid("the welcome"));
-        let group = StagedWelcome::build_from_welcome(&provider, &mls::join_config(), welcome)
-            .map_err(|_| failed(()))?
+        let welcomed = StagedWelcome::build_from_welcome(&provider, &mls::join_config(), welcome)
+            .map_err(|_| failed(()))?;
+        let inside = welcomed.processed_welcome().unverified_group_info();
+        if inside.extensions().ratchet_tree().is_some() {
+            return Err(Refusal::OtherGroupInfo.into());
+        }
+        let staged = welcomed
             .with_ratchet_tree(mls::read_tree(tree)?)
             .skip_lifetime_validation()
             .build()
-            .map_err(|_| failed(()))?
-            .into_group(&provider)
             .map_err(|_| failed(()))?;
+        let by = staged.welcome_sender().map_err(|_| failed(()))?;
+        let by = check_leaf(by)?;
+        let group = staged.into_group(&provider).map_err(|_| failed(()))?;
         self.packages.used_in(&provider);
         let mut values = provider
             .storage()
@@ -67,29 +76,26 @@ impl Member {
         let mut room = Room::with(provider, Some(group), Status::In);
         check_group(&mut room, name)?;
         self.carry_over(name, &mut room);
+        room.is_behind = false;
         room.joined_in = room.epoch().unwrap_or_default();
         room.renewed_at = now;
-        let shown = Shown::Changed {
-            epoch: room.joined_in,
-            by: None,
-            joined: vec![Holder::from(&self.certificate)],
-            left: Vec::new(),
-            code: room.code().unwrap_or_default(),
-        };
+        let shown = arrived(&mut room, Holder::from(&by));
         self.rooms.insert(name.clone(), room);
         Ok(shown)
     }
 
-    /// Comes in by itself, with the group's public state of now. It counts when the commit is
-    /// placed (the event comes back); if somebody was faster, ask again with the newer state.
+    /// Comes in by itself, with the group's public state of now. Who was in the room before takes
+    /// only a later epoch of the same group, unless the user was asked about another one (`anew`).
+    /// It counts when the commit is placed (the event comes back); if somebody was faster, ask
+    /// again with the newer state.
     ///
     /// # Errors
     /// The device is in, or the public state is not one that it accepts.
     pub fn rejoin(
         &mut self,
         name: &Name,
-        group_info: &[u8],
-        tree: &[u8],
+        (group_info, tree): (&[u8], &[u8]),
+        anew: bool,
         now: u64,
     ) -> Result<Step, Error> {
         if !self.is_out(name) {
@@ -97,6 +103,10 @@ impl Member {
         }
         let made = self
             .external_commit(name, group_info, tree, now)
+            .and_then(|candidate| match anew || self.continues(name, &candidate) {
+                true => Ok(candidate),
+                false => Err(Error::AnotherGroup),
+            })
             .map(|candidate| {
                 let frame = candidate.outstanding(name);
                 let lost = || {
@@ -118,10 +128,14 @@ impl Member {
         tree: &[u8],
         now: u64,
     ) -> Result<Room, Error> {
+        if group_info.len() > MOST_GROUP_INFO {
+            return Err(Refusal::TooLarge.into());
+        }
         let MlsMessageBodyIn::GroupInfo(info) = mls::read(group_info)? else {
             return Err(Refusal::Malformed.into());
         };
         let provider = OpenMlsRustCrypto::default();
+        check_group_info(&info, provider.crypto())?;
         let failed = |_| Error::Refused(Refusal::Invalid("the group info"));
         let leaf = LeafNodeParameters::builder().with_capabilities(mls::capabilities());
         let (group, bundle) = MlsGroup::external_commit_builder()
@@ -146,30 +160,59 @@ impl Member {
         Ok(candidate)
     }
 
-    /// Puts the way back in the place of the room that was lost.
-    pub(super) fn adopt(&mut self, name: &Name) -> Option<Shown> {
-        let mut room = *self.rooms.get_mut(name)?.rejoin.take()?;
-        self.carry_over(name, &mut room);
-        room.outgoing = None;
-        room.is_behind = false;
-        let own = Holder::from(&self.certificate);
-        let shown = Shown::Changed {
-            epoch: room.joined_in,
-            by: Some(own.clone()),
-            joined: vec![own],
-            left: Vec::new(),
-            code: room.code().unwrap_or_default(),
-        };
-        self.rooms.insert(name.clone(), room);
-        Some(shown)
+    /// Whether it is a later epoch of the group that this device was in.
+    fn continues(&self, name: &Name, candidate: &Room) -> bool {
+        let group = candidate
+            .group
+            .as_ref()
+            .map(|group| group.group_id().as_slice());
+        self.rooms.get(name).is_none_or(|room| {
+            let known = &room.known;
+            known.group.is_empty()
+                || group == Some(&known.group[..]) && candidate.epoch() > Some(known.epoch)
+        })
     }
 
-    /// Numbers of messages are never given twice, whatever group they were sent in.
-    fn carry_over(&self, name: &Name, room: &mut Room) {
+    /// Puts the way back in the place of the room that was lost.
+    pub(super) fn adopt(&mut self, name: &Name) -> Vec<Shown> {
+        let rejoin = self.rooms.get_mut(name).and_then(|room| room.rejoin.take());
+        let Some(mut room) = rejoin else {
+            return Vec::new();
+        };
+        self.carry_over(name, &mut room);
+        room.outgoing = None;
+        let shown = arrived(&mut room, Holder::from(&self.certificate));
+        self.rooms.insert(name.clone(), *room);
+        shown
+    }
+
+    /// What does not end with a group: numbers of messages are never given twice, and who was who
+    /// is not forgotten.
+    pub(super) fn carry_over(&self, name: &Name, room: &mut Room) {
         if let Some(before) = self.rooms.get(name) {
             room.sent = before.sent;
+            room.known = before.known.clone();
+            room.is_behind = before.is_behind;
         }
     }
+}
+
+/// What there is to say when the device is in.
+fn arrived(room: &mut Room, by: Holder) -> Vec<Shown> {
+    let known = room.known.clone();
+    let (joined, left) = room.since(&known);
+    let mut shown = room.remember();
+    if !known.group.is_empty() && known.group != room.known.group {
+        shown.push(Shown::OtherGroup);
+    }
+    shown.push(Shown::Changed {
+        epoch: room.joined_in,
+        by: Some(by),
+        joined,
+        left,
+        code: room.code().unwrap_or_default(),
+    });
+    shown
 }
 
 /// Whether the group is of the room, and its members count.
@@ -178,31 +221,6 @@ fn check_group(room: &mut Room, name: &Name) -> Result<(), Refusal> {
     if group.ciphersuite() != mls::SUITE {
         return Err(Refusal::OtherSuite);
     }
-    if !mls::is_of_room(group.group_id().as_slice(), name) {
-        return Err(Refusal::OtherGroup);
-    }
-    room.learn_members()?;
-    if room.members.len() > MOST_MEMBERS {
-        return Err(Refusal::TooMany);
-    }
-    let mut owners = BTreeMap::new();
-    let mut devices = BTreeSet::new();
-    for Certificate {
-        user,
-        device,
-        identity,
-        ..
-    } in room.members.values()
-    {
-        if owners
-            .insert(user, identity)
-            .is_some_and(|other| other != identity)
-        {
-            return Err(Refusal::OtherIdentity);
-        }
-        if !devices.insert((user, device)) {
-            return Err(Refusal::Twice);
-        }
-    }
-    Ok(())
+    mls::door_of(group.group_id().as_slice(), name)?;
+    room.learn_members()
 }

@@ -13,7 +13,7 @@ mod room;
 use crate::codec::{Reader, short_parts};
 use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::identity::Public;
-use crate::rules::{Bundle, Founding, MOST_CONTENT, Refusal};
+use crate::rules::{Bundle, Door, Founding, MOST_CONTENT, Refusal};
 use crate::shelf::{self, Changes, Entries, Shelf};
 use packages::Packages;
 use room::{Intent, Room, Status};
@@ -148,15 +148,26 @@ pub enum Shown {
     Changed {
         /// The new epoch.
         epoch: u64,
-        /// Who did it; nobody when the device came in by a welcome.
+        /// Who did it: of a welcome, who signed it.
         by: Option<Holder>,
-        /// Devices that came.
+        /// Devices that came. When this device comes (back): since it last knew, else all.
         joined: Vec<Holder>,
         /// Devices that went.
         left: Vec<Holder>,
         /// The new room code.
         code: String,
     },
+    /// A name is somebody else's than before: compare the safety number again.
+    KeyChanged {
+        /// Whose.
+        user: Name,
+        /// Who that was.
+        was: Public,
+        /// Who that is.
+        is: Public,
+    },
+    /// The room has another group than before: everything in it may be somebody else's doing.
+    OtherGroup,
     /// A device wants to go; somebody has to remove it ([`Member::tidy`]).
     Leaving {
         /// Whose.
@@ -190,6 +201,9 @@ pub enum Error {
     /// The state was read again, and events may be missing.
     #[error("events of the room are missing: read them first")]
     Behind,
+    /// The public state is of another group than the one that this device was in, or older.
+    #[error("the server shows another group than the one that this device was in: ask the others")]
+    AnotherGroup,
     /// A content larger than rooms take.
     #[error("a message may have {MOST_CONTENT} bytes")]
     TooLong,
@@ -208,6 +222,13 @@ pub enum Error {
     /// The stored state is of another form.
     #[error(transparent)]
     Shelf(#[from] shelf::Error),
+}
+
+impl Error {
+    /// Whether it comes from within a step, and not before anything was done.
+    fn may_have_changed_something(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Mls(_) | Self::Shelf(_))
+    }
 }
 
 impl Member {
@@ -286,7 +307,7 @@ impl Member {
         })
     }
 
-    /// 30 digits that all see who are in the same epoch of the same group.
+    /// 60 digits that all see who are in the same epoch of the same group.
     pub fn room_code(&self, room: &Name) -> Option<String> {
         self.rooms.get(room)?.code()
     }
@@ -322,16 +343,24 @@ impl Member {
         self.settle(None, frame.map(|frame| (vec![frame], Vec::new())))
     }
 
-    /// Seals a room: a group of one, which counts when the writer has taken it.
+    /// Seals a room: a group of one, which counts when the writer has taken it. Whether others come
+    /// in by themselves is for good.
     ///
     /// # Errors
     /// The device is in a group of this room.
-    pub fn found(&mut self, room: &Name, random: &[u8; 16], now: u64) -> Result<Step, Error> {
+    pub fn found(
+        &mut self,
+        room: &Name,
+        door: Door,
+        random: &[u8; 16],
+        now: u64,
+    ) -> Result<Step, Error> {
         if !self.is_out(room) {
             return Err(Error::AlreadyIn);
         }
-        let made = Room::found(&self.key, &self.certificate, room, random, now);
-        let frames = made.map(|made| {
+        let made = Room::found(&self.key, &self.certificate, room, (door, random), now);
+        let frames = made.map(|mut made| {
+            self.carry_over(room, &mut made);
             let frame = made.outstanding(room);
             self.rooms.insert(room.clone(), made);
             (frame.into_iter().collect(), Vec::new())
@@ -377,12 +406,8 @@ impl Member {
         device: Option<&Name>,
         now: u64,
     ) -> Result<Step, Error> {
-        let text = |name: &Name| name.as_str().to_owned();
-        self.change(
-            room,
-            Intent::Remove(vec![(text(user), device.map(text))]),
-            now,
-        )
+        let named = self.rooms.get(room).map(|room| room.named(user, device));
+        self.change(room, Intent::Remove(named.unwrap_or_default()), now)
     }
 
     /// Removes the devices that asked for it.
@@ -445,6 +470,22 @@ impl Member {
         self.settle(Some(room), given_up)
     }
 
+    /// A frame was refused, and not because somebody else was faster (`stale_epoch`): it will never
+    /// be taken, and is not to be sent again.
+    ///
+    /// # Errors
+    /// None; what is not on its way any more changes nothing.
+    pub fn refused(&mut self, room: &Name, frame: &Frame) -> Result<Step, Error> {
+        let known = self.rooms.get_mut(room);
+        let was_outstanding = known.is_some_and(|known| known.refused(frame, room));
+        let shown = if was_outstanding {
+            vec![Shown::Dropped]
+        } else {
+            Vec::new()
+        };
+        self.settle(Some(room), Ok((Vec::new(), shown)))
+    }
+
     /// All events of the room were read.
     pub fn caught_up(&mut self, room: &Name) {
         if let Some(room) = self.rooms.get_mut(room) {
@@ -485,7 +526,9 @@ impl Member {
         let (frames, shown) = match done {
             Ok(done) => done,
             Err(error) => {
-                self.take_back(room);
+                if error.may_have_changed_something() {
+                    self.take_back(room);
+                }
                 return Err(error);
             }
         };

@@ -4,11 +4,13 @@ use super::room::{CONTENT_FORM, Room, Status};
 use super::{Content, Error, Event, Frame, Holder, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, Name};
 use crate::mls::{self, read};
-use crate::rules::{MOST_MESSAGE, Refusal, Review, review};
+use crate::rules::{Before, Door, MOST_MESSAGE, Refusal, Review, check_commit_size, review};
 use openmls::prelude::{
-    BasicCredential, MlsMessageBodyIn, ProcessedMessage, ProcessedMessageContent, Proposal,
-    ProtocolMessage, PublicMessageIn, Sender, StagedCommit,
+    BasicCredential, ContentType, MlsMessageBodyIn, OpenMlsProvider as _, ProcessedMessage,
+    ProcessedMessageContent, Proposal, ProtocolMessage, PublicMessageIn, Sender, StagedCommit,
 };
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 type Done = (Vec<Frame>, Vec<Shown>);
 
@@ -31,7 +33,7 @@ impl Member {
             && let Some(rejoin) = &room.rejoin
         {
             if rejoin.outgoing_commit().as_deref() == Some(commit) {
-                return Ok((Vec::new(), self.adopt(name).into_iter().collect()));
+                return Ok((Vec::new(), self.adopt(name)));
             }
             if is_of_or_after(commit, rejoin.epoch().unwrap_or_default().saturating_sub(1)) {
                 room.rejoin = None;
@@ -48,7 +50,8 @@ impl Member {
             Event::Founded(group_info) => Ok((Vec::new(), room.founded(group_info))),
             Event::Commit(commit) => room.commit(&key, &own, name, commit),
             Event::Message(message) => {
-                Ok((Vec::new(), room.message(message).into_iter().collect()))
+                let shown = room.message(&key, message)?;
+                Ok((Vec::new(), shown.into_iter().collect()))
             }
             Event::Leave(proposal) => Ok((Vec::new(), room.leave_event(&own, proposal))),
         }
@@ -70,6 +73,7 @@ impl Room {
             return vec![Shown::Dropped];
         }
         (self.status, self.outgoing) = (Status::In, None);
+        self.remember();
         vec![Shown::Changed {
             epoch: 0,
             by: None,
@@ -87,21 +91,25 @@ impl Room {
         bytes: &[u8],
     ) -> Result<Done, Error> {
         let epoch = self.epoch().unwrap_or_default();
-        let Ok(MlsMessageBodyIn::PublicMessage(message)) = read(bytes) else {
-            return Ok(self.lose(name, epoch, "a commit cannot be read"));
+        // What is no commit of this group never was in the room, whatever the server says.
+        check_commit_size(bytes, self.members.len(), true)?;
+        let MlsMessageBodyIn::PublicMessage(message) = read(bytes)? else {
+            return Err(Refusal::Malformed.into());
         };
-        let of = message.epoch().as_u64();
-        let is_ours = self
-            .group
-            .as_ref()
-            .is_some_and(|group| group.group_id() == message.group_id());
-        match of {
-            _ if !is_ours => return Ok(self.lose(name, epoch, "a commit of another group")),
-            _ if of < epoch => return Ok(Done::default()),
-            _ if of > epoch => return Err(Error::Gap),
+        let group = self.group.as_ref().ok_or(Error::NotIn)?;
+        let door = mls::door_of(group.group_id().as_slice(), name)?;
+        if group.group_id() != message.group_id() {
+            return Err(Refusal::OtherGroup.into());
+        }
+        if message.content_type() != ContentType::Commit {
+            return Err(Refusal::OtherChange.into());
+        }
+        match message.epoch().as_u64() {
+            of if of < epoch => return Ok(Done::default()),
+            of if of > epoch => return Err(Error::Gap),
             _ => {}
         }
-        let reviewed = match self.process(message) {
+        let reviewed = match self.process(message, door) {
             Ok(reviewed) => reviewed,
             Err(why) => return Ok(self.lose(name, epoch + 1, why)),
         };
@@ -110,22 +118,23 @@ impl Room {
             let is_own_return = reviewed.is_external && reviewed.by == *own;
             return Ok((Vec::new(), vec![self.removed(is_own_return)]));
         }
-        let mut shown = vec![self.changed(own, &reviewed)];
+        let mut shown = self.remember();
+        shown.push(self.changed(&reviewed));
         let frames = self.again(key, own, name, &reviewed, &mut shown);
         Ok((frames, shown))
     }
 
     /// Verifies a commit and moves the group into the epoch that it makes.
-    fn process(&mut self, message: PublicMessageIn) -> Result<Review, &'static str> {
+    fn process(&mut self, message: PublicMessageIn, door: Door) -> Result<Review, &'static str> {
         let group = self.group.as_mut().ok_or("there is no group")?;
         let processed = group.process_message(&self.provider, message);
         let processed = processed.map_err(|_| "MLS refuses a commit that the server took")?;
         let sender = processed.sender().clone();
-        let members: Vec<_> = self
-            .members
-            .iter()
-            .map(|(at, one)| (*at, one.clone()))
-            .collect();
+        let crypto = self.provider.crypto();
+        let before = Before {
+            members: &self.members,
+            door,
+        };
         let check = |group: &openmls::prelude::MlsGroup, staged: &StagedCommit| {
             let leaf = match &sender {
                 Sender::Member(leaf) => leaf.u32(),
@@ -134,7 +143,7 @@ impl Room {
                     .map_err(|_| "a commit from nowhere")?
                     .u32(),
             };
-            review(staged, &sender, leaf, &members, None)
+            review(staged, &sender, leaf, &before, None, crypto)
                 .map_err(|_| "the server took a commit that no room accepts")
         };
         let reviewed = match processed.into_content() {
@@ -175,7 +184,7 @@ impl Room {
         }
     }
 
-    fn changed(&self, own: &Certificate, reviewed: &Review) -> Shown {
+    fn changed(&self, reviewed: &Review) -> Shown {
         let mut joined: Vec<_> = reviewed.added.iter().map(Holder::from).collect();
         let mut left: Vec<_> = reviewed
             .removed
@@ -190,7 +199,6 @@ impl Room {
                 None => joined.push(by.clone()),
             }
         }
-        debug_assert!(self.members.values().any(|one| one == own));
         Shown::Changed {
             epoch: self.epoch().unwrap_or_default(),
             by: Some(by),
@@ -211,7 +219,7 @@ impl Room {
     ) -> Vec<Frame> {
         if reviewed.by == *own {
             (self.outgoing, self.intent) = (None, None);
-            self.sent_since_renewal = 0;
+            (self.sent_since_renewal, self.renewed_at) = (0, self.renewing_at);
             return Vec::new();
         }
         let room = name.clone();
@@ -245,60 +253,84 @@ impl Room {
         (vec![Frame::Report { room, epoch }], vec![Shown::Lost(why)])
     }
 
-    fn message(&mut self, bytes: &[u8]) -> Option<Shown> {
+    fn message(&mut self, key: &DeviceKey, bytes: &[u8]) -> Result<Option<Shown>, Error> {
+        let unreadable = |why| Ok(Some(Shown::Unreadable(why)));
         if bytes.len() > MOST_MESSAGE {
-            return Some(Shown::Unreadable("it is too large"));
+            return unreadable("it is too large");
         }
         let Ok(MlsMessageBodyIn::PrivateMessage(message)) = read(bytes) else {
-            return Some(Shown::Unreadable("it is no message"));
+            return unreadable("it is no message");
         };
-        let group = self.group.as_mut()?;
+        let group = self.group.as_mut().ok_or(Error::NotIn)?;
         let (epoch, current) = (message.epoch().as_u64(), group.epoch().as_u64());
         if message.group_id() != group.group_id() {
-            return Some(Shown::Unreadable("it is of another group"));
+            return unreadable("it is of another group");
+        }
+        if epoch > current {
+            return Err(Error::Gap);
         }
         if epoch < self.joined_in {
-            return Some(Shown::Unreadable("it is from before this device came"));
+            return unreadable("it is from before this device came");
         }
-        if epoch > current || current - epoch > crate::rules::EPOCHS_BACK {
-            return Some(Shown::Unreadable("its keys are gone"));
+        if current - epoch > crate::rules::EPOCHS_BACK {
+            return unreadable("its keys are gone");
         }
-        let Ok(processed) = group.process_message(&self.provider, ProtocolMessage::from(message))
-        else {
-            return Some(Shown::Unreadable("it was seen before, or is forged"));
-        };
-        self.read(processed)
+        let message = ProtocolMessage::from(message);
+        match group.process_message(&self.provider, message) {
+            Ok(processed) => Ok(self.read(key, bytes, processed)),
+            Err(_) => unreadable("it was seen before, or is forged"),
+        }
     }
 
-    fn read(&mut self, processed: ProcessedMessage) -> Option<Shown> {
-        let number: Option<[u8; 8]> = processed.aad().try_into().ok();
-        let basic = BasicCredential::try_from(processed.credential().clone()).ok();
+    fn read(&mut self, key: &DeviceKey, bytes: &[u8], read: ProcessedMessage) -> Option<Shown> {
+        let mark = read.aad().to_vec();
+        let basic = BasicCredential::try_from(read.credential().clone()).ok();
         let from = basic.and_then(|basic| Holder::read(basic.identity()));
-        match processed.into_content() {
+        match read.into_content() {
             ProcessedMessageContent::ApplicationMessage(message) => {
                 let bytes = message.into_bytes();
-                match (from, bytes.split_first()) {
-                    (Some(from), Some((&CONTENT_FORM, content))) => Some(Shown::Message {
+                let from = from?;
+                if !self.members.values().any(|one| Holder::from(one) == from) {
+                    return Some(Shown::Unreadable("its sender is not in the room any more"));
+                }
+                match bytes.split_first() {
+                    Some((&CONTENT_FORM, content)) => Some(Shown::Message {
                         from,
                         content: Content(content.to_vec()),
                     }),
                     _ => Some(Shown::Unreadable("it is of a later version")),
                 }
             }
-            // An own message cannot be decrypted again; its number says whether it is known.
-            ProcessedMessageContent::OwnPrivateMessage => {
-                let number = u64::from_be_bytes(number?);
-                if number <= self.sent {
-                    return Some(Shown::Placed { number });
-                }
-                self.forget(Status::Lost);
-                self.sent = number;
-                Some(Shown::Lost(
-                    "it was restored from a backup older than what it has sent",
-                ))
-            }
+            ProcessedMessageContent::OwnPrivateMessage => self.own_message(key, bytes, &mark),
             _ => Some(Shown::Unreadable("it is no message")),
         }
+    }
+
+    /// A message of this device cannot be decrypted again. Its mark says that the device made it,
+    /// and its bytes whether it was this copy of the device.
+    fn own_message(&mut self, key: &DeviceKey, bytes: &[u8], mark: &[u8]) -> Option<Shown> {
+        let number = u64::from_be_bytes(*mark.first_chunk()?);
+        let expected = self.own_mark(key, number)?;
+        if !bool::from(expected.ct_eq(mark)) {
+            return Some(Shown::Unreadable("it is forged"));
+        }
+        let why = match self.unplaced.get(&number) {
+            Some(hash) if Sha256::digest(bytes)[..] == hash[..] => {
+                self.unplaced.remove(&number);
+                return Some(Shown::Placed { number });
+            }
+            // A mark can be copied onto other bytes, so they say nothing.
+            Some(_) => {
+                return Some(Shown::Unreadable(
+                    "it is forged, or of a copy of this device",
+                ));
+            }
+            None if number <= self.sent => return None,
+            None => "it was restored from a backup older than what it has sent",
+        };
+        self.forget(Status::Lost);
+        self.sent = number;
+        Some(Shown::Lost(why))
     }
 
     fn leave_event(&mut self, own: &Certificate, bytes: &[u8]) -> Vec<Shown> {

@@ -1,24 +1,32 @@
 //! One room: the group, what this device wants of it, and what is on its way.
 
 use super::packages::{put, values};
-use super::{Error, Frame};
+use super::{Error, Frame, Holder, Shown};
+use crate::codec::short_parts;
 use crate::device::{Certificate, DeviceKey, List, Name};
+use crate::identity::Public;
 use crate::mls::{self, SUITE};
 use crate::number::room_code;
-use crate::rules::{Bundle, Founding, RENEW_AFTER, Refusal, check_key_package};
+use crate::rules::{
+    Bundle, Door, Founding, RENEW_AFTER, Refusal, check_key_package, check_members,
+};
 use crate::shelf::Entries;
 use openmls::prelude::{
-    CommitMessageBundle, GroupId, LeafNodeIndex, MlsGroup, MlsMessageOut, OpenMlsProvider as _,
-    tls_codec::Serialize as _,
+    CommitMessageBundle, GroupId, HashType, LeafNodeIndex, MlsGroup, MlsMessageOut,
+    OpenMlsCrypto as _, OpenMlsProvider as _, tls_codec::Serialize as _,
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The entry that OpenMLS does not know of. No key of OpenMLS is empty.
 const RECORD: &[u8] = b"";
 /// What a message's content begins with: its form.
 pub(super) const CONTENT_FORM: u8 = 1;
+
+/// What the mark of an own message begins with.
+const OWN_MARK: &[u8] = b"safe-chat own message v1";
 
 /// How it stands with this device in the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +48,30 @@ pub(super) enum Status {
 pub(super) enum Intent {
     /// That the devices of these key packages are in.
     Add(Vec<Vec<u8>>),
-    /// That these are out: users, and one device of theirs or all.
-    Remove(Vec<(String, Option<String>)>),
+    /// That these are out: persons, and one device of theirs, by its key, or all.
+    Remove(Vec<Removal>),
     /// That its own keys are new.
     Renew,
+}
+
+/// Whom to remove. By keys, because a name may be somebody else's when the change is made again.
+pub(super) type Removal = ([u8; 32], Option<[u8; 32]>);
+
+/// Messages of one's own that were not seen in the room yet, at most.
+const MOST_UNPLACED: usize = 1000;
+/// Names whose keys are remembered in a room, at most.
+const MOST_PINS: usize = 10_000;
+
+/// What is known of the room, whatever becomes of the group.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Known {
+    /// The group, and the last epoch of it.
+    pub(super) group: Vec<u8>,
+    pub(super) epoch: u64,
+    /// Who was in: user, device, identity.
+    pub(super) devices: BTreeSet<(String, String, String)>,
+    /// Whose name was whose.
+    pins: BTreeMap<String, String>,
 }
 
 /// What is stored of a room beside what OpenMLS stores.
@@ -55,10 +83,13 @@ struct Record {
     outgoing: Option<Vec<u8>>,
     intent: Option<Intent>,
     leaving: BTreeSet<u32>,
+    known: Known,
     joined_in: u64,
     sent: u64,
+    unplaced: BTreeMap<u64, [u8; 32]>,
     sent_since_renewal: u64,
     renewed_at: u64,
+    renewing_at: u64,
 }
 
 /// A room.
@@ -71,11 +102,16 @@ pub(super) struct Room {
     pub(super) intent: Option<Intent>,
     /// Leaves whose devices asked to be removed.
     pub(super) leaving: BTreeSet<u32>,
+    pub(super) known: Known,
     pub(super) joined_in: u64,
     /// Messages ever sent: each carries its number.
     pub(super) sent: u64,
+    /// Hashes of those that were not seen in the room yet.
+    pub(super) unplaced: BTreeMap<u64, [u8; 32]>,
     pub(super) sent_since_renewal: u64,
     pub(super) renewed_at: u64,
+    /// When the change was made that is on its way.
+    pub(super) renewing_at: u64,
     /// The way back, until its commit is placed.
     pub(super) rejoin: Option<Box<Room>>,
     /// Not stored: it was read from a shelf, and events since may be missing.
@@ -96,10 +132,13 @@ impl Room {
             outgoing: None,
             intent: None,
             leaving: BTreeSet::new(),
+            known: Known::default(),
             joined_in: 0,
             sent: 0,
+            unplaced: BTreeMap::new(),
             sent_since_renewal: 0,
             renewed_at: 0,
+            renewing_at: 0,
             rejoin: None,
             is_behind: false,
         }
@@ -109,7 +148,7 @@ impl Room {
         key: &DeviceKey,
         certificate: &Certificate,
         room: &Name,
-        random: &[u8; 16],
+        (door, random): (Door, &[u8; 16]),
         now: u64,
     ) -> Result<Self, Error> {
         let failed = || Error::Mls("making a group");
@@ -123,7 +162,7 @@ impl Room {
             .sender_ratchet_configuration(mls::join_config().sender_ratchet_configuration().clone())
             .build();
         let provider = OpenMlsRustCrypto::default();
-        let id = GroupId::from_slice(&mls::group_id(room, random));
+        let id = GroupId::from_slice(&mls::group_id(room, door, random));
         let credential = mls::credential(certificate);
         let group = MlsGroup::new_with_group_id(&provider, key, &config, id, credential);
         let group = group.map_err(|_| failed())?;
@@ -151,6 +190,48 @@ impl Room {
         Ok(())
     }
 
+    /// Remembers who is in, and tells whose name became somebody else's.
+    pub(super) fn remember(&mut self) -> Vec<Shown> {
+        let Some(group) = &self.group else {
+            return Vec::new();
+        };
+        self.known.group = group.group_id().to_vec();
+        self.known.epoch = group.epoch().as_u64();
+        self.known.devices = self.members.values().map(names_of).collect();
+        let mut shown = Vec::new();
+        for one in self.members.values() {
+            let (user, is) = (one.user.as_str().to_owned(), one.identity.to_string());
+            let was = self.known.pins.get(&user).cloned();
+            if was.as_ref() != Some(&is) && (was.is_some() || self.known.pins.len() < MOST_PINS) {
+                self.known.pins.insert(user, is);
+                let was = was.and_then(|was| Public::parse(&was).ok());
+                shown.extend(was.map(|was| Shown::KeyChanged {
+                    user: one.user.clone(),
+                    was,
+                    is: one.identity,
+                }));
+            }
+        }
+        shown
+    }
+
+    /// Who came and went since something was known of the room.
+    pub(super) fn since(&self, known: &Known) -> (Vec<Holder>, Vec<Holder>) {
+        let now: BTreeSet<_> = self.members.values().map(names_of).collect();
+        let holder = |(user, device, identity): &(String, String, String)| {
+            let (user, device) = (Name::parse(user).ok()?, Name::parse(device).ok()?);
+            let identity = Public::parse(identity).ok()?;
+            Some(Holder {
+                user,
+                device,
+                identity,
+            })
+        };
+        let joined = now.difference(&known.devices).filter_map(holder);
+        let left = known.devices.difference(&now).filter_map(holder);
+        (joined.collect(), left.collect())
+    }
+
     pub(super) fn epoch(&self) -> Option<u64> {
         self.group.as_ref().map(|group| group.epoch().as_u64())
     }
@@ -171,28 +252,36 @@ impl Room {
         self.status == Status::In && (self.sent_since_renewal >= messages || is_old)
     }
 
-    pub(super) fn leaving(&self) -> Vec<(String, Option<String>)> {
+    /// Devices that asked to leave.
+    pub(super) fn leaving(&self) -> Vec<Removal> {
         let leaving = self
             .leaving
             .iter()
             .filter_map(|leaf| self.members.get(leaf));
-        let names = leaving.map(|one| (one.user.as_str(), one.device.as_str()));
-        names
-            .map(|(user, device)| (user.to_owned(), Some(device.to_owned())))
+        leaving
+            .map(|one| (*one.identity.as_bytes(), Some(one.key)))
             .collect()
     }
 
     /// Devices of a person that its list does not have.
-    pub(super) fn unlisted(&self, list: &List) -> Vec<(String, Option<String>)> {
+    pub(super) fn unlisted(&self, list: &List) -> Vec<Removal> {
         let theirs = self
             .members
             .values()
             .filter(|one| one.identity == *list.identity());
         let unlisted = theirs.filter(|one| !list.has(one));
-        let names = unlisted.map(|one| (one.user.as_str(), one.device.as_str()));
-        names
-            .map(|(user, device)| (user.to_owned(), Some(device.to_owned())))
+        unlisted
+            .map(|one| (*one.identity.as_bytes(), Some(one.key)))
             .collect()
+    }
+
+    /// Devices of a name.
+    pub(super) fn named(&self, user: &Name, device: Option<&Name>) -> Vec<Removal> {
+        let named = self.members.values().filter(|one| one.user == *user);
+        let meant = named.filter(|one| device.is_none_or(|device| *device == one.device));
+        let removal = |one: &Certificate| (*one.identity.as_bytes(), device.map(|_| one.key));
+        let meant: BTreeSet<_> = meant.map(removal).collect();
+        meant.into_iter().collect()
     }
 
     pub(super) fn is_in_a_group(&self) -> bool {
@@ -233,15 +322,33 @@ impl Room {
         key: &DeviceKey,
         content: &[u8],
     ) -> Result<(u64, Vec<u8>), Error> {
+        let number = self.sent.checked_add(1).ok_or(Error::Mls("counting"))?;
+        let aad = self.own_mark(key, number).ok_or(Error::NotIn)?;
         let group = self.group.as_mut().ok_or(Error::NotIn)?;
-        let number = self.sent + 1;
-        group.set_aad(number.to_be_bytes().to_vec());
+        group.set_aad(aad);
         let plaintext = [&[CONTENT_FORM], content].concat();
         let message = group.create_message(&self.provider, key, &plaintext);
-        let message = message.map_err(|_| Error::Mls("encrypting"))?;
+        let bytes = bytes_of(message.map_err(|_| Error::Mls("encrypting"))?)?;
         self.sent = number;
         self.sent_since_renewal += 1;
-        Ok((number, bytes_of(message)?))
+        self.unplaced.insert(number, Sha256::digest(&bytes).into());
+        if self.unplaced.len() > MOST_UNPLACED {
+            self.unplaced.pop_first();
+        }
+        Ok((number, bytes))
+    }
+
+    /// What a message carries in the clear: its number, and what only this device can make of it.
+    /// An own message cannot be decrypted, so that nothing else tells a forged number.
+    pub(super) fn own_mark(&self, key: &DeviceKey, number: u64) -> Option<Vec<u8>> {
+        let group = self.group.as_ref()?;
+        let (id, number) = (group.group_id().as_slice(), number.to_be_bytes());
+        let about = short_parts(&[OWN_MARK, id, &number]);
+        let crypto = self.provider.crypto();
+        let made = crypto
+            .hmac(HashType::Sha2_256, key.seed().as_slice(), &about)
+            .ok()?;
+        Some([&number[..], &made.as_slice()[..16]].concat())
     }
 
     pub(super) fn leave(&mut self, key: &DeviceKey) -> Result<Vec<u8>, Error> {
@@ -270,39 +377,42 @@ impl Room {
         let group = self.group.as_mut().ok_or(Error::NotIn)?;
         let crypto = self.provider.crypto();
         let (mut added, mut removed) = (Vec::new(), Vec::new());
+        let mut after: Vec<_> = self
+            .members
+            .iter()
+            .map(|(at, one)| (*at, one.clone()))
+            .collect();
         match &intent {
             Intent::Add(packages) => {
                 for bytes in packages {
                     let package = mls::read_key_package(bytes, crypto)?;
-                    let one = check_key_package(&package, now)?;
-                    if let Some(namesake) = self.members.values().find(|two| two.user == one.user)
-                        && namesake.identity != one.identity
-                    {
-                        return Err(Refusal::OtherIdentity.into());
-                    }
+                    let one = check_key_package(&package, now, crypto)?;
                     if !self.members.values().any(|two| two.key == one.key) {
+                        after.push((u32::MAX, one));
                         added.push(package);
                     }
                 }
             }
-            Intent::Remove(names) => {
-                for (user, device) in names {
-                    let members = self.members.iter();
-                    removed.extend(members.filter_map(|(leaf, one)| {
-                        let is_meant = one.user.as_str() == user
-                            && device
-                                .as_ref()
-                                .is_none_or(|device| device == one.device.as_str());
-                        is_meant.then_some(LeafNodeIndex::new(*leaf))
-                    }));
-                }
-                removed.retain(|leaf| *leaf != group.own_leaf_index());
+            Intent::Remove(removals) => {
+                let own = group.own_leaf_index().u32();
+                let is_meant = |one: &Certificate| {
+                    removals.iter().any(|(identity, key)| {
+                        one.identity.as_bytes() == identity && key.is_none_or(|key| key == one.key)
+                    })
+                };
+                let gone = self
+                    .members
+                    .iter()
+                    .filter(|(leaf, one)| **leaf != own && is_meant(one));
+                removed.extend(gone.map(|(leaf, _)| LeafNodeIndex::new(*leaf)));
             }
             Intent::Renew => {}
         }
         if added.is_empty() && removed.is_empty() && !matches!(intent, Intent::Renew) {
             return Ok(None);
         }
+        // What the writer would refuse is not even made.
+        check_members(&after)?;
         let failed = |_| Error::Mls("changing the group");
         let bundle = group
             .commit_builder()
@@ -320,10 +430,35 @@ impl Room {
         let bundle = bundle_of(bundle)?;
         self.outgoing = Some(bundle.encode());
         self.intent = Some(intent);
+        self.renewing_at = now.unwrap_or(self.renewing_at);
         Ok(Some(bundle))
     }
 
-    /// Forgets the group with all its secrets.
+    /// What was on its way was refused for good. Whether it was that.
+    pub(super) fn refused(&mut self, frame: &Frame, name: &Name) -> bool {
+        if self.outstanding(name).as_ref() != Some(frame) {
+            return false;
+        }
+        if self.rejoin.take().is_some() {
+            return true;
+        }
+        match (self.status, &mut self.group) {
+            (Status::Founding, _) => self.forget(Status::Out),
+            (_, Some(group)) => {
+                let storage = self.provider.storage();
+                let cleared = group.clear_pending_commit(storage);
+                cleared.expect("memory takes what is written");
+                let cleared = group.clear_pending_proposals(storage);
+                cleared.expect("memory takes what is written");
+                self.status = Status::In;
+            }
+            (_, None) => {}
+        }
+        (self.outgoing, self.intent) = (None, None);
+        true
+    }
+
+    /// Forgets the group with all its secrets, but not who was in it.
     pub(super) fn forget(&mut self, status: Status) {
         self.group = None;
         self.provider = OpenMlsRustCrypto::default();
@@ -341,10 +476,13 @@ impl Room {
             outgoing: self.outgoing.clone(),
             intent: self.intent.clone(),
             leaving: self.leaving.clone(),
+            known: self.known.clone(),
             joined_in: self.joined_in,
             sent: self.sent,
+            unplaced: self.unplaced.clone(),
             sent_since_renewal: self.sent_since_renewal,
             renewed_at: self.renewed_at,
+            renewing_at: self.renewing_at,
         };
         let record = serde_json::to_vec(&record).expect("names, bytes and numbers");
         let mut entries = values(&self.provider);
@@ -376,10 +514,13 @@ impl Room {
             outgoing: record.outgoing,
             intent: record.intent,
             leaving: record.leaving,
+            known: record.known,
             joined_in: record.joined_in,
             sent: record.sent,
+            unplaced: record.unplaced,
             sent_since_renewal: record.sent_since_renewal,
             renewed_at: record.renewed_at,
+            renewing_at: record.renewing_at,
             is_behind: true,
             ..Self::with(provider, group, record.status)
         };
@@ -389,6 +530,11 @@ impl Room {
         }
         Some(room)
     }
+}
+
+fn names_of(one: &Certificate) -> (String, String, String) {
+    let (user, device) = (one.user.as_str().to_owned(), one.device.as_str().to_owned());
+    (user, device, one.identity.to_string())
 }
 
 pub(super) fn bundle_of(bundle: CommitMessageBundle) -> Result<Bundle, Error> {

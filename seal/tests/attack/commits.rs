@@ -1,6 +1,7 @@
 //! What can be tried with commits, group infos and welcomes.
 
 use crate::bundle_of;
+use crate::raw_external_commit;
 use crate::refused;
 use crate::stranger;
 use crate::world::Client;
@@ -15,12 +16,12 @@ use seal::Bundle;
 use seal::Delivery;
 use seal::Member;
 use seal::Refusal;
-use seal::delivery::Door;
 use seal::delivery::Proven;
 use seal::member::Error;
 use seal::member::Event;
 use seal::member::Frame;
 use seal::member::Shown;
+use seal::rules::Door;
 
 #[test]
 fn a_replayed_commit_is_stale_for_the_writer() {
@@ -229,12 +230,14 @@ fn a_group_info_of_another_commit_is_refused() {
 fn a_bundle_or_message_of_another_group_is_refused() {
     let (server, mut clients) = room_of(&["harry", "charly"]);
     let mut other = Client::new("harry", "phone", 1);
-    let step = other.member.found(&name("bbb"), &[7; 16], now());
+    let step = other
+        .member
+        .found(&name("bbb"), Door::Invited, &[7; 16], now());
     other.host(step).unwrap();
     let Some(Frame::Found { founding, .. }) = other.outbox.pop_back() else {
         panic!("no founding");
     };
-    let refused_founding = Delivery::found(room(), Door::Invited, &founding, &other.proven());
+    let refused_founding = Delivery::found(room(), &founding, &other.proven(), now());
     assert_eq!(refused_founding.map(drop), Err(Refusal::OtherGroup));
     let step = other
         .member
@@ -310,7 +313,7 @@ fn what_is_too_large_is_refused_before_it_is_decoded() {
     let (group_info, _) = delivery.reentry();
     let refused = ann
         .member
-        .rejoin(&room(), &group_info, &huge, now())
+        .rejoin(&room(), (&group_info, &huge), false, now())
         .map(drop);
     assert_eq!(refused, Err(Error::Refused(Refusal::TooLarge)));
 }
@@ -332,7 +335,7 @@ fn lengths_that_promise_more_than_there_is_cost_nothing() {
         let mut ann = Client::new("ann", "phone", 10);
         assert!(
             ann.member
-                .rejoin(&room(), &hostile, &[0xbf; 64], now())
+                .rejoin(&room(), (&hostile, &[0xbf; 64]), false, now())
                 .is_err()
         );
         assert!(
@@ -341,4 +344,58 @@ fn lengths_that_promise_more_than_there_is_cost_nothing() {
                 .is_err()
         );
     }
+}
+
+#[test]
+fn a_group_info_with_more_or_less_than_the_way_back_is_refused() {
+    let (server, clients) = room_of(&["harry", "charly"]);
+    let (group_info, tree) = server.delivery().reentry();
+    let laptop = Client::new("harry", "laptop", 1);
+    let with_tree = raw_external_commit(&laptop, &group_info, &tree, true);
+    let by = clients[0].proven();
+    assert_eq!(refused(&server, &with_tree, &by), Refusal::OtherGroupInfo);
+    let plain = raw_external_commit(&laptop, &group_info, &tree, false);
+    assert!(server.delivery().decide(&plain, &by, now()).is_ok());
+    // Members do not take it from the server either.
+    let mut tablet = Client::new("harry", "tablet", 1);
+    let state = (&with_tree.group_info[..], &tree[..]);
+    let step = tablet.member.rejoin(&room(), state, false, now()).map(drop);
+    assert_eq!(step, Err(Error::Refused(Refusal::OtherGroupInfo)));
+}
+
+#[test]
+fn a_change_that_the_writer_refuses_does_not_block_its_device() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    for n in 0..3 {
+        let step = match n {
+            0 => clients[0].member.renew(&room(), now()),
+            1 => clients[0].member.leave(&room()),
+            _ => {
+                let step = clients[0].member.give_up(&room());
+                clients[0].host(step).unwrap();
+                let (group_info, tree) = server.delivery().reentry();
+                clients[0]
+                    .member
+                    .rejoin(&room(), (&group_info, &tree), false, now())
+            }
+        };
+        clients[0].host(step).unwrap();
+        let frame = clients[0].outbox.pop_front().unwrap();
+        let step = clients[0].member.refused(&room(), &frame).unwrap();
+        assert_eq!(step.shown, [Shown::Dropped]);
+        clients[0].host(Ok(step)).unwrap();
+        assert!(clients[0].member.outstanding().is_empty());
+        // A second time it is nothing.
+        let step = clients[0].member.refused(&room(), &frame).unwrap();
+        assert!(step.shown.is_empty() && step.changes.is_empty());
+    }
+    clients[0].shown.clear();
+    clients[0].rejoin(&server).unwrap();
+    clients[0].flush(&mut server);
+    clients[0].read(&server);
+    clients[0].renew().unwrap();
+    clients[0].flush(&mut server);
+    clients[0].read(&server);
+    clients[1].read(&server);
+    assert_eq!(clients[0].code(), clients[1].code());
 }

@@ -45,7 +45,7 @@ fn stranger(server: &mut Server, user: &str, seed: u8) -> Client {
 }
 
 /// An external commit by somebody who checks nothing.
-fn raw_external_commit(client: &Client, group_info: &[u8], tree: &[u8]) -> Bundle {
+fn raw_external_commit(client: &Client, group_info: &[u8], tree: &[u8], has_tree: bool) -> Bundle {
     let provider = OpenMlsRustCrypto::default();
     let info = MlsMessageIn::tls_deserialize_exact(group_info).unwrap();
     let MlsMessageBodyIn::GroupInfo(info) = info.extract() else {
@@ -66,6 +66,7 @@ fn raw_external_commit(client: &Client, group_info: &[u8], tree: &[u8]) -> Bundl
         .load_psks(provider.storage())
         .unwrap()
         .create_group_info(true)
+        .use_ratchet_tree_extension(has_tree)
         .build(provider.rand(), provider.crypto(), &client.key, |_| true)
         .unwrap()
         .finalize(&provider)

@@ -11,16 +11,17 @@ use crate::world::name;
 use crate::world::now;
 use crate::world::room;
 use crate::world::room_of;
+use crate::world::room_with;
 use crate::world::said;
 use seal::Delivery;
 use seal::DeviceKey;
 use seal::Member;
 use seal::Refusal;
-use seal::delivery::Door;
 use seal::member::Error;
 use seal::member::Event;
 use seal::member::Frame;
 use seal::member::Shown;
+use seal::rules::Door;
 
 #[test]
 fn nobody_else_becomes_harry_in_a_room_that_harry_is_in() {
@@ -38,19 +39,19 @@ fn nobody_else_becomes_harry_in_a_room_that_harry_is_in() {
 
 #[test]
 fn nobody_else_becomes_harry_through_an_open_door() {
-    let (mut server, _clients) = room_of(&["harry", "charly"]);
-    let mut opened = server.delivery().snapshot();
-    opened[1] = 1;
-    server.delivery = Some(Delivery::restore(&opened).unwrap());
+    let (server, _clients) = room_with(Door::Open, &["harry", "charly"]);
     let impostor = Client::new("harry", "tablet", 66);
     // A client that looks for itself does not even try.
     let (group_info, tree) = server.delivery().reentry();
-    let step = Client::new("harry", "tablet", 66)
-        .member
-        .rejoin(&room(), &group_info, &tree, now());
+    let step = Client::new("harry", "tablet", 66).member.rejoin(
+        &room(),
+        (&group_info, &tree),
+        false,
+        now(),
+    );
     let refusal = Error::Refused(Refusal::OtherIdentity);
     assert_eq!(step.map(drop), Err(refusal));
-    let bundle = raw_external_commit(&impostor, &group_info, &tree);
+    let bundle = raw_external_commit(&impostor, &group_info, &tree, false);
     assert_eq!(
         refused(&server, &bundle, &impostor.proven()),
         Refusal::OtherIdentity
@@ -161,8 +162,8 @@ fn who_was_removed_reads_nothing_more_and_says_nothing_more() {
     let Some(Entry::Message { bytes, .. }) = server.journal.last() else {
         panic!("no message");
     };
-    let step = holdout.receive(&room(), Event::Message(bytes)).unwrap();
-    assert_eq!(step.shown, [Shown::Unreadable("its keys are gone")]);
+    let unread = holdout.receive(&room(), Event::Message(bytes)).map(drop);
+    assert_eq!(unread, Err(Error::Gap));
     assert!(clients[2].read(&server).contains(&Shown::Out));
     assert_eq!(clients[2].send("hello?"), Err(Error::NotIn));
     clients[2].rejoin(&server).unwrap();
@@ -189,20 +190,20 @@ fn who_joins_reads_nothing_from_before() {
 #[test]
 fn nobody_founds_a_room_in_another_name() {
     let mut harry = Client::new("harry", "phone", 1);
-    let step = harry.member.found(&room(), &[7; 16], now());
+    let step = harry.member.found(&room(), Door::Invited, &[7; 16], now());
     harry.host(step).unwrap();
     let Some(Frame::Found { founding, .. }) = harry.outbox.pop_back() else {
         panic!("no founding");
     };
     let mallory = Client::new("mallory", "phone", 66).proven();
-    let found = |by| Delivery::found(room(), Door::Invited, &founding, by).map(drop);
+    let found = |by| Delivery::found(room(), &founding, by, now()).map(drop);
     assert_eq!(found(&mallory), Err(Refusal::OtherSender));
     assert_eq!(found(&harry.proven()), Ok(()));
     for at in 0..founding.group_info.len() {
         let mut forged = founding.clone();
         forged.group_info[at] ^= 1;
         assert!(
-            Delivery::found(room(), Door::Invited, &forged, &harry.proven()).is_err(),
+            Delivery::found(room(), &forged, &harry.proven(), now()).is_err(),
             "{at}"
         );
     }
@@ -243,20 +244,21 @@ fn a_device_is_in_a_room_once() {
     let package = server.claim(&charly.0, &charly.1);
     assert_eq!(clients[0].add(&[package]), Err(Error::NoSuchMember));
     // The same device with another key.
-    let identity = clients[1].identity.clone();
-    let key = DeviceKey::from_seed(&[77; 32]);
-    let certificate = identity.certify(charly.0.clone(), charly.1.clone(), &key);
-    let mut twin = Member::new(key, certificate);
-    let step = twin.publish(0, now()).unwrap();
+    let mut twin = Client::new("charly", "phone", 2);
+    twin.key = DeviceKey::from_seed(&[77; 32]);
+    twin.forget();
+    let step = twin.member.publish(0, now()).unwrap();
     let [Frame::Publish { last_resort, .. }] = &step.frames[..] else {
         panic!("no key packages");
     };
-    clients[0].add(std::slice::from_ref(last_resort)).unwrap();
-    let bundle = bundle_of(&mut clients[0]);
+    let twice = Error::Refused(Refusal::Twice);
     assert_eq!(
-        refused(&server, &bundle, &clients[0].proven()),
-        Refusal::Twice
+        clients[0].add(std::slice::from_ref(last_resort)),
+        Err(twice)
     );
+    let (group_info, tree) = server.delivery().reentry();
+    let bundle = raw_external_commit(&twin, &group_info, &tree, false);
+    assert_eq!(refused(&server, &bundle, &twin.proven()), Refusal::Twice);
 }
 
 #[test]
@@ -289,4 +291,62 @@ fn a_welcome_for_another_device_changes_nothing() {
     ann.read(&server);
     clients[0].read(&server);
     assert_eq!(ann.code(), clients[0].code());
+}
+
+#[test]
+fn a_stranger_that_the_server_lets_in_is_not_let_in_by_members() {
+    let (server, mut clients) = room_of(&["harry", "charly"]);
+    let mallory = Client::new("mallory", "phone", 66);
+    let (group_info, tree) = server.delivery().reentry();
+    let bundle = raw_external_commit(&mallory, &group_info, &tree, false);
+    let event = Event::Commit(&bundle.commit);
+    let step = clients[0].member.receive(&room(), event).unwrap();
+    assert!(
+        matches!(step.shown[..], [Shown::Lost(_)]),
+        "{:?}",
+        step.shown
+    );
+    assert!(!clients[0].member.is_in(&room()));
+}
+
+#[test]
+fn whose_name_it_is_shows_when_it_becomes_somebody_elses() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let harry = clients[0].identity.public();
+    let gone = name("harry");
+    clients[1].remove(&gone).unwrap();
+    clients[1].flush(&mut server);
+    clients[1].read(&server);
+    let other = stranger(&mut server, "harry", 66);
+    let package = server.claim(&other.user, &other.device);
+    clients[1].add(&[package]).unwrap();
+    clients[1].flush(&mut server);
+    let shown = clients[1].read(&server);
+    let expected = Shown::KeyChanged {
+        user: name("harry"),
+        was: harry,
+        is: other.identity.public(),
+    };
+    assert_eq!(shown[0], expected, "{shown:?}");
+}
+
+#[test]
+fn who_was_removed_is_not_heard_even_if_the_server_passes_it_on() {
+    let (mut server, mut clients) = room_of(&["harry", "charly", "ann"]);
+    clients[2].send("still here").unwrap();
+    let Some(Frame::Message { bytes, .. }) = clients[2].outbox.pop_back() else {
+        panic!("no message");
+    };
+    let ann = name("ann");
+    clients[0].remove(&ann).unwrap();
+    clients[0].flush(&mut server);
+    clients[1].read(&server);
+    let step = clients[1]
+        .member
+        .receive(&room(), Event::Message(&bytes))
+        .unwrap();
+    assert_eq!(
+        step.shown,
+        [Shown::Unreadable("its sender is not in the room any more")]
+    );
 }

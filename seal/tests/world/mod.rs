@@ -2,9 +2,10 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-use seal::delivery::{Admission, Delivery, Door, Proven};
+use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
 use seal::member::{Error, Event, Frame, Member, Shown, Step};
+use seal::rules::Door;
 use seal::{Bundle, Identity, Refusal, Shelf};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -60,7 +61,6 @@ pub(crate) struct Waiting {
 #[derive(Default)]
 pub(crate) struct Server {
     pub(crate) delivery: Option<Delivery>,
-    pub(crate) door: Option<Door>,
     pub(crate) journal: Vec<Entry>,
     pub(crate) packages: BTreeMap<(String, String), (VecDeque<Vec<u8>>, Vec<u8>)>,
     pub(crate) waiting: BTreeMap<(String, String), Waiting>,
@@ -98,8 +98,7 @@ impl Server {
                 if self.delivery.is_some() {
                     return Err(Refusal::Twice);
                 }
-                let door = self.door.unwrap_or(Door::Invited);
-                self.delivery = Some(Delivery::found(room.clone(), door, founding, by)?);
+                self.delivery = Some(Delivery::found(room.clone(), founding, by, now())?);
                 self.journal
                     .push(Entry::Founded(founding.group_info.clone()));
             }
@@ -286,7 +285,9 @@ impl Client {
 
     pub(crate) fn rejoin(&mut self, server: &Server) -> Result<(), Error> {
         let (group_info, tree) = server.delivery().reentry();
-        let step = self.member.rejoin(&room(), &group_info, &tree, now());
+        let step = self
+            .member
+            .rejoin(&room(), (&group_info, &tree), false, now());
         self.host(step)
     }
 
@@ -313,6 +314,10 @@ impl Client {
 
 /// A room with these users in it, each with one device; all have read everything.
 pub(crate) fn room_of(users: &[&str]) -> (Server, Vec<Client>) {
+    room_with(Door::Invited, users)
+}
+
+pub(crate) fn room_with(door: Door, users: &[&str]) -> (Server, Vec<Client>) {
     let mut server = Server::default();
     let mut clients: Vec<_> = (1..)
         .zip(users)
@@ -322,7 +327,7 @@ pub(crate) fn room_of(users: &[&str]) -> (Server, Vec<Client>) {
         client.publish(3);
         client.flush(&mut server);
     }
-    let step = clients[0].member.found(&room(), &[7; 16], now());
+    let step = clients[0].member.found(&room(), door, &[7; 16], now());
     clients[0].host(step).unwrap();
     clients[0].flush(&mut server);
     clients[0].read(&server);
