@@ -38,8 +38,7 @@ pub(crate) fn room_code(group: &[u8], epoch: u64, authenticator: &[u8]) -> Strin
     grouped(chunks(&Sha512::digest(parts)).iter())
 }
 
-/// Groups of five digits, each from 40 bits, so that no digit is
-/// noticeably likelier.
+/// Groups of five digits, each from 40 bits, so that no digit is noticeably likelier.
 fn chunks(hash: &[u8]) -> Vec<u32> {
     let number = |chunk: &[u8]| {
         chunk

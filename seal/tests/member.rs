@@ -153,11 +153,10 @@ fn a_device_that_lost_its_state_comes_back() {
     clients[1].flush(&mut server);
     clients[1].read(&server);
     let shown = clients[0].read(&server);
-    let last = shown.last();
-    assert!(
-        matches!(last, Some(Shown::Changed { joined, left, .. }) if joined.is_empty() && left.is_empty()),
-        "{shown:?}"
-    );
+    let Some(Shown::Changed { joined, left, .. }) = shown.last() else {
+        panic!("{shown:?}");
+    };
+    assert!(joined.is_empty() && left.is_empty(), "{shown:?}");
     clients[0].send("welcome back").unwrap();
     clients[0].flush(&mut server);
     assert_eq!(said(&clients[1].read(&server)), ["harry: welcome back"]);

@@ -9,17 +9,17 @@ mod join;
 mod packages;
 mod receive;
 mod room;
+mod step;
 
 use crate::codec::{Reader, short_parts};
 use crate::device::{Certificate, DeviceKey, List, Name};
-use crate::identity::Public;
-use crate::rules::{Bundle, Door, Founding, MOST_CONTENT, Refusal};
-use crate::shelf::{self, Changes, Entries, Shelf};
+use crate::rules::{Door, MOST_CONTENT};
+use crate::shelf::{self, Entries, Shelf};
 use packages::Packages;
 use room::{Intent, Room, Status};
 use std::collections::BTreeMap;
 use std::fmt;
-use thiserror::Error;
+pub use step::{Content, Error, Event, Frame, Holder, Shown, Step};
 
 /// Entries on the shelf begin with what they are of.
 const DEVICE: &[u8] = b"device";
@@ -34,201 +34,6 @@ pub struct Member {
     packages: Packages,
     rooms: BTreeMap<Name, Room>,
     shelf: Shelf,
-}
-
-/// What comes of a step: first the changes are stored, then the frames sent.
-#[must_use]
-#[derive(Debug, Default)]
-pub struct Step {
-    /// To be stored before anything is sent; see [`Shelf::store`].
-    pub changes: Changes,
-    /// To be sent, in this order.
-    pub frames: Vec<Frame>,
-    /// To be shown, in this order.
-    pub shown: Vec<Shown>,
-}
-
-/// What a device sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// Makes a room sealed.
-    Found {
-        /// Which.
-        room: Name,
-        /// The group of one.
-        founding: Founding,
-    },
-    /// Changes a group.
-    Change {
-        /// Of which room.
-        room: Name,
-        /// The commit and what goes with it.
-        bundle: Bundle,
-    },
-    /// Says something in a room.
-    Message {
-        /// Which.
-        room: Name,
-        /// The encrypted message.
-        bytes: Vec<u8>,
-    },
-    /// Asks to be removed from a room.
-    Leave {
-        /// Which.
-        room: Name,
-        /// The proposal.
-        bytes: Vec<u8>,
-    },
-    /// Says that the commit which made an epoch cannot be processed.
-    Report {
-        /// Of which room.
-        room: Name,
-        /// The epoch that it made.
-        epoch: u64,
-    },
-    /// Publishes key packages with which the device can be added while it is away.
-    Publish {
-        /// Each for one use.
-        one_time: Vec<Vec<u8>>,
-        /// For when those are used up.
-        last_resort: Vec<u8>,
-    },
-}
-
-/// What happens in a room, as its journal has it.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'a> {
-    /// The room was sealed: the group info of epoch 0.
-    Founded(&'a [u8]),
-    /// A commit made the next epoch.
-    Commit(&'a [u8]),
-    /// Somebody said something.
-    Message(&'a [u8]),
-    /// A device asked to be removed.
-    Leave(&'a [u8]),
-}
-
-/// Whose device it is, as its credential says and its identity has certified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// The name in the room.
-    pub user: Name,
-    /// The device.
-    pub device: Name,
-    /// Who that is: what a safety number is made of.
-    pub identity: Public,
-}
-
-/// What somebody said. Shown to people, never printed by accident.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Content(pub Vec<u8>);
-
-impl fmt::Debug for Content {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Content({} bytes)", self.0.len())
-    }
-}
-
-/// What there is to show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    /// Somebody's message.
-    Message {
-        /// From whom.
-        from: Holder,
-        /// What they said.
-        content: Content,
-    },
-    /// An own message was placed; the number is that which `send` gave it.
-    Placed {
-        /// Which of those sent in this room.
-        number: u64,
-    },
-    /// The group changed.
-    Changed {
-        /// The new epoch.
-        epoch: u64,
-        /// Who did it: of a welcome, who signed it.
-        by: Option<Holder>,
-        /// Devices that came. When this device comes (back): since it last knew, else all.
-        joined: Vec<Holder>,
-        /// Devices that went.
-        left: Vec<Holder>,
-        /// The new room code.
-        code: String,
-    },
-    /// A name is somebody else's than before: compare the safety number again.
-    KeyChanged {
-        /// Whose.
-        user: Name,
-        /// Who that was.
-        was: Public,
-        /// Who that is.
-        is: Public,
-    },
-    /// The room has another group than before: everything in it may be somebody else's doing.
-    OtherGroup,
-    /// A device wants to go; somebody has to remove it ([`Member::tidy`]).
-    Leaving {
-        /// Whose.
-        who: Holder,
-        /// Whether this device should do it at once; others when nothing happens for a while.
-        is_ours_to_remove: bool,
-    },
-    /// A message that cannot be read, and why.
-    Unreadable(&'static str),
-    /// A change of one's own had become needless, or was not possible any more.
-    Dropped,
-    /// This device is not in the group any more.
-    Out,
-    /// The state of this device does not fit the group any more, and why; [`Member::rejoin`] brings
-    /// it back.
-    Lost(&'static str),
-}
-
-/// Why a step was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Error {
-    /// The device is not in the room's group.
-    #[error("this device is not in the sealed room: it must be added, or rejoin")]
-    NotIn,
-    /// It is already.
-    #[error("this device is in the sealed room already")]
-    AlreadyIn,
-    /// A change of its own is on its way.
-    #[error("a change of the group is on its way: wait until it is decided")]
-    Busy,
-    /// The state was read again, and events may be missing.
-    #[error("events of the room are missing: read them first")]
-    Behind,
-    /// The public state is of another group than the one that this device was in, or older.
-    #[error("the server shows another group than the one that this device was in: ask the others")]
-    AnotherGroup,
-    /// A content larger than rooms take.
-    #[error("a message may have {MOST_CONTENT} bytes")]
-    TooLong,
-    /// No such member.
-    #[error("no such device is in the room")]
-    NoSuchMember,
-    /// An event that is none of those that follow.
-    #[error("an event is missing before this one: read the room's events again")]
-    Gap,
-    /// The server or another client sent what no room accepts.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// MLS could not do it.
-    #[error("MLS: {0} failed")]
-    Mls(&'static str),
-    /// The stored state is of another form.
-    #[error(transparent)]
-    Shelf(#[from] shelf::Error),
-}
-
-impl Error {
-    /// Whether it comes from within a step, and not before anything was done.
-    fn may_have_changed_something(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Mls(_) | Self::Shelf(_))
-    }
 }
 
 impl Member {
@@ -607,27 +412,5 @@ impl fmt::Debug for Member {
             self.certificate,
             self.rooms.len()
         )
-    }
-}
-
-impl From<&Certificate> for Holder {
-    fn from(certificate: &Certificate) -> Self {
-        Self {
-            user: certificate.user.clone(),
-            device: certificate.device.clone(),
-            identity: certificate.identity,
-        }
-    }
-}
-
-impl Holder {
-    /// From a credential that was verified when its leaf came into the group.
-    fn read(credential: &[u8]) -> Option<Self> {
-        let (user, device, identity) = Certificate::names(credential).ok()?;
-        Some(Self {
-            user,
-            device,
-            identity,
-        })
     }
 }
