@@ -4,22 +4,73 @@
 mod world;
 
 use mls_rs::client_builder::MlsConfig;
-use mls_rs::group::{CommitEffect, ExportedTree, ReceivedMessage};
-use mls_rs::identity::SigningIdentity;
+use mls_rs::group::{CommitEffect, ExportedTree, Member, ReceivedMessage};
 use mls_rs::identity::basic::{BasicCredential, BasicIdentityProvider};
+use mls_rs::identity::{CredentialType, SigningIdentity};
 use mls_rs::mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions};
 use mls_rs::storage_provider::in_memory::InMemoryGroupStateStorage;
-use mls_rs::{CipherSuite, Client as MlsClient, ExtensionList, Group, MlsMessage};
+use mls_rs::time::MlsTime;
+use mls_rs::{
+    CipherSuite, Client as MlsClient, ExtensionList, Group, IdentityProvider, MlsMessage,
+};
+use mls_rs_core::identity::MemberValidationContext;
 use mls_rs_crypto_rustcrypto::RustCryptoProvider;
 use seal::delivery::Proven;
 use seal::device::Name;
-use seal::member::Frame;
-use seal::{Bundle, Identity};
+use seal::member::{Event, Frame, Shown};
+use seal::{Bundle, Identity, Refusal};
 use std::time::Duration;
-use world::{Client, Entry, Server, key_of, name, room, room_of, said};
+use world::{Client, Entry, Server, key_of, name, now, room, room_of, said};
 
 const SUITE: CipherSuite = CipherSuite::CURVE25519_AES128;
 const CONTENT_FORM: u8 = 1;
+
+/// Takes everybody for anybody, as an attacker does: the writer and members have to look.
+#[derive(Clone)]
+struct Careless;
+
+impl IdentityProvider for Careless {
+    type Error = <BasicIdentityProvider as IdentityProvider>::Error;
+
+    fn validate_member(
+        &self,
+        _: &SigningIdentity,
+        _: Option<MlsTime>,
+        _: MemberValidationContext<'_>,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn validate_external_sender(
+        &self,
+        _: &SigningIdentity,
+        _: Option<MlsTime>,
+        _: Option<&ExtensionList>,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn identity(
+        &self,
+        of: &SigningIdentity,
+        extensions: &ExtensionList,
+    ) -> Result<Vec<u8>, Self::Error> {
+        BasicIdentityProvider.identity(of, extensions)
+    }
+
+    fn valid_successor(
+        &self,
+        _: &SigningIdentity,
+        _: &SigningIdentity,
+        _: &ExtensionList,
+    ) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+
+    fn supported_types(&self) -> Vec<CredentialType> {
+        BasicIdentityProvider.supported_types()
+    }
+}
 
 /// A device of mls-rs.
 struct Peer<C: MlsConfig> {
@@ -34,10 +85,14 @@ struct Peer<C: MlsConfig> {
 }
 
 fn peer(user: &str, seed: u8) -> Peer<impl MlsConfig> {
+    device(user, "phone", seed, seed + 100)
+}
+
+fn device(user: &str, device: &str, seed: u8, person: u8) -> Peer<impl MlsConfig> {
     let signing = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
     let key = seal::DeviceKey::from_seed(&[seed; 32]);
-    let identity = Identity::from_seed(&[seed + 100; 32]);
-    let certificate = identity.certify(name(user), name("phone"), &key);
+    let identity = Identity::from_seed(&[person; 32]);
+    let certificate = identity.certify(name(user), name(device), &key);
     let credential = BasicCredential::new(certificate.encode()).into_credential();
     let public = key.public().to_vec().into();
     let options = CommitOptions::new()
@@ -51,7 +106,7 @@ fn peer(user: &str, seed: u8) -> Peer<impl MlsConfig> {
     let client = MlsClient::builder()
         .group_state_storage(storage.clone())
         .crypto_provider(RustCryptoProvider::default())
-        .identity_provider(BasicIdentityProvider)
+        .identity_provider(Careless)
         .mls_rules(rules)
         .key_package_lifetime(Duration::from_secs(84 * 86_400))
         .signing_identity(
@@ -132,17 +187,18 @@ impl<C: MlsConfig> Peer<C> {
         }
     }
 
-    /// Comes in, or back, by itself.
-    fn rejoin(&mut self, server: &mut Server) {
+    /// An external commit, in the place of somebody.
+    fn external_commit(
+        &self,
+        server: &Server,
+        is_replaced: impl Fn(&Member) -> bool,
+    ) -> (Group<C>, Bundle) {
         let (group_info, tree) = server.delivery().reentry();
         let info = MlsMessage::from_bytes(&group_info).unwrap();
         let tree = ExportedTree::from_bytes(&tree).unwrap();
         let mut builder = self.client.external_commit_builder().unwrap();
         let roster = tree.roster().members();
-        let before = roster
-            .iter()
-            .find(|one| one.signing_identity == *self.client.signing_identity().unwrap().0);
-        if let Some(before) = before {
+        if let Some(before) = roster.iter().find(|one| is_replaced(one)) {
             builder = builder.with_removal(before.index);
         }
         let (group, commit) = builder.with_tree_data(tree).build(info).unwrap();
@@ -152,6 +208,13 @@ impl<C: MlsConfig> Peer<C> {
             welcome: None,
             group_info: info.to_bytes().unwrap(),
         };
+        (group, bundle)
+    }
+
+    /// Comes in, or back, by itself.
+    fn rejoin(&mut self, server: &mut Server) {
+        let own = self.client.signing_identity().unwrap().0.clone();
+        let (group, bundle) = self.external_commit(server, |one| one.signing_identity == own);
         let frame = Frame::Change {
             room: room(),
             bundle,
@@ -259,12 +322,14 @@ impl<C: MlsConfig> Peer<C> {
 
 fn index_of<C: MlsConfig>(group: &Group<C>, user: &Name) -> Option<u32> {
     let members = group.roster().members();
-    let found = members.iter().find(|one| {
-        let credential = one.signing_identity.credential.as_basic().unwrap();
-        let at = 3 + user.as_str().len();
-        credential.identifier.get(3..at) == Some(user.as_str().as_bytes())
-    });
+    let found = members.iter().find(|one| is_of(one, user));
     found.map(|one| one.index)
+}
+
+fn is_of(member: &Member, user: &Name) -> bool {
+    let credential = member.signing_identity.credential.as_basic().unwrap();
+    let at = 3 + user.as_str().len();
+    credential.identifier.get(3..at) == Some(user.as_str().as_bytes())
 }
 
 struct Random(u64);
@@ -379,4 +444,28 @@ fn devices_of_two_implementations_share_a_room() {
         let ran = std::panic::catch_unwind(|| run(seed));
         ran.unwrap_or_else(|_| panic!("schedule {seed} failed"));
     }
+}
+
+#[test]
+fn nobody_comes_in_in_the_place_of_somebody_else() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let mut peter = peer("peter", 50);
+    clients[0].add(&[peter.key_package()]).unwrap();
+    clients[0].flush(&mut server);
+    peter.welcome(&mut server);
+    clients[0].read(&server);
+    // Peter's second device is entitled to come in, but not to throw out charly.
+    let charly = name("charly");
+    let laptop = device("peter", "laptop", 51, 150);
+    let (_, bundle) = laptop.external_commit(&server, |one| is_of(one, &charly));
+    let decided = server.delivery().decide(&bundle, &peter.proven(), now());
+    assert_eq!(decided.map(drop), Err(Refusal::OtherSender));
+    // Nor do members let it, whatever the server says.
+    let event = Event::Commit(&bundle.commit);
+    let step = clients[0].member.receive(&room(), event).unwrap();
+    assert!(
+        matches!(step.shown[..], [Shown::Lost(_)]),
+        "{:?}",
+        step.shown
+    );
 }

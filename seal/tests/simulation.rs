@@ -286,6 +286,12 @@ impl World {
             if client.member.is_in(&room()) {
                 assert_eq!(client.member.epoch(&room()), Some(epoch), "{}", client.user);
                 assert_eq!(client.member.members(&room()).len(), members);
+                assert_eq!(
+                    client.member.outstanding(),
+                    [],
+                    "{} waits for ever",
+                    client.user
+                );
                 codes.push(client.code());
             }
         }

@@ -159,7 +159,7 @@ impl Room {
             .wire_format_policy(mls::join_config().wire_format_policy())
             .padding_size(mls::join_config().padding_size())
             .max_past_epochs(crate::rules::EPOCHS_BACK as usize)
-            .sender_ratchet_configuration(mls::join_config().sender_ratchet_configuration().clone())
+            .sender_ratchet_configuration(*mls::join_config().sender_ratchet_configuration())
             .build();
         let provider = OpenMlsRustCrypto::default();
         let id = GroupId::from_slice(&mls::group_id(room, door, random));
