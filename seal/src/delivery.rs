@@ -6,8 +6,9 @@
 //! is rebuilt from its journal by deciding and applying again, or from a snapshot.
 
 use crate::codec::{Malformed, Reader, long_parts};
-use crate::device::{Certificate, Name};
+use crate::device::{Certificate, List, Name};
 use crate::identity::Public;
+use crate::lists::Lists;
 use crate::mls::{self, read, read_tree};
 use crate::rules::{
     Before, Bundle, Door, EPOCHS_BACK, Founding, MOST_MESSAGE, Refusal, Review, check_group_info,
@@ -46,6 +47,7 @@ pub struct Delivery {
     members: BTreeMap<u32, Certificate>,
     leaving: BTreeSet<u32>,
     reported: BTreeSet<u32>,
+    lists: Lists,
 }
 
 /// A commit that was found to be good, and makes the next epoch.
@@ -121,6 +123,7 @@ impl Delivery {
             members,
             leaving: BTreeSet::new(),
             reported: BTreeSet::new(),
+            lists: Lists::default(),
         })
     }
 
@@ -188,6 +191,7 @@ impl Delivery {
         let before = Before {
             members: &self.members,
             door: self.door,
+            lists: &self.lists,
         };
         let now = Some(now);
         let review = review(&staged, &sender, leaf.u32(), &before, now, &self.crypto)?;
@@ -324,6 +328,29 @@ impl Delivery {
         self.leaving.insert(leaf);
     }
 
+    /// Whether a list of devices takes the place of the one before.
+    ///
+    /// # Errors
+    /// It is not the sender's, who must be a member, or not newer.
+    pub fn decide_devices(&self, bytes: &[u8], by: &Proven) -> Result<List, Refusal> {
+        self.member(by)?;
+        let list = self.lists.decide(bytes)?;
+        match *list.identity() == by.identity {
+            true => Ok(list),
+            false => Err(Refusal::OtherSender),
+        }
+    }
+
+    /// Remembers a list. Devices that it does not have are to be removed, as if they had asked.
+    pub fn apply_devices(&mut self, list: List) {
+        self.lists.learn(list, &self.members);
+        let gone = self
+            .members
+            .iter()
+            .filter(|(_, one)| !self.lists.allows(one));
+        self.leaving.extend(gone.map(|(leaf, _)| *leaf));
+    }
+
     /// Whether a member's report counts that it cannot process the commit that made an epoch.
     ///
     /// # Errors
@@ -451,6 +478,7 @@ impl Delivery {
             &self.group_info,
             &numbers(&self.leaving),
             &numbers(&self.reported),
+            &self.lists.encode(),
         ]));
         // A snapshot of the same state has the same bytes.
         let values = self
@@ -479,6 +507,7 @@ impl Delivery {
         let group_id = openmls::prelude::GroupId::from_slice(reader.long()?);
         let group_info = reader.long()?.to_vec();
         let (leaving, reported) = (leaves(reader.long()?)?, leaves(reader.long()?)?);
+        let lists = Lists::decode(reader.long()?)?;
         let storage = MemoryStorage::default();
         while !reader.0.is_empty() {
             let (key, value) = (reader.long()?.to_vec(), reader.long()?.to_vec());
@@ -498,6 +527,7 @@ impl Delivery {
             members,
             leaving,
             reported,
+            lists,
         })
     }
 }

@@ -23,6 +23,8 @@ pub mod device;
 pub mod export;
 mod identity;
 #[cfg(feature = "mls")]
+mod lists;
+#[cfg(feature = "mls")]
 pub mod member;
 #[cfg(feature = "mls")]
 mod mls;

@@ -4,6 +4,7 @@
 use crate::codec::{Malformed, Reader, long_parts};
 use crate::device::{self, Certificate, Name};
 use crate::identity::Public;
+use crate::lists::Lists;
 use crate::mls::{self, certificate_of};
 use openmls::prelude::{
     Extension, KeyPackage, LeafNode, Lifetime, OpenMlsCrypto, Proposal, Sender, StagedCommit,
@@ -259,6 +260,12 @@ pub enum Refusal {
     /// The device is in the group already.
     #[error("the device is in the group already")]
     Twice,
+    /// A device that its person has revoked, or not listed yet.
+    #[error("its person's list of devices does not have the device")]
+    Unlisted,
+    /// A list of devices that is no newer than the one that is known.
+    #[error("a list of devices as new is known already")]
+    OldList,
     /// A key package whose time is over, not yet come, or too long.
     #[error("a key package must count now, {MARGIN} s longer, and not for more than 90 days")]
     Lifetime,
@@ -285,7 +292,11 @@ impl Refusal {
             Self::NotAMember => "not_a_member",
             Self::TooMany => "too_many_members",
             Self::Lifetime => "bad_lifetime",
-            Self::Credential(_) | Self::OtherSender | Self::OtherIdentity => "bad_credential",
+            Self::Credential(_)
+            | Self::OtherSender
+            | Self::OtherIdentity
+            | Self::Unlisted
+            | Self::OldList => "bad_credential",
             _ => "bad_bundle",
         }
     }
@@ -310,6 +321,7 @@ pub(crate) struct Review {
 pub(crate) struct Before<'a> {
     pub(crate) members: &'a BTreeMap<u32, Certificate>,
     pub(crate) door: Door,
+    pub(crate) lists: &'a Lists,
 }
 
 /// Checks what a commit, valid for MLS, does to a group. Without the time a key package's is not
@@ -364,6 +376,9 @@ pub(crate) fn review(
             .any(|(_, other)| is_same_device(one, other) || one.key == other.key)
         {
             return Err(Refusal::Twice);
+        }
+        if !before.lists.allows(one) {
+            return Err(Refusal::Unlisted);
         }
         let mut namesakes = after.iter().filter(|(_, other)| other.user == one.user);
         if namesakes.any(|(_, other)| other.identity != one.identity) {

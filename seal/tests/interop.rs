@@ -283,7 +283,7 @@ impl<C: MlsConfig> Peer<C> {
             };
             let mut is_removed = false;
             match entry {
-                Entry::Founded(_) => {}
+                Entry::Founded(_) | Entry::Devices(_) => {}
                 Entry::Message { from, .. } if *from == self.user => {}
                 // The writer has taken it, so it is its own: what loses is cleared at once.
                 Entry::Commit(_) if group.has_pending_commit() => {

@@ -2,9 +2,10 @@
 
 mod world;
 
+use seal::Refusal;
 use seal::device::List;
-use seal::member::{Error, Frame, Shown};
-use world::{Client, name, now, room, room_of, said};
+use seal::member::{Error, Event, Frame, Shown};
+use world::{Client, Server, name, now, room, room_of, said};
 
 #[test]
 fn members_read_each_other_and_see_one_code() {
@@ -294,7 +295,7 @@ fn a_member_away_for_a_year_comes_back_though_the_events_are_gone() {
 }
 
 #[test]
-fn a_revoked_device_is_removed_by_whoever_has_the_list() {
+fn a_revoked_device_is_removed_and_does_not_come_back() {
     let (mut server, mut clients) = room_of(&["harry", "charly"]);
     let mut laptop = Client::new("harry", "laptop", 1);
     laptop.rejoin(&server).unwrap();
@@ -308,14 +309,48 @@ fn a_revoked_device_is_removed_by_whoever_has_the_list() {
         let added = list.with(&identity, certificate.device().clone(), *certificate.key());
         list = added.unwrap();
     }
-    let all = clients[1].member.remove_unlisted(&room(), &list, now());
-    assert_eq!(all.map(drop), Err(Error::NoSuchMember));
+    let announce = |laptop: &mut Client, server: &mut Server, list: &List| {
+        let step = laptop.member.announce(&room(), list);
+        laptop.host(step).unwrap();
+        laptop.flush(server);
+    };
+    announce(&mut laptop, &mut server, &list);
+    for client in &mut clients {
+        client.read(&server);
+    }
+    assert_eq!(server.delivery().leaving().count(), 0);
+    let older = list.clone();
     list = list.without(&identity, &name("laptop")).unwrap();
-    let step = clients[1].member.remove_unlisted(&room(), &list, now());
+    // From any device of the person, here the revoked one itself.
+    announce(&mut laptop, &mut server, &list);
+    let by = laptop.proven();
+    let old = server.delivery().decide_devices(&older.encode(), &by);
+    assert_eq!(old.map(drop), Err(Refusal::OldList));
+    for client in &mut clients {
+        let shown = client.read(&server);
+        assert!(matches!(shown[..], [Shown::Leaving { .. }]), "{shown:?}");
+    }
+    let step = clients[1].member.tidy(&room(), now());
     clients[1].host(step).unwrap();
     clients[1].flush(&mut server);
     assert!(laptop.read(&server).contains(&Shown::Out));
     clients[0].read(&server);
     clients[1].read(&server);
     assert_eq!(clients[0].code(), clients[1].code());
+    server.restart();
+    laptop.rejoin(&server).unwrap();
+    let Some(Frame::Change { bundle, .. }) = laptop.outbox.pop_back() else {
+        panic!("no bundle");
+    };
+    let decided = server.delivery().decide(&bundle, &by, now());
+    assert_eq!(decided.map(drop), Err(Refusal::Unlisted));
+    // Nor do members let it, whatever the server says.
+    clients[0].crash();
+    let event = Event::Commit(&bundle.commit);
+    let step = clients[0].member.receive(&room(), event).unwrap();
+    assert!(
+        matches!(step.shown[..], [Shown::Lost(_)]),
+        "{:?}",
+        step.shown
+    );
 }

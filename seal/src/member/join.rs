@@ -192,6 +192,7 @@ impl Member {
         if let Some(before) = self.rooms.get(name) {
             room.sent = before.sent;
             room.known = before.known.clone();
+            room.lists = before.lists.clone();
             room.is_behind = before.is_behind;
         }
     }

@@ -215,7 +215,7 @@ impl Member {
         self.change(room, Intent::Remove(named.unwrap_or_default()), now)
     }
 
-    /// Removes the devices that asked for it.
+    /// Removes the devices that asked for it, or were revoked.
     ///
     /// # Errors
     /// The device cannot change the group now, or nobody asked.
@@ -224,13 +224,17 @@ impl Member {
         self.change(room, Intent::Remove(leaving), now)
     }
 
-    /// Removes the devices that a person's list does not have (any more).
+    /// Says in the room which devices this person has: no other one comes in, and those that are in
+    /// are removed by whoever tidies.
     ///
     /// # Errors
-    /// The device cannot change the group now, or all of that person are listed.
-    pub fn remove_unlisted(&mut self, room: &Name, list: &List, now: u64) -> Result<Step, Error> {
-        let unlisted = self.rooms.get(room).map(|room| room.unlisted(list));
-        self.change(room, Intent::Remove(unlisted.unwrap_or_default()), now)
+    /// The device is not in.
+    pub fn announce(&mut self, room: &Name, list: &List) -> Result<Step, Error> {
+        let ready = self.ready(room).map(drop);
+        let (room, list) = (room.clone(), list.encode());
+        let name = room.clone();
+        let frames = ready.map(|()| (vec![Frame::Devices { room, list }], Vec::new()));
+        self.settle(Some(&name), frames)
     }
 
     /// Renews the keys of this device, which heals the group of what a thief has learnt.

@@ -54,6 +54,7 @@ impl Member {
                 Ok((Vec::new(), shown.into_iter().collect()))
             }
             Event::Leave(proposal) => Ok((Vec::new(), room.leave_event(&own, proposal))),
+            Event::Devices(list) => Ok((Vec::new(), room.devices_event(&own, list)?)),
         }
     }
 }
@@ -134,6 +135,7 @@ impl Room {
         let before = Before {
             members: &self.members,
             door,
+            lists: &self.lists,
         };
         let check = |group: &openmls::prelude::MlsGroup, staged: &StagedCommit| {
             let leaf = match &sender {
@@ -341,6 +343,29 @@ impl Room {
         let Ok(leaf) = self.verified_leave(bytes) else {
             return Vec::new();
         };
+        self.goes(own, leaf)
+    }
+
+    /// A list that is no newer says nothing.
+    fn devices_event(&mut self, own: &Certificate, bytes: &[u8]) -> Result<Vec<Shown>, Error> {
+        let list = match self.lists.decide(bytes) {
+            Err(Refusal::OldList) => return Ok(Vec::new()),
+            decided => decided?,
+        };
+        self.lists.learn(list, &self.members);
+        let members = self.members.iter();
+        let gone = members
+            .filter(|(_, one)| !self.lists.allows(one))
+            .map(|(leaf, _)| *leaf);
+        let gone: Vec<_> = gone.filter(|leaf| !self.leaving.contains(leaf)).collect();
+        self.leaving.extend(&gone);
+        Ok(gone
+            .into_iter()
+            .flat_map(|leaf| self.goes(own, leaf))
+            .collect())
+    }
+
+    fn goes(&mut self, own: &Certificate, leaf: u32) -> Vec<Shown> {
         self.leaving.insert(leaf);
         let staying = self
             .members

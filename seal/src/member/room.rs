@@ -3,8 +3,9 @@
 use super::packages::{put, values};
 use super::{Error, Frame, Holder, Shown};
 use crate::codec::short_parts;
-use crate::device::{Certificate, DeviceKey, List, Name};
+use crate::device::{Certificate, DeviceKey, Name};
 use crate::identity::Public;
+use crate::lists::Lists;
 use crate::mls::{self, SUITE};
 use crate::number::room_code;
 use crate::rules::{
@@ -83,6 +84,7 @@ struct Record {
     outgoing: Option<Vec<u8>>,
     intent: Option<Intent>,
     leaving: BTreeSet<u32>,
+    lists: Vec<u8>,
     known: Known,
     joined_in: u64,
     sent: u64,
@@ -102,6 +104,7 @@ pub(super) struct Room {
     pub(super) intent: Option<Intent>,
     /// Leaves whose devices asked to be removed.
     pub(super) leaving: BTreeSet<u32>,
+    pub(super) lists: Lists,
     pub(super) known: Known,
     pub(super) joined_in: u64,
     /// Messages ever sent: each carries its number.
@@ -132,6 +135,7 @@ impl Room {
             outgoing: None,
             intent: None,
             leaving: BTreeSet::new(),
+            lists: Lists::default(),
             known: Known::default(),
             joined_in: 0,
             sent: 0,
@@ -259,18 +263,6 @@ impl Room {
             .iter()
             .filter_map(|leaf| self.members.get(leaf));
         leaving
-            .map(|one| (*one.identity.as_bytes(), Some(one.key)))
-            .collect()
-    }
-
-    /// Devices of a person that its list does not have.
-    pub(super) fn unlisted(&self, list: &List) -> Vec<Removal> {
-        let theirs = self
-            .members
-            .values()
-            .filter(|one| one.identity == *list.identity());
-        let unlisted = theirs.filter(|one| !list.has(one));
-        unlisted
             .map(|one| (*one.identity.as_bytes(), Some(one.key)))
             .collect()
     }
@@ -476,6 +468,7 @@ impl Room {
             outgoing: self.outgoing.clone(),
             intent: self.intent.clone(),
             leaving: self.leaving.clone(),
+            lists: self.lists.encode(),
             known: self.known.clone(),
             joined_in: self.joined_in,
             sent: self.sent,
@@ -514,6 +507,7 @@ impl Room {
             outgoing: record.outgoing,
             intent: record.intent,
             leaving: record.leaving,
+            lists: Lists::decode(&record.lists).ok()?,
             known: record.known,
             joined_in: record.joined_in,
             sent: record.sent,

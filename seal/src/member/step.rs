@@ -54,6 +54,13 @@ pub enum Frame {
         /// The proposal.
         bytes: Vec<u8>,
     },
+    /// Says which devices this person has.
+    Devices {
+        /// In which room.
+        room: Name,
+        /// The list.
+        list: Vec<u8>,
+    },
     /// Says that the commit which made an epoch cannot be processed.
     Report {
         /// Of which room.
@@ -81,6 +88,8 @@ pub enum Event<'a> {
     Message(&'a [u8]),
     /// A device asked to be removed.
     Leave(&'a [u8]),
+    /// Somebody said which devices are theirs.
+    Devices(&'a [u8]),
 }
 
 /// Whose device it is, as its credential says and its identity has certified.
@@ -143,7 +152,7 @@ pub enum Shown {
     },
     /// The room has another group than before: everything in it may be somebody else's doing.
     OtherGroup,
-    /// A device wants to go; somebody has to remove it ([`Member::tidy`]).
+    /// A device wants to go, or was revoked; somebody has to remove it ([`Member::tidy`]).
     Leaving {
         /// Whose.
         who: Holder,

@@ -37,6 +37,7 @@ pub(crate) enum Entry {
         epoch: u64,
     },
     Leave(Vec<u8>),
+    Devices(Vec<u8>),
 }
 
 impl Entry {
@@ -46,6 +47,7 @@ impl Entry {
             Self::Commit(bytes) => Event::Commit(bytes),
             Self::Message { bytes, .. } => Event::Message(bytes),
             Self::Leave(bytes) => Event::Leave(bytes),
+            Self::Devices(bytes) => Event::Devices(bytes),
         }
     }
 }
@@ -115,6 +117,11 @@ impl Server {
                 let leaf = self.delivery().decide_leave(bytes, by)?;
                 self.delivery.as_mut().unwrap().apply_leave(leaf);
                 self.journal.push(Entry::Leave(bytes.clone()));
+            }
+            Frame::Devices { list, .. } => {
+                let decided = self.delivery().decide_devices(list, by)?;
+                self.delivery.as_mut().unwrap().apply_devices(decided);
+                self.journal.push(Entry::Devices(list.clone()));
             }
             Frame::Report { epoch, .. } => {
                 let leaf = self.delivery().decide_report(*epoch, by)?;
