@@ -222,6 +222,7 @@ fn nobody_leaves_for_somebody_else() {
         delivery.decide_leave(&bytes, &clients[0].proven()),
         Err(Refusal::OtherSender)
     );
+    let mut only_members_noticed = 0;
     for at in 0..bytes.len() {
         let mut forged = bytes.clone();
         forged[at] ^= 1;
@@ -233,8 +234,11 @@ fn nobody_leaves_for_somebody_else() {
                 .receive(&room(), Event::Leave(&forged))
                 .unwrap();
             assert!(step.shown.is_empty(), "byte {at}");
+            only_members_noticed += 1;
         }
     }
+    // Its 32 bytes are all that the writer has to leave to members.
+    assert_eq!(only_members_noticed, 32);
 }
 
 #[test]
