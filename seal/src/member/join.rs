@@ -75,6 +75,9 @@ impl Member {
         drop(values);
         let mut room = Room::with(provider, Some(group), Status::In);
         check_group(&mut room, name)?;
+        if self.is_from_before(name, &room) {
+            return Err(Error::AnotherGroup);
+        }
         self.carry_over(name, &mut room);
         room.is_behind = false;
         room.joined_in = room.epoch().unwrap_or_default();
@@ -103,9 +106,12 @@ impl Member {
         }
         let made = self
             .external_commit(name, group_info, tree, now)
-            .and_then(|candidate| match anew || self.continues(name, &candidate) {
-                true => Ok(candidate),
-                false => Err(Error::AnotherGroup),
+            .and_then(|candidate| {
+                let is_known = anew || self.is_known_group(name, &candidate);
+                match is_known && !self.is_from_before(name, &candidate) {
+                    true => Ok(candidate),
+                    false => Err(Error::AnotherGroup),
+                }
             })
             .map(|candidate| {
                 let frame = candidate.outstanding(name);
@@ -160,17 +166,21 @@ impl Member {
         Ok(candidate)
     }
 
-    /// Whether it is a later epoch of the group that this device was in.
-    fn continues(&self, name: &Name, candidate: &Room) -> bool {
-        let group = candidate
-            .group
-            .as_ref()
-            .map(|group| group.group_id().as_slice());
-        self.rooms.get(name).is_none_or(|room| {
-            let known = &room.known;
-            known.group.is_empty()
-                || group == Some(&known.group[..]) && candidate.epoch() > Some(known.epoch)
-        })
+    /// Whether it is the group that this device was in, or the device was in none.
+    fn is_known_group(&self, name: &Name, candidate: &Room) -> bool {
+        let group = candidate.group.as_ref();
+        let group = group.map(|group| group.group_id().as_slice());
+        let known = self.rooms.get(name).map(|room| &room.known.group[..]);
+        known.is_none_or(|known| known.is_empty() || group == Some(known))
+    }
+
+    /// Whether it is an epoch whose end this device has seen: of an old welcome, or an old state.
+    fn is_from_before(&self, name: &Name, candidate: &Room) -> bool {
+        let known = self.rooms.get(name).map(|room| &room.known);
+        self.is_known_group(name, candidate)
+            && known.is_some_and(|known| {
+                !known.group.is_empty() && candidate.epoch() <= Some(known.epoch)
+            })
     }
 
     /// Puts the way back in the place of the room that was lost.

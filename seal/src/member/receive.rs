@@ -4,7 +4,9 @@ use super::room::{CONTENT_FORM, Room, Status};
 use super::{Content, Error, Event, Frame, Holder, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, Name};
 use crate::mls::{self, read};
-use crate::rules::{Before, Door, MOST_MESSAGE, Refusal, Review, check_commit_size, review};
+use crate::rules::{
+    Before, Door, MOST_MEMBERS, MOST_MESSAGE, Refusal, Review, check_commit_size, review,
+};
 use openmls::prelude::{
     BasicCredential, ContentType, MlsMessageBodyIn, OpenMlsProvider as _, ProcessedMessage,
     ProcessedMessageContent, Proposal, ProtocolMessage, PublicMessageIn, Sender, StagedCommit,
@@ -32,10 +34,11 @@ impl Member {
         if let Event::Commit(commit) = event
             && let Some(rejoin) = &room.rejoin
         {
+            check_commit_size(commit, MOST_MEMBERS, true)?;
             if rejoin.outgoing_commit().as_deref() == Some(commit) {
                 return Ok((Vec::new(), self.adopt(name)));
             }
-            if is_of_or_after(commit, rejoin.epoch().unwrap_or_default().saturating_sub(1)) {
+            if rejoin.is_overtaken_by(commit) {
                 room.rejoin = None;
                 return Ok((
                     Vec::new(),
@@ -60,6 +63,20 @@ impl Member {
 }
 
 impl Room {
+    /// Whether a commit makes the epoch that this way back would make, or a later one.
+    fn is_overtaken_by(&self, commit: &[u8]) -> bool {
+        let (Some(group), Some(epoch)) = (&self.group, self.epoch()) else {
+            return false;
+        };
+        match read(commit) {
+            Ok(MlsMessageBodyIn::PublicMessage(message)) => {
+                message.group_id() == group.group_id()
+                    && message.epoch().as_u64() >= epoch.saturating_sub(1)
+            }
+            _ => false,
+        }
+    }
+
     fn founded(&mut self, group_info: &[u8]) -> Vec<Shown> {
         if self.status != Status::Founding {
             return Vec::new();
@@ -402,12 +419,5 @@ impl Room {
             },
             _ => Err(Refusal::OtherChange),
         }
-    }
-}
-
-fn is_of_or_after(commit: &[u8], epoch: u64) -> bool {
-    match read(commit) {
-        Ok(MlsMessageBodyIn::PublicMessage(message)) => message.epoch().as_u64() >= epoch,
-        _ => false,
     }
 }

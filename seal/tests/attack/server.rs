@@ -288,3 +288,24 @@ fn a_device_that_came_back_from_a_backup_still_reads_before_it_writes() {
     clients[0].read(&server);
     assert!(clients[0].send("now").is_ok());
 }
+
+#[test]
+fn an_old_welcome_does_not_bring_an_old_epoch_back() {
+    let (mut server, mut clients) = room_of(&["harry"]);
+    let mut ann = Client::new("ann", "phone", 10);
+    ann.publish(0);
+    ann.flush(&mut server);
+    let last_resort = server.claim(&ann.user, &ann.device);
+    clients[0].add(&[last_resort]).unwrap();
+    clients[0].flush(&mut server);
+    let waiting = server.waiting.values().next().cloned().unwrap();
+    ann.welcome(&mut server);
+    clients[0].read(&server);
+    let gone = ann.user.clone();
+    clients[0].remove(&gone).unwrap();
+    clients[0].flush(&mut server);
+    assert!(ann.read(&server).contains(&Shown::Out));
+    let (welcome, tree) = (&waiting.admission.welcome, &waiting.admission.tree);
+    let again = ann.member.join(&room(), welcome, tree, now()).map(drop);
+    assert_eq!(again, Err(Error::AnotherGroup));
+}
