@@ -11,7 +11,7 @@ use futures::StreamExt;
 use safe_chat::{
     bus::{
         Ask, Commands, Direct, Feed, Head, NodeRecord, NodeSeen, Position, Registry, RoomView,
-        ShardRecord, ShardSeen, codec, nats::Nats,
+        Settings, ShardRecord, ShardSeen, codec, nats::Nats,
     },
     room::{Epoch, RoomId, Seq, ShardId},
 };
@@ -106,6 +106,33 @@ fn told(room: &RoomId, seq: u64) -> Head {
         epoch: Epoch(1),
         seq: Seq(seq),
     }
+}
+
+/// A permission cannot know how many shards there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_of_no_shard_are_removed_before_they_fill_the_stream() {
+    let Some(world) = World::new("commands of no shard").await else {
+        return;
+    };
+    let settings = Settings::of_shards(crate::world::SHARDS);
+    world.bus.settings(&settings).await.unwrap();
+    world.bus.submit(&send("lobby", 1)).await.unwrap();
+    let kept = world.subjects("CMD").await;
+    // More than a quarter of what the stream takes.
+    let junk = Bytes::from(vec![0; 900_000]);
+    for shard in ["99", "x", "007", "65536", "-1"] {
+        world
+            .store(&format!("pre.cmd.{shard}.junk.two"), junk.clone())
+            .await;
+    }
+    let removed = async {
+        while world.subjects("CMD").await != kept {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), removed)
+        .await
+        .expect("they are removed");
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ mod site;
 mod skipped;
 mod speaker;
 mod subjects;
+mod sweep;
 mod together;
 mod told;
 mod traced;
@@ -239,6 +240,7 @@ impl Nats {
                 reached: reached.clone(),
                 foreign: foreign.clone(),
                 agreed: agreed.clone(),
+                skipped: skipped.clone(),
             },
             told,
         );

@@ -24,7 +24,7 @@ pub(super) struct Names(Arc<Mutex<Table>>);
 #[derive(Default)]
 struct Table {
     of: HashMap<Incarnation, Arc<str>>,
-    /// Runs that do not read commands which carry a name.
+    /// Runs that own shards and do not read commands which carry a name.
     old: HashSet<Incarnation>,
     /// Whether all records have been seen once.
     current: bool,
@@ -36,8 +36,13 @@ impl Names {
         let mut table = self.lock();
         match seen {
             NodeSeen::Beat { node, .. } => {
-                if !node.reads_names() {
+                // Only owners read commands, and no other login can write their records: a gateway
+                // that says it is old must not have all others speak as the old ones did, which
+                // their permissions do not let them.
+                if node.roles.contains(&Role::Writer) && !node.reads_names() {
                     table.old.insert(node.incarnation);
+                } else {
+                    table.old.remove(&node.incarnation);
                 }
                 table.learn(node.incarnation, &node.name);
             }
@@ -57,7 +62,7 @@ impl Names {
         self.lock().of.get(&node).cloned()
     }
 
-    /// Whether every node that may be alive reads commands which carry a name.
+    /// Whether every node that may be alive and owns shards reads commands which carry a name.
     pub(super) fn all_read_names(&self) -> bool {
         let table = self.lock();
         table.current && table.old.is_empty()
@@ -136,39 +141,48 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn beat(name: &str, formats: u32) -> (Incarnation, NodeSeen) {
+    fn beat(name: &str, role: Role, formats: u32) -> (Incarnation, NodeSeen) {
         let incarnation = Incarnation::of_node(name, Uuid::now_v7());
+        (incarnation, again(incarnation, name, role, formats))
+    }
+
+    fn again(incarnation: Incarnation, name: &str, role: Role, formats: u32) -> NodeSeen {
         let node = NodeRecord {
             incarnation,
             name: name.into(),
-            roles: vec![Role::Gateway],
+            roles: vec![role],
             draining: false,
             version: "0".into(),
             address: String::new(),
             unreachable: Vec::new(),
             formats,
         };
-        (incarnation, NodeSeen::Beat { node, revision: 1 })
+        NodeSeen::Beat { node, revision: 1 }
     }
 
     #[test]
-    fn commands_carry_a_name_once_every_node_reads_that() {
+    fn commands_carry_a_name_once_every_owner_reads_that() {
         let names = Names::default();
-        let ((one, beat_one), (_, beat_two)) = (beat("one", 2), beat("two", 3));
+        let (one, beat_one) = beat("one", Role::Writer, 2);
         assert!(!names.all_read_names(), "nothing is known yet");
         names.note(&beat_one);
-        names.note(&beat_two);
+        names.note(&beat("two", Role::Writer, 3).1);
         names.note(&NodeSeen::Current);
         assert!(!names.all_read_names());
-        names.note(&NodeSeen::Forgotten(one));
-        assert!(names.all_read_names());
-        names.note(&beat("three", 1).1);
+        names.note(&again(one, "one", Role::Writer, 3));
+        assert!(names.all_read_names(), "the last word counts");
+        let (three, beat_three) = beat("three", Role::Writer, 1);
+        names.note(&beat_three);
         assert!(!names.all_read_names());
+        names.note(&NodeSeen::Forgotten(three));
+        assert!(names.all_read_names());
+        names.note(&beat("gateway", Role::Gateway, 0).1);
+        assert!(names.all_read_names(), "it reads no commands");
     }
 
     #[test]
     fn a_name_that_a_run_does_not_bear_is_not_learnt() {
-        let (names, node) = (Names::default(), beat("one", 3).0);
+        let (names, node) = (Names::default(), beat("one", Role::Gateway, 3).0);
         names.learn(node, "two");
         assert_eq!(names.get(node), None);
         names.learn(node, "one");

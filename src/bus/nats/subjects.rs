@@ -213,6 +213,16 @@ impl Subjects {
         Ok((room, Some(name)))
     }
 
+    /// All commands under the shard of this one, if it is none of this cluster.
+    pub(super) fn of_no_shard(&self, subject: &str) -> Option<String> {
+        let commands = format!("{}.cmd.", self.prefix);
+        let shard = subject.strip_prefix(&commands)?.split('.').next()?;
+        let number = shard.parse().ok().map(ShardId);
+        let is_here =
+            number.is_some_and(|it| it.0 < self.shards.count() && it.to_string() == shard);
+        (!is_here).then(|| format!("{commands}{shard}.>"))
+    }
+
     /// The room of a subject that [`Self::event`] made.
     pub(super) fn published(&self, subject: &str) -> Result<RoomId, Unfit> {
         let room = room_of(subject)?;

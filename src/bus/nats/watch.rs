@@ -14,7 +14,9 @@ use super::{
     link::Link,
     payload::{Payload, shortage},
     settings::{self, Kept},
+    skipped::Skipped,
     subjects::Subjects,
+    sweep::Sweep,
 };
 use crate::{
     bus::{Error, Fault, Health, Settings, Store},
@@ -62,6 +64,7 @@ pub(super) struct Shared {
     pub(super) foreign: Foreign,
     /// The cluster's settings, once this node has agreed with them.
     pub(super) agreed: Agreed,
+    pub(super) skipped: Skipped,
 }
 
 /// The watch over the servers of one bus.
@@ -77,6 +80,7 @@ pub(super) struct Watch {
     /// The cluster's settings, once this node has agreed with them, and why they are not so now.
     pub(super) agreed: Agreed,
     pub(super) settings: Result<(), Kept>,
+    pub(super) sweep: Sweep,
     pub(super) writes: bool,
     pub(super) health: watch::Sender<Health>,
 }
@@ -115,6 +119,8 @@ struct Verdict {
     warning: Option<Arc<str>>,
     /// The most bytes of a message, if the stream has such a bound.
     largest: Option<usize>,
+    /// The bytes that it holds, and the most that it takes.
+    filled: (u64, u64),
     /// It was made anew, or holds less than before, or something else.
     went_back: bool,
 }
@@ -185,6 +191,19 @@ impl Watch {
         self.tell().await;
         self.payload.look().await;
         self.look_at_settings().await;
+        self.sweep().await;
+    }
+
+    /// Removes commands of no shard, once it is known for sure which shards there are.
+    async fn sweep(&mut self) {
+        if !self.writes || self.agreed().is_none() {
+            return;
+        }
+        let is_commands = |it: &&Watched| it.definition.store == Store::Commands;
+        if let Some(commands) = self.streams.iter().find(is_commands) {
+            let (bytes, most) = commands.verdict.filled;
+            self.sweep.look(&self.link, bytes, most).await;
+        }
     }
 
     /// Tells what is different now.
@@ -355,6 +374,7 @@ impl Watched {
                         .or(fewer_copies.or(away).map(Into::into))
                         .or(keeps_less.map(Into::into)),
                     largest,
+                    filled: (info.state.bytes, capacity),
                 };
             }
             Ok(None) => {
@@ -529,6 +549,7 @@ pub(super) fn new(
         reached,
         foreign,
         agreed,
+        skipped,
     } = shared;
     let [commands, registry, live] = links.map(Link::clone);
     Watch {
@@ -541,6 +562,7 @@ pub(super) fn new(
             .collect(),
         reached,
         foreign,
+        sweep: Sweep::new(subjects.clone(), skipped),
         subjects,
         agreed,
         settings: Ok(()),
