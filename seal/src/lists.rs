@@ -1,5 +1,5 @@
-//! The lists of devices that a room knows. A device that its person's list does not have comes in no
-//! more, and goes as if it had asked to.
+//! The lists of devices that a room knows. A device that its person's list does not have comes in
+//! no more, and goes as if it had asked to.
 
 use crate::codec::{Reader, long_parts};
 use crate::device::{Certificate, List};

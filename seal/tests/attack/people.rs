@@ -126,7 +126,9 @@ fn a_key_package_counts_only_for_its_time() {
         let package = server.claim(&ann.user, &ann.device);
         let checked = Delivery::check_key_package(&package, &ann.proven(), time).map(drop);
         assert_eq!(checked, expected);
-        let by_member = clients[0].member.add(&room(), &[package.clone()], time);
+        let by_member = clients[0]
+            .member
+            .add(&room(), std::slice::from_ref(&package), time);
         assert_eq!(by_member.is_ok(), expected.is_ok());
         // A member that does not look is stopped by the writer.
         if expected.is_err() {

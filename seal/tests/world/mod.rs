@@ -59,12 +59,15 @@ pub(crate) struct Waiting {
     pub(crate) after: usize,
 }
 
+/// Key packages of a device: for one use each, and the last resort.
+pub(crate) type Packages = (VecDeque<Vec<u8>>, Vec<u8>);
+
 /// The writer of the room, the store of key packages, and the journal.
 #[derive(Default)]
 pub(crate) struct Server {
     pub(crate) delivery: Option<Delivery>,
     pub(crate) journal: Vec<Entry>,
-    pub(crate) packages: BTreeMap<(String, String), (VecDeque<Vec<u8>>, Vec<u8>)>,
+    pub(crate) packages: BTreeMap<(String, String), Packages>,
     pub(crate) waiting: BTreeMap<(String, String), Waiting>,
     pub(crate) taken: Vec<Frame>,
 }
