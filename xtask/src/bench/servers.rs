@@ -16,16 +16,18 @@ use crate::state::State;
 use crate::{loopback, obtain};
 
 /// All clients come from one machine, and are to be measured, not their limits.
-const NO_LIMITS: [&str; 9] = [
+const NO_LIMITS: [&str; 11] = [
     "ADDRESS_RATE",
     "ADDRESS_BYTES_RATE",
     "CONNECTIONS_PER_ADDRESS",
     "JOIN_RATE",
+    "NEW_ROOMS_RATE",
     "ROOMS_PER_ADDRESS",
     "SESSION_RATE",
     "SESSION_BYTES_RATE",
     "USER_RATE",
     "USER_BYTES_RATE",
+    "USER_NEW_ROOMS_RATE",
 ];
 
 pub(super) struct Servers {
