@@ -89,7 +89,7 @@ async fn a_gateway_says_nothing_in_the_place_of_another() {
     let mut commands = world.bus.commands(shard, Position::ZERO).await.unwrap();
     assert_eq!(next(&mut commands).await.submission, own);
 
-    // What a node says is stored under its name once all nodes read that.
+    // What a node says is stored under its name once all owners read that.
     let mine = run_of("unnamed");
     world.bus.submit(&open(mine, None)).await.unwrap();
     knows_nodes(&world.bus).await;
@@ -111,18 +111,30 @@ async fn a_gateway_says_nothing_in_the_place_of_another() {
         .beat(&beat(one, "one", &[Role::Gateway]))
         .await
         .unwrap();
-    let before = NodeRecord {
-        formats: 2,
-        ..beat(node(), "before", &[Role::Gateway])
-    };
-    world.bus.beat(&before).await.unwrap();
-    knows_nodes(&world.bus).await;
-    let again = open(mine, Some(mine));
-    world.bus.submit(&again).await.unwrap();
-    let mut last = next(&mut commands).await;
-    last.submission = again.clone();
-    let newest = world.last("CMD", "pre.cmd.*.lobby").await;
-    assert_eq!(newest, last.position.0, "an old node reads no names");
+    for (role, subject, why) in [
+        (
+            Role::Gateway,
+            "pre.cmd.*.lobby.unnamed",
+            "it reads no commands",
+        ),
+        (
+            Role::Writer,
+            "pre.cmd.*.lobby",
+            "an old owner reads no names",
+        ),
+    ] {
+        let before = NodeRecord {
+            formats: 2,
+            ..beat(node(), "before", &[role])
+        };
+        world.bus.beat(&before).await.unwrap();
+        knows_nodes(&world.bus).await;
+        let again = open(mine, Some(mine));
+        world.bus.submit(&again).await.unwrap();
+        let last = next(&mut commands).await;
+        let newest = world.last("CMD", subject).await;
+        assert_eq!(newest, last.position.0, "{why}");
+    }
 }
 
 #[tokio::test]
