@@ -125,6 +125,7 @@ mod with {
 #[cfg(not(feature = "cassandra"))]
 mod without {
     use crate::{
+        bus::{Settings, nats::Nats},
         config::Config,
         journal::{Journal, cassandra::Absent, inspect::Inspect},
         ops::Readiness,
@@ -138,8 +139,9 @@ mod without {
 
     pub(in crate::app) async fn journal(
         _: &Config,
-        _: Shards,
         _: &Readiness,
+        _: &Nats,
+        _: Settings,
     ) -> anyhow::Result<(Arc<dyn Journal>, String)> {
         Err(Absent.into())
     }
