@@ -71,9 +71,8 @@ struct Walk {
     bytes: usize,
     /// The place that comes next; 0: there is none.
     next: Seq,
-    /// Whether there are earlier events than those that were taken.
-    more: bool,
-    is_over: bool,
+    /// Set once it is over: whether there are earlier events than those that were taken.
+    more: Option<bool>,
     missing: Option<Hole>,
 }
 
@@ -84,8 +83,7 @@ impl Walk {
             events: Vec::new(),
             bytes: 0,
             next: last,
-            more: false,
-            is_over: false,
+            more: None,
             missing: None,
         }
     }
@@ -101,15 +99,12 @@ impl Walk {
             self.bytes += event.size();
             let is_full = self.bytes > BYTES && !self.events.is_empty();
             if self.events.len() == self.limit || is_full {
-                return self.end(true);
+                self.more = Some(true);
+                return;
             }
             self.next = Seq(event.seq.0 - 1);
             self.events.push(event.clone());
         }
-    }
-
-    fn end(&mut self, more: bool) {
-        (self.more, self.is_over) = (more, true);
     }
 
     /// Reads on in the journal, twice as many each time as before. It ends at a hole; only one right
@@ -118,7 +113,7 @@ impl Walk {
         let cannot =
             |why: String| unavailable(format!("the history cannot be read now: {why}: ask again"));
         let mut span = FEW;
-        while self.next > Seq::ZERO && !self.is_over {
+        while self.next > Seq::ZERO && self.more.is_none() {
             let next = self.next;
             let count = span.min(self.wanted() as u64);
             let first = Seq((next.0 + 1).saturating_sub(count).max(1));
@@ -140,7 +135,8 @@ impl Walk {
     /// Nothing is there from behind `below` up to the next place.
     fn skip(&mut self, below: Option<Seq>) {
         if !self.events.is_empty() {
-            return self.end(below.is_some());
+            self.more = Some(below.is_some());
+            return;
         }
         let below = below.unwrap_or_default();
         let last = self.missing.map_or(self.next, |hole| hole.last);
@@ -155,7 +151,7 @@ impl Walk {
         self.events.reverse();
         History {
             events: self.events,
-            more: self.more,
+            more: self.more.unwrap_or(false),
             missing: self.missing,
         }
     }

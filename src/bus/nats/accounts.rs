@@ -35,6 +35,16 @@ enum Crossing {
     Heard,
 }
 
+impl Crossing {
+    /// What a configuration calls it.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Asked | Self::AskedAll => "service",
+            Self::Heard => "stream",
+        }
+    }
+}
+
 /// A subject that crosses, for prefix `chat`.
 struct Crossed {
     subject: String,
@@ -137,13 +147,12 @@ fn exports_of(prefix: &str, account: &str) -> String {
     }
     let mut text = String::from("exports: [\n");
     for ((how, subject), accounts) in exported {
-        let (what, more) = match how {
-            Crossing::Asked => ("service", String::new()),
+        let what = how.kind();
+        let more = match how {
             Crossing::AskedAll => {
-                let end = format!(", response_threshold: \"{ANSWERS_END}\"");
-                ("service", format!(", response_type: stream{end}"))
+                format!(", response_type: stream, response_threshold: \"{ANSWERS_END}\"")
             }
-            Crossing::Heard => ("stream", String::new()),
+            Crossing::Asked | Crossing::Heard => String::new(),
         };
         let accounts = accounts.join(", ");
         let _ = writeln!(
@@ -168,10 +177,7 @@ pub fn imports(prefix: &str, party: Party) -> String {
         subject, how, from, ..
     } in imported
     {
-        let what = match how {
-            Crossing::Asked | Crossing::AskedAll => "service",
-            Crossing::Heard => "stream",
-        };
+        let what = how.kind();
         // The servers' advisories say who called.
         let shares = subject.starts_with("$JS.API.") && how == Crossing::Asked;
         let more = if shares { ", share: true" } else { "" };

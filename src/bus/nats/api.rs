@@ -181,6 +181,9 @@ pub(super) struct StreamState {
     /// How many messages between the first and the last one are gone.
     #[serde(default)]
     pub(super) num_deleted: u64,
+    /// How many subjects they have.
+    #[serde(default)]
+    pub(super) num_subjects: u64,
     /// Only when they were asked for: which these are.
     #[serde(default)]
     pub(super) deleted: Vec<u64>,
@@ -250,15 +253,9 @@ impl Link {
     pub(super) async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, Error> {
         let mut subjects = Vec::new();
         loop {
-            let page = self
-                .info_with(
-                    self.deadline.max(SEARCH),
-                    stream,
-                    &json!({ "subjects_filter": filter, "offset": subjects.len() }),
-                )
-                .await?
-                .state
-                .subjects;
+            let asked = json!({ "subjects_filter": filter, "offset": subjects.len() });
+            let time = self.deadline.max(SEARCH);
+            let page = self.info_with(time, stream, &asked).await?.state.subjects;
             if page.is_empty() {
                 return Ok(subjects);
             }

@@ -23,7 +23,6 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use serde_json::{Value, json};
 use tracing::Instrument;
 
 /// How many events are in a message.
@@ -187,13 +186,8 @@ impl Feed for Nats {
     }
 
     async fn count_rooms(&self) -> Result<u64, Error> {
-        let stream = self.subjects.stream("EVT");
-        let what = format!("looking at stream {stream}");
-        let call = format!("STREAM.INFO.{stream}");
-        let info = self.commands.api::<Value>(&call, &json!({})).await;
-        let info = info.map_err(|failure| failure.of_read(&what))?;
-        let info = info.map_err(|refusal| refusal.of_look(&what))?;
-        Ok(info["state"]["num_subjects"].as_u64().unwrap_or_default())
+        let info = self.commands.info(&self.subjects.stream("EVT")).await?;
+        Ok(info.state.num_subjects)
     }
 
     async fn live(&self, room: &RoomId) -> Result<BoxStream<'static, Live>, Error> {

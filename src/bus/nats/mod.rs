@@ -29,7 +29,7 @@ mod refusal;
 mod registry;
 mod rights;
 mod settings;
-mod site;
+mod setup;
 mod skipped;
 mod speaker;
 mod subjects;
@@ -53,7 +53,7 @@ use foreign::Foreign;
 use link::Link;
 use login::{Access, Servers};
 use names::Names;
-use site::Site;
+use setup::Setup;
 use skipped::Skipped;
 use std::{
     sync::{Arc, Mutex},
@@ -211,14 +211,14 @@ impl Nats {
             )));
         }
         let definitions = definition::definitions(config, &subjects);
-        let site = Site {
+        let setup = Setup {
             link: &commands,
             subjects: &subjects,
             definitions: &definitions,
             settings: config.settings(),
             may_make: config.writes,
         };
-        let ensured = site.ensure_all().await;
+        let ensured = setup.ensure_all().await;
         ensured.map_err(|error| commands.explained(error))?;
         if !config.writes {
             reach::check(&commands, &subjects).await?;

@@ -21,16 +21,16 @@ const ATTEMPTS: usize = 4;
 
 /// The record as it is.
 enum Found {
-    Stored(Settings, Place),
+    Stored(Settings, Previous),
     /// There is none, or none that can be read, and why.
-    Vacant(Place, String),
+    Vacant(Previous, String),
 }
 
-/// What a record takes the place of: its revision, and its bytes.
+/// What a record replaces: its revision, and its bytes.
 #[derive(Default)]
-struct Place {
-    at: u64,
-    before: Bytes,
+struct Previous {
+    revision: u64,
+    bytes: Bytes,
 }
 
 /// Why a node of this configuration may have nothing to do with what is stored, before it looks at
@@ -66,8 +66,8 @@ pub(super) async fn agree(
     may_store: bool,
 ) -> Result<Settings, Error> {
     for _ in 0..ATTEMPTS {
-        let (place, why) = match find(link, subjects).await? {
-            Found::Stored(stored, place) => {
+        let (previous, why) = match find(link, subjects).await? {
+            Found::Stored(stored, previous) => {
                 let highest = highest(link, subjects, stored.shards).await?;
                 if let Some(shard) = highest.filter(|_| stored.shards == wanted.shards) {
                     return Err(contradicted(subjects, stored.shards, shard));
@@ -77,7 +77,7 @@ pub(super) async fn agree(
                 if is_final || !may_store {
                     return Ok(stored);
                 }
-                match put(link, subjects, &whole, place).await {
+                match put(link, subjects, &whole, previous).await {
                     Err(Error::Conflict(_)) => continue,
                     done => return done.map(|()| whole),
                 }
@@ -87,7 +87,7 @@ pub(super) async fn agree(
                     "the cluster's settings {why}: a node that writes stores them, start one"
                 )));
             }
-            Found::Vacant(place, why) => (place, why),
+            Found::Vacant(previous, why) => (previous, why),
         };
         let highest = highest(link, subjects, 0).await?;
         if let Some(shard) = highest.filter(|shard| shard.0 + 1 != wanted.shards) {
@@ -97,8 +97,8 @@ pub(super) async fn agree(
             }
             return Err(unknown(subjects, &why, wanted.shards, shard));
         }
-        let is_first = place.at == 0 && highest.is_none();
-        match put(link, subjects, wanted, place).await {
+        let is_first = previous.revision == 0 && highest.is_none();
+        match put(link, subjects, wanted, previous).await {
             Err(Error::Conflict(_)) => {}
             Err(error) => return Err(error),
             Ok(()) if is_first => return Ok(*wanted),
@@ -124,8 +124,8 @@ pub(super) async fn keep(
     subjects: &Subjects,
     ours: &mut Settings,
 ) -> Result<(), Kept> {
-    let (place, why) = match find(link, subjects).await {
-        Ok(Found::Stored(stored, place)) => {
+    let (previous, why) = match find(link, subjects).await {
+        Ok(Found::Stored(stored, previous)) => {
             if let Some(why) = stored.contradiction(ours) {
                 return Err(Kept::Other(others(subjects, &stored, ours, why).into()));
             }
@@ -138,13 +138,13 @@ pub(super) async fn keep(
                 return Ok(());
             }
             // An older version stored what it knew. Whoever was faster is seen by the next look.
-            let _ = put(link, subjects, &whole, place).await;
+            let _ = put(link, subjects, &whole, previous).await;
             return Ok(());
         }
-        Ok(Found::Vacant(place, why)) => (place, why),
+        Ok(Found::Vacant(previous, why)) => (previous, why),
         Err(_) => return Err(Kept::Unknown), // The look at the bucket says so.
     };
-    match put(link, subjects, ours, place).await {
+    match put(link, subjects, ours, previous).await {
         Ok(()) => {
             tracing::warn!(
                 shards = ours.shards,
@@ -191,23 +191,22 @@ async fn find(link: &Link, subjects: &Subjects) -> Result<Found, Error> {
     let subject = subjects.key("SHARDS", SETTINGS);
     let stored = link.last(&subjects.bucket("SHARDS"), &subject).await?;
     Ok(match stored {
-        None => Found::Vacant(Place::default(), "were missing".into()),
+        None => Found::Vacant(Previous::default(), "were missing".into()),
         Some(marker) if is_deletion(Some(&marker.headers)) => {
-            let at = marker.sequence;
-            let place = Place {
-                at,
-                ..Place::default()
+            let previous = Previous {
+                revision: marker.sequence,
+                ..Previous::default()
             };
-            Found::Vacant(place, "were removed".into())
+            Found::Vacant(previous, "were removed".into())
         }
         Some(record) => {
-            let place = Place {
-                at: record.sequence,
-                before: record.payload,
+            let previous = Previous {
+                revision: record.sequence,
+                bytes: record.payload,
             };
-            match decode_settings(&place.before) {
-                Ok(settings) => Found::Stored(settings, place),
-                Err(bad) => Found::Vacant(place, format!("could not be read ({bad})")),
+            match decode_settings(&previous.bytes) {
+                Ok(settings) => Found::Stored(settings, previous),
+                Err(bad) => Found::Vacant(previous, format!("could not be read ({bad})")),
             }
         }
     })
@@ -217,11 +216,11 @@ async fn put(
     link: &Link,
     subjects: &Subjects,
     settings: &Settings,
-    place: Place,
+    previous: Previous,
 ) -> Result<(), Error> {
     let subject = subjects.key("SHARDS", SETTINGS);
-    let value = encode_settings(settings, &place.before);
-    let stored = link.store(subject, HeaderMap::new(), value, Some(place.at));
+    let value = encode_settings(settings, &previous.bytes);
+    let stored = link.store(subject, HeaderMap::new(), value, Some(previous.revision));
     stored.await.map(drop)
 }
 

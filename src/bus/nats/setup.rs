@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const NAMES: usize = 10_000;
 
 /// What a node that starts has to do with.
-pub(super) struct Site<'a> {
+pub(super) struct Setup<'a> {
     pub(super) link: &'a Link,
     pub(super) subjects: &'a Subjects,
     pub(super) definitions: &'a [Definition],
@@ -41,7 +41,7 @@ struct Names {
     streams: Option<Vec<String>>,
 }
 
-impl Site<'_> {
+impl Setup<'_> {
     /// Makes or checks everything.
     pub(super) async fn ensure_all(&self) -> Result<(), Error> {
         let until = Instant::now() + RECOVERY;
