@@ -4,7 +4,7 @@
 use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
 use seal::member::{Event, Frame, Member, Step};
-use seal::rules::Door;
+use seal::rules::JoinPolicy;
 use seal::{Bundle, Identity};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,7 +37,7 @@ fn figures(size: usize) {
     let (first, others) = devices.split_first_mut().expect("two or more");
     let founded = first
         .member
-        .found(&room, Door::Invited, &[0; 16], now())
+        .found(&room, JoinPolicy::Invited, &[0; 16], now())
         .expect("a group of one");
     let Some(Frame::Found { founding, .. }) = founded.frames.into_iter().next() else {
         panic!("no founding");

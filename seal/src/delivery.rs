@@ -11,8 +11,8 @@ use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, read, read_tree};
 use crate::rules::{
-    Before, Bundle, Door, EPOCHS_BACK, Founding, MOST_MESSAGE, Refusal, Review, check_group_info,
-    check_key_package, counts, may_enter, review,
+    Before, Bundle, EPOCHS_BACK, Founding, JoinPolicy, MOST_MESSAGE, Refusal, Review,
+    check_group_info, check_key_package, counts, may_enter, review,
 };
 use openmls::prelude::{
     ContentType, MlsMessageBodyIn, ProcessedMessageContent, Proposal, ProposalStore, PublicGroup,
@@ -39,7 +39,7 @@ pub struct Proven {
 /// The public state of a group.
 pub struct Delivery {
     room: Name,
-    door: Door,
+    policy: JoinPolicy,
     crypto: RustCrypto,
     storage: MemoryStorage,
     group: PublicGroup,
@@ -94,7 +94,7 @@ impl Delivery {
         founding.check_size()?;
         let (crypto, storage) = (RustCrypto::default(), MemoryStorage::default());
         let info = read_group_info(&founding.group_info, &crypto)?;
-        let door = mls::door_of(info.group_id().as_slice(), &room)?;
+        let policy = mls::join_policy_of(info.group_id().as_slice(), &room)?;
         let is_bare = info.group_context().extensions().iter().next().is_none();
         if info.epoch().as_u64() != 0 || !is_bare {
             return Err(Refusal::OtherGroupInfo);
@@ -115,7 +115,7 @@ impl Delivery {
         }
         Ok(Self {
             room,
-            door,
+            policy,
             crypto,
             storage,
             group,
@@ -128,8 +128,8 @@ impl Delivery {
     }
 
     /// Who comes in without being added. It is part of the group's id.
-    pub fn door(&self) -> Door {
-        self.door
+    pub fn join_policy(&self) -> JoinPolicy {
+        self.policy
     }
 
     /// The epoch that the group is in.
@@ -190,7 +190,7 @@ impl Delivery {
         };
         let before = Before {
             members: &self.members,
-            door: self.door,
+            policy: self.policy,
             lists: &self.lists,
         };
         let now = Some(now);
@@ -425,7 +425,7 @@ impl Delivery {
             },
             Sender::NewMemberCommit => {
                 let members = self.members.values();
-                match may_enter(self.door, members, &by.user, &by.identity) {
+                match may_enter(self.policy, members, &by.user, &by.identity) {
                     true => Ok(()),
                     false => Err(Refusal::NotAMember),
                 }
@@ -518,7 +518,7 @@ impl Delivery {
         let group = group.ok_or(Refusal::Malformed)?;
         let members = mls::members(group.treesync())?.into_iter().collect();
         Ok(Self {
-            door: mls::door_of(group_id.as_slice(), &room)?,
+            policy: mls::join_policy_of(group_id.as_slice(), &room)?,
             room,
             crypto: RustCrypto::default(),
             storage,

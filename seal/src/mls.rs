@@ -3,7 +3,7 @@
 
 use crate::codec::short_parts;
 use crate::device::{Certificate, DeviceKey, Name};
-use crate::rules::{Door, EPOCHS_BACK, PADDING, Refusal, check_leaf, check_tree_size};
+use crate::rules::{EPOCHS_BACK, JoinPolicy, PADDING, Refusal, check_leaf, check_tree_size};
 use openmls::prelude::{
     BasicCredential, Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey,
     ExtensionType, KeyPackage, KeyPackageIn, Lifetime, MlsGroupJoinConfig, MlsMessageBodyIn,
@@ -68,24 +68,24 @@ pub(crate) fn certificate_of(credential: &Credential, key: &[u8]) -> Result<Cert
     Ok(Certificate::decode(basic.identity(), key)?)
 }
 
-/// Groups of a room: its name, its door, and something random that tells a group from the one
-/// before it. The id is part of all that members agree on, so nobody changes the door behind their
+/// Groups of a room: its name, its policy, and something random that tells a group from the one
+/// before it. The id is part of all that members agree on, so nobody changes the policy behind their
 /// backs.
-pub(crate) fn group_id(room: &Name, door: Door, random: &[u8; 16]) -> Vec<u8> {
-    let door = match door {
-        Door::Invited => 0,
-        Door::Open => 1,
+pub(crate) fn group_id(room: &Name, policy: JoinPolicy, random: &[u8; 16]) -> Vec<u8> {
+    let policy = match policy {
+        JoinPolicy::Invited => 0,
+        JoinPolicy::Open => 1,
     };
     let front = short_parts(&[room.as_str().as_bytes()]);
-    [&front[..], &[door], random].concat()
+    [&front[..], &[policy], random].concat()
 }
 
-/// The door of a group, if it is one of this room.
-pub(crate) fn door_of(group_id: &[u8], room: &Name) -> Result<Door, Refusal> {
+/// The policy of a group, if it is one of this room.
+pub(crate) fn join_policy_of(group_id: &[u8], room: &Name) -> Result<JoinPolicy, Refusal> {
     let front = short_parts(&[room.as_str().as_bytes()]);
     match group_id.strip_prefix(&front[..]) {
-        Some([0, random @ ..]) if random.len() == 16 => Ok(Door::Invited),
-        Some([1, random @ ..]) if random.len() == 16 => Ok(Door::Open),
+        Some([0, random @ ..]) if random.len() == 16 => Ok(JoinPolicy::Invited),
+        Some([1, random @ ..]) if random.len() == 16 => Ok(JoinPolicy::Open),
         _ => Err(Refusal::OtherGroup),
     }
 }

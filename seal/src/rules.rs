@@ -204,7 +204,7 @@ pub(crate) fn check_members(members: &[(u32, Certificate)]) -> Result<(), Refusa
 
 /// Who comes in without being added by a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum JoinPolicy {
     /// Only devices of identities that are in the group.
     Invited,
     /// Whoever proves a key.
@@ -213,12 +213,12 @@ pub enum Door {
 
 /// Whether somebody comes in by itself.
 pub(crate) fn may_enter<'a>(
-    door: Door,
+    policy: JoinPolicy,
     mut members: impl Iterator<Item = &'a Certificate>,
     user: &Name,
     identity: &Public,
 ) -> bool {
-    door == Door::Open || members.any(|one| one.user == *user && one.identity == *identity)
+    policy == JoinPolicy::Open || members.any(|one| one.user == *user && one.identity == *identity)
 }
 
 /// Why a room does not take something.
@@ -320,7 +320,7 @@ pub(crate) struct Review {
 /// A group before a commit.
 pub(crate) struct Before<'a> {
     pub(crate) members: &'a BTreeMap<u32, Certificate>,
-    pub(crate) door: Door,
+    pub(crate) policy: JoinPolicy,
     pub(crate) lists: &'a Lists,
 }
 
@@ -360,7 +360,7 @@ pub(crate) fn review(
         if removed.iter().any(|(_, gone)| !is_same_device(gone, &by)) {
             return Err(Refusal::OtherSender);
         }
-        if !may_enter(before.door, members.values(), &by.user, &by.identity) {
+        if !may_enter(before.policy, members.values(), &by.user, &by.identity) {
             return Err(Refusal::NotAMember);
         }
     } else if !after

@@ -17,7 +17,7 @@ use mls_rs_core::identity::MemberValidationContext;
 use mls_rs_crypto_rustcrypto::RustCryptoProvider;
 use seal::delivery::Proven;
 use seal::device::Name;
-use seal::member::{Event, Frame, Shown};
+use seal::member::Frame;
 use seal::{Bundle, Identity, Refusal};
 use std::time::Duration;
 use world::{Client, Entry, Server, key_of, name, now, room, room_of, said};
@@ -461,11 +461,5 @@ fn nobody_comes_in_in_the_place_of_somebody_else() {
     let decided = server.delivery().decide(&bundle, &peter.proven(), now());
     assert_eq!(decided.map(drop), Err(Refusal::OtherSender));
     // Nor do members let it, whatever the server says.
-    let event = Event::Commit(&bundle.commit);
-    let step = clients[0].member.receive(&room(), event).unwrap();
-    assert!(
-        matches!(step.shown[..], [Shown::Lost(_)]),
-        "{:?}",
-        step.shown
-    );
+    clients[0].does_not_take(&bundle.commit);
 }

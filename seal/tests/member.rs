@@ -4,7 +4,7 @@ mod world;
 
 use seal::Refusal;
 use seal::device::List;
-use seal::member::{Error, Event, Frame, Shown};
+use seal::member::{Error, Frame, Shown};
 use world::{Client, Server, name, now, room, room_of, said};
 
 #[test]
@@ -346,11 +346,5 @@ fn a_revoked_device_is_removed_and_does_not_come_back() {
     assert_eq!(decided.map(drop), Err(Refusal::Unlisted));
     // Nor do members let it, whatever the server says.
     clients[0].crash();
-    let event = Event::Commit(&bundle.commit);
-    let step = clients[0].member.receive(&room(), event).unwrap();
-    assert!(
-        matches!(step.shown[..], [Shown::Lost(_)]),
-        "{:?}",
-        step.shown
-    );
+    clients[0].does_not_take(&bundle.commit);
 }

@@ -56,7 +56,7 @@ impl World {
         }
         let step = clients[0].member.found(
             &room(),
-            seal::rules::Door::Invited,
+            seal::rules::JoinPolicy::Invited,
             &[seed as u8; 16],
             now(),
         );

@@ -29,7 +29,7 @@ impl Member {
             return Err(Error::AlreadyIn);
         }
         let joined = self.join_by_welcome(room, welcome, tree, now);
-        self.settle(Some(room), joined.map(|shown| (Vec::new(), shown)))
+        self.finish(Some(room), joined.map(|shown| (Vec::new(), shown)))
     }
 
     fn join_by_welcome(
@@ -124,7 +124,7 @@ impl Member {
                 room.rejoin = Some(Box::new(candidate));
                 (frame.into_iter().collect(), Vec::new())
             });
-        self.settle(Some(name), made)
+        self.finish(Some(name), made)
     }
 
     fn external_commit(
@@ -232,6 +232,6 @@ fn check_group(room: &mut Room, name: &Name) -> Result<(), Refusal> {
     if group.ciphersuite() != mls::SUITE {
         return Err(Refusal::OtherSuite);
     }
-    mls::door_of(group.group_id().as_slice(), name)?;
+    mls::join_policy_of(group.group_id().as_slice(), name)?;
     room.learn_members()
 }

@@ -13,7 +13,7 @@ mod step;
 
 use crate::codec::{Reader, short_parts};
 use crate::device::{Certificate, DeviceKey, List, Name};
-use crate::rules::{Door, MOST_CONTENT};
+use crate::rules::{JoinPolicy, MOST_CONTENT};
 use crate::shelf::{self, Entries, Shelf};
 use packages::Packages;
 use room::{Intent, Room, Status};
@@ -145,7 +145,7 @@ impl Member {
             one_time,
             last_resort,
         });
-        self.settle(None, frame.map(|frame| (vec![frame], Vec::new())))
+        self.finish(None, frame.map(|frame| (vec![frame], Vec::new())))
     }
 
     /// Seals a room: a group of one, which counts when the writer has taken it. Whether others come
@@ -156,21 +156,21 @@ impl Member {
     pub fn found(
         &mut self,
         room: &Name,
-        door: Door,
+        policy: JoinPolicy,
         random: &[u8; 16],
         now: u64,
     ) -> Result<Step, Error> {
         if !self.is_out(room) {
             return Err(Error::AlreadyIn);
         }
-        let made = Room::found(&self.key, &self.certificate, room, (door, random), now);
+        let made = Room::found(&self.key, &self.certificate, room, (policy, random), now);
         let frames = made.map(|mut made| {
             self.carry_over(room, &mut made);
             let frame = made.outstanding(room);
             self.rooms.insert(room.clone(), made);
             (frame.into_iter().collect(), Vec::new())
         });
-        self.settle(Some(room), frames)
+        self.finish(Some(room), frames)
     }
 
     /// Encrypts a message. The number tells it from others of this device in this room.
@@ -189,7 +189,7 @@ impl Member {
             let room = room.clone();
             (vec![Frame::Message { room, bytes }], Vec::new())
         });
-        Ok((number, self.settle(Some(room), frames)?))
+        Ok((number, self.finish(Some(room), frames)?))
     }
 
     /// Adds the devices of these key packages. Who they are, the caller has asked the user.
@@ -234,7 +234,7 @@ impl Member {
         let (room, list) = (room.clone(), list.encode());
         let name = room.clone();
         let frames = ready.map(|()| (vec![Frame::Devices { room, list }], Vec::new()));
-        self.settle(Some(&name), frames)
+        self.finish(Some(&name), frames)
     }
 
     /// Renews the keys of this device, which heals the group of what a thief has learnt.
@@ -257,7 +257,7 @@ impl Member {
             let room = room.clone();
             (vec![Frame::Leave { room, bytes }], Vec::new())
         });
-        self.settle(Some(&room), frames)
+        self.finish(Some(&room), frames)
     }
 
     /// Events that this device has not read are gone, after a year away: what it knows of the group
@@ -268,7 +268,7 @@ impl Member {
     pub fn give_up(&mut self, room: &Name) -> Result<Step, Error> {
         let given_up = match self.rooms.get_mut(room) {
             Some(room) if room.is_in_a_group() => {
-                room.forget(Status::Lost);
+                room.drop_group(Status::Lost);
                 Ok((
                     Vec::new(),
                     vec![Shown::Lost("events are gone that it has not read")],
@@ -276,7 +276,7 @@ impl Member {
             }
             _ => Err(Error::NotIn),
         };
-        self.settle(Some(room), given_up)
+        self.finish(Some(room), given_up)
     }
 
     /// A frame was refused, and not because somebody else was faster (`stale_epoch`): it will never
@@ -292,7 +292,7 @@ impl Member {
         } else {
             Vec::new()
         };
-        self.settle(Some(room), Ok((Vec::new(), shown)))
+        self.finish(Some(room), Ok((Vec::new(), shown)))
     }
 
     /// All events of the room were read.
@@ -312,7 +312,7 @@ impl Member {
             let room = room.clone();
             Ok((vec![Frame::Change { room, bundle }], Vec::new()))
         });
-        self.settle(Some(room), frames)
+        self.finish(Some(room), frames)
     }
 
     /// The room, if the device can act in it.
@@ -327,7 +327,7 @@ impl Member {
     }
 
     /// Finds what is to be stored, or takes a failed step back.
-    fn settle(
+    fn finish(
         &mut self,
         room: Option<&Name>,
         done: Result<(Vec<Frame>, Vec<Shown>), Error>,

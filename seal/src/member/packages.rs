@@ -76,7 +76,7 @@ impl Packages {
     pub(super) fn expire(&mut self, now: u64) {
         let (kept, gone) = self.made.drain(..).partition(|made| made.until > now);
         self.made = kept;
-        self.forget(gone);
+        self.delete(gone);
     }
 
     /// Forgets those that a welcome has used up in a copy of these.
@@ -89,10 +89,10 @@ impl Packages {
         };
         let (kept, gone) = self.made.drain(..).partition(is_there);
         self.made = kept;
-        self.forget(gone);
+        self.delete(gone);
     }
 
-    fn forget(&mut self, gone: Vec<Made>) {
+    fn delete(&mut self, gone: Vec<Made>) {
         for made in gone {
             let deleted = self.provider.storage().delete_key_package(&made.reference);
             deleted.expect("memory takes what is written");

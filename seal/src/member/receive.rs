@@ -5,7 +5,7 @@ use super::{Content, Error, Event, Frame, Holder, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, Name};
 use crate::mls::{self, read};
 use crate::rules::{
-    Before, Door, MOST_MEMBERS, MOST_MESSAGE, Refusal, Review, check_commit_size, review,
+    Before, JoinPolicy, MOST_MEMBERS, MOST_MESSAGE, Refusal, Review, check_commit_size, review,
 };
 use openmls::prelude::{
     BasicCredential, ContentType, MlsMessageBodyIn, OpenMlsProvider as _, ProcessedMessage,
@@ -23,7 +23,7 @@ impl Member {
     /// An event before it is missing.
     pub fn receive(&mut self, room: &Name, event: Event<'_>) -> Result<Step, Error> {
         let done = self.take(room, event);
-        self.settle(Some(room), done)
+        self.finish(Some(room), done)
     }
 
     fn take(&mut self, name: &Name, event: Event<'_>) -> Result<Done, Error> {
@@ -87,7 +87,7 @@ impl Room {
                 .is_ok_and(|ours| ours == group_info)
         });
         if !is_ours {
-            self.forget(Status::Out);
+            self.drop_group(Status::Out);
             return vec![Shown::Dropped];
         }
         (self.status, self.outgoing) = (Status::In, None);
@@ -115,7 +115,7 @@ impl Room {
             return Err(Refusal::Malformed.into());
         };
         let group = self.group.as_ref().ok_or(Error::NotIn)?;
-        let door = mls::door_of(group.group_id().as_slice(), name)?;
+        let policy = mls::join_policy_of(group.group_id().as_slice(), name)?;
         if group.group_id() != message.group_id() {
             return Err(Refusal::OtherGroup.into());
         }
@@ -127,7 +127,7 @@ impl Room {
             of if of > epoch => return Err(Error::Gap),
             _ => {}
         }
-        let reviewed = match self.process(message, door) {
+        let reviewed = match self.process(message, policy) {
             Ok(reviewed) => reviewed,
             Err(why) => return Ok(self.lose(name, epoch + 1, why)),
         };
@@ -143,7 +143,11 @@ impl Room {
     }
 
     /// Verifies a commit and moves the group into the epoch that it makes.
-    fn process(&mut self, message: PublicMessageIn, door: Door) -> Result<Review, &'static str> {
+    fn process(
+        &mut self,
+        message: PublicMessageIn,
+        policy: JoinPolicy,
+    ) -> Result<Review, &'static str> {
         let group = self.group.as_mut().ok_or("there is no group")?;
         let processed = group.process_message(&self.provider, message);
         let processed = processed.map_err(|_| "MLS refuses a commit that the server took")?;
@@ -151,7 +155,7 @@ impl Room {
         let crypto = self.provider.crypto();
         let before = Before {
             members: &self.members,
-            door,
+            policy,
             lists: &self.lists,
         };
         let check = |group: &openmls::prelude::MlsGroup, staged: &StagedCommit| {
@@ -193,11 +197,11 @@ impl Room {
     fn removed(&mut self, is_own_return: bool) -> Shown {
         match is_own_return {
             true => {
-                self.forget(Status::Lost);
+                self.drop_group(Status::Lost);
                 Shown::Lost("this device came back to the room elsewhere")
             }
             false => {
-                self.forget(Status::Out);
+                self.drop_group(Status::Out);
                 Shown::Out
             }
         }
@@ -267,7 +271,7 @@ impl Room {
 
     /// The group went on where this device cannot follow.
     fn lose(&mut self, name: &Name, epoch: u64, why: &'static str) -> Done {
-        self.forget(Status::Lost);
+        self.drop_group(Status::Lost);
         let room = name.clone();
         (vec![Frame::Report { room, epoch }], vec![Shown::Lost(why)])
     }
@@ -347,14 +351,14 @@ impl Room {
             None if number <= self.sent => return None,
             None => "it was restored from a backup older than what it has sent",
         };
-        self.forget(Status::Lost);
+        self.drop_group(Status::Lost);
         self.sent = number;
         Some(Shown::Lost(why))
     }
 
     fn leave_event(&mut self, own: &Certificate, bytes: &[u8]) -> Vec<Shown> {
         if self.status == Status::Leaving && self.outgoing.as_deref() == Some(bytes) {
-            self.forget(Status::Out);
+            self.drop_group(Status::Out);
             return vec![Shown::Out];
         }
         let Ok(leaf) = self.verified_leave(bytes) else {

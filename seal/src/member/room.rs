@@ -9,7 +9,7 @@ use crate::lists::Lists;
 use crate::mls::{self, SUITE};
 use crate::number::room_code;
 use crate::rules::{
-    Bundle, Door, Founding, RENEW_AFTER, Refusal, check_key_package, check_members,
+    Bundle, Founding, JoinPolicy, RENEW_AFTER, Refusal, check_key_package, check_members,
 };
 use crate::shelf::Entries;
 use openmls::prelude::{
@@ -152,7 +152,7 @@ impl Room {
         key: &DeviceKey,
         certificate: &Certificate,
         room: &Name,
-        (door, random): (Door, &[u8; 16]),
+        (policy, random): (JoinPolicy, &[u8; 16]),
         now: u64,
     ) -> Result<Self, Error> {
         let failed = || Error::Mls("making a group");
@@ -166,7 +166,7 @@ impl Room {
             .sender_ratchet_configuration(*mls::join_config().sender_ratchet_configuration())
             .build();
         let provider = OpenMlsRustCrypto::default();
-        let id = GroupId::from_slice(&mls::group_id(room, door, random));
+        let id = GroupId::from_slice(&mls::group_id(room, policy, random));
         let credential = mls::credential(certificate);
         let group = MlsGroup::new_with_group_id(&provider, key, &config, id, credential);
         let group = group.map_err(|_| failed())?;
@@ -435,7 +435,7 @@ impl Room {
             return true;
         }
         match (self.status, &mut self.group) {
-            (Status::Founding, _) => self.forget(Status::Out),
+            (Status::Founding, _) => self.drop_group(Status::Out),
             (_, Some(group)) => {
                 let storage = self.provider.storage();
                 let cleared = group.clear_pending_commit(storage);
@@ -450,8 +450,8 @@ impl Room {
         true
     }
 
-    /// Forgets the group with all its secrets, but not who was in it.
-    pub(super) fn forget(&mut self, status: Status) {
+    /// Drops the group with all its secrets, but not who was in it.
+    pub(super) fn drop_group(&mut self, status: Status) {
         self.group = None;
         self.provider = OpenMlsRustCrypto::default();
         self.members.clear();

@@ -21,7 +21,7 @@ use seal::member::Error;
 use seal::member::Event;
 use seal::member::Frame;
 use seal::member::Shown;
-use seal::rules::Door;
+use seal::rules::JoinPolicy;
 
 #[test]
 fn a_replayed_commit_is_stale_for_the_writer() {
@@ -232,7 +232,7 @@ fn a_bundle_or_message_of_another_group_is_refused() {
     let mut other = Client::new("harry", "phone", 1);
     let step = other
         .member
-        .found(&name("bbb"), Door::Invited, &[7; 16], now());
+        .found(&name("bbb"), JoinPolicy::Invited, &[7; 16], now());
     other.host(step).unwrap();
     let Some(Frame::Found { founding, .. }) = other.outbox.pop_back() else {
         panic!("no founding");

@@ -11,12 +11,11 @@ use crate::world::said;
 use seal::Delivery;
 use seal::Identity;
 use seal::Member;
-use seal::Shelf;
 use seal::member::Error;
 use seal::member::Event;
 use seal::member::Shown;
 use seal::number::safety_number;
-use seal::rules::Door;
+use seal::rules::JoinPolicy;
 use seal::shelf;
 
 #[test]
@@ -103,9 +102,7 @@ fn a_restored_backup_is_noticed_before_it_says_anything() {
     let backup = clients[0].shelf.encode();
     clients[0].send("after the backup").unwrap();
     clients[0].flush(&mut server);
-    clients[0].shelf = Shelf::decode(&backup).unwrap();
-    clients[0].crash();
-    clients[0].cursor = 2;
+    clients[0].restore(&backup, 2);
     assert_eq!(clients[0].send("with used keys"), Err(Error::Behind));
     let shown = clients[0].read(&server);
     assert!(matches!(shown[..], [Shown::Lost(_)]), "{shown:?}");
@@ -128,9 +125,7 @@ fn a_restored_backup_that_misses_its_own_commit_comes_back() {
     clients[0].renew().unwrap();
     clients[0].flush(&mut server);
     clients[0].read(&server);
-    clients[0].shelf = Shelf::decode(&backup).unwrap();
-    clients[0].crash();
-    clients[0].cursor = 2;
+    clients[0].restore(&backup, 2);
     let shown = clients[0].read(&server);
     assert!(matches!(shown[..], [Shown::Lost(_)]), "{shown:?}");
     clients[0].outbox.clear();
@@ -247,7 +242,9 @@ fn a_group_in_the_place_of_another_is_not_entered_unasked() {
     }
     let mut replaced = Server::default();
     let mut mallory = Client::new("charly", "phone", 66);
-    let step = mallory.member.found(&room(), Door::Open, &[66; 16], now());
+    let step = mallory
+        .member
+        .found(&room(), JoinPolicy::Open, &[66; 16], now());
     mallory.host(step).unwrap();
     mallory.flush(&mut replaced);
     let step = clients[0].member.give_up(&room());

@@ -5,7 +5,7 @@
 use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
 use seal::member::{Error, Event, Frame, Member, Shown, Step};
-use seal::rules::Door;
+use seal::rules::JoinPolicy;
 use seal::{Bundle, Identity, Refusal, Shelf};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -307,6 +307,21 @@ impl Client {
         self.member = Member::restore(shelf).unwrap();
     }
 
+    /// A commit that the writer should have refused comes to it all the same: it is in no group with
+    /// whoever made it.
+    pub(crate) fn does_not_take(&mut self, commit: &[u8]) {
+        let step = self.member.receive(&room(), Event::Commit(commit));
+        let shown = step.unwrap().shown;
+        assert!(matches!(shown[..], [Shown::Lost(_)]), "{shown:?}");
+    }
+
+    /// It goes on from a copy of what it had stored, taken when it had read up to `cursor`.
+    pub(crate) fn restore(&mut self, backup: &[u8], cursor: usize) {
+        self.shelf = Shelf::decode(backup).unwrap();
+        self.crash();
+        self.cursor = cursor;
+    }
+
     /// All that the device has stored is gone but its key.
     pub(crate) fn forget(&mut self) {
         let fresh = self
@@ -324,10 +339,10 @@ impl Client {
 
 /// A room with these users in it, each with one device; all have read everything.
 pub(crate) fn room_of(users: &[&str]) -> (Server, Vec<Client>) {
-    room_with(Door::Invited, users)
+    room_with(JoinPolicy::Invited, users)
 }
 
-pub(crate) fn room_with(door: Door, users: &[&str]) -> (Server, Vec<Client>) {
+pub(crate) fn room_with(policy: JoinPolicy, users: &[&str]) -> (Server, Vec<Client>) {
     let mut server = Server::default();
     let mut clients: Vec<_> = (1..)
         .zip(users)
@@ -337,7 +352,7 @@ pub(crate) fn room_with(door: Door, users: &[&str]) -> (Server, Vec<Client>) {
         client.publish(3);
         client.flush(&mut server);
     }
-    let step = clients[0].member.found(&room(), door, &[7; 16], now());
+    let step = clients[0].member.found(&room(), policy, &[7; 16], now());
     clients[0].host(step).unwrap();
     clients[0].flush(&mut server);
     clients[0].read(&server);
