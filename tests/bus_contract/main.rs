@@ -4,6 +4,7 @@
 
 mod blobs;
 mod commands;
+mod crowded;
 mod direct;
 mod faults;
 mod feed;

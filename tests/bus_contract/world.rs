@@ -187,6 +187,19 @@ impl Mortal {
         }
     }
 
+    /// The server stands still, and its connections with it. Of the memory adapter no such thing can
+    /// be asked.
+    pub(crate) fn freeze(&self) {
+        if let Servers::Nats(Server {
+            child: Some(child), ..
+        }) = &self.servers
+        {
+            let pid = child.id().to_string();
+            let stopped = Command::new("kill").args(["-STOP", &pid]).status();
+            assert!(stopped.is_ok_and(|status| status.success()));
+        }
+    }
+
     /// From now on nothing is synced: [`Mortal::forget`] loses what is stored after this.
     pub(crate) async fn stop_syncing(&mut self) {
         if let Servers::Nats(server) = &mut self.servers {

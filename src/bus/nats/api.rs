@@ -210,7 +210,7 @@ impl Link {
         }
         let what = format!("storing to {subject}");
         let answer = self
-            .request(subject, headers, payload)
+            .request_of_jetstream(self.deadline, subject, headers, payload)
             .await
             .map_err(|failure| failure.of_write(&what))?;
         let stored = read_acknowledged(&what, &answer.payload);
@@ -234,7 +234,7 @@ impl Link {
         body: &Value,
     ) -> Result<Result<T, Refusal>, Failure> {
         let answer = self
-            .request_within(
+            .request_of_jetstream(
                 time,
                 format!("$JS.API.{call}"),
                 HeaderMap::new(),
@@ -403,7 +403,8 @@ impl Link {
     ) -> Result<Option<StreamMessage>, Error> {
         let request = json!({ "next_by_subj": subject, "seq": from.max(1) }).to_string();
         let answer = self
-            .request(
+            .request_of_jetstream(
+                self.deadline,
                 format!("$JS.API.DIRECT.GET.{stream}"),
                 HeaderMap::new(),
                 request.into(),

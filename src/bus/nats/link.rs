@@ -26,14 +26,19 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{broadcast::error::RecvError, watch},
-    time::{sleep, timeout},
+    sync::{Semaphore, broadcast::error::RecvError, watch},
+    time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
 
 /// How often the library asks whether the server is there. Two unanswered ones and the connection
 /// counts as lost.
 const PING_EVERY: Duration = Duration::from_millis(1500);
+
+/// Requests to JetStream that a connection has under way at a time; more wait here, in their order.
+/// A server queues 10,000 of all nodes, and then drops them all unanswered: whoever asks again would
+/// keep it there.
+const MOST_UNDER_WAY: usize = 256;
 
 /// How long a server may take to let a connection in.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -67,6 +72,7 @@ pub(super) struct Link {
     gaps: watch::Receiver<u64>,
     full: Arc<Mutex<Option<Arc<str>>>>,
     refusals: Refusals,
+    under_way: Arc<Semaphore>,
     /// A subject of this connection alone.
     echo: Arc<str>,
 }
@@ -159,6 +165,7 @@ impl Link {
             gaps,
             full: Arc::default(),
             refusals,
+            under_way: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
             echo: subjects.echo(&config.node, Uuid::now_v7()).into(),
         };
         tokio::spawn(tell_gaps(link.clone(), reconnects, gap));
@@ -222,6 +229,28 @@ impl Link {
         let mut losses = self.losses.clone();
         losses.mark_unchanged();
         losses
+    }
+
+    /// A request that JetStream answers, or a message that it stores: at most [`MOST_UNDER_WAY`] at
+    /// a time. `time` is for all of it; half of that may be the wait for its turn, so that what is
+    /// sent has time for an answer.
+    pub(super) async fn request_of_jetstream(
+        &self,
+        time: Duration,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Message, Failure> {
+        let began = Instant::now();
+        let turn = timeout(time / 2, self.under_way.acquire()).await;
+        let Ok(_turn) = turn else {
+            return Err(Failure::NotSent(format!(
+                "{MOST_UNDER_WAY} requests were under way to NATS for {:?}",
+                time / 2
+            )));
+        };
+        let left = time.saturating_sub(began.elapsed()).max(time / 2);
+        self.request_within(left, subject, headers, payload).await
     }
 
     pub(super) async fn request(

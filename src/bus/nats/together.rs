@@ -261,7 +261,13 @@ impl Link {
         let Some(last) = last else {
             return Batched::Nothing { never: false };
         };
-        let answer = match self.request(last.subject, last.headers, last.payload).await {
+        let Storing {
+            subject,
+            headers,
+            payload,
+        } = last;
+        let asked = self.request_of_jetstream(self.deadline, subject, headers, payload);
+        let answer = match asked.await {
             Ok(answer) => answer,
             Err(Failure::Unanswered(why)) => {
                 return Batched::Failed(Error::Unknown(format!("{what}: {why}")));
