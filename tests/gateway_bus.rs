@@ -9,7 +9,7 @@ use safe_chat::{
         Commit, Fault, Feed, Head, Registry, Store,
         memory::{ConnectionId, Delivered, Fate, Faults, Op, Outcome, Passage},
     },
-    gateway::{Close, From, Taken, Watch},
+    gateway::{Close, StartAt, Taken, Watch},
     room::{Epoch, Event, Kind, Millis, Reason, Rejection, RoomId, Seq, UserId},
 };
 use serde_json::{Value, json};
@@ -256,9 +256,9 @@ async fn an_event_stream_that_comes_back_before_its_gateway_has_noticed_an_older
 
 async fn stream(gateway: &Gateway, since: u64) -> Result<Watch, Rejection> {
     let client = gateway.handle.client("192.0.2.1".parse().unwrap());
-    let from = From {
+    let from = StartAt {
         since: Some(Seq(since)),
-        ..From::default()
+        ..StartAt::default()
     };
     gateway.handle.watch(&client, &room(), from).await
 }
@@ -316,7 +316,7 @@ async fn a_gateway_that_has_not_noticed_a_loss_ends_the_sessions_that_expect_mor
     let (mut world, _harry) = ten_events().await;
     let (two, three) = (world.gateway(), world.gateway());
     // Nothing is kept there of what was before: nothing contradicts what follows.
-    let from = From {
+    let from = StartAt {
         since: None,
         history: 0,
     };

@@ -6,7 +6,7 @@ mod gateway;
 use gateway::{LONG, World, dense, device, full, join, since, texts};
 use safe_chat::{
     bus::{self, Registry},
-    gateway::{Close, Config, From, Join},
+    gateway::{Close, Config, Join, StartAt},
     journal::memory,
     room::{Key, Reason, RoomId},
 };
@@ -341,7 +341,7 @@ async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
     let (reads, before) = (Arc::new(Reads::default()), asks.0.load(Relaxed));
     let gateway = world.gateway_with(Config::default(), reads.clone());
     let wish = |n| Join {
-        from: From {
+        from: StartAt {
             since: None,
             history: 500,
         },

@@ -225,7 +225,7 @@ async fn large_messages_are_read_in_parts() {
     for since_seq in [0, 4, 17, 30, 53, head - 1] {
         let gateway = world.gateway();
         let watch = gateway.handle.client("192.0.2.1".parse().unwrap());
-        let from = safe_chat::gateway::From {
+        let from = safe_chat::gateway::StartAt {
             since: Some(Seq(since_seq)),
             history: 0,
         };

@@ -5,7 +5,7 @@ mod gateway;
 
 use gateway::*;
 use safe_chat::{
-    gateway::{Client as Address, From, Taken},
+    gateway::{Client as Address, StartAt, Taken},
     room::{RoomId, Seq},
 };
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ async fn an_event_stream_gets_a_reset_in_the_place_of_a_hole() {
     let _harry = full(&mut world, 300).await;
     lose(&world, 175..=179);
     let gateway = world.gateway();
-    let from = From {
+    let from = StartAt {
         since: Some(Seq(0)),
         history: 0,
     };

@@ -145,7 +145,7 @@ const MAY_USE: [(&str, &[&str]); 25] = [
 /// sockets to a session. Out: from a room's replica to the sockets; it knows no session.
 const STREETS: [&str; 2] = [
     "websocket Close Session Taken metrics outbox",
-    "replica Close Outbox core doubt lane line metrics outbox past ring websocket::Feeds",
+    "replica Close Outbox core history_cache lane metrics outbox session_revalidation websocket::Feeds",
 ];
 const ADAPTERS: [&str; 5] = [
     "bus::nats",

@@ -4,7 +4,7 @@
 use super::shown::is_one_line;
 use percent_encoding::percent_decode_str;
 use safe_chat::{
-    gateway::{From, request},
+    gateway::{StartAt, request},
     room::{Reason, Rejection, Seq},
     wire::http,
 };
@@ -49,7 +49,7 @@ pub fn check(bytes: &[u8]) {
     let history = history
         .map(|history| history.unwrap_or(50))
         .filter(|history| *history <= 500);
-    let expected = since.zip(history).map(|(since, history)| From {
+    let expected = since.zip(history).map(|(since, history)| StartAt {
         since: since.map(Seq),
         history: history as u16,
     });

@@ -11,7 +11,7 @@ use crate::{
 };
 use loadtest::history::Step;
 use safe_chat::{
-    gateway::{From, Join},
+    gateway::{Join, StartAt},
     room::{Identity, Key, Reason, RoomId, Seq, UserId},
     wire::Protocol,
 };
@@ -119,7 +119,7 @@ impl Client {
             key: Key::parse(&format!("key-{}", self.user)).expect("a valid key"),
             identity: Identity::Claimed,
             device: None,
-            from: From {
+            from: StartAt {
                 since: talk.seen().map(Seq),
                 history: 0,
             },

@@ -3,18 +3,18 @@
 
 use super::{
     Config, Outbox,
-    answers::Answers,
     creation::Creation,
     device::Devices,
     episode::Episode,
     expiry::Expiries,
+    history_cache::HistoryCache,
     limits::Limits,
     losses::Losses,
     metrics, outbox,
-    past::Past,
+    pending_replies::PendingReplies,
     proofs::Proofs,
     replays::Replays,
-    replica::{self, Claim, Replica},
+    replica::{self, Replica, ReplicaRef},
 };
 use crate::{
     access::Access,
@@ -62,12 +62,12 @@ pub(super) struct Core {
     pub(super) me: Incarnation,
     pub(super) node: String,
     pub(super) bus: Arc<dyn Bus>,
-    pub(super) answers: Arc<Answers>,
+    pub(super) pending: Arc<PendingReplies>,
     /// The last generation of a lane to any room.
     pub(super) generations: Arc<AtomicU64>,
     /// The cluster as its part sees it; not there for a gateway that stands alone.
     pub(super) members: OnceLock<watch::Receiver<cluster::View>>,
-    pub(super) past: Past,
+    pub(super) history_cache: HistoryCache,
     pub(super) creation: Creation,
     pub(super) losses: Losses,
     /// When something was heard last that is not so.
@@ -95,7 +95,7 @@ pub(super) struct Core {
     /// Cancelled: event streams end.
     pub(super) leaving: CancellationToken,
     rooms: Mutex<HashMap<RoomId, Arc<Replica>>>,
-    sessions: Mutex<BTreeMap<SessionId, Seated>>,
+    sessions: Mutex<BTreeMap<SessionId, SessionEntry>>,
     session_count: watch::Sender<usize>,
     places: Arc<Semaphore>,
     random: Mutex<StdRng>,
@@ -103,7 +103,7 @@ pub(super) struct Core {
 
 /// A session that is open or opening here.
 #[derive(Clone)]
-pub(super) struct Seated {
+pub(super) struct SessionEntry {
     pub(super) outbox: Outbox,
     pub(super) room: RoomId,
     pub(super) user: UserId,
@@ -112,7 +112,7 @@ pub(super) struct Seated {
     pub(super) device: Option<DeviceId>,
 }
 
-impl Seated {
+impl SessionEntry {
     /// The command that opened it, at this node.
     pub(super) fn open(&self, session: SessionId, gateway: Incarnation) -> Action {
         Action::Open {
@@ -150,14 +150,14 @@ impl Core {
             node,
             cleared: AtomicU64::new(bus.health().borrow().rollbacks),
             bus,
-            answers: Arc::new(Answers::new(StdRng::from_rng(&mut random))),
+            pending: Arc::new(PendingReplies::new(StdRng::from_rng(&mut random))),
             generations: Arc::new(random.random_range(0..GENERATIONS).into()),
             members: OnceLock::new(),
             devices: Devices::default(),
             proofs: Proofs::new(turns),
             replays: Replays::default(),
             creation: Creation::new(journal.clone(), most_rooms),
-            past: Past::new(journal),
+            history_cache: HistoryCache::new(journal),
             losses: Losses::default(),
             rumours: Episode::default(),
             tasks: TaskTracker::new(),
@@ -186,13 +186,13 @@ impl Core {
     // Rooms.
 
     /// The replica of a room, made if there is none; it stays at least as long as the claim.
-    pub(super) fn claim(self: &Arc<Self>, room: &RoomId) -> Claim {
+    pub(super) fn claim(self: &Arc<Self>, room: &RoomId) -> ReplicaRef {
         let mut rooms = lock(&self.rooms);
         if let Some(replica) = rooms.get(room) {
-            return Claim::new(replica.clone());
+            return ReplicaRef::new(replica.clone());
         }
         let (replica, task) = replica::new(self.clone(), room.clone());
-        let claim = Claim::new(replica.clone());
+        let claim = ReplicaRef::new(replica.clone());
         rooms.insert(room.clone(), replica);
         metrics::rooms(rooms.len());
         drop(rooms);
@@ -251,9 +251,9 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn enter(&self, session: SessionId, seated: Seated) {
+    pub(super) fn enter(&self, session: SessionId, entry: SessionEntry) {
         let mut sessions = lock(&self.sessions);
-        sessions.insert(session, seated);
+        sessions.insert(session, entry);
         self.session_count.send_replace(sessions.len());
         metrics::sessions(sessions.len());
     }
@@ -266,7 +266,7 @@ impl Core {
     }
 
     /// Sessions that are open or opening here.
-    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, Seated>> {
+    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, SessionEntry>> {
         lock(&self.sessions)
     }
 
@@ -345,7 +345,7 @@ impl Core {
     /// Submits a command and waits for its answer; submits it again when either is missing. The
     /// caller's deadline ends it; what was submitted may still be decided. Refused with `busy` when
     /// the bus is full.
-    pub(super) async fn decide(
+    pub(super) async fn request(
         &self,
         room: &RoomId,
         action: Action,
@@ -356,7 +356,7 @@ impl Core {
             .subscribe()
             .wait_for(|listening| *listening)
             .await;
-        let mut waiting = self.answers.wait_once();
+        let mut waiting = self.pending.wait_once();
         let reply = Some(ReplyTo {
             node: self.me,
             tag: waiting.place.tag,
@@ -414,7 +414,7 @@ impl Core {
 
     /// Submits that a session ended, until it is stored. Only then its place in the room is given
     /// back.
-    pub(super) async fn close(&self, claim: &Claim, session: SessionId) {
+    pub(super) async fn close(&self, claim: &ReplicaRef, session: SessionId) {
         let submission = Submission {
             room: claim.room().clone(),
             action: Action::Close {

@@ -33,16 +33,16 @@ pub(super) fn begin(core: &Arc<Core>, per_second: f64) -> Option<usize> {
             let now = due.floor();
             due -= now;
             for session in left.by_ref().take(now as usize) {
-                let seated = ending.sessions().get(&session).cloned();
+                let entry = ending.sessions().get(&session).cloned();
                 // Those that have ended meanwhile need nothing.
-                let Some(seated) = seated else { continue };
+                let Some(entry) = entry else { continue };
                 let spread = Duration::from_millis(COMEBACK_MS.1 - COMEBACK_MS.0);
                 let jitter = ending.jitter(spread).as_millis() as u64;
-                seated.outbox.push(&ServerFrame::Bye {
+                entry.outbox.push(&ServerFrame::Bye {
                     reason: "rebalancing".into(),
                     reconnect_after_ms: COMEBACK_MS.0 + jitter,
                 });
-                seated.outbox.close(Close::GoingAway);
+                entry.outbox.close(Close::GoingAway);
             }
         }
         ending.disconnecting.store(false, Ordering::Relaxed);

@@ -1,12 +1,12 @@
 //! What others hold of the gateway: clients are attached here, and operators end them here.
 
 use super::{
-    Client, Close, From, Join, Session, Watch,
+    Client, Close, Join, Session, StartAt, Watch,
     core::{Core, draining, unavailable},
-    disconnect, doubt, history,
+    disconnect, history,
     join::{self, Connection, Knock},
     limits::Cost,
-    metrics,
+    metrics, session_revalidation,
 };
 use crate::{
     access::Admission,
@@ -87,7 +87,7 @@ impl Handle {
         &self,
         client: &Client,
         room: &RoomId,
-        from: From,
+        from: StartAt,
     ) -> Result<Watch, Rejection> {
         join::watch(&self.0, client, room, from, Admission::OPEN).await
     }
@@ -97,7 +97,7 @@ impl Handle {
         &self,
         client: &Client,
         room: &RoomId,
-        from: From,
+        from: StartAt,
         admission: Admission,
     ) -> Result<Watch, Rejection> {
         join::watch(&self.0, client, room, from, admission).await
@@ -170,7 +170,7 @@ impl Handle {
         let decided = async {
             self.0.check_message(size)?;
             join::pay_for(&self.0, room, (&maker.0, &maker.1), client).await?;
-            self.0.decide(room, action).await
+            self.0.request(room, action).await
         };
         let late = || {
             Err(unavailable(
@@ -229,7 +229,7 @@ impl Handle {
     /// Makes sure of the sessions here whenever others may have taken this node for dead; ends with
     /// the cluster part.
     pub async fn follow(&self, members: cluster::Handle) {
-        doubt::follow(self.0.clone(), members).await;
+        session_revalidation::follow(self.0.clone(), members).await;
     }
 
     /// Sessions that are open or opening here.
@@ -240,8 +240,8 @@ impl Handle {
     /// Sessions in a room that are open or opening here, with their users.
     pub fn sessions_in(&self, room: &RoomId) -> Vec<(SessionId, UserId)> {
         let sessions = self.0.sessions();
-        let here = sessions.iter().filter(|(_, seated)| seated.room == *room);
-        here.map(|(session, seated)| (*session, seated.user.clone()))
+        let here = sessions.iter().filter(|(_, entry)| entry.room == *room);
+        here.map(|(session, entry)| (*session, entry.user.clone()))
             .collect()
     }
 
@@ -250,16 +250,16 @@ impl Handle {
         self.0
             .sessions()
             .values()
-            .map(|seated| seated.outbox.waiting_bytes())
+            .map(|entry| entry.outbox.waiting_bytes())
             .sum()
     }
 
     /// Ends a session for an operator (4001). Whether it is here.
     pub fn end(&self, session: SessionId) -> bool {
         let sessions = self.0.sessions();
-        let seated = sessions.get(&session);
-        seated
-            .inspect(|seated| seated.outbox.close(Close::Operator))
+        let entry = sessions.get(&session);
+        entry
+            .inspect(|entry| entry.outbox.close(Close::Operator))
             .is_some()
     }
 
@@ -305,7 +305,7 @@ impl Handle {
             .0
             .sessions()
             .values()
-            .map(|seated| seated.outbox.clone())
+            .map(|entry| entry.outbox.clone())
             .collect();
         let spread =
             (sessions.len() as u64 * 1_000 / COMEBACKS).clamp(COMEBACK_MS.0, COMEBACK_MS.1);

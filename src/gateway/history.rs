@@ -107,8 +107,9 @@ impl Walk {
         }
     }
 
-    /// Reads on in the journal, twice as many each time as before. It ends at a hole; only one right
-    /// below `last` is skipped, and named: so nobody sees both sides of a hole without knowing it.
+    /// Reads on in the journal, twice as many each time as before. It ends at a hole; only one
+    /// right below `last` is skipped, and named: so nobody sees both sides of a hole without
+    /// knowing it.
     async fn read(&mut self, core: &Core, room: &RoomId) -> Result<(), Rejection> {
         let cannot =
             |why: String| unavailable(format!("the history cannot be read now: {why}: ask again"));
@@ -117,7 +118,11 @@ impl Walk {
             let next = self.next;
             let count = span.min(self.wanted() as u64);
             let first = Seq((next.0 + 1).saturating_sub(count).max(1));
-            let page = core.past.read(room, first, next).await.map_err(cannot)?;
+            let page = core
+                .history_cache
+                .read(room, first, next)
+                .await
+                .map_err(cannot)?;
             if page.last() == Some(next) {
                 span = MOST.min(2 * span);
                 self.take(&page.events);
@@ -125,7 +130,11 @@ impl Walk {
                 // It is too large to be read at once, or it has a hole.
                 span = if span > FEW { FEW } else { 1 };
             } else {
-                let below = core.past.last_below(room, next).await.map_err(cannot)?;
+                let below = core
+                    .history_cache
+                    .last_below(room, next)
+                    .await
+                    .map_err(cannot)?;
                 self.skip(below);
             }
         }

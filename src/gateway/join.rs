@@ -4,14 +4,16 @@
 
 use super::{
     Form, Outbox,
-    core::{Core, Seated, draining, unavailable},
+    core::{Core, SessionEntry, draining, unavailable},
     creation::Creation,
     device::Entering,
     expiry::Admitted,
+    history_cache::Page,
     limits::{Client, Entered},
     metrics,
-    past::Page,
-    replica::{Attach, Claim, Extent, Lost, Need, Opening, Seat, Start, ViewerId},
+    replica::{
+        Attach, CatchUp, Extent, Lost, Opening, ReplicaRef, SessionRef, Start, SubscriberId,
+    },
     session::Session,
     websocket::Loops,
 };
@@ -53,21 +55,21 @@ pub struct Join {
     /// Replaces an earlier session of the same device.
     pub device: Option<DeviceId>,
     /// What to begin with.
-    pub from: From,
+    pub from: StartAt,
     /// How frames look.
     pub protocol: Protocol,
 }
 
 /// What a client wants of what was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct From {
+pub struct StartAt {
     /// Everything after this place.
     pub since: Option<Seq>,
     /// Without `since`, or when that is not possible: the last events, so many (0 to 500).
     pub history: u16,
 }
 
-impl Default for From {
+impl Default for StartAt {
     fn default() -> Self {
         Self {
             since: None,
@@ -149,7 +151,7 @@ pub struct Watch {
     outbox: Outbox,
     _admitted: Admitted,
     _entered: Entered,
-    _viewer: Viewer,
+    _subscription: Subscription,
     _place: OwnedSemaphorePermit,
 }
 
@@ -160,14 +162,14 @@ impl Watch {
     }
 }
 
-/// A viewer of a replica; leaves it when dropped.
-pub(super) struct Viewer {
-    claim: Claim,
-    id: ViewerId,
+/// A subscriber of a replica; leaves it when dropped.
+pub(super) struct Subscription {
+    claim: ReplicaRef,
+    id: SubscriberId,
     outbox: Outbox,
 }
 
-impl Drop for Viewer {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.outbox.abandon();
         self.claim.detach(self.id);
@@ -208,7 +210,7 @@ pub(super) async fn watch(
     core: &Arc<Core>,
     client: &Client,
     room: &RoomId,
-    from: From,
+    from: StartAt,
     admission: access::Admission,
 ) -> Result<Watch, Rejection> {
     let watching = async {
@@ -230,12 +232,12 @@ pub(super) async fn watch(
                 break extent;
             }
         };
-        let viewer = attach(core, &claim, &outbox, from, extent, None).await?;
+        let subscriber = attach(core, &claim, &outbox, from, extent, None).await?;
         Ok(Watch {
             _admitted: core.expiries.stay(&outbox, admission),
             outbox,
             _entered: entered,
-            _viewer: viewer,
+            _subscription: subscriber,
             _place: place,
         })
     };
@@ -335,7 +337,7 @@ async fn owner(core: &Core, ask: &Ask) -> Result<RoomView, Rejection> {
 /// A session that was submitted and is not yet one; dropped, it is closed.
 struct Entry {
     core: Arc<Core>,
-    claim: Option<Claim>,
+    claim: Option<ReplicaRef>,
     session: SessionId,
 }
 
@@ -382,7 +384,9 @@ async fn admit(
     };
     let session = core.new_session();
     // The replica lives before the session opens: whatever ends the session, it will have noticed.
-    let Extent { life, head, .. } = claim.extent().await?;
+    let Extent {
+        generation, head, ..
+    } = claim.extent().await?;
     Creation::pay(core, &room, head, (&user, &key), client)?;
     claim.mark(core).await;
 
@@ -397,7 +401,7 @@ async fn admit(
     if connection.is_gone().await {
         return Err(unavailable("the client is gone"));
     }
-    let seated = Seated {
+    let entry = SessionEntry {
         outbox: outbox.clone(),
         room: room.clone(),
         user: user.clone(),
@@ -405,14 +409,14 @@ async fn admit(
         identity,
         device: device.clone(),
     };
-    let open = seated.open(session, core.me);
-    core.enter(session, seated);
+    let open = entry.open(session, core.me);
+    core.enter(session, entry);
     let mut entry = Entry {
         core: core.clone(),
         claim: Some(claim.clone()),
         session,
     };
-    let opened = match core.decide(&room, open).await {
+    let opened = match core.request(&room, open).await {
         Ok(Answered::Journaled { seq, epoch, .. }) => Opening {
             session: Some(session),
             seq,
@@ -435,14 +439,22 @@ async fn admit(
     };
 
     entering.into_iter().for_each(Entering::entered);
-    let seat = Seat {
-        session,
+    let subscribed = SessionRef {
+        id: session,
         user: user.clone(),
         identity,
         device,
     };
     let extent = claim.opened(opened).await.map_err(starting_again)?;
-    let viewer = attach(core, &claim, &outbox, from, extent, Some((seat, life))).await?;
+    let subscriber = attach(
+        core,
+        &claim,
+        &outbox,
+        from,
+        extent,
+        Some((subscribed, generation)),
+    )
+    .await?;
     if core.is_draining() {
         return Err(draining());
     }
@@ -456,23 +468,23 @@ async fn admit(
         protocol,
         outbox,
         connection.origin,
-        viewer,
+        subscriber,
         (place, this),
         (meter, entered, admitted),
     ))
 }
 
-/// Adds a viewer to a replica that has the room so far, with all that it wants from before, or with
-/// a reset where that is not there. A session comes with the life of the replica in which it was
-/// opened.
+/// Adds a subscriber to a replica that has the room so far, with all that it wants from before, or
+/// with a reset where that is not there. A session comes with the generation of the replica in
+/// which it was opened.
 async fn attach(
     core: &Arc<Core>,
-    claim: &Claim,
+    claim: &ReplicaRef,
     outbox: &Outbox,
-    from: From,
+    from: StartAt,
     extent: Extent,
-    seat: Option<(Seat, u64)>,
-) -> Result<Viewer, Rejection> {
+    session: Option<(SessionRef, u64)>,
+) -> Result<Subscription, Rejection> {
     let mut start = match from.since {
         Some(since) if since <= extent.head && core.losses.continues(claim.room(), since) => {
             Start::After(since)
@@ -497,21 +509,21 @@ async fn attach(
         }
     }
     let recovered = from.since.is_none() || matches!(start, Start::After(_));
-    let (seat, life) = seat.map_or((None, extent.life), |(seat, life)| (Some(seat), life));
+    let (session, generation) = session.unzip();
     let attach = Attach {
         outbox: outbox.clone(),
         start,
         floor,
         page,
         recovered,
-        seat,
-        life,
+        session,
+        generation: generation.unwrap_or(extent.generation),
     };
     let (id, need) = claim.attach(attach).await.map_err(starting_again)?;
     if let Some(since) = from.since {
         metrics::resume(recovered.then(|| extent.head.0 - since.0));
     }
-    let viewer = Viewer {
+    let subscriber = Subscription {
         claim: claim.clone(),
         id,
         outbox: outbox.clone(),
@@ -525,7 +537,7 @@ async fn attach(
             need,
         ));
     }
-    Ok(viewer)
+    Ok(subscriber)
 }
 
 fn starting_again(_: Lost) -> Rejection {
@@ -533,10 +545,10 @@ fn starting_again(_: Lost) -> Rejection {
 }
 
 /// The page of old events that holds `seq`; tries until it is there. The caller's deadline ends it.
-async fn read(core: &Core, claim: &Claim, seq: Seq, head: Seq) -> Arc<Page> {
+async fn read(core: &Core, claim: &ReplicaRef, seq: Seq, head: Seq) -> Arc<Page> {
     let mut pauses = core.pauses();
     loop {
-        match core.past.page(claim.room(), seq, head).await {
+        match core.history_cache.page(claim.room(), seq, head).await {
             Ok(page) => return page,
             Err(error) => {
                 tracing::debug!(room = %claim.room(), %seq, %error, "old events cannot be read yet")
@@ -546,8 +558,14 @@ async fn read(core: &Core, claim: &Claim, seq: Seq, head: Seq) -> Arc<Page> {
     }
 }
 
-/// Gives a viewer what is between it and the live events, at the pace at which it takes it.
-async fn catch_up(core: Arc<Core>, claim: Claim, viewer: ViewerId, outbox: Outbox, mut need: Need) {
+/// Gives a subscriber what is between it and the live events, at the pace at which it takes it.
+async fn catch_up(
+    core: Arc<Core>,
+    claim: ReplicaRef,
+    subscriber: SubscriberId,
+    outbox: Outbox,
+    mut need: CatchUp,
+) {
     let mut page: Option<Arc<Page>> = None;
     let mut left = None;
     loop {
@@ -573,7 +591,7 @@ async fn catch_up(core: Arc<Core>, claim: Claim, viewer: ViewerId, outbox: Outbo
             }
             page = Some(read);
         }
-        match claim.feed(viewer, page.clone(), left.take()).await {
+        match claim.feed(subscriber, page.clone(), left.take()).await {
             Ok(Some(more)) => need = more,
             Ok(None) | Err(_) => return,
         }

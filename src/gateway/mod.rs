@@ -3,39 +3,37 @@
 //! A client [`Join`]s and becomes a [`Session`]: what it sends goes to the bus in its order, with
 //! what others here send to the same room ([`lane`]); what the room makes of it comes back through
 //! the room's replica ([`replica`]: one task and one subscription per room, whatever the number of
-//! clients), which puts every event, encoded once, into each client's bounded [`Outbox`]. Old events
-//! come in pages from the journal, at the client's pace ([`past`], [`join`]). What clients may do per
-//! second and at a time is decided before any of that ([`limits`]). None of it knows sockets;
-//! [`http`] and [`websocket`] connect them, a simulation connects its own clients.
+//! clients), which puts every event, encoded once, into each client's bounded [`Outbox`]. Old
+//! events come in pages from the journal, at the client's pace ([`history_cache`], [`join`]). What
+//! clients may do per second and at a time is decided before any of that ([`limits`]). None of it
+//! knows sockets; [`http`] and [`websocket`] connect them, a simulation connects its own clients.
 
-mod answers;
 mod close;
 mod config;
 mod core;
 mod creation;
 mod device;
 mod disconnect;
-mod doubt;
 mod episode;
 mod expiry;
 mod handle;
 mod history;
+mod history_cache;
 mod http;
 mod join;
 mod lane;
 mod limits;
-mod line;
 mod losses;
 mod metrics;
 mod outbox;
-mod past;
+mod pending_replies;
 mod port;
 mod proofs;
 mod replays;
 mod replica;
-mod ring;
 mod service;
 mod session;
+mod session_revalidation;
 mod websocket;
 
 pub use close::{Close, Fault};
@@ -43,7 +41,7 @@ pub use config::Config;
 pub use handle::Handle;
 #[doc(hidden)] // For fuzzing: it reads what anybody may send.
 pub use http::request;
-pub use join::{From, Join, Watch};
+pub use join::{Join, StartAt, Watch};
 pub use limits::Client;
 pub use outbox::{Form, Outbox, Taken};
 pub use port::Port;

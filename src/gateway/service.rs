@@ -1,6 +1,6 @@
 //! Runs the gateway: hears what is sent to this node and where rooms end, and accepts clients.
 
-use super::{Close, Config, Handle, Port, core::Core, doubt, http, metrics};
+use super::{Close, Config, Handle, Port, core::Core, http, metrics, session_revalidation};
 use crate::{
     access::Access,
     bus::{Answer, Bus, Error, Head, Inbound, Outcomes},
@@ -128,7 +128,7 @@ impl Service {
                 self.heads(),
                 core.expiries.run(),
                 core.creation.count(),
-                doubt::after_rollbacks(core.clone())
+                session_revalidation::after_rollbacks(core.clone())
             );
         };
         let halt = core.halt.clone();
@@ -152,7 +152,7 @@ impl Service {
             while let Some(message) = inbox.next().await {
                 match message {
                     Inbound::Answer(Answer { tag, answered }) => {
-                        self.0.answers.answer(tag, answered)
+                        self.0.pending.answer(tag, answered)
                     }
                     Inbound::Outcomes(outcomes) => self.outcomes(outcomes),
                     // Only of messages that name one that must come first, which are of before.
@@ -176,19 +176,19 @@ impl Service {
         tracing::debug!(%room, %session, "replaced by a session of the same device");
         // Only the owner of its room may say so of a session.
         let sessions = self.0.sessions();
-        if let Some(seated) = sessions.get(&session).filter(|seated| seated.room == *room) {
-            seated.outbox.close(Close::Replaced);
+        if let Some(entry) = sessions.get(&session).filter(|entry| entry.room == *room) {
+            entry.outbox.close(Close::Replaced);
         }
     }
 
     fn expel(&self, room: &RoomId, user: &UserId) {
-        for seated in self
+        for entry in self
             .0
             .sessions()
             .values()
-            .filter(|seated| seated.room == *room && seated.user == *user)
+            .filter(|entry| entry.room == *room && entry.user == *user)
         {
-            seated.outbox.close(Close::Operator);
+            entry.outbox.close(Close::Operator);
         }
     }
 

@@ -7,11 +7,11 @@ use super::{
     device::Device,
     expiry::Admitted,
     history::history,
-    join::Viewer,
+    join::Subscription,
     lane::Sent,
-    limits::{Entered, Meter},
+    limits::{Entered, SessionLimits},
     metrics,
-    replica::Claim,
+    replica::ReplicaRef,
 };
 use crate::{
     access::{self, Credentials, Right},
@@ -42,7 +42,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// An open session. Dropped, it ends: what it still had to say is submitted, then that it is over.
 pub struct Session {
     core: Arc<Core>,
-    claim: Claim,
+    claim: ReplicaRef,
     id: SessionId,
     user: UserId,
     protocol: Protocol,
@@ -55,13 +55,13 @@ pub struct Session {
     has_unsent: bool,
     /// Made with the first question.
     questions: Option<Arc<Semaphore>>,
-    meter: Meter,
+    meter: SessionLimits,
     admitted: Arc<Admitted>,
     /// Tokens that it brought.
     tokens: u64,
     bad: u32,
     _entered: Option<Entered>,
-    _viewer: Viewer,
+    _subscription: Subscription,
     _place: OwnedSemaphorePermit,
     _device: Option<Arc<Device>>,
 }
@@ -73,15 +73,15 @@ impl Session {
     )]
     pub(super) fn begin(
         core: Arc<Core>,
-        claim: Claim,
+        claim: ReplicaRef,
         id: SessionId,
         (user, key): (UserId, Key),
         protocol: Protocol,
         outbox: Outbox,
         origin: Origin,
-        viewer: Viewer,
+        subscriber: Subscription,
         (place, device): (OwnedSemaphorePermit, Option<Arc<Device>>),
-        (meter, entered, admitted): (Meter, Option<Entered>, Admitted),
+        (meter, entered, admitted): (SessionLimits, Option<Entered>, Admitted),
     ) -> Self {
         Self {
             core,
@@ -100,7 +100,7 @@ impl Session {
             tokens: 0,
             bad: 0,
             _entered: entered,
-            _viewer: viewer,
+            _subscription: subscriber,
             _place: place,
             _device: device,
         }
@@ -156,7 +156,7 @@ impl Session {
     /// [`Self::receive`] returns.
     pub(super) fn empty(&self, bytes: usize) -> Option<Duration> {
         self.meter
-            .empty_frame(bytes)
+            .charge_overhead(bytes)
             .err()
             .and_then(|rejection| pause(&rejection))
     }
@@ -334,7 +334,7 @@ impl Drop for Session {
 /// stays as long as there may be a session to abandon.
 struct End {
     core: Arc<Core>,
-    claim: Claim,
+    claim: ReplicaRef,
     session: SessionId,
     outbox: Outbox,
     has_spoken: bool,

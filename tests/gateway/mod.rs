@@ -10,7 +10,7 @@ use safe_chat::{
     access::Access,
     bus::{self, Bus, memory::Hub},
     cluster::{Lease, Owner},
-    gateway::{Close, Config, From, Handle, Join, Service, Session, Taken},
+    gateway::{Close, Config, Handle, Join, Service, Session, StartAt, Taken},
     journal::{
         Journal,
         bus::OnBus,
@@ -210,14 +210,14 @@ pub(crate) fn join(user: &str) -> Join {
         key: Key::parse("key").unwrap(),
         identity: Identity::Claimed,
         device: None,
-        from: From::default(),
+        from: StartAt::default(),
         protocol: Protocol::Json,
     }
 }
 
 pub(crate) fn since(user: &str, since: u64, history: u16) -> Join {
     Join {
-        from: From {
+        from: StartAt {
             since: Some(Seq(since)),
             history,
         },

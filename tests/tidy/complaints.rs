@@ -56,7 +56,7 @@ fn about_a_part_that_knows_an_adapter() {
 fn about_a_street_that_leads_back() {
     let text = "use crate::gateway::{Session, metrics};";
     assert_eq!(
-        streets(&file("src/gateway/replica/life.rs", text)),
+        streets(&file("src/gateway/replica/generation.rs", text)),
         ["replica may not use gateway::Session"]
     );
 }

@@ -2,7 +2,7 @@
 //! there twice the last one counts; unknown ones are ignored.
 
 use crate::{
-    gateway::From,
+    gateway::StartAt,
     room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, UserId},
     telemetry::trace::{HEADER, Origin},
 };
@@ -121,17 +121,17 @@ impl Parameters {
     }
 
     /// `since` and `history`.
-    pub fn from(&self) -> Result<From, Rejection> {
+    pub fn from(&self) -> Result<StartAt, Rejection> {
         let since = self.number("since", "0 to 2^64-1")?.map(Seq);
         let history = self
             .number("history", "0 to 500")?
-            .unwrap_or(From::default().history);
+            .unwrap_or(StartAt::default().history);
         if history > HISTORY {
             return Err(bad(
                 "history must be a whole number from 0 to 500, in digits",
             ));
         }
-        Ok(From { since, history })
+        Ok(StartAt { since, history })
     }
 
     /// `before` and `limit`.
@@ -139,7 +139,7 @@ impl Parameters {
         let before = self.number("before", "0 to 2^64-1")?.map(Seq);
         let limit = self
             .number("limit", "1 to 500")?
-            .unwrap_or(From::default().history);
+            .unwrap_or(StartAt::default().history);
         if !(1..=HISTORY).contains(&limit) {
             return Err(bad("limit must be a whole number from 1 to 500, in digits"));
         }
@@ -185,14 +185,14 @@ mod tests {
         let from = |query: &str| parameters(query).and_then(|parameters| parameters.from());
         assert_eq!(
             from("").unwrap(),
-            From {
+            StartAt {
                 since: None,
                 history: 50
             }
         );
         assert_eq!(
             from("since=18446744073709551615&history=500").unwrap(),
-            From {
+            StartAt {
                 since: Some(Seq(u64::MAX)),
                 history: 500
             }

@@ -1,10 +1,10 @@
 //! The way of messages from this gateway to one room: a lane, which all its sessions share.
 //!
 //! While a submission is on its way, what arrives is collected; the next one carries all of it in
-//! one stored message ([`batch`]). The lane numbers its batches, so that the owner of the room takes
-//! them in order and each once, whatever is lost or repeated in between ([`state`]). A message is
-//! answered by its event, which the room's replica sees ([`Lane::seen`]), or, if it has none, by
-//! the owner ([`Lane::outcomes`]). See `docs/adr/0002-lanes.md`.
+//! one stored message ([`batch`]). The lane numbers its batches, so that the owner of the room
+//! takes them in order and each once, whatever is lost or repeated in between ([`state`]). A
+//! message is answered by its event, which the room's replica sees ([`Lane::seen`]), or, if it has
+//! none, by the owner ([`Lane::outcomes`]). See `docs/adr/0002-lanes.md`.
 
 mod batch;
 mod state;
@@ -13,9 +13,9 @@ mod tests;
 
 use super::{
     Close, Outbox,
-    answers::{Place, Waiter},
     core::{ANSWER_WAIT, Core},
     metrics,
+    pending_replies::{Place, Waiter},
 };
 use crate::{
     bus::{self, Answered, Outcomes, ReplyTo, Submission},
@@ -217,7 +217,7 @@ impl Lane {
             },
             Outgoing::Single(sent, message) => {
                 let waiter = || Waiter::Lane(Arc::downgrade(self), message.turn);
-                let place = sent.place.get_or_init(|| core.answers.wait(waiter()));
+                let place = sent.place.get_or_init(|| core.pending.wait(waiter()));
                 let reply = Some(ReplyTo {
                     node: core.me,
                     tag: place.tag,

@@ -1,7 +1,7 @@
 //! What one client address may do at a time and per second. It is shared by all connections of the
 //! address, and outlives them for as long as a new one would otherwise begin with a full bucket.
 
-use super::{Allowance, Limit, Settings, bucket::Bucket, keyed::Idle};
+use super::{Limit, Settings, TokenBuckets, bucket::Bucket, keyed::Idle};
 use crate::{
     listener::{Slot, SlotCounter},
     room::{Rejection, RoomId},
@@ -17,7 +17,7 @@ const AGAIN_MS: u64 = 5_000;
 
 /// What one address has and may have.
 pub(super) struct Address {
-    pub(super) allowance: Allowance,
+    pub(super) allowance: TokenBuckets,
     pub(super) joins: Bucket,
     /// Rooms that its clients make.
     pub(super) made: Bucket,
@@ -30,7 +30,7 @@ pub(super) struct Address {
 impl Address {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            allowance: Allowance::address(settings),
+            allowance: TokenBuckets::address(settings),
             joins: Bucket::new(settings.joins),
             made: Bucket::new(settings.made),
             connections: AtomicUsize::new(0),

@@ -7,16 +7,16 @@
 //! understood or not, and the bytes of what is in it; questions count for more than messages.
 
 mod address;
-mod allowance;
 mod bucket;
 pub(super) mod keyed;
-mod meter;
 mod proxies;
+mod session_limits;
+mod token_buckets;
 
 pub(super) use address::{Connection, Entered};
-pub(super) use allowance::Cost;
-pub(super) use meter::Meter;
 pub(super) use proxies::Proxies;
+pub(super) use session_limits::SessionLimits;
+pub(super) use token_buckets::Cost;
 
 use super::{Config, metrics};
 use crate::{
@@ -24,10 +24,10 @@ use crate::{
     room::{Key, Reason, Rejection, RoomId, UserId},
 };
 use address::Address;
-use allowance::Allowance;
 use bucket::{Bucket, Per, Rate};
 use keyed::Keyed;
 use std::{net::IpAddr, sync::Arc, time::Duration};
+use token_buckets::TokenBuckets;
 
 /// The least time that a client is told to wait: one that was refused much should not come back for
 /// every single token.
@@ -144,7 +144,7 @@ pub(super) struct Limits {
     settings: Settings,
     addresses: Keyed<Origin, Address>,
     /// A user is a name with a key: the same name may be somebody else in another room.
-    users: Keyed<(UserId, Key), Allowance>,
+    users: Keyed<(UserId, Key), TokenBuckets>,
     /// Those who have made rooms lately.
     makers: Keyed<(UserId, Key), Bucket>,
 }
@@ -175,8 +175,8 @@ impl Limits {
     }
 
     /// What a session of a user may send, from an address if that is known.
-    pub(super) fn meter(&self, user: &UserId, key: &Key, client: Option<&Client>) -> Meter {
-        Meter::new(self, user, key, client)
+    pub(super) fn meter(&self, user: &UserId, key: &Key, client: Option<&Client>) -> SessionLimits {
+        SessionLimits::new(self, user, key, client)
     }
 
     /// Takes what a message without a session costs. Its address has paid for it already.
@@ -204,9 +204,9 @@ impl Limits {
         })
     }
 
-    fn user(&self, user: &UserId, key: &Key) -> Arc<Allowance> {
+    fn user(&self, user: &UserId, key: &Key) -> Arc<TokenBuckets> {
         self.users.get((user.clone(), key.clone()), || {
-            Allowance::user(&self.settings)
+            TokenBuckets::user(&self.settings)
         })
     }
 }

@@ -1,16 +1,16 @@
 //! What a commit that is heard says about the events that were taken: whether it contradicts them,
 //! or proves nothing of them.
 
+use super::log::Recent;
 use crate::{
     bus::Commit,
-    gateway::ring::Ring,
     room::{Event, Seq},
 };
 
 /// The first place up to `head` at which a commit has another event than was taken. An owner that
 /// opens a room publishes again what it cannot see published, so a place that is not kept proves
 /// nothing.
-pub(super) fn contradiction(kept: &Ring, head: Seq, commit: &Commit) -> Option<Seq> {
+pub(super) fn contradiction(kept: &Recent, head: Seq, commit: &Commit) -> Option<Seq> {
     let mut old = commit.events.iter().filter(|event| event.seq <= head);
     let other = old.find(|event| {
         let kept = kept.from(event.seq);
@@ -22,7 +22,7 @@ pub(super) fn contradiction(kept: &Ring, head: Seq, commit: &Commit) -> Option<S
 
 /// Whether a commit repeats places that are not kept, so that nothing tells whether it has the
 /// events that were taken.
-pub(super) fn is_unproven(kept: &Ring, head: Seq, commit: &Commit) -> bool {
+pub(super) fn is_unproven(kept: &Recent, head: Seq, commit: &Commit) -> bool {
     commit.first() <= head && kept.first().is_none_or(|kept| commit.first() < kept)
 }
 

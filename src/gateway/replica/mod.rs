@@ -1,20 +1,24 @@
 //! A room as one gateway knows it: subscribed to once, whatever the number of clients, and complete
 //! from the moment it started.
 //!
-//! One task per room owns all of it ([`life`]); others hold a [`Claim`] and send it messages. It
-//! starts by subscribing and asking the owner, drops by seq what overlaps, reads from the journal
-//! what it missed, and puts each event, encoded once, into the outboxes of its viewers. When nobody
-//! claims it for a while, it takes back the node's mark on the room and ends.
+//! One task per room owns all of it ([`generation`]); others hold a [`ReplicaRef`] and send it
+//! messages. It starts by subscribing and asking the owner, drops by seq what overlaps, reads from
+//! the journal what it missed, and puts each event, encoded once, into the outboxes of its
+//! subscribers. When nobody claims it for a while, it takes back the node's mark on the room and
+//! ends.
 
 mod asking;
 mod evidence;
-mod life;
+mod generation;
+mod log;
 mod openings;
-mod viewers;
+mod subscribers;
 
-pub(super) use viewers::{Seat, ViewerId};
+pub(super) use subscribers::{SessionRef, SubscriberId};
 
-use super::{Outbox, core::Core, doubt::end_all, lane::Lane, metrics, past::Page};
+use super::{
+    Outbox, core::Core, history_cache::Page, lane::Lane, metrics, session_revalidation::end_all,
+};
 use crate::{
     bus,
     room::{Epoch, Rejection, RoomId, Seq, SessionId, UserId},
@@ -48,19 +52,19 @@ pub(super) struct Replica {
     /// The head; [`u64::MAX`] while it is not known.
     head: AtomicU64,
     claims: watch::Sender<usize>,
-    /// The last viewer's name; they stay unique when the replica starts again.
-    viewers: AtomicU64,
+    /// The last subscriber's name; they stay unique when the replica starts again.
+    subscribers: AtomicU64,
     /// How often it has started.
-    lives: AtomicU64,
+    generations: AtomicU64,
     /// Never longer than the number of clients here: each message waits for its answer, is the last
-    /// of its viewer, or holds a permit.
+    /// of its subscriber, or holds a permit.
     messages: mpsc::UnboundedSender<Message>,
     /// Each waits for its answer.
     marks: mpsc::UnboundedSender<oneshot::Sender<Result<(), bus::Error>>>,
 }
 
 /// Keeps a replica from ending.
-pub(super) struct Claim(Arc<Replica>);
+pub(super) struct ReplicaRef(Arc<Replica>);
 
 /// What is asked of a replica.
 enum Message {
@@ -68,15 +72,18 @@ enum Message {
     Extent(oneshot::Sender<Result<Extent, Rejection>>),
     /// To say how far it has the room once that is for sure the room in which somebody was let in.
     Opened(Opening, oneshot::Sender<Extent>),
-    /// To add a viewer; answers with what it still needs before it is live.
-    Attach(Box<Attach>, oneshot::Sender<(ViewerId, Option<Need>)>),
-    /// To go on with a viewer that is not live yet, with a page of old events. The place: what it
-    /// needs before it is gone.
+    /// To add a subscriber; answers with what it still needs before it is live.
+    Attach(
+        Box<Attach>,
+        oneshot::Sender<(SubscriberId, Option<CatchUp>)>,
+    ),
+    /// To go on with a subscriber that is not live yet, with a page of old events. The place: what
+    /// it needs before it is gone.
     Feed(
-        ViewerId,
+        SubscriberId,
         Option<Arc<Page>>,
         Option<Seq>,
-        oneshot::Sender<Option<Need>>,
+        oneshot::Sender<Option<CatchUp>>,
     ),
     /// To tell the events up to this place, at most so many, that it has for sure.
     Recent(Seq, usize, oneshot::Sender<Vec<SharedEvent>>),
@@ -84,15 +91,15 @@ enum Message {
     Members(Arc<str>, Option<UserId>, Outbox, OwnedSemaphorePermit),
     /// The room's owner of this epoch says that it ends here, or did a moment ago.
     Told(Seq, Epoch),
-    /// A viewer is gone.
-    Detach(ViewerId),
+    /// A subscriber is gone.
+    Detach(SubscriberId),
 }
 
 /// How far a replica has its room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
-    /// Of which life of the replica this is said.
-    pub(super) life: u64,
+    /// Of which generation of the replica this is said.
+    pub(super) generation: u64,
     pub(super) head: Seq,
     /// The first place from which it has all events.
     pub(super) oldest: Seq,
@@ -108,7 +115,7 @@ pub(super) struct Opening {
     pub(super) epoch: Epoch,
 }
 
-/// Where a viewer begins.
+/// Where a subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     /// After this place, which is not above the head.
@@ -117,7 +124,7 @@ pub(super) enum Start {
     Last(u16),
 }
 
-/// A new viewer.
+/// A new subscriber.
 pub(super) struct Attach {
     pub(super) outbox: Outbox,
     pub(super) start: Start,
@@ -128,15 +135,15 @@ pub(super) struct Attach {
     /// False: tell it that continuity was lost.
     pub(super) recovered: bool,
     /// Whose session it is; none for an event stream.
-    pub(super) seat: Option<Seat>,
-    /// Only this life of the replica may take it in: one that began before the session was opened,
-    /// so that it noticed whatever ended the session since.
-    pub(super) life: u64,
+    pub(super) session: Option<SessionRef>,
+    /// Only this generation of the replica may take it in: one that began before the session was
+    /// opened, so that it noticed whatever ended the session since.
+    pub(super) generation: u64,
 }
 
-/// What a viewer needs before it is live.
+/// What a subscriber needs before it is live.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Need {
+pub(super) struct CatchUp {
     pub(super) next: Seq,
     pub(super) head: Seq,
     /// Whether the replica has it, so that only space in the outbox is missing.
@@ -144,7 +151,7 @@ pub(super) struct Need {
 }
 
 impl Start {
-    /// The first place that a viewer gets.
+    /// The first place that a subscriber gets.
     pub(super) fn first(self, head: Seq, floor: Seq) -> Seq {
         match self {
             Self::After(seq) => seq.next(),
@@ -163,15 +170,15 @@ pub(super) fn new(
     let (messages, inbox) = mpsc::unbounded_channel();
     let (marks, wanted) = mpsc::unbounded_channel();
     let (head, claims) = (AtomicU64::new(u64::MAX), watch::Sender::new(0));
-    let (viewers, lives) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (subscribers, generations) = (AtomicU64::new(0), AtomicU64::new(0));
     let lane = Arc::new(Lane::new(&core, room.clone()));
     let replica = Arc::new(Replica {
         room,
         lane,
         head,
         claims,
-        viewers,
-        lives,
+        subscribers,
+        generations,
         messages,
         marks,
     });
@@ -203,8 +210,8 @@ async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks
     }
 }
 
-/// Lives again and again: a replica that lost the thread closes its viewers, which come back to a
-/// new one.
+/// Lives again and again: a replica that lost the thread closes its subscribers, which come back to
+/// a new one.
 ///
 /// `cleared`: of which loss of events the bus has no sessions of before any more; an older store
 /// may have some of this node, which nobody else would end. `None`: this room alone lost the
@@ -219,19 +226,20 @@ async fn live(
         let rollbacks = core.rollbacks();
         if *cleared != Some(rollbacks) {
             core.losses.note(&replica.room);
-            // Before a session opens here. Without success this is tried again after the life.
+            // Before a session opens here. Without success this is tried again after the
+            // generation.
             if end_all(core, &replica.room).await {
                 *cleared = Some(rollbacks);
             }
         }
-        let ended = life::live(core, replica, inbox, rollbacks).await;
+        let ended = generation::live(core, replica, inbox, rollbacks).await;
         replica.head.store(u64::MAX, Relaxed);
-        let life::Ended::Refused(rejection) = ended else {
+        let generation::Ended::Refused(rejection) = ended else {
             metrics::lost();
             *cleared = None;
             continue;
         };
-        // Answers only joins; all else was for viewers that are gone.
+        // Answers only joins; all else was for subscribers that are gone.
         let refuse = async {
             while let Some(message) = inbox.recv().await {
                 if let Message::Extent(reply) = message {
@@ -324,11 +332,11 @@ impl Replica {
     }
 }
 
-/// The replica lost the thread or stops; its viewers are closed.
+/// The replica lost the thread or stops; its subscribers are closed.
 #[derive(Debug)]
 pub(super) struct Lost;
 
-impl Claim {
+impl ReplicaRef {
     pub(super) fn new(replica: Arc<Replica>) -> Self {
         replica.claims.send_modify(|count| *count += 1);
         Self(replica)
@@ -366,7 +374,7 @@ impl Claim {
         loop {
             match self.ask(Message::Extent).await {
                 Ok(extent) => return extent,
-                // It starts again; the question went to the life before.
+                // It starts again; the question went to the generation before.
                 Err(Lost) => sleep(AGAIN).await,
             }
         }
@@ -377,20 +385,24 @@ impl Claim {
         self.ask(|reply| Message::Opened(opening, reply)).await
     }
 
-    /// Adds a viewer.
-    pub(super) async fn attach(&self, attach: Attach) -> Result<(ViewerId, Option<Need>), Lost> {
+    /// Adds a subscriber.
+    pub(super) async fn attach(
+        &self,
+        attach: Attach,
+    ) -> Result<(SubscriberId, Option<CatchUp>), Lost> {
         self.ask(|reply| Message::Attach(Box::new(attach), reply))
             .await
     }
 
-    /// Goes on with a viewer that is not live yet; at `left`, if what it needs before that is gone.
+    /// Goes on with a subscriber that is not live yet; at `left`, if what it needs before that is
+    /// gone.
     pub(super) async fn feed(
         &self,
-        viewer: ViewerId,
+        subscriber: SubscriberId,
         page: Option<Arc<Page>>,
         left: Option<Seq>,
-    ) -> Result<Option<Need>, Lost> {
-        self.ask(|reply| Message::Feed(viewer, page, left, reply))
+    ) -> Result<Option<CatchUp>, Lost> {
+        self.ask(|reply| Message::Feed(subscriber, page, left, reply))
             .await
     }
 
@@ -406,9 +418,9 @@ impl Claim {
         drop(self.0.messages.send(message));
     }
 
-    /// A viewer is gone.
-    pub(super) fn detach(&self, viewer: ViewerId) {
-        drop(self.0.messages.send(Message::Detach(viewer)));
+    /// A subscriber is gone.
+    pub(super) fn detach(&self, subscriber: SubscriberId) {
+        drop(self.0.messages.send(Message::Detach(subscriber)));
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Lost> {
@@ -418,13 +430,13 @@ impl Claim {
     }
 }
 
-impl Clone for Claim {
+impl Clone for ReplicaRef {
     fn clone(&self) -> Self {
         Self::new(self.0.clone())
     }
 }
 
-impl Drop for Claim {
+impl Drop for ReplicaRef {
     fn drop(&mut self) {
         self.0.claims.send_modify(|count| *count -= 1);
     }

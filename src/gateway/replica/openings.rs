@@ -1,11 +1,8 @@
 //! Those whom the owner has let in, sessions and event streams, on their way into a replica:
 //! whether what the replica has of the room is what the owner has.
 
-use super::{Extent, Opening};
-use crate::{
-    gateway::ring::Ring,
-    room::{Change, Epoch, Seq},
-};
+use super::{Extent, Opening, log::Recent};
+use crate::room::{Change, Epoch, Seq};
 use tokio::sync::oneshot;
 
 /// Openings that wait to be answered; each is of a client that waits.
@@ -43,11 +40,17 @@ impl Openings {
     }
 
     /// Answers those that a replica of this head and epoch has, or has asked about.
-    pub(super) fn let_in(&mut self, head: Seq, epoch: Epoch, ring: &Ring, extent: Extent) -> Proof {
+    pub(super) fn let_in(
+        &mut self,
+        head: Seq,
+        epoch: Epoch,
+        recent: &Recent,
+        extent: Extent,
+    ) -> Proof {
         let mut proof = Proof::Done;
         let reached = self.0.extract_if(.., |waiting| {
             let is_here = waiting.opening.seq <= head;
-            if is_here && !waiting.asked && !waiting.opening.is_in(ring, head, epoch) {
+            if is_here && !waiting.asked && !waiting.opening.is_in(recent, head, epoch) {
                 (waiting.asked, proof) = (true, Proof::Wanted);
                 return false;
             }
@@ -65,7 +68,7 @@ impl Opening {
     /// at the head there is nothing of it yet. Of an event stream there is nothing in the room:
     /// what its owner said of the room holds for the replica, unless it is a new owner, which may
     /// have found less than was taken here.
-    fn is_in(&self, ring: &Ring, head: Seq, epoch: Epoch) -> bool {
+    fn is_in(&self, recent: &Recent, head: Seq, epoch: Epoch) -> bool {
         let Some(session) = self.session else {
             return self.epoch <= epoch;
         };
@@ -75,7 +78,7 @@ impl Opening {
             } => *opened == session,
             _ => false,
         };
-        let mut from = ring.from(self.seq).into_iter().flatten().take(2);
+        let mut from = recent.from(self.seq).into_iter().flatten().take(2);
         from.any(|shared| shared.event().changes.iter().any(opens))
             || (self.seq == head && self.epoch == epoch)
     }
@@ -97,8 +100,8 @@ mod tests {
     }
 
     /// Events up to [`HEAD`]; that at `opens` has the opening of session 1.
-    fn ring(first: u64, opens: u64) -> Ring {
-        let mut ring = Ring::default();
+    fn recent(first: u64, opens: u64) -> Recent {
+        let mut recent = Recent::default();
         let user = UserId::parse("harry").unwrap();
         for seq in first..=HEAD.0 {
             let opened = Change::Opened {
@@ -113,28 +116,42 @@ mod tests {
                 kind: Kind::Joined { user: user.clone() },
                 changes: (seq == opens).then_some(opened).into_iter().collect(),
             };
-            ring.push(SharedEvent::new(RoomId::parse("aaa").unwrap(), event));
+            recent.push(SharedEvent::new(RoomId::parse("aaa").unwrap(), event));
         }
-        ring
+        recent
     }
 
     #[test]
     fn an_opening_that_is_not_where_it_should_be_is_asked_about_once() {
         use Proof::{Done, Wanted};
         let of = |number| Some(session(number));
-        for (what, session, ring, seq, epoch, expected) in [
-            ("its event", of(1), ring(1, 5), 5, 3, Done),
-            ("it goes with the next event", of(1), ring(1, 6), 5, 3, Done),
-            ("nothing follows yet", of(1), ring(1, 0), 7, 3, Done),
-            ("nothing is kept", of(1), Ring::default(), 7, 3, Done),
-            ("another's event", of(1), ring(1, 0), 5, 3, Wanted),
-            ("of another place", of(1), ring(1, 3), 5, 3, Wanted),
-            ("another owner", of(1), ring(1, 0), 7, 4, Wanted),
-            ("an owner of before", of(1), ring(1, 0), 7, 2, Wanted),
-            ("not kept any more", of(1), ring(6, 0), 4, 3, Wanted),
-            ("a stream", None, ring(1, 0), 5, 3, Done),
-            ("a stream, an owner of before", None, ring(1, 0), 5, 2, Done),
-            ("a stream, another owner", None, ring(1, 0), 5, 4, Wanted),
+        for (what, session, recent, seq, epoch, expected) in [
+            ("its event", of(1), recent(1, 5), 5, 3, Done),
+            (
+                "it goes with the next event",
+                of(1),
+                recent(1, 6),
+                5,
+                3,
+                Done,
+            ),
+            ("nothing follows yet", of(1), recent(1, 0), 7, 3, Done),
+            ("nothing is kept", of(1), Recent::default(), 7, 3, Done),
+            ("another's event", of(1), recent(1, 0), 5, 3, Wanted),
+            ("of another place", of(1), recent(1, 3), 5, 3, Wanted),
+            ("another owner", of(1), recent(1, 0), 7, 4, Wanted),
+            ("an owner of before", of(1), recent(1, 0), 7, 2, Wanted),
+            ("not kept any more", of(1), recent(6, 0), 4, 3, Wanted),
+            ("a stream", None, recent(1, 0), 5, 3, Done),
+            (
+                "a stream, an owner of before",
+                None,
+                recent(1, 0),
+                5,
+                2,
+                Done,
+            ),
+            ("a stream, another owner", None, recent(1, 0), 5, 4, Wanted),
         ] {
             let (reply, mut answer) = oneshot::channel();
             let mut openings = Openings::default();
@@ -145,11 +162,11 @@ mod tests {
             };
             openings.push(opening, reply);
             let extent = Extent {
-                life: 1,
+                generation: 1,
                 head: HEAD,
                 oldest: Seq(1),
             };
-            let mut let_in = |head| openings.let_in(head, Epoch(3), &ring, extent);
+            let mut let_in = |head| openings.let_in(head, Epoch(3), &recent, extent);
             assert_eq!(let_in(Seq(seq - 1)), Done, "{what}");
             assert!(answer.try_recv().is_err(), "{what}: it is not here yet");
             assert_eq!(let_in(HEAD), expected, "{what}");

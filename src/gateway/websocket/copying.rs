@@ -1,7 +1,7 @@
 //! The copying way: one task per connection, for byte streams that no loop can own (TLS). It reads,
 //! and writes all that waits in the outbox with one flush.
 
-mod tally;
+mod metered_io;
 
 use super::{
     connection::{CLOSE_DEADLINE, CLOSE_LINGER, PATIENCE, SILENCE},
@@ -13,12 +13,12 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
+use metered_io::MeteredIo;
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tally::Tally;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, Sleep, sleep, sleep_until, timeout},
@@ -47,7 +47,7 @@ const PART: usize = 512 * 1024;
 const READS: u32 = 32;
 
 struct Socket<S> {
-    ws: WebSocketStream<Tally<S>>,
+    ws: WebSocketStream<MeteredIo<S>>,
     /// What is left of a large frame.
     rest: Option<Bytes>,
     /// Something is not flushed yet.
@@ -64,7 +64,7 @@ struct Socket<S> {
 enum Turn {
     Read(Message),
     /// So many bytes were read that are no message, and are to be paid for.
-    Waste(usize),
+    Overhead(usize),
     Write(Vec<Encoded>),
     /// To write what is left of a large frame.
     Rest(Bytes),
@@ -89,7 +89,7 @@ pub(in crate::gateway) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(2 * BATCH)
         .max_write_buffer_size(2 * BATCH + PART);
-    let ws = WebSocketStream::from_raw_socket(Tally::new(io), Role::Server, Some(config)).await;
+    let ws = WebSocketStream::from_raw_socket(MeteredIo::new(io), Role::Server, Some(config)).await;
     let heard = Instant::now();
     let timer = Box::pin(sleep_until(heard + SILENCE));
     let mut socket = Socket {
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     self.read(session, &message);
                     Ok(())
                 }
-                Turn::Waste(bytes) => {
+                Turn::Overhead(bytes) => {
                     match session.empty(bytes) {
                         None => self.ws.get_mut().paid(bytes),
                         pause => self.hold(pause),
@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 });
             }
             if let Some(bytes) = self.ws.get_ref().due() {
-                return Poll::Ready(Turn::Waste(bytes));
+                return Poll::Ready(Turn::Overhead(bytes));
             }
         }
         if self.reads == READS {

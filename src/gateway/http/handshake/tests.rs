@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     access::{self, Access, Policy},
     bus::memory::{Config as Bus, Hub},
-    gateway::{Config, From, Service},
+    gateway::{Config, Service, StartAt},
     journal::{memory::Database, readback::Partitions},
     room::{Identity, Incarnation, Key, RoomId, UserId},
     wire::Protocol,
@@ -108,7 +108,7 @@ fn unadmitted(shows: Shows, access: Access) -> Unadmitted {
             key,
             identity: Identity::Proven,
             device: None,
-            from: From::default(),
+            from: StartAt::default(),
             protocol: Protocol::Json,
         },
         connection: Connection::new(),

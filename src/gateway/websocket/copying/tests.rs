@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     bus::{self, Ask, Bus, Inbound, RoomView, memory::Hub},
-    gateway::{Config, From, Join, Service},
+    gateway::{Config, Join, Service, StartAt},
     journal::{memory::Database, readback::Partitions},
     room::{Epoch, Identity, Incarnation, Key, RoomId, Seq, UserId},
     wire::Protocol,
@@ -44,7 +44,7 @@ async fn connect_with(
         key,
         identity: Identity::Claimed,
         device: None,
-        from: From::default(),
+        from: StartAt::default(),
         protocol,
     };
     let session = handle.join(join).await.unwrap();

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// The commands that wait for an answer. Bounded by what waits: one per join and POST, and the
 /// bounded sends of each session.
-pub(super) struct Answers(Mutex<Table>);
+pub(super) struct PendingReplies(Mutex<Table>);
 
 struct Table {
     random: StdRng,
@@ -30,7 +30,7 @@ pub(super) enum Waiter {
 
 /// A place in the table; leaves it when dropped.
 pub(super) struct Place {
-    answers: Arc<Answers>,
+    pending: Arc<PendingReplies>,
     pub(super) tag: u64,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Waiting {
     pub(super) answer: oneshot::Receiver<Answered>,
 }
 
-impl Answers {
+impl PendingReplies {
     /// Nobody waits; tags come from `random`.
     pub(super) fn new(random: StdRng) -> Self {
         Self(Mutex::new(Table {
@@ -59,8 +59,8 @@ impl Answers {
             }
         };
         table.waiters.insert(tag, waiter);
-        let answers = self.clone();
-        Place { answers, tag }
+        let pending = self.clone();
+        Place { pending, tag }
     }
 
     /// A request waits under a new tag.
@@ -94,6 +94,6 @@ impl Answers {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.answers.table().waiters.remove(&self.tag);
+        self.pending.table().waiters.remove(&self.tag);
     }
 }

@@ -28,7 +28,7 @@ const READS: usize = 16;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads of old events.
-pub(super) struct Past {
+pub(super) struct HistoryCache {
     journal: Arc<dyn Journal>,
     reads: Arc<Semaphore>,
     running: Mutex<HashMap<Key, WeakShared<Read>>>,
@@ -63,7 +63,7 @@ impl Page {
     }
 }
 
-impl Past {
+impl HistoryCache {
     pub(super) fn new(journal: Arc<dyn Journal>) -> Self {
         Self {
             journal,

@@ -74,12 +74,12 @@ impl Cost {
 }
 
 /// So many frames and so many bytes.
-pub(in crate::gateway) struct Allowance {
+pub(in crate::gateway) struct TokenBuckets {
     frames: (Limit, Bucket),
     bytes: (Limit, Bucket),
 }
 
-impl Allowance {
+impl TokenBuckets {
     pub(super) fn session(settings: &Settings) -> Self {
         Self {
             frames: (Limit::Session, Bucket::new(settings.session)),
@@ -108,7 +108,7 @@ impl Allowance {
     }
 }
 
-impl Idle for Allowance {
+impl Idle for TokenBuckets {
     fn is_idle(&self) -> bool {
         self.frames.1.is_full() && self.bytes.1.is_full()
     }

@@ -1,23 +1,16 @@
-//! One life of a replica: from subscribing and asking the owner until it loses the thread.
+//! One generation of a replica: from subscribing and asking the owner until it loses the thread.
 
 use super::{
-    Extent, Inbox, Message, Need, Replica, ViewerId,
+    CatchUp, Inbox, Message, Replica, SubscriberId,
     asking::{GRACE, Whole, ask, ask_whole, subscribe},
     evidence::{contradiction, is_unproven, same},
+    log::{Recent, ReplicaLog, Step},
     openings::{Openings, Proof},
-    viewers::Viewers,
+    subscribers::Subscribers,
 };
 use crate::{
     bus::{self, Ask, Commit, Live, PART, RoomView, members_after},
-    gateway::{
-        Close,
-        core::Core,
-        doubt,
-        line::{Line, Step},
-        metrics,
-        past::Page,
-        ring::Ring,
-    },
+    gateway::{Close, core::Core, history_cache::Page, metrics, session_revalidation},
     room::{Epoch, Event, Kind, Rejection, Seq, UserId},
     telemetry::trace::hop,
     trace::Hop,
@@ -41,7 +34,7 @@ const UNPUBLISHED: Duration = Duration::from_secs(3);
 /// learn that it is none; after that the epochs themselves have gone back.
 const OUTDATED: Duration = Duration::from_secs(12);
 
-/// How a life ends.
+/// How a generation ends.
 pub(super) enum Ended {
     /// The room cannot be served, says its owner.
     Refused(Rejection),
@@ -49,16 +42,15 @@ pub(super) enum Ended {
     Lost,
 }
 
-struct Life<'a> {
+struct Generation<'a> {
     core: &'a Arc<Core>,
     replica: &'a Arc<Replica>,
     number: u64,
-    line: Line,
+    log: ReplicaLog,
     /// How far the room goes for sure: its owner said so.
     vouched: Seq,
-    ring: Ring,
     members: BTreeSet<UserId>,
-    viewers: Viewers,
+    subscribers: Subscribers,
     /// Those whom the owner has let in.
     openings: Openings,
     /// Something may have been missed: ask the owner.
@@ -96,7 +88,7 @@ enum Found {
 }
 
 /// Lives until the thread is lost, or the bus has lost events more often than `rollbacks`; then all
-/// viewers are closed, to come back.
+/// subscribers are closed, to come back.
 pub(super) async fn live(
     core: &Arc<Core>,
     replica: &Arc<Replica>,
@@ -109,15 +101,14 @@ pub(super) async fn live(
     if let Some(rejection) = view.refused {
         return Ended::Refused(rejection);
     }
-    let mut life = Life {
+    let mut generation = Generation {
         core,
         replica,
-        number: replica.lives.fetch_add(1, Relaxed),
-        line: Line::new(view.head, view.epoch),
+        number: replica.generations.fetch_add(1, Relaxed),
+        log: ReplicaLog::new(view.head, view.epoch),
         vouched: reached,
-        ring: Ring::default(),
         members: view.members.into_iter().collect(),
-        viewers: Viewers::new(),
+        subscribers: Subscribers::new(),
         openings: Openings::default(),
         interrupted: false,
         suspected: false,
@@ -129,7 +120,7 @@ pub(super) async fn live(
         owned: view.epoch,
         disputed: None,
     };
-    life.line.told(reached);
+    generation.log.reach.told(reached);
     replica.head.store(view.head.0, Relaxed);
     let ended = tokio::select! {
         biased; // Nothing is shown any more beside what may be void.
@@ -137,9 +128,9 @@ pub(super) async fn live(
             tracing::warn!(room = %replica.room, "the bus lost events: the room's clients start again");
             Ended::Lost
         }
-        ended = life.run(inbox, live) => ended,
+        ended = generation.run(inbox, live) => ended,
     };
-    life.viewers.close_all(Close::Unavailable);
+    generation.subscribers.close_all(Close::Unavailable);
     ended
 }
 
@@ -153,7 +144,7 @@ async fn read(
 ) -> Found {
     let mut pauses = core.pauses();
     loop {
-        match core.past.page(&replica.room, first, last).await {
+        match core.history_cache.page(&replica.room, first, last).await {
             Ok(page) => return found(page),
             Err(error) => {
                 tracing::warn!(room = %replica.room, %first, %error, "missed events cannot be read yet; trying again")
@@ -163,7 +154,7 @@ async fn read(
     }
 }
 
-impl Life<'_> {
+impl Generation<'_> {
     async fn run(&mut self, inbox: &mut Inbox, mut live: BoxStream<'static, Live>) -> Ended {
         let mut work: Option<BoxFuture<'static, Found>> = None;
         loop {
@@ -172,7 +163,7 @@ impl Life<'_> {
                 work = self.next_work();
             }
             let overdue = self.overdue;
-            let is_late = self.viewers.are_late();
+            let is_late = self.subscribers.are_late();
             let step = tokio::select! {
                 // Messages first: there are never more than clients. While something is being found
                 // out, live events wait in their subscription.
@@ -184,7 +175,7 @@ impl Life<'_> {
                 }
                 heard = live.next(), if work.is_none() && !is_late => self.heard(heard),
                 // Until then what is not heard yet waits in its subscription.
-                () = self.viewers.caught_up(), if is_late => Ok(()),
+                () = self.subscribers.caught_up(), if is_late => Ok(()),
                 () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() && work.is_none() => Ok(()),
             };
             if let Err(ended) = step {
@@ -222,11 +213,11 @@ impl Life<'_> {
             let found = move |page| Found::Disputed(page, place);
             return Some(read(core, replica, place, place, found).boxed());
         }
-        if let Some(newest) = self.ring.last().filter(|_| self.doubted) {
+        if let Some(newest) = self.log.recent.last().filter(|_| self.doubted) {
             let newest = newest.event().seq;
             return Some(read(core, replica, newest, newest, Found::Newest).boxed());
         }
-        let Some(missing) = self.line.missing() else {
+        let Some(missing) = self.log.reach.missing() else {
             self.overdue = None;
             return None;
         };
@@ -245,7 +236,7 @@ impl Life<'_> {
             Found::View(Whole { mut view, reached }) => {
                 let members = std::mem::take(&mut view.members);
                 if self.told(view)? {
-                    self.line.told(reached);
+                    self.log.reach.told(reached);
                     self.vouched = self.vouched.max(reached);
                     // What follows is applied once more, up to that place, and gives the same
                     // members.
@@ -255,7 +246,7 @@ impl Life<'_> {
             }
             Found::Newest(page) => {
                 self.doubted = false;
-                let newest = self.ring.last().map(SharedEvent::event);
+                let newest = self.log.recent.last().map(SharedEvent::event);
                 let stored = newest
                     .and_then(|event| page.from(event.seq))
                     .map(|events| events[0].event());
@@ -266,7 +257,7 @@ impl Life<'_> {
             }
             Found::Disputed(page, place) => {
                 self.disputed = None;
-                let taken = self.ring.from(place).and_then(|mut kept| kept.next());
+                let taken = self.log.recent.from(place).and_then(|mut kept| kept.next());
                 let stored = page.from(place).map(|events| events[0].event());
                 match (taken.map(SharedEvent::event), stored) {
                     (Some(taken), Some(stored)) if same(taken, stored) => {
@@ -277,14 +268,14 @@ impl Life<'_> {
                 }
             }
             Found::Page(page, last) => {
-                let next = self.line.head().next();
+                let next = self.log.reach.head().next();
                 let Some(events) = page.from(next) else {
                     self.not_there(page.first(), last);
                     return Ok(());
                 };
-                let epoch = self.line.epoch();
-                let last = Seq(self.line.head().0 + events.len() as u64);
-                self.line.hear(next, last, epoch);
+                let epoch = self.log.reach.epoch();
+                let last = Seq(self.log.reach.head().0 + events.len() as u64);
+                self.log.reach.hear(next, last, epoch);
                 tracing::debug!(room = %self.replica.room, %next, %last, "read what was missed");
                 metrics::repaired(events.len());
                 self.take(events.to_vec());
@@ -302,30 +293,30 @@ impl Life<'_> {
         // yet that its last commit is stored. Or a new one: it found all that was published before,
         // but what it journaled itself, and clients here were told of, may not be published yet.
         // Ask again.
-        if view.epoch < self.line.epoch() || view.head < self.line.head() {
+        if view.epoch < self.log.reach.epoch() || view.head < self.log.reach.head() {
             let since = *self.outdated.get_or_insert_with(Instant::now);
-            let patience = match view.epoch > self.line.epoch() {
+            let patience = match view.epoch > self.log.reach.epoch() {
                 true => UNPUBLISHED,
                 false => OUTDATED,
             };
             if since.elapsed() >= patience {
                 // What was heard of a higher epoch came from no owner that anybody knows of.
-                let is_rumour = view.epoch >= self.owned && view.head >= self.line.head();
+                let is_rumour = view.epoch >= self.owned && view.head >= self.log.reach.head();
                 if !is_rumour {
                     return Err(self.gone_back(&view));
                 }
                 self.rumour("an epoch that no owner has");
-                self.line.disown(view.epoch);
+                self.log.reach.disown(view.epoch);
                 (self.outdated, self.doubted) = (None, true);
             }
             self.interrupted = true;
             return Ok(false);
         }
         self.outdated = None;
-        self.doubted |= view.epoch > self.line.epoch();
+        self.doubted |= view.epoch > self.log.reach.epoch();
         self.owned = self.owned.max(view.epoch);
-        self.line.owned(view.epoch);
-        self.line.told(view.head);
+        self.log.reach.owned(view.epoch);
+        self.log.reach.told(view.head);
         self.vouched = self.vouched.max(view.head);
         self.overdue = Some(Instant::now());
         Ok(true)
@@ -340,7 +331,7 @@ impl Life<'_> {
             }
             Some(Live::Commit(commit)) => self.commit(&commit),
             Some(Live::Traced(commit, trace)) => {
-                let span = hop::deliver(&trace, commit.range(0), self.viewers.len());
+                let span = hop::deliver(&trace, commit.range(0), self.subscribers.len());
                 span.in_scope(|| self.commit(&commit))
             }
         }
@@ -348,23 +339,29 @@ impl Life<'_> {
 
     fn commit(&mut self, commit: &Commit) -> Result<(), Ended> {
         // Nothing of it is shown, and nobody is closed, before the journal has said who is right.
-        if let Some(place) = contradiction(&self.ring, self.line.head(), commit) {
+        if let Some(place) = contradiction(&self.log.recent, self.log.reach.head(), commit) {
             self.disputed.get_or_insert(place);
             return Ok(());
         }
         // Of an owner that was replaced, or of nobody: shown if the journal has it.
-        if commit.epoch < self.line.epoch() && commit.last() > self.line.head() {
-            self.line.told(commit.last());
+        if commit.epoch < self.log.reach.epoch() && commit.last() > self.log.reach.head() {
+            self.log.reach.told(commit.last());
             self.overdue = Some(Instant::now());
             return Ok(());
         }
         // A new owner goes on before the head: it publishes again what it cannot see published, or
         // the room has gone back. It says which.
-        if commit.epoch > self.line.epoch() && is_unproven(&self.ring, self.line.head(), commit) {
+        if commit.epoch > self.log.reach.epoch()
+            && is_unproven(&self.log.recent, self.log.reach.head(), commit)
+        {
             self.interrupted = true;
             return Ok(());
         }
-        match self.line.hear(commit.first(), commit.last(), commit.epoch) {
+        match self
+            .log
+            .reach
+            .hear(commit.first(), commit.last(), commit.epoch)
+        {
             Step::Old => {}
             Step::Gap => self.overdue = Some(Instant::now()),
             Step::Take { skip } => {
@@ -391,8 +388,8 @@ impl Life<'_> {
 
     fn gone_back(&self, view: &RoomView) -> Ended {
         let room = &self.replica.room;
-        let (ours, theirs) = (self.line.epoch(), view.epoch);
-        let (head, told) = (self.line.head(), view.head);
+        let (ours, theirs) = (self.log.reach.epoch(), view.epoch);
+        let (head, told) = (self.log.reach.head(), view.head);
         tracing::error!(
             %room, %ours, %theirs, %head, %told,
             "the room has gone back: the bus lost what it had stored; its clients start again"
@@ -401,7 +398,7 @@ impl Life<'_> {
     }
 
     fn contradicted(&self) -> Ended {
-        tracing::error!(room = %self.replica.room, head = %self.line.head(), "the room has other events than were shown: the bus lost what it had stored; its clients start again");
+        tracing::error!(room = %self.replica.room, head = %self.log.reach.head(), "the room has other events than were shown: the bus lost what it had stored; its clients start again");
         Ended::Lost
     }
 
@@ -414,14 +411,14 @@ impl Life<'_> {
                 Kind::Left { user } => drop(self.members.remove(user)),
                 Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
-            self.ring.push(shared.clone());
+            self.log.recent.push(shared.clone());
         }
         if self.core.pressure.is_tight() {
-            self.ring.shrink();
+            self.log.recent.shrink();
         }
         // First: whoever has seen an event and asks for a page finds it there.
         self.moved();
-        let live = self.viewers.fan_out(&events);
+        let live = self.subscribers.fan_out(&events);
         let (tracer, all) = (
             &self.core.tracer,
             events.iter().map(|shared| shared.event()),
@@ -432,9 +429,9 @@ impl Life<'_> {
         // After the events: what a session is told of its end comes behind them.
         events
             .iter()
-            .for_each(|event| self.viewers.notice(event.event()));
+            .for_each(|event| self.subscribers.notice(event.event()));
         let (own, lane) = (events.iter().map(SharedEvent::event), self.replica.lane());
-        lane.seen(own, self.line.epoch(), self.line.head());
+        lane.seen(own, self.log.reach.epoch(), self.log.reach.head());
     }
 
     /// The journal does not have the next events, of those up to `last`; `left` is the first that
@@ -445,7 +442,7 @@ impl Life<'_> {
             Some(left) => self.skip_to(left),
             None if last <= self.vouched => self.skip_to(last.next()),
             None => {
-                self.line.known(self.vouched);
+                self.log.reach.known(self.vouched);
                 self.interrupted = true;
             }
         }
@@ -454,21 +451,21 @@ impl Life<'_> {
     /// The events before `left` that were not taken are gone: its clients are told, and go on
     /// there. Sessions that ended or were lost with them are found out.
     fn skip_to(&mut self, left: Seq) {
-        let (room, next) = (&self.replica.room, self.line.head().next());
+        let (room, next) = (&self.replica.room, self.log.reach.head().next());
         tracing::warn!(
             %room, %next, %left,
             "events are gone that were not read yet; clients go on behind them"
         );
         metrics::hole_skipped();
-        self.line.skip_to(left);
-        self.ring = Ring::default();
+        self.log.reach.skip_to(left);
+        self.log.recent = Recent::default();
         self.moved();
-        self.viewers.skip_live(left);
+        self.subscribers.skip_live(left);
         (self.skipped, self.interrupted) = (true, true);
         // A session that is just opening may have ended with them: it comes again.
-        self.number = self.replica.lives.fetch_add(1, Relaxed);
-        doubt::of_room(self.core, &self.replica.room);
-        self.replica.lane().reached(self.line.head());
+        self.number = self.replica.generations.fetch_add(1, Relaxed);
+        session_revalidation::of_room(self.core, &self.replica.room);
+        self.replica.lane().reached(self.log.reach.head());
     }
 
     /// Whether it is being found out if this is the room still.
@@ -476,7 +473,7 @@ impl Life<'_> {
         self.asking
             || self.interrupted
             || self.disputed.is_some()
-            || (self.doubted && self.ring.last().is_some())
+            || (self.doubted && self.log.recent.last().is_some())
     }
 
     /// Answers for those who are let in and whose opening is here. A client that was told by its
@@ -486,8 +483,12 @@ impl Life<'_> {
         if self.openings.is_empty() || self.is_in_doubt() {
             return;
         }
-        let (head, epoch, extent) = (self.line.head(), self.line.epoch(), self.extent());
-        let proof = self.openings.let_in(head, epoch, &self.ring, extent);
+        let (head, epoch, extent) = (
+            self.log.reach.head(),
+            self.log.reach.epoch(),
+            self.log.extent(self.number),
+        );
+        let proof = self.openings.let_in(head, epoch, &self.log.recent, extent);
         if proof == Proof::Wanted {
             (self.suspected, self.doubted) = (true, true);
         }
@@ -495,73 +496,66 @@ impl Life<'_> {
 
     /// The head has moved.
     fn moved(&mut self) {
-        self.replica.head.store(self.line.head().0, Relaxed);
-    }
-
-    fn extent(&self) -> Extent {
-        let head = self.line.head();
-        Extent {
-            life: self.number,
-            head,
-            oldest: self.ring.first().unwrap_or(head.next()),
-        }
+        self.replica.head.store(self.log.reach.head().0, Relaxed);
     }
 
     fn message(&mut self, message: Message) -> Result<(), Ended> {
         match message {
-            Message::Extent(reply) => drop(reply.send(Ok(self.extent()))),
+            Message::Extent(reply) => drop(reply.send(Ok(self.log.extent(self.number)))),
             Message::Opened(opening, reply) => {
-                self.line.told(opening.seq);
+                self.log.reach.told(opening.seq);
                 self.openings.push(opening, reply);
             }
-            // Unanswered: the life that it was meant for is over.
-            Message::Attach(attach, _) if attach.life != self.number => {}
+            // Unanswered: the generation that it was meant for is over.
+            Message::Attach(attach, _) if attach.generation != self.number => {}
             Message::Attach(attach, reply) => {
-                let head = self.line.head();
+                let head = self.log.reach.head();
                 let first = attach.start.first(head, attach.floor);
                 attach.greet(
                     &self.members,
                     head,
                     first,
-                    self.line.epoch(),
+                    self.log.reach.epoch(),
                     &self.core.node,
                 );
-                let viewer = ViewerId(self.replica.viewers.fetch_add(1, Relaxed));
-                self.viewers.add(viewer, &attach, first);
-                let need = self.feed(viewer, attach.page.as_deref());
-                if reply.send((viewer, need)).is_err() {
-                    self.viewers.remove(viewer);
+                let subscriber = SubscriberId(self.replica.subscribers.fetch_add(1, Relaxed));
+                self.subscribers.add(subscriber, &attach, first);
+                let need = self.feed(subscriber, attach.page.as_deref());
+                if reply.send((subscriber, need)).is_err() {
+                    self.subscribers.remove(subscriber);
                 }
             }
-            Message::Feed(viewer, page, left, reply) => {
-                left.inspect(|left| self.viewers.skip(viewer, *left));
-                let _ = reply.send(self.feed(viewer, page.as_deref()));
+            Message::Feed(subscriber, page, left, reply) => {
+                left.inspect(|left| self.subscribers.skip(subscriber, *left));
+                let _ = reply.send(self.feed(subscriber, page.as_deref()));
             }
             Message::Recent(..) if self.is_in_doubt() => {}
             Message::Recent(last, most, reply) => {
-                let _ = reply.send(self.ring.up_to(last, most).cloned().collect());
+                let _ = reply.send(self.log.recent.up_to(last, most).cloned().collect());
             }
             Message::Members(id, after, outbox, _permit) => {
                 let (members, more) = members_after(&self.members, after.as_ref(), PART);
                 outbox.push(&ServerFrame::Members { id, members, more });
             }
             // By an owner of before: what it knows may be gone.
-            Message::Told(_, epoch) if epoch < self.line.epoch() => {}
-            Message::Told(seq, epoch) if seq < self.line.head() => {
+            Message::Told(_, epoch) if epoch < self.log.reach.epoch() => {}
+            Message::Told(seq, epoch) if seq < self.log.reach.head() => {
                 // A new owner has less than was taken here: ask it.
-                self.interrupted |= epoch > self.line.epoch();
+                self.interrupted |= epoch > self.log.reach.epoch();
             }
-            Message::Told(seq, _) => self.line.told(seq),
-            Message::Detach(viewer) => self.viewers.remove(viewer),
+            Message::Told(seq, _) => self.log.reach.told(seq),
+            Message::Detach(subscriber) => self.subscribers.remove(subscriber),
         }
         Ok(())
     }
 
-    fn feed(&mut self, viewer: ViewerId, page: Option<&Page>) -> Option<Need> {
+    fn feed(&mut self, subscriber: SubscriberId, page: Option<&Page>) -> Option<CatchUp> {
         if let Some(page) = page {
-            self.ring.extend_back(&page.events, self.line.head());
+            self.log
+                .recent
+                .extend_back(&page.events, self.log.reach.head());
         }
-        self.viewers
-            .feed(viewer, page, &self.ring, self.line.head())
+        self.subscribers
+            .feed(subscriber, page, &self.log.recent, self.log.reach.head())
     }
 }

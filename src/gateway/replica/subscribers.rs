@@ -1,9 +1,9 @@
 //! The clients of one room on this gateway: who gets which event, and whose session is over.
 
-use super::{Attach, Need};
+use super::{Attach, CatchUp, log::Recent};
 use crate::{
     bus::{PART, members_after},
-    gateway::{Close, Outbox, metrics, outbox::Form, past::Page, ring::Ring, websocket::Feeds},
+    gateway::{Close, Outbox, history_cache::Page, metrics, outbox::Form, websocket::Feeds},
     room::{Change, DeviceId, Epoch, Event, Identity, Seq, SessionId, UserId, Window},
     wire::{Encoded, ServerFrame, SharedEvent},
 };
@@ -13,38 +13,38 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// time.
 const ENDED: usize = 4096;
 
-/// Names a viewer within its replica.
+/// Names a subscriber within its replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::gateway) struct ViewerId(pub(super) u64);
+pub(in crate::gateway) struct SubscriberId(pub(super) u64);
 
-/// Whose session a viewer is.
+/// Whose session a subscriber is.
 #[derive(Clone)]
-pub(in crate::gateway) struct Seat {
-    pub(in crate::gateway) session: SessionId,
+pub(in crate::gateway) struct SessionRef {
+    pub(in crate::gateway) id: SessionId,
     pub(in crate::gateway) user: UserId,
     pub(in crate::gateway) identity: Identity,
     pub(in crate::gateway) device: Option<DeviceId>,
 }
 
-struct Viewer {
+struct Subscriber {
     outbox: Outbox,
     /// The next place that it needs; `None`: it is live.
     next: Option<Seq>,
-    seat: Option<Seat>,
+    session: Option<SessionRef>,
 }
 
 /// The clients of one room on this gateway.
-pub(super) struct Viewers {
-    all: BTreeMap<ViewerId, Viewer>,
+pub(super) struct Subscribers {
+    all: BTreeMap<SubscriberId, Subscriber>,
     /// Those who are live and whose sockets loops own.
     feeds: Feeds,
     /// All others who are live.
-    copied: BTreeSet<ViewerId>,
-    sessions: HashMap<SessionId, ViewerId>,
+    copied: BTreeSet<SubscriberId>,
+    sessions: HashMap<SessionId, SubscriberId>,
     ended: Window<SessionId, Close>,
 }
 
-impl Viewers {
+impl Subscribers {
     pub(super) fn new() -> Self {
         Self {
             all: BTreeMap::new(),
@@ -60,84 +60,90 @@ impl Viewers {
         self.all.len()
     }
 
-    /// Adds a viewer that needs `first` next. One whose session is over already is closed instead.
-    pub(super) fn add(&mut self, id: ViewerId, attach: &Attach, first: Seq) {
-        if let Some(seat) = &attach.seat {
-            if let Some(close) = self.ended.get(&seat.session) {
+    /// Adds a subscriber that needs `first` next. One whose session is over already is closed
+    /// instead.
+    pub(super) fn add(&mut self, id: SubscriberId, attach: &Attach, first: Seq) {
+        if let Some(session) = &attach.session {
+            if let Some(close) = self.ended.get(&session.id) {
                 return attach.outbox.close(*close);
             }
-            self.sessions.insert(seat.session, id);
+            self.sessions.insert(session.id, id);
         }
         self.all.insert(
             id,
-            Viewer {
+            Subscriber {
                 outbox: attach.outbox.clone(),
                 next: Some(first),
-                seat: attach.seat.clone(),
+                session: attach.session.clone(),
             },
         );
     }
 
-    pub(super) fn remove(&mut self, id: ViewerId) {
-        let Some(viewer) = self.all.remove(&id) else {
+    pub(super) fn remove(&mut self, id: SubscriberId) {
+        let Some(subscriber) = self.all.remove(&id) else {
             return;
         };
-        if viewer.next.is_none() && !self.copied.remove(&id) {
-            viewer.outbox.way().inspect(|way| self.feeds.leave(way));
+        if subscriber.next.is_none() && !self.copied.remove(&id) {
+            subscriber.outbox.way().inspect(|way| self.feeds.leave(way));
         }
-        let Some(seat) = viewer.seat else { return };
-        self.sessions.remove(&seat.session);
+        let Some(session) = subscriber.session else {
+            return;
+        };
+        self.sessions.remove(&session.id);
     }
 
-    /// A viewer that needs something before `left` goes on there: the rest is gone.
-    pub(super) fn skip(&mut self, id: ViewerId, left: Seq) {
-        if let Some(viewer) = self.all.get_mut(&id)
-            && viewer.next.is_some_and(|next| next < left)
+    /// A subscriber that needs something before `left` goes on there: the rest is gone.
+    pub(super) fn skip(&mut self, id: SubscriberId, left: Seq) {
+        if let Some(subscriber) = self.all.get_mut(&id)
+            && subscriber.next.is_some_and(|next| next < left)
         {
-            viewer.next = Some(left);
-            viewer.outbox.push(&reset(left));
+            subscriber.next = Some(left);
+            subscriber.outbox.push(&reset(left));
         }
     }
 
     /// All who are live go on at `left`: what is before it and was not given yet is gone.
     pub(super) fn skip_live(&self, left: Seq) {
-        let live = self.all.values().filter(|viewer| viewer.next.is_none());
-        live.for_each(|viewer| viewer.outbox.push(&reset(left)));
+        let live = self
+            .all
+            .values()
+            .filter(|subscriber| subscriber.next.is_none());
+        live.for_each(|subscriber| subscriber.outbox.push(&reset(left)));
     }
 
-    /// Gives a viewer what it needs of a page and of the ring, as far as there is space; returns
-    /// what it still needs, `None` when it is live (or gone).
+    /// Gives a subscriber what it needs of a page and of the recent events, as far as there is
+    /// space; returns what it still needs, `None` when it is live (or gone).
     pub(super) fn feed(
         &mut self,
-        id: ViewerId,
+        id: SubscriberId,
         page: Option<&Page>,
-        ring: &Ring,
+        recent: &Recent,
         head: Seq,
-    ) -> Option<Need> {
-        let viewer = self.all.get_mut(&id)?;
-        while let Some(next) = viewer.next {
+    ) -> Option<CatchUp> {
+        let subscriber = self.all.get_mut(&id)?;
+        while let Some(next) = subscriber.next {
             if next > head {
-                viewer.next = None;
-                match viewer.outbox.way() {
+                subscriber.next = None;
+                match subscriber.outbox.way() {
                     Some(way) => self.feeds.join(way),
                     None => drop(self.copied.insert(id)),
                 }
                 break;
             }
-            let taken = match (page.and_then(|page| page.from(next)), ring.from(next)) {
-                (Some(events), _) => viewer.outbox.fill(events.iter()),
-                (None, Some(events)) => viewer.outbox.fill(events),
+            let taken = match (page.and_then(|page| page.from(next)), recent.from(next)) {
+                (Some(events), _) => subscriber.outbox.fill(events.iter()),
+                (None, Some(events)) => subscriber.outbox.fill(events),
                 (None, None) => {
-                    return Some(Need {
+                    return Some(CatchUp {
                         next,
                         head,
                         recent: false,
                     });
                 }
             };
-            viewer.next = Some(Seq(next.0 + taken as u64));
+            subscriber.next = Some(Seq(next.0 + taken as u64));
             if taken == 0 {
-                return Some(Need {
+                return Some(CatchUp {
                     next,
                     head,
                     recent: true,
@@ -151,14 +157,14 @@ impl Viewers {
     pub(super) fn fan_out(&self, events: &[SharedEvent]) -> usize {
         self.feeds.send(events);
         let mut encoded: Vec<(Form, Vec<Encoded>)> = Vec::new();
-        for viewer in self.copied.iter().map(|id| &self.all[id]) {
-            let form = viewer.outbox.form();
+        for subscriber in self.copied.iter().map(|id| &self.all[id]) {
+            let form = subscriber.outbox.form();
             let known = encoded.iter().position(|(known, _)| *known == form);
             let at = known.unwrap_or_else(|| {
                 encoded.push((form, events.iter().map(|event| form.event(event)).collect()));
                 encoded.len() - 1
             });
-            viewer.outbox.extend(&encoded[at].1);
+            subscriber.outbox.extend(&encoded[at].1);
         }
         let live = self.feeds.len() + self.copied.len();
         metrics::fanned_out(events.len(), live);
@@ -183,8 +189,8 @@ impl Viewers {
             };
             let close = self.why(*session, &event.changes[at..]);
             self.ended.insert(*session, close);
-            if let Some(viewer) = self.sessions.get(session) {
-                self.all[viewer].outbox.close(close);
+            if let Some(subscriber) = self.sessions.get(session) {
+                self.all[subscriber].outbox.close(close);
             }
         }
     }
@@ -193,13 +199,13 @@ impl Viewers {
     /// its place. Any other end that this gateway did not ask for means that the node was judged
     /// dead: the client comes back.
     fn why(&self, session: SessionId, changes: &[Change]) -> Close {
-        let seat = self
+        let session = self
             .sessions
             .get(&session)
-            .and_then(|viewer| self.all[viewer].seat.as_ref());
-        let replaces = |change: &Change| match (change, seat) {
-            (Change::Opened { user, device, .. }, Some(seat)) => {
-                device.is_some() && *user == seat.user && *device == seat.device
+            .and_then(|subscriber| self.all[subscriber].session.as_ref());
+        let replaces = |change: &Change| match (change, session) {
+            (Change::Opened { user, device, .. }, Some(session)) => {
+                device.is_some() && *user == session.user && *device == session.device
             }
             _ => false,
         };
@@ -214,12 +220,12 @@ impl Viewers {
     pub(super) fn close_all(&self, close: Close) {
         self.all
             .values()
-            .for_each(|viewer| viewer.outbox.close(close));
+            .for_each(|subscriber| subscriber.outbox.close(close));
     }
 }
 
 impl Attach {
-    /// What a viewer is told first.
+    /// What a subscriber is told first.
     pub(super) fn greet(
         &self,
         members: &BTreeSet<UserId>,
@@ -228,25 +234,19 @@ impl Attach {
         epoch: Epoch,
         node: &str,
     ) {
-        if let Some(seat) = &self.seat {
-            let (user, session, recovered, node) = (
-                seat.user.clone(),
-                seat.session,
-                self.recovered,
-                node.to_owned(),
-            );
+        if let Some(session) = &self.session {
             let (told, _) = members_after(members, None, PART);
             let left_out = members.len() - told.len();
             self.outbox.push(&ServerFrame::Welcome {
-                user,
-                session,
+                user: session.user.clone(),
+                session: session.id,
                 seq: head,
-                recovered,
+                recovered: self.recovered,
                 members: told,
                 left_out,
                 epoch,
-                node,
-                identity: seat.identity,
+                node: node.to_owned(),
+                identity: session.identity,
             });
         }
         if !self.recovered {

@@ -16,29 +16,29 @@ const OVERHEAD: usize = 256;
 
 /// The newest events of a room, dense.
 #[derive(Debug, Default)]
-pub(super) struct Ring {
+pub(in super::super) struct Recent {
     events: VecDeque<SharedEvent>,
     bytes: usize,
 }
 
-impl Ring {
+impl Recent {
     /// The place of the oldest event; `None` when it is empty.
-    pub(super) fn first(&self) -> Option<Seq> {
+    pub(in super::super) fn first(&self) -> Option<Seq> {
         self.events.front().map(|event| event.event().seq)
     }
 
     /// The newest event.
-    pub(super) fn last(&self) -> Option<&SharedEvent> {
+    pub(in super::super) fn last(&self) -> Option<&SharedEvent> {
         self.events.back()
     }
 
     /// Adds the next event, and forgets the oldest ones beyond the bounds.
-    pub(super) fn push(&mut self, event: SharedEvent) {
+    pub(in super::super) fn push(&mut self, event: SharedEvent) {
         if let Some(last) = self.events.back() {
             assert_eq!(
                 event.event().seq,
                 last.event().seq.next(),
-                "the ring is dense"
+                "what is kept is dense"
             );
         }
         self.bytes += size(&event);
@@ -47,7 +47,7 @@ impl Ring {
     }
 
     /// Forgets what is not needed when memory is tight: it is in the journal too.
-    pub(super) fn shrink(&mut self) {
+    pub(in super::super) fn shrink(&mut self) {
         self.keep(TIGHT);
         self.events.shrink_to_fit();
     }
@@ -60,7 +60,7 @@ impl Ring {
 
     /// Adds older events, `page` (dense, ascending), as far as they join on to the oldest one (or,
     /// when there is none, to `head`) and fit.
-    pub(super) fn extend_back(&mut self, page: &[SharedEvent], head: Seq) {
+    pub(in super::super) fn extend_back(&mut self, page: &[SharedEvent], head: Seq) {
         for event in page.iter().rev() {
             let seq = event.event().seq;
             let joins = seq.next() == self.first().unwrap_or(head.next());
@@ -74,8 +74,12 @@ impl Ring {
         }
     }
 
-    /// The events up to `last`, at most so many; none when it is not in the ring.
-    pub(super) fn up_to(&self, last: Seq, most: usize) -> impl Iterator<Item = &SharedEvent> {
+    /// The events up to `last`, at most so many; none when it is not here.
+    pub(in super::super) fn up_to(
+        &self,
+        last: Seq,
+        most: usize,
+    ) -> impl Iterator<Item = &SharedEvent> {
         let first = self.first().unwrap_or(last.next());
         let end = (last.next().0.saturating_sub(first.0) as usize).min(self.events.len());
         let is_here = self.last().is_some_and(|newest| last <= newest.event().seq);
@@ -83,8 +87,8 @@ impl Ring {
         self.events.range(end.saturating_sub(most)..end)
     }
 
-    /// The events from `from` on; `None` when it is older than the ring.
-    pub(super) fn from(&self, from: Seq) -> Option<impl Iterator<Item = &SharedEvent>> {
+    /// The events from `from` on; `None` when it is older than these.
+    pub(in super::super) fn from(&self, from: Seq) -> Option<impl Iterator<Item = &SharedEvent>> {
         let skip = from.0.checked_sub(self.first()?.0)?;
         Some(self.events.range((skip as usize).min(self.events.len())..))
     }
@@ -126,39 +130,39 @@ mod tests {
     proptest! {
         #[test]
         fn it_holds_a_dense_newest_part_within_its_bounds(head in 0..50u64, sizes in prop::collection::vec(1..65536usize, 1..60), old in 0..60u64) {
-            let mut ring = Ring::default();
+            let mut recent = Recent::default();
             let page: Vec<_> = (head.saturating_sub(old) + 1..=head).map(|seq| event(seq, 100)).collect();
-            ring.extend_back(&page, Seq(head));
+            recent.extend_back(&page, Seq(head));
             let mut last = head;
             for size in sizes {
                 last += 1;
-                ring.push(event(last, size));
+                recent.push(event(last, size));
             }
-            ring.extend_back(&page, Seq(last));
-            let first = ring.first().unwrap();
-            let held: Vec<_> = ring.from(first).unwrap().map(|event| event.event().seq.0).collect();
+            recent.extend_back(&page, Seq(last));
+            let first = recent.first().unwrap();
+            let held: Vec<_> = recent.from(first).unwrap().map(|event| event.event().seq.0).collect();
             prop_assert_eq!(held, (first.0..=last).collect::<Vec<_>>());
-            prop_assert!(ring.bytes <= BYTES + 65536 + OVERHEAD && ring.events.len() <= EVENTS);
-            prop_assert_eq!(ring.bytes, ring.events.iter().map(size).sum::<usize>());
-            prop_assert!(first == Seq(1) || ring.from(Seq(first.0 - 1)).is_none());
-            prop_assert_eq!(ring.from(Seq(last + 1)).unwrap().count(), 0);
+            prop_assert!(recent.bytes <= BYTES + 65536 + OVERHEAD && recent.events.len() <= EVENTS);
+            prop_assert_eq!(recent.bytes, recent.events.iter().map(size).sum::<usize>());
+            prop_assert!(first == Seq(1) || recent.from(Seq(first.0 - 1)).is_none());
+            prop_assert_eq!(recent.from(Seq(last + 1)).unwrap().count(), 0);
             for (end, most) in [(last, 3), (last, 5000), (first.0, 3), ((first.0 + last) / 2, 3)] {
-                let up_to: Vec<_> = ring.up_to(Seq(end), most).map(|event| event.event().seq.0).collect();
+                let up_to: Vec<_> = recent.up_to(Seq(end), most).map(|event| event.event().seq.0).collect();
                 let from = first.0.max((end + 1).saturating_sub(most as u64));
                 prop_assert_eq!(up_to, (from..=end).collect::<Vec<_>>());
             }
-            prop_assert_eq!(ring.up_to(Seq(last + 1), 3).count(), 0);
-            prop_assert_eq!(ring.up_to(Seq(first.0 - 1), 3).count(), 0);
+            prop_assert_eq!(recent.up_to(Seq(last + 1), 3).count(), 0);
+            prop_assert_eq!(recent.up_to(Seq(first.0 - 1), 3).count(), 0);
         }
     }
 
     #[test]
     fn older_events_join_on_without_a_hole() {
-        let mut ring = Ring::default();
-        ring.extend_back(&[event(1, 1), event(2, 1)], Seq(5));
-        assert_eq!(ring.first(), None, "3 to 5 are missing");
-        ring.extend_back(&[event(4, 1), event(5, 1)], Seq(5));
-        ring.extend_back(&[event(3, 1), event(4, 1)], Seq(5));
-        assert_eq!(ring.first(), Some(Seq(3)));
+        let mut recent = Recent::default();
+        recent.extend_back(&[event(1, 1), event(2, 1)], Seq(5));
+        assert_eq!(recent.first(), None, "3 to 5 are missing");
+        recent.extend_back(&[event(4, 1), event(5, 1)], Seq(5));
+        recent.extend_back(&[event(3, 1), event(4, 1)], Seq(5));
+        assert_eq!(recent.first(), Some(Seq(3)));
     }
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 /// Where a replica is, and how far it knows the room to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line {
+pub(in super::super) struct Reach {
     head: Seq,
     known: Seq,
     epoch: Epoch,
@@ -15,7 +15,7 @@ pub(super) struct Line {
 
 /// What to do with a run of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in super::super) enum Step {
     /// All of it was taken before.
     Old,
     /// Take it, without its first `skip` events.
@@ -27,9 +27,9 @@ pub(super) enum Step {
     Gap,
 }
 
-impl Line {
+impl Reach {
     /// A replica that has everything up to `head`.
-    pub(super) fn new(head: Seq, epoch: Epoch) -> Self {
+    pub(in super::super) fn new(head: Seq, epoch: Epoch) -> Self {
         Self {
             head,
             known: head,
@@ -38,17 +38,17 @@ impl Line {
     }
 
     /// The last place taken.
-    pub(super) fn head(&self) -> Seq {
+    pub(in super::super) fn head(&self) -> Seq {
         self.head
     }
 
     /// The highest epoch of an owner that went on from here, or is to.
-    pub(super) fn epoch(&self) -> Epoch {
+    pub(in super::super) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// A dense run of events, `first` to `last`. After [`Step::Take`] it counts as taken.
-    pub(super) fn hear(&mut self, first: Seq, last: Seq, epoch: Epoch) -> Step {
+    pub(in super::super) fn hear(&mut self, first: Seq, last: Seq, epoch: Epoch) -> Step {
         assert!(
             Seq::ZERO < first && first <= last,
             "a run holds at least one place, from 1 on"
@@ -67,33 +67,33 @@ impl Line {
     }
 
     /// No owner has a higher epoch than this, whatever was heard.
-    pub(super) fn disown(&mut self, epoch: Epoch) {
+    pub(in super::super) fn disown(&mut self, epoch: Epoch) {
         self.epoch = epoch;
     }
 
     /// The room's owner has this epoch.
-    pub(super) fn owned(&mut self, epoch: Epoch) {
+    pub(in super::super) fn owned(&mut self, epoch: Epoch) {
         self.epoch = self.epoch.max(epoch);
     }
 
     /// Goes on at `left`: what is before it and was not taken is gone.
-    pub(super) fn skip_to(&mut self, left: Seq) {
+    pub(in super::super) fn skip_to(&mut self, left: Seq) {
         self.head = self.head.max(Seq(left.0 - 1));
         self.known = self.known.max(self.head);
     }
 
     /// Somebody knows that the room goes at least as far as `seq`.
-    pub(super) fn told(&mut self, seq: Seq) {
+    pub(in super::super) fn told(&mut self, seq: Seq) {
         self.known = self.known.max(seq);
     }
 
     /// The room goes no further than `seq`, as far as is known for sure.
-    pub(super) fn known(&mut self, seq: Seq) {
+    pub(in super::super) fn known(&mut self, seq: Seq) {
         self.known = self.head.max(seq);
     }
 
     /// The places that are missing, as far as known.
-    pub(super) fn missing(&self) -> Option<RangeInclusive<u64>> {
+    pub(in super::super) fn missing(&self) -> Option<RangeInclusive<u64>> {
         (self.known > self.head).then(|| self.head.next().0..=self.known.0)
     }
 }
@@ -121,8 +121,8 @@ mod tests {
         ]
     }
 
-    fn take(line: &mut Line, taken: &mut Vec<u64>, first: u64, last: u64) -> Step {
-        let step = line.hear(Seq(first), Seq(last), Epoch(1));
+    fn take(reach: &mut Reach, taken: &mut Vec<u64>, first: u64, last: u64) -> Step {
+        let step = reach.hear(Seq(first), Seq(last), Epoch(1));
         if let Step::Take { skip } = step {
             taken.extend((first..=last).skip(skip));
         }
@@ -132,37 +132,37 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_is_dense_whatever_is_heard(start in 0..END, all in prop::collection::vec(heard(), 0..80)) {
-            let mut line = Line::new(Seq(start), Epoch(1));
+            let mut reach = Reach::new(Seq(start), Epoch(1));
             let (mut taken, mut known) = (Vec::new(), start);
             for heard in all {
                 match heard {
                     Heard::Run(first, last) => {
                         known = known.max(last);
-                        let gap = first > line.head().0 + 1;
-                        prop_assert_eq!(take(&mut line, &mut taken, first, last) == Step::Gap, gap);
+                        let gap = first > reach.head().0 + 1;
+                        prop_assert_eq!(take(&mut reach, &mut taken, first, last) == Step::Gap, gap);
                     }
                     Heard::Told(seq) => {
                         known = known.max(seq);
-                        line.told(Seq(seq));
+                        reach.told(Seq(seq));
                     }
                     Heard::Repaired => {
-                        if let Some(missing) = line.missing() {
-                            take(&mut line, &mut taken, *missing.start(), *missing.end());
+                        if let Some(missing) = reach.missing() {
+                            take(&mut reach, &mut taken, *missing.start(), *missing.end());
                         }
                     }
                 }
-                prop_assert_eq!(line.missing().is_some(), known > line.head().0);
+                prop_assert_eq!(reach.missing().is_some(), known > reach.head().0);
             }
-            prop_assert_eq!(taken, (start + 1..=line.head().0).collect::<Vec<_>>());
+            prop_assert_eq!(taken, (start + 1..=reach.head().0).collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn the_epoch_is_the_highest_that_went_on_from_here() {
-        let mut line = Line::new(Seq(3), Epoch(4));
-        line.hear(Seq(4), Seq(4), Epoch(7));
-        line.hear(Seq(4), Seq(4), Epoch(5));
-        line.hear(Seq(3), Seq(3), Epoch(9));
-        assert_eq!(line.epoch(), Epoch(7));
+        let mut reach = Reach::new(Seq(3), Epoch(4));
+        reach.hear(Seq(4), Seq(4), Epoch(7));
+        reach.hear(Seq(4), Seq(4), Epoch(5));
+        reach.hear(Seq(3), Seq(3), Epoch(9));
+        assert_eq!(reach.epoch(), Epoch(7));
     }
 }

@@ -1,23 +1,23 @@
 //! What one session may send.
 
-use super::{Allowance, Client, Cost, Limits};
+use super::{Client, Cost, Limits, TokenBuckets};
 use crate::{
     room::{Key, Rejection, UserId},
     wire::ClientFrame,
 };
 use std::sync::Arc;
 
-/// The allowances that a session takes from.
-pub(in crate::gateway) struct Meter {
-    session: Allowance,
-    user: Arc<Allowance>,
+/// The buckets that a session takes from.
+pub(in crate::gateway) struct SessionLimits {
+    session: TokenBuckets,
+    user: Arc<TokenBuckets>,
     address: Option<Client>,
 }
 
-impl Meter {
+impl SessionLimits {
     pub(super) fn new(limits: &Limits, user: &UserId, key: &Key, client: Option<&Client>) -> Self {
         Self {
-            session: Allowance::session(&limits.settings),
+            session: TokenBuckets::session(&limits.settings),
             user: limits.user(user, key),
             address: client.cloned(),
         }
@@ -40,7 +40,7 @@ impl Meter {
 
     /// Takes what so many bytes cost that say nothing: a ping of the WebSocket, what was not
     /// understood, or what is around messages.
-    pub(in crate::gateway) fn empty_frame(&self, bytes: usize) -> Result<(), Rejection> {
+    pub(in crate::gateway) fn charge_overhead(&self, bytes: usize) -> Result<(), Rejection> {
         self.take(Cost::bytes(bytes))
     }
 

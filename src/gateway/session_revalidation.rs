@@ -6,7 +6,7 @@
 
 use super::{
     Close,
-    core::{ANSWER_WAIT, Core, Seated},
+    core::{ANSWER_WAIT, Core, SessionEntry},
 };
 use crate::{
     bus::{self, Answered, Submission},
@@ -40,14 +40,14 @@ pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
         let sessions: Vec<_> = core
             .sessions()
             .iter()
-            .map(|(id, seated)| (*id, seated.clone()))
+            .map(|(id, entry)| (*id, entry.clone()))
             .collect();
         tracing::info!(
             sessions = sessions.len(),
             "asking the rooms whether the sessions here are still open"
         );
         stream::iter(sessions)
-            .for_each_concurrent(AT_A_TIME, |(id, seated)| ask(&core, id, seated))
+            .for_each_concurrent(AT_A_TIME, |(id, entry)| ask(&core, id, entry))
             .await;
     }
 }
@@ -57,26 +57,26 @@ pub(super) fn of_room(core: &Arc<Core>, room: &RoomId) {
     let sessions: Vec<_> = core
         .sessions()
         .iter()
-        .filter(|(_, seated)| seated.room == *room)
-        .map(|(id, seated)| (*id, seated.clone()))
+        .filter(|(_, entry)| entry.room == *room)
+        .map(|(id, entry)| (*id, entry.clone()))
         .collect();
     let asking = core.clone();
     core.spawn(async move {
         stream::iter(sessions)
-            .for_each_concurrent(AT_A_TIME, |(id, seated)| ask(&asking, id, seated))
+            .for_each_concurrent(AT_A_TIME, |(id, entry)| ask(&asking, id, entry))
             .await;
     });
 }
 
-async fn ask(core: &Core, session: SessionId, seated: Seated) {
-    while seated.outbox.closed().is_none() && core.sessions().contains_key(&session) {
+async fn ask(core: &Core, session: SessionId, entry: SessionEntry) {
+    while entry.outbox.closed().is_none() && core.sessions().contains_key(&session) {
         match core
-            .decide(&seated.room, seated.open(session, core.me))
+            .request(&entry.room, entry.open(session, core.me))
             .await
         {
             Ok(Answered::Journaled { .. }) => return,
             Ok(Answered::Rejected(rejection)) if rejection.retry_after_ms.is_none() => {
-                return seated.outbox.close(Close::Unavailable);
+                return entry.outbox.close(Close::Unavailable);
             }
             // The room cannot be opened now, or the bus is full.
             Ok(Answered::Rejected(_)) | Err(_) => sleep(ANSWER_WAIT).await,

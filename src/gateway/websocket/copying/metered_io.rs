@@ -14,14 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const SLICE: isize = super::MESSAGE as isize + 64 * 1024;
 
 /// A byte stream that counts what is read of it, and is not read on while a slice is unpaid.
-pub(super) struct Tally<S> {
+pub(super) struct MeteredIo<S> {
     io: S,
     /// Negative: a part of a message was paid for in a slice, and again with the message.
     unpaid: isize,
     is_free: bool,
 }
 
-impl<S> Tally<S> {
+impl<S> MeteredIo<S> {
     pub(super) fn new(io: S) -> Self {
         Self {
             io,
@@ -51,7 +51,7 @@ impl<S> Tally<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tally<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -67,7 +67,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tally<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tally<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
