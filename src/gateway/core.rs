@@ -49,6 +49,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// usual commit, shorter than patience.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
+/// Marks of rooms that are taken back at a time: when thousands of clients leave at once, those who
+/// come do not wait behind them.
+const UNMARKINGS: usize = 32;
+
 /// The first generation of a lane is below this, at random: what names a batch is not to be
 /// guessed.
 const GENERATIONS: u64 = 1 << 48;
@@ -98,6 +102,8 @@ pub(super) struct Core {
     sessions: Mutex<BTreeMap<SessionId, SessionEntry>>,
     session_count: watch::Sender<usize>,
     places: Arc<Semaphore>,
+    /// Marks that are taken back at a time.
+    pub(super) unmarking: Semaphore,
     random: Mutex<StdRng>,
 }
 
@@ -140,6 +146,7 @@ impl Core {
         let most_rooms = config.max_rooms;
         Self {
             places: Arc::new(Semaphore::new(config.max_sessions)),
+            unmarking: Semaphore::new(UNMARKINGS),
             limits: Limits::new(&config),
             pressure: Pressure::default(),
             tracer: Tracer::default(),

@@ -41,14 +41,20 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Snapshots that a node saves at a time: when thousands of rooms fall quiet at once, what is said
+/// in others does not wait behind them.
+const SAVES: usize = 32;
 
 /// What every shard of a node shares.
 struct Parts {
     config: Config,
     bus: Arc<dyn Bus>,
     journal: Arc<dyn Journal>,
+    /// Snapshots that are saved at a time.
+    saving: Semaphore,
     /// How short of memory this process is.
     pressure: Pressure,
     /// Where the hops of messages are noted.
@@ -90,6 +96,7 @@ impl Handle {
                 config,
                 bus,
                 journal,
+                saving: Semaphore::new(SAVES),
                 pressure: Pressure::default(),
                 tracer: Tracer::default(),
             }),

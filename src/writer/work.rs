@@ -180,6 +180,8 @@ impl Work {
         tickets: Vec<Ticket>,
     ) {
         self.push(async move {
+            // Never closed. What is saved can wait: it is in the journal, or its command is kept.
+            let _turn = parts.saving.acquire().await;
             let result = parts.journal.save_snapshot(&room, claim, &state).await;
             if let Err(error) = &result {
                 tracing::debug!(%room, %error, "the snapshot is taken again later");

@@ -202,7 +202,13 @@ async fn run(core: Arc<Core>, replica: Arc<Replica>, mut inbox: Inbox, mut marks
         if marked && is_cleared {
             // The commands that ended the sessions are stored. Without success the mark stays, and
             // the next try comes after another linger.
+            let turn = tokio::select! {
+                biased;
+                turn = core.unmarking.acquire() => turn,
+                () = replica.claimed() => continue,
+            };
             marked = core.bus.unmark(core.me, &replica.room).await.is_err();
+            drop(turn);
         }
         if !marked && core.release(&replica) {
             return;
@@ -310,6 +316,12 @@ impl Replica {
     /// The head, if it is known.
     pub(super) fn head(&self) -> Option<Seq> {
         Some(Seq(self.head.load(Relaxed))).filter(|head| head.0 != u64::MAX)
+    }
+
+    /// Returns when somebody claims it.
+    async fn claimed(&self) {
+        // The sender lives in the replica, so this never fails.
+        let _ = self.claims.subscribe().wait_for(|count| *count > 0).await;
     }
 
     pub(super) fn claims(&self) -> usize {
