@@ -1,38 +1,75 @@
 //! The journal in Cassandra, for a program that was built with it.
 
 #[cfg(not(feature = "cassandra"))]
-pub(super) use without::{journal, stored};
+pub(super) use without::{hand_over, journal, stored, target};
 
 #[cfg(feature = "cassandra")]
-pub(super) use with::{journal, stored};
+pub(super) use with::{hand_over, journal, stored, target};
 
 #[cfg(feature = "cassandra")]
 mod with {
     use crate::{
         app::wait::{Outlook, Wait},
-        bus::{Settings, nats::Nats},
+        bus::{ClusterId, Settings, nats::Nats},
         config::Config,
         journal::{
             Error, Journal,
             cassandra::{self, Belongs, Cassandra},
-            inspect::Inspect,
+            dump::Whole,
         },
         ops::Readiness,
         room::Shards,
     };
-    use anyhow::bail;
+    use anyhow::{Context, bail};
     use std::sync::Arc;
+    use uuid::Uuid;
 
     /// For looking at what is stored, which must not change tables.
     pub(in crate::app) async fn stored(
         config: &Config,
         shards: Shards,
-    ) -> anyhow::Result<Box<dyn Inspect>> {
+    ) -> anyhow::Result<Arc<dyn Whole>> {
         let settings = cassandra::Config {
             auto_migrate: false,
             ..config.cassandra.clone()
         };
-        Ok(Box::new(cassandra::connect(&settings, shards).await?))
+        Ok(Arc::new(cassandra::connect(&settings, shards).await?))
+    }
+
+    /// For rooms that a command writes: the keyspace is the cluster's, or becomes it. One attempt.
+    pub(in crate::app) async fn target(
+        config: &Config,
+        shards: Shards,
+        bus: &Nats,
+        stored: Settings,
+    ) -> anyhow::Result<(Arc<dyn Whole>, Uuid)> {
+        let journal = cassandra::connect(&config.cassandra, shards).await?;
+        let id = stored
+            .cluster
+            .context("the cluster has no id yet: start a node of this version once")?;
+        let claimed = journal
+            .store()
+            .claim_keyspace(&config.cassandra, id, stored.keyspace);
+        let belongs = claimed.await?;
+        check(config, bus, stored, belongs)?;
+        Ok((Arc::new(journal), belongs.keyspace))
+    }
+
+    /// Makes the keyspace of a cluster that of another one, whose rooms are kept elsewhere now: the
+    /// nodes of the former are refused.
+    pub(in crate::app) async fn hand_over(
+        config: &Config,
+        shards: Shards,
+        from: ClusterId,
+        to: ClusterId,
+    ) -> anyhow::Result<()> {
+        let settings = cassandra::Config {
+            auto_migrate: false,
+            ..config.cassandra.clone()
+        };
+        let journal = cassandra::connect(&settings, shards).await?;
+        let tables = journal.store();
+        Ok(tables.hand_over_keyspace(&settings, from, to).await?)
     }
 
     /// For a node: waits until it answers, and makes sure that the keyspace is this cluster's. And
@@ -88,16 +125,33 @@ mod with {
             keyspace: Some(belongs.keyspace),
             ..stored
         };
-        let theirs = belongs
-            .cluster
-            .filter(|theirs| Some(*theirs) != stored.cluster);
-        let Some((theirs, mine)) = theirs.zip(stored.cluster) else {
-            return crate::app::agree(config, bus, ours).await.map(drop);
-        };
+        if belongs.cluster.is_some() {
+            check(config, bus, stored, belongs)?;
+        }
+        crate::app::agree(config, bus, ours).await.map(drop)
+    }
+
+    /// Whether the keyspace is the one of this cluster.
+    fn check(
+        config: &Config,
+        bus: &Nats,
+        stored: Settings,
+        belongs: Belongs,
+    ) -> anyhow::Result<()> {
         let (keyspace, prefix) = (&config.cassandra.keyspace, &config.bus.prefix);
+        let Some(theirs) = belongs.cluster else {
+            bail!(
+                "keyspace {keyspace} is not the one in which the cluster (prefix {prefix}) keeps its \
+                 rooms: set cassandra.hosts and cassandra.keyspace to that one"
+            );
+        };
+        let Some(mine) = stored.cluster.filter(|mine| *mine != theirs) else {
+            return Ok(());
+        };
         let remedy = bus.settings_command(&Settings {
             cluster: Some(theirs),
-            ..ours
+            keyspace: Some(belongs.keyspace),
+            ..stored
         });
         bail!(
             "keyspace {keyspace} at {} holds the rooms of cluster {theirs}, and the bus (prefix {prefix}) \
@@ -125,15 +179,34 @@ mod with {
 #[cfg(not(feature = "cassandra"))]
 mod without {
     use crate::{
-        bus::{Settings, nats::Nats},
+        bus::{ClusterId, Settings, nats::Nats},
         config::Config,
-        journal::{Journal, cassandra::Absent, inspect::Inspect},
+        journal::{Journal, cassandra::Absent, dump::Whole},
         ops::Readiness,
         room::Shards,
     };
     use std::sync::Arc;
+    use uuid::Uuid;
 
-    pub(in crate::app) async fn stored(_: &Config, _: Shards) -> anyhow::Result<Box<dyn Inspect>> {
+    pub(in crate::app) async fn stored(_: &Config, _: Shards) -> anyhow::Result<Arc<dyn Whole>> {
+        Err(Absent.into())
+    }
+
+    pub(in crate::app) async fn target(
+        _: &Config,
+        _: Shards,
+        _: &Nats,
+        _: Settings,
+    ) -> anyhow::Result<(Arc<dyn Whole>, Uuid)> {
+        Err(Absent.into())
+    }
+
+    pub(in crate::app) async fn hand_over(
+        _: &Config,
+        _: Shards,
+        _: ClusterId,
+        _: ClusterId,
+    ) -> anyhow::Result<()> {
         Err(Absent.into())
     }
 

@@ -12,7 +12,7 @@ use crate::{
         nats::{self, Nats},
     },
     config::{Config, JournalKind},
-    journal::{Journal, bus::OnBus, inspect::Inspect},
+    journal::{Journal, bus::OnBus, dump::Whole},
     ops::{Accounts, Readiness, banner::Fact},
     room::Shards,
 };
@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use std::sync::Arc;
 
 /// The journal as it is stored, for looking at it. One attempt: a person waits.
-pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> {
+pub(crate) async fn stored(config: &Config) -> anyhow::Result<Arc<dyn Whole>> {
     let shards = config.cluster.validate()?;
     match config.journal.kind {
         JournalKind::Bus => {
@@ -30,7 +30,7 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Box<dyn Inspect>> 
             if stored != shards.count() {
                 bail!("the cluster has {stored} shards: look at it with --shards {stored}");
             }
-            Ok(Box::new(OnBus::new(Arc::new(nats), shards)))
+            Ok(Arc::new(OnBus::new(Arc::new(nats), shards)))
         }
         JournalKind::Cassandra => cassandra::stored(config, shards).await,
     }
@@ -107,7 +107,7 @@ async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::
     .await
 }
 
-fn nats_config(config: &Config, shards: Shards) -> nats::Config {
+pub(super) fn nats_config(config: &Config, shards: Shards) -> nats::Config {
     let on_bus = config.journal.kind == JournalKind::Bus;
     nats::Config {
         servers: config.bus.servers.clone(),

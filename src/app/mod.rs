@@ -12,6 +12,7 @@ mod formats;
 mod operator;
 mod readiness;
 mod running;
+pub(crate) mod transfer;
 mod wait;
 
 pub use running::Running;

@@ -18,6 +18,7 @@ pub mod cassandra;
 mod claim;
 mod coalesce;
 pub mod codec;
+pub mod dump;
 mod error;
 mod hole;
 pub mod inspect;

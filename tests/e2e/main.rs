@@ -19,6 +19,7 @@ mod http;
 mod issuer;
 mod logins;
 mod logs;
+mod moved;
 mod node;
 mod openapi;
 mod operators;
@@ -97,6 +98,7 @@ claims! {
         strangers::what_comes_to_a_wrong_shard_undoes_nothing
         holes::a_room_with_a_hole_is_served_and_goes_on
         doctor::what_a_cluster_rests_on_is_looked_at
+        moved::what_only_the_bus_has_is_written_back_into_an_older_cassandra
         outage::what_is_said_while_cassandra_is_away_is_journaled_later
         process::a_stop_without_nats_is_soon
         process::a_stop_without_cassandra_is_soon

@@ -56,11 +56,12 @@ use names::Names;
 use setup::Setup;
 use skipped::Skipped;
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use subjects::Subjects;
 use together::Together;
+use uuid::Uuid;
 use watch::{Reached, Shared};
 
 /// The oldest server that has what is used: batched direct reads.
@@ -274,6 +275,14 @@ impl Nats {
     /// What an operator types to store settings of this cluster.
     pub fn settings_command(&self, settings: &Settings) -> String {
         settings::command(&self.subjects, settings)
+    }
+
+    /// Notes in the cluster's settings that its rooms are kept elsewhere from now on. Nobody may be
+    /// writing them.
+    pub async fn switch(&self, to: JournalKind, keyspace: Option<Uuid>) -> Result<(), Error> {
+        let switched = settings::switch(&self.registry, &self.subjects, to, keyspace).await?;
+        *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(switched);
+        Ok(())
     }
 
     /// The version of the server, for people.

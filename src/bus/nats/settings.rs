@@ -5,7 +5,7 @@
 use super::{link::Link, registry::is_deletion, subjects::Subjects};
 use crate::{
     bus::{
-        Contradiction, Error, Settings,
+        Contradiction, Error, JournalKind, Settings,
         codec::{decode_settings, decode_shard, encode_settings},
     },
     room::ShardId,
@@ -13,6 +13,7 @@ use crate::{
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use std::{cmp::Reverse, sync::Arc};
+use uuid::Uuid;
 
 /// The key of the settings.
 pub(super) const SETTINGS: &str = "settings";
@@ -115,6 +116,28 @@ pub(super) async fn agree(
     Err(Error::Unavailable(
         "the settings were changed while they were read: try again".into(),
     ))
+}
+
+/// Notes that the rooms are kept elsewhere from now on. Nobody may be writing them.
+pub(super) async fn switch(
+    link: &Link,
+    subjects: &Subjects,
+    to: JournalKind,
+    keyspace: Option<Uuid>,
+) -> Result<Settings, Error> {
+    let bucket = subjects.bucket("SHARDS");
+    let Found::Stored(stored, previous) = find(link, subjects).await? else {
+        return Err(Error::Unusable(format!("{bucket} has no settings")));
+    };
+    let wanted = Settings {
+        journal: Some(to),
+        keyspace,
+        ..stored
+    };
+    if wanted != stored {
+        put(link, subjects, &wanted, previous).await?;
+    }
+    Ok(wanted)
 }
 
 /// Makes sure that the settings of a running cluster are there, as `ours`, which learns what others

@@ -91,6 +91,14 @@ impl OnBus {
         Ok(newest.map(|(state, _)| state))
     }
 
+    /// The last place that is stored of a room, and the last one that it may have reached.
+    pub(super) async fn ends(&self, room: &RoomId) -> Result<(Seq, Seq), Error> {
+        let last = self.bus.last(room).await.map_err(reading)?;
+        let reached = end::reached(&*self.bus, room, last.as_ref()).await?;
+        let last = last.map_or(Seq::ZERO, |last| last.seq);
+        Ok((last, reached.unwrap_or_default()))
+    }
+
     /// Notes that a room is written beyond its newest snapshot, unless that is noted.
     async fn mark(&self, room: &RoomId, epoch: Epoch) {
         let number = self.snapshots.fetch_add(1, Ordering::Relaxed);

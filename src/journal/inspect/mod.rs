@@ -3,10 +3,11 @@
 
 mod verify;
 
+pub(super) use verify::contradictions;
 pub use verify::{Report, verify};
 
 use super::{
-    Error, Limits,
+    Error, Journal, Limits,
     bus::OnBus,
     codec,
     readback::{ReadBack, Row, Store},
@@ -45,6 +46,33 @@ pub trait Inspect: Send + Sync {
 
     /// The state that the newest snapshot holds.
     async fn snapshot(&self, room: &RoomId) -> Result<Option<State>, Error>;
+
+    /// How a room ends, as an opening would find it. Nothing is written.
+    async fn end(&self, room: &RoomId) -> Result<End, Error>;
+
+    /// Events of a room from a mark on (0 at first), ascending; and the next mark, `None`: there are
+    /// no more up to `last`, a journaled place, behind which some may come along. A mark says where
+    /// to read on, which a page of [`Journal::read`] has to look for.
+    async fn events(
+        &self,
+        room: &RoomId,
+        mark: u64,
+        last: Seq,
+    ) -> Result<(Vec<Event>, Option<u64>), Error>;
+}
+
+/// How a room ends, as far as that is stored.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct End {
+    /// Its newest snapshot, or the empty state.
+    pub state: State,
+    /// The last place that is stored.
+    pub head: Seq,
+    /// Up to there its owner had confirmed what it wrote; behind it is its last commit.
+    pub confirmed: Seq,
+    /// The last place that it may have reached, whatever is left of it: no lower one is given to
+    /// its next event.
+    pub reached: Seq,
 }
 
 #[async_trait]
@@ -71,6 +99,29 @@ impl<S: Store> Inspect for ReadBack<S> {
 
     async fn snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
         self.newest_snapshot(room).await
+    }
+
+    async fn end(&self, room: &RoomId) -> Result<End, Error> {
+        let (opened, confirmed) = self.found(room).await?;
+        let head = opened.head();
+        Ok(End {
+            state: opened.state,
+            head,
+            confirmed,
+            reached: head,
+        })
+    }
+
+    async fn events(
+        &self,
+        room: &RoomId,
+        mark: u64,
+        last: Seq,
+    ) -> Result<(Vec<Event>, Option<u64>), Error> {
+        let events = self.read(room, Seq(mark.max(1)), last).await?;
+        let end = events.last().map(|event| event.seq);
+        let next = end.filter(|end| *end < last);
+        Ok((events, next.map(|end| end.next().0)))
     }
 }
 
@@ -105,6 +156,32 @@ impl Inspect for OnBus {
 
     async fn snapshot(&self, room: &RoomId) -> Result<Option<State>, Error> {
         self.newest_snapshot(room).await
+    }
+
+    /// A message that is stored is confirmed.
+    async fn end(&self, room: &RoomId) -> Result<End, Error> {
+        let state = self.newest_snapshot(room).await?.unwrap_or_default();
+        let (last, reached) = self.ends(room).await?;
+        let head = last.max(state.head);
+        Ok(End {
+            head,
+            confirmed: head,
+            reached: reached.max(head),
+            state,
+        })
+    }
+
+    async fn events(
+        &self,
+        room: &RoomId,
+        mark: u64,
+        last: Seq,
+    ) -> Result<(Vec<Event>, Option<u64>), Error> {
+        let messages = self.messages(room, Position(mark)).await?;
+        let end = messages.last().filter(|message| message.seq < last);
+        let next = end.map(|message| message.position.next().0);
+        let events = messages.into_iter().flat_map(|message| message.events);
+        Ok((events.collect(), next))
     }
 }
 

@@ -214,12 +214,7 @@ impl Check {
         if snapshot.head != replayed.head {
             return;
         }
-        let mut expected = replayed.clone();
-        snapshot
-            .unjournaled
-            .iter()
-            .for_each(|change| expected.change(change.clone()));
-        let differs = differences(&expected, snapshot);
+        let differs = contradictions(replayed, snapshot);
         if !differs.is_empty() {
             self.report.problem(format!(
                 "the snapshot at event {} differs from the replay in {}",
@@ -228,6 +223,16 @@ impl Check {
             ));
         }
     }
+}
+
+/// In what a saved state differs from the one that the events up to its head give.
+pub(in crate::journal) fn contradictions(replayed: &State, saved: &State) -> Vec<&'static str> {
+    let mut expected = replayed.clone();
+    saved
+        .unjournaled
+        .iter()
+        .for_each(|change| expected.change(change.clone()));
+    differences(&expected, saved)
 }
 
 /// In what a snapshot differs from the state that the events give. Of sessions it may know more:

@@ -118,6 +118,17 @@ impl<S: Store> ReadBack<S> {
         Ok(newest.map(|(_, state)| state))
     }
 
+    /// A room as an opening would find it, and the last place before its last commit, which may not
+    /// be confirmed.
+    pub(super) async fn found(&self, room: &RoomId) -> Result<(Opened, Seq), Error> {
+        let found = open::read(&self.store, room, Epoch(u64::MAX), Seq::ZERO).await?;
+        let confirmed = match found.rows.last() {
+            Some(last) => Seq(last.first.0.saturating_sub(1)).max(found.opened.state.head),
+            None => found.opened.head(),
+        };
+        Ok((found.opened, confirmed))
+    }
+
     /// The first place from `from` on that has a row, as far as an opening would look for one.
     pub(super) async fn next_stored(&self, room: &RoomId, from: Seq) -> Result<Option<Seq>, Error> {
         let newest = self.store.snapshots(room, 1).await?.into_iter().next();
@@ -241,6 +252,10 @@ impl<S: Store> Journal for ReadBack<S> {
                 .collect();
             self.journal(room, claim, &mine).await?;
         } else {
+            if reached > Seq::ZERO {
+                // Its first commit does not note it: it is not at the first place.
+                self.store.note(room).await?;
+            }
             self.confirm_fence(claim).await?;
         }
         self.openings().remove(room);

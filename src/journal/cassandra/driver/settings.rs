@@ -72,6 +72,33 @@ pub(super) async fn claim(
     Ok(Belongs { keyspace, cluster })
 }
 
+/// Makes a keyspace that of another cluster.
+pub(super) async fn hand_over(
+    session: &Session,
+    config: &Config,
+    from: ClusterId,
+    to: ClusterId,
+) -> Result<(), Error> {
+    let keyspace = &config.keyspace;
+    let statement = format!("UPDATE {keyspace}.metadata SET value = ? WHERE name = ? IF value = ?");
+    let values = (to.to_string(), CLUSTER_ID, from.to_string());
+    // As in `fix`, what is read afterwards is what counts.
+    let outcome = session.query_unpaged(statement, values).await;
+    let outcome = outcome.map_err(errors::conditional);
+    if let Err(error) = outcome
+        && !matches!(error, Error::Unknown(_))
+    {
+        return Err(error);
+    }
+    match read(session, config, CLUSTER_ID).await? {
+        Some(stored) if stored == to.to_string() => Ok(()),
+        other => Err(Error::Unusable(format!(
+            "keyspace {keyspace} is that of cluster {}, not of {from}: it was left so",
+            other.unwrap_or_else(|| "(none)".into())
+        ))),
+    }
+}
+
 /// The setting if it is stored, after storing it if it is not.
 async fn fix(
     session: &Session,

@@ -100,6 +100,16 @@ impl Tables {
         settings::claim(&self.session, config, cluster, expected).await
     }
 
+    /// Makes the keyspace that of another cluster, if it is `from`'s, or is `to`'s already.
+    pub async fn hand_over_keyspace(
+        &self,
+        config: &Config,
+        from: ClusterId,
+        to: ClusterId,
+    ) -> Result<(), Error> {
+        settings::hand_over(&self.session, config, from, to).await
+    }
+
     /// The version of the server, for people.
     pub async fn release(&self) -> Result<String, Error> {
         release(&self.session).await

@@ -1,4 +1,7 @@
 //! `safe-chat journal inspect|verify ROOM`: a room as it is stored, and whether that is sound.
+//! [`carry`]: rooms out of a journal, and into one.
+
+mod carry;
 
 use super::{Settings, stdout::print};
 use crate::{
@@ -30,10 +33,25 @@ pub(super) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Write rooms into a file, or to stdout, while nodes run
+    Export(Box<carry::Export>),
+    /// Write rooms of a file into the configured journal; no node may run. What is there already
+    /// stays, so the same again goes on where it stopped
+    Import(Box<carry::Import>),
+    /// Copy all rooms to the other kind of journal: while nodes run, then again when they are
+    /// stopped, with --switch
+    Copy(Box<carry::CopyOver>),
+    /// Write into Cassandra what only the bus still has of its rooms, after Cassandra was restored
+    /// to an earlier state; no node may run
+    Recover(Box<carry::Recover>),
 }
 
 pub(super) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Export(export) => export.run().await,
+        Command::Import(import) => import.run().await,
+        Command::Copy(copy) => copy.run().await,
+        Command::Recover(recover) => recover.run().await,
         Command::Inspect {
             room,
             content,

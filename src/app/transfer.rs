@@ -1,0 +1,399 @@
+//! Rooms carried between journals and files, for the commands of an operator: what is read and
+//! written, and whether a node could be writing it.
+
+use super::{
+    agree, cassandra,
+    connect::{nats_config, stored},
+    known,
+};
+use crate::{
+    bus::{
+        Bus, ClusterId, Direct, Error as BusError, JournalKind, NodeSeen, Registry, Settings,
+        nats::{self, Nats},
+    },
+    cluster::{Ends, Lease},
+    config::Config,
+    journal::{
+        Error as JournalError,
+        bus::OnBus,
+        dump::{self, Elect, Source, Whole},
+    },
+    room::{Epoch, Incarnation, RoomId, ShardId, Shards},
+    telemetry::say,
+};
+use anyhow::{Context, bail, ensure};
+use async_trait::async_trait;
+use futures::StreamExt;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
+
+/// How long the records of nodes may take.
+const NODES: Duration = Duration::from_secs(10);
+
+/// The name of this process where a node's is needed.
+const NAME: &str = "safe-chat-journal";
+
+/// A journal that is read.
+pub(crate) struct Origin {
+    pub(crate) source: Source,
+    pub(crate) shards: Shards,
+    /// The cluster, if its bus could be asked.
+    pub(crate) cluster: Option<ClusterId>,
+    /// Its nodes that run.
+    pub(crate) running: Vec<String>,
+    bus: Option<Nats>,
+}
+
+/// The configured journal, for reading. Nothing is made where nothing is.
+pub(crate) async fn from(config: &Config) -> anyhow::Result<Origin> {
+    let shards = config.cluster.validate()?;
+    let bus = match look(config, shards).await {
+        Ok(bus) => Some(bus),
+        Err(BusError::Unavailable(why)) if config.journal.kind == JournalKind::Cassandra => {
+            say(&format!(
+                "warning: the bus of the cluster is not there ({why}): make sure that none of its \
+                 nodes runs\n"
+            ));
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (mut cluster, mut running) = (None, Vec::new());
+    if let Some(bus) = &bus {
+        let wanted = Settings::of_shards(shards.count());
+        let stored = bus.settings(&wanted).await?;
+        if let Some(why) = stored.contradiction(&wanted) {
+            bail!(why);
+        }
+        cluster = stored.cluster;
+        running = nodes(bus).await?;
+    }
+    let journal: Arc<dyn Whole> = match (config.journal.kind, &bus) {
+        (JournalKind::Bus, Some(bus)) => Arc::new(OnBus::new(Arc::new(bus.clone()), shards)),
+        _ => stored(config).await?,
+    };
+    let of_cluster = bus.clone().map(|bus| Arc::new(bus) as Arc<dyn Bus>);
+    Ok(Origin {
+        source: Source::new(journal, of_cluster, !running.is_empty()),
+        shards,
+        cluster,
+        running,
+        bus,
+    })
+}
+
+/// The bus of a cluster that is there.
+async fn look(config: &Config, shards: Shards) -> Result<Nats, BusError> {
+    let config = nats::Config {
+        writes: false,
+        ..nats_config(config, shards)
+    };
+    Nats::connect(&config).await
+}
+
+/// The names of nodes that run, or that may: those that are frozen answer nothing.
+async fn nodes(bus: &Nats) -> anyhow::Result<Vec<String>> {
+    let mut records = BTreeMap::new();
+    let mut seen = bus.nodes().await?;
+    let read = async {
+        while let Some(seen) = seen.next().await {
+            match seen {
+                NodeSeen::Beat { node, .. } => drop(records.insert(node.incarnation, node.name)),
+                NodeSeen::Forgotten(node) | NodeSeen::Downed(node) => drop(records.remove(&node)),
+                NodeSeen::Current => break,
+            }
+        }
+    };
+    let read = timeout(NODES, read).await;
+    read.context("the records of nodes could not be read")?;
+    let mut running = Vec::new();
+    for (node, name) in records {
+        match bus.probe(node).await {
+            Ok(false) => {}
+            Ok(true) | Err(BusError::Unknown(_)) => running.push(name),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(running)
+}
+
+/// Refuses to go on beside nodes that run.
+fn stopped(running: &[String], config: &Config, why: &str) -> anyhow::Result<()> {
+    ensure!(
+        running.is_empty(),
+        "{why}, and nodes of the cluster (prefix {}) run: stop {} first (one that does not answer, \
+         too)",
+        config.bus.prefix,
+        running.join(", ")
+    );
+    Ok(())
+}
+
+/// A journal that rooms are written into.
+pub(crate) struct Target {
+    pub(crate) intake: dump::Intake<Elected>,
+    pub(crate) journal: Arc<dyn Whole>,
+    bus: Nats,
+    /// Whether the nodes that hold sessions are strangers to the bus.
+    marks: bool,
+    /// In Cassandra: the keyspace.
+    keyspace: Option<Uuid>,
+    cluster: Option<ClusterId>,
+}
+
+impl Target {
+    /// The configured journal, for writing. No node may run.
+    pub(crate) async fn of_cluster(config: &Config) -> anyhow::Result<Self> {
+        let shards = config.cluster.validate()?;
+        let bus = Nats::connect(&nats_config(config, shards)).await?;
+        let settings = agree(config, &bus, known(config)).await?;
+        stopped(&nodes(&bus).await?, config, "rooms are to be written")?;
+        match config.journal.kind {
+            JournalKind::Bus => Ok(Self::on_bus(bus, shards, settings)),
+            JournalKind::Cassandra => {
+                let elected = Elected::by_leases(Arc::new(bus.clone()));
+                let target = Self::in_cassandra(config, bus.clone(), shards, settings, elected);
+                let target = target.await?;
+                let settings = Settings {
+                    keyspace: target.keyspace,
+                    ..settings
+                };
+                agree(config, &bus, settings).await?;
+                Ok(target)
+            }
+        }
+    }
+
+    fn on_bus(bus: Nats, shards: Shards, settings: Settings) -> Self {
+        let journal: Arc<dyn Whole> = Arc::new(OnBus::new(Arc::new(bus.clone()), shards));
+        let elected = Elected::by_leases(Arc::new(bus.clone()));
+        Self {
+            intake: dump::Intake::new(journal.clone(), shards, elected),
+            journal,
+            bus,
+            marks: true,
+            keyspace: None,
+            cluster: settings.cluster,
+        }
+    }
+
+    /// `elected`: whether by leases, which nodes that run have.
+    async fn in_cassandra(
+        config: &Config,
+        bus: Nats,
+        shards: Shards,
+        settings: Settings,
+        elected: Elected,
+    ) -> anyhow::Result<Self> {
+        let (journal, keyspace) = cassandra::target(config, shards, &bus, settings).await?;
+        Ok(Self {
+            intake: dump::Intake::new(journal.clone(), shards, elected),
+            journal,
+            bus,
+            marks: true,
+            keyspace: Some(keyspace),
+            cluster: settings.cluster,
+        })
+    }
+
+    /// What the bus of the cluster has of its rooms, which are in Cassandra.
+    pub(crate) fn newest_on_bus(&self, config: &Config) -> anyhow::Result<Source> {
+        ensure!(
+            self.keyspace.is_some(),
+            "the rooms of this cluster are on the bus: there is nothing else to recover them from"
+        );
+        let shards = config.cluster.validate()?;
+        let on_bus = OnBus::new(Arc::new(self.bus.clone()), shards);
+        Ok(Source::newest(Arc::new(on_bus)))
+    }
+
+    /// Writes a room, and notes where its sessions were: their nodes are gone, and whoever writes
+    /// the room next ends them.
+    pub(crate) async fn take(
+        &mut self,
+        incoming: &mut dyn dump::Incoming,
+    ) -> Result<dump::Taken, dump::Error> {
+        let room = incoming.room().clone();
+        let taken = self.intake.take(incoming).await?;
+        for gateway in taken.gateways.iter().filter(|_| self.marks) {
+            let marked = self.bus.mark(*gateway, &room).await;
+            marked.map_err(|error| JournalError::Unavailable(error.to_string()))?;
+        }
+        Ok(taken)
+    }
+
+    /// Gives back the shards that were written.
+    pub(crate) async fn release(self) {
+        self.intake.into_elect().release().await;
+    }
+}
+
+/// From one journal of a cluster to the other.
+pub(crate) struct Copying {
+    pub(crate) from: Origin,
+    pub(crate) to: Target,
+    from_config: Config,
+    kind: JournalKind,
+}
+
+impl Copying {
+    /// `prefix`: of the cluster on the bus that rooms in Cassandra go to. `is_last`: nobody may be
+    /// writing them.
+    pub(crate) async fn begin(
+        config: &Config,
+        kind: JournalKind,
+        prefix: Option<String>,
+        is_last: bool,
+    ) -> anyhow::Result<Self> {
+        let mut from_config = config.clone();
+        from_config.journal.kind = match kind {
+            JournalKind::Bus => JournalKind::Cassandra,
+            JournalKind::Cassandra => JournalKind::Bus,
+        };
+        let from = from(&from_config).await?;
+        if is_last {
+            stopped(&from.running, config, "the cluster is to be switched")?;
+        }
+        let bus = from.bus.clone().context(
+            "the bus of the cluster is not there: `journal export`, and `journal import` elsewhere",
+        )?;
+        let to = match kind {
+            JournalKind::Cassandra => {
+                ensure!(prefix.is_none(), "--to-prefix goes with --to bus");
+                let settings = Settings::of_shards(from.shards.count());
+                let settings = bus.settings(&settings).await?;
+                let elected = Elected::by_itself();
+                let target = Target::in_cassandra(config, bus, from.shards, settings, elected);
+                // The bus stays, with the marks of all its gateways.
+                Target {
+                    marks: false,
+                    ..target.await?
+                }
+            }
+            JournalKind::Bus => {
+                let prefix = prefix.filter(|prefix| *prefix != config.bus.prefix);
+                let mut config = config.clone();
+                config.journal.kind = kind;
+                config.bus.prefix = prefix.context(
+                    "--to-prefix: under which other prefix the streams of the cluster are to be; \
+                     those of this one hold what Cassandra's rooms sent to gateways",
+                )?;
+                Target::of_cluster(&config).await?
+            }
+        };
+        Ok(Self {
+            from,
+            to,
+            from_config,
+            kind,
+        })
+    }
+
+    /// Whether a room of the journal that was written is not in the one that was read.
+    pub(crate) async fn is_strange(&self, room: &RoomId) -> Result<bool, dump::Error> {
+        Ok(self.from.source.room(room).await?.is_none())
+    }
+
+    /// From now on the rooms are those that were written: nodes are refused that are configured as
+    /// before. What to configure.
+    pub(crate) async fn switch(&self) -> anyhow::Result<String> {
+        for bus in self.from.bus.iter().chain([&self.to.bus]) {
+            let still = nodes(bus).await?;
+            stopped(&still, &self.from_config, "the cluster is to be switched")?;
+        }
+        let Config { bus, cassandra, .. } = &self.from_config;
+        match self.kind {
+            JournalKind::Cassandra => {
+                self.to.bus.switch(self.kind, self.to.keyspace).await?;
+                Ok(format!(
+                    "start nodes with journal.kind cassandra and cassandra.keyspace {}",
+                    cassandra.keyspace
+                ))
+            }
+            JournalKind::Bus => {
+                let ids = self.from.cluster.zip(self.to.cluster);
+                let (from, to) = ids.context("a cluster has no id")?;
+                let shards = self.from.shards;
+                cassandra::hand_over(&self.from_config, shards, from, to).await?;
+                Ok(format!(
+                    "start nodes with journal.kind bus and bus.prefix that of --to-prefix: those of \
+                     prefix {} are refused from now on",
+                    bus.prefix
+                ))
+            }
+        }
+    }
+}
+
+/// How shards are given to this process.
+pub(crate) struct Elected {
+    me: Incarnation,
+    /// On the bus a lease is what a claim rests on.
+    leases: Option<Leases>,
+}
+
+struct Leases {
+    bus: Arc<dyn Bus>,
+    ends: Ends,
+    held: Vec<Lease>,
+}
+
+impl Elected {
+    fn by_itself() -> Self {
+        let me = Incarnation::of_node(NAME, Uuid::now_v7());
+        Self { me, leases: None }
+    }
+
+    fn by_leases(bus: Arc<dyn Bus>) -> Self {
+        // Nobody listens: each lease tells its end once, into nothing.
+        let (ends, _) = mpsc::unbounded_channel();
+        let leases = Leases {
+            bus,
+            ends,
+            held: Vec::new(),
+        };
+        Self {
+            leases: Some(leases),
+            ..Self::by_itself()
+        }
+    }
+
+    async fn release(self) {
+        let leases = self.leases.into_iter().flat_map(|leases| leases.held);
+        for lease in leases {
+            let (shard, floor) = (lease.shard(), lease.floor());
+            if let Err(error) = lease.release(floor).await {
+                // Nodes find that its owner is gone.
+                say(&format!(
+                    "warning: shard {shard} was not given back: {error}\n"
+                ));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Elect for Elected {
+    async fn elect(&mut self, shard: ShardId) -> Result<(Incarnation, Epoch), dump::Error> {
+        let me = self.me;
+        let Some(Leases { bus, ends, held }) = &mut self.leases else {
+            return Ok((me, Epoch(1)));
+        };
+        let away = |why: String| dump::Error::Journal(JournalError::Unavailable(why));
+        let found = bus.shard(shard).await;
+        let found = found.map_err(|error| away(error.to_string()))?;
+        let lease = Lease::take(
+            bus.clone(),
+            ends.clone(),
+            me,
+            shard,
+            found,
+            Epoch::default(),
+        );
+        let lease = lease.await.map_err(|error| away(error.to_string()))?;
+        let epoch = lease.epoch();
+        held.push(lease);
+        Ok((me, epoch))
+    }
+}

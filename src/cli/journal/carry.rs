@@ -1,0 +1,361 @@
+//! `safe-chat journal export|import|copy`: rooms out of a journal, into one, and from one to the
+//! other.
+
+use super::super::{Settings, stdout::print};
+use crate::{
+    app::transfer::{self, Copying, Origin, Target},
+    bus::JournalKind,
+    journal::dump::{self, Error, FileRoom, Item, Reader, Source, Writer},
+    room::RoomId,
+    telemetry::say,
+};
+use anyhow::{Context, bail, ensure};
+use chrono::{SecondsFormat, Utc};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Seek, Write},
+    path::{Path, PathBuf},
+};
+use uuid::Uuid;
+
+/// Names that are asked for at once.
+const NAMES: usize = 1_000;
+
+/// What to do about an end before the end.
+const STOPPED: &str = "it stopped here; the same again goes on where it stopped";
+
+/// Bytes between the file and what reads or writes it.
+const BUFFER: usize = 1024 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Export {
+    /// The rooms; without any, all of them. After `--` names may begin with -
+    #[arg(value_parser = RoomId::parse)]
+    rooms: Vec<RoomId>,
+    /// A file with more names of rooms, one a line
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    /// The file to write, which must not be there (default: stdout)
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Import {
+    /// What `journal export` wrote; `-`: from stdin
+    file: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct CopyOver {
+    /// The journal to copy to: bus or cassandra
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    to: JournalKind,
+    /// With `--to bus`: first part of the names of the streams to copy to
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
+    to_prefix: Option<String>,
+    /// Once every room is equal in both, and while no node runs: the cluster keeps its rooms there
+    /// from now on
+    #[arg(long)]
+    switch: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Recover {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn kind(text: &str) -> Result<JournalKind, String> {
+    JournalKind::parse(text).ok_or_else(|| "bus or cassandra".into())
+}
+
+impl Export {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = self.settings.read()?;
+        let mut names: BTreeSet<RoomId> = self.rooms.into_iter().collect();
+        if let Some(path) = &self.from_file {
+            names.extend(read_names(path)?);
+            ensure!(!names.is_empty(), "{} names no room", path.display());
+        }
+        let from = transfer::from(&config).await?;
+        let (out, path): (Box<dyn Write>, _) = match &self.to {
+            None => (Box::new(io::stdout()), "stdout".into()),
+            Some(path) => (Box::new(private(path)?), path.display().to_string()),
+        };
+        let mut writer = Writer::begin(
+            BufWriter::with_capacity(BUFFER, out),
+            from.cluster.map(|id| id.to_string()),
+            config.journal.kind,
+            from.shards.count(),
+            Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        )
+        .with_context(|| path.clone())?;
+        let is_all = names.is_empty();
+        let mut names = Names::new(&from, names);
+        while let Some(room) = names.next().await? {
+            let done = match from.source.room(&room).await {
+                Ok(Some(mut incoming)) => writer.room(&mut incoming).await,
+                // Somebody asked for it by name.
+                Ok(None) if !is_all => failed(&mut writer, &room, missing(&room)),
+                Ok(None) => Ok(()),
+                Err(error) => failed(&mut writer, &room, error),
+            };
+            match done {
+                Err(Error::File(error)) => return Err(error).context(path),
+                Err(error) => say(&format!("room {room} is not in the file: {error}\n")),
+                Ok(()) => {}
+            }
+        }
+        let (mut out, written) = writer.end().with_context(|| path.clone())?;
+        out.flush().with_context(|| path.clone())?;
+        drop(out);
+        if let Some(file) = &self.to {
+            let synced = File::open(file).and_then(|file| file.sync_all());
+            synced.with_context(|| path.clone())?;
+        }
+        say(&format!(
+            "{}: {} rooms, {} events, {} bytes\n",
+            path, written.rooms, written.events, written.bytes
+        ));
+        match written.failed {
+            0 => Ok(()),
+            failed => bail!("{failed} rooms could not be read: they are not in {path}"),
+        }
+    }
+}
+
+/// Says of a room, in the file too, why it is not there.
+fn failed(writer: &mut Writer<impl Write>, room: &RoomId, error: Error) -> Result<(), Error> {
+    writer.failed(room, &error)?;
+    Err(error)
+}
+
+fn missing(room: &RoomId) -> Error {
+    Error::Refused(super::missing(room))
+}
+
+fn read_names(path: &Path) -> anyhow::Result<Vec<RoomId>> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).with_context(|| shown.to_string())?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let parsed = lines.map(|line| {
+        RoomId::parse(line).map_err(|why| anyhow::anyhow!("{shown}: `{line}` names no room: {why}"))
+    });
+    parsed.collect()
+}
+
+/// A file that was not there, for nobody else's eyes.
+fn private(path: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
+    options.create_new(true).write(true).read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .with_context(|| path.display().to_string())
+}
+
+/// The names that were given, or all that there are, in pages.
+struct Names<'a> {
+    from: &'a Origin,
+    given: Option<BTreeSet<RoomId>>,
+    page: Vec<RoomId>,
+    last: Option<RoomId>,
+    is_over: bool,
+}
+
+impl<'a> Names<'a> {
+    fn new(from: &'a Origin, given: BTreeSet<RoomId>) -> Self {
+        Self {
+            from,
+            given: (!given.is_empty()).then_some(given),
+            page: Vec::new(),
+            last: None,
+            is_over: false,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<RoomId>, Error> {
+        if let Some(given) = &mut self.given {
+            return Ok(given.pop_first());
+        }
+        if self.page.is_empty() && !self.is_over {
+            self.page = self.from.source.rooms(self.last.as_ref(), NAMES).await?;
+            self.is_over = self.page.len() < NAMES;
+            self.last = self.page.last().cloned();
+            self.page.reverse();
+        }
+        Ok(self.page.pop())
+    }
+}
+
+impl Import {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = self.settings.read()?;
+        let shown = self.file.display().to_string();
+        let file = match self.file.to_str() {
+            Some("-") => spooled()?,
+            _ => File::open(&self.file).with_context(|| shown.clone())?,
+        };
+        let checked = dump::check(BufReader::with_capacity(BUFFER, &file));
+        let checked = checked.with_context(|| format!("{shown}: nothing was written"))?;
+        for (room, why) in &checked.failed {
+            say(&format!("room {room} is not in the file: {why}\n"));
+        }
+        let mut target = Target::of_cluster(&config).await?;
+        (&file).rewind().with_context(|| shown.clone())?;
+        let told = write_all(&file, &mut target).await;
+        target.release().await;
+        let mut told = told.with_context(|| format!("{shown}: {STOPPED}"))?;
+        told.refused += checked.failed.len();
+        told.say("as in the file")
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    rooms: u64,
+    changed: u64,
+    added: u64,
+    refused: usize,
+}
+
+impl Told {
+    /// Says what was done; fails when that is not all.
+    fn say(&self, how: &str) -> anyhow::Result<()> {
+        let Self {
+            rooms,
+            changed,
+            added,
+            refused,
+        } = self;
+        let _ = print(&format!(
+            "{rooms} rooms are there {how}: {changed} were written, {added} events added\n"
+        ))?;
+        ensure!(*refused == 0, "{refused} rooms were not written");
+        Ok(())
+    }
+
+    /// What became of a room; whatever is not about this room alone is an error.
+    fn note(&mut self, room: &RoomId, taken: Result<dump::Taken, Error>) -> Result<(), Error> {
+        match taken {
+            Ok(taken) => {
+                self.rooms += 1;
+                self.changed += u64::from(taken.is_changed);
+                self.added += taken.added;
+            }
+            Err(error) if error.is_of_room() => {
+                self.refused += 1;
+                say(&format!("room {room} was not written: {error}\n"));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+async fn write_all(file: &File, target: &mut Target) -> Result<Told, Error> {
+    let mut reader = Reader::open(BufReader::with_capacity(BUFFER, file))?;
+    let mut told = Told::default();
+    while let Some(item) = reader.item()? {
+        let Item::Room { room, head } = item else {
+            continue;
+        };
+        let mut incoming = FileRoom::new(&mut reader, room.clone(), head);
+        let taken = target.take(&mut incoming).await;
+        told.note(&room, taken)?;
+        reader.skip_room()?;
+    }
+    Ok(told)
+}
+
+/// What comes from stdin, in a file that nobody else finds: it is read twice.
+fn spooled() -> anyhow::Result<File> {
+    let path = std::env::temp_dir().join(format!("safe-chat-import-{}", Uuid::now_v7()));
+    let mut file = private(&path)?;
+    fs::remove_file(&path).with_context(|| path.display().to_string())?;
+    let copied = io::copy(&mut io::stdin().lock(), &mut file);
+    copied.with_context(|| format!("stdin, into {}", path.display()))?;
+    file.rewind()?;
+    Ok(file)
+}
+
+impl CopyOver {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = self.settings.read()?;
+        let mut copying =
+            Copying::begin(&config, self.to, self.to_prefix.clone(), self.switch).await?;
+        let Copying { from, to, .. } = &mut copying;
+        let told = copy_all(&from.source, to).await;
+        let switched = match &told {
+            Ok(told) if self.switch && told.refused == 0 => Some(switch(&copying).await),
+            _ => None,
+        };
+        copying.to.release().await;
+        let told = told.context(STOPPED)?;
+        told.say("as they are here")?;
+        if let Some(switched) = switched {
+            let _ = print(&format!("the cluster is switched: {}\n", switched?))?;
+        }
+        Ok(())
+    }
+}
+
+impl Recover {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let config = self.settings.read()?;
+        let mut target = Target::of_cluster(&config).await?;
+        let told = match target.newest_on_bus(&config) {
+            Ok(source) => copy_all(&source, &mut target).await.context(STOPPED),
+            Err(error) => Err(error),
+        };
+        target.release().await;
+        told?.say("up to where the bus has them")
+    }
+}
+
+async fn copy_all(source: &Source, to: &mut Target) -> Result<Told, Error> {
+    let mut told = Told::default();
+    let (mut last, mut is_over) = (None, false);
+    while !is_over {
+        let page = source.rooms(last.as_ref(), NAMES).await?;
+        is_over = page.len() < NAMES;
+        last = page.last().cloned();
+        for room in page {
+            let taken = match source.room(&room).await {
+                Ok(Some(mut incoming)) => to.take(&mut incoming).await,
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            told.note(&room, taken)?;
+        }
+    }
+    Ok(told)
+}
+
+/// Every room was found equal, or made so. What else is there would come back to life.
+async fn switch(copying: &Copying) -> anyhow::Result<String> {
+    let (mut last, mut is_over) = (None, false);
+    while !is_over {
+        let page = copying.to.journal.rooms(last.as_ref(), NAMES).await?;
+        is_over = page.len() < NAMES;
+        last = page.last().cloned();
+        for room in page {
+            if copying.is_strange(&room).await? {
+                bail!(
+                    "room {room} is there and not here: nothing was switched; copy to an empty \
+                     journal"
+                );
+            }
+        }
+    }
+    copying.switch().await
+}

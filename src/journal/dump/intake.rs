@@ -1,0 +1,347 @@
+//! Writing rooms into a journal, through its port: as an owner of their shards does.
+
+use super::{Error, Incoming, Whole, source::Pages};
+use crate::{
+    bus::Commit,
+    journal::{Claim, Error as JournalError, Limits, codec::size_of_event},
+    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
+};
+use async_trait::async_trait;
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// Events between two snapshots: what an opening after an interruption has to read.
+const SAVE_EVERY: u64 = 5_000;
+
+/// How long a call to the journal is repeated, and the pause before each time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Lets a shard be claimed.
+#[async_trait]
+pub trait Elect: Send {
+    /// Makes this process the elected owner of a shard: who it is, and the least epoch to claim.
+    async fn elect(&mut self, shard: ShardId) -> Result<(Incarnation, Epoch), Error>;
+}
+
+/// Writes rooms into a journal.
+pub struct Intake<E> {
+    journal: Arc<dyn Whole>,
+    shards: Shards,
+    elect: E,
+    claims: HashMap<ShardId, Claim>,
+}
+
+/// What was written of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Where the room ended before; zero: it was not there.
+    pub was: Seq,
+    /// Where it ends now.
+    pub head: Seq,
+    /// How many events were added.
+    pub added: u64,
+    /// Whether anything was written.
+    pub is_changed: bool,
+    /// Nodes that hold sessions in it, by its state.
+    pub gateways: BTreeSet<Incarnation>,
+}
+
+impl<E: Elect> Intake<E> {
+    /// Writes into `journal`, of rooms in `shards` shards.
+    pub fn new(journal: Arc<dyn Whole>, shards: Shards, elect: E) -> Self {
+        Self {
+            journal,
+            shards,
+            elect,
+            claims: HashMap::new(),
+        }
+    }
+
+    /// Writes a room: all of it, or what follows on what is there, if that is the beginning of it.
+    /// [`Error::Refused`]: it is not, and nothing was written. After any other error the room can
+    /// be there in part; the same again goes on from there.
+    pub async fn take(&mut self, incoming: &mut dyn Incoming) -> Result<Taken, Error> {
+        let (room, head) = (incoming.room().clone(), incoming.head());
+        let there = self.journal.end(&room).await?;
+        let was = there.reached;
+        let is_partial = incoming.is_partial();
+        if is_partial && was >= head {
+            return Ok(Taken::of(was, was, 0, false, &there.state));
+        }
+        if was > head {
+            return Err(Error::Refused(format!(
+                "room {room} ends at {was} in the journal and at {head} in what comes: it is left \
+                 as it is"
+            )));
+        }
+        let mut present = Present {
+            room: &room,
+            pages: Pages::new(self.journal.clone(), &room, was),
+            events: VecDeque::new(),
+            is_partial,
+        };
+        let mut rest = VecDeque::new();
+        loop {
+            let page = incoming.page().await?;
+            if page.is_empty() {
+                break;
+            }
+            for event in page {
+                match event.seq <= was {
+                    true => present.compare(&event).await?,
+                    false => rest.push_back(event),
+                }
+            }
+            if !rest.is_empty() {
+                break;
+            }
+        }
+        if rest.is_empty() && was == head {
+            let state = incoming.state().await?;
+            if state == there.state {
+                return Ok(Taken::of(was, head, 0, false, &state));
+            }
+            let mut target = self.open(&room, was).await?;
+            let saved = target.save(&state).await;
+            target.close();
+            return saved.map(|()| Taken::of(was, head, 0, true, &state));
+        }
+        let mut target = self.open(&room, was).await?;
+        let done = target.fill(rest.into(), incoming).await;
+        let added = target.added;
+        target.close();
+        done.map(|state| Taken::of(was, head, added, true, &state))
+    }
+
+    /// Gives back what it was elected with.
+    pub fn into_elect(self) -> E {
+        self.elect
+    }
+
+    /// Claims the room's shard, and opens the room.
+    async fn open(&mut self, room: &RoomId, was: Seq) -> Result<Target, Error> {
+        let shard = self.shards.of(room);
+        let claim = match self.claims.get(&shard) {
+            Some(claim) => *claim,
+            None => {
+                let (me, least) = self.elect.elect(shard).await?;
+                let claim = patiently(|| self.journal.claim(shard, me, least)).await?;
+                self.claims.insert(shard, claim);
+                claim
+            }
+        };
+        let opened = patiently(|| self.journal.open_reaching(room, claim, was)).await?;
+        let state = opened.replay();
+        if state.head != was {
+            self.journal.close(room);
+            return Err(Error::Refused(format!(
+                "room {room} was written meanwhile, up to {}: is a node running?",
+                state.head
+            )));
+        }
+        Ok(Target {
+            journal: self.journal.clone(),
+            room: room.clone(),
+            claim,
+            saved: state.head,
+            state,
+            commit: Vec::new(),
+            bytes: 0,
+            added: 0,
+        })
+    }
+}
+
+impl Taken {
+    fn of(was: Seq, head: Seq, added: u64, is_changed: bool, state: &State) -> Self {
+        let sessions = state.sessions.iter();
+        Self {
+            was,
+            head,
+            added,
+            is_changed,
+            gateways: sessions.map(|(_, session)| session.gateway).collect(),
+        }
+    }
+}
+
+/// The events that a room has already.
+struct Present<'a> {
+    room: &'a RoomId,
+    pages: Pages,
+    events: VecDeque<Event>,
+    /// What is missing here stays so.
+    is_partial: bool,
+}
+
+impl Present<'_> {
+    /// Whether an event is the one that is there. What is there beyond those that come was trimmed
+    /// where they come from.
+    async fn compare(&mut self, event: &Event) -> Result<(), Error> {
+        loop {
+            while let Some(there) = self.events.pop_front() {
+                if there.seq < event.seq {
+                    continue;
+                }
+                if there == *event {
+                    return Ok(());
+                }
+                if there.seq == event.seq {
+                    return Err(self.differs(event, "is another one than the one that comes"));
+                }
+                self.events.push_front(there);
+                return self.misses(event);
+            }
+            self.events = self.pages.next().await?.into();
+            if self.events.is_empty() {
+                return self.misses(event);
+            }
+        }
+    }
+
+    fn misses(&self, event: &Event) -> Result<(), Error> {
+        match self.is_partial {
+            true => Ok(()),
+            false => Err(self.differs(event, "is missing there")),
+        }
+    }
+
+    fn differs(&self, event: &Event, how: &str) -> Error {
+        Error::Refused(format!(
+            "room {} is in the journal already, and its event {} {how}: the room is left as it is",
+            self.room, event.seq
+        ))
+    }
+}
+
+/// A room that is open for writing.
+struct Target {
+    journal: Arc<dyn Whole>,
+    room: RoomId,
+    claim: Claim,
+    /// By replay, at the last event that was written.
+    state: State,
+    /// Up to where it is saved.
+    saved: Seq,
+    /// What is written next.
+    commit: Vec<Event>,
+    bytes: usize,
+    added: u64,
+}
+
+impl Target {
+    /// Writes events and all that follow them, and the state at the head.
+    async fn fill(
+        &mut self,
+        mut page: Vec<Event>,
+        incoming: &mut dyn Incoming,
+    ) -> Result<State, Error> {
+        loop {
+            for event in std::mem::take(&mut page) {
+                self.push(event).await?;
+            }
+            page = incoming.page().await?;
+            if page.is_empty() {
+                break;
+            }
+        }
+        self.flush().await?;
+        self.reach(incoming.head()).await?;
+        let state = match incoming.is_partial() {
+            true => self.state.clone(),
+            false => incoming.state().await?,
+        };
+        self.save(&state).await?;
+        Ok(state)
+    }
+
+    async fn push(&mut self, event: Event) -> Result<(), Error> {
+        let size = size_of_event(&event.kind, &event.changes);
+        let next = self.commit.last().map(|last| last.seq.next());
+        let fits = self.commit.first().is_none_or(|first| {
+            next == Some(event.seq)
+                && event.seq <= self.journal.boundary(first.seq)
+                && self.commit.len() < Limits::EVENTS
+                && self.bytes + size <= Limits::BYTES
+        });
+        if !fits {
+            self.flush().await?;
+        }
+        if self.commit.is_empty() {
+            self.reach(Seq(event.seq.0 - 1)).await?;
+        }
+        self.bytes += size;
+        self.commit.push(event);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        if self.commit.is_empty() {
+            return Ok(());
+        }
+        let commit = Commit {
+            epoch: self.claim.epoch(),
+            events: std::mem::take(&mut self.commit),
+        };
+        self.bytes = 0;
+        patiently(|| self.journal.append(&self.room, self.claim, &commit)).await?;
+        commit
+            .events
+            .iter()
+            .for_each(|event| self.state.evolve(event));
+        self.added += commit.events.len() as u64;
+        if self.state.head.0 - self.saved.0 >= SAVE_EVERY {
+            self.save(&self.state.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// What is missing up to a place is a hole: the room goes on behind it, and remembers that.
+    async fn reach(&mut self, head: Seq) -> Result<(), Error> {
+        if head <= self.state.head {
+            return Ok(());
+        }
+        self.close();
+        let opening = || self.journal.open_reaching(&self.room, self.claim, head);
+        let reached = patiently(opening).await?.head();
+        if reached != head {
+            return Err(Error::Refused(format!(
+                "room {} goes to {reached} where it should go to {head}: messages of its stream were \
+                 deleted",
+                self.room
+            )));
+        }
+        self.state.skip_to(head);
+        self.save(&self.state.clone()).await
+    }
+
+    async fn save(&mut self, state: &State) -> Result<(), Error> {
+        patiently(|| self.journal.save_snapshot(&self.room, self.claim, state)).await?;
+        self.saved = state.head;
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.journal.close(&self.room);
+    }
+}
+
+/// Repeats a call, identical, while its outcome may become definite.
+async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, JournalError>
+where
+    F: Future<Output = Result<T, JournalError>>,
+{
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match call().await {
+            Err(error) if error.is_transient() && Instant::now() < until => {}
+            outcome => return outcome,
+        }
+        sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,270 @@
+//! Rooms that an operator moves: out of a cluster into a file and into another one, and from one
+//! kind of journal to the other and back. Whoever comes later misses nothing and gets nothing twice.
+
+use crate::{
+    changed::{Scene, gets_in},
+    cluster::{Cluster, PATIENCE, eventually},
+    node::{Ended, Node},
+    person::{JSON, Person},
+};
+use scylla::client::session_builder::SessionBuilder;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Flags that let any port be taken.
+const ANY_PORTS: [&str; 4] = ["--http-port", "0", "--internal-port", "0"];
+
+/// What was said in the room aaa, as its history has it.
+async fn history(node: &Node) -> Vec<Value> {
+    let url = format!("{}/rooms/aaa/history?limit=500", node.url());
+    let page = reqwest::Client::new().get(url).timeout(PATIENCE).send();
+    let page: Value = page.await.expect("an answer").json().await.expect("JSON");
+    page["events"].as_array().expect("events").clone()
+}
+
+/// Harry comes back to where he was: the events that he missed, up to a place, and nothing else.
+async fn resumes(node: &Node, since: u64, head: u64) -> (Person, Vec<Value>) {
+    let query = format!("key-harry&since={since}");
+    let mut harry = Person::joins(node, "aaa", "harry", &query, JSON).await;
+    let welcome = harry.json().await;
+    assert_eq!(welcome["recovered"], true, "{welcome}");
+    let missed = harry.events_until(head).await;
+    (harry, missed)
+}
+
+/// What was sent before keeps its place, and what comes now gets the next one.
+async fn goes_on(harry: &mut Person, before: &[Value]) {
+    let first = before.iter().find(|event| event["id"] == "m1");
+    let first = first.expect("a first message");
+    harry.says("m1", "Hello").await;
+    let again = harry.next("journaled").await;
+    assert_eq!(
+        (&again["seq"], &again["duplicate"]),
+        (&first["seq"], &json!(true))
+    );
+    let last = before.last().and_then(|event| event["seq"].as_u64());
+    assert!(gets_in(harry, "later").await > last.expect("a place"));
+}
+
+/// The members of the room, as whoever comes is told.
+async fn members(node: &Node) -> Vec<Value> {
+    let mut reader = Person::joins(node, "aaa", "reader", "key-reader", JSON).await;
+    let welcome = reader.json().await;
+    welcome["members"].as_array().expect("members").clone()
+}
+
+fn done(ended: &Ended) {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+fn is_refused(ended: &Ended, parts: &[&str]) {
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let named = parts.iter().all(|part| ended.stderr.contains(part));
+    assert!(named, "{parts:?} are not all in: {}", ended.stderr);
+}
+
+/// Sends messages with these numbers.
+async fn says(person: &mut Person, numbers: std::ops::RangeInclusive<u64>) {
+    for n in numbers {
+        gets_in(person, &format!("m{n}")).await;
+    }
+}
+
+async fn export(cluster: &Cluster, to: &Path) -> Ended {
+    let to = to.to_str().expect("UTF-8");
+    cluster.run(&["journal", "export"], &["--to", to]).await
+}
+
+async fn import(cluster: &Cluster, file: &Path) -> Ended {
+    let file = file.to_str().expect("UTF-8");
+    cluster.run(&["journal", "import", file], &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_on_the_bus_is_saved_in_a_file_and_restored_from_it() {
+    let Some(scene) = Scene::new("a journal in a file").await else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rooms.ndjson");
+    let mut node = scene.cluster.node("only").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    let mut charly = Person::joins_in_json(&node, "aaa", "charly", "key-charly").await;
+    says(&mut harry, 1..=5).await;
+    gets_in(&mut charly, "c1").await;
+    let before = history(&node).await;
+    let head = before.len() as u64;
+
+    done(&export(&scene.cluster, &file).await);
+    // Not over what is there.
+    assert_eq!(export(&scene.cluster, &file).await.code, Some(1));
+    let missing = scene
+        .cluster
+        .run(&["journal", "export", "nobody"], &[])
+        .await;
+    is_refused(&missing, &["nobody", "does not exist"]);
+    let one = scene.cluster.run(&["journal", "export", "aaa"], &[]).await;
+    done(&one);
+    assert!(one.stdout.contains("\"name\":\"joined\""), "{one:?}");
+    // Nothing is written beside a node that runs.
+    is_refused(&import(&scene.cluster, &file).await, &["only", "stop"]);
+
+    // Its sessions are open when it dies, and the whole bus is gone.
+    node.kill().await;
+    let other = scene.cluster.with_prefix("restored");
+    done(&import(&other, &file).await);
+    let again = import(&other, &file).await;
+    done(&again);
+    assert!(again.stdout.contains("0 were written"), "{again:?}");
+    let verified = other.run(&["journal", "verify", "aaa"], &[]).await;
+    done(&verified);
+
+    let node = other.node("another").await;
+    assert_eq!(history(&node).await[..before.len()], before);
+    eventually("who was there with a dead node is gone", async || {
+        members(&node).await == ["reader"]
+    })
+    .await;
+    let (mut harry, missed) = resumes(&node, 3, head).await;
+    assert_eq!(missed, before[3..]);
+    goes_on(&mut harry, &before).await;
+    let (status, refused) = Person::refused(&node, "aaa", "charly", "another-key").await;
+    assert_eq!(
+        (status, &refused["error"]["reason"]),
+        (403, &json!("key_mismatch"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_moves_from_the_bus_to_cassandra_and_back() {
+    let Some(cassandra) = Cluster::cassandra("a cluster that moves") else {
+        return;
+    };
+    let Some(scene) = Scene::new("a cluster that moves").await else {
+        return;
+    };
+    let on_bus = scene.cluster.clone();
+    let prefix = on_bus.prefix().to_owned();
+    let in_cassandra = cassandra
+        .with_nats_at(on_bus.nats().into())
+        .with_prefix(&prefix);
+    let to_cassandra = ["journal", "copy", "--to", "cassandra"];
+
+    let mut node = on_bus.node("first").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    says(&mut harry, 1..=5).await;
+    done(&in_cassandra.run(&to_cassandra, &[]).await);
+    is_refused(
+        &in_cassandra.run(&to_cassandra, &["--switch"]).await,
+        &["first"],
+    );
+    says(&mut harry, 6..=8).await;
+    let before = history(&node).await;
+    node.kill().await;
+    let switched = in_cassandra.run(&to_cassandra, &["--switch"]).await;
+    done(&switched);
+    assert!(switched.stdout.contains("3 events added"), "{switched:?}");
+    let refused = on_bus.run(&["serve"], &ANY_PORTS).await;
+    is_refused(&refused, &["keeps its rooms in Cassandra"]);
+
+    let mut node = in_cassandra.node("second").await;
+    let (mut harry, missed) = resumes(&node, 4, before.len() as u64).await;
+    assert_eq!(missed, before[4..]);
+    goes_on(&mut harry, &before).await;
+
+    let exported = in_cassandra.run(&["journal", "export", "aaa"], &[]).await;
+    done(&exported);
+    let total: Value =
+        serde_json::from_str(exported.stdout.lines().last().expect("a line")).expect("JSON");
+    assert!(
+        total["events"].as_u64() >= Some(before.len() as u64),
+        "{total}"
+    );
+
+    // Back, under another prefix, with a session that is open to the end.
+    let back_prefix = format!("{prefix}b");
+    let back = on_bus.with_prefix(&back_prefix);
+    let to_bus = [
+        "journal",
+        "copy",
+        "--to",
+        "bus",
+        "--to-prefix",
+        &back_prefix,
+    ];
+    let without = in_cassandra.run(&to_bus[..4], &[]).await;
+    is_refused(&without, &["--to-prefix"]);
+    done(&in_cassandra.run(&to_bus, &[]).await);
+    says(&mut harry, 11..=13).await;
+    let before = history(&node).await;
+    node.kill().await;
+    done(&in_cassandra.run(&to_bus, &["--switch"]).await);
+    let refused = in_cassandra.run(&["serve"], &ANY_PORTS).await;
+    is_refused(&refused, &["two clusters would write the same rooms"]);
+
+    let node = back.node("third").await;
+    assert_eq!(history(&node).await[..before.len()], before);
+    eventually("who was there with a dead node is gone", async || {
+        members(&node).await == ["reader"]
+    })
+    .await;
+    let (mut harry, missed) = resumes(&node, 9, before.len() as u64).await;
+    assert_eq!(missed, before[9..]);
+    harry.says("m12", "Hello").await;
+    assert_eq!(harry.next("journaled").await["duplicate"], true);
+}
+
+/// Forgets what Cassandra has of the room aaa behind a place, as restoring an older backup does.
+async fn goes_back(cluster: &Cluster, to: u64) {
+    let address = cluster
+        .cassandra_address()
+        .expect("Cassandra is the journal");
+    let session = SessionBuilder::new().known_node(address).build().await;
+    let session = session.expect("a session");
+    let keyspace = cluster.keyspace();
+    for statement in [
+        format!(
+            "DELETE FROM {keyspace}.journal WHERE room = 'aaa' AND partition_nr = 0 AND seq > {to}"
+        ),
+        format!("DELETE FROM {keyspace}.snapshots WHERE room = 'aaa'"),
+    ] {
+        let done = session.query_unpaged(statement, ()).await;
+        done.expect("deleted");
+    }
+}
+
+pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandra(
+    cluster: Cluster,
+) {
+    let mut node = cluster.node("first").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    says(&mut harry, 1..=6).await;
+    let before = history(&node).await;
+    is_refused(&cluster.run(&["journal", "recover"], &[]).await, &["first"]);
+    node.kill().await;
+    goes_back(&cluster, 3).await;
+    let recovered = cluster.run(&["journal", "recover"], &[]).await;
+    done(&recovered);
+    assert!(recovered.stdout.contains("4 events added"), "{recovered:?}");
+    let again = cluster.run(&["journal", "recover"], &[]).await;
+    assert!(again.stdout.contains("0 were written"), "{again:?}");
+    let mut node = cluster.node("second").await;
+    let (mut harry, missed) = resumes(&node, 2, before.len() as u64).await;
+    assert_eq!(missed, before[2..]);
+    goes_on(&mut harry, &before).await;
+    assert!(!node.logs().contains("are gone"), "{}", node.logs());
+
+    // Without that: no place is given again, and whoever was there is told.
+    let head = node.head("aaa").await;
+    node.kill().await;
+    goes_back(&cluster, 3).await;
+    let node = cluster.node("third").await;
+    let query = "key-reader&since=2";
+    let mut reader = Person::joins(&node, "aaa", "reader", query, JSON).await;
+    let welcome = reader.json().await;
+    assert!(welcome["seq"].as_u64() > Some(head), "{welcome}");
+    assert_eq!(reader.json().await["seq"], 3);
+    assert_eq!(reader.json().await["type"], "reset");
+    let said = node.logs();
+    assert!(said.contains("events of the room are gone"), "{said}");
+}
