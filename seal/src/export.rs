@@ -8,6 +8,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -72,9 +73,15 @@ struct Cost {
 /// # Errors
 /// The passphrase is too short or too long.
 pub fn export(identity: &Identity, passphrase: &str, with: &Entropy) -> Result<String, Error> {
-    if passphrase.chars().count() < SHORTEST || passphrase.len() > LONGEST {
+    let passphrase = composed(passphrase)?;
+    if passphrase.chars().count() < SHORTEST {
         return Err(Error::Passphrase);
     }
+    closed(identity, &passphrase, with)
+}
+
+/// The text that exactly these letters open.
+fn closed(identity: &Identity, passphrase: &str, with: &Entropy) -> Result<String, Error> {
     let mut bytes = Vec::new();
     bytes.extend(COST.memory.to_be_bytes());
     bytes.extend(COST.passes.to_be_bytes());
@@ -100,9 +107,7 @@ pub fn import(text: &str, passphrase: &str) -> Result<Identity, Error> {
     let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= MOST);
     let bytes = URL_SAFE_NO_PAD.decode(encoded.ok_or(Error::Malformed)?);
     let bytes = bytes.map_err(|_| Error::Malformed)?;
-    if passphrase.len() > LONGEST {
-        return Err(Error::Passphrase);
-    }
+    let composed = composed(passphrase)?;
     let mut reader = Reader(&bytes);
     let cost = Cost {
         memory: u32::from_be_bytes(reader.array()?),
@@ -113,15 +118,32 @@ pub fn import(text: &str, passphrase: &str) -> Result<Identity, Error> {
     if cost.memory > DEAREST.memory || cost.passes > DEAREST.passes {
         return Err(Error::TooDear);
     }
-    let payload = Payload {
-        msg: sealed,
-        aad: &authenticated(&bytes[..bytes.len() - sealed.len()]),
+    let aad = authenticated(&bytes[..bytes.len() - sealed.len()]);
+    let open = |passphrase: &str| {
+        let (msg, aad) = (sealed, &aad[..]);
+        let opened = cipher(passphrase, &salt, cost)?
+            .decrypt(XNonce::from_slice(&nonce), Payload { msg, aad });
+        opened.map_err(|_| Error::Closed)
     };
-    let opened = cipher(passphrase, &salt, cost)?.decrypt(XNonce::from_slice(&nonce), payload);
-    let opened = Zeroizing::new(opened.map_err(|_| Error::Closed)?);
+    let opened = match open(&composed) {
+        // Versions of before took the bytes that were typed.
+        Err(Error::Closed) if *composed != passphrase => open(passphrase)?,
+        opened => opened?,
+    };
+    let opened = Zeroizing::new(opened);
     let seed: Zeroizing<[u8; 32]> =
         Zeroizing::new(opened.as_slice().try_into().map_err(|_| Error::Malformed)?);
     Ok(Identity::from_seed(&seed))
+}
+
+/// A passphrase in one form (NFC), however its letters were put together: what types them in one
+/// browser may do it otherwise than in another.
+fn composed(passphrase: &str) -> Result<Zeroizing<String>, Error> {
+    if passphrase.len() > LONGEST {
+        return Err(Error::Passphrase);
+    }
+    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(passphrase);
+    Ok(Zeroizing::new(composed.into_owned()))
 }
 
 /// All that is not encrypted is authenticated: no cost or form can be changed.
@@ -162,6 +184,25 @@ mod tests {
         assert_eq!(opened.public(), identity.public());
         let wrong = import(&text, "correct horse batterz").unwrap_err();
         assert_eq!(wrong, Error::Closed);
+    }
+
+    #[test]
+    fn a_passphrase_opens_however_its_letters_were_put_together() {
+        let identity = Identity::from_seed(&[9; 32]);
+        let (one, other) = ("caf\u{e9} au lait, s'il", "cafe\u{301} au lait, s'il");
+        for (exported, typed) in [(one, other), (other, one)] {
+            let text = export(&identity, exported, &WITH).unwrap();
+            let opened = import(&text, typed).unwrap();
+            assert_eq!(opened.public(), identity.public());
+        }
+    }
+
+    #[test]
+    fn what_a_version_of_before_exported_opens_with_what_was_typed() {
+        let identity = Identity::from_seed(&[9; 32]);
+        let typed = "cafe\u{301} au lait, s'il";
+        let text = closed(&identity, typed, &WITH).unwrap();
+        assert_eq!(import(&text, typed).unwrap().public(), identity.public());
     }
 
     #[test]
