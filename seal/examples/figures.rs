@@ -3,7 +3,7 @@
 
 use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
-use seal::member::{Event, Frame, Member, Step};
+use seal::member::{Agreed, Event, Frame, Member, Step};
 use seal::rules::JoinPolicy;
 use seal::{Bundle, Identity};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -62,7 +62,9 @@ fn figures(size: usize) {
     if second.member.epoch(&room) != first.member.epoch(&room) {
         let (info, tree) = delivery.reentry();
         let _ = second.member.give_up(&room).expect("it is in");
-        let step = second.member.rejoin(&room, (&info, &tree), false, now());
+        let step = second
+            .member
+            .rejoin(&room, (&info, &tree), Agreed::Nothing, now());
         let bundle = bundle_of(step.expect("it may"));
         place(&mut delivery, &bundle, &second.proven);
         for member in [&mut first.member, &mut second.member] {

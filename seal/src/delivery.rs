@@ -12,7 +12,7 @@ use crate::lists::Lists;
 use crate::mls::{self, read, read_tree};
 use crate::rules::{
     Before, Bundle, EPOCHS_BACK, Founding, JoinPolicy, MOST_MESSAGE, Refusal, Review,
-    check_group_info, check_key_package, counts, may_enter, review,
+    check_group_info, check_proposals, counts, may_enter, review,
 };
 use openmls::prelude::{
     ContentType, MlsMessageBodyIn, ProcessedMessageContent, Proposal, ProposalStore, PublicGroup,
@@ -171,6 +171,7 @@ impl Delivery {
     /// Somebody was faster, or the bundle is not one that all members can process and accept.
     pub fn decide(&self, bundle: &Bundle, by: &Proven, now: u64) -> Result<Accepted, Refusal> {
         bundle.check_size(self.members.len())?;
+        check_proposals(&bundle.commit)?;
         let (message, sender) = self.handshake(&bundle.commit, ContentType::Commit)?;
         let tag = message.confirmation_tag().cloned();
         let tag = tag.ok_or(Refusal::Invalid("a commit without a confirmation tag"))?;
@@ -374,16 +375,7 @@ impl Delivery {
     /// # Errors
     /// It is not a key package, of another device, or does not count long enough.
     pub fn check_key_package(bytes: &[u8], by: &Proven, now: u64) -> Result<Certificate, Refusal> {
-        if bytes.len() > crate::rules::MOST_KEY_PACKAGE {
-            return Err(Refusal::TooLarge);
-        }
-        let crypto = RustCrypto::default();
-        let package = mls::read_key_package(bytes, &crypto)?;
-        let certificate = check_key_package(&package, Some(now), &crypto)?;
-        match is_of(&certificate, by) {
-            true => Ok(certificate),
-            false => Err(Refusal::OtherSender),
-        }
+        Ok(crate::Published::check(bytes, by, now)?.certificate)
     }
 
     /// A handshake message of this group and epoch, and who sends it.
@@ -539,7 +531,7 @@ impl fmt::Debug for Delivery {
     }
 }
 
-fn is_of(device: &Certificate, by: &Proven) -> bool {
+pub(crate) fn is_of(device: &Certificate, by: &Proven) -> bool {
     device.user == by.user && device.identity == by.identity
 }
 

@@ -30,6 +30,8 @@ pub mod member;
 mod mls;
 pub mod number;
 #[cfg(feature = "mls")]
+mod published;
+#[cfg(feature = "mls")]
 pub mod rules;
 #[cfg(feature = "mls")]
 pub mod shelf;
@@ -41,6 +43,7 @@ pub use identity::{BadPublic, Identity, Public};
 pub use {
     delivery::Delivery,
     member::Member,
+    published::Published,
     rules::{Bundle, Founding, Refusal},
     shelf::{Changes, Shelf},
 };

@@ -7,9 +7,10 @@ use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, certificate_of};
 use openmls::prelude::{
-    Extension, KeyPackage, LeafNode, Lifetime, OpenMlsCrypto, Proposal, Sender, StagedCommit,
+    Extension, KeyPackage, LeafNode, Lifetime, OpenMlsCrypto, Proposal, ProposalOrRefIn,
+    ProposalType, Sender, StagedCommit,
     group_info::VerifiableGroupInfo,
-    tls_codec::{Serialize as _, Size as _},
+    tls_codec::{self, Deserialize as _, Serialize as _, Size as _, VLBytes},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -121,6 +122,56 @@ pub(crate) fn check_commit_size(
     let fits = commit.len() <= MOST_GROUP_INFO + PER_DEVICE * members + added;
     fits.then_some(()).ok_or(Refusal::TooLarge)
 }
+
+/// Before a commit is decoded and verified, which costs two signatures for each device that it adds:
+/// how many it adds, and what else it does. Only that is read here.
+pub(crate) fn check_proposals(commit: &[u8]) -> Result<(), Refusal> {
+    let malformed = |_| Refusal::Malformed;
+    let mut proposals = &proposals_of(commit).map_err(malformed)?[..];
+    let (mut added, mut others) = (0, 0);
+    while !proposals.is_empty() {
+        let one = ProposalOrRefIn::tls_deserialize(&mut proposals).map_err(malformed)?;
+        match one {
+            ProposalOrRefIn::Proposal(one) if one.proposal_type() == ProposalType::Add => {
+                added += 1;
+            }
+            _ => others += 1,
+        }
+        // All can be removed, by a commit from outside.
+        if added > MOST_ADDED || others > MOST_MEMBERS + 1 {
+            return Err(Refusal::TooMany);
+        }
+    }
+    Ok(())
+}
+
+/// The proposals of a commit that is a PublicMessage (RFC 9420, 6 and 12.4).
+fn proposals_of(commit: &[u8]) -> Result<Vec<u8>, tls_codec::Error> {
+    let other = || tls_codec::Error::DecodingError("no commit".into());
+    let mut rest = commit;
+    let reader = &mut rest;
+    let (_version, wire_format) = (u16::tls_deserialize(reader)?, u16::tls_deserialize(reader)?);
+    let _group = VLBytes::tls_deserialize(reader)?;
+    let _epoch = u64::tls_deserialize(reader)?;
+    match u8::tls_deserialize(reader)? {
+        MEMBER | EXTERNAL => drop(u32::tls_deserialize(reader)?),
+        NEW_MEMBER_PROPOSAL | NEW_MEMBER_COMMIT => {}
+        _ => return Err(other()),
+    }
+    let _authenticated = VLBytes::tls_deserialize(reader)?;
+    match (wire_format, u8::tls_deserialize(reader)?) {
+        (PUBLIC_MESSAGE, COMMIT) => Ok(VLBytes::tls_deserialize(reader)?.into()),
+        _ => Err(other()),
+    }
+}
+
+// Numbers of RFC 9420, 6.
+const PUBLIC_MESSAGE: u16 = 1;
+const MEMBER: u8 = 1;
+const EXTERNAL: u8 = 2;
+const NEW_MEMBER_PROPOSAL: u8 = 3;
+const NEW_MEMBER_COMMIT: u8 = 4;
+const COMMIT: u8 = 3;
 
 /// Before a tree is decoded: no more bytes than the largest room needs.
 pub(crate) fn check_tree_size(tree: &[u8]) -> Result<(), Refusal> {

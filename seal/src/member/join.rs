@@ -13,6 +13,27 @@ use openmls::prelude::{
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use std::collections::BTreeSet;
 
+/// What the user was asked, and agreed to, before a device comes back to a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreed<'a> {
+    /// Nothing: the same group, and nobody new in it.
+    Nothing,
+    /// The same group with these in it.
+    Newcomers(&'a [Holder]),
+    /// Another group than before, whoever is in it.
+    AnotherGroup,
+}
+
+impl Agreed<'_> {
+    fn takes(self, newcomers: &[Holder]) -> bool {
+        match self {
+            Self::Nothing => newcomers.is_empty(),
+            Self::Newcomers(agreed) => newcomers.iter().all(|one| agreed.contains(one)),
+            Self::AnotherGroup => true,
+        }
+    }
+}
+
 impl Member {
     /// Comes in by a welcome and the tree of its epoch. Events of later epochs follow.
     ///
@@ -88,17 +109,19 @@ impl Member {
     }
 
     /// Comes in by itself, with the group's public state of now. Who was in the room before takes
-    /// only a later epoch of the same group, unless the user was asked about another one (`anew`).
-    /// It counts when the commit is placed (the event comes back); if somebody was faster, ask
-    /// again with the newer state.
+    /// only a later epoch of the same group, with nobody in it who was not in before, unless the
+    /// user was asked: a server can make a member lose the group with a commit that members would
+    /// not have taken, and bring somebody in by it. It counts when the commit is placed (the event
+    /// comes back); if somebody was faster, ask again with the newer state.
     ///
     /// # Errors
-    /// The device is in, or the public state is not one that it accepts.
+    /// The device is in, or the public state is not one that it accepts; [`Error::AnotherGroup`] and
+    /// [`Error::Newcomers`] are what the user is to be asked.
     pub fn rejoin(
         &mut self,
         name: &Name,
         (group_info, tree): (&[u8], &[u8]),
-        anew: bool,
+        agreed: Agreed<'_>,
         now: u64,
     ) -> Result<Step, Error> {
         if !self.is_out(name) {
@@ -107,10 +130,16 @@ impl Member {
         let made = self
             .external_commit(name, group_info, tree, now)
             .and_then(|candidate| {
-                let is_known = anew || self.is_known_group(name, &candidate);
-                match is_known && !self.is_from_before(name, &candidate) {
+                let is_known = self.is_known_group(name, &candidate);
+                if self.is_from_before(name, &candidate)
+                    || !(is_known || agreed == Agreed::AnotherGroup)
+                {
+                    return Err(Error::AnotherGroup);
+                }
+                let newcomers = self.newcomers(name, &candidate);
+                match agreed.takes(&newcomers) {
                     true => Ok(candidate),
-                    false => Err(Error::AnotherGroup),
+                    false => Err(Error::Newcomers(newcomers)),
                 }
             })
             .map(|candidate| {
@@ -164,6 +193,20 @@ impl Member {
         candidate.joined_in = candidate.epoch().unwrap_or_default();
         candidate.renewed_at = now;
         Ok(candidate)
+    }
+
+    /// Devices of others that were not in when this device knew the group last; none, if it never
+    /// did.
+    fn newcomers(&self, name: &Name, candidate: &Room) -> Vec<Holder> {
+        let own = Holder::from(&self.certificate);
+        match self.rooms.get(name).map(|room| &room.known) {
+            Some(known) if !known.group.is_empty() => {
+                let (mut joined, _) = candidate.since(known);
+                joined.retain(|one| *one != own);
+                joined
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Whether it is the group that this device was in, or the device was in none.

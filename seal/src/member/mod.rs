@@ -15,6 +15,7 @@ use crate::codec::{Reader, short_parts};
 use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::rules::{JoinPolicy, MOST_CONTENT};
 use crate::shelf::{self, Entries, Shelf};
+pub use join::Agreed;
 use packages::Packages;
 use room::{Intent, Room, Status};
 use std::collections::BTreeMap;

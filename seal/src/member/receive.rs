@@ -5,7 +5,8 @@ use super::{Content, Error, Event, Frame, Holder, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, Name};
 use crate::mls::{self, read};
 use crate::rules::{
-    Before, JoinPolicy, MOST_MEMBERS, MOST_MESSAGE, Refusal, Review, check_commit_size, review,
+    Before, JoinPolicy, MOST_MEMBERS, MOST_MESSAGE, Refusal, Review, check_commit_size,
+    check_proposals, review,
 };
 use openmls::prelude::{
     BasicCredential, ContentType, MlsMessageBodyIn, OpenMlsProvider as _, ProcessedMessage,
@@ -111,6 +112,7 @@ impl Room {
         let epoch = self.epoch().unwrap_or_default();
         // What is no commit of this group never was in the room, whatever the server says.
         check_commit_size(bytes, self.members.len(), true)?;
+        check_proposals(bytes)?;
         let MlsMessageBodyIn::PublicMessage(message) = read(bytes)? else {
             return Err(Refusal::Malformed.into());
         };

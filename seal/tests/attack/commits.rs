@@ -17,11 +17,14 @@ use seal::Delivery;
 use seal::Member;
 use seal::Refusal;
 use seal::delivery::Proven;
+use seal::member::Agreed;
 use seal::member::Error;
 use seal::member::Event;
 use seal::member::Frame;
+use seal::member::Holder;
 use seal::member::Shown;
 use seal::rules::JoinPolicy;
+use seal::rules::MOST_ADDED;
 
 #[test]
 fn a_replayed_commit_is_stale_for_the_writer() {
@@ -118,6 +121,64 @@ fn no_changed_byte_of_a_group_info_passes_the_writer() {
             "{at}"
         );
     }
+}
+
+#[test]
+fn who_came_in_by_a_commit_that_members_refuse_is_asked_about_before_they_come_back() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let mallory = stranger(&mut server, "mallory", 66);
+    let package = server.claim(&mallory.user, &mallory.device);
+    clients[0].add(&[package]).unwrap();
+    // The server takes it, with a tag that only members can check.
+    let mut forged = bundle_of(&mut clients[0]);
+    *forged.commit.last_mut().unwrap() ^= 1;
+    let frame = Frame::Change {
+        room: room(),
+        bundle: forged,
+    };
+    let by = clients[0].proven();
+    server.take(&by, &clients[0].device, &frame).unwrap();
+    let charly = &mut clients[1];
+    let shown = charly.read(&server);
+    assert!(matches!(shown[..], [Shown::Lost(_)]), "{shown:?}");
+    charly.outbox.clear();
+    let who = Holder::from(mallory.member.certificate());
+    for agreed in [Agreed::Nothing, Agreed::Newcomers(&[])] {
+        let asked = charly.rejoin_if(&server, agreed);
+        assert_eq!(asked, Err(Error::Newcomers(vec![who.clone()])));
+        assert!(charly.outbox.is_empty(), "nothing was sent");
+    }
+    let agreed = [who];
+    charly
+        .rejoin_if(&server, Agreed::Newcomers(&agreed))
+        .unwrap();
+    charly.flush(&mut server);
+    charly.read(&server);
+    assert!(charly.member.is_in(&room()));
+}
+
+#[test]
+fn what_adds_too_many_is_refused_before_anything_of_it_is_verified() {
+    let (mut server, mut clients) = room_of(&["harry"]);
+    let packages: Vec<_> = (0..=MOST_ADDED)
+        .map(|number| {
+            let mut one = Client::new(&format!("user-{number}"), "phone", 100 + number as u8);
+            one.publish(1);
+            one.flush(&mut server);
+            server.claim(&one.user, &one.device)
+        })
+        .collect();
+    clients[0].add(&packages).unwrap();
+    let mut bundle = bundle_of(&mut clients[0]);
+    let by = clients[0].proven();
+    assert_eq!(refused(&server, &bundle, &by), Refusal::TooMany);
+    // A key package ends with its signature, which is not even looked at. In front of it is a
+    // message's header, which is not in the commit.
+    let package = &packages[50][4..];
+    let mut places = bundle.commit.windows(package.len());
+    let at = places.position(|place| place == package).unwrap();
+    bundle.commit[at + package.len() - 1] ^= 1;
+    assert_eq!(refused(&server, &bundle, &by), Refusal::TooMany);
 }
 
 #[test]
@@ -313,7 +374,7 @@ fn what_is_too_large_is_refused_before_it_is_decoded() {
     let (group_info, _) = delivery.reentry();
     let refused = ann
         .member
-        .rejoin(&room(), (&group_info, &huge), false, now())
+        .rejoin(&room(), (&group_info, &huge), Agreed::Nothing, now())
         .map(drop);
     assert_eq!(refused, Err(Error::Refused(Refusal::TooLarge)));
 }
@@ -335,7 +396,7 @@ fn lengths_that_promise_more_than_there_is_cost_nothing() {
         let mut ann = Client::new("ann", "phone", 10);
         assert!(
             ann.member
-                .rejoin(&room(), (&hostile, &[0xbf; 64]), false, now())
+                .rejoin(&room(), (&hostile, &[0xbf; 64]), Agreed::Nothing, now())
                 .is_err()
         );
         assert!(
@@ -359,7 +420,10 @@ fn a_group_info_with_more_or_less_than_the_way_back_is_refused() {
     // Members do not take it from the server either.
     let mut tablet = Client::new("harry", "tablet", 1);
     let state = (&with_tree.group_info[..], &tree[..]);
-    let step = tablet.member.rejoin(&room(), state, false, now()).map(drop);
+    let step = tablet
+        .member
+        .rejoin(&room(), state, Agreed::Nothing, now())
+        .map(drop);
     assert_eq!(step, Err(Error::Refused(Refusal::OtherGroupInfo)));
 }
 
@@ -376,7 +440,7 @@ fn a_change_that_the_writer_refuses_does_not_block_its_device() {
                 let (group_info, tree) = server.delivery().reentry();
                 clients[0]
                     .member
-                    .rejoin(&room(), (&group_info, &tree), false, now())
+                    .rejoin(&room(), (&group_info, &tree), Agreed::Nothing, now())
             }
         };
         clients[0].host(step).unwrap();

@@ -17,6 +17,7 @@ use seal::Delivery;
 use seal::DeviceKey;
 use seal::Member;
 use seal::Refusal;
+use seal::member::Agreed;
 use seal::member::Error;
 use seal::member::Event;
 use seal::member::Frame;
@@ -46,7 +47,7 @@ fn nobody_else_becomes_harry_in_an_open_room() {
     let step = Client::new("harry", "tablet", 66).member.rejoin(
         &room(),
         (&group_info, &tree),
-        false,
+        Agreed::Nothing,
         now(),
     );
     let refusal = Error::Refused(Refusal::OtherIdentity);

@@ -11,6 +11,7 @@ use crate::world::said;
 use seal::Delivery;
 use seal::Identity;
 use seal::Member;
+use seal::member::Agreed;
 use seal::member::Error;
 use seal::member::Event;
 use seal::member::Shown;
@@ -256,7 +257,7 @@ fn a_group_in_the_place_of_another_is_not_entered_unasked() {
     let (group_info, tree) = replaced.delivery().reentry();
     let step = clients[0]
         .member
-        .rejoin(&room(), (&group_info, &tree), true, now());
+        .rejoin(&room(), (&group_info, &tree), Agreed::AnotherGroup, now());
     clients[0].outbox.clear();
     clients[0].host(step).unwrap();
     clients[0].flush(&mut replaced);

@@ -4,7 +4,7 @@
 
 use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
-use seal::member::{Error, Event, Frame, Member, Shown, Step};
+use seal::member::{Agreed, Error, Event, Frame, Member, Shown, Step};
 use seal::rules::JoinPolicy;
 use seal::{Bundle, Identity, Refusal, Shelf};
 use std::collections::{BTreeMap, VecDeque};
@@ -293,11 +293,19 @@ impl Client {
         std::mem::take(&mut self.shown)
     }
 
+    /// Its user agrees to whoever came meanwhile.
     pub(crate) fn rejoin(&mut self, server: &Server) -> Result<(), Error> {
+        match self.rejoin_if(server, Agreed::Nothing) {
+            Err(Error::Newcomers(them)) => self.rejoin_if(server, Agreed::Newcomers(&them)),
+            done => done,
+        }
+    }
+
+    pub(crate) fn rejoin_if(&mut self, server: &Server, agreed: Agreed<'_>) -> Result<(), Error> {
         let (group_info, tree) = server.delivery().reentry();
         let step = self
             .member
-            .rejoin(&room(), (&group_info, &tree), false, now());
+            .rejoin(&room(), (&group_info, &tree), agreed, now());
         self.host(step)
     }
 
