@@ -19,6 +19,14 @@ pub mod bus {
     }
 }
 
+/// What devices leave outside of rooms.
+pub mod keys {
+    /// First version.
+    pub mod v1 {
+        include!("proto/generated/safechat.keys.v1.rs");
+    }
+}
+
 /// What is stored, by schema version.
 pub mod journal {
     /// First versions.

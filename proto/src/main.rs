@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "safechat/client/v1/client.proto",
     "safechat/bus/v1/bus.proto",
+    "safechat/keys/v1/keys.proto",
     "safechat/journal/v1/journal.proto",
     "safechat/journal/v2/journal.proto",
 ];

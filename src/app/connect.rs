@@ -119,6 +119,8 @@ pub(super) fn nats_config(config: &Config, shards: Shards) -> nats::Config {
         replicas: config.bus.replicas,
         shards,
         command_bytes: config.bus.command_bytes,
+        key_bytes: config.bus.key_bytes,
+        welcome_bytes: config.bus.welcome_bytes,
         event_bytes: (!on_bus).then_some(config.bus.event_bytes),
         ..nats::Config::default()
     }

@@ -41,9 +41,19 @@ pub enum Store {
     Marks,
     /// Larger values.
     Blobs,
+    /// Key packages.
+    Packages,
+    /// Welcomes that wait.
+    Welcomes,
 }
 
 impl Store {
+    /// Whether a cluster does without it: one that is from before, or a login with the rights of
+    /// before, has none.
+    pub fn is_optional(self) -> bool {
+        matches!(self, Self::Packages | Self::Welcomes)
+    }
+
     /// Its name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,6 +63,8 @@ impl Store {
             Self::Shards => "shards",
             Self::Marks => "marks",
             Self::Blobs => "blobs",
+            Self::Packages => "packages",
+            Self::Welcomes => "welcomes",
         }
     }
 }

@@ -9,7 +9,9 @@
 //! themselves: an adapter that loses its connection restores it and, where something may have been
 //! missed, says so in the stream ([`Live::Interrupted`]).
 
+pub mod admissions;
 mod blob;
+mod bucket;
 pub mod codec;
 mod describe;
 mod error;
@@ -17,10 +19,13 @@ mod health;
 pub mod memory;
 mod message;
 pub mod nats;
+pub mod packages;
 mod part;
 mod settings;
 
+pub use admissions::Admissions;
 pub use blob::BLOB;
+pub use bucket::{Bucket, Buckets, KEPT};
 pub use describe::describe;
 pub use error::Error;
 pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
@@ -30,6 +35,7 @@ pub use message::{
     Published, Question, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored, Submission,
     Wanted,
 };
+pub use packages::Packages;
 pub use part::{PART, members_after};
 pub use settings::{ClusterId, Contradiction, JournalKind, Settings};
 
@@ -246,7 +252,7 @@ pub trait Blobs: Send + Sync {
 }
 
 /// All that a node needs of the bus.
-pub trait Bus: Commands + Feed + Direct + Registry + Blobs {
+pub trait Bus: Commands + Feed + Direct + Registry + Blobs + Buckets {
     /// Whether the bus can be reached at the moment; the reason when it cannot.
     fn ready(&self) -> Result<(), String>;
 

@@ -53,6 +53,14 @@ pub struct Bus {
     /// Bytes of commands that wait to be decided; beyond them clients are told `busy`. Default 256
     /// MiB.
     pub command_bytes: u64,
+    /// Bytes of key packages that devices leave for sealed rooms, some 50 KB each; beyond them
+    /// publishing is `busy`. At least 1048576, default 134217728. A stream that is there keeps its
+    /// own (nats stream edit).
+    pub key_bytes: u64,
+    /// Bytes of welcomes that wait until devices fetch them; beyond them a device that is added
+    /// comes in without one. At least 1048576, default 268435456. A stream that is there keeps its
+    /// own.
+    pub welcome_bytes: u64,
     /// Bytes of events that are kept for gateways when the journal is elsewhere. Default 1 GiB.
     pub event_bytes: u64,
 }
@@ -75,6 +83,8 @@ impl Default for Bus {
             prefix: "chat".into(),
             replicas: 1,
             command_bytes: 256 * MIB,
+            key_bytes: 128 * MIB,
+            welcome_bytes: 256 * MIB,
             event_bytes: 1024 * MIB,
         }
     }
@@ -102,6 +112,9 @@ impl Bus {
         }
         if self.command_bytes < MIB || self.event_bytes < MIB {
             return Err("bus.command_bytes and bus.event_bytes must be at least 1048576".into());
+        }
+        if self.key_bytes < MIB || self.welcome_bytes < MIB {
+            return Err("bus.key_bytes and bus.welcome_bytes must be at least 1048576".into());
         }
         Ok(())
     }
@@ -178,6 +191,8 @@ impl fmt::Debug for Bus {
             .field("prefix", &self.prefix)
             .field("replicas", &self.replicas)
             .field("command_bytes", &self.command_bytes)
+            .field("key_bytes", &self.key_bytes)
+            .field("welcome_bytes", &self.welcome_bytes)
             .field("event_bytes", &self.event_bytes)
             .finish_non_exhaustive()
     }

@@ -84,6 +84,9 @@ const LIMITS: &[&str] = &[
     "user_new_rooms",
     "new_rooms",
     "cluster_rooms",
+    "key_claims",
+    "address_key_claims",
+    "key_publish",
     "origin",
     "memory",
     "node",
@@ -99,7 +102,24 @@ const MESSAGE_OUTCOMES: &[&str] = &[
     "not_member",
     "other",
 ];
-const PROOF_OUTCOMES: &[&str] = &["fits", "late", "malformed", "host", "signature", "other"];
+const PROOF_OUTCOMES: &[&str] = &[
+    "fits",
+    "late",
+    "malformed",
+    "host",
+    "signature",
+    "repeated",
+    "other",
+];
+/// What became of requests for key packages.
+const KEY_PACKAGE_OUTCOMES: &[&str] = &[
+    "published",
+    "one_time",
+    "last_resort",
+    "limited",
+    "missing",
+    "full",
+];
 const DECISIONS: &[&str] = &[
     "done",
     "redelivered",
@@ -135,7 +155,9 @@ const REFUSED_ADMISSIONS: &[&str] = &[
     "other",
 ];
 const CONNECTIONS: &[&str] = &["commands", "registry", "live", "other"];
-const STORES: &[&str] = &["commands", "events", "nodes", "shards", "marks", "blobs"];
+const STORES: &[&str] = &[
+    "commands", "events", "nodes", "shards", "marks", "blobs", "packages", "welcomes",
+];
 /// What /ready asks.
 pub(crate) const CHECKS: &[&str] = &["bus", "streams", "journal", "cluster", "gateway"];
 /// What a node may do.
@@ -205,6 +227,12 @@ table! {
             "Sessions that the server ended, by the code of the close frame";
         PROOFS: counter "safechat_proofs_total" in "proofs" by "outcome" of PROOF_OUTCOMES,
             "Proofs of possession of a key that were asked for or sent, by what became of them";
+        KEY_PACKAGES: counter "safechat_key_packages_total" in "requests"
+            by "outcome" of KEY_PACKAGE_OUTCOMES,
+            "Requests that published key packages; devices that were asked for one, by what they gave; no space for them";
+        WELCOMES: counter "safechat_welcomes_total" in "welcomes"
+            by "outcome" of &["stored", "refused", "fetched", "confirmed"],
+            "Welcomes to sealed rooms: kept for a device or refused, sent to it, forgotten when it had them";
         PING_SECONDS: histogram "safechat_ping_seconds" in "seconds",
             "From a ping, which a client gets after 25 s of silence, to its pong";
         GAPS_REPAIRED: counter "safechat_gaps_repaired_total" in "gaps",

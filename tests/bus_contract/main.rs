@@ -2,7 +2,9 @@
 //! time) and a real nats-server (`SAFE_CHAT_TEST_NATS`); those about servers that die need servers
 //! of their own (`SAFE_CHAT_TEST_NATS_SERVER`).
 
+mod admissions;
 mod blobs;
+mod buckets;
 mod commands;
 mod crowded;
 mod direct;
@@ -10,6 +12,7 @@ mod faults;
 mod feed;
 mod forged;
 mod listeners;
+mod packages;
 mod registry;
 mod start;
 mod strays;
@@ -109,6 +112,24 @@ contract! {
         a_blob_is_replaced_by_revision
         a_blob_of_any_permitted_size_is_kept
         a_blob_that_cannot_be_kept_is_refused;
+    buckets:
+        a_value_is_replaced_and_erased_by_revision
+        what_was_erased_can_be_written_again_at_once
+        names_are_found_by_pattern
+        what_cannot_be_stored_is_refused;
+    packages:
+        no_two_who_ask_get_the_same_package
+        what_is_left_is_told_and_what_is_removed_is_gone
+        a_device_has_bounds_and_so_has_an_identity
+        what_was_handed_out_does_not_come_back
+        a_full_store_takes_no_more_and_still_gives;
+    admissions:
+        a_welcome_waits_until_it_is_confirmed
+        what_a_commit_shares_goes_with_its_last_welcome
+        putting_an_admission_again_adds_only_what_is_missing
+        a_flood_pushes_out_itself_and_nothing_else
+        a_large_tree_comes_as_it_was
+        an_erased_room_leaves_nothing;
 }
 
 faults! {

@@ -41,6 +41,8 @@ async fn a_stream_that_differs_where_it_matters_is_refused_and_named() {
     Nats::connect(&Config {
         replicas: 3,
         command_bytes: 1024 * 1024,
+        key_bytes: 1024 * 1024,
+        welcome_bytes: 1024 * 1024,
         ..journal.clone()
     })
     .await

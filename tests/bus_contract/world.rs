@@ -25,6 +25,8 @@ const COMMAND_BYTES: u64 = 64 * 1024;
 /// Events that a small buffer keeps in memory; on NATS it keeps [`EVENT_BYTES`].
 const EVENTS: usize = 10;
 const EVENT_BYTES: u64 = 16 * 1024;
+/// Key packages that a small bus takes.
+const BUCKET_BYTES: u64 = 64 * 1024;
 
 /// Two nodes on one bus.
 pub(crate) struct World {
@@ -54,11 +56,13 @@ impl World {
             Kind::Memory => Self::of_hub(&Hub::new(memory::Config {
                 commands: COMMANDS,
                 events: Some(EVENTS),
+                bucket_bytes: BUCKET_BYTES as usize,
                 ..hub_config()
             })),
             Kind::Nats(server) => {
                 let config = nats::Config {
                     command_bytes: COMMAND_BYTES,
+                    key_bytes: BUCKET_BYTES,
                     event_bytes: Some(EVENT_BYTES),
                     ..nats_config(server)
                 };
@@ -121,6 +125,8 @@ pub(crate) fn nats_config(servers: &str) -> nats::Config {
         prefix: support::unique('t'),
         shards: Shards::new(SHARDS).unwrap(),
         command_bytes: 16 * 1024 * 1024,
+        key_bytes: 16 * 1024 * 1024,
+        welcome_bytes: 16 * 1024 * 1024,
         ..nats::Config::default()
     }
 }

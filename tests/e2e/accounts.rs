@@ -116,6 +116,8 @@ fn config(bus: &Bus, login: &str, node: &str) -> Config {
         prefix: bus.cluster.prefix().into(),
         shards: bus.cluster.shards(),
         command_bytes: 16 * 1024 * 1024,
+        key_bytes: 16 * 1024 * 1024,
+        welcome_bytes: 16 * 1024 * 1024,
         event_bytes: Some(16 * 1024 * 1024),
         ..Config::default()
     }
@@ -306,9 +308,9 @@ async fn an_operator_sees_everything_from_an_account_of_its_own() {
         .await;
     assert_eq!(info["config"]["name"], *stream, "{info}");
     let names = bus.ask(&operator, "STREAM.NAMES", json!({})).await;
-    assert_eq!(names["total"], 6, "{names}");
+    assert_eq!(names["total"], 8, "{names}");
     let all = bus.ask(&operator, "INFO", json!({})).await;
-    assert_eq!(all["streams"], 6, "{all}");
+    assert_eq!(all["streams"], 8, "{all}");
 
     // Many answers to one question.
     let inbox = operator.new_inbox();

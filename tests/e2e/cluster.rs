@@ -202,6 +202,8 @@ impl Cluster {
             prefix,
             shards,
             command_bytes: STREAM,
+            key_bytes: STREAM,
+            welcome_bytes: STREAM,
             event_bytes,
             ..Config::default()
         };
@@ -291,6 +293,8 @@ impl Cluster {
         let stream = STREAM.to_string();
         command
             .env("SAFE_CHAT_BUS__COMMAND_BYTES", &stream)
+            .env("SAFE_CHAT_BUS__KEY_BYTES", &stream)
+            .env("SAFE_CHAT_BUS__WELCOME_BYTES", &stream)
             .env("SAFE_CHAT_BUS__EVENT_BYTES", &stream);
         // Several tests make tables at the same time.
         command.env("SAFE_CHAT_CASSANDRA__REQUEST_TIMEOUT_MS", "20000");

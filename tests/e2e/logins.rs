@@ -19,6 +19,8 @@ fn config(server: &Server, login: Login, tls: Option<Tls>) -> Config {
         login,
         tls,
         command_bytes: STREAM,
+        key_bytes: STREAM,
+        welcome_bytes: STREAM,
         event_bytes: Some(STREAM),
         ..Config::default()
     }

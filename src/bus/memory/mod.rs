@@ -3,6 +3,7 @@
 //! virtual time. [`Faults`] decides what goes wrong; the hub's own methods break things from
 //! outside.
 
+mod buckets;
 mod commands;
 mod direct;
 mod faults;
@@ -39,6 +40,8 @@ pub struct Config {
     pub commands: usize,
     /// The most events that it keeps, oldest forgotten first; `None`: all (they are the journal).
     pub events: Option<usize>,
+    /// The most bytes of each small store.
+    pub bucket_bytes: usize,
     /// How long a question or a probe waits for its answer.
     pub deadline: Duration,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             epoch: Millis(1_700_000_000_000),
             commands: 1_000_000,
             events: None,
+            bucket_bytes: 64 * 1024 * 1024,
             deadline: Duration::from_secs(5),
         }
     }

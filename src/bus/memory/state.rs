@@ -1,7 +1,7 @@
 //! What the hub keeps, and the rules by which it changes. No waiting here: every function is one
 //! atomic step.
 
-use super::{ConnectionId, line::Line};
+use super::{ConnectionId, buckets::Stored as Buckets, line::Line};
 use crate::{
     bus::{
         Commit, Consultation, Error, Head, Health, Inbound, Live, NodeRecord, Plan, Position,
@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) plan: Records<(), Plan>,
     pub(super) marks: BTreeSet<(ShardId, Incarnation, RoomId)>,
     pub(super) blobs: Records<String, Bytes>,
+    pub(super) buckets: Buckets,
     pub(super) connections: Vec<Connection>,
     /// What a new connection is told.
     pub(super) health: Health,

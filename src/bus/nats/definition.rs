@@ -15,13 +15,15 @@ use std::time::Duration;
 
 /// Every definition, written for prefix `chat` and one replica. The events come before the records
 /// of shards, so that a cluster that has those has had events.
-const DEFINITIONS: [(Store, &str); 6] = [
+const DEFINITIONS: [(Store, &str); 8] = [
     (Store::Commands, include_str!("../../../nats/cmd.json")),
     (Store::Events, include_str!("../../../nats/evt.json")),
     (Store::Nodes, include_str!("../../../nats/nodes.json")),
     (Store::Shards, include_str!("../../../nats/shards.json")),
     (Store::Marks, include_str!("../../../nats/sessions.json")),
     (Store::Blobs, include_str!("../../../nats/snapshots.json")),
+    (Store::Packages, include_str!("../../../nats/keys.json")),
+    (Store::Welcomes, include_str!("../../../nats/welcomes.json")),
 ];
 
 /// What must be as defined. Anything else (replicas, compression, placement, description ...) is
@@ -115,6 +117,8 @@ impl Definition {
         wanted["num_replicas"] = config.replicas.into();
         match (store, config.event_bytes) {
             (Store::Commands, _) => wanted["max_bytes"] = config.command_bytes.into(),
+            (Store::Packages, _) => wanted["max_bytes"] = config.key_bytes.into(),
+            (Store::Welcomes, _) => wanted["max_bytes"] = config.welcome_bytes.into(),
             (Store::Events, Some(bytes)) => wanted["max_bytes"] = bytes.into(),
             _ => {}
         }
@@ -167,8 +171,12 @@ impl Definition {
     /// What to do about a stream that is missing and not this node's to make.
     pub(super) fn left_to_writers(&self) -> String {
         format!(
-            "stream {} is missing: a node that writes makes it, start one",
-            self.name
+            "stream {} is missing: a node that writes{} makes it, start one",
+            self.name,
+            match self.store.is_optional() {
+                true => " and is of this version",
+                false => "",
+            }
         )
     }
 
@@ -249,6 +257,8 @@ impl Definition {
             Store::Events => "rooms are in their journal",
             Store::Nodes | Store::Shards | Store::Marks => "write their records again",
             Store::Blobs => "rooms are replayed",
+            Store::Packages => "devices publish their key packages again",
+            Store::Welcomes => "devices that wait for a welcome are added again",
         };
         format!(
             "NATS does not take that back: delete it (nats stream rm {name} -f), nodes make it \
@@ -261,6 +271,8 @@ impl Definition {
         let (name, wanted) = (&self.name, &self.wanted);
         let setting = match self.store {
             Store::Commands => Some("bus.command_bytes"),
+            Store::Packages => Some("bus.key_bytes"),
+            Store::Welcomes => Some("bus.welcome_bytes"),
             Store::Events if !self.is_journal => Some("bus.event_bytes"),
             _ => None,
         };

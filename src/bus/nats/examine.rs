@@ -89,7 +89,7 @@ pub async fn examine(config: &Config) -> Result<Examined, Error> {
     let info = link.client.server_info();
     let (major, minor, patch) = OLDEST;
     let is_new = link.client.is_server_compatible(major, minor, patch);
-    let mut streams = Vec::new();
+    let (mut streams, mut are_there) = (Vec::new(), true);
     let journal = settings::check_journal(&link, &subjects, &config.settings()).await;
     let knows_journal = matches!(journal, Ok(true));
     for definition in definition::definitions(config, &subjects) {
@@ -97,11 +97,14 @@ pub async fn examine(config: &Config) -> Result<Examined, Error> {
             (Store::Shards, Err(Error::Unusable(why))) => Stream::Unusable(why.clone()),
             _ => state(&definition, &link, knows_journal).await,
         };
+        let is_there = matches!(state, Stream::Fits(_) | Stream::Weak(_));
+        let state = match state {
+            Stream::Unusable(why) if definition.store.is_optional() => Stream::Weak(why),
+            state => state,
+        };
+        are_there &= is_there || definition.store.is_optional();
         streams.push((definition.name, state));
     }
-    let are_there = streams
-        .iter()
-        .all(|(_, state)| matches!(state, Stream::Fits(_) | Stream::Weak(_)));
     let unanswered = match are_there && !config.writes {
         true => reach::unanswered(&link, &subjects).await,
         false => Vec::new(),

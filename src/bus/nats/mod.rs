@@ -9,6 +9,7 @@ mod api;
 #[doc(hidden)]
 pub mod arriving;
 mod blobs;
+mod buckets;
 mod commands;
 mod definition;
 mod direct;
@@ -21,6 +22,7 @@ mod live;
 mod login;
 mod micro;
 mod names;
+mod optional;
 mod payload;
 mod poll;
 mod reach;
@@ -93,6 +95,10 @@ pub struct Config {
     pub shards: Shards,
     /// Bytes of commands that wait to be decided; beyond them clients are told `busy`.
     pub command_bytes: u64,
+    /// Bytes of key packages; beyond them none are taken.
+    pub key_bytes: u64,
+    /// Bytes of welcomes that wait; beyond them none are taken.
+    pub welcome_bytes: u64,
     /// Bytes of events that are kept; `None`: all, as the journal needs it when it is on the bus.
     pub event_bytes: Option<u64>,
     /// How long a call may take. A stream that has no leader for the moment answers nothing, so
@@ -116,6 +122,8 @@ impl Default for Config {
             replicas: 1,
             shards: Shards::new(64).expect("64 is a valid count"),
             command_bytes: 256 * 1024 * 1024,
+            key_bytes: 128 * 1024 * 1024,
+            welcome_bytes: 256 * 1024 * 1024,
             event_bytes: None,
             deadline: Duration::from_secs(2),
             registry_deadline: Duration::from_secs(2),

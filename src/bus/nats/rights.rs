@@ -27,7 +27,14 @@ pub enum Party {
 
 /// The kinds of streams and of buckets.
 const STREAMS: [&str; 2] = ["CMD", "EVT"];
-const BUCKETS: [&str; 4] = ["NODES", "SHARDS", "SESSIONS", "SNAPSHOTS"];
+const BUCKETS: [&str; 6] = [
+    "NODES",
+    "SHARDS",
+    "SESSIONS",
+    "SNAPSHOTS",
+    "KEYS",
+    "WELCOMES",
+];
 
 /// What is allowed, for prefix `chat`; `{node}` stands for the name of the node.
 #[derive(Default)]
@@ -113,6 +120,9 @@ impl Allowed {
         self.publish(&["chat.cmd.*.*.{node}", "$KV.CHAT_SESSIONS.{node}.*.*.*"]);
         self.call("STREAM.MSG.GET", &["EVT", "SESSIONS"], "");
         self.call("DIRECT.GET", &["EVT"], "");
+        // Key packages; welcomes that were fetched.
+        self.publish(&["$KV.CHAT_KEYS.>", "$KV.CHAT_WELCOMES.>"]);
+        self.call("STREAM.MSG.GET", &["KEYS", "WELCOMES"], "");
         self.subscribe(&["chat.live.>", "chat.head.*"]);
     }
 
@@ -126,6 +136,7 @@ impl Allowed {
             "$KV.CHAT_NODES.>",
             "$KV.CHAT_SHARDS.>",
             "$KV.CHAT_SNAPSHOTS.>",
+            "$KV.CHAT_WELCOMES.>",
         ]);
         // Which other clusters are there, when a new one begins.
         self.publish(&["$JS.API.STREAM.NAMES"]);

@@ -72,7 +72,11 @@ impl Setup<'_> {
             }
         }
         let mut is_new = self.may_make && !was_used;
-        for definition in self.definitions {
+        let (optional, needed): (Vec<_>, Vec<_>) = self
+            .definitions
+            .iter()
+            .partition(|definition| definition.store.is_optional());
+        for definition in needed {
             match definition.find(self.link).await? {
                 Some(info) => {
                     is_new = false;
@@ -92,7 +96,27 @@ impl Setup<'_> {
                 None => return Err(Error::Unavailable(definition.left_to_writers())),
             }
         }
+        for definition in optional {
+            if let Err(why) = self.ensure_optional(definition).await {
+                // The watch goes on saying so.
+                tracing::warn!(stream = %definition.name, %why, "a store that this version adds cannot be used");
+            }
+        }
         Ok(None)
+    }
+
+    /// Makes or checks what a cluster does without: a node serves everything else.
+    async fn ensure_optional(&self, definition: &Definition) -> Result<(), Error> {
+        match definition.find(self.link).await? {
+            Some(info) => {
+                let fits = definition.check(&info.config, true);
+                fits.map_err(Error::Unusable)?;
+                say_ignored(definition, &info);
+                Ok(())
+            }
+            None if self.may_make => definition.create(self.link).await,
+            None => Err(Error::Unavailable(definition.left_to_writers())),
+        }
     }
 
     /// Says which other clusters are on a server where a new one begins: its prefix may be a

@@ -45,6 +45,10 @@ const SURE: u32 = 2;
 /// call; an election of a leader, some 9 s at most, is none.
 const SILENT: u32 = 5;
 
+/// Looks that are left out at a store that is not there and that a cluster does without: a login
+/// that may not look at it is refused each time, and the servers note that.
+const REST: u32 = 10;
+
 /// How long it is said that events were removed.
 const REMOVAL_TOLD: Duration = Duration::from_secs(600);
 
@@ -95,6 +99,8 @@ pub(super) struct Watched {
     missing: u32,
     /// Looks in a row without an answer.
     silent: u32,
+    /// Looks that are left out now.
+    rest: u32,
     /// Looks in a row that found less than was there.
     behind: u32,
     /// How many events are gone from the journal that an operator removed, and since when.
@@ -142,6 +148,7 @@ impl Watched {
             seen: None,
             missing: 0,
             silent: 0,
+            rest: 0,
             behind: 0,
             removed: None,
             verdict: Verdict::default(),
@@ -239,9 +246,12 @@ impl Watch {
             _ => (None, None),
         };
         let (least, less) = apart(self.payload.shortage());
-        next.faults = self
+        let (optional, needed): (Vec<_>, Vec<_>) = self
             .streams
             .iter()
+            .partition(|stream| stream.definition.store.is_optional());
+        next.faults = needed
+            .into_iter()
             .filter_map(|stream| fault(stream, &stream.verdict.fault))
             .chain(others.map(of_shards))
             .chain(least.map(of_all))
@@ -250,6 +260,11 @@ impl Watch {
             .streams
             .iter()
             .filter_map(|stream| fault(stream, &stream.verdict.warning))
+            .chain(
+                optional
+                    .into_iter()
+                    .filter_map(|stream| fault(stream, &stream.verdict.fault)),
+            )
             .chain(lost.map(of_shards))
             .chain(less.map(of_all))
             .chain(self.stores.fullness().map(of_all))
@@ -335,6 +350,10 @@ impl Watched {
     /// Sees how the stream is. Without an answer the verdict of before stays, for a while.
     async fn look(&mut self, link: &Link, reached: u64, foreign: &Foreign, knows_journal: bool) {
         self.verdict.went_back = false;
+        if self.rest > 0 {
+            self.rest -= 1;
+            return;
+        }
         let name = &self.definition.name;
         match self.definition.find(link).await {
             Ok(Some(info)) => {
@@ -372,7 +391,8 @@ impl Watched {
                     fault: differs.or(stopped).map(Into::into).or(least),
                     warning: less
                         .or(fewer_copies.or(away).map(Into::into))
-                        .or(keeps_less.map(Into::into)),
+                        .or(keeps_less.map(Into::into))
+                        .or(self.definition.is_nearly_full(info.state.bytes, capacity)),
                     largest,
                     filled: (info.state.bytes, capacity),
                 };
@@ -389,15 +409,15 @@ impl Watched {
                     self.verdict.fault = Some(why.into());
                 }
             }
-            Err(_) => {
+            Err(error) => {
                 self.silent += 1;
                 if self.silent >= SILENT {
-                    let why = format!(
-                        "stream {name} does not answer: it has no leader (nats stream info {name})"
-                    );
-                    self.verdict.fault = Some(why.into());
+                    self.verdict.fault = Some(self.definition.unanswered(&error));
                 }
             }
+        }
+        if self.definition.store.is_optional() && self.verdict.fault.is_some() {
+            self.rest = REST;
         }
     }
 
@@ -458,6 +478,8 @@ impl Watched {
                 Store::Marks => "nodes note their sessions again",
                 Store::Nodes | Store::Shards => "nodes write their records again",
                 Store::Blobs => "rooms without a snapshot are replayed",
+                Store::Packages => "devices publish their key packages again",
+                Store::Welcomes => "devices that wait for a welcome are added again",
             };
             warn!(stream = %name, last, consequence, "a stream was made anew, or lost what it had stored");
         }

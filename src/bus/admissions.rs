@@ -1,0 +1,488 @@
+//! Welcomes: what a device that was added to a sealed room needs to join, kept until it has it. What
+//! all devices of one commit share (the welcome and the tree of that epoch, some 300 kB in a room of
+//! 1000) is stored once, in parts; each device has a note beside it.
+//!
+//! ```text
+//! to.<identity>.<user>.<device>.<adder>.<room>.<seq>.<epoch>     a note
+//! commit.<room>.<seq>.<epoch>.<part>                             what it is about
+//! ```
+//!
+//! | bound | |
+//! |---|---|
+//! | notes of a device by one adder | [`MOST_BY_ADDER`]: more are refused |
+//! | notes of a device | [`MOST_WAITING`]: then the oldest of whoever has most there makes room for an adder with fewer, else more are refused. So a flood pushes out itself, not what others sent |
+//! | bytes of an admission | [`MOST_BYTES`] |
+//! | how long | 90 days |
+//! | all | the bucket's `max_bytes`: then more are refused |
+//!
+//! A device whose welcome was refused is in the group, and comes in by an external commit.
+
+use super::{BLOB, Bucket, Buckets, Error};
+use crate::{
+    metric,
+    proto::keys::v1 as pb,
+    room::{Millis, RoomId, Seq},
+};
+use async_trait::async_trait;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt, stream};
+use prost::Message;
+use seal::{Certificate, Name, Public, delivery::Admission};
+use std::{collections::BTreeMap, fmt};
+
+const BUCKET: Bucket = Bucket::Welcomes;
+/// Welcomes of one adder that wait for a device.
+pub const MOST_BY_ADDER: usize = 32;
+/// Welcomes that wait for a device.
+pub const MOST_WAITING: usize = 256;
+/// Bytes of an admission: the bounds of the seal crate for 1000 devices.
+pub const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a part.
+const PART: usize = BLOB / 2;
+/// Calls to the bus at a time.
+const AT_ONCE: usize = 16;
+
+/// The commit that added somebody.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Its room.
+    pub room: RoomId,
+    /// Its place there.
+    pub seq: Seq,
+    /// The epoch of the group that it made.
+    pub epoch: u64,
+}
+
+/// A device that welcomes wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Whose device it is.
+    pub identity: Public,
+    /// The name in its certificate.
+    pub user: Name,
+    /// Its own name.
+    pub device: Name,
+}
+
+/// Which welcome, among those of a device: the commit and who made it. As text it is
+/// `<room>.<seq>.<epoch>.<adder>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WelcomeId {
+    /// The commit.
+    pub place: Place,
+    /// Who made it.
+    pub by: Public,
+}
+
+/// A welcome that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which it is.
+    pub id: WelcomeId,
+    /// When it was stored.
+    pub at: Millis,
+    /// The name of who made the commit, as its certificate has it.
+    pub by_user: String,
+    /// And of the device.
+    pub by_device: String,
+    /// Bytes of welcome and tree.
+    pub size: u64,
+}
+
+/// What became of a welcome for a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It waits now.
+    Waits,
+    /// It waited already.
+    Known,
+    /// Too many of this adder wait for the device.
+    TooManyByAdder,
+    /// Too many wait for the device.
+    TooMany,
+}
+
+/// Welcomes, for every adapter.
+#[async_trait]
+pub trait Admissions: Send + Sync {
+    /// Keeps what the devices need that a commit adds. Doing it again changes nothing, unless
+    /// something is missing, which it adds. What became of each, in their order.
+    async fn put_admission(
+        &self,
+        place: &Place,
+        by: &Certificate,
+        recipients: &[Certificate],
+        admission: &Admission,
+        at: Millis,
+    ) -> Result<Vec<Kept>, Error>;
+
+    /// What waits for a device, oldest first.
+    async fn waiting(&self, device: &Recipient) -> Result<Vec<Waiting>, Error>;
+
+    /// What a device needs to join. `None`: nothing of that name waits. [`Error::Unavailable`]
+    /// while not all of it is stored.
+    async fn admission(
+        &self,
+        device: &Recipient,
+        id: &WelcomeId,
+    ) -> Result<Option<(Waiting, Admission)>, Error>;
+
+    /// The device has it: forgets it, and what the last device of its commit needed. Whether it
+    /// waited.
+    async fn confirm_welcome(&self, device: &Recipient, id: &WelcomeId) -> Result<bool, Error>;
+
+    /// Forgets all of a room, whoever it waits for; how many values.
+    async fn forget_welcomes(&self, room: &RoomId) -> Result<usize, Error>;
+}
+
+#[async_trait]
+impl<B: Buckets + ?Sized> Admissions for B {
+    async fn put_admission(
+        &self,
+        place: &Place,
+        by: &Certificate,
+        recipients: &[Certificate],
+        admission: &Admission,
+        at: Millis,
+    ) -> Result<Vec<Kept>, Error> {
+        let bytes = encode(admission);
+        if bytes.len() > MOST_BYTES {
+            return Err(Error::TooLarge(format!(
+                "a welcome and its tree have {} bytes, more than {MOST_BYTES}",
+                bytes.len()
+            )));
+        }
+        let parts: Vec<Bytes> = bytes
+            .chunks(PART)
+            .map(|part| bytes.slice_ref(part))
+            .collect();
+        let note = Bytes::from(
+            pb::Welcomed {
+                at: at.0,
+                user: by.user().to_string(),
+                device: by.device().to_string(),
+                parts: parts.len() as u32,
+                size: bytes.len() as u64,
+            }
+            .encode_to_vec(),
+        );
+        let id = WelcomeId {
+            place: place.clone(),
+            by: *by.identity(),
+        };
+        // The notes first: whoever is the last to confirm removes the parts, and sees then who else
+        // waits for them.
+        let noted: Vec<_> = recipients
+            .iter()
+            .map(|one| keep(self, Recipient::of(one), &id, note.clone()))
+            .collect();
+        let kept: Vec<Kept> = stream::iter(noted).buffered(AT_ONCE).try_collect().await?;
+        for one in &kept {
+            let outcome = match one {
+                Kept::Waits => "stored",
+                Kept::Known => continue,
+                Kept::TooManyByAdder | Kept::TooMany => "refused",
+            };
+            metric::WELCOMES.of(outcome).increment(1);
+        }
+        if kept
+            .iter()
+            .any(|one| matches!(one, Kept::Waits | Kept::Known))
+        {
+            for (number, part) in parts.into_iter().enumerate() {
+                match self.write(BUCKET, &part_key(place, number), part, 0).await {
+                    Ok(_) | Err(Error::Conflict(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    async fn waiting(&self, device: &Recipient) -> Result<Vec<Waiting>, Error> {
+        let names = self.names(BUCKET, &device.pattern()).await?;
+        let reads = names
+            .into_iter()
+            .take(2 * MOST_WAITING)
+            .map(|name| async move {
+                let found = self.read(BUCKET, &name).await?;
+                Ok::<_, Error>(found.and_then(|(note, at)| Some((at, read_note(&name, note)?.0))))
+            });
+        let found: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let mut waiting: Vec<(u64, Waiting)> = found.into_iter().flatten().collect();
+        waiting.sort_by_key(|(revision, _)| *revision);
+        Ok(waiting.into_iter().map(|(_, one)| one).collect())
+    }
+
+    async fn admission(
+        &self,
+        device: &Recipient,
+        id: &WelcomeId,
+    ) -> Result<Option<(Waiting, Admission)>, Error> {
+        let name = device.key(id);
+        let Some((note, _)) = self.read(BUCKET, &name).await? else {
+            return Ok(None);
+        };
+        let unreadable =
+            || Error::Unavailable(format!("the welcome at {} cannot be read", id.place));
+        let (waiting, parts) = read_note(&name, note).ok_or_else(unreadable)?;
+        if parts > MOST_BYTES.div_ceil(PART) {
+            return Err(unreadable());
+        }
+        let reads = (0..parts).map(|number| async move {
+            let part = self.read(BUCKET, &part_key(&id.place, number)).await?;
+            let (part, _) = part.ok_or_else(|| {
+                Error::Unavailable(format!("not all of the welcome at {} is stored", id.place))
+            })?;
+            Ok::<_, Error>(part)
+        });
+        let parts: Vec<Bytes> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let admission = decode(&parts.concat()).ok_or_else(unreadable)?;
+        Ok(Some((waiting, admission)))
+    }
+
+    async fn confirm_welcome(&self, device: &Recipient, id: &WelcomeId) -> Result<bool, Error> {
+        let name = device.key(id);
+        let Some((note, revision)) = self.read(BUCKET, &name).await? else {
+            return Ok(false);
+        };
+        match self.erase(BUCKET, &name, revision).await {
+            Ok(()) | Err(Error::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let parts = read_note(&name, note).map_or(0, |(_, parts)| parts);
+        forget_parts(self, &id.place, parts).await?;
+        Ok(true)
+    }
+
+    async fn forget_welcomes(&self, room: &RoomId) -> Result<usize, Error> {
+        let mut forgotten = 0;
+        for pattern in [format!("to.*.*.*.*.{room}.>"), format!("commit.{room}.>")] {
+            let names = self.names(BUCKET, &pattern).await?;
+            let erased: Vec<_> = names.iter().map(|name| erase(self, name)).collect();
+            let erased: Vec<bool> = stream::iter(erased).buffered(AT_ONCE).try_collect().await?;
+            forgotten += erased.into_iter().filter(|was_there| *was_there).count();
+        }
+        Ok(forgotten)
+    }
+}
+
+/// Notes that a device was added, if it may have one more.
+async fn keep<B: Buckets + ?Sized>(
+    buckets: &B,
+    device: Recipient,
+    id: &WelcomeId,
+    note: Bytes,
+) -> Result<Kept, Error> {
+    let (name, adder) = (device.key(id), id.by.to_string());
+    if buckets.read(BUCKET, &name).await?.is_some() {
+        return Ok(Kept::Known);
+    }
+    let waiting = buckets.names(BUCKET, &device.pattern()).await?;
+    let mut of_adder: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for name in &waiting {
+        let adder = name.split('.').nth(4).unwrap_or_default();
+        of_adder.entry(adder).or_default().push(name);
+    }
+    let mine = of_adder.get(&*adder).map_or(0, Vec::len);
+    if mine >= MOST_BY_ADDER {
+        return Ok(Kept::TooManyByAdder);
+    }
+    if waiting.len() >= MOST_WAITING {
+        let most = of_adder.values().max_by_key(|names| names.len());
+        match most.filter(|names| names.len() > mine + 1) {
+            Some(names) => make_room(buckets, names).await?,
+            None => return Ok(Kept::TooMany),
+        }
+    }
+    match buckets.write(BUCKET, &name, note, 0).await {
+        Ok(_) => Ok(Kept::Waits),
+        Err(Error::Conflict(_)) => Ok(Kept::Known),
+        Err(error) => Err(error),
+    }
+}
+
+/// Forgets the oldest of these notes.
+async fn make_room<B: Buckets + ?Sized>(buckets: &B, names: &[&String]) -> Result<(), Error> {
+    let read = async |name: String| {
+        let found = buckets.read(BUCKET, &name).await?;
+        Ok::<_, Error>(found.map(|(_, revision)| (revision, name)))
+    };
+    let reads: Vec<_> = names.iter().map(|name| read((*name).clone())).collect();
+    let found: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    let Some((revision, name)) = found.into_iter().flatten().min() else {
+        return Ok(());
+    };
+    match buckets.erase(BUCKET, &name, revision).await {
+        Ok(()) | Err(Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Forgets what the devices of a commit shared, when none waits for it any more.
+async fn forget_parts<B: Buckets + ?Sized>(
+    buckets: &B,
+    place: &Place,
+    parts: usize,
+) -> Result<(), Error> {
+    let others = buckets
+        .names(BUCKET, &format!("to.*.*.*.*.{place}"))
+        .await?;
+    for name in &others {
+        // One that was just confirmed may still be named.
+        if buckets.read(BUCKET, name).await?.is_some() {
+            return Ok(());
+        }
+    }
+    for number in 0..parts.min(MOST_BYTES.div_ceil(PART)) {
+        erase(buckets, &part_key(place, number)).await?;
+    }
+    Ok(())
+}
+
+/// Erases what is there now; whether there was something.
+async fn erase<B: Buckets + ?Sized>(buckets: &B, name: &str) -> Result<bool, Error> {
+    let Some((_, revision)) = buckets.read(BUCKET, name).await? else {
+        return Ok(false);
+    };
+    match buckets.erase(BUCKET, name, revision).await {
+        Ok(()) | Err(Error::Conflict(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a note says, and in how many parts its admission is.
+fn read_note(name: &str, note: Bytes) -> Option<(Waiting, usize)> {
+    let note = pb::Welcomed::decode(note).ok()?;
+    let mut parts = name.split('.').skip(4);
+    let (by, room) = (parts.next()?, parts.next()?);
+    let (seq, epoch) = (parts.next()?, parts.next()?);
+    let waiting = Waiting {
+        id: WelcomeId::parse(&format!("{room}.{seq}.{epoch}.{by}"))?,
+        at: Millis(note.at),
+        by_user: note.user,
+        by_device: note.device,
+        size: note.size,
+    };
+    Some((waiting, note.parts as usize))
+}
+
+impl Recipient {
+    /// The device of a certificate.
+    pub fn of(certificate: &Certificate) -> Self {
+        Self {
+            identity: *certificate.identity(),
+            user: certificate.user().clone(),
+            device: certificate.device().clone(),
+        }
+    }
+
+    fn key(&self, id: &WelcomeId) -> String {
+        format!("{}.{}.{}", self.front(), id.by, id.place)
+    }
+
+    fn pattern(&self) -> String {
+        format!("{}.>", self.front())
+    }
+
+    fn front(&self) -> String {
+        format!("to.{}.{}.{}", self.identity, self.user, self.device)
+    }
+}
+
+fn part_key(place: &Place, number: usize) -> String {
+    format!("commit.{place}.{number}")
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}.{}.{}", self.room, self.seq, self.epoch)
+    }
+}
+
+impl fmt::Display for WelcomeId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}.{}", self.place, self.by)
+    }
+}
+
+impl WelcomeId {
+    /// Reads what [`fmt::Display`] writes, in that form only.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let id = Self {
+            place: Place {
+                room: RoomId::parse(parts.next()?).ok()?,
+                seq: Seq(parts.next()?.parse().ok()?),
+                epoch: parts.next()?.parse().ok()?,
+            },
+            by: Public::parse(parts.next()?).ok()?,
+        };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+/// Both behind their lengths in four bytes, big-endian.
+fn encode(admission: &Admission) -> Bytes {
+    let Admission { welcome, tree } = admission;
+    let mut bytes = BytesMut::with_capacity(welcome.len() + tree.len() + 8);
+    for part in [welcome, tree] {
+        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        bytes.put_u32(length);
+        bytes.put_slice(part);
+    }
+    bytes.freeze()
+}
+
+fn decode(bytes: &[u8]) -> Option<Admission> {
+    let (welcome, rest) = part(bytes)?;
+    let (tree, rest) = part(rest)?;
+    rest.is_empty().then(|| Admission {
+        welcome: welcome.to_vec(),
+        tree: tree.to_vec(),
+    })
+}
+
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let by = seal::Identity::from_seed(&[7; 32]).public();
+        let text = format!("aaa.17.3.{by}");
+        let id = WelcomeId::parse(&text).unwrap();
+        assert_eq!((id.place.seq, id.place.epoch), (Seq(17), 3));
+        assert_eq!(id.to_string(), text);
+        for bad in [
+            "aaa.17.3".to_owned(),
+            format!("aaa.+17.3.{by}"),
+            format!("aaa.017.3.{by}"),
+            format!("{text}.x"),
+            format!("a*a.17.3.{by}"),
+            String::new(),
+        ] {
+            assert_eq!(WelcomeId::parse(&bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_admission_is_read_as_it_is_written(welcome: Vec<u8>, tree: Vec<u8>) {
+            let admission = Admission { welcome, tree };
+            let bytes = encode(&admission);
+            prop_assert_eq!(decode(&bytes), Some(admission));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes);
+        }
+    }
+}
