@@ -42,17 +42,27 @@ impl KeyPair {
             key,
             nonce,
         ];
+        self.sign_parts(&parts)
+    }
+
+    /// Signs these parts, each behind its length in two bytes.
+    pub(crate) fn sign_parts(&self, parts: &[&[u8]]) -> [u8; 64] {
         let mut bytes = Vec::new();
         for part in parts {
             // The names are checked, and the nonce is of a frame.
             bytes.extend((part.len() as u16).to_be_bytes());
-            bytes.extend(part);
+            bytes.extend(*part);
         }
         let signature = self.0.sign(&bytes);
         signature
             .as_ref()
             .try_into()
             .expect("a signature has 64 bytes")
+    }
+
+    /// The bytes of the public key.
+    pub(crate) fn public_bytes(&self) -> &[u8] {
+        self.0.public_key().as_ref()
     }
 }
 

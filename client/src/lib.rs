@@ -72,6 +72,7 @@ pub mod connection;
 mod driver;
 pub mod frame;
 mod key;
+pub mod keys;
 mod message;
 mod notice;
 mod schedule;
