@@ -115,6 +115,20 @@ pub struct Config {
     /// Rooms of the whole cluster; beyond about so many nobody makes another one. They are counted
     /// once in a while, so that a few more are possible. 0: no limit. Default 1000000.
     pub max_rooms: u64,
+    /// Times per hour that an identity may ask for the key packages of others, to add their devices
+    /// to a sealed room; beyond them HTTP 429. 0: no limit. Default 600.
+    pub key_claims_rate: u32,
+    /// Times that an identity may ask at once after a pause. Default 200: more than a commit adds.
+    pub key_claims_burst: u32,
+    /// The same for all clients of an address: identities cost nothing. Default 1200.
+    pub address_key_claims_rate: u32,
+    /// Default 600.
+    pub address_key_claims_burst: u32,
+    /// Times per hour that devices of an address may publish key packages, some 50 KB each; beyond
+    /// them HTTP 429. 0: no limit. Default 120: one address alone must not fill their store.
+    pub key_publish_rate: u32,
+    /// Default 300: all devices behind one address come for the first time.
+    pub key_publish_burst: u32,
     /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8;
     /// every other client is known by the address that it connects from. Default none. Behind a
     /// proxy that is not named here all clients share the limits of one address.
@@ -187,6 +201,12 @@ impl Default for Config {
             user_new_rooms_rate: 360,
             user_new_rooms_burst: 1_000,
             max_rooms: 1_000_000,
+            key_claims_rate: 600,
+            key_claims_burst: 200,
+            address_key_claims_rate: 1_200,
+            address_key_claims_burst: 600,
+            key_publish_rate: 120,
+            key_publish_burst: 300,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             public_hosts: Vec::new(),
@@ -264,6 +284,24 @@ impl Config {
                 "user_new_rooms",
                 self.user_new_rooms_rate,
                 self.user_new_rooms_burst,
+                &rooms,
+            ),
+            (
+                "key_claims",
+                self.key_claims_rate,
+                self.key_claims_burst,
+                &rooms,
+            ),
+            (
+                "address_key_claims",
+                self.address_key_claims_rate,
+                self.address_key_claims_burst,
+                &rooms,
+            ),
+            (
+                "key_publish",
+                self.key_publish_rate,
+                self.key_publish_burst,
                 &rooms,
             ),
         ]);

@@ -147,6 +147,16 @@ pub(super) fn proof(outcome: &'static str) {
     metric::PROOFS.of(outcome).increment(1);
 }
 
+/// What became of key packages that were published or asked for.
+pub(super) fn key_packages(outcome: &'static str) {
+    metric::KEY_PACKAGES.of(outcome).increment(1);
+}
+
+/// What became of welcomes.
+pub(super) fn welcomes(outcome: &'static str) {
+    metric::WELCOMES.of(outcome).increment(1);
+}
+
 /// A replica had to read from the journal what it did not hear.
 pub(super) fn repaired(events: usize) {
     metric::GAPS_REPAIRED.increment(1);

@@ -4,6 +4,7 @@ use crate::{
     access::Turns,
     wire::proof::{Proof, PublicKey},
 };
+use tokio::sync::SemaphorePermit;
 
 /// Checks proofs, some at a time.
 pub(super) struct Proofs(Turns);
@@ -16,7 +17,12 @@ impl Proofs {
     /// Whether the owner of the key signed these bytes. Waits for its turn; the caller's deadline
     /// ends that.
     pub(super) async fn fits(&self, key: &PublicKey, bytes: &[u8], proof: &Proof) -> bool {
-        let _turn = self.0.next().await;
+        let _turn = self.turn().await;
         key.has_signed(bytes, proof)
+    }
+
+    /// A turn for checking another signature.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.next().await
     }
 }

@@ -4,7 +4,7 @@
 //! A gateway agrees on a [`Protocol`], turns what a client sends into a [`ClientFrame`] with
 //! [`Protocol::decode`], and what it answers into bytes with [`Protocol::encode`]. An event goes to
 //! all members of a room: [`SharedEvent`] encodes it once per protocol. [`http`] is for what is
-//! said without a WebSocket, [`proof`] for what shows that a client has the key that it names.
+//! said without a WebSocket, [`keys`] outside of rooms, [`proof`] for what shows that a client has the key that it names.
 //! Whatever a client sends, decoding ends in a frame or in a [`Refused`], in time linear to its
 //! size.
 
@@ -12,6 +12,7 @@ mod check;
 mod frame;
 pub mod http;
 mod json;
+pub mod keys;
 pub mod proof;
 mod proto;
 mod shared;

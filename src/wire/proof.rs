@@ -51,7 +51,7 @@ impl PublicKey {
         self.0.verify_strict(bytes, &signature).is_ok()
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
@@ -136,7 +136,7 @@ impl RequestContext<'_> {
 }
 
 /// Each part behind its length in two bytes, so that no two lists of parts give the same bytes.
-fn joined(parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn joined(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     for part in parts {
         let length = u16::try_from(part.len()).expect("names, keys and hashes are short");

@@ -17,6 +17,7 @@ mod holes;
 mod http;
 #[path = "../support/issuer.rs"]
 mod issuer;
+mod keys;
 mod logins;
 mod logs;
 mod moved;
@@ -30,6 +31,8 @@ mod process;
 mod proofs;
 mod proxy;
 mod roles;
+#[path = "../support/sealed.rs"]
+mod sealed;
 mod server;
 mod start;
 mod stored;
@@ -75,6 +78,8 @@ claims! {
         holes::a_purged_room_begins_with_what_is_left
         doctor::what_a_cluster_rests_on_is_looked_at
         proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
+        keys::each_key_package_goes_to_one_whichever_node_is_asked
+        keys::a_welcome_waits_at_every_node_until_its_device_has_it
         openapi::the_internal_port_is_as_its_document_says
         operators::each_does_what_its_role_allows_and_it_is_written_down
         logs::nothing_secret_is_logged

@@ -7,6 +7,7 @@ use crate::{
     cluster::{Cluster, eventually},
     node::Node,
     person::Person,
+    sealed::{self, Device, now},
     server::Server,
 };
 use async_nats::{Client, ConnectOptions, HeaderMap};
@@ -206,6 +207,18 @@ async fn a_cluster_works_with_exactly_the_rights_of_its_roles() {
         },
     )
     .await;
+    // Key packages and welcomes, through accounts that have no streams.
+    let mut phone = Device::new(1, "harry", "phone", &one.url());
+    assert_eq!(phone.publishes(2).await.status, 200);
+    let asker = Device::keys_at(2, &two.url());
+    for _ in 0..2 {
+        let claim = asker.claim(&phone.identity(), "harry", now());
+        assert_eq!(sealed::send(&claim).await.status, 200);
+    }
+    let waiting = phone.keys.welcomes("harry", "phone", now());
+    assert_eq!(sealed::send(&waiting).await.status, 200);
+    let remove = phone.keys.remove("harry", "phone", now());
+    assert_eq!(sealed::send(&remove).await.status, 200);
     assert_eq!(bus.refused(), [""; 0]);
     let told = both.logs() + &one.logs() + &two.logs();
     assert!(!told.contains("does not let this login"), "{told}");
@@ -261,6 +274,8 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     of_gateway.extend([
         call("STREAM.PURGE", "PRE_CMD"),
         call("STREAM.PURGE", "KV_PRE_SESSIONS"),
+        call("STREAM.PURGE", "KV_PRE_KEYS"),
+        call("STREAM.MSG.DELETE", "KV_PRE_WELCOMES"),
         call("STREAM.CREATE", "PRE_EVT"),
         call("STREAM.MSG.GET", "PRE_CMD"),
         call("CONSUMER.CREATE", "KV_PRE_NODES.x.y"),
@@ -277,7 +292,9 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
         "$JS.API.>",
     ]);
     bus.is_refused("two", &of_gateway, &others).await;
-    bus.is_refused("writer", &never, &others[5..]).await;
+    let mut of_writer = never.to_vec();
+    of_writer.extend(named(&["$KV.PRE_KEYS.x.y.z"]));
+    bus.is_refused("writer", &of_writer, &others[5..]).await;
     // Consumers deliver to whatever their maker names, in the account of the stream.
     let mut of_operator = never.to_vec();
     of_operator.extend([
@@ -288,6 +305,8 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     ]);
     of_operator.extend(named(&[
         "$KV.PRE_SHARDS.1",
+        "$KV.PRE_KEYS.x.y.z",
+        "$KV.PRE_WELCOMES.to.x",
         "pre.evt.1.aaa",
         "pre.cmd.1.aaa",
         "pre.node.one.x.in",

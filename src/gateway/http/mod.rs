@@ -9,12 +9,14 @@ mod gate;
 mod guard;
 mod handshake;
 mod hosts;
+mod keys;
 mod origin;
 mod page;
 pub mod request;
 mod rooms;
 mod signed;
 mod upgrade;
+mod welcomes;
 
 pub(super) use origin::Origins;
 pub(super) use page::may_embed;
@@ -85,12 +87,14 @@ async fn patient(request: Request, next: Next) -> Response {
 fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
     let base = handle.0.config.base_path.clone();
     let internal_port = handle.0.config.internal_port;
-    // What is of a room only for pages that may.
+    // What is of a room, or of a person, only for pages that may.
     let of_rooms = Router::new()
         .route("/rooms/{room}/events", get(events::events))
         .route("/rooms/{room}/history", get(rooms::history))
         .route("/chat/{room}/user/{user}", get(chat::chat))
         .route("/rooms/{room}/messages", post(rooms::message))
+        .merge(keys::routes())
+        .merge(welcomes::routes())
         .route_layer(from_fn_with_state(guard.clone(), origin::check));
     let routes = Router::new()
         .merge(of_rooms)

@@ -25,7 +25,8 @@ pub fn user_of_path(uri: &Uri) -> Result<UserId, Rejection> {
     user(segment(uri, 3))
 }
 
-fn segment(uri: &Uri, at: usize) -> &str {
+/// A part of a path, from 0 on.
+pub(super) fn segment(uri: &Uri, at: usize) -> &str {
     uri.path()
         .trim_start_matches('/')
         .split('/')

@@ -154,7 +154,11 @@ fn note(span: &Span, posted: &Result<ServerFrame, Rejection>) {
     }
 }
 
-async fn read(client: &Client, headers: &HeaderMap, body: Body) -> Result<Bytes, ServerFrame> {
+pub(super) async fn read(
+    client: &Client,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, ServerFrame> {
     let refused = |rejection| ServerFrame::Rejected {
         id: None,
         rejection,

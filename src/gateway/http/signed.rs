@@ -10,8 +10,11 @@
 use super::hosts::Hosts;
 use crate::{
     gateway::{Client, Handle, limits::Cost, metrics, replays},
-    room::{Key, Reason, Rejection, RoomId, UserId},
-    wire::proof::{Proof, PublicKey, RequestContext, proof},
+    room::{Epoch, Key, Reason, Rejection, RoomId, Seq, UserId},
+    wire::{
+        keys::KeysContext,
+        proof::{Proof, PublicKey, RequestContext, proof},
+    },
 };
 use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -90,10 +93,7 @@ impl Signed {
         (room, user, key): (&RoomId, &UserId, &Key),
         body: &[u8],
     ) -> Result<replays::Signed, Rejection> {
-        let Some(key) = PublicKey::parse(key) else {
-            let message = "pub is no Ed25519 key that can be proven: base64url of its 32 bytes";
-            return Err(failed("malformed", message));
-        };
+        let key = provable(key)?;
         client.request(Cost::PROOF)?;
         let context = RequestContext {
             method,
@@ -115,6 +115,57 @@ impl Signed {
             until: self.at.saturating_add(SKEW),
         })
     }
+}
+
+impl Signed {
+    /// Whether it fits what is asked outside of rooms; if so, which request it is.
+    pub(super) async fn check_keys(
+        &self,
+        handle: &Handle,
+        client: &Client,
+        (method, path, key): (&str, &str, &Key),
+        body: &[u8],
+    ) -> Result<replays::Signed, Rejection> {
+        let key = provable(key)?;
+        client.request(Cost::PROOF)?;
+        let context = KeysContext {
+            method,
+            path,
+            key,
+            at: self.at,
+            body,
+        };
+        let bytes = context.bytes(&self.proof.host);
+        if !handle.0.proofs.fits(&key, &bytes, &self.proof).await {
+            let message = "the signature does not fit this request: its method, host, path, key, \
+                           time and body";
+            return Err(failed("signature", message));
+        }
+        metrics::proof("fits");
+        Ok(replays::Signed {
+            digest: Sha256::digest(&bytes).into(),
+            until: self.at.saturating_add(SKEW),
+        })
+    }
+}
+
+/// Refuses a request that came before, of a kind that is no use twice: whoever has recorded one
+/// would empty a store with it, or remove what was published since.
+pub(super) fn once(handle: &Handle, signed: replays::Signed) -> Result<(), Rejection> {
+    let replays = &handle.0.replays;
+    if replays.first(&signed, now())?.is_some() {
+        let message = "this request was made before: sign it again, with the time of now";
+        return Err(failed("repeated", message));
+    }
+    replays.keep(signed, (Seq::ZERO, Epoch(0)));
+    Ok(())
+}
+
+fn provable(key: &Key) -> Result<PublicKey, Rejection> {
+    PublicKey::parse(key).ok_or_else(|| {
+        let message = "pub is no Ed25519 key that can be proven: base64url of its 32 bytes";
+        failed("malformed", message)
+    })
 }
 
 fn failed(outcome: &'static str, message: impl Into<String>) -> Rejection {

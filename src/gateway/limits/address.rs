@@ -21,6 +21,9 @@ pub(super) struct Address {
     pub(super) joins: Bucket,
     /// Rooms that its clients make.
     pub(super) made: Bucket,
+    /// Key packages that they ask for, and publish.
+    pub(super) key_claims: Bucket,
+    pub(super) key_publishes: Bucket,
     connections: AtomicUsize,
     most_connections: usize,
     rooms: Arc<SlotCounter<RoomId>>,
@@ -33,6 +36,8 @@ impl Address {
             allowance: TokenBuckets::address(settings),
             joins: Bucket::new(settings.joins),
             made: Bucket::new(settings.made),
+            key_claims: Bucket::new(settings.keys.address_claims),
+            key_publishes: Bucket::new(settings.keys.publishes),
             connections: AtomicUsize::new(0),
             most_connections: settings.connections,
             rooms: Arc::default(),
@@ -73,7 +78,9 @@ impl Address {
 impl Idle for Address {
     fn is_idle(&self) -> bool {
         // Connections and clients in rooms hold it.
-        self.allowance.is_idle() && self.joins.is_full() && self.made.is_full()
+        let of_rooms = self.joins.is_full() && self.made.is_full();
+        let of_keys = self.key_claims.is_full() && self.key_publishes.is_full();
+        self.allowance.is_idle() && of_rooms && of_keys
     }
 }
 

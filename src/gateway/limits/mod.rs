@@ -8,6 +8,7 @@
 
 mod address;
 mod bucket;
+mod claims;
 pub(super) mod keyed;
 mod proxies;
 mod session_limits;
@@ -25,6 +26,7 @@ use crate::{
 };
 use address::Address;
 use bucket::{Bucket, Per, Rate};
+use claims::{Askers, KeyRates};
 use keyed::Keyed;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use token_buckets::TokenBuckets;
@@ -48,6 +50,7 @@ struct Settings {
     /// Rooms that an address makes, and a user.
     made: Rate,
     made_by_user: Rate,
+    keys: KeyRates,
 }
 
 impl Settings {
@@ -75,6 +78,14 @@ impl Settings {
             rooms: most(config.rooms_per_address),
             made: hourly(config.new_rooms_rate, config.new_rooms_burst),
             made_by_user: hourly(config.user_new_rooms_rate, config.user_new_rooms_burst),
+            keys: KeyRates {
+                claims: hourly(config.key_claims_rate, config.key_claims_burst),
+                address_claims: hourly(
+                    config.address_key_claims_rate,
+                    config.address_key_claims_burst,
+                ),
+                publishes: hourly(config.key_publish_rate, config.key_publish_burst),
+            },
         }
     }
 }
@@ -106,6 +117,12 @@ pub(super) enum Limit {
     NewRooms,
     /// Rooms of the cluster.
     ClusterRooms,
+    /// Key packages that an identity asks for.
+    KeyClaims,
+    /// Key packages that an address asks for.
+    AddressKeyClaims,
+    /// Key packages that devices of an address publish.
+    KeyPublish,
 }
 
 impl Limit {
@@ -123,6 +140,9 @@ impl Limit {
             Self::UserNewRooms => "user_new_rooms",
             Self::NewRooms => "new_rooms",
             Self::ClusterRooms => "cluster_rooms",
+            Self::KeyClaims => "key_claims",
+            Self::AddressKeyClaims => "address_key_claims",
+            Self::KeyPublish => "key_publish",
         }
     }
 
@@ -147,6 +167,7 @@ pub(super) struct Limits {
     users: Keyed<(UserId, Key), TokenBuckets>,
     /// Those who have made rooms lately.
     makers: Keyed<(UserId, Key), Bucket>,
+    askers: Askers,
 }
 
 impl Limits {
@@ -156,6 +177,7 @@ impl Limits {
             addresses: Keyed::default(),
             users: Keyed::default(),
             makers: Keyed::default(),
+            askers: Askers::default(),
         }
     }
 
@@ -172,6 +194,7 @@ impl Limits {
         self.addresses.tidy();
         self.users.tidy();
         self.makers.tidy();
+        self.askers.tidy();
     }
 
     /// What a session of a user may send, from an address if that is known.

@@ -56,6 +56,14 @@ impl Cost {
         bytes: 0,
     };
 
+    /// So many signatures to check in one request.
+    pub(in crate::gateway) fn frames(count: usize) -> Self {
+        Self {
+            frames: u32::try_from(count).unwrap_or(u32::MAX),
+            bytes: 0,
+        }
+    }
+
     /// A page of history.
     pub(in crate::gateway) fn history(limit: u16) -> Self {
         Self {

@@ -3,5 +3,5 @@
 mod read;
 mod write;
 
-pub(super) use read::{decode, decode_send};
+pub(super) use read::{BASE64URL, decode, decode_send};
 pub(super) use write::{encode, event};

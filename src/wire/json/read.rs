@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use std::{fmt, sync::Arc};
 
 /// base64url; padding is accepted and not needed.
-const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+pub(in crate::wire) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
