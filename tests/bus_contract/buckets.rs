@@ -2,7 +2,9 @@
 
 use crate::world::World;
 use bytes::Bytes;
-use safe_chat::bus::{BLOB, Bucket, Error};
+use safe_chat::bus::{BLOB, Bucket, Buckets, Error, KEPT, memory::Hub};
+use std::time::Duration;
+use tokio::time::advance;
 
 const BOTH: [Bucket; 2] = [Bucket::Packages, Bucket::Welcomes];
 
@@ -73,4 +75,18 @@ pub(crate) async fn what_cannot_be_stored_is_refused(world: World) {
             "{name}: {result:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_nobody_writes_again_ends() {
+    let (bus, bucket) = (Hub::default().connect(), Bucket::Packages);
+    let write = async |expected| bus.write(bucket, "x", Bytes::new(), expected).await;
+    let first = write(0).await.unwrap();
+    advance(KEPT - Duration::from_secs(1)).await;
+    write(first).await.unwrap();
+    advance(KEPT - Duration::from_secs(1)).await;
+    assert!(bus.read(bucket, "x").await.unwrap().is_some());
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(bus.read(bucket, "x").await.unwrap(), None);
+    write(0).await.unwrap();
 }

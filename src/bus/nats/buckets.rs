@@ -86,3 +86,22 @@ impl Nats {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::bus::KEPT;
+    use serde_json::Value;
+
+    #[test]
+    fn what_nobody_writes_again_ends_as_the_port_says() {
+        for text in [
+            include_str!("../../../nats/keys.json"),
+            include_str!("../../../nats/welcomes.json"),
+        ] {
+            let definition: Value = serde_json::from_str(text).unwrap();
+            let name = &definition["name"];
+            assert_eq!(definition["max_age"], KEPT.as_nanos() as u64, "{name}");
+            assert_eq!(definition["allow_msg_ttl"], true, "{name}: markers end");
+        }
+    }
+}
