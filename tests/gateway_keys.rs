@@ -1,9 +1,10 @@
 //! Key packages and welcomes over HTTP, at one gateway: who may ask for what, and what is refused.
 
+#[path = "support/devices.rs"]
+mod devices;
 mod gateway;
-#[path = "support/sealed.rs"]
-mod sealed;
 
+use devices::{Device, now, send};
 use gateway::{World, server::Server};
 use safe_chat::{
     bus::{
@@ -21,7 +22,6 @@ use seal::{
     member::{Event, Frame},
     rules::JoinPolicy,
 };
-use sealed::{Device, now, send};
 use std::sync::Arc;
 
 fn left(device: &str, one_time: usize) -> Left {

@@ -3,9 +3,9 @@
 use crate::{
     changed::{Scene, gets_in},
     cluster::{Cluster, eventually},
+    devices::{Device, now, send},
     person::Person,
     roles::Bus,
-    sealed::{Device, now, send},
 };
 use futures::future::join_all;
 use safe_chat::{

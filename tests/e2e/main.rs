@@ -11,6 +11,8 @@ mod bounded;
 mod changed;
 mod cluster;
 mod crowd;
+#[path = "../support/devices.rs"]
+mod devices;
 mod doctor;
 mod faults;
 mod holes;
@@ -31,8 +33,6 @@ mod process;
 mod proofs;
 mod proxy;
 mod roles;
-#[path = "../support/sealed.rs"]
-mod sealed;
 mod server;
 mod start;
 mod stored;

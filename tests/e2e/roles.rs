@@ -5,9 +5,9 @@
 use crate::{
     changed::gets_in,
     cluster::{Cluster, eventually},
+    devices::{self, Device, now},
     node::Node,
     person::Person,
-    sealed::{self, Device, now},
     server::Server,
 };
 use async_nats::{Client, ConnectOptions, HeaderMap};
@@ -213,12 +213,12 @@ async fn a_cluster_works_with_exactly_the_rights_of_its_roles() {
     let asker = Device::keys_at(2, &two.url());
     for _ in 0..2 {
         let claim = asker.claim(&phone.identity(), "harry", now());
-        assert_eq!(sealed::send(&claim).await.status, 200);
+        assert_eq!(devices::send(&claim).await.status, 200);
     }
     let waiting = phone.keys.welcomes("harry", "phone", now());
-    assert_eq!(sealed::send(&waiting).await.status, 200);
+    assert_eq!(devices::send(&waiting).await.status, 200);
     let remove = phone.keys.remove("harry", "phone", now());
-    assert_eq!(sealed::send(&remove).await.status, 200);
+    assert_eq!(devices::send(&remove).await.status, 200);
     assert_eq!(bus.refused(), [""; 0]);
     let told = both.logs() + &one.logs() + &two.logs();
     assert!(!told.contains("does not let this login"), "{told}");
