@@ -485,6 +485,11 @@ impl Delivery {
         bytes
     }
 
+    /// Whether bytes are a snapshot in a form that this version reads.
+    pub fn reads(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&FORM)
+    }
+
     /// From a snapshot. Nothing is verified again but the certificates: it comes from the journal.
     ///
     /// # Errors

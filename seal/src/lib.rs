@@ -12,6 +12,7 @@
 //!   key moves between them, and how two people make sure of each other.
 //! - `member`: a device in its rooms. `shelf`: what it must not forget.
 //! - `delivery`: what the writer can check of a group that it cannot read.
+//! - `handshake`: what changes a group, as it travels.
 //! - `rules`: bounds, and what both of them refuse.
 //!
 //! Why so: `docs/adr/0004-seal.md`. Randomness of MLS itself comes from the system.
@@ -21,6 +22,8 @@ mod codec;
 pub mod delivery;
 pub mod device;
 pub mod export;
+#[cfg(feature = "mls")]
+mod handshake;
 mod identity;
 #[cfg(feature = "mls")]
 mod lists;
@@ -42,6 +45,7 @@ pub use identity::{BadPublic, Identity, Public};
 #[cfg(feature = "mls")]
 pub use {
     delivery::Delivery,
+    handshake::{Handshake, MOST_HANDSHAKE},
     member::Member,
     published::Published,
     rules::{Bundle, Founding, Refusal},

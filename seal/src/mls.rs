@@ -90,6 +90,13 @@ pub(crate) fn join_policy_of(group_id: &[u8], room: &Name) -> Result<JoinPolicy,
     }
 }
 
+/// The room that a group is of.
+pub(crate) fn room_of(group_id: &[u8]) -> Result<Name, Refusal> {
+    let name = crate::codec::Reader(group_id).short()?;
+    let name = std::str::from_utf8(name).map_err(|_| Refusal::Malformed)?;
+    Ok(Name::parse(name)?)
+}
+
 /// The message in bytes that were checked for their size.
 pub(crate) fn read(bytes: &[u8]) -> Result<MlsMessageBodyIn, Refusal> {
     let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(|_| Refusal::Malformed)?;

@@ -7,8 +7,8 @@ use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, certificate_of};
 use openmls::prelude::{
-    Extension, KeyPackage, LeafNode, Lifetime, OpenMlsCrypto, Proposal, ProposalOrRefIn,
-    ProposalType, Sender, StagedCommit,
+    Extension, KeyPackage, LeafNode, Lifetime, MlsMessageBodyIn, OpenMlsCrypto, Proposal,
+    ProposalOrRefIn, ProposalType, Sender, StagedCommit,
     group_info::VerifiableGroupInfo,
     tls_codec::{self, Deserialize as _, Serialize as _, Size as _, VLBytes},
 };
@@ -17,12 +17,13 @@ use thiserror::Error;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
-/// Bytes of one message's content, as for other sealed content in the protocol.
-pub const MOST_CONTENT: usize = 64 * 1024;
+/// Bytes of one message's content: as much as fits into a message.
+pub const MOST_CONTENT: usize = MOST_MESSAGE - PADDING - 1024;
 /// Content is padded to a multiple, so that its length says little.
 pub const PADDING: usize = 256;
-/// Bytes of a message as it is sent: content, padding, and less than 1 KiB around it.
-pub const MOST_MESSAGE: usize = MOST_CONTENT + PADDING + 1024;
+/// Bytes of a message as it is sent: content, padding, and less than 1 KiB around it. The protocol
+/// takes no more of sealed content.
+pub const MOST_MESSAGE: usize = 64 * 1024;
 /// Epochs before the current one whose messages are taken and can be read.
 pub const EPOCHS_BACK: u64 = 2;
 /// Devices in a room.
@@ -102,6 +103,18 @@ impl Bundle {
 }
 
 impl Founding {
+    /// The room that the group is of, as its id says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn room(&self) -> Result<Name, Refusal> {
+        self.check_size()?;
+        match mls::read(&self.group_info)? {
+            MlsMessageBodyIn::GroupInfo(info) => mls::room_of(info.group_id().as_slice()),
+            _ => Err(Refusal::Malformed),
+        }
+    }
+
     pub(crate) fn check_size(&self) -> Result<(), Refusal> {
         let fits = self.group_info.len() <= MOST_GROUP_INFO && self.tree.len() <= PER_DEVICE;
         fits.then_some(()).ok_or(Refusal::TooLarge)

@@ -13,7 +13,8 @@ mod step;
 
 use crate::codec::{Reader, short_parts};
 use crate::device::{Certificate, DeviceKey, List, Name};
-use crate::rules::{JoinPolicy, MOST_CONTENT};
+use crate::handshake::{Handshake, MOST_HANDSHAKE};
+use crate::rules::{JoinPolicy, MOST_CONTENT, Refusal};
 use crate::shelf::{self, Entries, Shelf};
 pub use join::Agreed;
 use packages::Packages;
@@ -310,6 +311,9 @@ impl Member {
             .and_then(|room| room.change(&key, intent, Some(now)));
         let frames = changed.and_then(|bundle| {
             let bundle = bundle.ok_or(Error::NoSuchMember)?;
+            if Handshake::Bundle(bundle.clone()).encode().len() > MOST_HANDSHAKE {
+                return Err(Refusal::TooLarge.into());
+            }
             let room = room.clone();
             Ok((vec![Frame::Change { room, bundle }], Vec::new()))
         });
