@@ -12,8 +12,8 @@ use safe_chat::{
         codec::{decode_command, decode_node, encode_command, encode_node},
     },
     room::{
-        Action, BatchMessage, Body, CommandId, DeviceId, Identity, Incarnation, Key, Producer,
-        ProducerSeq, RequestId, RoomId, SessionId, Turn, UserId,
+        Action, BatchMessage, Body, CommandId, DeviceId, Identity, Incarnation, Key, Policy,
+        Producer, ProducerSeq, RequestId, RoomId, SessionId, Turn, UserId,
     },
 };
 
@@ -39,7 +39,7 @@ fn sealed() -> Body {
 }
 
 /// File, what it stands for, and whether somebody waits for an answer.
-fn commands() -> [(&'static str, Action, bool); 7] {
+fn commands() -> [(&'static str, Action, bool); 9] {
     let id = || CommandId::parse("m1").unwrap();
     let through = Action::Send {
         user: user("harry"),
@@ -95,6 +95,7 @@ fn commands() -> [(&'static str, Action, bool); 7] {
         identity: Identity::Proven,
         device: DeviceId::parse("phone").ok(),
         gateway: producer.gateway,
+        policy: None,
     };
     let signed = Action::Send {
         user: user("harry"),
@@ -114,6 +115,30 @@ fn commands() -> [(&'static str, Action, bool); 7] {
         identity: Identity::Claimed,
         device: None,
         gateway: producer.gateway,
+        policy: None,
+    };
+    let sealed_room = Action::Open {
+        session: turn(1).session,
+        user: user("harry"),
+        key: Key::parse("KEY-1").unwrap(),
+        identity: Identity::Proven,
+        device: None,
+        gateway: producer.gateway,
+        policy: Some(Policy::Sealed),
+    };
+    let handshake = Action::Batch {
+        from: ProducerSeq {
+            producer,
+            sequence: 300,
+        },
+        messages: [BatchMessage {
+            turn: turn(7),
+            user: user("harry"),
+            id: id(),
+            to: None,
+            body: Body::Handshake(Bytes::from_static(&[1, 5, 0, 0, 0, 0, 0, 0, 0, 3])),
+        }]
+        .into(),
     };
     let unpin = Action::Unpin {
         user: user("harry"),
@@ -126,6 +151,8 @@ fn commands() -> [(&'static str, Action, bool); 7] {
         ("command.4.vouched", vouched, true),
         ("command.4.request", signed, true),
         ("command.4.unpin", unpin, false),
+        ("command.5.policy", sealed_room, true),
+        ("command.5.handshake", handshake, false),
     ]
 }
 
@@ -154,9 +181,11 @@ fn a_node_of_before_reads_no_batches_and_one_of_now_does() {
     );
     let mut node = decode_node(record.as_bytes()).unwrap();
     assert!(!node.reads_batches() && !node.reads_names() && !node.reads_unpins());
+    assert!(!node.reads_policies());
     node.formats = safe_chat::bus::FORMATS;
     let node = decode_node(&encode_node(&node)).unwrap();
     assert!(node.reads_batches() && node.reads_names() && node.reads_unpins());
+    assert!(node.reads_policies());
 }
 
 #[test]

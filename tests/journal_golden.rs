@@ -343,7 +343,8 @@ fn every_version_that_can_be_read_has_a_golden_file() {
             "Joined -> joined@1",
             "Left -> left@1",
             "Message -> text@2",
-            "Unpinned -> unpinned@1"
+            "Unpinned -> unpinned@1",
+            "Handshake -> handshake@1"
         ]
     );
 }

@@ -33,6 +33,7 @@ fn open_for_batches(state: &mut State) {
             identity: Identity::Claimed,
             device: None,
             gateway: gateway(1),
+            policy: None,
         },
     );
 }

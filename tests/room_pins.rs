@@ -29,6 +29,7 @@ fn open(n: u8, k: u8, identity: Identity) -> Action {
         identity,
         device: None,
         gateway: Incarnation::new(Uuid::from_u128(1)),
+        policy: None,
     }
 }
 

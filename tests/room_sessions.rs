@@ -29,6 +29,7 @@ fn open(session: SessionId, name: &str, device: Option<&str>, gateway: Incarnati
         identity: Identity::Claimed,
         device: device.map(|device| DeviceId::parse(device).unwrap()),
         gateway,
+        policy: None,
     }
 }
 

@@ -45,6 +45,7 @@ impl Room {
                 identity,
                 device: None,
                 gateway: Incarnation::new(Uuid::from_u128(1000)),
+                policy: None,
             },
             false => Action::Send {
                 user,

@@ -48,10 +48,9 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(told(&read), expected(&value), "{value}");
     let typed = value["type"].is_string();
     match (typed, value["type"].is_null()) {
-        (true, _) if value["type"] == "send" => assert_eq!(posted.map(ClientFrame::Send), read),
-        (_, true) if value.is_object() => assert_eq!(
+        (_, absent) if value["type"] == "send" || absent && value.is_object() => assert_eq!(
             told(&posted.map(ClientFrame::Send)),
-            message(&value).map(ClientFrame::Send)
+            message(&value, false).map(ClientFrame::Send)
         ),
         _ => assert!(posted.is_err()),
     }
@@ -71,7 +70,7 @@ fn expected(frame: &Value) -> Expected {
         return Err((Reason::BadFrame, None));
     };
     match kind {
-        "send" => message(frame).map(ClientFrame::Send),
+        "send" => message(frame, true).map(ClientFrame::Send),
         "history" => {
             let id = id(frame)?;
             let bad = || (Reason::BadField, Some(id.clone()));
@@ -116,7 +115,7 @@ fn expected(frame: &Value) -> Expected {
     }
 }
 
-fn message(frame: &Value) -> Result<Message, (Reason, Option<String>)> {
+fn message(frame: &Value, in_session: bool) -> Result<Message, (Reason, Option<String>)> {
     let id = id(frame)?;
     let refuse = |reason| (reason, Some(id.clone()));
     let bad = || refuse(Reason::BadField);
@@ -124,16 +123,16 @@ fn message(frame: &Value) -> Result<Message, (Reason, Option<String>)> {
         None | Some("*") => None,
         Some(name) => Some(UserId::parse(name).map_err(|_| bad())?),
     };
-    let (text, sealed) = (
-        string(&frame["text"]).ok_or_else(bad)?,
-        string(&frame["sealed"]).ok_or_else(bad)?,
-    );
-    let (body, most) = match (text, sealed) {
-        (Some(text), None) => (Body::Text(text.into()), Limits::TEXT),
-        (None, Some(sealed)) => (
-            Body::Sealed(base64url(&sealed).ok_or_else(bad)?.into()),
-            Limits::SEALED,
-        ),
+    let content = |name: &str| string(&frame[name]).ok_or_else(bad);
+    let (text, sealed, handshake) = (content("text")?, content("sealed")?, content("handshake")?);
+    let bytes = |text: String| base64url(&text).ok_or_else(bad);
+    let (body, most) = match (text, sealed, handshake) {
+        (Some(text), None, None) => (Body::Text(text.into()), Limits::TEXT),
+        (None, Some(sealed), None) => (Body::Sealed(bytes(sealed)?.into()), Limits::SEALED),
+        (None, None, Some(_)) if !in_session => return Err(bad()),
+        (None, None, Some(handshake)) => {
+            (Body::Handshake(bytes(handshake)?.into()), Limits::HANDSHAKE)
+        }
         _ => return Err(bad()),
     };
     match body.size() {

@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod frames;
+pub mod handshake;
 pub mod json;
 pub mod names;
 pub mod nats;
@@ -19,9 +20,10 @@ pub mod text;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Check); 11] = [
+pub const TARGETS: [(&str, Check); 12] = [
     ("bus", bus::check),
     ("frames", frames::check),
+    ("handshake", handshake::check),
     ("json", json::check),
     ("names", names::check),
     ("nats", nats::check),

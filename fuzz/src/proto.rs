@@ -45,6 +45,7 @@ fn written(frame: &ClientFrame) -> Vec<u8> {
             content: Some(match body {
                 Body::Text(text) => Content::Text(text.to_string()),
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
+                Body::Handshake(bytes) => Content::Handshake(bytes.clone()),
             }),
         }),
         ClientFrame::History { id, before, limit } => Frame::History(pb::HistoryRequest {

@@ -142,6 +142,11 @@ pub(super) fn event(event: &Event) {
             )
         ),
         Kind::Message { from, to, body, .. } => {
+            if let Body::Handshake(bytes) = body {
+                assert_eq!(line, format!("[aaa:{seq} - {from} handshake]"));
+                assert!(word("handshake").is_some() && word("text").is_none());
+                return assert_eq!(proto.content, Some(Content::Handshake(bytes.clone())));
+            }
             let to = to.as_ref().map_or("*", |to| to.as_str());
             let rest = line
                 .strip_prefix(&format!("[aaa:{seq} - {from} -> {to}] "))
@@ -157,6 +162,7 @@ pub(super) fn event(event: &Event) {
                     assert!(word("sealed").is_some() && word("text").is_none());
                     assert_eq!(proto.content, Some(Content::Sealed(bytes.clone())));
                 }
+                Body::Handshake(_) => unreachable!("looked at above"),
             }
         }
     }

@@ -87,6 +87,7 @@ fn decided(state: &State) {
             identity: Identity::Claimed,
             device,
             gateway,
+            policy: None,
         });
         actions.push(Action::Close {
             session,

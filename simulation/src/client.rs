@@ -124,6 +124,7 @@ impl Client {
                 history: 0,
             },
             protocol: Protocol::Json,
+            policy: None,
         };
         let mut wire = node.connect(join, self.cluster.next_wire());
         match timeout(CONNECT, wire.down.recv()).await.ok().flatten()? {

@@ -196,6 +196,11 @@ fn shown(event: &Event) -> loadtest::history::Event {
             body: Body::Sealed(_),
             ..
         } => ("sealed", from),
+        Kind::Message {
+            from,
+            body: Body::Handshake(_),
+            ..
+        } => ("handshake", from),
     };
     let seen = loadtest::history::Event {
         kind: kind.into(),
@@ -208,6 +213,7 @@ fn shown(event: &Event) -> loadtest::history::Event {
     let (text, sealed) = match body {
         Body::Text(text) => (Some(text.to_string()), None),
         Body::Sealed(bytes) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
+        Body::Handshake(_) => (None, None),
     };
     let id = id.as_ref().and_then(|id| id.shown()).map(str::to_owned);
     loadtest::history::Event {

@@ -282,6 +282,7 @@ fn message_line(
         Body::Text(text) if bodies => format!("{text:?}"),
         Body::Text(text) => format!("{} bytes of text", text.len()),
         Body::Sealed(bytes) => format!("{} bytes sealed", bytes.len()),
+        Body::Handshake(bytes) => format!("handshake of {} bytes", bytes.len()),
     };
     let id = id
         .and_then(CommandId::shown)
@@ -365,6 +366,7 @@ mod tests {
                 identity: Identity::Claimed,
                 device: None,
                 gateway: NODE,
+                policy: None,
             },
             Action::Close {
                 session: SESSION,
@@ -461,6 +463,7 @@ mod tests {
                         key: Key::parse("secret").unwrap(),
                         identity: Identity::Claimed,
                         device: None,
+                        policy: None,
                     },
                 )),
                 "ask lobby whether harry may join",

@@ -2,8 +2,8 @@
 
 use crate::{
     room::{
-        Action, DeviceId, Epoch, Event, Identity, Incarnation, Key, Millis, Rejection, RoomId, Seq,
-        SessionId, ShardId, UserId,
+        Action, DeviceId, Epoch, Event, Identity, Incarnation, Key, Millis, Policy, Reentry,
+        Rejection, RoomId, Seq, SessionId, ShardId, UserId,
     },
     telemetry::trace::{Context, hop::Range},
 };
@@ -286,6 +286,8 @@ pub struct Ask {
     pub admission: Option<Admission>,
     /// Which members are told.
     pub members: Wanted,
+    /// Whether the public state of its group is told.
+    pub group: bool,
 }
 
 /// Which members of a room are told, in the order of their names.
@@ -308,9 +310,8 @@ impl Ask {
     /// Where the room is, and who is there behind a name.
     pub fn members(room: RoomId, after: Option<UserId>) -> Self {
         Self {
-            room,
-            admission: None,
             members: Wanted::After(after),
+            ..Self::head(room)
         }
     }
 
@@ -320,15 +321,23 @@ impl Ask {
             room,
             admission: None,
             members: Wanted::Nobody,
+            group: false,
+        }
+    }
+
+    /// With what a device comes back into the room's group.
+    pub fn group(room: RoomId) -> Self {
+        Self {
+            group: true,
+            ..Self::head(room)
         }
     }
 
     /// Whether somebody would be let in now.
     pub fn admission(room: RoomId, who: Admission) -> Self {
         Self {
-            room,
             admission: Some(who),
-            members: Wanted::Nobody,
+            ..Self::head(room)
         }
     }
 }
@@ -344,6 +353,8 @@ pub struct Admission {
     pub identity: Identity,
     /// It would replace an earlier session of the same device.
     pub device: Option<DeviceId>,
+    /// The policy that the room is to have, or must have.
+    pub policy: Option<Policy>,
 }
 
 impl fmt::Debug for Admission {
@@ -372,6 +383,10 @@ pub struct RoomView {
     pub refused: Option<Rejection>,
     /// The place of its newest snapshot; zero: there is none, or an older version does not say.
     pub snapshot: Seq,
+    /// What the room asks of those who come.
+    pub policy: Policy,
+    /// With what a device comes back into its group, if that was asked and there is one.
+    pub group: Option<Reentry>,
 }
 
 /// A question that waits for its answer.
@@ -450,8 +465,9 @@ pub struct NodeRecord {
 /// 1: the first, which an older version does not say. 2: batches of messages, and what tells of
 /// them ([`Action::Batch`], `room::Change::BatchTaken`, [`Inbound::Outcomes`]). 3: commands and
 /// notes of sessions under the name of their gateway. 4: keys that are taken away from names
-/// ([`Action::Unpin`], `room::Kind::Unpinned`).
-pub const FORMATS: u32 = 4;
+/// ([`Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups of sealed ones
+/// (`room::Change::PolicySet`, `room::Body::Handshake`).
+pub const FORMATS: u32 = 5;
 
 impl NodeRecord {
     /// Whether it reads batches.
@@ -467,6 +483,11 @@ impl NodeRecord {
     /// Whether it reads that a key was taken away from a name.
     pub fn reads_unpins(&self) -> bool {
         self.formats >= 4
+    }
+
+    /// Whether it reads policies of rooms, and groups.
+    pub fn reads_policies(&self) -> bool {
+        self.formats >= 5
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     journal::Journal,
     pressure::Pressure,
     room::{
-        Action, DeviceId, Identity, Incarnation, Key, Reason, Rejection, RequestId, RoomId,
+        Action, DeviceId, Identity, Incarnation, Key, Policy, Reason, Rejection, RequestId, RoomId,
         SessionId, UserId,
     },
     task,
@@ -116,6 +116,7 @@ pub(super) struct SessionEntry {
     pub(super) key: Key,
     pub(super) identity: Identity,
     pub(super) device: Option<DeviceId>,
+    pub(super) policy: Option<Policy>,
 }
 
 impl SessionEntry {
@@ -128,6 +129,7 @@ impl SessionEntry {
             identity: self.identity,
             device: self.device.clone(),
             gateway,
+            policy: self.policy,
         }
     }
 }
@@ -342,11 +344,29 @@ impl Core {
 
     /// Whether every node that may be alive reads batches.
     pub(super) fn all_read_batches(&self) -> bool {
+        self.all_nodes(NodeRecord::reads_batches)
+    }
+
+    /// Refuses to ask for a policy, or to change a group, while a node is there that would not
+    /// understand it if it came to own the room.
+    pub(super) fn check_policies(&self) -> Result<(), Rejection> {
+        match self.all_nodes(NodeRecord::reads_policies) {
+            true => Ok(()),
+            false => Err(Rejection::retry(
+                Reason::Unavailable,
+                "a node of an older version is there, or may be: rooms with a policy need all \
+                 nodes to be of this version",
+                5_000,
+            )),
+        }
+    }
+
+    fn all_nodes(&self, reads: impl Fn(&NodeRecord) -> bool) -> bool {
         let Some(members) = self.members.get() else {
             return true;
         };
         let view = members.borrow();
-        !view.nodes.is_empty() && view.nodes.iter().all(NodeRecord::reads_batches)
+        !view.nodes.is_empty() && view.nodes.iter().all(reads)
     }
 
     /// Submits a command and waits for its answer; submits it again when either is missing. The

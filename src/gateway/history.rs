@@ -2,7 +2,7 @@
 
 use super::{
     core::{Core, unavailable},
-    join,
+    owner,
 };
 use crate::{
     journal::Hole,
@@ -46,7 +46,7 @@ pub(super) async fn history(
         let known = replica.as_ref().and_then(|replica| replica.head());
         let head = match known {
             Some(head) => head,
-            None => join::head(core, room).await?,
+            None => owner::head(core, room).await?,
         };
         let last = before.map_or(head, |before| Seq(before.0.saturating_sub(1)).min(head));
         let mut walk = Walk::new(last, limit.into());

@@ -11,6 +11,7 @@ use super::{
     history_cache::Page,
     limits::{Client, Entered},
     metrics,
+    owner::{self, owner},
     replica::{
         Attach, CatchUp, Extent, Lost, Opening, ReplicaRef, SessionRef, Start, SubscriberId,
     },
@@ -19,9 +20,9 @@ use super::{
 };
 use crate::{
     access,
-    bus::{Admission, Answered, Ask, RoomView},
+    bus::{Admission, Answered, Ask},
     listener::{Arrival, Presence},
-    room::{DeviceId, Identity, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{DeviceId, Identity, Key, Policy, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     telemetry::trace::{Origin, hop},
     wire::Protocol,
 };
@@ -36,7 +37,7 @@ use tracing::Instrument;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long an event stream may take to begin: a browser would take a refusal as final, so this is
 /// longer than a takeover from a frozen node takes.
-const WATCH_DEADLINE: Duration = Duration::from_secs(25);
+pub(super) const WATCH_DEADLINE: Duration = Duration::from_secs(25);
 /// How long a client that catches up keeps the page that it reads while it takes nothing: one of
 /// large messages is 8 MiB.
 const PAGE_KEPT: Duration = Duration::from_secs(1);
@@ -58,6 +59,18 @@ pub struct Join {
     pub from: StartAt,
     /// How frames look.
     pub protocol: Protocol,
+    /// The policy that the room is to have if this makes it, or must have; `None`: any.
+    pub policy: Option<Policy>,
+}
+
+impl Join {
+    /// Refuses what an owner might not understand.
+    fn check(&self, core: &Core) -> Result<(), Rejection> {
+        match self.policy {
+            None | Some(Policy::Open) => Ok(()),
+            Some(Policy::Proven | Policy::Sealed) => core.check_policies(),
+        }
+    }
 }
 
 /// What a client wants of what was before.
@@ -277,17 +290,18 @@ pub(super) async fn knock_to_prove(
 }
 
 async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejection> {
+    join.check(core)?;
     let knock = Knock::new(core, Some(client), &join.room)?;
     let who = Admission {
         user: join.user.clone(),
         key: join.key.clone(),
         identity: join.identity,
         device: join.device.clone(),
+        policy: join.policy,
     };
     let ask = Ask::admission(join.room.clone(), who);
     let asked = timeout(DEADLINE, owner(core, &ask)).await;
-    let late = || unavailable("the room's owner did not answer in time: try again");
-    asked.unwrap_or_else(|_| Err(late())).map(|_| knock)
+    asked.unwrap_or_else(|_| Err(owner::late())).map(|_| knock)
 }
 
 /// Takes what a message to a room costs that it may make.
@@ -303,35 +317,9 @@ pub(super) async fn pay_for(
     let known = core.replica(room).and_then(|replica| replica.head());
     let head = match known.filter(|head| *head > Seq::ZERO) {
         Some(head) => head,
-        None => head(core, room).await?,
+        None => owner::head(core, room).await?,
     };
     Creation::pay(core, room, head, who, client)
-}
-
-/// The head of a room, from its owner.
-pub(super) async fn head(core: &Core, room: &RoomId) -> Result<Seq, Rejection> {
-    let view = owner(core, &Ask::head(room.clone())).await?;
-    Ok(view.head)
-}
-
-/// What a room's owner answers; asks until it does, unless there can be none. The caller's deadline
-/// ends it.
-async fn owner(core: &Core, ask: &Ask) -> Result<RoomView, Rejection> {
-    let mut pauses = core.pauses();
-    loop {
-        match core.bus.ask(ask).await {
-            Ok(RoomView {
-                refused: Some(rejection),
-                ..
-            }) => return Err(rejection),
-            Ok(view) => return Ok(view),
-            Err(error) => {
-                tracing::debug!(room = %ask.room, %error, "the owner has not answered yet");
-                core.check_writers()?;
-            }
-        }
-        sleep(pauses.next().unwrap_or(DEADLINE)).await;
-    }
 }
 
 /// A session that was submitted and is not yet one; dropped, it is closed.
@@ -359,6 +347,7 @@ async fn admit(
     client: Option<&Client>,
     mut connection: Connection,
 ) -> Result<Session, Rejection> {
+    join.check(core)?;
     let knock = match connection.knock.take() {
         Some(knock) => knock,
         None => Knock::new(core, client, &join.room)?,
@@ -373,6 +362,7 @@ async fn admit(
         device,
         from,
         protocol,
+        policy,
     } = join;
     let meter = core.limits.meter(&user, &key, client);
     core.check_sessions()?;
@@ -408,6 +398,7 @@ async fn admit(
         key: key.clone(),
         identity,
         device: device.clone(),
+        policy,
     };
     let open = entry.open(session, core.me);
     core.enter(session, entry);

@@ -26,6 +26,7 @@ mod limits;
 mod losses;
 mod metrics;
 mod outbox;
+mod owner;
 mod pending_replies;
 mod port;
 mod proofs;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::{self, Credentials, Right},
-    room::{CommandId, Key, Reason, Rejection, SessionId, Token, UserId},
+    room::{Body, CommandId, Key, Reason, Rejection, SessionId, Token, UserId},
     telemetry::trace::{Origin, hop},
     trace::{At, Hop},
     wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
@@ -269,8 +269,12 @@ impl Session {
         self.has_unsent = true;
         let (core, size, id) = (&self.core, message.body.size(), message.id.clone());
         let admitted = &self.admitted;
+        let is_handshake = matches!(message.body, Body::Handshake(_));
         let check = || {
             admitted.check(Right::Write)?;
+            if is_handshake {
+                core.check_policies()?;
+            }
             core.room_for_more().and_then(|()| core.check_message(size))
         };
         let sent = |id: &CommandId| {

@@ -2,19 +2,22 @@
 //! messages is, in their order, as if they had come alone.
 
 use super::{
-    Attempt, BatchMessage, Change, CommandId, Decision, Kind, Outcome, ProducerSeq, Reason,
-    Rejection, Sent, Seq, Session, Standing, State, UserId, decide::refusal,
+    Attempt, BatchMessage, Body, Change, CommandId, Decision, Kind, Millis, Outcome, ProducerSeq,
+    Reason, Rejection, Sent, Seq, Session, Standing, State, UserId, decide::refusal,
 };
 use std::collections::HashMap;
+
+/// When what came behind a handshake may be sent again, in milliseconds.
+const BUSY_RETRY_MS: u64 = 100;
 
 pub(super) fn decide(
     state: &State,
     from: ProducerSeq,
-    messages: &[BatchMessage],
+    (messages, at): (&[BatchMessage], Millis),
     fits: impl Fn(&Kind, &[Change]) -> Result<(), Rejection>,
 ) -> Decision {
     match state.producers.standing(from) {
-        Standing::Next => next(state, from, messages, fits),
+        Standing::Next => next(state, from, (messages, at), fits),
         Standing::Duplicate => Decision::nothing(Outcome::Batch(known(state, from, messages))),
         Standing::OutOfOrder { expected } => Decision::nothing(Outcome::OutOfOrder { expected }),
     }
@@ -24,7 +27,7 @@ pub(super) fn decide(
 fn next(
     state: &State,
     from: ProducerSeq,
-    messages: &[BatchMessage],
+    (messages, at): (&[BatchMessage], Millis),
     fits: impl Fn(&Kind, &[Change]) -> Result<(), Rejection>,
 ) -> Decision {
     let taken = |repeats| Change::BatchTaken { from, repeats };
@@ -34,6 +37,8 @@ fn next(
     let mut outcomes = Vec::with_capacity(messages.len());
     // Those that this batch has placed so far.
     let mut placed: HashMap<(&UserId, &CommandId), Seq> = HashMap::new();
+    // What follows a handshake would be decided in the group of before.
+    let mut has_handshake = false;
     for (message, index) in messages.iter().zip(0..) {
         let here = placed.get(&(&message.user, &message.id)).copied();
         let outcome = match here {
@@ -43,8 +48,14 @@ fn next(
         let outcome = match outcome {
             Outcome::Done => {
                 let kind = event(state, message);
-                match fits(&kind, &bare) {
+                let taken = match has_handshake {
+                    true => Err(behind_a_handshake()),
+                    false => fits(&kind, &bare)
+                        .and_then(|()| state.takes(&message.user, &message.body, at)),
+                };
+                match taken {
                     Ok(()) => {
+                        has_handshake = matches!(message.body, Body::Handshake(_));
                         kinds.push(kind);
                         let seq = Seq(state.head.0 + kinds.len() as u64);
                         placed.insert((&message.user, &message.id), seq);
@@ -112,6 +123,12 @@ fn of_one(state: &State, from: ProducerSeq, message: &BatchMessage) -> Outcome {
         Some(Sent { seq, .. }) => Outcome::Repeated(*seq),
         None => Outcome::Done,
     }
+}
+
+/// A gateway puts nothing behind a handshake.
+fn behind_a_handshake() -> Rejection {
+    let message = "a handshake was placed right before it: send it again";
+    Rejection::retry(Reason::Busy, message, BUSY_RETRY_MS)
 }
 
 fn event(state: &State, message: &BatchMessage) -> Kind {

@@ -1,6 +1,6 @@
 //! What a client, or the cluster on its behalf, wants of a room.
 
-use super::{DeviceId, Identity, Incarnation, Key, Millis, RequestId, SessionId, UserId};
+use super::{DeviceId, Identity, Incarnation, Key, Millis, Policy, RequestId, SessionId, UserId};
 use bytes::Bytes;
 use std::{fmt, sync::Arc};
 
@@ -30,6 +30,8 @@ pub enum Action {
         device: Option<DeviceId>,
         /// The node that holds the connection.
         gateway: Incarnation,
+        /// The policy that the room is to have if this makes it, or must have; `None`: any.
+        policy: Option<Policy>,
     },
     /// A session ended. One that was never opened cannot be opened any more.
     Close {
@@ -194,6 +196,8 @@ pub enum Body {
     Text(Arc<str>),
     /// 1 to 65536 bytes that the service cannot read.
     Sealed(Bytes),
+    /// 1 to [`super::Limits::HANDSHAKE`] bytes that change the group of a sealed room.
+    Handshake(Bytes),
 }
 
 impl Body {
@@ -201,7 +205,7 @@ impl Body {
     pub fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Sealed(bytes) => bytes.len(),
+            Self::Sealed(bytes) | Self::Handshake(bytes) => bytes.len(),
         }
     }
 }
@@ -211,6 +215,7 @@ impl fmt::Debug for Body {
         match self {
             Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
             Self::Sealed(bytes) => write!(f, "Sealed({} bytes)", bytes.len()),
+            Self::Handshake(bytes) => write!(f, "Handshake({} bytes)", bytes.len()),
         }
     }
 }

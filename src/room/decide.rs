@@ -3,7 +3,8 @@
 
 use super::{
     Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Key, Kind,
-    Limits, Millis, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId, batch,
+    Limits, Millis, Policy, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId, batch,
+    group::refuse_outside,
 };
 use std::collections::HashSet;
 
@@ -123,25 +124,27 @@ pub fn decide_within(
             identity,
             device,
             gateway,
+            policy,
         } => {
-            let brought = (key, *identity);
-            open(state, *session, user, brought, device.as_ref(), *gateway)
+            let (whose, brought) = ((user, device.as_ref(), *gateway), (key, *identity));
+            open(state, *session, whose, brought, *policy)
         }
         Action::Close { session, gateway } => close(state, *session, *gateway),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),
         Action::Send { .. } => send(state, &command.action, command.at),
         Action::Unpin { user } => unpin(state, user, command.at),
-        Action::Batch { from, messages } => batch::decide(state, *from, messages, fits),
+        Action::Batch { from, messages } => {
+            batch::decide(state, *from, (messages, command.at), fits)
+        }
     }
 }
 
 fn open(
     state: &State,
     session: SessionId,
-    user: &UserId,
+    (user, device, gateway): (&UserId, Option<&DeviceId>, Incarnation),
     (key, identity): (&Key, Identity),
-    device: Option<&DeviceId>,
-    gateway: Incarnation,
+    wanted: Option<Policy>,
 ) -> Decision {
     let joined = || Kind::Joined { user: user.clone() };
     if let Some(open) = state.sessions.get(session) {
@@ -162,8 +165,20 @@ fn open(
         Some(Ended::Refused(reason)) => return Decision::refused(*reason),
         None => {}
     }
+    // The first event makes the room.
+    let is_new = state.head == Seq::ZERO && state.policy == Policy::Open;
+    let policy = match is_new {
+        true => wanted.unwrap_or_default(),
+        false => state.policy,
+    };
+    if wanted.is_some_and(|wanted| wanted != policy) {
+        return turn_away(session, Reason::OtherPolicy);
+    }
     let pin = state.pins.get(user);
     if let Some(reason) = pin.and_then(|pin| pin.refuses(key, identity)) {
+        return turn_away(session, reason);
+    }
+    if let Some(reason) = policy.refuses(key, identity) {
         return turn_away(session, reason);
     }
     // Its owner proves a name that was only claimed so far: the sessions that have only claimed it
@@ -180,6 +195,9 @@ fn open(
     }
 
     let mut decision = Decision::nothing(Outcome::Done);
+    if policy != state.policy {
+        decision.changes.push(Change::PolicySet { policy });
+    }
     if takes_over || (pin.is_none() && !key.is_vouched()) {
         decision.changes.push(Change::Pinned {
             user: user.clone(),
@@ -360,6 +378,17 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
     if is_post && !key.is_vouched() && state.precedes_unpin(user, at) {
         return Decision::refused(Reason::KeyMismatch);
     }
+    // It is always refused, so that this is true however late it is decided again.
+    if state.policy == Policy::Sealed {
+        return Decision::nothing(Outcome::Refused(refuse_outside(is_post)));
+    }
+    let lacks = is_post.then(|| state.policy.refuses(key, *identity));
+    if let Some(reason) = lacks.flatten() {
+        return Decision::refused(reason);
+    }
+    if let Err(rejection) = state.takes(user, body, at) {
+        return Decision::nothing(Outcome::Refused(rejection));
+    }
     let mut decision = Decision::nothing(Outcome::Done);
     if is_post && !key.is_vouched() && pin.is_none() {
         decision.changes.push(Change::Pinned {
@@ -396,9 +425,14 @@ pub(super) fn refusal(reason: Reason) -> Rejection {
             "another key is pinned to this user in this room: bring the first one, or take another name"
         }
         Reason::ProofRequired => {
-            "this user has proven a key in this room: prove it too (auth=1, or the header \
-             Safe-Chat-Proof), or take another name"
+            "this room asks for a proof of the key, or this user has proven one in it: prove yours \
+             (auth=1, or the header Safe-Chat-Proof), or take another name"
         }
+        Reason::OtherPolicy => {
+            "the room was made with another policy: leave out policy, or take another room"
+        }
+        // As it was remembered in the words of before.
+        Reason::BadQuery => "the room does not let this in as it was asked for: leave out policy",
         Reason::TooManySessions => {
             "this user has 8 sessions in this room already: close one, or name its device to replace it"
         }

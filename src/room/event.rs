@@ -1,8 +1,8 @@
 //! What happened in a room.
 
 use super::{
-    Body, CommandId, DeviceId, Identity, Incarnation, Key, Millis, ProducerSeq, RequestId, Seq,
-    SessionId, Turn, UserId,
+    Body, CommandId, DeviceId, Identity, Incarnation, Key, Millis, Policy, ProducerSeq, RequestId,
+    Seq, SessionId, Turn, UserId,
 };
 
 /// One place of the room's sequence, and what changed silently on the way to it.
@@ -100,7 +100,7 @@ pub enum Change {
     Refused {
         /// The session.
         session: SessionId,
-        /// Why: [`super::Reason::KeyMismatch`] or [`super::Reason::TooManySessions`].
+        /// Why, in a word that every version reads that may run beside this one.
         reason: super::Reason,
     },
     /// The sessions of a node that is gone were ended by the command that was stored at this time.
@@ -136,5 +136,10 @@ pub enum Change {
         key: Key,
         /// What was shown of it.
         identity: Identity,
+    },
+    /// The room was made with a policy other than [`Policy::Open`], which stays.
+    PolicySet {
+        /// The policy.
+        policy: Policy,
     },
 }

@@ -40,6 +40,7 @@ fn room() -> State {
             identity: Identity::Claimed,
             device: None,
             gateway: gateway(),
+            policy: None,
         };
         assert_eq!(apply(&mut state, opened), Outcome::Done);
     }

@@ -9,6 +9,9 @@ impl Limits {
     pub const TEXT: usize = 16 * 1024;
     /// Bytes of a sealed message, decoded (contract with clients).
     pub const SEALED: usize = 64 * 1024;
+    /// Bytes of a handshake of a sealed room, decoded (contract with clients): in base64 it fits
+    /// into a message of theirs, which a longer one would need to be allowed for everybody.
+    pub const HANDSHAKE: usize = seal::MOST_HANDSHAKE;
     /// Open sessions of one user in one room (contract with clients).
     pub const SESSIONS_PER_USER: usize = 8;
     /// Messages whose ids are remembered, across failover (contract with clients).

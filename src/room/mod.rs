@@ -9,9 +9,11 @@ mod batch;
 mod command;
 mod decide;
 mod event;
+mod group;
 mod id;
 mod limits;
 mod pin;
+mod policy;
 mod producers;
 mod rejection;
 mod sessions;
@@ -23,12 +25,14 @@ pub use command::{
 };
 pub use decide::{Decision, Notice, Outcome, decide, decide_within};
 pub use event::{Change, Event, Kind};
+pub use group::{Admitted, Group, Reentry, is_of_another_room};
 pub use id::{
     DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RequestId, RoomId, Seq, SessionId, ShardId,
     Shards, Token, UserId,
 };
 pub use limits::Limits;
 pub use pin::{Identity, Pin};
+pub use policy::Policy;
 pub use producers::{Producers, Standing};
 pub use rejection::{Reason, Rejection};
 pub use sessions::{Session, Sessions};

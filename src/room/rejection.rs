@@ -32,11 +32,20 @@ pub enum Reason {
     MethodNotAllowed,
     UpgradeRequired,
     Draining,
+    StaleEpoch,
+    NotAMember,
+    TooManyMembers,
+    BadLifetime,
+    BadCredential,
+    BadBundle,
+    OtherPolicy,
+    SealedRoom,
+    NotSealed,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 35] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -63,6 +72,15 @@ impl Reason {
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
         Self::Draining,
+        Self::StaleEpoch,
+        Self::NotAMember,
+        Self::TooManyMembers,
+        Self::BadLifetime,
+        Self::BadCredential,
+        Self::BadBundle,
+        Self::OtherPolicy,
+        Self::SealedRoom,
+        Self::NotSealed,
     ];
 
     /// The word that goes over the wire.
@@ -94,6 +112,15 @@ impl Reason {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
             Self::Draining => "draining",
+            Self::StaleEpoch => "stale_epoch",
+            Self::NotAMember => "not_a_member",
+            Self::TooManyMembers => "too_many_members",
+            Self::BadLifetime => "bad_lifetime",
+            Self::BadCredential => "bad_credential",
+            Self::BadBundle => "bad_bundle",
+            Self::OtherPolicy => "other_policy",
+            Self::SealedRoom => "sealed_room",
+            Self::NotSealed => "not_sealed",
         }
     }
 
@@ -102,6 +129,15 @@ impl Reason {
     pub fn known_before(self) -> Self {
         match self {
             Self::ProofRequired => Self::KeyMismatch,
+            Self::OtherPolicy => Self::BadQuery,
+            Self::StaleEpoch
+            | Self::NotAMember
+            | Self::TooManyMembers
+            | Self::BadLifetime
+            | Self::BadCredential
+            | Self::BadBundle
+            | Self::SealedRoom
+            | Self::NotSealed => Self::BadField,
             reason => reason,
         }
     }

@@ -1,8 +1,8 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Change, CommandId, Event, Identity, Incarnation, Key, Kind, Limits, Millis, Pin,
-    Producers, Reason, Seq, Session, SessionId, Sessions, UserId, Window,
+    Attempt, Body, Change, CommandId, Event, Group, Identity, Incarnation, Key, Kind, Limits,
+    Millis, Pin, Policy, Producers, Reason, Seq, Session, SessionId, Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -46,6 +46,10 @@ pub struct State {
     pub abandoned: Window<(Incarnation, Millis), ()>,
     /// How far each gateway's batches are decided.
     pub producers: Producers,
+    /// What it asks of those who come and of what is said.
+    pub policy: Policy,
+    /// Of a sealed room: its group, once somebody has founded it.
+    pub group: Option<Group>,
     /// Changes since the last event, in order. The next event takes them along.
     pub unjournaled: Vec<Change>,
 }
@@ -62,6 +66,8 @@ impl Default for State {
             ended: Window::new(Limits::ENDED_SESSIONS),
             abandoned: Window::new(Limits::ABANDONS),
             producers: Producers::default(),
+            policy: Policy::default(),
+            group: None,
             unjournaled: Vec::new(),
         }
     }
@@ -113,8 +119,12 @@ impl State {
                 id,
                 turn,
                 request,
+                body,
                 ..
             } => {
+                if let Body::Handshake(bytes) = body {
+                    self.handshake(from, bytes, event.at, event.seq);
+                }
                 if let Some(id) = id {
                     let sent = Sent {
                         seq: event.seq,
@@ -182,6 +192,7 @@ impl State {
                 key,
                 identity,
             } => self.pin(user, key, *identity),
+            Change::PolicySet { policy } => self.policy = *policy,
         }
     }
 

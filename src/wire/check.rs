@@ -82,6 +82,21 @@ pub(super) fn sealed(id: Option<&Arc<str>>, bytes: Bytes) -> Result<Body, Refuse
     }
 }
 
+/// What changes the group of a sealed room, decoded.
+pub(super) fn handshake(id: Option<&Arc<str>>, bytes: Bytes) -> Result<Body, Refused> {
+    match bytes.len() {
+        0 => Err(Refused::bad_field(id.cloned(), "the handshake is empty")),
+        1..=Limits::HANDSHAKE => Ok(Body::Handshake(bytes)),
+        n => Err(Refused::too_large(
+            id.cloned(),
+            format!(
+                "the handshake has {n} bytes; at most {} are allowed",
+                Limits::HANDSHAKE
+            ),
+        )),
+    }
+}
+
 /// A message of a client that gives ids.
 pub(super) fn message(id: Arc<str>, to: Option<UserId>, body: Body) -> Message {
     Message {

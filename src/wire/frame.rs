@@ -2,7 +2,8 @@
 
 use super::{SharedEvent, proof::Nonce};
 use crate::room::{
-    Body, CommandId, Epoch, Event, Identity, Reason, Rejection, Seq, SessionId, Token, UserId,
+    Body, CommandId, Epoch, Event, Identity, Policy, Reason, Rejection, Seq, SessionId, Token,
+    UserId,
 };
 use bytes::Bytes;
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -154,6 +155,8 @@ pub enum ServerFrame {
         node: String,
         /// What the client has shown of its key.
         identity: Identity,
+        /// What the room asks of those who come.
+        policy: Policy,
     },
     /// Something happened.
     Event(SharedEvent),

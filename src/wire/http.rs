@@ -1,7 +1,8 @@
 //! What is said over HTTP: the status of a refusal, its body, and when to come back.
 
 use super::Utf8;
-use crate::room::{Reason, Rejection};
+use crate::room::{Reason, Reentry, Rejection};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
 
 /// When to come back if a refusal says nothing of it, in seconds: about as long as a takeover
@@ -18,17 +19,24 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::BadUser
         | Reason::BadPub
         | Reason::BadQuery
-        | Reason::BadRequest => 400,
+        | Reason::BadRequest
+        | Reason::BadLifetime
+        | Reason::BadBundle
+        | Reason::TooManyMembers
+        | Reason::SealedRoom
+        | Reason::NotSealed => 400,
         Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired => 401,
         Reason::KeyMismatch
         | Reason::ProofRequired
         | Reason::ProofFailed
         | Reason::NotMember
+        | Reason::NotAMember
+        | Reason::BadCredential
         | Reason::BadOrigin
         | Reason::Forbidden => 403,
         Reason::NotFound => 404,
         Reason::MethodNotAllowed => 405,
-        Reason::TooManySessions => 409,
+        Reason::TooManySessions | Reason::OtherPolicy | Reason::StaleEpoch => 409,
         Reason::TooLarge => 413,
         Reason::UpgradeRequired => 426,
         Reason::RateLimited => 429,
@@ -56,6 +64,26 @@ pub fn challenge(reason: Reason) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// The body of an answer with the public state of a group: base64url without padding.
+pub fn group(group: &Reentry) -> Utf8 {
+    #[derive(Serialize)]
+    struct Body {
+        epoch: u64,
+        seq: u64,
+        group_info: String,
+        tree: String,
+    }
+    let body = Body {
+        epoch: group.epoch,
+        seq: group.made_at.0,
+        group_info: BASE64_URL_SAFE_NO_PAD.encode(&group.group_info),
+        tree: BASE64_URL_SAFE_NO_PAD.encode(&group.tree),
+    };
+    serde_json::to_string(&body)
+        .expect("strings and numbers can be written")
+        .into()
 }
 
 /// The body of a refusal: `{"error":{"reason":"bad_room","message":"..."}}`.

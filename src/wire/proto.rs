@@ -3,7 +3,7 @@
 use super::{ClientFrame, Refused, ServerFrame, check, proof::Proof, view::View};
 use crate::{
     proto::client::v1::{self as pb, client_frame, event, send, server_frame},
-    room::{Body, Event, RoomId, UserId},
+    room::{Body, Event, Policy, RoomId, UserId},
 };
 use bytes::Bytes;
 use prost::Message as _;
@@ -50,10 +50,11 @@ fn message(send: pb::Send) -> Result<ClientFrame, Refused> {
     let body = match send.content {
         Some(send::Content::Text(text)) => check::text(Some(&id), &text)?,
         Some(send::Content::Sealed(bytes)) => check::sealed(Some(&id), bytes)?,
+        Some(send::Content::Handshake(bytes)) => check::handshake(Some(&id), bytes)?,
         None => {
             return Err(Refused::bad_field(
                 Some(id),
-                "a message needs text or sealed content",
+                "a message needs text, sealed content or a handshake",
             ));
         }
     };
@@ -78,6 +79,7 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
             epoch,
             node,
             identity,
+            policy,
         } => Frame::Welcome(pb::Welcome {
             room: room.to_string(),
             user: user.to_string(),
@@ -93,6 +95,7 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
                 0 => 0,
                 left_out => (members.len() + left_out) as u64,
             },
+            policy: (*policy != Policy::Open).then(|| policy.as_str().into()),
         }),
         ServerFrame::Event(shared) => Frame::Event(seen(shared.event())),
         ServerFrame::Accepted { id } => Frame::Accepted(pb::Accepted { id: id.to_string() }),
@@ -180,6 +183,7 @@ fn seen(event: &Event) -> pb::Event {
     let content = body.map(|body| match body {
         Body::Text(text) => event::Content::Text(text.to_string()),
         Body::Sealed(bytes) => event::Content::Sealed(bytes.clone()),
+        Body::Handshake(bytes) => event::Content::Handshake(bytes.clone()),
     });
     let (kind, from, to) = (kind.to_owned(), from.to_string(), to.map(UserId::to_string));
     pb::Event {

@@ -66,7 +66,7 @@ pub(super) fn event(room: &RoomId, event: &Event) -> Utf8 {
     } = View::of(event);
     let to = to.map_or("*", UserId::as_str);
     let line = match body {
-        None => format!("[{room}:{seq} - {from} {kind}]"),
+        None | Some(Body::Handshake(_)) => format!("[{room}:{seq} - {from} {kind}]"),
         Some(Body::Text(text)) => format!("[{room}:{seq} - {from} -> {to}] {}", Escaped(text)),
         Some(Body::Sealed(bytes)) => format!(
             "[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)",

@@ -40,6 +40,7 @@ impl<'a> View<'a> {
                 let kind = match body {
                     Body::Text(_) => "text",
                     Body::Sealed(_) => "sealed",
+                    Body::Handshake(_) => "handshake",
                 };
                 View {
                     to: to.as_ref(),

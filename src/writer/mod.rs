@@ -11,6 +11,7 @@
 //! published and its changes are stored; the shard's floor follows the oldest command that is not
 //! settled, so that a successor reads again whatever may be unfinished.
 
+mod admit;
 mod answer;
 mod batch;
 mod config;

@@ -11,13 +11,10 @@ use crate::{
         Admission, Ask, BatchOutcome, Commit, Delivery, Position, ReplyTo, RoomView, Wanted,
         members_after, too_large_now,
     },
-    journal::{
-        Limits,
-        codec::{size_of_changes, size_of_event},
-    },
+    journal::codec::{size_of_changes, size_of_event},
     room::{
         Action, Change, Command, Decision, Epoch, Event, Incarnation, Kind, Millis, Outcome,
-        Rejection, Seq, SessionId, State, UserId, decide, decide_within,
+        Rejection, Seq, SessionId, State, UserId, decide, decide_within, is_of_another_room,
     },
     telemetry::trace::Context,
 };
@@ -29,9 +26,7 @@ use std::{
 use tokio::time::Instant;
 use tracing::Span;
 
-/// So many records of a snapshot (members, sessions, keys of everybody who ever came, messages of
-/// the dedupe window ...) cost about as much as it does to replay an event instead.
-const RECORDS_PER_EVENT: u64 = 8;
+mod saving;
 
 /// A snapshot of so many records is written and read in milliseconds.
 const FEW_RECORDS: usize = 16_384;
@@ -121,9 +116,13 @@ impl Room {
             at: delivery.at,
             action: delivery.submission.action,
         };
-        let fits = |kind: &Kind, changes: &[Change]| match size_of_event(kind, changes) {
-            size if size <= bounds.fits => Ok(()),
-            _ => Err(too_large_now()),
+        let name = &delivery.submission.room;
+        let fits = |kind: &Kind, changes: &[Change]| match (kind, size_of_event(kind, changes)) {
+            (_, size) if size > bounds.fits => Err(too_large_now()),
+            (Kind::Message { body, .. }, _) if is_of_another_room(body, name) => {
+                Err(saving::of_another_room())
+            }
+            _ => Ok(()),
         };
         let mut decision = decide_within(&self.state, &command, fits);
         match self.fit(&decision, &command.action, bounds.fits) {
@@ -280,17 +279,11 @@ impl Room {
         let mut batch = self.queue.pop_front()?;
         self.committing = true;
         let is_last = self.queue.is_empty() && !batch.events.is_empty();
-        if is_last && !self.saving && self.state.head.0 - self.saved.0 >= self.snapshot_every() {
+        if is_last && !self.saving && self.is_snapshot_due() {
             self.saving = true;
-            batch.snapshot = Some(Box::new(self.state.clone()));
+            batch.snapshot = Some(self.snapshot());
         }
         Some(batch)
-    }
-
-    /// Events between two snapshots: more in a room with large snapshots, so that they never cost
-    /// more than the events do.
-    fn snapshot_every(&self) -> u64 {
-        Limits::SNAPSHOT_EVERY.max(self.state.records() as u64 / RECORDS_PER_EVENT)
     }
 
     /// The batch is in the journal. `published`: so it is on the bus.
@@ -357,13 +350,20 @@ impl Room {
             Wanted::All => (self.members.iter().cloned().collect(), false),
             Wanted::After(after) => members_after(&self.members, after.as_ref(), most),
         };
+        let refused = ask.admission.as_ref().and_then(|who| self.refusal(who));
+        let (group, without_group) = match ask.group.then(|| self.group()).transpose() {
+            Ok(group) => (group.flatten(), None),
+            Err(rejection) => (None, Some(rejection)),
+        };
         RoomView {
             epoch,
             head: self.head,
             members,
             more_members,
-            refused: ask.admission.as_ref().and_then(|who| self.refusal(who)),
+            refused: refused.or(without_group),
             snapshot: self.saved,
+            policy: self.state.policy,
+            group,
         }
     }
 
@@ -374,6 +374,7 @@ impl Room {
             key,
             identity,
             device,
+            policy,
         } = admission.clone();
         // Nobody's: it is decided about and forgotten.
         let nobody = uuid::Uuid::nil();
@@ -384,6 +385,7 @@ impl Room {
             identity,
             device,
             gateway: Incarnation::new(nobody),
+            policy,
         };
         let at = Millis(0);
         match decide(&self.state, &Command { at, action }).outcome {
@@ -449,10 +451,7 @@ impl Room {
         );
         self.saving = true;
         self.carrying_since = None;
-        (
-            Box::new(self.state.clone()),
-            std::mem::take(&mut self.carrying),
-        )
+        (self.snapshot(), std::mem::take(&mut self.carrying))
     }
 
     /// A snapshot at `seq` with `carried` waiting changes was saved; or (at seq 0, with none) could

@@ -15,7 +15,9 @@ use crate::{
     cluster::{Lease, LeaseError},
     journal::{self, Claim},
     metric,
-    room::{Action, Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State},
+    room::{
+        Action, Admitted, Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State,
+    },
     telemetry::trace::hop::{self, Range},
 };
 use futures::{
@@ -58,6 +60,8 @@ pub(super) enum Done {
         room: RoomId,
         saved: Option<(Seq, usize)>,
         tickets: Vec<Ticket>,
+        /// What newcomers need and nobody keeps yet.
+        owed: Vec<Admitted>,
     },
     /// The floor was stored, or not.
     Checkpointed {
@@ -176,12 +180,15 @@ impl Work {
         parts: Arc<Parts>,
         claim: Claim,
         room: RoomId,
-        state: Box<State>,
+        mut state: Box<State>,
         tickets: Vec<Ticket>,
     ) {
         self.push(async move {
             // Never closed. What is saved can wait: it is in the journal, or its command is kept.
             let _turn = parts.saving.acquire().await;
+            // Before the snapshot: with it the commits are not replayed, and nobody else would. One
+            // that is lost with this process keeps nobody out: its device comes in by itself.
+            let owed = parts.admit(&room, state.take_owed()).await;
             let result = parts.journal.save_snapshot(&room, claim, &state).await;
             if let Err(error) = &result {
                 tracing::debug!(%room, %error, "the snapshot is taken again later");
@@ -195,6 +202,7 @@ impl Work {
                 room,
                 saved,
                 tickets,
+                owed,
             }
         });
     }

@@ -23,6 +23,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             identity: Identity::Claimed,
             device: device.clone(),
             gateway,
+            policy: None,
         },
         Action::Open {
             session: session(),
@@ -31,6 +32,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             identity: Identity::Claimed,
             device: None,
             gateway,
+            policy: None,
         },
         Action::Close {
             session: session(),

@@ -150,6 +150,7 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
         key: Key::parse("key").unwrap(),
         identity: Identity::Claimed,
         device: Some(DeviceId::parse("phone").unwrap()),
+        policy: None,
     };
     let ask = Ask::admission(room("lobby"), who);
     let (answer, ()) = tokio::join!(world.a.ask(&ask), async {

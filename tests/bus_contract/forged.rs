@@ -50,6 +50,7 @@ fn open(gateway: Incarnation, reply: Option<Incarnation>) -> Submission {
             identity: Identity::Claimed,
             device: None,
             gateway,
+            policy: None,
         },
         reply: reply.map(|node| ReplyTo { node, tag: 7 }),
     }

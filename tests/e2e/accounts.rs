@@ -198,6 +198,7 @@ async fn nodes_hear_and_answer_each_other_in_both_directions() {
         more_members: false,
         refused: None,
         snapshot: Seq(2),
+        ..RoomView::default()
     };
     let mut questions = writer.questions(shard).await.expect("subscribed");
     let ask = Ask::room(room.clone());
@@ -244,6 +245,7 @@ async fn commands_of_a_gateway_are_stored_together_and_in_order() {
             identity: Identity::Claimed,
             device: None,
             gateway: record.incarnation,
+            policy: None,
         },
         reply: None,
     };

@@ -33,6 +33,9 @@ mod process;
 mod proofs;
 mod proxy;
 mod roles;
+#[path = "../support/sealed.rs"]
+mod sealed;
+mod sealed_rooms;
 mod server;
 mod start;
 mod stored;
@@ -80,6 +83,7 @@ claims! {
         proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
         keys::each_key_package_goes_to_one_whichever_node_is_asked
         keys::a_welcome_waits_at_every_node_until_its_device_has_it
+        sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does
         openapi::the_internal_port_is_as_its_document_says
         operators::each_does_what_its_role_allows_and_it_is_written_down
         logs::nothing_secret_is_logged
@@ -105,6 +109,7 @@ claims! {
         doctor::what_a_cluster_rests_on_is_looked_at
         moved::what_only_the_bus_has_is_written_back_into_an_older_cassandra
         outage::what_is_said_while_cassandra_is_away_is_journaled_later
+        sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does
         process::a_stop_without_nats_is_soon
         process::a_stop_without_cassandra_is_soon
         traces::one_trace_goes_from_a_frame_to_the_deliveries_of_both_gateways

@@ -152,7 +152,9 @@ fn as_json(event: &Event) -> Value {
     let mut json = json!({ "type": "event", "seq": event.seq, "at": event.at, "kind": event.kind, "from": event.from });
     let text = match &event.content {
         Some(Content::Text(text)) => Some(text),
-        Some(Content::Sealed(_)) => panic!("nobody sent sealed content"),
+        Some(Content::Sealed(_) | Content::Handshake(_)) => {
+            panic!("nobody sent sealed content")
+        }
         None => None,
     };
     for (name, value) in [

@@ -17,7 +17,9 @@ use safe_chat::{
         memory::{self, Database},
         readback::Partitions,
     },
-    room::{DeviceId, Epoch, Identity, Incarnation, Key, Rejection, RoomId, Seq, Shards, UserId},
+    room::{
+        DeviceId, Epoch, Identity, Incarnation, Key, Millis, Rejection, RoomId, Seq, Shards, UserId,
+    },
     wire::{Encoded, Incoming, Protocol},
     writer,
 };
@@ -91,6 +93,20 @@ impl World {
             true => Arc::new(OnBus::new(Arc::new(self.hub.connect()), self.shards)),
             false => Arc::new(self.database.connect_with(self.shards, faults)),
         }
+    }
+
+    /// A world whose clock is that of MLS.
+    pub(crate) async fn of_today() -> Self {
+        let mut world = Self::deserted();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let config = bus::memory::Config {
+            shards: world.shards,
+            epoch: Millis(now.unwrap().as_millis() as u64),
+            ..Default::default()
+        };
+        world.hub = Hub::with_faults(config, Arc::new(bus::memory::NoFaults));
+        world.own().await;
+        world
     }
 
     pub(crate) async fn new() -> Self {
@@ -212,6 +228,7 @@ pub(crate) fn join(user: &str) -> Join {
         device: None,
         from: StartAt::default(),
         protocol: Protocol::Json,
+        policy: None,
     }
 }
 

@@ -153,6 +153,7 @@ impl Speaker {
             identity: Identity::Claimed,
             device: None,
             gateway: gateway(),
+            policy: None,
         })
         .await;
     }

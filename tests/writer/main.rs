@@ -2,6 +2,9 @@
 //! what a successor finds.
 
 mod on_bus;
+#[path = "../support/sealed.rs"]
+mod sealed;
+mod sealed_rooms;
 mod world;
 
 use futures::StreamExt;

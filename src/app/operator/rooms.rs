@@ -74,6 +74,7 @@ impl NodeOperator {
             owner: self.owner(record.and_then(|record| record.owner)),
             epoch: view.epoch.0,
             head: view.head.0,
+            policy: view.policy.as_str().to_owned(),
             members: view.members.iter().map(UserId::to_string).collect(),
             sessions,
             snapshot: (view.snapshot > Seq::ZERO).then_some(view.snapshot.0),
@@ -297,6 +298,7 @@ impl NodeOperator {
             key: Key::parse(&nobodys).expect("32 digits are a key"),
             identity: Identity::Claimed,
             device: None,
+            policy: None,
         };
         let ask = Ask::admission(room.clone(), who);
         let view = self.bus.ask(&ask).await;
@@ -309,6 +311,11 @@ impl NodeOperator {
                 reason: Reason::KeyMismatch,
                 ..
             }) => Ok(true),
+            // The room asks it of everybody, but of a name that has a key it asks that first.
+            Some(Rejection {
+                reason: Reason::ProofRequired,
+                ..
+            }) => Ok(false),
             // Of nobody, so it has none.
             Some(rejection) => Err(ApiError::unavailable(rejection.to_string())),
         }

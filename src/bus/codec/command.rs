@@ -1,6 +1,6 @@
 //! Commands as they lie on the bus. The room is in the subject.
 
-use super::{Bad, device, id, key, node, request, session, user};
+use super::{Bad, device, id, key, node, policy, request, session, user};
 use crate::{
     bus::{ReplyTo, Submission},
     journal::codec::{decode_command_id, encode_command_id, number},
@@ -29,6 +29,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             identity,
             device,
             gateway,
+            policy,
         } => Wire::Open(Open {
             session: id(session.to_bytes()),
             user: user.to_string(),
@@ -37,6 +38,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             gateway: id(gateway.to_bytes()),
             proven: identity.is_proven(),
             vouched: key.is_vouched(),
+            policy: policy.map(|policy| policy.as_str().into()),
         }),
         Action::Close { session, gateway } => Wire::Close(Close {
             session: id(session.to_bytes()),
@@ -67,6 +69,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             content: Some(match body {
                 Body::Text(text) => Content::Text(text.to_string()),
                 Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
+                Body::Handshake(bytes) => Content::Handshake(bytes.clone()),
             }),
             proven: identity.is_proven(),
             vouched: key.is_vouched(),
@@ -104,6 +107,7 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
             identity: Identity::of(open.proven),
             device: device(open.device.as_deref())?,
             gateway: node(&open.gateway)?,
+            policy: policy(open.policy.as_deref())?,
         },
         Some(Wire::Close(close)) => Action::Close {
             session: session(&close.session)?,
@@ -142,6 +146,7 @@ fn decode_send(send: Send) -> Result<Action, Bad> {
     let body = match send.content {
         Some(Content::Text(text)) => Body::Text(text.into()),
         Some(Content::Sealed(bytes)) => Body::Sealed(bytes),
+        Some(Content::Handshake(bytes)) => Body::Handshake(bytes),
         None => {
             return Err(Bad(
                 "content of a kind that this version does not know".into()
@@ -183,6 +188,7 @@ fn encode_in_batch(message: &BatchMessage) -> InBatch {
         content: Some(match &message.body {
             Body::Text(text) => InBatchContent::Text(text.to_string()),
             Body::Sealed(bytes) => InBatchContent::Sealed(bytes.clone()),
+            Body::Handshake(bytes) => InBatchContent::Handshake(bytes.clone()),
         }),
     }
 }
@@ -214,6 +220,7 @@ fn decode_in_batch(message: InBatch) -> Result<BatchMessage, Bad> {
     let body = match message.content {
         Some(InBatchContent::Text(text)) => Body::Text(text.into()),
         Some(InBatchContent::Sealed(bytes)) => Body::Sealed(bytes),
+        Some(InBatchContent::Handshake(bytes)) => Body::Handshake(bytes),
         None => return Err(Bad("content of an unknown kind".into())),
     };
     check(&body)?;
@@ -235,6 +242,7 @@ fn check(body: &Body) -> Result<(), Bad> {
     let most = match body {
         Body::Text(_) => Limits::TEXT,
         Body::Sealed(_) => Limits::SEALED,
+        Body::Handshake(_) => Limits::HANDSHAKE,
     };
     let size = body.size();
     match (1..=most).contains(&size) {

@@ -1,6 +1,6 @@
 //! What nodes say to each other.
 
-use super::{Bad, device, id, key, room, session, user};
+use super::{Bad, device, id, key, policy, room, session, user};
 use crate::{
     bus::{
         Admission, Answer, Answered, Ask, BatchOutcome, Head, Inbound, MessageOutcome, OfBatch,
@@ -16,8 +16,9 @@ use crate::{
             OfMessage, Outcomes as WireOutcomes, Replaced, answer::Answered as WireAnswered,
             of_message::Outcome as WireOutcome,
         },
+        room_view::Group as WireGroup,
     },
-    room::{DeviceId, Epoch, Identity, Reason, Rejection, Seq, UserId},
+    room::{DeviceId, Epoch, Identity, Policy, Reason, Reentry, Rejection, Seq, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -186,6 +187,7 @@ pub fn encode_ask(ask: &Ask) -> Bytes {
         device: admission.device.as_ref().map(DeviceId::to_string),
         proven: admission.identity.is_proven(),
         vouched: admission.key.is_vouched(),
+        policy: admission.policy.map(|policy| policy.as_str().into()),
     });
     let members = match &ask.members {
         Wanted::All => None,
@@ -202,6 +204,7 @@ pub fn encode_ask(ask: &Ask) -> Bytes {
         room: ask.room.to_string(),
         admission,
         members,
+        group: ask.group,
     }
     .encode_to_vec()
     .into()
@@ -216,6 +219,7 @@ pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
             key: key(&wire.key, wire.vouched)?,
             identity: Identity::of(wire.proven),
             device: device(wire.device.as_deref())?,
+            policy: policy(wire.policy.as_deref())?,
         })
     });
     let members = match ask.members {
@@ -228,6 +232,7 @@ pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
         room: room(&ask.room)?,
         admission: admission.transpose()?,
         members,
+        group: ask.group,
     })
 }
 
@@ -242,6 +247,13 @@ pub fn encode_view(view: &RoomView) -> Bytes {
         refused,
         snapshot: view.snapshot.0,
         more_members: view.more_members,
+        policy: (view.policy != Policy::Open).then(|| view.policy.as_str().into()),
+        group: view.group.as_ref().map(|group| WireGroup {
+            epoch: group.epoch,
+            group_info: group.group_info.clone(),
+            tree: group.tree.clone(),
+            made_at: group.made_at.0,
+        }),
     }
     .encode_to_vec()
     .into()
@@ -256,6 +268,14 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
         .map(|name| user(name))
         .collect::<Result<_, _>>()?;
     let refused = view.refused.map(decode_rejection).transpose()?;
+    let group = view.group.map(|group| {
+        Ok::<_, Bad>(Reentry {
+            epoch: group.epoch,
+            made_at: seq_of(group.made_at)?,
+            group_info: group.group_info,
+            tree: group.tree,
+        })
+    });
     Ok(RoomView {
         epoch: epoch_of(view.epoch)?,
         head: seq_of(view.head)?,
@@ -263,6 +283,8 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
         more_members: view.more_members,
         refused,
         snapshot: seq_of(view.snapshot)?,
+        policy: policy(view.policy.as_deref())?.unwrap_or_default(),
+        group: group.transpose()?,
     })
 }
 
@@ -355,6 +377,7 @@ mod tests {
                         more_members: false,
                         refused: refused.clone(),
                         snapshot: Seq(head),
+                        ..RoomView::default()
                     })
                 }));
             }

@@ -16,7 +16,9 @@ pub use record::{
     encode_settings, encode_shard,
 };
 
-use crate::room::{DeviceId, Incarnation, Invalid, Key, RequestId, RoomId, SessionId, UserId};
+use crate::room::{
+    DeviceId, Incarnation, Invalid, Key, Policy, RequestId, RoomId, SessionId, UserId,
+};
 use bytes::Bytes;
 
 /// Why bytes from the bus cannot be what they should be. Without content.
@@ -54,6 +56,12 @@ impl From<serde_json::Error> for Bad {
 
 fn room(name: &str) -> Result<RoomId, Bad> {
     Ok(RoomId::parse(name)?)
+}
+
+fn policy(word: Option<&str>) -> Result<Option<Policy>, Bad> {
+    let unknown = || Bad("a policy that this version does not know".into());
+    word.map(|word| Policy::parse(word).ok_or_else(unknown))
+        .transpose()
 }
 
 fn user(name: &str) -> Result<UserId, Bad> {

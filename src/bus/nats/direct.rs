@@ -210,8 +210,17 @@ impl Nats {
         let ask = self.skipped.fits("ask", &message.subject, read)?;
         let link = self.commands.clone();
         let room = ask.room.clone();
-        let respond = move |view: RoomView| {
+        let respond = move |mut view: RoomView| {
             let mut answer = encode_view(&view);
+            if answer.len() > link.client.max_payload() && view.group.take().is_some() {
+                let refused = Rejection::retry(
+                    Reason::Unavailable,
+                    "the room's group is larger than the servers are set up for",
+                    TOO_MANY_MS,
+                );
+                view.refused = Some(refused);
+                answer = encode_view(&view);
+            }
             if answer.len() > link.client.max_payload() {
                 let members = view.members.len();
                 warn!(%room, members, "nobody can join: its members do not fit into a message; give the nats-servers a larger max_payload");

@@ -64,6 +64,7 @@ mod tests {
             identity: Identity::Claimed,
             device: None,
             gateway,
+            policy: None,
         };
         let close = |gateway| Action::Close { session, gateway };
         let send = |turn| Action::Send {

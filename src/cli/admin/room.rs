@@ -31,6 +31,7 @@ pub(super) fn room(answer: &Value) -> String {
     line("owner", owner(&answer["owner"]));
     line("epoch", text(&answer["epoch"]));
     line("head", text(&answer["head"]));
+    line("policy", text(&answer["policy"]));
     line("last commit", last);
     line("snapshot at", text(&answer["snapshot"]));
     line("content bytes", text(&answer["bytes"]));

@@ -148,6 +148,7 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
     let parameters = Parameters::of(uri)?;
     let key = credentials::key(handle, &room, headers, &parameters)?;
     let (from, device) = (parameters.from()?, parameters.device()?);
+    let policy = parameters.policy()?;
     let public = match parameters.wants_proof()? {
         // Where a token says who somebody is, no key does.
         true if !key.is_vouched() => Some(PublicKey::parse(&key).ok_or_else(no_public_key)?),
@@ -182,6 +183,7 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
         device,
         from,
         protocol,
+        policy,
     };
     Ok(Wanted {
         join,

@@ -7,7 +7,7 @@ use super::{
     request::{self, Parameters},
 };
 use crate::{
-    gateway::{Client, Handle, Taken, Watch},
+    gateway::{Client, Handle, Taken, Watch, join},
     listener::Counted,
     room::Rejection,
 };
@@ -53,7 +53,8 @@ async fn open(handle: &Handle, client: &Client, parts: &Parts) -> Result<Watch, 
     if let Some(last) = headers.get_all("last-event-id").iter().next_back() {
         from.since = request::last_event_id(last)?.or(from.since);
     }
-    let admission = gate::reader(handle, client, parts, &room, &parameters).await?;
+    let within = join::WATCH_DEADLINE;
+    let admission = gate::reader(handle, client, parts, &room, &parameters, within).await?;
     handle.watch_until(client, &room, from, admission).await
 }
 

@@ -3,10 +3,14 @@
 use super::{credentials, hosts::Hosts, request::Parameters, signed::Signed};
 use crate::{
     access::{Admission, Credentials, Policy, Right},
-    gateway::{Client, Handle, limits::Cost},
-    room::{Rejection, RoomId, UserId},
+    gateway::{Client, Handle, limits::Cost, owner},
+    room::{self, Reason, Rejection, RoomId, UserId},
 };
 use axum::http::request::Parts;
+use std::time::Duration;
+
+const PROOF_WANTED: &str = "this room asks for a proof of the key: add the header Safe-Chat-Proof, \
+                            and user= and pub= to the address";
 
 /// What a client may do in a room, and until when. A token is paid for before it is looked at, for
 /// a bad one is as dear as a good one.
@@ -26,13 +30,15 @@ pub(super) async fn admit(
 }
 
 /// What the bearer of a request may read, and until when. Only a room that asks for a proof looks at
-/// one: checking it is dear. Then the request says whose key it is, as a message does.
+/// one: checking it is dear. Then the request says whose key it is, as a message does. A room asks
+/// for it by what operators say of its name, or by its own policy, which its owner says within some time.
 pub(super) async fn reader(
     handle: &Handle,
     client: &Client,
     parts: &Parts,
     room: &RoomId,
     parameters: &Parameters,
+    within: Duration,
 ) -> Result<Admission, Rejection> {
     let access = &handle.0.access;
     let proven = match access.policy(room) {
@@ -40,7 +46,30 @@ pub(super) async fn reader(
         Policy::Open | Policy::Token => false,
     };
     let brought = credentials::brought(handle, &parts.headers, parameters, proven);
-    admit(handle, client, room, None, Right::Read, &brought).await
+    let admission = admit(handle, client, room, None, Right::Read, &brought).await?;
+    let own = owner::policy(&handle.0, room, within).await?;
+    expect(parameters.policy()?, own)?;
+    let is_enough = match own {
+        room::Policy::Open => true,
+        room::Policy::Proven if access.policy(room) == Policy::Token => true,
+        room::Policy::Proven | room::Policy::Sealed => {
+            proven || proves(handle, client, parts, room, parameters).await?
+        }
+    };
+    match is_enough {
+        true => Ok(admission),
+        false => Err(Rejection::new(Reason::ProofRequired, PROOF_WANTED)),
+    }
+}
+
+/// Refuses who wants another policy than the room has. Only a session makes a room with one.
+pub(super) fn expect(wanted: Option<room::Policy>, own: room::Policy) -> Result<(), Rejection> {
+    let message = "the room has another policy: leave out policy, or take another room; only a \
+                   session makes a room with one";
+    match wanted.is_none_or(|wanted| wanted == own) {
+        true => Ok(()),
+        false => Err(Rejection::new(Reason::OtherPolicy, message)),
+    }
 }
 
 /// Whether a request proves the key that it names. One that does not try proves none.

@@ -91,6 +91,7 @@ fn router(handle: Handle, guard: &Arc<Guard>) -> Router {
     let of_rooms = Router::new()
         .route("/rooms/{room}/events", get(events::events))
         .route("/rooms/{room}/history", get(rooms::history))
+        .route("/rooms/{room}/group", get(rooms::group))
         .route("/chat/{room}/user/{user}", get(chat::chat))
         .route("/rooms/{room}/messages", post(rooms::message))
         .merge(keys::routes())

@@ -3,7 +3,7 @@
 
 use crate::{
     gateway::StartAt,
-    room::{DeviceId, Key, Reason, Rejection, RoomId, Seq, UserId},
+    room::{DeviceId, Key, Policy, Reason, Rejection, RoomId, Seq, UserId},
     telemetry::trace::{HEADER, Origin},
 };
 use axum::{
@@ -119,6 +119,14 @@ impl Parameters {
             Some("1") => Ok(true),
             Some(_) => Err(bad("auth must be 1 (the client proves its key) or 0")),
         }
+    }
+
+    /// `policy`: what the room is to ask if this makes it, or must ask.
+    pub fn policy(&self) -> Result<Option<Policy>, Rejection> {
+        let wrong = || bad("policy must be open, proven or sealed");
+        self.get("policy")
+            .map(|word| Policy::parse(word).ok_or_else(wrong))
+            .transpose()
     }
 
     /// `since` and `history`.

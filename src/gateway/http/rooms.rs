@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     access::Right,
-    gateway::{Client, Handle, metrics, replays},
+    gateway::{Client, Handle, limits::Cost, metrics, owner, replays},
     listener::content_length,
     room::{CommandId, Identity, Key, Reason, Rejection, RoomId, UserId},
     telemetry::trace::hop,
-    wire::{Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
+    wire::{self, Encoded, Message, Protocol, ServerFrame, Utf8, decode_send_object},
 };
 use axum::{
     body::{Body, Bytes, to_bytes},
@@ -132,6 +132,10 @@ async fn addressed(
     let proven = signed.is_some();
     let brought = credentials::brought(handle, headers, &parameters, proven);
     gate::admit(handle, client, &room, Some(&user), Right::Write, &brought).await?;
+    if let Some(wanted) = parameters.policy()? {
+        let own = owner::policy(&handle.0, &room, owner::DEADLINE).await?;
+        gate::expect(Some(wanted), own)?;
+    }
     Ok((room, user, key, signed))
 }
 
@@ -208,12 +212,38 @@ pub(super) async fn history(
         let room = request::room(&parts.uri)?;
         let parameters = Parameters::of(&parts.uri)?;
         let (before, limit) = parameters.page()?;
-        gate::reader(&handle, &client, &parts, &room, &parameters).await?;
+        let within = owner::DEADLINE;
+        gate::reader(&handle, &client, &parts, &room, &parameters, within).await?;
         let frame = handle.history(&client, &room, before, limit).await?;
         Ok((room, frame))
     };
     match page.await {
         Ok((room, frame)) => answer(&room, &frame),
+        Err(rejection) => refuse(&rejection),
+    }
+}
+
+/// `GET /rooms/{room}/group`: with what a device comes back into the group of a sealed room.
+pub(super) async fn group(
+    State(handle): State<Handle>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let group = async {
+        let room = request::room(&parts.uri)?;
+        let parameters = Parameters::of(&parts.uri)?;
+        client.request(Cost::GROUP.beyond_a_frame())?;
+        let within = owner::DEADLINE;
+        gate::reader(&handle, &client, &parts, &room, &parameters, within).await?;
+        let group = owner::group(&handle.0, &room).await?;
+        group.ok_or_else(|| {
+            let message = "the room has no group: it is not sealed, or nobody has founded one yet";
+            Rejection::new(Reason::NotFound, message)
+        })
+    };
+    match group.await {
+        Ok(group) => json(StatusCode::OK, wire::http::group(&group)),
         Err(rejection) => refuse(&rejection),
     }
 }

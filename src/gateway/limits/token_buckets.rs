@@ -64,6 +64,12 @@ impl Cost {
         }
     }
 
+    /// The public state of a group, which may be some hundred kilobytes.
+    pub(in crate::gateway) const GROUP: Self = Self {
+        frames: 2 * QUESTION,
+        bytes: 0,
+    };
+
     /// A page of history.
     pub(in crate::gateway) fn history(limit: u16) -> Self {
         Self {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     bus::{self, Ask, Commit, Live, PART, RoomView, members_after},
     gateway::{Close, core::Core, history_cache::Page, metrics, session_revalidation},
-    room::{Epoch, Event, Kind, Rejection, Seq, UserId},
+    room::{Change, Epoch, Event, Kind, Rejection, Seq, UserId},
     telemetry::trace::hop,
     trace::Hop,
     wire::{ServerFrame, SharedEvent},
@@ -121,6 +121,7 @@ pub(super) async fn live(
         disputed: None,
     };
     generation.log.reach.told(reached);
+    replica.policy.send_replace(view.policy);
     replica.head.store(view.head.0, Relaxed);
     let ended = tokio::select! {
         biased; // Nothing is shown any more beside what may be void.
@@ -316,6 +317,7 @@ impl Generation<'_> {
         self.doubted |= view.epoch > self.log.reach.epoch();
         self.owned = self.owned.max(view.epoch);
         self.log.reach.owned(view.epoch);
+        self.replica.policy.send_replace(view.policy);
         self.log.reach.told(view.head);
         self.vouched = self.vouched.max(view.head);
         self.overdue = Some(Instant::now());
@@ -410,6 +412,11 @@ impl Generation<'_> {
                 Kind::Joined { user } => drop(self.members.insert(user.clone())),
                 Kind::Left { user } => drop(self.members.remove(user)),
                 Kind::Message { .. } | Kind::Unpinned { .. } => {}
+            }
+            for change in &event.changes {
+                if let Change::PolicySet { policy } = change {
+                    self.replica.policy.send_replace(*policy);
+                }
             }
             self.log.recent.push(shared.clone());
         }
@@ -516,6 +523,7 @@ impl Generation<'_> {
                     head,
                     first,
                     self.log.reach.epoch(),
+                    *self.replica.policy.borrow(),
                     &self.core.node,
                 );
                 let subscriber = SubscriberId(self.replica.subscribers.fetch_add(1, Relaxed));

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     bus,
-    room::{Epoch, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{Epoch, Policy, Rejection, RoomId, Seq, SessionId, UserId},
     wire::SharedEvent,
 };
 use std::{
@@ -51,6 +51,8 @@ pub(super) struct Replica {
     lane: Arc<Lane>,
     /// The head; [`u64::MAX`] while it is not known.
     head: AtomicU64,
+    /// What the room asks of those who come, while its head is known.
+    policy: watch::Sender<Policy>,
     claims: watch::Sender<usize>,
     /// The last subscriber's name; they stay unique when the replica starts again.
     subscribers: AtomicU64,
@@ -171,11 +173,13 @@ pub(super) fn new(
     let (marks, wanted) = mpsc::unbounded_channel();
     let (head, claims) = (AtomicU64::new(u64::MAX), watch::Sender::new(0));
     let (subscribers, generations) = (AtomicU64::new(0), AtomicU64::new(0));
+    let policy = watch::Sender::new(Policy::Open);
     let lane = Arc::new(Lane::new(&core, room.clone()));
     let replica = Arc::new(Replica {
         room,
         lane,
         head,
+        policy,
         claims,
         subscribers,
         generations,
@@ -311,6 +315,12 @@ impl Replica {
     /// The way of messages from here to the room.
     pub(super) fn lane(&self) -> &Arc<Lane> {
         &self.lane
+    }
+
+    /// What the room asks of those who come, if it is known: that of a room that is made.
+    pub(super) fn policy(&self) -> Option<Policy> {
+        let is_made = self.head().is_some_and(|head| head > Seq::ZERO);
+        is_made.then(|| *self.policy.borrow())
     }
 
     /// The head, if it is known.

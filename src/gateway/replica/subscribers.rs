@@ -4,7 +4,7 @@ use super::{Attach, CatchUp, log::Recent};
 use crate::{
     bus::{PART, members_after},
     gateway::{Close, Outbox, history_cache::Page, metrics, outbox::Form, websocket::Feeds},
-    room::{Change, DeviceId, Epoch, Event, Identity, Seq, SessionId, UserId, Window},
+    room::{Change, DeviceId, Epoch, Event, Identity, Policy, Seq, SessionId, UserId, Window},
     wire::{Encoded, ServerFrame, SharedEvent},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -232,6 +232,7 @@ impl Attach {
         head: Seq,
         first: Seq,
         epoch: Epoch,
+        policy: Policy,
         node: &str,
     ) {
         if let Some(session) = &self.session {
@@ -247,6 +248,7 @@ impl Attach {
                 epoch,
                 node: node.to_owned(),
                 identity: session.identity,
+                policy,
             });
         }
         if !self.recovered {

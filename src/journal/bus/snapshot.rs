@@ -105,7 +105,7 @@ pub(super) async fn newest(
         let Some(from) = fits(bus, room, &part).await? else {
             continue;
         };
-        if part.version != codec::SNAPSHOT_VERSION {
+        if !codec::reads_snapshot(part.version) {
             return Err(Error::Unsupported {
                 seq: Seq(part.head),
                 name: "snapshot".into(),
@@ -223,7 +223,7 @@ pub(super) async fn save(
     let mut size = part_bytes(bus);
     loop {
         let whole = SnapshotPart {
-            version: codec::SNAPSHOT_VERSION,
+            version: codec::snapshot_version(state),
             epoch: epoch.0,
             number: counter.fetch_add(1, Ordering::Relaxed),
             head: state.head.0,

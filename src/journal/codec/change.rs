@@ -4,7 +4,7 @@ use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
     room::{
         Change, CommandId, DeviceId, Identity, Incarnation, Invalid, Key, Limits, Millis, Pin,
-        Producer, ProducerSeq, Reason, RequestId, Seq, SessionId, Turn, UserId,
+        Policy, Producer, ProducerSeq, Reason, RequestId, Seq, SessionId, Turn, UserId,
     },
 };
 use bytes::Bytes;
@@ -84,6 +84,9 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             key,
             identity,
         } => Stored::Pinned(encode_pinned(user, key, *identity)),
+        Change::PolicySet { policy } => Stored::PolicySet(v1::change::PolicySet {
+            policy: policy.as_str().into(),
+        }),
     };
     v1::Change {
         change: Some(change),
@@ -139,6 +142,9 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
                 identity,
             })
         }
+        Some(Stored::PolicySet(set)) => Ok(Change::PolicySet {
+            policy: decode_policy(&set.policy)?,
+        }),
         None => Err(Bad(
             "a change of a kind that this version does not know: install a newer one".into(),
         )),
@@ -244,6 +250,11 @@ pub(super) fn decode_abandoned(
 pub(super) fn decode_reason(word: &str) -> Result<Reason, Bad> {
     Reason::parse(word)
         .ok_or_else(|| Bad("a reason that this version does not know: install a newer one".into()))
+}
+
+pub(super) fn decode_policy(word: &str) -> Result<Policy, Bad> {
+    Policy::parse(word)
+        .ok_or_else(|| Bad("a policy that this version does not know: install a newer one".into()))
 }
 
 /// A number that counts something: beyond the limit nothing can be counted on.

@@ -14,7 +14,7 @@ pub(crate) use change::number;
 pub use change::{Bad, decode_command_id, encode_command_id};
 pub use event::{Mapping, decode_event, encode_event, schema};
 pub use size::{size_of_changes, size_of_event};
-pub use snapshot::{SNAPSHOT_VERSION, decode_snapshot, encode_snapshot};
+pub use snapshot::{decode_snapshot, encode_snapshot, reads_snapshot, snapshot_version};
 
 use super::Error;
 use crate::{bus::Commit, proto::journal::v1, room::Epoch};

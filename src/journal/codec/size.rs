@@ -17,7 +17,7 @@ const fn bytes(content: usize) -> usize {
 
 /// The most bytes that an event takes in a stored commit; a few dozen too many.
 pub fn size_of_event(kind: &Kind, changes: &[Change]) -> usize {
-    let name_and_version = bytes("unpinned".len()) + NUMBER;
+    let name_and_version = bytes("handshake".len()) + NUMBER;
     bytes(2 * NUMBER + name_and_version + size_of_kind(kind)) + size_of_changes(changes)
 }
 
@@ -64,6 +64,7 @@ fn size_of_change(change: &Change) -> usize {
         Change::Pinned { user, key, .. } => {
             bytes(user.as_str().len()) + bytes(key.as_str().len()) + NUMBER
         }
+        Change::PolicySet { policy } => bytes(policy.as_str().len()),
     };
     bytes(bytes(content))
 }

@@ -3,25 +3,36 @@
 use super::{
     Error,
     change::{
-        Bad, decode_abandoned, decode_change, decode_opened, decode_pinned, decode_reason,
-        decode_taken, encode_abandoned, encode_change, encode_opened, encode_pinned, encode_taken,
-        id_bytes, number, request_id, session_id, user,
+        Bad, decode_abandoned, decode_change, decode_opened, decode_pinned, decode_policy,
+        decode_reason, decode_taken, encode_abandoned, encode_change, encode_opened, encode_pinned,
+        encode_taken, id_bytes, number, request_id, session_id, user,
     },
     decode_command_id, encode_command_id,
 };
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Change, CommandId, Ended, Millis, Sent, Seq, Session, SessionId, State, Turn,
-        UserId,
+        Attempt, Change, CommandId, Ended, Group, Millis, Policy, Sent, Seq, Session, SessionId,
+        State, Turn, UserId,
     },
 };
 use bytes::Bytes;
 use prost::Message;
 
-/// The version of the stored state, kept beside it. A snapshot of another version is
-/// refused ([`Error::Unsupported`]): what no event has carried yet is in it alone.
-pub const SNAPSHOT_VERSION: u32 = 1;
+/// The version of a stored state, kept beside it. A snapshot of another version is refused
+/// ([`Error::Unsupported`]): what no event has carried yet is in it alone. 2: of a room with a
+/// policy, which an owner that does not know it would forget.
+pub fn snapshot_version(state: &State) -> u32 {
+    match state.policy {
+        Policy::Open => 1,
+        Policy::Proven | Policy::Sealed => 2,
+    }
+}
+
+/// Whether this version reads stored states of a version.
+pub fn reads_snapshot(version: u32) -> bool {
+    (1..=2).contains(&version)
+}
 
 /// The stored form of a state (`v1::Snapshot`).
 pub fn encode_snapshot(state: &State) -> Bytes {
@@ -69,6 +80,12 @@ pub fn encode_snapshot(state: &State) -> Bytes {
             .map(|(last, repeats)| encode_taken(last, repeats))
             .collect(),
         unpinned,
+        policy: (state.policy != Policy::Open).then(|| state.policy.as_str().into()),
+        group: state.group.as_ref().map(|group| snapshot::Group {
+            state: group.stored(),
+            made_at: group.made_at().0,
+            lost: group.is_lost(),
+        }),
     };
     stored.encode_to_vec().into()
 }
@@ -150,6 +167,12 @@ pub fn decode_snapshot(bytes: Bytes) -> Result<State, Error> {
     restore(stored).map_err(damaged)
 }
 
+fn decode_group(stored: snapshot::Group) -> Result<Group, Bad> {
+    let made_at = Seq(number("event", stored.made_at)?);
+    Group::restore(stored.state, made_at, stored.lost)
+        .ok_or_else(|| Bad("a group in a form that this version does not know".into()))
+}
+
 fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     let mut state = State {
         head: Seq(number("head", stored.head)?),
@@ -213,6 +236,10 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
         let (last, repeats) = decode_taken(taken)?;
         state.producers.restore(last, repeats);
     }
+    if let Some(policy) = &stored.policy {
+        state.policy = decode_policy(policy)?;
+    }
+    state.group = stored.group.map(decode_group).transpose()?;
     state.unjournaled = stored
         .carried
         .into_iter()

@@ -222,10 +222,9 @@ impl<R: BufRead> Reader<R> {
         else {
             unreachable!("the caller looked");
         };
-        if version != codec::SNAPSHOT_VERSION {
+        if !codec::reads_snapshot(version) {
             return Err(self.bad(format!(
-                "the state has version {version}, this program reads {}",
-                codec::SNAPSHOT_VERSION
+                "the state has version {version}, which this program cannot read: take a newer one"
             )));
         }
         let state = codec::decode_snapshot(self.bytes(&stored)?.into())

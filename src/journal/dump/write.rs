@@ -161,7 +161,7 @@ fn event_line(event: &Event) -> Line {
 fn state_line(state: &State) -> Line {
     Line::State {
         head: state.head.0,
-        version: codec::SNAPSHOT_VERSION,
+        version: codec::snapshot_version(state),
         stored: BASE64_STANDARD.encode(codec::encode_snapshot(state)),
     }
 }

@@ -260,6 +260,7 @@ fn described(event: &Event, content: bool) -> String {
                 Body::Text(text) if content => format!("{text:?}"),
                 Body::Text(text) => format!("text of {} bytes", text.len()),
                 Body::Sealed(bytes) => format!("sealed, {} bytes", bytes.len()),
+                Body::Handshake(bytes) => format!("{} bytes", bytes.len()),
             };
             format!("{from} -> {to} {said}")
         }

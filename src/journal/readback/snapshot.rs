@@ -29,7 +29,7 @@ pub(super) async fn save(
         .put_snapshot(
             room,
             key,
-            codec::SNAPSHOT_VERSION,
+            codec::snapshot_version(state),
             codec::encode_snapshot(state),
         )
         .await?;
@@ -55,7 +55,7 @@ pub(super) async fn newest(
             return Ok(None);
         };
         match store.snapshot(room, key).await? {
-            Some((codec::SNAPSHOT_VERSION, content)) => {
+            Some((version, content)) if codec::reads_snapshot(version) => {
                 return codec::decode_snapshot(content).map(|state| Some((key, state)));
             }
             Some((version, _)) => {

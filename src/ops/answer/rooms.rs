@@ -44,6 +44,9 @@ pub struct Room {
     /// The seq of its last event; 0: it is empty.
     #[schema(example = 1042)]
     pub head: u64,
+    /// What it asks of those who come, since it was made: `open`, `proven` or `sealed`.
+    #[schema(example = "open")]
+    pub policy: String,
     /// The users that are members.
     #[schema(example = json!(["charly", "harry"]))]
     pub members: Vec<String>,

@@ -29,6 +29,10 @@ pub mod command {
         /// The gateway has checked a token of the user's; `key` then says nothing.
         #[prost(bool, tag = "7")]
         pub vouched: bool,
+        /// The policy that the room is to have if this makes it, or must have. Another one than `open` is
+        /// written once every live node reads it (`formats` of its heartbeat is 5 or more).
+        #[prost(string, optional, tag = "8")]
+        pub policy: ::core::option::Option<::prost::alloc::string::String>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Close {
@@ -72,7 +76,7 @@ pub mod command {
         /// The gateway has checked a token of the user's; `key` then says nothing.
         #[prost(bool, tag = "12")]
         pub vouched: bool,
-        #[prost(oneof = "send::Content", tags = "6, 7")]
+        #[prost(oneof = "send::Content", tags = "6, 7, 13")]
         pub content: ::core::option::Option<send::Content>,
     }
     /// Nested message and enum types in `Send`.
@@ -83,6 +87,8 @@ pub mod command {
             Text(::prost::alloc::string::String),
             #[prost(bytes, tag = "7")]
             Sealed(::prost::bytes::Bytes),
+            #[prost(bytes, tag = "13")]
+            Handshake(::prost::bytes::Bytes),
         }
     }
     /// What waited at a gateway: messages of its sessions. Written once every live node reads it
@@ -121,7 +127,7 @@ pub mod command {
         pub id: ::core::option::Option<super::super::super::journal::v1::CommandId>,
         #[prost(string, optional, tag = "5")]
         pub to: ::core::option::Option<::prost::alloc::string::String>,
-        #[prost(oneof = "message::Content", tags = "6, 7")]
+        #[prost(oneof = "message::Content", tags = "6, 7, 8")]
         pub content: ::core::option::Option<message::Content>,
     }
     /// Nested message and enum types in `Message`.
@@ -132,6 +138,9 @@ pub mod command {
             Text(::prost::alloc::string::String),
             #[prost(bytes, tag = "7")]
             Sealed(::prost::bytes::Bytes),
+            /// Written once every live node reads it; nothing of the batch follows it.
+            #[prost(bytes, tag = "8")]
+            Handshake(::prost::bytes::Bytes),
         }
     }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
@@ -294,6 +303,9 @@ pub struct Ask {
     /// Which members are told; absent: all of them, which is what older versions mean and tell.
     #[prost(message, optional, tag = "3")]
     pub members: ::core::option::Option<ask::Members>,
+    /// Whether the public state of the room's group is told.
+    #[prost(bool, tag = "4")]
+    pub group: bool,
 }
 /// Nested message and enum types in `Ask`.
 pub mod ask {
@@ -319,6 +331,9 @@ pub mod ask {
         /// The gateway has checked a token of the user's; `key` then says nothing.
         #[prost(bool, tag = "5")]
         pub vouched: bool,
+        /// The policy that the room is to have, or must have.
+        #[prost(string, optional, tag = "6")]
+        pub policy: ::core::option::Option<::prost::alloc::string::String>,
     }
 }
 /// The answer to Ask
@@ -339,6 +354,27 @@ pub struct RoomView {
     /// There are more members behind the last one told.
     #[prost(bool, tag = "6")]
     pub more_members: bool,
+    /// What the room asks of those who come; absent: nothing.
+    #[prost(string, optional, tag = "7")]
+    pub policy: ::core::option::Option<::prost::alloc::string::String>,
+    /// If it was asked for and the room has one.
+    #[prost(message, optional, tag = "8")]
+    pub group: ::core::option::Option<room_view::Group>,
+}
+/// Nested message and enum types in `RoomView`.
+pub mod room_view {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Group {
+        #[prost(uint64, tag = "1")]
+        pub epoch: u64,
+        #[prost(bytes = "bytes", tag = "2")]
+        pub group_info: ::prost::bytes::Bytes,
+        #[prost(bytes = "bytes", tag = "3")]
+        pub tree: ::prost::bytes::Bytes,
+        /// The place of the event that made the epoch.
+        #[prost(uint64, tag = "4")]
+        pub made_at: u64,
+    }
 }
 /// <prefix>.head.<shard>
 #[derive(Clone, PartialEq, ::prost::Message)]

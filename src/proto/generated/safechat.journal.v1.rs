@@ -7,7 +7,7 @@ pub struct StoredEvent {
     /// Milliseconds since 1970 UTC.
     #[prost(uint64, tag = "2")]
     pub at: u64,
-    /// `joined`, `left`, `text`, `unpinned`
+    /// `joined`, `left`, `text`, `unpinned`, `handshake`
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
     #[prost(uint32, tag = "4")]
@@ -64,7 +64,7 @@ pub struct Text {
 /// A change of the room's state without a place in its sequence.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -148,6 +148,13 @@ pub mod change {
         #[prost(bool, tag = "4")]
         pub posted: bool,
     }
+    /// The room was made with this policy: `proven` or `sealed`. An owner that does not know it must
+    /// not write the room.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct PolicySet {
+        #[prost(string, tag = "1")]
+        pub policy: ::prost::alloc::string::String,
+    }
     /// A batch of a gateway was decided. In a snapshot: the last of each gateway.
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct BatchTaken {
@@ -188,6 +195,8 @@ pub mod change {
         Said(Said),
         #[prost(message, tag = "7")]
         BatchTaken(BatchTaken),
+        #[prost(message, tag = "8")]
+        PolicySet(PolicySet),
     }
 }
 /// The state of a room up to and with the event at `head`.
@@ -215,9 +224,28 @@ pub struct Snapshot {
     /// By name.
     #[prost(message, repeated, tag = "10")]
     pub unpinned: ::prost::alloc::vec::Vec<snapshot::LastUnpin>,
+    /// As in PolicySet; absent: open. With one the version beside the snapshot is 2.
+    #[prost(string, optional, tag = "11")]
+    pub policy: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of a sealed room, once it has a group.
+    #[prost(message, optional, tag = "12")]
+    pub group: ::core::option::Option<snapshot::Group>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
+    /// The public state of an MLS group.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Group {
+        /// In a form of its own; empty: none that can be followed.
+        #[prost(bytes = "bytes", tag = "1")]
+        pub state: ::prost::bytes::Bytes,
+        /// The place of the event that made its epoch.
+        #[prost(uint64, tag = "2")]
+        pub made_at: u64,
+        /// A handshake could not be replayed: nothing is taken of the group any more.
+        #[prost(bool, tag = "3")]
+        pub lost: bool,
+    }
     /// A message of the dedupe window; oldest first.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Sent {

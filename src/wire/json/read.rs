@@ -29,7 +29,7 @@ pub(in crate::wire) fn decode(text: &str) -> Result<ClientFrame, Refused> {
         ));
     };
     match kind.as_str() {
-        "send" => object.message().map(ClientFrame::Send),
+        "send" => object.message(true).map(ClientFrame::Send),
         "history" => object.history(),
         "members" => object.members(),
         "ping" => Ok(ClientFrame::Ping { id: object.id()? }),
@@ -38,12 +38,12 @@ pub(in crate::wire) fn decode(text: &str) -> Result<ClientFrame, Refused> {
     }
 }
 
-/// Reads a `send` object, whose type may be absent.
+/// Reads a `send` object, whose type may be absent. Without a session: a handshake needs one.
 pub(in crate::wire) fn decode_send(text: &str) -> Result<Message, Refused> {
     let object = Object::parse(text)?;
     match object.kind.map(value::<String>) {
-        None => object.message(),
-        Some(Some(kind)) if kind == "send" => object.message(),
+        None => object.message(false),
+        Some(Some(kind)) if kind == "send" => object.message(false),
         Some(_) => Err(Refused::unsupported(object.id().ok())),
     }
 }
@@ -57,6 +57,7 @@ struct Object<'a> {
     to: Option<&'a RawValue>,
     text: Option<&'a RawValue>,
     sealed: Option<&'a RawValue>,
+    handshake: Option<&'a RawValue>,
     before: Option<&'a RawValue>,
     after: Option<&'a RawValue>,
     limit: Option<&'a RawValue>,
@@ -73,7 +74,7 @@ impl<'a> Object<'a> {
         check::id(&self.id.and_then(value::<String>).unwrap_or_default())
     }
 
-    fn message(&self) -> Result<Message, Refused> {
+    fn message(&self, in_session: bool) -> Result<Message, Refused> {
         let id = self.id()?;
         let to = match member::<String>(&id, self.to, "to must be a string")? {
             Some(to) => check::to(Some(&id), &to)?,
@@ -81,26 +82,26 @@ impl<'a> Object<'a> {
         };
         let text = member::<String>(&id, self.text, "text must be a string")?;
         let sealed = member::<String>(&id, self.sealed, "sealed must be a string")?;
-        let body = match (text, sealed) {
-            (Some(text), None) => check::text(Some(&id), &text)?,
-            (None, Some(sealed)) => {
-                let bytes = BASE64URL.decode(sealed).map_err(|_| {
-                    Refused::bad_field(Some(id.clone()), "sealed must be base64url")
-                })?;
+        let handshake = member::<String>(&id, self.handshake, "handshake must be a string")?;
+        let bad = |message| Refused::bad_field(Some(id.clone()), message);
+        let decode = |text: String, wrong| BASE64URL.decode(text).map_err(|_| bad(wrong));
+        let body = match (text, sealed, handshake) {
+            (Some(text), None, None) => check::text(Some(&id), &text)?,
+            (None, Some(sealed), None) => {
+                let bytes = decode(sealed, "sealed must be base64url")?;
                 check::sealed(Some(&id), bytes.into())?
             }
-            (Some(_), Some(_)) => {
-                return Err(Refused::bad_field(
-                    Some(id),
-                    "a message has text or sealed content, not both",
-                ));
+            (None, None, Some(_)) if !in_session => {
+                return Err(bad("a handshake needs a session that has proven its key"));
             }
-            (None, None) => {
-                return Err(Refused::bad_field(
-                    Some(id),
-                    "a message needs text or sealed content",
-                ));
+            (None, None, Some(handshake)) => {
+                let bytes = decode(handshake, "handshake must be base64url")?;
+                check::handshake(Some(&id), bytes.into())?
             }
+            (None, None, None) => {
+                return Err(bad("a message needs text, sealed content or a handshake"));
+            }
+            _ => return Err(bad("a message has one of text, sealed and handshake")),
         };
         Ok(check::message(id, to, body))
     }
@@ -183,6 +184,7 @@ enum Name {
     To,
     Text,
     Sealed,
+    Handshake,
     Before,
     After,
     Limit,
@@ -215,6 +217,7 @@ impl<'de> Visitor<'de> for Members {
                 Name::To => &mut object.to,
                 Name::Text => &mut object.text,
                 Name::Sealed => &mut object.sealed,
+                Name::Handshake => &mut object.handshake,
                 Name::Before => &mut object.before,
                 Name::After => &mut object.after,
                 Name::Limit => &mut object.limit,

@@ -2,7 +2,7 @@
 //! absent is left out.
 
 use crate::{
-    room::{Body, Event, RoomId, UserId},
+    room::{Body, Event, Policy, RoomId, UserId},
     wire::{ServerFrame, Utf8, view::View},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -46,6 +46,8 @@ enum Frame<'a> {
         more_members: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         member_count: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        policy: Option<&'a str>,
     },
     Event {
         seq: u64,
@@ -58,6 +60,8 @@ enum Frame<'a> {
         text: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         sealed: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        handshake: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a str>,
     },
@@ -129,6 +133,7 @@ impl<'a> Frame<'a> {
                 epoch,
                 node,
                 identity,
+                policy,
             } => Self::Welcome {
                 room: room.as_str(),
                 user: user.as_str(),
@@ -141,6 +146,7 @@ impl<'a> Frame<'a> {
                 proven: identity.is_proven(),
                 more_members: *left_out > 0,
                 member_count: (*left_out > 0).then_some(members.len() + left_out),
+                policy: (*policy != Policy::Open).then(|| policy.as_str()),
             },
             ServerFrame::Event(shared) => Self::event(shared.event()),
             ServerFrame::Accepted { id } => Self::Accepted { id },
@@ -206,10 +212,12 @@ impl<'a> Frame<'a> {
             body,
             id,
         } = View::of(event);
-        let (text, sealed) = match body {
-            Some(Body::Text(text)) => (Some(&**text), None),
-            Some(Body::Sealed(bytes)) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
-            None => (None, None),
+        let base64url = |bytes| Some(BASE64_URL_SAFE_NO_PAD.encode(bytes));
+        let (text, sealed, handshake) = match body {
+            Some(Body::Text(text)) => (Some(&**text), None, None),
+            Some(Body::Sealed(bytes)) => (None, base64url(bytes), None),
+            Some(Body::Handshake(bytes)) => (None, None, base64url(bytes)),
+            None => (None, None, None),
         };
         Self::Event {
             seq,
@@ -219,6 +227,7 @@ impl<'a> Frame<'a> {
             to: to.map(UserId::as_str),
             text,
             sealed,
+            handshake,
             id,
         }
     }

@@ -2,7 +2,7 @@
 //! document and the code cannot part.
 
 use super::*;
-use crate::room::{CommandId, Epoch, Identity, SessionId};
+use crate::room::{CommandId, Epoch, Identity, Policy, SessionId};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -50,6 +50,7 @@ fn welcome() -> ServerFrame {
         epoch: Epoch(7),
         node: "node-1".into(),
         identity: Identity::Claimed,
+        policy: Policy::Open,
     }
 }
 

@@ -4,6 +4,7 @@
 use super::*;
 use crate::proto::client::v1 as pb;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
@@ -33,12 +34,13 @@ fn event_value(event: &Event) -> Value {
             from, to, body, id, ..
         } => {
             let id = id.as_ref().and_then(|id| id.shown());
-            let (kind, text, sealed) = match body {
-                Body::Text(text) => ("text", Some(text.to_string()), None),
-                Body::Sealed(bytes) => ("sealed", None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
+            let (kind, content) = match body {
+                Body::Text(text) => ("text", text.to_string()),
+                Body::Sealed(bytes) => ("sealed", BASE64_URL_SAFE_NO_PAD.encode(bytes)),
+                Body::Handshake(bytes) => ("handshake", BASE64_URL_SAFE_NO_PAD.encode(bytes)),
             };
             let to = to.as_ref().map(UserId::as_str);
-            json!({"seq": seq, "at": at, "kind": kind, "from": from.as_str(), "to": to, "text": text, "sealed": sealed, "id": id})
+            json!({"seq": seq, "at": at, "kind": kind, "from": from.as_str(), "to": to, (kind): content, "id": id})
         }
     })
 }
@@ -61,12 +63,14 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
             epoch,
             node,
             identity,
+            policy,
         } => (
             "welcome",
             json!({"room": "aaa", "user": user.as_str(), "session": session.to_string(), "seq": seq.0, "recovered": recovered,
                 "members": names(members), "epoch": epoch.0, "node": node,
                 "proven": identity.is_proven().then_some(true), "more_members": (*left_out > 0).then_some(true),
-                "member_count": (*left_out > 0).then_some(members.len() + left_out)}),
+                "member_count": (*left_out > 0).then_some(members.len() + left_out),
+                "policy": (policy.as_str() != "open").then_some(policy.as_str())}),
         ),
         ServerFrame::Event(shared) => ("event", event_value(shared.event())),
         ServerFrame::Accepted { id } => ("accepted", json!({"id": &**id})),
@@ -119,17 +123,17 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
 }
 
 fn pb_event_value(event: pb::Event) -> Value {
-    let (text, sealed) = match event.content {
-        Some(pb::event::Content::Text(text)) => (Some(text), None),
-        Some(pb::event::Content::Sealed(bytes)) => {
-            (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
-        }
-        None => (None, None),
-    };
-    object(
-        json!({"seq": event.seq, "at": event.at, "kind": event.kind, "from": event.from, "to": event.to, "text": text,
-        "sealed": sealed, "id": event.id}),
-    )
+    use pb::event::Content;
+    let mut value = json!({"seq": event.seq, "at": event.at, "kind": event.kind,
+        "from": event.from, "to": event.to, "id": event.id});
+    let base64url = |bytes| Value::from(BASE64_URL_SAFE_NO_PAD.encode::<Bytes>(bytes));
+    match event.content {
+        Some(Content::Text(text)) => value["text"] = text.into(),
+        Some(Content::Sealed(bytes)) => value["sealed"] = base64url(bytes),
+        Some(Content::Handshake(bytes)) => value["handshake"] = base64url(bytes),
+        None => {}
+    }
+    object(value)
 }
 
 pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
@@ -144,7 +148,7 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
             json!({"room": w.room, "user": w.user, "session": w.session, "seq": w.seq, "recovered": w.recovered, "members": w.members,
                 "epoch": w.epoch, "node": w.node, "proven": w.proven.then_some(true),
                 "more_members": w.more_members.then_some(true),
-                "member_count": w.more_members.then_some(w.member_count)}),
+                "member_count": w.more_members.then_some(w.member_count), "policy": w.policy}),
         ),
         Frame::Event(event) => ("event", pb_event_value(event)),
         Frame::Accepted(a) => ("accepted", json!({"id": a.id})),
@@ -212,6 +216,7 @@ pub(super) fn json_of(frame: &ClientFrame) -> String {
             match body {
                 Body::Text(text) => json!({"type": "send", "id": id, "to": to, "text": &**text}),
                 Body::Sealed(bytes) => json!({"type": "send", "id": id, "to": to, "sealed": BASE64_URL_SAFE_NO_PAD.encode(bytes)}),
+                Body::Handshake(bytes) => json!({"type": "send", "id": id, "to": to, "handshake": BASE64_URL_SAFE_NO_PAD.encode(bytes)}),
             }
         }
         ClientFrame::History { id, before, limit } => {
@@ -237,6 +242,7 @@ pub(super) fn proto_of(frame: &ClientFrame) -> Vec<u8> {
             content: Some(match body {
                 Body::Text(text) => pb::send::Content::Text(text.to_string()),
                 Body::Sealed(bytes) => pb::send::Content::Sealed(bytes.clone()),
+                Body::Handshake(bytes) => pb::send::Content::Handshake(bytes.clone()),
             }),
         }),
         ClientFrame::History { id, before, limit } => Frame::History(pb::HistoryRequest {

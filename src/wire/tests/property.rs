@@ -79,7 +79,12 @@ proptest! {
         prop_assert_eq!(Protocol::Proto.decode(Incoming::Binary(&proto_of(&frame)), &harry), Ok(frame.clone()));
         if let ClientFrame::Send(message) = frame {
             let object = json_of(&ClientFrame::Send(message.clone()));
-            prop_assert_eq!(decode_send_object(object.as_bytes()), Ok(message));
+            let read = decode_send_object(object.as_bytes());
+            match message.body {
+                // It needs a session.
+                Body::Handshake(_) => prop_assert_eq!(read.unwrap_err().rejection.reason, Reason::BadField),
+                _ => prop_assert_eq!(read, Ok(message)),
+            }
         }
     }
 
@@ -120,6 +125,10 @@ proptest! {
                 let content = match body {
                     Body::Text(text) => shown(text),
                     Body::Sealed(bytes) => format!("(sealed, {} bytes)", bytes.len()),
+                    Body::Handshake(_) => {
+                        prop_assert_eq!((kind, parts), ("change", vec![&*seq, from.as_str(), "handshake"]));
+                        return Ok(());
+                    }
                 };
                 let to = to.as_ref().map_or("*", UserId::as_str);
                 prop_assert_eq!((kind, parts), ("message", vec![&*seq, from.as_str(), to, &*content]));

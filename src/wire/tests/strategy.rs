@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    room::{Epoch, Identity, SessionId, Token},
+    room::{Epoch, Identity, Policy, SessionId, Token},
     wire::proof::Nonce,
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -34,6 +34,7 @@ fn any_body() -> impl Strategy<Value = Body> {
     prop_oneof![
         any_text().prop_map(|text| Body::Text(text.as_str().into())),
         vec(any::<u8>(), 1..200).prop_map(|bytes| Body::Sealed(bytes.into())),
+        vec(any::<u8>(), 1..200).prop_map(|bytes| Body::Handshake(bytes.into())),
     ]
 }
 
@@ -136,6 +137,7 @@ fn any_welcome() -> impl Strategy<Value = ServerFrame> {
                     epoch: Epoch(epoch),
                     node,
                     identity: Identity::of(recovered),
+                    policy: Policy::ALL[(seq % 3) as usize],
                 }
             },
         )

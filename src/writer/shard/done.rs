@@ -78,6 +78,7 @@ impl Shard {
                 room: name,
                 saved,
                 mut tickets,
+                owed,
             } => {
                 if saved.is_some() {
                     tickets
@@ -87,6 +88,7 @@ impl Shard {
                 if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
                     let (seq, carried) = saved.unwrap_or_default();
                     room.saved(seq, carried, tickets, now);
+                    room.owe(owed);
                     for (delivery, ticket) in room.take_held_back() {
                         self.decide(&name, delivery, ticket, now);
                     }

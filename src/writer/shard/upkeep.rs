@@ -155,7 +155,8 @@ impl Shard {
             }
             let idle = now.duration_since(room.used()) >= idle_after(room);
             let unsaved = (idle && room.is_unsaved()) || room.is_unsaved_since(now, UNSAVED);
-            if room.is_holding_back() || room.carries_since(now, carry) || unsaved {
+            let waits = room.is_holding_back() || room.owes();
+            if waits || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
             } else if idle || room.is_empty() {
                 // Empty: anybody can ask for rooms that do not exist.

@@ -28,7 +28,7 @@ pub struct Send {
     pub id: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "2")]
     pub to: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(oneof = "send::Content", tags = "3, 4")]
+    #[prost(oneof = "send::Content", tags = "3, 4, 5")]
     pub content: ::core::option::Option<send::Content>,
 }
 /// Nested message and enum types in `Send`.
@@ -39,6 +39,9 @@ pub mod send {
         Text(::prost::alloc::string::String),
         #[prost(bytes, tag = "4")]
         Sealed(::prost::bytes::Bytes),
+        /// What changes the group of a sealed room.
+        #[prost(bytes, tag = "5")]
+        Handshake(::prost::bytes::Bytes),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -146,6 +149,9 @@ pub struct Welcome {
     pub more_members: bool,
     #[prost(uint64, tag = "11")]
     pub member_count: u64,
+    /// What the room asks of those who come: proven or sealed; absent: nothing.
+    #[prost(string, optional, tag = "12")]
+    pub policy: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Event {
@@ -154,7 +160,7 @@ pub struct Event {
     /// Milliseconds since 1970 UTC.
     #[prost(uint64, tag = "2")]
     pub at: u64,
-    /// joined, left, text, sealed, and later kinds: skip one that you do not know, but count its seq.
+    /// joined, left, text, sealed, handshake, and later kinds: skip one that you do not know, but count its seq.
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
@@ -163,7 +169,7 @@ pub struct Event {
     pub to: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "8")]
     pub id: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(oneof = "event::Content", tags = "6, 7")]
+    #[prost(oneof = "event::Content", tags = "6, 7, 9")]
     pub content: ::core::option::Option<event::Content>,
 }
 /// Nested message and enum types in `Event`.
@@ -174,6 +180,8 @@ pub mod event {
         Text(::prost::alloc::string::String),
         #[prost(bytes, tag = "7")]
         Sealed(::prost::bytes::Bytes),
+        #[prost(bytes, tag = "9")]
+        Handshake(::prost::bytes::Bytes),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -110,6 +110,7 @@ fn unadmitted(shows: Shows, access: Access) -> Unadmitted {
             device: None,
             from: StartAt::default(),
             protocol: Protocol::Json,
+            policy: None,
         },
         connection: Connection::new(),
     }

@@ -7,7 +7,7 @@ use crate::{
         core::{busy, unavailable},
         lane::batch::{Batch, BatchId, Outgoing},
     },
-    room::{Limits, Producer, ProducerSeq, Rejection, Turn},
+    room::{Body, Limits, Producer, ProducerSeq, Rejection, Turn},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -113,7 +113,9 @@ impl<T: Clone> State<T> {
 
     fn take_batch(&mut self, most: usize) -> Vec<Turn> {
         let (mut turns, mut content, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(turn) = self.queue.front() {
+        let mut is_full = false;
+        // What follows a handshake is decided in the group that it makes.
+        while !is_full && let Some(turn) = self.queue.front() {
             if let Some(entry) = self.entries.get(turn) {
                 let size = entry.message.body.size();
                 content += size;
@@ -124,6 +126,7 @@ impl<T: Clone> State<T> {
                     break;
                 }
                 turns.push(*turn);
+                is_full = matches!(entry.message.body, Body::Handshake(_));
             }
             self.queue.pop_front();
         }

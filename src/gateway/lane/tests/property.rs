@@ -83,6 +83,7 @@ impl World {
                 identity: Identity::Claimed,
                 device: None,
                 gateway: Incarnation::new(Uuid::from_u128(0xaaa)),
+                policy: None,
             };
             let command = Command {
                 at: Millis(1),

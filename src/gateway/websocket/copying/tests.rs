@@ -46,6 +46,7 @@ async fn connect_with(
         device: None,
         from: StartAt::default(),
         protocol,
+        policy: None,
     };
     let session = handle.join(join).await.unwrap();
     let (near, far) = duplex(pipe);
