@@ -13,7 +13,7 @@ use safe_chat::{
     },
     room::{
         Action, BatchMessage, Body, CommandId, DeviceId, Identity, Incarnation, Key, Policy,
-        Producer, ProducerSeq, RequestId, RoomId, SessionId, Turn, UserId,
+        Producer, ProducerSeq, RequestId, Retention, RoomId, SessionId, Turn, UserId,
     },
 };
 
@@ -39,7 +39,7 @@ fn sealed() -> Body {
 }
 
 /// File, what it stands for, and whether somebody waits for an answer.
-fn commands() -> [(&'static str, Action, bool); 9] {
+fn commands() -> [(&'static str, Action, bool); 11] {
     let id = || CommandId::parse("m1").unwrap();
     let through = Action::Send {
         user: user("harry"),
@@ -143,6 +143,13 @@ fn commands() -> [(&'static str, Action, bool); 9] {
     let unpin = Action::Unpin {
         user: user("harry"),
     };
+    let retain = Action::Retain {
+        own: Some(Retention {
+            age: Some(86_400),
+            events: Some(100),
+            bytes: Some(1),
+        }),
+    };
     [
         ("command.1.turn", through, true),
         ("command.1.request", posted, true),
@@ -153,6 +160,8 @@ fn commands() -> [(&'static str, Action, bool); 9] {
         ("command.4.unpin", unpin, false),
         ("command.5.policy", sealed_room, true),
         ("command.5.handshake", handshake, false),
+        ("command.5.retain", retain, false),
+        ("command.5.default", Action::Retain { own: None }, false),
     ]
 }
 
@@ -181,11 +190,11 @@ fn a_node_of_before_reads_no_batches_and_one_of_now_does() {
     );
     let mut node = decode_node(record.as_bytes()).unwrap();
     assert!(!node.reads_batches() && !node.reads_names() && !node.reads_unpins());
-    assert!(!node.reads_policies());
+    assert!(!node.reads_policies() && !node.reads_retention());
     node.formats = safe_chat::bus::FORMATS;
     let node = decode_node(&encode_node(&node)).unwrap();
     assert!(node.reads_batches() && node.reads_names() && node.reads_unpins());
-    assert!(node.reads_policies());
+    assert!(node.reads_policies() && node.reads_retention());
 }
 
 #[test]

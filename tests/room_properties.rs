@@ -4,7 +4,7 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 use safe_chat::room::{
     Action, Attempt, BatchMessage, Body, Change, Command, CommandId, DeviceId, Event, Identity,
     Incarnation, Key, Kind, Limits, Millis, Outcome, Policy, Producer, ProducerSeq, Reason,
-    RequestId, Seq, SessionId, State, Turn, UserId, decide,
+    RequestId, Retention, Seq, SessionId, State, Turn, UserId, decide,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -82,6 +82,9 @@ fn action() -> impl Strategy<Value = Action> {
         6 => send(),
         1 => (0..3u8).prop_map(|g| Action::Abandon { gateway: gateway(g) }),
         1 => (0..3u8).prop_map(|u| Action::Unpin { user: user(u) }),
+        1 => prop::option::of(1..9u64).prop_map(|most| Action::Retain {
+            own: most.map(|most| Retention { events: Some(most), ..Retention::default() }),
+        }),
     ]
 }
 
@@ -121,7 +124,8 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
             | Action::Batch { .. }
             | Action::Close { .. }
             | Action::Abandon { .. }
-            | Action::Unpin { .. } => true,
+            | Action::Unpin { .. }
+            | Action::Retain { .. } => true,
         });
         (1..)
             .zip(actions)

@@ -1,6 +1,6 @@
 //! The cluster of a run: the servers, in memory, and the nodes by name, which come and go.
 
-use crate::{node::Node, random::Random, weather::Weather};
+use crate::{node::Node, random::Random, run::Conditions, weather::Weather};
 use safe_chat::{
     bus::{
         Ask, Commands, Direct, FORMATS, Registry,
@@ -26,6 +26,17 @@ pub(crate) enum Kept {
     OnBus,
 }
 
+fn is_upgrade(seed: u64) -> bool {
+    Random::of(seed, "upgrade").below(4) == 0
+}
+
+/// In some of the rough runs rooms keep few events. Nothing is let go while a node cannot read that.
+fn keeps(conditions: Conditions, seed: u64) -> Option<u64> {
+    let mut random = Random::of(seed, "retention");
+    let trims = conditions == Conditions::Rough && !is_upgrade(seed) && random.chance(400);
+    trims.then(|| 3 + random.below(60))
+}
+
 /// The servers and the nodes. Clones are the same cluster.
 #[derive(Clone)]
 pub(crate) struct Cluster(Arc<Inner>);
@@ -40,6 +51,8 @@ struct Inner {
     /// A connection to which nothing happens.
     own: Memory,
     nodes: Mutex<Nodes>,
+    /// How many of their last events rooms keep, if not all.
+    keeps: Option<u64>,
 }
 
 #[derive(Default)]
@@ -50,7 +63,7 @@ struct Nodes {
 }
 
 impl Cluster {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(conditions: Conditions, seed: u64) -> Self {
         let mut random = Random::of(seed, "cluster");
         let kept = if random.chance(500) {
             Kept::InDatabase
@@ -65,6 +78,7 @@ impl Cluster {
             Config {
                 shards,
                 events,
+                deny_delete: true,
                 ..Config::default()
             },
             weather.clone(),
@@ -81,11 +95,17 @@ impl Cluster {
             weather,
             own,
             nodes: Mutex::default(),
+            keeps: keeps(conditions, seed),
         }))
     }
 
     pub(crate) fn weather(&self) -> &Weather {
         &self.0.weather
+    }
+
+    /// How many of their last events rooms keep; `None`: all.
+    pub(crate) fn keeps(&self) -> Option<u64> {
+        self.0.keeps
     }
 
     pub(crate) fn kept(&self) -> Kept {
@@ -121,6 +141,7 @@ impl Cluster {
             bus,
             journal,
             self.0.shards,
+            self.0.keeps,
             seed,
         );
         tracing::info!(name, id = %node.incarnation(), "started");
@@ -131,8 +152,8 @@ impl Cluster {
     /// that gateways go to and fro between the forms.
     fn formats(&self, number: u64) -> u32 {
         let mut random = Random::of(self.0.seed, &format!("formats of {number}"));
-        match Random::of(self.0.seed, "upgrade").below(4) {
-            0 if random.below(2) == 0 => 1,
+        match is_upgrade(self.0.seed) {
+            true if random.below(2) == 0 => 1,
             _ => FORMATS,
         }
     }
@@ -252,17 +273,29 @@ impl Cluster {
     pub(crate) async fn events(&self, room: &RoomId, head: Seq) -> Vec<Event> {
         let journal = self.journal();
         let mut events: Vec<Event> = Vec::new();
-        while events.len() < head.0 as usize {
-            let page = journal
-                .read(room, Seq(events.len() as u64 + 1), head)
-                .await
-                .expect("nothing goes wrong any more");
+        loop {
+            let next = events.last().map_or(Seq(1), |last| last.seq.next());
+            let page = journal.read(room, next, head).await;
+            let page = page.expect("nothing goes wrong any more");
             if page.is_empty() {
                 break;
             }
             events.extend(page);
         }
         events
+    }
+
+    /// How many events are gone of rooms that let them go.
+    pub(crate) async fn let_go(&self) -> u64 {
+        let rooms = self.journal().rooms(None, 100).await.unwrap_or_default();
+        let mut gone = 0;
+        for room in rooms {
+            let head = self.head(&room).await.unwrap_or_default();
+            let first = self.journal().read(&room, Seq(1), head).await;
+            let first = first.ok().and_then(|page| page.first().map(|it| it.seq.0));
+            gone += first.map_or(0, |first| first - 1);
+        }
+        gone
     }
 
     /// Shards whose floor has not passed every stored command, with the commands that are left; and

@@ -7,17 +7,20 @@ use crate::{
     talk::content,
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use loadtest::history::Step;
+use loadtest::history::{Step, Violation};
 use safe_chat::room::{Body, Event, Kind, RoomId, Seq};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What no client may have seen, whatever happens later.
-pub(crate) fn safety(board: &Board) -> Vec<String> {
+pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
+    // Where rooms let their past go, who was away for long is told so.
+    let trims = cluster.keeps().is_some();
     let found = board.rooms(|(name, room)| {
         let history = room
             .history
             .safety()
             .into_iter()
+            .filter(|violation| !(trims && matches!(violation, Violation::Reset { .. })))
             .map(|violation| format!("{name}: {violation}"));
         let complaints = room
             .complaints
@@ -57,7 +60,7 @@ pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
             continue;
         };
         let events = cluster.events(&room, head).await;
-        let found = board.room(&name, |room| against(&events, head, room));
+        let found = board.room(&name, |room| against(&events, head, cluster.keeps(), room));
         violations.extend(
             found
                 .into_iter()
@@ -74,15 +77,18 @@ pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
     violations
 }
 
-fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
+/// `keeps`: how many of the last events stay, if not all.
+fn against(events: &[Event], head: Seq, keeps: Option<u64>, room: &Room) -> Vec<String> {
     let mut violations = Vec::new();
     let kept: BTreeMap<u64, loadtest::history::Event> = events
         .iter()
         .map(|event| (event.seq.0, shown(event)))
         .collect();
-    if kept.len() != events.len() || !kept.keys().copied().eq(1..=head.0) {
+    let first = keeps.and(kept.keys().next().copied()).unwrap_or(1);
+    let latest = keeps.map_or(1, |keeps| (head.0 + 1).saturating_sub(keeps).max(1));
+    if kept.len() != events.len() || first > latest || !kept.keys().copied().eq(first..=head.0) {
         violations.push(format!(
-            "the journal does not hold 1 to {head}, each once, but {:?}",
+            "the journal does not hold {latest} to {head}, each once, but {:?}",
             kept.keys().collect::<Vec<_>>()
         ));
     }
@@ -93,7 +99,8 @@ fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
             None
         }
     });
-    for event in saw.chain(&room.pages) {
+    let stays = |event: &&loadtest::history::Event| event.seq >= first;
+    for event in saw.chain(&room.pages).filter(stays) {
         if kept.get(&event.seq) != Some(event) {
             violations.push(format!(
                 "seq {} was shown as {event:?} and is kept as {:?}",
@@ -123,6 +130,7 @@ fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
     for (client, steps) in &room.history.clients {
         for step in steps {
             if let Step::Journaled { id, seq } | Step::Repeated { id, seq } = step
+                && *seq >= first
                 && places.get(&(client.as_str(), id.as_str())) != Some(seq)
             {
                 violations.push(format!(
@@ -132,16 +140,17 @@ fn against(events: &[Event], head: Seq, room: &Room) -> Vec<String> {
             }
         }
     }
-    violations.extend(members(&kept, room));
+    let all_stays = first == 1;
+    violations.extend(members(all_stays.then_some(&kept), room));
     violations
 }
 
-/// Everybody has a session in the end, so everybody is a member, by the events and by what members
-/// were told.
-fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<String> {
+/// Everybody has a session in the end, so everybody is a member, by the events, if all are there, and
+/// by what members were told.
+fn members(kept: Option<&BTreeMap<u64, loadtest::history::Event>>, room: &Room) -> Vec<String> {
     let mut violations = Vec::new();
     let mut here: BTreeSet<&str> = BTreeSet::new();
-    for event in kept.values() {
+    for event in kept.into_iter().flat_map(BTreeMap::values) {
         let changed = match event.kind.as_str() {
             "joined" => here.insert(&event.from),
             "left" => here.remove(event.from.as_str()),
@@ -155,7 +164,7 @@ fn members(kept: &BTreeMap<u64, loadtest::history::Event>, room: &Room) -> Vec<S
         }
     }
     let all: BTreeSet<&str> = room.standing.keys().map(String::as_str).collect();
-    if here != all {
+    if kept.is_some() && here != all {
         violations.push(format!("{all:?} are here, the events say {here:?}"));
     }
     for (client, standing) in &room.standing {

@@ -6,7 +6,7 @@ use crate::{
     wire::{Wire, wire},
 };
 use safe_chat::{
-    bus::{Bus, NodeRecord, Role, memory::Memory},
+    bus::{Bus, FORMATS, NodeRecord, Role, memory::Memory},
     cluster,
     gateway::{self, Join},
     journal::Journal,
@@ -42,6 +42,7 @@ impl Node {
         bus: Memory,
         journal: Arc<dyn Journal>,
         shards: Shards,
+        keeps: Option<u64>,
         seed: u64,
     ) -> Self {
         let incarnation = Incarnation::new(Uuid::from_u64_pair(
@@ -60,7 +61,10 @@ impl Node {
             formats,
         };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
-        let writer = writer::Handle::new(settings(), shared.clone(), journal.clone());
+        let writer = writer::Handle::new(settings(keeps), shared.clone(), journal.clone());
+        if keeps.is_some() {
+            writer.note_formats(FORMATS);
+        }
         // Small outboxes, so that a client can be slow within seconds.
         let slow = gateway::Config {
             backlog_bytes: 256 * 1024,
@@ -167,8 +171,10 @@ impl Node {
 }
 
 /// Rooms leave the memory within seconds, so that they are opened again often.
-fn settings() -> writer::Config {
+fn settings(keeps: Option<u64>) -> writer::Config {
     writer::Config {
+        keep_events: keeps.unwrap_or_default(),
+        trim_ms: 2_000,
         idle_ms: 3_000,
         carry_ms: 2_000,
         ..writer::Config::default()

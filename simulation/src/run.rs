@@ -74,7 +74,7 @@ pub fn run_in(conditions: Conditions, seed: u64) -> Outcome {
 
 async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     let (cluster, board, plan) = (
-        Cluster::new(seed),
+        Cluster::new(conditions, seed),
         Board::default(),
         Plan::of(conditions, seed),
     );
@@ -92,7 +92,7 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     phase.send_replace(Phase::Listen);
     // A fault that began late may end only now.
     cluster.mend(&nodes);
-    let mut violations = judge::safety(&board);
+    let mut violations = judge::safety(&board, &cluster);
     if violations.is_empty() {
         violations = settle(&cluster, &board, &nodes).await;
     }
@@ -111,6 +111,8 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
         },
         1,
     );
+    count.add("runs with trimming", cluster.keeps().is_some().into());
+    count.add("events let go", cluster.let_go().await);
     count.add(
         "steps",
         board
@@ -184,7 +186,7 @@ async fn settle(cluster: &Cluster, board: &Board, nodes: &[&'static str]) -> Vec
         sleep(Duration::from_secs(1)).await;
         // A drain that began before ends in a node that is started again only after its fault.
         nodes.iter().for_each(|name| cluster.start(name));
-        let mut violations = judge::safety(board);
+        let mut violations = judge::safety(board, cluster);
         let broken = !violations.is_empty();
         violations.extend(judge::liveness(board));
         violations.extend(judge::kept(board, cluster).await);

@@ -162,7 +162,9 @@ impl Talk {
                     .collect(),
             ),
             "members" => Told::Members(names(&frame["members"])),
-            "reset" => return Err(format!("reset though nothing was lost: {frame}")),
+            "reset" => Told::Step(Step::Reset {
+                seq: frame["seq"].as_u64().ok_or_else(wrong)?,
+            }),
             "bye" => Told::Leave("bye".into()),
             "pong" => Told::Nothing,
             _ => return Err(wrong()),

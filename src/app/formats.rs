@@ -2,7 +2,7 @@
 //! does not start beside what it would misunderstand.
 
 use crate::{
-    bus::{Bus, Settings},
+    bus::{Bus, FORMATS, Settings},
     cluster::View,
 };
 use std::{sync::Arc, time::Duration};
@@ -13,12 +13,14 @@ use tracing::debug;
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Notes the newest forms that all nodes read, since those are written from then on. Once for each
-/// time that they become newer.
+/// Notes the newest forms that all nodes read, since those are written from then on, and then tells
+/// them to whoever writes them: a program that does not read them starts no more. Once for each time
+/// that they become newer.
 pub(super) async fn note(
     bus: Arc<dyn Bus>,
     shards: u16,
     mut views: watch::Receiver<View>,
+    told: impl Fn(u32) + Send,
     stop: CancellationToken,
 ) {
     let note = async {
@@ -33,7 +35,10 @@ pub(super) async fn note(
                 ..Settings::of_shards(shards)
             };
             match bus.settings(&settings).await {
-                Ok(_) => noted = format,
+                Ok(stored) => {
+                    noted = format;
+                    told(stored.format.min(FORMATS));
+                }
                 Err(error) => {
                     debug!(%error, format, "the forms that are stored could not be noted");
                     sleep(PAUSE).await;
@@ -54,7 +59,7 @@ fn common(view: &View) -> u32 {
 mod tests {
     use super::*;
     use crate::{
-        bus::{FORMATS, Registry, memory::Hub},
+        bus::{Registry, memory::Hub},
         cluster::{Status, example::member},
     };
 
@@ -71,7 +76,9 @@ mod tests {
         };
         let (told, views) = watch::channel(view(vec![old, new.clone()]));
         let stop = CancellationToken::new();
-        let noting = tokio::spawn(note(bus.clone(), 4, views, stop.clone()));
+        let (written, of_writers) = watch::channel(0);
+        let tell = move |format| drop(written.send_replace(format));
+        let noting = tokio::spawn(note(bus.clone(), 4, views, tell, stop.clone()));
         let open = Settings::of_shards(4);
         let stored = async |format: u32| {
             while bus.settings(&open).await.unwrap().format != format {
@@ -79,8 +86,14 @@ mod tests {
             }
         };
         stored(1).await;
+        assert!(*of_writers.borrow() <= 1);
         told.send_replace(view(vec![new]));
         stored(FORMATS).await;
+        let mut of_writers = of_writers;
+        of_writers
+            .wait_for(|format| *format == FORMATS)
+            .await
+            .unwrap();
         stop.cancel();
         noting.await.unwrap();
     }

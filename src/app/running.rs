@@ -163,8 +163,14 @@ impl Running {
         if config.node.has(Role::Writer) {
             let (bus, shards) = (ports.bus.clone(), config.cluster.shards);
             let (views, until) = (members.watch(), stop.clone());
+            let writes = writer.clone();
             internal.parts.spawn(async move {
-                formats::note(bus, shards, views, until.clone()).await;
+                let told = move |format| {
+                    if let Some(writer) = &writes {
+                        writer.note_formats(format);
+                    }
+                };
+                formats::note(bus, shards, views, told, until.clone()).await;
                 until.cancelled().await;
                 Ok(())
             });
@@ -209,6 +215,7 @@ impl Running {
         let unwanted = CancellationToken::new();
         let shards = config.cluster.validate()?;
         let gateway = clients.as_ref().map(|(gateway, _)| gateway.clone());
+        let of_writer = writer.clone();
         let operator = NodeOperator {
             bus: ports.bus.clone(),
             journal: ports.journal.clone(),
@@ -255,6 +262,7 @@ impl Running {
                 let of_access = admits.iter().flat_map(Access::warnings).collect();
                 [
                     of_bus,
+                    of_writer.iter().flat_map(|it| it.warnings()).collect(),
                     shown.warnings(),
                     accounts.warnings(),
                     of_access,

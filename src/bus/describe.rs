@@ -244,6 +244,8 @@ fn command_line(Submission { action, reply, .. }: &Submission, bodies: bool) -> 
         Action::Close { session, .. } => format!("close session {session}"),
         Action::Abandon { gateway } => format!("abandon {gateway}"),
         Action::Unpin { user } => format!("unpin {user}"),
+        Action::Retain { own: Some(own) } => format!("retain {own}"),
+        Action::Retain { own: None } => "retain as much as of all rooms".into(),
         Action::Send {
             user, to, body, id, ..
         } => format!(

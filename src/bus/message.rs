@@ -3,7 +3,7 @@
 use crate::{
     room::{
         Action, DeviceId, Epoch, Event, Identity, Incarnation, Key, Millis, Policy, Reentry,
-        Rejection, RoomId, Seq, SessionId, ShardId, UserId,
+        Rejection, Retention, RoomId, Seq, SessionId, ShardId, UserId,
     },
     telemetry::trace::{Context, hop::Range},
 };
@@ -387,6 +387,19 @@ pub struct RoomView {
     pub policy: Policy,
     /// With what a device comes back into its group, if that was asked and there is one.
     pub group: Option<Reentry>,
+    /// The first place that is kept; zero: an older version does not say.
+    pub first: Seq,
+    /// What an operator wants to be kept of this room; `None`: what the cluster wants of all.
+    pub retention: Option<Retention>,
+}
+
+/// What of the stored events can be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Whether somebody can remove a message while an older one of the same room stays.
+    pub singly: bool,
+    /// Why the past of a room cannot be removed, and what to do; `None`: it can.
+    pub refused: Option<String>,
 }
 
 /// A question that waits for its answer.
@@ -466,7 +479,8 @@ pub struct NodeRecord {
 /// them ([`Action::Batch`], `room::Change::BatchTaken`, [`Inbound::Outcomes`]). 3: commands and
 /// notes of sessions under the name of their gateway. 4: keys that are taken away from names
 /// ([`Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups of sealed ones
-/// (`room::Change::PolicySet`, `room::Body::Handshake`).
+/// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
+/// ([`Action::Retain`], `room::Change::Trimmed`).
 pub const FORMATS: u32 = 5;
 
 impl NodeRecord {
@@ -487,6 +501,11 @@ impl NodeRecord {
 
     /// Whether it reads policies of rooms, and groups.
     pub fn reads_policies(&self) -> bool {
+        self.formats >= 5
+    }
+
+    /// Whether it reads how much of a room's past is kept.
+    pub fn reads_retention(&self) -> bool {
         self.formats >= 5
     }
 }

@@ -32,8 +32,8 @@ pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
 pub use message::{
     Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, FORMATS, Head,
     Inbound, Live, MessageOutcome, NodeRecord, NodeSeen, OfBatch, Outcomes, Plan, Position,
-    Published, Question, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored, Submission,
-    Wanted,
+    Published, Question, Removal, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored,
+    Submission, Wanted,
 };
 pub use packages::Packages;
 pub use part::{PART, members_after};
@@ -120,12 +120,27 @@ pub trait Feed: Send + Sync {
     /// those that make room for newer ones of the same room.
     async fn gone_after(&self, position: Position) -> Result<u64, Error>;
 
+    /// What of the stored events can be removed.
+    async fn removal(&self) -> Result<Removal, Error>;
+
+    /// Removes the messages of a room that lie before a position. [`Error::Unusable`]: the stream
+    /// keeps everything.
+    async fn purge(&self, room: &RoomId, below: Position) -> Result<(), Error>;
+
     /// The last published message of a room, read through the stream's leader.
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error>;
 
     /// Rooms that have a stored message, in the order of their names: at most `limit` of those
     /// after `after`. Never fewer unless there are no more.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
+
+    /// As [`Feed::rooms`], of one shard.
+    async fn rooms_of(
+        &self,
+        shard: ShardId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, Error>;
 
     /// How many rooms have a stored message.
     async fn count_rooms(&self) -> Result<u64, Error>;

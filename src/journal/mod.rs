@@ -11,7 +11,8 @@
 //!
 //! What was journaled can be gone all the same: an operator purges a stream or deletes rows, a
 //! database forgets what it did not sync. The places that are missing then are a [`Hole`]. Openings
-//! and readings go on behind it, and no place is given a second time.
+//! and readings go on behind it, and no place is given a second time. What a room is not to keep any
+//! more goes by [`Journal::trim`]: no member, key or number goes with it.
 
 pub mod bus;
 pub mod cassandra;
@@ -107,6 +108,20 @@ pub trait Journal: Send + Sync + 'static {
     /// not replay from the beginning. The newest two are kept.
     async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error>;
 
+    /// The state that the newest snapshot of a room holds, without opening the room.
+    async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error>;
+
+    /// Whether rooms can let their past go. [`Error::Denied`]: why not, and what to do.
+    async fn trims(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Removes the events of a room below a place, in whole commits, and never one that an opening
+    /// needs: what no snapshot holds, the commit that a snapshot ends with, the last one. `false`:
+    /// some of it stays for that reason; after another snapshot more of it may go. Repeating it is
+    /// harmless, and it is confirmed before anything is removed.
+    async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error>;
+
     /// Events of a room, ascending and dense: from the first place at or after `first` that is
     /// still there, to at most `last`, at most [`Limits::PAGE`] of them, and
     /// [`Limits::PAGE_BYTES`]. The caller knows that `last` is published. An answer that begins
@@ -119,6 +134,14 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The names of all rooms that were ever written, in no order, in pages: those after `after`.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
+
+    /// As [`Journal::rooms`], of one shard.
+    async fn rooms_of(
+        &self,
+        shard: ShardId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, Error>;
 
     /// How many rooms were ever written, about. Reads all their names, unless the journal knows.
     async fn count_rooms(&self) -> Result<u64, Error> {

@@ -257,6 +257,8 @@ table! {
             "Commands by what was decided: done now or before, sent again, refused, too early";
         EVENTS_JOURNALED: counter "safechat_events_journaled_total" in "events",
             "Events that were journaled";
+        EVENTS_LET_GO: counter "safechat_events_let_go_total" in "events",
+            "Events that rooms do not keep any more, by their retention";
         COMMIT_SECONDS: histogram "safechat_commit_seconds" in "seconds",
             "From a commit's begin to its confirmation, repetitions included";
         COMMIT_EVENTS: histogram "safechat_commit_events" in "events", "Events of a commit";

@@ -1,6 +1,8 @@
 //! What a client, or the cluster on its behalf, wants of a room.
 
-use super::{DeviceId, Identity, Incarnation, Key, Millis, Policy, RequestId, SessionId, UserId};
+use super::{
+    DeviceId, Identity, Incarnation, Key, Millis, Policy, RequestId, Retention, SessionId, UserId,
+};
 use bytes::Bytes;
 use std::{fmt, sync::Arc};
 
@@ -81,6 +83,11 @@ pub enum Action {
     Unpin {
         /// The name.
         user: UserId,
+    },
+    /// An operator says how much of the past stays.
+    Retain {
+        /// Of this room; `None`: as much as of all rooms.
+        own: Option<Retention>,
     },
 }
 

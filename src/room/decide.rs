@@ -3,8 +3,8 @@
 
 use super::{
     Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Key, Kind,
-    Limits, Millis, Policy, Reason, Rejection, Sent, Seq, Session, SessionId, State, UserId, batch,
-    group::refuse_outside,
+    Limits, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session, SessionId, State,
+    UserId, batch, group::refuse_outside,
 };
 use std::collections::HashSet;
 
@@ -136,6 +136,7 @@ pub fn decide_within(
         Action::Batch { from, messages } => {
             batch::decide(state, *from, (messages, command.at), fits)
         }
+        Action::Retain { own } => retain(state, *own, command.at),
     }
 }
 
@@ -302,6 +303,18 @@ fn unpin(state: &State, user: &UserId, at: Millis) -> Decision {
     }
     decision.kinds.push(Kind::Unpinned { user: user.clone() });
     decision
+}
+
+fn retain(state: &State, own: Option<Retention>, at: Millis) -> Decision {
+    let kept = &state.kept;
+    if at < kept.said || (kept.own, kept.said) == (own, at) {
+        return Decision::nothing(Outcome::Repeated(state.head));
+    }
+    let changes = vec![Change::RetentionSet { own, at }];
+    Decision {
+        changes,
+        ..Decision::nothing(Outcome::Done)
+    }
 }
 
 fn send(state: &State, action: &Action, at: Millis) -> Decision {

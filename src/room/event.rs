@@ -2,7 +2,7 @@
 
 use super::{
     Body, CommandId, DeviceId, Identity, Incarnation, Key, Millis, Policy, ProducerSeq, RequestId,
-    Seq, SessionId, Turn, UserId,
+    Retention, Seq, SessionId, Turn, UserId,
 };
 
 /// One place of the room's sequence, and what changed silently on the way to it.
@@ -141,5 +141,22 @@ pub enum Change {
     PolicySet {
         /// The policy.
         policy: Policy,
+    },
+    /// An operator said how much of the past stays.
+    RetentionSet {
+        /// Of this room; `None`: as much as of all rooms.
+        own: Option<Retention>,
+        /// The stored time of the command: an older one that is read again changes nothing.
+        at: Millis,
+    },
+    /// The owner lets the past below a place go. No command says so: an owner that did not get to
+    /// journal it computes it again.
+    Trimmed {
+        /// The first place that stays.
+        start: Seq,
+        /// When its event was stored; 0: not known.
+        since: Millis,
+        /// Bytes of content that go, of those that were counted.
+        bytes: u64,
     },
 }

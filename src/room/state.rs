@@ -1,7 +1,7 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Body, Change, CommandId, Event, Group, Identity, Incarnation, Key, Kind, Limits,
+    Attempt, Body, Change, CommandId, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits,
     Millis, Pin, Policy, Producers, Reason, Seq, Session, SessionId, Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -50,6 +50,8 @@ pub struct State {
     pub policy: Policy,
     /// Of a sealed room: its group, once somebody has founded it.
     pub group: Option<Group>,
+    /// How much of the past there is, and is to be.
+    pub kept: Kept,
     /// Changes since the last event, in order. The next event takes them along.
     pub unjournaled: Vec<Change>,
 }
@@ -68,6 +70,7 @@ impl Default for State {
             producers: Producers::default(),
             policy: Policy::default(),
             group: None,
+            kept: Kept::default(),
             unjournaled: Vec::new(),
         }
     }
@@ -106,6 +109,7 @@ impl State {
         }
         self.unjournaled.clear();
         self.head = event.seq;
+        self.kept.add(event);
         match &event.kind {
             Kind::Joined { user } => {
                 self.members.insert(user.clone());
@@ -193,6 +197,12 @@ impl State {
                 identity,
             } => self.pin(user, key, *identity),
             Change::PolicySet { policy } => self.policy = *policy,
+            Change::RetentionSet { own, at } => self.kept.say(*own, *at),
+            Change::Trimmed {
+                start,
+                since,
+                bytes,
+            } => self.kept.trim(*start, *since, *bytes),
         }
     }
 

@@ -1,5 +1,6 @@
 //! How a writer may be tuned.
 
+use crate::room::Retention;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -24,6 +25,16 @@ pub struct Config {
     /// How long a released shard may take to finish its commits (default 2000): a stop
     /// waits for nothing that takes 3 s.
     pub release_ms: u64,
+    /// Rooms let events go that are older, in seconds; 0: none for that reason (default 0). This and
+    /// the next two are the same at all nodes; `safe-chat admin retain` says otherwise for a room.
+    pub keep_age_s: u64,
+    /// Rooms keep about so many of their last events; 0: all (default 0).
+    pub keep_events: u64,
+    /// Rooms keep about so many bytes of their last messages; 0: all (default 0).
+    pub keep_bytes: u64,
+    /// How often it is looked whether an open room keeps more than it is to (default 60000); 360
+    /// times as seldom at those that nobody uses.
+    pub trim_ms: u64,
 }
 
 impl Default for Config {
@@ -35,6 +46,10 @@ impl Default for Config {
             carry_ms: 5_000,
             heads_ms: 2_000,
             release_ms: 2_000,
+            keep_age_s: 0,
+            keep_events: 0,
+            keep_bytes: 0,
+            trim_ms: 60_000,
         }
     }
 }
@@ -48,7 +63,24 @@ impl Config {
         if self.checkpoint_ms == 0 || self.heads_ms == 0 {
             return Err("writer.checkpoint_ms and writer.heads_ms must be above 0".into());
         }
+        if self.trim_ms == 0 {
+            return Err("writer.trim_ms must be above 0".into());
+        }
         Ok(())
+    }
+
+    /// What is wanted of all rooms.
+    pub(super) fn retention(&self) -> Retention {
+        let bound = |most: u64| (most > 0).then_some(most);
+        Retention {
+            age: bound(self.keep_age_s),
+            events: bound(self.keep_events),
+            bytes: bound(self.keep_bytes),
+        }
+    }
+
+    pub(super) fn trim(&self) -> Duration {
+        Duration::from_millis(self.trim_ms)
     }
 
     pub(super) fn idle(&self) -> Duration {

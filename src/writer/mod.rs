@@ -18,9 +18,11 @@ mod config;
 mod definite;
 mod floor;
 mod open;
+mod past;
 mod publish;
 mod room;
 mod shard;
+mod trim;
 mod work;
 
 pub use config::Config;
@@ -39,7 +41,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -60,7 +62,14 @@ struct Parts {
     pressure: Pressure,
     /// Where the hops of messages are noted.
     tracer: Tracer,
+    /// The newest forms that every node reads, now and later.
+    formats: AtomicU32,
+    /// Why no room can let its past go, once one should.
+    keeps_all: Mutex<Option<Arc<str>>>,
 }
+
+/// The forms in which it is stored what rooms let go.
+const TRIMS: u32 = 5;
 
 /// What the message of a commit has besides its events, at most: headers and the epoch.
 const HEADERS: usize = 512;
@@ -70,6 +79,23 @@ impl Parts {
     /// now.
     fn fits(&self) -> usize {
         self.bus.health().borrow().largest.saturating_sub(HEADERS)
+    }
+
+    /// Whether every node reads what rooms let go.
+    fn may_trim(&self) -> bool {
+        self.formats.load(Ordering::Relaxed) >= TRIMS
+    }
+
+    /// Notes why no room can let its past go, and says it once.
+    fn keeps_all(&self, why: &str) {
+        let mut keeps = self
+            .keeps_all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if keeps.as_deref() != Some(why) {
+            tracing::warn!(why, "rooms cannot let their past go");
+            *keeps = Some(why.into());
+        }
     }
 }
 
@@ -100,6 +126,8 @@ impl Handle {
                 saving: Semaphore::new(SAVES),
                 pressure: Pressure::default(),
                 tracer: Tracer::default(),
+                formats: AtomicU32::new(0),
+                keeps_all: Mutex::default(),
             }),
             shards: Arc::default(),
             tasks: TaskTracker::new(),
@@ -114,6 +142,18 @@ impl Handle {
     /// Where the hops of messages are noted.
     pub fn tracer(&self) -> Tracer {
         self.parts.tracer.clone()
+    }
+
+    /// Every node reads these forms, now and later: what was not written before is.
+    pub fn note_formats(&self, formats: u32) {
+        self.parts.formats.store(formats, Ordering::Relaxed);
+    }
+
+    /// What works for the most part.
+    pub fn warnings(&self) -> Vec<String> {
+        let keeps = &self.parts.keeps_all;
+        let keeps = keeps.lock().unwrap_or_else(PoisonError::into_inner);
+        keeps.iter().map(|why| why.to_string()).collect()
     }
 
     /// The shards that are written here, ascending, with how many rooms of each are in memory.

@@ -5,6 +5,7 @@ use super::{
     answer::{answered, does_not_fit, of_message},
     batch::{Batch, Told},
     floor::Ticket,
+    past::{Found, Past, Step},
 };
 use crate::{
     bus::{
@@ -13,8 +14,9 @@ use crate::{
     },
     journal::codec::{size_of_changes, size_of_event},
     room::{
-        Action, Change, Command, Decision, Epoch, Event, Incarnation, Kind, Millis, Outcome,
-        Rejection, Seq, SessionId, State, UserId, decide, decide_within, is_of_another_room,
+        Action, Change, Command, Decision, Epoch, Event, Incarnation, Kept, Kind, Millis, Outcome,
+        Rejection, Retention, Seq, SessionId, State, UserId, decide, decide_within,
+        is_of_another_room,
     },
     telemetry::trace::Context,
 };
@@ -69,6 +71,7 @@ pub(super) struct Room {
     unsaved_since: Option<Instant>,
     used: Instant,
     changed: Option<Instant>,
+    past: Past,
 }
 
 impl Room {
@@ -91,6 +94,7 @@ impl Room {
             saved,
             used: now,
             changed: Some(now),
+            past: Past::new(&state.kept),
             state,
         }
     }
@@ -281,6 +285,7 @@ impl Room {
         let is_last = self.queue.is_empty() && !batch.events.is_empty();
         if is_last && !self.saving && self.is_snapshot_due() {
             self.saving = true;
+            self.past.saving();
             batch.snapshot = Some(self.snapshot());
         }
         Some(batch)
@@ -364,6 +369,8 @@ impl Room {
             snapshot: self.saved,
             policy: self.state.policy,
             group,
+            first: self.state.kept.first(),
+            retention: self.state.kept.own,
         }
     }
 
@@ -392,6 +399,51 @@ impl Room {
             Outcome::Refused(rejection) => Some(rejection),
             _ => None,
         }
+    }
+
+    /// What it keeps of its past, and is to keep.
+    pub(super) fn kept(&self) -> Kept {
+        self.state.kept
+    }
+
+    /// The published head.
+    pub(super) fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// What is to be done about its past now.
+    pub(super) fn step_of_past(
+        &mut self,
+        default: &Retention,
+        times: (Instant, Millis),
+        every: Duration,
+    ) -> Option<Step> {
+        let (kept, head) = (self.state.kept, self.head);
+        self.past.step(&kept, head, default, times, every)
+    }
+
+    /// Whether it is to be saved for the sake of its past.
+    pub(super) fn lets_go(&self) -> bool {
+        self.past.wants_snapshot()
+    }
+
+    /// Whether that goes on at once.
+    pub(super) fn is_letting_go(&self) -> bool {
+        self.past.is_at_it()
+    }
+
+    /// It was found from where on its events stay, or it could not be found; how many go.
+    pub(super) fn found_start(&mut self, found: Option<Found>) -> u64 {
+        let first = self.state.kept.first();
+        if let Some(change) = self.past.found(&self.state.kept, found) {
+            self.state.change(change);
+        }
+        self.state.kept.first().0 - first.0
+    }
+
+    /// What it lets go was removed, or could not be.
+    pub(super) fn removed(&mut self, all: Option<bool>, now: Instant) {
+        self.past.removed(all, now);
     }
 
     /// The published head, if it moved within the last `span`.
@@ -450,6 +502,7 @@ impl Room {
             "a snapshot is taken of journaled events only"
         );
         self.saving = true;
+        self.past.saving();
         self.carrying_since = None;
         (self.snapshot(), std::mem::take(&mut self.carrying))
     }
@@ -459,6 +512,7 @@ impl Room {
     pub(super) fn saved(&mut self, seq: Seq, carried: usize, unsaved: Vec<Ticket>, now: Instant) {
         self.saving = false;
         self.saved = self.saved.max(seq);
+        self.past.saved(seq > Seq::ZERO);
         // Also after a failure: a bucket that is away is not asked every second.
         self.unsaved_since = (self.saved < self.state.head).then_some(now);
         // An event that came meanwhile has carried them.
@@ -506,72 +560,4 @@ pub(super) enum Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        bus::Submission,
-        room::{Action, Body, CommandId, Identity, Key, Millis, Pin, RoomId},
-        writer::floor::Floor,
-    };
-
-    #[test]
-    fn a_room_that_many_came_to_is_saved_less_often() {
-        let (now, epoch, key) = (Instant::now(), Epoch(1), Key::parse("key").unwrap());
-        let user = |n: u64| UserId::parse(&format!("user{n}")).unwrap();
-        for (users, expected) in [(0, 300), (2_400, 342), (8_000, 1_142)] {
-            let pin = Pin {
-                key: key.clone(),
-                identity: Identity::Claimed,
-            };
-            let state = State {
-                pins: (0..users).map(|n| (user(n), pin.clone())).collect(),
-                ..State::default()
-            };
-            let (mut room, mut floor) = (
-                Room::new(state, Seq::ZERO, Position::ZERO, now),
-                Floor::new(Position(1)),
-            );
-            let mut say = |n: u64| {
-                let (id, body) = (
-                    CommandId::parse(&format!("m{n}")).unwrap(),
-                    Body::Text("Hello".into()),
-                );
-                let action = Action::Send {
-                    user: user(0),
-                    key: key.clone(),
-                    identity: Identity::Claimed,
-                    turn: None,
-                    request: None,
-                    after: 0,
-                    id,
-                    to: None,
-                    body,
-                };
-                let submission = Submission {
-                    room: RoomId::parse("aaa").unwrap(),
-                    action,
-                    reply: None,
-                };
-                let delivery = Delivery {
-                    position: Position(n),
-                    at: Millis(n),
-                    submission,
-                    trace: Context::default(),
-                };
-                let ticket = floor.read(&delivery, 1);
-                let (boundary, fits) = (|_| Seq(u64::MAX), usize::MAX);
-                let bounds = Bounds { boundary, fits };
-                room.decide(delivery, ticket, epoch, bounds, now, |_, _, _| {});
-                let mut batch = room.next_batch().unwrap();
-                let commit = batch.take_commit(epoch);
-                room.committed(commit, Vec::new(), Span::none(), true, now);
-                batch.snapshot.is_some()
-            };
-            assert_eq!(
-                (1..10_000).find(|n| say(*n)),
-                Some(expected),
-                "{users} users"
-            );
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use super::{
     batch::{Batch, Told},
     definite::definite,
     floor::{Forgettable, Ticket},
+    past::Found,
     room::{Room, Unpublished, Waiting},
 };
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
     journal::{self, Claim},
     metric,
     room::{
-        Action, Admitted, Epoch, Event, Incarnation, Reason, Rejection, RoomId, Seq, ShardId, State,
+        Action, Admitted, Epoch, Event, Excess, Incarnation, Kept, Reason, Rejection, RoomId, Seq,
+        ShardId, State,
     },
     telemetry::trace::hop::{self, Range},
 };
@@ -77,6 +79,17 @@ pub(super) enum Done {
         questions: Vec<Question>,
         result: Result<(), journal::Error>,
     },
+    /// It was found from where on the events of a room stay, or it cannot be found now.
+    Found { room: RoomId, found: Option<Found> },
+    /// What a room lets go was removed: all of it, or some.
+    Trimmed {
+        room: RoomId,
+        result: Result<bool, journal::Error>,
+    },
+    /// Names of rooms of the shard; none when they cannot be listed now.
+    Listed(Vec<RoomId>),
+    /// Rooms that nobody has open, with too long a past.
+    Overlong(Vec<RoomId>),
     /// Somebody was told something.
     Told,
 }
@@ -205,6 +218,51 @@ impl Work {
                 owed,
             }
         });
+    }
+
+    pub(super) fn find_start(
+        &mut self,
+        parts: Arc<Parts>,
+        room: RoomId,
+        kept: Kept,
+        head: Seq,
+        excess: Excess,
+    ) {
+        self.push(async move {
+            let found = parts.find_start(&room, kept, head, excess).await;
+            if let Err(error) = &found {
+                tracing::debug!(%room, %error, "what of the past goes is looked at later");
+            }
+            let found = found.ok();
+            Done::Found { room, found }
+        });
+    }
+
+    pub(super) fn trim(&mut self, parts: Arc<Parts>, claim: Claim, room: RoomId, start: Seq) {
+        self.push(async move {
+            let result = parts.journal.trim(&room, claim, start).await;
+            Done::Trimmed { room, result }
+        });
+    }
+
+    pub(super) fn list(
+        &mut self,
+        parts: Arc<Parts>,
+        shard: ShardId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) {
+        self.push(async move {
+            let names = parts.journal.rooms_of(shard, after.as_ref(), limit).await;
+            if let Err(error) = &names {
+                tracing::debug!(%shard, %error, "the rooms of the shard are listed later");
+            }
+            Done::Listed(names.unwrap_or_default())
+        });
+    }
+
+    pub(super) fn find_overlong(&mut self, parts: Arc<Parts>, rooms: Vec<RoomId>) {
+        self.push(async move { Done::Overlong(parts.overlong(rooms).await) });
     }
 
     pub(super) fn checkpoint(&mut self, mut lease: Lease, floor: Position) {

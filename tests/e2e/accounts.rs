@@ -63,6 +63,7 @@ async fn no_login_that_reads_has_an_answer_sent_to_where_it_does_harm() {
     let harmful = [
         "$JS.API.STREAM.PURGE.KV_PRE_SESSIONS",
         "$JS.API.STREAM.PURGE.PRE_CMD",
+        "$JS.API.STREAM.PURGE.PRE_EVT",
         "$JS.API.STREAM.DELETE.PRE_EVT",
         "$JS.API.STREAM.DELETE.KV_PRE_SHARDS",
         "$JS.API.ACCOUNT.PURGE.CHAT",

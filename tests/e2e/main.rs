@@ -32,6 +32,7 @@ mod pki;
 mod process;
 mod proofs;
 mod proxy;
+mod retention;
 mod roles;
 #[path = "../support/sealed.rs"]
 mod sealed;
@@ -79,6 +80,7 @@ claims! {
         http::who_gave_up_while_a_node_was_frozen_ends_no_session
         holes::a_room_with_a_hole_is_served_and_goes_on
         holes::a_purged_room_begins_with_what_is_left
+        retention::what_a_room_is_not_to_keep_goes
         doctor::what_a_cluster_rests_on_is_looked_at
         proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
         keys::each_key_package_goes_to_one_whichever_node_is_asked
@@ -106,6 +108,7 @@ claims! {
         stored::every_message_is_a_row
         strangers::what_comes_to_a_wrong_shard_undoes_nothing
         holes::a_room_with_a_hole_is_served_and_goes_on
+        retention::what_a_room_is_not_to_keep_goes
         doctor::what_a_cluster_rests_on_is_looked_at
         moved::what_only_the_bus_has_is_written_back_into_an_older_cassandra
         outage::what_is_said_while_cassandra_is_away_is_journaled_later

@@ -243,7 +243,7 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     };
     let call = |call: &str, stream: &str| bus.named(&format!("$JS.API.{call}.{stream}"));
     let never = [
-        call("STREAM.PURGE", "PRE_EVT"),
+        call("STREAM.PURGE", "KV_PRE_SNAPSHOTS"),
         call("STREAM.PURGE", "KV_PRE_SHARDS"),
         call("STREAM.DELETE", "PRE_EVT"),
         call("STREAM.UPDATE", "PRE_EVT"),
@@ -273,6 +273,7 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     of_gateway.extend(never.clone());
     of_gateway.extend([
         call("STREAM.PURGE", "PRE_CMD"),
+        call("STREAM.PURGE", "PRE_EVT"),
         call("STREAM.PURGE", "KV_PRE_SESSIONS"),
         call("STREAM.PURGE", "KV_PRE_KEYS"),
         call("STREAM.MSG.DELETE", "KV_PRE_WELCOMES"),
@@ -312,7 +313,7 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
         "pre.node.one.x.in",
         "pre.node.one.x.manage",
     ]));
-    of_operator.push(call("STREAM.PURGE", "PRE_CMD"));
+    of_operator.extend(["PRE_CMD", "PRE_EVT"].map(|stream| call("STREAM.PURGE", stream)));
     bus.is_refused("operator", &of_operator, &others[..4]).await;
 
     // What it may store, under its own name, it may not say of others.

@@ -68,6 +68,20 @@ impl Journal for Cut {
     ) -> Result<(), journal::Error> {
         self.journal.save_snapshot(room, claim, state).await
     }
+    async fn glance(&self, room: &RoomId) -> Result<Option<State>, journal::Error> {
+        self.journal.glance(room).await
+    }
+    async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, journal::Error> {
+        self.journal.trim(room, claim, start).await
+    }
+    async fn rooms_of(
+        &self,
+        shard: ShardId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, journal::Error> {
+        self.journal.rooms_of(shard, after, limit).await
+    }
     async fn read(
         &self,
         room: &RoomId,

@@ -97,6 +97,21 @@ mod memory {
         crate::holes!(super::cluster());
     }
 
+    mod trims {
+        use super::{Cluster, Hub, OverMemory};
+        use safe_chat::bus::memory::Config;
+
+        async fn cluster() -> Option<impl Cluster> {
+            let deny_delete = true;
+            Some(OverMemory(Hub::new(Config {
+                deny_delete,
+                ..Config::default()
+            })))
+        }
+
+        crate::trims!(cluster());
+    }
+
     #[tokio::test]
     async fn the_snapshot_of_a_replaced_owner_is_refused() {
         let case = Case::new(cluster().await.unwrap());

@@ -13,6 +13,7 @@ mod nats;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
+mod trims;
 
 /// The tests of every claim on a cluster: an expression for a future of `Option<impl Cluster>`;
 /// `None` leaves the claim out.
@@ -67,6 +68,23 @@ macro_rules! holes {
             an_owner_goes_on_when_what_it_wrote_is_lost
             every_second_event_may_be_lost
             a_whole_commit_that_is_lost_is_a_hole
+        );
+    };
+}
+
+/// The tests of every claim about what is let go.
+#[macro_export]
+macro_rules! trims {
+    ($cluster:expr) => {
+        $crate::tests!(trims, $cluster;
+            what_is_trimmed_is_gone_and_nothing_else
+            nothing_goes_that_no_snapshot_holds
+            after_another_snapshot_the_rest_goes
+            the_last_commit_stays
+            an_owner_that_was_replaced_removes_nothing
+            no_other_room_is_moved
+            a_long_past_goes_in_pieces
+            a_glance_shows_the_newest_snapshot
         );
     };
 }

@@ -48,3 +48,7 @@ crate::contract!(cluster());
 mod holes {
     crate::holes!(super::cluster());
 }
+
+mod trims {
+    crate::trims!(super::cluster());
+}

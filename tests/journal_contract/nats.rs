@@ -119,8 +119,8 @@ impl Cluster for Server {
     }
 }
 
-/// Streams of their own.
-async fn streams() -> Option<Config> {
+/// Streams of their own, as nodes make them.
+async fn own_streams() -> Option<Config> {
     let servers = vec![support::server(
         "SAFE_CHAT_TEST_NATS",
         "the bus journal on a real NATS",
@@ -134,6 +134,12 @@ async fn streams() -> Option<Config> {
         registry_deadline: deadline,
         ..Config::default()
     };
+    Some(config)
+}
+
+/// Streams of their own, where single events can be deleted.
+async fn streams() -> Option<Config> {
+    let config = own_streams().await?;
     support::let_events_go(&config.servers.join(","), &config.prefix).await;
     Nats::connect(&config).await.unwrap();
     Some(config)
@@ -154,4 +160,42 @@ mod holes {
     }
 
     crate::holes!(cluster());
+}
+
+mod trims {
+    use super::{Cluster, Config, Nats, OnceCell, Server};
+
+    async fn cluster() -> Option<impl Cluster> {
+        static CONFIG: OnceCell<Option<Config>> = OnceCell::const_new();
+        let made = async || {
+            let config = super::own_streams().await?;
+            Nats::connect(&config).await.unwrap();
+            Some(config)
+        };
+        CONFIG.get_or_init(made).await.clone().map(Server)
+    }
+
+    crate::trims!(cluster());
+}
+
+/// A stream of before keeps everything, and says what to do.
+#[tokio::test]
+async fn where_nobody_may_purge_every_room_keeps_its_past() {
+    let Some(config) = own_streams().await else {
+        return;
+    };
+    let server = Server(config);
+    server.connect().await;
+    let client = async_nats::connect(&server.0.servers).await.unwrap();
+    let context = jetstream::new(client);
+    let name = format!("{}_EVT", server.0.prefix.to_uppercase());
+    let mut stream = context.get_stream(&name).await.unwrap();
+    let mut before = stream.info().await.unwrap().config.clone();
+    before.deny_purge = true;
+    context.update_stream(&before).await.unwrap();
+    let node = server.node().await;
+    let Err(Error::Denied(why)) = node.trims().await else {
+        panic!("not refused");
+    };
+    assert!(why.contains(&name) && why.contains("deny_purge"), "{why}");
 }

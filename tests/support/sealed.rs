@@ -179,7 +179,12 @@ impl Device {
 
     /// Comes in by itself, with what the owner tells of the group.
     pub(crate) fn rejoin(&mut self, group_info: &[u8], tree: &[u8]) -> Body {
-        let step = self.member.rejoin(&aaa(), (group_info, tree), false, now());
+        let step = self.member.rejoin(
+            &aaa(),
+            (group_info, tree),
+            seal::member::Agreed::Nothing,
+            now(),
+        );
         self.host(step);
         self.next()
     }

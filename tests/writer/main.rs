@@ -2,6 +2,7 @@
 //! what a successor finds.
 
 mod on_bus;
+mod past;
 #[path = "../support/sealed.rs"]
 mod sealed;
 mod sealed_rooms;

@@ -84,8 +84,18 @@ impl World {
     }
 
     fn node_of(&self, n: u128, bus: Arc<dyn Bus>, journal: Arc<dyn Journal>) -> Node {
+        self.node_with_config(n, Config::default(), bus, journal)
+    }
+
+    pub(crate) fn node_with_config(
+        &self,
+        n: u128,
+        config: Config,
+        bus: Arc<dyn Bus>,
+        journal: Arc<dyn Journal>,
+    ) -> Node {
         let (ends, ended) = mpsc::unbounded_channel();
-        let writer = Handle::new(Config::default(), bus.clone(), journal.clone());
+        let writer = Handle::new(config, bus.clone(), journal.clone());
         Node {
             bus,
             journal,

@@ -7,6 +7,7 @@ mod moves;
 pub(super) mod namesakes;
 mod orders;
 mod overview;
+mod retention;
 mod rooms;
 mod trace;
 pub(super) mod writers;
@@ -327,6 +328,14 @@ impl Operator for NodeOperator {
 
     async fn unpin(&self, room: &str, user: &str) -> Result<answer::Unpinned, ApiError> {
         self.take_key_of(room, user).await
+    }
+
+    async fn retain(
+        &self,
+        room: &str,
+        own: Option<answer::Retention>,
+    ) -> Result<answer::Retained, ApiError> {
+        self.keep_past_of(room, own).await
     }
 
     async fn disconnect(

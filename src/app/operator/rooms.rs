@@ -1,8 +1,8 @@
 //! Rooms, as operators look at them.
 
-use super::{NodeOperator, members::address, orders::Order, unavailable};
+use super::{NodeOperator, members::address, orders::Order, retention::shown, unavailable};
 use crate::{
-    bus::{Admission, Ask, Inbound, Role, RoomView, Submission},
+    bus::{Admission, Ask, Inbound, NodeRecord, Role, RoomView, Submission},
     cluster::Status,
     ops::{ApiError, answer},
     room::{Action, Identity, Incarnation, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
@@ -18,9 +18,9 @@ const PAGE: usize = 1000;
 /// The most sessions in one message between nodes: some 150 bytes each, far below any max_payload.
 const SESSIONS: usize = 1000;
 /// How long a user's sessions may take to end: closing them, storing that, and deciding it.
-const EXPEL: Duration = Duration::from_secs(10);
+pub(super) const EXPEL: Duration = Duration::from_secs(10);
 /// Between two looks whether they have.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// Events whose sizes are added up; a room that has more does not say how large it is.
 const COUNTED: u64 = 10_000;
 
@@ -75,6 +75,8 @@ impl NodeOperator {
             epoch: view.epoch.0,
             head: view.head.0,
             policy: view.policy.as_str().to_owned(),
+            first: view.first.0.max(1),
+            retention: view.retention.map(shown),
             members: view.members.iter().map(UserId::to_string).collect(),
             sessions,
             snapshot: (view.snapshot > Seq::ZERO).then_some(view.snapshot.0),
@@ -246,15 +248,7 @@ impl NodeOperator {
         room: &str,
         user: &str,
     ) -> Result<answer::Unpinned, ApiError> {
-        let old: Vec<_> = self.cluster.view().nodes;
-        if let Some(old) = old.iter().find(|node| !node.reads_unpins()) {
-            let message = format!(
-                "node {} is of a version that cannot read that a key was taken away: upgrade it \
-                 first",
-                old.name
-            );
-            return Err(ApiError::new(StatusCode::CONFLICT, "old_node", message));
-        }
+        self.check_all_read(NodeRecord::reads_unpins, "that a key was taken away")?;
         let (room_id, user_id) = (parse_room(room)?, parse_user(user)?);
         let unpinned = |was_pinned| answer::Unpinned {
             room: room.to_owned(),
@@ -288,6 +282,22 @@ impl NodeOperator {
             sleep(LOOK).await;
         }
         Ok(unpinned(true))
+    }
+
+    /// Refuses what not every node could read.
+    pub(super) fn check_all_read(
+        &self,
+        reads: impl Fn(&NodeRecord) -> bool,
+        what: &str,
+    ) -> Result<(), ApiError> {
+        let all: Vec<_> = self.cluster.view().nodes;
+        let Some(old) = all.iter().find(|node| !reads(node)) else {
+            return Ok(());
+        };
+        let name = &old.name;
+        let message =
+            format!("node {name} is of a version that cannot read {what}: upgrade it first");
+        Err(ApiError::new(StatusCode::CONFLICT, "old_node", message))
     }
 
     /// Whether a name has a key: then the owner would turn away who brings another one.
@@ -338,7 +348,7 @@ impl NodeOperator {
         Ok(whole)
     }
 
-    async fn asked(&self, ask: Ask) -> Result<RoomView, ApiError> {
+    pub(super) async fn asked(&self, ask: Ask) -> Result<RoomView, ApiError> {
         let room = &ask.room;
         let view = self.bus.ask(&ask).await;
         let view = view.map_err(|error| {

@@ -3,11 +3,13 @@
 use super::{Bad, device, id, key, node, policy, request, session, user};
 use crate::{
     bus::{ReplyTo, Submission},
-    journal::codec::{decode_command_id, encode_command_id, number},
+    journal::codec::{
+        decode_command_id, decode_retention, encode_command_id, encode_retention, number,
+    },
     proto::bus::v1::{
         self,
         command::{
-            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Send, Unpin,
+            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Retain, Send, Unpin,
             message::Content as InBatchContent, send::Content,
         },
     },
@@ -77,6 +79,9 @@ pub fn encode_command(submission: &Submission) -> Bytes {
         Action::Unpin { user } => Wire::Unpin(Unpin {
             user: user.to_string(),
         }),
+        Action::Retain { own } => Wire::Retain(Retain {
+            own: own.as_ref().map(encode_retention),
+        }),
         Action::Batch { from, messages } => Wire::Batch(Batch {
             gateway: id(from.producer.gateway.to_bytes()),
             generation: from.producer.generation,
@@ -120,6 +125,9 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
         Some(Wire::Batch(batch)) => decode_batch(batch)?,
         Some(Wire::Unpin(unpin)) => Action::Unpin {
             user: user(&unpin.user)?,
+        },
+        Some(Wire::Retain(retain)) => Action::Retain {
+            own: retain.own.as_ref().map(decode_retention),
         },
         None => {
             return Err(Bad(

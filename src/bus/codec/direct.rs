@@ -6,7 +6,7 @@ use crate::{
         Admission, Answer, Answered, Ask, BatchOutcome, Head, Inbound, MessageOutcome, OfBatch,
         Outcomes, RoomView, Wanted,
     },
-    journal::codec::number,
+    journal::codec::{decode_retention, encode_retention, number},
     proto::bus::v1::{
         self,
         ask::{Admission as WireAdmission, Members as WireMembers},
@@ -254,6 +254,8 @@ pub fn encode_view(view: &RoomView) -> Bytes {
             tree: group.tree.clone(),
             made_at: group.made_at.0,
         }),
+        first: view.first.0,
+        retention: view.retention.as_ref().map(encode_retention),
     }
     .encode_to_vec()
     .into()
@@ -285,6 +287,8 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
         snapshot: seq_of(view.snapshot)?,
         policy: policy(view.policy.as_deref())?.unwrap_or_default(),
         group: group.transpose()?,
+        first: seq_of(view.first)?,
+        retention: view.retention.as_ref().map(decode_retention),
     })
 }
 
@@ -353,7 +357,10 @@ fn decode_rejection(wire: v1::Rejection) -> Result<Rejection, Bad> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::codec::{decode_command, decode_node, decode_shard};
+    use crate::{
+        bus::codec::{decode_command, decode_node, decode_shard},
+        room::Retention,
+    };
 
     /// Whoever asks can have a server store the answer, where another gateway's commands and records
     /// are.
@@ -377,6 +384,8 @@ mod tests {
                         more_members: false,
                         refused: refused.clone(),
                         snapshot: Seq(head),
+                        first: Seq(head),
+                        retention: Some(Retention::default()).filter(|_| head > 0),
                         ..RoomView::default()
                     })
                 }));

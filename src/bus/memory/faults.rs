@@ -17,6 +17,7 @@ pub enum Op {
     Find,
     Rooms,
     Last,
+    Purge,
     Live,
     TellHeads,
     Heads,
@@ -55,6 +56,7 @@ impl Op {
                 | Discard
                 | Publish
                 | PublishClaim
+                | Purge
                 | Settings
                 | Beat
                 | Forget

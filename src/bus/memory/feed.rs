@@ -7,7 +7,7 @@ use super::{
     stream,
 };
 use crate::{
-    bus::{Commit, Error, Feed, Head, Live, Position, Published, Stored},
+    bus::{Commit, Error, Feed, Head, Live, Position, Published, Removal, Stored},
     journal::codec::encode_commit,
     room::{Epoch, Event, RoomId, Seq, ShardId},
     telemetry::trace::Context,
@@ -114,6 +114,26 @@ impl Feed for Memory {
         .await
     }
 
+    async fn removal(&self) -> Result<Removal, Error> {
+        let singly = !self.server.config.deny_delete;
+        let why = || "the hub lets single messages be deleted: set deny_delete".into();
+        self.call(Op::Find, |_| {
+            Ok(Removal {
+                singly,
+                refused: singly.then(why),
+            })
+        })
+        .await
+    }
+
+    async fn purge(&self, room: &RoomId, below: Position) -> Result<(), Error> {
+        self.call(Op::Purge, |state| {
+            state.delete_events(|of, position, _| of == room && position < below);
+            Ok(())
+        })
+        .await
+    }
+
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
         self.call(Op::Last, |state| Ok(state.last_published(room)))
             .await
@@ -133,6 +153,23 @@ impl Feed for Memory {
                 .take(limit)
                 .map(|(room, _)| room.clone())
                 .collect())
+        })
+        .await
+    }
+
+    async fn rooms_of(
+        &self,
+        shard: ShardId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, Error> {
+        let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
+        let shards = self.server.config.shards;
+        self.call(Op::Rooms, |state| {
+            let rooms = state.last_of.range((from, Bound::Unbounded));
+            let rooms = rooms.map(|(room, _)| room);
+            let of_shard = rooms.filter(|room| shards.of(room) == shard);
+            Ok(of_shard.take(limit).cloned().collect())
         })
         .await
     }

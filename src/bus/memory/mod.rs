@@ -42,6 +42,8 @@ pub struct Config {
     pub events: Option<usize>,
     /// The most bytes of each small store.
     pub bucket_bytes: usize,
+    /// Whether nobody can delete single events, so that rooms may let their past go.
+    pub deny_delete: bool,
     /// How long a question or a probe waits for its answer.
     pub deadline: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for Config {
             commands: 1_000_000,
             events: None,
             bucket_bytes: 64 * 1024 * 1024,
+            deny_delete: false,
             deadline: Duration::from_secs(5),
         }
     }

@@ -142,6 +142,7 @@ async fn state(definition: &Definition, link: &Link, knows_journal: bool) -> Str
     let weakness = away.or_else(|| definition.has_fewer_copies(&found));
     let weakness = weakness.or_else(|| definition.takes_no_batches(&found, link));
     let weakness = weakness.or_else(|| definition.lets_events_go(&found));
+    let weakness = weakness.or_else(|| definition.keeps_everything(&found));
     match weakness.or_else(|| definition.lets_one_empty_it(&found)) {
         Some(why) => Stream::Weak(why),
         None => Stream::Fits(found["num_replicas"].as_u64().unwrap_or(1)),

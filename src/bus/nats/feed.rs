@@ -3,13 +3,14 @@
 
 use super::{
     Nats,
+    definition::keeps_everything,
     foreign::{CLAIM, EPOCH, Place, SEQ, TYPE, Written},
     skipped::Unfit,
     traced,
 };
 use crate::{
     bus::{
-        Commit, Error, Feed, Head, Live, Position, Published, Stored,
+        Commit, Error, Feed, Head, Live, Position, Published, Removal, Stored,
         codec::{decode_heads, encode_heads},
     },
     journal::codec::encode_commit,
@@ -152,6 +153,19 @@ impl Feed for Nats {
         self.commands.gone_after(&stream, position.0).await
     }
 
+    async fn removal(&self) -> Result<Removal, Error> {
+        let info = self.commands.info(&self.subjects.stream("EVT")).await?;
+        Ok(Removal {
+            singly: info.config["deny_delete"].as_bool() != Some(true),
+            refused: keeps_everything(&self.subjects.stream("EVT"), &info.config),
+        })
+    }
+
+    async fn purge(&self, room: &RoomId, below: Position) -> Result<(), Error> {
+        let (stream, subject) = (self.subjects.stream("EVT"), self.subjects.event(room));
+        self.commands.purge(&stream, &subject, Some(below.0)).await
+    }
+
     /// A foreign message is passed by what comes next, so its position counts; what it says does
     /// not.
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error> {
@@ -169,20 +183,18 @@ impl Feed for Nats {
 
     /// Lists all of them each time, since the server orders them by shard: meant for tools.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
-        let subjects = self
-            .commands
-            .subjects(&self.subjects.stream("EVT"), &self.subjects.all_events())
-            .await?;
-        let rooms = subjects.iter().filter_map(|subject| {
-            self.skipped
-                .fits("event", subject, self.subjects.published(subject))
-        });
-        let mut rooms: Vec<_> = rooms
-            .filter(|room| after.is_none_or(|after| room > after))
-            .collect();
-        rooms.sort();
-        rooms.truncate(limit);
-        Ok(rooms)
+        self.written(&self.subjects.all_events(), after, limit)
+            .await
+    }
+
+    async fn rooms_of(
+        &self,
+        shard: ShardId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, Error> {
+        self.written(&self.subjects.events_of(shard), after, limit)
+            .await
     }
 
     async fn count_rooms(&self) -> Result<u64, Error> {
@@ -212,6 +224,29 @@ impl Feed for Nats {
 }
 
 impl Nats {
+    /// The rooms that have a message under subjects that a filter names, as [`Feed::rooms`].
+    async fn written(
+        &self,
+        filter: &str,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, Error> {
+        let subjects = self
+            .commands
+            .subjects(&self.subjects.stream("EVT"), filter)
+            .await?;
+        let rooms = subjects.iter().filter_map(|subject| {
+            self.skipped
+                .fits("event", subject, self.subjects.published(subject))
+        });
+        let mut rooms: Vec<_> = rooms
+            .filter(|room| after.is_none_or(|after| room > after))
+            .collect();
+        rooms.sort();
+        rooms.truncate(limit);
+        Ok(rooms)
+    }
+
     async fn put(
         &self,
         room: &RoomId,

@@ -144,8 +144,9 @@ impl Allowed {
         self.call("STREAM.CREATE", &all, "");
         self.call("STREAM.MSG.GET", &all, "");
         self.call("DIRECT.GET", &all, "");
-        // Decided commands, notes of dead nodes; never what was said, nor who owns what.
-        self.call("STREAM.PURGE", &["CMD", "SESSIONS"], "");
+        // Decided commands, notes of dead nodes, what rooms let go of their past; never who owns
+        // what.
+        self.call("STREAM.PURGE", &["CMD", "EVT", "SESSIONS"], "");
         self.call("CONSUMER.CREATE", &["CMD", "NODES", "SHARDS"], ".>");
         self.call("CONSUMER.INFO", &["CMD", "NODES", "SHARDS"], ".>");
         self.publish(&["$JS.FC.>"]);

@@ -24,8 +24,8 @@ pub(super) fn may_say(name: &str, submission: &Submission) -> Result<(), Mismatc
         Action::Close { gateway, .. } => Some(gateway.ok_or(Mismatch::Nobody)?),
         // Those that read names submit the messages of sessions in batches.
         Action::Send { turn: Some(_), .. } => return Err(Mismatch::Nobody),
-        // An operator may free a name at any node.
-        Action::Send { turn: None, .. } | Action::Unpin { .. } => None,
+        // An operator may free a name, or say how much is kept, at any node.
+        Action::Send { turn: None, .. } | Action::Unpin { .. } | Action::Retain { .. } => None,
     };
     if gateway.is_some_and(|gateway| !gateway.is_of(name)) {
         return Err(Mismatch::Sessions);

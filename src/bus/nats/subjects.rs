@@ -78,6 +78,10 @@ impl Subjects {
         format!("{}.evt.{}.{room}", self.prefix, self.shards.of(room))
     }
 
+    pub(super) fn events_of(&self, shard: ShardId) -> String {
+        format!("{}.evt.{shard}.*", self.prefix)
+    }
+
     pub(super) fn all_events(&self) -> String {
         format!("{}.evt.>", self.prefix)
     }

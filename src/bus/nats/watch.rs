@@ -488,8 +488,10 @@ impl Watched {
         }
         let before = self.seen.as_ref().filter(|_| !went_back);
         if let Some(more) = before.and_then(|seen| gone.checked_sub(seen.gone).filter(|n| *n > 0)) {
-            // What an operator's own bound drops is no news.
-            if self.definition.keeps_only(&info.config).is_none() {
+            // What an operator's own bound drops is no news, nor what rooms let go.
+            let goes = self.definition.keeps_only(&info.config).is_some()
+                || self.definition.keeps_everything(&info.config).is_none();
+            if !goes {
                 self.note_removed(link, more, foreign).await;
             }
         }
@@ -514,8 +516,7 @@ impl Watched {
         went_back
     }
 
-    /// Messages were removed. Nobody of this service removes any of the journal; the foreign ones
-    /// are no loss.
+    /// Messages were removed where no room lets any go. The foreign ones are no loss.
     async fn note_removed(&mut self, link: &Link, more: u64, foreign: &Foreign) {
         if self.definition.store != Store::Events {
             return;

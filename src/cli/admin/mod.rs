@@ -103,6 +103,29 @@ enum Command {
         #[arg(allow_hyphen_values = true)]
         user: String,
     },
+    /// Say how much of a room's past is kept: what is beyond one of the bounds goes for good
+    #[command(group(ArgGroup::new("kept").required(true).multiple(true)
+        .args(["age", "events", "bytes", "everything", "default"])))]
+    Retain {
+        /// The room
+        #[arg(allow_hyphen_values = true)]
+        room: String,
+        /// Events that are not older: a number with s, m, h or d, such as 30d
+        #[arg(long, value_name = "TIME", value_parser = room::seconds)]
+        age: Option<u64>,
+        /// About so many of the last events
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        events: Option<u64>,
+        /// About so many bytes of the last messages
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        bytes: Option<u64>,
+        /// Everything
+        #[arg(long, conflicts_with_all = ["age", "events", "bytes", "default"])]
+        everything: bool,
+        /// As much as of all rooms (writer.keep_age_s, .keep_events, .keep_bytes)
+        #[arg(long, conflicts_with_all = ["age", "events", "bytes"])]
+        default: bool,
+    },
     /// Send clients elsewhere, so many per second; they come back and resume
     #[command(group(ArgGroup::new("whose").required(true).args(["node", "all"])))]
     Disconnect {
@@ -144,6 +167,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Room { .. } => room::room,
         Command::Kick { .. } => room::kicked,
         Command::Unpin { .. } => room::unpinned,
+        Command::Retain { .. } => room::retained,
         Command::Disconnect { .. } => show::disconnected,
         Command::Rebalance { .. } => show::moves,
         Command::Leave { .. } | Command::Down { .. } => show::message,
@@ -167,6 +191,24 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Unpin { room, user } => {
             let path = format!("/rooms/{}/users/{}/key", encoded(&room), encoded(&user));
             node.ask(Method::DELETE, &path, None).await
+        }
+        Command::Retain {
+            room,
+            age,
+            events,
+            bytes,
+            everything: _,
+            default,
+        } => {
+            let bounds = [("age", age), ("events", events), ("bytes", bytes)];
+            let set = bounds.map(|(name, most)| most.map(|most| format!("{name}={most}")));
+            let set: Vec<String> = set.into_iter().flatten().collect();
+            let path = format!("/rooms/{}/retention?{}", encoded(&room), set.join("&"));
+            let method = match default {
+                true => Method::DELETE,
+                false => Method::PUT,
+            };
+            node.ask(method, &path, None).await
         }
         Command::Disconnect {
             node: name, rate, ..

@@ -1,7 +1,11 @@
 //! Answers about rooms, as tables.
 
 use super::show::{list, owner, text, words};
-use crate::{cli::table::Table, journal::inspect::time, room::Millis};
+use crate::{
+    cli::table::Table,
+    journal::inspect::time,
+    room::{Millis, Retention},
+};
 use serde_json::Value;
 
 pub(super) fn page(answer: &Value) -> String {
@@ -32,9 +36,15 @@ pub(super) fn room(answer: &Value) -> String {
     line("epoch", text(&answer["epoch"]));
     line("head", text(&answer["head"]));
     line("policy", text(&answer["policy"]));
+    if answer["first"].as_u64() > Some(1) {
+        line("first kept", text(&answer["first"]));
+    }
     line("last commit", last);
     line("snapshot at", text(&answer["snapshot"]));
     line("content bytes", text(&answer["bytes"]));
+    if !answer["retention"].is_null() {
+        line("is to keep", kept(&answer["retention"]));
+    }
     line("members", words(&answer["members"], ", "));
     let mut sessions = Table::new(&["SESSION", "USER", "NODE"]);
     let known = match answer["sessions"].is_array() {
@@ -78,5 +88,55 @@ pub(super) fn unpinned(answer: &Value) -> String {
             "{user} has no key in room {room} any more: the next one that comes is pinned\n"
         ),
         _ => format!("{user} had no key in room {room}\n"),
+    }
+}
+
+pub(super) fn retained(answer: &Value) -> String {
+    let room = text(&answer["room"]);
+    match answer["retention"].is_null() {
+        true => format!("room {room} keeps as much as all rooms do\n"),
+        false => format!("room {room} keeps {}\n", kept(&answer["retention"])),
+    }
+}
+
+fn kept(retention: &Value) -> String {
+    let bound = |name: &str| retention[name].as_u64();
+    Retention {
+        age: bound("age"),
+        events: bound("events"),
+        bytes: bound("bytes"),
+    }
+    .to_string()
+}
+
+/// Seconds, from a number with a unit.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let wanted = "a number with s, m, h or d, such as 30d";
+    let (number, unit) =
+        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wanted.into()),
+    };
+    let number: u64 = number.parse().map_err(|_| wanted.to_owned())?;
+    let total = number.checked_mul(seconds).filter(|total| *total > 0);
+    total.ok_or_else(|| wanted.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_with_a_unit() {
+        for (text, expected) in [("90s", 90), ("2h", 7_200), ("30d", 2_592_000)] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for wrong in ["", "30", "d", "0d", "-1d", "1w", "99999999999999999999d"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -41,7 +41,9 @@ pub(super) async fn publish(
             }
             // What this owner has published before is gone, and nobody else has followed: the room
             // goes on where it is, and a claim says so to whoever comes later.
-            last if is_lost(last.as_ref(), commit, after) && was_deleted(bus, after).await? => {
+            last if is_lost(last.as_ref(), commit, after)
+                && was_deleted(bus, last.as_ref(), after).await? =>
+            {
                 tracing::warn!(
                     %room, event = %before, was = after.0, last = position(last.as_ref()).0,
                     "the last messages of the room are gone from the stream of events; \
@@ -69,7 +71,7 @@ pub(super) async fn is_there(
         // Whoever opens a room with messages makes the last one of its own epoch.
         Some(last) if last.epoch == epoch && end >= left_at => Ok(()),
         None if left_at == Position::ZERO => Ok(()),
-        _ if end < left_at && was_deleted(bus, left_at).await? => Ok(()),
+        last if end < left_at && was_deleted(bus, last.as_ref(), left_at).await? => Ok(()),
         _ => Err(Error::Fenced { seen: epoch }),
     }
 }
@@ -81,10 +83,14 @@ fn is_lost(last: Option<&Published>, commit: &Commit, after: Position) -> bool {
 
 /// Whether the message at a position was deleted. A stream that ends before it is another one than
 /// it was: it lost its tail, was restored or made again. Then the room must be read anew.
-async fn was_deleted(bus: &dyn Bus, at: Position) -> Result<bool, Error> {
+async fn was_deleted(bus: &dyn Bus, last: Option<&Published>, at: Position) -> Result<bool, Error> {
+    let unknown = |error: BusError| Error::Unknown(error.to_string());
+    if last.is_some() && !bus.removal().await.map_err(unknown)?.singly {
+        // What went behind it was of other rooms.
+        return Ok(false);
+    }
     let before = Position(at.0.saturating_sub(1));
-    let gone = bus.gone_after(before).await;
-    Ok(gone.map_err(|error| Error::Unknown(error.to_string()))? > 0)
+    Ok(bus.gone_after(before).await.map_err(unknown)? > 0)
 }
 
 fn position(last: Option<&Published>) -> Position {

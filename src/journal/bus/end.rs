@@ -2,7 +2,8 @@
 //! deleted; then the newest snapshot knows a place that was reached, and the stream how many
 //! messages are gone since. No place is given twice, so what may have been given counts as given.
 //! Whether anything was written since that snapshot says a mark, so that a deletion elsewhere moves
-//! no room that was quiet.
+//! no room that was quiet. Where nobody can delete single messages, no room is moved whose last one
+//! is there.
 
 use super::{Error, reading, snapshot};
 use crate::{
@@ -32,6 +33,10 @@ pub(super) async fn reached(
     };
     if marked <= age && saved == last.seq {
         return Ok(Some(last.seq));
+    }
+    // Nothing behind a message goes while that stays: what is gone was of other rooms.
+    if !bus.removal().await.map_err(reading)?.singly {
+        return Ok(Some(last.seq.max(saved)));
     }
     let end = beyond(bus, last.seq, last.position).await?;
     Ok(Some(end.max(saved)))

@@ -208,6 +208,41 @@ impl Journal for OnBus {
         Ok(())
     }
 
+    async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error> {
+        self.newest_snapshot(room).await
+    }
+
+    async fn trims(&self) -> Result<(), Error> {
+        let removal = self.bus.removal().await.map_err(reading)?;
+        removal
+            .refused
+            .map_or(Ok(()), |why| Err(Error::Denied(why)))
+    }
+
+    async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        let oldest = self.bus.stored(room, Position::ZERO, 1).await;
+        let oldest = oldest.map_err(reading)?.into_iter().next();
+        if oldest.is_none_or(|oldest| oldest.seq >= start) {
+            return Ok(true); // It was removed before.
+        }
+        let (Some(held), Some(last)) = (
+            snapshot::held(&*self.bus, room).await?,
+            self.bus.last(room).await.map_err(reading)?,
+        ) else {
+            return Ok(false);
+        };
+        let wanted = self.bus.find(room, start).await.map_err(reading)?;
+        let wanted = wanted.unwrap_or(last.position).min(last.position);
+        self.trims().await?;
+        self.confirm(claim).await?;
+        match self.bus.purge(room, wanted.min(held)).await {
+            Ok(()) => Ok(wanted <= held),
+            Err(BusError::Unknown(why)) => Err(Error::Unknown(why)),
+            Err(error) => Err(reading(error)),
+        }
+    }
+
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
         page::read(&*self.bus, room, first, last).await
     }
@@ -218,6 +253,16 @@ impl Journal for OnBus {
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
         self.bus.rooms(after, limit).await.map_err(reading)
+    }
+
+    async fn rooms_of(
+        &self,
+        shard: ShardId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, Error> {
+        let rooms = self.bus.rooms_of(shard, after, limit).await;
+        rooms.map_err(reading)
     }
 
     async fn count_rooms(&self) -> Result<u64, Error> {

@@ -136,6 +136,21 @@ pub(super) async fn newest_place(
     Ok(None)
 }
 
+/// The first message that an opening may read with any of the snapshots that are kept, which holds
+/// the head of the older one: the newer one may turn out not to fit. `None`: there is none.
+pub(super) async fn held(bus: &dyn Bus, room: &RoomId) -> Result<Option<Position>, Error> {
+    let mut held = None;
+    for slot in 0..SLOTS {
+        let Some(part) = head(bus, room, slot).await? else {
+            continue;
+        };
+        if let Some(from) = fits(bus, room, &part).await? {
+            held = Some(held.map_or(from, |held: Position| held.min(from)));
+        }
+    }
+    Ok(held)
+}
+
 /// Greater is newer: an epoch belongs to one process, which counts.
 fn age(part: &SnapshotPart) -> (u64, u64) {
     (part.epoch, part.number)

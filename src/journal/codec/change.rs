@@ -4,7 +4,7 @@ use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
     room::{
         Change, CommandId, DeviceId, Identity, Incarnation, Invalid, Key, Limits, Millis, Pin,
-        Policy, Producer, ProducerSeq, Reason, RequestId, Seq, SessionId, Turn, UserId,
+        Policy, Producer, ProducerSeq, Reason, RequestId, Retention, Seq, SessionId, Turn, UserId,
     },
 };
 use bytes::Bytes;
@@ -87,6 +87,19 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
         Change::PolicySet { policy } => Stored::PolicySet(v1::change::PolicySet {
             policy: policy.as_str().into(),
         }),
+        Change::RetentionSet { own, at } => Stored::RetentionSet(v1::change::RetentionSet {
+            own: own.as_ref().map(encode_retention),
+            at: at.0,
+        }),
+        Change::Trimmed {
+            start,
+            since,
+            bytes,
+        } => Stored::Trimmed(v1::change::Trimmed {
+            start: start.0,
+            since: since.0,
+            bytes: *bytes,
+        }),
     };
     v1::Change {
         change: Some(change),
@@ -144,6 +157,15 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
         }
         Some(Stored::PolicySet(set)) => Ok(Change::PolicySet {
             policy: decode_policy(&set.policy)?,
+        }),
+        Some(Stored::RetentionSet(set)) => Ok(Change::RetentionSet {
+            own: set.own.as_ref().map(decode_retention),
+            at: Millis(set.at),
+        }),
+        Some(Stored::Trimmed(trimmed)) => Ok(Change::Trimmed {
+            start: Seq(number("event", trimmed.start)?),
+            since: Millis(trimmed.since),
+            bytes: trimmed.bytes,
         }),
         None => Err(Bad(
             "a change of a kind that this version does not know: install a newer one".into(),
@@ -232,6 +254,18 @@ pub(super) fn decode_taken(stored: v1::change::BatchTaken) -> Result<Taken, Bad>
         ProducerSeq { producer, sequence },
         repeats.collect::<Result<_, Bad>>()?,
     ))
+}
+
+/// The stored form of how much is kept.
+pub fn encode_retention(retention: &Retention) -> v1::Retention {
+    let Retention { age, events, bytes } = *retention;
+    v1::Retention { age, events, bytes }
+}
+
+/// Reads what [`encode_retention`] gave.
+pub fn decode_retention(stored: &v1::Retention) -> Retention {
+    let v1::Retention { age, events, bytes } = *stored;
+    Retention { age, events, bytes }
 }
 
 pub(super) fn encode_abandoned(gateway: Incarnation, at: Millis) -> v1::change::Abandoned {

@@ -11,7 +11,7 @@ mod size;
 mod snapshot;
 
 pub(crate) use change::number;
-pub use change::{Bad, decode_command_id, encode_command_id};
+pub use change::{Bad, decode_command_id, decode_retention, encode_command_id, encode_retention};
 pub use event::{Mapping, decode_event, encode_event, schema};
 pub use size::{size_of_changes, size_of_event};
 pub use snapshot::{decode_snapshot, encode_snapshot, reads_snapshot, snapshot_version};

@@ -65,6 +65,8 @@ fn size_of_change(change: &Change) -> usize {
             bytes(user.as_str().len()) + bytes(key.as_str().len()) + NUMBER
         }
         Change::PolicySet { policy } => bytes(policy.as_str().len()),
+        Change::RetentionSet { .. } => bytes(3 * NUMBER) + NUMBER,
+        Change::Trimmed { .. } => 3 * NUMBER,
     };
     bytes(bytes(content))
 }

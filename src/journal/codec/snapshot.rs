@@ -7,13 +7,13 @@ use super::{
         decode_reason, decode_taken, encode_abandoned, encode_change, encode_opened, encode_pinned,
         encode_taken, id_bytes, number, request_id, session_id, user,
     },
-    decode_command_id, encode_command_id,
+    decode_command_id, decode_retention, encode_command_id, encode_retention,
 };
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Change, CommandId, Ended, Group, Millis, Policy, Sent, Seq, Session, SessionId,
-        State, Turn, UserId,
+        Attempt, Change, CommandId, Ended, Group, Kept, Millis, Policy, Sent, Seq, Session,
+        SessionId, State, Turn, UserId,
     },
 };
 use bytes::Bytes;
@@ -86,8 +86,31 @@ pub fn encode_snapshot(state: &State) -> Bytes {
             made_at: group.made_at().0,
             lost: group.is_lost(),
         }),
+        kept: (state.kept != Kept::default()).then(|| encode_kept(&state.kept)),
     };
     stored.encode_to_vec().into()
+}
+
+fn encode_kept(kept: &Kept) -> snapshot::Kept {
+    snapshot::Kept {
+        own: kept.own.as_ref().map(encode_retention),
+        said: kept.said.0,
+        start: kept.start.0,
+        since: kept.since.0,
+        bytes: kept.bytes,
+        counted: kept.counted.0,
+    }
+}
+
+fn decode_kept(stored: &snapshot::Kept) -> Result<Kept, Bad> {
+    Ok(Kept {
+        own: stored.own.as_ref().map(decode_retention),
+        said: Millis(stored.said),
+        start: Seq(number("event", stored.start)?),
+        since: Millis(stored.since),
+        bytes: stored.bytes,
+        counted: Seq(number("event", stored.counted)?),
+    })
 }
 
 fn encode_sent(user: &UserId, id: &CommandId, sent: &Sent) -> snapshot::Sent {
@@ -240,6 +263,8 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
         state.policy = decode_policy(policy)?;
     }
     state.group = stored.group.map(decode_group).transpose()?;
+    let kept = stored.kept.as_ref().map(decode_kept).transpose()?;
+    state.kept = kept.unwrap_or_default();
     state.unjournaled = stored
         .carried
         .into_iter()

@@ -24,6 +24,8 @@ pub struct Report {
     pub claims: u64,
     /// The head of the newest snapshot.
     pub snapshot: Option<Seq>,
+    /// The first place that is there, where what was before it went by the room's retention.
+    pub first: Option<Seq>,
     /// What is gone, though later places were given.
     pub holes: Vec<Hole>,
     /// On which journal that is, by what happens to it.
@@ -79,6 +81,9 @@ impl fmt::Display for Report {
         match self.snapshot {
             Some(head) => writeln!(f, "snapshot at event {head}")?,
             None => writeln!(f, "no snapshot")?,
+        }
+        if let Some(first) = self.first {
+            writeln!(f, "events before {first} went by the room's retention")?;
         }
         for hole in self.holes.iter().take(TOLD) {
             writeln!(f, "hole: events {hole} are gone")?;
@@ -181,7 +186,11 @@ impl Check {
             return;
         }
         if let Some(hole) = Hole::between(head, seq) {
-            self.report.holes.push(hole);
+            let let_go = self.snapshot.as_ref().map(|snapshot| snapshot.kept.first());
+            match let_go.filter(|first| head == Seq::ZERO && seq <= *first) {
+                Some(_) => self.report.first = Some(seq),
+                None => self.report.holes.push(hole),
+            }
             // What the lost events changed is not known.
             self.replayed = None;
         }

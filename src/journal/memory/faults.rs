@@ -11,6 +11,8 @@ pub enum Op {
     Raise,
     Write,
     Rows,
+    Trim,
+    Trimmed,
     Note,
     Rooms,
     Snapshots,

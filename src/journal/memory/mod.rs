@@ -36,6 +36,8 @@ struct Content {
     decided: BTreeMap<ShardId, u64>,
     rows: BTreeMap<(RoomId, Seq, Epoch), Row>,
     rooms: BTreeSet<RoomId>,
+    /// Below which places rows were removed.
+    trimmed: BTreeMap<RoomId, Seq>,
     snapshots: BTreeMap<(RoomId, SnapshotKey), (u32, Bytes)>,
     unsynced: Unsynced,
     /// Until when it does not answer.
@@ -225,7 +227,9 @@ impl Store for Connection {
     async fn write(&self, room: &RoomId, rows: &[Row]) -> Result<(), Error> {
         let (room, rows) = (room.clone(), rows.to_vec());
         self.write(Op::Write, move |content| {
-            for row in rows {
+            // As a deletion does that is later than all writes.
+            let trimmed = content.trimmed.get(&room).copied().unwrap_or_default();
+            for row in rows.into_iter().filter(|row| row.seq() >= trimmed) {
                 let key = (room.clone(), row.seq(), row.epoch);
                 if !content.rows.contains_key(&key) {
                     content.unsynced.rows.push(key);
@@ -266,6 +270,25 @@ impl Store for Connection {
             .await?
             .last()
             .map(Row::seq))
+    }
+
+    async fn trim(&self, room: &RoomId, below: Seq) -> Result<(), Error> {
+        let room = room.clone();
+        self.write(Op::Trim, move |content| {
+            content
+                .rows
+                .retain(|(of, seq, _), _| *of != room || *seq >= below);
+            let trimmed = content.trimmed.entry(room).or_default();
+            *trimmed = below.max(*trimmed);
+        })
+        .await
+    }
+
+    async fn trimmed(&self, room: &RoomId) -> Result<Seq, Error> {
+        self.read(Op::Trimmed, |content| {
+            content.trimmed.get(room).copied().unwrap_or_default()
+        })
+        .await
     }
 
     async fn note(&self, room: &RoomId) -> Result<(), Error> {

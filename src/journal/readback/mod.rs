@@ -20,6 +20,7 @@ pub mod rule;
 mod snapshot;
 mod store;
 mod tail;
+mod trim;
 
 use open::Found;
 pub use rule::Row;
@@ -46,6 +47,9 @@ use tracing::Instrument;
 
 /// Within this time after a write returned no database is killed, started again and answering.
 const BREATH: Duration = Duration::from_secs(4);
+
+/// Names that are read at once to find those of one shard.
+const NAMES: usize = 1000;
 
 /// What openings have found and not yet written again for certain, and under which epoch.
 type Openings = HashMap<RoomId, (Epoch, Arc<Found>)>;
@@ -292,6 +296,22 @@ impl<S: Store> Journal for ReadBack<S> {
         snapshot::save(&self.store, room, claim.epoch(), &self.snapshots, state).await
     }
 
+    async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error> {
+        self.newest_snapshot(room).await
+    }
+
+    async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        let Some((below, is_all)) = trim::below(&self.store, room, start).await? else {
+            return Ok(false);
+        };
+        if below > Seq(1) {
+            self.confirm_fence(claim).await?;
+            self.store.trim(room, below).await?;
+        }
+        Ok(is_all)
+    }
+
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
         page::read(&self.store, room, first, last).await
     }
@@ -302,6 +322,29 @@ impl<S: Store> Journal for ReadBack<S> {
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
         self.store.rooms(after, limit).await
+    }
+
+    async fn rooms_of(
+        &self,
+        shard: ShardId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<RoomId>, Error> {
+        let (mut found, mut after) = (Vec::new(), after.cloned());
+        while found.len() < limit {
+            let page = self.store.rooms(after.as_ref(), NAMES).await?;
+            let is_last = page.len() < NAMES;
+            after = page.last().cloned();
+            found.extend(
+                page.into_iter()
+                    .filter(|room| self.shards.of(room) == shard),
+            );
+            if is_last {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     fn boundary(&self, first: Seq) -> Seq {

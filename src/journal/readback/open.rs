@@ -67,7 +67,11 @@ pub(super) async fn read(
 }
 
 /// The first place of the commit that holds a snapshot's head; `None`: it is gone.
-async fn start(store: &impl Store, room: &RoomId, head: Seq) -> Result<Option<Seq>, Error> {
+pub(super) async fn start(
+    store: &impl Store,
+    room: &RoomId,
+    head: Seq,
+) -> Result<Option<Seq>, Error> {
     if head == Seq::ZERO {
         return Ok(Some(Seq(1)));
     }

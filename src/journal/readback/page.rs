@@ -43,7 +43,15 @@ pub(super) async fn read(
         from = match events.last() {
             Some(event) if event.seq < end => return Ok(events),
             Some(_) => end.next(),
-            None => match next_row(store, room, end.next(), last).await? {
+            // What was trimmed may be long.
+            None => match next_row(
+                store,
+                room,
+                end.next().max(store.trimmed(room).await?),
+                last,
+            )
+            .await?
+            {
                 Some(seq) => seq,
                 None => return Ok(events),
             },
@@ -93,9 +101,10 @@ pub(super) async fn last_below(
     below: Seq,
 ) -> Result<Option<Seq>, Error> {
     let mut last = Seq(below.0.saturating_sub(1));
-    while last > Seq::ZERO {
+    let trimmed = store.trimmed(room).await?.max(Seq(1));
+    while last >= trimmed {
         let partitions = store.partitions();
-        let start = Seq(partitions.of(last) * partitions.size() + 1);
+        let start = Seq(partitions.of(last) * partitions.size() + 1).max(trimmed);
         if let Some(seq) = store.last_row(room, start, last).await? {
             return Ok(Some(seq));
         }

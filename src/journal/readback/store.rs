@@ -101,6 +101,14 @@ pub trait Store: Send + Sync + 'static {
     /// As [`Store::first_row`], the last place.
     async fn last_row(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Option<Seq>, Error>;
 
+    /// Removes the rows below a place, and remembers that before it does. Less than what was removed
+    /// before, or as much, is nothing. What failed in the middle is repeated.
+    async fn trim(&self, room: &RoomId, below: Seq) -> Result<(), Error>;
+
+    /// The place below which [`Store::trim`] removes rows: there is nothing to be read there.
+    /// [`Seq::ZERO`]: it never did.
+    async fn trimmed(&self, room: &RoomId) -> Result<Seq, Error>;
+
     /// Notes that a room exists.
     async fn note(&self, room: &RoomId) -> Result<(), Error>;
 

@@ -47,6 +47,11 @@ pub struct Room {
     /// What it asks of those who come, since it was made: `open`, `proven` or `sealed`.
     #[schema(example = "open")]
     pub policy: String,
+    /// The seq of the first event that is kept: those before it went by its retention.
+    #[schema(example = 1)]
+    pub first: u64,
+    /// What was said of this room alone; null: it is kept as all are (`writer.keep_...`).
+    pub retention: Option<Retention>,
     /// The users that are members.
     #[schema(example = json!(["charly", "harry"]))]
     pub members: Vec<String>,
@@ -122,6 +127,30 @@ pub enum SessionsEverywhere {
         /// The nodes that did not.
         unknown_at: Vec<String>,
     },
+}
+
+/// How much of a room's past is kept; what is null is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Retention {
+    /// Seconds since an event was stored.
+    #[schema(example = 2_592_000)]
+    pub age: Option<u64>,
+    /// About so many of the last events.
+    #[schema(example = 10_000)]
+    pub events: Option<u64>,
+    /// About so many bytes of content.
+    #[schema(example = json!(null))]
+    pub bytes: Option<u64>,
+}
+
+/// A room whose past is kept as an operator says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Retained {
+    /// The room.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// What is kept of this room; null: as much as of all rooms (`writer.keep_...`).
+    pub retention: Option<Retention>,
 }
 
 /// A name that belongs to nobody in a room any more: the next key that comes with it is pinned.

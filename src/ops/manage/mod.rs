@@ -14,7 +14,8 @@ use super::{
     accounts::Role,
     answer::{
         Disconnecting, Draining, Kicked, Member, Members, Message, Nodes, Overview, Rebalance,
-        Region, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine, Unpinned,
+        Region, Retained, Retention, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine,
+        Unpinned,
     },
     audit::{self, Act, Named},
     dashboard, document,
@@ -77,6 +78,9 @@ pub trait Operator: Send + Sync {
     async fn expel(&self, room: &str, user: &str) -> Result<Kicked, ApiError>;
     /// Takes the key away from a name in a room, whose sessions end. `Ok` when it has none.
     async fn unpin(&self, room: &str, user: &str) -> Result<Unpinned, ApiError>;
+    /// Says how much of a room's past is kept; `None`: as much as of all rooms. `Ok` when its owner
+    /// knows that.
+    async fn retain(&self, room: &str, own: Option<Retention>) -> Result<Retained, ApiError>;
     /// Begins to send sessions elsewhere, so many per second in all; they are told to come back.
     /// `by`: the operator, whom the nodes name.
     async fn disconnect(

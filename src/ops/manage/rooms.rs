@@ -5,7 +5,7 @@ use super::{
     extract::{Path, Query},
     operator,
 };
-use crate::ops::answer::{Kicked, Refusal, Room, Rooms, Sessions, Unpinned};
+use crate::ops::answer::{Kicked, Refusal, Retained, Retention, Room, Rooms, Sessions, Unpinned};
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -18,6 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<OperatorSlot> {
         .routes(routes!(sessions))
         .routes(routes!(kick))
         .routes(routes!(unpin))
+        .routes(routes!(retain, forget_retention))
 }
 
 /// A room.
@@ -52,6 +53,21 @@ struct Page {
     #[serde(default = "hundred")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: usize,
+}
+
+/// How much is kept; without any bound everything is.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Bounds {
+    /// Seconds since an event was stored.
+    #[param(minimum = 1)]
+    age: Option<u64>,
+    /// About so many of the last events.
+    #[param(minimum = 1)]
+    events: Option<u64>,
+    /// About so many bytes of content.
+    #[param(minimum = 1)]
+    bytes: Option<u64>,
 }
 
 fn hundred() -> usize {
@@ -113,4 +129,40 @@ async fn kick(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answe
 )]
 async fn unpin(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answer<Unpinned> {
     Ok(Json(operator(&slot)?.unpin(&of.room, &of.user).await?))
+}
+
+/// Says how much of a room's past is kept
+///
+/// Whatever is beyond one of the bounds goes, within minutes and for good: events, never a member, a
+/// key or a number. Answers when the room's owner knows it.
+#[utoipa::path(
+    put, path = "/rooms/{room}/retention", tag = "rooms", params(Named, Bounds),
+    responses(
+        (status = 200, body = Retained),
+        (status = 409, body = Refusal, description = "A node cannot read it, or the journal keeps everything."),
+    )
+)]
+async fn retain(
+    State(slot): State<OperatorSlot>,
+    Path(of): Path<Named>,
+    Query(bounds): Query<Bounds>,
+) -> Answer<Retained> {
+    let Bounds { age, events, bytes } = bounds;
+    let own = Retention { age, events, bytes };
+    Ok(Json(operator(&slot)?.retain(&of.room, Some(own)).await?))
+}
+
+/// Has a room's past kept as that of all rooms (`writer.keep_...`)
+#[utoipa::path(
+    delete, path = "/rooms/{room}/retention", tag = "rooms", params(Named),
+    responses(
+        (status = 200, body = Retained),
+        (status = 409, body = Refusal, description = "A node cannot read it, or the journal keeps everything."),
+    )
+)]
+async fn forget_retention(
+    State(slot): State<OperatorSlot>,
+    Path(of): Path<Named>,
+) -> Answer<Retained> {
+    Ok(Json(operator(&slot)?.retain(&of.room, None).await?))
 }

@@ -6,7 +6,7 @@ pub struct Command {
     /// Who waits for the answer; absent: nobody.
     #[prost(message, optional, tag = "15")]
     pub reply: ::core::option::Option<ReplyTo>,
-    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5, 6, 17")]
     pub action: ::core::option::Option<command::Action>,
 }
 /// Nested message and enum types in `Command`.
@@ -114,6 +114,14 @@ pub mod command {
         #[prost(string, tag = "1")]
         pub user: ::prost::alloc::string::String,
     }
+    /// An operator says how much of the past stays. Written once every live node reads it (`formats` of
+    /// its heartbeat is 5 or more).
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Retain {
+        /// Absent: as much as of all rooms.
+        #[prost(message, optional, tag = "1")]
+        pub own: ::core::option::Option<super::super::super::journal::v1::Retention>,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Message {
         #[prost(bytes = "bytes", tag = "1")]
@@ -157,6 +165,8 @@ pub mod command {
         Batch(Batch),
         #[prost(message, tag = "6")]
         Unpin(Unpin),
+        #[prost(message, tag = "17")]
+        Retain(Retain),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -360,6 +370,12 @@ pub struct RoomView {
     /// If it was asked for and the room has one.
     #[prost(message, optional, tag = "8")]
     pub group: ::core::option::Option<room_view::Group>,
+    /// The first place that is kept; 0: an older version does not say.
+    #[prost(uint64, tag = "17")]
+    pub first: u64,
+    /// What an operator wants to be kept of this room; absent: what the cluster wants of all.
+    #[prost(message, optional, tag = "18")]
+    pub retention: ::core::option::Option<super::super::journal::v1::Retention>,
 }
 /// Nested message and enum types in `RoomView`.
 pub mod room_view {

@@ -64,7 +64,7 @@ pub struct Text {
 /// A change of the room's state without a place in its sequence.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 18, 19")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -179,6 +179,29 @@ pub mod change {
         #[prost(uint64, tag = "3")]
         pub sequence: u64,
     }
+    /// An operator said how much of the past stays. Written once every live node reads it (`formats` of
+    /// its heartbeat is 5 or more), as is `Trimmed`.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RetentionSet {
+        /// Absent: as much as of all rooms.
+        #[prost(message, optional, tag = "1")]
+        pub own: ::core::option::Option<super::Retention>,
+        /// Milliseconds since 1970 UTC.
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
+    }
+    /// The past below a place goes.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Trimmed {
+        #[prost(uint64, tag = "1")]
+        pub start: u64,
+        /// When the event at the start was stored; 0: not known.
+        #[prost(uint64, tag = "2")]
+        pub since: u64,
+        /// Bytes of content that go.
+        #[prost(uint64, tag = "3")]
+        pub bytes: u64,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Change {
         #[prost(message, tag = "1")]
@@ -197,7 +220,22 @@ pub mod change {
         BatchTaken(BatchTaken),
         #[prost(message, tag = "8")]
         PolicySet(PolicySet),
+        #[prost(message, tag = "18")]
+        RetentionSet(RetentionSet),
+        #[prost(message, tag = "19")]
+        Trimmed(Trimmed),
     }
+}
+/// How much of the past stays; absent: without that bound.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Retention {
+    /// Seconds.
+    #[prost(uint64, optional, tag = "1")]
+    pub age: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub events: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub bytes: ::core::option::Option<u64>,
 }
 /// The state of a room up to and with the event at `head`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -230,6 +268,9 @@ pub struct Snapshot {
     /// Of a sealed room, once it has a group.
     #[prost(message, optional, tag = "12")]
     pub group: ::core::option::Option<snapshot::Group>,
+    /// Absent: nothing of it is known.
+    #[prost(message, optional, tag = "21")]
+    pub kept: ::core::option::Option<snapshot::Kept>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
@@ -272,6 +313,26 @@ pub mod snapshot {
         pub user: ::prost::alloc::string::String,
         #[prost(uint64, tag = "2")]
         pub at: u64,
+    }
+    /// How much of the past there is, and is to be.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Kept {
+        /// What an operator wants of this room; absent: what the cluster wants of all.
+        #[prost(message, optional, tag = "1")]
+        pub own: ::core::option::Option<super::Retention>,
+        #[prost(uint64, tag = "2")]
+        pub said: u64,
+        /// What is below is gone, or goes; 0: nothing is.
+        #[prost(uint64, tag = "3")]
+        pub start: u64,
+        /// When the event at the start was stored, milliseconds since 1970 UTC; 0: not known.
+        #[prost(uint64, tag = "4")]
+        pub since: u64,
+        /// Bytes of content, from `counted` on; 0: from the first event on.
+        #[prost(uint64, tag = "5")]
+        pub bytes: u64,
+        #[prost(uint64, tag = "6")]
+        pub counted: u64,
     }
     /// A session that is over; oldest first. Without a reason: it was open once.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

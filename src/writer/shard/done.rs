@@ -124,6 +124,22 @@ impl Shard {
                 questions,
                 result,
             } => return self.on_verified(room, questions, result),
+            Done::Found { room, found } => self.with_open(&room, |room| {
+                metric::EVENTS_LET_GO.increment(room.found_start(found));
+            }),
+            Done::Trimmed { room, result } => match result {
+                Err(journal::Error::Fenced { seen }) => {
+                    return ControlFlow::Break(End::Fenced(seen));
+                }
+                result => {
+                    if let Err(error) = &result {
+                        tracing::debug!(%room, %error, "the past of the room is removed later");
+                    }
+                    self.with_open(&room, |room| room.removed(result.ok(), now));
+                }
+            },
+            Done::Listed(names) => self.on_listed(names, now),
+            Done::Overlong(rooms) => self.on_overlong(rooms, now, self.parts.config.trim()),
             Done::Told => {}
         }
         ControlFlow::Continue(())

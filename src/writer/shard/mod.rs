@@ -2,6 +2,7 @@
 //! rooms.
 
 mod done;
+mod past;
 mod upkeep;
 
 use super::{
@@ -103,6 +104,8 @@ struct Shard {
     looked_at: Instant,
     /// When the bus was last told to forget; `None` while it is being told.
     forgotten_at: Option<Instant>,
+    /// The way through the rooms that nobody has open, for the sake of their past.
+    sweep: past::Sweep,
 }
 
 /// Writes a shard until it is released or lost. The lease ends with it.
@@ -169,6 +172,7 @@ async fn write(
         told_at: now,
         looked_at: now,
         forgotten_at: Some(now),
+        sweep: past::Sweep::new(now, parts.config.trim()),
         parts,
     };
     let (end, done) = tokio::select! {
@@ -561,6 +565,7 @@ fn size(delivery: &Delivery) -> usize {
         Action::Open { .. }
         | Action::Close { .. }
         | Action::Abandon { .. }
-        | Action::Unpin { .. } => ENVELOPE,
+        | Action::Unpin { .. }
+        | Action::Retain { .. } => ENVELOPE,
     }
 }

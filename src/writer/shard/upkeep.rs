@@ -50,6 +50,7 @@ impl Shard {
         if pressed || now.duration_since(self.looked_at) >= LOOK {
             self.looked_at = now;
             self.measure();
+            self.let_go(now);
             self.save_and_passivate(
                 now,
                 if pressed {
@@ -155,9 +156,11 @@ impl Shard {
             }
             let idle = now.duration_since(room.used()) >= idle_after(room);
             let unsaved = (idle && room.is_unsaved()) || room.is_unsaved_since(now, UNSAVED);
-            let waits = room.is_holding_back() || room.owes();
+            let waits = room.is_holding_back() || room.owes() || room.lets_go();
             if waits || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
+            } else if room.is_letting_go() {
+                // Soon.
             } else if idle || room.is_empty() {
                 // Empty: anybody can ask for rooms that do not exist.
                 gone.push(name.clone());

@@ -9,6 +9,7 @@ mod settings;
 mod snapshots;
 mod statements;
 mod store;
+mod trims;
 mod watch;
 
 pub use examine::{Durability, Examined, Syncing, Worth, examine};

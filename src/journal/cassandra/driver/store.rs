@@ -339,6 +339,14 @@ impl Store for Tables {
             .await
     }
 
+    async fn trim(&self, room: &RoomId, below: Seq) -> Result<(), Error> {
+        self.remove_below(room, below).await
+    }
+
+    async fn trimmed(&self, room: &RoomId) -> Result<Seq, Error> {
+        Ok(self.trims(room).await?.start)
+    }
+
     async fn note(&self, room: &RoomId) -> Result<(), Error> {
         self.execute(&self.statements.note, (room.as_str(),)).await
     }

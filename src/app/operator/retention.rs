@@ -1,0 +1,70 @@
+//! How much of a room's past is kept, as operators say it.
+
+use super::{
+    NodeOperator,
+    rooms::{EXPEL, LOOK, parse_room},
+    unavailable,
+};
+use crate::{
+    bus::{Ask, NodeRecord, Submission},
+    journal,
+    ops::{ApiError, answer},
+    room::{Action, Retention},
+};
+use axum::http::StatusCode;
+use tokio::time::{Instant, sleep};
+
+/// As operators see it.
+pub(super) fn shown(retention: Retention) -> answer::Retention {
+    let Retention { age, events, bytes } = retention;
+    answer::Retention { age, events, bytes }
+}
+
+impl NodeOperator {
+    /// The command is submitted once; read again it changes nothing more.
+    pub(super) async fn keep_past_of(
+        &self,
+        room: &str,
+        own: Option<answer::Retention>,
+    ) -> Result<answer::Retained, ApiError> {
+        let name = parse_room(room)?;
+        let wanted =
+            own.map(|answer::Retention { age, events, bytes }| Retention { age, events, bytes });
+        let bounds = wanted.map_or([None; 3], |own| [own.age, own.events, own.bytes]);
+        if bounds.contains(&Some(0)) {
+            let message = "a bound of 0 keeps nothing: leave it out to have none";
+            return Err(ApiError::bad("bad_bound", message.to_owned()));
+        }
+        self.check_all_read(NodeRecord::reads_retention, "how much is kept")?;
+        match self.journal.trims().await {
+            Err(journal::Error::Denied(why)) => {
+                return Err(ApiError::new(StatusCode::CONFLICT, "keeps_all", why));
+            }
+            trims => trims.map_err(unavailable)?,
+        }
+        let submission = Submission {
+            room: name.clone(),
+            action: Action::Retain { own: wanted },
+            reply: None,
+        };
+        self.bus.submit(&submission).await.map_err(|error| {
+            let message = format!("the command could not be stored: {error}; try again");
+            ApiError::unavailable(message)
+        })?;
+        let until = Instant::now() + EXPEL;
+        while self.asked(Ask::head(name.clone())).await?.retention != wanted {
+            if Instant::now() >= until {
+                let message = format!(
+                    "the owner of room {room} has not taken it yet, or somebody else said \
+                     otherwise: look at the room, and try again"
+                );
+                return Err(ApiError::unavailable(message));
+            }
+            sleep(LOOK).await;
+        }
+        Ok(answer::Retained {
+            room: room.to_owned(),
+            retention: own,
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! What an owner does about the past of an open room, step by step: it sees what is too much and
+//! from where on events stay, saves that, and has the journal remove what is below. Pure; an owner
+//! that does not get on leaves it to the next one, which begins with what it finds.
+
+use crate::room::{Change, Excess, Kept, Millis, Retention, Seq};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The past of a room.
+pub(super) struct Past {
+    stage: Stage,
+    /// When it was last looked at.
+    looked: Option<Instant>,
+    /// How often it was saved in vain since something was noted.
+    saved: usize,
+}
+
+/// Snapshots of a room that a journal keeps at most: after so many new ones none of before holds
+/// anything back.
+const SNAPSHOTS: usize = 2;
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// To see whether there is too much.
+    See,
+    /// A step is under way.
+    Busy,
+    /// To save from where on events stay: nothing is removed that is not known to be gone.
+    Save,
+    /// The state that says so is being saved.
+    Saving,
+    /// To remove what is below.
+    Remove,
+    /// To save once more, after a while.
+    SaveLater,
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To find from where on events stay.
+    See(Excess),
+    /// To remove what is below this place.
+    Remove(Seq),
+}
+
+/// What was found: from where on events stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// What was wanted of the room then.
+    pub(super) said: Millis,
+    /// The first place that stays.
+    pub(super) start: Seq,
+    /// When its event was stored; 0: there is none yet.
+    pub(super) since: Millis,
+    /// Bytes that go, of those that were counted.
+    pub(super) bytes: u64,
+    /// Whether there may be more that goes.
+    pub(super) more: bool,
+}
+
+impl Past {
+    /// What an owner finds may not be removed yet, whoever said so.
+    pub(super) fn new(kept: &Kept) -> Self {
+        let stage = match kept.start > Seq(1) {
+            true => Stage::Remove,
+            false => Stage::See,
+        };
+        Self {
+            stage,
+            looked: None,
+            saved: 0,
+        }
+    }
+
+    /// What is to be done now for a room that is published up to `head`. It is looked at once in
+    /// `every`; what was begun goes on at once.
+    pub(super) fn step(
+        &mut self,
+        kept: &Kept,
+        head: Seq,
+        default: &Retention,
+        (now, clock): (Instant, Millis),
+        every: Duration,
+    ) -> Option<Step> {
+        let is_due = self
+            .looked
+            .is_none_or(|looked| now.duration_since(looked) >= every);
+        let step = match self.stage {
+            Stage::Remove => Step::Remove(kept.start),
+            Stage::See if is_due => {
+                self.looked = Some(now);
+                Step::See(kept.excess(default, head, clock)?)
+            }
+            Stage::SaveLater if is_due => {
+                self.looked = Some(now);
+                self.stage = Stage::Save;
+                return None;
+            }
+            _ => return None,
+        };
+        self.stage = Stage::Busy;
+        Some(step)
+    }
+
+    /// Whether the room is to be saved for it.
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.stage == Stage::Save
+    }
+
+    /// Whether something was begun, which goes on at once.
+    pub(super) fn is_at_it(&self) -> bool {
+        !matches!(self.stage, Stage::See | Stage::SaveLater)
+    }
+
+    /// The room is being saved as it is now.
+    pub(super) fn saving(&mut self) {
+        if self.stage == Stage::Save {
+            self.stage = Stage::Saving;
+        }
+    }
+
+    /// It was saved, or could not be.
+    pub(super) fn saved(&mut self, is_saved: bool) {
+        if self.stage == Stage::Saving {
+            self.stage = match is_saved {
+                true => Stage::Remove,
+                false => Stage::Save,
+            };
+        }
+    }
+
+    /// It was found from where on events stay, or not found now: the change that says so.
+    pub(super) fn found(&mut self, kept: &Kept, found: Option<Found>) -> Option<Change> {
+        self.stage = Stage::See;
+        // Whoever says something else meanwhile is asked again.
+        let found = found.filter(|found| found.said == kept.said)?;
+        if found.more {
+            self.looked = None;
+        }
+        let is_news = found.start > kept.first() || kept.since == Millis(0);
+        let Found {
+            start,
+            since,
+            bytes,
+            ..
+        } = found;
+        is_news.then(|| {
+            (self.stage, self.saved) = (Stage::Save, 0);
+            Change::Trimmed {
+                start,
+                since,
+                bytes,
+            }
+        })
+    }
+
+    /// What is below was removed, all of it or what could be; `None`: it failed.
+    pub(super) fn removed(&mut self, all: Option<bool>, now: Instant) {
+        self.stage = match all {
+            Some(true) => Stage::See,
+            // What is kept of older snapshots holds something back.
+            Some(false) if self.saved < SNAPSHOTS => {
+                self.saved += 1;
+                Stage::Save
+            }
+            Some(false) => Stage::SaveLater,
+            None => {
+                self.looked = Some(now);
+                Stage::SaveLater
+            }
+        };
+    }
+}

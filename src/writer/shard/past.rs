@@ -1,0 +1,126 @@
+//! How a shard lets the past of its rooms go: of those that are open step by step, and now and then
+//! it looks through all others.
+
+use super::Shard;
+use crate::{
+    room::RoomId,
+    writer::{
+        past::Step,
+        room::{Room, Slot},
+        trim::clock,
+    },
+};
+use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
+
+/// Between two looks at a room that nobody has open there are so many at one that is open: with the
+/// defaults, 6 hours.
+const REST: u32 = 360;
+/// The first look at those comes after so many: a shard that has just come has other things to do.
+const FIRST: u32 = 5;
+/// Names that are listed at a time, and rooms that are looked at in a second.
+const NAMES: usize = 1000;
+const ROOMS: usize = 2;
+
+/// The way through the rooms that nobody has open.
+pub(super) struct Sweep {
+    names: VecDeque<RoomId>,
+    /// The room after which it goes on; `None`: it begins.
+    after: Option<RoomId>,
+    /// When it begins.
+    at: Instant,
+    is_busy: bool,
+}
+
+impl Sweep {
+    pub(super) fn new(now: Instant, every: Duration) -> Self {
+        Self {
+            names: VecDeque::new(),
+            after: None,
+            at: now + every * FIRST,
+            is_busy: false,
+        }
+    }
+}
+
+impl Shard {
+    /// Goes on with what every open room lets go, and with the sweep. Nothing of it is stored before
+    /// every node reads that.
+    pub(super) fn let_go(&mut self, now: Instant) {
+        if !self.parts.may_trim() {
+            return;
+        }
+        let (default, every) = (self.parts.config.retention(), self.parts.config.trim());
+        let times = (now, clock());
+        let mut steps = Vec::new();
+        for (name, slot) in &mut self.rooms {
+            if let Slot::Open(room) = slot
+                && let Some(step) = room.step_of_past(&default, times, every)
+            {
+                steps.push((name.clone(), room.kept(), room.head(), step));
+            }
+        }
+        steps.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other)); // so that a simulation repeats exactly
+        for (name, kept, head, step) in steps {
+            let (parts, claim) = (self.parts.clone(), self.claim);
+            match step {
+                Step::See(excess) => self.work.find_start(parts, name, kept, head, excess),
+                Step::Remove(start) => self.work.trim(parts, claim, name, start),
+            }
+        }
+        self.sweep(now, every);
+    }
+
+    fn sweep(&mut self, now: Instant, every: Duration) {
+        let sweep = &mut self.sweep;
+        if sweep.is_busy || now < sweep.at {
+            return;
+        }
+        sweep.is_busy = true;
+        if sweep.names.is_empty() {
+            sweep.at = now + every * REST;
+            let after = sweep.after.clone();
+            let shard = self.claim.shard();
+            self.work.list(self.parts.clone(), shard, after, NAMES);
+            return;
+        }
+        let next: Vec<RoomId> = sweep
+            .names
+            .drain(..ROOMS.min(sweep.names.len()))
+            .filter(|room| !self.rooms.contains_key(room))
+            .collect();
+        self.work.find_overlong(self.parts.clone(), next);
+    }
+
+    /// The names of rooms of the shard were listed, or could not be.
+    pub(super) fn on_listed(&mut self, names: Vec<RoomId>, now: Instant) {
+        let sweep = &mut self.sweep;
+        sweep.is_busy = false;
+        sweep.after = names.last().filter(|_| names.len() == NAMES).cloned();
+        if !names.is_empty() {
+            sweep.at = now;
+        }
+        sweep.names = names.into();
+    }
+
+    /// Rooms that nobody has open have too much: they are opened, and go the way of all.
+    pub(super) fn on_overlong(&mut self, rooms: Vec<RoomId>, now: Instant, every: Duration) {
+        for room in rooms {
+            if self.rooms.len() < self.parts.config.max_rooms_per_shard {
+                self.slot(&room);
+            }
+        }
+        let sweep = &mut self.sweep;
+        sweep.is_busy = false;
+        if sweep.names.is_empty() && sweep.after.is_none() {
+            sweep.at = now + every * REST;
+        }
+    }
+
+    /// A step of an open room is done.
+    pub(super) fn with_open(&mut self, name: &RoomId, then: impl FnOnce(&mut Room)) {
+        if let Some(Slot::Open(room)) = self.rooms.get_mut(name) {
+            then(room);
+        }
+    }
+}
