@@ -137,11 +137,10 @@ impl Cluster {
         let node = Node::start(
             name,
             number,
-            self.formats(number),
+            (self.formats(number), self.0.keeps),
             bus,
             journal,
             self.0.shards,
-            self.0.keeps,
             seed,
         );
         tracing::info!(name, id = %node.incarnation(), "started");

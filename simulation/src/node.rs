@@ -34,15 +34,15 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The `number`th start of a process in this run.
+    /// The `number`th start of a process in this run. `keeps`: how many of their last events rooms
+    /// keep, if not all.
     pub(crate) fn start(
         name: &str,
         number: u64,
-        formats: u32,
+        (formats, keeps): (u32, Option<u64>),
         bus: Memory,
         journal: Arc<dyn Journal>,
         shards: Shards,
-        keeps: Option<u64>,
         seed: u64,
     ) -> Self {
         let incarnation = Incarnation::new(Uuid::from_u64_pair(

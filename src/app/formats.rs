@@ -77,7 +77,9 @@ mod tests {
         let (told, views) = watch::channel(view(vec![old, new.clone()]));
         let stop = CancellationToken::new();
         let (written, of_writers) = watch::channel(0);
-        let tell = move |format| drop(written.send_replace(format));
+        let tell = move |format| {
+            written.send_replace(format);
+        };
         let noting = tokio::spawn(note(bus.clone(), 4, views, tell, stop.clone()));
         let open = Settings::of_shards(4);
         let stored = async |format: u32| {

@@ -14,6 +14,8 @@ pub(super) enum Mismatch {
     Reply,
     #[error("it does not say whose session it is about")]
     Nobody,
+    #[error("only a node that writes may say how much is kept")]
+    Writers,
 }
 
 /// Whether the node of this name may submit this.
@@ -24,8 +26,10 @@ pub(super) fn may_say(name: &str, submission: &Submission) -> Result<(), Mismatc
         Action::Close { gateway, .. } => Some(gateway.ok_or(Mismatch::Nobody)?),
         // Those that read names submit the messages of sessions in batches.
         Action::Send { turn: Some(_), .. } => return Err(Mismatch::Nobody),
-        // An operator may free a name, or say how much is kept, at any node.
-        Action::Send { turn: None, .. } | Action::Unpin { .. } | Action::Retain { .. } => None,
+        // An operator may free a name at any node.
+        Action::Send { turn: None, .. } | Action::Unpin { .. } => None,
+        // Whoever takes over a gateway must not make rooms forget what was said.
+        Action::Retain { .. } => return Err(Mismatch::Writers),
     };
     if gateway.is_some_and(|gateway| !gateway.is_of(name)) {
         return Err(Mismatch::Sessions);
@@ -122,6 +126,8 @@ mod tests {
         for others in [open(two), close(Some(two)), batch(two), abandon(two)] {
             assert_eq!(says(others.clone(), Some(one)), Err(Mismatch::Sessions));
         }
+        let retain = Action::Retain { own: None };
+        assert_eq!(says(retain, None), Err(Mismatch::Writers));
         for unsaid in [close(None), send(Some(turn))] {
             assert_eq!(says(unsaid, Some(one)), Err(Mismatch::Nobody));
         }

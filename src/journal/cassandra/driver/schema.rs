@@ -160,12 +160,10 @@ mod tests {
             .find(|statement| statement.contains(".fence "))
             .unwrap();
         assert!(fence.contains("read_repair = 'BLOCKING'"), "{fence}");
-        let all = VERSIONS
+        let mut all = VERSIONS
             .iter()
             .flat_map(|version| (version.statements)(&names));
-        let last = all
-            .filter(|statement| statement.contains(".journal "))
-            .next_back();
+        let last = all.rfind(|statement| statement.contains(".journal "));
         assert_eq!(last.as_ref(), second(&names).first());
         assert!(second(&names)[0].contains("journal WITH read_repair = 'NONE'"));
     }
