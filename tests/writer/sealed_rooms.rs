@@ -2,72 +2,28 @@
 
 use crate::{
     sealed::{Device, aaa},
-    world::{Client, LONG, Node, World},
+    world::{Client, LONG, World},
 };
-use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
 use safe_chat::{
-    bus::{self, Ask, Live},
-    cluster::Owner,
+    bus::{self, Admissions, Ask, Live, admissions::Recipient},
     room::{
-        Action, Admitted, BatchMessage, Body, CommandId, Event, Identity, Incarnation, Kind,
-        Millis, Policy, Producer, ProducerSeq, RoomId, Seq, SessionId, Turn,
+        Action, BatchMessage, Body, CommandId, Event, Identity, Kind, Millis, Policy, Producer,
+        ProducerSeq, Seq, SessionId, Turn,
     },
-    writer::{Admissions, Config, Handle},
 };
 use seal::rules::JoinPolicy;
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-/// What was put, and how often it fails before.
-#[derive(Default)]
-struct Kept {
-    failures: Mutex<u32>,
-    put: Mutex<Vec<Admitted>>,
-}
-
-#[async_trait]
-impl Admissions for Kept {
-    async fn put(&self, _room: &RoomId, admitted: &Admitted) -> Result<(), bus::Error> {
-        let mut failures = self.failures.lock().unwrap();
-        if *failures > 0 {
-            *failures -= 1;
-            return Err(bus::Error::Unavailable("as the test says".into()));
-        }
-        self.put.lock().unwrap().push(admitted.clone());
-        Ok(())
-    }
-}
-
-impl Kept {
-    fn failing(failures: u32) -> Arc<Self> {
-        let this = Self::default();
-        *this.failures.lock().unwrap() = failures;
-        Arc::new(this)
-    }
-
-    fn puts(&self) -> usize {
-        self.put.lock().unwrap().len()
-    }
-}
-
 /// The clock of the bus is that of MLS.
-fn world() -> World {
+fn world(bucket_bytes: usize) -> World {
     World::on(bus::memory::Config {
         epoch: Millis(crate::sealed::now() * 1_000),
+        bucket_bytes,
         ..bus::memory::Config::default()
     })
-}
-
-fn node(world: &World, n: u128, kept: &Arc<Kept>) -> Node {
-    let mut node = world.node(n);
-    let (bus, journal) = (node.bus.clone(), node.journal.clone());
-    node.writer = Handle::admitting(Config::default(), bus, journal, kept.clone());
-    node
 }
 
 /// A member of the room, through a gateway.
@@ -162,56 +118,46 @@ impl Talk {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn newcomers_get_what_they_need_before_the_room_is_saved_and_again_until_it_is_kept() {
-    let (world, kept) = (world(), Kept::failing(2));
-    let node = node(&world, 1, &kept);
-    node.take().await;
-    let (mut harry, mut charly) = (Device::new("harry", 1), Device::new("charly", 2));
-    let mut talk = Talk::begin(&world, &harry).await;
+/// A room in which harry adds charly, saved with that; where the commit is.
+async fn added(talk: &mut Talk, harry: &mut Device, charly: &Device) -> Seq {
     let founding = harry.found(JoinPolicy::Invited);
-    let founded = talk.says(&mut harry, founding).await;
-    talk.is_saved(founded).await;
-    assert_eq!(kept.puts(), 0);
-    let bundle = harry.add(&[&charly]);
-    let added = talk.says(&mut harry, bundle).await;
+    talk.says(harry, founding).await;
+    let bundle = harry.add(&[charly]);
+    let added = talk.says(harry, bundle).await;
     talk.is_saved(added).await;
-    let put = kept.put.lock().unwrap().clone();
-    let [admitted] = &put[..] else {
-        panic!("{} were put", put.len())
+    added
+}
+
+#[tokio::test(start_paused = true)]
+async fn newcomers_get_what_they_need_before_the_room_is_saved() {
+    let world = world(1 << 20);
+    let (mut harry, mut charly) = (Device::new("harry", 1), Device::new("charly", 2));
+    let node = world.node(1);
+    node.take().await;
+    let mut talk = Talk::begin(&world, &harry).await;
+    let added = added(&mut talk, &mut harry, &charly).await;
+    let to = Recipient::of(charly.member.certificate());
+    let waiting = talk.client.bus.waiting(&to).await.unwrap();
+    let [one] = &waiting[..] else {
+        panic!("{} wait", waiting.len())
     };
-    assert_eq!((admitted.epoch, admitted.seq), (1, added));
-    assert_eq!(admitted.by.user().as_str(), "harry");
-    assert_eq!(admitted.recipients[0].user().as_str(), "charly");
-    charly.join(&admitted.admission, added.0);
+    assert_eq!((one.id.place.epoch, one.id.place.seq), (1, added));
+    assert_eq!(one.by_user, "harry");
+    let found = talk.client.bus.admission(&to, &one.id).await.unwrap();
+    let (_, admission) = found.expect("it waits");
+    charly.join(&admission, added.0);
     let code = |device: &Device| device.member.room_code(&aaa());
     assert_eq!(code(&charly), code(&harry));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_owner_hands_over_what_the_one_before_did_not() {
-    let (world, lost, kept) = (world(), Kept::failing(u32::MAX), Kept::failing(0));
-    let first = node(&world, 1, &lost);
-    first.take().await;
+async fn a_store_that_is_full_keeps_no_room_from_being_saved() {
+    let world = world(0);
     let (mut harry, charly) = (Device::new("harry", 1), Device::new("charly", 2));
+    let node = world.node(1);
+    node.take().await;
     let mut talk = Talk::begin(&world, &harry).await;
-    let founding = harry.found(JoinPolicy::Invited);
-    talk.says(&mut harry, founding).await;
-    let bundle = harry.add(&[&charly]);
-    let added = talk.says(&mut harry, bundle).await;
-    first.writer.lose(first.shard).await;
-    let second = node(&world, 2, &kept);
-    second.take().await;
-    talk.is_saved(added).await;
-    assert_eq!(kept.puts(), 1);
-    assert_eq!(kept.put.lock().unwrap()[0].seq, added);
-    // A third one finds the room as it is saved, and owes nothing.
-    second.writer.lose(second.shard).await;
-    let third = node(&world, 3, &kept);
-    third.take().await;
-    let hello = harry.encrypt("Hello");
-    talk.says(&mut harry, hello).await;
-    sleep(Duration::from_secs(5)).await;
-    assert_eq!(kept.puts(), 1);
-    assert_eq!(Incarnation::new(Uuid::from_u128(3)), third.me);
+    added(&mut talk, &mut harry, &charly).await;
+    let to = Recipient::of(charly.member.certificate());
+    assert_eq!(talk.client.bus.waiting(&to).await.unwrap(), []);
 }
