@@ -13,11 +13,14 @@
 //! - `member`: a device in its rooms. `shelf`: what it must not forget.
 //! - `delivery`: what the writer can check of a group that it cannot read.
 //! - `handshake`: what changes a group, as it travels.
+//! - `conversation`: a device in one room, as terminal and page run it.
 //! - `rules`: bounds, and what both of them refuse.
 //!
 //! Why so: `docs/adr/0004-seal.md`. Randomness of MLS itself comes from the system.
 
 mod codec;
+#[cfg(feature = "mls")]
+pub mod conversation;
 #[cfg(feature = "mls")]
 pub mod delivery;
 pub mod device;
@@ -44,6 +47,7 @@ pub use identity::{BadPublic, Identity, Public};
 
 #[cfg(feature = "mls")]
 pub use {
+    conversation::Conversation,
     delivery::Delivery,
     handshake::{Handshake, MOST_HANDSHAKE},
     member::Member,

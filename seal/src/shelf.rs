@@ -1,13 +1,20 @@
 //! What a device must not forget: entries that its host stores before it sends a frame. A change
 //! says which revision it follows, so that of two tabs with the same state only one can go on.
 
-use crate::codec::{Malformed, Reader, long_parts};
+use crate::codec::{Malformed, Reader, long_parts, short_parts};
+use crate::identity::Identity;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
 
 /// The stored form.
 const FORM: u8 = 1;
+
+/// What an encrypted shelf begins with: what it is, and its form.
+const LOCKED: &[u8] = b"safe-chat shelf v1\n";
 
 /// Keys and values.
 pub(crate) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -36,6 +43,9 @@ pub enum Error {
     /// Bytes of another form, or cut off.
     #[error("the stored state of sealed rooms cannot be read")]
     Malformed,
+    /// Another identity's, or changed bytes.
+    #[error("the stored state of sealed rooms is that of another key, or was changed")]
+    Locked,
 }
 
 impl From<Malformed> for Error {
@@ -110,6 +120,32 @@ impl Shelf {
         bytes
     }
 
+    /// As one value that only this identity opens. `about` says what it is of, and must be said
+    /// again to open it; the nonce must never be used twice.
+    pub fn lock(&self, identity: &Identity, about: &str, nonce: &[u8; 24]) -> Vec<u8> {
+        let shelf = zeroize::Zeroizing::new(self.encode());
+        let payload = Payload {
+            msg: &shelf,
+            aad: LOCKED,
+        };
+        let locked = cipher(identity, about).encrypt(XNonce::from_slice(nonce), payload);
+        let locked = locked.expect("a shelf is not too long to encrypt");
+        [LOCKED, nonce, &locked].concat()
+    }
+
+    /// # Errors
+    /// Bytes of another form, or of another identity.
+    pub fn unlock(bytes: &[u8], identity: &Identity, about: &str) -> Result<Self, Error> {
+        let mut reader = Reader(bytes.strip_prefix(LOCKED).ok_or(Error::Malformed)?);
+        let nonce: [u8; 24] = reader.array()?;
+        let payload = Payload {
+            msg: reader.0,
+            aad: LOCKED,
+        };
+        let shelf = cipher(identity, about).decrypt(XNonce::from_slice(&nonce), payload);
+        Self::decode(&zeroize::Zeroizing::new(shelf.map_err(|_| Error::Locked)?))
+    }
+
     /// # Errors
     /// Bytes of another form, or cut off.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
@@ -125,6 +161,14 @@ impl Shelf {
         }
         Ok(Self { revision, entries })
     }
+}
+
+/// A key of its own for each thing that an identity locks: a hash of a secret of full strength.
+fn cipher(identity: &Identity, about: &str) -> XChaCha20Poly1305 {
+    let seed = identity.seed();
+    let secret = short_parts(&[LOCKED, seed.as_slice(), about.as_bytes()]);
+    let key = Sha256::digest(zeroize::Zeroizing::new(secret).as_slice());
+    XChaCha20Poly1305::new(Key::from_slice(&key))
 }
 
 impl Changes {
@@ -206,6 +250,22 @@ mod tests {
         shelf.store(one).unwrap();
         assert_eq!(shelf.store(other), Err(Error::Overtaken));
         assert!(shelf.changes_to(&area(&[("a", "1")])).is_empty());
+    }
+
+    #[test]
+    fn only_its_identity_opens_a_locked_shelf() {
+        let mut shelf = Shelf::default();
+        shelf.store(shelf.changes_to(&area(&[("a", "1")]))).unwrap();
+        let (own, other) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        let locked = shelf.lock(&own, "harry", &[3; 24]);
+        assert_eq!(Shelf::unlock(&locked, &own, "harry").unwrap(), shelf);
+        assert_eq!(Shelf::unlock(&locked, &other, "harry"), Err(Error::Locked));
+        assert_eq!(Shelf::unlock(&locked, &own, "charly"), Err(Error::Locked));
+        for at in 0..locked.len() {
+            let mut changed = locked.clone();
+            changed[at] ^= 1;
+            assert!(Shelf::unlock(&changed, &own, "harry").is_err(), "{at}");
+        }
     }
 
     #[test]

@@ -7,27 +7,10 @@ mod world;
 
 use seal::Refusal;
 use seal::member::{Frame, Shown};
-use world::{Client, Entry, Server, now, room, said};
+use world::{Client, Entry, Random, Server, now, room, said};
 
 /// Steps of one schedule, before everything settles.
 const STEPS: usize = 60;
-
-/// A small generator (splitmix64), so that a schedule is its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
 
 struct World {
     random: Random,

@@ -46,10 +46,27 @@ impl Member {
         tree: &[u8],
         now: u64,
     ) -> Result<Step, Error> {
+        self.join_at(room, None, (welcome, tree), now)
+    }
+
+    /// The same, of a welcome whose commit is at this place of the room.
+    ///
+    /// # Errors
+    /// As [`Member::join`].
+    pub fn join_at(
+        &mut self,
+        room: &Name,
+        seq: Option<u64>,
+        (welcome, tree): (&[u8], &[u8]),
+        now: u64,
+    ) -> Result<Step, Error> {
         if !self.is_out(room) {
             return Err(Error::AlreadyIn);
         }
         let joined = self.join_by_welcome(room, welcome, tree, now);
+        if let (Ok(_), Some(seq), Some(known)) = (&joined, seq, self.rooms.get_mut(room)) {
+            known.read_up_to = Some(seq);
+        }
         self.finish(Some(room), joined.map(|shown| (Vec::new(), shown)))
     }
 
@@ -246,6 +263,7 @@ impl Member {
             room.sent = before.sent;
             room.known = before.known.clone();
             room.lists = before.lists.clone();
+            room.read_up_to = before.read_up_to;
             room.is_behind = before.is_behind;
         }
     }

@@ -114,6 +114,11 @@ impl Member {
         })
     }
 
+    /// The last place of the room that this device has taken in; `None`: it was never in its group.
+    pub fn read_up_to(&self, room: &Name) -> Option<u64> {
+        self.rooms.get(room)?.read_up_to
+    }
+
     /// 60 digits that all see who are in the same epoch of the same group.
     pub fn room_code(&self, room: &Name) -> Option<String> {
         self.rooms.get(room)?.code()
@@ -295,6 +300,17 @@ impl Member {
             Vec::new()
         };
         self.finish(Some(room), Ok((Vec::new(), shown)))
+    }
+
+    /// This device came to the room here: after a restart it reads on behind this place.
+    ///
+    /// # Errors
+    /// None; a room that it has nothing to do with stays unknown.
+    pub fn read_from(&mut self, room: &Name, seq: u64) -> Result<Step, Error> {
+        if let Some(known) = self.rooms.get_mut(room) {
+            known.has_read(seq);
+        }
+        self.finish(Some(room), Ok((Vec::new(), Vec::new())))
     }
 
     /// All events of the room were read.

@@ -27,6 +27,19 @@ impl Member {
         self.finish(Some(room), done)
     }
 
+    /// The same, of an event at this place of the room, which is remembered with what it changes.
+    ///
+    /// # Errors
+    /// As [`Member::receive`].
+    pub fn receive_at(&mut self, room: &Name, seq: u64, event: Event<'_>) -> Result<Step, Error> {
+        let done = self.take(room, event);
+        let is_concerned = |known: &&mut Room| known.group.is_some() || known.rejoin.is_some();
+        if let (Ok(_), Some(known)) = (&done, self.rooms.get_mut(room).filter(is_concerned)) {
+            known.has_read(seq);
+        }
+        self.finish(Some(room), done)
+    }
+
     fn take(&mut self, name: &Name, event: Event<'_>) -> Result<Done, Error> {
         let (key, own) = (self.key.clone(), self.certificate.clone());
         let Some(room) = self.rooms.get_mut(name) else {

@@ -92,6 +92,8 @@ struct Record {
     sent_since_renewal: u64,
     renewed_at: u64,
     renewing_at: u64,
+    #[serde(default)]
+    read_up_to: Option<u64>,
 }
 
 /// A room.
@@ -115,6 +117,8 @@ pub(super) struct Room {
     pub(super) renewed_at: u64,
     /// When the change was made that is on its way.
     pub(super) renewing_at: u64,
+    /// The last place of the room that was taken in.
+    pub(super) read_up_to: Option<u64>,
     /// The way back, until its commit is placed.
     pub(super) rejoin: Option<Box<Room>>,
     /// Not stored: it was read from a shelf, and events since may be missing.
@@ -143,6 +147,7 @@ impl Room {
             sent_since_renewal: 0,
             renewed_at: 0,
             renewing_at: 0,
+            read_up_to: None,
             rejoin: None,
             is_behind: false,
         }
@@ -274,6 +279,11 @@ impl Room {
         let removal = |one: &Certificate| (*one.identity.as_bytes(), device.map(|_| one.key));
         let meant: BTreeSet<_> = meant.map(removal).collect();
         meant.into_iter().collect()
+    }
+
+    /// Remembers how far the room was read.
+    pub(super) fn has_read(&mut self, seq: u64) {
+        self.read_up_to = self.read_up_to.max(Some(seq));
     }
 
     pub(super) fn is_in_a_group(&self) -> bool {
@@ -476,6 +486,7 @@ impl Room {
             sent_since_renewal: self.sent_since_renewal,
             renewed_at: self.renewed_at,
             renewing_at: self.renewing_at,
+            read_up_to: self.read_up_to,
         };
         let record = serde_json::to_vec(&record).expect("names, bytes and numbers");
         let mut entries = values(&self.provider);
@@ -515,6 +526,7 @@ impl Room {
             sent_since_renewal: record.sent_since_renewal,
             renewed_at: record.renewed_at,
             renewing_at: record.renewing_at,
+            read_up_to: record.read_up_to,
             is_behind: true,
             ..Self::with(provider, group, record.status)
         };

@@ -1,0 +1,75 @@
+//! What a conversation has its host do and show.
+
+#[cfg(doc)]
+use super::Conversation;
+use crate::member::{Content, Error, Holder, Shown};
+use crate::shelf::Changes;
+
+/// A message of the room, for the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// `sealed`: what members read.
+    Sealed(Vec<u8>),
+    /// `handshake`: what changes the group.
+    Handshake(Vec<u8>),
+}
+
+/// What the host has to do, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Store this, before anything that follows; if it cannot be stored, nothing that follows is to
+    /// be done, and the conversation is over. A message is decrypted once: a host that is to show
+    /// it again stores what there is to show with it.
+    Store(Changes),
+    /// Send this. Its answer comes back under this number.
+    Send(u64, Outgoing),
+    /// Ask for the public state of the room's group: [`Conversation::group`].
+    AskGroup,
+    /// Ask for a welcome of this device in this room: [`Conversation::welcome`].
+    AskWelcome,
+    /// Read the room again from behind this place.
+    Resume(u64),
+    /// Show this.
+    Show(Show),
+}
+
+/// What there is to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Show {
+    /// Of the room.
+    Room {
+        /// The place that it happened at; `None`: it is of now.
+        seq: Option<u64>,
+        /// What.
+        what: Shown,
+    },
+    /// An own message is in the room.
+    Said {
+        /// Where.
+        seq: u64,
+        /// What it was.
+        content: Content,
+    },
+    /// Something of one's own was refused.
+    Refused {
+        /// What was said; `None`: it was a change of the group.
+        content: Option<Content>,
+        /// The protocol's word.
+        reason: String,
+    },
+    /// Nobody has let this device in yet: somebody in the room must add this person.
+    NotIn,
+    /// Before this device comes back, the user is to be asked ([`Conversation::agree`]).
+    Ask(Question),
+    /// What the server sent is none of what rooms have.
+    Odd(Error),
+}
+
+/// What a user is asked before a device comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// These are in the group, and were not when this device knew it last.
+    Newcomers(Vec<Holder>),
+    /// The server has another group than the one that this device was in.
+    AnotherGroup,
+}

@@ -1,0 +1,596 @@
+//! A device in one sealed room, as its host runs it. What the host hears goes in, in its order;
+//! what it has to do comes out: store, then send, ask, show. It finds the way in (a welcome, the
+//! group's public state, or a group of its own), sends again what lost against somebody faster,
+//! keeps what is said until it can be sent, and does what is due: new keys, and removing who asked
+//! to leave.
+//!
+//! ```text
+//! welcome, events, answers, what was asked for -> Conversation -> [Effect]
+//! what the user says and wants, the time       ->
+//! ```
+
+mod effect;
+
+use crate::device::Name;
+use crate::handshake::Handshake;
+use crate::member::{Agreed, Content, Error, Event, Frame, Member, Shown, Step};
+use crate::rules::JoinPolicy;
+pub use effect::{Effect, Outgoing, Question, Show};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What is said and cannot be sent yet, at most.
+pub const MOST_WAITING: usize = 64;
+/// Seconds after which a device removes who asked to leave, though it is another one's turn.
+const TIDY_AFTER: u64 = 60;
+
+/// What a number was given to.
+enum Sent {
+    /// By the number that the member gave it.
+    Message(u64),
+    Change(Frame),
+}
+
+/// An own message that was sent.
+struct Unplaced {
+    content: Vec<u8>,
+    /// Where it is, says the answer.
+    seq: Option<u64>,
+}
+
+/// How far the room was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// There is no connection.
+    Away,
+    /// Up to this place there are events from before.
+    Until(u64),
+    Live,
+}
+
+/// What it does to come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entering {
+    No,
+    AskedWelcome,
+    AskedGroup,
+    /// The founding or the external commit is on its way.
+    Sent,
+    /// Somebody has to let it in.
+    Waiting,
+}
+
+/// See the module.
+pub struct Conversation {
+    member: Member,
+    room: Name,
+    /// How the room is founded if nobody has.
+    policy: JoinPolicy,
+    /// For the id of a group that it founds.
+    random: [u8; 16],
+    reading: Reading,
+    /// The last place that was heard.
+    seq: u64,
+    entering: Entering,
+    asked: Option<Question>,
+    agreed: Option<Question>,
+    /// The room does not let this device in by itself.
+    is_refused: bool,
+    sent: BTreeMap<u64, Sent>,
+    /// Own messages by the number that the member gave them, until they are seen in the room.
+    unplaced: BTreeMap<u64, Unplaced>,
+    numbers: u64,
+    waiting: VecDeque<Vec<u8>>,
+    leaving_since: Option<u64>,
+    now: u64,
+}
+
+impl Conversation {
+    /// A device in a room, not connected. Its host stores the effects of [`Conversation::begin`]
+    /// first.
+    pub fn new(member: Member, room: Name, policy: JoinPolicy, random: [u8; 16]) -> Self {
+        Self {
+            member,
+            room,
+            policy,
+            random,
+            reading: Reading::Away,
+            seq: 0,
+            entering: Entering::No,
+            asked: None,
+            agreed: None,
+            is_refused: false,
+            sent: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
+            numbers: 0,
+            waiting: VecDeque::new(),
+            leaving_since: None,
+            now: 0,
+        }
+    }
+
+    /// Behind which place the room is to be read; `None`: from now on.
+    pub fn since(&self) -> Option<u64> {
+        match self.member.is_out(&self.room) && self.outstanding().is_empty() {
+            true => None,
+            false => self.member.read_up_to(&self.room),
+        }
+    }
+
+    /// Changes of this room that are on their way, as they are stored.
+    fn outstanding(&self) -> Vec<Frame> {
+        let is_ours =
+            |frame: &Frame| Handshake::of(frame).is_some_and(|(room, _)| *room == self.room);
+        let frames = self.member.outstanding();
+        frames.into_iter().filter(is_ours).collect()
+    }
+
+    /// The device.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// The device, for what is outside of the room. The host stores what comes of it.
+    pub fn member_mut(&mut self) -> &mut Member {
+        &mut self.member
+    }
+
+    /// Whether all that was said is in the room, or was refused.
+    pub fn is_settled(&self) -> bool {
+        self.sent.is_empty() && self.unplaced.is_empty() && self.waiting.is_empty()
+    }
+
+    /// What was said and is not in the room yet.
+    pub fn undecided(&self) -> usize {
+        self.waiting.len() + self.unplaced.len()
+    }
+
+    /// A session began; events up to `head` follow, those behind [`Conversation::since`] first.
+    pub fn connected(&mut self, head: u64, now: u64) -> Vec<Effect> {
+        self.now = now;
+        self.reading = match head > self.since().unwrap_or(head) {
+            true => Reading::Until(head),
+            false => Reading::Live,
+        };
+        self.seq = match self.reading {
+            Reading::Live => self.seq.max(head),
+            _ => self.seq,
+        };
+        // After a restart: what was on its way.
+        let mut effects = Vec::new();
+        if self.sent.is_empty() {
+            for frame in self.outstanding() {
+                self.entering = match self.member.is_in(&self.room) {
+                    true => Entering::No,
+                    false => Entering::Sent,
+                };
+                self.send(frame, &mut effects);
+            }
+        }
+        self.go_on(effects)
+    }
+
+    /// The connection is gone. What was sent and not answered, the host sends again with the next
+    /// one, under the ids that it has.
+    pub fn disconnected(&mut self) {
+        self.reading = Reading::Away;
+        // Questions may have been lost with it.
+        if matches!(self.entering, Entering::AskedWelcome | Entering::AskedGroup) {
+            self.entering = Entering::No;
+        }
+    }
+
+    /// Events are gone that were not read: what this device knows of the group is of no use.
+    pub fn missed(&mut self, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        // Without a group nothing is missed.
+        if let Ok(step) = self.member.give_up(&self.room) {
+            self.take(step, None, &mut effects);
+        }
+        effects
+    }
+
+    /// The next event of the room. `content`: none for those of other kinds.
+    pub fn event(&mut self, seq: u64, content: Option<&Outgoing>, now: u64) -> Vec<Effect> {
+        self.now = now;
+        self.seq = self.seq.max(seq);
+        let mut effects = Vec::new();
+        if self.since().is_none_or(|read| seq > read) {
+            match content {
+                Some(Outgoing::Sealed(bytes)) => {
+                    self.hear(seq, Event::Message(bytes), &mut effects)
+                }
+                Some(Outgoing::Handshake(bytes)) => self.handshake(seq, bytes, &mut effects),
+                None => {}
+            }
+        }
+        if self.reading == Reading::Until(seq) {
+            self.reading = Reading::Live;
+        }
+        self.go_on(effects)
+    }
+
+    fn handshake(&mut self, seq: u64, bytes: &[u8], effects: &mut Vec<Effect>) {
+        let handshake = match Handshake::decode(bytes) {
+            Ok(handshake) => handshake,
+            Err(refusal) => return effects.push(Effect::Show(Show::Odd(refusal.into()))),
+        };
+        if let Some(event) = handshake.event() {
+            self.hear(seq, event, effects);
+        }
+        // Somebody may have added this device.
+        let is_change = matches!(handshake, Handshake::Bundle(_) | Handshake::Founding(_));
+        if is_change && self.entering == Entering::Waiting {
+            self.entering = Entering::No;
+        }
+    }
+
+    fn hear(&mut self, seq: u64, event: Event<'_>, effects: &mut Vec<Effect>) {
+        match self.member.receive_at(&self.room, seq, event) {
+            Ok(step) => self.take(step, Some(seq), effects),
+            // The server has left something out, or what it has never was in the room.
+            Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+        }
+    }
+
+    /// What became of what was sent under a number: its place, or the protocol's reason.
+    pub fn answered(&mut self, number: u64, answer: Result<u64, &str>, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        let Some(sent) = self.sent.remove(&number) else {
+            return effects;
+        };
+        match (sent, answer) {
+            (Sent::Change(_), Ok(_)) => {} // It counts when its event comes.
+            (Sent::Message(own), Ok(seq)) => {
+                if let Some(message) = self.unplaced.get_mut(&own) {
+                    message.seq = Some(seq);
+                }
+                if !self.member.is_in(&self.room) {
+                    self.place_answered(&mut effects);
+                }
+            }
+            // Somebody was faster, and what lost is made again when that one's event comes.
+            (Sent::Change(_), Err(STALE)) => {}
+            (Sent::Message(own), Err(reason)) => {
+                let message = self.unplaced.remove(&own);
+                let content = message.map(|message| message.content).unwrap_or_default();
+                match reason == STALE || !self.member.is_in(&self.room) {
+                    // Its keys were too old, or of a group that is over: it is encrypted anew.
+                    true => self.waiting.push_front(content),
+                    false => effects.push(Effect::Show(Show::Refused {
+                        content: Some(Content(content)),
+                        reason: reason.into(),
+                    })),
+                }
+            }
+            (Sent::Change(frame), Err(reason)) => {
+                effects.push(Effect::Show(Show::Refused {
+                    content: None,
+                    reason: reason.into(),
+                }));
+                let is_entry = self.entering == Entering::Sent;
+                let is_founding = matches!(frame, Frame::Found { .. });
+                match self.member.refused(&self.room, &frame) {
+                    Ok(step) => self.take(step, None, &mut effects),
+                    Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+                }
+                if is_entry && is_founding {
+                    // Somebody else has founded it: that one's group is there to come into.
+                    self.entering = Entering::No;
+                } else if is_entry {
+                    self.wait_outside(&mut effects);
+                }
+            }
+        }
+        self.go_on(effects)
+    }
+
+    /// The answer to [`Effect::AskWelcome`]: the place of the commit that added this device, with
+    /// the welcome and the tree; `None`: nobody has added it.
+    pub fn welcome(&mut self, found: Option<(u64, &[u8], &[u8])>, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        if self.entering != Entering::AskedWelcome {
+            return effects;
+        }
+        if let Some((seq, welcome, tree)) = found {
+            match self
+                .member
+                .join_at(&self.room, Some(seq), (welcome, tree), now)
+            {
+                Ok(step) => {
+                    (self.entering, self.is_refused) = (Entering::No, false);
+                    self.take(step, Some(seq), &mut effects);
+                    // What came after it was not for this device until now.
+                    if self.seq > seq {
+                        self.reading = Reading::Until(self.seq);
+                        effects.push(Effect::Resume(seq));
+                    }
+                    return self.go_on(effects);
+                }
+                // One for a key package that is lost, or an old one.
+                Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+            }
+        }
+        if self.is_refused {
+            self.entering = Entering::Waiting;
+            return effects;
+        }
+        self.entering = Entering::AskedGroup;
+        effects.push(Effect::AskGroup);
+        effects
+    }
+
+    /// The answer to [`Effect::AskGroup`]: group info and tree; `None`: the room has no group yet.
+    pub fn group(&mut self, found: Option<(&[u8], &[u8])>, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        if self.entering != Entering::AskedGroup {
+            return effects;
+        }
+        let entered = match found {
+            None => self
+                .member
+                .found(&self.room, self.policy, &self.random, now),
+            Some(state) => {
+                let agreed = match &self.agreed {
+                    None => Agreed::Nothing,
+                    Some(Question::Newcomers(newcomers)) => Agreed::Newcomers(newcomers),
+                    Some(Question::AnotherGroup) => Agreed::AnotherGroup,
+                };
+                self.member.rejoin(&self.room, state, agreed, now)
+            }
+        };
+        match entered {
+            Ok(mut step) => {
+                self.entering = Entering::Sent;
+                effects.push(Effect::Store(std::mem::take(&mut step.changes)));
+                // After a restart it reads on from here, and finds its entry.
+                match self.member.read_from(&self.room, self.seq) {
+                    Ok(noted) => effects.push(Effect::Store(noted.changes)),
+                    Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+                }
+                self.take(step, None, &mut effects);
+            }
+            Err(Error::AnotherGroup) => self.ask(Question::AnotherGroup, &mut effects),
+            Err(Error::Newcomers(newcomers)) => {
+                self.ask(Question::Newcomers(newcomers), &mut effects);
+            }
+            Err(error) => {
+                effects.push(Effect::Show(Show::Odd(error)));
+                self.wait_outside(&mut effects);
+            }
+        }
+        self.go_on(effects)
+    }
+
+    /// The user has agreed to what was asked last.
+    pub fn agree(&mut self, now: u64) -> Vec<Effect> {
+        self.now = now;
+        (self.agreed, self.is_refused) = (self.asked.take(), false);
+        if self.entering == Entering::Waiting {
+            self.entering = Entering::No;
+        }
+        self.go_on(Vec::new())
+    }
+
+    /// Says something, as soon as that is possible.
+    ///
+    /// # Errors
+    /// It is too long, or [`MOST_WAITING`] wait already.
+    pub fn say(&mut self, content: &[u8], now: u64) -> Result<Vec<Effect>, Error> {
+        self.now = now;
+        if content.len() > crate::rules::MOST_CONTENT {
+            return Err(Error::TooLong);
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            return Err(Error::Busy);
+        }
+        self.waiting.push_back(content.to_vec());
+        Ok(self.go_on(Vec::new()))
+    }
+
+    /// Adds the devices of these key packages. Who they are, the caller has asked the user.
+    ///
+    /// # Errors
+    /// Those of [`Member::add`].
+    pub fn add(&mut self, packages: &[Vec<u8>], now: u64) -> Result<Vec<Effect>, Error> {
+        self.change(now, |member, room| member.add(room, packages, now))
+    }
+
+    /// Removes all devices of a user, or one.
+    ///
+    /// # Errors
+    /// Those of [`Member::remove`].
+    pub fn remove(
+        &mut self,
+        user: &Name,
+        device: Option<&Name>,
+        now: u64,
+    ) -> Result<Vec<Effect>, Error> {
+        self.change(now, |member, room| member.remove(room, user, device, now))
+    }
+
+    /// Asks to be removed from the group.
+    ///
+    /// # Errors
+    /// Those of [`Member::leave`].
+    pub fn leave(&mut self, now: u64) -> Result<Vec<Effect>, Error> {
+        self.change(now, |member, room| member.leave(room))
+    }
+
+    fn change(
+        &mut self,
+        now: u64,
+        change: impl FnOnce(&mut Member, &Name) -> Result<Step, Error>,
+    ) -> Result<Vec<Effect>, Error> {
+        self.now = now;
+        let step = change(&mut self.member, &self.room)?;
+        let mut effects = Vec::new();
+        self.take(step, None, &mut effects);
+        Ok(self.go_on(effects))
+    }
+
+    /// Time goes on: call it every few seconds.
+    pub fn tick(&mut self, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        if self.reading != Reading::Live {
+            return effects;
+        }
+        let is_overdue = |since: u64| now.saturating_sub(since) >= TIDY_AFTER;
+        let due = if self.leaving_since.is_some_and(is_overdue) {
+            self.leaving_since = None;
+            Some(self.member.tidy(&self.room, now))
+        } else if self.member.is_renewal_due(&self.room, now) {
+            Some(self.member.renew(&self.room, now))
+        } else {
+            None
+        };
+        // Somebody else has done it, or a change is on its way: there is a next time.
+        if let Some(Ok(step)) = due {
+            self.take(step, None, &mut effects);
+        }
+        self.go_on(effects)
+    }
+
+    /// Does what can be done now.
+    fn go_on(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        if self.reading != Reading::Live {
+            return effects;
+        }
+        self.member.caught_up(&self.room);
+        if self.member.is_out(&self.room) {
+            if self.entering == Entering::No {
+                self.entering = Entering::AskedWelcome;
+                effects.push(Effect::AskWelcome);
+            }
+            return effects;
+        }
+        if self.member.is_in(&self.room) {
+            (self.asked, self.agreed) = (None, None);
+        }
+        self.entering = match self.entering {
+            Entering::Sent if !self.member.is_in(&self.room) => Entering::Sent,
+            _ => Entering::No,
+        };
+        // Who is being added is to read what is said after that: it waits for the new epoch.
+        while self.outstanding().is_empty()
+            && let Some(content) = self.waiting.pop_front()
+        {
+            match self.member.send(&self.room, &content) {
+                Ok((number, step)) => {
+                    self.unplaced
+                        .insert(number, Unplaced { content, seq: None });
+                    self.take(step, None, &mut effects);
+                }
+                // A change is on its way; it goes when that is decided.
+                Err(Error::Busy | Error::Behind | Error::NotIn) => {
+                    self.waiting.push_front(content);
+                    break;
+                }
+                Err(error) => {
+                    effects.push(Effect::Show(Show::Odd(error)));
+                    effects.push(Effect::Show(Show::Refused {
+                        content: Some(Content(content)),
+                        reason: "bad_field".into(),
+                    }));
+                }
+            }
+        }
+        effects
+    }
+
+    /// Stores, then sends, then shows what comes of a step.
+    fn take(&mut self, step: Step, seq: Option<u64>, effects: &mut Vec<Effect>) {
+        if !step.changes.is_empty() {
+            effects.push(Effect::Store(step.changes));
+        }
+        for frame in step.frames {
+            self.send(frame, effects);
+        }
+        for shown in step.shown {
+            self.show(shown, seq, effects);
+        }
+    }
+
+    fn send(&mut self, frame: Frame, effects: &mut Vec<Effect>) {
+        let (sent, outgoing) = match frame {
+            // Made just now: it has the highest number.
+            Frame::Message { bytes, .. } => {
+                let newest = self.unplaced.last_key_value();
+                let number = newest.map(|(number, _)| *number).unwrap_or_default();
+                (Sent::Message(number), Outgoing::Sealed(bytes))
+            }
+            frame => {
+                let Some((_, handshake)) = Handshake::of(&frame) else {
+                    return;
+                };
+                let bytes = handshake.encode();
+                (Sent::Change(frame), Outgoing::Handshake(bytes))
+            }
+        };
+        self.numbers += 1;
+        self.sent.insert(self.numbers, sent);
+        effects.push(Effect::Send(self.numbers, outgoing));
+    }
+
+    fn ask(&mut self, question: Question, effects: &mut Vec<Effect>) {
+        self.entering = Entering::Waiting;
+        self.asked = Some(question.clone());
+        effects.push(Effect::Show(Show::Ask(question)));
+    }
+
+    /// Nothing brings the device in but somebody who adds it.
+    fn wait_outside(&mut self, effects: &mut Vec<Effect>) {
+        (self.entering, self.is_refused) = (Entering::Waiting, true);
+        effects.push(Effect::Show(Show::NotIn));
+    }
+
+    fn show(&mut self, shown: Shown, seq: Option<u64>, effects: &mut Vec<Effect>) {
+        match &shown {
+            Shown::Placed { number } => {
+                if let (Some(message), Some(seq)) = (self.unplaced.remove(number), seq) {
+                    let content = Content(message.content);
+                    effects.push(Effect::Show(Show::Said { seq, content }));
+                }
+                return;
+            }
+            Shown::Leaving {
+                is_ours_to_remove, ..
+            } => {
+                let since = match is_ours_to_remove {
+                    true => self.now.saturating_sub(TIDY_AFTER),
+                    false => self.now,
+                };
+                self.leaving_since.get_or_insert(since);
+            }
+            Shown::Lost(_) | Shown::Out => self.start_again(effects),
+            _ => {}
+        }
+        effects.push(Effect::Show(Show::Room { seq, what: shown }));
+    }
+
+    /// The group is gone for this device, and the changes that it had on their way. Its messages
+    /// may be in the room: their answers say it.
+    fn start_again(&mut self, effects: &mut Vec<Effect>) {
+        self.entering = Entering::No;
+        self.sent.retain(|_, sent| matches!(sent, Sent::Message(_)));
+        self.place_answered(effects);
+    }
+
+    /// Own messages that are in the room, which this device cannot see there any more.
+    fn place_answered(&mut self, effects: &mut Vec<Effect>) {
+        let placed = |_: &u64, message: &mut Unplaced| message.seq.is_some();
+        for (_, message) in self.unplaced.extract_if(.., placed) {
+            effects.extend(message.seq.map(|seq| {
+                let content = Content(message.content);
+                Effect::Show(Show::Said { seq, content })
+            }));
+        }
+    }
+}
+
+/// The protocol's word for "somebody was faster".
+const STALE: &str = "stale_epoch";
