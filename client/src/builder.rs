@@ -7,6 +7,7 @@ use crate::{
     codec::{Codec, Protocol},
     connection::{Dial, Silence},
     driver::{Driver, Limits},
+    frame::Policy,
     key::KeyPair,
     message::End,
     schedule::{Backoff, Schedule},
@@ -38,6 +39,7 @@ pub struct Builder {
     device: Option<Option<String>>,
     since: Option<u64>,
     history: u16,
+    policy: Option<Policy>,
     protocol: Protocol,
     tls: Tls,
     resend: Resend,
@@ -85,6 +87,7 @@ impl Default for Builder {
             device: None,
             since: None,
             history: 0,
+            policy: None,
             protocol: Protocol::default(),
             tls: Tls::default(),
             resend: Resend::default(),
@@ -184,6 +187,13 @@ impl Builder {
     /// Events from before the first join, 0-500 (default: 0).
     pub fn history(mut self, events: u16) -> Self {
         self.history = events;
+        self
+    }
+
+    /// What the room is to ask of those who come, if this makes it; a room that asks something else
+    /// refuses the client (default: whatever it asks).
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
         self
     }
 
@@ -315,6 +325,7 @@ impl Builder {
             device: self.device.unwrap_or_else(|| Some(new_device())),
             history: Some(self.history),
             since: self.since,
+            policy: self.policy,
             protocol: self.protocol,
             tls: tls.map_err(config)?,
             // A key that was named later counts.

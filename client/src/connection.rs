@@ -5,7 +5,7 @@ use crate::{
     address::Gateway,
     close::{CloseCode, Lost, Refusal},
     codec::{Codec, Protocol},
-    frame::{ClientFrame, ServerFrame},
+    frame::{ClientFrame, Policy, ServerFrame},
     key::{KeyPair, Proving},
     token::Token,
 };
@@ -71,6 +71,8 @@ pub struct Dial {
     pub since: Option<u64>,
     /// Events from before, if it does not resume.
     pub history: Option<u16>,
+    /// What the room is to ask if this makes it, or must ask.
+    pub policy: Option<Policy>,
     /// In which form frames travel.
     pub protocol: Protocol,
     /// How gateways with TLS are known.
@@ -94,6 +96,7 @@ impl Dial {
             device: None,
             since: None,
             history: None,
+            policy: None,
             protocol: Protocol::Json,
             tls: None,
             deadline: Duration::from_secs(10),
@@ -119,6 +122,9 @@ impl Dial {
         }
         if let Some(history) = self.history {
             url += &format!("&history={history}");
+        }
+        if let Some(policy) = self.policy {
+            url += &format!("&policy={}", policy.as_str());
         }
         if let Some(since) = self.since {
             url += &format!("&since={since}");

@@ -59,6 +59,30 @@ pub enum Content {
     Text(String),
     /// At most 64 KiB that the service cannot read.
     Sealed(Bytes),
+    /// What changes the group of a sealed room: at most 96,000 bytes.
+    Handshake(Bytes),
+}
+
+/// What a room asks of those who come, since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing.
+    Open,
+    /// A proven key.
+    Proven,
+    /// A proven key, and content that only members of its group read.
+    Sealed,
+}
+
+impl Policy {
+    /// As the protocol spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Proven => "proven",
+            Self::Sealed => "sealed",
+        }
+    }
 }
 
 /// What a server says. A frame of a later protocol is `Other`.
@@ -169,6 +193,8 @@ pub struct Welcome {
     pub node: String,
     /// Whether this session has proven its key; older servers never say so.
     pub proven: bool,
+    /// What the room asks, as [`Policy`] or a later word; empty: nothing, or an older server.
+    pub policy: String,
 }
 
 /// One place in the room.
@@ -201,6 +227,8 @@ pub enum Body {
     Sealed(Bytes),
     /// A sealed message of which the text protocol tells only the length in bytes.
     SealedOf(usize),
+    /// What changes the group of a sealed room.
+    Handshake(Bytes),
     /// An operator took the key away from the name: whoever comes next under it may be another
     /// one.
     Unpinned,
@@ -217,6 +245,7 @@ impl Event {
             Body::Unpinned => "unpinned",
             Body::Text(_) => "text",
             Body::Sealed(_) | Body::SealedOf(_) => "sealed",
+            Body::Handshake(_) => "handshake",
             Body::Other(kind) => kind,
         }
     }

@@ -86,9 +86,11 @@ pub use client::{Client, Handle, Link, QueryError, Sending, Status, TrySendError
 pub use close::{CloseCode, Lost, Refusal};
 pub use codec::Protocol;
 pub use connection::Silence;
-pub use frame::{Body, Event, Page, Welcome};
+pub use frame::{Body, Event, Page, Policy, Welcome};
 pub use key::KeyPair;
-pub use message::{Duplicate, End, Message, Receipt, SEALED_BYTES, SendError, TEXT_BYTES};
+pub use message::{
+    Duplicate, End, HANDSHAKE_BYTES, Message, Receipt, SEALED_BYTES, SendError, TEXT_BYTES,
+};
 pub use notice::Notice;
 pub use schedule::Backoff;
 pub use session::Resend;

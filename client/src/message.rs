@@ -10,6 +10,9 @@ pub const TEXT_BYTES: usize = 16_384;
 /// Bytes of sealed content that the service takes.
 pub const SEALED_BYTES: usize = 65_536;
 
+/// Bytes of a handshake that the service takes.
+pub const HANDSHAKE_BYTES: usize = 96_000;
+
 /// A message for the room. A text is one already: `client.send("Hello")`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -27,6 +30,11 @@ impl Message {
     /// Bytes that the service cannot read.
     pub fn sealed(bytes: impl Into<Bytes>) -> Self {
         Self::new(Content::Sealed(bytes.into()))
+    }
+
+    /// What changes the group of a sealed room.
+    pub fn handshake(bytes: impl Into<Bytes>) -> Self {
+        Self::new(Content::Handshake(bytes.into()))
     }
 
     fn new(content: Content) -> Self {
@@ -61,6 +69,7 @@ impl Message {
         let (bytes, most) = match &self.content {
             Content::Text(text) => (text.len(), TEXT_BYTES),
             Content::Sealed(bytes) => (bytes.len(), SEALED_BYTES),
+            Content::Handshake(bytes) => (bytes.len(), HANDSHAKE_BYTES),
         };
         if bytes > most {
             return Err(SendError::Rejected {

@@ -22,15 +22,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub fn encode(frame: &ClientFrame) -> String {
     let out = match frame {
         ClientFrame::Send { id, to, content } => {
-            let (text, sealed) = match content {
-                Content::Text(text) => (Some(text.as_str()), None),
-                Content::Sealed(bytes) => (None, Some(BASE64.encode(bytes))),
+            let (text, sealed, handshake) = match content {
+                Content::Text(text) => (Some(text.as_str()), None, None),
+                Content::Sealed(bytes) => (None, Some(BASE64.encode(bytes)), None),
+                Content::Handshake(bytes) => (None, None, Some(BASE64.encode(bytes))),
             };
             Out::Send {
                 id,
                 to: to.as_deref(),
                 text,
                 sealed,
+                handshake,
             }
         }
         ClientFrame::History { id, before, limit } => Out::History {
@@ -76,6 +78,8 @@ enum Out<'a> {
         text: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         sealed: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        handshake: Option<String>,
     },
     History {
         id: &'a str,
@@ -127,6 +131,8 @@ enum In {
         proven: bool,
         #[serde(default)]
         member_count: Option<u64>,
+        #[serde(default, deserialize_with = "or_default")]
+        policy: String,
     },
     Event(InEvent),
     Accepted {
@@ -201,6 +207,7 @@ struct InEvent {
     to: Option<String>,
     text: Option<String>,
     sealed: Option<String>,
+    handshake: Option<String>,
     id: Option<String>,
 }
 
@@ -232,6 +239,7 @@ impl In {
                 node,
                 proven,
                 member_count,
+                policy,
             } => ServerFrame::Welcome(Welcome {
                 room,
                 user,
@@ -243,6 +251,7 @@ impl In {
                 epoch,
                 node,
                 proven,
+                policy,
             }),
             Self::Event(event) => ServerFrame::Event(event.read()?),
             Self::Accepted { id } => ServerFrame::Accepted { id },
@@ -309,6 +318,12 @@ impl InEvent {
             ("sealed", _, sealed) => {
                 let bytes = BASE64.decode(sealed.unwrap_or_default());
                 Body::Sealed(Bytes::from(
+                    bytes.map_err(|_| DecodeError::new("base64url"))?,
+                ))
+            }
+            ("handshake", ..) => {
+                let bytes = BASE64.decode(self.handshake.unwrap_or_default());
+                Body::Handshake(Bytes::from(
                     bytes.map_err(|_| DecodeError::new("base64url"))?,
                 ))
             }
@@ -390,6 +405,30 @@ mod tests {
         );
         let error = decode(r#"{"type":"event","seq":"secret"}"#).unwrap_err();
         assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_handshake_goes_and_comes_as_base64url_and_a_welcome_says_what_the_room_asks() {
+        let bytes = Bytes::from_static(&[251, 255]);
+        let frame = ClientFrame::Send {
+            id: "m1".into(),
+            to: None,
+            content: Content::Handshake(bytes.clone()),
+        };
+        let sent = r#"{"type":"send","id":"m1","handshake":"-_8"}"#;
+        assert_eq!(encode(&frame), sent);
+        let event = decode(
+            r#"{"type":"event","seq":1,"at":1,"kind":"handshake","from":"a","handshake":"-_8"}"#,
+        );
+        let Ok(ServerFrame::Event(event)) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(
+            (event.kind(), &event.body),
+            ("handshake", &Body::Handshake(bytes))
+        );
+        let welcome = decode(r#"{"type":"welcome","seq":1,"policy":"sealed"}"#);
+        assert!(matches!(welcome, Ok(ServerFrame::Welcome(it)) if it.policy == "sealed"));
     }
 
     #[test]

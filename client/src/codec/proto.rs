@@ -20,6 +20,7 @@ pub fn encode(frame: &ClientFrame) -> Vec<u8> {
             content: Some(match content {
                 Content::Text(text) => send::Content::Text(text),
                 Content::Sealed(bytes) => send::Content::Sealed(bytes),
+                Content::Handshake(bytes) => send::Content::Handshake(bytes),
             }),
         }),
         ClientFrame::History { id, before, limit } => {
@@ -65,6 +66,7 @@ pub fn decode(bytes: &Bytes) -> Result<ServerFrame, DecodeError> {
             epoch: it.epoch,
             node: it.node,
             proven: it.proven,
+            policy: it.policy.unwrap_or_default(),
         }),
         Some(Frame::Event(it)) => ServerFrame::Event(read(it)),
         Some(Frame::Accepted(it)) => ServerFrame::Accepted { id: it.id },
@@ -118,6 +120,7 @@ fn read(it: pb::Event) -> Event {
         ("unpinned", _) => Body::Unpinned,
         ("text", Some(event::Content::Text(text))) => Body::Text(text),
         ("sealed", Some(event::Content::Sealed(bytes))) => Body::Sealed(bytes),
+        ("handshake", Some(event::Content::Handshake(bytes))) => Body::Handshake(bytes),
         _ => Body::Other(it.kind),
     };
     Event {
