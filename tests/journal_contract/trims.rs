@@ -106,6 +106,12 @@ pub async fn the_last_commit_stays(case: Case) {
     assert_eq!(page(&node, &case, 1, 6).await, [4, 5, 6]);
     let (node, claim, opened) = owner(&case).await;
     assert_eq!((opened.head(), &opened.state), (Seq(6), &state));
+    // Behind the claim of another owner, too.
+    save(&node, &case, claim, &all).await;
+    trim(&node, &case, claim, 7).await;
+    save(&node, &case, claim, &all).await;
+    trim(&node, &case, claim, 7).await;
+    assert_eq!(page(&node, &case, 1, 6).await, [4, 5, 6]);
     journal(&node, &case, claim, &commit(claim, 7, 1, "goes on"))
         .await
         .unwrap();

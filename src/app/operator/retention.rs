@@ -12,6 +12,7 @@ use crate::{
     room::{Action, Retention},
 };
 use axum::http::StatusCode;
+use std::ops::RangeInclusive;
 use tokio::time::{Instant, sleep};
 
 /// As operators see it.
@@ -19,6 +20,9 @@ pub(super) fn shown(retention: Retention) -> answer::Retention {
     let Retention { age, events, bytes } = retention;
     answer::Retention { age, events, bytes }
 }
+
+/// What a bound can be, as the document of the internal port has numbers.
+const BOUNDS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 
 impl NodeOperator {
     /// The command is submitted once; read again it changes nothing more.
@@ -31,9 +35,14 @@ impl NodeOperator {
         let wanted =
             own.map(|answer::Retention { age, events, bytes }| Retention { age, events, bytes });
         let bounds = wanted.map_or([None; 3], |own| [own.age, own.events, own.bytes]);
-        if bounds.contains(&Some(0)) {
-            let message = "a bound of 0 keeps nothing: leave it out to have none";
-            return Err(ApiError::bad("bad_bound", message.to_owned()));
+        if let Some(bound) = bounds
+            .into_iter()
+            .flatten()
+            .find(|bound| !BOUNDS.contains(bound))
+        {
+            let most = BOUNDS.end();
+            let message = format!("a bound is 1 to {most}, not {bound}: leave it out to have none");
+            return Err(ApiError::bad("bad_bound", message));
         }
         self.check_all_read(NodeRecord::reads_retention, "how much is kept")?;
         match self.journal.trims().await {

@@ -232,6 +232,10 @@ impl Journal for OnBus {
         ) else {
             return Ok(false);
         };
+        // The last message may be a claim, without events: what stays is the last commit.
+        let end = self.bus.before(room, last.position.next()).await;
+        let end = end.map_err(reading)?.map(|end| end.seq);
+        let start = end.map_or(start, |end| start.min(end));
         let wanted = self.bus.find(room, start).await.map_err(reading)?;
         let wanted = wanted.unwrap_or(last.position).min(last.position);
         self.trims().await?;
