@@ -13,14 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What no client may have seen, whatever happens later.
 pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
-    // Where rooms let their past go, who was away for long is told so.
+    // Where rooms let their past go, who was away for long is told so, and what went before anybody
+    // saw it is nowhere. What is kept is compared with what was answered all the same.
     let trims = cluster.keeps().is_some();
     let found = board.rooms(|(name, room)| {
         let history = room
             .history
             .safety()
             .into_iter()
-            .filter(|violation| !(trims && matches!(violation, Violation::Reset { .. })))
+            .filter(|violation| !(trims && went(violation, room)))
             .map(|violation| format!("{name}: {violation}"));
         let complaints = room
             .complaints
@@ -29,6 +30,22 @@ pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
         history.chain(complaints).collect::<Vec<_>>()
     });
     found.into_iter().flatten().collect()
+}
+
+/// Whether a room that lets its past go explains it.
+fn went(violation: &Violation, room: &Room) -> bool {
+    let is_unseen = |seq: u64, id: &str| {
+        let mut steps = room.history.clients.values().flatten();
+        !steps.any(|step| match step {
+            Step::Saw(event) => event.seq == seq || event.id.as_deref() == Some(id),
+            _ => false,
+        })
+    };
+    match violation {
+        Violation::Reset { .. } => true,
+        Violation::Lost { id, seq, .. } => is_unseen(*seq, id),
+        _ => false,
+    }
 }
 
 /// What must be so when everything has had its time.

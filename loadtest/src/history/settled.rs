@@ -16,12 +16,11 @@ pub(super) fn missing(history: &History) -> Vec<Violation> {
     for (client, steps) in &history.clients {
         let saw = steps
             .iter()
-            .filter_map(|step| {
-                if let Step::Saw(event) = step {
-                    Some(event.seq)
-                } else {
-                    None
-                }
+            .filter_map(|step| match step {
+                Step::Saw(event) => Some(event.seq),
+                // What is before it is gone, and was said to be.
+                Step::Reset { seq } => Some(seq.saturating_sub(1)),
+                _ => None,
             })
             .max()
             .unwrap_or(0);
