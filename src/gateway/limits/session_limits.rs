@@ -2,7 +2,7 @@
 
 use super::{Client, Cost, Limits, TokenBuckets};
 use crate::{
-    room::{Key, Rejection, UserId},
+    room::{Body, Key, Rejection, UserId},
     wire::ClientFrame,
 };
 use std::sync::Arc;
@@ -30,6 +30,9 @@ impl SessionLimits {
         bytes: usize,
     ) -> Result<(), Rejection> {
         let cost = match frame {
+            ClientFrame::Send(message) if matches!(message.body, Body::Handshake(_)) => {
+                Cost::HANDSHAKE
+            }
             ClientFrame::Send(_) | ClientFrame::Ping { .. } => Cost::FRAME,
             ClientFrame::History { limit, .. } => Cost::history(*limit),
             ClientFrame::Members { .. } => Cost::MEMBERS,

@@ -64,6 +64,13 @@ impl Cost {
         }
     }
 
+    /// A handshake. It goes to the owner alone, which takes milliseconds, and what others say in the
+    /// room waits behind it.
+    pub(in crate::gateway) const HANDSHAKE: Self = Self {
+        frames: 10 * QUESTION,
+        bytes: 0,
+    };
+
     /// The public state of a group, which may be some hundred kilobytes.
     pub(in crate::gateway) const GROUP: Self = Self {
         frames: 2 * QUESTION,
