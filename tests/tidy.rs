@@ -80,7 +80,7 @@ const MAY_USE: [(&str, &[&str]); 25] = [
     ),
     ("secret", &[]),
     ("tls", &["secret"]),
-    ("chat", &["tls"]),
+    ("chat", &["tls", "fetch"]),
     ("listener", &["tls"]),
     (
         "ops",

@@ -29,6 +29,8 @@ pub const MOST_PACKAGES: usize = 100;
 
 /// What a signature begins with.
 const LABEL: &[u8] = b"safe-chat keys proof v1";
+/// The same of a request about a room.
+const REQUEST: &[u8] = b"safe-chat request proof v1";
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -123,6 +125,25 @@ impl Keys {
         self.request("DELETE", &path, "", Vec::new(), now)
     }
 
+    /// The public state of a sealed room's group, for a device that comes in by itself. Answered with
+    /// [`Group`], or 404 when the room has none.
+    pub fn group(&self, room: &str, user: &str, now: u64) -> Request {
+        let (time, hash) = (now.to_be_bytes(), digest(&SHA256, b""));
+        let signed = [
+            REQUEST,
+            b"GET",
+            self.host.as_bytes(),
+            room.as_bytes(),
+            user.as_bytes(),
+            self.pair.public_bytes(),
+            &time,
+            hash.as_ref(),
+        ];
+        let query = format!("?user={user}&pub={}", self.pair.public());
+        let url = format!("{}/rooms/{room}/group{query}", self.base);
+        self.signed("GET", url, &signed, Vec::new(), now)
+    }
+
     fn own(&self, user: &str) -> String {
         format!("/keys/{}/{user}", self.pair.public())
     }
@@ -149,11 +170,23 @@ impl Keys {
             &time,
             hash.as_ref(),
         ];
-        let signature = general_purpose::URL_SAFE_NO_PAD.encode(self.pair.sign_parts(&signed));
+        let url = format!("{}{path}{query}", self.base);
+        self.signed(method, url, &signed, body, now)
+    }
+
+    fn signed(
+        &self,
+        method: &'static str,
+        url: String,
+        parts: &[&[u8]],
+        body: Vec<u8>,
+        now: u64,
+    ) -> Request {
+        let signature = general_purpose::URL_SAFE_NO_PAD.encode(self.pair.sign_parts(parts));
         let host = &self.host;
         Request {
             method,
-            url: format!("{}{path}{query}", self.base),
+            url,
             proof: format!("host={host}, time={now}, signature={signature}"),
             body,
         }
@@ -251,6 +284,21 @@ pub struct Welcomes {
     pub welcomes: Vec<Welcome>,
     /// When to ask again, in milliseconds.
     pub poll_after_ms: u64,
+}
+
+/// The public state of a sealed room's group.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Group {
+    /// The epoch.
+    pub epoch: u64,
+    /// The place of the event that made it.
+    pub seq: u64,
+    /// The group info, as MLS has it.
+    #[serde(deserialize_with = "bytes")]
+    pub group_info: Vec<u8>,
+    /// The ratchet tree.
+    #[serde(deserialize_with = "bytes")]
+    pub tree: Vec<u8>,
 }
 
 /// Whether something was removed.

@@ -7,6 +7,11 @@ text               to the whole room
 /who               who is here
 /history [N]       N earlier events (default 50)
 /quit              leave (Ctrl-D, too)
+/add NAME KEY      let somebody into this sealed room, with all devices (their key: `keys show`)
+/remove NAME       put somebody out of it
+/devices           who is in it, with the safety numbers to compare
+/code              digits that all see who are in the same group
+/agree             come back although the group has changed
 //text             a message that begins with a slash
 A pasted block is one message: look at it, then press Enter. Alt-Enter begins a new line.";
 
@@ -18,6 +23,11 @@ pub(super) enum Command {
     Say { text: String, to: Option<String> },
     Who,
     History(u16),
+    Add { user: String, key: String },
+    Remove(String),
+    Devices,
+    Code,
+    Agree,
     Quit,
     Help,
     Nothing,
@@ -55,6 +65,11 @@ pub(super) fn parse(line: &str) -> Command {
         "quit" | "q" | "exit" => Command::Quit,
         "help" | "h" | "?" => Command::Help,
         "history" => history(rest.trim_end()),
+        "add" => add(rest.trim_end()),
+        "remove" => named("/remove", rest.trim_end(), Command::Remove),
+        "devices" => Command::Devices,
+        "code" => Command::Code,
+        "agree" => Command::Agree,
         "to" => to(rest),
         _ => Command::Unclear(format!("/{word} is not a command; /help lists them")),
     }
@@ -65,6 +80,23 @@ fn history(rest: &str) -> Command {
         _ if rest.is_empty() => Command::History(HISTORY),
         Ok(limit @ 1..=500) => Command::History(limit),
         _ => Command::Unclear("/history takes a number from 1 to 500".into()),
+    }
+}
+
+fn add(rest: &str) -> Command {
+    match rest.split_once(char::is_whitespace) {
+        Some((name, key)) if !key.trim().is_empty() => {
+            let key = key.trim().to_owned();
+            named("/add", name, |user| Command::Add { user, key })
+        }
+        _ => Command::Unclear("/add NAME KEY".into()),
+    }
+}
+
+fn named(what: &str, name: &str, command: impl FnOnce(String) -> Command) -> Command {
+    match super::name(name) {
+        Ok(name) => command(name),
+        Err(why) => Command::Unclear(format!("{what}: the name {why}")),
     }
 }
 

@@ -12,15 +12,17 @@
 mod command;
 mod console;
 mod editor;
+mod group;
 mod heard;
 pub(crate) mod key;
+mod options;
 mod room;
 mod screen;
+mod sealed;
 mod terminal;
 mod view;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -28,20 +30,22 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use safe_chat_client::{
-    Client, End, Gateway, Link, Lost, Message, Notice, Page, QueryError, Receipt, SendError, Tls,
-    check_name,
+    Client, ConnectError, End, Gateway, Link, Lost, Message, Notice, Page, Policy, QueryError,
+    Receipt, SendError, Tls,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 #[doc(hidden)]
 pub use heard::heard;
 
-use crate::tls::{self, Trust};
 use command::Command;
 use console::{Console, Input};
 use key::Own;
+use options::{name, token_of, trusted};
 use room::Room;
+use sealed::{Found, Sealed};
 use view::{Line, Style, View};
+pub use {options::Options, sealed::Door};
 
 /// Undecided messages at which no further line is read.
 const WINDOW: usize = 64;
@@ -58,49 +62,6 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// Attempts per address after which a script that never got in ends: some seconds. A person sees
 /// what is wrong and can wait.
 const ATTEMPTS: usize = 5;
-
-/// Where to go, as whom.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Options {
-    /// Address of a server; several, separated by commas, take turns when a connection is lost
-    #[arg(
-        default_value = "http://127.0.0.1:8080",
-        value_delimiter = ',',
-        value_name = "URL"
-    )]
-    pub url: Vec<Gateway>,
-    /// Room to join: 1-64 of A-Z a-z 0-9 _ -
-    #[arg(long, value_parser = name, allow_hyphen_values = true)]
-    pub room: String,
-    /// Your name in the room: 1-64 of A-Z a-z 0-9 _ -
-    #[arg(long, value_parser = name, allow_hyphen_values = true)]
-    pub user: String,
-    /// File of the key pair that proves that your name in a room is yours; made if there is none
-    /// [default: ~/.config/safe-chat/key]
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    pub key_file: Option<PathBuf>,
-    /// A key that is only named, which keeps your name from those who do not know it
-    #[arg(long, allow_hyphen_values = true)]
-    pub key: Option<String>,
-    /// File of the token, for rooms that ask for one; read again for each connection, and before
-    /// the token expires
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Events to show from before (0-500)
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=500), value_name = "N")]
-    pub history: u16,
-    /// File of the authorities (PEM) that vouch for servers at https and wss, instead of the
-    /// system's
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// Plain text (NO_COLOR does the same)
-    #[arg(long)]
-    pub no_color: bool,
-    /// Print the frames of the server as they are, one JSON object per line; messages come from
-    /// stdin
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// Joins the room and stays until the person leaves, or until all that was piped in is in the
 /// journal.
@@ -126,6 +87,15 @@ pub async fn run(options: Options) -> Result<()> {
         (false, true) => Style::Screen { color },
         (false, false) => Style::Lines,
     };
+    let trust = trusted(&options)?;
+    let sealed = match options.seal {
+        None => None,
+        Some(door) => {
+            let file = key::path(options.key_file.as_deref())?;
+            let (room, tls) = ((&*options.room, &*options.user), trust.clone());
+            Some(Sealed::open(&file, room, door, &options.url[0], tls)?)
+        }
+    };
     let builder = match own {
         Own::Pair(pair) => Client::builder().key_pair(pair),
         Own::Claimed(key) => Client::builder().key(key),
@@ -134,17 +104,24 @@ pub async fn run(options: Options) -> Result<()> {
         Some(path) => builder.token_from(move || token_of(path.clone())),
         None => builder,
     };
-    let client = builder
+    let builder = builder
         .gateways(&options.url)
         .room(&options.room)
         .user(&options.user)
         .device(Some(format!("cli-{:08x}", rand::random::<u32>())))
-        .history(options.history)
-        .tls(trusted(&options)?)
+        .tls(trust.map_or(Tls::System, Tls::Config))
         .window(WINDOW)
         .answer_within(None)
-        .trace(options.json)
-        .start()?;
+        .trace(options.json);
+    let builder = match &sealed {
+        None => builder.history(options.history),
+        Some(_) => builder.policy(Policy::Sealed),
+    };
+    let begin = move |since: Option<u64>| match since {
+        Some(seq) => builder.clone().since(seq).start(),
+        None => builder.clone().start(),
+    };
+    let client = begin(sealed.as_ref().and_then(Sealed::since))?;
     let view = View::new(style, &options.room, &options.user);
     let console = if editing {
         Console::terminal(view.prompt("connecting", 0))?
@@ -153,7 +130,9 @@ pub async fn run(options: Options) -> Result<()> {
     };
     let mut chat = Chat {
         client,
-        room: Room::new(options.history),
+        room: Room::new(options.seal.map_or(options.history, |_| 0)),
+        sealed,
+        begin: Box::new(begin),
         view,
         console,
         tick: every(TICK),
@@ -179,35 +158,6 @@ pub async fn run(options: Options) -> Result<()> {
     chat.run().await
 }
 
-fn name(text: &str) -> Result<String, String> {
-    check_name(text).map(|()| text.to_owned())
-}
-
-/// The token in a file. Whoever keeps it there puts a new one in before it expires.
-async fn token_of(path: PathBuf) -> std::result::Result<String, String> {
-    let text = tokio::fs::read_to_string(&path).await;
-    let text = text.map_err(|why| format!("{} cannot be read: {why}", path.display()))?;
-    match text.trim() {
-        "" => Err(format!("{} is empty", path.display())),
-        token => Ok(token.to_owned()),
-    }
-}
-
-/// How servers are known that are reached with TLS.
-fn trusted(options: &Options) -> Result<Tls> {
-    if !options.url.iter().any(Gateway::is_secure) {
-        return match options.ca {
-            Some(_) => Err(anyhow!("--ca is for servers at https:// or wss://")),
-            None => Ok(Tls::System),
-        };
-    }
-    let trust = Trust {
-        ca: options.ca.clone(),
-        ..Trust::default()
-    };
-    Ok(Tls::Config(tls::client(&trust)?.into()))
-}
-
 fn every(period: Duration) -> Interval {
     let mut tick = interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -228,6 +178,9 @@ enum Answer {
         text: String,
         outcome: Result<Receipt, SendError>,
     },
+    /// Of a sealed room: what was sent under a number.
+    Sent(u64, Result<Receipt, SendError>),
+    Found(Found),
     Earlier(Result<Page, QueryError>),
     Members(Result<Vec<String>, QueryError>),
 }
@@ -235,6 +188,10 @@ enum Answer {
 /// The parts of a running client; one task owns them all.
 struct Chat {
     client: Client,
+    /// Begins anew behind a place.
+    begin: Box<dyn Fn(Option<u64>) -> Result<Client, ConnectError> + Send>,
+    /// A sealed room's.
+    sealed: Option<Sealed>,
     room: Room,
     view: View,
     console: Console,
@@ -274,9 +231,12 @@ impl Chat {
         while !self.is_over() {
             match self.next().await? {
                 Next::Input(input) => self.take_input(input).await?,
-                Next::Notice(notice) => self.take_notice(notice)?,
-                Next::Answer(answer) => self.take_answer(answer)?,
-                Next::Tick => self.say_silence()?,
+                Next::Notice(notice) => self.take_notice(notice).await?,
+                Next::Answer(answer) => self.take_answer(answer).await?,
+                Next::Tick => {
+                    self.say_silence()?;
+                    self.tick().await?;
+                }
             }
             self.connecting = match self.client.status().link {
                 Link::Connecting => self.connecting.or(Some((Instant::now(), false))),
@@ -293,7 +253,7 @@ impl Chat {
     /// Biased, so that lines already typed are handled before what arrives. All four wait without
     /// losing anything when another one is first.
     async fn next(&mut self) -> Result<Next> {
-        let ready = self.undecided < WINDOW && self.leaving.is_none();
+        let ready = self.undecided() < WINDOW && self.leaving.is_none();
         tokio::select! {
             biased;
             input = self.console.read(ready) => Ok(Next::Input(input?)),
@@ -313,7 +273,14 @@ impl Chat {
     }
 
     fn is_settled(&self) -> bool {
-        self.undecided == 0 && self.room.is_settled()
+        self.undecided() == 0
+            && self.room.is_settled()
+            && self.sealed.as_ref().is_none_or(Sealed::is_settled)
+    }
+
+    /// Messages that are not known to be in the room, or refused.
+    fn undecided(&self) -> usize {
+        self.undecided + self.sealed.as_ref().map_or(0, Sealed::undecided)
     }
 
     async fn take_input(&mut self, input: Input) -> Result<()> {
@@ -349,6 +316,13 @@ impl Chat {
                 }
                 Err(why) => self.note(why)?,
             },
+            Command::Add { .. }
+            | Command::Remove(_)
+            | Command::Devices
+            | Command::Code
+            | Command::Agree => {
+                return self.of_group(command).await;
+            }
             Command::Quit => return self.leave(),
             Command::Help => self.note(command::HELP)?,
             Command::Unclear(why) => self.note(&why)?,
@@ -360,6 +334,14 @@ impl Chat {
     async fn say(&mut self, text: String, to: Option<String>) -> Result<()> {
         if text.is_empty() {
             return Ok(());
+        }
+        if let Some(sealed) = &mut self.sealed {
+            if to.is_some() {
+                return self
+                    .note("a sealed room takes no label: it would be readable for the server");
+            }
+            let tasks = sealed.say(&text)?;
+            return self.carry_out(tasks).await;
         }
         if !self.client.status().is_live {
             self.show(&Line::Queued { text: text.clone() })?;
@@ -390,7 +372,7 @@ impl Chat {
         Ok(())
     }
 
-    fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {
+    async fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {
         match notice {
             None => bail!(End::Closed),
             Some(Notice::Ended(end)) => {
@@ -399,6 +381,9 @@ impl Chat {
             }
             Some(Notice::Received { raw, .. }) => return self.console.print(&format!("{raw}\n")),
             Some(Notice::Disconnected { why, wait }) => {
+                if let Some(sealed) = &mut self.sealed {
+                    sealed.disconnected();
+                }
                 let why = said(&why);
                 self.give_up_in_time(&why)?;
                 return self.say_trouble(why, wait);
@@ -408,15 +393,19 @@ impl Chat {
                     self.troubles.clear();
                     self.attempts_left = None;
                 }
-                if let Some(line) = self.room.take(notice) {
+                let tasks = self.of_notice(&notice)?;
+                if let Some(line) = self.room.take(notice)
+                    && !(self.sealed.is_some() && line.is_encrypted())
+                {
                     self.show(&line)?;
                 }
+                self.carry_out(tasks).await?;
             }
         }
         Ok(())
     }
 
-    fn take_answer(&mut self, answer: Answer) -> Result<()> {
+    async fn take_answer(&mut self, answer: Answer) -> Result<()> {
         match answer {
             Answer::Said { text, outcome } => {
                 self.undecided -= 1;
@@ -435,6 +424,8 @@ impl Chat {
                     })?,
                 }
             }
+            Answer::Sent(number, outcome) => self.sent(number, outcome).await?,
+            Answer::Found(found) => self.found(found).await?,
             Answer::Earlier(Ok(page)) => {
                 let line = self.room.page(page);
                 self.show(&line)?;
@@ -537,7 +528,7 @@ impl Chat {
                 format!("reconnecting in {} s", left.as_secs_f64().ceil())
             }
         };
-        let prompt = self.view.prompt(&state, self.undecided);
+        let prompt = self.view.prompt(&state, self.undecided());
         self.console.prompt(prompt);
     }
 }

@@ -43,6 +43,16 @@ pub(super) enum Line {
     },
 }
 
+impl Line {
+    /// Whether it is of what only members of a sealed room read.
+    pub(super) fn is_encrypted(&self) -> bool {
+        match self {
+            Self::Event(event) => matches!(event.kind(), "sealed" | "handshake"),
+            _ => false,
+        }
+    }
+}
+
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {

@@ -1,0 +1,102 @@
+//! What a sealed room's group has a terminal do.
+
+use super::{
+    Answer, Chat,
+    command::Command,
+    sealed::{Found, Sealed, Task},
+    view::Line,
+};
+use anyhow::Result;
+use futures::FutureExt;
+use safe_chat_client::{Message, Notice, Receipt, SendError};
+use seal::conversation::Outgoing;
+
+impl Chat {
+    pub(super) async fn of_group(&mut self, command: Command) -> Result<()> {
+        let Some(sealed) = &mut self.sealed else {
+            return self.note("this is no sealed room: begin with --seal for one");
+        };
+        let tasks = match command {
+            Command::Add { user, key } => vec![sealed.add(&user, &key)],
+            Command::Remove(user) => sealed.remove(&user)?,
+            Command::Agree => sealed.agree()?,
+            Command::Code => vec![Task::Note(sealed.code())],
+            _ => vec![Task::Note(sealed.devices())],
+        };
+        self.carry_out(tasks).await
+    }
+
+    /// What a sealed room wants done.
+    pub(super) async fn carry_out(&mut self, tasks: Vec<Task>) -> Result<()> {
+        for task in tasks {
+            match task {
+                Task::Send(number, outgoing) => {
+                    let message = match outgoing {
+                        Outgoing::Sealed(bytes) => Message::sealed(bytes),
+                        Outgoing::Handshake(bytes) => Message::handshake(bytes),
+                    };
+                    let sending = self.client.submit(message).await;
+                    let sent = async move {
+                        let outcome = match sending {
+                            Ok(sending) => sending.await,
+                            Err(error) => Err(error),
+                        };
+                        Answer::Sent(number, outcome)
+                    };
+                    self.answers.push(Box::pin(sent));
+                }
+                Task::Ask(asked) => self.answers.push(Box::pin(asked.map(Answer::Found))),
+                Task::Resume(seq) => {
+                    let anew = (self.begin)(Some(seq))?;
+                    std::mem::replace(&mut self.client, anew).close().await;
+                }
+                Task::Event(event) => self.show(&Line::Event(event))?,
+                Task::Note(text) => self.note(&text)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from a notice of the client.
+    pub(super) fn of_notice(&mut self, notice: &Notice) -> Result<Vec<Task>> {
+        let Some(sealed) = &mut self.sealed else {
+            return Ok(Vec::new());
+        };
+        match notice {
+            Notice::Connected { welcome, .. } => sealed.connected(welcome.seq.unwrap_or_default()),
+            Notice::Event(event) => sealed.event(event),
+            Notice::Reset { .. } => sealed.missed(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What became of what was sent under a number.
+    pub(super) async fn sent(
+        &mut self,
+        number: u64,
+        outcome: Result<Receipt, SendError>,
+    ) -> Result<()> {
+        let answer = match outcome {
+            Ok(receipt) => Ok(receipt.seq),
+            Err(SendError::Rejected { reason, .. }) => Err(reason),
+            // Begun anew, or over.
+            Err(_) => return Ok(()),
+        };
+        let answered = |sealed: &mut Sealed| sealed.answered(number, answer);
+        let tasks = self.sealed.as_mut().map_or(Ok(Vec::new()), answered)?;
+        self.carry_out(tasks).await
+    }
+
+    /// The answer to a question of the group.
+    pub(super) async fn found(&mut self, found: Found) -> Result<()> {
+        let taken = |sealed: &mut Sealed| sealed.found(found);
+        let tasks = self.sealed.as_mut().map_or(Ok(Vec::new()), taken)?;
+        self.carry_out(tasks).await
+    }
+
+    /// Time goes on.
+    pub(super) async fn tick(&mut self) -> Result<()> {
+        let tasks = self.sealed.as_mut().map_or(Ok(Vec::new()), Sealed::tick)?;
+        self.carry_out(tasks).await
+    }
+}

@@ -1,0 +1,426 @@
+//! A terminal in a sealed room: what its [`Conversation`] wants is stored, sent and asked here.
+
+mod store;
+mod words;
+
+use super::key::Stored;
+use crate::fetch::{self, Client as Http};
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use hyper::Request;
+use rustls::ClientConfig;
+use safe_chat_client::{
+    Body, Event, Gateway, KeyPair,
+    keys::{self, Keys},
+};
+use seal::{
+    Conversation, DeviceKey, Identity, Member, Name, Public,
+    conversation::{Effect, Outgoing, Show},
+    member::Shown,
+    rules::JoinPolicy,
+};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use store::Store;
+
+/// How long a question over HTTP may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of an answer: a welcome and the tree of a group of 1000.
+const MOST: usize = 8 * 1024 * 1024;
+/// Ticks until what could not be asked is asked again.
+const AGAIN: u32 = 5;
+/// Key packages that wait for others, at least and after publishing.
+const PACKAGES: (usize, usize) = (20, 50);
+
+/// Who comes into a sealed room by themselves, when this terminal makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Door {
+    /// Nobody: a member adds them.
+    Invited,
+    /// Whoever proves a key.
+    Open,
+}
+
+/// The answer to a question.
+pub(super) enum Found {
+    Group(Result<Option<keys::Group>>),
+    Welcome(Result<Option<keys::Welcome>>),
+    Left(Result<usize>),
+    Packages(Result<Vec<Vec<u8>>>),
+    Done(Result<()>),
+}
+
+/// What is to be done outside, in this order.
+pub(super) enum Task {
+    /// Send this; what becomes of it comes back under the number.
+    Send(u64, Outgoing),
+    Ask(BoxFuture<'static, Found>),
+    /// Read the room again from behind this place.
+    Resume(u64),
+    /// An event of the room, as its members see it.
+    Event(Event),
+    Note(String),
+}
+
+/// See the module.
+pub(super) struct Sealed {
+    conversation: Conversation,
+    store: Store,
+    keys: Keys,
+    http: Http,
+    own: Public,
+    room: String,
+    user: String,
+    device: Name,
+    has_published: bool,
+    /// Where the room ended when the session began.
+    head: u64,
+    /// After so many ticks what could not be asked is asked again.
+    again: Option<u32>,
+}
+
+impl Sealed {
+    /// The device of this key and name, as it is stored beside the key.
+    pub(super) fn open(
+        key_file: &Path,
+        (room, user): (&str, &str),
+        door: Door,
+        gateway: &Gateway,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self> {
+        let Stored::Seed(seed) = super::key::read(key_file)? else {
+            bail!(
+                "a sealed room needs a key that can be proven, not the one in {}",
+                key_file.display()
+            );
+        };
+        let identity = Identity::from_seed(&seed);
+        let own = identity.public();
+        let name = |text: &str| Name::parse(text).map_err(|why| anyhow!("{text}: {why}"));
+        let (of_room, of_user) = (name(room)?, name(user)?);
+        let store = Store::open(key_file, Identity::from_seed(&seed), user)?;
+        let member = match store.shelf().revision() {
+            0 => {
+                let key = DeviceKey::from_seed(&rand::random());
+                let device = name(&format!("cli-{:08x}", rand::random::<u32>()))?;
+                let certificate = identity.certify(of_user, device, &key);
+                Member::new(key, certificate)
+            }
+            _ => Member::restore(store.shelf().clone())?,
+        };
+        let device = member.certificate().device().clone();
+        let policy = match door {
+            Door::Invited => JoinPolicy::Invited,
+            Door::Open => JoinPolicy::Open,
+        };
+        Ok(Self {
+            conversation: Conversation::new(member, of_room, policy, rand::random()),
+            store,
+            keys: Keys::new(KeyPair::from_seed(&seed), gateway),
+            http: Http::new(tls.filter(|_| gateway.is_secure()), DEADLINE, MOST),
+            own,
+            room: room.into(),
+            user: user.into(),
+            device,
+            has_published: false,
+            head: 0,
+            again: None,
+        })
+    }
+
+    pub(super) fn since(&self) -> Option<u64> {
+        self.conversation.since()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.conversation.is_settled()
+    }
+
+    pub(super) fn undecided(&self) -> usize {
+        self.conversation.undecided()
+    }
+
+    pub(super) fn connected(&mut self, head: u64) -> Result<Vec<Task>> {
+        (self.head, self.again) = (head, None);
+        let effects = self.conversation.connected(head, now());
+        let mut tasks = self.perform(effects, None)?;
+        if !self.has_published {
+            self.has_published = true;
+            let device = self.device.to_string();
+            let request = self.keys.left(&self.user, now_ms());
+            let asked = self.ask(request);
+            let left = async move {
+                let all: keys::Devices = keys::read(&asked.await?.context("no answer")?)?;
+                let own = all.devices.into_iter().find(|one| one.device == device);
+                Ok(own.map_or(0, |own| own.one_time))
+            };
+            tasks.push(Task::Ask(left.map(Found::Left).boxed()));
+        }
+        Ok(tasks)
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.conversation.disconnected();
+    }
+
+    pub(super) fn missed(&mut self) -> Result<Vec<Task>> {
+        let effects = self.conversation.missed(now());
+        self.perform(effects, None)
+    }
+
+    /// The next event; those of the group are shown as what they mean.
+    pub(super) fn event(&mut self, event: &Event) -> Result<Vec<Task>> {
+        let content = match &event.body {
+            Body::Sealed(bytes) => Some(Outgoing::Sealed(bytes.to_vec())),
+            Body::Handshake(bytes) => Some(Outgoing::Handshake(bytes.to_vec())),
+            _ => None,
+        };
+        let effects = self.conversation.event(event.seq, content.as_ref(), now());
+        self.perform(effects, Some(event))
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        number: u64,
+        answer: Result<u64, String>,
+    ) -> Result<Vec<Task>> {
+        let answer = answer.as_ref().map(|seq| *seq).map_err(String::as_str);
+        let effects = self.conversation.answered(number, answer, now());
+        self.perform(effects, None)
+    }
+
+    pub(super) fn say(&mut self, text: &str) -> Result<Vec<Task>> {
+        match self.conversation.say(text.as_bytes(), now()) {
+            Ok(effects) => self.perform(effects, None),
+            Err(error) => Ok(vec![Task::Note(format!("! not sent: {error}"))]),
+        }
+    }
+
+    pub(super) fn tick(&mut self) -> Result<Vec<Task>> {
+        let effects = match self.again {
+            Some(0) => {
+                self.again = None;
+                self.conversation.connected(self.head, now())
+            }
+            _ => self.conversation.tick(now()),
+        };
+        self.again = self.again.map(|ticks| ticks - 1);
+        self.perform(effects, None)
+    }
+
+    pub(super) fn found(&mut self, found: Found) -> Result<Vec<Task>> {
+        let effects = match found {
+            Found::Group(Ok(group)) => {
+                let state = group.as_ref().map(|it| (&it.group_info[..], &it.tree[..]));
+                self.conversation.group(state, now())
+            }
+            Found::Welcome(Ok(None)) => self.conversation.welcome(None, now()),
+            Found::Welcome(Ok(Some(it))) => {
+                let found = Some((it.seq, &it.welcome[..], &it.tree[..]));
+                let effects = self.conversation.welcome(found, now());
+                let mut tasks = self.perform(effects, None)?;
+                let (user, device) = (&self.user, self.device.as_str());
+                let confirm = self.keys.confirm(user, device, &it.id, now_ms());
+                let asked = self.ask(confirm).map(|done| Found::Done(done.map(drop)));
+                tasks.push(Task::Ask(asked.boxed()));
+                return Ok(tasks);
+            }
+            Found::Left(Ok(left)) if left < PACKAGES.0 => return self.publish(),
+            Found::Packages(Ok(packages)) => match self.conversation.add(&packages, now()) {
+                Ok(effects) => effects,
+                Err(error) => return Ok(vec![Task::Note(format!("! not added: {error}"))]),
+            },
+            Found::Left(Ok(_)) | Found::Done(Ok(())) => return Ok(Vec::new()),
+            Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
+                self.conversation.disconnected();
+                self.again = Some(AGAIN);
+                let note = Task::Note(format!("! {error:#}; asked again in some seconds"));
+                return Ok(vec![note]);
+            }
+            Found::Left(Err(error)) | Found::Packages(Err(error)) | Found::Done(Err(error)) => {
+                return Ok(vec![Task::Note(format!("! {error:#}"))]);
+            }
+        };
+        self.perform(effects, None)
+    }
+
+    /// Somebody is to be let in: all devices of who has this key, under this name.
+    pub(super) fn add(&self, user: &str, key: &str) -> Task {
+        let asked = self.ask(self.keys.claim(key, user, now_ms()));
+        let person = format!("{user} {key}");
+        let packages = async move {
+            let body = asked.await?;
+            let body = body.with_context(|| format!("{person} has no device that can be added"))?;
+            let claimed: keys::Claimed = keys::read(&body)?;
+            Ok(claimed
+                .packages
+                .into_iter()
+                .map(|one| one.package)
+                .collect())
+        };
+        Task::Ask(packages.map(Found::Packages).boxed())
+    }
+
+    pub(super) fn remove(&mut self, user: &str) -> Result<Vec<Task>> {
+        let removed = Name::parse(user)
+            .map_err(|why| anyhow!("{why}"))
+            .and_then(|user| Ok(self.conversation.remove(&user, None, now())?));
+        match removed {
+            Ok(effects) => self.perform(effects, None),
+            Err(error) => Ok(vec![Task::Note(format!("! not removed: {error}"))]),
+        }
+    }
+
+    pub(super) fn agree(&mut self) -> Result<Vec<Task>> {
+        let effects = self.conversation.agree(now());
+        self.perform(effects, None)
+    }
+
+    /// Who is in the group, with what to compare.
+    pub(super) fn devices(&self) -> String {
+        let room = Name::parse(&self.room);
+        let members = room.map(|room| self.conversation.member().members(&room));
+        match members {
+            Ok(members) if !members.is_empty() => words::members(&members, &self.own),
+            _ => "you are not in the group of this room".into(),
+        }
+    }
+
+    /// 60 digits that all see who are in the same group.
+    pub(super) fn code(&self) -> String {
+        let room = Name::parse(&self.room).ok();
+        let code = room.and_then(|room| self.conversation.member().room_code(&room));
+        code.unwrap_or_else(|| "you are not in the group of this room".into())
+    }
+
+    fn publish(&mut self) -> Result<Vec<Task>> {
+        let step = self.conversation.member_mut().publish(PACKAGES.1, now())?;
+        self.store.keep(step.changes)?;
+        let mut tasks = Vec::new();
+        for frame in step.frames {
+            if let seal::member::Frame::Publish {
+                one_time,
+                last_resort,
+            } = frame
+            {
+                let (user, device) = (&self.user, self.device.as_str());
+                let last_resort = Some(&last_resort[..]);
+                let request = self
+                    .keys
+                    .publish(user, device, &one_time, last_resort, now_ms());
+                let asked = self.ask(request).map(|done| Found::Done(done.map(drop)));
+                tasks.push(Task::Ask(asked.boxed()));
+            }
+        }
+        Ok(tasks)
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
+        let mut tasks = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Store(changes) => self.store.keep(changes)?,
+                Effect::Send(number, outgoing) => tasks.push(Task::Send(number, outgoing)),
+                Effect::AskGroup => tasks.push(Task::Ask(self.group())),
+                Effect::AskWelcome => tasks.push(Task::Ask(self.welcome())),
+                Effect::Resume(seq) => tasks.push(Task::Resume(seq)),
+                Effect::Show(show) => tasks.push(self.shown(&show, event)),
+            }
+        }
+        Ok(tasks)
+    }
+
+    fn shown(&self, show: &Show, event: Option<&Event>) -> Task {
+        let (content, from) = match show {
+            Show::Said { content, .. } => (content, self.user.clone()),
+            Show::Room {
+                what: Shown::Message { from, content },
+                ..
+            } => (content, from.user.to_string()),
+            other => return Task::Note(words::of(other, &self.own)),
+        };
+        let text = String::from_utf8_lossy(&content.0).into_owned();
+        let (seq, at) = match (show, event) {
+            (_, Some(event)) => (event.seq, event.at),
+            (Show::Said { seq, .. }, None) => (*seq, now_ms()),
+            _ => (0, now_ms()),
+        };
+        Task::Event(Event {
+            seq,
+            at,
+            from,
+            to: None,
+            id: None,
+            body: Body::Text(text),
+        })
+    }
+
+    fn group(&self) -> BoxFuture<'static, Found> {
+        let asked = self.ask(self.keys.group(&self.room, &self.user, now_ms()));
+        let group = async move {
+            let body = asked.await?;
+            Ok(body.map(|body| keys::read(&body)).transpose()?)
+        };
+        group.map(Found::Group).boxed()
+    }
+
+    /// The newest welcome to this room.
+    fn welcome(&self) -> BoxFuture<'static, Found> {
+        let (user, device) = (self.user.clone(), self.device.to_string());
+        let (keys, http, room) = (self.keys.clone(), self.http.clone(), self.room.clone());
+        let asked = self.ask(self.keys.welcomes(&user, &device, now_ms()));
+        let welcome = async move {
+            let Some(body) = asked.await? else {
+                return Ok(None);
+            };
+            let all: keys::Welcomes = keys::read(&body)?;
+            let newest = all.welcomes.into_iter().filter(|one| one.room == room);
+            let Some(newest) = newest.max_by_key(|one| one.seq) else {
+                return Ok(None);
+            };
+            let request = keys.welcome(&user, &device, &newest.id, now_ms());
+            let body = ask(http, request).await?;
+            Ok(body.map(|body| keys::read(&body)).transpose()?)
+        };
+        welcome.map(Found::Welcome).boxed()
+    }
+
+    fn ask(&self, request: keys::Request) -> BoxFuture<'static, Result<Option<Bytes>>> {
+        ask(self.http.clone(), request).boxed()
+    }
+}
+
+/// The body of an answer; `None`: there is nothing.
+async fn ask(http: Http, request: keys::Request) -> Result<Option<Bytes>> {
+    let url = request.url.clone();
+    let built = Request::builder()
+        .method(request.method)
+        .uri(&request.url)
+        .header(keys::PROOF_HEADER, request.proof)
+        .header("content-type", "application/json")
+        .body(Bytes::from(request.body))?;
+    let answer = http.send(built).await;
+    let answer = answer.map_err(|why: fetch::Error| anyhow!("{url}: {why}"))?;
+    match answer.status().as_u16() {
+        200 => Ok(Some(answer.into_body())),
+        404 => Ok(None),
+        status => {
+            let said = String::from_utf8_lossy(answer.body()).into_owned();
+            bail!("{url}: HTTP {status}: {}", super::view::escaped(&said))
+        }
+    }
+}
+
+/// Seconds since 1970 UTC.
+fn now() -> u64 {
+    now_ms() / 1000
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_millis() as u64
+}

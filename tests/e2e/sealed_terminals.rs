@@ -1,0 +1,105 @@
+//! Terminals in a sealed room, at different nodes: they read each other, also what was said while
+//! one of them was not running.
+
+use crate::{
+    cluster::{Cluster, PATIENCE},
+    node::Node,
+};
+use serde_json::Value;
+use std::{path::Path, process::Stdio};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+/// A running terminal client.
+struct Terminal {
+    program: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Terminal {
+    fn open(node: &Node, user: &str, keys: &Path) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_safe-chat"))
+            .args([
+                "chat",
+                &node.url(),
+                "--room",
+                "aaa",
+                "--seal=open",
+                "--user",
+                user,
+            ])
+            .arg("--key-file")
+            .arg(keys.join(user))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program");
+        let stdin = program.stdin.take().expect("a pipe");
+        let lines = BufReader::new(program.stdout.take().expect("a pipe")).lines();
+        Self {
+            program,
+            stdin,
+            lines,
+        }
+    }
+
+    async fn says(&mut self, text: &str) {
+        let line = format!("{text}\n");
+        self.stdin.write_all(line.as_bytes()).await.expect("a pipe");
+        self.reads(&format!("-> *] {text}")).await;
+    }
+
+    /// The next line of the room that was said: `[aaa:7 - harry -> *] text`.
+    async fn reads(&mut self, end: &str) {
+        let next = async {
+            loop {
+                let line = self.lines.next_line().await.expect("a pipe");
+                let line = line.expect("it goes on");
+                if line.contains(" -> ") {
+                    return line;
+                }
+            }
+        };
+        let line = timeout(PATIENCE, next).await.expect("a line");
+        assert!(line.ends_with(end), "{line} is not {end}");
+    }
+
+    async fn ends(mut self) {
+        drop(self.stdin);
+        let ended = timeout(PATIENCE, self.program.wait()).await;
+        let status = ended.expect("it ends").expect("a status");
+        assert!(status.success(), "{status}");
+    }
+}
+
+pub(crate) async fn terminals_read_each_other_and_what_was_said_meanwhile(cluster: Cluster) {
+    let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
+    let keys = tempfile::tempdir().expect("a folder");
+    let mut harry = Terminal::open(&first, "harry", keys.path());
+    harry.says("Hello").await;
+    let mut charly = Terminal::open(&second, "charly", keys.path());
+    charly.says("I am in").await;
+    harry.reads("charly -> *] I am in").await;
+    charly.ends().await;
+    for text in ["one", "two"] {
+        harry.says(text).await;
+    }
+    let mut charly = Terminal::open(&first, "charly", keys.path());
+    charly.reads("harry -> *] one").await;
+    charly.reads("harry -> *] two").await;
+    charly.says("three").await;
+    harry.reads("charly -> *] three").await;
+    harry.ends().await;
+    charly.ends().await;
+    // Who has no proven key does not even see how much was said.
+    let url = format!("{}/rooms/aaa/history", first.url());
+    let refused = reqwest::get(url).await.expect("an answer");
+    let why: Value = refused.json().await.expect("JSON");
+    assert_eq!(why["reason"], "proof_required", "{why}");
+}
