@@ -101,5 +101,5 @@ pub(crate) async fn terminals_read_each_other_and_what_was_said_meanwhile(cluste
     let url = format!("{}/rooms/aaa/history", first.url());
     let refused = reqwest::get(url).await.expect("an answer");
     let why: Value = refused.json().await.expect("JSON");
-    assert_eq!(why["reason"], "proof_required", "{why}");
+    assert_eq!(why["error"]["reason"], "proof_required", "{why}");
 }
