@@ -31,6 +31,8 @@ use store::Store;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of an answer: a welcome and the tree of a group of 1000.
 const MOST: usize = 8 * 1024 * 1024;
+/// Characters of a refusal that are shown.
+const SHOWN: usize = 300;
 /// Ticks until what could not be asked is asked again.
 const AGAIN: u32 = 5;
 /// Key packages that wait for others, at least and after publishing.
@@ -409,7 +411,8 @@ async fn ask(http: Http, request: keys::Request) -> Result<Option<Bytes>> {
         200 => Ok(Some(answer.into_body())),
         404 => Ok(None),
         status => {
-            let said = String::from_utf8_lossy(answer.body()).into_owned();
+            let said = String::from_utf8_lossy(answer.body());
+            let said: String = said.chars().take(SHOWN).collect();
             bail!("{url}: HTTP {status}: {}", super::view::escaped(&said))
         }
     }
