@@ -110,18 +110,10 @@ impl Conversation {
 
     /// Behind which place the room is to be read; `None`: from now on.
     pub fn since(&self) -> Option<u64> {
-        match self.member.is_out(&self.room) && self.outstanding().is_empty() {
+        match self.member.is_out(&self.room) && self.member.outstanding_in(&self.room).is_none() {
             true => None,
             false => self.member.read_up_to(&self.room),
         }
-    }
-
-    /// Changes of this room that are on their way, as they are stored.
-    fn outstanding(&self) -> Vec<Frame> {
-        let is_ours =
-            |frame: &Frame| Handshake::of(frame).is_some_and(|(room, _)| *room == self.room);
-        let frames = self.member.outstanding();
-        frames.into_iter().filter(is_ours).collect()
     }
 
     /// The device.
@@ -157,14 +149,14 @@ impl Conversation {
         };
         // After a restart: what was on its way.
         let mut effects = Vec::new();
-        if self.sent.is_empty() {
-            for frame in self.outstanding() {
-                self.entering = match self.member.is_in(&self.room) {
-                    true => Entering::No,
-                    false => Entering::Sent,
-                };
-                self.send(frame, &mut effects);
-            }
+        if self.sent.is_empty()
+            && let Some(frame) = self.member.outstanding_in(&self.room)
+        {
+            self.entering = match self.member.is_in(&self.room) {
+                true => Entering::No,
+                false => Entering::Sent,
+            };
+            self.send(frame, &mut effects);
         }
         self.go_on(effects)
     }
@@ -476,9 +468,10 @@ impl Conversation {
             _ => Entering::No,
         };
         // Who is being added is to read what is said after that: it waits for the new epoch.
-        while self.outstanding().is_empty()
-            && let Some(content) = self.waiting.pop_front()
-        {
+        if self.member.outstanding_in(&self.room).is_some() {
+            return effects;
+        }
+        while let Some(content) = self.waiting.pop_front() {
             match self.member.send(&self.room, &content) {
                 Ok((number, step)) => {
                     self.unplaced

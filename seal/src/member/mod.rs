@@ -140,6 +140,11 @@ impl Member {
             .collect()
     }
 
+    /// The change of a room that was made and is not decided.
+    pub fn outstanding_in(&self, room: &Name) -> Option<Frame> {
+        self.rooms.get(room)?.outstanding(room)
+    }
+
     /// Makes key packages to publish: this many for one use each, and one for when those are gone.
     ///
     /// # Errors
