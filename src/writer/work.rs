@@ -197,11 +197,11 @@ impl Work {
         tickets: Vec<Ticket>,
     ) {
         self.push(async move {
-            // Never closed. What is saved can wait: it is in the journal, or its command is kept.
-            let _turn = parts.saving.acquire().await;
             // Before the snapshot: with it the commits are not replayed, and nobody else would. One
             // that is lost with this process keeps nobody out: its device comes in by itself.
             let owed = parts.admit(&room, state.take_owed()).await;
+            // Never closed. What is saved can wait: it is in the journal, or its command is kept.
+            let _turn = parts.saving.acquire().await;
             let result = parts.journal.save_snapshot(&room, claim, &state).await;
             if let Err(error) = &result {
                 tracing::debug!(%room, %error, "the snapshot is taken again later");
