@@ -6,8 +6,8 @@ use crate::room::{Change, Excess, Kept, Millis, Retention, Seq};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The past of a room.
-pub(super) struct Past {
+/// How far the past of a room is on its way out.
+pub(super) struct Trimming {
     stage: Stage,
     /// When it was last looked at.
     looked: Option<Instant>,
@@ -60,7 +60,7 @@ pub(super) struct Found {
     pub(super) more: bool,
 }
 
-impl Past {
+impl Trimming {
     /// What an owner finds may not be removed yet, whoever said so.
     pub(super) fn new(kept: &Kept) -> Self {
         let stage = match kept.start > Seq(1) {

@@ -5,7 +5,7 @@ use super::{
     answer::{answered, does_not_fit, of_message},
     batch::{Batch, Told},
     floor::Ticket,
-    past::{Found, Past, Step},
+    past::{Found, Step, Trimming},
 };
 use crate::{
     bus::{
@@ -71,7 +71,7 @@ pub(super) struct Room {
     unsaved_since: Option<Instant>,
     used: Instant,
     changed: Option<Instant>,
-    past: Past,
+    past: Trimming,
 }
 
 impl Room {
@@ -94,7 +94,7 @@ impl Room {
             saved,
             used: now,
             changed: Some(now),
-            past: Past::new(&state.kept),
+            past: Trimming::new(&state.kept),
             state,
         }
     }

@@ -60,7 +60,8 @@ impl Shard {
                 steps.push((name.clone(), room.kept(), room.head(), step));
             }
         }
-        steps.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other)); // so that a simulation repeats exactly
+        // So that a simulation repeats exactly.
+        steps.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
         for (name, kept, head, step) in steps {
             let (parts, claim) = (self.parts.clone(), self.claim);
             match step {
