@@ -63,15 +63,18 @@ impl Parts {
 
     /// Of these rooms, which nobody has open, those whose past is too long.
     pub(super) async fn overlong(&self, rooms: Vec<RoomId>) -> Vec<RoomId> {
+        let default = &self.config.retention();
         let mut overlong = Vec::new();
         for room in rooms {
             match self.journal.glance(&room).await {
                 Ok(Some(state)) => {
-                    let default = &self.config.retention();
                     if state.kept.excess(default, state.head, clock()).is_some() {
                         overlong.push(room);
                     }
                 }
+                // Only an opening tells; a room that was never saved is short. Nothing was said of it
+                // either, which would be saved.
+                Ok(None) if !default.keeps_all() => overlong.push(room),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%room, %error, "its past is looked at later"),
             }

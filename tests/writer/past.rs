@@ -163,6 +163,35 @@ async fn a_room_that_nobody_uses_lets_its_past_go_as_well() {
     }
 }
 
+/// Its owner died before it was ever saved, and the next one has nothing to do with it.
+#[tokio::test(start_paused = true)]
+async fn a_room_without_a_snapshot_lets_its_past_go_as_well() {
+    for make in JOURNALS {
+        let world = world();
+        let first = make(&world, 1);
+        trims(&first).take().await;
+        let mut client = world.client().await;
+        for id in 1..=100 {
+            client.journaled(send(id)).await;
+        }
+        // Longer than until the floor is stored.
+        sleep(Duration::from_secs(3)).await;
+        first.writer.lose(first.shard).await;
+        let glanced = first.journal.glance(&world.room).await.unwrap();
+        assert!(glanced.is_none(), "it was saved");
+        let config = Config {
+            keep_events: 10,
+            ..Config::default()
+        };
+        let (bus, journal) = (first.bus.clone(), first.journal.clone());
+        let second = world.node_with_config(2, config, bus, Arc::clone(&journal));
+        trims(&second).take().await;
+        sleep(LONG + LONG).await;
+        let kept = places(&second, &world, 100).await;
+        assert_eq!(kept, (91..=100).collect::<Vec<_>>());
+    }
+}
+
 /// The stored times are those of a world of some years ago.
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_goes_and_the_last_commit_stays() {
