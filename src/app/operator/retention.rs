@@ -9,7 +9,7 @@ use crate::{
     bus::{Ask, NodeRecord, Submission},
     journal,
     ops::{ApiError, answer},
-    room::{Action, Retention},
+    room::{Action, Retention, Seq},
 };
 use axum::http::StatusCode;
 use std::ops::RangeInclusive;
@@ -24,6 +24,25 @@ pub(super) fn shown(retention: Retention) -> answer::Retention {
 /// What a bound can be, as the document of the internal port has numbers.
 const BOUNDS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 
+/// Seconds that an age can be: a century. More is a mistake of the unit.
+const AGES: RangeInclusive<u64> = 1..=100 * 365 * 86_400;
+
+/// Refuses bounds that nobody can mean.
+fn check(wanted: Retention) -> Result<(), ApiError> {
+    let Retention { age, events, bytes } = wanted;
+    for (bound, may_be) in [(age, AGES), (events, BOUNDS), (bytes, BOUNDS)] {
+        if let Some(bound) = bound.filter(|bound| !may_be.contains(bound)) {
+            let most = may_be.end();
+            let message = format!(
+                "such a bound is 1 to {most} (an age is in seconds), not {bound}: leave it out to \
+                 have none"
+            );
+            return Err(ApiError::bad("bad_bound", message));
+        }
+    }
+    Ok(())
+}
+
 impl NodeOperator {
     /// The command is submitted once; read again it changes nothing more.
     pub(super) async fn keep_past_of(
@@ -34,22 +53,21 @@ impl NodeOperator {
         let name = parse_room(room)?;
         let wanted =
             own.map(|answer::Retention { age, events, bytes }| Retention { age, events, bytes });
-        let bounds = wanted.map_or([None; 3], |own| [own.age, own.events, own.bytes]);
-        if let Some(bound) = bounds
-            .into_iter()
-            .flatten()
-            .find(|bound| !BOUNDS.contains(bound))
-        {
-            let most = BOUNDS.end();
-            let message = format!("a bound is 1 to {most}, not {bound}: leave it out to have none");
-            return Err(ApiError::bad("bad_bound", message));
-        }
+        wanted.map_or(Ok(()), check)?;
         self.check_all_read(NodeRecord::reads_retention, "how much is kept")?;
         match self.journal.trims().await {
             Err(journal::Error::Denied(why)) => {
                 return Err(ApiError::new(StatusCode::CONFLICT, "keeps_all", why));
             }
             trims => trims.map_err(unavailable)?,
+        }
+        // It would be in no export, and hardly ever be what was meant.
+        if self.asked(Ask::head(name.clone())).await?.head == Seq::ZERO {
+            let message = format!(
+                "nothing was ever written to room {room}: look at its name, or say it again when \
+                 somebody has come"
+            );
+            return Err(ApiError::new(StatusCode::NOT_FOUND, "no_room", message));
         }
         let submission = Submission {
             room: name.clone(),

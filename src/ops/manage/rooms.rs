@@ -61,7 +61,7 @@ struct Page {
 #[into_params(parameter_in = Query)]
 struct Bounds {
     /// Seconds since an event was stored.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 3_153_600_000_u64)]
     age: Option<u64>,
     /// About so many of the last events.
     #[param(minimum = 1)]
@@ -135,11 +135,12 @@ async fn unpin(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answ
 /// Says how much of a room's past is kept
 ///
 /// Whatever is beyond one of the bounds goes, within minutes and for good: events, never a member, a
-/// key or a number. Answers when the room's owner knows it.
+/// key or a number. Answers when the room's owner knows it. A room that was never written has none.
 #[utoipa::path(
     put, path = "/rooms/{room}/retention", tag = "rooms", params(Named, Bounds),
     responses(
         (status = 200, body = Retained),
+        (status = 404, body = Refusal, description = "Nothing was ever written to the room."),
         (status = 409, body = Refusal, description = "A node cannot read it, or the journal keeps everything."),
     )
 )]
@@ -158,6 +159,7 @@ async fn retain(
     delete, path = "/rooms/{room}/retention", tag = "rooms", params(Named),
     responses(
         (status = 200, body = Retained),
+        (status = 404, body = Refusal, description = "Nothing was ever written to the room."),
         (status = 409, body = Refusal, description = "A node cannot read it, or the journal keeps everything."),
     )
 )]
