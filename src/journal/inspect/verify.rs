@@ -83,7 +83,11 @@ impl fmt::Display for Report {
             None => writeln!(f, "no snapshot")?,
         }
         if let Some(first) = self.first {
-            writeln!(f, "events before {first} went by the room's retention")?;
+            let gone = first.0.saturating_sub(1);
+            writeln!(
+                f,
+                "events before {first} went by the room's retention: {gone}"
+            )?;
         }
         for hole in self.holes.iter().take(TOLD) {
             writeln!(f, "hole: events {hole} are gone")?;
