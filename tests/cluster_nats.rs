@@ -84,6 +84,7 @@ impl Cluster {
                 address: "127.0.0.1:8558".into(),
                 unreachable: Vec::new(),
                 formats: safe_chat::bus::FORMATS,
+                keeps: None,
             };
             let service = Service::new(
                 Config {

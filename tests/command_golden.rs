@@ -192,7 +192,14 @@ fn a_node_of_before_reads_no_batches_and_one_of_now_does() {
     assert!(!node.reads_batches() && !node.reads_names() && !node.reads_unpins());
     assert!(!node.reads_policies() && !node.reads_retention());
     node.formats = safe_chat::bus::FORMATS;
-    let node = decode_node(&encode_node(&node)).unwrap();
+    assert_eq!(node.keeps, None);
+    node.keeps = Some(Retention {
+        events: Some(10),
+        ..Retention::default()
+    });
+    let (stored, kept) = (encode_node(&node), node.keeps);
+    let node = decode_node(&stored).unwrap();
+    assert_eq!(node.keeps, kept);
     assert!(node.reads_batches() && node.reads_names() && node.reads_unpins());
     assert!(node.reads_policies() && node.reads_retention());
 }

@@ -59,6 +59,7 @@ impl Node {
             address: "127.0.0.1:8558".into(),
             unreachable: Vec::new(),
             formats,
+            keeps: None,
         };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
         let writer = writer::Handle::new(settings(keeps), shared.clone(), journal.clone());

@@ -135,7 +135,7 @@ async fn journal(
     let shards = config.cluster.validate()?;
     if config.journal.kind == JournalKind::Bus {
         let fact = match bus.keeps_only().await {
-            None => "on the bus: every event stays in its stream".into(),
+            None => "on the bus: its stream drops nothing by itself".into(),
             Some(bounds) => format!("on the bus: its stream drops old events ({bounds})"),
         };
         return Ok((Arc::new(OnBus::new(bus, shards)), fact));

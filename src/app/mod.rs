@@ -87,6 +87,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         address: internal.advertised(config),
         unreachable: Vec::new(),
         formats: FORMATS,
+        keeps: (config.node.has(Role::Writer)).then(|| config.writer.retention()),
     };
     let mut watched = Vec::new();
     let writer = config.node.has(Role::Writer).then(|| {

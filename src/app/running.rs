@@ -7,7 +7,7 @@
 
 use super::{
     Ports, facts, formats,
-    operator::{NodeOperator, namesakes, writers},
+    operator::{NodeOperator, keeping, namesakes, writers},
 };
 use crate::{
     access::Access,
@@ -160,6 +160,9 @@ impl Running {
         internal
             .parts
             .spawn(namesakes::tell(members.watch(), members.me(), stop.clone()));
+        internal
+            .parts
+            .spawn(keeping::tell(members.watch(), stop.clone()));
         if config.node.has(Role::Writer) {
             let (bus, shards) = (ports.bus.clone(), config.cluster.shards);
             let (views, until) = (members.watch(), stop.clone());
@@ -257,6 +260,7 @@ impl Running {
                 let of_cluster = [
                     namesakes::warning(&view, seen.me()),
                     writers::warning(&view),
+                    keeping::warning(&view),
                 ];
                 let of_cluster = of_cluster.into_iter().flatten().collect();
                 let of_access = admits.iter().flat_map(Access::warnings).collect();

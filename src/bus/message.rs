@@ -471,6 +471,8 @@ pub struct NodeRecord {
     pub unreachable: Vec<Incarnation>,
     /// The newest forms of what is stored and sent that it reads ([`FORMATS`]).
     pub formats: u32,
+    /// What it keeps of the past of all rooms, as a writer; `None`: it does not say.
+    pub keeps: Option<Retention>,
 }
 
 /// The forms that this version reads. A form is written once every live node reads it.

@@ -80,6 +80,7 @@ pub(crate) mod example {
             address: format!("127.0.0.1:{port}"),
             unreachable: Vec::new(),
             formats: FORMATS,
+            keeps: None,
         };
         Member {
             node,

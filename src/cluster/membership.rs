@@ -365,6 +365,7 @@ mod tests {
                 address: "127.0.0.1:8558".into(),
                 unreachable: Vec::new(),
                 formats: crate::bus::FORMATS,
+                keeps: None,
             };
             self.membership.see(
                 self.at(ms),

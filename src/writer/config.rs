@@ -70,7 +70,7 @@ impl Config {
     }
 
     /// What is wanted of all rooms.
-    pub(super) fn retention(&self) -> Retention {
+    pub fn retention(&self) -> Retention {
         let bound = |most: u64| (most > 0).then_some(most);
         Retention {
             age: bound(self.keep_age_s),

@@ -37,6 +37,7 @@ fn beat(incarnation: Incarnation, name: &str, roles: &[Role]) -> NodeRecord {
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
         formats: FORMATS,
+        keeps: None,
     }
 }
 

@@ -19,6 +19,7 @@ fn beat(incarnation: Incarnation, draining: bool) -> NodeRecord {
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
+        keeps: None,
     }
 }
 

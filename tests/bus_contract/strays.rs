@@ -277,6 +277,7 @@ async fn records_under_a_wrong_name_are_not_seen() {
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
+        keeps: None,
     };
     let (one, two) = (node(), node());
     world

@@ -178,6 +178,7 @@ impl Cluster {
             address: "127.0.0.1:8558".into(),
             unreachable: Vec::new(),
             formats: safe_chat::bus::FORMATS,
+            keeps: None,
         }
     }
 

@@ -135,6 +135,7 @@ fn record(name: &str, role: Role) -> NodeRecord {
         address: "127.0.0.1:1".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
+        keeps: None,
     }
 }
 

@@ -356,6 +356,7 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
         address: "127.0.0.1:1".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
+        keeps: None,
     };
     let key = |run: Incarnation| bus.named(&format!("$KV.PRE_NODES.gateway.two.{run}"));
     stored(&hostile, key(mine), codec::encode_node(&record)).await;

@@ -2,6 +2,7 @@
 //! them, by the others.
 
 mod events;
+pub(super) mod keeping;
 mod members;
 mod moves;
 pub(super) mod namesakes;

@@ -4,7 +4,7 @@ use super::Bad;
 use crate::{
     bus::{ClusterId, JournalKind, NodeRecord, Plan, Position, Role, Settings, ShardRecord},
     journal::codec::number,
-    room::{Epoch, Incarnation, ShardId},
+    room::{Epoch, Incarnation, Retention, ShardId},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,20 @@ struct Node {
     /// Nodes of before do not say it.
     #[serde(default = "first")]
     formats: u32,
+    /// Nodes of before do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keeps: Option<Keeps>,
+}
+
+/// Without a bound: everything.
+#[derive(Serialize, Deserialize)]
+struct Keeps {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    age_s: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
 }
 
 fn first() -> u32 {
@@ -80,6 +94,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         address,
         unreachable,
         formats,
+        keeps,
     } = node;
     json(&Node {
         incarnation: incarnation.to_string(),
@@ -90,6 +105,11 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         address: address.clone(),
         unreachable: unreachable.iter().map(ToString::to_string).collect(),
         formats: *formats,
+        keeps: keeps.map(|Retention { age, events, bytes }| Keeps {
+            age_s: age,
+            events,
+            bytes,
+        }),
     })
 }
 
@@ -104,6 +124,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         address,
         unreachable,
         formats,
+        keeps,
     } = serde_json::from_slice(bytes)?;
     let visible =
         |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
@@ -127,6 +148,17 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
             .map(|node| parse(node))
             .collect::<Result<_, _>>()?,
         formats,
+        keeps: keeps.map(
+            |Keeps {
+                 age_s,
+                 events,
+                 bytes,
+             }| Retention {
+                age: age_s,
+                events,
+                bytes,
+            },
+        ),
     })
 }
 

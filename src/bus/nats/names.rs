@@ -156,6 +156,7 @@ mod tests {
             address: String::new(),
             unreachable: Vec::new(),
             formats,
+            keeps: None,
         };
         NodeSeen::Beat { node, revision: 1 }
     }
