@@ -167,7 +167,11 @@ impl Inner {
             count if count >= LEAST && self.takes_batches.load(Relaxed) => count,
             _ => queue.waiting.len().min(1),
         };
-        queue.ways -= usize::from(count == 0);
+        if count == 0 {
+            queue.ways -= 1;
+            // Nothing waits; a burst must not stay in memory.
+            queue.waiting.shrink_to(MOST);
+        }
         queue.waiting.drain(..count).collect()
     }
 

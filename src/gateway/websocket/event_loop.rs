@@ -136,8 +136,6 @@ impl Loop {
             }
             self.mail(mail);
         }
-        // A burst need not be kept for ever.
-        mail.shrink_to(EVENTS);
         self.read_round();
         self.deliver_round();
         self.write_round();

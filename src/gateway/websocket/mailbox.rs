@@ -31,6 +31,9 @@ pub(super) enum Mail {
     Stop,
 }
 
+/// Pieces of mail for which there is always room. What a burst takes beyond them is given back.
+const KEPT: usize = 64;
+
 /// The mailbox of a loop.
 pub(super) struct Mailbox {
     state: Mutex<State>,
@@ -81,6 +84,7 @@ impl Mailbox {
 
     /// Takes all mail into `empty`.
     pub(super) fn take(&self, empty: &mut Vec<Mail>) {
+        empty.shrink_to(KEPT);
         let mut state = self.state();
         state.is_asleep = false;
         std::mem::swap(&mut state.mail, empty);
