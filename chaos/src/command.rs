@@ -10,7 +10,10 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use chrono::Utc;
 use clap::{Args, ValueEnum};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::{runtime::Runtime, task::block_in_place};
 use xtask::{
     binary::{self, Build},
@@ -66,6 +69,10 @@ pub struct Options {
     /// A safe-chat that is built already
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// A safe-chat of the version before: the cluster begins with it, and the only scenario is its
+    /// upgrade under load
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["short", "scenarios"])]
+    before: Option<PathBuf>,
     /// Tell the scenarios
     #[arg(long)]
     list: bool,
@@ -146,7 +153,7 @@ impl Options {
             made_at: about::now(),
             commit: about::commit(),
             machine: about::machine(),
-            versions: versions(&program),
+            versions: versions(&program, self.before.as_deref()),
             command: self.command(seed),
             seed,
             ..Report::default()
@@ -155,6 +162,11 @@ impl Options {
         for (kept, scenarios) in plans {
             let setup = Setup {
                 program: program.clone(),
+                before: self
+                    .before
+                    .as_deref()
+                    .map(std::path::absolute)
+                    .transpose()?,
                 journal: kept,
                 nats: self.nats,
                 cassandra: usize::from(self.cassandra),
@@ -256,6 +268,9 @@ impl Options {
     }
 
     fn chosen(&self, kept: Kept, seed: u64) -> Result<Vec<Scenario>> {
+        if self.before.is_some() {
+            return Ok(scenario::of_two_versions());
+        }
         if self.short && self.scenarios.is_empty() {
             return Ok(scenario::short(kept));
         }
@@ -348,6 +363,8 @@ impl Options {
             "--nats {} --cassandra {} --seconds {} --repeat {}",
             self.nats, self.cassandra, self.seconds, self.repeat
         ));
+        let before = self.before.as_ref();
+        words.extend(before.map(|before| format!("--before {}", before.display())));
         words.extend(self.short.then(|| "--short".to_owned()));
         words.extend((self.debug && !self.short).then(|| "--debug".to_owned()));
         words.join(" ")
@@ -383,10 +400,11 @@ fn tell(run: &Run) {
     }
 }
 
-fn versions(program: &std::path::Path) -> Vec<String> {
+fn versions(program: &Path, before: Option<&Path>) -> Vec<String> {
     let nats = xtask::obtain::nats::nats_server(&Interrupt::default()).ok();
     let cassandra = format!("Cassandra {}", xtask::obtain::cassandra::VERSION);
     [
+        before.map(|before| format!("{}, then", about::version(before))),
         Some(about::version(program)),
         nats.map(|nats| about::version(&nats)),
         Some(cassandra),

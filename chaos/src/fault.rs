@@ -53,6 +53,8 @@ pub enum Act {
     LameDuck(Whom),
     /// Each is stopped in order and started again, one after another: an upgrade.
     Roll(Whom),
+    /// Each is stopped in order and started again as this version of the program, one after another.
+    Install(Version, Whom),
     /// One more node starts; undone by SIGTERM.
     Join,
     /// A node reaches neither NATS nor Cassandra, or one of them.
@@ -70,6 +72,15 @@ pub enum Act {
     Delays(Duration),
     /// The disk of the bus is full.
     Fill,
+}
+
+/// A version of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The one that `--before` names.
+    Before,
+    /// The one that is tested.
+    Now,
 }
 
 /// To whom.
@@ -164,6 +175,10 @@ impl<'a> Hand<'a> {
                     self.down.insert(name.clone());
                 }
                 Act::Roll(_) => self.roll(name)?,
+                Act::Install(version, _) => {
+                    self.site.install(name, version)?;
+                    self.roll(name)?;
+                }
                 Act::Join => self.start(n, name)?,
                 Act::Cut { .. } => self.set_cut(&fault.act, name, Rules::CUT),
                 Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
@@ -193,7 +208,7 @@ impl<'a> Hand<'a> {
                     .await?;
                 say(format!("           the disk took {} MiB", filled >> 20));
             }
-            Act::Roll(_) => self.over(n),
+            Act::Roll(_) | Act::Install(..) => self.over(n),
             _ => {}
         }
         Ok(())
@@ -228,7 +243,7 @@ impl<'a> Hand<'a> {
                     self.down.insert(name.clone());
                 }
                 Act::Cut { .. } => self.set_cut(&fault.act, name, Rules::OPEN),
-                Act::Roll(_) | Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
+                Act::Roll(_) | Act::Install(..) | Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
             }
         }
         match fault.act {
@@ -276,6 +291,7 @@ impl<'a> Hand<'a> {
             | Act::Stop(whom)
             | Act::LameDuck(whom)
             | Act::Roll(whom)
+            | Act::Install(_, whom)
             | Act::Cut { whom, .. } => *whom,
             Act::Join => Whom::Node(SPARE),
             Act::Resets(_) | Act::Delays(_) | Act::Fill => return Ok(Vec::new()),
@@ -389,6 +405,8 @@ fn told(act: &Act, targets: &[String]) -> String {
         Act::Stop(whom) => format!("SIGTERM {}", of(whom)),
         Act::LameDuck(whom) => format!("SIGUSR2 (lame duck) {}", of(whom)),
         Act::Roll(_) => format!("rolling restart of {names}"),
+        Act::Install(Version::Before, _) => format!("{names}: back to the version before"),
+        Act::Install(Version::Now, _) => format!("{names}: to this version"),
         Act::Join => format!("{names} joins"),
         Act::Cut { whom, bus, journal } => {
             let from = match (bus, journal) {

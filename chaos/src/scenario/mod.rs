@@ -4,6 +4,7 @@ mod mixed;
 mod network;
 mod nodes;
 mod servers;
+mod versions;
 
 use crate::{
     fault::{Act, Fault},
@@ -122,6 +123,11 @@ pub fn all(seed: u64, mixed_for: Duration, nats: u16, cassandra: usize) -> Vec<S
     .concat()
 }
 
+/// What happens when the site begins with another version of the program.
+pub fn of_two_versions() -> Vec<Scenario> {
+    vec![versions::upgrade()]
+}
+
 /// About three minutes of the most important ones, for slow programs on a busy machine.
 pub fn short(kept: Kept) -> Vec<Scenario> {
     match kept {
@@ -141,6 +147,7 @@ mod tests {
             .into_iter()
             .chain(short(Kept::Bus))
             .chain(short(Kept::Cassandra))
+            .chain(of_two_versions())
         {
             for fault in &scenario.faults {
                 assert!(

@@ -4,7 +4,7 @@ use super::{Scenario, Wanted, fault, s, scenario};
 use crate::fault::{Act, Whom};
 use std::time::Duration;
 
-const UNNOTICED: Wanted = Wanted::Unnoticed(Duration::from_millis(500));
+pub(super) const UNNOTICED: Wanted = Wanted::Unnoticed(Duration::from_millis(500));
 
 pub(super) fn all() -> Vec<Scenario> {
     vec![

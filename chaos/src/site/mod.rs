@@ -12,6 +12,7 @@ mod who;
 pub use links::Way;
 pub use who::{Bus, shard_of};
 
+use crate::fault::Version;
 use anyhow::{Context, Result};
 use links::Links;
 use places::Places;
@@ -51,6 +52,8 @@ const DISK: u64 = 3 << 29;
 pub struct Setup {
     /// The safe-chat program.
     pub program: PathBuf,
+    /// Another version of it, with which nodes begin.
+    pub before: Option<PathBuf>,
     /// Where rooms are kept.
     pub journal: Kept,
     /// nats-servers: 1 or 3.
@@ -175,13 +178,30 @@ impl Site {
             },
         };
         let nodes = Nodes {
-            program: self.setup.program.clone(),
+            program: self.program(Version::Before).to_owned(),
             nats: self.places.nats_proxies(i, self.nats.servers),
             replicas: self.nats.servers,
             journal,
             dir: self.data.clone(),
         };
         nodes.server_at(i, self.places.node(i))
+    }
+
+    /// A version of the program; where there is no other, this one.
+    fn program(&self, version: Version) -> &Path {
+        let before = self.setup.before.as_deref();
+        let before = before.filter(|_| version == Version::Before);
+        before.unwrap_or(&self.setup.program)
+    }
+
+    /// A node starts as this version from now on.
+    pub fn install(&mut self, name: &str, version: Version) -> Result<()> {
+        let program = self.program(version).to_owned();
+        let server = self.servers.iter_mut().find(|server| server.name == name);
+        server
+            .with_context(|| format!("there is no {name}"))?
+            .program = program;
+        Ok(())
     }
 
     /// What was asked for.
