@@ -7,7 +7,7 @@
 
 use super::{
     Ports, facts, formats,
-    operator::{NodeOperator, keeping, namesakes, writers},
+    operator::{NodeOperator, warnings},
 };
 use crate::{
     access::Access,
@@ -159,10 +159,7 @@ impl Running {
         ));
         internal
             .parts
-            .spawn(namesakes::tell(members.watch(), members.me(), stop.clone()));
-        internal
-            .parts
-            .spawn(keeping::tell(members.watch(), stop.clone()));
+            .spawn(warnings::tell(members.watch(), members.me(), stop.clone()));
         if config.node.has(Role::Writer) {
             let (bus, shards) = (ports.bus.clone(), config.cluster.shards);
             let (views, until) = (members.watch(), stop.clone());
@@ -255,14 +252,7 @@ impl Running {
             checks(ports, members.clone(), gateway),
             Box::new(move || {
                 let of_bus = texts(&health.borrow().warnings);
-                let watching = seen.watch();
-                let view = watching.borrow();
-                let of_cluster = [
-                    namesakes::warning(&view, seen.me()),
-                    writers::warning(&view),
-                    keeping::warning(&view),
-                ];
-                let of_cluster = of_cluster.into_iter().flatten().collect();
+                let of_cluster = warnings::all(&seen.watch().borrow(), seen.me());
                 let of_access = admits.iter().flat_map(Access::warnings).collect();
                 [
                     of_bus,

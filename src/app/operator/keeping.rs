@@ -6,12 +6,9 @@ use crate::{
     cluster::{Status, View},
     room::Retention,
 };
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// What to say about them; `None`: they agree, as far as they say it.
-pub(in super::super) fn warning(view: &View) -> Option<String> {
+pub(super) fn warning(view: &View) -> Option<String> {
     let up = view.members.iter().filter(|it| it.status == Status::Up);
     let writers = up.filter(|it| it.node.roles.contains(&Role::Writer));
     let mut kept: Vec<(Retention, Vec<&str>)> = Vec::new();
@@ -37,31 +34,6 @@ pub(in super::super) fn warning(view: &View) -> Option<String> {
          lets go. Give all the same writer.keep_age_s, .keep_events and .keep_bytes",
         each.join("; ")
     ))
-}
-
-/// Logs it, whenever it is something else, until `stop`.
-pub(in super::super) async fn tell(
-    mut views: watch::Receiver<View>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let telling = async {
-        let mut told = None;
-        loop {
-            let now = warning(&views.borrow_and_update());
-            if now != told {
-                if let Some(warning) = &now {
-                    warn!("{warning}");
-                }
-                told = now;
-            }
-            if views.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    stop.run_until_cancelled(telling).await;
-    stop.cancelled().await;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 //! them, by the others.
 
 mod events;
-pub(super) mod keeping;
+mod keeping;
 mod members;
 mod moves;
-pub(super) mod namesakes;
+mod namesakes;
 mod orders;
 mod overview;
 mod retention;
 mod rooms;
 mod trace;
-pub(super) mod writers;
+pub(super) mod warnings;
+mod writers;
 
 use crate::{
     bus::{Bus, Role, ShardRecord, ShardSeen},

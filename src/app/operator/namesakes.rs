@@ -5,10 +5,6 @@ use crate::{
     cluster::{Member, Status, View},
     room::Incarnation,
 };
-use std::collections::BTreeSet;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// The nodes of this one's name that live on beside it: they are seen to beat and do not stop. So
 /// neither the run before this one nor the one after it counts, however long it is remembered.
@@ -27,7 +23,7 @@ fn namesakes(view: &View, me: Incarnation) -> Vec<&Member> {
 }
 
 /// What to say about them; `None`: the name is this node's alone.
-pub(in super::super) fn warning(view: &View, me: Incarnation) -> Option<String> {
+pub(super) fn warning(view: &View, me: Incarnation) -> Option<String> {
     let others = namesakes(view, me);
     let name = &others.first()?.node.name;
     let each = others.iter().map(|member| {
@@ -39,36 +35,6 @@ pub(in super::super) fn warning(view: &View, me: Incarnation) -> Option<String> 
         "node.name {name} is also the name of the node at {}: give each a name of its own (--node)",
         each.join(" and of that at ")
     ))
-}
-
-/// Logs it, once for each of them, until `stop`.
-pub(in super::super) async fn tell(
-    mut views: watch::Receiver<View>,
-    me: Incarnation,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let telling = async {
-        let mut told = BTreeSet::new();
-        loop {
-            let news = {
-                let view = views.borrow_and_update();
-                let others = namesakes(&view, me).into_iter();
-                let others: BTreeSet<_> = others.map(|member| member.node.incarnation).collect();
-                let is_news = !others.is_subset(&told);
-                told = others;
-                is_news.then(|| warning(&view, me)).flatten()
-            };
-            if let Some(warning) = news {
-                warn!("{warning}");
-            }
-            if views.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    stop.run_until_cancelled(telling).await;
-    stop.cancelled().await;
-    Ok(())
 }
 
 #[cfg(test)]
