@@ -7,7 +7,7 @@ use safe_chat_client::{
     Backoff, Body, Client, Link, Lost, Message, Notice, Resend, Silence,
     frame::{self, ClientFrame, ServerFrame},
 };
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -99,6 +99,8 @@ pub async fn run(
 ) -> Result<()> {
     let mut client = options.start()?;
     let mut watch = Watch {
+        user: options.user.clone(),
+        refused: HashSet::new(),
         after: options.since,
         is_open: false,
         connected: Some(connected),
@@ -125,6 +127,9 @@ pub async fn run(
 
 /// Makes steps of what the client tells.
 struct Watch {
+    user: String,
+    /// Messages that were refused for now and not sent again yet.
+    refused: HashSet<String>,
     /// The last place that it has; `None` before the first welcome.
     after: Option<u64>,
     is_open: bool,
@@ -144,7 +149,10 @@ impl Watch {
             // Not what was received: a client that leaves events out resumes before them.
             Notice::Event(event) => self.after = Some(event.seq),
             Notice::Reset { seq, .. } => self.after = Some(seq.saturating_sub(1)),
-            Notice::Sent(ClientFrame::Send { id, .. }) => self.step(Step::Sent { id }),
+            Notice::Sent(ClientFrame::Send { id, .. }) => {
+                self.refused.remove(&id);
+                self.step(Step::Sent { id });
+            }
             Notice::Disconnected { why, .. } if self.is_open => {
                 self.is_open = false;
                 let bye = matches!(why, Lost::Closed { bye: Some(_), .. });
@@ -168,7 +176,20 @@ impl Watch {
                     recovered: welcome.recovered,
                 });
             }
-            ServerFrame::Event(event) => self.step(Step::Saw(event.into())),
+            ServerFrame::Event(event) => {
+                let event = Event::from(event);
+                let is_own = event.from == self.user;
+                let own = event
+                    .id
+                    .clone()
+                    .filter(|id| is_own && self.refused.remove(id));
+                let seq = event.seq;
+                self.step(Step::Saw(event));
+                // It was stored before it was refused. The client knows, and sends it no more.
+                if let Some(id) = own {
+                    self.step(Step::Journaled { id, seq });
+                }
+            }
             ServerFrame::Accepted { id } => self.step(Step::Accepted { id }),
             ServerFrame::Journaled {
                 id, seq, duplicate, ..
@@ -186,11 +207,12 @@ impl Watch {
                 let id = id.unwrap_or_default();
                 // Who is no member any more gets another session, and tries again.
                 let is_final = retry_after_ms.is_none() && reason != "not_member";
-                self.step(if is_final {
-                    Step::Rejected { id, reason }
+                if is_final {
+                    self.step(Step::Rejected { id, reason });
                 } else {
-                    Step::Refused { id, reason }
-                });
+                    self.refused.insert(id.clone());
+                    self.step(Step::Refused { id, reason });
+                }
             }
             ServerFrame::Reset { seq, .. } => self.step(Step::Reset { seq }),
             _ => {}
@@ -216,5 +238,61 @@ impl From<frame::Event> for Event {
             text,
             sealed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The event of what was refused for now is its answer: nobody sends it again.
+    #[test]
+    fn what_is_seen_after_it_was_refused_is_journaled() {
+        let (steps, mut told) = mpsc::unbounded_channel();
+        let mut watch = Watch {
+            user: "harry".into(),
+            refused: HashSet::new(),
+            after: Some(0),
+            is_open: true,
+            connected: None,
+            steps,
+        };
+        let event = |seq, from: &str, id: &str| {
+            ServerFrame::Event(frame::Event {
+                seq,
+                at: 1,
+                from: from.into(),
+                to: None,
+                id: Some(id.into()),
+                body: Body::Text("x".into()),
+            })
+        };
+        let refused = |id: &str| ServerFrame::Rejected {
+            id: Some(id.into()),
+            reason: "busy".into(),
+            message: String::new(),
+            retry_after_ms: Some(1),
+        };
+        watch.received(refused("m1"));
+        watch.received(refused("m2"));
+        watch.received(event(1, "anna", "m1"));
+        watch.received(event(2, "harry", "m1"));
+        watch.take(Notice::Sent(ClientFrame::Send {
+            id: "m2".into(),
+            to: None,
+            content: frame::Content::Text("x".into()),
+        }));
+        watch.received(event(3, "harry", "m2"));
+        let told: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+        let journaled: Vec<_> = told
+            .into_iter()
+            .filter(|(_, step)| matches!(step, Step::Journaled { .. }))
+            .map(|(_, step)| step)
+            .collect();
+        let of_m1 = Step::Journaled {
+            id: "m1".into(),
+            seq: 2,
+        };
+        assert_eq!(journaled, [of_m1]);
     }
 }

@@ -67,7 +67,7 @@ pub enum Step {
         /// The id.
         id: String,
     },
-    /// It was told that the message is in the journal.
+    /// It was told that the message is in the journal, or saw that after it was refused for now.
     Journaled {
         /// The id.
         id: String,
