@@ -3,8 +3,12 @@
 
 use crate::codec::{Reader, long_parts};
 use crate::device::Name;
+use crate::lists::MOST_LIST;
 use crate::member::{Event, Frame};
-use crate::rules::{Bundle, Founding, Refusal};
+use crate::rules::{
+    Bundle, Founding, MOST_MEMBERS, MOST_MESSAGE, Refusal, check_is_proposal, check_proposals,
+    epoch_of_commit,
+};
 
 /// The form of handshakes.
 const FORM: u8 = 1;
@@ -76,6 +80,32 @@ impl Handshake {
         };
         reader.end()?;
         Ok(handshake)
+    }
+
+    /// For whoever only passes it on: whether it can be what it says, in any group. Nothing is
+    /// verified, and no group is needed. The epoch that it ends, if it is a commit.
+    ///
+    /// # Errors
+    /// It is longer than any of its kind, or cannot be read.
+    pub fn look(&self) -> Result<Option<u64>, Refusal> {
+        let fits = |bytes: &[u8], most| match bytes.len() <= most {
+            true => Ok(()),
+            false => Err(Refusal::TooLarge),
+        };
+        match self {
+            Self::Founding(founding) => founding.room().map(|_| None),
+            Self::Bundle(bundle) => {
+                bundle.check_size(MOST_MEMBERS)?;
+                check_proposals(&bundle.commit)?;
+                epoch_of_commit(&bundle.commit).map(Some)
+            }
+            Self::Leave(proposal) => {
+                fits(proposal, MOST_MESSAGE)?;
+                check_is_proposal(proposal).map(|()| None)
+            }
+            Self::Devices(list) => fits(list, MOST_LIST).map(|()| None),
+            Self::Report(_) => Ok(None),
+        }
     }
 
     /// What a device sends that changes the group of a room; `None`: it is something else.

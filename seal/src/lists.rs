@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Lists that a room keeps; beyond that it forgets those of who is not in.
 const MOST_LISTS: usize = 2 * MOST_MEMBERS;
 /// Bytes of a list.
-const MOST_LIST: usize = 4 * 1024;
+pub(crate) const MOST_LIST: usize = 4 * 1024;
 
 /// The newest list of each person that has said one in the room.
 #[derive(Debug, Clone, Default)]

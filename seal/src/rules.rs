@@ -160,30 +160,58 @@ pub(crate) fn check_proposals(commit: &[u8]) -> Result<(), Refusal> {
 
 /// The proposals of a commit that is a PublicMessage (RFC 9420, 6 and 12.4).
 fn proposals_of(commit: &[u8]) -> Result<Vec<u8>, tls_codec::Error> {
-    let other = || tls_codec::Error::DecodingError("no commit".into());
     let mut rest = commit;
-    let reader = &mut rest;
-    let (_version, wire_format) = (u16::tls_deserialize(reader)?, u16::tls_deserialize(reader)?);
+    match front(&mut rest)? {
+        (_, COMMIT) => Ok(VLBytes::tls_deserialize(&mut rest)?.into()),
+        _ => Err(no_handshake()),
+    }
+}
+
+/// What a PublicMessage says before its content: its epoch, and what the content is.
+fn front(reader: &mut &[u8]) -> Result<(u64, u8), tls_codec::Error> {
+    let (version, wire_format) = (u16::tls_deserialize(reader)?, u16::tls_deserialize(reader)?);
     let _group = VLBytes::tls_deserialize(reader)?;
-    let _epoch = u64::tls_deserialize(reader)?;
+    let epoch = u64::tls_deserialize(reader)?;
     match u8::tls_deserialize(reader)? {
         MEMBER | EXTERNAL => drop(u32::tls_deserialize(reader)?),
         NEW_MEMBER_PROPOSAL | NEW_MEMBER_COMMIT => {}
-        _ => return Err(other()),
+        _ => return Err(no_handshake()),
     }
     let _authenticated = VLBytes::tls_deserialize(reader)?;
-    match (wire_format, u8::tls_deserialize(reader)?) {
-        (PUBLIC_MESSAGE, COMMIT) => Ok(VLBytes::tls_deserialize(reader)?.into()),
-        _ => Err(other()),
+    match (version, wire_format) {
+        (MLS_10, PUBLIC_MESSAGE) => Ok((epoch, u8::tls_deserialize(reader)?)),
+        _ => Err(no_handshake()),
+    }
+}
+
+fn no_handshake() -> tls_codec::Error {
+    tls_codec::Error::DecodingError("no handshake".into())
+}
+
+/// The epoch that a commit ends. Nothing of it is verified.
+pub(crate) fn epoch_of_commit(commit: &[u8]) -> Result<u64, Refusal> {
+    match front(&mut &commit[..]) {
+        Ok((epoch, COMMIT)) => Ok(epoch),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
+/// Whether bytes begin as a proposal does that stands alone.
+pub(crate) fn check_is_proposal(bytes: &[u8]) -> Result<(), Refusal> {
+    match front(&mut &bytes[..]) {
+        Ok((_, PROPOSAL)) => Ok(()),
+        _ => Err(Refusal::Malformed),
     }
 }
 
 // Numbers of RFC 9420, 6.
+const MLS_10: u16 = 1;
 const PUBLIC_MESSAGE: u16 = 1;
 const MEMBER: u8 = 1;
 const EXTERNAL: u8 = 2;
 const NEW_MEMBER_PROPOSAL: u8 = 3;
 const NEW_MEMBER_COMMIT: u8 = 4;
+const PROPOSAL: u8 = 2;
 const COMMIT: u8 = 3;
 
 /// Before a tree is decoded: no more bytes than the largest room needs.

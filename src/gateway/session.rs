@@ -269,12 +269,8 @@ impl Session {
         self.has_unsent = true;
         let (core, size, id) = (&self.core, message.body.size(), message.id.clone());
         let admitted = &self.admitted;
-        let is_handshake = matches!(message.body, Body::Handshake(_));
         let check = || {
             admitted.check(Right::Write)?;
-            if is_handshake {
-                core.check_policies()?;
-            }
             core.room_for_more().and_then(|()| core.check_message(size))
         };
         let sent = |id: &CommandId| {
@@ -286,11 +282,25 @@ impl Session {
         };
         let whose = (self.id, self.user.clone());
         let lane = self.claim.lane();
-        if let Err(rejection) = lane.push(whose, message, check, sent) {
+        let pushed = self
+            .check_handshake(&message)
+            .and_then(|()| lane.push(whose, message, check, sent));
+        if let Err(rejection) = pushed {
             metrics::refused(&rejection);
             let id = id.and_then(|id| id.shown().map(Arc::from));
             self.outbox.push(&ServerFrame::Rejected { id, rejection });
         }
+    }
+
+    /// Refuses a handshake that the room cannot take.
+    fn check_handshake(&self, message: &Message) -> Result<(), Rejection> {
+        let Body::Handshake(bytes) = &message.body else {
+            return Ok(());
+        };
+        self.admitted.check(Right::Write)?;
+        self.core.check_policies()?;
+        let (from, id) = (&self.user, message.id.as_ref());
+        self.claim.check_handshake(bytes, from, id)
     }
 
     fn question(&mut self, id: &Arc<str>) -> Option<OwnedSemaphorePermit> {

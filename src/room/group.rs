@@ -361,17 +361,26 @@ impl State {
     }
 
     fn refused(&self, why: &Refusal) -> Rejection {
-        let reason = Reason::parse(why.code()).unwrap_or(Reason::BadBundle);
-        let made_at = self.group.as_ref().map(Group::made_at);
-        let message = match (why, made_at) {
-            (Refusal::StaleEpoch { current }, Some(seq)) => format!(
-                "the group is in epoch {current} since event {seq}: process the events up to it, \
-                 then make the change again"
-            ),
-            _ => why.to_string(),
-        };
-        Rejection::new(reason, message)
+        match (why, self.group.as_ref().map(Group::made_at)) {
+            (Refusal::StaleEpoch { current }, Some(seq)) => stale_epoch(*current, seq),
+            _ => refusal_of(why),
+        }
     }
+}
+
+/// What the protocol says for a refusal of `seal`.
+pub fn refusal_of(why: &Refusal) -> Rejection {
+    let reason = Reason::parse(why.code()).unwrap_or(Reason::BadBundle);
+    Rejection::new(reason, why.to_string())
+}
+
+/// Somebody was faster.
+pub fn stale_epoch(current: u64, made_at: Seq) -> Rejection {
+    let message = format!(
+        "the group is in epoch {current} since event {made_at}: process the events up to it, then \
+         make the change again"
+    );
+    Rejection::new(Reason::StaleEpoch, message)
 }
 
 /// Whether a handshake makes a group of another room than this one.
@@ -391,7 +400,8 @@ fn seconds(at: Millis) -> u64 {
     at.0 / 1_000
 }
 
-fn not_sealed() -> Rejection {
+/// A handshake in a room that has no group.
+pub fn not_sealed() -> Rejection {
     let message = "this room is not sealed, so there is no group to change: make another room \
                    with policy=sealed";
     Rejection::new(Reason::NotSealed, message)

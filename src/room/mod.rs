@@ -26,7 +26,9 @@ pub use command::{
 };
 pub use decide::{Decision, Notice, Outcome, decide, decide_within};
 pub use event::{Change, Event, Kind};
-pub use group::{Admitted, Group, Reentry, is_of_another_room};
+pub use group::{
+    Admitted, Group, Reentry, is_of_another_room, not_sealed, refusal_of, stale_epoch,
+};
 pub use id::{
     DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RequestId, RoomId, Seq, SessionId, ShardId,
     Shards, Token, UserId,

@@ -97,6 +97,11 @@ impl World {
 
     /// A world whose clock is that of MLS.
     pub(crate) async fn of_today() -> Self {
+        Self::of_today_with(Arc::new(bus::memory::NoFaults)).await
+    }
+
+    /// One with a bus where `faults` decides what goes wrong.
+    pub(crate) async fn of_today_with(faults: Arc<dyn bus::memory::Faults>) -> Self {
         let mut world = Self::deserted();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let config = bus::memory::Config {
@@ -104,7 +109,7 @@ impl World {
             epoch: Millis(now.unwrap().as_millis() as u64),
             ..Default::default()
         };
-        world.hub = Hub::with_faults(config, Arc::new(bus::memory::NoFaults));
+        world.hub = Hub::with_faults(config, faults);
         world.own().await;
         world
     }

@@ -1,5 +1,6 @@
 //! The state machine: its table, and what holds whatever a bus does to it.
 
+mod handshakes;
 mod instructions_tests;
 mod property;
 
@@ -46,12 +47,16 @@ fn lane() -> Lane {
 
 /// Session `of` says `id`, so many bytes.
 fn say_bytes(lane: &mut Lane, of: u64, id: &str, bytes: usize) -> Result<(), Reason> {
+    say_body(lane, of, id, Body::Text("x".repeat(bytes).into()))
+}
+
+fn say_body(lane: &mut Lane, of: u64, id: &str, body: Body) -> Result<(), Reason> {
     let new = New {
         session: session(of),
         user: UserId::parse(&format!("user-{of}")).unwrap(),
         id: CommandId::parse(id),
         to: None,
-        body: Body::Text("x".repeat(bytes).into()),
+        body,
     };
     let pushed = lane.push(new, || Ok(()), |id| id.shown().unwrap().to_owned());
     pushed.map_err(|rejection| rejection.reason)
@@ -59,6 +64,11 @@ fn say_bytes(lane: &mut Lane, of: u64, id: &str, bytes: usize) -> Result<(), Rea
 
 fn say(lane: &mut Lane, of: u64, id: &str) {
     say_bytes(lane, of, id, 5).unwrap();
+}
+
+/// Session `of` says a handshake.
+fn shake(lane: &mut Lane, of: u64, id: &str) {
+    say_body(lane, of, id, Body::Handshake(vec![1; 9].into())).unwrap();
 }
 
 /// The ids of what is submitted now, and which batch it is.

@@ -64,8 +64,7 @@ impl Cost {
         }
     }
 
-    /// A handshake. It goes to the owner alone, which takes milliseconds, and what others say in the
-    /// room waits behind it.
+    /// A handshake. Deciding it takes milliseconds of the owner, and it is read here, too.
     pub(in crate::gateway) const HANDSHAKE: Self = Self {
         frames: 10 * QUESTION,
         bytes: 0,

@@ -122,6 +122,7 @@ pub(super) async fn live(
     };
     generation.log.reach.told(reached);
     replica.policy.send_replace(view.policy);
+    replica.epochs().forget();
     replica.head.store(view.head.0, Relaxed);
     let ended = tokio::select! {
         biased; // Nothing is shown any more beside what may be void.
@@ -418,6 +419,7 @@ impl Generation<'_> {
                     self.replica.policy.send_replace(*policy);
                 }
             }
+            self.replica.epochs().take(event);
             self.log.recent.push(shared.clone());
         }
         if self.core.pressure.is_tight() {
@@ -466,6 +468,7 @@ impl Generation<'_> {
         metrics::hole_skipped();
         self.log.reach.skip_to(left);
         self.log.recent = Recent::default();
+        self.replica.epochs().forget();
         self.moved();
         self.subscribers.skip_live(left);
         (self.skipped, self.interrupted) = (true, true);

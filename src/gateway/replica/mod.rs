@@ -8,6 +8,7 @@
 //! ends.
 
 mod asking;
+mod epochs;
 mod evidence;
 mod generation;
 mod log;
@@ -21,12 +22,16 @@ use super::{
 };
 use crate::{
     bus,
-    room::{Epoch, Policy, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{
+        CommandId, Epoch, Policy, Rejection, RoomId, Seq, SessionId, UserId, not_sealed, refusal_of,
+    },
     wire::SharedEvent,
 };
+use epochs::Epochs;
+use seal::Handshake;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -53,6 +58,8 @@ pub(super) struct Replica {
     head: AtomicU64,
     /// What the room asks of those who come, while its head is known.
     policy: watch::Sender<Policy>,
+    /// Of a sealed room.
+    epochs: Mutex<Epochs>,
     claims: watch::Sender<usize>,
     /// The last subscriber's name; they stay unique when the replica starts again.
     subscribers: AtomicU64,
@@ -180,6 +187,7 @@ pub(super) fn new(
         lane,
         head,
         policy,
+        epochs: Mutex::default(),
         claims,
         subscribers,
         generations,
@@ -328,6 +336,11 @@ impl Replica {
         Some(Seq(self.head.load(Relaxed))).filter(|head| head.0 != u64::MAX)
     }
 
+    /// What is known of the epochs of its group.
+    fn epochs(&self) -> MutexGuard<'_, Epochs> {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns when somebody claims it.
     async fn claimed(&self) {
         // The sender lives in the replica, so this never fails.
@@ -376,6 +389,28 @@ impl ReplicaRef {
     /// The way of messages from here to the room.
     pub(super) fn lane(&self) -> &Arc<Lane> {
         &self.0.lane
+    }
+
+    /// Refuses a handshake that the room's owner would refuse whatever the group is like now. What
+    /// is refused here is submitted nowhere, and costs nobody else anything.
+    pub(super) fn check_handshake(
+        &self,
+        bytes: &[u8],
+        from: &UserId,
+        id: Option<&CommandId>,
+    ) -> Result<(), Rejection> {
+        if self
+            .0
+            .policy()
+            .is_some_and(|policy| policy != Policy::Sealed)
+        {
+            return Err(not_sealed());
+        }
+        let looked = Handshake::decode(bytes).and_then(|handshake| handshake.look());
+        match looked.map_err(|why| refusal_of(&why))? {
+            Some(epoch) => self.0.epochs().check(epoch, from, id),
+            None => Ok(()),
+        }
     }
 
     /// Marks the room as one where this node has sessions; tries until it is done. The caller's

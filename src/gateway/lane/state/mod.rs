@@ -23,6 +23,7 @@
 //! all the same, their turns tell.
 
 mod answer;
+mod queue;
 mod submit;
 
 use super::batch::{Batch, BatchId, Outgoing};
@@ -135,6 +136,10 @@ struct Waiting {
     pending: usize,
     bytes: usize,
     numbers: HashMap<CommandId, u64>,
+    /// Its messages from the first handshake on that is in no batch yet.
+    shut: VecDeque<u64>,
+    /// Its handshake that is in a batch and has no answer.
+    under_way: Option<u64>,
 }
 
 /// A lane's state.
@@ -149,8 +154,12 @@ pub(super) struct State<T> {
     most: usize,
     sessions: HashMap<SessionId, Waiting>,
     entries: HashMap<Turn, Entry<T>>,
-    /// Messages that are in no batch yet, and some that are gone.
+    /// Messages that are in no batch yet and wait for no handshake, and some that are gone.
     queue: VecDeque<Turn>,
+    /// Sessions with a handshake that is in no batch yet, each once: the first is next.
+    changers: VecDeque<SessionId>,
+    /// A handshake had no space in the last batch: the next one is its own.
+    is_due: bool,
     /// Batches that are not stored, or have messages without an answer.
     batches: BTreeMap<BatchId, Batch>,
     /// Messages that have no event unless it is up to this place.
@@ -168,6 +177,8 @@ impl<T: Clone> State<T> {
             sessions: HashMap::new(),
             entries: HashMap::new(),
             queue: VecDeque::new(),
+            changers: VecDeque::new(),
+            is_due: false,
             batches: BTreeMap::new(),
             decided: Vec::new(),
         };
@@ -212,6 +223,7 @@ impl<T: Clone> State<T> {
         waiting.bytes += size;
         waiting.numbers.insert(id.clone(), number);
         let turn = Turn { session, number };
+        let is_shut = matches!(body, Body::Handshake(_)) || !waiting.shut.is_empty();
         let entry = Entry {
             tag: tag(&id),
             message: BatchMessage {
@@ -227,7 +239,10 @@ impl<T: Clone> State<T> {
             repeats: 0,
         };
         self.entries.insert(turn, entry);
-        self.queue.push_back(turn);
+        match is_shut {
+            true => self.enqueue(turn),
+            false => self.queue.push_back(turn),
+        }
         Ok(())
     }
 
@@ -236,6 +251,7 @@ impl<T: Clone> State<T> {
         let waits = |turn: &Turn| turn.session == session && self.entries.contains_key(turn);
         let unstored = self.batches.values().filter(|batch| !batch.stored);
         !self.queue.iter().any(waits)
+            && !self.shut(session).any(|turn| waits(&turn))
             && !unstored
                 .flat_map(|batch| batch.turns())
                 .any(|turn| waits(&turn))
@@ -247,6 +263,7 @@ impl<T: Clone> State<T> {
         let Some(waiting) = self.sessions.remove(&session) else {
             return;
         };
+        self.changers.retain(|other| *other != session);
         if self.sessions.is_empty() {
             self.entries.clear();
             self.queue.clear();
@@ -311,6 +328,7 @@ impl<T: Clone> State<T> {
             waiting.pending -= 1;
             waiting.bytes -= entry.message.body.size();
             waiting.numbers.remove(&entry.message.id);
+            waiting.under_way.take_if(|number| *number == turn.number);
         }
         if let Some(id) = entry.batch
             && let Some(batch) = self.batches.get_mut(&id)

@@ -7,9 +7,9 @@ use crate::{
         core::{busy, unavailable},
         lane::batch::{Batch, BatchId, Outgoing},
     },
-    room::{Body, Limits, Producer, ProducerSeq, Rejection, Turn},
+    room::{Limits, Producer, ProducerSeq, Rejection, SessionId, Turn},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How long a batch may wait to be stored. Longer than an election among the servers takes.
@@ -111,35 +111,53 @@ impl<T: Clone> State<T> {
         Some(id)
     }
 
+    /// Messages in their order, and behind them a handshake: what follows one is decided in the
+    /// group that it makes. No message waits for a handshake of another session, and no handshake
+    /// for ever for messages: when it has no space here, it is the next batch.
     fn take_batch(&mut self, most: usize) -> Vec<Turn> {
+        if self.is_due
+            && let Some(turn) = self.take_handshake(|_, _| true)
+        {
+            self.is_due = false;
+            return vec![turn];
+        }
         let (mut turns, mut content, mut bytes) = (Vec::new(), 0, 0);
-        let mut is_full = false;
-        // What follows a handshake is decided in the group that it makes.
-        while !is_full && let Some(turn) = self.queue.front() {
-            if let Some(entry) = self.entries.get(turn) {
+        let limit = self.most;
+        let fits = |count: usize, content: usize, bytes: usize| {
+            count == 0 || (count < limit && content <= Limits::BATCH_BYTES && bytes <= most)
+        };
+        while let Some(turn) = self.queue.front().copied() {
+            if let Some(entry) = self.entries.get(&turn) {
                 let size = entry.message.body.size();
-                content += size;
-                bytes += size + ENVELOPE;
-                let fits =
-                    turns.len() < self.most && content <= Limits::BATCH_BYTES && bytes <= most;
-                if !fits && !turns.is_empty() {
+                if !fits(turns.len(), content + size, bytes + size + ENVELOPE) {
                     break;
                 }
-                turns.push(*turn);
-                is_full = matches!(entry.message.body, Body::Handshake(_));
+                (content, bytes) = (content + size, bytes + size + ENVELOPE);
+                turns.push(turn);
             }
             self.queue.pop_front();
         }
+        let mut is_left = false;
+        let handshake = self.take_handshake(|_, size| {
+            let has_space = fits(turns.len(), content + size, bytes + size + ENVELOPE);
+            is_left |= !has_space;
+            has_space
+        });
+        self.is_due = is_left && handshake.is_none();
+        turns.extend(handshake);
         turns
     }
 
     fn take_single(&mut self) -> Vec<Turn> {
-        let is_free = |turn: &Turn| {
-            let mut waits = self.batches.values().flat_map(Batch::turns);
-            self.entries.contains_key(turn) && !waits.any(|other| other.session == turn.session)
-        };
+        let waits = self.batches.values().flat_map(Batch::turns);
+        let waits: HashSet<SessionId> = waits.map(|turn| turn.session).collect();
+        let is_free =
+            |turn: &Turn| self.entries.contains_key(turn) && !waits.contains(&turn.session);
         let first = self.queue.iter().position(is_free);
-        let turn = first.and_then(|at| self.queue.remove(at));
+        let turn = match first {
+            Some(at) => self.queue.remove(at),
+            None => self.take_handshake(|session, _| !waits.contains(&session)),
+        };
         turn.into_iter().collect()
     }
 
@@ -234,14 +252,19 @@ impl<T: Clone> State<T> {
 
     /// What is not answered yet is queued again, in front.
     fn queue_again(&mut self, batches: &[Batch]) {
-        for batch in batches.iter().rev() {
-            for turn in batch.turns().rev() {
+        let mut turns = Vec::new();
+        for batch in batches {
+            for turn in batch.turns() {
                 if let Some(entry) = self.entries.get_mut(&turn) {
                     entry.batch = None;
                     entry.may_be_stored |= batch.may_be_stored;
-                    self.queue.push_front(turn);
+                    turns.push(turn);
                 }
             }
+        }
+        let behind = self.take_queue();
+        for turn in turns.iter().chain(&behind) {
+            self.enqueue(*turn);
         }
     }
 
@@ -280,7 +303,7 @@ impl<T: Clone> State<T> {
     /// its id when it is sent again.
     pub(in super::super) fn give_up(&mut self, why: &Rejection) -> Vec<Effect<T>> {
         let batches = std::mem::take(&mut self.batches);
-        let queue = std::mem::take(&mut self.queue);
+        let queue = self.take_queue();
         if batches.is_empty() && queue.is_empty() {
             return Vec::new();
         }

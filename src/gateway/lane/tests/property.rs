@@ -3,7 +3,9 @@
 //! is answered once, with what is so.
 
 use super::*;
-use crate::room::{Action, BatchMessage, Command, Identity, Key, Kind, Millis, Outcome, decide};
+use crate::room::{
+    Action, BatchMessage, Body, Command, Identity, Key, Kind, Millis, Outcome, decide,
+};
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,6 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 enum Event {
     /// A session says something new.
     Say(u64),
+    /// A session changes the group.
+    Shake(u64),
     /// The lane submits: stored, stored without its word, or not stored.
     Submit { stored: bool, told: bool },
     /// The owner decides the next stored batch.
@@ -34,7 +38,8 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        6 => (1..4u64).prop_map(Event::Say),
+        5 => (1..4u64).prop_map(Event::Say),
+        2 => (1..4u64).prop_map(Event::Shake),
         6 => (any::<bool>(), any::<bool>()).prop_map(|(stored, told)| Event::Submit { stored, told }),
         6 => Just(Event::Decide),
         1 => (0..9usize).prop_map(Event::ReadAgain),
@@ -116,6 +121,10 @@ impl World {
                 self.said += 1;
                 say(&mut self.lane, of, &format!("m{}", self.said));
             }
+            Event::Shake(of) => {
+                self.said += 1;
+                shake(&mut self.lane, of, &format!("m{}", self.said));
+            }
             Event::Submit { stored, told } => self.submit(stored, told),
             Event::Decide if self.decided < self.bus.len() => {
                 self.decided += 1;
@@ -163,6 +172,8 @@ impl World {
         else {
             return;
         };
+        let behind = messages.iter().skip_while(|it| !is_handshake(it)).count();
+        assert!(behind <= 1, "something is behind a handshake");
         let too_large = messages.len() > self.most;
         let stored = stored && !too_large;
         let may_be_stored = stored || !told;
@@ -187,6 +198,7 @@ impl World {
     /// The owner decides a stored batch, and answers as `writer::room` does.
     fn decide(&mut self, at: usize) {
         let (from, messages) = self.bus[at].clone();
+        let messages = messages.iter().map(as_text).collect();
         let command = Command {
             at: Millis(1),
             action: Action::Batch { from, messages },
@@ -268,6 +280,18 @@ impl World {
             }
         }
         panic!("it does not settle");
+    }
+}
+
+fn is_handshake(message: &BatchMessage) -> bool {
+    matches!(message.body, Body::Handshake(_))
+}
+
+/// The room here has no group, and takes handshakes as any message.
+fn as_text(message: &BatchMessage) -> BatchMessage {
+    BatchMessage {
+        body: Body::Text("x".into()),
+        ..message.clone()
     }
 }
 
