@@ -11,8 +11,8 @@ use safe_chat::{
     journal::codec,
     proto::journal::v1::StoredEvent,
     room::{
-        Body, Change, CommandId, Event, Group, Identity, Key, Kind, Millis, Pin, Policy, Seq,
-        SessionId, State, Turn, UserId,
+        Body, Change, CommandId, Event, Group, Identity, Key, Kind, Maker, Millis, Pin, Policy,
+        Seq, SessionId, State, Turn, UserId,
     },
 };
 
@@ -24,11 +24,19 @@ fn harry() -> UserId {
     UserId::parse("harry").unwrap()
 }
 
+fn maker() -> Maker {
+    Maker {
+        key: Key::parse("KEY-1").unwrap(),
+        at: Millis(1_795_465_200_123),
+    }
+}
+
 #[test]
 fn a_policy_and_a_handshake_are_events_as_they_were() {
     let joined = Kind::Joined { user: harry() };
-    let set = Change::PolicySet {
+    let set = |maker| Change::PolicySet {
         policy: Policy::Sealed,
+        maker,
     };
     let handshake = Kind::Message {
         from: harry(),
@@ -43,7 +51,8 @@ fn a_policy_and_a_handshake_are_events_as_they_were() {
         request: None,
     };
     for (name, seq, kind, changes) in [
-        ("joined.v1.policy", 1, joined, vec![set]),
+        ("joined.v1.policy", 1, joined.clone(), vec![set(None)]),
+        ("joined.v1.maker", 1, joined, vec![set(Some(maker()))]),
         ("handshake.v1", 14, handshake, Vec::new()),
     ] {
         let event = Event {
@@ -71,9 +80,16 @@ fn a_snapshot_keeps_the_policy_in_a_version_of_its_own() {
         policy: Policy::Proven,
         ..State::default()
     };
-    let golden = golden("snapshot.v2");
-    assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);
-    assert_eq!(codec::encode_snapshot(&state), golden);
+    let made = State {
+        policy: Policy::Sealed,
+        maker: Some(maker()),
+        ..state.clone()
+    };
+    for (name, state) in [("snapshot.v2", &state), ("snapshot.v2.maker", &made)] {
+        let golden = golden(name);
+        assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), *state);
+        assert_eq!(codec::encode_snapshot(state), golden, "{name}");
+    }
     assert_eq!(codec::snapshot_version(&state), 2);
     assert_eq!(codec::snapshot_version(&State::default()), 1);
     let read: Vec<_> = (0..5).filter(|it| codec::reads_snapshot(*it)).collect();

@@ -22,6 +22,8 @@ struct Host {
     /// Answers that are on their way.
     answers: VecDeque<(u64, Result<u64, String>)>,
     policy: JoinPolicy,
+    /// Whether the room lets it found its group.
+    may_found: bool,
     shown: Vec<Show>,
     /// What it has said, and read, in the room.
     said: Vec<(u64, String)>,
@@ -43,6 +45,7 @@ impl Host {
             effects: VecDeque::new(),
             answers: VecDeque::new(),
             policy,
+            may_found: true,
             shown: Vec::new(),
             said: Vec::new(),
         }
@@ -138,9 +141,14 @@ impl Host {
         match effect {
             Effect::Store(changes) => self.stored.store(changes).unwrap(),
             Effect::Send(number, outgoing) => {
-                let answer = self
-                    .place(&outgoing, server)
-                    .map_err(|refusal| refusal.code().into());
+                let is_founding = matches!(frame_of(&outgoing), Ok(Frame::Found { .. }));
+                let answer = match is_founding && !self.may_found {
+                    true => Err("not_the_maker".into()),
+                    false => {
+                        let placed = self.place(&outgoing, server);
+                        placed.map_err(|refusal| refusal.code().into())
+                    }
+                };
                 self.answers.push_back((number, answer));
             }
             Effect::AskGroup => {
@@ -295,6 +303,37 @@ fn into_an_open_room_everybody_comes_by_himself() {
             .windows(2)
             .all(|two| two[0].is_some() && two[0] == two[1])
     );
+}
+
+#[test]
+fn who_may_not_found_the_group_waits_for_whoever_made_the_room() {
+    let mut server = Server::default();
+    let mut hosts = vec![
+        Host::new("harry", 1, JoinPolicy::Open),
+        Host::new("charly", 2, JoinPolicy::Open),
+    ];
+    hosts[1].may_found = false;
+    hosts[1].connect(&server);
+    settle(&mut server, &mut hosts);
+    assert!(!hosts[1].is_in() && hosts[1].shown.contains(&Show::NotIn));
+    hosts[0].connect(&server);
+    settle(&mut server, &mut hosts);
+    assert!(hosts.iter().all(Host::is_in));
+
+    // Nobody comes: it tries again, and not before a minute is over.
+    let mut server = Server::default();
+    let mut hosts = vec![Host::new("kim", 3, JoinPolicy::Open)];
+    hosts[0].may_found = false;
+    hosts[0].connect(&server);
+    settle(&mut server, &mut hosts);
+    hosts[0].may_found = true;
+    let since = now();
+    for (later, is_in) in [(30, false), (61, true)] {
+        let effects = hosts[0].conversation.tick(since + later);
+        hosts[0].effects.extend(effects);
+        settle(&mut server, &mut hosts);
+        assert_eq!(hosts[0].is_in(), is_in, "after {later} s");
+    }
 }
 
 #[test]

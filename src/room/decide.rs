@@ -3,8 +3,8 @@
 
 use super::{
     Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Key, Kind,
-    Limits, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session, SessionId, State,
-    UserId, batch, group::refuse_outside,
+    Limits, Maker, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session, SessionId,
+    State, UserId, batch, group::refuse_outside,
 };
 use std::collections::HashSet;
 
@@ -127,7 +127,7 @@ pub fn decide_within(
             policy,
         } => {
             let (whose, brought) = ((user, device.as_ref(), *gateway), (key, *identity));
-            open(state, *session, whose, brought, *policy)
+            open(state, *session, whose, brought, (*policy, command.at))
         }
         Action::Close { session, gateway } => close(state, *session, *gateway),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),
@@ -145,7 +145,7 @@ fn open(
     session: SessionId,
     (user, device, gateway): (&UserId, Option<&DeviceId>, Incarnation),
     (key, identity): (&Key, Identity),
-    wanted: Option<Policy>,
+    (wanted, at): (Option<Policy>, Millis),
 ) -> Decision {
     let joined = || Kind::Joined { user: user.clone() };
     if let Some(open) = state.sessions.get(session) {
@@ -197,7 +197,11 @@ fn open(
 
     let mut decision = Decision::nothing(Outcome::Done);
     if policy != state.policy {
-        decision.changes.push(Change::PolicySet { policy });
+        let maker = (policy == Policy::Sealed).then(|| Maker {
+            key: key.clone(),
+            at,
+        });
+        decision.changes.push(Change::PolicySet { policy, maker });
     }
     if takes_over || (pin.is_none() && !key.is_vouched()) {
         decision.changes.push(Change::Pinned {

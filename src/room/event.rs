@@ -1,8 +1,8 @@
 //! What happened in a room.
 
 use super::{
-    Body, CommandId, DeviceId, Identity, Incarnation, Key, Millis, Policy, ProducerSeq, RequestId,
-    Retention, Seq, SessionId, Turn, UserId,
+    Body, CommandId, DeviceId, Identity, Incarnation, Key, Maker, Millis, Policy, ProducerSeq,
+    RequestId, Retention, Seq, SessionId, Turn, UserId,
 };
 
 /// One place of the room's sequence, and what changed silently on the way to it.
@@ -141,6 +141,8 @@ pub enum Change {
     PolicySet {
         /// The policy.
         policy: Policy,
+        /// Of a sealed room: who founds its group. `None`: whoever comes.
+        maker: Option<Maker>,
     },
     /// An operator said how much of the past stays.
     RetentionSet {

@@ -255,6 +255,7 @@ impl State {
         let handshake = Handshake::decode(bytes).map_err(|why| self.refused(&why))?;
         let decided = match (self.delivery()?, handshake) {
             (None, Handshake::Founding(founding)) => {
+                self.may_found(&by, at)?;
                 let room = founding.room();
                 let found = |room| Delivery::found(room, &founding, &by, seconds(at));
                 room.and_then(found).map(drop)
@@ -278,6 +279,23 @@ impl State {
             }
         };
         decided.map_err(|why| self.refused(&why))
+    }
+
+    /// Whoever made the room founds its group. Later somebody else may, unless the maker is there:
+    /// one that never comes back must not leave a room without a group.
+    fn may_found(&self, by: &Proven, at: Millis) -> Result<(), Rejection> {
+        let Some(maker) = &self.maker else {
+            return Ok(());
+        };
+        let mut pins = self.members.iter().filter_map(|user| self.pins.get(user));
+        let is_maker = by.identity.to_string() == maker.key.as_str();
+        match is_maker || !(maker.is_first(at) || pins.any(|pin| pin.key == maker.key)) {
+            true => Ok(()),
+            false => Err(Rejection::new(
+                Reason::NotTheMaker,
+                "whoever made this room founds its group: wait for that, or make another room",
+            )),
+        }
     }
 
     fn remember(&self, bytes: &Bytes, by: Proven, at: Millis, accepted: Accepted) {

@@ -35,7 +35,7 @@ pub use id::{
 };
 pub use limits::Limits;
 pub use pin::{Identity, Pin};
-pub use policy::Policy;
+pub use policy::{Maker, Policy};
 pub use producers::{Producers, Standing};
 pub use rejection::{Reason, Rejection};
 pub use retention::{Excess, Kept, Retention};

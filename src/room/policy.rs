@@ -1,6 +1,6 @@
 //! What a room asks of those who come and of what is said: set for good when the room is made.
 
-use super::{Identity, Key, Reason};
+use super::{Identity, Key, Millis, Reason};
 
 /// What a room asks, beside what operators ask for rooms of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -13,6 +13,25 @@ pub enum Policy {
     /// A proven key, and content that the service cannot read: an MLS group, whose delivery service
     /// the room's owner is.
     Sealed,
+}
+
+/// How long after a room was made nobody but its maker founds its group, in milliseconds.
+const MAKER_FIRST_MS: u64 = 10 * 60_000;
+
+/// Who made a sealed room, and when: whoever was first at its name founds its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    /// The key that was proven.
+    pub key: Key,
+    /// The stored time of the command.
+    pub at: Millis,
+}
+
+impl Maker {
+    /// Whether nobody else founds the group yet, at this time, although the maker is not there.
+    pub fn is_first(&self, at: Millis) -> bool {
+        at.0 < self.at.0.saturating_add(MAKER_FIRST_MS)
+    }
 }
 
 impl Policy {

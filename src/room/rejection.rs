@@ -41,11 +41,12 @@ pub enum Reason {
     OtherPolicy,
     SealedRoom,
     NotSealed,
+    NotTheMaker,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 35] = [
+    pub const ALL: [Reason; 36] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -81,6 +82,7 @@ impl Reason {
         Self::OtherPolicy,
         Self::SealedRoom,
         Self::NotSealed,
+        Self::NotTheMaker,
     ];
 
     /// The word that goes over the wire.
@@ -121,6 +123,7 @@ impl Reason {
             Self::OtherPolicy => "other_policy",
             Self::SealedRoom => "sealed_room",
             Self::NotSealed => "not_sealed",
+            Self::NotTheMaker => "not_the_maker",
         }
     }
 
@@ -137,7 +140,8 @@ impl Reason {
             | Self::BadCredential
             | Self::BadBundle
             | Self::SealedRoom
-            | Self::NotSealed => Self::BadField,
+            | Self::NotSealed
+            | Self::NotTheMaker => Self::BadField,
             reason => reason,
         }
     }

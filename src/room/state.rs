@@ -2,7 +2,8 @@
 
 use super::{
     Attempt, Body, Change, CommandId, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits,
-    Millis, Pin, Policy, Producers, Reason, Seq, Session, SessionId, Sessions, UserId, Window,
+    Maker, Millis, Pin, Policy, Producers, Reason, Seq, Session, SessionId, Sessions, UserId,
+    Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -48,6 +49,8 @@ pub struct State {
     pub producers: Producers,
     /// What it asks of those who come and of what is said.
     pub policy: Policy,
+    /// Of a sealed room: who made it.
+    pub maker: Option<Maker>,
     /// Of a sealed room: its group, once somebody has founded it.
     pub group: Option<Group>,
     /// How much of the past there is, and is to be.
@@ -69,6 +72,7 @@ impl Default for State {
             abandoned: Window::new(Limits::ABANDONS),
             producers: Producers::default(),
             policy: Policy::default(),
+            maker: None,
             group: None,
             kept: Kept::default(),
             unjournaled: Vec::new(),
@@ -196,7 +200,9 @@ impl State {
                 key,
                 identity,
             } => self.pin(user, key, *identity),
-            Change::PolicySet { policy } => self.policy = *policy,
+            Change::PolicySet { policy, maker } => {
+                (self.policy, self.maker) = (*policy, maker.clone());
+            }
             Change::RetentionSet { own, at } => self.kept.say(*own, *at),
             Change::Trimmed {
                 start,

@@ -31,6 +31,7 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::ProofFailed
         | Reason::NotMember
         | Reason::NotAMember
+        | Reason::NotTheMaker
         | Reason::BadCredential
         | Reason::BadOrigin
         | Reason::Forbidden => 403,

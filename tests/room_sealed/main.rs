@@ -175,6 +175,41 @@ fn a_sealed_room_takes_nothing_else() {
     assert_eq!(unfounded.refused(&harry, early), Reason::NotAMember);
 }
 
+/// In milliseconds.
+const MINUTE: u64 = 60_000;
+
+#[test]
+fn whoever_made_a_room_founds_its_group_and_others_when_it_does_not_come_back() {
+    let harry = || Device::new("harry", 1);
+    let mut mallory = Device::new("mallory", 2);
+    let stolen = mallory.found(JoinPolicy::Open);
+    // While the maker is there, however long it takes.
+    let mut room = Room::new();
+    room.open(&harry(), Some(Policy::Sealed));
+    room.open(&mallory, None);
+    for minutes in [0, 60] {
+        room.later = minutes * MINUTE;
+        assert_eq!(room.refused(&mallory, stolen.clone()), Reason::NotTheMaker);
+        room.take_over();
+    }
+    let founding = harry().found(JoinPolicy::Invited);
+    room.say(&harry(), founding).unwrap();
+    room.is_replayed();
+    assert_eq!(room.refused(&mallory, stolen.clone()), Reason::StaleEpoch);
+
+    // It goes at once: for ten minutes it may come back.
+    let mut room = Room::new();
+    room.open(&harry(), Some(Policy::Sealed));
+    room.open(&mallory, None);
+    room.close(&harry());
+    room.later = 9 * MINUTE;
+    assert_eq!(room.refused(&mallory, stolen.clone()), Reason::NotTheMaker);
+    room.take_over();
+    room.later = 11 * MINUTE;
+    room.say(&mallory, stolen).unwrap();
+    room.is_replayed();
+}
+
 #[test]
 fn of_two_who_change_the_group_one_makes_its_change_again() {
     let (mut room, mut devices) = room_of(&["harry", "charly"]);

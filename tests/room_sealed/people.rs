@@ -27,6 +27,8 @@ pub(crate) struct Room {
     pub(crate) events: Vec<Event>,
     sequence: u64,
     messages: u64,
+    /// How much later than now it is, in milliseconds.
+    pub(crate) later: u64,
 }
 
 impl Room {
@@ -36,11 +38,12 @@ impl Room {
             events: Vec::new(),
             sequence: 0,
             messages: 0,
+            later: 0,
         }
     }
 
     pub(crate) fn act(&mut self, action: Action) -> Outcome {
-        let at = Millis(now() * 1_000);
+        let at = Millis(now() * 1_000 + self.later);
         let command = Command { at, action };
         let decision = decide(&self.state, &command);
         let events = self.state.apply_decision(&decision, &command);
@@ -68,6 +71,12 @@ impl Room {
             gateway: gateway(),
             policy,
         })
+    }
+
+    pub(crate) fn close(&mut self, device: &Device) {
+        let session = session(device);
+        let gateway = Some(gateway());
+        assert_eq!(self.act(Action::Close { session, gateway }), Outcome::Done);
     }
 
     /// Messages of a gateway's sessions, in one batch; what became of each.

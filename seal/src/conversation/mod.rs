@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub const MOST_WAITING: usize = 64;
 /// Seconds after which a device removes who asked to leave, though it is another one's turn.
 const TIDY_AFTER: u64 = 60;
+/// Seconds after which a group is founded again that only the maker of the room may found yet.
+const FOUND_AFTER: u64 = 60;
 
 /// What a number was given to.
 enum Sent {
@@ -81,6 +83,8 @@ pub struct Conversation {
     numbers: u64,
     waiting: VecDeque<Vec<u8>>,
     leaving_since: Option<u64>,
+    /// When it may found the group that it could not found.
+    found_at: Option<u64>,
     now: u64,
 }
 
@@ -104,6 +108,7 @@ impl Conversation {
             numbers: 0,
             waiting: VecDeque::new(),
             leaving_since: None,
+            found_at: None,
             now: 0,
         }
     }
@@ -214,6 +219,10 @@ impl Conversation {
         let is_change = matches!(handshake, Handshake::Bundle(_) | Handshake::Founding(_));
         if is_change && self.entering == Entering::Waiting {
             self.entering = Entering::No;
+            // There is a group now.
+            if self.found_at.take().is_some() {
+                self.is_refused = false;
+            }
         }
     }
 
@@ -267,7 +276,10 @@ impl Conversation {
                     Ok(step) => self.take(step, None, &mut effects),
                     Err(error) => effects.push(Effect::Show(Show::Odd(error))),
                 }
-                if is_entry && is_founding {
+                if is_entry && is_founding && reason == NOT_THE_MAKER {
+                    self.found_at = Some(now + FOUND_AFTER);
+                    self.wait_outside(&mut effects);
+                } else if is_entry && is_founding {
                     // Somebody else has founded it: that one's group is there to come into.
                     self.entering = Entering::No;
                 } else if is_entry {
@@ -440,6 +452,9 @@ impl Conversation {
         } else {
             None
         };
+        if self.found_at.take_if(|at| *at <= now).is_some() && self.entering == Entering::Waiting {
+            (self.entering, self.is_refused) = (Entering::No, false);
+        }
         // Somebody else has done it, or a change is on its way: there is a next time.
         if let Some(Ok(step)) = due {
             self.take(step, None, &mut effects);
@@ -585,5 +600,7 @@ impl Conversation {
     }
 }
 
+/// The protocol's word for "only who made the room founds its group".
+const NOT_THE_MAKER: &str = "not_the_maker";
 /// The protocol's word for "somebody was faster".
 const STALE: &str = "stale_epoch";

@@ -415,7 +415,7 @@ impl Generation<'_> {
                 Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
             for change in &event.changes {
-                if let Change::PolicySet { policy } = change {
+                if let Change::PolicySet { policy, .. } = change {
                     self.replica.policy.send_replace(*policy);
                 }
             }

@@ -3,8 +3,9 @@
 use crate::{
     proto::journal::v1::{self, change::Change as Stored, command_id::Id},
     room::{
-        Change, CommandId, DeviceId, Identity, Incarnation, Invalid, Key, Limits, Millis, Pin,
-        Policy, Producer, ProducerSeq, Reason, RequestId, Retention, Seq, SessionId, Turn, UserId,
+        Change, CommandId, DeviceId, Identity, Incarnation, Invalid, Key, Limits, Maker, Millis,
+        Pin, Policy, Producer, ProducerSeq, Reason, RequestId, Retention, Seq, SessionId, Turn,
+        UserId,
     },
 };
 use bytes::Bytes;
@@ -84,8 +85,9 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             key,
             identity,
         } => Stored::Pinned(encode_pinned(user, key, *identity)),
-        Change::PolicySet { policy } => Stored::PolicySet(v1::change::PolicySet {
+        Change::PolicySet { policy, maker } => Stored::PolicySet(v1::change::PolicySet {
             policy: policy.as_str().into(),
+            maker: maker.as_ref().map(encode_maker),
         }),
         Change::RetentionSet { own, at } => Stored::RetentionSet(v1::change::RetentionSet {
             own: own.as_ref().map(encode_retention),
@@ -157,6 +159,7 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
         }
         Some(Stored::PolicySet(set)) => Ok(Change::PolicySet {
             policy: decode_policy(&set.policy)?,
+            maker: set.maker.as_ref().map(decode_maker).transpose()?,
         }),
         Some(Stored::RetentionSet(set)) => Ok(Change::RetentionSet {
             own: set.own.as_ref().map(decode_retention),
@@ -289,6 +292,20 @@ pub(super) fn decode_reason(word: &str) -> Result<Reason, Bad> {
 pub(super) fn decode_policy(word: &str) -> Result<Policy, Bad> {
     Policy::parse(word)
         .ok_or_else(|| Bad("a policy that this version does not know: install a newer one".into()))
+}
+
+pub(super) fn encode_maker(maker: &Maker) -> v1::change::Maker {
+    v1::change::Maker {
+        key: maker.key.as_str().into(),
+        at: maker.at.0,
+    }
+}
+
+pub(super) fn decode_maker(stored: &v1::change::Maker) -> Result<Maker, Bad> {
+    Ok(Maker {
+        key: Key::parse(&stored.key)?,
+        at: Millis(stored.at),
+    })
 }
 
 /// A number that counts something: beyond the limit nothing can be counted on.

@@ -64,7 +64,11 @@ fn size_of_change(change: &Change) -> usize {
         Change::Pinned { user, key, .. } => {
             bytes(user.as_str().len()) + bytes(key.as_str().len()) + NUMBER
         }
-        Change::PolicySet { policy } => bytes(policy.as_str().len()),
+        Change::PolicySet { policy, maker } => {
+            let maker = maker.as_ref();
+            bytes(policy.as_str().len())
+                + maker.map_or(0, |maker| bytes(maker.key.as_str().len()) + NUMBER)
+        }
         Change::RetentionSet { .. } => bytes(3 * NUMBER) + NUMBER,
         Change::Trimmed { .. } => 3 * NUMBER,
     };

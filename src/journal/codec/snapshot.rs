@@ -3,9 +3,9 @@
 use super::{
     Error,
     change::{
-        Bad, decode_abandoned, decode_change, decode_opened, decode_pinned, decode_policy,
-        decode_reason, decode_taken, encode_abandoned, encode_change, encode_opened, encode_pinned,
-        encode_taken, id_bytes, number, request_id, session_id, user,
+        Bad, decode_abandoned, decode_change, decode_maker, decode_opened, decode_pinned,
+        decode_policy, decode_reason, decode_taken, encode_abandoned, encode_change, encode_maker,
+        encode_opened, encode_pinned, encode_taken, id_bytes, number, request_id, session_id, user,
     },
     decode_command_id, decode_retention, encode_command_id, encode_retention,
 };
@@ -86,6 +86,7 @@ pub fn encode_snapshot(state: &State) -> Bytes {
             made_at: group.made_at().0,
             lost: group.is_lost(),
         }),
+        maker: state.maker.as_ref().map(encode_maker),
         kept: (state.kept != Kept::default()).then(|| encode_kept(&state.kept)),
     };
     stored.encode_to_vec().into()
@@ -262,6 +263,7 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     if let Some(policy) = &stored.policy {
         state.policy = decode_policy(policy)?;
     }
+    state.maker = stored.maker.as_ref().map(decode_maker).transpose()?;
     state.group = stored.group.map(decode_group).transpose()?;
     let kept = stored.kept.as_ref().map(decode_kept).transpose()?;
     state.kept = kept.unwrap_or_default();

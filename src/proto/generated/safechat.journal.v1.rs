@@ -154,6 +154,17 @@ pub mod change {
     pub struct PolicySet {
         #[prost(string, tag = "1")]
         pub policy: ::prost::alloc::string::String,
+        /// Of a sealed room: who founds its group; absent: whoever comes.
+        #[prost(message, optional, tag = "2")]
+        pub maker: ::core::option::Option<Maker>,
+    }
+    /// Who made a room: the key that was proven, and when, in milliseconds since 1970 UTC.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Maker {
+        #[prost(string, tag = "1")]
+        pub key: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
     }
     /// A batch of a gateway was decided. In a snapshot: the last of each gateway.
     #[derive(Clone, PartialEq, ::prost::Message)]
@@ -268,6 +279,9 @@ pub struct Snapshot {
     /// Of a sealed room, once it has a group.
     #[prost(message, optional, tag = "12")]
     pub group: ::core::option::Option<snapshot::Group>,
+    /// As in PolicySet.
+    #[prost(message, optional, tag = "13")]
+    pub maker: ::core::option::Option<change::Maker>,
     /// Absent: nothing of it is known.
     #[prost(message, optional, tag = "21")]
     pub kept: ::core::option::Option<snapshot::Kept>,
