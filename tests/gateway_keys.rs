@@ -15,7 +15,7 @@ use safe_chat::{
     gateway::Config,
     room::{Millis, RoomId, Seq},
 };
-use safe_chat_client::keys::{Claimed, Devices, Left, Removed, Welcome, Welcomes};
+use safe_chat_client::keys::{Claimed, Devices, Left, Removed, Request, Welcome, Welcomes};
 use seal::{
     Delivery, Name,
     delivery::{Admission, Proven},
@@ -23,6 +23,7 @@ use seal::{
     rules::JoinPolicy,
 };
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 fn left(device: &str, one_time: usize) -> Left {
     Left {
@@ -151,9 +152,46 @@ async fn a_recorded_claim_or_removal_counts_once() {
     let remove = harry.keys.remove("harry", "phone", now());
     send(&remove).await.is::<Removed>();
     harry.publishes(2).await;
-    assert_eq!(send(&remove).await.reason(), "proof_failed");
+    let again = send(&remove).await;
+    assert_eq!((again.status, again.reason()), (409, "superseded"));
     let seen: Devices = send(&harry.keys.left("harry", now())).await.is();
     assert_eq!(seen.devices, [left("phone", 2)]);
+}
+
+#[tokio::test]
+async fn a_recorded_publication_brings_nothing_back_through_whichever_gateway() {
+    let config = Config {
+        public_hosts: vec!["chat.example".into()],
+        ..Config::default()
+    };
+    let mut world = World::new().await;
+    let journal = Arc::new(world.database.connect(world.shards));
+    let (_, second) = world.service(config.clone(), journal);
+    let listener = safe_chat::gateway::bind("127.0.0.1", 0).await.unwrap();
+    let other = listener.local_addr().unwrap().to_string();
+    tokio::spawn(second.run(listener, CancellationToken::new()));
+    let server = Server::of(world, config).await.run();
+    let at = async |address: &str, request: &Request| {
+        let mut request = request.clone();
+        request.url = request.url.replace("chat.example", address);
+        send(&request).await
+    };
+    let mut harry = Device::new(1, "harry", "phone", "http://chat.example");
+    let (one_time, last) = harry.packages(2);
+    let signed = now();
+    let recorded = harry
+        .keys
+        .publish("harry", "phone", &one_time, Some(&last), signed);
+    let published = at(&server.address, &recorded).await;
+    assert_eq!(published.is::<Left>(), left("phone", 2));
+    let remove = harry.keys.remove("harry", "phone", signed + 1);
+    assert!(at(&server.address, &remove).await.is::<Removed>().removed);
+    for address in [&server.address, &other] {
+        let again = at(address, &recorded).await;
+        assert_eq!((again.status, again.reason()), (409, "superseded"));
+    }
+    let counted = at(&other, &harry.keys.left("harry", now())).await;
+    assert_eq!(counted.is::<Devices>().devices, []);
 }
 
 #[tokio::test]

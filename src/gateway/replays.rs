@@ -19,6 +19,8 @@ pub(super) type Digest = [u8; 32];
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed {
     pub(super) digest: Digest,
+    /// When it was signed, in milliseconds since 1970.
+    pub(super) at: u64,
     /// Until when its signature counts, in milliseconds since 1970.
     pub(super) until: u64,
 }
@@ -85,7 +87,11 @@ mod tests {
     fn signed(number: usize, until: u64) -> Signed {
         let mut digest = Digest::default();
         digest[..8].copy_from_slice(&number.to_be_bytes());
-        Signed { digest, until }
+        Signed {
+            digest,
+            at: until,
+            until,
+        }
     }
 
     #[test]

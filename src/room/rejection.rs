@@ -42,11 +42,12 @@ pub enum Reason {
     SealedRoom,
     NotSealed,
     NotTheMaker,
+    Superseded,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 36] = [
+    pub const ALL: [Reason; 37] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -83,6 +84,7 @@ impl Reason {
         Self::SealedRoom,
         Self::NotSealed,
         Self::NotTheMaker,
+        Self::Superseded,
     ];
 
     /// The word that goes over the wire.
@@ -124,6 +126,7 @@ impl Reason {
             Self::SealedRoom => "sealed_room",
             Self::NotSealed => "not_sealed",
             Self::NotTheMaker => "not_the_maker",
+            Self::Superseded => "superseded",
         }
     }
 
@@ -141,7 +144,8 @@ impl Reason {
             | Self::BadBundle
             | Self::SealedRoom
             | Self::NotSealed
-            | Self::NotTheMaker => Self::BadField,
+            | Self::NotTheMaker
+            | Self::Superseded => Self::BadField,
             reason => reason,
         }
     }

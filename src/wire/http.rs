@@ -37,7 +37,9 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::Forbidden => 403,
         Reason::NotFound => 404,
         Reason::MethodNotAllowed => 405,
-        Reason::TooManySessions | Reason::OtherPolicy | Reason::StaleEpoch => 409,
+        Reason::TooManySessions | Reason::OtherPolicy | Reason::StaleEpoch | Reason::Superseded => {
+            409
+        }
         Reason::TooLarge => 413,
         Reason::UpgradeRequired => 426,
         Reason::RateLimited => 429,

@@ -122,7 +122,8 @@ contract! {
         what_is_left_is_told_and_what_is_removed_is_gone
         a_device_has_bounds_and_so_has_an_identity
         what_was_handed_out_does_not_come_back
-        a_full_store_takes_no_more_and_still_gives;
+        a_full_store_takes_no_more_and_still_gives
+        a_recorded_request_changes_nothing;
     admissions:
         a_welcome_waits_until_it_is_confirmed
         what_a_commit_shares_goes_with_its_last_welcome

@@ -11,9 +11,27 @@ use safe_chat::bus::{
     },
 };
 use seal::{Identity, Name};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 const NOW: u64 = 1_800_000_000;
+
+/// When the next request was signed.
+fn signed() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    NOW * 1000 + LAST.fetch_add(1, Relaxed)
+}
+
+/// A claim that nobody has made.
+fn claim() -> [u8; 8] {
+    signed().to_be_bytes()
+}
 
 fn person(seed: u8) -> Person {
     Person {
@@ -47,7 +65,7 @@ pub(crate) async fn no_two_who_ask_get_the_same_package(world: World) {
     let count = BURST as usize;
     let left = world
         .a
-        .publish_packages(&harry, &phone, offer(count, true), NOW)
+        .publish_packages(&harry, &phone, offer(count, true), (signed(), NOW))
         .await;
     let whole = Left {
         one_time: count,
@@ -57,8 +75,8 @@ pub(crate) async fn no_two_who_ask_get_the_same_package(world: World) {
     // At a time, as many as never get in each other's way for long.
     let mut seen = BTreeSet::new();
     for _ in 0..count / 4 {
-        let asks =
-            [&world.a, &world.b, &world.a, &world.b].map(|bus| bus.claim_packages(&harry, NOW));
+        let asks = [&world.a, &world.b, &world.a, &world.b]
+            .map(async |bus| bus.claim_packages(&harry, &claim(), NOW).await);
         for answer in join_all(asks).await {
             let answer = answer.unwrap();
             let [(device, Taken::OneTime(bytes))] = &answer[..] else {
@@ -71,7 +89,7 @@ pub(crate) async fn no_two_who_ask_get_the_same_package(world: World) {
     assert_eq!(seen.len(), count);
     // The last resort goes to everybody, and stays.
     for bus in [&world.a, &world.b] {
-        let answer = bus.claim_packages(&harry, NOW).await.unwrap();
+        let answer = bus.claim_packages(&harry, &claim(), NOW).await.unwrap();
         let last = Taken::LastResort("last".as_bytes().into());
         assert_eq!(answer, [(phone.clone(), last)]);
     }
@@ -83,7 +101,7 @@ pub(crate) async fn what_is_left_is_told_and_what_is_removed_is_gone(world: Worl
         let offer = offer(count, true);
         let published = world
             .a
-            .publish_packages(&harry, &name(device), offer, NOW)
+            .publish_packages(&harry, &name(device), offer, (signed(), NOW))
             .await;
         published.unwrap();
     }
@@ -100,11 +118,14 @@ pub(crate) async fn what_is_left_is_told_and_what_is_removed_is_gone(world: Worl
     };
     for other in [other, person(3)] {
         assert_eq!(world.b.left_packages(&other, NOW).await.unwrap(), []);
-        assert_eq!(world.b.claim_packages(&other, NOW).await.unwrap(), []);
+        assert_eq!(
+            world.b.claim_packages(&other, &claim(), NOW).await.unwrap(),
+            []
+        );
         assert!(
             !world
                 .b
-                .remove_packages(&other, &name("phone"))
+                .remove_packages(&other, &name("phone"), signed())
                 .await
                 .unwrap()
         );
@@ -112,20 +133,24 @@ pub(crate) async fn what_is_left_is_told_and_what_is_removed_is_gone(world: Worl
     assert!(
         world
             .b
-            .remove_packages(&harry, &name("phone"))
+            .remove_packages(&harry, &name("phone"), signed())
             .await
             .unwrap()
     );
     assert!(
         !world
             .a
-            .remove_packages(&harry, &name("phone"))
+            .remove_packages(&harry, &name("phone"), signed())
             .await
             .unwrap()
     );
     let told = world.a.left_packages(&harry, NOW).await.unwrap();
     assert_eq!(told, [(name("laptop"), left(0))]);
-    let late = world.a.claim_packages(&harry, NOW + 1001).await.unwrap();
+    let late = world
+        .a
+        .claim_packages(&harry, &claim(), NOW + 1001)
+        .await
+        .unwrap();
     assert_eq!(late, [(name("laptop"), Taken::Nothing)], "its time is over");
 }
 
@@ -134,7 +159,7 @@ pub(crate) async fn a_device_has_bounds_and_so_has_an_identity(world: World) {
     let many = offer(MOST_ONE_TIME + 1, false);
     let left = world
         .a
-        .publish_packages(&harry, &name("phone"), many, NOW)
+        .publish_packages(&harry, &name("phone"), many, (signed(), NOW))
         .await;
     assert_eq!(left.unwrap().one_time, MOST_ONE_TIME);
     let large = Offer {
@@ -143,7 +168,7 @@ pub(crate) async fn a_device_has_bounds_and_so_has_an_identity(world: World) {
     };
     let refused = world
         .a
-        .publish_packages(&harry, &name("large"), large, NOW)
+        .publish_packages(&harry, &name("large"), large, (signed(), NOW))
         .await;
     assert!(matches!(refused, Err(Refusal::TooLarge)), "{refused:?}");
 
@@ -155,7 +180,7 @@ pub(crate) async fn a_device_has_bounds_and_so_has_an_identity(world: World) {
         let bus = world.b.clone();
         async move {
             let device = name(&format!("device-{number}"));
-            bus.publish_packages(&person, &device, offer(1, false), NOW)
+            bus.publish_packages(&person, &device, offer(1, false), (signed(), NOW))
                 .await
         }
     };
@@ -169,7 +194,13 @@ pub(crate) async fn a_device_has_bounds_and_so_has_an_identity(world: World) {
     );
     publish(1, "harry").await.expect("one that is there");
     let first = name("device-1");
-    assert!(world.a.remove_packages(&harry, &first).await.unwrap());
+    assert!(
+        world
+            .a
+            .remove_packages(&harry, &first, signed())
+            .await
+            .unwrap()
+    );
     publish(MOST_DEVICES, "harry")
         .await
         .expect("there is a place at once");
@@ -180,13 +211,68 @@ pub(crate) async fn what_was_handed_out_does_not_come_back(world: World) {
     let publish = async || {
         let published = world
             .a
-            .publish_packages(&harry, &phone, offer(3, false), NOW)
+            .publish_packages(&harry, &phone, offer(3, false), (signed(), NOW))
             .await;
         published.unwrap().one_time
     };
     assert_eq!(publish().await, 3);
-    world.b.claim_packages(&harry, NOW).await.unwrap();
+    world.b.claim_packages(&harry, &claim(), NOW).await.unwrap();
     assert_eq!(publish().await, 2, "a repeated request brings nothing back");
+}
+
+/// Through whichever node: what was recorded undoes nothing that came later.
+pub(crate) async fn a_recorded_request_changes_nothing(world: World) {
+    let (harry, phone) = (person(6), name("phone"));
+    let first = (signed(), NOW);
+    let publish = |bus: &World, count, times| {
+        let (bus, harry, phone) = (bus.a.clone(), harry.clone(), phone.clone());
+        async move {
+            bus.publish_packages(&harry, &phone, offer(count, false), times)
+                .await
+        }
+    };
+    publish(&world, 3, first).await.unwrap();
+    let claim = claim();
+    let claimed = world.a.claim_packages(&harry, &claim, NOW).await.unwrap();
+    assert!(matches!(claimed[..], [(_, Taken::OneTime(_))]));
+    let claimed = world.b.claim_packages(&harry, &claim, NOW).await.unwrap();
+    assert_eq!(claimed, [(phone.clone(), Taken::Repeated)]);
+    let removal = signed();
+    let removed = world.b.remove_packages(&harry, &phone, removal).await;
+    assert!(removed.unwrap());
+    for bus in [&world.a, &world.b] {
+        let again = bus
+            .publish_packages(&harry, &phone, offer(3, false), first)
+            .await;
+        assert!(matches!(again, Err(Refusal::Superseded)), "{again:?}");
+        assert_eq!(bus.left_packages(&harry, NOW).await.unwrap(), []);
+        let none = bus.claim_packages(&harry, &claim, NOW).await.unwrap();
+        assert_eq!(none, []);
+    }
+    let times = (signed(), NOW);
+    assert_eq!(publish(&world, 4, times).await.unwrap().one_time, 3);
+    for signed in [removal, times.0] {
+        let again = world.a.remove_packages(&harry, &phone, signed).await;
+        assert!(matches!(again, Err(Refusal::Superseded)), "{again:?}");
+    }
+    // A name that was removed takes a place for some minutes at most.
+    for number in 0..2 * MOST_DEVICES as u64 {
+        let (device, later) = (name(&format!("device-{number}")), NOW + 1000 * number);
+        let bus = &world.b;
+        let published = bus
+            .publish_packages(&harry, &device, offer(1, false), (later * 1000, later))
+            .await;
+        published.unwrap();
+        let removed = bus.remove_packages(&harry, &device, later * 1000 + 1).await;
+        assert!(removed.unwrap());
+    }
+    let pattern = format!("{}.>", harry.identity);
+    let bucket = safe_chat::bus::Bucket::Packages;
+    let mut kept = 0;
+    for name in world.a.names(bucket, &pattern).await.unwrap() {
+        kept += usize::from(world.a.read(bucket, &name).await.unwrap().is_some());
+    }
+    assert!(kept <= MOST_DEVICES, "{kept}");
 }
 
 pub(crate) async fn a_full_store_takes_no_more_and_still_gives(world: World) {
@@ -200,7 +286,7 @@ pub(crate) async fn a_full_store_takes_no_more_and_still_gives(world: World) {
         let one = person(100 + taken.len() as u8);
         match world
             .a
-            .publish_packages(&one, &phone, large.clone(), NOW)
+            .publish_packages(&one, &phone, large.clone(), (signed(), NOW))
             .await
         {
             Ok(_) => taken.push(one),
@@ -214,11 +300,21 @@ pub(crate) async fn a_full_store_takes_no_more_and_still_gives(world: World) {
         taken.len()
     );
     for _ in 0..2 {
-        let given = world.b.claim_packages(&taken[0], NOW).await.unwrap();
+        let given = world
+            .b
+            .claim_packages(&taken[0], &claim(), NOW)
+            .await
+            .unwrap();
         let is_given = matches!(&given[..], [(_, Taken::OneTime(_) | Taken::LastResort(_))]);
         assert!(is_given, "{given:?}");
     }
-    assert!(world.b.remove_packages(&taken[1], &phone).await.unwrap());
+    assert!(
+        world
+            .b
+            .remove_packages(&taken[1], &phone, signed())
+            .await
+            .unwrap()
+    );
 }
 
 /// Every call takes a while, so that all who ask have read before one of them writes.
@@ -238,10 +334,10 @@ async fn who_has_read_what_somebody_else_took_takes_another() {
     let hub = Hub::with_faults(memory::Config::default(), Arc::new(Slow));
     let (harry, bus) = (person(1), hub.connect());
     let published = bus
-        .publish_packages(&harry, &name("phone"), offer(4, false), NOW)
+        .publish_packages(&harry, &name("phone"), offer(4, false), (signed(), NOW))
         .await;
     published.unwrap();
-    let asks = (0..4).map(|_| bus.claim_packages(&harry, NOW));
+    let asks = (0..4).map(async |_| bus.claim_packages(&harry, &claim(), NOW).await);
     let mut seen = BTreeSet::new();
     for answer in join_all(asks).await {
         let [(_, Taken::OneTime(bytes))] = &answer.unwrap()[..] else {

@@ -11,7 +11,12 @@ pub const MOST_ONE_TIME: usize = 100;
 pub const MOST_BYTES: usize = 128 * 1024;
 /// Packages that were handed out and are remembered.
 const MOST_USED: usize = 256;
-/// Bytes of a hash that tell packages of one device apart.
+/// Seconds after which no older request counts that could bring back what was removed: signatures
+/// may be a minute off the time, before and behind.
+const FORGOTTEN_AFTER: u64 = 300;
+/// Claims that are remembered: more than take one-time packages while their signatures count.
+const MOST_CLAIMS: usize = 2 * BURST as usize;
+/// Bytes of a hash that tell packages of one device apart, and claims.
 const HASH: usize = 16;
 /// One-time packages that are handed out at once, and then one in so many seconds. Whoever asks for
 /// more gets the last resort: nobody empties a store within a day by asking.
@@ -59,6 +64,8 @@ pub enum Taken {
     Limited(u64),
     /// There is none.
     Nothing,
+    /// This very claim took one before.
+    Repeated,
 }
 
 /// The packages of a device.
@@ -75,10 +82,34 @@ impl Record {
         self.0.encode_to_vec().into()
     }
 
+    /// Whether a request that was signed then may change it: it is newer than all that did.
+    pub(super) fn is_older_than(&self, signed: u64) -> bool {
+        self.0.changed < signed
+    }
+
+    /// Whether its device was removed. Then it only keeps older requests from coming back.
+    pub(super) fn is_removed(&self) -> bool {
+        self.0.device_key.is_empty()
+    }
+
+    /// Whether no older request counts any more, so that it says nothing.
+    pub(super) fn is_needless(&self, now: u64) -> bool {
+        self.is_removed() && self.0.changed / 1000 + FORGOTTEN_AFTER < now
+    }
+
+    /// Removes all packages, by a request that was signed then.
+    pub(super) fn remove(&mut self, signed: u64) {
+        let record = &mut self.0;
+        record.device_key.clear();
+        record.one_time.clear();
+        (record.last_resort, record.changed) = (None, signed);
+    }
+
     /// Adds what a device offers. What was handed out is not added again, and of too many the
     /// oldest go. Packages of another key go, too: who has the name now cannot use them.
-    pub(super) fn add(&mut self, offer: Offer, now: u64) {
+    pub(super) fn add(&mut self, offer: Offer, (signed, now): (u64, u64)) {
         let record = &mut self.0;
+        record.changed = signed;
         if record.device_key != offer.device_key[..] {
             record.one_time.clear();
             record.last_resort = None;
@@ -98,14 +129,21 @@ impl Record {
         one_time.drain(..one_time.len().saturating_sub(MOST_ONE_TIME));
     }
 
-    /// Takes one out for somebody.
-    pub(super) fn take(&mut self, now: u64) -> Taken {
+    /// Takes one out for somebody, by this claim.
+    pub(super) fn take(&mut self, claim: &[u8], now: u64) -> Taken {
         self.expire(now);
         let record = &mut self.0;
         let ahead = record.next.saturating_sub(now);
         let most = EVERY_SECONDS * (BURST - 1);
         let wait = ahead.saturating_sub(most);
         if wait == 0 && !record.one_time.is_empty() {
+            let claim = hash(claim);
+            if record.claims.contains(&claim) {
+                return Taken::Repeated;
+            }
+            record.claims.push(claim);
+            let forgotten = record.claims.len().saturating_sub(MOST_CLAIMS);
+            record.claims.drain(..forgotten);
             let package = record.one_time.remove(0);
             record.used.push(hash(&package.bytes));
             let forgotten = record.used.len().saturating_sub(MOST_USED);
@@ -157,6 +195,7 @@ fn hash(package: &[u8]) -> Bytes {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     const NOW: u64 = 1_000_000;
 
@@ -176,8 +215,14 @@ mod tests {
 
     fn of(numbers: std::ops::Range<usize>) -> Record {
         let mut record = Record::default();
-        record.add(offer(numbers, NOW + 1), NOW);
+        record.add(offer(numbers, NOW + 1), (1, NOW));
         record
+    }
+
+    /// By a claim that was not made before.
+    fn take(record: &mut Record, now: u64) -> Taken {
+        static CLAIMS: AtomicU64 = AtomicU64::new(0);
+        record.take(&CLAIMS.fetch_add(1, Relaxed).to_be_bytes(), now)
     }
 
     fn one_time(taken: &Taken) -> bool {
@@ -187,38 +232,66 @@ mod tests {
     #[test]
     fn what_was_handed_out_does_not_come_back_by_being_published_again() {
         let mut record = of(0..3);
-        assert_eq!(record.take(NOW), Taken::OneTime(package(0, 0).bytes));
-        record.add(offer(0..3, NOW + 1), NOW);
+        assert_eq!(take(&mut record, NOW), Taken::OneTime(package(0, 0).bytes));
+        record.add(offer(0..3, NOW + 1), (2, NOW));
         assert_eq!(record.left(NOW).one_time, 2);
+    }
+
+    #[test]
+    fn a_claim_that_is_repeated_takes_nothing() {
+        let mut record = of(0..3);
+        assert!(one_time(&record.take(b"claim", NOW)));
+        let mut again = Record::decode(record.encode()).unwrap();
+        assert_eq!(again.take(b"claim", NOW), Taken::Repeated);
+        assert_eq!(again.left(NOW).one_time, 2);
+        assert!(one_time(&again.take(b"another", NOW)));
+    }
+
+    #[test]
+    fn what_was_removed_is_remembered_as_long_as_older_requests_count() {
+        let mut record = of(0..3);
+        assert!(record.is_older_than(2) && !record.is_older_than(1));
+        record.remove(NOW * 1000);
+        assert!(record.is_removed() && !record.is_older_than(NOW * 1000));
+        assert_eq!(record.left(NOW), Left::default());
+        assert!(!record.is_needless(NOW + 120));
+        assert!(record.is_needless(NOW + FORGOTTEN_AFTER + 1));
+        record.add(offer(5..6, NOW + 1), (NOW * 1000 + 1, NOW));
+        assert!(!record.is_removed() && record.left(NOW).one_time == 1);
     }
 
     #[test]
     fn of_too_many_the_oldest_go() {
         let mut record = of(0..MOST_ONE_TIME + 7);
         assert_eq!(record.left(NOW).one_time, MOST_ONE_TIME);
-        assert_eq!(record.take(NOW), Taken::OneTime(package(7, 0).bytes));
+        assert_eq!(take(&mut record, NOW), Taken::OneTime(package(7, 0).bytes));
     }
 
     #[test]
     fn a_store_is_not_emptied_by_asking_and_the_last_resort_stays() {
         let mut record = of(0..MOST_ONE_TIME);
-        let taken = (0..1000).filter(|_| one_time(&record.take(NOW))).count() as u64;
+        let taken = (0..1000)
+            .filter(|_| one_time(&take(&mut record, NOW)))
+            .count() as u64;
         assert_eq!(taken, BURST);
-        assert_eq!(record.take(NOW), Taken::Limited(EVERY_SECONDS));
-        assert!(!one_time(&record.take(NOW + EVERY_SECONDS - 1)));
+        assert_eq!(take(&mut record, NOW), Taken::Limited(EVERY_SECONDS));
+        assert!(!one_time(&take(&mut record, NOW + EVERY_SECONDS - 1)));
         let mut later = record.clone();
-        later.add(offer(500..501, NOW + 2 * EVERY_SECONDS), NOW);
-        assert!(one_time(&later.take(NOW + EVERY_SECONDS)));
+        later.add(offer(500..501, NOW + 2 * EVERY_SECONDS), (2, NOW));
+        assert!(one_time(&take(&mut later, NOW + EVERY_SECONDS)));
         let last = package(999, NOW + 1);
         record.add(
             Offer {
                 last_resort: Some(last.clone()),
                 ..Offer::default()
             },
-            NOW,
+            (2, NOW),
         );
         for _ in 0..3 {
-            assert_eq!(record.take(NOW), Taken::LastResort(last.bytes.clone()));
+            assert_eq!(
+                take(&mut record, NOW),
+                Taken::LastResort(last.bytes.clone())
+            );
         }
     }
 
@@ -226,7 +299,7 @@ mod tests {
     fn a_package_whose_time_is_over_is_not_handed_out() {
         let mut record = of(0..2);
         assert_eq!(record.left(NOW + 2), Left::default());
-        assert_eq!(record.take(NOW + 2), Taken::Nothing);
+        assert_eq!(take(&mut record, NOW + 2), Taken::Nothing);
     }
 
     #[test]
@@ -236,9 +309,9 @@ mod tests {
             device_key: [1; 32],
             ..offer(7..8, NOW + 1)
         };
-        record.add(other, NOW);
+        record.add(other, (2, NOW));
         assert_eq!(record.left(NOW).one_time, 1);
-        assert_eq!(record.take(NOW), Taken::OneTime(package(7, 0).bytes));
+        assert_eq!(take(&mut record, NOW), Taken::OneTime(package(7, 0).bytes));
     }
 
     proptest! {
@@ -250,8 +323,8 @@ mod tests {
             for (what, from, count, passed) in steps {
                 now += passed;
                 if what == 0 {
-                    record.add(offer(from..from + count, NOW + 1_000_000), now);
-                } else if let Taken::OneTime(bytes) = record.take(now) {
+                    record.add(offer(from..from + count, NOW + 1_000_000), (now, now));
+                } else if let Taken::OneTime(bytes) = take(&mut record, now) {
                     prop_assert!(!seen.contains(&bytes));
                     seen.push(bytes);
                 }

@@ -66,13 +66,14 @@ async fn publish(
         let body = read(&client, &parts, body).await?;
         let path = format!("{}/devices/{device}", path_of(&person));
         let asked = (parts.method.as_str(), &*path, &key_of(&person));
-        signed.check_keys(&handle, &client, asked, &body).await?;
+        let signed = signed.check_keys(&handle, &client, asked, &body).await?;
         handle.0.limits.publish_keys(&client)?;
         let published = Published::read(&body)?;
         let offer = check(&handle, &client, (&person, &device), published).await?;
         let now = signed::now() / 1000;
         let bus = &handle.0.bus;
-        let left = bus.publish_packages(&person, &device, offer, now).await;
+        let times = (signed.at, now);
+        let left = bus.publish_packages(&person, &device, offer, times).await;
         let left = left.map_err(refused)?;
         metrics::key_packages("published");
         Ok(encode(&shown(&device, left)))
@@ -113,9 +114,9 @@ async fn remove(
         let (person, device) = (person(&parts.uri)?, device(&parts.uri, 4)?);
         let path = format!("{}/devices/{device}", path_of(&person));
         let signed = owner(&handle, &client, &parts, &path, &person.identity).await?;
-        signed::once(&handle, signed)?;
-        let removed = handle.0.bus.remove_packages(&person, &device).await;
-        let removed = removed.map_err(failed)?;
+        let bus = &handle.0.bus;
+        let removed = bus.remove_packages(&person, &device, signed.at).await;
+        let removed = removed.map_err(refused)?;
         Ok(encode(&Removed { removed }))
     };
     answered(removed).await
@@ -140,7 +141,8 @@ async fn claim(
         handle.0.limits.claim_keys(&asker, whose, &client)?;
         signed::once(&handle, signed)?;
         let now = signed::now() / 1000;
-        let taken = handle.0.bus.claim_packages(&person, now).await;
+        let bus = &handle.0.bus;
+        let taken = bus.claim_packages(&person, &signed.digest, now).await;
         handed_out(&taken.map_err(failed)?)
     };
     answered(claimed).await
@@ -157,6 +159,7 @@ fn handed_out(taken: &[(Name, Taken)]) -> Result<Utf8, Rejection> {
         let (package, last_resort) = match taken {
             Taken::OneTime(package) => (package, false),
             Taken::LastResort(package) => (package, true),
+            Taken::Repeated => return Err(signed::repeated()),
             Taken::Nothing => {
                 metrics::key_packages("missing");
                 claimed.missing.push(device.as_str());
@@ -353,6 +356,7 @@ fn refused(refusal: Refusal) -> Rejection {
     match refusal {
         Refusal::TooManyDevices => Rejection::new(Reason::Forbidden, refusal.to_string()),
         Refusal::TooLarge => Rejection::new(Reason::TooLarge, refusal.to_string()),
+        Refusal::Superseded => Rejection::new(Reason::Superseded, refusal.to_string()),
         Refusal::Bus(error) => failed(error),
     }
 }

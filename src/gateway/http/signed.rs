@@ -112,6 +112,7 @@ impl Signed {
         metrics::proof("fits");
         Ok(replays::Signed {
             digest: Sha256::digest(&bytes).into(),
+            at: self.at,
             until: self.at.saturating_add(SKEW),
         })
     }
@@ -144,21 +145,27 @@ impl Signed {
         metrics::proof("fits");
         Ok(replays::Signed {
             digest: Sha256::digest(&bytes).into(),
+            at: self.at,
             until: self.at.saturating_add(SKEW),
         })
     }
 }
 
-/// Refuses a request that came before, of a kind that is no use twice: whoever has recorded one
-/// would empty a store with it, or remove what was published since.
+/// Refuses a request that came before through this node, of a kind that is no use twice: whoever has
+/// recorded one would empty a store with it.
 pub(super) fn once(handle: &Handle, signed: replays::Signed) -> Result<(), Rejection> {
     let replays = &handle.0.replays;
     if replays.first(&signed, now())?.is_some() {
-        let message = "this request was made before: sign it again, with the time of now";
-        return Err(failed("repeated", message));
+        return Err(repeated());
     }
     replays.keep(signed, (Seq::ZERO, Epoch(0)));
     Ok(())
+}
+
+/// A request that came before, through whichever node.
+pub(super) fn repeated() -> Rejection {
+    let message = "this request was made before: sign it again, with the time of now";
+    failed("repeated", message)
 }
 
 fn provable(key: &Key) -> Result<PublicKey, Rejection> {

@@ -29,6 +29,15 @@ pub struct Packages {
     /// since 1970 UTC.
     #[prost(uint64, tag = "5")]
     pub next: u64,
+    /// When the newest request was signed that changed it, in milliseconds since 1970 UTC: one that was
+    /// signed no later changes nothing. A record without packages and without a key is of a device that
+    /// was removed, and stays for this.
+    #[prost(uint64, tag = "6")]
+    pub changed: u64,
+    /// The beginnings of SHA-256 of the claims that took one-time packages last, oldest first: one of
+    /// them, repeated, gets none.
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    pub claims: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// That a device was added to a group of a room.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
