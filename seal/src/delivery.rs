@@ -5,8 +5,10 @@
 //! `decide` functions may refuse and change nothing, `apply` functions never fail: a room's state
 //! is rebuilt from its journal by deciding and applying again, or from a snapshot.
 
-use crate::codec::{Malformed, Reader, long_parts};
+mod snapshot;
+
 use crate::device::{Certificate, List, Name};
+use crate::door::Door;
 use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, read, read_tree};
@@ -23,9 +25,6 @@ use openmls::treesync::LeafNodeSource;
 use openmls_rust_crypto::{MemoryStorage, RustCrypto};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-/// The form of snapshots.
-const FORM: u8 = 1;
 
 /// Who does something, as its session has proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +47,10 @@ pub struct Delivery {
     leaving: BTreeSet<u32>,
     reported: BTreeSet<u32>,
     lists: Lists,
+    door: Door,
+    /// Leaves of people who came in so lately that messages of epochs before are still taken: in
+    /// which epoch they came.
+    since: BTreeMap<u32, u64>,
 }
 
 /// A commit that was found to be good, and makes the next epoch.
@@ -124,6 +127,8 @@ impl Delivery {
             leaving: BTreeSet::new(),
             reported: BTreeSet::new(),
             lists: Lists::default(),
+            door: Door::default(),
+            since: BTreeMap::new(),
         })
     }
 
@@ -194,11 +199,18 @@ impl Delivery {
             policy: self.policy,
             lists: &self.lists,
         };
-        let now = Some(now);
-        let review = review(&staged, &sender, leaf.u32(), &before, now, &self.crypto)?;
+        let review = review(
+            &staged,
+            &sender,
+            leaf.u32(),
+            &before,
+            Some(now),
+            &self.crypto,
+        )?;
         if !is_of(&review.by, by) {
             return Err(Refusal::OtherSender);
         }
+        self.check_door(by, now)?;
         let key_packages = self.check_welcome(&staged, bundle.welcome.as_deref())?;
         let mut expected = serialized(staged.group_context());
         let info = read_group_info(&bundle.group_info, &self.crypto)?;
@@ -246,7 +258,13 @@ impl Delivery {
             self.leaving.remove(leaf);
         }
         let members = mls::members_again(self.group.treesync(), &self.members);
-        self.members = members;
+        let before = std::mem::replace(&mut self.members, members);
+        self.note_newcomers(&before);
+        if self.policy == JoinPolicy::Open {
+            let added = added.iter().map(|one| &one.identity);
+            self.door
+                .passed(&by.identity, added.filter(|one| **one != by.identity));
+        }
         if is_external {
             added.push(by.clone());
         }
@@ -292,12 +310,53 @@ impl Delivery {
         if message.group_id() != self.group.group_id() {
             return Err(Refusal::OtherGroup);
         }
-        self.member(by)?;
+        let since = self.in_since(&self.members, by);
+        let since = since.ok_or(Refusal::NotAMember)?;
         let (epoch, current) = (message.epoch().as_u64(), self.epoch());
-        match epoch <= current && current - epoch <= EPOCHS_BACK {
-            true => Ok(epoch),
-            false => Err(Refusal::StaleEpoch { current }),
+        if epoch > current || current - epoch > EPOCHS_BACK {
+            return Err(Refusal::StaleEpoch { current });
         }
+        // It could not have encrypted it, and nobody could read it.
+        match epoch >= since {
+            true => Ok(epoch),
+            false => Err(Refusal::NotThen),
+        }
+    }
+
+    /// Since which epoch somebody is in, if that is not long ago.
+    fn in_since(&self, members: &BTreeMap<u32, Certificate>, who: &Proven) -> Option<u64> {
+        let devices = members.iter().filter(|(_, device)| is_of(device, who));
+        devices
+            .map(|(leaf, _)| self.since.get(leaf).copied().unwrap_or_default())
+            .min()
+    }
+
+    /// Remembers who has just come; one more device of somebody is in as long as the others.
+    fn note_newcomers(&mut self, before: &BTreeMap<u32, Certificate>) {
+        let current = self.epoch();
+        let mut since = BTreeMap::new();
+        for (leaf, device) in &self.members {
+            let known = match before.get(leaf) == Some(device) {
+                true => self.since.get(leaf).copied().unwrap_or_default(),
+                false => {
+                    let who = Proven {
+                        user: device.user.clone(),
+                        identity: device.identity,
+                    };
+                    self.in_since(before, &who).unwrap_or(current)
+                }
+            };
+            if known + EPOCHS_BACK > current && known > 0 {
+                since.insert(*leaf, known);
+            }
+        }
+        self.since = since;
+    }
+
+    /// In an open group whoever proves a key may commit, so it is bounded who breaks it how often.
+    fn check_door(&self, by: &Proven, now: u64) -> Result<(), Refusal> {
+        let is_stranger = !self.members.values().any(|device| is_of(device, by));
+        self.door.check(&by.identity, is_stranger, now)
     }
 
     /// Whether a device may ask to leave, and where it is in the group.
@@ -364,9 +423,15 @@ impl Delivery {
         self.member(by)
     }
 
-    /// Remembers a report until the next epoch.
-    pub fn apply_report(&mut self, leaf: u32) {
+    /// Remembers a report until the next epoch. `now` is the time of the command, in seconds.
+    pub fn apply_report(&mut self, leaf: u32, now: u64) {
         self.reported.insert(leaf);
+        if self.policy == JoinPolicy::Open {
+            let of = |leaf: &u32| Some(self.members.get(leaf)?.identity);
+            let reported = self.reported.iter().filter_map(of).collect();
+            let all = self.members.values().map(|one| one.identity).collect();
+            self.door.reported(&reported, &all, now);
+        }
     }
 
     /// Whether a key package may be published by a device of this person. It is asked outside a
@@ -456,77 +521,6 @@ impl Delivery {
             false => Err(Refusal::OtherWelcome),
         }
     }
-
-    /// All of it, to go on from later without the journal before.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let numbers = |leaves: &BTreeSet<u32>| -> Vec<u8> {
-            leaves.iter().flat_map(|leaf| leaf.to_be_bytes()).collect()
-        };
-        let group_id = self.group.group_id().as_slice();
-        let mut bytes = vec![FORM];
-        bytes.extend(long_parts(&[
-            self.room.as_str().as_bytes(),
-            group_id,
-            &self.group_info,
-            &numbers(&self.leaving),
-            &numbers(&self.reported),
-            &self.lists.encode(),
-        ]));
-        // A snapshot of the same state has the same bytes.
-        let values = self
-            .storage
-            .values
-            .read()
-            .expect("nobody panics while writing");
-        let values: BTreeMap<_, _> = values.iter().collect();
-        for (key, value) in values {
-            bytes.extend(long_parts(&[key, value]));
-        }
-        bytes
-    }
-
-    /// Whether bytes are a snapshot in a form that this version reads.
-    pub fn reads(bytes: &[u8]) -> bool {
-        bytes.first() == Some(&FORM)
-    }
-
-    /// From a snapshot. Nothing is verified again but the certificates: it comes from the journal.
-    ///
-    /// # Errors
-    /// Bytes of another form.
-    pub fn restore(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut reader = Reader(bytes);
-        if reader.array()? != [FORM] {
-            return Err(Refusal::Malformed);
-        }
-        let room = std::str::from_utf8(reader.long()?).map_err(|_| Refusal::Malformed)?;
-        let room = Name::parse(room)?;
-        let group_id = openmls::prelude::GroupId::from_slice(reader.long()?);
-        let group_info = reader.long()?.to_vec();
-        let (leaving, reported) = (leaves(reader.long()?)?, leaves(reader.long()?)?);
-        let lists = Lists::decode(reader.long()?)?;
-        let storage = MemoryStorage::default();
-        while !reader.0.is_empty() {
-            let (key, value) = (reader.long()?.to_vec(), reader.long()?.to_vec());
-            let mut values = storage.values.write().expect("nobody panics while writing");
-            values.insert(key, value);
-        }
-        let group = PublicGroup::load(&storage, &group_id).map_err(|_| Refusal::Malformed)?;
-        let group = group.ok_or(Refusal::Malformed)?;
-        let members = mls::members(group.treesync())?.into_iter().collect();
-        Ok(Self {
-            policy: mls::join_policy_of(group_id.as_slice(), &room)?,
-            room,
-            crypto: RustCrypto::default(),
-            storage,
-            group,
-            group_info,
-            members,
-            leaving,
-            reported,
-            lists,
-        })
-    }
 }
 
 impl fmt::Debug for Delivery {
@@ -549,15 +543,6 @@ fn read_group_info(bytes: &[u8], crypto: &RustCrypto) -> Result<VerifiableGroupI
         MlsMessageBodyIn::GroupInfo(_) => Err(Refusal::OtherSuite),
         _ => Err(Refusal::Malformed),
     }
-}
-
-fn leaves(bytes: &[u8]) -> Result<BTreeSet<u32>, Malformed> {
-    let mut reader = Reader(bytes);
-    let mut leaves = BTreeSet::new();
-    while !reader.0.is_empty() {
-        leaves.insert(u32::from_be_bytes(reader.array()?));
-    }
-    Ok(leaves)
 }
 
 fn serialized(what: &impl openmls::prelude::tls_codec::Serialize) -> Vec<u8> {

@@ -24,6 +24,8 @@ pub mod conversation;
 #[cfg(feature = "mls")]
 pub mod delivery;
 pub mod device;
+#[cfg(feature = "mls")]
+mod door;
 pub mod export;
 #[cfg(feature = "mls")]
 mod handshake;

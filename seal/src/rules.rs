@@ -337,6 +337,17 @@ pub enum Refusal {
     /// Another suite than the room's.
     #[error("its cipher suite is not the room's")]
     OtherSuite,
+    /// A commit of this person could not be processed by others.
+    #[error("others could not process a commit of yours: a member must add you again")]
+    Barred,
+    /// Nobody comes into the open group by itself for a while.
+    #[error(
+        "nobody comes into the group by itself for {minutes} minutes, for a commit was broken: a member must add you"
+    )]
+    Shut {
+        /// For how long.
+        minutes: u64,
+    },
     /// Not a certificate of the device that uses it.
     #[error("its credential does not count: {0}")]
     Credential(#[from] device::Error),
@@ -346,6 +357,9 @@ pub enum Refusal {
     /// Who sends is not in the group.
     #[error("only members may do that")]
     NotAMember,
+    /// Who sends a message was not in the group in its epoch.
+    #[error("only who was a member in that epoch may send messages of it: encrypt it anew")]
+    NotThen,
     /// A name in the room belongs to another identity.
     #[error("the name belongs to another identity in this room")]
     OtherIdentity,
@@ -381,7 +395,8 @@ impl Refusal {
         match self {
             Self::StaleEpoch { .. } => "stale_epoch",
             Self::TooLarge => "too_large",
-            Self::NotAMember => "not_a_member",
+            Self::NotAMember | Self::NotThen | Self::Shut { .. } => "not_a_member",
+            Self::Barred => "barred",
             Self::TooMany => "too_many_members",
             Self::Lifetime => "bad_lifetime",
             Self::Credential(_)

@@ -188,7 +188,7 @@ impl Group {
             }
             (_, Handshake::Report(epoch)) => {
                 let leaf = delivery.decide_report(epoch, &by)?;
-                delivery.apply_report(leaf);
+                delivery.apply_report(leaf, seconds(at));
             }
         }
         Ok(())

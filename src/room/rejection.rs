@@ -43,11 +43,12 @@ pub enum Reason {
     NotSealed,
     NotTheMaker,
     Superseded,
+    Barred,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 37] = [
+    pub const ALL: [Reason; 38] = [
         Self::BadFrame,
         Self::BadField,
         Self::Unsupported,
@@ -85,6 +86,7 @@ impl Reason {
         Self::NotSealed,
         Self::NotTheMaker,
         Self::Superseded,
+        Self::Barred,
     ];
 
     /// The word that goes over the wire.
@@ -127,6 +129,7 @@ impl Reason {
             Self::NotSealed => "not_sealed",
             Self::NotTheMaker => "not_the_maker",
             Self::Superseded => "superseded",
+            Self::Barred => "barred",
         }
     }
 
@@ -145,7 +148,8 @@ impl Reason {
             | Self::SealedRoom
             | Self::NotSealed
             | Self::NotTheMaker
-            | Self::Superseded => Self::BadField,
+            | Self::Superseded
+            | Self::Barred => Self::BadField,
             reason => reason,
         }
     }

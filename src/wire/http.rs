@@ -32,6 +32,7 @@ pub fn status(reason: Reason) -> u16 {
         | Reason::NotMember
         | Reason::NotAMember
         | Reason::NotTheMaker
+        | Reason::Barred
         | Reason::BadCredential
         | Reason::BadOrigin
         | Reason::Forbidden => 403,

@@ -2,6 +2,7 @@
 //! can see it refuses before it is journaled; what it cannot, members do not depend on it for.
 
 mod commits;
+mod door;
 mod people;
 mod server;
 #[path = "../world/mod.rs"]

@@ -145,7 +145,7 @@ impl Server {
             }
             Frame::Report { epoch, .. } => {
                 let leaf = self.delivery().decide_report(*epoch, by)?;
-                self.delivery.as_mut().unwrap().apply_report(leaf);
+                self.delivery.as_mut().unwrap().apply_report(leaf, now());
             }
         }
         self.taken.push(frame.clone());
