@@ -7,8 +7,8 @@ use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, certificate_of};
 use openmls::prelude::{
-    Extension, KeyPackage, LeafNode, Lifetime, MlsMessageBodyIn, OpenMlsCrypto, Proposal,
-    ProposalOrRefIn, ProposalType, Sender, StagedCommit,
+    CredentialType, Extension, KeyPackage, LeafNode, Lifetime, MlsMessageBodyIn, OpenMlsCrypto,
+    Proposal, ProposalOrRefIn, ProposalType, Sender, StagedCommit,
     group_info::VerifiableGroupInfo,
     tls_codec::{self, Deserialize as _, Serialize as _, Size as _, VLBytes},
 };
@@ -519,6 +519,11 @@ pub(crate) fn check_key_package(
     }
     if package.tls_serialized_len() > MOST_KEY_PACKAGE {
         return Err(Refusal::TooLarge);
+    }
+    // Else it could not be in a group whose members are known by certificates.
+    let known = package.leaf_node().capabilities().credentials();
+    if !known.contains(&CredentialType::Basic) {
+        return Err(Refusal::Invalid("a device that knows no basic credentials"));
     }
     check_key(package.hpke_init_key().as_slice(), crypto)?;
     let certificate = check_new_leaf(package.leaf_node(), crypto)?;

@@ -3,8 +3,8 @@
 
 mod world;
 
-use seal::conversation::{Conversation, Effect, Outgoing, Show};
-use seal::member::{Frame, Member, Shown};
+use seal::conversation::{Conversation, Effect, MOST_WAITING, Outgoing, Show};
+use seal::member::{Error, Frame, Member, Shown};
 use seal::rules::JoinPolicy;
 use seal::{Handshake, Refusal, Shelf};
 use std::collections::{BTreeMap, VecDeque};
@@ -334,6 +334,16 @@ fn who_may_not_found_the_group_waits_for_whoever_made_the_room() {
         settle(&mut server, &mut hosts);
         assert_eq!(hosts[0].is_in(), is_in, "after {later} s");
     }
+}
+
+#[test]
+fn who_says_more_than_can_wait_is_told_so_and_not_that_a_change_is_under_way() {
+    let mut host = Host::new("harry", 1, JoinPolicy::Open);
+    for n in 0..MOST_WAITING {
+        host.say(&format!("{n}"));
+    }
+    let more = host.conversation.say(b"more", now()).map(drop);
+    assert_eq!(more, Err(Error::Full));
 }
 
 #[test]

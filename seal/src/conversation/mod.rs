@@ -389,7 +389,7 @@ impl Conversation {
             return Err(Error::TooLong);
         }
         if self.waiting.len() >= MOST_WAITING {
-            return Err(Error::Busy);
+            return Err(Error::Full);
         }
         self.waiting.push_back(content.to_vec());
         Ok(self.go_on(Vec::new()))

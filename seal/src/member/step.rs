@@ -182,6 +182,9 @@ pub enum Error {
     /// A change of its own is on its way.
     #[error("a change of the group is on its way: wait until it is decided")]
     Busy,
+    /// As much waits to be sent as may.
+    #[error("so much waits already until this device can send: try again later")]
+    Full,
     /// The state was read again, and events may be missing.
     #[error("events of the room are missing: read them first")]
     Behind,

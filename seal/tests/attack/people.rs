@@ -24,6 +24,47 @@ use seal::member::Frame;
 use seal::member::Shown;
 use seal::rules::JoinPolicy;
 
+/// A key package of a device that knows credentials of this kind alone.
+fn package_with(client: &Client, credential: openmls::prelude::CredentialType) -> Vec<u8> {
+    use openmls::prelude::{
+        BasicCredential, Capabilities, Ciphersuite, CredentialWithKey, KeyPackage, MlsMessageOut,
+    };
+    let capabilities = Capabilities::new(None, None, None, None, Some(&[credential]));
+    let with_key = CredentialWithKey {
+        credential: BasicCredential::new(client.member.certificate().encode()).into(),
+        signature_key: client.key.public().as_slice().into(),
+    };
+    let made = KeyPackage::builder()
+        .leaf_node_capabilities(capabilities)
+        .build(
+            Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519,
+            &openmls_rust_crypto::OpenMlsRustCrypto::default(),
+            &client.key,
+            with_key,
+        )
+        .unwrap();
+    let message = MlsMessageOut::from(made.key_package().clone());
+    message.to_bytes().unwrap()
+}
+
+#[test]
+fn a_device_that_knows_no_certificates_is_not_added() {
+    use openmls::prelude::CredentialType;
+    let ann = Client::new("ann", "phone", 10);
+    let (_, mut clients) = room_of(&["harry"]);
+    let check = |credential| {
+        let package = package_with(&ann, credential);
+        let checked = Delivery::check_key_package(&package, &ann.proven(), now());
+        (checked.map(drop), package)
+    };
+    let (checked, _) = check(CredentialType::Basic);
+    assert_eq!(checked, Ok(()));
+    let (checked, package) = check(CredentialType::X509);
+    // In the word of the writer, which does not take it either.
+    assert_eq!(checked.unwrap_err().code(), "bad_bundle");
+    assert!(clients[0].add(&[package]).is_err());
+}
+
 #[test]
 fn nobody_else_becomes_harry_in_a_room_that_harry_is_in() {
     let (mut server, mut clients) = room_of(&["harry", "charly"]);
