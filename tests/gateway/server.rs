@@ -64,8 +64,15 @@ impl Server {
 
     /// One with a policy for its rooms.
     pub(crate) async fn guarded(config: Config, access: &access::Config) -> Self {
+        Self::guarded_in(World::new().await, config, access).await
+    }
+
+    pub(crate) async fn guarded_in(
+        mut world: World,
+        config: Config,
+        access: &access::Config,
+    ) -> Self {
         access.validate().unwrap();
-        let mut world = World::new().await;
         let journal = Arc::new(world.database.connect(world.shards));
         let access = Access::load(access).unwrap();
         let service = world.guarded(config, access.clone(), journal);

@@ -146,25 +146,34 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
     let (uri, headers) = (&request.uri, &request.headers);
     let (room, user) = (request::room(uri)?, request::user_of_path(uri)?);
     let parameters = Parameters::of(uri)?;
-    let key = credentials::key(handle, &room, headers, &parameters)?;
+    let mut key = credentials::key(handle, &room, headers, &parameters)?;
     let (from, device) = (parameters.from()?, parameters.device()?);
     let policy = parameters.policy()?;
-    let public = match parameters.wants_proof()? {
+    let mut public = match parameters.wants_proof()? {
         // Where a token says who somebody is, no key does.
         true if !key.is_vouched() => Some(PublicKey::parse(&key).ok_or_else(no_public_key)?),
         true | false => None,
     };
     let offered = request.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let (protocol, echo) = Protocol::negotiate(offered.map(|value| value.to_str().unwrap_or("?")))?;
-    // It will be, or the client does not come in.
-    let proven = public.is_some();
-    let brought = credentials::brought(handle, headers, &parameters, proven);
+    let brought = credentials::brought(handle, headers, &parameters, public.is_some());
     let access = &handle.0.access;
     let lacks_token = access.policy(&room) == Policy::Token && brought.token.is_none();
+    let admitted = || gate::admit(handle, client, &room, Some(&user), Right::Read, &brought);
+    let mut admission = None;
+    // A member of a group is a key, whatever its token says.
+    if !lacks_token && gate::needs_both(handle, &room, &parameters) {
+        admission = Some(admitted().await?);
+        if gate::is_sealed(handle, &room, policy).await? {
+            key = credentials::named_key(headers, &parameters)?;
+            public = Some(PublicKey::parse(&key).ok_or_else(no_public_key)?);
+        }
+    }
+    // It will be, or the client does not come in.
+    let proven = public.is_some();
     let (shows, admission) = match parameters.promises_token()? && lacks_token {
         true => (Some(Shows::Token), Admission::NONE),
         false => {
-            let admission = gate::admit(handle, client, &room, Some(&user), Right::Read, &brought);
             let shows = public.map(|key| {
                 let hosts = Hosts::of(&handle.0.config, request);
                 Shows::Key {
@@ -172,7 +181,11 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
                     hosts,
                 }
             });
-            (shows, admission.await?)
+            let admission = match admission {
+                Some(admission) => admission,
+                None => admitted().await?,
+            };
+            (shows, admission)
         }
     };
     let join = Join {

@@ -44,9 +44,14 @@ pub(super) fn key(
     headers: &HeaderMap,
     parameters: &Parameters,
 ) -> Result<Key, Rejection> {
-    if let Some(key) = handle.0.access.key_of_all(room) {
-        return Ok(key);
+    match handle.0.access.key_of_all(room) {
+        Some(key) => Ok(key),
+        None => named_key(headers, parameters),
     }
+}
+
+/// The key that a request names, whatever its room asks for.
+pub(super) fn named_key(headers: &HeaderMap, parameters: &Parameters) -> Result<Key, Rejection> {
     let header = headers.get_all(KEY).iter().next_back();
     let header = header.map(|value| value.to_str().unwrap_or("?"));
     let bad = |why: &str| Rejection::new(Reason::BadPub, why);

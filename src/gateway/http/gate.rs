@@ -29,6 +29,22 @@ pub(super) async fn admit(
     access.admit(room, user, right, brought).await
 }
 
+/// Whether it may be a room where a token says what somebody may do, and a key who that is: a sealed
+/// one, whose members are keys. Elsewhere a token says both, and no key is looked at.
+pub(super) fn needs_both(handle: &Handle, room: &RoomId, parameters: &Parameters) -> bool {
+    handle.0.access.policy(room) == Policy::Token && parameters.wants_proof() == Ok(true)
+}
+
+/// Whether the room is sealed, or is to be.
+pub(super) async fn is_sealed(
+    handle: &Handle,
+    room: &RoomId,
+    wanted: Option<room::Policy>,
+) -> Result<bool, Rejection> {
+    let sealed = Some(room::Policy::Sealed);
+    Ok(wanted == sealed || Some(owner::policy(&handle.0, room, owner::DEADLINE).await?) == sealed)
+}
+
 /// What the bearer of a request may read, and until when. Only a room that asks for a proof looks at
 /// one: checking it is dear. Then the request says whose key it is, as a message does. A room asks
 /// for it by what operators say of its name, or by its own policy, which its owner says within some time.
@@ -52,6 +68,12 @@ pub(super) async fn reader(
     let is_enough = match own {
         room::Policy::Open => true,
         room::Policy::Proven if access.policy(room) == Policy::Token => true,
+        // The token is of whoever proves the key.
+        room::Policy::Sealed if access.policy(room) == Policy::Token => {
+            let user = parameters.user()?;
+            admit(handle, client, room, Some(&user), Right::Read, &brought).await?;
+            proves(handle, client, parts, room, parameters).await?
+        }
         room::Policy::Proven | room::Policy::Sealed => {
             proven || proves(handle, client, parts, room, parameters).await?
         }
@@ -85,7 +107,7 @@ async fn proves(
         return Ok(false);
     };
     let user = parameters.user()?;
-    let key = credentials::key(handle, room, &parts.headers, parameters)?;
+    let key = credentials::named_key(&parts.headers, parameters)?;
     let (method, whose) = (parts.method.as_str(), (room, &user, &key));
     signed.check(handle, client, method, whose, b"").await?;
     Ok(true)
