@@ -5,6 +5,7 @@ mod commits;
 mod door;
 mod people;
 mod server;
+mod stolen;
 #[path = "../world/mod.rs"]
 mod world;
 
