@@ -151,19 +151,20 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Of an event: it has a place.
-    pub fn event(room: &'a RoomId, event: &'a Event) -> Self {
+    /// Of an event: it has a place. `None`: it is nobody's.
+    pub fn event(room: &'a RoomId, event: &'a Event) -> Option<Self> {
         let (user, id) = match &event.kind {
             Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => (user, None),
             Kind::Message { from, id, .. } => (from, id.as_ref().and_then(|id| id.shown())),
+            Kind::Purged => return None,
         };
         let seq = Some(event.seq);
-        Self {
+        Some(Self {
             room,
             user,
             id,
             seq,
-        }
+        })
     }
 }
 
@@ -211,7 +212,8 @@ impl Tracer {
     ) {
         if self.is_on() {
             let events = events.into_iter();
-            events.for_each(|event| self.note(hop, &At::event(room, event), &what));
+            let places = events.filter_map(|event| At::event(room, event));
+            places.for_each(|at| self.note(hop, &at, &what));
         }
     }
 

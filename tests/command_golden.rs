@@ -39,7 +39,7 @@ fn sealed() -> Body {
 }
 
 /// File, what it stands for, and whether somebody waits for an answer.
-fn commands() -> [(&'static str, Action, bool); 11] {
+fn commands() -> [(&'static str, Action, bool); 12] {
     let id = || CommandId::parse("m1").unwrap();
     let through = Action::Send {
         user: user("harry"),
@@ -162,6 +162,7 @@ fn commands() -> [(&'static str, Action, bool); 11] {
         ("command.5.handshake", handshake, false),
         ("command.5.retain", retain, false),
         ("command.5.default", Action::Retain { own: None }, false),
+        ("command.5.purge", Action::Purge, false),
     ]
 }
 

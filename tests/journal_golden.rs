@@ -13,8 +13,8 @@ use safe_chat::{
     proto::journal::v1::StoredEvent,
     room::{
         Attempt, Body, Change, CommandId, DeviceId, Ended, Epoch, Event, Identity, Incarnation,
-        Key, Kind, Millis, Pin, Producer, ProducerSeq, Reason, RequestId, Sent, Seq, Session,
-        SessionId, State, Turn, UserId,
+        Key, Kind, MessageKey, Millis, Pin, Producer, ProducerSeq, Reason, RequestId, Sent, Seq,
+        Session, SessionId, State, Turn, UserId,
     },
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -294,12 +294,11 @@ fn state() -> State {
     state.pins.insert(user("harry"), claimed("KEY-1"));
     state.pins.insert(user("charly"), claimed("KEY-2"));
     state.sent.insert(
-        (user("charly"), CommandId::Gateway(session(0x11), 300)),
+        MessageKey::Named(user("charly"), CommandId::Gateway(session(0x11), 300)),
         sent(5),
     );
-    state
-        .sent
-        .insert((user("harry"), CommandId::parse("m1").unwrap()), sent(7));
+    let key = MessageKey::Named(user("harry"), CommandId::parse("m1").unwrap());
+    state.sent.insert(key, sent(7));
     state
         .ended
         .insert(session(0x22), Ended::Refused(Reason::KeyMismatch));
@@ -344,7 +343,8 @@ fn every_version_that_can_be_read_has_a_golden_file() {
             "Left -> left@1",
             "Message -> text@2",
             "Unpinned -> unpinned@1",
-            "Handshake -> handshake@1"
+            "Handshake -> handshake@1",
+            "Purged -> purged@1"
         ]
     );
 }
@@ -526,9 +526,8 @@ fn a_snapshot_keeps_by_which_attempts_its_messages_came() {
         ("harry", "m2", 7, None),
     ] {
         let sent = Sent { seq: Seq(seq), by };
-        state
-            .sent
-            .insert((user(name), CommandId::parse(id).unwrap()), sent);
+        let key = MessageKey::Named(user(name), CommandId::parse(id).unwrap());
+        state.sent.insert(key, sent);
     }
     let golden = golden("snapshot.v1.attempts");
     assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);

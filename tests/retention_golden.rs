@@ -66,6 +66,7 @@ fn a_snapshot_keeps_what_is_kept() {
             since: Millis(1_795_465_100_000),
             bytes: 4096,
             counted: Seq(3),
+            purge: None,
         },
         ..State::default()
     };

@@ -95,6 +95,7 @@ impl Room {
             Kind::Left { .. } => "left",
             Kind::Message { .. } => "message",
             Kind::Unpinned { .. } => "unpinned",
+            Kind::Purged => "purged",
         };
         self.events.iter().map(word).collect()
     }

@@ -81,6 +81,7 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (0..40u8).prop_map(|s| Action::Close { session: session(s), gateway: None }),
         6 => send(),
         1 => (0..3u8).prop_map(|g| Action::Abandon { gateway: gateway(g) }),
+        1 => Just(Action::Purge),
         1 => (0..3u8).prop_map(|u| Action::Unpin { user: user(u) }),
         1 => prop::option::of(1..9u64).prop_map(|most| Action::Retain {
             own: most.map(|most| Retention { events: Some(most), ..Retention::default() }),
@@ -125,7 +126,8 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
             | Action::Close { .. }
             | Action::Abandon { .. }
             | Action::Unpin { .. }
-            | Action::Retain { .. } => true,
+            | Action::Retain { .. }
+            | Action::Purge => true,
         });
         (1..)
             .zip(actions)
@@ -231,6 +233,8 @@ proptest! {
                 // The name has another key by now, or its owner has proven it. Or it had, and an
                 // operator took it away. What was placed is not told so, if it says which it is.
                 (first, Outcome::Refused(refused)) if is_send && !(says_which && *first == Outcome::Done) && matches!(refused.reason, Reason::KeyMismatch | Reason::ProofRequired) => {}
+                // Why it was refused is forgotten since the room was purged.
+                (Outcome::Refused(_), Outcome::Refused(refused)) if is_send && refused.reason == Reason::Unavailable => {}
                 // Its session had passed it over, and is over by now.
                 (Outcome::Refused(refused), Outcome::Refused(_)) if refused.reason == Reason::Unavailable => {}
                 (Outcome::DuplicateUnknownSeq, _) => {} // Nobody was told.
@@ -284,7 +288,7 @@ proptest! {
             match &event.kind {
                 Kind::Joined { user } => prop_assert!(here.insert(user.clone()), "joined twice"),
                 Kind::Left { user } => prop_assert!(here.remove(user), "left without having joined"),
-                Kind::Message { .. } | Kind::Unpinned { .. } => {}
+                Kind::Message { .. } | Kind::Unpinned { .. } | Kind::Purged => {}
             }
         }
         prop_assert_eq!(here, state.members);

@@ -232,6 +232,8 @@ pub enum Body {
     /// An operator took the key away from the name: whoever comes next under it may be another
     /// one.
     Unpinned,
+    /// An operator had everything before it removed: forget it, too. `from` is `*`.
+    Purged,
     /// A kind that this client does not know: skip it, but count its place.
     Other(String),
 }
@@ -243,6 +245,7 @@ impl Event {
             Body::Joined => "joined",
             Body::Left => "left",
             Body::Unpinned => "unpinned",
+            Body::Purged => "purged",
             Body::Text(_) => "text",
             Body::Sealed(_) | Body::SealedOf(_) => "sealed",
             Body::Handshake(_) => "handshake",

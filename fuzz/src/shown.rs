@@ -141,6 +141,10 @@ pub(super) fn event(event: &Event) {
                 Some(user.as_str())
             )
         ),
+        Kind::Purged => assert_eq!(
+            (line, word("from").as_deref()),
+            (format!("[aaa:{seq} - * purged]"), Some("*"))
+        ),
         Kind::Message { from, to, body, .. } => {
             if let Body::Handshake(bytes) = body {
                 assert_eq!(line, format!("[aaa:{seq} - {from} handshake]"));

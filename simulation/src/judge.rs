@@ -209,24 +209,25 @@ fn shown(event: &Event) -> loadtest::history::Event {
         ..Default::default()
     };
     let (kind, from) = match &event.kind {
-        Kind::Joined { user } => ("joined", user),
-        Kind::Left { user } => ("left", user),
-        Kind::Unpinned { user } => ("unpinned", user),
+        Kind::Joined { user } => ("joined", user.as_str()),
+        Kind::Left { user } => ("left", user.as_str()),
+        Kind::Unpinned { user } => ("unpinned", user.as_str()),
+        Kind::Purged => ("purged", "*"),
         Kind::Message {
             from,
             body: Body::Text(_),
             ..
-        } => ("text", from),
+        } => ("text", from.as_str()),
         Kind::Message {
             from,
             body: Body::Sealed(_),
             ..
-        } => ("sealed", from),
+        } => ("sealed", from.as_str()),
         Kind::Message {
             from,
             body: Body::Handshake(_),
             ..
-        } => ("handshake", from),
+        } => ("handshake", from.as_str()),
     };
     let seen = loadtest::history::Event {
         kind: kind.into(),

@@ -131,8 +131,9 @@ pub trait Admissions: Send + Sync {
     /// waited.
     async fn confirm_welcome(&self, device: &Recipient, id: &WelcomeId) -> Result<bool, Error>;
 
-    /// Forgets all of a room, whoever it waits for; how many values.
-    async fn forget_welcomes(&self, room: &RoomId) -> Result<usize, Error>;
+    /// Forgets those of a room whose commits lie below a place, whoever waits for them; how many
+    /// values.
+    async fn forget_welcomes(&self, room: &RoomId, below: Seq) -> Result<usize, Error>;
 }
 
 #[async_trait]
@@ -255,10 +256,15 @@ impl<B: Buckets + ?Sized> Admissions for B {
         Ok(true)
     }
 
-    async fn forget_welcomes(&self, room: &RoomId) -> Result<usize, Error> {
+    async fn forget_welcomes(&self, room: &RoomId, below: Seq) -> Result<usize, Error> {
         let mut forgotten = 0;
-        for pattern in [format!("to.*.*.*.*.{room}.>"), format!("commit.{room}.>")] {
-            let names = self.names(BUCKET, &pattern).await?;
+        for (pattern, place) in [
+            (format!("to.*.*.*.*.{room}.>"), 6),
+            (format!("commit.{room}.>"), 2),
+        ] {
+            let mut names = self.names(BUCKET, &pattern).await?;
+            let seq = |name: &str| name.split('.').nth(place)?.parse::<u64>().ok();
+            names.retain(|name| seq(name).is_some_and(|seq| seq < below.0));
             let erased: Vec<_> = names.iter().map(|name| erase(self, name)).collect();
             let erased: Vec<bool> = stream::iter(erased).buffered(AT_ONCE).try_collect().await?;
             forgotten += erased.into_iter().filter(|was_there| *was_there).count();

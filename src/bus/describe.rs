@@ -215,6 +215,7 @@ fn event_line(event: &Event, bodies: bool) -> String {
         Kind::Joined { user } => format!("{user} joined"),
         Kind::Left { user } => format!("{user} left"),
         Kind::Unpinned { user } => format!("{user} unpinned"),
+        Kind::Purged => "purged".into(),
         Kind::Message {
             from, to, body, id, ..
         } => message_line(from, to.as_ref(), body, id.as_ref(), bodies),
@@ -246,6 +247,7 @@ fn command_line(Submission { action, reply, .. }: &Submission, bodies: bool) -> 
         Action::Unpin { user } => format!("unpin {user}"),
         Action::Retain { own: Some(own) } => format!("retain {own}"),
         Action::Retain { own: None } => "retain as much as of all rooms".into(),
+        Action::Purge => "purge".into(),
         Action::Send {
             user, to, body, id, ..
         } => format!(

@@ -391,6 +391,8 @@ pub struct RoomView {
     pub first: Seq,
     /// What an operator wants to be kept of this room; `None`: what the cluster wants of all.
     pub retention: Option<Retention>,
+    /// The place of its last purge: nothing before it is told any more; zero: there was none.
+    pub purged: Seq,
 }
 
 /// What of the stored events can be removed.
@@ -482,7 +484,7 @@ pub struct NodeRecord {
 /// notes of sessions under the name of their gateway. 4: keys that are taken away from names
 /// ([`Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups of sealed ones
 /// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
-/// ([`Action::Retain`], `room::Change::Trimmed`).
+/// ([`Action::Retain`], `room::Change::Trimmed`); purges ([`Action::Purge`], `room::Kind::Purged`).
 pub const FORMATS: u32 = 5;
 
 impl NodeRecord {
@@ -508,6 +510,11 @@ impl NodeRecord {
 
     /// Whether it reads how much of a room's past is kept.
     pub fn reads_retention(&self) -> bool {
+        self.formats >= 5
+    }
+
+    /// Whether it reads that a room was purged.
+    pub fn reads_purges(&self) -> bool {
         self.formats >= 5
     }
 }

@@ -5,6 +5,7 @@ use super::{
     owner,
 };
 use crate::{
+    bus::Ask,
     journal::Hole,
     room::{Event, Rejection, RoomId, Seq},
     wire::SharedEvent,
@@ -44,17 +45,22 @@ pub(super) async fn history(
     let read = async {
         let replica = core.replica(room);
         let known = replica.as_ref().and_then(|replica| replica.head());
-        let head = match known {
-            Some(head) => head,
-            None => owner::head(core, room).await?,
+        let (head, purged) = match (known, &replica) {
+            (Some(head), Some(replica)) => (head, replica.purged()),
+            _ => {
+                let view = owner::owner(core, &Ask::head(room.clone())).await?;
+                (view.head, view.purged)
+            }
         };
         let last = before.map_or(head, |before| Seq(before.0.saturating_sub(1)).min(head));
-        let mut walk = Walk::new(last, limit.into());
-        if let Some(replica) = replica {
+        let mut walk = Walk::new(last, limit.into(), purged);
+        if let Some(replica) = &replica {
             walk.take(&replica.recent(last, walk.wanted()).await);
         }
         walk.read(core, room).await?;
-        Ok(walk.done())
+        let mut history = walk.done();
+        history.forget_below(replica.map_or(purged, |replica| replica.purged()));
+        Ok(history)
     };
     timeout(DEADLINE, read).await.unwrap_or_else(|_| {
         Err(unavailable(
@@ -63,9 +69,20 @@ pub(super) async fn history(
     })
 }
 
+impl History {
+    /// What was purged while it was read is not told.
+    fn forget_below(&mut self, purged: Seq) {
+        let told = self.events.len();
+        self.events.retain(|event| event.seq >= purged);
+        self.more &= self.events.len() == told;
+    }
+}
+
 /// The way backwards through a room.
 struct Walk {
     limit: usize,
+    /// Nothing below is told, whether it is there or not.
+    first: Seq,
     /// Descending.
     events: Vec<Event>,
     bytes: usize,
@@ -77,9 +94,10 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(last: Seq, limit: usize) -> Self {
+    fn new(last: Seq, limit: usize, first: Seq) -> Self {
         Self {
             limit,
+            first,
             events: Vec::new(),
             bytes: 0,
             next: last,
@@ -116,8 +134,12 @@ impl Walk {
         let mut span = FEW;
         while self.next > Seq::ZERO && self.more.is_none() {
             let next = self.next;
+            if next < self.first {
+                self.skip(None);
+                break;
+            }
             let count = span.min(self.wanted() as u64);
-            let first = Seq((next.0 + 1).saturating_sub(count).max(1));
+            let first = Seq((next.0 + 1).saturating_sub(count).max(1)).max(self.first);
             let page = core
                 .history_cache
                 .read(room, first, next)
@@ -135,7 +157,7 @@ impl Walk {
                     .last_below(room, next)
                     .await
                     .map_err(cannot)?;
-                self.skip(below);
+                self.skip(below.filter(|below| *below >= self.first));
             }
         }
         Ok(())

@@ -56,6 +56,12 @@ impl Page {
         self.events.last().map(|event| event.event().seq)
     }
 
+    /// The events from a place on.
+    pub(super) fn not_before(&self, place: Seq) -> &[SharedEvent] {
+        let is_before = |event: &SharedEvent| event.event().seq < place;
+        &self.events[self.events.partition_point(is_before)..]
+    }
+
     /// The events from `from` on; `None` when that place is not in the page.
     pub(super) fn from(&self, from: Seq) -> Option<&[SharedEvent]> {
         let skip = from.0.checked_sub(self.first()?.0)? as usize;

@@ -477,12 +477,16 @@ async fn attach(
     session: Option<(SessionRef, u64)>,
 ) -> Result<Subscription, Rejection> {
     let mut start = match from.since {
-        Some(since) if since <= extent.head && core.losses.continues(claim.room(), since) => {
+        Some(since)
+            if since <= extent.head
+                && since.next() >= extent.purged
+                && core.losses.continues(claim.room(), since) =>
+        {
             Start::After(since)
         }
         _ => Start::Last(from.history),
     };
-    let (mut floor, mut page) = (Seq(1), None);
+    let (mut floor, mut page) = (extent.purged.max(Seq(1)), None);
     loop {
         let first = start.first(extent.head, floor);
         if first >= extent.oldest || first > extent.head {

@@ -122,6 +122,9 @@ pub trait Journal: Send + Sync + 'static {
     /// harmless, and it is confirmed before anything is removed.
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error>;
 
+    /// Whether a snapshot is kept, or a part of one, of a room as it was below a place.
+    async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error>;
+
     /// Events of a room, ascending and dense: from the first place at or after `first` that is
     /// still there, to at most `last`, at most [`Limits::PAGE`] of them, and
     /// [`Limits::PAGE_BYTES`]. The caller knows that `last` is published. An answer that begins

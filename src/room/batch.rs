@@ -102,11 +102,11 @@ fn known(state: &State, from: ProducerSeq, messages: &[BatchMessage]) -> Vec<Out
 
 /// What becomes of a message: [`Outcome::Done`] if it is to be placed.
 fn of_one(state: &State, from: ProducerSeq, message: &BatchMessage) -> Outcome {
-    let sent = state.sent.get(&(message.user.clone(), message.id.clone()));
+    let sent = state.sent(&message.user, &message.id);
     let attempt = Some(Attempt::Turn(message.turn));
     match sent {
         // The owner died between two commits of the batch.
-        Some(Sent { seq, by }) if *by == attempt => return Outcome::Redelivered(*seq),
+        Some(Sent { seq, by }) if by == attempt => return Outcome::Redelivered(seq),
         _ => {}
     }
     // Nobody speaks for another gateway's session.
@@ -120,7 +120,7 @@ fn of_one(state: &State, from: ProducerSeq, message: &BatchMessage) -> Outcome {
     match sent {
         // So long ago that the room remembers neither it nor its producer.
         _ if message.turn.number <= session.last => Outcome::DuplicateUnknownSeq,
-        Some(Sent { seq, .. }) => Outcome::Repeated(*seq),
+        Some(Sent { seq, .. }) => Outcome::Repeated(seq),
         None => Outcome::Done,
     }
 }

@@ -89,6 +89,8 @@ pub enum Action {
         /// Of this room; `None`: as much as of all rooms.
         own: Option<Retention>,
     },
+    /// An operator has everything forgotten that was said, and who said it.
+    Purge,
 }
 
 impl Action {

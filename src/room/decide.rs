@@ -2,8 +2,8 @@
 //! that it got first.
 
 use super::{
-    Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Key, Kind,
-    Limits, Maker, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session, SessionId,
+    Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Kept, Key,
+    Kind, Limits, Maker, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session, SessionId,
     State, UserId, batch, group::refuse_outside,
 };
 use std::collections::HashSet;
@@ -86,6 +86,9 @@ impl State {
         let mut events = Vec::with_capacity(decision.kinds.len());
         for (index, kind) in decision.kinds.iter().enumerate() {
             let is_last = index + 1 == decision.kinds.len();
+            if *kind == Kind::Purged {
+                self.leave_names_out();
+            }
             let mut changes = self.unjournaled.clone();
             changes.extend(decision.last.clone().filter(|_| is_last));
             let event = Event {
@@ -137,6 +140,7 @@ pub fn decide_within(
             batch::decide(state, *from, (messages, command.at), fits)
         }
         Action::Retain { own } => retain(state, *own, command.at),
+        Action::Purge => purge(state, command.at),
     }
 }
 
@@ -295,7 +299,7 @@ fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
 }
 
 fn unpin(state: &State, user: &UserId, at: Millis) -> Decision {
-    if state.precedes_unpin(user, at) {
+    if state.precedes_unpin(user, at) || state.kept.precedes_purge(at) {
         return Decision::nothing(Outcome::Repeated(state.head));
     }
     let mut decision = Decision::nothing(Outcome::Done);
@@ -321,6 +325,28 @@ fn retain(state: &State, own: Option<Retention>, at: Millis) -> Decision {
     }
 }
 
+/// Its event says what the room was set to, so that it is that whatever else is left of it.
+fn purge(state: &State, at: Millis) -> Decision {
+    if state.kept.precedes_purge(at) {
+        return Decision::nothing(Outcome::Repeated(state.head));
+    }
+    let mut decision = Decision::nothing(Outcome::Done);
+    if state.head == Seq::ZERO {
+        return decision; // There is nothing, and it is not made by this.
+    }
+    let (policy, Kept { own, said, .. }) = (state.policy, state.kept);
+    if policy != Policy::Open {
+        decision.changes.push(Change::PolicySet { policy });
+    }
+    if said > Millis(0) {
+        decision
+            .changes
+            .push(Change::RetentionSet { own, at: said });
+    }
+    decision.kinds.push(Kind::Purged);
+    decision
+}
+
 fn send(state: &State, action: &Action, at: Millis) -> Decision {
     let Action::Send {
         user,
@@ -341,7 +367,7 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
     if spoken.is_some_and(|session| session.user != *user) {
         return Decision::refused(Reason::NotMember);
     }
-    let sent = state.sent.get(&(user.clone(), id.clone())).copied();
+    let sent = state.sent(user, id);
     let attempt = Attempt::of(*turn, *request);
     if let Some(Sent { seq, by }) = sent
         && by.is_some()
@@ -391,6 +417,10 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
     if turn.is_some() && session.is_none() {
         return Decision::refused(Reason::NotMember);
     }
+    // It was refused then, and why is forgotten.
+    if state.kept.precedes_purge(at) {
+        return Decision::nothing(Outcome::Refused(of_before_purge()));
+    }
     // What was refused under the key of then stays refused.
     if is_post && !key.is_vouched() && state.precedes_unpin(user, at) {
         return Decision::refused(Reason::KeyMismatch);
@@ -434,6 +464,13 @@ fn not_placed() -> Rejection {
         "the message is not in the room, though a later one of this session is: send it again",
         NOT_PLACED_RETRY_MS,
     )
+}
+
+/// A message of about the time of a purge. By the bus's clock it came before, so it was decided
+/// before; but a clock may have gone back, and then it was not.
+fn of_before_purge() -> Rejection {
+    let message = "everything of then was removed from the room: send it again";
+    Rejection::retry(Reason::Unavailable, message, NOT_PLACED_RETRY_MS)
 }
 
 pub(super) fn refusal(reason: Reason) -> Rejection {

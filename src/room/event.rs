@@ -30,7 +30,7 @@ impl Kind {
     pub fn size(&self) -> usize {
         match self {
             Self::Message { body, .. } => body.size(),
-            Self::Joined { .. } | Self::Left { .. } | Self::Unpinned { .. } => 0,
+            Self::Joined { .. } | Self::Left { .. } | Self::Unpinned { .. } | Self::Purged => 0,
         }
     }
 }
@@ -71,6 +71,9 @@ pub enum Kind {
         /// The name.
         user: UserId,
     },
+    /// An operator had everything before it forgotten ([`super::Purge`]). It begins a commit, so that what
+    /// was before can be removed.
+    Purged,
 }
 
 /// A change of the room's state that takes no place in the sequence. Applying one twice changes

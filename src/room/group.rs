@@ -338,7 +338,9 @@ impl State {
     }
 
     /// What was owed and is still.
-    pub fn owe(&mut self, owed: Vec<Admitted>) {
+    pub fn owe(&mut self, mut owed: Vec<Admitted>) {
+        let purged = self.kept.purge.map(|purge| purge.seq);
+        owed.retain(|admitted| Some(admitted.seq) > purged);
         if let Some(group) = &mut self.group {
             group.owed.splice(0..0, owed);
             group.forget_excess();

@@ -1,7 +1,7 @@
 //! How much of a room's past is kept: what is wanted, and what there is. Pure. Nothing here decides
 //! what a command means, so a room without its past decides as one that has it.
 
-use super::{Event, Millis, Seq};
+use super::{Event, Millis, Purge, Seq};
 use std::fmt;
 
 /// A room may keep so much more than is wanted, as a part: what goes, goes in larger pieces.
@@ -58,6 +58,8 @@ pub struct Kept {
     /// The first place whose bytes are counted, unless that is the first one of the room: what is
     /// before was written by an older version.
     pub counted: Seq,
+    /// When an operator last had everything forgotten.
+    pub purge: Option<Purge>,
 }
 
 /// Why some of the past goes.
@@ -125,6 +127,25 @@ impl Kept {
         if at >= self.said {
             (self.own, self.said) = (own, at);
         }
+    }
+
+    /// An operator has everything before this place forgotten.
+    pub(super) fn purge(&mut self, purge: Purge) {
+        *self = Self {
+            own: self.own,
+            said: self.said,
+            start: purge.seq,
+            since: purge.at,
+            bytes: 0,
+            counted: Seq::ZERO,
+            purge: Some(purge),
+        };
+    }
+
+    /// Whether a command of this time came before the last purge, so that it was decided when it was
+    /// first read.
+    pub(super) fn precedes_purge(&self, at: Millis) -> bool {
+        self.purge.is_some_and(|purge| at <= purge.at)
     }
 
     /// What is below a place goes, which was of so many bytes. Or it is only learned how old the

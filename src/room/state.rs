@@ -1,9 +1,9 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Body, Change, CommandId, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits,
-    Maker, Millis, Pin, Policy, Producers, Reason, Seq, Session, SessionId, Sessions, UserId,
-    Window,
+    Attempt, Body, Change, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits, Maker,
+    MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Seq, Session, SessionId, Sessions,
+    UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -39,7 +39,7 @@ pub struct State {
     /// When an operator last took the key away from a name; the newest [`Limits::UNPINNED`].
     pub unpinned: HashMap<UserId, Millis>,
     /// The messages of the dedupe window.
-    pub sent: Window<(UserId, CommandId), Sent>,
+    pub sent: Window<MessageKey, Sent>,
     /// Sessions that are over, the newest [`Limits::ENDED_SESSIONS`].
     pub ended: Window<SessionId, Ended>,
     /// Commands that ended the sessions of a node, by node and stored time; the newest
@@ -114,6 +114,7 @@ impl State {
         self.unjournaled.clear();
         self.head = event.seq;
         self.kept.add(event);
+        self.forget_before_purge(event.at);
         match &event.kind {
             Kind::Joined { user } => {
                 self.members.insert(user.clone());
@@ -122,6 +123,10 @@ impl State {
                 self.members.remove(user);
             }
             Kind::Unpinned { user } => self.unpin(user, event.at),
+            Kind::Purged => self.purge(Purge {
+                seq: event.seq,
+                at: event.at,
+            }),
             Kind::Message {
                 from,
                 id,
@@ -138,7 +143,8 @@ impl State {
                         seq: event.seq,
                         by: Attempt::of(*turn, *request),
                     };
-                    self.sent.insert((from.clone(), id.clone()), sent);
+                    let key = MessageKey::Named(from.clone(), id.clone());
+                    self.sent.insert(key, sent);
                 }
                 if let Some(turn) = turn {
                     self.sessions.said(*turn);

@@ -36,13 +36,35 @@ impl<K: Hash + Eq + Clone, V> Window<K, V> {
         if self.values.contains_key(&key) {
             return;
         }
-        if self.order.len() == self.capacity
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.values.remove(&oldest);
+        if self.order.len() == self.capacity {
+            self.drop_oldest();
         }
         self.order.push_back(key.clone());
         self.values.insert(key, value);
+    }
+
+    /// The oldest key.
+    pub fn oldest(&self) -> Option<&K> {
+        self.order.front()
+    }
+
+    /// Forgets the oldest key.
+    pub fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.order.pop_front() {
+            self.values.remove(&oldest);
+        }
+    }
+
+    /// The same under other keys; of two that become one the older stays.
+    pub fn map_keys(&self, key: impl Fn(&K) -> K) -> Self
+    where
+        V: Clone,
+    {
+        let mut mapped = Self::new(self.capacity);
+        for (old, value) in self.iter() {
+            mapped.insert(key(old), value.clone());
+        }
+        mapped
     }
 
     /// Keys and values, oldest first.

@@ -2,12 +2,15 @@
 
 use crate::room::{Body, CommandId, Event, Kind, UserId};
 
+/// Where an event is nobody's: no user has this name.
+const NOBODY: &str = "*";
+
 /// What every protocol tells of an event.
 pub(super) struct View<'a> {
     pub(super) seq: u64,
     pub(super) at: u64,
     pub(super) kind: &'static str,
-    pub(super) from: &'a UserId,
+    pub(super) from: &'a str,
     pub(super) to: Option<&'a UserId>,
     pub(super) body: Option<&'a Body>,
     pub(super) id: Option<&'a str>,
@@ -25,9 +28,10 @@ impl<'a> View<'a> {
             id: None,
         };
         match &event.kind {
-            Kind::Joined { user } => plain("joined", user),
-            Kind::Left { user } => plain("left", user),
-            Kind::Unpinned { user } => plain("unpinned", user),
+            Kind::Joined { user } => plain("joined", user.as_str()),
+            Kind::Left { user } => plain("left", user.as_str()),
+            Kind::Unpinned { user } => plain("unpinned", user.as_str()),
+            Kind::Purged => plain("purged", NOBODY),
             Kind::Message {
                 from,
                 to,
@@ -46,7 +50,7 @@ impl<'a> View<'a> {
                     to: to.as_ref(),
                     body: Some(body),
                     id: id.as_ref().and_then(CommandId::shown),
-                    ..plain(kind, from)
+                    ..plain(kind, from.as_str())
                 }
             }
         }

@@ -38,7 +38,7 @@ impl Parts {
         let position = if self.journal.publishes() {
             Position::ZERO
         } else {
-            self.publish_tail(claim, room, state.head).await?
+            self.publish_tail(claim, room, &state).await?
         };
         tracing::debug!(%shard, %room, head = %state.head, replayed, "room opened");
         Ok(Room::new(state, saved, position, Instant::now()))
@@ -78,13 +78,14 @@ impl Parts {
 
     /// Publishes the journaled events that are not on the bus, and returns where the last message
     /// of the room is then. Of a room that the bus knows nothing of any more only the newest
-    /// events: gateways read older ones from the journal.
+    /// events: gateways read older ones from the journal. Nothing that is not kept any more.
     async fn publish_tail(
         &self,
         claim: Claim,
         room: &RoomId,
-        head: Seq,
+        state: &State,
     ) -> Result<Position, journal::Error> {
+        let (head, first) = (state.head, state.kept.first());
         let (shard, epoch) = (claim.shard(), claim.epoch());
         let last = self.last_published(room).await;
         if let Some(last) = last.filter(|last| last.epoch > epoch) {
@@ -99,7 +100,7 @@ impl Parts {
             )));
         }
         let oldest = Seq(head.0.saturating_sub(Limits::EVENTS as u64));
-        let mut from = published.max(oldest);
+        let mut from = published.max(oldest).max(Seq(first.0 - 1));
         while from < head {
             let events = definite(shard, "read", PAUSE, || {
                 self.journal.read(room, from.next(), head)

@@ -13,6 +13,8 @@ pub(super) struct Trimming {
     looked: Option<Instant>,
     /// How often it was saved in vain since something was noted.
     saved: usize,
+    /// The room was purged, and nothing of that is done yet.
+    is_purged: bool,
 }
 
 /// Snapshots of a room that a journal keeps at most: after so many new ones none of before holds
@@ -41,8 +43,8 @@ enum Stage {
 pub(super) enum Step {
     /// To find from where on events stay.
     See(Excess),
-    /// To remove what is below this place.
-    Remove(Seq),
+    /// To remove what is not kept.
+    Remove,
 }
 
 /// What was found: from where on events stay.
@@ -71,7 +73,13 @@ impl Trimming {
             stage,
             looked: None,
             saved: 0,
+            is_purged: false,
         }
+    }
+
+    /// Everything before an event is to be removed: that is saved first, whatever is under way.
+    pub(super) fn purged(&mut self) {
+        self.is_purged = true;
     }
 
     /// What is to be done now for a room that is published up to `head`. It is looked at once in
@@ -84,11 +92,14 @@ impl Trimming {
         (now, clock): (Instant, Millis),
         every: Duration,
     ) -> Option<Step> {
+        if self.is_purged && matches!(self.stage, Stage::See | Stage::SaveLater) {
+            (self.stage, self.saved, self.is_purged) = (Stage::Save, 0, false);
+        }
         let is_due = self
             .looked
             .is_none_or(|looked| now.duration_since(looked) >= every);
         let step = match self.stage {
-            Stage::Remove => Step::Remove(kept.start),
+            Stage::Remove => Step::Remove,
             Stage::See if is_due => {
                 self.looked = Some(now);
                 Step::See(kept.excess(default, head, clock)?)
@@ -111,7 +122,7 @@ impl Trimming {
 
     /// Whether something was begun, which goes on at once.
     pub(super) fn is_at_it(&self) -> bool {
-        !matches!(self.stage, Stage::See | Stage::SaveLater)
+        self.is_purged || !matches!(self.stage, Stage::See | Stage::SaveLater)
     }
 
     /// The room is being saved as it is now.

@@ -15,7 +15,7 @@ use crate::{
     journal::codec::{size_of_changes, size_of_event},
     room::{
         Action, Change, Command, Decision, Epoch, Event, Incarnation, Kept, Kind, Millis, Outcome,
-        Rejection, Retention, Seq, SessionId, State, UserId, decide, decide_within,
+        Policy, Rejection, Retention, Seq, SessionId, State, UserId, decide, decide_within,
         is_of_another_room,
     },
     telemetry::trace::Context,
@@ -72,6 +72,11 @@ pub(super) struct Room {
     used: Instant,
     changed: Option<Instant>,
     past: Trimming,
+    /// The place of the last purge that is published.
+    purged: Seq,
+    /// Commands to purge, until a snapshot has nothing of before: a successor that reads them again
+    /// opens the room, and goes on with that.
+    purging: Vec<Ticket>,
 }
 
 impl Room {
@@ -95,6 +100,8 @@ impl Room {
             used: now,
             changed: Some(now),
             past: Trimming::new(&state.kept),
+            purged: state.kept.purge.map_or(Seq::ZERO, |purge| purge.seq),
+            purging: Vec::new(),
             state,
         }
     }
@@ -151,6 +158,9 @@ impl Room {
             self.enqueue(event, &bounds);
         }
 
+        let purge = self.state.kept.purge;
+        let is_unsaved_purge = matches!(command.action, Action::Purge)
+            && purge.is_some_and(|purge| purge.seq > self.saved);
         let first = if takes_places { from.next() } else { from };
         told(&command.action, &decision.outcome, first);
         let has_changes = !decision.changes.is_empty() || decision.last.is_some();
@@ -174,7 +184,10 @@ impl Room {
             let batch = self.tail();
             batch.tell(told);
             batch.tickets.extend(carried);
-            batch.tickets.push(ticket);
+            match is_unsaved_purge {
+                true => self.purging.push(ticket),
+                false => batch.tickets.push(ticket),
+            }
         }
         let decides = Context::current();
         let traced = Some(decides).filter(|trace| !trace.is_empty());
@@ -340,6 +353,10 @@ impl Room {
                 Kind::Left { user } => {
                     self.members.remove(user);
                 }
+                Kind::Purged => {
+                    self.purged = event.seq;
+                    self.past.purged();
+                }
                 Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
         }
@@ -371,6 +388,7 @@ impl Room {
             group,
             first: self.state.kept.first(),
             retention: self.state.kept.own,
+            purged: self.purged,
         }
     }
 
@@ -406,6 +424,11 @@ impl Room {
         self.state.kept
     }
 
+    /// What it asks of those who come.
+    pub(super) fn policy(&self) -> Policy {
+        self.state.policy
+    }
+
     /// The published head.
     pub(super) fn head(&self) -> Seq {
         self.head
@@ -424,7 +447,7 @@ impl Room {
 
     /// Whether it is to be saved for the sake of its past.
     pub(super) fn lets_go(&self) -> bool {
-        self.past.wants_snapshot()
+        self.past.wants_snapshot() || !self.purging.is_empty()
     }
 
     /// Whether that goes on at once.
@@ -509,7 +532,14 @@ impl Room {
 
     /// A snapshot at `seq` with `carried` waiting changes was saved; or (at seq 0, with none) could
     /// not be, then the commands that waited for it wait on.
-    pub(super) fn saved(&mut self, seq: Seq, carried: usize, unsaved: Vec<Ticket>, now: Instant) {
+    /// Returns commands that are settled by it, besides those that waited for it.
+    pub(super) fn saved(
+        &mut self,
+        seq: Seq,
+        carried: usize,
+        unsaved: Vec<Ticket>,
+        now: Instant,
+    ) -> Vec<Ticket> {
         self.saving = false;
         self.saved = self.saved.max(seq);
         self.past.saved(seq > Seq::ZERO);
@@ -522,6 +552,10 @@ impl Room {
         if !unsaved.is_empty() {
             self.carrying.extend(unsaved);
             self.carrying_since.get_or_insert(now);
+        }
+        match self.state.kept.purge {
+            Some(purge) if purge.seq > self.saved => Vec::new(),
+            _ => std::mem::take(&mut self.purging),
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use super::{Parts, past::Found};
 use crate::{
-    journal,
-    room::{Excess, Kept, Millis, RoomId, Seq},
+    bus::{Admissions as _, Error as BusError, Position},
+    journal::{self, Claim},
+    room::{Excess, Kept, Millis, Policy, RoomId, Seq},
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,76 @@ impl Parts {
         Ok(found)
     }
 
+    /// Removes what a room does not keep: `false` while some of it stays.
+    pub(super) async fn remove(
+        &self,
+        claim: Claim,
+        room: &RoomId,
+        (kept, policy): (Kept, Policy),
+    ) -> Result<bool, journal::Error> {
+        let purged = kept.purge.map(|purge| purge.seq);
+        if let Some(purged) = purged.filter(|purged| *purged == kept.start) {
+            self.journal.confirm(claim).await?;
+            self.remove_beside(room, policy, purged).await?;
+        }
+        let all = self.journal.trim(room, claim, kept.start).await;
+        if let Err(journal::Error::Denied(why)) = &all {
+            self.keeps_all(why);
+        }
+        let all = all?;
+        match purged.filter(|_| all) {
+            // Names of then are in snapshots.
+            Some(purged) => Ok(!self.journal.has_snapshot_below(room, purged).await?),
+            None => Ok(all),
+        }
+    }
+
+    /// Removes what lies beside the journal of a room that was purged: its messages in the feed,
+    /// where that is not the journal, and welcomes.
+    async fn remove_beside(
+        &self,
+        room: &RoomId,
+        policy: Policy,
+        purged: Seq,
+    ) -> Result<(), journal::Error> {
+        let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
+        if policy == Policy::Sealed {
+            let forgotten = self.bus.forget_welcomes(room, purged).await;
+            forgotten.map_err(failed)?;
+        }
+        if self.journal.publishes() {
+            return Ok(());
+        }
+        let oldest = self.bus.stored(room, Position::ZERO, 1).await;
+        let oldest = oldest.map_err(failed)?.into_iter().next();
+        if oldest.is_none_or(|oldest| oldest.seq >= purged) {
+            return Ok(());
+        }
+        let Some(from) = self.bus.find(room, purged).await.map_err(failed)? else {
+            return Ok(()); // It is not there yet.
+        };
+        match self.bus.purge(room, from).await {
+            Err(BusError::Unusable(why)) => {
+                tracing::warn!(
+                    %room, why,
+                    "what was purged stays in the stream of events until its bounds drop it"
+                );
+                Ok(())
+            }
+            purged => purged.map_err(failed),
+        }
+    }
+
+    /// Whether something is left of a room that should have gone when it was purged: its owner died
+    /// meanwhile.
+    async fn is_left(&self, room: &RoomId, kept: &Kept) -> Result<bool, journal::Error> {
+        let Some(purge) = kept.purge else {
+            return Ok(false);
+        };
+        let last = self.journal.last_below(room, purge.seq).await?;
+        Ok(last.is_some() || self.journal.has_snapshot_below(room, purge.seq).await?)
+    }
+
     /// Of these rooms, which nobody has open, those whose past is too long.
     pub(super) async fn overlong(&self, rooms: Vec<RoomId>) -> Vec<RoomId> {
         let default = &self.config.retention();
@@ -68,7 +139,9 @@ impl Parts {
         for room in rooms {
             match self.journal.glance(&room).await {
                 Ok(Some(state)) => {
-                    if state.kept.excess(default, state.head, clock()).is_some() {
+                    let excess = state.kept.excess(default, state.head, clock());
+                    let is_left = self.is_left(&room, &state.kept).await;
+                    if excess.is_some() || is_left.unwrap_or(true) {
                         overlong.push(room);
                     }
                 }

@@ -17,8 +17,8 @@ use crate::{
     journal::{self, Claim},
     metric,
     room::{
-        Action, Admitted, Epoch, Event, Excess, Incarnation, Kept, Reason, Rejection, RoomId, Seq,
-        ShardId, State,
+        Action, Admitted, Epoch, Event, Excess, Incarnation, Kept, Policy, Reason, Rejection,
+        RoomId, Seq, ShardId, State,
     },
     telemetry::trace::hop::{self, Range},
 };
@@ -238,9 +238,15 @@ impl Work {
         });
     }
 
-    pub(super) fn trim(&mut self, parts: Arc<Parts>, claim: Claim, room: RoomId, start: Seq) {
+    pub(super) fn trim(
+        &mut self,
+        parts: Arc<Parts>,
+        claim: Claim,
+        room: RoomId,
+        of: (Kept, Policy),
+    ) {
         self.push(async move {
-            let result = parts.journal.trim(&room, claim, start).await;
+            let result = parts.remove(claim, &room, of).await;
             Done::Trimmed { room, result }
         });
     }

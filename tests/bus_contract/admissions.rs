@@ -191,7 +191,18 @@ pub(crate) async fn an_erased_room_leaves_nothing(world: World) {
     for at in [&gone, &stays] {
         world.puts(at, &harry, to).await;
     }
-    assert_eq!(world.a.forget_welcomes(&gone.room).await.unwrap(), 2);
+    assert_eq!(
+        world.a.forget_welcomes(&gone.room, gone.seq).await.unwrap(),
+        0
+    );
+    assert_eq!(
+        world
+            .a
+            .forget_welcomes(&gone.room, Seq(u64::MAX))
+            .await
+            .unwrap(),
+        2
+    );
     assert_eq!(world.waits_for(&kim).await, [stays]);
     assert_eq!(
         (world.parts("gone").await, world.parts("gone2").await),

@@ -74,6 +74,9 @@ impl Journal for Cut {
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, journal::Error> {
         self.journal.trim(room, claim, start).await
     }
+    async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, journal::Error> {
+        self.journal.has_snapshot_below(room, place).await
+    }
     async fn rooms_of(
         &self,
         shard: ShardId,

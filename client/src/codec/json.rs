@@ -314,6 +314,7 @@ impl InEvent {
             ("joined", ..) => Body::Joined,
             ("left", ..) => Body::Left,
             ("unpinned", ..) => Body::Unpinned,
+            ("purged", ..) => Body::Purged,
             ("text", text, _) => Body::Text(text.unwrap_or_default()),
             ("sealed", _, sealed) => {
                 let bytes = BASE64.decode(sealed.unwrap_or_default());

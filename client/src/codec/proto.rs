@@ -118,6 +118,7 @@ fn read(it: pb::Event) -> Event {
         ("joined", _) => Body::Joined,
         ("left", _) => Body::Left,
         ("unpinned", _) => Body::Unpinned,
+        ("purged", _) => Body::Purged,
         ("text", Some(event::Content::Text(text))) => Body::Text(text),
         ("sealed", Some(event::Content::Sealed(bytes))) => Body::Sealed(bytes),
         ("handshake", Some(event::Content::Handshake(bytes))) => Body::Handshake(bytes),

@@ -96,6 +96,7 @@ fn event(room: &str, line: &str) -> Option<Event> {
             "joined" => Body::Joined,
             "left" => Body::Left,
             "unpinned" => Body::Unpinned,
+            "purged" => Body::Purged,
             other => Body::Other(other.into()),
         };
         (from, None, body)

@@ -8,6 +8,7 @@ mod moves;
 mod namesakes;
 mod orders;
 mod overview;
+mod purge;
 mod retention;
 mod rooms;
 mod trace;
@@ -338,6 +339,10 @@ impl Operator for NodeOperator {
         own: Option<answer::Retention>,
     ) -> Result<answer::Retained, ApiError> {
         self.keep_past_of(room, own).await
+    }
+
+    async fn purge(&self, room: &str) -> Result<answer::Purged, ApiError> {
+        self.forget_past_of(room).await
     }
 
     async fn disconnect(

@@ -44,6 +44,16 @@ fn check(wanted: Retention) -> Result<(), ApiError> {
 }
 
 impl NodeOperator {
+    /// Refuses where the journal lets nothing go.
+    pub(super) async fn check_trims(&self) -> Result<(), ApiError> {
+        match self.journal.trims().await {
+            Err(journal::Error::Denied(why)) => {
+                Err(ApiError::new(StatusCode::CONFLICT, "keeps_all", why))
+            }
+            trims => trims.map_err(unavailable),
+        }
+    }
+
     /// The command is submitted once; read again it changes nothing more.
     pub(super) async fn keep_past_of(
         &self,
@@ -55,12 +65,7 @@ impl NodeOperator {
             own.map(|answer::Retention { age, events, bytes }| Retention { age, events, bytes });
         wanted.map_or(Ok(()), check)?;
         self.check_all_read(NodeRecord::reads_retention, "how much is kept")?;
-        match self.journal.trims().await {
-            Err(journal::Error::Denied(why)) => {
-                return Err(ApiError::new(StatusCode::CONFLICT, "keeps_all", why));
-            }
-            trims => trims.map_err(unavailable)?,
-        }
+        self.check_trims().await?;
         // It would be in no export, and hardly ever be what was meant.
         if self.asked(Ask::head(name.clone())).await?.head == Seq::ZERO {
             let message = format!(

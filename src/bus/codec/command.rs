@@ -9,8 +9,8 @@ use crate::{
     proto::bus::v1::{
         self,
         command::{
-            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Retain, Send, Unpin,
-            message::Content as InBatchContent, send::Content,
+            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Purge, Retain, Send,
+            Unpin, message::Content as InBatchContent, send::Content,
         },
     },
     room::{
@@ -82,6 +82,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
         Action::Retain { own } => Wire::Retain(Retain {
             own: own.as_ref().map(encode_retention),
         }),
+        Action::Purge => Wire::Purge(Purge {}),
         Action::Batch { from, messages } => Wire::Batch(Batch {
             gateway: id(from.producer.gateway.to_bytes()),
             generation: from.producer.generation,
@@ -129,6 +130,7 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
         Some(Wire::Retain(retain)) => Action::Retain {
             own: retain.own.as_ref().map(decode_retention),
         },
+        Some(Wire::Purge(Purge {})) => Action::Purge,
         None => {
             return Err(Bad(
                 "a command of a kind that this version does not know".into()

@@ -256,6 +256,7 @@ pub fn encode_view(view: &RoomView) -> Bytes {
         }),
         first: view.first.0,
         retention: view.retention.as_ref().map(encode_retention),
+        purged: view.purged.0,
     }
     .encode_to_vec()
     .into()
@@ -289,6 +290,7 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
         group: group.transpose()?,
         first: seq_of(view.first)?,
         retention: view.retention.as_ref().map(decode_retention),
+        purged: seq_of(view.purged)?,
     })
 }
 

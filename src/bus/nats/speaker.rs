@@ -14,7 +14,7 @@ pub(super) enum Mismatch {
     Reply,
     #[error("it does not say whose session it is about")]
     Nobody,
-    #[error("only a node that writes may say how much is kept")]
+    #[error("only a node that writes may say how much is kept, or purge")]
     Writers,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn may_say(name: &str, submission: &Submission) -> Result<(), Mismatc
         // An operator may free a name at any node.
         Action::Send { turn: None, .. } | Action::Unpin { .. } => None,
         // Whoever takes over a gateway must not make rooms forget what was said.
-        Action::Retain { .. } => return Err(Mismatch::Writers),
+        Action::Retain { .. } | Action::Purge => return Err(Mismatch::Writers),
     };
     if gateway.is_some_and(|gateway| !gateway.is_of(name)) {
         return Err(Mismatch::Sessions);
@@ -126,8 +126,9 @@ mod tests {
         for others in [open(two), close(Some(two)), batch(two), abandon(two)] {
             assert_eq!(says(others.clone(), Some(one)), Err(Mismatch::Sessions));
         }
-        let retain = Action::Retain { own: None };
-        assert_eq!(says(retain, None), Err(Mismatch::Writers));
+        for forgets in [Action::Retain { own: None }, Action::Purge] {
+            assert_eq!(says(forgets, None), Err(Mismatch::Writers));
+        }
         for unsaid in [close(None), send(Some(turn))] {
             assert_eq!(says(unsaid, Some(one)), Err(Mismatch::Nobody));
         }

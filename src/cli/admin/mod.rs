@@ -126,6 +126,15 @@ enum Command {
         #[arg(long, conflicts_with_all = ["age", "events", "bytes"])]
         default: bool,
     },
+    /// Have everything forgotten that was said in a room, and who said it: nothing brings it back
+    Purge {
+        /// The room
+        #[arg(allow_hyphen_values = true)]
+        room: String,
+        /// Do not ask for its name once more
+        #[arg(long)]
+        yes: bool,
+    },
     /// Send clients elsewhere, so many per second; they come back and resume
     #[command(group(ArgGroup::new("whose").required(true).args(["node", "all"])))]
     Disconnect {
@@ -168,6 +177,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Kick { .. } => room::kicked,
         Command::Unpin { .. } => room::unpinned,
         Command::Retain { .. } => room::retained,
+        Command::Purge { .. } => room::purged,
         Command::Disconnect { .. } => show::disconnected,
         Command::Rebalance { .. } => show::moves,
         Command::Leave { .. } | Command::Down { .. } => show::message,
@@ -209,6 +219,13 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
                 false => Method::PUT,
             };
             node.ask(method, &path, None).await
+        }
+        Command::Purge { room, yes } => {
+            if !yes {
+                room::confirm(&room)?;
+            }
+            let path = format!("/rooms/{}", encoded(&room));
+            node.ask(Method::DELETE, &path, None).await
         }
         Command::Disconnect {
             node: name, rate, ..

@@ -6,7 +6,9 @@ use crate::{
     journal::inspect::time,
     room::{Millis, Retention},
 };
+use anyhow::{Context as _, bail};
 use serde_json::Value;
+use std::io;
 
 pub(super) fn page(answer: &Value) -> String {
     let mut table = Table::new(&["ROOM", ">SHARD", "OWNER"]);
@@ -96,6 +98,27 @@ pub(super) fn retained(answer: &Value) -> String {
     match answer["retention"].is_null() {
         true => format!("room {room} keeps as much as all rooms do\n"),
         false => format!("room {room} keeps {}\n", kept(&answer["retention"])),
+    }
+}
+
+pub(super) fn purged(answer: &Value) -> String {
+    let (room, seq) = (text(&answer["room"]), text(&answer["seq"]));
+    format!(
+        "room {room} goes on with event {seq}: nothing of before is told any more, and it is removed \
+         within a minute\n"
+    )
+}
+
+/// Asks for the name of a room that is about to lose everything.
+pub(super) fn confirm(room: &str) -> anyhow::Result<()> {
+    eprint!("everything that was said in room {room} goes for good; type its name to go on: ");
+    let mut typed = String::new();
+    io::stdin()
+        .read_line(&mut typed)
+        .context("the name of the room cannot be read: say --yes")?;
+    match typed.trim_end_matches(['\r', '\n']) == room {
+        true => Ok(()),
+        false => bail!("that is not its name: nothing was purged"),
     }
 }
 

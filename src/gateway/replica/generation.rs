@@ -19,7 +19,10 @@ use crate::{
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, Release},
+    },
     time::Duration,
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -121,9 +124,11 @@ pub(super) async fn live(
         disputed: None,
     };
     generation.log.reach.told(reached);
+    replica.purged.store(0, Release);
+    generation.purged(view.purged);
     replica.policy.send_replace(view.policy);
     replica.epochs().forget();
-    replica.head.store(view.head.0, Relaxed);
+    replica.head.store(view.head.0, Release);
     let ended = tokio::select! {
         biased; // Nothing is shown any more beside what may be void.
         () = bus::until(health, |now| now.rollbacks != rollbacks) => {
@@ -320,6 +325,10 @@ impl Generation<'_> {
         self.log.reach.owned(view.epoch);
         self.replica.policy.send_replace(view.policy);
         self.log.reach.told(view.head);
+        // Its event may be gone.
+        if view.purged <= self.log.reach.head() {
+            self.purged(view.purged);
+        }
         self.vouched = self.vouched.max(view.head);
         self.overdue = Some(Instant::now());
         Ok(true)
@@ -412,6 +421,7 @@ impl Generation<'_> {
             match &event.kind {
                 Kind::Joined { user } => drop(self.members.insert(user.clone())),
                 Kind::Left { user } => drop(self.members.remove(user)),
+                Kind::Purged => self.purged(event.seq),
                 Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
             for change in &event.changes {
@@ -478,6 +488,16 @@ impl Generation<'_> {
         self.replica.lane().reached(self.log.reach.head());
     }
 
+    /// Nothing before a place is told any more: who did not get it yet goes on there.
+    fn purged(&mut self, place: Seq) {
+        if place > self.log.purged {
+            self.log.purged = place;
+            self.replica.purged.store(place.0, Release);
+            self.log.recent.drop_below(place);
+            self.subscribers.skip_late(place);
+        }
+    }
+
     /// Whether it is being found out if this is the room still.
     fn is_in_doubt(&self) -> bool {
         self.asking
@@ -506,7 +526,7 @@ impl Generation<'_> {
 
     /// The head has moved.
     fn moved(&mut self) {
-        self.replica.head.store(self.log.reach.head().0, Relaxed);
+        self.replica.head.store(self.log.reach.head().0, Release);
     }
 
     fn message(&mut self, message: Message) -> Result<(), Ended> {
@@ -520,7 +540,10 @@ impl Generation<'_> {
             Message::Attach(attach, _) if attach.generation != self.number => {}
             Message::Attach(attach, reply) => {
                 let head = self.log.reach.head();
-                let first = attach.start.first(head, attach.floor);
+                let first = attach.start.first(head, attach.floor.max(self.log.purged));
+                if first < self.log.purged {
+                    return Ok(()); // Unanswered: what it would begin with was purged meanwhile.
+                }
                 attach.greet(
                     &self.members,
                     head,
@@ -562,9 +585,8 @@ impl Generation<'_> {
 
     fn feed(&mut self, subscriber: SubscriberId, page: Option<&Page>) -> Option<CatchUp> {
         if let Some(page) = page {
-            self.log
-                .recent
-                .extend_back(&page.events, self.log.reach.head());
+            let told = page.not_before(self.log.purged);
+            self.log.recent.extend_back(told, self.log.reach.head());
         }
         self.subscribers
             .feed(subscriber, page, &self.log.recent, self.log.reach.head())

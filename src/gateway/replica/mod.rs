@@ -32,7 +32,10 @@ use seal::Handshake;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -56,6 +59,8 @@ pub(super) struct Replica {
     lane: Arc<Lane>,
     /// The head; [`u64::MAX`] while it is not known.
     head: AtomicU64,
+    /// The place of the last purge: nothing before it is told. Never behind the head.
+    purged: AtomicU64,
     /// What the room asks of those who come, while its head is known.
     policy: watch::Sender<Policy>,
     /// Of a sealed room.
@@ -110,6 +115,8 @@ pub(super) struct Extent {
     /// Of which generation of the replica this is said.
     pub(super) generation: u64,
     pub(super) head: Seq,
+    /// The place of the last purge: nothing before it is told.
+    pub(super) purged: Seq,
     /// The first place from which it has all events.
     pub(super) oldest: Seq,
 }
@@ -179,6 +186,7 @@ pub(super) fn new(
     let (messages, inbox) = mpsc::unbounded_channel();
     let (marks, wanted) = mpsc::unbounded_channel();
     let (head, claims) = (AtomicU64::new(u64::MAX), watch::Sender::new(0));
+    let purged = AtomicU64::new(0);
     let (subscribers, generations) = (AtomicU64::new(0), AtomicU64::new(0));
     let policy = watch::Sender::new(Policy::Open);
     let lane = Arc::new(Lane::new(&core, room.clone()));
@@ -186,6 +194,7 @@ pub(super) fn new(
         room,
         lane,
         head,
+        purged,
         policy,
         epochs: Mutex::default(),
         claims,
@@ -251,7 +260,7 @@ async fn live(
             }
         }
         let ended = generation::live(core, replica, inbox, rollbacks).await;
-        replica.head.store(u64::MAX, Relaxed);
+        replica.head.store(u64::MAX, Release);
         let generation::Ended::Refused(rejection) = ended else {
             metrics::lost();
             *cleared = None;
@@ -333,7 +342,12 @@ impl Replica {
 
     /// The head, if it is known.
     pub(super) fn head(&self) -> Option<Seq> {
-        Some(Seq(self.head.load(Relaxed))).filter(|head| head.0 != u64::MAX)
+        Some(Seq(self.head.load(Acquire))).filter(|head| head.0 != u64::MAX)
+    }
+
+    /// The place of the last purge, up to the head that was known before this was asked.
+    pub(super) fn purged(&self) -> Seq {
+        Seq(self.purged.load(Acquire))
     }
 
     /// What is known of the epochs of its group.

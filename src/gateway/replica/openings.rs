@@ -164,6 +164,7 @@ mod tests {
             let extent = Extent {
                 generation: 1,
                 head: HEAD,
+                purged: Seq::ZERO,
                 oldest: Seq(1),
             };
             let mut let_in = |head| openings.let_in(head, Epoch(3), &recent, extent);

@@ -102,6 +102,12 @@ impl Subscribers {
         }
     }
 
+    /// All who need something before `left` go on there: the rest is gone.
+    pub(super) fn skip_late(&mut self, left: Seq) {
+        let ids: Vec<_> = self.all.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.skip(id, left));
+    }
+
     /// All who are live go on at `left`: what is before it and was not given yet is gone.
     pub(super) fn skip_live(&self, left: Seq) {
         let live = self

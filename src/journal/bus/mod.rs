@@ -247,6 +247,10 @@ impl Journal for OnBus {
         }
     }
 
+    async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error> {
+        snapshot::is_kept_below(&*self.bus, room, place).await
+    }
+
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
         page::read(&*self.bus, room, first, last).await
     }

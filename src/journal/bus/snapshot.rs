@@ -186,9 +186,19 @@ async fn fits(
 
 /// A whole snapshot, all of its content in one part; `None`: the slot is empty or half replaced.
 async fn read(bus: &dyn Bus, room: &RoomId, slot: u32) -> Result<Option<SnapshotPart>, Error> {
-    let Some(first) = head(bus, room, slot).await? else {
-        return Ok(None);
-    };
+    match head(bus, room, slot).await? {
+        Some(first) => read_rest(bus, room, slot, first).await,
+        None => Ok(None),
+    }
+}
+
+/// All of a snapshot whose first part this is; `None`: it is half replaced.
+async fn read_rest(
+    bus: &dyn Bus,
+    room: &RoomId,
+    slot: u32,
+    first: SnapshotPart,
+) -> Result<Option<SnapshotPart>, Error> {
     let mut content = BytesMut::from(&*first.payload);
     for index in 1..first.parts {
         match part(bus, &name(room, slot, index)).await? {
@@ -230,10 +240,14 @@ pub(super) async fn save(
 ) -> Result<(), Error> {
     let mut slots = Vec::new();
     for slot in 0..SLOTS {
-        let found = read(bus, room, slot).await?;
-        slots.push((found.as_ref().map(age), slot));
+        let (mut found, mut parts) = (None, 0);
+        if let Some(first) = head(bus, room, slot).await? {
+            parts = first.parts;
+            found = read_rest(bus, room, slot, first).await?;
+        }
+        slots.push((found.as_ref().map(age), slot, parts));
     }
-    let (_, slot) = slots.into_iter().min().expect("there are slots");
+    let (_, slot, parts) = slots.into_iter().min().expect("there are slots");
     let content = codec::encode_snapshot(state);
     let mut size = part_bytes(bus);
     loop {
@@ -247,12 +261,41 @@ pub(super) async fn save(
             parts: content.len().div_ceil(size).max(1) as u32,
             payload: content.clone(),
         };
+        // First, while the part that says how many there are is there: what they hold may have to be
+        // forgotten.
+        for index in whole.parts..parts {
+            empty(bus, &name(room, slot, index), &whole).await?;
+        }
         match save_in_parts(bus, room, slot, whole, size).await {
             // The servers take less than is known, or the bucket has a limit of its own.
             Err(Error::TooLarge(_)) if size > SMALLEST => size = (size / 2).max(SMALLEST),
             saved => return saved,
         }
     }
+}
+
+/// Leaves nothing of a part of the snapshot that this one replaces, which has fewer.
+async fn empty(bus: &dyn Bus, name: &str, by: &SnapshotPart) -> Result<(), Error> {
+    let marker = SnapshotPart {
+        epoch: by.epoch,
+        number: by.number,
+        ..SnapshotPart::default()
+    };
+    put(bus, name, &marker).await
+}
+
+/// Whether anything is kept of the room as it was below a place. What is half replaced may be that.
+pub(super) async fn is_kept_below(bus: &dyn Bus, room: &RoomId, place: Seq) -> Result<bool, Error> {
+    for slot in 0..SLOTS {
+        let Some(first) = head(bus, room, slot).await? else {
+            continue;
+        };
+        let is_of_before = first.head < place.0;
+        if is_of_before || read_rest(bus, room, slot, first).await?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Stores a snapshot in a slot, so many bytes of it in each part.

@@ -27,9 +27,10 @@ const LEFT: &str = "left";
 const TEXT: &str = "text";
 const UNPINNED: &str = "unpinned";
 const HANDSHAKE: &str = "handshake";
+const PURGED: &str = "purged";
 
 /// Every version that was ever written. The newest one of a name is the one that is written.
-const STORED: [(&str, u32, Upcast); 6] = [
+const STORED: [(&str, u32, Upcast); 7] = [
     (JOINED, 1, joined_v1),
     (LEFT, 1, left_v1),
     (TEXT, 1, text_v1),
@@ -37,6 +38,7 @@ const STORED: [(&str, u32, Upcast); 6] = [
     (UNPINNED, 1, unpinned_v1),
     // As `text` version 2; a name of its own, so that nodes that do not know it say so.
     (HANDSHAKE, 1, text_v2),
+    (PURGED, 1, purged_v1),
 ];
 
 /// How a domain event is stored.
@@ -66,6 +68,7 @@ pub fn schema() -> Vec<Mapping> {
         ("Message", TEXT),
         ("Unpinned", UNPINNED),
         ("Handshake", HANDSHAKE),
+        ("Purged", PURGED),
     ];
     let mapping = |(event, name)| {
         let reads = versions(name);
@@ -115,6 +118,7 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
             let user = user.to_string();
             (UNPINNED, v1::Unpinned { user }.encode_to_vec())
         }
+        Kind::Purged => (PURGED, v1::Purged {}.encode_to_vec()),
         Kind::Message {
             from,
             to,
@@ -223,6 +227,11 @@ fn unpinned_v1(payload: Bytes) -> Result<Kind, Bad> {
     Ok(Kind::Unpinned {
         user: user(&v1::Unpinned::decode(payload)?.user)?,
     })
+}
+
+fn purged_v1(payload: Bytes) -> Result<Kind, Bad> {
+    let v1::Purged {} = v1::Purged::decode(payload)?;
+    Ok(Kind::Purged)
 }
 
 /// Version 1 had no command id, no device and no sealed content. Its `when` and `time_zone` are not

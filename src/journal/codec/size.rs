@@ -28,6 +28,7 @@ pub fn size_of_changes(changes: &[Change]) -> usize {
 
 fn size_of_kind(kind: &Kind) -> usize {
     let content = match kind {
+        Kind::Purged => 0,
         Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => {
             bytes(user.as_str().len())
         }

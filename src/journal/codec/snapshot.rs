@@ -12,8 +12,8 @@ use super::{
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Change, CommandId, Ended, Group, Kept, Millis, Policy, Sent, Seq, Session,
-        SessionId, State, Turn, UserId,
+        Attempt, Change, Ended, Group, Kept, MessageKey, Millis, Policy, Purge, Sent, Seq, Session,
+        SessionId, State, Turn,
     },
 };
 use bytes::Bytes;
@@ -53,7 +53,7 @@ pub fn encode_snapshot(state: &State) -> Bytes {
     let sent = state
         .sent
         .iter()
-        .map(|((user, id), sent)| encode_sent(user, id, sent));
+        .map(|(message, sent)| encode_sent(message, sent));
     let ended = state.ended.iter().map(|(session, ended)| snapshot::Ended {
         session: id_bytes(session.to_bytes()),
         reason: match ended {
@@ -100,10 +100,16 @@ fn encode_kept(kept: &Kept) -> snapshot::Kept {
         since: kept.since.0,
         bytes: kept.bytes,
         counted: kept.counted.0,
+        purged: kept.purge.map_or(0, |purge| purge.seq.0),
+        purged_at: kept.purge.map_or(0, |purge| purge.at.0),
     }
 }
 
 fn decode_kept(stored: &snapshot::Kept) -> Result<Kept, Bad> {
+    let purge = Purge {
+        seq: Seq(number("event", stored.purged)?),
+        at: Millis(stored.purged_at),
+    };
     Ok(Kept {
         own: stored.own.as_ref().map(decode_retention),
         said: Millis(stored.said),
@@ -111,18 +117,24 @@ fn decode_kept(stored: &snapshot::Kept) -> Result<Kept, Bad> {
         since: Millis(stored.since),
         bytes: stored.bytes,
         counted: Seq(number("event", stored.counted)?),
+        purge: Some(purge).filter(|purge| purge.seq > Seq::ZERO),
     })
 }
 
-fn encode_sent(user: &UserId, id: &CommandId, sent: &Sent) -> snapshot::Sent {
+fn encode_sent(message: &MessageKey, sent: &Sent) -> snapshot::Sent {
     let (turn, request) = match sent.by {
         Some(Attempt::Turn(turn)) => (Some(turn), None),
         Some(Attempt::Request(request)) => (None, Some(request)),
         None => (None, None),
     };
+    let (user, id, digest) = match message {
+        MessageKey::Named(user, id) => (user.to_string(), Some(encode_command_id(id)), None),
+        MessageKey::Digest(digest) => (String::new(), None, Some(id_bytes(*digest))),
+    };
     snapshot::Sent {
-        user: user.to_string(),
-        id: Some(encode_command_id(id)),
+        user,
+        id,
+        digest,
         seq: sent.seq.0,
         session: turn.map(|turn| id_bytes(turn.session.to_bytes())),
         number: turn.map_or(0, |turn| turn.number),
@@ -130,10 +142,13 @@ fn encode_sent(user: &UserId, id: &CommandId, sent: &Sent) -> snapshot::Sent {
     }
 }
 
-fn decode_sent(stored: snapshot::Sent) -> Result<((UserId, CommandId), Sent), Bad> {
-    let id = stored
-        .id
-        .ok_or_else(|| Bad("a message of the dedupe window without an id".into()))?;
+fn decode_sent(stored: snapshot::Sent) -> Result<(MessageKey, Sent), Bad> {
+    let digest = stored.digest.as_deref().map(<[u8; 16]>::try_from);
+    let message = match (digest, stored.id) {
+        (Some(Ok(digest)), _) => MessageKey::Digest(digest),
+        (None, Some(id)) => MessageKey::Named(user(&stored.user)?, decode_command_id(id)?),
+        _ => return Err(Bad("a message of the dedupe window without an id".into())),
+    };
     let session = stored.session.as_deref().map(session_id).transpose()?;
     let turn = session.map(|session| Turn {
         session,
@@ -144,7 +159,7 @@ fn decode_sent(stored: snapshot::Sent) -> Result<((UserId, CommandId), Sent), Ba
         seq: Seq(number("event", stored.seq)?),
         by: Attempt::of(turn, request),
     };
-    Ok(((user(&stored.user)?, decode_command_id(id)?), sent))
+    Ok((message, sent))
 }
 
 /// User by user, and of a user oldest first, so that reading them in this order restores that

@@ -4,7 +4,7 @@ use super::{Error, Incoming, Whole, source::Pages};
 use crate::{
     bus::Commit,
     journal::{Claim, Error as JournalError, Limits, codec::size_of_event},
-    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
+    room::{Epoch, Event, Incarnation, Kind, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
 use std::{
@@ -268,6 +268,7 @@ impl Target {
                 && event.seq <= self.journal.boundary(first.seq)
                 && self.commit.len() < Limits::EVENTS
                 && self.bytes + size <= Limits::BYTES
+                && event.kind != Kind::Purged
         });
         if !fits {
             self.flush().await?;

@@ -50,8 +50,13 @@ impl Source {
             true => self.journaled(room, &end).await?,
             false => end.reached,
         };
-        Ok((head > Seq::ZERO).then(|| JournalRoom {
-            events: Pages::new(self.journal.clone(), room, head),
+        let mut events = Pages::new(self.journal.clone(), room, head);
+        // What was purged and is not removed yet is not carried on.
+        if let Some(purge) = end.state.kept.purge {
+            events.before = Seq(purge.seq.0.saturating_sub(1));
+        }
+        Ok((head > Seq::ZERO).then_some(JournalRoom {
+            events,
             state: end.state,
             is_partial: self.is_partial,
         }))

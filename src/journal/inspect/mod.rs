@@ -254,6 +254,7 @@ fn described(event: &Event, content: bool) -> String {
     let stored = codec::encode_event(event);
     let what = match &event.kind {
         Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => user.to_string(),
+        Kind::Purged => "all before it".into(),
         Kind::Message { from, to, body, .. } => {
             let to = to.as_ref().map_or("*", |to| to.as_str());
             let said = match body {

@@ -24,7 +24,8 @@ pub struct Report {
     pub claims: u64,
     /// The head of the newest snapshot.
     pub snapshot: Option<Seq>,
-    /// The first place that is there, where what was before it went by the room's retention.
+    /// The first place that is there, where what was before it went by the room's retention, or was
+    /// purged.
     pub first: Option<Seq>,
     /// What is gone, though later places were given.
     pub holes: Vec<Hole>,
@@ -86,7 +87,7 @@ impl fmt::Display for Report {
             let gone = first.0.saturating_sub(1);
             writeln!(
                 f,
-                "events before {first} went by the room's retention: {gone}"
+                "events before {first} went by the room's retention, or were purged: {gone}"
             )?;
         }
         for hole in self.holes.iter().take(TOLD) {

@@ -312,6 +312,11 @@ impl<S: Store> Journal for ReadBack<S> {
         Ok(is_all)
     }
 
+    async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error> {
+        let kept = self.store.snapshots(room, snapshot::LISTED).await?;
+        Ok(kept.iter().any(|key| key.seq < place))
+    }
+
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
         page::read(&self.store, room, first, last).await
     }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Snapshots that are kept: while one is dropped, the one before it stays.
 const KEPT: usize = 2;
+/// The most that are listed: more than an owner that died while it dropped one has left.
+pub(super) const LISTED: usize = 16;
 /// How often the newest snapshot is looked for: it can only be gone because two newer ones were
 /// saved meanwhile.
 const ATTEMPTS: usize = 3;
@@ -33,12 +35,7 @@ pub(super) async fn save(
             codec::encode_snapshot(state),
         )
         .await?;
-    for old in store
-        .snapshots(room, KEPT + 1)
-        .await?
-        .into_iter()
-        .skip(KEPT)
-    {
+    for old in store.snapshots(room, LISTED).await?.into_iter().skip(KEPT) {
         store.drop_snapshot(room, old).await?;
     }
     Ok(())

@@ -47,7 +47,7 @@ pub struct Room {
     /// What it asks of those who come, since it was made: `open`, `proven` or `sealed`.
     #[schema(example = "open")]
     pub policy: String,
-    /// The seq of the first event that is kept: those before it went by its retention.
+    /// The seq of the first event that is kept: those before it went by its retention, or were purged.
     #[schema(example = 1)]
     pub first: u64,
     /// What was said of this room alone; null: it is kept as all are (`writer.keep_...`).
@@ -151,6 +151,17 @@ pub struct Retained {
     pub room: String,
     /// What is kept of this room; null: as much as of all rooms (`writer.keep_...`).
     pub retention: Option<Retention>,
+}
+
+/// A room of which everything that was before is forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Purged {
+    /// The room.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// The seq of the event that says so, with which the room goes on.
+    #[schema(example = 43)]
+    pub seq: u64,
 }
 
 /// A name that belongs to nobody in a room any more: the next key that comes with it is pinned.

@@ -13,9 +13,9 @@ pub use error::ApiError;
 use super::{
     accounts::Role,
     answer::{
-        Disconnecting, Draining, Kicked, Member, Members, Message, Nodes, Overview, Rebalance,
-        Region, Retained, Retention, Room, Rooms, SeedNodes, Sessions, Shards, Stats, TraceLine,
-        Unpinned,
+        Disconnecting, Draining, Kicked, Member, Members, Message, Nodes, Overview, Purged,
+        Rebalance, Region, Retained, Retention, Room, Rooms, SeedNodes, Sessions, Shards, Stats,
+        TraceLine, Unpinned,
     },
     audit::{self, Act, Named},
     dashboard, document,
@@ -81,6 +81,9 @@ pub trait Operator: Send + Sync {
     /// Says how much of a room's past is kept; `None`: as much as of all rooms. `Ok` when its owner
     /// knows that.
     async fn retain(&self, room: &str, own: Option<Retention>) -> Result<Retained, ApiError>;
+    /// Has everything of a room forgotten that was before. `Ok` when its owner tells nothing of it
+    /// any more.
+    async fn purge(&self, room: &str) -> Result<Purged, ApiError>;
     /// Begins to send sessions elsewhere, so many per second in all; they are told to come back.
     /// `by`: the operator, whom the nodes name.
     async fn disconnect(

@@ -5,7 +5,9 @@ use super::{
     extract::{Path, Query},
     operator,
 };
-use crate::ops::answer::{Kicked, Refusal, Retained, Retention, Room, Rooms, Sessions, Unpinned};
+use crate::ops::answer::{
+    Kicked, Purged, Refusal, Retained, Retention, Room, Rooms, Sessions, Unpinned,
+};
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -14,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(super) fn routes() -> OpenApiRouter<OperatorSlot> {
     OpenApiRouter::default()
         .routes(routes!(rooms))
-        .routes(routes!(room))
+        .routes(routes!(room, purge))
         .routes(routes!(sessions))
         .routes(routes!(kick))
         .routes(routes!(unpin))
@@ -94,6 +96,22 @@ async fn rooms(State(slot): State<OperatorSlot>, Query(page): Query<Page>) -> An
 )]
 async fn room(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Room> {
     Ok(Json(operator(&slot)?.room(&of.room).await?))
+}
+
+/// Has everything forgotten that was said in a room, and who said it
+///
+/// Sessions go on, and so does the numbering. Answers when nothing of before is told any more; it is
+/// removed within a minute. Nothing brings it back.
+#[utoipa::path(
+    delete, path = "/rooms/{room}", tag = "rooms", params(Named),
+    responses(
+        (status = 200, body = Purged),
+        (status = 404, body = Refusal, description = "Nothing was ever written to it."),
+        (status = 409, body = Refusal, description = "A node cannot read it, or the journal keeps everything."),
+    )
+)]
+async fn purge(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer<Purged> {
+    Ok(Json(operator(&slot)?.purge(&of.room).await?))
 }
 
 /// The sessions that this node has in a room

@@ -6,7 +6,7 @@ pub struct Command {
     /// Who waits for the answer; absent: nobody.
     #[prost(message, optional, tag = "15")]
     pub reply: ::core::option::Option<ReplyTo>,
-    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5, 6, 17")]
+    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5, 6, 17, 18")]
     pub action: ::core::option::Option<command::Action>,
 }
 /// Nested message and enum types in `Command`.
@@ -122,6 +122,10 @@ pub mod command {
         #[prost(message, optional, tag = "1")]
         pub own: ::core::option::Option<super::super::super::journal::v1::Retention>,
     }
+    /// An operator has everything forgotten that was said. Written once every live node reads it
+    /// (`formats` of its heartbeat is 5 or more).
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Purge {}
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Message {
         #[prost(bytes = "bytes", tag = "1")]
@@ -167,6 +171,8 @@ pub mod command {
         Unpin(Unpin),
         #[prost(message, tag = "17")]
         Retain(Retain),
+        #[prost(message, tag = "18")]
+        Purge(Purge),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -376,6 +382,9 @@ pub struct RoomView {
     /// What an operator wants to be kept of this room; absent: what the cluster wants of all.
     #[prost(message, optional, tag = "18")]
     pub retention: ::core::option::Option<super::super::journal::v1::Retention>,
+    /// The place of its last `purged`: nothing before it is told any more; 0: there was none.
+    #[prost(uint64, tag = "19")]
+    pub purged: u64,
 }
 /// Nested message and enum types in `RoomView`.
 pub mod room_view {

@@ -7,7 +7,7 @@ pub struct StoredEvent {
     /// Milliseconds since 1970 UTC.
     #[prost(uint64, tag = "2")]
     pub at: u64,
-    /// `joined`, `left`, `text`, `unpinned`, `handshake`
+    /// `joined`, `left`, `text`, `unpinned`, `handshake`, `purged`
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
     #[prost(uint32, tag = "4")]
@@ -44,6 +44,10 @@ pub struct Unpinned {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
 }
+/// purged, version 1: an operator had everything before it forgotten. It begins a commit. Written once
+/// every live node reads it (`formats` of its heartbeat is 5 or more).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Purged {}
 /// text, version 1: as the first system stored it
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Text {
@@ -319,6 +323,9 @@ pub mod snapshot {
         pub number: u64,
         #[prost(bytes = "bytes", optional, tag = "6")]
         pub request: ::core::option::Option<::prost::bytes::Bytes>,
+        /// Instead of user and id, 16 bytes: it is of before a purge.
+        #[prost(bytes = "bytes", optional, tag = "7")]
+        pub digest: ::core::option::Option<::prost::bytes::Bytes>,
     }
     /// When an operator last took the key away from a name: milliseconds since 1970 UTC.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -347,6 +354,12 @@ pub mod snapshot {
         pub bytes: u64,
         #[prost(uint64, tag = "6")]
         pub counted: u64,
+        /// The place of the last `purged`, and when it was stored, milliseconds since 1970 UTC; 0: there
+        /// was none.
+        #[prost(uint64, tag = "7")]
+        pub purged: u64,
+        #[prost(uint64, tag = "8")]
+        pub purged_at: u64,
     }
     /// A session that is over; oldest first. Without a reason: it was open once.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

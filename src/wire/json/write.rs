@@ -223,7 +223,7 @@ impl<'a> Frame<'a> {
             seq,
             at,
             kind,
-            from: from.as_str(),
+            from,
             to: to.map(UserId::as_str),
             text,
             sealed,

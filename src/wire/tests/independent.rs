@@ -30,6 +30,7 @@ fn event_value(event: &Event) -> Value {
         Kind::Unpinned { user } => {
             json!({"seq": seq, "at": at, "kind": "unpinned", "from": user.as_str()})
         }
+        Kind::Purged => json!({"seq": seq, "at": at, "kind": "purged", "from": "*"}),
         Kind::Message {
             from, to, body, id, ..
         } => {

@@ -121,6 +121,7 @@ proptest! {
             Kind::Joined { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "joined"])),
             Kind::Left { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "left"])),
             Kind::Unpinned { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "unpinned"])),
+            Kind::Purged => prop_assert_eq!((kind, parts), ("change", vec![&*seq, "*", "purged"])),
             Kind::Message { from, to, body, .. } => {
                 let content = match body {
                     Body::Text(text) => shown(text),

@@ -80,6 +80,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
         any_user().prop_map(|user| Kind::Joined { user }),
         any_user().prop_map(|user| Kind::Left { user }),
         any_user().prop_map(|user| Kind::Unpinned { user }),
+        Just(Kind::Purged),
         (any_user(), option::of(any_user()), any_body(), id).prop_map(|(from, to, body, id)| {
             Kind::Message {
                 from,

@@ -87,7 +87,10 @@ impl Shard {
                 }
                 if let Some(Slot::Open(room)) = self.rooms.get_mut(&name) {
                     let (seq, carried) = saved.unwrap_or_default();
-                    room.saved(seq, carried, tickets, now);
+                    let settled = room.saved(seq, carried, tickets, now);
+                    settled
+                        .into_iter()
+                        .for_each(|ticket| self.floor.settle(ticket));
                     room.owe(owed);
                     for (delivery, ticket) in room.take_held_back() {
                         self.decide(&name, delivery, ticket, now);

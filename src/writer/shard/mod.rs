@@ -566,6 +566,7 @@ fn size(delivery: &Delivery) -> usize {
         | Action::Close { .. }
         | Action::Abandon { .. }
         | Action::Unpin { .. }
-        | Action::Retain { .. } => ENVELOPE,
+        | Action::Retain { .. }
+        | Action::Purge => ENVELOPE,
     }
 }

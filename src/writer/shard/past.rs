@@ -57,16 +57,17 @@ impl Shard {
             if let Slot::Open(room) = slot
                 && let Some(step) = room.step_of_past(&default, times, every)
             {
-                steps.push((name.clone(), room.kept(), room.head(), step));
+                let of = (room.kept(), room.policy());
+                steps.push((name.clone(), of, room.head(), step));
             }
         }
         // So that a simulation repeats exactly.
         steps.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-        for (name, kept, head, step) in steps {
+        for (name, of, head, step) in steps {
             let (parts, claim) = (self.parts.clone(), self.claim);
             match step {
-                Step::See(excess) => self.work.find_start(parts, name, kept, head, excess),
-                Step::Remove(start) => self.work.trim(parts, claim, name, start),
+                Step::See(excess) => self.work.find_start(parts, name, of.0, head, excess),
+                Step::Remove => self.work.trim(parts, claim, name, of),
             }
         }
         self.sweep(now, every);

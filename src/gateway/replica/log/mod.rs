@@ -13,6 +13,8 @@ use crate::room::{Epoch, Seq};
 pub(super) struct ReplicaLog {
     pub(super) reach: Reach,
     pub(super) recent: Recent,
+    /// The place of the last purge: nothing before it is told.
+    pub(super) purged: Seq,
 }
 
 impl ReplicaLog {
@@ -21,6 +23,7 @@ impl ReplicaLog {
         Self {
             reach: Reach::new(head, epoch),
             recent: Recent::default(),
+            purged: Seq::ZERO,
         }
     }
 
@@ -30,6 +33,7 @@ impl ReplicaLog {
         Extent {
             generation,
             head,
+            purged: self.purged,
             oldest: self.recent.first().unwrap_or(head.next()),
         }
     }

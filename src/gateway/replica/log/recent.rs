@@ -52,6 +52,13 @@ impl Recent {
         self.events.shrink_to_fit();
     }
 
+    /// Forgets those below a place.
+    pub(in super::super) fn drop_below(&mut self, place: Seq) {
+        while self.first().is_some_and(|first| first < place) {
+            self.bytes -= self.events.pop_front().map_or(0, |event| size(&event));
+        }
+    }
+
     fn keep(&mut self, most: usize) {
         while self.events.len() > EVENTS || (self.bytes > most && self.events.len() > 1) {
             self.bytes -= self.events.pop_front().map_or(0, |event| size(&event));

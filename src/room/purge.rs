@@ -1,0 +1,120 @@
+//! A purge: an operator has what was said in a room forgotten, and who said it. The room goes on
+//! behind an event of its own ([`super::Kind::Purged`]), with who is here, and with what it was set
+//! to: its policy, how much of its past is kept, and the group of a sealed one. Pure.
+//!
+//! | of the state | behind the event |
+//! |---|---|
+//! | members, open sessions | as before: nobody is sent away |
+//! | keys | of members and of users with a session; any other name is free |
+//! | when keys were taken away from names | forgotten |
+//! | messages of the dedupe window | known by a digest, for a day: what is sent or read again is no second message |
+//! | ended sessions, producers | as before: they have no names |
+//! | the group of a sealed room | as before: who is in it, its commits say. Who waits for a welcome comes in by an external commit |
+
+use super::{Change, CommandId, Millis, Seq, State, UserId};
+use sha2::{Digest, Sha256};
+
+/// How long after a purge the messages of before are known, in milliseconds: far longer than
+/// gateways submit again, and than a successor reads back.
+const KNOWN_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The last purge of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purge {
+    /// The place of its event.
+    pub seq: Seq,
+    /// The stored time of its command: what is older was decided before it.
+    pub at: Millis,
+}
+
+/// By what a message of the dedupe window is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum MessageKey {
+    /// By who sent it, under which id.
+    Named(UserId, CommandId),
+    /// By a digest of that: it is of before a purge.
+    Digest([u8; 16]),
+}
+
+impl MessageKey {
+    /// That of a message whose sender is not to be known.
+    fn digest(user: &UserId, id: &CommandId) -> Self {
+        let mut hash = Sha256::new();
+        hash.update((user.as_str().len() as u64).to_be_bytes());
+        hash.update(user.as_str());
+        match id {
+            CommandId::Client(id) => {
+                hash.update([0]);
+                hash.update(id.as_bytes());
+            }
+            CommandId::Gateway(session, n) => {
+                hash.update([1]);
+                hash.update(session.to_bytes());
+                hash.update(n.to_be_bytes());
+            }
+        }
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.finalize()[..16]);
+        Self::Digest(short)
+    }
+
+    /// The same without who sent it.
+    fn without_names(&self) -> Self {
+        match self {
+            Self::Named(user, id) => Self::digest(user, id),
+            Self::Digest(_) => self.clone(),
+        }
+    }
+
+    fn is_digest(&self) -> bool {
+        matches!(self, Self::Digest(_))
+    }
+}
+
+impl State {
+    /// What is known of a message of the dedupe window.
+    pub(super) fn sent(&self, user: &UserId, id: &CommandId) -> Option<super::Sent> {
+        let named = MessageKey::Named(user.clone(), id.clone());
+        let of_before = || {
+            let has_digests = self.sent.oldest().is_some_and(MessageKey::is_digest);
+            let key = has_digests.then(|| MessageKey::digest(user, id))?;
+            self.sent.get(&key)
+        };
+        self.sent.get(&named).or_else(of_before).copied()
+    }
+
+    /// The event of a purge: everything of before that has a name goes.
+    pub(super) fn purge(&mut self, purge: Purge) {
+        let (members, sessions) = (&self.members, &self.sessions);
+        self.pins
+            .retain(|user, _| members.contains(user) || !sessions.of(user).is_empty());
+        self.unpinned.clear();
+        self.sent = self.sent.map_keys(MessageKey::without_names);
+        self.kept.purge(purge);
+        self.take_owed();
+    }
+
+    /// Messages of before the last purge are not known for ever.
+    pub(super) fn forget_before_purge(&mut self, now: Millis) {
+        let purged = self.kept.purge.map_or(0, |purge| purge.at.0);
+        while now.0 > purged.saturating_add(KNOWN_MS)
+            && self.sent.oldest().is_some_and(MessageKey::is_digest)
+        {
+            self.sent.drop_oldest();
+        }
+    }
+
+    /// What waits for an event, as that of a purge carries it: without the names of those who are
+    /// not here.
+    pub(super) fn leave_names_out(&mut self) {
+        let mut changes = std::mem::take(&mut self.unjournaled);
+        changes.retain(|change| match change {
+            Change::Opened { session, .. } => self.sessions.contains(*session),
+            Change::Pinned { user, .. } => {
+                self.members.contains(user) || !self.sessions.of(user).is_empty()
+            }
+            _ => true,
+        });
+        self.unjournaled = changes;
+    }
+}
