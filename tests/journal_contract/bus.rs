@@ -1,14 +1,19 @@
 //! The contract on the bus journal, over whatever bus.
 
-use crate::cluster::{Case, Cluster, Node, shards};
+use crate::{
+    cluster::{Case, Cluster, Node, shards},
+    events::commit,
+};
 use async_trait::async_trait;
+use prost::Message;
 use safe_chat::{
-    bus::{Bus, Position, ShardRecord, memory::Hub},
+    bus::{BLOB, Bus, Position, ShardRecord, memory::Hub},
     journal::{Error, bus::OnBus},
-    proto::journal::v1::StoredEvent,
-    room::{Epoch, Incarnation, RoomId, Seq, ShardId, State},
+    proto::journal::v1::{SnapshotPart, StoredEvent},
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId, State, UserId},
 };
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Takes a shard's lease, as the cluster does.
 pub async fn take_lease(
@@ -110,6 +115,61 @@ mod memory {
         }
 
         crate::trims!(cluster());
+    }
+
+    /// A state whose names take about so many bytes.
+    fn large(bytes: usize) -> State {
+        let name = |n: usize| UserId::parse(&format!("{n:064}")).unwrap();
+        State {
+            head: Seq(1),
+            members: (0..bytes / 64).map(name).collect(),
+            ..State::default()
+        }
+    }
+
+    /// What is stored in the parts of a room's snapshots, without the first of each.
+    async fn other_parts(bus: &dyn Bus, room: &RoomId) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        for name in (0..2).flat_map(|slot| (1..9).map(move |part| (slot, part))) {
+            let name = format!("snapshot.{room}.{}.{}", name.0, name.1);
+            if let Some((part, _)) = bus.get(&name).await.unwrap() {
+                sizes.push(SnapshotPart::decode(part).unwrap().payload.len());
+            }
+        }
+        sizes
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_in_the_parts_of_a_larger_snapshot() {
+        let case = Case::new(cluster().await.unwrap());
+        let hub = Hub::default();
+        let bus = hub.connect();
+        let node: Node = Arc::new(OnBus::new(Arc::new(bus.clone()), shards()));
+        let owner = Incarnation::new(Uuid::from_u128(7));
+        let least = take_lease(&bus, case.shard, owner, Epoch(1)).await.unwrap();
+        let claim = node.claim(case.shard, owner, least).await.unwrap();
+        let room = &case.room;
+        node.open(room, claim).await.unwrap();
+        let said = commit(claim, 1, 1, "Hello");
+        node.append(room, claim, &said).await.unwrap();
+        for _ in 0..2 {
+            let state = large(5 * BLOB / 2);
+            node.save_snapshot(room, claim, &state).await.unwrap();
+        }
+        let parts = other_parts(&bus, room).await;
+        assert!(
+            parts.len() == 4 && parts.iter().all(|size| *size > 0),
+            "{parts:?}"
+        );
+        let small = large(64);
+        for _ in 0..2 {
+            node.save_snapshot(room, claim, &small).await.unwrap();
+        }
+        assert_eq!(other_parts(&bus, room).await, [0; 4]);
+        assert_eq!(node.glance(room).await.unwrap(), Some(small));
+        let state = large(3 * BLOB / 2);
+        node.save_snapshot(room, claim, &state).await.unwrap();
+        assert_eq!(node.glance(room).await.unwrap(), Some(state));
     }
 
     #[tokio::test]

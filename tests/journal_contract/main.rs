@@ -85,6 +85,7 @@ macro_rules! trims {
             no_other_room_is_moved
             a_long_past_goes_in_pieces
             a_glance_shows_the_newest_snapshot
+            two_snapshots_later_nothing_is_left_of_one
         );
     };
 }

@@ -194,3 +194,16 @@ pub async fn a_glance_shows_the_newest_snapshot(case: Case) {
         .unwrap();
     assert!(!other.contains(&case.room), "{other:?}");
 }
+
+/// What an owner waits for that has a room purged: names of before are in snapshots.
+pub async fn two_snapshots_later_nothing_is_left_of_one(case: Case) {
+    let (node, claim, all) = ones(&case, 9).await;
+    let is_left = async || node.has_snapshot_below(&case.room, Seq(6)).await.unwrap();
+    assert!(!is_left().await, "there is none");
+    save(&node, &case, claim, &all[..5]).await;
+    assert!(is_left().await);
+    save(&node, &case, claim, &all[..6]).await;
+    assert!(is_left().await);
+    save(&node, &case, claim, &all).await;
+    assert!(!is_left().await);
+}

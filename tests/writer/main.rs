@@ -3,6 +3,7 @@
 
 mod on_bus;
 mod past;
+mod purge;
 #[path = "../support/sealed.rs"]
 mod sealed;
 mod sealed_rooms;

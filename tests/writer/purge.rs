@@ -1,0 +1,193 @@
+//! A purged room: nothing of before is stored after a while, on both journals, whoever dies in the
+//! middle and whether or not anybody asks for the room; and it goes on.
+
+use crate::world::{Client, LONG, Node, World, close, open, post, send};
+use safe_chat::{
+    bus::{Answered, Position, memory},
+    cluster::Owner,
+    journal::memory::{Fate, Faults, Op, Outcome},
+    room::{Action, Kind, Seq},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+/// The forms of which this is a part.
+const FORMATS: u32 = 5;
+
+/// Where nobody can delete single events.
+fn world() -> World {
+    World::on(memory::Config {
+        deny_delete: true,
+        ..memory::Config::default()
+    })
+}
+
+/// A node of each journal.
+type Make = fn(&World, u128) -> Node;
+const JOURNALS: [Make; 2] = [World::node, World::node_on_bus];
+
+impl Node {
+    async fn takes(&self) -> &Self {
+        self.writer.note_formats(FORMATS);
+        self.take().await;
+        self
+    }
+
+    /// The places that are stored: in the journal, and published.
+    async fn places(&self, world: &World, head: u64) -> [Vec<u64>; 2] {
+        let journaled = self.events(&world.room, Seq(head)).await;
+        let published = self.bus.stored(&world.room, Position::ZERO, 1000).await;
+        let published = published.unwrap().into_iter();
+        [
+            journaled.iter().map(|event| event.seq.0).collect(),
+            published
+                .flat_map(|message| message.events)
+                .map(|event| event.seq.0)
+                .collect(),
+        ]
+    }
+
+    async fn remembers(&self, world: &World, purged: u64) -> bool {
+        let room = &world.room;
+        self.journal
+            .has_snapshot_below(room, Seq(purged))
+            .await
+            .unwrap()
+    }
+}
+
+/// So many messages by somebody who has a session, and by somebody who has none any more.
+async fn talk(client: &mut Client, messages: u64) -> u64 {
+    client.journaled(open(7, None)).await;
+    client.journaled(open(8, None)).await;
+    for id in 1..=messages {
+        client.journaled(send(id)).await;
+    }
+    client.journaled(close(8)).await.0
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_before_is_removed_and_the_room_goes_on() {
+    for make in JOURNALS {
+        let world = world();
+        let first = make(&world, 1);
+        first.takes().await;
+        let mut client = world.client().await;
+        let head = talk(&mut client, 700).await;
+        let purged = head + 1;
+        assert_eq!(client.journaled(Action::Purge).await, (purged, false));
+        let view = client.view().await;
+        assert_eq!(
+            (view.head, view.purged, view.first),
+            (Seq(purged), Seq(purged), Seq(purged))
+        );
+        assert_eq!(view.members.len(), 1, "nobody is sent away");
+        let refused = client.ask(post(1000, 1)).await;
+        assert!(
+            matches!(&refused, Answered::Rejected(why) if why.retry_after_ms.is_some()),
+            "of the same millisecond: {refused:?}"
+        );
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(
+            client.journaled(post(1000, 1)).await,
+            (purged + 1, false),
+            "it goes on"
+        );
+        sleep(Duration::from_secs(20)).await;
+        let left = [purged, purged + 1];
+        assert_eq!(first.places(&world, purged + 1).await, [left, left]);
+        assert!(!first.remembers(&world, purged).await);
+        let event = &first.events(&world.room, Seq(purged)).await[0];
+        assert_eq!(event.kind, Kind::Purged);
+        // Sent again it is none, by this owner and the next one.
+        assert_eq!(client.journaled(send(700)).await.1, true);
+        first.writer.lose(first.shard).await;
+        let second = make(&world, 2);
+        second.takes().await;
+        assert_eq!(client.journaled(send(1)).await.1, true);
+        let view = client.view().await;
+        assert_eq!((view.head, view.purged), (Seq(purged + 1), Seq(purged)));
+        sleep(LONG).await;
+        assert_eq!(second.places(&world, purged + 1).await, [left, left]);
+    }
+}
+
+/// At whatever moment the owner dies, the next one goes on, though nobody asks for the room.
+#[tokio::test(start_paused = true)]
+async fn whoever_dies_in_the_middle_leaves_nothing() {
+    for make in JOURNALS {
+        for died_after in (0..6_000).step_by(300) {
+            let world = world();
+            let (first, second) = (make(&world, 1), make(&world, 2));
+            first.takes().await;
+            let mut client = world.client().await;
+            let purged = talk(&mut client, 20).await + 1;
+            client.submit(Action::Purge).await;
+            sleep(Duration::from_millis(died_after)).await;
+            first.writer.lose(first.shard).await;
+            second.takes().await;
+            sleep(LONG).await;
+            let left = second.places(&world, purged).await;
+            assert_eq!(left, [[purged], [purged]], "{died_after}");
+            assert!(!second.remembers(&world, purged).await, "{died_after}");
+            let view = client.view().await;
+            let found = (view.head, view.purged, view.members.len());
+            assert_eq!(found, (Seq(purged), Seq(purged), 1), "{died_after}");
+        }
+    }
+}
+
+/// Messages come while it is removed: a room that is never quiet is purged as well.
+#[tokio::test(start_paused = true)]
+async fn a_busy_room_is_purged_as_well() {
+    for make in JOURNALS {
+        let world = world();
+        let node = make(&world, 1);
+        node.takes().await;
+        let mut client = world.client().await;
+        let purged = talk(&mut client, 50).await + 1;
+        client.submit(Action::Purge).await;
+        let mut last = 0;
+        for id in 1000..1200 {
+            sleep(Duration::from_millis(50)).await;
+            last = client.journaled(post(id, id.into())).await.0;
+        }
+        let left: Vec<u64> = (purged..=last).collect();
+        assert_eq!(node.places(&world, last).await, [left.clone(), left]);
+        assert!(!node.remembers(&world, purged).await);
+    }
+}
+
+/// Saves nothing.
+struct NoSnapshots;
+
+impl Faults for NoSnapshots {
+    fn call(&self, op: Op) -> Fate {
+        Fate {
+            outcome: match op {
+                Op::PutSnapshot => Outcome::Refused,
+                _ => Outcome::Done,
+            },
+            ..Fate::default()
+        }
+    }
+}
+
+/// Nothing but the event says then that the room was purged, and a room that nobody asks for is not
+/// replayed: the command is read again.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_could_save_nothing_leaves_the_command_to_the_next_one() {
+    let world = world();
+    let (first, second) = (world.node_with(1, Arc::new(NoSnapshots)), world.node(2));
+    first.takes().await;
+    let mut client = world.client().await;
+    let purged = talk(&mut client, 20).await + 1;
+    assert_eq!(client.journaled(Action::Purge).await.0, purged);
+    sleep(Duration::from_secs(30)).await;
+    first.writer.lose(first.shard).await;
+    second.takes().await;
+    sleep(Duration::from_secs(20)).await;
+    let left = second.places(&world, purged).await;
+    assert_eq!(left, [[purged], [purged]]);
+    assert!(!second.remembers(&world, purged).await);
+}
