@@ -9,19 +9,35 @@ use crate::{
 use reqwest::Method;
 use safe_chat::bus::Role;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, process::Output};
+use std::{
+    collections::BTreeMap,
+    process::{Output, Stdio},
+};
+use tokio::io::AsyncWriteExt;
 
 /// Runs the command against a node; the environment has the password.
 async fn admin(node: &Node, args: &[&str]) -> Output {
+    types(node, args, "").await
+}
+
+/// The same, by somebody who types this then.
+pub(crate) async fn types(node: &Node, args: &[&str], typed: &str) -> Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_safe-chat"));
     command
         .env_clear()
         .env("SAFE_CHAT_OPS__PASSWORD", "safe-chat");
     command.env("SAFE_CHAT_ADMIN_AT", node.internal_address().to_string());
-    command.arg("admin").args(args).output().await.unwrap()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped());
+    let mut running = command.arg("admin").args(args).spawn().unwrap();
+    let mut stdin = running.stdin.take().unwrap();
+    // It may end without having read that.
+    let _ = stdin.write_all(typed.as_bytes()).await;
+    drop(stdin);
+    running.wait_with_output().await.unwrap()
 }
 
-async fn shows(node: &Node, args: &[&str]) -> String {
+pub(crate) async fn shows(node: &Node, args: &[&str]) -> String {
     let output = admin(node, args).await;
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(
@@ -32,7 +48,7 @@ async fn shows(node: &Node, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn fails(node: &Node, args: &[&str], code: i32, with: &str) {
+pub(crate) async fn fails(node: &Node, args: &[&str], code: i32, with: &str) {
     let output = admin(node, args).await;
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {complaint}");

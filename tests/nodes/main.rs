@@ -8,6 +8,7 @@ mod manage;
 mod members;
 mod metrics;
 mod person;
+mod purge;
 mod support;
 
 use person::Person;

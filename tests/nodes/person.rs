@@ -31,6 +31,11 @@ pub(crate) struct Event {
 impl Person {
     /// Joins; `more` is added to the query.
     pub(crate) async fn joins(node: &Node, room: &str, user: &str, more: &str) -> Self {
+        Self::comes(node, room, user, more).await.0
+    }
+
+    /// The same, and what it is welcomed with.
+    pub(crate) async fn comes(node: &Node, room: &str, user: &str, more: &str) -> (Self, Value) {
         let address = node.client_address().expect("a gateway");
         let mut request = format!("ws://{address}/chat/{room}/user/{user}?pub=key-of-{user}{more}")
             .into_client_request()
@@ -44,8 +49,9 @@ impl Person {
             .expect("an upgrade in time")
             .unwrap();
         let mut person = Self { socket };
-        assert_eq!(person.frame().await["type"], "welcome");
-        person
+        let welcome = person.frame().await;
+        assert_eq!(welcome["type"], "welcome");
+        (person, welcome)
     }
 
     pub(crate) async fn says(&mut self, id: &str, text: &str) {
@@ -98,7 +104,7 @@ impl Person {
         }
     }
 
-    async fn frame(&mut self) -> Value {
+    pub(crate) async fn frame(&mut self) -> Value {
         loop {
             if let Message::Text(text) = self.message().await {
                 return serde_json::from_str(&text).unwrap();

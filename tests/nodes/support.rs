@@ -2,10 +2,10 @@
 
 use safe_chat::{
     app::{App, Ports, Running},
-    bus::{Feed, Registry, Role, memory::Hub},
+    bus::{Feed, Position, Registry, Role, memory::Hub},
     config::Config,
     journal::bus::OnBus,
-    room::{Incarnation, Shards},
+    room::{Incarnation, RoomId, Shards},
 };
 use std::{
     ops::Deref,
@@ -32,6 +32,7 @@ impl Cluster {
         let shards = Shards::new(shards).unwrap();
         let config = safe_chat::bus::memory::Config {
             shards,
+            deny_delete: true,
             ..Default::default()
         };
         Self {
@@ -94,6 +95,17 @@ impl Cluster {
     pub(crate) async fn rooms(&self) -> Vec<String> {
         let rooms = self.hub.connect().rooms(None, 1000).await.unwrap();
         rooms.iter().map(|room| room.as_str().to_owned()).collect()
+    }
+
+    /// The places of a room that are stored.
+    pub(crate) async fn places(&self, room: &str) -> Vec<u64> {
+        let room = RoomId::parse(room).unwrap();
+        let stored = self.hub.connect().stored(&room, Position::ZERO, 1000).await;
+        let events = stored
+            .unwrap()
+            .into_iter()
+            .flat_map(|message| message.events);
+        events.map(|event| event.seq.0).collect()
     }
 
     /// Takes the bus away from every node.
