@@ -3,11 +3,11 @@
 use crate::{node::Node, random::Random, run::Conditions, weather::Weather};
 use safe_chat::{
     bus::{
-        Ask, Commands, Direct, FORMATS, Registry,
+        Ask, Commands, Direct, FORMATS, Feed, Position, Registry, Submission,
         memory::{Config, Hub, Memory},
     },
     journal::{Journal, bus::OnBus, memory::Database, readback::Partitions},
-    room::{Event, RoomId, Seq, ShardId, Shards},
+    room::{Action, Event, RoomId, Seq, ShardId, Shards},
 };
 use std::{
     collections::BTreeMap,
@@ -37,6 +37,12 @@ fn keeps(conditions: Conditions, seed: u64) -> Option<u64> {
     trims.then(|| 3 + random.below(60))
 }
 
+/// In some of those an operator has rooms purged, whether or not they keep everything otherwise.
+fn purges(conditions: Conditions, seed: u64) -> bool {
+    let mut random = Random::of(seed, "purges");
+    conditions == Conditions::Rough && !is_upgrade(seed) && random.chance(400)
+}
+
 /// The servers and the nodes. Clones are the same cluster.
 #[derive(Clone)]
 pub(crate) struct Cluster(Arc<Inner>);
@@ -53,6 +59,8 @@ struct Inner {
     nodes: Mutex<Nodes>,
     /// How many of their last events rooms keep, if not all.
     keeps: Option<u64>,
+    /// Whether rooms are purged.
+    purges: bool,
 }
 
 #[derive(Default)]
@@ -96,6 +104,7 @@ impl Cluster {
             own,
             nodes: Mutex::default(),
             keeps: keeps(conditions, seed),
+            purges: purges(conditions, seed),
         }))
     }
 
@@ -106,6 +115,22 @@ impl Cluster {
     /// How many of their last events rooms keep; `None`: all.
     pub(crate) fn keeps(&self) -> Option<u64> {
         self.0.keeps
+    }
+
+    /// Whether rooms are purged.
+    pub(crate) fn purges(&self) -> bool {
+        self.0.purges
+    }
+
+    /// Has everything of a room forgotten; not before it is decided.
+    pub(crate) async fn purge(&self, room: &RoomId) {
+        let submission = Submission {
+            room: room.clone(),
+            action: Action::Purge,
+            reply: None,
+        };
+        let stored = self.0.own.submit(&submission).await;
+        stored.expect("the own connection works");
     }
 
     pub(crate) fn kept(&self) -> Kept {
@@ -137,7 +162,11 @@ impl Cluster {
         let node = Node::start(
             name,
             number,
-            (self.formats(number), self.0.keeps),
+            (
+                self.formats(number),
+                self.0.keeps.is_some() || self.0.purges,
+                self.0.keeps,
+            ),
             bus,
             journal,
             self.0.shards,
@@ -262,10 +291,21 @@ impl Cluster {
         }
     }
 
-    /// The head of a room, if its owner tells it.
-    pub(crate) async fn head(&self, room: &RoomId) -> Option<Seq> {
+    /// The head of a room and its last purge, if its owner tells it.
+    pub(crate) async fn head(&self, room: &RoomId) -> Option<(Seq, Seq)> {
         let view = self.0.own.ask(&Ask::room(room.clone())).await.ok()?;
-        view.refused.is_none().then_some(view.head)
+        let is_told = view.refused.is_none();
+        is_told.then_some((view.head, view.purged))
+    }
+
+    /// Whether something of before a purge is stored beside the journal: a snapshot, or what was
+    /// published.
+    pub(crate) async fn remembers(&self, room: &RoomId, purged: Seq) -> bool {
+        let snapshot = self.journal().has_snapshot_below(room, purged).await;
+        let published = self.0.own.stored(room, Position::ZERO, 1).await;
+        let published = published.expect("the own connection works");
+        let first = published.first().map(|message| message.seq);
+        snapshot.expect("nothing goes wrong any more") || first.is_some_and(|seq| seq < purged)
     }
 
     /// All events of a room up to its head.
@@ -289,7 +329,7 @@ impl Cluster {
         let rooms = self.journal().rooms(None, 100).await.unwrap_or_default();
         let mut gone = 0;
         for room in rooms {
-            let head = self.head(&room).await.unwrap_or_default();
+            let (head, _) = self.head(&room).await.unwrap_or_default();
             let first = self.journal().read(&room, Seq(1), head).await;
             let first = first.ok().and_then(|page| page.first().map(|it| it.seq.0));
             gone += first.map_or(0, |first| first - 1);
@@ -325,7 +365,7 @@ impl Cluster {
         all
     }
 
-    async fn stored_commands(&self, shard: ShardId, from: safe_chat::bus::Position) -> usize {
+    async fn stored_commands(&self, shard: ShardId, from: Position) -> usize {
         use std::task::{Context, Poll, Waker};
         let mut commands = self
             .0

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What no client may have seen, whatever happens later.
 pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
-    // Where rooms let their past go, who was away for long is told so, and what went before anybody
+    // Where rooms let their past go, or are purged, who was away for long is told so, and what went before anybody
     // saw it is nowhere. What is kept is compared with what was answered all the same.
-    let trims = cluster.keeps().is_some();
+    let trims = cluster.keeps().is_some() || cluster.purges();
     let found = board.rooms(|(name, room)| {
         let history = room
             .history
@@ -72,12 +72,19 @@ pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
     let mut violations = Vec::new();
     for name in board.rooms(|(name, _)| name.clone()) {
         let room = RoomId::parse(&name).expect("a room of the run");
-        let Some(head) = cluster.head(&room).await else {
+        let Some((head, purged)) = cluster.head(&room).await else {
             violations.push(format!("{name}: its owner does not answer"));
             continue;
         };
         let events = cluster.events(&room, head).await;
-        let found = board.room(&name, |room| against(&events, head, cluster.keeps(), room));
+        let found = board.room(&name, |room| {
+            against(&events, head, (cluster.keeps(), purged), room)
+        });
+        if purged > Seq::ZERO && cluster.remembers(&room, purged).await {
+            violations.push(format!(
+                "{name}: what was purged at {purged} is still stored"
+            ));
+        }
         violations.extend(
             found
                 .into_iter()
@@ -94,18 +101,28 @@ pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
     violations
 }
 
-/// `keeps`: how many of the last events stay, if not all.
-fn against(events: &[Event], head: Seq, keeps: Option<u64>, room: &Room) -> Vec<String> {
+/// `keeps`: how many of the last events stay, if not all; `purged`: nothing before this place does.
+fn against(
+    events: &[Event],
+    head: Seq,
+    (keeps, purged): (Option<u64>, Seq),
+    room: &Room,
+) -> Vec<String> {
     let mut violations = Vec::new();
     let kept: BTreeMap<u64, loadtest::history::Event> = events
         .iter()
         .map(|event| (event.seq.0, shown(event)))
         .collect();
-    let first = keeps.and(kept.keys().next().copied()).unwrap_or(1);
+    let least = purged.0.max(1);
+    let first = keeps.and(kept.keys().next().copied()).unwrap_or(least);
     let latest = keeps.map_or(1, |keeps| (head.0 + 1).saturating_sub(keeps).max(1));
-    if kept.len() != events.len() || first > latest || !kept.keys().copied().eq(first..=head.0) {
+    let latest = latest.max(least);
+    if kept.len() != events.len()
+        || !(least..=latest).contains(&first)
+        || !kept.keys().copied().eq(first..=head.0)
+    {
         violations.push(format!(
-            "the journal does not hold {latest} to {head}, each once, but {:?}",
+            "the journal does not hold {latest} to {head}, each once, and nothing before {least}, but {:?}",
             kept.keys().collect::<Vec<_>>()
         ));
     }

@@ -20,6 +20,7 @@ mod judge;
 mod node;
 mod plan;
 mod poster;
+mod purger;
 mod random;
 pub mod run;
 pub mod seeds;

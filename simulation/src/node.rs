@@ -39,7 +39,7 @@ impl Node {
     pub(crate) fn start(
         name: &str,
         number: u64,
-        (formats, keeps): (u32, Option<u64>),
+        (formats, trims, keeps): (u32, bool, Option<u64>),
         bus: Memory,
         journal: Arc<dyn Journal>,
         shards: Shards,
@@ -63,7 +63,7 @@ impl Node {
         };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
         let writer = writer::Handle::new(settings(keeps), shared.clone(), journal.clone());
-        if keeps.is_some() {
+        if trims {
             writer.note_formats(FORMATS);
         }
         // Small outboxes, so that a client can be slow within seconds.

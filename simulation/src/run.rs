@@ -8,6 +8,7 @@ use crate::{
     judge,
     plan::{NODES, Plan},
     poster::Poster,
+    purger::Purger,
     random::Random,
 };
 use safe_chat::room::{RoomId, UserId};
@@ -112,6 +113,7 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
         1,
     );
     count.add("runs with trimming", cluster.keeps().is_some().into());
+    count.add("runs with purges", cluster.purges().into());
     count.add("events let go", cluster.let_go().await);
     count.add(
         "steps",
@@ -174,6 +176,19 @@ fn clients(
             };
             all.push(tokio::spawn(client.run()));
         }
+    }
+    if cluster.purges() {
+        let rooms = (0..rooms).map(|room| format!("room-{room}"));
+        let purger = Purger {
+            cluster: cluster.clone(),
+            board: board.clone(),
+            rooms: rooms
+                .map(|name| RoomId::parse(&name).expect("a valid name"))
+                .collect(),
+            random: Random::of(seed, "purger"),
+            phase: phase.subscribe(),
+        };
+        all.push(tokio::spawn(purger.run()));
     }
     all
 }

@@ -30,6 +30,8 @@ pub(crate) enum Told {
 pub(crate) struct Talk {
     user: String,
     seen: Option<u64>,
+    /// The place of the last purge that it saw.
+    purged: u64,
     said: u64,
     /// Not answered, by number.
     open: BTreeMap<u64, String>,
@@ -43,6 +45,7 @@ impl Talk {
         Self {
             user: user.into(),
             seen: None,
+            purged: 0,
             said: 0,
             open: BTreeMap::new(),
             journaled: VecDeque::new(),
@@ -121,6 +124,9 @@ impl Talk {
             "event" => {
                 let event = Event::of_json(frame).ok_or_else(wrong)?;
                 self.seen = Some(event.seq);
+                if event.kind == "purged" {
+                    self.purged = event.seq;
+                }
                 Told::Step(Step::Saw(event))
             }
             "accepted" => Told::Step(Step::Accepted {
@@ -153,14 +159,15 @@ impl Talk {
                     _ => return Err(format!("rejected for good: {frame}")),
                 }
             }
-            "history" => Told::Page(
-                frame["events"]
-                    .as_array()
-                    .ok_or_else(wrong)?
-                    .iter()
-                    .filter_map(Event::of_json)
-                    .collect(),
-            ),
+            "history" => {
+                let events = frame["events"].as_array().ok_or_else(wrong)?;
+                let events: Vec<Event> = events.iter().filter_map(Event::of_json).collect();
+                if let Some(old) = events.iter().find(|event| event.seq < self.purged) {
+                    let (old, purged) = (old.seq, self.purged);
+                    return Err(format!("a page shows {old} behind the purge at {purged}"));
+                }
+                Told::Page(events)
+            }
             "members" => Told::Members(names(&frame["members"])),
             "reset" => Told::Step(Step::Reset {
                 seq: frame["seq"].as_u64().ok_or_else(wrong)?,
