@@ -33,6 +33,7 @@ fn a_purge_is_an_event_that_says_what_the_room_is_set_to() {
         kind: Kind::Purged,
         changes: vec![
             Change::PolicySet {
+                maker: None,
                 policy: Policy::Sealed,
             },
             Change::RetentionSet {

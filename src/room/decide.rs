@@ -3,8 +3,8 @@
 
 use super::{
     Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Kept, Key,
-    Kind, Limits, Maker, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session, SessionId,
-    State, UserId, batch, group::refuse_outside,
+    Kind, Limits, Maker, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session,
+    SessionId, State, UserId, batch, group::refuse_outside,
 };
 use std::collections::HashSet;
 
@@ -336,7 +336,8 @@ fn purge(state: &State, at: Millis) -> Decision {
     }
     let (policy, Kept { own, said, .. }) = (state.policy, state.kept);
     if policy != Policy::Open {
-        decision.changes.push(Change::PolicySet { policy });
+        let maker = state.maker.clone();
+        decision.changes.push(Change::PolicySet { policy, maker });
     }
     if said > Millis(0) {
         decision
