@@ -337,6 +337,27 @@ fn who_may_not_found_the_group_waits_for_whoever_made_the_room() {
 }
 
 #[test]
+fn a_change_that_was_refused_is_not_made_again_at_once() {
+    let (_, mut hosts) = connected(&["harry"], JoinPolicy::Open);
+    let conversation = &mut hosts[0].conversation;
+    let later = now() + 8 * 86_400;
+    let mut renews = |at| {
+        let effects = conversation.tick(at);
+        let sent = effects.iter().find_map(|effect| match effect {
+            Effect::Send(number, Outgoing::Handshake(_)) => Some(*number),
+            _ => None,
+        });
+        if let Some(number) = sent {
+            conversation.answered(number, Err("barred"), at);
+        }
+        sent.is_some()
+    };
+    assert!(renews(later));
+    assert!(!renews(later + 5) && !renews(later + 599));
+    assert!(renews(later + 600));
+}
+
+#[test]
 fn who_says_more_than_can_wait_is_told_so_and_not_that_a_change_is_under_way() {
     let mut host = Host::new("harry", 1, JoinPolicy::Open);
     for n in 0..MOST_WAITING {

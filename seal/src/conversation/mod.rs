@@ -24,6 +24,8 @@ pub const MOST_WAITING: usize = 64;
 const TIDY_AFTER: u64 = 60;
 /// Seconds after which a group is founded again that only the maker of the room may found yet.
 const FOUND_AFTER: u64 = 60;
+/// Seconds for which a device changes nothing by itself after a change was refused.
+const CHANGE_AFTER: u64 = 600;
 
 /// What a number was given to.
 enum Sent {
@@ -85,6 +87,8 @@ pub struct Conversation {
     leaving_since: Option<u64>,
     /// When it may found the group that it could not found.
     found_at: Option<u64>,
+    /// When it changes something by itself again, after a change was refused.
+    changes_at: u64,
     now: u64,
 }
 
@@ -109,6 +113,7 @@ impl Conversation {
             waiting: VecDeque::new(),
             leaving_since: None,
             found_at: None,
+            changes_at: 0,
             now: 0,
         }
     }
@@ -266,6 +271,7 @@ impl Conversation {
                 }
             }
             (Sent::Change(frame), Err(reason)) => {
+                self.changes_at = now + CHANGE_AFTER;
                 effects.push(Effect::Show(Show::Refused {
                     content: None,
                     reason: reason.into(),
@@ -444,7 +450,9 @@ impl Conversation {
             return effects;
         }
         let is_overdue = |since: u64| now.saturating_sub(since) >= TIDY_AFTER;
-        let due = if self.leaving_since.is_some_and(is_overdue) {
+        let due = if now < self.changes_at {
+            None
+        } else if self.leaving_since.is_some_and(is_overdue) {
             self.leaving_since = None;
             Some(self.member.tidy(&self.room, now))
         } else if self.member.is_renewal_due(&self.room, now) {
