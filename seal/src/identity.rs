@@ -123,6 +123,37 @@ impl fmt::Debug for Public {
     }
 }
 
+impl Certificate {
+    /// What an identity signs to vouch for a device, where its key signs without showing itself: in a
+    /// browser. [`Certificate::signed`] takes the signature.
+    pub fn to_sign(user: &Name, device: &Name, identity: &Public, key: &DeviceKey) -> Vec<u8> {
+        certificate_bytes(user, device, identity, &key.public())
+    }
+
+    /// The certificate with this signature.
+    ///
+    /// # Errors
+    /// The identity did not make it.
+    pub fn signed(
+        (user, device): (Name, Name),
+        identity: Public,
+        key: &DeviceKey,
+        signature: [u8; 64],
+    ) -> Result<Self, device::Error> {
+        let certificate = Self {
+            user,
+            device,
+            identity,
+            key: key.public(),
+            signature,
+        };
+        match identity.has_certified(&certificate) {
+            true => Ok(certificate),
+            false => Err(device::Error::NotSigned),
+        }
+    }
+}
+
 fn certificate_bytes(user: &Name, device: &Name, identity: &Public, key: &device::Key) -> Vec<u8> {
     let (user, device) = (user.as_str().as_bytes(), device.as_str().as_bytes());
     short_parts(&[CERTIFICATE, user, device, &identity.0, key])
@@ -152,6 +183,20 @@ mod tests {
         ] {
             assert_eq!(Public::parse(text), Err(BadPublic), "{text}");
         }
+    }
+
+    #[test]
+    fn who_signs_elsewhere_certifies_the_same() {
+        let identity = Identity::from_seed(&[7; 32]);
+        let (key, public) = (DeviceKey::from_seed(&[8; 32]), identity.public());
+        let name = |text| Name::parse(text).unwrap();
+        let names = || (name("harry"), name("phone"));
+        let bytes = Certificate::to_sign(&names().0, &names().1, &public, &key);
+        let signature = identity.0.sign(&bytes).to_bytes();
+        let signed = Certificate::signed(names(), public, &key, signature).unwrap();
+        assert_eq!(signed, identity.certify(names().0, names().1, &key));
+        let other = Identity::from_seed(&[9; 32]).public();
+        assert!(Certificate::signed(names(), other, &key, signature).is_err());
     }
 
     #[test]

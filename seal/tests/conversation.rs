@@ -287,6 +287,48 @@ fn who_is_not_invited_waits_until_somebody_adds_him_and_misses_nothing_from_then
 }
 
 #[test]
+fn a_welcome_that_comes_later_than_its_commit_is_found() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Invited);
+    let (harry, charly) = hosts.split_at_mut(1);
+    assert!(harry[0].add(&mut server, &charly[0]));
+    while harry[0].act(&mut server) {}
+    // The writer hands it over when it has stored the commit; members hear of that before.
+    let late = std::mem::take(&mut server.waiting);
+    assert!(!late.is_empty());
+    while charly[0].act(&mut server) {}
+    assert!(!charly[0].is_in());
+    let base = now();
+    assert_eq!(asks_until(&mut charly[0].conversation, base, 10), 3);
+    server.waiting = late;
+    for later in 11..60 {
+        let effects = charly[0].conversation.tick(base + later);
+        charly[0].effects.extend(effects);
+        while charly[0].act(&mut server) {}
+    }
+    assert!(charly[0].is_in());
+}
+
+#[test]
+fn who_waits_outside_asks_now_and_then() {
+    let (_server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Invited);
+    let asked = asks_until(&mut hosts[1].conversation, now(), 600);
+    assert!((20..40).contains(&asked), "{asked}");
+}
+
+/// How often it asks for a welcome, which is not there, in so many seconds.
+fn asks_until(conversation: &mut Conversation, base: u64, seconds: u64) -> usize {
+    let mut asks = |later: u64| {
+        let effects = conversation.tick(base + later);
+        let is_asked = matches!(effects[..], [Effect::AskWelcome]);
+        if is_asked {
+            conversation.welcome(None, base + later);
+        }
+        is_asked
+    };
+    (1..=seconds).map(&mut asks).filter(|asked| *asked).count()
+}
+
+#[test]
 fn into_an_open_room_everybody_comes_by_himself() {
     let users = ["harry", "charly", "hermione"];
     let (mut server, mut hosts) = connected(&users, JoinPolicy::Open);

@@ -10,58 +10,26 @@
 //! ```
 
 mod effect;
+mod state;
 
 use crate::device::Name;
 use crate::handshake::Handshake;
 use crate::member::{Agreed, Content, Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
 pub use effect::{Effect, Outgoing, Question, Show};
+use state::{Entering, Reading, Sent, Unplaced};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What is said and cannot be sent yet, at most.
 pub const MOST_WAITING: usize = 64;
+/// Seconds until it asks again whether somebody has let it in: at first, and at most.
+const ASK_AGAIN: (u64, u64) = (1, 30);
 /// Seconds after which a device removes who asked to leave, though it is another one's turn.
 const TIDY_AFTER: u64 = 60;
 /// Seconds after which a group is founded again that only the maker of the room may found yet.
 const FOUND_AFTER: u64 = 60;
 /// Seconds for which a device changes nothing by itself after a change was refused.
 const CHANGE_AFTER: u64 = 600;
-
-/// What a number was given to.
-enum Sent {
-    /// By the number that the member gave it.
-    Message(u64),
-    Change(Frame),
-}
-
-/// An own message that was sent.
-struct Unplaced {
-    content: Vec<u8>,
-    /// Where it is, says the answer.
-    seq: Option<u64>,
-}
-
-/// How far the room was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    /// There is no connection.
-    Away,
-    /// Up to this place there are events from before.
-    Until(u64),
-    Live,
-}
-
-/// What it does to come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Entering {
-    No,
-    AskedWelcome,
-    AskedGroup,
-    /// The founding or the external commit is on its way.
-    Sent,
-    /// Somebody has to let it in.
-    Waiting,
-}
 
 /// See the module.
 pub struct Conversation {
@@ -79,6 +47,8 @@ pub struct Conversation {
     agreed: Option<Question>,
     /// The room does not let this device in by itself.
     is_refused: bool,
+    /// When it asks again whether somebody has let it in, and how long it waits then.
+    ask_again: (u64, u64),
     sent: BTreeMap<u64, Sent>,
     /// Own messages by the number that the member gave them, until they are seen in the room.
     unplaced: BTreeMap<u64, Unplaced>,
@@ -107,6 +77,7 @@ impl Conversation {
             asked: None,
             agreed: None,
             is_refused: false,
+            ask_again: (0, 0),
             sent: BTreeMap::new(),
             unplaced: BTreeMap::new(),
             numbers: 0,
@@ -144,6 +115,14 @@ impl Conversation {
     /// What was said and is not in the room yet.
     pub fn undecided(&self) -> usize {
         self.waiting.len() + self.unplaced.len()
+    }
+
+    /// What is said by what was sent under a number.
+    pub fn said_under(&self, number: u64) -> Option<&[u8]> {
+        match self.sent.get(&number)? {
+            Sent::Message(own) => Some(&self.unplaced.get(own)?.content),
+            Sent::Change(_) => None,
+        }
     }
 
     /// A session began; events up to `head` follow, those behind [`Conversation::since`] first.
@@ -223,7 +202,7 @@ impl Conversation {
         // Somebody may have added this device.
         let is_change = matches!(handshake, Handshake::Bundle(_) | Handshake::Founding(_));
         if is_change && self.entering == Entering::Waiting {
-            self.entering = Entering::No;
+            (self.entering, self.ask_again) = (Entering::No, (0, 0));
             // There is a group now.
             if self.found_at.take().is_some() {
                 self.is_refused = false;
@@ -324,7 +303,7 @@ impl Conversation {
             }
         }
         if self.is_refused {
-            self.entering = Entering::Waiting;
+            self.wait();
             return effects;
         }
         self.entering = Entering::AskedGroup;
@@ -449,6 +428,12 @@ impl Conversation {
         if self.reading != Reading::Live {
             return effects;
         }
+        // The welcome may have come after the commit that it is of.
+        let waits_for_others = self.asked.is_some() || self.found_at.is_some();
+        if self.entering == Entering::Waiting && !waits_for_others && now >= self.ask_again.0 {
+            self.entering = Entering::No;
+            return self.go_on(effects);
+        }
         let is_overdue = |since: u64| now.saturating_sub(since) >= TIDY_AFTER;
         let due = if now < self.changes_at {
             None
@@ -560,8 +545,14 @@ impl Conversation {
 
     /// Nothing brings the device in but somebody who adds it.
     fn wait_outside(&mut self, effects: &mut Vec<Effect>) {
-        (self.entering, self.is_refused) = (Entering::Waiting, true);
+        self.is_refused = true;
+        self.wait();
         effects.push(Effect::Show(Show::NotIn));
+    }
+
+    fn wait(&mut self) {
+        let pause = (self.ask_again.1 * 2).clamp(ASK_AGAIN.0, ASK_AGAIN.1);
+        (self.entering, self.ask_again) = (Entering::Waiting, (self.now + pause, pause));
     }
 
     fn show(&mut self, shown: Shown, seq: Option<u64>, effects: &mut Vec<Effect>) {
