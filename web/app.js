@@ -2,80 +2,147 @@
 //
 //     card, composer -> room -> link -> service
 //     log, pending, screen <- room <- journal, outbox <- link
+//     group <- room <-> sealed -> seal.wasm, vault, asks       (rooms that the service cannot read)
 //
 // `journal` holds what the room said, `outbox` what we said; `room` decides what follows from a frame. Text of others reaches the
 // document as text nodes only.
 
 import { Card } from "./card.js";
+import { Carry } from "./carry.js";
 import { Composer } from "./composer.js";
 import { Device } from "./device.js";
 import { NAME, browser, identity, tab } from "./identity.js";
+import { policyOf } from "./refusals.js";
 import { Room } from "./room.js";
+import { Sealed, Turn, lacking } from "./sealed.js";
+import { isFramed } from "./token.js";
 import { $, parsed } from "./tools.js";
 
 let room = null;
 const channel = globalThis.BroadcastChannel ? new BroadcastChannel("safechat.device") : null;
 const device = new Device(tab, navigator.locks ?? null, channel);
 await device.choose();
-const card = new Card((who) => join(who), () => giveUp());
+let joining = null;
+const card = new Card((who) => choose(who), () => giveUp());
+new Carry((key) => card.useKey(key));
 const composer = new Composer((text, to) => room?.say(text, to) ?? false, tab);
+
+/** Joins from the card: of a room that is not there yet, one says first what it is to be. */
+async function choose(person) {
+  if (person.policy || identity.isSealed(person.room) || isFramed()) return join(person);
+  const attempt = joining = {};
+  card.refused(null);
+  card.busy(true);
+  const proves = lacking() === null && (await identity.signer(person.key)) !== null;
+  const found = await policyOf({ ...person, device: device.id, proves });
+  if (joining !== attempt) return undefined;
+  card.busy(false);
+  if (found === "new" && proves) return card.offer();
+  if (found === "sealed" && proves) return join({ ...person, policy: "sealed" });
+  if (found === "sealed") return card.refused(`#${person.room} is sealed, or asks for a proof of your key. ${lacking() ?? "This browser cannot prove it."}`);
+  return join(person);
+}
 
 /**
  * Joins. The card stays until `welcome`, and says why it takes longer, unless one comes back
- * (a reload): then the room shows how it waits.
+ * (a reload): then the room shows how it waits. `steal`: takes a sealed room from another tab.
  */
-function join(person, returning = false) {
-  const who = { ...person, device: device.id };
-  room?.end();
+async function join(person, returning = false, steal = false) {
+  const attempt = joining = {}, policy = person.policy ?? (identity.isSealed(person.room) ? "sealed" : null);
+  const who = { ...person, device: device.id, policy };
+  endRoom();
   card.refused(null);
   card.busy(!returning);
+  const sign = await identity.signer(who.key);
+  const sealed = policy === "sealed" ? await openSealed(who, sign, steal, () => joining === attempt) : null;
+  if (joining !== attempt) return sealed?.end();
+  if (policy === "sealed" && !sealed) return undefined;
+  return enterRoom(who, sign, sealed, returning);
+}
+
+/** The device of this browser in a sealed room, one tab at a time; null: it was said why not. */
+async function openSealed(who, sign, steal, isWanted) {
+  const refuse = (why, action) => {
+    if (!isWanted()) return null;
+    leave();
+    card.setName(who.user, who.room);
+    card.refused(why, false, {}, action);
+    return null;
+  };
+  const why = lacking() ?? (sign ? null : "A sealed room needs a key that this browser can prove: take the one that it makes (under “Your key”).");
+  if (why) return refuse(why);
+  const turn = new Turn(who);
+  if (!await turn.take(steal, () => room?.link.stop({ why: "This room went on in another tab.", action: "Use it here", taken: true }))) {
+    return refuse(`You are “${who.user}” in a sealed room in another tab already.`, { label: "Use it here", act: () => join(who, false, true) });
+  }
+  try {
+    const sealed = await Sealed.open(who, sign);
+    sealed.turn = turn;
+    return sealed;
+  } catch (error) {
+    turn.end();
+    return refuse(`What this browser keeps of sealed rooms cannot be used. ${error.message}`);
+  }
+}
+
+function enterRoom(who, sign, sealed, returning) {
   let inside = returning;
   const current = new Room(who, {
     onWelcome: () => {
+      if (sealed) identity.rememberSealed(who.room);
       if (current.arrived) return;
       current.arrived = inside = true;
       arrived(who);
     },
-    onState: (state, { why, found }) => {
+    onState: (state, { why, found, action, taken }) => {
+      if (state === "stopped" && taken) current.sealed.end();
       if (inside) return;
       card.busy(state === "connecting");
       if (state === "waiting") card.refused(`${why} Trying again…`, true);
       if (state !== "stopped") return;
       giveUp();
-      card.refused(why, false, found);
+      card.refused(why, false, found, action && { label: action, act: () => join(who, false, true) });
     },
     onAddress: (name) => { composer.address(name); drawer(false); $("text").focus(); },
     onEdit: (text, to) => composer.putBack(text, to),
-    onRejoin: () => join(person, true),
+    onRejoin: () => join(who, true, true),
     onReplaced: () => device.renew(),
+    onSealed: () => join({ ...who, policy: "sealed" }, inside),
     onRename: (found, why) => {
       leave();
       card.setName(who.user, who.room);
       card.refused(why, false, found);
     },
-  });
+    toast,
+  }, sealed);
   room = current;
-  composer.open(who.room, who.user);
+  composer.open(who.room, who.user, sealed !== null);
   if (returning) showRoom(true);
-  identity.signer(who.key).then((sign) => { if (room === current) current.start(sign); });
+  current.start(sign);
+}
+
+/** The room, and the turn of its device. */
+function endRoom() {
+  room?.end();
+  room = null;
 }
 
 /** Ends a join that the card still shows: it was refused, or the person writes something else. */
 function giveUp() {
-  room?.end();
-  room = null;
+  joining = null;
+  endRoom();
   card.busy(false);
   card.refused(null);
 }
 
 /** Joins without the card: after a reload. */
-async function enter(name, user) {
-  join({ room: name, user, key: await identity.keyFor(name, user) }, true);
+async function enter({ room: name, user, policy }) {
+  join({ room: name, user, key: await identity.keyFor(name, user), policy }, true);
 }
 
 function arrived(who) {
   card.busy(false);
-  tab.set("in", JSON.stringify({ user: who.user, room: who.room }));
+  tab.set("in", JSON.stringify({ user: who.user, room: who.room, policy: who.policy }));
   browser.set("name", who.user);
   browser.set("room", who.room);
   history.replaceState(null, "", `#${who.room}`);
@@ -84,8 +151,9 @@ function arrived(who) {
 }
 
 function leave() {
-  room?.end();
-  room = null;
+  joining = null;
+  endRoom();
+  card.busy(false);
   tab.remove("in");
   showRoom(false);
   card.fillKey();
@@ -132,6 +200,7 @@ function addressed() {
 $("leave").addEventListener("click", leave);
 $("share").addEventListener("click", share);
 $("latest").addEventListener("click", () => room?.log.toLatest());
+$("seal").addEventListener("click", () => drawer(true));
 $("people-toggle").addEventListener("click", () => drawer(true));
 $("people-close").addEventListener("click", () => { drawer(false); $("people-toggle").focus(); });
 $("veil").addEventListener("click", () => drawer(false));
@@ -163,5 +232,5 @@ window.visualViewport?.addEventListener("resize", () => {
 
 await card.fill(addressed());
 const before = parsed(tab.get("in"), null);
-if (before && before.room === (addressed() ?? before.room)) enter(before.room, before.user);
+if (before && before.room === (addressed() ?? before.room)) enter(before);
 else card.focus();

@@ -26,6 +26,7 @@ export class Card {
     for (const id of ["name", "room"]) {
       $(id).addEventListener("input", () => {
         cancel();
+        $("choice").hidden = true;
         this.complain(id, null);
         this.fillKey();
       });
@@ -45,6 +46,13 @@ export class Card {
     if (this.typedKey) return;
     $("key").value = key;
     $("key-claims").hidden = (await identity.signer(key)) !== null;
+  }
+
+  /** A key that was carried here. */
+  useKey(key) {
+    this.typedKey = true;   // also where a name of this browser has another one
+    $("key").value = key;
+    $("key-claims").hidden = true;
   }
 
   setRoom(room) {
@@ -76,7 +84,22 @@ export class Card {
     }
     if (this.typedKey) browser.set("key", key);
     this.typedKey = false;
-    return { user, room, key };
+    return { user, room, key, ...this.choice() };
+  }
+
+  /** What a room that is made now is to be; nothing while that is not asked. */
+  choice() {
+    if ($("choice").hidden) return {};
+    const is = (id) => $(id).checked;
+    return is("make-open") ? { policy: "open" } : { policy: "sealed", door: is("door-open") ? "open" : "invited" };
+  }
+
+  /** Asks what the room is to be. */
+  offer() {
+    $("choice-room").textContent = `#${$("room").value.trim().replace(/^#/, "")} is new. What is it to be?`;
+    $("choice").hidden = false;
+    $("enter-label").textContent = "Create";
+    $("make-open").focus();
   }
 
   complain(id, text) {
@@ -88,15 +111,18 @@ export class Card {
 
   busy(on) {
     $("enter").disabled = on;
-    $("enter-label").textContent = on ? "Joining…" : "Join";
+    $("enter-label").textContent = on ? "Joining…" : $("choice").hidden ? "Join" : "Create";
   }
 
   /**
    * Why the join failed; null: it did not. `passing`: trying again may help. For a name that is
-   * taken, another one is offered and the field is ready for a third.
+   * taken, another one is offered and the field is ready for a third. `action`: { label, act }.
    */
-  refused(text, passing = false, found = {}) {
-    const taken = TAKEN.has(found.reason);
+  refused(text, passing = false, found = {}, action = null) {
+    const taken = TAKEN.has(found?.reason);
+    $("refusal-action").hidden = !action;
+    $("refusal-action").textContent = action?.label ?? "";
+    $("refusal-action").onclick = action?.act ?? null;
     $("refusal").hidden = !text;
     $("refusal-text").textContent = text ?? "";
     $("refusal").classList.toggle("wait", passing);

@@ -64,12 +64,12 @@ export class Composer {
     this.field.focus();
   }
 
-  /** Goes on with what was written in this room. */
-  open(room, user) {
+  /** Goes on with what was written in this room; of a sealed one nothing is kept in the open. */
+  open(room, user, isSealed = false) {
     this.keep();
-    this.place = { room, user };
-    const { text, to } = this.drafts.get(room, user);
-    this.field.placeholder = `Message #${room}`;
+    this.place = isSealed ? null : { room, user };
+    const { text, to } = isSealed ? { text: "", to: null } : this.drafts.get(room, user);
+    this.field.placeholder = isSealed ? `Sealed message to #${room}` : `Message #${room}`;
     this.address(to);
     this.write(text);
   }

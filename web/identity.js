@@ -2,9 +2,13 @@
 
 import { IndexedPairs, Keys } from "./keys.js";
 import { parsed, randomId } from "./tools.js";
+import { wasm } from "./wasm.js";
 
 export const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 export const KEY = /^[A-Za-z0-9_-]{1,128}$/;
+
+/** Sealed rooms that a browser remembers. */
+const MOST_SEALED = 500;
 
 /** Storage that still works, for this page view, when the browser forbids it. */
 function store(kind) {
@@ -43,11 +47,30 @@ export const identity = {
     browser.set("key", key);
     return key;
   },
+  /** The key of this browser as a text that the passphrase opens, here and in a terminal (`safe-chat keys import`). */
+  async export(passphrase) {
+    const seed = await keys.seed(await this.key());
+    if (!seed) throw new Error("This key stays in this browser: it cannot be proven, or an earlier version of the page made it so.");
+    return (await wasm()).export_identity(seed, passphrase);
+  },
+  /** Makes the key in such a text that of this browser. */
+  async import(text, passphrase) {
+    const seal = await wasm(), seed = seal.import_identity(text, passphrase), key = seal.public_of(seed);
+    await keys.keep(key, seed);
+    browser.set("key", key);
+    return key;
+  },
   /** What signs for this key, or null: it can only be claimed here. */
   signer(key) { return keys.signer(key); },
   /** The key that this name brought to this room before (the first one stays pinned there), else the key of this browser. */
   async keyFor(room, user) {
     return parsed(browser.get("pinned"), {})[`${room}/${user}`] ?? this.key();
+  },
+  /** Rooms that were sealed when this browser was there last: they are not entered otherwise. */
+  isSealed(room) { return parsed(browser.get("sealed"), []).includes(room); },
+  rememberSealed(room) {
+    const known = parsed(browser.get("sealed"), []).filter((one) => one !== room);
+    browser.set("sealed", JSON.stringify([...known, room].slice(-MOST_SEALED)));
   },
   pin(room, user, key) {
     browser.set("pinned", JSON.stringify({ ...parsed(browser.get("pinned"), {}), [`${room}/${user}`]: key }));

@@ -54,11 +54,12 @@ export class Link {
 
   open(bearer) {
     this.asking = null;
-    const { room, user, key, device } = this.who;
+    const { room, user, key, device, policy } = this.who;
     const query = new URLSearchParams({ pub: key, device, history: HISTORY });
     const since = this.since();
     if (since !== null) query.set("since", since);
     if (this.sign) query.set("auth", 1);
+    if (policy) query.set("policy", policy);
     // Beside the page, which a proxy may have below a path.
     const address = new URL(`chat/${room}/user/${user}?${query}`, location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -72,6 +73,7 @@ export class Link {
       return this.wait("This browser does not open the connection.", this.backoff());
     }
     this.socket = socket;
+    this.behind = since;
     this.welcomeAt = null;
     this.byeAfter = null;
     this.heardAt = performance.now();
@@ -129,6 +131,14 @@ export class Link {
     this.socket = null;
     socket?.close();
     this.wait(why, this.backoff());
+  }
+
+  /** The same at once: what was heard is to be heard again. */
+  again() {
+    const socket = this.socket;
+    this.socket = null;
+    socket?.close();
+    if (!this.over) this.connect();
   }
 
   async closed(code, reason) {

@@ -9,7 +9,7 @@ const CHUNK = 100;               // rows added by one step of scrolling
 /** Shows a stretch of the journal. While it is at the bottom it follows the room, else it stays where the reader is. */
 export class Log {
   constructor(journal, me, askEarlier) {
-    Object.assign(this, { journal, me, askEarlier });
+    Object.assign(this, { journal, me, askEarlier });   // me: { user, key }
     this.list = $("log");
     this.area = $("scroll");
     this.controller = new AbortController();
@@ -189,7 +189,7 @@ export class Log {
 
   hint() {
     $("latest").hidden = this.stuck;
-    const missed = this.stuck ? 0 : this.journal.unseen(this.seenTo, this.me);
+    const missed = this.stuck ? 0 : this.journal.unseen(this.seenTo, this.me.user);
     $("latest-text").textContent = missed ? plural(missed, "new message") : "Latest";
   }
 }

@@ -9,9 +9,11 @@ const MOST = 200;
 
 /** Our messages until they come back in the room. States: sending, accepted, journaled (not yet back), rejected. */
 export class Outbox {
-  constructor(room, user) {
+  /** `memory` keeps it; a sealed room has one of its own. */
+  constructor(room, user, memory = tab) {
+    this.memory = memory;
     this.slot = `outbox.${room}/${user}`;
-    const kept = parsed(tab.get(this.slot), []);
+    const kept = parsed(memory.get(this.slot), []);
     this.messages = new Map(kept.map((message) => [message.id, { ...message, sentAt: 0 }]));
   }
 
@@ -33,7 +35,7 @@ export class Outbox {
   /** Survives a reload of the tab: the same ids are sent again. */
   save() {
     const kept = [...this.messages.values()].filter((message) => message.state !== "journaled");
-    if (kept.length) tab.set(this.slot, JSON.stringify(kept)); else tab.remove(this.slot);
+    if (kept.length) this.memory.set(this.slot, JSON.stringify(kept)); else this.memory.remove(this.slot);
   }
 
   change(id, change) {

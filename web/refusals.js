@@ -31,8 +31,9 @@ export const RETRYABLE = new Set(["draining", "unavailable", "rate_limited", "bu
  * { reason, message, retryAfter } is a refusal in the service's words, { down } means that nothing
  * or something else answered, { blocked } that the service would take the upgrade.
  */
-export async function diagnose({ room, user, key, device, proves }, token = null) {
+export async function diagnose({ room, user, key, device, proves, policy }, token = null) {
   const query = new URLSearchParams({ pub: key, device });
+  if (policy) query.set("policy", policy);
   if (proves) query.set("auth", 1);
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   try {
@@ -41,6 +42,27 @@ export async function diagnose({ room, user, key, device, proves }, token = null
     return (await foreignOrigin(room, user, key, headers)) ?? { blocked: true };
   } catch {
     return { down: true };
+  }
+}
+
+/**
+ * What a room is: "sealed", "other" (open or proven), or "new", when nobody has made it yet; null: it
+ * cannot be seen. `proves`: whether this browser proves its key; without that it sees less.
+ */
+export async function policyOf({ room, user, key, device, proves }) {
+  const refusal = async (policy) => {
+    const query = new URLSearchParams({ pub: key, device, policy, ...(proves ? { auth: 1 } : {}) });
+    return (await asked(`chat/${room}/user/${user}?${query}`)).reason;
+  };
+  try {
+    const sealed = proves ? await refusal("sealed") : "upgrade_required";
+    if (sealed === "other_policy") return "other";
+    if (sealed !== "upgrade_required") return null;
+    const open = await refusal("open");
+    if (open === "other_policy") return "sealed";
+    return open === "upgrade_required" ? "new" : null;
+  } catch {
+    return null;
   }
 }
 
@@ -69,7 +91,7 @@ async function asked(path, options = {}) {
 }
 
 /** A refusal in words for a person. */
-export function words(found, { room, user }) {
+export function words(found, { room, user, policy }) {
   const { host, origin } = location;
   if (found.down && found.status) {
     return `${host} answers, but not as safe-chat (HTTP ${found.status}).`;
@@ -80,7 +102,7 @@ export function words(found, { room, user }) {
       + "pass WebSockets on.";
   }
   switch (found.reason) {
-    case "key_mismatch": return `The name “${user}” is taken in #${room}: somebody came first, with another key. Choose another name, or bring the key that was used there (under “Your key”).`;
+    case "key_mismatch": return `The name “${user}” is taken in #${room}: somebody came first, with another key. Choose another name, or load the key that was used there (under “Your key”).`;
     case "proof_required": return `“${user}” needs a proof of the key in #${room}, which this browser cannot give. Come with the browser that has the key, or choose another name.`;
     case "too_many_sessions": return `“${user}” is in #${room} with too many sessions already. `
       + "Close one of them, or wait a minute if it is gone.";
@@ -92,6 +114,9 @@ export function words(found, { room, user }) {
     case "token_expired": return `The permission to be in #${room} has expired: open it again from where you are known.`;
     case "token_invalid": return `The service does not accept the permission for #${room}.`;
     case "forbidden": return `“${user}” has no permission for #${room}.`;
+    case "other_policy": return policy === "sealed"
+      ? `#${room} is no sealed room: the service would read everything in it.`
+      : `Somebody has just made #${room}, and it is not what you wanted. Join again to see it.`;
     case "bad_pub": return "The service does not accept this key.";
     case "bad_user": return `The service does not accept the name “${user}”.`;
     case "bad_room": return `The service does not accept the room name “${room}”.`;

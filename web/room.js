@@ -1,6 +1,7 @@
 // One stay in one room, from join to leave: what each frame means, what is sent and sent again. The other modules do the rest:
 // `journal` and `outbox` remember, `link` connects, `log`, `pending` and `screen` show.
 
+import { Group } from "./group.js";
 import { identity } from "./identity.js";
 import { Journal, isMessage } from "./journal.js";
 import { Link } from "./link.js";
@@ -18,34 +19,59 @@ export class Room {
   /**
    * `who`: { room, user, key, device }. Calls back onWelcome(), onState(state, detail),
    * onAddress(name), onEdit(text, to), onRejoin(), onRename(found, why), and onReplaced() for a
-   * new device.
+   * new device, onSealed() when the room is sealed and this came without `sealed`, the device of
+   * this browser in it. toast(text) says something in passing.
    */
-  constructor(who, calls) {
-    Object.assign(this, { who, calls });
+  constructor(who, calls, sealed = null) {
+    Object.assign(this, { who, calls, sealed });
     this.journal = new Journal();
-    this.outbox = new Outbox(who.room, who.user);
+    this.outbox = new Outbox(who.room, who.user, sealed?.memory());
     this.members = new Set();
     this.gaps = 0;
     this.screen = new Screen(who, {
-      address: (name) => calls.onAddress(name),
+      address: (name) => (this.group ? this.group.byName(name) : calls.onAddress(name)),
       hurry: () => this.link.hurry(),
       rejoin: () => calls.onRejoin(),
       rename: (found, why) => calls.onRename(found, why),
     });
-    this.log = new Log(this.journal, who.user, () => this.askEarlier());
+    this.log = new Log(this.journal, who, () => this.askEarlier());
     this.pending = new Pending(this.journal, this.outbox, who.user, {
       retry: (message) => this.retry(message),
       edit: (message) => this.edit(message),
       changed: () => this.log.settle(),
     });
     this.link = new Link(who, {
-      since: () => (this.journal.started ? this.journal.last : null),
+      since: () => this.since(),
       onFrame: (frame) => this.take(frame),
       onState: (state, detail) => this.stateChanged(state, detail),
       newDevice: () => calls.onReplaced(),
     });
+    if (sealed) this.seal(sealed);
     this.day = new Date().toDateString();
     this.second = setInterval(() => this.everySecond(), 1000);
+  }
+
+  /** A sealed room: what is heard and said goes through the device of this browser. */
+  seal(sealed) {
+    this.group = new Group(sealed, this.calls);
+    sealed.start({
+      took: (event) => this.took(sealed.readable(event)),
+      transmit: (frame) => this.link.send(frame),
+      isOpen: () => this.link.isOpen(),
+      resume: () => this.link.again(),
+      update: (seq) => this.update(seq),
+      changed: () => this.group?.show(),
+      note: (text) => this.group?.say(text),
+      refused: (message, reason) => this.change(message.id, { state: "rejected", reason, message: "" }),
+      failed: (why, overtaken) => this.link.stop({ why, action: overtaken ? "Use it here" : "Join again" }),
+    }, this.outbox);
+  }
+
+  /** Behind which place this is to go on; null: with the history of a first join. */
+  since() {
+    const last = this.journal.started ? this.journal.last : null, read = this.sealed?.since() ?? null;
+    if (read === null) return last;
+    return last === null ? read : Math.min(last, read);
   }
 
   /** `sign` signs for the key, or is null where it can only be claimed. */
@@ -58,6 +84,8 @@ export class Room {
 
   end() {
     this.over = true;
+    this.sealed?.end();
+    this.group?.end();
     this.link.end();
     clearInterval(this.second);
     this.log.end();
@@ -82,7 +110,12 @@ export class Room {
   }
 
   welcome(frame) {
+    const isSealed = frame.policy === "sealed";
+    if (isSealed && !this.sealed) return this.calls.onSealed();
+    // A server that hides that a room is sealed would have people write in the open.
+    if (!isSealed && this.sealed) return this.link.stop({ why: `The service says that #${this.who.room} is not sealed. It was: do not write here.` });
     this.facts = frame;
+    this.heard = this.link.behind;
     this.firstHead ??= frame.seq;
     this.asking = null;
     this.caughtUp = false;
@@ -91,6 +124,7 @@ export class Room {
     this.setMembers(frame.members ?? []);
     if (frame.more_members) this.askMembers(frame.members.at(-1));
     this.calls.onWelcome();
+    this.sealed?.connected(frame.seq);
     this.catchUp();
   }
 
@@ -101,11 +135,28 @@ export class Room {
   catchUp() {
     if (this.caughtUp || this.lost || !this.facts || !this.journal.started || this.journal.last < this.facts.seq) return;
     this.caughtUp = true;
+    this.sealed?.sendAgain();
     for (const message of this.outbox.undecided()) this.transmit(message);
     this.log.announceSoon();
   }
 
   event(event) {
+    if (!this.sealed) return this.took(event);
+    if (this.heard !== null && event.seq !== this.heard + 1) return this.gap(event);
+    this.heard = event.seq;
+    return this.sealed.event(event);
+  }
+
+  /** What an event at this place means is known better now. */
+  update(seq) {
+    const event = this.journal.events[this.journal.after(seq - 1)];
+    if (event?.seq !== seq) return;
+    Object.assign(event, this.sealed.readable(event));
+    this.stale = true;
+    this.schedule();
+  }
+
+  took(event) {
     const taken = this.journal.take(event);
     if (taken === "known") return;
     if (taken === "gap") return this.gap(event);
@@ -161,6 +212,7 @@ export class Room {
   }
 
   journaled({ id, seq }) {
+    if (this.sealed?.journaled(id, seq)) return;
     const cameBack = seq <= this.journal.last;
     if (!cameBack) return this.change(id, { state: "journaled", seq });
     if (this.outbox.remove(id)) this.drop(id);
@@ -173,14 +225,24 @@ export class Room {
 
   rejected({ id, reason, message, retry_after_ms: after }) {
     if (id && id === this.asking) return this.earlierFailed(after ?? UNANSWERED_MS);
-    const own = id && this.outbox.messages.get(id);
+    if (id && after != null && this.sealed?.delayed(id, after)) return;
+    const own = id && this.outbox.messages.get(id), isFinal = after == null || own?.tries >= AUTO_RETRIES;
+    // What becomes of it then, the group says.
+    if (this.sealed && id && (isFinal || !own) && (this.sealed.rejected(id, reason) || own)) return;
     if (!own) return console.warn(`safe-chat: rejected ${reason}: ${message}`);
-    if (after == null || own.tries >= AUTO_RETRIES) return this.change(id, { state: "rejected", reason, message });
+    if (isFinal) return this.change(id, { state: "rejected", reason, message });
     this.change(id, { tries: own.tries + 1, state: "sending", sentAt: performance.now() + after });
     setTimeout(() => this.transmit(own), after * (1 + Math.random() / 4));
   }
 
-  reset({ seq }) {
+  reset(frame) {
+    this.heard = frame.seq - 1;
+    if (this.sealed) this.sealed.missed(() => this.begin(frame));
+    else this.begin(frame);
+  }
+
+  /** Forgets, and goes on from here. */
+  begin({ seq }) {
     this.lost = false;
     this.journal.clear(seq - 1);
     this.log.clear();
@@ -208,11 +270,13 @@ export class Room {
     setTimeout(() => { if (!this.over) this.log.fill(); }, Math.max(delay, 1000));
   }
 
-  earlier({ id, events, more }) {
+  async earlier({ id, events = [], more }) {
     if (id !== this.asking) return;
+    const page = this.sealed ? await this.sealed.recall(events) : events;
+    if (id !== this.asking || this.over) return;
     this.asking = null;
     if (this.log.rows.length === 0) this.log.update(false);
-    this.log.prepend(this.journal.takeEarlier(events ?? [], Boolean(more)));
+    this.log.prepend(this.journal.takeEarlier(page, Boolean(more)));
     this.showTop();
     if (this.journal.more) this.log.fill();
   }
@@ -232,13 +296,17 @@ export class Room {
   transmit(message) {
     const open = message.state === "sending" || message.state === "accepted";
     if (!this.caughtUp || !open || !this.outbox.messages.has(message.id)) return;
+    if (this.sealed) {
+      if (this.sealed.say(message)) message.sentAt = performance.now();
+      return;
+    }
     const frame = { type: "send", id: message.id, text: message.text };
     if (message.to) frame.to = message.to;
     if (this.link.send(frame)) message.sentAt = performance.now();
   }
 
   retry(message) {
-    this.change(message.id, { state: "sending", tries: 0, sentAt: 0 });
+    this.change(message.id, { state: "sending", tries: 0, sentAt: 0, handed: false, frame: null });
     this.transmit(message);
   }
 
@@ -256,6 +324,8 @@ export class Room {
       this.frame = null;
       if (this.over) return;
       this.log.update(this.caughtUp);
+      if (this.stale) this.log.redraw();
+      this.stale = false;
       this.pending.sweep();
       this.log.settle();
       if (this.log.stuck) this.journal.shrink();
@@ -274,7 +344,10 @@ export class Room {
   }
 
   stateChanged(state, detail) {
-    if (state !== "open") this.caughtUp = false;
+    if (state !== "open") {
+      this.caughtUp = false;
+      this.sealed?.disconnected();
+    }
     this.screen.state(state, detail);
     this.calls.onState(state, detail);
   }
@@ -288,7 +361,7 @@ export class Room {
     const latest = performance.now() - UNANSWERED_MS;
     if (this.asking && this.askedAt < latest) this.earlierFailed(0);
     for (const message of this.outbox.undecided()) {
-      if (message.state === "sending" && message.sentAt < latest) this.transmit(message);
+      if (message.state === "sending" && (message.sentAt < latest || (this.sealed && !message.handed && !message.frame))) this.transmit(message);
     }
   }
 }

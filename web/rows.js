@@ -1,6 +1,7 @@
 // One event, or one message of ours that is not in the journal yet, as DOM. Text of others becomes text nodes, never markup.
 
 import { isMessage } from "./journal.js";
+import { isWarning, words } from "./notes.js";
 import { make, plural } from "./tools.js";
 
 /** Messages of one author within this time share a header. */
@@ -84,8 +85,9 @@ function bubble(message) {
   const box = make("div", { className: "bubble", dir: "auto" });
   if (message.to && message.to !== "*") box.append(make("span", { className: "label", title: "a label only: the whole room reads it" }, `to ${message.to}`));
   if (message.kind === "sealed") {
-    box.classList.add("sealed");
-    box.append(`(sealed, ${plural(sealedBytes(message.sealed), "byte")})`);
+    const isRead = message.text !== undefined, why = message.why ? `cannot be read: ${message.why}` : plural(sealedBytes(message.sealed), "byte");
+    box.classList.toggle("sealed", !isRead);
+    box.append(...(isRead ? linked(message.text) : [`(sealed, ${why})`]));
   } else {
     box.append(...linked(String(message.text ?? "")));
   }
@@ -101,7 +103,7 @@ function startsGroup(event, before) {
 }
 
 function messageRow(event, before, me) {
-  const own = event.from === me, first = startsGroup(event, before);
+  const own = event.from === me.user, first = startsGroup(event, before);
   const seq = make("span", { className: "seq", title: "place in the room" }, `#${event.seq}`);
   const main = make("div", { className: "main" });
   if (own) return ownRow(event, first, tick("journaled", event.seq), seq);
@@ -133,17 +135,27 @@ const QUIET = {
   unpinned: ": an operator freed this name; who comes under it next may be somebody else",
 };
 
+/** A change of a sealed room's group; those of before this device came say nothing to it. */
+function groupRow(event, { key }) {
+  const about = `#${event.seq} · ${exact.format(event.at)}`;
+  if (!event.notes?.length) return make("p", { className: "quiet", title: about }, "the group of this room changed");
+  const lines = event.notes.map((note) => make("span", { className: isWarning(note) ? "warning" : "" }, words(note, key)));
+  return make("p", { className: "quiet group", title: about }, ...lines);
+}
+
 function quietRow(event, me) {
-  const who = event.from === me ? "You" : event.from;
+  const who = event.from === me.user ? "You" : event.from;
   return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), QUIET[event.kind]);
 }
 
-/** The <li> of an event; `before` is the event shown above it, or null. */
+/** The <li> of an event; `before` is the event shown above it, or null; `me` has user and key. */
 export function rowOf(event, before, me) {
   const item = make("li");
   if (!before || dayOf(before.at) !== dayOf(event.at)) item.append(make("p", { className: "day" }, dayName(event.at)));
   if (event.kind === "hole") item.append(holeRow(event));
+  else if (event.kind === "handshake") item.append(groupRow(event, me));
   else item.append(isMessage(event) ? messageRow(event, before, me) : quietRow(event, me));
+  if (event.kind === "sealed" && event.notes) item.append(groupRow(event, me));
   return item;
 }
 

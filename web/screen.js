@@ -87,7 +87,8 @@ export class Screen {
   member(name) {
     const content = [avatar(name), make("span", { className: "who" }, name)];
     if (name === this.who.user) return make("div", { className: "member" }, ...content, make("span", { className: "you" }, "you"));
-    const title = `Write to ${name} (a label: the whole room reads it)`;
+    const isSealed = this.who.policy === "sealed";
+    const title = isSealed ? `What to compare with ${name}` : `Write to ${name} (a label: the whole room reads it)`;
     return make("button", { className: "member", type: "button", title, onclick: () => this.calls.address(name) }, ...content);
   }
 

@@ -16,6 +16,7 @@ const DOCUMENT = readFileSync(new URL("../../docs/protocol.md", import.meta.url)
 class Pairs extends Memory {
   async get(pub) { return super.get(pub) ?? undefined; }
   async put(pub, key) { this.set(pub, key); }
+  async first(name, key) { if (!super.get(name)) this.set(name, key); return super.get(name); }
 }
 
 async function fits(pub, bytes, signature) {
@@ -37,6 +38,29 @@ describe("the key of a browser", () => {
     assert.equal(kept.extractable, false);
     for (const form of ["jwk", "pkcs8", "raw"]) await assert.rejects(subtle.exportKey(form, kept));
     assert.equal(await keys.signer("another"), null);
+  });
+
+  it("can be carried, and lies nowhere where a script can read it", async () => {
+    const pairs = new Pairs(), keys = new Keys(subtle, pairs);
+    const pub = await keys.create(), seed = await keys.seed(pub);
+    assert.equal(seed.length, 32);
+    const kept = [...pairs.kept.values()];
+    assert.deepEqual(kept.filter((one) => one instanceof CryptoKey).map((key) => key.extractable), [false, false]);
+    const readable = kept.filter((one) => !(one instanceof CryptoKey)).map(({ locked }) => Buffer.from(locked).toString("hex"));
+    assert.equal(readable.length, 1);
+    assert.ok(!readable[0].includes(Buffer.from(seed).toString("hex")));
+    const other = new Keys(subtle, new Pairs()), bytes = new Uint8Array([1, 2, 3]);
+    await other.keep(pub, seed);
+    assert.ok(await fits(pub, bytes, await (await other.signer(pub))(bytes)));
+  });
+
+  it("of an older page stays in its browser", async () => {
+    const pairs = new Pairs(), pair = await subtle.generateKey(ED25519, false, ["sign", "verify"]);
+    const pub = base64url(await subtle.exportKey("raw", pair.publicKey));
+    await pairs.put(pub, pair.privateKey);
+    const keys = new Keys(subtle, pairs);
+    assert.equal(await keys.seed(pub), null);
+    assert.notEqual(await keys.signer(pub), null);
   });
 
   it("that an older page kept in the open is taken over when it is the right one", async () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
 
-import { diagnose, words } from "../../web/refusals.js";
+import { diagnose, policyOf, words } from "../../web/refusals.js";
 import { Sockets, answers } from "./world.js";
 
 const WHO = { room: "aaa", user: "harry", key: "KEY", device: "d1" };
@@ -86,4 +86,32 @@ it("the question is asked below the path of the page", async () => {
   });
   await diagnose(WHO);
   assert.deepEqual(paths, ["/talk/chat/aaa/user/harry", "/talk/rooms/aaa/messages"]);
+});
+
+describe("what a room is, before one joins", () => {
+  /** A room with a policy, or none yet. */
+  function room(own) {
+    answers(({ searchParams }) => {
+      const wanted = searchParams.get("policy"), needsProof = (own ?? wanted) !== "open" && searchParams.get("auth") !== "1";
+      if (own && own !== wanted) return { status: 409, error: { reason: "other_policy" } };
+      return needsProof ? { status: 403, error: { reason: "proof_required" } } : { status: 426, error: { reason: "upgrade_required" } };
+    });
+  }
+
+  for (const [own, proves, found] of [
+    [null, true, "new"], ["sealed", true, "sealed"], ["open", true, "other"], ["proven", true, "other"],
+    [null, false, "new"], ["sealed", false, "sealed"], ["open", false, "new"],
+  ]) {
+    it(`${own ?? "not made yet"}, ${proves ? "with" : "without"} a proof: ${found}`, async () => {
+      room(own);
+      assert.equal(await policyOf({ ...WHO, proves }), found);
+    });
+  }
+
+  it("is not known when the service says something else", async () => {
+    service(503, "draining");
+    assert.equal(await policyOf({ ...WHO, proves: true }), null);
+    answers(() => { throw new Error("offline"); });
+    assert.equal(await policyOf({ ...WHO, proves: true }), null);
+  });
 });

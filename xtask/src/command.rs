@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::{
-    audit, bench, by_hand, chaos, console, fuzz, kubernetes, procfs, sbom, simulate, test, up,
+    audit, bench, browser, by_hand, chaos, console, fuzz, kubernetes, procfs, sbom, simulate, test,
+    up, wasm,
 };
 
 /// Development commands of safe-chat.
@@ -48,6 +49,10 @@ enum Command {
     Simulate(simulate::Options),
     /// Real faults on real processes under load: `cargo xtask chaos --list`
     Chaos(chaos::Options),
+    /// The page in the browser of this machine, with a terminal in the same sealed room
+    Browser(browser::Options),
+    /// Build the page's part for sealed rooms, which is committed, out of seal/wasm
+    Wasm(wasm::Options),
     /// Measure beside other servers, and write the table of docs/performance.md
     Bench(bench::Options),
 }
@@ -84,6 +89,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sbom(options) => sbom::run(&options, &interrupt)?,
         Command::Kubernetes => kubernetes::check(&interrupt)?,
         Command::Simulate(options) => return simulate::run(&options, &interrupt),
+        Command::Browser(options) => browser::run(&options, &interrupt)?,
+        Command::Wasm(options) => wasm::run(&options, &interrupt)?,
         Command::Bench(options) => bench::run(&options, &interrupt)?,
         Command::Chaos(options) => return chaos::run(&options, &interrupt),
     }

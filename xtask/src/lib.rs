@@ -4,12 +4,13 @@
 //! is recorded in a [`state::State`], so that another terminal (or the next run, after a SIGKILL)
 //! finds it. [`nats`], [`cassandra`] and [`node`] describe servers; [`obtain`] gets their programs;
 //! `up`, `by_hand`, `test`, `chaos`, `simulate`, `kubernetes`, `audit`,
-//! `sbom`, `bench` and `fuzz` are the commands.
+//! `sbom`, `bench`, `fuzz`, `wasm` and `browser` are the commands.
 //! A library, so that the crate `chaos` can build on the same parts.
 
 mod audit;
 mod bench;
 pub mod binary;
+mod browser;
 mod by_hand;
 pub mod cassandra;
 mod chaos;
@@ -37,5 +38,6 @@ mod template;
 mod test;
 mod tool;
 mod up;
+mod wasm;
 
 pub use command::main;

@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::console::{self, say};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::nats::Nats;
-use crate::{audit, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool};
+use crate::{audit, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool, wasm};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -99,6 +99,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
         run.fuzz();
     }
     interrupt.check()?;
+    wasm::remind()?;
     Ok(run.verdict(since.elapsed()))
 }
 

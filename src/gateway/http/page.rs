@@ -7,8 +7,8 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-            X_CONTENT_TYPE_OPTIONS,
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+            IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
         },
     },
     response::{IntoResponse, Response},
@@ -16,8 +16,8 @@ use axum::{
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Nothing but the page's own files and its own server.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+/// Nothing but the page's own files and its own server. Its module of wasm runs, but no text does.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors";
 
@@ -46,7 +46,9 @@ fn policy(frame_ancestors: &[String]) -> HeaderValue {
 #[derive(Clone, Copy)]
 struct File {
     kind: &'static str,
-    content: &'static str,
+    /// How it is packed; every browser takes that.
+    encoding: Option<&'static str>,
+    content: &'static [u8],
 }
 
 macro_rules! file {
@@ -55,7 +57,8 @@ macro_rules! file {
             $path,
             File {
                 kind: $kind,
-                content: include_str!(concat!("../../../web", $file)),
+                encoding: None,
+                content: include_bytes!(concat!("../../../web", $file)),
             },
         )
     };
@@ -64,28 +67,44 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, File); 21] = [
+const FILES: [(&str, File); 30] = [
     file!("/" = "/index.html", "text/html; charset=utf-8"),
     file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
     file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
+    (
+        "/seal_bg.wasm",
+        File {
+            kind: "application/wasm",
+            encoding: Some("gzip"),
+            content: include_bytes!("../../../web/seal_bg.wasm.gz"),
+        },
+    ),
     file!("/app.js"),
+    file!("/asks.js"),
     file!("/card.js"),
+    file!("/carry.js"),
     file!("/composer.js"),
     file!("/device.js"),
     file!("/drafts.js"),
+    file!("/group.js"),
     file!("/identity.js"),
     file!("/journal.js"),
     file!("/keys.js"),
     file!("/link.js"),
     file!("/log.js"),
+    file!("/notes.js"),
     file!("/outbox.js"),
     file!("/pending.js"),
     file!("/refusals.js"),
     file!("/room.js"),
     file!("/rows.js"),
     file!("/screen.js"),
+    file!("/seal.js"),
+    file!("/sealed.js"),
     file!("/token.js"),
     file!("/tools.js"),
+    file!("/vault.js"),
+    file!("/wasm.js"),
 ];
 
 pub(super) fn routes(config: &Config) -> Router<Handle> {
@@ -117,6 +136,9 @@ fn answer(file: File, policy: HeaderValue, headers: &HeaderMap) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.kind));
+    if let Some(encoding) = file.encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A page that opened this one may not send it elsewhere.
@@ -178,15 +200,14 @@ mod tests {
             } else {
                 name
             };
+            let served = path.strip_suffix(".gz").unwrap_or(&path);
             let (_, file) = FILES
                 .iter()
-                .find(|(known, _)| known[1..] == path)
+                .find(|(known, _)| &known[1..] == served)
                 .unwrap_or_else(|| panic!("/{path} is not served"));
-            assert_eq!(
-                file.content,
-                fs::read_to_string(entry.path()).unwrap(),
-                "/{path}"
-            );
+            let is_packed = file.encoding == Some("gzip");
+            assert_eq!(is_packed, path.ends_with(".gz"), "/{path}");
+            assert!(file.content == fs::read(entry.path()).unwrap(), "/{path}");
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod nats;
 pub(crate) mod openapi;
 pub(crate) mod peers;
 pub(crate) mod pip;
+pub(crate) mod playwright;
 mod program;
 pub mod promtool;
 pub(crate) mod version;

@@ -1,0 +1,100 @@
+//! What a conversation has the page do and show, as JSON.
+
+use crate::encoded;
+use seal::conversation::{Outgoing, Question, Show};
+use seal::member::{Content, Holder, Shown};
+use serde_json::{Value, json};
+
+/// A frame to send. `text`: what a message says, by which the page knows its own again.
+pub(crate) fn send(number: u64, outgoing: &Outgoing, text: Option<&[u8]>) -> Value {
+    match outgoing {
+        Outgoing::Sealed(bytes) => json!({
+            "do": "send",
+            "number": number,
+            "sealed": encoded(bytes),
+            "text": text.map(String::from_utf8_lossy),
+        }),
+        Outgoing::Handshake(bytes) => json!({
+            "do": "send",
+            "number": number,
+            "handshake": encoded(bytes),
+        }),
+    }
+}
+
+/// Something to show; `what` says which.
+pub(crate) fn show(show: &Show) -> Value {
+    let mut shown = match show {
+        Show::Room { seq, what } => {
+            let mut shown = room(what);
+            shown["seq"] = json!(seq);
+            shown
+        }
+        Show::Said { seq, content } => json!({ "what": "said", "seq": seq, "text": text(content) }),
+        Show::Refused { content, reason } => json!({
+            "what": "refused",
+            "text": content.as_ref().map(text),
+            "reason": reason,
+        }),
+        Show::NotIn => json!({ "what": "not_in" }),
+        Show::Ask(Question::AnotherGroup) => json!({ "what": "ask", "newcomers": null }),
+        Show::Ask(Question::Newcomers(who)) => json!({ "what": "ask", "newcomers": holders(who) }),
+        Show::Odd(error) => json!({ "what": "odd", "why": error.to_string() }),
+    };
+    shown["do"] = json!("show");
+    shown
+}
+
+fn room(what: &Shown) -> Value {
+    match what {
+        Shown::Message { from, content } => json!({
+            "what": "message",
+            "from": holder(from),
+            "text": text(content),
+        }),
+        Shown::Placed { number } => json!({ "what": "placed", "number": number }),
+        Shown::Changed {
+            epoch,
+            by,
+            joined,
+            left,
+            code,
+        } => json!({
+            "what": "changed",
+            "epoch": epoch,
+            "by": by.as_ref().map(holder),
+            "joined": holders(joined),
+            "left": holders(left),
+            "code": code,
+        }),
+        Shown::KeyChanged { user, was, is } => json!({
+            "what": "key_changed",
+            "user": user.as_str(),
+            "was": was.to_string(),
+            "is": is.to_string(),
+        }),
+        Shown::OtherGroup => json!({ "what": "other_group" }),
+        Shown::Leaving { who, .. } => json!({ "what": "leaving", "who": holder(who) }),
+        Shown::Unreadable(why) => json!({ "what": "unreadable", "why": why }),
+        Shown::Dropped => json!({ "what": "dropped" }),
+        Shown::Out => json!({ "what": "out" }),
+        Shown::Lost(why) => json!({ "what": "lost", "why": why }),
+    }
+}
+
+/// Whose device it is.
+pub(crate) fn holder(one: &Holder) -> Value {
+    json!({
+        "user": one.user.as_str(),
+        "device": one.device.as_str(),
+        "pub": one.identity.to_string(),
+    })
+}
+
+fn holders(all: &[Holder]) -> Value {
+    Value::Array(all.iter().map(holder).collect())
+}
+
+fn text(content: &Content) -> String {
+    String::from_utf8_lossy(&content.0).into_owned()
+}

@@ -1,0 +1,45 @@
+//! Identities between browsers and terminals, and what two people compare.
+
+use crate::random;
+use seal::export::{self, Entropy};
+use seal::{Identity, Public, number};
+use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+
+/// The text that a passphrase opens, of an identity's 32 secret bytes.
+#[wasm_bindgen]
+pub fn export_identity(seed: &[u8], passphrase: &str) -> Result<String, JsError> {
+    let seed = seed
+        .try_into()
+        .map_err(|_| JsError::new("a secret key has 32 bytes"))?;
+    let with = Entropy {
+        salt: random()?,
+        nonce: random()?,
+    };
+    Ok(export::export(
+        &Identity::from_seed(seed),
+        passphrase,
+        &with,
+    )?)
+}
+
+/// The 32 secret bytes in such a text.
+#[wasm_bindgen]
+pub fn import_identity(text: &str, passphrase: &str) -> Result<Vec<u8>, JsError> {
+    Ok(export::import(text, passphrase)?.seed().to_vec())
+}
+
+/// The public half of 32 secret bytes, as `pub` names it.
+#[wasm_bindgen]
+pub fn public_of(seed: &[u8]) -> Result<String, JsError> {
+    let seed = seed
+        .try_into()
+        .map_err(|_| JsError::new("a secret key has 32 bytes"))?;
+    Ok(Identity::from_seed(seed).public().to_string())
+}
+
+/// 60 digits that are the same for both of a pair.
+#[wasm_bindgen]
+pub fn safety_number(one: &str, other: &str) -> Result<String, JsError> {
+    let (one, other) = (Public::parse(one)?, Public::parse(other)?);
+    Ok(number::safety_number(&one, &other))
+}

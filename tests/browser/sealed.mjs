@@ -1,0 +1,127 @@
+// A sealed room in a real browser, with a terminal in it: `cargo xtask browser`.
+
+import assert from "node:assert/strict";
+import { World, goes, keyOf, makesSealed, notes, reads, says, stored } from "./world.mjs";
+
+const world = new World(), room = `sealed-${Date.now().toString(36)}`;
+const digits = (text) => text.replace(/\D/g, "");
+
+async function claim(what, check) {
+  const since = Date.now();
+  await check();
+  console.log(`ok: ${what} (${((Date.now() - since) / 1000).toFixed(1)} s)`);
+}
+
+try {
+  await world.start();
+  const browser = await world.person();
+  let harry = await world.tab(browser);
+  let charly;
+
+  await claim("a person makes a sealed room", async () => {
+    await goes(harry, world, room, "harry");
+    await harry.waitForSelector("#choice:not([hidden])");
+    await world.shot(harry, "choice");
+    await makesSealed(harry);
+    await notes(harry, "you sealed this room");
+    await says(harry, "MARKER only for me");
+  });
+
+  await claim("lets a terminal in, and both read each other", async () => {
+    charly = world.terminal(room, "charly");
+    const key = /\/add YOUR-NAME (\S+)/.exec(await charly.reads(/\/add YOUR-NAME/))[1];
+    await harry.fill("#let-in-who", `charly ${key}`);
+    await harry.click("#let-in-go");
+    await notes(harry, "you let in charly");
+    charly.types("MARKER from the terminal");
+    await reads(harry, "MARKER from the terminal");
+    await says(harry, "MARKER from the page");
+    await charly.reads(/harry -> \*\] MARKER from the page/);
+    assert.ok(!charly.lines.some((line) => line.includes("only for me")), "nothing from before");
+  });
+
+  await claim("both see the same numbers, and who was compared stays so", async () => {
+    await harry.click("#group-people .member:has-text('charly')");
+    const shown = digits(await harry.textContent("#person-number"));
+    assert.equal(shown, digits(charly.number(await keyOf(harry))));
+    await world.shot(harry, "person");
+    await harry.click("#person-same");
+    await harry.waitForSelector("#seal[data-state=compared]");
+    await harry.click("#person-close");
+    await world.shot(harry, "room");
+  });
+
+  await claim("after a reload all is there, and nothing of it lies in the open", async () => {
+    await harry.reload();
+    for (const text of ["only for me", "from the terminal", "from the page"]) await reads(harry, `MARKER ${text}`);
+    await harry.waitForSelector("#seal[data-state=compared]");
+    const kept = await stored(harry);
+    assert.ok(kept.includes("safechat-sealed/shelves"), "there is a store");
+    assert.ok(!kept.includes("MARKER"), "a message is readable in the stores of the browser");
+  });
+
+  await claim("what was said meanwhile is read when the page comes back", async () => {
+    await harry.close();
+    charly.types("MARKER while you were away");
+    await charly.reads(/charly -> \*\] MARKER while you were away/);
+    harry = await world.tab(browser);
+    await goes(harry, world, room, "harry");
+    await reads(harry, "MARKER while you were away");
+    await reads(harry, "MARKER only for me");
+  });
+
+  await claim("of two tabs one is in the room, and the other takes over when asked", async () => {
+    const second = await world.tab(browser);
+    await goes(second, world, room, "harry");
+    await second.click("#refusal-action:not([hidden])");
+    await second.waitForSelector("#seal[data-state=compared]");
+    await harry.locator("#trouble-text", { hasText: "another tab" }).waitFor();
+    await says(second, "MARKER from the second tab");
+    await charly.reads(/MARKER from the second tab/);
+    await second.close();
+    await harry.click("#trouble-action");
+    await reads(harry, "MARKER from the second tab");
+    await says(harry, "MARKER from the first again");
+    await charly.reads(/MARKER from the first again/);
+  });
+
+  await claim("who has no welcome waits outside, and a member lets them in", async () => {
+    const phone = await world.person({ viewport: { width: 390, height: 844 }, colorScheme: "dark", isMobile: true, hasTouch: true });
+    const kim = await world.tab(phone);
+    await goes(kim, world, room, "kim");
+    await kim.waitForSelector("#group-notice:not([hidden])");
+    await world.shot(kim, "phone-outside");
+    await harry.fill("#let-in-who", `kim ${await keyOf(kim)}`);
+    await harry.click("#let-in-go");
+    await kim.waitForSelector("#group-notice[hidden]", { state: "attached" });
+    await says(kim, "MARKER from the phone");
+    await reads(harry, "MARKER from the phone");
+    await charly.reads(/kim -> \*\] MARKER from the phone/);
+    assert.equal(await kim.locator("#log .bubble", { hasText: "only for me" }).count(), 0);
+    assert.equal(await kim.textContent("#group-code"), await harry.textContent("#group-code"));
+    await world.shot(kim, "phone");
+    await kim.click("#people-toggle");
+    await kim.waitForTimeout(400);   // the drawer comes in, for the picture
+    await world.shot(kim, "phone-group");
+    await phone.close();
+  });
+
+  await claim("who was removed reads nothing more", async () => {
+    await harry.click("#group-people .member:has-text('charly')");
+    await harry.click("#person-remove");
+    await notes(harry, "you removed charly");
+    await charly.reads(/not in the group of this room any more/);
+    const from = charly.lines.length;
+    await says(harry, "MARKER without charly");
+    assert.ok(!charly.lines.slice(from).some((line) => line.includes("MARKER")));
+  });
+
+  await world.shot(harry, "end");
+  assert.deepEqual(world.faults, [], "the page complains");
+  console.log(`pictures: ${world.shots}`);
+} catch (error) {
+  await world.tells();
+  throw error;
+} finally {
+  await world.end();
+}

@@ -1,0 +1,197 @@
+// This browser as a device in a sealed room: what is stored before what is sent, and what a reload finds again. The module of wasm is
+// the real one; the room takes everything.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { afterEach, before, beforeEach, describe, it, mock } from "node:test";
+import { gunzipSync } from "node:zlib";
+
+import { words } from "../../web/notes.js";
+import { base64url } from "../../web/tools.js";
+import { Overtaken } from "../../web/vault.js";
+
+globalThis.localStorage = globalThis.sessionStorage = undefined;
+const { Outbox } = await import("../../web/outbox.js");
+const { Sealed } = await import("../../web/sealed.js");
+
+let seal;
+before(async () => {
+  seal = await import("../../web/seal.js");
+  await seal.default({ module_or_path: gunzipSync(readFileSync(new URL("../../web/seal_bg.wasm.gz", import.meta.url))) });
+});
+
+/** What IndexedDB keeps. A test can hold it up, or have it refuse. */
+class MemoryVault {
+  who = "KEY/harry";
+  kept = { shelf: null, said: new Map(), lists: {} };
+  gate = null;
+  refusal = null;
+  async store(_, { shelf, said, lists }) {
+    await this.gate;
+    if (this.refusal) throw this.refusal;
+    this.kept.shelf = shelf ?? this.kept.shelf;
+    for (const [seq, value] of said) this.kept.said.set(seq, value);
+    Object.assign(this.kept.lists, JSON.parse(JSON.stringify(lists)));
+  }
+  async said() { return this.kept.said; }
+  async trim() {}
+  close() {}
+}
+
+/** A tab in room aaa, with a room that gives every frame the next place. */
+class Tab {
+  constructor(world, device, kept = []) {
+    Object.assign(this, { world, sent: [], took: [], failed: null });
+    const asks = { welcome: async () => null, group: async () => null, left: async () => 100 };
+    const who = { room: "aaa", user: "harry", key: world.pub };
+    this.sealed = new Sealed(who, { seal, vault: world.vault, device, verified: {}, kept, asks });
+    this.outbox = new Outbox("aaa", "harry", this.sealed.memory());
+    this.sealed.start({
+      took: (event) => this.took.push(this.sealed.readable(event)),
+      transmit: (frame) => { this.sent.push(frame); return true; },
+      isOpen: () => true,
+      resume: () => {}, update: () => {}, changed: () => {}, note: () => {},
+      refused: (message, reason) => { message.refusal = reason; },
+      failed: (why, overtaken) => { this.failed = { why, overtaken }; },
+    }, this.outbox);
+    this.sealed.connected(world.events.length);
+  }
+
+  /** Until nothing is under way. */
+  async settled() {
+    for (let i = 0; i < 30; i++) await new Promise((go) => { setImmediate(go); });
+  }
+
+  say(text) {
+    const message = this.outbox.add(text, null);
+    this.sealed.say(message);
+    return message;
+  }
+
+  /** The room takes all that was sent, says so, and sends it to everybody. */
+  async delivered() {
+    await this.settled();
+    for (const { id, sealed, handshake } of this.sent.splice(0)) {
+      if (this.world.events.some((event) => event.id === id)) continue;
+      const event = { seq: this.world.events.length + 1, id, from: "harry", at: 0, kind: sealed ? "sealed" : "handshake", sealed, handshake };
+      this.world.events.push(event);
+      this.sealed.journaled(id, event.seq);
+      this.sealed.event(event);
+    }
+    await this.settled();
+  }
+}
+
+describe("a device in a sealed room", () => {
+  let world, tab;
+
+  beforeEach(async () => {
+    const pair = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+    const pub = base64url(await crypto.subtle.exportKey("raw", pair.publicKey));
+    const draft = new seal.Draft("harry", "web-1", pub);
+    const signature = new Uint8Array(await crypto.subtle.sign("Ed25519", pair.privateKey, draft.to_sign()));
+    world = { pub, vault: new MemoryVault(), events: [] };
+    tab = new Tab(world, draft.begin(signature, "aaa", true));
+    await tab.delivered();
+    assert.ok(tab.sealed.state.isIn);
+  });
+
+  afterEach(() => tab.sealed.end());
+
+  /** The page is loaded again, with what was stored. */
+  const reload = () => {
+    const { shelf, lists } = world.vault.kept;
+    tab.sealed.end();
+    return new Tab(world, seal.Sealed.restore(shelf, "aaa", true), lists["outbox KEY/harry/aaa"] ?? []);
+  };
+
+  it("says what changed, and reads its own messages", async () => {
+    assert.equal(words(tab.took[0].notes[0], world.pub), "you sealed this room");
+    tab.say("Hello");
+    await tab.delivered();
+    assert.deepEqual([tab.took[1].kind, tab.took[1].from, tab.took[1].text], ["sealed", "harry", "Hello"]);
+    assert.equal(world.vault.kept.said.get(2).text, "Hello");
+  });
+
+  it("sends nothing before it is stored", async () => {
+    let open;
+    world.vault.gate = new Promise((go) => { open = go; });
+    tab.say("Hello");
+    await tab.settled();
+    assert.deepEqual(tab.sent, []);
+    open();
+    await tab.settled();
+    assert.equal(tab.sent.length, 1);
+  });
+
+  it("sends nothing, and ends, when it cannot be stored or another tab went on", async () => {
+    const said = mock.method(console, "error", () => {});
+    world.vault.refusal = new Overtaken("another tab");
+    tab.say("Hello");
+    await tab.settled();
+    assert.deepEqual(tab.sent, []);
+    assert.deepEqual(tab.failed, { why: "The room went on in another tab.", overtaken: true });
+    said.mock.restore();
+  });
+
+  it("sends the same again after a reload, and knows it when it comes back", async () => {
+    const { id } = tab.say("Hello");
+    await tab.settled();
+    const [first] = tab.sent;
+    assert.equal(first.id, id);
+    tab = reload();
+    const message = tab.outbox.messages.get(id);
+    assert.deepEqual([message.text, message.frame], ["Hello", first.sealed]);
+    tab.sealed.say(message);
+    assert.deepEqual(tab.sent, [first]);
+    await tab.delivered();
+    assert.equal(tab.took.at(-1).text, "Hello");
+  });
+
+  it("says anew what was refused because its keys were too old", async () => {
+    const { id } = tab.say("Hello");
+    await tab.settled();
+    const [first] = tab.sent.splice(0);
+    assert.equal(tab.sealed.rejected(id, "stale_epoch"), false);
+    await tab.settled();
+    const [second] = tab.sent;
+    assert.equal(second.id, id);
+    assert.notEqual(second.sealed, first.sealed);
+    // The same of one of before a reload.
+    tab = reload();
+    tab.sealed.rejected(id, "stale_epoch");
+    await tab.settled();
+    assert.equal(tab.sent.length, 1);
+    assert.ok(![first.sealed, second.sealed].includes(tab.sent[0].sealed));
+  });
+
+  it("tells of what is refused for good", async () => {
+    const message = tab.say("Hello");
+    await tab.settled();
+    tab.sealed.rejected(message.id, "too_large");
+    await tab.settled();
+    assert.equal(message.refusal, "too_large");
+  });
+
+  it("shows what it has read before again, and nothing for the rest", async () => {
+    tab.say("Hello");
+    await tab.delivered();
+    tab = reload();
+    const page = await tab.sealed.recall([...world.events, { seq: 3, kind: "sealed", sealed: "AAAA", from: "kim" }]);
+    assert.deepEqual(page.map((event) => event.text), [undefined, "Hello", undefined]);
+    assert.equal(page[0].notes[0].what, "changed");
+  });
+});
+
+describe("what changed in a group, in words", () => {
+  const [harry, charly] = [{ user: "harry", device: "web-1", pub: "H" }, { user: "charly", device: "cli-2", pub: "C" }];
+  const changed = (by, joined, left, epoch = 3) => words({ what: "changed", by, joined, left, epoch }, "H");
+
+  it("names who did what", () => {
+    assert.equal(changed(harry, [charly], []), "you let in charly (cli-2)");
+    assert.equal(changed(charly, [], [harry]), "charly removed harry (web-1)");
+    assert.equal(changed(charly, [charly], []), "charly came in");
+    assert.equal(changed(harry, [], []), "you renewed keys");
+    assert.equal(changed(null, [harry], [], 0), "you sealed this room");
+  });
+});

@@ -1,0 +1,95 @@
+// Questions over HTTP about sealed rooms: key packages, welcomes, groups. Each is signed with the key of this browser (docs/protocol.md).
+
+import { fromBase64url } from "./tools.js";
+
+const KEYS = "safe-chat keys proof v1", REQUEST = "safe-chat request proof v1";
+const ANSWER_MS = 10_000;
+
+/** The service said no. */
+export class Refused extends Error {
+  constructor(status, { reason, message } = {}) {
+    super(message || reason || `HTTP ${status}`);
+    Object.assign(this, { status, reason });
+  }
+}
+
+const text = (part) => new TextEncoder().encode(part);
+
+/** Each part behind its length in two bytes. */
+export function parts(...all) {
+  return new Uint8Array(all.flatMap((part) => [part.length >> 8, part.length & 255, ...part]));
+}
+
+function big(time) {
+  const bytes = new DataView(new ArrayBuffer(8));
+  bytes.setBigUint64(0, BigInt(time));
+  return new Uint8Array(bytes.buffer);
+}
+
+export class Asks {
+  /** `who`: { room, user, key }; `sign` signs for the key. */
+  constructor(who, sign, subtle = crypto.subtle) { Object.assign(this, { who, sign, subtle }); }
+
+  async signed(method, front, body) {
+    const time = Date.now(), hash = new Uint8Array(await this.subtle.digest("SHA-256", text(body)));
+    const signature = await this.sign(parts(...front, fromBase64url(this.who.key), big(time), hash));
+    return `host=${location.host}, time=${time}, signature=${signature}`;
+  }
+
+  /** The answer as JSON; null: there is none (404). */
+  async ask(method, path, query, body = "") {
+    const proof = await this.signed(method, [text(KEYS), text(method), text(location.host), text(path)], body);
+    return this.send(method, `${path.slice(1)}${query}`, body, proof);
+  }
+
+  async send(method, path, body, proof) {
+    const headers = { "safe-chat-proof": proof };
+    if (body) headers["content-type"] = "application/json";
+    const options = { method, headers, cache: "no-store", referrerPolicy: "same-origin", signal: AbortSignal.timeout(ANSWER_MS) };
+    const answer = await fetch(new URL(path, location.href), { ...options, body: body || undefined });
+    const found = await answer.json().catch(() => ({}));
+    if (answer.status === 200) return found;
+    if (answer.status === 404) return null;
+    throw new Refused(answer.status, found.error);
+  }
+
+  /** What every member and newcomer may know of the group; null: the room has none. */
+  async group() {
+    const { room, user, key } = this.who, named = [text("GET"), text(location.host), text(room), text(user)];
+    const proof = await this.signed("GET", [text(REQUEST), ...named], "");
+    return this.send("GET", `rooms/${room}/group?${new URLSearchParams({ user, pub: key })}`, "", proof);
+  }
+
+  /** The newest welcome of this device to this room, or null. */
+  async welcome(device) {
+    const { room, user, key } = this.who, path = `/welcomes/${key}/${user}/${device}`;
+    const all = (await this.ask("GET", path, ""))?.welcomes ?? [];
+    const newest = all.filter((one) => one.room === room).sort((a, b) => b.seq - a.seq)[0];
+    return newest ? this.ask("GET", `${path}/${newest.id}`, "") : null;
+  }
+
+  /** The device has it. */
+  confirm(device, id) {
+    const { user, key } = this.who;
+    return this.ask("DELETE", `/welcomes/${key}/${user}/${device}/${id}`, "");
+  }
+
+  /** One-time key packages that are left of a device. */
+  async left(device) {
+    const { user, key } = this.who;
+    const all = (await this.ask("GET", `/keys/${key}/${user}/devices`, ""))?.devices ?? [];
+    return all.find((one) => one.device === device)?.one_time ?? 0;
+  }
+
+  /** Publishes key packages: the body is JSON. */
+  publish(device, body) {
+    const { user, key } = this.who;
+    return this.ask("POST", `/keys/${key}/${user}/devices/${device}`, "", body);
+  }
+
+  /** A key package of each device of somebody; empty: there is none. */
+  async claim(user, key) {
+    const found = await this.ask("POST", `/keys/${key}/${user}/claim`, `?pub=${this.who.key}`);
+    return (found?.packages ?? []).map((one) => one.package);
+  }
+}

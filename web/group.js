@@ -1,0 +1,192 @@
+// What a person sees of a sealed room's group: who is in it and who was compared, what to compare, who is let in, and what is asked.
+
+import { holdersOf } from "./notes.js";
+import { avatar } from "./rows.js";
+import { $, make, plural } from "./tools.js";
+
+const LINE = /^(?:\/add\s+)?([A-Za-z0-9_-]{1,64})\s+([A-Za-z0-9_-]{43})$/;
+
+/** Devices by person: [{ user, key, devices }]. */
+function people(members) {
+  const found = new Map();
+  for (const { user, device, pub } of members) {
+    const at = `${user} ${pub}`;
+    if (!found.has(at)) found.set(at, { user, key: pub, devices: [] });
+    found.get(at).devices.push(device);
+  }
+  return [...found.values()].sort((a, b) => a.user.localeCompare(b.user));
+}
+
+export class Group {
+  /** `sealed` is the device; toast(text) says something in passing; left() when the person is out by own will. */
+  constructor(sealed, { toast }) {
+    Object.assign(this, { sealed, toast });
+    this.controller = new AbortController();
+    const { signal } = this.controller;
+    const on = (id, event, act) => $(id).addEventListener(event, (about) => { about.preventDefault(); act(); }, { signal });
+    on("let-in", "submit", () => this.letIn());
+    on("copy-own", "click", () => this.copyOwn());
+    on("group-copy", "click", () => this.copyOwn());
+    on("group-agree", "click", () => this.attempt(() => sealed.agree()));
+    on("leave-group", "click", () => this.leave());
+    on("person-close", "click", () => $("person").close());
+    on("person-same", "click", () => this.verify());
+    on("person-remove", "click", () => this.remove(null));
+    $("group").hidden = false;
+    $("seal").hidden = false;
+    this.show();
+  }
+
+  end() {
+    this.controller.abort();
+    if ($("person").open) $("person").close();
+    for (const id of ["group", "seal", "group-notice"]) $(id).hidden = true;
+    $("group-people").replaceChildren();
+    $("group-code").textContent = $("group-said").textContent = $("let-in-who").value = "";
+  }
+
+  get own() { return `${this.sealed.who.user} ${this.sealed.who.key}`; }
+
+  isVerified(key) { return Boolean(this.sealed.verified[key]); }
+
+  show() {
+    const { sealed } = this, { isIn, waits, question } = sealed.state;
+    const all = people(isIn ? sealed.members() : []), others = all.filter((one) => one.key !== sealed.who.key);
+    const compared = others.filter((one) => this.isVerified(one.key)).length;
+    this.state(isIn, others.length, compared);
+    $("group-people").replaceChildren(...all.map((one) => make("li", {}, this.person(one))));
+    $("group-code").textContent = sealed.code() ?? "";
+    for (const id of ["group-code-row", "let-in", "leave-group"]) $(id).hidden = !isIn;
+    $("group-notice").hidden = !waits && !question;
+    $("group-copy").hidden = Boolean(question);
+    $("group-agree").hidden = !question;
+    if (waits) $("group-notice-text").textContent = "You are not in the group of this room yet. Somebody who is can let you in, with your name and key:";
+    if (question) $("group-notice-text").textContent = asks(question);
+    if (this.about) this.showPerson();
+  }
+
+  state(isIn, others, compared) {
+    $("seal").dataset.state = !isIn ? "out" : compared === others ? "compared" : "in";
+    const who = others === 0 ? "nobody else is in" : `${plural(others, "person").replace("persons", "people")} beside you`;
+    const known = others === 0 ? "" : compared === others ? ", all compared" : `, ${compared} compared`;
+    setText("seal-text", isIn ? `sealed: ${who}${known}` : "sealed: you are not in");
+  }
+
+  person({ user, key, devices }) {
+    const isOwn = key === this.sealed.who.key, isVerified = this.isVerified(key);
+    const said = isOwn ? plural(devices.length, "device") : isVerified ? "compared" : "not compared yet";
+    const mark = make("small", { className: isOwn || isVerified ? "known" : "unknown" }, said);
+    const content = [avatar(user), make("span", { className: "who" }, user, mark)];
+    if (isOwn) content.push(make("span", { className: "you" }, "you"));
+    return make("button", { className: "member", type: "button", onclick: () => this.open({ user, key }) }, ...content);
+  }
+
+  // --- one of them
+
+  /** Of those who are here: if the group has them. */
+  byName(name) {
+    const found = people(this.sealed.members()).find((one) => one.user === name);
+    if (found) this.open(found);
+    else this.say(`${name} is here, but not in the group: let them in with their key.`);
+  }
+
+  open(about) {
+    this.about = about;
+    this.showPerson();
+    if (!$("person").open) $("person").showModal();
+    $("person").onclose = () => { this.about = null; };
+  }
+
+  showPerson() {
+    const { user, key } = this.about, { sealed } = this, isOwn = key === sealed.who.key;
+    const devices = sealed.members().filter((one) => one.user === user && one.pub === key);
+    $("person-name").textContent = user;
+    $("person-number-row").hidden = isOwn;
+    $("person-same").hidden = isOwn;
+    $("person-remove").hidden = isOwn || !devices.length;
+    if (!isOwn) {
+      const number = sealed.number(key), groups = number.split(" ");
+      $("person-number").replaceChildren(...groups.map((group) => make("span", {}, group)));
+      this.draw(number.replaceAll(" ", ""));
+      const isVerified = this.isVerified(key);
+      $("person-state").textContent = isVerified ? `You have compared this number with ${user}.` : "";
+      $("person-same").textContent = isVerified ? "Not compared any more" : "They are the same";
+    }
+    $("person-devices").replaceChildren(...devices.map((one) => make("li", {}, make("span", {}, one.device), this.removal(one, isOwn))));
+  }
+
+  removal({ device }, isOwn) {
+    if (isOwn && device === this.sealed.name) return make("span", { className: "you" }, "this one");
+    return make("button", { type: "button", className: "plain", onclick: () => this.remove(device) }, "Remove");
+  }
+
+  draw(text) {
+    const { size, path } = this.sealed.picture(text), svg = $("person-qr");
+    svg.setAttribute("viewBox", `-2 -2 ${size + 4} ${size + 4}`);
+    svg.firstElementChild.setAttribute("d", path);
+  }
+
+  verify() {
+    const { key } = this.about;
+    this.attempt(() => this.sealed.verify(key, !this.isVerified(key)));
+  }
+
+  async remove(device) {
+    const { user } = this.about, what = device ? `the device ${device} of ${user}` : user;
+    if (!confirm(`Remove ${what} from this room? They read nothing that is said afterwards.`)) return;
+    if (!device) $("person").close();
+    await this.attempt(() => this.sealed.remove(user, device ?? undefined));
+  }
+
+  // --- coming and going
+
+  async letIn() {
+    const found = LINE.exec($("let-in-who").value.trim());
+    if (!found) return this.say("Write the name and the key of whom you let in, as they give it to you: harry A6EHv…");
+    const [, user, key] = found;
+    $("let-in-go").disabled = true;
+    const isDone = await this.attempt(() => this.sealed.add(user, key));
+    $("let-in-go").disabled = false;
+    if (!isDone) return;
+    $("let-in-who").value = "";
+    this.say(`${user} is being let in.`);
+  }
+
+  async leave() {
+    if (!confirm("Leave the group? This browser reads nothing more of this room until somebody lets it in again.")) return;
+    if (await this.attempt(() => this.sealed.leave())) this.say("Leaving: somebody else removes this device with the next change.");
+  }
+
+  async copyOwn() {
+    try {
+      await navigator.clipboard.writeText(this.own);
+      this.toast("Name and key copied");
+    } catch {
+      this.say(this.own);
+    }
+  }
+
+  /** Whether it went well; else the reason is shown. */
+  async attempt(what) {
+    try {
+      await what();
+      this.say("");
+      return true;
+    } catch (error) {
+      this.say(error.message);
+      return false;
+    }
+  }
+
+  /** What happened last, until something else does. */
+  say(text) { setText("group-said", text); }
+}
+
+function asks({ newcomers }) {
+  if (newcomers === null) return "The service shows another group than the one that you were in: it may be somebody else's doing. Ask the others by another way before you go in.";
+  return `Since you were in, ${holdersOf(newcomers)} came. Ask the others by another way whether they belong here, before you come back.`;
+}
+
+function setText(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}

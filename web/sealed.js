@@ -1,0 +1,435 @@
+// This browser as a device in one sealed room: runs `seal` (wasm) as docs/adr/0004-seal.md says. What is heard goes in, in its order;
+// what comes out is stored first, then sent, asked and shown.
+//
+//     link -> room -> Sealed -> seal.wasm
+//                       |  vault (before anything leaves), asks (key packages, welcomes, the group)
+//                       v
+//     room: took(event), transmit(frame), changed()
+
+import { Asks } from "./asks.js";
+import { fromBase64url, randomId } from "./tools.js";
+import { Overtaken, Vault } from "./vault.js";
+import { wasm } from "./wasm.js";
+
+const TICK_MS = 5_000;           // how often the device sees whether something is due
+const AGAIN_MS = 5_000;          // until what could not be asked is asked again
+const UNANSWERED_MS = 15_000;    // a change without an answer is sent again, with its id
+const WAIT_MS = 400;             // for another tab that lets go
+const BATCH = 200;               // events that are stored together
+const PACKAGES = { least: 20, made: 50 };   // key packages that wait for others
+
+const now = () => Math.floor(Date.now() / 1000);
+
+/** Why this browser cannot be in a sealed room, for people; null: it can. */
+export function lacking() {
+  if (!globalThis.crypto?.subtle) return "A sealed room needs https (or localhost): without it a browser has no cryptography.";
+  if (!globalThis.WebAssembly) return "A sealed room needs WebAssembly, which this browser does not have, or does not allow.";
+  if (!globalThis.indexedDB) return "A sealed room needs a place for its keys, which this browser does not give to this page.";
+  if (!navigator.locks) return "A sealed room needs Web Locks, so that two tabs do not use the same keys: this browser is too old.";
+  return null;
+}
+
+/** One tab at a time is a device. */
+export class Turn {
+  constructor({ user, key }) { this.name = `safechat.sealed.${key}.${user}`; }
+
+  /** Whether this tab has it now. `steal`: takes it from the tab that has it, which ends there: `lost()`. */
+  take(steal, lost) {
+    return new Promise((taken) => {
+      const hold = () => {
+        taken(true);
+        return new Promise((release) => { this.release = release; });
+      };
+      // Waiting lets a page that is being reloaded let go.
+      const options = steal ? { steal } : { signal: AbortSignal.timeout(WAIT_MS) };
+      navigator.locks.request(this.name, options, hold).catch(() => { if (this.release) lost(); else taken(false); });
+    });
+  }
+
+  end() {
+    this.release?.();
+    this.release = null;
+  }
+}
+
+export class Sealed {
+  /**
+   * The device of this browser under this name, stored or new. `who`: { room, user, key, door }; `sign` signs for the key. Throws what
+   * a person can read.
+   */
+  static async open(who, sign) {
+    const seal = await wasm();
+    const vault = await Vault.open(indexedDB, crypto.subtle, who);
+    try {
+      const stored = await vault.shelf(), open = who.door === "open";
+      let device;
+      if (stored) {
+        device = seal.Sealed.restore(stored, who.room, open);
+      } else {
+        const draft = new seal.Draft(who.user, `web-${randomId(6)}`, who.key);
+        const signature = await sign(draft.to_sign());
+        device = draft.begin(fromBase64url(signature), who.room, open);
+      }
+      const verified = await vault.list(`verified ${who.key}`, {});
+      const kept = await vault.list(`outbox ${vault.who}/${who.room}`, []);
+      navigator.storage?.persist?.().catch(() => {});
+      return new Sealed(who, { seal, vault, device, verified, kept, asks: new Asks(who, sign) });
+    } catch (error) {
+      vault.close();
+      throw error;
+    }
+  }
+
+  constructor(who, parts) {
+    Object.assign(this, { who }, parts);
+    this.name = this.device.device();
+    this.read = new Map();       // what this device has read, by place
+    this.changes = new Map();    // changes of the group on their way, by the id of their frame
+    this.numbers = new Map();    // messages on their way: the number of the conversation, by the id of their frame
+    this.queue = [];
+    this.state = { isIn: this.device.is_in(), waits: false, question: null, notes: [] };
+    this.head = 0;
+  }
+
+  /** Calls took(event), transmit(frame), resume(), changed(), note(text), update(seq), failed(why, overtaken). */
+  start(calls, outbox) {
+    Object.assign(this, { calls, outbox });
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.vault.trim(this.who.room).catch(() => {});
+  }
+
+  end() {
+    if (this.over) return;
+    this.over = true;
+    clearInterval(this.timer);
+    clearTimeout(this.again);
+    this.queue = [];
+    // The last step may be on its way to the store.
+    Promise.resolve(this.running).finally(() => {
+      this.vault.close();
+      this.device.free();
+      this.turn?.end();
+    });
+  }
+
+  /** Behind which place the room is to be read; null: from now on. */
+  since() { return this.over ? null : this.device.since() ?? null; }
+
+  // --- what is heard
+
+  connected(head) {
+    this.head = head;
+    this.put(() => this.device.connected(head, now()));
+    if (!this.hasPublished) this.publish();
+  }
+
+  disconnected() { if (!this.over) this.put(() => { this.device.disconnected(); return "[]"; }); }
+
+  missed(then) { this.put(() => this.device.missed(now()), then); }
+
+  /** `took(event)` follows when it is stored. */
+  event(event) {
+    const { seq, kind, sealed, handshake } = event;
+    this.put(() => {
+      const mine = event.from === this.who.user && event.id ? this.outbox.messages.get(event.id) : null;
+      // An own message of before a reload; one of this page comes back as `said`.
+      if (kind === "sealed" && mine?.frame === sealed) this.note(seq, { from: this.who.user, text: mine.text });
+      return this.device.event(seq, kind === "sealed" ? sealed : undefined, kind === "handshake" ? handshake : undefined, now());
+    }, () => this.calls.took(event), seq);
+  }
+
+  /** What became of a frame. Whether it was one of the group's: then the room has nothing to do with it. */
+  journaled(id, seq) {
+    const number = this.changes.get(id)?.number ?? this.numbers.get(id);
+    const isChange = this.changes.delete(id);
+    this.numbers.delete(id);
+    if (number !== undefined) this.put(() => this.device.placed(number, seq, now()));
+    return isChange;
+  }
+
+  /** A change that may go later. */
+  delayed(id, after) {
+    const change = this.changes.get(id);
+    if (!change || change.tries >= 30) return false;
+    change.tries += 1;
+    change.sentAt = performance.now() + after;
+    setTimeout(() => { if (this.changes.has(id)) this.transmit(id, change); }, after * (1 + Math.random() / 4));
+    return true;
+  }
+
+  rejected(id, reason) {
+    const change = this.changes.get(id), number = change?.number ?? this.numbers.get(id);
+    this.changes.delete(id);
+    this.numbers.delete(id);
+    const message = this.outbox.messages.get(id);
+    this.put(() => {
+      if (message) message.frame = null;
+      if (number !== undefined) return this.device.refused(number, reason, now());
+      if (message) message.handed = false;   // of before a reload: it is said anew
+      return "[]";
+    }, () => { if (message && !message.handed) this.say(message); });
+    return Boolean(change);
+  }
+
+  /** On a new connection, when all that was said meanwhile is here. */
+  sendAgain() { for (const [id, change] of this.changes) this.transmit(id, change); }
+
+  tick() {
+    const late = performance.now() - UNANSWERED_MS;
+    for (const [id, change] of this.changes) if (change.sentAt < late) this.transmit(id, change);
+    this.put(() => this.device.tick(now()));
+  }
+
+  // --- what the person wants
+
+  /** Says a message of the outbox, or sends again what it became. */
+  say(message) {
+    if (message.frame) return this.calls.transmit({ type: "send", id: message.id, sealed: message.frame });
+    if (message.handed) return false;
+    message.handed = true;
+    this.put(() => {
+      try { return this.device.say(message.text, now()); } catch { message.handed = false; return "[]"; }   // too many wait: it is tried again
+    });
+    return true;
+  }
+
+  /** Throws what a person can read. */
+  act(what) {
+    return new Promise((done, failed) => this.put(() => {
+      try { return what(); } catch (error) { failed(error); return "[]"; }
+    }, done));
+  }
+
+  async add(user, key) {
+    const packages = await this.asks.claim(user, key);
+    if (!packages.length) throw new Error(`${user} has no device that can be added: they have to come to a sealed room first, with that key.`);
+    await this.act(() => this.device.add(JSON.stringify(packages), now()));
+  }
+
+  remove(user, device) { return this.act(() => this.device.remove(user, device, now())); }
+
+  leave() { return this.act(() => this.device.leave(now())); }
+
+  agree() {
+    this.state.question = null;
+    return this.act(() => this.device.agree(now()));
+  }
+
+  /** Two people have compared their number, or have not any more. */
+  async verify(key, isVerified) {
+    if (isVerified) this.verified[key] = Date.now(); else delete this.verified[key];
+    await this.act(() => { this.isVerifying = true; return "[]"; });
+    this.calls.changed();
+  }
+
+  members() { return this.over ? [] : JSON.parse(this.device.members()); }
+
+  code() { return this.over ? null : this.device.code() ?? null; }
+
+  number(key) { return this.seal.safety_number(this.who.key, key); }
+
+  picture(text) {
+    const [size, ...path] = this.seal.qr(text).split(" ");
+    return { size: Number(size), path: path.join(" ") };
+  }
+
+  // --- what was read
+
+  /** The event as this device reads it. */
+  readable(event) {
+    if (event.kind !== "sealed" && event.kind !== "handshake") return event;
+    return { ...event, ...this.read.get(event.seq), kind: event.kind };
+  }
+
+  /** Makes a page of history readable. */
+  async recall(events) {
+    if (!events.length || this.over) return events;
+    const found = await this.vault.said(this.who.room, events[0].seq, events.at(-1).seq).catch(() => new Map());
+    for (const [seq, value] of found) if (!this.read.has(seq)) this.read.set(seq, value);
+    return events.map((event) => this.readable(event));
+  }
+
+  /** The room forgets what is older. */
+  forget(first) { for (const seq of this.read.keys()) if (seq < first) this.read.delete(seq); }
+
+  note(seq, what) {
+    const before = this.read.get(seq), notes = [...before?.notes ?? [], ...what.notes ?? []];
+    const value = { ...before, ...what, ...(notes.length ? { notes } : {}) };
+    this.read.set(seq, value);
+    this.fresh.set(seq, value);
+  }
+
+  // --- the order of things
+
+  /** `input` gives effects as JSON; `then` is called when they are stored. */
+  put(input, then = null, seq = null) {
+    if (this.over) return;
+    this.queue.push({ input, then, seq });
+    this.running ??= this.run();
+  }
+
+  async run() {
+    await null;   // who puts several gets one write
+    try {
+      while ((this.queue.length || this.kept.changed) && !this.over) await this.step(this.queue.splice(0, BATCH));
+    } catch (error) {
+      if (this.over) return;
+      console.error("safe-chat: the sealed room ends here:", error);
+      const overtaken = error instanceof Overtaken;
+      this.calls.failed(overtaken ? "The room went on in another tab." : `What this device must not forget cannot be stored: ${error.message}`, overtaken);
+    } finally {
+      this.running = null;
+    }
+  }
+
+  async step(batch) {
+    this.fresh = new Map();
+    const done = [];
+    for (const { input, then, seq } of batch) {
+      for (const effect of JSON.parse(input())) {
+        this.prepare(effect, seq);
+        done.push(() => this.perform(effect, seq));
+      }
+      if (then) done.push(then);
+    }
+    await this.persist();
+    if (this.over) return;
+    this.state.isIn = this.device.is_in();
+    if (this.state.isIn) Object.assign(this.state, { waits: false, question: null });
+    for (const one of done) one();
+    this.calls.changed();
+  }
+
+  /** What of an effect is to be stored with it. */
+  prepare(effect, seq) {
+    if (effect.do === "send" && effect.sealed) {
+      const messages = [...this.outbox.messages.values()];
+      const message = messages.find((one) => one.handed && !one.frame && one.state !== "rejected" && one.text === effect.text);
+      if (!message) return;
+      Object.assign(message, { frame: effect.sealed, state: "sending" });
+      effect.id = message.id;
+      this.numbers.set(message.id, effect.number);
+      this.outbox.save();
+    }
+    if (effect.do !== "show") return;
+    const at = effect.seq ?? seq, { what } = effect;
+    if (what === "message") this.note(at, { from: effect.from.user, device: effect.from.device, text: effect.text });
+    else if (what === "said") this.note(at, { from: this.who.user, text: effect.text });
+    else if (what === "unreadable") this.note(at, { why: effect.why });
+    else if (at && ["changed", "key_changed", "other_group", "leaving", "out", "lost"].includes(what)) this.note(at, { notes: [effect] });
+    effect.at = at;
+  }
+
+  async persist() {
+    const shelf = this.device.shelf() ?? null, lists = {};
+    if (this.kept.changed) lists[`outbox ${this.vault.who}/${this.who.room}`] = this.kept;
+    if (this.isVerifying) lists[`verified ${this.who.key}`] = this.verified;
+    this.kept.changed = this.isVerifying = false;
+    if (!shelf && !this.fresh.size && !Object.keys(lists).length) return;
+    await this.vault.store(this.who.room, { shelf, revision: this.device.revision(), said: [...this.fresh], lists });
+  }
+
+  /** Where the outbox of this room is kept: with the steps. */
+  memory() {
+    return {
+      get: () => JSON.stringify(this.kept),
+      set: (_, json) => this.keep(JSON.parse(json)),
+      remove: () => this.keep([]),
+    };
+  }
+
+  keep(list) {
+    this.kept = list.map(({ handed: _, ...message }) => message);
+    this.kept.changed = true;
+    if (!this.running) this.put(() => "[]");
+  }
+
+  perform(effect, seq) {
+    switch (effect.do) {
+      case "send": return this.sendNew(effect);
+      case "ask_welcome": return this.askWelcome();
+      case "ask_group": return this.askGroup();
+      case "resume": return this.calls.resume();
+      default: return this.show(effect, seq);
+    }
+  }
+
+  sendNew({ id, number, sealed, handshake }) {
+    if (sealed) return this.calls.transmit({ type: "send", id, sealed });
+    const change = { number, handshake, tries: 0, sentAt: 0 }, own = `h${randomId(12)}`;
+    this.changes.set(own, change);
+    return this.transmit(own, change);
+  }
+
+  transmit(id, change) {
+    if (this.calls.transmit({ type: "send", id, handshake: change.handshake })) change.sentAt = performance.now();
+  }
+
+  show(effect) {
+    switch (effect.what) {
+      case "not_in": this.state.waits = true; return;
+      case "ask": this.state.question = effect; this.state.waits = false; return;
+      case "refused": return this.refused(effect);
+      case "odd": return this.calls.note(effect.why);
+      default: if (effect.at) this.calls.update(effect.at);
+    }
+  }
+
+  refused({ text, reason }) {
+    if (text === null) return this.calls.note(`A change of the group was refused: ${reason}.`);
+    const message = [...this.outbox.messages.values()].find((one) => one.handed && !one.frame && one.text === text);
+    if (message) this.calls.refused(message, reason);
+  }
+
+  // --- what is asked
+
+  async askWelcome() {
+    const found = await this.asked(() => this.asks.welcome(this.name));
+    if (found === undefined) return;
+    if (!found) return this.put(() => this.device.no_welcome(now()));
+    this.put(this.careful(() => this.device.welcome(found.seq, found.welcome, found.tree, now())), () => {
+      this.asks.confirm(this.name, found.id).catch(() => {});
+    });
+  }
+
+  async askGroup() {
+    const found = await this.asked(() => this.asks.group());
+    if (found === undefined) return;
+    this.put(this.careful(() => (found ? this.device.group(found.group_info, found.tree, now()) : this.device.no_group(now()))));
+  }
+
+  /** What the service sent may be none of what it should be. */
+  careful(input) {
+    return () => {
+      try { return input(); } catch (error) { this.calls.note(error.message); return "[]"; }
+    };
+  }
+
+  /** The answer, or undefined: it is asked again later. */
+  async asked(ask) {
+    try {
+      return await ask() ?? null;
+    } catch (error) {
+      if (this.over) return undefined;
+      this.calls.note(`The service did not say how to come in (${error.message}); asking again.`);
+      this.disconnected();
+      clearTimeout(this.again);
+      this.again = setTimeout(() => { if (this.calls.isOpen()) this.put(() => this.device.connected(this.head, now())); }, AGAIN_MS);
+      return undefined;
+    }
+  }
+
+  /** Lets others add this device while it is away. */
+  async publish() {
+    this.hasPublished = true;
+    try {
+      if (await this.asks.left(this.name) >= PACKAGES.least || this.over) return;
+      let body = null;
+      this.put(() => { body = this.device.publish(PACKAGES.made, now()); return "[]"; }, () => {
+        this.asks.publish(this.name, body).catch((error) => this.calls.note(`Key packages were not published: ${error.message}`));
+      });
+    } catch {
+      this.hasPublished = false;   // with the next connection
+    }
+  }
+}
