@@ -51,7 +51,12 @@ export class Group {
 
   show() {
     const { sealed } = this, { isIn, waits, question } = sealed.state;
-    const all = people(isIn ? sealed.members() : []), others = all.filter((one) => one.key !== sealed.who.key);
+    const members = isIn ? sealed.members() : [];
+    // After most steps all is as it was.
+    const shown = JSON.stringify([members, sealed.verified, isIn, waits, question, sealed.code()]);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    const all = people(members), others = all.filter((one) => one.key !== sealed.who.key);
     const compared = others.filter((one) => this.isVerified(one.key)).length;
     this.state(isIn, others.length, compared);
     $("group-people").replaceChildren(...all.map((one) => make("li", {}, this.person(one))));
@@ -67,9 +72,9 @@ export class Group {
 
   state(isIn, others, compared) {
     $("seal").dataset.state = !isIn ? "out" : compared === others ? "compared" : "in";
-    const who = others === 0 ? "nobody else is in" : `${plural(others, "person").replace("persons", "people")} beside you`;
+    const who = others === 0 ? "only you" : plural(others, "other");
     const known = others === 0 ? "" : compared === others ? ", all compared" : `, ${compared} compared`;
-    setText("seal-text", isIn ? `sealed: ${who}${known}` : "sealed: you are not in");
+    setText("seal-text", isIn ? `sealed: ${who}${known}` : "sealed: not in");
   }
 
   person({ user, key, devices }) {

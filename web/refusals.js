@@ -115,7 +115,7 @@ export function words(found, { room, user, policy }) {
     case "token_invalid": return `The service does not accept the permission for #${room}.`;
     case "forbidden": return `“${user}” has no permission for #${room}.`;
     case "other_policy": return policy === "sealed"
-      ? `#${room} is no sealed room: the service would read everything in it.`
+      ? `#${room} is not sealed: the service would read all that is said in it. Take another room.`
       : `Somebody has just made #${room}, and it is not what you wanted. Join again to see it.`;
     case "bad_pub": return "The service does not accept this key.";
     case "bad_user": return `The service does not accept the name “${user}”.`;

@@ -329,6 +329,7 @@ export class Room {
       this.pending.sweep();
       this.log.settle();
       if (this.log.stuck) this.journal.shrink();
+      this.sealed?.forget(this.journal.first);
       if (this.membersChanged) this.screen.members(this.members);
       this.membersChanged = false;
       this.showTop();

@@ -11,9 +11,10 @@ import { fromBase64url, randomId } from "./tools.js";
 import { Overtaken, Vault } from "./vault.js";
 import { wasm } from "./wasm.js";
 
-const TICK_MS = 5_000;           // how often the device sees whether something is due
+const TICK_MS = 1_000;           // how often the device sees whether something is due
 const AGAIN_MS = 5_000;          // until what could not be asked is asked again
 const UNANSWERED_MS = 15_000;    // a change without an answer is sent again, with its id
+const CLAIM_AGAIN_MS = [1_000, 2_000, 3_000];   // until it is asked again for key packages that are not there
 const WAIT_MS = 400;             // for another tab that lets go
 const BATCH = 200;               // events that are stored together
 const PACKAGES = { least: 20, made: 50 };   // key packages that wait for others
@@ -201,7 +202,13 @@ export class Sealed {
   }
 
   async add(user, key) {
-    const packages = await this.asks.claim(user, key);
+    let packages = await this.asks.claim(user, key);
+    // Who has just come may not have published them yet.
+    for (const again of CLAIM_AGAIN_MS) {
+      if (packages.length) break;
+      await new Promise((go) => { setTimeout(go, again); });
+      packages = await this.asks.claim(user, key);
+    }
     if (!packages.length) throw new Error(`${user} has no device that can be added: they have to come to a sealed room first, with that key.`);
     await this.act(() => this.device.add(JSON.stringify(packages), now()));
   }
@@ -277,6 +284,7 @@ export class Sealed {
       console.error("safe-chat: the sealed room ends here:", error);
       const overtaken = error instanceof Overtaken;
       this.calls.failed(overtaken ? "The room went on in another tab." : `What this device must not forget cannot be stored: ${error.message}`, overtaken);
+      this.end();
     } finally {
       this.running = null;
     }
@@ -376,6 +384,8 @@ export class Sealed {
   }
 
   refused({ text, reason }) {
+    // Who is not in tries to come in first; where members let others in, that is refused.
+    if (text === null && reason === "not_a_member" && !this.state.isIn) return undefined;
     if (text === null) return this.calls.note(`A change of the group was refused: ${reason}.`);
     const message = [...this.outbox.messages.values()].find((one) => one.handed && !one.frame && one.text === text);
     if (message) this.calls.refused(message, reason);

@@ -1,6 +1,8 @@
 // A sealed room in a real browser, with a terminal in it: `cargo xtask browser`.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { World, goes, keyOf, makesSealed, notes, reads, says, stored } from "./world.mjs";
 
 const world = new World(), room = `sealed-${Date.now().toString(36)}`;
@@ -114,6 +116,42 @@ try {
     const from = charly.lines.length;
     await says(harry, "MARKER without charly");
     assert.ok(!charly.lines.slice(from).some((line) => line.includes("MARKER")));
+  });
+
+  await claim("a key is carried to another browser, whose device comes in by itself", async () => {
+    await harry.click("#leave");
+    await harry.click("details.key summary");
+    await harry.click("#key-save");
+    await harry.fill("#carry-passphrase", "correct horse battery");
+    await world.shot(harry, "key");
+    const [file] = await Promise.all([harry.waitForEvent("download"), harry.click("#carry-go")]);
+    const path = join(world.keys, "carried");
+    await file.saveAs(path);
+    assert.match(readFileSync(path, "utf8"), /^safe-chat-identity-v1\./);
+    const laptop = await world.tab(await world.person());
+    await laptop.goto(world.url);
+    await laptop.setInputFiles("#key-file", path);
+    await laptop.fill("#carry-passphrase", "correct horse batterz");
+    await laptop.click("#carry-go");
+    await laptop.locator("#carry-error", { hasText: "does not open" }).waitFor();
+    await laptop.fill("#carry-passphrase", "correct horse battery");
+    await laptop.click("#carry-go");
+    await laptop.waitForSelector("#carry:not([open])", { state: "attached" });
+    await goes(laptop, world, room, "harry");
+    await says(laptop, "MARKER from the laptop");
+    assert.equal(await keyOf(laptop), await keyOf(harry));
+    await goes(harry, world, room, "harry");
+    await reads(harry, "MARKER from the laptop");
+    await notes(harry, "you came in");
+  });
+
+  await claim("a browser without WebAssembly says why it cannot come in", async () => {
+    const old = await world.person();
+    await old.addInitScript(() => { delete globalThis.WebAssembly; });
+    const page = await world.tab(old);
+    await goes(page, world, room, "hermione");
+    await page.locator("#refusal-text", { hasText: "WebAssembly" }).waitFor();
+    await world.shot(page, "refused");
   });
 
   await world.shot(harry, "end");

@@ -173,6 +173,20 @@ describe("a device in a sealed room", () => {
     assert.equal(message.refusal, "too_large");
   });
 
+  it("asks the person before it comes back to others, and goes on when they agree", async () => {
+    const { device } = tab.sealed, newcomers = [{ user: "mallory", device: "web-9", pub: "M" }];
+    const asked = [{ do: "show", what: "ask", newcomers }];
+    device.is_in = () => false;
+    device.tick = () => JSON.stringify(asked);
+    let agreed = 0;
+    device.agree = () => { agreed += 1; return "[]"; };
+    tab.sealed.tick();
+    await tab.settled();
+    assert.deepEqual([tab.sealed.state.question.newcomers, agreed], [newcomers, 0]);
+    await tab.sealed.agree();
+    assert.deepEqual([tab.sealed.state.question, agreed], [null, 1]);
+  });
+
   it("shows what it has read before again, and nothing for the rest", async () => {
     tab.say("Hello");
     await tab.delivered();
