@@ -53,6 +53,7 @@ async function join(person, returning = false, steal = false) {
   endRoom();
   card.refused(null);
   card.busy(!returning);
+  if (returning) $("start").hidden = true;
   const sign = await identity.signer(who.key);
   const sealed = policy === "sealed" ? await openSealed(who, sign, steal, () => joining === attempt) : null;
   if (joining !== attempt) return sealed?.end();

@@ -73,7 +73,7 @@ export class Group {
   state(isIn, others, compared) {
     $("seal").dataset.state = !isIn ? "out" : compared === others ? "compared" : "in";
     const who = others === 0 ? "only you" : plural(others, "other");
-    const known = others === 0 ? "" : compared === others ? ", all compared" : `, ${compared} compared`;
+    const known = others === 0 ? "" : compared === others ? ", all compared" : `, ${compared || "none"} compared`;
     setText("seal-text", isIn ? `sealed: ${who}${known}` : "sealed: not in");
   }
 

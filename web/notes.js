@@ -23,6 +23,10 @@ function changed({ by, joined, left, epoch }, me) {
   const others = (all) => all.filter((one) => !by || one.user !== by.user || one.device !== by.device);
   const came = others(joined), cameSelf = came.length < joined.length;
   if (epoch === 0 && !by) return "you sealed this room";
+  // Of a welcome: all who are in, this device too.
+  if (by && by.pub !== me && joined.some((one) => one.pub === me)) {
+    return `${who} let you in, to ${holdersOf(joined.filter((one) => one.pub !== me))}`;
+  }
   const said = [];
   if (cameSelf) said.push("came in");
   if (came.length) said.push(`let in ${holdersOf(came)}`);
