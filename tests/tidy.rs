@@ -199,6 +199,7 @@ fn every_file_says_what_it_is() {
             "fuzz/fuzz_targets",
             "seal/src",
             "seal/tests",
+            "seal/wasm",
         ]
         .map(|folder| files(folder, "rs"))
         .concat(),

@@ -14,6 +14,7 @@ import { wasm } from "./wasm.js";
 const TICK_MS = 1_000;           // how often the device sees whether something is due
 const AGAIN_MS = 5_000;          // until what could not be asked is asked again
 const UNANSWERED_MS = 15_000;    // a change without an answer is sent again, with its id
+const PUBLISH_AGAIN_MS = 20_000;
 const CLAIM_AGAIN_MS = [1_000, 2_000, 3_000];   // until it is asked again for key packages that are not there
 const WAIT_MS = 400;             // for another tab that lets go
 const BATCH = 200;               // events that are stored together
@@ -104,6 +105,7 @@ export class Sealed {
     this.over = true;
     clearInterval(this.timer);
     clearTimeout(this.again);
+    clearTimeout(this.publishing);
     this.queue = [];
     // The last step may be on its way to the store.
     Promise.resolve(this.running).finally(() => {
@@ -429,6 +431,14 @@ export class Sealed {
     }
   }
 
+  /** If it was taken all the same, enough are there next time. */
+  publishAgain(error) {
+    if (this.over) return;
+    this.calls.note(`Nobody can let this device in elsewhere yet (${error.message}); trying again.`);
+    clearTimeout(this.publishing);
+    this.publishing = setTimeout(() => { if (!this.over) this.publish(); }, PUBLISH_AGAIN_MS);
+  }
+
   /** Lets others add this device while it is away. */
   async publish() {
     this.hasPublished = true;
@@ -436,10 +446,10 @@ export class Sealed {
       if (await this.asks.left(this.name) >= PACKAGES.least || this.over) return;
       let body = null;
       this.put(() => { body = this.device.publish(PACKAGES.made, now()); return "[]"; }, () => {
-        this.asks.publish(this.name, body).catch((error) => this.calls.note(`Key packages were not published: ${error.message}`));
+        this.asks.publish(this.name, body).catch((error) => this.publishAgain(error));
       });
-    } catch {
-      this.hasPublished = false;   // with the next connection
+    } catch (error) {
+      this.publishAgain(error);
     }
   }
 }

@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { describe, it } from "node:test";
+import { describe, it, mock } from "node:test";
 
+import { Asks } from "../../web/asks.js";
 import { Keys, sessionProof } from "../../web/keys.js";
 import { base64url, fromBase64url } from "../../web/tools.js";
 import { Memory } from "./world.js";
@@ -85,16 +86,37 @@ describe("the key of a browser", () => {
   });
 });
 
-it("what is signed is the example of the protocol, to the byte", async () => {
+/** The key of the protocol's examples. */
+async function example() {
   const seed = Uint8Array.from({ length: 32 }, (_, n) => n);
-  const nonce = base64url(Uint8Array.from({ length: 32 }, (_, n) => 0x40 + n));
   // PKCS 8 of an Ed25519 key: this head, then the 32 bytes.
   const head = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
   const key = await subtle.importKey("pkcs8", new Uint8Array([...head, ...seed]), ED25519, true, ["sign"]);
   const { x } = await subtle.exportKey("jwk", key);
+  return { key, x };
+}
+
+it("what is signed is the example of the protocol, to the byte", async () => {
+  const nonce = base64url(Uint8Array.from({ length: 32 }, (_, n) => 0x40 + n));
+  const { key, x } = await example();
   const who = { host: "chat.example", room: "aaa", user: "harry", device: "phone", key: x, nonce };
   const bytes = sessionProof(who);
   const shown = DOCUMENT.replace(/\s+/g, "");
   assert.ok(shown.includes(Buffer.from(bytes).toString("hex")));
   assert.ok(shown.includes(base64url(await subtle.sign(ED25519, key, bytes))));
+});
+
+it("a question about key packages is signed as the example of the protocol", async () => {
+  const { key, x } = await example();
+  const sign = async (bytes) => base64url(await subtle.sign(ED25519, key, bytes));
+  globalThis.location = { host: "chat.example", href: "https://chat.example/" };
+  const clock = mock.method(Date, "now", () => 1_795_465_200_123);
+  let asked = null;
+  globalThis.fetch = async (url, options) => { asked = { url: String(url), ...options }; return { status: 404, json: async () => ({}) }; };
+  const asks = new Asks({ room: "aaa", user: "harry", key: x }, sign, subtle);
+  assert.equal(await asks.ask("DELETE", `/keys/${x}/harry/devices/phone`, ""), null);
+  clock.mock.restore();
+  assert.equal(asked.url, `https://chat.example/keys/${x}/harry/devices/phone`);
+  const [, signature] = /^host=chat.example, time=1795465200123, signature=(.{86})$/.exec(asked.headers["safe-chat-proof"]);
+  assert.ok(DOCUMENT.includes(signature));
 });
