@@ -38,7 +38,9 @@ async function choose(person) {
   if (joining !== attempt) return undefined;
   card.busy(false);
   if (found === "new" && proves) return card.offer();
-  if (found === "sealed" && proves) return join({ ...person, policy: "sealed" });
+  const to = addressed(), isPromised = to?.isSealed && to.name === person.room;
+  if (found === "other" && isPromised) return card.refused(`The link says that #${person.room} is sealed, and the service says that it is not. Ask whoever gave you the link.`);
+  if ((found === "sealed" || isPromised) && proves) return join({ ...person, policy: "sealed" });
   if (found === "sealed") return card.refused(`#${person.room} is sealed, or asks for a proof of your key. ${lacking() ?? "This browser cannot prove it."}`);
   return join(person);
 }
@@ -146,7 +148,7 @@ function arrived(who) {
   tab.set("in", JSON.stringify({ user: who.user, room: who.room, policy: who.policy }));
   browser.set("name", who.user);
   browser.set("room", who.room);
-  history.replaceState(null, "", `#${who.room}`);
+  history.replaceState(null, "", `#${who.room}${who.policy === "sealed" ? "~sealed" : ""}`);
   showRoom(true);
   if (matchMedia("(pointer: fine)").matches) $("text").focus();
 }
@@ -192,10 +194,10 @@ async function share() {
   }
 }
 
-/** The room in the address, or null. */
+/** The room in the address, { name, isSealed }, or null. Whoever passes a link on says in it that its room is sealed. */
 function addressed() {
-  const name = location.hash.slice(1);
-  return NAME.test(name) ? name : null;
+  const [name, mark] = location.hash.slice(1).split("~");
+  return NAME.test(name) ? { name, isSealed: mark === "sealed" } : null;
 }
 
 $("leave").addEventListener("click", leave);
@@ -220,7 +222,7 @@ document.addEventListener("visibilitychange", () => {
   room.link.hurry();
 });
 addEventListener("hashchange", () => {
-  const name = addressed();
+  const name = addressed()?.name;
   if (!name || name === room?.who.room) return;
   // Another page can change the address, too: a person joins, nobody else.
   if (room) leave();
@@ -231,7 +233,7 @@ window.visualViewport?.addEventListener("resize", () => {
   if (visualViewport.scale === 1) $("chat").style.setProperty("--visible", `${visualViewport.height}px`);
 });
 
-await card.fill(addressed());
+await card.fill(addressed()?.name);
 const before = parsed(tab.get("in"), null);
-if (before && before.room === (addressed() ?? before.room)) enter(before);
+if (before && before.room === (addressed()?.name ?? before.room)) enter(before);
 else card.focus();

@@ -26,6 +26,7 @@ try {
     await world.shot(harry, "choice");
     await makesSealed(harry);
     await notes(harry, "you sealed this room");
+    assert.match(harry.url(), /~sealed$/);
     await says(harry, "MARKER only for me");
   });
 
@@ -143,6 +144,17 @@ try {
     await goes(harry, world, room, "harry");
     await reads(harry, "MARKER from the laptop");
     await notes(harry, "you came in");
+  });
+
+  await claim("a link that says that its room is sealed leads into no other", async () => {
+    const page = await world.tab(await world.person()), name = `${room}-open`;
+    await goes(page, world, name, "hermione");
+    await page.check("#make-open");
+    await page.click("#enter");
+    await says(page, "in the open");
+    const other = await world.tab(await world.person());
+    await goes(other, world, `${name}~sealed`, "kim");
+    await other.locator("#refusal-text", { hasText: "says that it is not" }).waitFor();
   });
 
   await claim("a browser without WebAssembly says why it cannot come in", async () => {
