@@ -1,7 +1,7 @@
 //! What the person was shown of the room: the stretch without gaps that is held, and what there is
 //! to see of each notice of the client. Pure.
 
-use safe_chat_client::{Event, Notice, Page};
+use safe_chat_client::{Body, Event, Notice, Page};
 
 use super::view::Line;
 
@@ -43,6 +43,9 @@ impl Room {
                 })
             }
             Notice::Event(event) => {
+                if event.body == Body::Purged {
+                    self.first = Some(event.seq);
+                }
                 self.first.get_or_insert(event.seq);
                 self.last = Some(event.seq);
                 Some(Line::Event(event))
@@ -99,7 +102,7 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use safe_chat_client::{Body, Welcome};
+    use safe_chat_client::Welcome;
 
     use super::*;
 
@@ -144,6 +147,19 @@ mod tests {
         let mut room = Room::new(0);
         room.take(connected(9));
         assert!(room.is_settled());
+        assert_eq!(room.earlier(), Ok(Some(10)));
+    }
+
+    #[test]
+    fn nothing_earlier_is_held_behind_a_purge() {
+        let mut room = Room::new(50);
+        room.take(connected(9));
+        room.take(Notice::Event(event(9)));
+        let purged = Event {
+            body: Body::Purged,
+            ..event(10)
+        };
+        room.take(Notice::Event(purged));
         assert_eq!(room.earlier(), Ok(Some(10)));
     }
 

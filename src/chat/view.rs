@@ -189,6 +189,7 @@ impl View {
         let _ = match event.kind() {
             "joined" => writeln!(out, "{time} {}", quiet("joined")),
             "left" => writeln!(out, "{time} {}", quiet("left")),
+            "purged" => write!(out, "{}", self.note("--- all before this was removed ---")),
             "text" | "sealed" => writeln!(
                 out,
                 "{time} {} {}{}",

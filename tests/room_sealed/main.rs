@@ -291,6 +291,38 @@ fn a_device_leaves_revokes_and_comes_back() {
     assert_eq!(room.refused(&devices[0], announced), Reason::BadCredential);
 }
 
+/// Who reads is who is in the group, and that is for its members to say.
+#[test]
+fn a_purged_room_goes_on_with_its_group() {
+    let (mut room, mut devices) = room_of(&["harry", "charly"]);
+    let before = devices[1].encrypt("before");
+    room.say(&devices[1], before).unwrap();
+    devices
+        .iter_mut()
+        .for_each(|device| drop(read(device, &room)));
+    let kim = Device::new("kim", 3);
+    assert_eq!(room.open(&kim, None), Outcome::Done);
+    let bundle = devices[0].add(&[&kim]);
+    room.say(&devices[0], bundle).unwrap();
+    let owed = room.state.take_owed();
+    room.state.owe(owed.clone());
+    assert!(room.state.owes());
+    assert_eq!(room.act(Action::Purge), Outcome::Done);
+    // What was handed over in vain and comes back is of before as well.
+    room.state.owe(owed);
+    assert!(!room.state.owes());
+    room.take_over();
+    devices
+        .iter_mut()
+        .for_each(|device| drop(read(device, &room)));
+    let hello = devices[1].encrypt("behind");
+    room.say(&devices[1], hello).unwrap();
+    assert_eq!(said(&read(&mut devices[0], &room)), ["charly: behind"]);
+    let renewed = devices[0].renew();
+    room.say(&devices[0], renewed).unwrap();
+    room.is_replayed();
+}
+
 #[test]
 fn what_follows_a_handshake_in_a_batch_is_sent_again() {
     let (mut room, mut devices) = room_of(&["harry", "charly"]);
