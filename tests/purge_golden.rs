@@ -1,5 +1,5 @@
-//! The stored forms of a purge: read and written as they always were. The golden files hold the bytes
-//! in hex, made by an encoder that is not part of this project. They are never changed.
+//! The stored forms of a purge: read and written as they always were. The golden files hold the
+//! bytes in hex, made by an encoder that is not part of this project. They are never changed.
 
 #[path = "support/golden.rs"]
 mod golden;

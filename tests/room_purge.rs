@@ -1,5 +1,6 @@
-//! What a purge leaves of a room: nothing that was said, and nobody's name but of those who are here;
-//! what it was set to, and that nothing happens twice. Each claim is shown on the decisions alone.
+//! What a purge leaves of a room: nothing that was said, and nobody's name but of those who are
+//! here; what it was set to, and that nothing happens twice. Each claim is shown on the decisions
+//! alone.
 
 use prost::Message;
 use safe_chat::{

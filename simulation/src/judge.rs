@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What no client may have seen, whatever happens later.
 pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
-    // Where rooms let their past go, or are purged, who was away for long is told so, and what went before anybody
-    // saw it is nowhere. What is kept is compared with what was answered all the same.
+    // Where rooms let their past go, or are purged, who was away for long is told so, and what went
+    // before anybody saw it is nowhere. What is kept is compared with what was answered all the same.
     let trims = cluster.keeps().is_some() || cluster.purges();
     let found = board.rooms(|(name, room)| {
         let history = room
@@ -122,7 +122,7 @@ fn against(
         || !kept.keys().copied().eq(first..=head.0)
     {
         violations.push(format!(
-            "the journal does not hold {latest} to {head}, each once, and nothing before {least}, but {:?}",
+            "the journal does not hold {latest} to {head}, each once, and none before {least}: {:?}",
             kept.keys().collect::<Vec<_>>()
         ));
     }

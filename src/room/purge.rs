@@ -7,9 +7,9 @@
 //! | members, open sessions | as before: nobody is sent away |
 //! | keys | of members and of users with a session; any other name is free |
 //! | when keys were taken away from names | forgotten |
-//! | messages of the dedupe window | known by a digest, for a day: what is sent or read again is no second message |
+//! | messages of the dedupe window | known by a digest, for a day, so that none comes twice |
 //! | ended sessions, producers | as before: they have no names |
-//! | the group of a sealed room | as before: who is in it, its commits say. Who waits for a welcome comes in by an external commit |
+//! | the group of a sealed room | as before: who is in it, its commits say; welcomes go |
 
 use super::{Change, CommandId, Millis, Seq, State, UserId};
 use sha2::{Digest, Sha256};

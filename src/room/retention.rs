@@ -142,8 +142,8 @@ impl Kept {
         };
     }
 
-    /// Whether a command of this time came before the last purge, so that it was decided when it was
-    /// first read.
+    /// Whether a command of this time came before the last purge, so that it was decided when it
+    /// was first read.
     pub(super) fn precedes_purge(&self, at: Millis) -> bool {
         self.purge.is_some_and(|purge| at <= purge.at)
     }

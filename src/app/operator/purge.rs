@@ -43,8 +43,8 @@ impl NodeOperator {
             }
             if Instant::now() >= until {
                 let message = format!(
-                    "the owner of room {room} has not purged it yet, and will: look at the room, and \
-                     if its first event does not move, try again"
+                    "the owner of room {room} has not purged it yet, and will: look at the room, \
+                     and if its first event does not move, try again"
                 );
                 return Err(ApiError::unavailable(message));
             }

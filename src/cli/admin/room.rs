@@ -104,8 +104,8 @@ pub(super) fn retained(answer: &Value) -> String {
 pub(super) fn purged(answer: &Value) -> String {
     let (room, seq) = (text(&answer["room"]), text(&answer["seq"]));
     format!(
-        "room {room} goes on with event {seq}: nothing of before is told any more, and it is removed \
-         within a minute\n"
+        "room {room} goes on with event {seq}: nothing of before is told any more, and it is \
+         removed within a minute\n"
     )
 }
 

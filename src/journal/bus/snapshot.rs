@@ -261,8 +261,8 @@ pub(super) async fn save(
             parts: content.len().div_ceil(size).max(1) as u32,
             payload: content.clone(),
         };
-        // First, while the part that says how many there are is there: what they hold may have to be
-        // forgotten.
+        // First, while the part that says how many there are is there: what they hold may have to
+        // be forgotten.
         for index in whole.parts..parts {
             empty(bus, &name(room, slot, index), &whole).await?;
         }

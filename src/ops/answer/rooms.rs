@@ -47,7 +47,8 @@ pub struct Room {
     /// What it asks of those who come, since it was made: `open`, `proven` or `sealed`.
     #[schema(example = "open")]
     pub policy: String,
-    /// The seq of the first event that is kept: those before it went by its retention, or were purged.
+    /// The seq of the first event that is kept: those before it went by its retention, or were
+    /// purged.
     #[schema(example = 1)]
     pub first: u64,
     /// What was said of this room alone; null: it is kept as all are (`writer.keep_...`).

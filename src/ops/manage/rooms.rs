@@ -100,8 +100,8 @@ async fn room(State(slot): State<OperatorSlot>, Path(of): Path<Named>) -> Answer
 
 /// Has everything forgotten that was said in a room, and who said it
 ///
-/// Sessions go on, and so does the numbering. Answers when nothing of before is told any more; it is
-/// removed within a minute. Nothing brings it back.
+/// Sessions go on, and so does the numbering. Answers when nothing of before is told any more; it
+/// is removed within a minute. Nothing brings it back.
 #[utoipa::path(
     delete, path = "/rooms/{room}", tag = "rooms", params(Named),
     responses(

@@ -44,8 +44,8 @@ pub struct Unpinned {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
 }
-/// purged, version 1: an operator had everything before it forgotten. It begins a commit. Written once
-/// every live node reads it (`formats` of its heartbeat is 5 or more).
+/// purged, version 1: an operator had everything before it forgotten. It begins a commit. Written
+/// once every live node reads it (`formats` of its heartbeat is 5 or more).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Purged {}
 /// text, version 1: as the first system stored it
@@ -354,8 +354,8 @@ pub mod snapshot {
         pub bytes: u64,
         #[prost(uint64, tag = "6")]
         pub counted: u64,
-        /// The place of the last `purged`, and when it was stored, milliseconds since 1970 UTC; 0: there
-        /// was none.
+        /// The place of the last `purged`, and when it was stored, milliseconds since 1970 UTC; 0: none
+        /// was.
         #[prost(uint64, tag = "7")]
         pub purged: u64,
         #[prost(uint64, tag = "8")]
