@@ -8,7 +8,7 @@ use safe_chat::{
         dump::{Incoming, Source},
         inspect::verify,
     },
-    room::Seq,
+    room::{Action, Kind, Seq},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -45,6 +45,44 @@ async fn a_room_comes_back_with_events_members_keys_window_and_carried_changes()
         assert_eq!(speaker.state.sent, state.sent);
         speaker.says(1_500..=1_501).await;
         assert_eq!(speaker.state.head, Seq(1_502), "one of them is a duplicate");
+    }
+}
+
+/// What is not removed yet of a purged room is not carried on, and of a file of the moment of the
+/// purge it can be removed.
+#[tokio::test(start_paused = true)]
+async fn of_a_purged_room_comes_what_is_behind_that() {
+    for (from, to) in pairs() {
+        talk(&from, "aaa", 300).await;
+        let mut speaker = Speaker::of(&from, "aaa").await;
+        speaker.acts(Action::Purge).await;
+        let early = export(&from, &["aaa"]).await;
+        speaker.saves().await;
+        speaker.says(301..=305).await;
+        assert_eq!(events(&from, "aaa").await.len(), 307, "it is all there");
+        let file = export(&from, &["aaa"]).await;
+        import(&to, &file).await[0].as_ref().unwrap();
+        let there = events(&to, "aaa").await;
+        assert_eq!((there.len(), there[0].seq), (6, Seq(302)));
+        assert_eq!(there[0].kind, Kind::Purged);
+        assert_eq!(to.state(&room("aaa")).await, speaker.state);
+        let report = verify(&*to.journal(), &room("aaa")).await.unwrap();
+        assert!(report.is_sound(), "{report}");
+
+        let other = match to {
+            Place::Memory(_) => Place::memory(),
+            Place::Bus(_) => Place::bus(),
+        };
+        import(&other, &early).await[0].as_ref().unwrap();
+        let mut speaker = Speaker::of(&other, "aaa").await;
+        speaker.says(301..=301).await;
+        speaker.saves().await;
+        speaker.saves().await;
+        let (journal, claim) = (speaker.journal.clone(), speaker.claim);
+        if journal.trims().await.is_ok() {
+            assert!(journal.trim(&speaker.room, claim, Seq(302)).await.unwrap());
+            assert_eq!(events(&other, "aaa").await[0].seq, Seq(302));
+        }
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn room(name: &str) -> RoomId {
 pub(crate) fn hub() -> Hub {
     Hub::new(bus::memory::Config {
         shards: shards(),
+        deny_delete: true,
         ..bus::memory::Config::default()
     })
 }
@@ -175,7 +176,7 @@ impl Speaker {
         }
     }
 
-    async fn acts(&mut self, action: Action) {
+    pub(crate) async fn acts(&mut self, action: Action) {
         let at = Millis(1_795_465_200_000 + self.state.head.0);
         let command = Command { at, action };
         let decision = decide(&self.state, &command);
