@@ -324,11 +324,16 @@ impl<T: Clone> State<T> {
     /// A message waits no longer. `answered`: so its batch is stored, whatever is known of that.
     fn remove(&mut self, turn: Turn, answered: bool) -> Option<Entry<T>> {
         let entry = self.entries.remove(&turn)?;
+        let mut is_opened = false;
         if let Some(waiting) = self.sessions.get_mut(&turn.session) {
             waiting.pending -= 1;
             waiting.bytes -= entry.message.body.size();
             waiting.numbers.remove(&entry.message.id);
             waiting.under_way.take_if(|number| *number == turn.number);
+            is_opened = waiting.shut.front() == Some(&turn.number);
+        }
+        if is_opened {
+            self.reopen(turn.session);
         }
         if let Some(id) = entry.batch
             && let Some(batch) = self.batches.get_mut(&id)

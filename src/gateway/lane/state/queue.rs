@@ -60,6 +60,13 @@ impl<T: Clone> State<T> {
         None
     }
 
+    /// A handshake of a session was answered while it waited to go again: what is behind it goes on.
+    pub(super) fn reopen(&mut self, session: SessionId) {
+        if self.open(session).is_none() {
+            self.changers.retain(|other| *other != session);
+        }
+    }
+
     /// Queues what a session said before its first handshake; the number of that.
     fn open(&mut self, session: SessionId) -> Option<u64> {
         loop {

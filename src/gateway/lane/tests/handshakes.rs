@@ -83,6 +83,27 @@ fn what_goes_again_keeps_the_order_of_its_session() {
     assert_eq!(said, ["a", "b", "h", "c"]);
 }
 
+/// It was stored although nobody said so, and halved because it is too large.
+#[test]
+fn what_is_behind_a_handshake_goes_on_when_that_is_answered_while_it_waits() {
+    let (mut lane, now) = (lane(), Instant::now());
+    say(&mut lane, 1, "a");
+    shake(&mut lane, 1, "h");
+    say(&mut lane, 1, "b");
+    let (id, ids) = submit(&mut lane, now);
+    assert_eq!(ids, ["a", "h"]);
+    lane.failed(id, Failure::Unknown, now, PAUSE);
+    let (id, _) = submit(&mut lane, now + PAUSE);
+    lane.failed(id, Failure::TooLarge, now + PAUSE, PAUSE);
+    let answered = seen(&mut lane, 1, 1, 4);
+    assert_eq!(journaled(&answered), [("a", 4, false)]);
+    let answered = seen(&mut lane, 1, 2, 5);
+    assert_eq!(journaled(&answered), [("h", 5, false)]);
+    assert_eq!(pass(&mut lane, now + PAUSE), ["b"]);
+    shake(&mut lane, 1, "h2");
+    assert_eq!(pass(&mut lane, now + PAUSE), ["h2"]);
+}
+
 #[test]
 fn a_session_that_left_leaves_no_turn_behind() {
     let (mut lane, now) = (lane(), Instant::now());
