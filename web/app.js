@@ -23,6 +23,7 @@ const channel = globalThis.BroadcastChannel ? new BroadcastChannel("safechat.dev
 const device = new Device(tab, navigator.locks ?? null, channel);
 await device.choose();
 let joining = null;
+let closing = null;
 const card = new Card((who) => choose(who), () => giveUp());
 new Carry((key) => card.useKey(key));
 const composer = new Composer((text, to) => room?.say(text, to) ?? false, tab);
@@ -74,6 +75,7 @@ async function openSealed(who, sign, steal, isWanted) {
   };
   const why = lacking() ?? (sign ? null : "A sealed room needs a key that this browser can prove: take the one that it makes (under “Your key”).");
   if (why) return refuse(why);
+  await closing;   // what this tab has stored last is what it goes on from
   const turn = new Turn(who);
   if (!await turn.take(steal, () => room?.link.stop({ why: "This room went on in another tab.", action: "Use it here", taken: true }))) {
     return refuse(`You are “${who.user}” in a sealed room in another tab already.`, { label: "Use it here", act: () => join(who, false, true) });
@@ -126,6 +128,7 @@ function enterRoom(who, sign, sealed, returning) {
 
 /** The room, and the turn of its device. */
 function endRoom() {
+  closing = room?.sealed?.end() ?? closing;
   room?.end();
   room = null;
 }

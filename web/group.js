@@ -18,7 +18,7 @@ function people(members) {
 }
 
 export class Group {
-  /** `sealed` is the device; toast(text) says something in passing; left() when the person is out by own will. */
+  /** `sealed` is the device; toast(text) says something in passing. */
   constructor(sealed, { toast }) {
     Object.assign(this, { sealed, toast });
     this.controller = new AbortController();

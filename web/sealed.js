@@ -89,30 +89,34 @@ export class Sealed {
     this.changes = new Map();    // changes of the group on their way, by the id of their frame
     this.numbers = new Map();    // messages on their way: the number of the conversation, by the id of their frame
     this.queue = [];
-    this.state = { isIn: this.device.is_in(), waits: false, question: null, notes: [] };
+    this.state = { isIn: this.device.is_in(), waits: false, question: null };
     this.head = 0;
   }
 
-  /** Calls took(event), transmit(frame), resume(), changed(), note(text), update(seq), failed(why, overtaken). */
+  /**
+   * Calls took(event), transmit(frame), isOpen(), resume(), changed(), note(text), update(seq),
+   * refused(message, reason), failed(why, overtaken).
+   */
   start(calls, outbox) {
     Object.assign(this, { calls, outbox });
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.vault.trim(this.who.room).catch(() => {});
   }
 
+  /** The promise is kept when the last step is stored, and another may go on from it. */
   end() {
-    if (this.over) return;
+    if (this.over) return this.ended;
     this.over = true;
     clearInterval(this.timer);
     clearTimeout(this.again);
     clearTimeout(this.publishing);
     this.queue = [];
-    // The last step may be on its way to the store.
-    Promise.resolve(this.running).finally(() => {
+    this.ended = Promise.resolve(this.running).finally(() => {
       this.vault.close();
       this.device.free();
       this.turn?.end();
     });
+    return this.ended;
   }
 
   /** Behind which place the room is to be read; null: from now on. */
