@@ -7,10 +7,10 @@ use crate::{
 use async_trait::async_trait;
 use prost::Message;
 use safe_chat::{
-    bus::{BLOB, Bus, Position, ShardRecord, memory::Hub},
+    bus::{BLOB, Blobs as _, Bus, Position, ShardRecord, memory::Hub},
     journal::{Error, bus::OnBus},
     proto::journal::v1::{SnapshotPart, StoredEvent},
-    room::{Epoch, Incarnation, RoomId, Seq, ShardId, State, UserId},
+    room::{Epoch, Incarnation, Millis, Purge, RoomId, Seq, ShardId, State, UserId},
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -166,6 +166,27 @@ mod memory {
             node.save_snapshot(room, claim, &small).await.unwrap();
         }
         assert_eq!(other_parts(&bus, room).await, [0; 4]);
+        // Versions of before left them: of a room that is purged they go as well.
+        let name = format!("snapshot.{room}.1.2");
+        let (_, revision) = bus.get(&name).await.unwrap().unwrap();
+        let left = SnapshotPart {
+            payload: "charly".into(),
+            ..SnapshotPart::default()
+        };
+        let left = left.encode_to_vec().into();
+        bus.put(&name, left, revision).await.unwrap();
+        assert!(node.has_snapshot_below(room, Seq(1)).await.unwrap());
+        let mut purged = small.clone();
+        purged.kept.purge = Some(Purge {
+            seq: Seq(1),
+            at: Millis(7),
+        });
+        for _ in 0..2 {
+            node.save_snapshot(room, claim, &purged).await.unwrap();
+        }
+        assert_eq!(other_parts(&bus, room).await, [0; 4]);
+        assert!(!node.has_snapshot_below(room, Seq(1)).await.unwrap());
+        node.save_snapshot(room, claim, &small).await.unwrap();
         assert_eq!(node.glance(room).await.unwrap(), Some(small));
         let state = large(3 * BLOB / 2);
         node.save_snapshot(room, claim, &state).await.unwrap();

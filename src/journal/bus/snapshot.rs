@@ -266,6 +266,12 @@ pub(super) async fn save(
         for index in whole.parts..parts {
             empty(bus, &name(room, slot, index), &whole).await?;
         }
+        if state.kept.purge.is_some() {
+            // Versions before this one left such parts where they were.
+            for index in strays(bus, room, slot, whole.parts.max(parts)).await? {
+                empty(bus, &name(room, slot, index), &whole).await?;
+            }
+        }
         match save_in_parts(bus, room, slot, whole, size).await {
             // The servers take less than is known, or the bucket has a limit of its own.
             Err(Error::TooLarge(_)) if size > SMALLEST => size = (size / 2).max(SMALLEST),
@@ -284,6 +290,19 @@ async fn empty(bus: &dyn Bus, name: &str, by: &SnapshotPart) -> Result<(), Error
     put(bus, name, &marker).await
 }
 
+/// Parts of a slot from an index on that have content: of larger snapshots of before.
+async fn strays(bus: &dyn Bus, room: &RoomId, slot: u32, from: u32) -> Result<Vec<u32>, Error> {
+    let mut found = Vec::new();
+    for index in from.. {
+        match part(bus, &name(room, slot, index)).await? {
+            None => break,
+            Some((part, _)) if part.payload.is_empty() => {}
+            Some(_) => found.push(index),
+        }
+    }
+    Ok(found)
+}
+
 /// Whether anything is kept of the room as it was below a place. What is half replaced may be that.
 pub(super) async fn is_kept_below(bus: &dyn Bus, room: &RoomId, place: Seq) -> Result<bool, Error> {
     for slot in 0..SLOTS {
@@ -291,7 +310,9 @@ pub(super) async fn is_kept_below(bus: &dyn Bus, room: &RoomId, place: Seq) -> R
             continue;
         };
         let is_of_before = first.head < place.0;
-        if is_of_before || read_rest(bus, room, slot, first).await?.is_none() {
+        let strays = strays(bus, room, slot, first.parts.max(1)).await?;
+        if is_of_before || !strays.is_empty() || read_rest(bus, room, slot, first).await?.is_none()
+        {
             return Ok(true);
         }
     }
