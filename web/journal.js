@@ -6,7 +6,7 @@ const KEPT = 20000;
 /** Events of a first join. */
 export const HISTORY = 50;
 
-const SHOWN = new Set(["text", "sealed", "handshake", "joined", "left", "unpinned"]);
+const SHOWN = new Set(["text", "sealed", "handshake", "joined", "left", "unpinned", "purged"]);
 export const isMessage = (event) => event.kind === "text" || event.kind === "sealed";
 
 /** The events of the room that we hold: one stretch without gaps, first..last. */
@@ -30,6 +30,10 @@ export class Journal {
   take(event) {
     if (this.started && event.seq <= this.last) return "known";
     if (this.started && event.seq !== this.last + 1) return "gap";
+    if (event.kind === "purged") {
+      this.clear(event.seq - 1);
+      this.more = false;
+    }
     if (!this.started) {
       this.started = true;
       this.first = event.seq;

@@ -160,6 +160,7 @@ export class Room {
     const taken = this.journal.take(event);
     if (taken === "known") return;
     if (taken === "gap") return this.gap(event);
+    if (event.kind === "purged") this.purged(event.seq);
     if (event.seq > this.facts.seq) this.trackMember(event);
     if (event.from === this.who.user && event.id && this.outbox.remove(event.id)) this.pending.drop(event.id);
     if (isMessage(event) && event.from !== this.who.user && event.seq > this.firstHead) this.screen.countUnread();
@@ -177,6 +178,12 @@ export class Room {
     console.error(`safe-chat: #${event.seq} came after #${this.journal.last}; joining again`);
     this.link.restart("An event was missing; joining again.");
     this.schedule();
+  }
+
+  /** An operator had everything of before forgotten. */
+  purged(seq) {
+    this.log.clear();
+    this.sealed?.purged(seq);
   }
 
   trackMember({ kind, from }) {

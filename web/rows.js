@@ -144,6 +144,7 @@ function groupRow(event, { key }) {
 }
 
 function quietRow(event, me) {
+  if (event.kind === "purged") return make("p", { className: "quiet" }, "An operator deleted everything before this.");
   const who = event.from === me.user ? "You" : event.from;
   return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), QUIET[event.kind]);
 }

@@ -124,6 +124,8 @@ export class Sealed {
 
   // --- what is heard
 
+  purged(seq) { if (!this.over) this.vault.forget(this.who.room, seq).catch(() => {}); }
+
   connected(head) {
     this.head = head;
     this.put(() => this.device.connected(head, now()));

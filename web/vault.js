@@ -119,10 +119,14 @@ export class Vault {
   async trim(room) {
     const at = `${this.who}/${room}`, range = IDBKeyRange.bound([at, 0], [at, Infinity]);
     const keys = await done(this.base.transaction(SAID).objectStore(SAID).getAllKeys(range));
-    if (keys.length <= MOST_SAID) return;
-    const oldest = IDBKeyRange.bound([at, 0], keys[keys.length - MOST_SAID], false, true);
+    if (keys.length > MOST_SAID) await this.forget(room, keys[keys.length - MOST_SAID][1]);
+  }
+
+  /** Forgets what was read before a place. */
+  async forget(room, seq) {
+    const at = `${this.who}/${room}`;
     const change = this.base.transaction(SAID, "readwrite");
-    change.objectStore(SAID).delete(oldest);
+    change.objectStore(SAID).delete(IDBKeyRange.bound([at, 0], [at, seq], false, true));
     await done(change);
   }
 

@@ -187,6 +187,15 @@ it("a hole in the history is shown as one, and what is below it as well", () => 
   assert.equal(journal.takeEarlier([], false), 0);
 });
 
+it("what was before a purge is forgotten, and nobody asks for it again", () => {
+  const journal = new Journal();
+  for (let seq = 5; seq <= 7; seq++) journal.take({ seq, kind: "text", from: "charly", at: seq });
+  assert.equal(journal.more, true);
+  assert.equal(journal.take({ seq: 8, kind: "purged", from: "*", at: 8 }), "next");
+  assert.deepEqual(journal.events.map(({ kind }) => kind), ["purged"]);
+  assert.deepEqual([journal.first, journal.last, journal.more], [8, 8, false]);
+});
+
 it("another name is offered that the service takes", () => {
   assert.equal(anotherName("harry"), "harry-2");
   assert.equal(anotherName("harry-2"), "harry-3");

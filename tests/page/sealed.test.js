@@ -35,6 +35,7 @@ class MemoryVault {
   }
   async said() { return this.kept.said; }
   async trim() {}
+  async forget(_, below) { for (const seq of this.kept.said.keys()) if (seq < below) this.kept.said.delete(seq); }
   close() {}
 }
 
@@ -111,6 +112,14 @@ describe("a device in a sealed room", () => {
     await tab.delivered();
     assert.deepEqual([tab.took[1].kind, tab.took[1].from, tab.took[1].text], ["sealed", "harry", "Hello"]);
     assert.equal(world.vault.kept.said.get(2).text, "Hello");
+  });
+
+  it("keeps nothing that it read before a purge", async () => {
+    tab.say("Hello");
+    await tab.delivered();
+    tab.sealed.purged(3);
+    await tab.settled();
+    assert.equal(world.vault.kept.said.size, 0);
   });
 
   it("sends nothing before it is stored", async () => {
