@@ -195,6 +195,46 @@ fn a_cluster_without_secrets_is_refused_before_anything_is_made() {
     assert_eq!(contents(), first, "what is there stays");
 }
 
+/// A crate that was added to the program, and not to the build of its image, is noticed where no
+/// engine is.
+#[test]
+fn what_the_program_is_built_from_gets_into_the_build_of_its_image() {
+    let (build, manifest) = (read("docker/Dockerfile"), read("Cargo.toml"));
+    let ignore = read("docker/Dockerfile.dockerignore");
+    let gets_in = |path: &str| {
+        let mut let_in = ignore.lines().filter_map(|line| line.strip_prefix('!'));
+        let is_manifest = path.ends_with("/Cargo.toml") && path.matches('/').count() == 1;
+        let_in.any(|it| {
+            it == path || path.starts_with(&format!("{it}/")) || it == "*/Cargo.toml" && is_manifest
+        })
+    };
+    let has = |line: String| build.lines().any(|it| it == line);
+    let members = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("members = "));
+    let members: Vec<String> = serde_json::from_str(members.unwrap()).unwrap();
+    for member in members.iter().filter(|member| *member != ".") {
+        let path = format!("{member}/Cargo.toml");
+        assert!(gets_in(&path), "{path} is ignored");
+        assert!(
+            has(format!("COPY {path} {member}/")),
+            "{path} is not copied"
+        );
+    }
+    let dependencies = manifest.split("\n[dependencies]").nth(1).unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    let own = dependencies.lines().filter_map(|line| {
+        let (_, path) = line.split_once("{ path = \"")?;
+        path.split('"').next()
+    });
+    let own: Vec<&str> = own.collect();
+    assert!(own.contains(&"client"), "{own:?}");
+    for path in own {
+        assert!(gets_in(&format!("{path}/src")), "{path} is ignored");
+        assert!(has(format!("COPY {path} {path}")), "{path} is not copied");
+    }
+}
+
 #[test]
 fn every_file_that_is_mounted_is_there() {
     for (file, name, service) in services() {
