@@ -17,19 +17,11 @@ use crate::handshake::Handshake;
 use crate::member::{Agreed, Content, Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
 pub use effect::{Effect, Outgoing, Question, Show};
-use state::{Entering, Reading, Sent, Unplaced};
+use state::{ASK_AGAIN, CHANGE_AFTER, Entering, FOUND_AFTER, Reading, Sent, TIDY_AFTER, Unplaced};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What is said and cannot be sent yet, at most.
 pub const MOST_WAITING: usize = 64;
-/// Seconds until it asks again whether somebody has let it in: at first, and at most.
-const ASK_AGAIN: (u64, u64) = (1, 30);
-/// Seconds after which a device removes who asked to leave, though it is another one's turn.
-const TIDY_AFTER: u64 = 60;
-/// Seconds after which a group is founded again that only the maker of the room may found yet.
-const FOUND_AFTER: u64 = 60;
-/// Seconds for which a device changes nothing by itself after a change was refused.
-const CHANGE_AFTER: u64 = 600;
 
 /// See the module.
 pub struct Conversation {

@@ -1,6 +1,16 @@
-//! Where a conversation is: how far it has read, how it comes in, what is on its way.
+//! Where a conversation is: how far it has read, how it comes in, what is on its way; and how long
+//! it waits for what.
 
 use crate::member::Frame;
+
+/// Seconds until it asks again whether somebody has let it in: at first, and at most.
+pub(super) const ASK_AGAIN: (u64, u64) = (1, 30);
+/// Seconds after which a device removes who asked to leave, though it is another one's turn.
+pub(super) const TIDY_AFTER: u64 = 60;
+/// Seconds after which a group is founded again that only the maker of the room may found yet.
+pub(super) const FOUND_AFTER: u64 = 60;
+/// Seconds for which a device changes nothing by itself after a change was refused.
+pub(super) const CHANGE_AFTER: u64 = 600;
 
 /// What a number was given to.
 pub(super) enum Sent {
