@@ -27,6 +27,8 @@ function changed({ by, joined, left, epoch }, me) {
   if (by && by.pub !== me && joined.some((one) => one.pub === me)) {
     return `${who} let you in, to ${holdersOf(joined.filter((one) => one.pub !== me))}`;
   }
+  // It compares the group with what it knew last: who is in, not who came with it.
+  if (cameSelf && who === "you") return `you came in${came.length ? `, to ${holdersOf(came)}` : ""}`;
   const said = [];
   if (cameSelf) said.push("came in");
   if (came.length) said.push(`let in ${holdersOf(came)}`);

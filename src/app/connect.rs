@@ -75,7 +75,11 @@ pub(super) async fn ports(
     )];
     let settings = super::agree(config, &nats, super::known(config)).await?;
     let bus = Arc::new(nats.clone());
-    let (journal, fact) = journal(config, readiness, bus.clone(), settings).await?;
+    let (journal, mut fact) = journal(config, readiness, bus.clone(), settings).await?;
+    if config.node.has(Role::Writer) {
+        let keeps = config.writer.retention();
+        fact += &format!("; rooms keep {keeps}, unless an operator says otherwise of one");
+    }
     facts.push(("journal", fact));
     facts.extend(settings.cluster.map(|id| ("cluster", id.to_string())));
     let ports = Ports {

@@ -215,6 +215,7 @@ describe("what changed in a group, in words", () => {
     assert.equal(changed(charly, [], [harry]), "charly removed harry (web-1)");
     assert.equal(changed(charly, [charly], []), "charly came in");
     assert.equal(changed(charly, [charly, harry], []), "charly let you in, to charly (cli-2)");
+    assert.equal(changed(harry, [charly, harry], []), "you came in, to charly (cli-2)");
     assert.equal(changed(harry, [], []), "you renewed keys");
     assert.equal(changed(null, [harry], [], 0), "you sealed this room");
   });

@@ -331,7 +331,7 @@ impl Member {
             .ready(room)
             .and_then(|room| room.change(&key, intent, Some(now)));
         let frames = changed.and_then(|bundle| {
-            let bundle = bundle.ok_or(Error::NoSuchMember)?;
+            let bundle = bundle.ok_or(Error::NoChange)?;
             if Handshake::Bundle(bundle.clone()).encode().len() > MOST_HANDSHAKE {
                 return Err(Refusal::TooLarge.into());
             }

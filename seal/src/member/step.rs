@@ -198,9 +198,11 @@ pub enum Error {
     /// A content larger than rooms take.
     #[error("a message may have {MOST_CONTENT} bytes")]
     TooLong,
-    /// No such member.
-    #[error("no such device is in the room")]
-    NoSuchMember,
+    /// Who is to come in is in, or who is to go is not there.
+    #[error(
+        "nothing changes: who is to come in is in already, or who is to go is not in the group"
+    )]
+    NoChange,
     /// An event that is none of those that follow.
     #[error("an event is missing before this one: read the room's events again")]
     Gap,

@@ -39,20 +39,11 @@ fn of_room(what: &Shown, own: &Public) -> String {
     match what {
         Shown::Message { .. } | Shown::Placed { .. } => String::new(),
         Shown::Changed {
+            epoch: 0, by: None, ..
+        } => "sealed: you made the group".into(),
+        Shown::Changed {
             by, joined, left, ..
-        } => {
-            let by = by.as_ref().filter(|by| by.identity != *own);
-            let by = by.map_or_else(|| "you".to_owned(), |by| by.user.to_string());
-            let changes: Vec<_> = [("added", joined), ("removed", left)]
-                .iter()
-                .filter(|(_, who)| !who.is_empty())
-                .map(|(what, who)| format!("{what} {}", devices(who)))
-                .collect();
-            match changes.is_empty() {
-                true => format!("sealed: {by} renewed keys"),
-                false => format!("sealed: {by} {}", changes.join(" and ")),
-            }
-        }
+        } => format!("sealed: {}", changed(by.as_ref(), joined, left, own)),
         Shown::KeyChanged { user, is, .. } => {
             let number = if is == own {
                 String::new()
@@ -74,6 +65,35 @@ fn of_room(what: &Shown, own: &Public) -> String {
     }
 }
 
+/// Who let whom in: a device that comes in by itself, or is let in, learns of all who are in the
+/// group, and those did not come with it.
+fn changed(by: Option<&Holder>, joined: &[Holder], left: &[Holder], own: &Public) -> String {
+    let is_by = |one: &&Holder| by.is_some_and(|by| one.user == by.user && one.device == by.device);
+    let others = joined.iter().filter(|one| !is_by(one));
+    let others: Vec<_> = others.cloned().collect();
+    let by = by.filter(|by| by.identity != *own);
+    let name = by.map_or_else(|| "you".to_owned(), |by| by.user.to_string());
+    if by.is_some() && joined.iter().any(|one| one.identity == *own) {
+        let others = joined.iter().filter(|one| one.identity != *own);
+        let others: Vec<_> = others.cloned().collect();
+        return format!("{name} let you in, to {}", devices(&others));
+    }
+    let came = others.len() < joined.len();
+    if came && by.is_none() && !others.is_empty() {
+        return format!("you came in, to {}", devices(&others));
+    }
+    let changes = [
+        came.then(|| "came in".to_owned()),
+        (!others.is_empty()).then(|| format!("let in {}", devices(&others))),
+        (!left.is_empty()).then(|| format!("removed {}", devices(left))),
+    ];
+    let changes: Vec<_> = changes.into_iter().flatten().collect();
+    match changes.is_empty() {
+        true => format!("{name} renewed keys"),
+        false => format!("{name} {}", changes.join(" and ")),
+    }
+}
+
 /// Who is in, a line for each device, with what to compare.
 pub(super) fn members(members: &[Holder], own: &Public) -> String {
     let line = |one: &Holder| match one.identity == *own {
@@ -89,4 +109,38 @@ fn devices(who: &[Holder]) -> String {
 
 fn device(one: &Holder) -> String {
     format!("{} ({})", one.user, one.device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seal::{Identity, Name};
+
+    #[test]
+    fn a_change_names_who_did_what_and_nobody_else() {
+        let [own, other] = [[1; 32], [2; 32]].map(|seed| Identity::from_seed(&seed).public());
+        let holder = |user: &str, device: &str, identity: &Public| Holder {
+            user: Name::parse(user).unwrap(),
+            device: Name::parse(device).unwrap(),
+            identity: *identity,
+        };
+        let (harry, charly) = (
+            holder("harry", "cli", &own),
+            holder("charly", "web", &other),
+        );
+        let said = |by: &Holder, joined: &[&Holder], left: &[&Holder]| {
+            let of = |all: &[&Holder]| -> Vec<Holder> {
+                all.iter().map(|one| Holder::clone(one)).collect()
+            };
+            changed(Some(by), &of(joined), &of(left), &own)
+        };
+        assert_eq!(said(&harry, &[&charly], &[]), "you let in charly (web)");
+        assert_eq!(said(&charly, &[], &[&harry]), "charly removed harry (cli)");
+        assert_eq!(said(&charly, &[&charly], &[]), "charly came in");
+        let let_in = said(&charly, &[&charly, &harry], &[]);
+        assert_eq!(let_in, "charly let you in, to charly (web)");
+        let came = said(&harry, &[&charly, &harry], &[]);
+        assert_eq!(came, "you came in, to charly (web)");
+        assert_eq!(said(&harry, &[], &[]), "you renewed keys");
+    }
 }
