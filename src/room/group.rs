@@ -11,6 +11,7 @@ use seal::{
     delivery::{Accepted, Admission, Proven},
 };
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Mutex, OnceLock, PoisonError},
 };
@@ -126,6 +127,13 @@ impl Group {
             group_info: group_info.into(),
             tree: tree.into(),
         })
+    }
+
+    /// Who is in it, by name and key.
+    pub(super) fn holders(&self) -> BTreeSet<(String, String)> {
+        let members = self.delivery().into_iter().flat_map(Delivery::members);
+        let named = members.map(|it| (it.user().to_string(), it.identity().to_string()));
+        named.collect()
     }
 
     fn delivery(&self) -> Option<&Delivery> {

@@ -5,14 +5,15 @@
 //! | of the state | behind the event |
 //! |---|---|
 //! | members, open sessions | as before: nobody is sent away |
-//! | keys | of members and of users with a session; any other name is free |
+//! | keys | of members, of users with a session, and of those who are in the group of a sealed room; any other name is free |
 //! | when keys were taken away from names | forgotten |
 //! | messages of the dedupe window | known by a digest, for a day, so that none comes twice |
 //! | ended sessions, producers | as before: they have no names |
 //! | the group of a sealed room | as before: who is in it, its commits say; welcomes go |
 
-use super::{Change, CommandId, Millis, Seq, State, UserId};
+use super::{Change, CommandId, Group, Millis, Pin, Seq, State, UserId};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 
 /// How long after a purge the messages of before are known, in milliseconds: far longer than
 /// gateways submit again, and than a successor reads back.
@@ -85,13 +86,26 @@ impl State {
 
     /// The event of a purge: everything of before that has a name goes.
     pub(super) fn purge(&mut self, purge: Purge) {
-        let (members, sessions) = (&self.members, &self.sessions);
-        self.pins
-            .retain(|user, _| members.contains(user) || !sessions.of(user).is_empty());
+        let kept = self.kept_names();
+        self.pins.retain(|user, _| kept.contains(user));
         self.unpinned.clear();
         self.sent = self.sent.map_keys(MessageKey::without_names);
         self.kept.purge(purge);
         self.take_owed();
+    }
+
+    /// The names that keep their keys. Whoever is in the group may be away for a moment, and must not
+    /// find the name with somebody else.
+    fn kept_names(&self) -> HashSet<UserId> {
+        let holders = self.group.as_ref().map(Group::holders).unwrap_or_default();
+        let is_in = |user: &UserId, pin: &Pin| {
+            holders.contains(&(user.to_string(), pin.key.as_str().to_owned()))
+        };
+        let pins = self.pins.iter().filter(|(user, pin)| {
+            let is_here = self.members.contains(*user) || !self.sessions.of(user).is_empty();
+            is_here || is_in(user, pin)
+        });
+        pins.map(|(user, _)| user.clone()).collect()
     }
 
     /// Messages of before the last purge are not known for ever.
@@ -107,12 +121,10 @@ impl State {
     /// What waits for an event, as that of a purge carries it: without the names of those who are
     /// not here.
     pub(super) fn leave_names_out(&mut self) {
-        let mut changes = std::mem::take(&mut self.unjournaled);
+        let (kept, mut changes) = (self.kept_names(), std::mem::take(&mut self.unjournaled));
         changes.retain(|change| match change {
             Change::Opened { session, .. } => self.sessions.contains(*session),
-            Change::Pinned { user, .. } => {
-                self.members.contains(user) || !self.sessions.of(user).is_empty()
-            }
+            Change::Pinned { user, .. } => kept.contains(user),
             _ => true,
         });
         self.unjournaled = changes;

@@ -323,6 +323,24 @@ fn a_purged_room_goes_on_with_its_group() {
     room.is_replayed();
 }
 
+/// Whoever is in the group and away for a moment does not find the name with somebody else.
+#[test]
+fn who_is_in_the_group_keeps_the_name_through_a_purge() {
+    let (mut room, devices) = room_of(&["harry", "charly"]);
+    let kim = Device::new("kim", 3);
+    assert_eq!(room.open(&kim, None), Outcome::Done);
+    room.close(&kim);
+    room.close(&devices[1]);
+    assert_eq!(room.act(Action::Purge), Outcome::Done);
+    let has = |room: &Room, name: &str| room.state.pins.keys().any(|user| user.as_str() == name);
+    for (name, stays) in [("harry", true), ("charly", true), ("kim", false)] {
+        assert_eq!(has(&room, name), stays, "{name}");
+    }
+    room.is_replayed();
+    room.take_over();
+    assert!(has(&room, "charly") && !has(&room, "kim"));
+}
+
 #[test]
 fn what_follows_a_handshake_in_a_batch_is_sent_again() {
     let (mut room, mut devices) = room_of(&["harry", "charly"]);
