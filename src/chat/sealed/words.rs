@@ -129,9 +129,7 @@ mod tests {
             holder("charly", "web", &other),
         );
         let said = |by: &Holder, joined: &[&Holder], left: &[&Holder]| {
-            let of = |all: &[&Holder]| -> Vec<Holder> {
-                all.iter().map(|one| Holder::clone(one)).collect()
-            };
+            let of = |all: &[&Holder]| -> Vec<Holder> { all.iter().copied().cloned().collect() };
             changed(Some(by), &of(joined), &of(left), &own)
         };
         assert_eq!(said(&harry, &[&charly], &[]), "you let in charly (web)");
