@@ -214,3 +214,15 @@ fn a_second_purge_forgets_what_came_in_between_and_an_empty_room_stays_empty() {
     assert_eq!(empty.take(Action::Purge), Outcome::Done);
     assert_eq!(empty.state, State::default());
 }
+
+#[test]
+fn a_purge_of_nothing_takes_nothing_that_came_since_when_it_is_read_again() {
+    let mut room = Room::default();
+    room.take(Action::Purge);
+    let purge = room.commands.last().unwrap().at;
+    room.take(post(1, "harry"));
+    let before = room.state.clone();
+    let again = room.take_at(purge, Action::Purge);
+    assert_eq!(again, Outcome::Repeated(before.head));
+    assert_eq!(room.state, before);
+}

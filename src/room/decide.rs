@@ -327,7 +327,7 @@ fn retain(state: &State, own: Option<Retention>, at: Millis) -> Decision {
 
 /// Its event says what the room was set to, so that it is that whatever else is left of it.
 fn purge(state: &State, at: Millis) -> Decision {
-    if state.kept.precedes_purge(at) {
+    if state.kept.precedes_purge(at) || state.kept.precedes_all(at) {
         return Decision::nothing(Outcome::Repeated(state.head));
     }
     let mut decision = Decision::nothing(Outcome::Done);

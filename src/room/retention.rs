@@ -148,6 +148,12 @@ impl Kept {
         self.purge.is_some_and(|purge| at <= purge.at)
     }
 
+    /// Whether a command of this time came before all that is there. A purge that did found nothing
+    /// when it was first read, and must not take what came since.
+    pub(super) fn precedes_all(&self, at: Millis) -> bool {
+        at < self.since
+    }
+
     /// What is below a place goes, which was of so many bytes. Or it is only learned how old the
     /// first event is.
     pub(super) fn trim(&mut self, start: Seq, since: Millis, bytes: u64) {
