@@ -97,8 +97,8 @@ async fn commands_that_are_deleted_are_made_again_and_no_send_stays_unanswered()
     scene.operator.delete(&scene.stream("CMD")).await;
     harry.says("m2", "into nothing").await;
     harry.says("m3", "behind it").await;
-    for id in ["m2", "m3"] {
-        let answer = answer(&mut harry, id).await;
+    let ids = ["m2", "m3"];
+    for (id, answer) in ids.iter().zip(harry.answers(ids).await) {
         if answer["type"] == "rejected" {
             gets_in(&mut harry, id).await;
         }
@@ -423,9 +423,9 @@ async fn a_limit_far_below_a_commit_stops_no_room() {
         says(&mut people, &format!("after-{n}"), &small).await;
     }
     for person in &mut people {
-        let refused = answer(person, "large").await;
+        // Whoever refuses the large one, a lane or the writer, answers beside the events.
+        let [refused, last] = person.answers(["large", "after-7"]).await;
         assert_eq!(refused["reason"], "unavailable", "{refused}");
-        let last = answer(person, "after-7").await;
         assert_eq!(last["type"], "journaled", "{last}");
         assert_eq!(last["seq"], 17, "all of them, once");
     }
