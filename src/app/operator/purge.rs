@@ -5,7 +5,7 @@ use super::{
     rooms::{EXPEL, LOOK, parse_room},
 };
 use crate::{
-    bus::{Ask, NodeRecord, Submission},
+    bus::{Ask, NodeRecord},
     ops::{ApiError, answer},
     room::{Action, Seq},
 };
@@ -23,15 +23,7 @@ impl NodeOperator {
             let message = format!("nothing was ever written to room {room}");
             return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
         }
-        let submission = Submission {
-            room: name.clone(),
-            action: Action::Purge,
-            reply: None,
-        };
-        self.bus.submit(&submission).await.map_err(|error| {
-            let message = format!("the command could not be stored: {error}; try again");
-            ApiError::unavailable(message)
-        })?;
+        self.command(&name, Action::Purge).await?;
         let until = Instant::now() + EXPEL;
         loop {
             let purged = self.asked(Ask::head(name.clone())).await?.purged;

@@ -6,7 +6,7 @@ use super::{
     unavailable,
 };
 use crate::{
-    bus::{Ask, NodeRecord, Submission},
+    bus::{Ask, NodeRecord},
     journal,
     ops::{ApiError, answer},
     room::{Action, Retention, Seq},
@@ -74,15 +74,7 @@ impl NodeOperator {
             );
             return Err(ApiError::new(StatusCode::NOT_FOUND, "no_room", message));
         }
-        let submission = Submission {
-            room: name.clone(),
-            action: Action::Retain { own: wanted },
-            reply: None,
-        };
-        self.bus.submit(&submission).await.map_err(|error| {
-            let message = format!("the command could not be stored: {error}; try again");
-            ApiError::unavailable(message)
-        })?;
+        self.command(&name, Action::Retain { own: wanted }).await?;
         let until = Instant::now() + EXPEL;
         while self.asked(Ask::head(name.clone())).await?.retention != wanted {
             if Instant::now() >= until {

@@ -241,6 +241,21 @@ impl NodeOperator {
         }
     }
 
+    /// Stores a command of an operator to a room, once. What became of it, the room says.
+    pub(super) async fn command(&self, room: &RoomId, action: Action) -> Result<(), ApiError> {
+        let submission = Submission {
+            room: room.clone(),
+            action,
+            reply: None,
+        };
+        let stored = self.bus.submit(&submission).await;
+        let failed = |error| {
+            let message = format!("the command could not be stored: {error}; try again");
+            ApiError::unavailable(message)
+        };
+        stored.map(drop).map_err(failed)
+    }
+
     /// Ends the sessions first: their clients do not come back by themselves then, and the name is
     /// free for its owner. The command is submitted once; read again it does nothing more.
     pub(super) async fn take_key_of(
@@ -259,17 +274,10 @@ impl NodeOperator {
             return Ok(unpinned(false));
         }
         self.end_sessions_of(room, user).await?;
-        let unpin = Submission {
-            room: room_id.clone(),
-            action: Action::Unpin {
-                user: user_id.clone(),
-            },
-            reply: None,
+        let unpin = Action::Unpin {
+            user: user_id.clone(),
         };
-        self.bus.submit(&unpin).await.map_err(|error| {
-            let message = format!("the command could not be stored: {error}; try again");
-            ApiError::unavailable(message)
-        })?;
+        self.command(&room_id, unpin).await?;
         let until = Instant::now() + EXPEL;
         while self.is_pinned(&room_id, &user_id).await? {
             if Instant::now() >= until {
