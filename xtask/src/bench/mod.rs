@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     let mut missing = Vec::new();
     for obtained in [
         obtain::peers::centrifugo(interrupt),
-        obtain::peers::npm(interrupt),
+        obtain::peers::packages(interrupt),
     ] {
         interrupt.check()?;
         if let Err(error) = obtained {

@@ -10,6 +10,7 @@ mod go;
 mod java;
 pub(crate) mod kubernetes;
 pub mod nats;
+mod npm;
 pub(crate) mod openapi;
 pub(crate) mod peers;
 pub(crate) mod pip;

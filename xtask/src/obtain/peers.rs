@@ -1,22 +1,17 @@
 //! Servers that a benchmark compares with: Centrifugo by Go, Bun and socket.io by npm. Their places
 //! in the cache are where `loadtest peers` looks.
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{cache, go};
+use super::{cache, go, npm};
 use crate::interrupt::Interrupt;
-use crate::tool;
 
 const CENTRIFUGO: &str = "github.com/centrifugal/centrifugo/v6@v6.9.1";
 /// The versions of everything, and their hashes.
 const PACKAGE: &str = include_str!("../../../loadtest/peers/package.json");
 const LOCK: &str = include_str!("../../../loadtest/peers/package-lock.json");
-const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The program; compiling it takes minutes, once.
 pub(crate) fn centrifugo(interrupt: &Interrupt) -> Result<PathBuf> {
@@ -29,16 +24,7 @@ pub(crate) fn centrifugo(interrupt: &Interrupt) -> Result<PathBuf> {
 }
 
 /// A folder with `node_modules`.
-pub(crate) fn npm(interrupt: &Interrupt) -> Result<PathBuf> {
-    cache::kept("peers-npm-1", |slot, step| {
-        let dir = slot.scratch()?;
-        fs::write(dir.join("package.json"), PACKAGE)?;
-        fs::write(dir.join("package-lock.json"), LOCK)?;
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        npm.current_dir(&dir);
-        tool::quiet(&mut npm, LIMIT, interrupt, step)?;
-        slot.keep(&dir)
-    })
-    .context("bun and socket.io cannot be had: npm installs them from its registry")
+pub(crate) fn packages(interrupt: &Interrupt) -> Result<PathBuf> {
+    npm::packages("peers-npm-1", (PACKAGE, LOCK), interrupt)
+        .context("bun and socket.io cannot be had: npm installs them from its registry")
 }
