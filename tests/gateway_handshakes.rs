@@ -85,6 +85,17 @@ async fn does(client: &mut Client, device: &mut Device, id: &str, body: &Body) -
     placed
 }
 
+/// A gateway with the room that harry has made, and whose group has nobody else yet.
+async fn founded(slow: &Arc<Slow>) -> (World, Gateway, Client, Device) {
+    let mut world = World::of_today_with(slow.clone()).await;
+    let gateway = world.gateway();
+    let mut harry = Device::new("harry", 1);
+    let mut client = comes(&gateway, &harry).await;
+    let founding = harry.found(JoinPolicy::Invited);
+    does(&mut client, &mut harry, "f", &founding).await;
+    (world, gateway, client, harry)
+}
+
 /// The same commit, said to be of another epoch: only who follows the group sees that it is none.
 fn of_epoch(body: &Body, epoch: u64) -> Body {
     let Body::Handshake(bytes) = body else {
@@ -102,12 +113,7 @@ fn of_epoch(body: &Body, epoch: u64) -> Body {
 #[tokio::test(start_paused = true)]
 async fn what_no_group_takes_is_refused_here_and_stored_nowhere() {
     let slow = Arc::new(Slow::default());
-    let mut world = World::of_today_with(slow.clone()).await;
-    let gateway = world.gateway();
-    let mut harry = Device::new("harry", 1);
-    let mut client = comes(&gateway, &harry).await;
-    let founding = harry.found(JoinPolicy::Invited);
-    does(&mut client, &mut harry, "f", &founding).await;
+    let (_world, gateway, mut client, mut harry) = founded(&slow).await;
     let first = harry.renew();
     let made = does(&mut client, &mut harry, "r1", &first).await;
     let mut other = comes(&gateway, &Device::new("charly", 2)).await;
@@ -178,12 +184,7 @@ fn bytes_of(body: &Body) -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_handshakes_holds_up_nobody_else() {
     let slow = Arc::new(Slow::default());
-    let mut world = World::of_today_with(slow.clone()).await;
-    let gateway = world.gateway();
-    let mut harry = Device::new("harry", 1);
-    let mut client = comes(&gateway, &harry).await;
-    let founding = harry.found(JoinPolicy::Invited);
-    does(&mut client, &mut harry, "f", &founding).await;
+    let (_world, gateway, mut client, mut harry) = founded(&slow).await;
     let hello = harry.encrypt("Hello");
     let renewal = harry.renew();
     let flood = of_epoch(&renewal, 9);

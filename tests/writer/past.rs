@@ -1,5 +1,5 @@
-//! How rooms let their past go: what an operator says is done, on both journals, whoever dies in the
-//! middle, and nothing else is lost with it.
+//! How rooms let their past go: what an operator says is done, on both journals, whoever dies in
+//! the middle, and nothing else is lost with it.
 
 use crate::world::{Client, LONG, Node, World, close, open, send};
 use safe_chat::{
@@ -53,6 +53,19 @@ const JOURNALS: [Make; 2] = [World::node, World::node_on_bus];
 fn trims(node: &Node) -> &Node {
     node.writer.note_formats(FORMATS);
     node
+}
+
+/// The next owner, whose rooms keep 10 events, after some time.
+async fn keeps_10(world: &World, before: &Node) -> Node {
+    let config = Config {
+        keep_events: 10,
+        ..Config::default()
+    };
+    let (bus, journal) = (before.bus.clone(), before.journal.clone());
+    let next = world.node_with_config(2, config, bus, Arc::clone(&journal));
+    trims(&next).take().await;
+    sleep(LONG + LONG).await;
+    next
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,14 +163,7 @@ async fn a_room_that_nobody_uses_lets_its_past_go_as_well() {
         client.journaled(close(7)).await;
         sleep(LONG).await;
         first.writer.lose(first.shard).await;
-        let config = Config {
-            keep_events: 10,
-            ..Config::default()
-        };
-        let (bus, journal) = (first.bus.clone(), first.journal.clone());
-        let second = world.node_with_config(2, config, bus, Arc::clone(&journal));
-        trims(&second).take().await;
-        sleep(LONG + LONG).await;
+        let second = keeps_10(&world, &first).await;
         let kept = places(&second, &world, 102).await;
         assert_eq!(kept, (93..=102).collect::<Vec<_>>());
     }
@@ -179,14 +185,7 @@ async fn a_room_without_a_snapshot_lets_its_past_go_as_well() {
         first.writer.lose(first.shard).await;
         let glanced = first.journal.glance(&world.room).await.unwrap();
         assert!(glanced.is_none(), "it was saved");
-        let config = Config {
-            keep_events: 10,
-            ..Config::default()
-        };
-        let (bus, journal) = (first.bus.clone(), first.journal.clone());
-        let second = world.node_with_config(2, config, bus, Arc::clone(&journal));
-        trims(&second).take().await;
-        sleep(LONG + LONG).await;
+        let second = keeps_10(&world, &first).await;
         let kept = places(&second, &world, 100).await;
         assert_eq!(kept, (91..=100).collect::<Vec<_>>());
     }
