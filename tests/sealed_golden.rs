@@ -111,7 +111,7 @@ fn a_group_is_read_and_written_as_it_was() {
     );
     assert_eq!(live.leaving().map(names).collect::<Vec<_>>(), ["charly"]);
     assert_eq!(live.snapshot(), stored);
-    // With a door that was shut twice, and charly in since epoch 2.
+    // With an entry that was shut twice, and charly in since epoch 2.
     let with_door = golden("group.v2");
     let live = seal::Delivery::restore(&with_door).unwrap();
     assert_eq!(live.snapshot(), with_door);

@@ -8,7 +8,7 @@
 mod snapshot;
 
 use crate::device::{Certificate, List, Name};
-use crate::door::Door;
+use crate::entry::Entry;
 use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, read, read_tree};
@@ -47,7 +47,7 @@ pub struct Delivery {
     leaving: BTreeSet<u32>,
     reported: BTreeSet<u32>,
     lists: Lists,
-    door: Door,
+    entry: Entry,
     /// Leaves of people who came in so lately that messages of epochs before are still taken: in
     /// which epoch they came.
     since: BTreeMap<u32, u64>,
@@ -127,7 +127,7 @@ impl Delivery {
             leaving: BTreeSet::new(),
             reported: BTreeSet::new(),
             lists: Lists::default(),
-            door: Door::default(),
+            entry: Entry::default(),
             since: BTreeMap::new(),
         })
     }
@@ -262,7 +262,7 @@ impl Delivery {
         self.note_newcomers(&before);
         if self.policy == JoinPolicy::Open {
             let added = added.iter().map(|one| &one.identity);
-            self.door
+            self.entry
                 .passed(&by.identity, added.filter(|one| **one != by.identity));
         }
         if is_external {
@@ -356,7 +356,7 @@ impl Delivery {
     /// In an open group whoever proves a key may commit, so it is bounded who breaks it how often.
     fn check_door(&self, by: &Proven, now: u64) -> Result<(), Refusal> {
         let is_stranger = !self.members.values().any(|device| is_of(device, by));
-        self.door.check(&by.identity, is_stranger, now)
+        self.entry.check(&by.identity, is_stranger, now)
     }
 
     /// Whether a device may ask to leave, and where it is in the group.
@@ -430,7 +430,7 @@ impl Delivery {
             let of = |leaf: &u32| Some(self.members.get(leaf)?.identity);
             let reported = self.reported.iter().filter_map(of).collect();
             let all = self.members.values().map(|one| one.identity).collect();
-            self.door.reported(&reported, &all, now);
+            self.entry.reported(&reported, &all, now);
         }
     }
 

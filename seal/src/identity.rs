@@ -124,8 +124,8 @@ impl fmt::Debug for Public {
 }
 
 impl Certificate {
-    /// What an identity signs to vouch for a device, where its key signs without showing itself: in a
-    /// browser. [`Certificate::signed`] takes the signature.
+    /// What an identity signs to vouch for a device, where its key signs without showing itself: in
+    /// a browser. [`Certificate::signed`] takes the signature.
     pub fn to_sign(user: &Name, device: &Name, identity: &Public, key: &DeviceKey) -> Vec<u8> {
         certificate_bytes(user, device, identity, &key.public())
     }

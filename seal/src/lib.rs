@@ -25,7 +25,7 @@ pub mod conversation;
 pub mod delivery;
 pub mod device;
 #[cfg(feature = "mls")]
-mod door;
+mod entry;
 pub mod export;
 #[cfg(feature = "mls")]
 mod handshake;

@@ -136,8 +136,8 @@ pub(crate) fn check_commit_size(
     fits.then_some(()).ok_or(Refusal::TooLarge)
 }
 
-/// Before a commit is decoded and verified, which costs two signatures for each device that it adds:
-/// how many it adds, and what else it does. Only that is read here.
+/// Before a commit is decoded and verified, which costs two signatures for each device that it
+/// adds: how many it adds, and what else it does. Only that is read here.
 pub(crate) fn check_proposals(commit: &[u8]) -> Result<(), Refusal> {
     let malformed = |_| Refusal::Malformed;
     let mut proposals = &proposals_of(commit).map_err(malformed)?[..];

@@ -3,7 +3,7 @@
 use super::Delivery;
 use crate::codec::{Malformed, Reader, long_parts};
 use crate::device::Name;
-use crate::door::Door;
+use crate::entry::Entry;
 use crate::lists::Lists;
 use crate::mls;
 use crate::rules::Refusal;
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The form of snapshots.
 const FORM: u8 = 1;
-/// The form with the door, and since when newcomers are in: only where there is something of that.
+/// The form with entry, and since when newcomers are in: only where there is something of that.
 const FORM_WITH_DOOR: u8 = 2;
 
 impl Delivery {
@@ -23,7 +23,7 @@ impl Delivery {
             leaves.iter().flat_map(|leaf| leaf.to_be_bytes()).collect()
         };
         let group_id = self.group.group_id().as_slice();
-        let is_plain = self.door == Door::default() && self.since.is_empty();
+        let is_plain = self.entry == Entry::default() && self.since.is_empty();
         let mut bytes = vec![if is_plain { FORM } else { FORM_WITH_DOOR }];
         bytes.extend(long_parts(&[
             self.room.as_str().as_bytes(),
@@ -39,7 +39,7 @@ impl Delivery {
                 leaf.into_iter().chain(epoch)
             });
             let since: Vec<u8> = since.collect();
-            bytes.extend(long_parts(&[&self.door.encode(), &since]));
+            bytes.extend(long_parts(&[&self.entry.encode(), &since]));
         }
         // A snapshot of the same state has the same bytes.
         let values = self
@@ -75,9 +75,9 @@ impl Delivery {
         let group_info = reader.long()?.to_vec();
         let (leaving, reported) = (leaves(reader.long()?)?, leaves(reader.long()?)?);
         let lists = Lists::decode(reader.long()?)?;
-        let (door, since) = match form {
+        let (entry, since) = match form {
             FORM => Default::default(),
-            _ => (Door::decode(reader.long()?)?, epochs(reader.long()?)?),
+            _ => (Entry::decode(reader.long()?)?, epochs(reader.long()?)?),
         };
         let storage = MemoryStorage::default();
         while !reader.0.is_empty() {
@@ -99,7 +99,7 @@ impl Delivery {
             leaving,
             reported,
             lists,
-            door,
+            entry,
             since,
         })
     }

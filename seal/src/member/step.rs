@@ -191,8 +191,8 @@ pub enum Error {
     /// The public state is of another group than the one that this device was in, or older.
     #[error("the server shows another group than the one that this device was in: ask the others")]
     AnotherGroup,
-    /// Devices are in the group that were not when this device knew it last. Whoever brought them in
-    /// may have made it lose the group for that.
+    /// Devices are in the group that were not when this device knew it last. Whoever brought them
+    /// in may have made it lose the group for that.
     #[error("others came in while this device was out: ask the user whether they belong there")]
     Newcomers(Vec<Holder>),
     /// A content larger than rooms take.

@@ -2,7 +2,7 @@
 //! can see it refuses before it is journaled; what it cannot, members do not depend on it for.
 
 mod commits;
-mod door;
+mod entry;
 mod people;
 mod server;
 mod stolen;

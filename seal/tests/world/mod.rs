@@ -332,8 +332,8 @@ impl Client {
         self.member = Member::restore(shelf).unwrap();
     }
 
-    /// A commit that the writer should have refused comes to it all the same: it is in no group with
-    /// whoever made it.
+    /// A commit that the writer should have refused comes to it all the same: it is in no group
+    /// with whoever made it.
     pub(crate) fn does_not_take(&mut self, commit: &[u8]) {
         let step = self.member.receive(&room(), Event::Commit(commit));
         let shown = step.unwrap().shown;

@@ -1,7 +1,7 @@
-//! `seal` for the page: a device in one sealed room, as calls from JavaScript. What is to be done comes
-//! out as JSON, a list of objects (`effects`), bytes in it as base64url, as frames have them. Changes
-//! of the shelf are not in the list: after each call the page asks for [`Sealed::shelf`], stores it,
-//! and only then does what the list says.
+//! `seal` for the page: a device in one sealed room, as calls from JavaScript. What is to be done
+//! comes out as JSON, a list of objects (`effects`), bytes in it as base64url, as frames have them.
+//! Changes of the shelf are not in the list: after each call the page asks for [`Sealed::shelf`],
+//! stores it, and only then does what the list says.
 //!
 //! Times are seconds since 1970 UTC. Places are numbers of JavaScript, exact up to 2^53.
 

@@ -1,5 +1,5 @@
-//! `seal-pack MODULE.wasm FOLDER`: writes `seal.js`, which calls the module, and `seal_bg.wasm.gz`, the
-//! module as the page fetches it. The same module gives the same bytes.
+//! `seal-pack MODULE.wasm FOLDER`: writes `seal.js`, which calls the module, and `seal_bg.wasm.gz`,
+//! the module as the page fetches it. The same module gives the same bytes.
 
 use anyhow::{Context, Result};
 use std::{

@@ -48,7 +48,7 @@ fn whoever_breaks_an_open_group_does_it_once_and_nobody_does_it_again_within_the
     let refused = server.delivery().decide(&bundle, &by, now() + 7200);
     assert_eq!(refused.map(drop), Err(Refusal::Barred));
 
-    // Members go on, and come back though the door is shut.
+    // Members go on, and come back though entry is shut.
     for client in &mut clients {
         client.read(&server);
     }

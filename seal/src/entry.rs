@@ -1,7 +1,8 @@
-//! The door of an open group. A commit that members cannot process looks good to the writer, and costs
-//! everybody the group until they come back. Where whoever proves a key may commit, that is cheap:
-//! so whose commit was reported commits no more until a member adds it anew, and nobody comes in by
-//! itself for an hour, then two, four ... That bounds how often it can be done with new keys.
+//! Who may come into an open group by itself. A commit that members cannot process looks good to
+//! the writer, and costs everybody the group until they come back. Where whoever proves a key may
+//! commit, that is cheap: so whose commit was reported commits no more until a member adds it anew,
+//! and nobody comes in by itself for an hour, then two, four ... That bounds how often it can be
+//! done with new keys.
 
 use crate::codec::{Malformed, Reader, long_parts};
 use crate::identity::Public;
@@ -10,24 +11,24 @@ use std::collections::BTreeSet;
 
 /// Reports by so many others count, or by all others where there are fewer.
 const REPORTS: usize = 2;
-/// Seconds for which the door is shut first; each time twice as long.
+/// Seconds for which entry is shut first; each time twice as long.
 const SHUT: u64 = 3600;
 /// How often that doubles: to some five months.
 const DOUBLINGS: u32 = 12;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Door {
+pub(crate) struct Entry {
     /// Whose commit made this epoch; none when its report has counted.
     made_by: Option<Public>,
     /// Whose commits count no more. Beyond as many as a group has members, nobody else's do either
-    /// until the door opens: new keys cost nothing.
+    /// until entry opens: new keys cost nothing.
     barred: BTreeSet<Public>,
     /// How often it was shut, and until when the last time.
     times: u32,
     until: u64,
 }
 
-impl Door {
+impl Entry {
     /// Whether somebody may commit now; `is_stranger`: to come in, without being in the group.
     pub(crate) fn check(&self, by: &Public, is_stranger: bool, now: u64) -> Result<(), Refusal> {
         if self.barred.contains(by) {
@@ -121,42 +122,42 @@ mod tests {
     fn reports_of_two_others_count_and_those_of_one_or_of_itself_do_not() {
         let all = people(&[1, 2, 3, 4]);
         for (by, counts) in [(&[2][..], false), (&[1, 2], false), (&[2, 3], true)] {
-            let mut door = Door::default();
-            door.passed(&public(1), [].iter());
-            door.reported(&people(by), &all, 100);
+            let mut entry = Entry::default();
+            entry.passed(&public(1), [].iter());
+            entry.reported(&people(by), &all, 100);
             assert_eq!(
-                door.check(&public(1), false, 100).is_err(),
+                entry.check(&public(1), false, 100).is_err(),
                 counts,
                 "{by:?}"
             );
-            assert_eq!(Door::decode(&door.encode()), Ok(door));
+            assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
         }
-        let mut door = Door::default();
-        door.passed(&public(1), [].iter());
-        door.reported(&people(&[2]), &people(&[1, 2]), 100);
-        assert_eq!(door.check(&public(1), true, 100), Err(Refusal::Barred));
+        let mut entry = Entry::default();
+        entry.passed(&public(1), [].iter());
+        entry.reported(&people(&[2]), &people(&[1, 2]), 100);
+        assert_eq!(entry.check(&public(1), true, 100), Err(Refusal::Barred));
     }
 
     #[test]
     fn each_time_the_door_is_shut_twice_as_long_for_whoever_is_not_in() {
-        let (mut door, mut now) = (Door::default(), 1_000_000);
+        let (mut entry, mut now) = (Entry::default(), 1_000_000);
         for times in 0..4_u8 {
-            door.passed(&public(10 + times), [].iter());
-            door.reported(&people(&[1, 2]), &people(&[1, 2, 10 + times]), now);
+            entry.passed(&public(10 + times), [].iter());
+            entry.reported(&people(&[1, 2]), &people(&[1, 2, 10 + times]), now);
             // Reports that come later say nothing more.
-            door.reported(&people(&[1, 2]), &people(&[1, 2, 10 + times]), now + 60);
+            entry.reported(&people(&[1, 2]), &people(&[1, 2, 10 + times]), now + 60);
             let shut = 3600 << times;
             assert_eq!(
-                door.check(&public(99), true, now),
+                entry.check(&public(99), true, now),
                 Err(Refusal::Shut { minutes: shut / 60 })
             );
-            assert_eq!(door.check(&public(99), false, now), Ok(()));
-            assert_eq!(door.check(&public(99), true, now + shut), Ok(()));
+            assert_eq!(entry.check(&public(99), false, now), Ok(()));
+            assert_eq!(entry.check(&public(99), true, now + shut), Ok(()));
             now += shut;
         }
-        assert_eq!(door.check(&public(10), true, now), Err(Refusal::Barred));
-        door.passed(&public(1), [public(10)].iter());
-        assert_eq!(door.check(&public(10), false, now), Ok(()));
-        assert_eq!(Door::decode(&door.encode()), Ok(door));
+        assert_eq!(entry.check(&public(10), true, now), Err(Refusal::Barred));
+        entry.passed(&public(1), [public(10)].iter());
+        assert_eq!(entry.check(&public(10), false, now), Ok(()));
+        assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
     }
 }
