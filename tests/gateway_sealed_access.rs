@@ -1,5 +1,5 @@
-//! Sealed rooms where tokens are asked for: a token says what somebody may do, and a key who that is
-//! in the group.
+//! Sealed rooms where tokens are asked for: a token says what somebody may do, and a key who that
+//! is in the group.
 
 mod gateway;
 #[path = "support/issuer.rs"]

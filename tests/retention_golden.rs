@@ -1,6 +1,6 @@
 //! The stored forms of how much of a room's past is kept: read and written as they always were. The
-//! golden files hold the bytes in hex, made by an encoder that is not part of this project. They are
-//! never changed.
+//! golden files hold the bytes in hex, made by an encoder that is not part of this project. They
+//! are never changed.
 
 #[path = "support/golden.rs"]
 mod golden;

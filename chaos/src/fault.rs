@@ -53,7 +53,8 @@ pub enum Act {
     LameDuck(Whom),
     /// Each is stopped in order and started again, one after another: an upgrade.
     Roll(Whom),
-    /// Each is stopped in order and started again as this version of the program, one after another.
+    /// Each is stopped in order and started again as this version of the program, one after
+    /// another.
     Install(Version, Whom),
     /// One more node starts; undone by SIGTERM.
     Join,

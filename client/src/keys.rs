@@ -1,6 +1,6 @@
-//! Key packages and welcomes of sealed rooms: what is asked over HTTP, signed, and what is answered.
-//! Without I/O: the caller sends a [`Request`] with whatever HTTP client it has, and gives the body
-//! of the answer to [`read`].
+//! Key packages and welcomes of sealed rooms: what is asked over HTTP, signed, and what is
+//! answered. Without I/O: the caller sends a [`Request`] with whatever HTTP client it has, and
+//! gives the body of the answer to [`read`].
 //!
 //! ```
 //! use safe_chat_client::{KeyPair, keys::Keys};
@@ -125,8 +125,8 @@ impl Keys {
         self.request("DELETE", &path, "", Vec::new(), now)
     }
 
-    /// The public state of a sealed room's group, for a device that comes in by itself. Answered with
-    /// [`Group`], or 404 when the room has none.
+    /// The public state of a sealed room's group, for a device that comes in by itself. Answered
+    /// with [`Group`], or 404 when the room has none.
     pub fn group(&self, room: &str, user: &str, now: u64) -> Request {
         let (time, hash) = (now.to_be_bytes(), digest(&SHA256, b""));
         let signed = [

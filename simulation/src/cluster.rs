@@ -30,7 +30,8 @@ fn is_upgrade(seed: u64) -> bool {
     Random::of(seed, "upgrade").below(4) == 0
 }
 
-/// In some of the rough runs rooms keep few events. Nothing is let go while a node cannot read that.
+/// In some of the rough runs rooms keep few events. Nothing is let go while a node cannot read
+/// that.
 fn keeps(conditions: Conditions, seed: u64) -> Option<u64> {
     let mut random = Random::of(seed, "retention");
     let trims = conditions == Conditions::Rough && !is_upgrade(seed) && random.chance(400);
@@ -176,8 +177,8 @@ impl Cluster {
         nodes.running.insert(name, node);
     }
 
-    /// In a quarter of the runs about half of the nodes read no batches, as in a rolling upgrade, so
-    /// that gateways go to and fro between the forms.
+    /// In a quarter of the runs about half of the nodes read no batches, as in a rolling upgrade,
+    /// so that gateways go to and fro between the forms.
     fn formats(&self, number: u64) -> u32 {
         let mut random = Random::of(self.0.seed, &format!("formats of {number}"));
         match is_upgrade(self.0.seed) {

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What no client may have seen, whatever happens later.
 pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
     // Where rooms let their past go, or are purged, who was away for long is told so, and what went
-    // before anybody saw it is nowhere. What is kept is compared with what was answered all the same.
+    // before anybody saw it is nowhere. What is kept is compared with what was answered all the
+    // same.
     let trims = cluster.keeps().is_some() || cluster.purges();
     let found = board.rooms(|(name, room)| {
         let history = room
@@ -179,8 +180,8 @@ fn against(
     violations
 }
 
-/// Everybody has a session in the end, so everybody is a member, by the events, if all are there, and
-/// by what members were told.
+/// Everybody has a session in the end, so everybody is a member, by the events, if all are there,
+/// and by what members were told.
 fn members(kept: Option<&BTreeMap<u64, loadtest::history::Event>>, room: &Room) -> Vec<String> {
     let mut violations = Vec::new();
     let mut here: BTreeSet<&str> = BTreeSet::new();

@@ -3,7 +3,8 @@
 //! drawn from one seed. The same seed does the same again, to the letter.
 //!
 //! ```text
-//! seed -> plan (which faults, when) ---> cluster of nodes --- weather (each call and delivery: delayed, refused, lost, repeated)
+//! seed -> plan (which faults, when) ---> cluster of nodes --- weather (each call and delivery:
+//! delayed, refused, lost, repeated)
 //!                                           | wires
 //!                                        clients -> record -> judge (every promise of the protocol, then the journal itself)
 //! ```

@@ -1,6 +1,6 @@
-//! Welcomes: what a device that was added to a sealed room needs to join, kept until it has it. What
-//! all devices of one commit share (the welcome and the tree of that epoch, some 300 kB in a room of
-//! 1000) is stored once, in parts; each device has a note beside it.
+//! Welcomes: what a device that was added to a sealed room needs to join, kept until it has it.
+//! What all devices of one commit share (the welcome and the tree of that epoch, some 300 kB in a
+//! room of 1000) is stored once, in parts; each device has a note beside it.
 //!
 //! ```text
 //! to.<identity>.<user>.<device>.<adder>.<room>.<seq>.<epoch>     a note

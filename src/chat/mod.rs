@@ -67,8 +67,9 @@ const ATTEMPTS: usize = 5;
 /// journal.
 ///
 /// # Errors
-/// A refusal or an end of the session that trying again cannot change (`reason: message`), a message that was not accepted from a
-/// pipe, no key where one is needed, or a terminal that cannot be used.
+/// A refusal or an end of the session that trying again cannot change (`reason: message`), a
+/// message that was not accepted from a pipe, no key where one is needed, or a terminal that cannot
+/// be used.
 pub async fn run(options: Options) -> Result<()> {
     let of_key = key::place(options.key.is_some(), options.key_file.as_deref());
     let own = match &options.key {

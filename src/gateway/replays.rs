@@ -1,6 +1,6 @@
-//! Signed messages that were journaled through this gateway, for as long as their signatures count. A
-//! room knows the ids of its last messages only: whoever has recorded a request, and waits until a
-//! busy room has forgotten its id, gets the first answer again, and no second message.
+//! Signed messages that were journaled through this gateway, for as long as their signatures count.
+//! A room knows the ids of its last messages only: whoever has recorded a request, and waits until
+//! a busy room has forgotten its id, gets the first answer again, and no second message.
 
 use crate::room::{Epoch, Reason, Rejection, Seq};
 use std::{
@@ -9,7 +9,8 @@ use std::{
 };
 
 /// The most that are remembered: some 40 MB. Beyond it signed messages are refused as busy, for one
-/// that is not remembered could be repeated. An address gets as far as a tenth of it, by its limits.
+/// that is not remembered could be repeated. An address gets as far as a tenth of it, by its
+/// limits.
 const MOST: usize = 262_144;
 
 /// Which signed request it is: a hash of all that is signed.

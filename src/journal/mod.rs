@@ -11,8 +11,8 @@
 //!
 //! What was journaled can be gone all the same: an operator purges a stream or deletes rows, a
 //! database forgets what it did not sync. The places that are missing then are a [`Hole`]. Openings
-//! and readings go on behind it, and no place is given a second time. What a room is not to keep any
-//! more goes by [`Journal::trim`]: no member, key or number goes with it.
+//! and readings go on behind it, and no place is given a second time. What a room is not to keep
+//! any more goes by [`Journal::trim`]: no member, key or number goes with it.
 
 pub mod bus;
 pub mod cassandra;

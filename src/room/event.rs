@@ -71,8 +71,8 @@ pub enum Kind {
         /// The name.
         user: UserId,
     },
-    /// An operator had everything before it forgotten ([`super::Purge`]). It begins a commit, so that
-    /// what was before can be removed.
+    /// An operator had everything before it forgotten ([`super::Purge`]). It begins a commit, so
+    /// that what was before can be removed.
     Purged,
 }
 

@@ -374,8 +374,8 @@ impl State {
         }
     }
 
-    /// Who somebody is in the group: in a sealed room everybody who has a session has proven the key
-    /// that the name has.
+    /// Who somebody is in the group: in a sealed room everybody who has a session has proven the
+    /// key that the name has.
     fn proven(&self, user: &UserId) -> Result<Proven, Rejection> {
         let pin = self.pins.get(user).filter(|pin| pin.identity.is_proven());
         let identity = pin.and_then(|pin| Public::parse(pin.key.as_str()).ok());

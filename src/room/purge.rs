@@ -5,7 +5,7 @@
 //! | of the state | behind the event |
 //! |---|---|
 //! | members, open sessions | as before: nobody is sent away |
-//! | keys | of members, of users with a session, and of those who are in the group of a sealed room; any other name is free |
+//! | keys | of members, of users with a session, of holders in the group; any other name is free |
 //! | when keys were taken away from names | forgotten |
 //! | messages of the dedupe window | known by a digest, for a day, so that none comes twice |
 //! | ended sessions, producers | as before: they have no names |
@@ -94,8 +94,8 @@ impl State {
         self.take_owed();
     }
 
-    /// The names that keep their keys. Whoever is in the group may be away for a moment, and must not
-    /// find the name with somebody else.
+    /// The names that keep their keys. Whoever is in the group may be away for a moment, and must
+    /// not find the name with somebody else.
     fn kept_names(&self) -> HashSet<UserId> {
         let holders = self.group.as_ref().map(Group::holders).unwrap_or_default();
         let is_in = |user: &UserId, pin: &Pin| {

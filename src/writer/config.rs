@@ -25,8 +25,9 @@ pub struct Config {
     /// How long a released shard may take to finish its commits (default 2000): a stop
     /// waits for nothing that takes 3 s.
     pub release_ms: u64,
-    /// Rooms let events go that are older, in seconds; 0: none for that reason (default 0). This and
-    /// the next two are the same at all nodes; `safe-chat admin retain` says otherwise for a room.
+    /// Rooms let events go that are older, in seconds; 0: none for that reason (default 0). This
+    /// and the next two are the same at all nodes; `safe-chat admin retain` says otherwise for a
+    /// room.
     pub keep_age_s: u64,
     /// Rooms keep about so many of their last events; 0: all (default 0).
     pub keep_events: u64,

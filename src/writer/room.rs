@@ -106,9 +106,9 @@ impl Room {
         }
     }
 
-    /// Decides a command, and tells what its sender is told and the place of its first event, or else
-    /// the head; or keeps it until the room is saved. What follows from it waits in the queue, in commits within
-    /// `bounds`.
+    /// Decides a command, and tells what its sender is told and the place of its first event, or
+    /// else the head; or keeps it until the room is saved. What follows from it waits in the queue,
+    /// in commits within `bounds`.
     pub(super) fn decide(
         &mut self,
         mut delivery: Delivery,

@@ -145,8 +145,8 @@ impl Parts {
                         overlong.push(room);
                     }
                 }
-                // Only an opening tells; a room that was never saved is short. Nothing was said of it
-                // either, which would be saved.
+                // Only an opening tells; a room that was never saved is short. Nothing was said of
+                // it either, which would be saved.
                 Ok(None) if !default.keeps_all() => overlong.push(room),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%room, %error, "its past is looked at later"),

@@ -414,8 +414,8 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
     headers_and_replies_of_its_own(&bus, &hostile, &one, record).await;
 }
 
-/// What a server obeys or says in headers is not obeyed or believed of a client, and who asks itself
-/// may answer nowhere but where answers are waited for.
+/// What a server obeys or says in headers is not obeyed or believed of a client, and who asks
+/// itself may answer nowhere but where answers are waited for.
 async fn headers_and_replies_of_its_own(
     bus: &Bus,
     hostile: &Client,

@@ -1,6 +1,6 @@
-//! `cargo xtask browser`: the page in a real browser, with a terminal in the same sealed room, against
-//! a node and a nats-server of this run. The browser is the machine's; without one this says so and
-//! does nothing. `tests/browser/` has what is done, and pictures of it are left behind.
+//! `cargo xtask browser`: the page in a real browser, with a terminal in the same sealed room,
+//! against a node and a nats-server of this run. The browser is the machine's; without one this
+//! says so and does nothing. `tests/browser/` has what is done, and pictures of it are left behind.
 
 use std::fs;
 use std::path::PathBuf;

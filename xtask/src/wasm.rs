@@ -1,6 +1,6 @@
-//! `cargo xtask wasm`: builds the page's part for sealed rooms out of `seal/wasm`, as `web/seal.js` and
-//! `web/seal_bg.wasm.gz`. They are committed, so that nobody else needs this. The compiler is pinned
-//! and no path of this machine reaches the module, so the same sources give the same bytes.
+//! `cargo xtask wasm`: builds the page's part for sealed rooms out of `seal/wasm`, as `web/seal.js`
+//! and `web/seal_bg.wasm.gz`. They are committed, so that nobody else needs this. The compiler is
+//! pinned and no path of this machine reaches the module, so the same sources give the same bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

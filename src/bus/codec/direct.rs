@@ -364,8 +364,8 @@ mod tests {
         room::Retention,
     };
 
-    /// Whoever asks can have a server store the answer, where another gateway's commands and records
-    /// are.
+    /// Whoever asks can have a server store the answer, where another gateway's commands and
+    /// records are.
     #[test]
     fn what_an_owner_answers_is_neither_a_command_nor_a_record() {
         let user = |name| UserId::parse(name).unwrap();

@@ -3,9 +3,9 @@
 //! package, and the bounds hold whichever nodes are asked. What is lost on the way (an answer, a
 //! node) is a package that nobody uses, never one that two use.
 //!
-//! Whoever has recorded a signed request must not undo by it what came later, through whichever node:
-//! the record has the time of the newest request that changed it, also when its device was removed,
-//! and the claims that took something.
+//! Whoever has recorded a signed request must not undo by it what came later, through whichever
+//! node: the record has the time of the newest request that changed it, also when its device was
+//! removed, and the claims that took something.
 //!
 //! | bound | |
 //! |---|---|
@@ -87,8 +87,8 @@ pub trait Packages: Send + Sync {
     /// What is left of each device of a person, by name.
     async fn left_packages(&self, person: &Person, now: u64) -> Result<Vec<(Name, Left)>, Error>;
 
-    /// Removes all of a device, by a request that was signed at this time (in milliseconds); whether
-    /// there was something.
+    /// Removes all of a device, by a request that was signed at this time (in milliseconds);
+    /// whether there was something.
     async fn remove_packages(
         &self,
         person: &Person,

@@ -29,8 +29,8 @@ pub(super) async fn admit(
     access.admit(room, user, right, brought).await
 }
 
-/// Whether it may be a room where a token says what somebody may do, and a key who that is: a sealed
-/// one, whose members are keys. Elsewhere a token says both, and no key is looked at.
+/// Whether it may be a room where a token says what somebody may do, and a key who that is: a
+/// sealed one, whose members are keys. Elsewhere a token says both, and no key is looked at.
 pub(super) fn needs_both(handle: &Handle, room: &RoomId, parameters: &Parameters) -> bool {
     handle.0.access.policy(room) == Policy::Token && parameters.wants_proof() == Ok(true)
 }
@@ -45,9 +45,10 @@ pub(super) async fn is_sealed(
     Ok(wanted == sealed || Some(owner::policy(&handle.0, room, owner::DEADLINE).await?) == sealed)
 }
 
-/// What the bearer of a request may read, and until when. Only a room that asks for a proof looks at
-/// one: checking it is dear. Then the request says whose key it is, as a message does. A room asks
-/// for it by what operators say of its name, or by its own policy, which its owner says within some time.
+/// What the bearer of a request may read, and until when. Only a room that asks for a proof looks
+/// at one: checking it is dear. Then the request says whose key it is, as a message does. A room
+/// asks for it by what operators say of its name, or by its own policy, which its owner says within
+/// some time.
 pub(super) async fn reader(
     handle: &Handle,
     client: &Client,

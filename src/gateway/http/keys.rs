@@ -1,5 +1,6 @@
-//! Key packages: a device leaves some, and whoever wants to add it to a sealed room takes one. Every
-//! request proves a key (`Safe-Chat-Proof`): that of the packages, or of whoever asks for one.
+//! Key packages: a device leaves some, and whoever wants to add it to a sealed room takes one.
+//! Every request proves a key (`Safe-Chat-Proof`): that of the packages, or of whoever asks for
+//! one.
 
 use super::{
     answer::{json, refuse},

@@ -151,8 +151,8 @@ impl Signed {
     }
 }
 
-/// Refuses a request that came before through this node, of a kind that is no use twice: whoever has
-/// recorded one would empty a store with it.
+/// Refuses a request that came before through this node, of a kind that is no use twice: whoever
+/// has recorded one would empty a store with it.
 pub(super) fn once(handle: &Handle, signed: replays::Signed) -> Result<(), Rejection> {
     let replays = &handle.0.replays;
     if replays.first(&signed, now())?.is_some() {

@@ -1,5 +1,5 @@
-//! What the events of a sealed room say of the epochs of its group. A commit for an epoch that ended
-//! is refused here: it takes no place in the lane, so it holds up nobody.
+//! What the events of a sealed room say of the epochs of its group. A commit for an epoch that
+//! ended is refused here: it takes no place in the lane, so it holds up nobody.
 
 use crate::room::{Body, CommandId, Event, Kind, Rejection, Seq, UserId, stale_epoch};
 use seal::Handshake;
@@ -47,7 +47,7 @@ impl Epochs {
     }
 
     /// The room may be another one now.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.0.clear();
     }
 

@@ -127,7 +127,7 @@ pub(super) async fn live(
     replica.purged.store(0, Release);
     generation.purged(view.purged);
     replica.policy.send_replace(view.policy);
-    replica.epochs().forget();
+    replica.epochs().reset();
     replica.head.store(view.head.0, Release);
     let ended = tokio::select! {
         biased; // Nothing is shown any more beside what may be void.
@@ -478,7 +478,7 @@ impl Generation<'_> {
         metrics::hole_skipped();
         self.log.reach.skip_to(left);
         self.log.recent = Recent::default();
-        self.replica.epochs().forget();
+        self.replica.epochs().reset();
         self.moved();
         self.subscribers.skip_live(left);
         (self.skipped, self.interrupted) = (true, true);

@@ -1,7 +1,7 @@
 //! A loop: one thread that owns the sockets of its clients. It reads what is readable into one
 //! buffer, writes the turns of rooms straight to whoever has taken everything, and keeps a backlog
-//! for whoever has not. Its rounds are bounded: a busy room, or a busy client, waits for the others.
-//! What becomes of it after a panic is in [`broken`].
+//! for whoever has not. Its rounds are bounded: a busy room, or a busy client, waits for the
+//! others. What becomes of it after a panic is in [`broken`].
 
 mod broken;
 

@@ -50,9 +50,9 @@ pub trait Inspect: Send + Sync {
     /// How a room ends, as an opening would find it. Nothing is written.
     async fn end(&self, room: &RoomId) -> Result<End, Error>;
 
-    /// Events of a room from a mark on (0 at first), ascending; and the next mark, `None`: there are
-    /// no more up to `last`, a journaled place, behind which some may come along. A mark says where
-    /// to read on, which a page of [`Journal::read`] has to look for.
+    /// Events of a room from a mark on (0 at first), ascending; and the next mark, `None`: there
+    /// are no more up to `last`, a journaled place, behind which some may come along. A mark says
+    /// where to read on, which a page of [`Journal::read`] has to look for.
     async fn events(
         &self,
         room: &RoomId,

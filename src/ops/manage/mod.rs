@@ -40,8 +40,8 @@ use std::sync::{Arc, OnceLock};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a node can be asked and told by those who operate it. Every call returns within a bounded
-/// time. Nodes go by their address (with or without `akka://` and `safe-chat@`), by their name, or by
-/// their incarnation.
+/// time. Nodes go by their address (with or without `akka://` and `safe-chat@`), by their name, or
+/// by their incarnation.
 #[async_trait]
 pub trait Operator: Send + Sync {
     /// The members of the cluster, as this one sees it.

@@ -152,8 +152,9 @@ async fn unpin(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answ
 
 /// Says how much of a room's past is kept
 ///
-/// Whatever is beyond one of the bounds goes, within minutes and for good: events, never a member, a
-/// key or a number. Answers when the room's owner knows it. A room that was never written has none.
+/// Whatever is beyond one of the bounds goes, within minutes and for good: events, never a member,
+/// a key or a number. Answers when the room's owner knows it. A room that was never written has
+/// none.
 #[utoipa::path(
     put, path = "/rooms/{room}/retention", tag = "rooms", params(Named, Bounds),
     responses(

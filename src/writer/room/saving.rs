@@ -49,8 +49,8 @@ impl Room {
         Limits::SNAPSHOT_EVERY.max(self.state.records() as u64 / RECORDS_PER_EVENT)
     }
 
-    /// With what a device comes back into the group, if there is one. A commit that is not published
-    /// yet may still be lost.
+    /// With what a device comes back into the group, if there is one. A commit that is not
+    /// published yet may still be lost.
     pub(super) fn group(&self) -> Result<Option<Reentry>, Rejection> {
         let Some(group) = &self.state.group else {
             return Ok(None);

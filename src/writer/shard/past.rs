@@ -44,8 +44,8 @@ impl Sweep {
 }
 
 impl Shard {
-    /// Goes on with what every open room lets go, and with the sweep. Nothing of it is stored before
-    /// every node reads that.
+    /// Goes on with what every open room lets go, and with the sweep. Nothing of it is stored
+    /// before every node reads that.
     pub(super) fn let_go(&mut self, now: Instant) {
         if !self.parts.may_trim() {
             return;

@@ -1,7 +1,7 @@
 //! What waits in a lane to be put into a batch. Messages wait in one queue. A handshake is dear and
-//! ends its batch, so it waits in its session, and what the session says behind it waits there, too:
-//! sessions take turns, one handshake in a batch, and one of a session under way. So a session that
-//! floods the room with handshakes holds up itself.
+//! ends its batch, so it waits in its session, and what the session says behind it waits there,
+//! too: sessions take turns, one handshake in a batch, and one of a session under way. So a session
+//! that floods the room with handshakes holds up itself.
 
 use super::State;
 use crate::room::{Body, SessionId, Turn};
@@ -60,7 +60,8 @@ impl<T: Clone> State<T> {
         None
     }
 
-    /// A handshake of a session was answered while it waited to go again: what is behind it goes on.
+    /// A handshake of a session was answered while it waited to go again: what is behind it goes
+    /// on.
     pub(super) fn reopen(&mut self, session: SessionId) {
         if self.open(session).is_none() {
             self.changers.retain(|other| *other != session);

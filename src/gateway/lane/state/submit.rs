@@ -234,10 +234,11 @@ impl<T: Clone> State<T> {
         self.reject_all(batch.iter().flat_map(Batch::turns), why)
     }
 
-    /// Its messages are queued again, in front, to be submitted in smaller batches, so that one that
-    /// is too large refuses no other. If it may be stored that is in a new generation, and what is
-    /// behind it comes along: the room takes the batch first, and knows by their turns which
-    /// messages it has; or it takes what follows, and the batch is a duplicate when it arrives.
+    /// Its messages are queued again, in front, to be submitted in smaller batches, so that one
+    /// that is too large refuses no other. If it may be stored that is in a new generation, and
+    /// what is behind it comes along: the room takes the batch first, and knows by their turns
+    /// which messages it has; or it takes what follows, and the batch is a duplicate when it
+    /// arrives.
     fn halve(&mut self, id: BatchId) -> Vec<Effect<T>> {
         let batches = match self.batches.get(&id) {
             Some(batch) if batch.may_be_stored => self.take_from(id),
