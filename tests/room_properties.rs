@@ -230,7 +230,7 @@ proptest! {
                 // over by now.
                 (Outcome::Redelivered(first), Outcome::Repeated(again)) if is_send && first == again => {}
                 // Its gateway submitted it once more, and an operator had freed the name by then.
-                (Outcome::Refused(first), Outcome::Redelivered(_)) if says_which && first.reason == Reason::KeyMismatch => {}
+                (Outcome::Refused(first), Outcome::Redelivered(_)) if says_which && matches!(first.reason, Reason::KeyMismatch | Reason::ProofRequired) => {}
                 // The id was used again after it was refused, and that one was accepted.
                 (Outcome::Refused(_), Outcome::Repeated(_)) if !is_open => {}
                 // Older versions cannot read the word of the first answer.
