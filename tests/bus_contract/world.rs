@@ -203,6 +203,10 @@ impl Mortal {
             let pid = child.id().to_string();
             let stopped = Command::new("kill").args(["-STOP", &pid]).status();
             assert!(stopped.is_ok_and(|status| status.success()));
+            // Its threads run on until each is told.
+            while !is_stopped(&pid) {
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -335,4 +339,15 @@ fn copy(from: &Path, to: &Path) {
         .status()
         .expect("cp runs");
     assert!(copied.success(), "the data can be copied");
+}
+
+/// Whether every thread of a process has stopped, as the kernel says.
+fn is_stopped(pid: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name in brackets may hold anything.
+        let state = stat.rsplit(") ").next();
+        state.is_some_and(|state| state.starts_with('T'))
+    })
 }

@@ -188,10 +188,8 @@ mod tests {
     #[test]
     fn the_time_of_this_thread_goes_on_while_it_works() {
         let mut own = Processes::this_thread();
-        let mut sum = 0_u64;
         while own.lap().cpu.is_zero() {
-            sum = (0..100_000).fold(sum, |sum, n| sum.wrapping_add(std::hint::black_box(n)));
+            (0..100_000).for_each(|n: u64| drop(std::hint::black_box(n)));
         }
-        assert!(std::hint::black_box(sum) > 0);
     }
 }
