@@ -36,10 +36,16 @@ pub async fn migrate(config: &Config) -> Result<Migrated, Error> {
 /// Checks that the tables are of this program's version.
 pub(super) async fn check(session: &Session, config: &Config) -> Result<(), Error> {
     let keyspace = &config.keyspace;
-    let found = if exists(session, config).await? {
-        version(session, config).await?
-    } else {
-        0
+    let found = match exists(session, config).await? {
+        false => 0,
+        // Another node may just have made it, and not every server knows it yet.
+        true => match version(session, config).await {
+            Err(Error::Unusable(_)) => {
+                agreed(session).await?;
+                version(session, config).await?
+            }
+            found => found?,
+        },
     };
     match found {
         schema::CURRENT => Ok(()),
@@ -75,9 +81,7 @@ pub(super) async fn run(session: &Session, config: &Config) -> Result<Migrated, 
     }
     let names = schema::Names::new(config, &release(session).await?);
     execute(session, &schema::keyspace(config)).await?;
-    for statement in schema::migrator(&names) {
-        execute(session, &statement).await?;
-    }
+    execute(session, &schema::lock(&names)).await?;
     let lock = Lock {
         session,
         keyspace: &config.keyspace,
@@ -95,6 +99,7 @@ async fn steps(
     names: &schema::Names,
     lock: &Lock<'_>,
 ) -> Result<Migrated, Error> {
+    execute(session, &schema::versions(names)).await?;
     let from = version(session, config).await?;
     let mut to = from;
     for version in schema::VERSIONS
@@ -118,7 +123,18 @@ async fn steps(
     Ok(Migrated { from, to })
 }
 
-/// Whether the migrator's own tables are there.
+/// Waits until all servers that are there know the same tables; the driver bounds that.
+async fn agreed(session: &Session) -> Result<(), Error> {
+    let agreed = session.await_schema_agreement().await;
+    let failed = |error| {
+        Error::Unavailable(format!(
+            "Cassandra: the servers do not agree on the tables: {error}"
+        ))
+    };
+    agreed.map(drop).map_err(failed)
+}
+
+/// Whether the table of versions is there.
 async fn exists(session: &Session, config: &Config) -> Result<bool, Error> {
     let statement = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'schema_version'";
     let result = session
@@ -156,7 +172,8 @@ async fn execute(session: &Session, statement: &str) -> Result<(), Error> {
         .query_unpaged(statement, ())
         .await
         .map_err(errors::conditional)?;
-    Ok(())
+    // What another node made before returns at once, whichever servers know of it.
+    agreed(session).await
 }
 
 /// The right to migrate, for a bounded time.

@@ -76,19 +76,20 @@ pub(super) fn keyspace(config: &Config) -> String {
     )
 }
 
-/// What the migrator itself needs. The lock has a fixed id, so that two nodes that create it at the
-/// same time create the same table.
-pub(super) fn migrator(names: &Names) -> Vec<String> {
-    let Names { keyspace, options } = names;
+/// The lock of migrators. It has a fixed id, so that two nodes that create it at the same time
+/// create the same table.
+pub(super) fn lock(Names { keyspace, options }: &Names) -> String {
     let id = uuid::Uuid::from_u64_pair(fnv(keyspace, "migration"), fnv(keyspace, "lock"));
-    vec![
-        format!(
-            "CREATE TABLE IF NOT EXISTS {keyspace}.migration_lock (name text PRIMARY KEY, owner text) WITH id = {id} AND {options}"
-        ),
-        format!(
-            "CREATE TABLE IF NOT EXISTS {keyspace}.schema_version (version int PRIMARY KEY, program text) WITH {options}"
-        ),
-    ]
+    format!(
+        "CREATE TABLE IF NOT EXISTS {keyspace}.migration_lock (name text PRIMARY KEY, owner text) WITH id = {id} AND {options}"
+    )
+}
+
+/// Which versions there are. Only who holds the lock creates it.
+pub(super) fn versions(Names { keyspace, options }: &Names) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {keyspace}.schema_version (version int PRIMARY KEY, program text) WITH {options}"
+    )
 }
 
 /// FNV-1a-64 of two texts.
