@@ -38,14 +38,7 @@ pub(super) async fn check(session: &Session, config: &Config) -> Result<(), Erro
     let keyspace = &config.keyspace;
     let found = match exists(session, config).await? {
         false => 0,
-        // Another node may just have made it, and not every server knows it yet.
-        true => match version(session, config).await {
-            Err(Error::Unusable(_)) => {
-                agreed(session).await?;
-                version(session, config).await?
-            }
-            found => found?,
-        },
+        true => version(session, config).await?,
     };
     match found {
         schema::CURRENT => Ok(()),

@@ -31,6 +31,19 @@ pub type Cassandra = ReadBack<Tables>;
 /// [`Error::Unavailable`]: it does not answer (yet), at which addresses. [`Error::Unusable`]:
 /// something differs; what, and what to do.
 pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error> {
+    open(config, shards).await.map_err(not_known_yet)
+}
+
+/// What another node just made is not known to every server for a moment, so a table that is missing
+/// is waited for as for a server.
+fn not_known_yet(error: Error) -> Error {
+    match error {
+        Error::Unusable(why) if why.contains("does not exist") => Error::Unavailable(why),
+        error => error,
+    }
+}
+
+async fn open(config: &Config, shards: Shards) -> Result<Cassandra, Error> {
     let session = connect::session(config).await?;
     if config.auto_migrate {
         migrate::run(&session, config).await?;
