@@ -8,6 +8,9 @@ use seal::rules::JoinPolicy;
 use seal::{Bundle, Identity};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Devices that are added with one commit.
+const ADDED: usize = 20;
+
 struct Device {
     proven: Proven,
     member: Member,
@@ -20,7 +23,7 @@ fn main() {
         .filter_map(|n| n.parse().ok())
         .collect();
     let sizes = if given.is_empty() {
-        vec![2, 10, 100]
+        vec![2, 10, 100, 999]
     } else {
         given
     };
@@ -49,7 +52,9 @@ fn figures(size: usize) {
         &room,
         Event::Founded(&founding.group_info),
     );
-    for others in others.chunks_mut(seal::rules::MOST_ADDED) {
+    // One device makes all commits here, so each is encrypted to nearly every device by itself, and
+    // has less space for who is added.
+    for others in others.chunks_mut(ADDED) {
         let packages: Vec<_> = others.iter().map(|other| other.package.clone()).collect();
         let step = first.member.add(&room, &packages, now()).expect("added");
         let bundle = bundle_of(step);
@@ -64,7 +69,7 @@ fn figures(size: usize) {
         let _ = second.member.give_up(&room).expect("it is in");
         let step = second
             .member
-            .rejoin(&room, (&info, &tree), Agreed::Nothing, now());
+            .rejoin(&room, (&info, &tree), Agreed::AnotherGroup, now());
         let bundle = bundle_of(step.expect("it may"));
         place(&mut delivery, &bundle, &second.proven);
         for member in [&mut first.member, &mut second.member] {
