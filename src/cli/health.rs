@@ -17,14 +17,16 @@ struct Ready {
     ready: bool,
     #[serde(default)]
     why: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    // Its warnings are the node's own, which has told them when it started.
     match state(&settings.load()?.config).await? {
-        State::Ready => {
+        State::Ready { warnings } => {
+            let warnings = warnings.iter().map(|why| format!("warning: {why}\n"));
             // The answer is the exit code, whether or not somebody can read this.
-            let _ = print("ready\n");
+            let _ = print(&format!("ready\n{}", warnings.collect::<String>()));
             Ok(())
         }
         not_ready => bail!("{not_ready}"),
@@ -34,7 +36,8 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// What a node says of itself.
 #[derive(Debug)]
 pub(super) enum State {
-    Ready,
+    /// It is, and what somebody should look at.
+    Ready { warnings: Vec<String> },
     /// Why not.
     NotReady(Vec<String>),
 }
@@ -42,7 +45,7 @@ pub(super) enum State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready => f.write_str("ready"),
+            Self::Ready { .. } => f.write_str("ready"),
             Self::NotReady(why) => write!(f, "not ready: {}", why.join("; ")),
         }
     }
@@ -54,7 +57,11 @@ pub(super) async fn state(config: &Config) -> anyhow::Result<State> {
     let asked = node.ask(Method::GET, "/ready", None, DEADLINE).await;
     let (status, body) = asked?;
     match serde_json::from_slice::<Ready>(&body) {
-        Ok(Ready { ready: true, .. }) => Ok(State::Ready),
+        Ok(Ready {
+            ready: true,
+            warnings,
+            ..
+        }) => Ok(State::Ready { warnings }),
         Ok(Ready { why, .. }) => Ok(State::NotReady(why)),
         Err(_) => bail!(
             "{} answers {status}: is that the internal port of a node?",

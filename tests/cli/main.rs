@@ -272,6 +272,13 @@ fn health_says_whether_the_node_of_this_configuration_is_ready() {
         (ready.status.code(), text(&ready.stdout)),
         (Some(0), "ready\n")
     );
+    let ready = health(internal_port(
+        "HTTP/1.1 200 OK\r\ncontent-length: 44\r\n\r\n{\"ready\":true,\"warnings\":[\"a disk is full\"]}",
+    ));
+    assert_eq!(
+        (ready.status.code(), text(&ready.stdout)),
+        (Some(0), "ready\nwarning: a disk is full\n")
+    );
     let not = health(internal_port(
         "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n{\"ready\":false,\"why\":[\"draining\",\"no bus\"]}",
     ));

@@ -9,12 +9,12 @@ use crate::{
     room::RoomId,
     telemetry::say,
 };
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use chrono::{SecondsFormat, Utc};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Seek, Write},
+    io::{self, BufReader, BufWriter, ErrorKind, Seek, Write},
     path::{Path, PathBuf},
 };
 use uuid::Uuid;
@@ -147,7 +147,7 @@ fn read_names(path: &Path) -> anyhow::Result<Vec<RoomId>> {
     let text = fs::read_to_string(path).with_context(|| shown.to_string())?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let parsed = lines.map(|line| {
-        RoomId::parse(line).map_err(|why| anyhow::anyhow!("{shown}: `{line}` names no room: {why}"))
+        RoomId::parse(line).map_err(|why| anyhow!("{shown}: `{line}` names no room: {why}"))
     });
     parsed.collect()
 }
@@ -158,9 +158,15 @@ fn private(path: &Path) -> anyhow::Result<File> {
     options.create_new(true).write(true).read(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .with_context(|| path.display().to_string())
+    options.open(path).map_err(|error| {
+        let path = path.display();
+        match error.kind() {
+            ErrorKind::AlreadyExists => {
+                anyhow!("{path} is there already: name another file, or remove it")
+            }
+            _ => anyhow!("{path}: {error}"),
+        }
+    })
 }
 
 /// The names that were given, or all that there are, in pages.
@@ -358,4 +364,19 @@ async fn switch(copying: &Copying) -> anyhow::Result<String> {
         }
     }
     copying.switch().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_there_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rooms.ndjson");
+        writeln!(private(&path).unwrap(), "a room").unwrap();
+        let refused = private(&path).unwrap_err().to_string();
+        assert!(refused.ends_with("remove it"), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a room\n");
+    }
 }
