@@ -11,7 +11,7 @@ use safe_chat::{
     },
     room::{
         Action, Body, Change, Command, CommandId, Epoch, Identity, Incarnation, Key, Millis,
-        RoomId, Seq, SessionId, ShardId, Shards, State, UserId, decide,
+        Producer, ProducerSeq, RoomId, Seq, SessionId, ShardId, Shards, State, UserId, decide,
     },
 };
 use std::sync::Arc;
@@ -198,6 +198,17 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
     let memory = Database::new(Partitions::new(10)).connect(shards());
     let claim = fill(&memory).await;
     let mut state = memory.open(&room(), claim).await.unwrap().state;
+    // A batch of which everything was there already.
+    state.change(Change::BatchTaken {
+        from: ProducerSeq {
+            producer: Producer {
+                gateway: Incarnation::new(Uuid::from_u128(7)),
+                generation: 1,
+            },
+            sequence: 1,
+        },
+        repeats: vec![(0, Seq(2))],
+    });
     state.saved(state.unjournaled.len());
     let action = Action::Send {
         user: UserId::parse("harry").unwrap(),

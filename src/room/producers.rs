@@ -127,6 +127,25 @@ impl Producers {
         }
     }
 
+    /// Whether these are the same, or know more: batches that made no event.
+    pub fn extend(&self, before: &Self) -> bool {
+        let is_full = self.0.len() == Limits::PRODUCERS;
+        before.0.iter().all(|(gateway, before)| {
+            let Some(last) = self.get(*gateway) else {
+                return is_full;
+            };
+            let has = |(place, seq): (&(u64, u32), &Seq)| {
+                let oldest = last.repeats.keys().next();
+                let is_forgotten = last.repeats.len() == Limits::REPEATS && oldest > Some(place);
+                is_forgotten || last.repeats.get(place) == Some(seq)
+            };
+            last.generation > before.generation
+                || (last.generation == before.generation
+                    && last.sequence >= before.sequence
+                    && before.repeats.iter().all(has))
+        })
+    }
+
     fn get(&self, gateway: Incarnation) -> Option<&Last> {
         let mut newest_first = self.0.iter().rev();
         newest_first
@@ -192,5 +211,27 @@ mod tests {
         assert_eq!(producers.repeat(batch(1, 1, 2), 2), None);
         producers.take(batch(1, 2, 1), &[]);
         assert_eq!(producers.repeat(batch(1, 1, 1), 2), None);
+    }
+
+    #[test]
+    fn what_a_snapshot_knows_extends_what_the_events_tell_and_not_the_other_way_round() {
+        let mut before = Producers::default();
+        before.take(batch(1, 1, 1), &[(0, Seq(3))]);
+        before.take(batch(2, 1, 5), &[]);
+        let mut after = before.clone();
+        assert!(after.extend(&before));
+        after.take(batch(1, 1, 2), &[(4, Seq(9))]);
+        after.take(batch(3, 1, 1), &[]);
+        assert!(after.extend(&before));
+        assert!(!before.extend(&after), "a later batch, and a gateway");
+        let mut other = after.clone();
+        other.take(batch(1, 1, 3), &[(1, Seq(10))]);
+        assert!(other.extend(&after) && !after.extend(&other));
+        let mut without = Producers::default();
+        without.take(batch(1, 1, 9), &[]);
+        without.take(batch(2, 1, 9), &[]);
+        assert!(!without.extend(&before), "a repeat is gone");
+        without.take(batch(1, 2, 1), &[]);
+        assert!(without.extend(&before), "of a generation before");
     }
 }

@@ -249,9 +249,9 @@ pub(in crate::journal) fn contradictions(replayed: &State, saved: &State) -> Vec
     differences(&expected, saved)
 }
 
-/// In what a snapshot differs from the state that the events give. Of sessions it may know more:
-/// what opened or closed without an event and was saved in an earlier snapshot, no event carries
-/// any more, and that snapshot is not there to be read.
+/// In what a snapshot differs from the state that the events give. Of sessions and batches it may
+/// know more: what opened or closed, or was decided, without an event and was saved in an earlier
+/// snapshot, no event carries any more, and that snapshot is not there to be read.
 fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
     let parts = [
         ("members", replayed.members == snapshot.members),
@@ -265,7 +265,7 @@ fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
             }),
         ),
         ("messages", same_messages(replayed, snapshot)),
-        ("producers", replayed.producers == snapshot.producers),
+        ("producers", snapshot.producers.extend(&replayed.producers)),
     ];
     parts
         .into_iter()
