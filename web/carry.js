@@ -31,7 +31,9 @@ export class Carry {
       : "It becomes the key of this browser. Names that this browser has in rooms already stay with the key they came with.";
     $("carry-go").textContent = text === null ? "Save" : "Load";
     $("carry-passphrase").autocomplete = text === null ? "new-password" : "current-password";
-    $("carry-passphrase").value = "";
+    $("carry-again-field").hidden = text !== null;
+    $("carry-again").required = text === null;
+    $("carry-passphrase").value = $("carry-again").value = "";
     this.say("");
     $("carry").showModal();
     $("carry-passphrase").focus();
@@ -39,6 +41,12 @@ export class Carry {
 
   async go() {
     const passphrase = $("carry-passphrase").value;
+    // A slip would lock the key away for good.
+    if (this.text === null && passphrase !== $("carry-again").value) {
+      this.say("The two are not the same: type it again.");
+      $("carry-again").focus();
+      return;
+    }
     $("carry-go").disabled = true;
     this.say("");
     try {

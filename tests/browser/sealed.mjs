@@ -124,6 +124,10 @@ try {
     await harry.click("details.key summary");
     await harry.click("#key-save");
     await harry.fill("#carry-passphrase", "correct horse battery");
+    await harry.fill("#carry-again", "correct horse batterz");
+    await harry.click("#carry-go");
+    await harry.locator("#carry-error", { hasText: "not the same" }).waitFor();
+    await harry.fill("#carry-again", "correct horse battery");
     await world.shot(harry, "key");
     const [file] = await Promise.all([harry.waitForEvent("download"), harry.click("#carry-go")]);
     const path = join(world.keys, "carried");
