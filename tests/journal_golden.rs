@@ -97,10 +97,7 @@ fn request() -> Kind {
 
 /// A message of the window, of which is not stored by which attempt it came.
 fn sent(seq: u64) -> Sent {
-    Sent {
-        seq: Seq(seq),
-        by: None,
-    }
+    Sent::new(Seq(seq), None)
 }
 
 fn batch(gateway: u8, generation: u64, sequence: u64) -> ProducerSeq {
@@ -525,7 +522,7 @@ fn a_snapshot_keeps_by_which_attempts_its_messages_came() {
         ("harry", "m1", 6, Some(Attempt::Request(request))),
         ("harry", "m2", 7, None),
     ] {
-        let sent = Sent { seq: Seq(seq), by };
+        let sent = Sent::new(Seq(seq), by);
         let key = MessageKey::Named(user(name), CommandId::parse(id).unwrap());
         state.sent.insert(key, sent);
     }

@@ -10,8 +10,8 @@ use safe_chat::{
     journal::codec,
     proto::journal::v1::StoredEvent,
     room::{
-        Attempt, Change, Event, Kept, Kind, MessageKey, Millis, Policy, Purge, Retention, Sent,
-        Seq, SessionId, State, Turn,
+        Attempt, Change, CommandId, Event, Holder, Kept, Kind, MessageKey, Millis, Policy, Purge,
+        RequestId, Retention, Sent, Seq, SessionId, State, Turn, UserId,
     },
 };
 
@@ -70,9 +70,39 @@ fn a_snapshot_keeps_when_the_room_was_purged_and_digests_of_messages() {
         session,
         number: 300,
     }));
-    let sent = Sent { seq: Seq(40), by };
+    let sent = Sent::new(Seq(40), by);
     state.sent.insert(MessageKey::Digest([0x5a; 16]), sent);
     let golden = golden("snapshot.v1.purged");
+    assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);
+    assert_eq!(codec::encode_snapshot(&state), golden);
+}
+
+#[test]
+fn a_snapshot_keeps_whose_messages_of_freed_names_were() {
+    let request = |n: u8| RequestId::from_slice(&[n; 16]).map(Attempt::Request);
+    let of = |seq, n, digest| Sent {
+        holder: Some(Holder(digest)),
+        ..Sent::new(Seq(seq), request(n))
+    };
+    let mut state = State {
+        head: Seq(9),
+        ..State::default()
+    };
+    let key = |id| {
+        MessageKey::Named(
+            UserId::parse("harry").unwrap(),
+            CommandId::parse(id).unwrap(),
+        )
+    };
+    state
+        .sent
+        .insert(key("m1"), of(5, 0x51, 0x0102_0304_0506_0708));
+    let newest = Sent {
+        former: vec![of(6, 0x52, 0x11), of(7, 0x53, 0x12)],
+        ..Sent::new(Seq(8), request(0x54))
+    };
+    state.sent.insert(key("m2"), newest);
+    let golden = golden("snapshot.v1.holders");
     assert_eq!(codec::decode_snapshot(golden.clone()).unwrap(), state);
     assert_eq!(codec::encode_snapshot(&state), golden);
 }

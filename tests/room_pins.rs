@@ -2,11 +2,15 @@
 //! do about it. Each claim is shown on the decisions alone.
 
 use proptest::{collection::vec, prelude::*};
-use safe_chat::room::{
-    Action, Body, Change, Command, CommandId, Event, Identity, Incarnation, Key, Kind, Millis,
-    Outcome, Reason, RequestId, Seq, SessionId, State, UserId, decide,
+use safe_chat::{
+    journal::codec,
+    room::{
+        Action, BatchMessage, Body, Change, Command, CommandId, Event, Identity, Incarnation, Key,
+        Kind, Millis, Outcome, Producer, ProducerSeq, Reason, RequestId, Seq, SessionId, State,
+        Turn, UserId, decide,
+    },
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 fn session(n: u8) -> SessionId {
@@ -51,6 +55,46 @@ fn post(n: u8, k: u8, identity: Identity) -> Action {
         id: CommandId::parse(&format!("m{n}")).unwrap(),
         to: None,
         body: Body::Text("hello".into()),
+    }
+}
+
+/// The same id once more, by another request.
+fn again(n: u8, request: u8, k: u8) -> Action {
+    let mut action = post(n, k, Proven);
+    if let Action::Send { request: by, .. } = &mut action {
+        *by = Some(RequestId::new(Uuid::from_u128(u128::from(request))));
+    }
+    action
+}
+
+/// Through a session, by its number there.
+fn said(n: u8, k: u8, (through, number): (u8, u64)) -> Action {
+    let mut action = post(n, k, Claimed);
+    if let Action::Send { request, turn, .. } = &mut action {
+        let session = session(through);
+        (*request, *turn) = (None, Some(Turn { session, number }));
+    }
+    action
+}
+
+fn batch(sequence: u64, n: u8, (through, number): (u8, u64)) -> Action {
+    let producer = Producer {
+        gateway: Incarnation::new(Uuid::from_u128(1)),
+        generation: 1,
+    };
+    let message = BatchMessage {
+        turn: Turn {
+            session: session(through),
+            number,
+        },
+        user: harry(),
+        id: CommandId::parse(&format!("m{n}")).unwrap(),
+        to: None,
+        body: Body::Text("hello".into()),
+    };
+    Action::Batch {
+        from: ProducerSeq { producer, sequence },
+        messages: Arc::new([message]),
     }
 }
 
@@ -158,6 +202,70 @@ fn an_unpin_that_is_read_again_takes_no_second_key() {
     let decision = decide(&room.state, &again);
     assert_eq!(decision.outcome, Outcome::Repeated(room.state.head));
     assert!(decision.kinds.is_empty() && decision.changes.is_empty());
+}
+
+#[test]
+fn whoever_gets_a_freed_name_uses_the_ids_of_before_and_learns_nothing_of_them() {
+    use Outcome::{Done, Redelivered, Repeated};
+    let mut room = Room::default();
+    room.take(open(1, 1, Proven));
+    assert_eq!(room.take(post(1, 1, Proven)), Done, "at 2");
+    assert_eq!(room.take(said(2, 1, (1, 1))), Done, "at 3");
+    assert_eq!(
+        room.take(batch(1, 3, (1, 2))),
+        Outcome::Batch(vec![Done]),
+        "at 4"
+    );
+    room.take(unpin());
+    let before = room.commands.clone();
+    room.take(open(2, 2, Proven));
+    for (n, action) in [(1, again(1, 11, 2)), (2, said(2, 2, (2, 1)))] {
+        assert_eq!(room.take(action), Done, "m{n} is another one's");
+    }
+    let of_batch = room.take(batch(2, 3, (2, 2)));
+    assert_eq!(of_batch, Outcome::Batch(vec![Done]), "m3 is another one's");
+    assert_eq!(room.take(again(1, 12, 2)), Repeated(Seq(8)));
+    assert_eq!(room.take(again(3, 13, 2)), Repeated(Seq(10)));
+    // What the holder of before said is submitted again, and read again: it is there.
+    assert_eq!(room.take(post(1, 1, Proven)), Redelivered(Seq(2)));
+    assert_eq!(room.take(said(2, 1, (1, 1))), Redelivered(Seq(3)));
+    let known = Outcome::Batch(vec![Redelivered(Seq(4))]);
+    assert_eq!(room.take(batch(1, 3, (1, 2))), known);
+    let events = room.events.len();
+    for command in before {
+        let decision = decide(&room.state, &command);
+        room.state.apply_decision(&decision, &command);
+        assert!(decision.kinds.is_empty(), "{command:?}: {decision:?}");
+    }
+    // It comes back, and finds its own messages, wherever it repeats them.
+    room.take(unpin());
+    room.take(open(3, 1, Proven));
+    let head = Seq(events as u64 + 3);
+    assert_eq!(room.state.head, head);
+    assert_eq!(room.take(again(1, 14, 1)), Repeated(Seq(2)));
+    assert_eq!(room.take(said(2, 1, (3, 1))), Repeated(Seq(3)));
+    let repeated = Outcome::Batch(vec![Repeated(Seq(4))]);
+    assert_eq!(room.take(batch(3, 3, (3, 2))), repeated);
+    assert_eq!(room.state.head, head);
+    // A restart changes nothing of that.
+    let stored = codec::encode_snapshot(&room.state);
+    let read = codec::decode_snapshot(stored).unwrap();
+    assert_eq!(read.sent, room.state.sent);
+}
+
+#[test]
+fn what_is_posted_under_a_name_without_an_owner_is_there_once_whatever_becomes_of_the_name() {
+    let mut room = Room::default();
+    room.take(post(1, 1, Claimed));
+    room.take(post(3, 2, Proven));
+    assert_eq!(room.take(again(3, 9, 2)), Outcome::Repeated(Seq(2)));
+    room.take(open(1, 2, Proven));
+    assert_eq!(room.take(again(3, 10, 2)), Outcome::Repeated(Seq(2)));
+    let mut room = Room::default();
+    room.take(post(1, 1, Claimed));
+    room.take(post(3, 2, Proven));
+    room.take(unpin());
+    assert_eq!(room.take(again(3, 9, 2)), Outcome::Repeated(Seq(2)));
 }
 
 #[test]

@@ -94,10 +94,10 @@ fn action() -> impl Strategy<Value = Action> {
 /// for it. So does a request. Both are of one key.
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     vec(action(), 0..120).prop_map(|mut actions| {
-        let (mut opened, mut numbered) = (HashSet::new(), HashMap::new());
+        let (mut opened, mut numbered) = (HashMap::new(), HashMap::new());
         let mut requested = HashMap::new();
-        actions.retain(|action| match action {
-            Action::Open { session, .. } => opened.insert(*session),
+        actions.retain_mut(|action| match action {
+            Action::Open { session, key, .. } => opened.insert(*session, key.clone()).is_none(),
             Action::Send {
                 turn: Some(turn),
                 id,
@@ -105,12 +105,17 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
                 identity,
                 ..
             } => {
+                // A gateway brings the key that opened the session.
+                let Some(opened) = opened.get(&turn.session) else {
+                    return false;
+                };
+                *key = opened.clone();
                 let message = (id.clone(), key.clone(), *identity);
                 let mut is_named = || {
                     let named = numbered.entry((turn.session, turn.number));
                     *named.or_insert_with(|| message.clone()) == message
                 };
-                opened.contains(&turn.session) && (turn.number == 0 || is_named())
+                turn.number == 0 || is_named()
             }
             Action::Send {
                 request: Some(request),
@@ -268,6 +273,41 @@ proptest! {
         let (once, _) = run(&mut State::default(), &commands);
         let (twice, _) = run(&mut State::default(), &doubled);
         prop_assert_eq!(once, twice);
+    }
+
+    /// Whoever had the name: by the answer to an id nobody learns of messages of another key, nor
+    /// loses an own one to them. Of a name that only posts came with that is not promised.
+    #[test]
+    fn an_id_says_nothing_of_what_another_key_sent(commands in commands()) {
+        let (mut state, mut keys, mut said) = (State::default(), HashMap::new(), HashMap::new());
+        for command in &commands {
+            let decision = decide(&state, command);
+            let is_owned = |user: &UserId| state.pins.get(user).is_some_and(|pin| pin.identity > Identity::Posted);
+            let mut note = |user: &UserId, key: &Key, seq: Seq, outcome: &Outcome| {
+                match outcome {
+                    Outcome::Done if is_owned(user) => drop(said.insert(seq, key.clone())),
+                    Outcome::Repeated(seq) => if let Some(first) = said.get(seq) {
+                        prop_assert_eq!(first, key, "{:?} at {}", user, seq.0);
+                    },
+                    _ => {}
+                }
+                Ok(())
+            };
+            let mut next = state.head.next();
+            match (&command.action, &decision.outcome) {
+                (Action::Open { session, key, .. }, _) => { keys.insert(*session, key.clone()); }
+                (Action::Send { user, key, .. }, outcome) => note(user, key, next, outcome)?,
+                (Action::Batch { messages, .. }, Outcome::Batch(outcomes)) => {
+                    for (message, outcome) in messages.iter().zip(outcomes) {
+                        let Some(key) = keys.get(&message.turn.session) else { continue };
+                        note(&message.user, key, next, outcome)?;
+                        if *outcome == Outcome::Done { next = next.next(); }
+                    }
+                }
+                _ => {}
+            }
+            state.apply_decision(&decision, command);
+        }
     }
 
     #[test]

@@ -189,6 +189,56 @@ fn what_was_said_before_is_not_said_again_by_whoever_repeats_it() {
 }
 
 #[test]
+fn who_gets_a_name_that_a_purge_freed_uses_the_ids_of_before() {
+    let mut room = room();
+    let of_another = |id, name: &str, request| match post_with(id, name, Identity::Proven, request)
+    {
+        Action::Send {
+            user,
+            request,
+            id,
+            to,
+            body,
+            ..
+        } => Action::Send {
+            user,
+            key: Key::parse("another").unwrap(),
+            identity: Identity::Proven,
+            turn: None,
+            after: 0,
+            request,
+            id,
+            to,
+            body,
+        },
+        _ => unreachable!(),
+    };
+    room.take(Action::Purge);
+    room.take(open_with(10, "charly", "another"));
+    let head = room.state.head;
+    assert_eq!(room.take(of_another(1, "charly", 90)), Outcome::Done);
+    let again = Outcome::Repeated(head.next());
+    assert_eq!(room.take(of_another(1, "charly", 91)), again);
+    assert_eq!(room.take(post(1, "charly")), Outcome::Redelivered(Seq(4)));
+    // harry stayed, and his messages are his, until another one gets his name.
+    let repeated = post_with(2, "harry", Identity::Proven, 92);
+    assert_eq!(room.take(repeated.clone()), Outcome::Repeated(Seq(5)));
+    room.take(Action::Unpin {
+        user: user("harry"),
+    });
+    assert_eq!(room.take(repeated), Outcome::Repeated(Seq(5)));
+    room.take(Action::Unpin {
+        user: user("harry"),
+    });
+    room.take(open_with(11, "harry", "another"));
+    assert_eq!(room.take(of_another(2, "harry", 93)), Outcome::Done);
+    // Both of an id are known behind the next purge.
+    room.take(Action::Purge);
+    assert_eq!(room.take(post(1, "charly")), Outcome::Redelivered(Seq(4)));
+    assert_eq!(room.take(of_another(1, "charly", 94)), again);
+}
+
+#[test]
 fn messages_of_before_are_known_for_a_day() {
     let mut room = room();
     room.take(Action::Purge);

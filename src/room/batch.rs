@@ -102,11 +102,13 @@ fn known(state: &State, from: ProducerSeq, messages: &[BatchMessage]) -> Vec<Out
 
 /// What becomes of a message: [`Outcome::Done`] if it is to be placed.
 fn of_one(state: &State, from: ProducerSeq, message: &BatchMessage) -> Outcome {
-    let sent = state.sent(&message.user, &message.id);
     let attempt = Some(Attempt::Turn(message.turn));
+    // The session is of who has the name: it would have ended with that one's key.
+    let key = state.holder_key(&message.user);
+    let sent = state.sent((&message.user, &message.id), attempt, &key);
     match sent {
         // The owner died between two commits of the batch.
-        Some(Sent { seq, by }) if by == attempt => return Outcome::Redelivered(seq),
+        Some(Sent { seq, by, .. }) if *by == attempt => return Outcome::Redelivered(*seq),
         _ => {}
     }
     // Nobody speaks for another gateway's session.
@@ -120,7 +122,7 @@ fn of_one(state: &State, from: ProducerSeq, message: &BatchMessage) -> Outcome {
     match sent {
         // So long ago that the room remembers neither it nor its producer.
         _ if message.turn.number <= session.last => Outcome::DuplicateUnknownSeq,
-        Some(Sent { seq, .. }) => Outcome::Repeated(seq),
+        Some(Sent { seq, .. }) => Outcome::Repeated(*seq),
         None => Outcome::Done,
     }
 }

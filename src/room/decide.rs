@@ -368,13 +368,17 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
     if spoken.is_some_and(|session| session.user != *user) {
         return Decision::refused(Reason::NotMember);
     }
-    let sent = state.sent(user, id);
     let attempt = Attempt::of(*turn, *request);
-    if let Some(Sent { seq, by }) = sent
+    let whose = match spoken {
+        Some(_) => state.holder_key(user),
+        None => key.clone(),
+    };
+    let sent = state.sent((user, id), attempt, &whose);
+    if let Some(Sent { seq, by, .. }) = sent
         && by.is_some()
-        && by == attempt
+        && *by == attempt
     {
-        return Decision::nothing(Outcome::Redelivered(seq));
+        return Decision::nothing(Outcome::Redelivered(*seq));
     }
     // The key of a session was checked when it opened.
     let is_post = turn.is_none();
@@ -388,8 +392,8 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
             let outcome = match (session.repeats.get(&turn.number), sent) {
                 (Some(seq), _) => Outcome::Repeated(*seq),
                 // Stored by an older version, which did not say by which attempt.
-                (None, Some(Sent { seq, by: None })) => Outcome::Redelivered(seq),
-                (None, Some(Sent { seq, .. })) => Outcome::Repeated(seq),
+                (None, Some(Sent { seq, by: None, .. })) => Outcome::Redelivered(*seq),
+                (None, Some(Sent { seq, .. })) => Outcome::Repeated(*seq),
                 (None, None) if session.has_skipped(turn.number) => Outcome::Refused(not_placed()),
                 (None, None) => Outcome::DuplicateUnknownSeq,
             };
@@ -401,7 +405,7 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
         }
         (Some(turn), Some(_))
             if turn.number > 0
-                && let Some(Sent { seq, .. }) = sent =>
+                && let Some(&Sent { seq, .. }) = sent =>
         {
             return Decision {
                 changes: vec![Change::DuplicateRecorded { turn: *turn, seq }],
@@ -410,7 +414,7 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
         }
         _ => {}
     }
-    if let Some(Sent { seq, .. }) = sent {
+    if let Some(&Sent { seq, .. }) = sent {
         return Decision::nothing(Outcome::Repeated(seq));
     }
     // A session id is never used again after its end, so this refusal stays true however late the

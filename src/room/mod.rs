@@ -8,6 +8,7 @@
 mod batch;
 mod command;
 mod decide;
+mod dedupe;
 mod event;
 mod group;
 mod id;
@@ -26,6 +27,7 @@ pub use command::{
     Action, Attempt, BatchMessage, Body, Command, CommandId, Producer, ProducerSeq, Turn,
 };
 pub use decide::{Decision, Notice, Outcome, decide, decide_within};
+pub use dedupe::{Holder, MessageKey, Sent};
 pub use event::{Change, Event, Kind};
 pub use group::{
     Admitted, Group, Reentry, is_of_another_room, not_sealed, refusal_of, stale_epoch,
@@ -38,11 +40,11 @@ pub use limits::Limits;
 pub use pin::{Identity, Pin};
 pub use policy::{Maker, Policy};
 pub use producers::{Producers, Standing};
-pub use purge::{MessageKey, Purge};
+pub use purge::Purge;
 pub use rejection::{Reason, Rejection};
 pub use retention::{Excess, Kept, Retention};
 pub use sessions::{Session, Sessions};
-pub use state::{Ended, Sent, State};
+pub use state::{Ended, State};
 pub use window::Window;
 
 #[cfg(test)]

@@ -7,12 +7,11 @@
 //! | members, open sessions | as before: nobody is sent away |
 //! | keys | of members, of users with a session, of holders in the group; any other name is free |
 //! | when keys were taken away from names | forgotten |
-//! | messages of the dedupe window | known by a digest, for a day, so that none comes twice |
+//! | messages of the dedupe window | known by a digest, for a day, to their keys alone |
 //! | ended sessions, producers | as before: they have no names |
 //! | the group of a sealed room | as before: who is in it, its commits say; welcomes go |
 
-use super::{Change, CommandId, Group, Millis, Pin, Seq, State, UserId};
-use sha2::{Digest, Sha256};
+use super::{Change, Group, MessageKey, Millis, Pin, Seq, State, UserId};
 use std::collections::HashSet;
 
 /// How long after a purge the messages of before are known, in milliseconds: far longer than
@@ -28,68 +27,13 @@ pub struct Purge {
     pub at: Millis,
 }
 
-/// By what a message of the dedupe window is known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum MessageKey {
-    /// By who sent it, under which id.
-    Named(UserId, CommandId),
-    /// By a digest of that: it is of before a purge.
-    Digest([u8; 16]),
-}
-
-impl MessageKey {
-    /// That of a message whose sender is not to be known.
-    fn digest(user: &UserId, id: &CommandId) -> Self {
-        let mut hash = Sha256::new();
-        hash.update((user.as_str().len() as u64).to_be_bytes());
-        hash.update(user.as_str());
-        match id {
-            CommandId::Client(id) => {
-                hash.update([0]);
-                hash.update(id.as_bytes());
-            }
-            CommandId::Gateway(session, n) => {
-                hash.update([1]);
-                hash.update(session.to_bytes());
-                hash.update(n.to_be_bytes());
-            }
-        }
-        let mut short = [0; 16];
-        short.copy_from_slice(&hash.finalize()[..16]);
-        Self::Digest(short)
-    }
-
-    /// The same without who sent it.
-    fn without_names(&self) -> Self {
-        match self {
-            Self::Named(user, id) => Self::digest(user, id),
-            Self::Digest(_) => self.clone(),
-        }
-    }
-
-    fn is_digest(&self) -> bool {
-        matches!(self, Self::Digest(_))
-    }
-}
-
 impl State {
-    /// What is known of a message of the dedupe window.
-    pub(super) fn sent(&self, user: &UserId, id: &CommandId) -> Option<super::Sent> {
-        let named = MessageKey::Named(user.clone(), id.clone());
-        let of_before = || {
-            let has_digests = self.sent.oldest().is_some_and(MessageKey::is_digest);
-            let key = has_digests.then(|| MessageKey::digest(user, id))?;
-            self.sent.get(&key)
-        };
-        self.sent.get(&named).or_else(of_before).copied()
-    }
-
     /// The event of a purge: everything of before that has a name goes.
     pub(super) fn purge(&mut self, purge: Purge) {
+        self.release_all();
         let kept = self.kept_names();
         self.pins.retain(|user, _| kept.contains(user));
         self.unpinned.clear();
-        self.sent = self.sent.map_keys(MessageKey::without_names);
         self.kept.purge(purge);
         self.take_owed();
     }

@@ -2,8 +2,8 @@
 
 use super::{
     Attempt, Body, Change, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits, Maker,
-    MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Seq, Session, SessionId, Sessions,
-    UserId, Window,
+    MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Sent, Seq, Session, SessionId,
+    Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -14,15 +14,6 @@ pub enum Ended {
     Closed,
     /// It was never admitted, for this reason.
     Refused(Reason),
-}
-
-/// A message of the dedupe window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
-    /// Its place.
-    pub seq: Seq,
-    /// The attempt that placed it; `None`: an older version stored it and did not say.
-    pub by: Option<Attempt>,
 }
 
 /// The state of a room: everything that deciding needs, rebuilt by replay.
@@ -139,12 +130,8 @@ impl State {
                     self.handshake(from, bytes, event.at, event.seq);
                 }
                 if let Some(id) = id {
-                    let sent = Sent {
-                        seq: event.seq,
-                        by: Attempt::of(*turn, *request),
-                    };
-                    let key = MessageKey::Named(from.clone(), id.clone());
-                    self.sent.insert(key, sent);
+                    let sent = Sent::new(event.seq, Attempt::of(*turn, *request));
+                    self.placed(from, id, sent);
                 }
                 if let Some(turn) = turn {
                     self.sessions.said(*turn);
@@ -228,6 +215,7 @@ impl State {
     }
 
     fn unpin(&mut self, user: &UserId, at: Millis) {
+        self.release(user);
         self.pins.remove(user);
         let last = self.unpinned.entry(user.clone()).or_default();
         *last = at.max(*last);

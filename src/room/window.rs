@@ -55,16 +55,30 @@ impl<K: Hash + Eq + Clone, V> Window<K, V> {
         }
     }
 
-    /// The same under other keys; of two that become one the older stays.
-    pub fn map_keys(&self, key: impl Fn(&K) -> K) -> Self
-    where
-        V: Clone,
-    {
-        let mut mapped = Self::new(self.capacity);
-        for (old, value) in self.iter() {
-            mapped.insert(key(old), value.clone());
+    /// As [`Self::insert`], where `merge` gives what becomes of a key that is there: `None` leaves
+    /// it as it is, a value makes it the newest.
+    pub fn insert_with(&mut self, key: K, value: V, merge: impl Fn(&V, V) -> Option<V>) {
+        let value = match self.values.get(&key) {
+            None => Some(value),
+            Some(known) => merge(known, value),
+        };
+        let Some(value) = value else { return };
+        if self.values.remove(&key).is_some() {
+            self.order.retain(|other| *other != key);
         }
-        mapped
+        self.insert(key, value);
+    }
+
+    /// An empty one of the same capacity.
+    pub fn emptied(&self) -> Self {
+        Self::new(self.capacity)
+    }
+
+    /// Changes values.
+    pub fn for_each_mut(&mut self, mut change: impl FnMut(&K, &mut V)) {
+        self.values
+            .iter_mut()
+            .for_each(|(key, value)| change(key, value));
     }
 
     /// Keys and values, oldest first.
@@ -103,5 +117,10 @@ mod tests {
         window.insert("c", 3);
         assert_eq!(window.get(&"a"), None);
         assert_eq!(window.iter().collect::<Vec<_>>(), [(&"b", &2), (&"c", &3)]);
+        window.insert_with("b", 5, |_, _| None);
+        assert_eq!(window.oldest(), Some(&"b"));
+        window.insert_with("b", 5, |known, new| Some(known + new));
+        window.insert_with("d", 4, |_, _| None);
+        assert_eq!(window.iter().collect::<Vec<_>>(), [(&"b", &7), (&"d", &4)]);
     }
 }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Change, Ended, Group, Kept, MessageKey, Millis, Policy, Purge, Sent, Seq, Session,
-        SessionId, State, Turn,
+        Attempt, Change, Ended, Group, Holder, Kept, MessageKey, Millis, Policy, Purge, Sent, Seq,
+        Session, SessionId, State, Turn,
     },
 };
 use bytes::Bytes;
@@ -122,11 +122,6 @@ fn decode_kept(stored: &snapshot::Kept) -> Result<Kept, Bad> {
 }
 
 fn encode_sent(message: &MessageKey, sent: &Sent) -> snapshot::Sent {
-    let (turn, request) = match sent.by {
-        Some(Attempt::Turn(turn)) => (Some(turn), None),
-        Some(Attempt::Request(request)) => (None, Some(request)),
-        None => (None, None),
-    };
     let (user, id, digest) = match message {
         MessageKey::Named(user, id) => (user.to_string(), Some(encode_command_id(id)), None),
         MessageKey::Digest(digest) => (String::new(), None, Some(id_bytes(*digest))),
@@ -135,31 +130,62 @@ fn encode_sent(message: &MessageKey, sent: &Sent) -> snapshot::Sent {
         user,
         id,
         digest,
+        ..encode_place(sent)
+    }
+}
+
+/// Without by what it is known.
+fn encode_place(sent: &Sent) -> snapshot::Sent {
+    let (turn, request) = match sent.by {
+        Some(Attempt::Turn(turn)) => (Some(turn), None),
+        Some(Attempt::Request(request)) => (None, Some(request)),
+        None => (None, None),
+    };
+    snapshot::Sent {
+        holder: sent.holder.map(|Holder(digest)| digest),
+        former: sent.former.iter().map(encode_place).collect(),
         seq: sent.seq.0,
         session: turn.map(|turn| id_bytes(turn.session.to_bytes())),
         number: turn.map_or(0, |turn| turn.number),
         request: request.map(|request| id_bytes(request.to_bytes())),
+        ..snapshot::Sent::default()
     }
 }
 
 fn decode_sent(stored: snapshot::Sent) -> Result<(MessageKey, Sent), Bad> {
     let digest = stored.digest.as_deref().map(<[u8; 16]>::try_from);
-    let message = match (digest, stored.id) {
+    let message = match (digest, stored.id.clone()) {
         (Some(Ok(digest)), _) => MessageKey::Digest(digest),
         (None, Some(id)) => MessageKey::Named(user(&stored.user)?, decode_command_id(id)?),
         _ => return Err(Bad("a message of the dedupe window without an id".into())),
     };
+    Ok((message, decode_place(stored)?))
+}
+
+fn decode_place(stored: snapshot::Sent) -> Result<Sent, Bad> {
     let session = stored.session.as_deref().map(session_id).transpose()?;
     let turn = session.map(|session| Turn {
         session,
         number: stored.number,
     });
     let request = stored.request.as_deref().map(request_id).transpose()?;
-    let sent = Sent {
+    // Others under the same name have none behind them.
+    let alone = |former: snapshot::Sent| {
+        decode_place(snapshot::Sent {
+            former: Vec::new(),
+            ..former
+        })
+    };
+    Ok(Sent {
         seq: Seq(number("event", stored.seq)?),
         by: Attempt::of(turn, request),
-    };
-    Ok((message, sent))
+        holder: stored.holder.map(Holder),
+        former: stored
+            .former
+            .into_iter()
+            .map(alone)
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 /// User by user, and of a user oldest first, so that reading them in this order restores that

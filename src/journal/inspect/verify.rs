@@ -274,9 +274,10 @@ fn differences(replayed: &State, snapshot: &State) -> Vec<&'static str> {
         .collect()
 }
 
-/// A snapshot of an older version does not say by which attempts its messages came.
+/// A snapshot of an older version does not say by which attempts its messages came, nor by which
+/// keys.
 fn same_messages(replayed: &State, snapshot: &State) -> bool {
-    let same = |one: Sent, stored: Sent| {
+    let same = |one: &Sent, stored: &Sent| {
         one.seq == stored.seq && (stored.by.is_none() || stored.by == one.by)
     };
     replayed.sent.len() == snapshot.sent.len()
@@ -284,5 +285,5 @@ fn same_messages(replayed: &State, snapshot: &State) -> bool {
             .sent
             .iter()
             .zip(snapshot.sent.iter())
-            .all(|((message, one), (other, stored))| message == other && same(*one, *stored))
+            .all(|((message, one), (other, stored))| message == other && same(one, stored))
 }

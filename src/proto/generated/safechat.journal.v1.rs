@@ -306,7 +306,7 @@ pub mod snapshot {
         pub lost: bool,
     }
     /// A message of the dedupe window; oldest first.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Sent {
         #[prost(string, tag = "1")]
         pub user: ::prost::alloc::string::String,
@@ -326,6 +326,13 @@ pub mod snapshot {
         /// Instead of user and id, 16 bytes: it is of before a purge.
         #[prost(bytes = "bytes", optional, tag = "7")]
         pub digest: ::core::option::Option<::prost::bytes::Bytes>,
+        /// The name has another holder since, or none: whose key it was, as a digest with name and id.
+        /// Absent: it is of who has the name.
+        #[prost(fixed64, optional, tag = "8")]
+        pub holder: ::core::option::Option<u64>,
+        /// What holders of before said under the same name and id, oldest first; without these.
+        #[prost(message, repeated, tag = "9")]
+        pub former: ::prost::alloc::vec::Vec<Sent>,
     }
     /// When an operator last took the key away from a name: milliseconds since 1970 UTC.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

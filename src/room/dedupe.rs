@@ -1,0 +1,204 @@
+//! What is known of the messages of the dedupe window, and of whom: an id belongs to the key that
+//! used it. Whoever gets a name that was free has all ids for itself, and learns nothing of those
+//! that were used before. Whoever comes back with the key of then finds its messages. Pure.
+//!
+//! A message of who has the name now has no mark, so a room in which nobody's name was ever freed
+//! remembers no more than before. When a name is freed, its messages get the digest of the key.
+//! Where only posts came with a name it has no owner yet, and posts of several keys stand under it:
+//! these stay the name's, so that none of them is placed twice.
+
+use super::{Attempt, CommandId, Identity, Key, Pin, Seq, State, UserId};
+use sha2::{Digest, Sha256};
+
+/// Messages of one name under one id, each of another key, that are known beside the newest.
+const FORMER: usize = 8;
+
+/// A message of the dedupe window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Its place.
+    pub seq: Seq,
+    /// The attempt that placed it; `None`: an older version stored it and did not say.
+    pub by: Option<Attempt>,
+    /// Whose it is; `None`: of who has the name now.
+    pub holder: Option<Holder>,
+    /// What others said under the same name and id when they had it, oldest first; at most
+    /// [`FORMER`].
+    pub former: Vec<Sent>,
+}
+
+impl Sent {
+    /// A message of who has the name.
+    pub fn new(seq: Seq, by: Option<Attempt>) -> Self {
+        Self {
+            seq,
+            by,
+            holder: None,
+            former: Vec::new(),
+        }
+    }
+
+    /// It and what is known of others, newest first.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.former.iter().rev())
+    }
+}
+
+/// Who had a name, as a digest of the key with name and id: two messages of one key look different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder(pub u64);
+
+impl Holder {
+    fn of(user: &UserId, id: &CommandId, key: &Key) -> Self {
+        let mut hash = Sha256::new();
+        add(&mut hash, user, id);
+        hash.update([2]);
+        hash.update(key.as_str());
+        let digest = hash.finalize();
+        let first = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| (n << 8) | u64::from(*byte));
+        Self(first(&digest[..8]))
+    }
+}
+
+/// By what a message of the dedupe window is known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum MessageKey {
+    /// By who sent it, under which id.
+    Named(UserId, CommandId),
+    /// By a digest of that: it is of before a purge.
+    Digest([u8; 16]),
+}
+
+impl MessageKey {
+    /// That of a message whose sender is not to be known.
+    fn digest(user: &UserId, id: &CommandId) -> Self {
+        let mut hash = Sha256::new();
+        add(&mut hash, user, id);
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.finalize()[..16]);
+        Self::Digest(short)
+    }
+
+    /// The same without who sent it.
+    fn without_names(&self) -> Self {
+        match self {
+            Self::Named(user, id) => Self::digest(user, id),
+            Self::Digest(_) => self.clone(),
+        }
+    }
+
+    pub(super) fn is_digest(&self) -> bool {
+        matches!(self, Self::Digest(_))
+    }
+}
+
+fn add(hash: &mut Sha256, user: &UserId, id: &CommandId) {
+    hash.update((user.as_str().len() as u64).to_be_bytes());
+    hash.update(user.as_str());
+    match id {
+        CommandId::Client(id) => {
+            hash.update([0]);
+            hash.update(id.as_bytes());
+        }
+        CommandId::Gateway(session, n) => {
+            hash.update([1]);
+            hash.update(session.to_bytes());
+            hash.update(n.to_be_bytes());
+        }
+    }
+}
+
+impl State {
+    /// What is known of a message, for who comes with a key: that this very attempt placed it, or
+    /// else that the key did.
+    pub(super) fn sent(
+        &self,
+        (user, id): (&UserId, &CommandId),
+        attempt: Option<Attempt>,
+        key: &Key,
+    ) -> Option<&Sent> {
+        let named = self.sent.get(&MessageKey::Named(user.clone(), id.clone()));
+        let has_digests = self.sent.oldest().is_some_and(MessageKey::is_digest);
+        let of_before = has_digests.then(|| MessageKey::digest(user, id));
+        let of_before = of_before.and_then(|key| self.sent.get(&key));
+        let all = || [named, of_before].into_iter().flatten().flat_map(Sent::all);
+        let of_attempt = all().find(|sent| sent.by.is_some() && sent.by == attempt);
+        of_attempt.or_else(|| all().find(|sent| self.is_of(sent, (user, id), key)))
+    }
+
+    fn is_of(&self, sent: &Sent, (user, id): (&UserId, &CommandId), key: &Key) -> bool {
+        let owner = self.pins.get(user).filter(|pin| has_owner(pin));
+        let pinned = owner.map(|pin| &pin.key);
+        // A token says whose the name is, as much as the key that is pinned to it.
+        let holds = |pinned: &Key| key.is_vouched() || pinned == key;
+        match sent.holder {
+            None => pinned.is_none_or(holds),
+            Some(holder) => {
+                let mut keys = std::iter::once(key).chain(pinned.filter(|key| holds(key)));
+                keys.any(|key| holder == Holder::of(user, id, key))
+            }
+        }
+    }
+
+    /// The key of who has a name; what stands for a token where none is pinned.
+    pub(super) fn holder_key(&self, user: &UserId) -> Key {
+        let pin = self.pins.get(user);
+        pin.map_or_else(Key::vouched, |pin| pin.key.clone())
+    }
+
+    /// A message has taken its place.
+    pub(super) fn placed(&mut self, user: &UserId, id: &CommandId, sent: Sent) {
+        let key = MessageKey::Named(user.clone(), id.clone());
+        self.sent.insert_with(key, sent, behind);
+    }
+
+    /// The name gets another holder, or none: what was said under it stays with the key of now.
+    pub(super) fn release(&mut self, user: &UserId) {
+        if self.pins.get(user).is_some_and(|pin| !has_owner(pin)) {
+            return;
+        }
+        let key = self.holder_key(user);
+        self.sent.for_each_mut(|message, sent| match message {
+            MessageKey::Named(name, id) if name == user => {
+                sent.holder
+                    .get_or_insert_with(|| Holder::of(user, id, &key));
+            }
+            _ => {}
+        });
+    }
+
+    /// As [`Self::release`], of every name; and from now on no name is known.
+    pub(super) fn release_all(&mut self) {
+        let (mut window, pins) = (self.sent.emptied(), &self.pins);
+        for (message, sent) in self.sent.iter() {
+            let mut sent = sent.clone();
+            if let MessageKey::Named(user, id) = message {
+                let key = pins.get(user).map(|pin| pin.key.clone());
+                let key = key.unwrap_or_else(Key::vouched);
+                sent.holder
+                    .get_or_insert_with(|| Holder::of(user, id, &key));
+            }
+            window.insert_with(message.without_names(), sent, behind);
+        }
+        self.sent = window;
+    }
+}
+
+/// Whether a session has come with the key, so that no other was ever let in beside it.
+fn has_owner(pin: &Pin) -> bool {
+    pin.identity > Identity::Posted
+}
+
+/// A message under a name and an id that are known: of another holder, if that one's is marked.
+/// Otherwise the first stays.
+fn behind(known: &Sent, mut new: Sent) -> Option<Sent> {
+    known.holder?;
+    let mut former = known.former.clone();
+    former.push(Sent {
+        former: Vec::new(),
+        ..known.clone()
+    });
+    former.append(&mut new.former);
+    former.drain(..former.len().saturating_sub(FORMER));
+    Some(Sent { former, ..new })
+}
