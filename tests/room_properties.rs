@@ -6,7 +6,7 @@ use safe_chat::room::{
     Incarnation, Key, Kind, Limits, Millis, Outcome, Policy, Producer, ProducerSeq, Reason,
     RequestId, Retention, Seq, SessionId, State, Turn, UserId, decide,
 };
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 fn session(n: u8) -> SessionId {
@@ -97,7 +97,11 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         let (mut opened, mut numbered) = (HashMap::new(), HashMap::new());
         let mut requested = HashMap::new();
         actions.retain_mut(|action| match action {
-            Action::Open { session, key, .. } => opened.insert(*session, key.clone()).is_none(),
+            Action::Open { session, key, .. } => {
+                let is_new = !opened.contains_key(session);
+                opened.entry(*session).or_insert_with(|| key.clone());
+                is_new
+            }
             Action::Send {
                 turn: Some(turn),
                 id,

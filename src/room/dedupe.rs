@@ -5,7 +5,7 @@
 //! A message of who has the name now has no mark, so a room in which nobody's name was ever freed
 //! remembers no more than before. When a name is freed, its messages get the digest of the key.
 //! Where only posts came with a name it has no owner yet, and posts of several keys stand under it:
-//! these stay the name's, so that none of them is placed twice.
+//! these stay the name's, so that none of them is placed twice. So do messages of tokens.
 
 use super::{Attempt, CommandId, Identity, Key, Pin, Seq, State, UserId};
 use sha2::{Digest, Sha256};
@@ -127,16 +127,13 @@ impl State {
     }
 
     fn is_of(&self, sent: &Sent, (user, id): (&UserId, &CommandId), key: &Key) -> bool {
-        let owner = self.pins.get(user).filter(|pin| has_owner(pin));
-        let pinned = owner.map(|pin| &pin.key);
-        // A token says whose the name is, as much as the key that is pinned to it.
-        let holds = |pinned: &Key| key.is_vouched() || pinned == key;
+        // A token says whose the name is, whoever had it with a key.
+        if key.is_vouched() {
+            return true;
+        }
         match sent.holder {
-            None => pinned.is_none_or(holds),
-            Some(holder) => {
-                let mut keys = std::iter::once(key).chain(pinned.filter(|key| holds(key)));
-                keys.any(|key| holder == Holder::of(user, id, key))
-            }
+            None => owner_of(self.pins.get(user)).is_none_or(|owner| owner == key),
+            Some(holder) => holder == Holder::of(user, id, key),
         }
     }
 
@@ -154,14 +151,12 @@ impl State {
 
     /// The name gets another holder, or none: what was said under it stays with the key of now.
     pub(super) fn release(&mut self, user: &UserId) {
-        if self.pins.get(user).is_some_and(|pin| !has_owner(pin)) {
+        let Some(key) = owner_of(self.pins.get(user)) else {
             return;
-        }
-        let key = self.holder_key(user);
+        };
         self.sent.for_each_mut(|message, sent| match message {
             MessageKey::Named(name, id) if name == user => {
-                sent.holder
-                    .get_or_insert_with(|| Holder::of(user, id, &key));
+                sent.holder.get_or_insert_with(|| Holder::of(user, id, key));
             }
             _ => {}
         });
@@ -173,10 +168,8 @@ impl State {
         for (message, sent) in self.sent.iter() {
             let mut sent = sent.clone();
             if let MessageKey::Named(user, id) = message {
-                let key = pins.get(user).map(|pin| pin.key.clone());
-                let key = key.unwrap_or_else(Key::vouched);
-                sent.holder
-                    .get_or_insert_with(|| Holder::of(user, id, &key));
+                let mark = |key| Holder::of(user, id, key);
+                sent.holder = sent.holder.or_else(|| owner_of(pins.get(user)).map(mark));
             }
             window.insert_with(message.without_names(), sent, behind);
         }
@@ -184,9 +177,10 @@ impl State {
     }
 }
 
-/// Whether a session has come with the key, so that no other was ever let in beside it.
-fn has_owner(pin: &Pin) -> bool {
-    pin.identity > Identity::Posted
+/// The key of a name, if a session has come with it: then no other was let in beside it.
+fn owner_of(pin: Option<&Pin>) -> Option<&Key> {
+    pin.filter(|pin| pin.identity > Identity::Posted)
+        .map(|pin| &pin.key)
 }
 
 /// A message under a name and an id that are known: of another holder, if that one's is marked.
