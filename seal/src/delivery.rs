@@ -154,6 +154,31 @@ impl Delivery {
             .filter_map(|leaf| self.members.get(leaf))
     }
 
+    /// Whether the person of this commit's device still has it. It is asked before a commit is
+    /// placed, not in a replay: journals have commits from when nobody asked.
+    ///
+    /// # Errors
+    /// The device was revoked: its person's newest list is without it.
+    pub fn check_listed(&self, accepted: &Accepted) -> Result<(), Refusal> {
+        match self.lists.allows(&accepted.review.by) {
+            true => Ok(()),
+            false => Err(Refusal::Unlisted),
+        }
+    }
+
+    /// The same of a message, which does not say from which device it is: whether its person has
+    /// any device in the group that is not revoked.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn check_any_listed(&self, by: &Proven) -> Result<(), Refusal> {
+        let mut own = self.members.values().filter(|device| is_of(device, by));
+        match own.any(|device| self.lists.allows(device)) {
+            true => Ok(()),
+            false => Err(Refusal::Unlisted),
+        }
+    }
+
     /// Whether some device could not process the commit that made this epoch.
     pub fn is_doubted(&self) -> bool {
         !self.reported.is_empty()

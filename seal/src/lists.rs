@@ -37,6 +37,11 @@ impl Lists {
         }
     }
 
+    /// The newest list of a person.
+    pub(crate) fn of(&self, person: &Public) -> Option<&List> {
+        self.0.get(person)
+    }
+
     /// Whether a device may come in: its person has said no list, or one with it.
     pub(crate) fn allows(&self, device: &Certificate) -> bool {
         let list = self.0.get(&device.identity);

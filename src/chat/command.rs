@@ -6,9 +6,12 @@ text               to the whole room
 /to NAME text      the same, labelled for NAME (a label: the whole room reads it)
 /who               who is here
 /history [N]       N earlier events (default 50)
-/quit              leave (Ctrl-D, too)
+/quit              end (Ctrl-D, too)
 /add NAME KEY      let somebody into this sealed room, with all devices (their key: `keys show`)
 /remove NAME       put somebody out of it
+/leave             go out of it yourself, and end
+/revoke DEVICE     a device of your own does not count here any more: the others remove it
+/allow DEVICE      a device of your own counts here (again): then /add it
 /devices           who is in it, with the safety numbers to compare
 /code              digits that all see who are in the same group
 /agree             come back although the group has changed
@@ -25,6 +28,9 @@ pub(super) enum Command {
     History(u16),
     Add { user: String, key: String },
     Remove(String),
+    Leave,
+    Revoke(String),
+    Allow(String),
     Devices,
     Code,
     Agree,
@@ -67,6 +73,9 @@ pub(super) fn parse(line: &str) -> Command {
         "history" => history(rest.trim_end()),
         "add" => add(rest.trim_end()),
         "remove" => named("/remove", rest.trim_end(), Command::Remove),
+        "leave" => Command::Leave,
+        "revoke" => named("/revoke", rest.trim_end(), Command::Revoke),
+        "allow" => named("/allow", rest.trim_end(), Command::Allow),
         "devices" => Command::Devices,
         "code" => Command::Code,
         "agree" => Command::Agree,
@@ -130,6 +139,8 @@ mod tests {
         assert_eq!(parse("/quit "), Command::Quit);
         assert_eq!(parse("/history"), Command::History(50));
         assert_eq!(parse("/history 7"), Command::History(7));
+        assert_eq!(parse("/leave"), Command::Leave);
+        assert_eq!(parse("/revoke phone "), Command::Revoke("phone".into()));
         assert_eq!(
             parse("/to charly  Hello: you"),
             say("Hello: you", Some("charly"))
@@ -160,6 +171,8 @@ mod tests {
             "/to charly",
             "/to a/b text",
             "/to",
+            "/revoke",
+            "/allow a b",
             "/who\nknows",
             "/quit\nnow",
             "/etc/hosts\nb",

@@ -8,8 +8,12 @@ use super::{
 };
 use anyhow::Result;
 use futures::FutureExt;
-use safe_chat_client::{Message, Notice, Receipt, SendError};
+use safe_chat_client::{Message, Notice, Policy, Receipt, SendError};
 use seal::conversation::Outgoing;
+
+/// To whoever comes to a sealed room without what reads it.
+const SEALED: &str = "! this room is sealed: nothing that is said can be read here, and nothing \
+    said. Begin again with --seal";
 
 impl Chat {
     pub(super) async fn of_group(&mut self, command: Command) -> Result<()> {
@@ -19,6 +23,9 @@ impl Chat {
         let tasks = match command {
             Command::Add { user, key } => vec![sealed.add(&user, &key)],
             Command::Remove(user) => sealed.remove(&user)?,
+            Command::Leave => sealed.leave()?,
+            Command::Revoke(device) => sealed.revoke(&device)?,
+            Command::Allow(device) => vec![sealed.allow(device)],
             Command::Agree => sealed.agree()?,
             Command::Code => vec![Task::Note(sealed.code())],
             _ => vec![Task::Note(sealed.devices())],
@@ -57,10 +64,23 @@ impl Chat {
         Ok(())
     }
 
+    /// Ends when the user has left the group.
+    pub(super) fn end_if_left(&mut self) -> Result<()> {
+        match self.leaving.is_none() && self.sealed.as_ref().is_some_and(Sealed::has_left) {
+            true => self.leave(),
+            false => Ok(()),
+        }
+    }
+
     /// What follows from a notice of the client.
     pub(super) fn of_notice(&mut self, notice: &Notice) -> Result<Vec<Task>> {
         let Some(sealed) = &mut self.sealed else {
-            return Ok(Vec::new());
+            return Ok(match notice {
+                Notice::Connected { welcome, .. } if welcome.policy == Policy::Sealed.as_str() => {
+                    vec![Task::Note(SEALED.into())]
+                }
+                _ => Vec::new(),
+            });
         };
         match notice {
             Notice::Connected { welcome, .. } => sealed.connected(welcome.seq.unwrap_or_default()),

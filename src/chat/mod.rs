@@ -244,6 +244,7 @@ impl Chat {
                 Link::Waiting(_) | Link::Open => None,
             };
             self.refresh_prompt();
+            self.end_if_left()?;
             if self.console.is_unread() && self.leaving.is_none() {
                 self.leave()?;
             }
@@ -319,6 +320,9 @@ impl Chat {
             },
             Command::Add { .. }
             | Command::Remove(_)
+            | Command::Leave
+            | Command::Revoke(_)
+            | Command::Allow(_)
             | Command::Devices
             | Command::Code
             | Command::Agree => {

@@ -250,7 +250,8 @@ impl State {
                 let by = self.proven(from)?;
                 let delivery = self.delivery()?.ok_or_else(not_founded)?;
                 let decided = delivery.decide_message(bytes, &by);
-                decided.map(drop).map_err(|why| self.refused(&why))
+                let decided = decided.and_then(|_| delivery.check_any_listed(&by));
+                decided.map_err(|why| self.refused(&why))
             }
             (Policy::Sealed, Body::Handshake(bytes)) => {
                 let by = self.proven(from)?;
@@ -274,6 +275,8 @@ impl State {
             }),
             (Some(delivery), Handshake::Bundle(bundle)) => {
                 let accepted = delivery.decide(&bundle, &by, seconds(at));
+                let accepted = accepted
+                    .and_then(|accepted| delivery.check_listed(&accepted).map(|()| accepted));
                 accepted.map(|accepted| self.remember(bytes, by, at, accepted))
             }
             (Some(delivery), Handshake::Leave(proposal)) => {

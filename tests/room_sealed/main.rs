@@ -10,7 +10,7 @@ use safe_chat::room::{
     Action, Body, CommandId, Identity, Key, Outcome, Policy, Reason, RequestId, RoomId,
     is_of_another_room,
 };
-use seal::{Handshake, member::Shown, rules::JoinPolicy};
+use seal::{Handshake, device::List, member::Shown, rules::JoinPolicy};
 use sealed::{Device, aaa, now, said};
 use uuid::Uuid;
 
@@ -289,6 +289,26 @@ fn a_device_leaves_revokes_and_comes_back() {
     room.say(&devices[0], announced.clone()).unwrap();
     room.is_replayed();
     assert_eq!(room.refused(&devices[0], announced), Reason::BadCredential);
+}
+
+#[test]
+fn what_a_revoked_device_sends_is_refused_from_then_on() {
+    let (mut room, mut devices) = room_of(&["harry", "charly"]);
+    let none = List::first(&devices[1].identity);
+    let step = devices[1].member.announce(&aaa(), &none);
+    devices[1].host(step);
+    let announced = devices[1].next();
+    room.say(&devices[1], announced).unwrap();
+    let message = devices[1].encrypt("still there");
+    assert_eq!(room.refused(&devices[1], message), Reason::BadCredential);
+    let step = devices[1].member.renew(&aaa(), now());
+    devices[1].host(step);
+    let renewal = devices[1].next();
+    assert_eq!(room.refused(&devices[1], renewal), Reason::BadCredential);
+    room.is_replayed();
+    drop(read(&mut devices[0], &room));
+    let message = devices[0].encrypt("hello");
+    room.say(&devices[0], message).unwrap();
 }
 
 /// Who reads is who is in the group, and that is for its members to say.

@@ -41,7 +41,7 @@ pub(crate) fn now() -> u64 {
 pub(crate) struct Device {
     /// Tells one from another.
     pub(crate) seed: u8,
-    identity: seal::Identity,
+    pub(crate) identity: seal::Identity,
     certificate: Certificate,
     key: DeviceKey,
     pub(crate) member: Member,

@@ -10,6 +10,7 @@
 //! ```
 
 mod effect;
+mod intents;
 mod state;
 
 use crate::device::Name;
@@ -47,6 +48,8 @@ pub struct Conversation {
     numbers: u64,
     waiting: VecDeque<Vec<u8>>,
     leaving_since: Option<u64>,
+    /// Whether its user has left the group, and it is not to come back by itself.
+    leaves: bool,
     /// When it may found the group that it could not found.
     found_at: Option<u64>,
     /// When it changes something by itself again, after a change was refused.
@@ -75,6 +78,7 @@ impl Conversation {
             numbers: 0,
             waiting: VecDeque::new(),
             leaving_since: None,
+            leaves: false,
             found_at: None,
             changes_at: 0,
             now: 0,
@@ -243,13 +247,22 @@ impl Conversation {
             }
             (Sent::Change(frame), Err(reason)) => {
                 self.changes_at = now + CHANGE_AFTER;
-                effects.push(Effect::Show(Show::Refused {
-                    content: None,
-                    reason: reason.into(),
-                }));
                 let is_entry = self.entering == Entering::Sent;
                 let is_founding = matches!(frame, Frame::Found { .. });
+                // Not invited yet: nothing is wrong, and what is to be done is said below.
+                let is_expected = is_entry && reason == NOT_A_MEMBER;
+                if !is_expected {
+                    effects.push(Effect::Show(Show::Refused {
+                        content: None,
+                        reason: reason.into(),
+                    }));
+                }
+                self.leaves &= !matches!(frame, Frame::Leave { .. });
                 match self.member.refused(&self.room, &frame) {
+                    Ok(mut step) if is_expected => {
+                        step.shown.clear();
+                        self.take(step, None, &mut effects);
+                    }
                     Ok(step) => self.take(step, None, &mut effects),
                     Err(error) => effects.push(Effect::Show(Show::Odd(error))),
                 }
@@ -372,47 +385,6 @@ impl Conversation {
         Ok(self.go_on(Vec::new()))
     }
 
-    /// Adds the devices of these key packages. Who they are, the caller has asked the user.
-    ///
-    /// # Errors
-    /// Those of [`Member::add`].
-    pub fn add(&mut self, packages: &[Vec<u8>], now: u64) -> Result<Vec<Effect>, Error> {
-        self.change(now, |member, room| member.add(room, packages, now))
-    }
-
-    /// Removes all devices of a user, or one.
-    ///
-    /// # Errors
-    /// Those of [`Member::remove`].
-    pub fn remove(
-        &mut self,
-        user: &Name,
-        device: Option<&Name>,
-        now: u64,
-    ) -> Result<Vec<Effect>, Error> {
-        self.change(now, |member, room| member.remove(room, user, device, now))
-    }
-
-    /// Asks to be removed from the group.
-    ///
-    /// # Errors
-    /// Those of [`Member::leave`].
-    pub fn leave(&mut self, now: u64) -> Result<Vec<Effect>, Error> {
-        self.change(now, |member, room| member.leave(room))
-    }
-
-    fn change(
-        &mut self,
-        now: u64,
-        change: impl FnOnce(&mut Member, &Name) -> Result<Step, Error>,
-    ) -> Result<Vec<Effect>, Error> {
-        self.now = now;
-        let step = change(&mut self.member, &self.room)?;
-        let mut effects = Vec::new();
-        self.take(step, None, &mut effects);
-        Ok(self.go_on(effects))
-    }
-
     /// Time goes on: call it every few seconds.
     pub fn tick(&mut self, now: u64) -> Vec<Effect> {
         self.now = now;
@@ -454,7 +426,7 @@ impl Conversation {
         }
         self.member.caught_up(&self.room);
         if self.member.is_out(&self.room) {
-            if self.entering == Entering::No {
+            if self.entering == Entering::No && !self.leaves {
                 self.entering = Entering::AskedWelcome;
                 effects.push(Effect::AskWelcome);
             }
@@ -565,7 +537,12 @@ impl Conversation {
                 };
                 self.leaving_since.get_or_insert(since);
             }
-            Shown::Lost(_) | Shown::Out => self.start_again(effects),
+            Shown::Lost(_) => {
+                // What it asked for is lost with it.
+                self.leaves = false;
+                self.start_again(effects);
+            }
+            Shown::Out => self.start_again(effects),
             _ => {}
         }
         effects.push(Effect::Show(Show::Room { seq, what: shown }));
@@ -593,5 +570,7 @@ impl Conversation {
 
 /// The protocol's word for "only who made the room founds its group".
 const NOT_THE_MAKER: &str = "not_the_maker";
+/// The protocol's word for "nobody has let this device in".
+const NOT_A_MEMBER: &str = "not_a_member";
 /// The protocol's word for "somebody was faster".
 const STALE: &str = "stale_epoch";

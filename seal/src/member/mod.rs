@@ -5,6 +5,7 @@
 //! else's, and is then made again from what the group has become. Messages are encrypted once, and
 //! sent again as they are.
 
+mod devices;
 mod join;
 mod packages;
 mod receive;
@@ -16,6 +17,7 @@ use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::handshake::{Handshake, MOST_HANDSHAKE};
 use crate::rules::{JoinPolicy, MOST_CONTENT, Refusal};
 use crate::shelf::{self, Entries, Shelf};
+pub use devices::device_of;
 pub use join::Agreed;
 use packages::Packages;
 use room::{Intent, Room, Status};

@@ -1,6 +1,6 @@
 //! What a device is told, what it sends, and what there is to show.
 
-use crate::device::{Certificate, Name};
+use crate::device::{self, Certificate, Name};
 use crate::identity::Public;
 #[cfg(doc)]
 use crate::member::Member;
@@ -203,6 +203,18 @@ pub enum Error {
         "nothing changes: who is to come in is in already, or who is to go is not in the group"
     )]
     NoChange,
+    /// The person's list of devices would not count.
+    #[error("the list of devices: {0}")]
+    List(#[from] device::Error),
+    /// The device that revokes would revoke itself.
+    #[error("a device cannot revoke itself: leave the group, or revoke it from another one")]
+    OwnDevice,
+    /// Whose devices count, nobody else says.
+    #[error("it is a device of somebody else")]
+    OtherPerson,
+    /// All that were to come in were revoked by their person.
+    #[error("these devices were revoked by their person, who has to allow them again first")]
+    Revoked,
     /// An event that is none of those that follow.
     #[error("an event is missing before this one: read the room's events again")]
     Gap,

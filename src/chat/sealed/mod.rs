@@ -1,5 +1,6 @@
 //! A terminal in a sealed room: what its [`Conversation`] wants is stored, sent and asked here.
 
+mod intents;
 mod store;
 mod words;
 
@@ -53,6 +54,8 @@ pub(super) enum Found {
     Welcome(Result<Option<keys::Welcome>>),
     Left(Result<usize>),
     Packages(Result<Vec<Vec<u8>>>),
+    /// A key package of an own device that is to count.
+    Own(Result<Vec<u8>>),
     Done(Result<()>),
 }
 
@@ -71,6 +74,7 @@ pub(super) enum Task {
 /// See the module.
 pub(super) struct Sealed {
     conversation: Conversation,
+    identity: Identity,
     store: Store,
     keys: Keys,
     http: Http,
@@ -122,6 +126,7 @@ impl Sealed {
         Ok(Self {
             conversation: Conversation::new(member, of_room, policy, rand::random()),
             store,
+            identity,
             keys: Keys::new(KeyPair::from_seed(&seed), gateway),
             http: Http::new(tls.filter(|_| gateway.is_secure()), DEADLINE, MOST),
             own,
@@ -236,6 +241,10 @@ impl Sealed {
                 Ok(effects) => effects,
                 Err(error) => return Ok(vec![Task::Note(format!("! not added: {error}"))]),
             },
+            Found::Own(Ok(package)) => {
+                let allowed = self.conversation.allow(&self.identity, &package, now());
+                return self.changed("allowed", allowed);
+            }
             Found::Left(Ok(_)) | Found::Done(Ok(())) => return Ok(Vec::new()),
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
                 self.conversation.disconnected();
@@ -243,38 +252,14 @@ impl Sealed {
                 let note = Task::Note(format!("! {error:#}; asked again in some seconds"));
                 return Ok(vec![note]);
             }
-            Found::Left(Err(error)) | Found::Packages(Err(error)) | Found::Done(Err(error)) => {
+            Found::Left(Err(error))
+            | Found::Packages(Err(error))
+            | Found::Own(Err(error))
+            | Found::Done(Err(error)) => {
                 return Ok(vec![Task::Note(format!("! {error:#}"))]);
             }
         };
         self.perform(effects, None)
-    }
-
-    /// Somebody is to be let in: all devices of who has this key, under this name.
-    pub(super) fn add(&self, user: &str, key: &str) -> Task {
-        let asked = self.ask(self.keys.claim(key, user, now_ms()));
-        let person = format!("{user} {key}");
-        let packages = async move {
-            let body = asked.await?;
-            let body = body.with_context(|| format!("{person} has no device that can be added"))?;
-            let claimed: keys::Claimed = keys::read(&body)?;
-            Ok(claimed
-                .packages
-                .into_iter()
-                .map(|one| one.package)
-                .collect())
-        };
-        Task::Ask(packages.map(Found::Packages).boxed())
-    }
-
-    pub(super) fn remove(&mut self, user: &str) -> Result<Vec<Task>> {
-        let removed = Name::parse(user)
-            .map_err(|why| anyhow!("{why}"))
-            .and_then(|user| Ok(self.conversation.remove(&user, None, now())?));
-        match removed {
-            Ok(effects) => self.perform(effects, None),
-            Err(error) => Ok(vec![Task::Note(format!("! not removed: {error}"))]),
-        }
     }
 
     pub(super) fn agree(&mut self) -> Result<Vec<Task>> {

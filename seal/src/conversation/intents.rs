@@ -1,0 +1,93 @@
+//! What a user wants of the group.
+
+use super::{Conversation, Effect};
+use crate::device::Name;
+use crate::identity::Identity;
+use crate::member::{Error, Member, Step};
+use crate::rules::JoinPolicy;
+
+impl Conversation {
+    /// Adds the devices of these key packages but those that their persons revoked here. Who they
+    /// are, the caller has asked the user.
+    ///
+    /// # Errors
+    /// Those of [`Member::add`], or there is none but revoked ones.
+    pub fn add(&mut self, packages: &[Vec<u8>], now: u64) -> Result<Vec<Effect>, Error> {
+        let allowed = self.member.allowed(&self.room, packages);
+        if allowed.is_empty() && !packages.is_empty() {
+            return Err(Error::Revoked);
+        }
+        self.change(now, |member, room| member.add(room, &allowed, now))
+    }
+
+    /// Removes all devices of a user, or one.
+    ///
+    /// # Errors
+    /// Those of [`Member::remove`].
+    pub fn remove(
+        &mut self,
+        user: &Name,
+        device: Option<&Name>,
+        now: u64,
+    ) -> Result<Vec<Effect>, Error> {
+        self.change(now, |member, room| member.remove(room, user, device, now))
+    }
+
+    /// Asks to be removed from the group, and stays out until the host begins anew.
+    ///
+    /// # Errors
+    /// Those of [`Member::leave`].
+    pub fn leave(&mut self, now: u64) -> Result<Vec<Effect>, Error> {
+        let effects = self.change(now, |member, room| member.leave(room))?;
+        self.leaves = true;
+        Ok(effects)
+    }
+
+    /// Whether its user has left, and the room knows.
+    pub fn has_left(&self) -> bool {
+        self.leaves && self.member.is_out(&self.room)
+    }
+
+    /// Revokes a device of this person: the others in the room remove it.
+    ///
+    /// # Errors
+    /// Those of [`Member::revoke`].
+    pub fn revoke(
+        &mut self,
+        identity: &Identity,
+        device: &Name,
+        now: u64,
+    ) -> Result<Vec<Effect>, Error> {
+        self.change(now, |member, room| member.revoke(room, identity, device))
+    }
+
+    /// Lets a device of this person count (again), of which this is a key package.
+    ///
+    /// # Errors
+    /// Those of [`Member::allow`].
+    pub fn allow(
+        &mut self,
+        identity: &Identity,
+        package: &[u8],
+        now: u64,
+    ) -> Result<Vec<Effect>, Error> {
+        self.change(now, |member, room| member.allow(room, identity, package))
+    }
+
+    /// Who comes into the group by themselves; `None`: this device is not in it.
+    pub fn join_policy(&self) -> Option<JoinPolicy> {
+        self.member.join_policy(&self.room)
+    }
+
+    fn change(
+        &mut self,
+        now: u64,
+        change: impl FnOnce(&mut Member, &Name) -> Result<Step, Error>,
+    ) -> Result<Vec<Effect>, Error> {
+        self.now = now;
+        let step = change(&mut self.member, &self.room)?;
+        let mut effects = Vec::new();
+        self.take(step, None, &mut effects);
+        Ok(self.go_on(effects))
+    }
+}
