@@ -329,6 +329,39 @@ fn asks_until(conversation: &mut Conversation, base: u64, seconds: u64) -> usize
     (1..=seconds).map(&mut asks).filter(|asked| *asked).count()
 }
 
+/// The answer of another node may be of before what this device has read; what overtook it is not
+/// heard again. So it is after a purge, too.
+#[test]
+fn who_comes_back_with_a_state_that_was_overtaken_asks_again() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Open);
+    let old = server.delivery().reentry();
+    hosts[1].disconnect();
+    let mut hermione = Host::new("hermione", 3, JoinPolicy::Open);
+    hermione.connect(&server);
+    while hermione.act(&mut server) {}
+    let charly = &mut hosts[1];
+    charly.connect(&server);
+    let effects = charly.conversation.missed(now());
+    charly.next = server.journal.len() as u64 + 1;
+    charly.effects.extend(effects);
+    while !matches!(charly.effects.front(), Some(Effect::AskGroup)) {
+        assert!(charly.act(&mut server), "it asks: {:?}", charly.shown);
+    }
+    charly.effects.pop_front();
+    let (info, tree) = &old;
+    let effects = charly.conversation.group(Some((info, tree)), now());
+    charly.effects.extend(effects);
+    while charly.act(&mut server) {}
+    assert!(!charly.is_in(), "somebody was faster");
+    let base = now();
+    for later in 1..10 {
+        let effects = charly.conversation.tick(base + later);
+        charly.effects.extend(effects);
+        while charly.act(&mut server) {}
+    }
+    assert!(charly.is_in(), "{:?}", charly.shown);
+}
+
 #[test]
 fn into_an_open_room_everybody_comes_by_himself() {
     let users = ["harry", "charly", "hermione"];

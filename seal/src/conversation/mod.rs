@@ -9,6 +9,7 @@
 //! what the user says and wants, the time       ->
 //! ```
 
+mod back;
 mod effect;
 mod intents;
 mod state;
@@ -18,7 +19,10 @@ use crate::handshake::Handshake;
 use crate::member::{Agreed, Content, Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
 pub use effect::{Effect, Outgoing, Question, Show};
-use state::{ASK_AGAIN, CHANGE_AFTER, Entering, FOUND_AFTER, Reading, Sent, TIDY_AFTER, Unplaced};
+use state::{
+    ASK_AGAIN, CHANGE_AFTER, Entering, FOUND_AFTER, OVERTAKEN_AFTER, Reading, Sent, TIDY_AFTER,
+    Unplaced,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What is said and cannot be sent yet, at most.
@@ -50,6 +54,8 @@ pub struct Conversation {
     leaving_since: Option<u64>,
     /// Whether its user has left the group, and it is not to come back by itself.
     leaves: bool,
+    /// A way in that somebody was faster than, and when it is given up without having heard who.
+    overtaken: Option<(u64, Frame)>,
     /// When it may found the group that it could not found.
     found_at: Option<u64>,
     /// When it changes something by itself again, after a change was refused.
@@ -79,6 +85,7 @@ impl Conversation {
             waiting: VecDeque::new(),
             leaving_since: None,
             leaves: false,
+            overtaken: None,
             found_at: None,
             changes_at: 0,
             now: 0,
@@ -156,17 +163,6 @@ impl Conversation {
         }
     }
 
-    /// Events are gone that were not read: what this device knows of the group is of no use.
-    pub fn missed(&mut self, now: u64) -> Vec<Effect> {
-        self.now = now;
-        let mut effects = Vec::new();
-        // Without a group nothing is missed.
-        if let Ok(step) = self.member.give_up(&self.room) {
-            self.take(step, None, &mut effects);
-        }
-        effects
-    }
-
     /// The next event of the room. `content`: none for those of other kinds.
     pub fn event(&mut self, seq: u64, content: Option<&Outgoing>, now: u64) -> Vec<Effect> {
         self.now = now;
@@ -181,7 +177,7 @@ impl Conversation {
                 None => {}
             }
         }
-        if self.reading == Reading::Until(seq) {
+        if matches!(self.reading, Reading::Until(head) if seq >= head) {
             self.reading = Reading::Live;
         }
         self.go_on(effects)
@@ -232,7 +228,12 @@ impl Conversation {
                 }
             }
             // Somebody was faster, and what lost is made again when that one's event comes.
-            (Sent::Change(_), Err(STALE)) => {}
+            (Sent::Change(frame), Err(STALE)) => {
+                // Of a way in that event may have been read before it was asked for.
+                if self.entering == Entering::Sent {
+                    self.overtaken = Some((now + OVERTAKEN_AFTER, frame));
+                }
+            }
             (Sent::Message(own), Err(reason)) => {
                 let message = self.unplaced.remove(&own);
                 let content = message.map(|message| message.content).unwrap_or_default();
@@ -392,6 +393,7 @@ impl Conversation {
         if self.reading != Reading::Live {
             return effects;
         }
+        self.give_up_overtaken(&mut effects);
         // The welcome may have come after the commit that it is of.
         let waits_for_others = self.asked.is_some() || self.found_at.is_some();
         if self.entering == Entering::Waiting && !waits_for_others && now >= self.ask_again.0 {
