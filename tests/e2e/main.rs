@@ -89,6 +89,7 @@ claims! {
         keys::each_key_package_goes_to_one_whichever_node_is_asked
         keys::a_welcome_waits_at_every_node_until_its_device_has_it
         sealed_terminals::terminals_read_each_other_and_what_was_said_meanwhile
+        sealed_terminals::a_terminal_that_was_away_at_a_purge_comes_back
         sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does
         openapi::the_internal_port_is_as_its_document_says
         operators::each_does_what_its_role_allows_and_it_is_written_down

@@ -4,6 +4,7 @@
 use crate::{
     cluster::{Cluster, PATIENCE},
     node::Node,
+    retention::admin,
 };
 use serde_json::Value;
 use std::{path::Path, process::Stdio};
@@ -102,4 +103,25 @@ pub(crate) async fn terminals_read_each_other_and_what_was_said_meanwhile(cluste
     let refused = reqwest::get(url).await.expect("an answer");
     let why: Value = refused.json().await.expect("JSON");
     assert_eq!(why["error"]["reason"], "proof_required", "{why}");
+}
+
+pub(crate) async fn a_terminal_that_was_away_at_a_purge_comes_back(cluster: Cluster) {
+    let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
+    let keys = tempfile::tempdir().expect("a folder");
+    let mut harry = Terminal::open(&first, "harry", keys.path());
+    harry.says("Hello").await;
+    let mut charly = Terminal::open(&second, "charly", keys.path());
+    charly.says("I am in").await;
+    harry.reads("charly -> *] I am in").await;
+    charly.ends().await;
+    harry.says("while charly is away").await;
+    admin(&first, &["purge", "aaa", "--yes"]).await;
+    harry.says("behind the purge").await;
+    let mut charly = Terminal::open(&first, "charly", keys.path());
+    charly.says("I am back").await;
+    harry.reads("charly -> *] I am back").await;
+    harry.says("welcome back").await;
+    charly.reads("harry -> *] welcome back").await;
+    harry.ends().await;
+    charly.ends().await;
 }
