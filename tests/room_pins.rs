@@ -205,6 +205,15 @@ fn an_unpin_that_is_read_again_takes_no_second_key() {
 }
 
 #[test]
+fn a_repeated_id_tells_nothing_to_another_key() {
+    let mut room = Room::default();
+    room.take(open(1, 1, Claimed));
+    room.take(post(1, 1, Claimed));
+    assert_eq!(room.take(again(1, 2, 1)), Outcome::Repeated(Seq(2)));
+    assert_eq!(room.refused(again(1, 3, 9)), Reason::KeyMismatch);
+}
+
+#[test]
 fn whoever_gets_a_freed_name_uses_the_ids_of_before_and_learns_nothing_of_them() {
     use Outcome::{Done, Redelivered, Repeated};
     let mut room = Room::default();

@@ -532,48 +532,6 @@ fn what_a_session_has_passed_over_is_refused_and_what_is_forgotten_is_not() {
     assert_eq!(placed, Outcome::Redelivered(Seq(3)));
 }
 
-#[test]
-fn a_repeated_id_tells_nothing_to_another_key() {
-    let mut state = State::default();
-    let send = |key| Command {
-        at: Millis(1),
-        action: Action::Send {
-            user: user(0),
-            key,
-            identity: Identity::Claimed,
-            turn: None,
-            request: None,
-            after: 0,
-            id: CommandId::parse("m1").unwrap(),
-            to: None,
-            body: Body::Text("hello".into()),
-        },
-    };
-    let open = Command {
-        at: Millis(1),
-        action: Action::Open {
-            session: session(0),
-            user: user(0),
-            key: key(0),
-            identity: Identity::Claimed,
-            device: None,
-            gateway: gateway(0),
-            policy: None,
-        },
-    };
-    for command in [open, send(key(0))] {
-        let decision = decide(&state, &command);
-        state.apply_decision(&decision, &command);
-    }
-    assert_eq!(
-        decide(&state, &send(key(0))).outcome,
-        Outcome::Repeated(Seq(2))
-    );
-    assert!(
-        matches!(decide(&state, &send(key(9))).outcome, Outcome::Refused(rejection) if rejection.reason == Reason::KeyMismatch)
-    );
-}
-
 /// What a client sent once is no repetition of it, however often it is submitted and decided, after
 /// the session's end as well; what it sends again is one, in whatever way.
 #[test]

@@ -373,7 +373,8 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
         Some(_) => state.holder_key(user),
         None => key.clone(),
     };
-    let sent = state.sent((user, id), attempt, &whose);
+    let is_now = turn.is_none() || spoken.is_some();
+    let sent = state.sent((user, id), attempt, (&whose, is_now));
     if let Some(Sent { seq, by, .. }) = sent
         && by.is_some()
         && *by == attempt

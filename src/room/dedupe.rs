@@ -38,6 +38,12 @@ impl Sent {
         }
     }
 
+    /// It is of who has the name now, and nobody else's from now on.
+    fn mark(&mut self, user: &UserId, id: &CommandId, owner: Option<&Key>) {
+        let of_now = || owner.map_or(Holder::ANYBODY, |key| Holder::of(user, id, key));
+        self.holder.get_or_insert_with(of_now);
+    }
+
     /// It and what is known of others, newest first.
     fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(self.former.iter().rev())
@@ -49,6 +55,9 @@ impl Sent {
 pub struct Holder(pub u64);
 
 impl Holder {
+    /// Whoever has the name: it had no owner.
+    const ANYBODY: Self = Self(0);
+
     fn of(user: &UserId, id: &CommandId, key: &Key) -> Self {
         let mut hash = Sha256::new();
         add(&mut hash, user, id);
@@ -110,12 +119,13 @@ fn add(hash: &mut Sha256, user: &UserId, id: &CommandId) {
 
 impl State {
     /// What is known of a message, for who comes with a key: that this very attempt placed it, or
-    /// else that the key did.
+    /// else that the key did. `is_now`: it comes by a post or an open session; one of a session that
+    /// is over has no part in what came under a name without an owner since.
     pub(super) fn sent(
         &self,
         (user, id): (&UserId, &CommandId),
         attempt: Option<Attempt>,
-        key: &Key,
+        (key, is_now): (&Key, bool),
     ) -> Option<&Sent> {
         let named = self.sent.get(&MessageKey::Named(user.clone(), id.clone()));
         let has_digests = self.sent.oldest().is_some_and(MessageKey::is_digest);
@@ -123,24 +133,30 @@ impl State {
         let of_before = of_before.and_then(|key| self.sent.get(&key));
         let all = || [named, of_before].into_iter().flatten().flat_map(Sent::all);
         let of_attempt = all().find(|sent| sent.by.is_some() && sent.by == attempt);
-        of_attempt.or_else(|| all().find(|sent| self.is_of(sent, (user, id), key)))
+        of_attempt.or_else(|| all().find(|sent| self.is_of(sent, (user, id), (key, is_now))))
     }
 
-    fn is_of(&self, sent: &Sent, (user, id): (&UserId, &CommandId), key: &Key) -> bool {
+    fn is_of(
+        &self,
+        sent: &Sent,
+        (user, id): (&UserId, &CommandId),
+        (key, is_now): (&Key, bool),
+    ) -> bool {
         // A token says whose the name is, whoever had it with a key.
         if key.is_vouched() {
             return true;
         }
         match sent.holder {
-            None => owner_of(self.pins.get(user)).is_none_or(|owner| owner == key),
+            None => owner_of(self.pins.get(user)).map_or(is_now, |owner| owner == key),
+            Some(Holder::ANYBODY) => true,
             Some(holder) => holder == Holder::of(user, id, key),
         }
     }
 
-    /// The key of who has a name; what stands for a token where none is pinned.
+    /// The key of who has a name; what stands for a token where it has no owner.
     pub(super) fn holder_key(&self, user: &UserId) -> Key {
-        let pin = self.pins.get(user);
-        pin.map_or_else(Key::vouched, |pin| pin.key.clone())
+        let owner = owner_of(self.pins.get(user));
+        owner.cloned().unwrap_or_else(Key::vouched)
     }
 
     /// A message has taken its place.
@@ -151,13 +167,9 @@ impl State {
 
     /// The name gets another holder, or none: what was said under it stays with the key of now.
     pub(super) fn release(&mut self, user: &UserId) {
-        let Some(key) = owner_of(self.pins.get(user)) else {
-            return;
-        };
+        let owner = owner_of(self.pins.get(user));
         self.sent.for_each_mut(|message, sent| match message {
-            MessageKey::Named(name, id) if name == user => {
-                sent.holder.get_or_insert_with(|| Holder::of(user, id, key));
-            }
+            MessageKey::Named(name, id) if name == user => sent.mark(user, id, owner),
             _ => {}
         });
     }
@@ -168,8 +180,7 @@ impl State {
         for (message, sent) in self.sent.iter() {
             let mut sent = sent.clone();
             if let MessageKey::Named(user, id) = message {
-                let mark = |key| Holder::of(user, id, key);
-                sent.holder = sent.holder.or_else(|| owner_of(pins.get(user)).map(mark));
+                sent.mark(user, id, owner_of(pins.get(user)));
             }
             window.insert_with(message.without_names(), sent, behind);
         }

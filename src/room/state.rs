@@ -210,6 +210,10 @@ impl State {
         if key.is_vouched() {
             return;
         }
+        let known = self.pins.get(user).map(|pin| pin.identity);
+        if known == Some(Identity::Posted) && identity > Identity::Posted {
+            self.release(user);
+        }
         let pin = Pin::after(self.pins.remove(user), key, identity);
         self.pins.insert(user.clone(), pin);
     }
