@@ -1,7 +1,7 @@
 //! What a user wants of the group: who is in it, and with which devices.
 
 use super::{Found, Sealed, Task, now, now_ms};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use futures::FutureExt;
 use safe_chat_client::keys;
 use seal::{
@@ -26,10 +26,10 @@ impl Sealed {
     pub(in super::super) fn allow(&self, device: String) -> Task {
         let claimed = self.claim(&self.user, &self.own.to_string());
         let package = async move {
-            let packages = claimed.await?.into_iter();
+            let mut packages = claimed.await?.into_iter();
             let is_it = |one: &Vec<u8>| device_of(one).is_ok_and(|name| name.as_str() == device);
             let none = || format!("none of your devices that can be added is {device}");
-            packages.filter(is_it).last().with_context(none)
+            packages.find(is_it).with_context(none)
         };
         Task::Ask(package.map(Found::Own).boxed())
     }
@@ -54,7 +54,7 @@ impl Sealed {
     pub(in super::super) fn remove(&mut self, user: &str) -> Result<Vec<Task>> {
         let user = match name(user) {
             Ok(user) => user,
-            Err(note) => return Ok(vec![note]),
+            Err(why) => return Ok(vec![Task::Note(why)]),
         };
         let is_open = self.conversation.join_policy() == Some(JoinPolicy::Open);
         let removed = self.conversation.remove(&user, None, now());
@@ -81,7 +81,7 @@ impl Sealed {
     pub(in super::super) fn revoke(&mut self, device: &str) -> Result<Vec<Task>> {
         let device = match name(device) {
             Ok(device) => device,
-            Err(note) => return Ok(vec![note]),
+            Err(why) => return Ok(vec![Task::Note(why)]),
         };
         let revoked = self.conversation.revoke(&self.identity, &device, now());
         let is_revoked = revoked.is_ok();
@@ -107,6 +107,6 @@ impl Sealed {
     }
 }
 
-fn name(text: &str) -> Result<Name, Task> {
-    Name::parse(text).map_err(|why| Task::Note(format!("! {}", anyhow!("{text}: {why}"))))
+fn name(text: &str) -> Result<Name, String> {
+    Name::parse(text).map_err(|why| format!("! {text}: {why}"))
 }
