@@ -104,8 +104,7 @@ fn known(state: &State, from: ProducerSeq, messages: &[BatchMessage]) -> Vec<Out
 fn of_one(state: &State, from: ProducerSeq, message: &BatchMessage) -> Outcome {
     let attempt = Some(Attempt::Turn(message.turn));
     // The session is of who has the name: it would have ended with that one's key.
-    let key = state.holder_key(&message.user);
-    let sent = state.sent((&message.user, &message.id), attempt, (&key, true));
+    let sent = state.sent((&message.user, &message.id), attempt, (None, true));
     match sent {
         // The owner died between two commits of the batch.
         Some(Sent { seq, by, .. }) if *by == attempt => return Outcome::Redelivered(*seq),

@@ -369,12 +369,9 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
         return Decision::refused(Reason::NotMember);
     }
     let attempt = Attempt::of(*turn, *request);
-    let whose = match spoken {
-        Some(_) => state.holder_key(user),
-        None => key.clone(),
-    };
+    let whose = spoken.is_none().then_some(key);
     let is_now = turn.is_none() || spoken.is_some();
-    let sent = state.sent((user, id), attempt, (&whose, is_now));
+    let sent = state.sent((user, id), attempt, (whose, is_now));
     if let Some(Sent { seq, by, .. }) = sent
         && by.is_some()
         && *by == attempt

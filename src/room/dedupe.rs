@@ -119,16 +119,20 @@ fn add(hash: &mut Sha256, user: &UserId, id: &CommandId) {
 
 impl State {
     /// What is known of a message, for who comes with a key: that this very attempt placed it, or
-    /// else that the key did. `is_now`: it comes by a post or an open session; one of a session that
-    /// is over has no part in what came under a name without an owner since.
+    /// else that the key did. `None`: it comes through a session of who has the name. `is_now`: it
+    /// comes by a post or an open session; one of a session that is over has no part in what came
+    /// under a name without an owner since.
     pub(super) fn sent(
         &self,
         (user, id): (&UserId, &CommandId),
         attempt: Option<Attempt>,
-        (key, is_now): (&Key, bool),
+        (key, is_now): (Option<&Key>, bool),
     ) -> Option<&Sent> {
         let named = self.sent.get(&MessageKey::Named(user.clone(), id.clone()));
         let has_digests = self.sent.oldest().is_some_and(MessageKey::is_digest);
+        if named.is_none() && !has_digests {
+            return None;
+        }
         let of_before = has_digests.then(|| MessageKey::digest(user, id));
         let of_before = of_before.and_then(|key| self.sent.get(&key));
         let all = || [named, of_before].into_iter().flatten().flat_map(Sent::all);
@@ -140,23 +144,18 @@ impl State {
         &self,
         sent: &Sent,
         (user, id): (&UserId, &CommandId),
-        (key, is_now): (&Key, bool),
+        (key, is_now): (Option<&Key>, bool),
     ) -> bool {
+        let owner = owner_of(self.pins.get(user));
         // A token says whose the name is, whoever had it with a key.
-        if key.is_vouched() {
+        let Some(key) = key.or(owner).filter(|key| !key.is_vouched()) else {
             return true;
-        }
+        };
         match sent.holder {
-            None => owner_of(self.pins.get(user)).map_or(is_now, |owner| owner == key),
+            None => owner.map_or(is_now, |owner| owner == key),
             Some(Holder::ANYBODY) => true,
             Some(holder) => holder == Holder::of(user, id, key),
         }
-    }
-
-    /// The key of who has a name; what stands for a token where it has no owner.
-    pub(super) fn holder_key(&self, user: &UserId) -> Key {
-        let owner = owner_of(self.pins.get(user));
-        owner.cloned().unwrap_or_else(Key::vouched)
     }
 
     /// A message has taken its place.

@@ -33,9 +33,13 @@ impl<K: Hash + Eq + Clone, V> Window<K, V> {
 
     /// Remembers a key, and forgets the oldest one when there are too many.
     pub fn insert(&mut self, key: K, value: V) {
-        if self.values.contains_key(&key) {
-            return;
+        if !self.values.contains_key(&key) {
+            self.push(key, value);
         }
+    }
+
+    /// A key that is not there.
+    fn push(&mut self, key: K, value: V) {
         if self.order.len() == self.capacity {
             self.drop_oldest();
         }
@@ -58,15 +62,15 @@ impl<K: Hash + Eq + Clone, V> Window<K, V> {
     /// As [`Self::insert`], where `merge` gives what becomes of a key that is there: `None` leaves
     /// it as it is, a value makes it the newest.
     pub fn insert_with(&mut self, key: K, value: V, merge: impl Fn(&V, V) -> Option<V>) {
-        let value = match self.values.get(&key) {
-            None => Some(value),
-            Some(known) => merge(known, value),
+        let Some(known) = self.values.get(&key) else {
+            return self.push(key, value);
         };
-        let Some(value) = value else { return };
-        if self.values.remove(&key).is_some() {
-            self.order.retain(|other| *other != key);
-        }
-        self.insert(key, value);
+        let Some(value) = merge(known, value) else {
+            return;
+        };
+        self.values.remove(&key);
+        self.order.retain(|other| *other != key);
+        self.push(key, value);
     }
 
     /// An empty one of the same capacity.
