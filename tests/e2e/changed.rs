@@ -328,6 +328,7 @@ async fn a_message_that_the_servers_do_not_take_holds_up_no_other() {
 
     scene.server.configure("max_payload: 64KB");
     scene.server.reload();
+    scene.server.takes_at_most(64 * 1024).await;
     harry.types(&large("big-1")).await;
     harry.says("hi-1", "hi").await;
     let [refused, taken] = harry.answers(["big-1", "hi-1"]).await;
@@ -418,6 +419,7 @@ async fn a_limit_far_below_a_commit_stops_no_room() {
     }
     scene.server.configure("max_payload: 6KB");
     scene.server.reload();
+    scene.server.takes_at_most(6 * 1024).await;
     says(&mut people, "large", &large).await;
     for n in 0..8 {
         says(&mut people, &format!("after-{n}"), &small).await;

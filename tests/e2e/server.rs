@@ -16,6 +16,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
     time::{Duration, Instant, sleep},
 };
@@ -79,6 +80,25 @@ impl Server {
     /// Makes it read its configuration again.
     pub(crate) fn reload(&self) {
         self.signal("HUP");
+    }
+
+    /// Until it tells newcomers that this is the most bytes of a message.
+    pub(crate) async fn takes_at_most(&self, bytes: usize) {
+        let wanted = format!("\"max_payload\":{bytes},");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let greeted = TcpStream::connect(("127.0.0.1", self.port)).await;
+            let mut info = String::new();
+            BufReader::new(greeted.expect("a server"))
+                .read_line(&mut info)
+                .await
+                .expect("a greeting");
+            if info.contains(&wanted) {
+                return;
+            }
+            assert!(Instant::now() < until, "it does not say so: {info}");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) async fn run(&mut self) {

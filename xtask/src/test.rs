@@ -315,7 +315,9 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
         host,
         servers: 1,
         data: data.clone(),
-        max_file: None,
+        // What streams reserve, which is by far more than they fill. By itself it takes no more than
+        // three quarters of the disk for that.
+        max_file: Some(1 << 40),
     };
     let mut servers = nats.servers()?;
     cluster.start(&servers[0])?;
