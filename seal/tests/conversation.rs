@@ -434,6 +434,24 @@ fn a_change_that_was_refused_is_not_made_again_at_once() {
 }
 
 #[test]
+fn who_had_to_wait_outside_removes_who_leaves_soon_after() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Invited);
+    settle(&mut server, &mut hosts);
+    let (harry, charly) = hosts.split_at_mut(1);
+    assert!(!charly[0].is_in(), "he asked, and was refused");
+    assert!(harry[0].add(&mut server, &charly[0]));
+    settle(&mut server, &mut hosts);
+    let left = hosts[0].conversation.leave(now()).unwrap();
+    hosts[0].effects.extend(left);
+    settle(&mut server, &mut hosts);
+    let effects = hosts[1].conversation.tick(now() + 1);
+    hosts[1].effects.extend(effects);
+    settle(&mut server, &mut hosts);
+    let delivery = server.delivery.as_ref().unwrap();
+    assert_eq!(delivery.members().count(), 1);
+}
+
+#[test]
 fn who_says_more_than_can_wait_is_told_so_and_not_that_a_change_is_under_way() {
     let mut host = Host::new("harry", 1, JoinPolicy::Open);
     for n in 0..MOST_WAITING {

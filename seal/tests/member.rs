@@ -108,6 +108,35 @@ fn who_leaves_is_removed_by_who_stays() {
 }
 
 #[test]
+fn who_founded_the_group_leaves_it_as_anybody_else() {
+    let (mut server, mut clients) = room_of(&["harry", "charly", "ann"]);
+    let step = clients[0].member.leave(&room());
+    clients[0].host(step).unwrap();
+    clients[0].flush(&mut server);
+    assert_eq!(clients[0].read(&server), [Shown::Out]);
+    for (n, client) in clients[1..].iter_mut().enumerate() {
+        let shown = client.read(&server);
+        let [
+            Shown::Leaving {
+                is_ours_to_remove, ..
+            },
+        ] = &shown[..]
+        else {
+            panic!("{shown:?}");
+        };
+        assert_eq!(*is_ours_to_remove, n == 0);
+    }
+    let step = clients[1].member.tidy(&room(), now());
+    clients[1].host(step).unwrap();
+    clients[1].flush(&mut server);
+    assert_eq!(server.delivery().leaving().count(), 0);
+    for client in &mut clients[1..] {
+        client.read(&server);
+        assert_eq!(client.member.members(&room()).len(), 2);
+    }
+}
+
+#[test]
 fn a_request_to_leave_survives_a_change_of_the_group() {
     let (mut server, mut clients) = room_of(&["harry", "charly"]);
     let step = clients[1].member.leave(&room());

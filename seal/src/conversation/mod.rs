@@ -247,8 +247,11 @@ impl Conversation {
                 }
             }
             (Sent::Change(frame), Err(reason)) => {
-                self.changes_at = now + CHANGE_AFTER;
                 let is_entry = self.entering == Entering::Sent;
+                // Who was not let in changes the group as others do once it is in.
+                if !is_entry {
+                    self.changes_at = now + CHANGE_AFTER;
+                }
                 let is_founding = matches!(frame, Frame::Found { .. });
                 // Not invited yet: nothing is wrong, and what is to be done is said below.
                 let is_expected = is_entry && reason == NOT_A_MEMBER;
@@ -401,6 +404,11 @@ impl Conversation {
             return self.go_on(effects);
         }
         let is_overdue = |since: u64| now.saturating_sub(since) >= TIDY_AFTER;
+        // Also what was known before a restart, or could not be done the last time.
+        self.leaving_since = match self.member.is_to_tidy(&self.room) {
+            true => self.leaving_since.or(Some(now)),
+            false => None,
+        };
         let due = if now < self.changes_at {
             None
         } else if self.leaving_since.is_some_and(is_overdue) {

@@ -229,6 +229,12 @@ impl Member {
         self.change(room, Intent::Remove(named.unwrap_or_default()), now)
     }
 
+    /// Whether a device asked to be removed, or was revoked, and is in still.
+    pub fn is_to_tidy(&self, room: &Name) -> bool {
+        let leaving = self.rooms.get(room).map(Room::leaving);
+        leaving.is_some_and(|leaving| !leaving.is_empty())
+    }
+
     /// Removes the devices that asked for it, or were revoked.
     ///
     /// # Errors
