@@ -328,7 +328,7 @@ impl Sealed {
                 what: Shown::Message { from, content },
                 ..
             } => (content, from.user.to_string()),
-            other => return Task::Note(words::of(other, &self.own)),
+            other => return Task::Note(words::of(other, &self.own, &self.device)),
         };
         let text = String::from_utf8_lossy(&content.0).into_owned();
         let (seq, at) = match (show, event) {

@@ -2,15 +2,25 @@
 
 use super::super::view::escaped;
 use seal::{
-    Public,
+    Name, Public,
     conversation::{Question, Show},
     member::{Holder, Shown},
     number::safety_number,
 };
 
+/// The protocol's word for a change that its device may not make.
+const BAD_CREDENTIAL: &str = "bad_credential";
+
 /// What there is to read of it; lines that begin with `!` need attention. Messages are not here.
-pub(super) fn of(show: &Show, own: &Public) -> String {
+pub(super) fn of(show: &Show, own: &Public, device: &Name) -> String {
     match show {
+        Show::Refused {
+            content: None,
+            reason,
+        } if reason == BAD_CREDENTIAL => format!(
+            "! the room takes no change from this device, {device}: it was revoked, or came after \
+             you had revoked another one. At a device of yours that is in: /allow {device}"
+        ),
         Show::Room { what, .. } => of_room(what, own),
         Show::Said { .. } => String::new(),
         Show::Refused {
@@ -114,7 +124,18 @@ fn device(one: &Holder) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seal::{Identity, Name};
+    use seal::Identity;
+
+    #[test]
+    fn a_device_that_does_not_count_says_what_lets_it_count() {
+        let show = Show::Refused {
+            content: None,
+            reason: BAD_CREDENTIAL.into(),
+        };
+        let own = Identity::from_seed(&[1; 32]).public();
+        let said = of(&show, &own, &Name::parse("cli-1").unwrap());
+        assert!(said.ends_with("/allow cli-1"), "{said}");
+    }
 
     #[test]
     fn a_change_names_who_did_what_and_nobody_else() {
