@@ -235,7 +235,7 @@ impl Delivery {
         if !is_of(&review.by, by) {
             return Err(Refusal::OtherSender);
         }
-        self.check_door(by, now)?;
+        self.check_entry(by, now)?;
         let key_packages = self.check_welcome(&staged, bundle.welcome.as_deref())?;
         let mut expected = serialized(staged.group_context());
         let info = read_group_info(&bundle.group_info, &self.crypto)?;
@@ -379,7 +379,7 @@ impl Delivery {
     }
 
     /// In an open group whoever proves a key may commit, so it is bounded who breaks it how often.
-    fn check_door(&self, by: &Proven, now: u64) -> Result<(), Refusal> {
+    fn check_entry(&self, by: &Proven, now: u64) -> Result<(), Refusal> {
         let is_stranger = !self.members.values().any(|device| is_of(device, by));
         self.entry.check(&by.identity, is_stranger, now)
     }

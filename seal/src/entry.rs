@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn each_time_the_door_is_shut_twice_as_long_for_whoever_is_not_in() {
+    fn each_time_entry_is_shut_twice_as_long_for_whoever_is_not_in() {
         let (mut entry, mut now) = (Entry::default(), 1_000_000);
         for times in 0..4_u8 {
             entry.passed(&public(10 + times), [].iter());

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The form of snapshots.
 const FORM: u8 = 1;
-/// The form with entry, and since when newcomers are in: only where there is something of that.
-const FORM_WITH_DOOR: u8 = 2;
+/// The form with who may come in, and since when newcomers are in: only where there is something of that.
+const FORM_WITH_ENTRY: u8 = 2;
 
 impl Delivery {
     /// All of it, to go on from later without the journal before.
@@ -24,7 +24,7 @@ impl Delivery {
         };
         let group_id = self.group.group_id().as_slice();
         let is_plain = self.entry == Entry::default() && self.since.is_empty();
-        let mut bytes = vec![if is_plain { FORM } else { FORM_WITH_DOOR }];
+        let mut bytes = vec![if is_plain { FORM } else { FORM_WITH_ENTRY }];
         bytes.extend(long_parts(&[
             self.room.as_str().as_bytes(),
             group_id,
@@ -56,7 +56,7 @@ impl Delivery {
 
     /// Whether bytes are a snapshot in a form that this version reads.
     pub fn reads(bytes: &[u8]) -> bool {
-        matches!(bytes.first(), Some(&FORM | &FORM_WITH_DOOR))
+        matches!(bytes.first(), Some(&FORM | &FORM_WITH_ENTRY))
     }
 
     /// From a snapshot. Nothing is verified again but the certificates: it comes from the journal.
