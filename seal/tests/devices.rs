@@ -29,6 +29,19 @@ fn revoke_laptop(server: &mut Server, clients: &mut [Client]) {
     clients[0].flush(server);
 }
 
+fn all_read(server: &Server, clients: &mut [Client]) {
+    clients
+        .iter_mut()
+        .for_each(|client| drop(client.read(server)));
+}
+
+fn charly_tidies(server: &mut Server, clients: &mut [Client]) {
+    let tidied = clients[1].member.tidy(&room(), now());
+    clients[1].host(tidied).unwrap();
+    clients[1].flush(server);
+    all_read(server, clients);
+}
+
 #[test]
 fn a_device_is_revoked_by_another_one_and_members_remove_it() {
     let (mut server, mut clients) = with_laptop();
@@ -38,12 +51,7 @@ fn a_device_is_revoked_by_another_one_and_members_remove_it() {
         let shown = client.read(&server);
         assert!(matches!(shown[..], [Shown::Leaving { .. }]), "{shown:?}");
     }
-    let tidied = clients[1].member.tidy(&room(), now());
-    clients[1].host(tidied).unwrap();
-    clients[1].flush(&mut server);
-    clients
-        .iter_mut()
-        .for_each(|client| drop(client.read(&server)));
+    charly_tidies(&mut server, &mut clients);
     assert!(clients[2].member.is_out(&room()));
     assert_eq!(clients[0].code(), clients[1].code());
     assert_eq!(clients[0].member.members(&room()).len(), 2);
@@ -91,15 +99,8 @@ fn who_has_no_device_left_that_counts_says_nothing() {
 fn a_revoked_device_is_added_again_only_when_its_person_allows_it() {
     let (mut server, mut clients) = with_laptop();
     revoke_laptop(&mut server, &mut clients);
-    clients
-        .iter_mut()
-        .for_each(|client| drop(client.read(&server)));
-    let tidied = clients[1].member.tidy(&room(), now());
-    clients[1].host(tidied).unwrap();
-    clients[1].flush(&mut server);
-    clients
-        .iter_mut()
-        .for_each(|client| drop(client.read(&server)));
+    all_read(&server, &mut clients);
+    charly_tidies(&mut server, &mut clients);
     clients[2].publish(2);
     clients[2].flush(&mut server);
     let package = server.claim(&name("harry"), &name("laptop"));

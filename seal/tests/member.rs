@@ -78,61 +78,36 @@ fn a_change_that_became_needless_is_dropped() {
 
 #[test]
 fn who_leaves_is_removed_by_who_stays() {
-    let (mut server, mut clients) = room_of(&["harry", "charly", "ann"]);
-    let step = clients[2].member.leave(&room());
-    clients[2].host(step).unwrap();
-    clients[2].flush(&mut server);
-    assert_eq!(clients[2].read(&server), [Shown::Out]);
-    assert_eq!(server.delivery().leaving().count(), 1);
-    for (n, client) in clients[..2].iter_mut().enumerate() {
-        let shown = client.read(&server);
-        let [
-            Shown::Leaving {
-                who,
-                is_ours_to_remove,
-            },
-        ] = &shown[..]
-        else {
-            panic!("{shown:?}");
-        };
-        assert_eq!((who.user.as_str(), *is_ours_to_remove), ("ann", n == 0));
-    }
-    let step = clients[0].member.tidy(&room(), now());
-    clients[0].host(step).unwrap();
-    clients[0].flush(&mut server);
-    assert_eq!(server.delivery().leaving().count(), 0);
-    for client in &mut clients[..2] {
-        client.read(&server);
-        assert_eq!(client.member.members(&room()).len(), 2);
-    }
-}
-
-#[test]
-fn who_founded_the_group_leaves_it_as_anybody_else() {
-    let (mut server, mut clients) = room_of(&["harry", "charly", "ann"]);
-    let step = clients[0].member.leave(&room());
-    clients[0].host(step).unwrap();
-    clients[0].flush(&mut server);
-    assert_eq!(clients[0].read(&server), [Shown::Out]);
-    for (n, client) in clients[1..].iter_mut().enumerate() {
-        let shown = client.read(&server);
-        let [
-            Shown::Leaving {
-                is_ours_to_remove, ..
-            },
-        ] = &shown[..]
-        else {
-            panic!("{shown:?}");
-        };
-        assert_eq!(*is_ours_to_remove, n == 0);
-    }
-    let step = clients[1].member.tidy(&room(), now());
-    clients[1].host(step).unwrap();
-    clients[1].flush(&mut server);
-    assert_eq!(server.delivery().leaving().count(), 0);
-    for client in &mut clients[1..] {
-        client.read(&server);
-        assert_eq!(client.member.members(&room()).len(), 2);
+    // Also who has founded the group.
+    for (leaver, user) in [(2, "ann"), (0, "harry")] {
+        let (mut server, mut clients) = room_of(&["harry", "charly", "ann"]);
+        let mut gone = clients.remove(leaver);
+        let step = gone.member.leave(&room());
+        gone.host(step).unwrap();
+        gone.flush(&mut server);
+        assert_eq!(gone.read(&server), [Shown::Out]);
+        assert_eq!(server.delivery().leaving().count(), 1);
+        for (n, client) in clients.iter_mut().enumerate() {
+            let shown = client.read(&server);
+            let [
+                Shown::Leaving {
+                    who,
+                    is_ours_to_remove,
+                },
+            ] = &shown[..]
+            else {
+                panic!("{shown:?}");
+            };
+            assert_eq!((who.user.as_str(), *is_ours_to_remove), (user, n == 0));
+        }
+        let step = clients[0].member.tidy(&room(), now());
+        clients[0].host(step).unwrap();
+        clients[0].flush(&mut server);
+        assert_eq!(server.delivery().leaving().count(), 0);
+        for client in &mut clients {
+            client.read(&server);
+            assert_eq!(client.member.members(&room()).len(), 2);
+        }
     }
 }
 
