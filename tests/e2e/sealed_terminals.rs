@@ -79,15 +79,21 @@ impl Terminal {
     }
 }
 
-pub(crate) async fn terminals_read_each_other_and_what_was_said_meanwhile(cluster: Cluster) {
-    let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
-    let keys = tempfile::tempdir().expect("a folder");
-    let mut harry = Terminal::open(&first, "harry", keys.path());
+/// Harry, whom charly has read and left again.
+async fn harry_alone(first: &Node, second: &Node, keys: &Path) -> Terminal {
+    let mut harry = Terminal::open(first, "harry", keys);
     harry.says("Hello").await;
-    let mut charly = Terminal::open(&second, "charly", keys.path());
+    let mut charly = Terminal::open(second, "charly", keys);
     charly.says("I am in").await;
     harry.reads("charly -> *] I am in").await;
     charly.ends().await;
+    harry
+}
+
+pub(crate) async fn terminals_read_each_other_and_what_was_said_meanwhile(cluster: Cluster) {
+    let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
+    let keys = tempfile::tempdir().expect("a folder");
+    let mut harry = harry_alone(&first, &second, keys.path()).await;
     for text in ["one", "two"] {
         harry.says(text).await;
     }
@@ -108,12 +114,7 @@ pub(crate) async fn terminals_read_each_other_and_what_was_said_meanwhile(cluste
 pub(crate) async fn a_terminal_that_was_away_at_a_purge_comes_back(cluster: Cluster) {
     let (first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
     let keys = tempfile::tempdir().expect("a folder");
-    let mut harry = Terminal::open(&first, "harry", keys.path());
-    harry.says("Hello").await;
-    let mut charly = Terminal::open(&second, "charly", keys.path());
-    charly.says("I am in").await;
-    harry.reads("charly -> *] I am in").await;
-    charly.ends().await;
+    let mut harry = harry_alone(&first, &second, keys.path()).await;
     harry.says("while charly is away").await;
     admin(&first, &["purge", "aaa", "--yes"]).await;
     harry.says("behind the purge").await;

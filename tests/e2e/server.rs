@@ -1,7 +1,7 @@
 //! A nats-server of a test's own: what an operator does to it, the test does.
 
 use crate::{
-    cluster::{Cluster, PATIENCE},
+    cluster::{Cluster, PATIENCE, eventually},
     node::free_ports,
     support,
 };
@@ -85,20 +85,14 @@ impl Server {
     /// Until it tells newcomers that this is the most bytes of a message.
     pub(crate) async fn takes_at_most(&self, bytes: usize) {
         let wanted = format!("\"max_payload\":{bytes},");
-        let until = Instant::now() + PATIENCE;
-        loop {
+        eventually("the server greets with its limit", async || {
             let greeted = TcpStream::connect(("127.0.0.1", self.port)).await;
+            let mut greeted = BufReader::new(greeted.expect("a server"));
             let mut info = String::new();
-            BufReader::new(greeted.expect("a server"))
-                .read_line(&mut info)
-                .await
-                .expect("a greeting");
-            if info.contains(&wanted) {
-                return;
-            }
-            assert!(Instant::now() < until, "it does not say so: {info}");
-            sleep(Duration::from_millis(10)).await;
-        }
+            greeted.read_line(&mut info).await.expect("a greeting");
+            info.contains(&wanted)
+        })
+        .await;
     }
 
     pub(crate) async fn run(&mut self) {
