@@ -191,27 +191,12 @@ fn what_was_said_before_is_not_said_again_by_whoever_repeats_it() {
 #[test]
 fn who_gets_a_name_that_a_purge_freed_uses_the_ids_of_before() {
     let mut room = room();
-    let of_another = |id, name: &str, request| match post_with(id, name, Identity::Proven, request)
-    {
-        Action::Send {
-            user,
-            request,
-            id,
-            to,
-            body,
-            ..
-        } => Action::Send {
-            user,
-            key: Key::parse("another").unwrap(),
-            identity: Identity::Proven,
-            turn: None,
-            after: 0,
-            request,
-            id,
-            to,
-            body,
-        },
-        _ => unreachable!(),
+    let of_another = |id, name: &str, request| {
+        let mut action = post_with(id, name, Identity::Proven, request);
+        if let Action::Send { key, .. } = &mut action {
+            *key = Key::parse("another").unwrap();
+        }
+        action
     };
     room.take(Action::Purge);
     room.take(open_with(10, "charly", "another"));
