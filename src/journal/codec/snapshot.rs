@@ -152,9 +152,9 @@ fn encode_place(sent: &Sent) -> snapshot::Sent {
     }
 }
 
-fn decode_sent(stored: snapshot::Sent) -> Result<(MessageKey, Sent), Bad> {
+fn decode_sent(mut stored: snapshot::Sent) -> Result<(MessageKey, Sent), Bad> {
     let digest = stored.digest.as_deref().map(<[u8; 16]>::try_from);
-    let message = match (digest, stored.id.clone()) {
+    let message = match (digest, stored.id.take()) {
         (Some(Ok(digest)), _) => MessageKey::Digest(digest),
         (None, Some(id)) => MessageKey::Named(user(&stored.user)?, decode_command_id(id)?),
         _ => return Err(Bad("a message of the dedupe window without an id".into())),

@@ -34,8 +34,8 @@ pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error
     open(config, shards).await.map_err(not_known_yet)
 }
 
-/// What another node just made is not known to every server for a moment, so a table that is missing
-/// is waited for as for a server.
+/// What another node just made is not known to every server for a moment, so a table that is
+/// missing is waited for as for a server.
 fn not_known_yet(error: Error) -> Error {
     match error {
         Error::Unusable(why) if why.contains("does not exist") => Error::Unavailable(why),
