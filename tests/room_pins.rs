@@ -98,6 +98,20 @@ fn batch(sequence: u64, n: u8, (through, number): (u8, u64)) -> Action {
     }
 }
 
+/// An action of a client that has shown this much of its key.
+trait With {
+    fn with(self, identity: Identity) -> Self;
+}
+
+impl With for Action {
+    fn with(mut self, shown: Identity) -> Self {
+        if let Action::Send { identity, .. } = &mut self {
+            *identity = shown;
+        }
+        self
+    }
+}
+
 fn unpin() -> Action {
     Action::Unpin { user: harry() }
 }
@@ -263,6 +277,40 @@ fn whoever_gets_a_freed_name_uses_the_ids_of_before_and_learns_nothing_of_them()
 }
 
 #[test]
+fn who_only_names_a_key_learns_nothing_of_who_has_proven_it_and_uses_up_none_of_its_ids() {
+    use Outcome::{Done, Repeated};
+    let mut room = Room::default();
+    room.take(open(1, 1, Proven));
+    assert_eq!(room.take(post(1, 1, Proven)), Done, "at 2");
+    assert_eq!(room.take(said(2, 1, (1, 1))), Done, "at 3");
+    room.take(unpin());
+    // Anybody has seen that key in the events.
+    room.take(open(2, 1, Claimed));
+    assert_eq!(room.take(again(1, 9, 1).with(Claimed)), Done, "at 7");
+    assert_eq!(room.take(said(2, 1, (2, 1))), Done, "at 8");
+    assert_eq!(room.take(said(3, 1, (2, 2))), Done, "at 9");
+    assert_eq!(room.take(open(3, 1, Proven)), Done);
+    assert_eq!(room.take(again(1, 10, 1)), Repeated(Seq(2)), "its own");
+    assert_eq!(room.take(said(2, 1, (3, 1))), Repeated(Seq(3)), "its own");
+    assert_eq!(
+        room.take(said(3, 1, (3, 2))),
+        Done,
+        "what another one has said"
+    );
+    // The same where the name was never freed.
+    let mut room = Room::default();
+    room.take(open(1, 1, Claimed));
+    assert_eq!(room.take(said(1, 1, (1, 1))), Done);
+    room.take(open(2, 1, Proven));
+    assert_eq!(
+        room.take(said(1, 1, (2, 1))),
+        Done,
+        "what another one has said"
+    );
+    assert_eq!(room.take(said(1, 1, (2, 2))), Repeated(Seq(5)));
+}
+
+#[test]
 fn what_is_posted_under_a_name_without_an_owner_is_there_once_whatever_becomes_of_the_name() {
     let mut room = Room::default();
     room.take(post(1, 1, Claimed));
@@ -405,4 +453,75 @@ proptest! {
         prop_assert_eq!(&replayed.unpinned, &room.state.unpinned);
         prop_assert_eq!(replayed.head, Seq(room.events.len() as u64));
     }
+
+    /// An id is used up for who had shown as much of the same key when it was used, and for nobody
+    /// else: whoever had the name meanwhile, and whatever was purged or read back.
+    #[test]
+    fn an_id_is_of_the_key_that_used_it_as_that_was_shown(steps in steps()) {
+        let mut room = Room::default();
+        let mut used: HashMap<(Key, Identity, u8), Seq> = HashMap::new();
+        let (mut opened, mut request) = (0, 100);
+        for step in steps {
+            match step {
+                Step::Open(k, identity) => {
+                    opened += 1;
+                    room.take(open(opened, k, identity));
+                }
+                Step::Say(n, how) => {
+                    let sessions = room.state.sessions.of(&harry()).to_vec();
+                    let (Some((key, identity)), Some(session)) = (room.pin(), sessions.last())
+                    else {
+                        continue;
+                    };
+                    let number = room.state.sessions.get(*session).unwrap().last + 1;
+                    request += 1;
+                    let mut action = again(n, request, 0).with(identity);
+                    if let Action::Send { key: with, turn, request, .. } = &mut action {
+                        *with = key.clone();
+                        if how {
+                            *turn = Some(Turn { session: *session, number });
+                            *request = None;
+                        }
+                    }
+                    let outcome = room.take(action);
+                    // A post finds also what was sent while the name was only claimed.
+                    let claimed = (key.clone(), Claimed, n);
+                    let of = (key, identity, n);
+                    match used.get(&of).or_else(|| used.get(&claimed).filter(|_| !how)) {
+                        Some(seq) => prop_assert_eq!(outcome, Outcome::Repeated(*seq), "{:?}", of),
+                        None => {
+                            prop_assert_eq!(outcome, Outcome::Done, "{:?}", of);
+                            used.insert(of, room.state.head);
+                        }
+                    }
+                }
+                Step::Unpin => drop(room.take(unpin())),
+                Step::Purge => drop(room.take(Action::Purge)),
+                Step::Restart => {
+                    let stored = codec::encode_snapshot(&room.state);
+                    room.state = codec::decode_snapshot(stored).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Open(u8, Identity),
+    Say(u8, bool),
+    Unpin,
+    Purge,
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (0..2u8, any::<bool>(), 0..3u8, 0..16u8).prop_map(|(k, yes, n, what)| match what {
+        0..=3 => Step::Open(k, Identity::of(yes)),
+        4..=11 => Step::Say(n, yes),
+        12..=13 => Step::Unpin,
+        14 => Step::Purge,
+        _ => Step::Restart,
+    });
+    vec(step, 0..60)
 }

@@ -6,7 +6,7 @@ use safe_chat::room::{
     Incarnation, Key, Kind, Limits, Millis, Outcome, Policy, Producer, ProducerSeq, Reason,
     RequestId, Retention, Seq, SessionId, State, Turn, UserId, decide,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 fn session(n: u8) -> SessionId {
@@ -97,9 +97,16 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         let (mut opened, mut numbered) = (HashMap::new(), HashMap::new());
         let mut requested = HashMap::new();
         actions.retain_mut(|action| match action {
-            Action::Open { session, key, .. } => {
+            Action::Open {
+                session,
+                key,
+                identity,
+                ..
+            } => {
                 let is_new = !opened.contains_key(session);
-                opened.entry(*session).or_insert_with(|| key.clone());
+                opened
+                    .entry(*session)
+                    .or_insert_with(|| (key.clone(), *identity));
                 is_new
             }
             Action::Send {
@@ -109,11 +116,11 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
                 identity,
                 ..
             } => {
-                // A gateway brings the key that opened the session.
+                // A gateway brings the key that opened the session, and what was shown of it.
                 let Some(opened) = opened.get(&turn.session) else {
                     return false;
                 };
-                *key = opened.clone();
+                (*key, *identity) = opened.clone();
                 let message = (id.clone(), key.clone(), *identity);
                 let mut is_named = || {
                     let named = numbered.entry((turn.session, turn.number));
@@ -234,6 +241,8 @@ proptest! {
                 // What was placed is still no repetition of its client's; a repetition stays one.
                 (Outcome::Done, Outcome::Redelivered(_)) if says_which => {}
                 (Outcome::Done, Outcome::Repeated(_)) if is_send && !says_which => {}
+                // An older version does not say which, and the name has had two holders meanwhile.
+                (Outcome::Repeated(_), Outcome::Repeated(_)) if is_send && !says_which => {}
                 (Outcome::Done | Outcome::Repeated(_), Outcome::Done | Outcome::Repeated(_)) if !is_send => {}
                 // What an older version placed is told from a repetition by its session, which is
                 // over by now.
@@ -279,19 +288,29 @@ proptest! {
         prop_assert_eq!(once, twice);
     }
 
-    /// Whoever had the name: by the answer to an id nobody learns of messages of another key, nor
-    /// loses an own one to them. Of a name that only posts came with that is not promised.
+    /// Whoever had the name: by the answer to an id nobody learns of messages of another key, or of
+    /// one of which more was shown, nor loses an own one to them. Of a name that only posts came
+    /// with that is not promised, nor of what older versions submit.
     #[test]
     fn an_id_says_nothing_of_what_another_key_sent(commands in commands()) {
-        let (mut state, mut keys, mut said) = (State::default(), HashMap::new(), HashMap::new());
+        let (mut state, mut said, mut batches) = (State::default(), HashMap::new(), HashSet::new());
         for command in &commands {
             let decision = decide(&state, command);
-            let is_owned = |user: &UserId| state.pins.get(user).is_some_and(|pin| pin.identity > Identity::Posted);
-            let mut note = |user: &UserId, key: &Key, seq: Seq, outcome: &Outcome| {
+            let owner = |user: &UserId| {
+                let pin = state.pins.get(user).filter(|pin| pin.identity > Identity::Posted)?;
+                Some((pin.key.clone(), pin.identity))
+            };
+            let mut note = |(owner, shown): (Option<(Key, Identity)>, Option<_>), seq: Seq, outcome: &Outcome| {
                 match outcome {
-                    Outcome::Done if is_owned(user) => drop(said.insert(seq, key.clone())),
-                    Outcome::Repeated(seq) => if let Some(first) = said.get(seq) {
-                        prop_assert_eq!(first, key, "{:?} at {}", user, seq.0);
+                    Outcome::Done => if let Some(owner) = owner {
+                        said.insert(seq, owner);
+                    },
+                    Outcome::Repeated(seq) => if let Some((key, least)) = said.get(seq) {
+                        match (shown, owner) {
+                            (Some((by, identity)), _) => prop_assert!(*key == by && *least <= identity, "at {}", seq.0),
+                            (None, Some(owner)) => prop_assert_eq!((key, *least), (&owner.0, owner.1), "at {}", seq.0),
+                            (None, None) => {}
+                        }
                     },
                     _ => {}
                 }
@@ -299,12 +318,17 @@ proptest! {
             };
             let mut next = state.head.next();
             match (&command.action, &decision.outcome) {
-                (Action::Open { session, key, .. }, _) => { keys.insert(*session, key.clone()); }
-                (Action::Send { user, key, .. }, outcome) => note(user, key, next, outcome)?,
-                (Action::Batch { messages, .. }, Outcome::Batch(outcomes)) => {
+                (Action::Send { user, key, identity, turn, request, .. }, outcome) => {
+                    let is_spoken = turn.is_some_and(|turn| state.sessions.get(turn.session).is_some());
+                    let shown = (key.clone(), *identity);
+                    if Attempt::of(*turn, *request).is_some() {
+                        note((owner(user), Some(shown).filter(|_| !is_spoken)), next, outcome)?;
+                    }
+                }
+                // One that is read again is answered as it was.
+                (Action::Batch { messages, from }, Outcome::Batch(outcomes)) if batches.insert(*from) => {
                     for (message, outcome) in messages.iter().zip(outcomes) {
-                        let Some(key) = keys.get(&message.turn.session) else { continue };
-                        note(&message.user, key, next, outcome)?;
+                        note((owner(&message.user), None), next, outcome)?;
                         if *outcome == Outcome::Done { next = next.next(); }
                     }
                 }

@@ -369,7 +369,7 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
         return Decision::refused(Reason::NotMember);
     }
     let attempt = Attempt::of(*turn, *request);
-    let whose = spoken.is_none().then_some(key);
+    let whose = spoken.is_none().then_some((key, *identity));
     let is_now = turn.is_none() || spoken.is_some();
     let sent = state.sent((user, id), attempt, (whose, is_now));
     if let Some(Sent { seq, by, .. }) = sent

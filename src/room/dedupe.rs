@@ -1,13 +1,20 @@
 //! What is known of the messages of the dedupe window, and of whom: an id belongs to the key that
-//! used it. Whoever gets a name that was free has all ids for itself, and learns nothing of those
-//! that were used before. Whoever comes back with the key of then finds its messages. Pure.
+//! used it, as it was shown. Whoever gets a name that was free has all ids for itself, and learns
+//! nothing of those that were used before. Whoever comes back with the key of then, and shows as
+//! much of it, finds its messages. Anybody can name a key that it has seen: so who only names it
+//! finds nothing of who has proven it, and uses up nothing that this one will send. Pure.
 //!
 //! A message of who has the name now has no mark, so a room in which nobody's name was ever freed
-//! remembers no more than before. When a name is freed, its messages get the digest of the key.
+//! or proven late remembers no more than before. When a name gets another holder, its messages get
+//! the digest of the key.
 //! Where only posts came with a name it has no owner yet, and posts of several keys stand under it:
 //! these stay the name's, so that none of them is placed twice. So do messages of tokens.
 
-use super::{Attempt, CommandId, Identity, Key, Pin, Seq, State, UserId};
+use super::{
+    Attempt, CommandId,
+    Identity::{self, Claimed},
+    Key, Pin, Seq, State, UserId,
+};
 use sha2::{Digest, Sha256};
 
 /// Messages of one name under one id, each of another key, that are known beside the newest.
@@ -39,8 +46,12 @@ impl Sent {
     }
 
     /// It is of who has the name now, and nobody else's from now on.
-    fn mark(&mut self, user: &UserId, id: &CommandId, owner: Option<&Key>) {
-        let of_now = || owner.map_or(Holder::ANYBODY, |key| Holder::of(user, id, key));
+    fn mark(&mut self, user: &UserId, id: &CommandId, owner: Option<&Pin>) {
+        let of_now = || {
+            owner.map_or(Holder::ANYBODY, |pin| {
+                Holder::of(user, id, (&pin.key, pin.identity))
+            })
+        };
         self.holder.get_or_insert_with(of_now);
     }
 
@@ -50,7 +61,8 @@ impl Sent {
     }
 }
 
-/// Who had a name, as a digest of the key with name and id: two messages of one key look different.
+/// Who had a name, as a digest of the key, and of whether it was proven, with name and id: two
+/// messages of one key look different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder(pub u64);
 
@@ -58,10 +70,10 @@ impl Holder {
     /// Whoever has the name: it had no owner.
     const ANYBODY: Self = Self(0);
 
-    fn of(user: &UserId, id: &CommandId, key: &Key) -> Self {
+    fn of(user: &UserId, id: &CommandId, (key, identity): (&Key, Identity)) -> Self {
         let mut hash = Sha256::new();
         add(&mut hash, user, id);
-        hash.update([2]);
+        hash.update([if identity.is_proven() { 2 } else { 3 }]);
         hash.update(key.as_str());
         let digest = hash.finalize();
         let first = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| (n << 8) | u64::from(*byte));
@@ -126,7 +138,7 @@ impl State {
         &self,
         (user, id): (&UserId, &CommandId),
         attempt: Option<Attempt>,
-        (key, is_now): (Option<&Key>, bool),
+        (shown, is_now): (Option<(&Key, Identity)>, bool),
     ) -> Option<&Sent> {
         let named = self.sent.get(&MessageKey::Named(user.clone(), id.clone()));
         let has_digests = self.sent.oldest().is_some_and(MessageKey::is_digest);
@@ -137,24 +149,36 @@ impl State {
         let of_before = of_before.and_then(|key| self.sent.get(&key));
         let all = || [named, of_before].into_iter().flatten().flat_map(Sent::all);
         let of_attempt = all().find(|sent| sent.by.is_some() && sent.by == attempt);
-        of_attempt.or_else(|| all().find(|sent| self.is_of(sent, (user, id), (key, is_now))))
+        of_attempt.or_else(|| {
+            let near = |sent| Some((self.nearness(sent, (user, id), (shown, is_now))?, sent));
+            let nearest = all().filter_map(near).min_by_key(|(nearness, _)| *nearness);
+            nearest.map(|(_, sent)| sent)
+        })
     }
 
-    fn is_of(
+    /// How surely a message is of who comes: 0 is as sure as can be; `None`: it is not.
+    fn nearness(
         &self,
         sent: &Sent,
         (user, id): (&UserId, &CommandId),
-        (key, is_now): (Option<&Key>, bool),
-    ) -> bool {
+        (shown, is_now): (Option<(&Key, Identity)>, bool),
+    ) -> Option<u8> {
         let owner = owner_of(self.pins.get(user));
+        let of_session = owner.map(|pin| (&pin.key, pin.identity));
         // A token says whose the name is, whoever had it with a key.
-        let Some(key) = key.or(owner).filter(|key| !key.is_vouched()) else {
-            return true;
+        let Some((key, identity)) = shown.or(of_session).filter(|(key, _)| !key.is_vouched())
+        else {
+            return Some(0);
         };
-        match sent.holder {
-            None => owner.map_or(is_now, |owner| owner == key),
-            Some(Holder::ANYBODY) => true,
-            Some(holder) => holder == Holder::of(user, id, key),
+        let is = |identity| sent.holder == Some(Holder::of(user, id, (key, identity)));
+        match (sent.holder, owner) {
+            (None, Some(owner)) => (owner.key == *key && owner.identity <= identity).then_some(0),
+            (None, None) => is_now.then_some(2),
+            (Some(Holder::ANYBODY), _) => Some(2),
+            (Some(_), _) if is(identity) => Some(0),
+            // Posts with a proof come under a name that is only claimed, too; one of them may be
+            // read again when that was proven.
+            (Some(_), _) => (shown.is_some() && identity.is_proven() && is(Claimed)).then_some(1),
         }
     }
 
@@ -164,7 +188,8 @@ impl State {
         self.sent.insert_with(key, sent, behind);
     }
 
-    /// The name gets another holder, or none: what was said under it stays with the key of now.
+    /// The name gets another holder, or none: what was said under it stays with the key of now, as
+    /// that was shown.
     pub(super) fn release(&mut self, user: &UserId) {
         let owner = owner_of(self.pins.get(user));
         self.sent.for_each_mut(|message, sent| match message {
@@ -187,10 +212,9 @@ impl State {
     }
 }
 
-/// The key of a name, if a session has come with it: then no other was let in beside it.
-fn owner_of(pin: Option<&Pin>) -> Option<&Key> {
+/// The pin of a name, if a session has come with its key: then no other was let in beside it.
+fn owner_of(pin: Option<&Pin>) -> Option<&Pin> {
     pin.filter(|pin| pin.identity > Identity::Posted)
-        .map(|pin| &pin.key)
 }
 
 /// A message under a name and an id that are known: of another holder, if that one's is marked.

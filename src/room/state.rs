@@ -210,11 +210,12 @@ impl State {
         if key.is_vouched() {
             return;
         }
-        let known = self.pins.get(user).map(|pin| pin.identity);
-        if known == Some(Identity::Posted) && identity > Identity::Posted {
+        let known = self.pins.get(user);
+        let pin = Pin::after(known.cloned(), key, identity);
+        // Who shows more of the key need not be who has shown less.
+        if known.is_some_and(|known| known.identity < pin.identity) {
             self.release(user);
         }
-        let pin = Pin::after(self.pins.remove(user), key, identity);
         self.pins.insert(user.clone(), pin);
     }
 
