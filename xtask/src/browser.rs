@@ -53,6 +53,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
         max_file: None,
     };
     let nodes = Nodes {
+        config: None,
         program: program.clone(),
         nats: nats.urls(),
         replicas: 1,

@@ -21,6 +21,8 @@ pub struct Nodes {
     pub journal: Journal,
     /// The working directory.
     pub dir: PathBuf,
+    /// A file with more of their configuration.
+    pub config: Option<PathBuf>,
 }
 
 /// Where the rooms are kept.
@@ -64,6 +66,9 @@ impl Nodes {
         let mut args = vec!["serve".to_owned()];
         let mut flag =
             |flag: &str, value: &dyn ToString| args.extend([flag.to_owned(), value.to_string()]);
+        if let Some(config) = &self.config {
+            flag("--config", &config.display());
+        }
         flag("--node", &name);
         flag("--host", &place.host);
         flag("--http-port", &place.http);
@@ -135,6 +140,7 @@ mod tests {
             replicas: 1,
             journal: Journal::Bus,
             dir: "/".into(),
+            config: None,
         };
         assert!(
             nodes

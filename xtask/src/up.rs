@@ -75,6 +75,7 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<()> {
     }
 
     let nodes = Nodes {
+        config: None,
         program,
         nats: nats.urls(),
         replicas: nats.servers,

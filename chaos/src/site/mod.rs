@@ -178,6 +178,7 @@ impl Site {
             },
         };
         let nodes = Nodes {
+            config: None,
             program: self.program(Version::Before).to_owned(),
             nats: self.places.nats_proxies(i, self.nats.servers),
             replicas: self.nats.servers,

@@ -4,7 +4,7 @@
 use crate::report::Series;
 use anyhow::{Context, Result};
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 /// One answer may take this long, on a busy machine.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// `http://HOST:PORT`
+    /// `http://HOST:PORT`; of a disk: the folder.
     pub(super) url: String,
 }
 
@@ -24,10 +24,12 @@ pub(super) struct Place {
 pub(super) enum Kind {
     Node,
     Nats,
+    /// What servers keep below a folder.
+    Disk,
 }
 
 /// A figure: where it stands, what it is called, its unit, and what it may grow by in an hour
-/// (`None`: it grows by design, or goes up and down with the load).
+/// (`None`: it goes up and down with the load).
 type Figure = (&'static str, &'static str, &'static str, Option<f64>);
 
 /// How many clients a node has closed as slow.
@@ -53,9 +55,8 @@ const OF_A_NODE: [Figure; 8] = [
     ),
     ("safechat_backlog_closes_total", SLOW, "", None),
 ];
-const OF_NATS: [Figure; 7] = [
-    // The journal is on the bus and keeps every event, and so does its index.
-    ("mem", "resident memory of NATS", "bytes", None),
+const OF_NATS: [Figure; 10] = [
+    ("mem", "resident memory of NATS", "bytes", Some(32.0 * MIB)),
     ("connections", "connections to NATS", "", Some(10.0)),
     ("subscriptions", "subscriptions at NATS", "", Some(60.0)),
     ("CHAT_CMD.messages", "commands kept", "", Some(5000.0)),
@@ -65,8 +66,28 @@ const OF_NATS: [Figure; 7] = [
         "bytes",
         Some(4.0 * MIB),
     ),
-    ("CHAT_EVT.messages", "commits kept", "", None),
-    ("CHAT_EVT.bytes", "bytes of commits kept", "bytes", None),
+    ("CHAT_EVT.messages", "commits kept", "", Some(20_000.0)),
+    (
+        "CHAT_EVT.bytes",
+        "bytes of commits kept",
+        "bytes",
+        Some(16.0 * MIB),
+    ),
+    ("messages", "everything kept, messages", "", Some(20_000.0)),
+    ("bytes", "everything kept", "bytes", Some(16.0 * MIB)),
+    ("consumers", "consumers", "", Some(20.0)),
+];
+const OF_A_DISK: [Figure; 1] = [("bytes", "disk", "bytes", Some(64.0 * MIB))];
+
+/// What a journal on the bus lets grow by design where rooms keep everything: its events, and the
+/// index of them.
+const OF_THE_PAST: [&str; 6] = [
+    "resident memory of NATS",
+    "commits kept",
+    "bytes of commits kept",
+    "everything kept, messages",
+    "everything kept",
+    "disk",
 ];
 
 /// Series that grow by a point at a time.
@@ -76,7 +97,8 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(places: Vec<Place>) -> Self {
+    /// `keeps_all`: rooms do, so that what they keep grows.
+    pub(super) fn new(places: Vec<Place>, keeps_all: bool) -> Self {
         let series = places.iter().flat_map(|place| {
             figures(place.kind)
                 .iter()
@@ -84,7 +106,7 @@ impl Figures {
                     process: place.name.clone(),
                     what: (*what).to_owned(),
                     unit: (*unit).to_owned(),
-                    tolerance: *tolerance,
+                    tolerance: tolerance.filter(|_| !keeps_all || !OF_THE_PAST.contains(what)),
                     ..Series::default()
                 })
         });
@@ -135,6 +157,7 @@ fn figures(kind: Kind) -> &'static [Figure] {
     match kind {
         Kind::Node => &OF_A_NODE,
         Kind::Nats => &OF_NATS,
+        Kind::Disk => &OF_A_DISK,
     }
 }
 
@@ -142,12 +165,14 @@ fn measure(Place { kind, url, .. }: &Place) -> Result<BTreeMap<String, f64>> {
     Ok(match kind {
         Kind::Node => prometheus(&get(&format!("{url}/metrics"))?),
         Kind::Nats => {
-            let mut figures = server(&serde_json::from_str(&get(&format!("{url}/varz"))?)?);
-            figures.extend(streams(&serde_json::from_str(&get(&format!(
-                "{url}/jsz?streams=true"
-            ))?)?));
+            let varz = serde_json::from_str(&get(&format!("{url}/varz"))?)?;
+            let jsz = serde_json::from_str(&get(&format!("{url}/jsz?streams=true"))?)?;
+            let mut figures = numbers(&varz, &["mem", "connections", "subscriptions"]);
+            figures.extend(numbers(&jsz, &["messages", "bytes", "consumers"]));
+            figures.extend(streams(&jsz));
             figures
         }
+        Kind::Disk => BTreeMap::from([("bytes".to_owned(), taken(Path::new(url)) as f64)]),
     })
 }
 
@@ -170,12 +195,23 @@ fn prometheus(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-fn server(varz: &Value) -> BTreeMap<String, f64> {
-    let figure = |name: &str| Some((name.to_owned(), varz[name].as_f64()?));
-    ["mem", "connections", "subscriptions"]
-        .into_iter()
-        .filter_map(figure)
-        .collect()
+fn numbers(said: &Value, names: &[&str]) -> BTreeMap<String, f64> {
+    let figure = |name: &&str| Some(((*name).to_owned(), said[*name].as_f64()?));
+    names.iter().filter_map(figure).collect()
+}
+
+/// Bytes on the disk of everything below a folder. What goes meanwhile counts nothing.
+fn taken(folder: &Path) -> u64 {
+    let there = fs::read_dir(folder).into_iter().flatten().flatten();
+    there
+        .filter_map(|entry| {
+            let about = entry.metadata().ok()?;
+            Some(match about.is_dir() {
+                true => taken(&entry.path()),
+                false => about.blocks() * 512,
+            })
+        })
+        .sum()
 }
 
 /// `STREAM.messages` and `STREAM.bytes`.
@@ -217,10 +253,8 @@ mod tests {
             (12.0, 3456.0)
         );
         assert_eq!(streams(&json!({})).len(), 0);
-        assert_eq!(
-            server(&json!({"mem": 5, "connections": 1, "other": 2})).len(),
-            2
-        );
+        let said = json!({"mem": 5, "connections": 1, "other": 2});
+        assert_eq!(numbers(&said, &["mem", "connections", "none"]).len(), 2);
     }
 
     #[test]
@@ -230,7 +264,7 @@ mod tests {
             kind: Kind::Node,
             url: "http://127.0.0.1:1".into(),
         };
-        let error = Figures::new(vec![nowhere])
+        let error = Figures::new(vec![nowhere], false)
             .take(0.0)
             .unwrap_err()
             .to_string();

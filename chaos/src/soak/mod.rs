@@ -35,6 +35,8 @@ const TELL: u32 = 12;
 /// The warm-up is a quarter, and at most this long: rooms leave the memory after two minutes, and
 /// windows of ids are full after less.
 const WARM_UP: f64 = 420.0;
+/// That of a year: as long as rooms keep anything, twice.
+const OF_A_YEAR: f64 = 1_800.0;
 
 /// A steady load for a long time: memory, files and tasks must not grow.
 #[derive(Debug, Clone, Args)]
@@ -54,6 +56,10 @@ pub struct Options {
     /// Rooms that they are in
     #[arg(long, value_name = "N", default_value_t = 8)]
     rooms: usize,
+    /// A day takes ten seconds, so an hour a year: rooms keep 90 days, others are made, filled,
+    /// limited and purged, month after month, and what is stored must not grow either
+    #[arg(long)]
+    year: bool,
     /// Where all chance comes from
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -81,8 +87,9 @@ impl Options {
             ..
         } = self;
         let debug = if self.debug { " --debug" } else { "" };
+        let year = if self.year { " --year" } else { "" };
         format!(
-            "cargo xtask chaos soak --seconds {seconds} --nodes {nodes} --clients {clients} --rate {rate} --rooms {rooms} --seed {seed}{debug}"
+            "cargo xtask chaos soak --seconds {seconds} --nodes {nodes} --clients {clients} --rate {rate} --rooms {rooms} --seed {seed}{year}{debug}"
         )
     }
 }
@@ -96,7 +103,12 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<bool> {
     };
     let (state, dir) = runs::open()?;
     let mut cluster = Cluster::new(state, interrupt.clone())?;
-    let servers = servers::start(&mut cluster, options.nodes, program, interrupt)?;
+    let servers = servers::start(
+        &mut cluster,
+        (options.nodes, options.year),
+        program,
+        interrupt,
+    )?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -147,9 +159,12 @@ async fn soak(
         passing: 8,
         slow: 3,
         floods: 1,
+        tenants: if options.year { 4 } else { 0 },
+        operators: servers.operators,
         seed: options.seed,
     };
-    let (mut figures, started) = (Figures::new(servers.places), about::now());
+    let figures = Figures::new(servers.places, !options.year);
+    let (mut figures, started) = (figures, about::now());
     cluster.changes()?;
     let (began, load) = (Instant::now(), Load::begin(&plan).await?);
     let mut broken = Vec::new();
@@ -180,7 +195,10 @@ async fn soak(
     let resets = load.resets();
     let ended = load.end().await;
     broken.extend(ended.violations);
-    let warm_up = (seconds / 4.0).min(WARM_UP);
+    let warm_up = match options.year {
+        true => (seconds / 4.0).max(OF_A_YEAR),
+        false => (seconds / 4.0).min(WARM_UP),
+    };
     let slow = closed_as_slow(&figures);
     let mut series = figures.into_series();
     for series in &mut series {
@@ -191,8 +209,8 @@ async fn soak(
     }
     let mut told = plan.told();
     told.push(format!(
-        "{} visits, {slow} closed as slow, {resets} connections reset",
-        ended.counts.visits
+        "{} visits, {} rooms purged, {slow} closed as slow, {resets} connections reset",
+        ended.counts.visits, ended.counts.purges
     ));
     Ok(Soak {
         journal: "bus".to_owned(),
@@ -241,10 +259,11 @@ fn tell_now(at: Duration, load: &Load, figures: &Figures) {
     let [tasks, files, commands] =
         ["tasks", "open files", "commands kept"].map(|what| figures.now(what));
     say(format!(
-        "{:>5} s  journaled {}  visits {}  slow {}  refused {}  broken {}  memory {memory} MiB  NATS {nats} MiB  tasks {tasks:?}  files {files:?}  commands {commands:?}",
+        "{:>5} s  journaled {}  visits {}  purges {}  slow {}  refused {}  broken {}  memory {memory} MiB  NATS {nats} MiB  tasks {tasks:?}  files {files:?}  commands {commands:?}",
         at.as_secs(),
         counts.journaled,
         counts.visits,
+        counts.purges,
         closed_as_slow(figures),
         counts.rejected,
         load.violations().len(),

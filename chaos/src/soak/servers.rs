@@ -2,8 +2,11 @@
 //! this process.
 
 use super::figures::{Kind, Place};
-use anyhow::Result;
-use std::net::SocketAddr;
+use anyhow::{Context, Result};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 use xtask::{
     cluster::Cluster,
     interrupt::Interrupt,
@@ -22,15 +25,20 @@ const MONITORING: u16 = 8222;
 /// Where everything is.
 pub(super) struct Servers {
     pub(super) gateways: Vec<SocketAddr>,
+    pub(super) operators: Vec<SocketAddr>,
     pub(super) places: Vec<Place>,
     pub(super) versions: Vec<String>,
 }
 
-/// Starts everything and waits until it answers.
+/// Where a day takes ten seconds: rooms keep 90 of them, and it is looked often enough whether some
+/// keep more.
+const OF_A_YEAR: &str = "[writer]\nkeep_age_s = 900\ntrim_ms = 1000\n";
+
+/// Starts everything and waits until it answers. `is_year`: see [`super::Options`].
 pub(super) fn start(
     cluster: &mut Cluster,
-    nodes: u8,
-    program: std::path::PathBuf,
+    (nodes, is_year): (u8, bool),
+    program: PathBuf,
     interrupt: &Interrupt,
 ) -> Result<Servers> {
     let (host, data) = (
@@ -55,7 +63,8 @@ pub(super) fn start(
         nats: nats.urls(),
         replicas: 1,
         journal: Journal::Bus,
-        dir: data,
+        config: is_year.then(|| configuration(&data)).transpose()?,
+        dir: data.clone(),
     };
     let place = |i: u8| node::Place {
         host,
@@ -79,12 +88,25 @@ pub(super) fn start(
         kind: Kind::Nats,
         url: format!("http://{host}:{MONITORING}"),
     });
-    let gateways = (1..=nodes).map(|i| (host, place(i).http).into()).collect();
+    places.push(Place {
+        name: "nats-1".to_owned(),
+        kind: Kind::Disk,
+        url: data.display().to_string(),
+    });
+    let at =
+        |port: fn(node::Place) -> u16| (1..=nodes).map(|i| (host, port(place(i))).into()).collect();
     Ok(Servers {
-        gateways,
+        gateways: at(|place| place.http),
+        operators: at(|place| place.internal),
         places,
         versions,
     })
+}
+
+fn configuration(dir: &Path) -> Result<PathBuf> {
+    let file = dir.join("year.toml");
+    std::fs::write(&file, OF_A_YEAR).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
 }
 
 fn launch(cluster: &mut Cluster, servers: &[Server]) -> Result<()> {

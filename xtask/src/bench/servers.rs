@@ -85,6 +85,7 @@ impl Servers {
             cluster,
             nats: nats.urls(),
             nodes: Nodes {
+                config: None,
                 program,
                 nats: nats.urls(),
                 replicas: 1,

@@ -57,6 +57,7 @@ pub(in crate::soak) struct Counts {
     pub(in crate::soak) rejected: u64,
     pub(in crate::soak) connects: u64,
     pub(in crate::soak) visits: u64,
+    pub(in crate::soak) purges: u64,
 }
 
 impl Ledger {

@@ -9,6 +9,7 @@ mod passing;
 mod slow;
 mod socket;
 mod steady;
+mod tenant;
 
 use crate::proxy::{self, Rules};
 use anyhow::{Context, Result};
@@ -27,6 +28,8 @@ const SETTLE: Duration = Duration::from_secs(60);
 const RESETS: f64 = 0.02;
 /// One in so many clients has a bad network.
 const BAD_NETWORK: usize = 4;
+/// Rooms that a passing client has for itself, where they come again.
+const OWN_ROOMS: usize = 50;
 /// How long all steady clients may take to connect.
 const GATHER: Duration = Duration::from_secs(60);
 
@@ -47,6 +50,11 @@ pub(super) struct Plan {
     pub(super) slow: usize,
     /// Clients that send far too much at once.
     pub(super) floods: usize,
+    /// Those whose rooms are made, filled, limited and purged. With any, no room is made that does
+    /// not come again.
+    pub(super) tenants: usize,
+    /// Where operators ask.
+    pub(super) operators: Vec<SocketAddr>,
     /// Where all chance comes from.
     pub(super) seed: u64,
 }
@@ -62,10 +70,11 @@ impl Plan {
             passing,
             slow,
             floods,
+            tenants,
             ..
         } = self;
         let resets = RESETS * 100.0;
-        vec![
+        let mut told = vec![
             format!("{} nodes", gateways.len()),
             format!(
                 "{steady} clients stay in {rooms} rooms and send {rate} messages per second in all"
@@ -83,7 +92,15 @@ impl Plan {
                 flood::MESSAGES,
                 flood::PAUSE.as_secs()
             ),
-        ]
+        ];
+        if *tenants > 0 {
+            told.push(format!(
+                "a day takes ten seconds: rooms keep 90 days; {tenants} tenants have {} rooms each, \
+                 which are made, filled, limited, filled and purged in turn",
+                tenant::ROOMS
+            ));
+        }
+        told
     }
 }
 
@@ -179,15 +196,28 @@ impl Load {
                 GATHER.as_secs()
             )
         })?;
+        let visitor = |n: usize, kind: &str| passing::Visitor {
+            n,
+            user: format!("{kind}-{n}"),
+            urls: good.clone(),
+            ledger: load.ledger.clone(),
+        };
         for n in 0..plan.passing {
-            let visitor = passing::Visitor {
+            let rooms = passing::Rooms {
+                used: plan.rooms,
+                own: (plan.tenants > 0).then_some(OWN_ROOMS),
+            };
+            let passing = passing::run(visitor(n, "passing"), rooms, load.stop.subscribe());
+            load.tasks.spawn(passing);
+        }
+        for n in 0..plan.tenants {
+            let tenant = tenant::Tenant {
                 n,
-                urls: good.clone(),
-                rooms: plan.rooms,
+                visitor: visitor(n, "tenant"),
+                operators: plan.operators.clone(),
                 ledger: load.ledger.clone(),
             };
-            load.tasks
-                .spawn(passing::run(visitor, load.stop.subscribe()));
+            load.tasks.spawn(tenant::run(tenant, load.stop.subscribe()));
         }
         for n in 0..plan.slow {
             let gateway = plan.gateways[n % plan.gateways.len()];

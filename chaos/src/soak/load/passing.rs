@@ -18,36 +18,49 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a visit may take to be answered and to see its own messages.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Who visits.
 pub(super) struct Visitor {
     pub(super) n: usize,
+    pub(super) user: String,
     pub(super) urls: Vec<String>,
-    pub(super) rooms: usize,
     pub(super) ledger: Ledger,
 }
 
-pub(super) async fn run(visitor: Visitor, mut phase: watch::Receiver<Phase>) {
+/// What is visited.
+pub(super) struct Rooms {
+    /// So many rooms that are in use.
+    pub(super) used: usize,
+    /// So many of its own, or a new one each time.
+    pub(super) own: Option<usize>,
+}
+
+pub(super) async fn run(visitor: Visitor, rooms: Rooms, mut phase: watch::Receiver<Phase>) {
     let mut number = visitor.n;
     while *phase.borrow() == Phase::Talk {
-        visitor.visit(number).await;
-        visitor.ledger.count(|counts| counts.visits += 1);
+        // The run of the client names the room: a room of its own for each visit.
+        let is_own = number.is_multiple_of(2);
+        let which = rooms.own.map_or(number, |own| number % own);
+        let name = match is_own {
+            true => format!("visit-{}-{which}", visitor.n),
+            false => room(number % rooms.used),
+        };
+        visitor.visit(&name, number).await;
+        if is_own {
+            visitor.ledger.forget(&name);
+        }
         number += 1;
         let _ = timeout(PAUSE, phase.wait_for(|phase| *phase != Phase::Talk)).await;
     }
 }
 
 impl Visitor {
-    async fn visit(&self, number: usize) {
-        let (user, is_new) = (format!("passing-{}", self.n), number.is_multiple_of(2));
-        // The run of the client names the room: a room of its own for each visit.
-        let room = if is_new {
-            format!("visit-{}-{number}", self.n)
-        } else {
-            room(number % self.rooms)
-        };
-        let account = Account::new(&self.ledger, &room, &user);
+    /// Joins a room, talks and goes, every third time without a farewell.
+    pub(super) async fn visit(&self, room: &str, number: usize) {
+        let user = self.user.clone();
+        let account = Account::new(&self.ledger, room, &user);
         let options = Options {
             urls: self.urls.clone(),
-            room: room.clone(),
+            room: room.to_owned(),
             user,
             first: number,
             since: None,
@@ -75,9 +88,7 @@ impl Visitor {
         tokio::join!(watch, talk);
         let _ = client.await;
         account.settle();
-        if is_new {
-            self.ledger.forget(&room);
-        }
+        self.ledger.count(|counts| counts.visits += 1);
     }
 
     async fn talk(&self, account: &Account, number: usize, outgoing: &mpsc::Sender<Outgoing>) {
