@@ -30,6 +30,19 @@ impl KeyPair {
         URL_SAFE_NO_PAD.encode(self.0.public_key())
     }
 
+    /// The signature that answers the challenge of a session, for a client that has its own frames.
+    /// `host`: the server as it is called; `nonce`: of the challenge.
+    pub fn answer(&self, (host, room, user): (&str, &str, &str), nonce: &[u8]) -> [u8; 64] {
+        let about = Proving {
+            pair: self.clone(),
+            host: host.into(),
+            room: room.into(),
+            user: user.into(),
+            device: None,
+        };
+        about.answer(nonce)
+    }
+
     /// Signs what a proof for a session is about.
     pub(crate) fn prove(&self, about: &Proving, nonce: &[u8]) -> [u8; 64] {
         let key = self.0.public_key().as_ref();

@@ -1,7 +1,9 @@
 //! The messages of a run: when each was due, when it was sent, where it came to be.
 
 use super::Id;
-use std::time::Instant;
+use bytes::Bytes;
+use safe_chat_client::Body;
+use std::{collections::HashMap, time::Instant};
 
 /// When a message was to be sent, and when it was.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +34,8 @@ struct Message {
 pub(super) struct Messages {
     all: Vec<Message>,
     bytes: usize,
+    /// What the sealed ones say.
+    sealed: HashMap<usize, Bytes>,
     /// Messages without an answer.
     pub(super) open: usize,
 }
@@ -42,6 +46,7 @@ impl Messages {
         Self {
             all: Vec::new(),
             bytes,
+            sealed: HashMap::new(),
             open: 0,
         }
     }
@@ -83,6 +88,20 @@ impl Messages {
         text
     }
 
+    /// A message is sent as these bytes.
+    pub(super) fn seal(&mut self, number: usize, content: Bytes) {
+        self.sealed.insert(number, content);
+    }
+
+    /// Whether that is what was sent.
+    fn is(&self, number: usize, said: &Body) -> bool {
+        match (self.sealed.get(&number), said) {
+            (Some(sent), Body::Sealed(said)) => sent == said,
+            (None, Body::Text(said)) => *said == self.text(number),
+            _ => false,
+        }
+    }
+
     pub(super) fn timing(&self, number: usize) -> Timing {
         self.all[number].timing
     }
@@ -93,7 +112,7 @@ impl Messages {
         id: &str,
         room: &str,
         seq: u64,
-        text: Option<&str>,
+        said: &Body,
     ) -> Result<Option<usize>, String> {
         let Some(number) = id.strip_prefix("s-") else {
             return Ok(None);
@@ -104,7 +123,7 @@ impl Messages {
         if number >= self.all.len() || *self.all[number].room != *room {
             return Err(format!("seq {seq}: nobody sent {id} to {room}"));
         }
-        if text != Some(&self.text(number)) {
+        if !self.is(number, said) {
             return Err(format!("seq {seq}: {id} is not what was sent"));
         }
         match self.all[number].seq.replace(seq) {

@@ -10,6 +10,7 @@ mod dialect;
 pub(crate) mod frames;
 mod message;
 mod room;
+mod sealing;
 mod session;
 mod wait;
 
@@ -22,11 +23,12 @@ use message::Messages;
 use mio::{Events, Interest, Poll, Token};
 use room::{Room, Seen};
 use safe_chat_client::{CloseCode, Gateway};
+pub(crate) use sealing::Sealing;
 use session::{Join, Phase, Session};
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{SocketAddr, ToSocketAddrs},
     time::{Duration, Instant},
 };
 use wait::Wait;
@@ -35,8 +37,6 @@ use wait::Wait;
 const BUFFER: usize = 256 * 1024;
 /// Sessions that connect at the same time.
 const JOINING: usize = 256;
-/// Sessions of one own address: it has 28,000 ports.
-const PER_ADDRESS: usize = 20_000;
 /// Broken promises that are kept word by word.
 const QUOTED: usize = 20;
 
@@ -55,6 +55,7 @@ pub struct Engine {
     gateways: Vec<SocketAddr>,
     path: String,
     dialect: Dialect,
+    sealing: Option<Sealing>,
     buffer: Vec<u8>,
     joined: usize,
     joining: usize,
@@ -104,6 +105,7 @@ impl Engine {
             gateways,
             path,
             dialect: Dialect::default(),
+            sealing: None,
             buffer: vec![0; BUFFER],
             joined: 0,
             joining: 0,
@@ -130,6 +132,9 @@ impl Engine {
         let number = match self.room_by_name.get(room) {
             Some(number) => *number,
             None => {
+                if let Some(sealing) = &mut self.sealing {
+                    sealing.found(room, user)?;
+                }
                 self.rooms.push(Room::new(room.to_owned()));
                 let number = self.rooms.len() - 1;
                 self.room_by_name.insert(room.to_owned(), number);
@@ -138,7 +143,7 @@ impl Engine {
         };
         let gateway = self.gateways[self.joined % self.gateways.len()];
         let from = gateway.ip().is_loopback() && gateway.is_ipv4();
-        let from = from.then(|| own_address(self.joined / PER_ADDRESS));
+        let from = from.then(|| session::own_address(self.joined));
         self.joined += 1;
         let mut session = Session::join(Join {
             gateway,
@@ -148,6 +153,7 @@ impl Engine {
             room: (number, room),
             user: user.to_owned(),
             since,
+            is_proven: self.sealing.is_some(),
         })?;
         let id = self.sessions.len();
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -206,8 +212,14 @@ impl Engine {
         let now = Instant::now();
         let room = &self.rooms[session.room].name;
         let number = self.messages.send(id, room, due, now);
-        let (id, text) = (message::id(number), self.messages.text(number));
-        let frame = self.dialect.send(room, id, text);
+        let id = message::id(number);
+        let frame = match &mut self.sealing {
+            None => self.dialect.send(room, id, self.messages.text(number)),
+            Some(sealing) => match sealing.frame(room, (id, number), &mut self.messages) {
+                Ok(frame) => frame,
+                Err(error) => return self.recorder.count("not sent", &format!("{error:#}")),
+            },
+        };
         session.queue(1, frame.as_bytes());
         self.recorder.sent(due, now);
     }
@@ -363,6 +375,7 @@ impl Engine {
                 room: &self.rooms[session.room].name,
                 user: &session.user,
                 since: session.resumes.then_some(session.last),
+                is_proven: self.sealing.is_some(),
             };
             if let Some(opening) = self.dialect.opening(&seat) {
                 session.queue(1, opening.as_bytes());
@@ -423,6 +436,7 @@ impl Engine {
         match self.dialect.read(message, 0) {
             Some(Incoming::Greeting) => {}
             Some(Incoming::Ping(answer)) => self.reply(id, answer),
+            Some(Incoming::Challenge(nonce)) => self.prove(id, &nonce),
             Some(Incoming::Refused(why)) => self.end(id, &Ended::Refused(why)),
             Some(Incoming::Welcome { head, recovered }) => self.welcome(id, head, recovered, now),
             _ => {
@@ -520,6 +534,7 @@ impl Engine {
             Incoming::Greeting
             | Incoming::Welcome { .. }
             | Incoming::Event(_)
+            | Incoming::Challenge(_)
             | Incoming::Other => {}
         }
     }
@@ -582,9 +597,4 @@ enum Ended {
     Refused(String),
     Broken(io::Error),
     Unreadable(&'static str),
-}
-
-fn own_address(n: usize) -> SocketAddr {
-    let [low, high] = [(n % 250) as u8 + 1, (n / 250) as u8 + 1];
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 1, high, low)), 0)
 }

@@ -110,7 +110,7 @@ impl Room {
             return Seen::Broken(format!("seq {seq} is not the same for all"));
         }
         let known = match event.id.as_deref() {
-            Some(id) => messages.placed(id, &self.name, seq, event.text()),
+            Some(id) => messages.placed(id, &self.name, seq, &event.body),
             None => Ok(None),
         };
         let message = match known {

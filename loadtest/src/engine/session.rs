@@ -11,9 +11,12 @@ use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, Socket, Type};
 use std::{
     io::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Instant,
 };
+
+/// Sessions of one own address: it has 28,000 ports.
+const PER_ADDRESS: usize = 20_000;
 
 /// How far a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub(super) struct Join<'a> {
     pub(super) room: (usize, &'a str),
     pub(super) user: String,
     pub(super) since: Option<u64>,
+    /// Whether it proves its key.
+    pub(super) is_proven: bool,
 }
 
 impl Session {
@@ -82,6 +87,7 @@ impl Session {
             room: name,
             user: &user,
             since: join.since,
+            is_proven: join.is_proven,
         };
         let (target, protocol) = join.dialect.target(&seat);
         let protocol = protocol.map_or(String::new(), |protocol| {
@@ -148,4 +154,11 @@ fn is_for_now(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected | io::ErrorKind::Interrupted
     )
+}
+
+/// The own address of the nth session.
+pub(super) fn own_address(n: usize) -> SocketAddr {
+    let n = n / PER_ADDRESS;
+    let [low, high] = [(n % 250) as u8 + 1, (n / 250) as u8 + 1];
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 1, high, low)), 0)
 }

@@ -12,6 +12,8 @@ use super::figures::{Spread, Turns};
 use crate::console::Step;
 use crate::{console, tool};
 
+/// The service where rooms are sealed, in figures.
+const SEALED: &str = "safe-chat-sealed";
 /// What others call the service in figures.
 const OURS: &str = "safe-chat";
 /// Takes long, and varies little.
@@ -22,9 +24,10 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 pub(super) type Part = fn(&mut Bench<'_>) -> Result<Vec<Row>>;
 
 /// In this order: the first finds a fresh node, the last one starts more.
-pub(super) const PARTS: [(&str, Part); 10] = [
+pub(super) const PARTS: [(&str, Part); 11] = [
     ("idle", idle),
     ("fanout", fanout),
+    ("sealed", sealed),
     ("storm", storm),
     ("durable", durable),
     ("latency", latency),
@@ -127,6 +130,43 @@ fn fanout(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
         rows.extend(compared.rows(&turns));
     }
     Ok(rows)
+}
+
+/// What is said in a sealed room is as long as this text.
+const SEALED_BYTES: &str = "487";
+
+fn sealed(bench: &mut Bench<'_>) -> Result<Vec<Row>> {
+    let rounds = bench.rounds(u32::MAX);
+    let system = bench.servers.system();
+    let (_, at) = system.split_once('=').context("a system has a name")?;
+    let turns = bench.peers(&[
+        "fanout",
+        "--alone",
+        "--saturate",
+        "--burst",
+        "8",
+        "--seconds",
+        "2.5",
+        "--bytes",
+        SEALED_BYTES,
+        "--sealed",
+        &format!("{SEALED}={at}"),
+        "--rounds",
+        &rounds,
+    ])?;
+    let figure = "cpu.deliveries_per_s";
+    let what = "fan-out to 1000, 8 at once, sealed to text";
+    let Some(value) = turns.spread(SEALED, figure) else {
+        return Ok(vec![Row::missing(
+            what,
+            &turns.why_not(SEALED).unwrap_or_default(),
+        )]);
+    };
+    Ok(vec![Row {
+        ratio: turns.ratio(SEALED, OURS, figure),
+        must: "0.95",
+        ..Row::of(what, SEALED, "deliveries/CPU s", Some(value))
+    }])
 }
 
 fn storm(bench: &mut Bench<'_>) -> Result<Vec<Row>> {

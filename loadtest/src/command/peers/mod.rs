@@ -7,7 +7,7 @@ mod table;
 
 use super::Exit;
 use crate::{
-    engine::{Dialect, Engine},
+    engine::{Dialect, Engine, Sealing},
     measure::{Environment, Processes, Recorder, listening},
     peer::{self, Kind, Running, Starter},
     report::Report,
@@ -29,6 +29,10 @@ pub struct Peers {
     /// A system beside the bare server, and the ports of all that serves it: NAME=URL,PORT,PORT
     #[arg(long = "system", value_name = "NAME=URL[,PORT...]")]
     systems: Vec<System>,
+    /// The same, where rooms are sealed: everybody proves a key, and who is first says all that is
+    /// said, encrypted; as long as text of 487 bytes
+    #[arg(long = "sealed", value_name = "NAME=URL[,PORT...]")]
+    sealed: Vec<System>,
     /// Servers that are started beside it, as far as they are on this machine
     #[arg(long, value_delimiter = ',', value_enum, value_name = "PEER,...",
         default_values_t = [Kind::Bun, Kind::Centrifugo, Kind::SocketIo])]
@@ -61,6 +65,7 @@ enum Entrant<'a> {
     Bare,
     Peer(Kind),
     System(&'a System),
+    Sealed(&'a System),
 }
 
 impl Entrant<'_> {
@@ -68,13 +73,13 @@ impl Entrant<'_> {
         match self {
             Self::Bare => "bare".into(),
             Self::Peer(kind) => kind.to_string(),
-            Self::System(system) => system.name.clone(),
+            Self::System(system) | Self::Sealed(system) => system.name.clone(),
         }
     }
 
     /// Whether it speaks this project's protocol for this project: what it breaks is an error.
     fn is_ours(&self) -> bool {
-        matches!(self, Self::Bare | Self::System(_))
+        matches!(self, Self::Bare | Self::System(_) | Self::Sealed(_))
     }
 }
 
@@ -104,6 +109,7 @@ pub fn peers(options: &Peers) -> Result<Exit> {
         }
     }
     entrants.extend(options.systems.iter().map(Entrant::System));
+    entrants.extend(options.sealed.iter().map(Entrant::Sealed));
     let mut exit = Exit::Good;
     for round in 1..=options.rounds.max(1) {
         for entrant in &entrants {
@@ -142,10 +148,11 @@ fn usual(plan: &Plan) -> &'static str {
 /// Each turn has a server that has done nothing before, except a system that runs already.
 fn one(plan: &Plan, entrant: &Entrant<'_>, starter: &Starter, bytes: usize) -> Outcome {
     let measured = match entrant {
-        Entrant::System(system) => {
+        Entrant::System(system) | Entrant::Sealed(system) => {
             let pids = listening(&system.ports);
             let urls = std::slice::from_ref(&system.url);
-            measure(plan, urls, Dialect::SafeChat, pids, bytes)
+            let is_sealed = matches!(entrant, Entrant::Sealed(_));
+            measure(plan, urls, (Dialect::SafeChat, is_sealed), pids, bytes)
         }
         Entrant::Bare => starter.bare().and_then(|it| started(plan, &it, bytes)),
         Entrant::Peer(kind) => starter.peer(*kind).and_then(|it| started(plan, &it, bytes)),
@@ -157,7 +164,7 @@ fn started(plan: &Plan, server: &Running, bytes: usize) -> Result<Outcome> {
     measure(
         plan,
         &[server.url()],
-        server.dialect,
+        (server.dialect, false),
         vec![server.pid()],
         bytes,
     )
@@ -166,13 +173,16 @@ fn started(plan: &Plan, server: &Running, bytes: usize) -> Result<Outcome> {
 fn measure(
     plan: &Plan,
     urls: &[String],
-    dialect: Dialect,
+    (dialect, is_sealed): (Dialect, bool),
     pids: Vec<u32>,
     bytes: usize,
 ) -> Result<Outcome> {
     let names = Processes::new(pids.clone()).names();
     let recorder = Recorder::new(pids, true, None);
     let mut engine = Engine::new(urls, bytes, recorder)?.speaking(dialect);
+    if is_sealed {
+        engine = engine.sealing(Sealing::new(&urls[0])?);
+    }
     let findings = plan.run(&mut engine)?;
     let report = Report::new(plan, &engine.recorder, findings, Environment::here(&names));
     if engine.recorder.broken > 0 {

@@ -248,6 +248,7 @@ mod tests {
             room: "aaa",
             user: "harry",
             since: None,
+            is_proven: false,
         };
         assert!(opening(&seat, false).ends_with(r#"{"id":2,"subscribe":{"channel":"live:aaa"}}"#));
         seat.since = Some(7);

@@ -8,7 +8,9 @@ mod centrifugo;
 mod safechat;
 mod socketio;
 
+use bytes::Bytes;
 use safe_chat_client::Event;
+pub(super) use safechat::{proof, send_sealed};
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Dialect {
 pub(super) enum Incoming {
     /// A part of a handshake.
     Greeting,
+    /// A key is to be proven.
+    Challenge(Bytes),
     /// The session is in.
     Welcome {
         /// The last place of the room.
@@ -71,6 +75,8 @@ pub(super) struct Seat<'a> {
     pub(super) room: &'a str,
     pub(super) user: &'a str,
     pub(super) since: Option<u64>,
+    /// Whether it proves its key, of a server of this project.
+    pub(super) is_proven: bool,
 }
 
 impl Dialect {

@@ -1,6 +1,8 @@
 //! The protocol of safe-chat, as JSON: what the nodes and the bare server speak.
 
 use super::{Incoming, Seat};
+use crate::engine::sealing::key_pair;
+use bytes::Bytes;
 use safe_chat_client::{
     codec::json,
     frame::{ClientFrame, Content, ServerFrame},
@@ -11,10 +13,31 @@ pub(super) fn target(seat: &Seat<'_>) -> (String, Option<&'static str>) {
     let since = seat
         .since
         .map_or_else(|| "history=0".to_owned(), |since| format!("since={since}"));
+    let key = match seat.is_proven {
+        true => format!("{}&auth=1", key_pair(user).public()),
+        false => format!("key-{user}"),
+    };
     (
-        format!("/chat/{room}/user/{user}?pub=key-{user}&{since}"),
+        format!("/chat/{room}/user/{user}?pub={key}&{since}"),
         Some("safechat.v1+json"),
     )
+}
+
+/// The answer to a challenge of a server that is called so.
+pub(crate) fn proof((host, room, user): (&str, &str, &str), nonce: &[u8]) -> String {
+    json::encode(&ClientFrame::Proof {
+        host: host.to_owned(),
+        signature: key_pair(user).answer((host, room, user), nonce),
+    })
+}
+
+/// A sealed message.
+pub(crate) fn send_sealed(id: String, content: Bytes) -> String {
+    json::encode(&ClientFrame::Send {
+        id,
+        to: None,
+        content: Content::Sealed(content),
+    })
 }
 
 pub(super) fn send(id: String, text: String) -> String {
@@ -27,6 +50,7 @@ pub(super) fn send(id: String, text: String) -> String {
 
 pub(super) fn read(text: &str) -> Option<Incoming> {
     Some(match json::decode(text).ok()? {
+        ServerFrame::Challenge { nonce } => Incoming::Challenge(nonce),
         ServerFrame::Welcome(welcome) => Incoming::Welcome {
             head: welcome.seq.unwrap_or_default(),
             recovered: welcome.recovered,

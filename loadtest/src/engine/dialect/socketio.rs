@@ -73,6 +73,7 @@ mod tests {
             room: "aaa",
             user: "harry",
             since: Some(7),
+            is_proven: false,
         };
         assert_eq!(
             opening(&seat),
