@@ -264,6 +264,12 @@ pub trait Blobs: Send + Sync {
 
     /// The value of a name with its revision, read through the leader.
     async fn get(&self, name: &str) -> Result<Option<(Bytes, u64)>, Error>;
+
+    /// The names that begin with `under` and a dot, in no order.
+    async fn names_under(&self, under: &str) -> Result<Vec<String>, Error>;
+
+    /// Forgets all values whose names begin with `under` and a dot.
+    async fn drop_under(&self, under: &str) -> Result<(), Error>;
 }
 
 /// All that a node needs of the bus.

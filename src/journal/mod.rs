@@ -33,7 +33,7 @@ pub use hole::{Hole, Opened};
 
 use crate::{
     bus::Commit,
-    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, State},
+    room::{Epoch, Event, Identity, Incarnation, Key, Moving, Pin, RoomId, Seq, ShardId, State, UserId},
 };
 use async_trait::async_trait;
 
@@ -55,6 +55,19 @@ impl Limits {
     pub const PAGE: usize = 500;
     /// Bytes of content in one answer of [`Journal::read`], unless its only event is larger.
     pub const PAGE_BYTES: usize = 1024 * 1024;
+}
+
+/// The pin of a name whose record cannot be read: until an operator frees it, it is nobody's.
+fn unreadable(room: &RoomId, error: &Error) -> Pin {
+    tracing::error!(
+        %room, %error,
+        "the record of a name's key cannot be read: nobody gets that name until \
+         `safe-chat admin unpin` frees it"
+    );
+    Pin {
+        key: Key::parse("unreadable").expect("it is a key"),
+        identity: Identity::Proven,
+    }
 }
 
 /// The journal of all rooms.
@@ -110,6 +123,37 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The state that the newest snapshot of a room holds, without opening the room.
     async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error>;
+
+    /// What the records of names of a room say, of a generation ([`State::generation`]): one answer
+    /// for each name, in their order; `None`: the name is free. Sees what [`Journal::record`] wrote
+    /// before. A record that cannot be read is told, and gives the name to nobody.
+    async fn recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+        names: &[UserId],
+    ) -> Result<Vec<Option<Pin>>, Error>;
+
+    /// Writes what names of a room are into records of their own. They are in a stored snapshot that
+    /// says that there may be such, so that repeating it is harmless, and leaving it in the middle.
+    /// What an owner of a lower epoch writes, or wrote before and arrives later, counts for nothing.
+    async fn record(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        generation: Seq,
+        pins: &Moving,
+    ) -> Result<(), Error>;
+
+    /// The names of a room that have a pin in a record of a generation, and the pins, in no order.
+    async fn all_recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+    ) -> Result<Vec<(UserId, Pin)>, Error>;
+
+    /// Removes all records of a generation that is over. Repeating it is harmless.
+    async fn drop_records(&self, room: &RoomId, generation: Seq) -> Result<(), Error>;
 
     /// Whether rooms can let their past go. [`Error::Denied`]: why not, and what to do.
     async fn trims(&self) -> Result<(), Error> {

@@ -3,8 +3,8 @@
 
 use super::{
     Action, Attempt, Change, Command, DeviceId, Ended, Event, Identity, Incarnation, Kept, Key,
-    Kind, Limits, Maker, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session,
-    SessionId, State, UserId, batch, group::refuse_outside,
+    Kind, Known, Limits, Maker, Millis, Policy, Reason, Rejection, Retention, Sent, Seq, Session,
+    SessionId, State, UserId, away::is_full, batch, group::refuse_outside,
 };
 use std::collections::HashSet;
 
@@ -119,6 +119,16 @@ pub fn decide_within(
     command: &Command,
     fits: impl Fn(&Kind, &[Change]) -> Result<(), Rejection>,
 ) -> Decision {
+    decide_knowing(state, command, Known::default(), fits)
+}
+
+/// As [`decide_within`], knowing what the record says of the name that the state lacks.
+pub fn decide_knowing(
+    state: &State,
+    command: &Command,
+    known: Known<'_>,
+    fits: impl Fn(&Kind, &[Change]) -> Result<(), Rejection>,
+) -> Decision {
     match &command.action {
         Action::Open {
             session,
@@ -130,12 +140,12 @@ pub fn decide_within(
             policy,
         } => {
             let (whose, brought) = ((user, device.as_ref(), *gateway), (key, *identity));
-            open(state, *session, whose, brought, (*policy, command.at))
+            open(state, known, *session, whose, brought, (*policy, command.at))
         }
         Action::Close { session, gateway } => close(state, *session, *gateway),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),
-        Action::Send { .. } => send(state, &command.action, command.at),
-        Action::Unpin { user } => unpin(state, user, command.at),
+        Action::Send { .. } => send(state, known, &command.action, command.at),
+        Action::Unpin { user } => unpin(state, known, user, command.at),
         Action::Batch { from, messages } => {
             batch::decide(state, *from, (messages, command.at), fits)
         }
@@ -146,6 +156,7 @@ pub fn decide_within(
 
 fn open(
     state: &State,
+    known: Known<'_>,
     session: SessionId,
     (user, device, gateway): (&UserId, Option<&DeviceId>, Incarnation),
     (key, identity): (&Key, Identity),
@@ -179,7 +190,7 @@ fn open(
     if wanted.is_some_and(|wanted| wanted != policy) {
         return turn_away(session, Reason::OtherPolicy);
     }
-    let pin = state.pins.get(user);
+    let (pin, recalled) = state.pin_of(user, known);
     if let Some(reason) = pin.and_then(|pin| pin.refuses(key, identity)) {
         return turn_away(session, reason);
     }
@@ -199,7 +210,17 @@ fn open(
         return turn_away(session, Reason::TooManySessions);
     }
 
+    let is_new_name = pin.is_none() && !key.is_vouched();
+    if is_new_name && state.names() >= known.most_names {
+        let full = is_full();
+        return Decision {
+            outcome: Outcome::Refused(full.clone()),
+            ..turn_away(session, full.reason)
+        };
+    }
+
     let mut decision = Decision::nothing(Outcome::Done);
+    decision.changes.extend(recalled);
     if policy != state.policy {
         let maker = (policy == Policy::Sealed).then(|| Maker {
             key: key.clone(),
@@ -207,7 +228,7 @@ fn open(
         });
         decision.changes.push(Change::PolicySet { policy, maker });
     }
-    if takes_over || (pin.is_none() && !key.is_vouched()) {
+    if takes_over || is_new_name {
         decision.changes.push(Change::Pinned {
             user: user.clone(),
             key: key.clone(),
@@ -298,11 +319,12 @@ fn abandon(state: &State, gateway: Incarnation, at: Millis) -> Decision {
     decision
 }
 
-fn unpin(state: &State, user: &UserId, at: Millis) -> Decision {
+fn unpin(state: &State, known: Known<'_>, user: &UserId, at: Millis) -> Decision {
     if state.precedes_unpin(user, at) || state.kept.precedes_purge(at) {
         return Decision::nothing(Outcome::Repeated(state.head));
     }
     let mut decision = Decision::nothing(Outcome::Done);
+    decision.changes.extend(state.pin_of(user, known).1);
     let sessions = state.sessions.of(user).iter();
     let closed = sessions.map(|session| Change::Closed { session: *session });
     decision.changes.extend(closed);
@@ -348,7 +370,7 @@ fn purge(state: &State, at: Millis) -> Decision {
     decision
 }
 
-fn send(state: &State, action: &Action, at: Millis) -> Decision {
+fn send(state: &State, known: Known<'_>, action: &Action, at: Millis) -> Decision {
     let Action::Send {
         user,
         key,
@@ -380,7 +402,10 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
     }
     // The key of a session was checked when it opened.
     let is_post = turn.is_none();
-    let pin = state.pins.get(user).filter(|_| is_post);
+    let (pin, recalled) = match is_post {
+        true => state.pin_of(user, known),
+        false => (None, None),
+    };
     if let Some(reason) = pin.and_then(|pin| pin.refuses(key, *identity)) {
         return Decision::refused(reason);
     }
@@ -439,8 +464,13 @@ fn send(state: &State, action: &Action, at: Millis) -> Decision {
     if let Err(rejection) = state.takes(user, body, at) {
         return Decision::nothing(Outcome::Refused(rejection));
     }
+    let is_new_name = is_post && !key.is_vouched() && pin.is_none();
+    if is_new_name && state.names() >= known.most_names {
+        return Decision::nothing(Outcome::Refused(is_full()));
+    }
     let mut decision = Decision::nothing(Outcome::Done);
-    if is_post && !key.is_vouched() && pin.is_none() {
+    decision.changes.extend(recalled);
+    if is_new_name {
         decision.changes.push(Change::Pinned {
             user: user.clone(),
             key: key.clone(),
@@ -488,6 +518,7 @@ pub(super) fn refusal(reason: Reason) -> Rejection {
         Reason::OtherPolicy => {
             "the room was made with another policy: leave out policy, or take another room"
         }
+        Reason::RateLimited => return is_full(),
         // As it was remembered in the words of before.
         Reason::BadQuery => "the room does not let this in as it was asked for: leave out policy",
         Reason::TooManySessions => {

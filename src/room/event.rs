@@ -140,6 +140,15 @@ pub enum Change {
         /// What was shown of it.
         identity: Identity,
     },
+    /// A key that a record of its own had is in the state again: what follows was decided with it.
+    Recalled {
+        /// The name.
+        user: UserId,
+        /// Its key.
+        key: Key,
+        /// The most that was ever shown of it.
+        identity: Identity,
+    },
     /// The room was made with a policy other than [`Policy::Open`], which stays.
     PolicySet {
         /// The policy.

@@ -5,6 +5,7 @@
 //! apply them and never fail. The same functions run in the owner of the room and in every replay,
 //! so a replayed state equals the live one.
 
+mod away;
 mod batch;
 mod command;
 mod decide;
@@ -23,10 +24,11 @@ mod sessions;
 mod state;
 mod window;
 
+pub use away::{Away, Known, Moving};
 pub use command::{
     Action, Attempt, BatchMessage, Body, Command, CommandId, Producer, ProducerSeq, Turn,
 };
-pub use decide::{Decision, Notice, Outcome, decide, decide_within};
+pub use decide::{Decision, Notice, Outcome, decide, decide_knowing, decide_within};
 pub use dedupe::{Holder, MessageKey, Sent};
 pub use event::{Change, Event, Kind};
 pub use group::{

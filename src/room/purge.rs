@@ -6,6 +6,7 @@
 //! |---|---|
 //! | members, open sessions | as before: nobody is sent away |
 //! | keys | of members, of users with a session, of holders in the group; any other name is free |
+//! | records of keys | count for nothing, and are removed |
 //! | when keys were taken away from names | forgotten |
 //! | messages of the dedupe window | known by a digest, for a day, to their keys alone |
 //! | ended sessions, producers | as before: they have no names |
@@ -34,6 +35,7 @@ impl State {
         let kept = self.kept_names();
         self.pins.retain(|user, _| kept.contains(user));
         self.unpinned.clear();
+        self.forget_away();
         self.kept.purge(purge);
         self.take_owed();
     }
@@ -68,7 +70,7 @@ impl State {
         let (kept, mut changes) = (self.kept_names(), std::mem::take(&mut self.unjournaled));
         changes.retain(|change| match change {
             Change::Opened { session, .. } => self.sessions.contains(*session),
-            Change::Pinned { user, .. } => kept.contains(user),
+            Change::Pinned { user, .. } | Change::Recalled { user, .. } => kept.contains(user),
             _ => true,
         });
         self.unjournaled = changes;

@@ -1,7 +1,7 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Body, Change, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits, Maker,
+    Attempt, Away, Body, Change, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits, Maker,
     MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Sent, Seq, Session, SessionId,
     Sessions, UserId, Window,
 };
@@ -27,6 +27,8 @@ pub struct State {
     pub sessions: Sessions,
     /// Whose each name is.
     pub pins: HashMap<UserId, Pin>,
+    /// Which of them are in records of their own.
+    pub away: Away,
     /// When an operator last took the key away from a name; the newest [`Limits::UNPINNED`].
     pub unpinned: HashMap<UserId, Millis>,
     /// The messages of the dedupe window.
@@ -57,6 +59,7 @@ impl Default for State {
             members: BTreeSet::new(),
             sessions: Sessions::default(),
             pins: HashMap::new(),
+            away: Away::default(),
             unpinned: HashMap::new(),
             sent: Window::new(Limits::WINDOW),
             ended: Window::new(Limits::ENDED_SESSIONS),
@@ -77,6 +80,7 @@ impl State {
         self.members.len()
             + self.sessions.len()
             + self.pins.len()
+            + self.away.freed.len()
             + self.unpinned.len()
             + self.sent.len()
             + self.ended.len()
@@ -193,6 +197,11 @@ impl State {
                 key,
                 identity,
             } => self.pin(user, key, *identity),
+            Change::Recalled {
+                user,
+                key,
+                identity,
+            } => self.recall(user, key, *identity),
             Change::PolicySet { policy, maker } => {
                 (self.policy, self.maker) = (*policy, maker.clone());
             }
@@ -217,11 +226,15 @@ impl State {
             self.release(user);
         }
         self.pins.insert(user.clone(), pin);
+        self.away.freed.remove(user);
     }
 
     fn unpin(&mut self, user: &UserId, at: Millis) {
         self.release(user);
         self.pins.remove(user);
+        if self.away.is_used {
+            self.away.freed.insert(user.clone());
+        }
         let last = self.unpinned.entry(user.clone()).or_default();
         *last = at.max(*last);
         if self.unpinned.len() > Limits::UNPINNED {

@@ -223,6 +223,28 @@ impl Blobs for Memory {
         self.call(Op::Get, |state| Ok(state.blobs.get(&name.to_owned())))
             .await
     }
+
+    async fn names_under(&self, under: &str) -> Result<Vec<String>, Error> {
+        let front = format!("{under}.");
+        self.call(Op::Get, |state| {
+            let entries = state.blobs.entries.iter();
+            let there = entries.filter(|(name, (_, value))| {
+                name.starts_with(&front) && value.is_some()
+            });
+            Ok(there.map(|(name, _)| name.clone()).collect())
+        })
+        .await
+    }
+
+    async fn drop_under(&self, under: &str) -> Result<(), Error> {
+        let front = format!("{under}.");
+        self.call(Op::Put, |state| {
+            let is_other = |name: &String| !name.starts_with(&front);
+            state.blobs.entries.retain(|name, _| is_other(name));
+            Ok(())
+        })
+        .await
+    }
 }
 
 impl Memory {

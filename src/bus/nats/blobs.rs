@@ -33,4 +33,27 @@ impl Blobs for Nats {
             .await?;
         Ok(stored.map(|message| (message.payload, message.sequence)))
     }
+
+    async fn names_under(&self, under: &str) -> Result<Vec<String>, Error> {
+        check_blob(under, 0)?;
+        let (stream, filter) = self.blobs_under(under);
+        let front = self.subjects.key("SNAPSHOTS", "");
+        let subjects = self.registry.subjects(&stream, &filter).await?;
+        let names = subjects.iter().filter_map(|one| one.strip_prefix(&front));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    async fn drop_under(&self, under: &str) -> Result<(), Error> {
+        check_blob(under, 0)?;
+        let (stream, filter) = self.blobs_under(under);
+        self.registry.purge(&stream, &filter, None).await
+    }
+}
+
+impl Nats {
+    /// The stream, and the subjects of values whose names begin so.
+    fn blobs_under(&self, under: &str) -> (String, String) {
+        let filter = self.subjects.key("SNAPSHOTS", &format!("{under}.>"));
+        (self.subjects.bucket("SNAPSHOTS"), filter)
+    }
 }

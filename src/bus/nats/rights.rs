@@ -144,9 +144,10 @@ impl Allowed {
         self.call("STREAM.CREATE", &all, "");
         self.call("STREAM.MSG.GET", &all, "");
         self.call("DIRECT.GET", &all, "");
-        // Decided commands, notes of dead nodes, what rooms let go of their past; never who owns
-        // what.
-        self.call("STREAM.PURGE", &["CMD", "EVT", "SESSIONS"], "");
+        // Decided commands, notes of dead nodes, what rooms let go of their past, and of names of then;
+        // never who owns what.
+        let purged = ["CMD", "EVT", "SESSIONS", "SNAPSHOTS"];
+        self.call("STREAM.PURGE", &purged, "");
         self.call("CONSUMER.CREATE", &["CMD", "NODES", "SHARDS"], ".>");
         self.call("CONSUMER.INFO", &["CMD", "NODES", "SHARDS"], ".>");
         self.publish(&["$JS.FC.>"]);

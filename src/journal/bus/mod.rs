@@ -18,13 +18,14 @@ mod end;
 mod marks;
 mod open;
 mod page;
+mod pins;
 mod snapshot;
 
 use super::{Claim, Error, Journal, Opened, coalesce::CoalesceBy, rooms::Rooms};
 use crate::{
     bus::{Bus, Commit, Error as BusError, Position, ShardRecord, Stored},
     metric,
-    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
+    room::{Epoch, Event, Incarnation, Moving, Pin, RoomId, Seq, ShardId, Shards, State, UserId},
 };
 use async_trait::async_trait;
 use marks::Marks;
@@ -210,6 +211,39 @@ impl Journal for OnBus {
 
     async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error> {
         self.newest_snapshot(room).await
+    }
+
+    async fn recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+        names: &[UserId],
+    ) -> Result<Vec<Option<Pin>>, Error> {
+        pins::recorded(&*self.bus, room, generation, names).await
+    }
+
+    async fn record(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        generation: Seq,
+        pins: &Moving,
+    ) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        let age = (claim.epoch(), self.snapshots.fetch_add(1, Ordering::Relaxed));
+        pins::record(&*self.bus, room, age, generation, pins).await
+    }
+
+    async fn all_recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+    ) -> Result<Vec<(UserId, Pin)>, Error> {
+        pins::all(&*self.bus, room, generation).await
+    }
+
+    async fn drop_records(&self, room: &RoomId, generation: Seq) -> Result<(), Error> {
+        pins::drop_all(&*self.bus, room, generation).await
     }
 
     async fn trims(&self) -> Result<(), Error> {

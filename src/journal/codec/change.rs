@@ -85,6 +85,11 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             key,
             identity,
         } => Stored::Pinned(encode_pinned(user, key, *identity)),
+        Change::Recalled {
+            user,
+            key,
+            identity,
+        } => Stored::Recalled(encode_pinned(user, key, *identity)),
         Change::PolicySet { policy, maker } => Stored::PolicySet(v1::change::PolicySet {
             policy: policy.as_str().into(),
             maker: maker.as_ref().map(encode_maker),
@@ -152,6 +157,14 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
         Some(Stored::Pinned(pinned)) => {
             let (user, Pin { key, identity }) = decode_pinned(&pinned)?;
             Ok(Change::Pinned {
+                user,
+                key,
+                identity,
+            })
+        }
+        Some(Stored::Recalled(pinned)) => {
+            let (user, Pin { key, identity }) = decode_pinned(&pinned)?;
+            Ok(Change::Recalled {
                 user,
                 key,
                 identity,

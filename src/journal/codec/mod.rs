@@ -7,12 +7,14 @@
 
 mod change;
 mod event;
+mod record;
 mod size;
 mod snapshot;
 
 pub(crate) use change::number;
 pub use change::{Bad, decode_command_id, decode_retention, encode_command_id, encode_retention};
 pub use event::{Mapping, decode_event, encode_event, schema};
+pub use record::{Record, decode_record, encode_record};
 pub use size::{size_of_changes, size_of_event};
 pub use snapshot::{decode_snapshot, encode_snapshot, reads_snapshot, snapshot_version};
 

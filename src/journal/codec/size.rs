@@ -62,7 +62,7 @@ fn size_of_change(change: &Change) -> usize {
         Change::Abandoned { .. } => ID + NUMBER,
         Change::DuplicateRecorded { .. } => ID + 2 * NUMBER,
         Change::BatchTaken { repeats, .. } => ID + 2 * NUMBER + repeats.len() * bytes(2 * NUMBER),
-        Change::Pinned { user, key, .. } => {
+        Change::Pinned { user, key, .. } | Change::Recalled { user, key, .. } => {
             bytes(user.as_str().len()) + bytes(key.as_str().len()) + NUMBER
         }
         Change::PolicySet { policy, maker } => {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Change, Ended, Group, Holder, Kept, MessageKey, Millis, Policy, Purge, Sent, Seq,
+        Attempt, Away, Change, Ended, Group, Holder, Kept, MessageKey, Millis, Policy, Purge, Sent, Seq,
         Session, SessionId, State, Turn,
     },
 };
@@ -21,9 +21,11 @@ use prost::Message;
 
 /// The version of a stored state, kept beside it. A snapshot of another version is refused
 /// ([`Error::Unsupported`]): what no event has carried yet is in it alone. 2: of a room with a
-/// policy, which an owner that does not know it would forget.
+/// policy, which an owner that does not know it would forget. 3: of a room with keys in records of
+/// their own, to which names an owner that does not know that would let anybody in.
 pub fn snapshot_version(state: &State) -> u32 {
     match state.policy {
+        _ if state.away != Away::default() => 3,
         Policy::Open => 1,
         Policy::Proven | Policy::Sealed => 2,
     }
@@ -31,7 +33,7 @@ pub fn snapshot_version(state: &State) -> u32 {
 
 /// Whether this version reads stored states of a version.
 pub fn reads_snapshot(version: u32) -> bool {
-    (1..=2).contains(&version)
+    (1..=3).contains(&version)
 }
 
 /// The stored form of a state (`v1::Snapshot`).
@@ -88,8 +90,29 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         }),
         maker: state.maker.as_ref().map(encode_maker),
         kept: (state.kept != Kept::default()).then(|| encode_kept(&state.kept)),
+        away: (state.away != Away::default()).then(|| encode_away(&state.away)),
     };
     stored.encode_to_vec().into()
+}
+
+fn encode_away(away: &Away) -> snapshot::Away {
+    snapshot::Away {
+        used: away.is_used,
+        count: away.count,
+        freed: away.freed.iter().map(ToString::to_string).collect(),
+        stale: away.stale.iter().map(|generation| generation.0).collect(),
+    }
+}
+
+fn decode_away(stored: snapshot::Away) -> Result<Away, Bad> {
+    let generations = stored.stale.into_iter();
+    let generations = generations.map(|generation| number("event", generation).map(Seq));
+    Ok(Away {
+        is_used: stored.used,
+        count: number("name", stored.count)?,
+        freed: stored.freed.iter().map(|name| user(name)).collect::<Result<_, _>>()?,
+        stale: generations.collect::<Result<_, _>>()?,
+    })
 }
 
 fn encode_kept(kept: &Kept) -> snapshot::Kept {
@@ -308,6 +331,7 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     state.group = stored.group.map(decode_group).transpose()?;
     let kept = stored.kept.as_ref().map(decode_kept).transpose()?;
     state.kept = kept.unwrap_or_default();
+    state.away = stored.away.map(decode_away).transpose()?.unwrap_or_default();
     state.unjournaled = stored
         .carried
         .into_iter()

@@ -19,6 +19,9 @@ pub enum Op {
     Snapshot,
     PutSnapshot,
     DropSnapshot,
+    Pins,
+    PutPin,
+    DropPins,
 }
 
 /// How a call goes.

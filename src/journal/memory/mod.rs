@@ -8,9 +8,10 @@ pub use faults::{Fate, Faults, NoFaults, Op, Outcome};
 
 use super::{
     Error,
+    codec::Record,
     readback::{Fence, Partitions, ReadBack, Reading, Row, SnapshotKey, Store},
 };
-use crate::room::{Epoch, RoomId, Seq, ShardId, Shards};
+use crate::room::{Epoch, RoomId, Seq, ShardId, Shards, UserId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
@@ -39,6 +40,9 @@ struct Content {
     /// Below which places rows were removed.
     trimmed: BTreeMap<RoomId, Seq>,
     snapshots: BTreeMap<(RoomId, SnapshotKey), (u32, Bytes)>,
+    pins: BTreeMap<(RoomId, Seq, UserId), Record>,
+    /// Generations whose records are forgotten, also those that come later.
+    dropped: BTreeSet<(RoomId, Seq)>,
     unsynced: Unsynced,
     /// Until when it does not answer.
     down: Option<Instant>,
@@ -349,6 +353,54 @@ impl Store for Connection {
         let room = room.clone();
         self.write(Op::DropSnapshot, move |content| {
             content.snapshots.remove(&(room, key));
+        })
+        .await
+    }
+
+    async fn pins(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+        names: &[UserId],
+    ) -> Result<Vec<Record>, Error> {
+        let key = |name: &UserId| (room.clone(), generation, name.clone());
+        self.read(Op::Pins, |content| {
+            let found = names.iter().filter_map(|name| content.pins.get(&key(name)));
+            found.cloned().collect()
+        })
+        .await
+    }
+
+    async fn all_pins(&self, room: &RoomId, generation: Seq) -> Result<Vec<Record>, Error> {
+        self.read(Op::Pins, |content| {
+            let all = content.pins.iter();
+            let of_room = all.filter(|((of, place, _), _)| (of, *place) == (room, generation));
+            of_room.map(|(_, record)| record.clone()).collect()
+        })
+        .await
+    }
+
+    async fn put_pin(&self, room: &RoomId, generation: Seq, record: &Record) -> Result<(), Error> {
+        let (room, record) = (room.clone(), record.clone());
+        self.write(Op::PutPin, move |content| {
+            if content.dropped.contains(&(room.clone(), generation)) {
+                return;
+            }
+            let key = (room, generation, record.user.clone());
+            let known = content.pins.get(&key);
+            if known.is_none_or(|known| known.age < record.age) {
+                content.pins.insert(key, record);
+            }
+        })
+        .await
+    }
+
+    async fn drop_pins(&self, room: &RoomId, generation: Seq) -> Result<(), Error> {
+        let dropped = (room.clone(), generation);
+        self.write(Op::DropPins, move |content| {
+            let is_other = |room: &RoomId, of: Seq| (room, of) != (&dropped.0, dropped.1);
+            content.pins.retain(|(room, of, _), _| is_other(room, *of));
+            content.dropped.insert(dropped);
         })
         .await
     }

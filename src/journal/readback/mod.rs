@@ -16,6 +16,7 @@
 mod claim;
 mod open;
 mod page;
+mod pins;
 pub mod rule;
 mod snapshot;
 mod store;
@@ -30,7 +31,9 @@ use super::{Claim, Error, Journal, Limits, Opened, coalesce::CoalesceBy, codec, 
 use crate::{
     bus::Commit,
     metric,
-    room::{Epoch, Event, Incarnation, Millis, RoomId, Seq, ShardId, Shards, State},
+    room::{
+        Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, Shards, State, UserId,
+    },
     telemetry::trace::hop,
 };
 use async_trait::async_trait;
@@ -298,6 +301,39 @@ impl<S: Store> Journal for ReadBack<S> {
 
     async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error> {
         self.newest_snapshot(room).await
+    }
+
+    async fn recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+        names: &[UserId],
+    ) -> Result<Vec<Option<Pin>>, Error> {
+        pins::recorded(&self.store, room, generation, names).await
+    }
+
+    async fn record(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        generation: Seq,
+        pins: &Moving,
+    ) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        let age = (claim.epoch(), self.snapshots.fetch_add(1, Relaxed));
+        pins::record(&self.store, room, age, generation, pins).await
+    }
+
+    async fn all_recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+    ) -> Result<Vec<(UserId, Pin)>, Error> {
+        pins::all(&self.store, room, generation).await
+    }
+
+    async fn drop_records(&self, room: &RoomId, generation: Seq) -> Result<(), Error> {
+        self.store.drop_pins(room, generation).await
     }
 
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error> {

@@ -2,8 +2,8 @@
 
 use super::Row;
 use crate::{
-    journal::Error,
-    room::{Epoch, Incarnation, RoomId, Seq, ShardId},
+    journal::{Error, codec::Record},
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId, UserId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -133,6 +133,25 @@ pub trait Store: Send + Sync + 'static {
         version: u32,
         content: Bytes,
     ) -> Result<(), Error>;
+
+    /// The pin records of these names, each the one of the greatest age; none for names that have
+    /// none. At a quorum.
+    async fn pins(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+        names: &[UserId],
+    ) -> Result<Vec<Record>, Error>;
+
+    /// As [`Store::pins`], of all names.
+    async fn all_pins(&self, room: &RoomId, generation: Seq) -> Result<Vec<Record>, Error>;
+
+    /// Writes a pin record at a quorum. Of several of a name the one of the greatest age stays,
+    /// whichever comes last.
+    async fn put_pin(&self, room: &RoomId, generation: Seq, record: &Record) -> Result<(), Error>;
+
+    /// Forgets the pin records of a generation, also those that come later.
+    async fn drop_pins(&self, room: &RoomId, generation: Seq) -> Result<(), Error>;
 
     /// Forgets a snapshot.
     async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error>;

@@ -68,7 +68,7 @@ pub struct Text {
 /// A change of the room's state without a place in its sequence.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 18, 19")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 18, 19, 20")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -239,6 +239,10 @@ pub mod change {
         RetentionSet(RetentionSet),
         #[prost(message, tag = "19")]
         Trimmed(Trimmed),
+        /// A key that a record of its own had is in the state again. Written once every live node reads it
+        /// (`formats` of its heartbeat is 6 or more), as is `Snapshot.away`.
+        #[prost(message, tag = "20")]
+        Recalled(Pinned),
     }
 }
 /// How much of the past stays; absent: without that bound.
@@ -289,6 +293,9 @@ pub struct Snapshot {
     /// Absent: nothing of it is known.
     #[prost(message, optional, tag = "21")]
     pub kept: ::core::option::Option<snapshot::Kept>,
+    /// Absent: every key is in `keys`. With it the version beside the snapshot is 3.
+    #[prost(message, optional, tag = "22")]
+    pub away: ::core::option::Option<snapshot::Away>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
@@ -368,6 +375,22 @@ pub mod snapshot {
         #[prost(uint64, tag = "8")]
         pub purged_at: u64,
     }
+    /// Keys in records of their own.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Away {
+        /// Whether there may be records of this generation, which is `kept.purged`.
+        #[prost(bool, tag = "1")]
+        pub used: bool,
+        /// How many names have their keys only there.
+        #[prost(uint64, tag = "2")]
+        pub count: u64,
+        /// Names that are free, whatever a record says.
+        #[prost(string, repeated, tag = "3")]
+        pub freed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        /// Generations of before, whose records are to be removed.
+        #[prost(uint64, repeated, tag = "4")]
+        pub stale: ::prost::alloc::vec::Vec<u64>,
+    }
     /// A session that is over; oldest first. Without a reason: it was open once.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Ended {
@@ -399,6 +422,18 @@ pub mod command_id {
         #[prost(message, tag = "2")]
         Gateway(Gateway),
     }
+}
+/// The key of a name, in a record of its own. The one of the highest epoch and number counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinRecord {
+    /// Who wrote it, and its how manieth.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// Without a key: the name is free.
+    #[prost(message, optional, tag = "3")]
+    pub pinned: ::core::option::Option<change::Pinned>,
 }
 /// A snapshot on the bus, in parts: all parts of one have the same epoch and number.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -4,6 +4,7 @@ mod connect;
 mod errors;
 mod examine;
 mod migrate;
+mod pins;
 mod schema;
 mod settings;
 mod snapshots;

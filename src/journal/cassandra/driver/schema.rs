@@ -11,10 +11,10 @@ pub(super) struct Version {
 }
 
 /// The version that this program works with.
-pub(super) const CURRENT: i32 = 3;
+pub(super) const CURRENT: i32 = 4;
 
 /// Every version, ascending.
-pub(super) const VERSIONS: [Version; 3] = [
+pub(super) const VERSIONS: [Version; 4] = [
     Version {
         number: 1,
         statements: first,
@@ -26,6 +26,10 @@ pub(super) const VERSIONS: [Version; 3] = [
     Version {
         number: 3,
         statements: third,
+    },
+    Version {
+        number: 4,
+        statements: fourth,
     },
 ];
 
@@ -138,6 +142,19 @@ fn third(names: &Names) -> Vec<String> {
     vec![format!(
         "CREATE TABLE IF NOT EXISTS {keyspace}.trims \
          (room text PRIMARY KEY, start bigint, removed bigint) WITH {options}"
+    )]
+}
+
+/// Keys of names that no snapshot has. A row for each epoch that wrote the name, the highest first,
+/// so that what a replaced owner writes late stands behind; within an epoch the number is the time
+/// of writing.
+fn fourth(names: &Names) -> Vec<String> {
+    let Names { keyspace, options } = names;
+    vec![format!(
+        "CREATE TABLE IF NOT EXISTS {keyspace}.pins \
+         (room text, generation bigint, bucket int, name text, epoch bigint, record blob, \
+         PRIMARY KEY ((room, generation, bucket), name, epoch)) \
+         WITH CLUSTERING ORDER BY (name ASC, epoch DESC) AND {options}"
     )]
 }
 

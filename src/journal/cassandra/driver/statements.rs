@@ -8,6 +8,9 @@ use scylla::{
     statement::{Consistency, prepared::PreparedStatement},
 };
 
+/// Records in a page.
+pub(super) const PINS: usize = 1000;
+
 /// Every statement that runs more than once. All keys are bound, so that the driver sends each to a
 /// replica.
 pub(super) struct Statements {
@@ -24,6 +27,10 @@ pub(super) struct Statements {
     pub(super) put_removed: PreparedStatement,
     pub(super) drop_partition: PreparedStatement,
     pub(super) drop_rows: PreparedStatement,
+    pub(super) pin: PreparedStatement,
+    pub(super) pins: PreparedStatement,
+    pub(super) put_pin: PreparedStatement,
+    pub(super) drop_pins: PreparedStatement,
     pub(super) note: PreparedStatement,
     pub(super) rooms: PreparedStatement,
     pub(super) rooms_after: PreparedStatement,
@@ -46,6 +53,7 @@ impl Statements {
                 .await
                 .map_err(|error| errors::reading(ExecutionError::PrepareError(error)))
         };
+        let bucket = "room = ? AND generation = ? AND bucket = ?";
         let key = "room = ? AND seq = ? AND epoch = ? AND number = ?";
         let mut fence_serial =
             prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?;
@@ -83,6 +91,10 @@ impl Statements {
             put_removed: prepare("UPDATE {ks}.trims USING TIMESTAMP ? SET removed = ? WHERE room = ?").await?,
             drop_partition: prepare("DELETE FROM {ks}.journal USING TIMESTAMP ? WHERE room = ? AND partition_nr = ?").await?,
             drop_rows: prepare("DELETE FROM {ks}.journal USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? AND seq < ?").await?,
+            pin: prepare(&format!("SELECT record FROM {{ks}}.pins WHERE {bucket} AND name = ? LIMIT 1")).await?,
+            pins: prepare(&format!("SELECT record FROM {{ks}}.pins WHERE {bucket} AND name > ? PER PARTITION LIMIT {PINS}")).await?,
+            put_pin: prepare("INSERT INTO {ks}.pins (room, generation, bucket, name, epoch, record) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?").await?,
+            drop_pins: prepare(&format!("DELETE FROM {{ks}}.pins USING TIMESTAMP ? WHERE {bucket}")).await?,
             note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,
             rooms: prepare("SELECT room FROM {ks}.all_persistence_ids LIMIT ?").await?,
             rooms_after: prepare("SELECT room FROM {ks}.all_persistence_ids WHERE token(room) > token(?) LIMIT ?").await?,

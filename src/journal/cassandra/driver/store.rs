@@ -12,11 +12,12 @@ use crate::{
     bus::ClusterId,
     journal::{
         Error,
+        codec::Record,
         readback::{Fence, Partitions, Reading, Row, SnapshotKey, Store},
     },
     metric,
     proto::journal::v1::{Change, StoredEvent},
-    room::{Epoch, Incarnation, RoomId, Seq, ShardId},
+    room::{Epoch, Incarnation, RoomId, Seq, ShardId, UserId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -383,6 +384,27 @@ impl Store for Tables {
         content: Bytes,
     ) -> Result<(), Error> {
         self.write_snapshot(room, key, version, content).await
+    }
+
+    async fn pins(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+        names: &[UserId],
+    ) -> Result<Vec<Record>, Error> {
+        self.read_pins(room, generation, names).await
+    }
+
+    async fn all_pins(&self, room: &RoomId, generation: Seq) -> Result<Vec<Record>, Error> {
+        self.read_all_pins(room, generation).await
+    }
+
+    async fn put_pin(&self, room: &RoomId, generation: Seq, record: &Record) -> Result<(), Error> {
+        self.write_pin(room, generation, record).await
+    }
+
+    async fn drop_pins(&self, room: &RoomId, generation: Seq) -> Result<(), Error> {
+        self.remove_pins(room, generation).await
     }
 
     async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error> {

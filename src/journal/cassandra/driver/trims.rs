@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// below a start.
 const AHEAD: i64 = 31_536_000_000_000;
 
-fn ahead() -> i64 {
+pub(super) fn ahead() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_micros() as i64 + AHEAD
 }
