@@ -274,6 +274,9 @@ table! {
         SNAPSHOTS: counter "safechat_snapshots_total" in "snapshots"
             by "outcome" of &["saved", "failed"],
             "Snapshots of rooms: saved, or failed and taken again later";
+        NAME_RECORDS: counter "safechat_name_records_total" in "records"
+            by "call" of &["read", "written"],
+            "Keys of names in records of their own: read for a command, written after a snapshot";
 
         // The cluster.
         SHARDS: gauge "safechat_cluster_shards" in "shards", "Shards of the cluster, as configured";

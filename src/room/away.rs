@@ -67,10 +67,12 @@ impl State {
             | Action::Retain { .. }
             | Action::Purge => return None,
         };
-        let may_be_away = self.away.is_used
-            && !self.pins.contains_key(user)
-            && !self.away.freed.contains(user);
-        may_be_away.then_some(user)
+        self.may_be_away(user).then_some(user)
+    }
+
+    /// Whether the pin of a name may be in a record alone.
+    pub fn may_be_away(&self, user: &UserId) -> bool {
+        self.away.is_used && !self.pins.contains_key(user) && !self.away.freed.contains(user)
     }
 
     /// Of which generation its records are: the place of the last purge.
@@ -93,8 +95,7 @@ impl State {
         if let Some(pin) = self.pins.get(user) {
             return (Some(pin), None);
         }
-        let may_be_away = self.away.is_used && !self.away.freed.contains(user);
-        let recorded = known.recorded.filter(|_| may_be_away);
+        let recorded = known.recorded.filter(|_| self.may_be_away(user));
         let recalled = recorded.map(|pin| Change::Recalled {
             user: user.clone(),
             key: pin.key.clone(),

@@ -36,6 +36,12 @@ pub struct Config {
     /// How often it is looked whether an open room keeps more than it is to (default 60000); 360
     /// times as seldom at those that nobody uses.
     pub trim_ms: u64,
+    /// Keys that a room's snapshot has of people who are not there: when there are more, they move
+    /// into records of their own, which are read when somebody comes back (default 1024).
+    pub names_in_snapshot: usize,
+    /// Names that a room has at most; then people who are new to it are refused as `rate_limited`,
+    /// and `/ready` names it (default 10000000). The same at all nodes.
+    pub max_names_per_room: u64,
 }
 
 impl Default for Config {
@@ -51,6 +57,8 @@ impl Default for Config {
             keep_events: 0,
             keep_bytes: 0,
             trim_ms: 60_000,
+            names_in_snapshot: 1024,
+            max_names_per_room: 10_000_000,
         }
     }
 }
@@ -66,6 +74,9 @@ impl Config {
         }
         if self.trim_ms == 0 {
             return Err("writer.trim_ms must be above 0".into());
+        }
+        if self.max_names_per_room == 0 {
+            return Err("writer.max_names_per_room must be above 0".into());
         }
         Ok(())
     }

@@ -32,19 +32,24 @@ use crate::{
     cluster::{Lease, Owner},
     journal::Journal,
     pressure::Pressure,
-    room::ShardId,
+    room::{RoomId, ShardId},
     task,
     trace::Tracer,
 };
 use async_trait::async_trait;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use room::names::Bounds;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Snapshots that a node saves at a time: when thousands of rooms fall quiet at once, what is said
@@ -66,10 +71,19 @@ struct Parts {
     formats: AtomicU32,
     /// Why no room can let its past go, once one should.
     keeps_all: Mutex<Option<Arc<str>>>,
+    /// Rooms that lately refused somebody because they have as many names as they may.
+    full: Mutex<BTreeMap<RoomId, Instant>>,
 }
 
 /// The forms in which it is stored what rooms let go.
 const TRIMS: u32 = 5;
+
+/// The forms in which it is stored that keys are in records.
+const RECORDS: u32 = 6;
+
+/// How long it is told that a room refused somebody as full, and of how many rooms.
+const FULL_TOLD: Duration = Duration::from_secs(3600);
+const FULL_ROOMS: usize = 16;
 
 /// What the message of a commit has besides its events, at most: headers and the epoch.
 const HEADERS: usize = 512;
@@ -84,6 +98,24 @@ impl Parts {
     /// Whether every node reads what rooms let go.
     fn may_trim(&self) -> bool {
         self.formats.load(Ordering::Relaxed) >= TRIMS
+    }
+
+    /// How names are kept now: in records once every node knows of these.
+    fn names(&self) -> Bounds {
+        let has_records = self.formats.load(Ordering::Relaxed) >= RECORDS;
+        Bounds {
+            in_snapshot: has_records.then_some(self.config.names_in_snapshot),
+            most: self.config.max_names_per_room,
+        }
+    }
+
+    /// Notes that a room refused somebody who is new to it.
+    fn note_full(&self, room: &RoomId) {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        full.retain(|_, at| at.elapsed() < FULL_TOLD);
+        if full.len() < FULL_ROOMS || full.contains_key(room) {
+            full.insert(room.clone(), Instant::now());
+        }
     }
 
     /// Notes why no room can let its past go, and says it once.
@@ -128,6 +160,7 @@ impl Handle {
                 tracer: Tracer::default(),
                 formats: AtomicU32::new(0),
                 keeps_all: Mutex::default(),
+                full: Mutex::default(),
             }),
             shards: Arc::default(),
             tasks: TaskTracker::new(),
@@ -153,7 +186,17 @@ impl Handle {
     pub fn warnings(&self) -> Vec<String> {
         let keeps = &self.parts.keeps_all;
         let keeps = keeps.lock().unwrap_or_else(PoisonError::into_inner);
-        keeps.iter().map(|why| why.to_string()).collect()
+        let mut warnings: Vec<String> = keeps.iter().map(|why| why.to_string()).collect();
+        let full = self.parts.full.lock();
+        let full = full.unwrap_or_else(PoisonError::into_inner);
+        let lately = full.iter().filter(|(_, at)| at.elapsed() < FULL_TOLD);
+        warnings.extend(lately.map(|(room, _)| {
+            format!(
+                "room {room} has as many names as it may and refuses new ones: raise \
+                 writer.max_names_per_room, or purge it (safe-chat admin purge {room})"
+            )
+        }));
+        warnings
     }
 
     /// The shards that are written here, ascending, with how many rooms of each are in memory.

@@ -14,8 +14,8 @@ use crate::{
     },
     journal::codec::{size_of_changes, size_of_event},
     room::{
-        Action, Change, Command, Decision, Epoch, Event, Incarnation, Kept, Kind, Millis, Outcome,
-        Policy, Rejection, Retention, Seq, SessionId, State, UserId, decide, decide_within,
+        Action, Change, Command, Decision, Epoch, Event, Incarnation, Kept, Kind, Known, Millis,
+        Outcome, Policy, Rejection, Retention, Seq, SessionId, State, UserId, decide_knowing,
         is_of_another_room,
     },
     telemetry::trace::Context,
@@ -28,7 +28,10 @@ use std::{
 use tokio::time::Instant;
 use tracing::Span;
 
+pub(super) mod names;
 mod saving;
+
+use names::Names;
 
 /// A snapshot of so many records is written and read in milliseconds.
 const FEW_RECORDS: usize = 16_384;
@@ -39,6 +42,8 @@ pub(super) struct Bounds<B> {
     pub(super) boundary: B,
     /// The most bytes of events that the bus carries.
     pub(super) fits: usize,
+    /// Names that a room has at most.
+    pub(super) names: u64,
 }
 
 /// A commit that is journaled and not published yet, with the commands that it settles, and its
@@ -62,8 +67,8 @@ pub(super) struct Room {
     /// Commands whose changes no event has carried yet, and since when.
     carrying: Vec<Ticket>,
     carrying_since: Option<Instant>,
-    /// Commands whose event has no space beside what the room carries: they wait until that is
-    /// saved, and all later ones behind them.
+    /// Commands whose event has no space beside what the room carries wait until that is saved; those
+    /// whose name may have a record, until that is read; and all later ones behind them.
     held_back: VecDeque<(Delivery, Ticket)>,
     saving: bool,
     saved: Seq,
@@ -77,6 +82,7 @@ pub(super) struct Room {
     /// Commands to purge, until a snapshot has nothing of before: a successor that reads them again
     /// opens the room, and goes on with that.
     purging: Vec<Ticket>,
+    names: Names,
 }
 
 impl Room {
@@ -102,6 +108,7 @@ impl Room {
             past: Trimming::new(&state.kept),
             purged: state.kept.purge.map_or(Seq::ZERO, |purge| purge.seq),
             purging: Vec::new(),
+            names: Names::default(),
             state,
         }
     }
@@ -119,7 +126,12 @@ impl Room {
         told: impl FnOnce(&Action, &Outcome, Seq),
     ) {
         self.used = now;
-        if self.is_holding_back() {
+        if !self.held_back.is_empty() {
+            self.held_back.push_back((delivery, ticket));
+            return;
+        }
+        if self.lacks_name(&delivery.submission.action) {
+            self.wait_for_name();
             self.held_back.push_back((delivery, ticket));
             return;
         }
@@ -135,7 +147,8 @@ impl Room {
             }
             _ => Ok(()),
         };
-        let mut decision = decide_within(&self.state, &command, fits);
+        let known = self.known(&command.action, bounds.names);
+        let mut decision = decide_knowing(&self.state, &command, known, fits);
         match self.fit(&decision, &command.action, bounds.fits) {
             Fit::Now => {}
             Fit::Never => decision = does_not_fit(),
@@ -149,7 +162,11 @@ impl Room {
             }
         }
         let from = self.state.head;
+        let generation = self.state.generation();
         let events = self.state.apply_decision(&decision, &command);
+        if generation != self.state.generation() {
+            self.forget_names();
+        }
         let takes_places = !events.is_empty();
         if takes_places {
             self.unsaved_since.get_or_insert(now);
@@ -262,11 +279,12 @@ impl Room {
 
     /// Whether commands wait until the room is saved.
     pub(super) fn is_holding_back(&self) -> bool {
-        !self.held_back.is_empty()
+        !self.held_back.is_empty() && !self.names.is_asked()
     }
 
     /// The commands that waited, in order: they are to be decided now.
     pub(super) fn take_held_back(&mut self) -> VecDeque<(Delivery, Ticket)> {
+        self.stop_waiting_for_name();
         std::mem::take(&mut self.held_back)
     }
 
@@ -289,7 +307,7 @@ impl Room {
     }
 
     /// The next batch for the journal, unless one is on its way.
-    pub(super) fn next_batch(&mut self) -> Option<Batch> {
+    pub(super) fn next_batch(&mut self, names: names::Bounds) -> Option<Batch> {
         if self.committing {
             return None;
         }
@@ -299,7 +317,7 @@ impl Room {
         if is_last && !self.saving && self.is_snapshot_due() {
             self.saving = true;
             self.past.saving();
-            batch.snapshot = Some(self.snapshot());
+            batch.snapshot = Some(self.snapshot(names));
         }
         Some(batch)
     }
@@ -365,14 +383,22 @@ impl Room {
     }
 
     /// What the owner says of the room, in about `most` bytes unless all members are wanted.
-    pub(super) fn view(&mut self, ask: &Ask, epoch: Epoch, now: Instant, most: usize) -> RoomView {
+    pub(super) fn view(
+        &mut self,
+        ask: &Ask,
+        known: Known<'_>,
+        epoch: Epoch,
+        now: Instant,
+        most: usize,
+    ) -> RoomView {
         self.used = now;
         let (members, more_members) = match &ask.members {
             Wanted::Nobody => (Vec::new(), false),
             Wanted::All => (self.members.iter().cloned().collect(), false),
             Wanted::After(after) => members_after(&self.members, after.as_ref(), most),
         };
-        let refused = ask.admission.as_ref().and_then(|who| self.refusal(who));
+        let refused = ask.admission.as_ref();
+        let refused = refused.and_then(|who| self.refusal(who, known));
         let (group, without_group) = match ask.group.then(|| self.group()).transpose() {
             Ok(group) => (group.flatten(), None),
             Err(rejection) => (None, Some(rejection)),
@@ -393,7 +419,7 @@ impl Room {
     }
 
     /// Why somebody would not be let in now, if so.
-    pub(super) fn refusal(&self, admission: &Admission) -> Option<Rejection> {
+    fn refusal(&self, admission: &Admission, known: Known<'_>) -> Option<Rejection> {
         let Admission {
             user,
             key,
@@ -413,7 +439,8 @@ impl Room {
             policy,
         };
         let at = Millis(0);
-        match decide(&self.state, &Command { at, action }).outcome {
+        let command = Command { at, action };
+        match decide_knowing(&self.state, &command, known, |_, _| Ok(())).outcome {
             Outcome::Refused(rejection) => Some(rejection),
             _ => None,
         }
@@ -441,6 +468,9 @@ impl Room {
         times: (Instant, Millis),
         every: Duration,
     ) -> Option<Step> {
+        if self.names.is_writing() {
+            return None;
+        }
         let (kept, head) = (self.state.kept, self.head);
         self.past.step(&kept, head, default, times, every)
     }
@@ -448,6 +478,11 @@ impl Room {
     /// Whether it is to be saved for the sake of its past.
     pub(super) fn lets_go(&self) -> bool {
         self.past.wants_snapshot() || !self.purging.is_empty()
+    }
+
+    /// Whether it is to be saved because the snapshot will be smaller.
+    pub(super) fn has_let_names_go(&self) -> bool {
+        self.names.is_unsaved()
     }
 
     /// Whether that goes on at once.
@@ -464,8 +499,16 @@ impl Room {
         self.state.kept.first().0 - first.0
     }
 
+    /// Generations of records that are to be removed.
+    pub(super) fn stale_records(&self) -> Vec<Seq> {
+        self.state.away.stale.clone()
+    }
+
     /// What it lets go was removed, or could not be.
-    pub(super) fn removed(&mut self, all: Option<bool>, now: Instant) {
+    pub(super) fn removed(&mut self, all: Option<bool>, records: &[Seq], now: Instant) {
+        if all.is_some() {
+            self.records_removed(records);
+        }
         self.past.removed(all, now);
     }
 
@@ -483,11 +526,12 @@ impl Room {
             && self.unpublished.is_empty()
             && !self.publishing
             && !self.saving
+            && self.names.is_quiet()
     }
 
     /// Whether it was never written: opening it again costs next to nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.head == Seq::ZERO && self.carrying.is_empty() && !self.is_holding_back()
+        self.head == Seq::ZERO && self.carrying.is_empty() && self.held_back.is_empty()
     }
 
     /// Whether nobody has a session in it, and saving and opening it again costs little.
@@ -519,7 +563,7 @@ impl Room {
 
     /// The state to save, and the commands that are settled by saving it. Only of a quiet room:
     /// everything in the state is journaled.
-    pub(super) fn save(&mut self) -> (Box<State>, Vec<Ticket>) {
+    pub(super) fn save(&mut self, names: names::Bounds) -> (Box<State>, Vec<Ticket>) {
         assert!(
             self.is_quiet(),
             "a snapshot is taken of journaled events only"
@@ -527,7 +571,7 @@ impl Room {
         self.saving = true;
         self.past.saving();
         self.carrying_since = None;
-        (self.snapshot(), std::mem::take(&mut self.carrying))
+        (self.snapshot(names), std::mem::take(&mut self.carrying))
     }
 
     /// A snapshot at `seq` with `carried` waiting changes was saved; or (at seq 0, with none) could
@@ -543,6 +587,7 @@ impl Room {
         self.saving = false;
         self.saved = self.saved.max(seq);
         self.past.saved(seq > Seq::ZERO);
+        self.names.saved(seq > Seq::ZERO);
         // Also after a failure: a bucket that is away is not asked every second.
         self.unsaved_since = (self.saved < self.state.head).then_some(now);
         // An event that came meanwhile has carried them.

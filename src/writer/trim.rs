@@ -67,18 +67,21 @@ impl Parts {
         &self,
         claim: Claim,
         room: &RoomId,
-        (kept, policy): (Kept, Policy),
+        (kept, policy, records): &(Kept, Policy, Vec<Seq>),
     ) -> Result<bool, journal::Error> {
         let purged = kept.purge.map(|purge| purge.seq);
         if let Some(purged) = purged.filter(|purged| *purged == kept.start) {
             self.journal.confirm(claim).await?;
-            self.remove_beside(room, policy, purged).await?;
+            self.remove_beside(room, *policy, purged).await?;
         }
         let all = self.journal.trim(room, claim, kept.start).await;
         if let Err(journal::Error::Denied(why)) = &all {
             self.keeps_all(why);
         }
         let all = all?;
+        for generation in records {
+            self.journal.drop_records(room, *generation).await?;
+        }
         match purged.filter(|_| all) {
             // Names of then are in snapshots.
             Some(purged) => Ok(!self.journal.has_snapshot_below(room, purged).await?),
@@ -141,7 +144,8 @@ impl Parts {
                 Ok(Some(state)) => {
                     let excess = state.kept.excess(default, state.head, clock());
                     let is_left = self.is_left(&room, &state.kept).await;
-                    if excess.is_some() || is_left.unwrap_or(true) {
+                    let has_records = !state.away.stale.is_empty();
+                    if excess.is_some() || has_records || is_left.unwrap_or(true) {
                         overlong.push(room);
                     }
                 }

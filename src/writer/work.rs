@@ -7,7 +7,7 @@ use super::{
     definite::definite,
     floor::{Forgettable, Ticket},
     past::Found,
-    room::{Room, Unpublished, Waiting},
+    room::{Room, Unpublished, Waiting, names::Lookup},
 };
 use crate::{
     bus::{
@@ -17,8 +17,8 @@ use crate::{
     journal::{self, Claim},
     metric,
     room::{
-        Action, Admitted, Epoch, Event, Excess, Incarnation, Kept, Policy, Reason, Rejection,
-        RoomId, Seq, ShardId, State,
+        Action, Admitted, Epoch, Event, Excess, Incarnation, Kept, Moving, Pin, Policy, Reason,
+        Rejection, RoomId, Seq, ShardId, State, UserId,
     },
     telemetry::trace::hop::{self, Range},
 };
@@ -84,7 +84,27 @@ pub(super) enum Done {
     /// What a room lets go was removed: all of it, or some.
     Trimmed {
         room: RoomId,
+        /// Generations of records that were to be removed.
+        records: Vec<Seq>,
         result: Result<bool, journal::Error>,
+    },
+    /// Names are in records, or could not be written.
+    Moved {
+        room: RoomId,
+        generation: Seq,
+        moving: Moving,
+        result: Result<(), journal::Error>,
+    },
+    /// What records say of names that commands brought.
+    LookedUp {
+        room: RoomId,
+        lookup: Lookup,
+        result: Result<Vec<Option<Pin>>, journal::Error>,
+    },
+    /// What the record of a name says that somebody asks about.
+    Asked {
+        question: Question,
+        result: Result<Vec<Option<Pin>>, journal::Error>,
     },
     /// Names of rooms of the shard; none when they cannot be listed now.
     Listed(Vec<RoomId>),
@@ -94,8 +114,8 @@ pub(super) enum Done {
     Told,
 }
 
-/// Everything under way. Bounded: per room one opening, one commit, one publish, one snapshot and
-/// one verification; answers by the commits.
+/// Everything under way. Bounded: per room one opening, one commit, one publish, one snapshot, one
+/// verification, one reading and one writing of records; answers by the commits.
 #[derive(Default)]
 pub(super) struct Work(FuturesUnordered<BoxFuture<'static, Done>>);
 
@@ -243,11 +263,73 @@ impl Work {
         parts: Arc<Parts>,
         claim: Claim,
         room: RoomId,
-        of: (Kept, Policy),
+        of: (Kept, Policy, Vec<Seq>),
     ) {
         self.push(async move {
-            let result = parts.remove(claim, &room, of).await;
-            Done::Trimmed { room, result }
+            let result = parts.remove(claim, &room, &of).await;
+            let records = of.2;
+            Done::Trimmed {
+                room,
+                records,
+                result,
+            }
+        });
+    }
+
+    /// Once: what is not written now is after the next snapshot.
+    pub(super) fn record(
+        &mut self,
+        parts: Arc<Parts>,
+        claim: Claim,
+        room: RoomId,
+        (generation, moving): (Seq, Moving),
+    ) {
+        self.push(async move {
+            // Never closed. Nobody waits for it.
+            let _turn = parts.saving.acquire().await;
+            let result = parts.journal.record(&room, claim, generation, &moving).await;
+            Done::Moved {
+                room,
+                generation,
+                moving,
+                result,
+            }
+        });
+    }
+
+    /// However long the journal is away: without it nothing can be decided.
+    pub(super) fn look_up(
+        &mut self,
+        parts: Arc<Parts>,
+        shard: ShardId,
+        room: RoomId,
+        lookup: Lookup,
+    ) {
+        self.push(async move {
+            let read = || {
+                let journal = &parts.journal;
+                journal.recorded(&room, lookup.generation, &lookup.names)
+            };
+            let result = definite(shard, "recorded", PAUSE, read).await;
+            Done::LookedUp {
+                room,
+                lookup,
+                result,
+            }
+        });
+    }
+
+    /// Once: who asks asks again.
+    pub(super) fn look_up_for(
+        &mut self,
+        parts: Arc<Parts>,
+        question: Question,
+        (generation, name): (Seq, UserId),
+    ) {
+        self.push(async move {
+            let room = question.ask.room.clone();
+            let result = parts.journal.recorded(&room, generation, &[name]).await;
+            Done::Asked { question, result }
         });
     }
 

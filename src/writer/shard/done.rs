@@ -92,10 +92,7 @@ impl Shard {
                         .into_iter()
                         .for_each(|ticket| self.floor.settle(ticket));
                     room.owe(owed);
-                    for (delivery, ticket) in room.take_held_back() {
-                        self.decide(&name, delivery, ticket, now);
-                    }
-                    self.pump(&name);
+                    self.decide_held_back(&name, now);
                 }
             }
             Done::Checkpointed {
@@ -130,7 +127,11 @@ impl Shard {
             Done::Found { room, found } => self.with_open(&room, |room| {
                 metric::EVENTS_LET_GO.increment(room.found_start(found));
             }),
-            Done::Trimmed { room, result } => match result {
+            Done::Trimmed {
+                room,
+                records,
+                result,
+            } => match result {
                 Err(journal::Error::Fenced { seen }) => {
                     return ControlFlow::Break(End::Fenced(seen));
                 }
@@ -138,14 +139,64 @@ impl Shard {
                     if let Err(error) = &result {
                         tracing::debug!(%room, %error, "the past of the room is removed later");
                     }
-                    self.with_open(&room, |room| room.removed(result.ok(), now));
+                    self.with_open(&room, |room| room.removed(result.ok(), &records, now));
                 }
             },
+            Done::Moved {
+                room: name,
+                generation,
+                moving,
+                result,
+            } => {
+                match &result {
+                    Err(journal::Error::Fenced { seen }) => {
+                        return ControlFlow::Break(End::Fenced(*seen));
+                    }
+                    Err(error) => {
+                        tracing::debug!(room = %name, %error, "keys move into records later");
+                    }
+                    Ok(()) => metric::NAME_RECORDS.of("written").increment(moving.len() as u64),
+                }
+                self.with_open(&name, |room| {
+                    room.names_moved(generation, &moving, result.is_ok());
+                });
+                self.pump(&name);
+            }
+            Done::LookedUp {
+                room: name,
+                lookup,
+                result,
+            } => {
+                let pins = match result {
+                    Ok(pins) => pins,
+                    Err(error) => return self.on_failed(&name, error),
+                };
+                metric::NAME_RECORDS.of("read").increment(pins.len() as u64);
+                self.with_open(&name, |room| room.looked_up(lookup, pins));
+                self.decide_held_back(&name, now);
+            }
+            Done::Asked { question, result } => {
+                self.asking -= 1;
+                if let Ok(pins) = result {
+                    self.tell(question, pins.first().and_then(Option::as_ref));
+                }
+            }
             Done::Listed(names) => self.on_listed(names, now),
             Done::Overlong(rooms) => self.on_overlong(rooms, now, self.parts.config.trim()),
             Done::Told => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Decides the commands that waited, in order, as far as nothing holds them back again.
+    fn decide_held_back(&mut self, name: &RoomId, now: Instant) {
+        let Some(Slot::Open(room)) = self.rooms.get_mut(name) else {
+            return;
+        };
+        for (delivery, ticket) in room.take_held_back() {
+            self.decide(name, delivery, ticket, now);
+        }
+        self.pump(name);
     }
 
     fn trace(&self, hop: Hop, room: &RoomId, commit: &Commit) {

@@ -17,7 +17,9 @@ use crate::{
     cluster::Lease,
     journal::{self, Claim},
     metric::{self, shards::ShardMeter},
-    room::{Action, CommandId, Epoch, Outcome, RoomId, Seq, ShardId, UserId},
+    room::{
+        Action, CommandId, Epoch, Known, Outcome, Pin, Reason, RoomId, Seq, ShardId, UserId,
+    },
     telemetry::trace::hop,
     trace::{At, Hop},
 };
@@ -87,6 +89,8 @@ struct Shard {
     /// Open rooms that are being compared with the journal, and the questions that came after that
     /// began.
     asked: HashMap<RoomId, Vec<Question>>,
+    /// Questions for which a record is read.
+    asking: usize,
     /// How many there are, for operators.
     loaded: Arc<AtomicUsize>,
     floor: Floor,
@@ -161,6 +165,7 @@ async fn write(
         meter: ShardMeter::new(shard.0, claim.epoch().0),
         rooms: HashMap::new(),
         asked: HashMap::new(),
+        asking: 0,
         loaded,
         floor: Floor::new(lease.floor()),
         pending: VecDeque::new(),
@@ -325,6 +330,11 @@ impl Shard {
         tokio::pin!(deadline);
         self.pending.clear();
         self.rooms.retain(|_, slot| matches!(slot, Slot::Open(_)));
+        for slot in self.rooms.values_mut() {
+            if let Slot::Open(room) = slot {
+                room.stop_names();
+            }
+        }
         loop {
             let quiet = self
                 .rooms
@@ -404,7 +414,11 @@ impl Shard {
             unreachable!("decided only in an open room")
         };
         let (tracer, epoch) = (&self.parts.tracer, self.claim.epoch());
+        let parts = &self.parts;
         let told = |action: &Action, outcome: &Outcome, first: Seq| {
+            if matches!(outcome, Outcome::Refused(why) if why.reason == Reason::RateLimited) {
+                parts.note_full(name);
+            }
             let note = |user: &UserId, id: &CommandId, outcome: &Outcome, place: Seq| {
                 let at = At::message(name, user, id);
                 tracer.note(Hop::Decided, &at, || decided(outcome, place, epoch));
@@ -437,6 +451,7 @@ impl Shard {
             Bounds {
                 boundary: |first| self.parts.journal.boundary(first),
                 fits: self.fits,
+                names: self.parts.names().most,
             },
             now,
             told,
@@ -449,7 +464,7 @@ impl Shard {
         let Some(Slot::Open(room)) = self.rooms.get_mut(name) else {
             return;
         };
-        if let Some(batch) = room.next_batch() {
+        if let Some(batch) = room.next_batch(self.parts.names()) {
             self.work
                 .commit(self.parts.clone(), self.claim, name.clone(), batch);
         }
@@ -461,6 +476,15 @@ impl Shard {
                 unpublished,
                 after,
             );
+        }
+        if let Some(moving) = room.next_names() {
+            self.work
+                .record(self.parts.clone(), self.claim, name.clone(), moving);
+        }
+        if let Some(lookup) = room.next_lookup() {
+            let shard = self.claim.shard();
+            self.work
+                .look_up(self.parts.clone(), shard, name.clone(), lookup);
         }
     }
 
@@ -514,12 +538,33 @@ impl Shard {
 
     /// Answers questions about an open room.
     fn respond(&mut self, questions: Vec<Question>) {
-        let (now, epoch) = (Instant::now(), self.claim.epoch());
         for question in questions {
-            if let Some(Slot::Open(room)) = self.rooms.get_mut(&question.ask.room) {
-                let view = room.view(&question.ask, epoch, now, self.fits);
-                (question.respond)(view)
+            let Some(Slot::Open(room)) = self.rooms.get(&question.ask.room) else {
+                continue;
+            };
+            let who = question.ask.admission.as_ref();
+            match who.and_then(|who| room.lacks_of(who)) {
+                None => self.tell(question, None),
+                Some(name) if self.asking < Waiting::QUESTIONS => {
+                    self.asking += 1;
+                    self.work.look_up_for(self.parts.clone(), question, name);
+                }
+                // The asker asks again.
+                Some(_) => {}
             }
+        }
+    }
+
+    /// Answers a question, knowing what the record of its name says.
+    fn tell(&mut self, question: Question, recorded: Option<&Pin>) {
+        let (now, epoch) = (Instant::now(), self.claim.epoch());
+        let known = Known {
+            recorded,
+            most_names: self.parts.names().most,
+        };
+        if let Some(Slot::Open(room)) = self.rooms.get_mut(&question.ask.room) {
+            let view = room.view(&question.ask, known, epoch, now, self.fits);
+            (question.respond)(view)
         }
     }
 }

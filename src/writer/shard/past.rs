@@ -57,7 +57,7 @@ impl Shard {
             if let Slot::Open(room) = slot
                 && let Some(step) = room.step_of_past(&default, times, every)
             {
-                let of = (room.kept(), room.policy());
+                let of = (room.kept(), room.policy(), room.stale_records());
                 steps.push((name.clone(), of, room.head(), step));
             }
         }

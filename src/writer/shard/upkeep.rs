@@ -157,7 +157,10 @@ impl Shard {
             let idle = now.duration_since(room.used()) >= idle_after(room);
             let unsaved = (idle && room.is_unsaved()) || room.is_unsaved_since(now, UNSAVED);
             let owes = room.owes() && room.is_unsaved();
-            let waits = room.is_holding_back() || room.lets_go() || owes;
+            let waits = room.is_holding_back()
+                || room.lets_go()
+                || owes
+                || room.has_let_names_go();
             if waits || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
             } else if room.is_letting_go() {
@@ -169,12 +172,13 @@ impl Shard {
                 unused.push((room.used(), name.clone()));
             }
         }
+        let names = self.parts.names();
         save.sort_unstable(); // so that a simulation repeats exactly
         for name in save {
             let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else {
                 continue;
             };
-            let (state, tickets) = room.save();
+            let (state, tickets) = room.save(names);
             self.work
                 .save(self.parts.clone(), self.claim, name, state, tickets);
         }
