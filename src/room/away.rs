@@ -115,6 +115,27 @@ impl State {
         self.away.count = self.away.count.saturating_sub(1);
     }
 
+    /// Every pin is in the state again; what of it is in records counts no more.
+    pub fn recall_all(&mut self, recorded: impl IntoIterator<Item = (UserId, Pin)>) {
+        for (user, pin) in recorded {
+            if self.may_be_away(&user) {
+                self.pins.insert(user, pin);
+            }
+        }
+        self.away = Away {
+            stale: std::mem::take(&mut self.away.stale),
+            ..Away::default()
+        };
+    }
+
+    /// There are records of these names, of this generation, and every pin is in the state.
+    pub fn overrule(&mut self, recorded: impl IntoIterator<Item = UserId>) {
+        self.away.is_used = true;
+        let free = recorded.into_iter();
+        let free = free.filter(|user| !self.pins.contains_key(user));
+        self.away.freed.extend(free.collect::<Vec<_>>());
+    }
+
     /// What can move into records, by name, when there are more than so many pins that nobody needs
     /// now; else only what records must not say any longer.
     pub fn movable(&self, more_than: usize) -> Moving {

@@ -4,7 +4,7 @@ use super::World;
 use safe_chat::{
     bus::Commit,
     journal::{self, Claim, Journal, Opened, memory},
-    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, State},
+    room::{Epoch, Event, Incarnation, Moving, Pin, RoomId, Seq, ShardId, State, UserId},
 };
 use std::sync::{
     Arc,
@@ -56,6 +56,33 @@ impl Journal for Cut {
         commit: &Commit,
     ) -> Result<(), journal::Error> {
         self.journal.append(room, claim, commit).await
+    }
+    async fn recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+        names: &[UserId],
+    ) -> Result<Vec<Option<Pin>>, journal::Error> {
+        self.journal.recorded(room, generation, names).await
+    }
+    async fn record(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        generation: Seq,
+        pins: &Moving,
+    ) -> Result<(), journal::Error> {
+        self.journal.record(room, claim, generation, pins).await
+    }
+    async fn all_recorded(
+        &self,
+        room: &RoomId,
+        generation: Seq,
+    ) -> Result<Vec<(UserId, Pin)>, journal::Error> {
+        self.journal.all_recorded(room, generation).await
+    }
+    async fn drop_records(&self, room: &RoomId, generation: Seq) -> Result<(), journal::Error> {
+        self.journal.drop_records(room, generation).await
     }
     async fn confirm(&self, claim: Claim) -> Result<(), journal::Error> {
         self.journal.confirm(claim).await

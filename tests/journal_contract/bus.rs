@@ -102,6 +102,10 @@ mod memory {
         crate::holes!(super::cluster());
     }
 
+    mod records {
+        crate::records!(super::cluster());
+    }
+
     mod trims {
         use super::{Cluster, Hub, OverMemory};
         use safe_chat::bus::memory::Config;

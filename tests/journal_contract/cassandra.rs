@@ -115,6 +115,10 @@ mod holes {
     crate::holes!(super::cluster());
 }
 
+mod records {
+    crate::records!(super::cluster());
+}
+
 mod trims {
     crate::trims!(super::cluster());
 }

@@ -91,6 +91,11 @@ impl Case {
         room_of(self.shard)
     }
 
+    pub fn room_of_another_shard(&self) -> RoomId {
+        let half = shards().count() / 2;
+        room_of(ShardId((self.shard.0 + half) % shards().count()))
+    }
+
     pub fn user(&self) -> UserId {
         UserId::parse("harry").unwrap()
     }

@@ -10,6 +10,7 @@ mod events;
 mod holes;
 mod memory;
 mod nats;
+mod records;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
@@ -86,6 +87,20 @@ macro_rules! trims {
             a_long_past_goes_in_pieces
             a_glance_shows_the_newest_snapshot
             two_snapshots_later_nothing_is_left_of_one
+        );
+    };
+}
+
+/// The tests of every claim about keys in records of their own.
+#[macro_export]
+macro_rules! records {
+    ($cluster:expr) => {
+        $crate::tests!(records, $cluster;
+            what_is_recorded_is_read_and_nothing_else
+            a_record_is_written_again_by_the_next_owner
+            what_a_replaced_owner_records_counts_for_nothing
+            a_generation_is_dropped_and_no_other
+            thousands_of_names_are_recorded
         );
     };
 }

@@ -162,6 +162,10 @@ mod holes {
     crate::holes!(cluster());
 }
 
+mod records {
+    crate::records!(super::cluster());
+}
+
 mod trims {
     use super::{Cluster, Config, Nats, OnceCell, Server};
 

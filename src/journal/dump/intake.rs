@@ -1,6 +1,6 @@
 //! Writing rooms into a journal, through its port: as an owner of their shards does.
 
-use super::{Error, Incoming, Whole, source::Pages};
+use super::{Error, Incoming, Whole, source::Pages, whole};
 use crate::{
     bus::Commit,
     journal::{Claim, Error as JournalError, Limits, codec::size_of_event},
@@ -103,7 +103,8 @@ impl<E: Elect> Intake<E> {
         }
         if rest.is_empty() && was == head {
             let state = incoming.state().await?;
-            if state == there.state {
+            let known = whole(&*self.journal, &room, there.state).await?;
+            if state == known {
                 return Ok(Taken::of(was, head, 0, false, &state));
             }
             let mut target = self.open(&room, was).await?;
@@ -321,7 +322,15 @@ impl Target {
         self.save(&self.state.clone()).await
     }
 
+    /// Names of which there are records here are free where what comes says so.
     async fn save(&mut self, state: &State) -> Result<(), Error> {
+        let mut state = state.clone();
+        if self.state.away.is_used && !state.away.is_used {
+            let generation = state.generation();
+            let recorded = patiently(|| self.journal.all_recorded(&self.room, generation)).await?;
+            state.overrule(recorded.into_iter().map(|(user, _)| user));
+        }
+        let state = &state;
         patiently(|| self.journal.save_snapshot(&self.room, self.claim, state)).await?;
         self.saved = state.head;
         Ok(())

@@ -91,6 +91,19 @@ pub trait Incoming: Send {
     async fn state(&mut self) -> Result<State, Error>;
 }
 
+/// All that is known of a room: the state, with the keys that are in records.
+async fn whole(
+    journal: &dyn Journal,
+    room: &RoomId,
+    mut state: State,
+) -> Result<State, JournalError> {
+    if state.away.is_used {
+        let recorded = journal.all_recorded(room, state.generation()).await?;
+        state.recall_all(recorded);
+    }
+    Ok(state)
+}
+
 /// Replays the events of a room as they come.
 #[derive(Default)]
 struct Replay {

@@ -1,6 +1,6 @@
 //! Rooms of a journal, read while their owners may write them.
 
-use super::{Error, Incoming, Whole};
+use super::{Error, Incoming, Whole, whole};
 use crate::{
     bus::{Ask, Bus, Error as BusError},
     journal::{Error as JournalError, inspect::End},
@@ -163,6 +163,7 @@ impl Incoming for JournalRoom {
     async fn state(&mut self) -> Result<State, Error> {
         let mut state = std::mem::take(&mut self.state);
         state.skip_to(self.events.last);
-        Ok(state)
+        let Pages { journal, room, .. } = &self.events;
+        Ok(whole(&**journal, room, state).await?)
     }
 }

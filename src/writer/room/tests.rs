@@ -9,6 +9,11 @@ use crate::{
 
 #[test]
 fn a_room_that_many_came_to_is_saved_less_often() {
+    // Nothing moves into records.
+    let names = names::Bounds {
+        in_snapshot: None,
+        most: u64::MAX,
+    };
     let (now, epoch, key) = (Instant::now(), Epoch(1), Key::parse("key").unwrap());
     let user = |n: u64| UserId::parse(&format!("user{n}")).unwrap();
     for (users, expected) in [(0, 300), (2_400, 342), (8_000, 1_142)] {
@@ -53,9 +58,13 @@ fn a_room_that_many_came_to_is_saved_less_often() {
             };
             let ticket = floor.read(&delivery, 1);
             let (boundary, fits) = (|_| Seq(u64::MAX), usize::MAX);
-            let bounds = Bounds { boundary, fits };
+            let bounds = Bounds {
+                boundary,
+                fits,
+                names: u64::MAX,
+            };
             room.decide(delivery, ticket, epoch, bounds, now, |_, _, _| {});
-            let mut batch = room.next_batch().unwrap();
+            let mut batch = room.next_batch(names).unwrap();
             let commit = batch.take_commit(epoch);
             room.committed(commit, Vec::new(), Span::none(), true, now);
             batch.snapshot.is_some()
