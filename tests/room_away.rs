@@ -205,7 +205,9 @@ impl World {
                 // The commands of these are decided again.
                 let carried = self.lean.unjournaled.clone();
                 replayed.saved(replayed.unjournaled.len());
-                carried.into_iter().for_each(|change| replayed.change(change));
+                carried
+                    .into_iter()
+                    .for_each(|change| replayed.change(change));
                 self.lean = replayed;
                 self.moving.1.clear();
             }
@@ -278,7 +280,10 @@ fn a_stranger_does_not_get_a_name_whose_key_is_in_a_record() {
         panic!("let in");
     };
     assert_eq!(refused.reason, Reason::KeyMismatch);
-    assert_eq!(world.command(open(3, 1, key(1), true)).1.outcome, Outcome::Done);
+    assert_eq!(
+        world.command(open(3, 1, key(1), true)).1.outcome,
+        Outcome::Done
+    );
     assert!(world.lean.pins.contains_key(&user(1)), "it is back");
 }
 
@@ -327,7 +332,11 @@ fn a_full_room_refuses_new_names_and_no_others() {
     assert_eq!(enact(open(2, 3, key(3), true), 2), full);
     assert_eq!(enact(post(3, 4, key(4), true), 2), full);
     assert_eq!(enact(open(4, 2, key(2), true), 2), None);
-    assert_eq!(enact(open(5, 5, Key::vouched(), true), 2), None, "a token pins nothing");
+    assert_eq!(
+        enact(open(5, 5, Key::vouched(), true), 2),
+        None,
+        "a token pins nothing"
+    );
     // The same command, read again, is answered alike.
     assert_eq!(enact(open(2, 3, key(3), true), 9), full);
 }

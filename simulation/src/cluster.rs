@@ -163,11 +163,7 @@ impl Cluster {
         let node = Node::start(
             name,
             number,
-            (
-                self.formats(number),
-                self.0.keeps.is_some() || self.0.purges,
-                self.0.keeps,
-            ),
+            (self.formats(number), !is_upgrade(self.0.seed), self.0.keeps),
             bus,
             journal,
             self.0.shards,

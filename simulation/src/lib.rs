@@ -27,5 +27,6 @@ pub mod run;
 pub mod seeds;
 mod talk;
 pub mod trace;
+mod visitor;
 mod weather;
 mod wire;

@@ -35,11 +35,11 @@ pub(crate) struct Node {
 
 impl Node {
     /// The `number`th start of a process in this run. `keeps`: how many of their last events rooms
-    /// keep, if not all.
+    /// keep, if not all; `all_read`: every node reads the newest forms.
     pub(crate) fn start(
         name: &str,
         number: u64,
-        (formats, trims, keeps): (u32, bool, Option<u64>),
+        (formats, all_read, keeps): (u32, bool, Option<u64>),
         bus: Memory,
         journal: Arc<dyn Journal>,
         shards: Shards,
@@ -63,7 +63,7 @@ impl Node {
         };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
         let writer = writer::Handle::new(settings(keeps), shared.clone(), journal.clone());
-        if trims {
+        if all_read {
             writer.note_formats(FORMATS);
         }
         // Small outboxes, so that a client can be slow within seconds.
@@ -171,13 +171,15 @@ impl Node {
     }
 }
 
-/// Rooms leave the memory within seconds, so that they are opened again often.
+/// Rooms leave the memory within seconds, so that they are opened again often; and keys leave the
+/// rooms with the first snapshot after their owners.
 fn settings(keeps: Option<u64>) -> writer::Config {
     writer::Config {
         keep_events: keeps.unwrap_or_default(),
         trim_ms: 2_000,
         idle_ms: 3_000,
         carry_ms: 2_000,
+        names_in_snapshot: 0,
         ..writer::Config::default()
     }
 }

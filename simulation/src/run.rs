@@ -10,10 +10,11 @@ use crate::{
     poster::Poster,
     purger::Purger,
     random::Random,
+    visitor::Visitor,
 };
 use safe_chat::room::{RoomId, UserId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
@@ -160,6 +161,17 @@ fn clients(
             pace: pace.max(POSTS),
         };
         all.push(tokio::spawn(poster.run()));
+        if conditions == Conditions::Rough {
+            let visitor = Visitor {
+                cluster: cluster.clone(),
+                board: board.clone(),
+                room: RoomId::parse(&name).expect("a valid name"),
+                random: Random::of(seed, &format!("visitor in {name}")),
+                phase: phase.subscribe(),
+                owned: BTreeSet::new(),
+            };
+            all.push(tokio::spawn(visitor.run()));
+        }
         for user in 0..1 + random.below(4) {
             let (room, user) = (format!("room-{room}"), format!("user-{user}"));
             let random = Random::of(seed, &format!("{user} in {room}"));

@@ -33,7 +33,9 @@ pub use hole::{Hole, Opened};
 
 use crate::{
     bus::Commit,
-    room::{Epoch, Event, Identity, Incarnation, Key, Moving, Pin, RoomId, Seq, ShardId, State, UserId},
+    room::{
+        Epoch, Event, Identity, Incarnation, Key, Moving, Pin, RoomId, Seq, ShardId, State, UserId,
+    },
 };
 use async_trait::async_trait;
 

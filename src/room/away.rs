@@ -184,7 +184,11 @@ impl State {
     /// event.
     fn needed(&self) -> HashSet<UserId> {
         let mut needed: HashSet<UserId> = self.members.iter().cloned().collect();
-        needed.extend(self.sessions.iter().map(|(_, session)| session.user.clone()));
+        needed.extend(
+            self.sessions
+                .iter()
+                .map(|(_, session)| session.user.clone()),
+        );
         let senders = self.sent.iter().filter_map(|(message, _)| match message {
             MessageKey::Named(user, _) => Some(user.clone()),
             MessageKey::Digest(_) => None,

@@ -140,7 +140,14 @@ pub fn decide_knowing(
             policy,
         } => {
             let (whose, brought) = ((user, device.as_ref(), *gateway), (key, *identity));
-            open(state, known, *session, whose, brought, (*policy, command.at))
+            open(
+                state,
+                known,
+                *session,
+                whose,
+                brought,
+                (*policy, command.at),
+            )
         }
         Action::Close { session, gateway } => close(state, *session, *gateway),
         Action::Abandon { gateway } => abandon(state, *gateway, command.at),

@@ -1,9 +1,9 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Away, Body, Change, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits, Maker,
-    MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Sent, Seq, Session, SessionId,
-    Sessions, UserId, Window,
+    Attempt, Away, Body, Change, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits,
+    Maker, MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Sent, Seq, Session,
+    SessionId, Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

@@ -37,6 +37,7 @@ use crate::{
     trace::Tracer,
 };
 use async_trait::async_trait;
+use room::names::Bounds;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -45,7 +46,6 @@ use std::{
     },
     time::Duration,
 };
-use room::names::Bounds;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::Instant,

@@ -287,7 +287,10 @@ impl Work {
         self.push(async move {
             // Never closed. Nobody waits for it.
             let _turn = parts.saving.acquire().await;
-            let result = parts.journal.record(&room, claim, generation, &moving).await;
+            let result = parts
+                .journal
+                .record(&room, claim, generation, &moving)
+                .await;
             Done::Moved {
                 room,
                 generation,

@@ -89,7 +89,10 @@ pub async fn what_a_replaced_owner_records_counts_for_nothing(case: Case) {
     }
     let stranger = case.room_of_another_shard();
     let refused = node.record(&stranger, claim, FIRST, &pins).await;
-    assert!(matches!(refused, Err(Error::Stranger { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Stranger { .. })),
+        "{refused:?}"
+    );
 }
 
 pub async fn a_generation_is_dropped_and_no_other(case: Case) {
@@ -102,7 +105,12 @@ pub async fn a_generation_is_dropped_and_no_other(case: Case) {
     for _ in 0..2 {
         node.drop_records(&case.room, FIRST).await.unwrap();
         assert_eq!(read(&*node, &case, FIRST, &["harry"]).await, [None]);
-        assert!(node.all_recorded(&case.room, FIRST).await.unwrap().is_empty());
+        assert!(
+            node.all_recorded(&case.room, FIRST)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let there = read(&*node, &case, SECOND, &["harry"]).await;
         assert_eq!(there, [pins[0].1.clone()]);
         let elsewhere = node.recorded(&other, FIRST, &[user("harry")]).await;
@@ -116,7 +124,9 @@ pub async fn thousands_of_names_are_recorded(case: Case) {
     let moving: Moving = (0..3000)
         .map(|n| (name(n), pin(&format!("key-{n}"), Identity::Claimed)))
         .collect();
-    node.record(&case.room, claim, FIRST, &moving).await.unwrap();
+    node.record(&case.room, claim, FIRST, &moving)
+        .await
+        .unwrap();
     let names: Vec<UserId> = moving.iter().map(|(user, _)| user.clone()).collect();
     let there = node.recorded(&case.room, FIRST, &names).await.unwrap();
     assert!(moving.iter().map(|(_, pin)| pin).eq(&there));

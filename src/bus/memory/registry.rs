@@ -228,9 +228,8 @@ impl Blobs for Memory {
         let front = format!("{under}.");
         self.call(Op::Get, |state| {
             let entries = state.blobs.entries.iter();
-            let there = entries.filter(|(name, (_, value))| {
-                name.starts_with(&front) && value.is_some()
-            });
+            let there =
+                entries.filter(|(name, (_, value))| name.starts_with(&front) && value.is_some());
             Ok(there.map(|(name, _)| name.clone()).collect())
         })
         .await

@@ -230,7 +230,10 @@ impl Journal for OnBus {
         pins: &Moving,
     ) -> Result<(), Error> {
         claim.covers(self.shards, room)?;
-        let age = (claim.epoch(), self.snapshots.fetch_add(1, Ordering::Relaxed));
+        let age = (
+            claim.epoch(),
+            self.snapshots.fetch_add(1, Ordering::Relaxed),
+        );
         pins::record(&*self.bus, room, age, generation, pins).await
     }
 

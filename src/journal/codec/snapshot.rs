@@ -12,8 +12,8 @@ use super::{
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Away, Change, Ended, Group, Holder, Kept, MessageKey, Millis, Policy, Purge, Sent, Seq,
-        Session, SessionId, State, Turn,
+        Attempt, Away, Change, Ended, Group, Holder, Kept, MessageKey, Millis, Policy, Purge, Sent,
+        Seq, Session, SessionId, State, Turn,
     },
 };
 use bytes::Bytes;
@@ -110,7 +110,11 @@ fn decode_away(stored: snapshot::Away) -> Result<Away, Bad> {
     Ok(Away {
         is_used: stored.used,
         count: number("name", stored.count)?,
-        freed: stored.freed.iter().map(|name| user(name)).collect::<Result<_, _>>()?,
+        freed: stored
+            .freed
+            .iter()
+            .map(|name| user(name))
+            .collect::<Result<_, _>>()?,
         stale: generations.collect::<Result<_, _>>()?,
     })
 }
@@ -331,7 +335,11 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
     state.group = stored.group.map(decode_group).transpose()?;
     let kept = stored.kept.as_ref().map(decode_kept).transpose()?;
     state.kept = kept.unwrap_or_default();
-    state.away = stored.away.map(decode_away).transpose()?.unwrap_or_default();
+    state.away = stored
+        .away
+        .map(decode_away)
+        .transpose()?
+        .unwrap_or_default();
     state.unjournaled = stored
         .carried
         .into_iter()

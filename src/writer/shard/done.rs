@@ -155,7 +155,9 @@ impl Shard {
                     Err(error) => {
                         tracing::debug!(room = %name, %error, "keys move into records later");
                     }
-                    Ok(()) => metric::NAME_RECORDS.of("written").increment(moving.len() as u64),
+                    Ok(()) => metric::NAME_RECORDS
+                        .of("written")
+                        .increment(moving.len() as u64),
                 }
                 self.with_open(&name, |room| {
                     room.names_moved(generation, &moving, result.is_ok());

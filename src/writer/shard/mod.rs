@@ -17,9 +17,7 @@ use crate::{
     cluster::Lease,
     journal::{self, Claim},
     metric::{self, shards::ShardMeter},
-    room::{
-        Action, CommandId, Epoch, Known, Outcome, Pin, Reason, RoomId, Seq, ShardId, UserId,
-    },
+    room::{Action, CommandId, Epoch, Known, Outcome, Pin, Reason, RoomId, Seq, ShardId, UserId},
     telemetry::trace::hop,
     trace::{At, Hop},
 };

@@ -157,10 +157,7 @@ impl Shard {
             let idle = now.duration_since(room.used()) >= idle_after(room);
             let unsaved = (idle && room.is_unsaved()) || room.is_unsaved_since(now, UNSAVED);
             let owes = room.owes() && room.is_unsaved();
-            let waits = room.is_holding_back()
-                || room.lets_go()
-                || owes
-                || room.has_let_names_go();
+            let waits = room.is_holding_back() || room.lets_go() || owes || room.has_let_names_go();
             if waits || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
             } else if room.is_letting_go() {

@@ -38,7 +38,12 @@ impl Tables {
         names: &[UserId],
     ) -> Result<Vec<Record>, Error> {
         let read = async |user: &UserId| {
-            let of = (room.as_str(), number(generation.0), bucket(user), user.as_str());
+            let of = (
+                room.as_str(),
+                number(generation.0),
+                bucket(user),
+                user.as_str(),
+            );
             let found = self.select(&self.statements.pin, of).await?;
             let record = all::<(Bytes,)>(&found)?.into_iter().next();
             record
