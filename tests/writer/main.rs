@@ -4,6 +4,7 @@
 mod on_bus;
 mod past;
 mod purge;
+mod records;
 #[path = "../support/sealed.rs"]
 mod sealed;
 mod sealed_rooms;
