@@ -161,17 +161,6 @@ fn clients(
             pace: pace.max(POSTS),
         };
         all.push(tokio::spawn(poster.run()));
-        if conditions == Conditions::Rough {
-            let visitor = Visitor {
-                cluster: cluster.clone(),
-                board: board.clone(),
-                room: RoomId::parse(&name).expect("a valid name"),
-                random: Random::of(seed, &format!("visitor in {name}")),
-                phase: phase.subscribe(),
-                owned: BTreeSet::new(),
-            };
-            all.push(tokio::spawn(visitor.run()));
-        }
         for user in 0..1 + random.below(4) {
             let (room, user) = (format!("room-{room}"), format!("user-{user}"));
             let random = Random::of(seed, &format!("{user} in {room}"));
@@ -187,6 +176,20 @@ fn clients(
                 said: BTreeMap::new(),
             };
             all.push(tokio::spawn(client.run()));
+        }
+    }
+    // A room that is quiet at times, so that it is saved, and one that hardly ever is.
+    for name in ["visited", "room-0"] {
+        let visitor = Visitor {
+            cluster: cluster.clone(),
+            board: board.clone(),
+            room: RoomId::parse(name).expect("a valid name"),
+            random: Random::of(seed, &format!("visitor in {name}")),
+            phase: phase.subscribe(),
+            owned: BTreeSet::new(),
+        };
+        if conditions == Conditions::Rough {
+            all.push(tokio::spawn(visitor.run()));
         }
     }
     if cluster.purges() {
