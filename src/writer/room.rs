@@ -8,15 +8,11 @@ use super::{
     past::{Found, Step, Trimming},
 };
 use crate::{
-    bus::{
-        Admission, Ask, BatchOutcome, Commit, Delivery, Position, ReplyTo, RoomView, Wanted,
-        members_after, too_large_now,
-    },
+    bus::{BatchOutcome, Commit, Delivery, Position, ReplyTo, too_large_now},
     journal::codec::{size_of_changes, size_of_event},
     room::{
-        Action, Change, Command, Decision, Epoch, Event, Incarnation, Kept, Kind, Known, Millis,
-        Outcome, Policy, Rejection, Retention, Seq, SessionId, State, UserId, decide_knowing,
-        is_of_another_room,
+        Action, Change, Command, Decision, Epoch, Event, Kept, Kind, Millis, Outcome, Policy,
+        Retention, Seq, State, UserId, decide_knowing, is_of_another_room,
     },
     telemetry::trace::Context,
 };
@@ -30,6 +26,7 @@ use tracing::Span;
 
 pub(super) mod names;
 mod saving;
+mod view;
 
 use names::Names;
 
@@ -380,70 +377,6 @@ impl Room {
         }
         self.head = commit.last();
         self.changed = Some(now);
-    }
-
-    /// What the owner says of the room, in about `most` bytes unless all members are wanted.
-    pub(super) fn view(
-        &mut self,
-        ask: &Ask,
-        known: Known<'_>,
-        epoch: Epoch,
-        now: Instant,
-        most: usize,
-    ) -> RoomView {
-        self.used = now;
-        let (members, more_members) = match &ask.members {
-            Wanted::Nobody => (Vec::new(), false),
-            Wanted::All => (self.members.iter().cloned().collect(), false),
-            Wanted::After(after) => members_after(&self.members, after.as_ref(), most),
-        };
-        let refused = ask.admission.as_ref();
-        let refused = refused.and_then(|who| self.refusal(who, known));
-        let (group, without_group) = match ask.group.then(|| self.group()).transpose() {
-            Ok(group) => (group.flatten(), None),
-            Err(rejection) => (None, Some(rejection)),
-        };
-        RoomView {
-            epoch,
-            head: self.head,
-            members,
-            more_members,
-            refused: refused.or(without_group),
-            snapshot: self.saved,
-            policy: self.state.policy,
-            group,
-            first: self.state.kept.first(),
-            retention: self.state.kept.own,
-            purged: self.purged,
-        }
-    }
-
-    /// Why somebody would not be let in now, if so.
-    fn refusal(&self, admission: &Admission, known: Known<'_>) -> Option<Rejection> {
-        let Admission {
-            user,
-            key,
-            identity,
-            device,
-            policy,
-        } = admission.clone();
-        // Nobody's: it is decided about and forgotten.
-        let nobody = uuid::Uuid::nil();
-        let action = Action::Open {
-            session: SessionId::new(nobody),
-            user,
-            key,
-            identity,
-            device,
-            gateway: Incarnation::new(nobody),
-            policy,
-        };
-        let at = Millis(0);
-        let command = Command { at, action };
-        match decide_knowing(&self.state, &command, known, |_, _| Ok(())).outcome {
-            Outcome::Refused(rejection) => Some(rejection),
-            _ => None,
-        }
     }
 
     /// What it keeps of its past, and is to keep.
