@@ -233,7 +233,7 @@ impl Options {
             let run = run::run(
                 &mut here,
                 scenario,
-                self.load(),
+                self.load(seed.wrapping_add(n as u64)),
                 &format!("{}-{n}", scenario.name),
                 interrupt,
             )
@@ -250,8 +250,9 @@ impl Options {
         site.map_or(Ok(()), Site::end)
     }
 
-    fn load(&self) -> Load {
+    fn load(&self, seed: u64) -> Load {
         Load {
+            seed,
             clients: self.clients,
             rooms: self.rooms,
             rate: self.rate,
@@ -386,6 +387,9 @@ fn tell(run: &Run) {
         run.p99_us as f64 / 1e3,
         run.longest_gap_ms
     ));
+    if let Some(sealed) = &run.sealed {
+        say(format!("   sealed: {}", sealed.told()));
+    }
     if let Some(wanted) = &run.wanted {
         say(format!(
             "   wanted: {wanted}: {}",

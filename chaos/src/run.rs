@@ -4,6 +4,7 @@ use crate::{
     fault::{Fault, Hand},
     figures, report,
     scenario::Scenario,
+    sealed,
     site::Site,
 };
 use anyhow::Result;
@@ -31,6 +32,8 @@ pub struct Load {
     pub rate: f64,
     /// Of 100 messages, how many are sent again after their answer.
     pub repeats: u32,
+    /// Where the chance of sealed rooms comes from.
+    pub seed: u64,
 }
 
 /// What happens when.
@@ -60,8 +63,14 @@ pub async fn run(
         repeats: load.repeats,
     };
     let mut crowd = Crowd::gather(plan).await?;
+    // The version before need not know them.
+    let mut encrypted = match site.setup().before {
+        None => Some(sealed::Rooms::gather(site, name, load.seed).await?),
+        Some(_) => None,
+    };
     let started = Utc::now().format("%Y-%m-%d %H:%M:%S").to_string();
     let began = crowd.begin();
+    encrypted.iter_mut().for_each(sealed::Rooms::begin);
     let mut hand = Hand::new(site, &rooms[0], interrupt.clone(), began);
     for (at, event, n) in timeline(&scenario.faults) {
         until(began + at, interrupt).await?;
@@ -73,8 +82,17 @@ pub async fn run(
     until(began + scenario.talk, interrupt).await?;
     let (faults, mut broken) = hand.finish().await?;
     site.heal()?;
-    let outcome = tokio::select! {
-        outcome = crowd.finish(SETTLE) => outcome,
+    let finished = async {
+        let sealed = async {
+            match encrypted {
+                Some(rooms) => rooms.finish(site, SETTLE).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        tokio::join!(crowd.finish(SETTLE), sealed)
+    };
+    let (outcome, sealed) = tokio::select! {
+        finished = finished => finished,
         stopped = interrupted(interrupt) => return Err(stopped),
     };
     broken.extend(stored(site, &outcome)?);
@@ -82,6 +100,10 @@ pub async fn run(
     let mut run = figures::run(scenario, &outcome, faults);
     run.journal = site.setup().journal.as_str().to_owned();
     run.started = started;
+    if let Some((sealed, more)) = sealed? {
+        run.sealed = Some(sealed);
+        run.violations.extend(more);
+    }
     run.violations.extend(broken);
     run.met = run.violations.is_empty() && scenario.wanted.is_met(&run);
     Ok(run)

@@ -1,6 +1,6 @@
 //! Runs of the same scenario on the same journal, as one line of a table.
 
-use super::{Report, Run, text};
+use super::{Report, Run, Sealed, text};
 
 /// One or more runs of one scenario on one journal.
 pub(super) struct Group<'a> {
@@ -29,7 +29,7 @@ pub(super) fn of(reports: &[Report]) -> Vec<Group<'_>> {
 }
 
 /// The heads of the columns that [`Group::cells`] fills.
-pub(super) const HEADS: [&str; 14] = [
+pub(super) const HEADS: [&str; 15] = [
     "scenario",
     "journal",
     "runs",
@@ -44,6 +44,7 @@ pub(super) const HEADS: [&str; 14] = [
     "p50 / p99",
     "broken promises",
     "wanted",
+    "sealed: sent / read / epochs",
 ];
 
 impl Group<'_> {
@@ -57,8 +58,23 @@ impl Group<'_> {
         self.runs.iter().map(|run| run.violations.len()).sum()
     }
 
+    /// What there was in sealed rooms.
+    fn sealed(&self) -> String {
+        let sealed: Vec<_> = self.runs.iter().filter_map(|run| run.sealed.as_ref()).collect();
+        let sum = |of: fn(&Sealed) -> u64| text::count(sealed.iter().map(|it| of(it)).sum());
+        match sealed.is_empty() {
+            true => "-".to_owned(),
+            false => format!(
+                "{} / {} / {}",
+                sum(|it| it.journaled),
+                sum(|it| it.read),
+                sum(|it| it.epochs)
+            ),
+        }
+    }
+
     /// All figures but the verdict.
-    pub(super) fn cells(&self) -> [String; 14] {
+    pub(super) fn cells(&self) -> [String; 15] {
         let sum = |of: fn(&Run) -> u64| text::count(self.runs.iter().map(|run| of(run)).sum());
         let most = |of: fn(&Run) -> u64| {
             text::micros(self.runs.iter().map(|run| of(run)).max().unwrap_or(0))
@@ -95,6 +111,7 @@ impl Group<'_> {
             format!("{} / {}", most(|run| run.p50_us), most(|run| run.p99_us)),
             self.broken().to_string(),
             wanted,
+            self.sealed(),
         ]
     }
 }

@@ -72,6 +72,9 @@ pub struct Run {
     /// What a client could see of the faults: refusals that ask for another try, and connections
     /// that were lost without a `bye`.
     pub failures_seen: u64,
+    /// What there was in encrypted rooms, if there were any.
+    #[serde(default)]
+    pub sealed: Option<Sealed>,
     /// Broken promises.
     pub violations: Vec<String>,
     /// What was done to it.
@@ -91,6 +94,55 @@ pub struct Run {
     pub wanted: Option<String>,
     /// Whether all promises were kept and `wanted` was met.
     pub met: bool,
+}
+
+/// What there was in encrypted rooms. What was wrong with it is a broken promise of the run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// How many.
+    pub rooms: usize,
+    /// Devices in them.
+    pub devices: u64,
+    /// Epochs of their groups.
+    pub epochs: u64,
+    /// Messages that were journaled.
+    pub journaled: u64,
+    /// How often one was read by another device.
+    pub read: u64,
+    /// How often one was not, because the device was out of the group then, or came (back) later.
+    pub not_theirs: u64,
+    /// How often a device came back.
+    pub came_back: u64,
+    /// How often one ended without a warning.
+    pub crashes: u64,
+    /// How often one lost all that it had stored but its keys.
+    pub forgot: u64,
+    /// Files of servers and nodes in which none of what was said was found.
+    pub files: usize,
+}
+
+impl Sealed {
+    /// As a person reads it.
+    pub fn told(&self) -> String {
+        let Self {
+            rooms,
+            devices,
+            epochs,
+            journaled,
+            read,
+            not_theirs,
+            came_back,
+            crashes,
+            forgot,
+            files,
+        } = self;
+        format!(
+            "{journaled} messages in {rooms} rooms of {devices} devices, {read} times read by \
+             others; {epochs} epochs, {came_back} times back ({not_theirs} times not read: from \
+             before a device came, or while it was out), {crashes} crashes, {forgot} times all \
+             state lost; {files} files searched"
+        )
+    }
 }
 
 /// Something that was done to the system.

@@ -143,6 +143,10 @@ fn run(out: &mut String, n: usize, run: &Run) {
         let _ = writeln!(out, "<p class=\"facts\">Wanted: {}</p>", text::html(wanted));
     }
     broken(out, &run.violations);
+    if let Some(sealed) = &run.sealed {
+        let told = text::html(&sealed.told());
+        let _ = writeln!(out, "<p class=\"facts\">Sealed: {told}</p>");
+    }
     figures(
         out,
         &[

@@ -220,6 +220,19 @@ impl Site {
             .to_owned()
     }
 
+    /// Where servers keep what they keep, each in a folder of its name.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Servers that keep the journal.
+    pub fn stores(&self) -> Vec<String> {
+        self.names(match self.ring {
+            None => Kind::Nats,
+            Some(_) => Kind::Cassandra,
+        })
+    }
+
     /// Where clients go, in the order of the nodes.
     pub fn urls(&self) -> Vec<String> {
         (1..=NODES).map(|i| self.places.url(i)).collect()
