@@ -307,8 +307,12 @@ impl Conversation {
                     }
                     return self.go_on(effects);
                 }
-                // One for a key package that is lost, or an old one.
-                Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+                // One for a key package that is lost, or an old one. Whoever was refused may be in
+                // the group since, and comes back without it.
+                Err(error) => {
+                    self.is_refused = false;
+                    effects.push(Effect::Show(Show::Odd(error)));
+                }
             }
         }
         if self.is_refused {

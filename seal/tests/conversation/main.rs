@@ -6,6 +6,7 @@ mod host;
 mod world;
 
 use host::Host;
+use seal::Shelf;
 use seal::conversation::{Conversation, Effect, MOST_WAITING, Outgoing, Show};
 use seal::member::Error;
 use seal::rules::JoinPolicy;
@@ -72,6 +73,24 @@ fn a_welcome_that_comes_later_than_its_commit_is_found() {
         while charly[0].act(&mut server) {}
     }
     assert!(charly[0].is_in());
+}
+
+/// It was added with a key package from before it lost its state. It is in the group, but the
+/// welcome is of no use to it.
+#[test]
+fn who_waits_outside_and_is_added_by_a_welcome_that_it_cannot_open_comes_in_by_itself() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Invited);
+    let (harry, charly) = hosts.split_at_mut(1);
+    let old = server.claim(&charly[0].person.user, &charly[0].person.device);
+    charly[0].stored = Shelf::default();
+    charly[0].crash();
+    charly[0].connect(&server);
+    while charly[0].act(&mut server) {}
+    assert_eq!(charly[0].shown.last(), Some(&Show::NotIn));
+    let added = harry[0].conversation.add(&[old], now()).unwrap();
+    harry[0].effects.extend(added);
+    settle(&mut server, &mut hosts);
+    assert!(hosts[1].is_in(), "{:?}", hosts[1].shown);
 }
 
 #[test]
