@@ -60,7 +60,11 @@ impl Group<'_> {
 
     /// What there was in sealed rooms.
     fn sealed(&self) -> String {
-        let sealed: Vec<_> = self.runs.iter().filter_map(|run| run.sealed.as_ref()).collect();
+        let sealed: Vec<_> = self
+            .runs
+            .iter()
+            .filter_map(|run| run.sealed.as_ref())
+            .collect();
         let sum = |of: fn(&Sealed) -> u64| text::count(sealed.iter().map(|it| of(it)).sum());
         match sealed.is_empty() {
             true => "-".to_owned(),

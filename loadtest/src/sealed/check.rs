@@ -117,14 +117,17 @@ impl<'a> Checker<'a> {
         } in &replay.messages
         {
             let Some((name, text)) = self.said.get(bytes) else {
-                self.broken.push(format!("seq {seq} holds what no device has sent"));
+                self.broken
+                    .push(format!("seq {seq} holds what no device has sent"));
                 continue;
             };
             if name.split('/').next() != Some(from) {
-                self.broken.push(format!("seq {seq} of {name} is said to be of {from}"));
+                self.broken
+                    .push(format!("seq {seq} of {name} is said to be of {from}"));
             }
             if let Some(first) = self.places.insert(text, *seq) {
-                self.broken.push(format!("{text:?} is at {first} and at {seq}"));
+                self.broken
+                    .push(format!("{text:?} is at {first} and at {seq}"));
             }
         }
     }
@@ -185,7 +188,8 @@ impl<'a> Checker<'a> {
                         message.epoch < came || by.is_some_and(|by| !message.members.contains(by))
                     });
                     if !is_explained {
-                        self.broken.push(format!("{name} cannot read seq {seq}: {why}"));
+                        self.broken
+                            .push(format!("{name} cannot read seq {seq}: {why}"));
                     }
                 }
                 _ => {}
@@ -218,7 +222,8 @@ impl<'a> Checker<'a> {
                     let is_reason =
                         *note == Note::Forgot || gone.is_some_and(|gone| gone.contains(seq));
                     if is_in && !is_reason && !is_reset {
-                        self.broken.push(format!("{name} went at {seq} without a reason"));
+                        self.broken
+                            .push(format!("{name} went at {seq} without a reason"));
                     }
                     if let Some(last) = stays.last_mut().filter(|_| is_in) {
                         last.until = *seq;
@@ -229,7 +234,8 @@ impl<'a> Checker<'a> {
                 Note::Reset => is_reset = true,
                 Note::Crashed => self.count.crashes += 1,
                 Note::Lost(why) if is_in && !is_reset => {
-                    self.broken.push(format!("{name} lost its group at {seq}: {why}"));
+                    self.broken
+                        .push(format!("{name} lost its group at {seq}: {why}"));
                 }
                 Note::Broken(what) => self.broken.push(format!("{name}: {what}")),
                 _ => {}
@@ -267,7 +273,8 @@ impl<'a> Checker<'a> {
         }
         if is_over && !open.is_empty() {
             let some: Vec<_> = open.iter().take(TOLD).collect();
-            self.broken.push(format!("{name} does not know what became of {some:?}"));
+            self.broken
+                .push(format!("{name} does not know what became of {some:?}"));
         }
     }
 }

@@ -143,12 +143,7 @@ impl Circle {
 
     fn sit_down(&mut self, who: Who, at: usize) -> Result<()> {
         let page = Arc::new(Mutex::new(Page::default()));
-        let driver = Driver::new(
-            Device::new(who.clone()),
-            &self.plan.urls,
-            at,
-            page.clone(),
-        )?;
+        let driver = Driver::new(Device::new(who.clone()), &self.plan.urls, at, page.clone())?;
         let (orders, given) = mpsc::channel(ORDERS);
         let noted = page.clone();
         self.tasks.spawn(async move {
@@ -247,7 +242,9 @@ impl Circle {
         });
         broken.extend(found);
         let room = &self.room;
-        let broken = broken.iter().map(|what| format!("sealed room {room}: {what}"));
+        let broken = broken
+            .iter()
+            .map(|what| format!("sealed room {room}: {what}"));
         Outcome {
             counts,
             broken: broken.collect(),

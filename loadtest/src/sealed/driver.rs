@@ -374,8 +374,11 @@ impl Driver {
             };
             read(ask(keys.welcome(user, device, &newest.id, now_ms())).await)
         };
-        self.asked
-            .push(asked.map(move |welcome| (of, Found::Welcome(welcome))).boxed());
+        self.asked.push(
+            asked
+                .map(move |welcome| (of, Found::Welcome(welcome)))
+                .boxed(),
+        );
     }
 
     fn ask(

@@ -1,9 +1,7 @@
 //! A sealed room's journal as its owner follows it: who was in the group where, and in which epoch
 //! each message was encrypted.
 
-use seal::{
-    Delivery, Handshake, Name, Public, Refusal, conversation::Outgoing, delivery::Proven,
-};
+use seal::{Delivery, Handshake, Name, Public, Refusal, conversation::Outgoing, delivery::Proven};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An event of the room that members read.
@@ -56,13 +54,17 @@ impl<'a> Replay<'a> {
             let by = Name::parse(&event.from).ok().zip(people.get(&event.from));
             let Some((user, identity)) = by else {
                 let from = &event.from;
-                replay.broken.push(format!("seq {seq} is of {from}, whom nobody knows"));
+                replay
+                    .broken
+                    .push(format!("seq {seq} is of {from}, whom nobody knows"));
                 continue;
             };
             let (user, identity) = (user, *identity);
             let by = Proven { user, identity };
             if let Err(why) = replay.take(room, &mut delivery, event, &by) {
-                replay.broken.push(format!("seq {seq} does not follow: {why}"));
+                replay
+                    .broken
+                    .push(format!("seq {seq} does not follow: {why}"));
             }
         }
         replay.members = delivery.as_ref().map(members_of).unwrap_or_default();
@@ -97,7 +99,9 @@ impl<'a> Replay<'a> {
                         self.epochs.insert(0, event.seq);
                     }
                     (_, None) => return Err(Refusal::NotAMember),
-                    (handshake, Some(group)) => self.change(group, handshake, event.seq, by, now)?,
+                    (handshake, Some(group)) => {
+                        self.change(group, handshake, event.seq, by, now)?
+                    }
                 }
             }
         }
