@@ -1,335 +1,94 @@
 //! Devices of this crate and devices of mls-rs in one room: the forms on the wire are those of
-//! RFC 9420, not those of one library. `SEAL_SCHEDULES` runs more schedules.
+//! RFC 9420, not those of one library. `SEAL_SCHEDULES` runs more schedules. The same through the
+//! service: `tests/e2e/implementations.rs`.
 
+mod peer;
 mod world;
 
 use mls_rs::client_builder::MlsConfig;
-use mls_rs::group::{CommitEffect, ExportedTree, Member, ReceivedMessage};
-use mls_rs::identity::basic::{BasicCredential, BasicIdentityProvider};
-use mls_rs::identity::{CredentialType, SigningIdentity};
-use mls_rs::mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions};
-use mls_rs::storage_provider::in_memory::InMemoryGroupStateStorage;
-use mls_rs::time::MlsTime;
-use mls_rs::{
-    CipherSuite, Client as MlsClient, ExtensionList, Group, IdentityProvider, MlsMessage,
-};
-use mls_rs_core::identity::MemberValidationContext;
-use mls_rs_crypto_rustcrypto::RustCryptoProvider;
-use seal::delivery::Proven;
-use seal::device::Name;
+use peer::{Heard, Told, device, is_of};
 use seal::member::Frame;
-use seal::{Bundle, Identity, Refusal};
-use std::time::Duration;
+use seal::{Bundle, Refusal};
 use world::{Client, Entry, Server, key_of, name, now, room, room_of, said};
 
-const SUITE: CipherSuite = CipherSuite::CURVE25519_AES128;
-const CONTENT_FORM: u8 = 1;
-
-/// Takes everybody for anybody, as an attacker does: the writer and members have to look.
-#[derive(Clone)]
-struct Careless;
-
-impl IdentityProvider for Careless {
-    type Error = <BasicIdentityProvider as IdentityProvider>::Error;
-
-    fn validate_member(
-        &self,
-        _: &SigningIdentity,
-        _: Option<MlsTime>,
-        _: MemberValidationContext<'_>,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn validate_external_sender(
-        &self,
-        _: &SigningIdentity,
-        _: Option<MlsTime>,
-        _: Option<&ExtensionList>,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn identity(
-        &self,
-        of: &SigningIdentity,
-        extensions: &ExtensionList,
-    ) -> Result<Vec<u8>, Self::Error> {
-        BasicIdentityProvider.identity(of, extensions)
-    }
-
-    fn valid_successor(
-        &self,
-        _: &SigningIdentity,
-        _: &SigningIdentity,
-        _: &ExtensionList,
-    ) -> Result<bool, Self::Error> {
-        Ok(true)
-    }
-
-    fn supported_types(&self) -> Vec<CredentialType> {
-        BasicIdentityProvider.supported_types()
-    }
-}
-
-/// A device of mls-rs.
+/// A device of mls-rs, how far it has read, and what it heard.
 struct Peer<C: MlsConfig> {
-    user: Name,
-    identity: Identity,
-    client: MlsClient<C>,
-    storage: InMemoryGroupStateStorage,
-    group: Option<Group<C>>,
+    device: peer::Peer<C>,
     cursor: usize,
-    since: u64,
     heard: Vec<String>,
 }
 
-fn peer(user: &str, seed: u8) -> Peer<impl MlsConfig> {
-    device(user, "phone", seed, seed + 100)
-}
-
-fn device(user: &str, device: &str, seed: u8, person: u8) -> Peer<impl MlsConfig> {
-    let signing = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
-    let key = seal::DeviceKey::from_seed(&[seed; 32]);
-    let identity = Identity::from_seed(&[person; 32]);
-    let certificate = identity.certify(name(user), name(device), &key);
-    let credential = BasicCredential::new(certificate.encode()).into_credential();
-    let public = key.public().to_vec().into();
-    let options = CommitOptions::new()
-        .with_path_required(true)
-        .with_ratchet_tree_extension(false)
-        .with_allow_external_commit(true);
-    let rules = DefaultMlsRules::new()
-        .with_commit_options(options)
-        .with_encryption_options(EncryptionOptions::default());
-    let storage = InMemoryGroupStateStorage::default();
-    let client = MlsClient::builder()
-        .group_state_storage(storage.clone())
-        .crypto_provider(RustCryptoProvider::default())
-        .identity_provider(Careless)
-        .mls_rules(rules)
-        .key_package_lifetime(Duration::from_secs(84 * 86_400))
-        .signing_identity(
-            SigningIdentity::new(credential, public),
-            signing.to_keypair_bytes().to_vec().into(),
-            SUITE,
-        )
-        .build();
+fn peer(user: &str, seed: u8) -> Peer<impl MlsConfig + use<>> {
     Peer {
-        user: name(user),
-        identity,
-        client,
-        storage,
-        group: None,
+        device: device(user, "phone", seed, [seed + 100; 32]),
         cursor: 0,
-        since: 0,
         heard: Vec::new(),
     }
 }
 
 impl<C: MlsConfig> Peer<C> {
-    fn proven(&self) -> Proven {
-        Proven {
-            user: self.user.clone(),
-            identity: self.identity.public(),
-        }
-    }
-
-    fn key_package(&self) -> Vec<u8> {
-        let made = self.client.generate_key_package_message(
-            ExtensionList::default(),
-            ExtensionList::default(),
-            None,
-        );
-        made.unwrap().to_bytes().unwrap()
-    }
-
     fn is_in(&self) -> bool {
-        self.group.is_some()
-    }
-
-    /// It is in, and no change of its own is on its way.
-    fn is_free(&self) -> bool {
-        let group = self.group.as_ref();
-        group.is_some_and(|group| !group.has_pending_commit())
-    }
-
-    fn code(&self) -> Vec<u8> {
-        self.group
-            .as_ref()
-            .unwrap()
-            .epoch_authenticator()
-            .unwrap()
-            .to_vec()
+        self.device.is_in()
     }
 
     fn welcome(&mut self, server: &mut Server) {
-        let waiting = server.waiting.remove(&key_of(&self.user, &name("phone")));
+        let waiting = server.waiting.remove(&key_of(&self.device.user, &name("phone")));
         if let Some(waiting) = waiting {
-            let welcome = MlsMessage::from_bytes(&waiting.admission.welcome).unwrap();
-            let tree = ExportedTree::from_bytes(&waiting.admission.tree).unwrap();
-            let (group, _) = self.client.join_group(Some(tree), &welcome, None).unwrap();
-            self.since = group.current_epoch();
-            self.group = Some(group);
+            let admission = waiting.admission;
+            assert!(self.device.join(&admission.welcome, &admission.tree));
             self.cursor = waiting.after;
-            self.save();
         }
     }
 
-    fn save(&mut self) {
-        self.group.as_mut().unwrap().write_to_storage().unwrap();
-    }
-
-    /// Nothing of a group is left when the device comes into it again.
-    fn forget(&mut self) {
-        if let Some(group) = self.group.take() {
-            self.storage.delete_group(group.group_id());
-        }
-    }
-
-    /// An external commit, in the place of somebody.
-    fn external_commit(
-        &self,
-        server: &Server,
-        is_replaced: impl Fn(&Member) -> bool,
-    ) -> (Group<C>, Bundle) {
-        let (group_info, tree) = server.delivery().reentry();
-        let info = MlsMessage::from_bytes(&group_info).unwrap();
-        let tree = ExportedTree::from_bytes(&tree).unwrap();
-        let mut builder = self.client.external_commit_builder().unwrap();
-        let roster = tree.roster().members();
-        if let Some(before) = roster.iter().find(|one| is_replaced(one)) {
-            builder = builder.with_removal(before.index);
-        }
-        let (group, commit) = builder.with_tree_data(tree).build(info).unwrap();
-        let info = group.group_info_message_allowing_ext_commit(false).unwrap();
-        let bundle = Bundle {
-            commit: commit.to_bytes().unwrap(),
-            welcome: None,
-            group_info: info.to_bytes().unwrap(),
+    fn send(&self, server: &mut Server, bundle: Bundle) -> Result<(), Refusal> {
+        let frame = Frame::Change {
+            room: room(),
+            bundle,
         };
-        (group, bundle)
+        server.take(&self.device.proven(), &name("phone"), &frame)
     }
 
     /// Comes in, or back, by itself.
     fn rejoin(&mut self, server: &mut Server) {
-        let own = self.client.signing_identity().unwrap().0.clone();
-        let (group, bundle) = self.external_commit(server, |one| one.signing_identity == own);
-        let frame = Frame::Change {
-            room: room(),
-            bundle,
-        };
-        server.take(&self.proven(), &name("phone"), &frame).unwrap();
-        self.forget();
-        self.since = group.current_epoch();
-        self.group = Some(group);
+        let (group_info, tree) = server.delivery().reentry();
+        let (group, bundle) = self.device.entry((&group_info, &tree));
+        self.send(server, bundle).unwrap();
+        self.device.adopt(group);
         self.cursor = server.journal.len();
-        self.save();
     }
 
     /// A commit, which may lose.
-    fn change(&mut self, server: &mut Server, add: Option<Vec<u8>>, remove: Option<&Name>) -> bool {
-        let group = self.group.as_mut().unwrap();
-        let index = remove.and_then(|user| index_of(group, user));
-        let mut builder = group.commit_builder();
-        if let Some(package) = add {
-            builder = builder
-                .add_member(MlsMessage::from_bytes(&package).unwrap())
-                .unwrap();
-        }
-        if let Some(index) = index {
-            builder = builder.remove_member(index).unwrap();
-        }
-        let made = builder.build().unwrap();
-        let bundle = Bundle {
-            commit: made.commit_message.to_bytes().unwrap(),
-            welcome: made
-                .welcome_messages
-                .first()
-                .map(|one| one.to_bytes().unwrap()),
-            group_info: made.external_commit_group_info.unwrap().to_bytes().unwrap(),
-        };
-        let frame = Frame::Change {
-            room: room(),
-            bundle,
-        };
-        let taken = server.take(&self.proven(), &name("phone"), &frame);
-        if let Err(refusal) = &taken {
+    fn change(&mut self, server: &mut Server) {
+        let bundle = self.device.change(None, |_| false);
+        if let Err(refusal) = self.send(server, bundle) {
             assert_eq!(refusal.code(), "stale_epoch", "{refusal}");
-            self.group.as_mut().unwrap().clear_pending_commit();
+            self.device.refused();
         }
-        taken.is_ok()
     }
 
     fn say(&mut self, server: &mut Server, text: &str) {
-        let group = self.group.as_mut().unwrap();
-        let content = [&[CONTENT_FORM], text.as_bytes()].concat();
-        let sent = group
-            .encrypt_application_message(&content, Vec::new())
-            .unwrap();
         let frame = Frame::Message {
             room: room(),
-            bytes: sent.to_bytes().unwrap(),
+            bytes: self.device.encrypt(text),
         };
-        self.save();
-        server.take(&self.proven(), &name("phone"), &frame).unwrap();
+        server.take(&self.device.proven(), &name("phone"), &frame).unwrap();
     }
 
     fn read(&mut self, server: &Server) {
         while let Some(entry) = server.journal.get(self.cursor) {
             self.cursor += 1;
-            let Some(group) = &mut self.group else {
-                continue;
+            let heard = match entry {
+                Entry::Founded(_) | Entry::Devices(_) => continue,
+                Entry::Message { from, .. } if *from == self.device.user => continue,
+                Entry::Message { bytes, .. } => Heard::Message(bytes),
+                Entry::Commit(bytes) => Heard::Commit(bytes),
+                Entry::Leave(bytes) => Heard::Leave(bytes),
             };
-            let mut is_removed = false;
-            match entry {
-                Entry::Founded(_) | Entry::Devices(_) => {}
-                Entry::Message { from, .. } if *from == self.user => {}
-                // The writer has taken it, so it is its own: what loses is cleared at once.
-                Entry::Commit(_) if group.has_pending_commit() => {
-                    group.apply_pending_commit().unwrap();
-                }
-                Entry::Message { bytes, .. } | Entry::Commit(bytes) | Entry::Leave(bytes) => {
-                    let message = MlsMessage::from_bytes(bytes).unwrap();
-                    let epoch = message.epoch().unwrap();
-                    let oldest = match entry {
-                        Entry::Message { .. } => self.since,
-                        _ => group.current_epoch(),
-                    };
-                    if epoch < oldest {
-                        continue;
-                    }
-                    match group.process_incoming_message(message).unwrap() {
-                        ReceivedMessage::ApplicationMessage(said) => {
-                            let text = String::from_utf8(said.data()[1..].to_vec());
-                            self.heard.push(text.unwrap());
-                        }
-                        ReceivedMessage::Commit(commit) => {
-                            is_removed = matches!(commit.effect, CommitEffect::Removed { .. });
-                        }
-                        ReceivedMessage::Proposal(_) => {}
-                        other => panic!("{other:?}"),
-                    }
-                }
-            }
-            match is_removed {
-                true => self.forget(),
-                false => self.save(),
+            if let Told::Said { text, .. } = self.device.take(heard) {
+                self.heard.push(text);
             }
         }
     }
-}
-
-fn index_of<C: MlsConfig>(group: &Group<C>, user: &Name) -> Option<u32> {
-    let members = group.roster().members();
-    let found = members.iter().find(|one| is_of(one, user));
-    found.map(|one| one.index)
-}
-
-fn is_of(member: &Member, user: &Name) -> bool {
-    let credential = member.signing_identity.credential.as_basic().unwrap();
-    let at = 3 + user.as_str().len();
-    credential.identifier.get(3..at) == Some(user.as_str().as_bytes())
 }
 
 struct Random(u64);
@@ -349,7 +108,7 @@ fn run(seed: u64) {
     let mut random = Random(seed.wrapping_mul(7919) + 1);
     let (mut server, mut clients) = room_of(&["harry", "charly"]);
     let mut peers = [peer("peter", 50), peer("paula", 51)];
-    clients[0].add(&[peers[0].key_package()]).unwrap();
+    clients[0].add(&[peers[0].device.key_package()]).unwrap();
     clients[0].flush(&mut server);
     peers[0].welcome(&mut server);
     assert!(peers[0].is_in());
@@ -365,17 +124,17 @@ fn run(seed: u64) {
                 }
             }
             2 if clients[ours].renew().is_ok() => flush(&mut clients[ours], &mut server),
-            3 if peers[theirs].is_free() => {
-                peers[theirs].change(&mut server, None, None);
+            3 if peers[theirs].device.is_free() => {
+                peers[theirs].change(&mut server);
             }
             4 if !peers[theirs].is_in() => {
-                if clients[ours].add(&[peers[theirs].key_package()]).is_ok() {
+                if clients[ours].add(&[peers[theirs].device.key_package()]).is_ok() {
                     flush(&mut clients[ours], &mut server);
                     peers[theirs].welcome(&mut server);
                 }
             }
             5 => {
-                let gone = peers[theirs].user.clone();
+                let gone = peers[theirs].device.user.clone();
                 if clients[ours].remove(&gone).is_ok() {
                     flush(&mut clients[ours], &mut server);
                 }
@@ -407,7 +166,7 @@ fn run(seed: u64) {
             peers_in.push(peer);
         }
     }
-    let authenticators: Vec<_> = peers_in.iter().map(|peer| peer.code()).collect();
+    let authenticators: Vec<_> = peers_in.iter().map(|peer| peer.device.agreed()).collect();
     assert!(authenticators.windows(2).all(|pair| pair[0] == pair[1]));
     // All that are in read each other.
     clients[0].send("from harry").unwrap();
@@ -417,7 +176,7 @@ fn run(seed: u64) {
         peer.read(&server);
         assert!(peer.heard.iter().any(|text| text == "from harry"));
         peer.say(&mut server, "from mls-rs");
-        let expected = format!("{}: from mls-rs", peer.user);
+        let expected = format!("{}: from mls-rs", peer.device.user);
         for client in &mut clients {
             let shown = said(&client.read(&server));
             assert_eq!(shown.last(), Some(&expected), "{shown:?}");
@@ -450,15 +209,17 @@ fn devices_of_two_implementations_share_a_room() {
 fn nobody_comes_in_in_the_place_of_somebody_else() {
     let (mut server, mut clients) = room_of(&["harry", "charly"]);
     let mut peter = peer("peter", 50);
-    clients[0].add(&[peter.key_package()]).unwrap();
+    clients[0].add(&[peter.device.key_package()]).unwrap();
     clients[0].flush(&mut server);
     peter.welcome(&mut server);
     clients[0].read(&server);
     // Peter's second device is entitled to come in, but not to throw out charly.
     let charly = name("charly");
-    let laptop = device("peter", "laptop", 51, 150);
-    let (_, bundle) = laptop.external_commit(&server, |one| is_of(one, &charly));
-    let decided = server.delivery().decide(&bundle, &peter.proven(), now());
+    let laptop = device("peter", "laptop", 51, [150; 32]);
+    let (group_info, tree) = server.delivery().reentry();
+    let is_charly = |one: &_| is_of(one, &charly);
+    let (_, bundle) = laptop.external_commit((&group_info, &tree), is_charly);
+    let decided = server.delivery().decide(&bundle, &peter.device.proven(), now());
     assert_eq!(decided.map(drop), Err(Refusal::OtherSender));
     // Nor do members let it, whatever the server says.
     clients[0].does_not_take(&bundle.commit);

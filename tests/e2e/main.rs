@@ -17,16 +17,20 @@ mod doctor;
 mod faults;
 mod holes;
 mod http;
+mod implementations;
 #[path = "../support/issuer.rs"]
 mod issuer;
 mod keys;
 mod logins;
 mod logs;
+mod memory;
 mod moved;
 mod node;
 mod openapi;
 mod operators;
 mod outage;
+#[path = "../../seal/tests/peer/mod.rs"]
+mod peer;
 mod person;
 mod pki;
 mod process;
@@ -91,6 +95,7 @@ claims! {
         sealed_terminals::terminals_read_each_other_and_what_was_said_meanwhile
         sealed_terminals::a_terminal_that_was_away_at_a_purge_comes_back
         sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does
+        implementations::devices_of_two_implementations_share_sealed_rooms
         openapi::the_internal_port_is_as_its_document_says
         operators::each_does_what_its_role_allows_and_it_is_written_down
         logs::nothing_secret_is_logged

@@ -183,9 +183,14 @@ impl Node {
             .expect("a child of this process")
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("a child that runs")
+    }
+
     /// Sends it a signal, such as -STOP and -CONT.
     pub(crate) async fn signal(&self, signal: &str) {
-        let id = self.child.id().expect("a child that runs").to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill")
             .args([signal, &id])
             .status()

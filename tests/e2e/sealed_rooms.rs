@@ -1,8 +1,10 @@
 //! A sealed room over real nodes: its members read each other, whichever node dies, and the service
-//! has nothing of what they said.
+//! has nothing of what they said: not on the bus, not in the database, not in a log, and not in the
+//! memory of a node.
 
 use crate::{
     cluster::{Cluster, eventually},
+    memory,
     node::Node,
     person::{JSON, Person},
     sealed::{Device, aaa, body_of, said, send},
@@ -10,12 +12,16 @@ use crate::{
 use async_nats::jetstream;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures::TryStreamExt;
+use loadtest::sealed::Marker;
 use safe_chat::room::Body;
+use scylla::client::session_builder::SessionBuilder;
 use seal::rules::JoinPolicy;
 use serde_json::Value;
 
 /// What the service must not have anywhere.
 const MARKER: &str = "Zwiebelfischkonfitüre";
+/// What is said in the clear, in another room: who searches and does not find it, has not searched.
+const OPENLY: &str = "Erdbeersalatschüssel";
 
 /// Somebody at a node.
 struct Member {
@@ -157,7 +163,19 @@ pub(crate) async fn members_of_a_sealed_room_read_each_other_and_nobody_else_doe
     let group = charly.group(dies).await;
     assert_eq!((&group["epoch"], &group["seq"]), (&2.into(), &place.into()));
 
-    nobody_has_it(&cluster, &[dies.logs(), lives.logs()]).await;
+    said_openly(lives).await;
+    let (marker, openly) = (Marker::new(MARKER), Marker::new(OPENLY));
+    for node in [&*dies, &*lives] {
+        assert!(!marker.is_in(node.logs().as_bytes()));
+        assert!(!memory::holds(node, &marker).await, "in the memory of a node");
+    }
+    assert!(memory::holds(lives, &openly).await);
+    let mut found = on_the_bus(&cluster, &[&marker, &openly]).await;
+    if let Some(address) = cluster.cassandra_address() {
+        let stored = in_the_database(address, cluster.keyspace(), &[&marker, &openly]).await;
+        found = [found[0] || stored[0], found[1] && stored[1]];
+    }
+    assert_eq!(found, [false, true]);
     let inspected = cluster
         .run(&["journal", "inspect", "aaa"], &["--content"])
         .await;
@@ -171,18 +189,22 @@ pub(crate) async fn members_of_a_sealed_room_read_each_other_and_nobody_else_doe
     .await;
 }
 
-/// Neither the streams and buckets of the bus nor a log has the marker.
-async fn nobody_has_it(cluster: &Cluster, logs: &[String]) {
-    let marker = MARKER.as_bytes();
-    let has_it = |bytes: &[u8]| bytes.windows(marker.len()).any(|part| part == marker);
-    assert!(!logs.iter().any(|log| has_it(log.as_bytes())));
+/// Somebody says something that everybody may read.
+async fn said_openly(node: &Node) {
+    let mut person = Person::joins_in_json(node, "bbb", "harry", "k").await;
+    person.says("m1", OPENLY).await;
+    person.next("journaled").await;
+}
+
+/// Which of the markers a stream or bucket of the bus has, in messages or their headers.
+async fn on_the_bus(cluster: &Cluster, markers: &[&Marker; 2]) -> [bool; 2] {
     let client = async_nats::connect(cluster.nats())
         .await
         .expect("a connection");
     let context = jetstream::new(client);
     let names: Vec<String> = context.stream_names().try_collect().await.expect("names");
     let prefix = cluster.prefix().to_uppercase();
-    let (mut streams, mut messages) = (0, 0);
+    let (mut streams, mut messages, mut found) = (0, 0, [false; 2]);
     for name in names.iter().filter(|name| name.contains(&prefix)) {
         let mut stream = context.get_stream(name).await.expect("a stream");
         let state = stream.info().await.expect("what it is like").state.clone();
@@ -191,7 +213,8 @@ async fn nobody_has_it(cluster: &Cluster, logs: &[String]) {
             // Some are gone: decided commands, replaced records.
             if let Ok(message) = stream.get_raw_message(seq).await {
                 messages += 1;
-                assert!(!has_it(&message.payload), "{name} has it at {seq}");
+                let whole = [format!("{message:?}").as_bytes(), &message.payload].concat();
+                note(&mut found, markers, &whole);
             }
         }
     }
@@ -199,4 +222,36 @@ async fn nobody_has_it(cluster: &Cluster, logs: &[String]) {
         streams >= 4 && messages >= 10,
         "{streams} streams, {messages} messages"
     );
+    found
+}
+
+/// Which of the markers a table has. Cassandra writes bytes as hex there.
+async fn in_the_database(address: &str, keyspace: &str, markers: &[&Marker; 2]) -> [bool; 2] {
+    let session = SessionBuilder::new()
+        .known_node(address)
+        .build()
+        .await
+        .expect("a session");
+    let texts = async |statement: String| -> Vec<String> {
+        let rows = session.query_unpaged(statement, ()).await.expect("rows");
+        let rows = rows.into_rows_result().expect("rows");
+        let rows = rows.rows::<(String,)>().expect("texts");
+        rows.map(|row| row.expect("a text").0).collect()
+    };
+    let tables = texts(format!(
+        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{keyspace}'"
+    ));
+    let mut found = [false; 2];
+    for table in tables.await {
+        for row in texts(format!("SELECT JSON * FROM {keyspace}.{table}")).await {
+            note(&mut found, markers, row.as_bytes());
+        }
+    }
+    found
+}
+
+fn note(found: &mut [bool; 2], markers: &[&Marker; 2], bytes: &[u8]) {
+    for (found, marker) in found.iter_mut().zip(markers) {
+        *found |= marker.is_in(bytes);
+    }
 }

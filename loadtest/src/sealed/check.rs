@@ -222,8 +222,9 @@ impl<'a> Checker<'a> {
                     let is_reason =
                         *note == Note::Forgot || gone.is_some_and(|gone| gone.contains(seq));
                     if is_in && !is_reason && !is_reset {
-                        self.broken
-                            .push(format!("{name} went at {seq} without a reason"));
+                        self.broken.push(format!(
+                            "{name} went at {seq} without a reason; it had one at {gone:?}"
+                        ));
                     }
                     if let Some(last) = stays.last_mut().filter(|_| is_in) {
                         last.until = *seq;

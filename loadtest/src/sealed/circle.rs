@@ -3,14 +3,14 @@
 
 use super::{
     check::{Counts, Seen, check},
-    device::{Device, Standing, Who},
-    driver::{Driver, Order, Page, content, note_end, now_ms},
+    device::{Device, REMOVAL, Standing, Who},
+    driver::{Driver, Order, Page, note_end, now_ms},
+    journal::{journal, seed_of},
     note::Note,
     replay::Journaled,
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use safe_chat_client::{Client, Notice, Policy};
 use seal::{Name, Public, rules::JoinPolicy};
 use std::{
     collections::BTreeMap,
@@ -25,8 +25,6 @@ use tokio::{
 
 /// How long the devices may take to come in for the first time.
 const GATHER: Duration = Duration::from_secs(60);
-/// How long it may take to read the room from its beginning.
-const READ: Duration = Duration::from_secs(60);
 /// How often it is looked, and at most something is done.
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two messages of a room, and between two other things that its users do.
@@ -35,11 +33,10 @@ const PACE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_m
 const ADD_AGAIN: Duration = Duration::from_secs(3);
 /// How long nothing may have changed until all is taken to be quiet.
 const QUIET: Duration = Duration::from_millis(1200);
+/// After so long without any news a device that could remove somebody does not wait for others.
+const PASSES: Duration = Duration::from_secs(2);
 /// Orders that may wait for a device.
 const ORDERS: usize = 1024;
-/// Somebody who reads the room as it is kept, and is not in its group.
-const READER: &str = "reader";
-
 /// A room to be.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -97,14 +94,6 @@ pub struct Circle {
     tasks: JoinSet<()>,
     conductor: Option<JoinHandle<()>>,
     quiet: watch::Sender<bool>,
-}
-
-/// What somebody's key is made of: the same in every run.
-fn seed_of(user: &str) -> [u8; 32] {
-    let mut seed = [7; 32];
-    let name = user.bytes().take(32).enumerate();
-    name.for_each(|(at, byte)| seed[at] = byte);
-    seed
 }
 
 impl Circle {
@@ -198,6 +187,7 @@ impl Circle {
         if let Some(conductor) = self.conductor.take() {
             let _ = conductor.await;
         }
+        self.seats.iter().for_each(|seat| seat.order(Order::Calm));
         let mut broken = self.settle("after the faults", settle).await;
         if broken.is_empty() {
             for seat in &self.seats {
@@ -207,7 +197,7 @@ impl Circle {
             sleep(QUIET).await;
             broken = self.settle("after the last words", settle).await;
         }
-        let outcome = match self.journal().await {
+        let outcome = match journal(&self.plan.urls, &self.room).await {
             Ok(journal) => self.judge(&journal, broken),
             Err(error) => {
                 broken.push(format!("{} cannot be read again: {error:#}", self.room));
@@ -256,6 +246,7 @@ impl Circle {
     async fn settle(&self, when: &str, settle: Duration) -> Vec<String> {
         let mut adding = Adding::default();
         let mut before = (Instant::now(), Vec::new());
+        let mut passed = Instant::now();
         loop {
             let standings: Vec<_> = self.seats.iter().map(Seat::standing).collect();
             let since = match standings == before.1 {
@@ -274,58 +265,20 @@ impl Circle {
                 return vec![format!("{when} it does not settle: {what}")];
             }
             for seat in &self.seats {
-                if seat.standing().is_out && has_left(seat) {
+                let standing = seat.standing();
+                if standing.is_out && has_left(seat) {
                     seat.order(Order::ComeBack);
+                }
+                // Whose turn it was is not there any more: others remove after a minute.
+                if standing.waits_for == Some(REMOVAL) && since > PASSES && passed < Instant::now()
+                {
+                    passed = Instant::now() + PASSES;
+                    seat.order(Order::AMinutePasses);
                 }
             }
             adding.go_on(&self.plan, &self.seats, None);
             sleep(LOOK).await;
         }
-    }
-
-    /// The room as it is kept.
-    async fn journal(&self) -> Result<Vec<Journaled>> {
-        let who = Who {
-            user: Name::parse(READER).context("a name")?,
-            seed: seed_of(READER),
-            ..self.seats[0].who.clone()
-        };
-        let client = Client::builder()
-            .gateways(&self.plan.urls)
-            .room(self.plan.room.as_str())
-            .user(READER)
-            .key_pair(who.key_pair())
-            .policy(Policy::Sealed)
-            .since(0);
-        let mut client = client.insist().start()?;
-        let mut journal = Vec::new();
-        let read = async {
-            let mut head = None;
-            while let Some(notice) = client.next().await {
-                match notice {
-                    Notice::Connected { welcome, .. } => head = head.or(welcome.seq),
-                    Notice::Event(event) => {
-                        let (seq, at, from) = (event.seq, event.at, event.from);
-                        journal.extend(content(event.body).map(|content| Journaled {
-                            seq,
-                            at,
-                            from,
-                            content,
-                        }));
-                        if head.is_some_and(|head| seq >= head) {
-                            return Ok(());
-                        }
-                    }
-                    Notice::Reset { .. } => bail!("a part of it is gone"),
-                    Notice::Ended(end) => bail!(end),
-                    _ => {}
-                }
-            }
-            bail!("the client ended")
-        };
-        timeout(READ, read).await.context("no answer")??;
-        client.close().await;
-        Ok(journal)
     }
 }
 
@@ -334,10 +287,10 @@ fn is_agreed(standings: &[Standing]) -> bool {
     let first = &standings[0];
     standings.iter().all(|one| {
         one.is_in
-            && one.is_settled
+            && one.waits_for.is_none()
             && (one.epoch, &one.code) == (first.epoch, &first.code)
             && one.seq == first.seq
-            && one.others == standings.len()
+            && one.members.len() == standings.len()
     })
 }
 
@@ -353,13 +306,13 @@ fn stand(seats: &[Seat]) -> String {
             )
         });
         format!(
-            "{} is {} in epoch {:?} of {} devices at seq {}{}{}, last trouble {:?}",
+            "{} is {} in epoch {:?} of {} devices at seq {}, waits for {}{}, last trouble {:?}",
             seat.who.name(),
             ["not in", "in"][usize::from(one.is_in)],
             one.epoch,
-            one.others,
+            one.members.len(),
             one.seq,
-            [", with something under way", ""][usize::from(one.is_settled)],
+            one.waits_for.unwrap_or("nothing"),
             [", not connected", ""][usize::from(page.is_connected)],
             last
         )
@@ -394,8 +347,11 @@ impl Adding {
         let Some(host) = seats.iter().find(|seat| seat.standing().is_in) else {
             return;
         };
+        // Who has not gone yet cannot be added.
+        let known = host.standing().members;
         for (at, seat) in seats.iter().enumerate() {
-            if !seat.standing().is_out || but.is_some_and(|away| away.contains_key(&at)) {
+            let is_there = known.contains(&seat.who.name());
+            if is_there || !seat.standing().is_out || but.is_some_and(|away| away.contains_key(&at)) {
                 continue;
             }
             let asked = self.asked.entry(seat.who.name());
@@ -465,7 +421,8 @@ impl Conductor {
                 Order::Leave
             }
             3..=5 if is_in => Order::AWeekPasses,
-            6 | 7 => Order::CrashBeforeItSends,
+            6 => Order::CrashBeforeItSends,
+            7 => Order::LoseAnswer,
             8 => Order::Crash,
             9 if is_in && many => Order::Forget,
             _ => return,

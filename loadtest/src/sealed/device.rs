@@ -6,7 +6,7 @@ use safe_chat_client::{KeyPair, keys};
 use seal::{
     Certificate, Conversation, DeviceKey, Identity, Member, Name, Shelf,
     conversation::{Effect, Outgoing, Show},
-    member::{Error, Frame, Shown},
+    member::{Error, Frame, Holder, Shown},
     rules::JoinPolicy,
 };
 use std::collections::BTreeMap;
@@ -58,6 +58,9 @@ impl Who {
         Member::new(key, certificate)
     }
 }
+
+/// What a device waits for that knows of somebody who is to go.
+pub const REMOVAL: &str = "somebody to be removed";
 
 /// What is to be done outside, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,14 +147,17 @@ impl Device {
         Standing {
             is_in: member.is_in(room),
             is_out: member.is_out(room),
-            is_settled: self.conversation.is_settled()
-                && self.sending.is_empty()
-                && member.outstanding_in(room).is_none()
-                && !member.is_to_tidy(room),
+            waits_for: match () {
+                () if !self.sending.is_empty() => Some("an answer"),
+                () if !self.conversation.is_settled() => Some("what it said"),
+                () if member.outstanding_in(room).is_some() => Some("a change"),
+                () if member.is_to_tidy(room) => Some(REMOVAL),
+                () => None,
+            },
             seq: self.seq,
             epoch: member.epoch(room),
             code: member.room_code(room),
-            others: member.members(room).len(),
+            members: names(&member.members(room)),
         }
     }
 
@@ -242,7 +248,18 @@ impl Device {
 
     /// Nothing changes when it cannot be: a change is on its way, or the device is not in.
     fn changed(&mut self, effects: Result<Vec<Effect>, Error>, now: u64) -> Vec<Task> {
-        effects.map_or_else(|_| Vec::new(), |effects| self.perform(effects, now))
+        match effects {
+            Ok(effects) => self.perform(effects, now),
+            Err(error) => {
+                self.not_done(error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    /// What its user wanted could not be done.
+    pub fn not_done(&mut self, why: String) {
+        self.note(Note::NotDone(why));
     }
 
     /// Key packages to publish: for one use each, and the last resort.
@@ -264,9 +281,9 @@ impl Device {
         self.restart();
     }
 
-    /// It ends as soon as it has stored something that it is to send, and has not sent it.
-    pub fn crash_before_it_sends(&mut self) {
-        self.is_doomed = true;
+    /// Whether it ends as soon as it has stored something that it is to send, and has not sent it.
+    pub fn crash_before_it_sends(&mut self, is_doomed: bool) {
+        self.is_doomed = is_doomed;
     }
 
     /// Its user starts the program again, after having left.
@@ -379,7 +396,7 @@ impl Device {
                 what: Shown::Message { from, content },
             } => Note::Read {
                 seq,
-                from: format!("{}/{}", from.user, from.device),
+                from: name_of(&from),
                 text: text_of(&content.0),
             },
             Show::Room {
@@ -427,6 +444,14 @@ impl Device {
     }
 }
 
+fn name_of(one: &Holder) -> String {
+    format!("{}/{}", one.user, one.device)
+}
+
+fn names(all: &[Holder]) -> Vec<String> {
+    all.iter().map(name_of).collect()
+}
+
 fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -438,14 +463,14 @@ pub struct Standing {
     pub is_in: bool,
     /// It is not in, and may come in.
     pub is_out: bool,
-    /// Nothing of it is under way, and nobody is to be removed that it knows.
-    pub is_settled: bool,
+    /// What is under way; `None`: nothing.
+    pub waits_for: Option<&'static str>,
     /// The last place that it has read.
     pub seq: u64,
     /// The epoch that it knows the group in.
     pub epoch: Option<u64>,
     /// The room code.
     pub code: Option<String>,
-    /// Devices in the group, as it knows it.
-    pub others: usize,
+    /// Devices in the group, as it knows it: `user/device`.
+    pub members: Vec<String>,
 }

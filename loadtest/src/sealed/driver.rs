@@ -11,10 +11,10 @@ use futures::{
     stream::FuturesUnordered,
 };
 use safe_chat_client::{
-    Backoff, Body, Client, Gateway, Message, Notice, Policy, SendError, Silence,
+    Backoff, Body, Client, Gateway, Message, Notice, Policy, SendError, Sending, Silence,
     keys::{self, Keys, Request},
 };
-use seal::conversation::Outgoing;
+use seal::{Name, conversation::Outgoing};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -22,7 +22,7 @@ use std::{
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 /// Between two attempts to connect.
@@ -31,8 +31,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const DEADLINE: Duration = Duration::from_secs(10);
 /// After so long what could not be asked is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a client whose connection is to break waits until its message is stored.
+const STORED: Duration = Duration::from_secs(1);
 /// How often time goes on for a device.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 /// Bytes of an answer.
 const MOST: u64 = 4 << 20;
 /// Messages that may be under way: more than a device ever has.
@@ -41,6 +43,8 @@ const WINDOW: usize = 512;
 const PACKAGES: usize = 20;
 /// A device renews its keys after a week.
 const WEEK: u64 = 7 * 86_400 + 1;
+/// It removes who asked for it after a minute, whosever turn that was.
+const MINUTE: u64 = 61;
 /// Weeks that pass for a device at most: key packages count 84 days.
 const MOST_WEEKS: u64 = 8;
 
@@ -51,6 +55,8 @@ pub enum Order {
     Say(String),
     /// Go on a week later: the device renews its keys.
     AWeekPasses,
+    /// Go on a minute later: the device removes who was another one's to remove.
+    AMinutePasses,
     /// Leave the group, and stay out.
     Leave,
     /// Start again after that.
@@ -61,8 +67,15 @@ pub enum Order {
     CrashBeforeItSends,
     /// Lose all that was stored but the keys, and start again.
     Forget,
+    /// Lose the connection when something was sent, before its answer is read, and send it again
+    /// over the next one.
+    LoseAnswer,
+    /// None of that any more.
+    Calm,
     /// Add somebody, by user and identity.
     Add(String, String),
+    /// Remove somebody, by user.
+    Remove(Name),
     /// Publish key packages.
     Publish,
 }
@@ -103,6 +116,8 @@ pub struct Driver {
     head: u64,
     again: Option<Instant>,
     weeks: u64,
+    minutes: u64,
+    loses_answer: bool,
     page: Arc<Mutex<Page>>,
 }
 
@@ -132,6 +147,8 @@ impl Driver {
             head: 0,
             again: None,
             weeks: 0,
+            minutes: 0,
+            loses_answer: false,
             page,
         })
     }
@@ -177,7 +194,7 @@ impl Driver {
 
     /// Seconds since 1970, on this device.
     fn now(&self) -> u64 {
-        now_ms() / 1000 + self.weeks * WEEK
+        now_ms() / 1000 + self.weeks * WEEK + self.minutes * MINUTE
     }
 
     fn write_down(&mut self) {
@@ -240,8 +257,15 @@ impl Driver {
                 let packages = claimed.packages.into_iter().map(|one| one.package);
                 self.device.add(&packages.collect::<Vec<_>>(), now)
             }
-            // Whoever wanted it wants it again.
-            Found::Packages(_) | Found::Done => Vec::new(),
+            // Whoever wants it asks again.
+            Found::Packages(none) => {
+                let why = none.err().map_or("there is no such device".into(), |error| {
+                    format!("no key packages: {error:#}")
+                });
+                self.device.not_done(why);
+                Vec::new()
+            }
+            Found::Done => Vec::new(),
             Found::Group(Err(_)) | Found::Welcome(Err(_)) => {
                 self.device.disconnected();
                 self.next += 1;
@@ -260,6 +284,13 @@ impl Driver {
                 self.device.tick(self.now())
             }
             Order::AWeekPasses => Vec::new(),
+            // Noticed now, and long enough ago then.
+            Order::AMinutePasses => {
+                let mut tasks = self.device.tick(now);
+                self.minutes += 1;
+                tasks.extend(self.device.tick(self.now()));
+                tasks
+            }
             Order::Leave => self.device.leave(now),
             Order::ComeBack => {
                 self.device.come_back();
@@ -270,7 +301,7 @@ impl Driver {
                 vec![Task::Restart]
             }
             Order::CrashBeforeItSends => {
-                self.device.crash_before_it_sends();
+                self.device.crash_before_it_sends(true);
                 Vec::new()
             }
             Order::Forget => {
@@ -280,6 +311,16 @@ impl Driver {
             Order::Add(user, identity) => {
                 let claim = self.keys().claim(&identity, &user, now_ms());
                 self.ask(claim, |body| Found::Packages(read(body)));
+                Vec::new()
+            }
+            Order::Remove(user) => self.device.remove(&user, now),
+            Order::Calm => {
+                self.device.crash_before_it_sends(false);
+                self.loses_answer = false;
+                Vec::new()
+            }
+            Order::LoseAnswer => {
+                self.loses_answer = true;
                 Vec::new()
             }
             Order::Publish => {
@@ -302,6 +343,10 @@ impl Driver {
     async fn carry_out(&mut self, tasks: Vec<Task>) -> Result<()> {
         for task in tasks {
             match task {
+                Task::Send(number) if self.loses_answer => {
+                    self.loses_answer = false;
+                    self.send_and_lose_the_answer(number).await?;
+                }
                 Task::Send(number) => self.send(number).await,
                 Task::AskGroup => {
                     let who = self.device.who();
@@ -325,6 +370,20 @@ impl Driver {
         Ok(())
     }
 
+    /// It is sent, and the connection breaks when it is stored and not answered. The next one goes
+    /// on behind what was read.
+    async fn send_and_lose_the_answer(&mut self, number: u64) -> Result<()> {
+        if let Some(Ok(mut sending)) = self.submit(number).await {
+            let _ = timeout(STORED, sending.accepted()).await;
+        }
+        self.device.disconnected();
+        self.begin(Some(self.device.standing().seq)).await?;
+        for number in self.device.unanswered() {
+            self.send(number).await;
+        }
+        Ok(())
+    }
+
     async fn begin(&mut self, since: Option<u64>) -> Result<()> {
         self.clients += 1;
         self.next += 1;
@@ -333,15 +392,19 @@ impl Driver {
         Ok(())
     }
 
-    async fn send(&mut self, number: u64) {
-        let Some((id, outgoing)) = self.device.sending(number) else {
-            return;
-        };
+    async fn submit(&mut self, number: u64) -> Option<Result<Sending, SendError>> {
+        let (id, outgoing) = self.device.sending(number)?;
         let message = match outgoing {
             Outgoing::Sealed(bytes) => Message::sealed(bytes.clone()),
             Outgoing::Handshake(bytes) => Message::handshake(bytes.clone()),
         };
-        let sending = self.client.submit(message.with_id(id)).await;
+        Some(self.client.submit(message.with_id(id)).await)
+    }
+
+    async fn send(&mut self, number: u64) {
+        let Some(sending) = self.submit(number).await else {
+            return;
+        };
         let of = self.clients;
         let sent = async move {
             let outcome = match sending {

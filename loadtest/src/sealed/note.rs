@@ -65,6 +65,8 @@ pub enum Note {
     Lost(String),
     /// A change of the group was refused, and why.
     ChangeRefused(String),
+    /// What its user wanted of the group was not done, and why.
+    NotDone(String),
     /// Events were gone that it had not read.
     Reset,
     /// Its user was asked before it came back, and has agreed.

@@ -309,7 +309,7 @@ fn who_left_crashed_or_lost_its_state_reads_what_it_can_and_is_not_blamed() {
         cleo.crash();
         vec![Task::Restart]
     });
-    world.devices[2].crash_before_it_sends();
+    world.devices[2].crash_before_it_sends(true);
     world.says(2, "this dies with the program");
     world.says(2, "this does not");
     world.does(2, |cleo| {

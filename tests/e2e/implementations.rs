@@ -1,0 +1,767 @@
+//! Devices of two implementations of MLS in sealed rooms of a real node: those of this project, as
+//! terminals run them, and those of mls-rs. They come, go, are removed, renew their keys, crash, and
+//! lose answers, which they send again. `SEAL_SCHEDULES` runs more schedules, `SEAL_SEED` one again.
+
+use crate::{
+    cluster::{Cluster, PATIENCE},
+    devices,
+    peer::{self, Heard, Peer, Told},
+};
+use futures::{FutureExt, StreamExt, stream};
+use loadtest::sealed::{
+    Counts, Device, Note, Noted, Seen, check,
+    device::{REMOVAL, Who},
+    driver::{Driver, Order, Page},
+    journal,
+};
+use mls_rs::{Group, client_builder::MlsConfig};
+use safe_chat_client::{Body, Client, KeyPair, Message, Notice, Policy, SendError,
+    keys::{self, Keys, Request},
+};
+use seal::{Handshake, Name, Public, rules::JoinPolicy};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha512};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+/// Schedules of a usual run.
+const SCHEDULES: u64 = 30;
+/// Steps of one, before everything settles.
+const STEPS: usize = 16;
+/// How many run at once.
+const AT_ONCE: usize = 8;
+/// How often it is looked whether something is so that gives no signal.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long somebody who is to be added waits until that is tried again.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// A small generator (splitmix64), so that what is done is its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
+
+/// A device of this project.
+struct Own {
+    who: Who,
+    orders: mpsc::Sender<Order>,
+    page: Arc<Mutex<Page>>,
+}
+
+impl Own {
+    fn sits_down(
+        url: &str,
+        room: &Name,
+        policy: JoinPolicy,
+        user: &str,
+        person: [u8; 32],
+    ) -> Self {
+        let who = Who {
+            room: room.clone(),
+            policy,
+            user: Name::parse(user).unwrap(),
+            device: Name::parse("phone").unwrap(),
+            seed: person,
+        };
+        let page = Arc::new(Mutex::new(Page::default()));
+        let device = Device::new(who.clone());
+        let driver = Driver::new(device, &[url.to_owned()], 0, page.clone()).unwrap();
+        let (orders, given) = mpsc::channel(256);
+        // What ends it shows: nothing of it goes on.
+        tokio::spawn(driver.run(given));
+        let own = Self { who, orders, page };
+        own.does(Order::Publish);
+        own
+    }
+
+    fn does(&self, order: Order) {
+        self.orders.try_send(order).expect("a device that runs");
+    }
+
+    fn is_in(&self) -> bool {
+        self.page.lock().unwrap().standing.is_in
+    }
+}
+
+/// A device of mls-rs, connected.
+struct Guest<C: MlsConfig> {
+    peer: Peer<C>,
+    pair: KeyPair,
+    url: String,
+    room: Name,
+    policy: JoinPolicy,
+    client: Client,
+    /// The last event that was read.
+    seq: u64,
+    /// Where the room ended when the connection began.
+    head: u64,
+    ids: u64,
+    /// Who asked to be removed, as it knows.
+    leaving: BTreeSet<String>,
+    notes: Vec<Noted>,
+}
+
+fn client(url: &str, room: &Name, user: &str, pair: &KeyPair, since: Option<u64>) -> Client {
+    let builder = Client::builder()
+        .gateway(url)
+        .room(room.as_str())
+        .user(user)
+        .key_pair(pair.clone())
+        .policy(Policy::Sealed)
+        .retries(u32::MAX)
+        .answer_within(Some(PATIENCE))
+        .insist();
+    let builder = match since {
+        Some(seq) => builder.since(seq),
+        None => builder,
+    };
+    builder.start().unwrap()
+}
+
+impl<C: MlsConfig> Guest<C> {
+    async fn sits_down(peer: Peer<C>, url: &str, room: &Name, policy: JoinPolicy) -> Self {
+        let pair = KeyPair::from_seed(&peer.identity.seed());
+        let client = client(url, room, peer.user.as_str(), &pair, None);
+        let mut guest = Self {
+            peer,
+            pair,
+            url: url.into(),
+            room: room.clone(),
+            policy,
+            client,
+            seq: 0,
+            head: 0,
+            ids: 0,
+            leaving: BTreeSet::new(),
+            notes: Vec::new(),
+        };
+        while guest.head == 0 {
+            guest.hears_one().await;
+        }
+        guest.seq = guest.head;
+        guest
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.peer.user, self.peer.device)
+    }
+
+    fn note(&mut self, note: Note) {
+        let seq = self.seq;
+        self.notes.push(Noted { seq, note });
+    }
+
+    async fn hears_one(&mut self) {
+        let notice = timeout(PATIENCE, self.client.next()).await;
+        self.hears(notice.expect("a notice in time").expect("a client"));
+    }
+
+    /// All that has come.
+    fn reads(&mut self) {
+        while let Some(Some(notice)) = self.client.next().now_or_never() {
+            self.hears(notice);
+        }
+    }
+
+    async fn reads_up_to(&mut self, seq: u64) {
+        while self.seq < seq {
+            self.hears_one().await;
+        }
+    }
+
+    fn hears(&mut self, notice: Notice) {
+        let event = match notice {
+            Notice::Connected { welcome, .. } => {
+                self.head = welcome.seq.unwrap();
+                return;
+            }
+            Notice::Event(event) => event,
+            Notice::Reset { .. } | Notice::Ended(_) => panic!("{}: {notice:?}", self.name()),
+            _ => return,
+        };
+        self.seq = event.seq;
+        let is_own = event.from == self.peer.user.as_str();
+        let told = match event.body {
+            Body::Sealed(_) if is_own => Told::Nothing,
+            Body::Sealed(bytes) => self.peer.take(Heard::Message(&bytes)),
+            Body::Handshake(bytes) => match Handshake::decode(&bytes).unwrap() {
+                Handshake::Bundle(bundle) => {
+                    let told = self.peer.take(Heard::Commit(&bundle.commit));
+                    // Who went, or came back by itself, has not asked to leave since.
+                    let (members, by) = (self.peer.members(), format!("{}/", event.from));
+                    self.leaving
+                        .retain(|name| members.contains(name) && !name.starts_with(&by));
+                    told
+                }
+                Handshake::Leave(asked) if !is_own => self.peer.take(Heard::Leave(&asked)),
+                _ => Told::Nothing,
+            },
+            _ => Told::Nothing,
+        };
+        match told {
+            Told::Said { from, text } => self.note(Note::Read {
+                seq: event.seq,
+                from,
+                text,
+            }),
+            Told::Leaves(who) => drop(self.leaving.insert(who)),
+            Told::Removed => self.note(Note::Went),
+            Told::Nothing => {}
+        }
+    }
+
+    /// Its place, or why it has none. A connection that breaks when it is stored, and before it is
+    /// answered, is followed by another one, over which the same is sent again.
+    async fn places(&mut self, message: Message, loses_answer: bool) -> Result<u64, String> {
+        self.ids += 1;
+        let id = format!("{}-{}", self.peer.user, self.ids);
+        let message = message.with_id(&id);
+        let mut sending = self.client.submit(message.clone()).await.unwrap();
+        if loses_answer {
+            let _ = timeout(PATIENCE, sending.accepted()).await;
+            let user = self.peer.user.as_str();
+            let anew = client(&self.url, &self.room, user, &self.pair, Some(self.seq));
+            std::mem::replace(&mut self.client, anew).abort();
+            sending = self.client.submit(message).await.unwrap();
+        }
+        match sending.await {
+            Ok(receipt) => Ok(receipt.seq),
+            Err(SendError::Rejected { reason, .. }) => Err(reason),
+            Err(error) => panic!("{}: {error}", self.name()),
+        }
+    }
+
+    async fn changes(&mut self, bundle: seal::Bundle, loses_answer: bool) -> Result<u64, String> {
+        let bytes = Handshake::Bundle(bundle).encode();
+        self.places(Message::handshake(bytes), loses_answer).await
+    }
+
+    async fn says(&mut self, text: &str, loses_answer: bool) {
+        if !self.peer.is_in() {
+            return;
+        }
+        let bytes = self.peer.encrypt(text);
+        let text = text.to_owned();
+        self.note(Note::Said { text: text.clone() });
+        self.note(Note::Sent {
+            text: text.clone(),
+            bytes: bytes.clone(),
+        });
+        match self.places(Message::sealed(bytes), loses_answer).await {
+            Ok(seq) => self.note(Note::Placed { seq, text }),
+            // Others were faster by too much, or have removed it.
+            Err(reason) if reason == "stale_epoch" || reason == "not_a_member" => {
+                self.note(Note::Refused { text, reason });
+            }
+            Err(reason) => panic!("{}: {reason}", self.name()),
+        }
+    }
+
+    /// A commit that removes who is meant, if anybody, and renews its own keys.
+    async fn commits(&mut self, gone: Option<&str>, loses_answer: bool) {
+        if !self.peer.is_free() {
+            return;
+        }
+        let bundle = self
+            .peer
+            .change(None, |one| Some(peer::name_of(one).as_str()) == gone);
+        match self.changes(bundle, loses_answer).await {
+            Ok(seq) => self.reads_up_to(seq).await,
+            Err(reason) if reason == "stale_epoch" || reason == "not_a_member" => {
+                self.peer.refused();
+            }
+            Err(reason) => panic!("{}: {reason}", self.name()),
+        }
+    }
+
+    /// Removes who asked for it.
+    async fn tidies(&mut self) {
+        if let Some(gone) = self.leaving.first().cloned() {
+            self.commits(Some(&gone), false).await;
+        }
+    }
+
+    async fn leaves(&mut self) {
+        if !self.peer.is_free() {
+            return;
+        }
+        let asked = Handshake::Leave(self.peer.leave()).encode();
+        match self.places(Message::handshake(asked), false).await {
+            Ok(seq) => {
+                self.reads_up_to(seq).await;
+                if self.peer.is_in() {
+                    self.peer.forget();
+                    self.note(Note::Went);
+                }
+            }
+            // Asked in an epoch that is over: it stays.
+            Err(reason) => assert!(
+                matches!(reason.as_str(), "stale_epoch" | "not_a_member" | "bad_handshake"),
+                "{}: {reason}",
+                self.name()
+            ),
+        }
+    }
+
+    fn keys(&self) -> Keys {
+        Keys::new(self.pair.clone(), &self.url.parse().unwrap())
+    }
+
+    /// Publishes a key package, so that somebody can add it.
+    async fn publishes(&self) {
+        let (user, device) = (self.peer.user.as_str(), self.peer.device.as_str());
+        let package = self.peer.key_package();
+        let request = self.keys().publish(user, device, &[package], None, devices::now());
+        // Answered otherwise, it is published again.
+        let answer = devices::send(&request).await;
+        assert!(matches!(answer.status, 200 | 429 | 503), "{answer:?}");
+    }
+
+    /// Tries to come in: by itself, or by a welcome that waits. Whether it is in.
+    ///
+    /// `is_there`: nobody has removed it. Then it comes back in its own place: whoever heard that it
+    /// left may have gone, too.
+    async fn comes(&mut self, is_there: bool) -> bool {
+        self.reads();
+        let is_welcome = !self.peer.is_in() && self.policy == JoinPolicy::Invited;
+        if is_welcome {
+            self.comes_by_a_welcome().await;
+        }
+        if !self.peer.is_in() && (is_there || self.policy == JoinPolicy::Open) {
+            self.comes_by_itself().await;
+        }
+        self.peer.is_in()
+    }
+
+    async fn comes_by_itself(&mut self) {
+        let user = self.peer.user.as_str();
+        let asked = self.keys().group(self.room.as_str(), user, devices::now());
+        let Some(group) = asks::<keys::Group>(&asked).await else {
+            return;
+        };
+        let (entered, bundle): (Group<C>, _) = self.peer.entry((&group.group_info, &group.tree));
+        match self.changes(bundle, false).await {
+            Ok(seq) => {
+                self.reads_up_to(seq).await;
+                self.enters(|peer| {
+                    peer.adopt(entered);
+                    true
+                });
+            }
+            // Somebody was faster, or has removed it.
+            Err(reason) => assert!(
+                matches!(reason.as_str(), "stale_epoch" | "not_a_member"),
+                "{}: {reason}",
+                self.name()
+            ),
+        }
+    }
+
+    async fn comes_by_a_welcome(&mut self) {
+        let (user, device) = (self.peer.user.to_string(), self.peer.device.to_string());
+        let asked = self.keys().welcomes(&user, &device, devices::now());
+        let all = asks::<keys::Welcomes>(&asked).await;
+        let all = all.into_iter().flat_map(|all| all.welcomes);
+        // What was given before it went brings it back into no epoch that is over.
+        let mut notes = self.notes.iter().rev();
+        let went = notes.find(|noted| noted.note == Note::Went);
+        let went = went.map_or(0, |noted| noted.seq);
+        let newest = all.filter(|one| one.seq > went).max_by_key(|one| one.seq);
+        if let Some(waiting) = newest {
+            let asked = self.keys().welcome(&user, &device, &waiting.id, devices::now());
+            let Some(welcome) = asks::<keys::Welcome>(&asked).await else {
+                return;
+            };
+            let confirm = self.keys().confirm(&user, &device, &waiting.id, devices::now());
+            let is_in = self.enters(|peer| peer.join(&welcome.welcome, &welcome.tree));
+            if !is_in {
+                let what = format!("a welcome of epoch {} cannot be opened", welcome.epoch);
+                self.note(Note::Odd(what));
+            }
+            if is_in {
+                // It reads on from there.
+                let anew = client(&self.url, &self.room, &user, &self.pair, Some(welcome.seq));
+                std::mem::replace(&mut self.client, anew).abort();
+                self.seq = welcome.seq;
+            }
+            devices::send(&confirm).await;
+        }
+    }
+
+    fn enters(&mut self, enter: impl FnOnce(&mut Peer<C>) -> bool) -> bool {
+        let is_in = enter(&mut self.peer);
+        if is_in {
+            self.leaving.clear();
+            let epoch = self.peer.since;
+            self.note(Note::Came { epoch });
+        }
+        is_in
+    }
+}
+
+/// A room of one schedule.
+struct Room<C: MlsConfig> {
+    url: String,
+    name: Name,
+    random: Random,
+    own: Vec<Own>,
+    guests: Vec<Guest<C>>,
+    /// When somebody was last asked to add whom.
+    asked: BTreeMap<String, Instant>,
+}
+
+fn guest_of(at: u8, seed: u64) -> Peer<impl MlsConfig + use<>> {
+    let user = ["peter", "paula"][usize::from(at)];
+    peer::device(user, "phone", 50 + at, person(150 + at, seed))
+}
+
+/// What the key of a person is made of: the store of key packages is one for all rooms.
+fn person(which: u8, seed: u64) -> [u8; 32] {
+    let mut person = [which; 32];
+    person[..8].copy_from_slice(&seed.to_be_bytes());
+    person
+}
+
+/// The answer; `None`: it is to be asked again.
+async fn asks<T: DeserializeOwned>(request: &Request) -> Option<T> {
+    let answer = devices::send(request).await;
+    match answer.status {
+        429 | 503 => None,
+        _ => Some(answer.is()),
+    }
+}
+
+/// Until something is so.
+async fn eventually(seed: u64, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < until, "SEAL_SEED={seed}: never {what}");
+        sleep(LOOK).await;
+    }
+}
+
+async fn schedule(url: &str, seed: u64) -> Counts {
+    let name = Name::parse(&format!("{}-{seed}", crate::support::unique('m'))).unwrap();
+    let policy = match seed % 2 {
+        0 => JoinPolicy::Open,
+        _ => JoinPolicy::Invited,
+    };
+    let harry = Own::sits_down(url, &name, policy, "harry", person(1, seed));
+    eventually(seed, "is the group founded", async || harry.is_in()).await;
+    let mut guests = Vec::new();
+    for at in 0..2 {
+        guests.push(Guest::sits_down(guest_of(at, seed), url, &name, policy).await);
+    }
+    let charly = Own::sits_down(url, &name, policy, "charly", person(2, seed));
+    let mut room = Room {
+        url: url.into(),
+        name,
+        random: Random(seed),
+        own: vec![harry, charly],
+        guests,
+        asked: BTreeMap::new(),
+    };
+    eventually(seed, "is everybody in", async || room.everybody_comes().await).await;
+    for step in 0..STEPS {
+        room.step(step).await;
+    }
+    room.own.iter().for_each(|own| own.does(Order::Calm));
+    room.settle(seed).await;
+    for own in &room.own {
+        own.does(Order::Say(format!("the last word of {}", own.who.user)));
+    }
+    // Somebody may still be removed who asked for it before.
+    eventually(seed, "are all last words said", async || {
+        room.everybody_comes().await;
+        for guest in &mut room.guests {
+            let said = format!("the last word of {}", guest.peer.user);
+            let is_said = |noted: &Noted| {
+                let Note::Placed { text, .. } = &noted.note else {
+                    return false;
+                };
+                text.starts_with(&said)
+            };
+            if !guest.notes.iter().any(is_said) {
+                let word = format!("{said} at {}", guest.seq);
+                guest.says(&word, false).await;
+            }
+        }
+        room.last_words() == 4
+    })
+    .await;
+    room.settle(seed).await;
+    room.is_well(seed).await
+}
+
+impl<C: MlsConfig> Room<C> {
+    /// Whoever is out comes in, or is added.
+    async fn everybody_comes(&mut self) -> bool {
+        let mut are_in = true;
+        let is_invited = self.own[0].who.policy == JoinPolicy::Invited;
+        let Some(host) = self.own.iter().find(|own| own.is_in()) else {
+            return false;
+        };
+        // Who has not gone yet cannot be added.
+        let known = host.page.lock().unwrap().standing.members.clone();
+        let mut waiting = Vec::new();
+        for own in &self.own {
+            let standing = own.page.lock().unwrap().standing.clone();
+            are_in &= standing.is_in;
+            if standing.waits_for == Some(REMOVAL) {
+                own.does(Order::AMinutePasses);
+            }
+            if standing.is_out && !known.contains(&own.who.name()) {
+                own.does_if(is_invited, Order::Publish, &self.asked);
+                waiting.push((own.who.user.clone(), own.who.identity().public()));
+            }
+        }
+        for guest in &mut self.guests {
+            guest.tidies().await;
+            let is_there = known.contains(&guest.name());
+            if !guest.comes(is_there).await {
+                are_in = false;
+                if is_there {
+                    continue;
+                }
+                waiting.push((guest.peer.user.clone(), guest.peer.identity.public()));
+            }
+        }
+        for (user, identity) in waiting {
+            let is_due = self
+                .asked
+                .get(user.as_str())
+                .is_none_or(|at| at.elapsed() > AGAIN);
+            if is_invited && is_due {
+                let guests = self.guests.iter();
+                for guest in guests.filter(|guest| guest.peer.user == user) {
+                    guest.publishes().await;
+                }
+                self.asked.insert(user.to_string(), Instant::now());
+                host.does(Order::Add(user.to_string(), identity.to_string()));
+            }
+        }
+        are_in
+    }
+
+    async fn step(&mut self, step: usize) {
+        let (ours, theirs) = (self.random.below(2), self.random.below(2));
+        let loses_answer = self.random.below(3) == 0;
+        let text = format!("message {step}");
+        let is_other_in = self.own[1 - ours].is_in();
+        let (own, guest) = (&self.own[ours], &mut self.guests[theirs]);
+        guest.reads();
+        if loses_answer {
+            own.does(Order::LoseAnswer);
+        }
+        match self.random.below(14) {
+            0..=2 => own.does(Order::Say(text)),
+            3..=5 => guest.says(&text, loses_answer).await,
+            6 => own.does(Order::AWeekPasses),
+            7 => guest.commits(None, loses_answer).await,
+            // Both at once: one of them is too late.
+            8 => {
+                own.does(Order::AWeekPasses);
+                guest.commits(None, loses_answer).await;
+            }
+            9 if is_other_in => {
+                own.does(Order::Leave);
+                own.does(Order::Say(text));
+                own.does(Order::ComeBack);
+            }
+            10 => guest.leaves().await,
+            11 => own.does(Order::Remove(guest.peer.user.clone())),
+            12 if is_other_in => {
+                let gone = format!("{}/phone", own.who.user);
+                guest.commits(Some(&gone), loses_answer).await;
+            }
+            13 => own.does(Order::CrashBeforeItSends),
+            _ => guest.tidies().await,
+        }
+        guest.comes_if_open().await;
+    }
+
+    /// Everybody is in and has read everything, in one epoch of one group.
+    async fn settle(&mut self, seed: u64) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if self.everybody_comes().await {
+                let is_agreed = self.is_agreed();
+                if is_agreed.is_ok() {
+                    return;
+                }
+                assert!(Instant::now() < until, "SEAL_SEED={seed}: {is_agreed:?}");
+            }
+            let told = || self.told();
+            assert!(Instant::now() < until, "SEAL_SEED={seed}: {}", told());
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Whatever is in the room, as far as anybody knows.
+    fn placed(&self) -> Vec<(u64, String)> {
+        let own = self.own.iter();
+        let own = own.map(|own| own.page.lock().unwrap().notes.clone());
+        let notes = own.chain(self.guests.iter().map(|guest| guest.notes.clone()));
+        let placed = notes.flatten().filter_map(|noted| match noted.note {
+            Note::Placed { seq, text } => Some((seq, text)),
+            _ => None,
+        });
+        placed.collect()
+    }
+
+    fn last_words(&self) -> usize {
+        let placed = self.placed().into_iter();
+        placed.filter(|(_, text)| text.contains("the last word")).count()
+    }
+
+    /// How everybody is.
+    fn told(&self) -> String {
+        let last = |notes: &[Noted]| {
+            let shown = notes.iter().filter(|it| !matches!(it.note, Note::Sent { .. }));
+            format!("{:?}", shown.collect::<Vec<_>>())
+        };
+        let own = self.own.iter().map(|own| {
+            let page = own.page.lock().unwrap();
+            let (name, standing) = (own.who.name(), &page.standing);
+            format!("{name} {standing:?}, last {}", last(&page.notes))
+        });
+        let guests = self.guests.iter().map(|guest| {
+            let (name, is_in) = (guest.name(), guest.peer.is_in());
+            format!("{name} in: {is_in}, at {}, last {}", guest.seq, last(&guest.notes))
+        });
+        own.chain(guests).collect::<Vec<_>>().join("; ")
+    }
+
+    fn is_agreed(&mut self) -> Result<(), String> {
+        let mut codes = BTreeSet::new();
+        let mut places = BTreeSet::new();
+        for own in &self.own {
+            let standing = own.page.lock().unwrap().standing.clone();
+            if !(standing.is_in && standing.waits_for.is_none()) {
+                return Err(format!("{}: {standing:?}", own.who.name()));
+            }
+            codes.insert(standing.code.unwrap_or_default());
+            places.insert(standing.seq);
+        }
+        for guest in &mut self.guests {
+            guest.reads();
+            places.insert(guest.seq);
+            if guest.peer.is_in() {
+                codes.insert(room_code(guest.peer.agreed()));
+            }
+        }
+        let head = self.placed().iter().map(|(seq, _)| *seq).max();
+        match (codes.len(), places.len()) {
+            (1, 1) if places.last() >= head.as_ref() => Ok(()),
+            _ => Err(format!("{codes:?} {places:?}")),
+        }
+    }
+
+    /// What everybody noted is what the room holds.
+    async fn is_well(self, seed: u64) -> Counts {
+        let journal = journal(std::slice::from_ref(&self.url), &self.name).await;
+        let mut people: BTreeMap<String, Public> = BTreeMap::new();
+        let mut devices = BTreeMap::new();
+        for own in &self.own {
+            people.insert(own.who.user.to_string(), own.who.identity().public());
+            devices.insert(own.who.name(), own.page.lock().unwrap().notes.clone());
+        }
+        for guest in &self.guests {
+            let (user, identity) = (&guest.peer.user, &guest.peer.identity);
+            people.insert(user.to_string(), identity.public());
+            devices.insert(guest.name(), guest.notes.clone());
+        }
+        let (broken, counts) = check(Seen {
+            room: &self.name,
+            people: &people,
+            journal: &journal.unwrap(),
+            devices: &devices,
+            is_over: true,
+        });
+        let told = self.told();
+        assert_eq!(broken, [""; 0], "SEAL_SEED={seed}: {told}");
+        for guest in self.guests {
+            guest.client.close().await;
+        }
+        counts
+    }
+}
+
+impl Own {
+    /// Key packages of before may be of a state that is lost.
+    fn does_if(&self, is_wanted: bool, order: Order, asked: &BTreeMap<String, Instant>) {
+        let last = asked.get(self.who.user.as_str());
+        if is_wanted && last.is_some_and(|at| at.elapsed() > AGAIN) {
+            self.does(order);
+        }
+    }
+}
+
+impl<C: MlsConfig> Guest<C> {
+    async fn comes_if_open(&mut self) {
+        if self.policy == JoinPolicy::Open {
+            self.comes(false).await;
+        }
+    }
+}
+
+/// The room code as docs/adr/0004-seal.md has it, by what mls-rs knows of the epoch.
+fn room_code((group, epoch, authenticator): (Vec<u8>, u64, Vec<u8>)) -> String {
+    let mut bytes = Vec::new();
+    let parts = [
+        b"safe-chat room code v1",
+        &group[..],
+        &epoch.to_be_bytes(),
+        &authenticator,
+    ];
+    for part in parts {
+        bytes.extend((part.len() as u16).to_be_bytes());
+        bytes.extend(part);
+    }
+    let hash = Sha512::digest(bytes);
+    let groups = hash.chunks_exact(5).map(|five| {
+        let number = five.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        format!("{:05}", number % 100_000)
+    });
+    groups.collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) async fn devices_of_two_implementations_share_sealed_rooms(cluster: Cluster) {
+    let number = |name: &str| {
+        let value = std::env::var(name).ok()?;
+        Some(value.parse::<u64>().expect("a number"))
+    };
+    let seeds = match number("SEAL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEAL_SCHEDULES").unwrap_or(SCHEDULES),
+    };
+    // Everybody comes from one address, and publishes for each room anew.
+    let cluster = cluster
+        .with("SAFE_CHAT_GATEWAY__ADDRESS_RATE", "0")
+        .with("SAFE_CHAT_GATEWAY__KEY_PUBLISH_RATE", "0")
+        .with("SAFE_CHAT_GATEWAY__KEY_CLAIMS_RATE", "0")
+        .with("SAFE_CHAT_GATEWAY__ADDRESS_KEY_CLAIMS_RATE", "0");
+    let node = cluster.node("only").await;
+    let (url, count) = (node.url(), seeds.end - seeds.start);
+    let runs = seeds.map(|seed| schedule(&url, seed));
+    let all: Vec<Counts> = stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+    let mut counts = Counts::default();
+    all.into_iter().for_each(|one| counts += one);
+    println!("{count} schedules: {counts:?}");
+    let is_much = counts.epochs > 8 * count && counts.read > 20 * count && counts.came_back > count;
+    assert!(count < 10 || is_much, "hardly anything happened: {counts:?}");
+}
