@@ -1,7 +1,10 @@
 //! Where clients write down what they did and saw, and how far they are.
 
 use crate::count::Count;
-use loadtest::history::{Event, History, Step};
+use loadtest::{
+    history::{Event, History, Step},
+    sealed::driver::Page,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -15,9 +18,13 @@ pub(crate) struct Board(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     rooms: BTreeMap<String, Room>,
+    sealed: BTreeMap<String, Holders>,
     count: Count,
     slowest: Duration,
 }
+
+/// The devices of a sealed room, by `user/device`.
+pub(crate) type Holders = BTreeMap<String, Page>;
 
 /// What the clients of a room wrote down.
 #[derive(Default)]
@@ -70,6 +77,11 @@ impl Board {
     /// Changes what is written of a room.
     pub(crate) fn room<T>(&self, room: &str, change: impl FnOnce(&mut Room) -> T) -> T {
         change(self.state().rooms.entry(room.to_owned()).or_default())
+    }
+
+    /// Reads or changes what is written of sealed rooms.
+    pub(crate) fn sealed<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Holders>) -> T) -> T {
+        change(&mut self.state().sealed)
     }
 
     /// Reads what is written of all rooms.

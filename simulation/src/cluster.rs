@@ -7,12 +7,14 @@ use safe_chat::{
         memory::{Config, Hub, Memory},
     },
     journal::{Journal, bus::OnBus, memory::Database, readback::Partitions},
-    room::{Action, Event, RoomId, Seq, ShardId, Shards},
+    room::{Action, Event, Millis, RoomId, Seq, ShardId, Shards},
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    time::{SystemTime, UNIX_EPOCH},
 };
+use tokio::time::Instant;
 
 /// Few, so that a shard has several rooms and a node several shards.
 const SHARDS: u16 = 6;
@@ -27,21 +29,39 @@ pub(crate) enum Kept {
 }
 
 fn is_upgrade(seed: u64) -> bool {
-    Random::of(seed, "upgrade").below(4) == 0
+    !has_sealed(seed) && Random::of(seed, "upgrade").below(4) == 0
+}
+
+/// Every tenth run has a sealed room: MLS takes its time. All nodes know it, and all of the room
+/// stays, so that it can be read again.
+pub(crate) fn has_sealed(seed: u64) -> bool {
+    seed % 10 == 3
+}
+
+/// When this process was started, in milliseconds since 1970: where the clock of runs with sealed
+/// rooms begins. MLS asks the system's clock whether a device's keys count.
+fn started() -> u64 {
+    static STARTED: OnceLock<u64> = OnceLock::new();
+    *STARTED.get_or_init(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_millis() as u64)
+    })
 }
 
 /// In some of the rough runs rooms keep few events. Nothing is let go while a node cannot read
 /// that.
 fn keeps(conditions: Conditions, seed: u64) -> Option<u64> {
     let mut random = Random::of(seed, "retention");
-    let trims = conditions == Conditions::Rough && !is_upgrade(seed) && random.chance(400);
+    let may = !has_sealed(seed) && !is_upgrade(seed);
+    let trims = conditions == Conditions::Rough && may && random.chance(400);
     trims.then(|| 3 + random.below(60))
 }
 
 /// In some of those an operator has rooms purged, whether or not they keep everything otherwise.
 fn purges(conditions: Conditions, seed: u64) -> bool {
     let mut random = Random::of(seed, "purges");
-    conditions == Conditions::Rough && !is_upgrade(seed) && random.chance(400)
+    let may = !has_sealed(seed) && !is_upgrade(seed);
+    conditions == Conditions::Rough && may && random.chance(400)
 }
 
 /// The servers and the nodes. Clones are the same cluster.
@@ -50,6 +70,8 @@ pub(crate) struct Cluster(Arc<Inner>);
 
 struct Inner {
     seed: u64,
+    /// What the clock of the bus said then.
+    began: (Millis, Instant),
     kept: Kept,
     shards: Shards,
     hub: Hub,
@@ -83,8 +105,14 @@ impl Cluster {
         let weather = Weather::of(seed);
         // Small, so that it drops events that a gateway still wants.
         let events = (kept == Kept::InDatabase).then(|| 20 + random.below(200) as usize);
+        let usual = Config::default().epoch;
+        let epoch = match has_sealed(seed) {
+            true => Millis(started()),
+            false => usual,
+        };
         let hub = Hub::with_faults(
             Config {
+                epoch,
                 shards,
                 events,
                 deny_delete: true,
@@ -97,6 +125,7 @@ impl Cluster {
         let database = Database::new(Partitions::new(5 + random.below(60)));
         Self(Arc::new(Inner {
             seed,
+            began: (epoch, Instant::now()),
             kept,
             shards,
             hub,
@@ -132,6 +161,12 @@ impl Cluster {
         };
         let stored = self.0.own.submit(&submission).await;
         stored.expect("the own connection works");
+    }
+
+    /// Seconds since 1970, as the bus counts them.
+    pub(crate) fn now(&self) -> u64 {
+        let (epoch, at) = self.0.began;
+        epoch.0 / 1000 + at.elapsed().as_secs()
     }
 
     pub(crate) fn kept(&self) -> Kept {

@@ -4,11 +4,16 @@
 use crate::{
     board::{Board, Room},
     cluster::Cluster,
+    sealed::who,
     talk::content,
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use loadtest::history::{Step, Violation};
+use loadtest::{
+    history::{Step, Violation},
+    sealed::{Counts, Journaled, Seen, check},
+};
 use safe_chat::room::{Body, Event, Kind, RoomId, Seq};
+use seal::conversation::Outgoing;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What no client may have seen, whatever happens later.
@@ -65,6 +70,82 @@ pub(crate) fn liveness(board: &Board) -> Vec<String> {
         away.chain(history).collect::<Vec<_>>()
     });
     found.into_iter().flatten().collect()
+}
+
+/// What must be so of sealed rooms when everything has had its time: all devices are in, in the same
+/// epoch with the same code, have said a last word and read everything; and what they noted all
+/// the time fits what is kept.
+pub(crate) async fn sealed(board: &Board, cluster: &Cluster, counts: &mut Counts) -> Vec<String> {
+    let rooms = board.sealed(|rooms| rooms.keys().cloned().collect::<Vec<_>>());
+    let (mut violations, mut counted) = (Vec::new(), Counts::default());
+    for name in rooms {
+        let room = RoomId::parse(&name).expect("a room of the run");
+        let Some((head, _)) = cluster.head(&room).await else {
+            violations.push(format!("{name}: its owner does not answer"));
+            continue;
+        };
+        let journal = cluster.events(&room, head).await;
+        let journal: Vec<Journaled> = journal.iter().filter_map(read_by_members).collect();
+        let found = board.sealed(|rooms| {
+            let holders = rooms.entry(name.clone()).or_default();
+            let standings: Vec<_> = holders.values().map(|page| &page.standing).collect();
+            let first = standings.first().copied().cloned().unwrap_or_default();
+            let is_settled = holders.values().all(|page| {
+                let one = &page.standing;
+                let agrees = (one.epoch, &one.code) == (first.epoch, &first.code);
+                let is_there = page.is_connected && page.said && one.is_in && agrees;
+                is_there && one.waits_for.is_none() && one.seq == head.0
+            });
+            let mut found = match is_settled {
+                true => Vec::new(),
+                false => vec![format!("it does not settle: {standings:?}")],
+            };
+            let people = holders.keys().filter_map(|name| {
+                let user = name.split('/').next()?;
+                let number = user.rsplit('-').next()?.parse().ok()?;
+                Some((
+                    user.to_owned(),
+                    who(&room.to_string(), number).identity().public(),
+                ))
+            });
+            let (people, devices) = (people.collect(), holders.iter());
+            let devices = devices.map(|(name, page)| (name.clone(), page.notes.clone()));
+            let (broken, more) = check(Seen {
+                room: &seal::Name::parse(room.as_str()).expect("a valid name"),
+                people: &people,
+                journal: &journal,
+                devices: &devices.collect(),
+                is_over: is_settled,
+            });
+            counted += more;
+            // Until all have read everything, what they have not read is not missed.
+            if is_settled {
+                found.extend(broken);
+            }
+            found
+        });
+        let told = found.into_iter().map(|what| format!("{name}: {what}"));
+        violations.extend(told);
+    }
+    *counts = counted;
+    violations
+}
+
+fn read_by_members(event: &Event) -> Option<Journaled> {
+    let Kind::Message { from, body, .. } = &event.kind else {
+        return None;
+    };
+    let content = match body {
+        Body::Sealed(bytes) => Outgoing::Sealed(bytes.to_vec()),
+        Body::Handshake(bytes) => Outgoing::Handshake(bytes.to_vec()),
+        Body::Text(_) => return None,
+    };
+    Some(Journaled {
+        seq: event.seq.0,
+        at: event.at.0,
+        from: from.to_string(),
+        content,
+    })
 }
 
 /// What is kept of the rooms against what clients saw and were told, and whether anything is left

@@ -9,6 +9,9 @@
 //!                                        clients -> record -> judge (every promise of the protocol, then the journal itself)
 //! ```
 //!
+//! Every tenth seed has a sealed room as well, with real MLS: its bytes are random and its clock
+//! begins when the process did, for OpenMLS asks the system's; what happens is the seed's.
+//!
 //! A run has three parts: faults for [`run::ROUGH`], then calm weather while clients go on talking,
 //! then silence until everything has settled, which must happen within bounded time. `mutations/`
 //! has patches that each break one rule; a run of seeds must notice every one.
@@ -24,6 +27,7 @@ mod poster;
 mod purger;
 mod random;
 pub mod run;
+mod sealed;
 pub mod seeds;
 mod talk;
 pub mod trace;

@@ -6,11 +6,11 @@ use crate::{
     wire::{Wire, wire},
 };
 use safe_chat::{
-    bus::{Bus, FORMATS, NodeRecord, Role, memory::Memory},
+    bus::{Ask, Bus, Direct, FORMATS, NodeRecord, Role, memory::Memory},
     cluster,
     gateway::{self, Join},
     journal::Journal,
-    room::{Identity, Incarnation, Key, Rejection, RoomId, Shards, UserId},
+    room::{Identity, Incarnation, Key, Reentry, Rejection, RoomId, Shards, UserId},
     task::Scope,
     wire::{Message, ServerFrame},
     writer,
@@ -131,6 +131,21 @@ impl Node {
         };
         tokio::spawn(self.scope.clone().run(post));
         answered.await.ok()
+    }
+
+    /// The public state of a room's group, as this node is told it; `None`: it could not be asked,
+    /// or died.
+    pub(crate) async fn group(&self, room: RoomId) -> Option<Option<Reentry>> {
+        let bus = self.bus.clone();
+        let (answer, answered) = oneshot::channel();
+        let asking = async move {
+            let view = bus.ask(&Ask::group(room)).await.ok();
+            let view = view.filter(|view| view.refused.is_none());
+            // Who does not wait any more does not hear it.
+            let _ = answer.send(view.map(|view| view.group));
+        };
+        tokio::spawn(self.scope.clone().run(asking));
+        answered.await.ok().flatten()
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {

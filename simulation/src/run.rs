@@ -3,15 +3,17 @@
 use crate::{
     board::Board,
     client::{Client, Phase},
-    cluster::{Cluster, Kept},
+    cluster::{Cluster, Kept, has_sealed},
     count::Count,
     judge,
     plan::{NODES, Plan},
     poster::Poster,
     purger::Purger,
     random::Random,
+    sealed::{Holder, State, who},
     visitor::Visitor,
 };
+use loadtest::sealed::{Counts, Device, Note};
 use safe_chat::room::{RoomId, UserId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,9 +96,9 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     phase.send_replace(Phase::Listen);
     // A fault that began late may end only now.
     cluster.mend(&nodes);
-    let mut violations = judge::safety(&board, &cluster);
+    let (mut sealed, mut violations) = (Counts::default(), judge::safety(&board, &cluster));
     if violations.is_empty() {
-        violations = settle(&cluster, &board, &nodes).await;
+        violations = settle(&cluster, &board, &nodes, &mut sealed).await;
     }
     phase.send_replace(Phase::Over);
     for client in clients {
@@ -115,6 +117,11 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     );
     count.add("runs with trimming", cluster.keeps().is_some().into());
     count.add("runs with purges", cluster.purges().into());
+    count.add("sealed: runs", (sealed.devices > 0).into());
+    count.add("sealed: epochs", sealed.epochs);
+    count.add("sealed: messages", sealed.journaled);
+    count.add("sealed: readings", sealed.read);
+    count.add("sealed: times back", sealed.came_back);
     count.add("events let go", cluster.let_go().await);
     count.add(
         "steps",
@@ -192,6 +199,21 @@ fn clients(
             all.push(tokio::spawn(visitor.run()));
         }
     }
+    if conditions == Conditions::Rough && has_sealed(seed) {
+        let (name, founded) = ("sealed", watch::channel(false).0);
+        for user in 0..2 + random.below(3) {
+            let holder = Holder {
+                cluster: cluster.clone(),
+                board: board.clone(),
+                device: Device::new(who(name, user)),
+                random: Random::of(seed, &format!("{user} in {name}")),
+                phase: phase.subscribe(),
+                founded: founded.clone(),
+                state: State::default(),
+            };
+            all.push(tokio::spawn(holder.run(user == 0)));
+        }
+    }
     if cluster.purges() {
         let rooms = (0..rooms).map(|room| format!("room-{room}"));
         let purger = Purger {
@@ -210,7 +232,12 @@ fn clients(
 
 /// Waits until every client is there, was answered, saw everything and knows who is here, and every
 /// command is decided; for at most [`SETTLE`]. Returns what is not so then.
-async fn settle(cluster: &Cluster, board: &Board, nodes: &[&'static str]) -> Vec<String> {
+async fn settle(
+    cluster: &Cluster,
+    board: &Board,
+    nodes: &[&'static str],
+    counted: &mut Counts,
+) -> Vec<String> {
     let until = Instant::now() + SETTLE;
     loop {
         sleep(Duration::from_secs(1)).await;
@@ -220,6 +247,7 @@ async fn settle(cluster: &Cluster, board: &Board, nodes: &[&'static str]) -> Vec
         let broken = !violations.is_empty();
         violations.extend(judge::liveness(board));
         violations.extend(judge::kept(board, cluster).await);
+        violations.extend(judge::sealed(board, cluster, counted).await);
         if violations.is_empty() || broken || Instant::now() > until {
             return violations;
         }
@@ -231,5 +259,16 @@ fn digest(board: &Board) -> u64 {
     for room in board.rooms(|(name, room)| format!("{name} {:?} {:?}", room.history, room.pages)) {
         room.hash(&mut hasher);
     }
+    let notes = board.sealed(|rooms| {
+        let devices = rooms.values_mut().flat_map(|room| room.iter_mut());
+        let notes = devices.map(|(name, page)| {
+            // Cryptography has a chance of its own.
+            page.notes
+                .retain(|noted| !matches!(noted.note, Note::Sent { .. }));
+            format!("{name} {:?}", page.notes)
+        });
+        notes.collect::<Vec<_>>()
+    });
+    notes.hash(&mut hasher);
     hasher.finish()
 }

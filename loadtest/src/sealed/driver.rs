@@ -89,6 +89,8 @@ pub struct Page {
     pub notes: Vec<Noted>,
     /// Whether it has a session.
     pub is_connected: bool,
+    /// Whether it has said its last word, where devices say one by themselves.
+    pub said: bool,
 }
 
 /// What comes back of a question.
