@@ -32,7 +32,9 @@ impl<C: MlsConfig> Peer<C> {
     }
 
     fn welcome(&mut self, server: &mut Server) {
-        let waiting = server.waiting.remove(&key_of(&self.device.user, &name("phone")));
+        let waiting = server
+            .waiting
+            .remove(&key_of(&self.device.user, &name("phone")));
         if let Some(waiting) = waiting {
             let admission = waiting.admission;
             assert!(self.device.join(&admission.welcome, &admission.tree));
@@ -71,7 +73,9 @@ impl<C: MlsConfig> Peer<C> {
             room: room(),
             bytes: self.device.encrypt(text),
         };
-        server.take(&self.device.proven(), &name("phone"), &frame).unwrap();
+        server
+            .take(&self.device.proven(), &name("phone"), &frame)
+            .unwrap();
     }
 
     fn read(&mut self, server: &Server) {
@@ -128,7 +132,10 @@ fn run(seed: u64) {
                 peers[theirs].change(&mut server);
             }
             4 if !peers[theirs].is_in() => {
-                if clients[ours].add(&[peers[theirs].device.key_package()]).is_ok() {
+                if clients[ours]
+                    .add(&[peers[theirs].device.key_package()])
+                    .is_ok()
+                {
                     flush(&mut clients[ours], &mut server);
                     peers[theirs].welcome(&mut server);
                 }
@@ -219,7 +226,9 @@ fn nobody_comes_in_in_the_place_of_somebody_else() {
     let (group_info, tree) = server.delivery().reentry();
     let is_charly = |one: &_| is_of(one, &charly);
     let (_, bundle) = laptop.external_commit((&group_info, &tree), is_charly);
-    let decided = server.delivery().decide(&bundle, &peter.device.proven(), now());
+    let decided = server
+        .delivery()
+        .decide(&bundle, &peter.device.proven(), now());
     assert_eq!(decided.map(drop), Err(Refusal::OtherSender));
     // Nor do members let it, whatever the server says.
     clients[0].does_not_take(&bundle.commit);

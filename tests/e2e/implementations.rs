@@ -15,7 +15,8 @@ use loadtest::sealed::{
     journal,
 };
 use mls_rs::{Group, client_builder::MlsConfig};
-use safe_chat_client::{Body, Client, KeyPair, Message, Notice, Policy, SendError,
+use safe_chat_client::{
+    Body, Client, KeyPair, Message, Notice, Policy, SendError,
     keys::{self, Keys, Request},
 };
 use seal::{Handshake, Name, Public, rules::JoinPolicy};
@@ -63,13 +64,7 @@ struct Own {
 }
 
 impl Own {
-    fn sits_down(
-        url: &str,
-        room: &Name,
-        policy: JoinPolicy,
-        user: &str,
-        person: [u8; 32],
-    ) -> Self {
+    fn sits_down(url: &str, room: &Name, policy: JoinPolicy, user: &str, person: [u8; 32]) -> Self {
         let who = Who {
             room: room.clone(),
             policy,
@@ -310,7 +305,10 @@ impl<C: MlsConfig> Guest<C> {
             }
             // Asked in an epoch that is over: it stays.
             Err(reason) => assert!(
-                matches!(reason.as_str(), "stale_epoch" | "not_a_member" | "bad_handshake"),
+                matches!(
+                    reason.as_str(),
+                    "stale_epoch" | "not_a_member" | "bad_handshake"
+                ),
                 "{}: {reason}",
                 self.name()
             ),
@@ -325,7 +323,9 @@ impl<C: MlsConfig> Guest<C> {
     async fn publishes(&self) {
         let (user, device) = (self.peer.user.as_str(), self.peer.device.as_str());
         let package = self.peer.key_package();
-        let request = self.keys().publish(user, device, &[package], None, devices::now());
+        let request = self
+            .keys()
+            .publish(user, device, &[package], None, devices::now());
         // Answered otherwise, it is published again.
         let answer = devices::send(&request).await;
         assert!(matches!(answer.status, 200 | 429 | 503), "{answer:?}");
@@ -382,11 +382,15 @@ impl<C: MlsConfig> Guest<C> {
         let went = went.map_or(0, |noted| noted.seq);
         let newest = all.filter(|one| one.seq > went).max_by_key(|one| one.seq);
         if let Some(waiting) = newest {
-            let asked = self.keys().welcome(&user, &device, &waiting.id, devices::now());
+            let asked = self
+                .keys()
+                .welcome(&user, &device, &waiting.id, devices::now());
             let Some(welcome) = asks::<keys::Welcome>(&asked).await else {
                 return;
             };
-            let confirm = self.keys().confirm(&user, &device, &waiting.id, devices::now());
+            let confirm = self
+                .keys()
+                .confirm(&user, &device, &waiting.id, devices::now());
             let is_in = self.enters(|peer| peer.join(&welcome.welcome, &welcome.tree));
             if !is_in {
                 let what = format!("a welcome of epoch {} cannot be opened", welcome.epoch);
@@ -475,7 +479,10 @@ async fn schedule(url: &str, seed: u64) -> Counts {
         guests,
         asked: BTreeMap::new(),
     };
-    eventually(seed, "is everybody in", async || room.everybody_comes().await).await;
+    eventually(seed, "is everybody in", async || {
+        room.everybody_comes().await
+    })
+    .await;
     for step in 0..STEPS {
         room.step(step).await;
     }
@@ -625,13 +632,17 @@ impl<C: MlsConfig> Room<C> {
 
     fn last_words(&self) -> usize {
         let placed = self.placed().into_iter();
-        placed.filter(|(_, text)| text.contains("the last word")).count()
+        placed
+            .filter(|(_, text)| text.contains("the last word"))
+            .count()
     }
 
     /// How everybody is.
     fn told(&self) -> String {
         let last = |notes: &[Noted]| {
-            let shown = notes.iter().filter(|it| !matches!(it.note, Note::Sent { .. }));
+            let shown = notes
+                .iter()
+                .filter(|it| !matches!(it.note, Note::Sent { .. }));
             format!("{:?}", shown.collect::<Vec<_>>())
         };
         let own = self.own.iter().map(|own| {
@@ -641,7 +652,11 @@ impl<C: MlsConfig> Room<C> {
         });
         let guests = self.guests.iter().map(|guest| {
             let (name, is_in) = (guest.name(), guest.peer.is_in());
-            format!("{name} in: {is_in}, at {}, last {}", guest.seq, last(&guest.notes))
+            format!(
+                "{name} in: {is_in}, at {}, last {}",
+                guest.seq,
+                last(&guest.notes)
+            )
         });
         own.chain(guests).collect::<Vec<_>>().join("; ")
     }
@@ -763,5 +778,8 @@ pub(crate) async fn devices_of_two_implementations_share_sealed_rooms(cluster: C
     all.into_iter().for_each(|one| counts += one);
     println!("{count} schedules: {counts:?}");
     let is_much = counts.epochs > 8 * count && counts.read > 20 * count && counts.came_back > count;
-    assert!(count < 10 || is_much, "hardly anything happened: {counts:?}");
+    assert!(
+        count < 10 || is_much,
+        "hardly anything happened: {counts:?}"
+    );
 }

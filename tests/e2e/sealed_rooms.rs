@@ -167,7 +167,10 @@ pub(crate) async fn members_of_a_sealed_room_read_each_other_and_nobody_else_doe
     let (marker, openly) = (Marker::new(MARKER), Marker::new(OPENLY));
     for node in [&*dies, &*lives] {
         assert!(!marker.is_in(node.logs().as_bytes()));
-        assert!(!memory::holds(node, &marker).await, "in the memory of a node");
+        assert!(
+            !memory::holds(node, &marker).await,
+            "in the memory of a node"
+        );
     }
     assert!(memory::holds(lives, &openly).await);
     let mut found = on_the_bus(&cluster, &[&marker, &openly]).await;

@@ -35,6 +35,8 @@ const ADD_AGAIN: Duration = Duration::from_secs(3);
 const QUIET: Duration = Duration::from_millis(1200);
 /// After so long without any news a device that could remove somebody does not wait for others.
 const PASSES: Duration = Duration::from_secs(2);
+/// How often somebody leaves a room into which others let them.
+const MOST_ADDED: u32 = 8;
 /// Orders that may wait for a device.
 const ORDERS: usize = 1024;
 /// A room to be.
@@ -175,6 +177,7 @@ impl Circle {
             away: BTreeMap::new(),
             adding: Adding::default(),
             said: 0,
+            left: 0,
         };
         let quiet = self.quiet.subscribe();
         self.conductor = Some(tokio::spawn(conductor.run(quiet)));
@@ -302,7 +305,11 @@ fn stand(seats: &[Seat]) -> String {
         let last = page.notes.iter().rev().find(|noted| {
             matches!(
                 noted.note,
-                Note::Lost(_) | Note::ChangeRefused(_) | Note::Odd(_) | Note::Broken(_)
+                Note::Lost(_)
+                    | Note::ChangeRefused(_)
+                    | Note::NotDone(_)
+                    | Note::Odd(_)
+                    | Note::Broken(_)
             )
         });
         format!(
@@ -351,7 +358,8 @@ impl Adding {
         let known = host.standing().members;
         for (at, seat) in seats.iter().enumerate() {
             let is_there = known.contains(&seat.who.name());
-            if is_there || !seat.standing().is_out || but.is_some_and(|away| away.contains_key(&at)) {
+            if is_there || !seat.standing().is_out || but.is_some_and(|away| away.contains_key(&at))
+            {
                 continue;
             }
             let asked = self.asked.entry(seat.who.name());
@@ -379,6 +387,8 @@ struct Conductor {
     away: BTreeMap<usize, Instant>,
     adding: Adding,
     said: u64,
+    /// How often somebody left.
+    left: u32,
 }
 
 impl Conductor {
@@ -414,8 +424,11 @@ impl Conductor {
         let is_in = self.seats[at].standing().is_in;
         // Somebody stays, who removes whoever leaves.
         let many = self.seats.len() - self.away.len() > self.seats.len() / 2;
+        // Each of them costs a key package, of which nobody gets many in an hour.
+        let may_leave = self.plan.policy == JoinPolicy::Open || self.left < MOST_ADDED;
         let order = match self.random.random_range(0..10) {
-            0..=2 if is_in && many && !self.away.contains_key(&at) => {
+            0..=2 if is_in && many && may_leave && !self.away.contains_key(&at) => {
+                self.left += 1;
                 let stays_out = Duration::from_millis(self.random.random_range(500..4_000));
                 self.away.insert(at, Instant::now() + stays_out);
                 Order::Leave

@@ -257,13 +257,17 @@ impl Driver {
             }
             Found::Packages(Ok(Some(claimed))) => {
                 let packages = claimed.packages.into_iter().map(|one| one.package);
+                // The service's clock says whether key packages count, as for publishing them.
+                let now = now_ms() / 1000;
                 self.device.add(&packages.collect::<Vec<_>>(), now)
             }
             // Whoever wants it asks again.
             Found::Packages(none) => {
-                let why = none.err().map_or("there is no such device".into(), |error| {
-                    format!("no key packages: {error:#}")
-                });
+                let why = none
+                    .err()
+                    .map_or("there is no such device".into(), |error| {
+                        format!("no key packages: {error:#}")
+                    });
                 self.device.not_done(why);
                 Vec::new()
             }
@@ -326,14 +330,15 @@ impl Driver {
                 Vec::new()
             }
             Order::Publish => {
-                self.publish(now);
+                self.publish();
                 Vec::new()
             }
         })
     }
 
-    fn publish(&mut self, now: u64) {
-        if let Some((one_time, last_resort)) = self.device.publish(PACKAGES, now) {
+    fn publish(&mut self) {
+        let made = self.device.publish(PACKAGES, now_ms() / 1000);
+        if let Some((one_time, last_resort)) = made {
             let who = self.device.who();
             let (user, device) = (who.user.as_str(), who.device.as_str());
             let keys = self.keys();

@@ -84,7 +84,10 @@ pub(crate) enum Heard<'a> {
 pub(crate) enum Told {
     Nothing,
     /// Somebody said something; the device is `user/device`.
-    Said { from: String, text: String },
+    Said {
+        from: String,
+        text: String,
+    },
     /// A device wants to go.
     Leaves(String),
     /// This one is not in the group any more.
