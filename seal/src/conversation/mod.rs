@@ -274,8 +274,13 @@ impl Conversation {
                     self.found_at = Some(now + FOUND_AFTER);
                     self.wait_outside(&mut effects);
                 } else if is_entry && is_founding {
-                    // Somebody else has founded it: that one's group is there to come into.
-                    self.entering = Entering::No;
+                    // Somebody else has founded it: that one's group is there to come into. If it
+                    // is not, the next founding is as bad, and waits.
+                    let is_again = now < self.ask_again.0;
+                    self.wait();
+                    if !is_again {
+                        self.entering = Entering::No;
+                    }
                 } else if is_entry {
                     self.wait_outside(&mut effects);
                 }

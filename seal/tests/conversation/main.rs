@@ -284,6 +284,31 @@ fn two_who_found_a_room_at_once_are_in_one() {
     );
 }
 
+/// The clock of the device is wrong, so that its keys do not count: another founding is as bad.
+#[test]
+fn a_founding_that_is_refused_is_not_made_again_and_again() {
+    let mut host = Host::new("harry", 1, JoinPolicy::Open);
+    let (mut foundings, base) = (0, now());
+    let mut effects = host.conversation.connected(0, base);
+    for later in 0..60 {
+        while let Some(effect) = effects.pop() {
+            effects.extend(match effect {
+                Effect::AskWelcome => host.conversation.welcome(None, base + later),
+                Effect::AskGroup => host.conversation.group(None, base + later),
+                Effect::Send(number, _) => {
+                    foundings += 1;
+                    assert!(foundings < 20, "after {later} s");
+                    let refused = Err("bad_bundle");
+                    host.conversation.answered(number, refused, base + later)
+                }
+                _ => Vec::new(),
+            });
+        }
+        effects = host.conversation.tick(base + later);
+    }
+    assert!(foundings > 3);
+}
+
 #[test]
 fn what_a_crash_leaves_goes_on_wherever_it_happens() {
     // The first device founds the room and says something; a crash after each effect of it.
