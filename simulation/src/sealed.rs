@@ -252,7 +252,8 @@ impl Holder {
                 self.board.count("sealed: devices that left");
                 self.device.leave(now)
             }
-            2..=4 if self.state.weeks < MOST_WEEKS => {
+            // A device whose clock is ahead founds nothing.
+            2..=4 if self.device.standing().is_in && self.state.weeks < MOST_WEEKS => {
                 self.state.weeks += 1;
                 self.board.count("sealed: keys renewed");
                 self.device.tick(self.now())
@@ -320,6 +321,7 @@ impl Holder {
         let content = BASE64_URL_SAFE_NO_PAD.encode(bytes);
         let frame = json!({"type": "send", "id": id, kind: content});
         self.state.numbers.insert(id.clone(), number);
+        tracing::debug!(device = self.device.who().name(), kind, id, "sent");
         // A connection that is gone is noticed by what is heard.
         let _ = wire.up.send(frame.to_string());
     }
@@ -374,6 +376,9 @@ impl Holder {
             let id = frame["id"].as_str().unwrap_or_default();
             let (seq, now) = (frame["seq"].as_u64().unwrap_or_default(), self.now());
             let number = self.state.numbers.get(id).copied();
+            let device = self.device.who().name();
+            let (kind, reason) = (&frame["type"], &frame["reason"]);
+            tracing::debug!(device, %kind, id, seq, %reason, "heard");
             let tasks = match frame["type"].as_str() {
                 Some("event") => {
                     self.state.seen = Some(seq);
