@@ -24,13 +24,9 @@ impl Conversation {
     pub(super) fn give_up_overtaken(&mut self, effects: &mut Vec<Effect>) {
         let due = self.overtaken.take_if(|(at, _)| *at <= self.now);
         let Some((_, frame)) = due else { return };
-        if self.entering == Entering::Sent
-            && self.member.outstanding_in(&self.room).as_ref() == Some(&frame)
-            && let Ok(mut step) = self.member.refused(&self.room, &frame)
-        {
-            step.shown.clear();
+        if self.entering == Entering::Sent && self.is_outstanding(&frame) {
             self.entering = Entering::No;
-            self.take(step, None, effects);
+            self.give_up(&frame, effects);
         }
     }
 }

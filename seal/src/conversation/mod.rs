@@ -9,20 +9,19 @@
 //! what the user says and wants, the time       ->
 //! ```
 
+mod answers;
 mod back;
 mod effect;
+mod enter;
 mod intents;
 mod state;
 
 use crate::device::Name;
 use crate::handshake::Handshake;
-use crate::member::{Agreed, Content, Error, Event, Frame, Member, Shown, Step};
+use crate::member::{Content, Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
 pub use effect::{Effect, Outgoing, Question, Show};
-use state::{
-    ASK_AGAIN, CHANGE_AFTER, Entering, FOUND_AFTER, OVERTAKEN_AFTER, Reading, Sent, TIDY_AFTER,
-    Unplaced,
-};
+use state::{Entering, Reading, Sent, TIDY_AFTER, Unplaced};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What is said and cannot be sent yet, at most.
@@ -210,178 +209,6 @@ impl Conversation {
         }
     }
 
-    /// What became of what was sent under a number: its place, or the protocol's reason.
-    pub fn answered(&mut self, number: u64, answer: Result<u64, &str>, now: u64) -> Vec<Effect> {
-        self.now = now;
-        let mut effects = Vec::new();
-        let Some(sent) = self.sent.remove(&number) else {
-            return effects;
-        };
-        match (sent, answer) {
-            (Sent::Change(_), Ok(_)) => {} // It counts when its event comes.
-            (Sent::Message(own), Ok(seq)) => {
-                if let Some(message) = self.unplaced.get_mut(&own) {
-                    message.seq = Some(seq);
-                }
-                if !self.member.is_in(&self.room) {
-                    self.place_answered(&mut effects);
-                }
-            }
-            // Somebody was faster, and what lost is made again when that one's event comes.
-            (Sent::Change(frame), Err(STALE)) => {
-                // Of a way in that event may have been read before it was asked for.
-                if self.entering == Entering::Sent {
-                    self.overtaken = Some((now + OVERTAKEN_AFTER, frame));
-                }
-            }
-            (Sent::Message(own), Err(reason)) => {
-                let message = self.unplaced.remove(&own);
-                let content = message.map(|message| message.content).unwrap_or_default();
-                match reason == STALE || !self.member.is_in(&self.room) {
-                    // Its keys were too old, or of a group that is over: it is encrypted anew.
-                    true => self.waiting.push_front(content),
-                    false => effects.push(Effect::Show(Show::Refused {
-                        content: Some(Content(content)),
-                        reason: reason.into(),
-                    })),
-                }
-            }
-            (Sent::Change(frame), Err(reason)) => {
-                let is_entry = self.entering == Entering::Sent;
-                // Who was not let in changes the group as others do once it is in.
-                if !is_entry {
-                    self.changes_at = now + CHANGE_AFTER;
-                }
-                let is_founding = matches!(frame, Frame::Found { .. });
-                // Not invited yet: nothing is wrong, and what is to be done is said below.
-                let is_expected = is_entry && reason == NOT_A_MEMBER;
-                if !is_expected {
-                    effects.push(Effect::Show(Show::Refused {
-                        content: None,
-                        reason: reason.into(),
-                    }));
-                }
-                self.leaves &= !matches!(frame, Frame::Leave { .. });
-                match self.member.refused(&self.room, &frame) {
-                    Ok(mut step) if is_expected => {
-                        step.shown.clear();
-                        self.take(step, None, &mut effects);
-                    }
-                    Ok(step) => self.take(step, None, &mut effects),
-                    Err(error) => effects.push(Effect::Show(Show::Odd(error))),
-                }
-                if is_entry && is_founding && reason == NOT_THE_MAKER {
-                    self.found_at = Some(now + FOUND_AFTER);
-                    self.wait_outside(&mut effects);
-                } else if is_entry && is_founding {
-                    // Somebody else has founded it: that one's group is there to come into. If it
-                    // is not, the next founding is as bad, and waits.
-                    let is_again = now < self.ask_again.0;
-                    self.wait();
-                    if !is_again {
-                        self.entering = Entering::No;
-                    }
-                } else if is_entry {
-                    self.wait_outside(&mut effects);
-                }
-            }
-        }
-        self.go_on(effects)
-    }
-
-    /// The answer to [`Effect::AskWelcome`]: the place of the commit that added this device, with
-    /// the welcome and the tree; `None`: nobody has added it.
-    pub fn welcome(&mut self, found: Option<(u64, &[u8], &[u8])>, now: u64) -> Vec<Effect> {
-        self.now = now;
-        let mut effects = Vec::new();
-        if self.entering != Entering::AskedWelcome {
-            return effects;
-        }
-        if let Some((seq, welcome, tree)) = found {
-            match self
-                .member
-                .join_at(&self.room, Some(seq), (welcome, tree), now)
-            {
-                Ok(step) => {
-                    (self.entering, self.is_refused) = (Entering::No, false);
-                    self.take(step, Some(seq), &mut effects);
-                    // What came after it was not for this device until now.
-                    if self.seq > seq {
-                        self.reading = Reading::Until(self.seq);
-                        effects.push(Effect::Resume(seq));
-                    }
-                    return self.go_on(effects);
-                }
-                // One for a key package that is lost, or an old one. Whoever was refused may be in
-                // the group since, and comes back without it.
-                Err(error) => {
-                    self.is_refused = false;
-                    effects.push(Effect::Show(Show::Odd(error)));
-                }
-            }
-        }
-        if self.is_refused {
-            self.wait();
-            return effects;
-        }
-        self.entering = Entering::AskedGroup;
-        effects.push(Effect::AskGroup);
-        effects
-    }
-
-    /// The answer to [`Effect::AskGroup`]: group info and tree; `None`: the room has no group yet.
-    pub fn group(&mut self, found: Option<(&[u8], &[u8])>, now: u64) -> Vec<Effect> {
-        self.now = now;
-        let mut effects = Vec::new();
-        if self.entering != Entering::AskedGroup {
-            return effects;
-        }
-        let entered = match found {
-            None => self
-                .member
-                .found(&self.room, self.policy, &self.random, now),
-            Some(state) => {
-                let agreed = match &self.agreed {
-                    None => Agreed::Nothing,
-                    Some(Question::Newcomers(newcomers)) => Agreed::Newcomers(newcomers),
-                    Some(Question::AnotherGroup) => Agreed::AnotherGroup,
-                };
-                self.member.rejoin(&self.room, state, agreed, now)
-            }
-        };
-        match entered {
-            Ok(mut step) => {
-                self.entering = Entering::Sent;
-                effects.push(Effect::Store(std::mem::take(&mut step.changes)));
-                // After a restart it reads on from here, and finds its entry.
-                match self.member.read_from(&self.room, self.seq) {
-                    Ok(noted) => effects.push(Effect::Store(noted.changes)),
-                    Err(error) => effects.push(Effect::Show(Show::Odd(error))),
-                }
-                self.take(step, None, &mut effects);
-            }
-            Err(Error::AnotherGroup) => self.ask(Question::AnotherGroup, &mut effects),
-            Err(Error::Newcomers(newcomers)) => {
-                self.ask(Question::Newcomers(newcomers), &mut effects);
-            }
-            Err(error) => {
-                effects.push(Effect::Show(Show::Odd(error)));
-                self.wait_outside(&mut effects);
-            }
-        }
-        self.go_on(effects)
-    }
-
-    /// The user has agreed to what was asked last.
-    pub fn agree(&mut self, now: u64) -> Vec<Effect> {
-        self.now = now;
-        (self.agreed, self.is_refused) = (self.asked.take(), false);
-        if self.entering == Entering::Waiting {
-            self.entering = Entering::No;
-        }
-        self.go_on(Vec::new())
-    }
-
     /// Says something, as soon as that is possible.
     ///
     /// # Errors
@@ -445,6 +272,11 @@ impl Conversation {
         }
         self.member.caught_up(&self.room);
         if self.member.is_out(&self.room) {
+            // What was on its way is over: somebody else's group was founded first.
+            let is_over = self.member.outstanding_in(&self.room).is_none();
+            if self.entering == Entering::Sent && is_over {
+                self.entering = Entering::No;
+            }
             if self.entering == Entering::No && !self.leaves {
                 self.entering = Entering::AskedWelcome;
                 effects.push(Effect::AskWelcome);
@@ -520,24 +352,6 @@ impl Conversation {
         effects.push(Effect::Send(self.numbers, outgoing));
     }
 
-    fn ask(&mut self, question: Question, effects: &mut Vec<Effect>) {
-        self.entering = Entering::Waiting;
-        self.asked = Some(question.clone());
-        effects.push(Effect::Show(Show::Ask(question)));
-    }
-
-    /// Nothing brings the device in but somebody who adds it.
-    fn wait_outside(&mut self, effects: &mut Vec<Effect>) {
-        self.is_refused = true;
-        self.wait();
-        effects.push(Effect::Show(Show::NotIn));
-    }
-
-    fn wait(&mut self) {
-        let pause = (self.ask_again.1 * 2).clamp(ASK_AGAIN.0, ASK_AGAIN.1);
-        (self.entering, self.ask_again) = (Entering::Waiting, (self.now + pause, pause));
-    }
-
     fn show(&mut self, shown: Shown, seq: Option<u64>, effects: &mut Vec<Effect>) {
         match &shown {
             Shown::Placed { number } => {
@@ -586,10 +400,3 @@ impl Conversation {
         }
     }
 }
-
-/// The protocol's word for "only who made the room founds its group".
-const NOT_THE_MAKER: &str = "not_the_maker";
-/// The protocol's word for "nobody has let this device in".
-const NOT_A_MEMBER: &str = "not_a_member";
-/// The protocol's word for "somebody was faster".
-const STALE: &str = "stale_epoch";

@@ -102,7 +102,7 @@ impl Room {
         });
         if !is_ours {
             self.drop_group(Status::Out);
-            return vec![Shown::Dropped];
+            return Vec::new();
         }
         (self.status, self.outgoing) = (Status::In, None);
         self.remember();

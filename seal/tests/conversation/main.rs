@@ -8,7 +8,7 @@ mod world;
 use host::Host;
 use seal::Shelf;
 use seal::conversation::{Conversation, Effect, MOST_WAITING, Outgoing, Show};
-use seal::member::Error;
+use seal::member::{Error, Shown};
 use seal::rules::JoinPolicy;
 use std::collections::BTreeMap;
 use world::{Entry, Random, Server, now, room};
@@ -307,6 +307,48 @@ fn a_founding_that_is_refused_is_not_made_again_and_again() {
         effects = host.conversation.tick(base + later);
     }
     assert!(foundings > 3);
+}
+
+/// Its answer and the event of whoever was faster come in either order, and it may not be the one
+/// who may found the group at all.
+#[test]
+fn who_founds_a_room_later_than_another_is_in_and_has_said_what_waited() {
+    let orders = [(false, true), (false, false), (true, true), (true, false)];
+    for (event_first, may_found) in orders {
+        let mut server = Server::default();
+        let mut hosts = vec![
+            Host::new("harry", 1, JoinPolicy::Open),
+            Host::new("charly", 2, JoinPolicy::Open),
+        ];
+        hosts[1].may_found = may_found;
+        for host in &mut hosts {
+            host.connect(&server);
+            host.say("hello");
+            while !matches!(host.effects.front(), Some(Effect::Send(..))) {
+                assert!(host.act(&mut server));
+            }
+        }
+        while hosts[0].act(&mut server) {}
+        let charly = &mut hosts[1];
+        let send = charly.effects.pop_front().expect("its founding");
+        charly.effect(send, &mut server);
+        let late = charly.answers.pop_front();
+        while event_first && charly.act(&mut server) {}
+        charly.answers.extend(late);
+        settle(&mut server, &mut hosts);
+        let what = (event_first, may_found, &hosts[1].shown);
+        assert_eq!(hosts[0].said(), ["hello", "hello"], "{what:?}");
+        let is_needless = |show: &Show| {
+            matches!(
+                show,
+                Show::Room {
+                    what: Shown::Dropped,
+                    ..
+                }
+            )
+        };
+        assert!(!hosts[1].shown.iter().any(is_needless), "{what:?}");
+    }
 }
 
 #[test]

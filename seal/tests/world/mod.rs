@@ -117,8 +117,9 @@ impl Server {
                 self.packages.insert(key_of(&by.user, device), stored);
             }
             Frame::Found { room, founding } => {
-                if self.delivery.is_some() {
-                    return Err(Refusal::Twice);
+                if let Some(delivery) = &self.delivery {
+                    let current = delivery.epoch();
+                    return Err(Refusal::StaleEpoch { current });
                 }
                 self.delivery = Some(Delivery::found(room.clone(), founding, by, now())?);
                 self.journal

@@ -1,0 +1,107 @@
+//! What became of what a conversation sent.
+
+use super::state::{CHANGE_AFTER, Entering, FOUND_AFTER, OVERTAKEN_AFTER, Sent};
+use super::{Conversation, Effect, Show};
+use crate::member::{Content, Frame};
+
+impl Conversation {
+    /// What became of what was sent under a number: its place, or the protocol's reason.
+    pub fn answered(&mut self, number: u64, answer: Result<u64, &str>, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        let Some(sent) = self.sent.remove(&number) else {
+            return effects;
+        };
+        match (sent, answer) {
+            (Sent::Change(_), Ok(_)) => {} // It counts when its event comes.
+            (Sent::Message(own), Ok(seq)) => {
+                if let Some(message) = self.unplaced.get_mut(&own) {
+                    message.seq = Some(seq);
+                }
+                if !self.member.is_in(&self.room) {
+                    self.place_answered(&mut effects);
+                }
+            }
+            // Somebody else has founded the group: it is there to come into.
+            (Sent::Change(frame @ Frame::Found { .. }), Err(reason))
+                if reason == STALE || !self.is_outstanding(&frame) =>
+            {
+                self.give_up(&frame, &mut effects);
+            }
+            // Somebody was faster, and what lost is made again when that one's event comes.
+            (Sent::Change(frame), Err(STALE)) => {
+                // Of a way in that event may have been read before it was asked for.
+                if self.entering == Entering::Sent {
+                    self.overtaken = Some((now + OVERTAKEN_AFTER, frame));
+                }
+            }
+            (Sent::Message(own), Err(reason)) => {
+                let message = self.unplaced.remove(&own);
+                let content = message.map(|message| message.content).unwrap_or_default();
+                match reason == STALE || !self.member.is_in(&self.room) {
+                    // Its keys were too old, or of a group that is over: it is encrypted anew.
+                    true => self.waiting.push_front(content),
+                    false => effects.push(Effect::Show(Show::Refused {
+                        content: Some(Content(content)),
+                        reason: reason.into(),
+                    })),
+                }
+            }
+            (Sent::Change(frame), Err(reason)) => {
+                let is_entry = self.entering == Entering::Sent;
+                // Who was not let in changes the group as others do once it is in.
+                if !is_entry {
+                    self.changes_at = now + CHANGE_AFTER;
+                }
+                let is_founding = matches!(frame, Frame::Found { .. });
+                // Not invited yet: nothing is wrong, and what is to be done is said below.
+                let is_expected = is_entry && reason == NOT_A_MEMBER;
+                if !is_expected {
+                    effects.push(Effect::Show(Show::Refused {
+                        content: None,
+                        reason: reason.into(),
+                    }));
+                }
+                self.leaves &= !matches!(frame, Frame::Leave { .. });
+                self.give_up(&frame, &mut effects);
+                if is_entry && is_founding && reason == NOT_THE_MAKER {
+                    self.found_at = Some(now + FOUND_AFTER);
+                    self.wait_outside(&mut effects);
+                } else if is_entry && is_founding {
+                    // Somebody else has founded it: that one's group is there to come into. If it
+                    // is not, the next founding is as bad, and waits.
+                    let is_again = now < self.ask_again.0;
+                    self.wait();
+                    if !is_again {
+                        self.entering = Entering::No;
+                    }
+                } else if is_entry {
+                    self.wait_outside(&mut effects);
+                }
+            }
+        }
+        self.go_on(effects)
+    }
+
+    pub(super) fn is_outstanding(&self, frame: &Frame) -> bool {
+        self.member.outstanding_in(&self.room).as_ref() == Some(frame)
+    }
+
+    /// It will never be taken. Why, was said, or nobody needs to know.
+    pub(super) fn give_up(&mut self, frame: &Frame, effects: &mut Vec<Effect>) {
+        match self.member.refused(&self.room, frame) {
+            Ok(mut step) => {
+                step.shown.clear();
+                self.take(step, None, effects);
+            }
+            Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+        }
+    }
+}
+
+/// The protocol's word for "only who made the room founds its group".
+const NOT_THE_MAKER: &str = "not_the_maker";
+/// The protocol's word for "nobody has let this device in".
+const NOT_A_MEMBER: &str = "not_a_member";
+/// The protocol's word for "somebody was faster".
+const STALE: &str = "stale_epoch";

@@ -1,0 +1,118 @@
+//! How a conversation comes into the group: by a welcome, by the group's public state, or by founding it.
+
+use super::state::{ASK_AGAIN, Entering, Reading};
+use super::{Conversation, Effect, Question, Show};
+use crate::member::{Agreed, Error};
+
+impl Conversation {
+    /// The answer to [`Effect::AskWelcome`]: the place of the commit that added this device, with
+    /// the welcome and the tree; `None`: nobody has added it.
+    pub fn welcome(&mut self, found: Option<(u64, &[u8], &[u8])>, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        if self.entering != Entering::AskedWelcome {
+            return effects;
+        }
+        if let Some((seq, welcome, tree)) = found {
+            match self
+                .member
+                .join_at(&self.room, Some(seq), (welcome, tree), now)
+            {
+                Ok(step) => {
+                    (self.entering, self.is_refused) = (Entering::No, false);
+                    self.take(step, Some(seq), &mut effects);
+                    // What came after it was not for this device until now.
+                    if self.seq > seq {
+                        self.reading = Reading::Until(self.seq);
+                        effects.push(Effect::Resume(seq));
+                    }
+                    return self.go_on(effects);
+                }
+                // One for a key package that is lost, or an old one. Whoever was refused may be in
+                // the group since, and comes back without it.
+                Err(error) => {
+                    self.is_refused = false;
+                    effects.push(Effect::Show(Show::Odd(error)));
+                }
+            }
+        }
+        if self.is_refused {
+            self.wait();
+            return effects;
+        }
+        self.entering = Entering::AskedGroup;
+        effects.push(Effect::AskGroup);
+        effects
+    }
+
+    /// The answer to [`Effect::AskGroup`]: group info and tree; `None`: the room has no group yet.
+    pub fn group(&mut self, found: Option<(&[u8], &[u8])>, now: u64) -> Vec<Effect> {
+        self.now = now;
+        let mut effects = Vec::new();
+        if self.entering != Entering::AskedGroup {
+            return effects;
+        }
+        let entered = match found {
+            None => self
+                .member
+                .found(&self.room, self.policy, &self.random, now),
+            Some(state) => {
+                let agreed = match &self.agreed {
+                    None => Agreed::Nothing,
+                    Some(Question::Newcomers(newcomers)) => Agreed::Newcomers(newcomers),
+                    Some(Question::AnotherGroup) => Agreed::AnotherGroup,
+                };
+                self.member.rejoin(&self.room, state, agreed, now)
+            }
+        };
+        match entered {
+            Ok(mut step) => {
+                self.entering = Entering::Sent;
+                effects.push(Effect::Store(std::mem::take(&mut step.changes)));
+                // After a restart it reads on from here, and finds its entry.
+                match self.member.read_from(&self.room, self.seq) {
+                    Ok(noted) => effects.push(Effect::Store(noted.changes)),
+                    Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+                }
+                self.take(step, None, &mut effects);
+            }
+            Err(Error::AnotherGroup) => self.ask(Question::AnotherGroup, &mut effects),
+            Err(Error::Newcomers(newcomers)) => {
+                self.ask(Question::Newcomers(newcomers), &mut effects);
+            }
+            Err(error) => {
+                effects.push(Effect::Show(Show::Odd(error)));
+                self.wait_outside(&mut effects);
+            }
+        }
+        self.go_on(effects)
+    }
+
+    /// The user has agreed to what was asked last.
+    pub fn agree(&mut self, now: u64) -> Vec<Effect> {
+        self.now = now;
+        (self.agreed, self.is_refused) = (self.asked.take(), false);
+        if self.entering == Entering::Waiting {
+            self.entering = Entering::No;
+        }
+        self.go_on(Vec::new())
+    }
+
+    fn ask(&mut self, question: Question, effects: &mut Vec<Effect>) {
+        self.entering = Entering::Waiting;
+        self.asked = Some(question.clone());
+        effects.push(Effect::Show(Show::Ask(question)));
+    }
+
+    /// Nothing brings the device in but somebody who adds it.
+    pub(super) fn wait_outside(&mut self, effects: &mut Vec<Effect>) {
+        self.is_refused = true;
+        self.wait();
+        effects.push(Effect::Show(Show::NotIn));
+    }
+
+    fn wait(&mut self) {
+        let pause = (self.ask_again.1 * 2).clamp(ASK_AGAIN.0, ASK_AGAIN.1);
+        (self.entering, self.ask_again) = (Entering::Waiting, (self.now + pause, pause));
+    }
+}
