@@ -6,6 +6,12 @@ import { $, make, plural } from "./tools.js";
 
 const LINE = /^(?:\/add\s+)?([A-Za-z0-9_-]{1,64})\s+([A-Za-z0-9_-]{43})$/;
 
+const WAITS = {
+  not_in: "You are not in the group of this room yet. Somebody who is can let you in, with your name and key:",
+  revoked: "You have revoked this device in this room, at another device of yours: it reads and says nothing here any more, until a device of yours that is in allows it again. If that was not you, your key is in other hands.",
+  not_founded: "Whoever made this room has not made its group yet. This device waits for that, and makes it when nobody has for some minutes.",
+};
+
 /** Devices by person: [{ user, key, devices }]. */
 function people(members) {
   const found = new Map();
@@ -63,10 +69,13 @@ export class Group {
     $("group-code").textContent = sealed.code() ?? "";
     for (const id of ["group-code-row", "let-in", "leave-group"]) $(id).hidden = !isIn;
     $("group-notice").hidden = !waits && !question;
-    $("group-copy").hidden = Boolean(question);
+    $("group-copy").hidden = Boolean(question) || waits !== "not_in";
     $("group-agree").hidden = !question;
-    if (waits) $("group-notice-text").textContent = "You are not in the group of this room yet. Somebody who is can let you in, with your name and key:";
-    if (question) $("group-notice-text").textContent = asks(question);
+    if (waits) $("group-notice-text").textContent = WAITS[waits];
+    if (question) {
+      $("group-notice-text").textContent = asks(question);
+      $("group-agree").textContent = question.left || question.invited ? "Come back" : "Go in all the same";
+    }
     if (this.about) this.showPerson();
   }
 
@@ -187,7 +196,9 @@ export class Group {
   say(text) { setText("group-said", text); }
 }
 
-function asks({ newcomers }) {
+function asks({ newcomers, left, invited }) {
+  if (left) return "You have left the group of this room. You come back if you say so here, and it is open or somebody lets you in.";
+  if (invited) return `${invited.user} invites you back into the group that you left.`;
   if (newcomers === null) return "The service shows another group than the one that you were in: it may be somebody else's doing. Ask the others by another way before you go in.";
   return `Since you were in, ${holdersOf(newcomers)} came. Ask the others by another way whether they belong here, before you come back.`;
 }

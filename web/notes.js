@@ -11,29 +11,47 @@ export function words(note, me) {
     case "changed": return changed(note, me);
     case "key_changed": return `${note.user} has another key than before: compare your number again`;
     case "other_group": return "the room has another group than before: everything in it may be somebody else's doing";
-    case "leaving": return `${holdersOf([note.who])} is leaving`;
+    case "leaving": return leaving(note, me);
     case "out": return "you are not in the group any more";
     case "lost": return `this device lost the group (${note.why}) and comes back`;
     default: return note.what;
   }
 }
 
-function changed({ by, joined, left, epoch }, me) {
-  const who = !by || by.pub === me ? "you" : by.user;
-  const others = (all) => all.filter((one) => !by || one.user !== by.user || one.device !== by.device);
-  const came = others(joined), cameSelf = came.length < joined.length;
-  if (epoch === 0 && !by) return "you sealed this room";
-  // Of a welcome: all who are in, this device too.
-  if (by && by.pub !== me && joined.some((one) => one.pub === me)) {
-    return `${who} let you in, to ${holdersOf(joined.filter((one) => one.pub !== me))}`;
+function leaving({ who, revoked }, me) {
+  if (!revoked) return `${holdersOf([who])} is leaving`;
+  return `${who.pub === me ? "you have" : `${who.user} has`} revoked the device ${who.device}`;
+}
+
+function changed({ how, by, joined, left }, me) {
+  const isOwn = !by || by.pub === me, who = isOwn ? "you" : by.user;
+  const isBy = (one) => by && one.user === by.user && one.device === by.device;
+  // Who comes in compares the group with what it knew last: who is in, not who came with it.
+  const others = joined.filter((one) => !isBy(one)), to = others.length ? `, to ${holdersOf(others)}` : "";
+  // Of before notes said how.
+  switch (how ?? (by ? joined.some(isBy) && "in" : "founded")) {
+    case "founded": return "you sealed this room";
+    case "in": return isOwn ? `you came in${to}` : `${who} came in`;
+    case "back": return isOwn ? `you came back${meanwhile(others, left)}` : `${who} came back`;
+    case "let_in": return `${who} let you in, to ${holdersOf(joined.filter((one) => one.pub !== me))}`;
+    case "let_in_again": return `${who} let you in again${meanwhile(joined.filter((one) => one.pub !== me), left)}`;
+    default: return commit(who, by, joined, left);
   }
-  // It compares the group with what it knew last: who is in, not who came with it.
-  if (cameSelf && who === "you") return `you came in${came.length ? `, to ${holdersOf(came)}` : ""}`;
+}
+
+function commit(who, by, joined, left) {
   const said = [];
-  if (cameSelf) said.push("came in");
-  if (came.length) said.push(`let in ${holdersOf(came)}`);
-  if (left.length) said.push(`removed ${holdersOf(left)}`);
+  if (joined.length) said.push(`let in ${holdersOf(joined)}`);
+  const isOwn = by && left.every((one) => one.pub === by.pub), whose = who === "you" ? "your" : "their own";
+  if (left.length) said.push(`removed ${isOwn ? `${whose} device ${left.map((one) => one.device).join(", ")}` : holdersOf(left)}`);
   return `${who} ${said.join(" and ") || "renewed keys"}`;
+}
+
+function meanwhile(came, went) {
+  const said = [];
+  if (came.length) said.push(`${holdersOf(came)} came`);
+  if (went.length) said.push(`${holdersOf(went)} went`);
+  return said.length ? `; meanwhile ${said.join(" and ")}` : "";
 }
 
 /** Whether somebody should look at it. */

@@ -383,7 +383,7 @@ export class Sealed {
 
   show(effect) {
     switch (effect.what) {
-      case "not_in": this.state.waits = true; return;
+      case "not_in": case "revoked": case "not_founded": this.state.waits = effect.what; return;
       case "ask": this.state.question = effect; this.state.waits = false; return;
       case "refused": return this.refused(effect);
       case "odd": return this.calls.note(effect.why);
@@ -406,7 +406,8 @@ export class Sealed {
     if (found === undefined) return;
     if (!found) return this.put(() => this.device.no_welcome(now()));
     this.put(this.careful(() => this.device.welcome(found.seq, found.welcome, found.tree, now())), () => {
-      this.asks.confirm(this.name, found.id).catch(() => {});
+      // It is asked for again when the person has said yes.
+      if (!this.state.question) this.asks.confirm(this.name, found.id).catch(() => {});
     });
   }
 

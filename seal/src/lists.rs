@@ -37,6 +37,14 @@ impl Lists {
         }
     }
 
+    /// The same of a device outside of the group, of its own person: whether it counts.
+    pub(crate) fn learn_own(&mut self, bytes: &[u8], own: &Certificate) {
+        let list = self.decide(bytes).ok();
+        if let Some(list) = list.filter(|list| *list.identity() == own.identity) {
+            self.0.insert(own.identity, list);
+        }
+    }
+
     /// The newest list of a person.
     pub(crate) fn of(&self, person: &Public) -> Option<&List> {
         self.0.get(person)

@@ -92,6 +92,7 @@ fn who_leaves_is_removed_by_who_stays() {
             let [
                 Shown::Leaving {
                     who,
+                    is_revoked: false,
                     is_ours_to_remove,
                 },
             ] = &shown[..]

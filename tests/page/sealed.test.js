@@ -208,15 +208,20 @@ describe("a device in a sealed room", () => {
 
 describe("what changed in a group, in words", () => {
   const [harry, charly] = [{ user: "harry", device: "web-1", pub: "H" }, { user: "charly", device: "cli-2", pub: "C" }];
-  const changed = (by, joined, left, epoch = 3) => words({ what: "changed", by, joined, left, epoch }, "H");
+  const changed = (how, by, joined, left) => words({ what: "changed", how, by, joined, left }, "H");
 
-  it("names who did what", () => {
-    assert.equal(changed(harry, [charly], []), "you let in charly (cli-2)");
-    assert.equal(changed(charly, [], [harry]), "charly removed harry (web-1)");
-    assert.equal(changed(charly, [charly], []), "charly came in");
-    assert.equal(changed(charly, [charly, harry], []), "charly let you in, to charly (cli-2)");
-    assert.equal(changed(harry, [charly, harry], []), "you came in, to charly (cli-2)");
-    assert.equal(changed(harry, [], []), "you renewed keys");
-    assert.equal(changed(null, [harry], [], 0), "you sealed this room");
+  it("names who did what, and whether for the first time", () => {
+    assert.equal(changed("change", harry, [charly], []), "you let in charly (cli-2)");
+    assert.equal(changed("change", charly, [], [harry]), "charly removed harry (web-1)");
+    assert.equal(changed("change", charly, [], [charly]), "charly removed their own device cli-2");
+    assert.equal(changed("change", harry, [], []), "you renewed keys");
+    assert.equal(changed("in", charly, [charly], []), "charly came in");
+    assert.equal(changed("back", charly, [], []), "charly came back");
+    assert.equal(changed("let_in", charly, [charly, harry], []), "charly let you in, to charly (cli-2)");
+    assert.equal(changed("let_in_again", charly, [], [charly]), "charly let you in again; meanwhile charly (cli-2) went");
+    assert.equal(changed("in", harry, [charly, harry], []), "you came in, to charly (cli-2)");
+    assert.equal(changed("founded", null, [harry], []), "you sealed this room");
+    assert.equal(changed(undefined, null, [harry], []), "you sealed this room");
+    assert.equal(changed(undefined, charly, [charly], []), "charly came in");
   });
 });

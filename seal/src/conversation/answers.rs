@@ -54,8 +54,13 @@ impl Conversation {
                     self.changes_at = now + CHANGE_AFTER;
                 }
                 let is_founding = matches!(frame, Frame::Found { .. });
-                // Not invited yet: nothing is wrong, and what is to be done is said below.
-                let is_expected = is_entry && reason == NOT_A_MEMBER;
+                // Not invited yet, say: nothing is wrong, and what is to be done is said below.
+                let is_expected = is_entry
+                    && match reason {
+                        NOT_A_MEMBER | NOT_THE_MAKER => true,
+                        BAD_CREDENTIAL => self.member.is_revoked(&self.room),
+                        _ => false,
+                    };
                 if !is_expected {
                     effects.push(Effect::Show(Show::Refused {
                         content: None,
@@ -103,5 +108,7 @@ impl Conversation {
 const NOT_THE_MAKER: &str = "not_the_maker";
 /// The protocol's word for "nobody has let this device in".
 const NOT_A_MEMBER: &str = "not_a_member";
+/// The protocol's word for "your person says that this device does not count".
+const BAD_CREDENTIAL: &str = "bad_credential";
 /// The protocol's word for "somebody was faster".
 const STALE: &str = "stale_epoch";

@@ -59,17 +59,26 @@ pub enum Show {
     },
     /// Nobody has let this device in yet: somebody in the room must add this person.
     NotIn,
+    /// The same, for the person has revoked this device here: another device of theirs must allow
+    /// it first.
+    Revoked,
+    /// The room has no group yet, and whoever made the room is waited for.
+    NotFounded,
     /// Before this device comes back, the user is to be asked ([`Conversation::agree`]).
     Ask(Question),
     /// What the server sent is none of what rooms have.
     Odd(Error),
 }
 
-/// What a user is asked before a device comes back.
+/// What a user is asked before a device comes (back).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// These are in the group, and were not when this device knew it last.
     Newcomers(Vec<Holder>),
     /// The server has another group than the one that this device was in.
     AnotherGroup,
+    /// The user has left the group.
+    Left,
+    /// The user has left the group, and this one adds the device again.
+    Invited(Holder),
 }

@@ -28,6 +28,10 @@ impl Conversation {
                     }
                     return self.go_on(effects);
                 }
+                Err(Error::Invited(by)) => {
+                    self.ask(Question::Invited(by), &mut effects);
+                    return effects;
+                }
                 // One for a key package that is lost, or an old one. Whoever was refused may be in
                 // the group since, and comes back without it.
                 Err(error) => {
@@ -35,6 +39,14 @@ impl Conversation {
                     effects.push(Effect::Show(Show::Odd(error)));
                 }
             }
+        }
+        if self.member.has_left(&self.room) {
+            // Until somebody adds it again, or its user comes back.
+            if !self.leaves {
+                self.ask(Question::Left, &mut effects);
+            }
+            self.wait();
+            return effects;
         }
         if self.is_refused {
             self.wait();
@@ -61,6 +73,7 @@ impl Conversation {
                     None => Agreed::Nothing,
                     Some(Question::Newcomers(newcomers)) => Agreed::Newcomers(newcomers),
                     Some(Question::AnotherGroup) => Agreed::AnotherGroup,
+                    Some(Question::Left | Question::Invited(_)) => Agreed::Nothing,
                 };
                 self.member.rejoin(&self.room, state, agreed, now)
             }
@@ -91,24 +104,39 @@ impl Conversation {
     /// The user has agreed to what was asked last.
     pub fn agree(&mut self, now: u64) -> Vec<Effect> {
         self.now = now;
+        let mut effects = Vec::new();
         (self.agreed, self.is_refused) = (self.asked.take(), false);
+        if matches!(self.agreed, Some(Question::Left | Question::Invited(_))) {
+            self.leaves = false;
+            match self.member.returns(&self.room) {
+                Ok(step) => self.take(step, None, &mut effects),
+                Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+            }
+        }
         if self.entering == Entering::Waiting {
             self.entering = Entering::No;
         }
-        self.go_on(Vec::new())
+        self.go_on(effects)
     }
 
     fn ask(&mut self, question: Question, effects: &mut Vec<Effect>) {
         self.entering = Entering::Waiting;
-        self.asked = Some(question.clone());
-        effects.push(Effect::Show(Show::Ask(question)));
+        // Once, however often what it is about is seen again.
+        if self.asked.as_ref() != Some(&question) {
+            self.asked = Some(question.clone());
+            effects.push(Effect::Show(Show::Ask(question)));
+        }
     }
 
     /// Nothing brings the device in but somebody who adds it.
     pub(super) fn wait_outside(&mut self, effects: &mut Vec<Effect>) {
         self.is_refused = true;
         self.wait();
-        effects.push(Effect::Show(Show::NotIn));
+        effects.push(Effect::Show(match self.member.is_revoked(&self.room) {
+            true => Show::Revoked,
+            false if self.found_at.is_some() => Show::NotFounded,
+            false => Show::NotIn,
+        }));
     }
 
     fn wait(&mut self) {

@@ -33,7 +33,7 @@ impl Conversation {
         self.change(now, |member, room| member.remove(room, user, device, now))
     }
 
-    /// Asks to be removed from the group, and stays out until the host begins anew.
+    /// Asks to be removed from the group, and stays out until the user agrees to come back.
     ///
     /// # Errors
     /// Those of [`Member::leave`].

@@ -51,7 +51,7 @@ pub struct Conversation {
     numbers: u64,
     waiting: VecDeque<Vec<u8>>,
     leaving_since: Option<u64>,
-    /// Whether its user has left the group, and it is not to come back by itself.
+    /// Whether its user has left the group since it was begun.
     leaves: bool,
     /// A way in that somebody was faster than, and when it is given up without having heard who.
     overtaken: Option<(u64, Frame)>,
@@ -112,6 +112,11 @@ impl Conversation {
     /// Whether all that was said is in the room, or was refused.
     pub fn is_settled(&self) -> bool {
         self.sent.is_empty() && self.unplaced.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether the user was asked something and has not agreed.
+    pub fn is_asking(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// What was said and is not in the room yet.
@@ -234,7 +239,8 @@ impl Conversation {
         }
         self.give_up_overtaken(&mut effects);
         // The welcome may have come after the commit that it is of.
-        let waits_for_others = self.asked.is_some() || self.found_at.is_some();
+        let is_asking = !matches!(self.asked, None | Some(Question::Left));
+        let waits_for_others = is_asking || self.found_at.is_some();
         if self.entering == Entering::Waiting && !waits_for_others && now >= self.ask_again.0 {
             self.entering = Entering::No;
             return self.go_on(effects);
@@ -277,7 +283,7 @@ impl Conversation {
             if self.entering == Entering::Sent && is_over {
                 self.entering = Entering::No;
             }
-            if self.entering == Entering::No && !self.leaves {
+            if self.entering == Entering::No {
                 self.entering = Entering::AskedWelcome;
                 effects.push(Effect::AskWelcome);
             }

@@ -2,7 +2,7 @@
 //! state and its person is in the group, or the room is open.
 
 use super::room::{Room, Status, bundle_of};
-use super::{Error, Holder, Member, Shown};
+use super::{Error, Holder, How, Member, Shown};
 use crate::device::Name;
 use crate::member::Step;
 use crate::mls;
@@ -116,11 +116,14 @@ impl Member {
         if self.is_from_before(name, &room) {
             return Err(Error::AnotherGroup);
         }
+        if self.has_left(name) {
+            return Err(Error::Invited(Holder::from(&by)));
+        }
         self.carry_over(name, &mut room);
         room.is_behind = false;
         room.joined_in = room.epoch().unwrap_or_default();
         room.renewed_at = now;
-        let shown = arrived(&mut room, Holder::from(&by));
+        let shown = arrived(&mut room, Holder::from(&by), (How::LetIn, How::LetInAgain));
         self.rooms.insert(name.clone(), room);
         Ok(shown)
     }
@@ -251,7 +254,8 @@ impl Member {
         };
         self.carry_over(name, &mut room);
         room.outgoing = None;
-        let shown = arrived(&mut room, Holder::from(&self.certificate));
+        let how = (How::CameIn, How::CameBack);
+        let shown = arrived(&mut room, Holder::from(&self.certificate), how);
         self.rooms.insert(name.clone(), *room);
         shown
     }
@@ -269,8 +273,8 @@ impl Member {
     }
 }
 
-/// What there is to say when the device is in.
-fn arrived(room: &mut Room, by: Holder) -> Vec<Shown> {
+/// What there is to say when the device is in, for the first time or again.
+fn arrived(room: &mut Room, by: Holder, (first, again): (How, How)) -> Vec<Shown> {
     let known = room.known.clone();
     let (joined, left) = room.since(&known);
     let mut shown = room.remember();
@@ -278,6 +282,10 @@ fn arrived(room: &mut Room, by: Holder) -> Vec<Shown> {
         shown.push(Shown::OtherGroup);
     }
     shown.push(Shown::Changed {
+        how: match known.group.is_empty() {
+            true => first,
+            false => again,
+        },
         epoch: room.joined_in,
         by: Some(by),
         joined,

@@ -23,7 +23,7 @@ use packages::Packages;
 use room::{Intent, Room, Status};
 use std::collections::BTreeMap;
 use std::fmt;
-pub use step::{Content, Error, Event, Frame, Holder, Shown, Step};
+pub use step::{Content, Error, Event, Frame, Holder, How, Shown, Step};
 
 /// Entries on the shelf begin with what they are of.
 const DEVICE: &[u8] = b"device";
@@ -101,6 +101,17 @@ impl Member {
     pub fn is_out(&self, room: &Name) -> bool {
         let room = self.rooms.get(room);
         room.is_none_or(|room| matches!(room.status, Status::Lost | Status::Out))
+    }
+
+    /// Its user has left the group of this room, and has not said that it comes back.
+    pub fn has_left(&self, room: &Name) -> bool {
+        self.rooms.get(room).is_some_and(|room| room.has_left)
+    }
+
+    /// Its person says in this room that the device does not count any more.
+    pub fn is_revoked(&self, room: &Name) -> bool {
+        let room = self.rooms.get(room);
+        room.is_some_and(|room| !room.lists.allows(&self.certificate))
     }
 
     /// The epoch that this device knows the group in.
@@ -278,6 +289,17 @@ impl Member {
             (vec![Frame::Leave { room, bytes }], Vec::new())
         });
         self.finish(Some(&room), frames)
+    }
+
+    /// Its user comes back to a group that it has left: somebody may add it, or it rejoins.
+    ///
+    /// # Errors
+    /// None; who has not left changes nothing.
+    pub fn returns(&mut self, room: &Name) -> Result<Step, Error> {
+        if let Some(known) = self.rooms.get_mut(room) {
+            known.has_left = false;
+        }
+        self.finish(Some(room), Ok((Vec::new(), Vec::new())))
     }
 
     /// Events that this device has not read are gone, after a year away: what it knows of the group

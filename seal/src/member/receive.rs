@@ -1,7 +1,7 @@
 //! Events of a room, in their order.
 
 use super::room::{CONTENT_FORM, Room, Status};
-use super::{Content, Error, Event, Frame, Holder, Member, Shown, Step};
+use super::{Content, Error, Event, Frame, Holder, How, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, Name};
 use crate::mls::{self, read};
 use crate::rules::{
@@ -61,6 +61,10 @@ impl Member {
             }
         }
         if room.group.is_none() {
+            // Whether this device counts (again).
+            if let Event::Devices(list) = event {
+                room.lists.learn_own(list, &own);
+            }
             return Ok(Done::default());
         }
         match event {
@@ -107,6 +111,7 @@ impl Room {
         (self.status, self.outgoing) = (Status::In, None);
         self.remember();
         vec![Shown::Changed {
+            how: How::Founded,
             epoch: 0,
             by: None,
             joined: self.members.values().map(Holder::from).collect(),
@@ -230,14 +235,22 @@ impl Room {
             .map(|(_, one)| Holder::from(one))
             .collect();
         let by = Holder::from(&reviewed.by);
+        let mut how = How::Change;
         if reviewed.is_external {
             // Who came back neither joined nor left.
-            match left.iter().position(|one| *one == by) {
-                Some(at) => drop(left.remove(at)),
-                None => joined.push(by.clone()),
-            }
+            how = match left.iter().position(|one| *one == by) {
+                Some(at) => {
+                    left.remove(at);
+                    How::CameBack
+                }
+                None => {
+                    joined.push(by.clone());
+                    How::CameIn
+                }
+            };
         }
         Shown::Changed {
+            how,
             epoch: self.epoch().unwrap_or_default(),
             by: Some(by),
             joined,
@@ -374,12 +387,13 @@ impl Room {
     fn leave_event(&mut self, own: &Certificate, bytes: &[u8]) -> Vec<Shown> {
         if self.status == Status::Leaving && self.outgoing.as_deref() == Some(bytes) {
             self.drop_group(Status::Out);
+            self.has_left = true;
             return vec![Shown::Out];
         }
         let Ok(leaf) = self.verified_leave(bytes) else {
             return Vec::new();
         };
-        self.goes(own, leaf)
+        self.goes(own, leaf, false)
     }
 
     /// A list that is no newer says nothing.
@@ -397,11 +411,11 @@ impl Room {
         self.leaving.extend(&gone);
         Ok(gone
             .into_iter()
-            .flat_map(|leaf| self.goes(own, leaf))
+            .flat_map(|leaf| self.goes(own, leaf, true))
             .collect())
     }
 
-    fn goes(&mut self, own: &Certificate, leaf: u32) -> Vec<Shown> {
+    fn goes(&mut self, own: &Certificate, leaf: u32, is_revoked: bool) -> Vec<Shown> {
         self.leaving.insert(leaf);
         let staying = self
             .members
@@ -411,6 +425,7 @@ impl Room {
         let who = self.members.get(&leaf).map(Holder::from);
         let leaving = |who| Shown::Leaving {
             who,
+            is_revoked,
             is_ours_to_remove,
         };
         who.map(leaving).into_iter().collect()

@@ -94,6 +94,8 @@ struct Record {
     renewing_at: u64,
     #[serde(default)]
     read_up_to: Option<u64>,
+    #[serde(default)]
+    has_left: bool,
 }
 
 /// A room.
@@ -119,6 +121,8 @@ pub(super) struct Room {
     pub(super) renewing_at: u64,
     /// The last place of the room that was taken in.
     pub(super) read_up_to: Option<u64>,
+    /// The user has left, and does not come back without being asked.
+    pub(super) has_left: bool,
     /// The way back, until its commit is placed.
     pub(super) rejoin: Option<Box<Room>>,
     /// Not stored: it was read from a shelf, and events since may be missing.
@@ -148,6 +152,7 @@ impl Room {
             renewed_at: 0,
             renewing_at: 0,
             read_up_to: None,
+            has_left: false,
             rejoin: None,
             is_behind: false,
         }
@@ -487,6 +492,7 @@ impl Room {
             renewed_at: self.renewed_at,
             renewing_at: self.renewing_at,
             read_up_to: self.read_up_to,
+            has_left: self.has_left,
         };
         let record = serde_json::to_vec(&record).expect("names, bytes and numbers");
         let mut entries = values(&self.provider);
@@ -527,6 +533,7 @@ impl Room {
             renewed_at: record.renewed_at,
             renewing_at: record.renewing_at,
             read_up_to: record.read_up_to,
+            has_left: record.has_left,
             is_behind: true,
             ..Self::with(provider, group, record.status)
         };

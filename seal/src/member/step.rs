@@ -130,6 +130,8 @@ pub enum Shown {
     },
     /// The group changed.
     Changed {
+        /// How that came about.
+        how: How,
         /// The new epoch.
         epoch: u64,
         /// Who did it: of a welcome, who signed it.
@@ -156,6 +158,8 @@ pub enum Shown {
     Leaving {
         /// Whose.
         who: Holder,
+        /// Its person has revoked it, which may be this device's.
+        is_revoked: bool,
         /// Whether this device should do it at once; others when nothing happens for a while.
         is_ours_to_remove: bool,
     },
@@ -168,6 +172,23 @@ pub enum Shown {
     /// The state of this device does not fit the group any more, and why; [`Member::rejoin`] brings
     /// it back.
     Lost(&'static str),
+}
+
+/// How a group came to what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It was founded.
+    Founded,
+    /// A member changed it.
+    Change,
+    /// Somebody, or this device, came in by itself.
+    CameIn,
+    /// The same of a device that was in before: it had lost the group.
+    CameBack,
+    /// This device was let in.
+    LetIn,
+    /// The same of one that was in before.
+    LetInAgain,
 }
 
 /// Why a step was not taken.
@@ -195,6 +216,9 @@ pub enum Error {
     /// in may have made it lose the group for that.
     #[error("others came in while this device was out: ask the user whether they belong there")]
     Newcomers(Vec<Holder>),
+    /// Somebody adds this device again, whose user has left.
+    #[error("{} adds this device again, which has left: ask the user", .0.user)]
+    Invited(Holder),
     /// A content larger than rooms take.
     #[error("a message may have {MOST_CONTENT} bytes")]
     TooLong,
@@ -232,7 +256,10 @@ pub enum Error {
 impl Error {
     /// Whether it comes from within a step, and not before anything was done.
     pub(super) fn may_have_changed_something(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Mls(_) | Self::Shelf(_))
+        matches!(
+            self,
+            Self::Refused(_) | Self::Mls(_) | Self::Shelf(_) | Self::Invited(_)
+        )
     }
 }
 

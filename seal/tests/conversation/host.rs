@@ -2,7 +2,7 @@
 
 use crate::world::{self, Client, Entry, Server, key_of, now, room};
 use seal::conversation::{Conversation, Effect, Outgoing, Show};
-use seal::member::{Frame, Member, Shown};
+use seal::member::{Frame, How, Member, Shown};
 use seal::rules::JoinPolicy;
 use seal::{Handshake, Refusal, Shelf};
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub(crate) struct Host {
     pub(crate) policy: JoinPolicy,
     /// Whether the room lets it found its group.
     pub(crate) may_found: bool,
+    /// Whether its user is asked, and does not agree to everything.
+    pub(crate) asks: bool,
     pub(crate) shown: Vec<Show>,
     /// What it has said, and read, in the room.
     pub(crate) said: Vec<(u64, String)>,
@@ -28,7 +30,11 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(user: &str, seed: u8, policy: JoinPolicy) -> Self {
-        let person = Client::new(user, "phone", seed);
+        Self::with_device(user, seed, "phone", policy)
+    }
+
+    pub(crate) fn with_device(user: &str, seed: u8, device: &str, policy: JoinPolicy) -> Self {
+        let person = Client::new(user, device, seed);
         let certificate =
             person
                 .identity
@@ -43,6 +49,7 @@ impl Host {
             answers: VecDeque::new(),
             policy,
             may_found: true,
+            asks: false,
             shown: Vec::new(),
             said: Vec::new(),
         }
@@ -156,8 +163,8 @@ impl Host {
             }
             Effect::AskWelcome => {
                 let key = key_of(&self.person.user, &self.person.device);
-                let found = server.waiting.remove(&key);
-                let found = found.as_ref().map(|waiting| {
+                let waiting = server.waiting.get(&key).cloned();
+                let found = waiting.as_ref().map(|waiting| {
                     let admission = &waiting.admission;
                     (
                         waiting.after as u64,
@@ -167,6 +174,9 @@ impl Host {
                 });
                 let effects = self.conversation.welcome(found, now());
                 self.effects.extend(effects);
+                if !self.conversation.is_asking() {
+                    server.waiting.remove(&key);
+                }
             }
             Effect::Resume(seq) => self.next = seq + 1,
             Effect::Show(show) => self.show(show),
@@ -193,10 +203,22 @@ impl Host {
                 seq: Some(seq),
                 what: Shown::Message { content, .. },
             } => self.said.push((*seq, text(&content.0))),
-            Show::Ask(_) => self.effects.extend(self.conversation.agree(now())),
+            Show::Ask(_) if !self.asks => self.effects.extend(self.conversation.agree(now())),
             _ => {}
         }
         self.shown.push(show);
+    }
+
+    /// How it came in, each time.
+    pub(crate) fn came(&self) -> Vec<How> {
+        let how = |show: &Show| match show {
+            Show::Room { what, .. } => match what {
+                Shown::Changed { how, .. } if *how != How::Change => Some(*how),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.shown.iter().filter_map(how).collect()
     }
 
     pub(crate) fn is_in(&self) -> bool {

@@ -6,9 +6,9 @@ mod host;
 mod world;
 
 use host::Host;
-use seal::Shelf;
-use seal::conversation::{Conversation, Effect, MOST_WAITING, Outgoing, Show};
-use seal::member::{Error, Shown};
+use seal::conversation::{Conversation, Effect, MOST_WAITING, Outgoing, Question, Show};
+use seal::member::{Error, How, Shown};
+use seal::{Identity, Shelf};
 use seal::rules::JoinPolicy;
 use std::collections::BTreeMap;
 use world::{Entry, Random, Server, now, room};
@@ -175,7 +175,7 @@ fn who_may_not_found_the_group_waits_for_whoever_made_the_room() {
     hosts[1].may_found = false;
     hosts[1].connect(&server);
     settle(&mut server, &mut hosts);
-    assert!(!hosts[1].is_in() && hosts[1].shown.contains(&Show::NotIn));
+    assert!(!hosts[1].is_in() && hosts[1].shown == [Show::NotFounded]);
     hosts[0].connect(&server);
     settle(&mut server, &mut hosts);
     assert!(hosts.iter().all(Host::is_in));
@@ -233,6 +233,104 @@ fn who_had_to_wait_outside_removes_who_leaves_soon_after() {
     settle(&mut server, &mut hosts);
     let delivery = server.delivery.as_ref().unwrap();
     assert_eq!(delivery.members().count(), 1);
+}
+
+/// Its program goes on, or is started again.
+#[test]
+fn who_has_left_is_asked_before_coming_back_and_then_is_let_in_again() {
+    for is_started_again in [false, true] {
+        let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Invited);
+        let (harry, charly) = hosts.split_at_mut(1);
+        assert!(harry[0].add(&mut server, &charly[0]));
+        settle(&mut server, &mut hosts);
+        assert_eq!(hosts[1].came(), [How::LetIn]);
+        hosts[1].asks = true;
+        let left = hosts[1].conversation.leave(now()).unwrap();
+        hosts[1].effects.extend(left);
+        settle(&mut server, &mut hosts);
+        if is_started_again {
+            hosts[1].crash();
+            hosts[1].connect(&server);
+            settle(&mut server, &mut hosts);
+            assert_eq!(hosts[1].shown.pop(), Some(Show::Ask(Question::Left)));
+        }
+        let tidied = hosts[0].conversation.tick(now());
+        hosts[0].effects.extend(tidied);
+        settle(&mut server, &mut hosts);
+        let (harry, charly) = hosts.split_at_mut(1);
+        assert!(harry[0].add(&mut server, &charly[0]));
+        settle(&mut server, &mut hosts);
+        hosts[0].say("come back");
+        settle(&mut server, &mut hosts);
+        let by = hosts[0].conversation.member().members(&room()).remove(0);
+        let asked = Show::Ask(Question::Invited(by));
+        let asks = hosts[1].shown.iter().filter(|show| **show == asked);
+        assert_eq!((asks.count(), hosts[1].is_in()), (1, false));
+        let agreed = hosts[1].conversation.agree(now());
+        hosts[1].effects.extend(agreed);
+        settle(&mut server, &mut hosts);
+        assert!(hosts[1].is_in(), "{:?}", hosts[1].shown);
+        assert_eq!(hosts[1].came().last(), Some(&How::LetInAgain));
+        assert_eq!(hosts[1].said(), ["come back"]);
+    }
+}
+
+#[test]
+fn who_has_left_an_open_group_comes_in_again_when_the_user_says_so() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Open);
+    hosts[1].asks = true;
+    let left = hosts[1].conversation.leave(now()).unwrap();
+    hosts[1].effects.extend(left);
+    settle(&mut server, &mut hosts);
+    hosts[1].crash();
+    hosts[1].connect(&server);
+    settle(&mut server, &mut hosts);
+    assert!(!hosts[1].is_in());
+    let agreed = hosts[1].conversation.agree(now());
+    hosts[1].effects.extend(agreed);
+    settle(&mut server, &mut hosts);
+    assert!(hosts[1].is_in(), "{:?}", hosts[1].shown);
+}
+
+#[test]
+fn a_revoked_device_is_told_so_and_by_whom_it_can_be_allowed() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Invited);
+    let mut phone = Host::with_device("harry", 1, "laptop", JoinPolicy::Invited);
+    phone.publish(&mut server);
+    phone.connect(&server);
+    hosts.push(phone);
+    settle(&mut server, &mut hosts);
+    assert!(hosts[2].is_in(), "one more device of the same person");
+    let identity = Identity::from_seed(&hosts[0].person.identity.seed());
+    let device = hosts[2].person.device.clone();
+    let revoked = hosts[0].conversation.revoke(&identity, &device, now());
+    hosts[0].effects.extend(revoked.unwrap());
+    settle(&mut server, &mut hosts);
+    let is_revoked = |show: &Show| match show {
+        Show::Room { what, .. } => matches!(
+            what,
+            Shown::Leaving {
+                is_revoked: true,
+                ..
+            }
+        ),
+        _ => false,
+    };
+    assert!(
+        hosts[2].shown.iter().any(is_revoked),
+        "{:?}",
+        hosts[2].shown
+    );
+    let effects = hosts[0].conversation.tick(now() + 61);
+    hosts[0].effects.extend(effects);
+    settle(&mut server, &mut hosts);
+    assert_eq!(hosts[2].shown.last(), Some(&Show::Revoked));
+    let is_refused = |show: &Show| matches!(show, Show::Refused { .. });
+    assert!(
+        !hosts[2].shown.iter().any(is_refused),
+        "{:?}",
+        hosts[2].shown
+    );
 }
 
 #[test]

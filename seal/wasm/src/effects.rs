@@ -2,7 +2,7 @@
 
 use crate::encoded;
 use seal::conversation::{Outgoing, Question, Show};
-use seal::member::{Content, Holder, Shown};
+use seal::member::{Content, Holder, How, Shown};
 use serde_json::{Value, json};
 
 /// A frame to send. `text`: what a message says, by which the page knows its own again.
@@ -37,8 +37,12 @@ pub(crate) fn show(show: &Show) -> Value {
             "reason": reason,
         }),
         Show::NotIn => json!({ "what": "not_in" }),
+        Show::Revoked => json!({ "what": "revoked" }),
+        Show::NotFounded => json!({ "what": "not_founded" }),
         Show::Ask(Question::AnotherGroup) => json!({ "what": "ask", "newcomers": null }),
         Show::Ask(Question::Newcomers(who)) => json!({ "what": "ask", "newcomers": holders(who) }),
+        Show::Ask(Question::Left) => json!({ "what": "ask", "left": true }),
+        Show::Ask(Question::Invited(by)) => json!({ "what": "ask", "invited": holder(by) }),
         Show::Odd(error) => json!({ "what": "odd", "why": error.to_string() }),
     };
     shown["do"] = json!("show");
@@ -54,6 +58,7 @@ fn room(what: &Shown) -> Value {
         }),
         Shown::Placed { number } => json!({ "what": "placed", "number": number }),
         Shown::Changed {
+            how,
             epoch,
             by,
             joined,
@@ -61,6 +66,14 @@ fn room(what: &Shown) -> Value {
             code,
         } => json!({
             "what": "changed",
+            "how": match how {
+                How::Founded => "founded",
+                How::Change => "change",
+                How::CameIn => "in",
+                How::CameBack => "back",
+                How::LetIn => "let_in",
+                How::LetInAgain => "let_in_again",
+            },
             "epoch": epoch,
             "by": by.as_ref().map(holder),
             "joined": holders(joined),
@@ -74,7 +87,13 @@ fn room(what: &Shown) -> Value {
             "is": is.to_string(),
         }),
         Shown::OtherGroup => json!({ "what": "other_group" }),
-        Shown::Leaving { who, .. } => json!({ "what": "leaving", "who": holder(who) }),
+        Shown::Leaving {
+            who, is_revoked, ..
+        } => json!({
+            "what": "leaving",
+            "who": holder(who),
+            "revoked": is_revoked,
+        }),
         Shown::Unreadable(why) => json!({ "what": "unreadable", "why": why }),
         Shown::Dropped => json!({ "what": "dropped" }),
         Shown::Out => json!({ "what": "out" }),

@@ -230,6 +230,10 @@ impl Sealed {
                 let found = Some((it.seq, &it.welcome[..], &it.tree[..]));
                 let effects = self.conversation.welcome(found, now());
                 let mut tasks = self.perform(effects, None)?;
+                // It is asked for again when the user has said yes.
+                if self.conversation.is_asking() {
+                    return Ok(tasks);
+                }
                 let (user, device) = (&self.user, self.device.as_str());
                 let confirm = self.keys.confirm(user, device, &it.id, now_ms());
                 let asked = self.ask(confirm).map(|done| Found::Done(done.map(drop)));
@@ -272,7 +276,7 @@ impl Sealed {
         let room = Name::parse(&self.room);
         let members = room.map(|room| self.conversation.member().members(&room));
         match members {
-            Ok(members) if !members.is_empty() => words::members(&members, &self.own),
+            Ok(members) if !members.is_empty() => words::members(&members, &self.reader()),
             _ => "you are not in the group of this room".into(),
         }
     }
@@ -328,7 +332,7 @@ impl Sealed {
                 what: Shown::Message { from, content },
                 ..
             } => (content, from.user.to_string()),
-            other => return Task::Note(words::of(other, &self.own, &self.device)),
+            other => return Task::Note(words::of(other, &self.reader())),
         };
         let text = String::from_utf8_lossy(&content.0).into_owned();
         let (seq, at) = match (show, event) {
@@ -344,6 +348,14 @@ impl Sealed {
             id: None,
             body: Body::Text(text),
         })
+    }
+
+    fn reader(&self) -> words::Own<'_> {
+        words::Own {
+            identity: self.own,
+            user: &self.user,
+            device: &self.device,
+        }
     }
 
     fn group(&self) -> BoxFuture<'static, Found> {

@@ -4,15 +4,29 @@ use super::super::view::escaped;
 use seal::{
     Name, Public,
     conversation::{Question, Show},
-    member::{Holder, Shown},
+    member::{Holder, How, Shown},
     number::safety_number,
 };
 
 /// The protocol's word for a change that its device may not make.
 const BAD_CREDENTIAL: &str = "bad_credential";
 
+/// Who reads it, at which device.
+pub(super) struct Own<'a> {
+    pub(super) identity: Public,
+    pub(super) user: &'a str,
+    pub(super) device: &'a Name,
+}
+
+impl Own<'_> {
+    fn is(&self, one: &Holder) -> bool {
+        one.identity == self.identity && one.device == *self.device
+    }
+}
+
 /// What there is to read of it; lines that begin with `!` need attention. Messages are not here.
-pub(super) fn of(show: &Show, own: &Public, device: &Name) -> String {
+pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
+    let device = own.device;
     match show {
         Show::Refused {
             content: None,
@@ -30,8 +44,13 @@ pub(super) fn of(show: &Show, own: &Public, device: &Name) -> String {
         Show::Refused { reason, .. } => format!("! not sent: {}", escaped(reason)),
         Show::NotIn => format!(
             "you are not in the group of this room yet: somebody who is can let you in with\n\
-             /add YOUR-NAME {own}"
+             /add {} {}",
+            own.user, own.identity
         ),
+        Show::Revoked => revoked(own),
+        Show::NotFounded => "whoever made this room has not made its group yet: waiting for that, \
+             which this device does itself when nobody has for some minutes"
+            .into(),
         Show::Ask(Question::AnotherGroup) => {
             "! the server has another group than the one that you \
             were in: ask the others by another way. /agree goes in all the same"
@@ -41,24 +60,34 @@ pub(super) fn of(show: &Show, own: &Public, device: &Name) -> String {
             "! since you were in, {} came: ask the others. /agree comes back to them",
             devices(who)
         ),
+        Show::Ask(Question::Left) => {
+            "you have left the group of this room. /agree comes back, if it is open or somebody \
+             lets you in"
+                .into()
+        }
+        Show::Ask(Question::Invited(by)) => format!(
+            "! {} invites you back into the group that you left: /agree comes in",
+            by.user
+        ),
         Show::Odd(error) => format!("! {error}"),
     }
 }
 
-fn of_room(what: &Shown, own: &Public) -> String {
+fn of_room(what: &Shown, own: &Own<'_>) -> String {
     match what {
         Shown::Message { .. } | Shown::Placed { .. } => String::new(),
         Shown::Changed {
-            epoch: 0, by: None, ..
-        } => "sealed: you made the group".into(),
-        Shown::Changed {
-            by, joined, left, ..
-        } => format!("sealed: {}", changed(by.as_ref(), joined, left, own)),
+            how,
+            by,
+            joined,
+            left,
+            ..
+        } => format!("sealed: {}", changed(*how, by.as_ref(), joined, left, own)),
         Shown::KeyChanged { user, is, .. } => {
-            let number = if is == own {
+            let number = if *is == own.identity {
                 String::new()
             } else {
-                safety_number(own, is)
+                safety_number(&own.identity, is)
             };
             format!("! {user} has another key than before. Compare: {number}")
         }
@@ -67,6 +96,17 @@ fn of_room(what: &Shown, own: &Public) -> String {
              doing"
                 .into()
         }
+        Shown::Leaving {
+            who,
+            is_revoked: true,
+            ..
+        } => match own.is(who) {
+            true => format!("! {}", revoked(own)),
+            false if who.identity == own.identity => {
+                format!("sealed: you have revoked your device {}", who.device)
+            }
+            false => format!("sealed: {} has revoked the device {}", who.user, who.device),
+        },
         Shown::Leaving { who, .. } => format!("sealed: {} is going", device(who)),
         Shown::Unreadable(why) => format!("a message cannot be read: {why}"),
         Shown::Dropped => "a change of the group had become needless".into(),
@@ -75,40 +115,103 @@ fn of_room(what: &Shown, own: &Public) -> String {
     }
 }
 
-/// Who let whom in: a device that comes in by itself, or is let in, learns of all who are in the
-/// group, and those did not come with it.
-fn changed(by: Option<&Holder>, joined: &[Holder], left: &[Holder], own: &Public) -> String {
-    let is_by = |one: &&Holder| by.is_some_and(|by| one.user == by.user && one.device == by.device);
-    let others = joined.iter().filter(|one| !is_by(one));
-    let others: Vec<_> = others.cloned().collect();
-    let by = by.filter(|by| by.identity != *own);
-    let name = by.map_or_else(|| "you".to_owned(), |by| by.user.to_string());
-    if by.is_some() && joined.iter().any(|one| one.identity == *own) {
-        let others = joined.iter().filter(|one| one.identity != *own);
-        let others: Vec<_> = others.cloned().collect();
-        return format!("{name} let you in, to {}", devices(&others));
+/// To a device that its person has revoked: it is its own person who did.
+fn revoked(own: &Own<'_>) -> String {
+    let device = own.device;
+    format!(
+        "this device, {device}, was revoked in this room by you, {}, at another device of yours: \
+         it reads and says nothing here any more. To let it count again, at a device of yours \
+         that is in: /allow {device}, then /add {} {}. If that was not you, your key is in other \
+         hands: take a new one",
+        own.user, own.user, own.identity
+    )
+}
+
+/// What happened to the group, and who did it. When this device comes in, it learns of all who are
+/// there; when it comes back, of those who came and went meanwhile.
+fn changed(
+    how: How,
+    by: Option<&Holder>,
+    joined: &[Holder],
+    left: &[Holder],
+    own: &Own<'_>,
+) -> String {
+    let is_by = |one: &Holder| by.is_some_and(|by| own_of(by) == own_of(one));
+    let others: Vec<_> = joined
+        .iter()
+        .filter(|one| !own.is(one) && !(how == How::CameIn && is_by(one)))
+        .cloned()
+        .collect();
+    let is_own = by.is_none_or(|by| own.is(by));
+    let name = match by {
+        Some(by) if !own.is(by) && by.identity == own.identity => {
+            format!("your device {}", by.device)
+        }
+        Some(by) if !own.is(by) => by.user.to_string(),
+        _ => "you".into(),
+    };
+    let to = match others.is_empty() {
+        true => String::new(),
+        false => format!(", to {}", devices(&others)),
+    };
+    match how {
+        How::Founded => "you made the group".into(),
+        How::CameIn if is_own => format!("you came in{to}"),
+        How::CameIn => format!("{name} came in"),
+        How::CameBack if is_own => format!("you came back{}", meanwhile(&others, left)),
+        How::CameBack => format!("{name} came back"),
+        How::LetIn => format!("{name} let you in{to}"),
+        How::LetInAgain => format!("{name} let you in again{}", meanwhile(&others, left)),
+        How::Change => {
+            let (mut let_in, mut removed) = (joined.to_vec(), devices(left));
+            let_in.retain(|one| !own.is(one));
+            // One of its own devices, which it may have revoked before.
+            if let (Some(by), false) = (by, left.is_empty())
+                && left.iter().all(|one| one.identity == by.identity)
+            {
+                let names: Vec<_> = left.iter().map(|one| one.device.to_string()).collect();
+                let whose = if is_own { "your" } else { "their own" };
+                removed = format!("{whose} device {}", names.join(", "));
+            }
+            let changes = [
+                (!let_in.is_empty()).then(|| format!("let in {}", devices(&let_in))),
+                (!left.is_empty()).then(|| format!("removed {removed}")),
+            ];
+            let changes: Vec<_> = changes.into_iter().flatten().collect();
+            match changes.is_empty() {
+                true => format!("{name} renewed keys"),
+                false => format!("{name} {}", changes.join(" and ")),
+            }
+        }
     }
-    let came = others.len() < joined.len();
-    if came && by.is_none() && !others.is_empty() {
-        return format!("you came in, to {}", devices(&others));
-    }
+}
+
+fn own_of(one: &Holder) -> (&Name, &Name) {
+    (&one.user, &one.device)
+}
+
+fn meanwhile(came: &[Holder], went: &[Holder]) -> String {
     let changes = [
-        came.then(|| "came in".to_owned()),
-        (!others.is_empty()).then(|| format!("let in {}", devices(&others))),
-        (!left.is_empty()).then(|| format!("removed {}", devices(left))),
+        (!came.is_empty()).then(|| format!("{} came", devices(came))),
+        (!went.is_empty()).then(|| format!("{} went", devices(went))),
     ];
     let changes: Vec<_> = changes.into_iter().flatten().collect();
     match changes.is_empty() {
-        true => format!("{name} renewed keys"),
-        false => format!("{name} {}", changes.join(" and ")),
+        true => String::new(),
+        false => format!("; meanwhile {}", changes.join(" and ")),
     }
 }
 
 /// Who is in, a line for each device, with what to compare.
-pub(super) fn members(members: &[Holder], own: &Public) -> String {
-    let line = |one: &Holder| match one.identity == *own {
+pub(super) fn members(members: &[Holder], own: &Own<'_>) -> String {
+    let line = |one: &Holder| match one.identity == own.identity {
+        true if own.is(one) => format!("{}: you, this device", device(one)),
         true => format!("{}: you", device(one)),
-        false => format!("{}: {}", device(one), safety_number(own, &one.identity)),
+        false => format!(
+            "{}: {}",
+            device(one),
+            safety_number(&own.identity, &one.identity)
+        ),
     };
     members.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -126,40 +229,120 @@ mod tests {
     use super::*;
     use seal::Identity;
 
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn holder(user: &str, device: &str, seed: u8) -> Holder {
+        Holder {
+            user: name(user),
+            device: name(device),
+            identity: Identity::from_seed(&[seed; 32]).public(),
+        }
+    }
+
+    /// What harry reads at his device `cli`.
+    fn at_harrys<T>(read: impl FnOnce(&Own<'_>) -> T) -> T {
+        let device = name("cli");
+        let identity = Identity::from_seed(&[1; 32]).public();
+        read(&Own {
+            identity,
+            user: "harry",
+            device: &device,
+        })
+    }
+
     #[test]
     fn a_device_that_does_not_count_says_what_lets_it_count() {
         let show = Show::Refused {
             content: None,
             reason: BAD_CREDENTIAL.into(),
         };
-        let own = Identity::from_seed(&[1; 32]).public();
-        let said = of(&show, &own, &Name::parse("cli-1").unwrap());
-        assert!(said.ends_with("/allow cli-1"), "{said}");
+        let said = at_harrys(|own| of(&show, own));
+        assert!(said.ends_with("/allow cli"), "{said}");
+        let revoked = at_harrys(|own| of(&Show::Revoked, own));
+        assert!(revoked.contains("/allow cli, then /add harry"), "{revoked}");
     }
 
     #[test]
-    fn a_change_names_who_did_what_and_nobody_else() {
-        let [own, other] = [[1; 32], [2; 32]].map(|seed| Identity::from_seed(&seed).public());
-        let holder = |user: &str, device: &str, identity: &Public| Holder {
-            user: Name::parse(user).unwrap(),
-            device: Name::parse(device).unwrap(),
-            identity: *identity,
-        };
-        let (harry, charly) = (
-            holder("harry", "cli", &own),
-            holder("charly", "web", &other),
-        );
-        let said = |by: &Holder, joined: &[&Holder], left: &[&Holder]| {
+    fn a_change_says_who_did_what_to_whom_and_whether_for_the_first_time() {
+        let (harry, charly) = (holder("harry", "cli", 1), holder("charly", "web", 2));
+        let (other, kim) = (holder("harry", "web", 1), holder("kim", "cli", 3));
+        let old = holder("charly", "old", 2);
+        let said = |how, by: &Holder, joined: &[&Holder], left: &[&Holder]| {
             let of = |all: &[&Holder]| -> Vec<Holder> { all.iter().copied().cloned().collect() };
-            changed(Some(by), &of(joined), &of(left), &own)
+            at_harrys(|own| changed(how, Some(by), &of(joined), &of(left), own))
         };
-        assert_eq!(said(&harry, &[&charly], &[]), "you let in charly (web)");
-        assert_eq!(said(&charly, &[], &[&harry]), "charly removed harry (cli)");
-        assert_eq!(said(&charly, &[&charly], &[]), "charly came in");
-        let let_in = said(&charly, &[&charly, &harry], &[]);
-        assert_eq!(let_in, "charly let you in, to charly (web)");
-        let came = said(&harry, &[&charly, &harry], &[]);
-        assert_eq!(came, "you came in, to charly (web)");
-        assert_eq!(said(&harry, &[], &[]), "you renewed keys");
+        for (how, by, joined, left, expected) in [
+            (
+                How::Change,
+                &harry,
+                &[&charly][..],
+                &[][..],
+                "you let in charly (web)",
+            ),
+            (
+                How::Change,
+                &charly,
+                &[],
+                &[&kim],
+                "charly removed kim (cli)",
+            ),
+            (
+                How::Change,
+                &charly,
+                &[],
+                &[&old],
+                "charly removed their own device old",
+            ),
+            (
+                How::Change,
+                &harry,
+                &[],
+                &[&other],
+                "you removed your device web",
+            ),
+            (How::Change, &harry, &[], &[], "you renewed keys"),
+            (How::CameIn, &charly, &[&charly], &[], "charly came in"),
+            (
+                How::CameIn,
+                &other,
+                &[&other],
+                &[],
+                "your device web came in",
+            ),
+            (How::CameBack, &charly, &[], &[], "charly came back"),
+            (
+                How::LetIn,
+                &charly,
+                &[&charly, &harry],
+                &[],
+                "charly let you in, to charly (web)",
+            ),
+            (
+                How::LetInAgain,
+                &charly,
+                &[],
+                &[],
+                "charly let you in again",
+            ),
+            (
+                How::LetInAgain,
+                &charly,
+                &[&kim],
+                &[&old],
+                "charly let you in again; meanwhile kim (cli) came and charly (old) went",
+            ),
+            (
+                How::CameIn,
+                &harry,
+                &[&charly, &harry],
+                &[],
+                "you came in, to charly (web)",
+            ),
+            (How::CameBack, &harry, &[], &[], "you came back"),
+        ] {
+            assert_eq!(said(how, by, joined, left), expected, "{how:?}");
+        }
     }
 }
