@@ -68,15 +68,24 @@ struct Cost {
     passes: u32,
 }
 
+/// Whether a passphrase is good enough to export with.
+///
+/// # Errors
+/// It is too short or too long.
+pub fn check(passphrase: &str) -> Result<(), Error> {
+    match composed(passphrase)?.chars().count() < SHORTEST {
+        true => Err(Error::Passphrase),
+        false => Ok(()),
+    }
+}
+
 /// The text that the passphrase opens.
 ///
 /// # Errors
 /// The passphrase is too short or too long.
 pub fn export(identity: &Identity, passphrase: &str, with: &Entropy) -> Result<String, Error> {
+    check(passphrase)?;
     let passphrase = composed(passphrase)?;
-    if passphrase.chars().count() < SHORTEST {
-        return Err(Error::Passphrase);
-    }
     closed(identity, &passphrase, with)
 }
 

@@ -9,12 +9,12 @@ text               to the whole room
 /quit              end (Ctrl-D, too)
 /add NAME KEY      let somebody into this sealed room, with all devices (their key: `keys show`)
 /remove NAME       put somebody out of it
-/leave             go out of it yourself, and end
+/leave             go out of it with this device, not with others of yours, and end
 /revoke DEVICE     a device of your own does not count here any more: the others remove it
 /allow DEVICE      a device of your own counts here (again): then /add it
 /devices           who is in it, with the safety numbers to compare
 /code              digits that all see who are in the same group
-/agree             come back although the group has changed
+/agree             yes: come back, although the group has changed or you had left it
 //text             a message that begins with a slash
 A pasted block is one message: look at it, then press Enter. Alt-Enter begins a new line.";
 

@@ -12,13 +12,16 @@ use safe_chat_client::{Message, Notice, Policy, Receipt, SendError};
 use seal::conversation::Outgoing;
 
 /// To whoever comes to a sealed room without what reads it.
-const SEALED: &str = "! this room is sealed: nothing that is said can be read here, and nothing \
-    said. Begin again with --seal";
+const SEALED: &str = "! this room is sealed: without --seal nothing that is said can be read here, \
+    nothing said, and nothing done in its group. Begin again with --seal";
 
 impl Chat {
     pub(super) async fn of_group(&mut self, command: Command) -> Result<()> {
         let Some(sealed) = &mut self.sealed else {
-            return self.note("this is no sealed room: begin with --seal for one");
+            return self.note(match self.is_shut_out {
+                true => SEALED,
+                false => "this is no sealed room: begin with --seal for one",
+            });
         };
         let tasks = match command {
             Command::Add { user, key } => vec![sealed.add(&user, &key)],
@@ -77,6 +80,7 @@ impl Chat {
         let Some(sealed) = &mut self.sealed else {
             return Ok(match notice {
                 Notice::Connected { welcome, .. } if welcome.policy == Policy::Sealed.as_str() => {
+                    self.is_shut_out = true;
                     vec![Task::Note(SEALED.into())]
                 }
                 _ => Vec::new(),

@@ -110,10 +110,14 @@ pub(crate) fn read(path: &Path) -> Result<Stored> {
     Ok(Stored::Seed(seed))
 }
 
-/// Keeps a key in a file, unless there is one. Written beside and linked into place, so that of two
-/// clients that start at once one wins and neither reads half a key. Whether it was this one.
+/// Keeps a key in a file, unless there is one. Whether it was this one.
 pub(crate) fn create(path: &Path, seed: &[u8; 32]) -> Result<bool> {
-    let key = format!("{SECRET}{}", URL_SAFE_NO_PAD.encode(seed));
+    keep(path, &format!("{SECRET}{}", URL_SAFE_NO_PAD.encode(seed)))
+}
+
+/// Keeps a line in a file that only its owner reads, unless there is one. Written beside and linked
+/// into place, so that of two programs that start at once one wins, and nobody reads half of it.
+pub(crate) fn keep(path: &Path, line: &str) -> Result<bool> {
     let folder = path.parent().context("no folder")?;
     fs::create_dir_all(folder)?;
     let name = path.file_name().context("no file")?.to_string_lossy();
@@ -124,7 +128,7 @@ pub(crate) fn create(path: &Path, seed: &[u8; 32]) -> Result<bool> {
         .truncate(true)
         .mode(0o600)
         .open(&draft)?;
-    writeln!(file, "{key}")?;
+    writeln!(file, "{line}")?;
     file.sync_all()?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;

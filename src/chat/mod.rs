@@ -43,6 +43,7 @@ use console::{Console, Input};
 use key::Own;
 use options::{name, token_of, trusted};
 use room::Room;
+pub(crate) use sealed::store::devices_of;
 use sealed::{Found, Sealed};
 use view::{Line, Style, View};
 pub use {options::Options, sealed::Door};
@@ -141,6 +142,8 @@ pub async fn run(options: Options) -> Result<()> {
         undecided: 0,
         leaving: None,
         quit: false,
+        is_shut_out: false,
+        is_warned: false,
         refused: 0,
         troubles: Vec::new(),
         connecting: None,
@@ -204,6 +207,10 @@ struct Chat {
     /// Since when we only wait for what is undecided.
     leaving: Option<Instant>,
     quit: bool,
+    /// The room is sealed, and this came without what reads it.
+    is_shut_out: bool,
+    /// The user was told what is lost when it ends now.
+    is_warned: bool,
     refused: u64,
     /// Why there is no connection, as it was said since there was one: about one cause per address.
     troubles: Vec<String>,
@@ -369,12 +376,26 @@ impl Chat {
         Ok(())
     }
 
+    /// A person is asked first when something waits that cannot be sent from here now.
     fn leave(&mut self) -> Result<()> {
-        self.leaving = Some(Instant::now());
         if self.console.is_terminal() && !self.is_settled() {
-            self.note("waiting for what is not in the journal yet; Ctrl-C leaves at once")?;
+            let (waiting, is_stuck) = (self.undecided(), self.is_stuck());
+            if waiting > 0 && is_stuck && !std::mem::replace(&mut self.is_warned, true) {
+                return self.note(&view::lost_by_leaving(waiting));
+            }
+            if !is_stuck {
+                self.note("waiting for what is not in the journal yet; Ctrl-C leaves at once")?;
+            }
+            self.quit = is_stuck;
         }
+        self.leaving = Some(Instant::now());
         Ok(())
+    }
+
+    /// What waits cannot go, whatever is waited for some seconds.
+    fn is_stuck(&self) -> bool {
+        let is_out = self.sealed.as_ref().is_some_and(|sealed| !sealed.is_in());
+        is_out || self.client.status().link != Link::Open
     }
 
     async fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {

@@ -1,15 +1,18 @@
 //! `safe-chat keys`: the key pair that proves a person's name, and what is to be done with it by
 //! hand.
 
-use super::{passphrase, stdout::print};
+use super::{passphrase, stdout::print, table::Table};
 use crate::{
-    chat::key::{self, Stored},
+    chat::{
+        devices_of,
+        key::{self, Stored},
+    },
     secret,
 };
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use seal::{Identity, Public, export, number::safety_number};
-use std::path::PathBuf;
+use seal::{Identity, Public, export, member::OwnDevice, number::safety_number};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -27,8 +30,17 @@ pub(super) enum Command {
         #[command(flatten)]
         own: Own,
     },
+    /// List the devices that you have in sealed rooms, as those know them that use this key file:
+    /// which one is kept here, which are in, and which you have revoked
+    Devices(Own),
     /// Print your key pair, encrypted with a passphrase that is typed in, or read from stdin
-    Export(Own),
+    Export {
+        /// File to write it to, which must not be there yet; only made when all went well
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        own: Own,
+    },
     /// Keep an exported key pair here; its passphrase is typed in, or read from stdin
     Import {
         /// File of the exported key pair
@@ -46,6 +58,19 @@ pub(super) struct Own {
     key_file: Option<PathBuf>,
 }
 
+/// How it stands with a device in a room. Of others one only knows as long as this one is in.
+fn state_of(one: &OwnDevice, knows: bool, has_left: bool) -> String {
+    let state = match (one.counts, one.is_in) {
+        (false, _) => "revoked",
+        (true, true) => "in",
+        (true, false) if one.is_this && has_left => "left",
+        (true, false) if one.is_this || knows => "not in",
+        (true, false) => "unknown: the one here is not in",
+    };
+    let this = if one.is_this { "this one, " } else { "" };
+    format!("{this}{state}")
+}
+
 fn public(text: &str) -> Result<Public, String> {
     Public::parse(text).map_err(|why| why.to_string())
 }
@@ -60,14 +85,15 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             }
             safety_number(&key, &other)
         }
-        Command::Export(own) => {
-            let identity = own.identity()?;
-            let passphrase = passphrase::new("passphrase")?;
-            let with = export::Entropy {
-                salt: rand::random(),
-                nonce: rand::random(),
+        Command::Devices(own) => own.devices()?,
+        Command::Export { out, own } => {
+            let exported = own.exported();
+            let Some(out) = out else {
+                let nothing = "nothing was exported: a file that `>` has made is empty, delete it \
+                               (--out FILE makes one only when all went well)";
+                return print(&format!("{}\n", exported.context(nothing)?)).map(drop);
             };
-            export::export(&identity, &passphrase, &with)?
+            return write(&out, &exported?);
         }
         Command::Import { file, own } => {
             let shown = file.display();
@@ -83,7 +109,55 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
     print(&format!("{line}\n")).map(drop)
 }
 
+/// A file that was not there, readable by its owner, whole or not at all.
+fn write(path: &Path, line: &str) -> anyhow::Result<()> {
+    let kept = key::keep(path, line);
+    match kept.with_context(|| format!("{} cannot be written", path.display()))? {
+        true => Ok(()),
+        false => bail!(
+            "{} is there already: name a file that is not",
+            path.display()
+        ),
+    }
+}
+
 impl Own {
+    fn exported(&self) -> anyhow::Result<String> {
+        let identity = self.identity()?;
+        let passphrase = passphrase::new("passphrase", |chosen| Ok(export::check(chosen)?))?;
+        let with = export::Entropy {
+            salt: rand::random(),
+            nonce: rand::random(),
+        };
+        Ok(export::export(&identity, &passphrase, &with)?)
+    }
+
+    fn devices(&self) -> anyhow::Result<String> {
+        let path = key::path(self.key_file.as_deref())?;
+        let devices = devices_of(&path, &self.identity()?)?;
+        let mut table = Table::new(&["NAME", "ROOM", "DEVICE", "STATE"]);
+        let mut is_empty = true;
+        for member in &devices {
+            let user = member.certificate().user();
+            for room in member.rooms() {
+                let has_left = member.has_left(room);
+                for one in member.own_devices(room) {
+                    is_empty = false;
+                    let state = state_of(&one, member.is_in(room), has_left);
+                    let names = [user, room, &one.name].map(ToString::to_string);
+                    table.row(names.into_iter().chain([state]));
+                }
+            }
+        }
+        if is_empty {
+            return Ok(format!(
+                "no sealed room was joined with the key in {}",
+                path.display()
+            ));
+        }
+        Ok(table.render().trim_end().to_owned())
+    }
+
     fn identity(&self) -> anyhow::Result<Identity> {
         let path = key::path(self.key_file.as_deref())?;
         if !path.exists() {

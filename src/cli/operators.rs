@@ -27,7 +27,7 @@ fn name(text: &str) -> Result<String, String> {
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     let Command::Hash(Operator { name, role }) = command;
-    let password = passphrase::new("password")?;
+    let password = passphrase::new("password", |_| Ok(()))?;
     let hash = hashed(&name, &password)?;
     print(&format!("{}\n", line(&name, role, &hash))).map(drop)
 }

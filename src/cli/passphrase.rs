@@ -6,12 +6,16 @@ use std::io::{self, BufRead, IsTerminal, Read};
 /// Bytes that are read from stdin, at most.
 const MOST: u64 = 4096;
 
-/// A new one: who types it in types it twice.
-pub(super) fn new(what: &str) -> anyhow::Result<String> {
+/// A new one: who types it in types it twice, if it is good enough.
+pub(super) fn new(
+    what: &str,
+    check: impl FnOnce(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
     if !io::stdin().is_terminal() {
         return piped(what);
     }
     let chosen = typed(what, &capitalized(what))?;
+    check(&chosen)?;
     if chosen != typed(what, "The same again")? {
         bail!("the two are not the same");
     }

@@ -100,6 +100,28 @@ fn an_exported_key_pair_is_carried_to_another_home() {
 }
 
 #[test]
+fn an_export_into_a_file_makes_it_only_when_all_went_well() {
+    let home = tempfile::tempdir().unwrap();
+    let public = harry(home.path());
+    let file = home.path().join("exported");
+    let args = ["export", "--out", file.to_str().unwrap()];
+    let short = refusal(&keys(home.path(), &args, "geheim\n"));
+    assert!(short.contains("12 characters"), "{short}");
+    assert!(!file.exists());
+    // What a shell has made already, the program cannot take back, but say.
+    let redirected = refusal(&keys(home.path(), &["export"], "geheim\n"));
+    assert!(redirected.contains("is empty, delete it"), "{redirected}");
+    assert_eq!(line(&keys(home.path(), &args, PASSPHRASE)), "");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = refusal(&keys(home.path(), &args, PASSPHRASE));
+    assert!(again.contains("is there already"), "{again}");
+    let other = home.path().join("other");
+    let import = ["import", args[2], "--key-file", other.to_str().unwrap()];
+    assert_eq!(line(&keys(home.path(), &import, PASSPHRASE)), public);
+}
+
+#[test]
 fn what_cannot_be_done_says_what_to_do() {
     let home = tempfile::tempdir().unwrap();
     let none = refusal(&keys(home.path(), &["show"], ""));

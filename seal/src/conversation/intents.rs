@@ -7,17 +7,22 @@ use crate::member::{Error, Member, Step};
 use crate::rules::JoinPolicy;
 
 impl Conversation {
-    /// Adds the devices of these key packages but those that their persons revoked here. Who they
-    /// are, the caller has asked the user.
+    /// Adds the devices of these key packages but those that their persons revoked here, or have not
+    /// allowed yet. Who they are, the caller has asked the user.
     ///
     /// # Errors
-    /// Those of [`Member::add`], or there is none but revoked ones.
+    /// Those of [`Member::add`], or none is left, or all that are left are in already.
     pub fn add(&mut self, packages: &[Vec<u8>], now: u64) -> Result<Vec<Effect>, Error> {
-        let allowed = self.member.allowed(&self.room, packages);
-        if allowed.is_empty() && !packages.is_empty() {
-            return Err(Error::Revoked);
+        let (allowed, unlisted) = self.member.allowed(&self.room, packages);
+        match self.change(now, |member, room| member.add(room, &allowed, now)) {
+            Err(Error::NoChange) if !unlisted.is_empty() => Err(Error::Unlisted(unlisted)),
+            changed => changed,
         }
-        self.change(now, |member, room| member.add(room, &allowed, now))
+    }
+
+    /// Devices of these key packages that their persons have not allowed here.
+    pub fn unlisted(&self, packages: &[Vec<u8>]) -> Vec<Name> {
+        self.member.allowed(&self.room, packages).1
     }
 
     /// Removes all devices of a user, or one.

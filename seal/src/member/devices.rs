@@ -8,6 +8,20 @@ use crate::identity::Identity;
 use crate::mls;
 use crate::rules::{JoinPolicy, check_key_package};
 use openmls_rust_crypto::RustCrypto;
+use std::collections::BTreeSet;
+
+/// A device of one's own in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnDevice {
+    /// Its name.
+    pub name: Name,
+    /// It is the one that says so.
+    pub is_this: bool,
+    /// It is in the group.
+    pub is_in: bool,
+    /// Its person has not revoked it there.
+    pub counts: bool,
+}
 
 impl Member {
     /// Says in the room that a device of this person does not count any more. It is removed by
@@ -51,15 +65,54 @@ impl Member {
         self.announce(room, &list)
     }
 
-    /// Those of the key packages whose devices their persons have not revoked in this room.
-    pub fn allowed(&self, room: &Name, packages: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let is_allowed = |package: &Vec<u8>| match (self.rooms.get(room), certificate_of(package)) {
-            (Some(room), Ok(certificate)) => room.lists.allows(&certificate),
-            // Why it does not count, adding it says.
-            _ => true,
+    /// Those of the key packages whose devices their persons have not revoked in this room, and the
+    /// names of the other devices.
+    pub fn allowed(&self, room: &Name, packages: &[Vec<u8>]) -> (Vec<Vec<u8>>, Vec<Name>) {
+        let (mut allowed, mut unlisted) = (Vec::new(), Vec::new());
+        for package in packages {
+            match (self.rooms.get(room), certificate_of(package)) {
+                (Some(room), Ok(one)) if !room.lists.allows(&one) => unlisted.push(one.device),
+                // Why it does not count, adding it says.
+                _ => allowed.push(package.clone()),
+            }
+        }
+        (allowed, unlisted)
+    }
+
+    /// Devices of this person in a room, as far as this device knows: those of the group, those that
+    /// the person has said to have, and those that were in when it knew the group last. By name.
+    pub fn own_devices(&self, room: &Name) -> Vec<OwnDevice> {
+        let Some(room) = self.rooms.get(room) else {
+            return Vec::new();
         };
-        let allowed = packages.iter().filter(|package| is_allowed(package));
-        allowed.cloned().collect()
+        let own = self.certificate.identity;
+        let list = room.lists.of(&own);
+        let is_in: BTreeSet<_> = room
+            .members
+            .values()
+            .filter(|one| one.identity == own)
+            .map(|one| one.device.clone())
+            .collect();
+        let listed: BTreeSet<_> = list
+            .into_iter()
+            .flat_map(|list| list.devices().map(|(name, _)| name.clone()))
+            .collect();
+        let known = room.known.devices.iter();
+        let known = known.filter(|(_, _, identity)| *identity == own.to_string());
+        let mut names: BTreeSet<_> = known
+            .filter_map(|(_, device, _)| Name::parse(device).ok())
+            .collect();
+        let revoked = room.known.revoked.iter();
+        names.extend(revoked.filter_map(|name| Name::parse(name).ok()));
+        names.extend(is_in.iter().chain(&listed).cloned());
+        names.insert(self.certificate.device.clone());
+        let device = |name: Name| OwnDevice {
+            is_this: name == self.certificate.device,
+            is_in: is_in.contains(&name),
+            counts: list.is_none() || listed.contains(&name),
+            name,
+        };
+        names.into_iter().map(device).collect()
     }
 
     /// Who comes into the room's group by themselves; `None`: the device is in no group.

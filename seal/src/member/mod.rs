@@ -17,7 +17,7 @@ use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::handshake::{Handshake, MOST_HANDSHAKE};
 use crate::rules::{JoinPolicy, MOST_CONTENT, Refusal};
 use crate::shelf::{self, Entries, Shelf};
-pub use devices::device_of;
+pub use devices::{OwnDevice, device_of};
 pub use join::Agreed;
 use packages::Packages;
 use room::{Intent, Room, Status};
@@ -81,6 +81,11 @@ impl Member {
     /// What identifies the device.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// Rooms that this device knows: it is, or was, in their groups, or has tried to come in.
+    pub fn rooms(&self) -> impl Iterator<Item = &Name> {
+        self.rooms.keys()
     }
 
     /// The device is in the room's group.

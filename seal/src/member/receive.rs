@@ -1,8 +1,8 @@
 //! Events of a room, in their order.
 
-use super::room::{CONTENT_FORM, Room, Status};
+use super::room::{CONTENT_FORM, MOST_REVOKED, Room, Status};
 use super::{Content, Error, Event, Frame, Holder, How, Member, Shown, Step};
-use crate::device::{Certificate, DeviceKey, Name};
+use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::mls::{self, read};
 use crate::rules::{
     Before, JoinPolicy, MOST_MEMBERS, MOST_MESSAGE, Refusal, Review, check_commit_size,
@@ -402,6 +402,9 @@ impl Room {
             Err(Refusal::OldList) => return Ok(Vec::new()),
             decided => decided?,
         };
+        if *list.identity() == own.identity {
+            self.remember_revoked(&list, own);
+        }
         self.lists.learn(list, &self.members);
         let members = self.members.iter();
         let gone = members
@@ -413,6 +416,23 @@ impl Room {
             .into_iter()
             .flat_map(|leaf| self.goes(own, leaf, true))
             .collect())
+    }
+
+    /// Which own devices a list is without, that the one before or the group has.
+    fn remember_revoked(&mut self, list: &List, own: &Certificate) {
+        let before = self.lists.of(&own.identity).into_iter();
+        let before = before.flat_map(List::devices).map(|(name, _)| name);
+        let members = self.members.values();
+        let members = members.filter(|one| one.identity == own.identity);
+        let had = before.chain(members.map(|one| &one.device));
+        let has = |name: &Name| list.devices().any(|(listed, _)| listed == name);
+        let gone: Vec<_> = had.filter(|name| !has(name)).collect();
+        let revoked = &mut self.known.revoked;
+        revoked.extend(gone.into_iter().map(ToString::to_string));
+        revoked.retain(|name| !list.devices().any(|(listed, _)| listed.as_str() == name));
+        while revoked.len() > MOST_REVOKED {
+            revoked.pop_first();
+        }
     }
 
     fn goes(&mut self, own: &Certificate, leaf: u32, is_revoked: bool) -> Vec<Shown> {

@@ -60,6 +60,8 @@ pub(super) type Removal = ([u8; 32], Option<[u8; 32]>);
 
 /// Messages of one's own that were not seen in the room yet, at most.
 const MOST_UNPLACED: usize = 1000;
+/// Own devices that were revoked, of which the room remembers the names, at most.
+pub(super) const MOST_REVOKED: usize = 64;
 /// Names whose keys are remembered in a room, at most.
 const MOST_PINS: usize = 10_000;
 
@@ -73,6 +75,9 @@ pub(super) struct Known {
     pub(super) devices: BTreeSet<(String, String, String)>,
     /// Whose name was whose.
     pins: BTreeMap<String, String>,
+    /// Devices of this person that it has said not to have (any more).
+    #[serde(default)]
+    pub(super) revoked: BTreeSet<String>,
 }
 
 /// What is stored of a room beside what OpenMLS stores.

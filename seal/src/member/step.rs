@@ -236,9 +236,14 @@ pub enum Error {
     /// Whose devices count, nobody else says.
     #[error("it is a device of somebody else")]
     OtherPerson,
-    /// All that were to come in were revoked by their person.
-    #[error("these devices were revoked by their person, who has to allow them again first")]
-    Revoked,
+    /// All that were to come in are in, or are devices that their person has said not to have.
+    #[error(
+        "nobody new comes in: {} {} not among the devices that their person says here to have; that \
+         person allows a device at another one that is in",
+        names(.0),
+        if .0.len() == 1 { "is" } else { "are" }
+    )]
+    Unlisted(Vec<Name>),
     /// An event that is none of those that follow.
     #[error("an event is missing before this one: read the room's events again")]
     Gap,
@@ -261,6 +266,11 @@ impl Error {
             Self::Refused(_) | Self::Mls(_) | Self::Shelf(_) | Self::Invited(_)
         )
     }
+}
+
+fn names(all: &[Name]) -> String {
+    let names: Vec<_> = all.iter().map(Name::as_str).collect();
+    names.join(", ")
 }
 
 impl From<&Certificate> for Holder {

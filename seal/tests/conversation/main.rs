@@ -325,6 +325,13 @@ fn a_revoked_device_is_told_so_and_by_whom_it_can_be_allowed() {
     hosts[0].effects.extend(effects);
     settle(&mut server, &mut hosts);
     assert_eq!(hosts[2].shown.last(), Some(&Show::Revoked));
+    // Whoever adds them is told which device does not come in, and why.
+    let packages = ["phone", "laptop"].map(|device| {
+        let key = (String::from("harry"), String::from(device));
+        server.packages[&key].1.clone()
+    });
+    let added = hosts[0].conversation.add(&packages, now()).map(drop);
+    assert_eq!(added, Err(Error::Unlisted(vec![device.clone()])));
     let is_refused = |show: &Show| matches!(show, Show::Refused { .. });
     assert!(
         !hosts[2].shown.iter().any(is_refused),

@@ -1,6 +1,10 @@
 //! What a user wants of the group: who is in it, and with which devices.
 
-use super::{Found, Sealed, Task, now, now_ms};
+use super::{
+    Claim, Found, Sealed, Task,
+    asks::{Unanswered, ask},
+    now, now_ms, words,
+};
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use safe_chat_client::keys;
@@ -10,6 +14,13 @@ use seal::{
     member::{self, device_of},
     rules::JoinPolicy,
 };
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How long what may not be asked now is kept to be asked later.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How many questions are kept so.
+const MOST_LATER: usize = 8;
 
 /// What `/remove` does not do in an open group.
 const COMES_BACK: &str = "! this group is open: who is removed comes in again by itself, at once. \
@@ -18,37 +29,95 @@ const COMES_BACK: &str = "! this group is open: who is removed comes in again by
 impl Sealed {
     /// Somebody is to be let in: all devices of who has this key, under this name.
     pub(in super::super) fn add(&self, user: &str, key: &str) -> Task {
-        let claimed = self.claim(user, key);
-        Task::Ask(claimed.map(Found::Packages).boxed())
+        self.claim(Claim {
+            user: user.into(),
+            key: key.into(),
+            allow: None,
+            is_again: false,
+        })
     }
 
     /// An own device is to count in this room.
     pub(in super::super) fn allow(&self, device: String) -> Task {
-        let claimed = self.claim(&self.user, &self.own.to_string());
-        let package = async move {
-            let mut packages = claimed.await?.into_iter();
-            let is_it = |one: &Vec<u8>| device_of(one).is_ok_and(|name| name.as_str() == device);
-            let none = || format!("none of your devices that can be added is {device}");
-            packages.find(is_it).with_context(none)
-        };
-        Task::Ask(package.map(Found::Own).boxed())
+        self.claim(Claim {
+            user: self.user.clone(),
+            key: self.own.to_string(),
+            allow: Some(device),
+            is_again: false,
+        })
     }
 
     /// A key package of each device of somebody.
-    fn claim(
-        &self,
-        user: &str,
-        key: &str,
-    ) -> impl Future<Output = Result<Vec<Vec<u8>>>> + Send + 'static {
-        let asked = self.ask(self.keys.claim(key, user, now_ms()));
-        let person = format!("{user} {key}");
-        async move {
-            let body = asked.await?;
-            let body = body.with_context(|| format!("{person} has no device that can be added"))?;
-            let claimed: keys::Claimed = keys::read(&body)?;
-            let packages = claimed.packages.into_iter();
-            Ok(packages.map(|one| one.package).collect())
-        }
+    fn claim(&self, claim: Claim) -> Task {
+        self.claim_after(Duration::ZERO, claim)
+    }
+
+    fn claim_after(&self, wait: Duration, claim: Claim) -> Task {
+        let (keys, http) = (self.keys.clone(), self.http.clone());
+        let asked = async move {
+            sleep(wait).await;
+            let Claim { user, key, .. } = &claim;
+            // Signed when it is asked: it counts for a minute.
+            let answer = ask(http, keys.claim(key, user, now_ms())).await;
+            let packages = answer.and_then(|body| {
+                let none = || {
+                    format!(
+                        "{user} has no device with the key {key} that can be added: they have to \
+                         come to a sealed room with it first"
+                    )
+                };
+                let claimed: keys::Claimed = keys::read(&body.with_context(none)?)?;
+                let packages = claimed.packages.into_iter();
+                Ok(packages.map(|one| one.package).collect())
+            });
+            Found::Packages(claim, packages)
+        };
+        Task::Ask(asked.boxed())
+    }
+
+    /// What came of asking for key packages. Too often is asked again by itself, when it may be.
+    pub(super) fn claimed(
+        &mut self,
+        claim: Claim,
+        claimed: Result<Vec<Vec<u8>>>,
+    ) -> Result<Vec<Task>> {
+        self.later -= usize::from(claim.is_again);
+        let packages = match claimed {
+            Ok(packages) => packages,
+            Err(error) => return Ok(self.claim_later(claim, &error)),
+        };
+        let Some(device) = &claim.allow else {
+            let added = self.conversation.add(&packages, now());
+            let unlisted = self.conversation.unlisted(&packages);
+            let mut tasks = self.changed("added", added)?;
+            tasks.extend(words::unlisted(&claim.user, &unlisted).map(Task::Note));
+            return Ok(tasks);
+        };
+        let is_it = |one: &&Vec<u8>| device_of(one).is_ok_and(|name| name.as_str() == device);
+        let Some(package) = packages.iter().find(is_it) else {
+            let why = format!("! not allowed: none of your devices that can be added is {device}");
+            return Ok(vec![Task::Note(why)]);
+        };
+        let allowed = self.conversation.allow(&self.identity, package, now());
+        self.changed("allowed", allowed)
+    }
+
+    fn claim_later(&mut self, claim: Claim, error: &anyhow::Error) -> Vec<Task> {
+        let later = match error.downcast_ref() {
+            Some(Unanswered::Later { after, .. }) if *after <= PATIENCE => Some(*after),
+            _ => None,
+        };
+        let Some(after) = later.filter(|_| self.later < MOST_LATER) else {
+            return vec![Task::Note(format!("! {error:#}"))];
+        };
+        self.later += 1;
+        let note = format!("! {error:#}: asked again then, by itself");
+        let claim = Claim {
+            is_again: true,
+            ..claim
+        };
+        let again = self.claim_after(after + Duration::from_secs(1), claim);
+        vec![Task::Note(note), again]
     }
 
     pub(in super::super) fn remove(&mut self, user: &str) -> Result<Vec<Task>> {

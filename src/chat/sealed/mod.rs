@@ -1,15 +1,14 @@
 //! A terminal in a sealed room: what its [`Conversation`] wants is stored, sent and asked here.
 
+mod asks;
 mod intents;
-mod store;
+pub(crate) mod store;
 mod words;
 
 use super::key::Stored;
-use crate::fetch::{self, Client as Http};
+use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
-use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use hyper::Request;
 use rustls::ClientConfig;
 use safe_chat_client::{
     Body, Event, Gateway, KeyPair,
@@ -32,8 +31,6 @@ use store::Store;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of an answer: a welcome and the tree of a group of 1000.
 const MOST: usize = 8 * 1024 * 1024;
-/// Characters of a refusal that are shown.
-const SHOWN: usize = 300;
 /// Ticks until what could not be asked is asked again.
 const AGAIN: u32 = 5;
 /// Key packages that wait for others, at least and after publishing.
@@ -53,10 +50,19 @@ pub(super) enum Found {
     Group(Result<Option<keys::Group>>),
     Welcome(Result<Option<keys::Welcome>>),
     Left(Result<usize>),
-    Packages(Result<Vec<Vec<u8>>>),
-    /// A key package of an own device that is to count.
-    Own(Result<Vec<u8>>),
+    Packages(Claim, Result<Vec<Vec<u8>>>),
     Done(Result<()>),
+}
+
+/// Whose key packages are asked for, and what for.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    user: String,
+    key: String,
+    /// The own device that is to count; `None`: all devices are to be let in.
+    allow: Option<String>,
+    /// It was asked before, and too early.
+    is_again: bool,
 }
 
 /// What is to be done outside, in this order.
@@ -87,6 +93,8 @@ pub(super) struct Sealed {
     head: u64,
     /// After so many ticks what could not be asked is asked again.
     again: Option<u32>,
+    /// Key packages that are asked for later, because it was too often.
+    later: usize,
 }
 
 impl Sealed {
@@ -136,11 +144,17 @@ impl Sealed {
             has_published: false,
             head: 0,
             again: None,
+            later: 0,
         })
     }
 
     pub(super) fn since(&self) -> Option<u64> {
         self.conversation.since()
+    }
+
+    pub(super) fn is_in(&self) -> bool {
+        let room = Name::parse(&self.room);
+        room.is_ok_and(|room| self.conversation.member().is_in(&room))
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -241,14 +255,7 @@ impl Sealed {
                 return Ok(tasks);
             }
             Found::Left(Ok(left)) if left < PACKAGES.0 => return self.publish(),
-            Found::Packages(Ok(packages)) => match self.conversation.add(&packages, now()) {
-                Ok(effects) => effects,
-                Err(error) => return Ok(vec![Task::Note(format!("! not added: {error}"))]),
-            },
-            Found::Own(Ok(package)) => {
-                let allowed = self.conversation.allow(&self.identity, &package, now());
-                return self.changed("allowed", allowed);
-            }
+            Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
             Found::Left(Ok(_)) | Found::Done(Ok(())) => return Ok(Vec::new()),
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
                 self.conversation.disconnected();
@@ -256,10 +263,7 @@ impl Sealed {
                 let note = Task::Note(format!("! {error:#}; asked again in some seconds"));
                 return Ok(vec![note]);
             }
-            Found::Left(Err(error))
-            | Found::Packages(Err(error))
-            | Found::Own(Err(error))
-            | Found::Done(Err(error)) => {
+            Found::Left(Err(error)) | Found::Done(Err(error)) => {
                 return Ok(vec![Task::Note(format!("! {error:#}"))]);
             }
         };
@@ -355,62 +359,6 @@ impl Sealed {
             identity: self.own,
             user: &self.user,
             device: &self.device,
-        }
-    }
-
-    fn group(&self) -> BoxFuture<'static, Found> {
-        let asked = self.ask(self.keys.group(&self.room, &self.user, now_ms()));
-        let group = async move {
-            let body = asked.await?;
-            Ok(body.map(|body| keys::read(&body)).transpose()?)
-        };
-        group.map(Found::Group).boxed()
-    }
-
-    /// The newest welcome to this room.
-    fn welcome(&self) -> BoxFuture<'static, Found> {
-        let (user, device) = (self.user.clone(), self.device.to_string());
-        let (keys, http, room) = (self.keys.clone(), self.http.clone(), self.room.clone());
-        let asked = self.ask(self.keys.welcomes(&user, &device, now_ms()));
-        let welcome = async move {
-            let Some(body) = asked.await? else {
-                return Ok(None);
-            };
-            let all: keys::Welcomes = keys::read(&body)?;
-            let newest = all.welcomes.into_iter().filter(|one| one.room == room);
-            let Some(newest) = newest.max_by_key(|one| one.seq) else {
-                return Ok(None);
-            };
-            let request = keys.welcome(&user, &device, &newest.id, now_ms());
-            let body = ask(http, request).await?;
-            Ok(body.map(|body| keys::read(&body)).transpose()?)
-        };
-        welcome.map(Found::Welcome).boxed()
-    }
-
-    fn ask(&self, request: keys::Request) -> BoxFuture<'static, Result<Option<Bytes>>> {
-        ask(self.http.clone(), request).boxed()
-    }
-}
-
-/// The body of an answer; `None`: there is nothing.
-async fn ask(http: Http, request: keys::Request) -> Result<Option<Bytes>> {
-    let url = request.url.clone();
-    let built = Request::builder()
-        .method(request.method)
-        .uri(&request.url)
-        .header(keys::PROOF_HEADER, request.proof)
-        .header("content-type", "application/json")
-        .body(Bytes::from(request.body))?;
-    let answer = http.send(built).await;
-    let answer = answer.map_err(|why: fetch::Error| anyhow!("{url}: {why}"))?;
-    match answer.status().as_u16() {
-        200 => Ok(Some(answer.into_body())),
-        404 => Ok(None),
-        status => {
-            let said = String::from_utf8_lossy(answer.body());
-            let said: String = said.chars().take(SHOWN).collect();
-            bail!("{url}: HTTP {status}: {}", super::view::escaped(&said))
         }
     }
 }

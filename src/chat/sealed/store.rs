@@ -3,7 +3,7 @@
 //! time has it.
 
 use anyhow::{Context, Result, bail};
-use seal::{Changes, Identity, Shelf};
+use seal::{Changes, Identity, Member, Name, Shelf};
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
@@ -28,9 +28,7 @@ impl Store {
     /// # Errors
     /// Another program has it, or it cannot be read.
     pub(super) fn open(key_file: &Path, identity: Identity, user: &str) -> Result<Self> {
-        let mut folder = OsString::from(key_file);
-        folder.push(".sealed");
-        let folder = PathBuf::from(folder);
+        let folder = folder_of(key_file);
         let place = || {
             format!(
                 "cannot keep the state of sealed rooms in {}",
@@ -46,8 +44,10 @@ impl Store {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(
-                "another program is {user} in sealed rooms with this key: end it first, or take \
-                 another name or another key file"
+                "another safe-chat on this machine is {user} with the key in {} already, and one \
+                 program at a time is a device: end that one, or be a second device of yours, by a \
+                 copy of the key file: cp -p {0} {0}-2, then --key-file {0}-2",
+                key_file.display()
             ),
             Err(TryLockError::Error(error)) => return Err(error).with_context(place),
         }
@@ -90,6 +90,38 @@ impl Store {
         let folder = self.path.parent().context("no folder")?;
         File::open(folder)?.sync_all().with_context(place)
     }
+}
+
+/// The devices that a key has in sealed rooms, one for each name, as they are stored beside it. A
+/// program that runs with one goes on: its file is written whole.
+pub(crate) fn devices_of(key_file: &Path, identity: &Identity) -> Result<Vec<Member>> {
+    let folder = folder_of(key_file);
+    let place = || format!("{} cannot be read", folder.display());
+    let files = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        files => files.with_context(place)?,
+    };
+    let mut devices = Vec::new();
+    for file in files {
+        let file = file.with_context(place)?;
+        let name = file.file_name().into_string().unwrap_or_default();
+        // No name of a user has a dot, as locks and drafts do.
+        if Name::parse(&name).is_err() {
+            continue;
+        }
+        let unusable = || format!("{} cannot be used", file.path().display());
+        let bytes = fs::read(file.path()).with_context(unusable)?;
+        let shelf = Shelf::unlock(&bytes, identity, &name).with_context(unusable)?;
+        devices.push(Member::restore(shelf).with_context(unusable)?);
+    }
+    devices.sort_by(|one, two| one.certificate().user().cmp(two.certificate().user()));
+    Ok(devices)
+}
+
+fn folder_of(key_file: &Path) -> PathBuf {
+    let mut folder = OsString::from(key_file);
+    folder.push(".sealed");
+    PathBuf::from(folder)
 }
 
 /// For files that only their owner reads.

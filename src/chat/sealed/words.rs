@@ -202,6 +202,17 @@ fn meanwhile(came: &[Holder], went: &[Holder]) -> String {
     }
 }
 
+/// Which devices of somebody did not come in, and what lets them.
+pub(super) fn unlisted(user: &str, devices: &[Name]) -> Option<String> {
+    let names: Vec<_> = devices.iter().map(Name::as_str).collect();
+    let first = names.first()?;
+    Some(format!(
+        "! not let in: {}, for {user} has said in this room which devices count, without it. \
+         {user} types, at a device that is in: /allow {first}",
+        names.join(", ")
+    ))
+}
+
 /// Who is in, a line for each device, with what to compare.
 pub(super) fn members(members: &[Holder], own: &Own<'_>) -> String {
     let line = |one: &Holder| match one.identity == own.identity {

@@ -1,0 +1,163 @@
+//! Questions of a sealed room over HTTP, and what a person reads when there is no answer.
+
+use super::{Found, Sealed, now_ms};
+use crate::{chat::view::escaped, fetch::Client as Http};
+use anyhow::Result;
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use hyper::{Request, Response, header::RETRY_AFTER};
+use safe_chat_client::keys;
+use serde::Deserialize;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Characters of a refusal that are shown.
+const SHOWN: usize = 300;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub(super) enum Unanswered {
+    #[error("{host} does not answer: {why}")]
+    Silent { host: String, why: String },
+    /// It is asked too often, or cannot answer now.
+    #[error("{why} (in {})", said(*.after))]
+    Later { why: String, after: Duration },
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How a refusal looks on the wire.
+#[derive(Default, Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    error: Reason,
+}
+
+#[derive(Default, Deserialize)]
+struct Reason {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Sealed {
+    pub(super) fn group(&self) -> BoxFuture<'static, Found> {
+        let asked = self.ask(self.keys.group(&self.room, &self.user, now_ms()));
+        let group = async move {
+            let body = asked.await?;
+            Ok(body.map(|body| keys::read(&body)).transpose()?)
+        };
+        group.map(Found::Group).boxed()
+    }
+
+    /// The newest welcome to this room.
+    pub(super) fn welcome(&self) -> BoxFuture<'static, Found> {
+        let (user, device) = (self.user.clone(), self.device.to_string());
+        let (keys, http, room) = (self.keys.clone(), self.http.clone(), self.room.clone());
+        let asked = self.ask(self.keys.welcomes(&user, &device, now_ms()));
+        let welcome = async move {
+            let Some(body) = asked.await? else {
+                return Ok(None);
+            };
+            let all: keys::Welcomes = keys::read(&body)?;
+            let newest = all.welcomes.into_iter().filter(|one| one.room == room);
+            let Some(newest) = newest.max_by_key(|one| one.seq) else {
+                return Ok(None);
+            };
+            let request = keys.welcome(&user, &device, &newest.id, now_ms());
+            let body = ask(http, request).await?;
+            Ok(body.map(|body| keys::read(&body)).transpose()?)
+        };
+        welcome.map(Found::Welcome).boxed()
+    }
+
+    pub(super) fn ask(&self, request: keys::Request) -> BoxFuture<'static, Result<Option<Bytes>>> {
+        ask(self.http.clone(), request).boxed()
+    }
+}
+
+/// The body of an answer; `None`: there is nothing.
+pub(super) async fn ask(http: Http, request: keys::Request) -> Result<Option<Bytes>> {
+    let built = Request::builder()
+        .method(request.method)
+        .uri(&request.url)
+        .header(keys::PROOF_HEADER, request.proof)
+        .header("content-type", "application/json")
+        .body(Bytes::from(request.body))?;
+    let host = built
+        .uri()
+        .authority()
+        .map_or_else(String::new, ToString::to_string);
+    let answer = http.send(built).await.map_err(|why| Unanswered::Silent {
+        host,
+        why: why.to_string(),
+    })?;
+    match answer.status().as_u16() {
+        200 => Ok(Some(answer.into_body())),
+        404 => Ok(None),
+        _ => Err(refused(&answer).into()),
+    }
+}
+
+fn refused(answer: &Response<Bytes>) -> Unanswered {
+    let status = answer.status().as_u16();
+    let Reason { reason, message } = serde_json::from_slice::<Refusal>(answer.body())
+        .unwrap_or_default()
+        .error;
+    let why = match (message.is_empty(), reason.is_empty()) {
+        (false, _) => message,
+        (true, false) => reason,
+        (true, true) => format!("the server answers HTTP {status}"),
+    };
+    let why = escaped(&why.chars().take(SHOWN).collect::<String>());
+    let after = answer.headers().get(RETRY_AFTER);
+    let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
+    match after.map(Duration::from_secs) {
+        Some(after) => Unanswered::Later { why, after },
+        None => Unanswered::Refused(why),
+    }
+}
+
+/// 40 s, 3 min, 2 h
+pub(super) fn said(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h", seconds.div_ceil(3600)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, after: Option<&str>, body: &'static str) -> Response<Bytes> {
+        let mut answer = Response::builder().status(status);
+        if let Some(after) = after {
+            answer = answer.header(RETRY_AFTER, after);
+        }
+        answer.body(Bytes::from_static(body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_why_and_when_to_come_back_and_shows_no_address_nor_json() {
+        let body = r#"{"error":{"reason":"rate_limited","message":"you have asked often"}}"#;
+        for (answer, said) in [
+            (
+                answer(429, Some("179"), body),
+                "you have asked often (in 3 min)",
+            ),
+            (
+                answer(503, Some("2"), "<html>"),
+                "the server answers HTTP 503 (in 2 s)",
+            ),
+            (
+                answer(403, None, r#"{"error":{"reason":"proof_failed"}}"#),
+                "proof_failed",
+            ),
+        ] {
+            assert_eq!(refused(&answer).to_string(), said);
+        }
+    }
+}
