@@ -252,6 +252,17 @@ async fn whoever_asks_much_is_told_to_wait_and_empties_no_store() {
 }
 
 #[tokio::test]
+async fn who_asks_for_the_devices_of_its_own_is_not_told_to_wait_so_soon() {
+    let (_server, url) = start().await;
+    let mut harry = Device::new(1, "harry", "phone", &url);
+    harry.publishes(30).await;
+    for _ in 0..30 {
+        let request = harry.keys.claim(&harry.identity(), "harry", now());
+        send(&request).await.is::<Claimed>();
+    }
+}
+
+#[tokio::test]
 async fn a_store_is_not_filled_from_one_address() {
     let (_server, url) = start_with(Config {
         key_publish_rate: 1,

@@ -47,10 +47,13 @@ impl Limits {
         whose: (Key, UserId),
         client: &Client,
     ) -> Result<(), Rejection> {
-        let of_one = (asker.clone(), whose);
-        let of_one = self.askers.of_one.get(of_one, || Bucket::new(OF_ONE));
-        let message = "you have asked for this person's key packages often: try again later";
-        Limit::KeyClaims.take(&of_one, 1, message)?;
+        // Whoever uses up its own packages takes nothing from others.
+        if whose.0 != *asker {
+            let of_one = (asker.clone(), whose);
+            let of_one = self.askers.of_one.get(of_one, || Bucket::new(OF_ONE));
+            let message = "you have asked for this person's key packages often: try again later";
+            Limit::KeyClaims.take(&of_one, 1, message)?;
+        }
         let rate = self.settings.keys.claims;
         let of_all = self.askers.of_all.get(asker.clone(), || Bucket::new(rate));
         let message = "you have asked for many key packages: try again later";
