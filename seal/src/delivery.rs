@@ -8,6 +8,7 @@
 mod snapshot;
 
 use crate::device::{Certificate, List, Name};
+use crate::direct;
 use crate::entry::Entry;
 use crate::identity::Public;
 use crate::lists::Lists;
@@ -111,6 +112,7 @@ impl Delivery {
             _ => return Err(Refusal::Lifetime),
         }
         let members: BTreeMap<_, _> = mls::members(group.treesync())?.into_iter().collect();
+        direct::check(&room, policy, members.values())?;
         let mut devices = members.values();
         match (devices.next(), devices.next()) {
             (Some(maker), None) if is_of(maker, by) => {}
@@ -220,6 +222,7 @@ impl Delivery {
             _ => return Err(Refusal::OtherSender),
         };
         let before = Before {
+            room: &self.room,
             members: &self.members,
             policy: self.policy,
             lists: &self.lists,

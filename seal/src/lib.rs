@@ -14,6 +14,7 @@
 //! - `delivery`: what the writer can check of a group that it cannot read.
 //! - `handshake`: what changes a group, as it travels.
 //! - `conversation`: a device in one room, as terminal and page run it.
+//! - `direct`: rooms of two people.
 //! - `rules`: bounds, and what both of them refuse.
 //!
 //! Why so: `docs/adr/0004-seal.md`. Randomness of MLS itself comes from the system.
@@ -24,6 +25,8 @@ pub mod conversation;
 #[cfg(feature = "mls")]
 pub mod delivery;
 pub mod device;
+#[cfg(feature = "mls")]
+pub mod direct;
 #[cfg(feature = "mls")]
 mod entry;
 pub mod export;

@@ -3,6 +3,7 @@
 
 use crate::codec::{Malformed, Reader, long_parts};
 use crate::device::{self, Certificate, Name};
+use crate::direct;
 use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, certificate_of};
@@ -375,6 +376,9 @@ pub enum Refusal {
     /// A key package whose time is over, not yet come, or too long.
     #[error("a key package must count now, {MARGIN} s longer, and not for more than 90 days")]
     Lifetime,
+    /// Somebody else than the two whose room it is.
+    #[error("this is a room of two people, whose keys its name is made of: nobody else comes in")]
+    NotTheirs,
     /// More devices than a room or a commit takes.
     #[error("a room has {MOST_MEMBERS} devices at most, and {MOST_ADDED} are added at a time")]
     TooMany,
@@ -426,6 +430,7 @@ pub(crate) struct Review {
 
 /// A group before a commit.
 pub(crate) struct Before<'a> {
+    pub(crate) room: &'a Name,
     pub(crate) members: &'a BTreeMap<u32, Certificate>,
     pub(crate) policy: JoinPolicy,
     pub(crate) lists: &'a Lists,
@@ -493,6 +498,7 @@ pub(crate) fn review(
         }
         after.push((u32::MAX, one.clone()));
     }
+    direct::check(before.room, before.policy, after.iter().map(|(_, one)| one))?;
     if added.len() > MOST_ADDED || after.len() > MOST_MEMBERS {
         return Err(Refusal::TooMany);
     }

@@ -12,6 +12,8 @@ text               to the whole room
 /leave             go out of it with this device, not with others of yours, and end
 /revoke DEVICE     a device of your own does not count here any more: the others remove it
 /allow DEVICE      a device of your own counts here (again): then /add it
+/dm NAME           go where you and NAME are alone: nobody else comes in there
+/back              go back from there
 /devices           who is in it, with the safety numbers to compare
 /code              digits that all see who are in the same group
 /agree             yes: come back, although the group has changed or you had left it
@@ -31,6 +33,8 @@ pub(super) enum Command {
     Leave,
     Revoke(String),
     Allow(String),
+    Direct(String),
+    Back,
     Devices,
     Code,
     Agree,
@@ -76,6 +80,8 @@ pub(super) fn parse(line: &str) -> Command {
         "leave" => Command::Leave,
         "revoke" => named("/revoke", rest.trim_end(), Command::Revoke),
         "allow" => named("/allow", rest.trim_end(), Command::Allow),
+        "dm" => named("/dm", rest.trim_end(), Command::Direct),
+        "back" => Command::Back,
         "devices" => Command::Devices,
         "code" => Command::Code,
         "agree" => Command::Agree,
@@ -140,6 +146,7 @@ mod tests {
         assert_eq!(parse("/history"), Command::History(50));
         assert_eq!(parse("/history 7"), Command::History(7));
         assert_eq!(parse("/leave"), Command::Leave);
+        assert_eq!(parse("/dm charly"), Command::Direct("charly".into()));
         assert_eq!(parse("/revoke phone "), Command::Revoke("phone".into()));
         assert_eq!(
             parse("/to charly  Hello: you"),

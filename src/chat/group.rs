@@ -4,6 +4,7 @@ use super::{
     Answer, Chat,
     command::Command,
     sealed::{Found, Sealed, Task},
+    stay::Next,
     view::Line,
 };
 use anyhow::Result;
@@ -24,6 +25,10 @@ impl Chat {
             });
         };
         let tasks = match command {
+            Command::Direct(user) => match sealed.direct(&user) {
+                Ok(direct) => return self.go(Next::To(direct)),
+                Err(why) => vec![Task::Note(format!("! {why}"))],
+            },
             Command::Add { user, key } => vec![sealed.add(&user, &key)],
             Command::Remove(user) => sealed.remove(&user)?,
             Command::Leave => sealed.leave()?,
@@ -34,6 +39,13 @@ impl Chat {
             _ => vec![Task::Note(sealed.devices())],
         };
         self.carry_out(tasks).await
+    }
+
+    /// Ends here, to go on elsewhere, unless something is lost by that and the user was not told.
+    pub(super) fn go(&mut self, to: Next) -> Result<()> {
+        self.leave()?;
+        self.next_stay = self.leaving.map(|_| to);
+        Ok(())
     }
 
     /// What a sealed room wants done.

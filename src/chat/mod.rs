@@ -19,6 +19,7 @@ mod options;
 mod room;
 mod screen;
 mod sealed;
+mod stay;
 mod terminal;
 mod view;
 
@@ -44,7 +45,7 @@ use key::Own;
 use options::{name, token_of, trusted};
 use room::Room;
 pub(crate) use sealed::store::devices_of;
-use sealed::{Found, Sealed};
+use sealed::{Found, Sealed, direct::Direct};
 use view::{Line, Style, View};
 pub use {options::Options, sealed::Door};
 
@@ -72,6 +73,11 @@ const ATTEMPTS: usize = 5;
 /// message that was not accepted from a pipe, no key where one is needed, or a terminal that cannot
 /// be used.
 pub async fn run(options: Options) -> Result<()> {
+    stay::all(options).await
+}
+
+/// One stay in one room; `with`: it is one of two people.
+async fn stay(options: Options, with: Option<&Direct>) -> Result<Option<stay::Next>> {
     let of_key = key::place(options.key.is_some(), options.key_file.as_deref());
     let own = match &options.key {
         // Checked here, because the command line's own refusals quote what was typed.
@@ -95,7 +101,9 @@ pub async fn run(options: Options) -> Result<()> {
         Some(door) => {
             let file = key::path(options.key_file.as_deref())?;
             let (room, tls) = ((&*options.room, &*options.user), trust.clone());
-            Some(Sealed::open(&file, room, door, &options.url[0], tls)?)
+            let mut sealed = Sealed::open(&file, room, door, &options.url[0], tls)?;
+            with.into_iter().for_each(|other| sealed.meets(other));
+            Some(sealed)
         }
     };
     let builder = match own {
@@ -124,7 +132,11 @@ pub async fn run(options: Options) -> Result<()> {
         None => builder.clone().start(),
     };
     let client = begin(sealed.as_ref().and_then(Sealed::since))?;
-    let view = View::new(style, &options.room, &options.user);
+    let shown = with.map_or_else(
+        || options.room.clone(),
+        |other| format!("{} alone", other.user),
+    );
+    let view = View::new(style, &shown, &options.user);
     let console = if editing {
         Console::terminal(view.prompt("connecting", 0))?
     } else {
@@ -142,6 +154,8 @@ pub async fn run(options: Options) -> Result<()> {
         undecided: 0,
         leaving: None,
         quit: false,
+        is_direct: with.is_some(),
+        next_stay: None,
         is_shut_out: false,
         is_warned: false,
         refused: 0,
@@ -207,6 +221,10 @@ struct Chat {
     /// Since when we only wait for what is undecided.
     leaving: Option<Instant>,
     quit: bool,
+    /// It is a room of two, which the user came to from another one.
+    is_direct: bool,
+    /// Where the user goes from here; `None`: it ends.
+    next_stay: Option<stay::Next>,
     /// The room is sealed, and this came without what reads it.
     is_shut_out: bool,
     /// The user was told what is lost when it ends now.
@@ -225,14 +243,14 @@ struct Chat {
 }
 
 impl Chat {
-    async fn run(mut self) -> Result<()> {
+    async fn run(mut self) -> Result<Option<stay::Next>> {
         let outcome = self.converse().await;
         self.client.close().await;
         outcome?;
         if self.refused > 0 && !self.console.is_terminal() {
             bail!("{} not accepted", view::plural(self.refused, "message"));
         }
-        Ok(())
+        Ok(self.next_stay)
     }
 
     async fn converse(&mut self) -> Result<()> {
@@ -330,11 +348,14 @@ impl Chat {
             | Command::Leave
             | Command::Revoke(_)
             | Command::Allow(_)
+            | Command::Direct(_)
             | Command::Devices
             | Command::Code
             | Command::Agree => {
                 return self.of_group(command).await;
             }
+            Command::Back if self.is_direct => return self.go(stay::Next::Back),
+            Command::Back => self.note("you came from nowhere else")?,
             Command::Quit => return self.leave(),
             Command::Help => self.note(command::HELP)?,
             Command::Unclear(why) => self.note(&why)?,

@@ -4,6 +4,7 @@
 use super::room::{Room, Status, bundle_of};
 use super::{Error, Holder, How, Member, Shown};
 use crate::device::Name;
+use crate::direct;
 use crate::member::Step;
 use crate::mls;
 use crate::rules::{MOST_GROUP_INFO, MOST_WELCOME, Refusal, check_group_info, check_leaf};
@@ -301,6 +302,7 @@ fn check_group(room: &mut Room, name: &Name) -> Result<(), Refusal> {
     if group.ciphersuite() != mls::SUITE {
         return Err(Refusal::OtherSuite);
     }
-    mls::join_policy_of(group.group_id().as_slice(), name)?;
-    room.learn_members()
+    let policy = mls::join_policy_of(group.group_id().as_slice(), name)?;
+    room.learn_members()?;
+    direct::check(name, policy, room.members.values())
 }

@@ -147,7 +147,7 @@ impl Room {
             of if of > epoch => return Err(Error::Gap),
             _ => {}
         }
-        let reviewed = match self.process(message, policy) {
+        let reviewed = match self.process(message, (name, policy)) {
             Ok(reviewed) => reviewed,
             Err(why) => return Ok(self.lose(name, epoch + 1, why)),
         };
@@ -166,7 +166,7 @@ impl Room {
     fn process(
         &mut self,
         message: PublicMessageIn,
-        policy: JoinPolicy,
+        (name, policy): (&Name, JoinPolicy),
     ) -> Result<Review, &'static str> {
         let group = self.group.as_mut().ok_or("there is no group")?;
         let processed = group.process_message(&self.provider, message);
@@ -174,6 +174,7 @@ impl Room {
         let sender = processed.sender().clone();
         let crypto = self.provider.crypto();
         let before = Before {
+            room: name,
             members: &self.members,
             policy,
             lists: &self.lists,

@@ -4,6 +4,7 @@ use super::packages::{put, values};
 use super::{Error, Frame, Holder, Shown};
 use crate::codec::short_parts;
 use crate::device::{Certificate, DeviceKey, Name};
+use crate::direct;
 use crate::identity::Public;
 use crate::lists::Lists;
 use crate::mls::{self, SUITE};
@@ -425,6 +426,10 @@ impl Room {
         }
         // What the writer would refuse is not even made.
         check_members(&after)?;
+        let id = group.group_id().as_slice();
+        let room = mls::room_of(id)?;
+        let policy = mls::join_policy_of(id, &room)?;
+        direct::check(&room, policy, after.iter().map(|(_, one)| one))?;
         let failed = |_| Error::Mls("changing the group");
         let bundle = group
             .commit_builder()

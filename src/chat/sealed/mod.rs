@@ -1,6 +1,7 @@
 //! A terminal in a sealed room: what its [`Conversation`] wants is stored, sent and asked here.
 
 mod asks;
+pub(super) mod direct;
 mod intents;
 pub(crate) mod store;
 mod words;
@@ -51,6 +52,8 @@ pub(super) enum Found {
     Welcome(Result<Option<keys::Welcome>>),
     Left(Result<usize>),
     Packages(Claim, Result<Vec<Vec<u8>>>),
+    /// Who has added this device to a room of two.
+    Invitations(Result<Vec<(String, Public)>>),
     Done(Result<()>),
 }
 
@@ -95,6 +98,12 @@ pub(super) struct Sealed {
     again: Option<u32>,
     /// Key packages that are asked for later, because it was too often.
     later: usize,
+    /// Who is to be let in, in a room of two.
+    meets: Option<(String, Public)>,
+    /// Who has written to this person alone: the name, as they say, and the key.
+    invitations: Vec<(String, Public)>,
+    /// Ticks until it is looked again who has.
+    looks: u32,
 }
 
 impl Sealed {
@@ -145,6 +154,9 @@ impl Sealed {
             head: 0,
             again: None,
             later: 0,
+            meets: None,
+            invitations: Vec::new(),
+            looks: 2,
         })
     }
 
@@ -230,7 +242,9 @@ impl Sealed {
             _ => self.conversation.tick(now()),
         };
         self.again = self.again.map(|ticks| ticks - 1);
-        self.perform(effects, None)
+        let mut tasks = self.perform(effects, None)?;
+        tasks.extend(self.look());
+        Ok(tasks)
     }
 
     pub(super) fn found(&mut self, found: Found) -> Result<Vec<Task>> {
@@ -255,6 +269,9 @@ impl Sealed {
                 return Ok(tasks);
             }
             Found::Left(Ok(left)) if left < PACKAGES.0 => return self.publish(),
+            // It is looked again.
+            Found::Invitations(Err(_)) => return Ok(Vec::new()),
+            Found::Invitations(Ok(by)) => return Ok(self.invited(by)),
             Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
             Found::Left(Ok(_)) | Found::Done(Ok(())) => return Ok(Vec::new()),
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {

@@ -1,0 +1,43 @@
+//! Where a person at a terminal is, one room after the other: from a sealed room to one of two
+//! people, and back.
+
+use super::sealed::{Door, direct::Direct};
+use super::{Options, stay};
+use anyhow::Result;
+
+/// Rooms to go back to, at most.
+const MOST: usize = 16;
+
+/// Where somebody goes from a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To a room of two.
+    To(Direct),
+    /// To where it was before; if there is no such room, it ends.
+    Back,
+}
+
+/// All stays, from the room of the command line on.
+pub(super) async fn all(options: Options) -> Result<()> {
+    let (mut here, mut before): (Option<Direct>, Vec<Option<Direct>>) = (None, Vec::new());
+    loop {
+        let mut options = options.clone();
+        if let Some(direct) = &here {
+            options.room.clone_from(&direct.room);
+            options.seal = Some(Door::Invited);
+        }
+        match stay(options, here.as_ref()).await? {
+            None => return Ok(()),
+            Some(Next::To(direct)) => {
+                before.push(here.replace(direct));
+                if before.len() > MOST {
+                    before.remove(0);
+                }
+            }
+            Some(Next::Back) => match before.pop() {
+                Some(room) => here = room,
+                None => return Ok(()),
+            },
+        }
+    }
+}
