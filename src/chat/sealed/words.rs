@@ -139,7 +139,7 @@ fn changed(
     let is_by = |one: &Holder| by.is_some_and(|by| own_of(by) == own_of(one));
     let others: Vec<_> = joined
         .iter()
-        .filter(|one| !own.is(one) && !(how == How::CameIn && is_by(one)))
+        .filter(|one| !(own.is(one) || how == How::CameIn && is_by(one)))
         .cloned()
         .collect();
     let is_own = by.is_none_or(|by| own.is(by));
