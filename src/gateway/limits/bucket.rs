@@ -5,11 +5,15 @@ use super::keyed::Idle;
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
-    middleware::StateInformationMiddleware,
+    middleware::NoOpMiddleware,
     nanos::Nanos,
     state::{InMemoryState, NotKeyed},
 };
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// How much is let through.
@@ -42,10 +46,16 @@ impl Clock for Since {
 }
 
 /// A token bucket, full at first.
-pub(in crate::gateway) struct Bucket(
-    Option<RateLimiter<NotKeyed, InMemoryState, Since, StateInformationMiddleware>>,
-    u32,
-);
+pub(in crate::gateway) struct Bucket(Option<Limiter>, u32);
+
+struct Limiter {
+    limiter: RateLimiter<NotKeyed, InMemoryState, Since, NoOpMiddleware<Nanos>>,
+    /// Nanoseconds in which a token comes back.
+    each: u64,
+    /// When all will have come back: `governor` cannot be asked without taking a token, and whoever
+    /// looks every few seconds would take all of a bucket that is filled by the hour.
+    full_at: AtomicU64,
+}
 
 impl Bucket {
     pub(super) fn new(rate: Rate) -> Self {
@@ -58,9 +68,10 @@ impl Bucket {
             };
             quota.allow_burst(burst)
         });
-        let limiter = quota.map(|quota| {
-            let limiter = RateLimiter::direct_with_clock(quota, Since(Instant::now()));
-            limiter.with_middleware::<StateInformationMiddleware>()
+        let limiter = quota.map(|quota| Limiter {
+            limiter: RateLimiter::direct_with_clock(quota, Since(Instant::now())),
+            each: u64::try_from(quota.replenish_interval().as_nanos()).unwrap_or(u64::MAX),
+            full_at: AtomicU64::new(0),
         });
         Self(limiter, rate.burst)
     }
@@ -68,22 +79,25 @@ impl Bucket {
     /// Takes so many tokens, at most a burst, or none: then says how long it takes until they are
     /// there.
     pub(super) fn take(&self, count: u32) -> Result<(), Duration> {
-        let (Some(limiter), Some(count)) = (&self.0, NonZeroU32::new(count.min(self.1))) else {
+        let (Some(bucket), Some(count)) = (&self.0, NonZeroU32::new(count.min(self.1))) else {
             return Ok(());
         };
-        let taken = limiter.check_n(count).expect("never more than a burst");
-        taken
-            .map(|_| ())
-            .map_err(|until| until.wait_time_from(limiter.clock().now()))
+        let now = bucket.limiter.clock().now();
+        let taken = bucket.limiter.check_n(count);
+        let taken = taken.expect("never more than a burst");
+        taken.map_err(|until| until.wait_time_from(now))?;
+        let longer = bucket.each.saturating_mul(count.get().into());
+        let full_at = |at: u64| Some(at.max(now.as_u64()).saturating_add(longer));
+        let noted = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = bucket.full_at.fetch_update(noted.0, noted.1, full_at);
+        Ok(())
     }
 
-    /// Whether it is as it was made, and can be made again instead of being kept. Costs one token:
-    /// that is how `governor` can be asked.
+    /// Whether it is as it was made, and can be made again instead of being kept.
     pub(super) fn is_full(&self) -> bool {
-        let Some(limiter) = &self.0 else { return true };
-        limiter
-            .check()
-            .is_ok_and(|left| left.remaining_burst_capacity() + 1 >= self.1)
+        self.0.as_ref().is_none_or(|bucket| {
+            bucket.full_at.load(Ordering::Relaxed) <= bucket.limiter.clock().now().as_u64()
+        })
     }
 }
 
@@ -135,6 +149,10 @@ mod tests {
             assert_eq!(bucket.is_full(), expected, "after {ms} ms");
             assert!(bucket.take(1).is_ok(), "asking does not empty it");
         }
+        let bucket = full();
+        bucket.take(1).unwrap();
+        assert!((0..100).all(|_| !bucket.is_full()), "it takes 100 ms");
+        assert!(bucket.take(2).is_ok(), "nor does asking often");
     }
 
     #[tokio::test(start_paused = true)]
