@@ -511,7 +511,7 @@ async fn schedule(url: &str, seed: u64) -> Counts {
     })
     .await;
     room.settle(seed).await;
-    room.is_well(seed).await
+    room.ends_well(seed).await
 }
 
 impl<C: MlsConfig> Room<C> {
@@ -687,7 +687,7 @@ impl<C: MlsConfig> Room<C> {
     }
 
     /// What everybody noted is what the room holds.
-    async fn is_well(self, seed: u64) -> Counts {
+    async fn ends_well(self, seed: u64) -> Counts {
         let journal = journal(std::slice::from_ref(&self.url), &self.name).await;
         let mut people: BTreeMap<String, Public> = BTreeMap::new();
         let mut devices = BTreeMap::new();

@@ -411,7 +411,9 @@ impl Device {
                 why: why.into(),
             },
             Show::Odd(error) => Note::Odd(error.to_string()),
-            Show::Room { .. } | Show::NotIn | Show::Ask(_) => return,
+            Show::Room { .. } | Show::NotIn | Show::Revoked | Show::NotFounded | Show::Ask(_) => {
+                return;
+            }
         };
         self.note(note);
     }

@@ -139,7 +139,7 @@ impl Conversation {
         }));
     }
 
-    fn wait(&mut self) {
+    pub(super) fn wait(&mut self) {
         let pause = (self.ask_again.1 * 2).clamp(ASK_AGAIN.0, ASK_AGAIN.1);
         (self.entering, self.ask_again) = (Entering::Waiting, (self.now + pause, pause));
     }

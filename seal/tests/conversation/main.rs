@@ -8,8 +8,8 @@ mod world;
 use host::Host;
 use seal::conversation::{Conversation, Effect, MOST_WAITING, Outgoing, Question, Show};
 use seal::member::{Error, How, Shown};
-use seal::{Identity, Shelf};
 use seal::rules::JoinPolicy;
+use seal::{Identity, Shelf};
 use std::collections::BTreeMap;
 use world::{Entry, Random, Server, now, room};
 
