@@ -3,7 +3,8 @@
 //! Two kinds of clients. [`client`] is the one of everybody else, watched: what it sends and sees
 //! goes into a [`history`], whose checker holds it against the promises of the client protocol.
 //! [`mod@run`] puts many of them into one room; [`crowd`] keeps them talking while things happen to
-//! the servers; [`sealed`] has the devices of encrypted rooms; [`slow`] sits beside them and takes nothing, over a [`raw`] socket.
+//! the servers; [`sealed`] has the devices of encrypted rooms;
+//! [`slow`] sits beside them and takes nothing, over a [`raw`] socket.
 //!
 //! The [`engine`] has sessions that cost little more than their socket, for thousands of members on
 //! one core; it checks loss, order, repeats and content as it reads. A [`scenario`] says what they

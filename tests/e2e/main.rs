@@ -15,6 +15,7 @@ mod crowd;
 mod devices;
 mod doctor;
 mod faults;
+mod guest;
 mod holes;
 mod http;
 mod implementations;

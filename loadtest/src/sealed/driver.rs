@@ -114,7 +114,7 @@ pub struct Driver {
     clients: u64,
     sent: FuturesUnordered<BoxFuture<'static, Sent>>,
     asked: FuturesUnordered<BoxFuture<'static, (u64, Found)>>,
-    /// Where the room ended when the session began, and when what could not be asked is asked again.
+    /// Where the room ended when the session began; when what could not be asked is asked again.
     head: u64,
     again: Option<Instant>,
     weeks: u64,

@@ -1,8 +1,8 @@
 //! Sealed rooms: devices as their users run them, what they note, and the checker of that.
 //!
 //! A [`Device`] is `seal::Conversation` with its disk, without I/O; a [`driver::Driver`] runs one
-//! over the network, a [`Circle`] several of them in a room. [`check`] holds what they noted against
-//! the room's journal, and a [`Marker`] says whether anybody else has what they said.
+//! over the network, a [`Circle`] several of them in a room. [`check`] holds what they noted
+//! against the room's journal, and a [`Marker`] says whether anybody else has what they said.
 
 mod check;
 mod circle;
