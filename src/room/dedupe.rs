@@ -8,7 +8,8 @@
 //! or proven late remembers no more than before. When a name gets another holder, its messages get
 //! the digest of the key.
 //! Where only posts came with a name it has no owner yet, and posts of several keys stand under it:
-//! these stay the name's, so that none of them is placed twice. So do messages of tokens.
+//! these stay the name's, so that none of them is placed twice. Messages of tokens are the owner's,
+//! as if it had come with its key; a token finds all of the name, since it says whose that is.
 
 use super::{
     Attempt, CommandId,
