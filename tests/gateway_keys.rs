@@ -256,8 +256,10 @@ async fn who_asks_for_the_devices_of_its_own_is_not_told_to_wait_so_soon() {
     let (_server, url) = start().await;
     let mut harry = Device::new(1, "harry", "phone", &url);
     harry.publishes(30).await;
-    for _ in 0..30 {
-        let request = harry.keys.claim(&harry.identity(), "harry", now());
+    let began = now();
+    // Two of the same millisecond would be the same request.
+    for n in 0..30 {
+        let request = harry.keys.claim(&harry.identity(), "harry", began + n);
         send(&request).await.is::<Claimed>();
     }
 }

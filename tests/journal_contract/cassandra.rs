@@ -145,8 +145,8 @@ async fn tables_are_migrated_once_by_nodes_that_start_together_and_settings_stay
         .map(|migrated| migrated.unwrap().from)
         .collect();
     from.sort_unstable();
-    assert_eq!(from, [0, 3, 3], "one migrates, the others wait for it");
-    assert_eq!(migrate(&config).await.unwrap(), Migrated { from: 3, to: 3 });
+    assert_eq!(from, [0, 4, 4], "one migrates, the others wait for it");
+    assert_eq!(migrate(&config).await.unwrap(), Migrated { from: 4, to: 4 });
 
     connect(&config, shards()).await.unwrap();
     connect(&config, shards()).await.unwrap();
