@@ -8,7 +8,8 @@ use gateway::{Client, Gateway, World, join};
 use safe_chat::{
     bus::memory::{ConnectionId, Fate, Faults, Op},
     gateway::Join,
-    room::{Body, Identity, Policy},
+    room::{Body, CommandId, Identity, Policy, Reason},
+    wire::{Message, ServerFrame},
 };
 use seal::{Handshake, rules::JoinPolicy};
 use sealed::{Device, send};
@@ -170,6 +171,29 @@ async fn what_no_group_takes_is_refused_here_and_stored_nowhere() {
     let mut kim = gateway.join(open).await;
     let stored = slow.0.load(Relaxed);
     assert_eq!(reason(&mut kim, "h", &first).await, "not_sealed");
+    assert_eq!(slow.0.load(Relaxed), stored);
+}
+
+/// Nobody but the gateway reads it: it is in no file of the bus.
+#[tokio::test(start_paused = true)]
+async fn text_for_a_sealed_room_is_refused_here_and_stored_nowhere() {
+    let slow = Arc::new(Slow::default());
+    let (_world, gateway, mut client, harry) = founded(&slow).await;
+    let stored = slow.0.load(Relaxed);
+    let text = Body::Text("in the clear".into());
+    assert_eq!(reason(&mut client, "t1", &text).await, "sealed_room");
+    let message = Message {
+        id: Some(CommandId::parse("t2").unwrap()),
+        to: None,
+        body: text,
+    };
+    let whose = (harry.key(), Identity::Proven);
+    let room = join("-").room;
+    let posted = gateway.handle.post(&room, harry.user(), whose, message);
+    assert!(matches!(
+        posted.await,
+        Ok(ServerFrame::Rejected { rejection, .. }) if rejection.reason == Reason::SealedRoom
+    ));
     assert_eq!(slow.0.load(Relaxed), stored);
 }
 

@@ -13,7 +13,7 @@ use safe_chat_client::{Message, Notice, Policy, Receipt, SendError};
 use seal::conversation::Outgoing;
 
 /// To whoever comes to a sealed room without what reads it.
-const SEALED: &str = "! this room is sealed: without --seal nothing that is said can be read here, \
+pub(super) const SEALED: &str = "! this room is sealed: without --seal nothing that is said can be read here, \
     nothing said, and nothing done in its group. Begin again with --seal";
 
 impl Chat {

@@ -76,8 +76,12 @@ pub async fn run(options: Options) -> Result<()> {
     stay::all(options).await
 }
 
-/// One stay in one room; `with`: it is one of two people.
-async fn stay(options: Options, with: Option<&Direct>) -> Result<Option<stay::Next>> {
+/// One stay in one room; `with`: it is one of two people; `note`: what is said first.
+async fn stay(
+    options: Options,
+    with: Option<&Direct>,
+    note: Option<String>,
+) -> Result<Option<stay::Next>> {
     let of_key = key::place(options.key.is_some(), options.key_file.as_deref());
     let own = match &options.key {
         // Checked here, because the command line's own refusals quote what was typed.
@@ -172,6 +176,9 @@ async fn stay(options: Options, with: Option<&Direct>) -> Result<Option<stay::Ne
              away to get one that can",
             chat.of_key
         ))?;
+    }
+    if let Some(note) = note {
+        chat.note(&note)?;
     }
     chat.run().await
 }
@@ -375,6 +382,10 @@ impl Chat {
             }
             let tasks = sealed.say(&text)?;
             return self.carry_out(tasks).await;
+        }
+        if self.is_shut_out {
+            self.refused += 1;
+            return self.note(group::SEALED);
         }
         if !self.client.status().is_live {
             self.show(&Line::Queued { text: text.clone() })?;

@@ -20,13 +20,21 @@ pub(super) enum Next {
 /// All stays, from the room of the command line on.
 pub(super) async fn all(options: Options) -> Result<()> {
     let (mut here, mut before): (Option<Direct>, Vec<Option<Direct>>) = (None, Vec::new());
+    let mut note = None;
     loop {
         let mut options = options.clone();
         if let Some(direct) = &here {
             options.room.clone_from(&direct.room);
             options.seal = Some(Door::Invited);
         }
-        match stay(options, here.as_ref()).await? {
+        let stayed = match (stay(options, here.as_ref(), note.take()).await, &here) {
+            (Err(why), Some(direct)) => {
+                note = Some(refused(&direct.user, &why));
+                Some(Next::Back)
+            }
+            (stayed, _) => stayed?,
+        };
+        match stayed {
             None => return Ok(()),
             Some(Next::To(direct)) => {
                 before.push(here.replace(direct));
@@ -40,4 +48,13 @@ pub(super) async fn all(options: Options) -> Result<()> {
             },
         }
     }
+}
+
+/// Why it is back in the room from which it went to write to somebody alone. Whoever knows two keys
+/// can make the room of these two first.
+fn refused(user: &str, why: &anyhow::Error) -> String {
+    format!(
+        "! you cannot write to {user} alone there ({why}): somebody else may have made that room \
+         first. Use another sealed room, with the two of you in it"
+    )
 }

@@ -13,7 +13,10 @@ use crate::{
     bus::Answered,
     cluster,
     pressure::Pressure,
-    room::{Action, Identity, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{
+        Action, Identity, Key, Policy, Reason, Rejection, RoomId, Seq, SessionId, UserId,
+        only_sealed,
+    },
     trace::{At, Hop, Tracer},
     wire::{Message, ServerFrame},
 };
@@ -169,6 +172,11 @@ impl Handle {
         };
         let decided = async {
             self.0.check_message(size)?;
+            // Where it is known, nothing is submitted that would be in a file of the bus.
+            let policy = self.0.replica(room).and_then(|replica| replica.policy());
+            if policy == Some(Policy::Sealed) {
+                return Err(only_sealed());
+            }
             join::pay_for(&self.0, room, (&maker.0, &maker.1), client).await?;
             self.0.request(room, action).await
         };

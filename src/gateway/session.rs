@@ -283,7 +283,7 @@ impl Session {
         let whose = (self.id, self.user.clone());
         let lane = self.claim.lane();
         let pushed = self
-            .check_handshake(&message)
+            .check_content(&message)
             .and_then(|()| lane.push(whose, message, check, sent));
         if let Err(rejection) = pushed {
             metrics::refused(&rejection);
@@ -292,15 +292,14 @@ impl Session {
         }
     }
 
-    /// Refuses a handshake that the room cannot take.
-    fn check_handshake(&self, message: &Message) -> Result<(), Rejection> {
-        let Body::Handshake(bytes) = &message.body else {
-            return Ok(());
-        };
-        self.admitted.check(Right::Write)?;
-        self.core.check_policies()?;
+    /// Refuses what the room cannot take.
+    fn check_content(&self, message: &Message) -> Result<(), Rejection> {
+        if let Body::Handshake(_) = &message.body {
+            self.admitted.check(Right::Write)?;
+            self.core.check_policies()?;
+        }
         let (from, id) = (&self.user, message.id.as_ref());
-        self.claim.check_handshake(bytes, from, id)
+        self.claim.check_content(&message.body, from, id)
     }
 
     fn question(&mut self, id: &Arc<str>) -> Option<OwnedSemaphorePermit> {

@@ -438,7 +438,8 @@ pub fn not_sealed() -> Rejection {
     Rejection::new(Reason::NotSealed, message)
 }
 
-fn only_sealed() -> Rejection {
+/// Whatever is said in a sealed room and not encrypted, or without a session.
+pub fn only_sealed() -> Rejection {
     let message = "this room is sealed: it takes only encrypted content, from sessions";
     Rejection::new(Reason::SealedRoom, message)
 }

@@ -32,7 +32,7 @@ pub use decide::{Decision, Notice, Outcome, decide, decide_knowing, decide_withi
 pub use dedupe::{Holder, MessageKey, Sent};
 pub use event::{Change, Event, Kind};
 pub use group::{
-    Admitted, Group, Reentry, is_of_another_room, not_sealed, refusal_of, stale_epoch,
+    Admitted, Group, Reentry, is_of_another_room, not_sealed, only_sealed, refusal_of, stale_epoch,
 };
 pub use id::{
     DeviceId, Epoch, Incarnation, Invalid, Key, Millis, RequestId, RoomId, Seq, SessionId, ShardId,

@@ -23,7 +23,8 @@ use super::{
 use crate::{
     bus,
     room::{
-        CommandId, Epoch, Policy, Rejection, RoomId, Seq, SessionId, UserId, not_sealed, refusal_of,
+        Body, CommandId, Epoch, Policy, Rejection, RoomId, Seq, SessionId, UserId, not_sealed,
+        only_sealed, refusal_of,
     },
     wire::SharedEvent,
 };
@@ -405,19 +406,22 @@ impl ReplicaRef {
         &self.0.lane
     }
 
-    /// Refuses a handshake that the room's owner would refuse whatever the group is like now. What
-    /// is refused here is submitted nowhere, and costs nobody else anything.
-    pub(super) fn check_handshake(
+    /// Refuses what the room's owner would refuse whatever the group is like now: a handshake that
+    /// no group takes, and text in a sealed room. What is refused here is submitted nowhere: it
+    /// costs nobody else anything, and is in no file of the bus.
+    pub(super) fn check_content(
         &self,
-        bytes: &[u8],
+        body: &Body,
         from: &UserId,
         id: Option<&CommandId>,
     ) -> Result<(), Rejection> {
-        if self
-            .0
-            .policy()
-            .is_some_and(|policy| policy != Policy::Sealed)
-        {
+        let policy = self.0.policy();
+        let bytes = match body {
+            Body::Text(_) if policy == Some(Policy::Sealed) => return Err(only_sealed()),
+            Body::Text(_) | Body::Sealed(_) => return Ok(()),
+            Body::Handshake(bytes) => bytes,
+        };
+        if policy.is_some_and(|policy| policy != Policy::Sealed) {
             return Err(not_sealed());
         }
         let looked = Handshake::decode(bytes).and_then(|handshake| handshake.look());
