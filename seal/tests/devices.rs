@@ -123,6 +123,8 @@ fn a_revoked_device_is_added_again_only_when_its_person_allows_it() {
     assert_eq!(own_devices(&clients[0]), [laptop(false), phone.clone()]);
     clients[0].read(&server);
     assert_eq!(own_devices(&clients[0]), [laptop(true), phone]);
+    let again = clients[0].member.allow(&room(), &identity, &packages[0]);
+    assert_eq!(again.unwrap_err(), Error::IsListed, "it would be refused");
     let allowed = (packages.to_vec(), Vec::new());
     assert_eq!(clients[1].member.allowed(&room(), &packages), allowed);
     let added = clients[1].member.add(&room(), &packages, now());

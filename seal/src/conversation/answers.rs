@@ -50,7 +50,7 @@ impl Conversation {
             (Sent::Change(frame), Err(reason)) => {
                 let is_entry = self.entering == Entering::Sent;
                 // Who was not let in changes the group as others do once it is in.
-                if !is_entry {
+                if !is_entry && matches!(frame, Frame::Change { .. }) {
                     self.changes_at = now + CHANGE_AFTER;
                 }
                 let is_founding = matches!(frame, Frame::Found { .. });

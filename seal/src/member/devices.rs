@@ -48,8 +48,8 @@ impl Member {
     /// said which count do so anyway.
     ///
     /// # Errors
-    /// The device is not in the room; the key package is none of this person's; or the person has
-    /// too many, or another one of that name.
+    /// The device is not in the room; the key package is none of this person's; the device counts
+    /// already; or the person has too many, or another one of that name.
     pub fn allow(
         &mut self,
         room: &Name,
@@ -60,8 +60,13 @@ impl Member {
         if certificate.identity != identity.public() {
             return Err(Error::OtherPerson);
         }
-        let list = self.ready(room)?.list_of(identity)?;
+        let ready = self.ready(room)?;
+        let list = ready.list_of(identity)?;
         let list = list.with(identity, certificate.device, certificate.key)?;
+        // The same list again would be refused, as an old one is.
+        if ready.lists.of(&identity.public()) == Some(&list) {
+            return Err(Error::IsListed);
+        }
         self.announce(room, &list)
     }
 

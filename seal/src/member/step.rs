@@ -236,6 +236,9 @@ pub enum Error {
     /// Whose devices count, nobody else says.
     #[error("it is a device of somebody else")]
     OtherPerson,
+    /// It is to count, and does.
+    #[error("this device counts already, and can be added")]
+    IsListed,
     /// All that were to come in are in, or are devices that their person has said not to have.
     #[error(
         "nobody new comes in: {} {} not among the devices that their person says here to have; that \

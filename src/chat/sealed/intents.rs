@@ -95,11 +95,23 @@ impl Sealed {
         };
         let is_it = |one: &&Vec<u8>| device_of(one).is_ok_and(|name| name.as_str() == device);
         let Some(package) = packages.iter().find(is_it) else {
-            let why = format!("! not allowed: none of your devices that can be added is {device}");
+            let why = format!(
+                "! not allowed: none of your devices that can be added is {device}. A device that \
+                 was revoked has to be started again first"
+            );
             return Ok(vec![Task::Note(why)]);
         };
         let allowed = self.conversation.allow(&self.identity, package, now());
-        self.changed("allowed", allowed)
+        let is_allowed = allowed.is_ok();
+        let mut tasks = self.changed("allowed", allowed)?;
+        if is_allowed {
+            let (user, key) = (&self.user, self.own);
+            tasks.push(Task::Note(format!(
+                "{device} is on your list of devices again once the room has that: then /add {user} \
+                 {key} lets it in"
+            )));
+        }
+        Ok(tasks)
     }
 
     fn claim_later(&mut self, claim: Claim, error: &anyhow::Error) -> Vec<Task> {
