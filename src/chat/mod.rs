@@ -408,28 +408,6 @@ impl Chat {
         Ok(())
     }
 
-    /// A person is asked first when something waits that cannot be sent from here now.
-    fn leave(&mut self) -> Result<()> {
-        if self.console.is_terminal() && !self.is_settled() {
-            let (waiting, is_stuck) = (self.undecided(), self.is_stuck());
-            if waiting > 0 && is_stuck && !std::mem::replace(&mut self.is_warned, true) {
-                return self.note(&view::lost_by_leaving(waiting));
-            }
-            if !is_stuck {
-                self.note("waiting for what is not in the journal yet; Ctrl-C leaves at once")?;
-            }
-            self.quit = is_stuck;
-        }
-        self.leaving = Some(Instant::now());
-        Ok(())
-    }
-
-    /// What waits cannot go, whatever is waited for some seconds.
-    fn is_stuck(&self) -> bool {
-        let is_out = self.sealed.as_ref().is_some_and(|sealed| !sealed.is_in());
-        is_out || self.client.status().link != Link::Open
-    }
-
     async fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {
         match notice {
             None => bail!(End::Closed),

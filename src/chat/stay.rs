@@ -2,8 +2,10 @@
 //! people, and back.
 
 use super::sealed::{Door, direct::Direct};
-use super::{Options, stay};
+use super::{Chat, Options, stay, view};
 use anyhow::Result;
+use safe_chat_client::Link;
+use tokio::time::Instant;
 
 /// Rooms to go back to, at most.
 const MOST: usize = 16;
@@ -47,6 +49,30 @@ pub(super) async fn all(options: Options) -> Result<()> {
                 None => return Ok(()),
             },
         }
+    }
+}
+
+impl Chat {
+    /// A person is asked first when something waits that cannot be sent from here now.
+    pub(super) fn leave(&mut self) -> Result<()> {
+        if self.console.is_terminal() && !self.is_settled() {
+            let (waiting, is_stuck) = (self.undecided(), self.is_stuck());
+            if waiting > 0 && is_stuck && !std::mem::replace(&mut self.is_warned, true) {
+                return self.note(&view::lost_by_leaving(waiting));
+            }
+            if !is_stuck {
+                self.note("waiting for what is not in the journal yet; Ctrl-C leaves at once")?;
+            }
+            self.quit = is_stuck;
+        }
+        self.leaving = Some(Instant::now());
+        Ok(())
+    }
+
+    /// What waits cannot go, whatever is waited for some seconds.
+    fn is_stuck(&self) -> bool {
+        let is_out = self.sealed.as_ref().is_some_and(|sealed| !sealed.is_in());
+        is_out || self.client.status().link != Link::Open
     }
 }
 
