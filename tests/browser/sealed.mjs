@@ -32,7 +32,7 @@ try {
 
   await claim("lets a terminal in, and both read each other", async () => {
     charly = world.terminal(room, "charly");
-    const key = /\/add YOUR-NAME (\S+)/.exec(await charly.reads(/\/add YOUR-NAME/))[1];
+    const key = /\/add charly (\S+)/.exec(await charly.reads(/\/add charly \S+/))[1];
     await harry.fill("#let-in-who", `charly ${key}`);
     await harry.click("#let-in-go");
     await notes(harry, "you let in charly");
