@@ -1,6 +1,6 @@
 //! Records of names' keys on the bus: one value per name, `pin.<room>.<generation>.<digest of the
-//! name>`, in the bucket of the snapshots. A stream that loses its tail loses a snapshot that relies
-//! on a record before it loses the record.
+//! name>`, in the bucket of the snapshots. A stream that loses its tail loses a snapshot that
+//! relies on a record before it loses the record.
 
 use super::{ATTEMPTS, BusError, Error, reading};
 use crate::{
@@ -61,15 +61,11 @@ pub(super) async fn record(
     generation: Seq,
     pins: &Moving,
 ) -> Result<(), Error> {
-    let write = async |(user, pin): &(UserId, Option<Pin>)| {
-        let record = Record {
-            age,
-            user: user.clone(),
-            pin: pin.clone(),
-        };
-        put(bus, &name(room, generation, user), record).await
+    let write = async |record: Record| {
+        let name = name(room, generation, &record.user);
+        put(bus, &name, record).await
     };
-    stream::iter(pins.iter().map(write))
+    stream::iter(Record::all(age, pins).map(write))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await
@@ -88,9 +84,7 @@ pub(super) async fn all(
         .try_collect()
         .await?;
     let records = found.into_iter().flatten().map(|(record, _)| record);
-    Ok(records
-        .filter_map(|record| Some((record.user, record.pin?)))
-        .collect())
+    Ok(records.filter_map(Record::owned).collect())
 }
 
 pub(super) async fn drop_all(bus: &dyn Bus, room: &RoomId, generation: Seq) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     proto::journal::v1::{PinRecord, change},
-    room::{Epoch, Pin, UserId},
+    room::{Epoch, Moving, Pin, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -20,6 +20,22 @@ pub struct Record {
     pub user: UserId,
     /// Its pin; `None`: it is free.
     pub pin: Option<Pin>,
+}
+
+impl Record {
+    /// The records of names whose keys move.
+    pub fn all(age: (Epoch, u64), moving: &Moving) -> impl Iterator<Item = Self> {
+        moving.iter().map(move |(user, pin)| Self {
+            age,
+            user: user.clone(),
+            pin: pin.clone(),
+        })
+    }
+
+    /// Whose the name is, if it is anybody's.
+    pub fn owned(self) -> Option<(UserId, Pin)> {
+        Some((self.user, self.pin?))
+    }
 }
 
 /// The stored form of a record (`v1::PinRecord`).

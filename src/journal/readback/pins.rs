@@ -47,15 +47,8 @@ pub(super) async fn record(
     generation: Seq,
     pins: &Moving,
 ) -> Result<(), Error> {
-    let write = async |(user, pin): &(UserId, Option<Pin>)| {
-        let record = Record {
-            age,
-            user: user.clone(),
-            pin: pin.clone(),
-        };
-        store.put_pin(room, generation, &record).await
-    };
-    stream::iter(pins.iter().map(write))
+    let write = async |record: Record| store.put_pin(room, generation, &record).await;
+    stream::iter(Record::all(age, pins).map(write))
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await
@@ -67,8 +60,5 @@ pub(super) async fn all(
     generation: Seq,
 ) -> Result<Vec<(UserId, Pin)>, Error> {
     let found = store.all_pins(room, generation).await?;
-    let owned = found.into_iter();
-    Ok(owned
-        .filter_map(|record| Some((record.user, record.pin?)))
-        .collect())
+    Ok(found.into_iter().filter_map(Record::owned).collect())
 }
