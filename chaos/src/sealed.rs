@@ -86,14 +86,7 @@ impl Rooms {
         broken.extend(found);
         let sealed = report::Sealed {
             rooms,
-            devices: counts.devices,
-            epochs: counts.epochs,
-            journaled: counts.journaled,
-            read: counts.read,
-            not_theirs: counts.not_theirs,
-            came_back: counts.came_back,
-            crashes: counts.crashes,
-            forgot: counts.forgot,
+            counts,
             files,
         };
         Ok((sealed, broken))

@@ -70,9 +70,9 @@ impl Group<'_> {
             true => "-".to_owned(),
             false => format!(
                 "{} / {} / {}",
-                sum(|it| it.journaled),
-                sum(|it| it.read),
-                sum(|it| it.epochs)
+                sum(|it| it.counts.journaled),
+                sum(|it| it.counts.read),
+                sum(|it| it.counts.epochs)
             ),
         }
     }

@@ -22,6 +22,7 @@ pub use page::html;
 pub use soak::{Series, Soak};
 pub use table::markdown;
 
+use loadtest::sealed::Counts;
 use serde::{Deserialize, Serialize};
 
 /// Everything of one call of `chaos`.
@@ -101,22 +102,9 @@ pub struct Run {
 pub struct Sealed {
     /// How many.
     pub rooms: usize,
-    /// Devices in them.
-    pub devices: u64,
-    /// Epochs of their groups.
-    pub epochs: u64,
-    /// Messages that were journaled.
-    pub journaled: u64,
-    /// How often one was read by another device.
-    pub read: u64,
-    /// How often one was not, because the device was out of the group then, or came (back) later.
-    pub not_theirs: u64,
-    /// How often a device came back.
-    pub came_back: u64,
-    /// How often one ended without a warning.
-    pub crashes: u64,
-    /// How often one lost all that it had stored but its keys.
-    pub forgot: u64,
+    /// What was done in all of them together.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Files of servers and nodes in which none of what was said was found.
     pub files: usize,
 }
@@ -126,6 +114,10 @@ impl Sealed {
     pub fn told(&self) -> String {
         let Self {
             rooms,
+            counts,
+            files,
+        } = self;
+        let Counts {
             devices,
             epochs,
             journaled,
@@ -134,8 +126,7 @@ impl Sealed {
             came_back,
             crashes,
             forgot,
-            files,
-        } = self;
+        } = counts;
         format!(
             "{journaled} messages in {rooms} rooms of {devices} devices, {read} times read by \
              others; {epochs} epochs, {came_back} times back ({not_theirs} times not read: from \

@@ -9,13 +9,14 @@ use super::{
     replay::{Journaled, Message, Replay},
 };
 use seal::{Name, Public};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What of one kind is told at most.
 const TOLD: usize = 5;
 
 /// How much of what there was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Devices.
     pub devices: u64,
