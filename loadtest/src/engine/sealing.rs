@@ -6,12 +6,13 @@
 //! [`SEALED_BYTES`] in a frame of JSON. A text of as many bytes is as long.
 
 use super::{Ended, Engine, Id, dialect, message::Messages};
+use crate::sealed::device::Who;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use safe_chat_client::{Client, KeyPair, Message, Policy};
 use seal::{
-    Founding, Identity,
-    device::{DeviceKey, Name},
+    Founding,
+    device::Name,
     member::{Event, Frame, Member},
     rules::JoinPolicy,
 };
@@ -136,23 +137,22 @@ async fn found(url: &str, name: &str, user: &str) -> Result<Group> {
 
 /// A group as it is when its founding is in the room.
 fn group(name: &str, user: &str) -> Result<(Group, Founding)> {
-    let room = Name::parse(name).map_err(|why| anyhow::anyhow!("{name}: {why}"))?;
-    let mut member = member(user)?;
-    let random = [0; 16];
-    let step = member.found(&room, JoinPolicy::Invited, &random, now()?)?;
+    let parse = |name: &str| Name::parse(name).map_err(|why| anyhow::anyhow!("{name}: {why}"));
+    let who = Who {
+        room: parse(name)?,
+        policy: JoinPolicy::Invited,
+        user: parse(user)?,
+        device: parse("load")?,
+        seed: seed(user),
+    };
+    let mut member = who.fresh();
+    let (room, random) = (who.room, [0; 16]);
+    let step = member.found(&room, who.policy, &random, now()?)?;
     let Some(Frame::Found { founding, .. }) = step.frames.into_iter().next() else {
         bail!("no founding");
     };
     let _ = member.receive(&room, Event::Founded(&founding.group_info))?;
     Ok((Group { room, member }, founding))
-}
-
-fn member(user: &str) -> Result<Member> {
-    let parse = |name: &str| Name::parse(name).map_err(|why| anyhow::anyhow!("{name}: {why}"));
-    let seed = seed(user);
-    let key = DeviceKey::from_seed(&seed);
-    let certificate = Identity::from_seed(&seed).certify(parse(user)?, parse("load")?, &key);
-    Ok(Member::new(key, certificate))
 }
 
 /// The key of a user of a load, which is no secret.

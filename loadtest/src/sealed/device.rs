@@ -51,7 +51,8 @@ impl Who {
         DeviceKey::from_seed(&seed)
     }
 
-    fn fresh(&self) -> Member {
+    /// It, when it has been nowhere yet.
+    pub(crate) fn fresh(&self) -> Member {
         let key = self.device_key();
         let (user, device) = (self.user.clone(), self.device.clone());
         let certificate: Certificate = self.identity().certify(user, device, &key);
