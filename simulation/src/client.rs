@@ -7,12 +7,12 @@ use crate::{
     cluster::Cluster,
     random::Random,
     talk::{Talk, Told},
-    wire::{Heard, Wire},
+    wire::{Heard, MAY_BE, Wire},
 };
 use loadtest::history::Step;
 use safe_chat::{
     gateway::{Join, StartAt},
-    room::{Identity, Key, Reason, RoomId, Seq, UserId},
+    room::{Identity, Key, RoomId, Seq, UserId},
     wire::Protocol,
 };
 use serde_json::json;
@@ -137,14 +137,7 @@ impl Client {
             }
             Heard::Refused(reason) => {
                 self.board.count(format!("refused {reason}"));
-                let may_be = [
-                    Reason::Unavailable,
-                    Reason::Draining,
-                    Reason::Busy,
-                    Reason::RateLimited,
-                    Reason::TooManySessions,
-                ];
-                if !may_be.contains(&reason) {
+                if !MAY_BE.contains(&reason) {
                     self.complain(format!("refused with {reason}"));
                 }
                 None

@@ -72,9 +72,9 @@ pub(crate) fn liveness(board: &Board) -> Vec<String> {
     found.into_iter().flatten().collect()
 }
 
-/// What must be so of sealed rooms when everything has had its time: all devices are in, in the same
-/// epoch with the same code, have said a last word and read everything; and what they noted all
-/// the time fits what is kept.
+/// What must be so of sealed rooms when everything has had its time: all devices are in, in the
+/// same epoch with the same code, have said a last word and read everything; and what they noted
+/// all the time fits what is kept.
 pub(crate) async fn sealed(board: &Board, cluster: &Cluster, counts: &mut Counts) -> Vec<String> {
     let rooms = board.sealed(|rooms| rooms.keys().cloned().collect::<Vec<_>>());
     let (mut violations, mut counted) = (Vec::new(), Counts::default());
@@ -265,8 +265,8 @@ fn against(
 }
 
 /// Everybody has a session in the end, so everybody is a member, by the events, if all are there,
-/// and by what members were told. Visitors have left; where a bus has lost its tail, it may have lost
-/// that, too, and who does not come back stays (docs/reliability.md, Not covered).
+/// and by what members were told. Visitors have left; where a bus has lost its tail, it may have
+/// lost that, too, and who does not come back stays (docs/reliability.md, Not covered).
 fn members(
     kept: Option<&BTreeMap<u64, loadtest::history::Event>>,
     lingers: bool,

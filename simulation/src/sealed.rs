@@ -6,7 +6,7 @@ use crate::{
     client::Phase,
     cluster::Cluster,
     random::Random,
-    wire::{Heard, Wire},
+    wire::{Heard, MAY_BE, Wire},
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use loadtest::sealed::{
@@ -15,7 +15,7 @@ use loadtest::sealed::{
 };
 use safe_chat::{
     gateway::{Join, StartAt},
-    room::{DeviceId, Identity, Key, Policy, Reason, RoomId, Seq, UserId},
+    room::{DeviceId, Identity, Key, Policy, RoomId, Seq, UserId},
     wire::Protocol,
 };
 use safe_chat_client::keys;
@@ -178,14 +178,7 @@ impl Holder {
                 (goes_on && self.hear(&wire, &frames[1..]).await).then_some(wire)
             }
             Heard::Refused(reason) => {
-                let may_be = [
-                    Reason::Unavailable,
-                    Reason::Draining,
-                    Reason::Busy,
-                    Reason::RateLimited,
-                    Reason::TooManySessions,
-                ];
-                if !may_be.contains(&reason) {
+                if !MAY_BE.contains(&reason) {
                     self.complain(&format!("refused with {reason}"));
                 }
                 None

@@ -18,6 +18,15 @@ const ON_THE_WAY: usize = 2;
 /// How long a client may take to read the last thing that it is told.
 const LAST: Duration = Duration::from_secs(1);
 
+/// Why a client may be refused that has done nothing wrong: it comes again.
+pub(crate) const MAY_BE: [Reason; 5] = [
+    Reason::Unavailable,
+    Reason::Draining,
+    Reason::Busy,
+    Reason::RateLimited,
+    Reason::TooManySessions,
+];
+
 /// What a client hears.
 pub(crate) enum Heard {
     Frames(Vec<Value>),
