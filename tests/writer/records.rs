@@ -117,14 +117,20 @@ async fn saved(node: &Node, world: &World) -> State {
     node.journal.glance(&world.room).await.unwrap().unwrap()
 }
 
+/// A room where everybody has been once, at its first owner.
+async fn visited(on_bus: bool) -> (World, Node, Client) {
+    let world = world();
+    let first = node(&world, on_bus, 1, lean());
+    first.take().await;
+    let mut client = world.client().await;
+    client.visited().await;
+    (world, first, client)
+}
+
 #[tokio::test(start_paused = true)]
 async fn names_stay_whose_they_are_when_their_keys_are_in_records() {
     for on_bus in [false, true] {
-        let world = world();
-        let first = node(&world, on_bus, 1, lean());
-        first.take().await;
-        let mut client = world.client().await;
-        client.visited().await;
+        let (world, first, mut client) = visited(on_bus).await;
         sleep(LONG).await;
         let state = saved(&first, &world).await;
         assert_eq!((state.pins.len(), state.names()), (0, NAMES));
@@ -160,11 +166,7 @@ async fn names_stay_whose_they_are_when_their_keys_are_in_records() {
 async fn whoever_dies_while_keys_move_lets_no_stranger_in() {
     for on_bus in [false, true] {
         for died_after in (4_000..8_000).step_by(250) {
-            let world = world();
-            let first = node(&world, on_bus, 1, lean());
-            first.take().await;
-            let mut client = world.client().await;
-            client.visited().await;
+            let (world, first, mut client) = visited(on_bus).await;
             sleep(Duration::from_millis(died_after)).await;
             first.writer.lose(first.shard).await;
             let second = node(&world, on_bus, 2, lean());
@@ -183,11 +185,7 @@ async fn whoever_dies_while_keys_move_lets_no_stranger_in() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_was_freed_is_the_next_ones() {
     for on_bus in [false, true] {
-        let world = world();
-        let first = node(&world, on_bus, 1, lean());
-        first.take().await;
-        let mut client = world.client().await;
-        client.visited().await;
+        let (world, first, mut client) = visited(on_bus).await;
         sleep(LONG).await;
         client.journaled(Action::Unpin { user: user(3) }).await;
         sleep(LONG).await;
