@@ -484,8 +484,8 @@ pub struct NodeRecord {
 /// notes of sessions under the name of their gateway. 4: keys that are taken away from names
 /// ([`Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups of sealed ones
 /// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
-/// ([`Action::Retain`], `room::Change::Trimmed`); purges ([`Action::Purge`], `room::Kind::Purged`). 6:
-/// keys of names in records of their own (`room::Change::Recalled`, `room::Away`).
+/// ([`Action::Retain`], `room::Change::Trimmed`); purges ([`Action::Purge`], `room::Kind::Purged`).
+/// 6: keys of names in records of their own (`room::Change::Recalled`, `room::Away`).
 pub const FORMATS: u32 = 6;
 
 impl NodeRecord {

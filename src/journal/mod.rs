@@ -136,9 +136,10 @@ pub trait Journal: Send + Sync + 'static {
         names: &[UserId],
     ) -> Result<Vec<Option<Pin>>, Error>;
 
-    /// Writes what names of a room are into records of their own. They are in a stored snapshot that
-    /// says that there may be such, so that repeating it is harmless, and leaving it in the middle.
-    /// What an owner of a lower epoch writes, or wrote before and arrives later, counts for nothing.
+    /// Writes what names of a room are into records of their own. They are in a stored snapshot
+    /// that says that there may be such, so that repeating it is harmless, and leaving it in the
+    /// middle. What an owner of a lower epoch writes, or wrote before and arrives later, counts for
+    /// nothing.
     async fn record(
         &self,
         room: &RoomId,

@@ -85,8 +85,8 @@ impl State {
         self.pins.len() as u64 + self.away.count
     }
 
-    /// The pin of a name, wherever it is. If it is in a record alone, also the change that brings it
-    /// back, which whatever is decided with it begins with.
+    /// The pin of a name, wherever it is. If it is in a record alone, also the change that brings
+    /// it back, which whatever is decided with it begins with.
     pub(super) fn pin_of<'a>(
         &'a self,
         user: &UserId,
@@ -161,8 +161,8 @@ impl State {
         moving
     }
 
-    /// Lets go of what is in records of this generation by now, unless something else is true since,
-    /// or somebody needs it. Whether it let go of anything.
+    /// Lets go of what is in records of this generation by now, unless something else is true
+    /// since, or somebody needs it. Whether it let go of anything.
     pub fn let_go(&mut self, moved: &Moving) -> bool {
         let needed = self.needed();
         let goes = |(user, pin): &&(UserId, Option<Pin>)| match pin {

@@ -64,8 +64,8 @@ pub(super) struct Room {
     /// Commands whose changes no event has carried yet, and since when.
     carrying: Vec<Ticket>,
     carrying_since: Option<Instant>,
-    /// Commands whose event has no space beside what the room carries wait until that is saved; those
-    /// whose name may have a record, until that is read; and all later ones behind them.
+    /// Commands whose event has no space beside what the room carries wait until that is saved;
+    /// those whose name may have a record, until that is read; and all later ones behind them.
     held_back: VecDeque<(Delivery, Ticket)>,
     saving: bool,
     saved: Seq,

@@ -272,8 +272,8 @@ impl<C: MlsConfig> Guest<C> {
 
     /// Tries to come in: by itself, or by a welcome that waits. Whether it is in.
     ///
-    /// `is_there`: nobody has removed it. Then it comes back in its own place: whoever heard that it
-    /// left may have gone, too.
+    /// `is_there`: nobody has removed it. Then it comes back in its own place: whoever heard that
+    /// it left may have gone, too.
     pub(crate) async fn comes(&mut self, is_there: bool) -> bool {
         self.reads();
         let is_welcome = !self.peer.is_in() && self.policy == JoinPolicy::Invited;

@@ -1,6 +1,7 @@
 //! Devices of two implementations of MLS in sealed rooms of a real node: those of this project, as
-//! terminals run them, and those of mls-rs. They come, go, are removed, renew their keys, crash, and
-//! lose answers, which they send again. `SEAL_SCHEDULES` runs more schedules, `SEAL_SEED` one again.
+//! terminals run them, and those of mls-rs. They come, go, are removed, renew their keys, crash,
+//! and lose answers, which they send again. `SEAL_SCHEDULES` runs more schedules, `SEAL_SEED` one
+//! again.
 
 use crate::{
     cluster::{Cluster, PATIENCE},

@@ -1,4 +1,5 @@
-//! How a conversation comes into the group: by a welcome, by the group's public state, or by founding it.
+//! How a conversation comes into the group: by a welcome, by the group's public state, or by
+//! founding it.
 
 use super::state::{ASK_AGAIN, Entering, Reading};
 use super::{Conversation, Effect, Question, Show};

@@ -7,8 +7,8 @@ use crate::member::{Error, Member, Step};
 use crate::rules::JoinPolicy;
 
 impl Conversation {
-    /// Adds the devices of these key packages but those that their persons revoked here, or have not
-    /// allowed yet. Who they are, the caller has asked the user.
+    /// Adds the devices of these key packages but those that their persons revoked here, or have
+    /// not allowed yet. Who they are, the caller has asked the user.
     ///
     /// # Errors
     /// Those of [`Member::add`], or none is left, or all that are left are in already.

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The form of snapshots.
 const FORM: u8 = 1;
-/// The form with who may come in, and since when newcomers are in: only where there is something of that.
+/// The form with who may come in, and since when newcomers are in: only where there is something of
+/// that.
 const FORM_WITH_ENTRY: u8 = 2;
 
 impl Delivery {

@@ -84,8 +84,9 @@ impl Member {
         (allowed, unlisted)
     }
 
-    /// Devices of this person in a room, as far as this device knows: those of the group, those that
-    /// the person has said to have, and those that were in when it knew the group last. By name.
+    /// Devices of this person in a room, as far as this device knows: those of the group, those
+    /// that the person has said to have, and those that were in when it knew the group last. By
+    /// name.
     pub fn own_devices(&self, room: &Name) -> Vec<OwnDevice> {
         let Some(room) = self.rooms.get(room) else {
             return Vec::new();

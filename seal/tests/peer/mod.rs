@@ -1,5 +1,5 @@
-//! A device of mls-rs, another implementation of MLS, as it must be to come into a sealed room: what
-//! it makes and what it understands. Where that goes and comes from, tests decide.
+//! A device of mls-rs, another implementation of MLS, as it must be to come into a sealed room:
+//! what it makes and what it understands. Where that goes and comes from, tests decide.
 
 #![allow(dead_code, reason = "each test uses its part")]
 

@@ -144,8 +144,8 @@ impl Allowed {
         self.call("STREAM.CREATE", &all, "");
         self.call("STREAM.MSG.GET", &all, "");
         self.call("DIRECT.GET", &all, "");
-        // Decided commands, notes of dead nodes, what rooms let go of their past, and of names of then;
-        // never who owns what.
+        // Decided commands, notes of dead nodes, what rooms let go of their past, and of names of
+        // then; never who owns what.
         let purged = ["CMD", "EVT", "SESSIONS", "SNAPSHOTS"];
         self.call("STREAM.PURGE", &purged, "");
         self.call("CONSUMER.CREATE", &["CMD", "NODES", "SHARDS"], ".>");

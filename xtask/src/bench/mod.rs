@@ -26,8 +26,8 @@ pub(crate) struct Options {
     /// How often each system has its turn; parts that take long have fewer
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Only these parts: fanout, sealed, idle, storm, durable, latency, session, mixed, rooms, nodes,
-    /// deep; the document is printed, not written
+    /// Only these parts: fanout, sealed, idle, storm, durable, latency, session, mixed, rooms,
+    /// nodes, deep; the document is printed, not written
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
     /// The core of all servers
