@@ -130,11 +130,8 @@ pub trait Feed: Send + Sync {
     /// The last published message of a room, read through the stream's leader.
     async fn last(&self, room: &RoomId) -> Result<Option<Published>, Error>;
 
-    /// Rooms that have a stored message, in the order of their names: at most `limit` of those
-    /// after `after`. Never fewer unless there are no more.
-    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;
-
-    /// As [`Feed::rooms`], of one shard.
+    /// Rooms of a shard that have a stored message, in the order of their names: at most `limit` of
+    /// those after `after`. Never fewer unless there are no more.
     async fn rooms_of(
         &self,
         shard: ShardId,

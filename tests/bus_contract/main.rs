@@ -90,7 +90,7 @@ contract! {
         a_place_is_found_by_bisection_among_claims_and_other_rooms
         a_live_subscriber_misses_nothing_published_after_it_returned
         a_buffer_that_dropped_a_room_takes_its_next_commit
-        rooms_are_listed_in_order_of_their_names
+        rooms_of_a_shard_are_listed_in_order_of_their_names
         heads_reach_every_gateway;
     direct:
         a_word_reaches_its_node_only

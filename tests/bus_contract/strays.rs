@@ -234,7 +234,7 @@ async fn marks_and_messages_under_a_wrong_shard_are_not_listed() {
     world
         .store(&format!("pre.evt.{wrong}.lobby"), Bytes::new())
         .await;
-    assert_eq!(world.bus.rooms(None, 10).await.unwrap(), []);
+    assert_eq!(world.bus.rooms_of(wrong, None, 10).await.unwrap(), []);
 }
 
 #[tokio::test]

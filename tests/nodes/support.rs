@@ -93,7 +93,10 @@ impl Cluster {
 
     /// The rooms of which something is stored.
     pub(crate) async fn rooms(&self) -> Vec<String> {
-        let rooms = self.hub.connect().rooms(None, 1000).await.unwrap();
+        let (bus, mut rooms) = (self.hub.connect(), Vec::new());
+        for shard in self.shards.all() {
+            rooms.extend(bus.rooms_of(shard, None, 1000).await.unwrap());
+        }
         rooms.iter().map(|room| room.as_str().to_owned()).collect()
     }
 

@@ -144,19 +144,6 @@ impl Feed for Memory {
             .await
     }
 
-    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
-        let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
-        self.call(Op::Rooms, |state| {
-            Ok(state
-                .last_of
-                .range((from, Bound::Unbounded))
-                .take(limit)
-                .map(|(room, _)| room.clone())
-                .collect())
-        })
-        .await
-    }
-
     async fn rooms_of(
         &self,
         shard: ShardId,

@@ -181,20 +181,25 @@ impl Feed for Nats {
         }))
     }
 
-    /// Lists all of them each time, since the server orders them by shard: meant for tools.
-    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
-        self.written(&self.subjects.all_events(), after, limit)
-            .await
-    }
-
+    /// Lists all of the shard each time, since the server does not order them: meant for tools.
     async fn rooms_of(
         &self,
         shard: ShardId,
         after: Option<&RoomId>,
         limit: usize,
     ) -> Result<Vec<RoomId>, Error> {
-        self.written(&self.subjects.events_of(shard), after, limit)
-            .await
+        let (stream, filter) = (self.subjects.stream("EVT"), self.subjects.events_of(shard));
+        let subjects = self.commands.subjects(&stream, &filter).await?;
+        let rooms = subjects.iter().filter_map(|subject| {
+            self.skipped
+                .fits("event", subject, self.subjects.published(subject))
+        });
+        let mut rooms: Vec<_> = rooms
+            .filter(|room| after.is_none_or(|after| room > after))
+            .collect();
+        rooms.sort();
+        rooms.truncate(limit);
+        Ok(rooms)
     }
 
     async fn count_rooms(&self) -> Result<u64, Error> {
@@ -224,29 +229,6 @@ impl Feed for Nats {
 }
 
 impl Nats {
-    /// The rooms that have a message under subjects that a filter names, as [`Feed::rooms`].
-    async fn written(
-        &self,
-        filter: &str,
-        after: Option<&RoomId>,
-        limit: usize,
-    ) -> Result<Vec<RoomId>, Error> {
-        let subjects = self
-            .commands
-            .subjects(&self.subjects.stream("EVT"), filter)
-            .await?;
-        let rooms = subjects.iter().filter_map(|subject| {
-            self.skipped
-                .fits("event", subject, self.subjects.published(subject))
-        });
-        let mut rooms: Vec<_> = rooms
-            .filter(|room| after.is_none_or(|after| room > after))
-            .collect();
-        rooms.sort();
-        rooms.truncate(limit);
-        Ok(rooms)
-    }
-
     async fn put(
         &self,
         room: &RoomId,

@@ -82,10 +82,6 @@ impl Subjects {
         format!("{}.evt.{shard}.*", self.prefix)
     }
 
-    pub(super) fn all_events(&self) -> String {
-        format!("{}.evt.>", self.prefix)
-    }
-
     pub(super) fn live(&self, room: &RoomId) -> String {
         format!("{}.live.{}.{room}", self.prefix, self.shards.of(room))
     }

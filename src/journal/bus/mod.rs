@@ -296,8 +296,19 @@ impl Journal for OnBus {
         page::last_below(&*self.bus, room, below).await
     }
 
+    /// Shard by shard, since NATS gives the subjects under a filter all at once or not at all.
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
-        self.bus.rooms(after, limit).await.map_err(reading)
+        let first = after.map_or(ShardId(0), |after| self.shards.of(after));
+        let mut found = Vec::new();
+        for shard in self.shards.all().skip_while(|shard| *shard < first) {
+            let after = after.filter(|_| shard == first);
+            let missing = limit - found.len();
+            found.extend(self.rooms_of(shard, after, missing).await?);
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     async fn rooms_of(
