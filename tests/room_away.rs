@@ -29,9 +29,10 @@ fn session(n: u8) -> SessionId {
 #[derive(Debug, Clone)]
 enum Step {
     Command(Action),
-    /// A snapshot is stored; of what moves so much is written before the owner goes on.
+    /// A snapshot is stored, and some names move; so many are written before the owner goes on.
     Save {
         keep: usize,
+        most: usize,
         written: usize,
     },
     /// The rest is written, and the state lets go.
@@ -99,11 +100,11 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let save = (0..3usize, 0..8usize);
+    let save = (0..3usize, 1..8usize, 0..8usize);
     vec(
         prop_oneof![
             8 => action().prop_map(Step::Command),
-            3 => save.prop_map(|(keep, written)| Step::Save { keep, written }),
+            3 => save.prop_map(|(keep, most, written)| Step::Save { keep, most, written }),
             3 => Just(Step::Move),
             1 => Just(Step::Replay),
         ],
@@ -182,8 +183,12 @@ impl World {
                 let (expected, decision) = self.command(action);
                 assert_eq!(without_recalled(decision), expected);
             }
-            Step::Save { keep, written } => {
-                let moving = self.lean.movable(keep);
+            Step::Save {
+                keep,
+                most,
+                written,
+            } => {
+                let moving = self.lean.movable(keep, most);
                 self.lean.away.is_used |= !moving.is_empty();
                 self.moving = (self.lean.generation(), moving);
                 self.snapshot = self.lean.clone();
@@ -272,8 +277,12 @@ fn a_stranger_does_not_get_a_name_whose_key_is_in_a_record() {
         session: session(1),
         gateway: None,
     });
-    let (keep, written) = (0, 0);
-    world.step(Step::Save { keep, written });
+    let (keep, most, written) = (0, 8, 0);
+    world.step(Step::Save {
+        keep,
+        most,
+        written,
+    });
     world.step(Step::Move);
     assert!(world.lean.pins.is_empty());
     let Outcome::Refused(refused) = world.command(open(2, 1, key(2), true)).1.outcome else {
@@ -288,6 +297,28 @@ fn a_stranger_does_not_get_a_name_whose_key_is_in_a_record() {
 }
 
 #[test]
+fn no_more_names_move_at_once_than_wanted() {
+    let mut world = World::new();
+    for n in 1..=5 {
+        world.command(open(n, n, key(n), true));
+        world.command(Action::Close {
+            session: session(n),
+            gateway: None,
+        });
+    }
+    let (keep, most, written) = (1, 2, 0);
+    for left in [3, 1, 1] {
+        world.step(Step::Save {
+            keep,
+            most,
+            written,
+        });
+        world.step(Step::Move);
+        assert_eq!(world.lean.pins.len(), left);
+    }
+}
+
+#[test]
 fn a_key_that_was_proven_after_the_snapshot_is_not_let_go_with_it() {
     let mut world = World::new();
     let close = |n| Action::Close {
@@ -296,13 +327,21 @@ fn a_key_that_was_proven_after_the_snapshot_is_not_let_go_with_it() {
     };
     world.command(open(1, 1, key(1), false));
     world.command(close(1));
-    let (keep, written) = (0, 0);
-    world.step(Step::Save { keep, written });
+    let (keep, most, written) = (0, 8, 0);
+    world.step(Step::Save {
+        keep,
+        most,
+        written,
+    });
     world.command(open(2, 1, key(1), true));
     world.command(close(2));
     world.step(Step::Move);
     assert!(world.lean.pins[&user(1)].identity.is_proven());
-    world.step(Step::Save { keep, written });
+    world.step(Step::Save {
+        keep,
+        most,
+        written,
+    });
     world.step(Step::Move);
     assert!(world.lean.pins.is_empty());
 }

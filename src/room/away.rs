@@ -137,8 +137,8 @@ impl State {
     }
 
     /// What can move into records, by name, when there are more than so many pins that nobody needs
-    /// now; else only what records must not say any longer.
-    pub fn movable(&self, more_than: usize) -> Moving {
+    /// now, about `most` of it; else only what records must not say any longer.
+    pub fn movable(&self, more_than: usize, most: usize) -> Moving {
         let is_sealed = self.policy == Policy::Sealed || self.group.is_some();
         let has_few = self.pins.len() <= more_than;
         if is_sealed || (has_few && self.away.freed.is_empty()) {
@@ -149,10 +149,12 @@ impl State {
             let needed = self.needed();
             let pins = self.pins.iter();
             let pins = pins.filter(|(user, _)| !needed.contains(user));
+            let pins = pins.take(most.max(more_than.saturating_add(1)));
             moving.extend(pins.map(|(user, pin)| (user.clone(), Some(pin.clone()))));
             if moving.len() <= more_than {
                 moving.clear();
             }
+            moving.truncate(most);
         }
         let freed = self.away.freed.iter().cloned();
         moving.extend(freed.map(|user| (user, None)));

@@ -11,6 +11,10 @@ use std::collections::HashMap;
 /// Names whose records are read at once.
 const READ: usize = 256;
 
+/// Names that move after one snapshot, so that the room of a version that knew no records, with a
+/// million keys, does not hold up the others of its shard for them.
+const MOVED: usize = 65_536;
+
 /// Records that are written at once; between two such the room can be handed over.
 const WRITTEN: usize = 1024;
 
@@ -101,7 +105,7 @@ impl Room {
         if !self.names.is_quiet_writing() {
             return;
         }
-        let moving = self.state.movable(more_than);
+        let moving = self.state.movable(more_than, MOVED);
         if !moving.is_empty() {
             self.state.away.is_used = true;
             self.names.generation = self.state.generation();
