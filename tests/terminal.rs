@@ -1,20 +1,20 @@
 //! The terminal client in a real terminal, against a server of a few lines: what a person types and
 //! pastes; and what a script learns in place of a prompt.
 
+#[path = "support/terminal.rs"]
+mod terminal;
+
 use std::{
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
-    os::unix::ffi::OsStrExt,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use futures::{SinkExt, StreamExt};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
+use terminal::Terminal;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_tungstenite::{
     accept_hdr_async,
@@ -57,111 +57,21 @@ async fn server() -> (String, mpsc::UnboundedReceiver<Value>) {
     (url, heard)
 }
 
-/// The client, on a terminal of its own.
-struct Terminal {
-    keys: File,
-    /// Chunks of what it printed.
-    printed: mpsc::UnboundedReceiver<String>,
-    seen: String,
-    client: Child,
+/// Harry's terminal, in the room, with a prompt that says nothing of the connection any more.
+async fn joined(url: &str, columns: u16) -> Terminal {
+    let mut terminal = opened(url, columns);
+    terminal.shows("\u{1b}[?2004h").await;
+    terminal.shows("joined #aaa").await;
+    terminal
 }
 
-impl Terminal {
-    fn open(url: &str, columns: u16) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let size = Winsize {
-            ws_row: 24,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())).to_owned();
-        let slave = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .unwrap();
-        tcsetwinsize(&slave, size).unwrap();
-        let end = || Stdio::from(slave.try_clone().unwrap());
-        let client = Command::new(env!("CARGO_BIN_EXE_safe-chat"))
-            .args([
-                "chat", url, "--room", "aaa", "--user", "harry", "--key", "KEY",
-            ])
-            .env_clear()
-            .env("TERM", "xterm")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .unwrap();
-        let keys = File::from(master);
-        let mut screen = keys.try_clone().unwrap();
-        let (sender, printed) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            while let Ok(read @ 1..) = screen.read(&mut chunk) {
-                let text = String::from_utf8_lossy(&chunk[..read]).into_owned();
-                if sender.send(text).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            keys,
-            printed,
-            seen: String::new(),
-            client,
-        }
-    }
-
-    /// In the room, with a prompt that says nothing of the connection any more.
-    async fn joined(url: &str, columns: u16) -> Self {
-        let mut terminal = Self::open(url, columns);
-        terminal.shows("\u{1b}[?2004h").await;
-        terminal.shows("joined #aaa").await;
-        terminal
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn pastes(&mut self, block: &str) {
-        self.types(&format!("\u{1b}[200~{block}\u{1b}[201~"));
-    }
-
-    /// Waits until this was printed; forgets what came before.
-    async fn shows(&mut self, what: &str) {
-        loop {
-            if let Some(at) = self.seen.find(what) {
-                self.seen.drain(..at + what.len());
-                return;
-            }
-            let next = timeout(PATIENCE, self.printed.recv()).await;
-            let chunk = next.ok().flatten();
-            self.seen += &chunk.unwrap_or_else(|| panic!("{what:?} is missing in {:?}", self.seen));
-        }
-    }
-
-    /// The exit code, once the client gave the terminal back.
-    async fn ends(mut self) -> Option<i32> {
-        self.shows("\u{1b}[?2004l").await;
-        let code = self.client.wait().unwrap().code();
-        let modes = tcgetattr(&self.keys).unwrap().local_modes;
-        assert!(modes.contains(LocalModes::ECHO | LocalModes::ICANON), "raw");
-        code
-    }
+fn opened(url: &str, columns: u16) -> Terminal {
+    let arguments = [url, "--room", "aaa", "--user", "harry", "--key", "KEY"];
+    Terminal::open(&arguments, columns)
 }
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.client.kill();
-        let _ = self.client.wait();
-    }
+fn paste(terminal: &mut Terminal, block: &str) {
+    terminal.types(&format!("\u{1b}[200~{block}\u{1b}[201~"));
 }
 
 async fn text_of_next(heard: &mut mpsc::UnboundedReceiver<Value>) -> String {
@@ -174,8 +84,8 @@ async fn text_of_next(heard: &mut mpsc::UnboundedReceiver<Value>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pasted_block_is_one_message_after_enter() {
     let (url, mut heard) = server().await;
-    let mut terminal = Terminal::joined(&url, 80).await;
-    terminal.pastes("one\rtwo\r\r  four\r");
+    let mut terminal = joined(&url, 80).await;
+    paste(&mut terminal, "one\rtwo\r\r  four\r");
     terminal.shows("  four").await;
     terminal.types("\r");
     assert_eq!(text_of_next(&mut heard).await, "one\ntwo\n\n  four");
@@ -186,7 +96,7 @@ async fn a_pasted_block_is_one_message_after_enter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_that_are_typed_are_messages_of_their_own_however_fast() {
     let (url, mut heard) = server().await;
-    let mut terminal = Terminal::joined(&url, 80).await;
+    let mut terminal = joined(&url, 80).await;
     terminal.types("one\rtwo\nthree\r");
     for expected in ["one", "two", "three"] {
         assert_eq!(text_of_next(&mut heard).await, expected);
@@ -196,16 +106,16 @@ async fn lines_that_are_typed_are_messages_of_their_own_however_fast() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_over_the_limit_is_refused_and_what_was_written_stays() {
     let (url, mut heard) = server().await;
-    let mut terminal = Terminal::joined(&url, 80).await;
+    let mut terminal = joined(&url, 80).await;
     terminal.types("abc");
-    terminal.pastes(&"0123456789abcde\r".repeat(1024));
+    paste(&mut terminal, &"0123456789abcde\r".repeat(1024));
     terminal
         .shows("! too long: with this the message has 16386 bytes, at most 16384 are possible")
         .await;
     terminal.types("\r");
     assert_eq!(text_of_next(&mut heard).await, "abc");
     let block = format!("{}\r", "0123456789abcde".repeat(1000));
-    terminal.pastes(&block);
+    paste(&mut terminal, &block);
     terminal.types("\r");
     assert_eq!(text_of_next(&mut heard).await, block.trim_end());
 }
@@ -214,7 +124,7 @@ async fn a_block_over_the_limit_is_refused_and_what_was_written_stays() {
 async fn whatever_ends_the_client_the_terminal_is_given_back() {
     for signal in ["-TERM", "-HUP"] {
         let (url, _heard) = server().await;
-        let terminal = Terminal::joined(&url, 80).await;
+        let terminal = joined(&url, 80).await;
         let pid = terminal.client.id().to_string();
         assert!(
             Command::new("kill")
@@ -228,11 +138,32 @@ async fn whatever_ends_the_client_the_terminal_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_lost_only_by_whoever_says_so_twice_in_a_row() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let mut terminal = opened(&url, 200);
+    terminal.types("a message\r");
+    terminal.shows("a message").await;
+    for _ in 0..2 {
+        terminal.types("/quit\r");
+        terminal.shows("without it by /quit once more").await;
+        terminal.types("/help\r");
+        terminal.shows("earlier events").await;
+    }
+    terminal.types("/quit\r/quit\r");
+    assert_eq!(terminal.ends().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_of_no_or_little_width_is_one_too() {
     for columns in [0, 1, 5, 300] {
         let (url, mut heard) = server().await;
-        let mut terminal = Terminal::joined(&url, columns).await;
-        terminal.pastes("a line that is longer than most of these\r漢字");
+        let mut terminal = joined(&url, columns).await;
+        paste(
+            &mut terminal,
+            "a line that is longer than most of these\r漢字",
+        );
         terminal.types("\r");
         let sent = text_of_next(&mut heard).await;
         assert_eq!(

@@ -1,24 +1,38 @@
 //! What a typed line means: a message, or a command that begins with a slash.
 
-/// What `/help` says.
-pub(super) const HELP: &str = "\
+/// What `/help` says in every room.
+const HELP: &str = "\
 text               to the whole room
-/to NAME text      the same, labelled for NAME (a label: the whole room reads it)
-/who               who is here
+{to}/who               who is here
 /history [N]       N earlier events (default 50)
 /quit              end (Ctrl-D, too)
-/add NAME KEY      let somebody into this sealed room, with all devices (their key: `keys show`)
-/remove NAME       put somebody out of it
-/leave             go out of it with this device, not with others of yours, and end
-/revoke DEVICE     a device of your own does not count here any more: the others remove it
+{group}//text             a message that begins with a slash
+A pasted block is one message: look at it, then press Enter. Alt-Enter begins a new line.";
+
+/// Not in a sealed room: the server would read the label.
+const TO: &str = "\
+/to NAME text      the same, labelled for NAME (a label: the whole room reads it)
+";
+
+/// In a sealed room only.
+const GROUP: &str = "\
+/add NAME KEY      let somebody in, with all devices (their key: `safe-chat keys show`)
+/remove NAME       put somebody out
+/leave             go out of the group with this device, not with others of yours, and end
+/revoke DEVICE     a device of your own does not count in this room any more: the others remove it
 /allow DEVICE      a device of your own counts here (again): then /add it
 /dm NAME           go where you and NAME are alone: nobody else comes in there
 /back              go back from there
-/devices           who is in it, with the safety numbers to compare
+/devices           who is in the group, with the safety numbers to compare
 /code              digits that all see who are in the same group
 /agree             yes: come back, although the group has changed or you had left it
-//text             a message that begins with a slash
-A pasted block is one message: look at it, then press Enter. Alt-Enter begins a new line.";
+";
+
+/// What `/help` says.
+pub(super) fn help(is_sealed: bool) -> String {
+    let (to, group) = if is_sealed { ("", GROUP) } else { (TO, "") };
+    HELP.replace("{to}", to).replace("{group}", group)
+}
 
 const HISTORY: u16 = 50;
 
@@ -166,6 +180,20 @@ mod tests {
         assert_eq!(parse("a\n/who"), say("a\n/who", None));
         assert_eq!(parse("/to charly a\nb"), say("a\nb", Some("charly")));
         assert_eq!(parse("//etc/hosts\nb"), say("/etc/hosts\nb", None));
+    }
+
+    #[test]
+    fn help_tells_what_there_is_in_the_room() {
+        let (open, sealed) = (help(false), help(true));
+        assert!(
+            open.contains("\n/to NAME") && !open.contains("/add"),
+            "{open}"
+        );
+        assert!(
+            sealed.contains("\n/add NAME") && !sealed.contains("/to"),
+            "{sealed}"
+        );
+        assert!(!(open + &sealed).contains('{'));
     }
 
     #[test]

@@ -41,11 +41,10 @@ impl Chat {
         self.carry_out(tasks).await
     }
 
-    /// Ends here, to go on elsewhere, unless something is lost by that and the user was not told.
+    /// Ends here, to go on elsewhere.
     pub(super) fn go(&mut self, to: Next) -> Result<()> {
-        self.leave()?;
-        self.next_stay = self.leaving.map(|_| to);
-        Ok(())
+        self.next_stay = Some(to);
+        self.leave()
     }
 
     /// What a sealed room wants done.

@@ -161,7 +161,7 @@ async fn stay(
         is_direct: with.is_some(),
         next_stay: None,
         is_shut_out: false,
-        is_warned: false,
+        unsure: None,
         refused: 0,
         troubles: Vec::new(),
         connecting: None,
@@ -234,8 +234,8 @@ struct Chat {
     next_stay: Option<stay::Next>,
     /// The room is sealed, and this came without what reads it.
     is_shut_out: bool,
-    /// The user was told what is lost when it ends now.
-    is_warned: bool,
+    /// What the user typed last, and was told that something is lost by it.
+    unsure: Option<Command>,
     refused: u64,
     /// Why there is no connection, as it was said since there was one: about one cause per address.
     troubles: Vec<String>,
@@ -323,6 +323,7 @@ impl Chat {
                 self.command(command::parse(&line)).await
             }
             Input::Line(line) => self.say(line, None).await,
+            Input::End if self.console.is_terminal() => self.command(Command::Quit).await,
             Input::End => self.leave(),
             Input::Interrupt => {
                 self.quit = true;
@@ -332,6 +333,9 @@ impl Chat {
     }
 
     async fn command(&mut self, command: Command) -> Result<()> {
+        if self.is_held_back(&command)? {
+            return Ok(());
+        }
         match command {
             Command::Say { text, to } => return self.say(text, to).await,
             Command::Who | Command::History(_) if self.client.status().link != Link::Open => {
@@ -364,7 +368,7 @@ impl Chat {
             Command::Back if self.is_direct => return self.go(stay::Next::Back),
             Command::Back => self.note("you came from nowhere else")?,
             Command::Quit => return self.leave(),
-            Command::Help => self.note(command::HELP)?,
+            Command::Help => self.note(&command::help(self.sealed.is_some()))?,
             Command::Unclear(why) => self.note(&why)?,
             Command::Nothing => {}
         }

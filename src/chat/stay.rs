@@ -1,6 +1,7 @@
 //! Where a person at a terminal is, one room after the other: from a sealed room to one of two
 //! people, and back.
 
+use super::command::Command;
 use super::sealed::{Door, direct::Direct};
 use super::{Chat, Options, stay, view};
 use anyhow::Result;
@@ -53,17 +54,33 @@ pub(super) async fn all(options: Options) -> Result<()> {
 }
 
 impl Chat {
-    /// A person is asked first when something waits that cannot be sent from here now.
+    /// Whether a person who goes loses what waits and cannot be sent from here now; asked at most
+    /// once for a command, which whoever means it types again.
+    pub(super) fn is_held_back(&mut self, command: &Command) -> Result<bool> {
+        let is_sure = self.unsure.take().is_some_and(|before| before == *command);
+        let typed = match command {
+            Command::Quit => "/quit",
+            Command::Leave => "/leave",
+            Command::Direct(_) => "/dm",
+            Command::Back => "/back",
+            _ => return Ok(false),
+        };
+        let waiting = self.undecided();
+        if is_sure || waiting == 0 || !self.is_stuck() {
+            return Ok(false);
+        }
+        self.unsure = Some(command.clone());
+        self.note(&view::lost_by_leaving(waiting, typed))?;
+        Ok(true)
+    }
+
+    /// Ends when all is sent that can be.
     pub(super) fn leave(&mut self) -> Result<()> {
         if self.console.is_terminal() && !self.is_settled() {
-            let (waiting, is_stuck) = (self.undecided(), self.is_stuck());
-            if waiting > 0 && is_stuck && !std::mem::replace(&mut self.is_warned, true) {
-                return self.note(&view::lost_by_leaving(waiting));
-            }
-            if !is_stuck {
+            self.quit = self.is_stuck();
+            if !self.quit {
                 self.note("waiting for what is not in the journal yet; Ctrl-C leaves at once")?;
             }
-            self.quit = is_stuck;
         }
         self.leaving = Some(Instant::now());
         Ok(())

@@ -325,19 +325,19 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// `3 messages`.
-/// To whoever wants to end while something waits that cannot be sent now.
-pub(super) fn lost_by_leaving(waiting: usize) -> String {
+/// To whoever wants to end, by a command, while something waits that cannot be sent now.
+pub(super) fn lost_by_leaving(waiting: usize, typed: &str) -> String {
     let (what, them, are) = match waiting {
         1 => ("1 message", "it", "is"),
         _ => (&*format!("{waiting} messages"), "them", "are"),
     };
     format!(
         "! {what} cannot be sent now, and {are} not kept for the next time: wait until you are \
-         connected and in, or end without {them} by /quit once more (Ctrl-C, too)"
+         connected and in, or go without {them} by {typed} once more (Ctrl-C ends at once)"
     )
 }
 
+/// `3 messages`.
 pub(super) fn plural(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }

@@ -13,6 +13,7 @@ mod cluster;
 mod crowd;
 #[path = "../support/devices.rs"]
 mod devices;
+mod direct;
 mod doctor;
 mod faults;
 mod guest;
@@ -52,6 +53,8 @@ mod strangers;
 mod support;
 mod talk;
 mod tampered;
+#[path = "../support/terminal.rs"]
+mod terminal;
 mod tls;
 mod traces;
 
@@ -95,6 +98,7 @@ claims! {
         keys::a_welcome_waits_at_every_node_until_its_device_has_it
         sealed_terminals::terminals_read_each_other_and_what_was_said_meanwhile
         sealed_terminals::a_terminal_that_was_away_at_a_purge_comes_back
+        direct::two_people_meet_alone_and_go_back
         sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does
         implementations::devices_of_two_implementations_share_sealed_rooms
         openapi::the_internal_port_is_as_its_document_says

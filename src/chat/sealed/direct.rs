@@ -4,7 +4,7 @@ use super::{Found, Sealed, Task, asks::ask, now_ms};
 use crate::chat::view::escaped;
 use anyhow::{Context, Result};
 use futures::FutureExt;
-use safe_chat_client::keys;
+use safe_chat_client::{Body, Event, keys};
 use seal::{Name, Public, direct};
 
 /// Ticks between two looks whether somebody has written to this person alone.
@@ -20,6 +20,16 @@ pub(crate) struct Direct {
     pub(crate) key: Public,
 }
 
+/// The other one in a room of two.
+pub(super) struct With {
+    user: String,
+    key: Public,
+    /// They were let in, or were there, or could not be let in.
+    is_asked: bool,
+    /// They are in the group, as far as the user was told.
+    is_met: bool,
+}
+
 impl Sealed {
     /// The room of this person and another one, whom the group has or who has written first.
     pub(in super::super) fn direct(&self, user: &str) -> Result<Direct, String> {
@@ -30,7 +40,12 @@ impl Sealed {
             .map(|one| one.identity);
         let invited = self.invitations.iter().filter(|(name, _)| name == user);
         let key = found.chain(invited.map(|(_, key)| *key)).next();
-        let key = key.ok_or_else(|| format!("{user} is not in the group of this room"))?;
+        let key = key.ok_or_else(|| match self.is_in() {
+            true => format!("{user} is not in the group of this room"),
+            false => format!(
+                "you are not in the group of this room, so which key {user} has is not known here"
+            ),
+        })?;
         if key == self.own {
             return Err("that is you".into());
         }
@@ -43,21 +58,73 @@ impl Sealed {
 
     /// This is a room of two: the other one is let in as soon as that is possible.
     pub(in super::super) fn meets(&mut self, other: &Direct) {
-        self.meets = Some((other.user.clone(), other.key));
+        self.with = Some(With {
+            user: other.user.clone(),
+            key: other.key,
+            is_asked: false,
+            is_met: false,
+        });
+    }
+
+    /// Whether this device shares the group with a device of the other one.
+    fn is_shared(&self, with: &With) -> bool {
+        let room = Name::parse(&self.room);
+        let members = room.map(|room| self.conversation.member().members(&room));
+        members.is_ok_and(|members| members.iter().any(|one| one.identity == with.key))
+    }
+
+    /// To who is in a room of two and not in its group.
+    pub(super) fn not_let_in_yet(&self) -> Task {
+        let who = self
+            .with
+            .as_ref()
+            .map_or("the other one", |with| &with.user);
+        Task::Note(format!(
+            "you are not in the group of this room of two yet: {who} lets you in, when they are \
+             here. If they say that they are, and in: somebody else has taken this room, who \
+             reads nothing of yours. Then use another sealed room, with the two of you in it"
+        ))
+    }
+
+    /// The other one has left a room of two, so nobody reads what is said now; told once.
+    pub(super) fn read_by_nobody(&mut self) -> Option<Task> {
+        let is_shared = self.is_shared(self.with.as_ref()?);
+        let with = self.with.as_mut()?;
+        let was_met = std::mem::replace(&mut with.is_met, is_shared);
+        (was_met && !is_shared).then(|| {
+            Task::Note(format!(
+                "! {} has no device in this group any more: nobody reads what you say here, also \
+                 not later",
+                with.user
+            ))
+        })
+    }
+
+    /// Somebody else has a session in a room of two.
+    pub(super) fn looked_on(&self, event: &Event) -> Option<Task> {
+        let with = self.with.as_ref()?;
+        let is_other = event.from != self.user && event.from != with.user;
+        (is_other && event.body == Body::Joined).then(|| {
+            Task::Note(format!(
+                "! {} looks on here: they see that you write, and when, and cannot read it",
+                escaped(&event.from)
+            ))
+        })
     }
 
     /// What is to be done for rooms of two now.
     pub(super) fn look(&mut self) -> Vec<Task> {
         let mut tasks = Vec::new();
         if self.is_in()
-            && let Some((user, key)) = self.meets.take()
-            && let Ok(room) = Name::parse(&self.room)
+            && let Some(mut with) = self.with.take_if(|with| !with.is_asked)
         {
-            let members = self.conversation.member().members(&room);
-            if !members.iter().any(|one| one.identity == key) {
-                tasks.push(self.add(&user, &key.to_string()));
+            if !self.is_shared(&with) {
+                tasks.push(self.add(&with.user, &with.key.to_string()));
             }
+            with.is_asked = true;
+            self.with = Some(with);
         }
+        tasks.extend(self.read_by_nobody());
         self.looks = self.looks.checked_sub(1).unwrap_or(LOOK_EVERY);
         if self.looks == 0 {
             tasks.push(self.asks_for_invitations());

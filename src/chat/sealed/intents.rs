@@ -168,6 +168,10 @@ impl Sealed {
         let is_revoked = revoked.is_ok();
         let mut tasks = self.changed("revoked", revoked)?;
         if is_revoked {
+            tasks.push(Task::Note(format!(
+                "{device} does not count in this room once the room has that. In other rooms that \
+                 it is in: /revoke {device} there, too"
+            )));
             let request = self.keys.remove(&self.user, device.as_str(), now_ms());
             let asked = self.ask(request).map(|done| Found::Done(done.map(drop)));
             tasks.push(Task::Ask(asked.boxed()));

@@ -9,6 +9,7 @@ mod words;
 use super::key::Stored;
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
+use direct::With;
 use futures::{FutureExt, future::BoxFuture};
 use rustls::ClientConfig;
 use safe_chat_client::{
@@ -98,8 +99,8 @@ pub(super) struct Sealed {
     again: Option<u32>,
     /// Key packages that are asked for later, because it was too often.
     later: usize,
-    /// Who is to be let in, in a room of two.
-    meets: Option<(String, Public)>,
+    /// The other one, in a room of two.
+    with: Option<With>,
     /// Who has written to this person alone: the name, as they say, and the key.
     invitations: Vec<(String, Public)>,
     /// Ticks until it is looked again who has.
@@ -154,7 +155,7 @@ impl Sealed {
             head: 0,
             again: None,
             later: 0,
-            meets: None,
+            with: None,
             invitations: Vec::new(),
             looks: 2,
         })
@@ -213,7 +214,9 @@ impl Sealed {
             _ => None,
         };
         let effects = self.conversation.event(event.seq, content.as_ref(), now());
-        self.perform(effects, Some(event))
+        let mut tasks = self.perform(effects, Some(event))?;
+        tasks.extend(self.looked_on(event));
+        Ok(tasks)
     }
 
     pub(super) fn answered(
@@ -227,10 +230,12 @@ impl Sealed {
     }
 
     pub(super) fn say(&mut self, text: &str) -> Result<Vec<Task>> {
-        match self.conversation.say(text.as_bytes(), now()) {
-            Ok(effects) => self.perform(effects, None),
-            Err(error) => Ok(vec![Task::Note(format!("! not sent: {error}"))]),
-        }
+        let mut tasks: Vec<_> = self.read_by_nobody().into_iter().collect();
+        tasks.extend(match self.conversation.say(text.as_bytes(), now()) {
+            Ok(effects) => self.perform(effects, None)?,
+            Err(error) => vec![Task::Note(format!("! not sent: {error}"))],
+        });
+        Ok(tasks)
     }
 
     pub(super) fn tick(&mut self) -> Result<Vec<Task>> {
@@ -353,6 +358,7 @@ impl Sealed {
                 what: Shown::Message { from, content },
                 ..
             } => (content, from.user.to_string()),
+            Show::NotIn if self.with.is_some() => return self.not_let_in_yet(),
             other => return Task::Note(words::of(other, &self.reader())),
         };
         let text = String::from_utf8_lossy(&content.0).into_owned();
