@@ -128,6 +128,15 @@ impl Keys {
     /// The public state of a sealed room's group, for a device that comes in by itself. Answered
     /// with [`Group`], or 404 when the room has none.
     pub fn group(&self, room: &str, user: &str, now: u64) -> Request {
+        self.of_room(room, user, "group", "", now)
+    }
+
+    /// The last events of a room, at most `limit` (1 to 500). Answered with [`Last`].
+    pub fn last(&self, room: &str, user: &str, limit: u16, now: u64) -> Request {
+        self.of_room(room, user, "history", &format!("&limit={limit}"), now)
+    }
+
+    fn of_room(&self, room: &str, user: &str, what: &str, query: &str, now: u64) -> Request {
         let (time, hash) = (now.to_be_bytes(), digest(&SHA256, b""));
         let signed = [
             REQUEST,
@@ -139,8 +148,8 @@ impl Keys {
             &time,
             hash.as_ref(),
         ];
-        let query = format!("?user={user}&pub={}", self.pair.public());
-        let url = format!("{}/rooms/{room}/group{query}", self.base);
+        let of = format!("?user={user}&pub={}{query}", self.pair.public());
+        let url = format!("{}/rooms/{room}/{what}{of}", self.base);
         self.signed("GET", url, &signed, Vec::new(), now)
     }
 
@@ -301,6 +310,24 @@ pub struct Group {
     pub tree: Vec<u8>,
 }
 
+/// An event of a room, without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Trace {
+    /// Its place.
+    pub seq: u64,
+    /// What happened, as the protocol spells it.
+    pub kind: String,
+    /// Who did it.
+    pub from: String,
+}
+
+/// The last events of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Last {
+    /// Ascending.
+    pub events: Vec<Trace>,
+}
+
 /// Whether something was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Removed {
@@ -322,6 +349,22 @@ mod tests {
         let seed: [u8; 32] = std::array::from_fn(|n| n as u8);
         let gateway = "http://chat.example:80/talk".parse().unwrap();
         Keys::new(KeyPair::from_seed(&seed), &gateway)
+    }
+
+    #[test]
+    fn the_last_events_of_a_room_are_read_without_what_they_say() {
+        let request = keys().last("aaa", "harry", 7, 1_795_465_200_123);
+        let key = keys().pair.public();
+        let url =
+            format!("http://chat.example:80/talk/rooms/aaa/history?user=harry&pub={key}&limit=7");
+        assert_eq!((request.method, request.url), ("GET", url));
+        let answer = r#"{"type":"history","events":[{"type":"event","seq":7,"at":1,"kind":"sealed",
+            "from":"charly","sealed":"AA"}],"more":true}"#;
+        let last: Last = read(answer.as_bytes()).unwrap();
+        let [Trace { seq: 7, kind, from }] = &last.events[..] else {
+            panic!("{last:?}");
+        };
+        assert_eq!((&**kind, &**from), ("sealed", "charly"));
     }
 
     /// The worked example of docs/protocol.md. The path is that below where the service is.

@@ -35,6 +35,14 @@ pub(crate) async fn two_people_meet_alone_and_go_back(cluster: Cluster) {
     charly.types("only for you, too\r");
     harry.shows("only for you, too").await;
 
+    charly.types("/quit\r");
+    assert_eq!(charly.ends().await, Some(0));
+    harry.types("are you there?\r");
+    harry.shows("are you there?").await;
+    let mut charly = open(&second, "charly", keys.path());
+    charly.shows("harry writes to you alone: /dm harry").await;
+    charly.types("/dm harry\r");
+    charly.shows("are you there?").await;
     charly.types("/leave\r");
     assert_eq!(charly.ends().await, Some(0));
     harry

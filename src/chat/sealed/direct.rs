@@ -5,12 +5,19 @@ use crate::chat::view::escaped;
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use safe_chat_client::{Body, Event, keys};
-use seal::{Name, Public, direct};
+use seal::{Name, Public, direct, member::Holder};
 
 /// Ticks between two looks whether somebody has written to this person alone.
 const LOOK_EVERY: u32 = 30;
 /// Invitations that are remembered, at most.
 const MOST_INVITATIONS: usize = 64;
+
+/// Rooms of two that are looked at, at most.
+const MOST_ROOMS: usize = 16;
+/// The last events of them that are looked at.
+const NEWS: u16 = 10;
+/// The protocol's word for a message that the service cannot read.
+const SEALED: &str = "sealed";
 
 /// Where to go next, and whom to meet there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +25,13 @@ pub(crate) struct Direct {
     pub(crate) room: String,
     pub(crate) user: String,
     pub(crate) key: Public,
+}
+
+/// Something was written in another room of two.
+pub(in super::super) struct News {
+    room: Name,
+    user: String,
+    seq: u64,
 }
 
 /// The other one in a room of two.
@@ -39,7 +53,10 @@ impl Sealed {
             .filter(|one| one.user.as_str() == user)
             .map(|one| one.identity);
         let invited = self.invitations.iter().filter(|(name, _)| name == user);
-        let key = found.chain(invited.map(|(_, key)| *key)).next();
+        let invited = invited.map(|(_, key)| *key);
+        let known = self.others().filter(|(_, one)| one.user.as_str() == user);
+        let known = known.map(|(_, one)| one.identity);
+        let key = found.chain(invited).chain(known).next();
         let key = key.ok_or_else(|| match self.is_in() {
             true => format!("{user} is not in the group of this room"),
             false => format!(
@@ -128,8 +145,53 @@ impl Sealed {
         self.looks = self.looks.checked_sub(1).unwrap_or(LOOK_EVERY);
         if self.looks == 0 {
             tasks.push(self.asks_for_invitations());
+            tasks.extend(self.asks_for_news());
         }
         tasks
+    }
+
+    /// The other rooms of two that this device is in, and who is there.
+    fn others(&self) -> impl Iterator<Item = (&Name, Holder)> {
+        let member = self.conversation.member();
+        let rooms = member.rooms().filter(|room| {
+            direct::is_direct(room) && room.as_str() != self.room && member.is_in(room)
+        });
+        rooms.filter_map(|room| {
+            let mut members = member.members(room).into_iter();
+            Some((room, members.find(|one| one.identity != self.own)?))
+        })
+    }
+
+    /// Whether the others have written in these rooms what was neither read nor told.
+    fn asks_for_news(&self) -> Vec<Task> {
+        let ask_one = |(room, other): (&Name, Holder)| {
+            let read = self.conversation.member().read_up_to(room);
+            let told = self.told.get(room).copied();
+            let after = read.max(told).unwrap_or_default();
+            let request = self.keys.last(room.as_str(), &self.user, NEWS, now_ms());
+            let (http, room) = (self.http.clone(), room.clone());
+            let asked = async move {
+                let last: keys::Last =
+                    keys::read(&ask(http, request).await?.context("no answer")?)?;
+                let is_news = |event: &&keys::Trace| {
+                    event.seq > after && event.kind == SEALED && event.from == other.user.as_str()
+                };
+                let news = last.events.iter().rfind(is_news);
+                Ok(news.map(|event| News {
+                    room,
+                    user: event.from.clone(),
+                    seq: event.seq,
+                }))
+            };
+            Task::Ask(asked.map(Found::News).boxed())
+        };
+        self.others().take(MOST_ROOMS).map(ask_one).collect()
+    }
+
+    /// Somebody has written in a room of two.
+    pub(super) fn heard(&mut self, news: News) -> Task {
+        self.told.insert(news.room, news.seq);
+        Task::Note(writes(&escaped(&news.user)))
     }
 
     fn asks_for_invitations(&self) -> Task {
@@ -162,7 +224,7 @@ impl Sealed {
             let user = escaped(&user);
             let is_other = self.direct(&user).is_ok_and(|one| one.key != key);
             tasks.push(Task::Note(match is_other {
-                false => format!("! {user} writes to you alone: /dm {user} goes there"),
+                false => writes(&user),
                 true => format!(
                     "! somebody who is called {user}, with another key than {user} in this room, \
                      {key}, wants to write to you alone"
@@ -172,4 +234,8 @@ impl Sealed {
         }
         tasks
     }
+}
+
+fn writes(user: &str) -> String {
+    format!("! {user} writes to you alone: /dm {user} goes there")
 }

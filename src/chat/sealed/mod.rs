@@ -9,7 +9,7 @@ mod words;
 use super::key::Stored;
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
-use direct::With;
+use direct::{News, With};
 use futures::{FutureExt, future::BoxFuture};
 use rustls::ClientConfig;
 use safe_chat_client::{
@@ -23,6 +23,7 @@ use seal::{
     rules::JoinPolicy,
 };
 use std::{
+    collections::HashMap,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -55,6 +56,8 @@ pub(super) enum Found {
     Packages(Claim, Result<Vec<Vec<u8>>>),
     /// Who has added this device to a room of two.
     Invitations(Result<Vec<(String, Public)>>),
+    /// Whether somebody has written in another room of two.
+    News(Result<Option<News>>),
     Done(Result<()>),
 }
 
@@ -103,6 +106,8 @@ pub(super) struct Sealed {
     with: Option<With>,
     /// Who has written to this person alone: the name, as they say, and the key.
     invitations: Vec<(String, Public)>,
+    /// Up to where it was told that somebody writes in other rooms of two.
+    told: HashMap<Name, u64>,
     /// Ticks until it is looked again who has.
     looks: u32,
 }
@@ -157,6 +162,7 @@ impl Sealed {
             later: 0,
             with: None,
             invitations: Vec::new(),
+            told: HashMap::new(),
             looks: 2,
         })
     }
@@ -275,7 +281,8 @@ impl Sealed {
             }
             Found::Left(Ok(left)) if left < PACKAGES.0 => return self.publish(),
             // It is looked again.
-            Found::Invitations(Err(_)) => return Ok(Vec::new()),
+            Found::Invitations(Err(_)) | Found::News(Ok(None) | Err(_)) => return Ok(Vec::new()),
+            Found::News(Ok(Some(news))) => return Ok(vec![self.heard(news)]),
             Found::Invitations(Ok(by)) => return Ok(self.invited(by)),
             Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
             Found::Left(Ok(_)) | Found::Done(Ok(())) => return Ok(Vec::new()),
