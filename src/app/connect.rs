@@ -74,6 +74,7 @@ pub(super) async fn ports(
         ),
     )];
     let settings = super::agree(config, &nats, super::known(config)).await?;
+    settings.check_complete()?;
     let bus = Arc::new(nats.clone());
     let (journal, mut fact) = journal(config, readiness, bus.clone(), settings).await?;
     if config.node.has(Role::Writer) {

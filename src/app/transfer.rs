@@ -31,6 +31,10 @@ use uuid::Uuid;
 /// How long the records of nodes may take.
 const NODES: Duration = Duration::from_secs(10);
 
+/// When everything was written but this.
+const INCOMPLETE: &str =
+    "all was written, and the cluster's settings still say that rooms are missing: the same again";
+
 /// The name of this process where a node's is needed.
 const NAME: &str = "safe-chat-journal";
 
@@ -66,6 +70,7 @@ pub(crate) async fn from(config: &Config) -> anyhow::Result<Origin> {
         if let Some(why) = stored.contradiction(&wanted) {
             bail!(why);
         }
+        stored.check_complete()?;
         cluster = stored.cluster;
         running = nodes(bus).await?;
     }
@@ -149,20 +154,20 @@ impl Target {
         let bus = Nats::connect(&nats_config(config, shards)).await?;
         let settings = agree(config, &bus, known(config)).await?;
         stopped(&nodes(&bus).await?, config, "rooms are to be written")?;
-        match config.journal.kind {
-            JournalKind::Bus => Ok(Self::on_bus(bus, shards, settings)),
+        let target = match config.journal.kind {
+            JournalKind::Bus => Self::on_bus(bus.clone(), shards, settings),
             JournalKind::Cassandra => {
                 let elected = Elected::by_leases(Arc::new(bus.clone()));
-                let target = Self::in_cassandra(config, bus.clone(), shards, settings, elected);
-                let target = target.await?;
-                let settings = Settings {
-                    keyspace: target.keyspace,
-                    ..settings
-                };
-                agree(config, &bus, settings).await?;
-                Ok(target)
+                Self::in_cassandra(config, bus.clone(), shards, settings, elected).await?
             }
-        }
+        };
+        let settings = Settings {
+            keyspace: target.keyspace,
+            is_incomplete: true,
+            ..settings
+        };
+        agree(config, &bus, settings).await?;
+        Ok(target)
     }
 
     fn on_bus(bus: Nats, shards: Shards, settings: Settings) -> Self {
@@ -198,14 +203,8 @@ impl Target {
     }
 
     /// What the bus of the cluster has of its rooms, which are in Cassandra.
-    pub(crate) fn newest_on_bus(&self, config: &Config) -> anyhow::Result<Source> {
-        ensure!(
-            self.keyspace.is_some(),
-            "the rooms of this cluster are on the bus: there is nothing else to recover them from"
-        );
-        let shards = config.cluster.validate()?;
-        let on_bus = OnBus::new(Arc::new(self.bus.clone()), shards);
-        Ok(Source::newest(Arc::new(on_bus)))
+    pub(crate) fn newest_on_bus(&self, shards: Shards) -> Source {
+        Source::newest(Arc::new(OnBus::new(Arc::new(self.bus.clone()), shards)))
     }
 
     /// Writes a room, and notes where its sessions were: their nodes are gone, and whoever writes
@@ -223,9 +222,14 @@ impl Target {
         Ok(taken)
     }
 
-    /// Gives back the shards that were written.
-    pub(crate) async fn release(self) {
+    /// Gives back the shards that were written. `is_whole`: all that was to be written was, or
+    /// cannot be.
+    pub(crate) async fn release(self, is_whole: bool) -> anyhow::Result<()> {
         self.intake.into_elect().release().await;
+        if is_whole {
+            self.bus.complete().await.context(INCOMPLETE)?;
+        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Settings {
     pub keyspace: Option<Uuid>,
     /// The newest forms ([`FORMATS`]) in which something may be stored; 0: not known.
     pub format: u32,
+    /// Rooms are being written by an operator's command, or one that did not come to its end: some
+    /// are missing.
+    pub is_incomplete: bool,
 }
 
 /// Names a cluster: made by its first node, stored on the bus and in the keyspace of its rooms. Ids
@@ -96,7 +99,23 @@ pub enum Contradiction {
     },
 }
 
+/// Why nobody may use a cluster: rooms would be made anew that are still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an import into this cluster has begun and not come to its end, so rooms are missing: run it \
+     again (what is there is compared only), and then this"
+)]
+pub struct Incomplete;
+
 impl Settings {
+    /// Whether all rooms are there.
+    pub fn check_complete(&self) -> Result<(), Incomplete> {
+        match self.is_incomplete {
+            true => Err(Incomplete),
+            false => Ok(()),
+        }
+    }
+
     /// With nothing known but the number of shards.
     pub fn of_shards(shards: u16) -> Self {
         Self {
@@ -105,6 +124,7 @@ impl Settings {
             journal: None,
             keyspace: None,
             format: 0,
+            is_incomplete: false,
         }
     }
 
@@ -136,6 +156,7 @@ impl Settings {
             journal: self.journal.or(with.journal),
             keyspace: self.keyspace.or(with.keyspace),
             format: self.format.max(with.format),
+            is_incomplete: self.is_incomplete || with.is_incomplete,
         }
     }
 }

@@ -20,7 +20,7 @@ fn is_refused(ended: &Ended, parts: &[&str]) {
     assert!(named, "{parts:?} are not all in: {last}");
 }
 
-async fn settings(scene: &Scene) -> Value {
+pub(crate) async fn settings(scene: &Scene) -> Value {
     let (bucket, key) = (scene.bucket("SHARDS"), scene.key("SHARDS", "settings"));
     let stored = scene.operator.last(&bucket, &key).await;
     serde_json::from_str(&stored).expect("JSON")

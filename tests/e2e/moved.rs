@@ -2,11 +2,13 @@
 //! kind of journal to the other and back. Whoever comes later misses nothing and gets nothing twice.
 
 use crate::{
+    belonging::settings,
     changed::{Scene, gets_in},
     cluster::{Cluster, PATIENCE, eventually},
     node::{Ended, Node},
     person::{JSON, Person},
 };
+use async_nats::HeaderMap;
 use scylla::client::session_builder::SessionBuilder;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -133,6 +135,44 @@ async fn a_cluster_on_the_bus_is_saved_in_a_file_and_restored_from_it() {
         (status, &refused["error"]["reason"]),
         (403, &json!("key_mismatch"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_starts_on_an_import_that_did_not_end() {
+    let Some(scene) = Scene::new("half an import").await else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rooms.ndjson");
+    let mut node = scene.cluster.node("only").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    says(&mut harry, 1..=3).await;
+    done(&export(&scene.cluster, &file).await);
+    // Beside a node nothing is begun.
+    is_refused(&import(&scene.cluster, &file).await, &["only", "stop"]);
+    assert_eq!(settings(&scene).await.get("incomplete"), None);
+    node.kill().await;
+
+    // As a command leaves them that ends before its last room.
+    let mut begun = settings(&scene).await;
+    begun["incomplete"] = true.into();
+    let key = scene.key("SHARDS", "settings");
+    let begun = begun.to_string();
+    scene.operator.store(&key, HeaderMap::new(), &begun).await;
+    for command in ["serve", "export"] {
+        let ended = match command {
+            "serve" => scene.cluster.run(&["serve"], &ANY_PORTS).await,
+            _ => export(&scene.cluster, &directory.path().join("more")).await,
+        };
+        is_refused(
+            &ended,
+            &["has begun and not come to its end", "run it again"],
+        );
+    }
+    done(&import(&scene.cluster, &file).await);
+    assert_eq!(settings(&scene).await.get("incomplete"), None);
+    let node = scene.cluster.node("again").await;
+    assert!(history(&node).await.len() >= 4, "and harry has left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -74,6 +74,8 @@ struct Stored {
     keyspace: Option<String>,
     #[serde(default, skip_serializing_if = "is_unknown")]
     format: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
     /// What later versions add: kept when the record is written again.
     #[serde(flatten)]
     later: BTreeMap<String, serde_json::Value>,
@@ -222,6 +224,7 @@ pub fn encode_settings(settings: &Settings, before: &[u8]) -> Bytes {
         journal: settings.journal.map(|kind| kind.as_str().into()),
         keyspace: settings.keyspace.map(|id| id.to_string()),
         format: settings.format,
+        incomplete: settings.is_incomplete,
         later: later.unwrap_or_default(),
     })
 }
@@ -235,6 +238,7 @@ pub fn decode_settings(bytes: &[u8]) -> Result<Settings, Bad> {
         journal: stored.journal.as_deref().and_then(JournalKind::parse),
         keyspace: stored.keyspace.and_then(|id| Uuid::parse_str(&id).ok()),
         format: stored.format,
+        is_incomplete: stored.incomplete,
     })
 }
 

@@ -288,8 +288,29 @@ impl Nats {
     /// Notes in the cluster's settings that its rooms are kept elsewhere from now on. Nobody may be
     /// writing them.
     pub async fn switch(&self, to: JournalKind, keyspace: Option<Uuid>) -> Result<(), Error> {
-        let switched = settings::switch(&self.registry, &self.subjects, to, keyspace).await?;
-        *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(switched);
+        self.change_settings(|stored| Settings {
+            journal: Some(to),
+            keyspace,
+            ..stored
+        })
+        .await
+    }
+
+    /// Notes in the cluster's settings that no room is missing. Nobody may be writing them.
+    pub async fn complete(&self) -> Result<(), Error> {
+        self.change_settings(|stored| Settings {
+            is_incomplete: false,
+            ..stored
+        })
+        .await
+    }
+
+    async fn change_settings(
+        &self,
+        change: impl FnOnce(Settings) -> Settings,
+    ) -> Result<(), Error> {
+        let changed = settings::change(&self.registry, &self.subjects, change).await?;
+        *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(changed);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use super::{link::Link, registry::is_deletion, subjects::Subjects};
 use crate::{
     bus::{
-        Contradiction, Error, JournalKind, Settings,
+        Contradiction, Error, Settings,
         codec::{decode_settings, decode_shard, encode_settings},
     },
     room::ShardId,
@@ -13,7 +13,6 @@ use crate::{
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use std::{cmp::Reverse, sync::Arc};
-use uuid::Uuid;
 
 /// The key of the settings.
 pub(super) const SETTINGS: &str = "settings";
@@ -118,22 +117,17 @@ pub(super) async fn agree(
     ))
 }
 
-/// Notes that the rooms are kept elsewhere from now on. Nobody may be writing them.
-pub(super) async fn switch(
+/// Changes the settings. Nobody may be writing rooms.
+pub(super) async fn change(
     link: &Link,
     subjects: &Subjects,
-    to: JournalKind,
-    keyspace: Option<Uuid>,
+    change: impl FnOnce(Settings) -> Settings,
 ) -> Result<Settings, Error> {
     let bucket = subjects.bucket("SHARDS");
     let Found::Stored(stored, previous) = find(link, subjects).await? else {
         return Err(Error::Unusable(format!("{bucket} has no settings")));
     };
-    let wanted = Settings {
-        journal: Some(to),
-        keyspace,
-        ..stored
-    };
+    let wanted = change(stored);
     if wanted != stored {
         put(link, subjects, &wanted, previous).await?;
     }

@@ -219,8 +219,9 @@ impl Import {
         let mut target = Target::of_cluster(&config).await?;
         (&file).rewind().with_context(|| shown.clone())?;
         let told = write_all(&file, &mut target).await;
-        target.release().await;
+        let released = target.release(told.is_ok()).await;
         let mut told = told.with_context(|| format!("{shown}: {STOPPED}"))?;
+        released?;
         told.refused += checked.failed.len();
         told.say("as in the file")
     }
@@ -305,8 +306,9 @@ impl CopyOver {
             Ok(told) if self.switch && told.refused == 0 => Some(switch(&copying).await),
             _ => None,
         };
-        copying.to.release().await;
+        let released = copying.to.release(told.is_ok()).await;
         let told = told.context(STOPPED)?;
+        released?;
         told.say("as they are here")?;
         if let Some(switched) = switched {
             let _ = print(&format!("the cluster is switched: {}\n", switched?))?;
@@ -318,13 +320,17 @@ impl CopyOver {
 impl Recover {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = self.settings.read()?;
+        ensure!(
+            config.journal.kind == JournalKind::Cassandra,
+            "the rooms of this cluster are on the bus: there is nothing else to recover them from"
+        );
         let mut target = Target::of_cluster(&config).await?;
-        let told = match target.newest_on_bus(&config) {
-            Ok(source) => copy_all(&source, &mut target).await.context(STOPPED),
-            Err(error) => Err(error),
-        };
-        target.release().await;
-        told?.say("up to where the bus has them")
+        let source = target.newest_on_bus(config.cluster.validate()?);
+        let told = copy_all(&source, &mut target).await;
+        let released = target.release(told.is_ok()).await;
+        let told = told.context(STOPPED)?;
+        released?;
+        told.say("up to where the bus has them")
     }
 }
 
