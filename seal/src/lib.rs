@@ -13,6 +13,7 @@
 //! - `member`: a device in its rooms. `shelf`: what it must not forget.
 //! - `delivery`: what the writer can check of a group that it cannot read.
 //! - `handshake`: what changes a group, as it travels.
+//! - `content`: what is inside an encrypted message.
 //! - `conversation`: a device in one room, as terminal and page run it.
 //! - `direct`: rooms of two people.
 //! - `rules`: bounds, and what both of them refuse.
@@ -20,6 +21,8 @@
 //! Why so: `docs/adr/0004-seal.md`. Randomness of MLS itself comes from the system.
 
 mod codec;
+#[cfg(feature = "mls")]
+pub mod content;
 #[cfg(feature = "mls")]
 pub mod conversation;
 #[cfg(feature = "mls")]

@@ -7,7 +7,7 @@ mod world;
 
 use seal::Refusal;
 use seal::member::{Frame, Shown};
-use world::{Client, Entry, Random, Server, now, room, said};
+use world::{Client, Entry, Random, Server, earlier, now, room, said};
 
 /// Steps of one schedule, before everything settles.
 const STEPS: usize = 60;
@@ -18,10 +18,14 @@ struct World {
     clients: Vec<Client>,
     /// For each device the epoch that it came in with, while it is in.
     since: Vec<Option<u64>>,
-    /// What was said, by the bytes that were sent.
-    contents: Vec<(Vec<u8>, String)>,
+    /// For each device the place at which it came in.
+    came: Vec<usize>,
+    /// What was said, by the bytes that were sent; none: messages of before were shared.
+    contents: Vec<(Vec<u8>, Option<String>)>,
     /// Messages that were taken.
     read: usize,
+    /// Messages of before that were shown.
+    shared: usize,
 }
 
 impl World {
@@ -51,8 +55,10 @@ impl World {
             server,
             clients,
             since: vec![None; count],
+            came: vec![0; count],
             contents: Vec::new(),
             read: 0,
+            shared: 0,
         };
         world.since[0] = Some(0);
         // Half of them are in from the beginning.
@@ -72,7 +78,7 @@ impl World {
 
     fn step(&mut self) {
         let at = self.somebody();
-        match self.random.below(24) {
+        match self.random.below(26) {
             0..=4 => self.deliver(at),
             5..=9 => drop(self.read_one(at)),
             10..=13 => self.say(at),
@@ -84,6 +90,7 @@ impl World {
             20 => self.lose_state(at),
             21 => self.server.restart(),
             22 => self.come_back(at),
+            23..=24 => self.share(at),
             _ => self.tidy(at),
         }
     }
@@ -126,7 +133,21 @@ impl World {
         if self.clients[at].send(&text).is_ok()
             && let Some(Frame::Message { bytes, .. }) = self.clients[at].outbox.back()
         {
-            self.contents.push((bytes.clone(), text));
+            self.contents.push((bytes.clone(), Some(text)));
+        }
+    }
+
+    /// It says that somebody said things, also at places that are not there yet.
+    fn share(&mut self, at: usize) {
+        let with = self.random.below(self.clients.len());
+        let with = self.clients[with].identity.public();
+        let head = self.server.journal.len() as u64;
+        let places = (1..head + 3).filter(|_| self.random.below(2) == 0);
+        let messages: Vec<_> = places.map(|seq| earlier(seq, "tom", "before")).collect();
+        if self.clients[at].share(with, &messages).is_ok()
+            && let Some(Frame::Message { bytes, .. }) = self.clients[at].outbox.back()
+        {
+            self.contents.push((bytes.clone(), None));
         }
     }
 
@@ -188,6 +209,7 @@ impl World {
         let client = &mut self.clients[at];
         if client.welcome(&mut self.server) {
             self.since[at] = client.member.epoch(&room());
+            self.came[at] = client.cursor;
             client.shown.clear();
         } else if is_member
             && client.member.is_out(&room())
@@ -217,7 +239,10 @@ impl World {
             let content = self.contents.iter().find(|(sent, _)| sent == bytes);
             let should = match self.since[at] {
                 Some(since) if was_in && *from != client.user && *epoch >= since => {
-                    vec![format!("{from}: {}", content.unwrap().1)]
+                    let said = content.unwrap().1.as_ref();
+                    said.map(|said| format!("{from}: {said}"))
+                        .into_iter()
+                        .collect()
                 }
                 _ => Vec::new(),
             };
@@ -235,6 +260,18 @@ impl World {
                 Shown::Lost(_) | Shown::Out => self.since[at] = None,
                 Shown::Changed { epoch, .. } if epoch_before.is_none() => {
                     self.since[at] = Some(*epoch);
+                    self.came[at] = client.cursor;
+                }
+                // Whom it is for shows it, and nothing of when it was there itself.
+                Shown::Shared { with, messages, .. } => {
+                    let is_for_it = *with == client.identity.public();
+                    assert!(is_for_it || messages.is_empty());
+                    let came = self.came[at] as u64;
+                    assert!(
+                        messages.iter().all(|one| one.seq < came),
+                        "{came}: {messages:?}"
+                    );
+                    self.shared += messages.len();
                 }
                 _ => {}
             }
@@ -306,7 +343,8 @@ impl Client {
     }
 }
 
-fn run(seed: u64) -> (u64, usize) {
+/// How many epochs there were, messages that were read, and such that were shared.
+fn run(seed: u64) -> [u64; 3] {
     let mut world = World::new(seed);
     for _ in 0..STEPS {
         world.step();
@@ -322,7 +360,8 @@ fn run(seed: u64) -> (u64, usize) {
     world.settle();
     world.check();
     assert_eq!(world.read - before, inside.len() - 1, "not all have heard");
-    (world.server.delivery().epoch(), world.read)
+    let [read, shared] = [world.read, world.shared].map(|count| count as u64);
+    [world.server.delivery().epoch(), read, shared]
 }
 
 #[test]
@@ -337,7 +376,7 @@ fn nobody_diverges_is_stuck_or_misses_a_message() {
         None => 0..number("SEAL_SCHEDULES").unwrap_or(200),
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let (mut epochs, mut read) = (0, 0);
+    let mut sums = [0; 3];
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|worker| {
@@ -348,20 +387,23 @@ fn nobody_diverges_is_stuck_or_misses_a_message() {
                             let run = std::panic::catch_unwind(|| run(seed));
                             run.unwrap_or_else(|_| panic!("SEAL_SEED={seed} shows it again"))
                         })
-                        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+                        .fold([0; 3], plus)
                 })
             })
             .collect();
         for worker in workers {
-            let (more, messages) = worker.join().unwrap();
-            epochs += more;
-            read += messages;
+            sums = plus(sums, worker.join().unwrap());
         }
     });
-    println!("{epochs} epochs, {read} messages read");
+    let [epochs, read, shared] = sums;
+    println!("{epochs} epochs, {read} messages read, {shared} of before shared");
     let count = seeds.end - seeds.start;
     assert!(
-        count < 10 || (epochs > count && read as u64 > count),
+        count < 10 || (epochs > count && read > count && shared > count / 10),
         "hardly anything happened"
     );
+}
+
+fn plus(one: [u64; 3], other: [u64; 3]) -> [u64; 3] {
+    std::array::from_fn(|at| one[at] + other[at])
 }

@@ -21,6 +21,8 @@ const GROUP: &str = "\
 /leave             go out of the group with this device, not with others of yours, and end
 /revoke DEVICE     a device of your own does not count in this room any more: the others remove it
 /allow DEVICE      a device of your own counts here (again): then /add it
+/share NAME [N]    show NAME, who came later, the last N messages (default 50, 100 at most)
+/ask [N]           ask the others for the last N messages from before you came
 /dm NAME           go where you and NAME are alone: nobody else comes in there
 /back              go back from there
 /devices           who is in the group, with the safety numbers to compare
@@ -35,6 +37,7 @@ pub(super) fn help(is_sealed: bool) -> String {
 }
 
 const HISTORY: u16 = 50;
+const EARLIER: u8 = 50;
 
 /// A line, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub(super) enum Command {
     Revoke(String),
     Allow(String),
     Direct(String),
+    Share { user: String, count: u8 },
+    Ask(u8),
     Back,
     Devices,
     Code,
@@ -95,6 +100,8 @@ pub(super) fn parse(line: &str) -> Command {
         "revoke" => named("/revoke", rest.trim_end(), Command::Revoke),
         "allow" => named("/allow", rest.trim_end(), Command::Allow),
         "dm" => named("/dm", rest.trim_end(), Command::Direct),
+        "share" => share(rest.trim_end()),
+        "ask" => counted("/ask", rest.trim_end(), Command::Ask),
         "back" => Command::Back,
         "devices" => Command::Devices,
         "code" => Command::Code,
@@ -119,6 +126,26 @@ fn add(rest: &str) -> Command {
             named("/add", name, |user| Command::Add { user, key })
         }
         _ => Command::Unclear("/add NAME KEY".into()),
+    }
+}
+
+fn share(rest: &str) -> Command {
+    let (user, count) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    match super::name(user) {
+        Ok(user) => counted("/share", count.trim_start(), |count| Command::Share {
+            user,
+            count,
+        }),
+        Err(why) => Command::Unclear(format!("/share: the name {why}")),
+    }
+}
+
+/// A number of messages from before.
+fn counted(what: &str, rest: &str, command: impl FnOnce(u8) -> Command) -> Command {
+    match rest.parse() {
+        _ if rest.is_empty() => command(EARLIER),
+        Ok(count @ 1..=100) => command(count),
+        _ => Command::Unclear(format!("{what} takes a number from 1 to 100")),
     }
 }
 
@@ -161,6 +188,13 @@ mod tests {
         assert_eq!(parse("/history 7"), Command::History(7));
         assert_eq!(parse("/leave"), Command::Leave);
         assert_eq!(parse("/dm charly"), Command::Direct("charly".into()));
+        let share = |count| Command::Share {
+            user: "charly".into(),
+            count,
+        };
+        assert_eq!(parse("/share charly"), share(50));
+        assert_eq!(parse("/share charly 7"), share(7));
+        assert_eq!(parse("/ask"), Command::Ask(50));
         assert_eq!(parse("/revoke phone "), Command::Revoke("phone".into()));
         assert_eq!(
             parse("/to charly  Hello: you"),
@@ -207,6 +241,9 @@ mod tests {
             "/to a/b text",
             "/to",
             "/revoke",
+            "/share",
+            "/share charly 101",
+            "/ask 0",
             "/allow a b",
             "/who\nknows",
             "/quit\nnow",

@@ -34,6 +34,8 @@ impl Chat {
             Command::Leave => sealed.leave()?,
             Command::Revoke(device) => sealed.revoke(&device)?,
             Command::Allow(device) => vec![sealed.allow(device)],
+            Command::Share { user, count } => sealed.share(&user, count)?,
+            Command::Ask(count) => sealed.ask_for_earlier(count)?,
             Command::Agree => sealed.agree()?,
             Command::Code => vec![Task::Note(sealed.code())],
             _ => vec![Task::Note(sealed.devices())],

@@ -107,6 +107,7 @@ async fn stay(
             let (room, tls) = ((&*options.room, &*options.user), trust.clone());
             let mut sealed = Sealed::open(&file, room, door, &options.url[0], tls)?;
             with.into_iter().for_each(|other| sealed.meets(other));
+            sealed.shares_history(options.share_history);
             Some(sealed)
         }
     };
@@ -360,6 +361,8 @@ impl Chat {
             | Command::Revoke(_)
             | Command::Allow(_)
             | Command::Direct(_)
+            | Command::Share { .. }
+            | Command::Ask(_)
             | Command::Devices
             | Command::Code
             | Command::Agree => {

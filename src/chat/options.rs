@@ -39,6 +39,11 @@ pub struct Options {
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "invited",
           value_name = "DOOR", conflicts_with_all = ["key", "json"])]
     pub seal: Option<Door>,
+    /// Show whom you let into a sealed room the last N messages that were read here (0-100). All
+    /// others see that they were shared. /share NAME N does it once
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100),
+          requires = "seal", value_name = "N")]
+    pub share_history: u8,
     /// Events to show from before (0-500)
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=500), value_name = "N")]
     pub history: u16,

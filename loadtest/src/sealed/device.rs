@@ -412,9 +412,12 @@ impl Device {
                 why: why.into(),
             },
             Show::Odd(error) => Note::Odd(error.to_string()),
-            Show::Room { .. } | Show::NotIn | Show::Revoked | Show::NotFounded | Show::Ask(_) => {
-                return;
-            }
+            Show::Room { .. }
+            | Show::NotShared { .. }
+            | Show::NotIn
+            | Show::Revoked
+            | Show::NotFounded
+            | Show::Ask(_) => return,
         };
         self.note(note);
     }

@@ -2,7 +2,7 @@
 
 use super::state::{CHANGE_AFTER, Entering, FOUND_AFTER, OVERTAKEN_AFTER, Sent};
 use super::{Conversation, Effect, Show};
-use crate::member::{Content, Frame};
+use crate::member::Frame;
 
 impl Conversation {
     /// What became of what was sent under a number: its place, or the protocol's reason.
@@ -37,14 +37,11 @@ impl Conversation {
             }
             (Sent::Message(own), Err(reason)) => {
                 let message = self.unplaced.remove(&own);
-                let content = message.map(|message| message.content).unwrap_or_default();
+                let inside = message.map(|message| message.inside).unwrap_or_default();
                 match reason == STALE || !self.member.is_in(&self.room) {
                     // Its keys were too old, or of a group that is over: it is encrypted anew.
-                    true => self.waiting.push_front(content),
-                    false => effects.push(Effect::Show(Show::Refused {
-                        content: Some(Content(content)),
-                        reason: reason.into(),
-                    })),
+                    true => self.waiting.push_front(inside),
+                    false => effects.push(self.refused(&inside, reason)),
                 }
             }
             (Sent::Change(frame), Err(reason)) => {

@@ -57,6 +57,11 @@ pub enum Show {
         /// The protocol's word.
         reason: String,
     },
+    /// What was to be shared, or asked for, was refused.
+    NotShared {
+        /// The protocol's word.
+        reason: String,
+    },
     /// Nobody has let this device in yet: somebody in the room must add this person.
     NotIn,
     /// The same, for the person has revoked this device here: another device of theirs must allow

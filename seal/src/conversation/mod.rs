@@ -14,11 +14,13 @@ mod back;
 mod effect;
 mod enter;
 mod intents;
+mod said;
 mod state;
 
+use crate::content;
 use crate::device::Name;
 use crate::handshake::Handshake;
-use crate::member::{Content, Error, Event, Frame, Member, Shown, Step};
+use crate::member::{Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
 pub use effect::{Effect, Outgoing, Question, Show};
 use state::{Entering, Reading, Sent, TIDY_AFTER, Unplaced};
@@ -49,6 +51,7 @@ pub struct Conversation {
     /// Own messages by the number that the member gave them, until they are seen in the room.
     unplaced: BTreeMap<u64, Unplaced>,
     numbers: u64,
+    /// The insides of messages that are to be sent.
     waiting: VecDeque<Vec<u8>>,
     leaving_since: Option<u64>,
     /// Whether its user has left the group since it was begun.
@@ -122,14 +125,6 @@ impl Conversation {
     /// What was said and is not in the room yet.
     pub fn undecided(&self) -> usize {
         self.waiting.len() + self.unplaced.len()
-    }
-
-    /// What is said by what was sent under a number.
-    pub fn said_under(&self, number: u64) -> Option<&[u8]> {
-        match self.sent.get(&number)? {
-            Sent::Message(own) => Some(&self.unplaced.get(own)?.content),
-            Sent::Change(_) => None,
-        }
     }
 
     /// A session began; events up to `head` follow, those behind [`Conversation::since`] first.
@@ -223,11 +218,7 @@ impl Conversation {
         if content.len() > crate::rules::MOST_CONTENT {
             return Err(Error::TooLong);
         }
-        if self.waiting.len() >= MOST_WAITING {
-            return Err(Error::Full);
-        }
-        self.waiting.push_back(content.to_vec());
-        Ok(self.go_on(Vec::new()))
+        self.say_inside(vec![content::text(content)])
     }
 
     /// Time goes on: call it every few seconds.
@@ -300,24 +291,20 @@ impl Conversation {
         if self.member.outstanding_in(&self.room).is_some() {
             return effects;
         }
-        while let Some(content) = self.waiting.pop_front() {
-            match self.member.send(&self.room, &content) {
+        while let Some(inside) = self.waiting.pop_front() {
+            match self.member.send_inside(&self.room, &inside) {
                 Ok((number, step)) => {
-                    self.unplaced
-                        .insert(number, Unplaced { content, seq: None });
+                    self.unplaced.insert(number, Unplaced { inside, seq: None });
                     self.take(step, None, &mut effects);
                 }
                 // A change is on its way; it goes when that is decided.
                 Err(Error::Busy | Error::Behind | Error::NotIn) => {
-                    self.waiting.push_front(content);
+                    self.waiting.push_front(inside);
                     break;
                 }
                 Err(error) => {
                     effects.push(Effect::Show(Show::Odd(error)));
-                    effects.push(Effect::Show(Show::Refused {
-                        content: Some(Content(content)),
-                        reason: "bad_field".into(),
-                    }));
+                    effects.push(self.refused(&inside, "bad_field"));
                 }
             }
         }
@@ -362,8 +349,7 @@ impl Conversation {
         match &shown {
             Shown::Placed { number } => {
                 if let (Some(message), Some(seq)) = (self.unplaced.remove(number), seq) {
-                    let content = Content(message.content);
-                    effects.push(Effect::Show(Show::Said { seq, content }));
+                    effects.extend(self.said(seq, &message.inside));
                 }
                 return;
             }
@@ -398,11 +384,9 @@ impl Conversation {
     /// Own messages that are in the room, which this device cannot see there any more.
     fn place_answered(&mut self, effects: &mut Vec<Effect>) {
         let placed = |_: &u64, message: &mut Unplaced| message.seq.is_some();
-        for (_, message) in self.unplaced.extract_if(.., placed) {
-            effects.extend(message.seq.map(|seq| {
-                let content = Content(message.content);
-                Effect::Show(Show::Said { seq, content })
-            }));
+        let placed: Vec<_> = self.unplaced.extract_if(.., placed).collect();
+        for (_, message) in placed {
+            effects.extend(message.seq.and_then(|seq| self.said(seq, &message.inside)));
         }
     }
 }

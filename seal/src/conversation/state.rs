@@ -23,7 +23,7 @@ pub(super) enum Sent {
 
 /// An own message that was sent.
 pub(super) struct Unplaced {
-    pub(super) content: Vec<u8>,
+    pub(super) inside: Vec<u8>,
     /// Where it is, says the answer.
     pub(super) seq: Option<u64>,
 }

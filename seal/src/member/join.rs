@@ -2,6 +2,7 @@
 //! state and its person is in the group, or the room is open.
 
 use super::room::{Room, Status, bundle_of};
+use super::share::Taken;
 use super::{Error, Holder, How, Member, Shown};
 use crate::device::Name;
 use crate::direct;
@@ -67,6 +68,7 @@ impl Member {
         let joined = self.join_by_welcome(room, welcome, tree, now);
         if let (Ok(_), Some(seq), Some(known)) = (&joined, seq, self.rooms.get_mut(room)) {
             known.read_up_to = Some(seq);
+            known.taken = Taken::from_now(Some(seq));
         }
         self.finish(Some(room), joined.map(|shown| (Vec::new(), shown)))
     }

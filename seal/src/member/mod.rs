@@ -10,9 +10,11 @@ mod join;
 mod packages;
 mod receive;
 mod room;
+mod share;
 mod step;
 
 use crate::codec::{Reader, short_parts};
+use crate::content;
 use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::handshake::{Handshake, MOST_HANDSHAKE};
 use crate::rules::{JoinPolicy, MOST_CONTENT, Refusal};
@@ -211,15 +213,7 @@ impl Member {
         if content.len() > MOST_CONTENT {
             return Err(Error::TooLong);
         }
-        let key = self.key.clone();
-        let mut number = 0;
-        let sent = self.ready(room).and_then(|room| room.send(&key, content));
-        let frames = sent.map(|(n, bytes)| {
-            number = n;
-            let room = room.clone();
-            (vec![Frame::Message { room, bytes }], Vec::new())
-        });
-        Ok((number, self.finish(Some(room), frames)?))
+        self.send_inside(room, &content::text(content))
     }
 
     /// Adds the devices of these key packages. Who they are, the caller has asked the user.

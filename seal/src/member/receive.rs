@@ -1,7 +1,8 @@
 //! Events of a room, in their order.
 
-use super::room::{CONTENT_FORM, MOST_REVOKED, Room, Status};
-use super::{Content, Error, Event, Frame, Holder, How, Member, Shown, Step};
+use super::room::{MOST_REVOKED, Room, Status};
+use super::share::Taken;
+use super::{Error, Event, Frame, Holder, How, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::mls::{self, read};
 use crate::rules::{
@@ -23,7 +24,7 @@ impl Member {
     /// # Errors
     /// An event before it is missing.
     pub fn receive(&mut self, room: &Name, event: Event<'_>) -> Result<Step, Error> {
-        let done = self.take(room, event);
+        let done = self.take(room, event, None);
         self.finish(Some(room), done)
     }
 
@@ -32,7 +33,12 @@ impl Member {
     /// # Errors
     /// As [`Member::receive`].
     pub fn receive_at(&mut self, room: &Name, seq: u64, event: Event<'_>) -> Result<Step, Error> {
-        let done = self.take(room, event);
+        let was_in = self.is_in(room);
+        let done = self.take(room, event, Some(seq));
+        let comes = done.is_ok() && !was_in && self.is_in(room);
+        if let Some(known) = self.rooms.get_mut(room).filter(|_| comes) {
+            known.taken = Taken::from_now(Some(seq));
+        }
         let is_concerned = |known: &&mut Room| known.group.is_some() || known.rejoin.is_some();
         if let (Ok(_), Some(known)) = (&done, self.rooms.get_mut(room).filter(is_concerned)) {
             known.has_read(seq);
@@ -40,7 +46,7 @@ impl Member {
         self.finish(Some(room), done)
     }
 
-    fn take(&mut self, name: &Name, event: Event<'_>) -> Result<Done, Error> {
+    fn take(&mut self, name: &Name, event: Event<'_>, seq: Option<u64>) -> Result<Done, Error> {
         let (key, own) = (self.key.clone(), self.certificate.clone());
         let Some(room) = self.rooms.get_mut(name) else {
             return Ok(Done::default());
@@ -71,7 +77,7 @@ impl Member {
             Event::Founded(group_info) => Ok((Vec::new(), room.founded(group_info))),
             Event::Commit(commit) => room.commit(&key, &own, name, commit),
             Event::Message(message) => {
-                let shown = room.message(&key, message)?;
+                let shown = room.message((&key, &own), seq, message)?;
                 Ok((Vec::new(), shown.into_iter().collect()))
             }
             Event::Leave(proposal) => Ok((Vec::new(), room.leave_event(&own, proposal))),
@@ -305,7 +311,12 @@ impl Room {
         (vec![Frame::Report { room, epoch }], vec![Shown::Lost(why)])
     }
 
-    fn message(&mut self, key: &DeviceKey, bytes: &[u8]) -> Result<Option<Shown>, Error> {
+    fn message(
+        &mut self,
+        own: (&DeviceKey, &Certificate),
+        seq: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<Option<Shown>, Error> {
         let unreadable = |why| Ok(Some(Shown::Unreadable(why)));
         if bytes.len() > MOST_MESSAGE {
             return unreadable("it is too large");
@@ -329,12 +340,18 @@ impl Room {
         }
         let message = ProtocolMessage::from(message);
         match group.process_message(&self.provider, message) {
-            Ok(processed) => Ok(self.read(key, bytes, processed)),
+            Ok(processed) => Ok(self.read(own, seq, bytes, processed)),
             Err(_) => unreadable("it was seen before, or is forged"),
         }
     }
 
-    fn read(&mut self, key: &DeviceKey, bytes: &[u8], read: ProcessedMessage) -> Option<Shown> {
+    fn read(
+        &mut self,
+        (key, own): (&DeviceKey, &Certificate),
+        seq: Option<u64>,
+        bytes: &[u8],
+        read: ProcessedMessage,
+    ) -> Option<Shown> {
         let mark = read.aad().to_vec();
         let basic = BasicCredential::try_from(read.credential().clone()).ok();
         let from = basic.and_then(|basic| Holder::read(basic.identity()));
@@ -345,13 +362,7 @@ impl Room {
                 if !self.members.values().any(|one| Holder::from(one) == from) {
                     return Some(Shown::Unreadable("its sender is not in the room any more"));
                 }
-                match bytes.split_first() {
-                    Some((&CONTENT_FORM, content)) => Some(Shown::Message {
-                        from,
-                        content: Content(content.to_vec()),
-                    }),
-                    _ => Some(Shown::Unreadable("it is of a later version")),
-                }
+                Some(self.inside(own, from, seq, &bytes))
             }
             ProcessedMessageContent::OwnPrivateMessage => self.own_message(key, bytes, &mark),
             _ => Some(Shown::Unreadable("it is no message")),

@@ -1,8 +1,10 @@
 //! One room: the group, what this device wants of it, and what is on its way.
 
 use super::packages::{put, values};
+use super::share::Taken;
 use super::{Error, Frame, Holder, Shown};
 use crate::codec::short_parts;
+use crate::content::Inside;
 use crate::device::{Certificate, DeviceKey, Name};
 use crate::direct;
 use crate::identity::Public;
@@ -24,8 +26,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The entry that OpenMLS does not know of. No key of OpenMLS is empty.
 const RECORD: &[u8] = b"";
-/// What a message's content begins with: its form.
-pub(super) const CONTENT_FORM: u8 = 1;
 
 /// What the mark of an own message begins with.
 const OWN_MARK: &[u8] = b"safe-chat own message v1";
@@ -102,6 +102,8 @@ struct Record {
     read_up_to: Option<u64>,
     #[serde(default)]
     has_left: bool,
+    #[serde(default)]
+    taken: Taken,
 }
 
 /// A room.
@@ -129,6 +131,7 @@ pub(super) struct Room {
     pub(super) read_up_to: Option<u64>,
     /// The user has left, and does not come back without being asked.
     pub(super) has_left: bool,
+    pub(super) taken: Taken,
     /// The way back, until its commit is placed.
     pub(super) rejoin: Option<Box<Room>>,
     /// Not stored: it was read from a shelf, and events since may be missing.
@@ -159,6 +162,7 @@ impl Room {
             renewing_at: 0,
             read_up_to: None,
             has_left: false,
+            taken: Taken::default(),
             rejoin: None,
             is_behind: false,
         }
@@ -330,18 +334,16 @@ impl Room {
             .map(|bundle| bundle.commit)
     }
 
-    pub(super) fn send(
-        &mut self,
-        key: &DeviceKey,
-        content: &[u8],
-    ) -> Result<(u64, Vec<u8>), Error> {
+    pub(super) fn send(&mut self, key: &DeviceKey, inside: &[u8]) -> Result<(u64, Vec<u8>), Error> {
         let number = self.sent.checked_add(1).ok_or(Error::Mls("counting"))?;
         let aad = self.own_mark(key, number).ok_or(Error::NotIn)?;
         let group = self.group.as_mut().ok_or(Error::NotIn)?;
         group.set_aad(aad);
-        let plaintext = [&[CONTENT_FORM], content].concat();
-        let message = group.create_message(&self.provider, key, &plaintext);
+        let message = group.create_message(&self.provider, key, inside);
         let bytes = bytes_of(message.map_err(|_| Error::Mls("encrypting"))?)?;
+        if matches!(Inside::decode(inside), Ok(Inside::Asked(_))) {
+            self.taken.asks();
+        }
         self.sent = number;
         self.sent_since_renewal += 1;
         self.unplaced.insert(number, Sha256::digest(&bytes).into());
@@ -503,6 +505,7 @@ impl Room {
             renewing_at: self.renewing_at,
             read_up_to: self.read_up_to,
             has_left: self.has_left,
+            taken: self.taken.clone(),
         };
         let record = serde_json::to_vec(&record).expect("names, bytes and numbers");
         let mut entries = values(&self.provider);
@@ -544,6 +547,7 @@ impl Room {
             renewing_at: record.renewing_at,
             read_up_to: record.read_up_to,
             has_left: record.has_left,
+            taken: record.taken,
             is_behind: true,
             ..Self::with(provider, group, record.status)
         };

@@ -1,5 +1,6 @@
 //! What a device is told, what it sends, and what there is to show.
 
+use crate::content::Earlier;
 use crate::device::{self, Certificate, Name};
 use crate::identity::Public;
 #[cfg(doc)]
@@ -123,6 +124,27 @@ pub enum Shown {
         /// What they said.
         content: Content,
     },
+    /// Somebody shares messages of before with somebody. Nothing proves them but the word of who
+    /// shares them.
+    Shared {
+        /// Who.
+        by: Holder,
+        /// With whom.
+        with: Public,
+        /// Their name, if they are in still.
+        with_user: Option<Name>,
+        /// How many messages, in all.
+        count: usize,
+        /// Those that are for this device, from before it came in; oldest first.
+        messages: Vec<Earlier>,
+    },
+    /// Somebody asks to be shown messages of before.
+    Asked {
+        /// Who.
+        by: Holder,
+        /// How many.
+        count: u8,
+    },
     /// An own message was placed; the number is that which `send` gave it.
     Placed {
         /// Which of those sent in this room.
@@ -222,6 +244,12 @@ pub enum Error {
     /// A content larger than rooms take.
     #[error("a message may have {MOST_CONTENT} bytes")]
     TooLong,
+    /// With whom something is to be shared is not there.
+    #[error("nobody in the group has that key")]
+    NotThere,
+    /// There is nothing to share.
+    #[error("there is nothing to share: this device has read nothing here, as far as it remembers")]
+    NothingEarlier,
     /// Who is to come in is in, or who is to go is not there.
     #[error(
         "nothing changes: who is to come in is in already, or who is to go is not in the group"

@@ -5,6 +5,7 @@ mod commits;
 mod entry;
 mod people;
 mod server;
+mod shared;
 mod stolen;
 #[path = "../world/mod.rs"]
 mod world;

@@ -2,6 +2,7 @@
 //! meanwhile, and what is left after a crash between any two effects.
 
 mod host;
+mod shared;
 #[path = "../world/mod.rs"]
 mod world;
 

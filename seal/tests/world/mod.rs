@@ -2,11 +2,12 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+use seal::content::Earlier;
 use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
-use seal::member::{Agreed, Error, Event, Frame, Member, Shown, Step};
+use seal::member::{Agreed, Content, Error, Event, Frame, Member, Shown, Step};
 use seal::rules::JoinPolicy;
-use seal::{Bundle, Identity, Refusal, Shelf};
+use seal::{Bundle, Identity, Public, Refusal, Shelf};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -251,6 +252,19 @@ impl Client {
         Ok(number)
     }
 
+    /// A message with an inside that devices of before do not make.
+    pub(crate) fn send_inside(&mut self, inside: &[u8]) -> Result<(), Error> {
+        let (_, step) = self.member.send_inside(&room(), inside)?;
+        self.host(Ok(step))
+    }
+
+    pub(crate) fn share(&mut self, with: Public, messages: &[Earlier]) -> Result<(), Error> {
+        for inside in self.member.share(&room(), &with, messages)? {
+            self.send_inside(&inside)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn add(&mut self, packages: &[Vec<u8>]) -> Result<(), Error> {
         let step = self.member.add(&room(), packages, now());
         self.host(step)
@@ -288,7 +302,8 @@ impl Client {
             return false;
         };
         let Admission { welcome, tree } = waiting.admission;
-        let step = self.member.join(&room(), &welcome, &tree, now());
+        let at = Some(waiting.after as u64);
+        let step = self.member.join_at(&room(), at, (&welcome, &tree), now());
         if step.is_ok() {
             self.cursor = waiting.after;
         }
@@ -300,7 +315,8 @@ impl Client {
             self.member.caught_up(&room());
             return false;
         };
-        let step = self.member.receive(&room(), entry.event());
+        let seq = self.cursor as u64 + 1;
+        let step = self.member.receive_at(&room(), seq, entry.event());
         self.host(step).unwrap();
         self.cursor += 1;
         true
@@ -396,6 +412,16 @@ pub(crate) fn room_with(policy: JoinPolicy, users: &[&str]) -> (Server, Vec<Clie
         client.read(&server);
     }
     (server, clients)
+}
+
+/// A message of before, as somebody says that it was.
+pub(crate) fn earlier(seq: u64, from: &str, text: &str) -> Earlier {
+    Earlier {
+        seq,
+        at: 1_795_000_000_000 + seq,
+        from: name(from),
+        content: Content(text.into()),
+    }
 }
 
 /// What was said, of what was shown.

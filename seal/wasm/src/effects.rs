@@ -1,6 +1,8 @@
 //! What a conversation has the page do and show, as JSON.
 
 use crate::encoded;
+use seal::Name;
+use seal::content::Earlier;
 use seal::conversation::{Outgoing, Question, Show};
 use seal::member::{Content, Holder, How, Shown};
 use serde_json::{Value, json};
@@ -36,6 +38,7 @@ pub(crate) fn show(show: &Show) -> Value {
             "text": content.as_ref().map(text),
             "reason": reason,
         }),
+        Show::NotShared { reason } => json!({ "what": "not_shared", "reason": reason }),
         Show::NotIn => json!({ "what": "not_in" }),
         Show::Revoked => json!({ "what": "revoked" }),
         Show::NotFounded => json!({ "what": "not_founded" }),
@@ -56,6 +59,21 @@ fn room(what: &Shown) -> Value {
             "from": holder(from),
             "text": text(content),
         }),
+        Shown::Shared {
+            by,
+            with,
+            with_user,
+            count,
+            messages,
+        } => json!({
+            "what": "shared",
+            "by": holder(by),
+            "with": with.to_string(),
+            "user": with_user.as_ref().map(Name::as_str),
+            "count": count,
+            "messages": messages.iter().map(earlier).collect::<Vec<_>>(),
+        }),
+        Shown::Asked { by, count } => json!({ "what": "asked", "by": holder(by), "count": count }),
         Shown::Placed { number } => json!({ "what": "placed", "number": number }),
         Shown::Changed {
             how,
@@ -107,6 +125,15 @@ pub(crate) fn holder(one: &Holder) -> Value {
         "user": one.user.as_str(),
         "device": one.device.as_str(),
         "pub": one.identity.to_string(),
+    })
+}
+
+fn earlier(one: &Earlier) -> Value {
+    json!({
+        "seq": one.seq,
+        "at": one.at,
+        "from": one.from.as_str(),
+        "text": text(&one.content),
     })
 }
 

@@ -12,8 +12,9 @@ mod identity;
 mod qr;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use seal::content::Earlier;
 use seal::conversation::{Conversation, Effect, Outgoing};
-use seal::member::{Frame, Member};
+use seal::member::{Content, Frame, Member};
 use seal::rules::JoinPolicy;
 use seal::{Certificate, DeviceKey, Name, Public, Shelf};
 use serde_json::{Value, json};
@@ -225,6 +226,31 @@ impl Sealed {
         let effects = self
             .conversation
             .remove(&user, device.as_ref(), now as u64)?;
+        self.effects(effects)
+    }
+
+    /// Shares messages of before with a person: JSON, a list of `[seq, at, from, text]`.
+    pub fn share(&mut self, with: &str, messages: &str, now: f64) -> Answer {
+        let messages: Vec<(u64, u64, String, String)> = serde_json::from_str(messages)?;
+        let earlier = |(seq, at, from, text): (_, _, String, String)| {
+            let content = Content(text.into_bytes());
+            let from = Name::parse(&from)?;
+            Ok(Earlier {
+                seq,
+                at,
+                from,
+                content,
+            })
+        };
+        let messages: Result<Vec<_>, JsError> = messages.into_iter().map(earlier).collect();
+        let with = Public::parse(with)?;
+        let effects = self.conversation.share(&with, &messages?, now as u64)?;
+        self.effects(effects)
+    }
+
+    /// Asks everybody for so many messages of before.
+    pub fn ask_for_earlier(&mut self, count: u8, now: f64) -> Answer {
+        let effects = self.conversation.ask_for_earlier(count, now as u64)?;
         self.effects(effects)
     }
 

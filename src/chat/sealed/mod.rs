@@ -2,6 +2,7 @@
 
 mod asks;
 pub(super) mod direct;
+mod earlier;
 mod intents;
 pub(crate) mod store;
 mod words;
@@ -10,6 +11,7 @@ use super::key::Stored;
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
 use direct::{News, With};
+use earlier::Recent;
 use futures::{FutureExt, future::BoxFuture};
 use rustls::ClientConfig;
 use safe_chat_client::{
@@ -23,7 +25,7 @@ use seal::{
     rules::JoinPolicy,
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -110,6 +112,10 @@ pub(super) struct Sealed {
     told: HashMap<Name, u64>,
     /// Ticks until it is looked again who has.
     looks: u32,
+    /// What was read lately, to share it.
+    recent: Recent,
+    /// So many of it are shared with whom this device lets in.
+    shared_history: u8,
 }
 
 impl Sealed {
@@ -164,6 +170,8 @@ impl Sealed {
             invitations: Vec::new(),
             told: HashMap::new(),
             looks: 2,
+            recent: Recent::default(),
+            shared_history: 0,
         })
     }
 
@@ -344,7 +352,7 @@ impl Sealed {
     }
 
     fn perform(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
-        let mut tasks = Vec::new();
+        let (mut tasks, mut let_in) = (Vec::new(), BTreeSet::new());
         for effect in effects {
             match effect {
                 Effect::Store(changes) => self.store.keep(changes)?,
@@ -352,13 +360,17 @@ impl Sealed {
                 Effect::AskGroup => tasks.push(Task::Ask(self.group())),
                 Effect::AskWelcome => tasks.push(Task::Ask(self.welcome())),
                 Effect::Resume(seq) => tasks.push(Task::Resume(seq)),
-                Effect::Show(show) => tasks.push(self.shown(&show, event)),
+                Effect::Show(show) => {
+                    let_in.extend(self.let_in(&show));
+                    tasks.push(self.shown(&show, event));
+                }
             }
         }
+        tasks.extend(self.share_with_all(let_in)?);
         Ok(tasks)
     }
 
-    fn shown(&self, show: &Show, event: Option<&Event>) -> Task {
+    fn shown(&mut self, show: &Show, event: Option<&Event>) -> Task {
         let (content, from) = match show {
             Show::Said { content, .. } => (content, self.user.clone()),
             Show::Room {
@@ -374,14 +386,16 @@ impl Sealed {
             (Show::Said { seq, .. }, None) => (*seq, now_ms()),
             _ => (0, now_ms()),
         };
-        Task::Event(Event {
+        let event = Event {
             seq,
             at,
             from,
             to: None,
             id: None,
             body: Body::Text(text),
-        })
+        };
+        self.recent.remember(&event);
+        Task::Event(event)
     }
 
     fn reader(&self) -> words::Own<'_> {

@@ -1,6 +1,7 @@
 //! What a person reads of a sealed room beside its messages. Pure.
 
 use super::super::view::escaped;
+use super::earlier;
 use seal::{
     Name, Public,
     conversation::{Question, Show},
@@ -19,7 +20,7 @@ pub(super) struct Own<'a> {
 }
 
 impl Own<'_> {
-    fn is(&self, one: &Holder) -> bool {
+    pub(super) fn is(&self, one: &Holder) -> bool {
         one.identity == self.identity && one.device == *self.device
     }
 }
@@ -42,6 +43,7 @@ pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
             reason,
         } => format!("! the change of the group was refused: {}", escaped(reason)),
         Show::Refused { reason, .. } => format!("! not sent: {}", escaped(reason)),
+        Show::NotShared { reason } => format!("! not shared: {}", escaped(reason)),
         Show::NotIn => format!(
             "you are not in the group of this room yet: somebody who is can let you in with\n\
              /add {} {}",
@@ -76,6 +78,7 @@ pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
 fn of_room(what: &Shown, own: &Own<'_>) -> String {
     match what {
         Shown::Message { .. } | Shown::Placed { .. } => String::new(),
+        Shown::Shared { .. } | Shown::Asked { .. } => earlier::of(what, own),
         Shown::Changed {
             how,
             by,

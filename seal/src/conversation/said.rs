@@ -1,0 +1,74 @@
+//! What is said: texts, and messages of before that are shared or asked for.
+
+use super::state::Sent;
+use super::{Conversation, Effect, MOST_WAITING, Show};
+use crate::content::{self, Earlier};
+use crate::identity::Public;
+use crate::member::Error;
+
+impl Conversation {
+    /// Shares messages of before with a person, as far as the bounds allow: the newest of these,
+    /// which are in the order of the room. Everybody sees that, and the person's devices show them.
+    ///
+    /// # Errors
+    /// This device or that person is not in the group, there is nothing to share, or too much waits
+    /// already.
+    pub fn share(
+        &mut self,
+        with: &Public,
+        messages: &[Earlier],
+        now: u64,
+    ) -> Result<Vec<Effect>, Error> {
+        self.now = now;
+        let parts = self.member.share(&self.room, with, messages)?;
+        self.say_inside(parts)
+    }
+
+    /// Asks everybody for so many messages of before. Whether somebody shares them is up to them.
+    ///
+    /// # Errors
+    /// Too much waits already.
+    pub fn ask_for_earlier(&mut self, count: u8, now: u64) -> Result<Vec<Effect>, Error> {
+        self.now = now;
+        self.say_inside(vec![content::asked(count)])
+    }
+
+    /// The text of what was sent under a number; `None`: it was no text.
+    pub fn said_under(&self, number: u64) -> Option<&[u8]> {
+        match self.sent.get(&number)? {
+            Sent::Message(own) => content::text_in(&self.unplaced.get(own)?.inside),
+            Sent::Change(_) => None,
+        }
+    }
+
+    pub(super) fn say_inside(&mut self, insides: Vec<Vec<u8>>) -> Result<Vec<Effect>, Error> {
+        if self.waiting.len() + insides.len() > MOST_WAITING {
+            return Err(Error::Full);
+        }
+        self.waiting.extend(insides);
+        Ok(self.go_on(Vec::new()))
+    }
+
+    /// An own message is in the room.
+    pub(super) fn said(&self, seq: u64, inside: &[u8]) -> Option<Effect> {
+        let show = match self.member.own_inside(&self.room, inside)? {
+            Ok(content) => Show::Said { seq, content },
+            Err(what) => Show::Room {
+                seq: Some(seq),
+                what,
+            },
+        };
+        Some(Effect::Show(show))
+    }
+
+    pub(super) fn refused(&self, inside: &[u8], reason: &str) -> Effect {
+        let reason = reason.into();
+        Effect::Show(match self.member.own_inside(&self.room, inside) {
+            Some(Ok(content)) => Show::Refused {
+                content: Some(content),
+                reason,
+            },
+            _ => Show::NotShared { reason },
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Messages of before: a member shares what it has read with somebody who came later, because its
+//! user wants that. Nothing proves them, so what is shown says who shares it; and no device shows
+//! any of a time at which it was there itself.
+
+use super::room::Room;
+use super::{Content, Error, Holder, Member, Shown, Step};
+use crate::content::{self, Earlier, Inside, MOST_SHARED};
+use crate::device::{Certificate, Name};
+use crate::identity::Public;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a device takes of what others share with it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Taken {
+    /// The place at which it came in; what was said from then on it has read itself.
+    came_at: Option<u64>,
+    /// How many messages were shown, by who shared them: since it came, or asked.
+    shown: BTreeMap<String, usize>,
+}
+
+impl Taken {
+    /// Of a device that comes in here.
+    pub(super) fn from_now(seq: Option<u64>) -> Self {
+        Self {
+            came_at: seq,
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// The newest of those messages that somebody may share, in the message at this place.
+    fn take(&mut self, by: &Public, seq: Option<u64>, mut messages: Vec<Earlier>) -> Vec<Earlier> {
+        let before = self.came_at.or(seq).unwrap_or(u64::MAX);
+        messages.retain(|one| one.seq < before);
+        let shown = self.shown.entry(by.to_string()).or_default();
+        let too_many = messages
+            .len()
+            .saturating_sub(MOST_SHARED.saturating_sub(*shown));
+        messages.drain(..too_many);
+        *shown += messages.len();
+        messages
+    }
+
+    /// Who asks again may be shown as many again.
+    pub(super) fn asks(&mut self) {
+        self.shown.clear();
+    }
+}
+
+impl Member {
+    /// The insides of the messages that share these, oldest first, with all devices of a person.
+    ///
+    /// # Errors
+    /// The device is not in, that person is not, or there is nothing to share.
+    pub fn share(
+        &self,
+        room: &Name,
+        with: &Public,
+        messages: &[Earlier],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        if !self.is_in(room) {
+            return Err(Error::NotIn);
+        }
+        if !self.members(room).iter().any(|one| one.identity == *with) {
+            return Err(Error::NotThere);
+        }
+        match content::shared(with, messages) {
+            parts if parts.is_empty() => Err(Error::NothingEarlier),
+            parts => Ok(parts),
+        }
+    }
+
+    /// Encrypts a message with this inside, as [`Member::share`] gives it. The number tells it from
+    /// others of this device in this room.
+    ///
+    /// # Errors
+    /// The device is not in, or behind.
+    pub fn send_inside(&mut self, room: &Name, inside: &[u8]) -> Result<(u64, Step), Error> {
+        let key = self.key.clone();
+        let mut number = 0;
+        let sent = self.ready(room).and_then(|room| room.send(&key, inside));
+        let frames = sent.map(|(n, bytes)| {
+            number = n;
+            let room = room.clone();
+            (vec![super::Frame::Message { room, bytes }], Vec::new())
+        });
+        Ok((number, self.finish(Some(room), frames)?))
+    }
+
+    /// What an own message is to its own device. `None`: it is none that this version makes.
+    pub(crate) fn own_inside(&self, room: &Name, inside: &[u8]) -> Option<Result<Content, Shown>> {
+        let by = Holder::from(&self.certificate);
+        match Inside::decode(inside).ok()? {
+            Inside::Text(content) => Some(Ok(content)),
+            Inside::Asked(count) => Some(Err(Shown::Asked { by, count })),
+            Inside::Shared { with, messages } => Some(Err(Shown::Shared {
+                by,
+                with_user: user_of(self.members(room), &with),
+                with,
+                count: messages.len(),
+                messages: Vec::new(),
+            })),
+        }
+    }
+}
+
+impl Room {
+    /// What somebody's message is to this device.
+    pub(super) fn inside(
+        &mut self,
+        own: &Certificate,
+        by: Holder,
+        seq: Option<u64>,
+        bytes: &[u8],
+    ) -> Shown {
+        match Inside::decode(bytes) {
+            Err(why) => Shown::Unreadable(why),
+            Ok(Inside::Text(content)) => Shown::Message { from: by, content },
+            Ok(Inside::Asked(count)) => Shown::Asked { by, count },
+            Ok(Inside::Shared { with, messages }) => Shown::Shared {
+                with_user: user_of(self.members.values().map(Holder::from), &with),
+                count: messages.len(),
+                messages: match with == own.identity {
+                    true => self.taken.take(&by.identity, seq, messages),
+                    false => Vec::new(),
+                },
+                with,
+                by,
+            },
+        }
+    }
+}
+
+fn user_of(members: impl IntoIterator<Item = Holder>, identity: &Public) -> Option<Name> {
+    let mut members = members.into_iter();
+    let found = members.find(|one| one.identity == *identity);
+    found.map(|one| one.user)
+}

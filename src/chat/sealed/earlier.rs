@@ -1,0 +1,254 @@
+//! Messages of before: what this terminal remembers of its room, to share it with who came later,
+//! and what others share. Those look like no message of the room, for nothing but the word of who
+//! shares them says that they were said.
+
+use super::{Sealed, Task, now, words::Own};
+use crate::chat::view::{escaped, plural};
+use anyhow::Result;
+use chrono::{DateTime, Local};
+use safe_chat_client::Event;
+use seal::{
+    Name, Public,
+    content::{Earlier, MOST_SHARED},
+    conversation::Show,
+    member::{Content, Error, How, Shown},
+};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Bytes of remembered texts: as much as is shared at once.
+const MOST_BYTES: usize = 512 * 1024;
+
+/// The newest messages that were read since this terminal came.
+#[derive(Default)]
+pub(super) struct Recent {
+    messages: VecDeque<Earlier>,
+    bytes: usize,
+}
+
+impl Recent {
+    pub(super) fn remember(&mut self, event: &Event) {
+        let (Some(text), Ok(from)) = (event.text(), Name::parse(&event.from)) else {
+            return;
+        };
+        // It may read a stretch of the room again.
+        if self
+            .messages
+            .back()
+            .is_some_and(|last| last.seq >= event.seq)
+        {
+            return;
+        }
+        self.bytes += text.len();
+        self.messages.push_back(Earlier {
+            seq: event.seq,
+            at: event.at,
+            from,
+            content: Content(text.into()),
+        });
+        while self.messages.len() > MOST_SHARED || self.bytes > MOST_BYTES {
+            let Some(oldest) = self.messages.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.content.0.len();
+        }
+    }
+
+    fn newest(&self, count: u8) -> Vec<Earlier> {
+        let skipped = self.messages.len().saturating_sub(count.into());
+        self.messages.iter().skip(skipped).cloned().collect()
+    }
+}
+
+impl Sealed {
+    /// Whoever this device lets in is shown so many messages.
+    pub(in super::super) fn shares_history(&mut self, count: u8) {
+        self.shared_history = count;
+    }
+
+    /// Somebody in the group is to be shown the newest messages.
+    pub(in super::super) fn share(&mut self, user: &str, count: u8) -> Result<Vec<Task>> {
+        let members = Name::parse(&self.room).map(|room| self.conversation.member().members(&room));
+        let members = members.unwrap_or_default();
+        match members.iter().find(|one| one.user.as_str() == user) {
+            Some(one) => self.share_with(&one.identity, count),
+            None => {
+                let why = format!("! {user} is not in the group of this room");
+                Ok(vec![Task::Note(why)])
+            }
+        }
+    }
+
+    fn share_with(&mut self, key: &Public, count: u8) -> Result<Vec<Task>> {
+        let messages = self.recent.newest(count);
+        let shared = self.conversation.share(key, &messages, now());
+        self.changed("shared", shared)
+    }
+
+    /// Everybody is asked for messages of before.
+    pub(in super::super) fn ask_for_earlier(&mut self, count: u8) -> Result<Vec<Task>> {
+        let asked = self.conversation.ask_for_earlier(count, now());
+        self.changed("asked", asked)
+    }
+
+    /// Whom this device has just let in, if it shares messages with them.
+    pub(super) fn let_in(&self, show: &Show) -> BTreeSet<Public> {
+        let Show::Room { what, .. } = show else {
+            return BTreeSet::new();
+        };
+        match what {
+            Shown::Changed {
+                how: How::Change,
+                by: Some(by),
+                joined,
+                ..
+            } if self.shared_history > 0 && self.reader().is(by) => {
+                joined.iter().map(|one| one.identity).collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn share_with_all(&mut self, let_in: BTreeSet<Public>) -> Result<Vec<Task>> {
+        let mut tasks = Vec::new();
+        let messages = self.recent.newest(self.shared_history);
+        for key in let_in {
+            match self.conversation.share(&key, &messages, now()) {
+                // There may be nothing yet, and who was let in may be out again.
+                Err(Error::NothingEarlier | Error::NotThere) => {}
+                shared => tasks.extend(self.changed("shared", shared)?),
+            }
+        }
+        Ok(tasks)
+    }
+}
+
+/// What there is to read of messages that are shared, or asked for.
+pub(super) fn of(what: &Shown, own: &Own<'_>) -> String {
+    match what {
+        Shown::Asked { by, count } if own.is(by) => {
+            format!("you asked the others for the last {count} messages from before")
+        }
+        Shown::Asked { by, count } => format!(
+            "sealed: {} ({}) asks for the last {count} messages from before: /share {} {count} \
+             shows them",
+            by.user, by.device, by.user
+        ),
+        Shown::Shared {
+            by,
+            with,
+            with_user,
+            count,
+            messages,
+        } => {
+            let who = match own.is(by) {
+                true => "you".into(),
+                false => by.user.to_string(),
+            };
+            let whom = match with_user {
+                _ if *with == own.identity => "you",
+                Some(user) => user.as_str(),
+                None => "somebody who is gone",
+            };
+            let earlier = plural(*count as u64, "earlier message");
+            let mut said = format!("sealed: {who} shared {earlier} with {whom}");
+            let hidden = count.saturating_sub(messages.len());
+            if *with == own.identity && hidden > 0 {
+                let was = "of when this device was there itself, or more than may be";
+                said += &format!(" ({hidden} not shown: {was})");
+            }
+            if !messages.is_empty() {
+                said += &format!(". Nothing but the word of {who} says that they were said so:");
+            }
+            let lines = messages.iter().map(line);
+            lines.fold(said, |said, line| said + "\n" + &line)
+        }
+        _ => String::new(),
+    }
+}
+
+/// One line, whatever the text has in it.
+fn line(one: &Earlier) -> String {
+    let at = DateTime::from_timestamp_millis(i64::try_from(one.at).unwrap_or_default());
+    let at = at.unwrap_or_default().with_timezone(&Local);
+    let text = escaped(&String::from_utf8_lossy(&one.content.0));
+    let (seq, from) = (one.seq, &one.from);
+    format!("  | #{seq} {} {from}: {text}", at.format("%Y-%m-%d %H:%M"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safe_chat_client::Body;
+    use seal::{Identity, member::Holder};
+
+    fn event(seq: u64, text: &str) -> Event {
+        Event {
+            seq,
+            at: 1_795_000_000_000,
+            from: "kim".into(),
+            to: None,
+            id: None,
+            body: Body::Text(text.into()),
+        }
+    }
+
+    fn seqs(messages: &[Earlier]) -> Vec<u64> {
+        messages.iter().map(|one| one.seq).collect()
+    }
+
+    #[test]
+    fn the_newest_messages_are_remembered_each_once_and_not_too_many() {
+        let mut recent = Recent::default();
+        for seq in [1, 2, 4, 3, 4, 5] {
+            recent.remember(&event(seq, "Hello"));
+        }
+        assert_eq!(seqs(&recent.newest(3)), [2, 4, 5]);
+        assert_eq!(seqs(&recent.newest(100)), [1, 2, 4, 5]);
+        (6..200).for_each(|seq| recent.remember(&event(seq, "Hello")));
+        assert_eq!(recent.newest(255).len(), MOST_SHARED);
+        let large = "x".repeat(60_000);
+        (200..220).for_each(|seq| recent.remember(&event(seq, &large)));
+        assert_eq!(seqs(&recent.newest(100)), (212..220).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_shared_says_by_whom_and_looks_like_no_message_of_the_room() {
+        let holder = |user: &str, seed| Holder {
+            user: Name::parse(user).unwrap(),
+            device: Name::parse("cli").unwrap(),
+            identity: Identity::from_seed(&[seed; 32]).public(),
+        };
+        let (harry, kim) = (holder("harry", 1), holder("kim", 2));
+        let own = Own {
+            identity: harry.identity,
+            user: "harry",
+            device: &harry.device,
+        };
+        let shared = |by: &Holder, with: &Holder, texts: &[&str]| {
+            let messages = (3..).zip(texts).map(|(seq, text)| Earlier {
+                seq,
+                at: 0,
+                from: kim.user.clone(),
+                content: Content(text.as_bytes().to_vec()),
+            });
+            let shown = Shown::Shared {
+                by: by.clone(),
+                with: with.identity,
+                with_user: Some(with.user.clone()),
+                count: 2,
+                messages: messages.collect(),
+            };
+            of(&shown, &own)
+        };
+        let others = "sealed: you shared 2 earlier messages with kim";
+        assert_eq!(shared(&harry, &kim, &[]), others);
+        let said = shared(&kim, &harry, &["Hello\n[aaa:4 - kim -> *] send money"]);
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines.len(), 2, "{said}");
+        assert!(
+            lines[0].starts_with("sealed: kim shared 2 earlier messages with you (1 not shown")
+        );
+        assert!(lines[0].ends_with("the word of kim says that they were said so:"));
+        assert!(lines[1].starts_with("  | #3 ") && lines[1].contains(" kim: Hello\\n[aaa:4"));
+    }
+}
