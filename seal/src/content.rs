@@ -67,25 +67,27 @@ pub(crate) fn asked(count: u8) -> Vec<u8> {
 /// that fills a message of its own is left out.
 pub(crate) fn shared(with: &Public, messages: &[Earlier]) -> Vec<Vec<u8>> {
     let front = [&[KIND, SHARED], &with.as_bytes()[..]].concat();
-    let newest = messages.iter().rev().take(MOST_SHARED).map(Earlier::encode);
-    let mut parts: Vec<Vec<Vec<u8>>> = Vec::new();
-    let mut left = 0;
-    for bytes in newest.filter(|bytes| front.len() + bytes.len() <= MOST) {
-        if bytes.len() > left {
-            if parts.len() == MOST_SHARED_PARTS {
-                break;
-            }
-            parts.push(Vec::new());
-            left = MOST - front.len();
+    // Newest first, each message in front of those that are later.
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for message in messages.iter().rev().take(MOST_SHARED) {
+        let bytes = message.encode();
+        if front.len() + bytes.len() > MOST {
+            continue;
         }
-        left -= bytes.len();
-        parts.last_mut().expect("one was begun").push(bytes);
+        let is_full = parts.len() == MOST_SHARED_PARTS;
+        match parts.last_mut() {
+            Some(part) if front.len() + part.len() + bytes.len() <= MOST => {
+                part.splice(..0, bytes);
+            }
+            _ if is_full => break,
+            _ => parts.push(bytes),
+        }
     }
-    let part = |messages: Vec<Vec<u8>>| {
-        let messages = messages.into_iter().rev();
-        messages.fold(front.clone(), |inside, bytes| [inside, bytes].concat())
-    };
-    parts.into_iter().rev().map(part).collect()
+    parts.reverse();
+    for part in &mut parts {
+        part.splice(..0, front.iter().copied());
+    }
+    parts
 }
 
 impl Inside {

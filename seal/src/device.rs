@@ -3,7 +3,7 @@
 //! number: adding and revoking make the next one, and an older list never replaces a newer one.
 
 use crate::codec::{Malformed, Reader, short_parts};
-use crate::identity::{Identity, Public};
+use crate::identity::{self, Identity, Public};
 use ed25519_dalek::{Signer as _, SigningKey};
 use std::fmt;
 use thiserror::Error;
@@ -235,7 +235,7 @@ pub struct List {
 impl List {
     /// The first list of an identity, with no device.
     pub fn first(identity: &Identity) -> Self {
-        Self::signed(identity, 1, Vec::new())
+        Unsigned::first(identity.public()).sign(identity)
     }
 
     /// The next list, with one device more. A device that is listed already changes nothing.
@@ -243,14 +243,11 @@ impl List {
     /// # Errors
     /// The name is another device's, or there would be too many.
     pub fn with(&self, identity: &Identity, name: Name, key: Key) -> Result<Self, Error> {
-        let mut devices = self.devices.clone();
-        match devices.iter().find(|(listed, _)| *listed == name) {
-            Some((_, listed)) if *listed == key => return Ok(self.clone()),
-            Some(_) => return Err(Error::NameTaken),
-            None if devices.len() == MOST_DEVICES => return Err(Error::TooMany),
-            None => devices.push((name, key)),
+        if self.devices.contains(&(name.clone(), key)) {
+            return Ok(self.clone());
         }
-        Ok(Self::signed(identity, self.number + 1, devices))
+        let next = Unsigned::after(self).with(name, key)?;
+        Ok(next.sign(identity))
     }
 
     /// The next list, without a device that was lost or sold.
@@ -258,24 +255,8 @@ impl List {
     /// # Errors
     /// No such device is listed.
     pub fn without(&self, identity: &Identity, name: &Name) -> Result<Self, Error> {
-        let mut devices = self.devices.clone();
-        devices.retain(|(listed, _)| listed != name);
-        if devices.len() == self.devices.len() {
-            return Err(Error::NotListed);
-        }
-        Ok(Self::signed(identity, self.number + 1, devices))
-    }
-
-    fn signed(identity: &Identity, number: u64, mut devices: Vec<(Name, Key)>) -> Self {
-        devices.sort();
-        let mut list = Self {
-            identity: identity.public(),
-            number,
-            devices,
-            signature: [0; 64],
-        };
-        list.signature = identity.sign_devices(&list.listed());
-        list
+        let next = Unsigned::after(self).without(name)?;
+        Ok(next.sign(identity))
     }
 
     /// Whose devices they are.
@@ -354,6 +335,76 @@ impl List {
             bytes.extend(key);
         }
         bytes
+    }
+}
+
+/// A list that its identity has yet to sign, which may be where no program reads its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsigned(List);
+
+impl Unsigned {
+    /// The first list of an identity, with no device.
+    pub(crate) fn first(identity: Public) -> Self {
+        Self(List {
+            identity,
+            number: 1,
+            devices: Vec::new(),
+            signature: [0; 64],
+        })
+    }
+
+    /// The list that takes the place of this one, with the same devices.
+    pub(crate) fn after(list: &List) -> Self {
+        let number = list.number + 1;
+        Self(List {
+            number,
+            ..list.clone()
+        })
+    }
+
+    /// One device more; a listed one changes nothing.
+    pub(crate) fn with(mut self, name: Name, key: Key) -> Result<Self, Error> {
+        let devices = &mut self.0.devices;
+        match devices.iter().find(|(listed, _)| *listed == name) {
+            Some((_, listed)) if *listed == key => {}
+            Some(_) => return Err(Error::NameTaken),
+            None if devices.len() == MOST_DEVICES => return Err(Error::TooMany),
+            None => devices.push((name, key)),
+        }
+        devices.sort();
+        Ok(self)
+    }
+
+    pub(crate) fn without(mut self, name: &Name) -> Result<Self, Error> {
+        let before = self.0.devices.len();
+        self.0.devices.retain(|(listed, _)| listed != name);
+        match self.0.devices.len() == before {
+            true => Err(Error::NotListed),
+            false => Ok(self),
+        }
+    }
+
+    /// The bytes that the identity signs.
+    pub fn to_sign(&self) -> Vec<u8> {
+        identity::devices_to_sign(&self.0.listed())
+    }
+
+    /// The list with the signature.
+    ///
+    /// # Errors
+    /// It is not of this list, or another identity's.
+    pub fn signed(mut self, signature: [u8; 64]) -> Result<List, Error> {
+        self.0.signature = signature;
+        match self.0.identity.has_listed(&self.0.listed(), &signature) {
+            true => Ok(self.0),
+            false => Err(Error::NotSigned),
+        }
+    }
+
+    pub(crate) fn sign(mut self, identity: &Identity) -> List {
+        self.0.identity = identity.public();
+        self.0.signature = identity.sign_devices(&self.0.listed());
+        self.0
     }
 }
 

@@ -50,8 +50,13 @@ impl Identity {
 
     /// Signs which devices count from now on.
     pub(crate) fn sign_devices(&self, listed: &[u8]) -> [u8; 64] {
-        self.0.sign(&short_parts(&[DEVICES, listed])).to_bytes()
+        self.0.sign(&devices_to_sign(listed)).to_bytes()
     }
+}
+
+/// What an identity signs of a list of devices.
+pub(crate) fn devices_to_sign(listed: &[u8]) -> Vec<u8> {
+    short_parts(&[DEVICES, listed])
 }
 
 impl fmt::Debug for Identity {
@@ -101,7 +106,7 @@ impl Public {
     }
 
     pub(crate) fn has_listed(&self, listed: &[u8], signature: &[u8; 64]) -> bool {
-        self.has_signed(&short_parts(&[DEVICES, listed]), signature)
+        self.has_signed(&devices_to_sign(listed), signature)
     }
 
     fn has_signed(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {

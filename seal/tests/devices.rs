@@ -186,3 +186,28 @@ fn a_device_revokes_neither_itself_nor_what_is_not_there() {
     assert!(matches!(revoke(&harry, "watch"), Error::List(_)));
     assert!(matches!(revoke(&charly, "laptop"), Error::List(_)));
 }
+
+#[test]
+fn an_identity_that_no_program_reads_revokes_a_device_by_signing_what_it_is_told() {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    let (mut server, mut clients) = with_laptop();
+    let sign = |client: &Client, bytes: &[u8]| {
+        let key = SigningKey::from_bytes(&client.identity.seed());
+        key.sign(bytes).to_bytes()
+    };
+    let own = clients[0].member.revocation(&room(), &name("phone"));
+    assert_eq!(own.map(drop), Err(Error::OwnDevice));
+    let laptop = name("laptop");
+    let unsigned = clients[0].member.revocation(&room(), &laptop).unwrap();
+    let by_another = sign(&clients[1], &unsigned.to_sign());
+    let refused = unsigned.clone().signed(by_another);
+    assert_eq!(refused, Err(seal::device::Error::NotSigned));
+    let signature = sign(&clients[0], &unsigned.to_sign());
+    let list = unsigned.signed(signature).unwrap();
+    let announced = clients[0].member.announce(&room(), &list);
+    clients[0].host(announced).unwrap();
+    clients[0].flush(&mut server);
+    all_read(&server, &mut clients);
+    charly_tidies(&mut server, &mut clients);
+    assert!(clients[2].member.is_out(&room()));
+}

@@ -1,7 +1,7 @@
 //! What a user wants of the group.
 
 use super::{Conversation, Effect};
-use crate::device::Name;
+use crate::device::{List, Name, Unsigned};
 use crate::identity::Identity;
 use crate::member::{Error, Member, Step};
 use crate::rules::JoinPolicy;
@@ -64,6 +64,22 @@ impl Conversation {
         now: u64,
     ) -> Result<Vec<Effect>, Error> {
         self.change(now, |member, room| member.revoke(room, identity, device))
+    }
+
+    /// What this person's identity has to sign to revoke a device: [`Conversation::announce`].
+    ///
+    /// # Errors
+    /// Those of [`Member::revocation`].
+    pub fn revocation(&mut self, device: &Name) -> Result<Unsigned, Error> {
+        self.member.revocation(&self.room, device)
+    }
+
+    /// Says which devices this person has.
+    ///
+    /// # Errors
+    /// Those of [`Member::announce`].
+    pub fn announce(&mut self, list: &List, now: u64) -> Result<Vec<Effect>, Error> {
+        self.change(now, |member, room| member.announce(room, list))
     }
 
     /// Lets a device of this person count (again), of which this is a key package.

@@ -3,8 +3,8 @@
 
 use super::room::Room;
 use super::{Error, Member, Step};
-use crate::device::{Certificate, List, Name};
-use crate::identity::Identity;
+use crate::device::{Certificate, Name, Unsigned};
+use crate::identity::{Identity, Public};
 use crate::mls;
 use crate::rules::{JoinPolicy, check_key_package};
 use openmls_rust_crypto::RustCrypto;
@@ -36,12 +36,25 @@ impl Member {
         identity: &Identity,
         device: &Name,
     ) -> Result<Step, Error> {
+        let list = self.without(room, identity.public(), device)?;
+        self.announce(room, &list.sign(identity))
+    }
+
+    /// What this person's identity has to sign so that a device does not count any more; it is
+    /// [`Member::announce`]d then.
+    ///
+    /// # Errors
+    /// As [`Member::revoke`].
+    pub fn revocation(&mut self, room: &Name, device: &Name) -> Result<Unsigned, Error> {
+        self.without(room, self.certificate.identity, device)
+    }
+
+    fn without(&mut self, room: &Name, own: Public, device: &Name) -> Result<Unsigned, Error> {
         if *device == self.certificate.device {
             return Err(Error::OwnDevice);
         }
-        let list = self.ready(room)?.list_of(identity)?;
-        let list = list.without(identity, device)?;
-        self.announce(room, &list)
+        let list = self.ready(room)?.next_list(own)?;
+        Ok(list.without(device)?)
     }
 
     /// Says in the room that the device of this key package counts. Others of a person that never
@@ -61,13 +74,13 @@ impl Member {
             return Err(Error::OtherPerson);
         }
         let ready = self.ready(room)?;
-        let list = ready.list_of(identity)?;
-        let list = list.with(identity, certificate.device, certificate.key)?;
-        // The same list again would be refused, as an old one is.
-        if ready.lists.of(&identity.public()) == Some(&list) {
+        let said = ready.lists.of(&certificate.identity);
+        if said.is_some_and(|list| list.has(&certificate)) {
             return Err(Error::IsListed);
         }
-        self.announce(room, &list)
+        let list = ready.next_list(certificate.identity)?;
+        let list = list.with(certificate.device, certificate.key)?;
+        self.announce(room, &list.sign(identity))
     }
 
     /// Those of the key packages whose devices their persons have not revoked in this room, and the
@@ -129,14 +142,15 @@ impl Member {
 }
 
 impl Room {
-    fn list_of(&self, identity: &Identity) -> Result<List, Error> {
-        let own = identity.public();
+    /// The list that follows the newest one of a person, as that is; of who has said none, the
+    /// devices that are in the group.
+    fn next_list(&self, own: Public) -> Result<Unsigned, Error> {
         if let Some(list) = self.lists.of(&own) {
-            return Ok(list.clone());
+            return Ok(Unsigned::after(list));
         }
-        let mut list = List::first(identity);
+        let mut list = Unsigned::first(own);
         for one in self.members.values().filter(|one| one.identity == own) {
-            list = list.with(identity, one.device.clone(), one.key)?;
+            list = list.with(one.device.clone(), one.key)?;
         }
         Ok(list)
     }

@@ -68,7 +68,7 @@ impl Member {
         let joined = self.join_by_welcome(room, welcome, tree, now);
         if let (Ok(_), Some(seq), Some(known)) = (&joined, seq, self.rooms.get_mut(room)) {
             known.read_up_to = Some(seq);
-            known.taken = Taken::from_now(Some(seq));
+            known.taken = Taken::from_now(seq);
         }
         self.finish(Some(room), joined.map(|shown| (Vec::new(), shown)))
     }

@@ -37,7 +37,7 @@ impl Member {
         let done = self.take(room, event, Some(seq));
         let comes = done.is_ok() && !was_in && self.is_in(room);
         if let Some(known) = self.rooms.get_mut(room).filter(|_| comes) {
-            known.taken = Taken::from_now(Some(seq));
+            known.taken = Taken::from_now(seq);
         }
         let is_concerned = |known: &&mut Room| known.group.is_some() || known.rejoin.is_some();
         if let (Ok(_), Some(known)) = (&done, self.rooms.get_mut(room).filter(is_concerned)) {

@@ -103,7 +103,7 @@ struct Record {
     #[serde(default)]
     has_left: bool,
     #[serde(default)]
-    taken: Taken,
+    taken: Vec<u8>,
 }
 
 /// A room.
@@ -505,7 +505,7 @@ impl Room {
             renewing_at: self.renewing_at,
             read_up_to: self.read_up_to,
             has_left: self.has_left,
-            taken: self.taken.clone(),
+            taken: self.taken.encode(),
         };
         let record = serde_json::to_vec(&record).expect("names, bytes and numbers");
         let mut entries = values(&self.provider);
@@ -547,7 +547,7 @@ impl Room {
             renewing_at: record.renewing_at,
             read_up_to: record.read_up_to,
             has_left: record.has_left,
-            taken: record.taken,
+            taken: Taken::decode(&record.taken)?,
             is_behind: true,
             ..Self::with(provider, group, record.status)
         };

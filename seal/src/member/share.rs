@@ -4,46 +4,81 @@
 
 use super::room::Room;
 use super::{Content, Error, Holder, Member, Shown, Step};
+use crate::codec::Reader;
 use crate::content::{self, Earlier, Inside, MOST_SHARED};
 use crate::device::{Certificate, Name};
 use crate::identity::Public;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+
+/// A person's.
+type Key = [u8; 32];
 
 /// What a device takes of what others share with it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Taken {
-    /// The place at which it came in; what was said from then on it has read itself.
-    came_at: Option<u64>,
+    /// The place at which it came in; what was said from then on it has read itself. 0: not known.
+    came_at: u64,
     /// How many messages were shown, by who shared them: since it came, or asked.
-    shown: BTreeMap<String, usize>,
+    shown: Vec<(Key, u8)>,
 }
 
 impl Taken {
     /// Of a device that comes in here.
-    pub(super) fn from_now(seq: Option<u64>) -> Self {
+    pub(super) fn from_now(seq: u64) -> Self {
         Self {
             came_at: seq,
-            shown: BTreeMap::new(),
+            shown: Vec::new(),
         }
     }
 
     /// The newest of those messages that somebody may share, in the message at this place.
-    fn take(&mut self, by: &Public, seq: Option<u64>, mut messages: Vec<Earlier>) -> Vec<Earlier> {
-        let before = self.came_at.or(seq).unwrap_or(u64::MAX);
+    fn take(&mut self, by: &Key, seq: Option<u64>, mut messages: Vec<Earlier>) -> Vec<Earlier> {
+        let before = match self.came_at {
+            0 => seq.unwrap_or(u64::MAX),
+            came_at => came_at,
+        };
         messages.retain(|one| one.seq < before);
-        let shown = self.shown.entry(by.to_string()).or_default();
+        let at = self.shown.iter().position(|(key, _)| key == by);
+        let at = at.unwrap_or_else(|| {
+            self.shown.push((*by, 0));
+            self.shown.len() - 1
+        });
+        let shown = &mut self.shown[at].1;
         let too_many = messages
             .len()
-            .saturating_sub(MOST_SHARED.saturating_sub(*shown));
+            .saturating_sub(MOST_SHARED - usize::from(*shown));
         messages.drain(..too_many);
-        *shown += messages.len();
+        // No more than MOST_SHARED, which a byte holds.
+        *shown += messages.len() as u8;
         messages
     }
 
     /// Who asks again may be shown as many again.
     pub(super) fn asks(&mut self) {
         self.shown.clear();
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.came_at.to_be_bytes().to_vec();
+        for (key, shown) in &self.shown {
+            bytes.extend(key);
+            bytes.push(*shown);
+        }
+        bytes
+    }
+
+    /// Of a record that was stored before there was any, nothing is known.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut taken = Self::default();
+        let mut reader = Reader(bytes);
+        if bytes.is_empty() {
+            return Some(taken);
+        }
+        taken.came_at = u64::from_be_bytes(reader.array().ok()?);
+        while !reader.0.is_empty() {
+            let (key, [shown]) = (reader.array().ok()?, reader.array().ok()?);
+            taken.shown.push((key, shown.min(MOST_SHARED as u8)));
+        }
+        Some(taken)
     }
 }
 
@@ -95,7 +130,7 @@ impl Member {
             Inside::Asked(count) => Some(Err(Shown::Asked { by, count })),
             Inside::Shared { with, messages } => Some(Err(Shown::Shared {
                 by,
-                with_user: user_of(self.members(room), &with),
+                with_user: self.rooms.get(room).and_then(|room| room.user_of(&with)),
                 with,
                 count: messages.len(),
                 messages: Vec::new(),
@@ -118,10 +153,10 @@ impl Room {
             Ok(Inside::Text(content)) => Shown::Message { from: by, content },
             Ok(Inside::Asked(count)) => Shown::Asked { by, count },
             Ok(Inside::Shared { with, messages }) => Shown::Shared {
-                with_user: user_of(self.members.values().map(Holder::from), &with),
+                with_user: self.user_of(&with),
                 count: messages.len(),
                 messages: match with == own.identity {
-                    true => self.taken.take(&by.identity, seq, messages),
+                    true => self.taken.take(by.identity.as_bytes(), seq, messages),
                     false => Vec::new(),
                 },
                 with,
@@ -131,8 +166,10 @@ impl Room {
     }
 }
 
-fn user_of(members: impl IntoIterator<Item = Holder>, identity: &Public) -> Option<Name> {
-    let mut members = members.into_iter();
-    let found = members.find(|one| one.identity == *identity);
-    found.map(|one| one.user)
+impl Room {
+    fn user_of(&self, identity: &Public) -> Option<Name> {
+        let mut members = self.members.values();
+        let found = members.find(|one| one.identity == *identity);
+        found.map(|one| one.user.clone())
+    }
 }
