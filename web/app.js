@@ -108,6 +108,7 @@ function enterRoom(who, sign, sealed, returning) {
       giveUp();
       card.refused(why, false, found, action && { label: action, act: () => join(who, false, true) });
     },
+    onAlone: (other) => alone(who, other),
     onAddress: (name) => { composer.address(name); drawer(false); $("text").focus(); },
     onEdit: (text, to) => composer.putBack(text, to),
     onRejoin: () => join(who, true, true),
@@ -121,7 +122,7 @@ function enterRoom(who, sign, sealed, returning) {
     toast,
   }, sealed);
   room = current;
-  composer.open(who.room, who.user, sealed !== null);
+  composer.open(who, sealed !== null);
   if (returning) showRoom(true);
   current.start(sign);
 }
@@ -141,14 +142,27 @@ function giveUp() {
   card.refused(null);
 }
 
+/** To the room of this person and another one, and from there back. */
+function alone({ user, key, room: name, policy, direct, back }, other) {
+  const from = direct ? back : { room: name, policy };
+  join({ user, key, room: other.room, policy: "sealed", direct: { user: other.user, key: other.key }, back: from }, true);
+}
+
+/** Out of the room; from one of two people back to where one came from. */
+function goOut() {
+  const { user, key, back } = room?.who ?? {};
+  if (back) join({ user, key, ...back }, true);
+  else leave();
+}
+
 /** Joins without the card: after a reload. */
-async function enter({ room: name, user, policy }) {
-  join({ room: name, user, key: await identity.keyFor(name, user), policy }, true);
+async function enter({ room: name, user, policy, direct, back }) {
+  join({ room: name, user, key: await identity.keyFor(name, user), policy, direct, back }, true);
 }
 
 function arrived(who) {
   card.busy(false);
-  tab.set("in", JSON.stringify({ user: who.user, room: who.room, policy: who.policy }));
+  tab.set("in", JSON.stringify({ user: who.user, room: who.room, policy: who.policy, direct: who.direct, back: who.back }));
   browser.set("name", who.user);
   browser.set("room", who.room);
   history.replaceState(null, "", `#${who.room}${who.policy === "sealed" ? "~sealed" : ""}`);
@@ -203,7 +217,7 @@ function addressed() {
   return NAME.test(name) ? { name, isSealed: mark === "sealed" } : null;
 }
 
-$("leave").addEventListener("click", leave);
+$("leave").addEventListener("click", goOut);
 $("share").addEventListener("click", share);
 $("latest").addEventListener("click", () => room?.log.toLatest());
 $("seal").addEventListener("click", () => drawer(true));

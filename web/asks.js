@@ -60,11 +60,16 @@ export class Asks {
     return this.send("GET", `rooms/${room}/group?${new URLSearchParams({ user, pub: key })}`, "", proof);
   }
 
+  /** What waits for this device, of all rooms. */
+  async welcomes(device) {
+    const { user, key } = this.who;
+    return (await this.ask("GET", `/welcomes/${key}/${user}/${device}`, ""))?.welcomes ?? [];
+  }
+
   /** The newest welcome of this device to this room, or null. */
   async welcome(device) {
     const { room, user, key } = this.who, path = `/welcomes/${key}/${user}/${device}`;
-    const all = (await this.ask("GET", path, ""))?.welcomes ?? [];
-    const newest = all.filter((one) => one.room === room).sort((a, b) => b.seq - a.seq)[0];
+    const all = await this.welcomes(device), newest = all.filter((one) => one.room === room).sort((a, b) => b.seq - a.seq)[0];
     return newest ? this.ask("GET", `${path}/${newest.id}`, "") : null;
   }
 
@@ -74,17 +79,27 @@ export class Asks {
     return this.ask("DELETE", `/welcomes/${key}/${user}/${device}/${id}`, "");
   }
 
+  /** Devices of this person of which there are key packages. */
+  async devices() {
+    const { user, key } = this.who;
+    return (await this.ask("GET", `/keys/${key}/${user}/devices`, ""))?.devices ?? [];
+  }
+
   /** One-time key packages that are left of a device. */
   async left(device) {
-    const { user, key } = this.who;
-    const all = (await this.ask("GET", `/keys/${key}/${user}/devices`, ""))?.devices ?? [];
-    return all.find((one) => one.device === device)?.one_time ?? 0;
+    return (await this.devices()).find((one) => one.device === device)?.one_time ?? 0;
   }
 
   /** Publishes key packages: the body is JSON. */
   publish(device, body) {
     const { user, key } = this.who;
     return this.ask("POST", `/keys/${key}/${user}/devices/${device}`, "", body);
+  }
+
+  /** Nobody is given key packages of this device any more. */
+  forget(device) {
+    const { user, key } = this.who;
+    return this.ask("DELETE", `/keys/${key}/${user}/devices/${device}`, "");
   }
 
   /** A key package of each device of somebody; empty: there is none. */

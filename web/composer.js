@@ -65,11 +65,11 @@ export class Composer {
   }
 
   /** Goes on with what was written in this room; of a sealed one nothing is kept in the open. */
-  open(room, user, isSealed = false) {
+  open({ room, user, direct }, isSealed = false) {
     this.keep();
     this.place = isSealed ? null : { room, user };
     const { text, to } = isSealed ? { text: "", to: null } : this.drafts.get(room, user);
-    this.field.placeholder = isSealed ? `Sealed message to #${room}` : `Message #${room}`;
+    this.field.placeholder = isSealed ? `Sealed message to ${direct ? direct.user : `#${room}`}` : `Message #${room}`;
     this.address(to);
     this.write(text);
   }

@@ -6,6 +6,9 @@ import { $, make, plural } from "./tools.js";
 
 const LINE = /^(?:\/add\s+)?([A-Za-z0-9_-]{1,64})\s+([A-Za-z0-9_-]{43})$/;
 
+/** Messages of before that one asks for. */
+const ASKED = 50;
+
 const WAITS = {
   not_in: "You are not in the group of this room yet. Somebody who is can let you in, with your name and key:",
   revoked: "You have revoked this device in this room, at another device of yours: it reads and says nothing here any more, until a device of yours that is in allows it again. If that was not you, your key is in other hands.",
@@ -24,9 +27,9 @@ function people(members) {
 }
 
 export class Group {
-  /** `sealed` is the device; toast(text) says something in passing. */
-  constructor(sealed, { toast }) {
-    Object.assign(this, { sealed, toast });
+  /** `sealed` is the device; toast(text) says something in passing; onAlone({ user, key, room }) goes where two are alone. */
+  constructor(sealed, { toast, onAlone }) {
+    Object.assign(this, { sealed, toast, onAlone });
     this.controller = new AbortController();
     const { signal } = this.controller;
     const on = (id, event, act) => $(id).addEventListener(event, (about) => { about.preventDefault(); act(); }, { signal });
@@ -35,6 +38,11 @@ export class Group {
     on("group-copy", "click", () => this.copyOwn());
     on("group-agree", "click", () => this.attempt(() => sealed.agree()));
     on("leave-group", "click", () => this.leave());
+    on("ask-earlier", "click", () => this.askForEarlier());
+    on("group-alone", "click", () => onAlone(sealed.alone.invitations[0]));
+    on("group-later", "click", () => { sealed.alone.decided(); this.show(); });
+    on("person-alone", "click", () => this.alone());
+    on("person-share", "submit", () => this.share());
     on("person-close", "click", () => $("person").close());
     on("person-same", "click", () => this.verify());
     on("person-remove", "click", () => this.remove(null));
@@ -59,7 +67,8 @@ export class Group {
     const { sealed } = this, { isIn, waits, question } = sealed.state;
     const members = isIn ? sealed.members() : [];
     // After most steps all is as it was.
-    const shown = JSON.stringify([members, sealed.verified, isIn, waits, question, sealed.code()]);
+    const invitation = waits || question ? null : sealed.alone?.invitations[0] ?? null;
+    const shown = JSON.stringify([members, sealed.verified, isIn, waits, question, sealed.code(), invitation]);
     if (shown === this.shown) return;
     this.shown = shown;
     const all = people(members), others = all.filter((one) => one.key !== sealed.who.key);
@@ -67,8 +76,11 @@ export class Group {
     this.state(isIn, others.length, compared);
     $("group-people").replaceChildren(...all.map((one) => make("li", {}, this.person(one))));
     $("group-code").textContent = sealed.code() ?? "";
-    for (const id of ["group-code-row", "let-in", "leave-group"]) $(id).hidden = !isIn;
-    $("group-notice").hidden = !waits && !question;
+    for (const id of ["group-code-row", "let-in", "leave-group", "ask-earlier"]) $(id).hidden = !isIn;
+    if (sealed.who.direct) $("let-in").hidden = true;
+    $("group-notice").hidden = !waits && !question && !invitation;
+    $("group-alone").hidden = $("group-later").hidden = !invitation;
+    if (invitation) $("group-notice-text").textContent = invites(invitation);
     $("group-copy").hidden = Boolean(question) || waits !== "not_in";
     $("group-agree").hidden = !question;
     if (waits) $("group-notice-text").textContent = WAITS[waits];
@@ -117,7 +129,9 @@ export class Group {
     $("person-name").textContent = user;
     $("person-number-row").hidden = isOwn;
     $("person-same").hidden = isOwn;
-    $("person-remove").hidden = isOwn || !devices.length;
+    $("person-remove").hidden = $("person-share").hidden = isOwn || !devices.length;
+    $("person-alone").hidden = isOwn || Boolean(sealed.who.direct);
+    setText("person-devices-title", isOwn ? "Your devices" : "Devices in this room");
     if (!isOwn) {
       const number = sealed.number(key), groups = number.split(" ");
       $("person-number").replaceChildren(...groups.map((group) => make("span", {}, group)));
@@ -126,11 +140,29 @@ export class Group {
       $("person-state").textContent = isVerified ? `You have compared this number with ${user}.` : "";
       $("person-same").textContent = isVerified ? "Not compared any more" : "They are the same";
     }
-    $("person-devices").replaceChildren(...devices.map((one) => make("li", {}, make("span", {}, one.device), this.removal(one, isOwn))));
+    if (isOwn) this.showOwn();
+    else $("person-devices").replaceChildren(...devices.map((one) => make("li", {}, make("span", {}, one.device), this.removal(one))));
   }
 
-  removal({ device }, isOwn) {
-    if (isOwn && device === this.sealed.name) return make("span", { className: "you" }, "this one");
+  /** Devices of one's own; those that are not in here can be let in. */
+  async showOwn() {
+    const { about } = this, list = $("person-devices");
+    try {
+      const devices = await this.sealed.ownDevices();
+      if (this.about === about) list.replaceChildren(...devices.map((one) => make("li", {}, make("span", {}, one.device), this.own(one))));
+    } catch (error) {
+      if (this.about === about) list.replaceChildren(make("li", {}, `The service does not say which: ${error.message}`));
+    }
+  }
+
+  /** What is done with a device of one's own: it is not only removed, but does not come back. */
+  own({ device, isIn }) {
+    if (device === this.sealed.name) return make("span", { className: "you" }, "this one");
+    if (!isIn) return make("span", { className: "you" }, "not in this room");
+    return make("button", { type: "button", className: "plain", onclick: () => this.revoke(device) }, "Revoke");
+  }
+
+  removal({ device }) {
     return make("button", { type: "button", className: "plain", onclick: () => this.remove(device) }, "Remove");
   }
 
@@ -152,6 +184,28 @@ export class Group {
     await this.attempt(() => this.sealed.remove(user, device ?? undefined));
   }
 
+  async revoke(device) {
+    if (!confirm(`Revoke your device ${device} in this room? The others remove it, and it does not come back until a device of yours that is in allows it.`)) return;
+    await this.attempt(() => this.sealed.revoke(device));
+  }
+
+  /** Where two are alone. */
+  alone() {
+    const { user, key } = this.about;
+    $("person").close();
+    this.onAlone({ user, key, room: this.sealed.roomWith(key) });
+  }
+
+  async share() {
+    const { user, key } = this.about, count = $("person-share-count").valueAsNumber;
+    $("person").close();
+    if (await this.attempt(() => this.sealed.share(key, count))) this.say(`Shared with ${user}; everybody sees that.`);
+  }
+
+  async askForEarlier() {
+    if (await this.attempt(() => this.sealed.askForEarlier(ASKED))) this.say("The others see that you ask; who wants to shows you what was said.");
+  }
+
   // --- coming and going
 
   async letIn() {
@@ -159,10 +213,12 @@ export class Group {
     if (!found) return this.say("Write the name and the key of whom you let in, as they give it to you: harry A6EHv…");
     const [, user, key] = found;
     $("let-in-go").disabled = true;
-    const isDone = await this.attempt(() => this.sealed.add(user, key));
+    const count = Math.min($("let-in-share").valueAsNumber || 0, 100);
+    const isDone = await this.attempt(() => this.sealed.add(user, key, count));
     $("let-in-go").disabled = false;
     if (!isDone) return;
     $("let-in-who").value = "";
+    $("let-in-share").value = 0;
     this.say(`${user} is being let in.`);
   }
 
@@ -194,6 +250,11 @@ export class Group {
 
   /** What happened last, until something else does. */
   say(text) { setText("group-said", text); }
+}
+
+function invites({ user, isOther }) {
+  if (!isOther) return `${user} writes to you alone.`;
+  return `Somebody who is called ${user}, with another key than ${user} in this room, wants to write to you alone.`;
 }
 
 function asks({ newcomers, left, invited }) {

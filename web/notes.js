@@ -1,5 +1,7 @@
 // What changed in the group of a sealed room, in words. Pure.
 
+import { plural } from "./tools.js";
+
 /** harry (phone), charly (web-1) */
 export function holdersOf(all) {
   return all.map(({ user, device }) => `${user} (${device})`).join(", ");
@@ -12,6 +14,8 @@ export function words(note, me) {
     case "key_changed": return `${note.user} has another key than before: compare your number again`;
     case "other_group": return "the room has another group than before: everything in it may be somebody else's doing";
     case "leaving": return leaving(note, me);
+    case "shared": return shared(note, me);
+    case "asked": return asked(note, me);
     case "out": return "you are not in the group any more";
     case "lost": return `this device lost the group (${note.why}) and comes back`;
     default: return note.what;
@@ -21,6 +25,19 @@ export function words(note, me) {
 function leaving({ who, revoked }, me) {
   if (!revoked) return `${holdersOf([who])} is leaving`;
   return `${who.pub === me ? "you have" : `${who.user} has`} revoked the device ${who.device}`;
+}
+
+/** Nothing but the word of who shares them says that they were said so. */
+function shared({ by, with: key, user, count, messages }, me) {
+  const who = by.pub === me ? "you" : by.user, whom = key === me ? "you" : user ?? "somebody who is gone";
+  const hidden = key === me ? count - messages.length : 0;
+  const said = `${who} shared ${plural(count, "earlier message")} with ${whom}`;
+  return hidden ? `${said} (${hidden} not shown: of when this device was there itself, or more than may be)` : said;
+}
+
+function asked({ by, count }, me) {
+  const asks = by.pub === me ? "you ask" : `${holdersOf([by])} asks`;
+  return `${asks} for the last ${plural(count, "message")} from before`;
 }
 
 function changed({ how, by, joined, left }, me) {

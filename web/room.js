@@ -19,7 +19,7 @@ export class Room {
   /**
    * `who`: { room, user, key, device }. Calls back onWelcome(), onState(state, detail),
    * onAddress(name), onEdit(text, to), onRejoin(), onRename(found, why), and onReplaced() for a
-   * new device, onSealed() when the room is sealed and this came without `sealed`, the device of
+   * new device, onAlone({ user, key, room }), onSealed() when the room is sealed and this came without `sealed`, the device of
    * this browser in it. toast(text) says something in passing.
    */
   constructor(who, calls, sealed = null) {
@@ -62,6 +62,7 @@ export class Room {
       update: (seq) => this.update(seq),
       changed: () => this.group?.show(),
       note: (text) => this.group?.say(text),
+      latest: (count) => this.journal.events.filter((event) => event.kind === "sealed" && event.text !== undefined).slice(-count),
       refused: (message, reason) => this.change(message.id, { state: "rejected", reason, message: "" }),
       failed: (why, overtaken) => this.link.stop({ why, action: overtaken ? "Use it here" : "Join again" }),
     }, this.outbox);
@@ -348,7 +349,7 @@ export class Room {
     const { journal } = this;
     if (this.asking) this.screen.top("Loading earlier messages…");
     else if (!journal.started || journal.more || !this.log.isAtTop()) this.screen.top("");
-    else this.screen.top(journal.first > 1 ? "Earlier messages are no longer kept." : `The beginning of #${this.who.room}`);
+    else this.screen.top(journal.first > 1 ? "Earlier messages are no longer kept." : this.who.direct ? `Here you are alone with ${this.who.direct.user}` : `The beginning of #${this.who.room}`);
   }
 
   stateChanged(state, detail) {

@@ -99,7 +99,7 @@ function timeOf(at) {
 }
 
 function startsGroup(event, before) {
-  return !before || !isMessage(before) || before.from !== event.from || event.at - before.at > GROUP_MS || dayOf(before.at) !== dayOf(event.at);
+  return !before || !isMessage(before) || isNote(before) || before.from !== event.from || event.at - before.at > GROUP_MS || dayOf(before.at) !== dayOf(event.at);
 }
 
 function messageRow(event, before, me) {
@@ -143,6 +143,22 @@ function groupRow(event, { key }) {
   return make("p", { className: "quiet group", title: about }, ...lines);
 }
 
+/** Whether what members read at this place is no message. */
+const isNote = (event) => event.kind === "sealed" && event.text === undefined && !event.why && event.notes?.length > 0;
+
+/** Messages of before that somebody shares with this person: in a frame of their own, each with whom it is said to be of. */
+function sharedRow({ by, messages }) {
+  const title = `As ${by.user} has them. Nobody else says that they were said so:`;
+  const line = ([seq, at, from, text]) => make("li", {}, make("b", {}, from), make("time", { dateTime: new Date(at).toISOString() }, ` #${seq} · ${exact.format(at)}`),
+    make("span", { dir: "auto" }, ...linked(text)));
+  return make("blockquote", { className: "shared" }, make("p", {}, title), make("ol", {}, ...messages.map(line)));
+}
+
+function noteRow(event, me) {
+  const row = groupRow(event, me), shared = event.notes.filter((note) => note.what === "shared" && note.messages.length);
+  return [row, ...shared.map(sharedRow)];
+}
+
 function quietRow(event, me) {
   if (event.kind === "purged") return make("p", { className: "quiet" }, "An operator deleted everything before this.");
   const who = event.from === me.user ? "You" : event.from;
@@ -155,8 +171,9 @@ export function rowOf(event, before, me) {
   if (!before || dayOf(before.at) !== dayOf(event.at)) item.append(make("p", { className: "day" }, dayName(event.at)));
   if (event.kind === "hole") item.append(holeRow(event));
   else if (event.kind === "handshake") item.append(groupRow(event, me));
+  else if (isNote(event)) item.append(...noteRow(event, me));
   else item.append(isMessage(event) ? messageRow(event, before, me) : quietRow(event, me));
-  if (event.kind === "sealed" && event.notes) item.append(groupRow(event, me));
+  if (event.kind === "sealed" && event.notes && !isNote(event)) item.append(groupRow(event, me));
   return item;
 }
 

@@ -11,7 +11,10 @@ export class Screen {
   constructor(who, calls) {
     Object.assign(this, { who, calls });
     this.unread = 0;
-    $("room-name").textContent = `#${who.room}`;
+    this.name = who.direct ? `${who.direct.user}, alone` : `#${who.room}`;
+    $("room-name").textContent = this.name;
+    $("leave").title = who.back ? `Back to #${who.back.room}` : "Leave the room";
+    $("leave").setAttribute("aria-label", $("leave").title);
     $("trouble").hidden = true;
     $("facts").textContent = "";
   }
@@ -68,7 +71,7 @@ export class Screen {
   setUnread(count) {
     this.unread = count;
     const mark = count ? `(${count > 99 ? "99+" : count}) ` : "";
-    document.title = `${mark}#${this.who.room} · safe-chat`;
+    document.title = `${mark}${this.name} · safe-chat`;
   }
 
   // --- who is here

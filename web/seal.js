@@ -153,6 +153,30 @@ export class Sealed {
         }
     }
     /**
+     * Asks everybody for so many messages of before.
+     * @param {number} count
+     * @param {number} now
+     * @returns {string}
+     */
+    ask_for_earlier(count, now) {
+        let deferred2_0;
+        let deferred2_1;
+        try {
+            const ret = wasm.sealed_ask_for_earlier(this.__wbg_ptr, count, now);
+            var ptr1 = ret[0];
+            var len1 = ret[1];
+            if (ret[3]) {
+                ptr1 = 0; len1 = 0;
+                throw takeFromExternrefTable0(ret[2]);
+            }
+            deferred2_0 = ptr1;
+            deferred2_1 = len1;
+            return getStringFromWasm0(ptr1, len1);
+        } finally {
+            wasm.__wbindgen_free(deferred2_0, deferred2_1, 1);
+        }
+    }
+    /**
      * 60 digits that all see who are in the same epoch of the same group.
      * @returns {string | undefined}
      */
@@ -210,6 +234,32 @@ export class Sealed {
      */
     disconnected() {
         wasm.sealed_disconnected(this.__wbg_ptr);
+    }
+    /**
+     * One message of those that are shared next, in their order.
+     * @param {number} seq
+     * @param {number} at
+     * @param {string} from
+     * @param {string} text
+     */
+    earlier(seq, at, from, text) {
+        const val3 = +seq;
+        const val4 = +at;
+        let ptr0, len0, ptr1, len1;
+        try {
+            ptr0 = passStringToWasm0(from, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len0 = WASM_VECTOR_LEN;
+            ptr1 = passStringToWasm0(text, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len1 = WASM_VECTOR_LEN;
+        } catch (e) {
+            if (ptr1) { wasm.__wbindgen_free(ptr1, len1 * 1, 1); }
+            if (ptr0) { wasm.__wbindgen_free(ptr0, len0 * 1, 1); }
+            throw e;
+        }
+        const ret = wasm.sealed_earlier(this.__wbg_ptr, val3, val4, ptr0, len0, ptr1, len1);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
     }
     /**
      * The next event; `sealed` or `handshake`: its content, if it has one of these.
@@ -553,6 +603,49 @@ export class Sealed {
         return ret;
     }
     /**
+     * What the identity has to sign to revoke a device of its own.
+     * @param {string} device
+     * @returns {Uint8Array}
+     */
+    revocation(device) {
+        const ptr0 = passStringToWasm0(device, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.sealed_revocation(this.__wbg_ptr, ptr0, len0);
+        if (ret[3]) {
+            throw takeFromExternrefTable0(ret[2]);
+        }
+        var v2 = getArrayU8FromWasm0(ret[0], ret[1]).slice();
+        wasm.__wbindgen_free(ret[0], ret[1] * 1, 1);
+        return v2;
+    }
+    /**
+     * Revokes the device, with the signature.
+     * @param {Uint8Array | number[]} signature
+     * @param {number} now
+     * @returns {string}
+     */
+    revoke(signature, now) {
+        let deferred4_0;
+        let deferred4_1;
+        try {
+            const val2 = +now;
+            const ptr0 = passArray8ToWasm0(signature, wasm.__wbindgen_malloc);
+            const len0 = WASM_VECTOR_LEN;
+            const ret = wasm.sealed_revoke(this.__wbg_ptr, ptr0, len0, val2);
+            var ptr3 = ret[0];
+            var len3 = ret[1];
+            if (ret[3]) {
+                ptr3 = 0; len3 = 0;
+                throw takeFromExternrefTable0(ret[2]);
+            }
+            deferred4_0 = ptr3;
+            deferred4_1 = len3;
+            return getStringFromWasm0(ptr3, len3);
+        } finally {
+            wasm.__wbindgen_free(deferred4_0, deferred4_1, 1);
+        }
+    }
+    /**
      * Says something, as soon as that is possible.
      * @param {string} text
      * @param {number} now
@@ -566,6 +659,33 @@ export class Sealed {
             const ptr0 = passStringToWasm0(text, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
             const len0 = WASM_VECTOR_LEN;
             const ret = wasm.sealed_say(this.__wbg_ptr, ptr0, len0, val2);
+            var ptr3 = ret[0];
+            var len3 = ret[1];
+            if (ret[3]) {
+                ptr3 = 0; len3 = 0;
+                throw takeFromExternrefTable0(ret[2]);
+            }
+            deferred4_0 = ptr3;
+            deferred4_1 = len3;
+            return getStringFromWasm0(ptr3, len3);
+        } finally {
+            wasm.__wbindgen_free(deferred4_0, deferred4_1, 1);
+        }
+    }
+    /**
+     * Shares them with a person.
+     * @param {string} _with
+     * @param {number} now
+     * @returns {string}
+     */
+    share(_with, now) {
+        let deferred4_0;
+        let deferred4_1;
+        try {
+            const val2 = +now;
+            const ptr0 = passStringToWasm0(_with, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            const len0 = WASM_VECTOR_LEN;
+            const ret = wasm.sealed_share(this.__wbg_ptr, ptr0, len0, val2);
             var ptr3 = ret[0];
             var len3 = ret[1];
             if (ret[3]) {
@@ -778,6 +898,42 @@ export function qr(text) {
         return getStringFromWasm0(ptr2, len2);
     } finally {
         wasm.__wbindgen_free(deferred3_0, deferred3_1, 1);
+    }
+}
+
+/**
+ * The room of two people, the same for both.
+ * @param {string} one
+ * @param {string} other
+ * @returns {string}
+ */
+export function room_of_two(one, other) {
+    let deferred4_0;
+    let deferred4_1;
+    try {
+        let ptr0, len0, ptr1, len1;
+        try {
+            ptr0 = passStringToWasm0(one, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len0 = WASM_VECTOR_LEN;
+            ptr1 = passStringToWasm0(other, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len1 = WASM_VECTOR_LEN;
+        } catch (e) {
+            if (ptr1) { wasm.__wbindgen_free(ptr1, len1 * 1, 1); }
+            if (ptr0) { wasm.__wbindgen_free(ptr0, len0 * 1, 1); }
+            throw e;
+        }
+        const ret = wasm.room_of_two(ptr0, len0, ptr1, len1);
+        var ptr3 = ret[0];
+        var len3 = ret[1];
+        if (ret[3]) {
+            ptr3 = 0; len3 = 0;
+            throw takeFromExternrefTable0(ret[2]);
+        }
+        deferred4_0 = ptr3;
+        deferred4_1 = len3;
+        return getStringFromWasm0(ptr3, len3);
+    } finally {
+        wasm.__wbindgen_free(deferred4_0, deferred4_1, 1);
     }
 }
 

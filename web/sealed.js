@@ -6,6 +6,7 @@
 //                       v
 //     room: took(event), transmit(frame), changed()
 
+import { Alone } from "./alone.js";
 import { Asks } from "./asks.js";
 import { fromBase64url, randomId } from "./tools.js";
 import { Overtaken, Vault } from "./vault.js";
@@ -19,6 +20,9 @@ const CLAIM_AGAIN_MS = [1_000, 2_000, 3_000];   // until it is asked again for k
 const WAIT_MS = 400;             // for another tab that lets go
 const BATCH = 200;               // events that are stored together
 const PACKAGES = { least: 20, made: 50 };   // key packages that wait for others
+
+/** What is shown at its place in the room, beside messages. */
+const NOTED = ["changed", "key_changed", "other_group", "leaving", "out", "lost", "shared", "asked"];
 
 const now = () => Math.floor(Date.now() / 1000);
 
@@ -86,8 +90,9 @@ export class Sealed {
     Object.assign(this, { who }, parts);
     this.name = this.device.device();
     this.read = new Map();       // what this device has read, by place
-    this.changes = new Map();    // changes of the group on their way, by the id of their frame
+    this.changes = new Map();    // changes of the group, and what is shared, on their way, by the id of their frame
     this.numbers = new Map();    // messages on their way: the number of the conversation, by the id of their frame
+    this.sharing = new Map();    // with whom messages of before are shared when they are in: how many, by key
     this.queue = [];
     this.state = { isIn: this.device.is_in(), waits: false, question: null };
     this.head = 0;
@@ -95,10 +100,11 @@ export class Sealed {
 
   /**
    * Calls took(event), transmit(frame), isOpen(), resume(), changed(), note(text), update(seq),
-   * refused(message, reason), failed(why, overtaken).
+   * refused(message, reason), latest(count), failed(why, overtaken).
    */
   start(calls, outbox) {
     Object.assign(this, { calls, outbox });
+    this.alone = new Alone(this);
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.vault.trim(this.who.room).catch(() => {});
   }
@@ -108,6 +114,7 @@ export class Sealed {
     if (this.over) return this.ended;
     this.over = true;
     clearInterval(this.timer);
+    this.alone?.end();
     clearTimeout(this.again);
     clearTimeout(this.publishing);
     this.queue = [];
@@ -209,7 +216,8 @@ export class Sealed {
     }, done));
   }
 
-  async add(user, key) {
+  /** `count`: so many messages of before are shared with them. */
+  async add(user, key, count = 0) {
     let packages = await this.asks.claim(user, key);
     // Who has just come may not have published them yet.
     for (const again of CLAIM_AGAIN_MS) {
@@ -218,7 +226,38 @@ export class Sealed {
       packages = await this.asks.claim(user, key);
     }
     if (!packages.length) throw new Error(`${user} has no device that can be added: they have to come to a sealed room first, with that key.`);
+    this.sharing.set(key, count);
     await this.act(() => this.device.add(JSON.stringify(packages), now()));
+  }
+
+  /** The newest messages that are here, for somebody who came later. */
+  share(key, count) {
+    return this.act(() => {
+      for (const { seq, at, from, text } of this.calls.latest(count)) this.device.earlier(seq, at, from, text);
+      return this.device.share(key, now());
+    });
+  }
+
+  /** Whom this device has just let in. */
+  letIn({ by, joined }) {
+    if (by?.pub !== this.who.key || by.device !== this.name) return;
+    for (const { pub } of joined) {
+      const count = this.sharing.get(pub);
+      this.sharing.delete(pub);
+      if (count) this.share(pub, count).catch((error) => this.calls.note(error.message));
+    }
+  }
+
+  /** Asks everybody for messages of before. */
+  askForEarlier(count) { return this.act(() => this.device.ask_for_earlier(count, now())); }
+
+  /** A device of this person does not count here any more. Nobody is given its key packages from now on. */
+  async revoke(device) {
+    let bytes = null;
+    await this.act(() => { bytes = this.device.revocation(device); return "[]"; });
+    const signature = fromBase64url(await this.asks.sign(bytes));
+    await this.act(() => this.device.revoke(signature, now()));
+    await this.asks.forget(device);
   }
 
   remove(user, device) { return this.act(() => this.device.remove(user, device, now())); }
@@ -236,6 +275,16 @@ export class Sealed {
     await this.act(() => { this.isVerifying = true; return "[]"; });
     this.calls.changed();
   }
+
+  /** Devices of this person: those that are in, { device, isIn }, and those that others can let in. */
+  async ownDevices() {
+    const isIn = this.members().filter((one) => one.pub === this.who.key).map((one) => one.device);
+    const known = (await this.asks.devices()).map((one) => one.device);
+    return [...new Set([...isIn, ...known])].sort().map((device) => ({ device, isIn: isIn.includes(device) }));
+  }
+
+  /** The room of this person and another one. */
+  roomWith(key) { return this.seal.room_of_two(this.who.key, key); }
 
   members() { return this.over ? [] : JSON.parse(this.device.members()); }
 
@@ -313,12 +362,13 @@ export class Sealed {
     this.state.isIn = this.device.is_in();
     if (this.state.isIn) Object.assign(this.state, { waits: false, question: null });
     for (const one of done) one();
+    this.alone.meet();
     this.calls.changed();
   }
 
   /** What of an effect is to be stored with it. */
   prepare(effect, seq) {
-    if (effect.do === "send" && effect.sealed) {
+    if (effect.do === "send" && effect.sealed && effect.text !== null) {
       const messages = [...this.outbox.messages.values()];
       const message = messages.find((one) => one.handed && !one.frame && one.state !== "rejected" && one.text === effect.text);
       if (!message) return;
@@ -332,7 +382,7 @@ export class Sealed {
     if (what === "message") this.note(at, { from: effect.from.user, device: effect.from.device, text: effect.text });
     else if (what === "said") this.note(at, { from: this.who.user, text: effect.text });
     else if (what === "unreadable") this.note(at, { why: effect.why });
-    else if (at && ["changed", "key_changed", "other_group", "leaving", "out", "lost"].includes(what)) this.note(at, { notes: [effect] });
+    else if (at && NOTED.includes(what)) this.note(at, { notes: [effect] });
     effect.at = at;
   }
 
@@ -370,15 +420,16 @@ export class Sealed {
     }
   }
 
-  sendNew({ id, number, sealed, handshake }) {
-    if (sealed) return this.calls.transmit({ type: "send", id, sealed });
-    const change = { number, handshake, tries: 0, sentAt: 0 }, own = `h${randomId(12)}`;
+  /** What is no message of the outbox is kept here until it is answered. */
+  sendNew({ id, number, sealed, handshake, text }) {
+    if (sealed && text !== null) return this.calls.transmit({ type: "send", id, sealed });
+    const change = { number, frame: sealed ? { sealed } : { handshake }, tries: 0, sentAt: 0 }, own = `h${randomId(12)}`;
     this.changes.set(own, change);
     return this.transmit(own, change);
   }
 
   transmit(id, change) {
-    if (this.calls.transmit({ type: "send", id, handshake: change.handshake })) change.sentAt = performance.now();
+    if (this.calls.transmit({ type: "send", id, ...change.frame })) change.sentAt = performance.now();
   }
 
   show(effect) {
@@ -387,7 +438,10 @@ export class Sealed {
       case "ask": this.state.question = effect; this.state.waits = false; return;
       case "refused": return this.refused(effect);
       case "odd": return this.calls.note(effect.why);
-      default: if (effect.at) this.calls.update(effect.at);
+      case "not_shared": return this.calls.note(`Not shared: ${effect.reason}.`);
+      default:
+        if (effect.what === "changed") this.letIn(effect);
+        if (effect.at) this.calls.update(effect.at);
     }
   }
 

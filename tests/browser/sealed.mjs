@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { World, goes, keyOf, makesSealed, notes, reads, says, stored } from "./world.mjs";
+import { World, goes, goesAlone, keyOf, makesSealed, notes, reads, says, stored } from "./world.mjs";
 
 const world = new World(), room = `sealed-${Date.now().toString(36)}`;
 const digits = (text) => text.replace(/\D/g, "");
@@ -18,7 +18,7 @@ try {
   await world.start();
   const browser = await world.person();
   let harry = await world.tab(browser);
-  let charly;
+  let charly, revoked;
 
   await claim("a person makes a sealed room", async () => {
     await goes(harry, world, room, "harry");
@@ -88,6 +88,28 @@ try {
     await charly.reads(/MARKER from the first again/);
   });
 
+  await claim("two people are alone, in the page and in a terminal", async () => {
+    await goesAlone(harry, "charly");
+    await notes(harry, "you let in charly");
+    await says(harry, "MARKER between us");
+    await world.shot(harry, "alone");
+    const [, alone] = /#(dm-[^~]+)~sealed$/.exec(harry.url());
+    await charly.ends();
+    charly = world.terminal(alone, "charly");
+    await charly.reads(/harry -> \*\] MARKER between us/);
+    charly.types("MARKER just for harry");
+    await reads(harry, "MARKER just for harry");
+    await harry.reload();
+    await harry.locator("#room-name", { hasText: "charly, alone" }).waitFor();
+    await reads(harry, "MARKER between us");
+    await harry.click("#leave");
+    await reads(harry, "MARKER only for me");
+    assert.equal(await harry.locator("#log .bubble", { hasText: "between us" }).count(), 0);
+    await charly.ends();
+    charly = world.terminal(room, "charly");
+    await charly.reads(/joined/);
+  });
+
   await claim("who has no welcome waits outside, and a member lets them in", async () => {
     const phone = await world.person({ viewport: { width: 390, height: 844 }, colorScheme: "dark", isMobile: true, hasTouch: true });
     const kim = await world.tab(phone);
@@ -95,8 +117,18 @@ try {
     await kim.waitForSelector("#group-notice:not([hidden])");
     await world.shot(kim, "phone-outside");
     await harry.fill("#let-in-who", `kim ${await keyOf(kim)}`);
+    await harry.fill("#let-in-share", "3");
     await harry.click("#let-in-go");
     await kim.waitForSelector("#group-notice[hidden]", { state: "attached" });
+    // What is shared is no message, and says whose word it is.
+    const shared = kim.locator("#log .shared", { hasText: "As harry has them" });
+    await shared.waitFor();
+    assert.match(await shared.textContent(), /harry #\d+ .*MARKER from the first again/);
+    await notes(harry, "you shared 3 earlier messages with kim");
+    await charly.reads(/harry shared 3 earlier messages with kim$/);
+    await kim.evaluate(() => document.querySelector("#ask-earlier").click());
+    await charly.reads(/kim \(web-\S+\) asks for the last 50 messages from before: \/share kim 50/);
+    await notes(harry, "asks for the last 50 messages");
     await says(kim, "MARKER from the phone");
     await reads(harry, "MARKER from the phone");
     await charly.reads(/kim -> \*\] MARKER from the phone/);
@@ -106,6 +138,17 @@ try {
     await kim.click("#people-toggle");
     await kim.waitForTimeout(400);   // the drawer comes in, for the picture
     await world.shot(kim, "phone-group");
+    await goesAlone(harry, "kim");
+    await notes(harry, "you let in kim");
+    await kim.reload();
+    await kim.locator("#group-notice-text", { hasText: "harry writes to you alone" }).waitFor();
+    await world.shot(kim, "phone-invited");
+    await kim.click("#group-alone");
+    await kim.locator("#room-name", { hasText: "harry, alone" }).waitFor();
+    await says(kim, "MARKER to harry alone");
+    await reads(harry, "MARKER to harry alone");
+    await harry.click("#leave");
+    await reads(harry, "MARKER from the phone");
     await phone.close();
   });
 
@@ -148,6 +191,42 @@ try {
     await goes(harry, world, room, "harry");
     await reads(harry, "MARKER from the laptop");
     await notes(harry, "you came in");
+    revoked = laptop;
+  });
+
+  await claim("a device of one's own is revoked, and says so", async () => {
+    await harry.click("#group-people .member:has-text('harry')");
+    await harry.locator("#person-devices li", { hasText: "this one" }).waitFor();
+    await world.shot(harry, "devices");
+    await harry.click("#person-devices button:has-text('Revoke')");
+    await notes(harry, "you have revoked the device");
+    await revoked.locator("#group-notice-text", { hasText: "You have revoked this device" }).waitFor();
+    await notes(harry, "you removed your device");
+    await harry.click("#person-close");
+  });
+
+  await claim("a person at a terminal asks, shares, and writes to somebody alone", async () => {
+    const tom = world.terminal(room, "tom", true);
+    const key = /\/add tom (\S+)/.exec(await tom.reads(/\/add tom \S{43}/))[1];
+    await harry.fill("#let-in-who", `tom ${key}`);
+    await harry.click("#let-in-go");
+    await tom.reads(/harry let you in/);
+    tom.types("/ask 7");
+    await notes(harry, "asks for the last 7 messages from before");
+    await says(harry, "MARKER for tom");
+    await tom.reads(/MARKER for tom/);
+    tom.types("/share harry 1");
+    await notes(harry, "tom shared 1 earlier message with you (1 not shown");
+    tom.types("/dm harry");
+    await tom.reads(/you let in harry/);
+    await harry.reload();
+    await harry.click("#group-alone:not([hidden])");
+    await harry.locator("#room-name", { hasText: "tom, alone" }).waitFor();
+    await says(harry, "MARKER just for tom");
+    await tom.reads(/MARKER just for tom/);
+    tom.types("/back");
+    await harry.click("#leave");
+    await reads(harry, "MARKER for tom");
   });
 
   await claim("a link that says that its room is sealed leads into no other", async () => {

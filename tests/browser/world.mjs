@@ -8,19 +8,24 @@ import { join } from "node:path";
 
 const PATIENCE_MS = 30_000;
 
-/** `safe-chat chat --seal`, as a script drives it. */
+/** What a terminal is told beside what it shows: where, and in which colour. */
+const CONTROLS = /\u001b\[[0-9;?]*[A-Za-z]/g;
+
+/** `safe-chat chat --seal`, as a script drives it; `isTyped`: as a person does, with commands, at the terminal that `script` (util-linux) gives it. */
 export class Terminal {
-  constructor({ program, url, keys }, room, user) {
+  constructor({ program, url, keys }, room, user, isTyped = false) {
     this.lines = [];
     this.waiting = [];
     Object.assign(this, { program, key: join(keys, user) });
     const args = ["chat", url, "--room", room, "--user", user, "--seal", "--key-file", this.key];
-    this.process = spawn(program, args, { stdio: "pipe" });
+    const [run, ...rest] = isTyped ? ["script", "-qfec", [program, ...args].join(" "), "/dev/null"] : [program, ...args];
+    this.end = isTyped ? "\r" : "\n";
+    this.process = spawn(run, rest, { stdio: "pipe" });
     // The room is on stdout, what concerns this terminal on stderr.
     for (const stream of [this.process.stdout, this.process.stderr]) {
       let rest = "";
       stream.on("data", (data) => {
-        const lines = `${rest}${data}`.split("\n");
+        const lines = `${rest}${data}`.replaceAll(CONTROLS, "").split("\n");
         rest = lines.pop();
         for (const line of lines) this.heard(line);
       });
@@ -32,7 +37,7 @@ export class Terminal {
     for (const one of [...this.waiting]) one();
   }
 
-  types(line) { this.process.stdin.write(`${line}\n`); }
+  types(line) { this.process.stdin.write(`${line}${this.end}`); }
 
   /** The first line from `from` on that fits. */
   reads(pattern, from = 0) {
@@ -91,8 +96,8 @@ export class World {
     console.log(`complaints of the page: ${JSON.stringify(this.faults)}; pictures: ${this.shots}/fault-*.png`);
   }
 
-  terminal(room, user) {
-    const terminal = new Terminal(this, room, user);
+  terminal(room, user, isTyped = false) {
+    const terminal = new Terminal(this, room, user, isTyped);
     this.terminals.push(terminal);
     return terminal;
   }
@@ -121,6 +126,14 @@ export async function goes(page, world, room, user) {
   await page.goto(`${world.url}#${room}`);
   await page.fill("#name", user);
   await page.click("#enter");
+}
+
+/** To where this person and one of the group are alone. */
+export async function goesAlone(page, user) {
+  await page.click(`#group-people .member:has-text('${user}')`);
+  await page.click("#person-alone");
+  await page.locator("#room-name", { hasText: `${user}, alone` }).waitFor();
+  await page.waitForSelector("#seal[data-state=compared], #seal[data-state=in]");
 }
 
 export async function makesSealed(page, door = "invited") {

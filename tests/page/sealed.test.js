@@ -43,7 +43,7 @@ class MemoryVault {
 class Tab {
   constructor(world, device, kept = []) {
     Object.assign(this, { world, sent: [], took: [], failed: null });
-    const asks = { welcome: async () => null, group: async () => null, left: async () => 100 };
+    const asks = { welcome: async () => null, group: async () => null, left: async () => 100, welcomes: async () => [] };
     const who = { room: "aaa", user: "harry", key: world.pub };
     this.sealed = new Sealed(who, { seal, vault: world.vault, device, verified: {}, kept, asks });
     this.outbox = new Outbox("aaa", "harry", this.sealed.memory());
@@ -51,7 +51,8 @@ class Tab {
       took: (event) => this.took.push(this.sealed.readable(event)),
       transmit: (frame) => { this.sent.push(frame); return true; },
       isOpen: () => true,
-      resume: () => {}, update: () => {}, changed: () => {}, note: () => {},
+      resume: () => {}, update: () => {}, changed: () => {}, note: (text) => { this.note = text; },
+      latest: (count) => this.took.filter((event) => event.kind === "sealed" && event.text !== undefined).slice(-count),
       refused: (message, reason) => { message.refusal = reason; },
       failed: (why, overtaken) => { this.failed = { why, overtaken }; },
     }, this.outbox);
@@ -194,6 +195,50 @@ describe("a device in a sealed room", () => {
     assert.deepEqual([tab.sealed.state.question.newcomers, agreed], [newcomers, 0]);
     await tab.sealed.agree();
     assert.deepEqual([tab.sealed.state.question, agreed], [null, 1]);
+  });
+
+  it("shares what was said, which is no message of its own, and tells of a refusal", async () => {
+    tab.say("Hello");
+    await tab.delivered();
+    await tab.sealed.share(world.pub, 20);
+    await tab.settled();
+    const [{ id }] = tab.sent;
+    tab.sealed.sendAgain();   // there is a new connection
+    assert.deepEqual(tab.sent[1], tab.sent[0]);
+    await tab.delivered();
+    const shared = tab.took.at(-1), [note] = tab.sealed.readable(shared).notes;
+    assert.deepEqual([shared.id, shared.text, note.count], [id, undefined, 1]);
+    assert.match(words(note, world.pub), /^you shared 1 earlier message with you/);
+    await tab.sealed.askForEarlier(20);
+    await tab.settled();
+    tab.sealed.rejected(tab.sent[0].id, "too_large");
+    await tab.settled();
+    assert.equal(tab.note, "Not shared: too_large.");
+  });
+
+  it("tells once of who writes to this person alone, and of nobody else", async () => {
+    const pair = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+    const pub = base64url(await crypto.subtle.exportKey("raw", pair.publicKey)), room = tab.sealed.roomWith(pub);
+    const charly = { user: "charly", device: "cli-1", pub }, { alone } = tab.sealed;
+    alone.invite("aaa-other", charly);
+    alone.invite(room, { ...charly, pub: world.pub });
+    assert.deepEqual(alone.invitations, []);
+    alone.invite(room, charly);
+    alone.invite(room, charly);
+    assert.deepEqual(alone.invitations, [{ user: "charly", key: pub, room, isOther: false }]);
+    // Somebody whose name is another one's here.
+    const other = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+    const key = base64url(await crypto.subtle.exportKey("raw", other.publicKey));
+    alone.invite(tab.sealed.roomWith(key), { user: "harry", device: "cli-1", pub: key });
+    assert.equal(alone.invitations[1].isOther, true);
+  });
+
+  it("lets in the one whom it meets, once it is in", async () => {
+    const asked = [];
+    tab.sealed.who.direct = { user: "charly", key: "KEY" };
+    tab.sealed.add = async (user, key) => { asked.push([user, key]); };
+    for (let n = 0; n < 2; n++) { tab.sealed.tick(); await tab.settled(); }
+    assert.deepEqual(asked, [["charly", "KEY"]]);
   });
 
   it("shows what it has read before again, and nothing for the rest", async () => {

@@ -128,13 +128,9 @@ pub(crate) fn holder(one: &Holder) -> Value {
     })
 }
 
+/// Place, time, author and text.
 fn earlier(one: &Earlier) -> Value {
-    json!({
-        "seq": one.seq,
-        "at": one.at,
-        "from": one.from.as_str(),
-        "text": text(&one.content),
-    })
+    json!([one.seq, one.at, one.from.as_str(), text(&one.content)])
 }
 
 fn holders(all: &[Holder]) -> Value {

@@ -2,7 +2,7 @@
 
 use crate::random;
 use seal::export::{self, Entropy};
-use seal::{Identity, Public, number};
+use seal::{Identity, Public, direct, number};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 /// The text that a passphrase opens, of an identity's 32 secret bytes.
@@ -35,6 +35,13 @@ pub fn public_of(seed: &[u8]) -> Result<String, JsError> {
         .try_into()
         .map_err(|_| JsError::new("a secret key has 32 bytes"))?;
     Ok(Identity::from_seed(seed).public().to_string())
+}
+
+/// The room of two people, the same for both.
+#[wasm_bindgen]
+pub fn room_of_two(one: &str, other: &str) -> Result<String, JsError> {
+    let (one, other) = (Public::parse(one)?, Public::parse(other)?);
+    Ok(direct::room_of(&one, &other).to_string())
 }
 
 /// 60 digits that are the same for both of a pair.

@@ -14,6 +14,7 @@ mod qr;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use seal::content::Earlier;
 use seal::conversation::{Conversation, Effect, Outgoing};
+use seal::device::Unsigned;
 use seal::member::{Content, Frame, Member};
 use seal::rules::JoinPolicy;
 use seal::{Certificate, DeviceKey, Name, Public, Shelf};
@@ -49,9 +50,7 @@ impl Draft {
 
     /// The device in a room, with the signature.
     pub fn begin(self, signature: &[u8], room: &str, is_open: bool) -> Result<Sealed, JsError> {
-        let signature = signature
-            .try_into()
-            .map_err(|_| JsError::new("a signature has 64 bytes"))?;
+        let signature = signature_of(signature)?;
         let certificate = Certificate::signed(self.names, self.identity, &self.key, signature)?;
         let member = Member::new(self.key, certificate);
         Sealed::of(member, Shelf::default(), room, is_open)
@@ -65,6 +64,10 @@ pub struct Sealed {
     room: Name,
     shelf: Shelf,
     is_changed: bool,
+    /// What is to be shared.
+    earlier: Vec<Earlier>,
+    /// The list of devices that the identity is to sign.
+    unsigned: Option<Unsigned>,
 }
 
 #[wasm_bindgen]
@@ -87,6 +90,8 @@ impl Sealed {
             room,
             shelf,
             is_changed: false,
+            earlier: Vec::new(),
+            unsigned: None,
         })
     }
 
@@ -229,28 +234,43 @@ impl Sealed {
         self.effects(effects)
     }
 
-    /// Shares messages of before with a person: JSON, a list of `[seq, at, from, text]`.
-    pub fn share(&mut self, with: &str, messages: &str, now: f64) -> Answer {
-        let messages: Vec<(u64, u64, String, String)> = serde_json::from_str(messages)?;
-        let earlier = |(seq, at, from, text): (_, _, String, String)| {
-            let content = Content(text.into_bytes());
-            let from = Name::parse(&from)?;
-            Ok(Earlier {
-                seq,
-                at,
-                from,
-                content,
-            })
-        };
-        let messages: Result<Vec<_>, JsError> = messages.into_iter().map(earlier).collect();
+    /// One message of those that are shared next, in their order.
+    pub fn earlier(&mut self, seq: f64, at: f64, from: &str, text: String) -> Result<(), JsError> {
+        self.earlier.push(Earlier {
+            seq: seq as u64,
+            at: at as u64,
+            from: Name::parse(from)?,
+            content: Content(text.into_bytes()),
+        });
+        Ok(())
+    }
+
+    /// Shares them with a person.
+    pub fn share(&mut self, with: &str, now: f64) -> Answer {
+        let messages = std::mem::take(&mut self.earlier);
         let with = Public::parse(with)?;
-        let effects = self.conversation.share(&with, &messages?, now as u64)?;
+        let effects = self.conversation.share(&with, &messages, now as u64)?;
         self.effects(effects)
     }
 
     /// Asks everybody for so many messages of before.
     pub fn ask_for_earlier(&mut self, count: u8, now: f64) -> Answer {
         let effects = self.conversation.ask_for_earlier(count, now as u64)?;
+        self.effects(effects)
+    }
+
+    /// What the identity has to sign to revoke a device of its own.
+    pub fn revocation(&mut self, device: &str) -> Result<Vec<u8>, JsError> {
+        let unsigned = self.conversation.revocation(&Name::parse(device)?)?;
+        Ok(self.unsigned.insert(unsigned).to_sign())
+    }
+
+    /// Revokes the device, with the signature.
+    pub fn revoke(&mut self, signature: &[u8], now: f64) -> Answer {
+        let unsigned = self.unsigned.take();
+        let unsigned = unsigned.ok_or_else(|| JsError::new("nothing was to be signed"))?;
+        let list = unsigned.signed(signature_of(signature)?)?;
+        let effects = self.conversation.announce(&list, now as u64)?;
         self.effects(effects)
     }
 
@@ -325,6 +345,11 @@ impl Sealed {
         }
         Ok(Value::Array(said).to_string())
     }
+}
+
+fn signature_of(bytes: &[u8]) -> Result<[u8; 64], JsError> {
+    let bytes = bytes.try_into();
+    bytes.map_err(|_| JsError::new("a signature has 64 bytes"))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], JsError> {

@@ -67,7 +67,7 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, File); 30] = [
+const FILES: [(&str, File); 31] = [
     file!("/" = "/index.html", "text/html; charset=utf-8"),
     file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
     file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
@@ -79,6 +79,7 @@ const FILES: [(&str, File); 30] = [
             content: include_bytes!("../../../web/seal_bg.wasm.gz"),
         },
     ),
+    file!("/alone.js"),
     file!("/app.js"),
     file!("/asks.js"),
     file!("/card.js"),

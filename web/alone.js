@@ -1,0 +1,49 @@
+// Two people alone: a sealed room that the keys of both name. Lets the other one in, and sees who has written to this person alone.
+
+const FIRST_MS = 2_000, LOOK_MS = 30_000;
+const MOST = 64;                 // invitations that are remembered
+
+export class Alone {
+  /** `sealed` is the device in its room; `who.direct`, { user, key }: whom it meets there. */
+  constructor(sealed) {
+    Object.assign(this, { sealed });
+    this.invitations = [];       // { user, key, room, isOther }, of whom nothing is decided yet
+    this.known = new Set();
+    this.timer = setTimeout(() => this.look(), FIRST_MS);
+  }
+
+  end() { clearTimeout(this.timer); }
+
+  /** Once this device is in, the other one is let in. */
+  async meet() {
+    const { direct } = this.sealed.who;
+    if (!direct || this.hasMet || !this.sealed.state.isIn) return;
+    this.hasMet = true;
+    if (this.sealed.members().some((one) => one.pub === direct.key)) return;
+    try {
+      await this.sealed.add(direct.user, direct.key);
+    } catch (error) {
+      if (!this.sealed.over) this.sealed.calls.note(error.message);
+    }
+  }
+
+  async look() {
+    try {
+      for (const { room, by } of await this.sealed.asks.welcomes(this.sealed.name)) this.invite(room, by);
+    } catch { /* it is looked again */ }
+    if (!this.sealed.over) this.timer = setTimeout(() => this.look(), LOOK_MS);
+  }
+
+  /** Who has added this device to the room of the two. */
+  invite(room, { user, pub: key }) {
+    const { sealed } = this;
+    if (sealed.over || this.known.has(key) || this.known.size >= MOST) return;
+    if (room === sealed.who.room || room !== sealed.roomWith(key)) return;
+    this.known.add(key);
+    const isOther = sealed.members().some((one) => one.user === user && one.pub !== key);
+    this.invitations.push({ user, key, room, isOther });
+    sealed.calls.changed();
+  }
+
+  decided() { this.invitations.shift(); }
+}
