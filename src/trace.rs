@@ -154,7 +154,10 @@ impl<'a> At<'a> {
     /// Of an event: it has a place. `None`: it is nobody's.
     pub fn event(room: &'a RoomId, event: &'a Event) -> Option<Self> {
         let (user, id) = match &event.kind {
-            Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => (user, None),
+            Kind::Joined { user }
+            | Kind::Left { user }
+            | Kind::Unpinned { user }
+            | Kind::Erased { user, .. } => (user, None),
             Kind::Message { from, id, .. } => (from, id.as_ref().and_then(|id| id.shown())),
             Kind::Purged => return None,
         };

@@ -39,7 +39,7 @@ fn sealed() -> Body {
 }
 
 /// File, what it stands for, and whether somebody waits for an answer.
-fn commands() -> [(&'static str, Action, bool); 12] {
+fn commands() -> [(&'static str, Action, bool); 13] {
     let id = || CommandId::parse("m1").unwrap();
     let through = Action::Send {
         user: user("harry"),
@@ -150,6 +150,9 @@ fn commands() -> [(&'static str, Action, bool); 12] {
             bytes: Some(1),
         }),
     };
+    let erase = Action::Erase {
+        user: user("harry"),
+    };
     [
         ("command.1.turn", through, true),
         ("command.1.request", posted, true),
@@ -163,6 +166,7 @@ fn commands() -> [(&'static str, Action, bool); 12] {
         ("command.5.retain", retain, false),
         ("command.5.default", Action::Retain { own: None }, false),
         ("command.5.purge", Action::Purge, false),
+        ("command.7.erase", erase, false),
     ]
 }
 

@@ -341,7 +341,8 @@ fn every_version_that_can_be_read_has_a_golden_file() {
             "Message -> text@2",
             "Unpinned -> unpinned@1",
             "Handshake -> handshake@1",
-            "Purged -> purged@1"
+            "Purged -> purged@1",
+            "Erased -> erased@1"
         ]
     );
 }

@@ -154,6 +154,7 @@ impl Room {
             Kind::Message { .. } => "message",
             Kind::Unpinned { .. } => "unpinned",
             Kind::Purged => "purged",
+            Kind::Erased { .. } => "erased",
         };
         self.events.iter().map(word).collect()
     }

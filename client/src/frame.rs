@@ -234,6 +234,10 @@ pub enum Body {
     Unpinned,
     /// An operator had everything before it removed: forget it, too. `from` is `*`.
     Purged,
+    /// An operator had the content of what this user said before it erased: forget it, too.
+    Erased,
+    /// A message whose content was erased.
+    ErasedText,
     /// A kind that this client does not know: skip it, but count its place.
     Other(String),
 }
@@ -246,7 +250,8 @@ impl Event {
             Body::Left => "left",
             Body::Unpinned => "unpinned",
             Body::Purged => "purged",
-            Body::Text(_) => "text",
+            Body::Erased => "erased",
+            Body::Text(_) | Body::ErasedText => "text",
             Body::Sealed(_) | Body::SealedOf(_) => "sealed",
             Body::Handshake(_) => "handshake",
             Body::Other(kind) => kind,

@@ -141,6 +141,10 @@ pub(super) fn event(event: &Event) {
                 Some(user.as_str())
             )
         ),
+        Kind::Erased { user, .. } => assert_eq!(
+            (line, word("from").as_deref()),
+            (format!("[aaa:{seq} - {user} erased]"), Some(user.as_str()))
+        ),
         Kind::Purged => assert_eq!(
             (line, word("from").as_deref()),
             (format!("[aaa:{seq} - * purged]"), Some("*"))
@@ -165,6 +169,11 @@ pub(super) fn event(event: &Event) {
                     assert_eq!(rest, format!("(sealed, {} bytes)", bytes.len()));
                     assert!(word("sealed").is_some() && word("text").is_none());
                     assert_eq!(proto.content, Some(Content::Sealed(bytes.clone())));
+                }
+                Body::Erased => {
+                    assert_eq!(rest, "(erased)");
+                    assert_eq!(word("text").as_deref(), Some(""));
+                    assert_eq!(proto.content, Some(Content::Text(String::new())));
                 }
                 Body::Handshake(_) => unreachable!("looked at above"),
             }

@@ -138,7 +138,7 @@ fn read_by_members(event: &Event) -> Option<Journaled> {
     let content = match body {
         Body::Sealed(bytes) => Outgoing::Sealed(bytes.to_vec()),
         Body::Handshake(bytes) => Outgoing::Handshake(bytes.to_vec()),
-        Body::Text(_) => return None,
+        Body::Text(_) | Body::Erased => return None,
     };
     Some(Journaled {
         seq: event.seq.0,
@@ -323,6 +323,12 @@ fn shown(event: &Event) -> loadtest::history::Event {
         Kind::Left { user } => ("left", user.as_str()),
         Kind::Unpinned { user } => ("unpinned", user.as_str()),
         Kind::Purged => ("purged", "*"),
+        Kind::Erased { user, .. } => ("erased", user.as_str()),
+        Kind::Message {
+            from,
+            body: Body::Erased,
+            ..
+        } => ("text", from.as_str()),
         Kind::Message {
             from,
             body: Body::Text(_),
@@ -351,6 +357,7 @@ fn shown(event: &Event) -> loadtest::history::Event {
         Body::Text(text) => (Some(text.to_string()), None),
         Body::Sealed(bytes) => (None, Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))),
         Body::Handshake(_) => (None, None),
+        Body::Erased => (Some(String::new()), None),
     };
     let id = id.as_ref().and_then(|id| id.shown()).map(str::to_owned);
     loadtest::history::Event {

@@ -216,6 +216,7 @@ fn event_line(event: &Event, bodies: bool) -> String {
         Kind::Left { user } => format!("{user} left"),
         Kind::Unpinned { user } => format!("{user} unpinned"),
         Kind::Purged => "purged".into(),
+        Kind::Erased { user, through } => format!("{user} erased up to {through}"),
         Kind::Message {
             from, to, body, id, ..
         } => message_line(from, to.as_ref(), body, id.as_ref(), bodies),
@@ -248,6 +249,7 @@ fn command_line(Submission { action, reply, .. }: &Submission, bodies: bool) -> 
         Action::Retain { own: Some(own) } => format!("retain {own}"),
         Action::Retain { own: None } => "retain as much as of all rooms".into(),
         Action::Purge => "purge".into(),
+        Action::Erase { user } => format!("erase {user}"),
         Action::Send {
             user, to, body, id, ..
         } => format!(
@@ -287,6 +289,7 @@ fn message_line(
         Body::Text(text) => format!("{} bytes of text", text.len()),
         Body::Sealed(bytes) => format!("{} bytes sealed", bytes.len()),
         Body::Handshake(bytes) => format!("handshake of {} bytes", bytes.len()),
+        Body::Erased => "erased".into(),
     };
     let id = id
         .and_then(CommandId::shown)

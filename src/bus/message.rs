@@ -2,8 +2,8 @@
 
 use crate::{
     room::{
-        Action, DeviceId, Epoch, Event, Identity, Incarnation, Key, Millis, Policy, Reentry,
-        Rejection, Retention, RoomId, Seq, SessionId, ShardId, UserId,
+        Action, DeviceId, Epoch, Erasing, Event, Identity, Incarnation, Key, Millis, Policy,
+        Reentry, Rejection, Retention, RoomId, Seq, SessionId, ShardId, UserId,
     },
     telemetry::trace::{Context, hop::Range},
 };
@@ -393,6 +393,8 @@ pub struct RoomView {
     pub retention: Option<Retention>,
     /// The place of its last purge: nothing before it is told any more; zero: there was none.
     pub purged: Seq,
+    /// Whose messages are told without their content, up to which place.
+    pub erasing: Erasing,
 }
 
 /// What of the stored events can be removed.
@@ -485,8 +487,9 @@ pub struct NodeRecord {
 /// ([`Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups of sealed ones
 /// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
 /// ([`Action::Retain`], `room::Change::Trimmed`); purges ([`Action::Purge`], `room::Kind::Purged`).
-/// 6: keys of names in records of their own (`room::Change::Recalled`, `room::Away`).
-pub const FORMATS: u32 = 6;
+/// 6: keys of names in records of their own (`room::Change::Recalled`, `room::Away`). 7: erasures
+/// ([`Action::Erase`], `room::Kind::Erased`, `room::Body::Erased`).
+pub const FORMATS: u32 = 7;
 
 impl NodeRecord {
     /// Whether it reads batches.
@@ -517,6 +520,11 @@ impl NodeRecord {
     /// Whether it reads that a room was purged.
     pub fn reads_purges(&self) -> bool {
         self.formats >= 5
+    }
+
+    /// Whether it reads that what a user said was erased.
+    pub fn reads_erasures(&self) -> bool {
+        self.formats >= 7
     }
 }
 

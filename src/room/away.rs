@@ -65,7 +65,8 @@ impl State {
             | Action::Close { .. }
             | Action::Abandon { .. }
             | Action::Retain { .. }
-            | Action::Purge => return None,
+            | Action::Purge
+            | Action::Erase { .. } => return None,
         };
         self.may_be_away(user).then_some(user)
     }

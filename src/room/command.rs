@@ -91,6 +91,11 @@ pub enum Action {
     },
     /// An operator has everything forgotten that was said, and who said it.
     Purge,
+    /// An operator has the content of what a user said so far erased.
+    Erase {
+        /// The user.
+        user: UserId,
+    },
 }
 
 impl Action {
@@ -207,6 +212,8 @@ pub enum Body {
     Sealed(Bytes),
     /// 1 to [`super::Limits::HANDSHAKE`] bytes that change the group of a sealed room.
     Handshake(Bytes),
+    /// None any more: an operator had what the user said erased. Nobody sends it.
+    Erased,
 }
 
 impl Body {
@@ -215,6 +222,7 @@ impl Body {
         match self {
             Self::Text(text) => text.len(),
             Self::Sealed(bytes) | Self::Handshake(bytes) => bytes.len(),
+            Self::Erased => 0,
         }
     }
 }
@@ -225,6 +233,7 @@ impl fmt::Debug for Body {
             Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
             Self::Sealed(bytes) => write!(f, "Sealed({} bytes)", bytes.len()),
             Self::Handshake(bytes) => write!(f, "Handshake({} bytes)", bytes.len()),
+            Self::Erased => f.write_str("Erased"),
         }
     }
 }

@@ -11,6 +11,9 @@ use std::collections::HashSet;
 /// When a client may send again what its session has passed over, in milliseconds.
 const NOT_PLACED_RETRY_MS: u64 = 1_000;
 
+/// When another user's content may be erased, in milliseconds.
+const ERASING_RETRY_MS: u64 = 60_000;
+
 /// What a command does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -158,6 +161,7 @@ pub fn decide_knowing(
         }
         Action::Retain { own } => retain(state, *own, command.at),
         Action::Purge => purge(state, command.at),
+        Action::Erase { user } => erase(state, user, command.at),
     }
 }
 
@@ -375,6 +379,35 @@ fn purge(state: &State, at: Millis) -> Decision {
     }
     decision.kinds.push(Kind::Purged);
     decision
+}
+
+/// Without an event nothing is known of it: what comes then must not go when it is read again.
+fn erase(state: &State, user: &UserId, at: Millis) -> Decision {
+    let kept = &state.kept;
+    if state.erasures.precedes(user, at) || kept.precedes_purge(at) || kept.precedes_all(at) {
+        return Decision::nothing(Outcome::Repeated(state.head));
+    }
+    let mut decision = Decision::nothing(Outcome::Done);
+    if state.head == Seq::ZERO {
+        return decision; // There is nothing, and it is not made by this.
+    }
+    if !state.erasures.takes(user) {
+        return Decision::nothing(Outcome::Refused(erases_enough()));
+    }
+    decision.kinds.push(Kind::Erased {
+        user: user.clone(),
+        through: state.head,
+    });
+    decision
+}
+
+/// What is being erased is bounded.
+fn erases_enough() -> Rejection {
+    let message = format!(
+        "the room is erasing what {} users said: try again when the first of it is gone",
+        Limits::ERASING
+    );
+    Rejection::retry(Reason::Busy, message, ERASING_RETRY_MS)
 }
 
 fn send(state: &State, known: Known<'_>, action: &Action, at: Millis) -> Decision {

@@ -26,11 +26,20 @@ impl Event {
 }
 
 impl Kind {
+    /// Whether it is the first event of its commit: what is before it can be removed.
+    pub fn begins_a_commit(&self) -> bool {
+        matches!(self, Self::Purged | Self::Erased { .. })
+    }
+
     /// Bytes of its content.
     pub fn size(&self) -> usize {
         match self {
             Self::Message { body, .. } => body.size(),
-            Self::Joined { .. } | Self::Left { .. } | Self::Unpinned { .. } | Self::Purged => 0,
+            Self::Joined { .. }
+            | Self::Left { .. }
+            | Self::Unpinned { .. }
+            | Self::Purged
+            | Self::Erased { .. } => 0,
         }
     }
 }
@@ -74,6 +83,14 @@ pub enum Kind {
     /// An operator had everything before it forgotten ([`super::Purge`]). It begins a commit, so
     /// that what was before can be removed.
     Purged,
+    /// An operator had the content of a user's messages before it erased ([`super::Erasures`]). It
+    /// begins a commit, so that what was before can be removed.
+    Erased {
+        /// The user.
+        user: UserId,
+        /// The last place that it is about: the one before it.
+        through: Seq,
+    },
 }
 
 /// A change of the room's state that takes no place in the sequence. Applying one twice changes
@@ -171,6 +188,14 @@ pub enum Change {
         /// When its event was stored; 0: not known.
         since: Millis,
         /// Bytes of content that go, of those that were counted.
+        bytes: u64,
+    },
+    /// The content that erasures are about up to a place is gone from the journal. No command says
+    /// so: an owner that did not get to journal it does all of it again.
+    Rewritten {
+        /// The last place that was copied.
+        through: Seq,
+        /// Bytes of content that are left up to there, of those that are counted.
         bytes: u64,
     },
 }

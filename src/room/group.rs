@@ -246,6 +246,7 @@ impl State {
             (Policy::Open | Policy::Proven, Body::Text(_) | Body::Sealed(_)) => Ok(()),
             (Policy::Open | Policy::Proven, Body::Handshake(_)) => Err(not_sealed()),
             (Policy::Sealed, Body::Text(_)) => Err(only_sealed()),
+            (_, Body::Erased) => Err(nothing_said()),
             (Policy::Sealed, Body::Sealed(bytes)) => {
                 let by = self.proven(from)?;
                 let delivery = self.delivery()?.ok_or_else(not_founded)?;
@@ -436,6 +437,11 @@ pub fn not_sealed() -> Rejection {
     let message = "this room is not sealed, so there is no group to change: make another room \
                    with policy=sealed";
     Rejection::new(Reason::NotSealed, message)
+}
+
+/// No client can send it, and no gateway submits it.
+fn nothing_said() -> Rejection {
+    Rejection::new(Reason::BadField, "a message needs content")
 }
 
 /// Whatever is said in a sealed room and not encrypted, or without a session.

@@ -37,6 +37,10 @@ impl Limits {
     /// Names whose key an operator took away, remembered so that the command, read again, does not
     /// take the next key away as well: those of the last times.
     pub const UNPINNED: usize = 1024;
+    /// Users whose content is being erased: every gateway looks for them in whatever it tells.
+    pub const ERASING: usize = 64;
+    /// Users whose content was erased, remembered for the same reason: those of the last times.
+    pub const ERASED: usize = 1024;
     /// Commands of one room that may lie between the shard's floor and its reader: half of the
     /// smaller window, so that what is read again after a takeover is always still in it.
     pub const REREAD: u64 = 2048;

@@ -10,6 +10,7 @@ mod batch;
 mod command;
 mod decide;
 mod dedupe;
+mod erase;
 mod event;
 mod group;
 mod id;
@@ -30,6 +31,7 @@ pub use command::{
 };
 pub use decide::{Decision, Notice, Outcome, decide, decide_knowing, decide_within};
 pub use dedupe::{Holder, MessageKey, Sent};
+pub use erase::{Erasing, Erasure, Erasures};
 pub use event::{Change, Event, Kind};
 pub use group::{
     Admitted, Group, Reentry, is_of_another_room, not_sealed, only_sealed, refusal_of, stale_epoch,

@@ -10,9 +10,10 @@
 //! | when keys were taken away from names | forgotten |
 //! | messages of the dedupe window | known by a digest, for a day, to their keys alone |
 //! | ended sessions, producers | as before: they have no names |
+//! | erasures of content | there is nothing left to erase |
 //! | the group of a sealed room | as before: who is in it, its commits say; welcomes go |
 
-use super::{Change, Group, MessageKey, Millis, Pin, Seq, State, UserId};
+use super::{Change, Erasures, Group, MessageKey, Millis, Pin, Seq, State, UserId};
 use std::collections::HashSet;
 
 /// How long after a purge the messages of before are known, in milliseconds: far longer than
@@ -37,6 +38,7 @@ impl State {
         self.unpinned.clear();
         self.forget_away();
         self.kept.purge(purge);
+        self.erasures = Erasures::default();
         self.take_owed();
     }
 

@@ -1,8 +1,8 @@
 //! What a room remembers, and how events and changes alter it.
 
 use super::{
-    Attempt, Away, Body, Change, Event, Group, Identity, Incarnation, Kept, Key, Kind, Limits,
-    Maker, MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Sent, Seq, Session,
+    Attempt, Away, Body, Change, Erasures, Event, Group, Identity, Incarnation, Kept, Key, Kind,
+    Limits, Maker, MessageKey, Millis, Pin, Policy, Producers, Purge, Reason, Sent, Seq, Session,
     SessionId, Sessions, UserId, Window,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -48,6 +48,8 @@ pub struct State {
     pub group: Option<Group>,
     /// How much of the past there is, and is to be.
     pub kept: Kept,
+    /// Whose content was erased, and is being erased.
+    pub erasures: Erasures,
     /// Changes since the last event, in order. The next event takes them along.
     pub unjournaled: Vec<Change>,
 }
@@ -69,6 +71,7 @@ impl Default for State {
             maker: None,
             group: None,
             kept: Kept::default(),
+            erasures: Erasures::default(),
             unjournaled: Vec::new(),
         }
     }
@@ -85,6 +88,7 @@ impl State {
             + self.sent.len()
             + self.ended.len()
             + self.abandoned.len()
+            + self.erasures.len()
     }
 
     /// Applies the next event: first its changes, unless those that wait here are the first of them
@@ -109,6 +113,7 @@ impl State {
         self.unjournaled.clear();
         self.head = event.seq;
         self.kept.add(event);
+        self.erasures.add(event);
         self.forget_before_purge(event.at);
         match &event.kind {
             Kind::Joined { user } => {
@@ -122,6 +127,7 @@ impl State {
                 seq: event.seq,
                 at: event.at,
             }),
+            Kind::Erased { user, through } => self.erase(user, *through, event.at),
             Kind::Message {
                 from,
                 id,
@@ -211,6 +217,7 @@ impl State {
                 since,
                 bytes,
             } => self.kept.trim(*start, *since, *bytes),
+            Change::Rewritten { through, bytes } => self.rewritten(*through, *bytes),
         }
     }
 

@@ -184,6 +184,7 @@ fn seen(event: &Event) -> pb::Event {
         Body::Text(text) => event::Content::Text(text.to_string()),
         Body::Sealed(bytes) => event::Content::Sealed(bytes.clone()),
         Body::Handshake(bytes) => event::Content::Handshake(bytes.clone()),
+        Body::Erased => event::Content::Text(String::new()),
     });
     let (kind, from, to) = (kind.to_owned(), from.to_string(), to.map(UserId::to_string));
     pb::Event {
@@ -194,6 +195,7 @@ fn seen(event: &Event) -> pb::Event {
         to,
         content,
         id: id.map(str::to_owned),
+        erased: body == Some(&Body::Erased),
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) fn event(room: &RoomId, event: &Event) -> Utf8 {
             "[{room}:{seq} - {from} -> {to}] (sealed, {} bytes)",
             bytes.len()
         ),
+        Some(Body::Erased) => format!("[{room}:{seq} - {from} -> {to}] (erased)"),
     };
     line.into()
 }

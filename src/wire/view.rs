@@ -32,6 +32,7 @@ impl<'a> View<'a> {
             Kind::Left { user } => plain("left", user.as_str()),
             Kind::Unpinned { user } => plain("unpinned", user.as_str()),
             Kind::Purged => plain("purged", NOBODY),
+            Kind::Erased { user, through: _ } => plain("erased", user.as_str()),
             Kind::Message {
                 from,
                 to,
@@ -42,7 +43,7 @@ impl<'a> View<'a> {
                 request: _,
             } => {
                 let kind = match body {
-                    Body::Text(_) => "text",
+                    Body::Text(_) | Body::Erased => "text",
                     Body::Sealed(_) => "sealed",
                     Body::Handshake(_) => "handshake",
                 };

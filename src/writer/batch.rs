@@ -4,7 +4,7 @@ use super::floor::Ticket;
 use crate::{
     bus::{Answer, Answered, BatchOutcome, Commit, Inbound, OfBatch, Outcomes, ReplyTo},
     journal::{Limits, codec::size_of_event},
-    room::{Epoch, Event, Incarnation, Kind, Notice, ProducerSeq, RoomId, Seq, State},
+    room::{Epoch, Event, Incarnation, Notice, ProducerSeq, RoomId, Seq, State},
     telemetry::trace::Context,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,10 +29,10 @@ pub(super) struct Batch {
 impl Batch {
     /// Whether an event still belongs into this batch. `boundary`: the last place that a commit
     /// starting where this one starts may hold; `fits`: the most bytes of events that the bus
-    /// carries. A purge begins a commit: what is before it is removed in whole ones.
+    /// carries. What is before a purge or an erasure is removed in whole commits.
     pub(super) fn has_room_for(&self, event: &Event, boundary: Seq, fits: usize) -> bool {
         self.events.is_empty()
-            || (event.kind != Kind::Purged
+            || (!event.kind.begins_a_commit()
                 && self.events.len() < Limits::EVENTS
                 && self.bytes + size(event) <= Limits::BYTES.min(fits)
                 && event.seq <= boundary)

@@ -11,8 +11,8 @@ use crate::{
     bus::{BatchOutcome, Commit, Delivery, Position, ReplyTo, too_large_now},
     journal::codec::{size_of_changes, size_of_event},
     room::{
-        Action, Change, Command, Decision, Epoch, Event, Kept, Kind, Millis, Outcome, Policy,
-        Retention, Seq, State, UserId, decide_knowing, is_of_another_room,
+        Action, Change, Command, Decision, Epoch, Erasing, Event, Kept, Kind, Millis, Outcome,
+        Policy, Retention, Seq, State, UserId, decide_knowing, is_of_another_room,
     },
     telemetry::trace::Context,
 };
@@ -76,6 +76,8 @@ pub(super) struct Room {
     past: Trimming,
     /// The place of the last purge that is published.
     purged: Seq,
+    /// Whose content is to go, of what is published.
+    erasing: Erasing,
     /// Commands to purge, until a snapshot has nothing of before: a successor that reads them again
     /// opens the room, and goes on with that.
     purging: Vec<Ticket>,
@@ -104,6 +106,7 @@ impl Room {
             changed: Some(now),
             past: Trimming::new(&state.kept),
             purged: state.kept.purge.map_or(Seq::ZERO, |purge| purge.seq),
+            erasing: state.erasures.erasing(),
             purging: Vec::new(),
             names: Names::default(),
             state,
@@ -371,7 +374,9 @@ impl Room {
                 Kind::Purged => {
                     self.purged = event.seq;
                     self.past.purged();
+                    self.erasing = Erasing::default();
                 }
+                Kind::Erased { user, through } => self.erasing.add(user.clone(), *through),
                 Kind::Message { .. } | Kind::Unpinned { .. } => {}
             }
         }

@@ -81,6 +81,7 @@ fn action() -> impl Strategy<Value = Action> {
         6 => send(),
         1 => (0..3u8).prop_map(|g| Action::Abandon { gateway: gateway(g) }),
         1 => Just(Action::Purge),
+        1 => (0..3u8).prop_map(|u| Action::Erase { user: user(u) }),
         1 => (0..3u8).prop_map(|u| Action::Unpin { user: user(u) }),
         1 => prop::option::of(1..9u64).prop_map(|most| Action::Retain {
             own: most.map(|most| Retention { events: Some(most), ..Retention::default() }),
@@ -145,7 +146,8 @@ pub(super) fn commands() -> impl Strategy<Value = Vec<Command>> {
             | Action::Abandon { .. }
             | Action::Unpin { .. }
             | Action::Retain { .. }
-            | Action::Purge => true,
+            | Action::Purge
+            | Action::Erase { .. } => true,
         });
         (1..)
             .zip(actions)

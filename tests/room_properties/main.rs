@@ -1,6 +1,7 @@
 //! What holds for every room, whatever is commanded: shown on random histories of a small world.
 
 mod commands;
+mod erase;
 
 use commands::{commands, gateway, key, request, session, user};
 use proptest::{prelude::*, sample::Index};
@@ -213,7 +214,10 @@ proptest! {
             match &event.kind {
                 Kind::Joined { user } => prop_assert!(here.insert(user.clone()), "joined twice"),
                 Kind::Left { user } => prop_assert!(here.remove(user), "left without having joined"),
-                Kind::Message { .. } | Kind::Unpinned { .. } | Kind::Purged => {}
+                Kind::Message { .. }
+                | Kind::Unpinned { .. }
+                | Kind::Purged
+                | Kind::Erased { .. } => {}
             }
         }
         prop_assert_eq!(here, state.members);

@@ -238,6 +238,7 @@ pub(crate) fn send(id: &str, body: &Body) -> String {
         Body::Text(text) => ("text", text.to_string()),
         Body::Sealed(bytes) => ("sealed", encoded(bytes)),
         Body::Handshake(bytes) => ("handshake", encoded(bytes)),
+        Body::Erased => ("text", String::new()),
     };
     json!({"type": "send", "id": id, (kind): content}).to_string()
 }

@@ -209,6 +209,8 @@ struct InEvent {
     sealed: Option<String>,
     handshake: Option<String>,
     id: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    erased: bool,
 }
 
 /// null is the same as absent.
@@ -315,6 +317,8 @@ impl InEvent {
             ("left", ..) => Body::Left,
             ("unpinned", ..) => Body::Unpinned,
             ("purged", ..) => Body::Purged,
+            ("erased", ..) => Body::Erased,
+            ("text", ..) if self.erased => Body::ErasedText,
             ("text", text, _) => Body::Text(text.unwrap_or_default()),
             ("sealed", _, sealed) => {
                 let bytes = BASE64.decode(sealed.unwrap_or_default());

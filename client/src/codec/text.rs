@@ -88,7 +88,11 @@ fn event(room: &str, line: &str) -> Option<Event> {
         let sealed = content
             .strip_prefix("(sealed, ")
             .and_then(|rest| rest.strip_suffix(" bytes)")?.parse().ok());
-        let body = sealed.map_or_else(|| Body::Text(content.into()), Body::SealedOf);
+        let body = match (sealed, content) {
+            (Some(bytes), _) => Body::SealedOf(bytes),
+            (None, "(erased)") => Body::ErasedText,
+            (None, text) => Body::Text(text.into()),
+        };
         (from, Some(to).filter(|to| *to != "*"), body)
     } else {
         let (from, kind) = head.split_once(' ')?;
@@ -97,6 +101,7 @@ fn event(room: &str, line: &str) -> Option<Event> {
             "left" => Body::Left,
             "unpinned" => Body::Unpinned,
             "purged" => Body::Purged,
+            "erased" => Body::Erased,
             other => Body::Other(other.into()),
         };
         (from, None, body)

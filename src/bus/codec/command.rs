@@ -9,8 +9,8 @@ use crate::{
     proto::bus::v1::{
         self,
         command::{
-            Abandon, Action as Wire, Batch, Close, Message as InBatch, Open, Purge, Retain, Send,
-            Unpin, message::Content as InBatchContent, send::Content,
+            Abandon, Action as Wire, Batch, Close, Erase, Message as InBatch, Open, Purge, Retain,
+            Send, Unpin, message::Content as InBatchContent, send::Content,
         },
     },
     room::{
@@ -68,11 +68,12 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             request: request.map(|request| id(request.to_bytes())),
             id: Some(encode_command_id(command)),
             to: to.as_ref().map(UserId::to_string),
-            content: Some(match body {
-                Body::Text(text) => Content::Text(text.to_string()),
-                Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
-                Body::Handshake(bytes) => Content::Handshake(bytes.clone()),
-            }),
+            content: match body {
+                Body::Text(text) => Some(Content::Text(text.to_string())),
+                Body::Sealed(bytes) => Some(Content::Sealed(bytes.clone())),
+                Body::Handshake(bytes) => Some(Content::Handshake(bytes.clone())),
+                Body::Erased => None,
+            },
             proven: identity.is_proven(),
             vouched: key.is_vouched(),
         }),
@@ -83,6 +84,9 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             own: own.as_ref().map(encode_retention),
         }),
         Action::Purge => Wire::Purge(Purge {}),
+        Action::Erase { user } => Wire::Erase(Erase {
+            user: user.to_string(),
+        }),
         Action::Batch { from, messages } => Wire::Batch(Batch {
             gateway: id(from.producer.gateway.to_bytes()),
             generation: from.producer.generation,
@@ -131,6 +135,9 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
             own: retain.own.as_ref().map(decode_retention),
         },
         Some(Wire::Purge(Purge {})) => Action::Purge,
+        Some(Wire::Erase(erase)) => Action::Erase {
+            user: user(&erase.user)?,
+        },
         None => {
             return Err(Bad(
                 "a command of a kind that this version does not know".into()
@@ -195,11 +202,12 @@ fn encode_in_batch(message: &BatchMessage) -> InBatch {
         user: message.user.to_string(),
         id: Some(encode_command_id(&message.id)),
         to: message.to.as_ref().map(UserId::to_string),
-        content: Some(match &message.body {
-            Body::Text(text) => InBatchContent::Text(text.to_string()),
-            Body::Sealed(bytes) => InBatchContent::Sealed(bytes.clone()),
-            Body::Handshake(bytes) => InBatchContent::Handshake(bytes.clone()),
-        }),
+        content: match &message.body {
+            Body::Text(text) => Some(InBatchContent::Text(text.to_string())),
+            Body::Sealed(bytes) => Some(InBatchContent::Sealed(bytes.clone())),
+            Body::Handshake(bytes) => Some(InBatchContent::Handshake(bytes.clone())),
+            Body::Erased => None,
+        },
     }
 }
 
@@ -253,6 +261,7 @@ fn check(body: &Body) -> Result<(), Bad> {
         Body::Text(_) => Limits::TEXT,
         Body::Sealed(_) => Limits::SEALED,
         Body::Handshake(_) => Limits::HANDSHAKE,
+        Body::Erased => 0,
     };
     let size = body.size();
     match (1..=most).contains(&size) {

@@ -16,7 +16,7 @@ use crate::{
             OfMessage, Outcomes as WireOutcomes, Replaced, answer::Answered as WireAnswered,
             of_message::Outcome as WireOutcome,
         },
-        room_view::Group as WireGroup,
+        room_view::{Erasing as WireErasing, Group as WireGroup},
     },
     room::{DeviceId, Epoch, Identity, Policy, Reason, Reentry, Rejection, Seq, UserId},
 };
@@ -257,6 +257,7 @@ pub fn encode_view(view: &RoomView) -> Bytes {
         first: view.first.0,
         retention: view.retention.as_ref().map(encode_retention),
         purged: view.purged.0,
+        erasing: view.erasing.iter().map(encode_erasing).collect(),
     }
     .encode_to_vec()
     .into()
@@ -291,7 +292,19 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
         first: seq_of(view.first)?,
         retention: view.retention.as_ref().map(decode_retention),
         purged: seq_of(view.purged)?,
+        erasing: view
+            .erasing
+            .iter()
+            .map(|it| Ok((user(&it.user)?, seq_of(it.through)?)))
+            .collect::<Result<_, Bad>>()?,
     })
+}
+
+fn encode_erasing((user, through): (&UserId, Seq)) -> WireErasing {
+    WireErasing {
+        user: user.to_string(),
+        through: through.0,
+    }
 }
 
 /// Where rooms end, as it is sent.

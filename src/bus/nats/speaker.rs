@@ -14,7 +14,7 @@ pub(super) enum Mismatch {
     Reply,
     #[error("it does not say whose session it is about")]
     Nobody,
-    #[error("only a node that writes may say how much is kept, or purge")]
+    #[error("only a node that writes may say how much is kept, purge or erase")]
     Writers,
 }
 
@@ -29,7 +29,9 @@ pub(super) fn may_say(name: &str, submission: &Submission) -> Result<(), Mismatc
         // An operator may free a name at any node.
         Action::Send { turn: None, .. } | Action::Unpin { .. } => None,
         // Whoever takes over a gateway must not make rooms forget what was said.
-        Action::Retain { .. } | Action::Purge => return Err(Mismatch::Writers),
+        Action::Retain { .. } | Action::Purge | Action::Erase { .. } => {
+            return Err(Mismatch::Writers);
+        }
     };
     if gateway.is_some_and(|gateway| !gateway.is_of(name)) {
         return Err(Mismatch::Sessions);
@@ -126,7 +128,10 @@ mod tests {
         for others in [open(two), close(Some(two)), batch(two), abandon(two)] {
             assert_eq!(says(others.clone(), Some(one)), Err(Mismatch::Sessions));
         }
-        for forgets in [Action::Retain { own: None }, Action::Purge] {
+        let erase = Action::Erase {
+            user: UserId::parse("harry").unwrap(),
+        };
+        for forgets in [Action::Retain { own: None }, Action::Purge, erase] {
             assert_eq!(says(forgets, None), Err(Mismatch::Writers));
         }
         for unsaid in [close(None), send(Some(turn))] {

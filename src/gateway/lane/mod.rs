@@ -154,7 +154,11 @@ impl Lane {
     ) {
         let own = events.filter_map(|event| match &event.kind {
             Kind::Message { turn, .. } => Some(((*turn)?, event.seq)),
-            Kind::Joined { .. } | Kind::Left { .. } | Kind::Unpinned { .. } | Kind::Purged => None,
+            Kind::Joined { .. }
+            | Kind::Left { .. }
+            | Kind::Unpinned { .. }
+            | Kind::Purged
+            | Kind::Erased { .. } => None,
         });
         self.after(|state| state.seen(own, epoch, head));
     }

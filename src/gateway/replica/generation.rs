@@ -422,7 +422,7 @@ impl Generation<'_> {
                 Kind::Joined { user } => drop(self.members.insert(user.clone())),
                 Kind::Left { user } => drop(self.members.remove(user)),
                 Kind::Purged => self.purged(event.seq),
-                Kind::Message { .. } | Kind::Unpinned { .. } => {}
+                Kind::Message { .. } | Kind::Unpinned { .. } | Kind::Erased { .. } => {}
             }
             for change in &event.changes {
                 if let Change::PolicySet { policy, .. } = change {

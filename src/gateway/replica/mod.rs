@@ -418,7 +418,7 @@ impl ReplicaRef {
         let policy = self.0.policy();
         let bytes = match body {
             Body::Text(_) if policy == Some(Policy::Sealed) => return Err(only_sealed()),
-            Body::Text(_) | Body::Sealed(_) => return Ok(()),
+            Body::Text(_) | Body::Sealed(_) | Body::Erased => return Ok(()),
             Body::Handshake(bytes) => bytes,
         };
         if policy.is_some_and(|policy| policy != Policy::Sealed) {

@@ -107,6 +107,10 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             since: since.0,
             bytes: *bytes,
         }),
+        Change::Rewritten { through, bytes } => Stored::Rewritten(v1::change::Rewritten {
+            through: through.0,
+            bytes: *bytes,
+        }),
     };
     v1::Change {
         change: Some(change),
@@ -182,6 +186,10 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
             start: Seq(number("event", trimmed.start)?),
             since: Millis(trimmed.since),
             bytes: trimmed.bytes,
+        }),
+        Some(Stored::Rewritten(rewritten)) => Ok(Change::Rewritten {
+            through: Seq(number("event", rewritten.through)?),
+            bytes: rewritten.bytes,
         }),
         None => Err(Bad(
             "a change of a kind that this version does not know: install a newer one".into(),

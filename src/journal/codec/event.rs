@@ -28,9 +28,10 @@ const TEXT: &str = "text";
 const UNPINNED: &str = "unpinned";
 const HANDSHAKE: &str = "handshake";
 const PURGED: &str = "purged";
+const ERASED: &str = "erased";
 
 /// Every version that was ever written. The newest one of a name is the one that is written.
-const STORED: [(&str, u32, Upcast); 7] = [
+const STORED: [(&str, u32, Upcast); 8] = [
     (JOINED, 1, joined_v1),
     (LEFT, 1, left_v1),
     (TEXT, 1, text_v1),
@@ -39,6 +40,7 @@ const STORED: [(&str, u32, Upcast); 7] = [
     // As `text` version 2; a name of its own, so that nodes that do not know it say so.
     (HANDSHAKE, 1, text_v2),
     (PURGED, 1, purged_v1),
+    (ERASED, 1, erased_v1),
 ];
 
 /// How a domain event is stored.
@@ -69,6 +71,7 @@ pub fn schema() -> Vec<Mapping> {
         ("Unpinned", UNPINNED),
         ("Handshake", HANDSHAKE),
         ("Purged", PURGED),
+        ("Erased", ERASED),
     ];
     let mapping = |(event, name)| {
         let reads = versions(name);
@@ -119,6 +122,10 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
             (UNPINNED, v1::Unpinned { user }.encode_to_vec())
         }
         Kind::Purged => (PURGED, v1::Purged {}.encode_to_vec()),
+        Kind::Erased { user, through } => {
+            let (user, through) = (user.to_string(), through.0);
+            (ERASED, v1::Erased { user, through }.encode_to_vec())
+        }
         Kind::Message {
             from,
             to,
@@ -129,19 +136,21 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
             request,
         } => {
             let (name, content) = match body {
-                Body::Text(text) => (TEXT, Content::Text(text.to_string())),
-                Body::Sealed(bytes) => (TEXT, Content::Sealed(bytes.clone())),
-                Body::Handshake(bytes) => (HANDSHAKE, Content::Handshake(bytes.clone())),
+                Body::Text(text) => (TEXT, Some(Content::Text(text.to_string()))),
+                Body::Sealed(bytes) => (TEXT, Some(Content::Sealed(bytes.clone()))),
+                Body::Handshake(bytes) => (HANDSHAKE, Some(Content::Handshake(bytes.clone()))),
+                Body::Erased => (TEXT, None),
             };
             let stored = v2::Text {
                 user: from.to_string(),
                 recipient: to.as_ref().map(UserId::to_string),
-                content: Some(content),
+                content,
                 id: id.as_ref().map(encode_command_id),
                 device: device.as_ref().map(DeviceId::to_string),
                 session: turn.map(|turn| id_bytes(turn.session.to_bytes())),
                 number: turn.map_or(0, |turn| turn.number),
                 request: request.map(|request| id_bytes(request.to_bytes())),
+                erased: *body == Body::Erased,
             };
             (name, stored.encode_to_vec())
         }
@@ -234,6 +243,14 @@ fn purged_v1(payload: Bytes) -> Result<Kind, Bad> {
     Ok(Kind::Purged)
 }
 
+fn erased_v1(payload: Bytes) -> Result<Kind, Bad> {
+    let stored = v1::Erased::decode(payload)?;
+    Ok(Kind::Erased {
+        user: user(&stored.user)?,
+        through: Seq(number("event", stored.through)?),
+    })
+}
+
 /// Version 1 had no command id, no device and no sealed content. Its `when` and `time_zone` are not
 /// needed: the time of the stored event counts.
 fn text_v1(payload: Bytes) -> Result<Kind, Bad> {
@@ -258,6 +275,7 @@ fn text_v2(payload: Bytes) -> Result<Kind, Bad> {
         Some(Content::Text(content)) => Body::Text(content.into()),
         Some(Content::Sealed(bytes)) => Body::Sealed(bytes),
         Some(Content::Handshake(bytes)) => Body::Handshake(bytes),
+        None if stored.erased => Body::Erased,
         None => {
             return Err(Bad(
                 "content of a kind that this version does not know: install a newer one".into(),

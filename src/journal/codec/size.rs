@@ -29,6 +29,7 @@ pub fn size_of_changes(changes: &[Change]) -> usize {
 fn size_of_kind(kind: &Kind) -> usize {
     let content = match kind {
         Kind::Purged => 0,
+        Kind::Erased { user, through: _ } => bytes(user.as_str().len()) + NUMBER,
         Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => {
             bytes(user.as_str().len())
         }
@@ -72,6 +73,7 @@ fn size_of_change(change: &Change) -> usize {
         }
         Change::RetentionSet { .. } => bytes(3 * NUMBER) + NUMBER,
         Change::Trimmed { .. } => 3 * NUMBER,
+        Change::Rewritten { .. } => 2 * NUMBER,
     };
     bytes(bytes(content))
 }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Away, Change, Ended, Group, Holder, Kept, MessageKey, Millis, Policy, Purge, Sent,
-        Seq, Session, SessionId, State, Turn,
+        Attempt, Away, Change, Ended, Erasure, Erasures, Group, Holder, Kept, MessageKey, Millis,
+        Policy, Purge, Sent, Seq, Session, SessionId, State, Turn,
     },
 };
 use bytes::Bytes;
@@ -22,9 +22,11 @@ use prost::Message;
 /// The version of a stored state, kept beside it. A snapshot of another version is refused
 /// ([`Error::Unsupported`]): what no event has carried yet is in it alone. 2: of a room with a
 /// policy, which an owner that does not know it would forget. 3: of a room with keys in records of
-/// their own, to which names an owner that does not know that would let anybody in.
+/// their own, to which names an owner that does not know that would let anybody in. 4: with content
+/// that is to be erased, which such an owner would leave.
 pub fn snapshot_version(state: &State) -> u32 {
     match state.policy {
+        _ if !state.erasures.pending.is_empty() => 4,
         _ if state.away != Away::default() => 3,
         Policy::Open => 1,
         Policy::Proven | Policy::Sealed => 2,
@@ -33,7 +35,7 @@ pub fn snapshot_version(state: &State) -> u32 {
 
 /// Whether this version reads stored states of a version.
 pub fn reads_snapshot(version: u32) -> bool {
-    (1..=3).contains(&version)
+    (1..=4).contains(&version)
 }
 
 /// The stored form of a state (`v1::Snapshot`).
@@ -91,8 +93,45 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         maker: state.maker.as_ref().map(encode_maker),
         kept: (state.kept != Kept::default()).then(|| encode_kept(&state.kept)),
         away: (state.away != Away::default()).then(|| encode_away(&state.away)),
+        erasures: encode_erasures(&state.erasures),
     };
     stored.encode_to_vec().into()
+}
+
+fn encode_erasures(erasures: &Erasures) -> Vec<snapshot::Erasure> {
+    let pending = erasures.pending.iter().map(|(user, it)| snapshot::Erasure {
+        user: user.to_string(),
+        at: it.at.0,
+        through: it.through.0,
+        bytes_since: it.bytes_since,
+    });
+    let done = erasures.done.iter().map(|(user, at)| snapshot::Erasure {
+        user: user.to_string(),
+        at: at.0,
+        ..snapshot::Erasure::default()
+    });
+    let mut all: Vec<_> = pending.chain(done).collect();
+    all.sort_by(|one, other| one.user.cmp(&other.user));
+    all
+}
+
+fn decode_erasures(stored: Vec<snapshot::Erasure>) -> Result<Erasures, Bad> {
+    let mut erasures = Erasures::default();
+    for erasure in stored {
+        let (user, at) = (user(&erasure.user)?, Millis(erasure.at));
+        match number("event", erasure.through)? {
+            0 => drop(erasures.done.insert(user, at)),
+            through => drop(erasures.pending.insert(
+                user,
+                Erasure {
+                    through: Seq(through),
+                    at,
+                    bytes_since: erasure.bytes_since,
+                },
+            )),
+        }
+    }
+    Ok(erasures)
 }
 
 fn encode_away(away: &Away) -> snapshot::Away {
@@ -340,6 +379,7 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
         .map(decode_away)
         .transpose()?
         .unwrap_or_default();
+    state.erasures = decode_erasures(stored.erasures)?;
     state.unjournaled = stored
         .carried
         .into_iter()

@@ -255,6 +255,7 @@ fn described(event: &Event, content: bool) -> String {
     let what = match &event.kind {
         Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => user.to_string(),
         Kind::Purged => "all before it".into(),
+        Kind::Erased { user, through } => format!("what {user} said up to {through}"),
         Kind::Message { from, to, body, .. } => {
             let to = to.as_ref().map_or("*", |to| to.as_str());
             let said = match body {
@@ -262,6 +263,7 @@ fn described(event: &Event, content: bool) -> String {
                 Body::Text(text) => format!("text of {} bytes", text.len()),
                 Body::Sealed(bytes) => format!("sealed, {} bytes", bytes.len()),
                 Body::Handshake(bytes) => format!("{} bytes", bytes.len()),
+                Body::Erased => "erased".into(),
             };
             format!("{from} -> {to} {said}")
         }

@@ -6,7 +6,7 @@ pub struct Command {
     /// Who waits for the answer; absent: nobody.
     #[prost(message, optional, tag = "15")]
     pub reply: ::core::option::Option<ReplyTo>,
-    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5, 6, 17, 18")]
+    #[prost(oneof = "command::Action", tags = "1, 2, 3, 4, 5, 6, 17, 18, 19")]
     pub action: ::core::option::Option<command::Action>,
 }
 /// Nested message and enum types in `Command`.
@@ -126,6 +126,13 @@ pub mod command {
     /// (`formats` of its heartbeat is 5 or more).
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Purge {}
+    /// An operator has the content of what a user said so far erased. Written once every live node
+    /// reads it (`formats` of its heartbeat is 7 or more).
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Erase {
+        #[prost(string, tag = "1")]
+        pub user: ::prost::alloc::string::String,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Message {
         #[prost(bytes = "bytes", tag = "1")]
@@ -173,6 +180,8 @@ pub mod command {
         Retain(Retain),
         #[prost(message, tag = "18")]
         Purge(Purge),
+        #[prost(message, tag = "19")]
+        Erase(Erase),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -353,7 +362,7 @@ pub mod ask {
     }
 }
 /// The answer to Ask
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RoomView {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
@@ -385,6 +394,9 @@ pub struct RoomView {
     /// The place of its last `purged`: nothing before it is told any more; 0: there was none.
     #[prost(uint64, tag = "19")]
     pub purged: u64,
+    /// Whose messages are told without content, up to which place.
+    #[prost(message, repeated, tag = "20")]
+    pub erasing: ::prost::alloc::vec::Vec<room_view::Erasing>,
 }
 /// Nested message and enum types in `RoomView`.
 pub mod room_view {
@@ -399,6 +411,13 @@ pub mod room_view {
         /// The place of the event that made the epoch.
         #[prost(uint64, tag = "4")]
         pub made_at: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Erasing {
+        #[prost(string, tag = "1")]
+        pub user: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub through: u64,
     }
 }
 /// <prefix>.head.<shard>

@@ -7,7 +7,7 @@ pub struct StoredEvent {
     /// Milliseconds since 1970 UTC.
     #[prost(uint64, tag = "2")]
     pub at: u64,
-    /// `joined`, `left`, `text`, `unpinned`, `handshake`, `purged`
+    /// `joined`, `left`, `text`, `unpinned`, `handshake`, `purged`, `erased`
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
     #[prost(uint32, tag = "4")]
@@ -48,6 +48,16 @@ pub struct Unpinned {
 /// once every live node reads it (`formats` of its heartbeat is 5 or more).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Purged {}
+/// erased, version 1: an operator had the content of what a user said before it erased. It begins a
+/// commit. Written once every live node reads it (`formats` of its heartbeat is 7 or more).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Erased {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// The last place that it is about: the one before it.
+    #[prost(uint64, tag = "2")]
+    pub through: u64,
+}
 /// text, version 1: as the first system stored it
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Text {
@@ -68,7 +78,7 @@ pub struct Text {
 /// A change of the room's state without a place in its sequence.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
-    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 18, 19, 20")]
+    #[prost(oneof = "change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 18, 19, 20, 21")]
     pub change: ::core::option::Option<change::Change>,
 }
 /// Nested message and enum types in `Change`.
@@ -217,6 +227,15 @@ pub mod change {
         #[prost(uint64, tag = "3")]
         pub bytes: u64,
     }
+    /// What erasures are about up to a place is gone.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Rewritten {
+        #[prost(uint64, tag = "1")]
+        pub through: u64,
+        /// Bytes of content that are left up to there.
+        #[prost(uint64, tag = "2")]
+        pub bytes: u64,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Change {
         #[prost(message, tag = "1")]
@@ -243,6 +262,9 @@ pub mod change {
         /// (`formats` of its heartbeat is 6 or more), as is `Snapshot.away`.
         #[prost(message, tag = "20")]
         Recalled(Pinned),
+        /// Written once every live node reads it (`formats` of its heartbeat is 7 or more).
+        #[prost(message, tag = "21")]
+        Rewritten(Rewritten),
     }
 }
 /// How much of the past stays; absent: without that bound.
@@ -296,6 +318,9 @@ pub struct Snapshot {
     /// Absent: every key is in `keys`. With it the version beside the snapshot is 3.
     #[prost(message, optional, tag = "22")]
     pub away: ::core::option::Option<snapshot::Away>,
+    /// By name. While something is to go the version beside the snapshot is 4.
+    #[prost(message, repeated, tag = "23")]
+    pub erasures: ::prost::alloc::vec::Vec<snapshot::Erasure>,
 }
 /// Nested message and enum types in `Snapshot`.
 pub mod snapshot {
@@ -390,6 +415,20 @@ pub mod snapshot {
         /// Generations of before, whose records are to be removed.
         #[prost(uint64, repeated, tag = "4")]
         pub stale: ::prost::alloc::vec::Vec<u64>,
+    }
+    /// When the content of what a user said was last erased, milliseconds since 1970 UTC.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Erasure {
+        #[prost(string, tag = "1")]
+        pub user: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub at: u64,
+        /// The last place of what is to go; 0: it is gone.
+        #[prost(uint64, tag = "3")]
+        pub through: u64,
+        /// Bytes of content that came since.
+        #[prost(uint64, tag = "4")]
+        pub bytes_since: u64,
     }
     /// A session that is over; oldest first. Without a reason: it was open once.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -19,6 +19,10 @@ pub struct Text {
     /// The request that brought it, 16 bytes; absent: sent through a session.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub request: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The content was erased: there is none. Written once every live node reads it (`formats` of its
+    /// heartbeat is 7 or more).
+    #[prost(bool, tag = "11")]
+    pub erased: bool,
     #[prost(oneof = "text::Content", tags = "3, 4, 10")]
     pub content: ::core::option::Option<text::Content>,
 }

@@ -64,6 +64,8 @@ enum Frame<'a> {
         handshake: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a str>,
+        #[serde(skip_serializing_if = "is_false")]
+        erased: bool,
     },
     Accepted {
         id: &'a str,
@@ -217,6 +219,7 @@ impl<'a> Frame<'a> {
             Some(Body::Text(text)) => (Some(&**text), None, None),
             Some(Body::Sealed(bytes)) => (None, base64url(bytes), None),
             Some(Body::Handshake(bytes)) => (None, None, base64url(bytes)),
+            Some(Body::Erased) => (Some(""), None, None),
             None => (None, None, None),
         };
         Self::Event {
@@ -229,6 +232,7 @@ impl<'a> Frame<'a> {
             sealed,
             handshake,
             id,
+            erased: body == Some(&Body::Erased),
         }
     }
 }

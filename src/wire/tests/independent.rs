@@ -31,6 +31,9 @@ fn event_value(event: &Event) -> Value {
             json!({"seq": seq, "at": at, "kind": "unpinned", "from": user.as_str()})
         }
         Kind::Purged => json!({"seq": seq, "at": at, "kind": "purged", "from": "*"}),
+        Kind::Erased { user, .. } => {
+            json!({"seq": seq, "at": at, "kind": "erased", "from": user.as_str()})
+        }
         Kind::Message {
             from, to, body, id, ..
         } => {
@@ -39,9 +42,11 @@ fn event_value(event: &Event) -> Value {
                 Body::Text(text) => ("text", text.to_string()),
                 Body::Sealed(bytes) => ("sealed", BASE64_URL_SAFE_NO_PAD.encode(bytes)),
                 Body::Handshake(bytes) => ("handshake", BASE64_URL_SAFE_NO_PAD.encode(bytes)),
+                Body::Erased => ("text", String::new()),
             };
+            let erased = (*body == Body::Erased).then_some(true);
             let to = to.as_ref().map(UserId::as_str);
-            json!({"seq": seq, "at": at, "kind": kind, "from": from.as_str(), "to": to, (kind): content, "id": id})
+            json!({"seq": seq, "at": at, "kind": kind, "from": from.as_str(), "to": to, (kind): content, "id": id, "erased": erased})
         }
     })
 }
@@ -126,7 +131,8 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
 fn pb_event_value(event: pb::Event) -> Value {
     use pb::event::Content;
     let mut value = json!({"seq": event.seq, "at": event.at, "kind": event.kind,
-        "from": event.from, "to": event.to, "id": event.id});
+        "from": event.from, "to": event.to, "id": event.id,
+        "erased": event.erased.then_some(true)});
     let base64url = |bytes| Value::from(BASE64_URL_SAFE_NO_PAD.encode::<Bytes>(bytes));
     match event.content {
         Some(Content::Text(text)) => value["text"] = text.into(),
@@ -218,6 +224,7 @@ pub(super) fn json_of(frame: &ClientFrame) -> String {
                 Body::Text(text) => json!({"type": "send", "id": id, "to": to, "text": &**text}),
                 Body::Sealed(bytes) => json!({"type": "send", "id": id, "to": to, "sealed": BASE64_URL_SAFE_NO_PAD.encode(bytes)}),
                 Body::Handshake(bytes) => json!({"type": "send", "id": id, "to": to, "handshake": BASE64_URL_SAFE_NO_PAD.encode(bytes)}),
+                Body::Erased => unreachable!("nobody sends it"),
             }
         }
         ClientFrame::History { id, before, limit } => {
@@ -244,6 +251,7 @@ pub(super) fn proto_of(frame: &ClientFrame) -> Vec<u8> {
                 Body::Text(text) => pb::send::Content::Text(text.to_string()),
                 Body::Sealed(bytes) => pb::send::Content::Sealed(bytes.clone()),
                 Body::Handshake(bytes) => pb::send::Content::Handshake(bytes.clone()),
+                Body::Erased => unreachable!("nobody sends it"),
             }),
         }),
         ClientFrame::History { id, before, limit } => Frame::History(pb::HistoryRequest {

@@ -122,10 +122,12 @@ proptest! {
             Kind::Left { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "left"])),
             Kind::Unpinned { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "unpinned"])),
             Kind::Purged => prop_assert_eq!((kind, parts), ("change", vec![&*seq, "*", "purged"])),
+            Kind::Erased { user, .. } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "erased"])),
             Kind::Message { from, to, body, .. } => {
                 let content = match body {
                     Body::Text(text) => shown(text),
                     Body::Sealed(bytes) => format!("(sealed, {} bytes)", bytes.len()),
+                    Body::Erased => "(erased)".into(),
                     Body::Handshake(_) => {
                         prop_assert_eq!((kind, parts), ("change", vec![&*seq, from.as_str(), "handshake"]));
                         return Ok(());

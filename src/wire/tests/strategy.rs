@@ -38,6 +38,10 @@ fn any_body() -> impl Strategy<Value = Body> {
     ]
 }
 
+fn any_stored() -> impl Strategy<Value = Body> {
+    prop_oneof![3 => any_body(), 1 => Just(Body::Erased)]
+}
+
 pub(super) fn any_message() -> impl Strategy<Value = Message> {
     (any_id(), option::of(any_user()), any_body()).prop_map(|(id, to, body)| Message {
         id: Some(CommandId::Client(id)),
@@ -81,7 +85,11 @@ fn any_kind() -> impl Strategy<Value = Kind> {
         any_user().prop_map(|user| Kind::Left { user }),
         any_user().prop_map(|user| Kind::Unpinned { user }),
         Just(Kind::Purged),
-        (any_user(), option::of(any_user()), any_body(), id).prop_map(|(from, to, body, id)| {
+        (any_user(), any::<u64>()).prop_map(|(user, through)| Kind::Erased {
+            user,
+            through: Seq(through),
+        }),
+        (any_user(), option::of(any_user()), any_stored(), id).prop_map(|(from, to, body, id)| {
             Kind::Message {
                 from,
                 to,

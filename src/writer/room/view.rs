@@ -44,6 +44,7 @@ impl Room {
             first: self.state.kept.first(),
             retention: self.state.kept.own,
             purged: self.purged,
+            erasing: self.erasing.clone(),
         }
     }
 

@@ -531,6 +531,7 @@ fn size(delivery: &Delivery) -> usize {
         | Action::Abandon { .. }
         | Action::Unpin { .. }
         | Action::Retain { .. }
-        | Action::Purge => ENVELOPE,
+        | Action::Purge
+        | Action::Erase { .. } => ENVELOPE,
     }
 }

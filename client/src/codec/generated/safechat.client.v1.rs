@@ -169,6 +169,9 @@ pub struct Event {
     pub to: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "8")]
     pub id: ::core::option::Option<::prost::alloc::string::String>,
+    /// The content was erased: `text` is empty.
+    #[prost(bool, tag = "10")]
+    pub erased: bool,
     #[prost(oneof = "event::Content", tags = "6, 7, 9")]
     pub content: ::core::option::Option<event::Content>,
 }
