@@ -153,5 +153,6 @@ fn same_size(body: &Body) -> Body {
         Body::Text(text) => Body::Text("x".repeat(text.len()).into()),
         Body::Sealed(bytes) => Body::Sealed(vec![0; bytes.len()].into()),
         Body::Handshake(bytes) => Body::Handshake(vec![0; bytes.len()].into()),
+        Body::Erased => Body::Erased,
     }
 }

@@ -42,11 +42,12 @@ fn written(frame: &ClientFrame) -> Vec<u8> {
                 .expect("a client's id")
                 .into(),
             to: to.as_ref().map(UserId::to_string),
-            content: Some(match body {
-                Body::Text(text) => Content::Text(text.to_string()),
-                Body::Sealed(bytes) => Content::Sealed(bytes.clone()),
-                Body::Handshake(bytes) => Content::Handshake(bytes.clone()),
-            }),
+            content: match body {
+                Body::Text(text) => Some(Content::Text(text.to_string())),
+                Body::Sealed(bytes) => Some(Content::Sealed(bytes.clone())),
+                Body::Handshake(bytes) => Some(Content::Handshake(bytes.clone())),
+                Body::Erased => None,
+            },
         }),
         ClientFrame::History { id, before, limit } => Frame::History(pb::HistoryRequest {
             id: id.to_string(),
