@@ -12,7 +12,9 @@
 //! What was journaled can be gone all the same: an operator purges a stream or deletes rows, a
 //! database forgets what it did not sync. The places that are missing then are a [`Hole`]. Openings
 //! and readings go on behind it, and no place is given a second time. What a room is not to keep
-//! any more goes by [`Journal::trim`]: no member, key or number goes with it.
+//! any more goes by [`Journal::trim`]: no member, key or number goes with it. What is erased of an
+//! event that stays goes by [`Journal::rewrite`] and [`Journal::drop_rewritten`]: nothing that was
+//! journaled is ever changed, but a copy without that takes its place.
 
 pub mod bus;
 pub mod cassandra;
@@ -165,9 +167,24 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Removes the events of a room below a place, in whole commits, and never one that an opening
     /// needs: what no snapshot holds, the commit that a snapshot ends with, the last one. `false`:
-    /// some of it stays for that reason; after another snapshot more of it may go. Repeating it is
-    /// harmless, and it is confirmed before anything is removed.
+    /// some of it stays for that reason; after another snapshot more of it may go. Copies below the
+    /// place go with them. Repeating it is harmless, and it is confirmed before anything is removed.
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error>;
+
+    /// Keeps copies of events of a room, ascending and dense: what is readable there, without what
+    /// is to be erased. They are read where what is journaled does not begin yet, so only once
+    /// [`Journal::drop_rewritten`] has removed that. Confirmed before anything is written. Repeating
+    /// it is harmless, also with less content, and so is leaving it in the middle; what an owner of
+    /// a lower epoch writes, or wrote before and arrives later, counts for nothing.
+    /// [`Error::Denied`]: as [`Journal::trims`].
+    async fn rewrite(&self, room: &RoomId, claim: Claim, events: &[Event]) -> Result<(), Error>;
+
+    /// Removes the journaled events of a room below a place, and copies of earlier epochs. The
+    /// caller has written copies of all that is readable below it, from the first place on, under
+    /// this claim ([`Journal::rewrite`]). Guards and answer as [`Journal::trim`]: `false`: after
+    /// another snapshot more of it may go. Repeating it is harmless. [`Error::Unavailable`]:
+    /// copies are missing, so all stays: they have to be written again.
+    async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error>;
 
     /// Whether a snapshot is kept, or a part of one, of a room as it was below a place.
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error>;

@@ -101,6 +101,22 @@ impl Journal for Cut {
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, journal::Error> {
         self.journal.trim(room, claim, start).await
     }
+    async fn rewrite(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        events: &[Event],
+    ) -> Result<(), journal::Error> {
+        self.journal.rewrite(room, claim, events).await
+    }
+    async fn drop_rewritten(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        below: Seq,
+    ) -> Result<bool, journal::Error> {
+        self.journal.drop_rewritten(room, claim, below).await
+    }
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, journal::Error> {
         self.journal.has_snapshot_below(room, place).await
     }

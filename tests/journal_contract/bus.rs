@@ -53,6 +53,20 @@ pub async fn messages(bus: &dyn Bus, room: &RoomId) -> Vec<String> {
         .collect()
 }
 
+/// What a bus holds of a room's events below a place, and of copies.
+pub async fn messages_below(bus: &dyn Bus, room: &RoomId, place: Seq) -> Vec<String> {
+    let stored = bus.stored(room, Position::ZERO, 1000).await.unwrap();
+    let below = stored.iter().filter(|message| message.seq < place);
+    let mut lines: Vec<String> = below.map(|message| format!("{message:?}")).collect();
+    for name in bus.names_under(&format!("copies.{room}")).await.unwrap() {
+        let (value, _) = bus.get(&name).await.unwrap().unwrap();
+        if !value.is_empty() {
+            lines.push(format!("{name} {}", String::from_utf8_lossy(&value)));
+        }
+    }
+    lines
+}
+
 mod memory {
     use super::*;
 
@@ -89,6 +103,10 @@ mod memory {
 
         async fn stored(&self, room: &RoomId) -> Vec<String> {
             messages(&self.0.connect(), room).await
+        }
+
+        async fn stored_below(&self, room: &RoomId, place: Seq) -> Vec<String> {
+            messages_below(&self.0.connect(), room, place).await
         }
     }
 

@@ -1,7 +1,7 @@
 //! The contract on a real Cassandra: SAFE_CHAT_TEST_CASSANDRA=host:port.
 
 use crate::{
-    cluster::{Cluster, Node, rows, shards, store_row},
+    cluster::{Cluster, Node, rows, rows_below, shards, store_row},
     support,
 };
 use async_trait::async_trait;
@@ -60,6 +60,10 @@ impl Cluster for Tables {
 
     async fn stored(&self, room: &RoomId) -> Vec<String> {
         rows(&self.connect().await, room).await
+    }
+
+    async fn stored_below(&self, room: &RoomId, place: Seq) -> Vec<String> {
+        rows_below(&self.connect().await, room, place).await
     }
 }
 

@@ -36,6 +36,8 @@ pub trait Cluster: Send + Sync {
     async fn lose_snapshots(&self, room: &RoomId);
     /// All that is stored of a room, a line for each row or message.
     async fn stored(&self, room: &RoomId) -> Vec<String>;
+    /// All that is stored of its events below a place, and of copies of events.
+    async fn stored_below(&self, room: &RoomId, place: Seq) -> Vec<String>;
 }
 
 /// How many shards the tested journals have: each claim has one of its own, because their tests run
@@ -139,6 +141,10 @@ impl Case {
     pub async fn stored(&self) -> Vec<String> {
         self.cluster.stored(&self.room).await
     }
+
+    pub async fn stored_below(&self, place: u64) -> Vec<String> {
+        self.cluster.stored_below(&self.room, Seq(place)).await
+    }
 }
 
 fn room_of(shard: ShardId) -> RoomId {
@@ -173,5 +179,18 @@ pub async fn rows<S: Store>(journal: &ReadBack<S>, room: &RoomId) -> Vec<String>
         .rows(room, Seq(1), journal.boundary(Seq(1)))
         .await
         .unwrap();
+    rows.iter().map(|row| format!("{row:?}")).collect()
+}
+
+/// All rows of a room below a place in a read-back journal, and all copies.
+pub async fn rows_below<S: Store>(journal: &ReadBack<S>, room: &RoomId, place: Seq) -> Vec<String> {
+    let (store, mut rows, mut first) = (journal.store(), Vec::new(), Seq(1));
+    while first < place {
+        let end = journal.boundary(first);
+        rows.extend(store.rows(room, first, end).await.unwrap());
+        rows.retain(|row| row.seq() < place);
+        rows.extend(store.copies(room, first, end).await.unwrap());
+        first = end.next();
+    }
     rows.iter().map(|row| format!("{row:?}")).collect()
 }

@@ -6,6 +6,7 @@ mod bus;
 mod cassandra;
 mod claims;
 mod cluster;
+mod copies;
 mod events;
 mod holes;
 mod memory;
@@ -101,6 +102,24 @@ macro_rules! records {
             what_a_replaced_owner_records_counts_for_nothing
             a_generation_is_dropped_and_no_other
             thousands_of_names_are_recorded
+        );
+    };
+}
+
+/// The tests of every claim about copies that take the place of what goes.
+#[macro_export]
+macro_rules! copies {
+    ($cluster:expr) => {
+        $crate::tests!(copies, $cluster;
+            what_is_rewritten_takes_the_place_of_what_goes
+            nothing_goes_that_an_opening_needs
+            nothing_goes_that_has_no_copy
+            a_second_rewriting_replaces_the_first
+            what_is_left_in_the_middle_is_done_again
+            what_a_replaced_owner_rewrites_counts_for_nothing
+            copies_are_trimmed
+            a_long_past_is_rewritten
+            large_events_are_rewritten
         );
     };
 }

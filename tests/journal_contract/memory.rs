@@ -1,6 +1,6 @@
 //! The contract on the memory adapter.
 
-use crate::cluster::{Cluster, Node, rows, shards, store_row};
+use crate::cluster::{Cluster, Node, rows, rows_below, shards, store_row};
 use async_trait::async_trait;
 use safe_chat::{
     journal::{Error, memory::Database, readback::Partitions},
@@ -37,6 +37,10 @@ impl Cluster for Memory {
     async fn stored(&self, room: &RoomId) -> Vec<String> {
         rows(&self.0.connect(shards()), room).await
     }
+
+    async fn stored_below(&self, room: &RoomId, place: Seq) -> Vec<String> {
+        rows_below(&self.0.connect(shards()), room, place).await
+    }
 }
 
 async fn cluster() -> Option<impl Cluster> {
@@ -55,4 +59,9 @@ mod records {
 
 mod trims {
     crate::trims!(super::cluster());
+}
+
+mod copies {
+    crate::copies!(super::cluster());
+    crate::tests!(copies, super::cluster(); copies_have_the_holes_of_what_they_replace);
 }

@@ -1,7 +1,7 @@
 //! The contract on the bus journal over a real NATS: SAFE_CHAT_TEST_NATS=nats://host:port.
 
 use crate::{
-    bus::take_lease,
+    bus::{messages_below, take_lease},
     cluster::{Cluster, Node, shards},
     support,
 };
@@ -116,6 +116,10 @@ impl Cluster for Server {
             lines.push(format!("{kind} {:?}", message.payload));
         }
         lines
+    }
+
+    async fn stored_below(&self, room: &RoomId, place: Seq) -> Vec<String> {
+        messages_below(&self.connect().await, room, place).await
     }
 }
 

@@ -284,6 +284,14 @@ impl Journal for OnBus {
         }
     }
 
+    async fn rewrite(&self, _: &RoomId, _: Claim, _: &[Event]) -> Result<(), Error> {
+        Err(Error::Denied("not built yet".into()))
+    }
+
+    async fn drop_rewritten(&self, _: &RoomId, _: Claim, _: Seq) -> Result<bool, Error> {
+        Err(Error::Denied("not built yet".into()))
+    }
+
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error> {
         snapshot::is_kept_below(&*self.bus, room, place).await
     }

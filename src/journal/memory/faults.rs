@@ -22,6 +22,11 @@ pub enum Op {
     Pins,
     PutPin,
     DropPins,
+    Copied,
+    Copies,
+    PutCopies,
+    NoteCopies,
+    DropCopies,
 }
 
 /// How a call goes.

@@ -9,7 +9,7 @@ pub use faults::{Fate, Faults, NoFaults, Op, Outcome};
 use super::{
     Error,
     codec::Record,
-    readback::{Fence, Partitions, ReadBack, Reading, Row, SnapshotKey, Store},
+    readback::{Copied, Fence, Partitions, ReadBack, Reading, Row, SnapshotKey, Store},
 };
 use crate::room::{Epoch, RoomId, Seq, ShardId, Shards, UserId};
 use async_trait::async_trait;
@@ -43,9 +43,21 @@ struct Content {
     pins: BTreeMap<(RoomId, Seq, UserId), Record>,
     /// Generations whose records are forgotten, also those that come later.
     dropped: BTreeSet<(RoomId, Seq)>,
+    copies: BTreeMap<(RoomId, Seq, Epoch), (u64, Row)>,
+    copied: BTreeMap<RoomId, Noted>,
     unsynced: Unsynced,
     /// Until when it does not answer.
     down: Option<Instant>,
+}
+
+/// What is known of the copies of a room.
+#[derive(Default, Clone, Copy)]
+struct Noted {
+    places: Copied,
+    /// Below it no copy is there, also none that comes late.
+    dropped: Seq,
+    /// As much of those of epochs below this one, in partitions up to the last that counts.
+    epoch: Epoch,
 }
 
 /// What a database forgets that is killed: rows that it was given since it synced, and the fences
@@ -56,7 +68,27 @@ struct Unsynced {
     fences: BTreeMap<ShardId, Fence>,
 }
 
+impl Noted {
+    /// Whether a copy is removed, when there is one.
+    fn forgets(&self, partitions: Partitions, seq: Seq, epoch: Epoch) -> bool {
+        let last = partitions.of(Seq(self.places.below.0.saturating_sub(1)));
+        seq < self.dropped || (epoch < self.epoch && partitions.of(seq) <= last)
+    }
+}
+
 impl Content {
+    fn noted(&self, room: &RoomId) -> Noted {
+        self.copied.get(room).copied().unwrap_or_default()
+    }
+
+    fn forget_copies(&mut self, partitions: Partitions) {
+        let Self { copies, copied, .. } = self;
+        copies.retain(|(room, seq, epoch), _| {
+            let noted = copied.get(room);
+            noted.is_none_or(|noted| !noted.forgets(partitions, *seq, *epoch))
+        });
+    }
+
     fn sync(&mut self) {
         self.unsynced.rows.clear();
         self.unsynced.fences = self.fences.clone();
@@ -345,6 +377,72 @@ impl Store for Connection {
         let room = room.clone();
         self.write(Op::PutSnapshot, move |all| {
             all.snapshots.insert((room, key), (version, content));
+        })
+        .await
+    }
+
+    async fn copied(&self, room: &RoomId) -> Result<Copied, Error> {
+        let noted = |content: &mut Content| content.noted(room).places;
+        self.read(Op::Copied, noted).await
+    }
+
+    async fn put_copies(&self, room: &RoomId, number: u64, rows: &[Row]) -> Result<(), Error> {
+        let (room, rows) = (room.clone(), rows.to_vec());
+        let partitions = self.database.partitions;
+        self.write(Op::PutCopies, move |content| {
+            let noted = content.noted(&room);
+            for row in rows {
+                if noted.forgets(partitions, row.seq(), row.epoch) {
+                    continue;
+                }
+                let key = (room.clone(), row.seq(), row.epoch);
+                let known = content.copies.get(&key);
+                if known.is_none_or(|(known, _)| *known < number) {
+                    content.copies.insert(key, (number, row));
+                }
+            }
+        })
+        .await
+    }
+
+    async fn copies(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error> {
+        let range = (room.clone(), first, Epoch(0))..=(room.clone(), last, Epoch(u64::MAX));
+        self.read(Op::Copies, |content| {
+            let found = content.copies.range(range);
+            found.map(|(_, (_, row))| row.clone()).collect()
+        })
+        .await
+    }
+
+    async fn ends_of_copies(
+        &self,
+        room: &RoomId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Option<(Seq, Seq)>, Error> {
+        let found = self.copies(room, first, last).await?;
+        let ends = found.first().zip(found.last());
+        Ok(ends.map(|(first, last)| (first.seq(), last.seq())))
+    }
+
+    async fn note_copies(&self, room: &RoomId, epoch: Epoch, below: Seq) -> Result<(), Error> {
+        let (room, partitions) = (room.clone(), self.database.partitions);
+        self.write(Op::NoteCopies, move |content| {
+            let noted = content.copied.entry(room).or_default();
+            noted.places.below = below.max(noted.places.below);
+            noted.epoch = epoch.max(noted.epoch);
+            content.forget_copies(partitions);
+        })
+        .await
+    }
+
+    async fn drop_copies(&self, room: &RoomId, _: Epoch, below: Seq) -> Result<(), Error> {
+        let (room, partitions) = (room.clone(), self.database.partitions);
+        self.write(Op::DropCopies, move |content| {
+            let noted = content.copied.entry(room).or_default();
+            noted.places.first = below.max(noted.places.first);
+            noted.dropped = noted.dropped.max(below.min(noted.places.below));
+            content.forget_copies(partitions);
         })
         .await
     }

@@ -14,6 +14,7 @@
 //! again under the same epoch. The same goes for the last commit that an opening writes again.
 
 mod claim;
+mod copies;
 mod open;
 mod page;
 mod pins;
@@ -25,7 +26,7 @@ mod trim;
 
 use open::Found;
 pub use rule::Row;
-pub use store::{Fence, Partitions, Reading, SnapshotKey, Store};
+pub use store::{Copied, Fence, Partitions, Reading, SnapshotKey, Store};
 
 use super::{Claim, Error, Journal, Limits, Opened, coalesce::CoalesceBy, codec, rooms::Rooms};
 use crate::{
@@ -82,6 +83,21 @@ async fn owned_rows(
     }
     rows.retain(is_possible);
     Ok(rows)
+}
+
+/// A page of published events: of rows, and of copies where these do not begin yet.
+async fn read(
+    store: &impl Store,
+    room: &RoomId,
+    first: Seq,
+    last: Seq,
+) -> Result<Vec<Event>, Error> {
+    let journaled = page::read(store, room, first, last).await?;
+    let begins = journaled.first().map(|event| event.seq);
+    if first > last || begins == Some(first.max(Seq(1))) {
+        return Ok(journaled);
+    }
+    copies::ahead_of(store, room, (first, last), journaled).await
 }
 
 /// By this machine's clock.
@@ -345,6 +361,33 @@ impl<S: Store> Journal for ReadBack<S> {
             self.confirm_fence(claim).await?;
             self.store.trim(room, below).await?;
         }
+        // No opening needs copies.
+        let copied = self.store.copied(room).await?;
+        if copied.below > copied.first && start > copied.first {
+            self.confirm_fence(claim).await?;
+            self.store.drop_copies(room, claim.epoch(), start).await?;
+        }
+        Ok(is_all)
+    }
+
+    async fn rewrite(&self, room: &RoomId, claim: Claim, events: &[Event]) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        self.confirm_fence(claim).await?;
+        let age = (claim.epoch(), self.snapshots.fetch_add(1, Relaxed));
+        copies::write(&self.store, room, age, events).await
+    }
+
+    async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        let Some((below, is_all)) = trim::below(&self.store, room, below).await? else {
+            return Ok(false);
+        };
+        if below > Seq(1) {
+            copies::check(&self.store, room, claim.epoch(), below).await?;
+            self.confirm_fence(claim).await?;
+            self.store.note_copies(room, claim.epoch(), below).await?;
+            self.store.trim(room, below).await?;
+        }
         Ok(is_all)
     }
 
@@ -354,11 +397,14 @@ impl<S: Store> Journal for ReadBack<S> {
     }
 
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
-        page::read(&self.store, room, first, last).await
+        read(&self.store, room, first, last).await
     }
 
     async fn last_below(&self, room: &RoomId, below: Seq) -> Result<Option<Seq>, Error> {
-        page::last_below(&self.store, room, below).await
+        match page::last_below(&self.store, room, below).await? {
+            None => copies::last_below(&self.store, room, below).await,
+            last => Ok(last),
+        }
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {

@@ -65,6 +65,15 @@ impl Partitions {
     }
 }
 
+/// Which places of a room have copies that count where no rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Copied {
+    /// The first one.
+    pub first: Seq,
+    /// The first place behind them; [`Seq::ZERO`]: there are none.
+    pub below: Seq,
+}
+
 /// A database: rows by room, place and epoch, and a fence per shard. Every call has a deadline
 /// inside.
 ///
@@ -152,6 +161,36 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the pin records of a generation, also those that come later.
     async fn drop_pins(&self, room: &RoomId, generation: Seq) -> Result<(), Error>;
+
+    /// Which places of a room have copies; those of others count for nothing.
+    async fn copied(&self, room: &RoomId) -> Result<Copied, Error>;
+
+    /// Writes copies of events of one partition at a quorum, each in a row of its own as if its
+    /// commit had no other. Of several of a place and epoch the one of the greatest `number` stays,
+    /// whichever comes last.
+    async fn put_copies(&self, room: &RoomId, number: u64, rows: &[Row]) -> Result<(), Error>;
+
+    /// The copies from place `first` to `last` (both included, in one partition), at a quorum: of
+    /// each place at least the one of the highest epoch.
+    async fn copies(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error>;
+
+    /// The first place from `first` to `last` (both included, in one partition) that has a copy, of
+    /// whatever epoch, and the last one.
+    async fn ends_of_copies(
+        &self,
+        room: &RoomId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Option<(Seq, Seq)>, Error>;
+
+    /// Notes that copies below a place count, and removes those of epochs below this one in all
+    /// partitions up to there, also such as come later. Less than what was noted before changes
+    /// nothing.
+    async fn note_copies(&self, room: &RoomId, epoch: Epoch, below: Seq) -> Result<(), Error>;
+
+    /// Removes the copies below a place, also such as come later, and remembers that before it does.
+    /// What failed in the middle is repeated.
+    async fn drop_copies(&self, room: &RoomId, epoch: Epoch, below: Seq) -> Result<(), Error>;
 
     /// Forgets a snapshot.
     async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error>;

@@ -13,7 +13,7 @@ use crate::{
     journal::{
         Error,
         codec::Record,
-        readback::{Fence, Partitions, Reading, Row, SnapshotKey, Store},
+        readback::{Copied, Fence, Partitions, Reading, Row, SnapshotKey, Store},
     },
     metric,
     proto::journal::v1::{Change, StoredEvent},
@@ -405,6 +405,35 @@ impl Store for Tables {
 
     async fn drop_pins(&self, room: &RoomId, generation: Seq) -> Result<(), Error> {
         self.remove_pins(room, generation).await
+    }
+
+    async fn copied(&self, _: &RoomId) -> Result<Copied, Error> {
+        Ok(Copied::default())
+    }
+
+    async fn put_copies(&self, _: &RoomId, _: u64, _: &[Row]) -> Result<(), Error> {
+        Err(Error::Denied("not built yet".into()))
+    }
+
+    async fn copies(&self, _: &RoomId, _: Seq, _: Seq) -> Result<Vec<Row>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn ends_of_copies(
+        &self,
+        _: &RoomId,
+        _: Seq,
+        _: Seq,
+    ) -> Result<Option<(Seq, Seq)>, Error> {
+        Ok(None)
+    }
+
+    async fn note_copies(&self, _: &RoomId, _: Epoch, _: Seq) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn drop_copies(&self, _: &RoomId, _: Epoch, _: Seq) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error> {
