@@ -10,7 +10,7 @@ use crate::{
     room::{Event, Rejection, RoomId, Seq},
     wire::SharedEvent,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// Bytes of content in an answer, unless its only event is larger; the rest is asked for again.
@@ -45,11 +45,11 @@ pub(super) async fn history(
     let read = async {
         let replica = core.replica(room);
         let known = replica.as_ref().and_then(|replica| replica.head());
-        let (head, purged) = match (known, &replica) {
-            (Some(head), Some(replica)) => (head, replica.purged()),
+        let (head, purged, erasing) = match (known, &replica) {
+            (Some(head), Some(replica)) => (head, replica.purged(), replica.erasing()),
             _ => {
                 let view = owner::owner(core, &Ask::head(room.clone())).await?;
-                (view.head, view.purged)
+                (view.head, view.purged, Arc::new(view.erasing))
             }
         };
         let last = before.map_or(head, |before| Seq(before.0.saturating_sub(1)).min(head));
@@ -59,6 +59,11 @@ pub(super) async fn history(
         }
         walk.read(core, room).await?;
         let mut history = walk.done();
+        // Before and after: a replica that has started again since may know less.
+        erasing.apply(&mut history.events);
+        if let Some(replica) = &replica {
+            replica.erasing().apply(&mut history.events);
+        }
         history.forget_below(replica.map_or(purged, |replica| replica.purged()));
         Ok(history)
     };

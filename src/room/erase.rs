@@ -36,10 +36,12 @@ pub struct Erasure {
 }
 
 impl Event {
-    /// Without its content.
+    /// Without its content, if an erasure can take that out.
     pub fn erased(&self) -> Self {
         let mut event = self.clone();
-        if let Kind::Message { body, .. } = &mut event.kind {
+        if let Kind::Message { body, .. } = &mut event.kind
+            && !matches!(body, Body::Handshake(_))
+        {
             *body = Body::Erased;
         }
         event

@@ -39,6 +39,11 @@ impl SharedEvent {
         &self.0.event
     }
 
+    /// The same event without its content.
+    pub fn erased(&self) -> Self {
+        Self::new(self.0.room.clone(), self.0.event.erased())
+    }
+
     /// The frame of the event.
     pub fn encoded(&self, protocol: Protocol) -> Encoded {
         let Inner {

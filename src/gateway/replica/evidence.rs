@@ -4,7 +4,7 @@
 use super::log::Recent;
 use crate::{
     bus::Commit,
-    room::{Event, Seq},
+    room::{Body, Event, Kind, Seq},
 };
 
 /// The first place up to `head` at which a commit has another event than was taken. An owner that
@@ -26,7 +26,16 @@ pub(super) fn is_unproven(kept: &Recent, head: Seq, commit: &Commit) -> bool {
     commit.first() <= head && kept.first().is_none_or(|kept| commit.first() < kept)
 }
 
-/// Whether clients see no difference.
+/// Whether clients see no difference, but that the content of one of them may be erased.
 pub(super) fn same(one: &Event, other: &Event) -> bool {
+    let is_erased = |event: &Event| {
+        let Kind::Message { body, .. } = &event.kind else {
+            return false;
+        };
+        *body == Body::Erased
+    };
+    if is_erased(one) != is_erased(other) {
+        return same(&one.erased(), &other.erased());
+    }
     (one.seq, one.at, &one.kind) == (other.seq, other.at, &other.kind)
 }

@@ -1,7 +1,7 @@
 //! One generation of a replica: from subscribing and asking the owner until it loses the thread.
 
 use super::{
-    CatchUp, Inbox, Message, Replica, SubscriberId,
+    Inbox, Message, Replica, SubscriberId,
     asking::{GRACE, Whole, ask, ask_whole, subscribe},
     evidence::{contradiction, is_unproven, same},
     log::{Recent, ReplicaLog, Step},
@@ -26,6 +26,8 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, sleep, sleep_until};
+
+mod before;
 
 /// After an interruption all rooms of a node ask their owners; they spread that over this time.
 const SPREAD: Duration = Duration::from_millis(250);
@@ -126,6 +128,8 @@ pub(super) async fn live(
     generation.log.reach.told(reached);
     replica.purged.store(0, Release);
     generation.purged(view.purged);
+    replica.erasing.send_replace(Arc::default());
+    generation.erase(view.erasing);
     replica.policy.send_replace(view.policy);
     replica.epochs().reset();
     replica.head.store(view.head.0, Release);
@@ -329,6 +333,7 @@ impl Generation<'_> {
         if view.purged <= self.log.reach.head() {
             self.purged(view.purged);
         }
+        self.erase(view.erasing);
         self.vouched = self.vouched.max(view.head);
         self.overdue = Some(Instant::now());
         Ok(true)
@@ -415,7 +420,8 @@ impl Generation<'_> {
     }
 
     /// The next events of the room.
-    fn take(&mut self, events: Vec<SharedEvent>) {
+    fn take(&mut self, mut events: Vec<SharedEvent>) {
+        self.erase_in(&mut events);
         for shared in &events {
             let event = shared.event();
             match &event.kind {
@@ -486,16 +492,6 @@ impl Generation<'_> {
         self.number = self.replica.generations.fetch_add(1, Relaxed);
         session_revalidation::of_room(self.core, &self.replica.room);
         self.replica.lane().reached(self.log.reach.head());
-    }
-
-    /// Nothing before a place is told any more: who did not get it yet goes on there.
-    fn purged(&mut self, place: Seq) {
-        if place > self.log.purged {
-            self.log.purged = place;
-            self.replica.purged.store(place.0, Release);
-            self.log.recent.drop_below(place);
-            self.subscribers.skip_late(place);
-        }
     }
 
     /// Whether it is being found out if this is the room still.
@@ -581,14 +577,5 @@ impl Generation<'_> {
             Message::Detach(subscriber) => self.subscribers.remove(subscriber),
         }
         Ok(())
-    }
-
-    fn feed(&mut self, subscriber: SubscriberId, page: Option<&Page>) -> Option<CatchUp> {
-        if let Some(page) = page {
-            let told = page.not_before(self.log.purged);
-            self.log.recent.extend_back(told, self.log.reach.head());
-        }
-        self.subscribers
-            .feed(subscriber, page, &self.log.recent, self.log.reach.head())
     }
 }

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     bus,
     room::{
-        Body, CommandId, Epoch, Policy, Rejection, RoomId, Seq, SessionId, UserId, not_sealed,
-        only_sealed, refusal_of,
+        Body, CommandId, Epoch, Erasing, Policy, Rejection, RoomId, Seq, SessionId, UserId,
+        not_sealed, only_sealed, refusal_of,
     },
     wire::SharedEvent,
 };
@@ -62,6 +62,8 @@ pub(super) struct Replica {
     head: AtomicU64,
     /// The place of the last purge: nothing before it is told. Never behind the head.
     purged: AtomicU64,
+    /// Whose content is not told, up to which place.
+    erasing: watch::Sender<Arc<Erasing>>,
     /// What the room asks of those who come, while its head is known.
     policy: watch::Sender<Policy>,
     /// Of a sealed room.
@@ -196,6 +198,7 @@ pub(super) fn new(
         lane,
         head,
         purged,
+        erasing: watch::Sender::default(),
         policy,
         epochs: Mutex::default(),
         claims,
@@ -349,6 +352,11 @@ impl Replica {
     /// The place of the last purge, up to the head that was known before this was asked.
     pub(super) fn purged(&self) -> Seq {
         Seq(self.purged.load(Acquire))
+    }
+
+    /// Whose content is not told, up to which place.
+    pub(super) fn erasing(&self) -> Arc<Erasing> {
+        self.erasing.borrow().clone()
     }
 
     /// What is known of the epochs of its group.

@@ -1,7 +1,10 @@
 //! The newest events of a room, encoded once: they serve joins and resumes without a read of the
 //! journal.
 
-use crate::{room::Seq, wire::SharedEvent};
+use crate::{
+    room::{Erasing, Seq},
+    wire::SharedEvent,
+};
 use std::collections::VecDeque;
 
 /// The most events: enough for the largest history (500) and for a reconnect after a short loss of
@@ -56,6 +59,17 @@ impl Recent {
     pub(in super::super) fn drop_below(&mut self, place: Seq) {
         while self.first().is_some_and(|first| first < place) {
             self.bytes -= self.events.pop_front().map_or(0, |event| size(&event));
+        }
+    }
+
+    /// Takes out the content that is erased.
+    pub(in super::super) fn erase(&mut self, erasing: &Erasing) {
+        for event in &mut self.events {
+            if erasing.hides(event.event()) {
+                self.bytes -= size(event);
+                *event = event.erased();
+                self.bytes += size(event);
+            }
         }
     }
 
