@@ -16,6 +16,7 @@ mod answer;
 mod batch;
 mod config;
 mod definite;
+mod erase;
 mod floor;
 mod open;
 mod past;

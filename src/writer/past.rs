@@ -1,8 +1,10 @@
 //! What an owner does about the past of an open room, step by step: it sees what is too much and
-//! from where on events stay, saves that, and has the journal remove what is below. Pure; an owner
-//! that does not get on leaves it to the next one, which begins with what it finds.
+//! from where on events stay, saves that, and has the journal remove what is below. Or it copies the
+//! past without what is erased, saves the room, has the journal remove what was copied, and notes
+//! that. One of both at a time. Pure; an owner that does not get on leaves it to the next one, which
+//! begins with what it finds.
 
-use crate::room::{Change, Excess, Kept, Millis, Retention, Seq};
+use crate::room::{Change, Erasing, Excess, Kept, Millis, Retention, Seq};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,6 +17,43 @@ pub(super) struct Trimming {
     saved: usize,
     /// The room was purged, and nothing of that is done yet.
     is_purged: bool,
+    /// The copying that is under way, or done and not noted yet.
+    pass: Option<Pass>,
+    /// When a pass that failed begins again.
+    again: Option<Instant>,
+}
+
+/// A way through the past of a room from its beginning, to copy it without what is erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pass {
+    /// What is left out.
+    pub(super) erasing: Erasing,
+    /// The place that comes next.
+    pub(super) next: Seq,
+    /// From where on bytes are counted.
+    pub(super) counted: Seq,
+    /// Bytes of content that are left so far.
+    pub(super) bytes: u64,
+    /// Whether all of it is copied.
+    pub(super) is_copied: bool,
+}
+
+impl Pass {
+    fn new(erasing: Erasing, kept: &Kept) -> Self {
+        Self {
+            erasing,
+            // What retention let go may be there still.
+            next: Seq(1),
+            counted: kept.first().max(kept.counted),
+            bytes: 0,
+            is_copied: false,
+        }
+    }
+
+    /// The last place that is copied.
+    pub(super) fn through(&self) -> Seq {
+        self.erasing.last()
+    }
 }
 
 /// Snapshots of a room that a journal keeps at most: after so many new ones none of before holds
@@ -36,15 +75,25 @@ enum Stage {
     Remove,
     /// To save once more, after a while.
     SaveLater,
+    /// To copy on.
+    Copy,
+    /// To save that what was copied is gone.
+    Note,
+    /// The state that says so is being saved.
+    Noting,
 }
 
 /// What is to be done about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// To find from where on events stay.
     See(Excess),
     /// To remove what is not kept.
     Remove,
+    /// To copy what is there, but for what is erased.
+    Copy(Pass),
+    /// To remove what was copied.
+    RemoveCopied(Pass),
 }
 
 /// What was found: from where on events stay.
@@ -74,6 +123,8 @@ impl Trimming {
             looked: None,
             saved: 0,
             is_purged: false,
+            pass: None,
+            again: None,
         }
     }
 
@@ -86,7 +137,7 @@ impl Trimming {
     /// `every`; what was begun goes on at once.
     pub(super) fn step(
         &mut self,
-        kept: &Kept,
+        (kept, erasing): (&Kept, &Erasing),
         head: Seq,
         default: &Retention,
         (now, clock): (Instant, Millis),
@@ -94,12 +145,22 @@ impl Trimming {
     ) -> Option<Step> {
         if self.is_purged && matches!(self.stage, Stage::See | Stage::SaveLater) {
             (self.stage, self.saved, self.is_purged) = (Stage::Save, 0, false);
+            self.pass = None;
+        }
+        let may_begin = self.again.is_none_or(|again| now >= again);
+        if self.stage == Stage::See && !erasing.is_empty() && may_begin {
+            (self.stage, self.saved) = (Stage::Copy, 0);
+            self.pass = Some(Pass::new(erasing.clone(), kept));
         }
         let is_due = self
             .looked
             .is_none_or(|looked| now.duration_since(looked) >= every);
         let step = match self.stage {
-            Stage::Remove => Step::Remove,
+            Stage::Copy => Step::Copy(self.pass.clone()?),
+            Stage::Remove => match &self.pass {
+                Some(pass) => Step::RemoveCopied(pass.clone()),
+                None => Step::Remove,
+            },
             Stage::See if is_due => {
                 self.looked = Some(now);
                 Step::See(kept.excess(default, head, clock)?)
@@ -117,7 +178,7 @@ impl Trimming {
 
     /// Whether the room is to be saved for it.
     pub(super) fn wants_snapshot(&self) -> bool {
-        self.stage == Stage::Save
+        matches!(self.stage, Stage::Save | Stage::Note)
     }
 
     /// Whether something was begun, which goes on at once.
@@ -127,19 +188,22 @@ impl Trimming {
 
     /// The room is being saved as it is now.
     pub(super) fn saving(&mut self) {
-        if self.stage == Stage::Save {
-            self.stage = Stage::Saving;
-        }
+        self.stage = match self.stage {
+            Stage::Save => Stage::Saving,
+            Stage::Note => Stage::Noting,
+            stage => stage,
+        };
     }
 
     /// It was saved, or could not be.
     pub(super) fn saved(&mut self, is_saved: bool) {
-        if self.stage == Stage::Saving {
-            self.stage = match is_saved {
-                true => Stage::Remove,
-                false => Stage::Save,
-            };
-        }
+        self.stage = match (self.stage, is_saved) {
+            (Stage::Saving, true) => Stage::Remove,
+            (Stage::Saving, false) => Stage::Save,
+            (Stage::Noting, true) => Stage::See,
+            (Stage::Noting, false) => Stage::Note,
+            (stage, _) => stage,
+        };
     }
 
     /// It was found from where on events stay, or not found now: the change that says so.
@@ -182,5 +246,45 @@ impl Trimming {
                 Stage::SaveLater
             }
         };
+    }
+
+    /// A part was copied, or could not be: then all of it is copied again, later.
+    pub(super) fn copied(&mut self, pass: Option<Pass>, later: Instant) {
+        self.stage = match &pass {
+            Some(pass) if pass.is_copied => Stage::Save,
+            Some(_) => Stage::Copy,
+            None => {
+                self.again = Some(later);
+                Stage::See
+            }
+        };
+        self.pass = pass;
+    }
+
+    /// What was copied was removed, all of it or what could be; `None`: it failed, and is copied
+    /// again. The change that says that it is gone.
+    pub(super) fn copied_removed(
+        &mut self,
+        all: Option<bool>,
+        (now, later): (Instant, Instant),
+    ) -> Option<Change> {
+        match all {
+            Some(true) => {
+                let pass = self.pass.take()?;
+                self.stage = Stage::Note;
+                Some(Change::Rewritten {
+                    through: pass.through(),
+                    bytes: pass.bytes,
+                })
+            }
+            Some(false) => {
+                self.removed(all, now);
+                None
+            }
+            None => {
+                self.copied(None, later);
+                None
+            }
+        }
     }
 }

@@ -5,14 +5,14 @@ use super::{
     answer::{answered, does_not_fit, of_message},
     batch::{Batch, Told},
     floor::Ticket,
-    past::{Found, Step, Trimming},
+    past::Trimming,
 };
 use crate::{
     bus::{BatchOutcome, Commit, Delivery, Position, ReplyTo, too_large_now},
     journal::codec::{size_of_changes, size_of_event},
     room::{
-        Action, Change, Command, Decision, Epoch, Erasing, Event, Kept, Kind, Millis, Outcome,
-        Policy, Retention, Seq, State, UserId, decide_knowing, is_of_another_room,
+        Action, Change, Command, Decision, Epoch, Erasing, Event, Kind, Outcome, Policy, Seq,
+        State, UserId, decide_knowing, is_of_another_room,
     },
     telemetry::trace::Context,
 };
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 pub(super) mod names;
+mod past;
 mod saving;
 mod view;
 
@@ -78,9 +79,9 @@ pub(super) struct Room {
     purged: Seq,
     /// Whose content is to go, of what is published.
     erasing: Erasing,
-    /// Commands to purge, until a snapshot has nothing of before: a successor that reads them again
-    /// opens the room, and goes on with that.
-    purging: Vec<Ticket>,
+    /// Commands to purge and to erase, until a snapshot has the places of their events: a successor
+    /// that reads them again opens the room, and goes on with that.
+    unsaved_orders: Vec<(Seq, Ticket)>,
     names: Names,
 }
 
@@ -107,7 +108,7 @@ impl Room {
             past: Trimming::new(&state.kept),
             purged: state.kept.purge.map_or(Seq::ZERO, |purge| purge.seq),
             erasing: state.erasures.erasing(),
-            purging: Vec::new(),
+            unsaved_orders: Vec::new(),
             names: Names::default(),
             state,
         }
@@ -175,9 +176,7 @@ impl Room {
             self.enqueue(event, &bounds);
         }
 
-        let purge = self.state.kept.purge;
-        let is_unsaved_purge = matches!(command.action, Action::Purge)
-            && purge.is_some_and(|purge| purge.seq > self.saved);
+        let order = self.unsaved_order(&command.action);
         let first = if takes_places { from.next() } else { from };
         told(&command.action, &decision.outcome, first);
         let has_changes = !decision.changes.is_empty() || decision.last.is_some();
@@ -201,9 +200,9 @@ impl Room {
             let batch = self.tail();
             batch.tell(told);
             batch.tickets.extend(carried);
-            match is_unsaved_purge {
-                true => self.purging.push(ticket),
-                false => batch.tickets.push(ticket),
+            match order {
+                Some(place) => self.unsaved_orders.push((place, ticket)),
+                None => self.tail().tickets.push(ticket),
             }
         }
         let decides = Context::current();
@@ -384,11 +383,6 @@ impl Room {
         self.changed = Some(now);
     }
 
-    /// What it keeps of its past, and is to keep.
-    pub(super) fn kept(&self) -> Kept {
-        self.state.kept
-    }
-
     /// What it asks of those who come.
     pub(super) fn policy(&self) -> Policy {
         self.state.policy
@@ -399,55 +393,9 @@ impl Room {
         self.head
     }
 
-    /// What is to be done about its past now.
-    pub(super) fn step_of_past(
-        &mut self,
-        default: &Retention,
-        times: (Instant, Millis),
-        every: Duration,
-    ) -> Option<Step> {
-        if self.names.is_writing() {
-            return None;
-        }
-        let (kept, head) = (self.state.kept, self.head);
-        self.past.step(&kept, head, default, times, every)
-    }
-
-    /// Whether it is to be saved for the sake of its past.
-    pub(super) fn lets_go(&self) -> bool {
-        self.past.wants_snapshot() || !self.purging.is_empty()
-    }
-
     /// Whether it is to be saved because the snapshot will be smaller.
     pub(super) fn has_let_names_go(&self) -> bool {
         self.names.is_unsaved()
-    }
-
-    /// Whether that goes on at once.
-    pub(super) fn is_letting_go(&self) -> bool {
-        self.past.is_at_it()
-    }
-
-    /// It was found from where on its events stay, or it could not be found; how many go.
-    pub(super) fn found_start(&mut self, found: Option<Found>) -> u64 {
-        let first = self.state.kept.first();
-        if let Some(change) = self.past.found(&self.state.kept, found) {
-            self.state.change(change);
-        }
-        self.state.kept.first().0 - first.0
-    }
-
-    /// Generations of records that are to be removed.
-    pub(super) fn stale_records(&self) -> Vec<Seq> {
-        self.state.away.stale.clone()
-    }
-
-    /// What it lets go was removed, or could not be.
-    pub(super) fn removed(&mut self, all: Option<bool>, records: &[Seq], now: Instant) {
-        if all.is_some() {
-            self.records_removed(records);
-        }
-        self.past.removed(all, now);
     }
 
     /// The published head, if it moved within the last `span`.
@@ -536,10 +484,7 @@ impl Room {
             self.carrying.extend(unsaved);
             self.carrying_since.get_or_insert(now);
         }
-        match self.state.kept.purge {
-            Some(purge) if purge.seq > self.saved => Vec::new(),
-            _ => std::mem::take(&mut self.purging),
-        }
+        self.saved_orders()
     }
 }
 

@@ -28,11 +28,7 @@ impl Parts {
         head: Seq,
         excess: Excess,
     ) -> Result<Found, journal::Error> {
-        let trims = self.journal.trims().await;
-        if let Err(journal::Error::Denied(why)) = &trims {
-            self.keeps_all(why);
-        }
-        trims?;
+        self.check_trims().await?;
         let mut found = Found {
             said: kept.said,
             start: kept.first(),
@@ -60,6 +56,15 @@ impl Parts {
         }
         found.more = true;
         Ok(found)
+    }
+
+    /// Refuses where rooms cannot let their past go, and says so.
+    pub(super) async fn check_trims(&self) -> Result<(), journal::Error> {
+        let trims = self.journal.trims().await;
+        if let Err(journal::Error::Denied(why)) = &trims {
+            self.keeps_all(why);
+        }
+        trims
     }
 
     /// Removes what a room does not keep: `false` while some of it stays.
@@ -97,31 +102,41 @@ impl Parts {
         policy: Policy,
         purged: Seq,
     ) -> Result<(), journal::Error> {
-        let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
         if policy == Policy::Sealed {
+            let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
             let forgotten = self.bus.forget_welcomes(room, purged).await;
             forgotten.map_err(failed)?;
         }
+        self.remove_published(room, purged).await
+    }
+
+    /// Removes the messages of a room in the feed below an event, where the feed is not the journal.
+    pub(super) async fn remove_published(
+        &self,
+        room: &RoomId,
+        below: Seq,
+    ) -> Result<(), journal::Error> {
+        let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
         if self.journal.publishes() {
             return Ok(());
         }
         let oldest = self.bus.stored(room, Position::ZERO, 1).await;
         let oldest = oldest.map_err(failed)?.into_iter().next();
-        if oldest.is_none_or(|oldest| oldest.seq >= purged) {
+        if oldest.is_none_or(|oldest| oldest.seq >= below) {
             return Ok(());
         }
-        let Some(from) = self.bus.find(room, purged).await.map_err(failed)? else {
+        let Some(from) = self.bus.find(room, below).await.map_err(failed)? else {
             return Ok(()); // It is not there yet.
         };
         match self.bus.purge(room, from).await {
             Err(BusError::Unusable(why)) => {
                 tracing::warn!(
                     %room, why,
-                    "what was purged stays in the stream of events until its bounds drop it"
+                    "what was purged or erased stays in the stream of events until its bounds drop it"
                 );
                 Ok(())
             }
-            purged => purged.map_err(failed),
+            removed => removed.map_err(failed),
         }
     }
 
@@ -145,7 +160,8 @@ impl Parts {
                     let excess = state.kept.excess(default, state.head, clock());
                     let is_left = self.is_left(&room, &state.kept).await;
                     let has_records = !state.away.stale.is_empty();
-                    if excess.is_some() || has_records || is_left.unwrap_or(true) {
+                    let erases = !state.erasures.pending.is_empty();
+                    if excess.is_some() || has_records || erases || is_left.unwrap_or(true) {
                         overlong.push(room);
                     }
                 }

@@ -6,7 +6,7 @@ use super::{
     batch::{Batch, Told},
     definite::definite,
     floor::{Forgettable, Ticket},
-    past::Found,
+    past::{Found, Pass},
     room::{Room, Unpublished, Waiting, names::Lookup},
 };
 use crate::{
@@ -86,6 +86,17 @@ pub(super) enum Done {
         room: RoomId,
         /// Generations of records that were to be removed.
         records: Vec<Seq>,
+        result: Result<bool, journal::Error>,
+    },
+    /// A part of a room's past was copied without what is erased.
+    Copied {
+        room: RoomId,
+        result: Result<Pass, journal::Error>,
+    },
+    /// What was copied of a room up to a place was removed: all of it, or some.
+    CopiedRemoved {
+        room: RoomId,
+        through: Seq,
         result: Result<bool, journal::Error>,
     },
     /// Names are in records, or could not be written.
@@ -271,6 +282,31 @@ impl Work {
             Done::Trimmed {
                 room,
                 records,
+                result,
+            }
+        });
+    }
+
+    pub(super) fn copy(&mut self, parts: Arc<Parts>, claim: Claim, room: RoomId, pass: Pass) {
+        self.push(async move {
+            let result = parts.copy(claim, &room, pass).await;
+            Done::Copied { room, result }
+        });
+    }
+
+    pub(super) fn remove_copied(
+        &mut self,
+        parts: Arc<Parts>,
+        claim: Claim,
+        room: RoomId,
+        pass: Pass,
+    ) {
+        self.push(async move {
+            let through = pass.through();
+            let result = parts.remove_copied(claim, &room, through).await;
+            Done::CopiedRemoved {
+                room,
+                through,
                 result,
             }
         });

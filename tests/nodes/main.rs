@@ -4,6 +4,7 @@
 mod admin;
 mod client;
 mod dashboard;
+mod erase;
 mod manage;
 mod members;
 mod metrics;

@@ -102,7 +102,7 @@ async fn an_operator_types_the_name_of_the_room_or_says_yes() {
     let refused = types(&second, &["purge", "aaa"], "aab\n").await;
     let why = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(why.contains("nothing was purged"), "{why}");
+    assert!(why.contains("nothing was removed"), "{why}");
     let room = get(&first, "/rooms/aaa").await;
     assert_eq!((&room["first"], &room["head"]), (&json!(1), &json!(2)));
 

@@ -4,8 +4,8 @@ use safe_chat::{
     app::{App, Ports, Running},
     bus::{Feed, Position, Registry, Role, memory::Hub},
     config::Config,
-    journal::bus::OnBus,
-    room::{Incarnation, RoomId, Shards},
+    journal::{Journal, bus::OnBus},
+    room::{Body, Incarnation, Kind, RoomId, Seq, Shards},
 };
 use std::{
     ops::Deref,
@@ -111,11 +111,39 @@ impl Cluster {
         events.map(|event| event.seq.0).collect()
     }
 
+    /// Who said what in a room, as it is kept.
+    pub(crate) async fn texts(&self, room: &str) -> Vec<(String, String)> {
+        let room = RoomId::parse(room).unwrap();
+        let journal = OnBus::new(Arc::new(self.hub.connect()), self.shards);
+        let (mut texts, mut next) = (Vec::new(), Seq(1));
+        loop {
+            let page = journal
+                .read(&room, next, Seq(u32::MAX.into()))
+                .await
+                .unwrap();
+            let Some(last) = page.last() else {
+                return texts;
+            };
+            next = last.seq.next();
+            texts.extend(page.into_iter().filter_map(|event| match event.kind {
+                Kind::Message { from, body, .. } => Some((from.to_string(), text_of(&body))),
+                _ => None,
+            }));
+        }
+    }
+
     /// Takes the bus away from every node.
     pub(crate) fn cut_all(&self) {
         for connection in self.connections.lock().unwrap().iter() {
             self.hub.cut(*connection);
         }
+    }
+}
+
+fn text_of(body: &Body) -> String {
+    match body {
+        Body::Text(text) => text.to_string(),
+        _ => String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What operators may ask and do, answered from the parts of a running node and, where it takes
 //! them, by the others.
 
+mod erase;
 mod events;
 mod keeping;
 mod members;
@@ -343,6 +344,10 @@ impl Operator for NodeOperator {
 
     async fn purge(&self, room: &str) -> Result<answer::Purged, ApiError> {
         self.forget_past_of(room).await
+    }
+
+    async fn erase(&self, room: &str, user: &str) -> Result<answer::Erased, ApiError> {
+        self.erase_content_of(room, user).await
     }
 
     async fn disconnect(

@@ -135,6 +135,18 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Have what a user said in a room erased: that there were messages stays. Nothing brings it back
+    Erase {
+        /// The room
+        #[arg(allow_hyphen_values = true)]
+        room: String,
+        /// The user
+        #[arg(allow_hyphen_values = true)]
+        user: String,
+        /// Do not ask for the user's name once more
+        #[arg(long)]
+        yes: bool,
+    },
     /// Send clients elsewhere, so many per second; they come back and resume
     #[command(group(ArgGroup::new("whose").required(true).args(["node", "all"])))]
     Disconnect {
@@ -178,6 +190,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         Command::Unpin { .. } => room::unpinned,
         Command::Retain { .. } => room::retained,
         Command::Purge { .. } => room::purged,
+        Command::Erase { .. } => room::erased,
         Command::Disconnect { .. } => show::disconnected,
         Command::Rebalance { .. } => show::moves,
         Command::Leave { .. } | Command::Down { .. } => show::message,
@@ -222,9 +235,18 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
         }
         Command::Purge { room, yes } => {
             if !yes {
-                room::confirm(&room)?;
+                let goes = format!("everything that was said in room {room}");
+                room::confirm(&goes, &room)?;
             }
             let path = format!("/rooms/{}", encoded(&room));
+            node.ask(Method::DELETE, &path, None).await
+        }
+        Command::Erase { room, user, yes } => {
+            if !yes {
+                room::confirm(&format!("what {user} said in room {room}"), &user)?;
+            }
+            let (room, user) = (encoded(&room), encoded(&user));
+            let path = format!("/rooms/{room}/users/{user}/messages");
             node.ask(Method::DELETE, &path, None).await
         }
         Command::Disconnect {

@@ -109,16 +109,25 @@ pub(super) fn purged(answer: &Value) -> String {
     )
 }
 
-/// Asks for the name of a room that is about to lose everything.
-pub(super) fn confirm(room: &str) -> anyhow::Result<()> {
-    eprint!("everything that was said in room {room} goes for good; type its name to go on: ");
+pub(super) fn erased(answer: &Value) -> String {
+    let [room, user, seq] = ["room", "user", "seq"].map(|name| text(&answer[name]));
+    format!(
+        "what {user} said in room {room} before event {seq} is told to nobody any more, and it is \
+         removed within minutes. That there were messages, and when, stays; so do backups, exports, \
+         and what clients have\n"
+    )
+}
+
+/// Asks for the name of what is about to go for good.
+pub(super) fn confirm(what: &str, name: &str) -> anyhow::Result<()> {
+    eprint!("{what} goes for good; type {name} to go on: ");
     let mut typed = String::new();
     io::stdin()
         .read_line(&mut typed)
-        .context("the name of the room cannot be read: say --yes")?;
-    match typed.trim_end_matches(['\r', '\n']) == room {
+        .context("nothing can be read: say --yes")?;
+    match typed.trim_end_matches(['\r', '\n']) == name {
         true => Ok(()),
-        false => bail!("that is not its name: nothing was purged"),
+        false => bail!("that is not {name}: nothing was removed"),
     }
 }
 

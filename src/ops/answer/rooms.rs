@@ -165,6 +165,20 @@ pub struct Purged {
     pub seq: u64,
 }
 
+/// A user of whose messages in a room nothing but that they were there is told any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Erased {
+    /// The room.
+    #[schema(example = "aaa")]
+    pub room: String,
+    /// The user.
+    #[schema(example = "harry")]
+    pub user: String,
+    /// The seq of the event that says so: the content of messages below it is erased.
+    #[schema(example = 43)]
+    pub seq: u64,
+}
+
 /// A name that belongs to nobody in a room any more: the next key that comes with it is pinned.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Unpinned {

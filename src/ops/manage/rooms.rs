@@ -6,7 +6,7 @@ use super::{
     operator,
 };
 use crate::ops::answer::{
-    Kicked, Purged, Refusal, Retained, Retention, Room, Rooms, Sessions, Unpinned,
+    Erased, Kicked, Purged, Refusal, Retained, Retention, Room, Rooms, Sessions, Unpinned,
 };
 use axum::{Json, extract::State};
 use serde::Deserialize;
@@ -20,6 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<OperatorSlot> {
         .routes(routes!(sessions))
         .routes(routes!(kick))
         .routes(routes!(unpin))
+        .routes(routes!(erase))
         .routes(routes!(retain, forget_retention))
 }
 
@@ -148,6 +149,23 @@ async fn kick(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answe
 )]
 async fn unpin(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answer<Unpinned> {
     Ok(Json(operator(&slot)?.unpin(&of.room, &of.user).await?))
+}
+
+/// Has the content of what a user said in a room so far erased
+///
+/// That there were messages stays, of whom, when and for whom. The room is told (an event of kind
+/// `erased`). Answers when the content is told to nobody any more; it is removed within minutes.
+/// Nothing brings it back.
+#[utoipa::path(
+    delete, path = "/rooms/{room}/users/{user}/messages", tag = "rooms", params(Member),
+    responses(
+        (status = 200, body = Erased),
+        (status = 404, body = Refusal, description = "Nothing was ever written to it."),
+        (status = 409, body = Refusal, description = "A node cannot read it, or the journal keeps everything."),
+    )
+)]
+async fn erase(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answer<Erased> {
+    Ok(Json(operator(&slot)?.erase(&of.room, &of.user).await?))
 }
 
 /// Says how much of a room's past is kept

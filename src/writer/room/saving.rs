@@ -17,15 +17,20 @@ const CHANGING_RETRY_MS: u64 = 500;
 impl Room {
     /// After so many events; with each commit of a group, for replaying one costs milliseconds, and
     /// whoever it added waits for what is handed over before; and once the room has a policy, which
-    /// must not be lost with its first event; and while what was purged is being removed; and
+    /// must not be lost with its first event; and while what was purged or erased is being removed; and
     /// without the keys that are in records by now.
     pub(super) fn is_snapshot_due(&self) -> bool {
         let group = self.state.group.as_ref();
         self.state.head.0 - self.saved.0 >= self.snapshot_every()
             || group.is_some_and(|group| group.made_at() > self.saved)
             || (self.state.policy != Policy::Open && self.saved == Seq::ZERO)
-            || (self.state.kept.purge.is_some() && self.lets_go())
+            || (self.has_to_forget() && self.lets_go())
             || self.names.is_unsaved()
+    }
+
+    /// Whether an operator had something purged, or erased that is there still.
+    fn has_to_forget(&self) -> bool {
+        self.state.kept.purge.is_some() || !self.state.erasures.pending.is_empty()
     }
 
     /// What newcomers are owed goes with it, and comes back if it is not kept.

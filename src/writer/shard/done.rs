@@ -142,6 +142,35 @@ impl Shard {
                     self.with_open(&room, |room| room.removed(result.ok(), &records, now));
                 }
             },
+            Done::Copied { room, result } => {
+                let later = now + self.parts.config.trim();
+                match result {
+                    Err(journal::Error::Fenced { seen }) => {
+                        return ControlFlow::Break(End::Fenced(seen));
+                    }
+                    Err(error) => {
+                        tracing::debug!(%room, %error, "what is erased is removed later");
+                        self.with_open(&room, |room| room.copied(None, later));
+                    }
+                    Ok(pass) => self.with_open(&room, |room| room.copied(Some(pass), later)),
+                }
+            }
+            Done::CopiedRemoved {
+                room,
+                through,
+                result,
+            } => {
+                let times = (now, now + self.parts.config.trim());
+                if let Err(journal::Error::Fenced { seen }) = result {
+                    return ControlFlow::Break(End::Fenced(seen));
+                }
+                if let Err(error) = &result {
+                    tracing::debug!(%room, %error, "what is erased is removed later");
+                }
+                self.with_open(&room, |room| {
+                    room.copied_removed(through, result.ok(), times)
+                });
+            }
             Done::Moved {
                 room: name,
                 generation,

@@ -68,6 +68,8 @@ impl Shard {
             match step {
                 Step::See(excess) => self.work.find_start(parts, name, of.0, head, excess),
                 Step::Remove => self.work.trim(parts, claim, name, of),
+                Step::Copy(pass) => self.work.copy(parts, claim, name, pass),
+                Step::RemoveCopied(pass) => self.work.remove_copied(parts, claim, name, pass),
             }
         }
         self.sweep(now, every);
