@@ -5,6 +5,10 @@ use super::Error;
 /// The most bytes of a blob: half of what one message of NATS carries by default.
 pub const BLOB: usize = 512 * 1024;
 
+/// Values whose names begin so may be read by whoever reads rooms: what was said in them. All
+/// others are for owners alone.
+pub const PUBLIC: &str = "copies.";
+
 /// A name is letters, digits and `_ - = / .`, with no empty part between dots; a value has at most
 /// [`BLOB`] bytes.
 pub(super) fn check_blob(name: &str, bytes: usize) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use prost::Message;
 use safe_chat::{
     bus::{BLOB, Blobs as _, Bus, Position, ShardRecord, memory::Hub},
-    journal::{Error, bus::OnBus},
+    journal::{Error, bus::OnBus, codec::encode_event},
     proto::journal::v1::{SnapshotPart, StoredEvent},
     room::{Epoch, Incarnation, Millis, Purge, RoomId, Seq, ShardId, State, UserId},
 };
@@ -57,7 +57,8 @@ pub async fn messages(bus: &dyn Bus, room: &RoomId) -> Vec<String> {
 pub async fn messages_below(bus: &dyn Bus, room: &RoomId, place: Seq) -> Vec<String> {
     let stored = bus.stored(room, Position::ZERO, 1000).await.unwrap();
     let below = stored.iter().filter(|message| message.seq < place);
-    let mut lines: Vec<String> = below.map(|message| format!("{message:?}")).collect();
+    let below = below.flat_map(|message| message.events.iter().map(encode_event));
+    let mut lines: Vec<String> = below.map(|event| format!("{event:?}")).collect();
     for name in bus.names_under(&format!("copies.{room}")).await.unwrap() {
         let (value, _) = bus.get(&name).await.unwrap().unwrap();
         if !value.is_empty() {
@@ -137,6 +138,11 @@ mod memory {
         }
 
         crate::trims!(cluster());
+
+        mod copies {
+            crate::copies!(super::cluster());
+            crate::tests!(copies, super::cluster(); copies_have_the_holes_of_what_they_replace);
+        }
     }
 
     /// A state whose names take about so many bytes.

@@ -184,6 +184,10 @@ mod trims {
     }
 
     crate::trims!(cluster());
+
+    mod copies {
+        crate::copies!(super::cluster());
+    }
 }
 
 /// A stream of before keeps everything, and says what to do.

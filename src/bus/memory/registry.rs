@@ -224,6 +224,10 @@ impl Blobs for Memory {
             .await
     }
 
+    async fn peek(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        Ok(self.get(name).await?.map(|(value, _)| value))
+    }
+
     async fn names_under(&self, under: &str) -> Result<Vec<String>, Error> {
         let front = format!("{under}.");
         self.call(Op::Get, |state| {

@@ -1,8 +1,8 @@
 //! Larger values on NATS: bucket `<P>_SNAPSHOTS`, each value in one message.
 
-use super::Nats;
+use super::{Nats, link::Link};
 use crate::bus::{Blobs, Error, blob::check_blob};
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -34,6 +34,16 @@ impl Blobs for Nats {
         Ok(stored.map(|message| (message.payload, message.sequence)))
     }
 
+    async fn peek(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        if self.writes {
+            return Ok(self.get(name).await?.map(|(value, _)| value));
+        }
+        check_blob(name, 0)?;
+        let bucket = self.subjects.bucket("SNAPSHOTS");
+        let key = self.subjects.key("SNAPSHOTS", name);
+        self.registry.last_direct(&bucket, &key).await
+    }
+
     async fn names_under(&self, under: &str) -> Result<Vec<String>, Error> {
         check_blob(under, 0)?;
         let (stream, filter) = self.blobs_under(under);
@@ -55,5 +65,23 @@ impl Nats {
     fn blobs_under(&self, under: &str) -> (String, String) {
         let filter = self.subjects.key("SNAPSHOTS", &format!("{under}.>"));
         (self.subjects.bucket("SNAPSHOTS"), filter)
+    }
+}
+
+impl Link {
+    /// What the last message of a subject holds, from whichever replica is near, by a call that names
+    /// the subject: whoever may make it may read no other one.
+    async fn last_direct(&self, stream: &str, subject: &str) -> Result<Option<Bytes>, Error> {
+        let call = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
+        let answer = self
+            .request_of_jetstream(self.deadline, call, HeaderMap::new(), Bytes::new())
+            .await;
+        let what = format!("reading stream {stream}");
+        let message = answer.map_err(|failure| failure.of_read(&what))?;
+        match message.status {
+            None => Ok(Some(message.payload)),
+            Some(StatusCode::NOT_FOUND) => Ok(None),
+            Some(status) => Err(Error::Unavailable(format!("{what}: status {status}"))),
+        }
     }
 }

@@ -36,6 +36,9 @@ const BUCKETS: [&str; 6] = [
     "WELCOMES",
 ];
 
+/// The names of copies of events, in a call that reads one.
+const COPIES: &str = ".$KV.CHAT_SNAPSHOTS.copies.>";
+
 /// What is allowed, for prefix `chat`; `{node}` stands for the name of the node.
 #[derive(Default)]
 pub(super) struct Allowed {
@@ -61,6 +64,8 @@ impl Allowed {
                 allowed.publish(&["$KV.CHAT_NODES.gateway.{node}.*"]);
                 allowed.call("STREAM.MSG.GET", &["NODES", "SHARDS"], "");
                 allowed.call("DIRECT.GET", &["NODES", "SHARDS"], "");
+                // Copies of events that something was erased of; never what lies beside them.
+                allowed.call("DIRECT.GET", &["SNAPSHOTS"], COPIES);
             }
             Party::Writer | Party::Node => allowed.writer(),
             Party::Operator | Party::Monitor => {}

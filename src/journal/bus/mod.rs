@@ -14,6 +14,7 @@
 
 mod append;
 mod claim;
+mod copies;
 mod end;
 mod marks;
 mod open;
@@ -104,6 +105,45 @@ impl OnBus {
     async fn mark(&self, room: &RoomId, epoch: Epoch) {
         let number = self.snapshots.fetch_add(1, Ordering::Relaxed);
         self.marks.set(&*self.bus, room, (epoch, number)).await;
+    }
+
+    /// The last place of the oldest message of a room.
+    async fn oldest(&self, room: &RoomId) -> Result<Option<Seq>, Error> {
+        let oldest = self.bus.stored(room, Position::ZERO, 1).await;
+        let oldest = oldest.map_err(reading)?.into_iter().next();
+        Ok(oldest.map(|oldest| oldest.seq))
+    }
+
+    /// Up to which message those below a place may go, and whether that is all that ever may before
+    /// there are more. `None`: none.
+    async fn removable(
+        &self,
+        room: &RoomId,
+        start: Seq,
+    ) -> Result<Option<(Position, bool)>, Error> {
+        let (Some(held), Some(last)) = (
+            snapshot::held(&*self.bus, room).await?,
+            self.bus.last(room).await.map_err(reading)?,
+        ) else {
+            return Ok(None);
+        };
+        // The last message may be a claim, without events: what stays is the last commit.
+        let end = self.bus.before(room, last.position.next()).await;
+        let end = end.map_err(reading)?.map(|end| end.seq);
+        let start = end.map_or(start, |end| start.min(end));
+        let wanted = self.bus.find(room, start).await.map_err(reading)?;
+        let wanted = wanted.unwrap_or(last.position).min(last.position);
+        Ok(Some((wanted.min(held), wanted <= held)))
+    }
+
+    /// Removes the messages of a room before a position.
+    async fn remove(&self, room: &RoomId, claim: Claim, below: Position) -> Result<(), Error> {
+        self.trims().await?;
+        self.confirm(claim).await?;
+        match self.bus.purge(room, below).await {
+            Err(BusError::Unknown(why)) => Err(Error::Unknown(why)),
+            purged => purged.map_err(reading),
+        }
     }
 
     async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {
@@ -258,38 +298,51 @@ impl Journal for OnBus {
 
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error> {
         claim.covers(self.shards, room)?;
-        let oldest = self.bus.stored(room, Position::ZERO, 1).await;
-        let oldest = oldest.map_err(reading)?.into_iter().next();
-        if oldest.is_none_or(|oldest| oldest.seq >= start) {
-            return Ok(true); // It was removed before.
+        let oldest = self.oldest(room).await?;
+        if oldest.is_some_and(|oldest| oldest < start) {
+            let Some((below, is_all)) = self.removable(room, start).await? else {
+                return Ok(false);
+            };
+            self.remove(room, claim, below).await?;
+            if !is_all {
+                return Ok(false);
+            }
         }
-        let (Some(held), Some(last)) = (
-            snapshot::held(&*self.bus, room).await?,
-            self.bus.last(room).await.map_err(reading)?,
-        ) else {
-            return Ok(false);
-        };
-        // The last message may be a claim, without events: what stays is the last commit.
-        let end = self.bus.before(room, last.position.next()).await;
-        let end = end.map_err(reading)?.map(|end| end.seq);
-        let start = end.map_or(start, |end| start.min(end));
-        let wanted = self.bus.find(room, start).await.map_err(reading)?;
-        let wanted = wanted.unwrap_or(last.position).min(last.position);
+        if copies::extent(&*self.bus, room).await?.is_some() {
+            self.confirm(claim).await?;
+            copies::drop_below(&*self.bus, room, start).await?;
+        }
+        Ok(true)
+    }
+
+    async fn rewrite(&self, room: &RoomId, claim: Claim, events: &[Event]) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
         self.trims().await?;
         self.confirm(claim).await?;
-        match self.bus.purge(room, wanted.min(held)).await {
-            Ok(()) => Ok(wanted <= held),
-            Err(BusError::Unknown(why)) => Err(Error::Unknown(why)),
-            Err(error) => Err(reading(error)),
+        let number = self.snapshots.fetch_add(1, Ordering::Relaxed);
+        copies::write(&*self.bus, room, (claim.epoch(), number), events).await
+    }
+
+    async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        let oldest = self.oldest(room).await?;
+        if oldest.is_none_or(|oldest| oldest >= below) {
+            return Ok(true); // It was removed before.
         }
-    }
-
-    async fn rewrite(&self, _: &RoomId, _: Claim, _: &[Event]) -> Result<(), Error> {
-        Err(Error::Denied("not built yet".into()))
-    }
-
-    async fn drop_rewritten(&self, _: &RoomId, _: Claim, _: Seq) -> Result<bool, Error> {
-        Err(Error::Denied("not built yet".into()))
+        let Some((position, is_all)) = self.removable(room, below).await? else {
+            return Ok(false);
+        };
+        let last = Seq(below.0.saturating_sub(1));
+        let first = self.read(room, Seq(1), last).await?;
+        let end = self.last_below(room, below).await?.unwrap_or_default();
+        let end = self.read(room, end, end).await?;
+        if let (Some(first), Some(end)) = (first.first(), end.first()) {
+            let (epoch, ends) = (claim.epoch(), [first, end]);
+            self.confirm(claim).await?;
+            copies::complete(&*self.bus, room, epoch, below, ends).await?;
+        }
+        self.remove(room, claim, position).await?;
+        Ok(is_all)
     }
 
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error> {
@@ -297,11 +350,19 @@ impl Journal for OnBus {
     }
 
     async fn read(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Event>, Error> {
-        page::read(&*self.bus, room, first, last).await
+        let journaled = page::read(&*self.bus, room, first, last).await?;
+        let begins = journaled.first().map(|event| event.seq);
+        if first > last || begins == Some(first.max(Seq(1))) {
+            return Ok(journaled);
+        }
+        copies::ahead_of(&*self.bus, room, (first, last), journaled).await
     }
 
     async fn last_below(&self, room: &RoomId, below: Seq) -> Result<Option<Seq>, Error> {
-        page::last_below(&*self.bus, room, below).await
+        match page::last_below(&*self.bus, room, below).await? {
+            None => copies::last_below(&*self.bus, room, below).await,
+            last => Ok(last),
+        }
     }
 
     /// Shard by shard, since NATS gives the subjects under a filter all at once or not at all.

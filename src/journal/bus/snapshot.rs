@@ -28,11 +28,11 @@ const MARK: u32 = SLOTS;
 const ENVELOPE: usize = 512;
 
 /// Bytes of content in a part where not even smaller parts are taken.
-const SMALLEST: usize = 64;
+pub(super) const SMALLEST: usize = 64;
 
 /// Bytes of content in a part: what a blob holds, or less where the servers take only smaller
 /// messages.
-fn part_bytes(bus: &dyn Bus) -> usize {
+pub(super) fn part_bytes(bus: &dyn Bus) -> usize {
     BLOB.min(bus.health().borrow().largest)
         .saturating_sub(ENVELOPE)
         .max(SMALLEST)

@@ -498,3 +498,33 @@ pub struct SnapshotPart {
     #[prost(bytes = "bytes", tag = "8")]
     pub payload: ::prost::bytes::Bytes,
 }
+/// Copies of events of a room on the bus, of 64 places: what stays of them when something was erased.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Copies {
+    /// Ascending; a place may be missing.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<StoredEvent>,
+}
+/// Copies on the bus, in parts: the first one says which the others are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CopiesPart {
+    /// Who wrote them, and its how manieth.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    #[prost(uint32, tag = "3")]
+    pub parts: u32,
+    /// This part of the bytes of the Copies.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub payload: ::prost::bytes::Bytes,
+}
+/// Which places of a room have copies that count, on the bus.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CopiesExtent {
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    /// The first place behind them.
+    #[prost(uint64, tag = "2")]
+    pub below: u64,
+}
