@@ -1,6 +1,7 @@
 //! The adapter itself, over the driver of Cassandra.
 
 mod connect;
+mod copies;
 mod errors;
 mod examine;
 mod migrate;

@@ -11,10 +11,10 @@ pub(super) struct Version {
 }
 
 /// The version that this program works with.
-pub(super) const CURRENT: i32 = 4;
+pub(super) const CURRENT: i32 = 5;
 
 /// Every version, ascending.
-pub(super) const VERSIONS: [Version; 4] = [
+pub(super) const VERSIONS: [Version; 5] = [
     Version {
         number: 1,
         statements: first,
@@ -30,6 +30,10 @@ pub(super) const VERSIONS: [Version; 4] = [
     Version {
         number: 4,
         statements: fourth,
+    },
+    Version {
+        number: 5,
+        statements: fifth,
     },
 ];
 
@@ -156,6 +160,28 @@ fn fourth(names: &Names) -> Vec<String> {
          PRIMARY KEY ((room, generation, bucket), name, epoch)) \
          WITH CLUSTERING ORDER BY (name ASC, epoch DESC) AND {options}"
     )]
+}
+
+/// Copies of events that something was erased of, in partitions as those of the journal: by epoch,
+/// the highest first, since all of those before it go together. Within an epoch the number is the
+/// time of writing. And which places count: `first` is noted before those below it are deleted,
+/// `removed` after that, `epoch` before those of lower ones are.
+fn fifth(names: &Names) -> Vec<String> {
+    let Names { keyspace, options } = names;
+    vec![
+        format!(
+            "CREATE TABLE IF NOT EXISTS {keyspace}.copies \
+             (room text, partition_nr bigint, epoch bigint, seq bigint, at bigint, event text, \
+             version int, payload blob, changes frozen<list<blob>>, \
+             PRIMARY KEY ((room, partition_nr), epoch, seq)) \
+             WITH CLUSTERING ORDER BY (epoch DESC, seq ASC) AND {options}"
+        ),
+        format!(
+            "CREATE TABLE IF NOT EXISTS {keyspace}.copied \
+             (room text PRIMARY KEY, first bigint, below bigint, removed bigint, epoch bigint) \
+             WITH {options}"
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -31,6 +31,19 @@ pub(super) struct Statements {
     pub(super) pins: PreparedStatement,
     pub(super) put_pin: PreparedStatement,
     pub(super) drop_pins: PreparedStatement,
+    pub(super) copied: PreparedStatement,
+    pub(super) put_copied_first: PreparedStatement,
+    pub(super) put_copied_below: PreparedStatement,
+    pub(super) put_copied_epoch: PreparedStatement,
+    pub(super) put_copied_removed: PreparedStatement,
+    pub(super) put_copy: PreparedStatement,
+    pub(super) copy_epoch: PreparedStatement,
+    pub(super) copies: PreparedStatement,
+    pub(super) first_copy: PreparedStatement,
+    pub(super) last_copy: PreparedStatement,
+    pub(super) drop_copies: PreparedStatement,
+    pub(super) drop_copies_before: PreparedStatement,
+    pub(super) drop_copies_below: PreparedStatement,
     pub(super) note: PreparedStatement,
     pub(super) rooms: PreparedStatement,
     pub(super) rooms_after: PreparedStatement,
@@ -54,6 +67,7 @@ impl Statements {
                 .map_err(|error| errors::reading(ExecutionError::PrepareError(error)))
         };
         let bucket = "room = ? AND generation = ? AND bucket = ?";
+        let copies = "room = ? AND partition_nr = ? AND epoch = ? AND seq >= ? AND seq <= ?";
         let key = "room = ? AND seq = ? AND epoch = ? AND number = ?";
         let mut fence_serial =
             prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?;
@@ -95,6 +109,25 @@ impl Statements {
             pins: prepare(&format!("SELECT record FROM {{ks}}.pins WHERE {bucket} AND name > ? PER PARTITION LIMIT {PINS}")).await?,
             put_pin: prepare("INSERT INTO {ks}.pins (room, generation, bucket, name, epoch, record) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?").await?,
             drop_pins: prepare(&format!("DELETE FROM {{ks}}.pins USING TIMESTAMP ? WHERE {bucket}")).await?,
+            copied: prepare("SELECT first, below, removed, epoch FROM {ks}.copied WHERE room = ?").await?,
+            put_copied_first: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET first = ? WHERE room = ?").await?,
+            put_copied_below: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET below = ? WHERE room = ?").await?,
+            put_copied_epoch: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET epoch = ? WHERE room = ?").await?,
+            put_copied_removed: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET removed = ? WHERE room = ?").await?,
+            put_copy: prepare(
+                "INSERT INTO {ks}.copies (room, partition_nr, epoch, seq, at, event, version, payload, changes) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+            )
+            .await?,
+            copy_epoch: prepare("SELECT epoch FROM {ks}.copies WHERE room = ? AND partition_nr = ? AND epoch < ? LIMIT 1").await?,
+            copies: prepare(&format!("SELECT seq, at, epoch, event, version, payload, changes FROM {{ks}}.copies WHERE {copies}")).await?,
+            first_copy: prepare(&format!("SELECT seq FROM {{ks}}.copies WHERE {copies} LIMIT 1")).await?,
+            last_copy: prepare(&format!("SELECT seq FROM {{ks}}.copies WHERE {copies} ORDER BY epoch ASC, seq DESC LIMIT 1")).await?,
+            drop_copies: prepare("DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ?").await?,
+            drop_copies_before: prepare("DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? AND epoch < ?")
+                .await?,
+            drop_copies_below: prepare("DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? AND epoch = ? AND seq < ?")
+                .await?,
             note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,
             rooms: prepare("SELECT room FROM {ks}.all_persistence_ids LIMIT ?").await?,
             rooms_after: prepare("SELECT room FROM {ks}.all_persistence_ids WHERE token(room) > token(?) LIMIT ?").await?,

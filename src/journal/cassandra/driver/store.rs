@@ -46,7 +46,7 @@ use uuid::Uuid;
 /// between two retries.
 const RECENT: Duration = Duration::from_secs(10);
 
-type JournalRow = (
+pub(super) type JournalRow = (
     i64,
     i64,
     i64,
@@ -154,6 +154,16 @@ impl Tables {
         .map(|_| ())
     }
 
+    /// Statements of one partition, so that they are one mutation.
+    pub(super) async fn run_batch(
+        &self,
+        batch: &Batch,
+        values: Vec<impl SerializeRow>,
+    ) -> Result<(), Error> {
+        self.noted(self.session.batch(batch, values).await, errors::write)
+            .map(drop)
+    }
+
     /// Remembers the last failure, for [`Store::ready`].
     fn noted(
         &self,
@@ -216,7 +226,9 @@ pub(super) fn number(value: u64) -> i64 {
     value as i64
 }
 
-fn row((seq, epoch, first, at, name, version, payload, changes): JournalRow) -> Result<Row, Error> {
+pub(super) fn row(
+    (seq, epoch, first, at, name, version, payload, changes): JournalRow,
+) -> Result<Row, Error> {
     let changes = changes
         .unwrap_or_default()
         .iter()
@@ -314,9 +326,8 @@ impl Store for Tables {
         batch.set_consistency(Consistency::LocalQuorum);
         rows.iter()
             .for_each(|_| batch.append_statement(self.statements.write.clone()));
-        let values: Vec<_> = rows.iter().map(|row| self.values(room, row)).collect();
-        self.noted(self.session.batch(&batch, values).await, errors::write)
-            .map(|_| ())
+        let values = rows.iter().map(|row| self.values(room, row)).collect();
+        self.run_batch(&batch, values).await
     }
 
     async fn rows(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error> {
@@ -407,33 +418,33 @@ impl Store for Tables {
         self.remove_pins(room, generation).await
     }
 
-    async fn copied(&self, _: &RoomId) -> Result<Copied, Error> {
-        Ok(Copied::default())
+    async fn copied(&self, room: &RoomId) -> Result<Copied, Error> {
+        self.read_copied(room).await
     }
 
-    async fn put_copies(&self, _: &RoomId, _: u64, _: &[Row]) -> Result<(), Error> {
-        Err(Error::Denied("not built yet".into()))
+    async fn put_copies(&self, room: &RoomId, number: u64, rows: &[Row]) -> Result<(), Error> {
+        self.write_copies(room, number, rows).await
     }
 
-    async fn copies(&self, _: &RoomId, _: Seq, _: Seq) -> Result<Vec<Row>, Error> {
-        Ok(Vec::new())
+    async fn copies(&self, room: &RoomId, first: Seq, last: Seq) -> Result<Vec<Row>, Error> {
+        self.read_copies(room, first, last).await
     }
 
     async fn ends_of_copies(
         &self,
-        _: &RoomId,
-        _: Seq,
-        _: Seq,
+        room: &RoomId,
+        first: Seq,
+        last: Seq,
     ) -> Result<Option<(Seq, Seq)>, Error> {
-        Ok(None)
+        self.ends_of(room, first, last).await
     }
 
-    async fn note_copies(&self, _: &RoomId, _: Epoch, _: Seq) -> Result<(), Error> {
-        Ok(())
+    async fn note_copies(&self, room: &RoomId, epoch: Epoch, below: Seq) -> Result<(), Error> {
+        self.note_copied(room, epoch, below).await
     }
 
-    async fn drop_copies(&self, _: &RoomId, _: Epoch, _: Seq) -> Result<(), Error> {
-        Ok(())
+    async fn drop_copies(&self, room: &RoomId, epoch: Epoch, below: Seq) -> Result<(), Error> {
+        self.remove_copies(room, epoch, below).await
     }
 
     async fn drop_snapshot(&self, room: &RoomId, key: SnapshotKey) -> Result<(), Error> {
