@@ -140,7 +140,7 @@ async fn what_a_user_said_is_removed_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn whoever_dies_in_the_middle_leaves_nothing() {
     for make in JOURNALS {
-        for died_after in (0..6_000).step_by(250) {
+        for died_after in (0..5_000).step_by(500) {
             let world = world();
             let (first, second) = (make(&world, 1), make(&world, 2));
             first.takes_newest().await;
@@ -150,7 +150,7 @@ async fn whoever_dies_in_the_middle_leaves_nothing() {
             sleep(Duration::from_millis(died_after)).await;
             first.writer.lose(first.shard).await;
             second.takes_newest().await;
-            sleep(LONG).await;
+            sleep(Duration::from_secs(150)).await;
             second.has_erased(&world, ("harry", head), head + 1).await;
             let view = client.view().await;
             let found = (view.head, view.erasing.is_empty(), view.members.len());
