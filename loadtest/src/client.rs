@@ -223,6 +223,7 @@ impl Watch {
 impl From<frame::Event> for Event {
     fn from(event: frame::Event) -> Self {
         let kind = event.kind().to_owned();
+        let erased = event.body == Body::ErasedText;
         let (text, sealed) = match event.body {
             Body::Text(text) => (Some(text), None),
             Body::Sealed(bytes) => (None, Some(format!("{bytes:02x}"))),
@@ -237,6 +238,7 @@ impl From<frame::Event> for Event {
             to: event.to,
             text,
             sealed,
+            erased,
         }
     }
 }

@@ -64,6 +64,13 @@ fn purges(conditions: Conditions, seed: u64) -> bool {
     conditions == Conditions::Rough && may && random.chance(400)
 }
 
+/// In some, whatever else is forgotten, an operator has content erased.
+fn erases(conditions: Conditions, seed: u64) -> bool {
+    let mut random = Random::of(seed, "erasures");
+    let may = !has_sealed(seed) && !is_upgrade(seed);
+    conditions == Conditions::Rough && may && random.chance(400)
+}
+
 /// The servers and the nodes. Clones are the same cluster.
 #[derive(Clone)]
 pub(crate) struct Cluster(Arc<Inner>);
@@ -84,6 +91,8 @@ struct Inner {
     keeps: Option<u64>,
     /// Whether rooms are purged.
     purges: bool,
+    /// Whether content of rooms is erased.
+    erases: bool,
 }
 
 #[derive(Default)]
@@ -135,6 +144,7 @@ impl Cluster {
             nodes: Mutex::default(),
             keeps: keeps(conditions, seed),
             purges: purges(conditions, seed),
+            erases: erases(conditions, seed),
         }))
     }
 
@@ -152,11 +162,16 @@ impl Cluster {
         self.0.purges
     }
 
-    /// Has everything of a room forgotten; not before it is decided.
-    pub(crate) async fn purge(&self, room: &RoomId) {
+    /// Whether content of rooms is erased.
+    pub(crate) fn erases(&self) -> bool {
+        self.0.erases
+    }
+
+    /// An operator wants something of a room; not before it is decided.
+    pub(crate) async fn order(&self, room: &RoomId, action: Action) {
         let submission = Submission {
             room: room.clone(),
-            action: Action::Purge,
+            action,
             reply: None,
         };
         let stored = self.0.own.submit(&submission).await;

@@ -20,6 +20,7 @@ mod board;
 mod client;
 mod cluster;
 mod count;
+mod eraser;
 mod judge;
 mod node;
 mod plan;

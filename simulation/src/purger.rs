@@ -1,7 +1,7 @@
 //! An operator who has rooms purged, now and then.
 
 use crate::{board::Board, client::Phase, cluster::Cluster, random::Random};
-use safe_chat::room::RoomId;
+use safe_chat::room::{Action, RoomId};
 use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
 
@@ -25,7 +25,7 @@ impl Purger {
                 return;
             }
             let room = self.random.pick(&self.rooms).clone();
-            self.cluster.purge(&room).await;
+            self.cluster.order(&room, Action::Purge).await;
             tracing::info!(%room, "purged");
             self.board.count("purges");
         }

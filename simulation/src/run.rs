@@ -5,6 +5,7 @@ use crate::{
     client::{Client, Phase},
     cluster::{Cluster, Kept, has_sealed},
     count::Count,
+    eraser::Eraser,
     judge,
     plan::{NODES, Plan},
     poster::Poster,
@@ -117,6 +118,7 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     );
     count.add("runs with trimming", cluster.keeps().is_some().into());
     count.add("runs with purges", cluster.purges().into());
+    count.add("runs with erasures", cluster.erases().into());
     count.add("sealed: runs", (sealed.devices > 0).into());
     count.add("sealed: epochs", sealed.epochs);
     count.add("sealed: messages", sealed.journaled);
@@ -214,14 +216,26 @@ fn clients(
             all.push(tokio::spawn(holder.run(user == 0)));
         }
     }
+    let rooms: Vec<RoomId> = (0..rooms)
+        .map(|room| RoomId::parse(&format!("room-{room}")).expect("a valid name"))
+        .collect();
+    if cluster.erases() {
+        let users = ["user-0", "user-1", "poster"].map(UserId::parse);
+        let eraser = Eraser {
+            cluster: cluster.clone(),
+            board: board.clone(),
+            rooms: rooms.clone(),
+            users: users.into_iter().flatten().collect(),
+            random: Random::of(seed, "eraser"),
+            phase: phase.subscribe(),
+        };
+        all.push(tokio::spawn(eraser.run()));
+    }
     if cluster.purges() {
-        let rooms = (0..rooms).map(|room| format!("room-{room}"));
         let purger = Purger {
             cluster: cluster.clone(),
             board: board.clone(),
-            rooms: rooms
-                .map(|name| RoomId::parse(&name).expect("a valid name"))
-                .collect(),
+            rooms,
             random: Random::of(seed, "purger"),
             phase: phase.subscribe(),
         };

@@ -32,6 +32,8 @@ pub(crate) struct Talk {
     seen: Option<u64>,
     /// The place of the last purge that it saw.
     purged: u64,
+    /// Whose content was erased, by what it saw since its room last began anew: the place of that.
+    erased: BTreeMap<String, u64>,
     said: u64,
     /// Not answered, by number.
     open: BTreeMap<u64, String>,
@@ -46,6 +48,7 @@ impl Talk {
             user: user.into(),
             seen: None,
             purged: 0,
+            erased: BTreeMap::new(),
             said: 0,
             open: BTreeMap::new(),
             journaled: VecDeque::new(),
@@ -127,6 +130,10 @@ impl Talk {
                 if event.kind == "purged" {
                     self.purged = event.seq;
                 }
+                if event.kind == "erased" {
+                    self.erased.insert(event.from.clone(), event.seq);
+                }
+                self.is_without(&event)?;
                 Told::Step(Step::Saw(event))
             }
             "accepted" => Told::Step(Step::Accepted {
@@ -166,16 +173,32 @@ impl Talk {
                     let (old, purged) = (old.seq, self.purged);
                     return Err(format!("a page shows {old} behind the purge at {purged}"));
                 }
+                events.iter().try_for_each(|event| self.is_without(event))?;
                 Told::Page(events)
             }
             "members" => Told::Members(names(&frame["members"])),
-            "reset" => Told::Step(Step::Reset {
-                seq: frame["seq"].as_u64().ok_or_else(wrong)?,
-            }),
+            "reset" => {
+                self.erased.clear();
+                Told::Step(Step::Reset {
+                    seq: frame["seq"].as_u64().ok_or_else(wrong)?,
+                })
+            }
             "bye" => Told::Leave("bye".into()),
             "pong" => Told::Nothing,
             _ => return Err(wrong()),
         })
+    }
+}
+
+impl Talk {
+    /// Nobody is told what was erased before.
+    fn is_without(&self, event: &Event) -> Result<(), String> {
+        let place = self.erased.get(&event.from).copied().unwrap_or(0);
+        let has_content = event.text.is_some() || event.sealed.is_some();
+        match has_content && !event.erased && event.seq < place {
+            true => Err(format!("{} was told, which {place} erased", event.seq)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -28,8 +28,9 @@ pub(super) fn consistent(
         let places = room.range(at + 1..seq.max(at) + 1);
         if places.clone().count() as u64 == seq.saturating_sub(at) {
             for event in places.map(|(_, event)| event) {
-                // Only what a session sends has to come from a member, and a purge is nobody's.
-                let is_nobodys = event.kind == "purged";
+                // Only what a session sends has to come from a member; what an operator does is
+                // nobody's.
+                let is_nobodys = ["purged", "erased"].contains(&event.kind.as_str());
                 if is_nobodys || (is_message(event) && !history.has_session(&event.from)) {
                     continue;
                 }

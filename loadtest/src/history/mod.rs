@@ -38,6 +38,8 @@ pub struct Event {
     pub text: Option<String>,
     /// Content that the service cannot read, encoded, if there is some.
     pub sealed: Option<String>,
+    /// Whether an operator had its content erased.
+    pub erased: bool,
 }
 
 impl Event {
@@ -55,7 +57,26 @@ impl Event {
             to: text("to"),
             text: text("text"),
             sealed: text("sealed"),
+            erased: event["erased"] == true,
         })
+    }
+
+    /// Whether it is the same event, of which the content may be erased meanwhile.
+    pub fn agrees(&self, other: &Self) -> bool {
+        match self.erased == other.erased {
+            true => self == other,
+            false => self.without_content() == other.without_content(),
+        }
+    }
+
+    fn without_content(&self) -> Self {
+        Self {
+            kind: "text".into(),
+            text: None,
+            sealed: None,
+            erased: true,
+            ..self.clone()
+        }
     }
 }
 

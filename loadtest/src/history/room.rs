@@ -12,7 +12,7 @@ pub(super) fn seen<'a>(
     for step in history.clients.values().flatten() {
         let Step::Saw(event) = step else { continue };
         let first = room.entry(event.seq).or_insert(event);
-        if *first != event {
+        if !first.agrees(event) {
             violations.push(Violation::Diverged {
                 seq: event.seq,
                 one: (*first).clone(),
