@@ -1,7 +1,10 @@
 //! Looking at stored rooms, sound and damaged.
 
 use safe_chat::{
-    bus::{Commit, Registry, ShardRecord, memory::Hub},
+    bus::{
+        Commit, Registry, ShardRecord,
+        memory::{Config, Hub},
+    },
     journal::{
         Claim, Journal,
         bus::OnBus,
@@ -158,6 +161,45 @@ async fn a_room_on_the_bus_is_told_with_its_claims() {
         (report.head, report.claims, report.snapshot),
         (Seq(3), 1, Some(Seq(3)))
     );
+}
+
+/// Rewrites what is before the last event, as an erasure does, and removes what was there.
+async fn rewrite(journal: &dyn Journal, claim: Claim) {
+    let copies = journal.read(&room(), Seq(1), Seq(2)).await.unwrap();
+    journal.rewrite(&room(), claim, &copies).await.unwrap();
+    let state = journal.glance(&room()).await.unwrap().unwrap();
+    journal.save_snapshot(&room(), claim, &state).await.unwrap();
+    let dropped = journal.drop_rewritten(&room(), claim, Seq(3)).await;
+    assert!(dropped.unwrap());
+}
+
+#[tokio::test]
+async fn a_room_of_which_something_was_erased_is_sound_and_says_so() {
+    let memory = Database::new(Partitions::new(10)).connect(shards());
+    rewrite(&memory, fill(&memory).await).await;
+    let deny_delete = true;
+    let hub = Hub::new(Config {
+        deny_delete,
+        ..Config::default()
+    });
+    let bus = OnBus::new(Arc::new(hub.connect()), shards());
+    rewrite(&bus, fill(&bus).await).await;
+    for journal in [&memory as &dyn Inspect, &bus] {
+        let told = lines(journal, false).await;
+        let copies = told.iter().filter(|line| line.contains("    copy  "));
+        assert_eq!((told.len(), copies.count()), (4, 2), "{told:#?}");
+        let report = verify(journal, &room()).await.unwrap();
+        assert!(report.is_sound(), "{report}");
+        assert_eq!((report.head, report.copies), (Seq(3), 2));
+        assert!(report.to_string().contains("2 events are copies"));
+        let (mut events, mut mark) = (Vec::new(), Some(0));
+        while let Some(from) = mark {
+            let (page, next) = journal.events(&room(), from, Seq(3)).await.unwrap();
+            events.extend(page.iter().map(|event| event.seq.0));
+            mark = next;
+        }
+        assert_eq!(events, [1, 2, 3]);
+    }
 }
 
 #[tokio::test]

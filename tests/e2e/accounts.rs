@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::{StreamExt, future::join_all};
 use safe_chat::{
     bus::{
-        Answer, Answered, Ask, Commands, Direct, Inbound, NodeRecord, NodeSeen, Registry, Role,
-        RoomView, Submission,
+        Answer, Answered, Ask, Blobs, Commands, Direct, Inbound, NodeRecord, NodeSeen, Registry,
+        Role, RoomView, Submission,
         nats::{Config, Login, Nats},
     },
     room::{
@@ -388,4 +388,39 @@ async fn an_import_that_is_missing_is_said_in_words() {
     let said = imports["message"].as_str().expect("words");
     assert_eq!(imports["state"], "fail");
     assert!(words.iter().all(|it| said.contains(it)), "{said}");
+}
+
+/// Whoever accepts clients reads what was said in rooms, wherever it lies, and no key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_reads_copies_of_events_and_nothing_beside_them() {
+    let Some(bus) = Bus::new("copies at NATS").await else {
+        return;
+    };
+    let _writer = bus.node("first", "writer", "writer").await;
+    let writer = Nats::connect(&config(&bus, "writer", "second")).await;
+    let writer = writer.expect("let in");
+    let (copy, other) = ("copies.aaa.0.0.0", "snapshot.aaa.0.0");
+    for name in [copy, other] {
+        let stored = writer.put(name, Bytes::from_static(b"said"), 0).await;
+        stored.expect("stored");
+    }
+    let gateway = Nats::connect(&config(&bus, "one", "one")).await;
+    let gateway = gateway.expect("let in");
+    eventually("it reads the copy", async || {
+        let found = gateway.peek(copy).await.expect("an answer");
+        found.is_some_and(|value| *value == *b"said")
+    })
+    .await;
+    let none = gateway.peek("copies.aaa.0.1.0").await;
+    assert_eq!(none.expect("an answer"), None);
+    let listed = gateway.names_under("copies.aaa").await;
+    assert_eq!(listed.expect("an answer"), [copy]);
+    gateway.peek(other).await.expect_err("not allowed");
+    let call = format!("$JS.API.DIRECT.GET.KV_{0}", bus.stream("SNAPSHOTS"));
+    let refused = [
+        call.clone(),
+        format!("{call}.$KV.{}.{other}", bus.stream("SNAPSHOTS")),
+        bus.named("$KV.PRE_SNAPSHOTS.copies.aaa.0.0.0"),
+    ];
+    bus.is_refused("one", &refused, &[]).await;
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     cluster::{Cluster, Node, rows, rows_below, shards, store_row},
+    events::message,
     support,
 };
 use async_trait::async_trait;
@@ -9,6 +10,8 @@ use safe_chat::{
     journal::{
         Error,
         cassandra::{Cassandra, Config, Migrated, connect, migrate},
+        codec::encode_event,
+        readback::{Row, Store as _},
     },
     proto::journal::v1::StoredEvent,
     room::{Epoch, Incarnation, RoomId, Seq, ShardId, Shards},
@@ -263,4 +266,52 @@ async fn server_and_node_know_each_other_by_certificates() {
         panic!("let in with {missing:?}");
     };
     assert!(refused.contains("/nowhere/ca.pem"), "{refused}");
+}
+
+/// Whatever an owner that was replaced still writes, in whichever partition.
+#[tokio::test]
+async fn copies_of_an_epoch_that_is_over_are_not_stored_however_late_they_come() {
+    let Some(config) = shared().await else {
+        return;
+    };
+    let journal = connect(&config, shards()).await.unwrap();
+    let (store, room) = (journal.store(), RoomId::parse("late").unwrap());
+    let copy = |seq: u64, epoch: u64| Row {
+        epoch: Epoch(epoch),
+        first: Seq(seq),
+        event: encode_event(&message(seq, "late")),
+    };
+    let put = async |seq, epoch, number| {
+        let copies = [copy(seq, epoch)];
+        store.put_copies(&room, number, &copies).await.unwrap();
+    };
+    for seq in [3, 699, 701] {
+        put(seq, 7, 5).await;
+    }
+    store.note_copies(&room, Epoch(7), Seq(703)).await.unwrap();
+    for seq in [3, 650, 701, 702] {
+        put(seq, 6, 99).await;
+    }
+    let stored = async |first, last| -> Vec<Row> {
+        store.copies(&room, Seq(first), Seq(last)).await.unwrap()
+    };
+    assert_eq!(stored(1, 700).await, [copy(3, 7), copy(699, 7)]);
+    assert_eq!(stored(701, 1400).await, [copy(701, 7)]);
+    // Within an epoch the greater number counts, whichever comes last.
+    let mut other = copy(701, 7);
+    other.event = encode_event(&message(701, "newer"));
+    for (number, copy) in [(6, &other), (4, &copy(701, 7))] {
+        let copies = std::slice::from_ref(copy);
+        store.put_copies(&room, number, copies).await.unwrap();
+        assert_eq!(stored(701, 1400).await, [other.clone()]);
+    }
+    store.drop_copies(&room, Epoch(7), Seq(702)).await.unwrap();
+    for seq in [3, 699, 701] {
+        put(seq, 7, 100).await;
+    }
+    put(702, 7, 100).await;
+    assert!(stored(1, 700).await.is_empty());
+    assert_eq!(stored(701, 1400).await, [copy(702, 7)]);
+    let copied = store.copied(&room).await.unwrap();
+    assert_eq!((copied.first, copied.below), (Seq(702), Seq(703)));
 }

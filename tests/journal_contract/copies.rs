@@ -288,6 +288,17 @@ pub async fn copies_have_the_holes_of_what_they_replace(case: Case) {
     assert_eq!(last, Some(Seq(59)));
 }
 
+/// Without a snapshot nothing would have gone; it is lost since.
+pub async fn a_room_whose_snapshots_are_lost_is_replayed_from_copies(case: Case) {
+    let (node, claim, all) = ones(&case, 9).await;
+    erase(&node, &case, claim, &all, 7).await;
+    case.lose_snapshots().await;
+    let opened = owner(&case).await.2;
+    let expected = [all_without(&all[..6]), all[6..].to_vec()].concat();
+    assert_eq!((opened.head(), &opened.holes[..]), (Seq(9), &[][..]));
+    assert_eq!(opened.events, expected);
+}
+
 /// The largest messages, of which a page holds few.
 pub async fn large_events_are_rewritten(case: Case) {
     let (node, claim, _) = owner(&case).await;

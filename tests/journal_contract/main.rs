@@ -119,6 +119,7 @@ macro_rules! copies {
             what_a_replaced_owner_rewrites_counts_for_nothing
             copies_are_trimmed
             a_long_past_is_rewritten
+            a_room_whose_snapshots_are_lost_is_replayed_from_copies
             large_events_are_rewritten
         );
     };

@@ -410,6 +410,26 @@ pub(super) async fn page(
     Ok(events)
 }
 
+/// All copies before the place `below`, for an opening that finds no snapshot.
+pub(super) async fn all_before(
+    bus: &dyn Bus,
+    room: &RoomId,
+    below: Seq,
+) -> Result<Vec<Event>, Error> {
+    let Some((mut from, end)) = extent(bus, room).await? else {
+        return Ok(Vec::new());
+    };
+    let mut all = Vec::new();
+    loop {
+        let page = page(bus, room, from, below.min(end)).await?;
+        let Some(last) = page.last() else {
+            return Ok(all);
+        };
+        from = last.seq.next();
+        all.extend(page);
+    }
+}
+
 /// Of a block, the pages that are there, ascending, and the names of all parts but the first ones.
 async fn list(bus: &dyn Bus, room: &RoomId, block: u64) -> Result<(Vec<u64>, Vec<String>), Error> {
     let under = block_of(room, block);

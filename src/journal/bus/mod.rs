@@ -107,6 +107,26 @@ impl OnBus {
         self.marks.set(&*self.bus, room, (epoch, number)).await;
     }
 
+    /// The copies that count from a place on, up to `last`: dense; none: there are no more.
+    pub(super) async fn copies_from(
+        &self,
+        room: &RoomId,
+        from: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, Error> {
+        let Some((start, end)) = copies::extent(&*self.bus, room).await? else {
+            return Ok(Vec::new());
+        };
+        let first = self.bus.find(room, Seq(1)).await.map_err(reading)?;
+        let mut below = end.min(Seq(last.0.saturating_add(1)));
+        if let Some(position) = first {
+            let first = self.bus.stored(room, position, 1).await.map_err(reading)?;
+            let event = first.first().and_then(|first| first.events.first());
+            below = event.map_or(below, |event| below.min(event.seq));
+        }
+        copies::page(&*self.bus, room, from.max(start), below).await
+    }
+
     /// The last place of the oldest message of a room.
     async fn oldest(&self, room: &RoomId) -> Result<Option<Seq>, Error> {
         let oldest = self.bus.stored(room, Position::ZERO, 1).await;

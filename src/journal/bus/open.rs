@@ -16,7 +16,7 @@
 //! one who is. A snapshot of an empty room hangs on a message like any other: it is claimed then
 //! ([`anchor`]).
 
-use super::{ATTEMPTS, BusError, Error, Opened, end::reached, reading, snapshot};
+use super::{ATTEMPTS, BusError, Error, Opened, copies, end::reached, reading, snapshot};
 use crate::{
     bus::{Bus, Position, Published},
     room::{Epoch, Event, RoomId, Seq},
@@ -99,6 +99,7 @@ pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result
 /// The snapshot and the events up to the room's end, as far as they are still there.
 pub(super) async fn read(bus: &dyn Bus, room: &RoomId, end: &Published) -> Result<Opened, Error> {
     let newest = snapshot::newest(bus, room).await?;
+    let has_snapshot = newest.is_some();
     let (state, mut from) = newest.unwrap_or_default();
     let mut events: Vec<Event> = Vec::new();
     let mut head = state.head;
@@ -131,6 +132,12 @@ pub(super) async fn read(bus: &dyn Bus, room: &RoomId, end: &Published) -> Resul
                 end.seq
             ),
         ));
+    }
+    if !has_snapshot {
+        // It is lost: what was removed because it was there may have copies.
+        let below = events.first().map_or(end.seq.next(), |event| event.seq);
+        let before = copies::all_before(bus, room, below).await?;
+        events.splice(..0, before);
     }
     Ok(Opened::new(state, events, end.seq))
 }

@@ -30,6 +30,8 @@ pub struct Raw {
     pub position: Option<Position>,
     /// Under which epoch.
     pub epoch: Epoch,
+    /// It is a copy, which counts because what was journaled has gone.
+    pub is_copy: bool,
     /// How far the room has gone at least.
     pub reached: Seq,
     /// Its place, the first place of its commit, and the event, or why it cannot be read; `None`:
@@ -78,11 +80,17 @@ pub struct End {
 #[async_trait]
 impl<S: Store> Inspect for ReadBack<S> {
     async fn raw(&self, room: &RoomId, mark: u64) -> Result<(Vec<Raw>, Option<u64>), Error> {
-        let Some(first) = self.next_stored(room, Seq(mark.max(1))).await? else {
+        let from = Seq(mark.max(1));
+        let first = self.next_stored(room, from).await?;
+        let copy = self.next_copy(room, from, first).await?;
+        let Some(first) = copy.or(first) else {
             return Ok((Vec::new(), None));
         };
         let last = Seq(first.0 + SLICE - 1).min(self.store().partitions().end(first));
-        let mut rows = self.store().rows(room, first, last).await?;
+        let (mut rows, last) = match copy {
+            Some(_) => self.copies(room, first, last).await?,
+            None => (self.store().rows(room, first, last).await?, last),
+        };
         rows.sort_by_key(|row| (row.seq(), Reverse(row.epoch)));
         let next = Some(last.0 + 1);
         let raw = |row: Row| {
@@ -90,6 +98,7 @@ impl<S: Store> Inspect for ReadBack<S> {
             Raw {
                 position: None,
                 epoch: row.epoch,
+                is_copy: copy.is_some(),
                 reached: seq,
                 event: Some((seq, first, codec::decode_event(row.event))),
             }
@@ -125,10 +134,44 @@ impl<S: Store> Inspect for ReadBack<S> {
     }
 }
 
+/// Set in a mark of the bus that is a place of a copy, and not a position: copies come first.
+const OF_COPY: u64 = 1 << 63;
+
+fn message_mark(mark: u64) -> Position {
+    Position(if mark & OF_COPY == 0 { mark } else { 0 })
+}
+
+impl OnBus {
+    /// The next copies that count up to `last`, and the next mark; `None`: messages come next.
+    async fn copies(
+        &self,
+        room: &RoomId,
+        mark: u64,
+        last: Seq,
+    ) -> Result<Option<(Vec<Event>, u64)>, Error> {
+        if mark > 0 && mark & OF_COPY == 0 {
+            return Ok(None);
+        }
+        let copies = self.copies_from(room, Seq(mark & !OF_COPY), last).await?;
+        let next = copies.last().map(|last| OF_COPY | last.seq.next().0);
+        Ok(next.map(|next| (copies, next)))
+    }
+}
+
 #[async_trait]
 impl Inspect for OnBus {
     async fn raw(&self, room: &RoomId, mark: u64) -> Result<(Vec<Raw>, Option<u64>), Error> {
-        let messages = self.messages(room, Position(mark)).await?;
+        if let Some((copies, next)) = self.copies(room, mark, Seq(u64::MAX)).await? {
+            let raw = copies.into_iter().map(|event| Raw {
+                position: None,
+                epoch: Epoch::default(),
+                is_copy: true,
+                reached: event.seq,
+                event: Some((event.seq, event.seq, Ok(event))),
+            });
+            return Ok((raw.collect(), Some(next)));
+        }
+        let messages = self.messages(room, message_mark(mark)).await?;
         let next = messages.last().map(|last| last.position.0 + 1);
         let raw = messages.into_iter().flat_map(|message| {
             let (position, epoch) = (Some(message.position), message.epoch);
@@ -140,6 +183,7 @@ impl Inspect for OnBus {
             let claim = message.events.is_empty().then_some(Raw {
                 position,
                 epoch,
+                is_copy: false,
                 reached: message.seq,
                 event: None,
             });
@@ -147,6 +191,7 @@ impl Inspect for OnBus {
             claim.into_iter().chain(events.map(move |event| Raw {
                 position,
                 epoch,
+                is_copy: false,
                 reached: event.seq,
                 event: Some((event.seq, first, Ok(event))),
             }))
@@ -177,7 +222,10 @@ impl Inspect for OnBus {
         mark: u64,
         last: Seq,
     ) -> Result<(Vec<Event>, Option<u64>), Error> {
-        let messages = self.messages(room, Position(mark)).await?;
+        if let Some((copies, next)) = self.copies(room, mark, last).await? {
+            return Ok((copies, Some(next)));
+        }
+        let messages = self.messages(room, message_mark(mark)).await?;
         let end = messages.last().filter(|message| message.seq < last);
         let next = end.map(|message| message.position.next().0);
         let events = messages.into_iter().flat_map(|message| message.events);
@@ -225,7 +273,10 @@ pub const HEAD: &str = "  POSITION       SEQ   EPOCH    COMMIT  TIME            
 impl Raw {
     fn line(&self, content: bool) -> String {
         let position = self.position.map_or("-".into(), |at| at.0.to_string());
-        let epoch = self.epoch.to_string();
+        let epoch = match self.is_copy {
+            true => "copy".into(),
+            false => self.epoch.to_string(),
+        };
         let (seq, commit, event) = match &self.event {
             None => ("-".into(), "-".into(), format!("{:<24}  claim", "-")),
             Some((seq, first, event)) => {

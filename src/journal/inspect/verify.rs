@@ -22,6 +22,8 @@ pub struct Report {
     pub hidden: u64,
     /// Owners' claims (on the bus).
     pub claims: u64,
+    /// Events that are there as copies: what was journaled went when something was erased.
+    pub copies: u64,
     /// The head of the newest snapshot.
     pub snapshot: Option<Seq>,
     /// The first place that is there, where what was before it went by the room's retention, or was
@@ -88,6 +90,13 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "events before {first} went by the room's retention, or were purged: {gone}"
+            )?;
+        }
+        if self.copies > 0 {
+            writeln!(
+                f,
+                "{} events are copies: something that was said before was erased",
+                self.copies
             )?;
         }
         for hole in self.holes.iter().take(TOLD) {
@@ -161,6 +170,9 @@ impl Check {
             .map(|last| last.0)
             .unwrap_or_default();
         let on_bus = raw.position.is_some();
+        // A copy is of whoever has erased something, and comes before rows of earlier owners.
+        let epoch = if raw.is_copy { raw.epoch } else { epoch };
+        self.report.copies += u64::from(raw.is_copy);
         self.report.lost_how = match on_bus {
             true => "messages were deleted or purged, or a limit of the stream dropped them",
             false => {
@@ -204,7 +216,8 @@ impl Check {
                 "event {seq} says that its commit begins at {first}"
             ));
         }
-        if raw.epoch > epoch || self.report.epochs.is_empty() {
+        let is_new = raw.epoch > epoch || self.report.epochs.is_empty();
+        if is_new && !raw.is_copy {
             self.report.epochs.push((raw.epoch, seq));
         }
         self.report.head = seq;

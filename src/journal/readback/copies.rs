@@ -48,7 +48,7 @@ fn row(epoch: Epoch, event: &Event) -> Row {
 }
 
 /// The copies that count in one partition, ascending.
-async fn counting(
+pub(super) async fn counting(
     store: &impl Store,
     room: &RoomId,
     first: Seq,
@@ -163,6 +163,25 @@ pub(super) async fn last_below(
         below = start;
     }
     Ok(None)
+}
+
+/// All copies before the place `below`, for an opening that finds no snapshot.
+pub(super) async fn all_before(
+    store: &impl Store,
+    room: &RoomId,
+    below: Seq,
+) -> Result<Vec<Event>, Error> {
+    let copied = store.copied(room).await?;
+    let (mut from, below) = (copied.first.max(Seq(1)), below.min(copied.below));
+    let mut all = Vec::new();
+    loop {
+        let page = page(store, room, from, below).await?;
+        let Some(last) = page.last() else {
+            return Ok(all);
+        };
+        from = last.seq.next();
+        all.extend(page);
+    }
 }
 
 /// Whether what is readable below a place has copies of an epoch: looks at both ends of each

@@ -159,6 +159,34 @@ impl<S: Store> ReadBack<S> {
         page::next_row(&self.store, room, from, open::far(&self.store, reached)).await
     }
 
+    /// The first place from `from` on, before that of the next row, that has a copy.
+    pub(super) async fn next_copy(
+        &self,
+        room: &RoomId,
+        from: Seq,
+        row: Option<Seq>,
+    ) -> Result<Option<Seq>, Error> {
+        let copied = self.store.copied(room).await?;
+        let below = row.map_or(copied.below, |row| row.min(copied.below));
+        copies::next(&self.store, room, from.max(copied.first), below).await
+    }
+
+    /// The copies that count from `first` to `last` before the next row, all of one partition, and
+    /// up to where that is.
+    pub(super) async fn copies(
+        &self,
+        room: &RoomId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<(Vec<Row>, Seq), Error> {
+        let row = self.store.first_row(room, first, last).await?;
+        let last = row.map_or(last, |row| Seq(row.0 - 1));
+        Ok((
+            copies::counting(&self.store, room, first, last).await?,
+            last,
+        ))
+    }
+
     fn openings(&self) -> MutexGuard<'_, Openings> {
         self.openings.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,7 @@
 //! commit on that holds its head, also behind holes.
 
 use super::{
-    Error, Opened, Row, Store, owned_rows,
+    Error, Opened, Row, Store, copies, owned_rows,
     page::next_row,
     rule::winners,
     snapshot,
@@ -55,11 +55,17 @@ pub(super) async fn read(
     let rows = tail.into_rows();
     // The place of one that cannot be read was given all the same.
     let reached = reached.max(rows.last().map_or(Seq::ZERO, Row::seq));
-    let events = rows
+    let mut events = rows
         .iter()
         .filter(|row| row.seq() > state.head)
         .filter_map(|row| readable(room, row).transpose())
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    if state.head == Seq::ZERO {
+        // The snapshots are lost without which no copy would be all that there is.
+        let below = events.first().map_or(reached.next(), |event| event.seq);
+        let copies = copies::all_before(store, room, below).await?;
+        events.splice(..0, copies);
+    }
     Ok(Found {
         opened: Opened::new(state, events, reached),
         rows,
