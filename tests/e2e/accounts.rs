@@ -396,8 +396,7 @@ async fn a_gateway_reads_copies_of_events_and_nothing_beside_them() {
     let Some(bus) = Bus::new("copies at NATS").await else {
         return;
     };
-    let _writer = bus.node("first", "writer", "writer").await;
-    let writer = Nats::connect(&config(&bus, "writer", "second")).await;
+    let writer = Nats::connect(&config(&bus, "writer", "first")).await;
     let writer = writer.expect("let in");
     let (copy, other) = ("copies.aaa.0.0.0", "snapshot.aaa.0.0");
     for name in [copy, other] {
