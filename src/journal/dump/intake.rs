@@ -4,7 +4,7 @@ use super::{Error, Incoming, Whole, source::Pages, whole};
 use crate::{
     bus::Commit,
     journal::{Claim, Error as JournalError, Limits, codec::size_of_event},
-    room::{Epoch, Event, Incarnation, Kind, RoomId, Seq, ShardId, Shards, State},
+    room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
 use std::{
@@ -192,6 +192,10 @@ impl Present<'_> {
                 if there == *event {
                     return Ok(());
                 }
+                if there.seq == event.seq && there.erased() == *event {
+                    let how = "still has what was erased since: erase it here as well first";
+                    return Err(self.differs(event, how));
+                }
                 if there.seq == event.seq {
                     return Err(self.differs(event, "is another one than the one that comes"));
                 }
@@ -269,7 +273,7 @@ impl Target {
                 && event.seq <= self.journal.boundary(first.seq)
                 && self.commit.len() < Limits::EVENTS
                 && self.bytes + size <= Limits::BYTES
-                && event.kind != Kind::Purged
+                && !event.kind.begins_a_commit()
         });
         if !fits {
             self.flush().await?;

@@ -4,7 +4,7 @@ use super::{Error, Incoming, Whole, whole};
 use crate::{
     bus::{Ask, Bus, Error as BusError},
     journal::{Error as JournalError, inspect::End},
-    room::{Event, RoomId, Seq, State},
+    room::{Erasing, Event, Kind, RoomId, Seq, State},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -55,11 +55,31 @@ impl Source {
         if let Some(purge) = end.state.kept.purge {
             events.before = Seq(purge.seq.0.saturating_sub(1));
         }
+        let erasing = self.erasing(room, &end.state, head).await?;
         Ok((head > Seq::ZERO).then_some(JournalRoom {
             events,
             state: end.state,
+            erasing,
             is_partial: self.is_partial,
         }))
+    }
+
+    /// What is erased of a room and still journaled: as its state says, and events behind that.
+    async fn erasing(&self, room: &RoomId, state: &State, head: Seq) -> Result<Erasing, Error> {
+        let (mut erasing, mut from) = (state.erasures.erasing(), state.head.next());
+        while from <= head {
+            let page = self.journal.read(room, from, head).await?;
+            let Some(last) = page.last().map(|last| last.seq) else {
+                break;
+            };
+            from = last.next();
+            for event in page {
+                if let Kind::Erased { user, through } = event.kind {
+                    erasing.add(user, through);
+                }
+            }
+        }
+        Ok(erasing)
     }
 
     /// How far a room is journaled for certain, while its owner may be writing it: what is behind
@@ -132,6 +152,8 @@ pub struct JournalRoom {
     events: Pages,
     /// Of the snapshot; then of the last event that was read, if that is behind it.
     state: State,
+    /// What is not carried on.
+    erasing: Erasing,
     is_partial: bool,
 }
 
@@ -150,13 +172,14 @@ impl Incoming for JournalRoom {
     }
 
     async fn page(&mut self) -> Result<Vec<Event>, Error> {
-        let page = self.events.next().await?;
+        let mut page = self.events.next().await?;
         for event in &page {
             if event.seq > self.state.head {
                 self.state.skip_to(Seq(event.seq.0 - 1));
                 self.state.evolve(event);
             }
         }
+        self.erasing.apply(&mut page);
         Ok(page)
     }
 
