@@ -287,40 +287,53 @@ async fn kept(bus: &hub::Memory) -> String {
     all
 }
 
+/// `largest`: bytes of a message, so that pages and snapshots lie in parts.
+async fn dies_on_the_bus(op: hub::Op, outcome: hub::Outcome, nth: usize, largest: Option<usize>) {
+    let fate = hub::Fate {
+        outcome,
+        ..hub::Fate::default()
+    };
+    let (faults, deny_delete) = (Once::new(op, fate), true);
+    let config = Config {
+        deny_delete,
+        ..Config::default()
+    };
+    let hub = Hub::with_faults(config, faults.clone());
+    if let Some(largest) = largest {
+        hub.limit(largest);
+    }
+    let (first, claim) = elected(&hub.connect()).await;
+    fill(&first, claim).await;
+    faults.arm(Some(nth));
+    let done = erase(&first, claim, Event::clone).await;
+    faults.arm(None);
+    assert_eq!(readable(&first).await, expected(false), "{done:?}");
+    let bus = hub.connect();
+    let (new, claim) = elected(&bus).await;
+    erase(&new, claim, erased).await.unwrap();
+    let told = format!("{op:?} {nth} {outcome:?} {largest:?} {done:?}");
+    assert_eq!(readable(&new).await, expected(true), "{told}");
+    let kept = kept(&bus).await;
+    assert!(
+        !kept.contains(SAID) && !kept.contains("message"),
+        "{told}: {kept}"
+    );
+    if let Some(Error::Denied(why)) = done.err() {
+        panic!("{told}: {why}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn on_the_bus_an_erasure_is_done_anew_after_whatever_failed() {
-    use hub::{Fate, Op, Outcome};
-    let outcomes = [Outcome::Refused, Outcome::Vanished, Outcome::Unanswered];
-    for op in [Op::Put, Op::Get, Op::Purge, Op::Stored, Op::Find] {
-        for outcome in outcomes {
+    use hub::{Op, Outcome};
+    for outcome in [Outcome::Refused, Outcome::Vanished, Outcome::Unanswered] {
+        for op in [Op::Put, Op::Get, Op::Purge, Op::Stored, Op::Find] {
             for nth in 0..12 {
-                let fate = Fate {
-                    outcome,
-                    ..Fate::default()
-                };
-                let (faults, deny_delete) = (Once::new(op, fate), true);
-                let config = Config {
-                    deny_delete,
-                    ..Config::default()
-                };
-                let hub = Hub::with_faults(config, faults.clone());
-                let (first, claim) = elected(&hub.connect()).await;
-                fill(&first, claim).await;
-                faults.arm(Some(nth));
-                let done = erase(&first, claim, Event::clone).await;
-                faults.arm(None);
-                assert_eq!(readable(&first).await, expected(false), "{done:?}");
-                let bus = hub.connect();
-                let (new, claim) = elected(&bus).await;
-                erase(&new, claim, erased).await.unwrap();
-                let told = format!("{op:?} {nth} {outcome:?} {done:?}");
-                assert_eq!(readable(&new).await, expected(true), "{told}");
-                let kept = kept(&bus).await;
-                assert!(
-                    !kept.contains(SAID) && !kept.contains("message"),
-                    "{told}: {kept}"
-                );
+                dies_on_the_bus(op, outcome, nth, None).await;
             }
+        }
+        for nth in 0..40 {
+            dies_on_the_bus(Op::Put, outcome, nth, Some(700)).await;
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::{
     bus::{messages_below, take_lease},
-    cluster::{Cluster, Node, shards},
+    claims::{journal, owner},
+    cluster::{Case, Cluster, Node, shards},
+    events::commit,
     support,
 };
 use async_nats::{HeaderMap, jetstream};
@@ -210,4 +212,13 @@ async fn where_nobody_may_purge_every_room_keeps_its_past() {
         panic!("not refused");
     };
     assert!(why.contains(&name) && why.contains("deny_purge"), "{why}");
+    // What is erased would stay.
+    let case = Case::new(server);
+    let (node, claim, _) = owner(&case).await;
+    let said = commit(claim, 1, 1, "Hello");
+    journal(&node, &case, claim, &said).await.unwrap();
+    let Err(Error::Denied(again)) = node.rewrite(&case.room, claim, &said.events).await else {
+        panic!("not refused");
+    };
+    assert_eq!(again, why);
 }
