@@ -276,7 +276,9 @@ impl Definition {
             Store::Commands => "gateways send again what has no answer",
             Store::Events => "rooms are in their journal",
             Store::Nodes | Store::Shards | Store::Marks => "write their records again",
-            Store::Blobs => "rooms are replayed, but for what was before something was erased of one",
+            Store::Blobs => {
+                "rooms are replayed, but for what was before something was erased of one"
+            }
             Store::Packages => "devices publish their key packages again",
             Store::Welcomes => "devices that wait for a welcome are added again",
         };
