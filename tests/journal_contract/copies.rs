@@ -232,6 +232,35 @@ pub async fn copies_are_trimmed(case: Case) {
     assert!(case.stored_below(9).await.is_empty());
 }
 
+/// The room was purged meanwhile, or its past too long: what was copied goes with what was journaled.
+pub async fn copies_that_never_came_to_count_are_trimmed(case: Case) {
+    let (node, claim, all) = ones(&case, 9).await;
+    trims_a_pass(&case, &node, claim, &all).await;
+}
+
+/// Behind the places that count since an earlier erasure.
+pub async fn copies_that_came_to_count_in_part_are_trimmed(case: Case) {
+    let (node, claim, all) = ones(&case, 9).await;
+    erase(&node, &case, claim, &all, 3).await;
+    trims_a_pass(&case, &node, claim, &all).await;
+}
+
+async fn trims_a_pass(case: &Case, node: &Node, claim: Claim, all: &[Event]) {
+    node.rewrite(&case.room, claim, &all[..6]).await.unwrap();
+    for _ in 0..2 {
+        save(node, case, claim, all).await;
+    }
+    assert!(case.stored_below(7).await.concat().contains(SAID));
+    assert!(node.trim(&case.room, claim, Seq(7)).await.unwrap());
+    assert_eq!(case.stored_below(7).await, [""; 0]);
+    assert_eq!(readable(node, case, 9).await, all[6..]);
+    // What is erased later is copied again.
+    let (node, claim, _) = owner(case).await;
+    erase(&node, case, claim, all, 9).await;
+    let there = readable(&node, case, 9).await;
+    assert_eq!(there, [all_without(&all[6..8]), all[8..].to_vec()].concat());
+}
+
 /// Over several partitions and pages, with a hole, and beside another room.
 pub async fn a_long_past_is_rewritten(case: Case) {
     let (node, claim, _) = owner(&case).await;

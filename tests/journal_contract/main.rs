@@ -118,6 +118,8 @@ macro_rules! copies {
             what_is_left_in_the_middle_is_done_again
             what_a_replaced_owner_rewrites_counts_for_nothing
             copies_are_trimmed
+            copies_that_never_came_to_count_are_trimmed
+            copies_that_came_to_count_in_part_are_trimmed
             a_long_past_is_rewritten
             a_room_whose_snapshots_are_lost_is_replayed_from_copies
             large_events_are_rewritten

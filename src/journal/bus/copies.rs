@@ -19,7 +19,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Places of a page, and pages of a block. Stored: they never change.
 const PLACES: u64 = 64;
@@ -543,30 +543,40 @@ pub(super) async fn complete(
 /// Removes those of these parts that are not of the page as it is.
 async fn remove_strays(bus: &dyn Bus, room: &RoomId, parts: Vec<String>) -> Result<(), Error> {
     let mut known: BTreeMap<u64, String> = BTreeMap::new();
-    let mut removed: Vec<String> = Vec::new();
+    let mut removed: BTreeSet<String> = BTreeSet::new();
     for name in parts {
         let mut tokens = name.rsplit('.').skip(2);
         let Some(page) = tokens.next().and_then(|page| page.parse::<u64>().ok()) else {
             continue;
         };
-        if !known.contains_key(&page) {
-            let there = read_page(bus, room, page, Through::Leader).await?;
-            let under = there.map(|(there, _)| parts_of(room, page, there.age));
-            known.insert(page, under.unwrap_or_default());
-        }
         let under = name.rsplit_once('.').map_or("", |(under, _)| under);
-        if known[&page] != under && !removed.iter().any(|removed| removed == under) {
+        let counts = match known.get(&page) {
+            Some(counts) => counts.clone(),
+            None => {
+                let there = read_page(bus, room, page, Through::Leader).await?;
+                let counts = there.map(|(there, _)| parts_of(room, page, there.age));
+                let counts = counts.unwrap_or_default();
+                known.insert(page, counts.clone());
+                counts
+            }
+        };
+        if counts != under && removed.insert(under.to_owned()) {
             drop_under(bus, under).await?;
-            removed.push(under.to_owned());
         }
     }
     Ok(())
 }
 
-/// Removes the copies below a place, in whole pages.
+/// Removes the copies below a place, in whole pages; those that never came to count are of a pass
+/// that is over.
 pub(super) async fn drop_below(bus: &dyn Bus, room: &RoomId, below: Seq) -> Result<(), Error> {
     let Some((start, end)) = extent(bus, room).await? else {
-        return Ok(());
+        // A login of before may not purge there, and rooms without copies need it not.
+        let names = bus.names_under(&all_of(room)).await.map_err(reading)?;
+        return match names.is_empty() {
+            true => Ok(()),
+            false => drop_under(bus, &all_of(room)).await,
+        };
     };
     if below <= start {
         return Ok(());

@@ -441,7 +441,7 @@ impl Store for Connection {
         self.write(Op::DropCopies, move |content| {
             let noted = content.copied.entry(room).or_default();
             noted.places.first = below.max(noted.places.first);
-            noted.dropped = noted.dropped.max(below.min(noted.places.below));
+            noted.dropped = noted.dropped.max(below);
             content.forget_copies(partitions);
         })
         .await

@@ -145,6 +145,21 @@ pub(super) async fn next(
     Ok(None)
 }
 
+/// Whether a place below `start` has a copy, or may have one: also of a pass that came to no end,
+/// which begins with what is journaled.
+pub(super) async fn are_below(
+    store: &impl Store,
+    room: &RoomId,
+    start: Seq,
+) -> Result<bool, Error> {
+    let (copied, trimmed) = (store.copied(room).await?, store.trimmed(room).await?);
+    if copied.below > copied.first {
+        return Ok(start > copied.first);
+    }
+    let from = copied.first.max(trimmed).max(Seq(1));
+    Ok(next(store, room, from, start).await?.is_some())
+}
+
 /// The last place below `below` that has a copy.
 pub(super) async fn last_below(
     store: &impl Store,

@@ -207,7 +207,6 @@ impl Tables {
                 .await?;
         }
         let is_all = below >= noted.places.below;
-        let below = below.min(noted.places.below);
         if noted.removed >= below {
             return Ok(());
         }
