@@ -6,7 +6,7 @@ const KEPT = 20000;
 /** Events of a first join. */
 export const HISTORY = 50;
 
-const SHOWN = new Set(["text", "sealed", "handshake", "joined", "left", "unpinned", "purged"]);
+const SHOWN = new Set(["text", "sealed", "handshake", "joined", "left", "unpinned", "purged", "erased"]);
 export const isMessage = (event) => event.kind === "text" || event.kind === "sealed";
 
 /** The events of the room that we hold: one stretch without gaps, first..last. */
@@ -14,6 +14,13 @@ export class Journal {
   constructor() {
     this.clear(0);
     this.started = false;        // `last` is not known yet: any seq may be the first
+  }
+
+  /** Takes the content out of what a user said before a place. */
+  erase(user, seq) {
+    const goes = (event) => isMessage(event) && event.from === user && event.seq < seq;
+    const without = ({ sealed, notes, why, ...event }) => ({ ...event, kind: "text", text: "", erased: true });
+    this.events = this.events.map((event) => (goes(event) ? without(event) : event));
   }
 
   /** Forgets; what follows comes after `last`. */
@@ -34,6 +41,7 @@ export class Journal {
       this.clear(event.seq - 1);
       this.more = false;
     }
+    if (event.kind === "erased") this.erase(event.from, event.seq);
     if (!this.started) {
       this.started = true;
       this.first = event.seq;

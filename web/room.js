@@ -162,6 +162,7 @@ export class Room {
     if (taken === "known") return;
     if (taken === "gap") return this.gap(event);
     if (event.kind === "purged") this.purged(event.seq);
+    if (event.kind === "erased") this.erased(event.from, event.seq);
     if (event.seq > this.facts.seq) this.trackMember(event);
     if (event.from === this.who.user && event.id && this.outbox.remove(event.id)) this.pending.drop(event.id);
     if (isMessage(event) && event.from !== this.who.user && event.seq > this.firstHead) this.screen.countUnread();
@@ -185,6 +186,12 @@ export class Room {
   purged(seq) {
     this.log.clear();
     this.sealed?.purged(seq);
+  }
+
+  /** An operator had erased what somebody said before. */
+  erased(user, seq) {
+    this.log.clear();
+    this.sealed?.erased(user, seq);
   }
 
   trackMember({ kind, from }) {

@@ -84,7 +84,10 @@ function sealedBytes(base64) {
 function bubble(message) {
   const box = make("div", { className: "bubble", dir: "auto" });
   if (message.to && message.to !== "*") box.append(make("span", { className: "label", title: "a label only: the whole room reads it" }, `to ${message.to}`));
-  if (message.kind === "sealed") {
+  if (message.erased) {
+    box.classList.add("sealed");
+    box.append("(erased)");
+  } else if (message.kind === "sealed") {
     const isRead = message.text !== undefined, why = message.why ? `cannot be read: ${message.why}` : plural(sealedBytes(message.sealed), "byte");
     box.classList.toggle("sealed", !isRead);
     box.append(...(isRead ? linked(message.text) : [`(sealed, ${why})`]));
@@ -132,6 +135,7 @@ function holeRow({ seq, count }) {
 const QUIET = {
   joined: " joined",
   left: " left",
+  erased: ": an operator erased what this user had said",
   unpinned: ": an operator freed this name; who comes under it next may be somebody else",
 };
 

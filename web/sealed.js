@@ -133,6 +133,8 @@ export class Sealed {
 
   purged(seq) { if (!this.over) this.vault.forget(this.who.room, seq).catch(() => {}); }
 
+  erased(user, seq) { if (!this.over) this.vault.forgetOf(this.who.room, user, seq).catch(() => {}); }
+
   connected(head) {
     this.head = head;
     this.put(() => this.device.connected(head, now()));

@@ -130,6 +130,14 @@ export class Vault {
     await done(change);
   }
 
+  /** Forgets what it read of somebody before a place. */
+  async forgetOf(room, user, seq) {
+    const read = await this.said(room, 0, seq - 1);
+    const change = this.base.transaction(SAID, "readwrite");
+    for (const [at, { from }] of read) if (from === user) change.objectStore(SAID).delete([`${this.who}/${room}`, at]);
+    await done(change);
+  }
+
   /** A list by its name, or another value. */
   async list(name, otherwise) {
     const record = await this.get(LISTS, name);

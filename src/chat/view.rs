@@ -189,6 +189,11 @@ impl View {
         let _ = match event.kind() {
             "joined" => writeln!(out, "{time} {}", quiet("joined")),
             "left" => writeln!(out, "{time} {}", quiet("left")),
+            "erased" => write!(
+                out,
+                "{}",
+                self.note(&format!("--- what {from} said before this was erased ---"))
+            ),
             "purged" => write!(out, "{}", self.note("--- all before this was removed ---")),
             "text" | "sealed" => writeln!(
                 out,
@@ -235,6 +240,9 @@ impl View {
                 .map(escaped)
                 .collect::<Vec<_>>()
                 .join(&format!("\n      {:<NAME_WIDTH$} ", "")),
+            None if event.body == Body::ErasedText => self
+                .paint(ContentStyle::new().dim(), "(erased)")
+                .to_string(),
             None => self
                 .paint(
                     ContentStyle::new().dim(),
@@ -296,6 +304,7 @@ fn plain(room: &str, event: &Event, out: &mut String) {
         (Body::Text(text), _) => {
             writeln!(out, "[{room}:{seq} - {from} -> {to}] {}", escaped(text))
         }
+        (Body::ErasedText, _) => writeln!(out, "[{room}:{seq} - {from} -> {to}] (erased)"),
         (_, Some(bytes)) => {
             writeln!(
                 out,
@@ -409,6 +418,16 @@ mod tests {
             ..text("charly", "")
         };
         assert_eq!(shown(Style::Lines, joined), "[aaa:7 - charly joined]\n");
+        let without = Event {
+            body: Body::ErasedText,
+            ..text("harry", "")
+        };
+        assert_eq!(
+            shown(Style::Lines, without.clone()),
+            "[aaa:7 - harry -> *] (erased)\n"
+        );
+        let on_screen = shown(Style::Screen { color: false }, without);
+        assert!(on_screen.ends_with("(erased)\n"), "{on_screen}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod crowd;
 mod devices;
 mod direct;
 mod doctor;
+mod erase;
 mod faults;
 mod guest;
 mod holes;
@@ -92,6 +93,7 @@ claims! {
         holes::a_purged_room_begins_with_what_is_left
         retention::what_a_room_is_not_to_keep_goes
         purge::a_purged_room_goes_on_and_nothing_of_before_is_stored
+        erase::what_somebody_said_is_stored_nowhere_and_the_room_goes_on
         doctor::what_a_cluster_rests_on_is_looked_at
         proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
         keys::each_key_package_goes_to_one_whichever_node_is_asked
@@ -125,6 +127,7 @@ claims! {
         holes::a_room_with_a_hole_is_served_and_goes_on
         retention::what_a_room_is_not_to_keep_goes
         purge::a_purged_room_goes_on_and_nothing_of_before_is_stored
+        erase::what_somebody_said_is_stored_nowhere_and_the_room_goes_on
         doctor::what_a_cluster_rests_on_is_looked_at
         moved::what_only_the_bus_has_is_written_back_into_an_older_cassandra
         outage::what_is_said_while_cassandra_is_away_is_journaled_later

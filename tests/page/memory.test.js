@@ -196,6 +196,19 @@ it("what was before a purge is forgotten, and nobody asks for it again", () => {
   assert.deepEqual([journal.first, journal.last, journal.more], [8, 8, false]);
 });
 
+it("what somebody said before it was erased is without content", () => {
+  const journal = new Journal();
+  const said = { text: { kind: "text", text: "Hello" }, sealed: { kind: "sealed", sealed: "AA", text: "Hello", notes: [] } };
+  journal.take({ seq: 5, from: "charly", at: 5, ...said.text });
+  journal.take({ seq: 6, from: "harry", at: 6, ...said.text });
+  journal.take({ seq: 7, from: "charly", at: 7, id: "m7", ...said.sealed });
+  assert.equal(journal.take({ seq: 8, kind: "erased", from: "charly", at: 8 }), "next");
+  journal.take({ seq: 9, from: "charly", at: 9, ...said.text });
+  const [first, other, second, , later] = journal.events;
+  assert.deepEqual(second, { seq: 7, kind: "text", text: "", from: "charly", at: 7, id: "m7", erased: true });
+  assert.deepEqual([first.text, first.erased, other.text, later.text], ["", true, "Hello", "Hello"]);
+});
+
 it("another name is offered that the service takes", () => {
   assert.equal(anotherName("harry"), "harry-2");
   assert.equal(anotherName("harry-2"), "harry-3");

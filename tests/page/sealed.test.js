@@ -35,6 +35,7 @@ class MemoryVault {
   }
   async said() { return this.kept.said; }
   async trim() {}
+  async forgetOf(_, user, below) { for (const [seq, { from }] of this.kept.said) if (from === user && seq < below) this.kept.said.delete(seq); }
   async forget(_, below) { for (const seq of this.kept.said.keys()) if (seq < below) this.kept.said.delete(seq); }
   close() {}
 }
@@ -121,6 +122,17 @@ describe("a device in a sealed room", () => {
     tab.sealed.purged(3);
     await tab.settled();
     assert.equal(world.vault.kept.said.size, 0);
+  });
+
+  it("keeps nothing that it read of somebody before it was erased", async () => {
+    tab.say("Hello");
+    await tab.delivered();
+    tab.sealed.erased("charly", 3);
+    await tab.settled();
+    assert.equal(world.vault.kept.said.get(2).text, "Hello");
+    tab.sealed.erased("harry", 3);
+    await tab.settled();
+    assert.equal(world.vault.kept.said.has(2), false);
   });
 
   it("sends nothing before it is stored", async () => {
