@@ -33,10 +33,10 @@ impl Member {
     /// # Errors
     /// As [`Member::receive`].
     pub fn receive_at(&mut self, room: &Name, seq: u64, event: Event<'_>) -> Result<Step, Error> {
-        let was_in = self.is_in(room);
+        let was_there = self.rooms.get(room).is_some_and(Room::is_there);
         let done = self.take(room, event, Some(seq));
-        let comes = done.is_ok() && !was_in && self.is_in(room);
-        if let Some(known) = self.rooms.get_mut(room).filter(|_| comes) {
+        let comes = |known: &&mut Room| done.is_ok() && !was_there && known.is_there();
+        if let Some(known) = self.rooms.get_mut(room).filter(comes) {
             known.taken = Taken::from_now(seq);
         }
         let is_concerned = |known: &&mut Room| known.group.is_some() || known.rejoin.is_some();

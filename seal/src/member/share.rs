@@ -2,12 +2,13 @@
 //! user wants that. Nothing proves them, so what is shown says who shares it; and no device shows
 //! any of a time at which it was there itself.
 
-use super::room::Room;
+use super::room::{Room, Status};
 use super::{Content, Error, Holder, Member, Shown, Step};
 use crate::codec::Reader;
 use crate::content::{self, Earlier, Inside, MOST_SHARED};
 use crate::device::{Certificate, Name};
 use crate::identity::Public;
+use crate::rules::MOST_MEMBERS;
 
 /// A person's.
 type Key = [u8; 32];
@@ -38,10 +39,15 @@ impl Taken {
         };
         messages.retain(|one| one.seq < before);
         let at = self.shown.iter().position(|(key, _)| key == by);
-        let at = at.unwrap_or_else(|| {
-            self.shown.push((*by, 0));
-            self.shown.len() - 1
-        });
+        let at = match at {
+            Some(at) => at,
+            // So many have been in since: whoever asks is shown more.
+            None if self.shown.len() == MOST_MEMBERS => return Vec::new(),
+            None => {
+                self.shown.push((*by, 0));
+                self.shown.len() - 1
+            }
+        };
         let shown = &mut self.shown[at].1;
         let too_many = messages
             .len()
@@ -167,6 +173,11 @@ impl Room {
 }
 
 impl Room {
+    /// Whether the device reads what is said, also while it asks to leave.
+    pub(super) fn is_there(&self) -> bool {
+        self.group.is_some() && self.status != Status::Founding
+    }
+
     fn user_of(&self, identity: &Public) -> Option<Name> {
         let mut members = self.members.values();
         let found = members.find(|one| one.identity == *identity);
