@@ -362,3 +362,25 @@ pub async fn large_events_are_rewritten(case: Case) {
     assert_eq!(readable(&node, &case, 69).await, all_without(&all[..69]));
     assert!(!case.stored_below(70).await.concat().contains("xxxx"));
 }
+
+/// What was copied for an erasure that came to no end does not outlive a trim, and does not come
+/// back with the next one of the same owner.
+pub async fn copies_that_never_counted_go_with_a_trim(case: Case) {
+    let (node, claim, mut all) = ones(&case, 9).await;
+    node.rewrite(&case.room, claim, &all[..5]).await.unwrap();
+    for _ in 0..2 {
+        save(&node, &case, claim, &all).await;
+    }
+    assert!(node.trim(&case.room, claim, Seq(7)).await.unwrap());
+    assert_eq!(places(&readable(&node, &case, 9).await), [7, 8, 9]);
+    assert!(!case.stored_below(7).await.concat().contains(SAID));
+    for first in 10..=12 {
+        let commit = commit(claim, first, 1, SAID);
+        journal(&node, &case, claim, &commit).await.unwrap();
+        all.extend(commit.events);
+    }
+    erase(&node, &case, claim, &all, 10).await;
+    let left = readable(&node, &case, 12).await;
+    assert_eq!(places(&left), [7, 8, 9, 10, 11, 12]);
+    assert_eq!(left[..3], all_without(&all[6..9]));
+}

@@ -120,6 +120,7 @@ macro_rules! copies {
             copies_are_trimmed
             copies_that_never_came_to_count_are_trimmed
             copies_that_came_to_count_in_part_are_trimmed
+            copies_that_never_counted_go_with_a_trim
             a_long_past_is_rewritten
             a_room_whose_snapshots_are_lost_is_replayed_from_copies
             large_events_are_rewritten
