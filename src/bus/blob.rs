@@ -28,3 +28,13 @@ pub(super) fn check_blob(name: &str, bytes: usize) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Whether a value may be read by whoever reads rooms.
+pub(super) fn check_public(name: &str) -> Result<(), Error> {
+    match name.starts_with(PUBLIC) {
+        true => check_blob(name, 0),
+        false => Err(Error::Unusable(format!(
+            "the value {name} is for owners alone: only what begins with {PUBLIC} is for others"
+        ))),
+    }
+}

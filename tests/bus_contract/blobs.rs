@@ -56,3 +56,15 @@ pub(crate) async fn a_blob_that_cannot_be_kept_is_refused(world: World) {
         );
     }
 }
+
+pub(crate) async fn copies_alone_are_read_by_whoever_owns_nothing(world: World) {
+    let (copy, other) = ("copies.lobby.0", "snapshot.lobby.0");
+    assert_eq!(world.b.peek(copy).await.unwrap(), None);
+    for name in [copy, other] {
+        world.a.put(name, "said".into(), 0).await.unwrap();
+    }
+    let found = world.b.peek(copy).await.unwrap();
+    assert_eq!(found, Some(Bytes::from_static(b"said")));
+    let refused = world.b.peek(other).await;
+    assert!(matches!(refused, Err(Error::Unusable(_))), "{refused:?}");
+}

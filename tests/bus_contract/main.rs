@@ -111,7 +111,8 @@ contract! {
     blobs:
         a_blob_is_replaced_by_revision
         a_blob_of_any_permitted_size_is_kept
-        a_blob_that_cannot_be_kept_is_refused;
+        a_blob_that_cannot_be_kept_is_refused
+        copies_alone_are_read_by_whoever_owns_nothing;
     buckets:
         a_value_is_replaced_and_erased_by_revision
         what_was_erased_can_be_written_again_at_once

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     bus::{
         Blobs, Error, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
-        blob::check_blob,
+        blob::{check_blob, check_public},
     },
     room::{Incarnation, RoomId, ShardId},
 };
@@ -225,6 +225,7 @@ impl Blobs for Memory {
     }
 
     async fn peek(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        check_public(name)?;
         Ok(self.get(name).await?.map(|(value, _)| value))
     }
 

@@ -1,7 +1,10 @@
 //! Larger values on NATS: bucket `<P>_SNAPSHOTS`, each value in one message.
 
 use super::{Nats, link::Link};
-use crate::bus::{Blobs, Error, blob::check_blob};
+use crate::bus::{
+    Blobs, Error,
+    blob::{check_blob, check_public},
+};
 use async_nats::{HeaderMap, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -35,10 +38,10 @@ impl Blobs for Nats {
     }
 
     async fn peek(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        check_public(name)?;
         if self.writes {
             return Ok(self.get(name).await?.map(|(value, _)| value));
         }
-        check_blob(name, 0)?;
         let bucket = self.subjects.bucket("SNAPSHOTS");
         let key = self.subjects.key("SNAPSHOTS", name);
         self.registry.last_direct(&bucket, &key).await

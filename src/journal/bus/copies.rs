@@ -113,9 +113,10 @@ async fn write_page(
             None => (None, 0),
         };
         if let Some(before) = before.as_ref().filter(|before| before.age >= age) {
-            return match before.age == age {
-                true => Ok(()),
-                false => Err(Error::Fenced { seen: before.age.0 }),
+            return match before.age {
+                there if there == age => Ok(()),
+                (seen, _) if seen > age.0 => Err(Error::Fenced { seen }),
+                _ => Err(Error::Unavailable(format!("{name} was written meanwhile"))),
             };
         }
         let old = before.as_ref().map(|before| (before.age, before.parts));
