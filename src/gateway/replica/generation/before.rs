@@ -1,12 +1,12 @@
 //! What a generation tells of what was before: nothing that was purged, no content that is erased,
 //! whatever the journal still has.
 
-use super::Generation;
+use super::{
+    super::{CatchUp, SubscriberId},
+    Generation,
+};
 use crate::{
-    gateway::{
-        history_cache::Page,
-        replica::{CatchUp, SubscriberId},
-    },
+    gateway::history_cache::Page,
     room::{Erasing, Kind, Seq},
     wire::SharedEvent,
 };
