@@ -43,6 +43,8 @@ pub(crate) async fn two_people_meet_alone_and_go_back(cluster: Cluster) {
     charly.shows("harry writes to you alone: /dm harry").await;
     charly.types("/dm harry\r");
     charly.shows("are you there?").await;
+    // All of the room is read then.
+    charly.shows("charly joined").await;
     charly.types("/leave\r");
     assert_eq!(charly.ends().await, Some(0));
     harry

@@ -187,6 +187,9 @@ impl Sealed {
     ) -> Result<Vec<Task>> {
         match change {
             Ok(effects) => self.perform(effects, None),
+            Err(member::Error::Behind) => Ok(vec![Task::Note(format!(
+                "! not {what}: the room is still being read. The same again in a moment"
+            ))]),
             Err(error) => Ok(vec![Task::Note(format!("! not {what}: {error}"))]),
         }
     }
