@@ -79,13 +79,14 @@ async fn an_operator_looks_at_a_cluster_from_a_terminal() {
         shards.contains("SHARD  OWNER") && shards.contains("of 4 shards"),
         "{shards}"
     );
+    // In the order of their shards.
     let rooms = shows(&second, &["rooms", "--limit", "1"]).await;
     assert!(
-        rooms.contains("aaa") && rooms.contains("more: --after aaa"),
+        rooms.contains("bbb") && rooms.contains("more: --after bbb"),
         "{rooms}"
     );
-    let rest = shows(&second, &["rooms", "--after", "aaa"]).await;
-    assert!(rest.contains("bbb") && !rest.contains("aaa"), "{rest}");
+    let rest = shows(&second, &["rooms", "--after", "bbb"]).await;
+    assert!(rest.contains("aaa") && !rest.contains("bbb"), "{rest}");
     let room = shows(&second, &["room", "aaa"]).await;
     for fact in [
         "head           2",
