@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
 
 /// Between two erasures, at most: one is done within seconds, or meets the next one.
-const PAUSE: Duration = Duration::from_secs(22);
+const PAUSE: Duration = Duration::from_secs(15);
 
 pub(crate) struct Eraser {
     pub(crate) cluster: Cluster,
