@@ -71,6 +71,8 @@ pub(super) struct Core {
     pub(super) generations: Arc<AtomicU64>,
     /// The cluster as its part sees it; not there for a gateway that stands alone.
     pub(super) members: OnceLock<watch::Receiver<cluster::View>>,
+    /// How often others took this node for dead, or may have.
+    pub(super) deaths: watch::Sender<u64>,
     pub(super) history_cache: HistoryCache,
     pub(super) creation: Creation,
     pub(super) losses: Losses,
@@ -162,6 +164,7 @@ impl Core {
             pending: Arc::new(PendingReplies::new(StdRng::from_rng(&mut random))),
             generations: Arc::new(random.random_range(0..GENERATIONS).into()),
             members: OnceLock::new(),
+            deaths: watch::Sender::default(),
             devices: Devices::default(),
             proofs: Proofs::new(turns),
             replays: Replays::default(),

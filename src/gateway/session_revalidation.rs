@@ -37,6 +37,7 @@ pub(super) async fn follow(core: Arc<Core>, members: cluster::Handle) {
             true
         })
     {
+        core.deaths.send_replace(deaths);
         let sessions: Vec<_> = core
             .sessions()
             .iter()

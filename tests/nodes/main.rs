@@ -197,6 +197,30 @@ async fn a_node_that_would_keep_rooms_elsewhere_refuses_to_start() {
     );
 }
 
+/// Its marks were removed with its sessions, so who comes then would stay a member for ever once
+/// the node really ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_others_took_for_dead_marks_its_rooms_again() {
+    let cluster = Cluster::new(4);
+    let far = cluster.node("far", &[Role::Gateway]).await;
+    let near = cluster.node("near", &BOTH).await;
+    near.ready().await;
+    far.ready().await;
+    let harry = Person::joins(&far, "aaa", "harry", "").await;
+    assert_eq!(cluster.marks("aaa").await, 1);
+    cluster.cut(0);
+    eventually("its sessions are ended", async || {
+        cluster.marks("aaa").await == 0
+    })
+    .await;
+    cluster.restore(0);
+    eventually("it marks the room again", async || {
+        cluster.marks("aaa").await == 1
+    })
+    .await;
+    drop(harry);
+}
+
 #[tokio::test]
 async fn a_drain_without_a_bus_gives_up_what_does_not_get_on() {
     let cluster = Cluster::new(64);

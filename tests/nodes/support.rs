@@ -132,6 +132,24 @@ impl Cluster {
         }
     }
 
+    /// Takes the bus away from the node that was started as that one (from 0 on).
+    pub(crate) fn cut(&self, node: usize) {
+        self.hub.cut(self.connections.lock().unwrap()[node]);
+    }
+
+    /// Gives it back.
+    pub(crate) fn restore(&self, node: usize) {
+        self.hub.restore(self.connections.lock().unwrap()[node]);
+    }
+
+    /// How many nodes have marked a room.
+    pub(crate) async fn marks(&self, room: &str) -> usize {
+        let room = RoomId::parse(room).unwrap();
+        let marks = self.hub.connect().marks(self.shards.of(&room)).await;
+        let marks = marks.unwrap().into_iter();
+        marks.filter(|(_, marked)| *marked == room).count()
+    }
+
     /// Takes the bus away from every node.
     pub(crate) fn cut_all(&self) {
         for connection in self.connections.lock().unwrap().iter() {

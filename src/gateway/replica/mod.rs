@@ -283,11 +283,12 @@ async fn live(
 }
 
 /// Marks the room when a session is about to open and it is not marked yet; and again when the bus
-/// lost its marks.
+/// lost its marks, or others took this node for dead: they remove the marks of who is.
 async fn mark(core: &Core, replica: &Replica, wanted: &mut Marks, marked: &mut bool) {
     let health = core.bus.health();
-    let mut lost = health.borrow().marks_lost;
+    let (mut lost, mut deaths) = (health.borrow().marks_lost, core.deaths.subscribe());
     let mut sure = false; // Even if it is marked: to remove the mark may have succeeded late.
+    let mut again = false; // Others may not know yet that this node is back.
     loop {
         let reply = tokio::select! {
             biased; // A loss first: the next session counts on the mark.
@@ -296,7 +297,15 @@ async fn mark(core: &Core, replica: &Replica, wanted: &mut Marks, marked: &mut b
                 sure = false;
                 None
             }
-            () = sleep(REMARK), if *marked && !sure => None,
+            // The sender lives in the core, so this never fails.
+            _ = deaths.changed() => {
+                (sure, again) = (false, true);
+                None
+            }
+            () = sleep(REMARK), if *marked && (!sure || again) => {
+                (sure, again) = (false, again && !sure);
+                None
+            }
             Some(reply) = wanted.recv() => Some(reply),
             else => return,
         };
