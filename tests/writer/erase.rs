@@ -150,7 +150,7 @@ async fn whoever_dies_in_the_middle_leaves_nothing() {
             sleep(Duration::from_millis(died_after)).await;
             first.writer.lose(first.shard).await;
             second.takes_newest().await;
-            sleep(Duration::from_secs(150)).await;
+            sleep(LONG).await;
             second.has_erased(&world, ("harry", head), head + 1).await;
             let view = client.view().await;
             let found = (view.head, view.erasing.is_empty(), view.members.len());
