@@ -96,6 +96,9 @@ pub(super) fn parse(line: &str) -> Command {
         "history" => history(rest.trim_end()),
         "add" => add(rest.trim_end()),
         "remove" => named("/remove", rest.trim_end(), Command::Remove),
+        "leave" | "agree" if !rest.trim().is_empty() => {
+            Command::Unclear(format!("/{word} takes nothing behind it"))
+        }
         "leave" => Command::Leave,
         "revoke" => named("/revoke", rest.trim_end(), Command::Revoke),
         "allow" => named("/allow", rest.trim_end(), Command::Allow),
@@ -241,6 +244,7 @@ mod tests {
             "/to a/b text",
             "/to",
             "/revoke",
+            "/leave now",
             "/share",
             "/share charly 101",
             "/ask 0",

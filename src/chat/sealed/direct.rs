@@ -66,6 +66,9 @@ impl Sealed {
         if key == self.own {
             return Err("that is you".into());
         }
+        if direct::room_of(&self.own, &key) == room {
+            return Err(format!("you are alone with {user} here"));
+        }
         Ok(Direct {
             room: direct::room_of(&self.own, &key).to_string(),
             user: user.into(),
@@ -97,18 +100,31 @@ impl Sealed {
             .as_ref()
             .map_or("the other one", |with| &with.user);
         Task::Note(format!(
-            "you are not in the group of this room of two yet: {who} lets you in, when they are \
-             here. If they say that they are, and in: somebody else has taken this room, who \
-             reads nothing of yours. Then use another sealed room, with the two of you in it"
+            "you are not in the group of this room of two: {who} lets you in when they come here \
+             next, or with\n/add {} {}\nif they are. If they are not in either, somebody else has taken this room, who \
+             reads nothing of yours: use another sealed room, with the two of you in it",
+            self.user, self.own
         ))
     }
 
+    /// Why nothing can be said in a room of two now: the other one could never read it.
+    pub(super) fn read_by_nobody(&self) -> Option<Task> {
+        let with = self.with.as_ref()?;
+        (self.is_in() && !self.is_shared(with)).then(|| {
+            Task::Note(format!(
+                "! not sent: {} is not in this group, and could never read it. They are let in \
+                 when they are here",
+                with.user
+            ))
+        })
+    }
+
     /// The other one has left a room of two, so nobody reads what is said now; told once.
-    pub(super) fn read_by_nobody(&mut self) -> Option<Task> {
-        let is_shared = self.is_shared(self.with.as_ref()?);
+    pub(super) fn left_alone(&mut self) -> Option<Task> {
+        let (is_in, is_shared) = (self.is_in(), self.is_shared(self.with.as_ref()?));
         let with = self.with.as_mut()?;
         let was_met = std::mem::replace(&mut with.is_met, is_shared);
-        (was_met && !is_shared).then(|| {
+        (was_met && is_in && !is_shared).then(|| {
             Task::Note(format!(
                 "! {} has no device in this group any more: nobody reads what you say here, also \
                  not later",
@@ -118,9 +134,14 @@ impl Sealed {
     }
 
     /// Somebody else has a session in a room of two.
-    pub(super) fn looked_on(&self, event: &Event) -> Option<Task> {
+    pub(super) fn looked_on(&mut self, event: &Event) -> Option<Task> {
         let with = self.with.as_ref()?;
         let is_other = event.from != self.user && event.from != with.user;
+        let is_back = event.from == with.user && event.body == Body::Joined;
+        if is_back && !self.is_shared(with) {
+            self.with.as_mut()?.is_asked = false; // They left, and are to be let in again.
+            return None;
+        }
         (is_other && event.body == Body::Joined).then(|| {
             Task::Note(format!(
                 "! {} looks on here: they see that you write, and when, and cannot read it",
@@ -141,7 +162,7 @@ impl Sealed {
             with.is_asked = true;
             self.with = Some(with);
         }
-        tasks.extend(self.read_by_nobody());
+        tasks.extend(self.left_alone());
         self.looks = self.looks.checked_sub(1).unwrap_or(LOOK_EVERY);
         if self.looks == 0 {
             tasks.push(self.asks_for_invitations());

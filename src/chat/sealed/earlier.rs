@@ -53,9 +53,11 @@ impl Recent {
         }
     }
 
-    fn newest(&self, count: u8) -> Vec<Earlier> {
-        let skipped = self.messages.len().saturating_sub(count.into());
-        self.messages.iter().skip(skipped).cloned().collect()
+    /// The newest messages from before a place.
+    fn newest(&self, count: u8, before: u64) -> Vec<Earlier> {
+        let earlier = self.messages.iter().filter(|one| one.seq < before);
+        let skipped = earlier.clone().count().saturating_sub(count.into());
+        earlier.skip(skipped).cloned().collect()
     }
 }
 
@@ -79,7 +81,8 @@ impl Sealed {
     }
 
     fn share_with(&mut self, key: &Public, count: u8) -> Result<Vec<Task>> {
-        let messages = self.recent.newest(count);
+        let came = self.came.get(key).copied().unwrap_or(u64::MAX);
+        let messages = self.recent.newest(count, came);
         let shared = self.conversation.share(key, &messages, now());
         self.changed("shared", shared)
     }
@@ -88,6 +91,29 @@ impl Sealed {
     pub(in super::super) fn ask_for_earlier(&mut self, count: u8) -> Result<Vec<Task>> {
         let asked = self.conversation.ask_for_earlier(count, now());
         self.changed("asked", asked)
+    }
+
+    /// Notes at which place somebody's device came.
+    pub(super) fn note_who_came(&mut self, show: &Show) {
+        let Show::Room {
+            seq: Some(seq),
+            what: Shown::Changed {
+                how, by, joined, ..
+            },
+        } = show
+        else {
+            return;
+        };
+        // When this device comes, it learns of all who are there.
+        let by_other = by.iter().filter(|by| !self.reader().is(by));
+        let came: Vec<_> = match how {
+            How::Change => joined.iter().collect(),
+            How::CameIn => by_other.collect(),
+            _ => Vec::new(),
+        };
+        let came = came.into_iter().map(|one| (one.identity, *seq));
+        let came: Vec<_> = came.collect();
+        self.came.extend(came);
     }
 
     /// Whom this device has just let in, if it shares messages with them.
@@ -110,8 +136,8 @@ impl Sealed {
 
     pub(super) fn share_with_all(&mut self, let_in: BTreeSet<Public>) -> Result<Vec<Task>> {
         let mut tasks = Vec::new();
-        let messages = self.recent.newest(self.shared_history);
         for key in let_in {
+            let messages = self.recent.newest(self.shared_history, u64::MAX);
             match self.conversation.share(&key, &messages, now()) {
                 // There may be nothing yet, and who was let in may be out again.
                 Err(Error::NothingEarlier | Error::NotThere) => {}
@@ -202,13 +228,17 @@ mod tests {
         for seq in [1, 2, 4, 3, 4, 5] {
             recent.remember(&event(seq, "Hello"));
         }
-        assert_eq!(seqs(&recent.newest(3)), [2, 4, 5]);
-        assert_eq!(seqs(&recent.newest(100)), [1, 2, 4, 5]);
+        assert_eq!(seqs(&recent.newest(3, u64::MAX)), [2, 4, 5]);
+        assert_eq!(seqs(&recent.newest(100, u64::MAX)), [1, 2, 4, 5]);
+        assert_eq!(seqs(&recent.newest(2, 5)), [2, 4]);
         (6..200).for_each(|seq| recent.remember(&event(seq, "Hello")));
-        assert_eq!(recent.newest(255).len(), MOST_SHARED);
+        assert_eq!(recent.newest(255, u64::MAX).len(), MOST_SHARED);
         let large = "x".repeat(60_000);
         (200..220).for_each(|seq| recent.remember(&event(seq, &large)));
-        assert_eq!(seqs(&recent.newest(100)), (212..220).collect::<Vec<_>>());
+        assert_eq!(
+            seqs(&recent.newest(100, u64::MAX)),
+            (212..220).collect::<Vec<_>>()
+        );
     }
 
     #[test]

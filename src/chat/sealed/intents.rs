@@ -88,6 +88,10 @@ impl Sealed {
         };
         let Some(device) = &claim.allow else {
             let added = self.conversation.add(&packages, now());
+            if matches!(added, Err(member::Error::Behind)) && self.unadded.len() < MOST_LATER {
+                self.unadded.push((claim, packages));
+                return Ok(Vec::new());
+            }
             let unlisted = self.conversation.unlisted(&packages);
             let mut tasks = self.changed("added", added)?;
             tasks.extend(words::unlisted(&claim.user, &unlisted).map(Task::Note));
@@ -137,6 +141,10 @@ impl Sealed {
             Ok(user) => user,
             Err(why) => return Ok(vec![Task::Note(why)]),
         };
+        if user.as_str() == self.user {
+            let note = "! that is you: /leave goes out with this device, /revoke DEVICE takes out another one";
+            return Ok(vec![Task::Note(note.into())]);
+        }
         let is_open = self.conversation.join_policy() == Some(JoinPolicy::Open);
         let removed = self.conversation.remove(&user, None, now());
         let comes_back = is_open && removed.is_ok();
@@ -150,7 +158,14 @@ impl Sealed {
     /// This device goes out of the group.
     pub(in super::super) fn leave(&mut self) -> Result<Vec<Task>> {
         let left = self.conversation.leave(now());
-        self.changed("left", left)
+        self.is_leaving |= left.is_ok();
+        let mut tasks = self.changed("left", left)?;
+        if self.is_leaving {
+            let note =
+                "leaving: it ends when the room knows (at the next start, if it does not now)";
+            tasks.push(Task::Note(note.into()));
+        }
+        Ok(tasks)
     }
 
     /// Whether the user has left the group, and the room knows.

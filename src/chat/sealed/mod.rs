@@ -55,6 +55,8 @@ pub(super) enum Found {
     Group(Result<Option<keys::Group>>),
     Welcome(Result<Option<keys::Welcome>>),
     Left(Result<usize>),
+    /// Whether key packages of this device were taken.
+    Published(Result<()>),
     Packages(Claim, Result<Vec<Vec<u8>>>),
     /// Who has added this device to a room of two.
     Invitations(Result<Vec<(String, Public)>>),
@@ -97,13 +99,18 @@ pub(super) struct Sealed {
     room: String,
     user: String,
     device: Name,
-    has_published: bool,
     /// Where the room ended when the session began.
     head: u64,
     /// After so many ticks what could not be asked is asked again.
     again: Option<u32>,
     /// Key packages that are asked for later, because it was too often.
     later: usize,
+    /// Who is let in once all of the room is read, with their key packages.
+    unadded: Vec<(Claim, Vec<Vec<u8>>)>,
+    /// The user wants to leave the group.
+    is_leaving: bool,
+    /// Ticks until it is looked again how many key packages are there.
+    publishes: Option<u32>,
     /// The other one, in a room of two.
     with: Option<With>,
     /// Who has written to this person alone: the name, as they say, and the key.
@@ -112,6 +119,8 @@ pub(super) struct Sealed {
     told: HashMap<Name, u64>,
     /// Ticks until it is looked again who has.
     looks: u32,
+    /// At which places those came who came since this terminal did.
+    came: HashMap<Public, u64>,
     /// What was read lately, to share it.
     recent: Recent,
     /// So many of it are shared with whom this device lets in.
@@ -162,14 +171,17 @@ impl Sealed {
             room: room.into(),
             user: user.into(),
             device,
-            has_published: false,
             head: 0,
             again: None,
             later: 0,
+            unadded: Vec::new(),
+            is_leaving: false,
+            publishes: Some(0),
             with: None,
             invitations: Vec::new(),
             told: HashMap::new(),
             looks: 2,
+            came: HashMap::new(),
             recent: Recent::default(),
             shared_history: 0,
         })
@@ -195,20 +207,19 @@ impl Sealed {
     pub(super) fn connected(&mut self, head: u64) -> Result<Vec<Task>> {
         (self.head, self.again) = (head, None);
         let effects = self.conversation.connected(head, now());
-        let mut tasks = self.perform(effects, None)?;
-        if !self.has_published {
-            self.has_published = true;
-            let device = self.device.to_string();
-            let request = self.keys.left(&self.user, now_ms());
-            let asked = self.ask(request);
-            let left = async move {
-                let all: keys::Devices = keys::read(&asked.await?.context("no answer")?)?;
-                let own = all.devices.into_iter().find(|one| one.device == device);
-                Ok(own.map_or(0, |own| own.one_time))
-            };
-            tasks.push(Task::Ask(left.map(Found::Left).boxed()));
-        }
-        Ok(tasks)
+        self.perform(effects, None)
+    }
+
+    /// How many key packages of this device wait for others.
+    fn ask_for_left(&self) -> Task {
+        let device = self.device.to_string();
+        let asked = self.ask(self.keys.left(&self.user, now_ms()));
+        let left = async move {
+            let all: keys::Devices = keys::read(&asked.await?.context("no answer")?)?;
+            let own = all.devices.into_iter().find(|one| one.device == device);
+            Ok(own.map_or(0, |own| own.one_time))
+        };
+        Task::Ask(left.map(Found::Left).boxed())
     }
 
     pub(super) fn disconnected(&mut self) {
@@ -244,12 +255,17 @@ impl Sealed {
     }
 
     pub(super) fn say(&mut self, text: &str) -> Result<Vec<Task>> {
-        let mut tasks: Vec<_> = self.read_by_nobody().into_iter().collect();
-        tasks.extend(match self.conversation.say(text.as_bytes(), now()) {
-            Ok(effects) => self.perform(effects, None)?,
-            Err(error) => vec![Task::Note(format!("! not sent: {error}"))],
-        });
-        Ok(tasks)
+        if self.is_leaving {
+            let note = "! not sent: you are leaving the group of this room (/agree comes back)";
+            return Ok(vec![Task::Note(note.into())]);
+        }
+        if let Some(note) = self.read_by_nobody() {
+            return Ok(vec![note]);
+        }
+        match self.conversation.say(text.as_bytes(), now()) {
+            Ok(effects) => self.perform(effects, None),
+            Err(error) => Ok(vec![Task::Note(format!("! not sent: {error}"))]),
+        }
     }
 
     pub(super) fn tick(&mut self) -> Result<Vec<Task>> {
@@ -262,6 +278,13 @@ impl Sealed {
         };
         self.again = self.again.map(|ticks| ticks - 1);
         let mut tasks = self.perform(effects, None)?;
+        if self.publishes == Some(0) {
+            tasks.push(self.ask_for_left());
+        }
+        self.publishes = self.publishes.and_then(|ticks| ticks.checked_sub(1));
+        for (claim, packages) in std::mem::take(&mut self.unadded) {
+            tasks.extend(self.claimed(claim, Ok(packages))?);
+        }
         tasks.extend(self.look());
         Ok(tasks)
     }
@@ -293,21 +316,29 @@ impl Sealed {
             Found::News(Ok(Some(news))) => return Ok(vec![self.heard(news)]),
             Found::Invitations(Ok(by)) => return Ok(self.invited(by)),
             Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
-            Found::Left(Ok(_)) | Found::Done(Ok(())) => return Ok(Vec::new()),
+            Found::Left(Ok(_)) | Found::Published(Ok(())) | Found::Done(Ok(())) => {
+                return Ok(Vec::new());
+            }
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
                 self.conversation.disconnected();
                 self.again = Some(AGAIN);
                 let note = Task::Note(format!("! {error:#}; asked again in some seconds"));
                 return Ok(vec![note]);
             }
-            Found::Left(Err(error)) | Found::Done(Err(error)) => {
-                return Ok(vec![Task::Note(format!("! {error:#}"))]);
+            Found::Left(Err(error)) | Found::Published(Err(error)) => {
+                self.publishes = Some(AGAIN);
+                let note = format!(
+                    "! nobody can add this device yet: {error:#}; tried again in some seconds"
+                );
+                return Ok(vec![Task::Note(note)]);
             }
+            Found::Done(Err(error)) => return Ok(vec![Task::Note(format!("! {error:#}"))]),
         };
         self.perform(effects, None)
     }
 
     pub(super) fn agree(&mut self) -> Result<Vec<Task>> {
+        self.is_leaving = false;
         let effects = self.conversation.agree(now());
         self.perform(effects, None)
     }
@@ -344,7 +375,8 @@ impl Sealed {
                 let request = self
                     .keys
                     .publish(user, device, &one_time, last_resort, now_ms());
-                let asked = self.ask(request).map(|done| Found::Done(done.map(drop)));
+                let asked = self.ask(request);
+                let asked = asked.map(|done| Found::Published(done.map(drop)));
                 tasks.push(Task::Ask(asked.boxed()));
             }
         }
@@ -361,6 +393,7 @@ impl Sealed {
                 Effect::AskWelcome => tasks.push(Task::Ask(self.welcome())),
                 Effect::Resume(seq) => tasks.push(Task::Resume(seq)),
                 Effect::Show(show) => {
+                    self.note_who_came(&show);
                     let_in.extend(self.let_in(&show));
                     tasks.push(self.shown(&show, event));
                 }
