@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bus::{
-        Bus, ClusterId, Direct, Error as BusError, JournalKind, NodeSeen, Registry, Settings,
+        Bus, ClusterId, Direct, FORMATS, Error as BusError, JournalKind, NodeSeen, Registry, Settings,
         nats::{self, Nats},
     },
     cluster::{Ends, Lease},
@@ -163,6 +163,8 @@ impl Target {
         };
         let settings = Settings {
             keyspace: target.keyspace,
+            // No program of before may take part in a cluster with what this one writes.
+            format: FORMATS,
             is_incomplete: true,
             ..settings
         };

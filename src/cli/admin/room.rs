@@ -47,6 +47,9 @@ pub(super) fn room(answer: &Value) -> String {
     if !answer["retention"].is_null() {
         line("is to keep", kept(&answer["retention"]));
     }
+    if !list(&answer["erasing"]).is_empty() {
+        line("erasing what", words(&answer["erasing"], ", ") + " said");
+    }
     line("members", words(&answer["members"], ", "));
     let mut sessions = Table::new(&["SESSION", "USER", "NODE"]);
     let known = match answer["sessions"].is_array() {

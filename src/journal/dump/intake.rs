@@ -193,7 +193,8 @@ impl Present<'_> {
                     return Ok(());
                 }
                 if there.seq == event.seq && there.erased() == *event {
-                    let how = "still has what was erased since: erase it here as well first";
+                    let how = "still has what was erased since: write into a journal in which the \
+                               room is not";
                     return Err(self.differs(event, how));
                 }
                 if there.seq == event.seq {

@@ -53,6 +53,9 @@ pub struct Room {
     pub first: u64,
     /// What was said of this room alone; null: it is kept as all are (`writer.keep_...`).
     pub retention: Option<Retention>,
+    /// Users whose erased messages are still stored, and told to nobody.
+    #[schema(example = json!(["mallory"]))]
+    pub erasing: Vec<String>,
     /// The users that are members.
     #[schema(example = json!(["charly", "harry"]))]
     pub members: Vec<String>,
