@@ -195,7 +195,7 @@ fn seen(event: &Event) -> pb::Event {
         to,
         content,
         id: id.map(str::to_owned),
-        erased: body == Some(&Body::Erased),
+        erased: (body == Some(&Body::Erased)).then_some(true),
     }
 }
 

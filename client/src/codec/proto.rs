@@ -120,7 +120,7 @@ fn read(it: pb::Event) -> Event {
         ("unpinned", _) => Body::Unpinned,
         ("purged", _) => Body::Purged,
         ("erased", _) => Body::Erased,
-        ("text", _) if it.erased => Body::ErasedText,
+        ("text", _) if it.erased == Some(true) => Body::ErasedText,
         ("text", Some(event::Content::Text(text))) => Body::Text(text),
         ("sealed", Some(event::Content::Sealed(bytes))) => Body::Sealed(bytes),
         ("handshake", Some(event::Content::Handshake(bytes))) => Body::Handshake(bytes),
@@ -171,7 +171,7 @@ mod tests {
                 to: None,
                 content: Some(event::Content::Text("Hello".into())),
                 id: Some("m1".into()),
-                erased: false,
+                erased: None,
             })),
         };
         assert_eq!(

@@ -132,7 +132,7 @@ fn pb_event_value(event: pb::Event) -> Value {
     use pb::event::Content;
     let mut value = json!({"seq": event.seq, "at": event.at, "kind": event.kind,
         "from": event.from, "to": event.to, "id": event.id,
-        "erased": event.erased.then_some(true)});
+        "erased": event.erased});
     let base64url = |bytes| Value::from(BASE64_URL_SAFE_NO_PAD.encode::<Bytes>(bytes));
     match event.content {
         Some(Content::Text(text)) => value["text"] = text.into(),

@@ -170,8 +170,8 @@ pub struct Event {
     #[prost(string, optional, tag = "8")]
     pub id: ::core::option::Option<::prost::alloc::string::String>,
     /// The content was erased: `text` is empty.
-    #[prost(bool, tag = "10")]
-    pub erased: bool,
+    #[prost(bool, optional, tag = "10")]
+    pub erased: ::core::option::Option<bool>,
     #[prost(oneof = "event::Content", tags = "6, 7, 9")]
     pub content: ::core::option::Option<event::Content>,
 }
