@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     bus::{
-        Bus, ClusterId, Direct, FORMATS, Error as BusError, JournalKind, NodeSeen, Registry, Settings,
+        Bus, ClusterId, Direct, Error as BusError, FORMATS, JournalKind, NodeSeen, Registry,
+        Settings,
         nats::{self, Nats},
     },
     cluster::{Ends, Lease},

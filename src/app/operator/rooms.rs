@@ -77,7 +77,11 @@ impl NodeOperator {
             policy: view.policy.as_str().to_owned(),
             first: view.first.0.max(1),
             retention: view.retention.map(shown),
-            erasing: view.erasing.iter().map(|(user, _)| user.to_string()).collect(),
+            erasing: view
+                .erasing
+                .iter()
+                .map(|(user, _)| user.to_string())
+                .collect(),
             members: view.members.iter().map(UserId::to_string).collect(),
             sessions,
             snapshot: (view.snapshot > Seq::ZERO).then_some(view.snapshot.0),
