@@ -54,6 +54,17 @@ fn an_erasure_is_an_event_and_that_it_is_done_a_change() {
     is_stored_as(&left, "left.v1.rewritten");
 }
 
+/// In a snapshot it would be one that is done.
+#[test]
+fn an_erasure_of_nothing_is_none() {
+    let erased = Kind::Erased {
+        user: user("harry"),
+        through: Seq::ZERO,
+    };
+    let stored = codec::encode_event(&event(1, erased, Vec::new()));
+    assert!(codec::decode_event(stored).is_err());
+}
+
 #[test]
 fn a_message_without_its_content_is_a_message() {
     let said = Kind::Message {

@@ -245,9 +245,13 @@ fn purged_v1(payload: Bytes) -> Result<Kind, Bad> {
 
 fn erased_v1(payload: Bytes) -> Result<Kind, Bad> {
     let stored = v1::Erased::decode(payload)?;
+    let through = Seq(number("event", stored.through)?);
+    if through == Seq::ZERO {
+        return Err(Bad("an erasure of nothing: its last place is 0".into()));
+    }
     Ok(Kind::Erased {
         user: user(&stored.user)?,
-        through: Seq(number("event", stored.through)?),
+        through,
     })
 }
 
