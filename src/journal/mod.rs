@@ -26,6 +26,7 @@ mod error;
 mod hole;
 pub mod inspect;
 pub mod memory;
+mod page;
 pub mod readback;
 mod rooms;
 
@@ -168,14 +169,15 @@ pub trait Journal: Send + Sync + 'static {
     /// Removes the events of a room below a place, in whole commits, and never one that an opening
     /// needs: what no snapshot holds, the commit that a snapshot ends with, the last one. `false`:
     /// some of it stays for that reason; after another snapshot more of it may go. Copies below the
-    /// place go with them. Repeating it is harmless, and it is confirmed before anything is removed.
+    /// place go with them. Repeating it is harmless, and it is confirmed before anything is
+    /// removed.
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error>;
 
     /// Keeps copies of events of a room, ascending and dense: what is readable there, without what
     /// is to be erased. They are read where what is journaled does not begin yet, so only once
-    /// [`Journal::drop_rewritten`] has removed that. Confirmed before anything is written. Repeating
-    /// it is harmless, also with less content, and so is leaving it in the middle; what an owner of
-    /// a lower epoch writes, or wrote before and arrives later, counts for nothing.
+    /// [`Journal::drop_rewritten`] has removed that. Confirmed before anything is written.
+    /// Repeating it is harmless, also with less content, and so is leaving it in the middle; what
+    /// an owner of a lower epoch writes, or wrote before and arrives later, counts for nothing.
     /// [`Error::Denied`]: as [`Journal::trims`].
     async fn rewrite(&self, room: &RoomId, claim: Claim, events: &[Event]) -> Result<(), Error>;
 

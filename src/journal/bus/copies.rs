@@ -1,7 +1,7 @@
 //! Copies of events on the bus, in the bucket of the snapshots: what stays when the messages that
 //! had them go. `copies.<room>.<block>.<page>.0` has those of 64 places, 64 such pages are a block;
-//! what does not fit in there lies in parts of its own, under names that the first one says, so that
-//! a page is replaced in one step. `copies.<room>.extent` says which places count.
+//! what does not fit in there lies in parts of its own, under names that the first one says, so
+//! that a page is replaced in one step. `copies.<room>.extent` says which places count.
 
 use super::{
     ATTEMPTS, BusError, Error, page as journaled, reading,
@@ -10,8 +10,8 @@ use super::{
 use crate::{
     bus::Bus,
     journal::{
-        Limits,
         codec::{decode_event, encode_event},
+        page::{Page as Whole, begins, joined},
     },
     proto::journal::v1::{Copies, CopiesExtent, CopiesPart, StoredEvent},
     room::{Epoch, Event, RoomId, Seq},
@@ -340,24 +340,9 @@ pub(super) async fn ahead_of(
     let Some((start, end)) = extent(bus, room).await? else {
         return Ok(journaled);
     };
-    let begins = journaled
-        .first()
-        .map_or(Seq(last.0.saturating_add(1)), |event| event.seq);
-    let (from, below) = (first.max(start), begins.min(end));
-    let mut events = page(bus, room, from, below).await?;
-    if events.is_empty() {
-        return Ok(journaled);
-    }
-    let mut bytes: usize = events.iter().map(Event::size).sum();
-    for event in journaled {
-        bytes += event.size();
-        let follows = events.last().map(|last| last.seq.next()) == Some(event.seq);
-        if !follows || events.len() == Limits::PAGE || bytes > Limits::PAGE_BYTES {
-            break;
-        }
-        events.push(event);
-    }
-    Ok(events)
+    let below = begins(&journaled, last).min(end);
+    let copies = page(bus, room, first.max(start), below).await?;
+    Ok(joined(copies, journaled))
 }
 
 /// Copies from the first place at or after `from` that has one, to below `below`, dense.
@@ -367,8 +352,7 @@ pub(super) async fn page(
     from: Seq,
     below: Seq,
 ) -> Result<Vec<Event>, Error> {
-    let (mut events, mut bytes): (Vec<Event>, _) = (Vec::new(), 0);
-    let mut next = page_with(from);
+    let (mut whole, mut next) = (Whole::default(), page_with(from));
     while first_of(next) < below {
         let last = page_with(Seq(below.0 - 1)).min(next + AT_ONCE as u64 - 1);
         let mut pages = stream::iter(next..=last)
@@ -376,24 +360,17 @@ pub(super) async fn page(
             .buffered(AT_ONCE);
         while let Some(page) = pages.next().await {
             let page = page?;
-            if page.is_empty() && !events.is_empty() {
-                return Ok(events);
+            if page.is_empty() && !whole.is_empty() {
+                return Ok(whole.into_events());
             }
             for event in page {
-                if event.seq < from || event.seq >= below {
-                    continue;
+                let is_wanted = event.seq >= from && event.seq < below;
+                if is_wanted && !whole.add(event) {
+                    return Ok(whole.into_events());
                 }
-                let follows = |before: &Event| before.seq.next() == event.seq;
-                bytes += event.size();
-                let is_full = events.len() == Limits::PAGE
-                    || (bytes > Limits::PAGE_BYTES && !events.is_empty());
-                if is_full || !events.last().is_none_or(follows) {
-                    return Ok(events);
-                }
-                events.push(event);
             }
         }
-        next = match events.is_empty() {
+        next = match whole.is_empty() {
             false => last + 1,
             true => match listed_from(bus, room, next, page_with(Seq(below.0 - 1))).await? {
                 Some(page) if page > last => page,
@@ -404,11 +381,11 @@ pub(super) async fn page(
                     )));
                 }
                 Some(_) => last + 1,
-                None => return Ok(events),
+                None => return Ok(Vec::new()),
             },
         };
     }
-    Ok(events)
+    Ok(whole.into_events())
 }
 
 /// All copies before the place `below`, for an opening that finds no snapshot.

@@ -3,7 +3,7 @@
 use super::{Error, reading};
 use crate::{
     bus::{Bus, Position},
-    journal::Limits,
+    journal::{Limits, page::Page},
     room::{Event, RoomId, Seq},
 };
 
@@ -15,22 +15,22 @@ pub(super) async fn read(
     first: Seq,
     last: Seq,
 ) -> Result<Vec<Event>, Error> {
-    let (mut events, mut bytes): (Vec<Event>, _) = (Vec::new(), 0);
+    let mut page = Page::default();
     if first > last {
-        return Ok(events);
+        return Ok(Vec::new());
     }
     let Some(mut from) = bus.find(room, first.max(Seq(1))).await.map_err(reading)? else {
-        return Ok(events);
+        return Ok(Vec::new());
     };
     loop {
         // A message has an event, or is a claim.
-        let wanted = last.0 - events.last().map_or(first.0, |event| event.seq.next().0) + 1;
+        let wanted = last.0 - page.last().map_or(first.0, |event| event.seq.next().0) + 1;
         let messages = bus
             .stored(room, from, Limits::PAGE.min(wanted as usize))
             .await
             .map_err(reading)?;
         let Some(end) = messages.last().map(|message| message.position) else {
-            return Ok(events);
+            return Ok(page.into_events());
         };
         from = end.next();
         for event in messages
@@ -38,24 +38,13 @@ pub(super) async fn read(
             .flat_map(|message| message.events)
             .filter(|event| event.seq >= first)
         {
-            bytes += event.size();
-            if event.seq > last
-                || events.len() == Limits::PAGE
-                || (bytes > Limits::PAGE_BYTES && !events.is_empty())
-            {
-                return Ok(events);
+            // What is before the next one may be gone.
+            if event.seq > last || !page.add(event) {
+                return Ok(page.into_events());
             }
-            // What is before it is gone.
-            if events
-                .last()
-                .is_some_and(|before| before.seq.next() != event.seq)
-            {
-                return Ok(events);
-            }
-            events.push(event);
         }
-        if events.last().is_some_and(|event| event.seq == last) {
-            return Ok(events);
+        if page.last().is_some_and(|event| event.seq == last) {
+            return Ok(page.into_events());
         }
     }
 }

@@ -2,14 +2,18 @@
 //! lie beside the rows and count only where these do not begin yet. Of a place the copy of the
 //! highest epoch counts, so that what a replaced owner writes late changes nothing.
 
-use super::{Error, Limits, Row, Store, now, open::readable, rule::winners};
+use super::{
+    Error, Limits, Row, Store, now,
+    page::{SLICE, add_readable},
+    rule::winners,
+};
 use crate::{
-    journal::codec,
+    journal::{
+        codec,
+        page::{Page, begins, joined},
+    },
     room::{Epoch, Event, RoomId, Seq},
 };
-
-/// Places that are read from the database at once, as of rows.
-const SLICE: u64 = 64;
 
 /// Content that is written at once.
 const BYTES: usize = Limits::BYTES;
@@ -68,25 +72,10 @@ pub(super) async fn ahead_of(
     journaled: Vec<Event>,
 ) -> Result<Vec<Event>, Error> {
     let copied = store.copied(room).await?;
-    let begins = journaled
-        .first()
-        .map_or(Seq(last.0.saturating_add(1)), |event| event.seq);
-    let below = begins.min(copied.below);
+    let below = begins(&journaled, last).min(copied.below);
     let from = first.max(Seq(1)).max(copied.first);
-    let mut events = page(store, room, from, below).await?;
-    if events.is_empty() {
-        return Ok(journaled);
-    }
-    let mut bytes: usize = events.iter().map(Event::size).sum();
-    for event in journaled {
-        bytes += event.size();
-        let follows = events.last().map(|last| last.seq.next()) == Some(event.seq);
-        if !follows || events.len() == Limits::PAGE || bytes > Limits::PAGE_BYTES {
-            break;
-        }
-        events.push(event);
-    }
-    Ok(events)
+    let copies = page(store, room, from, below).await?;
+    Ok(joined(copies, journaled))
 }
 
 /// Copies from the first place at or after `from` that has one, to below `below`, dense.
@@ -96,35 +85,24 @@ pub(super) async fn page(
     mut from: Seq,
     below: Seq,
 ) -> Result<Vec<Event>, Error> {
-    let (mut events, mut bytes): (Vec<Event>, _) = (Vec::new(), 0);
+    let mut page = Page::default();
     while from < below {
         let end = Seq(below.0 - 1)
             .min(store.partitions().end(from))
             .min(Seq(from.0.saturating_add(SLICE - 1)));
-        for row in counting(store, room, from, end).await? {
-            let follows = |before: &Event| before.seq.next() == row.seq();
-            if !events.last().is_none_or(follows) || events.len() == Limits::PAGE {
-                return Ok(events);
-            }
-            let Some(event) = readable(room, &row)? else {
-                continue;
-            };
-            bytes += event.size();
-            if bytes > Limits::PAGE_BYTES && !events.is_empty() {
-                return Ok(events);
-            }
-            events.push(event);
+        if !add_readable(&mut page, room, counting(store, room, from, end).await?)? {
+            break;
         }
-        from = match events.last() {
-            Some(event) if event.seq < end => return Ok(events),
+        from = match page.last() {
+            Some(event) if event.seq < end => break,
             Some(_) => end.next(),
             None => match next(store, room, end.next(), below).await? {
                 Some(seq) => seq,
-                None => return Ok(events),
+                None => break,
             },
         };
     }
-    Ok(events)
+    Ok(page.into_events())
 }
 
 /// The first place from `from` on, below `below`, that has a copy.

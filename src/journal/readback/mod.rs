@@ -385,8 +385,8 @@ impl<S: Store> Journal for ReadBack<S> {
         let Some((below, is_all)) = trim::below(&self.store, room, start).await? else {
             return Ok(false);
         };
-        // No opening needs copies. Before the rows: it is from these that it is known where there may
-        // be copies that never came to count.
+        // No opening needs copies. Before the rows: it is from these that it is known where there
+        // may be copies that never came to count.
         if copies::are_below(&self.store, room, start).await? {
             self.confirm_fence(claim).await?;
             self.store.drop_copies(room, claim.epoch(), start).await?;

@@ -1,47 +1,39 @@
 //! Pages of published events.
 
 use super::{
-    Error, Limits, Store,
+    Error, Row, Store,
     open::readable,
     owned_rows,
     rule::{counting, winners},
 };
-use crate::room::{Event, RoomId, Seq};
+use crate::{
+    journal::page::Page,
+    room::{Event, RoomId, Seq},
+};
 
 /// Places that are read from the database at once: with the largest content 4 MiB.
-const SLICE: u64 = 64;
+pub(super) const SLICE: u64 = 64;
 
 /// Events from the first place at or after `first` that is still there, to at most `last`, dense,
-/// at most [`Limits::PAGE`] and [`Limits::PAGE_BYTES`]. `last` is published: up to there the
-/// highest epoch at each place is the published one.
+/// at most [`super::Limits::PAGE`] and [`super::Limits::PAGE_BYTES`]. `last` is published: up to
+/// there the highest epoch at each place is the published one.
 pub(super) async fn read(
     store: &impl Store,
     room: &RoomId,
     first: Seq,
     last: Seq,
 ) -> Result<Vec<Event>, Error> {
-    let (mut events, mut bytes): (Vec<Event>, _) = (Vec::new(), 0);
+    let mut page = Page::default();
     let mut from = first.max(Seq(1));
     while from <= last {
         let end = last
             .min(store.partitions().end(from))
             .min(Seq(from.0.saturating_add(SLICE - 1)));
-        for row in slice(store, room, from, end).await? {
-            let follows = |before: &Event| before.seq.next() == row.seq();
-            if !events.last().is_none_or(follows) || events.len() == Limits::PAGE {
-                return Ok(events);
-            }
-            let Some(event) = readable(room, &row)? else {
-                continue;
-            };
-            bytes += event.size();
-            if bytes > Limits::PAGE_BYTES && !events.is_empty() {
-                return Ok(events);
-            }
-            events.push(event);
+        if !add_readable(&mut page, room, slice(store, room, from, end).await?)? {
+            break;
         }
-        from = match events.last() {
-            Some(event) if event.seq < end => return Ok(events),
+        from = match page.last() {
+            Some(event) if event.seq < end => break,
             Some(_) => end.next(),
             // What was trimmed may be long.
             None => match next_row(
@@ -53,11 +45,27 @@ pub(super) async fn read(
             .await?
             {
                 Some(seq) => seq,
-                None => return Ok(events),
+                None => break,
             },
         };
     }
-    Ok(events)
+    Ok(page.into_events())
+}
+
+/// Adds rows that follow, one after the other, and can be read. `false`: the page ends within them.
+pub(super) fn add_readable(page: &mut Page, room: &RoomId, rows: Vec<Row>) -> Result<bool, Error> {
+    for row in rows {
+        // Before it is read: what is behind the end of the page is not told to be unreadable.
+        if !page.takes(row.seq()) {
+            return Ok(false);
+        }
+        if let Some(event) = readable(room, &row)?
+            && !page.add(event)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The rows that count, of one reading. It begins one place early, because only the row before a
@@ -67,7 +75,7 @@ async fn slice(
     room: &RoomId,
     first: Seq,
     last: Seq,
-) -> Result<Vec<super::Row>, Error> {
+) -> Result<Vec<Row>, Error> {
     let partitions = store.partitions();
     let early = Seq(first.0 - 1);
     let is_near = early > Seq::ZERO && partitions.of(early) == partitions.of(first);

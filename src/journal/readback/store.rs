@@ -188,8 +188,8 @@ pub trait Store: Send + Sync + 'static {
     /// nothing.
     async fn note_copies(&self, room: &RoomId, epoch: Epoch, below: Seq) -> Result<(), Error>;
 
-    /// Removes the copies below a place, also such as come later, and remembers that before it does.
-    /// What failed in the middle is repeated.
+    /// Removes the copies below a place, also such as come later, and remembers that before it
+    /// does. What failed in the middle is repeated.
     async fn drop_copies(&self, room: &RoomId, epoch: Epoch, below: Seq) -> Result<(), Error>;
 
     /// Forgets a snapshot.
