@@ -5,11 +5,10 @@ use crate::{
     client::{Client, Phase},
     cluster::{Cluster, Kept, has_sealed},
     count::Count,
-    eraser::Eraser,
     judge,
+    orders::{Operator, Orders},
     plan::{NODES, Plan},
     poster::Poster,
-    purger::Purger,
     random::Random,
     sealed::{Holder, State, who},
     visitor::Visitor,
@@ -221,21 +220,22 @@ fn clients(
         .collect();
     if cluster.erases() {
         let users = ["user-0", "user-1", "poster"].map(UserId::parse);
-        let eraser = Eraser {
+        let eraser = Operator {
             cluster: cluster.clone(),
             board: board.clone(),
             rooms: rooms.clone(),
-            users: users.into_iter().flatten().collect(),
+            orders: Orders::Erasures(users.into_iter().flatten().collect()),
             random: Random::of(seed, "eraser"),
             phase: phase.subscribe(),
         };
         all.push(tokio::spawn(eraser.run()));
     }
     if cluster.purges() {
-        let purger = Purger {
+        let purger = Operator {
             cluster: cluster.clone(),
             board: board.clone(),
             rooms,
+            orders: Orders::Purges,
             random: Random::of(seed, "purger"),
             phase: phase.subscribe(),
         };
