@@ -171,6 +171,20 @@ async fn claimed(node: &dyn Journal) -> Claim {
     node.claim(SHARD, owner, Epoch(1)).await.unwrap()
 }
 
+/// The owner of a room with all its events.
+async fn filled(node: &dyn Journal) -> Claim {
+    let claim = claimed(node).await;
+    fill(node, claim).await;
+    claim
+}
+
+fn fate(outcome: Outcome) -> Fate {
+    Fate {
+        outcome,
+        ..Fate::default()
+    }
+}
+
 async fn stored(database: &Database) -> String {
     let journal = database.connect(shards());
     let (store, mut lines) = (journal.store(), Vec::new());
@@ -204,14 +218,9 @@ async fn an_erasure_is_done_anew_after_whatever_failed() {
         ] {
             for nth in [0, 1, 2] {
                 let database = Database::new(Partitions::new(10));
-                let fate = Fate {
-                    outcome,
-                    ..Fate::default()
-                };
-                let faults = Once::new(op, fate);
+                let faults = Once::new(op, fate(outcome));
                 let old = database.connect_with(shards(), faults.clone());
-                let claim = claimed(&old).await;
-                fill(&old, claim).await;
+                let claim = filled(&old).await;
                 faults.arm(Some(nth));
                 let done = erase(&old, claim, Event::clone).await;
                 faults.arm(None);
@@ -239,14 +248,9 @@ async fn an_owner_goes_on_where_a_call_failed() {
         for outcome in [Outcome::Refused, Outcome::Unanswered] {
             for nth in [0, 1, 2] {
                 let database = Database::new(Partitions::new(10));
-                let fate = Fate {
-                    outcome,
-                    ..Fate::default()
-                };
-                let faults = Once::new(op, fate);
+                let faults = Once::new(op, fate(outcome));
                 let node = database.connect_with(shards(), faults.clone());
-                let claim = claimed(&node).await;
-                fill(&node, claim).await;
+                let claim = filled(&node).await;
                 faults.arm(Some(nth));
                 if erase(&node, claim, erased).await.is_err() {
                     erase(&node, claim, erased).await.unwrap();

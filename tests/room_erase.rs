@@ -2,9 +2,13 @@
 //! else; and that a command of one that is read again takes no more. Each claim is shown on the
 //! decisions alone.
 
+#[path = "support/decided.rs"]
+mod decided;
+
+use decided::Room;
 use safe_chat::room::{
-    Action, Body, Change, Command, CommandId, Event, Identity, Key, Kind, Limits, Millis, Outcome,
-    Reason, RequestId, Seq, State, UserId, decide,
+    Action, Body, Change, CommandId, Identity, Key, Kind, Limits, Millis, Outcome, Reason,
+    RequestId, Seq, UserId,
 };
 use uuid::Uuid;
 
@@ -36,14 +40,6 @@ fn erase(name: &str) -> Action {
     Action::Erase { user: user(name) }
 }
 
-/// A room whose commands come one after the other.
-#[derive(Default)]
-struct Room {
-    state: State,
-    commands: Vec<Command>,
-    events: Vec<Event>,
-}
-
 impl Room {
     /// With so many messages of harry and of charly, in turns.
     fn with(messages: u32) -> Self {
@@ -53,20 +49,6 @@ impl Room {
             assert_eq!(room.take(post(id, name)), Outcome::Done);
         }
         room
-    }
-
-    fn take(&mut self, action: Action) -> Outcome {
-        let at = Millis(self.commands.len() as u64 + 1);
-        self.take_at(at, action)
-    }
-
-    fn take_at(&mut self, at: Millis, action: Action) -> Outcome {
-        let command = Command { at, action };
-        self.commands.push(command.clone());
-        let decision = decide(&self.state, &command);
-        let events = self.state.apply_decision(&decision, &command);
-        self.events.extend(events);
-        decision.outcome
     }
 
     /// Places whose content is to go.

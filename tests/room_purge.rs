@@ -2,12 +2,16 @@
 //! here; what it was set to, and that nothing happens twice. Each claim is shown on the decisions
 //! alone.
 
+#[path = "support/decided.rs"]
+mod decided;
+
+use decided::Room;
 use prost::Message;
 use safe_chat::{
     journal::codec,
     room::{
-        Action, Body, Command, CommandId, Event, Identity, Incarnation, Key, Kind, Limits, Millis,
-        Outcome, Policy, Reason, RequestId, Retention, Seq, SessionId, State, UserId, decide,
+        Action, Body, CommandId, Identity, Incarnation, Key, Kind, Limits, Millis, Outcome, Policy,
+        Reason, RequestId, Retention, Seq, SessionId, State, UserId,
     },
 };
 use uuid::Uuid;
@@ -59,29 +63,7 @@ fn post(id: u32, name: &str) -> Action {
     post_with(id, name, Identity::Proven, id.into())
 }
 
-/// A room whose commands come one after the other.
-#[derive(Default)]
-struct Room {
-    state: State,
-    commands: Vec<Command>,
-    events: Vec<Event>,
-}
-
 impl Room {
-    fn take(&mut self, action: Action) -> Outcome {
-        let at = Millis(self.commands.len() as u64 + 1);
-        self.take_at(at, action)
-    }
-
-    fn take_at(&mut self, at: Millis, action: Action) -> Outcome {
-        let command = Command { at, action };
-        self.commands.push(command.clone());
-        let decision = decide(&self.state, &command);
-        let events = self.state.apply_decision(&decision, &command);
-        self.events.extend(events);
-        decision.outcome
-    }
-
     /// What is stored of it behind the purge: the snapshot, and the events from there on.
     fn stored(&self) -> Vec<u8> {
         let first = self.state.kept.first();

@@ -1,27 +1,14 @@
-//! Content that is erased: it is stored nowhere after a while, on both journals, whoever dies in the
-//! middle and whether or not anybody asks for the room; and nothing else goes with it.
+//! Content that is erased: it is stored nowhere after a while, on both journals, whoever dies in
+//! the middle and whether or not anybody asks for the room; and nothing else goes with it.
 
-use crate::world::{Client, LONG, Node, World, open, post, send};
+use crate::world::{Client, JOURNALS, LONG, NoSnapshots, Node, World, open, post, send};
 use safe_chat::{
-    bus::{FORMATS, Position, memory},
+    bus::{FORMATS, Position},
     cluster::Owner,
-    journal::memory::{Fate, Faults, Op, Outcome},
     room::{Action, Body, Event, Kind, Retention, Seq, UserId},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
-
-/// Where nobody can delete single events.
-fn world() -> World {
-    World::on(memory::Config {
-        deny_delete: true,
-        ..memory::Config::default()
-    })
-}
-
-/// A node of each journal.
-type Make = fn(&World, u128) -> Node;
-const JOURNALS: [Make; 2] = [World::node, World::node_on_bus];
 
 fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
@@ -102,7 +89,7 @@ impl Node {
 #[tokio::test(start_paused = true)]
 async fn what_a_user_said_is_removed_and_nothing_else() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let first = make(&world, 1);
         first.takes_newest().await;
         let mut client = world.client().await;
@@ -141,7 +128,7 @@ async fn what_a_user_said_is_removed_and_nothing_else() {
 async fn whoever_dies_in_the_middle_leaves_nothing() {
     for make in JOURNALS {
         for died_after in (0..5_000).step_by(500) {
-            let world = world();
+            let world = World::without_deletes();
             let (first, second) = (make(&world, 1), make(&world, 2));
             first.takes_newest().await;
             let mut client = world.client().await;
@@ -163,7 +150,7 @@ async fn whoever_dies_in_the_middle_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_room_has_content_erased_as_well() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let node = make(&world, 1);
         node.takes_newest().await;
         let mut client = world.client().await;
@@ -183,7 +170,7 @@ async fn a_busy_room_has_content_erased_as_well() {
 async fn a_room_that_forgets_meanwhile_ends_up_with_neither() {
     for make in JOURNALS {
         for purges in [false, true] {
-            let world = world();
+            let world = World::without_deletes();
             let node = make(&world, 1);
             node.takes_newest().await;
             let mut client = world.client().await;
@@ -212,26 +199,11 @@ async fn a_room_that_forgets_meanwhile_ends_up_with_neither() {
     }
 }
 
-/// Saves nothing.
-struct NoSnapshots;
-
-impl Faults for NoSnapshots {
-    fn call(&self, op: Op) -> Fate {
-        Fate {
-            outcome: match op {
-                Op::PutSnapshot => Outcome::Refused,
-                _ => Outcome::Done,
-            },
-            ..Fate::default()
-        }
-    }
-}
-
 /// Nothing but the event says then that there is something to erase, and a room that nobody asks
 /// for is not replayed: the command is read again.
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_could_save_nothing_leaves_the_command_to_the_next_one() {
-    let world = world();
+    let world = World::without_deletes();
     let (first, second) = (world.node_with(1, Arc::new(NoSnapshots)), world.node(2));
     first.takes_newest().await;
     let mut client = world.client().await;

@@ -3,7 +3,7 @@
 
 use crate::world::{Client, LONG, Node, World, close, open, send};
 use safe_chat::{
-    bus::{Submission, memory},
+    bus::Submission,
     cluster::Owner,
     room::{Action, Retention, Seq},
     writer::Config,
@@ -13,14 +13,6 @@ use tokio::time::sleep;
 
 /// The forms of which this is a part.
 const FORMATS: u32 = 5;
-
-/// Where nobody can delete single events.
-fn world() -> World {
-    World::on(memory::Config {
-        deny_delete: true,
-        ..memory::Config::default()
-    })
-}
 
 fn last(events: u64) -> Action {
     let own = Some(Retention {
@@ -71,7 +63,7 @@ async fn keeps_10(world: &World, before: &Node) -> Node {
 #[tokio::test(start_paused = true)]
 async fn a_room_keeps_what_an_operator_says_and_forgets_nothing_else() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let (first, second) = (make(&world, 1), make(&world, 2));
         trims(&first).take().await;
         let mut client = world.client().await;
@@ -110,7 +102,7 @@ async fn a_room_keeps_what_an_operator_says_and_forgets_nothing_else() {
 async fn whoever_dies_in_the_middle_loses_nothing_that_stays() {
     for make in JOURNALS {
         for died_after in (0..6_000).step_by(250) {
-            let world = world();
+            let world = World::without_deletes();
             let (first, second) = (make(&world, 1), make(&world, 2));
             trims(&first).take().await;
             let mut client = world.client().await;
@@ -135,7 +127,7 @@ async fn whoever_dies_in_the_middle_loses_nothing_that_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_goes_while_a_node_cannot_read_that() {
-    let world = world();
+    let world = World::without_deletes();
     let node = world.node(1);
     node.writer.note_formats(FORMATS - 1);
     node.take().await;
@@ -152,7 +144,7 @@ async fn nothing_goes_while_a_node_cannot_read_that() {
 #[tokio::test(start_paused = true)]
 async fn a_room_that_nobody_uses_lets_its_past_go_as_well() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let first = make(&world, 1);
         trims(&first).take().await;
         let mut client = world.client().await;
@@ -173,7 +165,7 @@ async fn a_room_that_nobody_uses_lets_its_past_go_as_well() {
 #[tokio::test(start_paused = true)]
 async fn a_room_without_a_snapshot_lets_its_past_go_as_well() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let first = make(&world, 1);
         trims(&first).take().await;
         let mut client = world.client().await;
@@ -195,7 +187,7 @@ async fn a_room_without_a_snapshot_lets_its_past_go_as_well() {
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_goes_and_the_last_commit_stays() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let node = make(&world, 1);
         trims(&node).take().await;
         let mut client = world.client().await;

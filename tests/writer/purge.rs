@@ -1,11 +1,10 @@
 //! A purged room: nothing of before is stored after a while, on both journals, whoever dies in the
 //! middle and whether or not anybody asks for the room; and it goes on.
 
-use crate::world::{Client, LONG, Node, World, close, open, post, send};
+use crate::world::{Client, JOURNALS, LONG, NoSnapshots, Node, World, close, open, post, send};
 use safe_chat::{
-    bus::{Answered, Position, memory},
+    bus::{Answered, Position},
     cluster::Owner,
-    journal::memory::{Fate, Faults, Op, Outcome},
     room::{Action, Kind, Seq},
 };
 use std::{sync::Arc, time::Duration};
@@ -13,18 +12,6 @@ use tokio::time::sleep;
 
 /// The forms of which this is a part.
 const FORMATS: u32 = 5;
-
-/// Where nobody can delete single events.
-fn world() -> World {
-    World::on(memory::Config {
-        deny_delete: true,
-        ..memory::Config::default()
-    })
-}
-
-/// A node of each journal.
-type Make = fn(&World, u128) -> Node;
-const JOURNALS: [Make; 2] = [World::node, World::node_on_bus];
 
 impl Node {
     async fn takes(&self) -> &Self {
@@ -75,7 +62,7 @@ async fn is_saved(client: &Client) {
 #[tokio::test(start_paused = true)]
 async fn what_was_before_is_removed_and_the_room_goes_on() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let first = make(&world, 1);
         first.takes().await;
         let mut client = world.client().await;
@@ -123,7 +110,7 @@ async fn what_was_before_is_removed_and_the_room_goes_on() {
 async fn whoever_dies_in_the_middle_leaves_nothing() {
     for make in JOURNALS {
         for died_after in (0..4_000).step_by(250) {
-            let world = world();
+            let world = World::without_deletes();
             let (first, second) = (make(&world, 1), make(&world, 2));
             first.takes().await;
             let mut client = world.client().await;
@@ -148,7 +135,7 @@ async fn whoever_dies_in_the_middle_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_room_is_purged_as_well() {
     for make in JOURNALS {
-        let world = world();
+        let world = World::without_deletes();
         let node = make(&world, 1);
         node.takes().await;
         let mut client = world.client().await;
@@ -165,26 +152,11 @@ async fn a_busy_room_is_purged_as_well() {
     }
 }
 
-/// Saves nothing.
-struct NoSnapshots;
-
-impl Faults for NoSnapshots {
-    fn call(&self, op: Op) -> Fate {
-        Fate {
-            outcome: match op {
-                Op::PutSnapshot => Outcome::Refused,
-                _ => Outcome::Done,
-            },
-            ..Fate::default()
-        }
-    }
-}
-
 /// Nothing but the event says then that the room was purged, and a room that nobody asks for is not
 /// replayed: the command is read again.
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_could_save_nothing_leaves_the_command_to_the_next_one() {
-    let world = world();
+    let world = World::without_deletes();
     let (first, second) = (world.node_with(1, Arc::new(NoSnapshots)), world.node(2));
     first.takes().await;
     let mut client = world.client().await;

@@ -3,7 +3,7 @@
 
 use crate::world::{Client, LONG, Node, World};
 use safe_chat::{
-    bus::{Admission, Answered, Ask, Bus, FORMATS, memory},
+    bus::{Admission, Answered, Ask, Bus, FORMATS},
     cluster::Owner,
     journal::{Journal, bus::OnBus, codec::encode_snapshot},
     room::{Action, Identity, Incarnation, Key, Reason, Seq, SessionId, State, UserId},
@@ -16,14 +16,6 @@ use uuid::Uuid;
 const VISITORS: u32 = 300;
 /// As a state counts them.
 const NAMES: u64 = 300;
-
-/// Where nobody can delete single events.
-fn world() -> World {
-    World::on(memory::Config {
-        deny_delete: true,
-        ..memory::Config::default()
-    })
-}
 
 /// A node of each journal, which keeps no key in the state that it need not.
 fn node(world: &World, on_bus: bool, n: u128, config: Config) -> Node {
@@ -119,7 +111,7 @@ async fn saved(node: &Node, world: &World) -> State {
 
 /// A room where everybody has been once, at its first owner.
 async fn visited(on_bus: bool) -> (World, Node, Client) {
-    let world = world();
+    let world = World::without_deletes();
     let first = node(&world, on_bus, 1, lean());
     first.take().await;
     let mut client = world.client().await;
@@ -208,7 +200,7 @@ async fn a_name_that_was_freed_is_the_next_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_purge_frees_names_and_removes_their_records() {
     for on_bus in [false, true] {
-        let world = world();
+        let world = World::without_deletes();
         let first = node(&world, on_bus, 1, lean());
         first.take().await;
         let mut client = world.client().await;
@@ -230,7 +222,7 @@ async fn a_purge_frees_names_and_removes_their_records() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_room_says_so() {
-    let world = world();
+    let world = World::without_deletes();
     let config = Config {
         max_names_per_room: NAMES,
         ..lean()

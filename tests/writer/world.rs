@@ -7,7 +7,7 @@ use safe_chat::{
     journal::{
         Journal,
         bus::OnBus,
-        memory::{self, Database},
+        memory::{self, Database, Fate, Faults, Op, Outcome},
         readback::Partitions,
     },
     room::{
@@ -51,6 +51,14 @@ pub(crate) struct Client {
 }
 
 impl World {
+    /// Where nobody can delete single events.
+    pub(crate) fn without_deletes() -> Self {
+        Self::on(bus::memory::Config {
+            deny_delete: true,
+            ..bus::memory::Config::default()
+        })
+    }
+
     pub(crate) fn new() -> Self {
         Self::on(bus::memory::Config::default())
     }
@@ -301,5 +309,23 @@ pub(crate) fn close(session: u128) -> Action {
     Action::Close {
         session: SessionId::new(Uuid::from_u128(session)),
         gateway: None,
+    }
+}
+
+/// A node of each journal.
+pub(crate) const JOURNALS: [fn(&World, u128) -> Node; 2] = [World::node, World::node_on_bus];
+
+/// Saves nothing.
+pub(crate) struct NoSnapshots;
+
+impl Faults for NoSnapshots {
+    fn call(&self, op: Op) -> Fate {
+        Fate {
+            outcome: match op {
+                Op::PutSnapshot => Outcome::Refused,
+                _ => Outcome::Done,
+            },
+            ..Fate::default()
+        }
     }
 }
