@@ -1,4 +1,5 @@
-// Two people alone: a sealed room that the keys of both name. Lets the other one in, and sees who has written to this person alone.
+// Two people alone: a sealed room that the keys of both name. Lets the other one in, and sees who
+// has written to this person alone.
 
 const FIRST_MS = 2_000, LOOK_MS = 30_000;
 const MOST = 64;                 // invitations that are remembered

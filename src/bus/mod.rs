@@ -262,8 +262,8 @@ pub trait Blobs: Send + Sync {
     /// The value of a name with its revision, read through the leader.
     async fn get(&self, name: &str) -> Result<Option<(Bytes, u64)>, Error>;
 
-    /// The value of a name that begins with [`PUBLIC`], which nodes that own no shard may read, too:
-    /// these from whichever replica is near, which may lack the newest.
+    /// The value of a name that begins with [`PUBLIC`], which nodes that own no shard may read,
+    /// too: these from whichever replica is near, which may lack the newest.
     async fn peek(&self, name: &str) -> Result<Option<Bytes>, Error>;
 
     /// The names that begin with `under` and a dot, in no order.

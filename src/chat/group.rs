@@ -13,8 +13,8 @@ use safe_chat_client::{Message, Notice, Policy, Receipt, SendError};
 use seal::conversation::Outgoing;
 
 /// To whoever comes to a sealed room without what reads it.
-pub(super) const SEALED: &str = "! this room is sealed: without --seal nothing that is said can be read here, \
-    nothing said, and nothing done in its group. Begin again with --seal";
+pub(super) const SEALED: &str = "! this room is sealed: without --seal nothing that is said can be \
+    read here, nothing said, and nothing done in its group. Begin again with --seal";
 
 impl Chat {
     pub(super) async fn of_group(&mut self, command: Command) -> Result<()> {

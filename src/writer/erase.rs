@@ -12,8 +12,8 @@ const PAGES: usize = 16;
 const BYTES: usize = 4 * 1024 * 1024;
 
 impl Parts {
-    /// Goes on with a pass. Until what is journaled is removed, it is what is read; so everybody who
-    /// reads leaves out what is erased.
+    /// Goes on with a pass. Until what is journaled is removed, it is what is read; so everybody
+    /// who reads leaves out what is erased.
     pub(super) async fn copy(
         &self,
         claim: Claim,

@@ -1,8 +1,8 @@
 //! What an owner does about the past of an open room, step by step: it sees what is too much and
-//! from where on events stay, saves that, and has the journal remove what is below. Or it copies the
-//! past without what is erased, saves the room, has the journal remove what was copied, and notes
-//! that. One of both at a time. Pure; an owner that does not get on leaves it to the next one, which
-//! begins with what it finds.
+//! from where on events stay, saves that, and has the journal remove what is below. Or it copies
+//! the past without what is erased, saves the room, has the journal remove what was copied, and
+//! notes that. One of both at a time. Pure; an owner that does not get on leaves it to the next
+//! one, which begins with what it finds.
 
 use crate::room::{Change, Erasing, Excess, Kept, Millis, Retention, Seq};
 use std::time::Duration;

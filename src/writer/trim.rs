@@ -110,7 +110,8 @@ impl Parts {
         self.remove_published(room, purged).await
     }
 
-    /// Removes the messages of a room in the feed below an event, where the feed is not the journal.
+    /// Removes the messages of a room in the feed below an event, where the feed is not the
+    /// journal.
     pub(super) async fn remove_published(
         &self,
         room: &RoomId,
@@ -132,7 +133,8 @@ impl Parts {
             Err(BusError::Unusable(why)) => {
                 tracing::warn!(
                     %room, why,
-                    "what was purged or erased stays in the stream of events until its bounds drop it"
+                    "what was purged or erased stays in the stream of events until its bounds \
+                     drop it"
                 );
                 Ok(())
             }

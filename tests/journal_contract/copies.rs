@@ -232,7 +232,8 @@ pub async fn copies_are_trimmed(case: Case) {
     assert!(case.stored_below(9).await.is_empty());
 }
 
-/// The room was purged meanwhile, or its past too long: what was copied goes with what was journaled.
+/// The room was purged meanwhile, or its past too long: what was copied goes with what was
+/// journaled.
 pub async fn copies_that_never_came_to_count_are_trimmed(case: Case) {
     let (node, claim, all) = ones(&case, 9).await;
     trims_a_pass(&case, &node, claim, &all).await;

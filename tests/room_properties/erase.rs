@@ -64,7 +64,9 @@ proptest! {
     }
 
     #[test]
-    fn a_room_that_is_rewritten_goes_on_alike_and_counts_what_is_left(commands in commands(), at in any::<Index>()) {
+    fn a_room_that_is_rewritten_goes_on_alike_and_counts_what_is_left(
+        commands in commands(), at in any::<Index>()
+    ) {
         let (before, after) = commands.split_at(at.index(commands.len() + 1));
         let (mut state, mut other) = (State::default(), State::default());
         let (mut events, _) = run(&mut state, before);
@@ -72,7 +74,9 @@ proptest! {
         rewrite(&mut state, &mut events);
         let (more, outcomes) = run(&mut state, after);
         let (expected, told) = run(&mut other, after);
-        let plain = |events: &[Event]| events.iter().map(|event| (event.seq, event.kind.clone())).collect::<Vec<_>>();
+        let plain = |events: &[Event]| -> Vec<_> {
+            events.iter().map(|event| (event.seq, event.kind.clone())).collect()
+        };
         prop_assert_eq!(plain(&more), plain(&expected));
         prop_assert_eq!(outcomes, told);
         events.extend(more);

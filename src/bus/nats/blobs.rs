@@ -72,8 +72,8 @@ impl Nats {
 }
 
 impl Link {
-    /// What the last message of a subject holds, from whichever replica is near, by a call that names
-    /// the subject: whoever may make it may read no other one.
+    /// What the last message of a subject holds, from whichever replica is near, by a call that
+    /// names the subject: whoever may make it may read no other one.
     async fn last_direct(&self, stream: &str, subject: &str) -> Result<Option<Bytes>, Error> {
         let call = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
         let answer = self

@@ -101,8 +101,9 @@ impl Sealed {
             .map_or("the other one", |with| &with.user);
         Task::Note(format!(
             "you are not in the group of this room of two: {who} lets you in when they come here \
-             next, or with\n/add {} {}\nif they are. If they are not in either, somebody else has taken this room, who \
-             reads nothing of yours: use another sealed room, with the two of you in it",
+             next, or with\n/add {} {}\nif they are. If they are not in either, somebody else has \
+             taken this room, who reads nothing of yours: use another sealed room, with the two of \
+             you in it",
             self.user, self.own
         ))
     }

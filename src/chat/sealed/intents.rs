@@ -111,8 +111,8 @@ impl Sealed {
         if is_allowed {
             let (user, key) = (&self.user, self.own);
             tasks.push(Task::Note(format!(
-                "{device} is on your list of devices again once the room has that: then /add {user} \
-                 {key} lets it in"
+                "{device} is on your list of devices again once the room has that: then /add \
+                 {user} {key} lets it in"
             )));
         }
         Ok(tasks)
@@ -142,7 +142,8 @@ impl Sealed {
             Err(why) => return Ok(vec![Task::Note(why)]),
         };
         if user.as_str() == self.user {
-            let note = "! that is you: /leave goes out with this device, /revoke DEVICE takes out another one";
+            let note = "! that is you: /leave goes out with this device, /revoke DEVICE takes out \
+                        another one";
             return Ok(vec![Task::Note(note.into())]);
         }
         let is_open = self.conversation.join_policy() == Some(JoinPolicy::Open);

@@ -124,8 +124,8 @@ fn revoked(own: &Own<'_>) -> String {
     format!(
         "this device, {device}, was revoked in this room by you, {}, at another device of yours: \
          it reads and says nothing here any more. To let it count again, at a device of yours \
-         that is in, when this one was started again: /allow {device}, then /add {} {}. If that was not you, your key is in other \
-         hands: take a new one",
+         that is in, when this one was started again: /allow {device}, then /add {} {}. If \
+         that was not you, your key is in other hands: take a new one",
         own.user, own.user, own.identity
     )
 }

@@ -135,7 +135,8 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Have what a user said in a room erased: that there were messages stays. Nothing brings it back
+    /// Have what a user said in a room erased: that there were messages stays. Nothing brings it
+    /// back
     Erase {
         /// The room
         #[arg(allow_hyphen_values = true)]

@@ -116,8 +116,8 @@ pub(super) fn erased(answer: &Value) -> String {
     let [room, user, seq] = ["room", "user", "seq"].map(|name| text(&answer[name]));
     format!(
         "what {user} said in room {room} before event {seq} is told to nobody any more, and it is \
-         removed within minutes. That there were messages, and when, stays; so do backups, exports, \
-         and what clients have\n"
+         removed within minutes. That there were messages, and when, stays; so do backups, \
+         exports, and what clients have\n"
     )
 }
 

@@ -84,8 +84,8 @@ pub trait Operator: Send + Sync {
     /// Has everything of a room forgotten that was before. `Ok` when its owner tells nothing of it
     /// any more.
     async fn purge(&self, room: &str) -> Result<Purged, ApiError>;
-    /// Has the content of what a user said in a room so far erased. `Ok` when its owner tells none of
-    /// it any more.
+    /// Has the content of what a user said in a room so far erased. `Ok` when its owner tells none
+    /// of it any more.
     async fn erase(&self, room: &str, user: &str) -> Result<Erased, ApiError>;
     /// Begins to send sessions elsewhere, so many per second in all; they are told to come back.
     /// `by`: the operator, whom the nodes name.

@@ -498,7 +498,8 @@ pub struct SnapshotPart {
     #[prost(bytes = "bytes", tag = "8")]
     pub payload: ::prost::bytes::Bytes,
 }
-/// Copies of events of a room on the bus, of 64 places: what stays of them when something was erased.
+/// Copies of events of a room on the bus, of 64 places: what stays of them when something was
+/// erased.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Copies {
     /// Ascending; a place may be missing.

@@ -17,8 +17,8 @@ const CHANGING_RETRY_MS: u64 = 500;
 impl Room {
     /// After so many events; with each commit of a group, for replaying one costs milliseconds, and
     /// whoever it added waits for what is handed over before; and once the room has a policy, which
-    /// must not be lost with its first event; and while what was purged or erased is being removed; and
-    /// without the keys that are in records by now.
+    /// must not be lost with its first event; and while what was purged or erased is being removed;
+    /// and without the keys that are in records by now.
     pub(super) fn is_snapshot_due(&self) -> bool {
         let group = self.state.group.as_ref();
         self.state.head.0 - self.saved.0 >= self.snapshot_every()
