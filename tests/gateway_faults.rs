@@ -39,6 +39,22 @@ async fn a_gateway_that_was_cut_off_repairs_what_it_missed() {
     dense(&charly.events(52).await, 1, 52);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_cut_off_tells_no_history_that_may_be_purged() {
+    let mut world = World::new().await;
+    let gateway = world.gateway();
+    let mut harry = gateway.join(join("harry")).await;
+    let ask = serde_json::json!({"type": "history", "id": "h"});
+    harry.say(&ask);
+    harry.until("history").await;
+    world.hub.cut(gateway.bus.connection());
+    harry.say(&ask);
+    assert_eq!(harry.until("rejected").await["reason"], "unavailable");
+    world.hub.restore(gateway.bus.connection());
+    harry.say(&ask);
+    harry.until("history").await;
+}
+
 /// Loses or delays by a fixed pattern, so that every run is the same.
 #[derive(Default)]
 struct Losing {

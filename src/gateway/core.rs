@@ -298,6 +298,13 @@ impl Core {
         self.bus.health().borrow().rollbacks
     }
 
+    /// Refuses what may have been purged or erased since this node has heard of the bus.
+    pub(super) fn check_hears(&self) -> Result<(), Rejection> {
+        self.bus.ready().map_err(|_| {
+            unavailable("this node does not hear the bus now: ask again, or another node")
+        })
+    }
+
     /// Refuses while nothing that is stored on the bus can be kept: there would be no answer.
     pub(super) fn check_bus(&self) -> Result<(), Rejection> {
         match self.bus.health().borrow().refuses_commands() {

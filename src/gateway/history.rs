@@ -46,7 +46,10 @@ pub(super) async fn history(
         let replica = core.replica(room);
         let known = replica.as_ref().and_then(|replica| replica.head());
         let (head, purged, erasing) = match (known, &replica) {
-            (Some(head), Some(replica)) => (head, replica.purged(), replica.erasing()),
+            (Some(head), Some(replica)) => {
+                core.check_hears()?;
+                (head, replica.purged(), replica.erasing())
+            }
             _ => {
                 let view = owner::owner(core, &Ask::head(room.clone())).await?;
                 (view.head, view.purged, Arc::new(view.erasing))
