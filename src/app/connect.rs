@@ -24,7 +24,12 @@ pub(crate) async fn stored(config: &Config) -> anyhow::Result<Arc<dyn Whole>> {
     let shards = config.cluster.validate()?;
     match config.journal.kind {
         JournalKind::Bus => {
-            let nats = Nats::connect(&nats_config(config, shards)).await?;
+            // Nothing is made where nothing is.
+            let looking = nats::Config {
+                writes: false,
+                ..nats_config(config, shards)
+            };
+            let nats = Nats::connect(&looking).await?;
             let wanted = Settings::of_shards(shards.count());
             let stored = nats.settings(&wanted).await?.shards;
             if stored != shards.count() {
