@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bus::{
-        Bus, ClusterId, Direct, Error as BusError, FORMATS, JournalKind, NodeSeen, Registry,
+        Bus, ClusterId, Direct, Error as BusError, ImportId, JournalKind, NodeSeen, Registry,
         Settings,
         nats::{self, Nats},
     },
@@ -146,14 +146,51 @@ pub(crate) struct Target {
     /// In Cassandra: the keyspace.
     keyspace: Option<Uuid>,
     cluster: Option<ClusterId>,
+    /// What is noted as missing until it is there.
+    import: Option<ImportId>,
 }
 
 impl Target {
-    /// The configured journal, for writing. No node may run.
-    pub(crate) async fn of_cluster(config: &Config) -> anyhow::Result<Self> {
+    /// The configured journal, for the rooms of a file. No node may run.
+    pub(crate) async fn for_file(config: &Config, sha256: [u8; 32]) -> anyhow::Result<Self> {
+        Self::of_cluster(config, |_| Ok(ImportId::of_file(sha256))).await
+    }
+
+    /// The configured journal, for what the bus still has of its own rooms. No node may run.
+    pub(crate) async fn for_own(config: &Config) -> anyhow::Result<Self> {
+        let own = |settings: &Settings| {
+            let cluster = settings.cluster.context("the cluster has no id")?;
+            Ok(ImportId::of_cluster(cluster))
+        };
+        Self::of_cluster(config, own).await
+    }
+
+    /// A new cluster on the bus, for the rooms of another one, or the one that a copy of these has
+    /// begun. No node may run.
+    async fn of_another(config: &Config, cluster: ClusterId) -> anyhow::Result<Self> {
+        let shards = config.cluster.validate()?;
+        let (bus, import) = (
+            Nats::connect(&nats_config(config, shards)).await?,
+            ImportId::of_cluster(cluster),
+        );
+        let settings = agree(config, &bus, known(config).begun(import)).await?;
+        ensure!(
+            settings.import == Some(import),
+            "prefix {} is in use by another cluster, whose rooms these would be mixed with: \
+             --to-prefix has to name one that is not used",
+            config.bus.prefix
+        );
+        Self::of_cluster(config, |_| Ok(import)).await
+    }
+
+    async fn of_cluster(
+        config: &Config,
+        import: impl FnOnce(&Settings) -> anyhow::Result<ImportId>,
+    ) -> anyhow::Result<Self> {
         let shards = config.cluster.validate()?;
         let bus = Nats::connect(&nats_config(config, shards)).await?;
         let settings = agree(config, &bus, known(config)).await?;
+        let import = import(&settings)?;
         stopped(&nodes(&bus).await?, config, "rooms are to be written")?;
         let target = match config.journal.kind {
             JournalKind::Bus => Self::on_bus(bus.clone(), shards, settings),
@@ -164,13 +201,14 @@ impl Target {
         };
         let settings = Settings {
             keyspace: target.keyspace,
-            // No program of before may take part in a cluster with what this one writes.
-            format: FORMATS,
-            is_incomplete: true,
             ..settings
         };
         agree(config, &bus, settings).await?;
-        Ok(target)
+        bus.begin(import).await?;
+        Ok(Self {
+            import: Some(import),
+            ..target
+        })
     }
 
     fn on_bus(bus: Nats, shards: Shards, settings: Settings) -> Self {
@@ -183,6 +221,7 @@ impl Target {
             marks: true,
             keyspace: None,
             cluster: settings.cluster,
+            import: None,
         }
     }
 
@@ -202,6 +241,7 @@ impl Target {
             marks: true,
             keyspace: Some(keyspace),
             cluster: settings.cluster,
+            import: None,
         })
     }
 
@@ -229,8 +269,8 @@ impl Target {
     /// cannot be.
     pub(crate) async fn release(self, is_whole: bool) -> anyhow::Result<()> {
         self.intake.into_elect().release().await;
-        if is_whole {
-            self.bus.complete().await.context(INCOMPLETE)?;
+        if let Some(import) = self.import.filter(|_| is_whole) {
+            self.bus.complete(import).await.context(INCOMPLETE)?;
         }
         Ok(())
     }
@@ -279,6 +319,7 @@ impl Copying {
                 }
             }
             JournalKind::Bus => {
+                let cluster = from.cluster.context("the cluster has no id")?;
                 let prefix = prefix.filter(|prefix| *prefix != config.bus.prefix);
                 let mut config = config.clone();
                 config.journal.kind = kind;
@@ -286,7 +327,7 @@ impl Copying {
                     "--to-prefix: under which other prefix the streams of the cluster are to be; \
                      those of this one hold what Cassandra's rooms sent to gateways",
                 )?;
-                Target::of_cluster(&config).await?
+                Target::of_another(&config, cluster).await?
             }
         };
         Ok(Self {
@@ -314,8 +355,11 @@ impl Copying {
             JournalKind::Cassandra => {
                 self.to.bus.switch(self.kind, self.to.keyspace).await?;
                 Ok(format!(
-                    "start nodes with journal.kind cassandra and cassandra.keyspace {}",
-                    cassandra.keyspace
+                    "start nodes with journal.kind cassandra and cassandra.keyspace {}; what the \
+                     bus has beside its events nothing reaches any more: once you want no way \
+                     back, nats stream purge KV_{}_SNAPSHOTS",
+                    cassandra.keyspace,
+                    bus.prefix.to_uppercase()
                 ))
             }
             JournalKind::Bus => {
@@ -323,6 +367,12 @@ impl Copying {
                 let (from, to) = ids.context("a cluster has no id")?;
                 let shards = self.from.shards;
                 cassandra::hand_over(&self.from_config, shards, from, to).await?;
+                if let Some(import) = self.to.import {
+                    self.to.bus.complete(import).await.context(INCOMPLETE)?;
+                }
+                if let Some(bus) = &self.from.bus {
+                    bus.moved(to).await?;
+                }
                 Ok(format!(
                     "start nodes with journal.kind bus and bus.prefix that of --to-prefix: those of \
                      prefix {} are refused from now on",

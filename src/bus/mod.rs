@@ -37,7 +37,7 @@ pub use message::{
 };
 pub use packages::Packages;
 pub use part::{PART, members_after};
-pub use settings::{ClusterId, Contradiction, JournalKind, Settings};
+pub use settings::{ClusterId, Contradiction, ImportId, JournalKind, Settings};
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
 use async_trait::async_trait;

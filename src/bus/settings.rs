@@ -21,7 +21,15 @@ pub struct Settings {
     /// Rooms are being written by an operator's command, or one that did not come to its end: some
     /// are missing.
     pub is_incomplete: bool,
+    /// What was written last by such a command, or is being written: it alone completes that.
+    pub import: Option<ImportId>,
+    /// The cluster that has the rooms of this one now.
+    pub moved: Option<ClusterId>,
 }
+
+/// Names what an operator's command writes into a cluster: a file, or the rooms of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportId(Uuid);
 
 /// Names a cluster: made by its first node, stored on the bus and in the keyspace of its rooms. Ids
 /// are ordered by the time when they were made.
@@ -88,6 +96,15 @@ pub enum Contradiction {
         /// Stored in the registry.
         stored: Uuid,
     },
+    /// Its rooms go on elsewhere.
+    #[error(
+        "the rooms of this cluster were moved (journal copy --to bus --switch) to the cluster with \
+         the id {to}: set bus.prefix to its prefix, the one of --to-prefix"
+    )]
+    Moved {
+        /// Stored in the registry.
+        to: ClusterId,
+    },
     /// Some of what is stored would not be understood.
     #[error(
         "the cluster stores forms up to {stored}, this program reads them up to {FORMATS}: install \
@@ -102,8 +119,8 @@ pub enum Contradiction {
 /// Why nobody may use a cluster: rooms would be made anew that are still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an import into this cluster has begun and not come to its end, so rooms are missing: run it \
-     again (what is there is compared only), and then this"
+    "an import into this cluster (or a copy, whose end is --switch) has begun and not come to its \
+     end, so rooms are missing: run it again (what is there is compared only), and then this"
 )]
 pub struct Incomplete;
 
@@ -125,7 +142,34 @@ impl Settings {
             keyspace: None,
             format: 0,
             is_incomplete: false,
+            import: None,
+            moved: None,
         }
+    }
+
+    /// With an import of which nothing is there yet.
+    pub fn begun(self, import: ImportId) -> Self {
+        Self {
+            // No program of before may take part in a cluster with what this one writes.
+            format: self.format.max(FORMATS),
+            is_incomplete: true,
+            import: Some(import),
+            ..self
+        }
+    }
+
+    /// With an import of which all is there. What another one lacks is not there.
+    pub fn completed(self, import: ImportId) -> Self {
+        let is_other = self.import.is_some_and(|other| other != import);
+        Self {
+            is_incomplete: self.is_incomplete && is_other,
+            ..self
+        }
+    }
+
+    /// Whether another import has to be completed first.
+    pub fn lacks_another(&self, import: ImportId) -> bool {
+        self.is_incomplete && self.import.is_some_and(|other| other != import)
     }
 
     /// Why a node that would have `mine` may not go on where these are stored. Ids of clusters do
@@ -133,6 +177,9 @@ impl Settings {
     pub fn contradiction(&self, mine: &Self) -> Option<Contradiction> {
         fn differ<T: PartialEq>(stored: Option<T>, mine: Option<T>) -> Option<(T, T)> {
             stored.zip(mine).filter(|(stored, mine)| stored != mine)
+        }
+        if let Some(to) = self.moved {
+            return Some(Contradiction::Moved { to });
         }
         if self.shards != mine.shards {
             let (mine, stored) = (mine.shards, self.shards);
@@ -148,7 +195,7 @@ impl Settings {
         (stored > FORMATS).then_some(Contradiction::Format { stored })
     }
 
-    /// These, with what they leave open filled in.
+    /// These, with what they leave open filled in. What commands of an operator note is not open.
     pub fn filled(self, with: &Self) -> Self {
         Self {
             shards: self.shards,
@@ -156,8 +203,33 @@ impl Settings {
             journal: self.journal.or(with.journal),
             keyspace: self.keyspace.or(with.keyspace),
             format: self.format.max(with.format),
-            is_incomplete: self.is_incomplete || with.is_incomplete,
+            ..self
         }
+    }
+}
+
+impl ImportId {
+    /// Of a file: the first half of its SHA-256.
+    pub fn of_file(sha256: [u8; 32]) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(&sha256[..16]);
+        Self(Uuid::from_bytes(half))
+    }
+
+    /// Of the rooms of a cluster.
+    pub fn of_cluster(cluster: ClusterId) -> Self {
+        Self(cluster.0)
+    }
+
+    /// As [`fmt::Display`] writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::parse_str(text).ok().map(Self)
+    }
+}
+
+impl fmt::Display for ImportId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

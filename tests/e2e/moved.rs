@@ -113,13 +113,20 @@ async fn a_cluster_on_the_bus_is_saved_in_a_file_and_restored_from_it() {
 
     // Its sessions are open when it dies, and the whole bus is gone.
     node.kill().await;
-    let other = scene.cluster.with_prefix("restored");
+    let other = scene.cluster.clone().with_prefix("restored");
     done(&import(&other, &file).await);
     let again = import(&other, &file).await;
     done(&again);
     assert!(again.stdout.contains("0 were written"), "{again:?}");
     let verified = other.run(&["journal", "verify", "aaa"], &[]).await;
     done(&verified);
+    // Who only looks makes nothing where nothing is.
+    let mistyped = scene.cluster.clone().with_prefix("mistyped");
+    for look in ["verify", "inspect"] {
+        let ended = mistyped.run(&["journal", look, "aaa"], &[]).await;
+        is_refused(&ended, &["MISTYPED_"]);
+    }
+    assert_eq!(scene.operator.config("MISTYPED_SHARDS").await, None);
 
     let node = other.node("another").await;
     assert_eq!(history(&node).await[..before.len()], before);
@@ -169,6 +176,29 @@ async fn nobody_starts_on_an_import_that_did_not_end() {
             &["has begun and not come to its end", "run it again"],
         );
     }
+    // What another file has does not complete it, and is not mixed with it.
+    let other = directory.path().join("other");
+    let elsewhere = scene.cluster.clone().with_prefix("elsewhere");
+    let mut stranger = elsewhere.node("stranger").await;
+    let mut sam = Person::joins_in_json(&stranger, "bbb", "sam", "key-sam").await;
+    says(&mut sam, 1..=1).await;
+    done(&export(&elsewhere, &other).await);
+    stranger.kill().await;
+    let mut begun: Value = serde_json::from_str(&begun).expect("JSON");
+    begun["import"] = "0198c0de-0000-7000-8000-000000000000".into();
+    scene
+        .operator
+        .store(&key, HeaderMap::new(), &begun.to_string())
+        .await;
+    for file in [&file, &other] {
+        let refused = import(&scene.cluster, file).await;
+        is_refused(&refused, &["another import", "nats kv put"]);
+    }
+    begun.as_object_mut().expect("an object").remove("import");
+    scene
+        .operator
+        .store(&key, HeaderMap::new(), &begun.to_string())
+        .await;
     done(&import(&scene.cluster, &file).await);
     assert_eq!(settings(&scene).await.get("incomplete"), None);
     let node = scene.cluster.node("again").await;
@@ -223,7 +253,7 @@ async fn a_cluster_moves_from_the_bus_to_cassandra_and_back() {
 
     // Back, under another prefix, with a session that is open to the end.
     let back_prefix = format!("{prefix}b");
-    let back = on_bus.with_prefix(&back_prefix);
+    let back = on_bus.clone().with_prefix(&back_prefix);
     let to_bus = [
         "journal",
         "copy",
@@ -234,13 +264,24 @@ async fn a_cluster_moves_from_the_bus_to_cassandra_and_back() {
     ];
     let without = in_cassandra.run(&to_bus[..4], &[]).await;
     is_refused(&without, &["--to-prefix"]);
-    done(&in_cassandra.run(&to_bus, &[]).await);
+    let taken = on_bus.with_prefix(&format!("{prefix}c"));
+    taken.node("elsewhere").await.kill().await;
+    let mut to_taken = to_bus;
+    to_taken[5] = taken.prefix();
+    let refused = in_cassandra.run(&to_taken, &[]).await;
+    is_refused(&refused, &[taken.prefix(), "in use by another cluster"]);
+    for _ in 0..2 {
+        done(&in_cassandra.run(&to_bus, &[]).await);
+    }
+    // Its rooms are not all there before the switch.
+    let early = back.run(&["serve"], &ANY_PORTS).await;
+    is_refused(&early, &["whose end is --switch"]);
     says(&mut harry, 11..=13).await;
     let before = history(&node).await;
     node.kill().await;
     done(&in_cassandra.run(&to_bus, &["--switch"]).await);
     let refused = in_cassandra.run(&["serve"], &ANY_PORTS).await;
-    is_refused(&refused, &["two clusters would write the same rooms"]);
+    is_refused(&refused, &["were moved", "bus.prefix"]);
 
     let node = back.node("third").await;
     assert_eq!(history(&node).await[..before.len()], before);

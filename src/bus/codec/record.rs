@@ -2,7 +2,9 @@
 
 use super::Bad;
 use crate::{
-    bus::{ClusterId, JournalKind, NodeRecord, Plan, Position, Role, Settings, ShardRecord},
+    bus::{
+        ClusterId, ImportId, JournalKind, NodeRecord, Plan, Position, Role, Settings, ShardRecord,
+    },
     journal::codec::number,
     room::{Epoch, Incarnation, Retention, ShardId},
 };
@@ -76,6 +78,10 @@ struct Stored {
     format: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    import: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved: Option<String>,
     /// What later versions add: kept when the record is written again.
     #[serde(flatten)]
     later: BTreeMap<String, serde_json::Value>,
@@ -225,6 +231,8 @@ pub fn encode_settings(settings: &Settings, before: &[u8]) -> Bytes {
         keyspace: settings.keyspace.map(|id| id.to_string()),
         format: settings.format,
         incomplete: settings.is_incomplete,
+        import: settings.import.map(|id| id.to_string()),
+        moved: settings.moved.map(|id| id.to_string()),
         later: later.unwrap_or_default(),
     })
 }
@@ -239,6 +247,8 @@ pub fn decode_settings(bytes: &[u8]) -> Result<Settings, Bad> {
         keyspace: stored.keyspace.and_then(|id| Uuid::parse_str(&id).ok()),
         format: stored.format,
         is_incomplete: stored.incomplete,
+        import: stored.import.as_deref().and_then(ImportId::parse),
+        moved: stored.moved.as_deref().and_then(ClusterId::parse),
     })
 }
 

@@ -48,7 +48,7 @@ pub use micro::{About, Micro};
 pub use rights::{Party, rights};
 
 use crate::{
-    bus::{Bus, Error, Health, JournalKind, Settings},
+    bus::{Bus, ClusterId, Error, Health, ImportId, JournalKind, Settings},
     room::Shards,
 };
 use foreign::Foreign;
@@ -288,26 +288,58 @@ impl Nats {
     /// Notes in the cluster's settings that its rooms are kept elsewhere from now on. Nobody may be
     /// writing them.
     pub async fn switch(&self, to: JournalKind, keyspace: Option<Uuid>) -> Result<(), Error> {
-        self.change_settings(|stored| Settings {
-            journal: Some(to),
-            keyspace,
-            ..stored
+        self.change_settings(|stored| {
+            Ok(Settings {
+                journal: Some(to),
+                keyspace,
+                ..stored
+            })
         })
         .await
     }
 
-    /// Notes in the cluster's settings that no room is missing. Nobody may be writing them.
-    pub async fn complete(&self) -> Result<(), Error> {
-        self.change_settings(|stored| Settings {
-            is_incomplete: false,
-            ..stored
+    /// Notes in the cluster's settings that rooms are missing until this import is completed. Nobody
+    /// may be writing them. [`Error::Unusable`]: another one has to be completed first.
+    pub async fn begin(&self, import: ImportId) -> Result<(), Error> {
+        self.change_settings(|stored| match stored.lacks_another(import) {
+            true => {
+                let given_up = self.settings_command(&Settings {
+                    is_incomplete: false,
+                    import: None,
+                    ..stored
+                });
+                Err(Error::Unusable(format!(
+                    "another import into this cluster (or a copy) has begun and not come to its \
+                     end: run that one again first, with the same file; or give up what is missing \
+                     of it: {given_up}"
+                )))
+            }
+            false => Ok(stored.begun(import)),
+        })
+        .await
+    }
+
+    /// Notes in the cluster's settings that no room of an import is missing. Nobody may be writing
+    /// them.
+    pub async fn complete(&self, import: ImportId) -> Result<(), Error> {
+        self.change_settings(|stored| Ok(stored.completed(import)))
+            .await
+    }
+
+    /// Notes in the cluster's settings that another one has its rooms from now on.
+    pub async fn moved(&self, to: ClusterId) -> Result<(), Error> {
+        self.change_settings(|stored| {
+            Ok(Settings {
+                moved: Some(to),
+                ..stored
+            })
         })
         .await
     }
 
     async fn change_settings(
         &self,
-        change: impl FnOnce(Settings) -> Settings,
+        change: impl FnOnce(Settings) -> Result<Settings, Error>,
     ) -> Result<(), Error> {
         let changed = settings::change(&self.registry, &self.subjects, change).await?;
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(changed);

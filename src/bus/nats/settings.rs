@@ -121,13 +121,13 @@ pub(super) async fn agree(
 pub(super) async fn change(
     link: &Link,
     subjects: &Subjects,
-    change: impl FnOnce(Settings) -> Settings,
+    change: impl FnOnce(Settings) -> Result<Settings, Error>,
 ) -> Result<Settings, Error> {
     let bucket = subjects.bucket("SHARDS");
     let Found::Stored(stored, previous) = find(link, subjects).await? else {
         return Err(Error::Unusable(format!("{bucket} has no settings")));
     };
-    let wanted = change(stored);
+    let wanted = change(stored)?;
     if wanted != stored {
         put(link, subjects, &wanted, previous).await?;
     }
@@ -189,7 +189,9 @@ fn others(subjects: &Subjects, stored: &Settings, ours: &Settings, why: Contradi
              with that looks for rooms in wrong places; {command}",
             stored.shards, ours.shards
         ),
-        Contradiction::Format { .. } => format!("the settings in {bucket}: {why}"),
+        Contradiction::Format { .. } | Contradiction::Moved { .. } => {
+            format!("the settings in {bucket}: {why}")
+        }
         Contradiction::Journal { .. } | Contradiction::Keyspace { .. } => format!(
             "the settings in {bucket} are not those that this cluster runs with: {why}. If they \
              were changed by mistake: {command}"

@@ -36,8 +36,8 @@ pub(in crate::cli) struct Export {
     /// A file with more names of rooms, one a line
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
-    /// The file to write, which must not be there (default: stdout)
-    #[arg(long, value_name = "FILE")]
+    /// The file to write, which must not be there (default, and `-`: stdout)
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     to: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
@@ -86,7 +86,8 @@ impl Export {
             ensure!(!names.is_empty(), "{} names no room", path.display());
         }
         let from = transfer::from(&config).await?;
-        let (out, path): (Box<dyn Write>, _) = match &self.to {
+        let to = self.to.filter(|to| to.as_os_str() != "-");
+        let (out, path): (Box<dyn Write>, _) = match &to {
             None => (Box::new(io::stdout()), "stdout".into()),
             Some(path) => (Box::new(private(path)?), path.display().to_string()),
         };
@@ -117,7 +118,7 @@ impl Export {
         let (mut out, written) = writer.end().with_context(|| path.clone())?;
         out.flush().with_context(|| path.clone())?;
         drop(out);
-        if let Some(file) = &self.to {
+        if let Some(file) = &to {
             let synced = File::open(file).and_then(|file| file.sync_all());
             synced.with_context(|| path.clone())?;
         }
@@ -216,7 +217,7 @@ impl Import {
         for (room, why) in &checked.failed {
             say(&format!("room {room} is not in the file: {why}\n"));
         }
-        let mut target = Target::of_cluster(&config).await?;
+        let mut target = Target::for_file(&config, checked.sha256).await?;
         (&file).rewind().with_context(|| shown.clone())?;
         let told = write_all(&file, &mut target).await;
         let released = target.release(told.is_ok()).await;
@@ -306,7 +307,8 @@ impl CopyOver {
             Ok(told) if self.switch && told.refused == 0 => Some(switch(&copying).await),
             _ => None,
         };
-        let released = copying.to.release(told.is_ok()).await;
+        // What it lacks is over with the switch.
+        let released = copying.to.release(false).await;
         let told = told.context(STOPPED)?;
         released?;
         told.say("as they are here")?;
@@ -324,7 +326,7 @@ impl Recover {
             config.journal.kind == JournalKind::Cassandra,
             "the rooms of this cluster are on the bus: there is nothing else to recover them from"
         );
-        let mut target = Target::of_cluster(&config).await?;
+        let mut target = Target::for_own(&config).await?;
         let source = target.newest_on_bus(config.cluster.validate()?);
         let told = copy_all(&source, &mut target).await;
         let released = target.release(told.is_ok()).await;

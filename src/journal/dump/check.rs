@@ -15,6 +15,8 @@ pub struct Checked {
     pub events: u64,
     /// Rooms that could not be read when it was made, and why.
     pub failed: Vec<(RoomId, String)>,
+    /// Of all its lines but the last.
+    pub sha256: [u8; 32],
 }
 
 /// Reads a file to its end: its form, its digests, that the events of each room can be read and
@@ -26,6 +28,7 @@ pub fn check(lines: impl BufRead) -> Result<Checked, Error> {
         rooms: 0,
         events: 0,
         failed: Vec::new(),
+        sha256: [0; 32],
     };
     let mut events = 0;
     while let Some(item) = reader.item()? {
@@ -40,5 +43,6 @@ pub fn check(lines: impl BufRead) -> Result<Checked, Error> {
             Item::Failed { room, why } => checked.failed.push((room, why)),
         }
     }
+    checked.sha256 = reader.sha256();
     Ok(checked)
 }

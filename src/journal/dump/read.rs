@@ -29,6 +29,8 @@ pub struct Reader<R> {
     rooms: u64,
     failed: u64,
     events: u64,
+    /// Of all lines but the total, once that was read.
+    sha256: [u8; 32],
 }
 
 /// Where in the file it is.
@@ -94,6 +96,7 @@ impl<R: BufRead> Reader<R> {
             rooms: 0,
             failed: 0,
             events: 0,
+            sha256: [0; 32],
         };
         match reader.read()? {
             Some(Line::Header(header)) if header.version == FORM => reader.header = header,
@@ -112,6 +115,11 @@ impl<R: BufRead> Reader<R> {
     /// What the file is.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The SHA-256 of the file's lines but the last, which says the same; known at its end.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
     }
 
     /// The next thing; `None`: the file ends as it must.
@@ -142,11 +150,12 @@ impl<R: BufRead> Reader<R> {
                 self.end(&within, line, before.1).map(Some)
             }
             (At::Between, line @ Line::Total { .. }) => {
+                self.sha256 = before.0.finalize().into();
                 let counted = Line::Total {
                     rooms: self.rooms,
                     failed: self.failed,
                     events: self.events,
-                    sha256: hex(&before.0.finalize()),
+                    sha256: hex(&self.sha256),
                 };
                 match line == counted {
                     true => self.item(),
