@@ -270,7 +270,7 @@ async fn elected(bus: &hub::Memory) -> (OnBus, Claim) {
     let record = ShardRecord {
         owner: Some(owner),
         epoch: epoch.next(),
-        floor: Position::ZERO,
+        ..ShardRecord::default()
     };
     bus.set_shard(SHARD, &record, revision).await.unwrap();
     let journal = OnBus::new(Arc::new(bus.clone()), shards());

@@ -547,7 +547,7 @@ pub enum NodeSeen {
 }
 
 /// Who writes a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShardRecord {
     /// The owner; `None`: released.
     pub owner: Option<Incarnation>,
@@ -555,6 +555,15 @@ pub struct ShardRecord {
     pub epoch: Epoch,
     /// Every command below this position is decided and journaled.
     pub floor: Position,
+    /// Rooms from which the owner is removing something, at most [`Self::UNFINISHED`]: the next
+    /// owner goes on with these at once. A node of before writes none; then they are found late.
+    pub unfinished: Vec<RoomId>,
+}
+
+impl ShardRecord {
+    /// Rooms that a record names: what an owner opens in a second. More wait until it looks through
+    /// all its rooms.
+    pub const UNFINISHED: usize = 64;
 }
 
 /// A shard's record, or the plan, as it was seen in the registry.

@@ -7,7 +7,7 @@
 
 use crate::{
     bus::{Bus, Error as BusError, Position, ShardRecord},
-    room::{Epoch, Incarnation, Millis, ShardId},
+    room::{Epoch, Incarnation, Millis, RoomId, ShardId},
 };
 use std::{
     sync::Arc,
@@ -60,6 +60,7 @@ pub struct Lease {
     shard: ShardId,
     epoch: Epoch,
     floor: Position,
+    unfinished: Vec<RoomId>,
     revision: u64,
     seen: Epoch,
 }
@@ -75,10 +76,13 @@ impl Lease {
         found: Option<(ShardRecord, u64)>,
         seen: Epoch,
     ) -> Result<Self, Error> {
-        let (before, revision) = found.map_or((Epoch::default(), 0), |(record, revision)| {
-            (record.epoch, revision)
-        });
-        let floor = found.map_or(Position::ZERO, |(record, _)| record.floor);
+        let (found, revision) = found.unwrap_or_default();
+        let ShardRecord {
+            epoch: before,
+            floor,
+            unfinished,
+            ..
+        } = found;
         let epoch = before.max(seen).next();
         if !epoch.is_possible(past()) {
             return Err(Error::Unavailable(format!(
@@ -90,6 +94,7 @@ impl Lease {
             owner: Some(me),
             epoch,
             floor,
+            unfinished,
         };
         let revision = match bus.set_shard(shard, &wanted, revision).await {
             Ok(revision) => revision,
@@ -112,6 +117,7 @@ impl Lease {
             shard,
             epoch,
             floor,
+            unfinished: wanted.unfinished,
             revision,
             seen: epoch,
         })
@@ -139,9 +145,21 @@ impl Lease {
                 owner: Some(self.me),
                 epoch: self.epoch,
                 floor: self.floor,
+                unfinished: self.unfinished.clone(),
             },
             self.revision,
         )
+    }
+
+    /// Rooms from which something is being removed: what the owner before left unfinished, until
+    /// [`Self::note_unfinished`] says what this one would leave.
+    pub fn unfinished(&self) -> &[RoomId] {
+        &self.unfinished
+    }
+
+    /// Says from which rooms something is being removed; the next change of the lease stores it.
+    pub fn note_unfinished(&mut self, rooms: Vec<RoomId>) {
+        self.unfinished = rooms;
     }
 
     /// Every command below this position is decided and journaled.
@@ -183,6 +201,7 @@ impl Lease {
             owner,
             epoch: self.epoch,
             floor,
+            unfinished: self.unfinished.clone(),
         };
         for _ in 0..ATTEMPTS {
             match self.bus.set_shard(self.shard, &wanted, self.revision).await {
@@ -337,7 +356,7 @@ mod tests {
             ShardRecord {
                 owner: Some(node(1)),
                 epoch: Epoch(1),
-                floor: Position::ZERO
+                ..ShardRecord::default()
             }
         );
         assert_eq!(lease.epoch(), Epoch(1));
@@ -347,9 +366,8 @@ mod tests {
     async fn an_epoch_that_nobody_can_have_is_not_followed() {
         let bench = Bench::new();
         let record = |epoch| ShardRecord {
-            owner: None,
             epoch: Epoch(epoch),
-            floor: Position::ZERO,
+            ..ShardRecord::default()
         };
         let found = Some((record(i64::MAX as u64), 1));
         let taken = bench.take_from(1, found).await;
@@ -408,9 +426,9 @@ mod tests {
         assert_eq!(
             bench.found().await.unwrap().0,
             ShardRecord {
-                owner: None,
                 epoch: Epoch(1),
-                floor: Position(7)
+                floor: Position(7),
+                ..ShardRecord::default()
             }
         );
     }

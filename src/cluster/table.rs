@@ -27,7 +27,7 @@ pub(super) enum Hold {
 }
 
 /// What to do with a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing until something changes.
     Nothing,
@@ -42,7 +42,7 @@ pub(super) enum Step {
 }
 
 /// What is known of a shard's record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Known {
     record: ShardRecord,
     revision: u64,
@@ -64,7 +64,7 @@ impl Table {
     /// is news: the watch may be behind what was read or stored by this node.
     pub(super) fn see(&mut self, shard: ShardId, record: ShardRecord, revision: u64) -> bool {
         match self.records.get_mut(&shard) {
-            Some(known) if (known.record, known.revision) == (record, revision) => {
+            Some(known) if (&known.record, known.revision) == (&record, revision) => {
                 known.told = true;
                 false
             }
@@ -105,11 +105,12 @@ impl Table {
 
     /// Epochs only go up, whatever becomes of the records: what is lost stays in mind.
     fn replace(&mut self, shard: ShardId, found: Option<Known>) {
+        let epoch = found.as_ref().map(|found| found.record.epoch);
+        let epoch = epoch.unwrap_or_default();
         let before = match found {
             Some(found) => self.records.insert(shard, found),
             None => self.records.remove(&shard),
         };
-        let epoch = found.map_or(Epoch::default(), |found| found.record.epoch);
         if let Some(lost) = before.filter(|before| before.record.epoch > epoch) {
             self.must_exceed(shard, lost.record.epoch);
         }
@@ -170,20 +171,18 @@ impl Table {
         gone: impl Fn(Incarnation) -> bool,
     ) -> Step {
         let found = self.records.get(&shard);
-        let found = found.map(|known| (known.record, known.revision));
-        let owner = found.and_then(|(record, _)| record.owner);
+        let found = || found.map(|known| (known.record.clone(), known.revision));
+        let owner = self.owner(shard);
         let mine = assignee == Some(me);
         match self.hold(shard) {
             Some(Hold::Held) if owner != Some(me) => Step::Lose,
             Some(Hold::Held) if !mine => Step::Release,
             Some(_) => Step::Nothing,
-            None => match (found, owner) {
-                (_, owner) if mine && owner.is_none_or(|owner| owner == me || gone(owner)) => {
-                    Step::Take(found, self.seen.get(&shard).copied().unwrap_or_default())
-                }
-                (Some((record, revision)), Some(owner)) if owner == me => {
-                    Step::Return(record, revision)
-                }
+            None if mine && owner.is_none_or(|owner| owner == me || gone(owner)) => {
+                Step::Take(found(), self.seen.get(&shard).copied().unwrap_or_default())
+            }
+            None => match found() {
+                Some((record, revision)) if owner == Some(me) => Step::Return(record, revision),
                 _ => Step::Nothing,
             },
         }
@@ -207,6 +206,7 @@ mod tests {
             owner,
             epoch: Epoch(3),
             floor: Position(9),
+            ..ShardRecord::default()
         }
     }
 

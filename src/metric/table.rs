@@ -259,6 +259,9 @@ table! {
             "Events that were journaled";
         EVENTS_LET_GO: counter "safechat_events_let_go_total" in "events",
             "Events that rooms do not keep any more, by their retention";
+        REMOVALS: counter "safechat_removals_total" in "removals"
+            by "step" of &["purge_begun", "purge_done", "erasure_begun", "erasure_done"],
+            "Purges and erasures: said by an operator, or done: nothing of it is stored any more";
         COMMIT_SECONDS: histogram "safechat_commit_seconds" in "seconds",
             "From a commit's begin to its confirmation, repetitions included";
         COMMIT_EVENTS: histogram "safechat_commit_events" in "events", "Events of a commit";

@@ -12,8 +12,8 @@ const PAGES: usize = 16;
 const BYTES: usize = 4 * 1024 * 1024;
 
 impl Parts {
-    /// Goes on with a pass. Until what is journaled is removed, it is what is read; so everybody
-    /// who reads leaves out what is erased.
+    /// Goes on with a pass, which only reads until it finds something to erase. Until what is
+    /// journaled is removed, it is what is read; so everybody who reads leaves out what is erased.
     pub(super) async fn copy(
         &self,
         claim: Claim,
@@ -35,8 +35,14 @@ impl Parts {
                 break;
             };
             bytes += page.iter().map(|event| event.size()).sum::<usize>();
+            if !pass.is_worth && page.iter().any(|event| pass.erasing.hides(event)) {
+                pass.is_found();
+                continue;
+            }
             pass.erasing.apply(&mut page);
-            self.journal.rewrite(room, claim, &page).await?;
+            if pass.is_worth {
+                self.journal.rewrite(room, claim, &page).await?;
+            }
             let counted = page.iter().filter(|event| event.seq >= pass.counted);
             pass.bytes += counted.map(|event| event.size() as u64).sum::<u64>();
             pass.next = end.next();

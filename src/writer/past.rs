@@ -21,6 +21,11 @@ pub(super) struct Trimming {
     pass: Option<Pass>,
     /// When a pass that failed begins again.
     again: Option<Instant>,
+    /// Nothing was begun here: it is only looked whether an owner before left something.
+    looks_back: bool,
+    /// What is to be erased may be copied already, and what was journaled of it half removed: only
+    /// copying all of it anew finds that out.
+    may_be_halfway: bool,
 }
 
 /// A way through the past of a room from its beginning, to copy it without what is erased.
@@ -34,19 +39,34 @@ pub(super) struct Pass {
     pub(super) counted: Seq,
     /// Bytes of content that are left so far.
     pub(super) bytes: u64,
-    /// Whether all of it is copied.
+    /// Whether there is something to erase: before that is known nothing is written.
+    pub(super) is_worth: bool,
+    /// Whether all of it is copied, or looked through in vain.
     pub(super) is_copied: bool,
 }
 
 impl Pass {
-    fn new(erasing: Erasing, kept: &Kept) -> Self {
+    fn new(erasing: Erasing, kept: &Kept, is_worth: bool) -> Self {
         Self {
             erasing,
             // What retention let go may be there still.
             next: Seq(1),
             counted: kept.first().max(kept.counted),
             bytes: 0,
+            is_worth,
             is_copied: false,
+        }
+    }
+
+    /// Something to erase was found: it begins anew, and copies.
+    pub(super) fn is_found(&mut self) {
+        (self.next, self.bytes, self.is_worth) = (Seq(1), 0, true);
+    }
+
+    fn done(self) -> Change {
+        Change::Rewritten {
+            through: self.through(),
+            bytes: self.bytes,
         }
     }
 
@@ -112,8 +132,8 @@ pub(super) struct Found {
 }
 
 impl Trimming {
-    /// What an owner finds may not be removed yet, whoever said so.
-    pub(super) fn new(kept: &Kept) -> Self {
+    /// What an owner finds may not be removed yet, whoever said so; nor what `erasing` has.
+    pub(super) fn new(kept: &Kept, erasing: &Erasing) -> Self {
         let stage = match kept.start > Seq(1) {
             true => Stage::Remove,
             false => Stage::See,
@@ -125,12 +145,14 @@ impl Trimming {
             is_purged: false,
             pass: None,
             again: None,
+            looks_back: stage == Stage::Remove,
+            may_be_halfway: !erasing.is_empty(),
         }
     }
 
     /// Everything before an event is to be removed: that is saved first, whatever is under way.
     pub(super) fn purged(&mut self) {
-        self.is_purged = true;
+        (self.is_purged, self.looks_back) = (true, false);
     }
 
     /// What is to be done now for a room that is published up to `head`. It is looked at once in
@@ -150,7 +172,7 @@ impl Trimming {
         let may_begin = self.again.is_none_or(|again| now >= again);
         if self.stage == Stage::See && !erasing.is_empty() && may_begin {
             (self.stage, self.saved) = (Stage::Copy, 0);
-            self.pass = Some(Pass::new(erasing.clone(), kept));
+            self.pass = Some(Pass::new(erasing.clone(), kept, self.may_be_halfway));
         }
         let is_due = self
             .looked
@@ -158,7 +180,10 @@ impl Trimming {
         let step = match self.stage {
             Stage::Copy => Step::Copy(self.pass.clone()?),
             Stage::Remove => match &self.pass {
-                Some(pass) => Step::RemoveCopied(pass.clone()),
+                Some(pass) => {
+                    self.may_be_halfway = true;
+                    Step::RemoveCopied(pass.clone())
+                }
                 None => Step::Remove,
             },
             Stage::See if is_due => {
@@ -184,6 +209,13 @@ impl Trimming {
     /// Whether something was begun, which goes on at once.
     pub(super) fn is_at_it(&self) -> bool {
         self.is_purged || !matches!(self.stage, Stage::See | Stage::SaveLater)
+    }
+
+    /// Whether a next owner is to open the room at once, and go on: with what was begun, or with a
+    /// purge (`is_purge`) of which something is held back.
+    pub(super) fn is_unfinished(&self, is_purge: bool) -> bool {
+        let waits = is_purge && self.stage == Stage::SaveLater;
+        waits || (self.is_at_it() && !self.looks_back)
     }
 
     /// The room is being saved as it is now.
@@ -231,8 +263,15 @@ impl Trimming {
         })
     }
 
-    /// What is below was removed, all of it or what could be; `None`: it failed.
-    pub(super) fn removed(&mut self, all: Option<bool>, now: Instant) {
+    /// The owner before had begun: what is there is no mere look.
+    pub(super) fn was_begun(&mut self) {
+        self.looks_back = false;
+    }
+
+    /// What is below was removed, all of it or what could be; `None`: it failed. Whether that ends
+    /// what was begun.
+    pub(super) fn removed(&mut self, all: Option<bool>, now: Instant) -> bool {
+        let was_begun = !std::mem::take(&mut self.looks_back);
         self.stage = match all {
             Some(true) => Stage::See,
             // What is kept of older snapshots holds something back.
@@ -246,11 +285,14 @@ impl Trimming {
                 Stage::SaveLater
             }
         };
+        was_begun && self.stage == Stage::See
     }
 
-    /// A part was copied, or could not be: then all of it is copied again, later.
-    pub(super) fn copied(&mut self, pass: Option<Pass>, later: Instant) {
+    /// A part was copied, or could not be: then all of it is copied again, later. The change that
+    /// says that there was nothing to erase.
+    pub(super) fn copied(&mut self, pass: Option<Pass>, later: Instant) -> Option<Change> {
         self.stage = match &pass {
+            Some(pass) if pass.is_copied && !pass.is_worth => Stage::Note,
             Some(pass) if pass.is_copied => Stage::Save,
             Some(_) => Stage::Copy,
             None => {
@@ -259,6 +301,8 @@ impl Trimming {
             }
         };
         self.pass = pass;
+        let vain = self.pass.take_if(|_| self.stage == Stage::Note);
+        vain.map(Pass::done)
     }
 
     /// What was copied was removed, all of it or what could be; `None`: it failed, and is copied
@@ -270,21 +314,14 @@ impl Trimming {
     ) -> Option<Change> {
         match all {
             Some(true) => {
-                let pass = self.pass.take()?;
-                self.stage = Stage::Note;
-                Some(Change::Rewritten {
-                    through: pass.through(),
-                    bytes: pass.bytes,
-                })
+                (self.stage, self.may_be_halfway) = (Stage::Note, false);
+                self.pass.take().map(Pass::done)
             }
             Some(false) => {
                 self.removed(all, now);
                 None
             }
-            None => {
-                self.copied(None, later);
-                None
-            }
+            None => self.copied(None, later),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Room {
             saved,
             used: now,
             changed: Some(now),
-            past: Trimming::new(&state.kept),
+            past: Trimming::new(&state.kept, &state.erasures.erasing()),
             purged: state.kept.purge.map_or(Seq::ZERO, |purge| purge.seq),
             erasing: state.erasures.erasing(),
             unsaved_orders: Vec::new(),

@@ -93,10 +93,9 @@ pub(super) enum Done {
         room: RoomId,
         result: Result<Pass, journal::Error>,
     },
-    /// What was copied of a room up to a place was removed: all of it, or some.
+    /// What was copied of a room was removed: all of it, or some.
     CopiedRemoved {
         room: RoomId,
-        through: Seq,
         result: Result<bool, journal::Error>,
     },
     /// Names are in records, or could not be written.
@@ -302,13 +301,8 @@ impl Work {
         pass: Pass,
     ) {
         self.push(async move {
-            let through = pass.through();
-            let result = parts.remove_copied(claim, &room, through).await;
-            Done::CopiedRemoved {
-                room,
-                through,
-                result,
-            }
+            let result = parts.remove_copied(claim, &room, pass.through()).await;
+            Done::CopiedRemoved { room, result }
         });
     }
 

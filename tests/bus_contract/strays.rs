@@ -243,9 +243,8 @@ async fn records_under_a_wrong_name_are_not_seen() {
         return;
     };
     let record = |epoch| ShardRecord {
-        owner: None,
         epoch: Epoch(epoch),
-        floor: Position::ZERO,
+        ..ShardRecord::default()
     };
     for key in ["01", "+1", "4", "65535"] {
         let bytes = codec::encode_shard(&record(9));

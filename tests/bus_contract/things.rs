@@ -94,6 +94,7 @@ pub(crate) fn record(owner: Option<Incarnation>, epoch: u64, floor: u64) -> Shar
         owner,
         epoch: Epoch(epoch),
         floor: Position(floor),
+        ..ShardRecord::default()
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn take_lease(
     let wanted = ShardRecord {
         owner: Some(owner),
         epoch,
-        floor: Position::ZERO,
+        ..ShardRecord::default()
     };
     bus.set_shard(shard, &wanted, revision)
         .await

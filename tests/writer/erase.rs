@@ -1,7 +1,7 @@
 //! Content that is erased: it is stored nowhere after a while, on both journals, whoever dies in
 //! the middle and whether or not anybody asks for the room; and nothing else goes with it.
 
-use crate::world::{Client, JOURNALS, LONG, NoSnapshots, Node, World, open, post, send};
+use crate::world::{Client, JOURNALS, LONG, NoSnapshots, Node, SOON, World, open, post, send};
 use safe_chat::{
     bus::{FORMATS, Position},
     cluster::Owner,
@@ -123,7 +123,7 @@ async fn what_a_user_said_is_removed_and_nothing_else() {
     }
 }
 
-/// At whatever moment the owner dies, the next one goes on, though nobody asks for the room.
+/// At whatever moment the owner dies, the next one goes on at once, though nobody asks for the room.
 #[tokio::test(start_paused = true)]
 async fn whoever_dies_in_the_middle_leaves_nothing() {
     for make in JOURNALS {
@@ -137,7 +137,7 @@ async fn whoever_dies_in_the_middle_leaves_nothing() {
             sleep(Duration::from_millis(died_after)).await;
             first.writer.lose(first.shard).await;
             second.takes_newest().await;
-            sleep(LONG).await;
+            sleep(SOON).await;
             second.has_erased(&world, ("harry", head), head + 1).await;
             let view = client.view().await;
             let found = (view.head, view.erasing.is_empty(), view.members.len());
@@ -214,4 +214,44 @@ async fn an_owner_that_could_save_nothing_leaves_the_command_to_the_next_one() {
     second.takes_newest().await;
     sleep(LONG).await;
     second.has_erased(&world, ("harry", head), head + 1).await;
+}
+
+impl World {
+    /// How many copies there are, of either journal.
+    async fn copies(&self) -> usize {
+        use safe_chat::{bus::Blobs as _, journal::readback::Store as _};
+        let names = self.hub.connect().names_under("copies").await.unwrap();
+        let database = self.database.connect(self.shards);
+        let rows = database.store().copies(&self.room, Seq(1), Seq(1000)).await;
+        names.len() + rows.unwrap().len()
+    }
+}
+
+/// Finding that out is to read the past once.
+#[tokio::test(start_paused = true)]
+async fn who_said_nothing_costs_no_copy() {
+    for make in JOURNALS {
+        let world = World::without_deletes();
+        let node = make(&world, 1);
+        node.takes_newest().await;
+        let mut client = world.client().await;
+        let head = talk(&mut client, 700).await;
+        for erased in [head + 1, head + 2] {
+            assert_eq!(client.journaled(erase("moritz")).await, (erased, false));
+            sleep(SOON).await;
+            assert!(client.view().await.erasing.is_empty(), "it is done");
+            assert_eq!(world.copies().await, 0);
+        }
+        node.has_erased(&world, ("moritz", head), head + 2).await;
+        // Somebody else's is another matter, and then there is nothing left of it to copy again.
+        client.journaled(erase("harry")).await;
+        sleep(SOON).await;
+        let copies = world.copies().await;
+        assert!(copies > 0);
+        client.journaled(erase("harry")).await;
+        sleep(SOON).await;
+        assert!(client.view().await.erasing.is_empty());
+        assert_eq!(world.copies().await, copies);
+        node.has_erased(&world, ("harry", head), head + 4).await;
+    }
 }

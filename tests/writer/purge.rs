@@ -1,7 +1,9 @@
 //! A purged room: nothing of before is stored after a while, on both journals, whoever dies in the
 //! middle and whether or not anybody asks for the room; and it goes on.
 
-use crate::world::{Client, JOURNALS, LONG, NoSnapshots, Node, World, close, open, post, send};
+use crate::world::{
+    Client, JOURNALS, LONG, NoSnapshots, Node, SOON, World, close, open, post, send,
+};
 use safe_chat::{
     bus::{Answered, Position},
     cluster::Owner,
@@ -105,7 +107,7 @@ async fn what_was_before_is_removed_and_the_room_goes_on() {
     }
 }
 
-/// At whatever moment the owner dies, the next one goes on, though nobody asks for the room.
+/// At whatever moment the owner dies, the next one goes on at once, though nobody asks for the room.
 #[tokio::test(start_paused = true)]
 async fn whoever_dies_in_the_middle_leaves_nothing() {
     for make in JOURNALS {
@@ -120,7 +122,7 @@ async fn whoever_dies_in_the_middle_leaves_nothing() {
             sleep(Duration::from_millis(died_after)).await;
             first.writer.lose(first.shard).await;
             second.takes().await;
-            sleep(LONG).await;
+            sleep(SOON).await;
             let left = second.places(&world, purged).await;
             assert_eq!(left, [[purged], [purged]], "{died_after}");
             assert!(!second.remembers(&world, purged).await, "{died_after}");

@@ -23,6 +23,9 @@ use uuid::Uuid;
 /// Beyond every deadline and pause of the parts.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
+/// What an owner goes on with at once takes this long at most, in a small room.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
 pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) database: Database,

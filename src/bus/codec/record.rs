@@ -6,7 +6,7 @@ use crate::{
         ClusterId, ImportId, JournalKind, NodeRecord, Plan, Position, Role, Settings, ShardRecord,
     },
     journal::codec::number,
-    room::{Epoch, Incarnation, Retention, ShardId},
+    room::{Epoch, Incarnation, Retention, RoomId, ShardId},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ struct Shard {
     owner: Option<String>,
     epoch: u64,
     floor: u64,
+    /// Nodes of before do not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unfinished: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,6 +179,7 @@ pub fn encode_shard(shard: &ShardRecord) -> Bytes {
         owner: shard.owner.map(|owner| owner.to_string()),
         epoch: shard.epoch.0,
         floor: shard.floor.0,
+        unfinished: shard.unfinished.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -185,6 +189,7 @@ pub fn decode_shard(bytes: &[u8]) -> Result<ShardRecord, Bad> {
         owner,
         epoch,
         floor,
+        unfinished,
     } = serde_json::from_slice(bytes)?;
     let (epoch, floor) = (
         Epoch(number("epoch", epoch)?),
@@ -194,6 +199,12 @@ pub fn decode_shard(bytes: &[u8]) -> Result<ShardRecord, Bad> {
         owner: owner.as_deref().map(parse).transpose()?,
         epoch,
         floor,
+        // What is no name costs nobody the shard.
+        unfinished: unfinished
+            .iter()
+            .filter_map(|room| RoomId::parse(room).ok())
+            .take(ShardRecord::UNFINISHED)
+            .collect(),
     })
 }
 

@@ -117,7 +117,7 @@ impl Registry for Memory {
                     "shard {shard} is at revision {revision}, not {expected}"
                 )));
             }
-            Ok(state.shards.put(shard, Some(*record)))
+            Ok(state.shards.put(shard, Some(record.clone())))
         })
         .await
     }

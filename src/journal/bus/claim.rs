@@ -33,6 +33,7 @@ pub(super) async fn claim(
                     owner: Some(owner),
                     epoch: least.max(Epoch(1)),
                     floor: Position::ZERO,
+                    unfinished: Vec::new(),
                 },
                 0,
             ),

@@ -2,7 +2,7 @@
 
 use super::{Room, Ticket};
 use crate::{
-    room::{Action, Kept, Millis, Retention, Seq},
+    room::{Action, Change, Kept, Millis, Retention, Seq},
     writer::past::{Found, Pass, Step},
 };
 use std::time::Duration;
@@ -39,6 +39,20 @@ impl Room {
         self.past.is_at_it()
     }
 
+    /// Whether something is to go that an operator said, and is there still: also what was decided
+    /// and is not published yet, and what is tried again later.
+    pub(in crate::writer) fn has_orders(&self) -> bool {
+        let purge = self.state.kept.purge.map(|purge| purge.seq);
+        purge.is_some_and(|purge| purge > self.purged)
+            || !self.state.erasures.pending.is_empty()
+            || (self.starts_with_purge() && self.past.is_unfinished(true))
+    }
+
+    /// Whether the next owner is to go on with it at once, if this one dies.
+    pub(in crate::writer) fn is_unfinished(&self) -> bool {
+        self.has_orders() || self.past.is_unfinished(false)
+    }
+
     /// It was found from where on its events stay, or it could not be found; how many go.
     pub(in crate::writer) fn found_start(&mut self, found: Option<Found>) -> u64 {
         let first = self.state.kept.first();
@@ -53,30 +67,55 @@ impl Room {
         self.state.away.stale.clone()
     }
 
-    /// What it lets go was removed, or could not be.
-    pub(in crate::writer) fn removed(&mut self, all: Option<bool>, records: &[Seq], now: Instant) {
+    /// The owner before was removing something.
+    pub(in crate::writer) fn goes_on(&mut self) {
+        self.past.was_begun();
+    }
+
+    /// What it lets go was removed, or could not be. Whether that ends a purge.
+    pub(in crate::writer) fn removed(
+        &mut self,
+        all: Option<bool>,
+        records: &[Seq],
+        now: Instant,
+    ) -> bool {
         if all.is_some() {
             self.records_removed(records);
         }
-        self.past.removed(all, now);
+        self.past.removed(all, now) && self.starts_with_purge()
     }
 
-    /// A part of its past was copied, or could not be.
-    pub(in crate::writer) fn copied(&mut self, pass: Option<Pass>, later: Instant) {
-        self.past.copied(pass, later);
+    fn starts_with_purge(&self) -> bool {
+        let kept = &self.state.kept;
+        kept.purge.is_some_and(|purge| purge.seq == kept.start)
     }
 
-    /// What was copied was removed, or could not be.
-    pub(in crate::writer) fn copied_removed(
-        &mut self,
-        through: Seq,
-        all: Option<bool>,
-        times: (Instant, Instant),
-    ) {
-        if let Some(change) = self.past.copied_removed(all, times) {
-            self.erasing.done(through);
+    /// A part of its past was copied, or could not be. How many erasures that ends.
+    pub(in crate::writer) fn copied(&mut self, pass: Option<Pass>, later: Instant) -> usize {
+        let change = self.past.copied(pass, later);
+        self.rewritten(change)
+    }
+
+    /// Nothing is stored any more of what was to go up to a place: how many erasures that ends.
+    fn rewritten(&mut self, change: Option<Change>) -> usize {
+        let before = self.state.erasures.pending.len();
+        if let Some(change) = change {
+            if let Change::Rewritten { through, .. } = change {
+                self.erasing.done(through);
+            }
             self.state.change(change);
         }
+        before - self.state.erasures.pending.len()
+    }
+
+    /// What was copied was removed, or could not be. How many erasures that ends.
+    pub(in crate::writer) fn copied_removed(
+        &mut self,
+        all: Option<bool>,
+        times: (Instant, Instant),
+    ) -> usize {
+        let change = self.past.copied_removed(all, times);
+        self.rewritten(change)
     }
 
     /// The place of the event of an order to let go, while no snapshot has it: nothing else says

@@ -100,9 +100,11 @@ impl Shard {
                 floor,
                 result,
             } => {
+                let noted = lease.unfinished().to_vec();
                 self.lease = Some(lease);
                 match result {
                     Ok(()) => {
+                        self.noted = noted;
                         self.floor.store(floor);
                         self.forget(now);
                     }
@@ -139,7 +141,11 @@ impl Shard {
                     if let Err(error) = &result {
                         tracing::debug!(%room, %error, "the past of the room is removed later");
                     }
-                    self.with_open(&room, |room| room.removed(result.ok(), &records, now));
+                    self.with_open(&room, |room| {
+                        if room.removed(result.ok(), &records, now) {
+                            metric::REMOVALS.of("purge_done").increment(1);
+                        }
+                    });
                 }
             },
             Done::Copied { room, result } => {
@@ -150,16 +156,12 @@ impl Shard {
                     }
                     Err(error) => {
                         tracing::debug!(%room, %error, "what is erased is removed later");
-                        self.with_open(&room, |room| room.copied(None, later));
+                        self.with_erasing(&room, |room| room.copied(None, later));
                     }
-                    Ok(pass) => self.with_open(&room, |room| room.copied(Some(pass), later)),
+                    Ok(pass) => self.with_erasing(&room, |room| room.copied(Some(pass), later)),
                 }
             }
-            Done::CopiedRemoved {
-                room,
-                through,
-                result,
-            } => {
+            Done::CopiedRemoved { room, result } => {
                 let times = (now, now + self.parts.config.trim());
                 if let Err(journal::Error::Fenced { seen }) = result {
                     return ControlFlow::Break(End::Fenced(seen));
@@ -167,9 +169,7 @@ impl Shard {
                 if let Err(error) = &result {
                     tracing::debug!(%room, %error, "what is erased is removed later");
                 }
-                self.with_open(&room, |room| {
-                    room.copied_removed(through, result.ok(), times)
-                });
+                self.with_erasing(&room, |room| room.copied_removed(result.ok(), times));
             }
             Done::Moved {
                 room: name,
@@ -253,12 +253,13 @@ impl Shard {
             self.parts.journal.close(&name);
             return ControlFlow::Continue(());
         };
-        let room = match opened {
+        let mut room = match opened {
             Ok(room) => room,
             Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
             Err(error) => {
                 let (shard, epoch) = (self.claim.shard(), self.claim.epoch());
                 metric::ROOMS_REFUSED.increment(1);
+                self.inherited.remove(&name);
                 tracing::error!(%shard, %epoch, room = %name, %error, "the room is refused");
                 let tickets = self
                     .work
@@ -269,6 +270,9 @@ impl Shard {
                 return ControlFlow::Continue(());
             }
         };
+        if self.inherited.contains(&name) {
+            room.goes_on();
+        }
         self.rooms.insert(name.clone(), Slot::Open(room));
         for (delivery, ticket) in waiting.commands {
             self.decide(&name, delivery, ticket, now);

@@ -28,7 +28,7 @@ use futures::{
     stream::{BoxStream, ReadyChunks},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     ops::ControlFlow,
     sync::{
         Arc,
@@ -109,6 +109,10 @@ struct Shard {
     forgotten_at: Option<Instant>,
     /// The way through the rooms that nobody has open, for the sake of their past.
     sweep: past::Sweep,
+    /// Rooms from which the owner before was removing something, until that is done.
+    inherited: BTreeSet<RoomId>,
+    /// The rooms that the shard's record names.
+    noted: Vec<RoomId>,
 }
 
 /// Writes a shard until it is released or lost. The lease ends with it.
@@ -170,6 +174,8 @@ async fn write(
         pending: VecDeque::new(),
         work: Work::default(),
         fits: parts.fits(),
+        inherited: BTreeSet::new(),
+        noted: lease.unfinished().to_vec(),
         records_lost: parts.bus.health().borrow().records_lost,
         lease: Some(lease),
         stored_at: now,
@@ -179,12 +185,13 @@ async fn write(
         sweep: past::Sweep::new(now, parts.config.trim()),
         parts,
     };
+    this.take_up(&this.noted.clone());
     let (end, done) = tokio::select! {
         biased; // Nothing is decided any more on what may be void. Serving may be left at any await: what is under way is in `work`.
         () = rolled_back => (End::RolledBack, None),
         ended = this.serve(questions, commands, &mut releases) => ended,
     };
-    let floor = this.floor.reached();
+    let (floor, unfinished) = (this.floor.reached(), this.unfinished());
     let lease = this.take_lease().await;
     if let Some(cause) = end.cause() {
         metric::SHARDS_FENCED.of(cause).increment(1);
@@ -204,7 +211,10 @@ async fn write(
             );
             lease.fenced(claim.epoch());
         }
-        (End::Finished, Some(lease)) => release(lease, Some(floor), shard).await,
+        (End::Finished, Some(mut lease)) => {
+            lease.note_unfinished(unfinished);
+            release(lease, Some(floor), shard).await;
+        }
         (End::LeaseLost, _) => tracing::debug!(%shard, epoch = %claim.epoch(), "the lease is lost"),
         (_, None) => {}
     }
@@ -437,7 +447,12 @@ impl Shard {
                     metric::COMMANDS_DECIDED.of(word(outcome)).increment(1);
                     note(user, id, outcome, first);
                 }
-                (_, outcome) => metric::COMMANDS_DECIDED.of(word(outcome)).increment(1),
+                (action, outcome) => {
+                    metric::COMMANDS_DECIDED.of(word(outcome)).increment(1);
+                    if let Some(begun) = begins(action).filter(|_| *outcome == Outcome::Done) {
+                        metric::REMOVALS.of(begun).increment(1);
+                    }
+                }
             }
         };
         let shard = self.claim.shard().0;
@@ -485,6 +500,15 @@ impl Shard {
             self.work
                 .look_up(self.parts.clone(), shard, name.clone(), lookup);
         }
+    }
+}
+
+/// What is removed because of a command, for metrics.
+fn begins(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Purge => Some("purge_begun"),
+        Action::Erase { .. } => Some("erasure_begun"),
+        _ => None,
     }
 }
 

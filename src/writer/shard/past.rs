@@ -3,6 +3,8 @@
 
 use super::Shard;
 use crate::{
+    bus::ShardRecord,
+    metric,
     room::RoomId,
     writer::{
         past::Step,
@@ -10,7 +12,10 @@ use crate::{
         trim::clock,
     },
 };
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// Between two looks at a room that nobody has open there are so many at one that is open: with the
@@ -44,6 +49,36 @@ impl Sweep {
 }
 
 impl Shard {
+    /// Opens the rooms that the owner before was removing something from.
+    pub(super) fn take_up(&mut self, rooms: &[RoomId]) {
+        for room in rooms {
+            self.inherited.insert(room.clone());
+            self.slot(room);
+        }
+    }
+
+    /// The rooms that a successor is to take up at once, in order: first those of which an operator
+    /// wants something gone, then those that are letting go by themselves.
+    pub(super) fn unfinished(&mut self) -> Vec<RoomId> {
+        let rooms = &self.rooms;
+        self.inherited.retain(|room| match rooms.get(room) {
+            Some(Slot::Open(room)) => room.is_letting_go(),
+            Some(Slot::Opening(_)) | None => true,
+        });
+        let own = rooms.iter().filter_map(|(name, slot)| match slot {
+            Slot::Open(room) if room.is_unfinished() => Some((!room.has_orders(), name)),
+            Slot::Open(_) | Slot::Opening(_) => None,
+        });
+        let inherited = self.inherited.iter().map(|name| (false, name));
+        let all: BTreeSet<_> = own.chain(inherited).collect();
+        let mut named = BTreeSet::new();
+        all.into_iter()
+            .filter(|(_, name)| named.insert(*name))
+            .map(|(_, name)| name.clone())
+            .take(ShardRecord::UNFINISHED)
+            .collect()
+    }
+
     /// Goes on with what every open room lets go, and with the sweep. Nothing of it is stored
     /// before every node reads that.
     pub(super) fn let_go(&mut self, now: Instant) {
@@ -119,6 +154,14 @@ impl Shard {
         if sweep.names.is_empty() && sweep.after.is_none() {
             sweep.at = now + every * REST;
         }
+    }
+
+    /// A step of an erasure is done.
+    pub(super) fn with_erasing(&mut self, name: &RoomId, then: impl FnOnce(&mut Room) -> usize) {
+        self.with_open(name, |room| {
+            let ended = then(room) as u64;
+            metric::REMOVALS.of("erasure_done").increment(ended);
+        });
     }
 
     /// A step of an open room is done.

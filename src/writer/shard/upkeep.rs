@@ -76,15 +76,22 @@ impl Shard {
     /// Stores the floor when it is time, or when the reader waits for it.
     pub(super) fn checkpoint(&mut self, now: Instant) {
         let reached = self.floor.reached();
-        let due = now.duration_since(self.stored_at) >= self.parts.config.checkpoint()
-            && reached != self.floor.stored();
+        let is_time = now.duration_since(self.stored_at) >= self.parts.config.checkpoint();
         let lost = self.parts.bus.health().borrow().records_lost;
-        if !due && !self.floor.is_pressing() && lost == self.records_lost {
+        if !is_time && !self.floor.is_pressing() && lost == self.records_lost {
             return;
         }
-        let Some(lease) = self.lease.take() else {
+        let unfinished = self.unfinished();
+        let has_news = reached != self.floor.stored() || unfinished != self.noted;
+        let Some(mut lease) = self
+            .lease
+            .take_if(|_| has_news || lost != self.records_lost)
+        else {
             return;
         };
+        // With the floor, in one record: nothing else leads a successor to these rooms once their
+        // commands are below it.
+        lease.note_unfinished(unfinished);
         self.stored_at = now;
         self.records_lost = lost;
         self.work.checkpoint(lease, reached);
@@ -157,6 +164,8 @@ impl Shard {
             let idle = now.duration_since(room.used()) >= idle_after(room);
             let unsaved = (idle && room.is_unsaved()) || room.is_unsaved_since(now, UNSAVED);
             let owes = room.owes() && room.is_unsaved();
+            // What is tried again later is not left to the sweep, which comes by in hours.
+            let idle = idle && !room.has_orders();
             let waits = room.is_holding_back() || room.lets_go() || owes || room.has_let_names_go();
             if waits || room.carries_since(now, carry) || unsaved {
                 save.push(name.clone());
@@ -198,6 +207,7 @@ impl Shard {
         }
         tracing::debug!(shard = %self.claim.shard(), room = %name, "room passivated");
         self.rooms.remove(name);
+        self.inherited.remove(name);
         self.parts.journal.close(name);
     }
 }
