@@ -241,6 +241,9 @@ async fn a_cluster_moves_from_the_bus_to_cassandra_and_back() {
     let (mut harry, missed) = resumes(&node, 4, before.len() as u64).await;
     assert_eq!(missed, before[4..]);
     goes_on(&mut harry, &before).await;
+    // Its stream of events is as it was; the settings say that it is the journal no more.
+    let logs = node.logs();
+    assert!(!logs.contains("cannot be used"), "{logs}");
 
     let exported = in_cassandra.run(&["journal", "export", "aaa"], &[]).await;
     done(&exported);

@@ -64,7 +64,7 @@ use std::{
 use subjects::Subjects;
 use together::Together;
 use uuid::Uuid;
-use watch::{Reached, Shared};
+use watch::{Reached, Shared, Watch};
 
 /// The oldest server that has what is used: batched direct reads.
 const OLDEST: (i64, i64, i64) = (2, 11, 0);
@@ -228,7 +228,7 @@ impl Nats {
             may_make: config.writes,
         };
         let ensured = setup.ensure_all().await;
-        ensured.map_err(|error| commands.explained(error))?;
+        let knew_journal = ensured.map_err(|error| commands.explained(error))?;
         if !config.writes {
             reach::check(&commands, &subjects).await?;
         }
@@ -253,6 +253,10 @@ impl Nats {
             },
             told,
         );
+        let watch = Watch {
+            knew_journal,
+            ..watch
+        };
         tokio::spawn(watch.run());
         Ok(Self {
             subjects,

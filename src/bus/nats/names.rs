@@ -153,6 +153,7 @@ mod tests {
             roles: vec![role],
             draining: false,
             version: "0".into(),
+            commit: String::new(),
             address: String::new(),
             unreachable: Vec::new(),
             formats,

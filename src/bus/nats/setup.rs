@@ -42,21 +42,21 @@ struct Names {
 }
 
 impl Setup<'_> {
-    /// Makes or checks everything.
-    pub(super) async fn ensure_all(&self) -> Result<(), Error> {
+    /// Makes or checks everything. Whether the cluster's settings say where its rooms are kept.
+    pub(super) async fn ensure_all(&self) -> Result<bool, Error> {
         let until = Instant::now() + RECOVERY;
-        while let Some(lost) = self.ensure().await? {
-            if Instant::now() >= until {
-                return Err(Error::Unusable(lost));
+        loop {
+            match self.ensure().await? {
+                Ok(knows_journal) => return Ok(knows_journal),
+                Err(lost) if Instant::now() >= until => return Err(Error::Unusable(lost)),
+                Err(_) => sleep(LOOK_AGAIN).await,
             }
-            sleep(LOOK_AGAIN).await;
         }
-        Ok(())
     }
 
     /// Makes or checks everything, unless the journal is missing where there was one: what to do
     /// then.
-    async fn ensure(&self) -> Result<Option<String>, Error> {
+    async fn ensure(&self) -> Result<Result<bool, String>, Error> {
         // Before the events are looked at: another node may be making everything at this moment, in
         // this order.
         let (mut was_used, mut knows_journal) = (false, false);
@@ -85,7 +85,7 @@ impl Setup<'_> {
                     say_ignored(definition, &info);
                 }
                 None if definition.is_journal && was_used => {
-                    return Ok(Some(definition.lost()));
+                    return Ok(Err(definition.lost()));
                 }
                 None if self.may_make => {
                     if std::mem::take(&mut is_new) {
@@ -102,7 +102,7 @@ impl Setup<'_> {
                 tracing::warn!(stream = %definition.name, %why, "a store that this version adds cannot be used");
             }
         }
-        Ok(None)
+        Ok(Ok(knows_journal))
     }
 
     /// Makes or checks what a cluster does without: a node serves everything else.

@@ -84,6 +84,8 @@ pub(super) struct Watch {
     /// The cluster's settings, once this node has agreed with them, and why they are not so now.
     pub(super) agreed: Agreed,
     pub(super) settings: Result<(), Kept>,
+    /// Whether they said at the start where rooms are kept: what counts until this node has agreed.
+    pub(super) knew_journal: bool,
     pub(super) sweep: Sweep,
     pub(super) writes: bool,
     pub(super) health: watch::Sender<Health>,
@@ -183,9 +185,8 @@ impl Watch {
         }
         let reached = self.reached.0.load(Relaxed);
         let (link, foreign) = (&self.link, &self.foreign);
-        let knows_journal = self
-            .agreed()
-            .is_some_and(|settings| settings.journal.is_some());
+        let agreed = self.agreed().map(|settings| settings.journal.is_some());
+        let knows_journal = agreed.unwrap_or(self.knew_journal);
         let looks = self.streams.iter_mut().map(|stream| {
             let reached = match stream.definition.store {
                 Store::Events => reached,
@@ -589,6 +590,7 @@ pub(super) fn new(
         subjects,
         agreed,
         settings: Ok(()),
+        knew_journal: false,
         writes: config.writes,
         health,
     }
