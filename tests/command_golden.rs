@@ -8,8 +8,10 @@ mod golden;
 use bytes::Bytes;
 use safe_chat::{
     bus::{
-        ReplyTo, Submission,
-        codec::{decode_command, decode_node, encode_command, encode_node},
+        ReplyTo, ShardRecord, Submission,
+        codec::{
+            decode_command, decode_node, decode_shard, encode_command, encode_node, encode_shard,
+        },
     },
     room::{
         Action, BatchMessage, Body, CommandId, DeviceId, Identity, Incarnation, Key, Policy,
@@ -197,16 +199,39 @@ fn a_node_of_before_reads_no_batches_and_one_of_now_does() {
     assert!(!node.reads_batches() && !node.reads_names() && !node.reads_unpins());
     assert!(!node.reads_policies() && !node.reads_retention());
     node.formats = safe_chat::bus::FORMATS;
-    assert_eq!(node.keeps, None);
+    assert_eq!((node.keeps, &*node.commit), (None, ""));
+    node.commit = "1f2e3d4c5b6a".into();
     node.keeps = Some(Retention {
         events: Some(10),
         ..Retention::default()
     });
     let (stored, kept) = (encode_node(&node), node.keeps);
     let node = decode_node(&stored).unwrap();
-    assert_eq!(node.keeps, kept);
+    assert_eq!((node.keeps, &*node.commit), (kept, "1f2e3d4c5b6a"));
     assert!(node.reads_batches() && node.reads_names() && node.reads_unpins());
     assert!(node.reads_policies() && node.reads_retention());
+}
+
+/// A node of before says of no room that something is being removed, and what it writes reads as
+/// that; a node of now that is about nothing writes what one of before does.
+#[test]
+fn a_record_of_a_shard_names_rooms_that_are_unfinished_or_none() {
+    let before = br#"{"owner":null,"epoch":4,"floor":17}"#;
+    let mut record = decode_shard(before).unwrap();
+    assert_eq!((record.epoch.0, record.floor.0), (4, 17));
+    assert_eq!(record.unfinished, []);
+    assert_eq!(encode_shard(&record), before[..]);
+    let named = (0..100).map(|n| RoomId::parse(&format!("room-{n:02}")).unwrap());
+    record.unfinished = named.collect();
+    let most = ShardRecord::UNFINISHED;
+    let read = decode_shard(&encode_shard(&record)).unwrap();
+    assert_eq!(read.unfinished, record.unfinished[..most]);
+    let odd = br#"{"owner":null,"epoch":4,"floor":17,"unfinished":["no name!","aaa"]}"#;
+    assert_eq!(
+        decode_shard(odd).unwrap().unfinished,
+        [RoomId::parse("aaa").unwrap()],
+        "what is none costs nobody the shard"
+    );
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Node {
             roles,
             draining: false,
             version: "0".into(),
+            commit: String::new(),
             address: "127.0.0.1:8558".into(),
             unreachable: Vec::new(),
             formats,

@@ -77,6 +77,13 @@ impl App {
     }
 }
 
+/// From which commit this program was built; empty: it is not known.
+fn commit() -> String {
+    let noted = env!("SAFE_CHAT_COMMIT");
+    let is_known = noted.bytes().all(|b| b.is_ascii_hexdigit());
+    is_known.then(|| noted.into()).unwrap_or_default()
+}
+
 async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Result<Running> {
     let me = NodeRecord {
         incarnation: Incarnation::of_node(&config.node.name, Uuid::now_v7()),
@@ -84,6 +91,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         roles: config.node.roles.clone(),
         draining: false,
         version: env!("CARGO_PKG_VERSION").into(),
+        commit: commit(),
         address: internal.advertised(config),
         unreachable: Vec::new(),
         formats: FORMATS,

@@ -469,6 +469,8 @@ pub struct NodeRecord {
     pub draining: bool,
     /// The program's version.
     pub version: String,
+    /// The commit that it was built from; empty: it is not known.
+    pub commit: String,
     /// Where operators reach it, `host:port`; empty: an older version, which does not say.
     pub address: String,
     /// The nodes that it does not hear and that do not answer it, ascending.

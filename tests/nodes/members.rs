@@ -61,6 +61,8 @@ async fn members_are_told_as_akka_tells_them() {
     for member in answer["members"].as_array().unwrap() {
         assert_eq!(member["roles"], json!(["gateway", "writer", "dc-default"]));
         assert!(member["nodeUid"].as_str().unwrap().parse::<u64>().is_ok());
+        assert_eq!(member["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(member["formats"], safe_chat::bus::FORMATS);
     }
     settled(&second, 2).await;
     let again = get(&second, "/cluster/members/").await;

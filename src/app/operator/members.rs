@@ -169,6 +169,8 @@ pub(super) fn shown(member: &Member) -> answer::Member {
         name: node.name.clone(),
         incarnation: node.incarnation.to_string(),
         version: node.version.clone(),
+        commit: node.commit.clone(),
+        formats: node.formats,
     }
 }
 

@@ -24,6 +24,9 @@ struct Node {
     #[serde(default)]
     draining: bool,
     version: String,
+    /// Nodes of before do not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    commit: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     address: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -102,6 +105,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         roles,
         draining,
         version,
+        commit,
         address,
         unreachable,
         formats,
@@ -113,6 +117,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         roles: roles.clone(),
         draining: *draining,
         version: version.clone(),
+        commit: commit.clone(),
         address: address.clone(),
         unreachable: unreachable.iter().map(ToString::to_string).collect(),
         formats: *formats,
@@ -132,6 +137,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         roles,
         draining,
         version,
+        commit,
         address,
         unreachable,
         formats,
@@ -144,6 +150,11 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
             "a node's name or version is not 1 to 64 visible ASCII characters".into(),
         ));
     }
+    if !commit.is_empty() && !visible(&commit) {
+        return Err(Bad(
+            "a node's commit is not 64 visible ASCII characters at most".into(),
+        ));
+    }
     if address.len() > ADDRESS || !address.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Bad("a node's address is no host and port".into()));
     }
@@ -153,6 +164,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         roles,
         draining,
         version,
+        commit,
         address,
         unreachable: unreachable
             .iter()

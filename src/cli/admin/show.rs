@@ -18,6 +18,7 @@ pub(super) fn members(answer: &Value) -> String {
         "REACHABLE",
         "ROLES",
         "VERSION",
+        ">FORMS",
         "",
     ]);
     let missed = list(&answer["unreachable"]);
@@ -41,11 +42,20 @@ pub(super) fn members(answer: &Value) -> String {
             text(&member["status"]),
             reachable,
             roles.join(","),
-            text(&member["version"]),
+            version(member),
+            text(&member["formats"]),
             marks.map(|(_, mark)| mark).collect::<Vec<_>>().join(", "),
         ]);
     }
     table.render()
+}
+
+/// With the commit that it was built from, where that is known.
+fn version(member: &Value) -> String {
+    match member["commit"].as_str() {
+        Some(commit) => format!("{} {commit}", text(&member["version"])),
+        None => text(&member["version"]),
+    }
 }
 
 pub(super) fn shards(answer: &Value) -> String {

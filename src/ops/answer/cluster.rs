@@ -54,6 +54,13 @@ pub struct Member {
     /// The version that it runs.
     #[schema(example = "0.1.0")]
     pub version: String,
+    /// The commit that it was built from, where that is known.
+    #[schema(example = "1f2e3d4c5b6a")]
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub commit: String,
+    /// The newest forms of what is stored that it reads: new ones are written once all nodes do.
+    #[schema(example = 7)]
+    pub formats: u32,
 }
 
 /// The members of the cluster, as the node that is asked sees them.

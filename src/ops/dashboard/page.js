@@ -180,7 +180,7 @@ function showNodes(now) {
       "tr", {}, name,
       cell("Status", make("span", { class: `pill ${kind}` }, word)),
       cell("Roles", node.roles.join(", ")),
-      cell("Version", node.version),
+      cell("Version", node.commit ? `${node.version} ${node.commit}` : node.version),
       cell("Up for", figures ? duration(figures.uptime_seconds) : "–"),
       cell("Sessions", figures ? count(figures.sessions) : "–"),
       cell("Shards", figures ? String(figures.shards.length) : "–"),
