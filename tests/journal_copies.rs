@@ -341,3 +341,63 @@ async fn on_the_bus_an_erasure_is_done_anew_after_whatever_failed() {
         }
     }
 }
+
+/// Places that are read from one on, to `last`.
+async fn places(journal: &dyn Journal, from: u64, last: u64) -> Vec<u64> {
+    let page = journal.read(&room(), Seq(from), Seq(last)).await.unwrap();
+    page.iter().map(|event| event.seq.0).collect()
+}
+
+/// Every page of 64 places lies in a message of its own. One that cannot be read costs its places,
+/// not the room, and what is copied anew goes over it.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_page_of_copies_is_a_hole() {
+    use safe_chat::bus::Blobs as _;
+    const LAST: u64 = 210;
+    let hub = Hub::new(Config {
+        deny_delete: true,
+        ..Config::default()
+    });
+    let bus = hub.connect();
+    let (journal, claim) = elected(&bus).await;
+    journal.open(&room(), claim).await.unwrap();
+    let all: Vec<Event> = (1..=LAST).map(event).collect();
+    let mut state = State::default();
+    for event in &all {
+        let commit = Commit {
+            epoch: claim.epoch(),
+            events: vec![event.clone()],
+        };
+        journal.append(&room(), claim, &commit).await.unwrap();
+        state.evolve(event);
+    }
+    for _ in 0..2 {
+        let saved = journal.save_snapshot(&room(), claim, &state).await;
+        saved.unwrap();
+    }
+    journal.rewrite(&room(), claim, &all[..200]).await.unwrap();
+    let dropped = journal.drop_rewritten(&room(), claim, Seq(201)).await;
+    assert!(dropped.unwrap());
+    let second = "copies.room.0.1.0";
+    let (_, revision) = bus.get(second).await.unwrap().expect("a page");
+    let damaged = bytes::Bytes::from_static(b"\xff\xff no page");
+    bus.put(second, damaged, revision).await.unwrap();
+
+    let behind: Vec<u64> = (129..=LAST).collect();
+    let before: Vec<u64> = (1..=64).collect();
+    assert_eq!(places(&journal, 1, LAST).await, before);
+    for from in [65, 100, 129] {
+        assert_eq!(places(&journal, from, LAST).await, behind, "{from}");
+    }
+    assert!(places(&journal, 65, 128).await.is_empty());
+    let last = journal.last_below(&room(), Seq(129)).await.unwrap();
+    assert_eq!(last, Some(Seq(64)));
+    // Whoever has some of it writes that.
+    let (next, claim) = elected(&bus).await;
+    let opened = next.open(&room(), claim).await.unwrap();
+    assert_eq!(opened.head(), Seq(LAST));
+    next.rewrite(&room(), claim, &all[..70]).await.unwrap();
+    let before: Vec<u64> = (1..=70).collect();
+    assert_eq!(places(&next, 1, LAST).await, before);
+    assert_eq!(places(&next, 71, LAST).await, behind);
+}

@@ -4,7 +4,7 @@
 //! that a page is replaced in one step. `copies.<room>.extent` says which places count.
 
 use super::{
-    ATTEMPTS, BusError, Error, page as journaled, reading,
+    ATTEMPTS, BusError, Error, damaged, page as journaled, reading,
     snapshot::{SMALLEST, part_bytes},
 };
 use crate::{
@@ -108,9 +108,12 @@ async fn write_page(
     let name = format!("{}.0", page_of(room, page));
     let mut size = part_bytes(bus);
     loop {
-        let (before, revision) = match read_page(bus, room, page, Through::Leader).await? {
-            Some((before, revision)) => (Some(before), revision),
-            None => (None, 0),
+        let (before, revision) = match read_page(bus, room, page, Through::Leader).await {
+            Ok(Some((before, revision))) => (Some(before), revision),
+            Ok(None) => (None, 0),
+            // It has nothing that could be kept.
+            Err(Error::Damaged(_)) => (None, damaged::revision(bus, &name).await?),
+            Err(error) => return Err(error),
         };
         if let Some(before) = before.as_ref().filter(|before| before.age >= age) {
             return match before.age {
@@ -267,8 +270,21 @@ async fn read_page(
     )))
 }
 
+/// The events of a page. One that cannot be read has none, whatever else there is: it is a hole, so
+/// that the rest of the room can be read.
 async fn near(bus: &dyn Bus, room: &RoomId, page: u64) -> Result<Vec<Event>, Error> {
-    let found = read_page(bus, room, page, Through::Near).await?;
+    Ok(sound(bus, room, page).await?.unwrap_or_default())
+}
+
+/// The same; `None`: it cannot be read.
+async fn sound(bus: &dyn Bus, room: &RoomId, page: u64) -> Result<Option<Vec<Event>>, Error> {
+    let found = match read_page(bus, room, page, Through::Near).await {
+        Err(Error::Damaged(why)) => {
+            damaged::tell(room, page, &why);
+            return Ok(None);
+        }
+        found => found?,
+    };
     let stored = found.map(|(page, _)| page.events).unwrap_or_default();
     let mut events = Vec::with_capacity(stored.len());
     for event in stored {
@@ -281,7 +297,7 @@ async fn near(bus: &dyn Bus, room: &RoomId, page: u64) -> Result<Vec<Event>, Err
             read => events.push(read?),
         }
     }
-    Ok(events)
+    Ok(Some(events))
 }
 
 /// Which places have copies that count; `None`: none has.
@@ -356,10 +372,14 @@ pub(super) async fn page(
     while first_of(next) < below {
         let last = page_with(Seq(below.0 - 1)).min(next + AT_ONCE as u64 - 1);
         let mut pages = stream::iter(next..=last)
-            .map(async |page| near(bus, room, page).await)
+            .map(async |page| (page, sound(bus, room, page).await))
             .buffered(AT_ONCE);
-        while let Some(page) = pages.next().await {
-            let page = page?;
+        let mut damaged = None;
+        while let Some((nth, page)) = pages.next().await {
+            let page = page?.unwrap_or_else(|| {
+                damaged = Some(nth);
+                Vec::new()
+            });
             if page.is_empty() && !whole.is_empty() {
                 return Ok(whole.into_events());
             }
@@ -370,19 +390,22 @@ pub(super) async fn page(
                 }
             }
         }
-        next = match whole.is_empty() {
-            false => last + 1,
-            true => match listed_from(bus, room, next, page_with(Seq(below.0 - 1))).await? {
-                Some(page) if page > last => page,
-                // A replica that lags behind does not have it yet, or it has no place in between.
-                Some(page) if near(bus, room, page).await?.is_empty() => {
-                    return Err(Error::Unavailable(format!(
-                        "page {page} of the copies of room {room} is not there yet: try again"
-                    )));
+        next = match (whole.is_empty(), damaged) {
+            (false, _) => last + 1,
+            (true, Some(nth)) => nth + 1,
+            (true, None) => {
+                match listed_from(bus, room, next, page_with(Seq(below.0 - 1))).await? {
+                    Some(page) if page > last => page,
+                    // A replica that lags behind does not have it yet, or it has no place in between.
+                    Some(page) if near(bus, room, page).await?.is_empty() => {
+                        return Err(Error::Unavailable(format!(
+                            "page {page} of the copies of room {room} is not there yet: try again"
+                        )));
+                    }
+                    Some(_) => last + 1,
+                    None => return Ok(Vec::new()),
                 }
-                Some(_) => last + 1,
-                None => return Ok(Vec::new()),
-            },
+            }
         };
     }
     Ok(whole.into_events())

@@ -15,6 +15,7 @@
 mod append;
 mod claim;
 mod copies;
+mod damaged;
 mod end;
 mod marks;
 mod open;

@@ -1,0 +1,35 @@
+//! Pages of copies that cannot be read. Each is told once by a node, however often somebody asks for
+//! what was in it.
+
+use super::{Error, reading};
+use crate::{bus::Bus, room::RoomId};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+/// Pages that were told. Beyond so many it begins anew.
+const TOLD: usize = 1024;
+
+static PAGES: Mutex<BTreeSet<(RoomId, u64)>> = Mutex::new(BTreeSet::new());
+
+/// Says that a page cannot be read.
+pub(super) fn tell(room: &RoomId, page: u64, why: &str) {
+    let mut pages = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    if pages.len() >= TOLD {
+        pages.clear();
+    }
+    if pages.insert((room.clone(), page)) {
+        tracing::warn!(
+            %room, page, why,
+            "a page of copies cannot be read; the room is read without it: put it back from a \
+             backup of the bucket"
+        );
+    }
+}
+
+/// What a page is replaced at.
+pub(super) async fn revision(bus: &dyn Bus, name: &str) -> Result<u64, Error> {
+    let found = bus.get(name).await.map_err(reading)?;
+    Ok(found.map_or(0, |(_, revision)| revision))
+}
