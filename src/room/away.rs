@@ -137,6 +137,16 @@ impl State {
         self.away.freed.extend(free.collect::<Vec<_>>());
     }
 
+    /// Records of these generations are to be removed as well.
+    pub fn forgets_records(&mut self, generations: &[Seq]) {
+        let stale = &mut self.away.stale;
+        for generation in generations {
+            if !stale.contains(generation) && stale.len() < STALE {
+                stale.push(*generation);
+            }
+        }
+    }
+
     /// What can move into records, by name, when there are more than so many pins that nobody needs
     /// now, about `most` of it; else only what records must not say any longer.
     pub fn movable(&self, more_than: usize, most: usize) -> Moving {

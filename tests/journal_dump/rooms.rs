@@ -86,6 +86,37 @@ async fn of_a_purged_room_comes_what_is_behind_that() {
     }
 }
 
+/// Only the journal that a purge comes to has records of names of before: they go, too.
+#[tokio::test(start_paused = true)]
+async fn records_of_before_a_purge_go_where_it_comes_to() {
+    for (from, to) in pairs() {
+        talk(&from, "aaa", 300).await;
+        let early = export(&from, &["aaa"]).await;
+        import(&to, &early).await[0].as_ref().unwrap();
+        let mut owner = Speaker::of(&to, "aaa").await;
+        let (user, pin) = owner.state.pins.iter().next().expect("a name");
+        let moving = vec![(user.clone(), Some(pin.clone()))];
+        let recorded = owner
+            .journal
+            .record(&owner.room, owner.claim, Seq(0), &moving);
+        recorded.await.unwrap();
+        owner.state.away.is_used = true;
+        owner.saves().await;
+
+        let mut speaker = Speaker::of(&from, "aaa").await;
+        speaker.acts(Action::Purge).await;
+        speaker.says(301..=305).await;
+        let file = export(&from, &["aaa"]).await;
+        for _ in 0..2 {
+            import(&to, &file).await[0].as_ref().unwrap();
+            let owner = Speaker::of(&to, "aaa").await;
+            let away = &owner.state.away;
+            assert_eq!((away.is_used, &*away.stale), (false, &[Seq(0)][..]));
+            assert_eq!(owner.state.pins, speaker.state.pins);
+        }
+    }
+}
+
 /// Whether it is still journaled or not; the event that says so is in no snapshot yet, or is.
 #[tokio::test(start_paused = true)]
 async fn what_is_erased_is_not_carried_on() {

@@ -327,7 +327,8 @@ impl Target {
         self.save(&self.state.clone()).await
     }
 
-    /// Names of which there are records here are free where what comes says so.
+    /// Names of which there are records here are free where what comes says so; records of before a
+    /// purge are to go that what comes does not know of.
     async fn save(&mut self, state: &State) -> Result<(), Error> {
         let mut state = state.clone();
         if self.state.away.is_used && !state.away.is_used {
@@ -335,6 +336,7 @@ impl Target {
             let recorded = patiently(|| self.journal.all_recorded(&self.room, generation)).await?;
             state.overrule(recorded.into_iter().map(|(user, _)| user));
         }
+        state.forgets_records(&self.state.away.stale);
         let state = &state;
         patiently(|| self.journal.save_snapshot(&self.room, self.claim, state)).await?;
         self.saved = state.head;
