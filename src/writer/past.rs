@@ -23,6 +23,8 @@ pub(super) struct Trimming {
     again: Option<Instant>,
     /// Nothing was begun here: it is only looked whether an owner before left something.
     looks_back: bool,
+    /// When it is looked once more whether something of before a purge is there.
+    last_look: Option<Instant>,
     /// What is to be erased may be copied already, and what was journaled of it half removed: only
     /// copying all of it anew finds that out.
     may_be_halfway: bool,
@@ -79,6 +81,10 @@ impl Pass {
 /// Snapshots of a room that a journal keeps at most: after so many new ones none of before holds
 /// anything back.
 const SNAPSHOTS: usize = 2;
+
+/// After a purge it is looked once more: longer than a snapshot of before takes to come that was
+/// given up as lost, or that is of an owner who was replaced.
+const LATE: Duration = Duration::from_secs(30);
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +152,7 @@ impl Trimming {
             pass: None,
             again: None,
             looks_back: stage == Stage::Remove,
+            last_look: None,
             may_be_halfway: !erasing.is_empty(),
         }
     }
@@ -153,6 +160,7 @@ impl Trimming {
     /// Everything before an event is to be removed: that is saved first, whatever is under way.
     pub(super) fn purged(&mut self) {
         (self.is_purged, self.looks_back) = (true, false);
+        self.last_look = None;
     }
 
     /// What is to be done now for a room that is published up to `head`. It is looked at once in
@@ -168,6 +176,12 @@ impl Trimming {
         if self.is_purged && matches!(self.stage, Stage::See | Stage::SaveLater) {
             (self.stage, self.saved, self.is_purged) = (Stage::Save, 0, false);
             self.pass = None;
+        }
+        let looks = self
+            .last_look
+            .take_if(|at| self.stage == Stage::See && now >= *at);
+        if looks.is_some() {
+            (self.stage, self.looks_back) = (Stage::Remove, true);
         }
         let may_begin = self.again.is_none_or(|again| now >= again);
         if self.stage == Stage::See && !erasing.is_empty() && may_begin {
@@ -214,7 +228,7 @@ impl Trimming {
     /// Whether a next owner is to open the room at once, and go on: with what was begun, or with a
     /// purge (`is_purge`) of which something is held back.
     pub(super) fn is_unfinished(&self, is_purge: bool) -> bool {
-        let waits = is_purge && self.stage == Stage::SaveLater;
+        let waits = is_purge && (self.stage == Stage::SaveLater || self.last_look.is_some());
         waits || (self.is_at_it() && !self.looks_back)
     }
 
@@ -269,8 +283,8 @@ impl Trimming {
     }
 
     /// What is below was removed, all of it or what could be; `None`: it failed. Whether that ends
-    /// what was begun.
-    pub(super) fn removed(&mut self, all: Option<bool>, now: Instant) -> bool {
+    /// what was begun, for a purge but for a last look.
+    pub(super) fn removed(&mut self, all: Option<bool>, is_purge: bool, now: Instant) -> bool {
         let was_begun = !std::mem::take(&mut self.looks_back);
         self.stage = match all {
             Some(true) => Stage::See,
@@ -285,7 +299,11 @@ impl Trimming {
                 Stage::SaveLater
             }
         };
-        was_begun && self.stage == Stage::See
+        let ends = was_begun && self.stage == Stage::See;
+        if ends && is_purge {
+            self.last_look = Some(now + LATE);
+        }
+        ends
     }
 
     /// A part was copied, or could not be: then all of it is copied again, later. The change that
@@ -318,7 +336,7 @@ impl Trimming {
                 self.pass.take().map(Pass::done)
             }
             Some(false) => {
-                self.removed(all, now);
+                self.removed(all, false, now);
                 None
             }
             None => self.copied(None, later),

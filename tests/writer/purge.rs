@@ -7,9 +7,16 @@ use crate::world::{
 use safe_chat::{
     bus::{Answered, Position},
     cluster::Owner,
+    journal::memory::{Fate, Faults, Op, Outcome},
     room::{Action, Kind, Seq},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::time::sleep;
 
 /// The forms of which this is a part.
@@ -171,4 +178,44 @@ async fn an_owner_that_could_save_nothing_leaves_the_command_to_the_next_one() {
     let left = second.places(&world, purged).await;
     assert_eq!(left, [[purged], [purged]]);
     assert!(!second.remembers(&world, purged).await);
+}
+
+/// While it is wanted, snapshots come long after their owner has given them up.
+#[derive(Default)]
+struct Late(AtomicBool);
+
+impl Faults for Late {
+    fn call(&self, op: Op) -> Fate {
+        let is_late = op == Op::PutSnapshot && self.0.load(Relaxed);
+        Fate {
+            outcome: match is_late {
+                true => Outcome::Late(Duration::from_secs(20)),
+                false => Outcome::Done,
+            },
+            ..Fate::default()
+        }
+    }
+}
+
+/// One of before comes when all of before is gone.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_comes_late_does_not_stay() {
+    let (world, late) = (World::without_deletes(), Arc::new(Late::default()));
+    let node = world.node_with(1, late.clone());
+    node.takes().await;
+    let mut client = world.client().await;
+    talk(&mut client, 20).await;
+    is_saved(&client).await;
+    // A change without an event, which a snapshot has to keep.
+    late.0.store(true, Relaxed);
+    client.journaled(open(9, None)).await;
+    sleep(Duration::from_secs(7)).await;
+    late.0.store(false, Relaxed);
+    let (purged, _) = client.journaled(Action::Purge).await;
+    sleep(Duration::from_secs(8)).await;
+    assert!(!node.remembers(&world, purged).await, "it was removed");
+    sleep(Duration::from_secs(12)).await;
+    assert!(node.remembers(&world, purged).await, "it has come");
+    sleep(Duration::from_secs(60)).await;
+    assert!(!node.remembers(&world, purged).await);
 }

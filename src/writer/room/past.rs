@@ -82,7 +82,8 @@ impl Room {
         if all.is_some() {
             self.records_removed(records);
         }
-        self.past.removed(all, now) && self.starts_with_purge()
+        let is_purge = self.starts_with_purge();
+        self.past.removed(all, is_purge, now) && is_purge
     }
 
     fn starts_with_purge(&self) -> bool {

@@ -111,8 +111,9 @@ struct Shard {
     sweep: past::Sweep,
     /// Rooms from which the owner before was removing something, until that is done.
     inherited: BTreeSet<RoomId>,
-    /// The rooms that the shard's record names.
+    /// The rooms that the shard's record names, and when it was last looked which these should be.
     noted: Vec<RoomId>,
+    listed_at: Instant,
 }
 
 /// Writes a shard until it is released or lost. The lease ends with it.
@@ -175,6 +176,7 @@ async fn write(
         work: Work::default(),
         fits: parts.fits(),
         inherited: BTreeSet::new(),
+        listed_at: now,
         noted: lease.unfinished().to_vec(),
         records_lost: parts.bus.health().borrow().records_lost,
         lease: Some(lease),

@@ -76,11 +76,15 @@ impl Shard {
     /// Stores the floor when it is time, or when the reader waits for it.
     pub(super) fn checkpoint(&mut self, now: Instant) {
         let reached = self.floor.reached();
-        let is_time = now.duration_since(self.stored_at) >= self.parts.config.checkpoint();
+        let every = self.parts.config.checkpoint();
+        let is_time = |since: Instant| now.duration_since(since) >= every;
+        let has_moved = reached != self.floor.stored() && is_time(self.stored_at);
         let lost = self.parts.bus.health().borrow().records_lost;
-        if !is_time && !self.floor.is_pressing() && lost == self.records_lost {
+        let is_due = has_moved || is_time(self.listed_at) || lost != self.records_lost;
+        if self.lease.is_none() || !(is_due || self.floor.is_pressing()) {
             return;
         }
+        self.listed_at = now;
         let unfinished = self.unfinished();
         let has_news = reached != self.floor.stored() || unfinished != self.noted;
         let Some(mut lease) = self
