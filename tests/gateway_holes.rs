@@ -5,8 +5,9 @@ mod gateway;
 
 use gateway::*;
 use safe_chat::{
+    bus::{Commands as _, Submission},
     gateway::{Client as Address, StartAt, Taken},
-    room::{RoomId, Seq},
+    room::{Action, RoomId, Seq, UserId},
 };
 use serde_json::{Value, json};
 use std::ops::RangeInclusive;
@@ -200,6 +201,41 @@ async fn a_live_session_whose_next_event_is_gone_gets_a_reset() {
         charly.until("members").await["members"],
         json!(["charly", "harry"])
     );
+}
+
+/// What a gateway missed it reads from the journal, which has the content still.
+#[tokio::test(start_paused = true)]
+async fn who_missed_an_erasure_is_told_nothing_of_what_went() {
+    let mut world = World::new().await;
+    let (mut harry, gateway, mut charly) = one_cut_off(&mut world).await;
+    for n in 7..=10 {
+        harry.send(&format!("m{n}"));
+        harry.events(n).await;
+    }
+    let user = UserId::parse("harry").unwrap();
+    let erase = Submission {
+        room: room(),
+        action: Action::Erase { user },
+        reply: None,
+    };
+    world.hub.connect().submit(&erase).await.unwrap();
+    harry.events(11).await;
+    harry.send("m12");
+    harry.events(12).await;
+    world.hub.restore(gateway.bus.connection());
+    let missed = charly.events(12).await;
+    dense(&missed, 7, 12);
+    let mut late = gateway.join(since("moritz", 0, 0)).await;
+    let all = late.events(12).await;
+    dense(&all, 1, 12);
+    let of_harry = |event: &&Value| event["kind"] == "text" && event["from"] == "harry";
+    for event in missed.iter().chain(&all).filter(of_harry) {
+        let is_later = event["seq"] == 12;
+        assert_eq!(event["text"] == "", !is_later, "{event}");
+        assert_eq!(event["erased"] == true, !is_later, "{event}");
+    }
+    assert_eq!(missed[4]["kind"], "erased");
+    assert_eq!(missed.iter().filter(of_harry).count(), 5);
 }
 
 /// Nothing is left behind the hole: the reset names the place that comes next.

@@ -7,6 +7,7 @@ use crate::{
     node::Node,
     person::Person,
     retention::admin,
+    server::Server,
 };
 use safe_chat::{
     bus::{Feed, Position},
@@ -87,4 +88,54 @@ pub(crate) async fn what_somebody_said_is_stored_nowhere_and_the_room_goes_on(cl
     drop((first, second));
     let verified = cluster.run(&["journal", "verify", "aaa"], &[]).await;
     assert_eq!(verified.code, Some(0), "{verified:?}");
+}
+
+/// A server frees what is removed of a file when it begins the next one, or compacts it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_said_is_in_no_file_of_nats_after_a_while() {
+    let Some(mut server) = Server::start("what is erased, in files").await else {
+        return;
+    };
+    let cluster = server.cluster();
+    let mut node = cluster.node("only").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    let mut charly = Person::joins_in_json(&node, "aaa", "charly", "key-charly").await;
+    for n in 0..SAID {
+        harry.says(&format!("h{n}"), &format!("{SECRET}-{n}")).await;
+        charly.says(&format!("c{n}"), &format!("{OTHER}-{n}")).await;
+    }
+    harry.events_until(2 + 2 * SAID).await;
+    eprintln!("before {:?}", server.has_in_files(SECRET));
+    admin(&node, &["erase", "aaa", "harry", "--yes"]).await;
+    eventually("it is stored nowhere", async || {
+        !stored(&cluster).await.contains(SECRET)
+    })
+    .await;
+    eprintln!("removed {:?}", server.has_in_files(SECRET));
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    eprintln!("8 s later {:?}", server.has_in_files(SECRET));
+    node.stop().await;
+    server.stop();
+    eprintln!("stopped {:?}", server.has_in_files(SECRET));
+    server.run().await;
+    eprintln!("restarted {:?}", server.has_in_files(SECRET));
+    let node = cluster.node("only").await;
+    let mut harry = Person::joins_in_json(&node, "bbb", "harry", "key-harry").await;
+    let large = "x".repeat(60_000);
+    for n in 0..160 {
+        harry.says(&format!("l{n}"), &large).await;
+        harry.events_until(2 + n).await;
+    }
+    eprintln!("more {:?}", server.has_in_files(SECRET));
+    for n in 0..140 {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let found = server.has_in_files(SECRET);
+        if n % 20 == 0 || found.is_empty() {
+            eprintln!("{n} s later {found:?}");
+        }
+        if found.is_empty() {
+            break;
+        }
+    }
+    panic!("other {:?}", server.has_in_files(OTHER));
 }

@@ -144,6 +144,21 @@ impl Server {
         self.directory.path().join("nats.conf")
     }
 
+    /// The streams in whose files a text is, in whatever form.
+    pub(crate) fn has_in_files(&self, text: &str) -> Vec<String> {
+        let streams = self.store().join("jetstream/$G/streams");
+        let found = loadtest::sealed::Marker::new(text).files(&streams);
+        let (found, _) = found.expect("files that can be read");
+        let stream = |path: &PathBuf| {
+            let inside = path.strip_prefix(&streams).ok()?;
+            let name = inside.components().next()?.as_os_str();
+            Some(name.to_string_lossy().into_owned())
+        };
+        let mut found: Vec<String> = found.iter().filter_map(stream).collect();
+        found.dedup();
+        found
+    }
+
     fn store(&self) -> PathBuf {
         self.directory.path().join("store")
     }

@@ -4,10 +4,12 @@
 use crate::{
     admin::{shows, types},
     manage::{ask, get, two},
+    members::settled,
     person::Person,
     support::{Cluster, Node, eventually},
 };
 use reqwest::Method;
+use safe_chat::bus::FORMATS;
 use serde_json::{Value, json};
 
 /// A page of history.
@@ -153,4 +155,27 @@ async fn an_operator_types_the_name_of_the_user_or_says_yes() {
     let (status, why) = ask(&first, Method::DELETE, path).await;
     let found = (status, &why["error"]["reason"]);
     assert_eq!(found, (404, &json!("not_found")));
+}
+
+/// A node of before would refuse the whole room.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_erased_while_a_node_of_before_is_there() {
+    let cluster = Cluster::new(4);
+    let (first, second) = two(&cluster).await;
+    let mut harry = Person::joins(&first, "aaa", "harry", "").await;
+    harry.says("m1", "Hello").await;
+    harry.reads_until(2).await;
+    let old = cluster.beats("old", FORMATS - 1);
+    settled(&second, 3).await;
+    let erase = || ask(&second, Method::DELETE, "/rooms/aaa/users/harry/messages");
+    let (status, why) = erase().await;
+    let message = "node old is of a version that cannot read that what somebody said was erased: \
+                   upgrade it first";
+    assert_eq!((status, &why["error"]), (409, &json!("old_node")), "{why}");
+    assert_eq!(why["message"], message);
+    assert_eq!(get(&first, "/rooms/aaa").await["head"], 2);
+    old.abort();
+    settled(&second, 2).await;
+    let (status, answer) = erase().await;
+    assert_eq!((status, &answer["seq"]), (200, &json!(3)), "{answer}");
 }

@@ -2,7 +2,7 @@
 
 use safe_chat::{
     app::{App, Ports, Running},
-    bus::{Feed, Position, Registry, Role, memory::Hub},
+    bus::{Feed, NodeRecord, Position, Registry, Role, memory::Hub},
     config::Config,
     journal::{Journal, bus::OnBus},
     room::{Body, Incarnation, Kind, RoomId, Seq, Shards},
@@ -12,7 +12,11 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+use uuid::Uuid;
 
 /// Long enough for anything that happens in one process.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,6 +79,30 @@ impl Cluster {
 
     pub(crate) async fn node(&self, name: &str, roles: &[Role]) -> Node {
         self.start(self.config(name, roles)).await.unwrap()
+    }
+
+    /// A node of other forms, as far as its record goes, until the task is aborted.
+    pub(crate) fn beats(&self, name: &str, formats: u32) -> AbortHandle {
+        let node = NodeRecord {
+            incarnation: Incarnation::of_node(name, Uuid::now_v7()),
+            name: name.into(),
+            roles: vec![Role::Gateway],
+            draining: false,
+            version: "0.0.9".into(),
+            commit: String::new(),
+            address: "127.0.0.1:1".into(),
+            unreachable: Vec::new(),
+            formats,
+            keeps: None,
+        };
+        let bus = self.hub.connect();
+        let beats = async move {
+            loop {
+                bus.beat(&node).await.unwrap();
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::spawn(beats).abort_handle()
     }
 
     /// The owner of each shard that has one.
