@@ -352,7 +352,7 @@ async fn audit(bus: Memory, ledger: Arc<Mutex<Ledger>>) {
         let ShardSeen::Stored { shard, record, .. } = seen else {
             continue;
         };
-        let Some(before) = last.insert(shard, record) else {
+        let Some(before) = last.insert(shard, record.clone()) else {
             continue;
         };
         let new_owner = record.owner.is_some() && record.owner != before.owner;
