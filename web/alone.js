@@ -2,7 +2,9 @@
 // has written to this person alone.
 
 const FIRST_MS = 2_000, LOOK_MS = 30_000;
-const MOST = 64;                 // invitations that are remembered
+const MOST = 64;                 // invitations that are remembered, and rooms of two
+const LOOKED_AT = 16;            // rooms of two where it looks whether something was said
+const LAST = 10;                 // events of each that it looks at
 
 export class Alone {
   /** `sealed` is the device in its room; `who.direct`, { user, key }: whom it meets there. */
@@ -10,6 +12,7 @@ export class Alone {
     Object.assign(this, { sealed });
     this.invitations = [];       // { user, key, room, isOther }, of whom nothing is decided yet
     this.known = new Set();
+    this.told = new Map();       // up to which place it was told that somebody writes in a room of two
     this.timer = setTimeout(() => this.look(), FIRST_MS);
   }
 
@@ -31,6 +34,7 @@ export class Alone {
   async look() {
     try {
       for (const { room, by } of await this.sealed.asks.welcomes(this.sealed.name)) this.invite(room, by);
+      for (const room of this.elsewhere()) await this.lookInto(room);
     } catch { /* it is looked again */ }
     if (!this.sealed.over) this.timer = setTimeout(() => this.look(), LOOK_MS);
   }
@@ -43,6 +47,25 @@ export class Alone {
     this.known.add(key);
     const isOther = sealed.members().some((one) => one.user === user && one.pub !== key);
     this.invitations.push({ user, key, room, isOther });
+    sealed.calls.changed();
+  }
+
+  /** The other rooms of two, those where this device was last. */
+  elsewhere() {
+    const { pairs, who } = this.sealed;
+    return Object.keys(pairs).filter((room) => room !== who.room).slice(-LOOKED_AT);
+  }
+
+  /** Whether the other one has written in a room of two since this device was there, and that was told. */
+  async lookInto(room) {
+    const { sealed } = this, { user, key, seen } = sealed.pairs[room];
+    const after = Math.max(seen, this.told.get(room) ?? 0);
+    const events = await sealed.asks.last(room, LAST);
+    const news = events.findLast((event) => event.kind === "sealed" && event.from === user && event.seq > after);
+    if (!news || sealed.over) return;
+    this.told.set(room, news.seq);
+    if (this.invitations.some((one) => one.room === room)) return;
+    this.invitations.push({ user, key, room, isOther: false });
     sealed.calls.changed();
   }
 

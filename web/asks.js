@@ -5,11 +5,11 @@ import { fromBase64url } from "./tools.js";
 const KEYS = "safe-chat keys proof v1", REQUEST = "safe-chat request proof v1";
 const ANSWER_MS = 10_000;
 
-/** The service said no. */
+/** The service said no; `after`: milliseconds until it may say something else. */
 export class Refused extends Error {
-  constructor(status, { reason, message } = {}) {
-    super(message || reason || `HTTP ${status}`);
-    Object.assign(this, { status, reason });
+  constructor(status, { reason, message } = {}, after = null) {
+    super(message || reason || `the service answers HTTP ${status}`);
+    Object.assign(this, { status, reason, after });
   }
 }
 
@@ -50,14 +50,20 @@ export class Asks {
     const found = await answer.json().catch(() => ({}));
     if (answer.status === 200) return found;
     if (answer.status === 404) return null;
-    throw new Refused(answer.status, found.error);
+    const after = Number(answer.headers.get("retry-after") ?? NaN);
+    throw new Refused(answer.status, found.error, after > 0 ? after * 1_000 : null);
   }
 
   /** What every member and newcomer may know of the group; null: the room has none. */
-  async group() {
-    const { room, user, key } = this.who, named = [text("GET"), text(location.host), text(room), text(user)];
+  group() { return this.ofRoom(this.who.room, "group", {}); }
+
+  /** The last events of a room. */
+  async last(room, limit) { return (await this.ofRoom(room, "history", { limit }))?.events ?? []; }
+
+  async ofRoom(room, what, query) {
+    const { user, key } = this.who, named = [text("GET"), text(location.host), text(room), text(user)];
     const proof = await this.signed("GET", [text(REQUEST), ...named], "");
-    return this.send("GET", `rooms/${room}/group?${new URLSearchParams({ user, pub: key })}`, "", proof);
+    return this.send("GET", `rooms/${room}/${what}?${new URLSearchParams({ user, pub: key, ...query })}`, "", proof);
   }
 
   /** What waits for this device, of all rooms. */
@@ -102,9 +108,9 @@ export class Asks {
     return this.ask("DELETE", `/keys/${key}/${user}/devices/${device}`, "");
   }
 
-  /** A key package of each device of somebody; empty: there is none. */
+  /** A key package of each device of somebody, [{ device, package }], and the devices that have none now. */
   async claim(user, key) {
     const found = await this.ask("POST", `/keys/${key}/${user}/claim`, `?pub=${this.who.key}`);
-    return (found?.packages ?? []).map((one) => one.package);
+    return { packages: found?.packages ?? [], missing: found?.missing ?? [] };
   }
 }

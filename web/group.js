@@ -37,6 +37,7 @@ export class Group {
     on("copy-own", "click", () => this.copyOwn());
     on("group-copy", "click", () => this.copyOwn());
     on("group-agree", "click", () => this.attempt(() => sealed.agree()));
+    on("group-forget", "click", () => this.forget());
     on("leave-group", "click", () => this.leave());
     on("ask-earlier", "click", () => this.askForEarlier());
     on("group-alone", "click", () => onAlone(sealed.alone.invitations[0]));
@@ -83,6 +84,7 @@ export class Group {
     if (invitation) $("group-notice-text").textContent = invites(invitation);
     $("group-copy").hidden = Boolean(question) || waits !== "not_in";
     $("group-agree").hidden = !question;
+    $("group-forget").hidden = !question?.left;
     if (waits) $("group-notice-text").textContent = WAITS[waits];
     if (question) {
       $("group-notice-text").textContent = asks(question);
@@ -158,7 +160,7 @@ export class Group {
   /** What is done with a device of one's own: it is not only removed, but does not come back. */
   own({ device, isIn }) {
     if (device === this.sealed.name) return make("span", { className: "you" }, "this one");
-    if (!isIn) return make("span", { className: "you" }, "not in this room");
+    if (!isIn) return make("button", { type: "button", className: "plain", onclick: () => this.allow(device) }, "Let in");
     return make("button", { type: "button", className: "plain", onclick: () => this.revoke(device) }, "Revoke");
   }
 
@@ -189,6 +191,12 @@ export class Group {
     await this.attempt(() => this.sealed.revoke(device));
   }
 
+  /** Also one that was revoked. */
+  async allow(device) {
+    if (!confirm(`Let your device ${device} into this room? It reads what is said from then on, also if you had revoked it.`)) return;
+    if (await this.attempt(() => this.sealed.allow(device))) this.say(`Your device ${device} is being let in.`);
+  }
+
   /** Where two are alone. */
   alone() {
     const { user, key } = this.about;
@@ -214,17 +222,24 @@ export class Group {
     const [, user, key] = found;
     $("let-in-go").disabled = true;
     const count = Math.min($("let-in-share").valueAsNumber || 0, 100);
-    const isDone = await this.attempt(() => this.sealed.add(user, key, count));
+    let missing = [];
+    const isDone = await this.attempt(async () => { missing = await this.sealed.add(user, key, count); });
     $("let-in-go").disabled = false;
     if (!isDone) return;
     $("let-in-who").value = "";
     $("let-in-share").value = 0;
-    this.say(`${user} is being let in.`);
+    const without = missing.length ? ` Without ${missing.join(", ")}: ${user} has to open that again first.` : "";
+    this.say(`${user} is being let in.${without}`);
   }
 
   async leave() {
     if (!confirm("Leave the group? This browser reads nothing more of this room until somebody lets it in again.")) return;
     if (await this.attempt(() => this.sealed.leave())) this.say("Leaving: somebody else removes this device with the next change.");
+  }
+
+  async forget() {
+    if (!confirm("Forget what was said in this room? This browser does not show it again, and nobody can bring it back here.")) return;
+    if (await this.attempt(() => this.sealed.forgetAll())) this.say("This browser has forgotten what was said here.");
   }
 
   async copyOwn() {

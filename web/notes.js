@@ -16,10 +16,17 @@ export function words(note, me) {
     case "leaving": return leaving(note, me);
     case "shared": return shared(note, me);
     case "asked": return asked(note, me);
-    case "out": return "you are not in the group any more";
+    case "out": return out(note, me);
     case "lost": return `this device lost the group (${note.why}) and comes back`;
     default: return note.what;
   }
+}
+
+function out({ by }, me) {
+  const said = "you are not in the group any more";
+  // Nobody: this device has left, or it is of before notes said who.
+  if (!by) return said;
+  return `${by.pub === me ? `your device ${by.device}` : by.user} removed this device: ${said}`;
 }
 
 function leaving({ who, revoked }, me) {
@@ -72,6 +79,6 @@ function meanwhile(came, went) {
 }
 
 /** Whether somebody should look at it. */
-export function isWarning({ what }) {
-  return what === "key_changed" || what === "other_group" || what === "lost";
+export function isWarning({ what, by }) {
+  return what === "key_changed" || what === "other_group" || what === "lost" || (what === "out" && Boolean(by));
 }

@@ -153,6 +153,50 @@ export class Sealed {
         }
     }
     /**
+     * What the identity has to sign so that the device of a key package counts here (again);
+     * nothing if it does.
+     * @param {string} _package
+     * @returns {Uint8Array}
+     */
+    allowance(_package) {
+        const ptr0 = passStringToWasm0(_package, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.sealed_allowance(this.__wbg_ptr, ptr0, len0);
+        if (ret[3]) {
+            throw takeFromExternrefTable0(ret[2]);
+        }
+        var v2 = getArrayU8FromWasm0(ret[0], ret[1]).slice();
+        wasm.__wbindgen_free(ret[0], ret[1] * 1, 1);
+        return v2;
+    }
+    /**
+     * Says which devices this person has, with the signature.
+     * @param {Uint8Array | number[]} signature
+     * @param {number} now
+     * @returns {string}
+     */
+    announce(signature, now) {
+        let deferred4_0;
+        let deferred4_1;
+        try {
+            const val2 = +now;
+            const ptr0 = passArray8ToWasm0(signature, wasm.__wbindgen_malloc);
+            const len0 = WASM_VECTOR_LEN;
+            const ret = wasm.sealed_announce(this.__wbg_ptr, ptr0, len0, val2);
+            var ptr3 = ret[0];
+            var len3 = ret[1];
+            if (ret[3]) {
+                ptr3 = 0; len3 = 0;
+                throw takeFromExternrefTable0(ret[2]);
+            }
+            deferred4_0 = ptr3;
+            deferred4_1 = len3;
+            return getStringFromWasm0(ptr3, len3);
+        } finally {
+            wasm.__wbindgen_free(deferred4_0, deferred4_1, 1);
+        }
+    }
+    /**
      * Asks everybody for so many messages of before.
      * @param {number} count
      * @param {number} now
@@ -617,33 +661,6 @@ export class Sealed {
         var v2 = getArrayU8FromWasm0(ret[0], ret[1]).slice();
         wasm.__wbindgen_free(ret[0], ret[1] * 1, 1);
         return v2;
-    }
-    /**
-     * Revokes the device, with the signature.
-     * @param {Uint8Array | number[]} signature
-     * @param {number} now
-     * @returns {string}
-     */
-    revoke(signature, now) {
-        let deferred4_0;
-        let deferred4_1;
-        try {
-            const val2 = +now;
-            const ptr0 = passArray8ToWasm0(signature, wasm.__wbindgen_malloc);
-            const len0 = WASM_VECTOR_LEN;
-            const ret = wasm.sealed_revoke(this.__wbg_ptr, ptr0, len0, val2);
-            var ptr3 = ret[0];
-            var len3 = ret[1];
-            if (ret[3]) {
-                ptr3 = 0; len3 = 0;
-                throw takeFromExternrefTable0(ret[2]);
-            }
-            deferred4_0 = ptr3;
-            deferred4_1 = len3;
-            return getStringFromWasm0(ptr3, len3);
-        } finally {
-            wasm.__wbindgen_free(deferred4_0, deferred4_1, 1);
-        }
     }
     /**
      * Says something, as soon as that is possible.

@@ -8,7 +8,7 @@
 
 import { Alone } from "./alone.js";
 import { Asks } from "./asks.js";
-import { fromBase64url, randomId } from "./tools.js";
+import { duration, fromBase64url, randomId } from "./tools.js";
 import { Overtaken, Vault } from "./vault.js";
 import { wasm } from "./wasm.js";
 
@@ -19,6 +19,9 @@ const PUBLISH_AGAIN_MS = 20_000;
 const CLAIM_AGAIN_MS = [1_000, 2_000, 3_000];   // until it is asked again for key packages that are not there
 const WAIT_MS = 400;             // for another tab that lets go
 const BATCH = 200;               // events that are stored together
+const ALLOWED_MS = 200, ALLOWED_TRIES = 50;   // how often it is looked whether the room has a list of devices
+const PATIENCE_MS = 600_000;     // how long it waits, at most, for what may not be asked now
+const MOST_PAIRS = 64;           // rooms of two that it looks after from elsewhere
 const PACKAGES = { least: 20, made: 50 };   // key packages that wait for others
 
 /** What is shown at its place in the room, beside messages. */
@@ -78,8 +81,9 @@ export class Sealed {
       }
       const verified = await vault.list(`verified ${who.key}`, {});
       const kept = await vault.list(`outbox ${vault.who}/${who.room}`, []);
+      const pairs = await vault.list(`alone ${vault.who}`, {});
       navigator.storage?.persist?.().catch(() => {});
-      return new Sealed(who, { seal, vault, device, verified, kept, asks: new Asks(who, sign) });
+      return new Sealed(who, { seal, vault, device, verified, kept, pairs, asks: new Asks(who, sign) });
     } catch (error) {
       vault.close();
       throw error;
@@ -137,6 +141,7 @@ export class Sealed {
 
   connected(head) {
     this.head = head;
+    this.seen(head);
     this.put(() => this.device.connected(head, now()));
     if (!this.hasPublished) this.publish();
   }
@@ -145,9 +150,20 @@ export class Sealed {
 
   missed(then) { this.put(() => this.device.missed(now()), then); }
 
+  /** Up to where a room of two was read: what is said behind that is told elsewhere. */
+  seen(seq) {
+    const { direct, room } = this.who, before = this.pairs[room];
+    if (!direct || before?.seen >= seq) return;
+    const { [room]: _, ...others } = this.pairs;
+    const rest = Object.entries(others).slice(1 - MOST_PAIRS);
+    this.pairs = { ...Object.fromEntries(rest), [room]: { ...direct, seen: seq } };
+    this.isPairing = true;
+  }
+
   /** `took(event)` follows when it is stored. */
   event(event) {
     const { seq, kind, sealed, handshake } = event;
+    this.seen(seq);
     this.put(() => {
       const mine = event.from === this.who.user && event.id ? this.outbox.messages.get(event.id) : null;
       // An own message of before a reload; one of this page comes back as `said`.
@@ -218,18 +234,56 @@ export class Sealed {
     }, done));
   }
 
-  /** `count`: so many messages of before are shared with them. */
+  /** `count`: so many messages of before are shared with them. The devices that could not be added now. */
   async add(user, key, count = 0) {
-    let packages = await this.asks.claim(user, key);
+    let { packages, missing } = await this.claim(user, key);
     // Who has just come may not have published them yet.
     for (const again of CLAIM_AGAIN_MS) {
       if (packages.length) break;
       await new Promise((go) => { setTimeout(go, again); });
-      packages = await this.asks.claim(user, key);
+      ({ packages, missing } = await this.claim(user, key));
     }
     if (!packages.length) throw new Error(`${user} has no device that can be added: they have to come to a sealed room first, with that key.`);
     this.sharing.set(key, count);
-    await this.act(() => this.device.add(JSON.stringify(packages), now()));
+    await this.act(() => this.device.add(JSON.stringify(packages.map((one) => one.package)), now()));
+    return missing;
+  }
+
+  /** A key package of each device of somebody. Too often is asked again by itself, when it may be. */
+  async claim(user, key) {
+    for (;;) {
+      try {
+        return await this.asks.claim(user, key);
+      } catch (error) {
+        if (error.status !== 429 || !error.after || error.after > PATIENCE_MS) throw error;
+        this.calls.note(`${error.message} (asked again by itself, in ${duration(error.after)})`);
+        await new Promise((go) => { setTimeout(go, error.after + 1_000); });
+        if (this.over) throw error;
+      }
+    }
+  }
+
+  /** A device of this person counts here again, and is let in. */
+  async allow(device) {
+    const { user, key } = this.who, { packages } = await this.claim(user, key);
+    const found = packages.find((one) => one.device === device);
+    if (!found) throw new Error(`${device} cannot be let in now: open it in a sealed room first, so that it says how.`);
+    const unsigned = async () => {
+      let bytes = null;
+      await this.act(() => { bytes = this.device.allowance(found.package); return "[]"; });
+      return bytes;
+    };
+    const bytes = await unsigned();
+    if (bytes.length) {
+      const signature = fromBase64url(await this.asks.sign(bytes));
+      await this.act(() => this.device.announce(signature, now()));
+      // It is let in by what the room has then.
+      for (let tries = 0; (await unsigned()).length; tries++) {
+        if (tries === ALLOWED_TRIES || this.over) throw new Error(`The room does not say yet that ${device} counts: try again when it does.`);
+        await new Promise((go) => { setTimeout(go, ALLOWED_MS); });
+      }
+    }
+    await this.act(() => this.device.add(JSON.stringify([found.package]), now()));
   }
 
   /** The newest messages that are here, for somebody who came later. */
@@ -258,7 +312,7 @@ export class Sealed {
     let bytes = null;
     await this.act(() => { bytes = this.device.revocation(device); return "[]"; });
     const signature = fromBase64url(await this.asks.sign(bytes));
-    await this.act(() => this.device.revoke(signature, now()));
+    await this.act(() => this.device.announce(signature, now()));
     await this.asks.forget(device);
   }
 
@@ -313,6 +367,16 @@ export class Sealed {
     const found = await this.vault.said(this.who.room, events[0].seq, events.at(-1).seq).catch(() => new Map());
     for (const [seq, value] of found) if (!this.read.has(seq)) this.read.set(seq, value);
     return events.map((event) => this.readable(event));
+  }
+
+  /** This browser forgets what it has read in this room. */
+  async forgetAll() {
+    await this.vault.forget(this.who.room, Infinity);
+    for (const seq of this.read.keys()) {
+      this.read.set(seq, { text: undefined, notes: undefined, why: undefined });
+      this.calls.update(seq);
+    }
+    this.read.clear();
   }
 
   /** The room forgets what is older. */
@@ -392,7 +456,8 @@ export class Sealed {
     const shelf = this.device.shelf() ?? null, lists = {};
     if (this.kept.changed) lists[`outbox ${this.vault.who}/${this.who.room}`] = this.kept;
     if (this.isVerifying) lists[`verified ${this.who.key}`] = this.verified;
-    this.kept.changed = this.isVerifying = false;
+    if (this.isPairing) lists[`alone ${this.vault.who}`] = this.pairs;
+    this.kept.changed = this.isVerifying = this.isPairing = false;
     if (!shelf && !this.fresh.size && !Object.keys(lists).length) return;
     await this.vault.store(this.who.room, { shelf, revision: this.device.revision(), said: [...this.fresh], lists });
   }

@@ -4,6 +4,8 @@ export const $ = (id) => document.getElementById(id);
 export const bytes = (text) => new TextEncoder().encode(text).length;
 export const number = new Intl.NumberFormat();
 export const plural = (n, one) => `${number.format(n)} ${one}${n === 1 ? "" : "s"}`;
+/** 40 s, 3 min */
+export const duration = (ms) => (ms < 120_000 ? `${Math.ceil(ms / 1_000)} s` : `${Math.ceil(ms / 60_000)} min`);
 export const wellFormed = (text) => (text.toWellFormed ? text.toWellFormed() : text);
 
 export function base64url(buffer) {

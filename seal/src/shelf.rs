@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// The stored form.
 const FORM: u8 = 1;
@@ -123,27 +124,13 @@ impl Shelf {
     /// As one value that only this identity opens. `about` says what it is of, and must be said
     /// again to open it; the nonce must never be used twice.
     pub fn lock(&self, identity: &Identity, about: &str, nonce: &[u8; 24]) -> Vec<u8> {
-        let shelf = zeroize::Zeroizing::new(self.encode());
-        let payload = Payload {
-            msg: &shelf,
-            aad: LOCKED,
-        };
-        let locked = cipher(identity, about).encrypt(XNonce::from_slice(nonce), payload);
-        let locked = locked.expect("a shelf is not too long to encrypt");
-        [LOCKED, nonce, &locked].concat()
+        lock(&Zeroizing::new(self.encode()), identity, about, nonce)
     }
 
     /// # Errors
     /// Bytes of another form, or of another identity.
     pub fn unlock(bytes: &[u8], identity: &Identity, about: &str) -> Result<Self, Error> {
-        let mut reader = Reader(bytes.strip_prefix(LOCKED).ok_or(Error::Malformed)?);
-        let nonce: [u8; 24] = reader.array()?;
-        let payload = Payload {
-            msg: reader.0,
-            aad: LOCKED,
-        };
-        let shelf = cipher(identity, about).decrypt(XNonce::from_slice(&nonce), payload);
-        Self::decode(&zeroize::Zeroizing::new(shelf.map_err(|_| Error::Locked)?))
+        Self::decode(&unlock(bytes, identity, about)?)
     }
 
     /// # Errors
@@ -163,11 +150,35 @@ impl Shelf {
     }
 }
 
+/// Bytes that only this identity opens, for what a host keeps beside a shelf: as [`Shelf::lock`].
+pub fn lock(bytes: &[u8], identity: &Identity, about: &str, nonce: &[u8; 24]) -> Vec<u8> {
+    let payload = Payload {
+        msg: bytes,
+        aad: LOCKED,
+    };
+    let locked = cipher(identity, about).encrypt(XNonce::from_slice(nonce), payload);
+    let locked = locked.expect("what is kept is not too long to encrypt");
+    [LOCKED, nonce, &locked].concat()
+}
+
+/// # Errors
+/// Bytes of another form, or of another identity.
+pub fn unlock(bytes: &[u8], identity: &Identity, about: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut reader = Reader(bytes.strip_prefix(LOCKED).ok_or(Error::Malformed)?);
+    let nonce: [u8; 24] = reader.array()?;
+    let payload = Payload {
+        msg: reader.0,
+        aad: LOCKED,
+    };
+    let opened = cipher(identity, about).decrypt(XNonce::from_slice(&nonce), payload);
+    Ok(Zeroizing::new(opened.map_err(|_| Error::Locked)?))
+}
+
 /// A key of its own for each thing that an identity locks: a hash of a secret of full strength.
 fn cipher(identity: &Identity, about: &str) -> XChaCha20Poly1305 {
     let seed = identity.seed();
     let secret = short_parts(&[LOCKED, seed.as_slice(), about.as_bytes()]);
-    let key = Sha256::digest(zeroize::Zeroizing::new(secret).as_slice());
+    let key = Sha256::digest(Zeroizing::new(secret).as_slice());
     XChaCha20Poly1305::new(Key::from_slice(&key))
 }
 

@@ -70,7 +70,7 @@ fn a_change_that_became_needless_is_dropped() {
     assert!(clients[1].outbox.is_empty());
     clients[1].renew().unwrap();
     clients[1].flush(&mut server);
-    assert!(clients[2].read(&server).contains(&Shown::Out));
+    assert!(clients[2].read(&server).contains(&clients[0].removal()));
     clients[0].read(&server);
     clients[1].read(&server);
     assert_eq!(clients[0].code(), clients[1].code());
@@ -85,7 +85,7 @@ fn who_leaves_is_removed_by_who_stays() {
         let step = gone.member.leave(&room());
         gone.host(step).unwrap();
         gone.flush(&mut server);
-        assert_eq!(gone.read(&server), [Shown::Out]);
+        assert_eq!(gone.read(&server), [Shown::Out { by: None }]);
         assert_eq!(server.delivery().leaving().count(), 1);
         for (n, client) in clients.iter_mut().enumerate() {
             let shown = client.read(&server);
@@ -122,7 +122,7 @@ fn a_request_to_leave_survives_a_change_of_the_group() {
     assert!(clients[1].flush_one(&mut server).unwrap().is_err());
     clients[1].read(&server);
     clients[1].flush(&mut server);
-    assert_eq!(clients[1].read(&server), [Shown::Out]);
+    assert_eq!(clients[1].read(&server), [Shown::Out { by: None }]);
 }
 
 #[test]
@@ -182,8 +182,9 @@ fn a_second_device_of_a_person_comes_in_by_itself() {
     let harry = name("harry");
     clients[1].remove(&harry).unwrap();
     clients[1].flush(&mut server);
+    let removal = clients[1].removal();
     for gone in [&mut laptop, &mut clients[0]] {
-        assert!(gone.read(&server).contains(&Shown::Out));
+        assert!(gone.read(&server).contains(&removal));
     }
 }
 
@@ -252,7 +253,7 @@ fn the_last_resort_lets_a_device_in_again_and_again() {
         clients[0].remove(&ann.user).unwrap();
         clients[0].flush(&mut server);
         clients[0].read(&server);
-        assert!(ann.read(&server).contains(&Shown::Out));
+        assert!(ann.read(&server).contains(&clients[0].removal()));
     }
 }
 
@@ -338,7 +339,7 @@ fn a_revoked_device_is_removed_and_does_not_come_back() {
     let step = clients[1].member.tidy(&room(), now());
     clients[1].host(step).unwrap();
     clients[1].flush(&mut server);
-    assert!(laptop.read(&server).contains(&Shown::Out));
+    assert!(laptop.read(&server).contains(&clients[1].removal()));
     clients[0].read(&server);
     clients[1].read(&server);
     assert_eq!(clients[0].code(), clients[1].code());
@@ -352,4 +353,48 @@ fn a_revoked_device_is_removed_and_does_not_come_back() {
     // Nor do members let it, whatever the server says.
     clients[0].crash();
     clients[0].does_not_take(&bundle.commit);
+}
+
+#[test]
+fn who_is_added_comes_without_those_who_had_asked_to_leave() {
+    // Also one of those, again.
+    for comes in ["kim", "ann"] {
+        let (mut server, mut clients) = room_of(&["harry", "charly", "ann"]);
+        let step = clients[2].member.leave(&room());
+        clients[2].host(step).unwrap();
+        clients[2].flush(&mut server);
+        for client in &mut clients {
+            client.read(&server);
+        }
+        if comes == "kim" {
+            clients.push(Client::new("kim", "phone", 9));
+        }
+        let new = clients.last_mut().unwrap();
+        new.publish(1);
+        new.flush(&mut server);
+        let package = server.claim(&name(comes), &name("phone"));
+        clients[0].add(&[package]).unwrap();
+        clients[0].flush(&mut server);
+        assert_eq!(server.delivery().leaving().count(), 0);
+        clients[0].read(&server);
+        clients[1].read(&server);
+        let new = clients.last_mut().unwrap();
+        if comes == "ann" {
+            assert!(!new.welcome(&mut server), "she is asked first");
+            let step = new.member.returns(&room());
+            new.host(step).unwrap();
+            new.rejoin(&server).unwrap();
+            new.flush(&mut server);
+        } else {
+            assert!(new.welcome(&mut server));
+        }
+        for client in &mut clients {
+            client.read(&server);
+        }
+        let members = clients.last().unwrap().member.members(&room());
+        let users: Vec<_> = members.iter().map(|one| one.user.as_str()).collect();
+        assert_eq!(users.len(), 3, "{users:?}");
+        assert_eq!(users.contains(&"ann"), comes == "ann");
+        assert_eq!(clients[0].code(), clients.last().unwrap().code());
+    }
 }

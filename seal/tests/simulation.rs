@@ -257,7 +257,7 @@ impl World {
         }
         for shown in &client.shown {
             match shown {
-                Shown::Lost(_) | Shown::Out => self.since[at] = None,
+                Shown::Lost(_) | Shown::Out { .. } => self.since[at] = None,
                 Shown::Changed { epoch, .. } if epoch_before.is_none() => {
                     self.since[at] = Some(*epoch);
                     self.came[at] = client.cursor;

@@ -156,7 +156,7 @@ try {
     await harry.click("#group-people .member:has-text('charly')");
     await harry.click("#person-remove");
     await notes(harry, "you removed charly");
-    await charly.reads(/not in the group of this room any more/);
+    await charly.reads(/harry removed this device, cli-\S+: you are not in the group of this room any more/);
     const from = charly.lines.length;
     await says(harry, "MARKER without charly");
     assert.ok(!charly.lines.slice(from).some((line) => line.includes("MARKER")));
@@ -205,6 +205,15 @@ try {
     await harry.click("#person-close");
   });
 
+  await claim("a device that was revoked is let in again, and reads", async () => {
+    await harry.click("#group-people .member:has-text('harry')");
+    await harry.click("#person-devices button:has-text('Let in')");
+    await notes(harry, "you let in harry");
+    await harry.click("#person-close");
+    await says(harry, "MARKER to both of mine");
+    await reads(revoked, "MARKER to both of mine");
+  });
+
   await claim("a person at a terminal asks, shares, and writes to somebody alone", async () => {
     const tom = world.terminal(room, "tom", true);
     const key = /\/add tom (\S+)/.exec(await tom.reads(/\/add tom \S{43}/))[1];
@@ -227,6 +236,25 @@ try {
     tom.types("/back");
     await harry.click("#leave");
     await reads(harry, "MARKER for tom");
+    await tom.reads(/joined #/, tom.lines.length - 1);
+    tom.types("/dm harry");
+    await tom.reads(/MARKER just for tom|connected/, tom.lines.length - 1);
+    tom.types("MARKER again just for harry");
+    await harry.click("#group-alone:not([hidden])");
+    await reads(harry, "MARKER again just for harry");
+    tom.types("/back");
+    await harry.click("#leave");
+    await reads(harry, "MARKER for tom");
+  });
+
+  await claim("who has left forgets what was read there", async () => {
+    await revoked.click("#leave-group");
+    await revoked.click("#group-forget:not([hidden])");
+    await revoked.locator("#group-said", { hasText: "has forgotten" }).waitFor();
+    assert.equal(await revoked.locator("#log .bubble", { hasText: "MARKER" }).count(), 0);
+    await revoked.reload();
+    await revoked.waitForSelector("#group-notice:not([hidden])");
+    assert.equal(await revoked.locator("#log .bubble", { hasText: "MARKER" }).count(), 0);
   });
 
   await claim("a link that says that its room is sealed leads into no other", async () => {

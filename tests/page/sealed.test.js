@@ -44,9 +44,9 @@ class MemoryVault {
 class Tab {
   constructor(world, device, kept = []) {
     Object.assign(this, { world, sent: [], took: [], failed: null });
-    const asks = { welcome: async () => null, group: async () => null, left: async () => 100, welcomes: async () => [] };
+    const asks = { welcome: async () => null, group: async () => null, left: async () => 100, welcomes: async () => [], last: async (room) => world.said?.[room] ?? [] };
     const who = { room: "aaa", user: "harry", key: world.pub };
-    this.sealed = new Sealed(who, { seal, vault: world.vault, device, verified: {}, kept, asks });
+    this.sealed = new Sealed(who, { seal, vault: world.vault, device, verified: {}, kept, pairs: world.pairs ?? {}, asks });
     this.outbox = new Outbox("aaa", "harry", this.sealed.memory());
     this.sealed.start({
       took: (event) => this.took.push(this.sealed.readable(event)),
@@ -245,6 +245,64 @@ describe("a device in a sealed room", () => {
     assert.equal(alone.invitations[1].isOther, true);
   });
 
+  it("tells each time somebody writes in a room of two, until it was there", async () => {
+    const there = { user: "charly", key: "KEY", seen: 3 }, said = (seq, from, kind = "sealed") => ({ seq, from, kind });
+    tab.sealed.pairs = { "dm-1": there, aaa: { user: "kim", key: "K", seen: 0 } };
+    const { alone } = tab.sealed, rooms = () => alone.invitations.splice(0).map(({ room, user }) => `${room} ${user}`);
+    world.said = { "dm-1": [said(3, "charly"), said(4, "harry"), said(5, "charly", "joined")], aaa: [said(9, "kim")] };
+    await alone.look();
+    assert.deepEqual(rooms(), []);
+    world.said["dm-1"].push(said(6, "charly"));
+    await alone.look();
+    await alone.look();
+    assert.deepEqual(rooms(), ["dm-1 charly"]);
+    await alone.look();
+    assert.deepEqual(rooms(), []);
+    world.said["dm-1"].push(said(7, "charly"));
+    await alone.look();
+    assert.deepEqual(rooms(), ["dm-1 charly"]);
+  });
+
+  it("remembers up to where it read in a room of two, over a reload", async () => {
+    tab.sealed.who.direct = { user: "charly", key: "KEY" };
+    tab.sealed.add = async () => {};
+    tab.say("Hello");
+    await tab.delivered();
+    assert.deepEqual(world.vault.kept.lists["alone KEY/harry"], { aaa: { user: "charly", key: "KEY", seen: 2 } });
+  });
+
+  it("asks again by itself for what was asked too often, and says so", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      let asked = 0;
+      tab.sealed.asks.claim = async () => {
+        if (asked++) return { packages: [], missing: ["laptop"] };
+        throw Object.assign(new Error("asked often: try again later"), { status: 429, after: 180_000 });
+      };
+      const claimed = tab.sealed.claim("charly", "KEY");
+      await tab.settled();
+      assert.equal(tab.note, "asked often: try again later (asked again by itself, in 3 min)");
+      mock.timers.tick(181_000);
+      assert.deepEqual(await claimed, { packages: [], missing: ["laptop"] });
+      tab.sealed.asks.claim = async () => { throw Object.assign(new Error("much later"), { status: 429, after: 3_600_000 }); };
+      await assert.rejects(tab.sealed.claim("charly", "KEY"), /much later/);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it("forgets what it has read when it is told to", async () => {
+    tab.say("Hello");
+    await tab.delivered();
+    const updated = [];
+    tab.sealed.calls.update = (seq) => updated.push(tab.sealed.readable({ seq, kind: "sealed", text: "Hello", notes: [] }));
+    await tab.sealed.forgetAll();
+    assert.deepEqual(updated.map(({ seq, text, notes }) => ({ seq, text, notes })), [1, 2].map((seq) => ({ seq, text: undefined, notes: undefined })));
+    assert.deepEqual([...world.vault.kept.said], []);
+    const [, page] = await tab.sealed.recall(world.events);
+    assert.equal(page.text, undefined);
+  });
+
   it("lets in the one whom it meets, once it is in", async () => {
     const asked = [];
     tab.sealed.who.direct = { user: "charly", key: "KEY" };
@@ -280,5 +338,13 @@ describe("what changed in a group, in words", () => {
     assert.equal(changed("founded", null, [harry], []), "you sealed this room");
     assert.equal(changed(undefined, null, [harry], []), "you sealed this room");
     assert.equal(changed(undefined, charly, [charly], []), "charly came in");
+  });
+
+  it("tells who was removed by whom", () => {
+    const out = (by) => words({ what: "out", by }, "H"), said = "you are not in the group any more";
+    assert.equal(out(charly), `charly removed this device: ${said}`);
+    assert.equal(out(harry), `your device web-1 removed this device: ${said}`);
+    assert.equal(out(null), said);
+    assert.equal(out(undefined), said);
   });
 });

@@ -48,6 +48,11 @@ impl Conversation {
         Ok(effects)
     }
 
+    /// Whether its user has left, or asked to. Only [`Conversation::agree`] brings the device back.
+    pub fn is_leaving(&self) -> bool {
+        self.leaves
+    }
+
     /// Whether its user has left, and the room knows.
     pub fn has_left(&self) -> bool {
         self.leaves && self.member.is_out(&self.room)
@@ -72,6 +77,15 @@ impl Conversation {
     /// Those of [`Member::revocation`].
     pub fn revocation(&mut self, device: &Name) -> Result<Unsigned, Error> {
         self.member.revocation(&self.room, device)
+    }
+
+    /// What this person's identity has to sign so that the device of this key package counts
+    /// (again): [`Conversation::announce`].
+    ///
+    /// # Errors
+    /// Those of [`Member::allowance`].
+    pub fn allowance(&mut self, package: &[u8]) -> Result<Unsigned, Error> {
+        self.member.allowance(&self.room, package)
     }
 
     /// Says which devices this person has.

@@ -225,6 +225,9 @@ impl Conversation {
     pub fn tick(&mut self, now: u64) -> Vec<Effect> {
         self.now = now;
         let mut effects = Vec::new();
+        if let Some(Ok(step)) = self.member.expire(now) {
+            self.take(step, None, &mut effects);
+        }
         if self.reading != Reading::Live {
             return effects;
         }
@@ -367,7 +370,7 @@ impl Conversation {
                 self.leaves = false;
                 self.start_again(effects);
             }
-            Shown::Out => self.start_again(effects),
+            Shown::Out { .. } => self.start_again(effects),
             _ => {}
         }
         effects.push(Effect::Show(Show::Room { seq, what: shown }));

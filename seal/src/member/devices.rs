@@ -69,18 +69,31 @@ impl Member {
         identity: &Identity,
         package: &[u8],
     ) -> Result<Step, Error> {
+        let list = self.with(room, identity.public(), package)?;
+        self.announce(room, &list.sign(identity))
+    }
+
+    /// What this person's identity has to sign so that the device of this key package counts; it is
+    /// [`Member::announce`]d then.
+    ///
+    /// # Errors
+    /// As [`Member::allow`].
+    pub fn allowance(&mut self, room: &Name, package: &[u8]) -> Result<Unsigned, Error> {
+        self.with(room, self.certificate.identity, package)
+    }
+
+    fn with(&mut self, room: &Name, own: Public, package: &[u8]) -> Result<Unsigned, Error> {
         let certificate = certificate_of(package)?;
-        if certificate.identity != identity.public() {
+        if certificate.identity != own {
             return Err(Error::OtherPerson);
         }
         let ready = self.ready(room)?;
-        let said = ready.lists.of(&certificate.identity);
+        let said = ready.lists.of(&own);
         if said.is_some_and(|list| list.has(&certificate)) {
             return Err(Error::IsListed);
         }
-        let list = ready.next_list(certificate.identity)?;
-        let list = list.with(certificate.device, certificate.key)?;
-        self.announce(room, &list.sign(identity))
+        let list = ready.next_list(own)?;
+        Ok(list.with(certificate.device, certificate.key)?)
     }
 
     /// Those of the key packages whose devices their persons have not revoked in this room, and the

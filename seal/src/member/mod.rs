@@ -180,6 +180,17 @@ impl Member {
         self.finish(None, frame.map(|frame| (vec![frame], Vec::new())))
     }
 
+    /// Forgets the private halves of key packages whose time is over; `None`: there is none.
+    ///
+    /// # Errors
+    /// None.
+    pub fn expire(&mut self, now: u64) -> Option<Result<Step, Error>> {
+        self.packages.are_old(now).then(|| {
+            self.packages.expire(now);
+            self.finish(None, Ok((Vec::new(), Vec::new())))
+        })
+    }
+
     /// Seals a room: a group of one, which counts when the writer has taken it. Whether others come
     /// in by themselves is for good.
     ///

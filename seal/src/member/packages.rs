@@ -72,6 +72,11 @@ impl Packages {
             .map_err(|_| failed())
     }
 
+    /// Whether the time of one is over.
+    pub(super) fn are_old(&self, now: u64) -> bool {
+        self.made.iter().any(|made| made.until <= now)
+    }
+
     /// Forgets those whose time is over.
     pub(super) fn expire(&mut self, now: u64) {
         let (kept, gone) = self.made.drain(..).partition(|made| made.until > now);

@@ -160,7 +160,7 @@ impl Room {
         // Even if the same commit adds the device again: it comes in by the welcome then.
         if reviewed.removed.iter().any(|(_, gone)| gone == own) {
             let is_own_return = reviewed.is_external && reviewed.by == *own;
-            return Ok((Vec::new(), vec![self.removed(is_own_return)]));
+            return Ok((Vec::new(), vec![self.removed(&reviewed.by, is_own_return)]));
         }
         let mut shown = self.remember();
         shown.push(self.changed(&reviewed));
@@ -221,7 +221,7 @@ impl Room {
         Ok(reviewed)
     }
 
-    fn removed(&mut self, is_own_return: bool) -> Shown {
+    fn removed(&mut self, by: &Certificate, is_own_return: bool) -> Shown {
         match is_own_return {
             true => {
                 self.drop_group(Status::Lost);
@@ -229,7 +229,9 @@ impl Room {
             }
             false => {
                 self.drop_group(Status::Out);
-                Shown::Out
+                Shown::Out {
+                    by: Some(by.into()),
+                }
             }
         }
     }
@@ -400,7 +402,7 @@ impl Room {
         if self.status == Status::Leaving && self.outgoing.as_deref() == Some(bytes) {
             self.drop_group(Status::Out);
             self.has_left = true;
-            return vec![Shown::Out];
+            return vec![Shown::Out { by: None }];
         }
         let Ok(leaf) = self.verified_leave(bytes) else {
             return Vec::new();

@@ -392,6 +392,7 @@ impl Room {
         let group = self.group.as_mut().ok_or(Error::NotIn)?;
         let crypto = self.provider.crypto();
         let (mut added, mut removed) = (Vec::new(), Vec::new());
+        let own = group.own_leaf_index().u32();
         let mut after: Vec<_> = self
             .members
             .iter()
@@ -399,17 +400,23 @@ impl Room {
             .collect();
         match &intent {
             Intent::Add(packages) => {
+                // Who comes did not hear who asked to leave before, or was revoked.
+                after.retain(|(leaf, _)| *leaf == own || !self.leaving.contains(leaf));
                 for bytes in packages {
                     let package = mls::read_key_package(bytes, crypto)?;
                     let one = check_key_package(&package, now, crypto)?;
-                    if !self.members.values().any(|two| two.key == one.key) {
+                    if !after.iter().any(|(_, two)| two.key == one.key) {
                         after.push((u32::MAX, one));
                         added.push(package);
                     }
                 }
+                for leaf in self.members.keys() {
+                    if !added.is_empty() && *leaf != own && self.leaving.contains(leaf) {
+                        removed.push(LeafNodeIndex::new(*leaf));
+                    }
+                }
             }
             Intent::Remove(removals) => {
-                let own = group.own_leaf_index().u32();
                 let is_meant = |one: &Certificate| {
                     removals.iter().any(|(identity, key)| {
                         one.identity.as_bytes() == identity && key.is_none_or(|key| key == one.key)

@@ -190,7 +190,10 @@ pub enum Shown {
     /// A change of one's own had become needless, or was not possible any more.
     Dropped,
     /// This device is not in the group any more.
-    Out,
+    Out {
+        /// Who removed it; `None`: it went by itself.
+        by: Option<Holder>,
+    },
     /// The state of this device does not fit the group any more, and why; [`Member::rejoin`] brings
     /// it back.
     Lost(&'static str),
@@ -239,7 +242,7 @@ pub enum Error {
     #[error("others came in while this device was out: ask the user whether they belong there")]
     Newcomers(Vec<Holder>),
     /// Somebody adds this device again, whose user has left.
-    #[error("{} adds this device again, which has left: ask the user", .0.user)]
+    #[error("somebody adds this device again, which has left: ask the user")]
     Invited(Holder),
     /// A content larger than rooms take.
     #[error("a message may have {MOST_CONTENT} bytes")]
@@ -269,10 +272,8 @@ pub enum Error {
     IsListed,
     /// All that were to come in are in, or are devices that their person has said not to have.
     #[error(
-        "nobody new comes in: {} {} not among the devices that their person says here to have; that \
-         person allows a device at another one that is in",
-        names(.0),
-        if .0.len() == 1 { "is" } else { "are" }
+        "nobody new comes in: the person of these devices has revoked them here, or not said that \
+         they count, and allows them at another device that is in"
     )]
     Unlisted(Vec<Name>),
     /// An event that is none of those that follow.
@@ -297,11 +298,6 @@ impl Error {
             Self::Refused(_) | Self::Mls(_) | Self::Shelf(_) | Self::Invited(_)
         )
     }
-}
-
-fn names(all: &[Name]) -> String {
-    let names: Vec<_> = all.iter().map(Name::as_str).collect();
-    names.join(", ")
 }
 
 impl From<&Certificate> for Holder {

@@ -208,7 +208,7 @@ fn who_was_removed_reads_nothing_more_and_says_nothing_more() {
     };
     let unread = holdout.receive(&room(), Event::Message(bytes)).map(drop);
     assert_eq!(unread, Err(Error::Gap));
-    assert!(clients[2].read(&server).contains(&Shown::Out));
+    assert!(clients[2].read(&server).contains(&clients[0].removal()));
     assert_eq!(clients[2].send("hello?"), Err(Error::NotIn));
     clients[2].rejoin(&server).unwrap();
     let bundle = bundle_of(&mut clients[2]);

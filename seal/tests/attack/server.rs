@@ -302,7 +302,7 @@ fn an_old_welcome_does_not_bring_an_old_epoch_back() {
     let gone = ann.user.clone();
     clients[0].remove(&gone).unwrap();
     clients[0].flush(&mut server);
-    assert!(ann.read(&server).contains(&Shown::Out));
+    assert!(ann.read(&server).contains(&clients[0].removal()));
     let (welcome, tree) = (&waiting.admission.welcome, &waiting.admission.tree);
     let again = ann.member.join(&room(), welcome, tree, now()).map(drop);
     assert_eq!(again, Err(Error::AnotherGroup));

@@ -190,7 +190,7 @@ fn who_was_removed_does_not_read_what_is_shared_with_others() {
     let mut holdout = Member::restore(before).unwrap();
     let unread = holdout.receive(&room(), Event::Message(bytes)).map(drop);
     assert_eq!(unread, Err(Error::Gap));
-    assert!(charly.read(&server).contains(&Shown::Out));
+    assert!(charly.read(&server).contains(&harry.removal()));
     assert_eq!(
         harry.share(key(&charly), &[earlier(3, "harry", "x")]),
         Err(Error::NotThere)

@@ -219,6 +219,26 @@ fn a_change_that_was_refused_is_not_made_again_at_once() {
 }
 
 #[test]
+fn key_packages_that_are_too_old_go_by_themselves() {
+    let mut host = Host::new("harry", 1, JoinPolicy::Open);
+    let step = host.conversation.member_mut().publish(3, now()).unwrap();
+    let mut shelf = Shelf::default();
+    shelf.store(step.changes).unwrap();
+    let gone_at = |host: &mut Host, at| {
+        let effects = host.conversation.tick(at).into_iter();
+        let changes = effects.filter_map(|effect| match effect {
+            Effect::Store(changes) => Some(changes),
+            _ => None,
+        });
+        changes.map(|changes| changes.delete().len()).sum::<usize>()
+    };
+    assert_eq!(gone_at(&mut host, now() + 83 * 86_400), 0);
+    // What each of the four consists of.
+    assert!(gone_at(&mut host, now() + 85 * 86_400) >= 4);
+    assert_eq!(gone_at(&mut host, now() + 85 * 86_400), 0);
+}
+
+#[test]
 fn who_had_to_wait_outside_removes_who_leaves_soon_after() {
     let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Invited);
     settle(&mut server, &mut hosts);

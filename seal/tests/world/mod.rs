@@ -225,6 +225,13 @@ impl Client {
         }
     }
 
+    /// What somebody is shown whom this device has removed.
+    pub(crate) fn removal(&self) -> Shown {
+        Shown::Out {
+            by: Some(self.member.certificate().into()),
+        }
+    }
+
     pub(crate) fn proven(&self) -> Proven {
         Proven {
             user: self.user.clone(),

@@ -114,7 +114,7 @@ fn room(what: &Shown) -> Value {
         }),
         Shown::Unreadable(why) => json!({ "what": "unreadable", "why": why }),
         Shown::Dropped => json!({ "what": "dropped" }),
-        Shown::Out => json!({ "what": "out" }),
+        Shown::Out { by } => json!({ "what": "out", "by": by.as_ref().map(holder) }),
         Shown::Lost(why) => json!({ "what": "lost", "why": why }),
     }
 }

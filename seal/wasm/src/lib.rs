@@ -265,8 +265,19 @@ impl Sealed {
         Ok(self.unsigned.insert(unsigned).to_sign())
     }
 
-    /// Revokes the device, with the signature.
-    pub fn revoke(&mut self, signature: &[u8], now: f64) -> Answer {
+    /// What the identity has to sign so that the device of a key package counts here (again);
+    /// nothing if it does.
+    pub fn allowance(&mut self, package: &str) -> Result<Vec<u8>, JsError> {
+        let package = [decoded(package)?];
+        if self.conversation.unlisted(&package).is_empty() {
+            return Ok(Vec::new());
+        }
+        let unsigned = self.conversation.allowance(&package[0])?;
+        Ok(self.unsigned.insert(unsigned).to_sign())
+    }
+
+    /// Says which devices this person has, with the signature.
+    pub fn announce(&mut self, signature: &[u8], now: f64) -> Answer {
         let unsigned = self.unsigned.take();
         let unsigned = unsigned.ok_or_else(|| JsError::new("nothing was to be signed"))?;
         let list = unsigned.signed(signature_of(signature)?)?;
