@@ -23,6 +23,7 @@ const GROUP: &str = "\
 /allow DEVICE      a device of your own counts here (again): then /add it
 /share NAME [N]    show NAME, who came later, the last N messages (default 50, 100 at most)
 /ask [N]           ask the others for the last N messages from before you came
+/forget            what was said here is not kept on this machine any more (the last 1000 messages)
 /dm NAME           go where you and NAME are alone: nobody else comes in there
 /back              go back from there
 /devices           who is in the group, with the safety numbers to compare
@@ -53,6 +54,7 @@ pub(super) enum Command {
     Direct(String),
     Share { user: String, count: u8 },
     Ask(u8),
+    Forget,
     Back,
     Devices,
     Code,
@@ -96,10 +98,11 @@ pub(super) fn parse(line: &str) -> Command {
         "history" => history(rest.trim_end()),
         "add" => add(rest.trim_end()),
         "remove" => named("/remove", rest.trim_end(), Command::Remove),
-        "leave" | "agree" if !rest.trim().is_empty() => {
+        "leave" | "agree" | "forget" if !rest.trim().is_empty() => {
             Command::Unclear(format!("/{word} takes nothing behind it"))
         }
         "leave" => Command::Leave,
+        "forget" => Command::Forget,
         "revoke" => named("/revoke", rest.trim_end(), Command::Revoke),
         "allow" => named("/allow", rest.trim_end(), Command::Allow),
         "dm" => named("/dm", rest.trim_end(), Command::Direct),
@@ -245,6 +248,7 @@ mod tests {
             "/to",
             "/revoke",
             "/leave now",
+            "/forget all",
             "/share",
             "/share charly 101",
             "/ask 0",

@@ -27,7 +27,7 @@ impl Chat {
         let tasks = match command {
             Command::Direct(user) => match sealed.direct(&user) {
                 Ok(direct) => return self.go(Next::To(direct)),
-                Err(why) => vec![Task::Note(format!("! {why}"))],
+                Err(why) => vec![Task::Note(format!("! /dm {user}: {why}"))],
             },
             Command::Add { user, key } => vec![sealed.add(&user, &key)],
             Command::Remove(user) => sealed.remove(&user)?,
@@ -36,6 +36,7 @@ impl Chat {
             Command::Allow(device) => vec![sealed.allow(device)],
             Command::Share { user, count } => sealed.share(&user, count)?,
             Command::Ask(count) => sealed.ask_for_earlier(count)?,
+            Command::Forget => vec![sealed.forget()?],
             Command::Agree => sealed.agree()?,
             Command::Code => vec![Task::Note(sealed.code())],
             _ => vec![Task::Note(sealed.devices())],

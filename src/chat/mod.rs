@@ -363,6 +363,7 @@ impl Chat {
             | Command::Direct(_)
             | Command::Share { .. }
             | Command::Ask(_)
+            | Command::Forget
             | Command::Devices
             | Command::Code
             | Command::Agree => {
@@ -469,7 +470,10 @@ impl Chat {
             }
             Answer::Sent(number, outcome) => self.sent(number, outcome).await?,
             Answer::Found(found) => self.found(found).await?,
-            Answer::Earlier(Ok(page)) => {
+            Answer::Earlier(Ok(mut page)) => {
+                if let Some(sealed) = &self.sealed {
+                    sealed.recall(&mut page.events);
+                }
                 let line = self.room.page(page);
                 self.show(&line)?;
             }

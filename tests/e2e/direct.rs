@@ -3,7 +3,7 @@
 use crate::{cluster::Cluster, node::Node, terminal::Terminal};
 use std::path::Path;
 
-fn open(node: &Node, user: &str, keys: &Path) -> Terminal {
+pub(crate) fn open(node: &Node, user: &str, keys: &Path) -> Terminal {
     let (url, key) = (node.url(), keys.join(user));
     let key = key.to_str().expect("a path of text");
     let of = ["--seal=open", "--room", "aaa", "--user", user];

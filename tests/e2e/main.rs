@@ -10,6 +10,7 @@ mod belonging;
 mod bounded;
 mod changed;
 mod cluster;
+mod commands;
 mod crowd;
 #[path = "../support/devices.rs"]
 mod devices;
@@ -23,6 +24,7 @@ mod http;
 mod implementations;
 #[path = "../support/issuer.rs"]
 mod issuer;
+mod kept;
 mod keys;
 mod logins;
 mod logs;
@@ -101,6 +103,8 @@ claims! {
         sealed_terminals::terminals_read_each_other_and_what_was_said_meanwhile
         sealed_terminals::a_terminal_that_was_away_at_a_purge_comes_back
         direct::two_people_meet_alone_and_go_back
+        kept::what_was_said_and_read_is_there_after_a_kill
+        commands::what_fails_names_its_command_and_what_to_do
         sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does
         implementations::devices_of_two_implementations_share_sealed_rooms
         openapi::the_internal_port_is_as_its_document_says

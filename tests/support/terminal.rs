@@ -87,10 +87,27 @@ impl Terminal {
                 self.seen.drain(..at + what.len());
                 return;
             }
-            let next = timeout(PATIENCE, self.printed.recv()).await;
-            let chunk = next.ok().flatten();
-            self.seen += &chunk.unwrap_or_else(|| panic!("{what:?} is missing in {:?}", self.seen));
+            self.prints(what).await;
         }
+    }
+
+    /// What was printed before this; waits until it was.
+    #[allow(dead_code)] // Each test binary uses its part.
+    pub(crate) async fn shows_up_to(&mut self, end: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.find(end) {
+                let before = self.seen[..at].to_owned();
+                self.seen.drain(..at + end.len());
+                return before;
+            }
+            self.prints(end).await;
+        }
+    }
+
+    async fn prints(&mut self, what: &str) {
+        let next = timeout(PATIENCE, self.printed.recv()).await;
+        let chunk = next.ok().flatten();
+        self.seen += &chunk.unwrap_or_else(|| panic!("{what:?} is missing in {:?}", self.seen));
     }
 
     /// The exit code, once the client gave the terminal back.

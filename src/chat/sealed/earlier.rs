@@ -1,4 +1,4 @@
-//! Messages of before: what this terminal remembers of its room, to share it with who came later,
+//! Messages of before: what this terminal has kept of its room, to share it with who came later,
 //! and what others share. Those look like no message of the room, for nothing but the word of who
 //! shares them says that they were said.
 
@@ -6,60 +6,13 @@ use super::{Sealed, Task, now, words::Own};
 use crate::chat::view::{escaped, plural};
 use anyhow::Result;
 use chrono::{DateTime, Local};
-use safe_chat_client::Event;
 use seal::{
     Name, Public,
-    content::{Earlier, MOST_SHARED},
-    conversation::Show,
-    member::{Content, Error, How, Shown},
+    content::Earlier,
+    conversation::{Effect, Show},
+    member::{Error, How, Shown},
 };
-use std::collections::{BTreeSet, VecDeque};
-
-/// Bytes of remembered texts: as much as is shared at once.
-const MOST_BYTES: usize = 512 * 1024;
-
-/// The newest messages that were read since this terminal came.
-#[derive(Default)]
-pub(super) struct Recent {
-    messages: VecDeque<Earlier>,
-    bytes: usize,
-}
-
-impl Recent {
-    pub(super) fn remember(&mut self, event: &Event) {
-        let (Some(text), Ok(from)) = (event.text(), Name::parse(&event.from)) else {
-            return;
-        };
-        // It may read a stretch of the room again.
-        if self
-            .messages
-            .back()
-            .is_some_and(|last| last.seq >= event.seq)
-        {
-            return;
-        }
-        self.bytes += text.len();
-        self.messages.push_back(Earlier {
-            seq: event.seq,
-            at: event.at,
-            from,
-            content: Content(text.into()),
-        });
-        while self.messages.len() > MOST_SHARED || self.bytes > MOST_BYTES {
-            let Some(oldest) = self.messages.pop_front() else {
-                break;
-            };
-            self.bytes -= oldest.content.0.len();
-        }
-    }
-
-    /// The newest messages from before a place.
-    fn newest(&self, count: u8, before: u64) -> Vec<Earlier> {
-        let earlier = self.messages.iter().filter(|one| one.seq < before);
-        let skipped = earlier.clone().count().saturating_sub(count.into());
-        earlier.skip(skipped).cloned().collect()
-    }
-}
+use std::collections::BTreeSet;
 
 impl Sealed {
     /// Whoever this device lets in is shown so many messages.
@@ -72,25 +25,44 @@ impl Sealed {
         let members = Name::parse(&self.room).map(|room| self.conversation.member().members(&room));
         let members = members.unwrap_or_default();
         match members.iter().find(|one| one.user.as_str() == user) {
-            Some(one) => self.share_with(&one.identity, count),
+            Some(one) => self.share_with(&format!("/share {user}"), &one.identity, count),
             None => {
-                let why = format!("! {user} is not in the group of this room");
+                let why =
+                    format!("! /share {user}: nobody of that name is in the group of this room");
                 Ok(vec![Task::Note(why)])
             }
         }
     }
 
-    fn share_with(&mut self, key: &Public, count: u8) -> Result<Vec<Task>> {
+    fn share_with(&mut self, command: &str, key: &Public, count: u8) -> Result<Vec<Task>> {
         let came = self.came.get(key).copied().unwrap_or(u64::MAX);
-        let messages = self.recent.newest(count, came);
+        let messages = self.kept.newest(count, came);
         let shared = self.conversation.share(key, &messages, now());
-        self.changed("shared", shared)
+        self.said(command, shared)
+    }
+
+    /// What follows from a sharing or a question. One that cannot be sent now waits, which nothing
+    /// else says.
+    fn said(&mut self, command: &str, said: Result<Vec<Effect>, Error>) -> Result<Vec<Task>> {
+        let is_sent = |effect: &Effect| matches!(effect, Effect::Send(..));
+        let waits = said
+            .as_ref()
+            .is_ok_and(|effects| !effects.iter().any(is_sent));
+        let mut tasks = self.changed(command, said)?;
+        if waits {
+            let why = match self.is_in() {
+                true => "as soon as the room is read and its group is not being changed",
+                false => "as soon as you are in the group of this room",
+            };
+            tasks.push(Task::Note(format!("{command}: waiting to be sent, {why}")));
+        }
+        Ok(tasks)
     }
 
     /// Everybody is asked for messages of before.
     pub(in super::super) fn ask_for_earlier(&mut self, count: u8) -> Result<Vec<Task>> {
         let asked = self.conversation.ask_for_earlier(count, now());
-        self.changed("asked", asked)
+        self.said("/ask", asked)
     }
 
     /// Notes at which place somebody's device came.
@@ -137,11 +109,18 @@ impl Sealed {
     pub(super) fn share_with_all(&mut self, let_in: BTreeSet<Public>) -> Result<Vec<Task>> {
         let mut tasks = Vec::new();
         for key in let_in {
-            let messages = self.recent.newest(self.shared_history, u64::MAX);
+            let messages = self.kept.newest(self.shared_history, u64::MAX);
             match self.conversation.share(&key, &messages, now()) {
-                // There may be nothing yet, and who was let in may be out again.
-                Err(Error::NothingEarlier | Error::NotThere) => {}
-                shared => tasks.extend(self.changed("shared", shared)?),
+                // Who was let in may be out again.
+                Err(Error::NotThere) => {}
+                Err(Error::NothingEarlier) if self.had_nothing_to_share => {}
+                Err(Error::NothingEarlier) => {
+                    self.had_nothing_to_share = true;
+                    let note = "--share-history: nothing was shared, for this device has read \
+                                nothing here yet";
+                    tasks.push(Task::Note(note.into()));
+                }
+                shared => tasks.extend(self.changed("--share-history", shared)?),
             }
         }
         Ok(tasks)
@@ -204,42 +183,10 @@ fn line(one: &Earlier) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use safe_chat_client::Body;
-    use seal::{Identity, member::Holder};
-
-    fn event(seq: u64, text: &str) -> Event {
-        Event {
-            seq,
-            at: 1_795_000_000_000,
-            from: "kim".into(),
-            to: None,
-            id: None,
-            body: Body::Text(text.into()),
-        }
-    }
-
-    fn seqs(messages: &[Earlier]) -> Vec<u64> {
-        messages.iter().map(|one| one.seq).collect()
-    }
-
-    #[test]
-    fn the_newest_messages_are_remembered_each_once_and_not_too_many() {
-        let mut recent = Recent::default();
-        for seq in [1, 2, 4, 3, 4, 5] {
-            recent.remember(&event(seq, "Hello"));
-        }
-        assert_eq!(seqs(&recent.newest(3, u64::MAX)), [2, 4, 5]);
-        assert_eq!(seqs(&recent.newest(100, u64::MAX)), [1, 2, 4, 5]);
-        assert_eq!(seqs(&recent.newest(2, 5)), [2, 4]);
-        (6..200).for_each(|seq| recent.remember(&event(seq, "Hello")));
-        assert_eq!(recent.newest(255, u64::MAX).len(), MOST_SHARED);
-        let large = "x".repeat(60_000);
-        (200..220).for_each(|seq| recent.remember(&event(seq, &large)));
-        assert_eq!(
-            seqs(&recent.newest(100, u64::MAX)),
-            (212..220).collect::<Vec<_>>()
-        );
-    }
+    use seal::{
+        Identity,
+        member::{Content, Holder},
+    };
 
     #[test]
     fn what_is_shared_says_by_whom_and_looks_like_no_message_of_the_room() {

@@ -26,6 +26,20 @@ const MOST_LATER: usize = 8;
 const COMES_BACK: &str = "! this group is open: who is removed comes in again by itself, at once. \
     To keep somebody out, make a room with --seal=invited";
 
+/// What `/leave` comes to.
+const LEAVING: &str =
+    "leaving: it ends when the room knows (at the next start, if it does not now)";
+
+impl Claim {
+    /// What the user has typed, or would to have it done.
+    fn command(&self) -> String {
+        match &self.allow {
+            Some(device) => format!("/allow {device}"),
+            None => format!("/add {}", self.user),
+        }
+    }
+}
+
 impl Sealed {
     /// Somebody is to be let in: all devices of who has this key, under this name.
     pub(in super::super) fn add(&self, user: &str, key: &str) -> Task {
@@ -59,18 +73,16 @@ impl Sealed {
             let Claim { user, key, .. } = &claim;
             // Signed when it is asked: it counts for a minute.
             let answer = ask(http, keys.claim(key, user, now_ms())).await;
-            let packages = answer.and_then(|body| {
+            let claimed = answer.and_then(|body| {
                 let none = || {
                     format!(
                         "{user} has no device with the key {key} that can be added: they have to \
                          come to a sealed room with it first"
                     )
                 };
-                let claimed: keys::Claimed = keys::read(&body.with_context(none)?)?;
-                let packages = claimed.packages.into_iter();
-                Ok(packages.map(|one| one.package).collect())
+                Ok(keys::read(&body.with_context(none)?)?)
             });
-            Found::Packages(claim, packages)
+            Found::Packages(claim, claimed)
         };
         Task::Ask(asked.boxed())
     }
@@ -79,35 +91,33 @@ impl Sealed {
     pub(super) fn claimed(
         &mut self,
         claim: Claim,
-        claimed: Result<Vec<Vec<u8>>>,
+        claimed: Result<keys::Claimed>,
     ) -> Result<Vec<Task>> {
         self.later -= usize::from(claim.is_again);
-        let packages = match claimed {
-            Ok(packages) => packages,
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
             Err(error) => return Ok(self.claim_later(claim, &error)),
         };
-        let Some(device) = &claim.allow else {
-            let added = self.conversation.add(&packages, now());
-            if matches!(added, Err(member::Error::Behind)) && self.unadded.len() < MOST_LATER {
-                self.unadded.push((claim, packages));
-                return Ok(Vec::new());
-            }
-            let unlisted = self.conversation.unlisted(&packages);
-            let mut tasks = self.changed("added", added)?;
-            tasks.extend(words::unlisted(&claim.user, &unlisted).map(Task::Note));
-            return Ok(tasks);
+        let Some(device) = claim.allow.clone() else {
+            return self.add_claimed(claim, claimed);
         };
+        let command = claim.command();
         let is_it = |one: &&Vec<u8>| device_of(one).is_ok_and(|name| name.as_str() == device);
+        let packages: Vec<_> = claimed
+            .packages
+            .into_iter()
+            .map(|one| one.package)
+            .collect();
         let Some(package) = packages.iter().find(is_it) else {
             let why = format!(
-                "! not allowed: none of your devices that can be added is {device}. A device that \
+                "! {command}: none of your devices that can be added is {device}. A device that \
                  was revoked has to be started again first"
             );
             return Ok(vec![Task::Note(why)]);
         };
         let allowed = self.conversation.allow(&self.identity, package, now());
         let is_allowed = allowed.is_ok();
-        let mut tasks = self.changed("allowed", allowed)?;
+        let mut tasks = self.changed(&command, allowed)?;
         if is_allowed {
             let (user, key) = (&self.user, self.own);
             tasks.push(Task::Note(format!(
@@ -118,16 +128,57 @@ impl Sealed {
         Ok(tasks)
     }
 
+    fn add_claimed(&mut self, claim: Claim, claimed: keys::Claimed) -> Result<Vec<Task>> {
+        let packages = claimed.packages.iter().map(|one| one.package.clone());
+        let packages: Vec<_> = packages.collect();
+        let added = self.conversation.add(&packages, now());
+        if matches!(added, Err(member::Error::Behind)) && self.unadded.len() < MOST_LATER {
+            self.unadded.push((claim, claimed));
+            return Ok(Vec::new());
+        }
+        let command = claim.command();
+        let mut tasks = match added {
+            // Which, is said below.
+            Err(member::Error::Unlisted(_)) => Vec::new(),
+            Err(member::Error::NoChange) => vec![Task::Note(self.are_in(&claim))],
+            added => self.changed(&command, added)?,
+        };
+        let is_own = claim.key == self.own.to_string();
+        let unlisted = self.conversation.unlisted(&packages);
+        tasks.extend(words::unlisted(&claim.user, is_own, &unlisted).map(Task::Note));
+        tasks.extend(words::missing(&claim.user, &claimed.missing).map(Task::Note));
+        Ok(tasks)
+    }
+
+    /// Nobody comes in by an `/add`.
+    fn are_in(&self, claim: &Claim) -> String {
+        let room = Name::parse(&self.room);
+        let is_to_tidy = room.is_ok_and(|room| self.conversation.member().is_to_tidy(&room));
+        let leaving = match is_to_tidy {
+            true => {
+                ". One that has asked to leave is removed within some minutes: then it can be added again"
+            }
+            false => "",
+        };
+        let (command, user) = (claim.command(), &claim.user);
+        format!(
+            "! {command}: all devices of {user} that can be added are in the group already{leaving}"
+        )
+    }
+
     fn claim_later(&mut self, claim: Claim, error: &anyhow::Error) -> Vec<Task> {
         let later = match error.downcast_ref() {
             Some(Unanswered::Later { after, .. }) if *after <= PATIENCE => Some(*after),
             _ => None,
         };
         let Some(after) = later.filter(|_| self.later < MOST_LATER) else {
-            return vec![Task::Note(format!("! {error:#}"))];
+            return vec![Task::Note(format!("! {}: {error:#}", claim.command()))];
         };
         self.later += 1;
-        let note = format!("! {error:#}: asked again then, by itself");
+        let note = format!(
+            "! {}: {error:#}: asked again then, by itself",
+            claim.command()
+        );
         let claim = Claim {
             is_again: true,
             ..claim
@@ -141,15 +192,21 @@ impl Sealed {
             Ok(user) => user,
             Err(why) => return Ok(vec![Task::Note(why)]),
         };
+        let command = format!("/remove {user}");
         if user.as_str() == self.user {
-            let note = "! that is you: /leave goes out with this device, /revoke DEVICE takes out \
-                        another one";
+            let note = "! /remove: that is you. /leave goes out with this device, /revoke DEVICE takes \
+                        out another one";
             return Ok(vec![Task::Note(note.into())]);
         }
         let is_open = self.conversation.join_policy() == Some(JoinPolicy::Open);
         let removed = self.conversation.remove(&user, None, now());
         let comes_back = is_open && removed.is_ok();
-        let mut tasks = self.changed("removed", removed)?;
+        let mut tasks = match removed {
+            Err(member::Error::NoChange) => vec![Task::Note(format!(
+                "! {command}: nobody of that name is in the group of this room. /devices says who is"
+            ))],
+            removed => self.changed(&command, removed)?,
+        };
         if comes_back {
             tasks.push(Task::Note(COMES_BACK.into()));
         }
@@ -158,13 +215,14 @@ impl Sealed {
 
     /// This device goes out of the group.
     pub(in super::super) fn leave(&mut self) -> Result<Vec<Task>> {
+        if self.conversation.is_leaving() {
+            return Ok(vec![Task::Note(LEAVING.into())]);
+        }
         let left = self.conversation.leave(now());
-        self.is_leaving |= left.is_ok();
-        let mut tasks = self.changed("left", left)?;
-        if self.is_leaving {
-            let note =
-                "leaving: it ends when the room knows (at the next start, if it does not now)";
-            tasks.push(Task::Note(note.into()));
+        let is_leaving = left.is_ok();
+        let mut tasks = self.changed("/leave", left)?;
+        if is_leaving {
+            tasks.push(Task::Note(LEAVING.into()));
         }
         Ok(tasks)
     }
@@ -182,32 +240,42 @@ impl Sealed {
         };
         let revoked = self.conversation.revoke(&self.identity, &device, now());
         let is_revoked = revoked.is_ok();
-        let mut tasks = self.changed("revoked", revoked)?;
+        let mut tasks = self.changed(&format!("/revoke {device}"), revoked)?;
         if is_revoked {
             tasks.push(Task::Note(format!(
                 "{device} does not count in this room once the room has that. In other rooms that \
                  it is in: /revoke {device} there, too"
             )));
             let request = self.keys.remove(&self.user, device.as_str(), now_ms());
-            let asked = self.ask(request).map(|done| Found::Done(done.map(drop)));
+            let what = format!("/revoke {device}: others can add it still");
+            let asked = self.ask(request);
+            let asked = asked.map(|done| Found::Done(what, done.map(drop)));
             tasks.push(Task::Ask(asked.boxed()));
         }
         Ok(tasks)
     }
 
-    /// What follows from a change of the group, or why it was not made.
+    /// What follows from a command, or why it was not done.
     pub(super) fn changed(
         &mut self,
-        what: &str,
+        command: &str,
         change: Result<Vec<Effect>, member::Error>,
     ) -> Result<Vec<Task>> {
-        match change {
-            Ok(effects) => self.perform(effects, None),
-            Err(member::Error::Behind) => Ok(vec![Task::Note(format!(
-                "! not {what}: the room is still being read. The same again in a moment"
-            ))]),
-            Err(error) => Ok(vec![Task::Note(format!("! not {what}: {error}"))]),
-        }
+        let why = match change {
+            Ok(effects) => return self.perform(effects, None),
+            Err(why) => why,
+        };
+        let why = match why {
+            member::Error::Behind => {
+                "the room is still being read. The same again in a moment".into()
+            }
+            member::Error::NotIn => "you are not in the group of this room".into(),
+            member::Error::Busy if self.conversation.is_leaving() => {
+                "you are leaving the group of this room".into()
+            }
+            why => why.to_string(),
+        };
+        Ok(vec![Task::Note(format!("! {command}: {why}"))])
     }
 }
 

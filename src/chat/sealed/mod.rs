@@ -4,6 +4,8 @@ mod asks;
 pub(super) mod direct;
 mod earlier;
 mod intents;
+mod kept;
+mod said;
 pub(crate) mod store;
 mod words;
 
@@ -11,8 +13,8 @@ use super::key::Stored;
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
 use direct::{News, With};
-use earlier::Recent;
 use futures::{FutureExt, future::BoxFuture};
+use kept::{Hash, Kept};
 use rustls::ClientConfig;
 use safe_chat_client::{
     Body, Event, Gateway, KeyPair,
@@ -21,7 +23,6 @@ use safe_chat_client::{
 use seal::{
     Conversation, DeviceKey, Identity, Member, Name, Public,
     conversation::{Effect, Outgoing, Show},
-    member::Shown,
     rules::JoinPolicy,
 };
 use std::{
@@ -57,12 +58,13 @@ pub(super) enum Found {
     Left(Result<usize>),
     /// Whether key packages of this device were taken.
     Published(Result<()>),
-    Packages(Claim, Result<Vec<Vec<u8>>>),
+    Packages(Claim, Result<keys::Claimed>),
     /// Who has added this device to a room of two.
     Invitations(Result<Vec<(String, Public)>>),
     /// Whether somebody has written in another room of two.
     News(Result<Option<News>>),
-    Done(Result<()>),
+    /// What was to be done, and whether it was.
+    Done(String, Result<()>),
 }
 
 /// Whose key packages are asked for, and what for.
@@ -106,9 +108,7 @@ pub(super) struct Sealed {
     /// Key packages that are asked for later, because it was too often.
     later: usize,
     /// Who is let in once all of the room is read, with their key packages.
-    unadded: Vec<(Claim, Vec<Vec<u8>>)>,
-    /// The user wants to leave the group.
-    is_leaving: bool,
+    unadded: Vec<(Claim, keys::Claimed)>,
     /// Ticks until it is looked again how many key packages are there.
     publishes: Option<u32>,
     /// The other one, in a room of two.
@@ -121,10 +121,18 @@ pub(super) struct Sealed {
     looks: u32,
     /// At which places those came who came since this terminal did.
     came: HashMap<Public, u64>,
-    /// What was read lately, to share it.
-    recent: Recent,
+    /// What was read and said lately, also before this terminal began anew.
+    kept: Kept,
+    /// Ticks until it is told what was sent before, and is not in the room as far as it was read.
+    doubts: Option<u32>,
+    /// Up to where the room is being read.
+    unread: Option<u64>,
+    /// Own messages on their way, as they are kept, by the number of the conversation.
+    sent: HashMap<u64, Hash>,
     /// So many of it are shared with whom this device lets in.
     shared_history: u8,
+    /// It was told that there was nothing to share with whom this device let in.
+    had_nothing_to_share: bool,
 }
 
 impl Sealed {
@@ -147,6 +155,7 @@ impl Sealed {
         let name = |text: &str| Name::parse(text).map_err(|why| anyhow!("{text}: {why}"));
         let (of_room, of_user) = (name(room)?, name(user)?);
         let store = Store::open(key_file, Identity::from_seed(&seed), user)?;
+        let kept = Kept::open(key_file, Identity::from_seed(&seed), (room, user))?;
         let member = match store.shelf().revision() {
             0 => {
                 let key = DeviceKey::from_seed(&rand::random());
@@ -175,15 +184,18 @@ impl Sealed {
             again: None,
             later: 0,
             unadded: Vec::new(),
-            is_leaving: false,
             publishes: Some(0),
             with: None,
             invitations: Vec::new(),
             told: HashMap::new(),
             looks: 2,
             came: HashMap::new(),
-            recent: Recent::default(),
+            kept,
+            doubts: None,
+            unread: None,
+            sent: HashMap::new(),
             shared_history: 0,
+            had_nothing_to_share: false,
         })
     }
 
@@ -206,6 +218,8 @@ impl Sealed {
 
     pub(super) fn connected(&mut self, head: u64) -> Result<Vec<Task>> {
         (self.head, self.again) = (head, None);
+        self.unread = self.since().filter(|since| *since < head).map(|_| head);
+        self.begins_to_doubt();
         let effects = self.conversation.connected(head, now());
         self.perform(effects, None)
     }
@@ -239,7 +253,10 @@ impl Sealed {
             _ => None,
         };
         let effects = self.conversation.event(event.seq, content.as_ref(), now());
+        self.unread = self.unread.filter(|head| *head > event.seq);
+        let before = self.said_before(event, &effects)?;
         let mut tasks = self.perform(effects, Some(event))?;
+        tasks.extend(before);
         tasks.extend(self.looked_on(event));
         Ok(tasks)
     }
@@ -249,14 +266,16 @@ impl Sealed {
         number: u64,
         answer: Result<u64, String>,
     ) -> Result<Vec<Task>> {
+        self.not_taken(number, answer.is_err())?;
         let answer = answer.as_ref().map(|seq| *seq).map_err(String::as_str);
         let effects = self.conversation.answered(number, answer, now());
         self.perform(effects, None)
     }
 
     pub(super) fn say(&mut self, text: &str) -> Result<Vec<Task>> {
-        if self.is_leaving {
-            let note = "! not sent: you are leaving the group of this room (/agree comes back)";
+        if self.conversation.is_leaving() {
+            let note = "! not sent: you are leaving the group of this room. Who starts again after \
+                        that comes back by /agree";
             return Ok(vec![Task::Note(note.into())]);
         }
         if let Some(note) = self.read_by_nobody() {
@@ -282,10 +301,11 @@ impl Sealed {
             tasks.push(self.ask_for_left());
         }
         self.publishes = self.publishes.and_then(|ticks| ticks.checked_sub(1));
-        for (claim, packages) in std::mem::take(&mut self.unadded) {
-            tasks.extend(self.claimed(claim, Ok(packages))?);
+        for (claim, claimed) in std::mem::take(&mut self.unadded) {
+            tasks.extend(self.claimed(claim, Ok(claimed))?);
         }
         tasks.extend(self.look());
+        tasks.extend(self.doubt()?);
         Ok(tasks)
     }
 
@@ -306,7 +326,9 @@ impl Sealed {
                 }
                 let (user, device) = (&self.user, self.device.as_str());
                 let confirm = self.keys.confirm(user, device, &it.id, now_ms());
-                let asked = self.ask(confirm).map(|done| Found::Done(done.map(drop)));
+                let what = "the service keeps the welcome of this device";
+                let asked = self.ask(confirm);
+                let asked = asked.map(|done| Found::Done(what.into(), done.map(drop)));
                 tasks.push(Task::Ask(asked.boxed()));
                 return Ok(tasks);
             }
@@ -316,7 +338,7 @@ impl Sealed {
             Found::News(Ok(Some(news))) => return Ok(vec![self.heard(news)]),
             Found::Invitations(Ok(by)) => return Ok(self.invited(by)),
             Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
-            Found::Left(Ok(_)) | Found::Published(Ok(())) | Found::Done(Ok(())) => {
+            Found::Left(Ok(_)) | Found::Published(Ok(())) | Found::Done(_, Ok(())) => {
                 return Ok(Vec::new());
             }
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
@@ -332,13 +354,14 @@ impl Sealed {
                 );
                 return Ok(vec![Task::Note(note)]);
             }
-            Found::Done(Err(error)) => return Ok(vec![Task::Note(format!("! {error:#}"))]),
+            Found::Done(what, Err(error)) => {
+                return Ok(vec![Task::Note(format!("! {what}: {error:#}"))]);
+            }
         };
         self.perform(effects, None)
     }
 
     pub(super) fn agree(&mut self) -> Result<Vec<Task>> {
-        self.is_leaving = false;
         let effects = self.conversation.agree(now());
         self.perform(effects, None)
     }
@@ -384,6 +407,8 @@ impl Sealed {
     }
 
     fn perform(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
+        let records = self.to_keep(&effects, event);
+        self.kept.keep(records)?;
         let (mut tasks, mut let_in) = (Vec::new(), BTreeSet::new());
         for effect in effects {
             match effect {
@@ -403,32 +428,12 @@ impl Sealed {
         Ok(tasks)
     }
 
-    fn shown(&mut self, show: &Show, event: Option<&Event>) -> Task {
-        let (content, from) = match show {
-            Show::Said { content, .. } => (content, self.user.clone()),
-            Show::Room {
-                what: Shown::Message { from, content },
-                ..
-            } => (content, from.user.to_string()),
-            Show::NotIn if self.with.is_some() => return self.not_let_in_yet(),
-            other => return Task::Note(words::of(other, &self.reader())),
-        };
-        let text = String::from_utf8_lossy(&content.0).into_owned();
-        let (seq, at) = match (show, event) {
-            (_, Some(event)) => (event.seq, event.at),
-            (Show::Said { seq, .. }, None) => (*seq, now_ms()),
-            _ => (0, now_ms()),
-        };
-        let event = Event {
-            seq,
-            at,
-            from,
-            to: None,
-            id: None,
-            body: Body::Text(text),
-        };
-        self.recent.remember(&event);
-        Task::Event(event)
+    fn shown(&self, show: &Show, event: Option<&Event>) -> Task {
+        match (self.message(show, event), show) {
+            (Some(event), _) => Task::Event(event),
+            (None, Show::NotIn) if self.with.is_some() => self.not_let_in_yet(),
+            (None, other) => Task::Note(words::of(other, &self.reader())),
+        }
     }
 
     fn reader(&self) -> words::Own<'_> {

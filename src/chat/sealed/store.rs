@@ -118,14 +118,14 @@ pub(crate) fn devices_of(key_file: &Path, identity: &Identity) -> Result<Vec<Mem
     Ok(devices)
 }
 
-fn folder_of(key_file: &Path) -> PathBuf {
+pub(super) fn folder_of(key_file: &Path) -> PathBuf {
     let mut folder = OsString::from(key_file);
     folder.push(".sealed");
     PathBuf::from(folder)
 }
 
 /// For files that only their owner reads.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     options

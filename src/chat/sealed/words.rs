@@ -41,11 +41,14 @@ pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
         Show::Refused {
             content: None,
             reason,
-        } => format!("! the change of the group was refused: {}", escaped(reason)),
+        } => format!(
+            "! the room refused the change of its group: {}",
+            escaped(reason)
+        ),
         Show::Refused { reason, .. } => format!("! not sent: {}", escaped(reason)),
         Show::NotShared { reason } => format!("! not shared: {}", escaped(reason)),
         Show::NotIn => format!(
-            "you are not in the group of this room yet: somebody who is can let you in with\n\
+            "you are not in the group of this room: somebody who is can let you in with\n\
              /add {} {}",
             own.user, own.identity
         ),
@@ -112,9 +115,26 @@ fn of_room(what: &Shown, own: &Own<'_>) -> String {
         },
         Shown::Leaving { who, .. } => format!("sealed: {} is going", device(who)),
         Shown::Unreadable(why) => format!("a message cannot be read: {why}"),
-        Shown::Dropped => "a change of the group had become needless".into(),
-        Shown::Out => "you are not in the group of this room any more".into(),
+        Shown::Dropped => {
+            "somebody else had done it already: a change of the group was not needed any more"
+                .into()
+        }
+        Shown::Out { by } => out(by.as_ref(), own),
         Shown::Lost(why) => format!("! this device lost the group ({why}) and comes back"),
+    }
+}
+
+fn out(by: Option<&Holder>, own: &Own<'_>) -> String {
+    let out = "you are not in the group of this room any more";
+    match by {
+        None => out.into(),
+        Some(by) if by.identity == own.identity => {
+            format!(
+                "! your device {} removed this one, {}: {out}",
+                by.device, own.device
+            )
+        }
+        Some(by) => format!("! {} removed this device, {}: {out}", by.user, own.device),
     }
 }
 
@@ -206,14 +226,31 @@ fn meanwhile(came: &[Holder], went: &[Holder]) -> String {
 }
 
 /// Which devices of somebody did not come in, and what lets them.
-pub(super) fn unlisted(user: &str, devices: &[Name]) -> Option<String> {
+pub(super) fn unlisted(user: &str, is_own: bool, devices: &[Name]) -> Option<String> {
     let names: Vec<_> = devices.iter().map(Name::as_str).collect();
-    let first = names.first()?;
-    Some(format!(
-        "! not let in: {}, for {user} has said in this room which devices count, without it. \
-         {user} types, at a device that is in: /allow {first}",
-        names.join(", ")
-    ))
+    let (first, names) = (names.first()?, names.join(", "));
+    Some(match is_own {
+        true => format!(
+            "! /add {user}: not let in is {names}, for you have revoked it here, or not said that \
+             it counts. First type, at a device of yours that is in: /allow {first}"
+        ),
+        false => format!(
+            "! /add {user}: not let in is {names}, for {user} has revoked it here, or not said \
+             that it counts. First {user} has to type, at a device that is in: /allow {first}"
+        ),
+    })
+}
+
+/// Which devices of somebody cannot be added now.
+pub(super) fn missing(user: &str, devices: &[String]) -> Option<String> {
+    let names: Vec<_> = devices.iter().map(|name| escaped(name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "! /add {user}: not let in is {}, for nothing is left there of what adds it. {user} has \
+             to start it again first",
+            names.join(", ")
+        )
+    })
 }
 
 /// Who is in, a line for each device, with what to compare.
@@ -276,6 +313,23 @@ mod tests {
         assert!(said.ends_with("/allow cli"), "{said}");
         let revoked = at_harrys(|own| of(&Show::Revoked, own));
         assert!(revoked.contains("/allow cli, then /add harry"), "{revoked}");
+    }
+
+    #[test]
+    fn who_is_removed_reads_by_whom() {
+        let out = |by| {
+            let what = Shown::Out { by };
+            at_harrys(|own| of(&Show::Room { seq: Some(7), what }, own))
+        };
+        let said = "you are not in the group of this room any more";
+        assert_eq!(out(None), said);
+        let by = out(Some(holder("charly", "web", 2)));
+        assert_eq!(by, format!("! charly removed this device, cli: {said}"));
+        let by = out(Some(holder("harry", "web", 1)));
+        assert_eq!(
+            by,
+            format!("! your device web removed this one, cli: {said}")
+        );
     }
 
     #[test]

@@ -1,0 +1,486 @@
+//! What a device has read and said in a room of late. A message is decrypted once, so whoever is to
+//! see it again keeps it: beside the shelf, encrypted with the same key, a record behind the other,
+//! on the disk before the shelf forgets what opens the message.
+
+use super::store::{folder_of, private};
+use anyhow::{Context, Result};
+use safe_chat_client::{Body, Event};
+use seal::{Identity, Name, content::Earlier, member::Content, shelf};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// Messages of one room, at most, and bytes of their texts; the oldest go first.
+const MOST: usize = 1000;
+const MOST_BYTES: usize = 2 * 1024 * 1024;
+/// Own messages of which it is not known whether they are in the room.
+const MOST_SENT: usize = 64;
+/// How long a message is kept, and the file of a room where nobody is any more: as the service keeps
+/// what can be read again.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Tells one encrypted message from all others.
+pub(super) type Hash = [u8; 32];
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum Record {
+    /// It was encrypted, to be sent.
+    Sent { hash: Hash, text: String },
+    /// It is at this place of the room. `sent`: it is that own message.
+    Read {
+        seq: u64,
+        at: u64,
+        from: String,
+        text: String,
+        sent: Option<Hash>,
+    },
+    /// It will never be in the room.
+    Refused { hash: Hash },
+}
+
+impl Record {
+    pub(super) fn sent(bytes: &[u8], text: &[u8]) -> Self {
+        Self::Sent {
+            hash: Kept::hash(bytes),
+            text: String::from_utf8_lossy(text).into_owned(),
+        }
+    }
+}
+
+/// See the module.
+pub(super) struct Kept {
+    path: PathBuf,
+    identity: Identity,
+    about: String,
+    file: File,
+    /// Bytes of the file.
+    length: usize,
+    messages: BTreeMap<u64, Earlier>,
+    /// Of their texts.
+    bytes: usize,
+    /// Own messages that were not seen in the room yet.
+    sent: Vec<(Hash, String)>,
+    /// Those that were sent before this was opened.
+    sent_before: Vec<Hash>,
+}
+
+impl Kept {
+    /// What was kept of a room under a name, that of the key in `key_file`, whose store this
+    /// program has.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub(super) fn open(
+        key_file: &Path,
+        identity: Identity,
+        (room, user): (&str, &str),
+    ) -> Result<Self> {
+        // No name of a user has a dot.
+        let folder = folder_of(key_file).join(format!("{user}.said"));
+        let place = || format!("cannot keep what is said in {}", folder.display());
+        let mut made = fs::DirBuilder::new();
+        made.recursive(true).mode(0o700);
+        made.create(&folder).with_context(place)?;
+        forget_old_rooms(&folder).with_context(place)?;
+        let path = folder.join(room);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            bytes => bytes.with_context(place)?,
+        };
+        let mut kept = Self {
+            file: private().append(true).open(&path).with_context(place)?,
+            path,
+            identity,
+            about: format!("said {user}/{room}"),
+            length: bytes.len(),
+            messages: BTreeMap::new(),
+            bytes: 0,
+            sent: Vec::new(),
+            sent_before: Vec::new(),
+        };
+        let is_whole = kept.read(&bytes);
+        kept.sent_before = kept.sent.iter().map(|(hash, _)| *hash).collect();
+        let count = kept.messages.len();
+        kept.forget_oldest();
+        let oldest = SystemTime::now() - LONGEST;
+        let oldest = oldest.duration_since(SystemTime::UNIX_EPOCH);
+        let oldest = oldest.unwrap_or_default().as_millis() as u64;
+        kept.messages.retain(|_, one| one.at >= oldest);
+        if !is_whole || kept.messages.len() < count {
+            kept.write_anew()?;
+        }
+        Ok(kept)
+    }
+
+    /// Takes what a file has; whether that is all. A program that is killed while it writes leaves
+    /// a record that is cut off, of a message that it can decrypt again.
+    fn read(&mut self, mut bytes: &[u8]) -> bool {
+        while let Some((length, rest)) = bytes.split_first_chunk() {
+            let length = u32::from_be_bytes(*length) as usize;
+            let Some((record, rest)) = rest.split_at_checked(length) else {
+                return false;
+            };
+            let record = shelf::unlock(record, &self.identity, &self.about);
+            let record = record.ok().and_then(|it| serde_json::from_slice(&it).ok());
+            let Some(record) = record else { return false };
+            self.take(record);
+            bytes = rest;
+        }
+        bytes.is_empty()
+    }
+
+    fn take(&mut self, record: Record) {
+        match record {
+            Record::Sent { hash, text } => {
+                self.sent.push((hash, text));
+                if self.sent.len() > MOST_SENT {
+                    self.sent.remove(0);
+                }
+            }
+            Record::Refused { hash } => self.sent.retain(|(sent, _)| *sent != hash),
+            Record::Read {
+                seq,
+                at,
+                from,
+                text,
+                sent,
+            } => {
+                if let Some(hash) = sent {
+                    self.sent.retain(|(sent, _)| *sent != hash);
+                }
+                let Ok(from) = Name::parse(&from) else { return };
+                self.bytes += text.len();
+                let content = Content(text.into_bytes());
+                let read = Earlier {
+                    seq,
+                    at,
+                    from,
+                    content,
+                };
+                if let Some(before) = self.messages.insert(seq, read) {
+                    self.bytes -= before.content.0.len();
+                }
+            }
+        }
+    }
+
+    /// Keeps these. They are on the disk when it returns.
+    ///
+    /// # Errors
+    /// They are not, and the shelf must not forget how to read them.
+    pub(super) fn keep(&mut self, records: Vec<Record>) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        for record in records {
+            bytes.extend(self.locked(&record)?);
+            self.take(record);
+        }
+        self.forget_oldest();
+        let place = || format!("cannot write {}", self.path.display());
+        self.file.write_all(&bytes).with_context(place)?;
+        self.file.sync_data().with_context(place)?;
+        self.length += bytes.len();
+        // Each record has some 200 bytes beside its text.
+        match self.length > 2 * (MOST_BYTES + MOST * 256) {
+            true => self.write_anew(),
+            false => Ok(()),
+        }
+    }
+
+    /// The own message that was sent as these bytes, or, of one that this device cannot see in the
+    /// room any more, with this text.
+    pub(super) fn sent_as(&self, body: Option<&Body>, text: &str) -> Option<Hash> {
+        let mut sent = self.sent.iter();
+        let found = match body {
+            Some(Body::Sealed(bytes)) => {
+                let hash = Self::hash(bytes);
+                sent.find(|(sent, _)| *sent == hash)
+            }
+            _ => sent.find(|(_, sent)| sent == text),
+        };
+        found.map(|(hash, _)| *hash)
+    }
+
+    /// What an event says that this device sent before it was begun anew; `None`: it did not.
+    pub(super) fn said_before(&self, event: &Event) -> Option<&str> {
+        let Body::Sealed(bytes) = &event.body else {
+            return None;
+        };
+        let hash = Self::hash(bytes);
+        let said = self.sent.iter().find(|(sent, _)| *sent == hash);
+        said.map(|(_, text)| text.as_str())
+    }
+
+    /// What was sent before it was opened, and not seen in the room since.
+    pub(super) fn unsure(&self) -> impl Iterator<Item = &(Hash, String)> {
+        let sent = self.sent.iter();
+        sent.filter(|(hash, _)| self.sent_before.contains(hash))
+    }
+
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure().next().is_some()
+    }
+
+    /// The newest messages from before a place.
+    pub(super) fn newest(&self, count: u8, before: u64) -> Vec<Earlier> {
+        let earlier = self.messages.range(..before).rev();
+        let mut newest: Vec<_> = earlier
+            .take(count.into())
+            .map(|(_, one)| one.clone())
+            .collect();
+        newest.reverse();
+        newest
+    }
+
+    /// Makes events of before readable that this device has read.
+    pub(super) fn recall(&self, events: &mut [Event]) {
+        let is_sealed = |event: &&mut Event| matches!(event.body, Body::Sealed(_));
+        for event in events.iter_mut().filter(is_sealed) {
+            let read = self.messages.get(&event.seq);
+            if let Some(read) = read.filter(|read| read.from.as_str() == event.from) {
+                let text = String::from_utf8_lossy(&read.content.0);
+                event.body = Body::Text(text.into_owned());
+            }
+        }
+    }
+
+    /// Forgets what is from before a place, of all or of one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn forget(&mut self, before: u64, of: Option<&str>) -> Result<()> {
+        let count = self.messages.len();
+        let stays = |seq: &u64, one: &mut Earlier| {
+            *seq >= before || of.is_some_and(|of| one.from.as_str() != of)
+        };
+        self.messages.retain(stays);
+        match self.messages.len() < count {
+            true => self.write_anew(),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn hash(bytes: &[u8]) -> Hash {
+        Sha256::digest(bytes).into()
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.messages.len() > MOST || self.bytes > MOST_BYTES {
+            let Some((_, oldest)) = self.messages.pop_first() else {
+                break;
+            };
+            self.bytes -= oldest.content.0.len();
+        }
+    }
+
+    fn locked(&self, record: &Record) -> Result<Vec<u8>> {
+        let record = serde_json::to_vec(record)?;
+        let locked = shelf::lock(&record, &self.identity, &self.about, &rand::random());
+        let length = u32::try_from(locked.len()).context("a record too long to keep")?;
+        Ok([&length.to_be_bytes(), &locked[..]].concat())
+    }
+
+    /// The whole file, without what is forgotten.
+    fn write_anew(&mut self) -> Result<()> {
+        let text = |one: &Earlier| String::from_utf8_lossy(&one.content.0).into_owned();
+        self.bytes = self.messages.values().map(|one| one.content.0.len()).sum();
+        let read = self.messages.values().map(|one| Record::Read {
+            seq: one.seq,
+            at: one.at,
+            from: one.from.to_string(),
+            text: text(one),
+            sent: None,
+        });
+        let sent = self.sent.iter().map(|(hash, text)| Record::Sent {
+            hash: *hash,
+            text: text.clone(),
+        });
+        let mut bytes = Vec::new();
+        for record in read.chain(sent) {
+            bytes.extend(self.locked(&record)?);
+        }
+        let place = || format!("cannot write {}", self.path.display());
+        // No room has a dot in its name.
+        let draft = self.path.with_extension("new");
+        let mut file = private().truncate(true).open(&draft).with_context(place)?;
+        file.write_all(&bytes).with_context(place)?;
+        file.sync_all().with_context(place)?;
+        fs::rename(&draft, &self.path).with_context(place)?;
+        let folder = self.path.parent().context("no folder")?;
+        File::open(folder)?.sync_all().with_context(place)?;
+        (self.file, self.length) = (file, bytes.len());
+        Ok(())
+    }
+}
+
+/// Rooms where nobody was for so long that nothing of them counts any more.
+fn forget_old_rooms(folder: &Path) -> Result<()> {
+    for file in fs::read_dir(folder)? {
+        let file = file?;
+        let age = file.metadata()?.modified()?.elapsed();
+        if age.is_ok_and(|age| age > LONGEST) {
+            fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(bytes: &[u8]) -> Hash {
+        Kept::hash(bytes)
+    }
+
+    const NOW: u64 = 4_000_000_000_000;
+
+    fn open(folder: &Path) -> Kept {
+        let identity = Identity::from_seed(&[1; 32]);
+        Kept::open(&folder.join("key"), identity, ("aaa", "harry")).unwrap()
+    }
+
+    fn read(seq: u64, text: &str) -> Record {
+        Record::Read {
+            seq,
+            at: NOW,
+            from: "kim".into(),
+            text: text.into(),
+            sent: None,
+        }
+    }
+
+    fn seqs(messages: &[Earlier]) -> Vec<u64> {
+        messages.iter().map(|one| one.seq).collect()
+    }
+
+    fn sealed(seq: u64, from: &str, bytes: &'static [u8]) -> Event {
+        Event {
+            seq,
+            at: NOW,
+            from: from.into(),
+            to: None,
+            id: None,
+            body: Body::Sealed(bytes.into()),
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_there_again_and_lies_nowhere_in_the_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path());
+        let records = [2, 1, 4].map(|seq| read(seq, "Hello")).into();
+        kept.keep(records).unwrap();
+        kept.keep(vec![read(4, "Hello")]).unwrap();
+        drop(kept);
+        let kept = open(folder.path());
+        assert_eq!(seqs(&kept.newest(100, u64::MAX)), [1, 2, 4]);
+        assert_eq!(seqs(&kept.newest(2, 4)), [1, 2]);
+        assert_eq!(seqs(&kept.newest(1, u64::MAX)), [4]);
+        let mut events = [
+            sealed(2, "kim", b"x"),
+            sealed(3, "kim", b"x"),
+            sealed(4, "tom", b"x"),
+        ];
+        kept.recall(&mut events);
+        let texts: Vec<_> = events.iter().map(Event::text).collect();
+        assert_eq!(texts, [Some("Hello"), None, None]);
+        let file = fs::read(&kept.path).unwrap();
+        assert!(!file.windows(5).any(|part| part == b"Hello"));
+    }
+
+    #[test]
+    fn an_own_message_is_known_by_its_bytes_until_it_is_in_the_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path());
+        let sent = |bytes: &[u8], text: &str| Record::sent(bytes, text.as_bytes());
+        let (one, two) = (sent(b"one", "Hello"), sent(b"two", "refused"));
+        kept.keep(vec![one, two, sent(b"three", "lost")]).unwrap();
+        kept.keep(vec![Record::Refused { hash: hash(b"two") }])
+            .unwrap();
+        drop(kept);
+        let mut kept = open(folder.path());
+        let event = sealed(7, "harry", b"one");
+        assert_eq!(kept.said_before(&event), Some("Hello"));
+        assert_eq!(kept.said_before(&sealed(8, "harry", b"two")), None);
+        let own = kept.sent_as(Some(&event.body), "Hello");
+        assert!(own.is_some() && own == kept.sent_as(None, "Hello"));
+        let mut record = read(7, "Hello");
+        if let Record::Read { sent, .. } = &mut record {
+            *sent = own;
+        }
+        kept.keep(vec![record]).unwrap();
+        drop(kept);
+        let unseen: Vec<_> = open(folder.path()).sent;
+        assert_eq!(unseen, [(hash(b"three"), "lost".to_owned())]);
+    }
+
+    #[test]
+    fn what_was_cut_off_costs_nothing_that_was_written_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path());
+        kept.keep(vec![read(1, "one"), read(2, "two")]).unwrap();
+        let path = kept.path.clone();
+        let whole = fs::read(&path).unwrap();
+        for cut in 1..whole.len() / 2 {
+            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            let mut kept = open(folder.path());
+            assert_eq!(seqs(&kept.newest(9, u64::MAX)), [1], "{cut}");
+            kept.keep(vec![read(3, "three")]).unwrap();
+            assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1, 3]);
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_and_what_is_forgotten_is_not_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path());
+        kept.keep((1..=1200).map(|seq| read(seq, "x")).collect())
+            .unwrap();
+        assert_eq!(open(folder.path()).messages.len(), MOST);
+        let large = "x".repeat(60_000);
+        for seq in 1201..1300 {
+            kept.keep(vec![read(seq, &large)]).unwrap();
+        }
+        assert!(kept.bytes <= MOST_BYTES && kept.messages.len() < 40);
+        assert!(fs::metadata(&kept.path).unwrap().len() < 6_000_000);
+        kept.forget(1299, None).unwrap();
+        assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1299]);
+        assert!(fs::metadata(&kept.path).unwrap().len() < 61_000);
+        kept.keep(vec![read(1300, "x")]).unwrap();
+        kept.forget(u64::MAX, Some("tom")).unwrap();
+        assert_eq!(open(folder.path()).messages.len(), 2);
+        kept.forget(1300, Some("kim")).unwrap();
+        assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1300]);
+    }
+
+    #[test]
+    fn nothing_is_kept_for_longer_than_a_year() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path());
+        let old = Record::Read {
+            seq: 1,
+            at: 1_500_000_000_000,
+            from: "kim".into(),
+            text: "old".into(),
+            sent: None,
+        };
+        kept.keep(vec![old, read(2, "new")]).unwrap();
+        let elsewhere = kept.path.with_file_name("elsewhere");
+        fs::write(&elsewhere, "x").unwrap();
+        let long_ago = SystemTime::now() - LONGEST - Duration::from_secs(60);
+        let file = File::options().write(true).open(&elsewhere).unwrap();
+        file.set_modified(long_ago).unwrap();
+        assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [2]);
+        assert!(!elsewhere.exists());
+    }
+}

@@ -1,0 +1,67 @@
+//! What somebody said and read in a sealed room is there after their terminal was killed.
+
+use crate::{
+    cluster::{Cluster, eventually},
+    direct::open,
+    node::Node,
+};
+
+/// Messages that this node has stored on the bus.
+async fn accepted(node: &Node) -> u64 {
+    let metrics = node.internal("metrics").await;
+    let mut lines = metrics.lines();
+    let count = lines.find_map(|line| line.strip_prefix("safechat_messages_accepted_total "));
+    count.map_or(0, |count| count.parse().expect("a number"))
+}
+
+pub(crate) async fn what_was_said_and_read_is_there_after_a_kill(cluster: Cluster) {
+    let second = cluster.node("second").await;
+    let mut first = cluster.node_with("first", &["--roles", "gateway"]).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let mut harry = open(&first, "harry", keys.path());
+    harry.shows("you made the group").await;
+    let mut charly = open(&first, "charly", keys.path());
+    charly.shows("you came in, to harry").await;
+    harry.shows("charly came in").await;
+    harry.types("one from harry\r");
+    charly.shows("one from harry").await;
+    charly.types("one from charly\r");
+    harry.shows("one from charly").await;
+
+    // Said while nobody writes the room, and placed when the terminal is not there any more.
+    let before = accepted(&first).await;
+    second.signal("-STOP").await;
+    harry.types("two from harry\r");
+    eventually("the message is on the bus", async || {
+        accepted(&first).await > before
+    })
+    .await;
+    drop(harry);
+    second.signal("-CONT").await;
+    charly.shows("two from harry").await;
+    let mut harry = open(&first, "harry", keys.path());
+    harry.shows("two from harry").await;
+    harry.types("/history\r");
+    for text in ["one from harry", "one from charly", "two from harry"] {
+        harry.shows(text).await;
+    }
+    harry.types("/share charly 9\r");
+    harry
+        .shows("you shared 3 earlier messages with charly")
+        .await;
+
+    // And said to a node that never takes it.
+    first.signal("-STOP").await;
+    harry.types("three from harry\r");
+    harry.shows("1 waiting").await;
+    first.kill().await;
+    drop(harry);
+    let mut harry = open(&second, "harry", keys.path());
+    harry.shows("this may not have been sent").await;
+    harry.shows("three from harry").await;
+    harry.types("/forget\r/history\r");
+    harry.shows("is forgotten here").await;
+    harry.shows("(sealed, ").await;
+    harry.types("/quit\r");
+    assert_eq!(harry.ends().await, Some(0));
+}
