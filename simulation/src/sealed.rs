@@ -19,9 +19,12 @@ use safe_chat::{
     wire::Protocol,
 };
 use safe_chat_client::keys;
-use seal::conversation::Outgoing;
+use seal::{conversation::Outgoing, rules::EPOCHS_BACK};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -71,6 +74,10 @@ pub(crate) struct State {
     has_said_its_last: bool,
     /// It has left, until then.
     away: Option<Instant>,
+    /// A message that it sent, with the newest epoch that this may be of.
+    recorded: Option<(u64, String)>,
+    /// The ids under which that was sent once more, when no member could read it any more.
+    hostile: BTreeSet<String>,
 }
 
 /// The user of a device, in a room.
@@ -267,9 +274,29 @@ impl Holder {
                 self.device.forget();
                 vec![Task::Restart]
             }
+            9 => {
+                self.send_what_is_old(wire);
+                Vec::new()
+            }
             _ => Vec::new(),
         };
         self.carry_out(wire, tasks).await
+    }
+
+    /// As a hostile client would: a message of an epoch that members do not read any more.
+    fn send_what_is_old(&mut self, wire: &Wire) {
+        let Standing { is_in, epoch, .. } = self.device.standing();
+        let Some((of, content)) = &self.state.recorded else {
+            return;
+        };
+        if !is_in || epoch.is_none_or(|epoch| epoch <= of + EPOCHS_BACK) {
+            return;
+        }
+        let id = format!("old-{}", self.state.hostile.len());
+        let frame = json!({"type": "send", "id": id, "sealed": content});
+        self.board.count("sealed: messages of an old epoch");
+        let _ = wire.up.send(frame.to_string());
+        self.state.hostile.insert(id);
     }
 
     /// What is due of itself: who left comes back; in the end, when all is quiet, a last word.
@@ -312,6 +339,11 @@ impl Holder {
             Outgoing::Handshake(bytes) => ("handshake", bytes),
         };
         let content = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        if let (None, "sealed", Some(epoch)) =
+            (&self.state.recorded, kind, self.device.standing().epoch)
+        {
+            self.state.recorded = Some((epoch, content.clone()));
+        }
         let frame = json!({"type": "send", "id": id, kind: content});
         self.state.numbers.insert(id.clone(), number);
         tracing::debug!(device = self.device.who().name(), kind, id, "sent");
@@ -376,6 +408,10 @@ impl Holder {
                 Some("event") => {
                     self.state.seen = Some(seq);
                     self.device.event(seq, content(frame).as_ref(), now)
+                }
+                Some("journaled") if self.state.hostile.contains(id) => {
+                    self.complain(&format!("a message that nobody can read is at {seq}"));
+                    Vec::new()
                 }
                 Some("journaled") => match number {
                     Some(number) => self.device.answered(number, Ok(seq), now),
