@@ -379,7 +379,14 @@ async fn a_device_that_is_away_is_added_and_joins_when_it_comes() {
     let claim = harry.keys.claim(&kim.identity(), "kim", now());
     let claimed: Claimed = send(&claim).await.is();
     let packages = [claimed.packages[0].package.clone()];
-    let added = harry.member.add(&room, &packages, seconds).unwrap();
+    let person = seal::member::Person {
+        user: seal::Name::parse("kim").unwrap(),
+        identity: seal::Public::parse(&kim.identity()).unwrap(),
+    };
+    let added = harry
+        .member
+        .add(&room, &[person], &packages, seconds)
+        .unwrap();
     let [Frame::Change { bundle, .. }] = &added.frames[..] else {
         panic!("{added:?}")
     };

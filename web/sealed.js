@@ -245,7 +245,7 @@ export class Sealed {
     }
     if (!packages.length) throw new Error(`${user} has no device that can be added: they have to come to a sealed room first, with that key.`);
     this.sharing.set(key, count);
-    await this.act(() => this.device.add(JSON.stringify(packages.map((one) => one.package)), now()));
+    await this.act(() => this.device.add(user, key, JSON.stringify(packages.map((one) => one.package)), now()));
     return missing;
   }
 
@@ -283,7 +283,7 @@ export class Sealed {
         await new Promise((go) => { setTimeout(go, ALLOWED_MS); });
       }
     }
-    await this.act(() => this.device.add(JSON.stringify([found.package]), now()));
+    await this.act(() => this.device.add(user, key, JSON.stringify([found.package]), now()));
   }
 
   /** The newest messages that are here, for somebody who came later. */

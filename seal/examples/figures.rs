@@ -3,7 +3,7 @@
 
 use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
-use seal::member::{Agreed, Event, Frame, Member, Step};
+use seal::member::{Agreed, Event, Frame, Member, Person, Step, holder_of};
 use seal::rules::JoinPolicy;
 use seal::{Bundle, Identity};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -56,7 +56,9 @@ fn figures(size: usize) {
     // has less space for who is added.
     for others in others.chunks_mut(ADDED) {
         let packages: Vec<_> = others.iter().map(|other| other.package.clone()).collect();
-        let step = first.member.add(&room, &packages, now()).expect("added");
+        let people = people_of(&packages);
+        let step = first.member.add(&room, &people, &packages, now());
+        let step = step.expect("added");
         let bundle = bundle_of(step);
         let (admission, _) = place(&mut delivery, &bundle, &first.proven);
         receive(&mut first.member, &room, Event::Commit(&bundle.commit));
@@ -91,7 +93,11 @@ fn figures(size: usize) {
             admission
         };
     let package = vec![newcomer.package.clone()];
-    let mut add = |member: &mut Member| member.add(&room, &package, now()).expect("added");
+    let people = people_of(&package);
+    let mut add = |member: &mut Member| {
+        let added = member.add(&room, &people, &package, now());
+        added.expect("added")
+    };
     let admission = change("add", &mut add, &mut first.member).expect("a welcome");
     let bytes = admission.welcome.len() + admission.tree.len();
     let ((), took) = timed(|| join(&mut newcomer.member, &room, &admission));
@@ -209,4 +215,14 @@ fn row(
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.expect("a clock after 1970").as_secs()
+}
+
+/// Whose these key packages are.
+fn people_of(packages: &[Vec<u8>]) -> Vec<Person> {
+    let holders = packages.iter().map(|one| holder_of(one).expect("good"));
+    let people = holders.map(|one| Person {
+        user: one.user,
+        identity: one.identity,
+    });
+    people.collect()
 }

@@ -422,7 +422,7 @@ impl Delivery {
     /// It is not the sender's, who must be a member, or not newer.
     pub fn decide_devices(&self, bytes: &[u8], by: &Proven) -> Result<List, Refusal> {
         self.member(by)?;
-        let list = self.lists.decide(bytes)?;
+        let list = self.lists.decide(bytes, &self.room)?;
         match *list.identity() == by.identity {
             true => Ok(list),
             false => Err(Refusal::OtherSender),

@@ -10,6 +10,10 @@ use thiserror::Error;
 
 /// The form of certificates and lists.
 const FORM: u8 = 1;
+/// The stored form of a list: the one before named no room, and counts no more.
+const LIST_FORM: u8 = 2;
+#[cfg(feature = "mls")]
+pub(crate) const OLD_LIST_FORM: u8 = 1;
 /// Devices of one person, at most.
 pub const MOST_DEVICES: usize = 32;
 
@@ -223,9 +227,11 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// Which devices of a person count, signed by the identity.
+/// Which devices of a person count in a room, signed by the identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
+    /// What is signed names it, so that nobody shows the list elsewhere. It is not in the bytes.
+    room: Name,
     identity: Public,
     number: u64,
     devices: Vec<(Name, Key)>,
@@ -234,8 +240,8 @@ pub struct List {
 
 impl List {
     /// The first list of an identity, with no device.
-    pub fn first(identity: &Identity) -> Self {
-        Unsigned::first(identity.public()).sign(identity)
+    pub fn first(identity: &Identity, room: Name) -> Self {
+        Unsigned::first(identity.public(), room).sign(identity)
     }
 
     /// The next list, with one device more. A device that is listed already changes nothing.
@@ -292,12 +298,12 @@ impl List {
     /// Reads and verifies one.
     ///
     /// # Errors
-    /// It cannot be read, or the identity that it names did not sign it.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+    /// It cannot be read, or the identity that it names did not sign it for this room.
+    pub fn decode(bytes: &[u8], room: &Name) -> Result<Self, Error> {
         let split = bytes.len().checked_sub(64).ok_or(Error::Malformed)?;
         let (listed, signature) = bytes.split_at(split);
         let mut reader = Reader(listed);
-        if reader.array()? != [FORM] {
+        if reader.array()? != [LIST_FORM] {
             return Err(Error::Malformed);
         }
         let identity = Public::from_bytes(reader.array()?).map_err(|_| Error::Malformed)?;
@@ -310,16 +316,21 @@ impl List {
             devices.push((Name::from_bytes(reader.short()?)?, reader.array()?));
         }
         // One form for one list, so that two readers never differ over what was signed.
-        if !devices.is_sorted_by(|(one, _), (other, _)| one < other) {
+        let is_sorted = devices.is_sorted_by(|(one, _), (other, _)| one < other);
+        // A device has one name, and after each list there is a next one.
+        let mut all = devices.iter().enumerate();
+        let is_twice = all.any(|(at, (_, key))| devices[..at].iter().any(|(_, one)| one == key));
+        if !is_sorted || is_twice || number == 0 || number == u64::MAX {
             return Err(Error::Malformed);
         }
         let list = Self {
+            room: room.clone(),
             identity,
             number,
             devices,
             signature: signature.try_into().map_err(|_| Error::Malformed)?,
         };
-        if identity.has_listed(listed, &list.signature) {
+        if identity.has_listed(room, listed, &list.signature) {
             Ok(list)
         } else {
             Err(Error::NotSigned)
@@ -327,7 +338,7 @@ impl List {
     }
 
     fn listed(&self) -> Vec<u8> {
-        let mut bytes = vec![FORM];
+        let mut bytes = vec![LIST_FORM];
         bytes.extend(self.identity.0);
         bytes.extend(self.number.to_be_bytes());
         for (name, key) in &self.devices {
@@ -344,8 +355,9 @@ pub struct Unsigned(List);
 
 impl Unsigned {
     /// The first list of an identity, with no device.
-    pub(crate) fn first(identity: Public) -> Self {
+    pub(crate) fn first(identity: Public, room: Name) -> Self {
         Self(List {
+            room,
             identity,
             number: 1,
             devices: Vec::new(),
@@ -369,6 +381,9 @@ impl Unsigned {
             Some((_, listed)) if *listed == key => {}
             Some(_) => return Err(Error::NameTaken),
             None if devices.len() == MOST_DEVICES => return Err(Error::TooMany),
+            None if devices.iter().any(|(_, listed)| *listed == key) => {
+                return Err(Error::NameTaken);
+            }
             None => devices.push((name, key)),
         }
         devices.sort();
@@ -386,7 +401,7 @@ impl Unsigned {
 
     /// The bytes that the identity signs.
     pub fn to_sign(&self) -> Vec<u8> {
-        identity::devices_to_sign(&self.0.listed())
+        identity::devices_to_sign(&self.0.room, &self.0.listed())
     }
 
     /// The list with the signature.
@@ -395,7 +410,8 @@ impl Unsigned {
     /// It is not of this list, or another identity's.
     pub fn signed(mut self, signature: [u8; 64]) -> Result<List, Error> {
         self.0.signature = signature;
-        match self.0.identity.has_listed(&self.0.listed(), &signature) {
+        let List { room, identity, .. } = &self.0;
+        match identity.has_listed(room, &self.0.listed(), &signature) {
             true => Ok(self.0),
             false => Err(Error::NotSigned),
         }
@@ -403,7 +419,7 @@ impl Unsigned {
 
     pub(crate) fn sign(mut self, identity: &Identity) -> List {
         self.0.identity = identity.public();
-        self.0.signature = identity.sign_devices(&self.0.listed());
+        self.0.signature = identity.sign_devices(&self.0.room, &self.0.listed());
         self.0
     }
 }
@@ -446,12 +462,12 @@ mod tests {
     #[test]
     fn a_revoked_device_does_not_come_back_with_an_older_list() {
         let (identity, key, certificate) = phone();
-        let first = List::first(&identity);
+        let first = List::first(&identity, name("aaa"));
         let with = first.with(&identity, name("phone"), key.public()).unwrap();
         let without = with.without(&identity, &name("phone")).unwrap();
         assert!(with.has(&certificate) && !without.has(&certificate));
         assert!(without.supersedes(&with) && !with.supersedes(&without));
-        assert_eq!(List::decode(&with.encode()), Ok(with));
+        assert_eq!(List::decode(&with.encode(), &name("aaa")), Ok(with));
         assert_eq!(
             without.without(&identity, &name("phone")),
             Err(Error::NotListed)
@@ -459,9 +475,39 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_of_one_room_and_says_what_can_be_true() {
+        let identity = Identity::from_seed(&[1; 32]);
+        let signed = |number, devices: Vec<(Name, Key)>| {
+            let first = Unsigned::first(identity.public(), name("aaa"));
+            let list = List {
+                number,
+                devices,
+                ..first.0
+            };
+            Unsigned(list).sign(&identity).encode()
+        };
+        let two = |key| vec![(name("a"), [1; 32]), (name("b"), key)];
+        let read = |bytes: &[u8], room| List::decode(bytes, &name(room)).map(drop);
+        let fine = signed(7, two([2; 32]));
+        assert_eq!(read(&fine, "aaa"), Ok(()));
+        assert_eq!(read(&fine, "bbb"), Err(Error::NotSigned));
+        for odd in [
+            signed(7, two([1; 32])),
+            signed(0, two([2; 32])),
+            signed(u64::MAX, two([2; 32])),
+        ] {
+            assert_eq!(read(&odd, "aaa"), Err(Error::Malformed));
+        }
+        let first = List::first(&identity, name("aaa"));
+        let one = first.with(&identity, name("a"), [1; 32]).unwrap();
+        let again = one.with(&identity, name("b"), [1; 32]);
+        assert_eq!(again, Err(Error::NameTaken));
+    }
+
+    #[test]
     fn a_list_is_bounded_and_a_name_is_one_device() {
         let identity = Identity::from_seed(&[1; 32]);
-        let mut list = List::first(&identity);
+        let mut list = List::first(&identity, name("aaa"));
         for n in 0..MOST_DEVICES {
             list = list
                 .with(&identity, name(&format!("d{n}")), [n as u8; 32])
@@ -476,7 +522,7 @@ mod tests {
             Err(Error::NameTaken)
         );
         assert_eq!(list.with(&identity, name("d0"), [0; 32]), Ok(list.clone()));
-        assert_eq!(List::decode(&list.encode()), Ok(list));
+        assert_eq!(List::decode(&list.encode(), &name("aaa")), Ok(list));
     }
 
     proptest! {
@@ -487,17 +533,17 @@ mod tests {
             let at_byte = at % bytes.len();
             bytes[at_byte] ^= flip;
             prop_assert!(Certificate::decode(&bytes, &key.public()).is_err());
-            let list = List::first(&identity).with(&identity, name("phone"), key.public());
+            let list = List::first(&identity, name("aaa")).with(&identity, name("phone"), key.public());
             let mut bytes = list.unwrap().encode();
             let at_byte = at % bytes.len();
             bytes[at_byte] ^= flip;
-            prop_assert!(List::decode(&bytes).is_err());
+            prop_assert!(List::decode(&bytes, &name("aaa")).is_err());
         }
 
         #[test]
         fn no_bytes_make_a_reader_panic(bytes: Vec<u8>) {
             let _ = Certificate::decode(&bytes, &[1; 32]);
-            let _ = List::decode(&bytes);
+            let _ = List::decode(&bytes, &name("aaa"));
         }
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 /// What a certificate's signature begins with.
 const CERTIFICATE: &[u8] = b"safe-chat device certificate v1";
 /// What the signature of a list of devices begins with.
-const DEVICES: &[u8] = b"safe-chat devices v1";
+const DEVICES: &[u8] = b"safe-chat devices v2";
 
 /// The key pair of a person. Never printed; its secret is wiped when it is dropped.
 #[derive(Clone)]
@@ -49,14 +49,14 @@ impl Identity {
     }
 
     /// Signs which devices count from now on.
-    pub(crate) fn sign_devices(&self, listed: &[u8]) -> [u8; 64] {
-        self.0.sign(&devices_to_sign(listed)).to_bytes()
+    pub(crate) fn sign_devices(&self, room: &Name, listed: &[u8]) -> [u8; 64] {
+        self.0.sign(&devices_to_sign(room, listed)).to_bytes()
     }
 }
 
-/// What an identity signs of a list of devices.
-pub(crate) fn devices_to_sign(listed: &[u8]) -> Vec<u8> {
-    short_parts(&[DEVICES, listed])
+/// What an identity signs of a list of devices: it is of this room, and says nothing elsewhere.
+pub(crate) fn devices_to_sign(room: &Name, listed: &[u8]) -> Vec<u8> {
+    short_parts(&[DEVICES, room.as_str().as_bytes(), listed])
 }
 
 impl fmt::Debug for Identity {
@@ -105,8 +105,8 @@ impl Public {
         self.has_signed(&about, &certificate.signature)
     }
 
-    pub(crate) fn has_listed(&self, listed: &[u8], signature: &[u8; 64]) -> bool {
-        self.has_signed(&devices_to_sign(listed), signature)
+    pub(crate) fn has_listed(&self, room: &Name, listed: &[u8], signature: &[u8; 64]) -> bool {
+        self.has_signed(&devices_to_sign(room, listed), signature)
     }
 
     fn has_signed(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {

@@ -2,7 +2,7 @@
 //! no more, and goes as if it had asked to.
 
 use crate::codec::{Reader, long_parts};
-use crate::device::{Certificate, List};
+use crate::device::{Certificate, List, Name, OLD_LIST_FORM};
 use crate::identity::Public;
 use crate::rules::{MOST_MEMBERS, Refusal};
 use std::collections::BTreeMap;
@@ -18,11 +18,15 @@ pub(crate) struct Lists(BTreeMap<Public, List>);
 
 impl Lists {
     /// Reads a list that is newer than the one that is known.
-    pub(crate) fn decide(&self, bytes: &[u8]) -> Result<List, Refusal> {
+    pub(crate) fn decide(&self, bytes: &[u8], room: &Name) -> Result<List, Refusal> {
         if bytes.len() > MOST_LIST {
             return Err(Refusal::TooLarge);
         }
-        let list = List::decode(bytes)?;
+        // It could be of any room.
+        if bytes.first() == Some(&OLD_LIST_FORM) {
+            return Err(Refusal::OldList);
+        }
+        let list = List::decode(bytes, room)?;
         match self.0.get(list.identity()) {
             Some(known) if !list.supersedes(known) => Err(Refusal::OldList),
             _ => Ok(list),
@@ -38,8 +42,8 @@ impl Lists {
     }
 
     /// The same of a device outside of the group, of its own person: whether it counts.
-    pub(crate) fn learn_own(&mut self, bytes: &[u8], own: &Certificate) {
-        let list = self.decide(bytes).ok();
+    pub(crate) fn learn_own(&mut self, bytes: &[u8], room: &Name, own: &Certificate) {
+        let list = self.decide(bytes, room).ok();
         if let Some(list) = list.filter(|list| *list.identity() == own.identity) {
             self.0.insert(own.identity, list);
         }
@@ -61,11 +65,17 @@ impl Lists {
         lists.collect::<Vec<_>>().concat()
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+    /// Without those of before that name no room.
+    pub(crate) fn decode(bytes: &[u8], room: &Name) -> Result<Self, Refusal> {
         let (mut lists, mut reader) = (Self::default(), Reader(bytes));
         while !reader.0.is_empty() {
-            let list = lists.decide(reader.long()?)?;
-            lists.0.insert(*list.identity(), list);
+            match lists.decide(reader.long()?, room) {
+                Err(Refusal::OldList) => {}
+                list => {
+                    let list = list?;
+                    lists.0.insert(*list.identity(), list);
+                }
+            }
         }
         Ok(lists)
     }

@@ -3,9 +3,9 @@
 mod world;
 
 use seal::device::List;
-use seal::member::{Error, Frame, Shown, device_of};
+use seal::member::{Error, Frame, Shown, holder_of};
 use seal::{Conversation, Refusal, conversation::Effect, rules::JoinPolicy};
-use world::{Client, Server, name, now, room, room_of};
+use world::{Client, Server, name, now, people_of, room, room_of};
 
 /// A room of harry and charly, with one more device of harry.
 fn with_laptop() -> (Server, Vec<Client>) {
@@ -85,7 +85,7 @@ fn what_a_revoked_device_changes_or_says_is_refused_at_once() {
 #[test]
 fn who_has_no_device_left_that_counts_says_nothing() {
     let (mut server, mut clients) = room_of(&["harry", "charly"]);
-    let none = List::first(&clients[1].identity);
+    let none = List::first(&clients[1].identity, room());
     let announced = clients[1].member.announce(&room(), &none);
     clients[1].host(announced).unwrap();
     clients[1].flush(&mut server);
@@ -104,7 +104,7 @@ fn a_revoked_device_is_added_again_only_when_its_person_allows_it() {
     clients[2].publish(2);
     clients[2].flush(&mut server);
     let package = server.claim(&name("harry"), &name("laptop"));
-    assert_eq!(device_of(&package), Ok(name("laptop")));
+    assert_eq!(holder_of(&package).unwrap().device, name("laptop"));
     let packages = [package];
     let unlisted = (Vec::new(), vec![name("laptop")]);
     assert_eq!(clients[1].member.allowed(&room(), &packages), unlisted);
@@ -127,7 +127,9 @@ fn a_revoked_device_is_added_again_only_when_its_person_allows_it() {
     assert_eq!(again.unwrap_err(), Error::IsListed, "it would be refused");
     let allowed = (packages.to_vec(), Vec::new());
     assert_eq!(clients[1].member.allowed(&room(), &packages), allowed);
-    let added = clients[1].member.add(&room(), &packages, now());
+    let added = clients[1]
+        .member
+        .add(&room(), &people_of(&packages), &packages, now());
     clients[1].host(added).unwrap();
     clients[1].flush(&mut server);
     assert_eq!(server.delivery().members().count(), 3);

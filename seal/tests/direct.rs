@@ -5,7 +5,7 @@ mod world;
 use seal::member::{Error, Frame};
 use seal::rules::JoinPolicy;
 use seal::{Refusal, direct};
-use world::{Client, Server, name, now};
+use world::{Client, Server, name, now, people_of};
 
 #[test]
 fn nobody_else_comes_into_a_room_of_two() {
@@ -39,10 +39,16 @@ fn nobody_else_comes_into_a_room_of_two() {
     let [charlys, kims] = ["charly", "kim"].map(|user| server.claim(&name(user), &name("phone")));
     let refused = Error::Refused(Refusal::NotTheirs);
     for packages in [vec![kims.clone()], vec![charlys.clone(), kims]] {
-        let added = clients[0].member.add(&room, &packages, now());
+        let added = clients[0]
+            .member
+            .add(&room, &people_of(&packages), &packages, now());
         assert_eq!(added.map(drop), Err(refused.clone()));
     }
-    let added = clients[0].member.add(&room, &[charlys], now()).unwrap();
+    let charlys = [charlys];
+    let added = clients[0]
+        .member
+        .add(&room, &people_of(&charlys), &charlys, now())
+        .unwrap();
     for frame in added.frames {
         take(&mut server, &clients[0], &frame).unwrap();
     }

@@ -309,7 +309,7 @@ fn a_revoked_device_is_removed_and_does_not_come_back() {
     laptop.read(&server);
     clients[1].read(&server);
     let identity = laptop.identity.clone();
-    let mut list = List::first(&identity);
+    let mut list = List::first(&identity, room());
     for device in [&clients[0], &laptop] {
         let certificate = device.member.certificate();
         let added = list.with(&identity, certificate.device().clone(), *certificate.key());

@@ -191,8 +191,11 @@ impl Group {
                 delivery.apply_leave(leaf);
             }
             (_, Handshake::Devices(list)) => {
-                let list = delivery.decide_devices(&list, &by)?;
-                delivery.apply_devices(list);
+                match delivery.decide_devices(&list, &by) {
+                    // One that was journaled before lists named their room.
+                    Err(Refusal::OldList) => {}
+                    list => delivery.apply_devices(list?),
+                }
             }
             (_, Handshake::Report(epoch)) => {
                 let leaf = delivery.decide_report(epoch, &by)?;

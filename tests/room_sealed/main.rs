@@ -294,7 +294,7 @@ fn a_device_leaves_revokes_and_comes_back() {
 #[test]
 fn what_a_revoked_device_sends_is_refused_from_then_on() {
     let (mut room, mut devices) = room_of(&["harry", "charly"]);
-    let none = List::first(&devices[1].identity);
+    let none = List::first(&devices[1].identity, aaa());
     let step = devices[1].member.announce(&aaa(), &none);
     devices[1].host(step);
     let announced = devices[1].next();

@@ -13,7 +13,7 @@ use seal::{
     Certificate, DeviceKey, Handshake, Name, Shelf,
     delivery::Admission,
     device::List,
-    member::{self, Frame, Member, Shown, Step},
+    member::{self, Frame, Member, Person, Shown, Step},
     rules::JoinPolicy,
 };
 use serde_json::{Value, json};
@@ -87,9 +87,16 @@ impl Device {
         Key::parse(&self.identity.public().to_string()).unwrap()
     }
 
+    fn person(&self) -> Person {
+        Person {
+            user: self.certificate.user().clone(),
+            identity: self.identity.public(),
+        }
+    }
+
     /// The list of this person's devices, which has this one alone.
     pub(crate) fn list(&self) -> List {
-        let first = List::first(&self.identity);
+        let first = List::first(&self.identity, aaa());
         let listed = first.with(&self.identity, name("phone"), self.key.public());
         listed.unwrap()
     }
@@ -129,7 +136,8 @@ impl Device {
 
     pub(crate) fn add(&mut self, others: &[&Device]) -> Body {
         let packages: Vec<_> = others.iter().map(|other| other.package.clone()).collect();
-        let step = self.member.add(&aaa(), &packages, now());
+        let people: Vec<_> = others.iter().map(|other| other.person()).collect();
+        let step = self.member.add(&aaa(), &people, &packages, now());
         self.host(step);
         self.next()
     }

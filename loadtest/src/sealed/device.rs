@@ -6,7 +6,7 @@ use safe_chat_client::{KeyPair, keys};
 use seal::{
     Certificate, Conversation, DeviceKey, Identity, Member, Name, Shelf,
     conversation::{Effect, Outgoing, Show},
-    member::{Error, Frame, Holder, Shown},
+    member::{Error, Frame, Holder, Person, Shown},
     rules::JoinPolicy,
 };
 use std::collections::BTreeMap;
@@ -235,9 +235,9 @@ impl Device {
         self.changed(left, now)
     }
 
-    /// Its user has the devices of these key packages come in.
-    pub fn add(&mut self, packages: &[Vec<u8>], now: u64) -> Vec<Task> {
-        let added = self.conversation.add(packages, now);
+    /// Its user has the devices of these key packages, of this person, come in.
+    pub fn add(&mut self, person: &Person, packages: &[Vec<u8>], now: u64) -> Vec<Task> {
+        let added = self.conversation.add(person, packages, now);
         self.changed(added, now)
     }
 

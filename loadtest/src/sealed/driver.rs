@@ -14,7 +14,7 @@ use safe_chat_client::{
     Backoff, Body, Client, Gateway, Message, Notice, Policy, SendError, Sending, Silence,
     keys::{self, Keys, Request},
 };
-use seal::{Name, conversation::Outgoing};
+use seal::{Name, Public, conversation::Outgoing, member::Person};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -97,7 +97,8 @@ pub struct Page {
 enum Found {
     Group(Result<Option<keys::Group>>),
     Welcome(Result<Option<keys::Welcome>>),
-    Packages(Result<Option<keys::Claimed>>),
+    /// Of whom it was asked for.
+    Packages(Option<Person>, Result<Option<keys::Claimed>>),
     Done,
 }
 
@@ -255,14 +256,14 @@ impl Driver {
                 }
                 tasks
             }
-            Found::Packages(Ok(Some(claimed))) => {
+            Found::Packages(Some(person), Ok(Some(claimed))) => {
                 let packages = claimed.packages.into_iter().map(|one| one.package);
                 // The service's clock says whether key packages count, as for publishing them.
                 let now = now_ms() / 1000;
-                self.device.add(&packages.collect::<Vec<_>>(), now)
+                self.device.add(&person, &packages.collect::<Vec<_>>(), now)
             }
             // Whoever wants it asks again.
-            Found::Packages(none) => {
+            Found::Packages(_, none) => {
                 let why = none
                     .err()
                     .map_or("there is no such device".into(), |error| {
@@ -316,7 +317,9 @@ impl Driver {
             }
             Order::Add(user, identity) => {
                 let claim = self.keys().claim(&identity, &user, now_ms());
-                self.ask(claim, |body| Found::Packages(read(body)));
+                let person = Name::parse(&user).ok().zip(Public::parse(&identity).ok());
+                let person = person.map(|(user, identity)| Person { user, identity });
+                self.ask(claim, |body| Found::Packages(person, read(body)));
                 Vec::new()
             }
             Order::Remove(user) => self.device.remove(&user, now),

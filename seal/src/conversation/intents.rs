@@ -3,18 +3,25 @@
 use super::{Conversation, Effect};
 use crate::device::{List, Name, Unsigned};
 use crate::identity::Identity;
-use crate::member::{Error, Member, Step};
+use crate::member::{Error, Member, Person, Step, check_whose};
 use crate::rules::JoinPolicy;
 
 impl Conversation {
-    /// Adds the devices of these key packages but those that their persons revoked here, or have
-    /// not allowed yet. Who they are, the caller has asked the user.
+    /// Adds the devices of these key packages, all of one person, but those that this one has
+    /// revoked here, or not allowed yet.
     ///
     /// # Errors
     /// Those of [`Member::add`], or none is left, or all that are left are in already.
-    pub fn add(&mut self, packages: &[Vec<u8>], now: u64) -> Result<Vec<Effect>, Error> {
+    pub fn add(
+        &mut self,
+        person: &Person,
+        packages: &[Vec<u8>],
+        now: u64,
+    ) -> Result<Vec<Effect>, Error> {
+        let people = std::slice::from_ref(person);
+        check_whose(packages, people)?;
         let (allowed, unlisted) = self.member.allowed(&self.room, packages);
-        match self.change(now, |member, room| member.add(room, &allowed, now)) {
+        match self.change(now, |member, room| member.add(room, people, &allowed, now)) {
             Err(Error::NoChange) if !unlisted.is_empty() => Err(Error::Unlisted(unlisted)),
             changed => changed,
         }

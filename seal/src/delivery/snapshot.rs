@@ -75,7 +75,7 @@ impl Delivery {
         let group_id = openmls::prelude::GroupId::from_slice(reader.long()?);
         let group_info = reader.long()?.to_vec();
         let (leaving, reported) = (leaves(reader.long()?)?, leaves(reader.long()?)?);
-        let lists = Lists::decode(reader.long()?)?;
+        let lists = Lists::decode(reader.long()?, &room)?;
         let (entry, since) = match form {
             FORM => Default::default(),
             _ => (Entry::decode(reader.long()?)?, epochs(reader.long()?)?),

@@ -2,7 +2,7 @@
 //! this device knows, else of those that are in the group.
 
 use super::room::Room;
-use super::{Error, Member, Step};
+use super::{Error, Holder, Member, Person, Step};
 use crate::device::{Certificate, Name, Unsigned};
 use crate::identity::{Identity, Public};
 use crate::mls;
@@ -53,7 +53,7 @@ impl Member {
         if *device == self.certificate.device {
             return Err(Error::OwnDevice);
         }
-        let list = self.ready(room)?.next_list(own)?;
+        let list = self.ready(room)?.next_list(own, room)?;
         Ok(list.without(device)?)
     }
 
@@ -84,7 +84,7 @@ impl Member {
 
     fn with(&mut self, room: &Name, own: Public, package: &[u8]) -> Result<Unsigned, Error> {
         let certificate = certificate_of(package)?;
-        if certificate.identity != own {
+        if certificate.identity != own || certificate.user != self.certificate.user {
             return Err(Error::OtherPerson);
         }
         let ready = self.ready(room)?;
@@ -92,7 +92,7 @@ impl Member {
         if said.is_some_and(|list| list.has(&certificate)) {
             return Err(Error::IsListed);
         }
-        let list = ready.next_list(own)?;
+        let list = ready.next_list(own, room)?;
         Ok(list.with(certificate.device, certificate.key)?)
     }
 
@@ -157,16 +157,29 @@ impl Member {
 impl Room {
     /// The list that follows the newest one of a person, as that is; of who has said none, the
     /// devices that are in the group.
-    fn next_list(&self, own: Public) -> Result<Unsigned, Error> {
+    fn next_list(&self, own: Public, room: &Name) -> Result<Unsigned, Error> {
         if let Some(list) = self.lists.of(&own) {
             return Ok(Unsigned::after(list));
         }
-        let mut list = Unsigned::first(own);
+        let mut list = Unsigned::first(own, room.clone());
         for one in self.members.values().filter(|one| one.identity == own) {
             list = list.with(one.device.clone(), one.key)?;
         }
         Ok(list)
     }
+}
+
+/// Key packages come from the service, which could give anybody's: they are of these people, by name
+/// and key, or nobody is added.
+pub(crate) fn check_whose(packages: &[Vec<u8>], people: &[Person]) -> Result<(), Error> {
+    for package in packages {
+        let one = certificate_of(package)?;
+        let is_it = |of: &Person| of.user == one.user && of.identity == one.identity;
+        if !people.iter().any(is_it) {
+            return Err(Error::NotAsked);
+        }
+    }
+    Ok(())
 }
 
 /// The device that made a key package.
@@ -176,10 +189,10 @@ pub(crate) fn certificate_of(package: &[u8]) -> Result<Certificate, Error> {
     Ok(check_key_package(&package, None, &crypto)?)
 }
 
-/// The name of the device that made a key package.
+/// Whose device made a key package.
 ///
 /// # Errors
 /// It is none that counts.
-pub fn device_of(package: &[u8]) -> Result<Name, Error> {
-    certificate_of(package).map(|certificate| certificate.device)
+pub fn holder_of(package: &[u8]) -> Result<Holder, Error> {
+    certificate_of(package).map(|certificate| Holder::from(&certificate))
 }

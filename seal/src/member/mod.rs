@@ -19,13 +19,14 @@ use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::handshake::{Handshake, MOST_HANDSHAKE};
 use crate::rules::{JoinPolicy, MOST_CONTENT, Refusal};
 use crate::shelf::{self, Entries, Shelf};
-pub use devices::{OwnDevice, device_of};
+pub(crate) use devices::check_whose;
+pub use devices::{OwnDevice, holder_of};
 pub use join::Agreed;
 use packages::Packages;
 use room::{Intent, Room, Status};
 use std::collections::BTreeMap;
 use std::fmt;
-pub use step::{Content, Error, Event, Frame, Holder, How, Shown, Step};
+pub use step::{Content, Error, Event, Frame, Holder, How, Person, Shown, Step};
 
 /// Entries on the shelf begin with what they are of.
 const DEVICE: &[u8] = b"device";
@@ -227,11 +228,19 @@ impl Member {
         self.send_inside(room, &content::text(content))
     }
 
-    /// Adds the devices of these key packages. Who they are, the caller has asked the user.
+    /// Adds the devices of these key packages, which are of these people: whom the user has named,
+    /// by a key that it knows.
     ///
     /// # Errors
-    /// The device cannot change the group now, or a key package does not count.
-    pub fn add(&mut self, room: &Name, packages: &[Vec<u8>], now: u64) -> Result<Step, Error> {
+    /// The device cannot change the group now, a key package does not count, or is somebody else's.
+    pub fn add(
+        &mut self,
+        room: &Name,
+        people: &[Person],
+        packages: &[Vec<u8>],
+        now: u64,
+    ) -> Result<Step, Error> {
+        check_whose(packages, people)?;
         self.change(room, Intent::Add(packages.to_vec()), now)
     }
 
@@ -457,8 +466,9 @@ impl Member {
     }
 
     fn load(&self, name: &Name) -> Option<Room> {
-        let name = name.as_str().as_bytes();
-        Room::load(self.area(&[ROOM, name]), self.area(&[REJOIN, name]))
+        let bytes = name.as_str().as_bytes();
+        let (room, rejoin) = (self.area(&[ROOM, bytes]), self.area(&[REJOIN, bytes]));
+        Room::load(name, room, rejoin)
     }
 
     fn stored_rooms(&self) -> Option<Vec<Name>> {

@@ -69,7 +69,7 @@ impl Member {
         if room.group.is_none() {
             // Whether this device counts (again).
             if let Event::Devices(list) = event {
-                room.lists.learn_own(list, &own);
+                room.lists.learn_own(list, name, &own);
             }
             return Ok(Done::default());
         }
@@ -81,7 +81,7 @@ impl Member {
                 Ok((Vec::new(), shown.into_iter().collect()))
             }
             Event::Leave(proposal) => Ok((Vec::new(), room.leave_event(&own, proposal))),
-            Event::Devices(list) => Ok((Vec::new(), room.devices_event(&own, list)?)),
+            Event::Devices(list) => Ok((Vec::new(), room.devices_event(&own, name, list)?)),
         }
     }
 }
@@ -411,8 +411,13 @@ impl Room {
     }
 
     /// A list that is no newer says nothing.
-    fn devices_event(&mut self, own: &Certificate, bytes: &[u8]) -> Result<Vec<Shown>, Error> {
-        let list = match self.lists.decide(bytes) {
+    fn devices_event(
+        &mut self,
+        own: &Certificate,
+        name: &Name,
+        bytes: &[u8],
+    ) -> Result<Vec<Shown>, Error> {
+        let list = match self.lists.decide(bytes, name) {
             Err(Refusal::OldList) => return Ok(Vec::new()),
             decided => decided?,
         };

@@ -526,7 +526,7 @@ impl Room {
             .map_or_else(Vec::new, |rejoin| rejoin.entries())
     }
 
-    pub(super) fn load(entries: Entries, rejoin: Entries) -> Option<Self> {
+    pub(super) fn load(name: &Name, entries: Entries, rejoin: Entries) -> Option<Self> {
         let (record, values): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|(key, _)| key.as_slice() == RECORD);
@@ -544,7 +544,7 @@ impl Room {
             outgoing: record.outgoing,
             intent: record.intent,
             leaving: record.leaving,
-            lists: Lists::decode(&record.lists).ok()?,
+            lists: Lists::decode(&record.lists, name).ok()?,
             known: record.known,
             joined_in: record.joined_in,
             sent: record.sent,
@@ -560,7 +560,7 @@ impl Room {
         };
         room.learn_members().ok()?;
         if !rejoin.is_empty() {
-            room.rejoin = Some(Box::new(Self::load(rejoin, Vec::new())?));
+            room.rejoin = Some(Box::new(Self::load(name, rejoin, Vec::new())?));
         }
         Some(room)
     }

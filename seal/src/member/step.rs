@@ -104,6 +104,15 @@ pub struct Holder {
     pub identity: Public,
 }
 
+/// Whom a user means: a name, and the key that it knows to be theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The name in the room.
+    pub user: Name,
+    /// Who that is.
+    pub identity: Public,
+}
+
 /// What somebody said. Shown to people, never printed by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content(pub Vec<u8>);
@@ -267,6 +276,11 @@ pub enum Error {
     /// Whose devices count, nobody else says.
     #[error("it is a device of somebody else")]
     OtherPerson,
+    /// The service gave a key package of somebody else.
+    #[error(
+        "the service gave a key package of another key or name than was asked for: nobody was added"
+    )]
+    NotAsked,
     /// It is to count, and does.
     #[error("this device counts already, and can be added")]
     IsListed,

@@ -9,6 +9,7 @@ use crate::world::Entry;
 use crate::world::key_of;
 use crate::world::name;
 use crate::world::now;
+use crate::world::people_of;
 use crate::world::room;
 use crate::world::room_of;
 use crate::world::room_with;
@@ -168,9 +169,12 @@ fn a_key_package_counts_only_for_its_time() {
         let package = server.claim(&ann.user, &ann.device);
         let checked = Delivery::check_key_package(&package, &ann.proven(), time).map(drop);
         assert_eq!(checked, expected);
-        let by_member = clients[0]
-            .member
-            .add(&room(), std::slice::from_ref(&package), time);
+        let by_member = clients[0].member.add(
+            &room(),
+            &people_of(std::slice::from_ref(&package)),
+            std::slice::from_ref(&package),
+            time,
+        );
         assert_eq!(by_member.is_ok(), expected.is_ok());
         // A member that does not look is stopped by the writer.
         if expected.is_err() {

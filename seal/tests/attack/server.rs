@@ -4,6 +4,7 @@ use crate::stranger;
 use crate::world::Client;
 use crate::world::Entry;
 use crate::world::Server;
+use crate::world::name;
 use crate::world::now;
 use crate::world::room;
 use crate::world::room_of;
@@ -11,6 +12,9 @@ use crate::world::said;
 use seal::Delivery;
 use seal::Identity;
 use seal::Member;
+use seal::Refusal;
+use seal::device;
+use seal::device::List;
 use seal::member::Agreed;
 use seal::member::Error;
 use seal::member::Event;
@@ -306,4 +310,63 @@ fn an_old_welcome_does_not_bring_an_old_epoch_back() {
     let (welcome, tree) = (&waiting.admission.welcome, &waiting.admission.tree);
     let again = ann.member.join(&room(), welcome, tree, now()).map(drop);
     assert_eq!(again, Err(Error::AnotherGroup));
+}
+
+/// Whom a user adds is named by a key that it has from them, and the service answers with key
+/// packages: of a key of its own under that name, or of that key under another one.
+#[test]
+fn a_key_package_of_somebody_else_than_was_asked_for_adds_nobody() {
+    let (mut server, mut clients) = room_of(&["harry", "charly"]);
+    let asked = Client::new("ann", "phone", 7).person();
+    let mut given = |user: &str, seed| {
+        let mut other = Client::new(user, "phone", seed);
+        other.publish(1);
+        other.flush(&mut server);
+        server.claim(&name(user), &name("phone"))
+    };
+    let hers = given("ann", 7);
+    let swapped = [given("ann", 8), given("bob", 7), given("bob", 8)];
+    let people = std::slice::from_ref(&asked);
+    for package in swapped {
+        for packages in [vec![package.clone()], vec![hers.clone(), package]] {
+            let added = clients[0].member.add(&room(), people, &packages, now());
+            assert_eq!(added.map(drop), Err(Error::NotAsked));
+        }
+    }
+    let own = clients[0].identity.clone();
+    let other_name = given("bob", 1);
+    let allowed = clients[0].member.allow(&room(), &own, &other_name);
+    assert_eq!(allowed.map(drop), Err(Error::OtherPerson));
+    let added = clients[0].member.add(&room(), people, &[hers], now());
+    clients[0].host(added).unwrap();
+    clients[0].flush(&mut server);
+    assert_eq!(server.delivery().members().count(), 3);
+}
+
+/// Which devices somebody has is said in one room. Shown in another one, members do not remove
+/// devices there by it.
+#[test]
+fn a_list_of_devices_says_nothing_in_another_room() {
+    let (server, mut clients) = room_of(&["harry", "charly"]);
+    let identity = clients[1].identity.clone();
+    let elsewhere = List::first(&identity, name("elsewhere"));
+    let by = clients[1].proven();
+    let refused = server.delivery().decide_devices(&elsewhere.encode(), &by);
+    assert_eq!(
+        refused.map(drop),
+        Err(Refusal::Credential(device::Error::NotSigned))
+    );
+    let list = elsewhere.encode();
+    let seen = clients[0].member.receive(&room(), Event::Devices(&list));
+    assert!(matches!(seen.map(drop), Err(Error::Refused(_))));
+    assert!(!clients[0].member.is_to_tidy(&room()));
+    // One of before that names no room says nothing anywhere.
+    let old = [&[1][..], &list[1..]].concat();
+    let seen = clients[0]
+        .member
+        .receive(&room(), Event::Devices(&old))
+        .unwrap();
+    assert!(seen.shown.is_empty() && !clients[0].member.is_to_tidy(&room()));
+    let refused = server.delivery().decide_devices(&old, &by);
+    assert_eq!(refused.map(drop), Err(Refusal::OldList));
 }

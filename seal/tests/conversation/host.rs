@@ -105,7 +105,8 @@ impl Host {
 
     pub(crate) fn add(&mut self, server: &mut Server, other: &Self) -> bool {
         let package = server.claim(&other.person.user, &other.person.device);
-        let added = self.conversation.add(&[package], now());
+        let person = other.person.person();
+        let added = self.conversation.add(&person, &[package], now());
         let is_added = added.is_ok();
         self.effects.extend(added.into_iter().flatten());
         is_added

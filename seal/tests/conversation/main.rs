@@ -88,7 +88,8 @@ fn who_waits_outside_and_is_added_by_a_welcome_that_it_cannot_open_comes_in_by_i
     charly[0].connect(&server);
     while charly[0].act(&mut server) {}
     assert_eq!(charly[0].shown.last(), Some(&Show::NotIn));
-    let added = harry[0].conversation.add(&[old], now()).unwrap();
+    let person = charly[0].person.person();
+    let added = harry[0].conversation.add(&person, &[old], now()).unwrap();
     harry[0].effects.extend(added);
     settle(&mut server, &mut hosts);
     assert!(hosts[1].is_in(), "{:?}", hosts[1].shown);
@@ -351,7 +352,11 @@ fn a_revoked_device_is_told_so_and_by_whom_it_can_be_allowed() {
         let key = (String::from("harry"), String::from(device));
         server.packages[&key].1.clone()
     });
-    let added = hosts[0].conversation.add(&packages, now()).map(drop);
+    let person = hosts[0].person.person();
+    let added = hosts[0]
+        .conversation
+        .add(&person, &packages, now())
+        .map(drop);
     assert_eq!(added, Err(Error::Unlisted(vec![device.clone()])));
     let is_refused = |show: &Show| matches!(show, Show::Refused { .. });
     assert!(

@@ -5,7 +5,7 @@
 use seal::content::Earlier;
 use seal::delivery::{Admission, Delivery, Proven};
 use seal::device::{DeviceKey, Name};
-use seal::member::{Agreed, Content, Error, Event, Frame, Member, Shown, Step};
+use seal::member::{Agreed, Content, Error, Event, Frame, Member, Person, Shown, Step, holder_of};
 use seal::rules::JoinPolicy;
 use seal::{Bundle, Identity, Public, Refusal, Shelf};
 use std::collections::{BTreeMap, VecDeque};
@@ -187,6 +187,16 @@ impl Server {
     }
 }
 
+/// Whose these key packages are.
+pub(crate) fn people_of(packages: &[Vec<u8>]) -> Vec<Person> {
+    let holders = packages.iter().filter_map(|one| holder_of(one).ok());
+    let people = holders.map(|one| Person {
+        user: one.user,
+        identity: one.identity,
+    });
+    people.collect()
+}
+
 pub(crate) fn key_of(user: &Name, device: &Name) -> (String, String) {
     (user.as_str().to_owned(), device.as_str().to_owned())
 }
@@ -222,6 +232,14 @@ impl Client {
             outbox: VecDeque::new(),
             cursor: 0,
             shown: Vec::new(),
+        }
+    }
+
+    /// Whom others mean by its person.
+    pub(crate) fn person(&self) -> Person {
+        Person {
+            user: self.user.clone(),
+            identity: self.identity.public(),
         }
     }
 
@@ -273,7 +291,9 @@ impl Client {
     }
 
     pub(crate) fn add(&mut self, packages: &[Vec<u8>]) -> Result<(), Error> {
-        let step = self.member.add(&room(), packages, now());
+        let step = self
+            .member
+            .add(&room(), &people_of(packages), packages, now());
         self.host(step)
     }
 

@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use seal::content::Earlier;
 use seal::conversation::{Conversation, Effect, Outgoing};
 use seal::device::Unsigned;
-use seal::member::{Content, Frame, Member};
+use seal::member::{Content, Frame, Member, Person};
 use seal::rules::JoinPolicy;
 use seal::{Certificate, DeviceKey, Name, Public, Shelf};
 use serde_json::{Value, json};
@@ -213,14 +213,18 @@ impl Sealed {
         self.effects(effects)
     }
 
-    /// Adds the devices of these key packages: JSON, a list of base64url.
-    pub fn add(&mut self, packages: &str, now: f64) -> Answer {
+    /// Adds the devices of somebody, of these key packages: JSON, a list of base64url.
+    pub fn add(&mut self, user: &str, key: &str, packages: &str, now: f64) -> Answer {
+        let person = Person {
+            user: Name::parse(user)?,
+            identity: Public::parse(key)?,
+        };
         let packages: Vec<String> = serde_json::from_str(packages)?;
         let packages: Vec<_> = packages
             .iter()
             .map(|text| decoded(text))
             .collect::<Result<_, _>>()?;
-        let effects = self.conversation.add(&packages, now as u64)?;
+        let effects = self.conversation.add(&person, &packages, now as u64)?;
         self.effects(effects)
     }
 

@@ -158,7 +158,7 @@ impl Sealed {
             && let Some(mut with) = self.with.take_if(|with| !with.is_asked)
         {
             if !self.is_shared(&with) {
-                tasks.push(self.add(&with.user, &with.key.to_string()));
+                tasks.push(self.add_person(&with.user, with.key));
             }
             with.is_asked = true;
             self.with = Some(with);

@@ -5,13 +5,14 @@ use super::{
     asks::{Unanswered, ask},
     now, now_ms, words,
 };
+use crate::chat::view::escaped;
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use safe_chat_client::keys;
 use seal::{
-    Name,
+    Name, Public,
     conversation::Effect,
-    member::{self, device_of},
+    member::{self, Person, holder_of},
     rules::JoinPolicy,
 };
 use std::time::Duration;
@@ -43,9 +44,16 @@ impl Claim {
 impl Sealed {
     /// Somebody is to be let in: all devices of who has this key, under this name.
     pub(in super::super) fn add(&self, user: &str, key: &str) -> Task {
+        match Public::parse(key) {
+            Ok(key) => self.add_person(user, key),
+            Err(why) => Task::Note(format!("! /add {user}: {} {why}", escaped(key))),
+        }
+    }
+
+    pub(super) fn add_person(&self, user: &str, key: Public) -> Task {
         self.claim(Claim {
             user: user.into(),
-            key: key.into(),
+            key,
             allow: None,
             is_again: false,
         })
@@ -55,7 +63,7 @@ impl Sealed {
     pub(in super::super) fn allow(&self, device: String) -> Task {
         self.claim(Claim {
             user: self.user.clone(),
-            key: self.own.to_string(),
+            key: self.own,
             allow: Some(device),
             is_again: false,
         })
@@ -72,7 +80,7 @@ impl Sealed {
             sleep(wait).await;
             let Claim { user, key, .. } = &claim;
             // Signed when it is asked: it counts for a minute.
-            let answer = ask(http, keys.claim(key, user, now_ms())).await;
+            let answer = ask(http, keys.claim(&key.to_string(), user, now_ms())).await;
             let claimed = answer.and_then(|body| {
                 let none = || {
                     format!(
@@ -102,7 +110,8 @@ impl Sealed {
             return self.add_claimed(claim, claimed);
         };
         let command = claim.command();
-        let is_it = |one: &&Vec<u8>| device_of(one).is_ok_and(|name| name.as_str() == device);
+        let is_it =
+            |one: &&Vec<u8>| holder_of(one).is_ok_and(|holder| holder.device.as_str() == device);
         let packages: Vec<_> = claimed
             .packages
             .into_iter()
@@ -131,7 +140,11 @@ impl Sealed {
     fn add_claimed(&mut self, claim: Claim, claimed: keys::Claimed) -> Result<Vec<Task>> {
         let packages = claimed.packages.iter().map(|one| one.package.clone());
         let packages: Vec<_> = packages.collect();
-        let added = self.conversation.add(&packages, now());
+        let person = Person {
+            user: name(&claim.user).map_err(anyhow::Error::msg)?,
+            identity: claim.key,
+        };
+        let added = self.conversation.add(&person, &packages, now());
         if matches!(added, Err(member::Error::Behind)) && self.unadded.len() < MOST_LATER {
             self.unadded.push((claim, claimed));
             return Ok(Vec::new());
@@ -140,10 +153,13 @@ impl Sealed {
         let mut tasks = match added {
             // Which, is said below.
             Err(member::Error::Unlisted(_)) => Vec::new(),
+            Err(member::Error::NotAsked) => {
+                vec![Task::Note(words::not_asked(&claim.user, &person))]
+            }
             Err(member::Error::NoChange) => vec![Task::Note(self.are_in(&claim))],
             added => self.changed(&command, added)?,
         };
-        let is_own = claim.key == self.own.to_string();
+        let is_own = claim.key == self.own;
         let unlisted = self.conversation.unlisted(&packages);
         tasks.extend(words::unlisted(&claim.user, is_own, &unlisted).map(Task::Note));
         tasks.extend(words::missing(&claim.user, &claimed.missing).map(Task::Note));

@@ -71,7 +71,7 @@ pub(super) enum Found {
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
     user: String,
-    key: String,
+    key: Public,
     /// The own device that is to count; `None`: all devices are to be let in.
     allow: Option<String>,
     /// It was asked before, and too early.

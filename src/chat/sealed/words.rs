@@ -5,7 +5,7 @@ use super::earlier;
 use seal::{
     Name, Public,
     conversation::{Question, Show},
-    member::{Holder, How, Shown},
+    member::{Holder, How, Person, Shown},
     number::safety_number,
 };
 
@@ -239,6 +239,15 @@ pub(super) fn unlisted(user: &str, is_own: bool, devices: &[Name]) -> Option<Str
              that it counts. First {user} has to type, at a device that is in: /allow {first}"
         ),
     })
+}
+
+/// The service gave key packages of somebody else.
+pub(super) fn not_asked(user: &str, person: &Person) -> String {
+    format!(
+        "! /add {user}: the service gave a key package of another key than {}, or of another name: \
+         nobody was added. Whoever runs it wants to come in here, or is not in order",
+        person.identity
+    )
 }
 
 /// Which devices of somebody cannot be added now.
