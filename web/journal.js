@@ -6,7 +6,7 @@ const KEPT = 20000;
 /** Events of a first join. */
 export const HISTORY = 50;
 
-const SHOWN = new Set(["text", "sealed", "handshake", "joined", "left", "unpinned", "purged", "erased"]);
+const SHOWN = new Set(["text", "sealed", "handshake", "joined", "left", "unpinned", "purged", "erased", "unencrypted"]);
 export const isMessage = (event) => event.kind === "text" || event.kind === "sealed";
 
 /** The events of the room that we hold: one stretch without gaps, first..last. */

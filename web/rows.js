@@ -132,6 +132,12 @@ function holeRow({ seq, count }) {
   return make("p", { className: "quiet" }, `${which}: lost by the service`);
 }
 
+/** In a sealed room. */
+function unencryptedRow({ seq, from }) {
+  const said = `#${seq}: the service shows something unencrypted as from ${from}. It is not from a member.`;
+  return make("p", { className: "quiet group" }, make("span", { className: "warning" }, said));
+}
+
 const QUIET = {
   joined: " joined",
   left: " left",
@@ -174,6 +180,7 @@ export function rowOf(event, before, me) {
   const item = make("li");
   if (!before || dayOf(before.at) !== dayOf(event.at)) item.append(make("p", { className: "day" }, dayName(event.at)));
   if (event.kind === "hole") item.append(holeRow(event));
+  else if (event.kind === "unencrypted") item.append(unencryptedRow(event));
   else if (event.kind === "handshake") item.append(groupRow(event, me));
   else if (isNote(event)) item.append(...noteRow(event, me));
   else item.append(isMessage(event) ? messageRow(event, before, me) : quietRow(event, me));

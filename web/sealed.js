@@ -27,6 +27,9 @@ const PACKAGES = { least: 20, made: 50 };   // key packages that wait for others
 /** What is shown at its place in the room, beside messages. */
 const NOTED = ["changed", "key_changed", "other_group", "leaving", "out", "lost", "shared", "asked"];
 
+/** What no member has said, whoever the service says it is from: without the text, and no message of this page's outbox. */
+const unencrypted = ({ seq, at, from }) => ({ seq, at, from, kind: "unencrypted" });
+
 const now = () => Math.floor(Date.now() / 1000);
 
 /** Why this browser cannot be in a sealed room, for people; null: it can. */
@@ -357,6 +360,7 @@ export class Sealed {
 
   /** The event as this device reads it. */
   readable(event) {
+    if (event.kind === "text" && !event.erased) return unencrypted(event);
     if (event.kind !== "sealed" && event.kind !== "handshake") return event;
     return { ...event, ...this.read.get(event.seq), kind: event.kind };
   }

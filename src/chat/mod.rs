@@ -45,7 +45,7 @@ use key::Own;
 use options::{name, token_of, trusted};
 use room::Room;
 pub(crate) use sealed::store::devices_of;
-use sealed::{Found, Sealed, direct::Direct};
+use sealed::{Found, Sealed, direct::Direct, said::unmask};
 use view::{Line, Style, View};
 pub use {options::Options, sealed::Door};
 
@@ -253,8 +253,9 @@ struct Chat {
 impl Chat {
     async fn run(mut self) -> Result<Option<stay::Next>> {
         let outcome = self.converse().await;
+        let written = self.sealed.as_mut().map_or(Ok(()), Sealed::write);
         self.client.close().await;
-        outcome?;
+        outcome.and(written)?;
         if self.refused > 0 && !self.console.is_terminal() {
             bail!("{} not accepted", view::plural(self.refused, "message"));
         }
@@ -432,7 +433,10 @@ impl Chat {
                 self.give_up_in_time(&why)?;
                 return self.say_trouble(why, wait);
             }
-            Some(notice) => {
+            Some(mut notice) => {
+                if let (Notice::Event(event), Some(_)) = (&mut notice, &self.sealed) {
+                    unmask(event);
+                }
                 if matches!(notice, Notice::Connected { .. }) {
                     self.troubles.clear();
                     self.attempts_left = None;

@@ -64,6 +64,10 @@ pub(super) enum Style {
 /// Readable on dark and on light terminals.
 const COLORS: [u8; 12] = [31, 36, 64, 67, 97, 130, 133, 136, 161, 166, 168, 172];
 
+/// The kind of what is shown in place of an unencrypted message in a sealed room, where members say
+/// nothing so.
+pub(super) const UNENCRYPTED: &str = "unencrypted";
+
 /// Names shorter than this leave the texts in one column.
 const NAME_WIDTH: usize = 10;
 
@@ -88,10 +92,10 @@ impl View {
 
     /// Whether a line is about the client rather than from the room: in a pipe it goes to stderr.
     pub(super) fn is_note(&self, line: &Line) -> bool {
-        !matches!(
-            line,
-            Line::Event(_) | Line::Earlier { .. } | Line::Members(_)
-        )
+        match line {
+            Line::Event(event) => event.kind() == UNENCRYPTED,
+            line => !matches!(line, Line::Earlier { .. } | Line::Members(_)),
+        }
     }
 
     /// The text of a note; empty: nothing to say.
@@ -113,6 +117,7 @@ impl View {
             Line::Bye { reason } => {
                 format!("the server closes this connection: {}", escaped(reason))
             }
+            Line::Event(event) if event.kind() == UNENCRYPTED => unencrypted(event),
             Line::Queued { text } if screen => format!("waiting to be sent: {}", shortened(text)),
             Line::Queued { .. } | Line::Event(_) | Line::Earlier { .. } | Line::Members(_) => {
                 String::new()
@@ -194,6 +199,7 @@ impl View {
                 "{}",
                 self.note(&format!("--- what {from} said before this was erased ---"))
             ),
+            UNENCRYPTED => write!(out, "{}", self.note(&unencrypted(event))),
             "purged" => write!(out, "{}", self.note("--- all before this was removed ---")),
             "text" | "sealed" => writeln!(
                 out,
@@ -292,6 +298,14 @@ impl View {
         let color = self.style == Style::Screen { color: true };
         StyledContent::new(if color { style } else { ContentStyle::new() }, text)
     }
+}
+
+fn unencrypted(event: &Event) -> String {
+    format!(
+        "! #{}: the service shows something unencrypted as from {}: not from a member",
+        event.seq,
+        escaped(&event.from)
+    )
 }
 
 /// One event per line, as the text protocol of the service writes it; unknown kinds included, so
@@ -428,6 +442,29 @@ mod tests {
         );
         let on_screen = shown(Style::Screen { color: false }, without);
         assert!(on_screen.contains("(erased)"), "{on_screen}");
+    }
+
+    #[test]
+    fn what_no_member_has_said_is_a_warning_wherever_it_stands() {
+        let event = Event {
+            body: Body::Other(UNENCRYPTED.into()),
+            ..text("harry", "")
+        };
+        let said = "! #7: the service shows something unencrypted as from harry: not from a member";
+        for style in [Style::Lines, Style::Screen { color: false }] {
+            let mut view = View::new(style, "aaa", "harry");
+            let line = Line::Event(event.clone());
+            assert!(view.is_note(&line));
+            assert_eq!(view.note_of(&line), said);
+            let page = Line::Earlier {
+                events: vec![event.clone()],
+                lost: 0,
+                more: false,
+            };
+            let mut out = String::new();
+            view.render(&page, &mut out);
+            assert!(out.contains(said), "{out}");
+        }
     }
 
     #[test]

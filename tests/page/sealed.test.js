@@ -311,6 +311,22 @@ describe("a device in a sealed room", () => {
     assert.deepEqual(asked, [["charly", "KEY"]]);
   });
 
+  it("shows nothing as a message that is not encrypted, live and of before", async () => {
+    const message = tab.say("Hello");
+    await tab.settled();
+    const forged = { seq: 2, at: 7, id: message.id, from: "harry", to: "kim", kind: "text", text: "send me money" };
+    const seen = { seq: 2, at: 7, from: "harry", kind: "unencrypted" };
+    tab.sealed.event(forged);
+    await tab.settled();
+    assert.deepEqual(tab.took.at(-1), seen);
+    assert.deepEqual(await tab.sealed.recall([forged]), [seen]);
+    assert.equal(tab.outbox.messages.size, 1, "what it has said goes on its way");
+    assert.equal(tab.sealed.calls.latest(9).length, 0, "nor is it shared");
+    // What an operator has erased is no forged message.
+    const erased = { seq: 3, from: "kim", kind: "text", text: "", erased: true };
+    assert.deepEqual(await tab.sealed.recall([erased]), [erased]);
+  });
+
   it("shows what it has read before again, and nothing for the rest", async () => {
     tab.say("Hello");
     await tab.delivered();

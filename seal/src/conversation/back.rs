@@ -1,6 +1,6 @@
 //! How a device comes back that has missed something.
 
-use super::state::{Entering, Reading};
+use super::state::{Entering, MOST_GAPS, READ_AGAIN_AFTER, Reading};
 use super::{Conversation, Effect};
 
 impl Conversation {
@@ -18,6 +18,31 @@ impl Conversation {
             self.reading = Reading::Live;
         }
         self.go_on(effects)
+    }
+
+    /// A change before this place was not heard. It may be there when the room is read again, from
+    /// where the known epoch began; a server that hides it is asked each minute.
+    pub(super) fn read_again(&mut self, seq: u64, effects: &mut Vec<Effect>) {
+        if self.gaps.len() < MOST_GAPS {
+            self.gaps.push(seq);
+        }
+        let behind = match self.changed_at {
+            0 => self.read_up_to(),
+            at => Some(at),
+        };
+        let Some(behind) = behind.filter(|_| self.now >= self.again_at) else {
+            return;
+        };
+        (self.again_behind, self.again_at) = (Some(behind), self.now + READ_AGAIN_AFTER);
+        self.reading = Reading::Until(self.seq);
+        effects.push(Effect::Resume(behind));
+    }
+
+    /// Whether the event at this place could not be taken before.
+    pub(super) fn forget_gap(&mut self, seq: u64) -> bool {
+        let before = self.gaps.len();
+        self.gaps.retain(|one| *one != seq);
+        self.gaps.len() < before
     }
 
     /// The state that a way in was made of was older than what this device had read: it asks anew.

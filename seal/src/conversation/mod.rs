@@ -62,6 +62,13 @@ pub struct Conversation {
     found_at: Option<u64>,
     /// When it changes something by itself again, after a change was refused.
     changes_at: u64,
+    /// The place of the change that made the epoch which it knows; 0: it was before a restart.
+    changed_at: u64,
+    /// Places that could not be taken, for something before them was missing.
+    gaps: Vec<u64>,
+    /// Behind which place the room is read again, and when that may be done again.
+    again_behind: Option<u64>,
+    again_at: u64,
     now: u64,
 }
 
@@ -90,12 +97,20 @@ impl Conversation {
             overtaken: None,
             found_at: None,
             changes_at: 0,
+            changed_at: 0,
+            gaps: Vec::new(),
+            again_behind: None,
+            again_at: 0,
             now: 0,
         }
     }
 
     /// Behind which place the room is to be read; `None`: from now on.
     pub fn since(&self) -> Option<u64> {
+        self.again_behind.or(self.read_up_to())
+    }
+
+    fn read_up_to(&self) -> Option<u64> {
         match self.member.is_out(&self.room) && self.member.outstanding_in(&self.room).is_none() {
             true => None,
             false => self.member.read_up_to(&self.room),
@@ -167,26 +182,34 @@ impl Conversation {
         self.now = now;
         self.seq = self.seq.max(seq);
         let mut effects = Vec::new();
-        if self.since().is_none_or(|read| seq > read) {
-            match content {
-                Some(Outgoing::Sealed(bytes)) => {
-                    self.hear(seq, Event::Message(bytes), &mut effects)
-                }
-                Some(Outgoing::Handshake(bytes)) => self.handshake(seq, bytes, &mut effects),
-                None => {}
-            }
-        }
+        let was_missed = self.forget_gap(seq);
+        let is_read_again = self.again_behind.is_some();
         if matches!(self.reading, Reading::Until(head) if seq >= head) {
-            self.reading = Reading::Live;
+            (self.reading, self.again_behind) = (Reading::Live, None);
+        }
+        let is_new = was_missed || self.read_up_to().is_none_or(|read| seq > read);
+        match content {
+            Some(Outgoing::Sealed(bytes)) if is_new => {
+                self.hear(seq, Event::Message(bytes), &mut effects)
+            }
+            Some(Outgoing::Handshake(bytes)) if is_new || is_read_again => {
+                self.handshake(seq, bytes, is_new, &mut effects)
+            }
+            _ => {}
         }
         self.go_on(effects)
     }
 
-    fn handshake(&mut self, seq: u64, bytes: &[u8], effects: &mut Vec<Effect>) {
+    fn handshake(&mut self, seq: u64, bytes: &[u8], is_new: bool, effects: &mut Vec<Effect>) {
         let handshake = match Handshake::decode(bytes) {
             Ok(handshake) => handshake,
             Err(refusal) => return effects.push(Effect::Show(Show::Odd(refusal.into()))),
         };
+        // What is read again may have the change that was missing.
+        let is_missing = matches!(handshake, Handshake::Bundle(_)) && seq > self.changed_at;
+        if !is_new && !is_missing {
+            return;
+        }
         if let Some(event) = handshake.event() {
             self.hear(seq, event, effects);
         }
@@ -205,7 +228,12 @@ impl Conversation {
         match self.member.receive_at(&self.room, seq, event) {
             Ok(step) => self.take(step, Some(seq), effects),
             // The server has left something out, or what it has never was in the room.
-            Err(error) => effects.push(Effect::Show(Show::Odd(error))),
+            Err(error) => {
+                if error == Error::Gap {
+                    self.read_again(seq, effects);
+                }
+                effects.push(Effect::Show(Show::Odd(error)));
+            }
         }
     }
 
@@ -356,6 +384,7 @@ impl Conversation {
                 }
                 return;
             }
+            Shown::Changed { .. } => self.changed_at = seq.unwrap_or(self.changed_at),
             Shown::Leaving {
                 is_ours_to_remove, ..
             } => {

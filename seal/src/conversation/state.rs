@@ -14,6 +14,11 @@ pub(super) const OVERTAKEN_AFTER: u64 = 3;
 /// Seconds for which a device changes nothing by itself after a change was refused.
 pub(super) const CHANGE_AFTER: u64 = 600;
 
+/// Seconds until the room is read again for a change that the server has left out.
+pub(super) const READ_AGAIN_AFTER: u64 = 60;
+/// Places that could not be taken, of which it remembers.
+pub(super) const MOST_GAPS: usize = 1000;
+
 /// What a number was given to.
 pub(super) enum Sent {
     /// By the number that the member gave it.

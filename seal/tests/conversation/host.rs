@@ -23,6 +23,10 @@ pub(crate) struct Host {
     pub(crate) may_found: bool,
     /// Whether its user is asked, and does not agree to everything.
     pub(crate) asks: bool,
+    /// The place whose content the server does not show.
+    pub(crate) hidden: Option<u64>,
+    /// Seconds that its clock is ahead when it hears events.
+    pub(crate) later: u64,
     pub(crate) shown: Vec<Show>,
     /// What it has said, and read, in the room.
     pub(crate) said: Vec<(u64, String)>,
@@ -50,6 +54,8 @@ impl Host {
             policy,
             may_found: true,
             asks: false,
+            hidden: None,
+            later: 0,
             shown: Vec::new(),
             said: Vec::new(),
         }
@@ -136,7 +142,9 @@ impl Host {
             return false;
         };
         let content = content(entry);
-        let effects = self.conversation.event(self.next, Some(&content), now());
+        let content = (self.hidden != Some(self.next)).then_some(&content);
+        let later = now() + self.later;
+        let effects = self.conversation.event(self.next, content, later);
         self.next += 1;
         self.effects.extend(effects);
         true

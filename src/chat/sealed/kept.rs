@@ -60,7 +60,9 @@ pub(super) struct Kept {
     identity: Identity,
     about: String,
     file: File,
-    /// Bytes of the file.
+    /// Records that are not in the file yet.
+    unwritten: Vec<u8>,
+    /// Bytes of both.
     length: usize,
     messages: BTreeMap<u64, Earlier>,
     /// Of their texts.
@@ -99,6 +101,7 @@ impl Kept {
             path,
             identity,
             about: format!("said {user}/{room}"),
+            unwritten: Vec::new(),
             length: bytes.len(),
             messages: BTreeMap::new(),
             bytes: 0,
@@ -171,10 +174,10 @@ impl Kept {
         }
     }
 
-    /// Keeps these. They are on the disk when it returns.
+    /// Keeps these; the shelf must not forget how to read them until they are [`Kept::write`]n.
     ///
     /// # Errors
-    /// They are not, and the shelf must not forget how to read them.
+    /// There were many, and they cannot be written.
     pub(super) fn keep(&mut self, records: Vec<Record>) -> Result<()> {
         if records.is_empty() {
             return Ok(());
@@ -185,15 +188,28 @@ impl Kept {
             self.take(record);
         }
         self.forget_oldest();
-        let place = || format!("cannot write {}", self.path.display());
-        self.file.write_all(&bytes).with_context(place)?;
-        self.file.sync_data().with_context(place)?;
         self.length += bytes.len();
+        self.unwritten.extend(bytes);
         // Each record has some 200 bytes beside its text.
         match self.length > 2 * (MOST_BYTES + MOST * 256) {
             true => self.write_anew(),
             false => Ok(()),
         }
+    }
+
+    /// All that is kept is on the disk when it returns.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn write(&mut self) -> Result<()> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let place = || format!("cannot write {}", self.path.display());
+        self.file.write_all(&self.unwritten).with_context(place)?;
+        self.file.sync_data().with_context(place)?;
+        self.unwritten.clear();
+        Ok(())
     }
 
     /// The own message that was sent as these bytes, or, of one that this device cannot see in the
@@ -318,6 +334,7 @@ impl Kept {
         let folder = self.path.parent().context("no folder")?;
         File::open(folder)?.sync_all().with_context(place)?;
         (self.file, self.length) = (file, bytes.len());
+        self.unwritten.clear();
         Ok(())
     }
 }
@@ -347,6 +364,11 @@ mod tests {
     fn open(folder: &Path) -> Kept {
         let identity = Identity::from_seed(&[1; 32]);
         Kept::open(&folder.join("key"), identity, ("aaa", "harry")).unwrap()
+    }
+
+    fn keep(kept: &mut Kept, records: Vec<Record>) -> Result<()> {
+        kept.keep(records)?;
+        kept.write()
     }
 
     fn read(seq: u64, text: &str) -> Record {
@@ -379,8 +401,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut kept = open(folder.path());
         let records = [2, 1, 4].map(|seq| read(seq, "Hello")).into();
-        kept.keep(records).unwrap();
-        kept.keep(vec![read(4, "Hello")]).unwrap();
+        keep(&mut kept, records).unwrap();
+        keep(&mut kept, vec![read(4, "Hello")]).unwrap();
         drop(kept);
         let kept = open(folder.path());
         assert_eq!(seqs(&kept.newest(100, u64::MAX)), [1, 2, 4]);
@@ -404,9 +426,8 @@ mod tests {
         let mut kept = open(folder.path());
         let sent = |bytes: &[u8], text: &str| Record::sent(bytes, text.as_bytes());
         let (one, two) = (sent(b"one", "Hello"), sent(b"two", "refused"));
-        kept.keep(vec![one, two, sent(b"three", "lost")]).unwrap();
-        kept.keep(vec![Record::Refused { hash: hash(b"two") }])
-            .unwrap();
+        keep(&mut kept, vec![one, two, sent(b"three", "lost")]).unwrap();
+        keep(&mut kept, vec![Record::Refused { hash: hash(b"two") }]).unwrap();
         drop(kept);
         let mut kept = open(folder.path());
         let event = sealed(7, "harry", b"one");
@@ -418,7 +439,7 @@ mod tests {
         if let Record::Read { sent, .. } = &mut record {
             *sent = own;
         }
-        kept.keep(vec![record]).unwrap();
+        keep(&mut kept, vec![record]).unwrap();
         drop(kept);
         let unseen: Vec<_> = open(folder.path()).sent;
         assert_eq!(unseen, [(hash(b"three"), "lost".to_owned())]);
@@ -428,14 +449,14 @@ mod tests {
     fn what_was_cut_off_costs_nothing_that_was_written_before() {
         let folder = tempfile::tempdir().unwrap();
         let mut kept = open(folder.path());
-        kept.keep(vec![read(1, "one"), read(2, "two")]).unwrap();
+        keep(&mut kept, vec![read(1, "one"), read(2, "two")]).unwrap();
         let path = kept.path.clone();
         let whole = fs::read(&path).unwrap();
         for cut in 1..whole.len() / 2 {
             fs::write(&path, &whole[..whole.len() - cut]).unwrap();
             let mut kept = open(folder.path());
             assert_eq!(seqs(&kept.newest(9, u64::MAX)), [1], "{cut}");
-            kept.keep(vec![read(3, "three")]).unwrap();
+            keep(&mut kept, vec![read(3, "three")]).unwrap();
             assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1, 3]);
         }
     }
@@ -444,19 +465,18 @@ mod tests {
     fn it_is_bounded_and_what_is_forgotten_is_not_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut kept = open(folder.path());
-        kept.keep((1..=1200).map(|seq| read(seq, "x")).collect())
-            .unwrap();
+        keep(&mut kept, (1..=1200).map(|seq| read(seq, "x")).collect()).unwrap();
         assert_eq!(open(folder.path()).messages.len(), MOST);
         let large = "x".repeat(60_000);
         for seq in 1201..1300 {
-            kept.keep(vec![read(seq, &large)]).unwrap();
+            keep(&mut kept, vec![read(seq, &large)]).unwrap();
         }
         assert!(kept.bytes <= MOST_BYTES && kept.messages.len() < 40);
         assert!(fs::metadata(&kept.path).unwrap().len() < 6_000_000);
         kept.forget(1299, None).unwrap();
         assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1299]);
         assert!(fs::metadata(&kept.path).unwrap().len() < 61_000);
-        kept.keep(vec![read(1300, "x")]).unwrap();
+        keep(&mut kept, vec![read(1300, "x")]).unwrap();
         kept.forget(u64::MAX, Some("tom")).unwrap();
         assert_eq!(open(folder.path()).messages.len(), 2);
         kept.forget(1300, Some("kim")).unwrap();
@@ -474,7 +494,7 @@ mod tests {
             text: "old".into(),
             sent: None,
         };
-        kept.keep(vec![old, read(2, "new")]).unwrap();
+        keep(&mut kept, vec![old, read(2, "new")]).unwrap();
         let elsewhere = kept.path.with_file_name("elsewhere");
         fs::write(&elsewhere, "x").unwrap();
         let long_ago = SystemTime::now() - LONGEST - Duration::from_secs(60);

@@ -5,7 +5,7 @@ pub(super) mod direct;
 mod earlier;
 mod intents;
 mod kept;
-mod said;
+pub(super) mod said;
 pub(crate) mod store;
 mod words;
 
@@ -288,6 +288,7 @@ impl Sealed {
     }
 
     pub(super) fn tick(&mut self) -> Result<Vec<Task>> {
+        self.write()?;
         let effects = match self.again {
             Some(0) => {
                 self.again = None;
@@ -324,6 +325,7 @@ impl Sealed {
                 if self.conversation.is_asking() {
                     return Ok(tasks);
                 }
+                self.write()?;
                 let (user, device) = (&self.user, self.device.as_str());
                 let confirm = self.keys.confirm(user, device, &it.id, now_ms());
                 let what = "the service keeps the welcome of this device";
@@ -386,6 +388,7 @@ impl Sealed {
     fn publish(&mut self) -> Result<Vec<Task>> {
         let step = self.conversation.member_mut().publish(PACKAGES.1, now())?;
         self.store.keep(step.changes)?;
+        self.write()?;
         let mut tasks = Vec::new();
         for frame in step.frames {
             if let seal::member::Frame::Publish {
@@ -404,6 +407,13 @@ impl Sealed {
             }
         }
         Ok(tasks)
+    }
+
+    /// Writes what was read since the last time: what is kept of it first, for the shelf does not
+    /// open it again.
+    pub(super) fn write(&mut self) -> Result<()> {
+        self.kept.write()?;
+        self.store.write()
     }
 
     fn perform(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
@@ -425,6 +435,9 @@ impl Sealed {
             }
         }
         tasks.extend(self.share_with_all(let_in)?);
+        if tasks.iter().any(|task| matches!(task, Task::Send(..))) {
+            self.write()?;
+        }
         Ok(tasks)
     }
 

@@ -3,7 +3,7 @@
 //! is told.
 
 use super::{Sealed, Task, kept::Kept, kept::Record, now_ms};
-use crate::chat::view::escaped;
+use crate::chat::view::{UNENCRYPTED, escaped};
 use anyhow::Result;
 use safe_chat_client::{Body, Event};
 use seal::{
@@ -15,6 +15,14 @@ use seal::{
 const DOUBTS: u32 = 5;
 /// Characters of a message that it is told of.
 const TOLD: usize = 200;
+
+/// Members say nothing unencrypted: whoever it is said to be from, it is the service's.
+pub(in super::super) fn unmask(event: &mut Event) {
+    if matches!(event.body, Body::Text(_)) {
+        event.body = Body::Other(UNENCRYPTED.into());
+        (event.to, event.id) = (None, None);
+    }
+}
 
 impl Sealed {
     /// A session begins: what was sent before this terminal did is told of if it does not come.
@@ -148,6 +156,7 @@ impl Sealed {
 
     /// Makes a page of history readable, as far as this device has read it.
     pub(in super::super) fn recall(&self, events: &mut [Event]) {
+        events.iter_mut().for_each(unmask);
         self.kept.recall(events);
     }
 

@@ -1,6 +1,6 @@
 //! Where a terminal keeps what its device must not forget of sealed rooms: beside the key, one file
-//! for each name, encrypted with the key, written whole before anything is sent. One program at a
-//! time has it.
+//! for each name, encrypted with the key, written whole before anything is sent. What is only read
+//! may be written later: a program that is killed reads it again. One program at a time has it.
 
 use anyhow::{Context, Result, bail};
 use seal::{Changes, Identity, Member, Name, Shelf};
@@ -18,6 +18,8 @@ pub(super) struct Store {
     identity: Identity,
     user: String,
     shelf: Shelf,
+    /// The file does not have all of it.
+    is_behind: bool,
     /// Held as long as this lives.
     _lock: File,
 }
@@ -63,6 +65,7 @@ impl Store {
             identity,
             user: user.into(),
             shelf,
+            is_behind: false,
             _lock: lock,
         })
     }
@@ -72,13 +75,25 @@ impl Store {
         &self.shelf
     }
 
-    /// Keeps the changes of a step. They are on the disk when it returns.
+    /// Takes the changes of a step. Nothing that follows from them may be sent until they are
+    /// [`Store::write`]n.
     ///
     /// # Errors
-    /// They are not, and nothing that follows from them may be sent.
+    /// They do not follow what is here.
     pub(super) fn keep(&mut self, changes: Changes) -> Result<()> {
+        self.is_behind |= !changes.is_empty();
+        Ok(self.shelf.store(changes)?)
+    }
+
+    /// All that was taken is on the disk when it returns.
+    ///
+    /// # Errors
+    /// It is not, and nothing that follows from it may be sent.
+    pub(super) fn write(&mut self) -> Result<()> {
+        if !self.is_behind {
+            return Ok(());
+        }
         let place = || format!("cannot write {}", self.path.display());
-        self.shelf.store(changes)?;
         let locked = self.shelf.lock(&self.identity, &self.user, &rand::random());
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
@@ -88,7 +103,9 @@ impl Store {
         file.sync_all().with_context(place)?;
         fs::rename(&draft, &self.path).with_context(place)?;
         let folder = self.path.parent().context("no folder")?;
-        File::open(folder)?.sync_all().with_context(place)
+        File::open(folder)?.sync_all().with_context(place)?;
+        self.is_behind = false;
+        Ok(())
     }
 }
 
@@ -129,4 +146,45 @@ pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seal::DeviceKey;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn what_is_only_read_is_written_once_for_many_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("key");
+        let identity = || Identity::from_seed(&[1; 32]);
+        let (key, name) = (DeviceKey::from_seed(&[2; 32]), |of| {
+            Name::parse(of).unwrap()
+        });
+        let certificate = identity().certify(name("harry"), name("cli"), &key);
+        let mut member = Member::new(key, certificate);
+        let mut store = Store::open(&key_file, identity(), "harry").unwrap();
+        for _ in 0..100 {
+            store
+                .keep(member.publish(0, 1_000).unwrap().changes)
+                .unwrap();
+        }
+        assert!(!store.path.exists());
+        // Each write makes another file.
+        let written = |store: &mut Store| {
+            store.write().unwrap();
+            fs::metadata(&store.path).unwrap().ino()
+        };
+        let first = written(&mut store);
+        assert_eq!(written(&mut store), first, "nothing has changed");
+        store
+            .keep(member.publish(0, 1_000).unwrap().changes)
+            .unwrap();
+        assert_ne!(written(&mut store), first);
+        let shelf = store.shelf().clone();
+        drop(store);
+        let again = Store::open(&key_file, identity(), "harry").unwrap();
+        assert!(*again.shelf() == shelf);
+    }
 }
