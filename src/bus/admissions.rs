@@ -9,8 +9,8 @@
 //!
 //! | bound | |
 //! |---|---|
-//! | notes of a device by one adder | [`MOST_BY_ADDER`]: more are refused |
-//! | notes of a device | [`MOST_WAITING`]: then the oldest of whoever has most there makes room for an adder with fewer, else more are refused. So a flood pushes out itself, not what others sent |
+//! | notes of a device by one adder | [`MOST_BY_ADDER`]: then the first one of the same room makes room, which a later commit has made useless, else the oldest |
+//! | notes of a device | [`MOST_WAITING`]: then the oldest of whoever has most there makes room for an adder with fewer, else one of its own. So a flood pushes out itself, not what others sent; who has none there is refused while nobody has two |
 //! | bytes of an admission | [`MOST_BYTES`] |
 //! | how long | 90 days |
 //! | all | the bucket's `max_bytes`: then more are refused |
@@ -96,9 +96,10 @@ pub enum Kept {
     Waits,
     /// It waited already.
     Known,
-    /// Too many of this adder wait for the device.
-    TooManyByAdder,
-    /// Too many wait for the device.
+    /// As many of this adder wait for the device as may, and one of them is of a later commit of
+    /// this room: so this one is of no use.
+    Superseded,
+    /// Too many wait for the device, each of another adder.
     TooMany,
 }
 
@@ -182,7 +183,7 @@ impl<B: Buckets + ?Sized> Admissions for B {
             let outcome = match one {
                 Kept::Waits => "stored",
                 Kept::Known => continue,
-                Kept::TooManyByAdder | Kept::TooMany => "refused",
+                Kept::Superseded | Kept::TooMany => "refused",
             };
             metric::WELCOMES.of(outcome).increment(1);
         }
@@ -290,15 +291,20 @@ async fn keep<B: Buckets + ?Sized>(
         let adder = name.split('.').nth(4).unwrap_or_default();
         of_adder.entry(adder).or_default().push(name);
     }
-    let mine = of_adder.get(&*adder).map_or(0, Vec::len);
-    if mine >= MOST_BY_ADDER {
-        return Ok(Kept::TooManyByAdder);
-    }
-    if waiting.len() >= MOST_WAITING {
-        let most = of_adder.values().max_by_key(|names| names.len());
-        match most.filter(|names| names.len() > mine + 1) {
-            Some(names) => make_room(buckets, names).await?,
-            None => return Ok(Kept::TooMany),
+    let mine = of_adder.remove(&*adder).unwrap_or_default();
+    let most = of_adder.values().max_by_key(|names| names.len());
+    let full = waiting.len() >= MOST_WAITING;
+    match most.filter(|names| names.len() > mine.len() + 1) {
+        _ if mine.len() < MOST_BY_ADDER && !full => {}
+        Some(names) if mine.len() < MOST_BY_ADDER => make_room(buckets, names).await?,
+        _ if mine.is_empty() => return Ok(Kept::TooMany),
+        _ => {
+            let of_room = of_room(&mine, &id.place.room);
+            match of_room.last() {
+                Some((seq, _)) if *seq > id.place.seq.0 => return Ok(Kept::Superseded),
+                Some(_) => forget_first(buckets, &of_room).await?,
+                None => make_room(buckets, &mine).await?,
+            }
         }
     }
     match buckets.write(BUCKET, &name, note, 0).await {
@@ -308,20 +314,61 @@ async fn keep<B: Buckets + ?Sized>(
     }
 }
 
+/// Which of these notes are of commits of a room, in their order there.
+fn of_room<'a>(names: &[&'a String], room: &RoomId) -> Vec<(u64, &'a String)> {
+    let seq = |name: &str| name.split('.').nth(6)?.parse::<u64>().ok();
+    let of_room = names
+        .iter()
+        .filter(|name| name.split('.').nth(5) == Some(room.as_str()))
+        .filter_map(|name| Some((seq(name)?, *name)));
+    let mut of_room: Vec<_> = of_room.collect();
+    of_room.sort();
+    of_room
+}
+
+/// Forgets the first of these notes that is there. A later commit of the same room made it useless,
+/// and their names say which that is: so a flood in one room costs little reading.
+async fn forget_first<B: Buckets + ?Sized>(
+    buckets: &B,
+    of_room: &[(u64, &String)],
+) -> Result<(), Error> {
+    for (_, name) in of_room {
+        // One that was just forgotten may still be named.
+        if let Some((note, revision)) = buckets.read(BUCKET, name).await? {
+            return forget(buckets, name, note, revision).await;
+        }
+    }
+    Ok(())
+}
+
 /// Forgets the oldest of these notes.
 async fn make_room<B: Buckets + ?Sized>(buckets: &B, names: &[&String]) -> Result<(), Error> {
     let read = async |name: String| {
         let found = buckets.read(BUCKET, &name).await?;
-        Ok::<_, Error>(found.map(|(_, revision)| (revision, name)))
+        Ok::<_, Error>(found.map(|(note, revision)| (revision, name, note)))
     };
     let reads: Vec<_> = names.iter().map(|name| read((*name).clone())).collect();
     let found: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
-    let Some((revision, name)) = found.into_iter().flatten().min() else {
-        return Ok(());
-    };
-    match buckets.erase(BUCKET, &name, revision).await {
-        Ok(()) | Err(Error::Conflict(_)) => Ok(()),
-        Err(error) => Err(error),
+    match found.into_iter().flatten().min() {
+        Some((revision, name, note)) => forget(buckets, &name, note, revision).await,
+        None => Ok(()),
+    }
+}
+
+/// Forgets a note, and what its commit's devices shared if it was the last one of these.
+async fn forget<B: Buckets + ?Sized>(
+    buckets: &B,
+    name: &str,
+    note: Bytes,
+    revision: u64,
+) -> Result<(), Error> {
+    match buckets.erase(BUCKET, name, revision).await {
+        Ok(()) | Err(Error::Conflict(_)) => {}
+        Err(error) => return Err(error),
+    }
+    match read_note(name, note) {
+        Some((gone, parts)) => forget_parts(buckets, &gone.id.place, parts).await,
+        None => Ok(()),
     }
 }
 

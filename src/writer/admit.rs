@@ -37,7 +37,7 @@ impl Parts {
                 .put_admission(&place, by, recipients, admission, *at);
             let why = match timeout(DEADLINE, put).await {
                 Ok(Ok(kept)) => {
-                    let full = [Kept::TooMany, Kept::TooManyByAdder];
+                    let full = [Kept::TooMany, Kept::Superseded];
                     let refused = kept.iter().filter(|kept| full.contains(kept)).count();
                     if refused > 0 {
                         // Counted by `safechat_welcomes_total`: a flood must not fill the log.

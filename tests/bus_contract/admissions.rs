@@ -145,17 +145,13 @@ pub(crate) async fn a_flood_pushes_out_itself_and_nothing_else(world: World) {
             assert_eq!(kept, [Kept::Waits]);
         }
         seq += 1;
+        // One more takes the place of its own first one.
         let kept = world.puts(&place("flood", seq), &stranger, to).await;
+        assert_eq!(kept, [Kept::Waits]);
         left -= count;
         if left == 0 {
-            assert_eq!(
-                kept,
-                [Kept::TooMany],
-                "one more than others have is not more"
-            );
             break;
         }
-        assert_eq!(kept, [Kept::TooManyByAdder]);
     }
     let other = place("other", 1);
     let second = device(3, "charly", "phone");
@@ -165,6 +161,42 @@ pub(crate) async fn a_flood_pushes_out_itself_and_nothing_else(world: World) {
     for one in [&real, &other] {
         assert!(waiting.contains(one), "{one}: {waiting:?}");
     }
+}
+
+pub(crate) async fn of_one_adder_the_newest_welcomes_stay(world: World) {
+    let (harry, kim) = (device(1, "harry", "phone"), device(2, "kim", "laptop"));
+    let to = std::slice::from_ref(&kim);
+    // One of another room is older, and is not what a later commit of this room makes useless.
+    let elsewhere = place("elsewhere", 9);
+    assert_eq!(world.puts(&elsewhere, &harry, to).await, [Kept::Waits]);
+    for seq in 1..=40 {
+        let kept = world.puts(&place("often", seq), &harry, to).await;
+        assert_eq!(kept, [Kept::Waits], "{seq}");
+    }
+    let waiting = world.waits_for(&kim).await;
+    let newest = (40 - MOST_BY_ADDER as u64 + 2)..=40;
+    let newest: Vec<Place> = newest.map(|seq| place("often", seq)).collect();
+    assert_eq!(waiting[0], elsewhere);
+    assert!(newest.ends_with(&waiting[1..]), "{waiting:?}");
+    assert!(waiting.len() > MOST_BY_ADDER / 2, "{waiting:?}");
+    assert_eq!(
+        world.parts("often").await,
+        waiting.len() - 1,
+        "what made room goes whole"
+    );
+    // An owner that opens the room hands over again what was pushed out.
+    assert_eq!(
+        world.puts(&place("often", 1), &harry, to).await,
+        [Kept::Superseded]
+    );
+    // A room that has none yet: the oldest of all makes room.
+    let last = place("last", 1);
+    assert_eq!(world.puts(&last, &harry, to).await, [Kept::Waits]);
+    let waiting = world.waits_for(&kim).await;
+    assert!(
+        waiting.contains(&last) && !waiting.contains(&elsewhere),
+        "{waiting:?}"
+    );
 }
 
 pub(crate) async fn a_large_tree_comes_as_it_was(world: World) {

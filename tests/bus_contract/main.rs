@@ -130,6 +130,7 @@ contract! {
         what_a_commit_shares_goes_with_its_last_welcome
         putting_an_admission_again_adds_only_what_is_missing
         a_flood_pushes_out_itself_and_nothing_else
+        of_one_adder_the_newest_welcomes_stay
         a_large_tree_comes_as_it_was
         an_erased_room_leaves_nothing;
 }
