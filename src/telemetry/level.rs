@@ -20,10 +20,12 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("verbose", "debug"),
 ];
 
-/// What libraries may say where nobody asked for more. The driver of Cassandra warns of every
-/// connection, of our short keepalive at each start, and once a second of a server that is not there;
-/// what of it concerns an operator the node says itself (`journal/cassandra/driver/watch.rs`).
-const LIBRARIES: &str = "warn,scylla=off";
+/// Libraries whose warnings concern an operator, and are about no client: of the bus, and of the
+/// collector of traces. All others are silent unless a directive names them. Those that read what
+/// clients send would fill the log with it (OpenMLS tells an extension of a leaf that it refuses as
+/// an error, byte by byte); what of the driver of Cassandra concerns an operator the node says
+/// itself (`journal/cassandra/driver/watch.rs`).
+const LIBRARIES: [&str; 2] = ["async_nats", "opentelemetry"];
 
 /// What operators did is logged whatever the level is, unless nothing is: it is no matter of how
 /// much somebody wants to read.
@@ -39,16 +41,16 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
     for directive in &directives {
         check(directive)?;
     }
-    let filter = match directives[..] {
-        [] => return Err(format!("log.level is empty: use {}", names())),
-        // A level alone is meant for this program. Of its libraries it shows warnings only.
-        [one] => match level(one) {
-            Some(own @ ("info" | "debug" | "trace")) => format!("{LIBRARIES},safe_chat={own}"),
-            Some(quiet) => quiet.to_owned(),
-            None => with_own_level(&directives),
-        },
-        _ => with_own_level(&directives),
-    };
+    if directives.is_empty() {
+        return Err(format!("log.level is empty: use {}", names()));
+    }
+    // A level alone is meant for this program; the last one counts.
+    let own = directives.iter().rev().find_map(|one| level(one));
+    let named = directives.iter().filter(|one| level(one).is_none());
+    let mut filter = of_all(own.unwrap_or("info"));
+    for directive in named {
+        filter = format!("{filter},{directive}");
+    }
     let is_silent = directives.iter().any(|one| level(one) == Some("off"));
     let filter = match is_silent || text.contains(AUDIT) {
         true => filter,
@@ -63,14 +65,14 @@ pub(super) fn filter(text: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder().parse(filter).map_err(invalid)
 }
 
-/// Directives for some targets say nothing of the others: those keep the default, rather than fall
-/// silent.
-fn with_own_level(directives: &[&str]) -> String {
-    let given = directives.join(",");
-    match directives.iter().any(|one| level(one).is_some()) {
-        true => given,
-        false => format!("{LIBRARIES},safe_chat=info,{given}"),
+/// What a level of this program means for all.
+fn of_all(own: &str) -> String {
+    if own == "off" {
+        return own.into();
     }
+    let loudest = if own == "error" { "error" } else { "warn" };
+    let libraries = LIBRARIES.map(|name| format!("{name}={loudest}"));
+    format!("off,{},safe_chat={own}", libraries.join(","))
 }
 
 /// Refuses a directive with an unknown level. A target may be any.
@@ -197,7 +199,55 @@ mod tests {
         assert!(shown("async_nats=trace").contains("safe_chat=info"));
         assert!(!shown("off,async_nats=trace").contains("safe_chat"));
         assert!(shown("debug").contains("safe_chat=debug"));
-        assert!(shown("info").contains("scylla=off"));
-        assert!(!shown("info,scylla=warn").contains("scylla=off"));
+    }
+
+    /// As much as a level says of this program, a library is heard only if it is named, or if it
+    /// speaks of no client.
+    #[test]
+    fn libraries_that_read_what_clients_send_are_silent_unless_they_are_named() {
+        let logged = |text: &str| {
+            let file = std::sync::Arc::new(tempfile::tempfile().unwrap());
+            let log = tracing_subscriber::fmt()
+                .with_env_filter(filter(text).unwrap())
+                .with_writer(file.clone())
+                .finish();
+            tracing::subscriber::with_default(log, || {
+                macro_rules! errors {
+                    ($($target:literal)*) => {$(tracing::error!(target: $target, $target);)*};
+                }
+                errors! {
+                    "openmls::treesync::node::leaf_node" "openmls_rust_crypto" "hpke_rs" "tls_codec"
+                    "tungstenite::protocol" "tokio_tungstenite" "hyper::proto" "hyper_util" "axum"
+                    "multer" "rustls::msgs" "scylla::client" "async_nats::connector"
+                    "opentelemetry" "safe_chat::gateway"
+                }
+            });
+            let mut text = String::new();
+            std::io::Seek::rewind(&mut &*file).unwrap();
+            std::io::Read::read_to_string(&mut &*file, &mut text).unwrap();
+            let last = |line: &str| line.split(": ").last().unwrap_or_default().to_owned();
+            text.lines().map(last).collect::<Vec<_>>()
+        };
+        let heard = [
+            "async_nats::connector",
+            "opentelemetry",
+            "safe_chat::gateway",
+        ];
+        for level in [
+            "error",
+            "warn",
+            "info",
+            "debug",
+            "trace",
+            "info,safe_chat::writer=debug",
+            "safe_chat::writer=debug",
+        ] {
+            assert_eq!(logged(level), heard, "{level}");
+        }
+        assert_eq!(
+            logged("warn,openmls=error,hpke_rs=debug").len(),
+            heard.len() + 3
+        );
+        assert_eq!(logged("off,scylla=warn"), ["scylla::client"]);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn tokens_let_people_in_and_stand_in_no_log(cluster: Cluster) {
     let publisher = Publisher::start().await;
     publisher.publish(&[Algorithm::RS256]);
     let cluster = cluster
-        .with("SAFE_CHAT_LOG__LEVEL", "trace,tungstenite=trace")
+        .with("SAFE_CHAT_LOG__LEVEL", crate::logs::EVERYTHING)
         .with("SAFE_CHAT_ACCESS__ROOMS", "lobby=open,team-*=token")
         .with("SAFE_CHAT_ACCESS__KEYS", &public.display().to_string())
         .with("SAFE_CHAT_ACCESS__HS256_KEYS", &at("secret"))

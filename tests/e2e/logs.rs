@@ -12,6 +12,11 @@ use reqwest::Client;
 use serde_json::json;
 use std::fmt::Write;
 
+/// Everything that can be logged, also by the libraries that are silent unless they are named.
+pub(crate) const EVERYTHING: &str = "trace,tungstenite=trace,tokio_tungstenite=trace,hyper=trace,\
+    axum=trace,tower=trace,multer=trace,openmls=trace,hpke_rs=trace,rustls=trace,async_nats=trace,\
+    scylla=trace,tokio=trace,mio=trace";
+
 pub(crate) async fn nothing_secret_is_logged(cluster: Cluster) {
     let [body, sealed, key, bus_password, journal_password] = [
         unique('b'),
@@ -25,7 +30,7 @@ pub(crate) async fn nothing_secret_is_logged(cluster: Cluster) {
         .replacen("nats://", &format!("nats://somebody:{bus_password}@"), 1);
     let cluster = cluster
         .with_nats_at(nats)
-        .with("SAFE_CHAT_LOG__LEVEL", "trace,tungstenite=trace");
+        .with("SAFE_CHAT_LOG__LEVEL", crate::logs::EVERYTHING);
     let cluster = cluster
         .with("CAS_USER", "somebody")
         .with("CAS_PWS", &journal_password);
