@@ -6,6 +6,7 @@ mod error;
 mod extract;
 mod nodes;
 mod operation;
+mod query;
 mod rooms;
 
 pub use error::ApiError;
@@ -35,6 +36,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::stream::BoxStream;
+use query::Known;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -141,9 +143,10 @@ pub(super) fn routes(guard: Guard, slot: OperatorSlot) -> OpenApiRouter {
         .merge(rooms::routes())
         .routes(routes!(dashboard::dashboard));
     document::guarded(routes.get_openapi_mut());
+    let known = Known::of(routes.get_openapi());
     routes
         .with_state(slot)
-        .route_layer(from_fn_with_state(Arc::new(guard), check))
+        .route_layer(from_fn_with_state(Arc::new((guard, known)), check))
 }
 
 /// What a route needs. A trace shows who talks with whom, and has every node note that.
@@ -155,12 +158,13 @@ pub(super) fn needs(method: &Method, route: &str) -> Role {
 }
 
 async fn check(
-    State(guard): State<Arc<Guard>>,
+    State(passed): State<Arc<(Guard, Known)>>,
     Extension(Peer(peer)): Extension<Peer>,
     Extension(counted): Extension<Counted>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let (guard, known) = &*passed;
     let visitor = match guard.log_in(peer.ip(), request.headers()).await {
         Ok(visitor) => visitor,
         Err(error) => return refused(error),
@@ -177,7 +181,10 @@ async fn check(
     let mut response = match guard.allow(&account, needs, &method, request.headers()) {
         Ok(()) => {
             request.extensions_mut().insert(By(account.name().into()));
-            let response = next.run(request).await;
+            let response = match known.check(&request, audit::route(&request)) {
+                Ok(()) => next.run(request).await,
+                Err(error) => error.into_response(),
+            };
             let failed = response.status().is_client_error() || response.status().is_server_error();
             let outcome = match needs {
                 _ if failed => "failed",

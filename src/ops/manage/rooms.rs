@@ -60,7 +60,6 @@ struct Page {
 
 /// How much is kept; without any bound everything is.
 #[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)] // A bound that is misspelt would keep everything.
 #[into_params(parameter_in = Query)]
 struct Bounds {
     /// Seconds since an event was stored.
