@@ -2,8 +2,8 @@
 
 use super::core::{Core, unavailable};
 use crate::{
-    bus::{Ask, RoomView},
-    room::{Policy, Reentry, Rejection, RoomId, Seq},
+    bus::{Admission, Ask, RoomView},
+    room::{Identity, Key, Policy, Reason, Reentry, Rejection, RoomId, Seq, UserId},
 };
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -32,6 +32,30 @@ pub(super) async fn policy(
                 .unwrap_or_else(|_| Err(late()))
                 .map(|view| view.policy)
         }
+    }
+}
+
+/// Refuses whoever has proven a key when the name belongs to another one. What else would keep a
+/// session out (there are too many) keeps nobody from reading.
+pub(super) async fn check_name(
+    core: &Core,
+    room: &RoomId,
+    user: UserId,
+    key: Key,
+    within: Duration,
+) -> Result<(), Rejection> {
+    let who = Admission {
+        user,
+        key,
+        identity: Identity::Proven,
+        device: None,
+        policy: None,
+    };
+    let asked = timeout(within, owner(core, &Ask::admission(room.clone(), who))).await;
+    match asked.unwrap_or_else(|_| Err(late())) {
+        Ok(_) => Ok(()),
+        Err(why) if [Reason::KeyMismatch, Reason::Unavailable].contains(&why.reason) => Err(why),
+        Err(_) => Ok(()),
     }
 }
 

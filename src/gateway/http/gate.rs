@@ -4,7 +4,7 @@ use super::{credentials, hosts::Hosts, request::Parameters, signed::Signed};
 use crate::{
     access::{Admission, Credentials, Policy, Right},
     gateway::{Client, Handle, limits::Cost, owner},
-    room::{self, Reason, Rejection, RoomId, UserId},
+    room::{self, Key, Reason, Rejection, RoomId, UserId},
 };
 use axum::http::request::Parts;
 use std::time::Duration;
@@ -58,31 +58,36 @@ pub(super) async fn reader(
     within: Duration,
 ) -> Result<Admission, Rejection> {
     let access = &handle.0.access;
-    let proven = match access.policy(room) {
+    let mut proven = match access.policy(room) {
         Policy::Proven => proves(handle, client, parts, room, parameters).await?,
-        Policy::Open | Policy::Token => false,
+        Policy::Open | Policy::Token => None,
     };
-    let brought = credentials::brought(handle, &parts.headers, parameters, proven);
+    let brought = credentials::brought(handle, &parts.headers, parameters, proven.is_some());
     let admission = admit(handle, client, room, None, Right::Read, &brought).await?;
     let own = owner::policy(&handle.0, room, within).await?;
     expect(parameters.policy()?, own)?;
-    let is_enough = match own {
-        room::Policy::Open => true,
-        room::Policy::Proven if access.policy(room) == Policy::Token => true,
-        // The token is of whoever proves the key.
-        room::Policy::Sealed if access.policy(room) == Policy::Token => {
-            let user = parameters.user()?;
-            admit(handle, client, room, Some(&user), Right::Read, &brought).await?;
-            proves(handle, client, parts, room, parameters).await?
-        }
+    match own {
+        room::Policy::Open => {}
+        room::Policy::Proven if access.policy(room) == Policy::Token => {}
         room::Policy::Proven | room::Policy::Sealed => {
-            proven || proves(handle, client, parts, room, parameters).await?
+            if access.policy(room) == Policy::Token {
+                // The token is of whoever proves the key.
+                let user = parameters.user()?;
+                admit(handle, client, room, Some(&user), Right::Read, &brought).await?;
+            }
+            if proven.is_none() {
+                proven = proves(handle, client, parts, room, parameters).await?;
+            }
+            if proven.is_none() {
+                return Err(Rejection::new(Reason::ProofRequired, PROOF_WANTED));
+            }
         }
-    };
-    match is_enough {
-        true => Ok(admission),
-        false => Err(Rejection::new(Reason::ProofRequired, PROOF_WANTED)),
     }
+    // As a session: whoever proves a key of its own does not read under somebody else's name.
+    if let Some((user, key)) = proven {
+        owner::check_name(&handle.0, room, user, key, within).await?;
+    }
+    Ok(admission)
 }
 
 /// Refuses who wants another policy than the room has. Only a session makes a room with one.
@@ -95,21 +100,21 @@ pub(super) fn expect(wanted: Option<room::Policy>, own: room::Policy) -> Result<
     }
 }
 
-/// Whether a request proves the key that it names. One that does not try proves none.
+/// Whose key a request proves, of those that it names. One that does not try proves none.
 async fn proves(
     handle: &Handle,
     client: &Client,
     parts: &Parts,
     room: &RoomId,
     parameters: &Parameters,
-) -> Result<bool, Rejection> {
+) -> Result<Option<(UserId, Key)>, Rejection> {
     let hosts = Hosts::of(&handle.0.config, parts);
     let Some(signed) = Signed::read(&parts.headers, &hosts)? else {
-        return Ok(false);
+        return Ok(None);
     };
     let user = parameters.user()?;
     let key = credentials::named_key(&parts.headers, parameters)?;
     let (method, whose) = (parts.method.as_str(), (room, &user, &key));
     signed.check(handle, client, method, whose, b"").await?;
-    Ok(true)
+    Ok(Some((user, key)))
 }
