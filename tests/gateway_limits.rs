@@ -106,8 +106,13 @@ async fn a_session_may_send_a_burst_of_1000_and_then_200_in_a_second() {
 /// Why a client at an address may not come to a room; `None`: it may, and stays.
 async fn turned_away(gateway: &Gateway, from: &str, room: &str, user: &str) -> Option<Rejection> {
     let client = gateway.handle.client(address(from));
+    let asked = gateway.handle.may_join(&client, &in_room(room, user)).await;
     let joined = gateway.handle.join_of(&client, in_room(room, user)).await;
-    joined.map(std::mem::forget).err()
+    let refused = joined.map(std::mem::forget).err();
+    // Who only asks hears the same, and takes nothing that the other needs.
+    let said = |why: &Rejection| (why.reason, why.message.clone());
+    assert_eq!(asked.err().as_ref().map(said), refused.as_ref().map(said));
+    refused
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,6 +186,7 @@ async fn a_cluster_with_as_many_rooms_as_it_may_have_lets_nobody_make_another() 
     .await;
     let from = "192.0.2.1";
     assert_eq!(turned_away(&gateway, from, "r1", "harry").await, None);
+    assert_eq!(gateway.handle.warnings(), [""; 0]);
     assert_eq!(turned_away(&gateway, from, "r2", "harry").await, None);
     // As this gateway has made them, and as the journal has them.
     for _ in 0..2 {
@@ -190,6 +196,8 @@ async fn a_cluster_with_as_many_rooms_as_it_may_have_lets_nobody_make_another() 
             refused.message.contains("as many rooms as it may have"),
             "{refused}"
         );
+        let warned = gateway.handle.warnings();
+        assert!(warned[0].contains("gateway.max_rooms"), "{warned:?}");
         assert_eq!(turned_away(&gateway, from, "r2", "charly").await, None);
         sleep(Duration::from_secs(61)).await;
     }

@@ -248,6 +248,7 @@ impl Running {
             certificates: Box::new(move || ending.ends()),
         });
         let gateway = clients.clone().map(|(gateway, _)| gateway);
+        let rooms = gateway.clone();
         internal.readiness.running(
             checks(ports, members.clone(), gateway),
             Box::new(move || {
@@ -260,6 +261,7 @@ impl Running {
                     shown.warnings(),
                     accounts.warnings(),
                     of_access,
+                    rooms.iter().flat_map(|it| it.warnings()).collect(),
                     of_cluster,
                 ]
                 .concat()

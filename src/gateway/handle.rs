@@ -3,6 +3,7 @@
 use super::{
     Client, Close, Join, Session, StartAt, Watch,
     core::{Core, draining, unavailable},
+    creation::Creation,
     disconnect, history,
     join::{self, Connection, Knock},
     limits::Cost,
@@ -177,7 +178,7 @@ impl Handle {
             if policy == Some(Policy::Sealed) {
                 return Err(only_sealed());
             }
-            join::pay_for(&self.0, room, (&maker.0, &maker.1), client).await?;
+            Creation::pay_for(&self.0, room, (&maker.0, &maker.1), client).await?;
             self.0.request(room, action).await
         };
         let late = || {
@@ -286,6 +287,11 @@ impl Handle {
         listening
             .then_some(())
             .ok_or_else(|| "the gateway does not hear answers yet: the bus is not available".into())
+    }
+
+    /// What is not as it should be, and keeps nobody out of rooms that are there.
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.creation.warning().into_iter().collect()
     }
 
     /// Where it is told how short of memory this process is.

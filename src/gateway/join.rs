@@ -292,6 +292,7 @@ pub(super) async fn knock_to_prove(
 async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejection> {
     join.check(core)?;
     let knock = Knock::new(core, Some(client), &join.room)?;
+    core.check_sessions()?;
     let who = Admission {
         user: join.user.clone(),
         key: join.key.clone(),
@@ -301,25 +302,10 @@ async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejec
     };
     let ask = Ask::admission(join.room.clone(), who);
     let asked = timeout(DEADLINE, owner(core, &ask)).await;
-    asked.unwrap_or_else(|_| Err(owner::late())).map(|_| knock)
-}
-
-/// Takes what a message to a room costs that it may make.
-pub(super) async fn pay_for(
-    core: &Core,
-    room: &RoomId,
-    who: (&UserId, &Key),
-    client: Option<&Client>,
-) -> Result<(), Rejection> {
-    if core.creation.is_written(room) {
-        return Ok(());
-    }
-    let known = core.replica(room).and_then(|replica| replica.head());
-    let head = match known.filter(|head| *head > Seq::ZERO) {
-        Some(head) => head,
-        None => owner::head(core, room).await?,
-    };
-    Creation::pay(core, room, head, who, client)
+    let view = asked.unwrap_or_else(|_| Err(owner::late()))?;
+    let whose = (&join.user, &join.key);
+    Creation::check(core, view.head, whose, Some(client))?;
+    Ok(knock)
 }
 
 /// A session that was submitted and is not yet one; dropped, it is closed.

@@ -133,6 +133,74 @@ async fn an_operator_ends_the_sessions_of_a_user_at_whichever_node() {
     );
 }
 
+/// The answer to it, and that it names what was not understood.
+async fn refused(node: &Node, method: reqwest::Method, path: &str, named: &str) {
+    let (status, answer) = ask(node, method.clone(), path).await;
+    let message = answer["message"].as_str().unwrap();
+    let is_named = message.contains(&format!("no parameter `{named}`"));
+    assert!(
+        status == 400 && is_named,
+        "{method} {path}: {status} {answer}"
+    );
+    assert_eq!(answer["error"]["reason"], "bad_query", "{method} {path}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_a_route_does_not_have_is_refused_and_nothing_is_done() {
+    use reqwest::Method;
+    let cluster = Cluster::new(4);
+    let node = cluster.node("first", &BOTH).await;
+    node.ready().await;
+    let mut harry = Person::joins(&node, "aaa", "harry", "").await;
+    harry.says("m1", "Hello").await;
+    harry.reads_until(2).await;
+    let before = get(&node, "/rooms/aaa").await["head"].clone();
+    // Every route that changes something, as the document has them; not one may be forgotten.
+    let document = get(&node, "/openapi.json").await;
+    let mut routes = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let tag = operation["tags"][0].as_str().unwrap();
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let asks = method == Method::GET && (path != "/trace" && tag == "cluster");
+            if asks || tag == "health" || path == "/" {
+                continue;
+            }
+            let path = path.replace("{room}", "aaa").replace("{user}", "harry");
+            let path = path
+                .replace("{member}", "first")
+                .replace("{region}", "chat-rooms");
+            refused(&node, method, &format!("{path}?usr=harry"), "usr").await;
+            routes += 1;
+        }
+    }
+    assert!(routes >= 17, "{routes}");
+    refused(&node, Method::PUT, "/cluster/?a=1", "a").await;
+    refused(&node, Method::DELETE, "/rooms/aaa?user=harry", "user").await;
+    let (erased, before_seq) = ("/rooms/aaa/users/harry/messages?before=3", "before");
+    refused(&node, Method::DELETE, erased, before_seq).await;
+    assert_eq!(get(&node, "/rooms/aaa").await["head"], before);
+    // What asks as Akka has it, and scrapes, bring what they like.
+    get(&node, "/cluster/members?verbose=1").await;
+    get(&node, "/rooms?after=a&limit=3").await;
+    harry.says("m2", "still here").await;
+    harry.reads_until(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_may_have_no_more_rooms_says_so_and_stays_ready() {
+    let cluster = Cluster::new(4);
+    let mut config = cluster.config("first", &BOTH);
+    config.gateway.max_rooms = 1;
+    let node = cluster.start(config).await.unwrap();
+    node.ready().await;
+    assert_eq!(get(&node, "/ready").await["warnings"], json!([]));
+    let _harry = Person::joins(&node, "aaa", "harry", "").await;
+    let ready = get(&node, "/ready").await;
+    let warning = ready["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("gateway.max_rooms"), "{ready}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_asks_a_node_to_stop() {
     let cluster = Cluster::new(4);

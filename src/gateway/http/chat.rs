@@ -98,6 +98,7 @@ async fn grant(
         }
         Some(shows) => {
             connection.knock = Some(match &shows {
+                // Only here: a page that asks cannot say which protocol it would speak.
                 Shows::Token if join.protocol == Protocol::Text => return Err(no_frame()),
                 // Who has shown nothing yet learns nothing of the room.
                 Shows::Token => handle.await_token(client, &join)?,
@@ -123,7 +124,7 @@ async fn ask(handle: &Handle, client: &Client, request: &Parts) -> Rejection {
         let wanted = wanted(handle, client, request).await?;
         match wanted.shows {
             // Who has shown nothing yet learns nothing of the room.
-            Some(Shows::Token) => Ok(()),
+            Some(Shows::Token) => handle.await_token(client, &wanted.join).map(drop),
             Some(Shows::Key { .. }) | None => handle.may_join(client, &wanted.join).await,
         }
     };

@@ -93,6 +93,20 @@ impl Bucket {
         Ok(())
     }
 
+    /// The same without taking any.
+    pub(super) fn has(&self, count: u32) -> Result<(), Duration> {
+        let Some(bucket) = &self.0 else {
+            return Ok(());
+        };
+        let full_at = bucket.full_at.load(Ordering::Relaxed);
+        let missing = full_at.saturating_sub(bucket.limiter.clock().now().as_u64());
+        let spare = u64::from(self.1.saturating_sub(count)).saturating_mul(bucket.each);
+        match missing.saturating_sub(spare) {
+            0 => Ok(()),
+            wait => Err(Duration::from_nanos(wait)),
+        }
+    }
+
     /// Whether it is as it was made, and can be made again instead of being kept.
     pub(super) fn is_full(&self) -> bool {
         self.0.as_ref().is_none_or(|bucket| {
@@ -156,12 +170,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whoever_only_asks_hears_what_taking_would_say() {
+        let bucket = Bucket::new(Rate {
+            count: 10,
+            per: Per::Second,
+            burst: 3,
+        });
+        for taken in [true, true, true, false] {
+            assert!((0..100).all(|_| bucket.has(1).is_ok() == taken));
+            assert_eq!(bucket.take(1).is_ok(), taken);
+        }
+        let (wait, asked) = (bucket.take(2).unwrap_err(), bucket.has(2).unwrap_err());
+        assert!(
+            wait.abs_diff(asked) < Duration::from_millis(2),
+            "{wait:?} {asked:?}"
+        );
+        advance(asked).await;
+        assert!(bucket.has(2).is_ok() && bucket.take(2).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn zero_is_no_limit() {
         let bucket = Bucket::new(Rate {
             count: 0,
             per: Per::Second,
             burst: 1,
         });
-        assert!((0..10_000).all(|_| bucket.take(1).is_ok()));
+        assert!((0..10_000).all(|_| bucket.has(1).is_ok() && bucket.take(1).is_ok()));
     }
 }

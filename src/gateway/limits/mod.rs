@@ -148,9 +148,11 @@ impl Limit {
 
     /// Takes tokens from a bucket, or says when they are there.
     fn take(self, bucket: &Bucket, count: u32, message: &str) -> Result<(), Rejection> {
-        bucket
-            .take(count)
-            .map_err(|wait| self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64))
+        bucket.take(count).map_err(|wait| self.late(wait, message))
+    }
+
+    fn late(self, wait: Duration, message: &str) -> Rejection {
+        self.reached(message, wait.max(WAIT_LEAST).as_millis() as u64)
     }
 
     pub(super) fn reached(self, message: &str, retry_after_ms: u64) -> Rejection {
@@ -211,19 +213,37 @@ impl Limits {
     /// Takes what making a room costs: the narrowest first.
     pub(super) fn make_room(
         &self,
-        user: &UserId,
-        key: &Key,
+        whose: (&UserId, &Key),
         client: Option<&Client>,
+    ) -> Result<(), Rejection> {
+        self.may_make(whose, client, |bucket| bucket.take(1))
+    }
+
+    /// Whether that would be let through now; takes nothing.
+    pub(super) fn may_make_room(
+        &self,
+        whose: (&UserId, &Key),
+        client: Option<&Client>,
+    ) -> Result<(), Rejection> {
+        self.may_make(whose, client, |bucket| bucket.has(1))
+    }
+
+    fn may_make(
+        &self,
+        (user, key): (&UserId, &Key),
+        client: Option<&Client>,
+        is_there: impl Fn(&Bucket) -> Result<(), Duration>,
     ) -> Result<(), Rejection> {
         let made_by_user = self.settings.made_by_user;
         let maker = (user.clone(), key.clone());
         let maker = self.makers.get(maker, || Bucket::new(made_by_user));
         let message = "this user makes too many rooms: go to one that is there, or try later";
-        Limit::UserNewRooms.take(&maker, 1, message)?;
+        let refused = |limit: Limit, message| move |wait| limit.late(wait, message);
+        is_there(&maker).map_err(refused(Limit::UserNewRooms, message))?;
         let message = "too many rooms are made from this address: go to one that is there, or try \
                        later";
         client.map_or(Ok(()), |client| {
-            Limit::NewRooms.take(&client.0.made, 1, message)
+            is_there(&client.0.made).map_err(refused(Limit::NewRooms, message))
         })
     }
 
