@@ -89,6 +89,28 @@ mod tests {
         assert_eq!(number, include_str!("../tests/safety_number.v1").trim());
     }
 
+    /// The examples of docs/protocol.md.
+    #[cfg(feature = "mls")]
+    #[test]
+    fn both_numbers_are_made_as_the_protocol_says() {
+        let seed = |first: u8| std::array::from_fn(|n| first + n as u8);
+        let public = |first: u8| Identity::from_seed(&seed(first)).public();
+        let (one, other) = (public(0), public(0x20));
+        let mut group = crate::codec::short_parts(&[b"aaa"]);
+        group.push(0);
+        group.extend(0x60..0x70);
+        let document = include_str!("../../docs/protocol.md");
+        for said in [
+            one.to_string(),
+            other.to_string(),
+            safety_number(&one, &other),
+            group.iter().map(|byte| format!("{byte:02x}")).collect(),
+            room_code(&group, 3, &seed(0x40)),
+        ] {
+            assert!(document.contains(&said), "{said}");
+        }
+    }
+
     #[cfg(feature = "mls")]
     #[test]
     fn a_room_code_changes_with_group_epoch_and_secret() {

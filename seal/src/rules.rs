@@ -251,7 +251,7 @@ pub(crate) fn check_leaf(leaf: &LeafNode) -> Result<Certificate, Refusal> {
         return Err(Refusal::TooLarge);
     }
     if leaf.extensions().iter().next().is_some() {
-        return Err(Refusal::OtherChange);
+        return Err(Refusal::Invalid("a leaf that has extensions"));
     }
     certificate_of(leaf.credential(), leaf.signature_key().as_slice())
 }
