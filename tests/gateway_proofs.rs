@@ -82,6 +82,19 @@ impl Person {
         socket
     }
 
+    /// The proof of a GET in room aaa.
+    fn reads(&self, server: &Server, at: i64) -> String {
+        let request = Request {
+            method: "GET",
+            person: self,
+            host: server.address.clone(),
+            room: "aaa",
+            body: "",
+            at,
+        };
+        request.header()
+    }
+
     async fn claims(&self, server: &Server) -> Socket {
         server.try_connect(&self.path(""), JSON).await.unwrap()
     }
@@ -505,17 +518,9 @@ async fn a_room_that_asks_for_a_proof_lets_nobody_in_without() {
     let stranger = Person::new("harry", 2);
     let whose = format!("user=harry&pub={}", stranger.key().as_str());
     for what in ["history", "events", "group"] {
-        let request = Request {
-            method: "GET",
-            person: &stranger,
-            host: server.address.clone(),
-            room: "aaa",
-            body: "",
-            at: 0,
-        };
+        let proof = stranger.reads(&server, 0);
         let asked = client.get(server.url(&format!("/rooms/aaa/{what}?{whose}")));
-        let answer = asked.header("Safe-Chat-Proof", request.header()).send();
-        let answer = answer.await.unwrap();
+        let answer = asked.header("Safe-Chat-Proof", proof).send().await.unwrap();
         assert_eq!(answer.status(), 403, "{what}");
         let body: Value = answer.json().await.unwrap();
         assert_eq!(body["error"]["reason"], "key_mismatch", "{what}");
@@ -534,40 +539,28 @@ async fn a_recorded_get_reads_its_room_for_a_minute_and_does_nothing_else() {
     let server = Server::guarded(gateway::unlimited(), &access).await;
     let harry = Person::new("harry", 1);
     drop(harry.proves(&server).await);
-    let signed = |at| Request {
-        method: "GET",
-        person: &harry,
-        host: server.address.clone(),
-        room: "aaa",
-        body: "",
-        at,
-    };
     let client = reqwest::Client::new();
-    let recorded = signed(0).header();
-    let key = harry.key();
+    let (recorded, key) = (harry.reads(&server, 0), harry.key());
     let said = async |method: &str, proof: &str, room: &str, user: &str, what: &str| {
         let path = format!("/rooms/{room}/{what}?user={user}&pub={}", key.as_str());
         let request = client.request(method.parse().unwrap(), server.url(&path));
         let answer = request.header("Safe-Chat-Proof", proof).send().await;
         answer.unwrap().status().as_u16()
     };
-    for what in ["history", "history", "events"] {
-        assert_eq!(
-            said("GET", &recorded, "aaa", "harry", what).await,
-            200,
-            "{what}"
-        );
+    let late = harry.reads(&server, -61_000);
+    for (method, proof, room, user, what, status) in [
+        ("GET", &recorded, "aaa", "harry", "history", 200),
+        ("GET", &recorded, "aaa", "harry", "events", 200),
+        // There is none, which is told to whoever may ask.
+        ("GET", &recorded, "aaa", "harry", "group", 404),
+        ("GET", &recorded, "bbb", "harry", "history", 403),
+        ("GET", &recorded, "aaa", "kim", "history", 403),
+        ("POST", &recorded, "aaa", "harry", "messages", 403),
+        ("GET", &late, "aaa", "harry", "history", 403),
+    ] {
+        let answer = said(method, proof, room, user, what).await;
+        assert_eq!(answer, status, "{method} {room} {user} {what}");
     }
-    // There is no group here, which is told to whoever may ask.
-    assert_eq!(said("GET", &recorded, "aaa", "harry", "group").await, 404);
-    assert_eq!(said("GET", &recorded, "bbb", "harry", "history").await, 403);
-    assert_eq!(said("GET", &recorded, "aaa", "kim", "history").await, 403);
-    assert_eq!(
-        said("POST", &recorded, "aaa", "harry", "messages").await,
-        403
-    );
-    let late = signed(-61_000).header();
-    assert_eq!(said("GET", &late, "aaa", "harry", "history").await, 403);
 }
 
 #[tokio::test]

@@ -248,12 +248,7 @@ impl<B: Buckets + ?Sized> Admissions for B {
         let Some((note, revision)) = self.read(BUCKET, &name).await? else {
             return Ok(false);
         };
-        match self.erase(BUCKET, &name, revision).await {
-            Ok(()) | Err(Error::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
-        let parts = read_note(&name, note).map_or(0, |(_, parts)| parts);
-        forget_parts(self, &id.place, parts).await?;
+        forget(self, &name, note, revision).await?;
         Ok(true)
     }
 
@@ -296,14 +291,15 @@ async fn keep<B: Buckets + ?Sized>(
     let full = waiting.len() >= MOST_WAITING;
     match most.filter(|names| names.len() > mine.len() + 1) {
         _ if mine.len() < MOST_BY_ADDER && !full => {}
-        Some(names) if mine.len() < MOST_BY_ADDER => make_room(buckets, names).await?,
+        Some(names) if mine.len() < MOST_BY_ADDER => make_room(buckets, names, 1).await?,
         _ if mine.is_empty() => return Ok(Kept::TooMany),
         _ => {
             let of_room = of_room(&mine, &id.place.room);
             match of_room.last() {
                 Some((seq, _)) if *seq > id.place.seq.0 => return Ok(Kept::Superseded),
                 Some(_) => forget_first(buckets, &of_room).await?,
-                None => make_room(buckets, &mine).await?,
+                None if full => make_room(buckets, &mine, 1).await?,
+                None => make_room(buckets, &mine, MOST_BY_ADDER).await?,
             }
         }
     }
@@ -341,15 +337,24 @@ async fn forget_first<B: Buckets + ?Sized>(
     Ok(())
 }
 
-/// Forgets the oldest of these notes.
-async fn make_room<B: Buckets + ?Sized>(buckets: &B, names: &[&String]) -> Result<(), Error> {
+/// Forgets the oldest of these notes, if there are so many: of those that are named some may just
+/// have been forgotten.
+async fn make_room<B: Buckets + ?Sized>(
+    buckets: &B,
+    names: &[&String],
+    least: usize,
+) -> Result<(), Error> {
     let read = async |name: String| {
         let found = buckets.read(BUCKET, &name).await?;
         Ok::<_, Error>(found.map(|(note, revision)| (revision, name, note)))
     };
     let reads: Vec<_> = names.iter().map(|name| read((*name).clone())).collect();
     let found: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
-    match found.into_iter().flatten().min() {
+    let found: Vec<_> = found.into_iter().flatten().collect();
+    if found.len() < least {
+        return Ok(());
+    }
+    match found.into_iter().min() {
         Some((revision, name, note)) => forget(buckets, &name, note, revision).await,
         None => Ok(()),
     }

@@ -210,6 +210,7 @@ mod tests {
             let log = tracing_subscriber::fmt()
                 .with_env_filter(filter(text).unwrap())
                 .with_writer(file.clone())
+                .with_ansi(false)
                 .finish();
             tracing::subscriber::with_default(log, || {
                 macro_rules! errors {

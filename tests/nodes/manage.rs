@@ -194,7 +194,7 @@ async fn a_node_that_may_have_no_more_rooms_says_so_and_stays_ready() {
     config.gateway.max_rooms = 1;
     let node = cluster.start(config).await.unwrap();
     node.ready().await;
-    assert_eq!(get(&node, "/ready").await["warnings"], json!([]));
+    assert_eq!(get(&node, "/ready").await.get("warnings"), None);
     let _harry = Person::joins(&node, "aaa", "harry", "").await;
     let ready = get(&node, "/ready").await;
     let warning = ready["warnings"][0].as_str().unwrap();
