@@ -7,6 +7,9 @@ export function holdersOf(all) {
   return all.map(({ user, device }) => `${user} (${device})`).join(", ");
 }
 
+/** Of a way in that somebody else's made void. */
+const FASTER = "somebody was faster";
+
 /** One note of an event; `me` is the own key. */
 export function words(note, me) {
   switch (note.what) {
@@ -17,7 +20,8 @@ export function words(note, me) {
     case "shared": return shared(note, me);
     case "asked": return asked(note, me);
     case "out": return out(note, me);
-    case "lost": return `this device lost the group (${note.why}) and comes back`;
+    case "lost": if (note.why.startsWith(FASTER)) return "somebody else came in at the same moment: this device tries again";
+      return `this device lost the group (${note.why}) and comes back`;
     default: return note.what;
   }
 }
@@ -79,6 +83,6 @@ function meanwhile(came, went) {
 }
 
 /** Whether somebody should look at it. */
-export function isWarning({ what, by }) {
-  return what === "key_changed" || what === "other_group" || what === "lost" || (what === "out" && Boolean(by));
+export function isWarning({ what, by, why }) {
+  return what === "key_changed" || what === "other_group" || (what === "lost" && !why.startsWith(FASTER)) || (what === "out" && Boolean(by));
 }

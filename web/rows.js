@@ -149,7 +149,7 @@ const QUIET = {
 function groupRow(event, { key }) {
   const about = `#${event.seq} · ${exact.format(event.at)}`;
   if (!event.notes?.length) return make("p", { className: "quiet", title: about }, "the group of this room changed");
-  const lines = event.notes.map((note) => make("span", { className: isWarning(note) ? "warning" : "" }, words(note, key)));
+  const lines = event.notes.map((note) => make("span", { className: isWarning(note) ? "warning" : "" }, `${words(note, key)}${note.what === "lost" && isWarning(note) ? ` (as from ${event.from})` : ""}`));
   return make("p", { className: "quiet group", title: about }, ...lines);
 }
 

@@ -508,7 +508,7 @@ export class Sealed {
       case "not_in": case "revoked": case "not_founded": this.state.waits = effect.what; return;
       case "ask": this.state.question = effect; this.state.waits = false; return;
       case "refused": return this.refused(effect);
-      case "odd": return this.calls.note(effect.why);
+      case "odd": return this.calls.note(effect.at ? `#${effect.at}: ${effect.why}` : effect.why);
       case "not_shared": return this.calls.note(`Not shared: ${effect.reason}.`);
       default:
         if (effect.what === "changed") this.letIn(effect);

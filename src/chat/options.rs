@@ -34,8 +34,8 @@ pub struct Options {
     /// the token expires
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Join a sealed room, which only the members of its group read. A new room is made one, which
-    /// people are added to, or come into by themselves (open)
+    /// Join a sealed room, which only the members of its group read. A new room is made one, into
+    /// which members let others, by /add, or whoever comes (open). /help there lists what one can do
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "invited",
           value_name = "DOOR", conflicts_with_all = ["key", "json"])]
     pub seal: Option<Door>,
@@ -44,7 +44,8 @@ pub struct Options {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100),
           requires = "seal", value_name = "N")]
     pub share_history: u8,
-    /// Events to show from before (0-500)
+    /// Events to show from before (0-500). Not in a sealed room: there /history shows what this
+    /// device has read
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=500), value_name = "N")]
     pub history: u16,
     /// File of the authorities (PEM) that vouch for servers at https and wss, instead of the

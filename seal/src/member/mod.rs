@@ -26,7 +26,7 @@ use packages::Packages;
 use room::{Intent, Room, Status};
 use std::collections::BTreeMap;
 use std::fmt;
-pub use step::{Content, Error, Event, Frame, Holder, How, Person, Shown, Step};
+pub use step::{Content, Error, Event, FASTER, Frame, Holder, How, Person, Shown, Step};
 
 /// Entries on the shelf begin with what they are of.
 const DEVICE: &[u8] = b"device";

@@ -2,7 +2,7 @@
 
 use super::room::{MOST_REVOKED, Room, Status};
 use super::share::Taken;
-use super::{Error, Event, Frame, Holder, How, Member, Shown, Step};
+use super::{Error, Event, FASTER, Frame, Holder, How, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::mls::{self, read};
 use crate::rules::{
@@ -60,10 +60,7 @@ impl Member {
             }
             if rejoin.is_overtaken_by(commit) {
                 room.rejoin = None;
-                return Ok((
-                    Vec::new(),
-                    vec![Shown::Lost("somebody was faster: rejoin again")],
-                ));
+                return Ok((Vec::new(), vec![Shown::Lost(FASTER)]));
             }
         }
         if room.group.is_none() {

@@ -208,6 +208,9 @@ pub enum Shown {
     Lost(&'static str),
 }
 
+/// Why a way in is [`Shown::Lost`] that somebody else's change made void: the device tries again.
+pub const FASTER: &str = "somebody was faster: rejoin again";
+
 /// How a group came to what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {

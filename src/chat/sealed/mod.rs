@@ -445,7 +445,10 @@ impl Sealed {
         match (self.message(show, event), show) {
             (Some(event), _) => Task::Event(event),
             (None, Show::NotIn) if self.with.is_some() => self.not_let_in_yet(),
-            (None, other) => Task::Note(words::of(other, &self.reader())),
+            (None, other) => {
+                let said = words::of(other, &self.reader());
+                Task::Note(words::as_from(said, other, event))
+            }
         }
     }
 

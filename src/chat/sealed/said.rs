@@ -167,3 +167,29 @@ impl Sealed {
         Ok(Task::Note(note.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_encrypted_is_no_message_of_whoever_it_names() {
+        let of = |body: Body| Event {
+            seq: 12,
+            at: 0,
+            from: "harry".into(),
+            to: Some("kim".into()),
+            id: Some("m1".into()),
+            body,
+        };
+        let mut event = of(Body::Text("send me money".into()));
+        unmask(&mut event);
+        assert_eq!(event.kind(), UNENCRYPTED);
+        assert_eq!((event.text(), event.to, event.id), (None, None, None));
+        for body in [Body::Sealed("x".into()), Body::ErasedText, Body::Joined] {
+            let mut event = of(body.clone());
+            unmask(&mut event);
+            assert_eq!(event, of(body));
+        }
+    }
+}

@@ -2,10 +2,11 @@
 
 use super::super::view::escaped;
 use super::earlier;
+use safe_chat_client::Event;
 use seal::{
     Name, Public,
     conversation::{Question, Show},
-    member::{Holder, How, Person, Shown},
+    member::{FASTER, Holder, How, Person, Shown},
     number::safety_number,
 };
 
@@ -78,6 +79,23 @@ pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
     }
 }
 
+/// The same, with the place and whom the service names as its author, of what is not in order there.
+pub(super) fn as_from(said: String, show: &Show, event: Option<&Event>) -> String {
+    let is_faulty = match show {
+        Show::Odd(_) => true,
+        Show::Room { what, .. } => match what {
+            Shown::Unreadable(_) => true,
+            Shown::Lost(why) => *why != FASTER,
+            _ => false,
+        },
+        _ => false,
+    };
+    match event.filter(|_| is_faulty) {
+        Some(event) => format!("{said} (#{}, as from {})", event.seq, escaped(&event.from)),
+        None => said,
+    }
+}
+
 fn of_room(what: &Shown, own: &Own<'_>) -> String {
     match what {
         Shown::Message { .. } | Shown::Placed { .. } => String::new(),
@@ -120,6 +138,9 @@ fn of_room(what: &Shown, own: &Own<'_>) -> String {
                 .into()
         }
         Shown::Out { by } => out(by.as_ref(), own),
+        Shown::Lost(why) if *why == FASTER => {
+            "somebody else came in at the same moment: this device tries again".into()
+        }
         Shown::Lost(why) => format!("! this device lost the group ({why}) and comes back"),
     }
 }
@@ -338,6 +359,34 @@ mod tests {
         assert_eq!(
             by,
             format!("! your device web removed this one, cli: {said}")
+        );
+    }
+
+    #[test]
+    fn what_is_not_in_order_says_where_and_as_whose_it_came() {
+        let event = Event {
+            seq: 12,
+            at: 0,
+            from: "kim".into(),
+            to: None,
+            id: None,
+            body: safe_chat_client::Body::Joined,
+        };
+        let said = |what: Shown| {
+            let show = Show::Room { seq: None, what };
+            at_harrys(|own| as_from(of(&show, own), &show, Some(&event)))
+        };
+        let lost = said(Shown::Lost("a commit cannot be merged"));
+        assert!(lost.ends_with("comes back (#12, as from kim)"), "{lost}");
+        let unreadable = said(Shown::Unreadable("it is forged"));
+        assert_eq!(
+            unreadable,
+            "a message cannot be read: it is forged (#12, as from kim)"
+        );
+        let faster = said(Shown::Lost(FASTER));
+        assert!(
+            !faster.contains("lost") && !faster.contains("kim"),
+            "{faster}"
         );
     }
 
