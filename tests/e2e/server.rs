@@ -72,6 +72,14 @@ impl Server {
         self.run().await;
     }
 
+    /// Starts it again as one that writes to its disk so often, and then frees what was removed.
+    pub(crate) async fn syncs_every(&mut self, interval: &str) {
+        let store = self.store().display().to_string();
+        let again =
+            format!("jetstream {{ store_dir: \"{store}\", sync_interval: \"{interval}\" }}");
+        self.run_with(&again).await;
+    }
+
     /// Where it is, by a name that certificates can carry.
     pub(crate) fn at(&self) -> String {
         format!("localhost:{}", self.port)
@@ -155,6 +163,7 @@ impl Server {
             Some(name.to_string_lossy().into_owned())
         };
         let mut found: Vec<String> = found.iter().filter_map(stream).collect();
+        found.sort_unstable();
         found.dedup();
         found
     }
