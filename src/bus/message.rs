@@ -490,8 +490,10 @@ pub struct NodeRecord {
 /// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
 /// ([`Action::Retain`], `room::Change::Trimmed`); purges ([`Action::Purge`], `room::Kind::Purged`).
 /// 6: keys of names in records of their own (`room::Change::Recalled`, `room::Away`). 7: erasures
-/// ([`Action::Erase`], `room::Kind::Erased`, `room::Body::Erased`).
-pub const FORMATS: u32 = 7;
+/// ([`Action::Erase`], `room::Kind::Erased`, `room::Body::Erased`). 8: nothing more, but that rooms
+/// which are gone are removed (`journal::Journal::retire`), and in Cassandra come back by a snapshot
+/// alone.
+pub const FORMATS: u32 = 8;
 
 impl NodeRecord {
     /// Whether it reads batches.

@@ -271,6 +271,9 @@ pub trait Blobs: Send + Sync {
 
     /// Forgets all values whose names begin with `under` and a dot.
     async fn drop_under(&self, under: &str) -> Result<(), Error>;
+
+    /// The same of those whose revision is not above this one, so that what comes later stays.
+    async fn drop_under_up_to(&self, under: &str, revision: u64) -> Result<(), Error>;
 }
 
 /// All that a node needs of the bus.

@@ -14,7 +14,8 @@
 //! and readings go on behind it, and no place is given a second time. What a room is not to keep
 //! any more goes by [`Journal::trim`]: no member, key or number goes with it. What is erased of an
 //! event that stays goes by [`Journal::rewrite`] and [`Journal::drop_rewritten`]: nothing that was
-//! journaled is ever changed, but a copy without that takes its place.
+//! journaled is ever changed, but a copy without that takes its place. A room that is gone goes by
+//! [`Journal::retire`].
 
 pub mod bus;
 pub mod cassandra;
@@ -37,7 +38,8 @@ pub use hole::{Hole, Opened};
 use crate::{
     bus::Commit,
     room::{
-        Epoch, Event, Identity, Incarnation, Key, Moving, Pin, RoomId, Seq, ShardId, State, UserId,
+        Epoch, Event, Identity, Incarnation, Key, Millis, Moving, Pin, RoomId, Seq, ShardId, State,
+        UserId,
     },
 };
 use async_trait::async_trait;
@@ -187,6 +189,24 @@ pub trait Journal: Send + Sync + 'static {
     /// another snapshot more of it may go. Repeating it is harmless. [`Error::Unavailable`]:
     /// copies are missing, so all stays: they have to be written again.
     async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error>;
+
+    /// Removes what is kept of an open room that is gone ([`State::is_gone`]) and ends at `head`,
+    /// its name last. Its newest snapshot is of that place, saved under this claim unless the place
+    /// is 0. Confirmed before anything is removed; a replaced owner that acts late takes nothing
+    /// that its successor wrote. Whoever dies in the middle leaves the room as it was, or as one
+    /// that was never written, and listed; repeating it is harmless. Whatever is returned, the room
+    /// is to be closed, and opened again. [`Error::Denied`]: as [`Journal::trims`].
+    ///
+    /// A room on the bus begins at 1 again. In Cassandra its newest snapshot stays, without
+    /// content: what is removed there can arrive late, and covers a place for longer than a year,
+    /// so no place is given again. `before`: a name that was noted later is not forgotten.
+    async fn retire(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        head: Seq,
+        before: Millis,
+    ) -> Result<(), Error>;
 
     /// Whether a snapshot is kept, or a part of one, of a room as it was below a place.
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error>;

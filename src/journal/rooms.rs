@@ -84,6 +84,17 @@ impl<T: Copy> Rooms<T> {
             .ok_or(Error::Fenced { seen: epoch })
     }
 
+    /// Refuses unless a room is open under an epoch, ends at `head`, and has no commit on its way.
+    pub(super) fn check_quiet(&self, room: &RoomId, epoch: Epoch, head: Seq) -> Result<(), Error> {
+        let (end, _) = self.end_of(room, epoch)?;
+        match end == head && !self.is_beyond(room, head) {
+            true => Ok(()),
+            false => Err(Error::Unavailable(format!(
+                "room {room} does not end at event {head} any more"
+            ))),
+        }
+    }
+
     /// Whether a room has a commit beyond a place, or one may be on its way.
     pub(super) fn is_beyond(&self, room: &RoomId, seq: Seq) -> bool {
         let rooms = self.lock();

@@ -274,6 +274,8 @@ table! {
             "Opening a room under a new claim: reading, fencing and publishing what is left";
         ROOMS_REFUSED: counter "safechat_rooms_refused_total" in "rooms",
             "Openings of rooms that failed for good: the log names them";
+        ROOMS_REMOVED: counter "safechat_rooms_removed_total" in "rooms",
+            "Rooms that were gone and went with their names";
         SNAPSHOTS: counter "safechat_snapshots_total" in "snapshots"
             by "outcome" of &["saved", "failed"],
             "Snapshots of rooms: saved, or failed and taken again later";

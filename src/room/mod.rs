@@ -12,6 +12,7 @@ mod decide;
 mod dedupe;
 mod erase;
 mod event;
+mod gone;
 mod group;
 mod id;
 mod limits;

@@ -36,6 +36,11 @@ pub struct Config {
     /// How often it is looked whether an open room keeps more than it is to (default 60000); 360
     /// times as seldom at those that nobody uses.
     pub trim_ms: u64,
+    /// Rooms that were purged, or have let all their events go, and that nobody has come back to, go
+    /// with their names so many seconds after their last event; 0: never (default 7776000, 90
+    /// days). Ids of messages are known for no longer. Those where a name has a key stay, and those
+    /// that an operator has set something of. The same at all nodes.
+    pub gone_after_s: u64,
     /// Keys that a room's snapshot has of people who are not there: when there are more, they move
     /// into records of their own, which are read when somebody comes back (default 1024).
     pub names_in_snapshot: usize,
@@ -57,6 +62,7 @@ impl Default for Config {
             keep_events: 0,
             keep_bytes: 0,
             trim_ms: 60_000,
+            gone_after_s: 90 * 86_400,
             names_in_snapshot: 1024,
             max_names_per_room: 10_000_000,
         }
@@ -89,6 +95,12 @@ impl Config {
             events: bound(self.keep_events),
             bytes: bound(self.keep_bytes),
         }
+    }
+
+    /// After how many milliseconds rooms that are gone are removed; `None`: never.
+    pub(super) fn gone_after(&self) -> Option<u64> {
+        let after = self.gone_after_s.saturating_mul(1000);
+        (after > 0).then_some(after)
     }
 
     pub(super) fn trim(&self) -> Duration {

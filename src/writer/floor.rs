@@ -108,6 +108,11 @@ impl Floor {
                 .is_none_or(|commands| *commands < Limits::REREAD)
     }
 
+    /// Whether a successor would read a command of the room again that was read here.
+    pub(super) fn reads_again(&self, room: &RoomId) -> bool {
+        self.per_room.contains_key(room)
+    }
+
     /// Takes note of a command that was read. One that is not above those before means that the bus
     /// went back: all earlier tickets are void.
     pub(super) fn read(&mut self, delivery: &Delivery, bytes: usize) -> Ticket {

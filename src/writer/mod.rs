@@ -21,6 +21,7 @@ mod floor;
 mod open;
 mod past;
 mod publish;
+mod retire;
 mod room;
 mod shard;
 mod trim;
@@ -82,6 +83,9 @@ const TRIMS: u32 = 5;
 /// The forms in which it is stored that keys are in records.
 const RECORDS: u32 = 6;
 
+/// The forms in which it is known that rooms are removed: a name is noted again.
+const REMOVALS: u32 = 8;
+
 /// How long it is told that a room refused somebody as full, and of how many rooms.
 const FULL_TOLD: Duration = Duration::from_secs(3600);
 const FULL_ROOMS: usize = 16;
@@ -99,6 +103,11 @@ impl Parts {
     /// Whether every node reads what rooms let go.
     fn may_trim(&self) -> bool {
         self.formats.load(Ordering::Relaxed) >= TRIMS
+    }
+
+    /// Whether every node knows that rooms are removed.
+    fn may_retire(&self) -> bool {
+        self.formats.load(Ordering::Relaxed) >= REMOVALS
     }
 
     /// How names are kept now: in records once every node knows of these.

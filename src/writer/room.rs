@@ -511,6 +511,11 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Questions that wait for one room to open; what is more is dropped and asked again.
     pub(super) const QUESTIONS: usize = 1024;
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.questions.is_empty()
+    }
 }
 
 /// What is known of a room of the shard.

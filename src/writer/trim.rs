@@ -1,7 +1,7 @@
 //! Finding from where on the events of a room stay, and the rooms that nobody has open whose past
-//! is too long.
+//! is too long, or which are gone.
 
-use super::{Parts, past::Found};
+use super::{Parts, past::Found, retire::Gone};
 use crate::{
     bus::{Admissions as _, Error as BusError, Position},
     journal::{self, Claim},
@@ -152,12 +152,27 @@ impl Parts {
         Ok(last.is_some() || self.journal.has_snapshot_below(room, purge.seq).await?)
     }
 
-    /// Of these rooms, which nobody has open, those whose past is too long.
-    pub(super) async fn overlong(&self, rooms: Vec<RoomId>) -> Vec<RoomId> {
+    /// Of these rooms, which nobody has open, those whose past is too long, and those that are to be
+    /// removed.
+    pub(super) async fn look_at(&self, rooms: Vec<RoomId>) -> (Vec<RoomId>, Vec<Gone>) {
         let default = &self.config.retention();
-        let mut overlong = Vec::new();
+        let (mut overlong, mut gone) = (Vec::new(), Vec::new());
         for room in rooms {
-            match self.journal.glance(&room).await {
+            let found = self.journal.glance(&room).await;
+            let ends = match &found {
+                Ok(Some(state)) => self.find_gone(&room, state).await,
+                Ok(None) => self.find_left_over(&room).await,
+                Err(_) => Ok(None),
+            };
+            match ends {
+                Ok(None) => {}
+                Ok(Some(ends)) => {
+                    gone.push(ends);
+                    continue;
+                }
+                Err(error) => tracing::debug!(%room, %error, "whether it is gone is seen later"),
+            }
+            match found {
                 Ok(Some(state)) => {
                     let excess = state.kept.excess(default, state.head, clock());
                     let is_left = self.is_left(&room, &state.kept).await;
@@ -174,6 +189,6 @@ impl Parts {
                 Err(error) => tracing::debug!(%room, %error, "its past is looked at later"),
             }
         }
-        overlong
+        (overlong, gone)
     }
 }

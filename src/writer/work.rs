@@ -7,6 +7,7 @@ use super::{
     definite::definite,
     floor::{Forgettable, Ticket},
     past::{Found, Pass},
+    retire::Gone,
     room::{Room, Unpublished, Waiting, names::Lookup},
 };
 use crate::{
@@ -118,8 +119,13 @@ pub(super) enum Done {
     },
     /// Names of rooms of the shard; none when they cannot be listed now.
     Listed(Vec<RoomId>),
-    /// Rooms that nobody has open, with too long a past.
-    Overlong(Vec<RoomId>),
+    /// Of rooms that nobody has open, those with too long a past, and those that are to be removed.
+    LookedAt(Vec<RoomId>, Vec<Gone>),
+    /// A room was removed, or is none to remove (`false`).
+    Retired {
+        room: RoomId,
+        result: Result<bool, journal::Error>,
+    },
     /// Somebody was told something.
     Told,
 }
@@ -382,8 +388,20 @@ impl Work {
         });
     }
 
-    pub(super) fn find_overlong(&mut self, parts: Arc<Parts>, rooms: Vec<RoomId>) {
-        self.push(async move { Done::Overlong(parts.overlong(rooms).await) });
+    pub(super) fn look_at(&mut self, parts: Arc<Parts>, rooms: Vec<RoomId>) {
+        self.push(async move {
+            let (overlong, gone) = parts.look_at(rooms).await;
+            Done::LookedAt(overlong, gone)
+        });
+    }
+
+    /// Once: the sweep finds it again.
+    pub(super) fn retire(&mut self, parts: Arc<Parts>, claim: Claim, gone: Gone) {
+        self.push(async move {
+            let result = parts.retire(claim, &gone).await;
+            let room = gone.room;
+            Done::Retired { room, result }
+        });
     }
 
     pub(super) fn checkpoint(&mut self, mut lease: Lease, floor: Position) {

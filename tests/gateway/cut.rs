@@ -117,6 +117,15 @@ impl Journal for Cut {
     ) -> Result<bool, journal::Error> {
         self.journal.drop_rewritten(room, claim, below).await
     }
+    async fn retire(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        head: Seq,
+        before: Millis,
+    ) -> Result<(), journal::Error> {
+        self.journal.retire(room, claim, head, before).await
+    }
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, journal::Error> {
         self.journal.has_snapshot_below(room, place).await
     }

@@ -12,6 +12,7 @@ mod holes;
 mod memory;
 mod nats;
 mod records;
+mod retired;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
@@ -88,6 +89,13 @@ macro_rules! trims {
             a_long_past_goes_in_pieces
             a_glance_shows_the_newest_snapshot
             two_snapshots_later_nothing_is_left_of_one
+        );
+        $crate::tests!(retired, $cluster;
+            a_room_that_is_gone_goes_with_its_name
+            a_removed_room_is_written_again
+            an_owner_that_was_replaced_removes_no_room
+            a_room_that_has_grown_stays
+            no_other_room_goes
         );
     };
 }

@@ -249,6 +249,16 @@ impl Blobs for Memory {
         })
         .await
     }
+
+    async fn drop_under_up_to(&self, under: &str, revision: u64) -> Result<(), Error> {
+        let front = format!("{under}.");
+        self.call(Op::Put, |state| {
+            let stays = |name: &String, of: u64| !name.starts_with(&front) || of > revision;
+            state.blobs.entries.retain(|name, (of, _)| stays(name, *of));
+            Ok(())
+        })
+        .await
+    }
 }
 
 impl Memory {

@@ -61,6 +61,14 @@ impl Blobs for Nats {
         let (stream, filter) = self.blobs_under(under);
         self.registry.purge(&stream, &filter, None).await
     }
+
+    async fn drop_under_up_to(&self, under: &str, revision: u64) -> Result<(), Error> {
+        check_blob(under, 0)?;
+        let (stream, filter) = self.blobs_under(under);
+        // The server takes 0 for everything.
+        let below = revision.saturating_add(1);
+        self.registry.purge(&stream, &filter, Some(below)).await
+    }
 }
 
 impl Nats {

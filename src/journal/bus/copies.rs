@@ -34,7 +34,8 @@ const READINGS: usize = 3;
 /// Who writes a page: greater is newer.
 pub(super) type Age = (Epoch, u64);
 
-fn all_of(room: &RoomId) -> String {
+/// Under what all copies of a room lie.
+pub(super) fn all_of(room: &RoomId) -> String {
     format!("copies.{room}")
 }
 

@@ -21,13 +21,16 @@ mod marks;
 mod open;
 mod page;
 mod pins;
+mod retire;
 mod snapshot;
 
 use super::{Claim, Error, Journal, Opened, coalesce::CoalesceBy, rooms::Rooms};
 use crate::{
     bus::{Bus, Commit, Error as BusError, Position, ShardRecord, Stored},
     metric,
-    room::{Epoch, Event, Incarnation, Moving, Pin, RoomId, Seq, ShardId, Shards, State, UserId},
+    room::{
+        Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, Shards, State, UserId,
+    },
 };
 use async_trait::async_trait;
 use marks::Marks;
@@ -362,6 +365,21 @@ impl Journal for OnBus {
         }
         self.remove(room, claim, position).await?;
         Ok(is_all)
+    }
+
+    async fn retire(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        head: Seq,
+        _: Millis,
+    ) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        self.rooms.check_quiet(room, claim.epoch(), head)?;
+        self.trims().await?;
+        let seen = retire::look(&*self.bus, room).await?;
+        self.confirm(claim).await?;
+        retire::remove(&*self.bus, room, (claim.epoch(), head), seen).await
     }
 
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error> {

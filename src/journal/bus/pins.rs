@@ -17,6 +17,11 @@ use sha2::{Digest, Sha256};
 /// Records that are read or written at a time.
 const AT_ONCE: usize = 64;
 
+/// Under what all records of a room lie.
+pub(super) fn all_of(room: &RoomId) -> String {
+    format!("pin.{room}")
+}
+
 fn generation_of(room: &RoomId, generation: Seq) -> String {
     format!("pin.{room}.{generation}")
 }

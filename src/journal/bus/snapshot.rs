@@ -45,6 +45,11 @@ pub(super) struct Place {
     epoch: Epoch,
 }
 
+/// Under what all snapshots of a room lie, and its mark.
+pub(super) fn all_of(room: &RoomId) -> String {
+    format!("snapshot.{room}")
+}
+
 fn name(room: &RoomId, slot: u32, part: u32) -> String {
     format!("snapshot.{room}.{slot}.{part}")
 }

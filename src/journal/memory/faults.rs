@@ -14,6 +14,7 @@ pub enum Op {
     Trim,
     Trimmed,
     Note,
+    Unnote,
     Rooms,
     Snapshots,
     Snapshot,

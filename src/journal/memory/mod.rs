@@ -11,7 +11,7 @@ use super::{
     codec::Record,
     readback::{Copied, Fence, Partitions, ReadBack, Reading, Row, SnapshotKey, Store},
 };
-use crate::room::{Epoch, RoomId, Seq, ShardId, Shards, UserId};
+use crate::room::{Epoch, Millis, RoomId, Seq, ShardId, Shards, UserId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
@@ -36,7 +36,9 @@ struct Content {
     /// Serial readings of each fence: one decides every raise that was sent before it.
     decided: BTreeMap<ShardId, u64>,
     rows: BTreeMap<(RoomId, Seq, Epoch), Row>,
-    rooms: BTreeSet<RoomId>,
+    /// Each with how many were noted before.
+    rooms: BTreeMap<RoomId, u64>,
+    noted: u64,
     /// Below which places rows were removed.
     trimmed: BTreeMap<RoomId, Seq>,
     snapshots: BTreeMap<(RoomId, SnapshotKey), (u32, Bytes)>,
@@ -330,9 +332,22 @@ impl Store for Connection {
     async fn note(&self, room: &RoomId) -> Result<(), Error> {
         let room = room.clone();
         let noted = self
-            .write(Op::Note, move |content| content.rooms.insert(room))
+            .write(Op::Note, move |content| {
+                content.noted += 1;
+                content.rooms.insert(room, content.noted)
+            })
             .await;
         noted.map(|_| ())
+    }
+
+    /// By the order of the calls: the times of a simulation are not this machine's.
+    async fn unnote(&self, room: &RoomId, _: Millis) -> Result<(), Error> {
+        let room = room.clone();
+        let noted = self.database.step(|content| content.noted);
+        self.write(Op::Unnote, move |content| {
+            content.rooms.retain(|of, nth| *of != room || *nth > noted);
+        })
+        .await
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
@@ -342,7 +357,7 @@ impl Store for Connection {
                 .rooms
                 .range((from, Bound::Unbounded))
                 .take(limit)
-                .cloned()
+                .map(|(room, _)| room.clone())
                 .collect()
         })
         .await

@@ -18,6 +18,7 @@ mod copies;
 mod open;
 mod page;
 mod pins;
+mod retire;
 pub mod rule;
 mod snapshot;
 mod store;
@@ -110,7 +111,8 @@ fn now() -> Millis {
 pub struct ReadBack<S> {
     store: S,
     shards: Shards,
-    rooms: Rooms<()>,
+    /// Each with whether it is noted that it exists.
+    rooms: Rooms<bool>,
     openings: Mutex<Openings>,
     /// Shared readings of fences.
     confirms: CoalesceBy<ShardId, Result<Option<Fence>, Error>>,
@@ -293,6 +295,7 @@ impl<S: Store> Journal for ReadBack<S> {
         let found = self.find(room, epoch, reached);
         let (found, ()) = try_join!(found, self.confirm_fence(claim))?;
         let last = rule::last_commit(&found.rows);
+        let mut is_noted = true;
         if !last.is_empty() {
             let mine: Vec<Row> = last
                 .iter()
@@ -306,11 +309,20 @@ impl<S: Store> Journal for ReadBack<S> {
             if reached > Seq::ZERO {
                 // Its first commit does not note it: it is not at the first place.
                 self.store.note(room).await?;
+            } else if found.opened.state.head > Seq::ZERO {
+                // It ends with a snapshot alone: there is no row to write again under this epoch,
+                // and no name if the room was removed.
+                is_noted = false;
+                if found.taken_under < epoch {
+                    let state = &found.opened.state;
+                    snapshot::save(&self.store, room, epoch, &self.snapshots, state).await?;
+                }
             }
             self.confirm_fence(claim).await?;
         }
         self.openings().remove(room);
-        self.rooms.opened(room, epoch, found.opened.head(), ());
+        self.rooms
+            .opened(room, epoch, found.opened.head(), is_noted);
         Ok(Arc::unwrap_or_clone(found).opened)
     }
 
@@ -326,11 +338,12 @@ impl<S: Store> Journal for ReadBack<S> {
         );
         let begun = self.rooms.begin(room, claim.epoch(), commit)?;
         let written = async {
-            if begun.is_first {
+            if begun.is_first || !begun.at {
                 self.store.note(room).await?;
             }
             self.journal(room, claim, &rows(commit)).await
         };
+        let written = async { written.await.map(|()| true) };
         self.rooms.end(room, commit, begun, written.await)
     }
 
@@ -417,6 +430,19 @@ impl<S: Store> Journal for ReadBack<S> {
             self.store.trim(room, below).await?;
         }
         Ok(is_all)
+    }
+
+    async fn retire(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        head: Seq,
+        before: Millis,
+    ) -> Result<(), Error> {
+        claim.covers(self.shards, room)?;
+        self.rooms.check_quiet(room, claim.epoch(), head)?;
+        self.confirm_fence(claim).await?;
+        retire::remove(&self.store, room, (claim.epoch(), head), before).await
     }
 
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error> {

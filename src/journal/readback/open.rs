@@ -22,6 +22,8 @@ const PARTITIONS_BEHIND: u64 = 2;
 pub(super) struct Found {
     /// Snapshot and events.
     pub(super) opened: Opened,
+    /// The epoch of the snapshot.
+    pub(super) taken_under: Epoch,
     /// The rows that count, from the first place of the commit that holds the snapshot's head.
     pub(super) rows: Vec<Row>,
 }
@@ -68,6 +70,7 @@ pub(super) async fn read(
     }
     Ok(Found {
         opened: Opened::new(state, events, reached),
+        taken_under,
         rows,
     })
 }

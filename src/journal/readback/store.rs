@@ -3,7 +3,7 @@
 use super::Row;
 use crate::{
     journal::{Error, codec::Record},
-    room::{Epoch, Incarnation, RoomId, Seq, ShardId, UserId},
+    room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId, UserId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -120,6 +120,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Notes that a room exists.
     async fn note(&self, room: &RoomId) -> Result<(), Error>;
+
+    /// Forgets that a room exists, as it was noted before a time; and not what is noted after this
+    /// was called, however late it happens.
+    async fn unnote(&self, room: &RoomId, before: Millis) -> Result<(), Error>;
 
     /// Noted rooms, in pages as [`crate::journal::Journal::rooms`].
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error>;

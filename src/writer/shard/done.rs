@@ -213,7 +213,10 @@ impl Shard {
                 }
             }
             Done::Listed(names) => self.on_listed(names, now),
-            Done::Overlong(rooms) => self.on_overlong(rooms, now, self.parts.config.trim()),
+            Done::LookedAt(overlong, gone) => {
+                self.on_looked_at((overlong, gone), now, self.parts.config.trim());
+            }
+            Done::Retired { room, result } => return self.on_retired(room, result),
             Done::Told => {}
         }
         ControlFlow::Continue(())

@@ -1,19 +1,21 @@
 //! How a shard lets the past of its rooms go: of those that are open step by step, and now and then
 //! it looks through all others.
 
-use super::Shard;
+use super::{End, Shard};
 use crate::{
     bus::ShardRecord,
-    metric,
+    journal, metric,
     room::RoomId,
     writer::{
         past::Step,
-        room::{Room, Slot},
+        retire::Gone,
+        room::{Room, Slot, Waiting},
         trim::clock,
     },
 };
 use std::{
     collections::{BTreeSet, VecDeque},
+    ops::ControlFlow,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -128,7 +130,7 @@ impl Shard {
             .drain(..ROOMS.min(sweep.names.len()))
             .filter(|room| !self.rooms.contains_key(room))
             .collect();
-        self.work.find_overlong(self.parts.clone(), next);
+        self.work.look_at(self.parts.clone(), next);
     }
 
     /// The names of rooms of the shard were listed, or could not be.
@@ -142,12 +144,21 @@ impl Shard {
         sweep.names = names.into();
     }
 
-    /// Rooms that nobody has open have too much: they are opened, and go the way of all.
-    pub(super) fn on_overlong(&mut self, rooms: Vec<RoomId>, now: Instant, every: Duration) {
+    /// Rooms that nobody has open have too much: they are opened, and go the way of all. Others are
+    /// gone: they are removed.
+    pub(super) fn on_looked_at(
+        &mut self,
+        (rooms, gone): (Vec<RoomId>, Vec<Gone>),
+        now: Instant,
+        every: Duration,
+    ) {
         for room in rooms {
             if self.rooms.len() < self.parts.config.max_rooms_per_shard {
                 self.slot(&room);
             }
+        }
+        for gone in gone {
+            self.retire(gone);
         }
         let sweep = &mut self.sweep;
         sweep.is_busy = false;
@@ -162,6 +173,45 @@ impl Shard {
             let ended = then(room) as u64;
             metric::REMOVALS.of("erasure_done").increment(ended);
         });
+    }
+
+    /// Removes a room that nobody has open. Its commands wait meanwhile. Not while a successor would
+    /// read one of it again, which was decided in the room that goes; nor before all is read that
+    /// waits: the sweep comes again.
+    fn retire(&mut self, gone: Gone) {
+        let name = &gone.room;
+        let is_settled = self.pending.is_empty() && !self.floor.reads_again(name);
+        if is_settled && !self.rooms.contains_key(name) {
+            let waiting = Slot::Opening(Waiting::default());
+            self.rooms.insert(name.clone(), waiting);
+            self.work.retire(self.parts.clone(), self.claim, gone);
+        }
+    }
+
+    /// A room was removed, or not: whoever waits for it opens it as it is now.
+    pub(super) fn on_retired(
+        &mut self,
+        name: RoomId,
+        result: Result<bool, journal::Error>,
+    ) -> ControlFlow<End> {
+        match result {
+            Ok(true) => {
+                metric::ROOMS_REMOVED.increment(1);
+                tracing::debug!(shard = %self.claim.shard(), room = %name, "room removed: it was gone");
+            }
+            Ok(false) => {}
+            Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
+            Err(error) => {
+                tracing::debug!(room = %name, %error, "the room that is gone is removed later");
+            }
+        }
+        if let Some(Slot::Opening(waiting)) = self.rooms.remove(&name)
+            && !waiting.is_empty()
+        {
+            self.work.open(self.parts.clone(), self.claim, name.clone());
+            self.rooms.insert(name, Slot::Opening(waiting));
+        }
+        ControlFlow::Continue(())
     }
 
     /// A step of an open room is done.

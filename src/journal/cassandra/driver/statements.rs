@@ -45,6 +45,7 @@ pub(super) struct Statements {
     pub(super) drop_copies_before: PreparedStatement,
     pub(super) drop_copies_below: PreparedStatement,
     pub(super) note: PreparedStatement,
+    pub(super) unnote: PreparedStatement,
     pub(super) rooms: PreparedStatement,
     pub(super) rooms_after: PreparedStatement,
     pub(super) snapshots: PreparedStatement,
@@ -129,6 +130,8 @@ impl Statements {
             drop_copies_below: prepare("DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? AND epoch = ? AND seq < ?")
                 .await?,
             note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,
+            // As of a time before: what is noted since stays.
+            unnote: prepare("DELETE FROM {ks}.all_persistence_ids USING TIMESTAMP ? WHERE room = ?").await?,
             rooms: prepare("SELECT room FROM {ks}.all_persistence_ids LIMIT ?").await?,
             rooms_after: prepare("SELECT room FROM {ks}.all_persistence_ids WHERE token(room) > token(?) LIMIT ?").await?,
             snapshots: prepare("SELECT seq, epoch, number FROM {ks}.snapshots WHERE room = ? LIMIT ?").await?,

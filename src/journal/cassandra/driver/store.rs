@@ -17,7 +17,7 @@ use crate::{
     },
     metric,
     proto::journal::v1::{Change, StoredEvent},
-    room::{Epoch, Incarnation, RoomId, Seq, ShardId, UserId},
+    room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId, UserId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -361,6 +361,12 @@ impl Store for Tables {
 
     async fn note(&self, room: &RoomId) -> Result<(), Error> {
         self.execute(&self.statements.note, (room.as_str(),)).await
+    }
+
+    async fn unnote(&self, room: &RoomId, before: Millis) -> Result<(), Error> {
+        let at = number(before.0.saturating_mul(1000));
+        self.execute(&self.statements.unnote, (at, room.as_str()))
+            .await
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
