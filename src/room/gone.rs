@@ -11,12 +11,27 @@
 //! | erasures that go on | none |
 //! | ids of messages, ended sessions, producers, times | whatever there is: they are as old as the last event |
 
-use super::{Policy, Seq, State};
+use super::{Kept, Policy, Seq, State};
 
 impl State {
     /// Whether nothing would be missed of the room if its name had never been used.
     pub fn is_gone(&self) -> bool {
         self.shows_nothing() && self.belongs_to_nobody() && self.has_no_settings()
+    }
+
+    /// What is kept of a room that is gone where its places must not be given again: how far it
+    /// went, and nothing of whom or what was in it.
+    pub fn remains(&self) -> Self {
+        let start = self.head.next();
+        Self {
+            head: self.head,
+            kept: Kept {
+                start,
+                purge: self.kept.purge,
+                ..Kept::default()
+            },
+            ..Self::default()
+        }
     }
 
     /// Whether no event is left that anybody is told of, but that the room was purged.
@@ -48,7 +63,8 @@ impl State {
 mod tests {
     use super::*;
     use crate::room::{
-        Change, Event, Identity, Incarnation, Key, Kind, Maker, Millis, Retention, SessionId, UserId,
+        Change, Event, Identity, Incarnation, Key, Kind, Maker, Millis, Retention, SessionId,
+        UserId,
     };
     use uuid::Uuid;
 
@@ -93,6 +109,20 @@ mod tests {
         assert!(!trimmed.is_gone());
         trimmed.kept.start = Seq(3);
         assert!(trimmed.is_gone());
+    }
+
+    #[test]
+    fn what_remains_is_gone_and_goes_on_behind() {
+        let mut remains = purged().remains();
+        assert!(remains.is_gone());
+        assert_eq!((remains.head, remains.generation()), (Seq(3), Seq(3)));
+        assert_eq!(remains.ended.len() + remains.sent.len(), 0);
+        remains.evolve(&event(4, Kind::Joined { user: harry() }));
+        assert!(!remains.is_gone());
+        assert_eq!(
+            (remains.kept.first(), remains.kept.since),
+            (Seq(4), Millis(4))
+        );
     }
 
     #[test]

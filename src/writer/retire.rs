@@ -98,7 +98,8 @@ impl Parts {
             self.forget_published(room).await?;
         }
         if state.head > Seq::ZERO {
-            self.journal.save_snapshot(room, claim, &state).await?;
+            let remains = state.remains();
+            self.journal.save_snapshot(room, claim, &remains).await?;
         }
         self.journal.retire(room, claim, state.head, *noted).await?;
         Ok(true)

@@ -4,7 +4,7 @@ use super::World;
 use safe_chat::{
     bus::Commit,
     journal::{self, Claim, Journal, Opened, memory},
-    room::{Epoch, Event, Incarnation, Moving, Pin, RoomId, Seq, ShardId, State, UserId},
+    room::{Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, State, UserId},
 };
 use std::sync::{
     Arc,

@@ -126,13 +126,14 @@ mod memory {
     }
 
     mod trims {
-        use super::{Cluster, Hub, OverMemory};
+        use super::{Cluster, Hub, OverMemory, shards};
         use safe_chat::bus::memory::Config;
 
         async fn cluster() -> Option<impl Cluster> {
             let deny_delete = true;
             Some(OverMemory(Hub::new(Config {
                 deny_delete,
+                shards: shards(),
                 ..Config::default()
             })))
         }

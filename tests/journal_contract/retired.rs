@@ -86,7 +86,10 @@ pub async fn a_room_that_is_gone_goes_with_its_name(case: Case) {
     // Opening it stores no name, by this owner and the next one.
     let own = node.open(&case.room, claim).await.unwrap();
     for opened in [own, owner(&case).await.2] {
-        assert_eq!((opened.head(), &opened.holes), (Seq(reached(&node)), &vec![]));
+        assert_eq!(
+            (opened.head(), &opened.holes),
+            (Seq(reached(&node)), &vec![])
+        );
         assert!(opened.replay().is_gone());
         assert!(!is_listed(&node, &case).await);
     }
@@ -119,7 +122,11 @@ pub async fn a_removed_room_is_written_again(case: Case) {
     let kept = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
     let erased: Vec<Event> = kept.iter().map(Event::erased).collect();
     node.rewrite(&case.room, claim, &erased[..8]).await.unwrap();
-    assert!(node.drop_rewritten(&case.room, claim, Seq(last)).await.unwrap());
+    assert!(
+        node.drop_rewritten(&case.room, claim, Seq(last))
+            .await
+            .unwrap()
+    );
     let read = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
     assert_eq!((&read[..8], &read[8..]), (&erased[..8], &kept[8..]));
     assert!(node.trim(&case.room, claim, start).await.unwrap());

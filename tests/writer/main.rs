@@ -6,6 +6,7 @@ mod on_bus;
 mod past;
 mod purge;
 mod records;
+mod retired;
 #[path = "../support/sealed.rs"]
 mod sealed;
 mod sealed_rooms;

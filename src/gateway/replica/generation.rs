@@ -366,9 +366,9 @@ impl Generation<'_> {
             self.overdue = Some(Instant::now());
             return Ok(());
         }
-        // A new owner goes on before the head: it publishes again what it cannot see published, or
-        // the room has gone back. It says which.
-        if commit.epoch > self.log.reach.epoch()
+        // The owner goes on before the head: a new one publishes again what it cannot see published,
+        // or the room has gone back, or was gone and begins again. It says which.
+        if commit.epoch >= self.log.reach.epoch()
             && is_unproven(&self.log.recent, self.log.reach.head(), commit)
         {
             self.interrupted = true;

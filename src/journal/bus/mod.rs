@@ -367,13 +367,7 @@ impl Journal for OnBus {
         Ok(is_all)
     }
 
-    async fn retire(
-        &self,
-        room: &RoomId,
-        claim: Claim,
-        head: Seq,
-        _: Millis,
-    ) -> Result<(), Error> {
+    async fn retire(&self, room: &RoomId, claim: Claim, head: Seq, _: Millis) -> Result<(), Error> {
         claim.covers(self.shards, room)?;
         self.rooms.check_quiet(room, claim.epoch(), head)?;
         self.trims().await?;

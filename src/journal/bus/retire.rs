@@ -23,7 +23,11 @@ pub(super) struct Seen {
 /// Looks at what lies beside the messages of a room.
 pub(super) async fn look(bus: &dyn Bus, room: &RoomId) -> Result<Seen, Error> {
     let mut revision = 0;
-    for under in [snapshot::all_of(room), pins::all_of(room), copies::all_of(room)] {
+    for under in [
+        snapshot::all_of(room),
+        pins::all_of(room),
+        copies::all_of(room),
+    ] {
         for name in bus.names_under(&under).await.map_err(reading)? {
             let found = bus.get(&name).await.map_err(reading)?;
             revision = revision.max(found.map_or(0, |(_, revision)| revision));
@@ -76,7 +80,10 @@ async fn begin_again(
     if last.seq == Seq::ZERO {
         return Ok(Some(last.position));
     }
-    match bus.publish_claim(room, epoch, Seq::ZERO, last.position).await {
+    match bus
+        .publish_claim(room, epoch, Seq::ZERO, last.position)
+        .await
+    {
         Ok(position) => Ok(Some(position)),
         // Whoever opens the room again finds out.
         Err(BusError::Conflict(why) | BusError::Unknown(why)) => Err(Error::Unknown(why)),
@@ -93,7 +100,11 @@ async fn purge(bus: &dyn Bus, room: &RoomId, below: Position) -> Result<(), Erro
 
 /// The snapshots last: as long as one is there, the room is as it was.
 async fn drop_beside(bus: &dyn Bus, room: &RoomId, revision: u64) -> Result<(), Error> {
-    for under in [pins::all_of(room), copies::all_of(room), snapshot::all_of(room)] {
+    for under in [
+        pins::all_of(room),
+        copies::all_of(room),
+        snapshot::all_of(room),
+    ] {
         // A login of before may not purge there, and most rooms need it not.
         if bus.names_under(&under).await.map_err(reading)?.is_empty() {
             continue;
