@@ -18,6 +18,7 @@ mod direct;
 mod doctor;
 mod erase;
 mod faults;
+mod gone;
 mod guest;
 mod holes;
 mod http;
@@ -95,6 +96,7 @@ claims! {
         holes::a_purged_room_begins_with_what_is_left
         retention::what_a_room_is_not_to_keep_goes
         purge::a_purged_room_goes_on_and_nothing_of_before_is_stored
+        gone::a_room_that_is_gone_goes_with_its_name
         erase::what_somebody_said_is_stored_nowhere_and_the_room_goes_on
         doctor::what_a_cluster_rests_on_is_looked_at
         proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
@@ -131,6 +133,7 @@ claims! {
         holes::a_room_with_a_hole_is_served_and_goes_on
         retention::what_a_room_is_not_to_keep_goes
         purge::a_purged_room_goes_on_and_nothing_of_before_is_stored
+        gone::a_room_that_is_gone_goes_with_its_name
         erase::what_somebody_said_is_stored_nowhere_and_the_room_goes_on
         doctor::what_a_cluster_rests_on_is_looked_at
         moved::what_only_the_bus_has_is_written_back_into_an_older_cassandra

@@ -32,7 +32,7 @@ pub(super) struct Servers {
 
 /// Where a day takes ten seconds: rooms keep 90 of them, and it is looked often enough whether some
 /// keep more.
-const OF_A_YEAR: &str = "[writer]\nkeep_age_s = 900\ntrim_ms = 1000\n";
+const OF_A_YEAR: &str = "[writer]\nkeep_age_s = 900\ntrim_ms = 1000\ngone_after_s = 900\n";
 
 /// Starts everything and waits until it answers. `is_year`: see [`super::Options`].
 pub(super) fn start(

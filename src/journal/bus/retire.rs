@@ -51,6 +51,8 @@ pub(super) async fn remove(
             "room {room} stays: its newest snapshot is of event {saved}, not of {head}"
         )));
     }
+    // Whoever may not remove what lies beside removes nothing.
+    drop_up_to(bus, &snapshot::all_of(room), 0).await?;
     if let Some(end) = begin_again(bus, room, epoch, head).await? {
         purge(bus, room, end).await?;
         drop_beside(bus, room, revision).await?;
@@ -109,10 +111,14 @@ async fn drop_beside(bus: &dyn Bus, room: &RoomId, revision: u64) -> Result<(), 
         if bus.names_under(&under).await.map_err(reading)?.is_empty() {
             continue;
         }
-        match bus.drop_under_up_to(&under, revision).await {
-            Err(BusError::Unknown(why)) => return Err(Error::Unknown(why)),
-            dropped => dropped.map_err(reading)?,
-        }
+        drop_up_to(bus, &under, revision).await?;
     }
     Ok(())
+}
+
+async fn drop_up_to(bus: &dyn Bus, under: &str, revision: u64) -> Result<(), Error> {
+    match bus.drop_under_up_to(under, revision).await {
+        Err(BusError::Unknown(why)) => Err(Error::Unknown(why)),
+        dropped => dropped.map_err(reading),
+    }
 }

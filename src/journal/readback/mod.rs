@@ -343,8 +343,8 @@ impl<S: Store> Journal for ReadBack<S> {
             }
             self.journal(room, claim, &rows(commit)).await
         };
-        let written = async { written.await.map(|()| true) };
-        self.rooms.end(room, commit, begun, written.await)
+        let written = written.await.map(|()| true);
+        self.rooms.end(room, commit, begun, written)
     }
 
     async fn confirm(&self, claim: Claim) -> Result<(), Error> {
