@@ -292,10 +292,10 @@ impl<S: Store> Journal for ReadBack<S> {
         claim.covers(self.shards, room)?;
         let epoch = claim.epoch();
         self.rooms.check_openable(room, epoch)?;
+        let mut is_noted = true;
         let found = self.find(room, epoch, reached);
         let (found, ()) = try_join!(found, self.confirm_fence(claim))?;
         let last = rule::last_commit(&found.rows);
-        let mut is_noted = true;
         if !last.is_empty() {
             let mine: Vec<Row> = last
                 .iter()

@@ -1,0 +1,135 @@
+//! Gateways and a room that was gone and begins again at 1, under the same owner: who watches it, or
+//! comes from before, is told.
+
+mod gateway;
+
+use gateway::{Gateway, World, join, since, unlimited};
+use safe_chat::{
+    bus::{self, Bus, Commands, FORMATS, Submission, memory::Hub},
+    cluster::{Lease, Owner},
+    gateway::{StartAt, Taken, Watch},
+    journal::{Journal, bus::OnBus},
+    room::{Action, Epoch, Incarnation, Millis, RoomId, Seq},
+    writer,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{sync::mpsc, time::sleep};
+use uuid::Uuid;
+
+/// Several ways of the sweep through all rooms.
+const SWEEPS: Duration = Duration::from_secs(1200);
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+fn room() -> RoomId {
+    RoomId::parse("aaa").unwrap()
+}
+
+fn on_bus(world: &World) -> Arc<dyn Journal> {
+    Arc::new(OnBus::new(Arc::new(world.hub.connect()), world.shards))
+}
+
+/// A world 100 days ago.
+fn world() -> World {
+    let mut world = World::deserted();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.unwrap().as_millis() as u64;
+    world.hub = Hub::new(bus::memory::Config {
+        shards: world.shards,
+        deny_delete: true,
+        epoch: Millis(now - 100 * DAY),
+        ..bus::memory::Config::default()
+    });
+    world
+}
+
+/// An owner of all rooms that looks at them often.
+async fn owner(world: &World) -> writer::Handle {
+    let config = writer::Config {
+        trim_ms: 1000,
+        ..writer::Config::default()
+    };
+    let bus: Arc<dyn Bus> = Arc::new(world.hub.connect());
+    let (ends, mut ended) = mpsc::unbounded_channel();
+    let writer = writer::Handle::new(config, bus.clone(), on_bus(world));
+    writer.note_formats(FORMATS);
+    let me = Incarnation::new(Uuid::from_u128(0xabc));
+    for shard in world.shards.all() {
+        let found = bus.shard(shard).await.unwrap();
+        let lease = Lease::take(bus.clone(), ends.clone(), me, shard, found, Epoch(0));
+        writer.acquire(lease.await.unwrap()).await;
+    }
+    tokio::spawn(async move {
+        let lost = ended.recv().await;
+        assert!(lost.is_none(), "no shard is lost");
+    });
+    writer
+}
+
+async fn watch(gateway: &Gateway, since: u64) -> Watch {
+    let client = gateway.handle.client("192.0.2.1".parse().unwrap());
+    let from = StartAt {
+        since: Some(Seq(since)),
+        ..StartAt::default()
+    };
+    gateway.handle.watch(&client, &room(), from).await.unwrap()
+}
+
+/// What it tells until it has told this; `None`: it ended before.
+async fn told(watch: &Watch, until: &str) -> Option<String> {
+    let mut told = String::new();
+    while !told.contains(until) {
+        let Taken::Frames(frames) = watch.outbox().take().await else {
+            return None;
+        };
+        let frames = frames.iter().map(|frame| &frame.bytes()[..]);
+        told += &String::from_utf8(frames.collect::<Vec<_>>().concat()).unwrap();
+    }
+    Some(told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watched_a_room_that_was_gone_is_reset_when_it_begins_again() {
+    let mut world = world();
+    let _owner = owner(&world).await;
+    let mut gateway = || {
+        let journal = on_bus(&world);
+        world.attach(unlimited(), journal)
+    };
+    let (one, two) = (gateway(), gateway());
+    let mut harry = one.join(join("harry")).await;
+    for id in ["m1", "m2", "m3"] {
+        harry.send(id);
+        harry.until("journaled").await;
+    }
+    drop(harry);
+    sleep(Duration::from_secs(60)).await;
+    let purge = Submission {
+        room: room(),
+        action: Action::Purge,
+        reply: None,
+    };
+    one.bus.submit(&purge).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    let stays = watch(&two, 5).await;
+    told(&stays, "purged").await.expect("the purge");
+    sleep(SWEEPS).await;
+    let rooms = on_bus(&world).rooms(None, 9).await.unwrap();
+    assert!(rooms.is_empty(), "{rooms:?}");
+
+    // Somebody who comes from before.
+    let mut harry = one.join(since("harry", 3, 0)).await;
+    let welcome = harry.frame().await;
+    assert_eq!(welcome["recovered"], false, "{welcome}");
+    assert_eq!(harry.frame().await["type"], "reset");
+    assert_eq!(harry.until("event").await["seq"], 1);
+    assert_eq!(told(&stays, "joined").await, None, "it ends");
+    let back = watch(&two, 6).await;
+    let anew = told(&back, "joined").await.expect("the room as it is");
+    assert!(anew.contains("event: reset"), "{anew}");
+    harry.send("again");
+    harry.until("journaled").await;
+    told(&back, "again").await.expect("what follows");
+}
