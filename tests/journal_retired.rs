@@ -226,6 +226,7 @@ async fn elected(bus: &hub::Memory) -> (OnBus, Claim) {
         owner: Some(owner),
         epoch: epoch.next(),
         floor: Position::ZERO,
+        unfinished: Vec::new(),
     };
     bus.set_shard(SHARD, &record, revision).await.unwrap();
     let journal = OnBus::new(Arc::new(bus.clone()), shards());

@@ -490,9 +490,9 @@ pub struct NodeRecord {
 /// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
 /// ([`Action::Retain`], `room::Change::Trimmed`); purges ([`Action::Purge`], `room::Kind::Purged`).
 /// 6: keys of names in records of their own (`room::Change::Recalled`, `room::Away`). 7: erasures
-/// ([`Action::Erase`], `room::Kind::Erased`, `room::Body::Erased`). 8: nothing more, but that rooms
-/// which are gone are removed (`journal::Journal::retire`), and in Cassandra come back by a snapshot
-/// alone.
+/// ([`Action::Erase`], `room::Kind::Erased`, `room::Body::Erased`). 8: rooms that are gone are
+/// removed (`journal::Journal::retire`), and in Cassandra come back by a snapshot alone; what
+/// somebody signs of the devices that count names the room (`seal::List`).
 pub const FORMATS: u32 = 8;
 
 impl NodeRecord {
@@ -529,6 +529,11 @@ impl NodeRecord {
     /// Whether it reads that what a user said was erased.
     pub fn reads_erasures(&self) -> bool {
         self.formats >= 7
+    }
+
+    /// Whether it reads which devices count in a room, as that is signed now.
+    pub fn reads_lists(&self) -> bool {
+        self.formats >= 8
     }
 }
 

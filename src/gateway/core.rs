@@ -360,12 +360,27 @@ impl Core {
     /// Refuses to ask for a policy, or to change a group, while a node is there that would not
     /// understand it if it came to own the room.
     pub(super) fn check_policies(&self) -> Result<(), Rejection> {
-        match self.all_nodes(NodeRecord::reads_policies) {
+        self.check_nodes(NodeRecord::reads_policies, "rooms with a policy need")
+    }
+
+    /// The same of a list of devices.
+    pub(super) fn check_lists(&self) -> Result<(), Rejection> {
+        self.check_nodes(NodeRecord::reads_lists, "lists of devices need")
+    }
+
+    fn check_nodes(
+        &self,
+        reads: impl Fn(&NodeRecord) -> bool,
+        what: &str,
+    ) -> Result<(), Rejection> {
+        match self.all_nodes(reads) {
             true => Ok(()),
             false => Err(Rejection::retry(
                 Reason::Unavailable,
-                "a node of an older version is there, or may be: rooms with a policy need all \
-                 nodes to be of this version",
+                format!(
+                    "a node of an older version is there, or may be: {what} all nodes to be of \
+                     this version"
+                ),
                 5_000,
             )),
         }

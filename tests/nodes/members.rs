@@ -2,11 +2,14 @@
 
 use crate::{
     manage::{BOTH, ask, get, two},
+    person::Person,
     support::{Cluster, Node, eventually},
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures::StreamExt;
 use reqwest::Method;
 use safe_chat::bus::Role;
+use seal::Handshake;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 
@@ -283,4 +286,20 @@ async fn the_port_for_clients_names_the_one_for_operators() {
         let url = format!("http://{}{path}", node.internal_address());
         assert_eq!(reqwest::get(url).await.unwrap().status(), 200, "{path}");
     }
+}
+
+/// A node of before would not read which devices count.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_list_of_devices_is_taken_while_a_node_of_before_is_there() {
+    let cluster = Cluster::new(4);
+    let (first, second) = two(&cluster).await;
+    let mut harry = Person::joins(&first, "aaa", "harry", "").await;
+    let list = BASE64_URL_SAFE_NO_PAD.encode(Handshake::Devices(vec![2]).encode());
+    let old = cluster.beats("old", 7);
+    settled(&first, 3).await;
+    assert_eq!(harry.changes_in_vain(&list).await, "unavailable");
+    old.abort();
+    settled(&first, 2).await;
+    assert_eq!(harry.changes_in_vain(&list).await, "not_sealed");
+    second.drain().await;
 }

@@ -55,11 +55,25 @@ impl Person {
     }
 
     pub(crate) async fn says(&mut self, id: &str, text: &str) {
-        let frame = json!({ "type": "send", "id": id, "text": text });
-        self.socket
-            .send(Message::text(frame.to_string()))
-            .await
-            .unwrap();
+        self.sends(&json!({ "type": "send", "id": id, "text": text }))
+            .await;
+    }
+
+    /// The reason why a change of a group is refused.
+    pub(crate) async fn changes_in_vain(&mut self, handshake: &str) -> String {
+        self.sends(&json!({ "type": "send", "id": "h", "handshake": handshake }))
+            .await;
+        loop {
+            let frame = self.frame().await;
+            if frame["type"] == "rejected" && frame["id"] == "h" {
+                return frame["reason"].as_str().unwrap().into();
+            }
+        }
+    }
+
+    async fn sends(&mut self, frame: &Value) {
+        let frame = Message::text(frame.to_string());
+        self.socket.send(frame).await.unwrap();
     }
 
     /// The events up to a place; other frames are skipped.
