@@ -120,7 +120,7 @@ async fn who_watched_a_room_that_was_gone_is_reset_when_it_begins_again() {
     assert!(rooms.is_empty(), "{rooms:?}");
 
     // Somebody who comes from before.
-    let mut harry = one.join(since("harry", 3, 0)).await;
+    let mut harry = one.join(since("harry", 3, 10)).await;
     let welcome = harry.frame().await;
     assert_eq!(welcome["recovered"], false, "{welcome}");
     assert_eq!(harry.frame().await["type"], "reset");

@@ -16,7 +16,10 @@ use safe_chat::{
     room::{Epoch, Event, Incarnation, Kind, Millis, RoomId, Seq, ShardId, Shards, State, UserId},
 };
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::time::sleep;
@@ -156,11 +159,14 @@ async fn writes(node: &dyn Journal, claim: Claim, told: &str) -> Seq {
     assert_eq!(opened.holes, [], "{told}");
     let first = opened.head().next();
     assert!([Seq(1), PURGED.next()].contains(&first), "{told}: {first}");
+    let mut state = opened.replay();
     for (seq, kind) in [(first, joined()), (first.next(), left())] {
         let commit = commit(claim, seq, kind);
         node.append(&room(), claim, &commit).await.unwrap();
+        state.evolve(&commit.events[0]);
     }
-    first.next()
+    node.save_snapshot(&room(), claim, &state).await.unwrap();
+    state.head
 }
 
 async fn is_written(node: &dyn Journal, claim: Claim, last: Seq, told: &str) {
@@ -169,7 +175,7 @@ async fn is_written(node: &dyn Journal, claim: Claim, last: Seq, told: &str) {
     let written = [Seq(last.0 - 1), last];
     assert!(places.ends_with(&written), "{told}: {places:?}");
     let opened = node.open(&room(), claim).await.unwrap();
-    assert_eq!(opened.head(), last, "{told}");
+    assert_eq!((opened.state.head, opened.head()), (last, last), "{told}");
     assert_eq!(node.rooms(None, 9).await.unwrap(), [room()], "{told}");
 }
 
@@ -342,5 +348,66 @@ async fn a_successor_loses_nothing_to_what_comes_late_on_the_bus() {
         let done = removal.await.unwrap();
         let (next, claim) = elected(&hub.connect()).await;
         is_written(&next, claim, last, &format!("{nth} {done:?}")).await;
+    }
+}
+
+/// What is written late, once it is armed.
+struct LateWrites(AtomicBool);
+
+impl Faults for LateWrites {
+    fn call(&self, op: Op) -> Fate {
+        let is_late = op == Op::Write && self.0.load(Relaxed);
+        let outcome = match is_late {
+            true => Outcome::Late(Duration::from_secs(60)),
+            false => Outcome::Done,
+        };
+        Fate {
+            outcome,
+            ..Fate::default()
+        }
+    }
+}
+
+/// A commit of this owner, which arrives long after it.
+async fn commits_late(database: &Database, is_first: bool) {
+    let faults = Arc::new(LateWrites(AtomicBool::new(false)));
+    let node = database.connect_with(shards(), faults.clone());
+    let claim = claimed(&node).await;
+    match is_first {
+        true => purge(&node, claim).await,
+        false => drop(node.open(&room(), claim).await.unwrap()),
+    }
+    faults.0.store(true, Relaxed);
+    let late = commit(claim, PURGED.next(), joined());
+    let unknown = node.append(&room(), claim, &late).await;
+    assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
+}
+
+/// The row of the last commit is gone that would show it to be of an owner that was replaced.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_comes_late_to_a_removed_room_does_not_count() {
+    for is_first in [true, false] {
+        let database = Database::new(Partitions::new(10));
+        let node = database.connect(shards());
+        if is_first {
+            commits_late(&database, true).await;
+            retire(&node, claimed(&node).await).await.unwrap();
+        } else {
+            let claim = claimed(&node).await;
+            purge(&node, claim).await;
+            retire(&node, claim).await.unwrap();
+            commits_late(&database, false).await;
+            // It asks for the room and writes nothing.
+            let claim = claimed(&node).await;
+            assert_eq!(node.open(&room(), claim).await.unwrap().head(), PURGED);
+        }
+        sleep(Duration::from_secs(120)).await;
+        let next = database.connect(shards());
+        let opened = next.open(&room(), claimed(&next).await).await.unwrap();
+        assert_eq!(
+            (opened.head(), opened.events),
+            (PURGED, vec![]),
+            "{is_first}"
+        );
     }
 }

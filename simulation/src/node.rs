@@ -196,6 +196,8 @@ fn settings(keeps: Option<u64>) -> writer::Config {
         idle_ms: 3_000,
         carry_ms: 2_000,
         names_in_snapshot: 0,
+        // Events have the time of the simulation, owners that of this machine.
+        gone_after_s: 0,
         ..writer::Config::default()
     }
 }
