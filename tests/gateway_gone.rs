@@ -3,7 +3,7 @@
 
 mod gateway;
 
-use gateway::{Gateway, World, join, since, unlimited};
+use gateway::{Gateway, LONG, World, join, since, unlimited};
 use safe_chat::{
     bus::{self, Bus, Commands, FORMATS, Submission, memory::Hub},
     cluster::{Lease, Owner},
@@ -16,7 +16,10 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 /// Several ways of the sweep through all rooms.
@@ -81,7 +84,8 @@ async fn watch(gateway: &Gateway, since: u64) -> Watch {
 async fn told(watch: &Watch, until: &str) -> Option<String> {
     let mut told = String::new();
     while !told.contains(until) {
-        let Taken::Frames(frames) = watch.outbox().take().await else {
+        let taken = timeout(LONG, watch.outbox().take()).await;
+        let Taken::Frames(frames) = taken.expect("something comes") else {
             return None;
         };
         let frames = frames.iter().map(|frame| &frame.bytes()[..]);
