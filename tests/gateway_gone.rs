@@ -1,5 +1,5 @@
-//! Gateways and a room that was gone and begins again at 1, under the same owner: who watches it, or
-//! comes from before, is told.
+//! Gateways and a room that was gone and begins again at 1, under the same owner: who watches it,
+//! or comes from before, is told.
 
 mod gateway;
 

@@ -1,5 +1,5 @@
-//! Removing a room that is gone, under faults: its owner dies between any two steps, over a database
-//! and over a bus that refuse, forget to answer, and apply writes late. The room is as it was then,
+//! Removing a room that is gone, under faults: its owner dies between any two steps, over a
+//! database and over a bus that refuse, forget to answer, and apply writes late. The room is as it was then,
 //! or new; whoever comes next removes the rest, or writes it again and loses nothing of that.
 
 use safe_chat::{

@@ -1,15 +1,15 @@
-//! Whether a room is gone: whether its state says no more than that of a room that was never written,
-//! but for how far it went. Pure; when its last event was stored, its journal knows.
+//! Whether a room is gone: whether its state says no more than that of a room that was never
+//! written, but for how far it went. Pure; when its last event was stored, its journal knows.
 //!
 //! | of the state | of a room that is gone |
 //! |---|---|
 //! | members, open sessions | none |
-//! | keys, also in records, also such as are to be removed | none: a name that belongs to a key is not free by itself |
+//! | keys, also in records that are to be removed | none: no name with a key is free by itself |
 //! | policy, group, own retention | none was set |
 //! | changes that wait for an event | none |
 //! | events | all below the start, or the last one is a purge |
 //! | erasures that go on | none |
-//! | ids of messages, ended sessions, producers, times | whatever there is: they are as old as the last event |
+//! | ids, ended sessions, producers, times | any: they are no newer than the last event |
 
 use super::{Kept, Policy, Seq, State};
 

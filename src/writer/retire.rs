@@ -62,8 +62,8 @@ impl Parts {
         }
     }
 
-    /// Whether messages of the room stay on the bus, where that is not the journal, until its bounds
-    /// drop them: places that were published are not given again.
+    /// Whether messages of the room stay on the bus, where that is not the journal, until its
+    /// bounds drop them: places that were published are not given again.
     async fn is_kept_on_bus(&self, room: &RoomId) -> Result<bool, journal::Error> {
         if self.journal.publishes() {
             return Ok(false);

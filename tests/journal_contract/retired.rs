@@ -1,5 +1,5 @@
-//! What every journal promises of rooms that are gone. One on the bus begins at 1 again; in Cassandra
-//! no place is given again.
+//! What every journal promises of rooms that are gone. One on the bus begins at 1 again; in
+//! Cassandra no place is given again.
 
 use crate::{
     claims::{journal, owner},

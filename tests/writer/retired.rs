@@ -1,5 +1,5 @@
-//! A room that is gone goes with its name once it has been for long enough, on both journals, whoever
-//! dies in the middle; and somebody who comes back finds a new one.
+//! A room that is gone goes with its name once it has been for long enough, on both journals,
+//! whoever dies in the middle; and somebody who comes back finds a new one.
 
 use crate::world::{Client, JOURNALS, Node, World, close, open, post, send};
 use safe_chat::{

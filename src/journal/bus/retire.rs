@@ -3,8 +3,8 @@
 //! The first step decides: a claim that says that the room goes to place 0, published only if the
 //! owner's own message is the last one still. Until the snapshots are gone an opening goes by them,
 //! and finds the room as it was ([`super::end`]); then it goes by that claim, and finds a room that
-//! was never written. Every removal ends with what was seen before the claim of the shard was
-//! confirmed, so whatever arrives late takes nothing that a later owner has written.
+//! was never written. Every removal ends with that claim, or with what was seen before the claim of
+//! the shard was confirmed, so whatever arrives late takes nothing that a later owner has written.
 
 use super::{BusError, Error, copies, pins, reading, snapshot};
 use crate::{

@@ -175,9 +175,9 @@ impl Shard {
         });
     }
 
-    /// Removes a room that nobody has open. Its commands wait meanwhile. Not while a successor would
-    /// read one of it again, which was decided in the room that goes; nor before all is read that
-    /// waits: the sweep comes again.
+    /// Removes a room that nobody has open. Its commands wait meanwhile. Not while a successor
+    /// would read one of it again, which was decided in the room that goes; nor before all is read
+    /// that waits: the sweep comes again.
     fn retire(&mut self, gone: Gone) {
         let name = &gone.room;
         let is_settled = self.pending.is_empty() && !self.floor.reads_again(name);
@@ -197,7 +197,8 @@ impl Shard {
         match result {
             Ok(true) => {
                 metric::ROOMS_REMOVED.increment(1);
-                tracing::debug!(shard = %self.claim.shard(), room = %name, "room removed: it was gone");
+                let shard = self.claim.shard();
+                tracing::debug!(%shard, room = %name, "room removed: it was gone");
             }
             Ok(false) => {}
             Err(journal::Error::Fenced { seen }) => return ControlFlow::Break(End::Fenced(seen)),
