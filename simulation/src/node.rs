@@ -56,7 +56,7 @@ impl Node {
             roles,
             draining: false,
             version: "0".into(),
-            commit: String::new(),
+            commit: "".into(),
             address: "127.0.0.1:8558".into(),
             unreachable: Vec::new(),
             formats,

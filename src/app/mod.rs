@@ -78,10 +78,11 @@ impl App {
 }
 
 /// From which commit this program was built; empty: it is not known.
-fn commit() -> String {
-    let noted = env!("SAFE_CHAT_COMMIT");
-    let is_known = noted.bytes().all(|b| b.is_ascii_hexdigit());
-    is_known.then(|| noted.into()).unwrap_or_default()
+fn commit() -> &'static str {
+    match env!("SAFE_CHAT_COMMIT") {
+        noted if noted.bytes().all(|b| b.is_ascii_hexdigit()) => noted,
+        _ => "",
+    }
 }
 
 async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Result<Running> {
@@ -91,7 +92,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         roles: config.node.roles.clone(),
         draining: false,
         version: env!("CARGO_PKG_VERSION").into(),
-        commit: commit(),
+        commit: commit().into(),
         address: internal.advertised(config),
         unreachable: Vec::new(),
         formats: FORMATS,

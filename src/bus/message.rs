@@ -470,7 +470,7 @@ pub struct NodeRecord {
     /// The program's version.
     pub version: String,
     /// The commit that it was built from; empty: it is not known.
-    pub commit: String,
+    pub commit: Box<str>,
     /// Where operators reach it, `host:port`; empty: an older version, which does not say.
     pub address: String,
     /// The nodes that it does not hear and that do not answer it, ascending.

@@ -77,7 +77,7 @@ pub(crate) mod example {
             roles: vec![Role::Gateway, Role::Writer],
             draining: false,
             version: "0".into(),
-            commit: String::new(),
+            commit: "".into(),
             address: format!("127.0.0.1:{port}"),
             unreachable: Vec::new(),
             formats: FORMATS,

@@ -362,7 +362,7 @@ mod tests {
                 roles,
                 draining: false,
                 version: "0".into(),
-                commit: String::new(),
+                commit: "".into(),
                 address: "127.0.0.1:8558".into(),
                 unreachable: Vec::new(),
                 formats: crate::bus::FORMATS,

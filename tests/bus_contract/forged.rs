@@ -34,7 +34,7 @@ fn beat(incarnation: Incarnation, name: &str, roles: &[Role]) -> NodeRecord {
         roles: roles.into(),
         draining: false,
         version: "0".into(),
-        commit: String::new(),
+        commit: "".into(),
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
         formats: FORMATS,

@@ -16,7 +16,7 @@ fn beat(incarnation: Incarnation, draining: bool) -> NodeRecord {
         roles: vec![Role::Gateway, Role::Writer],
         draining,
         version: "0.1.0".into(),
-        commit: String::new(),
+        commit: "".into(),
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,

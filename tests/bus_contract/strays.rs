@@ -273,7 +273,7 @@ async fn records_under_a_wrong_name_are_not_seen() {
         roles: Vec::new(),
         draining: false,
         version: "0".into(),
-        commit: String::new(),
+        commit: "".into(),
         address: "127.0.0.1:8558".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,

@@ -175,7 +175,7 @@ impl Cluster {
             roles,
             draining: false,
             version: "0".into(),
-            commit: String::new(),
+            commit: "".into(),
             address: "127.0.0.1:8558".into(),
             unreachable: Vec::new(),
             formats: safe_chat::bus::FORMATS,

@@ -132,7 +132,7 @@ fn record(name: &str, role: Role) -> NodeRecord {
         roles: vec![role],
         draining: false,
         version: "99.0.0".into(),
-        commit: String::new(),
+        commit: "".into(),
         address: "127.0.0.1:1".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,

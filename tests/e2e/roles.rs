@@ -355,7 +355,7 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
         roles: vec![Role::Writer],
         draining: false,
         version: "99.0.0".into(),
-        commit: String::new(),
+        commit: "".into(),
         address: "127.0.0.1:1".into(),
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,

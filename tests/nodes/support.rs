@@ -89,7 +89,7 @@ impl Cluster {
             roles: vec![Role::Gateway],
             draining: false,
             version: "0.0.9".into(),
-            commit: String::new(),
+            commit: "".into(),
             address: "127.0.0.1:1".into(),
             unreachable: Vec::new(),
             formats,

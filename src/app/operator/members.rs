@@ -169,7 +169,7 @@ pub(super) fn shown(member: &Member) -> answer::Member {
         name: node.name.clone(),
         incarnation: node.incarnation.to_string(),
         version: node.version.clone(),
-        commit: node.commit.clone(),
+        commit: node.commit.to_string(),
         formats: node.formats,
     }
 }

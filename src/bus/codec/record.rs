@@ -117,7 +117,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         roles: roles.clone(),
         draining: *draining,
         version: version.clone(),
-        commit: commit.clone(),
+        commit: commit.to_string(),
         address: address.clone(),
         unreachable: unreachable.iter().map(ToString::to_string).collect(),
         formats: *formats,
@@ -164,7 +164,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         roles,
         draining,
         version,
-        commit,
+        commit: commit.into(),
         address,
         unreachable: unreachable
             .iter()

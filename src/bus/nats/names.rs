@@ -153,7 +153,7 @@ mod tests {
             roles: vec![role],
             draining: false,
             version: "0".into(),
-            commit: String::new(),
+            commit: "".into(),
             address: String::new(),
             unreachable: Vec::new(),
             formats,
