@@ -9,6 +9,10 @@ use std::{
 use wasm_bindgen_cli_support::Bindgen;
 use zopfli::{Format, Options};
 
+/// Smaller by 4.5 kB than with the 15 that zopfli does by itself; more gain nothing, and without a
+/// bound it becomes larger by 18 kB.
+const BLOCK_SPLITS: u16 = 130;
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let usage = "usage: seal-pack MODULE.wasm FOLDER";
@@ -26,7 +30,11 @@ fn main() -> Result<()> {
     let bytes = fs::read(&plain)?;
     let packed = File::create(folder.join("seal_bg.wasm.gz"))?;
     // It writes neither a time nor a system into its header.
-    zopfli::compress(Options::default(), Format::Gzip, &bytes[..], packed)?;
+    let options = Options {
+        maximum_block_splits: BLOCK_SPLITS,
+        ..Options::default()
+    };
+    zopfli::compress(options, Format::Gzip, &bytes[..], packed)?;
     fs::remove_file(plain)?;
     Ok(())
 }
