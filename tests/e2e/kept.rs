@@ -52,7 +52,9 @@ pub(crate) async fn what_was_said_and_read_is_there_after_a_kill(cluster: Cluste
 
     // And said to a node that never takes it.
     first.signal("-STOP").await;
-    harry.types("three from harry\r");
+    harry.types("three from harry");
+    harry.shows("three from harry").await;
+    harry.types("\r");
     harry.shows("1 waiting").await;
     first.kill().await;
     drop(harry);
