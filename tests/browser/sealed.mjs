@@ -206,8 +206,16 @@ try {
   });
 
   await claim("a device that was revoked is let in again, and reads", async () => {
-    await harry.click("#group-people .member:has-text('harry')");
-    await harry.click("#person-devices button:has-text('Let in')");
+    // Started again, it says how it can be added.
+    await revoked.reload();
+    await revoked.locator("#group-notice-text", { hasText: "You have revoked this device" }).waitFor();
+    const letIn = harry.locator("#person-devices button:has-text('Let in')");
+    for (let tries = 0; tries < 30 && !(await letIn.count()); tries++) {
+      if (await harry.locator("#person[open]").count()) await harry.click("#person-close");
+      await harry.click("#group-people .member:has-text('harry')");
+      await harry.waitForTimeout(500);
+    }
+    await letIn.click();
     await notes(harry, "you let in harry");
     await harry.click("#person-close");
     await says(harry, "MARKER to both of mine");
@@ -233,12 +241,14 @@ try {
     await harry.locator("#room-name", { hasText: "tom, alone" }).waitFor();
     await says(harry, "MARKER just for tom");
     await tom.reads(/MARKER just for tom/);
+    const back = tom.lines.length;
     tom.types("/back");
     await harry.click("#leave");
     await reads(harry, "MARKER for tom");
-    await tom.reads(/joined #/, tom.lines.length - 1);
+    await tom.reads(/joined #/, back);
+    const there = tom.lines.length;
     tom.types("/dm harry");
-    await tom.reads(/MARKER just for tom|connected/, tom.lines.length - 1);
+    await tom.reads(/joined #/, there);
     tom.types("MARKER again just for harry");
     await harry.click("#group-alone:not([hidden])");
     await reads(harry, "MARKER again just for harry");
