@@ -132,6 +132,7 @@ pub(crate) async fn what_fails_names_its_command_and_what_to_do(cluster: Cluster
 
     at_harrys.types("/remove charly\r");
     at_charlys.shows("! harry removed this device, cli-").await;
+    at_harrys.shows("you removed charly").await;
     at_harrys.types("/leave\r");
     assert_eq!(at_harrys.ends().await, Some(0));
 }
