@@ -417,7 +417,7 @@ impl Sealed {
     }
 
     fn perform(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
-        let records = self.to_keep(&effects, event);
+        let records = self.records_of(&effects, event);
         self.kept.keep(records)?;
         let (mut tasks, mut let_in) = (Vec::new(), BTreeSet::new());
         for effect in effects {

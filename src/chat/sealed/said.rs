@@ -61,7 +61,7 @@ impl Sealed {
     }
 
     /// What is to be kept of what a step gives, before that is stored.
-    pub(super) fn to_keep(&mut self, effects: &[Effect], event: Option<&Event>) -> Vec<Record> {
+    pub(super) fn records_of(&mut self, effects: &[Effect], event: Option<&Event>) -> Vec<Record> {
         let mut records = Vec::new();
         for effect in effects {
             match effect {
