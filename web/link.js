@@ -5,7 +5,7 @@ import { HISTORY } from "./journal.js";
 import { sessionProof } from "./keys.js";
 import { RETRYABLE, closePolicy, diagnose, words } from "./refusals.js";
 import { TOKEN_REASONS, fresh, isFramed, renew, token } from "./token.js";
-import { parsed } from "./tools.js";
+import { named, parsed } from "./tools.js";
 
 const PROTOCOL = "safechat.v1+json";
 const CONNECT_MS = 10_000;       // a connection without `welcome` after this time has failed
@@ -17,6 +17,15 @@ const BACKOFF_MS = { first: 500, most: 30_000 };
 const REPLACED = { most: 3, within: 300_000 };   // new devices before a person has to decide
 const TOKENS_MOST = 3;           // new tokens that are refused before a person has to know
 const BLOCKED_MOST = 3;          // attempts at a first join while something swallows WebSockets
+
+/** Whatever stands for a name in a frame is one. */
+function nameAll(frame) {
+  for (const event of frame.type === "event" ? [frame] : frame.events ?? []) {
+    event.from = named(event.from);
+    if (event.to) event.to = named(event.to);
+  }
+  if (frame.members) frame.members = frame.members.map(named);
+}
 
 /**
  * Keeps one connection to the room. Calls back: onState(state, detail), onFrame(frame), and
@@ -87,6 +96,7 @@ export class Link {
     this.askedAt = null;
     const frame = parsed(data, null);
     if (frame === null) return;
+    nameAll(frame);
     if (frame.type === "challenge") return this.prove(this.socket, frame.nonce);
     if (frame.type === "welcome") {
       this.welcomeAt = performance.now();

@@ -31,6 +31,9 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** The name of a user. A service that is not honest could give text instead, that reads like a message of somebody. */
+export const named = (name) => (name === "*" || /^[A-Za-z0-9_-]{1,64}$/.test(name) ? name : "(no name)");
+
 export function parsed(json, otherwise) {
   try { return JSON.parse(json) ?? otherwise; } catch { return otherwise; }
 }

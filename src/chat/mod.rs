@@ -101,7 +101,17 @@ async fn stay(
     };
     let trust = trusted(&options)?;
     let sealed = match options.seal {
-        None => None,
+        None => {
+            let file = key::path(options.key_file.as_deref())?;
+            if options.key.is_none() && sealed::is_known(&file, &options.room, &options.user) {
+                bail!(
+                    "you were in the sealed room {} with this key: start with --seal, or everybody \
+                     who runs the service could read what you say",
+                    options.room
+                );
+            }
+            None
+        }
         Some(door) => {
             let file = key::path(options.key_file.as_deref())?;
             let (room, tls) = ((&*options.room, &*options.user), trust.clone());

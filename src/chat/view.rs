@@ -189,7 +189,7 @@ impl View {
         let time = self
             .paint(ContentStyle::new().dim(), when.format("%H:%M").to_string())
             .to_string();
-        let from = escaped(&event.from);
+        let from = named(&event.from);
         let quiet = |what: &str| self.paint(ContentStyle::new().dim(), format!("{from} {what}"));
         let _ = match event.kind() {
             "joined" => writeln!(out, "{time} {}", quiet("joined")),
@@ -237,7 +237,7 @@ impl View {
             None | Some("*") => String::new(),
             Some(to) => format!(
                 "{} ",
-                self.paint(ContentStyle::new().dim(), format!("(to {})", escaped(to)))
+                self.paint(ContentStyle::new().dim(), format!("(to {})", named(to)))
             ),
         };
         let text = match event.text() {
@@ -304,7 +304,7 @@ fn unencrypted(event: &Event) -> String {
     format!(
         "! #{}: the service shows something unencrypted as from {}: not from a member",
         event.seq,
-        escaped(&event.from)
+        named(&event.from)
     )
 }
 
@@ -312,8 +312,8 @@ fn unencrypted(event: &Event) -> String {
 /// that every seq is seen.
 fn plain(room: &str, event: &Event, out: &mut String) {
     let Event { seq, .. } = event;
-    let from = escaped(&event.from);
-    let to = escaped(event.to.as_deref().unwrap_or("*"));
+    let from = named(&event.from);
+    let to = named(event.to.as_deref().unwrap_or("*"));
     let _ = match (&event.body, event.sealed_bytes()) {
         (Body::Text(text), _) => {
             writeln!(out, "[{room}:{seq} - {from} -> {to}] {}", escaped(text))
@@ -325,8 +325,22 @@ fn plain(room: &str, event: &Event, out: &mut String) {
                 "[{room}:{seq} - {from} -> {to}] (sealed, {bytes} bytes)"
             )
         }
-        _ => writeln!(out, "[{room}:{seq} - {from} {}]", escaped(event.kind())),
+        _ => writeln!(out, "[{room}:{seq} - {from} {}]", named(event.kind())),
     };
+}
+
+/// Letters of a name, at most; contract with clients.
+const LONGEST_NAME: usize = 64;
+
+/// The name of a user or a device. A service that is not honest could give text instead, that reads
+/// like a message of somebody.
+pub(super) fn named(name: &str) -> &str {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_letter);
+    match is_name || name == "*" {
+        true => name,
+        false => "(no name)",
+    }
 }
 
 /// C0, DEL, C1, the line separators and the marks that turn the direction of text, written out.
@@ -369,12 +383,13 @@ fn at_node(node: &str) -> String {
     if node.is_empty() {
         String::new()
     } else {
-        format!(" on {}", escaped(node))
+        let start: String = node.chars().take(LONGEST_NAME).collect();
+        format!(" on {}", escaped(&start))
     }
 }
 
 fn here(members: &[String]) -> String {
-    let names: Vec<String> = members.iter().map(|name| escaped(name)).collect();
+    let names: Vec<&str> = members.iter().map(|name| named(name)).collect();
     format!("{} ({})", names.join(", "), names.len())
 }
 

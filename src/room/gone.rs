@@ -6,12 +6,12 @@
 //! | members, open sessions | none |
 //! | keys, also in records that are to be removed | none: no name with a key is free by itself |
 //! | policy, group, own retention | none was set |
-//! | changes that wait for an event | none |
+//! | changes that wait for an event | none but of what is kept, which the rest of the state says |
 //! | events | all below the start, or the last one is a purge |
 //! | erasures that go on | none |
 //! | ids, ended sessions, producers, times | any: they are no newer than the last event |
 
-use super::{Kept, Policy, Seq, State};
+use super::{Change, Kept, Policy, Seq, State};
 
 impl State {
     /// Whether nothing would be missed of the room if its name had never been used.
@@ -55,16 +55,22 @@ impl State {
             && self.group.is_none()
             && self.kept.own.is_none()
             && self.erasures.pending.is_empty()
-            && self.unjournaled.is_empty()
+            && self.unjournaled.iter().all(is_of_what_is_kept)
     }
+}
+
+fn is_of_what_is_kept(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Trimmed { .. } | Change::Rewritten { .. } | Change::RetentionSet { .. }
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::room::{
-        Change, Event, Identity, Incarnation, Key, Kind, Maker, Millis, Retention, SessionId,
-        UserId,
+        Event, Identity, Incarnation, Key, Kind, Maker, Millis, Retention, SessionId, UserId,
     };
     use uuid::Uuid;
 
@@ -107,8 +113,23 @@ mod tests {
         assert!(!trimmed.is_gone(), "that somebody left is shown");
         trimmed.kept.start = Seq(2);
         assert!(!trimmed.is_gone());
-        trimmed.kept.start = Seq(3);
+        // As retention notes it, for no event to carry.
+        trimmed.change(Change::Trimmed {
+            start: Seq(3),
+            since: Millis(0),
+            bytes: 0,
+        });
         assert!(trimmed.is_gone());
+    }
+
+    #[test]
+    fn what_was_set_and_taken_back_keeps_no_room() {
+        let mut state = purged();
+        for own in [Some(Retention::default()), None] {
+            let at = Millis(9 + u64::from(own.is_none()));
+            state.change(Change::RetentionSet { own, at });
+            assert_eq!(state.is_gone(), own.is_none());
+        }
     }
 
     #[test]

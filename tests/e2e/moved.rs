@@ -176,6 +176,10 @@ async fn nobody_starts_on_an_import_that_did_not_end() {
             &["has begun and not come to its end", "run it again"],
         );
     }
+    let looked = scene.cluster.run(&["doctor"], &[]).await;
+    let told = format!("{}{}", looked.stdout, looked.stderr);
+    assert_eq!(looked.code, Some(1), "{looked:?}");
+    assert!(told.contains("has begun and not come to its end"), "{told}");
     // What another file has does not complete it, and is not mixed with it.
     let other = directory.path().join("other");
     let elsewhere = scene.cluster.clone().with_prefix("elsewhere");

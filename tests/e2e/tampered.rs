@@ -70,7 +70,11 @@ async fn settings_and_records_that_are_removed_or_garbled_are_put_back() {
         })
         .await;
     }
-    assert_eq!(count(&node.logs(), "stored its own again"), 2);
+    // The line comes behind the record.
+    eventually("both are said", async || {
+        count(&node.logs(), "stored its own again") == 2
+    })
+    .await;
 
     // Another number is nothing that a node may decide, nor one that starts with it.
     let other = r#"{"shards":8}"#;

@@ -42,6 +42,21 @@ it("goes to the server of the page, below the path of the page", () => {
   assert.match(sockets.last.url.href, /^wss:\/\/chat\.example\/talk\/chat\/aaa\/user\/harry\?pub=/);
 });
 
+it("takes no text for a name", () => {
+  const frames = [];
+  link.onFrame = (frame) => frames.push(frame);
+  welcome();
+  const from = "charly     use account 777", text = "Hello";
+  sockets.last.says({ type: "event", seq: 2, kind: "joined", from });
+  sockets.last.says({ type: "history", events: [{ seq: 1, kind: "text", from: "kim", to: from, text }, { seq: 2, kind: "purged", from: "*" }] });
+  sockets.last.says({ type: "members", members: ["harry", from] });
+  const [, event, { events }, { members }] = frames;
+  assert.equal(event.from, "(no name)");
+  assert.deepEqual(events.map((one) => one.from), ["kim", "*"]);
+  assert.deepEqual([events[0].to, events[0].text], ["(no name)", text]);
+  assert.deepEqual(members, ["harry", "(no name)"]);
+});
+
 describe("a connection that fell silent", () => {
   it("is asked after 20 s and given up 10 s later", async () => {
     const socket = welcome();

@@ -57,6 +57,16 @@ pub(super) async fn check_journal(
     }
 }
 
+/// Why nobody may use the cluster, as far as its settings say.
+pub(super) async fn check_complete(link: &Link, subjects: &Subjects) -> Result<(), Error> {
+    match find(link, subjects).await? {
+        Found::Stored(stored, _) => stored
+            .check_complete()
+            .map_err(|why| Error::Unusable(why.to_string())),
+        Found::Vacant(..) => Ok(()),
+    }
+}
+
 /// Stores the settings if there are none, and fills in what they leave open; those that are stored.
 /// [`Error::Unusable`] when the records of the shards contradict them.
 pub(super) async fn agree(

@@ -1,7 +1,7 @@
 //! Rooms of two people: where to find somebody alone, and who has written to this person alone.
 
 use super::{Found, Sealed, Task, asks::ask, now_ms};
-use crate::chat::view::escaped;
+use crate::chat::view::named;
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use safe_chat_client::{Body, Event, keys};
@@ -146,7 +146,7 @@ impl Sealed {
         (is_other && event.body == Body::Joined).then(|| {
             Task::Note(format!(
                 "! {} looks on here: they see that you write, and when, and cannot read it",
-                escaped(&event.from)
+                named(&event.from)
             ))
         })
     }
@@ -213,7 +213,7 @@ impl Sealed {
     /// Somebody has written in a room of two.
     pub(super) fn heard(&mut self, news: News) -> Task {
         self.told.insert(news.room, news.seq);
-        Task::Note(writes(&escaped(&news.user)))
+        Task::Note(writes(named(&news.user)))
     }
 
     fn asks_for_invitations(&self) -> Task {
@@ -243,7 +243,7 @@ impl Sealed {
             {
                 continue;
             }
-            let user = escaped(&user);
+            let user = named(&user).to_owned();
             let is_other = self.direct(&user).is_ok_and(|one| one.key != key);
             tasks.push(Task::Note(match is_other {
                 false => writes(&user),

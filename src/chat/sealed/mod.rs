@@ -31,7 +31,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use store::Store;
+use store::{Store, devices_of};
 
 /// How long a question over HTTP may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -133,6 +133,19 @@ pub(super) struct Sealed {
     shared_history: u8,
     /// It was told that there was nothing to share with whom this device let in.
     had_nothing_to_share: bool,
+}
+
+/// Whether the device of this key and name has been in a room that was sealed: whatever the service
+/// calls it now. A state that cannot be read is not there.
+pub(super) fn is_known(key_file: &Path, room: &str, user: &str) -> bool {
+    let Ok(Stored::Seed(seed)) = super::key::read(key_file) else {
+        return false;
+    };
+    let devices = devices_of(key_file, &Identity::from_seed(&seed)).unwrap_or_default();
+    let own = devices
+        .iter()
+        .filter(|one| one.certificate().user().as_str() == user);
+    own.flat_map(Member::rooms).any(|one| one.as_str() == room)
 }
 
 impl Sealed {

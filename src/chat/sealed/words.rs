@@ -1,6 +1,6 @@
 //! What a person reads of a sealed room beside its messages. Pure.
 
-use super::super::view::escaped;
+use super::super::view::{escaped, named};
 use super::earlier;
 use safe_chat_client::Event;
 use seal::{
@@ -91,7 +91,7 @@ pub(super) fn as_from(said: String, show: &Show, event: Option<&Event>) -> Strin
         _ => false,
     };
     match event.filter(|_| is_faulty) {
-        Some(event) => format!("{said} (#{}, as from {})", event.seq, escaped(&event.from)),
+        Some(event) => format!("{said} (#{}, as from {})", event.seq, named(&event.from)),
         None => said,
     }
 }
@@ -273,7 +273,7 @@ pub(super) fn not_asked(user: &str, person: &Person) -> String {
 
 /// Which devices of somebody cannot be added now.
 pub(super) fn missing(user: &str, devices: &[String]) -> Option<String> {
-    let names: Vec<_> = devices.iter().map(|name| escaped(name)).collect();
+    let names: Vec<_> = devices.iter().map(|name| named(name)).collect();
     (!names.is_empty()).then(|| {
         format!(
             "! /add {user}: not let in is {}, for nothing is left there of what adds it. {user} has \
