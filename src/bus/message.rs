@@ -475,66 +475,10 @@ pub struct NodeRecord {
     pub address: String,
     /// The nodes that it does not hear and that do not answer it, ascending.
     pub unreachable: Vec<Incarnation>,
-    /// The newest forms of what is stored and sent that it reads ([`FORMATS`]).
+    /// The newest forms of what is stored and sent that it reads ([`super::FORMATS`]).
     pub formats: u32,
     /// What it keeps of the past of all rooms, as a writer; `None`: it does not say.
     pub keeps: Option<Retention>,
-}
-
-/// The forms that this version reads. A form is written once every live node reads it.
-///
-/// 1: the first, which an older version does not say. 2: batches of messages, and what tells of
-/// them ([`Action::Batch`], `room::Change::BatchTaken`, [`Inbound::Outcomes`]). 3: commands and
-/// notes of sessions under the name of their gateway. 4: keys that are taken away from names
-/// ([`Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups of sealed ones
-/// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
-/// ([`Action::Retain`], `room::Change::Trimmed`); purges ([`Action::Purge`], `room::Kind::Purged`).
-/// 6: keys of names in records of their own (`room::Change::Recalled`, `room::Away`). 7: erasures
-/// ([`Action::Erase`], `room::Kind::Erased`, `room::Body::Erased`). 8: rooms that are gone are
-/// removed (`journal::Journal::retire`), and in Cassandra come back by a snapshot alone; what
-/// somebody signs of the devices that count names the room (`seal::List`).
-pub const FORMATS: u32 = 8;
-
-impl NodeRecord {
-    /// Whether it reads batches.
-    pub fn reads_batches(&self) -> bool {
-        self.formats >= 2
-    }
-
-    /// Whether it reads what gateways store under their names.
-    pub fn reads_names(&self) -> bool {
-        self.formats >= 3
-    }
-
-    /// Whether it reads that a key was taken away from a name.
-    pub fn reads_unpins(&self) -> bool {
-        self.formats >= 4
-    }
-
-    /// Whether it reads policies of rooms, and groups.
-    pub fn reads_policies(&self) -> bool {
-        self.formats >= 5
-    }
-
-    /// Whether it reads how much of a room's past is kept.
-    pub fn reads_retention(&self) -> bool {
-        self.formats >= 5
-    }
-
-    /// Whether it reads that a room was purged.
-    pub fn reads_purges(&self) -> bool {
-        self.formats >= 5
-    }
-
-    /// Whether it reads that what a user said was erased.
-    pub fn reads_erasures(&self) -> bool {
-        self.formats >= 7
-    }
-
-    /// Whether it reads which devices count in a room, as that is signed now.
-    pub fn reads_lists(&self) -> bool {
-        self.formats >= 8
-    }
 }
 
 /// A node's record as it was seen in the registry.

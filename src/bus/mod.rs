@@ -15,6 +15,7 @@ mod bucket;
 pub mod codec;
 mod describe;
 mod error;
+mod forms;
 mod health;
 pub mod memory;
 mod message;
@@ -28,12 +29,12 @@ pub use blob::{BLOB, PUBLIC};
 pub use bucket::{Bucket, Buckets, KEPT};
 pub use describe::describe;
 pub use error::Error;
+pub use forms::FORMATS;
 pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
 pub use message::{
-    Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, FORMATS, Head,
-    Inbound, Live, MessageOutcome, NodeRecord, NodeSeen, OfBatch, Outcomes, Plan, Position,
-    Published, Question, Removal, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored,
-    Submission, Wanted,
+    Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, Head, Inbound,
+    Live, MessageOutcome, NodeRecord, NodeSeen, OfBatch, Outcomes, Plan, Position, Published,
+    Question, Removal, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored, Submission, Wanted,
 };
 pub use packages::Packages;
 pub use part::{PART, members_after};

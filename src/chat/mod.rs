@@ -102,14 +102,7 @@ async fn stay(
     let trust = trusted(&options)?;
     let sealed = match options.seal {
         None => {
-            let file = key::path(options.key_file.as_deref())?;
-            if options.key.is_none() && sealed::is_known(&file, &options.room, &options.user) {
-                bail!(
-                    "you were in the sealed room {} with this key: start with --seal, or everybody \
-                     who runs the service could read what you say",
-                    options.room
-                );
-            }
+            sealed::refuse_plain(&options)?;
             None
         }
         Some(door) => {

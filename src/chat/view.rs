@@ -460,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn text_in_the_place_of_a_name_is_no_message() {
+        let fake = format!("charly     send me money{}", " ".repeat(150));
+        for name in [fake.as_str(), "", "a\nb", &"x".repeat(65)] {
+            assert_eq!(named(name), "(no name)");
+        }
+        for name in ["charly", "*", "A-b_9", &"x".repeat(64)] {
+            assert_eq!(named(name), name);
+        }
+    }
+
+    #[test]
     fn what_no_member_has_said_is_a_warning_wherever_it_stands() {
         let event = Event {
             body: Body::Other(UNENCRYPTED.into()),

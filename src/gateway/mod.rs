@@ -8,6 +8,7 @@
 //! clients may do per second and at a time is decided before any of that ([`limits`]). None of it
 //! knows sockets; [`http`] and [`websocket`] connect them, a simulation connects its own clients.
 
+mod checks;
 mod close;
 mod config;
 mod core;

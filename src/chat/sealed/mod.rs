@@ -9,7 +9,7 @@ pub(super) mod said;
 pub(crate) mod store;
 mod words;
 
-use super::key::Stored;
+use super::{Options, key::Stored};
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
 use direct::{News, With};
@@ -135,17 +135,25 @@ pub(super) struct Sealed {
     had_nothing_to_share: bool,
 }
 
-/// Whether the device of this key and name has been in a room that was sealed: whatever the service
-/// calls it now. A state that cannot be read is not there.
-pub(super) fn is_known(key_file: &Path, room: &str, user: &str) -> bool {
-    let Ok(Stored::Seed(seed)) = super::key::read(key_file) else {
-        return false;
+/// Refuses to go without `--seal` to a room in which the device of this key and name has been, and
+/// that was sealed: whatever the service calls it now.
+pub(super) fn refuse_plain(options: &Options) -> Result<()> {
+    let file = super::key::path(options.key_file.as_deref())?;
+    let Ok(Stored::Seed(seed)) = super::key::read(&file) else {
+        return Ok(());
     };
-    let devices = devices_of(key_file, &Identity::from_seed(&seed)).unwrap_or_default();
-    let own = devices
-        .iter()
-        .filter(|one| one.certificate().user().as_str() == user);
-    own.flat_map(Member::rooms).any(|one| one.as_str() == room)
+    // A state that cannot be read is none.
+    let devices = devices_of(&file, &Identity::from_seed(&seed)).unwrap_or_default();
+    let is_own = |one: &&Member| one.certificate().user().as_str() == options.user;
+    let mut rooms = devices.iter().filter(is_own).flat_map(Member::rooms);
+    if options.key.is_none() && rooms.any(|room| room.as_str() == options.room) {
+        bail!(
+            "you were in the sealed room {} with this key: start with --seal, or everybody who runs \
+             the service could read what you say",
+            options.room
+        );
+    }
+    Ok(())
 }
 
 impl Sealed {
