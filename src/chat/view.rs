@@ -204,7 +204,7 @@ impl View {
             "text" | "sealed" => writeln!(
                 out,
                 "{time} {} {}{}",
-                self.name(&from),
+                self.name(from),
                 self.content(event),
                 self.mark(event)
             ),

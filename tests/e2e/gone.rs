@@ -32,7 +32,8 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
         let request = reqwest::Client::new().get(first.internal_url() + "/rooms");
         let answer = request.basic_auth("admin", Some("safe-chat")).send().await;
         let page: Value = answer.expect("an answer").json().await.expect("JSON");
-        page["rooms"].as_array().expect("rooms").clone()
+        // Who asks often is told to ask later.
+        page["rooms"].as_array().cloned().unwrap_or_default()
     };
     eventually("only the other room is listed", async || {
         let listed = rooms().await;
