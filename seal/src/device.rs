@@ -533,7 +533,8 @@ mod tests {
             let at_byte = at % bytes.len();
             bytes[at_byte] ^= flip;
             prop_assert!(Certificate::decode(&bytes, &key.public()).is_err());
-            let list = List::first(&identity, name("aaa")).with(&identity, name("phone"), key.public());
+            let first = List::first(&identity, name("aaa"));
+            let list = first.with(&identity, name("phone"), key.public());
             let mut bytes = list.unwrap().encode();
             let at_byte = at % bytes.len();
             bytes[at_byte] ^= flip;

@@ -9,11 +9,16 @@
 //!
 //! | bound | |
 //! |---|---|
-//! | notes of a device by one adder | [`MOST_BY_ADDER`]: then the first one of the same room makes room, which a later commit has made useless, else the oldest |
-//! | notes of a device | [`MOST_WAITING`]: then the oldest of whoever has most there makes room for an adder with fewer, else one of its own. So a flood pushes out itself, not what others sent; who has none there is refused while nobody has two |
+//! | notes of a device by one adder | [`MOST_BY_ADDER`] |
+//! | notes of a device | [`MOST_WAITING`] |
 //! | bytes of an admission | [`MOST_BYTES`] |
 //! | how long | 90 days |
 //! | all | the bucket's `max_bytes`: then more are refused |
+//!
+//! Of an adder with as many as it may have the first note of the same room makes room, which a
+//! later commit has made useless, else its oldest. Where a device has as many as it may, the oldest
+//! of whoever has most there makes room for an adder with fewer, else one of its own: a flood
+//! pushes out itself, not what others sent. Who has none there is refused while nobody has two.
 //!
 //! A device whose welcome was refused is in the group, and comes in by an external commit.
 
@@ -248,7 +253,7 @@ impl<B: Buckets + ?Sized> Admissions for B {
         let Some((note, revision)) = self.read(BUCKET, &name).await? else {
             return Ok(false);
         };
-        forget(self, &name, note, revision).await?;
+        remove_note(self, &name, note, revision).await?;
         Ok(true)
     }
 
@@ -297,7 +302,7 @@ async fn keep<B: Buckets + ?Sized>(
             let of_room = of_room(&mine, &id.place.room);
             match of_room.last() {
                 Some((seq, _)) if *seq > id.place.seq.0 => return Ok(Kept::Superseded),
-                Some(_) => forget_first(buckets, &of_room).await?,
+                Some(_) => remove_first_note(buckets, &of_room).await?,
                 None if full => make_room(buckets, &mine, 1).await?,
                 None => make_room(buckets, &mine, MOST_BY_ADDER).await?,
             }
@@ -324,14 +329,14 @@ fn of_room<'a>(names: &[&'a String], room: &RoomId) -> Vec<(u64, &'a String)> {
 
 /// Forgets the first of these notes that is there. A later commit of the same room made it useless,
 /// and their names say which that is: so a flood in one room costs little reading.
-async fn forget_first<B: Buckets + ?Sized>(
+async fn remove_first_note<B: Buckets + ?Sized>(
     buckets: &B,
     of_room: &[(u64, &String)],
 ) -> Result<(), Error> {
     for (_, name) in of_room {
         // One that was just forgotten may still be named.
         if let Some((note, revision)) = buckets.read(BUCKET, name).await? {
-            return forget(buckets, name, note, revision).await;
+            return remove_note(buckets, name, note, revision).await;
         }
     }
     Ok(())
@@ -355,13 +360,13 @@ async fn make_room<B: Buckets + ?Sized>(
         return Ok(());
     }
     match found.into_iter().min() {
-        Some((revision, name, note)) => forget(buckets, &name, note, revision).await,
+        Some((revision, name, note)) => remove_note(buckets, &name, note, revision).await,
         None => Ok(()),
     }
 }
 
 /// Forgets a note, and what its commit's devices shared if it was the last one of these.
-async fn forget<B: Buckets + ?Sized>(
+async fn remove_note<B: Buckets + ?Sized>(
     buckets: &B,
     name: &str,
     note: Bytes,

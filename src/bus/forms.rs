@@ -5,15 +5,16 @@ use super::NodeRecord;
 /// The forms that this version reads. A form is written once every live node reads it.
 ///
 /// 1: the first, which an older version does not say. 2: batches of messages, and what tells of
-/// them ([`super::Action::Batch`], `room::Change::BatchTaken`, [`super::Inbound::Outcomes`]). 3: commands and
-/// notes of sessions under the name of their gateway. 4: keys that are taken away from names
-/// ([`super::Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups of sealed ones
-/// (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past is kept
-/// ([`super::Action::Retain`], `room::Change::Trimmed`); purges ([`super::Action::Purge`], `room::Kind::Purged`).
-/// 6: keys of names in records of their own (`room::Change::Recalled`, `room::Away`). 7: erasures
-/// ([`super::Action::Erase`], `room::Kind::Erased`, `room::Body::Erased`). 8: rooms that are gone are
-/// removed (`journal::Journal::retire`), and in Cassandra come back by a snapshot alone; what
-/// somebody signs of the devices that count names the room (`seal::List`).
+/// them ([`super::Action::Batch`], `room::Change::BatchTaken`, [`super::Inbound::Outcomes`]). 3:
+/// commands and notes of sessions under the name of their gateway. 4: keys that are taken away from
+/// names ([`super::Action::Unpin`], `room::Kind::Unpinned`). 5: policies of rooms, and the groups
+/// of sealed ones (`room::Change::PolicySet`, `room::Body::Handshake`); how much of a room's past
+/// is kept ([`super::Action::Retain`], `room::Change::Trimmed`); purges ([`super::Action::Purge`],
+/// `room::Kind::Purged`). 6: keys of names in records of their own (`room::Change::Recalled`,
+/// `room::Away`). 7: erasures ([`super::Action::Erase`], `room::Kind::Erased`,
+/// `room::Body::Erased`). 8: rooms that are gone are removed (`journal::Journal::retire`), and in
+/// Cassandra come back by a snapshot alone; what somebody signs of the devices that count names the
+/// room (`seal::List`).
 pub const FORMATS: u32 = 8;
 
 impl NodeRecord {

@@ -36,7 +36,7 @@ impl Chat {
             Command::Allow(device) => vec![sealed.allow(device)],
             Command::Share { user, count } => sealed.share(&user, count)?,
             Command::Ask(count) => sealed.ask_for_earlier(count)?,
-            Command::Forget => vec![sealed.forget()?],
+            Command::Forget => vec![sealed.clear()?],
             Command::Agree => sealed.agree()?,
             Command::Code => vec![Task::Note(sealed.code())],
             _ => vec![Task::Note(sealed.devices())],

@@ -35,7 +35,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Join a sealed room, which only the members of its group read. A new room is made one, into
-    /// which members let others, by /add, or whoever comes (open). /help there lists what one can do
+    /// which members let others, by /add, or whoever comes (open). /help there lists what one can
+    /// do
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "invited",
           value_name = "DOOR", conflicts_with_all = ["key", "json"])]
     pub seal: Option<Door>,

@@ -60,8 +60,8 @@ pub struct Config {
     /// How logs look. Default: pretty.
     pub format: Format,
     /// What is logged: off, error, warn, info, debug, trace, or more finely such as
-    /// `info,safe_chat::writer=debug`. A level alone is that of this program. Of libraries only those
-    /// of the bus and of traces say what goes wrong; others say nothing unless they are named
+    /// `info,safe_chat::writer=debug`. A level alone is that of this program. Of libraries only
+    /// those of the bus and of traces say what goes wrong; others say nothing unless they are named
     /// (`info,hyper=debug`), for they would say what clients send. Default: info.
     pub level: String,
 }

@@ -36,8 +36,8 @@ pub struct Config {
     /// How often it is looked whether an open room keeps more than it is to (default 60000); 360
     /// times as seldom at those that nobody uses.
     pub trim_ms: u64,
-    /// Rooms that were purged, or have let all their events go, and that nobody has come back to, go
-    /// with their names so many seconds after their last event; 0: never (default 7776000, 90
+    /// Rooms that were purged, or have let all their events go, and that nobody has come back to,
+    /// go with their names so many seconds after their last event; 0: never (default 7776000, 90
     /// days). Ids of messages are known for no longer. Those where a name has a key stay, and those
     /// that an operator has set something of. The same at all nodes.
     pub gone_after_s: u64,

@@ -1,5 +1,5 @@
-//! What a person at a terminal is told of commands in a sealed room: which one failed, why, and what
-//! to type instead.
+//! What a person at a terminal is told of commands in a sealed room: which one failed, why, and
+//! what to type instead.
 
 use crate::{
     cluster::{Cluster, eventually},

@@ -1,5 +1,5 @@
-//! A room that was purged, and that nobody comes to, goes with its name on either journal; who comes
-//! back finds an empty one.
+//! A room that was purged, and that nobody comes to, goes with its name on either journal; who
+//! comes back finds an empty one.
 
 use crate::{
     cluster::{Cluster, eventually},

@@ -123,7 +123,8 @@ async fn what_a_user_said_is_removed_and_nothing_else() {
     }
 }
 
-/// At whatever moment the owner dies, the next one goes on at once, though nobody asks for the room.
+/// At whatever moment the owner dies, the next one goes on at once, though nobody asks for the
+/// room.
 #[tokio::test(start_paused = true)]
 async fn whoever_dies_in_the_middle_leaves_nothing() {
     for make in JOURNALS {

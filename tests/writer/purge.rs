@@ -114,7 +114,8 @@ async fn what_was_before_is_removed_and_the_room_goes_on() {
     }
 }
 
-/// At whatever moment the owner dies, the next one goes on at once, though nobody asks for the room.
+/// At whatever moment the owner dies, the next one goes on at once, though nobody asks for the
+/// room.
 #[tokio::test(start_paused = true)]
 async fn whoever_dies_in_the_middle_leaves_nothing() {
     for make in JOURNALS {

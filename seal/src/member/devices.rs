@@ -169,8 +169,8 @@ impl Room {
     }
 }
 
-/// Key packages come from the service, which could give anybody's: they are of these people, by name
-/// and key, or nobody is added.
+/// Key packages come from the service, which could give anybody's: they are of these people, by
+/// name and key, or nobody is added.
 pub(crate) fn check_whose(packages: &[Vec<u8>], people: &[Person]) -> Result<(), Error> {
     for package in packages {
         let one = certificate_of(package)?;

@@ -172,7 +172,8 @@ impl Sealed {
         let is_to_tidy = room.is_ok_and(|room| self.conversation.member().is_to_tidy(&room));
         let leaving = match is_to_tidy {
             true => {
-                ". One that has asked to leave is removed within some minutes: then it can be added again"
+                ". One that has asked to leave is removed within some minutes: then it can be \
+                 added again"
             }
             false => "",
         };
@@ -210,8 +211,8 @@ impl Sealed {
         };
         let command = format!("/remove {user}");
         if user.as_str() == self.user {
-            let note = "! /remove: that is you. /leave goes out with this device, /revoke DEVICE takes \
-                        out another one";
+            let note = "! /remove: that is you. /leave goes out with this device, /revoke DEVICE \
+                        takes out another one";
             return Ok(vec![Task::Note(note.into())]);
         }
         let is_open = self.conversation.join_policy() == Some(JoinPolicy::Open);
@@ -219,7 +220,8 @@ impl Sealed {
         let comes_back = is_open && removed.is_ok();
         let mut tasks = match removed {
             Err(member::Error::NoChange) => vec![Task::Note(format!(
-                "! {command}: nobody of that name is in the group of this room. /devices says who is"
+                "! {command}: nobody of that name is in the group of this room. /devices says who \
+                 is"
             ))],
             removed => self.changed(&command, removed)?,
         };

@@ -22,8 +22,8 @@ const MOST: usize = 1000;
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 /// Own messages of which it is not known whether they are in the room.
 const MOST_SENT: usize = 64;
-/// How long a message is kept, and the file of a room where nobody is any more: as the service keeps
-/// what can be read again.
+/// How long a message is kept, and the file of a room where nobody is any more: as the service
+/// keeps what can be read again.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Tells one encrypted message from all others.
@@ -90,7 +90,7 @@ impl Kept {
         let mut made = fs::DirBuilder::new();
         made.recursive(true).mode(0o700);
         made.create(&folder).with_context(place)?;
-        forget_old_rooms(&folder).with_context(place)?;
+        trim_old_rooms(&folder).with_context(place)?;
         let path = folder.join(room);
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -111,7 +111,7 @@ impl Kept {
         let is_whole = kept.read(&bytes);
         kept.sent_before = kept.sent.iter().map(|(hash, _)| *hash).collect();
         let count = kept.messages.len();
-        kept.forget_oldest();
+        kept.trim_oldest();
         let oldest = SystemTime::now() - LONGEST;
         let oldest = oldest.duration_since(SystemTime::UNIX_EPOCH);
         let oldest = oldest.unwrap_or_default().as_millis() as u64;
@@ -187,7 +187,7 @@ impl Kept {
             bytes.extend(self.locked(&record)?);
             self.take(record);
         }
-        self.forget_oldest();
+        self.trim_oldest();
         self.length += bytes.len();
         self.unwritten.extend(bytes);
         // Each record has some 200 bytes beside its text.
@@ -273,7 +273,7 @@ impl Kept {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn forget(&mut self, before: u64, of: Option<&str>) -> Result<()> {
+    pub(super) fn trim(&mut self, before: u64, of: Option<&str>) -> Result<()> {
         let count = self.messages.len();
         let stays = |seq: &u64, one: &mut Earlier| {
             *seq >= before || of.is_some_and(|of| one.from.as_str() != of)
@@ -289,7 +289,7 @@ impl Kept {
         Sha256::digest(bytes).into()
     }
 
-    fn forget_oldest(&mut self) {
+    fn trim_oldest(&mut self) {
         while self.messages.len() > MOST || self.bytes > MOST_BYTES {
             let Some((_, oldest)) = self.messages.pop_first() else {
                 break;
@@ -340,7 +340,7 @@ impl Kept {
 }
 
 /// Rooms where nobody was for so long that nothing of them counts any more.
-fn forget_old_rooms(folder: &Path) -> Result<()> {
+fn trim_old_rooms(folder: &Path) -> Result<()> {
     for file in fs::read_dir(folder)? {
         let file = file?;
         let age = file.metadata()?.modified()?.elapsed();
@@ -473,13 +473,13 @@ mod tests {
         }
         assert!(kept.bytes <= MOST_BYTES && kept.messages.len() < 40);
         assert!(fs::metadata(&kept.path).unwrap().len() < 6_000_000);
-        kept.forget(1299, None).unwrap();
+        kept.trim(1299, None).unwrap();
         assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1299]);
         assert!(fs::metadata(&kept.path).unwrap().len() < 61_000);
         keep(&mut kept, vec![read(1300, "x")]).unwrap();
-        kept.forget(u64::MAX, Some("tom")).unwrap();
+        kept.trim(u64::MAX, Some("tom")).unwrap();
         assert_eq!(open(folder.path()).messages.len(), 2);
-        kept.forget(1300, Some("kim")).unwrap();
+        kept.trim(1300, Some("kim")).unwrap();
         assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1300]);
     }
 

@@ -124,7 +124,7 @@ pub(super) struct Sealed {
     /// What was read and said lately, also before this terminal began anew.
     kept: Kept,
     /// Ticks until it is told what was sent before, and is not in the room as far as it was read.
-    doubts: Option<u32>,
+    recheck_in: Option<u32>,
     /// Up to where the room is being read.
     unread: Option<u64>,
     /// Own messages on their way, as they are kept, by the number of the conversation.
@@ -151,8 +151,8 @@ pub(super) fn refuse_plain(options: &Options) -> Result<()> {
     let mut rooms = devices.iter().filter(is_own).flat_map(Member::rooms);
     if rooms.any(|room| room.as_str() == options.room) {
         bail!(
-            "you were in the sealed room {} with this key: start with --seal, or everybody who runs \
-             the service could read what you say",
+            "you were in the sealed room {} with this key: start with --seal, or everybody who \
+             runs the service could read what you say",
             options.room
         );
     }
@@ -215,7 +215,7 @@ impl Sealed {
             looks: 2,
             came: HashMap::new(),
             kept,
-            doubts: None,
+            recheck_in: None,
             unread: None,
             sent: HashMap::new(),
             shared_history: 0,
@@ -243,7 +243,7 @@ impl Sealed {
     pub(super) fn connected(&mut self, head: u64) -> Result<Vec<Task>> {
         (self.head, self.again) = (head, None);
         self.unread = self.since().filter(|since| *since < head).map(|_| head);
-        self.begins_to_doubt();
+        self.rechecks_later();
         let effects = self.conversation.connected(head, now());
         self.perform(effects, None)
     }
@@ -330,7 +330,7 @@ impl Sealed {
             tasks.extend(self.claimed(claim, Ok(claimed))?);
         }
         tasks.extend(self.look());
-        tasks.extend(self.doubt()?);
+        tasks.extend(self.recheck()?);
         Ok(tasks)
     }
 

@@ -1,6 +1,6 @@
-//! What a terminal does with what it has [`Kept`]: before a step is stored what it shows goes there,
-//! so that history is readable, what was said before a restart is known again, and what may be lost
-//! is told.
+//! What a terminal does with what it has [`Kept`]: before a step is stored what it shows goes
+//! there, so that history is readable, what was said before a restart is known again, and what may
+//! be lost is told.
 
 use super::{Sealed, Task, kept::Kept, kept::Record, now_ms};
 use crate::chat::view::{UNENCRYPTED, escaped};
@@ -12,7 +12,7 @@ use seal::{
 };
 
 /// Ticks for which what was sent before may still come to the room, once all of that is read.
-const DOUBTS: u32 = 5;
+const RECHECK_AFTER: u32 = 5;
 /// Characters of a message that it is told of.
 const TOLD: usize = 200;
 
@@ -26,9 +26,9 @@ pub(in super::super) fn unmask(event: &mut Event) {
 
 impl Sealed {
     /// A session begins: what was sent before this terminal did is told of if it does not come.
-    pub(super) fn begins_to_doubt(&mut self) {
+    pub(super) fn rechecks_later(&mut self) {
         if self.kept.is_unsure() {
-            self.doubts.get_or_insert(DOUBTS);
+            self.recheck_in.get_or_insert(RECHECK_AFTER);
         }
     }
 
@@ -40,8 +40,8 @@ impl Sealed {
         effects: &[Effect],
     ) -> Result<Option<Task>> {
         match &event.body {
-            Body::Purged => self.kept.forget(event.seq, None)?,
-            Body::Erased => self.kept.forget(event.seq, Some(&event.from))?,
+            Body::Purged => self.kept.trim(event.seq, None)?,
+            Body::Erased => self.kept.trim(event.seq, Some(&event.from))?,
             _ => {}
         }
         let is_said = |effect: &Effect| matches!(effect, Effect::Show(Show::Said { .. }));
@@ -130,15 +130,15 @@ impl Sealed {
 
     /// Tells of what was sent before this terminal began, once all of the room is read and it is
     /// not there.
-    pub(super) fn doubt(&mut self) -> Result<Vec<Task>> {
+    pub(super) fn recheck(&mut self) -> Result<Vec<Task>> {
         if self.unread.is_some() {
             return Ok(Vec::new());
         }
-        let Some(ticks) = self.doubts else {
+        let Some(ticks) = self.recheck_in else {
             return Ok(Vec::new());
         };
-        self.doubts = ticks.checked_sub(1);
-        if self.doubts.is_some() {
+        self.recheck_in = ticks.checked_sub(1);
+        if self.recheck_in.is_some() {
             return Ok(Vec::new());
         }
         let (mut tasks, mut records) = (Vec::new(), Vec::new());
@@ -161,8 +161,8 @@ impl Sealed {
     }
 
     /// What was read here is not kept any more.
-    pub(in super::super) fn forget(&mut self) -> Result<Task> {
-        self.kept.forget(u64::MAX, None)?;
+    pub(in super::super) fn clear(&mut self) -> Result<Task> {
+        self.kept.trim(u64::MAX, None)?;
         let note = "what this device had kept of what was said in this room is forgotten here";
         Ok(Task::Note(note.into()))
     }

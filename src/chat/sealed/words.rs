@@ -79,7 +79,8 @@ pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
     }
 }
 
-/// The same, with the place and whom the service names as its author, of what is not in order there.
+/// The same, with the place and whom the service names as its author, of what is not in order
+/// there.
 pub(super) fn as_from(said: String, show: &Show, event: Option<&Event>) -> String {
     let is_faulty = match show {
         Show::Odd(_) => true,
@@ -276,8 +277,8 @@ pub(super) fn missing(user: &str, devices: &[String]) -> Option<String> {
     let names: Vec<_> = devices.iter().map(|name| named(name)).collect();
     (!names.is_empty()).then(|| {
         format!(
-            "! /add {user}: not let in is {}, for nothing is left there of what adds it. {user} has \
-             to start it again first",
+            "! /add {user}: not let in is {}, for nothing is left there of what adds it. {user} \
+             has to start it again first",
             names.join(", ")
         )
     })

@@ -366,8 +366,8 @@ impl Generation<'_> {
             self.overdue = Some(Instant::now());
             return Ok(());
         }
-        // The owner goes on before the head: a new one publishes again what it cannot see published,
-        // or the room has gone back, or was gone and begins again. It says which.
+        // The owner goes on before the head: a new one publishes again what it cannot see
+        // published, or the room has gone back, or was gone and begins again. It says which.
         if commit.epoch >= self.log.reach.epoch()
             && is_unproven(&self.log.recent, self.log.reach.head(), commit)
         {
