@@ -2,14 +2,17 @@
 //! answer and apply writes late, so that each dies between two steps. Whoever comes next begins
 //! anew. What stays is never missing, and what was erased is gone for good.
 
+#[path = "support/elected.rs"]
+mod elected;
+
+use elected::elected;
 use safe_chat::{
     bus::{
-        Commit, Position, Registry, ShardRecord,
+        Commit, Position,
         memory::{self as hub, Config, ConnectionId, Hub},
     },
     journal::{
         Claim, Error, Journal,
-        bus::OnBus,
         memory::{Database, Fate, Faults, Op, Outcome},
         readback::{Partitions, Store},
     },
@@ -260,22 +263,6 @@ async fn an_owner_goes_on_where_a_call_failed() {
             }
         }
     }
-}
-
-async fn elected(bus: &hub::Memory) -> (OnBus, Claim) {
-    let owner = Incarnation::new(Uuid::now_v7());
-    let found = bus.shard(SHARD).await.unwrap();
-    let (epoch, revision) =
-        found.map_or((Epoch(0), 0), |(record, revision)| (record.epoch, revision));
-    let record = ShardRecord {
-        owner: Some(owner),
-        epoch: epoch.next(),
-        ..ShardRecord::default()
-    };
-    bus.set_shard(SHARD, &record, revision).await.unwrap();
-    let journal = OnBus::new(Arc::new(bus.clone()), shards());
-    let claim = journal.claim(SHARD, owner, Epoch(1)).await.unwrap();
-    (journal, claim)
 }
 
 /// All that is in the bucket under the names of copies, and in the messages below.

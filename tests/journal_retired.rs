@@ -1,15 +1,19 @@
 //! Removing a room that is gone, under faults: its owner dies between any two steps, over a
-//! database and over a bus that refuse, forget to answer, and apply writes late. The room is as it was then,
-//! or new; whoever comes next removes the rest, or writes it again and loses nothing of that.
+//! database and over a bus that refuse, forget to answer, and apply writes late. The room is as it
+//! was then, or new; whoever comes next removes the rest, or writes it again and loses nothing of
+//! that.
 
+#[path = "support/elected.rs"]
+mod elected;
+
+use elected::elected;
 use safe_chat::{
     bus::{
-        Blobs as _, Commit, Feed as _, Position, Registry, ShardRecord,
+        Blobs as _, Commit, Feed as _, Position,
         memory::{self as hub, Config, ConnectionId, Hub},
     },
     journal::{
         Claim, Error, Journal,
-        bus::OnBus,
         memory::{Database, Fate, Faults, Op, Outcome},
         readback::{Partitions, Store},
     },
@@ -223,21 +227,15 @@ async fn in_a_database(outcome: Outcome, nth: usize, then: Then) -> bool {
     was_spent
 }
 
-async fn elected(bus: &hub::Memory) -> (OnBus, Claim) {
-    let owner = Incarnation::new(Uuid::now_v7());
-    let found = bus.shard(SHARD).await.unwrap();
-    let (epoch, revision) =
-        found.map_or((Epoch(0), 0), |(record, revision)| (record.epoch, revision));
-    let record = ShardRecord {
-        owner: Some(owner),
-        epoch: epoch.next(),
-        floor: Position::ZERO,
-        unfinished: Vec::new(),
+/// A bus of which one call goes like this, once that is armed.
+fn failing_bus(fate: hub::Fate) -> (Hub, Arc<Nth<hub::Fate>>) {
+    let faults = Nth::new(fate);
+    let config = Config {
+        deny_delete: true,
+        shards: shards(),
+        ..Config::default()
     };
-    bus.set_shard(SHARD, &record, revision).await.unwrap();
-    let journal = OnBus::new(Arc::new(bus.clone()), shards());
-    let claim = journal.claim(SHARD, owner, Epoch(1)).await.unwrap();
-    (journal, claim)
+    (Hub::with_faults(config, faults.clone()), faults)
 }
 
 async fn on_the_bus(outcome: hub::Outcome, nth: usize, then: Then) -> bool {
@@ -245,13 +243,7 @@ async fn on_the_bus(outcome: hub::Outcome, nth: usize, then: Then) -> bool {
         outcome,
         ..hub::Fate::default()
     };
-    let faults = Nth::new(fate);
-    let config = Config {
-        deny_delete: true,
-        shards: shards(),
-        ..Config::default()
-    };
-    let hub = Hub::with_faults(config, faults.clone());
+    let (hub, faults) = failing_bus(fate);
     let (old, claim) = elected(&hub.connect()).await;
     purge(&old, claim).await;
     faults.arm(Some(nth));
@@ -330,13 +322,7 @@ async fn a_successor_loses_nothing_to_what_comes_late_on_the_bus() {
             before: Duration::from_secs(3),
             ..hub::Fate::default()
         };
-        let faults = Nth::new(late);
-        let config = Config {
-            deny_delete: true,
-            shards: shards(),
-            ..Config::default()
-        };
-        let hub = Hub::with_faults(config, faults.clone());
+        let (hub, faults) = failing_bus(late);
         let (old, claim) = elected(&hub.connect()).await;
         purge(&old, claim).await;
         faults.arm(Some(nth));

@@ -1,13 +1,17 @@
 //! Whose a name is in a room: what holds whoever comes with whichever key, and what an operator can
 //! do about it. Each claim is shown on the decisions alone.
 
+#[path = "support/decided.rs"]
+mod decided;
+
+use decided::Room;
 use proptest::{collection::vec, prelude::*};
 use safe_chat::{
     journal::codec,
     room::{
-        Action, BatchMessage, Body, Change, Command, CommandId, Event, Identity, Incarnation, Key,
-        Kind, Millis, Outcome, Producer, ProducerSeq, Reason, RequestId, Seq, SessionId, State,
-        Turn, UserId, decide,
+        Action, BatchMessage, Body, Change, CommandId, Event, Identity, Incarnation, Key, Kind,
+        Outcome, Producer, ProducerSeq, Reason, RequestId, Seq, SessionId, State, Turn, UserId,
+        decide,
     },
 };
 use std::{collections::HashMap, sync::Arc};
@@ -117,24 +121,7 @@ fn unpin() -> Action {
 }
 
 /// A room whose commands come one after the other.
-#[derive(Default)]
-struct Room {
-    state: State,
-    commands: Vec<Command>,
-    events: Vec<Event>,
-}
-
 impl Room {
-    fn take(&mut self, action: Action) -> Outcome {
-        let at = Millis(self.commands.len() as u64 + 1);
-        let command = Command { at, action };
-        self.commands.push(command.clone());
-        let decision = decide(&self.state, &command);
-        let events = self.state.apply_decision(&decision, &command);
-        self.events.extend(events);
-        decision.outcome
-    }
-
     fn refused(&mut self, action: Action) -> Reason {
         match self.take(action) {
             Outcome::Refused(rejection) => rejection.reason,

@@ -136,6 +136,14 @@ fn stopped(running: &[String], config: &Config, why: &str) -> anyhow::Result<()>
     Ok(())
 }
 
+/// The bus of a cluster, and its settings, which are these if there are none.
+async fn agreed(config: &Config, wanted: Settings) -> anyhow::Result<(Nats, Settings)> {
+    let shards = config.cluster.validate()?;
+    let bus = Nats::connect(&nats_config(config, shards)).await?;
+    let settings = agree(config, &bus, wanted).await?;
+    Ok((bus, settings))
+}
+
 /// A journal that rooms are written into.
 pub(crate) struct Target {
     pub(crate) intake: dump::Intake<Elected>,
@@ -153,44 +161,38 @@ pub(crate) struct Target {
 impl Target {
     /// The configured journal, for the rooms of a file. No node may run.
     pub(crate) async fn for_file(config: &Config, sha256: [u8; 32]) -> anyhow::Result<Self> {
-        Self::of_cluster(config, |_| Ok(ImportId::of_file(sha256))).await
+        let (bus, settings) = agreed(config, known(config)).await?;
+        Self::begin(config, bus, settings, ImportId::of_file(sha256)).await
     }
 
     /// The configured journal, for what the bus still has of its own rooms. No node may run.
     pub(crate) async fn for_own(config: &Config) -> anyhow::Result<Self> {
-        let own = |settings: &Settings| {
-            let cluster = settings.cluster.context("the cluster has no id")?;
-            Ok(ImportId::of_cluster(cluster))
-        };
-        Self::of_cluster(config, own).await
+        let (bus, settings) = agreed(config, known(config)).await?;
+        let own = settings.cluster.context("the cluster has no id")?;
+        Self::begin(config, bus, settings, ImportId::of_cluster(own)).await
     }
 
     /// A new cluster on the bus, for the rooms of another one, or the one that a copy of these has
     /// begun. No node may run.
     async fn of_another(config: &Config, cluster: ClusterId) -> anyhow::Result<Self> {
-        let shards = config.cluster.validate()?;
-        let (bus, import) = (
-            Nats::connect(&nats_config(config, shards)).await?,
-            ImportId::of_cluster(cluster),
-        );
-        let settings = agree(config, &bus, known(config).begun(import)).await?;
+        let import = ImportId::of_cluster(cluster);
+        let (bus, settings) = agreed(config, known(config).begun(import)).await?;
         ensure!(
             settings.import == Some(import),
             "prefix {} is in use by another cluster, whose rooms these would be mixed with: \
              --to-prefix has to name one that is not used",
             config.bus.prefix
         );
-        Self::of_cluster(config, |_| Ok(import)).await
+        Self::begin(config, bus, settings, import).await
     }
 
-    async fn of_cluster(
+    async fn begin(
         config: &Config,
-        import: impl FnOnce(&Settings) -> anyhow::Result<ImportId>,
+        bus: Nats,
+        settings: Settings,
+        import: ImportId,
     ) -> anyhow::Result<Self> {
         let shards = config.cluster.validate()?;
-        let bus = Nats::connect(&nats_config(config, shards)).await?;
-        let settings = agree(config, &bus, known(config)).await?;
-        let import = import(&settings)?;
         stopped(&nodes(&bus).await?, config, "rooms are to be written")?;
         let target = match config.journal.kind {
             JournalKind::Bus => Self::on_bus(bus.clone(), shards, settings),

@@ -1,8 +1,11 @@
 //! Removing the rooms that are gone: what the sweep looks for, and what is done about it.
 
-use super::{Parts, trim::clock};
+use super::{
+    Parts,
+    trim::{clock, of_bus},
+};
 use crate::{
-    bus::{Error as BusError, Position},
+    bus::Position,
     journal::{self, Claim, Opened},
     room::{Millis, RoomId, Seq, State},
 };
@@ -68,9 +71,8 @@ impl Parts {
         if self.journal.publishes() {
             return Ok(false);
         }
-        let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
-        let refused = self.bus.removal().await.map_err(failed)?.refused;
-        Ok(refused.is_some() && self.bus.last(room).await.map_err(failed)?.is_some())
+        let refused = self.bus.removal().await.map_err(of_bus)?.refused;
+        Ok(refused.is_some() && self.bus.last(room).await.map_err(of_bus)?.is_some())
     }
 
     /// Removes a room, if that is what it is still when it is opened under a claim. `false`: it is
@@ -95,7 +97,7 @@ impl Parts {
             return Ok(false);
         }
         if !self.journal.publishes() {
-            self.forget_published(room).await?;
+            self.purge_published(room).await?;
         }
         if state.head > Seq::ZERO {
             let remains = state.remains();
@@ -106,13 +108,12 @@ impl Parts {
     }
 
     /// Removes the messages of a room in the feed.
-    async fn forget_published(&self, room: &RoomId) -> Result<(), journal::Error> {
-        let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
-        let last = self.bus.last(room).await.map_err(failed)?;
+    async fn purge_published(&self, room: &RoomId) -> Result<(), journal::Error> {
+        let last = self.bus.last(room).await.map_err(of_bus)?;
         match last.map(|last| last.position) {
             Some(last) => self.bus.purge(room, Position::next(last)).await,
             None => Ok(()),
         }
-        .map_err(failed)
+        .map_err(of_bus)
     }
 }

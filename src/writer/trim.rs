@@ -19,6 +19,11 @@ pub(super) fn clock() -> Millis {
     Millis(now.unwrap_or_default().as_millis() as u64)
 }
 
+/// A call of the bus that failed, as one of the journal that is made again.
+pub(super) fn of_bus(error: BusError) -> journal::Error {
+    journal::Error::Unavailable(error.to_string())
+}
+
 impl Parts {
     /// From where on events of a room stay that ends at `head`. They are read once, before they go.
     pub(super) async fn find_start(
@@ -103,9 +108,8 @@ impl Parts {
         purged: Seq,
     ) -> Result<(), journal::Error> {
         if policy == Policy::Sealed {
-            let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
             let forgotten = self.bus.forget_welcomes(room, purged).await;
-            forgotten.map_err(failed)?;
+            forgotten.map_err(of_bus)?;
         }
         self.remove_published(room, purged).await
     }
@@ -117,16 +121,15 @@ impl Parts {
         room: &RoomId,
         below: Seq,
     ) -> Result<(), journal::Error> {
-        let failed = |error: BusError| journal::Error::Unavailable(error.to_string());
         if self.journal.publishes() {
             return Ok(());
         }
         let oldest = self.bus.stored(room, Position::ZERO, 1).await;
-        let oldest = oldest.map_err(failed)?.into_iter().next();
+        let oldest = oldest.map_err(of_bus)?.into_iter().next();
         if oldest.is_none_or(|oldest| oldest.seq >= below) {
             return Ok(());
         }
-        let Some(from) = self.bus.find(room, below).await.map_err(failed)? else {
+        let Some(from) = self.bus.find(room, below).await.map_err(of_bus)? else {
             return Ok(()); // It is not there yet.
         };
         match self.bus.purge(room, from).await {
@@ -138,7 +141,7 @@ impl Parts {
                 );
                 Ok(())
             }
-            removed => removed.map_err(failed),
+            removed => removed.map_err(of_bus),
         }
     }
 
@@ -152,8 +155,8 @@ impl Parts {
         Ok(last.is_some() || self.journal.has_snapshot_below(room, purge.seq).await?)
     }
 
-    /// Of these rooms, which nobody has open, those whose past is too long, and those that are to be
-    /// removed.
+    /// Of these rooms, which nobody has open, those whose past is too long, and those that are to
+    /// be removed.
     pub(super) async fn look_at(&self, rooms: Vec<RoomId>) -> (Vec<RoomId>, Vec<Gone>) {
         let default = &self.config.retention();
         let (mut overlong, mut gone) = (Vec::new(), Vec::new());

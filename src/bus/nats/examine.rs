@@ -90,13 +90,12 @@ pub async fn examine(config: &Config) -> Result<Examined, Error> {
     let (major, minor, patch) = OLDEST;
     let is_new = link.client.is_server_compatible(major, minor, patch);
     let (mut streams, mut are_there) = (Vec::new(), true);
-    let journal = match settings::check_journal(&link, &subjects, &config.settings()).await {
-        Ok(is_known) => {
-            let complete = settings::check_complete(&link, &subjects).await;
-            complete.map(|()| is_known)
-        }
-        refused => refused,
-    };
+    let journal = async {
+        let is_known = settings::check_journal(&link, &subjects, &config.settings()).await?;
+        settings::check_complete(&link, &subjects).await?;
+        Ok(is_known)
+    }
+    .await;
     let knows_journal = matches!(journal, Ok(true));
     for definition in definition::definitions(config, &subjects) {
         let state = match (definition.store, &journal) {

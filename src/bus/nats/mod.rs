@@ -64,7 +64,7 @@ use std::{
 use subjects::Subjects;
 use together::Together;
 use uuid::Uuid;
-use watch::{Reached, Shared, Watch};
+use watch::{Reached, Shared};
 
 /// The oldest server that has what is used: batched direct reads.
 const OLDEST: (i64, i64, i64) = (2, 11, 0);
@@ -250,13 +250,10 @@ impl Nats {
                 foreign: foreign.clone(),
                 agreed: agreed.clone(),
                 skipped: skipped.clone(),
+                knew_journal,
             },
             told,
         );
-        let watch = Watch {
-            knew_journal,
-            ..watch
-        };
         tokio::spawn(watch.run());
         Ok(Self {
             subjects,
@@ -302,8 +299,8 @@ impl Nats {
         .await
     }
 
-    /// Notes in the cluster's settings that rooms are missing until this import is completed. Nobody
-    /// may be writing them. [`Error::Unusable`]: another one has to be completed first.
+    /// Notes in the cluster's settings that rooms are missing until this import is completed.
+    /// Nobody may be writing them. [`Error::Unusable`]: another one has to be completed first.
     pub async fn begin(&self, import: ImportId) -> Result<(), Error> {
         self.change_settings(|stored| match stored.lacks_another(import) {
             true => {

@@ -69,6 +69,8 @@ pub(super) struct Shared {
     /// The cluster's settings, once this node has agreed with them.
     pub(super) agreed: Agreed,
     pub(super) skipped: Skipped,
+    /// Whether the settings said at the start where rooms are kept.
+    pub(super) knew_journal: bool,
 }
 
 /// The watch over the servers of one bus.
@@ -574,6 +576,7 @@ pub(super) fn new(
         foreign,
         agreed,
         skipped,
+        knew_journal,
     } = shared;
     let [commands, registry, live] = links.map(Link::clone);
     Watch {
@@ -590,7 +593,7 @@ pub(super) fn new(
         subjects,
         agreed,
         settings: Ok(()),
-        knew_journal: false,
+        knew_journal,
         writes: config.writes,
         health,
     }

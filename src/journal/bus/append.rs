@@ -98,7 +98,7 @@ fn position(last: Option<&Published>) -> Position {
 }
 
 /// Notes how far a room has gone, after what is left of it.
-async fn claim(
+pub(super) async fn claim(
     bus: &dyn Bus,
     room: &RoomId,
     epoch: Epoch,

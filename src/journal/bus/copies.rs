@@ -4,7 +4,7 @@
 //! that a page is replaced in one step. `copies.<room>.extent` says which places count.
 
 use super::{
-    ATTEMPTS, BusError, Error, damaged, page as journaled, reading,
+    ATTEMPTS, BusError, Error, damaged, page as journaled, reading, revision,
     snapshot::{SMALLEST, part_bytes},
 };
 use crate::{
@@ -113,7 +113,7 @@ async fn write_page(
             Ok(Some((before, revision))) => (Some(before), revision),
             Ok(None) => (None, 0),
             // It has nothing that could be kept.
-            Err(Error::Damaged(_)) => (None, damaged::revision(bus, &name).await?),
+            Err(Error::Damaged(_)) => (None, revision(bus, &name).await?),
             Err(error) => return Err(error),
         };
         if let Some(before) = before.as_ref().filter(|before| before.age >= age) {
@@ -397,7 +397,7 @@ pub(super) async fn page(
             (true, None) => {
                 match listed_from(bus, room, next, page_with(Seq(below.0 - 1))).await? {
                     Some(page) if page > last => page,
-                    // A replica that lags behind does not have it yet, or it has no place in between.
+                    // A replica that lags behind lacks it, or it has no place in between.
                     Some(page) if near(bus, room, page).await?.is_empty() => {
                         return Err(Error::Unavailable(format!(
                             "page {page} of the copies of room {room} is not there yet: try again"

@@ -1,8 +1,7 @@
-//! Pages of copies that cannot be read. Each is told once by a node, however often somebody asks for
-//! what was in it.
+//! Pages of copies that cannot be read. Each is told once by a node, however often somebody asks
+//! for what was in it.
 
-use super::{Error, reading};
-use crate::{bus::Bus, room::RoomId};
+use crate::room::RoomId;
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
@@ -26,10 +25,4 @@ pub(super) fn tell(room: &RoomId, page: u64, why: &str) {
              backup of the bucket"
         );
     }
-}
-
-/// What a page is replaced at.
-pub(super) async fn revision(bus: &dyn Bus, name: &str) -> Result<u64, Error> {
-    let found = bus.get(name).await.map_err(reading)?;
-    Ok(found.map_or(0, |(_, revision)| revision))
 }

@@ -164,10 +164,7 @@ impl OnBus {
     async fn remove(&self, room: &RoomId, claim: Claim, below: Position) -> Result<(), Error> {
         self.trims().await?;
         self.confirm(claim).await?;
-        match self.bus.purge(room, below).await {
-            Err(BusError::Unknown(why)) => Err(Error::Unknown(why)),
-            purged => purged.map_err(reading),
-        }
+        self.bus.purge(room, below).await.map_err(removing)
     }
 
     async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {
@@ -188,6 +185,20 @@ fn reading(error: BusError) -> Error {
         BusError::TooLarge(why) => Error::TooLarge(why),
         error => Error::Unavailable(error.to_string()),
     }
+}
+
+/// A failed removal: it may have happened.
+fn removing(error: BusError) -> Error {
+    match error {
+        BusError::Unknown(why) => Error::Unknown(why),
+        error => reading(error),
+    }
+}
+
+/// The revision of what lies under a name; 0: nothing does.
+async fn revision(bus: &dyn Bus, name: &str) -> Result<u64, Error> {
+    let found = bus.get(name).await.map_err(reading)?;
+    Ok(found.map_or(0, |(_, revision)| revision))
 }
 
 #[async_trait]

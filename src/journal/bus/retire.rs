@@ -6,7 +6,7 @@
 //! was never written. Every removal ends with that claim, or with what was seen before the claim of
 //! the shard was confirmed, so whatever arrives late takes nothing that a later owner has written.
 
-use super::{BusError, Error, copies, pins, reading, snapshot};
+use super::{Error, append, copies, pins, reading, removing, revision, snapshot};
 use crate::{
     bus::{Bus, Position},
     room::{Epoch, RoomId, Seq},
@@ -22,20 +22,22 @@ pub(super) struct Seen {
 
 /// Looks at what lies beside the messages of a room.
 pub(super) async fn look(bus: &dyn Bus, room: &RoomId) -> Result<Seen, Error> {
-    let mut revision = 0;
+    let mut greatest = 0;
     for under in [
         snapshot::all_of(room),
         pins::all_of(room),
         copies::all_of(room),
     ] {
         for name in bus.names_under(&under).await.map_err(reading)? {
-            let found = bus.get(&name).await.map_err(reading)?;
-            revision = revision.max(found.map_or(0, |(_, revision)| revision));
+            greatest = greatest.max(revision(bus, &name).await?);
         }
     }
     let newest = snapshot::newest_place(bus, room).await?;
     let saved = newest.map_or(Seq::ZERO, |(_, saved, _)| saved);
-    Ok(Seen { revision, saved })
+    Ok(Seen {
+        revision: greatest,
+        saved,
+    })
 }
 
 /// Removes a room that ends at `head`, as the owner of this epoch left it. The caller has confirmed
@@ -82,22 +84,13 @@ async fn begin_again(
     if last.seq == Seq::ZERO {
         return Ok(Some(last.position));
     }
-    match bus
-        .publish_claim(room, epoch, Seq::ZERO, last.position)
-        .await
-    {
-        Ok(position) => Ok(Some(position)),
-        // Whoever opens the room again finds out.
-        Err(BusError::Conflict(why) | BusError::Unknown(why)) => Err(Error::Unknown(why)),
-        Err(error) => Err(reading(error)),
-    }
+    // Where it may have happened, whoever opens the room again finds out.
+    let position = append::claim(bus, room, epoch, Seq::ZERO, last.position).await?;
+    Ok(Some(position))
 }
 
 async fn purge(bus: &dyn Bus, room: &RoomId, below: Position) -> Result<(), Error> {
-    match bus.purge(room, below).await {
-        Err(BusError::Unknown(why)) => Err(Error::Unknown(why)),
-        purged => purged.map_err(reading),
-    }
+    bus.purge(room, below).await.map_err(removing)
 }
 
 /// The snapshots last: as long as one is there, the room is as it was.
@@ -117,8 +110,6 @@ async fn drop_beside(bus: &dyn Bus, room: &RoomId, revision: u64) -> Result<(), 
 }
 
 async fn drop_up_to(bus: &dyn Bus, under: &str, revision: u64) -> Result<(), Error> {
-    match bus.drop_under_up_to(under, revision).await {
-        Err(BusError::Unknown(why)) => Err(Error::Unknown(why)),
-        dropped => dropped.map_err(reading),
-    }
+    let dropped = bus.drop_under_up_to(under, revision).await;
+    dropped.map_err(removing)
 }

@@ -131,7 +131,10 @@ impl Statements {
                 .await?,
             note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,
             // As of a time before: what is noted since stays.
-            unnote: prepare("DELETE FROM {ks}.all_persistence_ids USING TIMESTAMP ? WHERE room = ?").await?,
+            unnote: prepare(
+                "DELETE FROM {ks}.all_persistence_ids USING TIMESTAMP ? WHERE room = ?",
+            )
+            .await?,
             rooms: prepare("SELECT room FROM {ks}.all_persistence_ids LIMIT ?").await?,
             rooms_after: prepare("SELECT room FROM {ks}.all_persistence_ids WHERE token(room) > token(?) LIMIT ?").await?,
             snapshots: prepare("SELECT seq, epoch, number FROM {ks}.snapshots WHERE room = ? LIMIT ?").await?,
