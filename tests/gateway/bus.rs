@@ -1,9 +1,7 @@
 //! The gateway and a bus that is not as it must be: what is sent is refused, and what the bus lost
 //! ends the sessions that saw it.
 
-mod gateway;
-
-use gateway::{Client, Gateway, World, join, seqs, since};
+use crate::world::{Client, Gateway, World, join, seqs, since};
 use safe_chat::{
     bus::{
         Commit, Fault, Feed, Head, Registry, Store,

@@ -1,12 +1,11 @@
 //! Hostile and heavy clients on real sockets: what each gets, and that the others notice nothing.
 
-mod gateway;
-
-use futures::{SinkExt, StreamExt};
-use gateway::{
+use crate::world;
+use crate::world::{
     LONG,
     server::{Server, Socket, code, frame, say},
 };
+use futures::{SinkExt, StreamExt};
 use reqwest::StatusCode;
 use safe_chat::gateway::Config;
 use serde_json::{Value, json};
@@ -197,7 +196,7 @@ async fn a_flood_of_pings_costs_the_others_nothing() {
 async fn a_member_that_never_reads_is_closed_and_comes_back_while_all_others_get_everything() {
     let server = Server::with(Config {
         backlog_bytes: 256 * 1024,
-        ..gateway::unlimited()
+        ..world::unlimited()
     })
     .await;
     let mut slow = server.json("slow", "").await;
@@ -444,7 +443,7 @@ async fn a_session_that_floods_is_told_so_and_stays() {
     for _ in 0..30 {
         say(&mut text, "charly:*:x").await;
     }
-    while !gateway::server::line(&mut text)
+    while !crate::world::server::line(&mut text)
         .await
         .starts_with("!rejected rate_limited ")
     {}

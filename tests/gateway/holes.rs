@@ -1,9 +1,7 @@
 //! What clients get of a room of which events are gone: everything else, and word of what is
 //! missing.
 
-mod gateway;
-
-use gateway::*;
+use crate::world::*;
 use safe_chat::{
     bus::{Commands as _, Submission},
     gateway::{Client as Address, StartAt, Taken},

@@ -1,9 +1,7 @@
 //! What one client may do, in virtual time: frames per session, per user and per address, joins and
 //! rooms per address. Nobody else pays for it.
 
-mod gateway;
-
-use gateway::{Client, Gateway, World, join};
+use crate::world::{Client, Gateway, World, join};
 use safe_chat::{
     gateway::{Config, Join},
     journal::memory,

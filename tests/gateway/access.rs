@@ -1,13 +1,10 @@
 //! Who may come in: policies of rooms, and tokens, over real sockets.
 
-#[path = "gateway_access/costs.rs"]
 mod costs;
-mod gateway;
-#[path = "support/issuer.rs"]
-mod issuer;
 
-use gateway::server::{Server, Socket, code, frame, next, say};
-use issuer::{Publisher, by_secret, claims, token, unsigned, with};
+use crate::support::issuer::{self, Publisher, by_secret, claims, token, unsigned, with};
+use crate::world;
+use crate::world::server::{Server, Socket, code, frame, next, say};
 use jsonwebtoken::Algorithm;
 use reqwest::{Client, RequestBuilder, Response};
 use safe_chat::access::{Config, Policy};
@@ -53,7 +50,7 @@ fn by_files() -> (Config, TempDir) {
 
 async fn start() -> Server {
     let (config, _folder) = by_files();
-    Server::guarded(gateway::unlimited(), &config).await
+    Server::guarded(world::unlimited(), &config).await
 }
 
 fn post(server: &Server, path: &str, token: Option<&str>) -> RequestBuilder {
@@ -261,7 +258,7 @@ async fn every_way_in_asks_for_what_the_policy_of_the_room_says() {
         default: Policy::Token,
         ..config
     };
-    let server = Server::guarded(gateway::unlimited(), &closed).await;
+    let server = Server::guarded(world::unlimited(), &closed).await;
     for (path, status) in [("/rooms/other/history", 401), ("/rooms/lobby/history", 200)] {
         assert_eq!(
             said(get(&server, path, None), None).await.0,
@@ -404,7 +401,7 @@ async fn a_token_in_an_address_counts_only_where_that_is_allowed() {
             in_url,
             ..config.clone()
         };
-        let server = Server::guarded(gateway::unlimited(), &config).await;
+        let server = Server::guarded(world::unlimited(), &config).await;
         assert_eq!(said(get(&server, &path, None), None).await.0, status);
     }
 }
@@ -419,9 +416,9 @@ async fn keys_that_rotate_are_found_by_their_names_and_seldom_asked_for() {
         jwks_cooldown_ms: 1_000,
         ..Config::default()
     };
-    let server = Server::guarded(gateway::unlimited(), &config).await;
+    let server = Server::guarded(world::unlimited(), &config).await;
     let becomes = async |token: &str, status: u16| {
-        let until = Instant::now() + gateway::LONG;
+        let until = Instant::now() + crate::world::LONG;
         while posted(&server, token).await.0 != status {
             assert!(Instant::now() < until, "it never becomes {status}");
         }
@@ -452,7 +449,7 @@ async fn keys_that_rotate_are_found_by_their_names_and_seldom_asked_for() {
     );
     // A key that left the set counts no more, once that is known.
     publisher.publish(&[Algorithm::EdDSA]);
-    let until = Instant::now() + gateway::LONG;
+    let until = Instant::now() + crate::world::LONG;
     while posted(&server, &old).await.0 == 200 {
         posted(&server, &strange).await;
         assert!(Instant::now() < until, "a key that is gone is still taken");
@@ -468,7 +465,7 @@ async fn keys_that_rotate_are_found_by_their_names_and_seldom_asked_for() {
         jwks: Some("http://127.0.0.1:1/keys".into()),
         ..config
     };
-    let server = Server::guarded(gateway::unlimited(), &nowhere).await;
+    let server = Server::guarded(world::unlimited(), &nowhere).await;
     let answer: Response = post(&server, POST, Some(&new)).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
@@ -488,11 +485,11 @@ async fn a_key_of_a_file_does_not_hide_that_the_issuer_has_a_new_one() {
         jwks_cooldown_ms: 1_000,
         ..Config::default()
     };
-    let server = Server::guarded(gateway::unlimited(), &config).await;
+    let server = Server::guarded(world::unlimited(), &config).await;
     let new = Publisher::token(Algorithm::EdDSA, "EdDSA");
     publisher.publish(&[Algorithm::EdDSA]);
     // Long before the keys are fetched by themselves again.
-    let until = Instant::now() + gateway::LONG;
+    let until = Instant::now() + crate::world::LONG;
     while posted(&server, &new).await.0 != 200 {
         assert!(Instant::now() < until, "the new key is never found");
     }
@@ -500,7 +497,7 @@ async fn a_key_of_a_file_does_not_hide_that_the_issuer_has_a_new_one() {
         jwks: Some("http://127.0.0.1:1/keys".into()),
         ..config
     };
-    let server = Server::guarded(gateway::unlimited(), &nowhere).await;
+    let server = Server::guarded(world::unlimited(), &nowhere).await;
     assert_eq!(posted(&server, &new).await.0, 503, "it may be good");
 }
 
@@ -564,7 +561,7 @@ async fn a_session_is_told_of_its_end_and_goes_on_with_a_new_token() {
     let headers = [("authorization", &*format!("Bearer {}", by_secret(&soon())))];
     let (mut text, _) = connect(&server, CHAT, &headers).await.unwrap();
     loop {
-        let line = gateway::server::line(&mut text).await;
+        let line = crate::world::server::line(&mut text).await;
         if line.starts_with("!expiring ") {
             break;
         }

@@ -1,9 +1,7 @@
 //! The gateway when things go wrong: cuts, lost answers and events, a gateway judged dead, a room
 //! whose beginning was cut.
 
-mod gateway;
-
-use gateway::{World, cut::Cut, dense, full, join, since, texts};
+use crate::world::{World, cut::Cut, dense, full, join, since, texts};
 use safe_chat::{
     bus::{
         Commands, Submission,
@@ -401,7 +399,7 @@ impl Faults for Slow {
     }
 }
 
-async fn abandon(gateway: &gateway::Gateway, by: &gateway::Gateway) {
+async fn abandon(gateway: &crate::world::Gateway, by: &crate::world::Gateway) {
     let abandon = Submission {
         room: RoomId::parse("aaa").unwrap(),
         action: Action::Abandon {

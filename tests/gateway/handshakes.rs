@@ -1,10 +1,7 @@
 //! Handshakes at a gateway: what it refuses itself, and that nobody is held up by somebody else's.
 
-mod gateway;
-#[path = "support/sealed.rs"]
-mod sealed;
-
-use gateway::{Client, Gateway, World, join};
+use crate::support::sealed::{Device, send};
+use crate::world::{Client, Gateway, World, join};
 use safe_chat::{
     bus::memory::{ConnectionId, Fate, Faults, Op},
     gateway::Join,
@@ -12,7 +9,6 @@ use safe_chat::{
     wire::{Message, ServerFrame},
 };
 use seal::{Handshake, rules::JoinPolicy};
-use sealed::{Device, send};
 use serde_json::{Value, from_str};
 use std::{
     sync::{

@@ -1,9 +1,8 @@
 //! Pages of other origins: which may read rooms, speak, and open sessions, and what browsers are
 //! told that ask before (CORS).
 
-mod gateway;
-
-use gateway::server::Server;
+use crate::world;
+use crate::world::server::Server;
 use reqwest::{Client, Method, RequestBuilder};
 use safe_chat::gateway::Config;
 use serde_json::json;
@@ -44,7 +43,7 @@ async fn pages_of_allowed_origins_read_and_ask_before_and_others_do_not() {
         ]
         .map(str::to_owned)
         .into(),
-        ..gateway::unlimited()
+        ..world::unlimited()
     };
     let server = Server::with(config).await;
     let own = format!("http://{}", server.address);
@@ -119,7 +118,7 @@ async fn pages_of_allowed_origins_read_and_ask_before_and_others_do_not() {
 
     let any = Config {
         allowed_origins: vec!["*".into()],
-        ..gateway::unlimited()
+        ..world::unlimited()
     };
     let server = Server::with(any).await;
     let answer = get(&server, HISTORY);
@@ -137,7 +136,7 @@ async fn a_page_whose_own_name_leads_to_loopback_reads_nothing_and_sends_nothing
     for (public_hosts, chat) in [(vec![], 403), (vec!["chat.example".to_owned()], 200)] {
         let server = Server::with(Config {
             public_hosts,
-            ..gateway::unlimited()
+            ..world::unlimited()
         })
         .await;
         let own = server.address.clone();

@@ -1,9 +1,7 @@
 //! What sessions say on its way to the room: together in few stored messages, in order whatever the
 //! bus loses, and answered by its events.
 
-mod gateway;
-
-use gateway::{World, dense, join, texts};
+use crate::world::{World, dense, join, texts};
 use safe_chat::bus::memory::{ConnectionId, Delivered, Fate, Faults, Op, Passage};
 use std::{
     sync::{

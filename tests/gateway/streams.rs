@@ -1,8 +1,6 @@
 //! Event streams as a browser reads them, and clients that gave up while the node stood still.
 
-mod gateway;
-
-use gateway::{
+use crate::world::{
     LONG, World,
     server::{Server, Socket, code, frame, say},
 };

@@ -1,9 +1,7 @@
 //! Gateways and a room that was gone and begins again at 1, under the same owner: who watches it,
 //! or comes from before, is told.
 
-mod gateway;
-
-use gateway::{Gateway, LONG, World, join, since, unlimited};
+use crate::world::{Gateway, LONG, World, join, since, unlimited};
 use safe_chat::{
     bus::{self, Bus, Commands, FORMATS, Submission, memory::Hub},
     cluster::{Lease, Owner},

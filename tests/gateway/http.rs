@@ -1,12 +1,11 @@
 //! The gateway's port as HTTP, byte by byte: handshakes, methods, bodies, refusals of a page.
 
-mod gateway;
-
-use futures::future::join_all;
-use gateway::{
+use crate::world;
+use crate::world::{
     LONG,
     server::{Server, frame},
 };
+use futures::future::join_all;
 use safe_chat::gateway::Config;
 use serde_json::{Value, json};
 use tokio::{
@@ -444,7 +443,7 @@ async fn a_get_of_the_chat_address_answers_what_an_upgrade_would_get() {
     let server = Server::with(Config {
         join_burst: 12,
         join_rate: 1,
-        ..gateway::unlimited()
+        ..world::unlimited()
     })
     .await;
     let both = async |path: &str, more: &[&str]| {
@@ -568,7 +567,7 @@ async fn limits_are_whole_numbers_in_json_and_digits_in_a_query() {
         ("0", false),
     ] {
         let ask = format!(r#"{{"type":"history","id":"h","limit":{limit}}}"#);
-        gateway::server::say(&mut harry, ask).await;
+        crate::world::server::say(&mut harry, ask).await;
         let kind = if ok { "history" } else { "rejected" };
         let answered = frame(&mut harry, kind).await;
         assert_eq!(answered["id"], "h", "{limit}");

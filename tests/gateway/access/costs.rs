@@ -9,7 +9,7 @@ async fn a_token_is_paid_for_before_it_is_looked_at() {
     let limits = Limits {
         address_rate: 1,
         address_burst: 10,
-        ..gateway::unlimited()
+        ..world::unlimited()
     };
     let (config, _folder) = by_files();
     for (posts, path) in [
@@ -45,7 +45,7 @@ async fn a_token_is_paid_for_before_it_is_looked_at() {
 async fn who_has_shown_no_token_takes_nobodys_place() {
     let limits = Limits {
         max_sessions: 1,
-        ..gateway::unlimited()
+        ..world::unlimited()
     };
     let (config, _folder) = by_files();
     let server = Server::guarded(limits, &config).await;

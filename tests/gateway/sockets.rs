@@ -1,13 +1,12 @@
 //! The gateway on real sockets, over the memory adapters: the three protocols, every refusal, close
 //! codes, and what works without a WebSocket.
 
-mod gateway;
-
-use futures::{SinkExt, StreamExt};
-use gateway::{
+use crate::world;
+use crate::world::{
     LONG,
     server::{Server, code, frame, line, next, say},
 };
+use futures::{SinkExt, StreamExt};
 use prost::Message as _;
 use reqwest::StatusCode;
 use safe_chat::{gateway::Config, proto::client::v1 as pb};
@@ -202,7 +201,7 @@ async fn rules_of_frames_are_enforced_with_their_close_codes() {
 async fn a_client_that_does_not_read_is_closed_while_the_others_go_on() {
     let server = Server::with(Config {
         backlog_bytes: 256 * 1024,
-        ..gateway::unlimited()
+        ..world::unlimited()
     })
     .await;
     let mut slow = server.json("slow", "").await;
@@ -403,7 +402,7 @@ async fn messages_and_history_work_without_a_websocket() {
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(
         (
-            gateway::seqs(answer["events"].as_array().unwrap()),
+            world::seqs(answer["events"].as_array().unwrap()),
             &answer["more"]
         ),
         (vec![5, 6, 7], &json!(true))

@@ -1,18 +1,13 @@
 //! Rooms with a policy over real sockets: who comes in, and what every way in takes.
 
-#[path = "gateway/mod.rs"]
-mod gateway;
-#[path = "support/sealed.rs"]
-mod sealed;
-
-use gateway::{
+use crate::support::sealed::{self, Device, send};
+use crate::world::{
     World,
     server::{Server, Socket, frame, say},
 };
 use reqwest::StatusCode;
 use safe_chat::{gateway::Config, room::Body};
 use seal::rules::JoinPolicy;
-use sealed::{Device, send};
 use serde_json::Value;
 
 const JSON: Option<&str> = Some("safechat.v1+json");

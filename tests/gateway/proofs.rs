@@ -1,13 +1,11 @@
 //! Proofs of keys over real sockets: a client that proves its key is in, and a proof that is not
 //! quite the right one is none.
 
-#[path = "gateway/mod.rs"]
-mod gateway;
-
+use crate::world;
+use crate::world::server::{Server, Socket, code, frame, line, next, say};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signer, SigningKey};
 use futures::{SinkExt, StreamExt};
-use gateway::server::{Server, Socket, code, frame, line, next, say};
 use prost::Message as _;
 use safe_chat::{
     access,
@@ -460,7 +458,7 @@ async fn a_room_that_asks_for_a_proof_lets_nobody_in_without() {
         rooms: vec!["aaa=proven".into()],
         ..access::Config::default()
     };
-    let server = Server::guarded(gateway::unlimited(), &access).await;
+    let server = Server::guarded(world::unlimited(), &access).await;
     let harry = Person::new("harry", 1);
     let required = reason("proof_required");
     // The name is nobody's, and nobody comes in who only claims it.
@@ -536,7 +534,7 @@ async fn a_recorded_get_reads_its_room_for_a_minute_and_does_nothing_else() {
         rooms: vec!["*=proven".into()],
         ..access::Config::default()
     };
-    let server = Server::guarded(gateway::unlimited(), &access).await;
+    let server = Server::guarded(world::unlimited(), &access).await;
     let harry = Person::new("harry", 1);
     drop(harry.proves(&server).await);
     let client = reqwest::Client::new();
@@ -565,7 +563,7 @@ async fn a_recorded_get_reads_its_room_for_a_minute_and_does_nothing_else() {
 
 #[tokio::test]
 async fn a_recorded_post_is_no_second_message_when_the_room_has_forgotten_its_id() {
-    let server = Server::with(gateway::unlimited()).await;
+    let server = Server::with(world::unlimited()).await;
     let harry = Person::new("harry", 1);
     let body = r#"{"id":"m1","text":"Hello"}"#;
     let recorded = Request {

@@ -1,20 +1,15 @@
 //! Sealed rooms where tokens are asked for: a token says what somebody may do, and a key who that
 //! is in the group.
 
-mod gateway;
-#[path = "support/issuer.rs"]
-mod issuer;
-#[path = "support/sealed.rs"]
-mod sealed;
-
-use gateway::{
+use crate::support::issuer::{self, by_secret, with};
+use crate::support::sealed::{Device, send};
+use crate::world;
+use crate::world::{
     World,
     server::{Server, Socket, frame, say},
 };
-use issuer::{by_secret, with};
 use safe_chat::{access, room::Body};
 use seal::rules::JoinPolicy;
-use sealed::{Device, send};
 use serde_json::Value;
 use tokio_tungstenite::{
     connect_async,
@@ -31,7 +26,7 @@ async fn server() -> (Server, tempfile::TempDir) {
         ..access::Config::default()
     };
     let world = World::of_today().await;
-    let server = Server::guarded_in(world, gateway::unlimited(), &access).await;
+    let server = Server::guarded_in(world, world::unlimited(), &access).await;
     (server, folder)
 }
 

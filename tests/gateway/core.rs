@@ -1,9 +1,8 @@
 //! The gateway without sockets, over the memory adapters and in virtual time: what every client
 //! sees, whatever goes wrong.
 
-mod gateway;
-
-use gateway::{LONG, World, dense, device, full, join, since, texts};
+use crate::world;
+use crate::world::{LONG, World, dense, device, full, join, since, texts};
 use safe_chat::{
     bus::{self, Registry},
     gateway::{Close, Config, Join, StartAt},
@@ -350,7 +349,7 @@ async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
     let clients = futures::future::join_all((0..500).map(|n| gateway.try_join(wish(n)))).await;
     for client in clients {
         let events = client.unwrap().events(884).await;
-        dense(&events, gateway::seqs(&events)[0], 884);
+        dense(&events, world::seqs(&events)[0], 884);
     }
     assert_eq!(asks.0.load(Relaxed) - before, 1);
     // Three pages of 128, and what of the storm itself was read before its own events were recent.

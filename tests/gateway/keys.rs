@@ -1,11 +1,7 @@
 //! Key packages and welcomes over HTTP, at one gateway: who may ask for what, and what is refused.
 
-#[path = "support/devices.rs"]
-mod devices;
-mod gateway;
-
-use devices::{Device, now, send};
-use gateway::{World, server::Server};
+use crate::support::devices::{Device, now, send};
+use crate::world::{World, server::Server};
 use safe_chat::{
     bus::{
         Admissions, Bus,
