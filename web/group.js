@@ -12,6 +12,7 @@ const ASKED = 50;
 const WAITS = {
   not_in: "You are not in the group of this room yet. Somebody who is can let you in, with your name and key:",
   revoked: "You have revoked this device in this room, at another device of yours: it reads and says nothing here any more, until a device of yours that is in allows it again. If that was not you, your key is in other hands.",
+  shut: ({ why }) => `You are not in the group of this room. It is open, but takes in nobody by themselves now${why ? `: ${why}` : ""}. This device tries it again every 10 minutes, by itself; somebody who is in can let you in at once, with your name and key.`,
   not_founded: "Whoever made this room has not made its group yet. This device waits for that, and makes it when nobody has for some minutes.",
 };
 
@@ -65,11 +66,11 @@ export class Group {
   isVerified(key) { return Boolean(this.sealed.verified[key]); }
 
   show() {
-    const { sealed } = this, { isIn, waits, question } = sealed.state;
+    const { sealed } = this, { isIn, waits, question } = sealed.state, hasLeft = Boolean(sealed.hasLeft) && !isIn && !question;
     const members = isIn ? sealed.members() : [];
     // After most steps all is as it was.
-    const invitation = waits || question ? null : sealed.alone?.invitations[0] ?? null;
-    const shown = JSON.stringify([members, sealed.verified, isIn, waits, question, sealed.code(), invitation]);
+    const invitation = waits || question || hasLeft ? null : sealed.alone?.invitations[0] ?? null;
+    const shown = JSON.stringify([members, sealed.verified, isIn, waits, sealed.state.why, question, hasLeft, sealed.code(), invitation]);
     if (shown === this.shown) return;
     this.shown = shown;
     const all = people(members), others = all.filter((one) => one.key !== sealed.who.key);
@@ -79,13 +80,14 @@ export class Group {
     $("group-code").textContent = sealed.code() ?? "";
     for (const id of ["group-code-row", "let-in", "leave-group", "ask-earlier"]) $(id).hidden = !isIn;
     if (sealed.who.direct) $("let-in").hidden = true;
-    $("group-notice").hidden = !waits && !question && !invitation;
+    $("group-notice").hidden = !waits && !question && !invitation && !hasLeft;
     $("group-alone").hidden = $("group-later").hidden = !invitation;
     if (invitation) $("group-notice-text").textContent = invites(invitation);
-    $("group-copy").hidden = Boolean(question) || waits !== "not_in";
+    $("group-copy").hidden = Boolean(question) || hasLeft || !["not_in", "shut"].includes(waits);
     $("group-agree").hidden = !question;
-    $("group-forget").hidden = !question?.left;
-    if (waits) $("group-notice-text").textContent = WAITS[waits];
+    $("group-forget").hidden = !question?.left && !hasLeft;
+    if (waits) $("group-notice-text").textContent = waits === "shut" ? WAITS.shut(sealed.state) : WAITS[waits];
+    if (hasLeft) $("group-notice-text").textContent = "You have left the group of this room. This browser keeps what it has read here, until you have it forget that. To come back, load the page again.";
     if (question) {
       $("group-notice-text").textContent = asks(question);
       $("group-agree").textContent = question.left || question.invited ? "Come back" : "Go in all the same";

@@ -14,14 +14,14 @@ const FASTER = "somebody was faster";
 export function words(note, me) {
   switch (note.what) {
     case "changed": return changed(note, me);
-    case "key_changed": return `${note.user} has another key than before: compare your number again`;
-    case "other_group": return "the room has another group than before: everything in it may be somebody else's doing";
+    case "key_changed": return `${note.user} has another key than before: it may be somebody else. Compare your number again, by another way`;
+    case "other_group": return "the room has another group than before: everything in it may be somebody else's doing. Compare numbers with the others, by another way, before you say anything here";
     case "leaving": return leaving(note, me);
     case "shared": return shared(note, me);
     case "asked": return asked(note, me);
     case "out": return out(note, me);
     case "lost": if (note.why.startsWith(FASTER)) return "somebody else came in at the same moment: this device tries again";
-      return `this device lost the group (${note.why}) and comes back`;
+      return `this device cannot follow the group any more (${note.why}): it comes back by itself, and does not read what is said until then`;
     default: return note.what;
   }
 }

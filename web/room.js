@@ -243,7 +243,7 @@ export class Room {
     if (id && after != null && this.sealed?.delayed(id, after)) return;
     const own = id && this.outbox.messages.get(id), isFinal = after == null || own?.tries >= AUTO_RETRIES;
     // What becomes of it then, the group says.
-    if (this.sealed && id && (isFinal || !own) && (this.sealed.rejected(id, reason) || own)) return;
+    if (this.sealed && id && (isFinal || !own) && (this.sealed.rejected(id, reason, message) || own)) return;
     if (!own) return console.warn(`safe-chat: rejected ${reason}: ${message}`);
     if (isFinal) return this.change(id, { state: "rejected", reason, message });
     this.change(id, { tries: own.tries + 1, state: "sending", sentAt: performance.now() + after });

@@ -21,8 +21,9 @@ const WAIT_MS = 400;             // for another tab that lets go
 const BATCH = 200;               // events that are stored together
 const ALLOWED_MS = 200, ALLOWED_TRIES = 50;   // how often it is looked whether the room has a list of devices
 const PATIENCE_MS = 600_000;     // how long it waits, at most, for what may not be asked now
+const MOST_WHY = 300;            // letters of what the service says of a refusal that are shown
 const MOST_PAIRS = 64;           // rooms of two that it looks after from elsewhere
-const PACKAGES = { least: 20, made: 50 };   // key packages that wait for others
+const PACKAGES = { least: 20, made: 50, portion: 20 };   // key packages that wait for others, and how many one request has
 
 /** What is shown at its place in the room, beside messages. */
 const NOTED = ["changed", "key_changed", "other_group", "leaving", "out", "lost", "shared", "asked"];
@@ -194,13 +195,15 @@ export class Sealed {
     return true;
   }
 
-  rejected(id, reason) {
+  /** `why`: what the service says of it. */
+  rejected(id, reason, why = "") {
     const change = this.changes.get(id), number = change?.number ?? this.numbers.get(id);
     this.changes.delete(id);
     this.numbers.delete(id);
     const message = this.outbox.messages.get(id);
     this.put(() => {
       if (message) message.frame = null;
+      this.why = why.slice(0, MOST_WHY);
       if (number !== undefined) return this.device.refused(number, reason, now());
       if (message) message.handed = false;   // of before a reload: it is said anew
       return "[]";
@@ -321,10 +324,15 @@ export class Sealed {
 
   remove(user, device) { return this.act(() => this.device.remove(user, device, now())); }
 
-  leave() { return this.act(() => this.device.leave(now())); }
+  async leave() {
+    await this.act(() => this.device.leave(now()));
+    this.hasLeft = true;
+    this.calls.changed();
+  }
 
   agree() {
     this.state.question = null;
+    this.hasLeft = false;
     return this.act(() => this.device.agree(now()));
   }
 
@@ -506,10 +514,11 @@ export class Sealed {
   show(effect) {
     switch (effect.what) {
       case "not_in": case "revoked": case "not_founded": this.state.waits = effect.what; return;
+      case "shut": Object.assign(this.state, { waits: "shut", why: this.why }); return;
       case "ask": this.state.question = effect; this.state.waits = false; return;
       case "refused": return this.refused(effect);
       case "odd": return this.calls.note(effect.at ? `#${effect.at}: ${effect.why}` : effect.why);
-      case "not_shared": return this.calls.note(`Not shared: ${effect.reason}.`);
+      case "not_shared": return this.calls.note(`Messages from before were neither shared nor asked for, for the room refused that: ${this.why || effect.reason}. Try it later.`);
       default:
         if (effect.what === "changed") this.letIn(effect);
         if (effect.at) this.calls.update(effect.at);
@@ -519,7 +528,7 @@ export class Sealed {
   refused({ text, reason }) {
     // Who is not in tries to come in first; where members let others in, that is refused.
     if (text === null && reason === "not_a_member" && !this.state.isIn) return undefined;
-    if (text === null) return this.calls.note(`A change of the group was refused: ${reason}.`);
+    if (text === null) return this.calls.note(`A change of the group was not made, for the room refused it: ${this.why || reason}. Do it again in a moment.`);
     const message = [...this.outbox.messages.values()].find((one) => one.handed && !one.frame && one.text === text);
     if (message) this.calls.refused(message, reason);
   }
@@ -552,10 +561,13 @@ export class Sealed {
   /** The answer, or undefined: it is asked again later. */
   async asked(ask) {
     try {
-      return await ask() ?? null;
+      const found = await ask() ?? null;
+      this.asksInVain = false;
+      return found;
     } catch (error) {
       if (this.over) return undefined;
-      this.calls.note(`The service did not say how to come in (${error.message}); asking again.`);
+      if (!this.asksInVain) this.calls.note(`The service does not say how to come into the group (${error.message}). It is asked again by itself.`);
+      this.asksInVain = true;
       this.disconnected();
       clearTimeout(this.again);
       this.again = setTimeout(() => { if (this.calls.isOpen()) this.put(() => this.device.connected(this.head, now())); }, AGAIN_MS);
@@ -566,22 +578,32 @@ export class Sealed {
   /** If it was taken all the same, enough are there next time. */
   publishAgain(error) {
     if (this.over) return;
-    this.calls.note(`Nobody can let this device in elsewhere yet (${error.message}); trying again.`);
+    if (!this.publishesInVain) this.calls.note(`Others may not be able to let this device in yet: its key packages are not there (${error.message}). This is tried again by itself.`);
+    this.publishesInVain = true;
     clearTimeout(this.publishing);
     this.publishing = setTimeout(() => { if (!this.over) this.publish(); }, PUBLISH_AGAIN_MS);
   }
 
-  /** Lets others add this device while it is away. */
+  /** Lets others add this device while it is away. In portions, for the service checks each key package. */
   async publish() {
     this.hasPublished = true;
     try {
-      if (await this.asks.left(this.name) >= PACKAGES.least || this.over) return;
-      let body = null;
-      this.put(() => { body = this.device.publish(PACKAGES.made, now()); return "[]"; }, () => {
-        this.asks.publish(this.name, body).catch((error) => this.publishAgain(error));
-      });
+      let left = await this.asks.left(this.name);
+      if (left >= PACKAGES.least) return;
+      while (left < PACKAGES.made && !this.over) {
+        const count = Math.min(PACKAGES.portion, PACKAGES.made - left), body = await this.packages(count);
+        if (this.over) return;
+        await this.asks.publish(this.name, body);
+        left += count;
+      }
+      this.publishesInVain = false;
     } catch (error) {
       this.publishAgain(error);
     }
+  }
+  /** Key packages as a request has them, whose private halves are stored. */
+  packages(count) {
+    let body = null;
+    return new Promise((stored) => this.put(() => { body = this.device.publish(count, now()); return "[]"; }, () => stored(body)));
   }
 }

@@ -260,7 +260,6 @@ try {
   await claim("who has left forgets what was read there", async () => {
     await revoked.click("#leave-group");
     await notes(revoked, "you are not in the group any more");
-    await revoked.reload();
     await revoked.click("#group-forget:not([hidden])");
     await revoked.locator("#group-said", { hasText: "has forgotten" }).waitFor();
     assert.equal(await revoked.locator("#log .bubble", { hasText: "MARKER" }).count(), 0);

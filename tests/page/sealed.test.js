@@ -225,7 +225,7 @@ describe("a device in a sealed room", () => {
     await tab.settled();
     tab.sealed.rejected(tab.sent[0].id, "too_large");
     await tab.settled();
-    assert.equal(tab.note, "Not shared: too_large.");
+    assert.match(tab.note, /neither shared nor asked for, for the room refused that: too_large/);
   });
 
   it("tells once of who writes to this person alone, and of nobody else", async () => {
@@ -309,6 +309,72 @@ describe("a device in a sealed room", () => {
     tab.sealed.add = async (user, key) => { asked.push([user, key]); };
     for (let n = 0; n < 2; n++) { tab.sealed.tick(); await tab.settled(); }
     assert.deepEqual(asked, [["charly", "KEY"]]);
+  });
+
+  it("lets nobody in by key packages of somebody else than was named", async () => {
+    const person = async (user) => {
+      const pair = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+      const pub = base64url(await crypto.subtle.exportKey("raw", pair.publicKey)), draft = new seal.Draft(user, "web-2", pub);
+      const device = draft.begin(new Uint8Array(await crypto.subtle.sign("Ed25519", pair.privateKey, draft.to_sign())), "aaa", true);
+      return { pub, packages: JSON.parse(device.publish(1, Math.floor(Date.now() / 1000))).packages.map((one) => ({ device: "web-2", package: one })) };
+    };
+    const charly = await person("charly"), other = await person("charly"), bob = await person("bob");
+    const asks = (key, { packages }) => {
+      tab.sealed.asks.claim = async () => ({ packages, missing: [] });
+      return tab.sealed.add("charly", key);
+    };
+    await assert.rejects(asks(charly.pub, other), /another key or name than was asked for: nobody was added/);
+    await assert.rejects(asks(bob.pub, bob), /another key or name than was asked for: nobody was added/);
+    assert.deepEqual(tab.sent, []);
+    await asks(charly.pub, charly);
+    await tab.delivered();
+    assert.deepEqual(tab.sealed.members().map((one) => one.user).sort(), ["charly", "harry"]);
+  });
+
+  it("publishes key packages in portions, and tells once that they are not taken", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      let left = 0, isTaking = false;
+      const portions = [], notes = [];
+      tab.sealed.calls.note = (text) => notes.push(text);
+      tab.sealed.asks.left = async () => left;
+      tab.sealed.asks.publish = async (_, body) => {
+        if (!isTaking) throw new Error("no answer");
+        const { packages } = JSON.parse(body);
+        portions.push(packages.length);
+        left += packages.length;
+      };
+      for (let tries = 0; tries < 3; tries++) { tab.sealed.publish(); await tab.settled(); mock.timers.tick(0); }
+      assert.deepEqual([notes.length, portions], [1, []]);
+      isTaking = true;
+      tab.sealed.publish();
+      await tab.settled();
+      assert.deepEqual(portions, [20, 20, 10]);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it("says why an open group takes in nobody now, and that it tries again", async () => {
+    const { device } = tab.sealed;
+    device.is_in = () => false;
+    device.refused = () => JSON.stringify([{ do: "show", what: "shut" }]);
+    tab.say("Hello");
+    await tab.settled();
+    tab.sealed.rejected(tab.sent[0].id, "not_a_member", `nobody comes in by itself for 57 minutes${"x".repeat(1_000)}`);
+    await tab.settled();
+    assert.equal(tab.sealed.state.waits, "shut");
+    assert.match(tab.sealed.state.why, /^nobody comes in by itself for 57 minutes/);
+    assert.equal(tab.sealed.state.why.length, 300);
+  });
+
+  it("knows that its person has left, until they come back", async () => {
+    await tab.sealed.leave();
+    assert.equal(tab.sealed.hasLeft, true);
+    await tab.delivered();
+    assert.equal(tab.sealed.state.isIn, false);
+    await tab.sealed.agree();
+    assert.equal(tab.sealed.hasLeft, false);
   });
 
   it("shows nothing as a message that is not encrypted, live and of before", async () => {
