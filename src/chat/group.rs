@@ -7,7 +7,7 @@ use super::{
     stay::Next,
     view::Line,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures::FutureExt;
 use safe_chat_client::{Message, Notice, Policy, Receipt, SendError};
 use seal::conversation::Outgoing;
@@ -101,6 +101,14 @@ impl Chat {
             });
         };
         match notice {
+            // What is said would stay encrypted, but somebody wants it otherwise.
+            Notice::Connected { welcome, .. } if welcome.policy != Policy::Sealed.as_str() => {
+                bail!(
+                    "the service says that {} is not sealed: nothing was said there. Whoever runs \
+                     it may want to read what you say, or it is too old for sealed rooms: ask them",
+                    sealed.room()
+                )
+            }
             Notice::Connected { welcome, .. } => sealed.connected(welcome.seq.unwrap_or_default()),
             Notice::Event(event) => sealed.event(event),
             Notice::Reset { .. } => sealed.missed(),
@@ -116,7 +124,7 @@ impl Chat {
     ) -> Result<()> {
         let answer = match outcome {
             Ok(receipt) => Ok(receipt.seq),
-            Err(SendError::Rejected { reason, .. }) => Err(reason),
+            Err(SendError::Rejected { reason, message }) => Err((reason, message)),
             // Begun anew, or over.
             Err(_) => return Ok(()),
         };
@@ -134,6 +142,9 @@ impl Chat {
 
     /// Time goes on.
     pub(super) async fn tick(&mut self) -> Result<()> {
+        if let Some(told) = self.unencrypted.tick() {
+            self.note(&told)?;
+        }
         let tasks = self.sealed.as_mut().map_or(Ok(Vec::new()), Sealed::tick)?;
         self.carry_out(tasks).await
     }

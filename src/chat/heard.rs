@@ -46,7 +46,7 @@ pub fn heard(frames: &str, screen: bool) -> String {
                 Effect::Reply {
                     reply: Some(safe_chat_client::session::Reply::History(page)),
                     ..
-                } => Some(room.page(page)),
+                } => Some(room.page(page, Default::default())),
                 _ => None,
             };
             match line {

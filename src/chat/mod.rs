@@ -21,6 +21,8 @@ mod screen;
 mod sealed;
 mod stay;
 mod terminal;
+mod trouble;
+mod unencrypted;
 mod view;
 
 use std::io::IsTerminal;
@@ -31,8 +33,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use safe_chat_client::{
-    Client, ConnectError, End, Gateway, Link, Lost, Message, Notice, Page, Policy, QueryError,
-    Receipt, SendError, Tls,
+    Client, ConnectError, End, Gateway, Link, Message, Notice, Page, Policy, QueryError, Receipt,
+    SendError, Tls,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
@@ -46,7 +48,9 @@ use options::{name, token_of, trusted};
 use room::Room;
 pub(crate) use sealed::store::devices_of;
 use sealed::{Found, Sealed, direct::Direct, said::unmask};
-use view::{Line, Style, View};
+use trouble::said;
+use unencrypted::Unencrypted;
+use view::{Line, Style, UNENCRYPTED, View};
 pub use {options::Options, sealed::Door};
 
 /// Undecided messages at which no further line is read.
@@ -54,9 +58,6 @@ const WINDOW: usize = 64;
 
 /// How often the prompt is refreshed, and messages without an answer are looked at.
 const TICK: Duration = Duration::from_secs(1);
-
-/// After so long without an answer a pipe is told what it waits for, at the next tick.
-const SILENCE: Duration = Duration::from_millis(1_500);
 
 /// How long one may still wait for undecided messages after `/quit`.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -159,6 +160,7 @@ async fn stay(
         console,
         tick: every(TICK),
         answers: FuturesUnordered::new(),
+        unencrypted: Unencrypted::default(),
         undecided: 0,
         leaving: None,
         quit: false,
@@ -227,6 +229,7 @@ struct Chat {
     tick: Interval,
     /// What was said or asked and is not answered.
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    unencrypted: Unencrypted,
     /// Messages of them.
     undecided: usize,
     /// Since when we only wait for what is undecided.
@@ -256,6 +259,9 @@ struct Chat {
 impl Chat {
     async fn run(mut self) -> Result<Option<stay::Next>> {
         let outcome = self.converse().await;
+        if let Some(rest) = self.unencrypted.rest() {
+            self.note(&rest)?;
+        }
         let written = self.sealed.as_mut().map_or(Ok(()), Sealed::write);
         self.client.close().await;
         outcome.and(written)?;
@@ -344,7 +350,7 @@ impl Chat {
         match command {
             Command::Say { text, to } => return self.say(text, to).await,
             Command::Who | Command::History(_) if self.client.status().link != Link::Open => {
-                self.note("not connected")?;
+                self.note("not connected, so this cannot be asked: again when you are")?;
             }
             Command::Who => {
                 let handle = self.client.handle();
@@ -374,7 +380,7 @@ impl Chat {
                 return self.of_group(command).await;
             }
             Command::Back if self.is_direct => return self.go(stay::Next::Back),
-            Command::Back => self.note("you came from nowhere else")?,
+            Command::Back => self.note("/back: you came here from no other room. /quit ends")?,
             Command::Quit => return self.leave(),
             Command::Help => self.note(&command::help(self.sealed.is_some()))?,
             Command::Unclear(why) => self.note(&why)?,
@@ -478,10 +484,9 @@ impl Chat {
             Answer::Sent(number, outcome) => self.sent(number, outcome).await?,
             Answer::Found(found) => self.found(found).await?,
             Answer::Earlier(Ok(mut page)) => {
-                if let Some(sealed) = &self.sealed {
-                    sealed.recall(&mut page.events);
-                }
-                let line = self.room.page(page);
+                let recalled = |sealed: &Sealed| sealed.recall(&mut page.events);
+                let recalled = self.sealed.as_ref().map(recalled).unwrap_or_default();
+                let line = self.room.page(page, recalled);
                 self.show(&line)?;
             }
             Answer::Members(Ok(members)) => self.show(&Line::Members(members))?,
@@ -492,72 +497,14 @@ impl Chat {
         Ok(())
     }
 
-    /// What was said can wait for a server that comes back, but not for one that was never there.
-    fn give_up_in_time(&mut self, why: &str) -> Result<()> {
-        let Some(left) = self
-            .attempts_left
-            .as_mut()
-            .filter(|_| !self.console.is_terminal())
-        else {
-            return Ok(());
-        };
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            bail!("{why}: gave up after {} attempts", self.attempts);
-        }
-        Ok(())
-    }
-
-    /// A server may take its time (it waits for its own servers). A terminal shows it in its
-    /// prompt.
-    fn say_silence(&mut self) -> Result<()> {
-        let Some((since, false)) = self.connecting else {
-            return Ok(());
-        };
-        if self.console.is_terminal() || since.elapsed() < SILENCE {
-            return Ok(());
-        }
-        self.connecting = Some((since, true));
-        let servers: Vec<_> = self.servers.iter().map(Gateway::to_string).collect();
-        self.note(&format!(
-            "no answer yet from {}: waiting",
-            servers.join(" or ")
-        ))
-    }
-
-    /// What a person can do about it here.
-    fn hint(&self, end: &End) -> String {
-        match end {
-            End::Final(Lost::Refused(refusal))
-                if matches!(&*refusal.reason, "key_mismatch" | "proof_required") =>
-            {
-                format!(
-                    " (the key tried is {}; --key-file FILE brings another one, --user NAME takes \
-                     another name)",
-                    self.of_key
-                )
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// Once per cause: the prompt counts the seconds of further attempts.
-    fn say_trouble(&mut self, why: String, wait: Duration) -> Result<()> {
-        if self.troubles.contains(&why) {
-            return Ok(());
-        }
-        let again = if self.troubles.is_empty() {
-            format!("reconnecting in {:.1} s", wait.as_secs_f64())
-        } else {
-            "trying on".into()
-        };
-        self.note(&format!("{why}; {again}"))?;
-        self.troubles.push(why);
-        Ok(())
-    }
-
     fn show(&mut self, line: &Line) -> Result<()> {
         self.refused += u64::from(matches!(line, Line::Rejected { .. }));
+        if let Line::Event(event) = line
+            && event.kind() == UNENCRYPTED
+            && !self.unencrypted.is_told(event.seq)
+        {
+            return Ok(());
+        }
         if self.view.is_note(line) {
             return self.note(&self.view.note_of(line));
         }
@@ -585,13 +532,4 @@ impl Chat {
         let prompt = self.view.prompt(&state, self.undecided());
         self.console.prompt(prompt);
     }
-}
-
-/// Why there is no connection, for a person at a terminal.
-fn said(why: &Lost) -> String {
-    let why = view::escaped(&why.to_string());
-    if why.ends_with("name the authority that vouches for it") {
-        return why + " with --ca";
-    }
-    why
 }

@@ -2,6 +2,7 @@
 //! to see of each notice of the client. Pure.
 
 use safe_chat_client::{Body, Event, Notice, Page};
+use std::collections::BTreeMap;
 
 use super::view::Line;
 
@@ -86,8 +87,8 @@ impl Room {
         }
     }
 
-    /// Earlier events came.
-    pub(super) fn page(&mut self, page: Page) -> Line {
+    /// Earlier events came, with what there is to read in the place of some.
+    pub(super) fn page(&mut self, page: Page, notes: BTreeMap<u64, String>) -> Line {
         let Page {
             mut events, more, ..
         } = page;
@@ -96,7 +97,12 @@ impl Room {
         let joint = self.first.zip(seq(events.last()));
         let lost = joint.map_or(0, |(first, last)| first - 1 - last);
         self.first = seq(events.first()).or(self.first);
-        Line::Earlier { events, lost, more }
+        Line::Earlier {
+            events,
+            notes,
+            lost,
+            more,
+        }
     }
 }
 
@@ -174,10 +180,10 @@ mod tests {
             more: true,
             ..Page::default()
         };
-        let line = room.page(page(&[7, 8, 9]));
+        let line = room.page(page(&[7, 8, 9]), BTreeMap::new());
         assert!(matches!(&line, Line::Earlier { events, lost: 0, .. } if events.len() == 2));
         assert_eq!(room.earlier(), Ok(Some(7)));
-        let line = room.page(page(&[1, 2]));
+        let line = room.page(page(&[1, 2]), BTreeMap::new());
         assert!(matches!(line, Line::Earlier { lost: 4, .. }));
         assert!(room.earlier().is_err());
     }

@@ -2,7 +2,7 @@
 //! themselves. Control characters of others are always escaped, so that no message can move the
 //! cursor, change colours or pretend to be a line of its own.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use chrono::{DateTime, Local, NaiveDate};
 use crossterm::style::{Attribute, Color, ContentStyle, StyledContent, Stylize};
@@ -16,9 +16,11 @@ use super::screen::Prompt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     Event(Event),
-    /// `lost`: how many events behind these the service does not have any more.
+    /// `notes`: what there is to read in the place of some. `lost`: how many events behind these
+    /// the service does not have any more.
     Earlier {
         events: Vec<Event>,
+        notes: BTreeMap<u64, String>,
         lost: u64,
         more: bool,
     },
@@ -149,12 +151,26 @@ impl View {
             (_, Line::Members(members)) => {
                 out.push_str(&self.note(&format!("here: {}", here(members))))
             }
-            (_, Line::Earlier { events, lost, more }) => self.earlier(events, *lost, *more, out),
+            (
+                _,
+                Line::Earlier {
+                    events,
+                    notes,
+                    lost,
+                    more,
+                },
+            ) => self.earlier((events, notes), *lost, *more, out),
             _ => {}
         }
     }
 
-    fn earlier(&mut self, events: &[Event], lost: u64, more: bool, out: &mut String) {
+    fn earlier(
+        &mut self,
+        (events, notes): (&[Event], &BTreeMap<u64, String>),
+        lost: u64,
+        more: bool,
+        out: &mut String,
+    ) {
         let today = self.day.take();
         let title = if events.is_empty() {
             "nothing earlier is kept"
@@ -162,8 +178,16 @@ impl View {
             "earlier"
         };
         out.push_str(&self.note(&format!("--- {title} ---")));
-        for event in events {
-            self.event(event, out);
+        let is_unencrypted = |event: &Event| event.kind() == UNENCRYPTED;
+        for run in events.chunk_by(|one, next| is_unencrypted(one) && is_unencrypted(next)) {
+            match notes.get(&run[0].seq) {
+                Some(note) => out.push_str(&self.note(note)),
+                None => self.event(&run[0], out),
+            }
+            if let [_, .., last] = run {
+                let more = plural(run.len() as u64 - 1, "more such event");
+                out.push_str(&self.note(&format!("! up to #{}: {more}", last.seq)));
+            }
         }
         if lost > 0 {
             let what = plural(lost, "event");
@@ -393,7 +417,7 @@ fn here(members: &[String]) -> String {
     format!("{} ({})", names.join(", "), names.len())
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let start: String = text.chars().take(60).collect();
     let more = if start.len() < text.len() { "…" } else { "" };
     escaped(&start) + more
@@ -483,13 +507,20 @@ mod tests {
             assert!(view.is_note(&line));
             assert_eq!(view.note_of(&line), said);
             let page = Line::Earlier {
-                events: vec![event.clone()],
+                events: [7, 8, 9]
+                    .map(|seq| Event {
+                        seq,
+                        ..event.clone()
+                    })
+                    .into(),
+                notes: BTreeMap::new(),
                 lost: 0,
                 more: false,
             };
             let mut out = String::new();
             view.render(&page, &mut out);
             assert!(out.contains(said), "{out}");
+            assert!(out.contains("! up to #9: 2 more such events"), "{out}");
         }
     }
 

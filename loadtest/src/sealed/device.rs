@@ -417,6 +417,7 @@ impl Device {
             | Show::NotIn
             | Show::Revoked
             | Show::NotFounded
+            | Show::Shut
             | Show::Ask(_) => return,
         };
         self.note(note);

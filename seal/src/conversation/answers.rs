@@ -1,6 +1,6 @@
 //! What became of what a conversation sent.
 
-use super::state::{CHANGE_AFTER, Entering, FOUND_AFTER, OVERTAKEN_AFTER, Sent};
+use super::state::{CHANGE_AFTER, Entering, FOUND_AFTER, KNOCK_AFTER, OVERTAKEN_AFTER, Sent};
 use super::{Conversation, Effect, Show};
 use crate::member::Frame;
 
@@ -63,6 +63,9 @@ impl Conversation {
                         content: None,
                         reason: reason.into(),
                     }));
+                }
+                if is_entry && reason == NOT_A_MEMBER && self.member.enters_open(&self.room) {
+                    self.knock_at = Some(self.now + KNOCK_AFTER);
                 }
                 self.leaves &= !matches!(frame, Frame::Leave { .. });
                 self.give_up(&frame, &mut effects);

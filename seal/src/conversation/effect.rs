@@ -64,7 +64,10 @@ pub enum Show {
     },
     /// Nobody has let this device in yet: somebody in the room must add this person.
     NotIn,
-    /// The same, for the person has revoked this device here: another device of theirs must allow
+    /// The group is open, but takes in nobody by itself for a while: its writer says for how long.
+    /// The device tries again every ten minutes, and comes in at once if somebody adds it.
+    Shut,
+    /// Nobody has let this device in, for the person has revoked it here: another device of theirs must allow
     /// it first.
     Revoked,
     /// The room has no group yet, and whoever made the room is waited for.
@@ -73,6 +76,18 @@ pub enum Show {
     Ask(Question),
     /// What the server sent is none of what rooms have.
     Odd(Error),
+}
+
+/// What a person reads of [`Show::Odd`].
+pub fn odd(error: &Error) -> String {
+    match error {
+        Error::Refused(why) => {
+            format!(
+                "what the service shows here is nothing that a group takes, and was left out: {why}"
+            )
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What a user is asked before a device comes (back).

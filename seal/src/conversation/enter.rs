@@ -136,6 +136,7 @@ impl Conversation {
         effects.push(Effect::Show(match self.member.is_revoked(&self.room) {
             true => Show::Revoked,
             false if self.found_at.is_some() => Show::NotFounded,
+            false if self.knock_at.is_some() => Show::Shut,
             false => Show::NotIn,
         }));
     }

@@ -22,7 +22,7 @@ use crate::device::Name;
 use crate::handshake::Handshake;
 use crate::member::{Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
-pub use effect::{Effect, Outgoing, Question, Show};
+pub use effect::{Effect, Outgoing, Question, Show, odd};
 use state::{Entering, Reading, Sent, TIDY_AFTER, Unplaced};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -60,6 +60,8 @@ pub struct Conversation {
     overtaken: Option<(u64, Frame)>,
     /// When it may found the group that it could not found.
     found_at: Option<u64>,
+    /// When it tries again to come into an open group that takes in nobody now.
+    knock_at: Option<u64>,
     /// When it changes something by itself again, after a change was refused.
     changes_at: u64,
     /// The place of the change that made the epoch which it knows; 0: it was before a restart.
@@ -96,6 +98,7 @@ impl Conversation {
             leaves: false,
             overtaken: None,
             found_at: None,
+            knock_at: None,
             changes_at: 0,
             changed_at: 0,
             gaps: Vec::new(),
@@ -115,6 +118,11 @@ impl Conversation {
             true => None,
             false => self.member.read_up_to(&self.room),
         }
+    }
+
+    /// The room.
+    pub fn room(&self) -> &Name {
+        &self.room
     }
 
     /// The device.
@@ -260,6 +268,11 @@ impl Conversation {
             return effects;
         }
         self.give_up_overtaken(&mut effects);
+        let is_knocking = self.knock_at.take_if(|at| *at <= now).is_some();
+        if is_knocking && self.entering == Entering::Waiting {
+            (self.entering, self.is_refused) = (Entering::No, false);
+            return self.go_on(effects);
+        }
         // The welcome may have come after the commit that it is of.
         let is_asking = !matches!(self.asked, None | Some(Question::Left));
         let waits_for_others = is_asking || self.found_at.is_some();
@@ -312,7 +325,7 @@ impl Conversation {
             return effects;
         }
         if self.member.is_in(&self.room) {
-            (self.asked, self.agreed) = (None, None);
+            (self.asked, self.agreed, self.knock_at) = (None, None, None);
         }
         self.entering = match self.entering {
             Entering::Sent if !self.member.is_in(&self.room) => Entering::Sent,

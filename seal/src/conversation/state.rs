@@ -9,6 +9,8 @@ pub(super) const ASK_AGAIN: (u64, u64) = (1, 30);
 pub(super) const TIDY_AFTER: u64 = 60;
 /// Seconds after which a group is founded again that only the maker of the room may found yet.
 pub(super) const FOUND_AFTER: u64 = 60;
+/// Seconds until it tries again to come into an open group that takes in nobody by itself now.
+pub(super) const KNOCK_AFTER: u64 = 600;
 /// Seconds that it waits for the event of whoever was faster, before it asks for the way in anew.
 pub(super) const OVERTAKEN_AFTER: u64 = 3;
 /// Seconds for which a device changes nothing by itself after a change was refused.

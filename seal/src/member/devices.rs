@@ -152,6 +152,14 @@ impl Member {
         let group = self.rooms.get(room)?.group.as_ref()?;
         mls::join_policy_of(group.group_id().as_slice(), room).ok()
     }
+
+    /// Whether the group that this device is on its way into takes in whoever comes.
+    pub(crate) fn enters_open(&self, room: &Name) -> bool {
+        let entered = self.rooms.get(room).and_then(|one| one.rejoin.as_ref());
+        let group = entered.and_then(|one| one.group.as_ref());
+        let policy = group.map(|group| mls::join_policy_of(group.group_id().as_slice(), room));
+        policy == Some(Ok(JoinPolicy::Open))
+    }
 }
 
 impl Room {

@@ -232,7 +232,7 @@ pub enum How {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// The device is not in the room's group.
-    #[error("this device is not in the sealed room: it must be added, or rejoin")]
+    #[error("this device is not in the group of this room: somebody who is in has to add it")]
     NotIn,
     /// It is already.
     #[error("this device is in the sealed room already")]
@@ -260,7 +260,7 @@ pub enum Error {
     #[error("a message may have {MOST_CONTENT} bytes")]
     TooLong,
     /// With whom something is to be shared is not there.
-    #[error("nobody in the group has that key")]
+    #[error("nobody in the group of this room has that key")]
     NotThere,
     /// There is nothing to share.
     #[error("there is nothing to share: this device has read nothing here, as far as it remembers")]
@@ -294,7 +294,11 @@ pub enum Error {
     )]
     Unlisted(Vec<Name>),
     /// An event that is none of those that follow.
-    #[error("an event is missing before this one: read the room's events again")]
+    #[error(
+        "the service has left out a change of the group before this, so what follows cannot be \
+         read: the room is read again by itself, each minute until it is there. If it does not \
+         come, ask the others by another way what they see"
+    )]
     Gap,
     /// The server or another client sent what no room accepts.
     #[error(transparent)]

@@ -5,7 +5,7 @@ use super::world::now;
 use super::world::room;
 use super::{connected, settle};
 use seal::Shelf;
-use seal::conversation::Effect;
+use seal::conversation::{Effect, Show};
 use seal::rules::JoinPolicy;
 
 /// A server hides a change for a while. Meanwhile something of the epoch before is read, which is
@@ -72,4 +72,35 @@ fn key_packages_that_are_too_old_go_by_themselves() {
     // What each of the four consists of.
     assert!(gone_at(&mut host, now() + 85 * 86_400) >= 4);
     assert_eq!(gone_at(&mut host, now() + 85 * 86_400), 0);
+}
+
+/// Two members could not process a commit of a third one.
+#[test]
+fn who_comes_to_an_open_group_that_takes_in_nobody_now_knows_it_and_tries_again() {
+    let (mut server, mut hosts) = connected(&["harry", "charly", "kim"], JoinPolicy::Open);
+    for reporter in [0, 1] {
+        let delivery = server.delivery.as_mut().unwrap();
+        let by = hosts[reporter].person.proven();
+        let leaf = delivery.decide_report(delivery.epoch(), &by).unwrap();
+        delivery.apply_report(leaf, now());
+    }
+    let mut hermione = Host::new("hermione", 4, JoinPolicy::Open);
+    hermione.publish(&mut server);
+    hermione.connect(&server);
+    hosts.push(hermione);
+    settle(&mut server, &mut hosts);
+    assert_eq!(hosts[3].shown, [Show::Shut]);
+    let since = now();
+    let mut tried_by = |hosts: &mut Vec<Host>, later: u64| {
+        let effects = hosts[3].conversation.tick(since + later);
+        hosts[3].effects.extend(effects);
+        settle(&mut server, hosts);
+        hosts[3].shown.len()
+    };
+    assert_eq!(tried_by(&mut hosts, 595), 1);
+    assert_eq!(tried_by(&mut hosts, 605), 2, "once more, and refused again");
+    let (harry, others) = hosts.split_at_mut(1);
+    assert!(harry[0].add(&mut server, &others[2]));
+    settle(&mut server, &mut hosts);
+    assert!(hosts[3].is_in(), "{:?}", hosts[3].shown);
 }

@@ -3,7 +3,7 @@
 use crate::encoded;
 use seal::Name;
 use seal::content::Earlier;
-use seal::conversation::{Outgoing, Question, Show};
+use seal::conversation::{Outgoing, Question, Show, odd};
 use seal::member::{Content, Holder, How, Shown};
 use serde_json::{Value, json};
 
@@ -42,11 +42,12 @@ pub(crate) fn show(show: &Show) -> Value {
         Show::NotIn => json!({ "what": "not_in" }),
         Show::Revoked => json!({ "what": "revoked" }),
         Show::NotFounded => json!({ "what": "not_founded" }),
+        Show::Shut => json!({ "what": "shut" }),
         Show::Ask(Question::AnotherGroup) => json!({ "what": "ask", "newcomers": null }),
         Show::Ask(Question::Newcomers(who)) => json!({ "what": "ask", "newcomers": holders(who) }),
         Show::Ask(Question::Left) => json!({ "what": "ask", "left": true }),
         Show::Ask(Question::Invited(by)) => json!({ "what": "ask", "invited": holder(by) }),
-        Show::Odd(error) => json!({ "what": "odd", "why": error.to_string() }),
+        Show::Odd(error) => json!({ "what": "odd", "why": odd(error) }),
     };
     shown["do"] = json!("show");
     shown

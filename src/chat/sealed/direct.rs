@@ -58,13 +58,13 @@ impl Sealed {
         let known = known.map(|(_, one)| one.identity);
         let key = found.chain(invited).chain(known).next();
         let key = key.ok_or_else(|| match self.is_in() {
-            true => format!("{user} is not in the group of this room"),
+            true => format!("{user} is not in the group of this room. /devices says who is"),
             false => format!(
                 "you are not in the group of this room, so which key {user} has is not known here"
             ),
         })?;
         if key == self.own {
-            return Err("that is you".into());
+            return Err("that is you: name somebody else".into());
         }
         if direct::room_of(&self.own, &key) == room {
             return Err(format!("you are alone with {user} here"));

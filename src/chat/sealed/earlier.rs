@@ -24,14 +24,29 @@ impl Sealed {
     pub(in super::super) fn share(&mut self, user: &str, count: u8) -> Result<Vec<Task>> {
         let members = Name::parse(&self.room).map(|room| self.conversation.member().members(&room));
         let members = members.unwrap_or_default();
+        if user == self.user && !self.has_others() {
+            let why = "! /share: that is you, and no other device of yours is in the group of this \
+                       room. /share NAME shows somebody else what was said; /ask asks them";
+            return Ok(vec![Task::Note(why.into())]);
+        }
         match members.iter().find(|one| one.user.as_str() == user) {
             Some(one) => self.share_with(&format!("/share {user}"), &one.identity, count),
             None => {
-                let why =
-                    format!("! /share {user}: nobody of that name is in the group of this room");
+                let why = format!(
+                    "! /share {user}: nobody of that name is in the group of this room. /devices \
+                     says who is"
+                );
                 Ok(vec![Task::Note(why)])
             }
         }
+    }
+
+    /// Whether another device of this person is in the group.
+    fn has_others(&self) -> bool {
+        let member = self.conversation.member();
+        let members = member.members(self.conversation.room());
+        let own = members.iter().filter(|one| one.identity == self.own);
+        own.count() > 1
     }
 
     fn share_with(&mut self, command: &str, key: &Public, count: u8) -> Result<Vec<Task>> {

@@ -138,6 +138,11 @@ impl Sealed {
     }
 
     fn add_claimed(&mut self, claim: Claim, claimed: keys::Claimed) -> Result<Vec<Task>> {
+        if claimed.packages.is_empty() {
+            let missing = words::missing(&claim.user, &claimed.missing);
+            let nothing = || words::nothing_given(&claim.command(), &claim.user);
+            return Ok(vec![Task::Note(missing.unwrap_or_else(nothing))]);
+        }
         let packages = claimed.packages.iter().map(|one| one.package.clone());
         let packages: Vec<_> = packages.collect();
         let person = Person {
@@ -193,7 +198,7 @@ impl Sealed {
         };
         self.later += 1;
         let note = format!(
-            "! {}: {error:#}: asked again then, by itself",
+            "! {}: {error:#}. It is asked again then, by itself",
             claim.command()
         );
         let claim = Claim {

@@ -20,6 +20,8 @@ use std::{
 /// Messages of one room, at most, and bytes of their texts; the oldest go first.
 const MOST: usize = 1000;
 const MOST_BYTES: usize = 2 * 1024 * 1024;
+/// Notes of one room, at most: what was shared, or asked for, and bytes of them.
+const MOST_NOTES: (usize, usize) = (200, 1024 * 1024);
 /// Own messages of which it is not known whether they are in the room.
 const MOST_SENT: usize = 64;
 /// How long a message is kept, and the file of a room where nobody is any more: as the service
@@ -43,6 +45,16 @@ pub(super) enum Record {
     },
     /// It will never be in the room.
     Refused { hash: Hash },
+    /// At this place there is no message, but something that is read so.
+    Noted(Note),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Note {
+    pub(super) seq: u64,
+    pub(super) at: u64,
+    pub(super) from: String,
+    pub(super) text: String,
 }
 
 impl Record {
@@ -67,6 +79,7 @@ pub(super) struct Kept {
     messages: BTreeMap<u64, Earlier>,
     /// Of their texts.
     bytes: usize,
+    notes: BTreeMap<u64, Note>,
     /// Own messages that were not seen in the room yet.
     sent: Vec<(Hash, String)>,
     /// Those that were sent before this was opened.
@@ -105,18 +118,20 @@ impl Kept {
             length: bytes.len(),
             messages: BTreeMap::new(),
             bytes: 0,
+            notes: BTreeMap::new(),
             sent: Vec::new(),
             sent_before: Vec::new(),
         };
         let is_whole = kept.read(&bytes);
         kept.sent_before = kept.sent.iter().map(|(hash, _)| *hash).collect();
-        let count = kept.messages.len();
+        let count = kept.count();
         kept.trim_oldest();
         let oldest = SystemTime::now() - LONGEST;
         let oldest = oldest.duration_since(SystemTime::UNIX_EPOCH);
         let oldest = oldest.unwrap_or_default().as_millis() as u64;
         kept.messages.retain(|_, one| one.at >= oldest);
-        if !is_whole || kept.messages.len() < count {
+        kept.notes.retain(|_, one| one.at >= oldest);
+        if !is_whole || kept.count() < count {
             kept.write_anew()?;
         }
         Ok(kept)
@@ -148,6 +163,7 @@ impl Kept {
                 }
             }
             Record::Refused { hash } => self.sent.retain(|(sent, _)| *sent != hash),
+            Record::Noted(note) => drop(self.notes.insert(note.seq, note)),
             Record::Read {
                 seq,
                 at,
@@ -191,7 +207,7 @@ impl Kept {
         self.length += bytes.len();
         self.unwritten.extend(bytes);
         // Each record has some 200 bytes beside its text.
-        match self.length > 2 * (MOST_BYTES + MOST * 256) {
+        match self.length > 2 * (MOST_BYTES + MOST_NOTES.1 + (MOST + MOST_NOTES.0) * 256) {
             true => self.write_anew(),
             false => Ok(()),
         }
@@ -257,8 +273,9 @@ impl Kept {
         newest
     }
 
-    /// Makes events of before readable that this device has read.
-    pub(super) fn recall(&self, events: &mut [Event]) {
+    /// Makes events of before readable that this device has read; what there is to read in the
+    /// place of others.
+    pub(super) fn recall(&self, events: &mut [Event]) -> BTreeMap<u64, String> {
         let is_sealed = |event: &&mut Event| matches!(event.body, Body::Sealed(_));
         for event in events.iter_mut().filter(is_sealed) {
             let read = self.messages.get(&event.seq);
@@ -267,6 +284,13 @@ impl Kept {
                 event.body = Body::Text(text.into_owned());
             }
         }
+        let sealed = events.iter().filter(|event| event.kind() == "sealed");
+        let noted = sealed.filter_map(|event| self.notes.get(&event.seq));
+        noted.map(|note| (note.seq, note.text.clone())).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.messages.len() + self.notes.len()
     }
 
     /// Forgets what is from before a place, of all or of one.
@@ -274,12 +298,12 @@ impl Kept {
     /// # Errors
     /// It cannot be written.
     pub(super) fn trim(&mut self, before: u64, of: Option<&str>) -> Result<()> {
-        let count = self.messages.len();
-        let stays = |seq: &u64, one: &mut Earlier| {
-            *seq >= before || of.is_some_and(|of| one.from.as_str() != of)
-        };
-        self.messages.retain(stays);
-        match self.messages.len() < count {
+        let count = self.count();
+        let stays = |seq: u64, from: &str| seq >= before || of.is_some_and(|of| from != of);
+        self.messages
+            .retain(|seq, one| stays(*seq, one.from.as_str()));
+        self.notes.retain(|seq, one| stays(*seq, &one.from));
+        match self.count() < count {
             true => self.write_anew(),
             false => Ok(()),
         }
@@ -295,6 +319,14 @@ impl Kept {
                 break;
             };
             self.bytes -= oldest.content.0.len();
+        }
+        let (most, most_bytes) = MOST_NOTES;
+        let mut bytes: usize = self.notes.values().map(|note| note.text.len()).sum();
+        while self.notes.len() > most || bytes > most_bytes {
+            let Some((_, oldest)) = self.notes.pop_first() else {
+                break;
+            };
+            bytes -= oldest.text.len();
         }
     }
 
@@ -320,8 +352,9 @@ impl Kept {
             hash: *hash,
             text: text.clone(),
         });
+        let notes = self.notes.values().cloned().map(Record::Noted);
         let mut bytes = Vec::new();
-        for record in read.chain(sent) {
+        for record in read.chain(notes).chain(sent) {
             bytes.extend(self.locked(&record)?);
         }
         let place = || format!("cannot write {}", self.path.display());
@@ -418,6 +451,60 @@ mod tests {
         assert_eq!(texts, [Some("Hello"), None, None]);
         let file = fs::read(&kept.path).unwrap();
         assert!(!file.windows(5).any(|part| part == b"Hello"));
+    }
+
+    #[test]
+    fn what_is_no_message_is_read_again_at_its_place_and_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path());
+        let note = |seq, from: &str, text: &str| {
+            let (from, text) = (from.into(), text.into());
+            let at = NOW;
+            Record::Noted(Note {
+                seq,
+                at,
+                from,
+                text,
+            })
+        };
+        let asked = "you asked the others for the last 9 messages from before";
+        keep(
+            &mut kept,
+            vec![note(2, "harry", asked), note(3, "kim", "kim shared")],
+        )
+        .unwrap();
+        drop(kept);
+        let mut kept = open(folder.path());
+        let mut events = [sealed(2, "harry", b"x"), sealed(4, "harry", b"x")];
+        let noted = kept.recall(&mut events);
+        assert_eq!(
+            noted.into_iter().collect::<Vec<_>>(),
+            [(2, asked.to_owned())]
+        );
+        assert_eq!(
+            kept.newest(9, u64::MAX).len(),
+            0,
+            "and it is no message to share"
+        );
+        kept.trim(9, Some("kim")).unwrap();
+        assert_eq!(open(folder.path()).notes.len(), 1);
+        let large = "x".repeat(600_000);
+        for seq in 10..20 {
+            keep(&mut kept, vec![note(seq, "kim", &large)]).unwrap();
+        }
+        drop(kept);
+        let mut kept = open(folder.path());
+        assert_eq!(kept.notes.keys().collect::<Vec<_>>(), [&19]);
+        keep(
+            &mut kept,
+            (30..400).map(|seq| note(seq, "kim", "x")).collect(),
+        )
+        .unwrap();
+        drop(kept);
+        let mut kept = open(folder.path());
+        assert_eq!(kept.notes.len(), MOST_NOTES.0);
+        kept.trim(u64::MAX, None).unwrap();
+        assert_eq!(open(folder.path()).notes.len(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(super) mod direct;
 mod earlier;
 mod intents;
 mod kept;
+mod publishing;
 pub(super) mod said;
 pub(crate) mod store;
 mod words;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use direct::{News, With};
 use futures::{FutureExt, future::BoxFuture};
 use kept::{Hash, Kept};
+use publishing::Publishing;
 use rustls::ClientConfig;
 use safe_chat_client::{
     Body, Event, Gateway, KeyPair,
@@ -23,10 +25,12 @@ use safe_chat_client::{
 use seal::{
     Conversation, DeviceKey, Identity, Member, Name, Public,
     conversation::{Effect, Outgoing, Show},
+    member::Shown,
     rules::JoinPolicy,
 };
 use std::{
     collections::{BTreeSet, HashMap},
+    mem::{Discriminant, discriminant},
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -41,6 +45,8 @@ const MOST: usize = 8 * 1024 * 1024;
 const AGAIN: u32 = 5;
 /// Key packages that wait for others, at least and after publishing.
 const PACKAGES: (usize, usize) = (20, 50);
+/// Of them in one request: at first, and at least, where the service needs its time.
+const PORTION: (usize, usize) = (20, 5);
 
 /// Who comes into a sealed room by themselves, when this terminal makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -109,8 +115,11 @@ pub(super) struct Sealed {
     later: usize,
     /// Who is let in once all of the room is read, with their key packages.
     unadded: Vec<(Claim, keys::Claimed)>,
-    /// Ticks until it is looked again how many key packages are there.
-    publishes: Option<u32>,
+    publishing: Publishing,
+    /// It was told that the service does not say how to come in.
+    asks_in_vain: bool,
+    /// Why it is not in, as it was told since it was in.
+    told_why: Option<Discriminant<Show>>,
     /// The other one, in a room of two.
     with: Option<With>,
     /// Who has written to this person alone: the name, as they say, and the key.
@@ -131,6 +140,8 @@ pub(super) struct Sealed {
     sent: HashMap<u64, Hash>,
     /// So many of it are shared with whom this device lets in.
     shared_history: u8,
+    /// What the service says of what it has just refused.
+    why: String,
     /// It was told that there was nothing to share with whom this device let in.
     had_nothing_to_share: bool,
 }
@@ -208,7 +219,9 @@ impl Sealed {
             again: None,
             later: 0,
             unadded: Vec::new(),
-            publishes: Some(0),
+            publishing: Publishing::default(),
+            asks_in_vain: false,
+            told_why: None,
             with: None,
             invitations: Vec::new(),
             told: HashMap::new(),
@@ -219,6 +232,7 @@ impl Sealed {
             unread: None,
             sent: HashMap::new(),
             shared_history: 0,
+            why: String::new(),
             had_nothing_to_share: false,
         })
     }
@@ -288,12 +302,21 @@ impl Sealed {
     pub(super) fn answered(
         &mut self,
         number: u64,
-        answer: Result<u64, String>,
+        answer: Result<u64, (String, String)>,
     ) -> Result<Vec<Task>> {
         self.not_taken(number, answer.is_err())?;
-        let answer = answer.as_ref().map(|seq| *seq).map_err(String::as_str);
+        let why = answer.as_ref().err().map(|(_, message)| message.clone());
+        let answer = answer.as_ref().map(|seq| *seq);
+        let answer = answer.map_err(|(reason, _)| reason.as_str());
         let effects = self.conversation.answered(number, answer, now());
-        self.perform(effects, None)
+        self.why = why.unwrap_or_default();
+        let tasks = self.perform(effects, None);
+        self.why.clear();
+        tasks
+    }
+
+    pub(super) fn room(&self) -> &str {
+        &self.room
     }
 
     pub(super) fn say(&mut self, text: &str) -> Result<Vec<Task>> {
@@ -322,10 +345,7 @@ impl Sealed {
         };
         self.again = self.again.map(|ticks| ticks - 1);
         let mut tasks = self.perform(effects, None)?;
-        if self.publishes == Some(0) {
-            tasks.push(self.ask_for_left());
-        }
-        self.publishes = self.publishes.and_then(|ticks| ticks.checked_sub(1));
+        tasks.extend(self.publishing.is_due().then(|| self.ask_for_left()));
         for (claim, claimed) in std::mem::take(&mut self.unadded) {
             tasks.extend(self.claimed(claim, Ok(claimed))?);
         }
@@ -335,6 +355,7 @@ impl Sealed {
     }
 
     pub(super) fn found(&mut self, found: Found) -> Result<Vec<Task>> {
+        self.asks_in_vain &= !matches!(found, Found::Group(Ok(_)) | Found::Welcome(Ok(_)));
         let effects = match found {
             Found::Group(Ok(group)) => {
                 let state = group.as_ref().map(|it| (&it.group_info[..], &it.tree[..]));
@@ -358,27 +379,32 @@ impl Sealed {
                 tasks.push(Task::Ask(asked.boxed()));
                 return Ok(tasks);
             }
-            Found::Left(Ok(left)) if left < PACKAGES.0 => return self.publish(),
+            Found::Left(Ok(left)) => return self.publish(left),
+            Found::Published(Ok(())) => {
+                self.publishing.looks_in(0);
+                return Ok(Vec::new());
+            }
             // It is looked again.
             Found::Invitations(Err(_)) | Found::News(Ok(None) | Err(_)) => return Ok(Vec::new()),
             Found::News(Ok(Some(news))) => return Ok(vec![self.heard(news)]),
             Found::Invitations(Ok(by)) => return Ok(self.invited(by)),
             Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
-            Found::Left(Ok(_)) | Found::Published(Ok(())) | Found::Done(_, Ok(())) => {
-                return Ok(Vec::new());
-            }
+            Found::Done(_, Ok(())) => return Ok(Vec::new()),
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
                 self.conversation.disconnected();
                 self.again = Some(AGAIN);
-                let note = Task::Note(format!("! {error:#}; asked again in some seconds"));
-                return Ok(vec![note]);
+                let was_told = std::mem::replace(&mut self.asks_in_vain, true);
+                let note = format!(
+                    "! the service does not say how to come into the group: {error:#}. It is asked \
+                     again every {AGAIN} s, by itself"
+                );
+                return Ok((!was_told)
+                    .then_some(Task::Note(note))
+                    .into_iter()
+                    .collect());
             }
             Found::Left(Err(error)) | Found::Published(Err(error)) => {
-                self.publishes = Some(AGAIN);
-                let note = format!(
-                    "! nobody can add this device yet: {error:#}; tried again in some seconds"
-                );
-                return Ok(vec![Task::Note(note)]);
+                return Ok(self.publishing.failed(&error).into_iter().collect());
             }
             Found::Done(what, Err(error)) => {
                 return Ok(vec![Task::Note(format!("! {what}: {error:#}"))]);
@@ -409,8 +435,12 @@ impl Sealed {
         code.unwrap_or_else(|| "you are not in the group of this room".into())
     }
 
-    fn publish(&mut self) -> Result<Vec<Task>> {
-        let step = self.conversation.member_mut().publish(PACKAGES.1, now())?;
+    /// Publishes some key packages, if there are too few: `left`.
+    fn publish(&mut self, left: usize) -> Result<Vec<Task>> {
+        let Some(count) = self.publishing.portion(left) else {
+            return Ok(self.publishing.done().into_iter().collect());
+        };
+        let step = self.conversation.member_mut().publish(count, now())?;
         self.store.keep(step.changes)?;
         self.write()?;
         let mut tasks = Vec::new();
@@ -454,7 +484,7 @@ impl Sealed {
                 Effect::Show(show) => {
                     self.note_who_came(&show);
                     let_in.extend(self.let_in(&show));
-                    tasks.push(self.shown(&show, event));
+                    tasks.extend(self.shown(&show, event));
                 }
             }
         }
@@ -465,15 +495,50 @@ impl Sealed {
         Ok(tasks)
     }
 
-    fn shown(&self, show: &Show, event: Option<&Event>) -> Task {
-        match (self.message(show, event), show) {
+    fn shown(&mut self, show: &Show, event: Option<&Event>) -> Option<Task> {
+        if self.was_told(show) {
+            return None;
+        }
+        Some(match (self.message(show, event), show) {
             (Some(event), _) => Task::Event(event),
             (None, Show::NotIn) if self.with.is_some() => self.not_let_in_yet(),
-            (None, other) => {
-                let said = words::of(other, &self.reader());
-                Task::Note(words::as_from(said, other, event))
+            (None, other) => Task::Note(self.said_of(other, event)),
+        })
+    }
+
+    /// What there is to read of what is no message.
+    pub(super) fn said_of(&self, show: &Show, event: Option<&Event>) -> String {
+        let said = words::of(show, &self.reader(), &self.why);
+        words::as_from(said, show, event)
+    }
+
+    /// Why this device is not in is told once, however often the room says so.
+    fn was_told(&mut self, show: &Show) -> bool {
+        let why = match show {
+            Show::NotIn | Show::NotFounded | Show::Shut | Show::Revoked => discriminant(show),
+            Show::Room {
+                what:
+                    Shown::Leaving {
+                        who,
+                        is_revoked: true,
+                        ..
+                    },
+                ..
+            } if self.reader().is(who) => discriminant(&Show::Revoked),
+            Show::Room {
+                what: Shown::Changed { .. },
+                ..
+            } => {
+                let is_allowed = !self
+                    .conversation
+                    .member()
+                    .is_revoked(self.conversation.room());
+                self.told_why.take_if(|_| is_allowed);
+                return false;
             }
-        }
+            _ => return false,
+        };
+        self.told_why.replace(why) == Some(why)
     }
 
     fn reader(&self) -> words::Own<'_> {

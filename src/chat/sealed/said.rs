@@ -2,7 +2,11 @@
 //! there, so that history is readable, what was said before a restart is known again, and what may
 //! be lost is told.
 
-use super::{Sealed, Task, kept::Kept, kept::Record, now_ms};
+use super::{
+    Sealed, Task,
+    kept::{Kept, Note, Record},
+    now_ms,
+};
 use crate::chat::view::{UNENCRYPTED, escaped};
 use anyhow::Result;
 use safe_chat_client::{Body, Event};
@@ -10,6 +14,7 @@ use seal::{
     conversation::{Effect, Outgoing, Show},
     member::Shown,
 };
+use std::collections::BTreeMap;
 
 /// Ticks for which what was sent before may still come to the room, once all of that is read.
 const RECHECK_AFTER: u32 = 5;
@@ -74,6 +79,7 @@ impl Sealed {
                 Effect::Show(show) => {
                     let read = self.message(show, event);
                     records.extend(read.and_then(|read| self.record(&read, event)));
+                    records.extend(self.noted(show, event));
                 }
                 _ => {}
             }
@@ -92,6 +98,23 @@ impl Sealed {
             text: text.into(),
             sent: sent.flatten(),
         })
+    }
+
+    /// What was shared, or asked for, at a place of the room.
+    fn noted(&self, show: &Show, event: Option<&Event>) -> Option<Record> {
+        let (seq, by) = match show {
+            Show::Room {
+                seq: Some(seq),
+                what: Shown::Shared { by, .. } | Shown::Asked { by, .. },
+            } => (*seq, by),
+            _ => return None,
+        };
+        Some(Record::Noted(Note {
+            seq,
+            at: event.map_or_else(now_ms, |event| event.at),
+            from: by.user.to_string(),
+            text: self.said_of(show, event),
+        }))
     }
 
     /// The message that there is to show, as an event of the room.
@@ -154,10 +177,11 @@ impl Sealed {
         Ok(tasks)
     }
 
-    /// Makes a page of history readable, as far as this device has read it.
-    pub(in super::super) fn recall(&self, events: &mut [Event]) {
+    /// Makes a page of history readable, as far as this device has read it; what there is to read
+    /// in the place of what is no message.
+    pub(in super::super) fn recall(&self, events: &mut [Event]) -> BTreeMap<u64, String> {
         events.iter_mut().for_each(unmask);
-        self.kept.recall(events);
+        self.kept.recall(events)
     }
 
     /// What was read here is not kept any more.

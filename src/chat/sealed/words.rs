@@ -1,17 +1,20 @@
 //! What a person reads of a sealed room beside its messages. Pure.
 
-use super::super::view::{escaped, named};
+use super::super::view::{escaped, named, shortened};
 use super::earlier;
 use safe_chat_client::Event;
 use seal::{
     Name, Public,
-    conversation::{Question, Show},
+    conversation::{Question, Show, odd},
     member::{FASTER, Holder, How, Person, Shown},
     number::safety_number,
 };
 
 /// The protocol's word for a change that its device may not make.
 const BAD_CREDENTIAL: &str = "bad_credential";
+
+/// Characters of what the service says that are shown.
+const LONGEST_WHY: usize = 300;
 
 /// Who reads it, at which device.
 pub(super) struct Own<'a> {
@@ -27,7 +30,8 @@ impl Own<'_> {
 }
 
 /// What there is to read of it; lines that begin with `!` need attention. Messages are not here.
-pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
+/// `why`: what the service says of what it has refused.
+pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
     let device = own.device;
     match show {
         Show::Refused {
@@ -43,15 +47,35 @@ pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
             content: None,
             reason,
         } => format!(
-            "! the room refused the change of its group: {}",
-            escaped(reason)
+            "! a change of the group was not made, for the room refused it: {}. Do the same again \
+             in a moment; if that is refused, too, ask whoever runs the service",
+            refused(reason, why)
         ),
-        Show::Refused { reason, .. } => format!("! not sent: {}", escaped(reason)),
-        Show::NotShared { reason } => format!("! not shared: {}", escaped(reason)),
+        Show::Refused {
+            content: Some(content),
+            reason,
+        } => format!(
+            "! not sent, for the room refused it ({}): {}",
+            refused(reason, why),
+            shortened(&String::from_utf8_lossy(&content.0))
+        ),
+        Show::NotShared { reason } => format!(
+            "! messages from before were neither shared nor asked for, for the room refused that: \
+             {}. The same again later",
+            refused(reason, why)
+        ),
         Show::NotIn => format!(
             "you are not in the group of this room: somebody who is can let you in with\n\
              /add {} {}",
             own.user, own.identity
+        ),
+        Show::Shut => format!(
+            "! you are not in the group of this room. It is open, but takes in nobody by \
+             themselves now: {}. This device tries it again every 10 minutes, by itself; at once \
+             somebody who is in can let you in, with\n/add {} {}",
+            refused("somebody broke it", why),
+            own.user,
+            own.identity
         ),
         Show::Revoked => revoked(own),
         Show::NotFounded => "whoever made this room has not made its group yet: waiting for that, \
@@ -75,8 +99,14 @@ pub(super) fn of(show: &Show, own: &Own<'_>) -> String {
             "! {} invites you back into the group that you left: /agree comes in",
             by.user
         ),
-        Show::Odd(error) => format!("! {error}"),
+        Show::Odd(error) => format!("! {}", odd(error)),
     }
+}
+
+/// Why the room refused something: the protocol's word, unless the service says more.
+fn refused(reason: &str, why: &str) -> String {
+    let said: String = why.chars().take(LONGEST_WHY).collect();
+    escaped(if said.is_empty() { reason } else { &said })
 }
 
 /// The same, with the place and whom the service names as its author, of what is not in order
@@ -114,11 +144,15 @@ fn of_room(what: &Shown, own: &Own<'_>) -> String {
             } else {
                 safety_number(&own.identity, is)
             };
-            format!("! {user} has another key than before. Compare: {number}")
+            format!(
+                "! {user} has another key than before: it may be somebody else. Compare this with \
+                 {user}, by another way: {number}"
+            )
         }
         Shown::OtherGroup => {
             "! the room has another group than before: everything in it may be somebody else's \
-             doing"
+             doing. Compare what /devices shows with the others, by another way, before you say \
+             anything here"
                 .into()
         }
         Shown::Leaving {
@@ -142,7 +176,10 @@ fn of_room(what: &Shown, own: &Own<'_>) -> String {
         Shown::Lost(why) if *why == FASTER => {
             "somebody else came in at the same moment: this device tries again".into()
         }
-        Shown::Lost(why) => format!("! this device lost the group ({why}) and comes back"),
+        Shown::Lost(why) => format!(
+            "! this device cannot follow the group any more ({why}): it comes back by itself, and \
+             does not read what is said until then"
+        ),
     }
 }
 
@@ -272,6 +309,14 @@ pub(super) fn not_asked(user: &str, person: &Person) -> String {
     )
 }
 
+/// The service gave no key package, and names no device that lacks one.
+pub(super) fn nothing_given(command: &str, user: &str) -> String {
+    format!(
+        "! {command}: the service gave nothing that adds a device of {user}, so nobody was added. \
+         {user} has to start a device in a sealed room; then the same again"
+    )
+}
+
 /// Which devices of somebody cannot be added now.
 pub(super) fn missing(user: &str, devices: &[String]) -> Option<String> {
     let names: Vec<_> = devices.iter().map(|name| named(name)).collect();
@@ -340,17 +385,46 @@ mod tests {
             content: None,
             reason: BAD_CREDENTIAL.into(),
         };
-        let said = at_harrys(|own| of(&show, own));
+        let said = at_harrys(|own| of(&show, own, ""));
         assert!(said.ends_with("/allow cli"), "{said}");
-        let revoked = at_harrys(|own| of(&Show::Revoked, own));
+        let revoked = at_harrys(|own| of(&Show::Revoked, own, ""));
         assert!(revoked.contains("/allow cli, then /add harry"), "{revoked}");
+    }
+
+    #[test]
+    fn what_was_refused_says_what_of_whom_and_what_to_do() {
+        let why = "nobody comes in by itself for 57 minutes\u{1b}";
+        let said = at_harrys(|own| of(&Show::Shut, own, why));
+        assert!(
+            said.contains("for 57 minutes\\u{1b}. This device tries it again every 10"),
+            "{said}"
+        );
+        assert!(said.contains("\n/add harry "), "{said}");
+        let refused = |content: Option<&str>, why: &str| {
+            let content = content.map(|text| seal::member::Content(text.into()));
+            let show = Show::Refused {
+                content,
+                reason: "too_large".into(),
+            };
+            at_harrys(|own| of(&show, own, why))
+        };
+        let said = refused(Some("Hello\nyou"), "");
+        assert_eq!(
+            said,
+            "! not sent, for the room refused it (too_large): Hello\\nyou"
+        );
+        let said = refused(None, &"x".repeat(1000));
+        assert!(
+            said.contains("again in a moment") && said.len() < 500,
+            "{said}"
+        );
     }
 
     #[test]
     fn who_is_removed_reads_by_whom() {
         let out = |by| {
             let what = Shown::Out { by };
-            at_harrys(|own| of(&Show::Room { seq: Some(7), what }, own))
+            at_harrys(|own| of(&Show::Room { seq: Some(7), what }, own, ""))
         };
         let said = "you are not in the group of this room any more";
         assert_eq!(out(None), said);
@@ -375,10 +449,10 @@ mod tests {
         };
         let said = |what: Shown| {
             let show = Show::Room { seq: None, what };
-            at_harrys(|own| as_from(of(&show, own), &show, Some(&event)))
+            at_harrys(|own| as_from(of(&show, own, ""), &show, Some(&event)))
         };
         let lost = said(Shown::Lost("a commit cannot be merged"));
-        assert!(lost.ends_with("comes back (#12, as from kim)"), "{lost}");
+        assert!(lost.ends_with("until then (#12, as from kim)"), "{lost}");
         let unreadable = said(Shown::Unreadable("it is forged"));
         assert_eq!(
             unreadable,
