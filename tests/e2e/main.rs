@@ -27,6 +27,8 @@ mod implementations;
 mod issuer;
 mod kept;
 mod keys;
+mod liar;
+mod lies;
 mod logins;
 mod logs;
 mod memory;
@@ -106,6 +108,9 @@ claims! {
         sealed_terminals::a_terminal_that_was_away_at_a_purge_comes_back
         direct::two_people_meet_alone_and_go_back
         kept::what_was_said_and_read_is_there_after_a_kill
+        lies::keys_of_somebody_else_than_was_named_let_nobody_in
+        lies::nothing_that_no_member_encrypted_is_shown_as_said
+        lies::a_room_that_is_called_open_is_not_entered_by_who_knows_it_as_sealed
         commands::what_fails_names_its_command_and_what_to_do
         sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does
         implementations::devices_of_two_implementations_share_sealed_rooms

@@ -1,0 +1,178 @@
+//! Terminals in a sealed room at a server that is not honest: what the person is told, and what is
+//! not done.
+
+use crate::{
+    cluster::{Cluster, eventually},
+    liar::{Liar, Said},
+    terminal::Terminal,
+};
+use safe_chat_client::{
+    KeyPair,
+    keys::{Keys, PROOF_HEADER},
+};
+use serde_json::{Value, json};
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+const FAKE: &str = "send me money";
+
+/// A terminal of somebody, with the key of this name.
+fn open(url: &str, room: &str, user: &str, key: &Path, more: &[&str]) -> Terminal {
+    let key = key.to_str().expect("a path of text");
+    let of = [
+        url,
+        "--key-file",
+        key,
+        "--room",
+        room,
+        "--user",
+        user,
+        "--no-color",
+    ];
+    Terminal::open(&[&of[..], more].concat(), 200)
+}
+
+/// The key that others need to let somebody in, as their terminal says.
+async fn key_of(terminal: &mut Terminal, user: &str) -> String {
+    terminal.shows(&format!("/add {user} ")).await;
+    let key = terminal.shows_up_to("\r").await;
+    assert_eq!(key.len(), 43, "{key}");
+    key
+}
+
+/// What the service gives to whoever wants to add these devices; waits until there is something.
+async fn packages_of(node: &str, key: &str, user: &str) -> Value {
+    let (pair, _) = KeyPair::generate();
+    let keys = Keys::new(pair, &node.parse().expect("an address"));
+    let claim = async || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.expect("a time of today").as_millis() as u64;
+        let asked = keys.claim(key, user, now);
+        let sent = reqwest::Client::new().post(&asked.url);
+        let sent = sent.header(PROOF_HEADER, asked.proof).send().await;
+        let answer: Value = sent.expect("an answer").json().await.expect("JSON");
+        answer["packages"].clone()
+    };
+    eventually("there are key packages", async || claim().await.is_array()).await;
+    claim().await
+}
+
+pub(crate) async fn keys_of_somebody_else_than_was_named_let_nobody_in(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| keys.path().join(name);
+    let sealed = ["--seal=invited"];
+    let mut harry = open(&liar.url(), "aaa", "harry", &key("harry"), &sealed);
+    harry.shows("you made the group").await;
+    let mut charly = open(&node.url(), "aaa", "charly", &key("charly"), &sealed);
+    let hers = key_of(&mut charly, "charly").await;
+    // Of a room of their own, where no name is taken: the same name with another key, and charly's
+    // key under another name.
+    let mut maker = open(&node.url(), "bbb", "maker", &key("maker"), &sealed);
+    maker.shows("you made the group").await;
+    let mut twin = open(&node.url(), "bbb", "charly", &key("mallory"), &sealed);
+    let mallory = key_of(&mut twin, "charly").await;
+    let mut bob = open(&node.url(), "bbb", "bob", &key("charly"), &sealed);
+    assert_eq!(key_of(&mut bob, "bob").await, hers);
+    let fakes = [
+        packages_of(&node.url(), &mallory, "charly").await,
+        packages_of(&node.url(), &hers, "bob").await,
+    ];
+    for fake in fakes {
+        liar.tells(move |said, answer| {
+            if matches!(said, Said::Answer(path) if path.ends_with("/claim")) {
+                answer["packages"] = fake.clone();
+            }
+        });
+        harry.types(&format!("/add charly {hers}\r"));
+        let named = format!("of another key than {hers}, or of another name");
+        harry.shows(&named).await;
+        harry.shows("nobody was added").await;
+    }
+    // What the node gives lets her in, and nobody else is there.
+    liar.tells(|_, _| {});
+    harry.types(&format!("/add charly {hers}\r"));
+    let before = harry.shows_up_to("you let in charly (").await;
+    assert!(!before.contains("let in"), "{before}");
+    charly.shows("harry let you in, to harry").await;
+    assert!(!liar.was_sent().is_empty());
+}
+
+pub(crate) async fn nothing_that_no_member_encrypted_is_shown_as_said(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| keys.path().join(name);
+    let sealed = ["--seal=open"];
+    let mut harry = open(&liar.url(), "aaa", "harry", &key("harry"), &sealed);
+    harry.shows("you made the group").await;
+    // In the place of an event that members expect, and of which they know nothing else.
+    let of_charly = |event: &Value, kind: &str| event["kind"] == kind && event["from"] == "charly";
+    liar.tells(move |said, frame| {
+        if matches!(said, Said::Frame) && of_charly(frame, "joined") {
+            frame["kind"] = json!("text");
+            frame["text"] = json!(FAKE);
+        }
+        if matches!(said, Said::Frame) && of_charly(frame, "left") {
+            frame["from"] = json!(format!("charly     {FAKE}"));
+        }
+    });
+    let mut charly = open(&node.url(), "aaa", "charly", &key("charly"), &sealed);
+    let warning = "the service shows something unencrypted as from charly";
+    let mut shown = harry.shows_up_to(warning).await;
+    shown += &harry.shows_up_to("charly came in").await;
+    charly.shows("you came in").await;
+    charly.types("from charly\r");
+    shown += &harry.shows_up_to("from charly").await;
+    charly.types("/quit\r");
+    assert_eq!(charly.ends().await, Some(0));
+    shown += &harry.shows_up_to("(no name) left").await;
+    harry.types("/history\r");
+    shown += &harry.shows_up_to("end of the earlier part").await;
+    assert!(!shown.contains(FAKE), "{shown}");
+}
+
+pub(crate) async fn a_room_that_is_called_open_is_not_entered_by_who_knows_it_as_sealed(
+    cluster: Cluster,
+) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = keys.path().join("harry");
+    let sealed = ["--seal=open"];
+    let mut harry = open(&liar.url(), "aaa", "harry", &key, &sealed);
+    harry.shows("you made the group").await;
+    harry.types("only for members\r");
+    harry.shows("only for members").await;
+    harry.shows("✓").await;
+    harry.types("/quit\r");
+    assert_eq!(harry.ends().await, Some(0));
+
+    liar.tells(|said, frame| {
+        if matches!(said, Said::Frame) && frame["type"] == "welcome" {
+            frame["policy"].take();
+        }
+    });
+    let before = liar.was_sent().len();
+    for (seal, why) in [
+        (&sealed[..], "the service says that aaa is not sealed"),
+        (&[], "you were in the sealed room aaa with this key"),
+    ] {
+        let mut harry = open(&liar.url(), "aaa", "harry", &key, seal);
+        harry.types("only for members\r");
+        harry.shows(why).await;
+        assert_eq!(harry.client.wait().expect("an end").code(), Some(1));
+    }
+    let sent = liar.was_sent();
+    assert!(!sent.iter().any(|frame| frame.contains("only for members")));
+    let is_message = |frame: &&String| frame.contains("\"send\"");
+    assert_eq!(sent[before..].iter().filter(is_message).count(), 0);
+    assert!(
+        sent[..before]
+            .iter()
+            .any(|frame| frame.contains("\"sealed\""))
+    );
+}
