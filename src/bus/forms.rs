@@ -53,6 +53,11 @@ impl NodeRecord {
         self.formats >= 7
     }
 
+    /// Whether it knows that rooms are removed with their names.
+    pub fn reads_retirements(&self) -> bool {
+        self.formats >= 8
+    }
+
     /// Whether it reads which devices count in a room, as that is signed now.
     pub fn reads_lists(&self) -> bool {
         self.formats >= 8

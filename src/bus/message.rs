@@ -2,7 +2,7 @@
 
 use crate::{
     room::{
-        Action, DeviceId, Epoch, Erasing, Event, Identity, Incarnation, Key, Millis, Policy,
+        Action, DeviceId, Epoch, Erasing, Event, Hold, Identity, Incarnation, Key, Millis, Policy,
         Reentry, Rejection, Retention, RoomId, Seq, SessionId, ShardId, UserId,
     },
     telemetry::trace::{Context, hop::Range},
@@ -395,6 +395,17 @@ pub struct RoomView {
     pub purged: Seq,
     /// Whose messages are told without their content, up to which place.
     pub erasing: Erasing,
+    /// Why the room does not go with its name; `None`: an older version does not say.
+    pub stays: Option<Stays>,
+}
+
+/// What keeps a room, so that it is not removed with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stays {
+    /// What would be missed.
+    pub holds: Vec<Hold>,
+    /// If nothing would, it goes so many seconds after its last event; 0: never.
+    pub gone_after_s: u64,
 }
 
 /// What of the stored events can be removed.

@@ -34,11 +34,12 @@ pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
 pub use message::{
     Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, Head, Inbound,
     Live, MessageOutcome, NodeRecord, NodeSeen, OfBatch, Outcomes, Plan, Position, Published,
-    Question, Removal, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stored, Submission, Wanted,
+    Question, Removal, ReplyTo, Role, RoomView, ShardRecord, ShardSeen, Stays, Stored, Submission,
+    Wanted,
 };
 pub use packages::Packages;
 pub use part::{PART, members_after};
-pub use settings::{ClusterId, Contradiction, ImportId, JournalKind, Settings};
+pub use settings::{ClusterId, Contradiction, ImportId, Incomplete, JournalKind, Settings};
 
 use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
 use async_trait::async_trait;

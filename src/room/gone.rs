@@ -13,10 +13,100 @@
 
 use super::{Change, Kept, Policy, Seq, State};
 
+/// Something that keeps a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Users are in it.
+    Members,
+    /// Sessions are open.
+    Sessions,
+    /// Names have keys.
+    Keys,
+    /// Records of names from before a purge are still to be removed.
+    Records,
+    /// Events are told.
+    Events,
+    /// It has a policy.
+    Policy,
+    /// It has a group.
+    Group,
+    /// An operator said what it keeps.
+    Retention,
+    /// Something is being erased.
+    Erasure,
+    /// A change waits for an event or a snapshot.
+    Unsaved,
+    /// Something that only a later version knows.
+    Other,
+}
+
+impl Hold {
+    const ALL: [Self; 11] = [
+        Self::Members,
+        Self::Sessions,
+        Self::Keys,
+        Self::Records,
+        Self::Events,
+        Self::Policy,
+        Self::Group,
+        Self::Retention,
+        Self::Erasure,
+        Self::Unsaved,
+        Self::Other,
+    ];
+
+    /// As nodes and operators name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Sessions => "sessions",
+            Self::Keys => "keys",
+            Self::Records => "records",
+            Self::Events => "events",
+            Self::Policy => "policy",
+            Self::Group => "group",
+            Self::Retention => "retention",
+            Self::Erasure => "erasure",
+            Self::Unsaved => "unsaved",
+            Self::Other => "other",
+        }
+    }
+
+    /// By its name, also one of a later version.
+    pub fn of(name: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|hold| hold.as_str() == name);
+        known.unwrap_or(Self::Other)
+    }
+}
+
 impl State {
     /// Whether nothing would be missed of the room if its name had never been used.
     pub fn is_gone(&self) -> bool {
-        self.shows_nothing() && self.belongs_to_nobody() && self.has_no_settings()
+        self.holds().next().is_none()
+    }
+
+    /// What would be missed.
+    pub fn holds(&self) -> impl Iterator<Item = Hold> {
+        let away = &self.away;
+        let waits = |change: &Change| !is_of_what_is_kept(change);
+        let holds = [
+            (Hold::Members, !self.members.is_empty()),
+            (Hold::Sessions, !self.sessions.is_empty()),
+            (Hold::Keys, !self.pins.is_empty() || away.is_used),
+            (Hold::Records, !away.stale.is_empty()),
+            (Hold::Events, !self.shows_nothing()),
+            (
+                Hold::Policy,
+                self.policy != Policy::default() || self.maker.is_some(),
+            ),
+            (Hold::Group, self.group.is_some()),
+            (Hold::Retention, self.kept.own.is_some()),
+            (Hold::Erasure, !self.erasures.pending.is_empty()),
+            (Hold::Unsaved, self.unjournaled.iter().any(waits)),
+        ];
+        holds
+            .into_iter()
+            .filter_map(|(hold, is_so)| is_so.then_some(hold))
     }
 
     /// What is kept of a room that is gone where its places must not be given again: how far it
@@ -38,24 +128,6 @@ impl State {
     fn shows_nothing(&self) -> bool {
         let purged = self.kept.purge.map(|purge| purge.seq);
         self.head == Seq::ZERO || self.kept.start > self.head || purged == Some(self.head)
-    }
-
-    fn belongs_to_nobody(&self) -> bool {
-        let away = &self.away;
-        self.members.is_empty()
-            && self.sessions.is_empty()
-            && self.pins.is_empty()
-            && !away.is_used
-            && away.stale.is_empty()
-    }
-
-    fn has_no_settings(&self) -> bool {
-        self.policy == Policy::default()
-            && self.maker.is_none()
-            && self.group.is_none()
-            && self.kept.own.is_none()
-            && self.erasures.pending.is_empty()
-            && self.unjournaled.iter().all(is_of_what_is_kept)
     }
 }
 

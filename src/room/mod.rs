@@ -34,6 +34,7 @@ pub use decide::{Decision, Notice, Outcome, decide, decide_knowing, decide_withi
 pub use dedupe::{Holder, MessageKey, Sent};
 pub use erase::{Erasing, Erasure, Erasures};
 pub use event::{Change, Event, Kind};
+pub use gone::Hold;
 pub use group::{
     Admitted, Group, Reentry, is_of_another_room, not_sealed, only_sealed, refusal_of, stale_epoch,
 };

@@ -23,6 +23,13 @@ impl Retention {
     pub fn keeps_all(&self) -> bool {
         *self == Self::default()
     }
+
+    /// How many milliseconds after it was stored the last event of a room goes, at the latest;
+    /// `None`: never, since other bounds let only what is before it go.
+    pub fn longest(&self) -> Option<u64> {
+        let age = self.age?.saturating_mul(1000);
+        Some(age.saturating_add(age / SLACK))
+    }
 }
 
 /// For people.
@@ -219,6 +226,24 @@ mod tests {
         };
         assert_eq!(excess(wanted, 1700), None);
         assert_eq!(excess(wanted, 1701).unwrap().below, Seq(102));
+    }
+
+    #[test]
+    fn the_last_event_goes_when_it_is_too_old_and_never_for_being_one_too_many() {
+        let aged = Retention {
+            age: Some(1600),
+            ..ALL
+        };
+        let longest = aged.longest().unwrap();
+        let of_one = |now| kept(1).excess(&aged, Seq(1), Millis(now));
+        assert_eq!(of_one(1_000 + longest), None);
+        assert!(of_one(1_001 + longest).is_some());
+        let few = Retention {
+            events: Some(1),
+            bytes: Some(1),
+            ..ALL
+        };
+        assert_eq!((few.longest(), ALL.longest()), (None, None));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod members;
 mod metrics;
 mod person;
 mod purge;
+mod stays;
 mod support;
 
 use person::Person;

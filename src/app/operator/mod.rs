@@ -12,6 +12,7 @@ mod overview;
 mod purge;
 mod retention;
 mod rooms;
+mod stays;
 mod trace;
 pub(super) mod warnings;
 mod writers;

@@ -1,11 +1,16 @@
 //! Rooms, as operators look at them.
 
-use super::{NodeOperator, members::address, orders::Order, retention::shown, unavailable};
+use super::{
+    NodeOperator, members::address, orders::Order, retention::shown, stays::Looked, unavailable,
+};
 use crate::{
     bus::{Admission, Ask, Inbound, NodeRecord, Role, RoomView, Submission},
     cluster::Status,
     ops::{ApiError, answer},
-    room::{Action, Identity, Incarnation, Key, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{
+        Action, Identity, Incarnation, Key, Millis, Reason, Rejection, RoomId, Seq, SessionId,
+        UserId,
+    },
 };
 use axum::http::StatusCode;
 use futures::future::join_all;
@@ -68,10 +73,18 @@ impl NodeOperator {
             self.stored(&room, view.head).await
         });
         let (last_commit, bytes) = stored?;
+        let owner = record.and_then(|record| record.owner);
+        let looked = Looked {
+            room: &room,
+            view: &view,
+            owner,
+            last: last_commit.as_ref().map(|last| Millis(last.at)),
+        };
+        let stays = self.stays(&looked).await;
         Ok(answer::Room {
             room: room.to_string(),
             shard: shard.0,
-            owner: self.owner(record.and_then(|record| record.owner)),
+            owner: self.owner(owner),
             epoch: view.epoch.0,
             head: view.head.0,
             policy: view.policy.as_str().to_owned(),
@@ -87,6 +100,7 @@ impl NodeOperator {
             snapshot: (view.snapshot > Seq::ZERO).then_some(view.snapshot.0),
             last_commit,
             bytes,
+            stays,
         })
     }
 

@@ -4,7 +4,7 @@ use super::{Bad, device, id, key, policy, room, session, user};
 use crate::{
     bus::{
         Admission, Answer, Answered, Ask, BatchOutcome, Head, Inbound, MessageOutcome, OfBatch,
-        Outcomes, RoomView, Wanted,
+        Outcomes, RoomView, Stays, Wanted,
     },
     journal::codec::{decode_retention, encode_retention, number},
     proto::bus::v1::{
@@ -16,9 +16,9 @@ use crate::{
             OfMessage, Outcomes as WireOutcomes, Replaced, answer::Answered as WireAnswered,
             of_message::Outcome as WireOutcome,
         },
-        room_view::{Erasing as WireErasing, Group as WireGroup},
+        room_view::{Erasing as WireErasing, Group as WireGroup, Stays as WireStays},
     },
-    room::{DeviceId, Epoch, Identity, Policy, Reason, Reentry, Rejection, Seq, UserId},
+    room::{DeviceId, Epoch, Hold, Identity, Policy, Reason, Reentry, Rejection, Seq, UserId},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -258,6 +258,10 @@ pub fn encode_view(view: &RoomView) -> Bytes {
         retention: view.retention.as_ref().map(encode_retention),
         purged: view.purged.0,
         erasing: view.erasing.iter().map(encode_erasing).collect(),
+        stays: view.stays.as_ref().map(|stays| WireStays {
+            holds: stays.holds.iter().map(|it| it.as_str().into()).collect(),
+            gone_after_s: stays.gone_after_s,
+        }),
     }
     .encode_to_vec()
     .into()
@@ -297,6 +301,10 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
             .iter()
             .map(|it| Ok((user(&it.user)?, seq_of(it.through)?)))
             .collect::<Result<_, Bad>>()?,
+        stays: view.stays.map(|stays| Stays {
+            holds: stays.holds.iter().map(|it| Hold::of(it)).collect(),
+            gone_after_s: stays.gone_after_s,
+        }),
     })
 }
 
@@ -401,6 +409,10 @@ mod tests {
                         snapshot: Seq(head),
                         first: Seq(head),
                         retention: Some(Retention::default()).filter(|_| head > 0),
+                        stays: (head > 0).then(|| Stays {
+                            holds: vec![Hold::Members],
+                            gone_after_s: 9,
+                        }),
                         ..RoomView::default()
                     })
                 }));

@@ -51,6 +51,17 @@ pub(super) fn room(answer: &Value) -> String {
         line("erasing what", words(&answer["erasing"], ", ") + " said");
     }
     line("members", words(&answer["members"], ", "));
+    for (n, why) in list(&answer["stays"]["because"]).iter().enumerate() {
+        let name = if n == 0 { "is kept by" } else { "" };
+        line(
+            name,
+            format!("{}: {}", text(&why["reason"]), text(&why["message"])),
+        );
+    }
+    if let Some(until) = answer["stays"]["until"].as_u64() {
+        let until = format!("{}, if nobody comes", time(Millis(until)));
+        line("goes with its name", until);
+    }
     let mut sessions = Table::new(&["SESSION", "USER", "NODE"]);
     let known = match answer["sessions"].is_array() {
         true => &answer["sessions"],

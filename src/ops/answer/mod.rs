@@ -18,8 +18,8 @@ pub use overview::{
     BusConnection, CassandraNodes, Figures, Histogram, NodeOverview, Overview, ShardFigures,
 };
 pub use rooms::{
-    Commit, Erased, Kicked, NodeSession, Purged, Retained, Retention, Room, RoomLine, Rooms,
-    Session, Sessions, SessionsEverywhere, Unpinned,
+    Because, Commit, Erased, Kicked, NodeSession, Purged, Retained, Retention, Room, RoomLine,
+    Rooms, Session, Sessions, SessionsEverywhere, Stays, Unpinned,
 };
 
 use serde::Serialize;

@@ -68,6 +68,30 @@ pub struct Room {
     /// Bytes of content; null: too many events to count them.
     #[schema(example = 48213)]
     pub bytes: Option<usize>,
+    /// Why it is not removed with its name (`writer.gone_after_s`), or when it will be; null: it was
+    /// never written, or its owner is of a version that does not say.
+    pub stays: Option<Stays>,
+}
+
+/// Why a room is not removed with its name, or when it will be.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stays {
+    /// Everything that keeps it; empty: time alone.
+    pub because: Vec<Because>,
+    /// When it goes if nothing happens in it, some hours later at most, in milliseconds since 1970
+    /// UTC; null: not as it is.
+    #[schema(example = 1_797_000_000_000_u64)]
+    pub until: Option<u64>,
+}
+
+/// Something that keeps a room.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Because {
+    /// What, for programs.
+    #[schema(example = "keys")]
+    pub reason: String,
+    /// The same for people, and what ends it.
+    pub message: String,
 }
 
 /// The last commit of a room.

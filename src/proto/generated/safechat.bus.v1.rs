@@ -397,6 +397,9 @@ pub struct RoomView {
     /// Whose messages are told without content, up to which place.
     #[prost(message, repeated, tag = "20")]
     pub erasing: ::prost::alloc::vec::Vec<room_view::Erasing>,
+    /// Why the room does not go with its name; absent: an older version does not say.
+    #[prost(message, optional, tag = "21")]
+    pub stays: ::core::option::Option<room_view::Stays>,
 }
 /// Nested message and enum types in `RoomView`.
 pub mod room_view {
@@ -418,6 +421,15 @@ pub mod room_view {
         pub user: ::prost::alloc::string::String,
         #[prost(uint64, tag = "2")]
         pub through: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Stays {
+        /// What keeps it, each by a name that the program knows.
+        #[prost(string, repeated, tag = "1")]
+        pub holds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        /// Without any it goes so long after its last event; 0: never.
+        #[prost(uint64, tag = "2")]
+        pub gone_after_s: u64,
     }
 }
 /// <prefix>.head.<shard>

@@ -4,7 +4,7 @@ use super::Room;
 use crate::{
     bus::{Admission, Ask, RoomView, Wanted, members_after},
     room::{
-        Action, Command, Epoch, Incarnation, Known, Millis, Outcome, Rejection, SessionId,
+        Action, Command, Epoch, Hold, Incarnation, Known, Millis, Outcome, Rejection, SessionId,
         decide_knowing,
     },
 };
@@ -45,7 +45,13 @@ impl Room {
             retention: self.state.kept.own,
             purged: self.purged,
             erasing: self.erasing.clone(),
+            stays: None,
         }
+    }
+
+    /// What would be missed of it.
+    pub(in crate::writer) fn holds(&self) -> Vec<Hold> {
+        self.state.holds().collect()
     }
 
     /// Why somebody would not be let in now, if so.

@@ -2,7 +2,7 @@
 
 use super::Shard;
 use crate::{
-    bus::Question,
+    bus::{Question, Stays},
     room::{Known, Pin, RoomId},
     writer::room::{Slot, Waiting},
 };
@@ -84,7 +84,11 @@ impl Shard {
             most_names: self.parts.names().most,
         };
         if let Some(Slot::Open(room)) = self.rooms.get_mut(&question.ask.room) {
-            let view = room.view(&question.ask, known, epoch, now, self.fits);
+            let mut view = room.view(&question.ask, known, epoch, now, self.fits);
+            view.stays = Some(Stays {
+                holds: room.holds(),
+                gone_after_s: self.parts.config.gone_after_s,
+            });
             (question.respond)(view)
         }
     }
