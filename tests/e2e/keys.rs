@@ -5,6 +5,7 @@ use crate::{
     cluster::{Cluster, eventually},
     devices::{Device, now, send},
     person::Person,
+    retention::admin,
     roles::Bus,
 };
 use futures::future::join_all;
@@ -18,7 +19,7 @@ use safe_chat::{
 };
 use safe_chat_client::keys::{Claimed, Devices, Removed, Welcome, Welcomes};
 use seal::delivery::Admission;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub(crate) async fn each_key_package_goes_to_one_whichever_node_is_asked(cluster: Cluster) {
@@ -126,6 +127,42 @@ async fn a_cluster_without_the_store_of_keys_says_so_and_serves_everything_else(
     })
     .await;
     assert_eq!(harry.publishes(1).await.status, 200);
+}
+
+/// A login of before rooms could be purged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_may_not_purge_is_warned_of() {
+    let is_new = |line: &&str| line.contains("STREAM.PURGE.KV_") && line.contains("SNAPSHOTS");
+    let of_before = |accounts: String| {
+        let lines = accounts.lines().filter(|line| !is_new(line));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    let Some(mut bus) = Bus::with("a login that may not purge", of_before).await else {
+        return;
+    };
+    // What is removed is the room, once it is gone.
+    bus.cluster = (bus.cluster.clone())
+        .with("SAFE_CHAT_WRITER__TRIM_MS", "20")
+        .with("SAFE_CHAT_WRITER__IDLE_MS", "1000")
+        .with("SAFE_CHAT_WRITER__GONE_AFTER_S", "1");
+    let only = bus.node("first", "service", "gateway,writer").await;
+    let mut harry = Person::joins_in_json(&only, "aaa", "harry", "key-harry").await;
+    gets_in(&mut harry, "m1").await;
+    let before: Value = serde_json::from_str(&only.internal("ready").await).expect("JSON");
+    assert!(!before.to_string().contains("purge"), "{before}");
+    drop(harry);
+    eventually("harry has left", async || only.head("aaa").await == 3).await;
+    admin(&only, &["purge", "aaa", "--yes"]).await;
+    only.warned(&format!(
+        "$JS.API.STREAM.PURGE.KV_{}",
+        bus.stream("SNAPSHOTS")
+    ))
+    .await;
+    let log = only.logs();
+    let warned = log
+        .lines()
+        .filter(|line| line.contains("does not let this login purge"));
+    assert_eq!(warned.count(), 1, "{log}");
 }
 
 /// Nodes of this version, while the logins at NATS have the rights of the version before.

@@ -529,10 +529,10 @@ impl Link {
         if let Some(below) = below {
             request["seq"] = below.into();
         }
-        let answer = self
-            .api::<Value>(&format!("STREAM.PURGE.{stream}"), &request)
-            .await
-            .map_err(|failure| failure.of_write(&what))?;
+        let call = format!("STREAM.PURGE.{stream}");
+        let answer = self.api::<Value>(&call, &request).await;
+        self.note_purge(stream, answer.as_ref().err());
+        let answer = answer.map_err(|failure| failure.of_write(&what))?;
         answer.map(drop).map_err(|refusal| refusal.of_read(&what))
     }
 }

@@ -137,9 +137,7 @@ impl Direct for Nats {
             (Err(Failure::Unanswered(why)), _) | (_, Err(Failure::Unanswered(why))) => {
                 Err(Error::Unknown(format!("probing node {node}: {why}")))
             }
-            (Err(Failure::NotSent(why) | Failure::TooLarge(why)), _) => {
-                Err(Error::Unavailable(format!("probing node {node}: {why}")))
-            }
+            (Err(failure), _) => Err(failure.of_read(&format!("probing node {node}"))),
         }
     }
 

@@ -22,6 +22,7 @@ use async_nats::{
 use bytes::Bytes;
 use futures::StreamExt;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -71,6 +72,8 @@ pub(super) struct Link {
     losses: watch::Receiver<u64>,
     gaps: watch::Receiver<u64>,
     full: Arc<Mutex<Option<Arc<str>>>>,
+    /// Streams of which nothing can be removed, since the login may not.
+    unpurged: Arc<Mutex<BTreeSet<String>>>,
     refusals: Refusals,
     under_way: Arc<Semaphore>,
     /// A subject of this connection alone.
@@ -82,6 +85,8 @@ pub(super) struct Link {
 pub(super) enum Failure {
     /// It was not sent.
     NotSent(String),
+    /// The login may not send it there.
+    Refused(String),
     /// It was not sent, because the server takes no message of this size.
     TooLarge(String),
     /// Nobody is there to answer it.
@@ -97,6 +102,9 @@ impl Failure {
             Self::NotSent(why) | Self::Unanswered(why) => {
                 Error::Unavailable(format!("{what}: {why}"))
             }
+            Self::Refused(subject) => Error::Unavailable(format!(
+                "{what}: NATS does not let this login publish to {subject}"
+            )),
             Self::TooLarge(why) => Error::TooLarge(format!("{what}: {why}")),
             Self::NoResponders => Error::Unavailable(format!("{what}: nobody answers; {REMEDY}")),
         }
@@ -164,6 +172,7 @@ impl Link {
             losses,
             gaps,
             full: Arc::default(),
+            unpurged: Arc::default(),
             refusals,
             under_way: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
             echo: subjects.echo(&config.node, Uuid::now_v7()).into(),
@@ -200,6 +209,29 @@ impl Link {
     /// Why what is stored through this connection is refused for want of space, if it is.
     pub(super) fn fullness(&self) -> Option<Arc<str>> {
         self.full().clone()
+    }
+
+    /// Notes whether the login may remove what is in a stream.
+    pub(super) fn note_purge(&self, stream: &str, failed: Option<&Failure>) {
+        let mut unpurged = self.unpurged.lock().unwrap_or_else(PoisonError::into_inner);
+        match failed {
+            None => drop(unpurged.remove(stream)),
+            Some(Failure::Refused(_)) => drop(unpurged.insert(stream.into())),
+            Some(_) => {}
+        }
+    }
+
+    /// Of which streams nothing can be removed, as it turned out, and what to do.
+    pub(super) fn unpurged(&self) -> Vec<Arc<str>> {
+        let unpurged = self.unpurged.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = unpurged.iter().map(|stream| {
+            format!(
+                "NATS does not let this login purge {stream}: what is to be removed there \
+                 (docs/operations.md, Purging a room) stays until it may. Give the login of nodes \
+                 that write $JS.API.STREAM.PURGE.{stream} (safe-chat permissions)"
+            )
+        });
+        told.map(Arc::from).collect()
     }
 
     fn full(&self) -> MutexGuard<'_, Option<Arc<str>>> {
@@ -283,8 +315,7 @@ impl Link {
             biased; // An answer counts even if the connection was lost right after it.
             answer = self.client.send_request(subject, request) => answer,
             subject = refused => {
-                let why = format!("NATS does not let this login publish to {subject}");
-                return Err(Failure::NotSent(why));
+                return Err(Failure::Refused(subject));
             }
             _ = losses.changed() => return Err(Failure::Unanswered(format!("the connection to NATS at {} was lost", self.servers))),
         };
@@ -457,7 +488,7 @@ fn pause_before(attempt: usize) -> Duration {
 }
 
 /// Addresses without the names and passwords that may be in them.
-fn shown(servers: &[String]) -> String {
+pub(super) fn shown(servers: &[String]) -> String {
     let without_user = |server: &String| {
         server
             .rsplit('@')

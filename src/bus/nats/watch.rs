@@ -271,6 +271,8 @@ impl Watch {
             .chain(lost.map(of_shards))
             .chain(less.map(of_all))
             .chain(self.stores.fullness().map(of_all))
+            .chain(self.link.unpurged().into_iter().map(of_all))
+            .chain(self.stores.unpurged().into_iter().map(of_all))
             .chain(self.foreign.warning().map(|why| Fault {
                 store: Some(Store::Events),
                 why,
@@ -328,10 +330,8 @@ fn log_changes(before: &Health, now: &Health) {
         let new = now.iter().filter(|fault| !before.contains(fault));
         new.cloned().collect()
     };
-    let (faults, warnings) = (
-        news(&now.faults, &before.faults),
-        news(&now.warnings, &before.warnings),
-    );
+    let faults = news(&now.faults, &before.faults);
+    let warnings = news(&now.warnings, &before.warnings);
     for fault in &faults {
         metric::BUS_FAULTS.increment(1);
         warn!(why = %fault, "the bus is not as it must be: this node is not ready, and promises nothing that it cannot keep");
