@@ -76,8 +76,14 @@ impl Statements {
         Ok(Self {
             fence: prepare("SELECT epoch, owner FROM {ks}.fence WHERE shard = ?").await?,
             fence_serial,
-            first_claim: prepare("INSERT INTO {ks}.fence (epoch, owner, shard) VALUES (?, ?, ?) IF NOT EXISTS").await?,
-            raise: prepare("UPDATE {ks}.fence SET epoch = ?, owner = ? WHERE shard = ? IF epoch = ?").await?,
+            first_claim: prepare(
+                "INSERT INTO {ks}.fence (epoch, owner, shard) VALUES (?, ?, ?) IF NOT EXISTS",
+            )
+            .await?,
+            raise: prepare(
+                "UPDATE {ks}.fence SET epoch = ?, owner = ? WHERE shard = ? IF epoch = ?",
+            )
+            .await?,
             write: prepare(
                 "INSERT INTO {ks}.journal (room, partition_nr, seq, epoch, first_seq, at, event, version, payload, changes) \
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -102,32 +108,98 @@ impl Statements {
             .await?,
             trimmed: prepare("SELECT start, removed FROM {ks}.trims WHERE room = ?").await?,
             // The place is the time of writing, so that the highest one stays, whoever is late.
-            put_start: prepare("UPDATE {ks}.trims USING TIMESTAMP ? SET start = ? WHERE room = ?").await?,
-            put_removed: prepare("UPDATE {ks}.trims USING TIMESTAMP ? SET removed = ? WHERE room = ?").await?,
-            drop_partition: prepare("DELETE FROM {ks}.journal USING TIMESTAMP ? WHERE room = ? AND partition_nr = ?").await?,
-            drop_rows: prepare("DELETE FROM {ks}.journal USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? AND seq < ?").await?,
-            pin: prepare(&format!("SELECT record FROM {{ks}}.pins WHERE {bucket} AND name = ? LIMIT 1")).await?,
-            pins: prepare(&format!("SELECT record FROM {{ks}}.pins WHERE {bucket} AND name > ? PER PARTITION LIMIT {PINS}")).await?,
-            put_pin: prepare("INSERT INTO {ks}.pins (room, generation, bucket, name, epoch, record) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?").await?,
-            drop_pins: prepare(&format!("DELETE FROM {{ks}}.pins USING TIMESTAMP ? WHERE {bucket}")).await?,
-            copied: prepare("SELECT first, below, removed, epoch FROM {ks}.copied WHERE room = ?").await?,
-            put_copied_first: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET first = ? WHERE room = ?").await?,
-            put_copied_below: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET below = ? WHERE room = ?").await?,
-            put_copied_epoch: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET epoch = ? WHERE room = ?").await?,
-            put_copied_removed: prepare("UPDATE {ks}.copied USING TIMESTAMP ? SET removed = ? WHERE room = ?").await?,
+            put_start: prepare(
+                "UPDATE {ks}.trims USING TIMESTAMP ? SET start = ? WHERE room = ?",
+            )
+            .await?,
+            put_removed: prepare(
+                "UPDATE {ks}.trims USING TIMESTAMP ? SET removed = ? WHERE room = ?",
+            )
+            .await?,
+            drop_partition: prepare(
+                "DELETE FROM {ks}.journal USING TIMESTAMP ? WHERE room = ? AND partition_nr = ?",
+            )
+            .await?,
+            drop_rows: prepare(
+                "DELETE FROM {ks}.journal USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? \
+                 AND seq < ?",
+            )
+            .await?,
+            pin: prepare(&format!(
+                "SELECT record FROM {{ks}}.pins WHERE {bucket} AND name = ? LIMIT 1"
+            ))
+            .await?,
+            pins: prepare(&format!(
+                "SELECT record FROM {{ks}}.pins WHERE {bucket} AND name > ? PER PARTITION LIMIT \
+                 {PINS}"
+            ))
+            .await?,
+            put_pin: prepare(
+                "INSERT INTO {ks}.pins (room, generation, bucket, name, epoch, record) VALUES (?, \
+                 ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+            )
+            .await?,
+            drop_pins: prepare(&format!(
+                "DELETE FROM {{ks}}.pins USING TIMESTAMP ? WHERE {bucket}"
+            ))
+            .await?,
+            copied: prepare(
+                "SELECT first, below, removed, epoch FROM {ks}.copied WHERE room = ?",
+            )
+            .await?,
+            put_copied_first: prepare(
+                "UPDATE {ks}.copied USING TIMESTAMP ? SET first = ? WHERE room = ?",
+            )
+            .await?,
+            put_copied_below: prepare(
+                "UPDATE {ks}.copied USING TIMESTAMP ? SET below = ? WHERE room = ?",
+            )
+            .await?,
+            put_copied_epoch: prepare(
+                "UPDATE {ks}.copied USING TIMESTAMP ? SET epoch = ? WHERE room = ?",
+            )
+            .await?,
+            put_copied_removed: prepare(
+                "UPDATE {ks}.copied USING TIMESTAMP ? SET removed = ? WHERE room = ?",
+            )
+            .await?,
             put_copy: prepare(
                 "INSERT INTO {ks}.copies (room, partition_nr, epoch, seq, at, event, version, payload, changes) \
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
             )
             .await?,
-            copy_epoch: prepare("SELECT epoch FROM {ks}.copies WHERE room = ? AND partition_nr = ? AND epoch < ? LIMIT 1").await?,
-            copies: prepare(&format!("SELECT seq, at, epoch, event, version, payload, changes FROM {{ks}}.copies WHERE {copies}")).await?,
-            first_copy: prepare(&format!("SELECT seq FROM {{ks}}.copies WHERE {copies} LIMIT 1")).await?,
-            last_copy: prepare(&format!("SELECT seq FROM {{ks}}.copies WHERE {copies} ORDER BY epoch ASC, seq DESC LIMIT 1")).await?,
-            drop_copies: prepare("DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ?").await?,
-            drop_copies_before: prepare("DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? AND epoch < ?")
+            copy_epoch: prepare(
+                "SELECT epoch FROM {ks}.copies WHERE room = ? AND partition_nr = ? AND epoch < ? \
+                 LIMIT 1",
+            )
+            .await?,
+            copies: prepare(&format!(
+                "SELECT seq, at, epoch, event, version, payload, changes FROM {{ks}}.copies WHERE \
+                 {copies}"
+            ))
+            .await?,
+            first_copy: prepare(&format!(
+                "SELECT seq FROM {{ks}}.copies WHERE {copies} LIMIT 1"
+            ))
+            .await?,
+            last_copy: prepare(&format!(
+                "SELECT seq FROM {{ks}}.copies WHERE {copies} ORDER BY epoch ASC, seq DESC LIMIT \
+                 1"
+            ))
+            .await?,
+            drop_copies: prepare(
+                "DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ?",
+            )
+            .await?,
+            drop_copies_before: prepare(
+                "DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? \
+                 AND epoch < ?",
+            )
                 .await?,
-            drop_copies_below: prepare("DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? AND epoch = ? AND seq < ?")
+            drop_copies_below: prepare(
+                "DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? \
+                 AND epoch = ? AND seq < ?",
+            )
                 .await?,
             note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,
             // As of a time before: what is noted since stays.
@@ -136,14 +208,32 @@ impl Statements {
             )
             .await?,
             rooms: prepare("SELECT room FROM {ks}.all_persistence_ids LIMIT ?").await?,
-            rooms_after: prepare("SELECT room FROM {ks}.all_persistence_ids WHERE token(room) > token(?) LIMIT ?").await?,
-            snapshots: prepare("SELECT seq, epoch, number FROM {ks}.snapshots WHERE room = ? LIMIT ?").await?,
-            snapshot: prepare(&format!("SELECT version, chunks FROM {{ks}}.snapshots WHERE {key}")).await?,
-            put_snapshot: prepare("INSERT INTO {ks}.snapshots (room, seq, epoch, number, version, chunks) VALUES (?, ?, ?, ?, ?, ?)")
+            rooms_after: prepare(
+                "SELECT room FROM {ks}.all_persistence_ids WHERE token(room) > token(?) LIMIT ?",
+            )
+            .await?,
+            snapshots: prepare(
+                "SELECT seq, epoch, number FROM {ks}.snapshots WHERE room = ? LIMIT ?",
+            )
+            .await?,
+            snapshot: prepare(&format!(
+                "SELECT version, chunks FROM {{ks}}.snapshots WHERE {key}"
+            ))
+            .await?,
+            put_snapshot: prepare(
+                "INSERT INTO {ks}.snapshots (room, seq, epoch, number, version, chunks) VALUES \
+                 (?, ?, ?, ?, ?, ?)",
+            )
                 .await?,
             drop_snapshot: prepare(&format!("DELETE FROM {{ks}}.snapshots WHERE {key}")).await?,
-            chunks: prepare(&format!("SELECT content FROM {{ks}}.snapshot_chunks WHERE {key}")).await?,
-            put_chunk: prepare("INSERT INTO {ks}.snapshot_chunks (room, seq, epoch, number, chunk, content) VALUES (?, ?, ?, ?, ?, ?)")
+            chunks: prepare(&format!(
+                "SELECT content FROM {{ks}}.snapshot_chunks WHERE {key}"
+            ))
+            .await?,
+            put_chunk: prepare(
+                "INSERT INTO {ks}.snapshot_chunks (room, seq, epoch, number, chunk, content) \
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )
                 .await?,
             drop_chunks: prepare(&format!("DELETE FROM {{ks}}.snapshot_chunks WHERE {key}")).await?,
         })
