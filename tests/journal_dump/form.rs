@@ -142,6 +142,63 @@ async fn a_file_that_was_cut_off_is_refused_wherever_that_was() {
     assert!(refusal(&format!("{without_total}\n")).contains("before its total"));
 }
 
+/// An endless line, of which it counts how much is read.
+struct Endless {
+    begin: &'static [u8],
+    read: u64,
+}
+
+impl std::io::Read for &mut Endless {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let from = self.begin.len().min(into.len());
+        into.fill(b'x');
+        into[..from].copy_from_slice(&self.begin[..from]);
+        self.begin = &self.begin[from..];
+        self.read += into.len() as u64;
+        Ok(into.len())
+    }
+}
+
+#[test]
+fn a_line_that_can_be_none_is_refused_before_all_of_it_is_read() {
+    for begin in [&b""[..], b"{\"type\":\"event\","] {
+        let mut endless = Endless { begin, read: 0 };
+        let why = match check(std::io::BufReader::new(&mut endless)) {
+            Err(Error::Form { line: 1, what }) => what,
+            other => panic!("{other:?}"),
+        };
+        assert!(why.contains("longer than any line"), "{why}");
+        assert!(endless.read <= 17 * 1024 * 1024, "{}", endless.read);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_to_a_file_on_its_way_is_said() {
+    let file = file().await;
+    let zipped = b"\x1f\x8b\x08\x00\x00";
+    let marked = format!("\u{feff}{file}");
+    let crlf = file.replace('\n', "\r\n");
+    let cases: [(&[u8], &str); 4] = [
+        (zipped, "1: the file is compressed: gunzip"),
+        (
+            marked.as_bytes(),
+            "1: the file begins with a byte order mark",
+        ),
+        (crlf.as_bytes(), "1: the line ends with CR and LF"),
+        (
+            &file.as_bytes()[..file.len() - 9],
+            ": the line has no end: the file was cut off",
+        ),
+    ];
+    for (bytes, expected) in cases {
+        let why = match check(bytes) {
+            Err(Error::Form { line, what }) => format!("{line}: {what}"),
+            other => panic!("{other:?}"),
+        };
+        assert!(why.contains(expected), "{expected}: {why}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_version_and_other_files_are_named() {
     let file = file().await;

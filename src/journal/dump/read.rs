@@ -15,8 +15,36 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use std::io::{BufRead, Read};
 
-/// Bytes of a line: a state of a hundred thousand members and their keys has some 50 MB.
-const LINE: u64 = 512 * 1024 * 1024;
+/// Bytes of a line that is no state: an event has the content and the changes that one message of
+/// the bus carries, 8 MiB at most, and base64 makes a third more of it.
+const LINE: u64 = 16 * 1024 * 1024;
+
+/// Bytes of the line of a state: a room of ten million names, the most that it has unless somebody
+/// configures more, with names and keys of 60 bytes.
+const STATE_LINE: u64 = 1024 * 1024 * 1024;
+
+/// How the line of a state begins.
+const STATE: &[u8] = br#"{"type":"state","#;
+
+/// How files begin that are no export any more, or not yet, and what to do.
+const OTHER_FORMS: [(&[u8], &str); 5] = [
+    (
+        b"\xef\xbb\xbf",
+        "the file begins with a byte order mark: something has changed it on its way; take it as \
+         `journal export` wrote it",
+    ),
+    (
+        b"\xff\xfe",
+        "the file is UTF-16: something has changed it on its way; take it as `journal export` \
+         wrote it",
+    ),
+    (b"\x1f\x8b", "the file is compressed: gunzip it first"),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "the file is compressed: unzstd it first",
+    ),
+    (b"\xfd7zXZ", "the file is compressed: unxz it first"),
+];
 
 /// Reads a file line by line.
 pub struct Reader<R> {
@@ -298,17 +326,51 @@ impl<R: BufRead> Reader<R> {
     fn read(&mut self) -> Result<Option<Line>, Error> {
         let mut bytes = Vec::new();
         self.line += 1;
-        let mut bounded = (&mut self.lines).take(LINE);
-        if bounded.read_until(b'\n', &mut bytes)? == 0 {
+        self.read_up_to(STATE.len() as u64, &mut bytes)?;
+        if bytes.is_empty() {
             return Ok(None);
         }
+        if self.line == 1 {
+            let other = OTHER_FORMS
+                .iter()
+                .find(|(begin, _)| bytes.starts_with(begin));
+            if let Some((_, why)) = other {
+                return Err(self.bad(*why));
+            }
+        }
+        let (most, what) = match &bytes == STATE {
+            true => (STATE_LINE, "state"),
+            false => (LINE, "line but that of a state"),
+        };
+        self.read_up_to(most, &mut bytes)?;
         if bytes.last() != Some(&b'\n') {
-            return Err(self.bad("the line has no end: the file was cut off"));
+            return Err(self.bad(match bytes.len() as u64 {
+                length if length < most => "the line has no end: the file was cut off".into(),
+                _ => format!(
+                    "the line is longer than any {what} ({most} bytes): this is no export of \
+                     `safe-chat journal export`, or it was changed"
+                ),
+            }));
+        }
+        if bytes.ends_with(b"\r\n") {
+            return Err(self.bad(
+                "the line ends with CR and LF: something has changed the ends of lines on the \
+                 file's way; take it as `journal export` wrote it",
+            ));
         }
         self.whole.update(&bytes);
         self.of_room.update(&bytes);
         let line = serde_json::from_slice(&bytes);
         line.map(Some).map_err(|error| self.bad(error.to_string()))
+    }
+
+    /// Reads on to the end of the line, or until there are so many bytes of it.
+    fn read_up_to(&mut self, most: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        if bytes.last() != Some(&b'\n') {
+            let more = most.saturating_sub(bytes.len() as u64);
+            (&mut self.lines).take(more).read_until(b'\n', bytes)?;
+        }
+        Ok(())
     }
 
     fn bad(&self, what: impl Into<String>) -> Error {
