@@ -1,15 +1,18 @@
 //! The journal in Cassandra, for a program that was built with it.
 
 #[cfg(not(feature = "cassandra"))]
-pub(super) use without::{hand_over, journal, stored, target};
+pub(super) use without::{hand_over, journal, noted, stored, target};
 
 #[cfg(feature = "cassandra")]
-pub(super) use with::{hand_over, journal, stored, target};
+pub(super) use with::{hand_over, journal, noted, stored, target};
 
 #[cfg(feature = "cassandra")]
 mod with {
     use crate::{
-        app::wait::{Outlook, Wait},
+        app::{
+            look::{Another, another},
+            wait::{Outlook, Wait},
+        },
         bus::{ClusterId, Settings, nats::Nats},
         config::Config,
         journal::{
@@ -36,6 +39,14 @@ mod with {
         Ok(Arc::new(cassandra::connect(&settings, shards).await?))
     }
 
+    /// Which keyspace is configured, and whose it is; nothing where that is not noted, or cannot be
+    /// read now.
+    pub(in crate::app) async fn noted(config: &Config) -> (Option<Uuid>, Option<ClusterId>) {
+        cassandra::noted(&config.cassandra)
+            .await
+            .unwrap_or_default()
+    }
+
     /// For rooms that a command writes: the keyspace is the cluster's, or becomes it. One attempt.
     pub(in crate::app) async fn target(
         config: &Config,
@@ -51,7 +62,7 @@ mod with {
             .store()
             .claim_keyspace(&config.cassandra, id, stored.keyspace);
         let belongs = claimed.await?;
-        check(config, bus, stored, belongs)?;
+        check(config, bus, stored, belongs).await?;
         Ok((Arc::new(journal), belongs.keyspace))
     }
 
@@ -126,13 +137,13 @@ mod with {
             ..stored
         };
         if belongs.cluster.is_some() {
-            check(config, bus, stored, belongs)?;
+            check(config, bus, stored, belongs).await?;
         }
         crate::app::agree(config, bus, ours).await.map(drop)
     }
 
     /// Whether the keyspace is the one of this cluster.
-    fn check(
+    async fn check(
         config: &Config,
         bus: &Nats,
         stored: Settings,
@@ -141,25 +152,30 @@ mod with {
         let (keyspace, prefix) = (&config.cassandra.keyspace, &config.bus.prefix);
         let Some(theirs) = belongs.cluster else {
             bail!(
-                "keyspace {keyspace} is not the one in which the cluster (prefix {prefix}) keeps its \
-                 rooms: set cassandra.hosts and cassandra.keyspace to that one"
+                "keyspace {keyspace} is not the one in which the cluster (prefix {prefix}) keeps \
+                 its rooms: set cassandra.hosts and cassandra.keyspace to that one"
             );
         };
         let Some(mine) = stored.cluster.filter(|mine| *mine != theirs) else {
             return Ok(());
         };
-        let remedy = bus.settings_command(&Settings {
-            cluster: Some(theirs),
-            keyspace: Some(belongs.keyspace),
-            ..stored
-        });
-        bail!(
-            "keyspace {keyspace} at {} holds the rooms of cluster {theirs}, and the bus (prefix {prefix}) \
-             is that of cluster {mine}: two clusters would write the same rooms. Set \
-             cassandra.keyspace to another one; or if it is the same cluster, whose bus was made \
-             anew, tell it so: {remedy}",
-            config.cassandra.shown(),
-        )
+        let why = another(config, Some(mine), theirs).await;
+        let why = match why {
+            // Two clusters would write the same rooms.
+            Another::Here(why) => why,
+            Another::Elsewhere(why) => {
+                let remedy = bus.settings_command(&Settings {
+                    cluster: Some(theirs),
+                    keyspace: Some(belongs.keyspace),
+                    ..stored
+                });
+                format!(
+                    "{why}. Only if the bus of that cluster is lost, and none of its nodes runs \
+                     anywhere, this one is its bus made anew; then tell it so: {remedy}"
+                )
+            }
+        };
+        bail!(why)
     }
 
     async fn fact(config: &Config, journal: &Cassandra) -> anyhow::Result<String> {
@@ -190,6 +206,10 @@ mod without {
 
     pub(in crate::app) async fn stored(_: &Config, _: Shards) -> anyhow::Result<Arc<dyn Whole>> {
         Err(Absent.into())
+    }
+
+    pub(in crate::app) async fn noted(_: &Config) -> (Option<Uuid>, Option<ClusterId>) {
+        (None, None)
     }
 
     pub(in crate::app) async fn target(

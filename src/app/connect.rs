@@ -3,43 +3,22 @@
 
 use super::{
     Ports, cassandra,
+    look::strange,
     wait::{Outlook, Wait},
 };
 use crate::{
     access::Access,
     bus::{
-        Error as BusError, Registry, Role, Settings,
-        nats::{self, Nats},
+        Error as BusError, Role, Settings,
+        nats::{self, Nats, Survey, survey},
     },
     config::{Config, JournalKind},
-    journal::{Journal, bus::OnBus, dump::Whole},
+    journal::{Journal, bus::OnBus},
     ops::{Accounts, Readiness, banner::Fact},
     room::Shards,
 };
-use anyhow::{Context, bail};
+use anyhow::Context;
 use std::sync::Arc;
-
-/// The journal as it is stored, for looking at it. One attempt: a person waits.
-pub(crate) async fn stored(config: &Config) -> anyhow::Result<Arc<dyn Whole>> {
-    let shards = config.cluster.validate()?;
-    match config.journal.kind {
-        JournalKind::Bus => {
-            // Nothing is made where nothing is.
-            let looking = nats::Config {
-                writes: false,
-                ..nats_config(config, shards)
-            };
-            let nats = Nats::connect(&looking).await?;
-            let wanted = Settings::of_shards(shards.count());
-            let stored = nats.settings(&wanted).await?.shards;
-            if stored != shards.count() {
-                bail!("the cluster has {stored} shards: look at it with --shards {stored}");
-            }
-            Ok(Arc::new(OnBus::new(Arc::new(nats), shards)))
-        }
-        JournalKind::Cassandra => cassandra::stored(config, shards).await,
-    }
-}
 
 /// Says which file that the configuration names cannot be used, if one cannot. Connects to nothing.
 pub(crate) fn check_files(config: &Config) -> anyhow::Result<()> {
@@ -107,7 +86,7 @@ async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::
         readiness,
     };
     wait.until(
-        || Nats::connect(&settings),
+        || connected(config, &settings),
         |error| match error {
             BusError::Unusable(_) => Outlook::Hopeless,
             BusError::Denied(_) => Outlook::Denied,
@@ -115,6 +94,18 @@ async fn bus(config: &Config, shards: Shards, readiness: &Readiness) -> anyhow::
         },
     )
     .await
+}
+
+/// Connects, unless that would make a cluster anew which is there under another prefix.
+async fn connected(config: &Config, settings: &nats::Config) -> Result<Nats, BusError> {
+    if config.journal.kind == JournalKind::Cassandra {
+        let found = survey(settings).await?;
+        let is_new = matches!(found, Survey::Nothing(_));
+        if let Some(why) = strange(config, &found).await.filter(|_| is_new) {
+            return Err(BusError::Unusable(why));
+        }
+    }
+    Nats::connect(settings).await
 }
 
 pub(super) fn nats_config(config: &Config, shards: Shards) -> nats::Config {

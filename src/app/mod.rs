@@ -9,6 +9,7 @@ mod cassandra;
 pub(crate) mod connect;
 mod facts;
 mod formats;
+pub(crate) mod look;
 mod operator;
 mod readiness;
 mod running;

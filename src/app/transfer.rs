@@ -3,14 +3,15 @@
 
 use super::{
     agree, cassandra,
-    connect::{nats_config, stored},
+    connect::nats_config,
     known,
+    look::{in_cassandra, looking, place, refusal, there},
 };
 use crate::{
     bus::{
         Bus, ClusterId, Direct, Error as BusError, ImportId, JournalKind, NodeSeen, Registry,
         Settings,
-        nats::{self, Nats},
+        nats::{self, Nats, Survey, survey},
     },
     cluster::{Ends, Lease},
     config::Config,
@@ -32,6 +33,9 @@ use uuid::Uuid;
 /// How long the records of nodes may take.
 const NODES: Duration = Duration::from_secs(10);
 
+/// Names of rooms that are asked for at once.
+const NAMES: usize = 1_000;
+
 /// When everything was written but this.
 const INCOMPLETE: &str =
     "all was written, and the cluster's settings still say that rooms are missing: the same again";
@@ -47,37 +51,36 @@ pub(crate) struct Origin {
     pub(crate) cluster: Option<ClusterId>,
     /// Its nodes that run.
     pub(crate) running: Vec<String>,
+    /// Where that is, for people.
+    place: String,
     bus: Option<Nats>,
+}
+
+impl Origin {
+    /// What to say of a room that is not there.
+    pub(crate) fn missing(&self, room: &RoomId) -> dump::Error {
+        let place = &self.place;
+        dump::Error::Refused(format!(
+            "room {room} does not exist {place}: look at its name"
+        ))
+    }
 }
 
 /// The configured journal, for reading. Nothing is made where nothing is.
 pub(crate) async fn from(config: &Config) -> anyhow::Result<Origin> {
     let shards = config.cluster.validate()?;
-    let bus = match look(config, shards).await {
-        Ok(bus) => Some(bus),
-        Err(BusError::Unavailable(why)) if config.journal.kind == JournalKind::Cassandra => {
-            say(&format!(
-                "warning: the bus of the cluster is not there ({why}): make sure that none of its \
-                 nodes runs\n"
-            ));
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let (mut cluster, mut running) = (None, Vec::new());
-    if let Some(bus) = &bus {
-        let wanted = Settings::of_shards(shards.count());
-        let stored = bus.settings(&wanted).await?;
-        if let Some(why) = stored.contradiction(&wanted) {
-            bail!(why);
-        }
+    let there = there(config, |_| false).await?;
+    let (mut cluster, mut running, mut bus) = (None, Vec::new(), None);
+    if let Some(stored) = there {
         stored.check_complete()?;
+        let connected = Nats::connect(&looking(config, shards)).await?;
         cluster = stored.cluster;
-        running = nodes(bus).await?;
+        running = nodes(&connected).await?;
+        bus = Some(connected);
     }
     let journal: Arc<dyn Whole> = match (config.journal.kind, &bus) {
         (JournalKind::Bus, Some(bus)) => Arc::new(OnBus::new(Arc::new(bus.clone()), shards)),
-        _ => stored(config).await?,
+        _ => in_cassandra(config, there).await?,
     };
     let of_cluster = bus.clone().map(|bus| Arc::new(bus) as Arc<dyn Bus>);
     Ok(Origin {
@@ -85,17 +88,9 @@ pub(crate) async fn from(config: &Config) -> anyhow::Result<Origin> {
         shards,
         cluster,
         running,
+        place: place(config),
         bus,
     })
-}
-
-/// The bus of a cluster that is there.
-async fn look(config: &Config, shards: Shards) -> Result<Nats, BusError> {
-    let config = nats::Config {
-        writes: false,
-        ..nats_config(config, shards)
-    };
-    Nats::connect(&config).await
 }
 
 /// The names of nodes that run, or that may: those that are frozen answer nothing.
@@ -139,7 +134,16 @@ fn stopped(running: &[String], config: &Config, why: &str) -> anyhow::Result<()>
 /// The bus of a cluster, and its settings, which are these if there are none.
 async fn agreed(config: &Config, wanted: Settings) -> anyhow::Result<(Nats, Settings)> {
     let shards = config.cluster.validate()?;
-    let bus = Nats::connect(&nats_config(config, shards)).await?;
+    // Before anything is made.
+    if let Some(why) = refusal(config).await {
+        bail!(why);
+    }
+    // Whatever the nodes of this configuration do.
+    let writing = nats::Config {
+        writes: true,
+        ..nats_config(config, shards)
+    };
+    let bus = Nats::connect(&writing).await?;
     let settings = agree(config, &bus, wanted).await?;
     Ok((bus, settings))
 }
@@ -161,12 +165,27 @@ pub(crate) struct Target {
 impl Target {
     /// The configured journal, for the rooms of a file. No node may run.
     pub(crate) async fn for_file(config: &Config, sha256: [u8; 32]) -> anyhow::Result<Self> {
-        let (bus, settings) = agreed(config, known(config)).await?;
-        Self::begin(config, bus, settings, ImportId::of_file(sha256)).await
+        let import = ImportId::of_file(sha256);
+        // A cluster that begins with this says so at once: no node starts on a part of it.
+        let wanted = match survey(&looking(config, config.cluster.validate()?)).await? {
+            Survey::Nothing(_) => known(config).begun(import),
+            Survey::Cluster(_) => known(config),
+        };
+        let (bus, settings) = agreed(config, wanted).await?;
+        Self::begin(config, bus, settings, import).await
     }
 
     /// The configured journal, for what the bus still has of its own rooms. No node may run.
     pub(crate) async fn for_own(config: &Config) -> anyhow::Result<Self> {
+        let prefix = &config.bus.prefix;
+        match survey(&looking(config, config.cluster.validate()?)).await? {
+            Survey::Nothing(why) => bail!("{why}: there is nothing to recover rooms from"),
+            Survey::Cluster(stored) => ensure!(
+                stored.and_then(|stored| stored.journal) != Some(JournalKind::Bus),
+                "the rooms of this cluster (prefix {prefix}) are on the bus: there is nothing else \
+                 to recover them from"
+            ),
+        }
         let (bus, settings) = agreed(config, known(config)).await?;
         let own = settings.cluster.context("the cluster has no id")?;
         Self::begin(config, bus, settings, ImportId::of_cluster(own)).await
@@ -278,6 +297,13 @@ impl Target {
     }
 }
 
+/// Rooms of a journal that was written and are not in the one that was read, from one on.
+pub(crate) struct Strange {
+    pub(crate) rooms: Vec<RoomId>,
+    /// Whether there are more.
+    pub(crate) more: bool,
+}
+
 /// From one journal of a cluster to the other.
 pub(crate) struct Copying {
     pub(crate) from: Origin,
@@ -340,9 +366,24 @@ impl Copying {
         })
     }
 
-    /// Whether a room of the journal that was written is not in the one that was read.
-    pub(crate) async fn is_strange(&self, room: &RoomId) -> Result<bool, dump::Error> {
-        Ok(self.from.source.room(room).await?.is_none())
+    /// The rooms there that are not here, up to so many.
+    pub(crate) async fn strange(&self, most: usize) -> Result<Strange, dump::Error> {
+        let (mut rooms, mut last, mut is_over) = (Vec::new(), None, false);
+        while !is_over {
+            let page = self.to.journal.rooms(last.as_ref(), NAMES).await?;
+            is_over = page.len() < NAMES;
+            last = page.last().cloned();
+            for room in page {
+                if self.from.source.room(&room).await?.is_some() {
+                    continue;
+                }
+                if rooms.len() >= most {
+                    return Ok(Strange { rooms, more: true });
+                }
+                rooms.push(room);
+            }
+        }
+        Ok(Strange { rooms, more: false })
     }
 
     /// From now on the rooms are those that were written: nodes are refused that are configured as
@@ -376,8 +417,8 @@ impl Copying {
                     bus.moved(to).await?;
                 }
                 Ok(format!(
-                    "start nodes with journal.kind bus and bus.prefix that of --to-prefix: those of \
-                     prefix {} are refused from now on",
+                    "start nodes with journal.kind bus and bus.prefix that of --to-prefix: those \
+                     of prefix {} are refused from now on",
                     bus.prefix
                 ))
             }

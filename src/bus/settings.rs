@@ -72,9 +72,8 @@ pub enum Contradiction {
     },
     /// All rooms would begin anew.
     #[error(
-        "this cluster keeps its rooms {stored}, and this node is configured to keep them {mine}, \
-         where none of them is: {}; to begin another cluster set bus.prefix to one that is not \
-         used",
+        "this cluster keeps its rooms {stored}, and the configuration says {mine}, where none of \
+         them counts: {}; to begin another cluster set bus.prefix to one that is not used",
         stored.remedy()
     )]
     Journal {
@@ -86,7 +85,7 @@ pub enum Contradiction {
     /// All rooms would begin anew, or be those of another cluster.
     #[error(
         "this cluster keeps its rooms in the Cassandra keyspace with the id {stored}, and the one \
-         that this node is configured with has the id {mine}: set cassandra.hosts and \
+         of the configuration has the id {mine}: set cassandra.hosts and \
          cassandra.keyspace to the cluster's; to begin another cluster set bus.prefix to one that \
          is not used"
     )]
@@ -271,11 +270,12 @@ impl JournalKind {
     fn remedy(self) -> &'static str {
         match self {
             Self::Bus => {
-                "to join it set journal.kind to bus, or leave out cassandra.hosts (CASSANDRA)"
+                "for this one set journal.kind to bus (--journal bus), or leave out cassandra.hosts \
+                 (CASSANDRA)"
             }
             Self::Cassandra => {
-                "to join it set journal.kind to cassandra and cassandra.hosts (CASSANDRA) to its \
-                 servers"
+                "for this one set journal.kind to cassandra and cassandra.hosts (CASSANDRA, \
+                 --cassandra) to its servers"
             }
         }
     }

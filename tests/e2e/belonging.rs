@@ -81,7 +81,7 @@ async fn a_new_prefix_beside_others_says_which_those_are() {
     let second = other.node("second").await;
     let said = second.logs();
     let line = said.lines().find(|line| line.contains("never used here"));
-    let others = format!("others=\"{}\"", scene.cluster.prefix().to_uppercase());
+    let others = format!("others=\"{}\"", scene.cluster.prefix());
     assert!(line.is_some_and(|line| line.contains(&others)), "{said}");
     // Nothing to say of a prefix that is known.
     let third = other.node("third").await;
@@ -160,11 +160,16 @@ async fn two_clusters_do_not_share_a_keyspace_nor_one_cluster_two_of_them() {
     let (id, keyspace) = (noted["cluster"].clone(), noted["keyspace"].clone());
     assert!(id.is_string() && keyspace.is_string(), "{noted}");
 
-    // One of another prefix in the keyspace: nothing of it is taken, nothing is noted.
+    // One of another prefix in the keyspace: nothing of it is taken, nothing is made or noted, and
+    // nobody is told how to take it from a cluster that lives.
     let intruder = scene.cluster.clone().with_prefix(&format!("{prefix}x"));
     let ended = intruder.run(&["serve"], &ANY_PORTS).await;
     let theirs = format!("the rooms of cluster {}", id.as_str().expect("an id"));
-    is_refused(&ended, &[&theirs, "cassandra.keyspace", "nats kv put"]);
+    let mine = format!("Set bus.prefix to {prefix},");
+    is_refused(&ended, &[&theirs, "cassandra.keyspace", &mine]);
+    assert!(!ended.stderr.contains("nats kv put"), "{ended:?}");
+    let made = format!("{}X_CMD", prefix.to_uppercase());
+    assert_eq!(scene.operator.config(&made).await, None);
     // The cluster in another keyspace.
     let astray = format!("{}x", scene.cluster.keyspace());
     let astray = scene.cluster.clone().with_keyspace(&astray);
@@ -191,7 +196,10 @@ async fn two_clusters_do_not_share_a_keyspace_nor_one_cluster_two_of_them() {
         scene.operator.delete(&scene.stream(stream)).await;
     }
     let ended = scene.cluster.run(&["serve"], &ANY_PORTS).await;
-    is_refused(&ended, &[&theirs, "whose bus was made anew"]);
+    is_refused(
+        &ended,
+        &[&theirs, "Only if the bus of that cluster is lost"],
+    );
     let last = ended.stderr.lines().last().expect("a line");
     let key = scene.key("SHARDS", "settings");
     scene

@@ -266,7 +266,7 @@ impl Cluster {
         stream.expect("a stream of events")
     }
 
-    fn command(&self, words: &[&str], flags: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str], flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
         command.env_clear().args(words).args([
             "--nats",

@@ -62,6 +62,7 @@ mod tampered;
 #[path = "../support/terminal.rs"]
 mod terminal;
 mod tls;
+mod told;
 mod traces;
 
 /// One test per claim and journal.

@@ -7,6 +7,7 @@ use crate::{
     cluster::{Cluster, PATIENCE, eventually},
     node::{Ended, Node},
     person::{JSON, Person},
+    retention::admin,
 };
 use async_nats::HeaderMap;
 use scylla::client::session_builder::SessionBuilder;
@@ -63,6 +64,12 @@ fn is_refused(ended: &Ended, parts: &[&str]) {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let named = parts.iter().all(|part| ended.stderr.contains(part));
     assert!(named, "{parts:?} are not all in: {}", ended.stderr);
+}
+
+/// It was done before, and is no mistake.
+fn is_switched(ended: &Ended) {
+    done(ended);
+    assert!(ended.stdout.contains("switched already"), "{ended:?}");
 }
 
 /// Sends messages with these numbers.
@@ -124,7 +131,7 @@ async fn a_cluster_on_the_bus_is_saved_in_a_file_and_restored_from_it() {
     let mistyped = scene.cluster.clone().with_prefix("mistyped");
     for look in ["verify", "inspect"] {
         let ended = mistyped.run(&["journal", look, "aaa"], &[]).await;
-        is_refused(&ended, &["MISTYPED_"]);
+        is_refused(&ended, &["the prefix mistyped", scene.cluster.prefix()]);
     }
     assert_eq!(scene.operator.config("MISTYPED_SHARDS").await, None);
 
@@ -238,6 +245,7 @@ async fn a_cluster_moves_from_the_bus_to_cassandra_and_back() {
     let switched = in_cassandra.run(&to_cassandra, &["--switch"]).await;
     done(&switched);
     assert!(switched.stdout.contains("3 events added"), "{switched:?}");
+    is_switched(&in_cassandra.run(&to_cassandra, &["--switch"]).await);
     let refused = on_bus.run(&["serve"], &ANY_PORTS).await;
     is_refused(&refused, &["keeps its rooms in Cassandra"]);
 
@@ -287,6 +295,7 @@ async fn a_cluster_moves_from_the_bus_to_cassandra_and_back() {
     let before = history(&node).await;
     node.kill().await;
     done(&in_cassandra.run(&to_bus, &["--switch"]).await);
+    is_switched(&in_cassandra.run(&to_bus, &["--switch"]).await);
     let refused = in_cassandra.run(&["serve"], &ANY_PORTS).await;
     is_refused(&refused, &["were moved", "bus.prefix"]);
 
@@ -300,6 +309,52 @@ async fn a_cluster_moves_from_the_bus_to_cassandra_and_back() {
     assert_eq!(missed, before[9..]);
     harry.says("m12", "Hello").await;
     assert_eq!(harry.next("journaled").await["duplicate"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_says_which_rooms_have_gone_since() {
+    let Some(cassandra) = Cluster::cassandra("rooms that go while they are copied") else {
+        return;
+    };
+    let Some(scene) = Scene::new("rooms that go while they are copied").await else {
+        return;
+    };
+    let prefix = scene.cluster.prefix();
+    let in_cassandra = cassandra
+        .with_nats_at(scene.cluster.nats().into())
+        .with_prefix(prefix);
+    let on_bus = (scene.cluster.clone())
+        .with("SAFE_CHAT_WRITER__TRIM_MS", "20")
+        .with("SAFE_CHAT_WRITER__IDLE_MS", "1000")
+        .with("SAFE_CHAT_WRITER__GONE_AFTER_S", "1");
+    let mut node = on_bus.node("only").await;
+    for room in ["aaa", "bbb"] {
+        let mut harry = Person::joins_in_json(&node, room, "harry", "key-harry").await;
+        says(&mut harry, 1..=1).await;
+    }
+    eventually("harry has left", async || node.head("aaa").await == 3).await;
+    let copy = ["journal", "copy", "--to", "cassandra"];
+    let copied = in_cassandra.run(&copy, &[]).await;
+    done(&copied);
+    assert!(!copied.stderr.contains("not here"), "{copied:?}");
+    admin(&node, &["purge", "aaa", "--yes"]).await;
+    eventually("the room is gone", async || {
+        node.metrics()
+            .await
+            .contains("safechat_rooms_removed_total 1")
+    })
+    .await;
+    let copied = in_cassandra.run(&copy, &[]).await;
+    done(&copied);
+    let warned = copied.stderr.contains("1 rooms are there and not here")
+        && copied.stderr.contains(": aaa: --switch will refuse them");
+    assert!(warned, "{copied:?}");
+    node.kill().await;
+    let refused = in_cassandra.run(&copy, &["--switch"]).await;
+    is_refused(
+        &refused,
+        &["there and not here", "aaa", "nothing was switched"],
+    );
 }
 
 /// Forgets what Cassandra has of the room aaa behind a place, as restoring an older backup does.

@@ -35,6 +35,7 @@ mod setup;
 mod skipped;
 mod speaker;
 mod subjects;
+mod survey;
 mod sweep;
 mod together;
 mod told;
@@ -46,6 +47,7 @@ pub use examine::{Examined, Stream, Sync, examine};
 pub use login::{Login, Tls};
 pub use micro::{About, Micro};
 pub use rights::{Party, rights};
+pub use survey::{Survey, prefix_of_cluster, survey};
 
 use crate::{
     bus::{Bus, ClusterId, Error, Health, ImportId, JournalKind, Settings},

@@ -57,6 +57,14 @@ pub(super) async fn check_journal(
     }
 }
 
+/// The settings as they are, if there are any that can be read.
+pub(super) async fn stored(link: &Link, subjects: &Subjects) -> Result<Option<Settings>, Error> {
+    Ok(match find(link, subjects).await? {
+        Found::Stored(stored, _) => Some(stored),
+        Found::Vacant(..) => None,
+    })
+}
+
 /// Why nobody may use the cluster, as far as its settings say.
 pub(super) async fn check_complete(link: &Link, subjects: &Subjects) -> Result<(), Error> {
     match find(link, subjects).await? {

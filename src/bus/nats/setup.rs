@@ -2,15 +2,10 @@
 //! missing, if it may, or checks it, and says what of its configuration counts for nothing.
 
 use super::{
-    api::StreamInfo,
-    definition::Definition,
-    link::{Failure, Link},
-    settings,
-    subjects::Subjects,
+    api::StreamInfo, definition::Definition, link::Link, settings, subjects::Subjects,
+    survey::prefixes,
 };
 use crate::bus::{Error, Settings, Store};
-use serde::Deserialize;
-use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -18,9 +13,6 @@ use tokio::time::{Instant, sleep};
 /// all of them at once.
 const RECOVERY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// The most names of streams that are looked through for other clusters.
-const NAMES: usize = 10_000;
 
 /// What a node that starts has to do with.
 pub(super) struct Setup<'a> {
@@ -31,14 +23,6 @@ pub(super) struct Setup<'a> {
     pub(super) settings: Settings,
     /// Whether this node may make what is missing.
     pub(super) may_make: bool,
-}
-
-/// A page of the names of streams.
-#[derive(Deserialize)]
-struct Names {
-    total: usize,
-    #[serde(default)]
-    streams: Option<Vec<String>>,
 }
 
 impl Setup<'_> {
@@ -123,7 +107,7 @@ impl Setup<'_> {
     /// mistake.
     async fn say_others(&self) {
         let mine = self.subjects.prefix();
-        match self.others().await {
+        match prefixes(self.link).await {
             Ok(others) if others.is_empty() => {}
             Ok(others) => tracing::warn!(
                 prefix = mine,
@@ -135,48 +119,10 @@ impl Setup<'_> {
             Err(_) => tracing::debug!("which other clusters are on this bus cannot be read"),
         }
     }
-
-    /// The prefixes, in capitals, of clusters on these servers.
-    async fn others(&self) -> Result<Vec<String>, Failure> {
-        let mut others = Vec::new();
-        let mut offset = 0;
-        loop {
-            let page = json!({ "offset": offset });
-            let Ok(page) = self.link.api::<Names>("STREAM.NAMES", &page).await? else {
-                return Ok(others);
-            };
-            let names = page.streams.unwrap_or_default();
-            offset += names.len();
-            let is_last = names.is_empty() || offset >= page.total.min(NAMES);
-            others.extend(names.iter().filter_map(|name| prefix_of(name)));
-            if is_last {
-                return Ok(others);
-            }
-        }
-    }
-}
-
-/// The prefix of a cluster whose records are in a stream.
-fn prefix_of(stream: &str) -> Option<String> {
-    let prefix = stream.strip_prefix("KV_")?.strip_suffix("_SHARDS")?;
-    Some(prefix.to_owned())
 }
 
 fn say_ignored(definition: &Definition, info: &StreamInfo) {
     for what in definition.ignores(&info.config) {
         tracing::warn!("{what}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cluster_is_known_by_the_bucket_of_its_shards() {
-        assert_eq!(prefix_of("KV_CHAT_SHARDS").as_deref(), Some("CHAT"));
-        for other in ["CHAT_EVT", "KV_CHAT_NODES", "CHAT_SHARDS", "KV_SHARDS"] {
-            assert_eq!(prefix_of(other), None, "{other}");
-        }
     }
 }

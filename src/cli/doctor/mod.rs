@@ -10,6 +10,7 @@ mod host;
 mod nats;
 
 use super::{Settings, stdout::print};
+use crate::app::look;
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
@@ -77,6 +78,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut found = host::look(&config).await;
     found.extend(access::look(&config));
     found.extend(nats::look(&config).await);
+    found.push(cluster(look::refusal(&config).await));
     #[cfg(feature = "cassandra")]
     found.extend(cassandra::look(&config).await);
     let text = match options.json {
@@ -89,6 +91,19 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         0 => Ok(()),
         1 => bail!("1 check failed"),
         more => bail!("{more} checks failed"),
+    }
+}
+
+/// Whether a node of this configuration would join the cluster that is there.
+fn cluster(refusal: Option<String>) -> Finding {
+    let check = "cluster";
+    match refusal {
+        Some(why) => Finding::new(check, State::Fail, why),
+        None => Finding::new(
+            check,
+            State::Ok,
+            "nothing keeps a node of this configuration out",
+        ),
     }
 }
 

@@ -3,9 +3,13 @@
 
 use super::super::{Settings, stdout::print};
 use crate::{
-    app::transfer::{self, Copying, Origin, Target},
+    app::{
+        look::is_switched,
+        transfer::{self, Copying, Origin, Strange, Target},
+    },
     bus::JournalKind,
-    journal::dump::{self, Error, FileRoom, Item, Reader, Source, Writer},
+    config::Config,
+    journal::dump::{self, Error, FileRoom, Item, Reader, Source, Writer, Written},
     room::RoomId,
     telemetry::say,
 };
@@ -21,6 +25,9 @@ use uuid::Uuid;
 
 /// Names that are asked for at once.
 const NAMES: usize = 1_000;
+
+/// Rooms that are named at most.
+const SHOWN: usize = 20;
 
 /// What to do about an end before the end.
 const STOPPED: &str = "it stopped here; the same again goes on where it stopped";
@@ -86,61 +93,84 @@ impl Export {
             ensure!(!names.is_empty(), "{} names no room", path.display());
         }
         let from = transfer::from(&config).await?;
-        let to = self.to.filter(|to| to.as_os_str() != "-");
-        let (out, path): (Box<dyn Write>, _) = match &to {
-            None => (Box::new(io::stdout()), "stdout".into()),
-            Some(path) => (Box::new(private(path)?), path.display().to_string()),
+        let Some(to) = self.to.filter(|to| to.as_os_str() != "-") else {
+            let exported = export(&config, &from, names, Box::new(io::stdout()), "stdout").await;
+            return tell(&exported?, "stdout");
         };
-        let mut writer = Writer::begin(
-            BufWriter::with_capacity(BUFFER, out),
-            from.cluster.map(|id| id.to_string()),
-            config.journal.kind,
-            from.shards.count(),
-            Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
-        )
-        .with_context(|| path.clone())?;
-        let is_all = names.is_empty();
-        let mut names = Names::new(&from, names);
-        while let Some(room) = names.next().await? {
-            let done = match from.source.room(&room).await {
-                Ok(Some(mut incoming)) => writer.room(&mut incoming).await,
-                // Somebody asked for it by name.
-                Ok(None) if !is_all => failed(&mut writer, &room, missing(&room)),
-                Ok(None) => Ok(()),
-                Err(error) => failed(&mut writer, &room, error),
-            };
-            match done {
-                Err(Error::File(error)) => return Err(error).context(path),
-                Err(error) => say(&format!("room {room} is not in the file: {error}\n")),
-                Ok(()) => {}
-            }
+        let path = to.display().to_string();
+        let exported = export(&config, &from, names, Box::new(private(&to)?), &path).await;
+        let exported = exported.and_then(|written| {
+            let synced = File::open(&to).and_then(|file| file.sync_all());
+            synced.with_context(|| path.clone()).map(|()| written)
+        });
+        if exported.is_err() && fs::remove_file(&to).is_ok() {
+            say(&format!(
+                "{path} was not written to its end, and was removed\n"
+            ));
         }
-        let (mut out, written) = writer.end().with_context(|| path.clone())?;
-        out.flush().with_context(|| path.clone())?;
-        drop(out);
-        if let Some(file) = &to {
-            let synced = File::open(file).and_then(|file| file.sync_all());
-            synced.with_context(|| path.clone())?;
-        }
-        say(&format!(
-            "{}: {} rooms, {} events, {} bytes\n",
-            path, written.rooms, written.events, written.bytes
-        ));
-        match written.failed {
-            0 => Ok(()),
-            failed => bail!("{failed} rooms could not be read: they are not in {path}"),
+        tell(&exported?, &path)
+    }
+}
+
+/// Writes the rooms, all if none is named, to `out`, which people know as `path`.
+async fn export(
+    config: &Config,
+    from: &Origin,
+    names: BTreeSet<RoomId>,
+    out: Box<dyn Write>,
+    path: &str,
+) -> anyhow::Result<Written> {
+    let mut writer = Writer::begin(
+        BufWriter::with_capacity(BUFFER, out),
+        from.cluster.map(|id| id.to_string()),
+        config.journal.kind,
+        from.shards.count(),
+        Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+    )
+    .with_context(|| path.to_owned())?;
+    let is_all = names.is_empty();
+    let mut names = Names::new(from, names);
+    while let Some(room) = names.next().await? {
+        let done = match from.source.room(&room).await {
+            Ok(Some(mut incoming)) => writer.room(&mut incoming).await,
+            // Somebody asked for it by name.
+            Ok(None) if !is_all => failed(&mut writer, &room, from.missing(&room)),
+            Ok(None) => Ok(()),
+            Err(error) => failed(&mut writer, &room, error),
+        };
+        match done {
+            Err(Error::File(error)) => return Err(error).context(path.to_owned()),
+            Err(error) => say(&format!("room {room} is not in the file: {error}\n")),
+            Ok(()) => {}
         }
     }
+    let (mut out, written) = writer.end().with_context(|| path.to_owned())?;
+    out.flush().with_context(|| path.to_owned())?;
+    Ok(written)
+}
+
+/// Says what is in a file; fails when that is not all.
+fn tell(written: &Written, path: &str) -> anyhow::Result<()> {
+    let Written {
+        rooms,
+        events,
+        bytes,
+        failed,
+    } = written;
+    say(&format!(
+        "{path}: {rooms} rooms, {events} events, {bytes} bytes\n"
+    ));
+    ensure!(
+        *failed == 0,
+        "{failed} rooms could not be read: they are not in {path}"
+    );
+    Ok(())
 }
 
 /// Says of a room, in the file too, why it is not there.
 fn failed(writer: &mut Writer<impl Write>, room: &RoomId, error: Error) -> Result<(), Error> {
     writer.failed(room, &error)?;
     Err(error)
-}
-
-fn missing(room: &RoomId) -> Error {
-    Error::Refused(super::missing(room))
 }
 
 fn read_names(path: &Path) -> anyhow::Result<Vec<RoomId>> {
@@ -153,6 +183,16 @@ fn read_names(path: &Path) -> anyhow::Result<Vec<RoomId>> {
     parsed.collect()
 }
 
+/// A file of rooms.
+fn opened(path: &Path) -> anyhow::Result<File> {
+    let shown = path.display();
+    ensure!(
+        !path.is_dir(),
+        "{shown} is a directory: name the file that `journal export` wrote"
+    );
+    File::open(path).with_context(|| shown.to_string())
+}
+
 /// A file that was not there, for nobody else's eyes.
 fn private(path: &Path) -> anyhow::Result<File> {
     let mut options = File::options();
@@ -160,12 +200,15 @@ fn private(path: &Path) -> anyhow::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|error| {
-        let path = path.display();
+        let shown = path.display();
         match error.kind() {
-            ErrorKind::AlreadyExists => {
-                anyhow!("{path} is there already: name another file, or remove it")
+            ErrorKind::AlreadyExists if path.is_dir() => {
+                anyhow!("{shown} is a directory: name a file in it")
             }
-            _ => anyhow!("{path}: {error}"),
+            ErrorKind::AlreadyExists => {
+                anyhow!("{shown} is there already: name another file, or remove it")
+            }
+            _ => anyhow!("{shown} cannot be made: {error}"),
         }
     })
 }
@@ -210,7 +253,7 @@ impl Import {
         let shown = self.file.display().to_string();
         let file = match self.file.to_str() {
             Some("-") => spooled()?,
-            _ => File::open(&self.file).with_context(|| shown.clone())?,
+            _ => opened(&self.file)?,
         };
         let checked = dump::check(BufReader::with_capacity(BUFFER, &file));
         let checked = checked.with_context(|| format!("{shown}: nothing was written"))?;
@@ -299,12 +342,17 @@ fn spooled() -> anyhow::Result<File> {
 impl CopyOver {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = self.settings.read()?;
+        let prefix = self.to_prefix.as_deref();
+        if let Some(done) = is_switched(&config, self.to, prefix, self.switch).await? {
+            let _ = print(&format!("the cluster is switched already: {done}\n"))?;
+            return Ok(());
+        }
         let mut copying =
             Copying::begin(&config, self.to, self.to_prefix.clone(), self.switch).await?;
         let Copying { from, to, .. } = &mut copying;
         let told = copy_all(&from.source, to).await;
         let switched = match &told {
-            Ok(told) if self.switch && told.refused == 0 => Some(switch(&copying).await),
+            Ok(told) if told.refused == 0 => Some(self.finish(&copying).await),
             _ => None,
         };
         // What it lacks is over with the switch.
@@ -312,20 +360,25 @@ impl CopyOver {
         let told = told.context(STOPPED)?;
         released?;
         told.say("as they are here")?;
-        if let Some(switched) = switched {
-            let _ = print(&format!("the cluster is switched: {}\n", switched?))?;
+        if let Some(switched) = switched.transpose()?.flatten() {
+            let _ = print(&format!("the cluster is switched: {switched}\n"))?;
         }
         Ok(())
+    }
+
+    /// Every room was found equal, or made so.
+    async fn finish(&self, copying: &Copying) -> anyhow::Result<Option<String>> {
+        check_strange(copying, self.switch).await?;
+        match self.switch {
+            true => copying.switch().await.map(Some),
+            false => Ok(None),
+        }
     }
 }
 
 impl Recover {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let config = self.settings.read()?;
-        ensure!(
-            config.journal.kind == JournalKind::Cassandra,
-            "the rooms of this cluster are on the bus: there is nothing else to recover them from"
-        );
         let mut target = Target::for_own(&config).await?;
         let source = target.newest_on_bus(config.cluster.validate()?);
         let told = copy_all(&source, &mut target).await;
@@ -355,23 +408,30 @@ async fn copy_all(source: &Source, to: &mut Target) -> Result<Told, Error> {
     Ok(told)
 }
 
-/// Every room was found equal, or made so. What else is there would come back to life.
-async fn switch(copying: &Copying) -> anyhow::Result<String> {
-    let (mut last, mut is_over) = (None, false);
-    while !is_over {
-        let page = copying.to.journal.rooms(last.as_ref(), NAMES).await?;
-        is_over = page.len() < NAMES;
-        last = page.last().cloned();
-        for room in page {
-            if copying.is_strange(&room).await? {
-                bail!(
-                    "room {room} is there and not here: nothing was switched; copy to an empty \
-                     journal"
-                );
-            }
+/// What to do about rooms that are there and not here: nothing removes them, and they would come
+/// back to life.
+async fn check_strange(copying: &Copying, is_last: bool) -> anyhow::Result<()> {
+    let Strange { rooms, more } = copying.strange(SHOWN).await?;
+    if rooms.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = rooms.iter().map(RoomId::to_string).collect();
+    let (count, dots) = (rooms.len(), if more { " and more" } else { "" });
+    let told = format!(
+        "{count}{dots} rooms are there and not here, since they have gone meanwhile, or were there \
+         before: {}{dots}",
+        names.join(", ")
+    );
+    match is_last {
+        true => bail!("{told}: nothing was switched; copy to an empty journal"),
+        false => {
+            say(&format!(
+                "warning: {told}: --switch will refuse them; begin again with an empty keyspace or \
+                 prefix, and remove this one, which has their content\n"
+            ));
+            Ok(())
         }
     }
-    copying.switch().await
 }
 
 #[cfg(test)]

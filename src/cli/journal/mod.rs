@@ -5,11 +5,11 @@ mod carry;
 
 use super::{Settings, stdout::print};
 use crate::{
-    app::connect,
+    app::look::{Looked, look},
     journal::inspect::{HEAD, inspect, verify},
     room::RoomId,
 };
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use std::ops::ControlFlow;
 
 #[derive(Debug, clap::Subcommand)]
@@ -57,7 +57,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
             content,
             settings,
         } => {
-            let journal = connect::stored(&settings.read()?).await?;
+            let looked = look(&settings.read()?).await?;
             let (mut lines, mut printed) = (0, Ok(ControlFlow::Continue(())));
             let mut show = |line: String| {
                 lines += 1;
@@ -72,20 +72,20 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
                     Err(_) => ControlFlow::Break(()),
                 }
             };
-            inspect(&*journal, &room, content, &mut show).await?;
+            inspect(&*looked.journal, &room, content, &mut show).await?;
             // After a break there may be more that nobody wants to see.
             if printed?.is_continue() {
                 // The last line only says whether there is a snapshot.
-                ensure!(lines > 1, missing(&room));
+                is_there(lines > 1, &looked, &room).await?;
             }
             Ok(())
         }
         Command::Verify { room, settings } => {
-            let journal = connect::stored(&settings.read()?).await?;
-            let report = verify(&*journal, &room).await?;
+            let looked = look(&settings.read()?).await?;
+            let report = verify(&*looked.journal, &room).await?;
             // The verdict is the exit code, whether or not somebody reads on.
             let _ = print(&report.to_string())?;
-            ensure!(!report.is_empty(), missing(&room));
+            is_there(!report.is_empty(), &looked, &room).await?;
             if !report.is_sound() {
                 bail!("room {room} is damaged: do not write to it before you know why");
             }
@@ -94,8 +94,9 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn missing(room: &RoomId) -> String {
-    format!(
-        "room {room} does not exist: look at its name, and at the journal and the prefix or keyspace of this command"
-    )
+async fn is_there(is_there: bool, looked: &Looked, room: &RoomId) -> anyhow::Result<()> {
+    if !is_there {
+        bail!(looked.missing(room).await);
+    }
+    Ok(())
 }

@@ -21,9 +21,11 @@ pub use store::Tables;
 
 use super::Config;
 use crate::{
+    bus::ClusterId,
     journal::{Error, readback::ReadBack},
     room::Shards,
 };
+use uuid::Uuid;
 
 /// The journal in Cassandra.
 pub type Cassandra = ReadBack<Tables>;
@@ -34,6 +36,12 @@ pub type Cassandra = ReadBack<Tables>;
 /// something differs; what, and what to do.
 pub async fn connect(config: &Config, shards: Shards) -> Result<Cassandra, Error> {
     open(config, shards).await.map_err(not_known_yet)
+}
+
+/// Which keyspace is configured, and whose it is, as far as that is noted there. Makes nothing.
+pub async fn noted(config: &Config) -> Result<(Option<Uuid>, Option<ClusterId>), Error> {
+    let session = connect::session(config).await?;
+    settings::noted(&session, config).await
 }
 
 /// What another node just made is not known to every server for a moment, so a table that is

@@ -72,6 +72,19 @@ pub(super) async fn claim(
     Ok(Belongs { keyspace, cluster })
 }
 
+/// Which keyspace it is, and whose, as far as that is noted there.
+pub(super) async fn noted(
+    session: &Session,
+    config: &Config,
+) -> Result<(Option<Uuid>, Option<ClusterId>), Error> {
+    let keyspace = read(session, config, KEYSPACE_ID).await?;
+    let cluster = read(session, config, CLUSTER_ID).await?;
+    Ok((
+        keyspace.and_then(|id| Uuid::parse_str(&id).ok()),
+        cluster.as_deref().and_then(ClusterId::parse),
+    ))
+}
+
 /// Makes a keyspace that of another cluster.
 pub(super) async fn hand_over(
     session: &Session,

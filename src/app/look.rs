@@ -1,0 +1,295 @@
+//! What there is of the configured cluster, for commands of an operator that look at it or carry
+//! its rooms: they say what they found and what to do, and make nothing. A node that starts and
+//! `doctor` ask the same.
+
+use super::{cassandra, connect::nats_config};
+use crate::{
+    bus::{
+        ClusterId, Error as BusError, Incomplete, JournalKind, Settings,
+        nats::{self, Nats, Survey, prefix_of_cluster, survey},
+    },
+    config::Config,
+    journal::{self, bus::OnBus, dump::Whole},
+    room::{RoomId, Shards},
+    telemetry::say,
+};
+use anyhow::{Context, bail, ensure};
+use std::sync::Arc;
+
+/// Rooms that are named to whoever asks for one that is not there.
+const FIRST: usize = 5;
+
+/// What decides where a command looks.
+const WHERE: &str = "the prefix or keyspace of this command (bus.prefix, cassandra.keyspace)";
+
+/// A journal that somebody looks at.
+pub(crate) struct Looked {
+    pub(crate) journal: Arc<dyn Whole>,
+    /// Where that is, for people.
+    place: String,
+    /// Whether rooms may be missing that are still to come.
+    is_incomplete: bool,
+}
+
+impl Looked {
+    /// What to say of a room that is not there.
+    pub(crate) async fn missing(&self, room: &RoomId) -> String {
+        let Self { journal, place, .. } = self;
+        if self.is_incomplete {
+            return format!("room {room} is not {place}: {Incomplete}");
+        }
+        let found = match journal.rooms(None, FIRST).await {
+            Ok(rooms) if rooms.is_empty() => "no room is".into(),
+            Ok(rooms) => {
+                let rooms: Vec<_> = rooms.iter().map(RoomId::to_string).collect();
+                format!("others are, such as {}", rooms.join(", "))
+            }
+            Err(error) => format!("which others are cannot be read ({error})"),
+        };
+        format!("room {room} does not exist {place}; {found}: look at its name, and at {WHERE}")
+    }
+}
+
+/// The configured journal as it is stored, also of a cluster of which rooms are missing. Nothing is
+/// made where nothing is.
+pub(crate) async fn look(config: &Config) -> anyhow::Result<Looked> {
+    let shards = config.cluster.validate()?;
+    let (prefix, keyspace) = (&config.bus.prefix, &config.cassandra.keyspace);
+    let is_copy = |stored: &Settings| {
+        config.journal.kind == JournalKind::Cassandra && stored.journal == Some(JournalKind::Bus)
+    };
+    let stored = there(config, is_copy).await?;
+    if stored.as_ref().is_some_and(is_copy) {
+        say(&format!(
+            "warning: the cluster (prefix {prefix}) keeps its rooms on the bus: what is in \
+             keyspace {keyspace} is not what its nodes read\n"
+        ));
+    }
+    let incomplete = stored.and_then(|stored| stored.check_complete().err());
+    if let Some(why) = &incomplete {
+        say(&format!("warning: {why}\n"));
+    }
+    let journal: Arc<dyn Whole> = match config.journal.kind {
+        JournalKind::Bus => {
+            let bus = Nats::connect(&looking(config, shards)).await?;
+            Arc::new(OnBus::new(Arc::new(bus), shards))
+        }
+        JournalKind::Cassandra => in_cassandra(config, stored).await?,
+    };
+    Ok(Looked {
+        journal,
+        place: place(config),
+        is_incomplete: incomplete.is_some(),
+    })
+}
+
+/// The configured keyspace, which is that of the cluster if `stored` has one.
+pub(super) async fn in_cassandra(
+    config: &Config,
+    stored: Option<Settings>,
+) -> anyhow::Result<Arc<dyn Whole>> {
+    let opened = cassandra::stored(config, config.cluster.validate()?).await;
+    let Err(error) = &opened else {
+        return opened;
+    };
+    let is_away = matches!(error.downcast_ref(), Some(journal::Error::Unavailable(_)));
+    match stored
+        .and_then(|stored| stored.keyspace)
+        .filter(|_| !is_away)
+    {
+        None => opened,
+        Some(id) => opened.with_context(|| {
+            format!(
+                "the cluster (prefix {}) keeps its rooms in the keyspace with the id {id}, and \
+                 keyspace {} cannot be used (cassandra.keyspace, --keyspace)",
+                config.bus.prefix, config.cassandra.keyspace
+            )
+        }),
+    }
+}
+
+/// Where the configured journal is, for people.
+pub(super) fn place(config: &Config) -> String {
+    match config.journal.kind {
+        JournalKind::Bus => format!("on the bus (prefix {})", config.bus.prefix),
+        JournalKind::Cassandra => format!("in Cassandra (keyspace {})", config.cassandra.keyspace),
+    }
+}
+
+/// Why a node must not start with this configuration, as far as that can be seen: what is there is
+/// not what it would join. `None`: that is not so, or cannot be asked now. Makes nothing.
+pub(crate) async fn refusal(config: &Config) -> Option<String> {
+    let shards = config.cluster.validate().ok()?;
+    let found = survey(&looking(config, shards)).await.ok()?;
+    strange(config, &found).await
+}
+
+/// Why what is there is not the cluster that is configured.
+pub(super) async fn strange(config: &Config, found: &Survey) -> Option<String> {
+    let stored = match found {
+        Survey::Cluster(stored) => Some((*stored)?),
+        Survey::Nothing(_) => None,
+    };
+    let wanted = configured(config);
+    if let Some(why) = stored.and_then(|stored| stored.contradiction(&wanted)) {
+        return Some(why.to_string());
+    }
+    if config.journal.kind == JournalKind::Bus {
+        return None;
+    }
+    let (keyspace, theirs) = cassandra::noted(config).await;
+    let with_keyspace = Settings { keyspace, ..wanted };
+    if let Some(why) = stored.and_then(|stored| stored.contradiction(&with_keyspace)) {
+        return Some(why.to_string());
+    }
+    let (mine, theirs) = (stored.and_then(|stored| stored.cluster), theirs?);
+    match another(config, mine, theirs).await {
+        _ if mine == Some(theirs) => None,
+        Another::Here(why) => Some(why),
+        // The bus of that cluster may be lost, and be made anew here.
+        Another::Elsewhere(why) => mine.is_some().then_some(why),
+    }
+}
+
+/// A keyspace has the rooms of another cluster than the bus: why that must not be, and what to do.
+pub(super) enum Another {
+    /// That cluster is under another prefix of the same servers.
+    Here(String),
+    /// It is elsewhere, or its bus is lost.
+    Elsewhere(String),
+}
+
+/// `mine`: of the bus, if there is a cluster.
+pub(super) async fn another(
+    config: &Config,
+    mine: Option<ClusterId>,
+    theirs: ClusterId,
+) -> Another {
+    let (keyspace, prefix) = (&config.cassandra.keyspace, &config.bus.prefix);
+    let bus = match mine {
+        Some(mine) => format!("and the bus (prefix {prefix}) is that of cluster {mine}"),
+        None => format!("and no cluster has the prefix {prefix}"),
+    };
+    let why = format!(
+        "keyspace {keyspace} at {} holds the rooms of cluster {theirs}, {bus}",
+        config.cassandra.shown()
+    );
+    let found = match config.cluster.validate() {
+        Ok(shards) => prefix_of_cluster(&looking(config, shards), theirs).await,
+        Err(_) => None,
+    };
+    match found {
+        Some(other) => Another::Here(format!(
+            "{why}. On these NATS servers the former has the prefix {other}. Set bus.prefix to \
+             {other}, or cassandra.keyspace to another one"
+        )),
+        None => Another::Elsewhere(format!(
+            "{why}: set cassandra.keyspace, or bus.servers and bus.prefix, to those of the cluster \
+             that is meant"
+        )),
+    }
+}
+
+/// The settings of the cluster that is configured; `None`: its bus is not there, without which
+/// rooms in Cassandra can be read. `is_asked`: which are wanted whatever they say of where rooms
+/// are kept.
+pub(super) async fn there(
+    config: &Config,
+    is_asked: impl Fn(&Settings) -> bool,
+) -> anyhow::Result<Option<Settings>> {
+    let found = survey(&looking(config, config.cluster.validate()?)).await;
+    if let Ok(found) = &found {
+        let is_asked = matches!(found, Survey::Cluster(Some(stored)) if is_asked(stored));
+        if let Some(why) = strange(config, found).await.filter(|_| !is_asked) {
+            bail!(why);
+        }
+    }
+    let missing = match found {
+        Ok(Survey::Cluster(Some(stored))) => return Ok(Some(stored)),
+        Ok(Survey::Cluster(None)) => {
+            bail!(
+                "the settings of the cluster (prefix {}) are missing, or cannot be read: start a \
+                 node that writes, which stores them again or says what to type",
+                config.bus.prefix
+            )
+        }
+        Ok(Survey::Nothing(why)) | Err(BusError::Unavailable(why)) => why,
+        Err(error) => return Err(error.into()),
+    };
+    ensure!(config.journal.kind == JournalKind::Cassandra, missing);
+    say(&format!(
+        "warning: the bus of the cluster is not there ({missing}): make sure that none of its \
+         nodes runs\n"
+    ));
+    Ok(None)
+}
+
+/// What the cluster would be, if it is as configured.
+pub(super) fn configured(config: &Config) -> Settings {
+    Settings {
+        journal: Some(config.journal.kind),
+        ..Settings::of_shards(config.cluster.shards)
+    }
+}
+
+/// The bus, for whoever makes nothing there.
+pub(super) fn looking(config: &Config, shards: Shards) -> nats::Config {
+    nats::Config {
+        writes: false,
+        ..nats_config(config, shards)
+    }
+}
+
+/// What to say of a switch that is done already; a copy to where rooms are is refused.
+pub(crate) async fn is_switched(
+    config: &Config,
+    to: JournalKind,
+    prefix: Option<&str>,
+    is_switch: bool,
+) -> anyhow::Result<Option<String>> {
+    let shards = config.cluster.validate()?;
+    let found = survey(&looking(config, shards)).await;
+    let found = found.context(
+        "the bus of the cluster is not there, without which nothing is copied: `journal export`, \
+         and `journal import` elsewhere",
+    )?;
+    let Survey::Cluster(Some(stored)) = &found else {
+        return Ok(None); // Whoever reads them says so.
+    };
+    if let (Some(moved), Some(prefix), true) = (stored.moved, prefix, is_switch) {
+        let mut other = config.clone();
+        other.bus.prefix = prefix.into();
+        let there = survey(&looking(&other, shards)).await;
+        let is_it = |it: Settings| it.cluster == Some(moved) && it.check_complete().is_ok();
+        if matches!(there, Ok(Survey::Cluster(Some(there))) if is_it(there)) {
+            return Ok(Some(format!(
+                "its rooms are on the bus, under prefix {prefix}"
+            )));
+        }
+    }
+    if stored.moved.is_some() || stored.journal != Some(to) {
+        return Ok(None);
+    }
+    let whose = format!(
+        "the rooms of this cluster (prefix {}) are {to}",
+        config.bus.prefix
+    );
+    match to {
+        JournalKind::Bus => bail!(
+            "{whose} already: to carry them to other servers or another prefix, `journal export`, \
+             then `journal import` there"
+        ),
+        JournalKind::Cassandra if is_switch => {
+            let mut there = config.clone();
+            there.journal.kind = to;
+            match strange(&there, &Survey::Cluster(Some(*stored))).await {
+                None => Ok(Some(whose)),
+                Some(why) => bail!(why),
+            }
+        }
+        JournalKind::Cassandra => bail!(
+            "{whose} already: to carry them to another keyspace, `journal export`, then `journal \
+             import` into a new cluster"
+        ),
+    }
+}
