@@ -397,6 +397,9 @@ pub struct RoomView {
     pub erasing: Erasing,
     /// Why the room does not go with its name; `None`: an older version does not say.
     pub stays: Option<Stays>,
+    /// Whether the name of the one who was asked about would be one more of the room; `false`, too,
+    /// from an older version.
+    pub is_new_name: bool,
 }
 
 /// What keeps a room, so that it is not removed with its name.

@@ -7,11 +7,13 @@ use super::{
     disconnect, history,
     join::{self, Connection, Knock},
     limits::Cost,
-    metrics, session_revalidation,
+    metrics,
+    newcomers::Newcomers,
+    session_revalidation,
 };
 use crate::{
     access::Admission,
-    bus::Answered,
+    bus::{self, Answered},
     cluster,
     pressure::Pressure,
     room::{
@@ -120,7 +122,7 @@ impl Handle {
     }
 
     /// The same for the client at an address, for which the request counts already.
-    pub(super) async fn post_of(
+    pub async fn post_of(
         &self,
         client: &Client,
         room: &RoomId,
@@ -179,6 +181,15 @@ impl Handle {
                 return Err(only_sealed());
             }
             Creation::pay_for(&self.0, room, (&maker.0, &maker.1), client).await?;
+            let (user, key) = maker;
+            let who = bus::Admission {
+                user,
+                key,
+                identity,
+                device: None,
+                policy: None,
+            };
+            Newcomers::pay(&self.0, room, who, client).await?;
             self.0.request(room, action).await
         };
         let late = || {

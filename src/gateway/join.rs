@@ -11,6 +11,7 @@ use super::{
     history_cache::Page,
     limits::{Client, Entered},
     metrics,
+    newcomers::Newcomers,
     owner::{self, owner},
     replica::{
         Attach, CatchUp, Extent, Lost, Opening, ReplicaRef, SessionRef, Start, SubscriberId,
@@ -305,6 +306,7 @@ async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejec
     let view = asked.unwrap_or_else(|_| Err(owner::late()))?;
     let whose = (&join.user, &join.key);
     Creation::check(core, view.head, whose, Some(client))?;
+    Newcomers::check(core, &join.room, &join.user, &view, client)?;
     Ok(knock)
 }
 
@@ -364,6 +366,14 @@ async fn admit(
         generation, head, ..
     } = claim.extent().await?;
     Creation::pay(core, &room, head, (&user, &key), client)?;
+    let who = Admission {
+        user: user.clone(),
+        key: key.clone(),
+        identity,
+        device: device.clone(),
+        policy,
+    };
+    Newcomers::pay(core, &room, who, client).await?;
     claim.mark(core).await;
 
     // Until it is decided no other connection of the device is: their order here is that of the

@@ -26,6 +26,7 @@ mod lane;
 mod limits;
 mod losses;
 mod metrics;
+mod newcomers;
 mod outbox;
 mod owner;
 mod pending_replies;

@@ -84,6 +84,7 @@ const LIMITS: &[&str] = &[
     "user_new_rooms",
     "new_rooms",
     "cluster_rooms",
+    "new_names",
     "key_claims",
     "address_key_claims",
     "key_publish",

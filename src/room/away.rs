@@ -86,6 +86,12 @@ impl State {
         self.pins.len() as u64 + self.away.count
     }
 
+    /// Whether it would be one name more if somebody came under it with a key. Keys that a token
+    /// vouches for are pinned to none.
+    pub fn is_new_name(&self, user: &UserId, key: &Key, known: Known<'_>) -> bool {
+        !key.is_vouched() && self.pin_of(user, known).0.is_none()
+    }
+
     /// The pin of a name, wherever it is. If it is in a record alone, also the change that brings
     /// it back, which whatever is decided with it begins with.
     pub(super) fn pin_of<'a>(

@@ -523,3 +523,55 @@ async fn with_little_memory_new_clients_and_then_messages_are_refused_until_ther
     assert_eq!(flood(&mut harry, "short", 10).await.0, 10);
     gateway.join(join("sally")).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_brings_too_many_names_is_held_back_and_those_that_a_room_knows_are_let_in() {
+    let (_world, gateway) = limited(Config {
+        new_names_rate: 60,
+        new_names_burst: 3,
+        ..Config::default()
+    })
+    .await;
+    let (here, there) = ("192.0.2.1", "192.0.2.2");
+    assert_eq!(turned_away(&gateway, there, "r1", "elsewhere").await, None);
+    for user in ["n1", "n2", "n3"] {
+        assert_eq!(turned_away(&gateway, here, "r1", user).await, None);
+    }
+    let refused = turned_away(&gateway, here, "r1", "n4").await.unwrap();
+    assert_eq!(refused.reason, Reason::RateLimited);
+    assert!(
+        refused.message.contains("names that rooms do not know"),
+        "{refused}"
+    );
+    let wait = refused.retry_after_ms.unwrap();
+    assert!((50_000..=60_000).contains(&wait), "{wait}");
+    // Whoever was here costs nothing, wherever from, and nobody else pays.
+    assert_eq!(turned_away(&gateway, here, "r1", "n1").await, None);
+    assert_eq!(turned_away(&gateway, here, "r1", "elsewhere").await, None);
+    assert_eq!(turned_away(&gateway, there, "r1", "n4").await, None);
+
+    // A message brings a name as a session does.
+    let post = async |user: &str| {
+        let Join { user, key, .. } = join(user);
+        let message = Message {
+            id: CommandId::parse("p1"),
+            to: None,
+            body: Body::Text("Hello".into()),
+        };
+        let room = RoomId::parse("r1").unwrap();
+        let client = gateway.handle.client(address(here));
+        let posted = gateway
+            .handle
+            .post_of(&client, &room, user, claimed(&key), message);
+        posted.await.unwrap()
+    };
+    let refused = post("n5").await;
+    assert!(
+        matches!(&refused, ServerFrame::Rejected { rejection, .. }
+            if rejection.reason == Reason::RateLimited),
+        "{refused:?}"
+    );
+    assert!(matches!(post("n2").await, ServerFrame::Journaled { .. }));
+    sleep(Duration::from_millis(wait)).await;
+    assert!(matches!(post("n5").await, ServerFrame::Journaled { .. }));
+}

@@ -262,6 +262,7 @@ pub fn encode_view(view: &RoomView) -> Bytes {
             holds: stays.holds.iter().map(|it| it.as_str().into()).collect(),
             gone_after_s: stays.gone_after_s,
         }),
+        new_name: view.is_new_name,
     }
     .encode_to_vec()
     .into()
@@ -305,6 +306,7 @@ pub fn decode_view(bytes: Bytes) -> Result<RoomView, Bad> {
             holds: stays.holds.iter().map(|it| Hold::of(it)).collect(),
             gone_after_s: stays.gone_after_s,
         }),
+        is_new_name: view.new_name,
     })
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Address {
     pub(super) joins: Bucket,
     /// Rooms that its clients make.
     pub(super) made: Bucket,
+    /// Names that they bring to rooms.
+    pub(super) names: Bucket,
     /// Key packages that they ask for, and publish.
     pub(super) key_claims: Bucket,
     pub(super) key_publishes: Bucket,
@@ -36,6 +38,7 @@ impl Address {
             allowance: TokenBuckets::address(settings),
             joins: Bucket::new(settings.joins),
             made: Bucket::new(settings.made),
+            names: Bucket::new(settings.names),
             key_claims: Bucket::new(settings.keys.address_claims),
             key_publishes: Bucket::new(settings.keys.publishes),
             connections: AtomicUsize::new(0),
@@ -78,7 +81,7 @@ impl Address {
 impl Idle for Address {
     fn is_idle(&self) -> bool {
         // Connections and clients in rooms hold it.
-        let of_rooms = self.joins.is_full() && self.made.is_full();
+        let of_rooms = self.joins.is_full() && self.made.is_full() && self.names.is_full();
         let of_keys = self.key_claims.is_full() && self.key_publishes.is_full();
         self.allowance.is_idle() && of_rooms && of_keys
     }

@@ -50,6 +50,8 @@ struct Settings {
     /// Rooms that an address makes, and a user.
     made: Rate,
     made_by_user: Rate,
+    /// Names that an address brings to rooms.
+    names: Rate,
     keys: KeyRates,
 }
 
@@ -78,6 +80,7 @@ impl Settings {
             rooms: most(config.rooms_per_address),
             made: hourly(config.new_rooms_rate, config.new_rooms_burst),
             made_by_user: hourly(config.user_new_rooms_rate, config.user_new_rooms_burst),
+            names: hourly(config.new_names_rate, config.new_names_burst),
             keys: KeyRates {
                 claims: hourly(config.key_claims_rate, config.key_claims_burst),
                 address_claims: hourly(
@@ -117,6 +120,8 @@ pub(super) enum Limit {
     NewRooms,
     /// Rooms of the cluster.
     ClusterRooms,
+    /// Names that an address brings to rooms that do not know them.
+    NewNames,
     /// Key packages that an identity asks for.
     KeyClaims,
     /// Key packages that an address asks for.
@@ -140,6 +145,7 @@ impl Limit {
             Self::UserNewRooms => "user_new_rooms",
             Self::NewRooms => "new_rooms",
             Self::ClusterRooms => "cluster_rooms",
+            Self::NewNames => "new_names",
             Self::KeyClaims => "key_claims",
             Self::AddressKeyClaims => "address_key_claims",
             Self::KeyPublish => "key_publish",
@@ -283,8 +289,29 @@ impl Client {
         self.0.enter(room)
     }
 
+    /// Takes what a name costs that a room may not know; otherwise what to tell one that it does
+    /// not know.
+    pub(super) fn bring_name(&self) -> Result<(), impl FnOnce() -> Rejection + use<>> {
+        self.0.names.take(1).map_err(unknown_name)
+    }
+
+    /// Whether a name would be let through now that a room does not know; takes nothing.
+    pub(super) fn may_bring_name(&self) -> Result<(), Rejection> {
+        let has = self.0.names.has(1);
+        has.map_err(|wait| unknown_name(wait)())
+    }
+
     /// A connection more of this address.
     pub(super) fn connect(&self) -> Result<Connection, Rejection> {
         self.0.connect()
+    }
+}
+
+/// What to tell an address that has brought too many names to rooms that do not know them.
+fn unknown_name(wait: Duration) -> impl FnOnce() -> Rejection {
+    move || {
+        let message = "too many names that rooms do not know come from this address: take one that \
+                       you had in this room, or try later";
+        Limit::NewNames.late(wait, message)
     }
 }

@@ -400,6 +400,9 @@ pub struct RoomView {
     /// Why the room does not go with its name; absent: an older version does not say.
     #[prost(message, optional, tag = "21")]
     pub stays: ::core::option::Option<room_view::Stays>,
+    /// The name of the one who was asked about is no name of the room yet, and would become one.
+    #[prost(bool, tag = "22")]
+    pub new_name: bool,
 }
 /// Nested message and enum types in `RoomView`.
 pub mod room_view {

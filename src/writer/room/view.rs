@@ -28,6 +28,8 @@ impl Room {
         };
         let refused = ask.admission.as_ref();
         let refused = refused.and_then(|who| self.refusal(who, known));
+        let who = ask.admission.as_ref();
+        let is_new_name = who.is_some_and(|who| self.state.is_new_name(&who.user, &who.key, known));
         let (group, without_group) = match ask.group.then(|| self.group()).transpose() {
             Ok(group) => (group.flatten(), None),
             Err(rejection) => (None, Some(rejection)),
@@ -46,6 +48,7 @@ impl Room {
             purged: self.purged,
             erasing: self.erasing.clone(),
             stays: None,
+            is_new_name,
         }
     }
 
