@@ -114,9 +114,9 @@ pub struct Config {
     pub user_new_rooms_burst: u32,
     /// Names per hour under which clients of an address may come to rooms that have never seen
     /// them, for a room keeps each: beyond them that is `rate_limited`, HTTP 429. Names that a
-    /// room knows are let in. 0: no limit. Default 3600.
+    /// room knows are let in. 0: no limit. Default 36000: it takes ten days to fill a room.
     pub new_names_rate: u32,
-    /// Such names at once after a pause. Default 10000: everybody behind one address.
+    /// Such names at once after a pause. Default 1000000: everybody behind one address.
     pub new_names_burst: u32,
     /// Rooms of the whole cluster; beyond about so many nobody makes another one. They are counted
     /// once in a while, so that a few more are possible. 0: no limit. Default 1000000.
@@ -206,8 +206,8 @@ impl Default for Config {
             new_rooms_burst: 10_000,
             user_new_rooms_rate: 360,
             user_new_rooms_burst: 1_000,
-            new_names_rate: 3_600,
-            new_names_burst: 10_000,
+            new_names_rate: 36_000,
+            new_names_burst: 1_000_000,
             max_rooms: 1_000_000,
             key_claims_rate: 600,
             key_claims_burst: 200,

@@ -16,11 +16,12 @@ use crate::state::State;
 use crate::{loopback, obtain};
 
 /// All clients come from one machine, and are to be measured, not their limits.
-const NO_LIMITS: [&str; 11] = [
+const NO_LIMITS: [&str; 12] = [
     "ADDRESS_RATE",
     "ADDRESS_BYTES_RATE",
     "CONNECTIONS_PER_ADDRESS",
     "JOIN_RATE",
+    "NEW_NAMES_RATE",
     "NEW_ROOMS_RATE",
     "ROOMS_PER_ADDRESS",
     "SESSION_RATE",
