@@ -1,10 +1,10 @@
 //! The journal in Cassandra, for a program that was built with it.
 
 #[cfg(not(feature = "cassandra"))]
-pub(super) use without::{hand_over, journal, noted, stored, target};
+pub(super) use without::{hand_over, journal, noted, reach, stored, target};
 
 #[cfg(feature = "cassandra")]
-pub(super) use with::{hand_over, journal, noted, stored, target};
+pub(super) use with::{hand_over, journal, noted, reach, stored, target};
 
 #[cfg(feature = "cassandra")]
 mod with {
@@ -45,6 +45,14 @@ mod with {
         cassandra::noted(&config.cassandra)
             .await
             .unwrap_or_default()
+    }
+
+    /// Fails where the servers are away, or refuse this program.
+    pub(in crate::app) async fn reach(config: &Config) -> anyhow::Result<()> {
+        match cassandra::noted(&config.cassandra).await {
+            Err(error @ (Error::Unavailable(_) | Error::Denied(_))) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// For rooms that a command writes: the keyspace is the cluster's, or becomes it. One attempt.
@@ -210,6 +218,10 @@ mod without {
 
     pub(in crate::app) async fn noted(_: &Config) -> (Option<Uuid>, Option<ClusterId>) {
         (None, None)
+    }
+
+    pub(in crate::app) async fn reach(_: &Config) -> anyhow::Result<()> {
+        Err(Absent.into())
     }
 
     pub(in crate::app) async fn target(

@@ -121,7 +121,21 @@ pub(super) fn place(config: &Config) -> String {
 pub(crate) async fn refusal(config: &Config) -> Option<String> {
     let shards = config.cluster.validate().ok()?;
     let found = survey(&looking(config, shards)).await.ok()?;
-    strange(config, &found).await
+    if let Some(why) = strange(config, &found).await {
+        return Some(why);
+    }
+    let is_new = matches!(found, Survey::Nothing(_));
+    if !is_new || config.journal.kind == JournalKind::Bus {
+        return None;
+    }
+    let (_, theirs) = cassandra::noted(config).await;
+    match another(config, None, theirs?).await {
+        Another::Here(why) => Some(why),
+        Another::Elsewhere(why) => Some(format!(
+            "{why}; if the bus of that cluster is lost, and none of its nodes runs anywhere, start \
+             one here: it says what to type"
+        )),
+    }
 }
 
 /// Why what is there is not the cluster that is configured.
@@ -143,8 +157,10 @@ pub(super) async fn strange(config: &Config, found: &Survey) -> Option<String> {
         return Some(why.to_string());
     }
     let (mine, theirs) = (stored.and_then(|stored| stored.cluster), theirs?);
+    if mine == Some(theirs) {
+        return None;
+    }
     match another(config, mine, theirs).await {
-        _ if mine == Some(theirs) => None,
         Another::Here(why) => Some(why),
         // The bus of that cluster may be lost, and be made anew here.
         Another::Elsewhere(why) => mine.is_some().then_some(why),

@@ -135,6 +135,9 @@ fn stopped(running: &[String], config: &Config, why: &str) -> anyhow::Result<()>
 async fn agreed(config: &Config, wanted: Settings) -> anyhow::Result<(Nats, Settings)> {
     let shards = config.cluster.validate()?;
     // Before anything is made.
+    if config.journal.kind == JournalKind::Cassandra {
+        cassandra::reach(config).await?;
+    }
     if let Some(why) = refusal(config).await {
         bail!(why);
     }

@@ -8,6 +8,7 @@ use crate::{
     person::Person,
 };
 use async_nats::HeaderMap;
+use futures::StreamExt;
 use serde_json::Value;
 use std::{fs::File, path::Path, process::Stdio};
 
@@ -125,6 +126,21 @@ async fn whoever_looks_in_a_wrong_place_is_told_what_is_there() {
         ("wrong prefix, Cassandra", &mistyped),
         &all,
         &others,
+        &mut wrong,
+    )
+    .await;
+    let looked = mistyped.run(&["doctor"], &[]).await;
+    assert!(
+        looked.code == Some(1) && looked.stdout.contains("Set bus.prefix to"),
+        "{looked:?}"
+    );
+    let away = mistyped.with_cassandra_at("127.0.0.1:9".into());
+    let parts = ["Cassandra does not answer at 127.0.0.1:9"];
+    refused(
+        file,
+        ("Cassandra down", &away),
+        &["import"],
+        &parts,
         &mut wrong,
     )
     .await;
@@ -353,4 +369,35 @@ async fn a_file_that_cannot_be_read_or_written_is_named_and_nothing_is_left_of_i
     let told = said.contains("was removed") && said.contains("File too large");
     assert!(!ended.status.success() && told, "{said}");
     assert!(!Path::new(&to).exists(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_begins_a_cluster_says_first_that_rooms_are_missing() {
+    let Some(scene) = Scene::new("an import that begins a cluster").await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("rooms.ndjson");
+    let file = file.to_str().expect("UTF-8");
+    with_rooms(&scene.cluster, "aaa").await;
+    done(
+        &scene
+            .cluster
+            .run(&["journal", "export"], &["--to", file])
+            .await,
+    );
+    // Whatever is noted there, from the first on: whoever is killed leaves it so.
+    let client = async_nats::connect(scene.cluster.nats())
+        .await
+        .expect("a connection");
+    let mut noted = client
+        .subscribe("$KV.BEGUN_SHARDS.settings")
+        .await
+        .expect("subscribed");
+    client.flush().await.expect("sent");
+    let begun = scene.cluster.clone().with_prefix("begun");
+    done(&begun.run(&["journal", "import", file], &[]).await);
+    let first = noted.next().await.expect("a record");
+    let first: Value = serde_json::from_slice(&first.payload).expect("JSON");
+    assert_eq!(first["incomplete"], true, "{first}");
 }
