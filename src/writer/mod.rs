@@ -28,13 +28,14 @@ mod trim;
 mod work;
 
 pub use config::Config;
+pub use trim::Clock;
 
 use crate::{
     bus::Bus,
     cluster::{Lease, Owner},
     journal::Journal,
     pressure::Pressure,
-    room::{RoomId, ShardId},
+    room::{Millis, RoomId, ShardId},
     task,
     trace::Tracer,
 };
@@ -63,6 +64,8 @@ struct Parts {
     config: Config,
     bus: Arc<dyn Bus>,
     journal: Arc<dyn Journal>,
+    /// How old events are goes by it.
+    clock: Clock,
     /// Snapshots that are saved at a time.
     saving: Semaphore,
     /// How short of memory this process is.
@@ -98,6 +101,10 @@ impl Parts {
     /// now.
     fn fits(&self) -> usize {
         self.bus.health().borrow().largest.saturating_sub(HEADERS)
+    }
+
+    fn now(&self) -> Millis {
+        (self.clock)()
     }
 
     /// Whether every node reads what rooms let go.
@@ -160,11 +167,22 @@ struct Running {
 impl Handle {
     /// A writer without shards.
     pub fn new(config: Config, bus: Arc<dyn Bus>, journal: Arc<dyn Journal>) -> Self {
+        Self::with_clock(config, bus, journal, Arc::new(trim::clock))
+    }
+
+    /// The same by another clock, where the bus has one of its own.
+    pub fn with_clock(
+        config: Config,
+        bus: Arc<dyn Bus>,
+        journal: Arc<dyn Journal>,
+        clock: Clock,
+    ) -> Self {
         Self {
             parts: Arc::new(Parts {
                 config,
                 bus,
                 journal,
+                clock,
                 saving: Semaphore::new(SAVES),
                 pressure: Pressure::default(),
                 tracer: Tracer::default(),

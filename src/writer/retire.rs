@@ -1,9 +1,6 @@
 //! Removing the rooms that are gone: what the sweep looks for, and what is done about it.
 
-use super::{
-    Parts,
-    trim::{clock, of_bus},
-};
+use super::{Parts, trim::of_bus};
 use crate::{
     bus::Position,
     journal::{self, Claim, Opened},
@@ -39,7 +36,7 @@ impl Parts {
             Seq::ZERO => Vec::new(),
             head => self.journal.read(room, head, head).await?,
         };
-        let now = clock();
+        let now = self.now();
         let noted = match last.first() {
             Some(last) if now.0.saturating_sub(last.at.0) < after => return Ok(None),
             Some(last) => last.at.0 + (now.0 - last.at.0) / 2,

@@ -7,11 +7,17 @@ use crate::{
     journal::{self, Claim},
     room::{Excess, Kept, Millis, Policy, RoomId, Seq},
 };
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Pages of events that are looked through at a time: well under a second, so that a shard that is
 /// handed over waits for no more.
 const PAGES: usize = 20;
+
+/// What time it is, in milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
 /// By this machine's clock.
 pub(super) fn clock() -> Millis {
@@ -177,7 +183,7 @@ impl Parts {
             }
             match found {
                 Ok(Some(state)) => {
-                    let excess = state.kept.excess(default, state.head, clock());
+                    let excess = state.kept.excess(default, state.head, self.now());
                     let is_left = self.is_left(&room, &state.kept).await;
                     let has_records = !state.away.stale.is_empty();
                     let erases = !state.erasures.pending.is_empty();

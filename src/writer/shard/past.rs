@@ -10,7 +10,6 @@ use crate::{
         past::Step,
         retire::Gone,
         room::{Room, Slot, Waiting},
-        trim::clock,
     },
 };
 use std::{
@@ -88,7 +87,7 @@ impl Shard {
             return;
         }
         let (default, every) = (self.parts.config.retention(), self.parts.config.trim());
-        let times = (now, clock());
+        let times = (now, self.parts.now());
         let mut steps = Vec::new();
         for (name, slot) in &mut self.rooms {
             if let Slot::Open(room) = slot
