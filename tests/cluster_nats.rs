@@ -86,6 +86,7 @@ impl Cluster {
                 unreachable: Vec::new(),
                 formats: safe_chat::bus::FORMATS,
                 keeps: None,
+                gone_after_s: None,
             };
             let service = Service::new(
                 Config {

@@ -98,6 +98,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         unreachable: Vec::new(),
         formats: FORMATS,
         keeps: (config.node.has(Role::Writer)).then(|| config.writer.retention()),
+        gone_after_s: (config.node.has(Role::Writer)).then_some(config.writer.gone_after_s),
     };
     let mut watched = Vec::new();
     let writer = config.node.has(Role::Writer).then(|| {

@@ -493,6 +493,9 @@ pub struct NodeRecord {
     pub formats: u32,
     /// What it keeps of the past of all rooms, as a writer; `None`: it does not say.
     pub keeps: Option<Retention>,
+    /// After how many seconds it removes rooms that are gone, as a writer; 0: never. `None`: it
+    /// does not say.
+    pub gone_after_s: Option<u64>,
 }
 
 /// A node's record as it was seen in the registry.

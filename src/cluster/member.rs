@@ -82,6 +82,7 @@ pub(crate) mod example {
             unreachable: Vec::new(),
             formats: FORMATS,
             keeps: None,
+            gone_after_s: None,
         };
         Member {
             node,

@@ -367,6 +367,7 @@ mod tests {
                 unreachable: Vec::new(),
                 formats: crate::bus::FORMATS,
                 keeps: None,
+                gone_after_s: None,
             };
             self.membership.see(
                 self.at(ms),

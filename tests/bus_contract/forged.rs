@@ -39,6 +39,7 @@ fn beat(incarnation: Incarnation, name: &str, roles: &[Role]) -> NodeRecord {
         unreachable: Vec::new(),
         formats: FORMATS,
         keeps: None,
+        gone_after_s: None,
     }
 }
 

@@ -21,6 +21,7 @@ fn beat(incarnation: Incarnation, draining: bool) -> NodeRecord {
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
         keeps: None,
+        gone_after_s: None,
     }
 }
 

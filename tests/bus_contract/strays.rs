@@ -278,6 +278,7 @@ async fn records_under_a_wrong_name_are_not_seen() {
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
         keeps: None,
+        gone_after_s: None,
     };
     let (one, two) = (node(), node());
     world

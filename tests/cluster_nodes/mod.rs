@@ -180,6 +180,7 @@ impl Cluster {
             unreachable: Vec::new(),
             formats: safe_chat::bus::FORMATS,
             keeps: None,
+            gone_after_s: None,
         }
     }
 

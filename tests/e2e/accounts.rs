@@ -137,6 +137,7 @@ fn record(name: &str, role: Role) -> NodeRecord {
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
         keeps: None,
+        gone_after_s: None,
     }
 }
 

@@ -360,6 +360,7 @@ async fn a_hostile_client_with_the_login_of_one_party_does_nothing_of_another() 
         unreachable: Vec::new(),
         formats: safe_chat::bus::FORMATS,
         keeps: None,
+        gone_after_s: None,
     };
     let key = |run: Incarnation| bus.named(&format!("$KV.PRE_NODES.gateway.two.{run}"));
     stored(&hostile, key(mine), codec::encode_node(&record)).await;

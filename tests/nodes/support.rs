@@ -94,6 +94,7 @@ impl Cluster {
             unreachable: Vec::new(),
             formats,
             keeps: None,
+            gone_after_s: None,
         };
         let bus = self.hub.connect();
         let beats = async move {

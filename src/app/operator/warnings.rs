@@ -16,7 +16,11 @@ pub(in super::super) fn all(view: &View, me: Incarnation) -> Vec<String> {
 
 /// What somebody has configured so, and what does not mend itself.
 fn configured(view: &View, me: Incarnation) -> Vec<String> {
-    let found = [namesakes::warning(view, me), keeping::warning(view)];
+    let found = [
+        namesakes::warning(view, me),
+        keeping::of_events(view),
+        keeping::of_rooms(view),
+    ];
     found.into_iter().flatten().collect()
 }
 

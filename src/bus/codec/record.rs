@@ -37,6 +37,9 @@ struct Node {
     /// Nodes of before do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keeps: Option<Keeps>,
+    /// Nodes of before do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone_after_s: Option<u64>,
 }
 
 /// Without a bound: everything.
@@ -110,6 +113,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         unreachable,
         formats,
         keeps,
+        gone_after_s,
     } = node;
     json(&Node {
         incarnation: incarnation.to_string(),
@@ -126,6 +130,7 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
             events,
             bytes,
         }),
+        gone_after_s: *gone_after_s,
     })
 }
 
@@ -142,6 +147,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         unreachable,
         formats,
         keeps,
+        gone_after_s,
     } = serde_json::from_slice(bytes)?;
     let visible =
         |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
@@ -182,6 +188,7 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
                 bytes,
             },
         ),
+        gone_after_s,
     })
 }
 

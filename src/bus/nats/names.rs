@@ -158,6 +158,7 @@ mod tests {
             unreachable: Vec::new(),
             formats,
             keeps: None,
+            gone_after_s: None,
         };
         NodeSeen::Beat { node, revision: 1 }
     }
